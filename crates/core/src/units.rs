@@ -1,0 +1,63 @@
+//! The number that every metric value and every target is held in.
+
+use serde::{Deserialize, Serialize};
+
+/// A metric value or a target in thousandths: `Milli(2500)` is 2.5.
+///
+/// The HPA reads quantities this way (`Quantity.MilliValue`): 64-bit integers, anything finer rounded
+/// up. Sums and averages of the recommendation are integer arithmetic on these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Milli(pub i64);
+
+impl Milli {
+    /// A whole number; saturates at the ends of the range.
+    pub const fn whole(value: i64) -> Self {
+        Self(value.saturating_mul(1000))
+    }
+
+    /// The nearest thousandth at or above `value`, as a quantity with more digits is rounded.
+    /// Out of range saturates; NaN has no place in it.
+    ///
+    /// Binary noise far below a thousandth does not count: `0.3` is 300, not 301.
+    pub fn from_f64(value: f64) -> Option<Self> {
+        if value.is_nan() {
+            return None;
+        }
+        let scaled = value * 1000.0;
+        let nearest = scaled.round();
+        let noise = scaled.abs() * 4.0 * f64::EPSILON;
+        let milli = if (scaled - nearest).abs() <= noise { nearest } else { scaled.ceil() };
+        // `as` saturates, which is what is wanted here.
+        Some(Self(milli as i64))
+    }
+
+    /// The value as a float, for showing.
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / 1000.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_round_up_to_a_thousandth() {
+        let table = [
+            (0.0, 0),
+            (0.3, 300),
+            (0.1 + 0.2, 300),
+            (11.0, 11_000),
+            (0.000_1, 1),
+            (-0.000_9, 0),
+            (1.000_1, 1001),
+            (f64::INFINITY, i64::MAX),
+            (f64::NEG_INFINITY, i64::MIN),
+        ];
+        for (value, milli) in table {
+            assert_eq!(Milli::from_f64(value), Some(Milli(milli)), "{value}");
+        }
+        assert_eq!(Milli::from_f64(f64::NAN), None);
+    }
+}
