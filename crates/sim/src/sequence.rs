@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use crate::{EngineConfig, Metrics, Request};
+
+/// A request inside of the engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Sequence {
+    pub(crate) request: Request,
+    submitted_at: Duration,
+    admitted_at: Option<Duration>,
+    last_token_at: Option<Duration>,
+    generated: u32,
+    /// Tokens of the context that are in the KV cache.
+    computed: u32,
+    /// Tokens that the current step computes.
+    scheduled: u32,
+    /// KV blocks held.
+    pub(crate) blocks: u32,
+}
+
+impl Sequence {
+    pub(crate) fn new(request: Request, now: Duration) -> Self {
+        Self {
+            request,
+            submitted_at: now,
+            admitted_at: None,
+            last_token_at: None,
+            generated: 0,
+            computed: 0,
+            scheduled: 0,
+            blocks: 0,
+        }
+    }
+
+    /// Prompt and answer so far.
+    pub(crate) fn context(&self) -> u32 {
+        self.request.prompt_tokens + self.generated
+    }
+
+    /// Tokens that a step with this budget would compute.
+    pub(crate) fn wanted(&self, budget: u32) -> u32 {
+        (self.context() - self.computed).min(budget)
+    }
+
+    /// Blocks still missing before that many more tokens can be computed.
+    pub(crate) fn missing_blocks(&self, config: &EngineConfig, tokens: u32) -> u32 {
+        config.blocks_for(self.computed + tokens).saturating_sub(self.blocks)
+    }
+
+    pub(crate) fn admit(&mut self, now: Duration) {
+        self.admitted_at.get_or_insert(now);
+    }
+
+    pub(crate) fn schedule(&mut self, tokens: u32) {
+        self.scheduled = tokens;
+    }
+
+    /// The tokens of the current step that count as prompt work: all but the one of a decoding sequence.
+    pub(crate) fn scheduled_prefill(&self) -> u32 {
+        let decoding = self.generated > 0 && self.computed + 1 == self.context();
+        if decoding { 0 } else { self.scheduled }
+    }
+
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.scheduled > 0
+    }
+
+    /// Forgets what was computed; the blocks returned are free again.
+    pub(crate) fn preempt(&mut self) -> u32 {
+        self.computed = 0;
+        self.scheduled = 0;
+        std::mem::take(&mut self.blocks)
+    }
+
+    /// Ends the step for this sequence; true where it yielded a token.
+    pub(crate) fn complete_step(&mut self, at: Duration, metrics: &mut Metrics) -> bool {
+        self.computed += std::mem::take(&mut self.scheduled);
+        if self.computed < self.context() {
+            return false;
+        }
+        self.generated += 1;
+        metrics.generation_tokens += 1;
+        match self.last_token_at.replace(at) {
+            None => {
+                metrics.prompt_tokens += u64::from(self.request.prompt_tokens);
+                let waited = at - self.submitted_at;
+                metrics.time_to_first_token.observe(waited.as_secs_f64());
+            }
+            Some(previous) => metrics.inter_token_latency.observe((at - previous).as_secs_f64()),
+        }
+        if self.is_finished() {
+            metrics.finished_length += 1;
+            let queued = self.admitted_at.unwrap_or(at) - self.submitted_at;
+            metrics.request_queue_time.observe(queued.as_secs_f64());
+            metrics.e2e_request_latency.observe((at - self.submitted_at).as_secs_f64());
+        }
+        true
+    }
+
+    pub(crate) fn is_first_token(&self) -> bool {
+        self.generated == 1
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.generated >= self.request.output_tokens
+    }
+}
