@@ -61,7 +61,7 @@ impl std::error::Error for RequestTooLong {}
 
 /// One replica of an engine.
 ///
-/// All times are counted from its start and may not go backwards; an earlier time than the last one counts as the last.
+/// All times are counted from its start; the caller never goes backwards.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,

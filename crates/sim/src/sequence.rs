@@ -83,16 +83,16 @@ impl Sequence {
         match self.last_token_at.replace(at) {
             None => {
                 metrics.prompt_tokens += u64::from(self.request.prompt_tokens);
-                let waited = at - self.submitted_at;
+                let waited = at.saturating_sub(self.submitted_at);
                 metrics.time_to_first_token.observe(waited.as_secs_f64());
             }
-            Some(previous) => metrics.inter_token_latency.observe((at - previous).as_secs_f64()),
+            Some(previous) => metrics.inter_token_latency.observe(at.saturating_sub(previous).as_secs_f64()),
         }
         if self.is_finished() {
             metrics.finished_length += 1;
-            let queued = self.admitted_at.unwrap_or(at) - self.submitted_at;
+            let queued = self.admitted_at.unwrap_or(at).saturating_sub(self.submitted_at);
             metrics.request_queue_time.observe(queued.as_secs_f64());
-            metrics.e2e_request_latency.observe((at - self.submitted_at).as_secs_f64());
+            metrics.e2e_request_latency.observe(at.saturating_sub(self.submitted_at).as_secs_f64());
         }
         true
     }
