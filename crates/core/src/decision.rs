@@ -79,6 +79,8 @@ pub struct Counted {
     pub unready: u32,
     /// Without a sample.
     pub missing: u32,
+    /// Asked for, and not there yet.
+    pub absent: u32,
     /// Deleted or failed: neither load nor capacity.
     pub ignored: u32,
     /// Stuck: neither capacity nor an obstacle.
@@ -109,6 +111,8 @@ pub struct Derivation {
     pub failed: usize,
     /// The highest proposal.
     pub raw: i32,
+    /// What is remembered for the windows: the proposal, at least 0, or the current number where it is held.
+    pub recommended: i32,
     /// After the stabilization windows.
     pub stabilized: i32,
     /// Whether a window changed the number.
@@ -121,7 +125,8 @@ pub struct Derivation {
     pub desired: i32,
     /// Why it moves (or would, had nothing held it).
     pub reason: Option<Reason>,
-    /// The rule of the Default profile that kept the target from shrinking, where one did.
+    /// The rule of the Default profile that kept the target from shrinking, where one did. The recommendation
+    /// then is the current number.
     pub held: Option<Hold>,
 }
 

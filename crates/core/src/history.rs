@@ -1,17 +1,112 @@
 //! What is remembered from one decision to the next: recommendations and changes of size.
 
-use chrono::{DateTime, Utc};
+mod exact;
+mod record;
+mod thin;
 
-use crate::{Decision, Policy};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use record::{HistoryRecord, RECORD_ENTRIES};
+use thin::Later;
+
+use crate::{Decision, Deviation, Outcome, Policy};
 
 /// The memory of one autoscaler about one target.
+///
+/// The HPA keeps lists whose outdated places it reuses; so does `HpaExact`. The Default profile keeps only
+/// what can still change an answer: a recommendation that is higher, or lower, than all later ones, and a
+/// change of size that a policy still counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct History {}
+pub struct History {
+    /// `None` until the first decision: the number of replicas then counts as its first recommendation.
+    recommendations: Option<Vec<Recommendation>>,
+    scale_ups: Vec<ScaleEvent>,
+    scale_downs: Vec<ScaleEvent>,
+    /// The number of replicas as last seen or written.
+    replicas: Option<i32>,
+}
+
+/// What a decision recommended, before any window or limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recommendation {
+    /// The number of replicas.
+    pub replicas: i32,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// A change of size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleEvent {
+    /// By how many replicas; its direction is that of the list it is in.
+    pub change: i32,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The HPA's mark for a place in its list that may be reused; sums do not look at it.
+    #[serde(skip)]
+    pub outdated: bool,
+}
 
 impl History {
-    /// Remembers what the decision recommended, before any window or limit.
-    pub fn record(&mut self, _policy: &Policy, _decision: &Decision, _now: DateTime<Utc>) {}
+    /// A memory as it stands, for tests and tools; `None` as recommendations is a memory that has not begun.
+    pub fn from_lists(
+        recommendations: Option<Vec<Recommendation>>,
+        scale_ups: Vec<ScaleEvent>,
+        scale_downs: Vec<ScaleEvent>,
+    ) -> Self {
+        Self { recommendations, scale_ups, scale_downs, replicas: None }
+    }
 
-    /// Remembers a change of size that has been written.
-    pub fn scaled(&mut self, _policy: &Policy, _from: i32, _to: i32, _now: DateTime<Utc>) {}
+    /// What was recommended, as far as it is remembered; `None` before the first decision.
+    pub fn recommendations(&self) -> Option<&[Recommendation]> {
+        self.recommendations.as_deref()
+    }
+
+    /// The remembered changes to a larger size.
+    pub fn scale_ups(&self) -> &[ScaleEvent] {
+        &self.scale_ups
+    }
+
+    /// The remembered changes to a smaller size.
+    pub fn scale_downs(&self) -> &[ScaleEvent] {
+        &self.scale_downs
+    }
+
+    /// Remembers what the decision recommended, before any window or limit. To be called once for every
+    /// decision, whether or not anything is written.
+    pub fn record(&mut self, policy: &Policy, decision: &Decision, now: DateTime<Utc>) {
+        let first = Recommendation { replicas: decision.current, at: now };
+        let recommendations = self.recommendations.get_or_insert_with(|| vec![first]);
+        self.replicas = Some(decision.current);
+        if let Outcome::Computed(derivation) = &decision.outcome {
+            let latest = Recommendation { replicas: derivation.recommended, at: now };
+            if policy.profile.has(Deviation::SurvivingHistory) {
+                thin::remember(recommendations, policy, latest);
+            } else {
+                exact::remember(recommendations, policy, latest);
+            }
+        }
+    }
+
+    /// Remembers a change of size that has been written. Without `behavior` nothing counts such changes.
+    pub fn scaled(&mut self, policy: &Policy, from: i32, to: i32, now: DateTime<Utc>) {
+        self.replicas = Some(to);
+        let Some(behavior) = &policy.behavior else { return };
+        let grows = to > from;
+        let change = if grows { to.wrapping_sub(from) } else { from.wrapping_sub(to) };
+        let event = ScaleEvent { change, at: now, outdated: false };
+        let (changed, other, rules, later) = if grows {
+            (&mut self.scale_ups, &mut self.scale_downs, &behavior.scale_up, Later::No)
+        } else {
+            (&mut self.scale_downs, &mut self.scale_ups, &behavior.scale_down, Later::Yes)
+        };
+        if policy.profile.has(Deviation::KeptScaleEvents) {
+            thin::remember_event((changed, other), behavior, event, later);
+        } else {
+            exact::remember_event(changed, rules, event);
+        }
+    }
 }

@@ -13,23 +13,25 @@
 //! Invariant: nothing here knows a clock, does I/O, starts a task, mentions a Kubernetes type or writes
 //! a sentence. Time is an argument; text is the `api` crate's.
 
+mod arithmetic;
+mod decide;
 mod decision;
 mod history;
+pub mod limit;
 mod observation;
 mod policy;
 mod profile;
+mod recommend;
+pub mod stabilize;
+#[cfg(test)]
+mod testing;
 mod units;
 
+pub use decide::decide;
 pub use decision::*;
 pub use history::*;
 pub use observation::*;
 pub use policy::*;
-pub use profile::Profile;
+pub use profile::{Deviation, Profile};
+pub use recommend::propose;
 pub use units::Milli;
-
-use chrono::{DateTime, Utc};
-
-/// One step: the number of replicas that `observation` calls for, under `policy`, given `history`.
-pub fn decide(_policy: &Policy, _history: &History, observation: &Observation, _now: DateTime<Utc>) -> Decision {
-    Decision { current: observation.scale.current, outcome: Outcome::Disabled, metrics: Vec::new() }
-}

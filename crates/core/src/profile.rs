@@ -5,6 +5,73 @@
 pub enum Profile {
     /// No deviation at all: what Kubernetes 1.37's HPA would do, its odd parts included.
     HpaExact,
-    /// The HPA with the deviations listed in `docs/hpa-compatibility.md`.
+    /// The HPA with every [`Deviation`].
     Default,
+}
+
+/// A rule by which the Default profile departs from the HPA. Reasons, upstream issues and tests of each
+/// are in `docs/hpa-compatibility.md`, under these names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deviation {
+    /// A metric above its target never shrinks the target, one below never grows it, whatever the
+    /// number of replicas that were seen.
+    DirectionCheck,
+    /// A ratio says nothing while no replica is ready; to the HPA it then says zero replicas.
+    NoneReady,
+    /// No scale-down with samples from fewer than 80 % of the replicas.
+    Quorum,
+    /// Samples of anything that is not a replica of the target are not counted.
+    ReplicaUnits,
+    /// Replicas that were asked for and are not there yet are capacity on the way, like pending ones.
+    StartingReplicas,
+    /// A stuck replica is neither capacity nor an obstacle.
+    StuckReplicas,
+    /// A total is compared with the number of replicas that was asked for, not with the number seen.
+    AskedForReplicas,
+    /// What is remembered outlives the process, and is kept in bounded space.
+    SurvivingHistory,
+    /// Changes of size are remembered as long as a policy of either direction counts them.
+    KeptScaleEvents,
+    /// Numbers out of range end at the end of the range; the HPA's wrap around or turn negative.
+    Saturation,
+}
+
+impl Deviation {
+    /// Every deviation.
+    pub const ALL: [Self; 10] = [
+        Self::DirectionCheck,
+        Self::NoneReady,
+        Self::Quorum,
+        Self::ReplicaUnits,
+        Self::StartingReplicas,
+        Self::StuckReplicas,
+        Self::AskedForReplicas,
+        Self::SurvivingHistory,
+        Self::KeptScaleEvents,
+        Self::Saturation,
+    ];
+}
+
+impl Profile {
+    /// Whether decisions follow our rule instead of the HPA's. All or none today; asked by name, so that
+    /// each place where we differ can be found and says which rule it is.
+    pub fn has(self, _deviation: Deviation) -> bool {
+        self == Self::Default
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_deviation_is_documented() {
+        let document = include_str!("../../../docs/hpa-compatibility.md");
+        for deviation in Deviation::ALL {
+            assert!(
+                document.contains(&format!("`{deviation:?}`")),
+                "{deviation:?} is not in docs/hpa-compatibility.md"
+            );
+        }
+    }
 }

@@ -1,0 +1,149 @@
+//! The step: the order in which the parts are asked.
+
+use chrono::{DateTime, Utc};
+
+use crate::recommend::{recommend, winner};
+use crate::{
+    Bound, Counted, Decision, Derivation, Deviation, History, Hold, MetricKind, MetricOutcome, Observation,
+    Outcome, Policy, Reason, Recommendation, Scale, Selector, Stabilization, limit, stabilize,
+};
+
+/// One step: the number of replicas that `observation` calls for, under `policy`, given `history`.
+///
+/// The part of the HPA's reconcile between reading the scale and writing it. Nothing is remembered here: the
+/// caller passes the decision to [`History::record`], and a written change to [`History::scaled`].
+pub fn decide(policy: &Policy, history: &History, observation: &Observation, now: DateTime<Utc>) -> Decision {
+    let current = observation.scale.current;
+    let without_metrics = |outcome| Decision { current, outcome, metrics: Vec::new() };
+    if let Some(outcome) = shortcut(policy, observation) {
+        return without_metrics(outcome);
+    }
+    if observation.selector != Selector::Valid {
+        return without_metrics(Outcome::NoSelector);
+    }
+    let metrics = recommend(policy, observation);
+    let outcome = match verdict(policy, &metrics, current) {
+        Ok(recommended) => Outcome::Computed(derive(policy, history, observation, &recommended, now)),
+        Err(blind) => blind,
+    };
+    Decision { current, outcome, metrics }
+}
+
+/// Where the bounds alone, or a target at zero, say it all.
+fn shortcut(policy: &Policy, observation: &Observation) -> Option<Outcome> {
+    let Policy { min_replicas, max_replicas, .. } = *policy;
+    match observation.scale.current {
+        0 if leaves_zero(policy, observation) => None,
+        0 => Some(Outcome::Disabled),
+        current if current > max_replicas => {
+            Some(Outcome::OutOfBounds { to: max_replicas, bound: Bound::AboveMax })
+        }
+        current if current < min_replicas => {
+            Some(Outcome::OutOfBounds { to: min_replicas, bound: Bound::BelowMin })
+        }
+        _ => None,
+    }
+}
+
+/// Only who scaled to zero scales from zero, and only where something can say when.
+fn leaves_zero(policy: &Policy, observation: &Observation) -> bool {
+    let ours = observation.scaled_to_zero && policy.settings.scale_to_zero;
+    ours && (policy.min_replicas != 0 || policy.has_outside_metric())
+}
+
+/// What the metrics say together.
+struct Recommended {
+    winner: usize,
+    failed: usize,
+    raw: i32,
+    held: Option<Hold>,
+}
+
+/// The highest proposal, unless a metric that failed might have been higher.
+fn verdict(policy: &Policy, metrics: &[MetricOutcome], current: i32) -> Result<Recommended, Outcome> {
+    let is_failure = |metric: &MetricOutcome| matches!(metric, MetricOutcome::Failed(_));
+    let failed = metrics.iter().filter(|metric| is_failure(metric)).count();
+    let first = metrics.iter().position(is_failure).unwrap_or_default();
+    let Some((winner, raw)) = winner(metrics) else {
+        return Err(Outcome::Blind { first, failed });
+    };
+    if failed > 0 && raw < current {
+        return Err(Outcome::Blind { first, failed });
+    }
+    let held = (raw < current && lacks_quorum(policy, metrics)).then_some(Hold::NoQuorum);
+    Ok(Recommended { winner, failed, raw, held })
+}
+
+/// Whether a metric rests on samples from fewer than four fifths of the replicas that could have one.
+fn lacks_quorum(policy: &Policy, metrics: &[MetricOutcome]) -> bool {
+    let too_few = |Counted { ready, unready, missing, .. }: Counted| {
+        5 * u64::from(ready) < 4 * (u64::from(ready) + u64::from(unready) + u64::from(missing))
+    };
+    let per_replica = |index: usize| policy.metrics[index].kind == MetricKind::PerReplica;
+    policy.profile.has(Deviation::Quorum)
+        && metrics.iter().enumerate().any(|(index, metric)| match metric {
+            MetricOutcome::Proposal(proposal) => per_replica(index) && too_few(proposal.counted),
+            MetricOutcome::Failed(_) => false,
+        })
+}
+
+/// From the proposal to the number that is asked for.
+fn derive(
+    policy: &Policy,
+    history: &History,
+    observation: &Observation,
+    metrics: &Recommended,
+    now: DateTime<Utc>,
+) -> Derivation {
+    let Recommended { winner, failed, raw, held } = *metrics;
+    let Scale { current, .. } = observation.scale;
+    let proposed = raw.max(0);
+    let recommended = if held.is_some() { current } else { proposed };
+
+    let first = [Recommendation { replicas: current, at: now }];
+    let past = history.recommendations().unwrap_or(&first);
+    let (stabilized, (limited, limit)) = match &policy.behavior {
+        None => {
+            let window = policy.settings.downscale_stabilization;
+            let stabilized = stabilize::legacy(past, window, recommended, now);
+            (stabilized, limit::legacy(policy, current, stabilized))
+        }
+        Some(behavior) => {
+            let stabilized = stabilize::with_behavior(past, behavior, current, recommended, now);
+            (stabilized, limit::with_behavior(policy, behavior, history, current, stabilized, now))
+        }
+    };
+    let below_min = current == 0 && limited < policy.min_replicas;
+    Derivation {
+        winner,
+        failed,
+        raw,
+        recommended,
+        stabilized,
+        stabilization: stabilization(policy, current, recommended, stabilized),
+        limited,
+        limit,
+        desired: if below_min { policy.min_replicas } else { limited },
+        reason: reason(current, proposed).or(below_min.then_some(Reason::BelowMin)),
+        held,
+    }
+}
+
+fn stabilization(policy: &Policy, current: i32, recommended: i32, stabilized: i32) -> Stabilization {
+    if stabilized == recommended {
+        Stabilization::None
+    } else if policy.behavior.is_some() && recommended >= current {
+        Stabilization::Up
+    } else {
+        Stabilization::Down
+    }
+}
+
+/// Compared before any window or limit, as the HPA does.
+fn reason(current: i32, proposed: i32) -> Option<Reason> {
+    match proposed.cmp(&current) {
+        std::cmp::Ordering::Greater => Some(Reason::AboveTarget),
+        std::cmp::Ordering::Less => Some(Reason::AllBelowTarget),
+        std::cmp::Ordering::Equal => None,
+    }
+}

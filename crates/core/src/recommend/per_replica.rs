@@ -1,0 +1,150 @@
+//! Metrics with a sample per replica (`type: Pods`).
+//!
+//! Replicas without a sample count as the case that moves less: at their target when the others are below
+//! it, idle when the others are above.
+
+use super::in_direction;
+use crate::{Counted, Deviation, MetricError, Milli, Observation, Phase, Policy, Profile, Proposal, Replica};
+
+/// The replicas by group, and the samples that count.
+struct Groups {
+    counted: Counted,
+    samples: i64,
+    sum: i128,
+}
+
+/// The group of one replica.
+#[derive(Clone, Copy)]
+enum Group {
+    Ready(Milli),
+    Unready,
+    Missing,
+    Ignored,
+    Stuck,
+}
+
+/// What the metric asks for, from the samples of the replicas.
+pub(super) fn propose(
+    policy: &Policy,
+    target: Milli,
+    observation: &Observation,
+    samples: &[Option<Milli>],
+    strays: &[Milli],
+) -> Result<Proposal, MetricError> {
+    let Policy { profile, tolerance, .. } = *policy;
+    if observation.replicas.is_empty() {
+        return Err(MetricError::NoReplicas);
+    }
+    let groups = Groups::new(profile, observation, samples, strays);
+    if groups.samples == 0 {
+        return Err(MetricError::NoSamples);
+    }
+    let current = observation.scale.current;
+    let usage = mean(profile, groups.sum, groups.samples);
+    let ratio = usage as f64 / target.0 as f64;
+    let proposal = |replicas| Proposal { replicas, usage: Milli(usage), ratio, counted: groups.counted };
+
+    if groups.are_complete(ratio) {
+        if tolerance.hold(ratio) {
+            return Ok(proposal(current));
+        }
+        let replicas = profile.ceil32(ratio * f64::from(groups.counted.ready));
+        return Ok(proposal(in_direction(profile, ratio, replicas, current)));
+    }
+
+    let (sum, count) = groups.filled_in(ratio, target);
+    let refined = mean(profile, sum, count) as f64 / target.0 as f64;
+    let turned = (ratio < 1.0 && refined > 1.0) || (ratio > 1.0 && refined < 1.0);
+    if tolerance.hold(refined) || turned {
+        return Ok(proposal(current));
+    }
+    let replicas = profile.ceil32(refined * count as f64);
+    let against = (refined < 1.0 && replicas > current) || (refined > 1.0 && replicas < current);
+    Ok(proposal(if against { current } else { replicas }))
+}
+
+fn mean(profile: Profile, sum: i128, count: i64) -> i64 {
+    profile.fit64(sum) / count
+}
+
+impl Groups {
+    fn new(profile: Profile, observation: &Observation, samples: &[Option<Milli>], strays: &[Milli]) -> Self {
+        let mut groups = Self { counted: Counted::default(), samples: 0, sum: 0 };
+        for (index, replica) in observation.replicas.iter().enumerate() {
+            let sample = samples.get(index).copied().flatten();
+            groups.add(group(profile, *replica, sample));
+        }
+        if profile.has(Deviation::StartingReplicas) {
+            groups.count_absent(observation.scale.current);
+        }
+        if !profile.has(Deviation::ReplicaUnits) {
+            for stray in strays {
+                groups.add_sample(*stray);
+            }
+        }
+        groups
+    }
+
+    fn add(&mut self, group: Group) {
+        match group {
+            Group::Ready(sample) => {
+                self.counted.ready += 1;
+                self.add_sample(sample);
+            }
+            Group::Unready => self.counted.unready += 1,
+            Group::Missing => self.counted.missing += 1,
+            Group::Ignored => self.counted.ignored += 1,
+            Group::Stuck => self.counted.stuck += 1,
+        }
+    }
+
+    fn add_sample(&mut self, sample: Milli) {
+        self.samples += 1;
+        self.sum += i128::from(sample.0);
+    }
+
+    /// Replicas that were asked for and of which nothing is seen yet.
+    fn count_absent(&mut self, current: i32) {
+        let Counted { ready, unready, missing, stuck, .. } = self.counted;
+        let listed = i64::from(ready) + i64::from(unready) + i64::from(missing) + i64::from(stuck);
+        self.counted.absent = (i64::from(current) - listed).max(0) as u32;
+    }
+
+    /// Capacity on the way: without load now, and with its share of it soon.
+    fn starting(&self) -> i64 {
+        i64::from(self.counted.unready) + i64::from(self.counted.absent)
+    }
+
+    /// Whether the samples are all there is to know; replicas on the way matter only to growing.
+    fn are_complete(&self, ratio: f64) -> bool {
+        let grows_past_starting = self.starting() > 0 && ratio > 1.0;
+        !grows_past_starting && self.counted.missing == 0
+    }
+
+    /// Sum and number of the samples with those filled in that are not there.
+    fn filled_in(&self, ratio: f64, target: Milli) -> (i128, i64) {
+        let missing = i64::from(self.counted.missing);
+        if ratio < 1.0 {
+            (self.sum + i128::from(missing) * i128::from(target.0), self.samples + missing)
+        } else if ratio > 1.0 {
+            (self.sum, self.samples + missing + self.starting())
+        } else {
+            (self.sum, self.samples)
+        }
+    }
+}
+
+/// The first rule that applies decides.
+fn group(profile: Profile, replica: Replica, sample: Option<Milli>) -> Group {
+    if replica.deleting || replica.phase == Phase::Failed {
+        return Group::Ignored;
+    }
+    if replica.stuck && profile.has(Deviation::StuckReplicas) {
+        return Group::Stuck;
+    }
+    match (replica.phase, sample) {
+        (Phase::Pending, _) => Group::Unready,
+        (_, None) => Group::Missing,
+        (_, Some(sample)) => Group::Ready(sample),
+    }
+}
