@@ -1,0 +1,117 @@
+//! What a metric is called, and what is said when it cannot be computed.
+
+use llm_autoscaler_core::{MetricError, MetricKind, MetricPolicy, Target};
+
+/// What the core does not know about a metric.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricWords {
+    /// Its name, such as `vllm:num_requests_waiting`.
+    pub name: String,
+    /// The autoscaler's namespace.
+    pub namespace: String,
+    /// The object that an Object metric describes.
+    pub object: ObjectWords,
+    /// The metric's selector as [`selector_text`](super::selector_text) renders it.
+    pub selector: String,
+    /// Why the last fetch gave nothing, where it did.
+    pub error: Option<String>,
+}
+
+/// The object that a metric describes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectWords {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A metric that could not be computed, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricFailure {
+    /// The reason of the event and of the condition.
+    pub reason: &'static str,
+    /// The error itself: the message of the event, and part of the condition's.
+    pub error: String,
+    /// The error as it appears in the step's.
+    pub wrapped: String,
+}
+
+impl MetricWords {
+    /// The metric as it is named in `ValidMetricFound` and in the reason of a rescale.
+    pub fn label(&self, metric: &MetricPolicy) -> String {
+        match (metric.kind, metric.target) {
+            (MetricKind::PerReplica, _) => format!("pods metric {}", self.name),
+            (MetricKind::Object, Target::Value(_)) => format!("{} metric {}", self.object.kind, self.name),
+            // An Object metric with an average target is called external too.
+            _ => format!("external metric {}({})", self.name, self.selector),
+        }
+    }
+
+    /// Why the metric could not be computed.
+    pub fn failure(&self, metric: &MetricPolicy, error: MetricError) -> MetricFailure {
+        let error = self.error(metric, error);
+        let Self { name, .. } = self;
+        let (reason, wrapped) = match (metric.kind, metric.target) {
+            (MetricKind::PerReplica, _) => {
+                ("FailedGetPodsMetric", format!("failed to get pods metric value: {error}"))
+            }
+            (MetricKind::Object, Target::AverageValue(_)) => (
+                "FailedGetObjectMetric",
+                format!("failed to get object metric value: failed to get {name} object metric: {error}"),
+            ),
+            (MetricKind::Object, _) => {
+                ("FailedGetObjectMetric", format!("failed to get object metric value: {error}"))
+            }
+            (MetricKind::External, target) => {
+                let detail = match target {
+                    Target::AverageValue(_) => format!("failed to get {name} external metric: {error}"),
+                    Target::Value(_) => format!("failed to get external metric {name}: {error}"),
+                    Target::Missing => error.clone(),
+                };
+                ("FailedGetExternalMetric", format!("failed to get {name} external metric value: {detail}"))
+            }
+        };
+        MetricFailure { reason, error, wrapped }
+    }
+
+    fn error(&self, metric: &MetricPolicy, error: MetricError) -> String {
+        const NO_PODS: &str = "no pods returned by selector while calculating replica count";
+        match (error, metric.kind) {
+            (MetricError::Fetch, kind) => self.fetch_error(kind),
+            (MetricError::NoReplicas, MetricKind::PerReplica) => NO_PODS.to_owned(),
+            (MetricError::NoReplicas, _) => format!("unable to calculate ready pods: {NO_PODS}"),
+            (MetricError::NoSamples, _) => {
+                "did not receive metrics for targeted pods (pods might be unready)".to_owned()
+            }
+            (MetricError::NoTarget, kind) => {
+                let source = match kind {
+                    MetricKind::PerReplica => "pods",
+                    MetricKind::Object => "object",
+                    MetricKind::External => "external",
+                };
+                format!(
+                    "invalid {source} metric source: neither a value target nor an average value target was set"
+                )
+            }
+            // Ours: the HPA scales to its minimum here.
+            (MetricError::NoneReady, _) => {
+                "unable to calculate ready pods: none of the replicas is ready yet".to_owned()
+            }
+        }
+    }
+
+    fn fetch_error(&self, kind: MetricKind) -> String {
+        let Self { name, namespace, object, selector, .. } = self;
+        let error = self.error.as_deref().unwrap_or("no metrics returned");
+        match kind {
+            MetricKind::PerReplica => format!("unable to get metric {name}: {error}"),
+            MetricKind::Object => {
+                format!("unable to get metric {name} on {} {namespace}/{}: {error}", object.kind, object.name)
+            }
+            MetricKind::External => {
+                format!("unable to get external metric {namespace}/{name}/{selector}: {error}")
+            }
+        }
+    }
+}

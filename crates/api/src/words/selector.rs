@@ -1,0 +1,81 @@
+//! Selectors in sentences.
+
+use std::fmt::Write;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::{EventWords, SCALING_ACTIVE};
+use crate::conditions::ConditionUpdate;
+
+/// Why it is not known which pods belong to the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SelectorProblem {
+    /// The scale has no selector.
+    Missing,
+    /// It cannot be read.
+    Invalid {
+        /// The parser's words.
+        error: String,
+    },
+    /// It selects pods that other autoscalers' targets select too.
+    Ambiguous {
+        /// The selector.
+        selector: String,
+        /// Some of the autoscalers, in words.
+        autoscalers: String,
+    },
+}
+
+impl SelectorProblem {
+    /// The error of the step, and the message of the event.
+    pub(super) fn error(&self) -> String {
+        match self {
+            Self::Missing => "selector is required".to_owned(),
+            Self::Invalid { error } => {
+                format!("couldn't convert selector into a corresponding internal selector object: {error}")
+            }
+            Self::Ambiguous { selector, autoscalers } => {
+                format!("pods by selector {selector} are controlled by more than one HPA (e.g. {autoscalers})")
+            }
+        }
+    }
+
+    pub(super) fn condition(&self) -> ConditionUpdate {
+        let (reason, message) = match self {
+            Self::Missing => ("InvalidSelector", "the HPA target's scale is missing a selector".to_owned()),
+            Self::Invalid { .. } => ("InvalidSelector", self.error()),
+            Self::Ambiguous { .. } => ("AmbiguousSelector", self.error()),
+        };
+        ConditionUpdate::no(SCALING_ACTIVE, reason, message)
+    }
+
+    pub(super) fn event(&self) -> EventWords {
+        let reason = match self {
+            Self::Missing => "SelectorRequired",
+            Self::Invalid { .. } => "InvalidSelector",
+            Self::Ambiguous { .. } => "AmbiguousSelector",
+        };
+        EventWords::warning(reason, self.error())
+    }
+}
+
+/// A metric's selector as the HPA prints it, which is Go's form of the struct.
+pub fn selector_text(selector: Option<&LabelSelector>) -> String {
+    let Some(selector) = selector else { return "nil".to_owned() };
+    let mut labels = String::new();
+    for (key, value) in selector.match_labels.iter().flatten() {
+        let _ = write!(labels, "{key}: {value},");
+    }
+    let mut expressions = String::new();
+    for expression in selector.match_expressions.iter().flatten() {
+        let values = expression.values.as_deref().unwrap_or_default().join(" ");
+        let _ = write!(
+            expressions,
+            "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
+            expression.key, expression.operator
+        );
+    }
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
+}

@@ -1,0 +1,183 @@
+//! A decision in words.
+
+use llm_autoscaler_core::{
+    Bound, Decision, Derivation, Limit, MetricOutcome, Outcome, Policy, Reason, Stabilization,
+};
+
+use super::{ABLE_TO_SCALE, EventWords, MetricFailure, MetricWords, SCALING_ACTIVE, SCALING_LIMITED, SelectorProblem};
+use crate::conditions::ConditionUpdate;
+
+/// A decision, and what is needed to speak about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// What was wanted.
+    pub policy: &'a Policy,
+    /// What was decided.
+    pub decision: &'a Decision,
+    /// The metrics' names, in the order of the policy.
+    pub metrics: &'a [MetricWords],
+    /// What is wrong with the selector, where the decision is [`Outcome::NoSelector`].
+    pub selector: Option<&'a SelectorProblem>,
+}
+
+impl Step<'_> {
+    /// The conditions that the decision sets, in their order, from after the scale was got to before it is
+    /// written.
+    pub fn conditions(&self) -> Vec<ConditionUpdate> {
+        match &self.decision.outcome {
+            Outcome::Disabled => vec![ConditionUpdate::no(
+                SCALING_ACTIVE,
+                "ScalingDisabled",
+                "scaling is disabled since the replica count of the target is zero",
+            )],
+            Outcome::OutOfBounds { .. } => Vec::new(),
+            Outcome::NoSelector => self.selector.map(SelectorProblem::condition).into_iter().collect(),
+            Outcome::Blind { first, .. } => self.failure(*first).map(unable).into_iter().collect(),
+            Outcome::Computed(derivation) => {
+                vec![
+                    self.active(derivation),
+                    able(derivation),
+                    limited(derivation),
+                ]
+            }
+        }
+    }
+
+    /// The events before anything is written: one for each metric that failed, and one if nothing could be
+    /// computed.
+    pub fn events(&self) -> Vec<EventWords> {
+        let mut events = Vec::new();
+        if self.decision.outcome == Outcome::NoSelector {
+            events.extend(self.selector.map(SelectorProblem::event));
+        }
+        let failures = (0..self.decision.metrics.len()).filter_map(|index| self.failure(index));
+        events.extend(failures.map(|failure| EventWords::warning(failure.reason, failure.error)));
+        if matches!(self.decision.outcome, Outcome::NoSelector | Outcome::Blind { .. }) {
+            let error = self.metrics_error().unwrap_or_default();
+            events.push(EventWords::warning("FailedComputeMetricsReplicas", error));
+        }
+        events
+    }
+
+    /// The error that the step ends with; `reference` is the target as `KIND/NAMESPACE/NAME`. Where some
+    /// metrics failed and the others were enough, the step is carried out and ends with an error still.
+    pub fn error(&self, reference: &str) -> Option<String> {
+        let error = self.metrics_error()?;
+        if matches!(self.decision.outcome, Outcome::Computed(_)) {
+            return Some(error);
+        }
+        Some(format!(
+            "failed to compute desired number of replicas based on listed metrics for {reference}: {error}"
+        ))
+    }
+
+    /// Why the number of replicas changes. Empty where only the past asks for it.
+    pub fn reason(&self) -> String {
+        match &self.decision.outcome {
+            Outcome::OutOfBounds { bound: Bound::AboveMax, .. } => {
+                "Current number of replicas above Spec.MaxReplicas".to_owned()
+            }
+            Outcome::OutOfBounds { bound: Bound::BelowMin, .. } => BELOW_MIN.to_owned(),
+            Outcome::Computed(derivation) => match derivation.reason {
+                Some(Reason::AboveTarget) => format!("{} above target", self.label(derivation.winner)),
+                Some(Reason::AllBelowTarget) => "All metrics below target".to_owned(),
+                Some(Reason::BelowMin) => BELOW_MIN.to_owned(),
+                None => String::new(),
+            },
+            Outcome::Disabled | Outcome::NoSelector | Outcome::Blind { .. } => String::new(),
+        }
+    }
+
+    /// The words of a metric that failed.
+    fn failure(&self, index: usize) -> Option<MetricFailure> {
+        match self.decision.metrics.get(index)? {
+            MetricOutcome::Failed(error) => {
+                Some(self.metrics.get(index)?.failure(self.policy.metrics.get(index)?, *error))
+            }
+            MetricOutcome::Proposal(_) => None,
+        }
+    }
+
+    fn label(&self, index: usize) -> String {
+        let metric = self.metrics.get(index).zip(self.policy.metrics.get(index));
+        metric.map(|(words, policy)| words.label(policy)).unwrap_or_default()
+    }
+
+    fn metrics_error(&self) -> Option<String> {
+        if self.decision.outcome == Outcome::NoSelector {
+            return self.selector.map(SelectorProblem::error);
+        }
+        let failures: Vec<_> =
+            (0..self.decision.metrics.len()).filter_map(|index| self.failure(index)).collect();
+        let first = failures.first()?;
+        Some(format!(
+            "invalid metrics ({} invalid out of {}), first error is: {}",
+            failures.len(),
+            self.decision.metrics.len(),
+            first.wrapped
+        ))
+    }
+
+    fn active(&self, derivation: &Derivation) -> ConditionUpdate {
+        let label = self.label(derivation.winner);
+        let message = format!("the HPA was able to successfully calculate a replica count from {label}");
+        ConditionUpdate::yes(SCALING_ACTIVE, "ValidMetricFound", message)
+    }
+}
+
+const BELOW_MIN: &str = "Current number of replicas below Spec.MinReplicas";
+
+fn unable(failure: MetricFailure) -> ConditionUpdate {
+    let message = format!("the HPA was unable to compute the replica count: {}", failure.error);
+    ConditionUpdate::no(SCALING_ACTIVE, failure.reason, message)
+}
+
+fn able(derivation: &Derivation) -> ConditionUpdate {
+    let (reason, message) = stabilization_words(derivation.stabilization);
+    ConditionUpdate::yes(ABLE_TO_SCALE, reason, message)
+}
+
+fn limited(derivation: &Derivation) -> ConditionUpdate {
+    let (reason, message) = limit_words(derivation.limit);
+    if derivation.limited == derivation.stabilized {
+        ConditionUpdate::no(SCALING_LIMITED, reason, message)
+    } else {
+        ConditionUpdate::yes(SCALING_LIMITED, reason, message)
+    }
+}
+
+/// Reason and message of a stabilization.
+pub fn stabilization_words(stabilization: Stabilization) -> (&'static str, &'static str) {
+    match stabilization {
+        Stabilization::None => ("ReadyForNewScale", "recommended size matches current size"),
+        Stabilization::Down => (
+            "ScaleDownStabilized",
+            "recent recommendations were higher than current one, applying the highest recent recommendation",
+        ),
+        Stabilization::Up => (
+            "ScaleUpStabilized",
+            "recent recommendations were lower than current one, applying the lowest recent recommendation",
+        ),
+    }
+}
+
+/// Reason and message of a limit.
+pub fn limit_words(limit: Limit) -> (&'static str, &'static str) {
+    match limit {
+        Limit::DesiredWithinRange => {
+            ("DesiredWithinRange", "the desired count is within the acceptable range")
+        }
+        Limit::TooFewReplicas => {
+            ("TooFewReplicas", "the desired replica count is less than the minimum replica count")
+        }
+        Limit::TooManyReplicas => {
+            ("TooManyReplicas", "the desired replica count is more than the maximum replica count")
+        }
+        Limit::ScaleUpLimit => {
+            ("ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate")
+        }
+        Limit::ScaleDownLimit => {
+            ("ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate")
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Reading and writing the scale, in words.
+
+use super::{ABLE_TO_SCALE, EventWords, SCALED_TO_ZERO, Step};
+use crate::conditions::ConditionUpdate;
+
+/// What is said once the scale was, or could not be, written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The conditions, in their order.
+    pub conditions: Vec<ConditionUpdate>,
+    /// The event.
+    pub event: EventWords,
+    /// The error that the step ends with, where the write failed.
+    pub error: Option<String>,
+}
+
+/// The condition with which every step begins.
+pub fn got_scale() -> ConditionUpdate {
+    ConditionUpdate::yes(
+        ABLE_TO_SCALE,
+        "SucceededGetScale",
+        "the HPA controller was able to get the target's current scale",
+    )
+}
+
+/// Condition and event where the scale could not be read: the step ends here.
+pub fn failed_get_scale(error: &str) -> (ConditionUpdate, EventWords) {
+    let message = format!("the HPA controller was unable to get the target's current scale: {error}");
+    (
+        ConditionUpdate::no(ABLE_TO_SCALE, "FailedGetScale", message),
+        EventWords::warning("FailedGetScale", error),
+    )
+}
+
+/// The error of that step; `reference` is the target as `KIND/NAMESPACE/NAME`.
+pub fn failed_get_scale_error(reference: &str, error: &str) -> String {
+    format!("failed to query scale subresource for {reference}: {error}")
+}
+
+impl Step<'_> {
+    /// Conditions and event after the scale was written with `replicas`, or was not.
+    ///
+    /// `reference` is the target as `KIND/NAMESPACE/NAME`. Every successful write sets `ScaledToZero`, unless
+    /// the gate is off.
+    pub fn after_write(&self, reference: &str, replicas: i32, result: Result<(), &str>) -> Written {
+        let said = format!("New size: {replicas}; reason: {}", self.reason());
+        match result {
+            Err(error) => Written {
+                conditions: vec![ConditionUpdate::no(
+                    ABLE_TO_SCALE,
+                    "FailedUpdateScale",
+                    format!("the HPA controller was unable to update the target scale: {error}"),
+                )],
+                event: EventWords::warning("FailedRescale", format!("{said}; error: {error}")),
+                error: Some(format!("failed to rescale {reference}: {error}")),
+            },
+            Ok(()) => {
+                let mut conditions = vec![ConditionUpdate::yes(
+                    ABLE_TO_SCALE,
+                    "SucceededRescale",
+                    format!("the HPA controller was able to update the target scale to {replicas}"),
+                )];
+                if self.policy.settings.scale_to_zero {
+                    conditions.push(self.scaled_to_zero(replicas));
+                }
+                Written { conditions, event: EventWords::normal("SuccessfulRescale", said), error: None }
+            }
+        }
+    }
+
+    fn scaled_to_zero(&self, replicas: i32) -> ConditionUpdate {
+        let to_zero = self.decision.current > 0 && replicas == 0;
+        if to_zero && self.policy.min_replicas == 0 && self.policy.has_outside_metric() {
+            let message = "the HPA controller scaled the workload to zero";
+            ConditionUpdate::yes(SCALED_TO_ZERO, "ScaledToZero", message)
+        } else {
+            let message = "the HPA controller did not scale the workload to zero";
+            ConditionUpdate::no(SCALED_TO_ZERO, "NotScaledToZero", message)
+        }
+    }
+}
