@@ -1,0 +1,77 @@
+//! How fast two wanted families come out of a real vLLM page, beside a plain parse of every sample.
+//!
+//! `cargo bench -p llm-autoscaler-engines`
+
+use std::{collections::HashMap, hint::black_box, time::Instant};
+
+use llm_autoscaler_engines::{Engine, Recipe, Signal, exposition::Extractor};
+
+const PAGE: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-busy.txt");
+/// Repetitions per round; the best of the rounds counts, as the others were disturbed.
+const PASSES: u32 = 2_000;
+const ROUNDS: u32 = 15;
+
+fn main() {
+    let in_flight = [signal(Signal::InFlightRequests)];
+    let every: Vec<Recipe> = Engine::Vllm.profile().signals.iter().map(|def| def.recipe()).collect();
+    // What a page that several teams look at may be asked for.
+    let many: Vec<Recipe> = families().into_iter().step_by(3).map(|name| Recipe::series(name, [])).collect();
+
+    println!("page: {} bytes, {} samples", PAGE.len(), samples().count());
+    let plain = rate("every sample into a map of labels", || plain_parse().len());
+    for (what, recipes) in [
+        ("2 wanted families", &in_flight[..]),
+        ("all signals of vLLM", &every),
+        ("every third family", &many),
+    ] {
+        let extractor = Extractor::new(recipes);
+        let mut out = Vec::new();
+        let label = format!("{what} ({} recipes)", recipes.len());
+        let fast = rate(&label, || {
+            let summary = extractor.read(black_box(PAGE.as_bytes()), &mut out);
+            black_box(summary).map_or(0, |summary| summary.samples)
+        });
+        println!("{:>46.1} times the plain parse", fast / plain);
+    }
+}
+
+fn signal(signal: Signal) -> Recipe {
+    Engine::Vllm.profile().signal(signal).expect("vLLM gives it").recipe()
+}
+
+/// Runs `pass` and prints its best speed in MB/s.
+fn rate(what: &str, mut pass: impl FnMut() -> usize) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        for _ in 0..PASSES {
+            black_box(pass());
+        }
+        best = best.min(start.elapsed().as_secs_f64() / f64::from(PASSES));
+    }
+    let speed = PAGE.len() as f64 / best / 1e6;
+    println!("{what:<40} {:>8.1} µs {speed:>8.0} MB/s", best * 1e6);
+    speed
+}
+
+fn samples() -> impl Iterator<Item = &'static str> {
+    black_box(PAGE).lines().filter(|line| !line.starts_with('#'))
+}
+
+fn families() -> Vec<&'static str> {
+    let mut names: Vec<_> = samples().filter_map(|line| line.split(['{', ' ']).next()).collect();
+    names.dedup();
+    names
+}
+
+/// The obvious way: line by line, every sample with its labels and its value.
+fn plain_parse() -> Vec<(&'static str, HashMap<&'static str, &'static str>, f64)> {
+    let sample = |line: &'static str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        let labels = labels.strip_suffix('}')?.split(',').filter_map(|label| label.split_once('='));
+        let labels = labels.map(|(name, value)| (name, value.trim_matches('"'))).collect();
+        Some((name, labels, value.parse().ok()?))
+    };
+    samples().filter_map(sample).collect()
+}

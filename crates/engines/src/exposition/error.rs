@@ -1,0 +1,77 @@
+//! Why a page cannot be read.
+
+/// The longest excerpt, in characters.
+const EXCERPT: usize = 80;
+
+/// A page that cannot be read, or a wanted line of it. Excerpts are bounded and printable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PageError {
+    /// No line is a sample or a comment: an HTML page, JSON, something binary.
+    #[error(
+        "this is no metrics page in Prometheus's text format (check port and path); it begins with {first_line:?}"
+    )]
+    NotMetrics {
+        /// The beginning of its first line that is not blank.
+        first_line: String,
+    },
+    /// A line of a wanted family is malformed.
+    #[error("line {line} of the metrics page cannot be read: {reason}: {excerpt:?}")]
+    BadLine {
+        /// Its number; the first is 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+        /// Its beginning.
+        excerpt: String,
+    },
+    /// The last line is not ended by a line feed, as the format demands: more was to come.
+    #[error("the metrics page is cut off: its last line ({line}) is not ended by a line feed: {excerpt:?}")]
+    CutOff {
+        /// The last line's number; the first is 1.
+        line: usize,
+        /// Its beginning.
+        excerpt: String,
+    },
+}
+
+impl PageError {
+    pub(super) fn not_metrics(page: &[u8]) -> Self {
+        let mut lines = page.split(|byte| *byte == b'\n');
+        let first = lines.find(|line| !line.trim_ascii().is_empty());
+        Self::NotMetrics { first_line: excerpt(first.unwrap_or_default()) }
+    }
+
+    pub(super) fn bad_line(line: usize, reason: &'static str, text: &[u8]) -> Self {
+        Self::BadLine { line, reason, excerpt: excerpt(text) }
+    }
+
+    pub(super) fn cut_off(line: usize, text: &[u8]) -> Self {
+        Self::CutOff { line, excerpt: excerpt(text) }
+    }
+}
+
+/// The beginning of `line`, with a replacement character for everything that cannot be printed.
+fn excerpt(line: &[u8]) -> String {
+    // A character has at most four bytes; what is longer need not be decoded.
+    let line = line.trim_ascii();
+    let start = &line[..line.len().min(4 * (EXCERPT + 1))];
+    let text = String::from_utf8_lossy(start);
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let mut excerpt: String = text.chars().take(EXCERPT).map(printable).collect();
+    if text.chars().count() > EXCERPT {
+        excerpt.push('…');
+    }
+    excerpt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpts_are_short_and_printable() {
+        assert_eq!(excerpt(b"  <!DOCTYPE html>\r"), "<!DOCTYPE html>");
+        assert_eq!(excerpt(b"\x1f\x8b\x08 gzip"), "\u{fffd}\u{fffd}\u{fffd} gzip");
+        assert_eq!(excerpt(&[b'x'; 5000]), format!("{}…", "x".repeat(80)));
+    }
+}
