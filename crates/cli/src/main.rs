@@ -1,1 +1,25 @@
-fn main() {}
+//! The `llm-autoscaler` binary: a command line over the crates, without a logic of its own.
+
+mod args;
+mod evaluate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let result = match Args::parse().command {
+        Command::Run(run) => run.run(),
+        Command::Crd => args::print_crd(),
+        Command::Evaluate(evaluate) => evaluate.evaluate(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("llm-autoscaler: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

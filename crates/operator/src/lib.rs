@@ -1,1 +1,107 @@
-//! (to be written)
+//! Everything that touches the world: watches, sampling, scale subresources, status, events.
+//!
+//! ```text
+//! controller ── one task per LLMAutoscaler ──> autoscaler: observe ─> core::decide ─> target ─> report
+//! pods       ── one watch, many views ──────────────────────┘             sampler ── one task per page
+//! ```
+//!
+//! Sampling and deciding are two loops. A page is read once per interval, whoever looks at it (`sampler`); a
+//! decision is made on a tick, and at once when a fresh sample is there (`autoscaler`).
+//!
+//! Invariant: no arithmetic on replicas; whatever a number becomes, `core` has decided.
+
+mod autoscaler;
+mod controller;
+mod events;
+mod observe;
+mod pod_monitor;
+mod pods;
+mod report;
+mod sampler;
+mod scrape;
+mod server;
+mod target;
+mod telemetry;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use kube::{
+    Api, Client,
+    core::DeserializeGuard,
+    runtime::{WatchStreamExt, watcher},
+};
+use llm_autoscaler_api::LLMAutoscaler;
+use llm_autoscaler_core::Profile;
+use tracing::info;
+
+/// How the operator runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The only namespace that is looked at; all if absent.
+    pub namespace: Option<String>,
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    pub address: SocketAddr,
+    /// How often an autoscaler decides at least.
+    pub period: Duration,
+    /// Whether decisions are the HPA's to the bit.
+    pub profile: Profile,
+}
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The address of the health endpoints is taken, or not ours.
+    #[error("cannot serve health and metrics on {address}: {source}")]
+    Serve {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The TLS library could not be set up.
+    #[error("cannot set up the HTTP client for pods: {0}")]
+    HttpClient(#[from] reqwest::Error),
+}
+
+/// Runs until the future is dropped, or its health endpoints cannot be served.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
+    let telemetry = telemetry::Telemetry::default();
+    let pods = pods::PodStore::default();
+    let readiness = server::Readiness::new(pods.clone());
+    let context = Arc::new(autoscaler::Context {
+        client: client.clone(),
+        pods: pods.clone(),
+        sampler: sampler::Sampler::new(scrape::Scraper::new()?, telemetry.clone()),
+        targets: target::Targets::new(client.clone()),
+        events: events::Events::new(client.clone()),
+        telemetry: telemetry.clone(),
+        period: config.period,
+        profile: config.profile,
+    });
+    let autoscalers = api::<DeserializeGuard<LLMAutoscaler>>(&client, config.namespace.as_deref());
+    let autoscalers = watcher(autoscalers, watcher::Config::default()).default_backoff();
+    let all_pods =
+        watcher(api(&client, config.namespace.as_deref()), watcher::Config::default()).default_backoff();
+    info!(address = %config.address, namespace = config.namespace, profile = ?config.profile, "running");
+    tokio::select! {
+        () = pods::follow(pods, all_pods) => Ok(()),
+        () = controller::follow(context, readiness.clone(), autoscalers) => Ok(()),
+        result = server::serve(config.address, readiness, telemetry) => {
+            result.map_err(|source| RunError::Serve { address: config.address, source })
+        }
+    }
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}

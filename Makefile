@@ -1,0 +1,70 @@
+# `make help` lists what there is to do.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+ENGINE ?= emulated
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## the llm-autoscaler binary and everything else, debug
+	$(CARGO) build --workspace --locked
+
+.PHONY: fmt
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+.PHONY: lint
+lint: ## formatting and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: test
+test: controlplane lint build unit e2e ## everything that has to be green: what CI runs
+	@echo "make test: everything passed"
+
+.PHONY: unit
+unit: ## tests without a control plane of the operator's own: core, engines, api, conformance, testbed
+	$(CARGO) test --workspace --locked --exclude llm-autoscaler-e2e
+
+.PHONY: e2e
+e2e: controlplane ## the operator against a real API server
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e
+
+.PHONY: demo
+demo: controlplane ## watch a StatefulSet grow from 1 to 3 under load; ENGINE=vllm for real vLLM
+	$(CARGO) build --locked -p llm-autoscaler -p llm-autoscaler-testbed
+	$(TARGET)/debug/testbed demo --engine $(ENGINE) --operator-bin $(TARGET)/debug/llm-autoscaler
+
+.PHONY: up
+up: controlplane ## a control plane and hollow nodes until Ctrl-C, to play with
+	$(CARGO) build --locked -p llm-autoscaler-testbed
+	$(TARGET)/debug/testbed up
+
+.PHONY: controlplane
+controlplane: ## etcd, kube-apiserver, kube-controller-manager, kubectl, built once (minutes)
+	@tests/controlplane/build.sh > /dev/null
+
+.PHONY: conformance
+conformance: ## random cases against the HPA's own code (builds it: minutes)
+	tests/conformance/run.sh
+
+.PHONY: bench
+bench: ## nanoseconds and bytes per second of the hot paths
+	$(CARGO) bench --locked -p llm-autoscaler-engines -p llm-autoscaler-core
+
+.PHONY: crds
+crds: ## generate crds/ and deploy/install.yaml from crates/api and config/
+	$(CARGO) build --locked -p llm-autoscaler
+	$(TARGET)/debug/llm-autoscaler crd > crds/llmautoscaler.io_llmautoscalers.yaml
+	$$(tests/controlplane/build.sh)/kubectl kustomize config/default > deploy/install.yaml
+
+.PHONY: clean
+clean: ## remove what was built, the control plane's binaries included
+	rm -rf $(TARGET) .cache

@@ -1,0 +1,100 @@
+//! The PodMonitor of an autoscaler's target, as a pure builder.
+//!
+//! It publishes the pods' metrics to Prometheus, where dashboards and alerts read them. Scaling does not
+//! depend on it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::{LLMAutoscaler, PodMonitorSpec, Port, ScrapeSpec};
+
+/// Group, version, kind and plural of the Prometheus Operator's PodMonitor.
+pub const POD_MONITOR: [&str; 4] = ["monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"];
+
+/// A label of the scraped series, and the pod labels it is taken from. The last one that a pod has wins.
+struct Relabeling {
+    target: &'static str,
+    sources: &'static [&'static str],
+}
+
+/// `RoleBasedGroup` has renamed its pod labels (2026-03, prefix `rbg.workloads.x-k8s.io/`); pods of
+/// older installations carry the former ones. A label made for the purpose overrides both.
+const FROM_POD_LABELS: [Relabeling; 3] = [
+    Relabeling {
+        target: "rbg_role",
+        sources: &["rolebasedgroup_workloads_x_k8s_io_role", "rbg_workloads_x_k8s_io_role_name"],
+    },
+    Relabeling {
+        target: "workload_name",
+        sources: &[
+            "rolebasedgroup_workloads_x_k8s_io_name",
+            "rbg_workloads_x_k8s_io_group_name",
+            "alibabacloud_com_inference_workload",
+        ],
+    },
+    Relabeling { target: "backend", sources: &["alibabacloud_com_inference_backend"] },
+];
+
+/// The PodMonitor for the pods that `selector` selects, complete for a server-side apply.
+pub fn pod_monitor(owner: &LLMAutoscaler, spec: &PodMonitorSpec, selector: &LabelSelector) -> Value {
+    let [group, version, kind, _] = POD_MONITOR;
+    let default = ScrapeSpec::default();
+    let scrape = owner.spec.sources.iter().flatten().map(|source| &source.scrape).next().unwrap_or(&default);
+    let mut labels = spec.labels.clone();
+    labels.insert("app.kubernetes.io/managed-by".to_owned(), "llm-autoscaler".to_owned());
+    json!({
+        "apiVersion": format!("{group}/{version}"),
+        "kind": kind,
+        "metadata": {
+            "name": owner.name_any(),
+            "namespace": owner.namespace(),
+            "labels": labels,
+            "annotations": spec.annotations,
+            "ownerReferences": [owner.controller_owner_ref(&())],
+        },
+        "spec": {
+            "selector": selector,
+            "podMetricsEndpoints": [endpoint(owner, spec, scrape)],
+        },
+    })
+}
+
+fn endpoint(owner: &LLMAutoscaler, spec: &PodMonitorSpec, scrape: &ScrapeSpec) -> Value {
+    let mut endpoint = json!({
+        "path": scrape.path,
+        "interval": format!("{}s", spec.interval_seconds),
+        "relabelings": relabelings(owner),
+    });
+    match &scrape.port {
+        Port::Name(name) => endpoint["port"] = json!(name),
+        Port::Number(number) => endpoint["portNumber"] = json!(number),
+    }
+    if scrape.scheme == crate::Scheme::HTTPS {
+        endpoint["scheme"] = json!("https");
+        endpoint["tlsConfig"] = json!({"insecureSkipVerify": true});
+    }
+    endpoint
+}
+
+/// The five labels that dashboards of inference services expect: `pod_name`, `pod_namespace`, `rbg_role`,
+/// `workload_name`, `backend`. The last two are never empty: the target's name and the engine's come first.
+fn relabelings(owner: &LLMAutoscaler) -> Vec<Value> {
+    let meta = |source: &str, target: &str| json!({"action": "replace", "sourceLabels": [format!("__meta_kubernetes_{source}")], "targetLabel": target});
+    let constant =
+        |value: &str, target: &str| json!({"action": "replace", "replacement": value, "targetLabel": target});
+    let mut relabelings = vec![
+        meta("pod_name", "pod_name"),
+        meta("namespace", "pod_namespace"),
+        constant(&owner.spec.scale_target_ref.name, "workload_name"),
+        constant(&owner.spec.engine.engine().profile().name.to_lowercase(), "backend"),
+    ];
+    for Relabeling { target, sources } in FROM_POD_LABELS {
+        for source in sources {
+            let mut relabeling = meta(&format!("pod_label_{source}"), target);
+            relabeling["regex"] = json!("(.+)");
+            relabelings.push(relabeling);
+        }
+    }
+    relabelings
+}

@@ -1,0 +1,230 @@
+//! Kubernetes quantities: `"5"`, `800m`, `2Ki`, `1e3`.
+//!
+//! Grammar and rounding are those of `resource.Quantity`: a sign, decimal digits, and a binary suffix, a
+//! decimal suffix or an exponent. Held as text, so that what was written is what is shown.
+
+use std::fmt;
+
+use llm_autoscaler_core::Milli;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// A quantity as it was written: a number or a string in the resource, always a string here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Quantity(pub String);
+
+/// A quantity that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a quantity: write a number such as \"5\", \"0.8\", 800m or 2Ki")]
+pub struct QuantityError {
+    /// What was written.
+    pub text: String,
+}
+
+/// `digits × factor ÷ 10^scale`, exactly.
+#[derive(Clone, Copy)]
+struct Exact {
+    digits: i128,
+    scale: i32,
+    factor: i128,
+}
+
+const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
+const DECIMAL: [(&str, i32); 9] =
+    [("n", -9), ("u", -6), ("m", -3), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+
+impl Quantity {
+    /// The value in thousandths, rounded away from zero where it has more digits, saturating.
+    ///
+    /// # Errors
+    /// The text is not a quantity.
+    pub fn milli(&self) -> Result<Milli, QuantityError> {
+        let exact = self.parse()?;
+        let whole = exact.digits.saturating_mul(exact.factor);
+        let shift = 3 - exact.scale;
+        let milli = if shift >= 0 {
+            whole.saturating_mul(10i128.saturating_pow(shift.unsigned_abs()))
+        } else {
+            let divisor = 10i128.saturating_pow(shift.unsigned_abs());
+            let rest = i128::from(whole % divisor != 0) * whole.signum();
+            whole / divisor + rest
+        };
+        Ok(Milli(milli.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64))
+    }
+
+    /// The value as the HPA computes a tolerance: the API server's canonical digits times a power of
+    /// ten, in one multiplication (`0.3` is stored as `300m` and read as 300 × 0.001).
+    ///
+    /// # Errors
+    /// The text is not a quantity.
+    pub fn tolerance(&self) -> Result<f64, QuantityError> {
+        let Exact { mut digits, mut scale, factor } = self.parse()?;
+        digits = digits.saturating_mul(factor);
+        while digits != 0 && digits % 10 == 0 {
+            digits /= 10;
+            scale -= 1;
+        }
+        while scale.rem_euclid(3) != 0 {
+            digits = digits.saturating_mul(10);
+            scale += 1;
+        }
+        Ok(if scale == 0 { digits as f64 } else { digits as f64 * 10f64.powi(-scale) })
+    }
+
+    fn parse(&self) -> Result<Exact, QuantityError> {
+        self.read().ok_or_else(|| QuantityError { text: self.0.clone() })
+    }
+
+    fn read(&self) -> Option<Exact> {
+        let text = self.0.trim();
+        let number_end =
+            text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+        let (number, suffix) = text.split_at(number_end);
+        let (digits, scale) = decimal(number)?;
+        if suffix.is_empty() {
+            return Some(Exact { digits, scale, factor: 1 });
+        }
+        if let Some((_, bits)) = BINARY.iter().find(|(name, _)| *name == suffix) {
+            return Some(Exact { digits, scale, factor: 1 << bits });
+        }
+        let power = match DECIMAL.iter().find(|(name, _)| *name == suffix) {
+            Some((_, power)) => *power,
+            None => suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?,
+        };
+        (-30..=30).contains(&power).then_some(Exact { digits, scale: scale - power, factor: 1 })
+    }
+}
+
+/// `-1.25` is (-125, 2). At most 30 digits: anything longer is no quantity of ours.
+fn decimal(text: &str) -> Option<(i128, i32)> {
+    let (sign, text) = match text.as_bytes().first()? {
+        b'-' => (-1, &text[1..]),
+        b'+' => (1, &text[1..]),
+        _ => (1, text),
+    };
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = [whole, fraction].concat();
+    if digits.is_empty() || digits.len() > 30 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some((sign * digits.parse::<i128>().ok()?, fraction.len() as i32))
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum IntOrText {
+            Int(i64),
+            Text(String),
+        }
+        Ok(Self(match IntOrText::deserialize(deserializer)? {
+            IntOrText::Int(number) => number.to_string(),
+            IntOrText::Text(text) => text,
+        }))
+    }
+}
+
+/// The API server's own form of such a field. `maxLength` keeps the cost of CEL rules bounded.
+impl JsonSchema for Quantity {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Quantity".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "maxLength": 32,
+            "pattern": r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$",
+        })
+    }
+}
+
+/// A value in thousandths as `kubectl get hpa` shows it: `11`, `12500m`.
+pub fn show(value: Milli) -> String {
+    if value.0 % 1000 == 0 { (value.0 / 1000).to_string() } else { format!("{}m", value.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousandths() {
+        let table = [
+            ("5", 5000),
+            ("0.8", 800),
+            ("800m", 800),
+            ("-1.5", -1500),
+            ("+2", 2000),
+            (".5", 500),
+            ("1.", 1000),
+            ("1k", 1_000_000),
+            ("1e3", 1_000_000),
+            ("1E3", 1_000_000),
+            ("1E", i64::MAX),
+            ("2Ki", 2_048_000),
+            ("0.5Ki", 512_000),
+            ("1u", 1),
+            ("1n", 1),
+            ("1001u", 2),
+            ("-1n", -1),
+            ("9Ei", i64::MAX),
+        ];
+        for (text, milli) in table {
+            assert_eq!(Quantity(text.into()).milli(), Ok(Milli(milli)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_quantity_says_so() {
+        for text in ["", "five", "5 apples", "1.2.3", "--1", "0x10", "1e99", "1Zi", "5mm"] {
+            let error = Quantity(text.into()).milli().unwrap_err();
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn tolerances_are_the_apiservers_digits_times_a_power_of_ten() {
+        let table = [
+            ("0.1", 100.0 * 0.001),
+            ("0.3", 300.0 * 0.001),
+            ("300m", 300.0 * 0.001),
+            ("0", 0.0),
+            ("1", 1.0),
+            ("0.0005", 500.0 * 1e-6),
+            ("10", 10.0),
+        ];
+        for (text, value) in table {
+            assert_eq!(
+                Quantity(text.into()).tolerance().map(f64::to_bits),
+                Ok(f64::to_bits(value)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_are_taken_too() {
+        assert_eq!(serde_json::from_str::<Quantity>("5").unwrap(), Quantity("5".into()));
+        assert_eq!(serde_json::from_str::<Quantity>("\"5\"").unwrap(), Quantity("5".into()));
+        assert!(serde_json::from_str::<Quantity>("0.8").is_err());
+    }
+
+    #[test]
+    fn values_are_shown_as_kubectl_does() {
+        assert_eq!(show(Milli(11_000)), "11");
+        assert_eq!(show(Milli(12_500)), "12500m");
+    }
+}

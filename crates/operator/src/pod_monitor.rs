@@ -1,0 +1,93 @@
+//! Keeps the PodMonitor of an autoscaler. Beside the scaling, never in its way.
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions},
+    core::Selector,
+};
+use llm_autoscaler_api::{
+    LLMAutoscaler, POD_MONITOR, PodMonitorMode, conditions::ConditionUpdate, managers, pod_monitor, selector,
+};
+
+use crate::target::api_text;
+
+/// The condition that tells how it stands.
+pub const CONDITION: &str = "PodMonitorReady";
+
+/// Brings the PodMonitor to what the spec says; the condition that follows, or `None` if there is to be none.
+pub async fn keep(client: &Client, owner: &LLMAutoscaler, pods: &Selector) -> Option<ConditionUpdate> {
+    let api = api(client, &owner.namespace().unwrap_or_default());
+    let spec = owner.spec.pod_monitor.clone().unwrap_or_default();
+    let result = match spec.mode {
+        PodMonitorMode::Disabled => {
+            remove(&api, owner).await;
+            return None;
+        }
+        PodMonitorMode::Create => {
+            let wanted = pod_monitor(owner, &spec, &selector::to_label_selector(pods));
+            apply(&api, owner, &wanted).await
+        }
+    };
+    Some(result.unwrap_or_else(|problem| problem))
+}
+
+fn api(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    let [group, version, kind, plural] = POD_MONITOR;
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+/// Applies it, unless somebody else's is in its place.
+async fn apply(
+    api: &Api<DynamicObject>,
+    owner: &LLMAutoscaler,
+    wanted: &serde_json::Value,
+) -> Result<ConditionUpdate, ConditionUpdate> {
+    let name = owner.name_any();
+    if let Some(found) = api.get_opt(&name).await.map_err(|error| failed(&error))?
+        && !is_ours(&found, owner)
+    {
+        let message = format!("the PodMonitor {name} was not made by this autoscaler and is left alone");
+        return Err(ConditionUpdate::no(CONDITION, "NotOurs", message));
+    }
+    let params = PatchParams::apply(managers::CHILDREN).force();
+    match api.patch(&name, &params, &Patch::Apply(wanted)).await {
+        // An absent CRD is found here: a GET of an absent object and of an absent kind are both a 404.
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(ConditionUpdate::no(
+            CONDITION,
+            "MonitoringNotInstalled",
+            "the cluster has no PodMonitor (monitoring.coreos.com/v1); scaling does not need it",
+        )),
+        Err(error) => Err(failed(&error)),
+        Ok(_) => {
+            Ok(ConditionUpdate::yes(CONDITION, "Applied", format!("the PodMonitor {name} is up to date")))
+        }
+    }
+}
+
+fn failed(error: &kube::Error) -> ConditionUpdate {
+    let reason = match error {
+        kube::Error::Api(status) if status.code == 403 => "Forbidden",
+        _ => "ApplyFailed",
+    };
+    let message = format!("the PodMonitor could not be applied: {}", api_text(error));
+    ConditionUpdate::no(CONDITION, reason, message)
+}
+
+/// Removes the one that this autoscaler made, and no other; if that fails it is tried again later.
+async fn remove(api: &Api<DynamicObject>, owner: &LLMAutoscaler) {
+    if let Ok(Some(found)) = api.get_opt(&owner.name_any()).await
+        && is_ours(&found, owner)
+    {
+        let preconditions = Preconditions { uid: found.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let _ = api.delete(&owner.name_any(), &params).await;
+    }
+}
+
+fn is_ours(found: &DynamicObject, owner: &LLMAutoscaler) -> bool {
+    let references = found.owner_references().iter();
+    references
+        .filter(|reference| reference.controller == Some(true))
+        .any(|reference| Some(&reference.uid) == owner.uid().as_ref())
+}

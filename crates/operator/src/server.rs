@@ -1,0 +1,57 @@
+//! Liveness, readiness and the operator's own metrics over HTTP.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{Router, http::StatusCode, routing::get};
+use tokio::net::TcpListener;
+
+use crate::{pods::PodStore, telemetry::Telemetry};
+
+/// What readiness depends on.
+#[derive(Clone, Default)]
+pub struct Readiness {
+    autoscalers: Arc<AtomicBool>,
+    pods: PodStore,
+}
+
+impl Readiness {
+    /// Ready once this store and the autoscalers are listed.
+    pub fn new(pods: PodStore) -> Self {
+        Self { autoscalers: Arc::default(), pods }
+    }
+
+    /// The autoscalers are listed.
+    pub fn autoscalers_listed(&self) {
+        self.autoscalers.store(true, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> (StatusCode, &'static str) {
+        if !self.autoscalers.load(Ordering::Relaxed) {
+            return (StatusCode::SERVICE_UNAVAILABLE, "waiting for the list of LLMAutoscalers\n");
+        }
+        if !self.pods.is_synced() {
+            return (StatusCode::SERVICE_UNAVAILABLE, "waiting for the list of pods\n");
+        }
+        (StatusCode::OK, "ok\n")
+    }
+}
+
+/// Serves `/livez`, `/readyz` and `/metrics`, for ever.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub async fn serve(address: SocketAddr, readiness: Readiness, telemetry: Telemetry) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    let content_type = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    let app = Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(move || std::future::ready(readiness.check())))
+        .route("/metrics", get(move || std::future::ready((content_type, telemetry.page()))));
+    axum::serve(listener, app).await
+}
