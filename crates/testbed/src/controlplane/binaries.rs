@@ -1,0 +1,46 @@
+//! Where the programs of the control plane are.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::process::Command;
+
+/// The programs of a control plane.
+#[derive(Debug, Clone)]
+pub(super) struct Binaries {
+    pub(super) etcd: PathBuf,
+    pub(super) apiserver: PathBuf,
+    pub(super) controller_manager: PathBuf,
+    pub(super) kubectl: PathBuf,
+}
+
+impl Binaries {
+    /// Finds them, building them first where need be: that takes some minutes and is reported on standard error.
+    pub(super) async fn locate() -> Result<Self> {
+        let script = crate::repository().join("tests/controlplane/build.sh");
+        let output = Command::new("bash")
+            .arg(&script)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .await
+            .with_context(|| format!("running {}", script.display()))?;
+        ensure!(output.status.success(), "{} failed; the reason is on standard error", script.display());
+        Self::in_folder(Path::new(String::from_utf8(output.stdout)?.trim()))
+    }
+
+    fn in_folder(folder: &Path) -> Result<Self> {
+        let find = |names: &[&str]| match names.iter().map(|n| folder.join(n)).find(|path| path.is_file()) {
+            Some(path) => Ok(path),
+            None => bail!("there is no {} in {}", names[0], folder.display()),
+        };
+        Ok(Self {
+            etcd: find(&["etcd", "server"])?, // `go build` names etcd after its package
+            apiserver: find(&["kube-apiserver"])?,
+            controller_manager: find(&["kube-controller-manager"])
+                .context("without a controller manager no StatefulSet gets a pod: add it, or unset KUBEBUILDER_ASSETS to build it")?,
+            kubectl: find(&["kubectl"])?,
+        })
+    }
+}

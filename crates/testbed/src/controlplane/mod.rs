@@ -1,0 +1,231 @@
+//! A real Kubernetes control plane on loopback: etcd, API server, controller manager.
+
+mod binaries;
+mod components;
+mod keys;
+mod kubectl;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::PostParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::process::Process;
+use binaries::Binaries;
+use components::{Components, Ports};
+
+/// How to start a control plane.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long the API server may take until it is ready.
+    pub ready_timeout: Duration,
+    /// Further arguments of the API server.
+    pub apiserver_args: Vec<String>,
+    /// Further arguments of the controller manager.
+    pub controller_manager_args: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ready_timeout: Duration::from_secs(120),
+            apiserver_args: Vec::new(),
+            controller_manager_args: Vec::new(),
+        }
+    }
+}
+
+/// A running control plane, with RBAC on, in a folder of its own.
+///
+/// There is no scheduler and no kubelet: pods stay pending unless [`HollowNodes`](crate::HollowNodes) run them. Dropping
+/// it stops everything and removes the folder; so does the death of this process.
+pub struct ControlPlane {
+    // Stopped in this order, and before the folder goes.
+    controller_manager: Process,
+    apiserver: Process,
+    etcd: Process,
+    dir: TempDir,
+    binaries: Binaries,
+    url: String,
+    client: Client,
+}
+
+/// A port that was free was taken by another program before ours could listen on it: another try may do.
+#[derive(Debug)]
+struct PortLost(String);
+
+impl ControlPlane {
+    /// Starts a control plane and waits until it serves. The first time ever, its programs are built: some minutes.
+    ///
+    /// # Errors
+    /// Where a program cannot be built or does not come up; the error ends with the tail of its log.
+    pub async fn start(options: Options) -> Result<Self> {
+        crate::install_crypto();
+        let binaries = Binaries::locate().await?;
+        let mut lost = String::new();
+        for _ in 0..4 {
+            match Self::try_start(&options, binaries.clone()).await? {
+                Ok(plane) => return Ok(plane),
+                Err(PortLost(log)) => lost = log,
+            }
+        }
+        bail!("other programs took the ports of the control plane four times in a row; the last log:\n{lost}")
+    }
+
+    async fn try_start(options: &Options, binaries: Binaries) -> Result<Result<Self, PortLost>> {
+        let dir = tempfile::Builder::new().prefix("testbed-").tempdir()?;
+        let ports = Ports::free()?;
+        let url = format!("https://127.0.0.1:{}", ports.apiserver);
+        let components = Components::prepare(dir.path(), &binaries, &ports, options)?;
+        write_kubeconfig(&components.kubeconfig(), &url, &components.admin_token)?;
+        let client = client(&components.kubeconfig()).await?;
+
+        let mut etcd = components.start_etcd()?;
+        let mut apiserver = components.start_apiserver()?;
+        let ready = async || is_ready(&client).await;
+        if let Err(lost) =
+            wait_for(&mut [&mut etcd, &mut apiserver], options, "the API server", ready).await?
+        {
+            return Ok(Err(lost));
+        }
+        let mut controller_manager = components.start_controller_manager()?;
+        let accounts = Api::<ServiceAccount>::namespaced(client.clone(), "default");
+        // Without it no pod can be created in the namespace.
+        let ready = async || matches!(accounts.get_opt("default").await, Ok(Some(_)));
+        let mut processes = [&mut etcd, &mut apiserver, &mut controller_manager];
+        if let Err(lost) = wait_for(&mut processes, options, "the controller manager", ready).await? {
+            return Ok(Err(lost));
+        }
+        Ok(Ok(Self { controller_manager, apiserver, etcd, dir, binaries, url, client }))
+    }
+
+    /// A client of the administrator (group `system:masters`).
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The URL of the API server.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder with logs, keys and data, which goes with the control plane.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("kubeconfig")
+    }
+
+    /// The `kubectl` that fits this control plane.
+    pub fn kubectl_path(&self) -> &Path {
+        &self.binaries.kubectl
+    }
+
+    /// Writes a kubeconfig with a fresh token of a service account, valid for a day.
+    ///
+    /// # Errors
+    /// Where the account does not exist.
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let request = TokenRequest {
+            spec: TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..TokenRequestSpec::default() },
+            ..TokenRequest::default()
+        };
+        let token = Api::<ServiceAccount>::namespaced(self.client(), namespace)
+            .create_token_request(name, &PostParams::default(), &request)
+            .await
+            .with_context(|| format!("asking for a token of the service account {namespace}/{name}"))?
+            .status
+            .context("the API server answered without a token")?
+            .token;
+        let path = self.dir.path().join(format!("{namespace}-{name}.kubeconfig"));
+        write_kubeconfig(&path, &self.url, &token)?;
+        Ok(path)
+    }
+
+    /// The last lines of the logs of all programs, for messages.
+    pub fn log_tails(&self, lines: usize) -> String {
+        [&self.etcd, &self.apiserver, &self.controller_manager]
+            .map(|process| format!("--- {}\n{}", process.name(), process.log_tail(lines)))
+            .join("\n")
+    }
+}
+
+/// A client for a kubeconfig file.
+///
+/// # Errors
+/// Where the file cannot be read or names no cluster.
+pub async fn client(kubeconfig: &Path) -> Result<Client> {
+    crate::install_crypto();
+    let file =
+        Kubeconfig::read_from(kubeconfig).with_context(|| format!("reading {}", kubeconfig.display()))?;
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+fn write_kubeconfig(path: &Path, url: &str, token: &str) -> Result<()> {
+    // The API server makes itself a certificate that nobody signed; it never leaves loopback.
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "testbed",
+        "clusters": [{"name": "testbed", "cluster": {"server": url, "insecure-skip-tls-verify": true}}],
+        "users": [{"name": "testbed", "user": {"token": token}}],
+        "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "testbed", "namespace": "default"}}],
+    });
+    let text = serde_json::to_string_pretty(&config)?;
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+async fn is_ready(client: &Client) -> bool {
+    let Ok(request) = axum::http::Request::get("/readyz").body(Vec::new()) else {
+        return false;
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(1), client.request_text(request)).await;
+    matches!(answer, Ok(Ok(text)) if text == "ok")
+}
+
+/// Polls until `ready`, watching that no program dies meanwhile.
+async fn wait_for(
+    processes: &mut [&mut Process],
+    options: &Options,
+    what: &str,
+    ready: impl AsyncFn() -> bool,
+) -> Result<Result<(), PortLost>> {
+    let started = Instant::now();
+    let mut next_report = Duration::from_secs(10);
+    while !ready().await {
+        for process in processes.iter_mut() {
+            if let Some(status) = process.exited() {
+                let log = process.log_tail(20);
+                if log.contains("address already in use") {
+                    return Ok(Err(PortLost(log)));
+                }
+                bail!("{} ended with {status} while starting; its log ends with:\n{log}", process.name());
+            }
+        }
+        let elapsed = started.elapsed();
+        if elapsed > options.ready_timeout {
+            let log = processes.last().map(|process| process.log_tail(20)).unwrap_or_default();
+            bail!(
+                "{what} was not ready within {} s; its log ends with:\n{log}",
+                options.ready_timeout.as_secs()
+            );
+        }
+        if elapsed > next_report {
+            eprintln!("control plane: waiting for {what}, {} s", elapsed.as_secs());
+            next_report += Duration::from_secs(10);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(Ok(()))
+}

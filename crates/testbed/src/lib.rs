@@ -1,0 +1,31 @@
+//! A real control plane and hollow nodes on loopback, for the demo, the end-to-end tests and the benchmarks.
+//!
+//! ```text
+//!  ControlPlane   etcd, kube-apiserver, kube-controller-manager: the real ones
+//!  HollowNodes    plays scheduler and kubelet: every pod gets an address of its own in 127.0.0.0/8 ...
+//!  Engine         ... where an engine serves: emulated, scripted by a test, or any command such as a real vLLM
+//!  Front          plays the Service: a reverse proxy to the pods that are ready
+//!  LoadGenerator  keeps a number of requests in flight and reports as benchmark tools do
+//! ```
+//!
+//! **Invariant:** nothing listens beyond loopback, and nothing outlives the process that started it, not even when that
+//! is killed. It needs Linux, where all of 127.0.0.0/8 is local.
+
+pub mod controlplane;
+pub mod process;
+pub mod wait;
+
+use std::path::PathBuf;
+
+pub use controlplane::ControlPlane;
+
+/// The root of the repository, where the tests' scripts and the manifests are.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Chooses the TLS implementation of this process, once.
+pub(crate) fn install_crypto() {
+    // An error says that it was chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

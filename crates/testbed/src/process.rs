@@ -1,0 +1,193 @@
+//! Programs that never outlive their owner.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+const SUPERVISOR: &str = include_str!("supervise.sh");
+
+/// What to run, and how to stop it.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// For messages.
+    pub name: String,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Variables on top of the owner's environment.
+    pub env: Vec<(String, OsString)>,
+    /// File that receives standard output and standard error.
+    pub log: PathBuf,
+    /// Time between SIGTERM and SIGKILL, in whole seconds; zero kills at once.
+    pub grace: Duration,
+    /// Folder to remove when the owner dies without having stopped the program.
+    pub remove: Option<PathBuf>,
+}
+
+impl Spec {
+    /// A program that is killed at once when it is to stop.
+    pub fn new(name: &str, program: impl Into<PathBuf>, log: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.to_owned(),
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            log: log.into(),
+            grace: Duration::ZERO,
+            remove: None,
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Asks with SIGTERM first, and kills after this time.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+}
+
+/// A running program with everything that it started, in a process group of its own.
+///
+/// Dropping it stops the whole group. So does the death of this process, by whatever signal: a small shell beside the
+/// program holds the other end of a pipe and sees it close.
+#[derive(Debug)]
+pub struct Process {
+    spec: Spec,
+    supervisor: Child,
+    group: Pid,
+}
+
+impl Process {
+    /// Starts the program.
+    ///
+    /// # Errors
+    /// Where its log cannot be written or `sh` cannot be started. A program that does not exist shows in
+    /// [`Process::exited`] and in the log.
+    pub fn start(spec: Spec) -> Result<Self> {
+        let log = File::create(&spec.log)
+            .with_context(|| format!("creating {}, the log of {}", spec.log.display(), spec.name))?;
+        let supervisor = std::process::Command::new("sh")
+            .args(["-c", SUPERVISOR, "supervise"])
+            .arg(spec.grace.as_secs().to_string())
+            .arg(spec.remove.as_deref().unwrap_or(Path::new("")))
+            .arg(&spec.program)
+            .args(&spec.args)
+            .envs(spec.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("starting a shell for {}", spec.name))?;
+        let group = Pid::from_child(&supervisor);
+        Ok(Self { spec, supervisor, group })
+    }
+
+    /// The name given to it.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// The log file.
+    pub fn log(&self) -> &Path {
+        &self.spec.log
+    }
+
+    /// How the program ended, where it did.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.supervisor.try_wait().ok().flatten()
+    }
+
+    /// The last lines of its log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        let log = std::fs::read(&self.spec.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let all: Vec<_> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Stops the program and all that it started, and returns when nothing of it is left. Blocks up to the grace time.
+    pub fn stop(&mut self) {
+        let was_open = self.supervisor.stdin.take().is_some();
+        if !was_open {
+            return; // stopped before
+        }
+        let deadline = Instant::now() + self.spec.grace + Duration::from_secs(5);
+        while !self.is_gone() {
+            if Instant::now() > deadline {
+                let _ = kill_process_group(self.group, Signal::KILL);
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn is_gone(&mut self) -> bool {
+        self.exited().is_some() && test_kill_process_group(self.group).is_err()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, folder: &Path) -> Process {
+        let spec = Spec::new("test", "/bin/sh", folder.join("log")).args(["-c", script]);
+        Process::start(spec.grace(Duration::from_secs(5))).unwrap()
+    }
+
+    fn wait_for(mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "waited in vain");
+            sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn the_exit_status_and_the_log_are_the_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = shell("echo one; echo two; exit 7", folder.path());
+        wait_for(|| process.exited().is_some());
+        assert_eq!(process.exited().unwrap().code(), Some(7));
+        assert_eq!(process.log_tail(1), "two");
+    }
+
+    #[test]
+    fn stopping_takes_grandchildren_along_and_lets_the_program_say_goodbye() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "sleep 1000 & trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done";
+        let mut process = shell(script, folder.path());
+        wait_for(|| process.log_tail(1) == "up");
+        process.stop();
+        assert_eq!(process.log_tail(1), "bye");
+        assert!(test_kill_process_group(process.group).is_err());
+    }
+}
