@@ -105,7 +105,8 @@ fn derive(
     let (stabilized, (limited, limit)) = match &policy.behavior {
         None => {
             let window = policy.settings.downscale_stabilization;
-            let stabilized = stabilize::legacy(past, window, recommended, now);
+            let highest = stabilize::legacy(past, window, recommended, now);
+            let stabilized = never_growing(policy, highest, current.max(recommended));
             (stabilized, limit::legacy(policy, current, stabilized))
         }
         Some(behavior) => {
@@ -127,6 +128,11 @@ fn derive(
         reason: reason(current, proposed).or(below_min.then_some(Reason::BelowMin)),
         held,
     }
+}
+
+/// The legacy window holds what there is; what there was, before someone made it fewer, is past.
+fn never_growing(policy: &Policy, highest: i32, ceiling: i32) -> i32 {
+    if policy.profile.has(Deviation::WindowNeverGrows) { highest.min(ceiling) } else { highest }
 }
 
 fn stabilization(policy: &Policy, current: i32, recommended: i32, stabilized: i32) -> Stabilization {

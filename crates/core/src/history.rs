@@ -79,15 +79,21 @@ impl History {
     /// decision, whether or not anything is written.
     pub fn record(&mut self, policy: &Policy, decision: &Decision, now: DateTime<Utc>) {
         let first = Recommendation { replicas: decision.current, at: now };
-        let recommendations = self.recommendations.get_or_insert_with(|| vec![first]);
+        self.recommendations.get_or_insert_with(|| vec![first]);
         self.replicas = Some(decision.current);
         if let Outcome::Computed(derivation) = &decision.outcome {
-            let latest = Recommendation { replicas: derivation.recommended, at: now };
-            if policy.profile.has(Deviation::SurvivingHistory) {
-                thin::remember(recommendations, policy, latest);
-            } else {
-                exact::remember(recommendations, policy, latest);
-            }
+            self.recommended(policy, derivation.recommended, now);
+        }
+    }
+
+    /// Remembers one recommendation; [`History::record`] is what a step needs.
+    pub fn recommended(&mut self, policy: &Policy, replicas: i32, now: DateTime<Utc>) {
+        let recommendations = self.recommendations.get_or_insert_default();
+        let latest = Recommendation { replicas, at: now };
+        if policy.profile.has(Deviation::SurvivingHistory) {
+            thin::remember(recommendations, policy, latest);
+        } else {
+            exact::remember(recommendations, policy, latest);
         }
     }
 

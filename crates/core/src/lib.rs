@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`decide`] is one step of an autoscaler: what is wanted, what was seen and what is remembered go in, a
-//! number of replicas and every number on the way come out. The arithmetic is that of the
-//! HorizontalPodAutoscaler of Kubernetes 1.37; see [`Profile`] for where we differ, and why.
+//! number of replicas and every number on the way come out. The arithmetic is that of the HPA, the
+//! `HorizontalPodAutoscaler` of Kubernetes 1.37; see [`Deviation`] for where we differ.
 //!
 //! Invariant: nothing here knows a clock, does I/O, starts a task, mentions a Kubernetes type or writes
 //! a sentence. Time is an argument; text is the `api` crate's.

@@ -28,6 +28,8 @@ pub enum Deviation {
     StuckReplicas,
     /// A total is compared with the number of replicas that was asked for, not with the number seen.
     AskedForReplicas,
+    /// The window of a spec without `behavior` never grows the target.
+    WindowNeverGrows,
     /// What is remembered outlives the process, and is kept in bounded space.
     SurvivingHistory,
     /// Changes of size are remembered as long as a policy of either direction counts them.
@@ -38,7 +40,7 @@ pub enum Deviation {
 
 impl Deviation {
     /// Every deviation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::DirectionCheck,
         Self::NoneReady,
         Self::Quorum,
@@ -46,6 +48,7 @@ impl Deviation {
         Self::StartingReplicas,
         Self::StuckReplicas,
         Self::AskedForReplicas,
+        Self::WindowNeverGrows,
         Self::SurvivingHistory,
         Self::KeptScaleEvents,
         Self::Saturation,

@@ -1,0 +1,151 @@
+//! The parts after the recommendation, each by itself.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use llm_autoscaler_api::words::{limit_words, stabilization_words};
+use llm_autoscaler_core::{
+    Behavior, History, Limit, Policy, Profile, Recommendation, Rules, ScaleEvent, Stabilization, Tolerances,
+    limit, stabilize,
+};
+use serde_json::{Value, json};
+
+use super::{
+    Unsupported,
+    input::{Case, Event, PastRecommendation, seconds},
+    spec::{rules_as_written, rules_of_scale_down, rules_of_scale_up, settings},
+};
+
+/// Answers a case about limits, windows or scale events.
+pub(super) fn answer(case: &Case, profile: Profile) -> Result<Value, Unsupported> {
+    let now = DateTime::UNIX_EPOCH;
+    let settings = settings(case);
+    let behavior = Behavior {
+        scale_up: rules_of_scale_up(case.scale_up_rules.as_ref()),
+        scale_down: rules_of_scale_down(case.scale_down_rules.as_ref(), &settings),
+    };
+    let mut policy = Policy {
+        min_replicas: case.min,
+        max_replicas: case.max,
+        metrics: Vec::new(),
+        tolerance: Tolerances { down: 0.1, up: 0.1 },
+        behavior: None,
+        profile,
+        settings,
+    };
+    let history = history(case, now);
+    let (current, desired) = (case.current, case.desired);
+    Ok(match case.mode.as_str() {
+        "rules" => limited(limit::legacy(&policy, current, desired)),
+        "rate" => limited(limit::with_behavior(&policy, &behavior, &history, current, desired, now)),
+        "limit_up" => {
+            json!({"limit": limit::scale_up(profile, &behavior.scale_up, &history, current, now)})
+        }
+        "limit_down" => {
+            json!({"limit": limit::scale_down(profile, &behavior.scale_down, &history, current, now)})
+        }
+        "stabilize" => stabilized(&policy, history, desired, now),
+        "stabilize_behavior" => {
+            policy.behavior = Some(with_windows(behavior, case));
+            stabilized_with_behavior(&policy, history, (current, desired), now)
+        }
+        "store_event" => stored_event(policy, case, history, now),
+        other => return Err(Unsupported::new(format!("mode {other}"))),
+    })
+}
+
+fn limited((replicas, limit): (i32, Limit)) -> Value {
+    let (reason, message) = limit_words(limit);
+    json!({"replicas": replicas, "reason": reason, "message": message})
+}
+
+fn stabilized(policy: &Policy, mut history: History, desired: i32, now: DateTime<Utc>) -> Value {
+    let past = history.recommendations().unwrap_or_default();
+    let replicas = stabilize::legacy(past, policy.settings.downscale_stabilization, desired, now);
+    history.recommended(policy, desired, now);
+    json!({
+        "replicas": replicas,
+        "recommendations": recommendations(&history, now),
+        "log_length": history.recommendations().unwrap_or_default().len(),
+    })
+}
+
+fn stabilized_with_behavior(
+    policy: &Policy,
+    mut history: History,
+    (current, desired): (i32, i32),
+    now: DateTime<Utc>,
+) -> Value {
+    let past = history.recommendations().unwrap_or_default();
+    let behavior = policy.behavior.iter();
+    let replicas = behavior
+        .map(|behavior| stabilize::with_behavior(past, behavior, current, desired, now))
+        .fold(desired, |_, replicas| replicas);
+    history.recommended(policy, desired, now);
+    // The function itself always says which way it would hold; only the step looks whether it did.
+    let direction = if desired >= current { Stabilization::Up } else { Stabilization::Down };
+    let (reason, message) = stabilization_words(direction);
+    json!({
+        "replicas": replicas,
+        "reason": reason,
+        "message": message,
+        "recommendations": recommendations(&history, now),
+    })
+}
+
+fn with_windows(behavior: Behavior, case: &Case) -> Behavior {
+    let window = |seconds: i32| TimeDelta::seconds(seconds.into());
+    Behavior {
+        scale_up: Rules { window: window(case.up_window_s), ..behavior.scale_up },
+        scale_down: Rules { window: window(case.down_window_s), ..behavior.scale_down },
+    }
+}
+
+fn stored_event(mut policy: Policy, case: &Case, mut history: History, now: DateTime<Utc>) -> Value {
+    let down = case.direction == "down";
+    let rules = if down { &case.scale_down_rules } else { &case.scale_up_rules };
+    let events = |history: &History| if down { history.scale_downs() } else { history.scale_ups() }.to_vec();
+    let begin = now - TimeDelta::seconds(60);
+    let recent = events(&history).into_iter().filter(|event| event.at > begin);
+    let change = recent.fold(0_i32, |sum, event| sum.wrapping_add(event.change));
+    policy.behavior = rules.as_ref().map(|rules| {
+        let rules = rules_as_written(rules);
+        Behavior { scale_up: rules.clone(), scale_down: rules }
+    });
+    history.scaled(&policy, case.prev, case.next, now);
+    let events: Vec<_> = events(&history).iter().map(|event| event_out(event, now)).collect();
+    json!({"change_in_60s": change, "events": events})
+}
+
+/// The memory that a case describes, as it is at `now`.
+pub(super) fn history(case: &Case, now: DateTime<Utc>) -> History {
+    let recommendation =
+        |past: &PastRecommendation| Recommendation { replicas: past.replicas, at: now - seconds(past.ago_s) };
+    let event = |past: &Event| ScaleEvent {
+        change: past.change,
+        at: now - seconds(past.ago_s),
+        outdated: past.outdated,
+    };
+    let events = |list: &Option<Vec<Event>>| list.iter().flatten().map(event).collect();
+    let recommendations = case.recommendations.as_ref();
+    History::from_lists(
+        recommendations.map(|list| list.iter().map(recommendation).collect()),
+        events(&case.scale_up_events),
+        events(&case.scale_down_events),
+    )
+}
+
+fn recommendations(history: &History, now: DateTime<Utc>) -> Value {
+    let list = history.recommendations().unwrap_or_default().iter();
+    list.map(|past| json!({"replicas": past.replicas, "ago_s": age(past.at, now)})).collect()
+}
+
+fn event_out(event: &ScaleEvent, now: DateTime<Utc>) -> Value {
+    let mut out = json!({"change": event.change, "ago_s": age(event.at, now)});
+    if event.outdated {
+        out["outdated"] = true.into();
+    }
+    out
+}
+
+fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
+    (now - at).as_seconds_f64()
+}

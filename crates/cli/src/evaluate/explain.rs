@@ -1,0 +1,75 @@
+//! A step for people: what was seen, and how it became a number.
+
+use std::fmt::Write;
+
+use llm_autoscaler_api::{quantity::show, words::Step};
+use llm_autoscaler_core::{Derivation, MetricOutcome, Outcome, Proposal, Target};
+
+/// Raw, stabilized, limited, and why; a metric a line.
+pub(super) fn step(step: &Step<'_>) -> String {
+    let current = step.decision.current;
+    let mut text = format!("{current} replicas: {}", summary(step));
+    for (index, outcome) in step.decision.metrics.iter().enumerate() {
+        let (Some(words), Some(metric)) = (step.metrics.get(index), step.policy.metrics.get(index)) else {
+            continue;
+        };
+        let line = match outcome {
+            MetricOutcome::Proposal(found) => proposal(found, metric.target),
+            MetricOutcome::Failed(error) => words.failure(metric, *error).error,
+        };
+        let _ = write!(text, "\n  {}: {line}", words.label(metric));
+    }
+    text
+}
+
+fn summary(step: &Step<'_>) -> String {
+    match &step.decision.outcome {
+        Outcome::Disabled => {
+            "switched off, because it was not this autoscaler that scaled to zero".to_owned()
+        }
+        Outcome::OutOfBounds { to, .. } => format!("→ {to}: {}", step.reason()),
+        Outcome::NoSelector | Outcome::Blind { .. } => {
+            let messages: Vec<_> = step.conditions().into_iter().map(|condition| condition.message).collect();
+            format!("stays: {}", messages.join("; "))
+        }
+        Outcome::Computed(derivation) => computed(step, derivation),
+    }
+}
+
+fn computed(step: &Step<'_>, derivation: &Derivation) -> String {
+    let Derivation { raw, stabilized, limited, desired, .. } = derivation;
+    let mut text = format!("raw {raw} → stabilized {stabilized} → limited {limited} → {desired}");
+    let said = step.conditions().into_iter().filter(|condition| condition.type_ != "ScalingActive");
+    let reasons: Vec<_> = said.map(|condition| condition.reason.to_owned()).collect();
+    let _ = write!(text, " ({})", reasons.join(", "));
+    if let Some(hold) = derivation.held {
+        let _ = write!(text, ", held: {hold:?}");
+    }
+    if !step.reason().is_empty() {
+        let _ = write!(text, ": {}", step.reason());
+    }
+    text
+}
+
+fn proposal(found: &Proposal, target: Target) -> String {
+    let target = match target {
+        Target::Value(target) | Target::AverageValue(target) => show(target),
+        Target::Missing => "nothing".to_owned(),
+    };
+    let counted = found.counted;
+    let groups = [
+        (counted.ready, "ready"),
+        (counted.unready, "unready"),
+        (counted.missing, "missing"),
+        (counted.absent, "absent"),
+        (counted.ignored, "ignored"),
+        (counted.stuck, "stuck"),
+    ];
+    let groups: Vec<_> = groups
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, group)| format!("{count} {group}"))
+        .collect();
+    let usage = show(found.usage);
+    format!("{usage} of {target} [{}] proposes {}", groups.join(", "), found.replicas)
+}
