@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, hint::black_box, time::Instant};
 
-use llm_autoscaler_engines::{Engine, Recipe, Signal, exposition::Extractor};
+use llm_autoscaler_engines::{Engine, Recipe, Signal, SignalDef, exposition::Extractor};
 
 const PAGE: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-busy.txt");
 /// Repetitions per round; the best of the rounds counts, as the others were disturbed.
@@ -13,7 +13,7 @@ const ROUNDS: u32 = 15;
 
 fn main() {
     let in_flight = [signal(Signal::InFlightRequests)];
-    let every: Vec<Recipe> = Engine::Vllm.profile().signals.iter().map(|def| def.recipe()).collect();
+    let every: Vec<Recipe> = Engine::Vllm.profile().signals.iter().map(SignalDef::recipe).collect();
     // What a page that several teams look at may be asked for.
     let many: Vec<Recipe> = families().into_iter().step_by(3).map(|name| Recipe::series(name, [])).collect();
 

@@ -6,10 +6,10 @@
 //! What is doubtful is absent, never small:
 //! - A wanted series whose value is NaN or infinite makes its number absent (an infinite gauge says as little
 //!   as none, and would ask for the maximum of replicas).
-//! - A series that a page gives twice counts once, by its first value, as Prometheus has it. Two lines are the
-//!   same series if they are equal up to the value: an exporter spells a series one way.
-//! - A page whose last line is not ended by a line feed has been cut off: the format asks for it, and `1` may have
-//!   been `11`.
+//! - A series that a page gives twice counts once, by its first value, as Prometheus has it. Two lines are
+//!   the same series if they are equal up to the value: an exporter spells a series one way.
+//! - A page whose last line is not ended by a line feed has been cut off: the format asks for it, and `1` may
+//!   have been `11`.
 
 mod error;
 mod line;
@@ -31,7 +31,7 @@ use crate::{Fold, Recipe, Selector};
 #[derive(Clone, Debug, Default)]
 pub struct Extractor {
     families: Vec<Family>,
-    /// Bit n: there is a family whose name has n bytes (or, for the highest bit, more). Turns most names away.
+    /// Bit n: there is a family whose name has n bytes (for the highest bit: or more). Turns most names away.
     lengths: u128,
     /// How many tallies a page needs: one per distinct selector.
     tallies: usize,
@@ -79,7 +79,8 @@ impl Extractor {
         extractor
     }
 
-    /// Reads `page`. Fills `out` with one number per recipe, in their order; `None` where the page does not give it.
+    /// Reads `page`. Fills `out` with one number per recipe, in their order; `None` where the page does not
+    /// give it.
     ///
     /// Allocates nothing, if `out` has been used before, for up to 32 distinct selectors and 32 wanted lines.
     ///
@@ -203,7 +204,7 @@ impl<'e, 'p> Pass<'e, 'p> {
         let rest = &page[start..];
         self.line(rest);
         let PageSummary { samples, comments, skipped_malformed, .. } = self.summary;
-        if samples == 0 && comments == 0 && skipped_malformed > 0 {
+        if samples == 0 && comments == 0 && skipped_malformed > 0 && self.bad.is_none() {
             return Err(PageError::not_metrics(page));
         }
         // OpenMetrics lets the last line feed be left out, and says by its last line that it is complete.
@@ -212,14 +213,14 @@ impl<'e, 'p> Pass<'e, 'p> {
 }
 
 impl Formula {
-    /// The number, if every term is there and finite.
+    /// The number, if every term is there and finite. A sum that is out of range is the end of the range.
     fn value(&self, tallies: &[Tally]) -> Option<Milli> {
         let mut total = 0.0;
         for term in &self.terms {
             let tally = term.iter().map(|tally| &tallies[*tally]).find(|tally| tally.count > 0)?;
             total += tally.folded(self.fold);
         }
-        if total.is_finite() { Milli::from_f64(total) } else { None }
+        Milli::from_f64(total)
     }
 }
 

@@ -40,7 +40,7 @@ pub struct SignalDef {
 
 /// One summand of a signal: the names that a series has had, the newest first.
 ///
-/// The first that a page has counts. Versions on the way of a rename publish both names, so they are never added.
+/// The first that a page has counts. Versions on the way of a rename publish both, so they are never added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term(pub &'static [Alternative]);
 
@@ -77,7 +77,7 @@ pub enum TargetType {
 
 /// A target of a type that makes no sense for a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("signal {} is a number per replica: its target is of type {}, not {given}", .signal.name, allowed(.signal))]
+#[error("signal {} takes a target of type {}, not {given}", .signal.name, allowed(.signal))]
 pub struct TargetError {
     /// The signal.
     pub signal: &'static SignalDef,
@@ -138,7 +138,7 @@ mod tests {
         let error = waiting.check_target(TargetType::Value).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "signal WaitingRequests is a number per replica: its target is of type AverageValue, not Value"
+            "signal WaitingRequests takes a target of type AverageValue, not Value"
         );
     }
 }

@@ -1,0 +1,250 @@
+//! What the reader makes of pages, by table.
+
+use llm_autoscaler_core::Milli;
+use llm_autoscaler_engines::{
+    Engine, Recipe, Signal,
+    exposition::{Extractor, PageError, PageSummary},
+};
+
+type Outcome = (Result<PageSummary, PageError>, Vec<Option<Milli>>);
+
+fn read(recipes: &[Recipe], page: impl AsRef<[u8]>) -> Outcome {
+    let mut out = Vec::new();
+    (Extractor::new(recipes).read(page.as_ref(), &mut out), out)
+}
+
+fn labels(labels: &[(&str, &str)]) -> Vec<(String, String)> {
+    labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The thousandths of `recipe` on a page that can be read.
+fn value(recipe: Recipe, page: &str) -> Option<i64> {
+    let (result, out) = read(&[recipe], page);
+    result.expect(page);
+    out[0].map(|milli| milli.0)
+}
+
+fn signal(signal: Signal) -> Recipe {
+    Engine::Vllm.profile().signal(signal).expect("vLLM gives it").recipe()
+}
+
+#[test]
+fn spellings_of_one_sample() {
+    let spellings = [
+        "q:x 7\n",
+        "q:x 7.0\n",
+        "q:x\t7e0\n",
+        "  q:x   +7  \r\n",
+        "q:x{} 7\n",
+        "q:x{ } 7\n",
+        "q:x {a=\"b\"} 7\n",
+        "q:x{a=\"b\"}7\n",
+        "q:x{a=\"b\",} 7\n",
+        "q:x{ a = \"b\" , c = \"d\" , } 7\n",
+        "q:x{a=\"}\",b=\"{ 1\",c=\",=\\\"#\"} 7\n",
+        "q:x{\"a.b\"=\"c\"} 7\n",
+        "q:x 7 1395066363000\n",
+        "q:x{a=\"b\"} 7 1520879607.789\n",
+        "q:x{a=\"b\"} 7 # {trace_id=\"x\"} 0.67\n",
+        "q:x{a=\"b\"} 7 1520879607.789 # {trace_id=\"x\"} 0.67 1520879607\n",
+        "{\"q:x\"} 7\n",
+        "{ \"q:x\" , a=\"b\" } 7\n",
+        "# TYPE q:x gauge\nq:x 7\n# EOF\n",
+        "# TYPE q:x gauge\nq:x 7\n# EOF",
+        "\n\nq:x_created 3\nq:x_bucket{le=\"1\"} 3\nq: 3\nq:x 7\nq:xy 3\n\n",
+    ];
+    for page in spellings {
+        assert_eq!(value(Recipe::series("q:x", []), page), Some(7000), "{page:?}");
+    }
+}
+
+#[test]
+fn values() {
+    let table = [
+        ("0", Some(0)),
+        ("0.3", Some(300)),
+        ("0.67716", Some(678)),
+        ("1e-9", Some(1)),
+        ("-1.5", Some(-1500)),
+        ("8.440832e+08", Some(844_083_200_000)),
+        ("1e300", Some(i64::MAX)),
+        ("NaN", None),
+        ("+Inf", None),
+        ("-Inf", None),
+    ];
+    for (text, milli) in table {
+        let (result, out) = read(&[Recipe::series("x", [])], format!("x {text}\n"));
+        assert_eq!(out[0].map(|found| found.0), milli, "{text}");
+        assert_eq!(result.unwrap().not_finite, usize::from(milli.is_none()), "{text}");
+    }
+}
+
+#[test]
+fn labels_select() {
+    let page = concat!(
+        "x{model=\"a\",rank=\"0\"} 1\n",
+        "x{rank=\"1\",model=\"a\"} 2\n",
+        "x{model=\"b \\\"q\\\" \\\\ \\n \\z\"} 4\n",
+        "x{model=\"\"} 8\n",
+        "{\"x\",\"model\"=\"a\"} 16\n",
+        "xx{model=\"a\"} 32\n",
+    );
+    let table = [
+        (labels(&[]), Some(31)),
+        (labels(&[("model", "a")]), Some(19)),
+        (labels(&[("model", "a"), ("rank", "1")]), Some(2)),
+        (labels(&[("rank", "0"), ("model", "a")]), Some(1)),
+        (labels(&[("model", "b \"q\" \\ \n \\z")]), Some(4)),
+        (labels(&[("model", "")]), Some(8)),
+        (labels(&[("rank", "")]), Some(28)),
+        (labels(&[("model", "c")]), None),
+    ];
+    for (labels, whole) in table {
+        let recipe = Recipe::series("x", labels.clone());
+        assert_eq!(value(recipe, page), whole.map(|n| n * 1000), "{labels:?}");
+    }
+    assert_eq!(value(Recipe::series("my.name", []), "{\"my.name\",a=\"b\"} 5\n"), Some(5000));
+}
+
+#[test]
+fn a_signal_is_whole_or_absent() {
+    let (running, waiting) = ("vllm:num_requests_running 2\n", "vllm:num_requests_waiting 3\n");
+    assert_eq!(value(signal(Signal::InFlightRequests), &format!("{running}{waiting}")), Some(5000));
+    assert_eq!(value(signal(Signal::InFlightRequests), running), None);
+    assert_eq!(
+        value(signal(Signal::InFlightRequests), &format!("{running}vllm:num_requests_waiting NaN\n")),
+        None
+    );
+    assert_eq!(value(signal(Signal::InFlightRequests), ""), None);
+}
+
+#[test]
+fn the_newest_name_counts_and_names_are_never_mixed() {
+    let (new, old) = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc");
+    let kv = || signal(Signal::KvCacheUsage);
+    assert_eq!(value(kv(), &format!("{old} 0.5\n{new} 0.25\n")), Some(250));
+    assert_eq!(value(kv(), &format!("{old} 0.5\n")), Some(500));
+    assert_eq!(value(kv(), &format!("{old} 0.5\n{new} NaN\n")), None);
+}
+
+#[test]
+fn data_parallel_engines_are_one_replica() {
+    let engines = |name: &str, values: [&str; 3]| {
+        let [a, b, c] = values;
+        format!("{name}{{engine=\"0\"}} {a}\n{name}{{engine=\"1\"}} {b}\n{name}{{engine=\"2\"}} {c}\n")
+    };
+    let waiting = engines("vllm:num_requests_waiting", ["1.0", "2.0", "4.0"]);
+    assert_eq!(value(signal(Signal::WaitingRequests), &waiting), Some(7000));
+    let kv = engines("vllm:kv_cache_usage_perc", ["0.1", "0.2", "0.9"]);
+    assert_eq!(value(signal(Signal::KvCacheUsage), &kv), Some(400));
+    let unknown = engines("vllm:num_requests_waiting", ["1.0", "NaN", "4.0"]);
+    assert_eq!(value(signal(Signal::WaitingRequests), &unknown), None);
+}
+
+#[test]
+fn a_series_counts_once() {
+    let page = "x{a=\"b\"} 1\nx{a=\"c\"} 2\nx{a=\"b\"} 4\n";
+    let (result, out) = read(&[Recipe::series("x", [])], page);
+    assert_eq!(out, [Some(Milli(3000))]);
+    assert_eq!(result.unwrap().duplicates, 1);
+}
+
+#[test]
+fn a_malformed_line_fails_those_who_need_its_family() {
+    let table = [
+        ("x", "it has no value"),
+        ("x{a=\"b\"}", "it has no value"),
+        ("x seven", "its value is not a number"),
+        ("x 7 soon", "something else than a timestamp is behind its value"),
+        ("x 7 8 9", "something else than a timestamp is behind its value"),
+        ("x{a=\"b\" 7", "a comma or the closing brace is missing"),
+        ("x{a=\"b\"c=\"d\"} 7", "a comma or the closing brace is missing"),
+        ("x{a=b} 7", "a quote is missing"),
+        ("x{a} 7", "a label has no value"),
+        ("x{a=\"b} 7", "a quote is not closed"),
+        ("x{a=\"b\\\"} 7", "a quote is not closed"),
+        ("x{,} 7", "the name of a label is missing"),
+        ("x{1=\"b\"} 7", "the name of a label is missing"),
+        ("x{\"y\"} 7", "it has two names"),
+        ("{\"x\"} ", "it has no value"),
+        ("{\"x\" 7", "a comma or the closing brace is missing"),
+    ];
+    let recipes =
+        [Recipe::series("y", []), Recipe::series("x", []), Recipe::series("x", labels(&[("a", "b")]))];
+    for (line, reason) in table {
+        let (result, out) = read(&recipes, format!("# TYPE y gauge\nx{{a=\"b\",c=\"1\"}} 3\n{line}\ny 5\n"));
+        let excerpt = line.trim().to_owned();
+        assert_eq!(result, Err(PageError::BadLine { line: 3, reason, excerpt }), "{line:?}");
+        assert_eq!(out, [Some(Milli(5000)), None, None], "{line:?}");
+
+        let (result, out) = read(&recipes[..1], format!("{line}\ny 5\n"));
+        assert_eq!(out, [Some(Milli(5000))], "{line:?}");
+        assert!(result.is_ok(), "{line:?}");
+    }
+    // The only line that says what the page is.
+    let (result, _) = read(&[Recipe::series("x", [])], "x{\n<b>\n");
+    assert!(matches!(result, Err(PageError::BadLine { line: 1, .. })), "{result:?}");
+    let (result, _) = read(&[Recipe::series("my.name", [])], "my.name 5\n");
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        "line 1 of the metrics page cannot be read: a character in the name that only a quoted name may have: \"my.name 5\""
+    );
+}
+
+#[test]
+fn what_nobody_wants_is_counted() {
+    let page = "# HELP x X\nx 1\ny{a=\"b\"} 2\n{\"z\"} NaN\nz inf\n\n<b>\ny{\ny\ny seven\n{\"a\": 1}\n7\n";
+    let (result, out) = read(&[Recipe::series("x", [])], page);
+    assert_eq!(out, [Some(Milli(1000))]);
+    let expected = PageSummary { samples: 4, comments: 1, skipped_malformed: 6, ..PageSummary::default() };
+    assert_eq!(result, Ok(expected));
+}
+
+#[test]
+fn other_pages_are_no_metrics() {
+    let table: [(&[u8], &str); 7] = [
+        (b"<!DOCTYPE html>\n<html><body>Not Found</body></html>\n", "<!DOCTYPE html>"),
+        (b"\r\n{\"detail\":\"Not Found\"}", "{\"detail\":\"Not Found\"}"),
+        (b"{\n  \"object\": \"list\",\n  \"data\": []\n}\n", "{"),
+        (b"404 page not found\n", "404 page not found"),
+        (b"Service unavailable 503", "Service unavailable 503"),
+        (b"Internal Server Error", "Internal Server Error"),
+        (b"\x1f\x8b\x08\x00\x00\x0a\xff\xfe", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+    ];
+    for (page, first_line) in table {
+        let (result, out) = read(&[Recipe::series("x", [])], page);
+        assert_eq!(result, Err(PageError::NotMetrics { first_line: first_line.to_owned() }));
+        assert_eq!(out, [None]);
+    }
+    for page in ["", "\n\n", "# EOF\n"] {
+        assert_eq!(value(Recipe::series("x", []), page), None, "{page:?}");
+    }
+}
+
+#[test]
+fn a_page_that_is_cut_off_is_refused() {
+    let page = "# TYPE x gauge\nx{a=\"b\"} 11\ny 5\n";
+    let recipe = [Recipe::series("x", [])];
+    assert_eq!(read(&recipe, page).1, [Some(Milli(11_000))]);
+    for length in 0..page.len() {
+        let (result, out) = read(&recipe, &page[..length]);
+        if page[..length].ends_with('\n') || length == 0 {
+            assert!(result.is_ok(), "{length}");
+        } else {
+            assert!(matches!(result, Err(PageError::CutOff { .. })), "{length}: {result:?}");
+            assert_eq!(out, [None], "{length}");
+        }
+    }
+}
+
+#[test]
+fn recipes_share_a_pass() {
+    // More than fit on the stack, two of them the same, all in their order.
+    let mut recipes: Vec<Recipe> = (0..50).map(|n| Recipe::series(format!("family_{n}"), [])).collect();
+    recipes.push(recipes[3].clone());
+    let lines: Vec<String> = (0..50).rev().map(|n| format!("family_{n}{{a=\"b\"}} {n}\n")).collect();
+    let (result, out) = read(&recipes, lines.concat());
+    assert_eq!(result.unwrap().samples, 50);
+    let expected: Vec<_> = (0..50).chain([3]).map(|n| Some(Milli::whole(n))).collect();
+    assert_eq!(out, expected);
+}
