@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io::IsTerminal, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -131,7 +131,9 @@ impl LogFormat {
     fn init(self) {
         let filter = tracing_subscriber::EnvFilter::try_from_default_env();
         let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let colours = std::io::stderr().is_terminal();
+        let builder =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
         match self {
             Self::Text => builder.init(),
             Self::Json => builder.json().init(),

@@ -157,7 +157,8 @@ impl Subscriptions {
                 .map(|(r, _)| r.series_name())
                 .collect();
             if !absent.is_empty() {
-                problem(format!("{} has no {}", subscribed.key.address.url(), absent.join(", ")));
+                let none = || format!("{} has no {}", subscribed.key.address.url(), absent.join(", "));
+                problem(reading.error.map_or_else(none, |error| error.to_string()));
             }
             return fresh;
         }

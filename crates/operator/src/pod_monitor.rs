@@ -44,15 +44,18 @@ async fn apply(
     wanted: &serde_json::Value,
 ) -> Result<ConditionUpdate, ConditionUpdate> {
     let name = owner.name_any();
-    if let Some(found) = api.get_opt(&name).await.map_err(|error| failed(&error))?
-        && !is_ours(&found, owner)
-    {
-        let message = format!("the PodMonitor {name} was not made by this autoscaler and is left alone");
-        return Err(ConditionUpdate::no(CONDITION, "NotOurs", message));
+    match api.get(&name).await {
+        Ok(found) if !is_ours(&found, owner) => {
+            let message = format!("the PodMonitor {name} was not made by this autoscaler and is left alone");
+            return Err(ConditionUpdate::no(CONDITION, "NotOurs", message));
+        }
+        // Absent, as an object or as a kind: what follows tells which.
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(error) => return Err(failed(&error)),
+        Ok(_) => {}
     }
     let params = PatchParams::apply(managers::CHILDREN).force();
     match api.patch(&name, &params, &Patch::Apply(wanted)).await {
-        // An absent CRD is found here: a GET of an absent object and of an absent kind are both a 404.
         Err(kube::Error::Api(status)) if status.code == 404 => Err(ConditionUpdate::no(
             CONDITION,
             "MonitoringNotInstalled",

@@ -34,6 +34,17 @@ const VALUES_EVERY: Duration = Duration::from_secs(15);
 const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
 /// How many past decisions are kept.
 const DECISIONS: usize = 10;
+/// The order in which conditions are read: the HPA's first, in its order.
+const ORDER: [&str; 8] = [
+    "AbleToScale",
+    "ScalingActive",
+    "ScalingLimited",
+    "ScaledToZero",
+    "Ready",
+    "Stalled",
+    "SamplesComplete",
+    pod_monitor::CONDITION,
+];
 /// How many missing pods are named.
 const NAMED: usize = 3;
 
@@ -275,6 +286,7 @@ pub struct Writer {
     written: LLMAutoscalerStatus,
     /// As it would be now.
     status: LLMAutoscalerStatus,
+    pod_monitor: Option<ConditionUpdate>,
     at: Option<Instant>,
     retry: bool,
 }
@@ -284,7 +296,7 @@ impl Writer {
     pub fn new(client: &Client, object: &Arc<LLMAutoscaler>, telemetry: Telemetry) -> Self {
         let api = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
         let status = object.status.clone().unwrap_or_default();
-        Self { api, telemetry, written: status.clone(), status, at: None, retry: false }
+        Self { api, telemetry, written: status.clone(), status, pod_monitor: None, at: None, retry: false }
     }
 
     /// The status as it would be now.
@@ -299,10 +311,7 @@ impl Writer {
 
     /// Notes how the PodMonitor stands; written with the next status.
     pub fn set_pod_monitor(&mut self, update: Option<ConditionUpdate>) {
-        match update {
-            Some(update) => conditions::set(&mut self.status.conditions, update, None, Utc::now()),
-            None => conditions::remove(&mut self.status.conditions, pod_monitor::CONDITION),
-        }
+        self.pod_monitor = update;
     }
 
     /// The step ended before a decision: one condition says why, and nothing else changes.
@@ -331,7 +340,14 @@ impl Writer {
     }
 
     /// Takes over a status, and writes it if that is worth it.
-    pub async fn write(&mut self, object: &LLMAutoscaler, status: LLMAutoscalerStatus) {
+    pub async fn write(&mut self, object: &LLMAutoscaler, mut status: LLMAutoscalerStatus) {
+        match self.pod_monitor.clone() {
+            Some(update) => {
+                conditions::set(&mut status.conditions, update, object.metadata.generation, Utc::now())
+            }
+            None => conditions::remove(&mut status.conditions, pod_monitor::CONDITION),
+        }
+        status.conditions.sort_by_key(|condition| ORDER.iter().position(|type_| *type_ == condition.type_));
         self.status = status;
         let news = news(&self.written) != news(&self.status);
         let due = self.at.is_none_or(|at| at.elapsed() >= VALUES_EVERY);

@@ -15,7 +15,10 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_core::Milli;
-use llm_autoscaler_engines::{Recipe, exposition::Extractor};
+use llm_autoscaler_engines::{
+    Recipe,
+    exposition::{Extractor, PageError},
+};
 use tokio::{
     sync::{Notify, Semaphore},
     task::AbortHandle,
@@ -248,21 +251,21 @@ async fn sample(shared: &Shared, probe: &Probe, url: &str, page: &mut Vec<u8>) {
     let read = shared.scraper.read(url, timeout, page).await;
     let at = Utc::now();
     let mut values = Vec::with_capacity(wanted.recipes.len());
+    let mut readable = read.is_ok();
     let result = read.and_then(|()| {
         let parsed = wanted.extractor.read(page, &mut values);
+        // One bad line leaves the numbers that do not need it as they are.
+        readable = matches!(parsed, Ok(_) | Err(PageError::BadLine { .. }));
         parsed.map_err(|error| ScrapeError::NotMetrics { url: url.to_owned(), problem: error.to_string() })
     });
     shared.telemetry.scraped(result.as_ref().err());
     let wake: Vec<Arc<Notify>> = {
         let mut state = probe.lock();
         state.attempts += 1;
-        match result {
-            Ok(_) => {
-                state.page = Some(Page { at, wanted, values });
-                state.error = None;
-            }
-            Err(error) => state.error = Some(error),
+        if readable {
+            state.page = Some(Page { at, wanted, values });
         }
+        state.error = result.err();
         state.subscribers.values().map(|subscription| subscription.wake.clone()).collect()
     };
     for wake in wake {

@@ -135,11 +135,18 @@ impl Scraper {
         if response.status() != StatusCode::OK {
             return Err(ScrapeError::Status { url: url.to_owned(), status: response.status().as_u16() });
         }
+        let framed =
+            response.content_length().is_some() || response.headers().contains_key(header::TRANSFER_ENCODING);
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if page.len() + chunk.len() > LIMIT {
                 return Err(ScrapeError::TooLarge { url: url.to_owned() });
             }
             page.extend_from_slice(&chunk);
+        }
+        // The parser refuses a last line without an end, which may have been cut off. Where the answer says how
+        // long it is, nothing was.
+        if framed && page.last().is_some_and(|byte| *byte != b'\n') {
+            page.push(b'\n');
         }
         Ok(())
     }

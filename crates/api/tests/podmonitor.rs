@@ -1,0 +1,124 @@
+//! The PodMonitor: what the guide for inference services asks for, and nothing of the owner's labels.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use llm_autoscaler_api::{LLMAutoscaler, PodMonitorSpec, pod_monitor};
+use serde_json::{Value, json};
+
+fn owner(source: &str) -> LLMAutoscaler {
+    serde_saphyr::from_str(&format!(
+        "{{apiVersion: llmautoscaler.io/v1alpha1, kind: LLMAutoscaler,
+           metadata: {{name: qwen3, namespace: serving, uid: u-1, labels: {{app.kubernetes.io/instance: argo}}}},
+           spec: {{scaleTargetRef: {{apiVersion: apps/v1, kind: StatefulSet, name: qwen3-sts}}, engine: VLLM, maxReplicas: 3,
+                  metrics: [{{signal: WaitingRequests, target: {{type: AverageValue, averageValue: 5}}}}]{source}}}}}"
+    ))
+    .unwrap()
+}
+
+fn built(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
+    let labels = BTreeMap::from([("app".to_owned(), "vllm".to_owned())]);
+    pod_monitor(owner, spec, &LabelSelector { match_labels: Some(labels), match_expressions: None })
+}
+
+/// The labels that a scraped series of a pod with these labels gets, by the relabelings in their order.
+fn relabelled(monitor: &Value, pod: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let mut series = BTreeMap::new();
+    for relabeling in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"].as_array().unwrap() {
+        let target = relabeling["targetLabel"].as_str().unwrap().to_owned();
+        if let Some(replacement) = relabeling["replacement"].as_str() {
+            series.insert(target, replacement.to_owned());
+            continue;
+        }
+        let source =
+            relabeling["sourceLabels"][0].as_str().unwrap().strip_prefix("__meta_kubernetes_").unwrap();
+        let value = pod.iter().find(|(name, _)| *name == source).map_or("", |(_, value)| value);
+        let only_if_set = relabeling["regex"] == "(.+)";
+        if !(only_if_set && value.is_empty()) {
+            series.insert(target, value.to_owned());
+        }
+    }
+    series
+}
+
+#[test]
+fn it_is_owned_and_carries_only_what_was_asked_for() {
+    let spec = PodMonitorSpec {
+        labels: BTreeMap::from([("release".to_owned(), "prom".to_owned())]),
+        annotations: BTreeMap::from([("arms.prometheus.io/discovery".to_owned(), "true".to_owned())]),
+        ..PodMonitorSpec::default()
+    };
+    let metadata = &built(&owner(""), &spec)["metadata"];
+    assert_eq!(metadata["name"], "qwen3");
+    assert_eq!(metadata["namespace"], "serving");
+    assert_eq!(
+        metadata["labels"],
+        json!({"app.kubernetes.io/managed-by": "llm-autoscaler", "release": "prom"})
+    );
+    assert_eq!(metadata["annotations"], json!({"arms.prometheus.io/discovery": "true"}));
+    assert_eq!(metadata["ownerReferences"][0]["uid"], "u-1");
+    assert_eq!(metadata["ownerReferences"][0]["controller"], true);
+}
+
+#[test]
+fn the_endpoint_is_the_one_that_is_scraped() {
+    let monitor = built(&owner(""), &PodMonitorSpec::default());
+    assert_eq!(monitor["spec"]["selector"], json!({"matchLabels": {"app": "vllm"}}));
+    let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(
+        (&endpoint["port"], &endpoint["path"], &endpoint["interval"]),
+        (&json!("http"), &json!("/metrics"), &json!("15s"))
+    );
+
+    let source = ", sources: [{scrape: {port: 9000, path: /m, scheme: HTTPS}}]";
+    let monitor =
+        built(&owner(source), &PodMonitorSpec { interval_seconds: 30, ..PodMonitorSpec::default() });
+    let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(
+        (&endpoint["portNumber"], &endpoint["path"], &endpoint["interval"]),
+        (&json!(9000), &json!("/m"), &json!("30s"))
+    );
+    assert_eq!(endpoint["scheme"], "https");
+}
+
+#[test]
+fn five_labels_from_todays_and_older_pod_labels() {
+    let monitor = built(&owner(""), &PodMonitorSpec::default());
+    let table: [(&[(&str, &str)], [&str; 3]); 4] = [
+        (&[], ["", "qwen3-sts", "vllm"]),
+        (
+            &[
+                ("pod_label_rbg_workloads_x_k8s_io_role_name", "decode"),
+                ("pod_label_rbg_workloads_x_k8s_io_group_name", "pd"),
+            ],
+            ["decode", "pd", "vllm"],
+        ),
+        (
+            &[
+                ("pod_label_rolebasedgroup_workloads_x_k8s_io_role", "prefill"),
+                ("pod_label_rolebasedgroup_workloads_x_k8s_io_name", "old"),
+            ],
+            ["prefill", "old", "vllm"],
+        ),
+        (
+            &[
+                ("pod_label_rbg_workloads_x_k8s_io_group_name", "pd"),
+                ("pod_label_alibabacloud_com_inference_workload", "chosen"),
+                ("pod_label_alibabacloud_com_inference_backend", "vllm-fork"),
+            ],
+            ["", "chosen", "vllm-fork"],
+        ),
+    ];
+    for (labels, [role, workload, backend]) in table {
+        let mut pod = labels.to_vec();
+        pod.extend([("pod_name", "qwen3-0"), ("namespace", "serving")]);
+        let series = relabelled(&monitor, &pod);
+        let get = |name: &str| series.get(name).map_or("", String::as_str);
+        assert_eq!((get("pod_name"), get("pod_namespace")), ("qwen3-0", "serving"));
+        assert_eq!(
+            [get("rbg_role"), get("workload_name"), get("backend")],
+            [role, workload, backend],
+            "{labels:?}"
+        );
+    }
+}
