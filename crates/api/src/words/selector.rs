@@ -35,7 +35,9 @@ impl SelectorProblem {
                 format!("couldn't convert selector into a corresponding internal selector object: {error}")
             }
             Self::Ambiguous { selector, autoscalers } => {
-                format!("pods by selector {selector} are controlled by more than one HPA (e.g. {autoscalers})")
+                format!(
+                    "pods by selector {selector} are controlled by more than one HPA (e.g. {autoscalers})"
+                )
             }
         }
     }

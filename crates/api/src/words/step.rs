@@ -4,7 +4,9 @@ use llm_autoscaler_core::{
     Bound, Decision, Derivation, Limit, MetricOutcome, Outcome, Policy, Reason, Stabilization,
 };
 
-use super::{ABLE_TO_SCALE, EventWords, MetricFailure, MetricWords, SCALING_ACTIVE, SCALING_LIMITED, SelectorProblem};
+use super::{
+    ABLE_TO_SCALE, EventWords, MetricFailure, MetricWords, SCALING_ACTIVE, SCALING_LIMITED, SelectorProblem,
+};
 use crate::conditions::ConditionUpdate;
 
 /// A decision, and what is needed to speak about it.
@@ -32,13 +34,9 @@ impl Step<'_> {
             )],
             Outcome::OutOfBounds { .. } => Vec::new(),
             Outcome::NoSelector => self.selector.map(SelectorProblem::condition).into_iter().collect(),
-            Outcome::Blind { first, .. } => self.failure(*first).map(unable).into_iter().collect(),
+            Outcome::Blind { first, .. } => self.failure(*first).as_ref().map(unable).into_iter().collect(),
             Outcome::Computed(derivation) => {
-                vec![
-                    self.active(derivation),
-                    able(derivation),
-                    limited(derivation),
-                ]
+                vec![self.active(derivation), able(derivation), limited(derivation)]
             }
         }
     }
@@ -127,7 +125,7 @@ impl Step<'_> {
 
 const BELOW_MIN: &str = "Current number of replicas below Spec.MinReplicas";
 
-fn unable(failure: MetricFailure) -> ConditionUpdate {
+fn unable(failure: &MetricFailure) -> ConditionUpdate {
     let message = format!("the HPA was unable to compute the replica count: {}", failure.error);
     ConditionUpdate::no(SCALING_ACTIVE, failure.reason, message)
 }

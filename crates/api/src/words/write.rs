@@ -44,28 +44,20 @@ impl Step<'_> {
     /// the gate is off.
     pub fn after_write(&self, reference: &str, replicas: i32, result: Result<(), &str>) -> Written {
         let said = format!("New size: {replicas}; reason: {}", self.reason());
-        match result {
-            Err(error) => Written {
-                conditions: vec![ConditionUpdate::no(
-                    ABLE_TO_SCALE,
-                    "FailedUpdateScale",
-                    format!("the HPA controller was unable to update the target scale: {error}"),
-                )],
+        if let Err(error) = result {
+            let message = format!("the HPA controller was unable to update the target scale: {error}");
+            return Written {
+                conditions: vec![ConditionUpdate::no(ABLE_TO_SCALE, "FailedUpdateScale", message)],
                 event: EventWords::warning("FailedRescale", format!("{said}; error: {error}")),
                 error: Some(format!("failed to rescale {reference}: {error}")),
-            },
-            Ok(()) => {
-                let mut conditions = vec![ConditionUpdate::yes(
-                    ABLE_TO_SCALE,
-                    "SucceededRescale",
-                    format!("the HPA controller was able to update the target scale to {replicas}"),
-                )];
-                if self.policy.settings.scale_to_zero {
-                    conditions.push(self.scaled_to_zero(replicas));
-                }
-                Written { conditions, event: EventWords::normal("SuccessfulRescale", said), error: None }
-            }
+            };
         }
+        let message = format!("the HPA controller was able to update the target scale to {replicas}");
+        let mut conditions = vec![ConditionUpdate::yes(ABLE_TO_SCALE, "SucceededRescale", message)];
+        if self.policy.settings.scale_to_zero {
+            conditions.push(self.scaled_to_zero(replicas));
+        }
+        Written { conditions, event: EventWords::normal("SuccessfulRescale", said), error: None }
     }
 
     fn scaled_to_zero(&self, replicas: i32) -> ConditionUpdate {

@@ -37,7 +37,7 @@ impl<R: BufRead> Lines<R> {
                 // Opened and not closed on its line: printed over several.
                 b"{" => return self.object(line, text).map(Some),
                 [b'[', ..] => return self.array(line, text),
-                _ => return Ok(Some(Item { line, text })),
+                text => return Ok(Some(Item { line, text: text.to_vec() })),
             }
         }
         Ok(None)
@@ -67,7 +67,7 @@ impl<R: BufRead> Lines<R> {
     /// Reads the rest as one array. From where it is none, the rest is one item, and so one error.
     fn array(&mut self, line: usize, mut text: Vec<u8>) -> io::Result<Option<Item>> {
         self.input.read_to_end(&mut text)?;
-        let line_of = |place: usize| line + text[..place].iter().filter(|byte| **byte == b'\n').count();
+        let line_of = |place: usize| line + text[..place].split(|byte| *byte == b'\n').count() - 1;
         let mut place = skip(&text, 0, b'[');
         while place < text.len() && text[place] != b']' {
             let mut values = Deserializer::from_slice(&text[place..]).into_iter::<IgnoredAny>();

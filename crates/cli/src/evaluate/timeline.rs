@@ -115,12 +115,8 @@ impl<'a> Run<'a> {
         self.history.record(&plan.policy, &decision, now);
 
         let problem = self.world.selector_problem();
-        let step = Step {
-            policy: &plan.policy,
-            decision: &decision,
-            metrics: &metrics,
-            selector: problem.as_ref(),
-        };
+        let step =
+            Step { policy: &plan.policy, decision: &decision, metrics: &metrics, selector: problem.as_ref() };
         self.status.set_all(step.conditions(), now);
         let mut reconciled = Reconciled {
             events: step.events(),

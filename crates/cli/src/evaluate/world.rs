@@ -154,7 +154,7 @@ impl<'a> World<'a> {
 /// The samples by pod. A listed value without a pod is that of a pod that is not there.
 fn samples(metric: &MetricState, pods: &[Pod]) -> BTreeMap<String, i64> {
     if let Some(values) = &metric.per_pod {
-        let name = |index: usize| pods.get(index).map_or(format!("extra-{}", index), |pod| pod.name.clone());
+        let name = |index: usize| pods.get(index).map_or(format!("extra-{index}"), |pod| pod.name.clone());
         return values.iter().enumerate().map(|(index, value)| (name(index), *value)).collect();
     }
     let running = || pods.iter().filter(|pod| matches!(pod.phase.as_str(), "" | "Running") && !pod.deleted);
