@@ -12,12 +12,18 @@
 //! is killed. It needs Linux, where all of 127.0.0.0/8 is local.
 
 pub mod controlplane;
+pub mod engine;
+pub mod nodes;
 pub mod process;
+mod task;
 pub mod wait;
+pub mod workloads;
 
 use std::path::PathBuf;
 
 pub use controlplane::ControlPlane;
+pub use engine::{Emulated, Engine, Page, Script};
+pub use nodes::{ColdStart, HollowNodes, Plan};
 
 /// The root of the repository, where the tests' scripts and the manifests are.
 pub fn repository() -> PathBuf {
@@ -28,4 +34,10 @@ pub fn repository() -> PathBuf {
 pub(crate) fn install_crypto() {
     // An error says that it was chosen before.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// A client for plain HTTP; connections are kept alive.
+pub(crate) fn http_client() -> reqwest::Client {
+    install_crypto();
+    reqwest::Client::new()
 }

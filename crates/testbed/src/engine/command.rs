@@ -1,0 +1,93 @@
+//! A program in a pod, such as a real engine.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::sync::watch;
+
+use super::Place;
+use crate::process::{Process, Spec};
+use crate::task::Task;
+
+/// A program that is started for each pod, with the pod's address in its environment as `POD_IP` and `PORT`, and its
+/// name as `POD_NAMESPACE` and `POD_NAME`. The pod is ready while `GET health_path` on its address answers 200.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments; a shell (`sh -c`) can put the variables where they belong.
+    pub args: Vec<OsString>,
+    /// Further variables.
+    pub env: Vec<(String, OsString)>,
+    /// Folder for the logs, one file per pod: `POD_NAME.log`.
+    pub logs: PathBuf,
+    /// Path of the readiness probe.
+    pub health_path: String,
+    /// Time between SIGTERM and SIGKILL.
+    pub grace: Duration,
+}
+
+/// A running program.
+pub(crate) struct Server {
+    ready: watch::Receiver<bool>,
+    _probe: Task,
+    process: Process,
+}
+
+impl Command {
+    /// A script for `sh`, with vLLM's health path and ten seconds of grace.
+    pub fn shell(script: &str, logs: impl Into<PathBuf>) -> Self {
+        Self {
+            program: "sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: Vec::new(),
+            logs: logs.into(),
+            health_path: "/health".to_owned(),
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    pub(super) fn start(&self, place: &Place, address: SocketAddr) -> Result<Server> {
+        let log = self.logs.join(format!("{}.log", place.pod));
+        let mut spec = Spec::new(&place.pod, &self.program, log)
+            .args(&self.args)
+            .env("POD_IP", address.ip().to_string())
+            .env("PORT", address.port().to_string())
+            .env("POD_NAMESPACE", &place.namespace)
+            .env("POD_NAME", &place.pod)
+            .grace(self.grace);
+        spec.env.extend(self.env.iter().cloned());
+        let process = Process::start(spec)?;
+        let (sender, ready) = watch::channel(false);
+        Ok(Server {
+            ready,
+            _probe: Task::spawn(probe(format!("http://{address}{}", self.health_path), sender)),
+            process,
+        })
+    }
+}
+
+impl Server {
+    pub(super) fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    pub(super) async fn stop(mut self) {
+        let stopping = tokio::task::spawn_blocking(move || self.process.stop());
+        let _ = stopping.await;
+    }
+}
+
+/// Probes twice a second, as long as anybody wants to know.
+async fn probe(url: String, ready: watch::Sender<bool>) {
+    let client = crate::http_client();
+    while !ready.is_closed() {
+        let asked = client.get(&url).timeout(Duration::from_secs(2)).send().await;
+        let healthy = asked.is_ok_and(|answer| answer.status().is_success());
+        ready.send_if_modified(|ready| std::mem::replace(ready, healthy) != healthy);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}

@@ -1,0 +1,212 @@
+//! The model of an engine, in real time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Json};
+use axum::routing::{get, post};
+use chrono::Utc;
+use llm_autoscaler_sim::{Engine, EngineConfig, Event, EventKind, Request, RequestTooLong, vllm};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::completions;
+use crate::task::Task;
+
+/// An emulated vLLM.
+#[derive(Debug, Clone)]
+pub struct Emulated {
+    /// How fast it is.
+    pub config: EngineConfig,
+    /// The model's name, in its metrics and its API.
+    pub model: String,
+}
+
+impl Default for Emulated {
+    fn default() -> Self {
+        Self { config: EngineConfig::default(), model: "qwen3-32b".to_owned() }
+    }
+}
+
+/// A running emulated engine.
+pub(crate) struct Server {
+    ready: watch::Sender<bool>,
+    shutdown: oneshot::Sender<()>,
+    http: Task,
+    _clock: Task,
+}
+
+impl Emulated {
+    pub(super) fn start(&self, listener: TcpListener) -> Server {
+        let live = Arc::new(Live::new(self));
+        let router = Router::new()
+            .route("/v1/completions", post(completions::complete))
+            .route("/v1/models", get(models))
+            .route("/metrics", get(metrics))
+            .route("/health", get(async || ()))
+            .with_state(live.clone());
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+            let _ = asked.await;
+        });
+        Server {
+            ready: watch::Sender::new(true),
+            shutdown,
+            http: Task::spawn(async {
+                let _ = serving.await;
+            }),
+            _clock: Task::spawn(async move { live.run().await }),
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// Takes no more requests, and lets those in flight finish within `grace`.
+    pub(super) async fn stop(mut self, grace: Duration) {
+        let _ = self.shutdown.send(());
+        let _ = timeout(grace, self.http.join()).await;
+    }
+}
+
+/// The engine with its clock and the requests that listen to it.
+pub(super) struct Live {
+    pub(super) model: String,
+    started: Instant,
+    created: f64,
+    state: Mutex<LiveState>,
+    /// The engine's next step may have changed.
+    changed: Notify,
+}
+
+struct LiveState {
+    engine: Engine,
+    next_id: u64,
+    listeners: HashMap<u64, mpsc::UnboundedSender<EventKind>>,
+}
+
+/// A request in flight; dropping it before its end aborts the request.
+pub(super) struct InFlight {
+    live: Arc<Live>,
+    id: u64,
+    events: mpsc::UnboundedReceiver<EventKind>,
+}
+
+impl InFlight {
+    /// The next event; `None` after the last one.
+    pub(super) async fn next(&mut self) -> Option<EventKind> {
+        self.events.recv().await
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let now = self.live.now();
+        let mut state = self.live.lock();
+        state.listeners.remove(&self.id);
+        state.engine.abort(now, self.id);
+    }
+}
+
+impl Live {
+    fn new(emulated: &Emulated) -> Self {
+        Self {
+            model: emulated.model.clone(),
+            started: Instant::now(),
+            created: Utc::now().timestamp_micros() as f64 / 1e6,
+            state: Mutex::new(LiveState {
+                engine: Engine::new(emulated.config.clone()),
+                next_id: 0,
+                listeners: HashMap::new(),
+            }),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn submit(
+        self: &Arc<Self>,
+        prompt_tokens: u32,
+        output_tokens: u32,
+    ) -> Result<InFlight, RequestTooLong> {
+        let (sender, events) = mpsc::unbounded_channel();
+        let now = self.now();
+        let mut state = self.lock();
+        let id = state.next_id;
+        let request = Request { id, prompt_tokens, output_tokens };
+        state.engine.submit(now, request)?;
+        state.next_id += 1;
+        state.listeners.insert(id, sender);
+        drop(state);
+        self.changed.notify_one();
+        Ok(InFlight { live: self.clone(), id, events })
+    }
+
+    /// Advances the engine whenever a step ends.
+    async fn run(&self) {
+        loop {
+            let next = self.lock().engine.next_event_at();
+            match next {
+                Some(at) => tokio::select! {
+                    () = sleep_until(self.started + at) => {}
+                    () = self.changed.notified() => {}
+                },
+                None => self.changed.notified().await,
+            }
+            let now = self.now();
+            self.lock().advance(now);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LiveState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn page(&self) -> String {
+        let now = self.now();
+        let mut state = self.lock();
+        state.advance(now);
+        vllm::render(&vllm::Page {
+            model_name: &self.model,
+            created: self.created,
+            gauges: state.engine.gauges(),
+            metrics: state.engine.metrics(),
+        })
+    }
+}
+
+impl LiveState {
+    fn advance(&mut self, now: Duration) {
+        for Event { id, kind, .. } in self.engine.advance(now) {
+            if let Some(listener) = self.listeners.get(&id) {
+                let _ = listener.send(kind); // a listener that is gone aborts its request itself
+            }
+            if kind == EventKind::Finished {
+                self.listeners.remove(&id);
+            }
+        }
+    }
+}
+
+async fn metrics(State(live): State<Arc<Live>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], live.page())
+}
+
+async fn models(State(live): State<Arc<Live>>) -> Json<Value> {
+    Json(json!({
+        "object": "list",
+        "data": [{"id": live.model, "object": "model", "created": live.created as i64, "owned_by": "testbed"}],
+    }))
+}

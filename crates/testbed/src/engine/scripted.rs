@@ -1,0 +1,256 @@
+//! Pages that a test sets, pod by pod.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use llm_autoscaler_sim::{Gauges, Metrics, vllm};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::Place;
+use crate::task::Task;
+
+/// What a pod answers, whatever is asked of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Page {
+    /// vLLM's metrics with these gauges.
+    Vllm {
+        /// `vllm:num_requests_running`.
+        running: u64,
+        /// `vllm:num_requests_waiting`.
+        waiting: u64,
+        /// `vllm:kv_cache_usage_perc`, 0 to 1.
+        kv: f64,
+    },
+    /// Exactly this.
+    Raw {
+        /// The HTTP status.
+        status: u16,
+        /// The header `Content-Type`.
+        content_type: String,
+        /// The body.
+        body: String,
+    },
+    /// The request is read and never answered.
+    Hang,
+    /// Nobody listens: connections are refused, and open ones close.
+    Refuse,
+    /// The connection is reset in the middle of the answer.
+    Reset,
+}
+
+impl Page {
+    /// A page in the exposition format.
+    pub fn text(body: impl Into<String>) -> Self {
+        Self::Raw {
+            status: 200,
+            content_type: "text/plain; version=0.0.4; charset=utf-8".to_owned(),
+            body: body.into(),
+        }
+    }
+
+    /// An idle vLLM.
+    pub fn idle() -> Self {
+        Self::waiting(0)
+    }
+
+    /// A vLLM with that many requests waiting, and a full batch of 8 where there are any.
+    pub fn waiting(waiting: u64) -> Self {
+        let running = if waiting > 0 { 8 } else { 0 };
+        let kv = running as f64 / 10.0;
+        Self::Vllm { running, waiting, kv }
+    }
+}
+
+/// The script of all pods that run it: what each answers, and how often it was asked. Clones share it.
+///
+/// Pods are named `namespace/name`, or by their name alone in the namespace `default`. What is set for a pod that does
+/// not run yet holds from its start on.
+#[derive(Debug, Clone)]
+pub struct Script(Arc<Mutex<Scripts>>);
+
+#[derive(Debug)]
+struct Scripts {
+    default: Page,
+    pods: HashMap<String, Arc<PodScript>>,
+}
+
+#[derive(Debug)]
+struct PodScript {
+    page: watch::Sender<Page>,
+    ready: watch::Sender<bool>,
+    requests: AtomicU64,
+    last_request: Mutex<String>,
+}
+
+impl Default for Script {
+    /// Every pod is an idle vLLM.
+    fn default() -> Self {
+        Self::new(Page::idle())
+    }
+}
+
+impl Script {
+    /// Every pod answers this until something else is set for it.
+    pub fn new(default: Page) -> Self {
+        let pods = HashMap::new();
+        Self(Arc::new(Mutex::new(Scripts { default, pods })))
+    }
+
+    /// Sets what a pod answers from now on.
+    pub fn set(&self, pod: &str, page: Page) {
+        self.pod(pod).page.send_replace(page);
+    }
+
+    /// Sets what all pods answer, those to come included.
+    pub fn set_all(&self, page: &Page) {
+        let mut scripts = self.lock();
+        scripts.default = page.clone();
+        for pod in scripts.pods.values() {
+            pod.page.send_replace(page.clone());
+        }
+    }
+
+    /// Makes a pod ready or not; it still answers.
+    pub fn set_ready(&self, pod: &str, ready: bool) {
+        self.pod(pod).ready.send_replace(ready);
+    }
+
+    /// How many requests the pod has read.
+    pub fn requests(&self, pod: &str) -> u64 {
+        self.pod(pod).requests.load(Ordering::Relaxed)
+    }
+
+    /// The head of the last request: its request line and headers.
+    pub fn last_request(&self, pod: &str) -> String {
+        let pod = self.pod(pod);
+        let last = pod.last_request.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+
+    pub(super) fn start(&self, place: &Place, listener: TcpListener) -> Server {
+        let script = self.pod(&format!("{}/{}", place.namespace, place.pod));
+        Server { ready: script.ready.clone(), _task: Task::spawn(serve(script, listener)) }
+    }
+
+    fn pod(&self, pod: &str) -> Arc<PodScript> {
+        let key = if pod.contains('/') { pod.to_owned() } else { format!("default/{pod}") };
+        let mut scripts = self.lock();
+        let page = scripts.default.clone();
+        let new = || {
+            Arc::new(PodScript {
+                page: watch::Sender::new(page),
+                ready: watch::Sender::new(true),
+                requests: AtomicU64::new(0),
+                last_request: Mutex::default(),
+            })
+        };
+        scripts.pods.entry(key).or_insert_with(new).clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Scripts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running scripted engine.
+pub(crate) struct Server {
+    ready: watch::Sender<bool>,
+    _task: Task,
+}
+
+impl Server {
+    pub(super) fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+}
+
+/// Serves, and closes everything while the page is [`Page::Refuse`].
+async fn serve(script: Arc<PodScript>, listener: TcpListener) {
+    let Ok(address) = listener.local_addr() else { return };
+    let mut listener = Some(listener);
+    let mut page = script.page.subscribe();
+    loop {
+        if page.wait_for(|page| *page != Page::Refuse).await.is_err() {
+            return;
+        }
+        let listening = match listener.take() {
+            Some(listener) => listener,
+            None => match TcpListener::bind(address).await {
+                Ok(listener) => listener,
+                Err(error) => return eprintln!("scripted engine: listening on {address} again: {error}"),
+            },
+        };
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listening.accept() => if let Ok((stream, _)) = accepted {
+                    let script = script.clone();
+                    connections.spawn(async move { let _ = converse(&script, stream).await; });
+                },
+                _ = page.wait_for(|page| *page == Page::Refuse) => break,
+            }
+        }
+    }
+}
+
+/// One connection, kept alive as clients like it.
+async fn converse(script: &PodScript, mut stream: TcpStream) -> std::io::Result<()> {
+    while let Some(head) = read_head(&mut stream).await? {
+        script.requests.fetch_add(1, Ordering::Relaxed);
+        *script.last_request.lock().unwrap_or_else(PoisonError::into_inner) = head;
+        let page = script.page.borrow().clone();
+        match page {
+            Page::Vllm { running, waiting, kv } => {
+                let body = vllm_page(running, waiting, kv);
+                write(&mut stream, 200, "text/plain; version=0.0.4; charset=utf-8", &body).await?;
+            }
+            Page::Raw { status, content_type, body } => {
+                write(&mut stream, status, &content_type, &body).await?
+            }
+            Page::Reset => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n# HELP").await?;
+                stream.set_zero_linger()?;
+                return Ok(());
+            }
+            Page::Hang | Page::Refuse => {
+                // Until the client gives up.
+                while stream.read(&mut [0; 1024]).await? > 0 {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads up to the empty line after the headers; bodies are not expected.
+async fn read_head(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(None),
+            read => head.extend_from_slice(&buffer[..read]),
+        }
+    }
+    Ok(Some(String::from_utf8_lossy(&head).into_owned()))
+}
+
+async fn write(stream: &mut TcpStream, status: u16, content_type: &str, body: &str) -> std::io::Result<()> {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} Scripted\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all((head + body).as_bytes()).await
+}
+
+fn vllm_page(running: u64, waiting: u64, kv_usage: f64) -> String {
+    vllm::render(&vllm::Page {
+        model_name: "qwen3-32b",
+        created: 1_795_475_069.5,
+        gauges: Gauges { running, waiting, kv_usage },
+        metrics: &Metrics::default(),
+    })
+}

@@ -1,0 +1,42 @@
+//! Objects that tests and the demo scale.
+
+use anyhow::Result;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use serde_json::json;
+
+/// A `StatefulSet` of single-node replicas in the namespace `default`, labelled `app: NAME` and as an inference
+/// workload. Its pods start in parallel and serve on the container port `http`.
+///
+/// # Errors
+/// Where a name or number does not fit into the object.
+pub fn stateful_set(name: &str, replicas: u32, port: u16) -> Result<StatefulSet> {
+    let labels = json!({
+        "app": name,
+        "alibabacloud.com/inference-workload": name,
+        "alibabacloud.com/inference-backend": "vllm",
+    });
+    let container = json!({
+        "name": "engine",
+        "image": "vllm/vllm-openai",
+        "ports": [{"name": "http", "containerPort": port}],
+    });
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name, "namespace": "default", "labels": labels},
+        "spec": {
+            "replicas": replicas,
+            "serviceName": name,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }))?)
+}
+
+/// A port for the pods of one run, below the range that the kernel draws ports of outgoing connections from.
+///
+/// Addresses differ between runs anyway; a different port makes sure that nothing holds to a fixed one.
+pub fn random_port() -> u16 {
+    fastrand::u16(10_000..30_000)
+}
