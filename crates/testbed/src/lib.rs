@@ -13,6 +13,8 @@
 
 pub mod controlplane;
 pub mod engine;
+pub mod front;
+pub mod load;
 pub mod nodes;
 pub mod process;
 mod task;
@@ -23,6 +25,8 @@ use std::path::PathBuf;
 
 pub use controlplane::ControlPlane;
 pub use engine::{Emulated, Engine, Page, Script};
+pub use front::{Balance, Front};
+pub use load::{Load, LoadGenerator};
 pub use nodes::{ColdStart, HollowNodes, Plan};
 
 /// The root of the repository, where the tests' scripts and the manifests are.
