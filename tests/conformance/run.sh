@@ -16,7 +16,7 @@ oracle=$("$here/build-oracle.sh")
 (cd "$root" && cargo build --quiet -p llm-autoscaler --bin llm-autoscaler --example conformance)
 
 for table in "$here"/cases/*.json; do
-    "$oracle" -check < "$table" > /dev/null || { echo "the oracle does not agree with $table" >&2; exit 1; }
+    "$oracle" -check < "$table" > /dev/null 2>&1 || { echo "the oracle does not agree with $table" >&2; exit 1; }
 done
 
 mkdir -p "$work"

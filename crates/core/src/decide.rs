@@ -153,3 +153,94 @@ fn reason(current: i32, proposed: i32) -> Option<Reason> {
         std::cmp::Ordering::Equal => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, legacy_policy, policy_with_windows, ready};
+    use crate::{Limit, MetricPolicy, Milli, Profile, Reading, Target};
+
+    const OBJECT: MetricPolicy =
+        MetricPolicy { kind: MetricKind::Object, target: Target::Value(Milli::whole(10)) };
+
+    fn outcome(policy: &Policy, observation: &Observation) -> Outcome {
+        decide(policy, &History::default(), observation, at(0)).outcome
+    }
+
+    #[test]
+    fn bounds_come_before_metrics() {
+        let policy = Policy { min_replicas: 2, max_replicas: 4, ..legacy_policy() };
+        let broken = |current| Observation {
+            scale: Scale { current, status: current },
+            selector: Selector::Missing,
+            ..Observation::default()
+        };
+        let table = [
+            (0, Outcome::Disabled),
+            (1, Outcome::OutOfBounds { to: 2, bound: Bound::BelowMin }),
+            (5, Outcome::OutOfBounds { to: 4, bound: Bound::AboveMax }),
+            (3, Outcome::NoSelector),
+        ];
+        for (current, expected) in table {
+            assert_eq!(outcome(&policy, &broken(current)), expected, "{current}");
+        }
+    }
+
+    #[test]
+    fn zero_is_left_only_by_who_went_there() {
+        // ours, gate, minimum, desired
+        let table =
+            [(true, true, 0, Some(3)), (true, true, 5, Some(5)), (false, true, 0, None), (true, false, 0, None)];
+        for (ours, gate, min_replicas, expected) in table {
+            let mut policy = Policy { min_replicas, metrics: vec![OBJECT], ..legacy_policy() };
+            policy.settings.scale_to_zero = gate;
+            let observation = Observation {
+                scaled_to_zero: ours,
+                readings: vec![Reading::Object(Milli::whole(25))],
+                ..Observation::default()
+            };
+            let decision = decide(&policy, &History::default(), &observation, at(0));
+            assert_eq!(decision.rescale(), expected, "{ours} {gate} {min_replicas}");
+        }
+    }
+
+    #[test]
+    fn a_failed_metric_lets_the_target_grow_and_not_shrink() {
+        let policy = Policy { metrics: vec![OBJECT, crate::testing::per_replica(10)], ..legacy_policy() };
+        let table = [(20, Some(4)), (10, Some(2)), (3, None)];
+        for (sample, expected) in table {
+            let mut observation = ready(&[Some(sample), Some(sample)]);
+            observation.readings.insert(0, Reading::Failed);
+            let decision = decide(&policy, &History::default(), &observation, at(0));
+            assert_eq!(decision.desired(), expected, "{sample}");
+            match decision.outcome {
+                Outcome::Computed(derivation) => assert_eq!((derivation.failed, derivation.winner), (1, 1)),
+                outcome => assert_eq!(outcome, Outcome::Blind { first: 0, failed: 1 }),
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_on_the_way_is_told() {
+        let policy = Policy { max_replicas: 6, ..policy_with_windows(Profile::HpaExact, 0, 300) };
+        let Outcome::Computed(derivation) = outcome(&policy, &ready(&[Some(50), Some(50)])) else {
+            panic!("not computed")
+        };
+        assert_eq!((derivation.raw, derivation.stabilized, derivation.limited, derivation.desired), (10, 10, 6, 6));
+        assert_eq!(derivation.limit, Limit::TooManyReplicas);
+        assert_eq!(derivation.reason, Some(Reason::AboveTarget));
+
+        let Outcome::Computed(derivation) = outcome(&policy, &ready(&[Some(1), Some(1)])) else {
+            panic!("not computed")
+        };
+        assert_eq!((derivation.raw, derivation.stabilized, derivation.desired), (1, 2, 2));
+        assert_eq!(derivation.stabilization, Stabilization::Down);
+        assert_eq!(derivation.reason, Some(Reason::AllBelowTarget));
+    }
+
+    #[test]
+    fn a_policy_without_metrics_moves_nothing() {
+        let policy = Policy { metrics: Vec::new(), ..legacy_policy() };
+        assert_eq!(outcome(&policy, &ready(&[Some(1)])), Outcome::Blind { first: 0, failed: 0 });
+    }
+}

@@ -114,3 +114,77 @@ fn at_period_start(
     };
     profile.fit32(i64::from(current) - change(history.scale_ups()) + change(history.scale_downs()))
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::testing::{at, legacy_policy};
+
+    fn rules(select: Select, policies: &[(Amount, i64)]) -> Rules {
+        let policy = |(amount, seconds): &(Amount, i64)| RatePolicy {
+            amount: *amount,
+            period: TimeDelta::seconds(*seconds),
+        };
+        Rules { select, policies: policies.iter().map(policy).collect(), ..Rules::default_scale_up() }
+    }
+
+    fn events(list: &[(i32, i64)]) -> Vec<ScaleEvent> {
+        list.iter().map(|(change, second)| ScaleEvent { change: *change, at: at(*second), outdated: false }).collect()
+    }
+
+    #[test]
+    fn the_policies_allow_the_most_the_least_or_nothing() {
+        use Amount::{Percent, Replicas};
+        // policy, current, up, down
+        let table = [
+            (rules(Select::Max, &[(Replicas(2), 60), (Percent(50), 60)]), 10, 15, 5),
+            (rules(Select::Min, &[(Replicas(2), 60), (Percent(50), 60)]), 10, 12, 8),
+            (rules(Select::Disabled, &[(Replicas(2), 60)]), 10, 10, 10),
+            // Floats, in this order: 110.00000000000001 and 9.999999999999998.
+            (rules(Select::Max, &[(Percent(10), 60)]), 100, 111, 90),
+            (rules(Select::Max, &[(Percent(90), 60)]), 100, 190, 9),
+            (rules(Select::Max, &[]), 10, i32::MIN, i32::MAX),
+            (rules(Select::Min, &[]), 10, i32::MAX, i32::MIN),
+            (rules(Select::Max, &[(Percent(i32::MAX), 60)]), 1000, i32::MIN, i32::MIN),
+        ];
+        let (profile, history) = (Profile::HpaExact, History::default());
+        for (rules, current, up, down) in table {
+            assert_eq!(scale_up(profile, &rules, &history, current, at(0)), up, "{rules:?}");
+            assert_eq!(scale_down(profile, &rules, &history, current, at(0)), down, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn changes_of_both_directions_count_for_their_period() {
+        let history = History::from_lists(None, events(&[(5, -59), (7, -60)]), events(&[(2, -10)]));
+        let rules = rules(Select::Max, &[(Amount::Replicas(3), 60)]);
+        // 10 now; 5 came and 2 went within the period: 7 at its start.
+        assert_eq!(scale_up(Profile::HpaExact, &rules, &history, 10, at(0)), 10);
+        assert_eq!(scale_down(Profile::HpaExact, &rules, &history, 10, at(0)), 4);
+    }
+
+    #[test]
+    fn bounds_and_rates_say_which_of_them_it_was() {
+        use Limit::{DesiredWithinRange, ScaleDownLimit, ScaleUpLimit, TooFewReplicas, TooManyReplicas};
+        let slow = rules(Select::Max, &[(Amount::Replicas(2), 60)]);
+        let behavior = Behavior { scale_up: slow.clone(), scale_down: slow };
+        // current, desired; without and with behavior
+        let table = [
+            (5, 7, (7, DesiredWithinRange), (7, DesiredWithinRange)),
+            (5, 12, (10, ScaleUpLimit), (7, ScaleUpLimit)),
+            (1, 9, (4, ScaleUpLimit), (3, ScaleUpLimit)),
+            (19, 30, (20, TooManyReplicas), (20, TooManyReplicas)),
+            (5, 3, (3, DesiredWithinRange), (3, DesiredWithinRange)),
+            (5, 1, (1, DesiredWithinRange), (3, ScaleDownLimit)),
+            (2, 0, (1, TooFewReplicas), (1, TooFewReplicas)),
+        ];
+        let policy = legacy_policy();
+        for (current, desired, without, with) in table {
+            assert_eq!(legacy(&policy, current, desired), without, "{current} {desired}");
+            let limited = with_behavior(&policy, &behavior, &History::default(), current, desired, at(0));
+            assert_eq!(limited, with, "{current} {desired}");
+        }
+    }
+}

@@ -39,10 +39,7 @@ pub fn with_behavior(
 mod tests {
     use super::*;
     use crate::Rules;
-
-    fn at(second: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(10_000 + second, 0).unwrap()
-    }
+    use crate::testing::at;
 
     fn past(list: &[(i64, i32)]) -> Vec<Recommendation> {
         list.iter()

@@ -1,15 +1,18 @@
 //! Short ways to build what the tests decide about.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::*;
+use crate::{
+    Amount, Behavior, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, RatePolicy, Reading, Replica,
+    Rules, Scale, Settings, Target, Tolerances,
+};
 
-/// The moment `second` of a test.
+/// A moment of a test, in seconds.
 pub(crate) fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_000_000 + second, 0).unwrap()
 }
 
-/// One metric per replica with target 10, 1 to 20 replicas, the HPA's legacy path, to the bit.
+/// One metric per replica with target 10, 1 to 20 replicas, no `behavior`, to the bit.
 pub(crate) fn legacy_policy() -> Policy {
     Policy {
         min_replicas: 1,
@@ -22,26 +25,35 @@ pub(crate) fn legacy_policy() -> Policy {
     }
 }
 
-/// The same with the HPA's default behavior, under a profile.
-pub(crate) fn policy(profile: Profile) -> Policy {
-    let behavior = Behavior {
-        scale_up: Rules::default_scale_up(),
-        scale_down: Rules::default_scale_down(Settings::HPA.downscale_stabilization),
+/// The same with windows and no limit of rate.
+pub(crate) fn policy_with_windows(profile: Profile, up: i64, down: i64) -> Policy {
+    let unlimited = vec![RatePolicy { amount: Amount::Replicas(1000), period: TimeDelta::seconds(15) }];
+    let rules = |seconds| Rules {
+        window: TimeDelta::seconds(seconds),
+        policies: unlimited.clone(),
+        ..Rules::default_scale_up()
     };
+    let behavior = Behavior { scale_up: rules(up), scale_down: rules(down) };
     Policy { behavior: Some(behavior), profile, ..legacy_policy() }
 }
 
+/// A metric with a sample per replica.
 pub(crate) fn per_replica(target: i64) -> MetricPolicy {
     MetricPolicy { kind: MetricKind::PerReplica, target: Target::AverageValue(Milli::whole(target)) }
 }
 
 /// Ready replicas with these samples; as many are asked for.
-pub(crate) fn observation(samples: &[Option<i64>]) -> Observation {
-    let count = samples.len() as i32;
-    let samples = samples.iter().map(|sample| sample.map(Milli::whole)).collect();
+pub(crate) fn ready(samples: &[Option<i64>]) -> Observation {
+    let replicas: Vec<_> = samples.iter().map(|sample| (Replica::READY, *sample)).collect();
+    observed(samples.len() as i32, &replicas)
+}
+
+/// Replicas with or without a sample, of which `current` are asked for.
+pub(crate) fn observed(current: i32, replicas: &[(Replica, Option<i64>)]) -> Observation {
+    let samples = replicas.iter().map(|(_, sample)| sample.map(Milli::whole)).collect();
     Observation {
-        scale: Scale { current: count, status: count },
-        replicas: vec![Replica::READY; count as usize],
+        scale: Scale { current, status: replicas.len() as i32 },
+        replicas: replicas.iter().map(|(replica, _)| *replica).collect(),
         readings: vec![Reading::PerReplica { samples, strays: Vec::new() }],
         ..Observation::default()
     }

@@ -31,14 +31,11 @@ pub(super) fn remember_event(list: &mut Vec<ScaleEvent>, rules: &Rules, event: S
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, TimeDelta, Utc};
+    use chrono::TimeDelta;
 
     use super::*;
-    use crate::{Amount, RatePolicy, testing};
-
-    fn at(second: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(10_000 + second, 0).unwrap()
-    }
+    use crate::testing::{at, legacy_policy};
+    use crate::{Amount, RatePolicy};
 
     #[test]
     fn the_last_outdated_recommendation_gives_its_place() {
@@ -47,7 +44,7 @@ mod tests {
         for (past, place) in table {
             let mut list: Vec<_> =
                 past.iter().map(|second| Recommendation { replicas: 9, at: at(*second) }).collect();
-            remember(&mut list, &testing::legacy_policy(), Recommendation { replicas: 3, at: at(0) });
+            remember(&mut list, &legacy_policy(), Recommendation { replicas: 3, at: at(0) });
             assert_eq!(list.iter().position(|kept| kept.at == at(0)), Some(*place), "{past:?}");
         }
     }

@@ -140,3 +140,80 @@ fn average(profile: Profile, kind: MetricKind, usage: i64, replicas: i32) -> i64
 fn ceil32_saturating_above(profile: Profile, value: f64) -> i32 {
     if value > f64::from(i32::MAX) { i32::MAX } else { profile.ceil32(value) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{legacy_policy, observed};
+
+    const NOT_READY: Replica = Replica { ready: false, ..Replica::READY };
+    const DELETING: Replica = Replica { deleting: true, ..Replica::READY };
+
+    #[test]
+    fn a_value_is_shared_by_those_that_serve() {
+        let table: &[(i64, i32, &[Replica], Result<i32, MetricError>)] = &[
+            (20, 3, &[Replica::READY; 3], Ok(6)),
+            (11, 3, &[Replica::READY; 3], Ok(3)),
+            (50, 3, &[Replica::READY, NOT_READY, DELETING], Ok(10)),
+            (20, 3, &[NOT_READY; 3], Ok(0)),
+            (20, 3, &[], Err(MetricError::NoReplicas)),
+            (10, 3, &[], Ok(3)),
+            // At zero no replica is looked at, and no tolerance.
+            (10, 0, &[], Ok(1)),
+            (101, 0, &[], Ok(11)),
+            (0, 0, &[], Ok(0)),
+            (i64::MAX / 1000, 3, &[Replica::READY; 3], Ok(i32::MAX)),
+        ];
+        for (usage, current, replicas, expected) in table {
+            let replicas: Vec<_> = replicas.iter().map(|replica| (*replica, None)).collect();
+            let observation = observed(*current, &replicas);
+            let target = Milli::whole(10);
+            let proposal = propose_value(&legacy_policy(), Milli::whole(*usage).0, target, &observation);
+            assert_eq!(proposal.map(|proposal| proposal.replicas), *expected, "{usage} {current}");
+        }
+    }
+
+    #[test]
+    fn a_total_is_divided_by_its_target() {
+        // total, status, expected replicas, expected average
+        let table =
+            [(60, 3, 6, 20_000), (31, 3, 3, 10_334), (60, 0, 6, i64::MIN), (0, 0, 0, i64::MIN), (33, 3, 3, 11_000)];
+        for (total, status, replicas, average) in table {
+            let mut observation = observed(9, &[]);
+            observation.scale.status = status;
+            let kind = MetricKind::Object;
+            let target = Milli::whole(10);
+            let proposal = propose_average(&legacy_policy(), kind, total * 1000, target, &observation);
+            assert_eq!((proposal.replicas, proposal.usage), (replicas, Milli(average)), "{total} {status}");
+        }
+    }
+
+    #[test]
+    fn sums_of_external_values_overflow_as_the_hpas_do() {
+        const MAX: i64 = i64::MAX;
+        // values; then for a value and for an average, each exact and ours
+        let table: &[(&[i64], [i64; 2], [i64; 2])] = &[
+            (&[1, 2, 3], [6, 6], [6, 6]),
+            (&[MAX, 1, -5], [MAX, MAX - 4], [MAX, MAX - 4]),
+            (&[-5, 8], [3, 3], [MAX, 3]),
+            (&[i64::MIN, -1], [MAX, i64::MIN], [MAX, i64::MIN]),
+        ];
+        for (values, for_value, for_average) in table {
+            let reading = Reading::External(values.iter().map(|value| Milli(*value)).collect());
+            let both = |usage: fn(Profile, MetricKind, &Reading) -> Result<i64, MetricError>| {
+                [Profile::HpaExact, Profile::Default]
+                    .map(|profile| usage(profile, MetricKind::External, &reading).unwrap())
+            };
+            assert_eq!(both(usage_for_value), *for_value, "{values:?}");
+            assert_eq!(both(usage_for_average), *for_average, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_no_reading() {
+        for reading in [Reading::Failed, Reading::External(Vec::new()), Reading::Object(Milli(1))] {
+            let usage = usage_for_value(Profile::HpaExact, MetricKind::External, &reading);
+            assert_eq!(usage, Err(MetricError::Fetch), "{reading:?}");
+        }
+    }
+}

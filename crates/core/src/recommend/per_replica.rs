@@ -148,3 +148,62 @@ fn group(profile: Profile, replica: Replica, sample: Option<Milli>) -> Group {
         (_, Some(sample)) => Group::Ready(sample),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{legacy_policy, observed};
+    use crate::{MetricError, MetricPolicy, Reading};
+
+    const READY: Replica = Replica::READY;
+    const PENDING: Replica = Replica::PENDING;
+    const NOT_READY: Replica = Replica { ready: false, ..READY };
+    const FAILED: Replica = Replica { phase: Phase::Failed, ..READY };
+    const DELETING: Replica = Replica { deleting: true, ..READY };
+
+    /// The proposal for replicas with these samples at target 10, all of them asked for.
+    fn replicas(current: i32, replicas: &[(Replica, Option<i64>)]) -> Result<i32, MetricError> {
+        let observation = observed(current, replicas);
+        let Reading::PerReplica { samples, strays } = &observation.readings[0] else { unreachable!() };
+        let proposal = propose(&legacy_policy(), Milli::whole(10), &observation, samples, strays);
+        proposal.map(|proposal| proposal.replicas)
+    }
+
+    #[test]
+    fn every_replica_is_in_one_group() {
+        let table: &[(i32, &[(Replica, Option<i64>)], Result<i32, MetricError>)] = &[
+            (0, &[], Err(MetricError::NoReplicas)),
+            (2, &[(READY, None), (READY, None)], Err(MetricError::NoSamples)),
+            (2, &[(PENDING, Some(50)), (FAILED, Some(50))], Err(MetricError::NoSamples)),
+            // Complete: ratio × ready replicas; not ready with a sample is as good as ready.
+            (2, &[(READY, Some(20)), (READY, Some(20))], Ok(4)),
+            (2, &[(READY, Some(20)), (NOT_READY, Some(20))], Ok(4)),
+            (4, &[(READY, Some(5)), (READY, Some(5)), (READY, Some(5)), (READY, Some(5))], Ok(2)),
+            // Deleted and failed ones are not there.
+            (2, &[(READY, Some(20)), (DELETING, Some(90)), (FAILED, Some(90))], Ok(2)),
+            // Pending ones are idle when growing, and out when shrinking.
+            (2, &[(READY, Some(30)), (PENDING, None)], Ok(3)),
+            (2, &[(READY, Some(15)), (PENDING, Some(90))], Ok(2)),
+            (4, &[(READY, Some(5)), (PENDING, None)], Ok(1)),
+            // Missing ones are idle when growing, at their target when shrinking.
+            (2, &[(READY, Some(30)), (READY, None)], Ok(3)),
+            (4, &[(READY, Some(2)), (READY, Some(2)), (READY, Some(2)), (READY, None)], Ok(2)),
+            (2, &[(READY, Some(2)), (READY, None)], Ok(2)),
+            (2, &[(READY, Some(10)), (READY, None)], Ok(2)),
+        ];
+        for (current, observed, expected) in table {
+            assert_eq!(replicas(*current, observed), *expected, "{current} {observed:?}");
+        }
+    }
+
+    #[test]
+    fn a_metric_per_replica_has_an_average_only() {
+        let value = MetricPolicy {
+            kind: crate::MetricKind::PerReplica,
+            target: crate::Target::Value(Milli::whole(10)),
+        };
+        let observation = observed(1, &[(READY, Some(20))]);
+        let proposal = super::super::propose(&legacy_policy(), &value, &observation.readings[0], &observation);
+        assert_eq!(proposal, Err(MetricError::NoTarget));
+    }
+}
