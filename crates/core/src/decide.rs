@@ -189,8 +189,12 @@ mod tests {
     #[test]
     fn zero_is_left_only_by_who_went_there() {
         // ours, gate, minimum, desired
-        let table =
-            [(true, true, 0, Some(3)), (true, true, 5, Some(5)), (false, true, 0, None), (true, false, 0, None)];
+        let table = [
+            (true, true, 0, Some(3)),
+            (true, true, 5, Some(5)),
+            (false, true, 0, None),
+            (true, false, 0, None),
+        ];
         for (ours, gate, min_replicas, expected) in table {
             let mut policy = Policy { min_replicas, metrics: vec![OBJECT], ..legacy_policy() };
             policy.settings.scale_to_zero = gate;
@@ -226,7 +230,10 @@ mod tests {
         let Outcome::Computed(derivation) = outcome(&policy, &ready(&[Some(50), Some(50)])) else {
             panic!("not computed")
         };
-        assert_eq!((derivation.raw, derivation.stabilized, derivation.limited, derivation.desired), (10, 10, 6, 6));
+        assert_eq!(
+            (derivation.raw, derivation.stabilized, derivation.limited, derivation.desired),
+            (10, 10, 6, 6)
+        );
         assert_eq!(derivation.limit, Limit::TooManyReplicas);
         assert_eq!(derivation.reason, Some(Reason::AboveTarget));
 

@@ -2,6 +2,8 @@
 
 mod exact;
 mod record;
+#[cfg(test)]
+mod restart;
 mod thin;
 
 use chrono::{DateTime, Utc};

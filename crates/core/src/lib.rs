@@ -16,11 +16,15 @@
 mod arithmetic;
 mod decide;
 mod decision;
+#[cfg(test)]
+mod deviations;
 mod history;
 pub mod limit;
 mod observation;
 mod policy;
 mod profile;
+#[cfg(test)]
+mod properties;
 mod recommend;
 pub mod stabilize;
 #[cfg(test)]

@@ -131,7 +131,9 @@ mod tests {
     }
 
     fn events(list: &[(i32, i64)]) -> Vec<ScaleEvent> {
-        list.iter().map(|(change, second)| ScaleEvent { change: *change, at: at(*second), outdated: false }).collect()
+        list.iter()
+            .map(|(change, second)| ScaleEvent { change: *change, at: at(*second), outdated: false })
+            .collect()
     }
 
     #[test]

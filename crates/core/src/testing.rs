@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    Amount, Behavior, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, RatePolicy, Reading, Replica,
-    Rules, Scale, Settings, Target, Tolerances,
+    Amount, Behavior, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, RatePolicy, Reading,
+    Replica, Rules, Scale, Settings, Target, Tolerances,
 };
 
 /// A moment of a test, in seconds.

@@ -176,8 +176,13 @@ mod tests {
     #[test]
     fn a_total_is_divided_by_its_target() {
         // total, status, expected replicas, expected average
-        let table =
-            [(60, 3, 6, 20_000), (31, 3, 3, 10_334), (60, 0, 6, i64::MIN), (0, 0, 0, i64::MIN), (33, 3, 3, 11_000)];
+        let table = [
+            (60, 3, 6, 20_000),
+            (31, 3, 3, 10_334),
+            (60, 0, 6, i64::MIN),
+            (0, 0, 0, i64::MIN),
+            (33, 3, 3, 11_000),
+        ];
         for (total, status, replicas, average) in table {
             let mut observation = observed(9, &[]);
             observation.scale.status = status;

@@ -203,7 +203,8 @@ mod tests {
             target: crate::Target::Value(Milli::whole(10)),
         };
         let observation = observed(1, &[(READY, Some(20))]);
-        let proposal = super::super::propose(&legacy_policy(), &value, &observation.readings[0], &observation);
+        let proposal =
+            super::super::propose(&legacy_policy(), &value, &observation.readings[0], &observation);
         assert_eq!(proposal, Err(MetricError::NoTarget));
     }
 }

@@ -1,0 +1,160 @@
+//! Each deviation by an example: what the HPA does, and what the Default profile does instead.
+
+use crate::testing::{at, legacy_policy, observed, per_replica, policy_with_windows, ready};
+use crate::*;
+
+const READY: Replica = Replica::READY;
+const PENDING: Replica = Replica::PENDING;
+const LOADING: Replica = Replica { ready: false, ..READY };
+const STUCK: Replica = Replica { ready: false, stuck: true, ..READY };
+const STUCK_PENDING: Replica = Replica { stuck: true, ..PENDING };
+
+const OBJECT_VALUE: MetricPolicy =
+    MetricPolicy { kind: MetricKind::Object, target: Target::Value(Milli::whole(10)) };
+const OBJECT_AVERAGE: MetricPolicy =
+    MetricPolicy { kind: MetricKind::Object, target: Target::AverageValue(Milli::whole(10)) };
+
+/// What the two profiles want: the HPA's, then ours.
+fn both(metric: MetricPolicy, observation: &Observation) -> [Option<i32>; 2] {
+    [Profile::HpaExact, Profile::Default].map(|profile| {
+        let policy = Policy { metrics: vec![metric], ..policy_with_windows(profile, 0, 0) };
+        decide(&policy, &History::default(), observation, at(0)).desired()
+    })
+}
+
+fn per_pod(observation: &Observation) -> [Option<i32>; 2] {
+    both(per_replica(10), observation)
+}
+
+fn outside(value: i64, current: i32, replicas: &[Replica]) -> Observation {
+    let replicas: Vec<_> = replicas.iter().map(|replica| (*replica, None)).collect();
+    let readings = vec![Reading::Object(Milli::whole(value))];
+    Observation { readings, ..observed(current, &replicas) }
+}
+
+#[test]
+fn direction_check() {
+    // Overloaded, and 7 of 10 not there yet: not a reason to shrink.
+    let overloaded = observed(10, &[(READY, Some(15)); 3]);
+    assert_eq!(per_pod(&overloaded), [Some(5), Some(10)]);
+    // A surge of pods: not a reason to grow.
+    let idle = observed(2, &[(READY, Some(8)); 4]);
+    assert_eq!(per_pod(&idle), [Some(4), Some(2)]);
+    assert_eq!(both(OBJECT_VALUE, &outside(15, 10, &[READY; 3])), [Some(5), Some(10)]);
+}
+
+#[test]
+fn none_ready() {
+    assert_eq!(both(OBJECT_VALUE, &outside(50, 3, &[LOADING; 3])), [Some(1), None]);
+    assert_eq!(both(OBJECT_VALUE, &outside(1, 3, &[LOADING; 3])), [Some(1), None]);
+}
+
+#[test]
+fn quorum() {
+    let samples = |seen: usize| {
+        let mut samples = [None; 10];
+        samples[..seen].fill(Some(1));
+        ready(&samples)
+    };
+    assert_eq!(per_pod(&samples(7)), [Some(4), Some(10)]);
+    assert_eq!(per_pod(&samples(8)), [Some(3), Some(3)]);
+    let policy = policy_with_windows(Profile::Default, 0, 0);
+    let decision = decide(&policy, &History::default(), &samples(7), at(0));
+    let Outcome::Computed(derivation) = decision.outcome else { panic!("{decision:?}") };
+    assert_eq!((derivation.held, derivation.raw, derivation.recommended), (Some(Hold::NoQuorum), 4, 10));
+    // Growing needs no quorum.
+    let mut few = samples(2);
+    few.readings = vec![Reading::PerReplica { samples: vec![Some(Milli::whole(90)); 2], strays: Vec::new() }];
+    assert_eq!(per_pod(&few), [Some(18), Some(18)]);
+}
+
+#[test]
+fn replica_units() {
+    let mut observation = ready(&[Some(10), Some(10)]);
+    let Reading::PerReplica { strays, .. } = &mut observation.readings[0] else { unreachable!() };
+    *strays = vec![Milli::whole(100); 2];
+    assert_eq!(per_pod(&observation), [Some(11), Some(2)]);
+}
+
+#[test]
+fn starting_replicas() {
+    // 10.8 replicas' worth of load on 9, and a tenth on its way: within the tolerance with it.
+    assert_eq!(per_pod(&observed(10, &[(READY, Some(12)); 9])), [Some(11), Some(10)]);
+    // The same as pending ones, which the HPA does count.
+    let mut pending = vec![(READY, Some(12)); 9];
+    pending.push((PENDING, None));
+    assert_eq!(per_pod(&observed(10, &pending)), [Some(10), Some(10)]);
+    // More is asked for when even they will not be enough, and never twice.
+    assert_eq!(per_pod(&observed(4, &[(READY, Some(35)); 2])), [Some(7), Some(7)]);
+    assert_eq!(per_pod(&observed(7, &[(READY, Some(35)); 2])), [Some(7), Some(7)]);
+}
+
+#[test]
+fn stuck_replicas() {
+    // To the HPA two broken ones are missing samples, which hold a scale-down as if they were busy.
+    let idle = observed(4, &[(READY, Some(5)), (READY, Some(5)), (STUCK, None), (STUCK, None)]);
+    assert_eq!(per_pod(&idle), [Some(3), Some(1)]);
+    // Nor are they help on its way: the load is that of the two that work.
+    let busy = observed(4, &[(READY, Some(21)), (READY, Some(21)), (STUCK_PENDING, None), (STUCK, None)]);
+    assert_eq!(per_pod(&busy), [Some(4), Some(5)]);
+    // And none is asked for in their place.
+    let broken = observed(4, &[(READY, Some(15)), (STUCK, None), (STUCK, None), (STUCK, None)]);
+    assert_eq!(per_pod(&broken)[1], Some(4));
+    assert_eq!(per_pod(&observed(2, &[(STUCK, None); 2]))[1], None);
+}
+
+#[test]
+fn asked_for_replicas() {
+    // Right for the 4 that were asked for; the status still says 3.
+    let mut lagging = outside(40, 4, &[READY; 4]);
+    lagging.scale.status = 3;
+    assert_eq!(both(OBJECT_AVERAGE, &lagging), [Some(4), Some(4)]);
+    lagging.readings = vec![Reading::Object(Milli::whole(31))];
+    assert_eq!(both(OBJECT_AVERAGE, &lagging), [Some(3), Some(4)]);
+}
+
+#[test]
+fn window_never_grows() {
+    let shrunk_by_hand = ready(&[Some(10), Some(10)]);
+    let past = vec![Recommendation { replicas: 5, at: at(-60) }];
+    let history = History::from_lists(Some(past), Vec::new(), Vec::new());
+    let desired = [Profile::HpaExact, Profile::Default].map(|profile| {
+        let policy = Policy { profile, ..legacy_policy() };
+        decide(&policy, &history, &shrunk_by_hand, at(0)).desired()
+    });
+    assert_eq!(desired, [Some(4), Some(2)]);
+}
+
+#[test]
+fn surviving_history() {
+    let record = HistoryRecord {
+        recommendations: vec![Recommendation { replicas: 9, at: at(-10) }],
+        ..HistoryRecord::default()
+    };
+    let remembered = [Profile::HpaExact, Profile::Default].map(|profile| {
+        let history = History::restore(&record, &policy_with_windows(profile, 0, 300), 5, at(0));
+        history.recommendations().map(<[Recommendation]>::len)
+    });
+    assert_eq!(remembered, [None, Some(2)]);
+}
+
+#[test]
+fn kept_scale_events() {
+    let remembered = [Profile::HpaExact, Profile::Default].map(|profile| {
+        let mut policy = policy_with_windows(profile, 0, 0);
+        let down = &mut policy.behavior.as_mut().unwrap().scale_down;
+        down.policies[0].period = chrono::TimeDelta::seconds(600);
+        let mut history = History::default();
+        history.scaled(&policy, 1, 3, at(0));
+        // Policies of scale-up look back 15 s, those of scale-down 600 s, and over both kinds of change.
+        history.scaled(&policy, 3, 4, at(100));
+        history.scale_ups().len()
+    });
+    assert_eq!(remembered, [1, 2]);
+}
+
+#[test]
+fn saturation() {
+    let absurd = ready(&[Some(i64::MAX / 1000), Some(i64::MAX / 1000)]);
+    assert_eq!(per_pod(&absurd), [Some(1), Some(20)]);
+}

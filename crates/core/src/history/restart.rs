@@ -1,0 +1,292 @@
+//! Properties of the memory: the small one answers as the full one, and outlives a restart.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+
+use crate::testing::{at, policy_with_windows};
+use crate::{
+    Amount, History, HistoryRecord, MetricKind, MetricPolicy, Milli, Observation, Outcome, Policy, Profile,
+    RECORD_ENTRIES, RatePolicy, Reading, Recommendation, Replica, Scale, Target, Tolerances, decide,
+    stabilize,
+};
+
+/// Recommendations with the seconds between them.
+fn recommendations(most: usize) -> impl Strategy<Value = Vec<(i64, i32)>> {
+    prop::collection::vec((0_i64..40, 0_i32..50), 1..most)
+}
+
+fn remember(policy: &Policy, list: &[(i64, i32)]) -> (History, Vec<Recommendation>, DateTime<Utc>) {
+    let (mut history, mut full, mut now) = (History::default(), Vec::new(), at(0));
+    for (after, replicas) in list {
+        now += TimeDelta::seconds(*after);
+        history.recommended(policy, *replicas, now);
+        full.push(Recommendation { replicas: *replicas, at: now });
+    }
+    (history, full, now)
+}
+
+/// What a list answers: where `current` ends up when `desired` is asked for.
+fn answer(
+    policy: &Policy,
+    list: &[Recommendation],
+    (current, desired): (i32, i32),
+    now: DateTime<Utc>,
+) -> [i32; 2] {
+    let behavior = policy.behavior.as_ref().unwrap();
+    [
+        stabilize::legacy(list, behavior.scale_down.window, desired, now),
+        stabilize::with_behavior(list, behavior, current, desired, now),
+    ]
+}
+
+fn highest_since(list: &[Recommendation], begin: DateTime<Utc>) -> Option<i32> {
+    list.iter().filter(|past| past.at > begin).map(|past| past.replicas).max()
+}
+
+fn lowest_since(list: &[Recommendation], begin: DateTime<Utc>) -> Option<i32> {
+    list.iter().filter(|past| past.at > begin).map(|past| past.replicas).min()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn two_staircases_answer_as_the_full_list(
+        list in recommendations(60),
+        (up, down) in (0_i64..400, 0_i64..400),
+        question in (0_i32..50, 0_i32..50),
+        later in 0_i64..500,
+    ) {
+        let policy = policy_with_windows(Profile::Default, up, down);
+        let (history, full, now) = remember(&policy, &list);
+        let small = history.recommendations().unwrap();
+        let now = now + TimeDelta::seconds(later);
+        prop_assert_eq!(answer(&policy, small, question, now), answer(&policy, &full, question, now));
+    }
+
+    #[test]
+    fn a_record_is_small_and_only_lengthens_windows(list in recommendations(300), age in 0_i64..4000) {
+        let policy = policy_with_windows(Profile::Default, 3600, 3600);
+        let (history, _, now) = remember(&policy, &list);
+        let full = history.recommendations().unwrap();
+        let record = history.snapshot().recommendations;
+        prop_assert!(record.len() <= RECORD_ENTRIES / 2);
+        let begin = now - TimeDelta::seconds(age);
+        prop_assert!(highest_since(&record, begin) >= highest_since(full, begin));
+        prop_assert!(lowest_since(&record, begin) <= lowest_since(full, begin) || record.is_empty());
+        // Whatever is remembered is forgotten a window after it was said.
+        prop_assert!(record.iter().all(|past| past.at <= now));
+    }
+
+    #[test]
+    fn unknown_time_counts_as_current(
+        list in recommendations(60),
+        current in 0_i32..50,
+        gap in 0_i64..1000,
+        after in recommendations(60),
+    ) {
+        let window = TimeDelta::seconds(300);
+        let policy = policy_with_windows(Profile::Default, 300, 300);
+        let (mut unbroken, _, now) = remember(&policy, &list);
+        let restart = now + TimeDelta::seconds(gap);
+        let mut restored = History::restore(&unbroken.snapshot(), &policy, current, restart);
+        let mut now = restart;
+        for (seconds, replicas) in after {
+            now += TimeDelta::seconds(seconds);
+            for history in [&mut unbroken, &mut restored] {
+                history.recommended(&policy, replicas, now);
+            }
+            let [unbroken, restored] = [&unbroken, &restored].map(|history| {
+                let list = history.recommendations().unwrap();
+                (highest_since(list, now - window), lowest_since(list, now - window))
+            });
+            if now < restart + window {
+                prop_assert!(restored.0 >= unbroken.0.max(Some(current)));
+                prop_assert!(restored.1 <= unbroken.1.min(Some(current)));
+            } else {
+                prop_assert_eq!(restored, unbroken);
+            }
+        }
+    }
+}
+
+/// A run of the whole step on recommendations that do not depend on it.
+struct Run {
+    policy: Policy,
+    history: History,
+    replicas: i32,
+}
+
+/// Where the process dies: before a step, or between the write of the scale and that of the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kill {
+    Not,
+    Between,
+    InStep,
+}
+
+const TICK: i64 = 15;
+
+impl Run {
+    fn new(policy: &Policy, replicas: i32) -> Self {
+        Self { policy: policy.clone(), history: History::default(), replicas }
+    }
+
+    fn step(&mut self, wanted: i32, now: DateTime<Utc>, kill: Kill) {
+        let observation = Observation {
+            scale: Scale { current: self.replicas, status: self.replicas },
+            replicas: vec![Replica::READY; self.replicas as usize],
+            readings: vec![Reading::Object(Milli::whole(wanted.into()))],
+            ..Observation::default()
+        };
+        let decision = decide(&self.policy, &self.history, &observation, now);
+        self.history.record(&self.policy, &decision, now);
+        let written = self.history.snapshot();
+        if let Some(replicas) = decision.rescale() {
+            self.history.scaled(&self.policy, self.replicas, replicas, now);
+            self.replicas = replicas;
+        }
+        match kill {
+            Kill::Not => {}
+            Kill::Between => self.restart(&self.history.snapshot(), now + TimeDelta::seconds(TICK)),
+            Kill::InStep => self.restart(&written, now + TimeDelta::seconds(TICK)),
+        }
+    }
+
+    fn restart(&mut self, record: &HistoryRecord, now: DateTime<Utc>) {
+        self.history = History::restore(record, &self.policy, self.replicas, now);
+    }
+}
+
+/// A policy whose metric wants exactly the number of replicas that it says.
+fn direct(down_window: i64, rates: Option<(Amount, Amount)>) -> Policy {
+    let mut policy = policy_with_windows(Profile::Default, 0, down_window);
+    policy.max_replicas = 50;
+    policy.tolerance = Tolerances { down: 0.0, up: 0.0 };
+    policy.metrics =
+        vec![MetricPolicy { kind: MetricKind::Object, target: Target::AverageValue(Milli::whole(1)) }];
+    if let (Some(behavior), Some((up, down))) = (&mut policy.behavior, rates) {
+        let rate = |amount, seconds| vec![RatePolicy { amount, period: TimeDelta::seconds(seconds) }];
+        behavior.scale_up.policies = rate(up, 60);
+        behavior.scale_down.policies = rate(down, 120);
+    }
+    policy
+}
+
+fn amount() -> impl Strategy<Value = Amount> {
+    prop_oneof![(1..10).prop_map(Amount::Replicas), (1..100).prop_map(Amount::Percent)]
+}
+
+fn kills() -> impl Strategy<Value = Vec<(i32, Kill)>> {
+    let kill = prop_oneof![8 => Just(Kill::Not), 1 => Just(Kill::Between), 1 => Just(Kill::InStep)];
+    prop::collection::vec((1_i32..50, kill), 1..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn a_restart_never_makes_a_target_smaller(
+        timeline in kills(),
+        down_window in 0_i64..600,
+        rates in prop::option::of((amount(), amount())),
+    ) {
+        let policy = direct(down_window, rates);
+        let (mut unbroken, mut killed) = (Run::new(&policy, 5), Run::new(&policy, 5));
+        for (tick, (wanted, kill)) in timeline.into_iter().enumerate() {
+            let now = at(tick as i64 * TICK);
+            unbroken.step(wanted, now, Kill::Not);
+            killed.step(wanted, now, kill);
+            prop_assert!(killed.replicas >= unbroken.replicas, "at {tick}: {} < {}", killed.replicas, unbroken.replicas);
+        }
+    }
+
+    #[test]
+    fn a_window_after_a_restart_it_is_as_if_there_had_been_none(timeline in kills(), down_window in 0_i64..600) {
+        let policy = direct(down_window, None);
+        let (mut unbroken, mut killed) = (Run::new(&policy, 5), Run::new(&policy, 5));
+        let mut settled = at(0);
+        for (tick, (wanted, kill)) in timeline.into_iter().enumerate() {
+            let now = at(tick as i64 * TICK);
+            unbroken.step(wanted, now, Kill::Not);
+            killed.step(wanted, now, kill);
+            if kill != Kill::Not {
+                settled = now + TimeDelta::seconds(TICK + down_window);
+            }
+            prop_assert!(killed.replicas >= unbroken.replicas);
+            prop_assert!(now < settled || killed.replicas == unbroken.replicas, "at {tick}");
+        }
+    }
+}
+
+#[test]
+fn memory_stays_small_however_long_it_runs() {
+    let policy = direct(3600, Some((Amount::Replicas(1), Amount::Replicas(1))));
+    let mut run = Run::new(&policy, 5);
+    for tick in 0..20_000_i64 {
+        // Long slow falls, which are the longest staircases.
+        let wanted = 45 - (tick % 4000) / 100;
+        run.step(wanted as i32, at(tick), Kill::Not);
+    }
+    for size in 0..20_000 {
+        run.history.scaled(&policy, size, size + 1, at(20_000 + i64::from(size) / 100));
+        run.history.recommended(&policy, 1_000_000 - size, at(20_000 + i64::from(size) / 100));
+    }
+    assert!(run.history.recommendations().unwrap().len() <= 256);
+    assert!(run.history.scale_ups().len() <= 256);
+    let record = run.history.snapshot();
+    let entries = record.recommendations.len() + record.scale_ups.len() + record.scale_downs.len();
+    assert!(entries <= RECORD_ENTRIES, "{entries}");
+}
+
+#[test]
+fn the_future_counts_as_now() {
+    let policy = policy_with_windows(Profile::Default, 0, 300);
+    let record = HistoryRecord {
+        recommendations: vec![Recommendation { replicas: 9, at: at(1_000_000) }],
+        ..HistoryRecord::default()
+    };
+    let history = History::restore(&record, &policy, 5, at(0));
+    let list = history.recommendations().unwrap();
+    assert_eq!(highest_since(list, at(-1)), Some(9));
+    assert_eq!(highest_since(list, at(0)), None);
+}
+
+#[test]
+fn a_loss_since_the_record_is_taken_for_our_own() {
+    let policy = policy_with_windows(Profile::Default, 0, 0);
+    let record = HistoryRecord { replicas: Some(5), ..HistoryRecord::default() };
+    for (current, changes) in [(3, vec![2]), (5, vec![]), (8, vec![])] {
+        let history = History::restore(&record, &policy, current, at(0));
+        let found: Vec<_> = history.scale_downs().iter().map(|event| event.change).collect();
+        assert_eq!(found, changes, "{current}");
+        assert!(history.scale_ups().is_empty());
+    }
+}
+
+#[test]
+fn a_written_moment_is_not_earlier_than_the_remembered_one() {
+    let policy = policy_with_windows(Profile::Default, 0, 300);
+    let moment = at(0) + TimeDelta::nanoseconds(1001);
+    let mut history = History::default();
+    history.recommended(&policy, 3, moment);
+    history.scaled(&policy, 3, 2, moment);
+    history.scaled(&policy, 2, 4, moment);
+    let record = history.snapshot();
+    assert_eq!(record.recommendations[0].at, at(0) + TimeDelta::microseconds(2));
+    assert_eq!(record.scale_downs[0].at, at(0) + TimeDelta::microseconds(2));
+    assert_eq!(record.scale_ups[0].at, at(0) + TimeDelta::microseconds(1));
+}
+
+#[test]
+fn the_first_number_of_replicas_is_the_first_recommendation() {
+    let policy = policy_with_windows(Profile::Default, 0, 300);
+    let idle = crate::testing::ready(&[Some(0), Some(0), Some(0)]);
+    let mut history = History::default();
+    let first = decide(&policy, &history, &idle, at(0));
+    assert_eq!(first.rescale(), None);
+    history.record(&policy, &first, at(0));
+    assert_eq!(decide(&policy, &history, &idle, at(299)).rescale(), None);
+    assert_eq!(decide(&policy, &history, &idle, at(300)).rescale(), Some(1));
+    assert!(matches!(first.outcome, Outcome::Computed(_)));
+}

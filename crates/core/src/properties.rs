@@ -1,0 +1,234 @@
+//! What must be true of every decision of the Default profile.
+
+use proptest::prelude::*;
+
+use crate::testing::at;
+use crate::*;
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let amount = prop_oneof![(1..30).prop_map(Amount::Replicas), (1..200).prop_map(Amount::Percent)];
+    let policy = (amount, 1_i64..600)
+        .prop_map(|(amount, seconds)| RatePolicy { amount, period: chrono::TimeDelta::seconds(seconds) });
+    let select = prop_oneof![Just(Select::Max), Just(Select::Min), Just(Select::Disabled)];
+    (0_i64..600, select, prop::collection::vec(policy, 1..3)).prop_map(|(seconds, select, policies)| Rules {
+        window: chrono::TimeDelta::seconds(seconds),
+        select,
+        policies,
+    })
+}
+
+fn metric() -> impl Strategy<Value = MetricPolicy> {
+    let target = 1_i64..50_000;
+    prop_oneof![
+        target.clone().prop_map(|t| (MetricKind::PerReplica, Target::AverageValue(Milli(t)))),
+        target.clone().prop_map(|t| (MetricKind::Object, Target::Value(Milli(t)))),
+        target.clone().prop_map(|t| (MetricKind::Object, Target::AverageValue(Milli(t)))),
+        target.clone().prop_map(|t| (MetricKind::External, Target::Value(Milli(t)))),
+        target.prop_map(|t| (MetricKind::External, Target::AverageValue(Milli(t)))),
+    ]
+    .prop_map(|(kind, target)| MetricPolicy { kind, target })
+}
+
+prop_compose! {
+    fn policy()(
+        min_replicas in 0_i32..5,
+        more in 0_i32..30,
+        metrics in prop::collection::vec(metric(), 1..4),
+        down in 0.0..0.5,
+        up in 0.0..0.5,
+        behavior in prop::option::of((rules(), rules())),
+    ) -> Policy {
+        Policy {
+            min_replicas,
+            max_replicas: (min_replicas + more).max(1),
+            metrics,
+            tolerance: Tolerances { down, up },
+            behavior: behavior.map(|(scale_up, scale_down)| Behavior { scale_up, scale_down }),
+            profile: Profile::Default,
+            settings: Settings::HPA,
+        }
+    }
+}
+
+fn replica() -> impl Strategy<Value = Replica> {
+    let phase = prop_oneof![
+        8 => Just(Phase::Running),
+        2 => Just(Phase::Pending),
+        1 => Just(Phase::Failed),
+        1 => Just(Phase::Unknown),
+    ];
+    (phase, prop::bool::weighted(0.1), prop::bool::weighted(0.8), prop::bool::weighted(0.1))
+        .prop_map(|(phase, deleting, ready, stuck)| Replica { phase, deleting, ready, stuck })
+}
+
+/// Loads as they come, and absurd ones.
+fn load() -> impl Strategy<Value = i64> {
+    prop_oneof![20 => 0_i64..200_000, 1 => i64::MAX - 10..=i64::MAX]
+}
+
+/// A reading for each metric, with what is there drawn separately from how much it is.
+fn reading(metric: MetricPolicy, replicas: usize) -> impl Strategy<Value = Reading> {
+    let samples = prop::collection::vec(prop::option::weighted(0.8, load()), replicas);
+    let strays = prop::collection::vec(load(), 0..2);
+    let values = prop::collection::vec(load(), 1..4);
+    (samples, strays, values, prop::bool::weighted(0.1)).prop_map(move |(samples, strays, values, failed)| {
+        match metric.kind {
+            _ if failed => Reading::Failed,
+            MetricKind::PerReplica => Reading::PerReplica {
+                samples: samples.into_iter().map(|sample| sample.map(Milli)).collect(),
+                strays: strays.into_iter().map(Milli).collect(),
+            },
+            MetricKind::Object => Reading::Object(Milli(values[0])),
+            MetricKind::External => Reading::External(values.into_iter().map(Milli).collect()),
+        }
+    })
+}
+
+fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
+    let metrics = policy.metrics.clone();
+    (prop::collection::vec(replica(), 0..12), 0_i32..35, 0_i32..35, any::<bool>()).prop_flat_map(
+        move |(replicas, current, status, scaled_to_zero)| {
+            let readings: Vec<_> =
+                metrics.iter().map(|metric| reading(*metric, replicas.len()).boxed()).collect();
+            readings.prop_map(move |readings| Observation {
+                scale: Scale { current, status },
+                selector: Selector::Valid,
+                scaled_to_zero,
+                replicas: replicas.clone(),
+                readings,
+            })
+        },
+    )
+}
+
+fn history() -> impl Strategy<Value = History> {
+    let recommendations = prop::collection::vec((0_i32..40, -700_i64..=0), 0..6).prop_map(|list| {
+        list.into_iter().map(|(replicas, second)| Recommendation { replicas, at: at(second) }).collect()
+    });
+    let events = || {
+        prop::collection::vec((1_i32..10, -700_i64..=0), 0..4).prop_map(|list| {
+            let event = |(change, second)| ScaleEvent { change, at: at(second), outdated: false };
+            list.into_iter().map(event).collect()
+        })
+    };
+    (prop::option::of(recommendations), events(), events())
+        .prop_map(|(past, ups, downs)| History::from_lists(past, ups, downs))
+}
+
+fn case() -> impl Strategy<Value = (Policy, History, Observation)> {
+    policy().prop_flat_map(|policy| {
+        let observation = observation(&policy);
+        (Just(policy), history(), observation)
+    })
+}
+
+/// How many replicas there will be.
+fn replicas(policy: &Policy, history: &History, observation: &Observation) -> i32 {
+    decide(policy, history, observation, at(0)).desired().unwrap_or(observation.scale.current)
+}
+
+/// The same with everything that is measured raised.
+fn with_more_load(observation: &Observation, more: i64) -> Observation {
+    let raise = |value: &Milli| Milli(value.0.saturating_add(more));
+    let readings = observation.readings.iter().map(|reading| match reading {
+        Reading::PerReplica { samples, strays } => Reading::PerReplica {
+            samples: samples.iter().map(|sample| sample.as_ref().map(raise)).collect(),
+            strays: strays.iter().map(raise).collect(),
+        },
+        Reading::Object(value) => Reading::Object(raise(value)),
+        Reading::External(values) => Reading::External(values.iter().map(raise).collect()),
+        Reading::Failed => Reading::Failed,
+    });
+    Observation { readings: readings.collect(), ..observation.clone() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_bounds_hold((policy, history, observation) in case()) {
+        let decision = decide(&policy, &history, &observation, at(0));
+        let within = policy.min_replicas..=policy.max_replicas;
+        match decision.outcome {
+            Outcome::Disabled => prop_assert_eq!(decision.rescale(), None),
+            _ => prop_assert!(decision.desired().is_none_or(|desired| within.contains(&desired)), "{:?}", decision),
+        }
+    }
+
+    #[test]
+    fn more_load_never_gives_fewer_replicas((policy, history, observation) in case(), more in load()) {
+        let now = replicas(&policy, &history, &observation);
+        let then = replicas(&policy, &history, &with_more_load(&observation, more));
+        prop_assert!(now <= then, "{now} replicas, and {then} with more load");
+    }
+
+    #[test]
+    fn without_data_nothing_shrinks((policy, history, mut observation) in case()) {
+        for reading in &mut observation.readings {
+            if let Reading::PerReplica { samples, .. } = reading {
+                samples.fill(None);
+            } else {
+                *reading = Reading::Failed;
+            }
+        }
+        let current = observation.scale.current;
+        let bounded = current.clamp(policy.min_replicas, policy.max_replicas);
+        let desired = replicas(&policy, &history, &observation);
+        prop_assert!(desired == current || desired == bounded, "{current} to {desired}");
+    }
+
+    #[test]
+    fn without_a_quorum_nothing_shrinks((mut policy, history, mut observation) in case()) {
+        let current = within_bounds(&policy, &mut observation);
+        // One sample among three replicas that could have one.
+        policy.metrics.push(crate::testing::per_replica(10));
+        observation.replicas = vec![Replica::READY; 3];
+        observation.readings.push(Reading::PerReplica { samples: vec![Some(Milli(1)), None, None], strays: Vec::new() });
+        prop_assert!(replicas(&policy, &history, &observation) >= current);
+    }
+
+    #[test]
+    fn within_the_tolerance_nothing_moves(
+        (mut policy, history, mut observation) in case(),
+        part in -0.9_f64..0.9,
+    ) {
+        let current = within_bounds(&policy, &mut observation);
+        // Fine enough that a thousandth does not decide.
+        let Tolerances { down, up } = &mut policy.tolerance;
+        (*down, *up) = (down.max(0.01), up.max(0.01));
+        let ratio = 1.0 + part * if part < 0.0 { *down } else { *up };
+        for metric in &mut policy.metrics {
+            let (Target::Value(target) | Target::AverageValue(target)) = &mut metric.target else { continue };
+            target.0 += 10_000;
+        }
+        observation.replicas = vec![Replica::READY; current as usize];
+        observation.readings = policy.metrics.iter().map(|metric| at_ratio(*metric, ratio, current)).collect();
+        prop_assert_eq!(replicas(&policy, &history, &observation), current);
+    }
+}
+
+/// Puts the current number within the bounds, and not at zero.
+fn within_bounds(policy: &Policy, observation: &mut Observation) -> i32 {
+    let current = observation.scale.current.clamp(policy.min_replicas.max(1), policy.max_replicas);
+    observation.scale.current = current;
+    current
+}
+
+/// What a metric says when usage is that part of its target, on so many replicas.
+fn at_ratio(metric: MetricPolicy, ratio: f64, replicas: i32) -> Reading {
+    let value = |target: Milli| Milli((target.0 as f64 * ratio).round() as i64);
+    let each = |target| vec![value(target); replicas as usize];
+    match (metric.kind, metric.target) {
+        (MetricKind::PerReplica, Target::AverageValue(target)) => Reading::PerReplica {
+            samples: each(target).into_iter().map(Some).collect(),
+            strays: vec![Milli(1_000_000)],
+        },
+        (MetricKind::Object, Target::AverageValue(target)) => {
+            Reading::Object(Milli(value(target).0 * i64::from(replicas)))
+        }
+        (MetricKind::External, Target::AverageValue(target)) => Reading::External(each(target)),
+        (MetricKind::Object, Target::Value(target)) => Reading::Object(value(target)),
+        (MetricKind::External, Target::Value(target)) => Reading::External(vec![value(target)]),
+        _ => Reading::Failed,
+    }
+}
