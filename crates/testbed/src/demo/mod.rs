@@ -1,0 +1,171 @@
+//! `testbed demo`: the operator takes a `StatefulSet` from 1 replica to 3 under load, told as it happens.
+
+mod stage;
+mod watchers;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use clap::{Args, ValueEnum};
+use llm_autoscaler_testbed::process::Process;
+use llm_autoscaler_testbed::{Load, LoadGenerator, load::Summary, wait};
+use stage::{NAME, Stage};
+use watchers::{PodPages, ScaleWatch, TableWatch};
+
+/// What `testbed demo` can be told.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The operator's binary, which is started as `PATH run`
+    #[arg(long)]
+    operator_bin: PathBuf,
+    /// What serves in the pods
+    #[arg(long, value_enum, default_value_t = EngineKind::Emulated)]
+    engine: EngineKind,
+}
+
+/// The engines that the demo can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineKind {
+    /// A model of vLLM in real time
+    Emulated,
+    /// Real vLLM on the CPU, with a tiny model (installed once: 1.2 GB to download)
+    Vllm,
+}
+
+/// Where the autoscaler is to end, and the queue length per replica that it aims at.
+const REPLICAS: i32 = 3;
+const TARGET: f64 = 5.0;
+
+impl Demo {
+    /// Tells the story to its end; everything that was started is stopped, however it ends.
+    pub(crate) async fn run(self) -> Result<()> {
+        let story = Story::begin();
+        tokio::select! {
+            result = self.perform(&story) => result,
+            result = crate::interrupted() => result.and_then(|()| bail!("interrupted")),
+        }
+    }
+
+    async fn perform(self, story: &Story) -> Result<()> {
+        ensure!(self.operator_bin.is_file(), "{}: no such file", self.operator_bin.display());
+        let stage = Stage::set(self.engine, story).await?;
+        let mut operator = stage.start_operator(&self.operator_bin).await?;
+        story.tell("the operator runs, as its own service account");
+        let result = tokio::select! {
+            result = act(&stage, story) => result,
+            error = ended(&mut operator) => Err(error),
+        };
+        match result {
+            Ok(()) => story.tell("done; stopping everything"),
+            Err(_) => eprintln!("\nThe operator's log ends with:\n{}", operator.log_tail(30)),
+        }
+        result
+    }
+}
+
+/// Returns only when the operator has ended by itself.
+async fn ended(operator: &mut Process) -> Error {
+    loop {
+        if let Some(status) = operator.exited() {
+            return anyhow!("the operator ended with {status}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// From the first request to the last answer.
+async fn act(stage: &Stage, story: &Story) -> Result<()> {
+    let _table = TableWatch::start(stage.kubectl(), *story);
+    let pages = PodPages::watch(stage.client(), TARGET);
+    let scale = ScaleWatch::start(stage.client());
+    stage.create_objects(story).await?;
+    stage.wait_for_ready_replicas(1).await?;
+    stage.wait_until_watched().await?;
+    story.tell("one replica serves, and the autoscaler looks at it");
+
+    let load = Load::default();
+    let (requests, concurrency) = (load.requests, load.concurrency);
+    story.tell(&format!(
+        "load: {requests} prompts, {} tokens in and {} out, {concurrency} at a time",
+        load.input_tokens, load.output_tokens
+    ));
+    let generator = LoadGenerator::new(&stage.front_url(), load);
+    let sending = tokio::spawn({
+        let generator = generator.clone();
+        async move { generator.run().await }
+    });
+    let result = scale_and_drain(stage, story, &pages, &scale, &generator).await;
+    if result.is_err() {
+        sending.abort();
+        return result;
+    }
+    let summary = sending.await.context("the load generator")?;
+    report(story, &summary)
+}
+
+async fn scale_and_drain(
+    stage: &Stage,
+    story: &Story,
+    pages: &PodPages,
+    scale: &ScaleWatch,
+    generator: &LoadGenerator,
+) -> Result<()> {
+    let stepped = pages.stepped(Duration::from_secs(60)).await?;
+    story.tell_at(stepped, &format!("the queue is longer than {TARGET} for the first time"));
+    let (written, replicas) = scale.changed(Duration::from_secs(60)).await?;
+    story.tell_at(written, &format!("the StatefulSet is scaled 1 -> {replicas}"));
+    // The queue is looked at every 20 ms, and the write is seen when its watch event arrives.
+    let reaction = written.saturating_duration_since(stepped);
+    story.tell(&format!("FROM THE METRIC'S CHANGE TO THE SCALE WRITE: {:.2} s", reaction.as_secs_f64()));
+    if replicas != REPLICAS {
+        scale.reached(REPLICAS, Duration::from_secs(90)).await?;
+        story.tell(&format!("the StatefulSet is scaled to {REPLICAS}"));
+    }
+    story.tell("kubectl get events");
+    story.show(&stage.rescale_event().await?);
+    story.tell("kubectl describe llmautoscaler");
+    story.show(&stage.kubectl().run(&["describe", "llmautoscaler", NAME]).await?);
+    stage.wait_for_ready_replicas(REPLICAS).await?;
+    story.tell(&format!("{REPLICAS} replicas are ready"));
+    wait::until("the queues to shrink", Duration::from_secs(90), async || {
+        Ok((pages.waiting() <= TARGET).then_some(()))
+    })
+    .await?;
+    story.tell(&format!("{} requests wait in all, {} are answered", pages.waiting(), generator.done()));
+    Ok(())
+}
+
+fn report(story: &Story, summary: &Summary) -> Result<()> {
+    story.tell("the load is answered");
+    story.show(&summary.to_string());
+    ensure!(summary.failed == 0, "{} requests failed", summary.failed);
+    Ok(())
+}
+
+/// Lines with the time since the start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Story(Instant);
+
+impl Story {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Something that happens now.
+    pub(crate) fn tell(&self, what: &str) {
+        self.tell_at(Instant::now(), what);
+    }
+
+    /// Something that happened then.
+    pub(crate) fn tell_at(&self, when: Instant, what: &str) {
+        println!("{:7.2} s  {what}", when.saturating_duration_since(self.0).as_secs_f64());
+    }
+
+    /// A block of text.
+    pub(crate) fn show(&self, text: &str) {
+        for line in text.lines() {
+            println!("           {line}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The cluster, the operator and the objects of the demo.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use llm_autoscaler_testbed::engine::Command;
+use llm_autoscaler_testbed::process::{Process, Spec};
+use llm_autoscaler_testbed::{
+    Balance, ColdStart, ControlPlane, Engine, Front, HollowNodes, Plan, repository, wait, workloads,
+};
+
+use super::watchers::Kubectl;
+use super::{EngineKind, Story};
+
+/// Of the `StatefulSet` and of its autoscaler.
+pub(super) const NAME: &str = "vllm-inference";
+const OPERATOR_NAMESPACE: &str = "llm-autoscaler-system";
+const OPERATOR_ACCOUNT: &str = "llm-autoscaler";
+/// An emulated pod loads its model so long.
+const COLD_START: Duration = Duration::from_secs(5);
+
+const AUTOSCALER: &str = r#"
+apiVersion: llmautoscaler.io/v1alpha1
+kind: LLMAutoscaler
+metadata: {name: vllm-inference}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: vllm-inference}
+  engine: VLLM
+  minReplicas: 1
+  maxReplicas: 3
+  metrics:
+  - signal: WaitingRequests
+    target: {type: AverageValue, averageValue: "5"}
+"#;
+
+/// Everything that runs.
+pub(super) struct Stage {
+    front: Front,
+    _nodes: HollowNodes,
+    plane: Arc<ControlPlane>,
+}
+
+impl Stage {
+    pub(super) async fn set(engine: EngineKind, story: &Story) -> Result<Self> {
+        let vllm = match engine {
+            EngineKind::Vllm => Some(install_vllm().await?),
+            EngineKind::Emulated => None,
+        };
+        story.tell("starting etcd, kube-apiserver and kube-controller-manager");
+        let plane = Arc::new(ControlPlane::start(Default::default()).await?);
+        story.tell(&format!("Kubernetes is ready at {}", plane.url()));
+        let logs = plane.dir().to_owned();
+        let nodes = HollowNodes::start(plane.client(), 3, move |_| match &vllm {
+            Some(script) => Plan::new(Engine::Command(Command::shell(script, &logs))),
+            None => Plan::new(Engine::emulated()).cold_start(ColdStart::Fixed(COLD_START)),
+        })
+        .await?;
+        install_operator(&plane).await?;
+        let labels = format!("app={NAME}");
+        let front = Front::start(plane.client(), "default", &labels, Balance::LeastOutstanding).await?;
+        Ok(Self { front, _nodes: nodes, plane })
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.plane.client()
+    }
+
+    pub(super) fn kubectl(&self) -> Kubectl {
+        Kubectl(self.plane.clone())
+    }
+
+    pub(super) fn front_url(&self) -> String {
+        self.front.url()
+    }
+
+    /// Starts the operator as a user's cluster would: as its own service account.
+    pub(super) async fn start_operator(&self, binary: &Path) -> Result<Process> {
+        let account = self.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT);
+        let spec = Spec::new("operator", binary, self.plane.dir().join("operator.log"))
+            .args(["run"])
+            .env("KUBECONFIG", account.await?)
+            .env("HEALTH_ADDRESS", "127.0.0.1:0")
+            .grace(Duration::from_secs(10));
+        Process::start(spec)
+    }
+
+    /// Creates the workload and its autoscaler.
+    pub(super) async fn create_objects(&self, story: &Story) -> Result<()> {
+        let set = workloads::stateful_set(NAME, 1, workloads::random_port())?;
+        let sets = Api::<StatefulSet>::default_namespaced(self.client());
+        sets.create(&PostParams::default(), &set).await.context("creating the StatefulSet")?;
+        self.plane.apply_yaml(AUTOSCALER).await?;
+        story.tell(&format!("StatefulSet {NAME} with one replica, and its LLMAutoscaler:"));
+        story.show(AUTOSCALER.trim());
+        Ok(())
+    }
+
+    pub(super) async fn wait_for_ready_replicas(&self, count: i32) -> Result<()> {
+        let sets = Api::<StatefulSet>::default_namespaced(self.client());
+        let what = format!("{count} replicas to become ready");
+        wait::until(&what, Duration::from_secs(180), async || {
+            let status = sets.get(NAME).await?.status.unwrap_or_default();
+            Ok((status.ready_replicas == Some(count)).then_some(()))
+        })
+        .await
+    }
+
+    /// Until the autoscaler has read a metric.
+    pub(super) async fn wait_until_watched(&self) -> Result<()> {
+        let condition = "--for=condition=ScalingActive";
+        let name = format!("llmautoscaler/{NAME}");
+        self.plane.kubectl(["wait", condition, &name, "--timeout=60s"]).await?;
+        Ok(())
+    }
+
+    /// The event that tells of the new size.
+    pub(super) async fn rescale_event(&self) -> Result<String> {
+        let args = ["get", "events", "--field-selector=reason=SuccessfulRescale"];
+        wait::until("the event SuccessfulRescale", Duration::from_secs(20), async || {
+            let events = self.plane.kubectl(args).await?;
+            Ok(events.contains("SuccessfulRescale").then_some(events))
+        })
+        .await
+    }
+}
+
+/// CRD, roles and namespace, as a user installs them; the Deployment stays away, because its image is not run here.
+async fn install_operator(plane: &ControlPlane) -> Result<()> {
+    let folder = repository().join("config/default");
+    let folder = folder.to_str().context("the repository's path is not UTF-8")?;
+    let everything = plane.kubectl(["kustomize", folder]).await?;
+    let objects: Vec<_> = everything
+        .split("\n---\n")
+        .filter(|object| !object.lines().any(|line| line == "kind: Deployment"))
+        .collect();
+    plane.apply_yaml(&objects.join("\n---\n")).await?;
+    let crd = "crd/llmautoscalers.llmautoscaler.io";
+    plane.kubectl(["wait", "--for=condition=Established", crd, "--timeout=30s"]).await?;
+    Ok(())
+}
+
+/// Installs vLLM where it is not yet, and returns the script that serves in a pod.
+async fn install_vllm() -> Result<String> {
+    let folder = repository().join("tests/vllm").canonicalize().context("looking for tests/vllm")?;
+    let install = tokio::process::Command::new(folder.join("install.sh"))
+        .stdout(std::process::Stdio::null())
+        .status()
+        .await
+        .context("running tests/vllm/install.sh")?;
+    ensure!(install.success(), "tests/vllm/install.sh failed; the reason is above");
+    let serve = folder.join("serve.sh");
+    if !serve.is_file() {
+        bail!("{} is missing", serve.display());
+    }
+    Ok(format!(r#"exec "{}""#, serve.display()))
+}

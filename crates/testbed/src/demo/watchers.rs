@@ -1,0 +1,201 @@
+//! What the demo looks at while it runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use llm_autoscaler_testbed::ControlPlane;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::Story;
+use super::stage::NAME;
+
+/// `kubectl` for tasks of their own.
+#[derive(Clone)]
+pub(super) struct Kubectl(pub(super) Arc<ControlPlane>);
+
+impl Kubectl {
+    pub(super) async fn run(&self, args: &[&str]) -> Result<String> {
+        self.0.kubectl(args.iter().copied()).await
+    }
+}
+
+/// A task that ends with its owner.
+struct Watching(JoinHandle<()>);
+
+impl Watching {
+    fn start(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(future))
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Shows `kubectl get llmautoscalers` whenever it changes.
+pub(super) struct TableWatch(#[expect(dead_code, reason = "held, not read")] Watching);
+
+impl TableWatch {
+    pub(super) fn start(kubectl: Kubectl, story: Story) -> Self {
+        Self(Watching::start(async move {
+            let mut last = String::new();
+            loop {
+                if let Ok(table) = kubectl.run(&["get", "llmautoscalers", NAME]).await {
+                    let known = without_age(&table);
+                    if known != last {
+                        story.tell("kubectl get llmautoscalers");
+                        story.show(&known);
+                        last = known;
+                    }
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }))
+    }
+}
+
+/// The table without its last column, which changes all the time.
+fn without_age(table: &str) -> String {
+    let width = table.lines().next().and_then(|head| head.rfind("AGE")).unwrap_or(usize::MAX);
+    let lines = table.lines().map(|line| line.get(..width).unwrap_or(line).trim_end());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Reads the queue length from every pod's own page, every 20 ms.
+pub(super) struct PodPages {
+    waiting: watch::Receiver<f64>,
+    stepped: watch::Receiver<Option<Instant>>,
+    _task: Watching,
+}
+
+impl PodPages {
+    pub(super) fn watch(client: Client, threshold: f64) -> Self {
+        let (waiting_sender, waiting) = watch::channel(0.0);
+        let (stepped_sender, stepped) = watch::channel(None);
+        let task = async move {
+            let pods = Api::<Pod>::default_namespaced(client);
+            let http = reqwest::Client::new();
+            let mut urls = Vec::new();
+            let mut listed = None::<Instant>;
+            loop {
+                if listed.is_none_or(|at| at.elapsed() > Duration::from_millis(500)) {
+                    urls = urls_of(&pods).await.unwrap_or(urls);
+                    listed = Some(Instant::now());
+                }
+                let queues = queues(&http, &urls).await;
+                if queues.values().any(|waiting| *waiting > threshold) {
+                    stepped_sender
+                        .send_if_modified(|at| at.is_none() && at.replace(Instant::now()).is_none());
+                }
+                waiting_sender.send_replace(queues.values().sum());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        Self { waiting, stepped, _task: Watching::start(task) }
+    }
+
+    /// Requests that wait, in all pods.
+    pub(super) fn waiting(&self) -> f64 {
+        *self.waiting.borrow()
+    }
+
+    /// When a queue was longer than the threshold for the first time.
+    pub(super) async fn stepped(&self, patience: Duration) -> Result<Instant> {
+        let mut stepped = self.stepped.clone();
+        let at = timeout(patience, stepped.wait_for(Option::is_some)).await;
+        let at = at.context("no queue grew: does the load arrive?")?;
+        (*at?).context("no queue grew")
+    }
+}
+
+async fn urls_of(pods: &Api<Pod>) -> Result<Vec<String>> {
+    let labels = ListParams::default().labels(&format!("app={NAME}"));
+    let url = |pod: Pod| {
+        let port = pod.spec?.containers.first()?.ports.as_ref()?.first()?.container_port;
+        Some(format!("http://{}:{port}/metrics", pod.status?.pod_ip?))
+    };
+    Ok(pods.list(&labels).await?.into_iter().filter_map(url).collect())
+}
+
+async fn queues(http: &reqwest::Client, urls: &[String]) -> BTreeMap<String, f64> {
+    let mut asked = JoinSet::new();
+    for url in urls.iter().cloned() {
+        let request = http.get(&url).timeout(Duration::from_secs(1));
+        asked.spawn(async move {
+            let page = request.send().await.ok()?.text().await.ok()?;
+            let line = page.lines().find(|line| line.starts_with("vllm:num_requests_waiting{"))?;
+            Some((url, line.rsplit(' ').next()?.parse().ok()?))
+        });
+    }
+    asked.join_all().await.into_iter().flatten().collect()
+}
+
+/// Follows `spec.replicas` of the `StatefulSet`.
+pub(super) struct ScaleWatch {
+    seen: watch::Receiver<(Instant, i32)>,
+    _task: Watching,
+}
+
+impl ScaleWatch {
+    pub(super) fn start(client: Client) -> Self {
+        let (sender, seen) = watch::channel((Instant::now(), 1));
+        let sets = Api::<StatefulSet>::default_namespaced(client);
+        let task = async move {
+            let mut sets =
+                watcher(sets, watcher::Config::default()).default_backoff().applied_objects().boxed();
+            loop {
+                match sets.try_next().await {
+                    Ok(Some(set)) if set.name_any() == NAME => {
+                        let replicas = set.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+                        sender.send_if_modified(|seen| {
+                            let changed = seen.1 != replicas;
+                            if changed {
+                                *seen = (Instant::now(), replicas);
+                            }
+                            changed
+                        });
+                    }
+                    Ok(Some(_)) | Err(_) => {} // the watcher comes back by itself
+                    Ok(None) => return,
+                }
+            }
+        };
+        Self { seen, _task: Watching::start(task) }
+    }
+
+    /// The first change: when, and to what.
+    pub(super) async fn changed(&self, patience: Duration) -> Result<(Instant, i32)> {
+        self.wait(|replicas| replicas != 1, patience, "the operator did not scale").await
+    }
+
+    /// When it is this many.
+    pub(super) async fn reached(&self, wanted: i32, patience: Duration) -> Result<Instant> {
+        let failure = format!("the operator did not scale to {wanted}");
+        Ok(self.wait(|replicas| replicas == wanted, patience, &failure).await?.0)
+    }
+
+    async fn wait(
+        &self,
+        wanted: impl Fn(i32) -> bool,
+        patience: Duration,
+        failure: &str,
+    ) -> Result<(Instant, i32)> {
+        let mut seen = self.seen.clone();
+        match timeout(patience, seen.wait_for(|(_, replicas)| wanted(*replicas))).await {
+            Ok(seen) => Ok(*seen?),
+            Err(_) => Err(anyhow!("{failure} within {} s", patience.as_secs())),
+        }
+    }
+}
