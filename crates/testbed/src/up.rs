@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use llm_autoscaler_testbed::controlplane::Options;
 use llm_autoscaler_testbed::{ColdStart, ControlPlane, Engine, HollowNodes, Plan};
 
 /// What `testbed up` can be told.
@@ -25,7 +26,7 @@ const EXAMPLE: &str = r#"
 impl Up {
     /// Runs until it is interrupted.
     pub(crate) async fn run(self) -> Result<()> {
-        let plane = ControlPlane::start(Default::default()).await?;
+        let plane = ControlPlane::start(Options::default()).await?;
         let cold_start = ColdStart::Fixed(Duration::try_from_secs_f64(self.cold_start_seconds)?);
         let plan = move |_: &_| Plan::new(Engine::emulated()).cold_start(cold_start);
         let _nodes = HollowNodes::start(plane.client(), self.nodes, plan).await?;

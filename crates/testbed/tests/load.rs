@@ -6,13 +6,14 @@ use anyhow::Result;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
+use llm_autoscaler_testbed::controlplane::Options;
 use llm_autoscaler_testbed::engine::Command;
 use llm_autoscaler_testbed::{
     Balance, ColdStart, ControlPlane, Emulated, Engine, Front, HollowNodes, Load, LoadGenerator, Plan, wait,
     workloads,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An engine that needs a millisecond for a step and none for a prompt.
 fn quick() -> Emulated {
@@ -33,7 +34,7 @@ async fn wait_for_ready(sets: &Api<StatefulSet>, name: &str, count: i32) -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_through_the_front_is_answered_by_all_ready_pods() -> Result<()> {
-    let plane = ControlPlane::start(Default::default()).await?;
+    let plane = ControlPlane::start(Options::default()).await?;
     let served = tempfile::tempdir()?;
     std::fs::write(served.path().join("health"), "")?;
     let python = Command::shell(

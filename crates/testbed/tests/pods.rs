@@ -9,10 +9,11 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
+use llm_autoscaler_testbed::controlplane::Options;
 use llm_autoscaler_testbed::{ControlPlane, Engine, HollowNodes, Page, Plan, Script, wait, workloads};
 use serde_json::json;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -47,7 +48,7 @@ fn value<'a>(page: &'a str, name: &str) -> &'a str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_get_addresses_serve_follow_the_scale_and_go() -> Result<()> {
-    let plane = ControlPlane::start(Default::default()).await?;
+    let plane = ControlPlane::start(Options::default()).await?;
     let script = Script::default();
     let scripted = script.clone();
     let _nodes =

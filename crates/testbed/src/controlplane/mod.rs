@@ -35,7 +35,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            ready_timeout: Duration::from_secs(120),
+            ready_timeout: Duration::from_mins(2),
             apiserver_args: Vec::new(),
             controller_manager_args: Vec::new(),
         }

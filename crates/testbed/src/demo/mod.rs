@@ -111,9 +111,9 @@ async fn scale_and_drain(
     scale: &ScaleWatch,
     generator: &LoadGenerator,
 ) -> Result<()> {
-    let stepped = pages.stepped(Duration::from_secs(60)).await?;
+    let stepped = pages.stepped(Duration::from_mins(1)).await?;
     story.tell_at(stepped, &format!("the queue is longer than {TARGET} for the first time"));
-    let (written, replicas) = scale.changed(Duration::from_secs(60)).await?;
+    let (written, replicas) = scale.changed(Duration::from_mins(1)).await?;
     story.tell_at(written, &format!("the StatefulSet is scaled 1 -> {replicas}"));
     // The queue is looked at every 20 ms, and the write is seen when its watch event arrives.
     let reaction = written.saturating_duration_since(stepped);
@@ -123,9 +123,9 @@ async fn scale_and_drain(
         story.tell(&format!("the StatefulSet is scaled to {REPLICAS}"));
     }
     story.tell("kubectl get events");
-    story.show(&stage.rescale_event().await?);
+    show(&stage.rescale_event().await?);
     story.tell("kubectl describe llmautoscaler");
-    story.show(&stage.kubectl().run(&["describe", "llmautoscaler", NAME]).await?);
+    show(&stage.kubectl().run(&["describe", "llmautoscaler", NAME]).await?);
     stage.wait_for_ready_replicas(REPLICAS).await?;
     story.tell(&format!("{REPLICAS} replicas are ready"));
     wait::until("the queues to shrink", Duration::from_secs(90), async || {
@@ -138,7 +138,7 @@ async fn scale_and_drain(
 
 fn report(story: &Story, summary: &Summary) -> Result<()> {
     story.tell("the load is answered");
-    story.show(&summary.to_string());
+    show(&summary.to_string());
     ensure!(summary.failed == 0, "{} requests failed", summary.failed);
     Ok(())
 }
@@ -161,11 +161,11 @@ impl Story {
     pub(crate) fn tell_at(&self, when: Instant, what: &str) {
         println!("{:7.2} s  {what}", when.saturating_duration_since(self.0).as_secs_f64());
     }
+}
 
-    /// A block of text.
-    pub(crate) fn show(&self, text: &str) {
-        for line in text.lines() {
-            println!("           {line}");
-        }
+/// A block of text.
+pub(crate) fn show(text: &str) {
+    for line in text.lines() {
+        println!("           {line}");
     }
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use llm_autoscaler_testbed::controlplane::Options;
 use llm_autoscaler_testbed::engine::Command;
 use llm_autoscaler_testbed::process::{Process, Spec};
 use llm_autoscaler_testbed::{
@@ -15,7 +16,7 @@ use llm_autoscaler_testbed::{
 };
 
 use super::watchers::Kubectl;
-use super::{EngineKind, Story};
+use super::{EngineKind, Story, show};
 
 /// Of the `StatefulSet` and of its autoscaler.
 pub(super) const NAME: &str = "vllm-inference";
@@ -52,7 +53,7 @@ impl Stage {
             EngineKind::Emulated => None,
         };
         story.tell("starting etcd, kube-apiserver and kube-controller-manager");
-        let plane = Arc::new(ControlPlane::start(Default::default()).await?);
+        let plane = Arc::new(ControlPlane::start(Options::default()).await?);
         story.tell(&format!("Kubernetes is ready at {}", plane.url()));
         let logs = plane.dir().to_owned();
         let nodes = HollowNodes::start(plane.client(), 3, move |_| match &vllm {
@@ -96,14 +97,14 @@ impl Stage {
         sets.create(&PostParams::default(), &set).await.context("creating the StatefulSet")?;
         self.plane.apply_yaml(AUTOSCALER).await?;
         story.tell(&format!("StatefulSet {NAME} with one replica, and its LLMAutoscaler:"));
-        story.show(AUTOSCALER.trim());
+        show(AUTOSCALER.trim());
         Ok(())
     }
 
     pub(super) async fn wait_for_ready_replicas(&self, count: i32) -> Result<()> {
         let sets = Api::<StatefulSet>::default_namespaced(self.client());
         let what = format!("{count} replicas to become ready");
-        wait::until(&what, Duration::from_secs(180), async || {
+        wait::until(&what, Duration::from_mins(3), async || {
             let status = sets.get(NAME).await?.status.unwrap_or_default();
             Ok((status.ready_replicas == Some(count)).then_some(()))
         })

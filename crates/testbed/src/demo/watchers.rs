@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::Story;
 use super::stage::NAME;
+use super::{Story, show};
 
 /// `kubectl` for tasks of their own.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ impl TableWatch {
                     let known = without_age(&table);
                     if known != last {
                         story.tell("kubectl get llmautoscalers");
-                        story.show(&known);
+                        show(&known);
                         last = known;
                     }
                 }

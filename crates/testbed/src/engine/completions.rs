@@ -1,4 +1,4 @@
-//! `POST /v1/completions` of the OpenAI API, as vLLM serves it.
+//! `POST /v1/completions` of the `OpenAI` API, as vLLM serves it.
 
 use std::sync::Arc;
 

@@ -209,7 +209,7 @@ async fn converse(script: &PodScript, mut stream: TcpStream) -> std::io::Result<
                 write(&mut stream, 200, "text/plain; version=0.0.4; charset=utf-8", &body).await?;
             }
             Page::Raw { status, content_type, body } => {
-                write(&mut stream, status, &content_type, &body).await?
+                write(&mut stream, status, &content_type, &body).await?;
             }
             Page::Reset => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n# HELP").await?;
