@@ -34,6 +34,8 @@ const VALUES_EVERY: Duration = Duration::from_secs(15);
 const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
 /// How many past decisions are kept.
 const DECISIONS: usize = 10;
+/// The condition that tells whether every replica has a sample.
+const SAMPLES: &str = "SamplesComplete";
 /// The order in which conditions are read: the HPA's first, in its order.
 const ORDER: [&str; 8] = [
     "AbleToScale",
@@ -42,7 +44,7 @@ const ORDER: [&str; 8] = [
     "ScaledToZero",
     "Ready",
     "Stalled",
-    "SamplesComplete",
+    SAMPLES,
     pod_monitor::CONDITION,
 ];
 /// How many missing pods are named.
@@ -150,8 +152,8 @@ fn condition_updates(
         ),
     });
     updates.push(match missing(&report.seen.problems) {
-        Some(missing) => ConditionUpdate::no("SamplesComplete", "MissingSamples", missing),
-        None => ConditionUpdate::yes("SamplesComplete", "AllReplicas", "every running replica has a sample"),
+        Some(missing) => ConditionUpdate::no(SAMPLES, "MissingSamples", missing),
+        None => ConditionUpdate::yes(SAMPLES, "AllReplicas", "every running replica has a sample"),
     });
     updates
 }
@@ -343,7 +345,7 @@ impl Writer {
     pub async fn write(&mut self, object: &LLMAutoscaler, mut status: LLMAutoscalerStatus) {
         match self.pod_monitor.clone() {
             Some(update) => {
-                conditions::set(&mut status.conditions, update, object.metadata.generation, Utc::now())
+                conditions::set(&mut status.conditions, update, object.metadata.generation, Utc::now());
             }
             None => conditions::remove(&mut status.conditions, pod_monitor::CONDITION),
         }
@@ -387,8 +389,10 @@ impl Writer {
 
 /// What is written at once when it changes.
 fn news(status: &LLMAutoscalerStatus) -> serde_json::Value {
+    // A pod that misses a read now and then is no news.
+    let conditions = status.conditions.iter().filter(|condition| condition.type_ != SAMPLES);
     let conditions: Vec<_> =
-        status.conditions.iter().map(|c| (&c.type_, &c.status, &c.reason, c.observed_generation)).collect();
+        conditions.map(|c| (&c.type_, &c.status, &c.reason, c.observed_generation)).collect();
     let target = |target: &TargetStatus| {
         let rule = target.decision.as_ref().map(|decision| (decision.limited_by.clone(), decision.applied));
         let sizes = (target.current_replicas, target.ready_replicas, target.desired_replicas);

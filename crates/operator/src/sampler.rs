@@ -60,7 +60,7 @@ pub struct Subscription {
 /// What the last reads of a page gave.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// The values of the last page that could be read, in the order of the subscriber's recipes.
+    /// The values of the latest page, in the order of the subscriber's recipes; `None` if it could not be read.
     pub values: Option<(DateTime<Utc>, Vec<Option<Milli>>)>,
     /// Why the latest read failed, if it did.
     pub error: Option<ScrapeError>,
@@ -97,7 +97,7 @@ struct ProbeState {
     task: Option<AbortHandle>,
 }
 
-/// What was found on the last page that could be read.
+/// What was found on a page.
 struct Page {
     at: DateTime<Utc>,
     wanted: Arc<Wanted>,
@@ -262,9 +262,8 @@ async fn sample(shared: &Shared, probe: &Probe, url: &str, page: &mut Vec<u8>) {
     let wake: Vec<Arc<Notify>> = {
         let mut state = probe.lock();
         state.attempts += 1;
-        if readable {
-            state.page = Some(Page { at, wanted, values });
-        }
+        // A pod that did not answer this time has no sample: what it said before may be long untrue.
+        state.page = readable.then_some(Page { at, wanted, values });
         state.error = result.err();
         state.subscribers.values().map(|subscription| subscription.wake.clone()).collect()
     };

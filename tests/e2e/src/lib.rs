@@ -1,1 +1,12 @@
-//! End-to-end tests live in `tests/`.
+//! The operator's binary against a real API server, under its own ServiceAccount.
+//!
+//! A [`Stage`] is a namespace with an operator of its own that looks at nothing else, so that scenarios run side by
+//! side. Pods are hollow: their metrics pages say what a scenario makes them say. Each scenario is a function in
+//! [`scenarios`]; all of them are listed in [`scenarios::ALL`].
+
+mod cluster;
+pub mod scenarios;
+mod stage;
+
+pub use cluster::Cluster;
+pub use stage::Stage;

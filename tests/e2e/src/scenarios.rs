@@ -1,0 +1,48 @@
+//! What is to be seen of the operator from outside.
+
+mod bad_input;
+mod changes;
+mod guide;
+mod manifests;
+mod targets;
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use anyhow::Result;
+
+use crate::Stage;
+
+/// One scenario.
+pub struct Scenario {
+    /// Its name, and its namespace's.
+    pub name: &'static str,
+    /// What happens.
+    pub run: fn(Arc<Stage>) -> Pin<Box<dyn Future<Output = Result<()>>>>,
+}
+
+macro_rules! scenarios {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        /// All scenarios; the long ones first.
+        pub const ALL: &[Scenario] = &[$(Scenario {
+            name: stringify!($name),
+            run: |stage| Box::pin(async move { $module::$name(&stage).await }),
+        }),*];
+    };
+}
+
+scenarios! {
+    changes::operator_is_killed_in_the_middle_of_a_window,
+    bad_input::pods_that_do_not_answer_hold_the_size,
+    guide::queue_grows_and_goes,
+    targets::target_is_deleted_and_created_again,
+    changes::spec_is_edited_mid_flight,
+    changes::quiet_autoscaler_writes_nothing,
+    changes::size_is_changed_by_hand,
+    manifests::pod_monitor_is_kept_where_there_can_be_one,
+    targets::any_kind_with_a_scale_subresource,
+    targets::kind_without_a_scale_subresource,
+    bad_input::pages_that_are_not_metrics,
+    bad_input::port_that_no_pod_has,
+    bad_input::specs_that_make_no_sense_are_refused,
+    manifests::install_yaml_is_config_default,
+}

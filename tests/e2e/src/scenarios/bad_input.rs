@@ -1,0 +1,145 @@
+//! Bad input: named, and of no consequence for anything else.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use llm_autoscaler_testbed::engine::Page;
+use serde_json::{Value, json};
+
+use crate::{Stage, stage::SOON};
+
+/// Two of three pods fall silent, then all: the size stays, the condition names them, and the neighbour is scaled.
+pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> {
+    stage.engine("a", 3).await?;
+    stage.waiting("a", 5);
+    let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
+    stage.autoscaler("a", json!({"behavior": behavior})).await?;
+    stage.until_condition("a", "SamplesComplete", "True", "AllReplicas").await?;
+
+    // The one that answers says that there is nothing to do.
+    let pod = |ordinal: u32| format!("{}/a-{ordinal}", stage.namespace);
+    stage.script.set(&pod(1), Page::Hang);
+    stage.script.set(&pod(2), Page::Refuse);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stage.script.set(&pod(0), Page::idle());
+    let missing = stage.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
+    ensure!(missing.message.contains("a-1: ") || missing.message.contains("a-2: "), "{}", missing.message);
+    stage.stays("a", 3, Duration::from_secs(8)).await?;
+    let missing = stage.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
+    ensure!(
+        missing.message.contains("a-1: ") && missing.message.contains("no answer within 1 s"),
+        "{}",
+        missing.message
+    );
+    ensure!(missing.message.contains("a-2: ") && missing.message.contains("refused"), "{}", missing.message);
+
+    stage.page("a", &Page::Reset);
+    let active = stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
+    ensure!(
+        active.message.contains("vllm:num_requests_waiting") && active.message.contains("a-0: "),
+        "{}",
+        active.message
+    );
+    stage.until_condition("a", "Ready", "False", "FailedGetPodsMetric").await?;
+    stage.stays("a", 3, Duration::from_secs(3)).await?;
+
+    // The neighbour does not notice.
+    stage.engine("b", 1).await?;
+    stage.waiting("b", 11);
+    stage.autoscaler("b", json!({})).await?;
+    stage.until_replicas("b", 3, SOON).await?;
+
+    // When they answer again, so it goes on.
+    stage.waiting("a", 0);
+    stage.until_replicas("a", 1, SOON).await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    stage.until_condition("a", "SamplesComplete", "True", "AllReplicas").await?;
+    Ok(())
+}
+
+/// Web pages, other exporters' pages, lines that cannot be read, status codes: each is named, none is zero.
+pub async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
+    let status =
+        |status: u16| Page::Raw { status, content_type: "text/plain".to_owned(), body: String::new() };
+    let (a, b) = (
+        [
+            (Page::text("<html><body>hello</body></html>\n"), "<html>"),
+            (Page::text("up 1\nprocess_open_fds 7\n"), "has no vllm:num_requests_waiting"),
+            (Page::text("vllm:num_requests_waiting{engine=\"0\"} many\n"), "not a number"),
+        ],
+        [
+            (Page::text(""), "has no vllm:num_requests_waiting"),
+            (status(404), "HTTP 404"),
+            (status(500), "HTTP 500"),
+        ],
+    );
+    for (name, pages) in [("a", &a), ("b", &b)] {
+        for (ordinal, (page, _)) in pages.iter().enumerate() {
+            stage.script.set(&format!("{}/{name}-{ordinal}", stage.namespace), page.clone());
+        }
+        stage.engine(name, 3).await?;
+        stage.autoscaler(name, json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}})).await?;
+        let active = stage.until_condition(name, "ScalingActive", "False", "FailedGetPodsMetric").await?;
+        for (ordinal, (_, expected)) in pages.iter().enumerate() {
+            let of_pod = active.message.split(&format!("{name}-{ordinal}: ")).nth(1).unwrap_or_default();
+            ensure!(of_pod.contains(expected), "{name}-{ordinal}, {expected:?}: {}", active.message);
+        }
+    }
+    stage.stays("a", 3, Duration::from_secs(3)).await?;
+    ensure!(stage.replicas("b").await? == 3, "scaled on no metrics");
+    Ok(())
+}
+
+/// A port that no container has is named, with those that there are.
+pub async fn port_that_no_pod_has(stage: &Stage) -> Result<()> {
+    stage.engine("a", 1).await?;
+    stage.autoscaler("a", json!({"sources": [{"scrape": {"port": "metrics"}}]})).await?;
+    let missing = stage.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
+    let expected = format!("a-0: no container port is named metrics; named ports: http ({})", stage.port());
+    ensure!(missing.message.contains(&expected), "{}", missing.message);
+    stage.autoscaler("a", json!({"sources": [{"scrape": {"port": stage.port()}}]})).await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    Ok(())
+}
+
+/// The API server says what is wrong, in the user's words and with the field's name.
+pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
+    let target = |value: Value| json!({"type": "AverageValue", "averageValue": value});
+    let waiting = |value: Value| json!([{"signal": "WaitingRequests", "target": target(value)}]);
+    let scrape = |scrape: Value| json!({"sources": [{"scrape": scrape}]});
+    let both = json!([{"signal": "WaitingRequests", "series": {"name": "a"}, "target": target(json!("5"))}]);
+    let table = [
+        (
+            json!({"minReplicas": 4}),
+            "spec.minReplicas: Invalid value: minReplicas must not be greater than maxReplicas",
+        ),
+        (json!({"minReplicas": 0}), "spec.minReplicas"),
+        (json!({"engine": "Unheard"}), "spec.engine: Unsupported value: \"Unheard\""),
+        (json!({"engine": "Custom"}), "engine Custom has no signals"),
+        (json!({"metrics": []}), "spec.metrics"),
+        (json!({"metrics": both}), "spec.metrics[0]: Invalid value: give exactly one of signal and series"),
+        (json!({"metrics": waiting(json!("0"))}), "averageValue must be greater than 0"),
+        (json!({"metrics": waiting(json!("five"))}), "spec.metrics[0].target.averageValue"),
+        (json!({"metrics": waiting(json!(0.8))}), "spec.metrics[0].target.averageValue"),
+        (
+            scrape(json!({"intervalSeconds": 1, "timeoutSeconds": 2})),
+            "timeoutSeconds must not be greater than intervalSeconds",
+        ),
+        (scrape(json!({"port": 70_000})), "spec.sources[0].scrape.port"),
+        (scrape(json!({"path": "metrics"})), "spec.sources[0].scrape.path"),
+        (json!({"behavior": {"scaleUp": {"policies": []}}}), "spec.behavior.scaleUp.policies"),
+        (
+            json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 3601}}}),
+            "stabilizationWindowSeconds",
+        ),
+        (json!({"behavior": {"scaleUp": {"tolerance": "-0.1"}}}), "tolerance must not be negative"),
+        (json!({"replicas": 3}), "spec.replicas: field not declared in schema"),
+    ];
+    for (spec, expected) in table {
+        match stage.autoscaler("a", spec.clone()).await {
+            Ok(()) => anyhow::bail!("taken: {spec}"),
+            Err(error) => ensure!(format!("{error:#}").contains(expected), "{spec}: {error:#}"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! What happens when something changes in the middle.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use kube::ResourceExt;
+use llm_autoscaler_api::LLMAutoscaler;
+use serde_json::json;
+
+use crate::{Stage, stage::SOON};
+
+/// A new bound holds at once, and a new target at the next look; nothing in between is lost.
+pub async fn spec_is_edited_mid_flight(stage: &Stage) -> Result<()> {
+    stage.engine("a", 1).await?;
+    stage.autoscaler("a", json!({"maxReplicas": 2})).await?;
+    stage.waiting("a", 11);
+    stage.until_replicas("a", 2, SOON).await?;
+    let limited = stage.until_condition("a", "ScalingLimited", "True", "TooManyReplicas").await?;
+    ensure!(limited.observed_generation == Some(1), "{limited:?}");
+
+    stage.autoscaler("a", json!({"maxReplicas": 4})).await?;
+    stage.until_replicas("a", 4, SOON).await?;
+    stage.autoscaler("a", json!({"maxReplicas": 3})).await?;
+    stage.until_replicas("a", 3, SOON).await?;
+    let notes = stage.events("a", "SuccessfulRescale").await?;
+    ensure!(
+        notes.iter().any(|n| n == "New size: 3; reason: Current number of replicas above Spec.MaxReplicas"),
+        "{notes:?}"
+    );
+
+    // A target that the load meets keeps the size, and the status speaks of the new generation.
+    let metrics =
+        json!([{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "11"}}]);
+    stage.autoscaler("a", json!({"maxReplicas": 5, "metrics": metrics})).await?;
+    let limited = stage.until_condition("a", "ScalingLimited", "False", "DesiredWithinRange").await?;
+    ensure!(limited.observed_generation == Some(4), "{limited:?}");
+    stage.stays("a", 3, Duration::from_secs(3)).await
+}
+
+/// A scale-down never comes earlier for a restart, and at most one window later.
+pub async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) -> Result<()> {
+    const WINDOW: Duration = Duration::from_secs(15);
+    stage.engine("a", 1).await?;
+    let window = WINDOW.as_secs();
+    stage.autoscaler("a", json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": window}}})).await?;
+    stage.waiting("a", 11);
+    stage.until_replicas("a", 3, SOON).await?;
+    stage.until_ready("a", 3).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    stage.waiting("a", 0);
+    let emptied = Instant::now();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    stage.kill_operator();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stage.start_operator()?;
+    let restarted = Instant::now();
+
+    stage
+        .stays("a", 3, WINDOW.saturating_sub(emptied.elapsed()).saturating_sub(Duration::from_secs(1)))
+        .await?;
+    stage.until_replicas("a", 1, SOON).await?;
+    ensure!(
+        restarted.elapsed() <= WINDOW + Duration::from_secs(6),
+        "shrunk {:?} after the restart",
+        restarted.elapsed()
+    );
+    Ok(())
+}
+
+/// While nothing new is to be said, nothing is written.
+pub async fn quiet_autoscaler_writes_nothing(stage: &Stage) -> Result<()> {
+    stage.engine("a", 1).await?;
+    stage.autoscaler("a", json!({"podMonitor": {"mode": "Disabled"}})).await?;
+    stage.waiting("a", 5);
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    // The value that the first status has may be from before.
+    tokio::time::sleep(Duration::from_secs(17)).await;
+    let before = stage.api::<LLMAutoscaler>().get("a").await?;
+    tokio::time::sleep(Duration::from_secs(18)).await;
+    let after = stage.api::<LLMAutoscaler>().get("a").await?;
+    ensure!(
+        before.resource_version() == after.resource_version(),
+        "written: {:?}, then {:?}",
+        before.status,
+        after.status
+    );
+    ensure!(after.status.is_some_and(|status| status.summary.as_deref() == Some("waiting 5/5")), "no values");
+    Ok(())
+}
+
+/// A size that a person sets within the bounds is seen and not fought.
+pub async fn size_is_changed_by_hand(stage: &Stage) -> Result<()> {
+    stage.engine("a", 1).await?;
+    stage.autoscaler("a", json!({})).await?;
+    stage.waiting("a", 5);
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    let scale = ["-n", &stage.namespace, "scale", "statefulset/a", "--replicas=2"];
+    stage.control_plane().kubectl(scale).await?;
+    stage.until_ready("a", 2).await?;
+    stage.stays("a", 2, Duration::from_secs(3)).await?;
+    stage.waiting("a", 11);
+    stage.until_replicas("a", 3, SOON).await
+}

@@ -1,0 +1,112 @@
+//! What can be scaled, and what happens when it is not there.
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::api::DeleteParams;
+use llm_autoscaler_testbed::wait;
+use serde_json::json;
+
+use crate::{Stage, stage::SOON};
+
+/// A target that is missing is no failure of the autoscaler: it waits, says so, and goes on when the target comes.
+pub async fn target_is_deleted_and_created_again(stage: &Stage) -> Result<()> {
+    stage.autoscaler("a", json!({})).await?;
+    let able = stage.until_condition("a", "AbleToScale", "False", "FailedGetScale").await?;
+    let expected =
+        "the HPA controller was unable to get the target's current scale: statefulsets.apps \"a\" not found";
+    ensure!(able.message == expected, "{}", able.message);
+    let status = stage.status("a").await?;
+    ensure!(
+        !status.conditions.iter().any(|condition| condition.type_ == "Stalled"),
+        "it may come a minute later"
+    );
+
+    stage.waiting("a", 11);
+    stage.engine("a", 1).await?;
+    stage.until_replicas("a", 3, SOON).await?;
+    let first = stage.status("a").await?.targets[0].uid.clone();
+
+    stage.api::<StatefulSet>().delete("a", &DeleteParams::foreground()).await?;
+    stage.until_condition("a", "AbleToScale", "False", "FailedGetScale").await?;
+    wait::until("the StatefulSet to be gone", SOON, async || {
+        Ok(stage.api::<StatefulSet>().get_opt("a").await?.is_none().then_some(()))
+    })
+    .await?;
+    stage.waiting("a", 5);
+    stage.engine("a", 1).await?;
+    stage.until_condition("a", "AbleToScale", "True", "ReadyForNewScale").await?;
+    ensure!(
+        stage.replicas("a").await? == 1,
+        "what is remembered of the old one does not hold for the new one"
+    );
+    let second = stage.status("a").await?.targets[0].uid.clone();
+    ensure!(first != second, "the status still speaks of the old one");
+    stage.waiting("a", 11);
+    stage.until_replicas("a", 3, SOON).await
+}
+
+/// Deployments, and kinds that nobody has heard of: found by discovery, permitted by an aggregated role.
+pub async fn any_kind_with_a_scale_subresource(stage: &Stage) -> Result<()> {
+    let port = stage.port();
+    let cluster = stage.control_plane();
+    cluster.apply_yaml(include_str!("../../fixtures/fleet-crd.yaml")).await?;
+    cluster
+        .kubectl(["wait", "--for=condition=Established", "crd/fleets.example.com", "--timeout=30s"])
+        .await?;
+    let fleet = include_str!("../../fixtures/fleet.yaml").replace("PORT", &port.to_string());
+    cluster.apply_yaml(&fleet.replace("NAMESPACE", &stage.namespace)).await?;
+    stage
+        .script
+        .set(&format!("{}/fleet-0", stage.namespace), llm_autoscaler_testbed::engine::Page::waiting(11));
+    let target = json!({"apiVersion": "example.com/v1", "kind": "Fleet", "name": "fleet"});
+    stage.autoscaler("fleet", json!({"scaleTargetRef": target})).await?;
+    wait::until("the fleet to be scaled to 3", SOON, async || {
+        let path = "jsonpath={.spec.size}";
+        let size = cluster.kubectl(["-n", &stage.namespace, "get", "fleet", "fleet", "-o", path]).await?;
+        Ok((size == "3").then_some(()))
+    })
+    .await?;
+
+    let deployment = include_str!("../../fixtures/deployment.yaml").replace("PORT", &port.to_string());
+    cluster.apply_yaml(&deployment.replace("NAMESPACE", &stage.namespace)).await?;
+    stage.script.set_all(&llm_autoscaler_testbed::engine::Page::waiting(11));
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "plain"});
+    stage.autoscaler("plain", json!({"scaleTargetRef": target})).await?;
+    wait::until("the Deployment to be scaled to 3", SOON, async || {
+        let path = "jsonpath={.spec.replicas}";
+        let size =
+            cluster.kubectl(["-n", &stage.namespace, "get", "deployment", "plain", "-o", path]).await?;
+        Ok((size == "3").then_some(()))
+    })
+    .await
+}
+
+/// A reference that can never work is said to be one.
+pub async fn kind_without_a_scale_subresource(stage: &Stage) -> Result<()> {
+    let target = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt"});
+    stage.autoscaler("a", json!({"scaleTargetRef": target})).await?;
+    let stalled = stage.until_condition("a", "Stalled", "True", "FailedGetScale").await?;
+    ensure!(stalled.message.contains("ConfigMap in v1 has no scale subresource"), "{}", stalled.message);
+
+    let target = json!({"apiVersion": "nobody.example.com/v1", "kind": "Thing", "name": "thing"});
+    stage.autoscaler("b", json!({"scaleTargetRef": target})).await?;
+    let able = stage.until_condition("b", "AbleToScale", "False", "FailedGetScale").await?;
+    ensure!(
+        able.message.contains("the cluster has no kind Thing in nobody.example.com/v1"),
+        "{}",
+        able.message
+    );
+
+    // Corrected, both are as if nothing had been.
+    stage.engine("a", 1).await?;
+    stage
+        .autoscaler(
+            "a",
+            json!({"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"}}),
+        )
+        .await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    let status = stage.status("a").await?;
+    ensure!(!status.conditions.iter().any(|condition| condition.type_ == "Stalled"), "{status:?}");
+    Ok(())
+}

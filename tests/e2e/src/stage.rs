@@ -1,0 +1,275 @@
+//! A namespace with an operator of its own.
+
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::{
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{Namespace, Pod},
+        events::v1::Event,
+    },
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{
+    Api, Client,
+    api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+};
+use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus};
+use llm_autoscaler_testbed::{
+    ControlPlane,
+    engine::{Page, Script},
+    process::{Process, Spec},
+    wait,
+    workloads::stateful_set,
+};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, operator_binary};
+
+/// How long anything that should happen soon may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// A namespace, what its pods say, and an operator that looks at it.
+pub struct Stage {
+    cluster: Arc<Cluster>,
+    /// The namespace.
+    pub namespace: String,
+    /// What the pods say.
+    pub script: Script,
+    operator: Mutex<Option<Process>>,
+    starts: AtomicU32,
+}
+
+impl Stage {
+    /// Creates the namespace and starts the operator.
+    ///
+    /// # Errors
+    /// Where either fails.
+    pub async fn set(cluster: Arc<Cluster>, namespace: &str) -> Result<Self> {
+        let namespaces: Api<Namespace> = Api::all(cluster.control_plane.client());
+        let metadata = ObjectMeta { name: Some(namespace.to_owned()), ..ObjectMeta::default() };
+        namespaces.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await?;
+        let script = Script::default();
+        cluster.direct(namespace, script.clone());
+        let stage = Self {
+            cluster,
+            namespace: namespace.to_owned(),
+            script,
+            operator: Mutex::default(),
+            starts: AtomicU32::new(0),
+        };
+        stage.start_operator()?;
+        Ok(stage)
+    }
+
+    /// Starts the operator under its ServiceAccount; the one before is gone.
+    ///
+    /// # Errors
+    /// Where it has not been built.
+    pub fn start_operator(&self) -> Result<()> {
+        let count = self.starts.fetch_add(1, Ordering::Relaxed);
+        let log = self.control_plane().dir().join(format!("operator-{}-{count}.log", self.namespace));
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let address = format!("--health-address=127.0.0.1:{port}");
+        let spec = Spec::new("operator", operator_binary()?, log)
+            .args(["run", "--namespace", &self.namespace, &address])
+            .env("KUBECONFIG", &self.cluster.operator_kubeconfig);
+        *self.lock() = Some(Process::start(spec)?);
+        Ok(())
+    }
+
+    /// Kills the operator, without a chance to say goodbye.
+    pub fn kill_operator(&self) {
+        if let Some(mut operator) = self.lock().take() {
+            operator.stop();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
+        self.operator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The control plane.
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.cluster.control_plane
+    }
+
+    /// The administrator's client.
+    pub fn client(&self) -> Client {
+        self.control_plane().client()
+    }
+
+    /// The port that the pods serve on.
+    pub fn port(&self) -> u16 {
+        self.cluster.port
+    }
+
+    /// The API of a kind in this namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client(), &self.namespace)
+    }
+
+    /// Creates a StatefulSet, and waits until its pods serve.
+    ///
+    /// # Errors
+    /// Where they do not.
+    pub async fn engine(&self, name: &str, replicas: u32) -> Result<()> {
+        let mut engine = stateful_set(name, replicas, self.port())?;
+        engine.metadata.namespace = Some(self.namespace.clone());
+        self.api::<StatefulSet>().create(&PostParams::default(), &engine).await?;
+        self.until_ready(name, replicas.cast_signed()).await
+    }
+
+    /// Waits until that many pods of a StatefulSet serve.
+    ///
+    /// # Errors
+    /// They never do.
+    pub async fn until_ready(&self, name: &str, replicas: i32) -> Result<()> {
+        let api = self.api::<StatefulSet>();
+        wait::until(&format!("{replicas} pods of {name} to be ready"), SOON, async || {
+            let status = api.get(name).await?.status.unwrap_or_default();
+            Ok((status.ready_replicas.unwrap_or(0) == replicas && status.replicas == replicas).then_some(()))
+        })
+        .await
+    }
+
+    /// Applies an LLMAutoscaler for the StatefulSet of the same name: 1 to 3 replicas, 5 waiting requests each;
+    /// `spec` is merged over it.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn autoscaler(&self, name: &str, spec: Value) -> Result<()> {
+        let mut object = json!({
+            "apiVersion": "llmautoscaler.io/v1alpha1",
+            "kind": "LLMAutoscaler",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name},
+                "engine": "VLLM",
+                "minReplicas": 1,
+                "maxReplicas": 3,
+                "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"}}],
+                "sources": [{"scrape": {"intervalSeconds": 1}}],
+            },
+        });
+        for (field, value) in spec.as_object().context("a spec is an object")? {
+            object["spec"][field] = value.clone();
+        }
+        let params = PatchParams::apply("user").force();
+        self.api::<LLMAutoscaler>().patch(name, &params, &Patch::Apply(object)).await?;
+        Ok(())
+    }
+
+    /// The number of replicas that a StatefulSet is asked for.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn replicas(&self, name: &str) -> Result<i32> {
+        let spec = self.api::<StatefulSet>().get(name).await?.spec.context("no spec")?;
+        Ok(spec.replicas.unwrap_or(1))
+    }
+
+    /// Waits until a StatefulSet is asked for that many replicas.
+    ///
+    /// # Errors
+    /// It never is.
+    pub async fn until_replicas(&self, name: &str, replicas: i32, within: Duration) -> Result<()> {
+        wait::until(&format!("{name} to be scaled to {replicas}"), within, async || {
+            Ok((self.replicas(name).await? == replicas).then_some(()))
+        })
+        .await
+    }
+
+    /// Watches a StatefulSet for a while, and fails if it is ever asked for another number of replicas.
+    ///
+    /// # Errors
+    /// It was.
+    pub async fn stays(&self, name: &str, replicas: i32, how_long: Duration) -> Result<()> {
+        let end = tokio::time::Instant::now() + how_long;
+        while tokio::time::Instant::now() < end {
+            let now = self.replicas(name).await?;
+            ensure!(now == replicas, "{name} was to stay at {replicas} replicas, and was scaled to {now}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    /// The status of an LLMAutoscaler.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn status(&self, name: &str) -> Result<LLMAutoscalerStatus> {
+        Ok(self.api::<LLMAutoscaler>().get(name).await?.status.unwrap_or_default())
+    }
+
+    /// Waits until a condition has a status and a reason, and returns it.
+    ///
+    /// # Errors
+    /// It never has.
+    pub async fn until_condition(
+        &self,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> Result<Condition> {
+        wait::until(&format!("{name} to have {type_}={status}/{reason}"), SOON, async || {
+            let conditions = self.status(name).await?.conditions;
+            Ok(conditions.into_iter().find(|c| c.type_ == type_ && c.status == status && c.reason == reason))
+        })
+        .await
+    }
+
+    /// The notes of an LLMAutoscaler's events with a reason.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn events(&self, name: &str, reason: &str) -> Result<Vec<String>> {
+        let events = self.api::<Event>().list(&ListParams::default()).await?;
+        let about = |event: &Event| {
+            event.regarding.as_ref().is_some_and(|object| object.name.as_deref() == Some(name))
+        };
+        let chosen =
+            events.items.into_iter().filter(|event| about(event) && event.reason.as_deref() == Some(reason));
+        Ok(chosen.filter_map(|event| event.note).collect())
+    }
+
+    /// Makes all pods of a StatefulSet say that so many requests wait; those to come too.
+    pub fn waiting(&self, name: &str, waiting: u64) {
+        self.page(name, &Page::waiting(waiting));
+    }
+
+    /// Makes all pods of a StatefulSet answer with a page; those to come too.
+    pub fn page(&self, name: &str, page: &Page) {
+        for ordinal in 0..10 {
+            self.script.set(&format!("{}/{name}-{ordinal}", self.namespace), page.clone());
+        }
+    }
+
+    /// What a person would look at when something is odd.
+    pub async fn scene(&self) -> String {
+        let log = self.lock().as_ref().map(|operator| operator.log_tail(30)).unwrap_or_default();
+        let describe =
+            self.control_plane().kubectl(["-n", &self.namespace, "describe", "llmautoscalers"]).await;
+        let pods = self.api::<Pod>().list(&ListParams::default()).await;
+        let pods = pods
+            .map(|list| list.items.iter().filter_map(|pod| pod.metadata.name.clone()).collect::<Vec<_>>());
+        format!(
+            "--- {}\n{}\npods: {pods:?}\noperator:\n{log}\n---",
+            self.namespace,
+            describe.unwrap_or_default()
+        )
+    }
+}
