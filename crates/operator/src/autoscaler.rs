@@ -286,7 +286,9 @@ impl Keeper {
     fn look_and_decide(&mut self, plan: &Plan) -> Option<(Seen, Decision)> {
         let scaled_to_zero = conditions::holds(self.writer.conditions(), "ScaledToZero");
         let target = self.target.as_mut()?;
+        // Looking at the members also takes note of their change, so the subscriptions follow at once.
         let members = target.pods.members();
+        target.subscriptions.follow(&members);
         let now = Utc::now();
         let mut seen = target.subscriptions.observe(&target.view, scaled_to_zero, &members, now);
         seen.observation.selector = match target.selector {
