@@ -38,7 +38,7 @@ impl Default for Load {
             concurrency: 20,
             seed: 0,
             model: "qwen3-32b".to_owned(),
-            vocabulary: 1000,
+            vocabulary: 256,
         }
     }
 }
@@ -84,6 +84,11 @@ impl LoadGenerator {
     /// Requests answered or failed so far.
     pub fn done(&self) -> usize {
         self.read(|results| results.whole.len() + results.failures.len())
+    }
+
+    /// Why the first request that failed did.
+    pub fn first_failure(&self) -> Option<String> {
+        self.read(|results| results.failures.first().cloned())
     }
 
     /// Sends no more requests; those in flight still finish.

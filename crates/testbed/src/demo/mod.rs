@@ -58,7 +58,10 @@ impl Demo {
         };
         match result {
             Ok(()) => story.tell("done; stopping everything"),
-            Err(_) => eprintln!("\nThe operator's log ends with:\n{}", operator.log_tail(30)),
+            Err(_) => {
+                eprintln!("\nThe operator's log ends with:\n{}", operator.log_tail(30));
+                eprint!("{}", stage.pod_logs());
+            }
         }
         result
     }
@@ -69,6 +72,16 @@ async fn ended(operator: &mut Process) -> Error {
     loop {
         if let Some(status) = operator.exited() {
             return anyhow!("the operator ended with {status}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Returns only when a request has failed: every one must be answered while the service grows.
+async fn request_failed(generator: &LoadGenerator) -> Error {
+    loop {
+        if let Some(failure) = generator.first_failure() {
+            return anyhow!("a request failed: {failure}");
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -95,7 +108,10 @@ async fn act(stage: &Stage, story: &Story) -> Result<()> {
         let generator = generator.clone();
         async move { generator.run().await }
     });
-    let result = scale_and_drain(stage, story, &pages, &scale, &generator).await;
+    let result = tokio::select! {
+        result = scale_and_drain(stage, story, &pages, &scale, &generator) => result,
+        error = request_failed(&generator) => Err(error),
+    };
     if result.is_err() {
         sending.abort();
         return result;

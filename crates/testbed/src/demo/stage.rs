@@ -111,6 +111,18 @@ impl Stage {
         .await
     }
 
+    /// The ends of the logs of pods that are programs.
+    pub(super) fn pod_logs(&self) -> String {
+        let log = |index| {
+            let name = format!("{NAME}-{index}.log");
+            let log = std::fs::read_to_string(self.plane.dir().join(&name)).ok()?;
+            let lines: Vec<_> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(15)..].join("\n");
+            Some(format!("\n{name} ends with:\n{tail}\n"))
+        };
+        (0..3).filter_map(log).collect()
+    }
+
     /// Until the autoscaler has read a metric.
     pub(super) async fn wait_until_watched(&self) -> Result<()> {
         let condition = "--for=condition=ScalingActive";
