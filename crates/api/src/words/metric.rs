@@ -115,3 +115,72 @@ impl MetricWords {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use llm_autoscaler_core::Milli;
+
+    use super::*;
+
+    const VALUE: Target = Target::Value(Milli(1000));
+    const AVERAGE: Target = Target::AverageValue(Milli(1000));
+
+    fn words() -> MetricWords {
+        MetricWords {
+            name: "vllm:num_requests_waiting".to_owned(),
+            namespace: "models".to_owned(),
+            object: ObjectWords { kind: "Service".to_owned(), name: "gateway".to_owned() },
+            selector: "nil".to_owned(),
+            error: Some("no answer".to_owned()),
+        }
+    }
+
+    #[test]
+    fn metrics_are_called_as_the_hpa_calls_them() {
+        let table = [
+            (MetricKind::PerReplica, AVERAGE, "pods metric vllm:num_requests_waiting"),
+            (MetricKind::Object, VALUE, "Service metric vllm:num_requests_waiting"),
+            (MetricKind::Object, AVERAGE, "external metric vllm:num_requests_waiting(nil)"),
+            (MetricKind::External, VALUE, "external metric vllm:num_requests_waiting(nil)"),
+        ];
+        for (kind, target, expected) in table {
+            assert_eq!(words().label(&MetricPolicy { kind, target }), expected);
+        }
+    }
+
+    #[test]
+    fn failures_are_wrapped_as_the_hpa_wraps_them() {
+        let table = [
+            (
+                (MetricKind::PerReplica, AVERAGE, MetricError::Fetch),
+                "FailedGetPodsMetric: unable to get metric vllm:num_requests_waiting: no answer",
+                "failed to get pods metric value: ",
+            ),
+            (
+                (MetricKind::Object, AVERAGE, MetricError::Fetch),
+                "FailedGetObjectMetric: unable to get metric vllm:num_requests_waiting on Service models/gateway: no answer",
+                "failed to get object metric value: failed to get vllm:num_requests_waiting object metric: ",
+            ),
+            (
+                (MetricKind::External, VALUE, MetricError::NoReplicas),
+                "FailedGetExternalMetric: unable to calculate ready pods: no pods returned by selector while calculating replica count",
+                "failed to get vllm:num_requests_waiting external metric value: failed to get external metric vllm:num_requests_waiting: ",
+            ),
+            (
+                (MetricKind::External, Target::Missing, MetricError::NoTarget),
+                "FailedGetExternalMetric: invalid external metric source: neither a value target nor an average value target was set",
+                "failed to get vllm:num_requests_waiting external metric value: ",
+            ),
+            (
+                (MetricKind::Object, VALUE, MetricError::NoneReady),
+                "FailedGetObjectMetric: unable to calculate ready pods: none of the replicas is ready yet",
+                "failed to get object metric value: ",
+            ),
+        ];
+        for ((kind, target, error), said, wrapping) in table {
+            let failure = words().failure(&MetricPolicy { kind, target }, error);
+            assert_eq!(format!("{}: {}", failure.reason, failure.error), said);
+            assert_eq!(failure.wrapped, format!("{wrapping}{}", failure.error));
+        }
+    }
+}

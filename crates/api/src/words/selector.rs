@@ -81,3 +81,36 @@ pub fn selector_text(selector: Option<&LabelSelector>) -> String {
         "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_are_printed_as_go_prints_them() {
+        let selector = serde_json::json!({
+            "matchLabels": {"b": "2", "a": "1"},
+            "matchExpressions": [
+                {"key": "tier", "operator": "In", "values": ["x", "y"]},
+                {"key": "old", "operator": "DoesNotExist"},
+            ],
+        });
+        let selector: LabelSelector = serde_json::from_value(selector).unwrap();
+        let table = [
+            (None, "nil"),
+            (
+                Some(LabelSelector::default()),
+                "&LabelSelector{MatchLabels:map[string]string{},MatchExpressions:[]LabelSelectorRequirement{},}",
+            ),
+            (
+                Some(selector),
+                "&LabelSelector{MatchLabels:map[string]string{a: 1,b: 2,},MatchExpressions:[]LabelSelectorRequirement{\
+                 LabelSelectorRequirement{Key:tier,Operator:In,Values:[x y],},\
+                 LabelSelectorRequirement{Key:old,Operator:DoesNotExist,Values:[],},},}",
+            ),
+        ];
+        for (selector, expected) in table {
+            assert_eq!(selector_text(selector.as_ref()), expected);
+        }
+    }
+}

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use crate::testing::{at, policy_with_windows};
 use crate::{
     Amount, History, HistoryRecord, MetricKind, MetricPolicy, Milli, Observation, Outcome, Policy, Profile,
-    RECORD_ENTRIES, RatePolicy, Reading, Recommendation, Replica, Scale, Target, Tolerances, decide,
-    stabilize,
+    RECORD_ENTRIES, RatePolicy, Reading, Recommendation, Replica, Scale, ScaleEvent, Target, Tolerances,
+    decide, stabilize,
 };
 
 /// Recommendations with the seconds between them.
@@ -289,4 +289,28 @@ fn the_first_number_of_replicas_is_the_first_recommendation() {
     assert_eq!(decide(&policy, &history, &idle, at(299)).rescale(), None);
     assert_eq!(decide(&policy, &history, &idle, at(300)).rescale(), Some(1));
     assert!(matches!(first.outcome, Outcome::Computed(_)));
+}
+
+proptest! {
+    #[test]
+    fn merged_changes_never_lower_a_limit_of_scale_down(
+        list in prop::collection::vec((0_i64..60, 1_i32..10), 0..40),
+        age in 0_i64..2400,
+    ) {
+        let mut policy = policy_with_windows(Profile::Default, 0, 0);
+        policy.behavior.as_mut().unwrap().scale_up.policies[0].period = TimeDelta::seconds(3600);
+        let (mut history, mut now) = (History::default(), at(0));
+        for (after, change) in list {
+            now += TimeDelta::seconds(after);
+            history.scaled(&policy, 0, change, now);
+            history.scaled(&policy, change, 0, now);
+        }
+        let record = history.snapshot();
+        let begin = now - TimeDelta::seconds(age);
+        let since = |events: &[ScaleEvent]| -> i32 {
+            events.iter().filter(|event| event.at > begin).map(|event| event.change).sum()
+        };
+        prop_assert!(since(&record.scale_ups) <= since(history.scale_ups()));
+        prop_assert!(since(&record.scale_downs) >= since(history.scale_downs()));
+    }
 }

@@ -151,8 +151,8 @@ mod tests {
 
     #[test]
     fn a_value_is_shared_by_those_that_serve() {
-        let table: &[(i64, i32, &[Replica], Result<i32, MetricError>)] = &[
-            (20, 3, &[Replica::READY; 3], Ok(6)),
+        let table = [
+            (20, 3, &[Replica::READY; 3][..], Ok(6)),
             (11, 3, &[Replica::READY; 3], Ok(3)),
             (50, 3, &[Replica::READY, NOT_READY, DELETING], Ok(10)),
             (20, 3, &[NOT_READY; 3], Ok(0)),
@@ -166,10 +166,10 @@ mod tests {
         ];
         for (usage, current, replicas, expected) in table {
             let replicas: Vec<_> = replicas.iter().map(|replica| (*replica, None)).collect();
-            let observation = observed(*current, &replicas);
+            let observation = observed(current, &replicas);
             let target = Milli::whole(10);
-            let proposal = propose_value(&legacy_policy(), Milli::whole(*usage).0, target, &observation);
-            assert_eq!(proposal.map(|proposal| proposal.replicas), *expected, "{usage} {current}");
+            let proposal = propose_value(&legacy_policy(), Milli::whole(usage).0, target, &observation);
+            assert_eq!(proposal.map(|proposal| proposal.replicas), expected, "{usage} {current}");
         }
     }
 

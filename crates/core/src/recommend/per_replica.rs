@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn every_replica_is_in_one_group() {
-        let table: &[(i32, &[(Replica, Option<i64>)], Result<i32, MetricError>)] = &[
-            (0, &[], Err(MetricError::NoReplicas)),
+        let table = [
+            (0, &[][..], Err(MetricError::NoReplicas)),
             (2, &[(READY, None), (READY, None)], Err(MetricError::NoSamples)),
             (2, &[(PENDING, Some(50)), (FAILED, Some(50))], Err(MetricError::NoSamples)),
             // Complete: ratio × ready replicas; not ready with a sample is as good as ready.
@@ -192,7 +192,7 @@ mod tests {
             (2, &[(READY, Some(10)), (READY, None)], Ok(2)),
         ];
         for (current, observed, expected) in table {
-            assert_eq!(replicas(*current, observed), *expected, "{current} {observed:?}");
+            assert_eq!(replicas(current, observed), expected, "{current} {observed:?}");
         }
     }
 
