@@ -56,12 +56,11 @@ impl Demo {
             result = act(&stage, story) => result,
             error = ended(&mut operator) => Err(error),
         };
-        match result {
-            Ok(()) => story.tell("done; stopping everything"),
-            Err(_) => {
-                eprintln!("\nThe operator's log ends with:\n{}", operator.log_tail(30));
-                eprint!("{}", stage.pod_logs());
-            }
+        if result.is_ok() {
+            story.tell("done; stopping everything");
+        } else {
+            eprintln!("\nThe operator's log ends with:\n{}", operator.log_tail(30));
+            eprint!("{}", stage.pod_logs());
         }
         result
     }
