@@ -44,8 +44,11 @@ pub(super) fn answer(case: &Case, profile: Profile) -> Result<Value, Unsupported
         }
         "stabilize" => stabilized(&policy, history, desired, now),
         "stabilize_behavior" => {
-            policy.behavior = Some(with_windows(behavior, case));
-            stabilized_with_behavior(&policy, history, (current, desired), now)
+            let behavior = with_windows(behavior, case);
+            policy.behavior = Some(behavior.clone());
+            let past = history.recommendations().unwrap_or_default();
+            let replicas = stabilize::with_behavior(past, &behavior, current, desired, now);
+            stabilized_with_behavior(&policy, history, replicas, (current, desired), now)
         }
         "store_event" => stored_event(policy, case, history, now),
         other => return Err(Unsupported::new(format!("mode {other}"))),
@@ -71,14 +74,10 @@ fn stabilized(policy: &Policy, mut history: History, desired: i32, now: DateTime
 fn stabilized_with_behavior(
     policy: &Policy,
     mut history: History,
+    replicas: i32,
     (current, desired): (i32, i32),
     now: DateTime<Utc>,
 ) -> Value {
-    let past = history.recommendations().unwrap_or_default();
-    let behavior = policy.behavior.iter();
-    let replicas = behavior
-        .map(|behavior| stabilize::with_behavior(past, behavior, current, desired, now))
-        .fold(desired, |_, replicas| replicas);
     history.recommended(policy, desired, now);
     // The function itself always says which way it would hold; only the step looks whether it did.
     let direction = if desired >= current { Stabilization::Up } else { Stabilization::Down };
