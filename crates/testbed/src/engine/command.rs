@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -34,7 +35,7 @@ pub struct Command {
 pub(crate) struct Server {
     ready: watch::Receiver<bool>,
     _probe: Task,
-    process: Process,
+    process: Arc<Mutex<Process>>,
 }
 
 impl Command {
@@ -60,13 +61,11 @@ impl Command {
             .env("POD_NAME", &place.pod)
             .grace(self.grace);
         spec.env.extend(self.env.iter().cloned());
-        let process = Process::start(spec)?;
+        let process = Arc::new(Mutex::new(Process::start(spec)?));
         let (sender, ready) = watch::channel(false);
-        Ok(Server {
-            ready,
-            _probe: Task::spawn(probe(format!("http://{address}{}", self.health_path), sender)),
-            process,
-        })
+        let url = format!("http://{address}{}", self.health_path);
+        let probe = Task::spawn(probe(url, process.clone(), sender));
+        Ok(Server { ready, _probe: probe, process })
     }
 }
 
@@ -75,19 +74,36 @@ impl Server {
         self.ready.clone()
     }
 
-    pub(super) async fn stop(mut self) {
-        let stopping = tokio::task::spawn_blocking(move || self.process.stop());
+    pub(super) async fn stop(self) {
+        let stopping = tokio::task::spawn_blocking(move || lock(&self.process).stop());
         let _ = stopping.await;
     }
 }
 
-/// Probes twice a second, as long as anybody wants to know.
-async fn probe(url: String, ready: watch::Sender<bool>) {
+/// Probes twice a second, as long as anybody wants to know and the program runs.
+async fn probe(url: String, process: Arc<Mutex<Process>>, ready: watch::Sender<bool>) {
     let client = crate::http_client();
     while !ready.is_closed() {
+        if let Some(end) = the_end_of(&process) {
+            eprintln!("{end}");
+            ready.send_replace(false);
+            return;
+        }
         let asked = client.get(&url).timeout(Duration::from_secs(2)).send().await;
         let healthy = asked.is_ok_and(|answer| answer.status().is_success());
         ready.send_if_modified(|ready| std::mem::replace(ready, healthy) != healthy);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// What to say about a program that ended by itself; nothing restarts it.
+fn the_end_of(process: &Mutex<Process>) -> Option<String> {
+    let mut process = lock(process);
+    let status = process.exited()?;
+    let (name, log) = (process.name(), process.log_tail(40));
+    Some(format!("hollow node: the engine of pod {name} ended with {status}; its log ends with:\n{log}"))
+}
+
+fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
 }
