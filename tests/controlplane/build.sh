@@ -66,6 +66,7 @@ trap 'exit 143' TERM
 cd "$here"
 started=$SECONDS
 say "building $version with $have into .cache/controlplane/$key; this is done once and takes some minutes"
+# An upper bound: the build names only the packages that are not in Go's own cache yet.
 total=$(go list -deps "${packages[@]}" 2>"$work/log" | wc -l) || { cat "$work/log" >&2; die "cannot list the packages to build"; }
 
 flags="-s -w"
