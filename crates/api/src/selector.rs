@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn every_form_is_read() {
-        let table: &[(&str, &[(&str, &str)], bool)] = &[
+        type Labels = &'static [(&'static str, &'static str)];
+        let table: &[(&str, Labels, bool)] = &[
             ("app=a", &[("app", "a")], true),
             ("app==a", &[("app", "a")], true),
             ("app=a", &[("app", "b")], false),

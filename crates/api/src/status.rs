@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use llm_autoscaler_core::HistoryRecord;
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What was seen, what was decided, and why.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -72,7 +72,7 @@ pub struct TargetStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<PastDecision>,
     /// What is remembered for the stabilization windows and rate policies; survives a restart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(schema_with = "history_schema")]
     pub history: Option<HistoryRecord>,
 }
@@ -93,9 +93,6 @@ pub struct MetricStatus {
     /// The number of replicas that it proposes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<i32>,
-    /// When its oldest sample that was used was taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sample_time: Option<Time>,
     /// How many replicas its value is made of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<ReplicasStatus>,
@@ -150,6 +147,12 @@ pub struct PastDecision {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A record that cannot be read, of another version perhaps, is none: it must not hide the rest.
+fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HistoryRecord>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 /// The record is the core's own, opaque here; only its size is bounded.

@@ -1,5 +1,7 @@
 //! Spec → plan: what the samples mean, what defaults are filled in, and what a nonsensical spec is told.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;

@@ -1,5 +1,7 @@
 //! The PodMonitor: what the guide for inference services asks for, and nothing of the owner's labels.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -84,7 +86,8 @@ fn the_endpoint_is_the_one_that_is_scraped() {
 #[test]
 fn five_labels_from_todays_and_older_pod_labels() {
     let monitor = built(&owner(""), &PodMonitorSpec::default());
-    let table: [(&[(&str, &str)], [&str; 3]); 4] = [
+    type Labels = &'static [(&'static str, &'static str)];
+    let table: [(Labels, [&str; 3]); 4] = [
         (&[], ["", "qwen3-sts", "vllm"]),
         (
             &[

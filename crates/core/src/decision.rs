@@ -180,6 +180,11 @@ impl Decision {
         self.desired().filter(|desired| *desired != self.current)
     }
 
+    /// Whether the metrics ask for fewer replicas than there are, whatever windows and limits make of it.
+    pub fn wants_fewer(&self) -> bool {
+        matches!(&self.outcome, Outcome::Computed(derivation) if derivation.raw < self.current)
+    }
+
     /// The number of replicas that is wanted; `None` where the step ended without one.
     pub fn desired(&self) -> Option<i32> {
         match &self.outcome {

@@ -4,33 +4,30 @@
 //! change what is sampled, and never cause a step by themselves. Between ticks the target's scale is taken as
 //! it was last read; before a write it is always read anew, and decided upon anew.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use kube::{Client, ResourceExt};
 use llm_autoscaler_api::{
-    LLMAutoscaler, Plan, SpecError, conditions,
-    conditions::ConditionUpdate,
-    managers, plan, selector,
-    words::{self, EventWords, MetricWords, SelectorProblem, Step},
+    LLMAutoscaler, Plan, SpecError, conditions, managers, plan,
+    words::{self, MetricWords, Step},
 };
-use llm_autoscaler_core::{Decision, History, Profile, Selector, decide};
+use llm_autoscaler_core::{Decision, Profile, decide};
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
 use crate::{
+    announce::Announcer,
     events::{self, Events},
-    observe::{Seen, Subscriptions},
-    pod_monitor,
-    pods::{PodStore, PodView},
-    report::{self, Report, Writer, Written},
+    observe::Seen,
+    pod_monitor::PodMonitorKeeper,
+    pods::PodStore,
+    report::{self, Report, Written},
     sampler::Sampler,
     target::{ScaleView, TargetError, Targets},
     telemetry::Telemetry,
+    tracked::Tracked,
+    writer::Writer,
 };
 
 /// What all autoscalers share.
@@ -59,8 +56,6 @@ const TOGETHER: Duration = Duration::from_millis(10);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// How often a step is tried again because somebody else wrote to the target.
 const CONFLICTS: u32 = 5;
-/// How often the PodMonitor is looked after when nothing has changed.
-const POD_MONITOR_EVERY: Duration = Duration::from_mins(1);
 
 /// Keeps one autoscaler until its object is gone. `objects` carries every version of it.
 pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAutoscaler>>) {
@@ -69,7 +64,8 @@ pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAut
     let mut tick = tokio::time::interval(keeper.context.period);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let ok = tokio::select! {
+        let takes_samples = keeper.takes_samples();
+        let result = tokio::select! {
             _ = tick.tick() => keeper.step(Cause::Tick).await,
             changed = objects.changed() => {
                 let Ok(()) = changed else { return };
@@ -79,16 +75,16 @@ pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAut
                 }
                 keeper.step(Cause::Spec).await
             }
-            () = keeper.fresh.notified() => {
+            () = keeper.fresh.notified(), if takes_samples => {
                 tokio::time::sleep(TOGETHER).await;
                 keeper.step(Cause::Sample).await
             }
             () = pods_changed(keeper.target.as_mut()) => {
-                keeper.follow_pods();
+                keeper.target.iter_mut().for_each(Tracked::follow_pods);
                 continue;
             }
         };
-        if ok.is_ok() {
+        if result.is_ok() {
             keeper.failures = 0;
         } else {
             let wait = FIRST_RETRY * 2_u32.saturating_pow(keeper.failures.min(10));
@@ -98,7 +94,7 @@ pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAut
     }
 }
 
-async fn pods_changed(target: Option<&mut Target>) {
+async fn pods_changed(target: Option<&mut Tracked>) {
     match target {
         Some(target) => target.pods.changed().await,
         None => std::future::pending().await,
@@ -122,40 +118,37 @@ struct Keeper {
     object: Arc<LLMAutoscaler>,
     plan: Result<Plan, SpecError>,
     fresh: Arc<Notify>,
-    target: Option<Target>,
+    target: Option<Tracked>,
     writer: Writer,
-    pod_monitor_at: Option<Instant>,
-    announced: HashMap<&'static str, String>,
+    announcer: Announcer,
+    pod_monitor: PodMonitorKeeper,
     failures: u32,
-}
-
-/// What is known of the target.
-struct Target {
-    view: ScaleView,
-    /// Which pods are the target's, where that can be said.
-    selector: Result<kube::core::Selector, SelectorProblem>,
-    pods: PodView,
-    subscriptions: Subscriptions,
-    history: History,
-    /// A decision has been made: the first samples are there.
-    decided: bool,
 }
 
 impl Keeper {
     fn new(context: Arc<Context>, object: Arc<LLMAutoscaler>) -> Self {
-        let plan = plan(&object.spec, context.profile);
-        let writer = Writer::new(&context.client, &object, context.telemetry.clone());
         Self {
-            context,
-            plan,
+            plan: plan(&object.spec, context.profile),
             fresh: Arc::default(),
             target: None,
-            writer,
-            pod_monitor_at: None,
-            announced: HashMap::new(),
+            writer: Writer::new(&context.client, &object, context.telemetry.clone()),
+            announcer: Announcer::new(context.events.clone()),
+            pod_monitor: PodMonitorKeeper::new(context.client.clone()),
             failures: 0,
+            context,
             object,
         }
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.object.namespace().unwrap_or_default(), self.object.name_any())
+    }
+
+    /// Whether fresh samples cause steps: not while a failed step waits to be tried again; and the HPA knows
+    /// no other time than its tick, except that nothing can be said before the first samples.
+    fn takes_samples(&self) -> bool {
+        let waiting_for_first = self.target.as_ref().is_some_and(|target| !target.decided);
+        self.failures == 0 && (self.context.profile == Profile::Default || waiting_for_first)
     }
 
     /// Takes over a newer version of the object; whether the spec has changed.
@@ -168,44 +161,29 @@ impl Keeper {
         }
         info!(name = self.name(), generation = self.object.metadata.generation, "the spec has changed");
         self.plan = plan(&self.object.spec, self.context.profile);
-        self.pod_monitor_at = None;
+        self.pod_monitor.look_again();
         if other_target {
             self.target = None;
         }
         if let (Some(target), Ok(plan)) = (&mut self.target, &self.plan) {
-            // The new subscriptions begin before the old ones end, so that no sample is lost.
-            let sampler = self.context.sampler.clone();
-            let mut subscriptions = Subscriptions::new(sampler, self.fresh.clone(), plan);
-            subscriptions.follow(&target.pods.members());
-            target.subscriptions = subscriptions;
-            target.decided = false;
+            target.sample_by(&self.context, &self.fresh, plan);
         }
         true
-    }
-
-    fn name(&self) -> String {
-        format!("{}/{}", self.object.namespace().unwrap_or_default(), self.object.name_any())
-    }
-
-    fn follow_pods(&mut self) {
-        if let Some(target) = &mut self.target {
-            let members = target.pods.members();
-            target.subscriptions.follow(&members);
-        }
     }
 
     async fn step(&mut self, cause: Cause) -> Result<(), Failed> {
         let plan = match self.plan.clone() {
             Ok(plan) => plan,
             Err(error) => {
-                self.writer.invalid(&self.object, "InvalidSpec", &error.to_string()).await;
+                self.writer.invalid(&self.object, &error.to_string()).await;
                 return Ok(());
             }
         };
-        if !self.context.pods.is_synced() {
+        if let Some(problem) = self.context.pods.problem() {
+            self.writer.pods_unknown(&self.object, &problem).await;
             return Err(Failed);
         }
-        if cause != Cause::Sample || self.target.is_none() {
+        if cause != Cause::Sample || self.target.as_ref().is_none_or(|target| target.unread) {
             self.locate(&plan).await?;
         }
         for _ in 0..CONFLICTS {
@@ -236,71 +214,49 @@ impl Keeper {
     /// Reads the target's scale, and follows its pods.
     async fn locate(&mut self, plan: &Plan) -> Result<(), Failed> {
         let namespace = self.object.namespace().unwrap_or_default();
-        let reference = &self.object.spec.scale_target_ref;
-        let view = match self.context.targets.get(&namespace, reference).await {
+        let view = match self.context.targets.get(&namespace, &self.object.spec.scale_target_ref).await {
             Ok(view) => view,
             Err(error) => {
-                self.target = None;
-                self.cannot_locate(&error).await;
+                if error.is_gone() || error.is_terminal() {
+                    self.target = None;
+                }
+                self.target.iter_mut().for_each(|target| target.unread = true);
+                let (update, event) = words::failed_get_scale(&error.to_string());
+                self.announcer.warn(&self.object, vec![event]);
+                self.writer.failed(&self.object, update, error.is_terminal()).await;
                 return Err(Failed);
             }
         };
-        if let Some(target) = &mut self.target
-            && target.view.uid == view.uid
-            && target.view.selector == view.selector
-        {
-            target.view = view;
-        } else {
-            self.begin(plan, view, &namespace);
+        match &mut self.target {
+            Some(target) if target.is_about(&view) => target.read(plan, view),
+            target => {
+                let before = target.take();
+                *target = Some(Tracked::begin(&self.context, &self.object, &self.fresh, plan, view, before));
+            }
         }
-        self.keep_pod_monitor().await;
+        if let Some(Ok(pods)) = self.target.as_ref().map(|target| &target.selector) {
+            self.pod_monitor.keep(&self.object, pods);
+        }
         Ok(())
-    }
-
-    /// A target that was not known before: its history is in the status, if it is still the same object.
-    fn begin(&mut self, plan: &Plan, view: ScaleView, namespace: &str) {
-        let remembered = self.target.take().filter(|old| old.view.uid == view.uid).map(|old| old.history);
-        let history = remembered.unwrap_or_else(|| {
-            let record = self.object.status.iter().flat_map(|status| &status.targets);
-            let record = record
-                .filter(|target| target.uid.as_ref() == Some(&view.uid))
-                .find_map(|t| t.history.clone());
-            record.map_or_else(History::default, |record| {
-                History::restore(&record, &plan.policy, view.scale.current, Utc::now())
-            })
-        });
-        let selector = match selector::parse(&view.selector) {
-            _ if view.selector.is_empty() => Err(SelectorProblem::Missing),
-            Ok(selector) => Ok(selector),
-            Err(error) => Err(SelectorProblem::Invalid { error: error.to_string() }),
-        };
-        let mut pods =
-            self.context.pods.view(namespace, selector.clone().unwrap_or_else(|_| selector::nothing()));
-        let sampler = self.context.sampler.clone();
-        let mut subscriptions = Subscriptions::new(sampler, self.fresh.clone(), plan);
-        subscriptions.follow(&pods.members());
-        self.target = Some(Target { view, selector, pods, subscriptions, history, decided: false });
     }
 
     /// The pure part: what is seen, and what follows from it. `None` while the first samples are on their way.
     fn look_and_decide(&mut self, plan: &Plan) -> Option<(Seen, Decision)> {
-        let scaled_to_zero = conditions::holds(self.writer.conditions(), "ScaledToZero");
+        let scaled_to_zero = conditions::holds(self.writer.conditions(), words::SCALED_TO_ZERO);
         let target = self.target.as_mut()?;
-        // Looking at the members also takes note of their change, so the subscriptions follow at once.
-        let members = target.pods.members();
-        target.subscriptions.follow(&members);
-        let now = Utc::now();
-        let mut seen = target.subscriptions.observe(&target.view, scaled_to_zero, &members, now);
-        seen.observation.selector = match target.selector {
-            Ok(_) => Selector::Valid,
-            Err(SelectorProblem::Missing) => Selector::Missing,
-            Err(_) => Selector::Invalid,
-        };
+        let seen = target.observe(scaled_to_zero, false);
         if seen.warming_up && !target.decided {
             return None;
         }
         target.decided = true;
-        let decision = decide(&plan.policy, &target.history, &seen.observation, now);
+        let now = Utc::now();
+        let mut decided = (decide(&plan.policy, &target.history, &seen.observation, now), seen);
+        if decided.1.doubtful && decided.0.wants_fewer() {
+            // Never down on doubt: what pods said before they fell silent does not count for less.
+            let seen = target.observe(scaled_to_zero, true);
+            decided = (decide(&plan.policy, &target.history, &seen.observation, now), seen);
+        }
+        let (decision, seen) = decided;
         self.context.telemetry.decided();
         debug!(name = self.name(), ?decision, "decided");
         Some((seen, decision))
@@ -312,8 +268,8 @@ impl Keeper {
         }
     }
 
-    async fn write(&self, decision: &Decision, to: i32) -> Result<ScaleView, TargetError> {
-        let Some(target) = &self.target else { return Err(TargetError::Conflict) };
+    async fn write(&mut self, decision: &Decision, to: i32) -> Result<ScaleView, TargetError> {
+        let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
         let namespace = self.object.namespace().unwrap_or_default();
         let reference = &self.object.spec.scale_target_ref;
         let result = self.context.targets.set(&namespace, reference, &target.view, to).await;
@@ -322,8 +278,11 @@ impl Keeper {
             Err(TargetError::Conflict) => "conflict",
             Err(_) => "error",
         });
-        if result.is_ok() {
-            info!(name = self.name(), from = decision.current, to, manager = managers::SCALE, "scaled");
+        match &result {
+            Ok(_) => {
+                info!(name = self.name(), from = decision.current, to, manager = managers::SCALE, "scaled");
+            }
+            Err(error) => target.write_failed(error, decision.current, to),
         }
         result
     }
@@ -342,61 +301,40 @@ impl Keeper {
         let error = result.as_ref().err().map(ToString::to_string);
         let outcome = error.as_deref().map_or(Ok(()), Err);
         let written = step.after_write(&report::reference(&self.object), to, outcome);
-        let note = written.event.message.clone();
+        let mut warnings = Vec::new();
         if let (Ok(view), Some(target)) = (result, &mut self.target) {
             target.view = view;
             target.history.scaled(&plan.policy, decision.current, to, Utc::now());
-            self.context.events.publish(&self.object, events::rescaled(decision.current, to, note)).await;
+            let event = events::rescaled(decision.current, to, written.event.message);
+            self.announcer.publish(&self.object, event);
         } else {
-            warn!(name = self.name(), note, "scaling failed");
-            self.context.events.publish(&self.object, events::rescale_failed(to, note)).await;
+            warnings.push(written.event);
         }
         let size = error.is_none().then_some(to);
-        self.report(plan, seen, decision, Some(Written { size, conditions: written.conditions })).await;
+        let conditions = written.conditions;
+        self.report(plan, seen, decision, Some((Written { size, conditions }, warnings))).await;
         if size.is_some() { Ok(()) } else { Err(Failed) }
     }
 
-    async fn report(&mut self, plan: &Plan, seen: &Seen, decision: &Decision, written: Option<Written>) {
+    async fn report(
+        &mut self,
+        plan: &Plan,
+        seen: &Seen,
+        decision: &Decision,
+        written: Option<(Written, Vec<words::EventWords>)>,
+    ) {
         let metrics = words_of(plan, seen);
         let Some(target) = &self.target else { return };
-        let problem = target.selector.clone().err();
-        let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector: problem.as_ref() };
-        self.announce(step.events()).await;
-        let Some(target) = &self.target else { return };
+        let selector = target.selector.as_ref().err();
+        let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector };
+        let (written, mut warnings) = written.map_or((None, Vec::new()), |(w, warnings)| (Some(w), warnings));
+        warnings.extend(step.events());
+        self.announcer.warn(&self.object, warnings);
         let history = target.history.snapshot();
         let report = Report { object: &self.object, plan, seen, view: &target.view, step, written, history };
-        let status = report::status(self.writer.status(), &report, Utc::now());
+        let status =
+            report::status(self.writer.status(), &report, self.pod_monitor.condition().as_ref(), Utc::now());
         self.writer.write(&self.object, status).await;
-    }
-
-    /// The HPA's warnings, once per change instead of once per reconcile.
-    async fn announce(&mut self, warnings: Vec<EventWords>) {
-        self.announced.retain(|reason, _| warnings.iter().any(|warning| warning.reason == *reason));
-        for EventWords { reason, message, .. } in warnings {
-            if self.announced.get(reason) == Some(&message) {
-                continue;
-            }
-            warn!(name = self.name(), reason, message);
-            self.context.events.publish(&self.object, events::problem(reason, reason, message.clone())).await;
-            self.announced.insert(reason, message);
-        }
-    }
-
-    async fn cannot_locate(&mut self, error: &TargetError) {
-        let (update, event) = words::failed_get_scale(&error.to_string());
-        self.announce(vec![event]).await;
-        self.writer.failed(&self.object, update, error.is_terminal()).await;
-    }
-
-    async fn keep_pod_monitor(&mut self) {
-        let Some(Target { selector: Ok(pods), .. }) = &self.target else { return };
-        if self.pod_monitor_at.is_some_and(|at| at.elapsed() < POD_MONITOR_EVERY) {
-            return;
-        }
-        self.pod_monitor_at = Some(Instant::now());
-        let condition: Option<ConditionUpdate> =
-            pod_monitor::keep(&self.context.client, &self.object, pods).await;
-        self.writer.set_pod_monitor(condition);
     }
 }
 

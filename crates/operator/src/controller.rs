@@ -80,10 +80,18 @@ impl Tasks {
             Ok(object) => Arc::new(object),
             // Written before the schema knew better, or by a newer version. Its task goes on with what it had.
             Err(error) => {
+                if self.running.get(&key).is_some_and(|task| task.uid != error.metadata.uid) {
+                    self.running.remove(&key);
+                }
                 warn!(namespace = key.0, name = key.1, %error, "cannot read the LLMAutoscaler; left alone until it is changed");
                 return;
             }
         };
+        // While it is being deleted, its target stays as it is.
+        if object.metadata.deletion_timestamp.is_some() {
+            self.running.remove(&key);
+            return;
+        }
         match self.running.get(&key) {
             Some(task) if task.uid == object.metadata.uid => {
                 task.objects.send_replace(object);

@@ -34,11 +34,6 @@ pub fn rescaled(from: i32, to: i32, note: String) -> Event {
     event(EventType::Normal, "SuccessfulRescale", format!("Scale{from}To{to}"), note)
 }
 
-/// The target could not be given a new size.
-pub fn rescale_failed(to: i32, note: String) -> Event {
-    event(EventType::Warning, "FailedRescale", format!("ScaleTo{to}"), note)
-}
-
 /// Something is wrong, by the HPA's reason for it.
 pub fn problem(reason: &'static str, action: &str, note: String) -> Event {
     event(EventType::Warning, reason, action.to_owned(), note)

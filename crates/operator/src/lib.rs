@@ -10,6 +10,7 @@
 //!
 //! Invariant: no arithmetic on replicas; whatever a number becomes, `core` has decided.
 
+mod announce;
 mod autoscaler;
 mod controller;
 mod events;
@@ -22,6 +23,8 @@ mod scrape;
 mod server;
 mod target;
 mod telemetry;
+mod tracked;
+mod writer;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

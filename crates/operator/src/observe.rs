@@ -6,15 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Plan, ScrapePlan};
-use llm_autoscaler_core::{Milli, Observation, Reading, Selector};
+use llm_autoscaler_core::{Milli, Observation, Reading as MetricReading, Selector};
 use llm_autoscaler_engines::Recipe;
 use tokio::sync::Notify;
 
 use crate::{
     pods::{Members, Pod},
-    sampler::{ProbeKey, Sampler, Subscription},
+    sampler::{Found, ProbeKey, Reading, Sampler, Subscription},
     scrape::Address,
     target::ScaleView,
 };
@@ -30,6 +29,7 @@ pub struct Subscriptions {
     recipes: Arc<[Recipe]>,
     scrape: ScrapePlan,
     by_pod: BTreeMap<String, Subscribed>,
+    followed: Option<Members>,
 }
 
 struct Subscribed {
@@ -54,6 +54,8 @@ pub struct Seen {
     pub ready: i32,
     /// What is missing.
     pub problems: Vec<Problem>,
+    /// Some sample is not from the latest read, which failed.
+    pub doubtful: bool,
     /// Some pod has not been asked yet: it is too early to say that something is missing.
     pub warming_up: bool,
 }
@@ -69,11 +71,16 @@ impl Subscriptions {
             recipes,
             scrape: plan.scrape.clone(),
             by_pod: BTreeMap::new(),
+            followed: None,
         }
     }
 
     /// Subscribes to the running pods, and to no others.
     pub fn follow(&mut self, members: &Members) {
+        if self.followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, members)) {
+            return;
+        }
+        self.followed = Some(members.clone());
         let Self { owner, sampler, scrape, by_pod, .. } = self;
         by_pod.retain(|name, subscribed| {
             let keep = members.get(name).and_then(|pod| key(pod, scrape)).as_ref() == Some(&subscribed.key);
@@ -101,14 +108,9 @@ impl Subscriptions {
         }
     }
 
-    /// What is to be seen of the target now.
-    pub fn observe(
-        &self,
-        view: &ScaleView,
-        scaled_to_zero: bool,
-        members: &Members,
-        now: DateTime<Utc>,
-    ) -> Seen {
+    /// What is to be seen of the target now. Samples of pods that missed their latest reads are good enough to grow
+    /// by, or to stay; `strict` leaves them out.
+    pub fn observe(&self, view: &ScaleView, scaled_to_zero: bool, members: &Members, strict: bool) -> Seen {
         let mut seen = Seen {
             observation: Observation {
                 scale: view.scale,
@@ -119,12 +121,13 @@ impl Subscriptions {
             },
             ready: 0,
             problems: Vec::new(),
+            doubtful: false,
             warming_up: false,
         };
         let mut samples = vec![Vec::with_capacity(members.len()); self.recipes.len()];
         for pod in members.values() {
             seen.ready += i32::from(pod.replica.ready && !pod.replica.deleting);
-            let values = if pod.is_running() { self.look(pod, now, &mut seen) } else { None };
+            let values = if pod.is_running() { self.look(pod, strict, &mut seen) } else { None };
             for (index, samples) in samples.iter_mut().enumerate() {
                 samples.push(values.as_ref().and_then(|values| values[index]));
             }
@@ -132,45 +135,43 @@ impl Subscriptions {
         let readings = samples.into_iter().map(|samples| {
             // Where nobody answered, the problems say more than "no samples" would.
             let nothing = samples.iter().all(Option::is_none) && !seen.problems.is_empty();
-            if nothing { Reading::Failed } else { Reading::PerReplica { samples, strays: Vec::new() } }
+            if nothing {
+                MetricReading::Failed
+            } else {
+                MetricReading::PerReplica { samples, strays: Vec::new() }
+            }
         });
         seen.observation.readings.extend(readings);
         seen
     }
 
-    /// The samples of one running pod, if they are fresh; else the reason goes to the problems.
-    fn look(&self, pod: &Pod, now: DateTime<Utc>, seen: &mut Seen) -> Option<Vec<Option<Milli>>> {
+    /// The samples of one running pod, if there are usable ones; else the reason goes to the problems.
+    fn look(&self, pod: &Pod, strict: bool, seen: &mut Seen) -> Option<Vec<Option<Milli>>> {
         let mut problem = |text: String| seen.problems.push(Problem { pod: pod.name.clone(), text });
         let Some(subscribed) = self.by_pod.get(&pod.name) else {
             problem(self.unreachable(pod));
             return None;
         };
-        let reading = self.sampler.reading(&subscribed.key, &self.recipes);
-        let fresh =
-            reading.values.filter(|(at, _)| now - *at <= self.stale_after()).map(|(_, values)| values);
-        if let Some(values) = &fresh {
-            let absent: Vec<&str> = self
-                .recipes
-                .iter()
-                .zip(values)
-                .filter(|(_, v)| v.is_none())
-                .map(|(r, _)| r.series_name())
-                .collect();
-            if !absent.is_empty() {
-                let none = || format!("{} has no {}", subscribed.key.address.url(), absent.join(", "));
-                problem(reading.error.map_or_else(none, |error| error.to_string()));
+        let url = || subscribed.key.address.url();
+        let Reading { page, error, tried } = self.sampler.reading(&subscribed.key, &self.recipes);
+        let usable = page.filter(|page| page.latest || !strict && page.at.elapsed() <= self.stale_after());
+        let Some(Found { latest, values, .. }) = usable else {
+            match error {
+                Some(error) => problem(error.to_string()),
+                // Subscribed a moment ago: the answer is on its way.
+                None if !tried && subscribed.since.elapsed() < self.patience() => seen.warming_up = true,
+                None => problem(format!("{}: no sample yet", url())),
             }
-            return fresh;
+            return None;
+        };
+        let absent = self.recipes.iter().zip(&values).filter(|(_, value)| value.is_none());
+        let absent: Vec<&str> = absent.map(|(recipe, _)| recipe.series_name()).collect();
+        if !absent.is_empty() {
+            let none = || format!("{} has no {}", url(), absent.join(", "));
+            problem(error.map_or_else(none, |error| error.to_string()));
         }
-        match reading.error {
-            Some(error) => problem(error.to_string()),
-            // Subscribed a moment ago: the answer is on its way.
-            None if reading.attempts == 0 && subscribed.since.elapsed() < self.patience() => {
-                seen.warming_up = true;
-            }
-            None => problem(format!("{}: no sample yet", subscribed.key.address.url())),
-        }
-        None
+        seen.doubtful |= !latest;
+        Some(values)
     }
 
     /// Why a running pod is not asked at all.
@@ -184,9 +185,8 @@ impl Subscriptions {
         format!("no container port is named {}; named ports: {known}", self.scrape.port)
     }
 
-    fn stale_after(&self) -> TimeDelta {
-        let after = self.scrape.interval * STALE_INTERVALS + self.scrape.timeout;
-        TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)
+    fn stale_after(&self) -> Duration {
+        self.scrape.interval * STALE_INTERVALS + self.scrape.timeout
     }
 
     /// How long the first answer may take before its absence means something.
@@ -209,5 +209,5 @@ fn key(pod: &Pod, scrape: &ScrapePlan) -> Option<ProbeKey> {
     }
     let address =
         Address { ip: pod.ip?, port: pod.port(&scrape.port)?, tls: scrape.tls, path: scrape.path.clone() };
-    Some(ProbeKey { pod_uid: pod.uid.clone(), address })
+    Some(ProbeKey { namespace: pod.namespace.clone(), pod_uid: pod.uid.clone(), address })
 }

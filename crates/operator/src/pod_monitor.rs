@@ -1,4 +1,9 @@
-//! Keeps the PodMonitor of an autoscaler. Beside the scaling, never in its way.
+//! Keeps the PodMonitor of an autoscaler: beside the scaling, in a task of its own, never in its way.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use kube::{
     Api, Client, ResourceExt,
@@ -9,13 +14,76 @@ use llm_autoscaler_api::{
     LLMAutoscaler, POD_MONITOR, PodMonitorMode, conditions::ConditionUpdate, managers, pod_monitor, selector,
 };
 
+use tokio::task::AbortHandle;
+
 use crate::target::api_text;
 
 /// The condition that tells how it stands.
 pub const CONDITION: &str = "PodMonitorReady";
+/// How often it is looked after when nothing has changed.
+const EVERY: Duration = Duration::from_mins(1);
+/// How long the API server may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Looks after the PodMonitor of one autoscaler.
+pub struct PodMonitorKeeper {
+    client: Client,
+    at: Option<Instant>,
+    condition: Arc<Mutex<Option<ConditionUpdate>>>,
+    task: Option<AbortHandle>,
+}
+
+impl PodMonitorKeeper {
+    /// Nothing has been looked at yet.
+    pub fn new(client: Client) -> Self {
+        Self { client, at: None, condition: Arc::default(), task: None }
+    }
+
+    /// The next call of [`keep`](Self::keep) does not wait its time.
+    pub fn look_again(&mut self) {
+        self.at = None;
+    }
+
+    /// How it stood when last looked at; `None` if there is to be no PodMonitor, or nobody knows yet.
+    pub fn condition(&self) -> Option<ConditionUpdate> {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins to look after it, if it is time.
+    pub fn keep(&mut self, owner: &Arc<LLMAutoscaler>, pods: &Selector) {
+        if self.at.is_some_and(|at| at.elapsed() < EVERY) {
+            return;
+        }
+        self.at = Some(Instant::now());
+        self.end();
+        let (client, owner, pods) = (self.client.clone(), owner.clone(), pods.clone());
+        let condition = self.condition.clone();
+        let task = tokio::spawn(async move {
+            let kept = tokio::time::timeout(DEADLINE, bring_about(&client, &owner, &pods)).await;
+            let late = |_| {
+                let message = format!("the API server did not answer within {} s", DEADLINE.as_secs());
+                Some(ConditionUpdate::no(CONDITION, "ApplyFailed", message))
+            };
+            *condition.lock().unwrap_or_else(PoisonError::into_inner) = kept.unwrap_or_else(late);
+        });
+        self.task = Some(task.abort_handle());
+    }
+
+    fn end(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for PodMonitorKeeper {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
 
 /// Brings the PodMonitor to what the spec says; the condition that follows, or `None` if there is to be none.
-pub async fn keep(client: &Client, owner: &LLMAutoscaler, pods: &Selector) -> Option<ConditionUpdate> {
+async fn bring_about(client: &Client, owner: &LLMAutoscaler, pods: &Selector) -> Option<ConditionUpdate> {
     let api = api(client, &owner.namespace().unwrap_or_default());
     let spec = owner.spec.pod_monitor.clone().unwrap_or_default();
     let result = match spec.mode {

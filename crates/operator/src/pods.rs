@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
@@ -97,6 +98,11 @@ fn is_ready(status: Option<&core::PodStatus>) -> bool {
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// For how long a failing watch is taken for a hiccup.
+const TOLERATED: Duration = Duration::from_secs(30);
+/// A watch that has not failed for this long works; it fails at least every 30 s while it does.
+const CALM: Duration = Duration::from_mins(1);
+
 /// The pods of one selector, by name. Cheap to clone.
 pub type Members = Arc<BTreeMap<String, Arc<Pod>>>;
 
@@ -109,6 +115,15 @@ struct Namespaces {
     by_name: HashMap<String, Namespace>,
     next_view: u64,
     synced: bool,
+    failing: Option<Failing>,
+}
+
+/// The watch fails, again and again.
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    latest: Instant,
+    error: String,
 }
 
 #[derive(Debug, Default)]
@@ -149,9 +164,11 @@ impl PodView {
 
 impl Drop for PodView {
     fn drop(&mut self) {
-        if let Some(namespace) = self.store.lock().by_name.get_mut(&self.namespace) {
+        let mut store = self.store.lock();
+        if let Some(namespace) = store.by_name.get_mut(&self.namespace) {
             namespace.views.remove(&self.id);
         }
+        store.tidy(&self.namespace);
     }
 }
 
@@ -169,9 +186,29 @@ impl PodStore {
         PodView { store: self.clone(), namespace: namespace.to_owned(), id, members: receiver }
     }
 
-    /// Whether the first listing of pods is complete: before it, an empty view says nothing.
-    pub fn is_synced(&self) -> bool {
-        self.lock().synced
+    /// Why the views cannot be believed: the first listing is not complete, or the watch has been failing for a while.
+    pub fn problem(&self) -> Option<String> {
+        let store = self.lock();
+        let failing = store.failing.as_ref().filter(|failing| failing.latest.elapsed() < CALM);
+        match failing {
+            Some(failing) if !store.synced || failing.since.elapsed() > TOLERATED => {
+                Some(format!("the pods of the cluster cannot be watched: {}", failing.error))
+            }
+            _ if !store.synced => Some("the list of pods is not there yet".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn watch_failed(&self, error: String) {
+        let mut store = self.lock();
+        let now = Instant::now();
+        let before = store.failing.as_ref().filter(|failing| failing.latest.elapsed() < CALM);
+        let since = before.map_or(now, |failing| failing.since);
+        store.failing = Some(Failing { since, latest: now, error });
+    }
+
+    fn watch_works(&self) {
+        self.lock().failing = None;
     }
 
     /// Puts a pod in, or a newer state of it.
@@ -189,13 +226,14 @@ impl PodStore {
     }
 
     /// Takes a pod out.
-    pub fn delete(&self, namespace: &str, name: &str) {
+    pub fn delete(&self, namespace_name: &str, name: &str) {
         let mut store = self.lock();
-        let Some(namespace) = store.by_name.get_mut(namespace) else { return };
+        let Some(namespace) = store.by_name.get_mut(namespace_name) else { return };
         namespace.pods.remove(name);
         for view in namespace.views.values() {
             view.remove(name);
         }
+        store.tidy(namespace_name);
     }
 
     /// Takes out whatever is not in a complete listing.
@@ -215,6 +253,15 @@ impl PodStore {
 
     fn lock(&self) -> MutexGuard<'_, Namespaces> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Namespaces {
+    /// Forgets a namespace that has no pods and that nobody looks at.
+    fn tidy(&mut self, name: &str) {
+        if self.by_name.get(name).is_some_and(|entry| entry.pods.is_empty() && entry.views.is_empty()) {
+            self.by_name.remove(name);
+        }
     }
 }
 
@@ -258,8 +305,13 @@ pub async fn follow(store: PodStore, events: impl Stream<Item = watcher::Result<
             Ok(watcher::Event::Delete(pod)) => {
                 store.delete(&pod.namespace().unwrap_or_default(), &pod.name_any());
             }
-            Err(error) => warn!(%error, "watching pods failed; trying again"),
+            Err(error) => {
+                warn!(%error, "watching pods failed; trying again");
+                store.watch_failed(error.to_string());
+                continue;
+            }
         }
+        store.watch_works();
     }
 }
 
@@ -319,14 +371,26 @@ mod tests {
         let mut view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
         store.retain(&HashSet::new());
         assert!(names(&mut view).is_empty());
-        assert!(store.is_synced());
+        assert_eq!(store.problem(), None);
     }
 
     #[test]
     fn a_dropped_view_leaves_nothing_behind() {
         let store = PodStore::default();
         drop(store.view("ns", Selector::default()));
-        assert!(store.lock().by_name["ns"].views.is_empty());
+        assert!(store.lock().by_name.is_empty());
+    }
+
+    #[test]
+    fn a_watch_that_never_worked_is_a_problem_with_a_reason() {
+        let store = PodStore::default();
+        assert_eq!(store.problem().unwrap(), "the list of pods is not there yet");
+        store.watch_failed("pods is forbidden".to_owned());
+        assert!(store.problem().unwrap().contains("pods is forbidden"));
+        store.watch_works();
+        store.retain(&HashSet::new());
+        store.watch_failed("a hiccup".to_owned());
+        assert_eq!(store.problem(), None);
     }
 
     #[test]

@@ -1,41 +1,29 @@
-//! Decision → status, and when that is worth a write.
-//!
-//! A status is written at once when it says something new: sizes, conditions, reasons. Values that only
-//! drift are written at most every 15 s. A tick that has nothing to say writes nothing.
-
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+//! Decision → status. Pure: what is written of it, and when, is the writer's.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
-};
 use llm_autoscaler_api::{
     DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan, ReplicasStatus,
     TargetStatus,
     conditions::{self, ConditionUpdate},
-    managers, quantity, time,
+    quantity, time,
     words::{self, Step},
 };
 use llm_autoscaler_core::{Derivation, HistoryRecord, MetricOutcome, Outcome};
-use serde_json::json;
-use tracing::warn;
 
-use crate::{observe::Problem, observe::Seen, pod_monitor, target::ScaleView, telemetry::Telemetry};
+use crate::{observe::Problem, observe::Seen, pod_monitor, target::ScaleView};
 
-/// Values that drift are written no more often than this.
-const VALUES_EVERY: Duration = Duration::from_secs(15);
 /// How long "the scale was updated" is left to be read before the next step's words take its place; as long
 /// as the HPA leaves it.
 const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
 /// How many past decisions are kept.
 const DECISIONS: usize = 10;
 /// The condition that tells whether every replica has a sample.
-const SAMPLES: &str = "SamplesComplete";
+pub const SAMPLES: &str = "SamplesComplete";
+/// The reason of a spec that means nothing.
+pub const INVALID_SPEC: &str = "InvalidSpec";
+/// The reason while the pods of the cluster are not known.
+pub const PODS_UNKNOWN: &str = "PodsUnknown";
 /// The order in which conditions are read: the HPA's first, in its order.
 const ORDER: [&str; 8] = [
     "AbleToScale",
@@ -80,6 +68,7 @@ pub struct Written {
 pub fn status(
     previous: &LLMAutoscalerStatus,
     report: &Report<'_>,
+    pod_monitor: Option<&ConditionUpdate>,
     now: DateTime<Utc>,
 ) -> LLMAutoscalerStatus {
     let Report { object, step: Step { decision, .. }, .. } = report;
@@ -91,10 +80,15 @@ pub fn status(
         desired_replicas: decision.desired().or(previous.desired_replicas),
         ..previous.clone()
     };
-    for update in condition_updates(previous, report, now) {
+    forget_preconditions(&mut status.conditions);
+    for update in condition_updates(previous, report, now).into_iter().chain(pod_monitor.cloned()) {
         conditions::set(&mut status.conditions, update, generation, now);
     }
+    if pod_monitor.is_none() {
+        conditions::remove(&mut status.conditions, pod_monitor::CONDITION);
+    }
     conditions::remove(&mut status.conditions, "Stalled");
+    in_order(&mut status.conditions);
     if report.size_written().is_some() {
         status.last_scale_time = Some(time::to_kubernetes(now));
     }
@@ -103,6 +97,41 @@ pub fn status(
     let before = previous.targets.first().filter(|target| target.uid.as_ref() == Some(&report.view.uid));
     status.targets = vec![target_status(before, report, metrics, now)];
     status
+}
+
+/// The status when a step ended before a decision: one condition says why, and nothing else changes.
+pub fn failed(
+    previous: &LLMAutoscalerStatus,
+    object: &LLMAutoscaler,
+    update: ConditionUpdate,
+    terminal: bool,
+    now: DateTime<Utc>,
+) -> LLMAutoscalerStatus {
+    let generation = object.metadata.generation;
+    let mut status = LLMAutoscalerStatus {
+        observed_generation: generation,
+        reference: Some(reference(object)),
+        ..previous.clone()
+    };
+    let ConditionUpdate { reason, message, .. } = update.clone();
+    forget_preconditions(&mut status.conditions);
+    let stalled = terminal.then(|| ConditionUpdate::yes("Stalled", reason, message.clone()));
+    let ready = ConditionUpdate::no("Ready", reason, message);
+    conditions::remove(&mut status.conditions, "Stalled");
+    for update in [update, ready].into_iter().chain(stalled) {
+        conditions::set(&mut status.conditions, update, generation, now);
+    }
+    in_order(&mut status.conditions);
+    status
+}
+
+/// What stood in the way of a decision is over, or will be said again.
+fn forget_preconditions(conditions: &mut Vec<Condition>) {
+    conditions.retain(|condition| !matches!(condition.reason.as_str(), INVALID_SPEC | PODS_UNKNOWN));
+}
+
+fn in_order(conditions: &mut [Condition]) {
+    conditions.sort_by_key(|condition| ORDER.iter().position(|type_| *type_ == condition.type_));
 }
 
 impl Report<'_> {
@@ -226,6 +255,10 @@ fn target_status(
     };
     let mut decisions = before.map(|target| target.decisions.clone()).unwrap_or_default();
     if let Some(past) = past_decision(before, report, derivation.as_ref(), now) {
+        // A rule that swings is one line, not ten.
+        if decisions.first().is_some_and(|last| last.from == last.to && past.from == past.to) {
+            decisions.remove(0);
+        }
         decisions.insert(0, past);
         decisions.truncate(DECISIONS);
     }
@@ -278,136 +311,4 @@ fn past_decision(
         limited_by: limited_by.to_owned(),
         reason: report.reason(),
     })
-}
-
-/// Writes one autoscaler's status.
-pub struct Writer {
-    api: Api<LLMAutoscaler>,
-    telemetry: Telemetry,
-    /// As the API server has it, as far as we know.
-    written: LLMAutoscalerStatus,
-    /// As it would be now.
-    status: LLMAutoscalerStatus,
-    pod_monitor: Option<ConditionUpdate>,
-    at: Option<Instant>,
-    retry: bool,
-}
-
-impl Writer {
-    /// Begins with the status that the object has.
-    pub fn new(client: &Client, object: &Arc<LLMAutoscaler>, telemetry: Telemetry) -> Self {
-        let api = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
-        let status = object.status.clone().unwrap_or_default();
-        Self { api, telemetry, written: status.clone(), status, pod_monitor: None, at: None, retry: false }
-    }
-
-    /// The status as it would be now.
-    pub fn status(&self) -> &LLMAutoscalerStatus {
-        &self.status
-    }
-
-    /// Its conditions.
-    pub fn conditions(&self) -> &[Condition] {
-        &self.status.conditions
-    }
-
-    /// Notes how the PodMonitor stands; written with the next status.
-    pub fn set_pod_monitor(&mut self, update: Option<ConditionUpdate>) {
-        self.pod_monitor = update;
-    }
-
-    /// The step ended before a decision: one condition says why, and nothing else changes.
-    pub async fn failed(&mut self, object: &LLMAutoscaler, update: ConditionUpdate, terminal: bool) {
-        let now = Utc::now();
-        let generation = object.metadata.generation;
-        let mut status = self.status.clone();
-        status.observed_generation = generation;
-        status.reference = Some(reference(object));
-        let (reason, message) = (update.reason, update.message.clone());
-        conditions::set(&mut status.conditions, update, generation, now);
-        let ready = ConditionUpdate::no("Ready", reason, message.clone());
-        conditions::set(&mut status.conditions, ready, generation, now);
-        if terminal {
-            let stalled = ConditionUpdate::yes("Stalled", reason, message);
-            conditions::set(&mut status.conditions, stalled, generation, now);
-        } else {
-            conditions::remove(&mut status.conditions, "Stalled");
-        }
-        self.write(object, status).await;
-    }
-
-    /// The spec means nothing.
-    pub async fn invalid(&mut self, object: &LLMAutoscaler, reason: &'static str, message: &str) {
-        self.failed(object, ConditionUpdate::no("ScalingActive", reason, message), true).await;
-    }
-
-    /// Takes over a status, and writes it if that is worth it.
-    pub async fn write(&mut self, object: &LLMAutoscaler, mut status: LLMAutoscalerStatus) {
-        match self.pod_monitor.clone() {
-            Some(update) => {
-                conditions::set(&mut status.conditions, update, object.metadata.generation, Utc::now());
-            }
-            None => conditions::remove(&mut status.conditions, pod_monitor::CONDITION),
-        }
-        status.conditions.sort_by_key(|condition| ORDER.iter().position(|type_| *type_ == condition.type_));
-        self.status = status;
-        let news = news(&self.written) != news(&self.status);
-        let due = self.at.is_none_or(|at| at.elapsed() >= VALUES_EVERY);
-        let drifted = values(&self.written) != values(&self.status);
-        if !(news || self.retry || due && drifted) {
-            return;
-        }
-        let patch = json!({
-            "apiVersion": "llmautoscaler.io/v1alpha1",
-            "kind": "LLMAutoscaler",
-            // With the UID, a status never reaches another object of the same name.
-            "metadata": {"name": object.name_any(), "uid": object.uid()},
-            "status": self.status,
-        });
-        let params = PatchParams::apply(managers::STATUS).force();
-        let (name, patch) = (object.name_any(), Patch::Apply(patch));
-        let call = self.api.patch_status(&name, &params, &patch);
-        let result = tokio::time::timeout(Duration::from_secs(10), call).await;
-        self.at = Some(Instant::now());
-        self.retry = !matches!(result, Ok(Ok(_)));
-        if self.retry {
-            let error = match result {
-                Ok(Err(error)) => error.to_string(),
-                _ => "no answer within 10 s".to_owned(),
-            };
-            warn!(
-                name = object.name_any(),
-                error, "the status could not be written; it will be with the next step"
-            );
-            self.telemetry.status_written("error");
-        } else {
-            self.written = self.status.clone();
-            self.telemetry.status_written("ok");
-        }
-    }
-}
-
-/// What is written at once when it changes.
-fn news(status: &LLMAutoscalerStatus) -> serde_json::Value {
-    // A pod that misses a read now and then is no news.
-    let conditions = status.conditions.iter().filter(|condition| condition.type_ != SAMPLES);
-    let conditions: Vec<_> =
-        conditions.map(|c| (&c.type_, &c.status, &c.reason, c.observed_generation)).collect();
-    let target = |target: &TargetStatus| {
-        let rule = target.decision.as_ref().map(|decision| (decision.limited_by.clone(), decision.applied));
-        let sizes = (target.current_replicas, target.ready_replicas, target.desired_replicas);
-        json!([target.uid, sizes, rule, target.decisions])
-    };
-    let targets: Vec<_> = status.targets.iter().map(target).collect();
-    let sizes = (status.current_replicas, status.desired_replicas);
-    json!([status.observed_generation, status.reference, sizes, status.last_scale_time, conditions, targets])
-}
-
-/// What may drift: everything but the history, whose stamps move with every decision.
-fn values(status: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
-    let mut status = status.clone();
-    for target in &mut status.targets {
-        target.history = None;
-    }
-    status
 }

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use llm_autoscaler_core::Milli;
 use llm_autoscaler_engines::{
     Recipe,
@@ -30,14 +29,17 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// How many pages are read at the same time.
-const CONCURRENCY: usize = 512;
+/// How many pages of one namespace are read at the same time: pods that never answer are their own
+/// namespace's trouble.
+const CONCURRENCY: usize = 128;
 /// The first read of a pod comes soon, yet not all pods' at once.
 const FIRST_WITHIN: Duration = Duration::from_millis(200);
 
 /// What one probe is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProbeKey {
+    /// The pod's namespace.
+    pub namespace: String,
     /// The pod's UID: a pod that is made again is another pod, also at the same address.
     pub pod_uid: String,
     /// Where its page is.
@@ -60,12 +62,23 @@ pub struct Subscription {
 /// What the last reads of a page gave.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// The values of the latest page, in the order of the subscriber's recipes; `None` if it could not be read.
-    pub values: Option<(DateTime<Utc>, Vec<Option<Milli>>)>,
-    /// Why the latest read failed, if it did.
+    /// The last page that could be read.
+    pub page: Option<Found>,
+    /// What was wrong with the latest read, if something was.
     pub error: Option<ScrapeError>,
-    /// How many reads were tried since the subscription began.
-    pub attempts: u64,
+    /// Whether a read with all recipes of the subscriber has been tried.
+    pub tried: bool,
+}
+
+/// What was found on a page, for one subscriber.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// When it was read.
+    pub at: Instant,
+    /// Whether it is the latest; if not, the reads since have failed.
+    pub latest: bool,
+    /// In the order of the subscriber's recipes.
+    pub values: Vec<Option<Milli>>,
 }
 
 /// All probes.
@@ -75,7 +88,7 @@ pub struct Sampler(Arc<Shared>);
 struct Shared {
     probes: Mutex<HashMap<ProbeKey, Arc<Probe>>>,
     scraper: Scraper,
-    permits: Semaphore,
+    permits: Mutex<HashMap<String, Arc<Semaphore>>>,
     telemetry: Telemetry,
     owners: AtomicU64,
 }
@@ -92,14 +105,15 @@ struct ProbeState {
     subscribers: HashMap<u64, Subscription>,
     wanted: Arc<Wanted>,
     page: Option<Page>,
-    error: Option<ScrapeError>,
-    attempts: u64,
+    /// The recipes of the latest read, and what was wrong with it.
+    latest: Option<(Arc<Wanted>, Option<ScrapeError>)>,
+    page_is_latest: bool,
     task: Option<AbortHandle>,
 }
 
 /// What was found on a page.
 struct Page {
-    at: DateTime<Utc>,
+    at: Instant,
     wanted: Arc<Wanted>,
     values: Vec<Option<Milli>>,
 }
@@ -114,9 +128,8 @@ struct Wanted {
 impl Sampler {
     /// Reads pages with `scraper`.
     pub fn new(scraper: Scraper, telemetry: Telemetry) -> Self {
-        let permits = Semaphore::new(CONCURRENCY);
-        let owners = AtomicU64::new(0);
-        Self(Arc::new(Shared { probes: Mutex::default(), scraper, permits, telemetry, owners }))
+        let (probes, permits, owners) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        Self(Arc::new(Shared { probes, scraper, permits, telemetry, owners }))
     }
 
     /// A number that no other subscriber has.
@@ -157,14 +170,17 @@ impl Sampler {
     pub fn reading(&self, key: &ProbeKey, recipes: &[Recipe]) -> Reading {
         let Some(probe) = self.probes().get(key).cloned() else { return Reading::default() };
         let state = probe.lock();
-        let values = state.page.as_ref().map(|Page { at, wanted, values }| {
-            let value = |recipe: &Recipe| {
-                let index = wanted.recipes.iter().position(|known| known == recipe)?;
-                values[index]
-            };
-            (*at, recipes.iter().map(value).collect())
-        });
-        Reading { values, error: state.error.clone(), attempts: state.attempts }
+        // A read that did not look for all of the recipes says nothing about them.
+        let covers = |wanted: &Wanted| recipes.iter().all(|recipe| wanted.recipes.contains(recipe));
+        let latest = state.latest.as_ref().filter(|(wanted, _)| covers(wanted));
+        let page =
+            state.page.as_ref().filter(|page| covers(&page.wanted)).map(|Page { at, wanted, values }| {
+                let value =
+                    |recipe: &Recipe| values[wanted.recipes.iter().position(|known| known == recipe)?];
+                let latest = state.page_is_latest;
+                Found { at: *at, latest, values: recipes.iter().map(value).collect() }
+            });
+        Reading { page, error: latest.and_then(|(_, error)| error.clone()), tried: latest.is_some() }
     }
 
     fn probes(&self) -> MutexGuard<'_, HashMap<ProbeKey, Arc<Probe>>> {
@@ -188,6 +204,12 @@ impl Probe {
         let longest = state.subscribers.values().map(|s| s.timeout).max();
         let interval = shortest.unwrap_or(Duration::from_secs(15));
         (interval, longest.unwrap_or(interval), state.wanted.clone())
+    }
+
+    /// Whether somebody wants what the latest read did not look for.
+    fn lacks_recipes(&self) -> bool {
+        let state = self.lock();
+        state.latest.as_ref().is_some_and(|(wanted, _)| !Arc::ptr_eq(wanted, &state.wanted))
     }
 
     /// A share of the interval that is the pod's own, so that pods are not all read at the same moment.
@@ -220,17 +242,22 @@ impl ProbeState {
 /// Reads one page for ever; ended from outside.
 async fn run(shared: Arc<Shared>, probe: Arc<Probe>) {
     let url = probe.key.address.url();
-    let mut page = Vec::new();
     let mut next = Instant::now() + probe.phase(FIRST_WITHIN);
     let mut last = None;
     let mut settled = false;
     loop {
         tokio::select! {
+            biased;
             () = sleep_until(next) => {
                 last = Some(next);
-                sample(&shared, &probe, &url, &mut page).await;
+                sample(&shared, &probe, &url).await;
             }
-            () = probe.changed.notified() => {}
+            () = probe.changed.notified() => {
+                if last.is_some() && probe.lacks_recipes() {
+                    next = Instant::now();
+                    continue;
+                }
+            }
         }
         // The rhythm is kept whatever a read takes; a read that was missed is not made up for.
         let (interval, _, _) = probe.demand();
@@ -245,15 +272,17 @@ async fn run(shared: Arc<Shared>, probe: Arc<Probe>) {
     }
 }
 
-async fn sample(shared: &Shared, probe: &Probe, url: &str, page: &mut Vec<u8>) {
+async fn sample(shared: &Shared, probe: &Probe, url: &str) {
+    let permits = shared.permits(&probe.key.namespace);
+    let Ok(_permit) = permits.acquire().await else { return };
     let (_, timeout, wanted) = probe.demand();
-    let Ok(_permit) = shared.permits.acquire().await else { return };
-    let read = shared.scraper.read(url, timeout, page).await;
-    let at = Utc::now();
+    let mut page = Vec::new();
+    let read = shared.scraper.read(url, timeout, &mut page).await;
+    let at = Instant::now();
     let mut values = Vec::with_capacity(wanted.recipes.len());
     let mut readable = read.is_ok();
     let result = read.and_then(|()| {
-        let parsed = wanted.extractor.read(page, &mut values);
+        let parsed = wanted.extractor.read(&page, &mut values);
         // One bad line leaves the numbers that do not need it as they are.
         readable = matches!(parsed, Ok(_) | Err(PageError::BadLine { .. }));
         parsed.map_err(|error| ScrapeError::NotMetrics { url: url.to_owned(), problem: error.to_string() })
@@ -261,13 +290,22 @@ async fn sample(shared: &Shared, probe: &Probe, url: &str, page: &mut Vec<u8>) {
     shared.telemetry.scraped(result.as_ref().err());
     let wake: Vec<Arc<Notify>> = {
         let mut state = probe.lock();
-        state.attempts += 1;
-        // A pod that did not answer this time has no sample: what it said before may be long untrue.
-        state.page = readable.then_some(Page { at, wanted, values });
-        state.error = result.err();
+        state.latest = Some((wanted.clone(), result.err()));
+        state.page_is_latest = readable;
+        if readable {
+            state.page = Some(Page { at, wanted, values });
+        }
         state.subscribers.values().map(|subscription| subscription.wake.clone()).collect()
     };
     for wake in wake {
         wake.notify_one();
+    }
+}
+
+impl Shared {
+    fn permits(&self, namespace: &str) -> Arc<Semaphore> {
+        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Semaphore::new(CONCURRENCY));
+        permits.entry(namespace.to_owned()).or_insert_with(new).clone()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use reqwest::{Client, StatusCode, header};
 
 /// The largest page that is read. A real engine's page is 45 to 80 kB.
-const LIMIT: usize = 16 << 20;
+const LIMIT: usize = 4 << 20;
 
 /// Where a page is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

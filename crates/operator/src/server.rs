@@ -31,14 +31,14 @@ impl Readiness {
         self.autoscalers.store(true, Ordering::Relaxed);
     }
 
-    fn check(&self) -> (StatusCode, &'static str) {
+    fn check(&self) -> (StatusCode, String) {
         if !self.autoscalers.load(Ordering::Relaxed) {
-            return (StatusCode::SERVICE_UNAVAILABLE, "waiting for the list of LLMAutoscalers\n");
+            return (StatusCode::SERVICE_UNAVAILABLE, "waiting for the list of LLMAutoscalers\n".to_owned());
         }
-        if !self.pods.is_synced() {
-            return (StatusCode::SERVICE_UNAVAILABLE, "waiting for the list of pods\n");
+        match self.pods.problem() {
+            Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
+            None => (StatusCode::OK, "ok\n".to_owned()),
         }
-        (StatusCode::OK, "ok\n")
     }
 }
 

@@ -75,6 +75,24 @@ impl TargetError {
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::BadApiVersion(_) | Self::NotScalable { .. } | Self::NotNamespaced { .. })
     }
+
+    /// Whether there is no such target, as opposed to not being able to look.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::NoSuchKind { .. } => true,
+            Self::Api(kube::Error::Api(status)) => status.code == 404,
+            _ => false,
+        }
+    }
+
+    /// Whether a write may have been done although it failed.
+    pub fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Api(kube::Error::Api(status)) => status.code >= 500,
+            Self::Api(_) | Self::Timeout(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// The server's own sentence where there is one: `statefulsets.apps "qwen3" not found`.

@@ -6,9 +6,10 @@ mod guide;
 mod manifests;
 mod targets;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Result;
+use futures::future::LocalBoxFuture;
 
 use crate::Stage;
 
@@ -17,7 +18,7 @@ pub struct Scenario {
     /// Its name, and its namespace's.
     pub name: &'static str,
     /// What happens.
-    pub run: fn(Arc<Stage>) -> Pin<Box<dyn Future<Output = Result<()>>>>,
+    pub run: fn(Arc<Stage>) -> LocalBoxFuture<'static, Result<()>>,
 }
 
 macro_rules! scenarios {

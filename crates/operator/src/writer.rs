@@ -1,0 +1,198 @@
+//! Writes status, and only when that is worth it.
+//!
+//! Sizes, and conditions that begin or cease to hold, are written at once; reasons and rules at most every 5 s;
+//! values that merely drift at most every 15 s. A tick that has nothing new to say writes nothing.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use llm_autoscaler_api::{
+    LLMAutoscaler, LLMAutoscalerStatus, TargetStatus, conditions::ConditionUpdate, managers,
+};
+use serde_json::{Value, json};
+use tracing::warn;
+
+use crate::{report, target::api_text, telemetry::Telemetry};
+
+/// Reasons and rules that change are written no more often than this: they may swing with every sample.
+const REASONS_EVERY: Duration = Duration::from_secs(5);
+/// Values that drift are written no more often than this.
+const VALUES_EVERY: Duration = Duration::from_secs(15);
+/// How long the API server may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Writes one autoscaler's status.
+pub struct Writer {
+    api: Api<LLMAutoscaler>,
+    telemetry: Telemetry,
+    /// As the API server has it, as far as we know.
+    written: LLMAutoscalerStatus,
+    /// As it would be now.
+    status: LLMAutoscalerStatus,
+    at: Option<Instant>,
+    failed: bool,
+}
+
+impl Writer {
+    /// Begins with the status that the object has.
+    pub fn new(client: &Client, object: &Arc<LLMAutoscaler>, telemetry: Telemetry) -> Self {
+        let api = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
+        let status = object.status.clone().unwrap_or_default();
+        Self { api, telemetry, written: status.clone(), status, at: None, failed: false }
+    }
+
+    /// The status as it would be now.
+    pub fn status(&self) -> &LLMAutoscalerStatus {
+        &self.status
+    }
+
+    /// Its conditions.
+    pub fn conditions(&self) -> &[Condition] {
+        &self.status.conditions
+    }
+
+    /// The step ended before a decision: one condition says why, and nothing else changes.
+    pub async fn failed(&mut self, object: &LLMAutoscaler, update: ConditionUpdate, terminal: bool) {
+        let status = report::failed(&self.status, object, update, terminal, Utc::now());
+        self.write(object, status).await;
+    }
+
+    /// The spec means nothing.
+    pub async fn invalid(&mut self, object: &LLMAutoscaler, message: &str) {
+        let update = ConditionUpdate::no("ScalingActive", report::INVALID_SPEC, message);
+        self.failed(object, update, true).await;
+    }
+
+    /// The pods of the cluster are not known, so nothing can be said of the target's.
+    pub async fn pods_unknown(&mut self, object: &LLMAutoscaler, message: &str) {
+        let update = ConditionUpdate::no("ScalingActive", report::PODS_UNKNOWN, message);
+        self.failed(object, update, false).await;
+    }
+
+    /// Takes over a status, and writes it if that is worth it.
+    pub async fn write(&mut self, object: &LLMAutoscaler, status: LLMAutoscalerStatus) {
+        self.status = status;
+        if !self.is_worth_it() {
+            return;
+        }
+        let patch = json!({
+            "apiVersion": "llmautoscaler.io/v1alpha1",
+            "kind": "LLMAutoscaler",
+            // With the UID, a status never reaches another object of the same name.
+            "metadata": {"name": object.name_any(), "uid": object.uid()},
+            "status": self.status,
+        });
+        let params = PatchParams::apply(managers::STATUS).force();
+        let (name, patch) = (object.name_any(), Patch::Apply(patch));
+        let call = self.api.patch_status(&name, &params, &patch);
+        let error = match tokio::time::timeout(DEADLINE, call).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(api_text(&error)),
+            Err(_) => Some(format!("no answer within {} s", DEADLINE.as_secs())),
+        };
+        self.at = Some(Instant::now());
+        self.failed = error.is_some();
+        self.telemetry.status_written(if self.failed { "error" } else { "ok" });
+        match error {
+            Some(error) => warn!(name, error, "the status could not be written; a later step will"),
+            None => self.written = self.status.clone(),
+        }
+    }
+
+    fn is_worth_it(&self) -> bool {
+        let rested = |time: Duration| self.at.is_none_or(|at| at.elapsed() >= time);
+        let differ = |part: fn(&LLMAutoscalerStatus) -> Value| part(&self.written) != part(&self.status);
+        differ(urgent) && (!self.failed || rested(REASONS_EVERY))
+            || differ(reasons) && rested(REASONS_EVERY)
+            || values(&self.written) != values(&self.status) && rested(VALUES_EVERY)
+    }
+}
+
+/// Sizes, and which conditions hold. A pod that misses a read now and then is not among them.
+fn urgent(status: &LLMAutoscalerStatus) -> Value {
+    let conditions = status.conditions.iter().filter(|condition| condition.type_ != report::SAMPLES);
+    let conditions: Vec<_> = conditions.map(|c| (&c.type_, &c.status)).collect();
+    let target = |target: &TargetStatus| {
+        json!([target.uid, target.current_replicas, target.ready_replicas, target.desired_replicas])
+    };
+    let targets: Vec<_> = status.targets.iter().map(target).collect();
+    let sizes = (status.current_replicas, status.desired_replicas);
+    json!([status.observed_generation, status.reference, sizes, status.last_scale_time, conditions, targets])
+}
+
+/// Why, and by which rule.
+fn reasons(status: &LLMAutoscalerStatus) -> Value {
+    let conditions: Vec<_> = status.conditions.iter().map(|c| (&c.type_, &c.reason)).collect();
+    let target = |target: &TargetStatus| {
+        let rule = target.decision.as_ref().map(|decision| decision.limited_by.clone());
+        json!([rule, target.decisions])
+    };
+    let targets: Vec<_> = status.targets.iter().map(target).collect();
+    json!([conditions, targets])
+}
+
+/// Everything but the history, whose stamps move with every decision.
+fn values(status: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
+    let mut status = status.clone();
+    for target in &mut status.targets {
+        target.history = None;
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_autoscaler_api::{DecisionStatus, MetricStatus, conditions};
+
+    use super::*;
+
+    fn status(desired: i32, reason: &str, current: &str) -> LLMAutoscalerStatus {
+        let mut conditions = Vec::new();
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let reason: &'static str = reason.to_owned().leak();
+        conditions::set(&mut conditions, ConditionUpdate::yes("AbleToScale", reason, "m"), Some(1), now);
+        let decision = DecisionStatus {
+            raw: 1,
+            stabilized: 1,
+            limited: 1,
+            limited_by: "x".into(),
+            applied: 1,
+            reason: None,
+        };
+        let metrics = vec![MetricStatus { current: Some(current.into()), ..MetricStatus::default() }];
+        let target = TargetStatus { decision: Some(decision), metrics, ..TargetStatus::default() };
+        LLMAutoscalerStatus {
+            desired_replicas: Some(desired),
+            conditions,
+            targets: vec![target],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn what_is_urgent_a_reason_or_a_value() {
+        let base = status(1, "A", "5");
+        let table = [
+            (status(1, "A", "5"), [false, false, false]),
+            (status(2, "A", "5"), [true, false, true]),
+            (status(1, "B", "5"), [false, true, true]),
+            (status(1, "A", "6"), [false, false, true]),
+        ];
+        for (other, expected) in table {
+            let differs = [
+                urgent(&base) != urgent(&other),
+                reasons(&base) != reasons(&other),
+                values(&base) != values(&other),
+            ];
+            assert_eq!(differs, expected, "{other:?}");
+        }
+    }
+}
