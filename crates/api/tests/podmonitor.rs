@@ -83,10 +83,12 @@ fn the_endpoint_is_the_one_that_is_scraped() {
     assert_eq!(endpoint["scheme"], "https");
 }
 
+/// Pod labels as service discovery names them.
+type Labels = &'static [(&'static str, &'static str)];
+
 #[test]
 fn five_labels_from_todays_and_older_pod_labels() {
     let monitor = built(&owner(""), &PodMonitorSpec::default());
-    type Labels = &'static [(&'static str, &'static str)];
     let table: [(Labels, [&str; 3]); 4] = [
         (&[], ["", "qwen3-sts", "vllm"]),
         (
