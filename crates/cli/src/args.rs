@@ -9,7 +9,7 @@ use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_operator::Config;
 
-use crate::evaluate;
+use crate::{evaluate, explain::Explain};
 
 /// Keeps LLM inference services at the right number of replicas.
 #[derive(Debug, Parser)]
@@ -27,6 +27,9 @@ pub enum Command {
     Run(Run),
     /// Print the CustomResourceDefinition as YAML.
     Crd,
+    /// Tell why an LLMAutoscaler's target has the size it has. Linked as kubectl-llmas in the PATH, the binary is a
+    /// plug-in: kubectl llmas explain NAME.
+    Explain(Explain),
     /// Answer cases about decisions: one JSON object a line on standard input, one on standard output.
     Evaluate(Evaluate),
 }
@@ -93,9 +96,7 @@ impl Run {
     /// Runs the operator until it is told to end.
     pub fn run(self) -> anyhow::Result<()> {
         self.log_format.init();
-        // One TLS library for the API server and for pods.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.operate())
+        with_cluster(self.operate())
     }
 
     async fn operate(self) -> anyhow::Result<()> {
@@ -152,6 +153,12 @@ async fn told_to_end() {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate => {}
     }
+}
+
+/// Runs something that talks to the API server and to pods, with one TLS library for both.
+pub fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 
 /// Prints the CRD.

@@ -2,6 +2,7 @@
 
 mod args;
 mod evaluate;
+mod explain;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Crd => args::print_crd(),
         Command::Evaluate(evaluate) => evaluate.evaluate(),
+        Command::Explain(explain) => args::with_cluster(explain.explain()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

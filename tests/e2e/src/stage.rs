@@ -172,6 +172,18 @@ impl Stage {
         Ok(())
     }
 
+    /// Runs the binary under test as the administrator, and returns what it prints.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn run_binary(&self, args: &[&str]) -> Result<String> {
+        let kubeconfig = self.control_plane().kubeconfig();
+        let mut command = tokio::process::Command::new(operator_binary()?);
+        let output = command.args(args).env("KUBECONFIG", kubeconfig).kill_on_drop(true).output().await?;
+        ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// The number of replicas that a StatefulSet is asked for.
     ///
     /// # Errors

@@ -61,7 +61,22 @@ async fn grown(stage: &Stage) -> Result<()> {
         first.is_some_and(|decision| decision.to == 3 && decision.limited_by == "DesiredWithinRange"),
         "{status:?}"
     );
-    columns(stage).await
+    columns(stage).await?;
+    explained(stage).await
+}
+
+/// `llm-autoscaler explain` says the same from the status alone.
+async fn explained(stage: &Stage) -> Result<()> {
+    let text = stage.run_binary(&["explain", NAME, "--namespace", &stage.namespace]).await?;
+    let expected = [
+        "keeps StatefulSet/vllm-inference between 1 and 3 replicas",
+        "WaitingRequests (vllm:num_requests_waiting): 11 / 5",
+        "1 -> 3  DesiredWithinRange",
+    ];
+    for part in expected {
+        ensure!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    Ok(())
 }
 
 /// `kubectl get llmautoscalers` shows what the HPA's columns show.

@@ -1,0 +1,189 @@
+//! `explain`: why a live object has the size it has, from its status alone.
+
+use std::fmt::Write;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use kube::{Api, Client, ResourceExt};
+use llm_autoscaler_api::{
+    LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, ReplicasStatus, TargetStatus, time,
+};
+
+/// Which object.
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// The name of the LLMAutoscaler.
+    name: String,
+    /// Its namespace; that of the current context if absent.
+    #[arg(long, short)]
+    namespace: Option<String>,
+}
+
+impl Explain {
+    /// Reads the object and prints what its status says.
+    pub async fn explain(self) -> anyhow::Result<()> {
+        let client = Client::try_default().await.context("cannot find the cluster: set KUBECONFIG")?;
+        let api: Api<LLMAutoscaler> = match &self.namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::default_namespaced(client),
+        };
+        let object =
+            api.get(&self.name).await.with_context(|| format!("reading LLMAutoscaler {}", self.name))?;
+        print!("{}", render(&object, Utc::now()));
+        Ok(())
+    }
+}
+
+/// The explanation.
+fn render(object: &LLMAutoscaler, now: DateTime<Utc>) -> String {
+    let mut text = String::new();
+    let Some(status) = &object.status else {
+        return format!("{} has no status yet: is the operator running?\n", object.name_any());
+    };
+    let spec = &object.spec;
+    let reference = status.reference.as_deref().unwrap_or("?");
+    let (min, max) = (spec.min_replicas, spec.max_replicas);
+    let _ = writeln!(text, "{} keeps {reference} between {min} and {max} replicas.", object.name_any());
+    if status.observed_generation != object.metadata.generation {
+        let _ = writeln!(text, "The spec has changed since; what follows is about the one before.");
+    }
+    for target in &status.targets {
+        let _ = write!(text, "{}", target_text(target, now));
+    }
+    let _ = write!(text, "{}", conditions_text(status));
+    text
+}
+
+fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
+    let mut text = String::new();
+    let TargetStatus { current_replicas, ready_replicas, desired_replicas, .. } = target;
+    let _ = writeln!(
+        text,
+        "\nreplicas   {current_replicas} asked for, {ready_replicas} ready, {desired_replicas} wanted"
+    );
+    for metric in &target.metrics {
+        let _ = writeln!(text, "metric     {}", metric_text(metric));
+    }
+    if let Some(decision) = &target.decision {
+        let rule = &decision.limited_by;
+        let _ = writeln!(text, "raw        {}", decision.raw);
+        let _ = writeln!(text, "stabilized {}", decision.stabilized);
+        let _ = writeln!(text, "limited    {} ({rule})", decision.limited);
+        let _ = writeln!(text, "applied    {}", decision.applied);
+        let _ = writeln!(
+            text,
+            "because    {}",
+            decision.reason.as_deref().unwrap_or("the metrics are at their targets")
+        );
+    }
+    for (index, past) in target.decisions.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "{}{}",
+            if index == 0 { "\ndecisions  " } else { "           " },
+            past_text(past, now)
+        );
+    }
+    text
+}
+
+fn metric_text(metric: &MetricStatus) -> String {
+    let MetricStatus { name, series, target, .. } = metric;
+    let value = metric.current.as_deref().unwrap_or("unknown");
+    let mut text = format!("{name} ({series}): {value} / {target}");
+    if let Some(proposal) = metric.proposal {
+        let _ = write!(text, " -> {proposal}");
+    }
+    if let Some(ReplicasStatus { used, missing, not_ready }) = metric.replicas {
+        let _ = write!(text, "   from {used} replicas, {missing} missing, {not_ready} not ready");
+    }
+    if let Some(error) = &metric.error {
+        let _ = write!(text, "   {error}");
+    }
+    text
+}
+
+fn past_text(past: &PastDecision, now: DateTime<Utc>) -> String {
+    let age = (now - time::from_kubernetes(&past.time)).num_seconds().max(0);
+    let reason = past.reason.as_deref().unwrap_or("the metrics are at their targets");
+    format!("{age:>6} s ago  {} -> {}  {} ({reason})", past.from, past.to, past.limited_by)
+}
+
+/// Those conditions that a person should know of.
+fn conditions_text(status: &LLMAutoscalerStatus) -> String {
+    let healthy = |type_: &str| !matches!(type_, "ScalingLimited" | "ScaledToZero" | "Stalled");
+    let wrong = status
+        .conditions
+        .iter()
+        .filter(|condition| (condition.status == "True") != healthy(&condition.type_));
+    let mut text = String::new();
+    for condition in wrong {
+        let separator = if text.is_empty() { "\n" } else { "" };
+        let _ = writeln!(
+            text,
+            "{separator}{}={} {}: {}",
+            condition.type_, condition.status, condition.reason, condition.message
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBJECT: &str = r#"{
+        "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
+        "metadata": {"name": "qwen3", "generation": 2},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "qwen3"},
+            "engine": "VLLM", "minReplicas": 1, "maxReplicas": 3,
+            "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"}}]
+        },
+        "status": {
+            "observedGeneration": 2, "reference": "StatefulSet/qwen3",
+            "conditions": [
+                {"type": "Ready", "status": "True", "reason": "Scaling", "message": "fine", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+                {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas", "message": "more than the maximum", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+            ],
+            "targets": [{
+                "name": "qwen3", "currentReplicas": 3, "readyReplicas": 2, "desiredReplicas": 3,
+                "metrics": [{"name": "WaitingRequests", "series": "vllm:num_requests_waiting", "current": "11", "target": "5",
+                             "proposal": 7, "replicas": {"used": 2, "missing": 1, "notReady": 0}}],
+                "decision": {"raw": 7, "stabilized": 7, "limited": 3, "limitedBy": "TooManyReplicas", "applied": 3,
+                             "reason": "pods metric vllm:num_requests_waiting above target"},
+                "decisions": [{"time": "2026-01-01T00:00:00Z", "from": 1, "to": 3, "limitedBy": "DesiredWithinRange",
+                               "reason": "pods metric vllm:num_requests_waiting above target"}]
+            }]
+        }
+    }"#;
+
+    #[test]
+    fn the_way_from_a_metric_to_a_size() {
+        let object: LLMAutoscaler = serde_json::from_str(OBJECT).unwrap();
+        let now = DateTime::parse_from_rfc3339("2026-01-01T00:01:30Z").unwrap().to_utc();
+        let expected = "\
+qwen3 keeps StatefulSet/qwen3 between 1 and 3 replicas.
+
+replicas   3 asked for, 2 ready, 3 wanted
+metric     WaitingRequests (vllm:num_requests_waiting): 11 / 5 -> 7   from 2 replicas, 1 missing, 0 not ready
+raw        7
+stabilized 7
+limited    3 (TooManyReplicas)
+applied    3
+because    pods metric vllm:num_requests_waiting above target
+
+decisions      90 s ago  1 -> 3  DesiredWithinRange (pods metric vllm:num_requests_waiting above target)
+
+ScalingLimited=True TooManyReplicas: more than the maximum
+";
+        assert_eq!(render(&object, now), expected);
+    }
+
+    #[test]
+    fn without_a_status_there_is_nothing_to_explain() {
+        let mut object: LLMAutoscaler = serde_json::from_str(OBJECT).unwrap();
+        object.status = None;
+        assert_eq!(render(&object, Utc::now()), "qwen3 has no status yet: is the operator running?\n");
+    }
+}
