@@ -312,3 +312,6 @@ fn past_decision(
         reason: report.reason(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,10 +126,19 @@ impl Stage {
     /// # Errors
     /// Where they do not.
     pub async fn engine(&self, name: &str, replicas: u32) -> Result<()> {
+        self.create_engine(name, replicas).await?;
+        self.until_ready(name, replicas.cast_signed()).await
+    }
+
+    /// Creates a StatefulSet.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn create_engine(&self, name: &str, replicas: u32) -> Result<()> {
         let mut engine = stateful_set(name, replicas, self.port())?;
         engine.metadata.namespace = Some(self.namespace.clone());
         self.api::<StatefulSet>().create(&PostParams::default(), &engine).await?;
-        self.until_ready(name, replicas.cast_signed()).await
+        Ok(())
     }
 
     /// Waits until that many pods of a StatefulSet serve.
