@@ -4,6 +4,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 
 ENGINE ?= emulated
+COUNT ?= 100
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -57,7 +58,13 @@ conformance: ## random cases against the HPA's own code (builds it: minutes)
 
 .PHONY: bench
 bench: ## nanoseconds and bytes per second of the hot paths
-	$(CARGO) bench --locked -p llm-autoscaler-engines -p llm-autoscaler-core
+	$(CARGO) bench --locked -p llm-autoscaler-core --bench decide
+	$(CARGO) bench --locked -p llm-autoscaler-engines --bench extract
+
+.PHONY: reaction
+reaction: controlplane ## from a metric's step to the scale write, COUNT autoscalers stepping at once
+	$(CARGO) build --release --locked -p llm-autoscaler
+	$(CARGO) bench --locked -p llm-autoscaler-e2e --bench reaction -- $(COUNT)
 
 .PHONY: crds
 crds: ## generate crds/ and deploy/install.yaml from crates/api and config/
