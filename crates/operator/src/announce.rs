@@ -10,7 +10,10 @@ use kube::runtime::events::Event;
 use llm_autoscaler_api::{LLMAutoscaler, words::EventWords};
 use tracing::warn;
 
-use crate::events::{self, Events};
+use crate::{
+    events::{self, Events},
+    lane::Lane,
+};
 
 /// A warning whose text changes is said again no more often than this.
 const AGAIN_AFTER: Duration = Duration::from_mins(1);
@@ -20,14 +23,15 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Says what changed about one autoscaler.
 pub struct Announcer {
     events: Events,
+    lane: Lane,
     /// What was said last and when, by reason and by number among those of the same reason.
     said: HashMap<(&'static str, usize), (String, Instant)>,
 }
 
 impl Announcer {
     /// Nothing has been said yet.
-    pub fn new(events: Events) -> Self {
-        Self { events, said: HashMap::new() }
+    pub fn new(events: Events, lane: Lane) -> Self {
+        Self { events, lane, said: HashMap::new() }
     }
 
     /// Says those warnings of a step that are new; those that are over may be said again when they return.
@@ -52,8 +56,9 @@ impl Announcer {
 
     /// Says something that has happened.
     pub fn publish(&self, about: &Arc<LLMAutoscaler>, event: Event) {
-        let (events, about) = (self.events.clone(), about.clone());
+        let (events, lane, about) = (self.events.clone(), self.lane.clone(), about.clone());
         tokio::spawn(async move {
+            let _turn = lane.enter().await;
             if tokio::time::timeout(DEADLINE, events.publish(&about, event)).await.is_err() {
                 warn!("an event could not be written within {} s", DEADLINE.as_secs());
             }

@@ -2,7 +2,7 @@
 //!
 //! A step happens on a fixed tick and at once when a fresh sample is there. Pods that come and go
 //! change what is sampled, and never cause a step by themselves. Between ticks the target's scale is taken as
-//! it was last read; before a write it is always read anew, and decided upon anew.
+//! it was last read; a write is accepted only if it still is like that.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 use crate::{
     announce::Announcer,
     events::{self, Events},
+    lane::Lane,
     observe::Seen,
     pod_monitor::PodMonitorKeeper,
     pods::PodStore,
@@ -42,6 +43,8 @@ pub struct Context {
     pub targets: Targets,
     /// Where events go.
     pub events: Events,
+    /// Where writes wait that are not urgent.
+    pub lane: Lane,
     /// The operator's own metrics.
     pub telemetry: Telemetry,
     /// How often a step happens at least.
@@ -131,8 +134,8 @@ impl Keeper {
             plan: plan(&object.spec, context.profile),
             fresh: Arc::default(),
             target: None,
-            writer: Writer::new(&context.client, &object, context.telemetry.clone()),
-            announcer: Announcer::new(context.events.clone()),
+            writer: Writer::new(&context.client, &object, context.telemetry.clone(), context.lane.clone()),
+            announcer: Announcer::new(context.events.clone(), context.lane.clone()),
             pod_monitor: PodMonitorKeeper::new(context.client.clone()),
             failures: 0,
             context,
@@ -193,12 +196,8 @@ impl Keeper {
                 self.report(&plan, &seen, &decision, None).await;
                 return Ok(());
             };
-            // A write is decided upon with the scale as it is at that moment.
-            self.locate(&plan).await?;
-            let Some((seen, decision)) = self.look_and_decide(&plan) else { return Ok(()) };
-            if decision.rescale() != Some(replicas) {
-                continue;
-            }
+            // The write carries the version that was decided upon: if anybody has changed the target since, it is a
+            // conflict, and the decision is made anew.
             match self.write(&decision, replicas).await {
                 Err(TargetError::Conflict) => self.locate(&plan).await?,
                 result => {

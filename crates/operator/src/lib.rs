@@ -14,6 +14,7 @@ mod announce;
 mod autoscaler;
 mod controller;
 mod events;
+mod lane;
 mod observe;
 mod pod_monitor;
 mod pods;
@@ -80,6 +81,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         sampler: sampler::Sampler::new(scrape::Scraper::new()?, telemetry.clone()),
         targets: target::Targets::new(client.clone()),
         events: events::Events::new(client.clone()),
+        lane: lane::Lane::default(),
         telemetry: telemetry.clone(),
         period: config.period,
         profile: config.profile,

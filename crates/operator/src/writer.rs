@@ -20,7 +20,7 @@ use llm_autoscaler_api::{
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::{report, target::api_text, telemetry::Telemetry};
+use crate::{lane::Lane, report, target::api_text, telemetry::Telemetry};
 
 /// Reasons and rules that change are written no more often than this: they may swing with every sample.
 const REASONS_EVERY: Duration = Duration::from_secs(5);
@@ -33,6 +33,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Writer {
     api: Api<LLMAutoscaler>,
     telemetry: Telemetry,
+    lane: Lane,
     /// As the API server has it, as far as we know.
     written: LLMAutoscalerStatus,
     /// As it would be now.
@@ -43,10 +44,10 @@ pub struct Writer {
 
 impl Writer {
     /// Begins with the status that the object has.
-    pub fn new(client: &Client, object: &Arc<LLMAutoscaler>, telemetry: Telemetry) -> Self {
+    pub fn new(client: &Client, object: &Arc<LLMAutoscaler>, telemetry: Telemetry, lane: Lane) -> Self {
         let api = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
         let status = object.status.clone().unwrap_or_default();
-        Self { api, telemetry, written: status.clone(), status, at: None, failed: false }
+        Self { api, telemetry, lane, written: status.clone(), status, at: None, failed: false }
     }
 
     /// The status as it would be now.
@@ -92,6 +93,7 @@ impl Writer {
         });
         let params = PatchParams::apply(managers::STATUS).force();
         let (name, patch) = (object.name_any(), Patch::Apply(patch));
+        let _turn = self.lane.enter().await;
         let call = self.api.patch_status(&name, &params, &patch);
         let error = match tokio::time::timeout(DEADLINE, call).await {
             Ok(Ok(_)) => None,
