@@ -1,12 +1,45 @@
-//! The CRD in `crds/` is the one that the binary prints.
+//! The CRD: checked in as it is printed, and explained field by field.
+#![allow(clippy::unwrap_used)]
 
 use std::{path::PathBuf, process::Command};
 
+use serde_json::Value;
+
+fn printed() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler")).arg("crd").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn the_generated_crd_is_checked_in() {
-    let printed = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler")).arg("crd").output().unwrap();
     let path =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../crds/llmautoscaler.io_llmautoscalers.yaml");
     let kept = std::fs::read_to_string(path).unwrap();
-    assert!(kept == String::from_utf8(printed.stdout).unwrap(), "crds/ is out of date: run `make crds`");
+    assert!(kept == printed(), "crds/ is out of date: run `make crds`");
+}
+
+/// What `kubectl explain` has nothing to say about.
+fn unexplained(schema: &Value, path: &str, found: &mut Vec<String>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        if property["description"].as_str().is_none_or(str::is_empty) {
+            found.push(path.clone());
+        }
+        unexplained(property, &path, found);
+    }
+    for inner in
+        ["items", "additionalProperties"].map(|key| &schema[key]).into_iter().filter(|s| s.is_object())
+    {
+        unexplained(inner, &format!("{path}[]"), found);
+    }
+}
+
+#[test]
+fn every_field_is_explained() {
+    let crd: Value = serde_saphyr::from_str(&printed()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut found = Vec::new();
+    unexplained(schema, "", &mut found);
+    assert!(schema["properties"]["spec"]["properties"]["metrics"].is_object(), "{schema}");
+    assert_eq!(found, Vec::<String>::new());
 }
