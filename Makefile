@@ -45,7 +45,7 @@ demo: controlplane ## watch a StatefulSet grow from 1 to 3 under load; ENGINE=vl
 
 .PHONY: up
 up: controlplane ## a control plane and hollow nodes until Ctrl-C, to play with
-	$(CARGO) build --locked -p llm-autoscaler-testbed
+	$(CARGO) build --locked -p llm-autoscaler -p llm-autoscaler-testbed
 	$(TARGET)/debug/testbed up
 
 .PHONY: controlplane

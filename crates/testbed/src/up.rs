@@ -19,9 +19,12 @@ pub(crate) struct Up {
 }
 
 const EXAMPLE: &str = r#"
-    kubectl create deployment llm --image=vllm --port=8000 --replicas=2
-    kubectl get pods -o wide
-    curl -s "http://$(kubectl get pods -l app=llm -o jsonpath='{.items[0].status.podIP}'):8000/metrics""#;
+    kubectl apply --server-side -k config/crd
+    target/debug/llm-autoscaler run --health-address 127.0.0.1:8080 &
+    kubectl apply -f config/samples/workload.yaml -f config/samples/waiting.yaml
+    kubectl get llmautoscalers,pods -o wide
+    curl -s "http://$(kubectl get pod vllm-inference-0 -o jsonpath='{.status.podIP}'):8000/metrics"
+    target/debug/llm-autoscaler explain vllm-inference"#;
 
 impl Up {
     /// Runs until it is interrupted.
@@ -30,7 +33,8 @@ impl Up {
         let cold_start = ColdStart::Fixed(Duration::try_from_secs_f64(self.cold_start_seconds)?);
         let plan = move |_: &_| Plan::new(Engine::emulated()).cold_start(cold_start);
         let _nodes = HollowNodes::start(plane.client(), self.nodes, plan).await?;
-        println!("A control plane is up. Every pod becomes an emulated vLLM on an address of its own:\n");
+        println!("A control plane is up. Every pod becomes an emulated vLLM on an address of its own.");
+        println!("In another terminal, in the repository's folder:\n");
         println!("    export KUBECONFIG={}", plane.kubeconfig().display());
         if let Some(folder) = plane.kubectl_path().parent() {
             println!("    export PATH={}:$PATH", folder.display());

@@ -44,6 +44,7 @@ scenarios! {
     targets::kind_without_a_scale_subresource,
     bad_input::pages_that_are_not_metrics,
     bad_input::port_that_no_pod_has,
+    bad_input::spec_that_only_the_operator_can_refuse,
     bad_input::specs_that_make_no_sense_are_refused,
     manifests::install_yaml_is_config_default,
 }

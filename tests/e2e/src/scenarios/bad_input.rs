@@ -102,6 +102,26 @@ pub async fn port_that_no_pod_has(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
+/// What the API server cannot check is a condition that names the field, until it is corrected.
+pub async fn spec_that_only_the_operator_can_refuse(stage: &Stage) -> Result<()> {
+    stage.engine("a", 1).await?;
+    let target = json!({"type": "AverageValue", "averageValue": "5"});
+    let twice = json!([
+        {"name": "WaitingRequests", "series": {"name": "a"}, "target": target},
+        {"signal": "WaitingRequests", "target": target},
+    ]);
+    stage.autoscaler("a", json!({"metrics": twice})).await?;
+    let stalled = stage.until_condition("a", "Stalled", "True", "InvalidSpec").await?;
+    ensure!(stalled.message.contains("spec.metrics[1].name: two metrics are called"), "{}", stalled.message);
+    stage.until_condition("a", "Ready", "False", "InvalidSpec").await?;
+
+    stage.autoscaler("a", json!({})).await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    let conditions = stage.status("a").await?.conditions;
+    ensure!(!conditions.iter().any(|c| c.type_ == "Stalled" || c.reason == "InvalidSpec"), "{conditions:?}");
+    Ok(())
+}
+
 /// The API server says what is wrong, in the user's words and with the field's name.
 pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
     let target = |value: Value| json!({"type": "AverageValue", "averageValue": value});
