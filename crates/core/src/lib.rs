@@ -36,6 +36,6 @@ pub use decision::*;
 pub use history::*;
 pub use observation::*;
 pub use policy::*;
-pub use profile::{Deviation, Profile};
+pub use profile::{Deviation, Deviations, Profile};
 pub use recommend::propose;
 pub use units::Milli;

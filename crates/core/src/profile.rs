@@ -7,6 +7,8 @@ pub enum Profile {
     HpaExact,
     /// The HPA with every [`Deviation`].
     Default,
+    /// The HPA with these deviations and no others: tells which of them a difference is due to.
+    Only(Deviations),
 }
 
 /// A rule by which the Default profile departs from the HPA. Reasons, upstream issues and tests of each
@@ -55,17 +57,52 @@ impl Deviation {
     ];
 }
 
+/// A set of deviations, collected from an iterator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deviations(u16);
+
+impl Deviations {
+    /// Whether the set has this deviation.
+    pub fn contains(self, deviation: Deviation) -> bool {
+        self.0 & 1 << deviation as u16 != 0
+    }
+}
+
+impl FromIterator<Deviation> for Deviations {
+    fn from_iter<I: IntoIterator<Item = Deviation>>(deviations: I) -> Self {
+        Self(deviations.into_iter().fold(0, |set, deviation| set | 1 << deviation as u16))
+    }
+}
+
 impl Profile {
-    /// Whether decisions follow our rule instead of the HPA's. All or none today; asked by name, so that
-    /// each place where we differ can be found and says which rule it is.
-    pub fn has(self, _deviation: Deviation) -> bool {
-        self == Self::Default
+    /// Whether decisions follow our rule instead of the HPA's. Asked by name, so that each place where we
+    /// differ can be found and says which rule it is.
+    pub fn has(self, deviation: Deviation) -> bool {
+        match self {
+            Self::HpaExact => false,
+            Self::Default => true,
+            Self::Only(deviations) => deviations.contains(deviation),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_has_all_deviations_or_none_or_those_that_it_names() {
+        for deviation in Deviation::ALL {
+            let alone = Profile::Only([deviation].into_iter().collect());
+            let rest = Deviation::ALL.into_iter().filter(|other| *other != deviation);
+            let rest = Profile::Only(rest.collect());
+            assert!(Profile::Default.has(deviation) && !Profile::HpaExact.has(deviation), "{deviation:?}");
+            for other in Deviation::ALL {
+                assert_eq!(alone.has(other), other == deviation, "{deviation:?} {other:?}");
+                assert_eq!(rest.has(other), other != deviation, "{deviation:?} {other:?}");
+            }
+        }
+    }
 
     #[test]
     fn every_deviation_is_documented() {

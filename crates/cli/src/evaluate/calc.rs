@@ -133,5 +133,5 @@ fn replica(pod: &Pod) -> Replica {
         _ => Phase::Unknown,
     };
     let ready = matches!(pod.ready.as_str(), "" | "True");
-    Replica { phase, deleting: pod.deleted, ready, stuck: false }
+    Replica { phase, deleting: pod.deleted, ready, stuck: pod.stuck }
 }

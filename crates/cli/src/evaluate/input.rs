@@ -75,6 +75,9 @@ pub(super) struct Pod {
     pub(super) ready: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) deleted: bool,
+    /// It will not get ready by waiting; nothing that the HPA knows of.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) stuck: bool,
 }
 
 /// A sample: a bare number, or an object.
@@ -179,6 +182,9 @@ pub(super) struct WorldStep {
     pub(super) selector: Option<String>,
     pub(super) get_scale_error: Option<String>,
     pub(super) update_scale_error: Option<String>,
+    /// The autoscaler's process starts again before this step.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) restart: bool,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) no_reconcile: bool,
 }

@@ -98,6 +98,10 @@ impl<'a> Run<'a> {
             self.generation += 1;
             self.plan = Rc::new(spec.plan(self.case, self.profile)?);
         }
+        if step.restart {
+            let record = self.history.snapshot();
+            self.history = History::restore(&record, &self.plan.policy, self.world.replicas, self.now);
+        }
         Ok(())
     }
 

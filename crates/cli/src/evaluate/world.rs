@@ -123,7 +123,13 @@ impl<'a> World<'a> {
         } else {
             ("Running", "True")
         };
-        Pod { name: pod.name.clone(), phase: phase.to_owned(), ready: ready.to_owned(), deleted: false }
+        Pod {
+            name: pod.name.clone(),
+            phase: phase.to_owned(),
+            ready: ready.to_owned(),
+            deleted: false,
+            stuck: false,
+        }
     }
 
     /// One metric as the metrics client gives it.

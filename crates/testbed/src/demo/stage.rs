@@ -1,10 +1,10 @@
 //! The cluster, the operator and the objects of the demo.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -12,11 +12,11 @@ use llm_autoscaler_testbed::controlplane::Options;
 use llm_autoscaler_testbed::engine::Command;
 use llm_autoscaler_testbed::process::{Process, Spec};
 use llm_autoscaler_testbed::{
-    Balance, ColdStart, ControlPlane, Engine, Front, HollowNodes, Plan, repository, wait, workloads,
+    Balance, ColdStart, ControlPlane, Emulated, Engine, Front, HollowNodes, Plan, repository, wait, workloads,
 };
 
 use super::watchers::Kubectl;
-use super::{EngineKind, Story, show};
+use super::{EngineKind, Story};
 
 /// Of the `StatefulSet` and of its autoscaler.
 pub(super) const NAME: &str = "vllm-inference";
@@ -24,6 +24,8 @@ const OPERATOR_NAMESPACE: &str = "llm-autoscaler-system";
 const OPERATOR_ACCOUNT: &str = "llm-autoscaler";
 /// An emulated pod loads its model so long.
 const COLD_START: Duration = Duration::from_secs(5);
+/// Requests that an engine runs at once, so that 11 of the 20 in flight wait while there is one replica.
+const SEQUENCES: usize = 9;
 
 const AUTOSCALER: &str = r#"
 apiVersion: llmautoscaler.io/v1alpha1
@@ -58,7 +60,7 @@ impl Stage {
         let logs = plane.dir().to_owned();
         let nodes = HollowNodes::start(plane.client(), 3, move |_| match &vllm {
             Some(script) => Plan::new(Engine::Command(Command::shell(script, &logs))),
-            None => Plan::new(Engine::emulated()).cold_start(ColdStart::Fixed(COLD_START)),
+            None => Plan::new(emulated()).cold_start(ColdStart::Fixed(COLD_START)),
         })
         .await?;
         install_operator(&plane).await?;
@@ -79,6 +81,11 @@ impl Stage {
         self.front.url()
     }
 
+    /// Where logs are, as long as this lives.
+    pub(super) fn dir(&self) -> &Path {
+        self.plane.dir()
+    }
+
     /// Starts the operator as a user's cluster would: as its own service account.
     pub(super) async fn start_operator(&self, binary: &Path) -> Result<Process> {
         let account = self.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT);
@@ -96,8 +103,8 @@ impl Stage {
         let sets = Api::<StatefulSet>::default_namespaced(self.client());
         sets.create(&PostParams::default(), &set).await.context("creating the StatefulSet")?;
         self.plane.apply_yaml(AUTOSCALER).await?;
-        story.tell(&format!("StatefulSet {NAME} with one replica, and its LLMAutoscaler:"));
-        show(AUTOSCALER.trim());
+        let what = format!("StatefulSet {NAME} with one replica, and its LLMAutoscaler:");
+        story.show(&what, AUTOSCALER.trim());
         Ok(())
     }
 
@@ -157,18 +164,25 @@ async fn install_operator(plane: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
+fn emulated() -> Engine {
+    let mut emulated = Emulated::default();
+    emulated.config.max_num_seqs = SEQUENCES;
+    Engine::Emulated(emulated)
+}
+
+/// The scripts that install, serve and load vLLM.
+pub(super) fn vllm_folder() -> Result<PathBuf> {
+    repository().join("tests/vllm").canonicalize().context("looking for tests/vllm")
+}
+
 /// Installs vLLM where it is not yet, and returns the script that serves in a pod.
 async fn install_vllm() -> Result<String> {
-    let folder = repository().join("tests/vllm").canonicalize().context("looking for tests/vllm")?;
+    let folder = vllm_folder()?;
     let install = tokio::process::Command::new(folder.join("install.sh"))
         .stdout(std::process::Stdio::null())
         .status()
         .await
         .context("running tests/vllm/install.sh")?;
     ensure!(install.success(), "tests/vllm/install.sh failed; the reason is above");
-    let serve = folder.join("serve.sh");
-    if !serve.is_file() {
-        bail!("{} is missing", serve.display());
-    }
-    Ok(format!(r#"exec "{}""#, serve.display()))
+    Ok(format!(r#"exec "{}/serve.sh" --max-num-seqs {SEQUENCES}"#, folder.display()))
 }

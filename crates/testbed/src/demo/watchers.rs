@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use llm_autoscaler_testbed::ControlPlane;
@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::Story;
 use super::stage::NAME;
-use super::{Story, show};
 
 /// `kubectl` for tasks of their own.
 #[derive(Clone)]
@@ -48,19 +48,21 @@ impl Drop for Watching {
 pub(super) struct TableWatch(#[expect(dead_code, reason = "held, not read")] Watching);
 
 impl TableWatch {
-    pub(super) fn start(kubectl: Kubectl, story: Story) -> Self {
+    pub(super) fn start(client: Client, kubectl: Kubectl, story: Story) -> Self {
+        let kind = GroupVersionKind::gvk("llmautoscaler.io", "v1alpha1", "LLMAutoscaler");
+        let resource = ApiResource::from_gvk(&kind);
+        let autoscalers = Api::<DynamicObject>::default_namespaced_with(client, &resource);
         Self(Watching::start(async move {
+            let mut changes = watcher(autoscalers, watcher::Config::default()).default_backoff().boxed();
             let mut last = String::new();
-            loop {
-                if let Ok(table) = kubectl.run(&["get", "llmautoscalers", NAME]).await {
-                    let known = without_age(&table);
-                    if known != last {
-                        story.tell("kubectl get llmautoscalers");
-                        show(&known);
-                        last = known;
-                    }
+            while changes.next().await.is_some() {
+                // There is no table before the object, and an error of the watcher mends itself.
+                let Ok(table) = kubectl.run(&["get", "llmautoscalers", NAME]).await else { continue };
+                let known = without_age(&table);
+                if known != last {
+                    story.show("kubectl get llmautoscalers", &known);
+                    last = known;
                 }
-                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }))
     }
