@@ -83,14 +83,15 @@ async fn act(stage: &Stage, engine: EngineKind, story: &Story) -> Result<()> {
     let _table = TableWatch::start(stage.client(), stage.kubectl(), *story);
     let pages = PodPages::watch(stage.client(), TARGET);
     let scale = ScaleWatch::start(stage.client());
-    stage.create_objects(story).await?;
-    story.tell(match engine {
-        EngineKind::Emulated => "its pod starts: 5 s, as if it loaded a model",
-        EngineKind::Vllm => "its pod starts: some 15 s for vLLM, twice that when two start at once",
-    });
-    stage.wait_for_ready_replicas(1).await?;
-    stage.wait_until_watched().await?;
-    story.tell("one replica serves, and the autoscaler looks at it");
+    let start = match engine {
+        EngineKind::Emulated => "5 s, as if it loaded a model",
+        EngineKind::Vllm => "some 15 s for vLLM, twice that when two start at once",
+    };
+    story.tell(&format!("StatefulSet {NAME} with one replica; its pod starts: {start}"));
+    stage.create_workload().await?;
+    story.tell("the replica is ready");
+    stage.create_autoscaler(story).await?;
+    story.tell("the autoscaler reads the replica's metrics");
 
     let mut traffic = Traffic::start(engine, stage, story)?;
     let growing = scale_and_drain(stage, story, &pages, &scale);

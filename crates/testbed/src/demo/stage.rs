@@ -12,7 +12,7 @@ use llm_autoscaler_testbed::controlplane::Options;
 use llm_autoscaler_testbed::engine::Command;
 use llm_autoscaler_testbed::process::{Process, Spec};
 use llm_autoscaler_testbed::{
-    Balance, ColdStart, ControlPlane, Emulated, Engine, Front, HollowNodes, Plan, repository, wait, workloads,
+    Balance, ControlPlane, Emulated, Engine, Front, HollowNodes, Plan, repository, wait, workloads,
 };
 
 use super::watchers::Kubectl;
@@ -22,8 +22,8 @@ use super::{EngineKind, Story};
 pub(super) const NAME: &str = "vllm-inference";
 const OPERATOR_NAMESPACE: &str = "llm-autoscaler-system";
 const OPERATOR_ACCOUNT: &str = "llm-autoscaler";
-/// An emulated pod loads its model so long.
-const COLD_START: Duration = Duration::from_secs(5);
+/// An emulated engine loads its model so long.
+const LOADING: Duration = Duration::from_secs(5);
 /// Requests that an engine runs at once, so that 11 of the 20 in flight wait while there is one replica.
 const SEQUENCES: usize = 9;
 
@@ -60,7 +60,7 @@ impl Stage {
         let logs = plane.dir().to_owned();
         let nodes = HollowNodes::start(plane.client(), 3, move |_| match &vllm {
             Some(script) => Plan::new(Engine::Command(Command::shell(script, &logs))),
-            None => Plan::new(emulated()).cold_start(ColdStart::Fixed(COLD_START)),
+            None => Plan::new(emulated()),
         })
         .await?;
         install_operator(&plane).await?;
@@ -97,14 +97,21 @@ impl Stage {
         Process::start(spec)
     }
 
-    /// Creates the workload and its autoscaler.
-    pub(super) async fn create_objects(&self, story: &Story) -> Result<()> {
+    /// Creates the workload, and waits until it serves.
+    pub(super) async fn create_workload(&self) -> Result<()> {
         let set = workloads::stateful_set(NAME, 1, workloads::random_port())?;
         let sets = Api::<StatefulSet>::default_namespaced(self.client());
         sets.create(&PostParams::default(), &set).await.context("creating the StatefulSet")?;
+        self.wait_for_ready_replicas(1).await
+    }
+
+    /// Creates the autoscaler, and waits until it has read a metric.
+    pub(super) async fn create_autoscaler(&self, story: &Story) -> Result<()> {
         self.plane.apply_yaml(AUTOSCALER).await?;
-        let what = format!("StatefulSet {NAME} with one replica, and its LLMAutoscaler:");
-        story.show(&what, AUTOSCALER.trim());
+        story.show("it gets an LLMAutoscaler:", AUTOSCALER.trim());
+        let condition = "--for=condition=ScalingActive";
+        let name = format!("llmautoscaler/{NAME}");
+        self.plane.kubectl(["wait", condition, &name, "--timeout=60s"]).await?;
         Ok(())
     }
 
@@ -128,14 +135,6 @@ impl Stage {
             Some(format!("\n{name} ends with:\n{tail}\n"))
         };
         (0..3).filter_map(log).collect()
-    }
-
-    /// Until the autoscaler has read a metric.
-    pub(super) async fn wait_until_watched(&self) -> Result<()> {
-        let condition = "--for=condition=ScalingActive";
-        let name = format!("llmautoscaler/{NAME}");
-        self.plane.kubectl(["wait", condition, &name, "--timeout=60s"]).await?;
-        Ok(())
     }
 
     /// The event that tells of the new size.
@@ -167,6 +166,8 @@ async fn install_operator(plane: &ControlPlane) -> Result<()> {
 fn emulated() -> Engine {
     let mut emulated = Emulated::default();
     emulated.config.max_num_seqs = SEQUENCES;
+    emulated.config.prefill_tokens_per_second = 100_000.0; // as GPUs do: the queue takes its length at once
+    emulated.loading = LOADING;
     Engine::Emulated(emulated)
 }
 

@@ -12,12 +12,15 @@ use axum::routing::{get, post};
 use chrono::Utc;
 use llm_autoscaler_sim::{Engine, EngineConfig, Event, EventKind, Request, RequestTooLong, vllm};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::completions;
 use crate::task::Task;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// An emulated vLLM.
 #[derive(Debug, Clone)]
@@ -26,11 +29,13 @@ pub struct Emulated {
     pub config: EngineConfig,
     /// The model's name, in its metrics and its API.
     pub model: String,
+    /// How long it loads its model; nothing listens until then.
+    pub loading: Duration,
 }
 
 impl Default for Emulated {
     fn default() -> Self {
-        Self { config: EngineConfig::default(), model: "qwen3-32b".to_owned() }
+        Self { config: EngineConfig::default(), model: "qwen3-32b".to_owned(), loading: Duration::ZERO }
     }
 }
 
@@ -43,7 +48,8 @@ pub(crate) struct Server {
 }
 
 impl Emulated {
-    pub(super) fn start(&self, listener: TcpListener) -> Server {
+    /// Starts it on an address that is bound already.
+    pub(super) fn start(&self, socket: TcpSocket) -> Server {
         let live = Arc::new(Live::new(self));
         let router = Router::new()
             .route("/v1/completions", post(completions::complete))
@@ -51,16 +57,29 @@ impl Emulated {
             .route("/metrics", get(metrics))
             .route("/health", get(async || ()))
             .with_state(live.clone());
-        let (shutdown, asked) = oneshot::channel::<()>();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(async {
-            let _ = asked.await;
-        });
+        let (shutdown, mut asked) = oneshot::channel::<()>();
+        let (loading, ready) = (self.loading, watch::Sender::new(false));
+        let loaded = ready.clone();
+        let serving = async move {
+            tokio::select! {
+                () = sleep(loading) => {}
+                _ = &mut asked => return,
+            }
+            match socket.listen(BACKLOG) {
+                Ok(listener) => {
+                    loaded.send_replace(true);
+                    let stopped = async {
+                        let _ = asked.await;
+                    };
+                    let _ = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
+                }
+                Err(error) => eprintln!("hollow node: listening for an emulated engine: {error}"),
+            }
+        };
         Server {
-            ready: watch::Sender::new(true),
+            ready,
             shutdown,
-            http: Task::spawn(async {
-                let _ = serving.await;
-            }),
+            http: Task::spawn(serving),
             _clock: Task::spawn(async move { live.run().await }),
         }
     }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 pub use command::Command;
@@ -59,7 +59,7 @@ impl Engine {
             return Ok(Running::Nothing(watch::Sender::new(true)));
         };
         Ok(match self {
-            Self::Emulated(emulated) => Running::Emulated(emulated.start(listen(address).await?)),
+            Self::Emulated(emulated) => Running::Emulated(emulated.start(bind(address)?)),
             Self::Scripted(script) => Running::Scripted(script.start(place, listen(address).await?)),
             Self::Command(command) => Running::Command(command.start(place, address)?),
             Self::Nothing => Running::Nothing(watch::Sender::new(true)),
@@ -89,7 +89,17 @@ impl Running {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("listening on {address}: does another program use the port on all addresses?")
-    })
+    TcpListener::bind(address).await.with_context(|| busy(address))
+}
+
+/// Takes the address without listening yet.
+fn bind(address: SocketAddr) -> Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address).with_context(|| busy(address))?;
+    Ok(socket)
+}
+
+fn busy(address: SocketAddr) -> String {
+    format!("listening on {address}: does another program use the port on all addresses?")
 }
