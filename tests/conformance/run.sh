@@ -1,28 +1,39 @@
 #!/bin/sh
-# Compares our decisions with those of the HPA's own code, on random cases and timelines.
+# Compares our decisions with those of the HPA's own code: on its own tables, on random cases and on random timelines.
 #   tests/conformance/run.sh [CASES [TIMELINES [SEED]]]
-# The seed is printed; the same seed gives the same cases. Leaves the cases and both answers of a run that found
-# a difference in .cache/conformance.
+# Fails where an answer differs, where a branch of the HPA's algorithm is never reached, and where the Default profile
+# differs for a reason without a name. The seed is printed; the same seed gives the same cases. The cases and both
+# answers of a run that failed stay in .cache/conformance.
 set -eu
-cases=${1:-20000}
-timelines=${2:-1000}
+cases=${1:-200000}
+timelines=${2:-10000}
 seed=${3:-$(date +%s)}
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-work="$root/.cache/conformance"
-target=${CARGO_TARGET_DIR:-$root/target}/debug
+programs=${CARGO_TARGET_DIR:-$root/target}/debug
 
 oracle=$("$here/build-oracle.sh")
-(cd "$root" && cargo build --quiet -p llm-autoscaler --bin llm-autoscaler --example conformance)
+cd "$root"
+cargo build --quiet --locked -p llm-autoscaler --bin llm-autoscaler --example conformance
 
+cargo test --quiet --locked -p llm-autoscaler --test conformance -- --nocapture the_hpas_own_tables
 for table in "$here"/cases/*.json; do
     "$oracle" -check < "$table" > /dev/null 2>&1 || { echo "the oracle does not agree with $table" >&2; exit 1; }
 done
 
-mkdir -p "$work"
-echo "seed $seed: $cases cases and $timelines timelines"
-"$target/examples/conformance" generate "$seed" "$cases" "$timelines" > "$work/cases"
+mkdir -p "$root/.cache/conformance"
+work=$(mktemp -d "$root/.cache/conformance/$seed.XXXXXX")
+echo "conformance: seed $seed, $cases cases and $timelines timelines"
+"$programs/examples/conformance" generate "$seed" "$cases" "$timelines" > "$work/cases"
+
+"$programs/examples/conformance" deviations "$work/cases" > "$work/deviations" &
+deviations=$!
+trap 'kill "$deviations" 2> /dev/null || true' EXIT
 "$oracle" < "$work/cases" > "$work/want"
-"$target/llm-autoscaler" evaluate < "$work/cases" > "$work/got"
-"$target/examples/conformance" compare "$work/cases" "$work/want" "$work/got"
-rm -r "$work"
+"$programs/llm-autoscaler" evaluate < "$work/cases" > "$work/got"
+status=0
+wait "$deviations" || status=1
+cat "$work/deviations"
+"$programs/examples/conformance" compare "$work/cases" "$work/want" "$work/got" || status=1
+if [ "$status" = 0 ]; then rm -r "$work"; else echo "conformance: see $work" >&2; fi
+exit "$status"

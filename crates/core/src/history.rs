@@ -54,6 +54,7 @@ pub struct ScaleEvent {
 
 impl History {
     /// A memory as it stands, for tests and tools; `None` as recommendations is a memory that has not begun.
+    /// The Default profile's lists are oldest first; the HPA's, whose places are reused, may be in any order.
     pub fn from_lists(
         recommendations: Option<Vec<Recommendation>>,
         scale_ups: Vec<ScaleEvent>,

@@ -3,11 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    calculator::{external, pods, rules, value},
+    behavior::rules,
+    calculator::{external, pods, value},
     random::Random,
 };
 
-const NAMES: [&str; 3] = ["qps", "vllm:num_requests_waiting", "tokens"];
+/// The metrics of a timeline, by their place in the spec.
+pub const NAMES: [&str; 3] = ["qps", "vllm:num_requests_waiting", "tokens"];
 
 /// A case of mode `timeline`.
 pub fn timeline(random: &mut Random) -> Value {
@@ -34,9 +36,11 @@ pub fn timeline(random: &mut Random) -> Value {
         case["downscale_stabilization_s"] = random.one_of(&[0.0, 15.0, 60.0, 30.5]).into();
     }
     if random.chance(20) {
-        case["recommendations"] = random
-            .list(4, |random, _| json!({"replicas": random.between(0, 10), "ago_s": random.between(0, 400)}))
-            .into();
+        // Oldest first, as the Default profile's memory always is.
+        let mut ages = random.list(4, |random, _| random.between(0, 400));
+        ages.sort_by_key(|age| -age);
+        case["recommendations"] =
+            ages.into_iter().map(|age| json!({"replicas": random.between(0, 10), "ago_s": age})).collect();
     }
     if random.chance(20) {
         case["scale_up_events"] = json!([{"change": random.between(1, 5), "ago_s": random.between(0, 90)}]);
@@ -101,9 +105,7 @@ fn metric(random: &mut Random, name: &str) -> Value {
 fn initial_status(random: &mut Random) -> Value {
     let mut conditions = Vec::new();
     if random.chance(70) {
-        let status = random.pick(&["True", "True", "False"]);
-        conditions.push(json!({"type": "ScaledToZero", "status": status, "reason": "ScaledToZero",
-            "message": "before", "lastTransitionTime": "1999-12-31T23:00:00Z"}));
+        conditions.push(scaled_to_zero(random.pick(&["True", "True", "False"])));
     }
     if random.chance(40) {
         conditions.push(json!({"type": "AbleToScale", "status": "False", "reason": "FailedGetScale",
@@ -120,6 +122,12 @@ fn initial_status(random: &mut Random) -> Value {
         status["observedGeneration"] = 7.into();
     }
     status
+}
+
+/// The condition by which the HPA knows its own zero.
+pub fn scaled_to_zero(status: &str) -> Value {
+    json!({"type": "ScaledToZero", "status": status, "reason": "ScaledToZero", "message": "before",
+        "lastTransitionTime": "1999-12-31T23:00:00Z"})
 }
 
 fn steps(random: &mut Random) -> Vec<Value> {
@@ -155,7 +163,7 @@ fn step(random: &mut Random, t: f64, first: bool) -> Value {
     if random.chance(8) {
         step["status_replicas"] = random.between(0, 12).into();
     }
-    if random.chance(5) {
+    if random.chance(8) {
         step["selector"] =
             random.pick(&["", "app=kit", "app=other", "app in (kit, other)", "app!=kit"]).into();
     }
@@ -167,8 +175,10 @@ fn step(random: &mut Random, t: f64, first: bool) -> Value {
     if !first && random.chance(5) {
         step["spec"] = spec(random);
     }
-    if random.chance(3) {
-        step["no_reconcile"] = true.into();
+    for (key, percent) in [("restart", 3), ("no_reconcile", 3)] {
+        if random.chance(percent) {
+            step[key] = true.into();
+        }
     }
     step
 }
@@ -182,7 +192,7 @@ fn metric_state(random: &mut Random) -> Value {
         2 => state["per_pod"] = random.list(10, |random, _| value(random, target)).into(),
         _ => {}
     }
-    if random.chance(8) {
+    if random.chance(12) {
         state["error"] = "it is broken".into();
     }
     if random.chance(8) {
