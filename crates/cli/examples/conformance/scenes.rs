@@ -91,6 +91,9 @@ fn steps(random: &mut Random, percentages: &[i64]) -> Vec<Value> {
             if random.chance(20) {
                 step["status_replicas"] = replicas.into();
             }
+            if random.chance(5) {
+                step["set_replicas"] = random.between(0, 60).into();
+            }
             if random.chance(10) {
                 step["restart"] = true.into();
             }

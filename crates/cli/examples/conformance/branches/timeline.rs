@@ -66,6 +66,7 @@ pub const BRANCHES: &[Branch] = &[
             && s.after() >= 0
     }),
     ("metrics: one fails, the others grow", |s| s.is_valid() && s.failures() > 0 && s.after() > s.before()),
+    ("metrics: one fails, the others stay", |s| s.is_valid() && s.failures() > 0 && s.after() == s.before()),
     ("metrics: one fails, the others would shrink", |s| {
         s.failures() > 0 && s.failures() < s.metrics() && !s.is_valid()
     }),
@@ -74,6 +75,7 @@ pub const BRANCHES: &[Branch] = &[
     ("metrics: an External average goes before its value", |s| {
         s.has_target("external", "Value", "averageValue")
     }),
+    ("metrics: an External value without an average", |s| s.has_target("external", "AverageValue", "value")),
     ("metrics: an Object target is what its type says", |s| s.has_target("object", "Value", "averageValue")),
     ("metrics: the total is compared with status.replicas", |s| {
         s.is_valid()
@@ -149,6 +151,18 @@ pub const BRANCHES: &[Branch] = &[
     ("behavior step: the scale-down window holds", |s| s.has_behavior() && s.able() == "ScaleDownStabilized"),
     ("behavior step: scale-up's limit", |s| s.has_behavior() && s.limited() == "ScaleUpLimit"),
     ("behavior step: scale-down's limit", |s| s.has_behavior() && s.limited() == "ScaleDownLimit"),
+    ("behavior step: the scale-down window is the controller's", |s| {
+        s.has_behavior()
+            && s.able() == "ScaleDownStabilized"
+            && s.spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"].is_null()
+            && s.case["downscale_stabilization_s"].is_number()
+    }),
+    ("behavior step: a change into the bounds counts for the policies", |s| {
+        let message = event(s.before, "SuccessfulRescale").unwrap_or_default();
+        s.has_behavior()
+            && message.contains("Spec.M")
+            && matches!(s.limited(), "ScaleUpLimit" | "ScaleDownLimit")
+    }),
     ("behavior step: empty, all of it by default", |s| {
         s.is_valid() && s.spec["behavior"] == serde_json::json!({})
     }),
@@ -246,8 +260,7 @@ impl<'a> Seen<'a> {
     }
 
     fn event(&self, reason: &str) -> Option<&'a str> {
-        let mut events = self.answer["events"].as_array()?.iter();
-        events.find(|event| event["reason"] == reason)?["message"].as_str()
+        event(self.answer, reason)
     }
 
     /// Whether the change of size is for this reason.
@@ -316,6 +329,12 @@ impl<'a> Seen<'a> {
 fn condition<'a>(answer: &'a Value, type_: &str) -> &'a Value {
     let conditions = answer["conditions"].as_array().into_iter().flatten();
     conditions.into_iter().find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
+}
+
+/// The message of the event with this reason.
+fn event<'a>(answer: &'a Value, reason: &str) -> Option<&'a str> {
+    let mut events = answer["events"].as_array()?.iter();
+    events.find(|event| event["reason"] == reason)?["message"].as_str()
 }
 
 fn metric_source(metric: &Value) -> &Value {
