@@ -179,7 +179,8 @@ mod tests {
             (0, Outcome::Disabled),
             (1, Outcome::OutOfBounds { to: 2, bound: Bound::BelowMin }),
             (5, Outcome::OutOfBounds { to: 4, bound: Bound::AboveMax }),
-            (3, Outcome::NoSelector),
+            (2, Outcome::NoSelector),
+            (4, Outcome::NoSelector),
         ];
         for (current, expected) in table {
             assert_eq!(outcome(&policy, &broken(current)), expected, "{current}");
@@ -205,6 +206,34 @@ mod tests {
             };
             let decision = decide(&policy, &History::default(), &observation, at(0));
             assert_eq!(decision.rescale(), expected, "{ours} {gate} {min_replicas}");
+        }
+    }
+
+    #[test]
+    fn without_an_outside_metric_zero_is_left_for_a_minimum_only() {
+        let observation = Observation { scaled_to_zero: true, ..Observation::default() };
+        for (min_replicas, expected) in [(0, Outcome::Disabled), (1, Outcome::Blind { first: 0, failed: 1 })]
+        {
+            let policy = Policy { min_replicas, ..legacy_policy() };
+            assert_eq!(outcome(&policy, &observation), expected, "{min_replicas}");
+        }
+    }
+
+    #[test]
+    fn the_minimum_is_the_reason_where_nothing_else_left_zero() {
+        let with_behavior = policy_with_windows(Profile::HpaExact, 0, 0);
+        // What leaves zero without `behavior` is the limit, and it gives no reason.
+        for (policy, expected) in [(with_behavior, Some(Reason::BelowMin)), (legacy_policy(), None)] {
+            let policy = Policy { min_replicas: 2, metrics: vec![OBJECT], ..policy };
+            let observation = Observation {
+                scaled_to_zero: true,
+                readings: vec![Reading::Object(Milli(0))],
+                ..Observation::default()
+            };
+            let Outcome::Computed(derivation) = outcome(&policy, &observation) else {
+                panic!("not computed")
+            };
+            assert_eq!((derivation.desired, derivation.reason), (2, expected));
         }
     }
 
@@ -243,6 +272,16 @@ mod tests {
         assert_eq!((derivation.raw, derivation.stabilized, derivation.desired), (1, 2, 2));
         assert_eq!(derivation.stabilization, Stabilization::Down);
         assert_eq!(derivation.reason, Some(Reason::AllBelowTarget));
+    }
+
+    #[test]
+    fn fewer_are_wanted_whatever_holds_them() {
+        let policy = policy_with_windows(Profile::HpaExact, 0, 300);
+        for (sample, expected) in [(1, true), (10, false), (50, false)] {
+            let observation = ready(&[Some(sample), Some(sample)]);
+            let decision = decide(&policy, &History::default(), &observation, at(0));
+            assert_eq!(decision.wants_fewer(), expected, "{sample}");
+        }
     }
 
     #[test]

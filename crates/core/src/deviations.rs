@@ -62,6 +62,14 @@ fn quorum() {
     let decision = decide(&policy, &History::default(), &samples(7), at(0));
     let Outcome::Computed(derivation) = decision.outcome else { panic!("{decision:?}") };
     assert_eq!((derivation.held, derivation.raw, derivation.recommended), (Some(Hold::NoQuorum), 4, 10));
+    // Pending ones are asked, too.
+    let mut pending = vec![(READY, Some(1)); 3];
+    pending.extend([(PENDING, None); 2]);
+    assert_eq!(per_pod(&observed(5, &pending)), [Some(1), Some(5)]);
+    // What does not shrink is not held.
+    let decision = decide(&policy, &History::default(), &ready(&[Some(10), None, None]), at(0));
+    let Outcome::Computed(derivation) = decision.outcome else { panic!("{decision:?}") };
+    assert_eq!((derivation.held, derivation.raw), (None, 3));
     // Growing needs no quorum.
     let mut few = samples(2);
     few.readings = vec![Reading::PerReplica { samples: vec![Some(Milli::whole(90)); 2], strays: Vec::new() }];

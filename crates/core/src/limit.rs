@@ -175,9 +175,17 @@ mod tests {
         // current, desired; without and with behavior
         let table = [
             (5, 7, (7, DesiredWithinRange), (7, DesiredWithinRange)),
+            (5, 10, (10, DesiredWithinRange), (7, ScaleUpLimit)),
             (5, 12, (10, ScaleUpLimit), (7, ScaleUpLimit)),
             (1, 9, (4, ScaleUpLimit), (3, ScaleUpLimit)),
             (19, 30, (20, TooManyReplicas), (20, TooManyReplicas)),
+            // Where rate and bound are the same number, it was the bound.
+            (10, 30, (20, TooManyReplicas), (12, ScaleUpLimit)),
+            (18, 30, (20, TooManyReplicas), (20, TooManyReplicas)),
+            (3, 0, (1, TooFewReplicas), (1, TooFewReplicas)),
+            // With behavior, what stays is not bounded.
+            (25, 25, (20, TooManyReplicas), (25, DesiredWithinRange)),
+            (0, 0, (1, TooFewReplicas), (0, DesiredWithinRange)),
             (5, 3, (3, DesiredWithinRange), (3, DesiredWithinRange)),
             (5, 1, (1, DesiredWithinRange), (3, ScaleDownLimit)),
             (2, 0, (1, TooFewReplicas), (1, TooFewReplicas)),

@@ -63,4 +63,12 @@ mod tests {
             list.iter().map(|event| ((event.at - at(0)).num_seconds(), event.outdated)).collect();
         assert_eq!(kept, [(-29, false), (-61, true), (0, false), (-60, false)]);
     }
+
+    #[test]
+    fn a_change_of_nothing_is_among_the_scale_downs() {
+        let policy = crate::testing::policy_with_windows(crate::Profile::HpaExact, 0, 0);
+        let mut history = crate::History::default();
+        history.scaled(&policy, 5, 5, at(0));
+        assert_eq!((history.scale_ups().len(), history.scale_downs().len()), (0, 1));
+    }
 }
