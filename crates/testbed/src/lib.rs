@@ -5,6 +5,7 @@
 //!  HollowNodes    plays scheduler and kubelet: every pod gets an address of its own in 127.0.0.0/8 ...
 //!  Engine         ... where an engine serves: emulated, scripted by a test, or any command such as a real vLLM
 //!  Front          plays the Service: a reverse proxy to the pods that are ready
+//!  CustomMetrics  plays the metrics adapter of the HPA: custom.metrics.k8s.io from the pods' pages
 //!  LoadGenerator  keeps a number of requests in flight and reports as benchmark tools do
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! is killed. It needs Linux, where all of 127.0.0.0/8 is local.
 
 pub mod controlplane;
+pub mod custom_metrics;
 pub mod engine;
 pub mod front;
 pub mod load;
@@ -24,6 +26,7 @@ pub mod workloads;
 use std::path::PathBuf;
 
 pub use controlplane::ControlPlane;
+pub use custom_metrics::CustomMetrics;
 pub use engine::{Emulated, Engine, Page, Script};
 pub use front::{Balance, Front};
 pub use load::{Load, LoadGenerator};
