@@ -1,9 +1,9 @@
 //! What all scenarios share: a control plane with everything installed, and nodes.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use kube::{Api, ResourceExt};
 use llm_autoscaler_testbed::{
     ControlPlane, controlplane,
     engine::{Engine, Script},
-    nodes::{HollowNodes, Plan},
+    nodes::{ColdStart, HollowNodes, Plan},
     repository, wait,
     workloads::random_port,
 };
@@ -29,11 +29,18 @@ pub struct Cluster {
     pub operator_kubeconfig: PathBuf,
     /// The port that all pods of this run serve on.
     pub port: u16,
-    scripts: Scripts,
+    cast: Arc<Mutex<Cast>>,
     _nodes: HollowNodes,
 }
 
-type Scripts = Arc<Mutex<HashMap<String, Script>>>;
+/// What becomes of pods.
+#[derive(Default)]
+struct Cast {
+    /// By namespace.
+    scripts: HashMap<String, Script>,
+    /// As NAMESPACE/NAME.
+    unschedulable: HashSet<String>,
+}
 
 impl Cluster {
     /// Starts everything, and installs what a user would.
@@ -41,9 +48,17 @@ impl Cluster {
     /// # Errors
     /// Where something does not start, or a manifest is refused.
     pub async fn start() -> Result<Self> {
-        let control_plane = ControlPlane::start(controlplane::Options::default()).await?;
-        let scripts = Scripts::default();
-        let plans = scripts.clone();
+        Self::start_with(controlplane::Options::default()).await
+    }
+
+    /// The same with other arguments of the control plane.
+    ///
+    /// # Errors
+    /// As for [`Cluster::start`].
+    pub async fn start_with(options: controlplane::Options) -> Result<Self> {
+        let control_plane = ControlPlane::start(options).await?;
+        let cast = Arc::new(Mutex::new(Cast::default()));
+        let plans = cast.clone();
         let nodes = HollowNodes::start(control_plane.client(), 1, move |pod| plan(&plans, pod)).await?;
         control_plane
             .apply_file(repository().join("config/default"))
@@ -57,19 +72,31 @@ impl Cluster {
         })
         .await?;
         let operator_kubeconfig = control_plane.service_account_kubeconfig(SYSTEM, "llm-autoscaler").await?;
-        Ok(Self { control_plane, operator_kubeconfig, port: random_port(), scripts, _nodes: nodes })
+        Ok(Self { control_plane, operator_kubeconfig, port: random_port(), cast, _nodes: nodes })
     }
 
     /// Makes the pods of a namespace say what a script says.
     pub(crate) fn direct(&self, namespace: &str, script: Script) {
-        self.scripts.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned(), script);
+        self.cast().scripts.insert(namespace.to_owned(), script);
+    }
+
+    /// Leaves pods of this name pending, as for want of a GPU; those that are there already stay as they are.
+    pub fn leave_pending(&self, namespace: &str, pod: &str) {
+        self.cast().unschedulable.insert(format!("{namespace}/{pod}"));
+    }
+
+    fn cast(&self) -> MutexGuard<'_, Cast> {
+        self.cast.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn plan(scripts: &Scripts, pod: &Pod) -> Plan {
-    let scripts = scripts.lock().unwrap_or_else(PoisonError::into_inner);
-    let script = pod.namespace().and_then(|namespace| scripts.get(&namespace).cloned());
-    Plan::new(script.map_or(Engine::Nothing, Engine::Scripted))
+fn plan(cast: &Mutex<Cast>, pod: &Pod) -> Plan {
+    let cast = cast.lock().unwrap_or_else(PoisonError::into_inner);
+    let namespace = pod.namespace().unwrap_or_default();
+    let script = cast.scripts.get(&namespace).cloned();
+    let plan = Plan::new(script.map_or(Engine::Nothing, Engine::Scripted));
+    let left_out = cast.unschedulable.contains(&format!("{namespace}/{}", pod.name_any()));
+    if left_out { plan.cold_start(ColdStart::Unschedulable) } else { plan }
 }
 
 /// The binary under test, beside this one.

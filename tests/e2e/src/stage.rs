@@ -44,6 +44,7 @@ pub struct Stage {
     pub namespace: String,
     /// What the pods say.
     pub script: Script,
+    operator_args: Vec<String>,
     operator: Mutex<Option<Process>>,
     starts: AtomicU32,
 }
@@ -54,6 +55,14 @@ impl Stage {
     /// # Errors
     /// Where either fails.
     pub async fn set(cluster: Arc<Cluster>, namespace: &str) -> Result<Self> {
+        Self::set_with(cluster, namespace, &[]).await
+    }
+
+    /// The same with further arguments of the operator.
+    ///
+    /// # Errors
+    /// As for [`Stage::set`].
+    pub async fn set_with(cluster: Arc<Cluster>, namespace: &str, operator_args: &[&str]) -> Result<Self> {
         let namespaces: Api<Namespace> = Api::all(cluster.control_plane.client());
         let metadata = ObjectMeta { name: Some(namespace.to_owned()), ..ObjectMeta::default() };
         namespaces.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await?;
@@ -63,6 +72,7 @@ impl Stage {
             cluster,
             namespace: namespace.to_owned(),
             script,
+            operator_args: operator_args.iter().map(ToString::to_string).collect(),
             operator: Mutex::default(),
             starts: AtomicU32::new(0),
         };
@@ -81,6 +91,7 @@ impl Stage {
         let address = format!("--health-address=127.0.0.1:{port}");
         let spec = Spec::new("operator", operator_binary()?, log)
             .args(["run", "--namespace", &self.namespace, &address])
+            .args(&self.operator_args)
             .env("KUBECONFIG", &self.cluster.operator_kubeconfig);
         *self.lock() = Some(Process::start(spec)?);
         Ok(())
@@ -95,6 +106,11 @@ impl Stage {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
         self.operator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves pods of this name pending from now on.
+    pub fn leave_pending(&self, pod: &str) {
+        self.cluster.leave_pending(&self.namespace, pod);
     }
 
     /// The control plane.

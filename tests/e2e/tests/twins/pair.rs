@@ -1,0 +1,156 @@
+//! The twins: an HPA and an LLMAutoscaler with the same spec, and what happens to both.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use futures::{StreamExt, future::try_join_all};
+use k8s_openapi::api::{apps::v1::StatefulSet, autoscaling::v2::HorizontalPodAutoscaler};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+    runtime::{WatchStreamExt, watcher},
+};
+use llm_autoscaler_e2e::Stage;
+use llm_autoscaler_testbed::{engine::Page, wait};
+use serde_json::{Value, json};
+use tokio::task::AbortHandle;
+
+use crate::{timelines::Change, view::View};
+
+/// The names of the StatefulSets and of their autoscalers: the HPA's, then ours.
+pub const TWINS: [&str; 2] = ["hpa", "ours"];
+/// More than any StatefulSet here has.
+const PODS: u32 = 12;
+
+/// Two StatefulSets of one namespace, scaled by the HPA and by ours.
+pub struct Pair {
+    stage: Stage,
+    spec: Value,
+    sizes: Arc<Mutex<[Vec<i32>; 2]>>,
+    recorder: AbortHandle,
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.recorder.abort();
+    }
+}
+
+impl Pair {
+    /// Both with one idle replica, and with `spec` merged over what they share.
+    pub async fn start(stage: Stage, spec: &Value) -> Result<Self> {
+        for twin in TWINS {
+            stage.engine(twin, 1).await?;
+        }
+        let sizes = Arc::<Mutex<[Vec<i32>; 2]>>::default();
+        let recorder = tokio::spawn(record(stage.api(), sizes.clone())).abort_handle();
+        let mut pair = Self { stage, spec: json!({"minReplicas": 1, "maxReplicas": 10}), sizes, recorder };
+        wait::until("the first sizes to be seen", Duration::from_secs(30), async || {
+            Ok((pair.sizes() == [[1], [1]]).then_some(()))
+        })
+        .await?;
+        pair.apply(&Change::Spec(spec.clone())).await?;
+        Ok(pair)
+    }
+
+    /// All sizes that each was asked for, from the first one on.
+    pub fn sizes(&self) -> [Vec<i32>; 2] {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something happens to both.
+    pub async fn apply(&mut self, change: &Change) -> Result<()> {
+        match change {
+            Change::Queue(waiting) => self.page(0, &Page::waiting(*waiting)),
+            Change::Silent(pod) => self.page(*pod, &Page::Refuse),
+            // Pod 0 last: a queue that is seen keeps the size.
+            Change::AllSilent => (0..PODS).rev().for_each(|pod| self.page(pod, &Page::Refuse)),
+            Change::OthersIdle => (1..PODS).for_each(|pod| self.page(pod, &Page::idle())),
+            Change::Ready(pod, ready) => {
+                self.pods(*pod).for_each(|pod| self.stage.script.set_ready(&pod, *ready));
+            }
+            Change::Spec(fields) => self.set_spec(fields).await?,
+            Change::ByHand(size) => self.set_size(*size).await?,
+            Change::TargetGone => {
+                let (api, params) = (self.stage.api::<StatefulSet>(), DeleteParams::background());
+                try_join_all(TWINS.map(|twin| api.delete(twin, &params))).await?;
+            }
+            Change::TargetBack => {
+                try_join_all(TWINS.map(|twin| self.stage.create_engine(twin, 1))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn page(&self, pod: u32, page: &Page) {
+        self.pods(pod).for_each(|pod| self.stage.script.set(&pod, page.clone()));
+    }
+
+    fn pods(&self, ordinal: u32) -> impl Iterator<Item = String> {
+        TWINS.iter().map(move |twin| format!("{}/{twin}-{ordinal}", self.stage.namespace))
+    }
+
+    async fn set_spec(&mut self, fields: &Value) -> Result<()> {
+        for (field, value) in fields.as_object().into_iter().flatten() {
+            self.spec[field] = value.clone();
+        }
+        let [hpa, ours] = TWINS;
+        let mut spec = self.spec.clone();
+        spec["scaleTargetRef"] = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": hpa});
+        spec["metrics"] = json!([{"type": "Pods", "pods": {
+            "metric": {"name": "vllm:num_requests_waiting"},
+            "target": {"type": "AverageValue", "averageValue": "5"},
+        }}]);
+        let object = json!({
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": hpa, "namespace": self.stage.namespace},
+            "spec": spec,
+        });
+        let params = PatchParams::apply("user").force();
+        self.stage.api::<HorizontalPodAutoscaler>().patch(hpa, &params, &Patch::Apply(object)).await?;
+        self.stage.autoscaler(ours, self.spec.clone()).await
+    }
+
+    async fn set_size(&self, size: i32) -> Result<()> {
+        let api = self.stage.api::<StatefulSet>();
+        let (params, patch) = (PatchParams::default(), Patch::Merge(json!({"spec": {"replicas": size}})));
+        try_join_all(TWINS.map(|twin| api.patch(twin, &params, &patch))).await?;
+        Ok(())
+    }
+
+    /// Whether both went the same way and say the same; `strict` where the words of the last rescale are over.
+    pub async fn agree(&self, strict: bool) -> Result<()> {
+        let [hpa, ours] = self.sizes();
+        ensure!(hpa == ours, "sizes differ: HPA {hpa:?}, ours {ours:?}");
+        let [hpa, ours] = TWINS;
+        let (hpa, ours) = (View::of_hpa(&self.stage, hpa).await?, View::of_ours(&self.stage, ours).await?);
+        hpa.agrees(&ours, strict)
+    }
+
+    /// What a person would look at when something is odd.
+    pub async fn scene(&self) -> String {
+        let describe = ["-n", &self.stage.namespace, "describe", "hpa"];
+        let hpa = self.stage.control_plane().kubectl(describe).await.unwrap_or_default();
+        format!("{hpa}{}\n", self.stage.scene().await)
+    }
+}
+
+/// Writes down every size that a StatefulSet is asked for.
+async fn record(api: Api<StatefulSet>, sizes: Arc<Mutex<[Vec<i32>; 2]>>) {
+    let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
+    while let Some(event) = events.next().await {
+        let Ok(set) = event else { continue }; // the watcher comes back by itself
+        let twin = TWINS.iter().position(|twin| *twin == set.name_any());
+        let size = set.spec.and_then(|spec| spec.replicas);
+        let mut sizes = sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(twin), Some(size)) = (twin, size)
+            && sizes[twin].last() != Some(&size)
+        {
+            sizes[twin].push(size);
+        }
+    }
+}

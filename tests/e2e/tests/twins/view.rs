@@ -1,0 +1,112 @@
+//! What an autoscaler says of itself, in a form that can be compared.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, events::v1::Event};
+use kube::api::ListParams;
+use llm_autoscaler_e2e::Stage;
+use serde_json::{Value, json};
+
+/// The conditions of an HPA.
+const CONDITIONS: [&str; 4] = ["AbleToScale", "ScalingActive", "ScalingLimited", "ScaledToZero"];
+/// What follows is whatever kept a metric from being read.
+const UNREADABLE: &str = "unable to get metric vllm:num_requests_waiting: ";
+
+/// Conditions, events and values.
+pub struct View {
+    /// Status, reason and message, by type.
+    conditions: BTreeMap<String, String>,
+    /// Type, reason and note.
+    events: BTreeSet<String>,
+    /// Current size, desired size, and the metric's value.
+    values: Value,
+}
+
+impl View {
+    /// The view of an HPA.
+    pub async fn of_hpa(stage: &Stage, name: &str) -> Result<Self> {
+        let status = stage.api::<HorizontalPodAutoscaler>().get(name).await?.status.unwrap_or_default();
+        let conditions = status.conditions.into_iter().flatten().map(|condition| {
+            let (reason, message) = (condition.reason, condition.message);
+            (condition.type_, condition.status, reason.unwrap_or_default(), message.unwrap_or_default())
+        });
+        let metric = status.current_metrics.into_iter().flatten().next();
+        let metric = metric.and_then(|metric| metric.pods?.current.average_value).map(|value| value.0);
+        Ok(Self {
+            conditions: said(name, conditions),
+            events: events(stage, "HorizontalPodAutoscaler", name).await?,
+            values: json!([status.current_replicas, status.desired_replicas, metric]),
+        })
+    }
+
+    /// The view of an LLMAutoscaler.
+    pub async fn of_ours(stage: &Stage, name: &str) -> Result<Self> {
+        let status = stage.status(name).await?;
+        let conditions = status
+            .conditions
+            .into_iter()
+            .map(|condition| (condition.type_, condition.status, condition.reason, condition.message));
+        let metric = status.targets.into_iter().next().and_then(|target| target.metrics.into_iter().next());
+        Ok(Self {
+            conditions: said(name, conditions),
+            events: events(stage, "LLMAutoscaler", name).await?,
+            values: json!([status.current_replicas, status.desired_replicas, metric.and_then(|m| m.current)]),
+        })
+    }
+
+    /// Whether the HPA, which `self` is of, says the same as ours.
+    pub fn agrees(&self, ours: &Self, strict: bool) -> Result<()> {
+        let (mut hpa_says, mut ours_says) = (self.conditions.clone(), ours.conditions.clone());
+        if !strict && ours_says.get("AbleToScale").is_some_and(|said| said.contains("SucceededRescale")) {
+            hpa_says.remove("AbleToScale");
+            ours_says.remove("AbleToScale");
+        }
+        same("conditions", &hpa_says, &ours_says)?;
+        same("events", &self.events, &ours.events)?;
+        if strict {
+            same("sizes and values", &self.values, &ours.values)?;
+        }
+        Ok(())
+    }
+}
+
+fn same<T: PartialEq + Debug>(what: &str, hpa: &T, ours: &T) -> Result<()> {
+    ensure!(hpa == ours, "{what} differ:\n  HPA  {hpa:#?}\n  ours {ours:#?}");
+    Ok(())
+}
+
+/// The conditions that an HPA has, each as one text.
+fn said(
+    name: &str,
+    conditions: impl Iterator<Item = (String, String, String, String)>,
+) -> BTreeMap<String, String> {
+    conditions
+        .filter(|(type_, ..)| CONDITIONS.contains(&type_.as_str()))
+        .map(|(type_, status, reason, message)| {
+            (type_, format!("{status} {reason}: {}", comparable(name, &message)))
+        })
+        .collect()
+}
+
+async fn events(stage: &Stage, kind: &str, name: &str) -> Result<BTreeSet<String>> {
+    let events = stage.api::<Event>().list(&ListParams::default()).await?;
+    let about = |event: &Event| {
+        let object = event.regarding.clone().unwrap_or_default();
+        object.kind.as_deref() == Some(kind) && object.name.as_deref() == Some(name)
+    };
+    let text = |event: Event| {
+        let [type_, reason, note] = [event.type_, event.reason, event.note].map(Option::unwrap_or_default);
+        format!("{type_} {reason}: {}", comparable(name, &note))
+    };
+    Ok(events.items.into_iter().filter(about).map(text).collect())
+}
+
+/// A message up to where the words are free, without the twin's name.
+fn comparable(name: &str, message: &str) -> String {
+    let end = message.find(UNREADABLE).map_or(message.len(), |at| at + UNREADABLE.len());
+    message[..end].replace(&format!("\"{name}\""), "\"TARGET\"")
+}
