@@ -70,10 +70,15 @@ impl Tolerances {
     }
 }
 
-/// `replicas`, or `current` where that would be a move against the direction of the metric.
+/// Whether going to `replicas` would be a move against the direction of the metric.
+fn is_against(ratio: f64, replicas: i32, current: i32) -> bool {
+    (ratio < 1.0 && replicas > current) || (ratio > 1.0 && replicas < current)
+}
+
+/// `replicas`, or `current` where that would be a move against the direction of the metric; the HPA does not look.
 fn in_direction(profile: Profile, ratio: f64, replicas: i32, current: i32) -> i32 {
-    let against = (ratio < 1.0 && replicas > current) || (ratio > 1.0 && replicas < current);
-    if against && profile.has(Deviation::DirectionCheck) { current } else { replicas }
+    let stays = profile.has(Deviation::DirectionCheck) && is_against(ratio, replicas, current);
+    if stays { current } else { replicas }
 }
 
 #[cfg(test)]

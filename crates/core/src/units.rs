@@ -60,4 +60,11 @@ mod tests {
         }
         assert_eq!(Milli::from_f64(f64::NAN), None);
     }
+
+    #[test]
+    fn thousandths_are_shown_as_whole_numbers() {
+        for (milli, value) in [(0, 0.0), (2500, 2.5), (-1, -0.001)] {
+            assert!((Milli(milli).as_f64() - value).abs() < f64::EPSILON, "{milli}");
+        }
+    }
 }

@@ -261,6 +261,7 @@ fn a_loss_since_the_record_is_taken_for_our_own() {
         let found: Vec<_> = history.scale_downs().iter().map(|event| event.change).collect();
         assert_eq!(found, changes, "{current}");
         assert!(history.scale_ups().is_empty());
+        assert_eq!(history.snapshot().replicas, Some(current));
     }
 }
 

@@ -200,6 +200,8 @@ mod tests {
         let table: &[(&[i64], [i64; 2], [i64; 2])] = &[
             (&[1, 2, 3], [6, 6], [6, 6]),
             (&[MAX, 1, -5], [MAX, MAX - 4], [MAX, MAX - 4]),
+            (&[MAX - 1, 1, -5], [MAX - 5, MAX - 5], [MAX - 5, MAX - 5]),
+            (&[MAX - 10, 20, -5], [MAX, MAX], [MAX, MAX]),
             (&[-5, 8], [3, 3], [MAX, 3]),
             (&[i64::MIN, -1], [MAX, i64::MIN], [MAX, i64::MIN]),
         ];

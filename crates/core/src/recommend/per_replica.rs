@@ -3,7 +3,7 @@
 //! Replicas without a sample count as the case that moves less: at their target when the others are below
 //! it, idle when the others are above.
 
-use super::in_direction;
+use super::{in_direction, is_against};
 use crate::{Counted, Deviation, MetricError, Milli, Observation, Phase, Policy, Profile, Proposal, Replica};
 
 /// The replicas by group, and the samples that count.
@@ -59,8 +59,7 @@ pub(super) fn propose(
         return Ok(proposal(current));
     }
     let replicas = profile.ceil32(refined * count as f64);
-    let against = (refined < 1.0 && replicas > current) || (refined > 1.0 && replicas < current);
-    Ok(proposal(if against { current } else { replicas }))
+    Ok(proposal(if is_against(refined, replicas, current) { current } else { replicas }))
 }
 
 fn mean(profile: Profile, sum: i128, count: i64) -> i64 {
