@@ -26,7 +26,7 @@ lint: ## formatting and clippy, warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: test
-test: controlplane lint build unit e2e ## everything that has to be green: what CI runs
+test: controlplane lint build unit conformance-quick e2e ## everything that has to be green: what CI runs
 	@echo "make test: everything passed"
 
 .PHONY: unit
@@ -36,7 +36,12 @@ unit: ## tests without a control plane of the operator's own: core, engines, api
 .PHONY: e2e
 e2e: controlplane ## the operator against a real API server
 	$(CARGO) build --locked -p llm-autoscaler
-	$(CARGO) test --locked -p llm-autoscaler-e2e
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test e2e
+
+.PHONY: twins
+twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test twins
 
 .PHONY: demo
 demo: controlplane ## watch a StatefulSet grow from 1 to 3 under load; ENGINE=vllm for real vLLM
@@ -53,8 +58,12 @@ controlplane: ## etcd, kube-apiserver, kube-controller-manager, kubectl, built o
 	@tests/controlplane/build.sh > /dev/null
 
 .PHONY: conformance
-conformance: ## random cases against the HPA's own code (builds it: minutes)
+conformance: ## 200,000 random cases and 10,000 timelines against the HPA's own code
 	tests/conformance/run.sh
+
+.PHONY: conformance-quick
+conformance-quick: controlplane ## a tenth of that
+	tests/conformance/run.sh 20000 2000
 
 .PHONY: bench
 bench: ## nanoseconds and bytes per second of the hot paths
