@@ -15,7 +15,7 @@ const SIZES: [i32; 4] = [1, 10, 100, 1000];
 const ROUNDS: usize = 7;
 
 fn main() {
-    println!("{:>9} {:>12} {:>16}", "replicas", "decide", "decide + record");
+    println!("{:>9} {:>12} {:>16} {:>12}", "replicas", "decide", "decide + record", "allocations");
     for replicas in SIZES {
         let (policy, observation) = case(replicas);
         let decided = nanoseconds(|history, now| {
@@ -25,7 +25,11 @@ fn main() {
             let decision = decide(&policy, black_box(history), black_box(&observation), now);
             history.record(&policy, &decision, now);
         });
-        println!("{replicas:>9} {decided:>9.0} ns {recorded:>13.0} ns");
+        let history = memory();
+        let counted = allocation_counter::measure(|| {
+            black_box(decide(&policy, &history, &observation, start()));
+        });
+        println!("{replicas:>9} {decided:>9.0} ns {recorded:>13.0} ns {:>12}", counted.count_total);
     }
 }
 
