@@ -194,6 +194,39 @@ mod tests {
     }
 
     #[test]
+    fn those_that_serve_are_told() {
+        let observation = observed(3, &[(Replica::READY, None), (NOT_READY, None)]);
+        let proposal = propose_value(&legacy_policy(), 50, Milli(10), &observation).unwrap();
+        assert_eq!(proposal.counted, Counted { ready: 1, ..Counted::default() });
+    }
+
+    #[test]
+    fn absurd_totals_differ_by_kind_and_profile() {
+        use MetricKind::{External, Object};
+        use Profile::{Default, HpaExact};
+        const MAX: i64 = i64::MAX;
+        let third = (MAX as f64 / 3.0).ceil() as i64;
+        // total, replicas; number and average to be shown
+        let table = [
+            (HpaExact, Object, MAX, 3, i32::MIN, third),
+            (HpaExact, External, MAX, 3, i32::MAX, MAX),
+            (HpaExact, External, 60, 3, 6, 20),
+            (HpaExact, External, 60, 0, 6, i64::MIN),
+            (Default, Object, MAX, 3, i32::MAX, third),
+            (Default, Object, 60, 3, 6, 20),
+            (Default, Object, 60, 0, 6, 60),
+        ];
+        for (profile, kind, total, replicas, wanted, shown) in table {
+            let policy = Policy { profile, ..legacy_policy() };
+            let mut observation = observed(replicas, &[]);
+            observation.scale.status = replicas;
+            let proposal = propose_average(&policy, kind, total, Milli(10), &observation);
+            let found = (proposal.replicas, proposal.usage.0);
+            assert_eq!(found, (wanted, shown), "{profile:?} {kind:?} {total} {replicas}");
+        }
+    }
+
+    #[test]
     fn sums_of_external_values_overflow_as_the_hpas_do() {
         const MAX: i64 = i64::MAX;
         // values; then for a value and for an average, each exact and ours
@@ -203,6 +236,7 @@ mod tests {
             (&[MAX - 1, 1, -5], [MAX - 5, MAX - 5], [MAX - 5, MAX - 5]),
             (&[MAX - 10, 20, -5], [MAX, MAX], [MAX, MAX]),
             (&[-5, 8], [3, 3], [MAX, 3]),
+            (&[5, -5], [0, 0], [0, 0]),
             (&[i64::MIN, -1], [MAX, i64::MIN], [MAX, i64::MIN]),
         ];
         for (values, for_value, for_average) in table {
@@ -219,8 +253,10 @@ mod tests {
     #[test]
     fn nothing_is_no_reading() {
         for reading in [Reading::Failed, Reading::External(Vec::new()), Reading::Object(Milli(1))] {
-            let usage = usage_for_value(Profile::HpaExact, MetricKind::External, &reading);
-            assert_eq!(usage, Err(MetricError::Fetch), "{reading:?}");
+            for usage in [usage_for_value, usage_for_average] {
+                let usage = usage(Profile::HpaExact, MetricKind::External, &reading);
+                assert_eq!(usage, Err(MetricError::Fetch), "{reading:?}");
+            }
         }
     }
 }

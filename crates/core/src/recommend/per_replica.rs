@@ -54,7 +54,8 @@ pub(super) fn propose(
 
     let (sum, count) = groups.filled_in(ratio, target);
     let refined = mean(profile, sum, count) as f64 / target.0 as f64;
-    let turned = (ratio < 1.0 && refined > 1.0) || (ratio > 1.0 && refined < 1.0);
+    // It cannot turn the other way: what is filled in at the target does not lift a mean across it.
+    let turned = ratio > 1.0 && refined < 1.0;
     if tolerance.hold(refined) || turned {
         return Ok(proposal(current));
     }
@@ -188,11 +189,30 @@ mod tests {
             (2, &[(READY, Some(30)), (READY, None)], Ok(3)),
             (4, &[(READY, Some(2)), (READY, Some(2)), (READY, Some(2)), (READY, None)], Ok(2)),
             (2, &[(READY, Some(2)), (READY, None)], Ok(2)),
+            (8, &[(READY, Some(8)), (READY, Some(8)), (READY, None), (READY, None), (READY, None)], Ok(8)),
             (2, &[(READY, Some(10)), (READY, None)], Ok(2)),
         ];
         for (current, observed, expected) in table {
             assert_eq!(replicas(current, observed), expected, "{current} {observed:?}");
         }
+    }
+
+    #[test]
+    fn the_groups_are_told() {
+        const STUCK: Replica = Replica { stuck: true, ..PENDING };
+        let replicas = [
+            &[(READY, Some(10)); 1][..],
+            &[(PENDING, None); 2],
+            &[(READY, None); 3],
+            &[(DELETING, Some(10)); 4],
+            &[(STUCK, None); 5],
+        ];
+        let observation = observed(17, &replicas.concat());
+        let policy = Policy { profile: Profile::Default, ..legacy_policy() };
+        let proposal =
+            super::super::propose(&policy, &policy.metrics[0], &observation.readings[0], &observation);
+        let expected = Counted { ready: 1, unready: 2, missing: 3, absent: 6, ignored: 4, stuck: 5 };
+        assert_eq!(proposal.unwrap().counted, expected);
     }
 
     #[test]
