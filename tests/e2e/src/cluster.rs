@@ -23,6 +23,8 @@ const SYSTEM: &str = "llm-autoscaler-system";
 
 /// A control plane with the CRD, the RBAC and the manifests of `config/default`, and hollow nodes.
 pub struct Cluster {
+    // Stopped first, while there is an API server to talk to.
+    _nodes: HollowNodes,
     /// The control plane.
     pub control_plane: ControlPlane,
     /// The kubeconfig of the operator's ServiceAccount.
@@ -30,7 +32,6 @@ pub struct Cluster {
     /// The port that all pods of this run serve on.
     pub port: u16,
     cast: Arc<Mutex<Cast>>,
-    _nodes: HollowNodes,
 }
 
 /// What becomes of pods.
