@@ -244,9 +244,11 @@ fn the_future_counts_as_now() {
     let policy = policy_with_windows(Profile::Default, 0, 300);
     let record = HistoryRecord {
         recommendations: vec![Recommendation { replicas: 9, at: at(1_000_000) }],
+        scale_ups: vec![ScaleEvent { change: 2, at: at(1_000_000), outdated: false }],
         ..HistoryRecord::default()
     };
     let history = History::restore(&record, &policy, 5, at(0));
+    assert_eq!(history.scale_ups(), [ScaleEvent { change: 2, at: at(0), outdated: false }]);
     let list = history.recommendations().unwrap();
     assert_eq!(highest_since(list, at(-1)), Some(9));
     assert_eq!(highest_since(list, at(0)), None);

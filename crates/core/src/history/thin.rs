@@ -127,3 +127,69 @@ fn nearest<T>(entries: &[T], at: fn(&T) -> DateTime<Utc>) -> usize {
     let gaps = entries.windows(2).map(|pair| at(&pair[1]) - at(&pair[0]));
     gaps.enumerate().min_by_key(|(_, gap)| *gap).map_or(0, |(place, _)| place)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, policy_with_windows};
+    use crate::{History, Profile};
+
+    /// What is kept of these recommendations, one a second.
+    fn kept(recommended: impl IntoIterator<Item = i32>) -> Vec<i32> {
+        let policy = policy_with_windows(Profile::Default, 3600, 3600);
+        let mut history = History::default();
+        for (second, replicas) in recommended.into_iter().enumerate() {
+            history.recommended(&policy, replicas, at(second as i64));
+        }
+        history.recommendations().unwrap().iter().map(|entry| entry.replicas).collect()
+    }
+
+    #[test]
+    fn what_is_neither_higher_nor_lower_than_all_later_ones_is_forgotten() {
+        let table = [
+            (&[5, 4, 6][..], &[4, 6][..]),
+            (&[5, 6, 4], &[6, 4]),
+            (&[6, 6], &[6]),
+            (&[9, 1, 8, 2, 5], &[9, 1, 8, 2, 5]),
+        ];
+        for (recommended, expected) in table {
+            assert_eq!(kept(recommended.iter().copied()), expected, "{recommended:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_merged_before_the_space_is_used_up() {
+        let entries = ENTRIES as i32;
+        assert_eq!(kept((0..entries).rev()), (0..entries).rev().collect::<Vec<_>>());
+        assert_eq!(kept((0..=entries).rev()).len(), ENTRIES / 2);
+    }
+
+    #[test]
+    fn the_nearest_changes_are_merged_when_the_space_is_used_up() {
+        let mut policy = policy_with_windows(Profile::Default, 0, 0);
+        policy.behavior.as_mut().unwrap().scale_up.policies[0].period = TimeDelta::seconds(3600);
+        let mut history = History::default();
+        for size in 0..=ENTRIES as i32 {
+            assert_eq!(history.scale_ups().len(), size as usize);
+            // Ten seconds apart, but for two.
+            let second = if size == 101 { 1000 } else { 10 * i64::from(size) };
+            history.scaled(&policy, size, size + 1, at(second));
+        }
+        let changes: Vec<_> = history.scale_ups().iter().map(|event| event.change).collect();
+        let mut expected = vec![1; ENTRIES];
+        expected[100] = 2;
+        assert_eq!(changes, expected);
+    }
+
+    #[test]
+    fn a_change_is_forgotten_when_no_policy_counts_it() {
+        let mut policy = policy_with_windows(Profile::Default, 0, 0);
+        policy.behavior.as_mut().unwrap().scale_down.policies[0].period = TimeDelta::seconds(600);
+        for (second, kept) in [(599, 2), (600, 1)] {
+            let mut history = History::default();
+            history.scaled(&policy, 1, 3, at(0));
+            history.scaled(&policy, 3, 4, at(second));
+            assert_eq!(history.scale_ups().len(), kept, "{second}");
+        }
+    }
+}
