@@ -2,7 +2,6 @@
 
 use std::{io::IsTerminal, net::SocketAddr, time::Duration};
 
-use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use kube::{Client, CustomResourceExt};
 use llm_autoscaler_api::LLMAutoscaler;
@@ -100,9 +99,7 @@ impl Run {
     }
 
     async fn operate(self) -> anyhow::Result<()> {
-        let client = Client::try_default()
-            .await
-            .context("cannot find the cluster: run in a pod, or set KUBECONFIG")?;
+        let client = client().await?;
         let config = Config {
             namespace: self.namespace,
             address: self.health_address,
@@ -159,6 +156,14 @@ async fn told_to_end() {
 pub fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// A client for the cluster that a pod is in, or that KUBECONFIG names.
+pub async fn client() -> anyhow::Result<Client> {
+    // The error tells its causes itself; as a chain they would be told again and again.
+    let unknown =
+        |error| anyhow::anyhow!("cannot find the cluster: run in a pod, or set KUBECONFIG ({error})");
+    Client::try_default().await.map_err(unknown)
 }
 
 /// Prints the CRD.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
     LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, ReplicasStatus, TargetStatus, time,
 };
@@ -22,7 +22,7 @@ pub struct Explain {
 impl Explain {
     /// Reads the object and prints what its status says.
     pub async fn explain(self) -> anyhow::Result<()> {
-        let client = Client::try_default().await.context("cannot find the cluster: set KUBECONFIG")?;
+        let client = crate::args::client().await?;
         let api: Api<LLMAutoscaler> = match &self.namespace {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::default_namespaced(client),
