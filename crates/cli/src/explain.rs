@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
@@ -27,8 +27,10 @@ impl Explain {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::default_namespaced(client),
         };
-        let object =
-            api.get(&self.name).await.with_context(|| format!("reading LLMAutoscaler {}", self.name))?;
+        let object = api.get(&self.name).await.map_err(|error| match error {
+            kube::Error::Api(status) => anyhow!("{}", status.message),
+            error => anyhow!("reading the LLMAutoscaler {}: {error}", self.name),
+        })?;
         print!("{}", render(&object, Utc::now()));
         Ok(())
     }
