@@ -9,6 +9,7 @@
 //!
 //! Invariant: no network, no clock; everything is a function of its arguments.
 
+mod behavior;
 pub mod conditions;
 mod plan;
 mod podmonitor;
@@ -19,6 +20,7 @@ mod status;
 pub mod time;
 pub mod words;
 
+pub use behavior::*;
 pub use plan::*;
 pub use podmonitor::*;
 pub use quantity::{Quantity, QuantityError};
