@@ -30,8 +30,17 @@ use llm_autoscaler_testbed::{CustomMetrics, controlplane::Options};
 use pair::Pair;
 use timelines::{Then, Timeline};
 
-/// The tick of both: as short as the operator's can be.
-const PERIOD: &str = "1";
+/// The tick of both in seconds: as short as the operator's can be, or `TWINS_PERIOD`. Timelines whose windows and policies
+/// last for seconds need the short one; the HPA's usual 15 s suits `bounds_and_tolerances`, and takes minutes.
+fn period() -> u64 {
+    std::env::var("TWINS_PERIOD").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(1)
+}
+
+/// What a longer tick adds to every wait.
+fn longer() -> Duration {
+    Duration::from_millis(1200 * (period() - 1))
+}
+
 /// How long the twins may take to come to the same rest.
 const TO_REST: Duration = Duration::from_secs(30);
 /// How long the conditions of a rescale are left to be read, and a tick.
@@ -64,7 +73,7 @@ async fn main() -> ExitCode {
 
 async fn start() -> Result<(Arc<Cluster>, CustomMetrics)> {
     let options = Options {
-        controller_manager_args: vec![format!("--horizontal-pod-autoscaler-sync-period={PERIOD}s")],
+        controller_manager_args: vec![format!("--horizontal-pod-autoscaler-sync-period={}s", period())],
         ..Options::default()
     };
     let cluster = Cluster::start_with(options).await?;
@@ -86,7 +95,8 @@ async fn run(cluster: &Arc<Cluster>, timeline: &Timeline) -> bool {
 
 /// Plays a timeline to both; the story gets a line for each step.
 async fn tell(cluster: &Arc<Cluster>, timeline: &Timeline, story: &mut String) -> Result<()> {
-    let arguments = ["--profile=hpa-exact", "--sync-period-seconds", PERIOD];
+    let period = period().to_string();
+    let arguments = ["--profile=hpa-exact", "--sync-period-seconds", &period];
     let namespace = timeline.name.replace('_', "-");
     let stage = Stage::set_with(cluster.clone(), &namespace, &arguments).await?;
     for (pod, twin) in timeline.pending.iter().flat_map(|pod| pair::TWINS.map(|twin| (pod, twin))) {
@@ -120,12 +130,12 @@ async fn tell(cluster: &Arc<Cluster>, timeline: &Timeline, story: &mut String) -
 /// noticed yet that something has happened.
 async fn come_to_rest(pair: &Pair, size: i32, calm: Duration) -> Result<()> {
     until_at_rest(pair, size).await?;
-    tokio::time::sleep(calm).await;
+    tokio::time::sleep(calm + longer()).await;
     until_at_rest(pair, size).await
 }
 
 async fn until_at_rest(pair: &Pair, size: i32) -> Result<()> {
-    let deadline = Instant::now() + TO_REST;
+    let deadline = Instant::now() + TO_REST + 2 * longer();
     while let Err(difference) = at_rest(pair, size).await {
         ensure!(Instant::now() < deadline, "{difference:#}");
         tokio::time::sleep(Duration::from_millis(200)).await;
