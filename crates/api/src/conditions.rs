@@ -42,9 +42,7 @@ pub fn set(
 ) {
     let status = if update.status { "True" } else { "False" };
     let mut message = update.message;
-    while message.len() > MESSAGE_LIMIT {
-        message.pop();
-    }
+    message.truncate(message.floor_char_boundary(MESSAGE_LIMIT));
     let position = conditions.iter().position(|condition| condition.type_ == update.type_);
     let last_transition_time = match position.map(|index| &conditions[index]) {
         Some(old) if old.status == status => old.last_transition_time.clone(),

@@ -104,9 +104,7 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
         profile,
         settings: Settings::HPA,
     };
-    let default = ScrapeSpec::default();
-    let scrape = spec.sources.iter().flatten().map(|source| &source.scrape).next().unwrap_or(&default);
-    Ok(Plan { policy, metrics, scrape: scrape_plan(scrape) })
+    Ok(Plan { policy, metrics, scrape: scrape_plan(&spec.scrape()) })
 }
 
 fn metric_plan(

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::{LLMAutoscaler, PodMonitorSpec, Port, ScrapeSpec};
+use crate::{LLMAutoscaler, PodMonitorSpec, Port};
 
 /// Group, version, kind and plural of the Prometheus Operator's PodMonitor.
 pub const POD_MONITOR: [&str; 4] = ["monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"];
@@ -39,8 +39,6 @@ const FROM_POD_LABELS: [Relabeling; 3] = [
 /// The PodMonitor for the pods that `selector` selects, complete for a server-side apply.
 pub fn pod_monitor(owner: &LLMAutoscaler, spec: &PodMonitorSpec, selector: &LabelSelector) -> Value {
     let [group, version, kind, _] = POD_MONITOR;
-    let default = ScrapeSpec::default();
-    let scrape = owner.spec.sources.iter().flatten().map(|source| &source.scrape).next().unwrap_or(&default);
     let mut labels = spec.labels.clone();
     labels.insert("app.kubernetes.io/managed-by".to_owned(), "llm-autoscaler".to_owned());
     json!({
@@ -55,12 +53,13 @@ pub fn pod_monitor(owner: &LLMAutoscaler, spec: &PodMonitorSpec, selector: &Labe
         },
         "spec": {
             "selector": selector,
-            "podMetricsEndpoints": [endpoint(owner, spec, scrape)],
+            "podMetricsEndpoints": [endpoint(owner, spec)],
         },
     })
 }
 
-fn endpoint(owner: &LLMAutoscaler, spec: &PodMonitorSpec, scrape: &ScrapeSpec) -> Value {
+fn endpoint(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
+    let scrape = owner.spec.scrape();
     let mut endpoint = json!({
         "path": scrape.path,
         "interval": format!("{}s", spec.interval_seconds),

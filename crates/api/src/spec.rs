@@ -109,6 +109,14 @@ fn one() -> i32 {
     1
 }
 
+impl LLMAutoscalerSpec {
+    /// How the pods are scraped, with the defaults where no source is given.
+    pub fn scrape(&self) -> ScrapeSpec {
+        let given = self.sources.iter().flatten().next();
+        given.map(|source| source.scrape.clone()).unwrap_or_default()
+    }
+}
+
 /// Names an object of this namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]

@@ -119,7 +119,7 @@ struct Failed;
 struct Keeper {
     context: Arc<Context>,
     object: Arc<LLMAutoscaler>,
-    plan: Result<Plan, SpecError>,
+    plan: Result<Arc<Plan>, SpecError>,
     fresh: Arc<Notify>,
     target: Option<Tracked>,
     writer: Writer,
@@ -131,7 +131,7 @@ struct Keeper {
 impl Keeper {
     fn new(context: Arc<Context>, object: Arc<LLMAutoscaler>) -> Self {
         Self {
-            plan: plan(&object.spec, context.profile),
+            plan: plan(&object.spec, context.profile).map(Arc::new),
             fresh: Arc::default(),
             target: None,
             writer: Writer::new(&context.client, &object, context.telemetry.clone(), context.lane.clone()),
@@ -163,7 +163,7 @@ impl Keeper {
             return false;
         }
         info!(name = self.name(), generation = self.object.metadata.generation, "the spec has changed");
-        self.plan = plan(&self.object.spec, self.context.profile);
+        self.plan = plan(&self.object.spec, self.context.profile).map(Arc::new);
         self.pod_monitor.look_again();
         if other_target {
             self.target = None;
@@ -300,34 +300,28 @@ impl Keeper {
         let error = result.as_ref().err().map(ToString::to_string);
         let outcome = error.as_deref().map_or(Ok(()), Err);
         let written = step.after_write(&report::reference(&self.object), to, outcome);
-        let mut warnings = Vec::new();
+        let mut warning = None;
         if let (Ok(view), Some(target)) = (result, &mut self.target) {
             target.view = view;
             target.history.scaled(&plan.policy, decision.current, to, Utc::now());
             let event = events::rescaled(decision.current, to, written.event.message);
             self.announcer.publish(&self.object, event);
         } else {
-            warnings.push(written.event);
+            warning = Some(written.event);
         }
         let size = error.is_none().then_some(to);
         let conditions = written.conditions;
-        self.report(plan, seen, decision, Some((Written { size, conditions }, warnings))).await;
+        self.report(plan, seen, decision, Some(Written { size, conditions, warning })).await;
         if size.is_some() { Ok(()) } else { Err(Failed) }
     }
 
-    async fn report(
-        &mut self,
-        plan: &Plan,
-        seen: &Seen,
-        decision: &Decision,
-        written: Option<(Written, Vec<words::EventWords>)>,
-    ) {
+    async fn report(&mut self, plan: &Plan, seen: &Seen, decision: &Decision, written: Option<Written>) {
         let metrics = words_of(plan, seen);
         let Some(target) = &self.target else { return };
         let selector = target.selector.as_ref().err();
         let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector };
-        let (written, mut warnings) = written.map_or((None, Vec::new()), |(w, warnings)| (Some(w), warnings));
-        warnings.extend(step.events());
+        let failed = written.as_ref().and_then(|written| written.warning.clone());
+        let warnings = failed.into_iter().chain(step.events()).collect();
         self.announcer.warn(&self.object, warnings);
         let history = target.history.snapshot();
         let report = Report { object: &self.object, plan, seen, view: &target.view, step, written, history };

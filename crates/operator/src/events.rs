@@ -41,8 +41,6 @@ pub fn problem(reason: &'static str, action: &str, note: String) -> Event {
 
 /// The API server takes notes of up to 1024 bytes.
 fn event(type_: EventType, reason: &str, action: String, mut note: String) -> Event {
-    while note.len() > 1024 {
-        note.pop();
-    }
+    note.truncate(note.floor_char_boundary(1024));
     Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None }
 }

@@ -13,7 +13,6 @@ use kube::{
 use llm_autoscaler_api::{
     LLMAutoscaler, POD_MONITOR, PodMonitorMode, conditions::ConditionUpdate, managers, pod_monitor, selector,
 };
-
 use tokio::task::AbortHandle;
 
 use crate::target::api_text;
@@ -86,17 +85,16 @@ impl Drop for PodMonitorKeeper {
 async fn bring_about(client: &Client, owner: &LLMAutoscaler, pods: &Selector) -> Option<ConditionUpdate> {
     let api = api(client, &owner.namespace().unwrap_or_default());
     let spec = owner.spec.pod_monitor.clone().unwrap_or_default();
-    let result = match spec.mode {
+    match spec.mode {
         PodMonitorMode::Disabled => {
             remove(&api, owner).await;
-            return None;
+            None
         }
         PodMonitorMode::Create => {
             let wanted = pod_monitor(owner, &spec, &selector::to_label_selector(pods));
-            apply(&api, owner, &wanted).await
+            Some(apply(&api, owner, &wanted).await)
         }
-    };
-    Some(result.unwrap_or_else(|problem| problem))
+    }
 }
 
 fn api(client: &Client, namespace: &str) -> Api<DynamicObject> {
@@ -110,29 +108,27 @@ async fn apply(
     api: &Api<DynamicObject>,
     owner: &LLMAutoscaler,
     wanted: &serde_json::Value,
-) -> Result<ConditionUpdate, ConditionUpdate> {
+) -> ConditionUpdate {
     let name = owner.name_any();
     match api.get(&name).await {
         Ok(found) if !is_ours(&found, owner) => {
             let message = format!("the PodMonitor {name} was not made by this autoscaler and is left alone");
-            return Err(ConditionUpdate::no(CONDITION, "NotOurs", message));
+            return ConditionUpdate::no(CONDITION, "NotOurs", message);
         }
         // Absent, as an object or as a kind: what follows tells which.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
-        Err(error) => return Err(failed(&error)),
+        Err(error) => return failed(&error),
         Ok(_) => {}
     }
     let params = PatchParams::apply(managers::CHILDREN).force();
     match api.patch(&name, &params, &Patch::Apply(wanted)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Err(ConditionUpdate::no(
+        Err(kube::Error::Api(status)) if status.code == 404 => ConditionUpdate::no(
             CONDITION,
             "MonitoringNotInstalled",
             "the cluster has no PodMonitor (monitoring.coreos.com/v1); scaling does not need it",
-        )),
-        Err(error) => Err(failed(&error)),
-        Ok(_) => {
-            Ok(ConditionUpdate::yes(CONDITION, "Applied", format!("the PodMonitor {name} is up to date")))
-        }
+        ),
+        Err(error) => failed(&error),
+        Ok(_) => ConditionUpdate::yes(CONDITION, "Applied", format!("the PodMonitor {name} is up to date")),
     }
 }
 

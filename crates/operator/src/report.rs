@@ -7,7 +7,7 @@ use llm_autoscaler_api::{
     TargetStatus,
     conditions::{self, ConditionUpdate},
     quantity, time,
-    words::{self, Step},
+    words::{self, EventWords, Step},
 };
 use llm_autoscaler_core::{Derivation, HistoryRecord, MetricOutcome, Outcome};
 
@@ -62,6 +62,8 @@ pub struct Written {
     pub size: Option<i32>,
     /// The conditions that follow.
     pub conditions: Vec<ConditionUpdate>,
+    /// What is to be said of a write that failed.
+    pub warning: Option<EventWords>,
 }
 
 /// The status that follows `previous`.

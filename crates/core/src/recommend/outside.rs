@@ -12,22 +12,16 @@ pub(super) fn usage_for_value(
     kind: MetricKind,
     reading: &Reading,
 ) -> Result<i64, MetricError> {
-    let values = match (kind, reading) {
-        (MetricKind::Object, Reading::Object(value)) => return Ok(value.0),
-        (MetricKind::External, Reading::External(values)) if !values.is_empty() => values,
-        _ => return Err(MetricError::Fetch),
-    };
-    if profile.has(Deviation::Saturation) {
-        return Ok(saturating_total(values));
-    }
-    let mut total = 0_i64;
-    for value in values {
-        if value.0 > 0 && total > i64::MAX - value.0 {
-            return Ok(i64::MAX);
+    usage(profile, kind, reading, |values| {
+        let mut total = 0_i64;
+        for value in values {
+            if value.0 > 0 && total > i64::MAX - value.0 {
+                return i64::MAX;
+            }
+            total = total.wrapping_add(value.0);
         }
-        total = total.wrapping_add(value.0);
-    }
-    Ok(total)
+        total
+    })
 }
 
 /// The value to be compared with an `AverageValue` target. The HPA takes a negative sum for an overflow,
@@ -37,22 +31,33 @@ pub(super) fn usage_for_average(
     kind: MetricKind,
     reading: &Reading,
 ) -> Result<i64, MetricError> {
-    let values = match (kind, reading) {
-        (MetricKind::Object, Reading::Object(value)) => return Ok(value.0),
-        (MetricKind::External, Reading::External(values)) if !values.is_empty() => values,
-        _ => return Err(MetricError::Fetch),
-    };
-    if profile.has(Deviation::Saturation) {
-        return Ok(saturating_total(values));
-    }
-    let mut total = 0_i64;
-    for value in values {
-        total = total.wrapping_add(value.0);
-        if total < 0 {
-            return Ok(i64::MAX);
+    usage(profile, kind, reading, |values| {
+        let mut total = 0_i64;
+        for value in values {
+            total = total.wrapping_add(value.0);
+            if total < 0 {
+                return i64::MAX;
+            }
         }
+        total
+    })
+}
+
+/// The one value of an object, or the sum of external ones; `overflowing` is how the HPA adds them up.
+fn usage(
+    profile: Profile,
+    kind: MetricKind,
+    reading: &Reading,
+    overflowing: impl Fn(&[Milli]) -> i64,
+) -> Result<i64, MetricError> {
+    match (kind, reading) {
+        (MetricKind::Object, Reading::Object(value)) => Ok(value.0),
+        (MetricKind::External, Reading::External(values)) if !values.is_empty() => {
+            let saturates = profile.has(Deviation::Saturation);
+            Ok(if saturates { saturating_total(values) } else { overflowing(values) })
+        }
+        _ => Err(MetricError::Fetch),
     }
-    Ok(total)
 }
 
 fn saturating_total(values: &[Milli]) -> i64 {

@@ -60,7 +60,7 @@ fn after(previous: &LLMAutoscalerStatus, step: &Moment, now: DateTime<Utc>) -> L
     let words = Step { policy: &plan.policy, decision: &decision, metrics: &metrics, selector: None };
     let written = decision.rescale().map(|to| {
         let conditions = words.after_write("StatefulSet/a", to, Ok(())).conditions;
-        Written { size: Some(to), conditions }
+        Written { size: Some(to), conditions, warning: None }
     });
     let view = ScaleView { scale, selector: String::new(), uid: "u".to_owned(), resource_version: None };
     let history = History::default().snapshot();
