@@ -72,8 +72,8 @@ bench: ## nanoseconds and bytes per second of the hot paths
 
 .PHONY: reaction
 reaction: controlplane ## from a metric's step to the scale write, COUNT autoscalers stepping at once
-	$(CARGO) build --release --locked -p llm-autoscaler
-	$(CARGO) bench --locked -p llm-autoscaler-e2e --bench reaction -- $(COUNT)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench reaction -- $(COUNT)
 
 .PHONY: crds
 crds: ## generate crds/ and deploy/install.yaml from crates/api and config/
