@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::recommend::{recommend, winner};
 use crate::{
-    Bound, Counted, Decision, Derivation, Deviation, History, Hold, MetricKind, MetricOutcome, Observation,
-    Outcome, Policy, Reason, Recommendation, Scale, Selector, Stabilization, limit, stabilize,
+    Bound, Decision, Derivation, Deviation, History, Hold, MetricKind, MetricOutcome, Observation, Outcome,
+    Policy, Reading, Reason, Recommendation, Scale, Selector, Stabilization, limit, stabilize,
 };
 
 /// One step: the number of replicas that `observation` calls for, under `policy`, given `history`.
@@ -22,11 +22,33 @@ pub fn decide(policy: &Policy, history: &History, observation: &Observation, now
         return without_metrics(Outcome::NoSelector);
     }
     let metrics = recommend(policy, observation);
-    let outcome = match verdict(policy, &metrics, current) {
+    let outcome = match verdict(policy, &metrics, observation) {
         Ok(recommended) => Outcome::Computed(derive(policy, history, observation, &recommended, now)),
-        Err(blind) => blind,
+        Err(Outcome::Blind { first, failed }) => match fallback(policy, history, (current, failed), now) {
+            Some(recommended) => {
+                let mut derivation = derive(policy, history, observation, &recommended, now);
+                derivation.reason = derivation.reason.map(|_| Reason::Fallback);
+                Outcome::Fallback { first, failed, derivation }
+            }
+            None => Outcome::Blind { first, failed },
+        },
+        Err(outcome) => outcome,
     };
     Decision { current, outcome, metrics }
+}
+
+/// What is asked for while nobody knows: at least the policy's number, once nobody has known for long enough.
+fn fallback(
+    policy: &Policy,
+    history: &History,
+    (current, failed): (i32, usize),
+    now: DateTime<Utc>,
+) -> Option<Recommended> {
+    let fallback = policy.fallback?;
+    let blind_since = history.blind_since()?;
+    let raw = fallback.replicas.max(current);
+    let due = failed == policy.metrics.len() && now - blind_since >= fallback.after;
+    due.then_some(Recommended { winner: 0, failed, raw, held: None })
 }
 
 /// Where the bounds alone, or a target at zero, say it all.
@@ -60,30 +82,46 @@ struct Recommended {
 }
 
 /// The highest proposal, unless a metric that failed might have been higher.
-fn verdict(policy: &Policy, metrics: &[MetricOutcome], current: i32) -> Result<Recommended, Outcome> {
+fn verdict(
+    policy: &Policy,
+    metrics: &[MetricOutcome],
+    observation: &Observation,
+) -> Result<Recommended, Outcome> {
+    let current = observation.scale.current;
     let is_failure = |metric: &MetricOutcome| matches!(metric, MetricOutcome::Failed(_));
     let failed = metrics.iter().filter(|metric| is_failure(metric)).count();
     let first = metrics.iter().position(is_failure).unwrap_or_default();
     let Some((winner, raw)) = winner(metrics) else {
-        return Err(Outcome::Blind { first, failed });
+        let silent = failed == 0 && !metrics.is_empty();
+        return Err(if silent { Outcome::Silent } else { Outcome::Blind { first, failed } });
     };
     if failed > 0 && raw < current {
         return Err(Outcome::Blind { first, failed });
     }
-    let held = (raw < current && lacks_quorum(policy, metrics)).then_some(Hold::NoQuorum);
+    let held = if raw < current { hold(policy, metrics, observation) } else { None };
     Ok(Recommended { winner, failed, raw, held })
+}
+
+/// What keeps the target from shrinking although no metric that was computed wants what there is.
+fn hold(policy: &Policy, metrics: &[MetricOutcome], observation: &Observation) -> Option<Hold> {
+    let incomplete = |reading: &Reading| matches!(reading, Reading::Total { complete: false, .. });
+    if lacks_quorum(policy, metrics) {
+        Some(Hold::NoQuorum)
+    } else if observation.readings.iter().any(incomplete) {
+        Some(Hold::Incomplete)
+    } else {
+        None
+    }
 }
 
 /// Whether a metric rests on samples from fewer than four fifths of the replicas that could have one.
 fn lacks_quorum(policy: &Policy, metrics: &[MetricOutcome]) -> bool {
-    let too_few = |Counted { ready, unready, missing, .. }: Counted| {
-        5 * u64::from(ready) < 4 * (u64::from(ready) + u64::from(unready) + u64::from(missing))
-    };
-    let per_replica = |index: usize| policy.metrics[index].kind == MetricKind::PerReplica;
+    let of_replicas =
+        |index: usize| matches!(policy.metrics[index].kind, MetricKind::PerReplica | MetricKind::Pooled);
     policy.profile.has(Deviation::Quorum)
         && metrics.iter().enumerate().any(|(index, metric)| match metric {
-            MetricOutcome::Proposal(proposal) => per_replica(index) && too_few(proposal.counted),
-            MetricOutcome::Failed(_) => false,
+            MetricOutcome::Proposal(proposal) => of_replicas(index) && !proposal.counted.is_quorum(),
+            MetricOutcome::Silent(_) | MetricOutcome::Failed(_) => false,
         })
 }
 
@@ -158,7 +196,7 @@ fn reason(current: i32, proposed: i32) -> Option<Reason> {
 mod tests {
     use super::*;
     use crate::testing::{at, legacy_policy, policy_with_windows, ready};
-    use crate::{Limit, MetricPolicy, Milli, Profile, Reading, Target};
+    use crate::{Fallback, Limit, MetricPolicy, Milli, Profile, Reading, Target};
 
     const OBJECT: MetricPolicy =
         MetricPolicy { kind: MetricKind::Object, target: Target::Value(Milli::whole(10)) };
@@ -281,6 +319,58 @@ mod tests {
             let observation = ready(&[Some(sample), Some(sample)]);
             let decision = decide(&policy, &History::default(), &observation, at(0));
             assert_eq!(decision.wants_fewer(), expected, "{sample}");
+        }
+    }
+
+    #[test]
+    fn a_total_that_is_not_complete_never_shrinks() {
+        let policy = policy_with_windows(Profile::Default, 0, 0);
+        let derivation = |value, complete| {
+            let mut observation = ready(&[None; 4]);
+            observation.readings = vec![Reading::Total { value: Milli::whole(value), complete }];
+            match outcome(&policy, &observation) {
+                Outcome::Computed(derivation) => (derivation.raw, derivation.desired, derivation.held),
+                outcome => panic!("{outcome:?}"),
+            }
+        };
+        assert_eq!(derivation(20, true), (2, 2, None));
+        assert_eq!(derivation(20, false), (2, 4, Some(Hold::Incomplete)));
+        assert_eq!(derivation(60, false), (6, 6, None));
+    }
+
+    #[test]
+    fn when_nobody_has_known_for_long_there_is_a_fallback() {
+        let after = chrono::TimeDelta::seconds(180);
+        let policy = |replicas| Policy {
+            fallback: Some(Fallback { after, replicas }),
+            ..policy_with_windows(Profile::Default, 0, 0)
+        };
+        // second, current, fallback; expected
+        let table = [
+            (0, 2, 4, None),
+            (179, 2, 4, None),
+            (180, 2, 4, Some((4, Some(Reason::Fallback)))),
+            (180, 6, 4, Some((6, None))),
+            (180, 2, 99, Some((20, Some(Reason::Fallback)))),
+        ];
+        for (second, current, replicas, expected) in table {
+            let mut observation = ready(&vec![None; current as usize]);
+            observation.readings = vec![Reading::Failed];
+            let (policy, mut history) = (policy(replicas), History::default());
+            let first = decide(&policy, &history, &observation, at(0));
+            history.record(&policy, &first, at(0));
+            let decision = decide(&policy, &history, &observation, at(second));
+            let found = match &decision.outcome {
+                Outcome::Fallback { derivation, .. } => Some((derivation.desired, derivation.reason)),
+                _ => None,
+            };
+            assert_eq!(found, expected, "{second} {current} {replicas}");
+
+            // Once something is known again, the time begins anew.
+            history.record(&policy, &decision, at(second));
+            let seen = decide(&policy, &history, &ready(&[Some(10)]), at(second));
+            history.record(&policy, &seen, at(second));
+            assert_eq!(history.blind_since(), None);
         }
     }
 

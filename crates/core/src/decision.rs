@@ -35,6 +35,17 @@ pub enum Outcome {
         /// How many failed.
         failed: usize,
     },
+    /// Every metric was asked and none had anything to say: too few events. Nothing moves.
+    Silent,
+    /// No metric has been there for so long that the policy's fallback is asked for.
+    Fallback {
+        /// The first metric that failed.
+        first: usize,
+        /// How many failed: all.
+        failed: usize,
+        /// The way from the fallback's number to the one that is asked for.
+        derivation: Derivation,
+    },
     /// A number was computed.
     Computed(Derivation),
 }
@@ -53,6 +64,8 @@ pub enum Bound {
 pub enum MetricOutcome {
     /// It proposes a number of replicas.
     Proposal(Proposal),
+    /// It has nothing to say: the replicas reported too few events. Not a failure, and not zero.
+    Silent(Counted),
     /// It could not be computed.
     Failed(MetricError),
 }
@@ -85,6 +98,14 @@ pub struct Counted {
     pub ignored: u32,
     /// Stuck: neither capacity nor an obstacle.
     pub stuck: u32,
+}
+
+impl Counted {
+    /// Whether samples are there from four fifths of the replicas that could have one.
+    pub fn is_quorum(&self) -> bool {
+        let Self { ready, unready, missing, .. } = *self;
+        5 * u64::from(ready) >= 4 * (u64::from(ready) + u64::from(unready) + u64::from(missing))
+    }
 }
 
 /// Why a metric could not be computed.
@@ -165,6 +186,8 @@ pub enum Reason {
     AllBelowTarget,
     /// The bound wants more.
     BelowMin,
+    /// Nobody knows how many are needed.
+    Fallback,
 }
 
 /// A rule of the Default profile that kept the target from shrinking.
@@ -172,6 +195,8 @@ pub enum Reason {
 pub enum Hold {
     /// Samples from fewer than the quorum of the replicas.
     NoQuorum,
+    /// A total to which not everybody has contributed.
+    Incomplete,
 }
 
 impl Decision {
@@ -185,13 +210,19 @@ impl Decision {
         matches!(&self.outcome, Outcome::Computed(derivation) if derivation.raw < self.current)
     }
 
+    /// Whether every metric has failed.
+    pub fn is_blind(&self) -> bool {
+        let failed = |metric: &MetricOutcome| matches!(metric, MetricOutcome::Failed(_));
+        !self.metrics.is_empty() && self.metrics.iter().all(failed)
+    }
+
     /// The number of replicas that is wanted; `None` where the step ended without one.
     pub fn desired(&self) -> Option<i32> {
         match &self.outcome {
             Outcome::OutOfBounds { to, .. } => Some(*to),
-            Outcome::Computed(derivation) => Some(derivation.desired),
+            Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => Some(derivation.desired),
             Outcome::Disabled => Some(self.current),
-            Outcome::NoSelector | Outcome::Blind { .. } => None,
+            Outcome::NoSelector | Outcome::Blind { .. } | Outcome::Silent => None,
         }
     }
 }

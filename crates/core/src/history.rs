@@ -27,6 +27,8 @@ pub struct History {
     scale_downs: Vec<ScaleEvent>,
     /// The number of replicas as last seen or written.
     replicas: Option<i32>,
+    /// Since when no metric has been there.
+    blind_since: Option<DateTime<Utc>>,
 }
 
 /// What a decision recommended, before any window or limit.
@@ -60,7 +62,12 @@ impl History {
         scale_ups: Vec<ScaleEvent>,
         scale_downs: Vec<ScaleEvent>,
     ) -> Self {
-        Self { recommendations, scale_ups, scale_downs, replicas: None }
+        Self { recommendations, scale_ups, scale_downs, replicas: None, blind_since: None }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn blind_from(self, blind_since: Option<DateTime<Utc>>) -> Self {
+        Self { blind_since, ..self }
     }
 
     /// What was recommended, as far as it is remembered; `None` before the first decision.
@@ -78,13 +85,19 @@ impl History {
         &self.scale_downs
     }
 
+    /// Since when every metric has failed; `None` if one has not, or before the first decision.
+    pub fn blind_since(&self) -> Option<DateTime<Utc>> {
+        self.blind_since
+    }
+
     /// Remembers what the decision recommended, before any window or limit. To be called once for every
     /// decision, whether or not anything is written.
     pub fn record(&mut self, policy: &Policy, decision: &Decision, now: DateTime<Utc>) {
         let first = Recommendation { replicas: decision.current, at: now };
         self.recommendations.get_or_insert_with(|| vec![first]);
         self.replicas = Some(decision.current);
-        if let Outcome::Computed(derivation) = &decision.outcome {
+        self.blind_since = if decision.is_blind() { self.blind_since.or(Some(now)) } else { None };
+        if let Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } = &decision.outcome {
             self.recommended(policy, derivation.recommended, now);
         }
     }

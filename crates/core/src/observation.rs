@@ -94,6 +94,21 @@ pub enum Reading {
     Object(Milli),
     /// The values of an external metric; at least one.
     External(Vec<Milli>),
+    /// One value that is made of all replicas together, such as a quantile of all their events.
+    Pooled {
+        /// `None` where there were too few events to say anything, which is not zero.
+        value: Option<Milli>,
+        /// Which replicas have contributed, in the order of [`Observation::replicas`].
+        reported: Vec<bool>,
+    },
+    /// One number for the whole target, from somebody who knows and is none of its replicas.
+    Total {
+        /// The number.
+        value: Milli,
+        /// Whether everybody who should have contributed has. What is not complete may grow the target, and never
+        /// shrinks it.
+        complete: bool,
+    },
     /// Nothing: the fetch failed, or was answered with nothing. Why is the caller's to keep.
     Failed,
 }

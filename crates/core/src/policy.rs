@@ -17,10 +17,21 @@ pub struct Policy {
     pub tolerance: Tolerances,
     /// Windows and rate policies; `None` is the HPA's legacy path of a spec without `behavior`.
     pub behavior: Option<Behavior>,
+    /// What is asked for once no metric has been there for a while; `None`, as with the HPA, holds what there is.
+    pub fallback: Option<Fallback>,
     /// Whether decisions are the HPA's to the bit, or ours.
     pub profile: Profile,
     /// What a cluster administrator sets on the controller.
     pub settings: Settings,
+}
+
+/// How many replicas are to be there when nobody knows how many are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// For how long every metric must have failed.
+    pub after: TimeDelta,
+    /// At least so many; never fewer than there are.
+    pub replicas: i32,
 }
 
 /// One metric and its target.
@@ -41,6 +52,8 @@ pub enum MetricKind {
     Object,
     /// A list of values that belong to no object of the cluster (`type: External`).
     External,
+    /// One value that is made of all replicas together; ours.
+    Pooled,
 }
 
 /// The target of a metric.
@@ -165,6 +178,7 @@ impl Rules {
 impl Policy {
     /// Whether zero replicas can be left by a metric: at zero, samples of replicas say nothing.
     pub fn has_outside_metric(&self) -> bool {
-        self.metrics.iter().any(|metric| metric.kind != MetricKind::PerReplica)
+        let outside = |kind| matches!(kind, MetricKind::Object | MetricKind::External);
+        self.metrics.iter().any(|metric| outside(metric.kind))
     }
 }

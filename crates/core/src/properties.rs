@@ -24,7 +24,8 @@ fn metric() -> impl Strategy<Value = MetricPolicy> {
         target.clone().prop_map(|t| (MetricKind::Object, Target::Value(Milli(t)))),
         target.clone().prop_map(|t| (MetricKind::Object, Target::AverageValue(Milli(t)))),
         target.clone().prop_map(|t| (MetricKind::External, Target::Value(Milli(t)))),
-        target.prop_map(|t| (MetricKind::External, Target::AverageValue(Milli(t)))),
+        target.clone().prop_map(|t| (MetricKind::External, Target::AverageValue(Milli(t)))),
+        target.prop_map(|t| (MetricKind::Pooled, Target::Value(Milli(t)))),
     ]
     .prop_map(|(kind, target)| MetricPolicy { kind, target })
 }
@@ -37,6 +38,7 @@ prop_compose! {
         down in 0.0..0.5,
         up in 0.0..0.5,
         behavior in prop::option::of((rules(), rules())),
+        fallback in prop::option::of((0_i64..600, 0_i32..40)),
     ) -> Policy {
         Policy {
             min_replicas,
@@ -44,6 +46,8 @@ prop_compose! {
             metrics,
             tolerance: Tolerances { down, up },
             behavior: behavior.map(|(scale_up, scale_down)| Behavior { scale_up, scale_down }),
+            fallback: fallback
+                .map(|(after, replicas)| Fallback { after: chrono::TimeDelta::seconds(after), replicas }),
             profile: Profile::Default,
             settings: Settings::HPA,
         }
@@ -71,17 +75,25 @@ fn reading(metric: MetricPolicy, replicas: usize) -> impl Strategy<Value = Readi
     let samples = prop::collection::vec(prop::option::weighted(0.8, load()), replicas);
     let strays = prop::collection::vec(load(), 0..2);
     let values = prop::collection::vec(load(), 1..4);
-    (samples, strays, values, prop::bool::weighted(0.1)).prop_map(move |(samples, strays, values, failed)| {
-        match metric.kind {
+    let how = (prop::bool::weighted(0.1), prop::bool::weighted(0.2), prop::bool::weighted(0.7));
+    (samples, strays, values, how).prop_map(
+        move |(samples, strays, values, (failed, elsewhere, complete))| match metric.kind {
             _ if failed => Reading::Failed,
+            MetricKind::PerReplica | MetricKind::Pooled | MetricKind::External if elsewhere => {
+                Reading::Total { value: Milli(values[0]), complete }
+            }
+            MetricKind::Pooled => Reading::Pooled {
+                value: complete.then_some(Milli(values[0])),
+                reported: samples.iter().map(Option::is_some).collect(),
+            },
             MetricKind::PerReplica => Reading::PerReplica {
                 samples: samples.into_iter().map(|sample| sample.map(Milli)).collect(),
                 strays: strays.into_iter().map(Milli).collect(),
             },
             MetricKind::Object => Reading::Object(Milli(values[0])),
             MetricKind::External => Reading::External(values.into_iter().map(Milli).collect()),
-        }
-    })
+        },
+    )
 }
 
 fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
@@ -111,8 +123,9 @@ fn history() -> impl Strategy<Value = History> {
             list.into_iter().map(event).collect()
         })
     };
-    (prop::option::of(recommendations), events(), events())
-        .prop_map(|(past, ups, downs)| History::from_lists(past, ups, downs))
+    let blind = prop::option::of(-700_i64..=0);
+    (prop::option::of(recommendations), events(), events(), blind)
+        .prop_map(|(past, ups, downs, blind)| History::from_lists(past, ups, downs).blind_from(blind.map(at)))
 }
 
 fn case() -> impl Strategy<Value = (Policy, History, Observation)> {
@@ -137,6 +150,10 @@ fn with_more_load(observation: &Observation, more: i64) -> Observation {
         },
         Reading::Object(value) => Reading::Object(raise(value)),
         Reading::External(values) => Reading::External(values.iter().map(raise).collect()),
+        Reading::Pooled { value, reported } => {
+            Reading::Pooled { value: value.as_ref().map(raise), reported: reported.clone() }
+        }
+        Reading::Total { value, complete } => Reading::Total { value: raise(value), complete: *complete },
         Reading::Failed => Reading::Failed,
     });
     Observation { readings: readings.collect(), ..observation.clone() }
@@ -174,7 +191,22 @@ proptest! {
         let current = observation.scale.current;
         let bounded = current.clamp(policy.min_replicas, policy.max_replicas);
         let desired = replicas(&policy, &history, &observation);
-        prop_assert!(desired == current || desired == bounded, "{current} to {desired}");
+        prop_assert!(desired == current || desired == bounded || desired > current, "{current} to {desired}");
+    }
+
+    #[test]
+    fn without_a_complete_total_nothing_shrinks((mut policy, history, mut observation) in case(), value in load()) {
+        let current = within_bounds(&policy, &mut observation);
+        policy.metrics.push(crate::testing::per_replica(10));
+        observation.readings.push(Reading::Total { value: Milli(value), complete: false });
+        prop_assert!(replicas(&policy, &history, &observation) >= current);
+    }
+
+    #[test]
+    fn a_fallback_never_shrinks((policy, history, mut observation) in case()) {
+        let current = within_bounds(&policy, &mut observation);
+        observation.readings.fill(Reading::Failed);
+        prop_assert!(replicas(&policy, &history, &observation) >= current);
     }
 
     #[test]
@@ -228,6 +260,9 @@ fn at_ratio(metric: MetricPolicy, ratio: f64, replicas: i32) -> Reading {
         }
         (MetricKind::External, Target::AverageValue(target)) => Reading::External(each(target)),
         (MetricKind::Object, Target::Value(target)) => Reading::Object(value(target)),
+        (MetricKind::Pooled, Target::Value(target)) => {
+            Reading::Pooled { value: Some(value(target)), reported: vec![true; replicas as usize] }
+        }
         (MetricKind::External, Target::Value(target)) => Reading::External(vec![value(target)]),
         _ => Reading::Failed,
     }

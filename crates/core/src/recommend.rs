@@ -2,6 +2,7 @@
 
 mod outside;
 mod per_replica;
+mod pooled;
 
 use crate::{
     Deviation, MetricError, MetricKind, MetricOutcome, MetricPolicy, Observation, Policy, Profile, Proposal,
@@ -12,6 +13,9 @@ use crate::{
 pub(crate) fn recommend(policy: &Policy, observation: &Observation) -> Vec<MetricOutcome> {
     let outcome = |(index, metric)| {
         let reading = observation.readings.get(index).unwrap_or(&Reading::Failed);
+        if let Some(silence) = pooled::silence(policy.profile, reading, observation) {
+            return MetricOutcome::Silent(silence);
+        }
         match propose(policy, metric, reading, observation) {
             Ok(proposal) => MetricOutcome::Proposal(proposal),
             Err(error) => MetricOutcome::Failed(error),
@@ -31,11 +35,24 @@ pub fn propose(
     observation: &Observation,
 ) -> Result<Proposal, MetricError> {
     match (metric.kind, metric.target) {
-        (_, Target::Missing) | (MetricKind::PerReplica, Target::Value(_)) => Err(MetricError::NoTarget),
+        (_, Target::Missing)
+        | (MetricKind::PerReplica, Target::Value(_))
+        | (MetricKind::Pooled, Target::AverageValue(_)) => Err(MetricError::NoTarget),
         (MetricKind::PerReplica, Target::AverageValue(target)) => match reading {
             Reading::PerReplica { samples, strays } => {
                 per_replica::propose(policy, target, observation, samples, strays)
             }
+            // Somebody else has added up what the replicas would have said.
+            Reading::Total { value, .. } => {
+                Ok(outside::propose_average(policy, MetricKind::External, value.0, target, observation))
+            }
+            _ => Err(MetricError::Fetch),
+        },
+        (MetricKind::Pooled, Target::Value(target)) => match reading {
+            Reading::Pooled { value, reported } => {
+                pooled::propose(policy, *value, reported, target, observation)
+            }
+            Reading::Total { value, .. } => outside::propose_value(policy, value.0, target, observation),
             _ => Err(MetricError::Fetch),
         },
         (kind, Target::Value(target)) => {

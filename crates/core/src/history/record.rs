@@ -24,6 +24,9 @@ pub struct HistoryRecord {
     pub scale_ups: Vec<ScaleEvent>,
     /// Changes to a smaller size, oldest first.
     pub scale_downs: Vec<ScaleEvent>,
+    /// Since when no metric has been there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blind_since: Option<DateTime<Utc>>,
 }
 
 impl History {
@@ -43,6 +46,7 @@ impl History {
             recommendations,
             scale_ups: kept_events(&self.scale_ups, Later::No),
             scale_downs: kept_events(&self.scale_downs, Later::Yes),
+            blind_since: self.blind_since.map(microsecond_after),
         }
     }
 
@@ -55,7 +59,8 @@ impl History {
     ///
     /// To the HPA a restart is the beginning of time, and so it is to `HpaExact`.
     pub fn restore(record: &HistoryRecord, policy: &Policy, current: i32, now: DateTime<Utc>) -> Self {
-        let mut history = Self { replicas: Some(current), ..Self::default() };
+        let blind_since = record.blind_since.map(|since| since.min(now));
+        let mut history = Self { replicas: Some(current), blind_since, ..Self::default() };
         if !policy.profile.has(Deviation::SurvivingHistory) {
             return history;
         }

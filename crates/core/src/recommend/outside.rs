@@ -51,7 +51,8 @@ fn usage(
     overflowing: impl Fn(&[Milli]) -> i64,
 ) -> Result<i64, MetricError> {
     match (kind, reading) {
-        (MetricKind::Object, Reading::Object(value)) => Ok(value.0),
+        (MetricKind::Object, Reading::Object(value))
+        | (MetricKind::External, Reading::Total { value, .. }) => Ok(value.0),
         (MetricKind::External, Reading::External(values)) if !values.is_empty() => {
             let saturates = profile.has(Deviation::Saturation);
             Ok(if saturates { saturating_total(values) } else { overflowing(values) })

@@ -67,6 +67,12 @@ fn mean(profile: Profile, sum: i128, count: i64) -> i64 {
     profile.fit64(sum) / count
 }
 
+/// How replicas fall into groups that have contributed or have not.
+pub(super) fn count(profile: Profile, observation: &Observation, reported: &[bool]) -> Counted {
+    let samples: Vec<_> = reported.iter().map(|reported| reported.then_some(Milli(0))).collect();
+    Groups::new(profile, observation, &samples, &[]).counted
+}
+
 impl Groups {
     fn new(profile: Profile, observation: &Observation, samples: &[Option<Milli>], strays: &[Milli]) -> Self {
         let mut groups = Self { counted: Counted::default(), samples: 0, sum: 0 };
