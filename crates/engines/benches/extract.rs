@@ -4,7 +4,10 @@
 
 use std::{collections::HashMap, hint::black_box, time::Instant};
 
-use llm_autoscaler_engines::{Engine, Recipe, Signal, SignalDef, exposition::Extractor};
+use llm_autoscaler_engines::{
+    Engine, Kind, Recipe, Signal,
+    exposition::{Extractor, Scratch},
+};
 
 const PAGE: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-busy.txt");
 /// Repetitions per round; the best of the rounds counts, as the others were disturbed.
@@ -13,22 +16,35 @@ const ROUNDS: u32 = 15;
 
 fn main() {
     let in_flight = [signal(Signal::InFlightRequests)];
-    let every: Vec<Recipe> = Engine::Vllm.profile().signals.iter().map(SignalDef::recipe).collect();
+    let gauges = [Signal::InFlightRequests, Signal::KvCacheUsage].map(signal);
+    let five = [
+        Signal::InFlightRequests,
+        Signal::KvCacheUsage,
+        Signal::PromptTokenRate,
+        Signal::GenerationTokenRate,
+    ]
+    .map(signal);
+    let latencies = [Signal::TimeToFirstToken, Signal::InterTokenLatency].map(signal);
+    let every: Vec<Recipe> = Engine::Vllm.profile().signals.iter().map(|def| signal(def.signal)).collect();
     // What a page that several teams look at may be asked for.
-    let many: Vec<Recipe> = families().into_iter().step_by(3).map(|name| Recipe::series(name, [])).collect();
+    let many: Vec<Recipe> =
+        families().into_iter().step_by(3).map(|name| Recipe::series(Kind::Gauge, name, [])).collect();
 
     println!("page: {} bytes, {} samples", PAGE.len(), samples().count());
     let plain = rate("every sample into a map of labels", || plain_parse().len());
     for (what, recipes) in [
         ("2 wanted families", &in_flight[..]),
+        ("3 wanted families", &gauges),
+        ("5 wanted families", &five),
+        ("2 histograms", &latencies),
         ("all signals of vLLM", &every),
         ("every third family", &many),
     ] {
         let extractor = Extractor::new(recipes);
-        let mut out = Vec::new();
+        let (mut scratch, mut out) = (Scratch::default(), Vec::new());
         let label = format!("{what} ({} recipes)", recipes.len());
         let fast = rate(&label, || {
-            let summary = extractor.read(black_box(PAGE.as_bytes()), &mut out);
+            let summary = extractor.read(black_box(PAGE.as_bytes()), &mut scratch, &mut out);
             black_box(summary).map_or(0, |summary| summary.samples)
         });
         println!("{:>46.1} times the plain parse", fast / plain);
@@ -36,7 +52,7 @@ fn main() {
 }
 
 fn signal(signal: Signal) -> Recipe {
-    Engine::Vllm.profile().signal(signal).expect("vLLM gives it").recipe()
+    Engine::Vllm.profile().recipe(signal).expect("vLLM gives it")
 }
 
 /// Runs `pass` and prints its best speed in MB/s.

@@ -6,26 +6,31 @@
 //! What is doubtful is absent, never small:
 //! - A wanted series whose value is NaN or infinite makes its number absent (an infinite gauge says as little
 //!   as none, and would ask for the maximum of replicas).
+//! - A wanted line that cannot be read makes the numbers absent that might have needed it, and no others.
 //! - A series that a page gives twice counts once, by its first value, as Prometheus has it. Two lines are
 //!   the same series if they are equal up to the value: an exporter spells a series one way.
 //! - A page whose last line is not ended by a line feed has been cut off: the format asks for it, and `1` may
 //!   have been `11`.
+//!
+//! Timestamps are not looked at: whoever reads a page knows when it was read.
 
 mod error;
 mod line;
 mod tally;
 
-use llm_autoscaler_core::Milli;
 use memchr::memchr_iter;
 
-pub use self::error::PageError;
+pub use self::{
+    error::PageError,
+    tally::{Labels, Scratch},
+};
 use self::{
     line::{Sample, Text, looks_like_sample, name_of, trim},
-    tally::{Seen, Tallies, Tally},
+    tally::Shape,
 };
-use crate::{Fold, Recipe, Selector};
+use crate::{Buckets, Kind, Recipe, Selector, Standing};
 
-/// Finds the numbers of many recipes in one pass over a page.
+/// Finds the quantities of many recipes in one pass over a page.
 ///
 /// Build it once for the union of all recipes that look at a page, and keep it.
 #[derive(Clone, Debug, Default)]
@@ -42,17 +47,48 @@ pub struct Extractor {
 #[derive(Clone, Debug)]
 struct Family {
     name: Vec<u8>,
-    selectors: Vec<(Selector, usize)>,
+    wanted: Vec<Wanted>,
+}
+
+/// A selector, and where what it selects is added up.
+#[derive(Clone, Debug)]
+struct Wanted {
+    labels: Vec<(String, String)>,
+    shape: Shape,
+    tally: usize,
 }
 
 /// A recipe in terms of tallies.
 #[derive(Clone, Debug)]
 struct Formula {
+    recipe: Recipe,
     terms: Vec<Vec<usize>>,
-    fold: Fold,
 }
 
-/// What was on a page besides the wanted numbers.
+/// What a page, or a server's answer, says about one recipe.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extract {
+    /// The quantity.
+    pub value: Value,
+    /// The first term that was not found under the first of its names, and the name's index; both from 0.
+    pub alternative: Option<(usize, usize)>,
+    /// Some term was found under a name and under a former one as well, with different values.
+    pub ambiguous: bool,
+}
+
+/// A quantity at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value {
+    /// It is not there in full.
+    #[default]
+    Absent,
+    /// A gauge or a counter.
+    Number(f64),
+    /// A histogram: how many events there have been of each size.
+    Buckets(Buckets),
+}
+
+/// What was on a page besides the wanted quantities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageSummary {
     /// Lines that are samples, wanted or not.
@@ -68,54 +104,89 @@ pub struct PageSummary {
 }
 
 impl Extractor {
-    /// Prepares to find the numbers of `recipes`.
+    /// Prepares to find the quantities of `recipes`.
     pub fn new(recipes: &[Recipe]) -> Self {
         let mut extractor = Self::default();
         for recipe in recipes {
-            let mut tallies = |term: &Vec<Selector>| term.iter().map(|s| extractor.tally_of(s)).collect();
+            let mut tallies = |term: &Vec<Selector>| {
+                term.iter().map(|selector| extractor.tally_of(recipe, selector)).collect()
+            };
             let terms = recipe.terms().iter().map(&mut tallies).collect();
-            extractor.recipes.push(Formula { terms, fold: recipe.fold() });
+            extractor.recipes.push(Formula { recipe: recipe.clone(), terms });
         }
         extractor
     }
 
-    /// Reads `page`. Fills `out` with one number per recipe, in their order; `None` where the page does not
-    /// give it.
+    /// Reads `page`. Fills `out` with what it says of each recipe, in their order.
     ///
-    /// Allocates nothing, if `out` has been used before, for up to 32 distinct selectors and 32 wanted lines.
+    /// Allocates nothing, if `scratch` and `out` have been used before.
     ///
     /// # Errors
-    /// The page is no metrics page or cut off: all of `out` is `None`. Or a line of a wanted family is malformed:
-    /// `out` then has the numbers of the recipes that do not need that family.
-    pub fn read(&self, page: &[u8], out: &mut Vec<Option<Milli>>) -> Result<PageSummary, PageError> {
-        out.clear();
-        out.resize(self.recipes.len(), None);
-        let mut pass = Pass::new(self);
+    /// The page is no metrics page or cut off: all of `out` is absent. Or a line of a wanted family is malformed:
+    /// `out` then has the quantities of the recipes that do not need that family.
+    pub fn read(
+        &self,
+        page: &[u8],
+        scratch: &mut Scratch,
+        out: &mut Vec<Extract>,
+    ) -> Result<PageSummary, PageError> {
+        scratch.begin(self.tallies);
+        let mut pass =
+            Pass { extractor: self, scratch, summary: PageSummary::default(), lines: 0, bad: None };
         let mut start = 0;
         for end in memchr_iter(b'\n', page) {
             pass.line(&page[start..end]);
             start = end + 1;
         }
-        pass.rest(page, start)?;
-        for (value, recipe) in out.iter_mut().zip(&self.recipes) {
-            *value = recipe.value(pass.tallies.all());
+        let rest = pass.rest(page, start);
+        let Pass { summary, bad, .. } = pass;
+        if rest.is_err() {
+            scratch.begin(self.tallies);
         }
-        pass.bad.map_or(Ok(pass.summary), Err)
+        self.conclude(scratch, out);
+        rest?;
+        bad.map_or(Ok(summary), Err)
+    }
+
+    /// The same from series that somebody else has parsed, each given once; their values are of one moment.
+    pub fn collect<'s, L: Labels + 's>(
+        &self,
+        series: impl IntoIterator<Item = (&'s str, L, f64)>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Extract>,
+    ) {
+        scratch.begin(self.tallies);
+        for (name, labels, value) in series {
+            if let Some(family) = self.family(Text::bare(name.as_bytes())) {
+                family.add(scratch, &labels, value);
+            }
+        }
+        self.conclude(scratch, out);
+    }
+
+    fn conclude(&self, scratch: &mut Scratch, out: &mut Vec<Extract>) {
+        scratch.conclude();
+        out.resize_with(self.recipes.len(), Extract::default);
+        for (extract, formula) in out.iter_mut().zip(&self.recipes) {
+            formula.fill(scratch, extract);
+        }
     }
 
     /// The tally of `selector`; a new one if nobody has asked for it before.
-    fn tally_of(&mut self, selector: &Selector) -> usize {
-        let name = selector.name.as_bytes();
+    fn tally_of(&mut self, recipe: &Recipe, selector: &Selector) -> usize {
+        let name = recipe.kind().family(&selector.name).into_bytes();
+        let shape = Shape { buckets: recipe.kind() == Kind::Histogram, repeats: recipe.repeats().to_vec() };
         let index = self.families.iter().position(|family| family.name == name).unwrap_or_else(|| {
-            self.lengths |= length_bit(name);
-            self.families.push(Family { name: name.to_vec(), selectors: Vec::new() });
+            self.lengths |= length_bit(&name);
+            self.families.push(Family { name, wanted: Vec::new() });
             self.families.len() - 1
         });
-        let selectors = &mut self.families[index].selectors;
-        if let Some((_, tally)) = selectors.iter().find(|(known, _)| known == selector) {
-            return *tally;
+        let wanted = &mut self.families[index].wanted;
+        let known = wanted.iter().find(|known| known.labels == selector.labels && known.shape == shape);
+        if let Some(known) = known {
+            return known.tally;
         }
-        selectors.push((selector.clone(), self.tallies));
+        wanted.push(Wanted { labels: selector.labels.clone(), shape, tally: self.tallies });
         self.tallies += 1;
         self.tallies - 1
     }
@@ -126,11 +197,24 @@ impl Extractor {
     }
 }
 
+impl Family {
+    /// Adds one series to the tallies that want it; whether any does.
+    fn add(&self, scratch: &mut Scratch, labels: &impl Labels, value: f64) -> bool {
+        let mut counted = false;
+        for wanted in &self.wanted {
+            if wanted.labels.iter().all(|(name, value)| labels.has(name, value)) {
+                scratch.add(wanted.tally, &wanted.shape, labels, value);
+                counted = true;
+            }
+        }
+        counted
+    }
+}
+
 /// One pass over one page.
-struct Pass<'e, 'p> {
+struct Pass<'e> {
     extractor: &'e Extractor,
-    tallies: Tallies,
-    seen: Seen<'p>,
+    scratch: &'e mut Scratch,
     summary: PageSummary,
     /// How many lines have been begun.
     lines: usize,
@@ -138,20 +222,8 @@ struct Pass<'e, 'p> {
     bad: Option<PageError>,
 }
 
-impl<'e, 'p> Pass<'e, 'p> {
-    fn new(extractor: &'e Extractor) -> Self {
-        let tallies = Tallies::new(extractor.tallies);
-        Self {
-            extractor,
-            tallies,
-            seen: Seen::default(),
-            summary: PageSummary::default(),
-            lines: 0,
-            bad: None,
-        }
-    }
-
-    fn line(&mut self, line: &'p [u8]) {
+impl Pass<'_> {
+    fn line(&mut self, line: &[u8]) {
         self.lines += 1;
         let line = trim(line);
         match line.first() {
@@ -172,35 +244,29 @@ impl<'e, 'p> Pass<'e, 'p> {
         self.summary.skipped_malformed += usize::from(!sound);
     }
 
-    fn wanted(&mut self, line: &'p [u8], family: &Family) {
+    fn wanted(&mut self, line: &[u8], family: &Family) {
         let sample = match Sample::parse(line) {
             Ok(sample) => sample,
             Err(reason) => {
                 // Which of the family's series it would have been is not known, so none of them can be trusted.
-                for (_, tally) in &family.selectors {
-                    self.tallies.add(*tally, f64::NAN);
+                for wanted in &family.wanted {
+                    self.scratch.spoil(wanted.tally);
                 }
                 self.bad.get_or_insert_with(|| PageError::bad_line(self.lines, reason, line));
                 return;
             }
         };
         self.summary.samples += 1;
-        if !self.seen.insert(sample.series) {
+        if !self.scratch.is_new(sample.series) {
             self.summary.duplicates += 1;
             return;
         }
-        let mut counted = false;
-        for (selector, tally) in &family.selectors {
-            if sample.has_all(&selector.labels) {
-                self.tallies.add(*tally, sample.value);
-                counted = true;
-            }
-        }
+        let counted = family.add(self.scratch, &sample.labels, sample.value);
         self.summary.not_finite += usize::from(counted && !sample.value.is_finite());
     }
 
     /// What stands behind the last line feed, from `start`; and what the page as a whole is.
-    fn rest(&mut self, page: &'p [u8], start: usize) -> Result<(), PageError> {
+    fn rest(&mut self, page: &[u8], start: usize) -> Result<(), PageError> {
         let rest = &page[start..];
         self.line(rest);
         let PageSummary { samples, comments, skipped_malformed, .. } = self.summary;
@@ -213,14 +279,50 @@ impl<'e, 'p> Pass<'e, 'p> {
 }
 
 impl Formula {
-    /// The number, if every term is there and finite. A sum that is out of range is the end of the range.
-    fn value(&self, tallies: &[Tally]) -> Option<Milli> {
-        let mut total = 0.0;
-        for term in &self.terms {
-            let tally = term.iter().map(|tally| &tallies[*tally]).find(|tally| tally.count > 0)?;
-            total += tally.folded(self.fold);
+    /// The quantity, if every term is there and finite.
+    fn fill(&self, scratch: &Scratch, extract: &mut Extract) {
+        (extract.alternative, extract.ambiguous) = (None, false);
+        if self.recipe.kind() == Kind::Histogram {
+            return self.fill_buckets(scratch, extract);
         }
-        Milli::from_f64(total)
+        let mut total = Some(0.0);
+        for (index, (term, names)) in self.terms.iter().zip(self.recipe.terms()).enumerate() {
+            let mut found = term.iter().enumerate().filter_map(|(alternative, tally)| {
+                Some((alternative, scratch.number(*tally, self.recipe.fold())?))
+            });
+            let Some((alternative, value)) = found.next() else {
+                total = None;
+                continue;
+            };
+            // NaN differs from everything, itself included: what is not finite is absent, not ambiguous.
+            extract.ambiguous |= found.any(|(other, rival)| {
+                names[other].standing == Standing::Former && (rival - value).abs() > 1e-9
+            });
+            if alternative > 0 && extract.alternative.is_none() {
+                extract.alternative = Some((index, alternative));
+            }
+            total = total.map(|total| total + value);
+        }
+        extract.value = match total {
+            Some(total) if !total.is_nan() => Value::Number(total),
+            _ => Value::Absent,
+        };
+    }
+
+    /// Histograms have one term.
+    fn fill_buckets(&self, scratch: &Scratch, extract: &mut Extract) {
+        let mut buckets = match std::mem::take(&mut extract.value) {
+            Value::Buckets(buckets) => buckets,
+            Value::Absent | Value::Number(_) => Buckets::default(),
+        };
+        let mut present =
+            self.terms.iter().flatten().enumerate().filter(|(_, tally)| scratch.has_cells(**tally));
+        if let Some((alternative, tally)) = present.next()
+            && scratch.fill_buckets(*tally, &mut buckets)
+        {
+            extract.alternative = (alternative > 0).then_some((0, alternative));
+            extract.value = Value::Buckets(buckets);
+        }
     }
 }
 

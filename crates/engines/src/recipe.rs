@@ -1,40 +1,59 @@
-//! Recipes: how one number comes out of one page, whatever the engine.
+//! Recipes: how one quantity comes out of one page, whatever the engine.
 
-use crate::Fold;
+use crate::{Fold, Kind, Standing};
 
-/// How to get one number out of the metrics page of one replica.
+/// How to get one quantity out of the metrics page of one replica.
 ///
-/// The number is the sum of its terms. A term is the first of its alternatives that the page has; where
-/// several series match that, they are folded. If a term is absent, so is the number.
+/// It is the sum of its terms. A term is the first of its alternatives that the page has; where several series match
+/// that, they are folded. If a term is absent, so is the quantity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recipe {
+    kind: Kind,
     terms: Vec<Vec<Selector>>,
     fold: Fold,
+    repeats: Vec<String>,
     name: String,
 }
 
 /// Which series count: those of this name that have all of these labels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
-    /// The series' full name, `_total`, `_count` or the like included; not a prefix.
+    /// The series' full name, `_total`, `_count` or the like included; not a prefix. A histogram's is without `_bucket`.
     pub name: String,
     /// Labels and their values, sorted. An empty value also matches a series without that label: in
     /// Prometheus's data model the two are one.
     pub labels: Vec<(String, String)>,
+    /// How the name stands to the first of its alternatives.
+    pub standing: Standing,
 }
 
 impl Recipe {
     /// The sum of all series called `name` that have all of `labels`.
-    pub fn series(name: impl Into<String>, labels: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self::new(vec![vec![Selector::new(name, labels)]], Fold::Sum)
+    pub fn series(
+        kind: Kind,
+        name: impl Into<String>,
+        labels: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        Self::new(kind, vec![vec![Selector::new(name, labels)]], Fold::Sum)
     }
 
     /// The sum of `terms`, each a list of alternatives.
-    pub(crate) fn new(terms: Vec<Vec<Selector>>, fold: Fold) -> Self {
+    pub(crate) fn new(kind: Kind, terms: Vec<Vec<Selector>>, fold: Fold) -> Self {
         let primary = terms.iter().filter_map(|alternatives| alternatives.first());
         let names: Vec<&str> = primary.map(|selector| selector.name.as_str()).collect();
         let name = names.join("+");
-        Self { terms, fold, name }
+        Self { kind, terms, fold, repeats: Vec::new(), name }
+    }
+
+    /// Series that differ in these labels only say the same thing, and count once, by the highest of their values.
+    #[must_use]
+    pub fn repeated_by(self, labels: impl IntoIterator<Item = String>) -> Self {
+        Self { repeats: labels.into_iter().collect(), ..self }
+    }
+
+    /// What its series are.
+    pub const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// What it is called in messages and events: its series, by their newest names, joined by `+`.
@@ -51,6 +70,26 @@ impl Recipe {
     pub const fn fold(&self) -> Fold {
         self.fold
     }
+
+    /// Labels by which series repeat each other.
+    pub fn repeats(&self) -> &[String] {
+        &self.repeats
+    }
+
+    /// The families whose lines it needs, `_bucket` included where they are a histogram's.
+    pub fn families(&self) -> impl Iterator<Item = String> {
+        self.terms.iter().flatten().map(|selector| self.kind.family(&selector.name))
+    }
+}
+
+impl Kind {
+    /// The name that the lines of a series begin with: a histogram is read from its buckets.
+    pub fn family(self, series: &str) -> String {
+        match self {
+            Self::Gauge | Self::Counter => series.to_owned(),
+            Self::Histogram => format!("{series}_bucket"),
+        }
+    }
 }
 
 impl Selector {
@@ -58,7 +97,7 @@ impl Selector {
     pub fn new(name: impl Into<String>, labels: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut labels: Vec<_> = labels.into_iter().collect();
         labels.sort_unstable();
-        Self { name: name.into(), labels }
+        Self { name: name.into(), labels, standing: Standing::Current }
     }
 }
 
@@ -69,18 +108,25 @@ mod tests {
 
     #[test]
     fn a_recipe_is_called_by_its_newest_series() {
-        let name = |signal| Engine::Vllm.profile().signal(signal).unwrap().recipe().series_name().to_owned();
+        let name = |signal| Engine::Vllm.profile().recipe(signal).unwrap().series_name().to_owned();
         assert_eq!(name(Signal::WaitingRequests), "vllm:num_requests_waiting");
         assert_eq!(name(Signal::InFlightRequests), "vllm:num_requests_running+vllm:num_requests_waiting");
         assert_eq!(name(Signal::KvCacheUsage), "vllm:kv_cache_usage_perc");
     }
 
     #[test]
+    fn a_histogram_is_read_from_its_buckets() {
+        let recipe = Engine::Vllm.profile().recipe(Signal::InterTokenLatency).unwrap();
+        let families: Vec<_> = recipe.families().collect();
+        assert_eq!(families[0], "vllm:inter_token_latency_seconds_bucket");
+    }
+
+    #[test]
     fn the_order_of_labels_makes_no_difference() {
         let label = |name: &str| (name.to_owned(), "x".to_owned());
         assert_eq!(
-            Recipe::series("a", [label("b"), label("c")]),
-            Recipe::series("a", [label("c"), label("b")])
+            Recipe::series(Kind::Gauge, "a", [label("b"), label("c")]),
+            Recipe::series(Kind::Gauge, "a", [label("c"), label("b")])
         );
     }
 }

@@ -7,7 +7,7 @@ use std::{
     fs,
 };
 
-use llm_autoscaler_engines::{Engine, EngineProfile, SignalDef, Term};
+use llm_autoscaler_engines::{Engine, EngineProfile, Signal, SignalDef, SignalInfo, Standing, Term};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/engines.md");
 
@@ -16,17 +16,27 @@ const INTRODUCTION: &str = "\
 
 <!-- Generated from crates/engines by `UPDATE=1 cargo test -p llm-autoscaler-engines --test docs`; do not edit. -->
 
-A *signal* is something that every engine knows about itself, whatever it calls it: `signal: WaitingRequests` in a
+A *signal* is something that engines know about themselves, whatever they call it: `signal: WaitingRequests` in a
 spec works across engines, and across the versions of one. `engine` says which series it is read from.
+`llm-autoscaler engines` prints these tables; `llm-autoscaler probe URL` reads a page as the operator does and tells
+which of them it has.
 
+";
+
+const READING: &str = "
+- A **gauge** is the latest value, or with `windowSeconds` the mean over that time. A **counter** is the rate over the
+  window, per second (60 s if not given); it may begin again at zero. A **histogram** is the `percentile` (90 if not given) of
+  the events of the window (60 s if not given), pooled over all replicas; with too few events there is *no signal*, which is not
+  zero: such a metric neither grows the target nor keeps another metric from shrinking it.
+- A **target** of type `AverageValue` is compared with the mean over the replicas, one of type `Value` with the value of the service.
+  The other type makes no sense for a signal, and is refused.
 - Where a signal has **several summands** (`+`), all of them must be on the page. One that is missing makes the signal
   missing for that replica, never smaller.
-- Where a summand has **several names**, the first that is on the page counts. They are never added.
-- Where a page has **several series** of a name (data-parallel engines, ranks), they are folded into one number for the
-  replica, as the column says.
+- Where a summand has **several names**, the first that is on the page counts. They are never added. A *former* name in use is told
+  by the condition `Advisory`: the next upgrade takes it away.
+- Where a page has **several series** of a name (data-parallel engines, ranks), they become one number for the replica, as the column
+  says. Ranks that repeat the same value count once.
 - A series that is NaN or infinite is missing. So is everything on a page that is cut off, or is no metrics page.
-- A **target** of type `AverageValue` is compared with the mean over the replicas. Each signal here is a number per
-  replica, so `Value` is refused.
 ";
 
 const CLOSING: &str = "
@@ -65,39 +75,62 @@ fn the_page_says_what_the_tables_say() {
 
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
-    for engine in Engine::ALL {
-        section(&mut page, engine.profile()).expect("a string can be written to");
-    }
+    write_page(&mut page).expect("a string can be written to");
     page + CLOSING
 }
 
+fn write_page(page: &mut String) -> fmt::Result {
+    page.push_str("| signal | what it says | unit | it is a | target type |\n|---|---|---|---|---|\n");
+    for signal in Signal::ALL {
+        let SignalInfo { name, doc, unit, kind, .. } = signal.info();
+        writeln!(page, "| `{name}` | {doc} | {unit} | {} | `{}` |", kind.name(), kind.target())?;
+    }
+    page.push_str(READING);
+    for engine in Engine::ALL {
+        section(page, engine.profile())?;
+    }
+    Ok(())
+}
+
 fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
-    let EngineProfile { name, display, metrics_path, port_names, signals } = engine;
+    let EngineProfile { name, display, metrics_path, port_names, port, enabling, repeats, signals, .. } =
+        engine;
     writeln!(page, "\n## `engine: {name}`\n")?;
     let ports: Vec<String> = port_names.iter().map(|name| format!("`{name}`")).collect();
+    let number = port.map(|port| format!(", its number {port}")).unwrap_or_default();
     let ports = ports.join(" or ");
-    writeln!(page, "For {display}. Its page is `{metrics_path}`; the port is usually called {ports}.")?;
+    writeln!(
+        page,
+        "For {display}. Its page is `{metrics_path}`; the port is usually called {ports}{number}. {enabling}"
+    )?;
     if signals.is_empty() {
         return writeln!(page, "It has no signals: give each metric a `series`.");
     }
-    page.push_str(
-        "\n| signal | what it says | unit | series | folded by | target types |\n|---|---|---|---|---|---|\n",
-    );
-    for signal in *signals {
-        let SignalDef { name, doc, unit, fold, .. } = signal;
-        let terms: Vec<String> = signal.terms.iter().map(term).collect();
-        let targets: Vec<String> = signal.targets.iter().map(|target| format!("`{target}`")).collect();
-        let (terms, fold, targets) = (terms.join(" + "), fold.name(), targets.join(", "));
-        writeln!(page, "| `{name}` | {doc} | {unit} | {terms} | {fold} | {targets} |")?;
+    if !repeats.is_empty() {
+        let labels: Vec<String> = repeats.iter().map(|label| format!("`{label}`")).collect();
+        writeln!(
+            page,
+            "Series that differ only in {} repeat each other, and count once.",
+            labels.join(", ")
+        )?;
+    }
+    page.push_str("\n| signal | series | several series |\n|---|---|---|\n");
+    for SignalDef { signal, terms, fold } in *signals {
+        let terms: Vec<String> = terms.iter().map(term).collect();
+        writeln!(page, "| `{}` | {} | {} |", signal.info().name, terms.join(" + "), fold.name())?;
     }
     Ok(())
 }
 
 fn term(term: &Term) -> String {
-    if let [only] = term.0 {
-        return format!("`{}`", only.series);
-    }
-    let names: Vec<String> =
-        term.0.iter().map(|name| format!("`{}` ({})", name.series, name.versions)).collect();
+    let name = |name: &llm_autoscaler_engines::Alternative| {
+        let labels: Vec<String> =
+            name.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let former = if name.standing == Standing::Former { "former, " } else { "" };
+        let note = if term.0.len() > 1 { format!(" ({former}{})", name.versions) } else { String::new() };
+        format!("`{}{labels}`{note}", name.series)
+    };
+    let names: Vec<String> = term.0.iter().map(name).collect();
     names.join(", else ")
 }

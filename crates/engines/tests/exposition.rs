@@ -1,16 +1,35 @@
 //! What the reader makes of pages, by table.
 
+#![allow(clippy::panic)]
+
 use llm_autoscaler_core::Milli;
 use llm_autoscaler_engines::{
-    Engine, Recipe, Signal,
-    exposition::{Extractor, PageError, PageSummary},
+    Buckets, Engine, Kind, Recipe, Signal,
+    exposition::{Extract, Extractor, PageError, PageSummary, Scratch, Value},
 };
 
 type Outcome = (Result<PageSummary, PageError>, Vec<Option<Milli>>);
 
 fn read(recipes: &[Recipe], page: impl AsRef<[u8]>) -> Outcome {
+    let (result, out) = extract(recipes, page);
+    (result, out.iter().map(milli).collect())
+}
+
+fn extract(recipes: &[Recipe], page: impl AsRef<[u8]>) -> (Result<PageSummary, PageError>, Vec<Extract>) {
     let mut out = Vec::new();
-    (Extractor::new(recipes).read(page.as_ref(), &mut out), out)
+    (Extractor::new(recipes).read(page.as_ref(), &mut Scratch::default(), &mut out), out)
+}
+
+fn milli(extract: &Extract) -> Option<Milli> {
+    match extract.value {
+        Value::Number(number) => Milli::from_f64(number),
+        Value::Absent => None,
+        Value::Buckets(_) => panic!("buckets"),
+    }
+}
+
+fn gauge(name: impl Into<String>, labels: impl IntoIterator<Item = (String, String)>) -> Recipe {
+    Recipe::series(Kind::Gauge, name, labels)
 }
 
 fn labels(labels: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -25,7 +44,7 @@ fn value(recipe: Recipe, page: &str) -> Option<i64> {
 }
 
 fn signal(signal: Signal) -> Recipe {
-    Engine::Vllm.profile().signal(signal).expect("vLLM gives it").recipe()
+    Engine::Vllm.profile().recipe(signal).expect("vLLM gives it")
 }
 
 #[test]
@@ -54,7 +73,7 @@ fn spellings_of_one_sample() {
         "\n\nq:x_created 3\nq:x_bucket{le=\"1\"} 3\nq: 3\nq:x 7\nq:xy 3\n\n",
     ];
     for page in spellings {
-        assert_eq!(value(Recipe::series("q:x", []), page), Some(7000), "{page:?}");
+        assert_eq!(value(gauge("q:x", []), page), Some(7000), "{page:?}");
     }
 }
 
@@ -73,7 +92,7 @@ fn values() {
         ("-Inf", None),
     ];
     for (text, milli) in table {
-        let (result, out) = read(&[Recipe::series("x", [])], format!("x {text}\n"));
+        let (result, out) = read(&[gauge("x", [])], format!("x {text}\n"));
         assert_eq!(out[0].map(|found| found.0), milli, "{text}");
         assert_eq!(result.unwrap().not_finite, usize::from(milli.is_none()), "{text}");
     }
@@ -100,10 +119,10 @@ fn labels_select() {
         (labels(&[("model", "c")]), None),
     ];
     for (labels, whole) in table {
-        let recipe = Recipe::series("x", labels.clone());
+        let recipe = gauge("x", labels.clone());
         assert_eq!(value(recipe, page), whole.map(|n| n * 1000), "{labels:?}");
     }
-    assert_eq!(value(Recipe::series("my.name", []), "{\"my.name\",a=\"b\"} 5\n"), Some(5000));
+    assert_eq!(value(gauge("my.name", []), "{\"my.name\",a=\"b\"} 5\n"), Some(5000));
 }
 
 #[test]
@@ -144,7 +163,7 @@ fn data_parallel_engines_are_one_replica() {
 #[test]
 fn a_series_counts_once() {
     let page = "x{a=\"b\"} 1\nx{a=\"c\"} 2\nx{a=\"b\"} 4\n";
-    let (result, out) = read(&[Recipe::series("x", [])], page);
+    let (result, out) = read(&[gauge("x", [])], page);
     assert_eq!(out, [Some(Milli(3000))]);
     assert_eq!(result.unwrap().duplicates, 1);
 }
@@ -169,8 +188,7 @@ fn a_malformed_line_fails_those_who_need_its_family() {
         ("{\"x\"} ", "it has no value"),
         ("{\"x\" 7", "a comma or the closing brace is missing"),
     ];
-    let recipes =
-        [Recipe::series("y", []), Recipe::series("x", []), Recipe::series("x", labels(&[("a", "b")]))];
+    let recipes = [gauge("y", []), gauge("x", []), gauge("x", labels(&[("a", "b")]))];
     for (line, reason) in table {
         let (result, out) = read(&recipes, format!("# TYPE y gauge\nx{{a=\"b\",c=\"1\"}} 3\n{line}\ny 5\n"));
         let excerpt = line.trim().to_owned();
@@ -182,9 +200,9 @@ fn a_malformed_line_fails_those_who_need_its_family() {
         assert!(result.is_ok(), "{line:?}");
     }
     // The only line that says what the page is.
-    let (result, _) = read(&[Recipe::series("x", [])], "x{\n<b>\n");
+    let (result, _) = read(&[gauge("x", [])], "x{\n<b>\n");
     assert!(matches!(result, Err(PageError::BadLine { line: 1, .. })), "{result:?}");
-    let (result, _) = read(&[Recipe::series("my.name", [])], "my.name 5\n");
+    let (result, _) = read(&[gauge("my.name", [])], "my.name 5\n");
     assert_eq!(
         result.unwrap_err().to_string(),
         "line 1 of the metrics page cannot be read: a character in the name that only a quoted name may have: \"my.name 5\""
@@ -194,7 +212,7 @@ fn a_malformed_line_fails_those_who_need_its_family() {
 #[test]
 fn what_nobody_wants_is_counted() {
     let page = "# HELP x X\nx 1\ny{a=\"b\"} 2\n{\"z\"} NaN\nz inf\n\n<b>\ny{\ny\ny seven\n{\"a\": 1}\n7\n";
-    let (result, out) = read(&[Recipe::series("x", [])], page);
+    let (result, out) = read(&[gauge("x", [])], page);
     assert_eq!(out, [Some(Milli(1000))]);
     let expected = PageSummary { samples: 4, comments: 1, skipped_malformed: 6, ..PageSummary::default() };
     assert_eq!(result, Ok(expected));
@@ -212,19 +230,19 @@ fn other_pages_are_no_metrics() {
         (b"\x1f\x8b\x08\x00\x00\x0a\xff\xfe", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
     ];
     for (page, first_line) in table {
-        let (result, out) = read(&[Recipe::series("x", [])], page);
+        let (result, out) = read(&[gauge("x", [])], page);
         assert_eq!(result, Err(PageError::NotMetrics { first_line: first_line.to_owned() }));
         assert_eq!(out, [None]);
     }
     for page in ["", "\n\n", "# EOF\n"] {
-        assert_eq!(value(Recipe::series("x", []), page), None, "{page:?}");
+        assert_eq!(value(gauge("x", []), page), None, "{page:?}");
     }
 }
 
 #[test]
 fn a_page_that_is_cut_off_is_refused() {
     let page = "# TYPE x gauge\nx{a=\"b\"} 11\ny 5\n";
-    let recipe = [Recipe::series("x", [])];
+    let recipe = [gauge("x", [])];
     assert_eq!(read(&recipe, page).1, [Some(Milli(11_000))]);
     for length in 0..page.len() {
         let (result, out) = read(&recipe, &page[..length]);
@@ -240,11 +258,92 @@ fn a_page_that_is_cut_off_is_refused() {
 #[test]
 fn recipes_share_a_pass() {
     // More than fit on the stack, two of them the same, all in their order.
-    let mut recipes: Vec<Recipe> = (0..50).map(|n| Recipe::series(format!("family_{n}"), [])).collect();
+    let mut recipes: Vec<Recipe> = (0..50).map(|n| gauge(format!("family_{n}"), [])).collect();
     recipes.push(recipes[3].clone());
     let lines: Vec<String> = (0..50).rev().map(|n| format!("family_{n}{{a=\"b\"}} {n}\n")).collect();
     let (result, out) = read(&recipes, lines.concat());
     assert_eq!(result.unwrap().samples, 50);
     let expected: Vec<_> = (0..50).chain([3]).map(|n| Some(Milli::whole(n))).collect();
     assert_eq!(out, expected);
+}
+
+#[test]
+fn histograms_are_read_from_their_buckets() {
+    let page = concat!(
+        "# TYPE t histogram\n",
+        "t_bucket{engine=\"0\",le=\"0.5\"} 1\n",
+        "t_bucket{engine=\"0\",le=\"+Inf\"} 3\n",
+        "t_bucket{le=\"0.5\",engine=\"1\"} 2\n",
+        "t_bucket{le=\"+Inf\",engine=\"1\"} 2\n",
+        "t_sum 9\nt_count 5\n",
+    );
+    let recipes = |labels: &[(&str, &str)]| [Recipe::series(Kind::Histogram, "t", self::labels(labels))];
+    let buckets = |counts: [f64; 2]| {
+        Buckets::new([0.5, f64::INFINITY].into_iter().zip(counts)).map_or(Value::Absent, Value::Buckets)
+    };
+    assert_eq!(extract(&recipes(&[]), page).1[0].value, buckets([3.0, 5.0]));
+    assert_eq!(extract(&recipes(&[("engine", "1")]), page).1[0].value, buckets([2.0, 2.0]));
+    assert_eq!(extract(&recipes(&[("engine", "2")]), page).1[0].value, Value::Absent);
+    // Half a histogram is none.
+    let damaged = [
+        page.replace("+Inf", "2"),
+        page.replace("le=\"0.5\"} 1", "le=\"low\"} 1"),
+        page.replace("le=\"0.5\"} 1", "le=\"0.5\"} NaN"),
+        page.replace("le=\"0.5\"} 1", "le=\"0.5\"} one"),
+    ];
+    for page in damaged {
+        assert_eq!(extract(&recipes(&[]), &page).1[0].value, Value::Absent, "{page}");
+    }
+}
+
+#[test]
+fn ranks_that_repeat_a_value_count_once() {
+    let line = |dp: u32, tp: u32, value: f64| format!("q{{dp=\"{dp}\",tp=\"{tp}\"}} {value}\n");
+    let page = [line(0, 0, 3.0), line(0, 1, 4.0), line(1, 0, 10.0), line(1, 1, 10.0)].concat();
+    assert_eq!(value(gauge("q", []), &page), Some(27_000));
+    let recipe = || gauge("q", []).repeated_by(["tp".to_owned()]);
+    assert_eq!(value(recipe(), &page), Some(14_000), "the highest of those that should be equal");
+    assert_eq!(value(recipe(), &(page.clone() + &line(2, 0, f64::NAN))), None);
+    assert_eq!(value(recipe(), "q 5\n"), Some(5000));
+    assert_eq!(value(recipe(), "q 5\nq five\n".replace("five", "6").as_str()), Some(5000), "a duplicate");
+    let both = [recipe(), gauge("q", [])];
+    assert_eq!(read(&both, &page).1, [Some(Milli(14_000)), Some(Milli(27_000))]);
+}
+
+#[test]
+fn the_name_that_was_found_is_told() {
+    let (new, old) = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc");
+    let recipes = [signal(Signal::KvCacheUsage)];
+    let table = [
+        (format!("{new} 0.5\n"), None, false),
+        (format!("{old} 0.5\n"), Some((0, 1)), false),
+        (format!("{old} 0.5\n{new} 0.5\n"), None, false),
+        (format!("{old} 0.25\n{new} 0.5\n"), None, true),
+    ];
+    for (page, alternative, ambiguous) in table {
+        let found = extract(&recipes, &page).1.remove(0);
+        assert_eq!((found.alternative, found.ambiguous), (alternative, ambiguous), "{page}");
+    }
+    let def = Engine::Vllm.profile().signal(Signal::KvCacheUsage).unwrap();
+    assert_eq!(def.former(0, 1), Some((old, new)));
+    assert_eq!(def.former(0, 0), None);
+}
+
+#[test]
+fn memory_of_the_page_before_changes_nothing() {
+    let recipes = [Recipe::series(Kind::Histogram, "t", []), gauge("x", []).repeated_by(["tp".to_owned()])];
+    let extractor = Extractor::new(&recipes);
+    let (mut scratch, mut out) = (Scratch::default(), Vec::new());
+    let pages = [
+        "t_bucket{le=\"1\"} 1\nt_bucket{le=\"+Inf\"} 2\nx{tp=\"0\"} 5\n",
+        "x{tp=\"0\"} 7\n",
+        "<html>\n",
+        "t_bucket{le=\"2\"} 1\nt_bucket{le=\"4\"} 1\nt_bucket{le=\"+Inf\"} 2\nx 1",
+        "t_bucket{le=\"2\"} 1\nt_bucket{le=\"+Inf\"} 2\n",
+    ];
+    for page in pages {
+        let again = extractor.read(page.as_bytes(), &mut scratch, &mut out);
+        let (result, fresh) = extract(&recipes, page);
+        assert_eq!((again, &out), (result, &fresh), "{page}");
+    }
 }

@@ -4,18 +4,24 @@ mod reference;
 
 use llm_autoscaler_core::Milli;
 use llm_autoscaler_engines::{
-    Recipe,
-    exposition::{Extractor, PageError, PageSummary},
+    Kind, Recipe,
+    exposition::{Extractor, PageError, PageSummary, Scratch, Value},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
 fn read(recipes: &[Recipe], page: &[u8]) -> (Result<PageSummary, PageError>, Vec<Option<Milli>>) {
     let mut out = Vec::new();
-    (Extractor::new(recipes).read(page, &mut out), out)
+    let result = Extractor::new(recipes).read(page, &mut Scratch::default(), &mut out);
+    let milli = |value| if let Value::Number(number) = value { Milli::from_f64(number) } else { None };
+    (result, out.into_iter().map(|extract| milli(extract.value)).collect())
 }
 
 fn series(name: &str, labels: &[(&str, &str)]) -> Recipe {
-    Recipe::series(name, labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    Recipe::series(
+        Kind::Gauge,
+        name,
+        labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    )
 }
 
 /// Few names and labels, so that they meet.

@@ -1,60 +1,294 @@
-//! Pages of real engines, as they came over the wire; where from: `tests/fixtures/engines/README.md`.
+//! Pages of engines; which are real and how the others came about: `tests/fixtures/engines/README.md`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
 
 use llm_autoscaler_core::Milli;
 use llm_autoscaler_engines::{
-    Engine, Recipe, SignalDef,
-    exposition::{Extractor, PageSummary},
+    Engine, Kind, Recipe, Signal,
+    exposition::{Extract, Extractor, PageSummary, Scratch, Value},
+    recognize,
 };
 
-const VLLM_BUSY: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-busy.txt");
-const VLLM_IDLE: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-idle.txt");
-const SGLANG: &str = include_str!("../../../tests/fixtures/engines/sglang-0.5.23-collector.txt");
-const DYNAMO_FRONTEND: &str = include_str!("../../../tests/fixtures/engines/dynamo-1.6.1-frontend-busy.txt");
-const DYNAMO_WORKER: &str = include_str!("../../../tests/fixtures/engines/dynamo-1.6.1-mocker-vllm-busy.txt");
+use Signal::{
+    DecodeHandoverRequests, GenerationTokenRate, InFlightRequests, InterTokenLatency, KvCacheUsage,
+    PreemptionRate, PrefillHandoverRequests, PromptTokenRate, QueueTime, RequestLatency, RequestRate,
+    RunningRequests, TimeToFirstToken, WaitingRequests,
+};
 
-fn read(recipes: &[Recipe], page: &str) -> (PageSummary, Vec<Option<i64>>) {
-    let mut out = Vec::new();
-    let summary = Extractor::new(recipes).read(page.as_bytes(), &mut out).expect("a real page");
-    (summary, out.into_iter().map(|value| value.map(|Milli(milli)| milli)).collect())
+fn page(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/engines");
+    std::fs::read_to_string(folder.join(name)).expect(name)
 }
 
-#[test]
-fn vllm_gives_all_its_signals() {
-    let recipes: Vec<Recipe> = Engine::Vllm.profile().signals.iter().map(SignalDef::recipe).collect();
-    // waiting 11, running 7, both, 0.6771653543307087 of the KV cache
-    let table = [(VLLM_BUSY, [11_000, 7000, 18_000, 678]), (VLLM_IDLE, [0, 0, 0, 0])];
-    for (page, expected) in table {
-        let (_, values) = read(&recipes, page);
-        assert_eq!(values, expected.map(Some));
+fn pages() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/engines");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.into_string().unwrap()).filter(|name| name != "README.md");
+    names.map(|name| (name.clone(), page(&name))).collect()
+}
+
+fn read(recipes: &[Recipe], page: &str) -> (PageSummary, Vec<Extract>) {
+    let mut out = Vec::new();
+    let summary = Extractor::new(recipes).read(page.as_bytes(), &mut Scratch::default(), &mut out);
+    (summary.expect("a real page"), out)
+}
+
+/// Thousandths of a number, or events of a histogram.
+fn shown(extract: &Extract) -> Option<i64> {
+    match &extract.value {
+        Value::Number(number) => Milli::from_f64(*number).map(|milli| milli.0),
+        Value::Buckets(buckets) => Some(buckets.events() as i64),
+        Value::Absent => None,
     }
 }
 
-#[test]
-fn every_line_is_understood() {
-    for page in [VLLM_BUSY, VLLM_IDLE, SGLANG, DYNAMO_FRONTEND, DYNAMO_WORKER] {
-        // Once with no family wanted, once with all.
-        let lines: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
-        let mut names: Vec<&str> = lines.iter().map(|line| line.split(['{', ' ']).next().unwrap()).collect();
-        names.dedup();
-        let all: Vec<Recipe> = names.into_iter().map(|name| Recipe::series(name, [])).collect();
-        for recipes in [&[][..], &all] {
-            let (summary, _) = read(recipes, page);
-            assert_eq!(summary.samples, lines.len());
-            assert_eq!((summary.skipped_malformed, summary.duplicates), (0, 0));
+/// What the signals of an engine are on a page: thousandths, or numbers of events.
+fn signals(engine: Engine, name: &str, expected: &[(Signal, i64)]) {
+    let page = page(name);
+    for (signal, expected) in expected {
+        let recipe = engine.profile().recipe(*signal).expect("the engine gives it");
+        let (_, found) = read(&[recipe], &page);
+        assert_eq!(shown(&found[0]), Some(*expected), "{name}: {signal:?}");
+    }
+    // Whatever is not listed is not on the page, so that a test says all there is to say about it.
+    for def in engine.profile().signals {
+        if expected.iter().all(|(signal, _)| *signal != def.signal) {
+            let (_, found) = read(&[def.recipe(engine.profile().repeats)], &page);
+            assert_eq!(shown(&found[0]), None, "{name}: {:?} is there too", def.signal);
         }
     }
 }
 
 #[test]
-fn series_of_other_engines_are_found_by_name() {
-    let one = |page, name: &str, labels: &[(&str, &str)]| {
-        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        read(&[Recipe::series(name, labels)], page).1[0]
+fn vllm() {
+    // It has answered six requests before.
+    let idle = [
+        (WaitingRequests, 0),
+        (RunningRequests, 0),
+        (InFlightRequests, 0),
+        (KvCacheUsage, 0),
+        (RequestRate, 6000),
+        (PromptTokenRate, 6_025_000),
+        (GenerationTokenRate, 210_000),
+        (PreemptionRate, 0),
+        (TimeToFirstToken, 6),
+        (InterTokenLatency, 204),
+        (QueueTime, 6),
+        (RequestLatency, 6),
+    ];
+    signals(Engine::Vllm, "vllm-0.15.1-idle.txt", &idle);
+    let busy = [
+        (WaitingRequests, 11_000),
+        (RunningRequests, 7000),
+        (InFlightRequests, 18_000),
+        (KvCacheUsage, 678),
+        (RequestRate, 275_000),
+        (PromptTokenRate, 420_256_000),
+        (GenerationTokenRate, 27_414_000),
+        (PreemptionRate, 0),
+        (TimeToFirstToken, 282),
+        (InterTokenLatency, 27_132),
+        (QueueTime, 275),
+        (RequestLatency, 275),
+    ];
+    signals(Engine::Vllm, "vllm-0.15.1-busy.txt", &busy);
+}
+
+#[test]
+fn two_data_parallel_engines_of_vllm_are_one_replica() {
+    let table = [
+        (WaitingRequests, 16_000),
+        (RunningRequests, 15_000),
+        (InFlightRequests, 31_000),
+        (KvCacheUsage, 461),
+        (RequestRate, 254_000),
+        (PromptTokenRate, 312_600_000),
+        (GenerationTokenRate, 25_472_000),
+        (PreemptionRate, 0),
+        (TimeToFirstToken, 269),
+        (InterTokenLatency, 25_203),
+        (QueueTime, 254),
+        (RequestLatency, 254),
+    ];
+    signals(Engine::Vllm, "vllm-0.15.1-dp2-busy.txt", &table);
+    let some = |name, expected: [(Signal, i64); 4]| {
+        for (signal, expected) in expected {
+            let recipe = Engine::Vllm.profile().recipe(signal).unwrap();
+            assert_eq!(shown(&read(&[recipe], &page(name)).1[0]), Some(expected), "{name} {signal:?}");
+        }
     };
-    assert_eq!(one(SGLANG, "sglang:num_queue_reqs", &[]), Some(12_000));
-    assert_eq!(
-        one(SGLANG, "sglang:token_usage", &[("model_name", "qwen3-32b"), ("tp_rank", "0")]),
-        Some(780)
-    );
-    assert_eq!(one(SGLANG, "sglang:token_usage", &[("model_name", "other")]), None);
+    let two_servers = [
+        (WaitingRequests, 17_000),
+        (RunningRequests, 16_000),
+        (GenerationTokenRate, 14_531_000),
+        (TimeToFirstToken, 160),
+    ];
+    some("vllm-0.15.1-dp2-two-servers-busy.txt", two_servers);
+    // Its queue is on the page by reason as well.
+    let newest =
+        [(WaitingRequests, 17_000), (RunningRequests, 16_000), (KvCacheUsage, 563), (PreemptionRate, 1000)];
+    some("vllm-0.32.0-dp2-logger.txt", newest);
+}
+
+#[test]
+fn ranks_and_priorities_of_sglang_count_once() {
+    let two_engines = [
+        (WaitingRequests, 15_000),
+        (RunningRequests, 13_000),
+        (InFlightRequests, 28_000),
+        (KvCacheUsage, 600),
+        (RequestRate, 25_000),
+        (PromptTokenRate, 33_500_000),
+        (GenerationTokenRate, 2_250_000),
+        (PreemptionRate, 1000),
+        (TimeToFirstToken, 25),
+        (InterTokenLatency, 2225),
+        (QueueTime, 25),
+        (RequestLatency, 25),
+        (PrefillHandoverRequests, 0),
+        (DecodeHandoverRequests, 0),
+    ];
+    signals(Engine::Sglang, "sglang-0.5.23-dp2-collector.txt", &two_engines);
+    signals(Engine::Sglang, "sglang-0.5.23-dp2-all-schedulers-collector.txt", &two_engines);
+
+    let some = |name, expected: &[(Signal, i64)]| {
+        for (signal, expected) in expected {
+            let recipe = Engine::Sglang.profile().recipe(*signal).unwrap();
+            assert_eq!(shown(&read(&[recipe], &page(name)).1[0]), Some(*expected), "{name} {signal:?}");
+        }
+    };
+    let priorities = [
+        (WaitingRequests, 12_000),
+        (RunningRequests, 8000),
+        (TimeToFirstToken, 13),
+        (PromptTokenRate, 19_500_000),
+    ];
+    some("sglang-0.5.23-priority-collector.txt", &priorities);
+    some("sglang-0.5.23-prefill-collector.txt", &[(PrefillHandoverRequests, 7000), (RunningRequests, 2000)]);
+    some("sglang-0.5.23-decode-collector.txt", &[(DecodeHandoverRequests, 7000), (KvCacheUsage, 910)]);
+}
+
+#[test]
+fn dynamos_two_pages() {
+    let worker = [
+        (WaitingRequests, 12_000),
+        (RunningRequests, 8000),
+        (InFlightRequests, 20_000),
+        (KvCacheUsage, 188),
+        (RequestRate, 52_000),
+        (TimeToFirstToken, 40),
+        (InterTokenLatency, 3380),
+        (RequestLatency, 32),
+    ];
+    signals(Engine::Dynamo, "dynamo-1.6.1-mocker-vllm-busy.txt", &worker);
+    let frontend = [
+        (WaitingRequests, 20_000),
+        (InFlightRequests, 20_000),
+        (RequestRate, 15_000),
+        (PromptTokenRate, 37_000),
+        (GenerationTokenRate, 10_000),
+        (TimeToFirstToken, 2),
+        (InterTokenLatency, 8),
+        (RequestLatency, 15),
+    ];
+    signals(Engine::Dynamo, "dynamo-1.6.1-frontend-busy.txt", &frontend);
+}
+
+#[test]
+fn tensorrt_llm() {
+    let table = [
+        (WaitingRequests, 12_000),
+        (RunningRequests, 8000),
+        (InFlightRequests, 20_000),
+        (KvCacheUsage, 750),
+        (RequestRate, 15_000),
+        (PromptTokenRate, 22_500_000),
+        (GenerationTokenRate, 1_500_000),
+        (TimeToFirstToken, 15),
+        (InterTokenLatency, 15),
+        (QueueTime, 15),
+        (RequestLatency, 15),
+    ];
+    signals(Engine::TensorRtLlm, "trtllm-050f80d-declared.txt", &table);
+}
+
+#[test]
+fn lmdeploy() {
+    let table = [
+        (WaitingRequests, 8000),
+        (RunningRequests, 8000),
+        (InFlightRequests, 16_000),
+        (KvCacheUsage, 620),
+        (RequestRate, 15_000),
+        (PromptTokenRate, 34_500_000),
+        (GenerationTokenRate, 1_828_000),
+        (TimeToFirstToken, 23),
+        (InterTokenLatency, 1805),
+        (QueueTime, 15),
+        (RequestLatency, 15),
+    ];
+    signals(Engine::LmDeploy, "lmdeploy-0.18.0-rank0-collector.txt", &table);
+}
+
+#[test]
+fn tgi() {
+    let table = [
+        (WaitingRequests, 12_000),
+        (RunningRequests, 8000),
+        (InFlightRequests, 20_000),
+        (RequestRate, 20_000),
+        (PromptTokenRate, 60_000_000),
+        (GenerationTokenRate, 2_000_000),
+        (QueueTime, 20),
+        (RequestLatency, 20),
+    ];
+    signals(Engine::Tgi, "tgi-3.x-by-hand.txt", &table);
+}
+
+#[test]
+fn a_page_says_whose_it_is() {
+    let prefixes = [
+        ("vllm-", Engine::Vllm),
+        ("sglang-", Engine::Sglang),
+        ("dynamo-", Engine::Dynamo),
+        ("trtllm-", Engine::TensorRtLlm),
+        ("lmdeploy-", Engine::LmDeploy),
+        ("tgi-", Engine::Tgi),
+    ];
+    for (name, page) in pages() {
+        let expected = prefixes.iter().find(|(prefix, _)| name.starts_with(prefix)).expect(&name).1;
+        assert_eq!(recognize(page.as_bytes()), Some(expected), "{name}");
+    }
+    assert_eq!(recognize(b"process_open_fds 7\n"), None);
+}
+
+#[test]
+fn every_line_is_understood() {
+    for (name, page) in pages() {
+        // Once with no family wanted, once with all.
+        let lines: Vec<&str> =
+            page.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        let mut names: Vec<&str> = lines.iter().map(|line| line.split(['{', ' ']).next().unwrap()).collect();
+        names.dedup();
+        let all: Vec<Recipe> = names.into_iter().map(|name| Recipe::series(Kind::Gauge, name, [])).collect();
+        for recipes in [&[][..], &all] {
+            let (summary, _) = read(recipes, &page);
+            assert_eq!(summary.samples, lines.len(), "{name}");
+            assert_eq!((summary.skipped_malformed, summary.duplicates), (0, 0), "{name}");
+        }
+    }
+}
+
+#[test]
+fn no_alias_is_in_use_on_todays_pages() {
+    for (name, page) in pages() {
+        let engine = recognize(page.as_bytes()).unwrap();
+        for def in engine.profile().signals {
+            let (_, found) = read(&[def.recipe(engine.profile().repeats)], &page);
+            let former = found[0].alternative.and_then(|(term, alternative)| def.former(term, alternative));
+            assert_eq!((former, found[0].ambiguous), (None, false), "{name}: {:?}", def.signal);
+        }
+    }
 }

@@ -7,5 +7,9 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     display: "a program of your own",
     metrics_path: "/metrics",
     port_names: &["metrics", "http"],
+    port: None,
+    enabling: "",
+    prefixes: &[],
+    repeats: &[],
     signals: &[],
 };

@@ -1,64 +1,77 @@
-//! vLLM. Names from `vllm/v1/metrics/loggers.py`, seen on pages of 0.15.1 and 0.32.0.
+//! vLLM. Names from `vllm/v1/metrics/loggers.py` of 0.8.5 to 0.32.0, seen on pages of 0.15.1 and 0.32.0.
 //!
-//! Every series has the labels `engine` (one series per data-parallel engine) and `model_name`.
-//! `vllm:num_requests_waiting_by_reason` (0.32) repeats the queue by reason and must not be added to it.
+//! Every series has the labels `engine` (one series per data-parallel engine: parts) and `model_name`; tensor- and
+//! pipeline-parallel ranks publish nothing. `vllm:num_requests_waiting_by_reason` (0.20 and later) repeats the queue
+//! by reason and must not be added to it; `vllm:request_time_per_output_token_seconds` is a mean per request, not the former
+//! name of the time between tokens.
 
-use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, TargetType, Term};
+use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, Term};
 
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     name: "VLLM",
     display: "vLLM",
     metrics_path: "/metrics",
     port_names: &["http", "metrics"],
+    port: Some(8000),
+    enabling: "",
+    prefixes: &["vllm:"],
+    repeats: &[],
     signals: &[
+        SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
+        SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },
+        SignalDef { signal: Signal::InFlightRequests, terms: &[RUNNING, WAITING], fold: Fold::Sum },
+        // Data-parallel engines are of equal size, so the mean is the share of the replica's whole cache and
+        // falls as 1/replicas when replicas are added. The fullest engine's share would not.
+        SignalDef { signal: Signal::KvCacheUsage, terms: &[KV_CACHE], fold: Fold::Mean },
         SignalDef {
-            signal: Signal::WaitingRequests,
-            name: "WaitingRequests",
-            short: "waiting",
-            unit: "requests",
-            doc: "Requests in the queue.",
-            terms: &[WAITING],
+            signal: Signal::RequestRate,
+            terms: &[Term(&[Alternative::always("vllm:request_success_total")])],
             fold: Fold::Sum,
-            targets: &[TargetType::AverageValue],
         },
         SignalDef {
-            signal: Signal::RunningRequests,
-            name: "RunningRequests",
-            short: "running",
-            unit: "requests",
-            doc: "Requests in the running batch.",
-            terms: &[RUNNING],
+            signal: Signal::PromptTokenRate,
+            terms: &[Term(&[Alternative::always("vllm:prompt_tokens_total")])],
             fold: Fold::Sum,
-            targets: &[TargetType::AverageValue],
         },
         SignalDef {
-            signal: Signal::InFlightRequests,
-            name: "InFlightRequests",
-            short: "in-flight",
-            unit: "requests",
-            doc: "Running and waiting requests: a measure of demand that has no upper end.",
-            terms: &[RUNNING, WAITING],
+            signal: Signal::GenerationTokenRate,
+            terms: &[Term(&[Alternative::always("vllm:generation_tokens_total")])],
             fold: Fold::Sum,
-            targets: &[TargetType::AverageValue],
         },
         SignalDef {
-            signal: Signal::KvCacheUsage,
-            name: "KVCacheUsage",
-            short: "kv",
-            unit: "share, 0 to 1",
-            doc: "The share of the KV cache that is in use.",
-            terms: &[KV_CACHE],
-            // Data-parallel engines are of equal size, so the mean is the share of the replica's whole cache and
-            // falls as 1/replicas when replicas are added. The fullest engine's share would not.
-            fold: Fold::Mean,
-            targets: &[TargetType::AverageValue],
+            signal: Signal::PreemptionRate,
+            terms: &[Term(&[Alternative::always("vllm:num_preemptions_total")])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::TimeToFirstToken,
+            terms: &[Term(&[Alternative::always("vllm:time_to_first_token_seconds")])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::InterTokenLatency,
+            terms: &[Term(&[
+                Alternative::current("vllm:inter_token_latency_seconds", "0.10.2 and later"),
+                Alternative::former("vllm:time_per_output_token_seconds", "up to 0.11"),
+            ])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::QueueTime,
+            terms: &[Term(&[Alternative::always("vllm:request_queue_time_seconds")])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::RequestLatency,
+            terms: &[Term(&[Alternative::always("vllm:e2e_request_latency_seconds")])],
+            fold: Fold::Sum,
         },
     ],
 };
 
-const WAITING: Term = Term(&[Alternative { series: "vllm:num_requests_waiting", versions: "all" }]);
-const RUNNING: Term = Term(&[Alternative { series: "vllm:num_requests_running", versions: "all" }]);
+const WAITING: Term = Term(&[Alternative::always("vllm:num_requests_waiting")]);
+const RUNNING: Term = Term(&[Alternative::always("vllm:num_requests_running")]);
 const KV_CACHE: Term = Term(&[
-    Alternative { series: "vllm:kv_cache_usage_perc", versions: "0.9 and later" },
-    Alternative { series: "vllm:gpu_cache_usage_perc", versions: "before 0.9" },
+    Alternative::current("vllm:kv_cache_usage_perc", "0.9.2 and later"),
+    Alternative::former("vllm:gpu_cache_usage_perc", "up to 0.10"),
 ]);

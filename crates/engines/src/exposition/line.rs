@@ -1,6 +1,10 @@
 //! One line of the text format.
 
+use std::hash::{DefaultHasher, Hasher};
+
 use memchr::{memchr, memchr3};
+
+use super::tally;
 
 /// Text of a page: a bare name, or what stands between quotes.
 #[derive(Clone, Copy, Debug)]
@@ -16,12 +20,12 @@ pub(super) struct Sample<'p> {
     /// The line up to the value: what the series is called, as it is spelled.
     pub(super) series: &'p [u8],
     pub(super) value: f64,
-    labels: Labels<'p>,
+    pub(super) labels: Labels<'p>,
 }
 
 /// The inside of a pair of braces, from the next item on.
 #[derive(Clone, Copy, Debug)]
-struct Labels<'p>(&'p [u8]);
+pub(super) struct Labels<'p>(&'p [u8]);
 
 #[derive(Debug)]
 enum Item<'p> {
@@ -91,13 +95,30 @@ impl<'p> Sample<'p> {
         }
         Ok(Self { series, value, labels })
     }
+}
 
-    /// Whether it has all of these labels with these values. A label that is not there has an empty value.
-    pub(super) fn has_all(&self, wanted: &[(String, String)]) -> bool {
-        wanted.iter().all(|(name, value)| match self.labels.find(name) {
-            Some(text) => text.is(value.as_bytes()),
-            None => value.is_empty(),
-        })
+impl tally::Labels for Labels<'_> {
+    fn has(&self, name: &str, value: &str) -> bool {
+        self.find(name).map_or(value.is_empty(), |text| text.is(value.as_bytes()))
+    }
+
+    fn number(&self, name: &str) -> Option<f64> {
+        // A number needs no escapes.
+        number(self.find(name)?.raw)
+    }
+
+    fn hash(&self, except: &dyn Fn(&[u8]) -> bool, hasher: &mut DefaultHasher) {
+        let mut labels = *self;
+        while let Ok(Some(item)) = labels.next() {
+            if let Item::Label(name, value) = item
+                && !except(name.raw)
+            {
+                hasher.write(name.raw);
+                hasher.write(b"\xff");
+                hasher.write(value.raw);
+                hasher.write(b"\xff");
+            }
+        }
     }
 }
 
@@ -129,8 +150,9 @@ impl<'p> Labels<'p> {
     }
 
     /// The value of a label; of the first, if there are two. Only for labels that have been found sound.
-    fn find(mut self, wanted: &str) -> Option<Text<'p>> {
-        while let Ok(Some(item)) = self.next() {
+    fn find(self, wanted: &str) -> Option<Text<'p>> {
+        let mut labels = self;
+        while let Ok(Some(item)) = labels.next() {
             if let Item::Label(name, value) = item
                 && name.is(wanted.as_bytes())
             {
@@ -179,7 +201,7 @@ fn quoted(text: &[u8]) -> Parsed<(Text<'_>, &[u8])> {
 }
 
 impl<'p> Text<'p> {
-    fn bare(raw: &'p [u8]) -> Self {
+    pub(super) fn bare(raw: &'p [u8]) -> Self {
         Self { raw, escaped: false }
     }
 

@@ -1,0 +1,137 @@
+//! NVIDIA Dynamo. Names from `dynamo/prometheus_names.py` and the runtime's binaries of 0.2.1 to 1.6.1, seen on pages of 1.6.1.
+//!
+//! There are two pages, and one table serves both. A *worker* publishes on its system port what its engine publishes
+//! (vLLM, SGLang, TensorRT-LLM), and `dynamo_component_*` of each of its endpoints, of which `generate` is the one that
+//! answers. A *frontend* publishes `dynamo_frontend_*`, which count the whole deployment: it is read as other pods that
+//! know. Its queue is whatever waits for a first token.
+//!
+//! A worker has no engine gauges before its first request.
+
+use super::{sglang, tensorrt_llm};
+use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, Term};
+
+pub(super) const PROFILE: EngineProfile = EngineProfile {
+    name: "Dynamo",
+    display: "NVIDIA Dynamo, workers and frontends",
+    metrics_path: "/metrics",
+    port_names: &["system", "http", "metrics"],
+    port: None,
+    enabling: "A frontend serves it on its HTTP port (8000), a worker on `DYN_SYSTEM_PORT`, which is off by default.",
+    prefixes: &["dynamo_", "nv_llm_http_service_"],
+    repeats: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
+    signals: &[
+        SignalDef {
+            signal: Signal::WaitingRequests,
+            terms: &[Term(&[
+                worker("vllm:num_requests_waiting"),
+                sglang::WAITING,
+                tensorrt_llm::WAITING,
+                frontend("dynamo_frontend_queued_requests"),
+            ])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::RunningRequests,
+            terms: &[Term(&[worker("vllm:num_requests_running"), sglang::RUNNING, tensorrt_llm::RUNNING])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::InFlightRequests,
+            terms: &[Term(&[
+                worker("dynamo_component_inflight_requests").with(GENERATE),
+                frontend("dynamo_frontend_inflight_requests"),
+                Alternative::former("nv_llm_http_service_inflight_requests", "frontend up to 0.4.0"),
+            ])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::KvCacheUsage,
+            terms: &[Term(&[
+                worker("vllm:kv_cache_usage_perc"),
+                sglang::KV_CACHE,
+                tensorrt_llm::KV_CACHE,
+                Alternative::current("dynamo_component_gpu_cache_usage_percent", "worker, 1.0 and later"),
+                Alternative::former("dynamo_component_kvstats_gpu_cache_usage_percent", "worker up to 0.8"),
+                Alternative::former("vllm:gpu_cache_usage_perc", "worker with an older vLLM"),
+            ])],
+            fold: Fold::Mean,
+        },
+        SignalDef {
+            signal: Signal::RequestRate,
+            terms: &[Term(&[
+                worker("dynamo_component_requests_total").with(GENERATE),
+                frontend("dynamo_frontend_requests_total"),
+                Alternative::former("nv_llm_http_service_requests_total", "frontend up to 0.4.0"),
+            ])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::PromptTokenRate,
+            terms: &[Term(&[
+                worker("vllm:prompt_tokens_total"),
+                worker("sglang:prompt_tokens_total"),
+                worker("trtllm_prompt_tokens_total"),
+                frontend("dynamo_frontend_input_sequence_tokens_sum"),
+            ])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::GenerationTokenRate,
+            terms: &[Term(&[
+                worker("vllm:generation_tokens_total"),
+                worker("sglang:generation_tokens_total"),
+                worker("trtllm_generation_tokens_total"),
+                frontend("dynamo_frontend_output_tokens_total"),
+            ])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::TimeToFirstToken,
+            terms: &[Term(&[
+                worker("vllm:time_to_first_token_seconds"),
+                sglang::TTFT,
+                tensorrt_llm::TTFT,
+                frontend("dynamo_frontend_time_to_first_token_seconds"),
+                Alternative::former(
+                    "nv_llm_http_service_time_to_first_token_seconds",
+                    "frontend up to 0.4.0",
+                ),
+            ])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::InterTokenLatency,
+            terms: &[Term(&[
+                worker("vllm:inter_token_latency_seconds"),
+                sglang::ITL,
+                tensorrt_llm::ITL,
+                frontend("dynamo_frontend_inter_token_latency_seconds"),
+                Alternative::former(
+                    "nv_llm_http_service_inter_token_latency_seconds",
+                    "frontend up to 0.4.0",
+                ),
+            ])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::RequestLatency,
+            terms: &[Term(&[
+                worker("dynamo_component_request_duration_seconds").with(GENERATE),
+                frontend("dynamo_frontend_request_duration_seconds"),
+                Alternative::former("nv_llm_http_service_request_duration_seconds", "frontend up to 0.4.0"),
+            ])],
+            fold: Fold::Sum,
+        },
+    ],
+};
+
+/// A worker has series for each of its endpoints; this one answers.
+const GENERATE: &[(&str, &str)] = &[("dynamo_endpoint", "generate")];
+
+const fn worker(series: &'static str) -> Alternative {
+    Alternative::current(series, "worker")
+}
+
+const fn frontend(series: &'static str) -> Alternative {
+    Alternative::current(series, "frontend")
+}

@@ -1,0 +1,73 @@
+//! TensorRT-LLM. Names from `tensorrt_llm/metrics/collector.py` and `batch_metrics.py` of commit 050f80d (2026).
+//!
+//! Each family has one series, with the labels `model_name`, `engine_type`, and `pid` on gauges. Counters and latencies move
+//! when a request ends. Under attention data parallelism one gauge is overwritten by each rank in turn.
+
+use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, Term};
+
+pub(super) const PROFILE: EngineProfile = EngineProfile {
+    name: "TensorRTLLM",
+    display: "TensorRT-LLM (`trtllm-serve`)",
+    metrics_path: "/prometheus/metrics",
+    port_names: &["http", "metrics"],
+    port: Some(8000),
+    enabling: "It publishes latencies only with `return_perf_metrics: true`, gauges with `enable_iter_perf_stats: true` as well; \
+               its `/metrics` is JSON and not this page.",
+    prefixes: &["trtllm_", "trtllm:"],
+    repeats: &[],
+    signals: &[
+        SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
+        SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },
+        SignalDef {
+            signal: Signal::InFlightRequests,
+            terms: &[Term(&[RUNNING]), Term(&[WAITING])],
+            fold: Fold::Sum,
+        },
+        SignalDef { signal: Signal::KvCacheUsage, terms: &[Term(&[KV_CACHE])], fold: Fold::Mean },
+        SignalDef {
+            signal: Signal::RequestRate,
+            terms: &[Term(&[Alternative::always("trtllm_request_success_total")])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::PromptTokenRate,
+            terms: &[Term(&[Alternative::always("trtllm_prompt_tokens_total")])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::GenerationTokenRate,
+            terms: &[Term(&[Alternative::always("trtllm_generation_tokens_total")])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::TimeToFirstToken,
+            terms: &[Term(&[
+                TTFT,
+                Alternative::former("trtllm:time_to_first_token_seconds", "under Dynamo up to 0.7"),
+            ])],
+            fold: Fold::Sum,
+        },
+        // A mean per request; there is no time of single tokens.
+        SignalDef {
+            signal: Signal::InterTokenLatency,
+            terms: &[Term(&[
+                ITL,
+                Alternative::former("trtllm:time_per_output_token_seconds", "under Dynamo up to 0.7"),
+            ])],
+            fold: Fold::Sum,
+        },
+        SignalDef {
+            signal: Signal::QueueTime,
+            terms: &[Term(&[Alternative::always("trtllm_request_queue_time_seconds")])],
+            fold: Fold::Sum,
+        },
+        SignalDef { signal: Signal::RequestLatency, terms: &[Term(&[LATENCY])], fold: Fold::Sum },
+    ],
+};
+
+pub(super) const WAITING: Alternative = Alternative::current("trtllm_num_requests_waiting", "1.3 and later");
+pub(super) const RUNNING: Alternative = Alternative::current("trtllm_num_requests_running", "1.3 and later");
+pub(super) const KV_CACHE: Alternative = Alternative::current("trtllm_kv_cache_utilization", "1.3 and later");
+pub(super) const TTFT: Alternative = Alternative::always("trtllm_time_to_first_token_seconds");
+pub(super) const ITL: Alternative = Alternative::always("trtllm_time_per_output_token_seconds");
+pub(super) const LATENCY: Alternative = Alternative::always("trtllm_e2e_request_latency_seconds");

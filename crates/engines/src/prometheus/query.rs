@@ -1,0 +1,95 @@
+//! PromQL, as text.
+
+use std::{fmt::Write, time::Duration};
+
+/// The raw samples of all series that have one of these names and are of one of these namespaces, over the stretch of
+/// time that ends now: `{__name__=~"a|b",namespace="models"}[1m]`.
+///
+/// One query serves everybody who needs any of them. Which labels count beside these is left to the reader of the
+/// answer, because it differs from reader to reader.
+pub fn range_query<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    namespace_label: &str,
+    namespaces: impl IntoIterator<Item = &'a str>,
+    stretch: Duration,
+) -> String {
+    let (names, namespaces) = (matcher("__name__", names), matcher(namespace_label, namespaces));
+    format!("{{{names},{namespaces}}}[{}]", duration(stretch))
+}
+
+/// A matcher for one of these values: `namespace="models"`, or `namespace=~"a|b"`.
+pub fn matcher<'a>(label: &str, values: impl IntoIterator<Item = &'a str>) -> String {
+    let values: Vec<&str> = values.into_iter().collect();
+    let label = if is_plain(label) { label.to_owned() } else { quote(label) };
+    match &values[..] {
+        [value] => format!("{label}={}", quote(value)),
+        values => {
+            let values: Vec<String> = values.iter().map(|value| literally(value)).collect();
+            format!("{label}=~{}", quote(&values.join("|")))
+        }
+    }
+}
+
+/// A duration as PromQL spells it: `1m30s`, `250ms`.
+pub fn duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let (minutes, rest) = (milliseconds / 60_000, milliseconds % 60_000);
+    let mut text = String::new();
+    for (amount, unit) in [(minutes, "m"), (rest / 1000, "s"), (rest % 1000, "ms")] {
+        if amount > 0 {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{amount}{unit}");
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+/// A regular expression (RE2) that matches this text and nothing else.
+fn literally(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_punctuation() && c != '_' && c != ':' && c != '-' {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+fn is_plain(label: &str) -> bool {
+    let mut bytes = label.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_query_for_all_that_want_a_family() {
+        let query =
+            range_query(["vllm:num_requests_waiting"], "namespace", ["models"], Duration::from_secs(75));
+        assert_eq!(query, r#"{__name__="vllm:num_requests_waiting",namespace="models"}[1m15s]"#);
+        let query = range_query(["a:b", "c"], "k8s.ns", ["x", "y"], Duration::from_millis(1500));
+        assert_eq!(query, r#"{__name__=~"a:b|c","k8s.ns"=~"x|y"}[1s500ms]"#);
+    }
+
+    #[test]
+    fn nothing_in_a_name_is_an_operator() {
+        assert_eq!(matcher("a", ["x\"} or vector(1)\n"]), r#"a="x\"} or vector(1)\n""#);
+        assert_eq!(matcher("a", ["x.y|z", "w"]), r#"a=~"x\\.y\\|z|w""#);
+    }
+
+    #[test]
+    fn durations() {
+        let table = [(0, "0s"), (15_000, "15s"), (60_000, "1m"), (3_690_250, "61m30s250ms")];
+        for (milliseconds, text) in table {
+            assert_eq!(duration(Duration::from_millis(milliseconds)), text);
+        }
+    }
+}
