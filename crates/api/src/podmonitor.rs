@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::{LLMAutoscaler, PodMonitorSpec, Port};
+use crate::{LLMAutoscaler, PodMonitorSpec, Port, ScrapeSpec};
 
 /// Group, version, kind and plural of the Prometheus Operator's PodMonitor.
 pub const POD_MONITOR: [&str; 4] = ["monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"];
@@ -36,9 +36,17 @@ const FROM_POD_LABELS: [Relabeling; 3] = [
     Relabeling { target: "backend", sources: &["alibabacloud_com_inference_backend"] },
 ];
 
-/// The PodMonitor for the pods that `selector` selects, complete for a server-side apply.
-pub fn pod_monitor(owner: &LLMAutoscaler, spec: &PodMonitorSpec, selector: &LabelSelector) -> Value {
+/// The PodMonitor for the target's pods, which `selector` selects and which serve on `port`, complete for a server-side
+/// apply. Where the first scrape is of other pods, it is for those.
+pub fn pod_monitor(
+    owner: &LLMAutoscaler,
+    spec: &PodMonitorSpec,
+    selector: &LabelSelector,
+    port: &Port,
+) -> Value {
     let [group, version, kind, _] = POD_MONITOR;
+    let scrape = owner.spec.scrape();
+    let selector = scrape.pod_selector.as_ref().unwrap_or(selector);
     let mut labels = spec.labels.clone();
     labels.insert("app.kubernetes.io/managed-by".to_owned(), "llm-autoscaler".to_owned());
     json!({
@@ -53,25 +61,33 @@ pub fn pod_monitor(owner: &LLMAutoscaler, spec: &PodMonitorSpec, selector: &Labe
         },
         "spec": {
             "selector": selector,
-            "podMetricsEndpoints": [endpoint(owner, spec)],
+            "podMetricsEndpoints": [endpoint(owner, &scrape, spec, port)],
         },
     })
 }
 
-fn endpoint(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
-    let scrape = owner.spec.scrape();
+/// What lets the operator in lets Prometheus in: its own fields are called the same.
+fn endpoint(owner: &LLMAutoscaler, scrape: &ScrapeSpec, spec: &PodMonitorSpec, port: &Port) -> Value {
+    let path = scrape.path.as_deref().unwrap_or(owner.spec.engine.engine().profile().metrics_path);
     let mut endpoint = json!({
-        "path": scrape.path,
+        "path": path,
         "interval": format!("{}s", spec.interval_seconds),
         "relabelings": relabelings(owner),
     });
-    match &scrape.port {
+    match port {
         Port::Name(name) => endpoint["port"] = json!(name),
         Port::Number(number) => endpoint["portNumber"] = json!(number),
     }
     if scrape.scheme == crate::Scheme::HTTPS {
         endpoint["scheme"] = json!("https");
-        endpoint["tlsConfig"] = json!({"insecureSkipVerify": true});
+        let unchecked = json!({"insecureSkipVerify": true});
+        endpoint["tlsConfig"] = scrape.tls_config.as_ref().map_or(unchecked, |tls| json!(tls));
+    }
+    if let Some(authorization) = &scrape.authorization {
+        endpoint["authorization"] = json!(authorization);
+    }
+    if let Some(basic_auth) = &scrape.basic_auth {
+        endpoint["basicAuth"] = json!(basic_auth);
     }
     endpoint
 }

@@ -3,13 +3,19 @@
 //! Field names follow `autoscaling/v2` wherever that has one. The docstrings are what `kubectl explain`
 //! prints, so they are written for the person who runs it.
 
-use std::collections::BTreeMap;
+mod metric;
+mod pod_monitor;
+mod source;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BehaviorSpec, LLMAutoscalerStatus, Quantity};
+pub use metric::*;
+pub use pod_monitor::*;
+pub use source::*;
+
+use crate::{BehaviorSpec, LLMAutoscalerStatus};
 
 /// Keeps an LLM inference service at the right number of replicas, by its engine's own metrics.
 // Columns repeat their keys; clippy takes them for duplicates.
@@ -63,9 +69,15 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus, Quantity};
     validation = Rule::new("self.minReplicas <= self.maxReplicas")
         .message("minReplicas must not be greater than maxReplicas")
         .field_path(".minReplicas"),
-    validation = Rule::new("self.engine != 'Custom' || self.metrics.all(m, has(m.series))")
-        .message("engine Custom has no signals: give each metric a series, or name the engine")
-        .field_path(".metrics")
+    validation = Rule::new("self.engine != 'Custom' || self.metrics.all(m, !has(m.signal))")
+        .message("engine Custom has no signals: give each metric a series or a query, or name the engine")
+        .field_path(".metrics"),
+    validation = Rule::new("self.metrics.all(m, !has(m.query)) || has(self.sources) && self.sources.exists(s, has(s.prometheus))")
+        .message("a metric with a query needs a prometheus among the sources")
+        .field_path(".sources"),
+    validation = Rule::new("!has(self.fallback) || self.fallback.replicas <= self.maxReplicas")
+        .message("fallback.replicas must not be greater than maxReplicas")
+        .field_path(".fallback.replicas")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LLMAutoscalerSpec {
@@ -89,9 +101,9 @@ pub struct LLMAutoscalerSpec {
     #[schemars(length(min = 1, max = 16))]
     pub metrics: Vec<MetricSpec>,
 
-    /// Where samples come from. If absent, the target's own pods are scraped.
+    /// Where samples come from, in the order of failover. If absent, the target's own pods are scraped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1))]
+    #[schemars(length(min = 1, max = 4))]
     pub sources: Option<Vec<SourceSpec>>,
 
     /// The PodMonitor that publishes the pods' metrics to Prometheus; if absent, one is kept with the
@@ -103,6 +115,11 @@ pub struct LLMAutoscalerSpec {
     /// growing is immediate up to the double (or 4), shrinking waits for a window of 300 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<BehaviorSpec>,
+
+    /// How many replicas are to be there when no source has had a sample for a while. Without it, as with a
+    /// HorizontalPodAutoscaler, the size stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<FallbackSpec>,
 }
 
 fn one() -> i32 {
@@ -110,11 +127,28 @@ fn one() -> i32 {
 }
 
 impl LLMAutoscalerSpec {
-    /// How the pods are scraped, with the defaults where no source is given.
+    /// How pods are scraped: by the first source that says, or with the defaults.
     pub fn scrape(&self) -> ScrapeSpec {
-        let given = self.sources.iter().flatten().next();
-        given.map(|source| source.scrape.clone()).unwrap_or_default()
+        let given = self.sources.iter().flatten().find_map(|source| source.scrape.as_ref());
+        given.cloned().unwrap_or_default()
     }
+}
+
+/// How many replicas are to be there when nobody knows how many are needed.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct FallbackSpec {
+    /// For how long every metric must have failed. 180 if absent.
+    #[serde(default = "three_minutes")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub after_seconds: i32,
+    /// At least so many. Where there are more already, they stay.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub replicas: i32,
+}
+
+fn three_minutes() -> i32 {
+    180
 }
 
 /// Names an object of this namespace.
@@ -137,242 +171,16 @@ pub struct ScaleTargetRef {
 pub enum EngineName {
     /// vLLM.
     VLLM,
+    /// SGLang.
+    SGLang,
+    /// NVIDIA Dynamo: workers, or its frontends as other pods that know.
+    Dynamo,
+    /// TensorRT-LLM.
+    TensorRTLLM,
+    /// LMDeploy.
+    LMDeploy,
+    /// Text Generation Inference.
+    TGI,
     /// Any other program that publishes metrics in Prometheus's text format.
     Custom,
-}
-
-/// One metric and its target.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(
-    validation = Rule::new("has(self.signal) != has(self.series)")
-        .message("give exactly one of signal and series")
-)]
-#[serde(rename_all = "camelCase")]
-pub struct MetricSpec {
-    /// A name that is unique in this list; status and conditions use it. May be left out of one metric,
-    /// which then is called as its signal or series.
-    #[serde(default)]
-    #[schemars(length(max = 63))]
-    pub name: String,
-
-    /// What to read, in the engine's terms. WaitingRequests: queued; RunningRequests: being answered;
-    /// InFlightRequests: both; KVCacheUsage: the share (0 to 1) of the KV cache that is in use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal: Option<SignalName>,
-
-    /// What to read, by the name of a series of the pods' own metrics page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub series: Option<SeriesSpec>,
-
-    /// What the metric is compared with.
-    pub target: MetricTarget,
-}
-
-/// Something that every engine knows, whatever it calls it.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignalName {
-    /// Requests in the queue.
-    WaitingRequests,
-    /// Requests that are being answered.
-    RunningRequests,
-    /// Both of these: an unbounded measure of demand.
-    InFlightRequests,
-    /// The share of the KV cache that is in use, 0 to 1.
-    KVCacheUsage,
-}
-
-/// A series by name. Where a pod has several that match, their values are added up.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct SeriesSpec {
-    /// Its name, such as vllm:num_requests_waiting.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
-    pub name: String,
-    /// Which of the series of that name count; all if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selector: Option<SeriesSelector>,
-}
-
-/// Chooses series by their labels.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct SeriesSelector {
-    /// Labels that a series must have, with these values.
-    #[schemars(length(max = 16))]
-    pub match_labels: BTreeMap<String, String>,
-}
-
-/// The target of a metric.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct MetricTarget {
-    /// AverageValue: the mean over the replicas.
-    #[serde(rename = "type")]
-    pub type_: TargetType,
-    /// The value that the mean is kept at: a whole number, or a quantity such as "0.8" or 800m.
-    #[x_kube(validation = Rule::new("quantity(string(self)).isGreaterThan(quantity('0'))").message("averageValue must be greater than 0"))]
-    pub average_value: Quantity,
-}
-
-/// How a target is meant.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetType {
-    /// The mean over the replicas is kept at `averageValue`.
-    AverageValue,
-}
-
-/// A place where samples come from.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct SourceSpec {
-    /// The metrics pages of the target's pods, read directly.
-    pub scrape: ScrapeSpec,
-}
-
-/// How pods are scraped.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[x_kube(
-    validation = Rule::new("self.timeoutSeconds <= self.intervalSeconds")
-        .message("timeoutSeconds must not be greater than intervalSeconds")
-        .field_path(".timeoutSeconds")
-)]
-#[serde(rename_all = "camelCase")]
-pub struct ScrapeSpec {
-    /// The container port that serves metrics: its name in the pod, or a number.
-    #[serde(default = "Port::http")]
-    pub port: Port,
-    /// The path of the page.
-    #[serde(default = "metrics_path")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[^\s?#]*$"))]
-    pub path: String,
-    /// HTTP, or HTTPS without a check of the pod's certificate (a pod's address is in no certificate).
-    #[serde(default)]
-    pub scheme: Scheme,
-    /// How often each pod is read. Where several autoscalers read the same page, the shortest counts.
-    #[serde(default = "two")]
-    #[schemars(range(min = 1, max = 300))]
-    pub interval_seconds: i32,
-    /// After how long a read is given up.
-    #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 60))]
-    pub timeout_seconds: i32,
-}
-
-fn two() -> i32 {
-    2
-}
-
-fn metrics_path() -> String {
-    "/metrics".into()
-}
-
-impl Default for ScrapeSpec {
-    fn default() -> Self {
-        Self {
-            port: Port::http(),
-            path: metrics_path(),
-            scheme: Scheme::default(),
-            interval_seconds: two(),
-            timeout_seconds: one(),
-        }
-    }
-}
-
-/// A URL scheme.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// Plain HTTP.
-    #[default]
-    HTTP,
-    /// HTTP over TLS.
-    HTTPS,
-}
-
-/// A port, by the name that a container gives it or by number.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
-#[serde(untagged)]
-pub enum Port {
-    /// A number from 1 to 65535.
-    Number(u16),
-    /// A name.
-    Name(String),
-}
-
-impl Port {
-    fn http() -> Self {
-        Self::Name("http".into())
-    }
-}
-
-impl std::fmt::Display for Port {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Name(name) => f.write_str(name),
-        }
-    }
-}
-
-impl JsonSchema for Port {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Port".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "x-kubernetes-int-or-string": true,
-            "maxLength": 15,
-            "minimum": 1,
-            "maximum": 65535,
-        })
-    }
-}
-
-/// The PodMonitor that the operator keeps for the target's pods.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct PodMonitorSpec {
-    /// Create: the operator keeps a PodMonitor of the autoscaler's name, and owns it. Disabled: it
-    /// keeps none, and removes the one it kept.
-    #[serde(default)]
-    pub mode: PodMonitorMode,
-    /// How often Prometheus scrapes.
-    #[serde(default = "fifteen")]
-    #[schemars(range(min = 1, max = 3600))]
-    pub interval_seconds: i32,
-    /// Labels of the PodMonitor; many Prometheus installations select by one, such as release.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
-    pub labels: BTreeMap<String, String>,
-    /// Annotations of the PodMonitor, such as arms.prometheus.io/discovery: "true".
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
-    pub annotations: BTreeMap<String, String>,
-}
-
-fn fifteen() -> i32 {
-    15
-}
-
-impl Default for PodMonitorSpec {
-    fn default() -> Self {
-        Self {
-            mode: PodMonitorMode::default(),
-            interval_seconds: fifteen(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-        }
-    }
-}
-
-/// Whether a PodMonitor is kept.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PodMonitorMode {
-    /// It is.
-    #[default]
-    Create,
-    /// It is not.
-    Disabled,
 }

@@ -90,6 +90,12 @@ pub struct MetricStatus {
     pub current: Option<String>,
     /// Its target.
     pub target: String,
+    /// Where its samples are from: scrape (the pods' pages), others (other pods' pages), prometheus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// When the oldest of its samples was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_at: Option<Time>,
     /// The number of replicas that it proposes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<i32>,
@@ -111,6 +117,9 @@ pub struct ReplicasStatus {
     pub missing: i32,
     /// Not counted on yet.
     pub not_ready: i32,
+    /// Will not get ready by waiting: they crash, or cannot be scheduled.
+    #[serde(default)]
+    pub stuck: i32,
 }
 
 /// How a decision came about.

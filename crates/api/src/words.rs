@@ -42,5 +42,7 @@ impl EventWords {
 const ABLE_TO_SCALE: &str = "AbleToScale";
 const SCALING_ACTIVE: &str = "ScalingActive";
 const SCALING_LIMITED: &str = "ScalingLimited";
+/// The condition that tells whether a policy's fallback is in force; ours.
+pub const FALLBACK: &str = "Fallback";
 /// The condition by which an autoscaler knows that it was the one that scaled to zero.
 pub const SCALED_TO_ZERO: &str = "ScaledToZero";

@@ -5,10 +5,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
-use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, plan};
-use llm_autoscaler_core::{
-    Amount, Behavior, MetricKind, MetricPolicy, Milli, Profile, RatePolicy, Rules, Select, Target, Tolerances,
+use llm_autoscaler_api::{
+    Asked, LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, ScrapePlan, SignalName, SourcePlan, plan,
 };
+use llm_autoscaler_core::{
+    Amount, Behavior, Fallback, MetricKind, MetricPolicy, Milli, Profile, RatePolicy, Rules, Select, Target,
+    Tolerances,
+};
+use llm_autoscaler_engines::Kind;
 
 fn sample(name: &str) -> LLMAutoscaler {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../config/samples").join(name);
@@ -24,6 +28,11 @@ fn spec(metrics: &str, rest: &str) -> LLMAutoscalerSpec {
 
 fn waiting(rest: &str) -> LLMAutoscalerSpec {
     spec("[{signal: WaitingRequests, target: {type: AverageValue, averageValue: 5}}]", rest)
+}
+
+fn scrape(plan: &Plan) -> &ScrapePlan {
+    let [SourcePlan::Scrape(scrape)] = &plan.sources[..] else { panic!("{plan:?}") };
+    scrape
 }
 
 fn planned(spec: &LLMAutoscalerSpec) -> Plan {
@@ -55,19 +64,25 @@ fn a_series_is_read_with_its_labels() {
     let plan = planned(&sample("custom_series.yaml").spec);
     let metric = &plan.metrics[0];
     assert_eq!((metric.name.as_str(), metric.series.as_str()), ("queue", "reranker_queue_length"));
-    let selector = &metric.recipe.terms()[0][0];
-    assert_eq!(selector.labels, [("queue".to_owned(), "default".to_owned())]);
-    assert_eq!(plan.scrape.port, Port::Name("metrics".to_owned()));
-    assert_eq!((plan.scrape.interval, plan.scrape.timeout), (Duration::from_secs(5), Duration::from_secs(2)));
+    let Asked::Measure { measure, quantile: None, signal: None } = &metric.asked else {
+        panic!("{metric:?}")
+    };
+    assert_eq!(measure.recipe.terms()[0][0].labels, [("queue".to_owned(), "default".to_owned())]);
+    let scrape = scrape(&plan);
+    assert_eq!(scrape.ports, [Port::Name("metrics".to_owned())]);
+    assert_eq!((scrape.interval, scrape.timeout), (Duration::from_secs(5), Duration::from_secs(2)));
 }
 
 #[test]
 fn without_a_source_the_pods_are_read_every_two_seconds() {
     let plan = planned(&waiting(""));
-    assert_eq!(plan.scrape.port, Port::Name("http".to_owned()));
-    assert_eq!(plan.scrape.path, "/metrics");
-    assert!(!plan.scrape.tls);
-    assert_eq!((plan.scrape.interval, plan.scrape.timeout), (Duration::from_secs(2), Duration::from_secs(1)));
+    let scrape = scrape(&plan);
+    assert_eq!(scrape.ports, ["http", "metrics"].map(|name| Port::Name(name.to_owned())));
+    assert_eq!(scrape.path, "/metrics");
+    let trtllm = LLMAutoscalerSpec { engine: llm_autoscaler_api::EngineName::TensorRTLLM, ..waiting("") };
+    assert_eq!(self::scrape(&planned(&trtllm)).path, "/prometheus/metrics");
+    assert!(!scrape.tls && scrape.pods.is_none() && scrape.access.is_open());
+    assert_eq!((scrape.interval, scrape.timeout), (Duration::from_secs(2), Duration::from_secs(1)));
 }
 
 #[test]
@@ -105,7 +120,45 @@ fn what_makes_no_sense_names_its_field() {
     let target = "target: {type: AverageValue, averageValue: 5}";
     let table = [
         (waiting(", minReplicas: 4"), "spec.minReplicas: 4 is greater than maxReplicas 3"),
-        (metric(target), "spec.metrics[0]: give exactly one of signal and series"),
+        (metric(target), "spec.metrics[0]: give exactly one of signal, series and query"),
+        (
+            metric("signal: TimeToFirstToken, target: {type: AverageValue, averageValue: 5}"),
+            "spec.metrics[0].target.type: vllm:time_to_first_token_seconds takes a target of type Value",
+        ),
+        (
+            metric("signal: WaitingRequests, target: {type: Value, value: 5}"),
+            "spec.metrics[0].target.type: vllm:num_requests_waiting takes a target of type AverageValue",
+        ),
+        (
+            metric("signal: WaitingRequests, target: {type: Value, averageValue: 5}"),
+            "spec.metrics[0].target.type: vllm:num_requests_waiting takes a target of type AverageValue",
+        ),
+        (
+            metric("signal: WaitingRequests, target: {type: AverageValue, averageValue: 5, value: 5}"),
+            "spec.metrics[0].target: give averageValue with type AverageValue",
+        ),
+        (
+            metric(&format!("signal: WaitingRequests, percentile: 90, {target}")),
+            "spec.metrics[0].percentile: vllm:num_requests_waiting is a gauge, which has no percentiles",
+        ),
+        (
+            metric(&format!("signal: PrefillHandoverRequests, {target}")),
+            "spec.metrics[0].signal: engine VLLM has no signal PrefillHandoverRequests",
+        ),
+        (metric(&format!("query: up, {target}")), "spec.metrics[0].name: a metric with a query needs a name"),
+        (
+            metric(&format!("name: up, query: up, {target}")),
+            "spec.sources: metrics[0] is a query, which needs a prometheus among the sources",
+        ),
+        (
+            waiting(", sources: [{scrape: {podSelector: {}}}]"),
+            "spec.sources[0].scrape.podSelector: it selects every pod of the namespace",
+        ),
+        (
+            waiting(", sources: [{scrape: {podSelector: {matchExpressions: [{key: a, operator: Odd}]}}}]"),
+            "spec.sources[0].scrape.podSelector: ",
+        ),
+        (waiting(", sources: [{}]"), "spec.sources[0]: give exactly one of scrape and prometheus"),
         (
             metric("signal: WaitingRequests, target: {type: AverageValue, averageValue: five}"),
             "spec.metrics[0].target.averageValue: \"five\" is not a quantity",
@@ -138,4 +191,76 @@ fn what_makes_no_sense_names_its_field() {
         error.starts_with("spec.metrics[0].signal: engine Custom has no signal WaitingRequests"),
         "{error}"
     );
+}
+
+#[test]
+fn every_signal_of_the_resource_is_one_of_the_engines() {
+    let schema = serde_json::to_value(schemars::schema_for!(SignalName)).unwrap();
+    let names: Vec<SignalName> = schema["oneOf"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| serde_json::from_value(name["const"].clone()).unwrap())
+        .collect();
+    let found: Vec<_> = names.iter().map(|name| (format!("{name:?}"), name.signal())).collect();
+    let known: Vec<_> =
+        llm_autoscaler_engines::Signal::ALL.map(|signal| (signal.info().name.to_owned(), signal)).to_vec();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn a_percentile_is_of_a_window_and_of_the_service() {
+    let ttft = "{signal: TimeToFirstToken, percentile: 99, windowSeconds: 30, target: {type: Value, value: \"1.5\"}}";
+    let plan = planned(&spec(&format!("[{ttft}]"), ""));
+    let metric = &plan.metrics[0];
+    assert_eq!(metric.series, "vllm:time_to_first_token_seconds p99");
+    assert_eq!((metric.short.as_str(), metric.target.as_str()), ("ttft", "1500m"));
+    let target = Target::Value(Milli(1500));
+    assert_eq!(plan.policy.metrics, [MetricPolicy { kind: MetricKind::Pooled, target }]);
+    let Asked::Measure { measure, quantile, .. } = &metric.asked else { panic!("{metric:?}") };
+    assert_eq!((measure.window, *quantile), (Duration::from_secs(30), Some(0.99)));
+    assert_eq!(plan.advice[0].reason, "LatencyOnly");
+}
+
+#[test]
+fn a_series_is_what_its_name_or_the_spec_says() {
+    let table = [
+        ("series: {name: a}", "AverageValue, averageValue", Kind::Gauge, 0),
+        ("series: {name: a}, windowSeconds: 10", "AverageValue, averageValue", Kind::Gauge, 10),
+        ("series: {name: a_total}", "AverageValue, averageValue", Kind::Counter, 60),
+        ("series: {name: a_total, type: Gauge}", "AverageValue, averageValue", Kind::Gauge, 0),
+        ("series: {name: a}, percentile: 50", "Value, value", Kind::Histogram, 60),
+        ("series: {name: a, type: Histogram}", "Value, value", Kind::Histogram, 60),
+    ];
+    for (metric, target, kind, window) in table {
+        let plan = planned(&spec(&format!("[{{{metric}, target: {{type: {target}: 5}}}}]"), ""));
+        let Asked::Measure { measure, .. } = &plan.metrics[0].asked else { panic!("{metric}") };
+        assert_eq!((measure.recipe.kind(), measure.window.as_secs()), (kind, window), "{metric}");
+    }
+}
+
+#[test]
+fn sources_are_taken_in_their_order() {
+    let rest = ", fallback: {replicas: 3}, sources: [
+        {scrape: {podSelector: {matchLabels: {app: frontend}}, port: 8000}},
+        {prometheus: {url: \"https://prom.example/api/v1/prometheus/x/\", headersFrom: [{name: Authorization, secretKeyRef: {name: s, key: t}}]}}]";
+    let query = "{name: gateway, query: up, target: {type: AverageValue, averageValue: 5}}";
+    let plan = planned(&spec(&format!("[{query}]"), rest));
+    let [SourcePlan::Scrape(scrape), SourcePlan::Prometheus(prometheus)] = &plan.sources[..] else {
+        panic!("{plan:?}")
+    };
+    assert!(scrape.pods.is_some());
+    assert_eq!(prometheus.url, "https://prom.example/api/v1/prometheus/x");
+    assert!(!prometheus.access.is_open());
+    assert_eq!(plan.metrics[0].asked, Asked::Query("up".to_owned()));
+    assert_eq!(plan.policy.metrics[0].kind, MetricKind::External);
+    assert_eq!(plan.policy.fallback, Some(Fallback { after: TimeDelta::seconds(180), replicas: 3 }));
+}
+
+#[test]
+fn a_queue_alone_is_advised_against() {
+    assert_eq!(planned(&waiting("")).advice[0].reason, "QueueOnly");
+    let both = "[{signal: WaitingRequests, target: {type: AverageValue, averageValue: 5}},
+                 {name: b, signal: InFlightRequests, target: {type: AverageValue, averageValue: 32}}]";
+    assert_eq!(planned(&spec(both, "")).advice, []);
 }

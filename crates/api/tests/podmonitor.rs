@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use llm_autoscaler_api::{LLMAutoscaler, PodMonitorSpec, pod_monitor};
+use llm_autoscaler_api::{LLMAutoscaler, PodMonitorSpec, Port, pod_monitor};
 use serde_json::{Value, json};
 
 fn owner(source: &str) -> LLMAutoscaler {
@@ -20,7 +20,8 @@ fn owner(source: &str) -> LLMAutoscaler {
 
 fn built(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
     let labels = BTreeMap::from([("app".to_owned(), "vllm".to_owned())]);
-    pod_monitor(owner, spec, &LabelSelector { match_labels: Some(labels), match_expressions: None })
+    let port = owner.spec.scrape().port.unwrap_or(Port::Name("http".to_owned()));
+    pod_monitor(owner, spec, &LabelSelector { match_labels: Some(labels), match_expressions: None }, &port)
 }
 
 /// The labels that a scraped series of a pod with these labels gets, by the relabelings in their order.
@@ -81,6 +82,33 @@ fn the_endpoint_is_the_one_that_is_scraped() {
         (&json!(9000), &json!("/m"), &json!("30s"))
     );
     assert_eq!(endpoint["scheme"], "https");
+    assert_eq!(endpoint["tlsConfig"], json!({"insecureSkipVerify": true}));
+}
+
+#[test]
+fn what_lets_the_operator_in_lets_prometheus_in() {
+    let source = ", sources: [{scrape: {scheme: HTTPS, authorization: {credentials: {name: s, key: token}}, \
+                  tlsConfig: {serverName: qwen3.example, ca: {configMap: {name: c, key: ca.crt}}}}}]";
+    let endpoint = &built(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(
+        endpoint["authorization"],
+        json!({"type": "Bearer", "credentials": {"name": "s", "key": "token"}})
+    );
+    assert_eq!(
+        endpoint["tlsConfig"],
+        json!({"serverName": "qwen3.example", "insecureSkipVerify": false, "ca": {"configMap": {"name": "c", "key": "ca.crt"}}})
+    );
+    let source =
+        ", sources: [{scrape: {basicAuth: {username: {name: s, key: u}, password: {name: s, key: p}}}}]";
+    let endpoint = &built(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(endpoint["basicAuth"]["password"], json!({"name": "s", "key": "p"}));
+}
+
+#[test]
+fn other_pods_that_are_read_are_the_ones_to_be_monitored() {
+    let source = ", sources: [{scrape: {port: 8000, podSelector: {matchLabels: {app: frontend}}}}]";
+    let monitor = built(&owner(source), &PodMonitorSpec::default());
+    assert_eq!(monitor["spec"]["selector"], json!({"matchLabels": {"app": "frontend"}}));
 }
 
 /// Pod labels as service discovery names them.

@@ -64,7 +64,7 @@ fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
         "\nreplicas   {current_replicas} asked for, {ready_replicas} ready, {desired_replicas} wanted"
     );
     for metric in &target.metrics {
-        let _ = writeln!(text, "metric     {}", metric_text(metric));
+        let _ = writeln!(text, "metric     {}", metric_text(metric, now));
     }
     if let Some(decision) = &target.decision {
         let rule = &decision.limited_by;
@@ -89,15 +89,21 @@ fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
     text
 }
 
-fn metric_text(metric: &MetricStatus) -> String {
+fn metric_text(metric: &MetricStatus, now: DateTime<Utc>) -> String {
     let MetricStatus { name, series, target, .. } = metric;
     let value = metric.current.as_deref().unwrap_or("unknown");
     let mut text = format!("{name} ({series}): {value} / {target}");
     if let Some(proposal) = metric.proposal {
         let _ = write!(text, " -> {proposal}");
     }
-    if let Some(ReplicasStatus { used, missing, not_ready }) = metric.replicas {
-        let _ = write!(text, "   from {used} replicas, {missing} missing, {not_ready} not ready");
+    if let Some(ReplicasStatus { used, missing, not_ready, stuck }) = metric.replicas {
+        let _ =
+            write!(text, "   from {used} replicas, {missing} missing, {not_ready} not ready, {stuck} stuck");
+    }
+    if let Some(source) = &metric.source {
+        let age = metric.sampled_at.as_ref().map(|at| (now - time::from_kubernetes(at)).num_seconds().max(0));
+        let age = age.map(|age| format!(", {age} s ago")).unwrap_or_default();
+        let _ = write!(text, "   (by {source}{age})");
     }
     if let Some(error) = &metric.error {
         let _ = write!(text, "   {error}");
@@ -113,7 +119,8 @@ fn past_text(past: &PastDecision, now: DateTime<Utc>) -> String {
 
 /// Those conditions that a person should know of.
 fn conditions_text(status: &LLMAutoscalerStatus) -> String {
-    let healthy = |type_: &str| !matches!(type_, "ScalingLimited" | "ScaledToZero" | "Stalled");
+    let exceptions = ["ScalingLimited", "ScaledToZero", "Stalled", "ReplicasStuck", "Fallback", "Advisory"];
+    let healthy = |type_: &str| !exceptions.contains(&type_);
     let wrong = status
         .conditions
         .iter()
@@ -151,7 +158,8 @@ mod tests {
             "targets": [{
                 "name": "qwen3", "currentReplicas": 3, "readyReplicas": 2, "desiredReplicas": 3,
                 "metrics": [{"name": "WaitingRequests", "series": "vllm:num_requests_waiting", "current": "11", "target": "5",
-                             "proposal": 7, "replicas": {"used": 2, "missing": 1, "notReady": 0}}],
+                             "proposal": 7, "replicas": {"used": 2, "missing": 1, "notReady": 0},
+                             "source": "scrape", "sampledAt": "2026-01-01T00:01:00Z"}],
                 "decision": {"raw": 7, "stabilized": 7, "limited": 3, "limitedBy": "TooManyReplicas", "applied": 3,
                              "reason": "pods metric vllm:num_requests_waiting above target"},
                 "decisions": [{"time": "2026-01-01T00:00:00Z", "from": 1, "to": 3, "limitedBy": "DesiredWithinRange",
@@ -168,7 +176,7 @@ mod tests {
 qwen3 keeps StatefulSet/qwen3 between 1 and 3 replicas.
 
 replicas   3 asked for, 2 ready, 3 wanted
-metric     WaitingRequests (vllm:num_requests_waiting): 11 / 5 -> 7   from 2 replicas, 1 missing, 0 not ready
+metric     WaitingRequests (vllm:num_requests_waiting): 11 / 5 -> 7   from 2 replicas, 1 missing, 0 not ready, 0 stuck   (by scrape, 30 s ago)
 raw        7
 stabilized 7
 limited    3 (TooManyReplicas)

@@ -12,7 +12,7 @@ use llm_autoscaler_api::{
     LLMAutoscaler, Plan, SpecError, conditions, managers, plan,
     words::{self, MetricWords, Step},
 };
-use llm_autoscaler_core::{Decision, Profile, decide};
+use llm_autoscaler_core::{Decision, MetricOutcome, Outcome, Profile, decide};
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
@@ -20,9 +20,12 @@ use crate::{
     announce::Announcer,
     events::{self, Events},
     lane::Lane,
+    monitors::Monitors,
     observe::Seen,
+    pages::Pace,
     pod_monitor::PodMonitorKeeper,
     pods::PodStore,
+    prometheus::Servers,
     report::{self, Report, Written},
     sampler::Sampler,
     target::{ScaleView, TargetError, Targets},
@@ -37,8 +40,12 @@ pub struct Context {
     pub client: Client,
     /// All pods.
     pub pods: PodStore,
-    /// All samples.
+    /// All samples of pages.
     pub sampler: Sampler,
+    /// All Prometheus servers.
+    pub servers: Servers,
+    /// All PodMonitors.
+    pub monitors: Monitors,
     /// Scale subresources.
     pub targets: Targets,
     /// Where events go.
@@ -99,7 +106,7 @@ pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAut
 
 async fn pods_changed(target: Option<&mut Tracked>) {
     match target {
-        Some(target) => target.pods.changed().await,
+        Some(target) => target.pods_changed().await,
         None => std::future::pending().await,
     }
 }
@@ -136,7 +143,7 @@ impl Keeper {
             target: None,
             writer: Writer::new(&context.client, &object, context.telemetry.clone(), context.lane.clone()),
             announcer: Announcer::new(context.events.clone(), context.lane.clone()),
-            pod_monitor: PodMonitorKeeper::new(context.client.clone()),
+            pod_monitor: PodMonitorKeeper::new(context.client.clone(), context.monitors.clone()),
             failures: 0,
             context,
             object,
@@ -169,7 +176,7 @@ impl Keeper {
             self.target = None;
         }
         if let (Some(target), Ok(plan)) = (&mut self.target, &self.plan) {
-            target.sample_by(&self.context, &self.fresh, plan);
+            target.sample_by(&self.context, &self.object, &self.fresh, plan);
         }
         true
     }
@@ -233,8 +240,10 @@ impl Keeper {
                 *target = Some(Tracked::begin(&self.context, &self.object, &self.fresh, plan, view, before));
             }
         }
-        if let Some(Ok(pods)) = self.target.as_ref().map(|target| &target.selector) {
-            self.pod_monitor.keep(&self.object, pods);
+        if let Some(target) = &mut self.target
+            && let Ok(selector) = target.selector.clone()
+        {
+            self.pod_monitor.keep(&self.object, || target.published(plan, selector));
         }
         Ok(())
     }
@@ -243,7 +252,7 @@ impl Keeper {
     fn look_and_decide(&mut self, plan: &Plan) -> Option<(Seen, Decision)> {
         let scaled_to_zero = conditions::holds(self.writer.conditions(), words::SCALED_TO_ZERO);
         let target = self.target.as_mut()?;
-        let seen = target.observe(scaled_to_zero, false);
+        let seen = target.observe(plan, scaled_to_zero, false);
         if seen.warming_up && !target.decided {
             return None;
         }
@@ -252,13 +261,32 @@ impl Keeper {
         let mut decided = (decide(&plan.policy, &target.history, &seen.observation, now), seen);
         if decided.1.doubtful && decided.0.wants_fewer() {
             // Never down on doubt: what pods said before they fell silent does not count for less.
-            let seen = target.observe(scaled_to_zero, true);
+            let seen = target.observe(plan, scaled_to_zero, true);
             decided = (decide(&plan.policy, &target.history, &seen.observation, now), seen);
         }
         let (decision, seen) = decided;
-        self.context.telemetry.decided();
+        target.pace(pace(&decision));
+        self.count(&seen, &decision);
         debug!(name = self.name(), ?decision, "decided");
         Some((seen, decision))
+    }
+
+    fn count(&self, seen: &Seen, decision: &Decision) {
+        let telemetry = &self.context.telemetry;
+        telemetry.decided(match &decision.outcome {
+            Outcome::Computed(derivation) if derivation.held.is_some() => "held",
+            Outcome::Computed(_) => "computed",
+            Outcome::Silent => "silent",
+            Outcome::Fallback { .. } => "fallback",
+            Outcome::Blind { .. } | Outcome::NoSelector => "blind",
+            Outcome::OutOfBounds { .. } | Outcome::Disabled => "bounds",
+        });
+        let Some(target) = &self.target else { return };
+        for origin in &seen.origins {
+            for (source, samples) in target.sources.list.iter().zip(&origin.samples) {
+                telemetry.used(source.name(), u64::from(*samples));
+            }
+        }
     }
 
     fn remember(&mut self, plan: &Plan, decision: &Decision) {
@@ -334,7 +362,22 @@ impl Keeper {
 /// What the words need to know of each metric: its name, and why it failed.
 fn words_of(plan: &Plan, seen: &Seen) -> Vec<MetricWords> {
     let error = report::missing(&seen.problems);
-    let of =
-        |name: &String| MetricWords { name: name.clone(), error: error.clone(), ..MetricWords::default() };
+    let of = |name: &String| MetricWords {
+        name: name.clone(),
+        error: error.clone(),
+        // A query has no selector, and that is how the HPA writes it.
+        selector: "nil".to_owned(),
+        ..MetricWords::default()
+    };
     plan.metrics.iter().map(|metric| of(&metric.series)).collect()
+}
+
+/// Near its target a metric is worth a closer look: what comes next may change the answer.
+fn pace(decision: &Decision) -> Pace {
+    const NEAR: std::ops::RangeInclusive<f64> = 0.7..=1.3;
+    let near = |metric: &MetricOutcome| match metric {
+        MetricOutcome::Proposal(proposal) => NEAR.contains(&proposal.ratio),
+        MetricOutcome::Silent(_) | MetricOutcome::Failed(_) => false,
+    };
+    if decision.metrics.iter().any(near) { Pace::Close } else { Pace::Usual }
 }

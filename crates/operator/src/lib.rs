@@ -10,18 +10,26 @@
 //!
 //! Invariant: no arithmetic on replicas; whatever a number becomes, `core` has decided.
 
+mod access;
+mod advice;
 mod announce;
 mod autoscaler;
 mod controller;
 mod events;
+mod http;
 mod lane;
+mod monitors;
 mod observe;
+mod pages;
 mod pod_monitor;
 mod pods;
+mod probe;
+mod prometheus;
 mod report;
 mod sampler;
 mod scrape;
 mod server;
+mod sources;
 mod target;
 mod telemetry;
 mod tracked;
@@ -75,10 +83,13 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let telemetry = telemetry::Telemetry::default();
     let pods = pods::PodStore::default();
     let readiness = server::Readiness::new(pods.clone());
+    let gate = access::Gate::new(client.clone())?;
     let context = Arc::new(autoscaler::Context {
         client: client.clone(),
         pods: pods.clone(),
-        sampler: sampler::Sampler::new(scrape::Scraper::new()?, telemetry.clone()),
+        sampler: sampler::Sampler::new(scrape::Scraper::new(gate.clone()), telemetry.clone()),
+        servers: prometheus::Servers::new(gate, telemetry.clone()),
+        monitors: monitors::Monitors::new(client.clone(), config.namespace.clone()),
         targets: target::Targets::new(client.clone()),
         events: events::Events::new(client.clone()),
         lane: lane::Lane::default(),

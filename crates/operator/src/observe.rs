@@ -1,50 +1,23 @@
-//! Pods and their samples → observation. Also notes, for people, what is missing and why.
+//! Pods and what the sources say of them → observation. Also notes, for people, what is missing and why.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use llm_autoscaler_api::{Plan, ScrapePlan};
-use llm_autoscaler_core::{Milli, Observation, Reading as MetricReading, Selector};
-use llm_autoscaler_engines::Recipe;
-use tokio::sync::Notify;
+use chrono::{DateTime, Utc};
+use llm_autoscaler_api::{Advice, Asked, MetricPlan, Plan};
+use llm_autoscaler_core::{Milli, Observation, Reading, Replica, Selector};
+use llm_autoscaler_engines::{Buckets, Measure, exposition::Value};
 
 use crate::{
-    pods::{Members, Pod},
-    sampler::{Found, ProbeKey, Reading, Sampler, Subscription},
-    scrape::Address,
+    advice,
+    pages::{Said, Sample},
+    pods::{Members, Pod, TroubleKind},
+    sources::{Source, SourceKind, Sources},
     target::ScaleView,
 };
-
-/// A sample older than this many intervals (and a timeout) is no sample.
-const STALE_INTERVALS: u32 = 3;
-
-/// The subscriptions of one autoscaler to its pods' pages.
-pub struct Subscriptions {
-    owner: u64,
-    sampler: Sampler,
-    wake: Arc<Notify>,
-    recipes: Arc<[Recipe]>,
-    scrape: ScrapePlan,
-    by_pod: BTreeMap<String, Subscribed>,
-    followed: Option<Members>,
-}
-
-struct Subscribed {
-    key: ProbeKey,
-    since: Instant,
-}
-
-/// A replica without a usable sample, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The pod's name.
-    pub pod: String,
-    /// What is wrong with it.
-    pub text: String,
-}
 
 /// What was seen.
 pub struct Seen {
@@ -54,160 +27,341 @@ pub struct Seen {
     pub ready: i32,
     /// What is missing.
     pub problems: Vec<Problem>,
-    /// Some sample is not from the latest read, which failed.
+    /// Where the samples of each metric are from.
+    pub origins: Vec<Origin>,
+    /// Replicas that will not get ready by waiting, and why.
+    pub stuck: Vec<(String, TroubleKind)>,
+    /// What a person should know of what was found.
+    pub advice: BTreeSet<Advice>,
+    /// Some sample is not beyond doubt.
     pub doubtful: bool,
-    /// Some pod has not been asked yet: it is too early to say that something is missing.
+    /// Somebody has not been asked for long enough: it is too early to say that something is missing.
     pub warming_up: bool,
 }
 
-impl Subscriptions {
-    /// None yet.
-    pub fn new(sampler: Sampler, wake: Arc<Notify>, plan: &Plan) -> Self {
-        let recipes = plan.metrics.iter().map(|metric| metric.recipe.clone()).collect();
-        Self {
-            owner: sampler.new_owner(),
-            sampler,
-            wake,
-            recipes,
-            scrape: plan.scrape.clone(),
-            by_pod: BTreeMap::new(),
-            followed: None,
-        }
-    }
+/// A replica without a usable sample, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The pod's name; or the source's, where no pod can be named.
+    pub of: String,
+    /// What is wrong with it.
+    pub text: String,
+}
 
-    /// Subscribes to the running pods, and to no others.
-    pub fn follow(&mut self, members: &Members) {
-        if self.followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, members)) {
-            return;
-        }
-        self.followed = Some(members.clone());
-        let Self { owner, sampler, scrape, by_pod, .. } = self;
-        by_pod.retain(|name, subscribed| {
-            let keep = members.get(name).and_then(|pod| key(pod, scrape)).as_ref() == Some(&subscribed.key);
-            if !keep {
-                sampler.unsubscribe(*owner, &subscribed.key);
-            }
-            keep
-        });
-        for (name, pod) in members.iter() {
-            if self.by_pod.contains_key(name) {
-                continue;
-            }
-            let Some(key) = key(pod, &self.scrape) else { continue };
-            self.sampler.subscribe(self.owner, &key, self.subscription());
-            self.by_pod.insert(name.clone(), Subscribed { key, since: Instant::now() });
-        }
-    }
+/// Where the samples of a metric are from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// How many are from each source, in the order of the spec.
+    pub samples: Vec<u32>,
+    /// How old the oldest of them is.
+    pub age: Duration,
+    /// Why the first source was not enough, where it was not.
+    pub why: Option<String>,
+}
 
-    fn subscription(&self) -> Subscription {
-        Subscription {
-            interval: self.scrape.interval,
-            timeout: self.scrape.timeout,
-            recipes: self.recipes.clone(),
-            wake: self.wake.clone(),
-        }
-    }
+/// Looks at everything once.
+pub struct Observer<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The sources that it names.
+    pub sources: &'a mut Sources,
+    /// The target's pods.
+    pub members: &'a Members,
+    /// Leaves out whatever is in doubt.
+    pub strict: bool,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
 
-    /// What is to be seen of the target now. Samples of pods that missed their latest reads are good enough to grow
-    /// by, or to stay; `strict` leaves them out.
-    pub fn observe(&self, view: &ScaleView, scaled_to_zero: bool, members: &Members, strict: bool) -> Seen {
+/// What is wrong with each pod or source, by name.
+type Problems = BTreeMap<String, BTreeSet<String>>;
+
+impl Observer<'_> {
+    /// What is to be seen of the target now. Samples that are in doubt are good enough to grow by, or to stay.
+    pub fn observe(mut self, view: &ScaleView, scaled_to_zero: bool) -> Seen {
         let mut seen = Seen {
             observation: Observation {
                 scale: view.scale,
                 selector: Selector::Valid,
                 scaled_to_zero,
-                replicas: members.values().map(|pod| pod.replica).collect(),
-                readings: Vec::with_capacity(self.recipes.len()),
+                replicas: self.members.values().map(|pod| self.replica(pod)).collect(),
+                readings: Vec::with_capacity(self.plan.metrics.len()),
             },
             ready: 0,
             problems: Vec::new(),
+            origins: Vec::with_capacity(self.plan.metrics.len()),
+            stuck: Vec::new(),
+            advice: self.plan.advice.iter().cloned().collect(),
             doubtful: false,
             warming_up: false,
         };
-        let mut samples = vec![Vec::with_capacity(members.len()); self.recipes.len()];
-        for pod in members.values() {
-            seen.ready += i32::from(pod.replica.ready && !pod.replica.deleting);
-            let values = if pod.is_running() { self.look(pod, strict, &mut seen) } else { None };
-            for (index, samples) in samples.iter_mut().enumerate() {
-                samples.push(values.as_ref().and_then(|values| values[index]));
-            }
+        seen.ready =
+            self.members.values().filter(|pod| pod.replica.ready && !pod.replica.deleting).count() as i32;
+        let stuck = |(name, pod): (&String, &Arc<Pod>)| Some((name.clone(), pod.stuck(self.now)?));
+        seen.stuck = self.members.iter().filter_map(stuck).collect();
+        let mut problems = Problems::new();
+        let plan = self.plan;
+        for (index, metric) in plan.metrics.iter().enumerate() {
+            let (reading, origin) = match (&metric.asked, self.sources.measures[index].clone()) {
+                (Asked::Measure { quantile, .. }, Some(measure)) => {
+                    self.measured(metric, &measure, *quantile, &mut seen, &mut problems)
+                }
+                (Asked::Query(query), _) => self.queried(metric, query, &mut seen, &mut problems),
+                (Asked::Measure { .. }, None) => (Reading::Failed, Origin::default()),
+            };
+            seen.observation.readings.push(reading);
+            seen.origins.push(origin);
         }
-        let readings = samples.into_iter().map(|samples| {
-            // Where nobody answered, the problems say more than "no samples" would.
-            let nothing = samples.iter().all(Option::is_none) && !seen.problems.is_empty();
-            if nothing {
-                MetricReading::Failed
-            } else {
-                MetricReading::PerReplica { samples, strays: Vec::new() }
-            }
-        });
-        seen.observation.readings.extend(readings);
+        advice::of_sources(self.sources, &mut seen.advice);
+        let problem = |(of, texts): (String, BTreeSet<String>)| {
+            let texts: Vec<String> = texts.into_iter().collect();
+            Problem { of, text: texts.join("; ") }
+        };
+        seen.problems = problems.into_iter().map(problem).collect();
         seen
     }
 
-    /// The samples of one running pod, if there are usable ones; else the reason goes to the problems.
-    fn look(&self, pod: &Pod, strict: bool, seen: &mut Seen) -> Option<Vec<Option<Milli>>> {
-        let mut problem = |text: String| seen.problems.push(Problem { pod: pod.name.clone(), text });
-        let Some(subscribed) = self.by_pod.get(&pod.name) else {
-            problem(self.unreachable(pod));
-            return None;
-        };
-        let url = || subscribed.key.address.url();
-        let Reading { page, error, tried } = self.sampler.reading(&subscribed.key, &self.recipes);
-        let usable = page.filter(|page| page.latest || !strict && page.at.elapsed() <= self.stale_after());
-        let Some(Found { latest, values, .. }) = usable else {
-            match error {
-                Some(error) => problem(error.to_string()),
-                // Subscribed a moment ago: the answer is on its way.
-                None if !tried && subscribed.since.elapsed() < self.patience() => seen.warming_up = true,
-                None => problem(format!("{}: no sample yet", url())),
+    fn replica(&self, pod: &Pod) -> Replica {
+        Replica { stuck: pod.stuck(self.now).is_some(), ..pod.replica }
+    }
+
+    /// Whether a pod has something to say: it runs, and is not stuck.
+    fn asks(&self, pod: &Pod) -> bool {
+        pod.is_running() && pod.stuck(self.now).is_none()
+    }
+
+    /// The reading of a quantity of pods.
+    fn measured(
+        &mut self,
+        metric: &MetricPlan,
+        measure: &Arc<Measure>,
+        quantile: Option<f64>,
+        seen: &mut Seen,
+        problems: &mut Problems,
+    ) -> (Reading, Origin) {
+        let mut values: Vec<Option<Value>> = vec![None; self.members.len()];
+        let mut origin = Origin { samples: vec![0; self.sources.list.len()], ..Origin::default() };
+        let mut reasons = Problems::new();
+        for index in 0..self.sources.list.len() {
+            if index > 0 && !self.sources.list[index].is_needed() {
+                // It begins to be asked now.
+                break;
             }
+            let is_own = !matches!(self.sources.list[index].kind, SourceKind::Others(..));
+            if is_own {
+                self.fill(index, (metric, measure), &mut values, &mut origin, seen, &mut reasons);
+            } else if values.iter().all(Option::is_none)
+                && let Some(reading) =
+                    self.total(index, (metric, measure), quantile, &mut origin, seen, &mut reasons)
+            {
+                origin.why = first(&reasons).filter(|_| index > 0);
+                return (reading, origin);
+            }
+            let mut asked = self.members.values().zip(&values).filter(|(pod, _)| self.asks(pod));
+            if is_own && asked.all(|(_, value)| value.is_some()) {
+                break;
+            }
+        }
+        if origin.samples.iter().skip(1).any(|count| *count > 0) {
+            origin.why = first(&reasons);
+        }
+        // Only those are missing that no source has.
+        for (pod, value) in self.members.values().zip(&values) {
+            if value.is_none()
+                && self.asks(pod)
+                && let Some(texts) = reasons.remove(&pod.name)
+            {
+                problems.entry(pod.name.clone()).or_default().extend(texts);
+            }
+        }
+        let nobody = values.iter().all(Option::is_none);
+        if nobody {
+            // What is wrong with sources as a whole.
+            let pods: BTreeSet<&String> = self.members.keys().collect();
+            for (of, texts) in reasons.into_iter().filter(|(of, _)| !pods.contains(of)) {
+                problems.entry(of).or_default().extend(texts);
+            }
+        }
+        (reading(values, quantile, nobody && !problems.is_empty()), origin)
+    }
+
+    /// Fills in the values that one source has and those before it had not.
+    fn fill(
+        &self,
+        index: usize,
+        (metric, measure): (&MetricPlan, &Arc<Measure>),
+        values: &mut [Option<Value>],
+        origin: &mut Origin,
+        seen: &mut Seen,
+        reasons: &mut Problems,
+    ) {
+        let source = &self.sources.list[index];
+        for (pod, value) in self.members.values().zip(values) {
+            if value.is_some() || !self.asks(pod) {
+                continue;
+            }
+            match self.look(source, pod, measure) {
+                Said::Sample(sample) => {
+                    advice::of_sample(metric, pod, &sample, source, &mut seen.advice);
+                    seen.doubtful |= !sample.is_certain;
+                    origin.samples[index] += 1;
+                    origin.age = origin.age.max(sample.age);
+                    *value = Some(sample.value);
+                }
+                Said::Pending => seen.warming_up = true,
+                Said::Nothing(text) => {
+                    reasons.entry(pod.name.clone()).or_default().insert(text);
+                }
+            }
+        }
+    }
+
+    fn look(&self, source: &Source, pod: &Pod, measure: &Arc<Measure>) -> Said {
+        match &source.kind {
+            SourceKind::Own(pages) | SourceKind::Others(pages, _) => {
+                pages.look(pod, measure, self.sources.engine(), self.strict)
+            }
+            SourceKind::Prometheus(asking) => asking.look(pod, measure, self.strict),
+        }
+    }
+
+    /// The total of what other pods know; `None` if there is none.
+    fn total(
+        &mut self,
+        index: usize,
+        (metric, measure): (&MetricPlan, &Arc<Measure>),
+        quantile: Option<f64>,
+        origin: &mut Origin,
+        seen: &mut Seen,
+        reasons: &mut Problems,
+    ) -> Option<Reading> {
+        let SourceKind::Others(_, view) = &mut self.sources.list[index].kind else { return None };
+        let others = view.members();
+        let source = &self.sources.list[index];
+        let mut values = Vec::new();
+        let mut complete = true;
+        for pod in others.values().filter(|pod| pod.is_running()) {
+            match self.look(source, pod, measure) {
+                Said::Sample(sample) => {
+                    advice::of_sample(metric, pod, &sample, source, &mut seen.advice);
+                    let Sample { value, age, is_certain, .. } = sample;
+                    complete &= is_certain;
+                    origin.samples[index] += 1;
+                    origin.age = origin.age.max(age);
+                    values.push(Some(value));
+                }
+                Said::Pending => seen.warming_up = true,
+                // One that does not serve yet has answered nobody.
+                Said::Nothing(_) if !pod.replica.ready => {}
+                Said::Nothing(text) => {
+                    complete = false;
+                    reasons.entry(pod.name.clone()).or_default().insert(text);
+                }
+            }
+        }
+        if values.is_empty() {
+            let none = "no running pod that podSelector selects has a sample";
+            reasons.entry(format!("sources[{index}]")).or_default().insert(none.to_owned());
             return None;
+        }
+        let everybody = vec![true; self.members.len()];
+        Some(match reading(values, quantile, false) {
+            Reading::Pooled { value: Some(value), .. } => Reading::Total { value, complete },
+            Reading::Pooled { value: None, .. } if complete => {
+                Reading::Pooled { value: None, reported: everybody }
+            }
+            Reading::PerReplica { samples, .. } => {
+                let total =
+                    samples.into_iter().flatten().fold(0_i64, |total, Milli(m)| total.saturating_add(m));
+                Reading::Total { value: Milli(total), complete }
+            }
+            _ => Reading::Failed,
+        })
+    }
+
+    /// The reading of a query.
+    fn queried(
+        &self,
+        metric: &MetricPlan,
+        query: &str,
+        seen: &mut Seen,
+        problems: &mut Problems,
+    ) -> (Reading, Origin) {
+        let mut origin = Origin { samples: vec![0; self.sources.list.len()], ..Origin::default() };
+        let mut texts = BTreeSet::new();
+        for (index, source) in self.sources.list.iter().enumerate() {
+            let SourceKind::Prometheus(asking) = &source.kind else { continue };
+            match asking.reply(query) {
+                Err(None) => seen.warming_up = true,
+                Err(Some(text)) => {
+                    texts.insert(text);
+                }
+                Ok(reply) => match total_of(metric, reply.numbers.as_ref().map_or(&[][..], |(_, n)| n)) {
+                    Err(problem) => {
+                        texts.insert(format!("{}: {problem}", asking.url()));
+                    }
+                    Ok(value) => {
+                        origin.samples[index] = 1;
+                        origin.age = reply.numbers.as_ref().map_or(Duration::ZERO, |(at, _)| at.elapsed());
+                        origin.why = texts.first().cloned();
+                        let complete = reply.error.is_none() && reply.warnings.is_empty();
+                        if let Some(warning) = reply.warnings.first() {
+                            seen.advice.insert(advice::partial(asking.url(), warning));
+                        }
+                        return (Reading::Total { value, complete }, origin);
+                    }
+                },
+            }
+        }
+        if !texts.is_empty() {
+            problems.entry(metric.name.clone()).or_default().extend(texts);
+        }
+        (Reading::Failed, origin)
+    }
+}
+
+fn first(reasons: &Problems) -> Option<String> {
+    let (of, texts) = reasons.first_key_value()?;
+    Some(format!("{of}: {}", texts.first()?))
+}
+
+/// The values of replicas as a reading; a quantile pools them.
+fn reading(values: Vec<Option<Value>>, quantile: Option<f64>, nothing: bool) -> Reading {
+    if nothing {
+        // Where nobody answered, the problems say more than "no samples" would.
+        return Reading::Failed;
+    }
+    let Some(quantile) = quantile else {
+        let milli = |value: Option<Value>| match value {
+            Some(Value::Number(number)) => Milli::from_f64(number),
+            _ => None,
         };
-        let absent = self.recipes.iter().zip(&values).filter(|(_, value)| value.is_none());
-        let absent: Vec<&str> = absent.map(|(recipe, _)| recipe.series_name()).collect();
-        if !absent.is_empty() {
-            let none = || format!("{} has no {}", url(), absent.join(", "));
-            problem(error.map_or_else(none, |error| error.to_string()));
+        return Reading::PerReplica { samples: values.into_iter().map(milli).collect(), strays: Vec::new() };
+    };
+    let mut pool = Buckets::default();
+    let mut reported = Vec::with_capacity(values.len());
+    for value in values {
+        reported.push(value.is_some());
+        if let Some(Value::Buckets(buckets)) = value {
+            pool.add(&buckets);
         }
-        seen.doubtful |= !latest;
-        Some(values)
     }
-
-    /// Why a running pod is not asked at all.
-    fn unreachable(&self, pod: &Pod) -> String {
-        if pod.ip.is_none() {
-            return "it has no address yet".to_owned();
-        }
-        let known: Vec<String> =
-            pod.ports.iter().map(|(name, number)| format!("{name} ({number})")).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        format!("no container port is named {}; named ports: {known}", self.scrape.port)
-    }
-
-    fn stale_after(&self) -> Duration {
-        self.scrape.interval * STALE_INTERVALS + self.scrape.timeout
-    }
-
-    /// How long the first answer may take before its absence means something.
-    fn patience(&self) -> Duration {
-        self.scrape.timeout + Duration::from_secs(1)
-    }
+    let value = pool.quantile_of_enough(quantile).and_then(Milli::from_f64);
+    Reading::Pooled { value, reported }
 }
 
-impl Drop for Subscriptions {
-    fn drop(&mut self) {
-        for subscribed in self.by_pod.values() {
-            self.sampler.unsubscribe(self.owner, &subscribed.key);
+/// What the numbers of a query come to.
+fn total_of(metric: &MetricPlan, numbers: &[f64]) -> Result<Milli, String> {
+    let bad = numbers.iter().find(|number| !number.is_finite());
+    match (numbers, bad) {
+        ([], _) => Err("the query gives nothing, which is not zero".to_owned()),
+        (_, Some(bad)) => Err(format!("the query gives {bad}")),
+        ([_, _, ..], None) if metric.is_value => {
+            let count = numbers.len();
+            Err(format!(
+                "the query gives {count} series, and a target of type Value needs one: aggregate them"
+            ))
         }
+        _ => Milli::from_f64(numbers.iter().sum()).ok_or_else(|| "the query gives no number".to_owned()),
     }
-}
-
-fn key(pod: &Pod, scrape: &ScrapePlan) -> Option<ProbeKey> {
-    if !pod.is_running() {
-        return None;
-    }
-    let address =
-        Address { ip: pod.ip?, port: pod.port(&scrape.port)?, tls: scrape.tls, path: scrape.path.clone() };
-    Some(ProbeKey { namespace: pod.namespace.clone(), pod_uid: pod.uid.clone(), address })
 }

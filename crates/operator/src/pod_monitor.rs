@@ -7,15 +7,19 @@ use std::{
 
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
     core::Selector,
 };
 use llm_autoscaler_api::{
-    LLMAutoscaler, POD_MONITOR, PodMonitorMode, conditions::ConditionUpdate, managers, pod_monitor, selector,
+    LLMAutoscaler, PodMonitorMode, Port, conditions::ConditionUpdate, managers, pod_monitor, selector, time,
 };
 use tokio::task::AbortHandle;
 
-use crate::target::api_text;
+use crate::{
+    monitors::{self, Monitor, Monitors},
+    pods::Members,
+    target::api_text,
+};
 
 /// The condition that tells how it stands.
 pub const CONDITION: &str = "PodMonitorReady";
@@ -27,15 +31,29 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Looks after the PodMonitor of one autoscaler.
 pub struct PodMonitorKeeper {
     client: Client,
+    monitors: Monitors,
     at: Option<Instant>,
     condition: Arc<Mutex<Option<ConditionUpdate>>>,
     task: Option<AbortHandle>,
 }
 
+/// Whose pages are to be published.
+#[derive(Clone)]
+pub struct Published {
+    /// What selects the target's pods.
+    pub selector: Selector,
+    /// The pods that are read, the target's or others.
+    pub pods: Members,
+    /// The port that they serve on.
+    pub port: Port,
+    /// The path of the page.
+    pub path: String,
+}
+
 impl PodMonitorKeeper {
     /// Nothing has been looked at yet.
-    pub fn new(client: Client) -> Self {
-        Self { client, at: None, condition: Arc::default(), task: None }
+    pub fn new(client: Client, monitors: Monitors) -> Self {
+        Self { client, monitors, at: None, condition: Arc::default(), task: None }
     }
 
     /// The next call of [`keep`](Self::keep) does not wait its time.
@@ -49,16 +67,17 @@ impl PodMonitorKeeper {
     }
 
     /// Begins to look after it, if it is time.
-    pub fn keep(&mut self, owner: &Arc<LLMAutoscaler>, pods: &Selector) {
+    pub fn keep(&mut self, owner: &Arc<LLMAutoscaler>, published: impl FnOnce() -> Published) {
         if self.at.is_some_and(|at| at.elapsed() < EVERY) {
             return;
         }
         self.at = Some(Instant::now());
         self.end();
-        let (client, owner, pods) = (self.client.clone(), owner.clone(), pods.clone());
-        let condition = self.condition.clone();
+        let (client, monitors, owner) = (self.client.clone(), self.monitors.clone(), owner.clone());
+        let (condition, published) = (self.condition.clone(), published());
         let task = tokio::spawn(async move {
-            let kept = tokio::time::timeout(DEADLINE, bring_about(&client, &owner, &pods)).await;
+            let work = bring_about(&client, &monitors, &owner, &published);
+            let kept = tokio::time::timeout(DEADLINE, work).await;
             let late = |_| {
                 let message = format!("the API server did not answer within {} s", DEADLINE.as_secs());
                 Some(ConditionUpdate::no(CONDITION, "ApplyFailed", message))
@@ -82,8 +101,13 @@ impl Drop for PodMonitorKeeper {
 }
 
 /// Brings the PodMonitor to what the spec says; the condition that follows, or `None` if there is to be none.
-async fn bring_about(client: &Client, owner: &LLMAutoscaler, pods: &Selector) -> Option<ConditionUpdate> {
-    let api = api(client, &owner.namespace().unwrap_or_default());
+async fn bring_about(
+    client: &Client,
+    monitors: &Monitors,
+    owner: &LLMAutoscaler,
+    published: &Published,
+) -> Option<ConditionUpdate> {
+    let api = monitors::api(client, Some(&owner.namespace().unwrap_or_default()));
     let spec = owner.spec.pod_monitor.clone().unwrap_or_default();
     match spec.mode {
         PodMonitorMode::Disabled => {
@@ -91,34 +115,40 @@ async fn bring_about(client: &Client, owner: &LLMAutoscaler, pods: &Selector) ->
             None
         }
         PodMonitorMode::Create => {
-            let wanted = pod_monitor(owner, &spec, &selector::to_label_selector(pods));
-            Some(apply(&api, owner, &wanted).await)
+            let Published { selector, port, .. } = published;
+            let wanted = pod_monitor(owner, &spec, &selector::to_label_selector(selector), port);
+            Some(apply(&api, monitors, owner, published, &wanted).await)
         }
     }
 }
 
-fn api(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    let [group, version, kind, plural] = POD_MONITOR;
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-    Api::namespaced_with(client.clone(), namespace, &resource)
-}
-
-/// Applies it, unless somebody else's is in its place.
+/// Applies it, unless somebody else's is in its place, or publishes the same pages already.
 async fn apply(
     api: &Api<DynamicObject>,
+    monitors: &Monitors,
     owner: &LLMAutoscaler,
+    published: &Published,
     wanted: &serde_json::Value,
 ) -> ConditionUpdate {
     let name = owner.name_any();
-    match api.get(&name).await {
+    let found = match api.get(&name).await {
         Ok(found) if !is_ours(&found, owner) => {
             let message = format!("the PodMonitor {name} was not made by this autoscaler and is left alone");
             return ConditionUpdate::no(CONDITION, "NotOurs", message);
         }
         // Absent, as an object or as a kind: what follows tells which.
-        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
         Err(error) => return failed(&error),
-        Ok(_) => {}
+        Ok(found) => Some(found),
+    };
+    if let Some(other) = in_the_way(&monitors.all().await, found.as_ref(), published) {
+        if found.is_some() {
+            remove(api, owner).await;
+        }
+        let message = format!(
+            "the PodMonitor {other} publishes these pods already; a second one would have every series twice"
+        );
+        return ConditionUpdate::no(CONDITION, "AlreadyMonitored", message);
     }
     let params = PatchParams::apply(managers::CHILDREN).force();
     match api.patch(&name, &params, &Patch::Apply(wanted)).await {
@@ -130,6 +160,22 @@ async fn apply(
         Err(error) => failed(&error),
         Ok(_) => ConditionUpdate::yes(CONDITION, "Applied", format!("the PodMonitor {name} is up to date")),
     }
+}
+
+/// Another PodMonitor that publishes one of these pods at the same port and goes before ours.
+fn in_the_way(all: &[Monitor], ours: Option<&DynamicObject>, published: &Published) -> Option<String> {
+    let uid = ours.and_then(ResourceExt::uid);
+    let created = ours.and_then(ResourceExt::creation_timestamp);
+    let created = created.map(|created| time::from_kubernetes(&created)).zip(uid.as_deref());
+    let has_them = |monitor: &&Monitor| {
+        published.pods.values().any(|pod| {
+            let port = pod.port(&published.port);
+            port.is_some_and(|port| monitor.publishes(pod, port, &published.path))
+        })
+    };
+    let others = all.iter().filter(|monitor| Some(&*monitor.uid) != uid.as_deref());
+    let other = others.filter(|monitor| monitor.goes_before(created)).find(has_them)?;
+    Some(format!("{}/{}", other.namespace, other.name))
 }
 
 fn failed(error: &kube::Error) -> ConditionUpdate {

@@ -1,14 +1,13 @@
-//! Pods, as far as scaling cares: one watch for all, a projection of a dozen fields, and views that hold
-//! the pods of one selector.
+//! Pods, as far as scaling cares: one watch for all, and views that hold the pods of one selector.
+
+mod pod;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1 as core;
 use kube::{
@@ -16,87 +15,10 @@ use kube::{
     core::{Selector, SelectorExt},
     runtime::watcher,
 };
-use llm_autoscaler_api::Port;
-use llm_autoscaler_core::{Phase, Replica};
 use tokio::sync::watch;
 use tracing::warn;
 
-/// One pod.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pod {
-    /// Its UID: a pod that is made again under the same name is another pod.
-    pub uid: String,
-    /// Its name.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Its address, once it has one.
-    pub ip: Option<IpAddr>,
-    /// The container ports that have a name.
-    pub ports: Vec<(String, u16)>,
-    /// What the decision sees of it.
-    pub replica: Replica,
-    /// When it was created.
-    pub created: DateTime<Utc>,
-}
-
-impl Pod {
-    /// The projection; `None` for a pod without name or UID, which the API server does not send.
-    pub fn of(pod: &core::Pod) -> Option<Self> {
-        let status = pod.status.as_ref();
-        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-        let ports = containers
-            .flat_map(|container| container.ports.iter().flatten())
-            .filter_map(|port| Some((port.name.clone()?, u16::try_from(port.container_port).ok()?)))
-            .collect();
-        let created = pod.metadata.creation_timestamp.as_ref();
-        Some(Self {
-            uid: pod.metadata.uid.clone()?,
-            name: pod.metadata.name.clone()?,
-            namespace: pod.metadata.namespace.clone()?,
-            labels: pod.labels().clone(),
-            ip: status.and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok()),
-            ports,
-            replica: Replica {
-                phase: phase(status.and_then(|status| status.phase.as_deref())),
-                deleting: pod.metadata.deletion_timestamp.is_some(),
-                ready: is_ready(status),
-                stuck: false,
-            },
-            created: created.map(llm_autoscaler_api::time::from_kubernetes).unwrap_or_default(),
-        })
-    }
-
-    /// The number of the port that a spec means.
-    pub fn port(&self, port: &Port) -> Option<u16> {
-        match port {
-            Port::Number(number) => Some(*number),
-            Port::Name(name) => self.ports.iter().find(|(known, _)| known == name).map(|(_, number)| *number),
-        }
-    }
-
-    /// Whether it can be asked for its metrics.
-    pub fn is_running(&self) -> bool {
-        self.replica.phase == Phase::Running && !self.replica.deleting
-    }
-}
-
-fn phase(phase: Option<&str>) -> Phase {
-    match phase {
-        Some("Running") => Phase::Running,
-        Some("Succeeded") => Phase::Succeeded,
-        Some("Failed") => Phase::Failed,
-        Some("Unknown") => Phase::Unknown,
-        _ => Phase::Pending,
-    }
-}
-
-fn is_ready(status: Option<&core::PodStatus>) -> bool {
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
+pub use pod::{Pod, TroubleKind};
 
 /// For how long a failing watch is taken for a hiccup.
 const TOLERATED: Duration = Duration::from_secs(30);
@@ -317,20 +239,7 @@ pub async fn follow(store: PodStore, events: impl Stream<Item = watcher::Result<
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn pod(name: &str, app: &str) -> Pod {
-        Pod {
-            uid: name.to_owned(),
-            name: name.to_owned(),
-            namespace: "ns".to_owned(),
-            labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
-            ip: None,
-            ports: vec![("http".to_owned(), 8000)],
-            replica: Replica::READY,
-            created: DateTime::UNIX_EPOCH,
-        }
-    }
+    use super::{pod::tests::pod, *};
 
     fn names(view: &mut PodView) -> Vec<String> {
         view.members().keys().cloned().collect()
@@ -391,13 +300,5 @@ mod tests {
         store.retain(&HashSet::new());
         store.watch_failed("a hiccup".to_owned());
         assert_eq!(store.problem(), None);
-    }
-
-    #[test]
-    fn ports_by_name_and_number() {
-        let pod = pod("a-0", "a");
-        assert_eq!(pod.port(&Port::Name("http".to_owned())), Some(8000));
-        assert_eq!(pod.port(&Port::Name("grpc".to_owned())), None);
-        assert_eq!(pod.port(&Port::Number(9)), Some(9));
     }
 }

@@ -1,17 +1,23 @@
 //! Decision → status. Pure: what is written of it, and when, is the writer's.
 
+mod metrics;
+mod occasional;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::{
-    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan, ReplicasStatus,
-    TargetStatus,
+    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan, TargetStatus,
     conditions::{self, ConditionUpdate},
-    quantity, time,
+    time,
     words::{self, EventWords, Step},
 };
-use llm_autoscaler_core::{Derivation, HistoryRecord, MetricOutcome, Outcome};
+use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome};
 
-use crate::{observe::Problem, observe::Seen, pod_monitor, target::ScaleView};
+use crate::{
+    observe::{Problem, Seen},
+    pod_monitor,
+    target::ScaleView,
+};
 
 /// How long "the scale was updated" is left to be read before the next step's words take its place; as long
 /// as the HPA leaves it.
@@ -20,12 +26,18 @@ const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
 const DECISIONS: usize = 10;
 /// The condition that tells whether every replica has a sample.
 pub const SAMPLES: &str = "SamplesComplete";
+/// The condition that is there while some replica will not get ready by waiting.
+pub const STUCK: &str = "ReplicasStuck";
+/// The condition that tells whether the first source is enough, where there are several.
+pub const SOURCES: &str = "FirstSourceUsed";
+/// The condition that is there while there is something that a person should know of.
+pub const ADVISORY: &str = "Advisory";
 /// The reason of a spec that means nothing.
 pub const INVALID_SPEC: &str = "InvalidSpec";
 /// The reason while the pods of the cluster are not known.
 pub const PODS_UNKNOWN: &str = "PodsUnknown";
 /// The order in which conditions are read: the HPA's first, in its order.
-const ORDER: [&str; 8] = [
+const ORDER: [&str; 12] = [
     "AbleToScale",
     "ScalingActive",
     "ScalingLimited",
@@ -33,6 +45,10 @@ const ORDER: [&str; 8] = [
     "Ready",
     "Stalled",
     SAMPLES,
+    STUCK,
+    SOURCES,
+    words::FALLBACK,
+    ADVISORY,
     pod_monitor::CONDITION,
 ];
 /// How many missing pods are named.
@@ -90,11 +106,17 @@ pub fn status(
         conditions::remove(&mut status.conditions, pod_monitor::CONDITION);
     }
     conditions::remove(&mut status.conditions, "Stalled");
+    for update in occasional::occasional(report) {
+        match update {
+            Ok(update) => conditions::set(&mut status.conditions, update, generation, now),
+            Err(type_) => conditions::remove(&mut status.conditions, type_),
+        }
+    }
     in_order(&mut status.conditions);
     if report.size_written().is_some() {
         status.last_scale_time = Some(time::to_kubernetes(now));
     }
-    let metrics = metric_statuses(report);
+    let metrics = metrics::statuses(report, now);
     status.summary = Some(summary(report.plan, &metrics));
     let before = previous.targets.first().filter(|target| target.uid.as_ref() == Some(&report.view.uid));
     status.targets = vec![target_status(before, report, metrics, now)];
@@ -195,41 +217,10 @@ pub fn missing(problems: &[Problem]) -> Option<String> {
         return None;
     }
     let named: Vec<String> =
-        problems.iter().take(NAMED).map(|problem| format!("{}: {}", problem.pod, problem.text)).collect();
+        problems.iter().take(NAMED).map(|problem| format!("{}: {}", problem.of, problem.text)).collect();
     let more = problems.len().saturating_sub(NAMED);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     Some(format!("no usable sample from {}{more}", named.join("; ")))
-}
-
-fn metric_statuses(report: &Report<'_>) -> Vec<MetricStatus> {
-    let step = &report.step;
-    let mut outcomes = step.decision.metrics.iter().enumerate();
-    let of = |plan: &llm_autoscaler_api::MetricPlan| {
-        let status = MetricStatus {
-            name: plan.name.clone(),
-            series: plan.series.clone(),
-            target: plan.target.clone(),
-            ..MetricStatus::default()
-        };
-        match outcomes.next() {
-            Some((_, MetricOutcome::Proposal(proposal))) => MetricStatus {
-                current: Some(quantity::show(proposal.usage)),
-                proposal: Some(proposal.replicas),
-                replicas: Some(ReplicasStatus {
-                    used: proposal.counted.ready as i32,
-                    missing: proposal.counted.missing as i32,
-                    not_ready: proposal.counted.unready as i32,
-                }),
-                ..status
-            },
-            Some((index, MetricOutcome::Failed(error))) => {
-                let failure = step.metrics[index].failure(&step.policy.metrics[index], *error);
-                MetricStatus { error: Some(failure.error), ..status }
-            }
-            None => status,
-        }
-    };
-    report.plan.metrics.iter().map(of).collect()
 }
 
 /// As the HPA's column: two metrics at most.
@@ -252,7 +243,9 @@ fn target_status(
 ) -> TargetStatus {
     let Report { object, view, step: Step { decision, .. }, seen, .. } = report;
     let derivation = match &decision.outcome {
-        Outcome::Computed(derivation) => Some(decision_status(derivation, report)),
+        Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
+            Some(decision_status(derivation, report))
+        }
         _ => None,
     };
     let mut decisions = before.map(|target| target.decisions.clone()).unwrap_or_default();

@@ -2,13 +2,23 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
-use reqwest::{Client, StatusCode, header};
+use llm_autoscaler_api::Access;
+use reqwest::{StatusCode, header};
+
+use crate::{
+    access::{AccessError, Gate},
+    http::{self, BodyError, innermost},
+};
 
 /// The largest page that is read. A real engine's page is 45 to 80 kB.
 const LIMIT: usize = 4 << 20;
+/// The plain format: no exemplars, no suffix rules. `OpenMetrics` is understood too, where an exporter knows nothing else;
+/// it is not named here, because many exporters prefer it wherever it stands.
+const ACCEPT: &str = "text/plain;version=0.0.4, */*;q=0.1";
 
 /// Where a page is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +44,9 @@ impl Address {
 /// Why a page could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScrapeError {
+    /// What would let us in cannot be had.
+    #[error("{0}")]
+    Access(#[from] AccessError),
     /// Nothing listens there, or the connection broke.
     #[error("{url}: {problem}")]
     Unreachable {
@@ -78,6 +91,7 @@ impl ScrapeError {
     /// A word for a counter.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Access(_) => "access",
             Self::Unreachable { .. } => "unreachable",
             Self::Timeout { .. } => "timeout",
             Self::Status { .. } => "status",
@@ -87,61 +101,65 @@ impl ScrapeError {
     }
 }
 
-/// Reads pages: no proxy, no redirects, connections kept alive.
-#[derive(Clone, Debug)]
+/// Reads pages.
+#[derive(Clone)]
 pub struct Scraper {
-    client: Client,
+    gate: Gate,
 }
 
 impl Scraper {
-    /// A client for pods. Their certificates are not checked: a pod's address is in none.
-    ///
-    /// # Errors
-    /// The TLS library cannot be set up.
-    pub fn new() -> reqwest::Result<Self> {
-        let mut headers = header::HeaderMap::new();
-        // The plain format: no exemplars, no OpenMetrics suffix rules.
-        headers.insert(header::ACCEPT, header::HeaderValue::from_static("text/plain;version=0.0.4"));
-        let client = Client::builder()
-            .default_headers(headers)
-            .user_agent(concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .danger_accept_invalid_certs(true)
-            .pool_idle_timeout(Duration::from_secs(90))
-            .pool_max_idle_per_host(1)
-            .build()?;
-        Ok(Self { client })
+    /// Is let in to pods by `gate`.
+    pub fn new(gate: Gate) -> Self {
+        Self { gate }
     }
 
-    /// Reads the page at `url` into `page`, which is emptied first and may be used again.
+    /// Reads the page at `url`, of a pod of `namespace`, into `page`, which is emptied first and may be used again.
     ///
     /// # Errors
     /// See [`ScrapeError`].
-    pub async fn read(&self, url: &str, timeout: Duration, page: &mut Vec<u8>) -> Result<(), ScrapeError> {
+    pub async fn read(
+        &self,
+        url: &str,
+        (namespace, access): (&str, &Arc<Access>),
+        timeout: Duration,
+        page: &mut Vec<u8>,
+    ) -> Result<(), ScrapeError> {
         page.clear();
-        match tokio::time::timeout(timeout, self.fetch(url, page)).await {
+        match tokio::time::timeout(timeout, self.fetch(url, (namespace, access), page)).await {
             Ok(result) => result,
             Err(_) => Err(ScrapeError::Timeout { url: url.to_owned(), after: timeout }),
         }
     }
 
-    async fn fetch(&self, url: &str, page: &mut Vec<u8>) -> Result<(), ScrapeError> {
+    async fn fetch(
+        &self,
+        url: &str,
+        (namespace, access): (&str, &Arc<Access>),
+        page: &mut Vec<u8>,
+    ) -> Result<(), ScrapeError> {
         let unreachable = |error: reqwest::Error| ScrapeError::Unreachable {
             url: url.to_owned(),
             problem: innermost(&error.without_url()),
         };
-        let mut response = self.client.get(url).send().await.map_err(unreachable)?;
-        if response.status() != StatusCode::OK {
-            return Err(ScrapeError::Status { url: url.to_owned(), status: response.status().as_u16() });
-        }
-        let framed =
-            response.content_length().is_some() || response.headers().contains_key(header::TRANSFER_ENCODING);
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if page.len() + chunk.len() > LIMIT {
-                return Err(ScrapeError::TooLarge { url: url.to_owned() });
+        let admission = self.gate.admission(namespace, access, true).await?;
+        let request = admission.client.get(url).header(header::ACCEPT, ACCEPT);
+        let mut response = request.headers(admission.headers.clone()).send().await.map_err(unreachable)?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                self.gate.refused(namespace, access, true).await;
             }
-            page.extend_from_slice(&chunk);
+            return Err(ScrapeError::Status { url: url.to_owned(), status: status.as_u16() });
+        }
+        // An answer that says how long it is, in whatever way, is complete when it ends.
+        let headers = response.headers();
+        let framed = headers.contains_key(header::CONTENT_LENGTH)
+            || headers.contains_key(header::TRANSFER_ENCODING)
+            || response.content_length().is_some();
+        match http::read_body(&mut response, page, LIMIT).await {
+            Ok(()) => {}
+            Err(BodyError::TooLarge) => return Err(ScrapeError::TooLarge { url: url.to_owned() }),
+            Err(BodyError::Broken(error)) => return Err(unreachable(error)),
         }
         // The parser refuses a last line without an end, which may have been cut off. Where the answer says how
         // long it is, nothing was.
@@ -150,13 +168,4 @@ impl Scraper {
         }
         Ok(())
     }
-}
-
-/// The cause that says most, such as "Connection refused (os error 111)".
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }

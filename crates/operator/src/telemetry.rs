@@ -2,20 +2,28 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::scrape::ScrapeError;
+use crate::{prometheus::QueryError, scrape::ScrapeError};
+
+/// Bounds of how late a read may begin, in seconds.
+const LATENESS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
 /// Counts what happens; cheap to clone.
 #[derive(Clone)]
 pub struct Telemetry {
     registry: Arc<Registry>,
     scrapes: Family<ResultLabel, Counter>,
-    decisions: Counter,
+    lateness: Histogram,
+    queries: Family<ResultLabel, Counter>,
+    samples: Family<SourceLabel, Counter>,
+    decisions: Family<ResultLabel, Counter>,
     scale_writes: Family<ResultLabel, Counter>,
     status_writes: Family<ResultLabel, Counter>,
     autoscalers: Gauge,
@@ -26,14 +34,32 @@ struct ResultLabel {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("llm_autoscaler");
-        let (scrapes, scale_writes, status_writes) =
-            (Family::default(), Family::default(), Family::default());
-        let (decisions, autoscalers) = (Counter::default(), Gauge::default());
+        let (scrapes, queries, samples, decisions, scale_writes, status_writes) = (
+            Family::default(),
+            Family::default(),
+            Family::default(),
+            Family::default(),
+            Family::default(),
+            Family::default(),
+        );
+        let (lateness, autoscalers) = (Histogram::new(LATENESS), Gauge::default());
         registry.register("scrapes", "Pages of pods that were read, by result", scrapes.clone());
-        registry.register("decisions", "Decisions that were made", decisions.clone());
+        registry.register(
+            "scrape_lateness_seconds",
+            "How much later than planned the read of a page began",
+            lateness.clone(),
+        );
+        registry.register("queries", "Queries to Prometheus servers, by result", queries.clone());
+        registry.register("samples", "Samples that decisions were made of, by their source", samples.clone());
+        registry.register("decisions", "Decisions that were made, by what they rest on", decisions.clone());
         registry.register("scale_writes", "Writes to scale subresources, by result", scale_writes.clone());
         registry.register(
             "status_writes",
@@ -41,7 +67,18 @@ impl Default for Telemetry {
             status_writes.clone(),
         );
         registry.register("autoscalers", "LLMAutoscalers that are kept", autoscalers.clone());
-        Self { registry: Arc::new(registry), scrapes, decisions, scale_writes, status_writes, autoscalers }
+        let registry = Arc::new(registry);
+        Self {
+            registry,
+            scrapes,
+            lateness,
+            queries,
+            samples,
+            decisions,
+            scale_writes,
+            status_writes,
+            autoscalers,
+        }
     }
 }
 
@@ -51,9 +88,24 @@ impl Telemetry {
         self.scrapes.get_or_create(&ResultLabel { result: error.map_or("ok", ScrapeError::kind) }).inc();
     }
 
-    /// A decision was made.
-    pub fn decided(&self) {
-        self.decisions.inc();
+    /// The read of a page began this much later than planned.
+    pub fn late(&self, by: Duration) {
+        self.lateness.observe(by.as_secs_f64());
+    }
+
+    /// A server was asked, and answered or not.
+    pub fn asked(&self, error: Option<&QueryError>) {
+        self.queries.get_or_create(&ResultLabel { result: error.map_or("ok", QueryError::kind) }).inc();
+    }
+
+    /// A decision was made; `result` is computed, held, silent, blind, fallback or bounds.
+    pub fn decided(&self, result: &'static str) {
+        self.decisions.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// So many samples of a source went into a decision; `source` is scrape, others, prometheus or query.
+    pub fn used(&self, source: &'static str, samples: u64) {
+        self.samples.get_or_create(&SourceLabel { source }).inc_by(samples);
     }
 
     /// A scale was written; `result` is ok, conflict or error.

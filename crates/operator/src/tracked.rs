@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use kube::{ResourceExt, core::Selector as PodSelector};
-use llm_autoscaler_api::{LLMAutoscaler, Plan, selector, words::SelectorProblem};
+use llm_autoscaler_api::{LLMAutoscaler, Plan, Port, SourcePlan, selector, words::SelectorProblem};
 use llm_autoscaler_core::{History, Selector};
 use tokio::sync::Notify;
 
 use crate::{
     autoscaler::Context,
-    observe::{Seen, Subscriptions},
+    observe::{Observer, Seen},
+    pages::Pace,
+    pod_monitor::Published,
     pods::PodView,
+    sources::Sources,
     target::{ScaleView, TargetError},
 };
 
@@ -29,7 +32,8 @@ pub struct Tracked {
     pub history: History,
     /// A decision has been made: the first samples are there.
     pub decided: bool,
-    subscriptions: Subscriptions,
+    /// Where samples come from.
+    pub sources: Sources,
     /// A write that may or may not have been done: from, to.
     pending: Option<(i32, i32)>,
 }
@@ -53,10 +57,11 @@ impl Tracked {
             Err(error) => Err(SelectorProblem::Invalid { error: error.to_string() }),
         };
         let pods = selector.clone().unwrap_or_else(|_| selector::nothing());
-        let mut pods = context.pods.view(&object.namespace().unwrap_or_default(), pods);
-        let mut subscriptions = Subscriptions::new(context.sampler.clone(), fresh.clone(), plan);
-        subscriptions.follow(&pods.members());
-        Self { view, unread: false, selector, pods, history, decided: false, subscriptions, pending: None }
+        let namespace = object.namespace().unwrap_or_default();
+        let mut pods = context.pods.view(&namespace, pods);
+        let mut sources = Sources::new(context, &namespace, fresh, plan);
+        sources.follow(&pods.members());
+        Self { view, unread: false, selector, pods, history, decided: false, sources, pending: None }
     }
 
     /// Whether a scale that was read is of this target, with these pods.
@@ -83,24 +88,58 @@ impl Tracked {
 
     /// Samples what another plan needs. The new subscriptions begin before the old ones end, so that none of the pages
     /// is forgotten.
-    pub fn sample_by(&mut self, context: &Context, fresh: &Arc<Notify>, plan: &Plan) {
-        let mut subscriptions = Subscriptions::new(context.sampler.clone(), fresh.clone(), plan);
-        subscriptions.follow(&self.pods.members());
-        self.subscriptions = subscriptions;
+    pub fn sample_by(&mut self, context: &Context, object: &LLMAutoscaler, fresh: &Arc<Notify>, plan: &Plan) {
+        let mut sources = Sources::new(context, &object.namespace().unwrap_or_default(), fresh, plan);
+        sources.follow(&self.pods.members());
+        self.sources = sources;
         self.decided = false;
     }
 
     /// Samples the pods that there are now.
     pub fn follow_pods(&mut self) {
-        self.subscriptions.follow(&self.pods.members());
+        self.sources.follow(&self.pods.members());
     }
 
-    /// What is to be seen now; `strict` leaves out samples of pods that missed their latest reads.
-    pub fn observe(&mut self, scaled_to_zero: bool, strict: bool) -> Seen {
-        // Looking at the members also takes note of their change, so the subscriptions follow at once.
+    /// Returns when a pod that is looked at has come, gone or changed.
+    pub async fn pods_changed(&mut self) {
+        let Self { pods, sources, .. } = self;
+        tokio::select! {
+            () = pods.changed() => {}
+            () = sources.others_changed() => {}
+        }
+    }
+
+    /// Whose pages are to be published: of those that are read by the first source that reads pages.
+    pub fn published(&mut self, plan: &Plan, selector: PodSelector) -> Published {
+        let scrape = plan.sources.iter().find_map(|source| match source {
+            SourcePlan::Scrape(scrape) => Some(scrape),
+            SourcePlan::Prometheus(_) => None,
+        });
+        let pods = self.sources.read().unwrap_or_else(|| self.pods.members());
+        let usual = plan.engine.profile();
+        let usual_ports = || usual.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
+        let ports = scrape.map_or_else(usual_ports, |scrape| scrape.ports.clone());
+        let port = pods.values().find_map(|pod| pod.first_port(&ports)).map(|(port, _)| port.clone());
+        let port = port.or_else(|| ports.first().cloned()).unwrap_or(Port::Name("http".to_owned()));
+        let path = scrape.map_or_else(|| usual.metrics_path.to_owned(), |scrape| scrape.path.clone());
+        Published { selector, pods, port, path }
+    }
+
+    /// Reads pages more often, or as often as the plan says.
+    pub fn pace(&mut self, pace: Pace) {
+        self.sources.pace(pace);
+    }
+
+    /// What is to be seen now; `strict` leaves out samples that are in doubt.
+    pub fn observe(&mut self, plan: &Plan, scaled_to_zero: bool, strict: bool) -> Seen {
+        // Looking at the members also takes note of their change, so the sources follow at once.
         let members = self.pods.members();
-        self.subscriptions.follow(&members);
-        let mut seen = self.subscriptions.observe(&self.view, scaled_to_zero, &members, strict);
+        self.sources.follow(&members);
+        let now = Utc::now();
+        let observer = Observer { plan, sources: &mut self.sources, members: &members, strict, now };
+        let mut seen = observer.observe(&self.view, scaled_to_zero);
+        // A source that was found to be needed is asked from now on.
+        self.sources.follow(&members);
         seen.observation.selector = match self.selector {
             Ok(_) => Selector::Valid,
             Err(SelectorProblem::Missing) => Selector::Missing,

@@ -141,11 +141,12 @@ fn reasons(status: &LLMAutoscalerStatus) -> Value {
     json!([conditions, targets])
 }
 
-/// Everything but the history, whose stamps move with every decision.
+/// Everything but the history and the times of samples, whose stamps move with every decision.
 fn values(status: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
     let mut status = status.clone();
     for target in &mut status.targets {
         target.history = None;
+        target.metrics.iter_mut().for_each(|metric| metric.sampled_at = None);
     }
     status
 }

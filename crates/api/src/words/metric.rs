@@ -41,7 +41,8 @@ impl MetricWords {
     /// The metric as it is named in `ValidMetricFound` and in the reason of a rescale.
     pub fn label(&self, metric: &MetricPolicy) -> String {
         match (metric.kind, metric.target) {
-            (MetricKind::PerReplica, _) => format!("pods metric {}", self.name),
+            // A pooled metric is one of the pods too; only the HPA has none.
+            (MetricKind::PerReplica | MetricKind::Pooled, _) => format!("pods metric {}", self.name),
             (MetricKind::Object, Target::Value(_)) => format!("{} metric {}", self.object.kind, self.name),
             // An Object metric with an average target is called external too.
             _ => format!("external metric {}({})", self.name, self.selector),
@@ -53,7 +54,7 @@ impl MetricWords {
         let error = self.error(metric, error);
         let Self { name, .. } = self;
         let (reason, wrapped) = match (metric.kind, metric.target) {
-            (MetricKind::PerReplica, _) => {
+            (MetricKind::PerReplica | MetricKind::Pooled, _) => {
                 ("FailedGetPodsMetric", format!("failed to get pods metric value: {error}"))
             }
             (MetricKind::Object, Target::AverageValue(_)) => (
@@ -86,7 +87,7 @@ impl MetricWords {
             }
             (MetricError::NoTarget, kind) => {
                 let source = match kind {
-                    MetricKind::PerReplica => "pods",
+                    MetricKind::PerReplica | MetricKind::Pooled => "pods",
                     MetricKind::Object => "object",
                     MetricKind::External => "external",
                 };
@@ -105,7 +106,7 @@ impl MetricWords {
         let Self { name, namespace, object, selector, .. } = self;
         let error = self.error.as_deref().unwrap_or("no metrics returned");
         match kind {
-            MetricKind::PerReplica => format!("unable to get metric {name}: {error}"),
+            MetricKind::PerReplica | MetricKind::Pooled => format!("unable to get metric {name}: {error}"),
             MetricKind::Object => {
                 format!("unable to get metric {name} on {} {namespace}/{}: {error}", object.kind, object.name)
             }

@@ -5,7 +5,8 @@ use llm_autoscaler_core::{
 };
 
 use super::{
-    ABLE_TO_SCALE, EventWords, MetricFailure, MetricWords, SCALING_ACTIVE, SCALING_LIMITED, SelectorProblem,
+    ABLE_TO_SCALE, EventWords, FALLBACK, MetricFailure, MetricWords, SCALING_ACTIVE, SCALING_LIMITED,
+    SelectorProblem,
 };
 use crate::conditions::ConditionUpdate;
 
@@ -35,10 +36,33 @@ impl Step<'_> {
             Outcome::OutOfBounds { .. } => Vec::new(),
             Outcome::NoSelector => self.selector.map(SelectorProblem::condition).into_iter().collect(),
             Outcome::Blind { first, .. } => self.failure(*first).as_ref().map(unable).into_iter().collect(),
+            Outcome::Silent => vec![ConditionUpdate::yes(
+                SCALING_ACTIVE,
+                "NoSignal",
+                "there were too few events to say anything; the size stays as it is",
+            )],
+            Outcome::Fallback { first, derivation, .. } => {
+                let failure = self.failure(*first).as_ref().map(unable);
+                failure.into_iter().chain([able(derivation), limited(derivation)]).collect()
+            }
             Outcome::Computed(derivation) => {
                 vec![self.active(derivation), able(derivation), limited(derivation)]
             }
         }
+    }
+
+    /// Whether the fallback is in force, where the policy has one; ours.
+    pub fn fallback(&self) -> Option<ConditionUpdate> {
+        let fallback = self.policy.fallback?;
+        let (seconds, replicas) = (fallback.after.num_seconds(), fallback.replicas);
+        Some(if matches!(self.decision.outcome, Outcome::Fallback { .. }) {
+            let message = format!(
+                "no metric has been there for {seconds} s: at least {replicas} replicas are asked for"
+            );
+            ConditionUpdate::yes(FALLBACK, "MetricsUnavailable", message)
+        } else {
+            ConditionUpdate::no(FALLBACK, "NotNeeded", "the number of replicas follows the metrics")
+        })
     }
 
     /// The events before anything is written: one for each metric that failed, and one if nothing could be
@@ -50,7 +74,8 @@ impl Step<'_> {
         }
         let failures = (0..self.decision.metrics.len()).filter_map(|index| self.failure(index));
         events.extend(failures.map(|failure| EventWords::warning(failure.reason, failure.error)));
-        if matches!(self.decision.outcome, Outcome::NoSelector | Outcome::Blind { .. }) {
+        let is_blind = matches!(self.decision.outcome, Outcome::Blind { .. } | Outcome::Fallback { .. });
+        if is_blind || self.decision.outcome == Outcome::NoSelector {
             let error = self.metrics_error().unwrap_or_default();
             events.push(EventWords::warning("FailedComputeMetricsReplicas", error));
         }
@@ -76,13 +101,19 @@ impl Step<'_> {
                 "Current number of replicas above Spec.MaxReplicas".to_owned()
             }
             Outcome::OutOfBounds { bound: Bound::BelowMin, .. } => BELOW_MIN.to_owned(),
-            Outcome::Computed(derivation) => match derivation.reason {
+            Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => match derivation.reason {
                 Some(Reason::AboveTarget) => format!("{} above target", self.label(derivation.winner)),
                 Some(Reason::AllBelowTarget) => "All metrics below target".to_owned(),
                 Some(Reason::BelowMin) => BELOW_MIN.to_owned(),
+                Some(Reason::Fallback) => {
+                    let seconds = self.policy.fallback.map_or(0, |fallback| fallback.after.num_seconds());
+                    format!("no metric has been there for {seconds} s")
+                }
                 None => String::new(),
             },
-            Outcome::Disabled | Outcome::NoSelector | Outcome::Blind { .. } => String::new(),
+            Outcome::Disabled | Outcome::NoSelector | Outcome::Blind { .. } | Outcome::Silent => {
+                String::new()
+            }
         }
     }
 
@@ -92,7 +123,7 @@ impl Step<'_> {
             MetricOutcome::Failed(error) => {
                 Some(self.metrics.get(index)?.failure(self.policy.metrics.get(index)?, *error))
             }
-            MetricOutcome::Proposal(_) => None,
+            MetricOutcome::Proposal(_) | MetricOutcome::Silent(_) => None,
         }
     }
 
@@ -182,10 +213,10 @@ pub fn limit_words(limit: Limit) -> (&'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
+    use chrono::{DateTime, TimeDelta};
     use llm_autoscaler_core::{
-        History, MetricKind, MetricPolicy, Milli, Observation, Profile, Reading, Replica, Scale, Settings,
-        Target, Tolerances, decide,
+        Fallback, History, MetricKind, MetricPolicy, Milli, Observation, Profile, Reading, Replica, Scale,
+        Settings, Target, Tolerances, decide,
     };
 
     use super::*;
@@ -200,6 +231,7 @@ mod tests {
             }],
             tolerance: Tolerances { down: 0.1, up: 0.1 },
             behavior: None,
+            fallback: None,
             profile: Profile::Default,
             settings: Settings::HPA,
         }
@@ -222,6 +254,34 @@ mod tests {
     fn metrics() -> Vec<MetricWords> {
         let name = "vllm:num_requests_waiting".to_owned();
         vec![MetricWords { name, error: Some("no endpoints".to_owned()), ..MetricWords::default() }]
+    }
+
+    #[test]
+    fn a_fallback_says_why() {
+        let fallback = Fallback { after: TimeDelta::seconds(180), replicas: 3 };
+        let (policy, metrics) = (Policy { fallback: Some(fallback), ..policy() }, metrics());
+        let mut history = History::default();
+        let observation = Observation {
+            scale: Scale { current: 1, status: 1 },
+            replicas: vec![Replica::READY],
+            readings: vec![Reading::Failed],
+            ..Observation::default()
+        };
+        let begin = DateTime::UNIX_EPOCH;
+        for (seconds, holds) in [(0, false), (180, true)] {
+            let now = begin + TimeDelta::seconds(seconds);
+            let decision = decide(&policy, &history, &observation, now);
+            history.record(&policy, &decision, now);
+            let step = Step { policy: &policy, decision: &decision, metrics: &metrics, selector: None };
+            assert_eq!(step.fallback().unwrap().status, holds);
+            assert_eq!(said(&step.conditions())[0], ("ScalingActive", false, "FailedGetPodsMetric"));
+            assert_eq!(step.events().last().unwrap().reason, "FailedComputeMetricsReplicas");
+            if holds {
+                assert_eq!(step.reason(), "no metric has been there for 180 s");
+                let written = step.after_write("StatefulSet/models/qwen3", 3, Ok(()));
+                assert_eq!(written.event.message, "New size: 3; reason: no metric has been there for 180 s");
+            }
+        }
     }
 
     fn said(conditions: &[ConditionUpdate]) -> Vec<(&str, bool, &str)> {

@@ -27,6 +27,7 @@ pub(super) fn answer(case: &Case, profile: Profile) -> Result<Value, Unsupported
             up: case.tolerance_up.unwrap_or(0.1),
         },
         behavior: None,
+        fallback: None,
         profile,
         settings: settings(case),
     };
@@ -71,7 +72,7 @@ fn reading(case: &Case, kind: MetricKind, pods: &Pods) -> (Reading, Option<Strin
     let samples = || case.pod_metrics.iter().map(|(name, sample)| (name.clone(), sample.value())).collect();
     let answer = match kind {
         _ if !case.metric_error.is_empty() => Err(case.metric_error.clone()),
-        MetricKind::PerReplica => Ok(Answer::PerPod(samples())),
+        MetricKind::PerReplica | MetricKind::Pooled => Ok(Answer::PerPod(samples())),
         MetricKind::Object => match case.object {
             Some(value) => Ok(Answer::Object(value)),
             None => Err("the server could not find the metric".to_owned()),

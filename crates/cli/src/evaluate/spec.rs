@@ -130,6 +130,7 @@ impl HpaSpec {
             metrics,
             tolerance: tolerances(behavior, case.tolerance_up.unwrap_or(0.1))?,
             behavior: behavior.map(|spec| spec.read(&settings)),
+            fallback: None,
             profile,
             settings,
         };
@@ -182,7 +183,8 @@ impl TargetSpec {
             (MetricKind::Object, "AverageValue") | (MetricKind::PerReplica, _) => {
                 average()?.map(Target::AverageValue)
             }
-            (MetricKind::Object, _) => None,
+            // The HPA knows no pooled metrics, and no case asks for one.
+            (MetricKind::Object | MetricKind::Pooled, _) => None,
             (MetricKind::External, _) => match average()? {
                 Some(average) => Some(Target::AverageValue(average)),
                 None => value()?.map(Target::Value),

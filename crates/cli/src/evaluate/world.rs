@@ -150,7 +150,7 @@ impl<'a> World<'a> {
             return Err(metric.error.clone());
         }
         Ok(match kind {
-            MetricKind::PerReplica => Answer::PerPod(samples(metric, &self.pods(now))),
+            MetricKind::PerReplica | MetricKind::Pooled => Answer::PerPod(samples(metric, &self.pods(now))),
             MetricKind::Object => Answer::Object(metric.object.ok_or_else(unknown)?),
             MetricKind::External => Answer::External(metric.external.clone()),
         })

@@ -6,6 +6,7 @@ use llm_autoscaler_core::{History, Milli, Observation, Profile, Reading, Replica
 use serde_json::json;
 
 use super::*;
+use crate::{observe::Origin, pods::TroubleKind};
 
 fn object() -> LLMAutoscaler {
     let spec: LLMAutoscalerSpec = serde_json::from_value(json!({
@@ -44,14 +45,32 @@ fn after(previous: &LLMAutoscalerStatus, step: &Moment, now: DateTime<Utc>) -> L
     };
     let scale = Scale { current: step.current, status: step.current };
     let observation = Observation { scale, replicas, readings: vec![reading], ..Observation::default() };
+    told(previous, step, observation, &plan, |_| {}, now)
+}
+
+/// The same with something else about what was seen.
+fn told(
+    previous: &LLMAutoscalerStatus,
+    step: &Moment,
+    observation: Observation,
+    plan: &Plan,
+    change: impl FnOnce(&mut Seen),
+    now: DateTime<Utc>,
+) -> LLMAutoscalerStatus {
+    let object = object();
+    let scale = observation.scale;
     let decision = decide(&plan.policy, &History::default(), &observation, now);
-    let seen = Seen {
+    let mut seen = Seen {
         observation,
         ready: step.current,
         problems: step.problems.clone(),
+        origins: vec![Origin { samples: vec![step.current.unsigned_abs()], ..Origin::default() }],
+        stuck: Vec::new(),
+        advice: plan.advice.iter().cloned().collect(),
         doubtful: false,
         warming_up: false,
     };
+    change(&mut seen);
     let metrics = [MetricWords {
         name: plan.metrics[0].series.clone(),
         error: missing(&seen.problems),
@@ -64,8 +83,7 @@ fn after(previous: &LLMAutoscalerStatus, step: &Moment, now: DateTime<Utc>) -> L
     });
     let view = ScaleView { scale, selector: String::new(), uid: "u".to_owned(), resource_version: None };
     let history = History::default().snapshot();
-    let report =
-        Report { object: &object, plan: &plan, seen: &seen, view: &view, step: words, written, history };
+    let report = Report { object: &object, plan, seen: &seen, view: &view, step: words, written, history };
     status(previous, &report, None, now)
 }
 
@@ -106,7 +124,7 @@ fn success_is_shown_for_as_long_as_the_hpa_shows_it() {
 
 #[test]
 fn silence_is_not_zero() {
-    let problems = (0..5).map(|n| Problem { pod: format!("a-{n}"), text: "refused".to_owned() }).collect();
+    let problems = (0..5).map(|n| Problem { of: format!("a-{n}"), text: "refused".to_owned() }).collect();
     let status =
         after(&LLMAutoscalerStatus::default(), &Moment { current: 3, waiting: None, problems }, at(0));
     assert_eq!(status.summary.as_deref(), Some("waiting <unknown>/5"));
@@ -145,5 +163,58 @@ fn what_stood_in_the_way_is_forgotten_when_it_is_over() {
     let fine = after(&waiting, &Moment { current: 1, waiting: Some(5), problems: Vec::new() }, at(2));
     assert_eq!(reason(&fine, "Ready"), "Scaling");
     let types: Vec<_> = fine.conditions.iter().map(|condition| condition.type_.as_str()).collect();
-    assert_eq!(types, ["AbleToScale", "ScalingActive", "ScalingLimited", "Ready", SAMPLES]);
+    assert_eq!(types, ["AbleToScale", "ScalingActive", "ScalingLimited", "Ready", SAMPLES, ADVISORY]);
+}
+
+#[test]
+fn where_samples_are_from_is_told() {
+    let mut object = object();
+    let sources = json!([{"scrape": {}}, {"prometheus": {"url": "http://p:9090"}}]);
+    object.spec.sources = serde_json::from_value(sources).unwrap();
+    let plan = plan(&object.spec, Profile::Default).unwrap();
+    let step = Moment { current: 3, waiting: None, problems: Vec::new() };
+    let observed = || Observation {
+        scale: Scale { current: 3, status: 3 },
+        replicas: vec![Replica::READY; 3],
+        readings: vec![Reading::PerReplica { samples: vec![Some(Milli::whole(5)); 3], strays: Vec::new() }],
+        ..Observation::default()
+    };
+    let none = LLMAutoscalerStatus::default();
+    let first = told(&none, &step, observed(), &plan, |seen| seen.origins[0].samples = vec![3, 0], at(9));
+    assert_eq!(reason(&first, SOURCES), "FirstSource");
+    let metric = &first.targets[0].metrics[0];
+    assert_eq!(
+        (metric.source.as_deref(), &metric.sampled_at),
+        (Some("scrape"), &Some(time::to_kubernetes(at(9))))
+    );
+
+    let why = |seen: &mut Seen| {
+        let age = std::time::Duration::from_secs(4);
+        seen.origins[0] = Origin { samples: vec![1, 2], age, why: Some("a-1: refused".to_owned()) };
+    };
+    let over = told(&first, &step, observed(), &plan, why, at(10));
+    let condition = over.conditions.iter().find(|condition| condition.type_ == SOURCES).unwrap();
+    assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "FailedOver"));
+    assert_eq!(condition.message, "WaitingRequests: 1 from sources[0], 2 from sources[1] (a-1: refused)");
+    let metric = &over.targets[0].metrics[0];
+    assert_eq!(metric.source.as_deref(), Some("scrape, prometheus"));
+    assert_eq!(metric.sampled_at, Some(time::to_kubernetes(at(6))));
+}
+
+#[test]
+fn what_holds_now_and_then_comes_and_goes() {
+    let plan = plan(&object().spec, Profile::Default).unwrap();
+    let step = Moment { current: 1, waiting: None, problems: Vec::new() };
+    let observed = || Observation {
+        scale: Scale { current: 1, status: 1 },
+        replicas: vec![Replica::READY],
+        readings: vec![Reading::PerReplica { samples: vec![Some(Milli::whole(5))], strays: Vec::new() }],
+        ..Observation::default()
+    };
+    let none = LLMAutoscalerStatus::default();
+    let change = |seen: &mut Seen| seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
+    let there = told(&none, &step, observed(), &plan, change, at(0));
+    assert_eq!((reason(&there, STUCK), reason(&there, ADVISORY)), ("Crashing", "QueueOnly"));
+    let gone = told(&there, &step, observed(), &plan, |seen| seen.advice.clear(), at(1));
+    assert_eq!((reason(&gone, STUCK), reason(&gone, ADVISORY), reason(&gone, SOURCES)), ("", "", ""));
 }

@@ -137,8 +137,59 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
         (json!({"engine": "Unheard"}), "spec.engine: Unsupported value: \"Unheard\""),
         (json!({"engine": "Custom"}), "engine Custom has no signals"),
         (json!({"metrics": []}), "spec.metrics"),
-        (json!({"metrics": both}), "spec.metrics[0]: Invalid value: give exactly one of signal and series"),
+        (
+            json!({"metrics": both}),
+            "spec.metrics[0]: Invalid value: give exactly one of signal, series and query",
+        ),
         (json!({"metrics": waiting(json!("0"))}), "averageValue must be greater than 0"),
+        (
+            json!({"metrics": [{"signal": "TimeToFirstToken", "target": target(json!("2"))}]}),
+            "spec.metrics[0].target.type: Invalid value: signals of requests and tokens take a target of type AverageValue",
+        ),
+        (
+            json!({"metrics": [{"signal": "WaitingRequests", "target": {"type": "Value", "averageValue": "5"}}]}),
+            "give averageValue with type AverageValue, value with type Value",
+        ),
+        (
+            json!({"metrics": [{"name": "q", "query": "up", "target": target(json!("5"))}]}),
+            "spec.sources: Invalid value: a metric with a query needs a prometheus among the sources",
+        ),
+        (
+            json!({"metrics": [{"name": "q", "query": "up", "windowSeconds": 5, "target": target(json!("5"))}]}),
+            "a query says itself what it is made of",
+        ),
+        (json!({"fallback": {"replicas": 4}}), "fallback.replicas must not be greater than maxReplicas"),
+        (
+            json!({"sources": [{}]}),
+            "spec.sources[0]: Invalid value: give exactly one of scrape and prometheus",
+        ),
+        (
+            json!({"sources": [{"scrape": {}, "prometheus": {"url": "http://p"}}]}),
+            "give exactly one of scrape and prometheus",
+        ),
+        (json!({"sources": [{"prometheus": {"url": "p:9090"}}]}), "spec.sources[0].prometheus.url"),
+        (
+            json!({"sources": [{"prometheus": {"url": "http://user:word@p"}}]}),
+            "spec.sources[0].prometheus.url",
+        ),
+        (
+            json!({"sources": [{"prometheus": {"url": "http://p", "tlsConfig": {}}}]}),
+            "tlsConfig needs a URL that begins with https://",
+        ),
+        (
+            json!({"sources": [{"prometheus": {"url": "http://p", "authorization": {"credentials": {"name": "s", "key": "t"}},
+                "headersFrom": [{"name": "authorization", "secretKeyRef": {"name": "s", "key": "t"}}]}}]}),
+            "give the header Authorization once",
+        ),
+        (scrape(json!({"tlsConfig": {}})), "tlsConfig needs scheme HTTPS"),
+        (
+            scrape(json!({"scheme": "HTTPS", "tlsConfig": {"insecureSkipVerify": true, "serverName": "a"}})),
+            "with insecureSkipVerify nothing is checked",
+        ),
+        (
+            scrape(json!({"scheme": "HTTPS", "tlsConfig": {"ca": {}}})),
+            "give exactly one of secret and configMap",
+        ),
         (json!({"metrics": waiting(json!("five"))}), "spec.metrics[0].target.averageValue"),
         (json!({"metrics": waiting(json!(0.8))}), "spec.metrics[0].target.averageValue"),
         (

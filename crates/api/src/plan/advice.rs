@@ -1,0 +1,44 @@
+//! What a person should know about a spec, or about what its pods publish, although nothing is wrong with it.
+
+use llm_autoscaler_engines::Signal;
+
+use super::{Asked, MetricPlan};
+
+/// One piece of advice; the condition `Advisory` carries it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Advice {
+    /// A word for machines: the condition's reason.
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub text: String,
+}
+
+/// What is to be said of a set of metrics.
+pub(super) fn advice(metrics: &[MetricPlan]) -> Vec<Advice> {
+    let all = |which: fn(&Asked) -> bool| metrics.iter().all(|metric| which(&metric.asked));
+    let mut advice = Vec::new();
+    if all(is_queue) {
+        let text = "an empty queue asks for the minimum, so a target that is scaled on its queue alone swings between its \
+                    ends; InFlightRequests, alone or beside it, keeps what the running requests need";
+        advice.push(Advice { reason: "QueueOnly", text: text.to_owned() });
+    }
+    if all(is_latency) {
+        let text = "without requests there are no times to measure, and the size stays as it is: add a metric that is \
+                    known at rest, such as InFlightRequests";
+        advice.push(Advice { reason: "LatencyOnly", text: text.to_owned() });
+    }
+    advice
+}
+
+fn is_queue(asked: &Asked) -> bool {
+    const QUEUES: [&str; 3] = ["num_requests_waiting", "num_queue_reqs", "queue_size"];
+    let Asked::Measure { signal, measure, .. } = asked else { return false };
+    match signal {
+        Some(def) => def.signal == Signal::WaitingRequests,
+        None => QUEUES.iter().any(|name| measure.recipe.series_name().ends_with(name)),
+    }
+}
+
+fn is_latency(asked: &Asked) -> bool {
+    matches!(asked, Asked::Measure { quantile: Some(_), .. })
+}

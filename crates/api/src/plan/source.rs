@@ -1,0 +1,150 @@
+//! `spec.sources` → where and how samples are asked for.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kube::core::Selector;
+use llm_autoscaler_engines::{EngineProfile, prometheus::PodLabels};
+
+use super::SpecError;
+use crate::{
+    AuthorizationSpec, BasicAuthSpec, HeaderFrom, LLMAutoscalerSpec, Port, PrometheusSpec, Scheme,
+    ScrapeSpec, SourceSpec, TlsSpec,
+};
+
+/// One source.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourcePlan {
+    /// Metrics pages of pods.
+    Scrape(ScrapePlan),
+    /// A Prometheus server.
+    Prometheus(PrometheusPlan),
+}
+
+/// How pods are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrapePlan {
+    /// The container port, by name or number: the first that a pod has.
+    pub ports: Vec<Port>,
+    /// The path of the page.
+    pub path: String,
+    /// Whether over TLS.
+    pub tls: bool,
+    /// How often, at least.
+    pub interval: Duration,
+    /// After how long a read is given up.
+    pub timeout: Duration,
+    /// Other pods, whose numbers are the target's in all; the target's own if absent.
+    pub pods: Option<Selector>,
+    /// What it takes to be let in.
+    pub access: Access,
+}
+
+/// How a Prometheus is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrometheusPlan {
+    /// The server, without a slash at the end.
+    pub url: String,
+    /// How often.
+    pub interval: Duration,
+    /// After how long an answer is given up.
+    pub timeout: Duration,
+    /// How old a sample may be.
+    pub stale_after: Duration,
+    /// What it calls the labels of pods.
+    pub labels: PodLabels,
+    /// What it takes to be let in.
+    pub access: Access,
+}
+
+/// Credentials by reference, and how certificates are checked. Part of the key of whatever is fetched with it, so that
+/// one tenant's token never fetches for another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// Headers that are no secret.
+    pub headers: BTreeMap<String, String>,
+    /// Headers from Secrets.
+    pub headers_from: Vec<HeaderFrom>,
+    /// The header Authorization from a Secret.
+    pub authorization: Option<AuthorizationSpec>,
+    /// User name and password from Secrets.
+    pub basic_auth: Option<BasicAuthSpec>,
+    /// How certificates are checked; `None` is the usual way of the source.
+    pub tls: Option<TlsSpec>,
+}
+
+impl Access {
+    /// Whether nothing has to be looked up in Secrets or ConfigMaps.
+    pub fn is_open(&self) -> bool {
+        let ca = self.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
+        self.headers_from.is_empty() && self.authorization.is_none() && self.basic_auth.is_none() && !ca
+    }
+}
+
+/// The sources in the order of failover.
+pub(super) fn sources(spec: &LLMAutoscalerSpec) -> Result<Vec<SourcePlan>, SpecError> {
+    let engine = spec.engine.engine().profile();
+    let Some(sources) = &spec.sources else {
+        return Ok(vec![SourcePlan::Scrape(scrape(engine, &ScrapeSpec::default(), "")?)]);
+    };
+    let source = |(index, source): (usize, &SourceSpec)| {
+        let field = format!("sources[{index}]");
+        match (&source.scrape, &source.prometheus) {
+            (Some(spec), None) => Ok(SourcePlan::Scrape(scrape(engine, spec, &field)?)),
+            (None, Some(spec)) => Ok(SourcePlan::Prometheus(prometheus(spec))),
+            _ => Err(SpecError::new(field, "give exactly one of scrape and prometheus")),
+        }
+    };
+    sources.iter().enumerate().map(source).collect()
+}
+
+fn scrape(engine: &EngineProfile, spec: &ScrapeSpec, field: &str) -> Result<ScrapePlan, SpecError> {
+    let pods = match &spec.pod_selector {
+        None => None,
+        Some(selector) => {
+            let selector = Selector::try_from(selector.clone());
+            let wrong = |error| SpecError::new(format!("{field}.scrape.podSelector"), format!("{error}"));
+            let selector = selector.map_err(wrong)?;
+            if selector.selects_all() {
+                let problem = "it selects every pod of the namespace: name the pods that know";
+                return Err(SpecError::new(format!("{field}.scrape.podSelector"), problem));
+            }
+            Some(selector)
+        }
+    };
+    let usual = || engine.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
+    Ok(ScrapePlan {
+        ports: spec.port.as_ref().map_or_else(usual, |port| vec![port.clone()]),
+        path: spec.path.clone().unwrap_or_else(|| engine.metrics_path.to_owned()),
+        tls: spec.scheme == Scheme::HTTPS,
+        interval: positive(spec.interval_seconds),
+        timeout: positive(spec.timeout_seconds),
+        pods,
+        access: Access {
+            authorization: spec.authorization.clone(),
+            basic_auth: spec.basic_auth.clone(),
+            tls: spec.tls_config.clone(),
+            ..Access::default()
+        },
+    })
+}
+
+fn prometheus(spec: &PrometheusSpec) -> PrometheusPlan {
+    PrometheusPlan {
+        url: spec.url.trim_end_matches('/').to_owned(),
+        interval: positive(spec.interval_seconds),
+        timeout: positive(spec.timeout_seconds),
+        stale_after: positive(spec.stale_after_seconds),
+        labels: PodLabels { namespace: spec.namespace_label.clone(), pod: spec.pod_label.clone() },
+        access: Access {
+            headers: spec.headers.clone(),
+            headers_from: spec.headers_from.clone().unwrap_or_default(),
+            authorization: spec.authorization.clone(),
+            basic_auth: spec.basic_auth.clone(),
+            tls: spec.tls_config.clone(),
+        },
+    }
+}
+
+fn positive(seconds: i32) -> Duration {
+    Duration::from_secs(u64::from(seconds.max(1).unsigned_abs()))
+}

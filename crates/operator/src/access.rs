@@ -1,0 +1,267 @@
+//! What it takes to be let in: headers from Secrets, and how certificates are checked.
+//!
+//! Spec fields name Secrets and ConfigMaps of the autoscaler's own namespace. They are read when they are needed, kept
+//! for half a minute, and read anew at once when a server refuses what they said: a rotated token is picked up.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client};
+use llm_autoscaler_api::{Access, CaSpec, KeyRef};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+
+use crate::{http, target::api_text};
+
+/// For how long what was read is taken for current.
+const KEPT: Duration = Duration::from_secs(30);
+/// How often it is read anew because a server refuses it.
+const REFUSED_AGAIN: Duration = Duration::from_secs(5);
+/// How long the API server may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why nobody can be asked: what would let us in cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    /// The object, or the key in it, is not there.
+    #[error("{kind} {namespace}/{name} has no key {key}: create it, or correct the reference")]
+    Missing {
+        /// Secret or `ConfigMap`.
+        kind: &'static str,
+        /// The autoscaler's namespace.
+        namespace: String,
+        /// As in the reference.
+        name: String,
+        /// As in the reference.
+        key: String,
+    },
+    /// The operator may not read it.
+    #[error(
+        "{kind} {namespace}/{name} must not be read by the operator; allow it with: kubectl create rolebinding \
+         llm-autoscaler-credentials -n {namespace} --clusterrole=llm-autoscaler-credentials \
+         --serviceaccount=llm-autoscaler-system:llm-autoscaler"
+    )]
+    Forbidden {
+        /// Secret or `ConfigMap`.
+        kind: &'static str,
+        /// The autoscaler's namespace.
+        namespace: String,
+        /// As in the reference.
+        name: String,
+    },
+    /// The API server did not give it.
+    #[error("{kind} {namespace}/{name} could not be read: {problem}")]
+    Unread {
+        /// Secret or `ConfigMap`.
+        kind: &'static str,
+        /// The autoscaler's namespace.
+        namespace: String,
+        /// As in the reference.
+        name: String,
+        /// The server's words.
+        problem: String,
+    },
+    /// What is there is no header value, or no certificate.
+    #[error("{what} cannot be used: {problem}")]
+    Unusable {
+        /// Which header or certificate.
+        what: String,
+        /// What is wrong with it; never its content.
+        problem: String,
+    },
+}
+
+/// What is sent and how certificates are checked.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// The client that checks certificates that way.
+    pub client: reqwest::Client,
+    /// What is sent with each request.
+    pub headers: HeaderMap,
+}
+
+type Admitted = Result<Arc<Admission>, AccessError>;
+
+/// All admissions, by namespace and reference. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    kubernetes: Client,
+    /// Without anything from Secrets, for pods and for servers.
+    open: [Arc<Admission>; 2],
+    slots: Mutex<HashMap<Key, Arc<Slot>>>,
+}
+
+/// What an admission is for. The namespace is the autoscaler's: what one tenant's Secret says is never used for another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    namespace: String,
+    access: Arc<Access>,
+    of_pods: bool,
+}
+
+#[derive(Default)]
+struct Slot {
+    latest: tokio::sync::Mutex<Option<(Instant, Admitted)>>,
+    refused: Mutex<Option<Instant>>,
+}
+
+impl Gate {
+    /// Reads Secrets with this client.
+    ///
+    /// # Errors
+    /// The TLS library cannot be set up.
+    pub fn new(kubernetes: Client) -> reqwest::Result<Self> {
+        let open = |of_pods| -> reqwest::Result<_> {
+            let client = http::client(of_pods)?;
+            Ok(Arc::new(Admission { client, headers: HeaderMap::new() }))
+        };
+        let open = [open(false)?, open(true)?];
+        Ok(Self(Arc::new(Inner { kubernetes, open, slots: Mutex::default() })))
+    }
+
+    /// What lets us in to pods (`of_pods`) or to a server.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn admission(&self, namespace: &str, access: &Arc<Access>, of_pods: bool) -> Admitted {
+        if **access == Access::default() {
+            return Ok(self.0.open[usize::from(of_pods)].clone());
+        }
+        let key = Key { namespace: namespace.to_owned(), access: access.clone(), of_pods };
+        let slot = self.slot(key.clone());
+        let mut latest = slot.latest.lock().await;
+        match &*latest {
+            Some((at, admitted)) if at.elapsed() < KEPT => admitted.clone(),
+            _ => {
+                let admitted = self.0.read(&key).await.map(Arc::new);
+                *latest = Some((Instant::now(), admitted.clone()));
+                admitted
+            }
+        }
+    }
+
+    /// A server has refused what the Secrets said: they are read anew before the next request.
+    pub async fn refused(&self, namespace: &str, access: &Arc<Access>, of_pods: bool) {
+        if access.is_open() {
+            return;
+        }
+        let slot = self.slot(Key { namespace: namespace.to_owned(), access: access.clone(), of_pods });
+        let again = {
+            let mut refused = slot.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            let again = refused.is_none_or(|at| at.elapsed() >= REFUSED_AGAIN);
+            if again {
+                *refused = Some(Instant::now());
+            }
+            again
+        };
+        if again {
+            *slot.latest.lock().await = None;
+        }
+    }
+
+    fn slot(&self, key: Key) -> Arc<Slot> {
+        let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if !slots.contains_key(&key) {
+            // What nobody asks for any more is forgotten.
+            slots.retain(|key, _| Arc::strong_count(&key.access) > 1);
+        }
+        slots.entry(key).or_default().clone()
+    }
+}
+
+impl Inner {
+    async fn read(&self, key: &Key) -> Result<Admission, AccessError> {
+        let Access { headers, headers_from, authorization, basic_auth, tls } = &*key.access;
+        let secret = |reference| self.value(&key.namespace, false, reference);
+        let mut sent = HeaderMap::new();
+        for (name, value) in headers {
+            insert(&mut sent, name, value.as_bytes(), false)?;
+        }
+        let values = try_join_all(headers_from.iter().map(|header| secret(&header.secret_key_ref))).await?;
+        for (header, value) in headers_from.iter().zip(values) {
+            insert(&mut sent, &header.name, value.trim_ascii(), true)?;
+        }
+        if let Some(authorization) = authorization {
+            let credentials = secret(&authorization.credentials).await?;
+            let value = [authorization.type_.as_bytes(), b" ", credentials.trim_ascii()].concat();
+            insert(&mut sent, AUTHORIZATION.as_str(), &value, true)?;
+        }
+        if let Some(basic) = basic_auth {
+            let (username, password) = futures::try_join!(secret(&basic.username), secret(&basic.password))?;
+            insert(&mut sent, AUTHORIZATION.as_str(), http::basic(&username, &password).as_bytes(), true)?;
+        }
+        let client = match tls {
+            None => self.open[usize::from(key.of_pods)].client.clone(),
+            Some(tls) => {
+                let ca = match &tls.ca {
+                    Some(CaSpec { secret: Some(reference), .. }) => Some(secret(reference).await?),
+                    Some(CaSpec { config_map: Some(reference), .. }) => {
+                        Some(self.value(&key.namespace, true, reference).await?)
+                    }
+                    _ => None,
+                };
+                http::client_with_tls(tls, ca.as_deref())
+                    .map_err(|problem| AccessError::Unusable { what: "tlsConfig".to_owned(), problem })?
+            }
+        };
+        Ok(Admission { client, headers: sent })
+    }
+
+    async fn value(&self, namespace: &str, public: bool, at: &KeyRef) -> Result<Vec<u8>, AccessError> {
+        let kind = if public { "ConfigMap" } else { "Secret" };
+        let (namespace, name, key) = (namespace.to_owned(), at.name.clone(), at.key.clone());
+        let read = tokio::time::timeout(DEADLINE, self.data(&namespace, public, &name)).await;
+        let Ok(read) = read else {
+            let problem = format!("no answer within {} s", DEADLINE.as_secs());
+            return Err(AccessError::Unread { kind, namespace, name, problem });
+        };
+        match read {
+            Ok(Some(mut data)) => {
+                data.remove(&key).ok_or(AccessError::Missing { kind, namespace, name, key })
+            }
+            Ok(None) => Err(AccessError::Missing { kind, namespace, name, key }),
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                Err(AccessError::Forbidden { kind, namespace, name })
+            }
+            Err(error) => Err(AccessError::Unread { kind, namespace, name, problem: api_text(&error) }),
+        }
+    }
+
+    async fn data(
+        &self,
+        namespace: &str,
+        public: bool,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, Vec<u8>>>, kube::Error> {
+        if public {
+            let found =
+                Api::<ConfigMap>::namespaced(self.kubernetes.clone(), namespace).get_opt(name).await?;
+            let data = found.map(|map| map.data.unwrap_or_default());
+            return Ok(
+                data.map(|data| data.into_iter().map(|(key, text)| (key, text.into_bytes())).collect())
+            );
+        }
+        let found = Api::<Secret>::namespaced(self.kubernetes.clone(), namespace).get_opt(name).await?;
+        let data = found.map(|secret| secret.data.unwrap_or_default());
+        Ok(data.map(|data| data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect()))
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: &str, value: &[u8], secret: bool) -> Result<(), AccessError> {
+    let unusable = |problem: &str| AccessError::Unusable {
+        what: format!("the value of the header {name}"),
+        problem: problem.to_owned(),
+    };
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable("the name is no header's"))?;
+    let mut value =
+        HeaderValue::from_bytes(value).map_err(|_| unusable("it has a line break or the like"))?;
+    value.set_sensitive(secret);
+    headers.insert(header, value);
+    Ok(())
+}
