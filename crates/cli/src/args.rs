@@ -8,7 +8,7 @@ use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_operator::Config;
 
-use crate::{evaluate, explain::Explain};
+use crate::{engines::Engines, evaluate, explain::Explain, probe::Probe};
 
 /// Keeps LLM inference services at the right number of replicas.
 #[derive(Debug, Parser)]
@@ -29,6 +29,10 @@ pub enum Command {
     /// Tell why an LLMAutoscaler's target has the size it has. Linked as kubectl-llmas in the PATH, the binary is a
     /// plug-in: kubectl llmas explain NAME.
     Explain(Explain),
+    /// Print what is known of engines: which series each signal is read from.
+    Engines(Engines),
+    /// Read a metrics page as the operator would, and tell what it gives and what is missing.
+    Probe(Probe),
     /// Answer cases about decisions: one JSON object a line on standard input, one on standard output.
     Evaluate(Evaluate),
 }

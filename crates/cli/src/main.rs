@@ -1,8 +1,10 @@
 //! The `llm-autoscaler` binary: a command line over the crates, without a logic of its own.
 
 mod args;
+mod engines;
 mod evaluate;
 mod explain;
+mod probe;
 
 use std::process::ExitCode;
 
@@ -14,6 +16,8 @@ fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run(run) => run.run(),
         Command::Crd => args::print_crd(),
+        Command::Engines(engines) => engines.print(),
+        Command::Probe(probe) => args::with_cluster(probe.probe()),
         Command::Evaluate(evaluate) => evaluate.evaluate(),
         Command::Explain(explain) => args::with_cluster(explain.explain()),
     };

@@ -14,6 +14,7 @@
 
 mod buckets;
 mod engine;
+mod inspect;
 mod recipe;
 mod recognize;
 mod signal;
@@ -24,6 +25,7 @@ pub mod prometheus;
 
 pub use buckets::Buckets;
 pub use engine::{Engine, EngineProfile};
+pub use inspect::{Finding, Inspection, inspect};
 pub use recipe::{Recipe, Selector};
 pub use recognize::recognize;
 pub use signal::{Alternative, Fold, Kind, Signal, SignalDef, SignalInfo, Standing, TargetType, Term};

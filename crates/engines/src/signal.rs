@@ -278,6 +278,12 @@ impl Alternative {
         Self { series, labels: &[], versions, standing: Standing::Former }
     }
 
+    /// The same name where somebody else publishes it.
+    #[must_use]
+    pub const fn of(self, versions: &'static str) -> Self {
+        Self { versions, ..self }
+    }
+
     /// Only series with these labels.
     #[must_use]
     pub const fn with(self, labels: &'static [(&'static str, &'static str)]) -> Self {

@@ -24,15 +24,19 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             signal: Signal::WaitingRequests,
             terms: &[Term(&[
                 worker("vllm:num_requests_waiting"),
-                sglang::WAITING,
-                tensorrt_llm::WAITING,
+                sglang::WAITING.of("worker"),
+                tensorrt_llm::WAITING.of("worker"),
                 frontend("dynamo_frontend_queued_requests"),
             ])],
             fold: Fold::Sum,
         },
         SignalDef {
             signal: Signal::RunningRequests,
-            terms: &[Term(&[worker("vllm:num_requests_running"), sglang::RUNNING, tensorrt_llm::RUNNING])],
+            terms: &[Term(&[
+                worker("vllm:num_requests_running"),
+                sglang::RUNNING.of("worker"),
+                tensorrt_llm::RUNNING.of("worker"),
+            ])],
             fold: Fold::Sum,
         },
         SignalDef {
@@ -48,8 +52,8 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             signal: Signal::KvCacheUsage,
             terms: &[Term(&[
                 worker("vllm:kv_cache_usage_perc"),
-                sglang::KV_CACHE,
-                tensorrt_llm::KV_CACHE,
+                sglang::KV_CACHE.of("worker"),
+                tensorrt_llm::KV_CACHE.of("worker"),
                 Alternative::current("dynamo_component_gpu_cache_usage_percent", "worker, 1.0 and later"),
                 Alternative::former("dynamo_component_kvstats_gpu_cache_usage_percent", "worker up to 0.8"),
                 Alternative::former("vllm:gpu_cache_usage_perc", "worker with an older vLLM"),
@@ -89,8 +93,8 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             signal: Signal::TimeToFirstToken,
             terms: &[Term(&[
                 worker("vllm:time_to_first_token_seconds"),
-                sglang::TTFT,
-                tensorrt_llm::TTFT,
+                sglang::TTFT.of("worker"),
+                tensorrt_llm::TTFT.of("worker"),
                 frontend("dynamo_frontend_time_to_first_token_seconds"),
                 Alternative::former(
                     "nv_llm_http_service_time_to_first_token_seconds",
@@ -103,8 +107,8 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             signal: Signal::InterTokenLatency,
             terms: &[Term(&[
                 worker("vllm:inter_token_latency_seconds"),
-                sglang::ITL,
-                tensorrt_llm::ITL,
+                sglang::ITL.of("worker"),
+                tensorrt_llm::ITL.of("worker"),
                 frontend("dynamo_frontend_inter_token_latency_seconds"),
                 Alternative::former(
                     "nv_llm_http_service_inter_token_latency_seconds",

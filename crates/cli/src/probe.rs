@@ -1,0 +1,217 @@
+//! `probe`: a metrics page, as the operator would read it.
+
+use std::{fmt::Write, time::Duration};
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+use llm_autoscaler_engines::{
+    Engine, Finding, Inspection, SignalInfo, exposition::Value as Quantity, inspect, recognize,
+};
+use serde_json::{Value, json};
+
+use crate::engines::by_name;
+
+/// The largest page that is read, as in the operator.
+const LIMIT: usize = 4 << 20;
+
+/// Which page.
+#[derive(Debug, clap::Args)]
+pub struct Probe {
+    /// A URL such as <http://10.0.0.7:8000/metrics>, or a file with a page.
+    page: String,
+    /// Whose page it is, such as VLLM; recognised if absent.
+    #[arg(long)]
+    engine: Option<String>,
+    /// Read the URL twice, this long apart, and show rates and percentiles of that time; such as 10s.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    over: Option<Duration>,
+    /// A header to send, such as "Authorization: Bearer TOKEN"; may be repeated.
+    #[arg(long = "header", short = 'H')]
+    headers: Vec<String>,
+    /// Do not check certificates.
+    #[arg(long, short = 'k')]
+    insecure: bool,
+    /// After how long a read is given up.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// How the answer is printed.
+    #[arg(long, short, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+impl Probe {
+    /// Reads the page and prints what it gives. Fails if it is no page, or nobody's that is known.
+    pub async fn probe(self) -> anyhow::Result<()> {
+        let page = self.read().await?;
+        let engine = match &self.engine {
+            Some(name) => by_name(name)?,
+            None => recognize(&page).with_context(|| unknown(&page))?,
+        };
+        let look = |page: &[u8]| inspect(page, engine).with_context(|| self.page.clone());
+        let mut inspection = look(&page)?;
+        if let Some(over) = self.over {
+            tokio::time::sleep(over).await;
+            inspection = look(&self.read().await?)?.since(&inspection, over);
+        }
+        match self.output {
+            Format::Text => print!("{}", text(&self.page, page.len(), &inspection, self.over)),
+            Format::Json => println!("{:#}", as_json(&self.page, page.len(), &inspection, self.over)),
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> anyhow::Result<Vec<u8>> {
+        if !self.page.starts_with("http://") && !self.page.starts_with("https://") {
+            ensure!(self.over.is_none(), "--over needs a URL: a file does not change");
+            return std::fs::read(&self.page).with_context(|| format!("reading {}", self.page));
+        }
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .danger_accept_invalid_certs(self.insecure)
+            .timeout(self.timeout)
+            .build()?;
+        let mut request = client.get(&self.page).header("Accept", "text/plain;version=0.0.4, */*;q=0.1");
+        for header in &self.headers {
+            let (name, value) =
+                header.split_once(':').with_context(|| format!("{header:?} is not NAME: VALUE"))?;
+            request = request.header(name.trim(), value.trim());
+        }
+        let mut response = request.send().await?;
+        ensure!(response.status().is_success(), "{}: answered with HTTP {}", self.page, response.status());
+        let mut page = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            ensure!(
+                page.len() + chunk.len() <= LIMIT,
+                "{}: the page is larger than {LIMIT} bytes",
+                self.page
+            );
+            page.extend_from_slice(&chunk);
+        }
+        Ok(page)
+    }
+}
+
+/// Why no engine was recognised.
+fn unknown(page: &[u8]) -> String {
+    // What is wrong with the page itself says more.
+    if let Err(error) = inspect(page, Engine::Custom) {
+        return error.to_string();
+    }
+    let known = Engine::ALL.iter().filter(|engine| !engine.profile().signals.is_empty());
+    let names: Vec<&str> = known.map(|engine| engine.profile().name).collect();
+    format!("the page is none of {}: name the engine by --engine, or read it by series", names.join(", "))
+}
+
+fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration>) -> String {
+    let Inspection { engine, summary, problem, findings } = inspection;
+    let (there, missing): (Vec<&Finding>, Vec<&Finding>) =
+        findings.iter().partition(|finding| finding.value != Quantity::Absent);
+    let mut text =
+        format!("{page}: {}, {bytes} bytes, {} samples\n", engine.profile().display, summary.samples);
+    if let Some(problem) = problem {
+        let _ = writeln!(text, "{problem}");
+    }
+    for finding in &there {
+        let SignalInfo { name, .. } = finding.def.signal.info();
+        let _ = writeln!(text, "  {name:<24} {:<44} {}", finding.shown(over), finding.series.join(" + "));
+    }
+    for (former, newest) in there.iter().filter_map(|finding| finding.former) {
+        let _ =
+            writeln!(text, "  {former} is a former name of {newest}: an upgrade of the engine takes it away");
+    }
+    for finding in &missing {
+        let hint = if finding.similar.is_empty() {
+            String::new()
+        } else {
+            format!("; the page has {}", finding.similar.join(", "))
+        };
+        let name = finding.def.signal.info().name;
+        let _ = writeln!(
+            text,
+            "  {name:<24} {:<44} {} is not there{hint}",
+            "missing",
+            finding.series.join(" + ")
+        );
+    }
+    text
+}
+
+fn as_json(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration>) -> Value {
+    let Inspection { engine, summary, problem, findings } = inspection;
+    let signals: Vec<Value> = findings.iter().map(finding_json).collect();
+    json!({
+        "page": page,
+        "engine": engine.profile().name,
+        "bytes": bytes,
+        "samples": summary.samples,
+        "problem": problem.as_ref().map(ToString::to_string),
+        "overSeconds": over.map(|over| over.as_secs_f64()),
+        "signals": signals,
+    })
+}
+
+fn finding_json(finding: &Finding) -> Value {
+    let SignalInfo { name, unit, kind, .. } = finding.def.signal.info();
+    let value = match &finding.value {
+        Quantity::Absent => Value::Null,
+        Quantity::Number(number) => json!(number),
+        Quantity::Buckets(buckets) => json!({
+            "events": buckets.events(),
+            "p50": buckets.quantile(0.5),
+            "p90": buckets.quantile(0.9),
+            "p99": buckets.quantile(0.99),
+        }),
+    };
+    json!({
+        "signal": name,
+        "kind": kind.name(),
+        "unit": unit,
+        "value": value,
+        "series": finding.series,
+        "formerName": finding.former.map(|(former, newest)| json!({"used": former, "now": newest})),
+        "ambiguous": finding.ambiguous,
+        "similar": finding.similar,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-busy.txt");
+
+    #[test]
+    fn a_page_is_told_signal_by_signal() {
+        let inspection = inspect(PAGE.as_bytes(), Engine::Vllm).unwrap();
+        let told = text("page", PAGE.len(), &inspection, None);
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines[0], "page: vLLM, 44971 bytes, 387 samples");
+        assert!(lines[1].starts_with("  WaitingRequests          11  "), "{told}");
+        assert!(lines[1].ends_with(" vllm:num_requests_waiting"), "{told}");
+        assert_eq!(lines.len(), 13);
+
+        let renamed = PAGE.replace("vllm:num_requests_waiting", "vllm:num_requests_queued");
+        let inspection = inspect(renamed.as_bytes(), Engine::Vllm).unwrap();
+        let told = text("page", renamed.len(), &inspection, None);
+        assert!(
+            told.contains("vllm:num_requests_waiting is not there; the page has vllm:num_requests_queued"),
+            "{told}"
+        );
+        let json = as_json("page", renamed.len(), &inspection, None);
+        assert_eq!(json["signals"][0]["value"], Value::Null);
+        assert_eq!(json["signals"][1]["value"], 7.0);
+    }
+
+    #[test]
+    fn nobodys_page_says_what_to_do() {
+        assert!(unknown(b"up 1\n").contains("--engine"));
+        assert!(unknown(b"<html>\n").contains("no metrics page"));
+    }
+}
