@@ -26,7 +26,7 @@ lint: ## formatting and clippy, warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: test
-test: controlplane lint build unit conformance-quick e2e ## everything that has to be green: what CI runs
+test: controlplane lint build unit conformance-quick e2e test-doubt ## everything that has to be green: what CI runs
 	@echo "make test: everything passed"
 
 .PHONY: unit
@@ -37,6 +37,11 @@ unit: ## tests without a control plane of the operator's own: core, engines, api
 e2e: controlplane ## the operator against a real API server
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test e2e
+
+.PHONY: test-doubt
+test-doubt: controlplane ## what can go wrong with samples: never a scale-down on missing evidence
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test doubt
 
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes

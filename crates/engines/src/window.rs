@@ -152,6 +152,11 @@ impl Track {
         self.present && self.kind != Kind::Gauge && self.elapsed() == Duration::ZERO
     }
 
+    /// Whether less than half of the window is known: enough to grow by, not to shrink by.
+    pub fn is_young(&self) -> bool {
+        2 * self.elapsed() < self.window
+    }
+
     /// The mean of a gauge; the rate of a counter, per second; the events of a histogram. Absent where the latest
     /// page did not have it, and while it is pending.
     pub fn value(&self) -> Value {
@@ -288,6 +293,14 @@ mod tests {
             let track = fed(Kind::Counter, 60, readings);
             assert_eq!(number(&track), expected, "{readings:?}");
             assert_eq!(track.is_pending(), expected.is_none(), "{readings:?}");
+        }
+    }
+
+    #[test]
+    fn half_a_window_makes_it_grown_up() {
+        for (window, tenths, young) in [(0, 0, false), (4, 0, true), (4, 19, true), (4, 20, false)] {
+            let track = fed(Kind::Gauge, window, &[(0, Some(1.0)), (tenths, Some(2.0))]);
+            assert_eq!(track.is_young(), young, "{window} {tenths}");
         }
     }
 

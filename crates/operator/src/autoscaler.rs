@@ -261,7 +261,8 @@ impl Keeper {
         let mut decided = (decide(&plan.policy, &target.history, &seen.observation, now), seen);
         if decided.1.doubtful && decided.0.wants_fewer() {
             // Never down on doubt: what pods said before they fell silent does not count for less.
-            let seen = target.observe(plan, scaled_to_zero, true);
+            let mut seen = target.observe(plan, scaled_to_zero, true);
+            seen.advice.append(&mut decided.1.advice);
             decided = (decide(&plan.policy, &target.history, &seen.observation, now), seen);
         }
         let (decision, seen) = decided;

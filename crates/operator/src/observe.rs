@@ -148,8 +148,9 @@ impl Observer<'_> {
                 break;
             }
             let is_own = !matches!(self.sources.list[index].kind, SourceKind::Others(..));
+            let mut pending = 0;
             if is_own {
-                self.fill(index, (metric, measure), &mut values, &mut origin, seen, &mut reasons);
+                pending = self.fill(index, (metric, measure), &mut values, &mut origin, seen, &mut reasons);
             } else if values.iter().all(Option::is_none)
                 && let Some(reading) =
                     self.total(index, (metric, measure), quantile, &mut origin, seen, &mut reasons)
@@ -157,8 +158,9 @@ impl Observer<'_> {
                 origin.why = first(&reasons).filter(|_| index > 0);
                 return (reading, origin);
             }
-            let mut asked = self.members.values().zip(&values).filter(|(pod, _)| self.asks(pod));
-            if is_own && asked.all(|(_, value)| value.is_some()) {
+            // Who has not answered yet is not looked for elsewhere.
+            let asked = self.members.values().zip(&values).filter(|(pod, _)| self.asks(pod));
+            if is_own && asked.filter(|(_, value)| value.is_none()).count() == pending {
                 break;
             }
         }
@@ -185,7 +187,7 @@ impl Observer<'_> {
         (reading(values, quantile, nobody && !problems.is_empty()), origin)
     }
 
-    /// Fills in the values that one source has and those before it had not.
+    /// Fills in the values that one source has and those before it had not. Returns how many are on their way.
     fn fill(
         &self,
         index: usize,
@@ -194,8 +196,9 @@ impl Observer<'_> {
         origin: &mut Origin,
         seen: &mut Seen,
         reasons: &mut Problems,
-    ) {
+    ) -> usize {
         let source = &self.sources.list[index];
+        let mut pending = 0;
         for (pod, value) in self.members.values().zip(values) {
             if value.is_some() || !self.asks(pod) {
                 continue;
@@ -208,12 +211,14 @@ impl Observer<'_> {
                     origin.age = origin.age.max(sample.age);
                     *value = Some(sample.value);
                 }
-                Said::Pending => seen.warming_up = true,
+                Said::Pending => pending += 1,
                 Said::Nothing(text) => {
                     reasons.entry(pod.name.clone()).or_default().insert(text);
                 }
             }
         }
+        seen.warming_up |= pending > 0;
+        pending
     }
 
     fn look(&self, source: &Source, pod: &Pod, measure: &Arc<Measure>) -> Said {

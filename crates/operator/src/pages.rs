@@ -66,7 +66,8 @@ pub struct Sample {
     pub value: Value,
     /// How old it is.
     pub age: Duration,
-    /// Whether it is beyond doubt: of the latest read. What is not is good enough to grow by, or to stay.
+    /// Whether it is beyond doubt: of the latest read, and of at least half of its window. What is not is good enough to
+    /// grow by, or to stay.
     pub is_certain: bool,
     /// How it was found.
     pub found: Found,
@@ -179,13 +180,17 @@ impl Pages {
             let nothing = || Said::Nothing(format!("{}: only one sample yet", url()));
             return if is_early { Said::Pending } else { nothing() };
         }
+        let is_certain = state.is_latest() && !track.is_young();
         match track.value() {
             Value::Absent => {
                 // A line that could not be read says more than its absence.
                 let error = state.error().map(ToString::to_string);
                 Said::Nothing(error.unwrap_or_else(|| absent(&url(), measure, state.looks_like(), engine)))
             }
-            value => Said::Sample(Sample { value, age, is_certain: state.is_latest(), found, copies: 1 }),
+            _ if strict && !is_certain => {
+                Said::Nothing(format!("{}: too few samples yet to shrink by", url()))
+            }
+            value => Said::Sample(Sample { value, age, is_certain, found, copies: 1 }),
         }
     }
 

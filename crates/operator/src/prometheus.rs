@@ -228,6 +228,11 @@ impl State {
         stretch.is_some_and(|stretch| stretch.at.is_some() || stretch.error.is_some())
     }
 
+    /// What was wrong with the latest query for this measure.
+    pub fn error(&self, measure: &Measure, stale_after: Duration) -> Option<&QueryError> {
+        self.stretches.get(&stretch(measure, stale_after))?.error.as_ref()
+    }
+
     /// What the server said against its latest answer.
     pub fn warnings(&self, measure: &Measure, stale_after: Duration) -> &[String] {
         self.stretches.get(&stretch(measure, stale_after)).map_or(&[], |stretch| &stretch.warnings)

@@ -247,11 +247,14 @@ impl Asking {
             Err(error) => return Said::Nothing(error.to_string()),
         };
         if sample.age > stale_after {
+            if let Some(error) = state.error(measure, stale_after) {
+                return Said::Nothing(error.to_string());
+            }
             let (url, age, limit) = (&self.key.url, sample.age.as_secs(), stale_after.as_secs());
             return Said::Nothing(format!("{url}: its latest sample is {age} s old, more than {limit} s"));
         }
         let reading = sample.reading;
-        let is_certain = sample.is_latest && reading.addresses <= 1;
+        let is_certain = sample.is_latest && reading.addresses <= 1 && !reading.is_young;
         if reading.value == llm_autoscaler_engines::exposition::Value::Absent || strict && !is_certain {
             return Said::Nothing(self.absent(measure, state.warnings(measure, stale_after)));
         }

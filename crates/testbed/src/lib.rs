@@ -15,6 +15,7 @@
 pub mod controlplane;
 pub mod custom_metrics;
 pub mod engine;
+pub mod fake_prometheus;
 pub mod front;
 pub mod load;
 pub mod nodes;
@@ -27,7 +28,8 @@ use std::path::PathBuf;
 
 pub use controlplane::ControlPlane;
 pub use custom_metrics::CustomMetrics;
-pub use engine::{Emulated, Engine, Page, Script};
+pub use engine::{Emulated, Engine, EnginePage, Page, Script};
+pub use fake_prometheus::{FakePrometheus, Fault};
 pub use front::{Balance, Front};
 pub use load::{Load, LoadGenerator};
 pub use nodes::{ColdStart, HollowNodes, Plan};

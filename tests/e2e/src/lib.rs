@@ -5,8 +5,9 @@
 //! [`scenarios`]; all of them are listed in [`scenarios::ALL`].
 
 mod cluster;
+pub mod runner;
 pub mod scenarios;
 mod stage;
 
 pub use cluster::Cluster;
-pub use stage::Stage;
+pub use stage::{SOON, Stage};

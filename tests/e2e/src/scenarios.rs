@@ -6,32 +6,10 @@ mod guide;
 mod manifests;
 mod targets;
 
-use std::sync::Arc;
+use crate::{runner::Scenario, scenarios};
 
-use anyhow::Result;
-use futures::future::LocalBoxFuture;
-
-use crate::Stage;
-
-/// One scenario.
-pub struct Scenario {
-    /// Its name, and its namespace's.
-    pub name: &'static str,
-    /// What happens.
-    pub run: fn(Arc<Stage>) -> LocalBoxFuture<'static, Result<()>>,
-}
-
-macro_rules! scenarios {
-    ($($module:ident :: $name:ident),* $(,)?) => {
-        /// All scenarios; the long ones first.
-        pub const ALL: &[Scenario] = &[$(Scenario {
-            name: stringify!($name),
-            run: |stage| Box::pin(async move { $module::$name(&stage).await }),
-        }),*];
-    };
-}
-
-scenarios! {
+/// All scenarios; the long ones first.
+pub const ALL: &[Scenario] = scenarios! {
     changes::operator_is_killed_in_the_middle_of_a_window,
     bad_input::pods_that_do_not_answer_hold_the_size,
     guide::queue_grows_and_goes,
@@ -47,4 +25,4 @@ scenarios! {
     bad_input::spec_that_only_the_operator_can_refuse,
     bad_input::specs_that_make_no_sense_are_refused,
     manifests::install_yaml_is_config_default,
-}
+};

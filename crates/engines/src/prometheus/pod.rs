@@ -42,6 +42,8 @@ pub struct PodReading {
     pub extract: Extract,
     /// How many scrapes of the pod have it. One of them counts, the one with the latest sample.
     pub scrapes: usize,
+    /// Whether less than half of its window is known.
+    pub is_young: bool,
     /// How many addresses of the pod have it. Whether several are parts of it or the same thing twice cannot be known.
     pub addresses: usize,
 }
@@ -106,7 +108,8 @@ fn replay(series: &[&Series], measure: &Measure, gap: Duration, scratch: &mut Sc
         at_last = at;
     }
     let extract = out.pop().unwrap_or_default();
-    PodReading { value: track.value(), at: at_last, extract, scrapes: 1, addresses: 1 }
+    let (value, is_young) = (track.value(), track.is_young());
+    PodReading { value, at: at_last, extract, scrapes: 1, is_young, addresses: 1 }
 }
 
 fn scrape_of(series: &Series) -> Vec<(&str, &str)> {

@@ -3,6 +3,7 @@
 mod command;
 mod completions;
 mod emulated;
+mod pages;
 mod scripted;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 pub use command::Command;
 pub use emulated::Emulated;
+pub use pages::EnginePage;
 pub use scripted::{Page, Script};
 
 /// The kind of engine in a pod.

@@ -34,6 +34,10 @@ pub enum Page {
         /// The body.
         body: String,
     },
+    /// This, and then the connection is closed, without a word of how long the answer is.
+    Cut(String),
+    /// A page that goes on for so many bytes.
+    Endless(usize),
     /// The request is read and never answered.
     Hang,
     /// Nobody listens: connections are refused, and open ones close.
@@ -211,6 +215,11 @@ async fn converse(script: &PodScript, mut stream: TcpStream) -> std::io::Result<
             Page::Raw { status, content_type, body } => {
                 write(&mut stream, status, &content_type, &body).await?;
             }
+            Page::Cut(body) => {
+                stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n").await?;
+                return stream.write_all(body.as_bytes()).await;
+            }
+            Page::Endless(bytes) => return endless(&mut stream, bytes).await,
             Page::Reset => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n# HELP").await?;
                 stream.set_zero_linger()?;
@@ -236,6 +245,18 @@ async fn read_head(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
         }
     }
     Ok(Some(String::from_utf8_lossy(&head).into_owned()))
+}
+
+async fn endless(stream: &mut TcpStream, bytes: usize) -> std::io::Result<()> {
+    stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").as_bytes()).await?;
+    let lines = "some_counter_total{label=\"value\"} 1\n".repeat(1000);
+    let mut left = bytes;
+    while left > 0 {
+        let part = left.min(lines.len());
+        stream.write_all(&lines.as_bytes()[..part]).await?;
+        left -= part;
+    }
+    Ok(())
 }
 
 async fn write(stream: &mut TcpStream, status: u16, content_type: &str, body: &str) -> std::io::Result<()> {

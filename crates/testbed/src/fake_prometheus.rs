@@ -1,0 +1,245 @@
+//! A server that speaks Prometheus's query API and fails on demand.
+//!
+//! It knows series with values that a test sets, and answers the queries that the operator makes of them: a selector
+//! with a range, and the name of a series alone. For anything that has to be Prometheus there is the real one.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use axum::extract::{Form, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::task::Task;
+
+/// How often it has scraped, as far as its answers tell.
+const SCRAPED_EVERY: i64 = 5;
+
+/// What is wrong with it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Connections are refused.
+    Down,
+    /// It has no series.
+    Empty,
+    /// It lets nobody in whose token is another one.
+    Token(String),
+    /// It takes so long.
+    Slow(Duration),
+    /// It has scraped nothing for so long.
+    Stale(Duration),
+    /// Its clock is ahead of ours by so many seconds, or behind.
+    Clock(i64),
+    /// It answers, and says that something is missing.
+    Partial,
+    /// It answers with this status and text.
+    Answer(u16, String),
+    /// Each series was scraped by two jobs.
+    TwoJobs,
+    /// Each series was scraped at two addresses of its pod.
+    TwoAddresses,
+}
+
+/// The server. Dropping it stops it.
+#[derive(Debug)]
+pub struct FakePrometheus {
+    address: SocketAddr,
+    shared: Arc<Mutex<Shared>>,
+    server: Option<Task>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    fault: Fault,
+    series: Vec<Series>,
+    queries: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Series {
+    name: String,
+    labels: BTreeMap<String, String>,
+    value: f64,
+}
+
+impl FakePrometheus {
+    /// Starts it on loopback, without any series.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::default();
+        let server = serve(listener, &shared);
+        Ok(Self { address, shared, server: Some(server) })
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Sets the value of a series; its labels tell it apart.
+    pub fn set(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let labels: BTreeMap<String, String> =
+            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut shared = self.lock();
+        shared.series.retain(|series| (&*series.name, &series.labels) != (name, &labels));
+        shared.series.push(Series { name: name.to_owned(), labels, value });
+    }
+
+    /// Takes all series of a name away.
+    pub fn remove(&self, name: &str) {
+        self.lock().series.retain(|series| series.name != name);
+    }
+
+    /// Sets what is wrong with it.
+    ///
+    /// # Errors
+    /// It cannot listen again where it did.
+    pub async fn fail(&mut self, fault: Fault) -> Result<()> {
+        if fault == Fault::Down {
+            self.server = None;
+        } else if self.server.is_none() {
+            let listener = TcpListener::bind(self.address).await?;
+            self.server = Some(serve(listener, &self.shared));
+        }
+        self.lock().fault = fault;
+        Ok(())
+    }
+
+    /// The queries so far.
+    pub fn queries(&self) -> Vec<String> {
+        self.lock().queries.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn serve(listener: TcpListener, shared: &Arc<Mutex<Shared>>) -> Task {
+    let app = Router::new().route("/api/v1/query", post(query)).with_state(shared.clone());
+    Task::spawn(async move {
+        let _ = axum::serve(listener, app).await; // never returns
+    })
+}
+
+async fn query(
+    State(shared): State<Arc<Mutex<Shared>>>,
+    headers: HeaderMap,
+    Form(form): Form<BTreeMap<String, String>>,
+) -> Response {
+    let (fault, series) = {
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.queries.push(form.get("query").cloned().unwrap_or_default());
+        (shared.fault.clone(), shared.series.clone())
+    };
+    let ahead = if let Fault::Clock(seconds) = fault { seconds } else { 0 };
+    let now = Utc::now() + TimeDelta::seconds(ahead);
+    match &fault {
+        Fault::Token(token) => {
+            let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            if sent != Some(&*format!("Bearer {token}")) {
+                return (StatusCode::UNAUTHORIZED, "who are you?").into_response();
+            }
+        }
+        Fault::Slow(time) => tokio::time::sleep(*time).await,
+        Fault::Answer(status, text) => {
+            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            return (status, text.clone()).into_response();
+        }
+        _ => {}
+    }
+    let text = form.get("query").map(String::as_str).unwrap_or_default();
+    let body = answer(text, &series, &fault, now);
+    let date = now.to_rfc2822().replace("+0000", "GMT");
+    ([(header::DATE, date), (header::CONTENT_TYPE, "application/json".to_owned())], body.to_string())
+        .into_response()
+}
+
+/// The answer to a selector with a range, or to the name of a series.
+fn answer(query: &str, series: &[Series], fault: &Fault, now: DateTime<Utc>) -> Value {
+    let copies: &[(&str, &str)] = match fault {
+        Fault::Empty => &[],
+        Fault::TwoJobs => &[("job", "a"), ("job", "b")],
+        Fault::TwoAddresses => &[("instance", "10.0.0.1:1"), ("instance", "10.0.0.1:2")],
+        _ => &[("job", "pods")],
+    };
+    let age = if let Fault::Stale(age) = fault { age.as_secs().cast_signed() } else { 1 };
+    let chosen = series.iter().filter(|series| selects(query, series));
+    let copies = chosen.flat_map(|series| copies.iter().map(move |copy| (series, copy)));
+    let at = |back: i64| (now - TimeDelta::seconds(back)).timestamp_millis() as f64 / 1000.0;
+    let value = |series: &Series| series.value.to_string();
+    let is_range = query.ends_with(']');
+    let result: Vec<Value> = copies
+        .map(|(series, (name, label))| {
+            let mut metric = series.labels.clone();
+            metric.insert("__name__".to_owned(), series.name.clone());
+            metric.insert((*name).to_owned(), (*label).to_owned());
+            if is_range {
+                let times = (0..6).rev().map(|n| age + n * SCRAPED_EVERY);
+                let values: Vec<Value> = times.map(|back| json!([at(back), value(series)])).collect();
+                json!({"metric": metric, "values": values})
+            } else {
+                json!({"metric": metric, "value": [at(0), value(series)]})
+            }
+        })
+        .collect();
+    let kind = if is_range { "matrix" } else { "vector" };
+    let warnings: Vec<&str> =
+        if *fault == Fault::Partial { vec!["a store did not answer"] } else { Vec::new() };
+    json!({"status": "success", "data": {"resultType": kind, "result": result}, "warnings": warnings})
+}
+
+/// Whether a query of ours selects a series: its name and its namespace are among those that it lists.
+fn selects(query: &str, series: &Series) -> bool {
+    let listed = |label: &str, value: &str| {
+        let start = query.find(&format!("{label}=")).map(|at| at + label.len() + 1);
+        let Some(rest) = start.map(|at| query[at..].trim_start_matches('~')) else { return false };
+        let values = rest.split('"').nth(1).unwrap_or_default();
+        values.split('|').any(|listed| listed.replace('\\', "") == value)
+    };
+    if !query.contains("__name__") {
+        return query == series.name;
+    }
+    let namespace = series.labels.get("namespace").map(String::as_str).unwrap_or_default();
+    listed("__name__", &series.name) && listed("namespace", namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_namespaces_select() {
+        let series = Series {
+            name: "a:b".to_owned(),
+            labels: BTreeMap::from([("namespace".to_owned(), "models".to_owned())]),
+            value: 1.0,
+        };
+        let table = [
+            (r#"{__name__="a:b",namespace="models"}[1m]"#, true),
+            (r#"{__name__=~"x|a:b",namespace=~"other|models"}[1m]"#, true),
+            (r#"{__name__="a:bc",namespace="models"}[1m]"#, false),
+            (r#"{__name__="a:b",namespace="other"}[1m]"#, false),
+            ("a:b", true),
+            ("sum(a:b)", false),
+        ];
+        for (query, expected) in table {
+            assert_eq!(selects(query, &series), expected, "{query}");
+        }
+    }
+}

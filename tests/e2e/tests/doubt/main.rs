@@ -1,0 +1,51 @@
+//! Doubt: whatever goes wrong with samples, a target never shrinks on missing evidence, and a condition says what is
+//! wrong.
+//!
+//! Each scenario brings a target to rest, breaks something, lets whatever still answers say that there is nothing to
+//! do, and watches the size for longer than any window; then it mends what was broken, and the target shrinks.
+
+mod pods;
+mod prometheus;
+mod series;
+
+use std::process::ExitCode;
+
+use llm_autoscaler_e2e::{runner, scenarios};
+
+/// They wait for windows and retries, not for the machine.
+const AT_A_TIME: usize = 8;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let all = scenarios! {
+        pods::refuse,
+        pods::hang,
+        pods::answer_500,
+        pods::garbage,
+        pods::half_a_page,
+        pods::fifty_megabytes,
+        pods::not_a_number,
+        pods::three_of_ten_are_dead,
+        pods::one_of_two_frontends_is_silent,
+        prometheus::down,
+        prometheus::empty,
+        prometheus::unauthorized,
+        prometheus::slow,
+        prometheus::stale,
+        prometheus::partial,
+        prometheus::no_prometheus_at_all,
+        prometheus::takes_over_from_the_pages,
+        prometheus::two_jobs_count_once,
+        prometheus::two_addresses_are_in_doubt,
+        prometheus::clock_skew,
+        prometheus::a_query_that_gives_nothing,
+        prometheus::everything_fails_and_there_is_a_fallback,
+        prometheus::rotated_token,
+        series::twice_on_a_page,
+        series::counter_reset,
+        series::renamed,
+        series::former_name,
+        series::too_few_events,
+    };
+    runner::run(all, AT_A_TIME).await
+}

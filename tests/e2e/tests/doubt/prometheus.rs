@@ -1,0 +1,303 @@
+//! What can be wrong with a Prometheus.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::{
+    ByteString,
+    api::{core::v1::Secret, rbac::v1::RoleBinding},
+};
+use kube::api::{ObjectMeta, PostParams};
+use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_testbed::{FakePrometheus, Fault, Page};
+use serde_json::{Value, json};
+
+/// Longer than answers are good for, with a query a second and samples that may be 10 s old.
+const WATCHED: Duration = Duration::from_secs(14);
+const SERIES: &str = "vllm:num_requests_waiting";
+
+/// What the server says of each of the three pods of `a`.
+fn say(server: &FakePrometheus, stage: &Stage, waiting: f64) {
+    for ordinal in 0..3 {
+        let labels = [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
+        server.set(SERIES, &labels, waiting);
+    }
+}
+
+fn source(server: &FakePrometheus) -> Value {
+    json!({"prometheus": {"url": server.url(), "intervalSeconds": 1, "timeoutSeconds": 2, "staleAfterSeconds": 10}})
+}
+
+/// Three replicas whose pages do not answer, and a server that knows that each is at its target.
+async fn with_server(stage: &Stage, spec: Value) -> Result<FakePrometheus> {
+    let server = FakePrometheus::start().await?;
+    stage.engine("a", 3).await?;
+    stage.page("a", &Page::Refuse);
+    say(&server, stage, 5.0);
+    let mut all = json!({
+        "sources": [source(&server)],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        "maxReplicas": 6,
+    });
+    for (field, value) in spec.as_object().into_iter().flatten() {
+        all[field] = value.clone();
+    }
+    stage.autoscaler("a", all).await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    stage.until_condition("a", "SamplesComplete", "True", "AllReplicas").await?;
+    Ok(server)
+}
+
+/// The server breaks at the moment at which it would say that there is nothing to do.
+async fn break_server(stage: &Stage, fault: Fault, expected: &str) -> Result<String> {
+    let mut server = with_server(stage, json!({})).await?;
+    server.fail(fault).await?;
+    say(&server, stage, 0.0);
+    stage.stays("a", 3, WATCHED).await?;
+    let active = stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
+    ensure!(active.message.contains(expected), "{expected:?} is not in: {}", active.message);
+    stage.until_condition("a", "Ready", "False", "FailedGetPodsMetric").await?;
+    server.fail(Fault::None).await?;
+    stage.until_replicas("a", 1, SOON).await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    Ok(format!("held, Ready=False ({expected}); well again: 3 -> 1"))
+}
+
+pub async fn down(stage: &Stage) -> Result<String> {
+    break_server(stage, Fault::Down, "Connection refused").await
+}
+
+pub async fn empty(stage: &Stage) -> Result<String> {
+    break_server(stage, Fault::Empty, "has no vllm:num_requests_waiting of it in the last 10 s").await
+}
+
+pub async fn unauthorized(stage: &Stage) -> Result<String> {
+    break_server(stage, Fault::Token("secret".to_owned()), "answered with HTTP 401").await
+}
+
+pub async fn slow(stage: &Stage) -> Result<String> {
+    break_server(stage, Fault::Slow(Duration::from_secs(20)), "no answer within 2 s").await
+}
+
+/// A dead pod's last value does not live on.
+pub async fn stale(stage: &Stage) -> Result<String> {
+    break_server(stage, Fault::Stale(Duration::from_mins(1)), "its latest sample is 60 s old, more than 10 s")
+        .await
+}
+
+/// An answer that is not complete grows the target, and never shrinks it.
+pub async fn partial(stage: &Stage) -> Result<String> {
+    let mut server = with_server(stage, json!({})).await?;
+    server.fail(Fault::Partial).await?;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    say(&server, stage, 0.0);
+    stage.stays("a", 3, WATCHED).await?;
+    say(&server, stage, 9.0);
+    stage.until_replicas("a", 6, SOON).await?;
+    Ok("held at 3 when it says idle, 3 -> 6 when it says load".to_owned())
+}
+
+/// Whatever listens there, it is no Prometheus.
+pub async fn no_prometheus_at_all(stage: &Stage) -> Result<String> {
+    let fault = Fault::Answer(200, "<html>welcome</html>".to_owned());
+    break_server(stage, fault, "no answer of Prometheus's API").await
+}
+
+/// The pages are out of reach, behind a firewall say: the second source has what the first has not, in both directions; when the pages
+/// answer again, they are what counts.
+pub async fn takes_over_from_the_pages(stage: &Stage) -> Result<String> {
+    let server = FakePrometheus::start().await?;
+    stage.engine("a", 3).await?;
+    stage.waiting("a", 5);
+    say(&server, stage, 5.0);
+    stage
+        .autoscaler(
+            "a",
+            json!({
+                "sources": [{"scrape": {"intervalSeconds": 1}}, source(&server)],
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}, "maxReplicas": 6,
+            }),
+        )
+        .await?;
+    stage.until_condition("a", "FirstSourceUsed", "True", "FirstSource").await?;
+    ensure!(server.queries().is_empty(), "asked without need: {:?}", server.queries());
+
+    stage.page("a", &Page::Refuse);
+    stage.until_condition("a", "FirstSourceUsed", "False", "FailedOver").await?;
+    // What the pages said last counts for a moment.
+    llm_autoscaler_testbed::wait::until("all samples to be of the second source", SOON, async || {
+        let conditions = stage.status("a").await?.conditions;
+        let told = conditions.iter().find(|condition| condition.type_ == "FirstSourceUsed");
+        let says = |text: &str| told.is_some_and(|condition| condition.message.contains(text));
+        Ok((says("3 from sources[1]") && says("refused")).then_some(()))
+    })
+    .await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    let status = stage.status("a").await?;
+    ensure!(status.targets[0].metrics[0].source.as_deref() == Some("prometheus"), "{status:?}");
+    say(&server, stage, 9.0);
+    stage.until_replicas("a", 6, SOON).await?;
+
+    // The pods that are new are in neither source: half of the replicas say idle, and nothing shrinks.
+    say(&server, stage, 0.0);
+    stage.stays("a", 6, WATCHED).await?;
+    stage.waiting("a", 0);
+    stage.until_replicas("a", 1, SOON).await?;
+    stage.until_condition("a", "FirstSourceUsed", "True", "FirstSource").await?;
+    Ok("pages refuse: FirstSourceUsed=False/FailedOver, 3 -> 6 by Prometheus; 3 of 6 idle: held; pages again: 6 -> 1".to_owned())
+}
+
+/// A pod that two jobs scrape is one pod.
+pub async fn two_jobs_count_once(stage: &Stage) -> Result<String> {
+    let mut server = with_server(stage, json!({})).await?;
+    server.fail(Fault::TwoJobs).await?;
+    let advice = stage.until_condition("a", "Advisory", "True", "QueueOnly").await?;
+    ensure!(!advice.message.contains("2 times"), "{}", advice.message);
+    stage.stays("a", 3, Duration::from_secs(5)).await?;
+    say(&server, stage, 0.0);
+    stage.until_replicas("a", 1, SOON).await?;
+    Ok("at the target it stays at 3, not at 6; idle: 3 -> 1".to_owned())
+}
+
+/// Two addresses of a pod may be parts of it, or the same thing twice: in doubt, so nothing shrinks.
+pub async fn two_addresses_are_in_doubt(stage: &Stage) -> Result<String> {
+    let mut server = with_server(stage, json!({})).await?;
+    server.fail(Fault::TwoAddresses).await?;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    say(&server, stage, 0.0);
+    stage.stays("a", 3, WATCHED).await?;
+    let advice = stage.until_condition("a", "Advisory", "True", "QueueOnly").await?;
+    ensure!(advice.message.contains("is in doubt, and shrinks nothing"), "{}", advice.message);
+    server.fail(Fault::None).await?;
+    stage.until_replicas("a", 1, SOON).await?;
+    Ok("held, Advisory=True (TwoCandidates); one address: 3 -> 1".to_owned())
+}
+
+/// The server's clock is off by five minutes, ahead and behind: ages are by its own clock.
+pub async fn clock_skew(stage: &Stage) -> Result<String> {
+    let mut server = with_server(stage, json!({})).await?;
+    for seconds in [300, -300] {
+        server.fail(Fault::Clock(seconds)).await?;
+        let direction = if seconds > 0 { "300 s ahead of" } else { "300 s behind" };
+        llm_autoscaler_testbed::wait::until(direction, SOON, async || {
+            let conditions = stage.status("a").await?.conditions;
+            let advised = conditions.iter().find(|condition| condition.type_ == "Advisory");
+            Ok(advised.filter(|condition| condition.message.contains(direction)).map(|_| ()))
+        })
+        .await?;
+        stage.stays("a", 3, Duration::from_secs(2)).await?;
+        stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    }
+    say(&server, stage, 0.0);
+    stage.until_replicas("a", 1, SOON).await?;
+    Ok("Advisory=True (ClockSkew), goes on; idle: 3 -> 1".to_owned())
+}
+
+/// Nothing is not zero, for a person's own query too.
+pub async fn a_query_that_gives_nothing(stage: &Stage) -> Result<String> {
+    let server = FakePrometheus::start().await?;
+    server.set("gateway", &[], 120.0);
+    stage.engine("a", 3).await?;
+    let metric =
+        json!({"name": "rate", "query": "gateway", "target": {"type": "AverageValue", "averageValue": "40"}});
+    stage
+        .autoscaler(
+            "a",
+            json!({
+                "sources": [source(&server)], "metrics": [metric], "maxReplicas": 6,
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+            }),
+        )
+        .await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    server.remove("gateway");
+    stage.stays("a", 3, WATCHED).await?;
+    let active = stage.until_condition("a", "ScalingActive", "False", "FailedGetExternalMetric").await?;
+    ensure!(active.message.contains("gives nothing, which is not zero"), "{}", active.message);
+    server.set("gateway", &[], 240.0);
+    stage.until_replicas("a", 6, SOON).await?;
+    server.set("gateway", &[], 30.0);
+    stage.until_replicas("a", 1, SOON).await?;
+    let notes = stage.events("a", "SuccessfulRescale").await?;
+    ensure!(
+        notes.contains(&"New size: 6; reason: external metric rate(nil) above target".to_owned()),
+        "{notes:?}"
+    );
+    Ok("empty: held, FailedGetExternalMetric; 240/40: 3 -> 6; 30/40: 6 -> 1".to_owned())
+}
+
+/// When no source has had anything for a while, the fallback is asked for, and never fewer than there are.
+pub async fn everything_fails_and_there_is_a_fallback(stage: &Stage) -> Result<String> {
+    let fallback = json!({"afterSeconds": 8, "replicas": 5});
+    let mut server = with_server(stage, json!({"fallback": fallback})).await?;
+    stage.until_condition("a", "Fallback", "False", "NotNeeded").await?;
+    server.fail(Fault::Down).await?;
+    stage.stays("a", 3, Duration::from_secs(8)).await?;
+    stage.until_replicas("a", 5, SOON).await?;
+    stage.until_condition("a", "Fallback", "True", "MetricsUnavailable").await?;
+    let notes = stage.events("a", "SuccessfulRescale").await?;
+    ensure!(notes.contains(&"New size: 5; reason: no metric has been there for 8 s".to_owned()), "{notes:?}");
+    stage.stays("a", 5, Duration::from_secs(5)).await?;
+    for ordinal in 3..5 {
+        let labels = [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
+        server.set(SERIES, &labels, 0.0);
+    }
+    say(&server, stage, 0.0);
+    server.fail(Fault::None).await?;
+    stage.until_replicas("a", 1, SOON).await?;
+    stage.until_condition("a", "Fallback", "False", "NotNeeded").await?;
+    Ok("held for 8 s, then 3 -> 5, Fallback=True; well again: 5 -> 1".to_owned())
+}
+
+/// A token from a Secret: what is missing or forbidden is told with its remedy, and a new token is picked up.
+pub async fn rotated_token(stage: &Stage) -> Result<String> {
+    let mut server = FakePrometheus::start().await?;
+    server.fail(Fault::Token("first".to_owned())).await?;
+    stage.engine("a", 3).await?;
+    say(&server, stage, 5.0);
+    let mut with_token = source(&server);
+    with_token["prometheus"]["authorization"] = json!({"credentials": {"name": "prom", "key": "token"}});
+    stage
+        .autoscaler(
+            "a",
+            json!({"sources": [with_token], "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}),
+        )
+        .await?;
+    let active = stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
+    ensure!(
+        active.message.contains("kubectl create rolebinding llm-autoscaler-credentials -n"),
+        "{}",
+        active.message
+    );
+
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": "llm-autoscaler-credentials"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "llm-autoscaler-credentials"},
+        "subjects": [{"kind": "ServiceAccount", "name": "llm-autoscaler", "namespace": "llm-autoscaler-system"}],
+    }))?;
+    stage.api::<RoleBinding>().create(&PostParams::default(), &binding).await?;
+    let secret = |token: &str| Secret {
+        metadata: ObjectMeta { name: Some("prom".to_owned()), ..ObjectMeta::default() },
+        data: Some([("token".to_owned(), ByteString(token.as_bytes().to_vec()))].into()),
+        ..Secret::default()
+    };
+    let secrets = stage.api::<Secret>();
+    secrets.create(&PostParams::default(), &secret("first")).await?;
+    let admitted = Duration::from_mins(1);
+    llm_autoscaler_testbed::wait::until("the token to be used", admitted, async || {
+        let conditions = stage.status("a").await?.conditions;
+        Ok(conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True").then_some(()))
+    })
+    .await?;
+
+    // The server takes another token from now on, and the Secret follows a moment later.
+    server.fail(Fault::Token("second".to_owned())).await?;
+    say(&server, stage, 0.0);
+    stage.stays("a", 3, Duration::from_secs(3)).await?;
+    secrets.replace("prom", &PostParams::default(), &secret("second")).await?;
+    stage.until_replicas("a", 1, SOON).await?;
+    let status = stage.status("a").await?;
+    ensure!(!serde_json::to_string(&status)?.contains("second"), "a token is in the status");
+    Ok("forbidden: told with the remedy; with the RoleBinding: Ready; rotated: held, then picked up"
+        .to_owned())
+}
