@@ -19,6 +19,7 @@ pub mod fake_prometheus;
 pub mod front;
 pub mod load;
 pub mod nodes;
+pub mod page_server;
 pub mod process;
 mod task;
 pub mod wait;
@@ -33,6 +34,7 @@ pub use fake_prometheus::{FakePrometheus, Fault};
 pub use front::{Balance, Front};
 pub use load::{Load, LoadGenerator};
 pub use nodes::{ColdStart, HollowNodes, Plan};
+pub use page_server::PageServer;
 
 /// The root of the repository, where the tests' scripts and the manifests are.
 pub fn repository() -> PathBuf {
@@ -46,7 +48,7 @@ pub(crate) fn install_crypto() {
 }
 
 /// A client for plain HTTP; connections are kept alive.
-pub(crate) fn http_client() -> reqwest::Client {
+pub fn http_client() -> reqwest::Client {
     install_crypto();
     reqwest::Client::new()
 }

@@ -110,6 +110,18 @@ impl Process {
         &self.spec.name
     }
 
+    /// The PID of the program itself, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        let shell = self.supervisor.id();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).ok()?;
+        // The other children are the watcher and what it has started.
+        let is_program = |pid: &&str| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            name.trim() != "sh"
+        };
+        children.split_whitespace().find(is_program)?.parse().ok()
+    }
+
     /// The log file.
     pub fn log(&self) -> &Path {
         &self.spec.log

@@ -4,7 +4,7 @@ use std::{
     net::TcpListener,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU16, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -46,6 +46,8 @@ pub struct Stage {
     pub script: Script,
     operator_args: Vec<String>,
     operator: Mutex<Option<Process>>,
+    /// Where its health and metrics are.
+    health_port: AtomicU16,
     starts: AtomicU32,
 }
 
@@ -74,6 +76,7 @@ impl Stage {
             script,
             operator_args: operator_args.iter().map(ToString::to_string).collect(),
             operator: Mutex::default(),
+            health_port: AtomicU16::new(0),
             starts: AtomicU32::new(0),
         };
         stage.start_operator()?;
@@ -88,6 +91,7 @@ impl Stage {
         let count = self.starts.fetch_add(1, Ordering::Relaxed);
         let log = self.control_plane().dir().join(format!("operator-{}-{count}.log", self.namespace));
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        self.health_port.store(port, Ordering::Relaxed);
         let address = format!("--health-address=127.0.0.1:{port}");
         let spec = Spec::new("operator", operator_binary()?, log)
             .args(["run", "--namespace", &self.namespace, &address])
@@ -106,6 +110,21 @@ impl Stage {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
         self.operator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The PID of the operator, while it runs.
+    pub fn operator_pid(&self) -> Option<u32> {
+        self.lock().as_ref().and_then(Process::pid)
+    }
+
+    /// The operator's own metrics page.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn operator_metrics(&self) -> Result<String> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.health_port.load(Ordering::Relaxed));
+        let client = llm_autoscaler_testbed::http_client();
+        Ok(client.get(url).send().await?.error_for_status()?.text().await?)
     }
 
     /// Leaves pods of this name pending from now on.
