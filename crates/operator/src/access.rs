@@ -12,10 +12,10 @@ use std::{
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
-use llm_autoscaler_api::{Access, CaSpec, KeyRef};
+use llm_autoscaler_api::{Access, CaSpec, KeyRef, TlsSpec};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use crate::{http, target::api_text};
+use crate::{connection::Manner, http, target::api_text, tls};
 
 /// For how long what was read is taken for current.
 const KEPT: Duration = Duration::from_secs(30);
@@ -75,16 +75,21 @@ pub enum AccessError {
     },
 }
 
-/// What is sent and how certificates are checked.
+/// What lets us in to a server.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// The client that checks certificates that way.
+    /// The client that checks certificates as it should.
     pub client: reqwest::Client,
     /// What is sent with each request.
     pub headers: HeaderMap,
 }
 
-type Admitted = Result<Arc<Admission>, AccessError>;
+/// What was read from Secrets and `ConfigMaps`, made into what a pod or a server needs.
+#[derive(Clone, Debug)]
+enum Pass {
+    Pod(Arc<Manner>),
+    Server(Arc<Admission>),
+}
 
 /// All admissions, by namespace and reference. Cheap to clone.
 #[derive(Clone)]
@@ -92,12 +97,13 @@ pub struct Gate(Arc<Inner>);
 
 struct Inner {
     kubernetes: Client,
-    /// Without anything from Secrets, for pods and for servers.
-    open: [Arc<Admission>; 2],
+    /// Without anything from Secrets.
+    open_pods: Arc<Manner>,
+    open_servers: Arc<Admission>,
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
 }
 
-/// What an admission is for. The namespace is the autoscaler's: what one tenant's Secret says is never used for another.
+/// What a pass is for. The namespace is the autoscaler's: what one tenant's Secret says is never used for another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     namespace: String,
@@ -107,7 +113,7 @@ struct Key {
 
 #[derive(Default)]
 struct Slot {
-    latest: tokio::sync::Mutex<Option<(Instant, Admitted)>>,
+    latest: tokio::sync::Mutex<Option<(Instant, Result<Pass, AccessError>)>>,
     refused: Mutex<Option<Instant>>,
 }
 
@@ -116,37 +122,71 @@ impl Gate {
     ///
     /// # Errors
     /// The TLS library cannot be set up.
-    pub fn new(kubernetes: Client) -> reqwest::Result<Self> {
-        let open = |of_pods| -> reqwest::Result<_> {
-            let client = http::client(of_pods)?;
-            Ok(Arc::new(Admission { client, headers: HeaderMap::new() }))
-        };
-        let open = [open(false)?, open(true)?];
-        Ok(Self(Arc::new(Inner { kubernetes, open, slots: Mutex::default() })))
+    pub fn new(kubernetes: Client) -> Result<Self, String> {
+        let (headers, server_name) = (HeaderMap::new(), None);
+        // A pod's address is in few certificates; who wants them checked says how.
+        let unchecked = TlsSpec { insecure_skip_verify: true, ..TlsSpec::default() };
+        let tls = Arc::new(tls::config(&unchecked, None)?);
+        let client = http::client(&TlsSpec::default(), None)?;
+        Ok(Self(Arc::new(Inner {
+            kubernetes,
+            open_pods: Arc::new(Manner { headers: headers.clone(), tls, server_name }),
+            open_servers: Arc::new(Admission { client, headers }),
+            slots: Mutex::default(),
+        })))
     }
 
-    /// What lets us in to pods (`of_pods`) or to a server.
+    /// What lets us in to pods of a namespace.
     ///
     /// # Errors
     /// See [`AccessError`].
-    pub async fn admission(&self, namespace: &str, access: &Arc<Access>, of_pods: bool) -> Admitted {
+    pub async fn to_pods(&self, namespace: &str, access: &Arc<Access>) -> Result<Arc<Manner>, AccessError> {
+        match self.pass(namespace, access, true).await? {
+            Some(Pass::Pod(manner)) => Ok(manner),
+            _ => Ok(self.0.open_pods.clone()),
+        }
+    }
+
+    /// What lets us in to a server, with the Secrets of a namespace.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn to_server(
+        &self,
+        namespace: &str,
+        access: &Arc<Access>,
+    ) -> Result<Arc<Admission>, AccessError> {
+        match self.pass(namespace, access, false).await? {
+            Some(Pass::Server(admission)) => Ok(admission),
+            _ => Ok(self.0.open_servers.clone()),
+        }
+    }
+
+    /// `None` where nothing is needed.
+    async fn pass(
+        &self,
+        namespace: &str,
+        access: &Arc<Access>,
+        of_pods: bool,
+    ) -> Result<Option<Pass>, AccessError> {
         if **access == Access::default() {
-            return Ok(self.0.open[usize::from(of_pods)].clone());
+            return Ok(None);
         }
         let key = Key { namespace: namespace.to_owned(), access: access.clone(), of_pods };
         let slot = self.slot(key.clone());
         let mut latest = slot.latest.lock().await;
-        match &*latest {
-            Some((at, admitted)) if at.elapsed() < KEPT => admitted.clone(),
+        let pass = match &*latest {
+            Some((at, pass)) if at.elapsed() < KEPT => pass.clone(),
             _ => {
-                let admitted = self.0.read(&key).await.map(Arc::new);
-                *latest = Some((Instant::now(), admitted.clone()));
-                admitted
+                let pass = self.0.read(&key).await;
+                *latest = Some((Instant::now(), pass.clone()));
+                pass
             }
-        }
+        };
+        pass.map(Some)
     }
 
-    /// A server has refused what the Secrets said: they are read anew before the next request.
+    /// A pod or a server has refused what the Secrets said: they are read anew before the next request.
     pub async fn refused(&self, namespace: &str, access: &Arc<Access>, of_pods: bool) {
         if access.is_open() {
             return;
@@ -176,7 +216,7 @@ impl Gate {
 }
 
 impl Inner {
-    async fn read(&self, key: &Key) -> Result<Admission, AccessError> {
+    async fn read(&self, key: &Key) -> Result<Pass, AccessError> {
         let Access { headers, headers_from, authorization, basic_auth, tls } = &*key.access;
         let secret = |reference| self.value(&key.namespace, false, reference);
         let mut sent = HeaderMap::new();
@@ -196,21 +236,34 @@ impl Inner {
             let (username, password) = futures::try_join!(secret(&basic.username), secret(&basic.password))?;
             insert(&mut sent, AUTHORIZATION.as_str(), http::basic(&username, &password).as_bytes(), true)?;
         }
-        let client = match tls {
-            None => self.open[usize::from(key.of_pods)].client.clone(),
-            Some(tls) => {
-                let ca = match &tls.ca {
-                    Some(CaSpec { secret: Some(reference), .. }) => Some(secret(reference).await?),
-                    Some(CaSpec { config_map: Some(reference), .. }) => {
-                        Some(self.value(&key.namespace, true, reference).await?)
-                    }
-                    _ => None,
-                };
-                http::client_with_tls(tls, ca.as_deref())
-                    .map_err(|problem| AccessError::Unusable { what: "tlsConfig".to_owned(), problem })?
+        let ca = match tls.as_ref().and_then(|tls| tls.ca.as_ref()) {
+            Some(CaSpec { secret: Some(reference), .. }) => Some(secret(reference).await?),
+            Some(CaSpec { config_map: Some(reference), .. }) => {
+                Some(self.value(&key.namespace, true, reference).await?)
             }
+            _ => None,
         };
-        Ok(Admission { client, headers: sent })
+        let unusable = |problem| AccessError::Unusable { what: "tlsConfig".to_owned(), problem };
+        let made = match tls {
+            _ if key.of_pods => {
+                self.manner(sent, tls.as_ref(), ca.as_deref()).map(|manner| Pass::Pod(Arc::new(manner)))
+            }
+            None => {
+                let client = self.open_servers.client.clone();
+                Ok(Pass::Server(Arc::new(Admission { client, headers: sent })))
+            }
+            Some(tls) => http::client(tls, ca.as_deref())
+                .map(|client| Pass::Server(Arc::new(Admission { client, headers: sent }))),
+        };
+        made.map_err(unusable)
+    }
+
+    fn manner(&self, headers: HeaderMap, tls: Option<&TlsSpec>, ca: Option<&[u8]>) -> Result<Manner, String> {
+        let Some(spec) = tls else {
+            return Ok(Manner { headers, ..(*self.open_pods).clone() });
+        };
+        let server_name = spec.server_name.as_deref().map(tls::server_name).transpose()?;
+        Ok(Manner { headers, tls: Arc::new(tls::config(spec, ca)?), server_name })
     }
 
     async fn value(&self, namespace: &str, public: bool, at: &KeyRef) -> Result<Vec<u8>, AccessError> {

@@ -14,6 +14,7 @@ mod access;
 mod advice;
 mod announce;
 mod autoscaler;
+mod connection;
 mod controller;
 mod events;
 mod http;
@@ -32,6 +33,7 @@ mod server;
 mod sources;
 mod target;
 mod telemetry;
+mod tls;
 mod tracked;
 mod writer;
 
@@ -71,8 +73,8 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// The TLS library could not be set up.
-    #[error("cannot set up the HTTP client for pods: {0}")]
-    HttpClient(#[from] reqwest::Error),
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
 }
 
 /// Runs until the future is dropped, or its health endpoints cannot be served.
@@ -83,11 +85,11 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let telemetry = telemetry::Telemetry::default();
     let pods = pods::PodStore::default();
     let readiness = server::Readiness::new(pods.clone());
-    let gate = access::Gate::new(client.clone())?;
+    let gate = access::Gate::new(client.clone()).map_err(RunError::Tls)?;
     let context = Arc::new(autoscaler::Context {
         client: client.clone(),
         pods: pods.clone(),
-        sampler: sampler::Sampler::new(scrape::Scraper::new(gate.clone()), telemetry.clone()),
+        sampler: sampler::Sampler::new(gate.clone(), telemetry.clone()),
         servers: prometheus::Servers::new(gate, telemetry.clone()),
         monitors: monitors::Monitors::new(client.clone(), config.namespace.clone()),
         targets: target::Targets::new(client.clone()),

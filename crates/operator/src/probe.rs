@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     sampler::Shared,
-    scrape::{Address, ScrapeError},
+    scrape::{Address, ScrapeError, Scraper},
 };
 
 /// The first read of a pod comes soon, yet not all pods' at once.
@@ -228,7 +228,8 @@ impl Wanted {
 
 /// Reads one page for ever; ended from outside.
 pub(crate) async fn run(shared: Arc<Shared>, probe: Arc<Probe>) {
-    let url = probe.key.address.url();
+    let ProbeKey { namespace, address, access, .. } = probe.key.clone();
+    let mut scraper = Scraper::new(shared.gate.clone(), namespace, access, address);
     let mut next = Instant::now() + probe.phase(FIRST_WITHIN);
     let mut last = None;
     let mut settled = false;
@@ -238,7 +239,7 @@ pub(crate) async fn run(shared: Arc<Shared>, probe: Arc<Probe>) {
             () = sleep_until(next) => {
                 shared.telemetry.late(next.elapsed());
                 last = Some(next);
-                sample(&shared, &probe, &url).await;
+                sample(&shared, &probe, &mut scraper).await;
             }
             () = probe.changed.notified() => {
                 if last.is_some() && probe.lock().lacks_measures() {
@@ -260,16 +261,15 @@ pub(crate) async fn run(shared: Arc<Shared>, probe: Arc<Probe>) {
     }
 }
 
-async fn sample(shared: &Shared, probe: &Probe, url: &str) {
+async fn sample(shared: &Shared, probe: &Probe, scraper: &mut Scraper) {
     let permits = shared.permits(&probe.key.namespace);
     let Ok(_permit) = permits.acquire().await else { return };
-    let (wanted, timeout) = {
+    let (wanted, (interval, timeout)) = {
         let state = probe.lock();
-        (state.wanted.clone(), state.demand().1)
+        (state.wanted.clone(), state.demand())
     };
     let mut bench = shared.benches.take();
-    let admitted = (&*probe.key.namespace, &probe.key.access);
-    let read = shared.scraper.read(url, admitted, timeout, &mut bench.page).await;
+    let read = scraper.read(timeout, interval, &mut bench.page).await;
     let at = Instant::now();
     let Bench { page, scratch, out } = &mut bench;
     let mut readable = read.is_ok();
@@ -277,7 +277,10 @@ async fn sample(shared: &Shared, probe: &Probe, url: &str) {
         let parsed = wanted.extractor.read(page, scratch, out);
         // One bad line leaves the numbers that do not need it as they are.
         readable = matches!(parsed, Ok(_) | Err(PageError::BadLine { .. }));
-        parsed.map_err(|error| ScrapeError::NotMetrics { url: url.to_owned(), problem: error.to_string() })
+        parsed.map_err(|error| ScrapeError::NotMetrics {
+            url: scraper.url().to_owned(),
+            problem: error.to_string(),
+        })
     });
     shared.telemetry.scraped(result.as_ref().err());
     let wake: Vec<Arc<Notify>> = {

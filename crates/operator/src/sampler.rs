@@ -16,8 +16,8 @@ use llm_autoscaler_engines::Measure;
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
+    access::Gate,
     probe::{self, Benches, Probe, ProbeKey, Subscription},
-    scrape::Scraper,
     telemetry::Telemetry,
 };
 
@@ -32,7 +32,7 @@ pub struct Sampler(Arc<Shared>);
 pub(crate) struct Shared {
     probes: Mutex<HashMap<ProbeKey, Arc<Probe>>>,
     measures: Mutex<HashSet<Arc<Measure>>>,
-    pub(crate) scraper: Scraper,
+    pub(crate) gate: Gate,
     permits: Mutex<HashMap<String, Arc<Semaphore>>>,
     pub(crate) telemetry: Telemetry,
     pub(crate) benches: Benches,
@@ -42,12 +42,12 @@ pub(crate) struct Shared {
 }
 
 impl Sampler {
-    /// Reads pages with `scraper`.
-    pub fn new(scraper: Scraper, telemetry: Telemetry) -> Self {
+    /// Is let in to pods by `gate`.
+    pub fn new(gate: Gate, telemetry: Telemetry) -> Self {
         Self(Arc::new(Shared {
             probes: Mutex::default(),
             measures: Mutex::default(),
-            scraper,
+            gate,
             permits: Mutex::default(),
             telemetry,
             benches: Benches::default(),

@@ -7,19 +7,14 @@ use std::{
 };
 
 use llm_autoscaler_api::Access;
-use reqwest::{StatusCode, header};
 
 use crate::{
     access::{AccessError, Gate},
-    http::{self, BodyError, innermost},
+    connection::{Connection, Failure},
 };
 
 /// The largest page that is read. A real engine's page is 45 to 80 kB.
 const LIMIT: usize = 4 << 20;
-/// The plain format: no exemplars, no suffix rules. `OpenMetrics` is understood too, where an exporter knows nothing else;
-/// it is not named here, because many exporters prefer it wherever it stands.
-const ACCEPT: &str = "text/plain;version=0.0.4, */*;q=0.1";
-
 /// Where a page is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
@@ -101,71 +96,63 @@ impl ScrapeError {
     }
 }
 
-/// Reads pages.
-#[derive(Clone)]
+/// Connections are kept between reads that are less apart than this: common servers close them after 5 s.
+const KEPT_FOR: Duration = Duration::from_secs(4);
+
+/// Reads the page of one pod, again and again.
 pub struct Scraper {
     gate: Gate,
+    namespace: String,
+    access: Arc<Access>,
+    address: Address,
+    url: String,
+    connection: Connection,
 }
 
 impl Scraper {
-    /// Is let in to pods by `gate`.
-    pub fn new(gate: Gate) -> Self {
-        Self { gate }
+    /// Is let in to a pod of `namespace` by `gate`.
+    pub fn new(gate: Gate, namespace: String, access: Arc<Access>, address: Address) -> Self {
+        let url = address.url();
+        Self { gate, namespace, access, address, url, connection: Connection::default() }
     }
 
-    /// Reads the page at `url`, of a pod of `namespace`, into `page`, which is emptied first and may be used again.
+    /// Reads the page into `page`, which is emptied first. The next read is planned in `interval`.
     ///
     /// # Errors
     /// See [`ScrapeError`].
     pub async fn read(
-        &self,
-        url: &str,
-        (namespace, access): (&str, &Arc<Access>),
+        &mut self,
         timeout: Duration,
+        interval: Duration,
         page: &mut Vec<u8>,
     ) -> Result<(), ScrapeError> {
         page.clear();
-        match tokio::time::timeout(timeout, self.fetch(url, (namespace, access), page)).await {
-            Ok(result) => result,
-            Err(_) => Err(ScrapeError::Timeout { url: url.to_owned(), after: timeout }),
+        let keep = interval < KEPT_FOR;
+        let read = tokio::time::timeout(timeout, self.fetch(keep, page)).await;
+        if !matches!(read, Ok(Ok(()))) {
+            self.connection.close();
         }
+        read.unwrap_or_else(|_| Err(ScrapeError::Timeout { url: self.url.clone(), after: timeout }))
     }
 
-    async fn fetch(
-        &self,
-        url: &str,
-        (namespace, access): (&str, &Arc<Access>),
-        page: &mut Vec<u8>,
-    ) -> Result<(), ScrapeError> {
-        let unreachable = |error: reqwest::Error| ScrapeError::Unreachable {
-            url: url.to_owned(),
-            problem: innermost(&error.without_url()),
-        };
-        let admission = self.gate.admission(namespace, access, true).await?;
-        let request = admission.client.get(url).header(header::ACCEPT, ACCEPT);
-        let mut response = request.headers(admission.headers.clone()).send().await.map_err(unreachable)?;
-        let status = response.status();
-        if status != StatusCode::OK {
-            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                self.gate.refused(namespace, access, true).await;
+    /// The page's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn fetch(&mut self, keep: bool, page: &mut Vec<u8>) -> Result<(), ScrapeError> {
+        let manner = self.gate.to_pods(&self.namespace, &self.access).await?;
+        let url = || self.url.clone();
+        match self.connection.read(&self.address, &manner, keep, page, LIMIT).await {
+            Ok(()) => Ok(()),
+            Err(Failure::Network(problem)) => Err(ScrapeError::Unreachable { url: url(), problem }),
+            Err(Failure::TooLarge) => Err(ScrapeError::TooLarge { url: url() }),
+            Err(Failure::Status(status)) => {
+                if matches!(status, 401 | 403) {
+                    self.gate.refused(&self.namespace, &self.access, true).await;
+                }
+                Err(ScrapeError::Status { url: url(), status })
             }
-            return Err(ScrapeError::Status { url: url.to_owned(), status: status.as_u16() });
         }
-        // An answer that says how long it is, in whatever way, is complete when it ends.
-        let headers = response.headers();
-        let framed = headers.contains_key(header::CONTENT_LENGTH)
-            || headers.contains_key(header::TRANSFER_ENCODING)
-            || response.content_length().is_some();
-        match http::read_body(&mut response, page, LIMIT).await {
-            Ok(()) => {}
-            Err(BodyError::TooLarge) => return Err(ScrapeError::TooLarge { url: url.to_owned() }),
-            Err(BodyError::Broken(error)) => return Err(unreachable(error)),
-        }
-        // The parser refuses a last line without an end, which may have been cut off. Where the answer says how
-        // long it is, nothing was.
-        if framed && page.last().is_some_and(|byte| *byte != b'\n') {
-            page.push(b'\n');
-        }
-        Ok(())
     }
 }

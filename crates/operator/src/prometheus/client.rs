@@ -9,7 +9,8 @@ use reqwest::{StatusCode, header};
 use super::ServerKey;
 use crate::{
     access::{AccessError, Gate},
-    http::{self, BodyError, innermost},
+    connection::innermost,
+    http::{self, BodyError},
 };
 
 /// The largest answer that is read.
@@ -121,7 +122,7 @@ impl Asker {
             problem: innermost(&error.without_url()),
         };
         let namespace = server.namespace.as_deref().unwrap_or_default();
-        let admission = self.gate.admission(namespace, &server.access, false).await?;
+        let admission = self.gate.to_server(namespace, &server.access).await?;
         let request = admission.client.post(url).headers(admission.headers.clone());
         let mut response = request.form(&form(question)).send().await.map_err(unreachable)?;
         let status = response.status();
