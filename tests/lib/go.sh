@@ -1,0 +1,101 @@
+# What the scripts share that build Go programs once and keep them in .cache. Sourced by them; needs bash.
+#
+# A script sets `what`, its name in messages, `target`, the folder that is kept and that its key names, and `kept`, the names that have
+# to be in it, and then:
+#
+#   begin    prints `result` and ends the script if everything is there already; else makes the folder $work, with `kept` in it
+#   build    any number of programs into $work/kept
+#   finish   moves that to `target`, and prints `result`
+#
+# `result` is the only line on standard output: `target`, unless it is set to a path in it. Everything else goes to standard error.
+
+say() { echo "$what: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
+# The key of what is built from these files.
+key() { cat "$@" | sha256 | cut -c1-12; }
+
+is_kept() {
+    local name
+    for name in "${kept[@]}"; do [[ -x $target/$name ]] || return 1; done
+}
+
+need_go() {
+    command -v go >/dev/null || die "building it needs Go 1.26 or newer, and there is no 'go' in PATH: install it from https://go.dev/dl"
+    have=$(cd / && GOTOOLCHAIN=local go env GOVERSION) # for example go1.26.8
+    [[ $have =~ ^go([0-9]+)\.([0-9]+) ]] || die "cannot read Go's version from '$have'"
+    ((BASH_REMATCH[1] > 1 || BASH_REMATCH[2] >= 26)) || die "building it needs Go 1.26 or newer, this is $have: install it from https://go.dev/dl"
+}
+
+begin() {
+    result=${result:-$target}
+    if is_kept; then echo "$result"; exit; fi
+    need_go
+
+    # One build at a time; whoever waited finds the result of the other.
+    mkdir -p "${target%/*}"
+    exec 9>"$target.lock"
+    if ! flock -n 9; then
+        say "another process is building it, waiting"
+        flock 9
+        if is_kept; then echo "$result"; exit; fi
+    fi
+
+    started=$SECONDS
+    work=$(mktemp -d "${target%/*}/.build-${target##*/}.XXXXXX")
+    job=
+    trap clean_up EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    mkdir "$work/kept"
+}
+
+clean_up() {
+    if [[ -n $job ]]; then kill "$job" 2>/dev/null || true; fi
+    rm -rf "$work"
+}
+
+elapsed() {
+    local seconds=$((SECONDS - started))
+    if ((seconds < 60)); then echo "${seconds}s"; else echo "$((seconds / 60))m$((seconds % 60))s"; fi
+}
+
+# build OUT PACKAGE...: builds packages of the module in the current folder with the flags in the array `flags`, and says how far it
+# is. Where OUT does not end with a slash, messages name its last part.
+build() {
+    local out=$1 part=${1##*/} total next
+    shift
+    # An upper bound: the build names only the packages that are not in Go's own cache yet.
+    total=$(go list "${flags[@]}" -deps "$@" 2>"$work/log" | wc -l) || { cat "$work/log" >&2; die "cannot list the packages to build"; }
+    nice go build -v "${flags[@]}" -o "$out" "$@" 2>"$work/log" 9>&- &
+    job=$!
+
+    next=$((SECONDS + 15))
+    while kill -0 "$job" 2>/dev/null; do
+        sleep 1
+        if [[ -t 2 ]]; then
+            printf '\r%s' "$(progress)" >&2
+        elif ((SECONDS >= next)); then
+            progress >&2
+            next=$((SECONDS + 15))
+        fi
+    done
+    if [[ -t 2 ]]; then echo >&2; fi
+    if ! wait "$job"; then
+        job=
+        grep -v '^[A-Za-z0-9./_-]*$' "$work/log" | tail -n 30 >&2 || true # without the names of packages that -v prints
+        die "the build failed after $(elapsed); its messages are above"
+    fi
+    job=
+}
+
+# Of a build that is under way.
+progress() { echo "$what: ${part:+$part: }$(wc -l <"$work/log" | tr -d ' ')/${total// /} packages, $(elapsed)"; }
+
+finish() {
+    rm -rf "$target"
+    mv "$work/kept" "$target" # a build that is interrupted leaves nothing
+    say "built in $(elapsed)"
+    echo "$result"
+}
