@@ -6,21 +6,25 @@
 //!  Engine         ... where an engine serves: emulated, scripted by a test, or any command such as a real vLLM
 //!  Front          plays the Service: a reverse proxy to the pods that are ready
 //!  CustomMetrics  plays the metrics adapter of the HPA: custom.metrics.k8s.io from the pods' pages
+//!  monitoring     Prometheus, the Prometheus Operator and prometheus-adapter: the real ones
 //!  LoadGenerator  keeps a number of requests in flight and reports as benchmark tools do
 //! ```
 //!
 //! **Invariant:** nothing listens beyond loopback, and nothing outlives the process that started it, not even when that
 //! is killed. It needs Linux, where all of 127.0.0.0/8 is local.
 
+mod aggregation;
 pub mod controlplane;
 pub mod custom_metrics;
 pub mod engine;
 pub mod fake_prometheus;
 pub mod front;
 pub mod load;
+pub mod monitoring;
 pub mod nodes;
 pub mod page_server;
 pub mod process;
+mod script;
 mod task;
 pub mod wait;
 pub mod workloads;

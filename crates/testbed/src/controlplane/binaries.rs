@@ -1,10 +1,8 @@
 //! Where the programs of the control plane are.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use anyhow::{Context, Result, bail, ensure};
-use tokio::process::Command;
+use anyhow::{Context, Result, bail};
 
 /// The programs of a control plane.
 #[derive(Debug, Clone)]
@@ -18,16 +16,7 @@ pub(super) struct Binaries {
 impl Binaries {
     /// Finds them, building them first where need be: that takes some minutes and is reported on standard error.
     pub(super) async fn locate() -> Result<Self> {
-        let script = crate::repository().join("tests/controlplane/build.sh");
-        let output = Command::new("bash")
-            .arg(&script)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .await
-            .with_context(|| format!("running {}", script.display()))?;
-        ensure!(output.status.success(), "{} failed; the reason is on standard error", script.display());
-        Self::in_folder(Path::new(String::from_utf8(output.stdout)?.trim()))
+        Self::in_folder(&crate::script::folder("tests/controlplane/build.sh").await?)
     }
 
     fn in_folder(folder: &Path) -> Result<Self> {

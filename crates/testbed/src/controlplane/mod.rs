@@ -131,22 +131,28 @@ impl ControlPlane {
         &self.binaries.kubectl
     }
 
+    /// A fresh token of a service account, valid for a day.
+    ///
+    /// # Errors
+    /// Where the account does not exist.
+    pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
+        let request = TokenRequest {
+            spec: TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..TokenRequestSpec::default() },
+            ..TokenRequest::default()
+        };
+        let answer = Api::<ServiceAccount>::namespaced(self.client(), namespace)
+            .create_token_request(name, &PostParams::default(), &request)
+            .await
+            .with_context(|| format!("asking for a token of the service account {namespace}/{name}"))?;
+        Ok(answer.status.context("the API server answered without a token")?.token)
+    }
+
     /// Writes a kubeconfig with a fresh token of a service account, valid for a day.
     ///
     /// # Errors
     /// Where the account does not exist.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
-        let request = TokenRequest {
-            spec: TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..TokenRequestSpec::default() },
-            ..TokenRequest::default()
-        };
-        let token = Api::<ServiceAccount>::namespaced(self.client(), namespace)
-            .create_token_request(name, &PostParams::default(), &request)
-            .await
-            .with_context(|| format!("asking for a token of the service account {namespace}/{name}"))?
-            .status
-            .context("the API server answered without a token")?
-            .token;
+        let token = self.service_account_token(namespace, name).await?;
         let path = self.dir.path().join(format!("{namespace}-{name}.kubeconfig"));
         write_kubeconfig(&path, &self.url, &token)?;
         Ok(path)

@@ -1,0 +1,24 @@
+//! What usually stands between pods' metrics and an autoscaler, each the real program: Prometheus, the Prometheus
+//! Operator, prometheus-adapter.
+//!
+//! ```text
+//!  PrometheusOperator  turns PodMonitors into an Instance's configuration; makes no pods
+//!  Prometheus          runs with a configuration of its own, or with an Instance's, reloaded when that changes
+//!  Adapter             serves the custom metrics API from a Prometheus by rules
+//! ```
+//!
+//! The first time ever, they are built: some minutes.
+
+mod adapter;
+mod configuration;
+mod operator;
+mod prometheus;
+mod server;
+
+pub use adapter::{Adapter, pods_rule};
+pub use configuration::scrape_pods;
+pub use operator::{Instance, PrometheusOperator, Selection};
+pub use prometheus::{Prometheus, Sample, Target};
+
+/// The script that builds the programs.
+const BUILD: &str = "tests/monitoring/build.sh";

@@ -1,0 +1,194 @@
+//! A real Prometheus.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+use super::{BUILD, server};
+use crate::process::{Process, Spec};
+use crate::script;
+use crate::task::Task;
+
+/// How long it may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A running Prometheus, with its data in a folder of its own.
+///
+/// Dropping it stops it and removes the folder; so does the death of this process.
+#[derive(Debug)]
+pub struct Prometheus {
+    // Stopped in this order, and before the folder goes.
+    follower: Option<Task>,
+    process: Process,
+    _dir: TempDir,
+    remote: Arc<Remote>,
+}
+
+/// What it takes to talk to it.
+#[derive(Debug)]
+pub(super) struct Remote {
+    url: String,
+    file: PathBuf,
+    client: reqwest::Client,
+}
+
+/// One element of an instant vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The labels, `__name__` included where there is one.
+    pub labels: BTreeMap<String, String>,
+    /// The value.
+    pub value: f64,
+}
+
+/// Something that is scraped.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// The labels that its series get.
+    pub labels: BTreeMap<String, String>,
+    /// What is scraped.
+    pub scrape_url: String,
+    /// The job of the configuration that it belongs to.
+    pub scrape_pool: String,
+    /// `up`, `down`, or `unknown` before the first scrape.
+    pub health: String,
+    /// Why the last scrape failed; empty if it did not.
+    pub last_error: String,
+}
+
+impl Prometheus {
+    /// Starts one with this configuration, and returns when it can be queried.
+    ///
+    /// # Errors
+    /// Where it cannot be built or does not come up; the error ends with the tail of its log.
+    pub async fn start(configuration: &str) -> Result<Self> {
+        let program = script::folder(BUILD).await?.join("prometheus");
+        let dir = tempfile::Builder::new().prefix("prometheus-").tempdir()?;
+        let file = dir.path().join("prometheus.yml");
+        std::fs::write(&file, configuration).with_context(|| format!("writing {}", file.display()))?;
+        let spec = |port: u16| {
+            let mut spec = Spec::new("prometheus", &program, dir.path().join("log")).args([
+                format!("--config.file={}", file.display()),
+                format!("--storage.tsdb.path={}", dir.path().join("data").display()),
+                format!("--web.listen-address=127.0.0.1:{port}"),
+                "--web.enable-lifecycle".to_owned(),
+            ]);
+            spec.remove = Some(dir.path().to_owned());
+            spec
+        };
+        let client = crate::http_client();
+        let is_ready =
+            async |port| server::answers(&client, &format!("http://127.0.0.1:{port}/-/ready")).await;
+        let (process, port) = server::start(spec, is_ready).await?;
+        let remote = Arc::new(Remote { url: format!("http://127.0.0.1:{port}"), file, client });
+        Ok(Self { follower: None, process, _dir: dir, remote })
+    }
+
+    /// Its address, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.remote.url
+    }
+
+    /// Gives it another configuration, and returns when that is in force.
+    ///
+    /// # Errors
+    /// It refuses it, and goes on with the one before.
+    pub async fn configure(&self, configuration: &str) -> Result<()> {
+        self.remote.configure(configuration).await
+    }
+
+    /// Makes it read its configuration anew.
+    ///
+    /// # Errors
+    /// It refuses it, and goes on with the one before.
+    pub async fn reload(&self) -> Result<()> {
+        self.remote.reload().await
+    }
+
+    /// Asks for an expression at this moment: the elements of a vector, or a scalar as one without labels.
+    ///
+    /// # Errors
+    /// It does not answer, or with a refusal, or with something else than a vector or a scalar.
+    pub async fn query(&self, expression: &str) -> Result<Vec<Sample>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", tag = "resultType", content = "result")]
+        enum Answer {
+            Vector(Vec<Element>),
+            Scalar((f64, String)),
+        }
+        #[derive(Deserialize)]
+        struct Element {
+            metric: BTreeMap<String, String>,
+            value: (f64, String),
+        }
+        let sample = |labels, (_, value): (f64, String)| Ok(Sample { labels, value: value.parse()? });
+        match self.get("/api/v1/query", &[("query", expression)]).await? {
+            Answer::Vector(all) => all.into_iter().map(|one| sample(one.metric, one.value)).collect(),
+            Answer::Scalar(value) => Ok(vec![sample(BTreeMap::new(), value)?]),
+        }
+    }
+
+    /// What it scrapes.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn targets(&self) -> Result<Vec<Target>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Targets {
+            active_targets: Vec<Target>,
+        }
+        let targets: Targets = self.get("/api/v1/targets", &[("state", "active")]).await?;
+        Ok(targets.active_targets)
+    }
+
+    /// The last lines of its log, for messages.
+    pub fn log_tail(&self, lines: usize) -> String {
+        self.process.log_tail(lines)
+    }
+
+    /// Has a task that keeps its configuration up to date.
+    pub(super) fn follow<F>(&mut self, task: impl FnOnce(Arc<Remote>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.follower = Some(Task::spawn(task(self.remote.clone())));
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            status: String,
+            error: Option<String>,
+            data: Option<serde_json::Value>,
+        }
+        let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.remote.url), query)?;
+        let answer = self.remote.client.get(url).timeout(TIMEOUT).send().await?;
+        let envelope: Envelope = serde_json::from_slice(&answer.bytes().await?)?;
+        let Envelope { status, error, data } = envelope;
+        ensure!(status == "success", "Prometheus: {path}: {}", error.unwrap_or_default());
+        Ok(serde_json::from_value(data.unwrap_or_default())?)
+    }
+}
+
+impl Remote {
+    pub(super) async fn configure(&self, configuration: &str) -> Result<()> {
+        std::fs::write(&self.file, configuration)
+            .with_context(|| format!("writing {}", self.file.display()))?;
+        self.reload().await
+    }
+
+    async fn reload(&self) -> Result<()> {
+        let answer = self.client.post(format!("{}/-/reload", self.url)).timeout(TIMEOUT).send().await?;
+        let status = answer.status();
+        ensure!(status.is_success(), "Prometheus did not reload: {}", answer.text().await?.trim());
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! Programs that listen on a port of loopback.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{Process, Spec};
+
+/// How long a program may take until it is ready, on a busy machine.
+const READY: Duration = Duration::from_mins(1);
+/// How often another port is tried.
+const ATTEMPTS: u32 = 4;
+
+/// Starts a program on a port that nobody listens on, and waits until it is ready.
+pub(super) async fn start(
+    spec: impl Fn(u16) -> Spec,
+    is_ready: impl AsyncFn(u16) -> bool,
+) -> Result<(Process, u16)> {
+    for _ in 0..ATTEMPTS {
+        let port = free_port()?;
+        let mut process = Process::start(spec(port))?;
+        if until_ready(&mut process, async || is_ready(port).await).await? {
+            return Ok((process, port));
+        }
+    }
+    bail!("other programs took the port {ATTEMPTS} times in a row")
+}
+
+/// A port that nobody listens on at this moment.
+fn free_port() -> Result<u16> {
+    let held = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port on 127.0.0.1")?;
+    Ok(held.local_addr()?.port())
+}
+
+/// False where another program was quicker to take the port.
+async fn until_ready(process: &mut Process, is_ready: impl AsyncFn() -> bool) -> Result<bool> {
+    let deadline = Instant::now() + READY;
+    loop {
+        if let Some(status) = process.exited() {
+            let (name, log) = (process.name(), process.log_tail(20));
+            if log.contains("address already in use") {
+                return Ok(false);
+            }
+            bail!("{name} ended with {status} while starting; its log ends with:\n{log}");
+        }
+        if is_ready().await {
+            return Ok(true);
+        }
+        if Instant::now() > deadline {
+            let (name, log, seconds) = (process.name(), process.log_tail(20), READY.as_secs());
+            bail!("{name} was not ready within {seconds} s; its log ends with:\n{log}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Whether a URL answers that all is well.
+pub(super) async fn answers(client: &reqwest::Client, url: &str) -> bool {
+    let answer = client.get(url).timeout(Duration::from_secs(1)).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
+}

@@ -1,0 +1,22 @@
+//! The repository's scripts that build programs once.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+
+/// Runs a script that prints the folder of the programs which it has built, now or earlier. The first time that takes some
+/// minutes, and is reported on standard error.
+pub(crate) async fn folder(script: &str) -> Result<PathBuf> {
+    let script = crate::repository().join(script);
+    let output = Command::new("bash")
+        .arg(&script)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .with_context(|| format!("running {}", script.display()))?;
+    ensure!(output.status.success(), "{} failed; the reason is on standard error", script.display());
+    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
+}
