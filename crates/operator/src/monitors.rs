@@ -80,8 +80,8 @@ impl Monitors {
         Self { client, namespace, latest: Arc::default() }
     }
 
-    /// All PodMonitors, as they were half a minute ago at the earliest. None where they cannot be listed, or where there is
-    /// no such kind.
+    /// All PodMonitors, as they were half a minute ago at the earliest; none where there is no such kind. While they cannot be
+    /// listed, those that were known before: a neighbour is not gone because nobody can see it.
     pub async fn all(&self) -> Arc<[Monitor]> {
         let mut latest = self.latest.lock().await;
         if let Some((at, monitors)) = &*latest
@@ -90,8 +90,11 @@ impl Monitors {
             return monitors.clone();
         }
         let listed = api(&self.client, self.namespace.as_deref()).list(&ListParams::default()).await;
-        let listed = listed.map(|list| list.items).unwrap_or_default();
-        let monitors: Arc<[Monitor]> = listed.iter().filter_map(Monitor::of).collect();
+        let monitors: Arc<[Monitor]> = match listed {
+            Ok(list) => list.items.iter().filter_map(Monitor::of).collect(),
+            Err(kube::Error::Api(status)) if status.code == 404 => Arc::default(),
+            Err(_) => latest.take().map_or_else(Arc::default, |(_, monitors)| monitors),
+        };
         *latest = Some((Instant::now(), monitors.clone()));
         monitors
     }
@@ -131,9 +134,7 @@ impl Monitor {
             || match_names.contains(&pod.namespace)
             || match_names.is_empty() && self.namespace == pod.namespace;
         let labels: &BTreeMap<String, String> = &pod.labels;
-        let same_page = |endpoint: &Endpoint| {
-            endpoint.number(pod) == Some(port) && endpoint.path.as_deref().unwrap_or("/metrics") == path
-        };
+        let same_page = |endpoint: &Endpoint| endpoint.number(pod) == Some(port) && endpoint.path() == path;
         of_namespace && self.selector.matches(labels) && self.spec.pod_metrics_endpoints.iter().any(same_page)
     }
 
@@ -147,14 +148,19 @@ impl Monitor {
     }
 }
 
+/// What is empty counts as absent, as it does for the Prometheus Operator.
 impl Endpoint {
     fn number(&self, pod: &Pod) -> Option<u16> {
         match self {
-            Self { port: Some(name), .. } => pod.port(&Port::Name(name.clone())),
-            Self { port_number: Some(number), .. } => Some(*number),
+            Self { port: Some(name), .. } if !name.is_empty() => pod.port(&Port::Name(name.clone())),
+            Self { port_number: Some(number), .. } if *number != 0 => Some(*number),
             Self { target_port: Some(port), .. } => pod.port(port),
             _ => None,
         }
+    }
+
+    fn path(&self) -> &str {
+        self.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/metrics")
     }
 }
 
@@ -200,6 +206,8 @@ mod tests {
             (json!({"selector": app, "podMetricsEndpoints": [{"portNumber": 8000}]}), true),
             (json!({"selector": app, "podMetricsEndpoints": [{"targetPort": "http"}]}), true),
             (json!({"selector": app, "podMetricsEndpoints": [{"port": "http", "path": "/other"}]}), false),
+            (json!({"selector": app, "podMetricsEndpoints": [{"port": "http", "path": ""}]}), true),
+            (json!({"selector": app, "podMetricsEndpoints": [{"port": "", "portNumber": 8000}]}), true),
             (
                 json!({"selector": app, "podMetricsEndpoints": http, "namespaceSelector": {"matchNames": ["x"]}}),
                 false,
