@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## the llm-autoscaler binary and everything else, debug
@@ -48,6 +48,11 @@ twins: controlplane ## the real HPA and this operator side by side on the same m
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test twins
 
+.PHONY: test-monitoring
+test-monitoring: controlplane monitoring ## PodMonitors with the real Prometheus Operator, and scaling by a real Prometheus
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test monitoring
+
 .PHONY: demo
 demo: controlplane ## watch a StatefulSet grow from 1 to 3 under load; ENGINE=vllm for real vLLM
 	$(CARGO) build --locked -p llm-autoscaler -p llm-autoscaler-testbed
@@ -61,6 +66,10 @@ up: controlplane ## a control plane and hollow nodes until Ctrl-C, to play with
 .PHONY: controlplane
 controlplane: ## etcd, kube-apiserver, kube-controller-manager, kubectl, built once (minutes)
 	@tests/controlplane/build.sh > /dev/null
+
+.PHONY: monitoring
+monitoring: ## Prometheus, the Prometheus Operator, prometheus-adapter, built once (minutes)
+	@tests/monitoring/build.sh > /dev/null
 
 .PHONY: conformance
 conformance: ## 200,000 random cases and 10,000 timelines against the HPA's own code

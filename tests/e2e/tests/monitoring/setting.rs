@@ -1,0 +1,170 @@
+//! A stage, and what the Prometheus Operator makes of it.
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use kube::{
+    Api, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use llm_autoscaler_api::POD_MONITOR;
+use llm_autoscaler_e2e::{Cluster, Stage};
+use llm_autoscaler_testbed::{
+    monitoring::{Instance, Prometheus, PrometheusOperator, Selection},
+    wait,
+};
+use serde_json::{Value, json};
+
+/// How long anything that should happen soon may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(30);
+/// How long it may take until a PodMonitor is looked after again, and a while.
+pub const LOOKED_AFTER: Duration = Duration::from_secs(95);
+
+/// A namespace with its operator, an instance of Prometheus for it, and what a scenario asks of both.
+pub struct Setting {
+    /// The namespace, what its pods say, and an operator that looks at it.
+    stage: Stage,
+    /// The Prometheus Operator.
+    pub operator: Arc<PrometheusOperator>,
+    /// What it makes of the PodMonitors of the namespace.
+    pub instance: Instance,
+}
+
+impl Deref for Setting {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
+    }
+}
+
+impl Setting {
+    /// A new namespace, and an instance for its PodMonitors.
+    pub async fn new(
+        cluster: Arc<Cluster>,
+        operator: Arc<PrometheusOperator>,
+        namespace: &str,
+    ) -> Result<Self> {
+        let stage = Stage::set_with(cluster, namespace, &["--sync-period-seconds=1"]).await?;
+        let selection = Selection { namespace: Some(namespace.to_owned()), ..Selection::default() };
+        let instance = operator.instance(&selection).await?;
+        Ok(Self { stage, operator, instance })
+    }
+
+    /// The PodMonitors of the namespace.
+    pub fn monitors(&self) -> Api<DynamicObject> {
+        let [group, version, kind, plural] = POD_MONITOR;
+        let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        Api::namespaced_with(self.client(), &self.namespace, &kind)
+    }
+
+    /// A PodMonitor; `None` if there is none of this name.
+    pub async fn monitor(&self, name: &str) -> Result<Option<Value>> {
+        let found = self.monitors().get_opt(name).await?;
+        found.map(serde_json::to_value).transpose().context("a PodMonitor as JSON")
+    }
+
+    /// Creates a PodMonitor as a person would, for the pods of an engine of the stage.
+    pub async fn persons_monitor(&self, name: &str, engine: &str) -> Result<()> {
+        let monitor = json!({
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PodMonitor",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "selector": {"matchLabels": {"app": engine}},
+                "podMetricsEndpoints": [{"port": "http"}],
+            },
+        });
+        self.control_plane().apply_yaml(&monitor.to_string()).await?;
+        Ok(())
+    }
+
+    /// Waits until the PodMonitor of an autoscaler is applied, and returns it.
+    pub async fn until_applied(&self, name: &str) -> Result<Value> {
+        self.until_condition(name, "PodMonitorReady", "True", "Applied").await?;
+        self.monitor(name).await?.context("the condition speaks of a PodMonitor that is not there")
+    }
+
+    /// Waits until the PodMonitor's condition is False for a reason, however long that takes; returns its message.
+    pub async fn until_not_kept(&self, name: &str, reason: &str) -> Result<String> {
+        let what = format!("{name} to have PodMonitorReady=False/{reason}");
+        wait::until(&what, LOOKED_AFTER, async || {
+            let conditions = self.status(name).await?.conditions;
+            let condition = conditions
+                .into_iter()
+                .find(|c| c.type_ == "PodMonitorReady" && c.status == "False" && c.reason == reason);
+            Ok(condition.map(|condition| condition.message))
+        })
+        .await
+    }
+
+    /// Waits until there is no PodMonitor of this name.
+    pub async fn until_no_monitor(&self, name: &str) -> Result<()> {
+        wait::until(&format!("the PodMonitor {name} to be gone"), SOON, async || {
+            Ok(self.monitor(name).await?.is_none().then_some(()))
+        })
+        .await
+    }
+
+    /// The jobs that the Prometheus Operator has made of the namespace's PodMonitors.
+    pub async fn jobs(&self) -> Result<Vec<Value>> {
+        jobs(&self.instance).await
+    }
+
+    /// Waits until the jobs are as they should be.
+    pub async fn until_jobs(&self, what: &str, are: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
+        wait::until(what, SOON, async || Ok(Some(self.jobs().await?).filter(|jobs| are(jobs)))).await
+    }
+
+    /// Waits until the only job is that of this PodMonitor, and returns it.
+    pub async fn until_only_job(&self, monitor: &str) -> Result<Value> {
+        let what = format!("the PodMonitor {monitor} to be the only one that Prometheus is to scrape by");
+        let mut jobs = self.until_jobs(&what, |jobs| names(jobs) == [self.job(monitor)]).await?;
+        jobs.pop().context("no job")
+    }
+
+    /// The name of the job of a PodMonitor's only endpoint.
+    pub fn job(&self, monitor: &str) -> String {
+        format!("podMonitor/{}/{monitor}/0", self.namespace)
+    }
+
+    /// Waits until exactly these pods are scraped, each once and with success.
+    pub async fn until_scraped(&self, prometheus: &Prometheus, pods: &[&str]) -> Result<()> {
+        let result = wait::until(&format!("exactly {pods:?} to be scraped"), SOON, async || {
+            let targets = prometheus.targets().await?;
+            let mut scraped: Vec<&str> =
+                targets.iter().map(|target| target.labels.get("pod").map_or("", String::as_str)).collect();
+            scraped.sort_unstable();
+            let up = targets.iter().all(|target| target.health == "up");
+            Ok((up && scraped == pods).then_some(()))
+        })
+        .await;
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.context(format!("targets: {:#?}", prometheus.targets().await?))),
+        }
+    }
+
+    /// What a person would look at when something is odd.
+    pub async fn scene(&self) -> String {
+        let monitors = self.monitors().list(&kube::api::ListParams::default()).await;
+        let monitors = monitors.map(|list| list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
+        let jobs = self.jobs().await.map(|jobs| names(&jobs));
+        let log = self.operator.log_tail(10);
+        format!(
+            "{}\nPodMonitors: {monitors:?}\njobs: {jobs:?}\nPrometheus Operator:\n{log}\n---",
+            self.stage.scene().await
+        )
+    }
+}
+
+/// The jobs of an instance.
+pub async fn jobs(instance: &Instance) -> Result<Vec<Value>> {
+    let config: Value = serde_saphyr::from_str(&instance.config().await?)?;
+    Ok(config["scrape_configs"].as_array().cloned().unwrap_or_default())
+}
+
+/// Their names.
+pub fn names(jobs: &[Value]) -> Vec<String> {
+    jobs.iter().filter_map(|job| job["job_name"].as_str()).map(ToOwned::to_owned).collect()
+}
