@@ -4,6 +4,7 @@
 //! A scenario has a namespace with an operator of its own, as in the end-to-end test. Its [`Setting`] adds the Prometheus
 //! Operator, which all scenarios share. Runs all of them, or those whose names contain the argument.
 
+mod docs;
 mod neighbours;
 mod object;
 mod scaling;
@@ -47,6 +48,7 @@ scenarios! {
     object::what_others_have_set_survives,
     object::goes_when_disabled_and_with_its_autoscaler,
     neighbours::one_that_a_person_made_is_left_alone,
+    docs::examples_of_the_docs_are_accepted,
 }
 
 #[tokio::main]

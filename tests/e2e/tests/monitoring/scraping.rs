@@ -73,6 +73,9 @@ pub async fn tls_and_credentials_reach_prometheus(setting: &Setting) -> Result<(
     ensure!(tls["server_name"] == "engines.example" && tls["insecure_skip_verify"] == false, "{job}");
     let ca = tls["ca_file"].as_str().context("no CA")?;
     ensure!(ca.contains("pods-ca") && ca.contains("ca.crt"), "{ca}");
+    // The operator itself may not read them yet, and says what would let it.
+    let missing = setting.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
+    ensure!(missing.message.contains("kubectl create rolebinding"), "{}", missing.message);
 
     let login = |key: &str| json!({"name": "pods", "key": key});
     let scrape =
