@@ -34,7 +34,7 @@ pub struct Command {
 /// A running program.
 pub(crate) struct Server {
     ready: watch::Receiver<bool>,
-    _probe: Task,
+    probe: Task,
     process: Arc<Mutex<Process>>,
 }
 
@@ -65,7 +65,7 @@ impl Command {
         let (sender, ready) = watch::channel(false);
         let url = format!("http://{address}{}", self.health_path);
         let probe = Task::spawn(probe(url, process.clone(), sender));
-        Ok(Server { ready, _probe: probe, process })
+        Ok(Server { ready, probe, process })
     }
 }
 
@@ -75,6 +75,7 @@ impl Server {
     }
 
     pub(super) async fn stop(self) {
+        drop(self.probe); // what ends from now on is meant to
         let stopping = tokio::task::spawn_blocking(move || lock(&self.process).stop());
         let _ = stopping.await;
     }
