@@ -1,7 +1,7 @@
 //! What all scenarios share: a control plane with everything installed, and nodes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::{Api, ResourceExt};
 use llm_autoscaler_testbed::{
     ControlPlane, controlplane,
-    engine::{Engine, Script},
+    engine::Engine,
     nodes::{ColdStart, HollowNodes, Plan},
     repository, wait,
     workloads::random_port,
@@ -37,10 +37,16 @@ pub struct Cluster {
 /// What becomes of pods.
 #[derive(Default)]
 struct Cast {
-    /// By namespace.
-    scripts: HashMap<String, Script>,
+    roles: Vec<Role>,
     /// As NAMESPACE/NAME.
     unschedulable: HashSet<String>,
+}
+
+/// Who plays the pods of a namespace whose names begin with something.
+struct Role {
+    namespace: String,
+    pods: String,
+    engine: Engine,
 }
 
 impl Cluster {
@@ -76,9 +82,11 @@ impl Cluster {
         Ok(Self { control_plane, operator_kubeconfig, port: random_port(), cast, _nodes: nodes })
     }
 
-    /// Makes the pods of a namespace say what a script says.
-    pub(crate) fn direct(&self, namespace: &str, script: Script) {
-        self.cast().scripts.insert(namespace.to_owned(), script);
+    /// Gives pods of a namespace an engine: those to come whose names begin with `pods`. The longest beginning counts, and
+    /// of the same ones the last. Pods that nobody plays have nothing that listens.
+    pub(crate) fn assign(&self, namespace: &str, pods: &str, engine: Engine) {
+        let (namespace, pods) = (namespace.to_owned(), pods.to_owned());
+        self.cast().roles.push(Role { namespace, pods, engine });
     }
 
     /// Leaves pods of this name pending, as for want of a GPU; those that are there already stay as they are.
@@ -93,10 +101,11 @@ impl Cluster {
 
 fn plan(cast: &Mutex<Cast>, pod: &Pod) -> Plan {
     let cast = cast.lock().unwrap_or_else(PoisonError::into_inner);
-    let namespace = pod.namespace().unwrap_or_default();
-    let script = cast.scripts.get(&namespace).cloned();
-    let plan = Plan::new(script.map_or(Engine::Nothing, Engine::Scripted));
-    let left_out = cast.unschedulable.contains(&format!("{namespace}/{}", pod.name_any()));
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    let its = cast.roles.iter().filter(|role| role.namespace == namespace && name.starts_with(&role.pods));
+    let engine = its.max_by_key(|role| role.pods.len()).map_or(Engine::Nothing, |role| role.engine.clone());
+    let left_out = cast.unschedulable.contains(&format!("{namespace}/{name}"));
+    let plan = Plan::new(engine);
     if left_out { plan.cold_start(ColdStart::Unschedulable) } else { plan }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`Stage`] is a namespace with an operator of its own that looks at nothing else, so that scenarios run side by
 //! side. Pods are hollow: their metrics pages say what a scenario makes them say. Each scenario is a function in
-//! [`scenarios`]; all of them are listed in [`scenarios::ALL`].
+//! [`scenarios`]; all of them are listed in [`scenarios::all`].
 
 mod cluster;
 pub mod runner;

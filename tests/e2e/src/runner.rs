@@ -1,30 +1,38 @@
 //! Runs scenarios side by side on one control plane, and reports as test programs do.
 
-use std::{process::ExitCode, sync::Arc, time::Instant};
+use std::{borrow::Cow, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::Result;
-use futures::{StreamExt, future::LocalBoxFuture, stream};
+use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 
 use crate::{Cluster, Stage};
 
 /// One scenario.
 pub struct Scenario {
     /// Its name, and its namespace's.
-    pub name: &'static str,
-    /// What happens. The text is what there is to say about it when it has passed.
-    pub run: fn(Arc<Stage>) -> LocalBoxFuture<'static, Result<String>>,
+    name: Cow<'static, str>,
+    run: Box<Run>,
+}
+
+type Run = dyn Fn(Arc<Stage>) -> LocalBoxFuture<'static, Result<String>>;
+
+impl Scenario {
+    /// What happens under a name. The text is what there is to say about it when it has passed.
+    pub fn new<F>(name: impl Into<Cow<'static, str>>, run: impl Fn(Arc<Stage>) -> F + 'static) -> Self
+    where
+        F: Future<Output = Result<String>> + 'static,
+    {
+        Self { name: name.into(), run: Box::new(move |stage| run(stage).boxed_local()) }
+    }
 }
 
 /// Lists scenarios: functions that take a [`Stage`], and return `Result<()>` or `Result<String>`.
 #[macro_export]
 macro_rules! scenarios {
     ($($module:ident :: $name:ident),* $(,)?) => {
-        &[$($crate::runner::Scenario {
-            name: stringify!($name),
-            run: |stage| Box::pin(async move {
-                $module::$name(&stage).await.map($crate::runner::Said::said)
-            }),
-        }),*]
+        vec![$($crate::runner::Scenario::new(stringify!($name), async |stage: std::sync::Arc<$crate::Stage>| {
+            $module::$name(&stage).await.map($crate::runner::Said::said)
+        })),*]
     };
 }
 
@@ -47,10 +55,17 @@ impl Said for String {
 }
 
 /// Runs those whose names contain the program's argument, so many at a time.
-pub async fn run(scenarios: &[Scenario], at_a_time: usize) -> ExitCode {
+pub async fn run(scenarios: Vec<Scenario>, at_a_time: usize) -> ExitCode {
+    run_in_turn(vec![(scenarios, at_a_time)]).await
+}
+
+/// The same, one group after the other.
+pub async fn run_in_turn(mut groups: Vec<(Vec<Scenario>, usize)>) -> ExitCode {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let chosen: Vec<_> = scenarios.iter().filter(|scenario| scenario.name.contains(&filter)).collect();
-    println!("\nrunning {} scenarios", chosen.len());
+    for (scenarios, _) in &mut groups {
+        scenarios.retain(|scenario| scenario.name.contains(&filter));
+    }
+    println!("\nrunning {} scenarios", groups.iter().map(|(scenarios, _)| scenarios.len()).sum::<usize>());
     let began = Instant::now();
     let cluster = match Cluster::start().await {
         Ok(cluster) => Arc::new(cluster),
@@ -60,14 +75,11 @@ pub async fn run(scenarios: &[Scenario], at_a_time: usize) -> ExitCode {
         }
     };
     println!("the control plane is ready after {:.1} s", began.elapsed().as_secs_f64());
-    let results: Vec<bool> = stream::iter(chosen)
-        .map(|scenario| {
-            let cluster = cluster.clone();
-            async move { play(cluster, scenario).await }
-        })
-        .buffer_unordered(at_a_time)
-        .collect()
-        .await;
+    let mut results = Vec::new();
+    for (scenarios, at_a_time) in groups {
+        let playing = stream::iter(scenarios).map(|scenario| play(cluster.clone(), scenario));
+        results.extend(playing.buffer_unordered(at_a_time).collect::<Vec<bool>>().await);
+    }
     let passed = results.iter().filter(|passed| **passed).count();
     let failed = results.len() - passed;
     let (verdict, seconds) = (if failed == 0 { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
@@ -77,13 +89,12 @@ pub async fn run(scenarios: &[Scenario], at_a_time: usize) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn play(cluster: Arc<Cluster>, scenario: &Scenario) -> bool {
+async fn play(cluster: Arc<Cluster>, Scenario { name, run }: Scenario) -> bool {
     let began = Instant::now();
-    let name = scenario.name;
     let result = match Stage::set(cluster, &name.replace('_', "-")).await {
         Ok(stage) => {
             let stage = Arc::new(stage);
-            let result = (scenario.run)(stage.clone()).await;
+            let result = run(stage.clone()).await;
             if result.is_err() {
                 eprintln!("{}", stage.scene().await);
             }

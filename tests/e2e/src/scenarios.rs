@@ -9,20 +9,22 @@ mod targets;
 use crate::{runner::Scenario, scenarios};
 
 /// All scenarios; the long ones first.
-pub const ALL: &[Scenario] = scenarios! {
-    changes::operator_is_killed_in_the_middle_of_a_window,
-    bad_input::pods_that_do_not_answer_hold_the_size,
-    guide::queue_grows_and_goes,
-    targets::target_is_deleted_and_created_again,
-    changes::spec_is_edited_mid_flight,
-    changes::quiet_autoscaler_writes_nothing,
-    changes::size_is_changed_by_hand,
-    manifests::pod_monitor_is_kept_where_there_can_be_one,
-    targets::any_kind_with_a_scale_subresource,
-    targets::kind_without_a_scale_subresource,
-    bad_input::pages_that_are_not_metrics,
-    bad_input::port_that_no_pod_has,
-    bad_input::spec_that_only_the_operator_can_refuse,
-    bad_input::specs_that_make_no_sense_are_refused,
-    manifests::install_yaml_is_config_default,
-};
+pub fn all() -> Vec<Scenario> {
+    scenarios! {
+        changes::operator_is_killed_in_the_middle_of_a_window,
+        bad_input::pods_that_do_not_answer_hold_the_size,
+        guide::queue_grows_and_goes,
+        targets::target_is_deleted_and_created_again,
+        changes::spec_is_edited_mid_flight,
+        changes::quiet_autoscaler_writes_nothing,
+        changes::size_is_changed_by_hand,
+        manifests::pod_monitor_is_kept_where_there_can_be_one,
+        targets::any_kind_with_a_scale_subresource,
+        targets::kind_without_a_scale_subresource,
+        bad_input::pages_that_are_not_metrics,
+        bad_input::port_that_no_pod_has,
+        bad_input::spec_that_only_the_operator_can_refuse,
+        bad_input::specs_that_make_no_sense_are_refused,
+        manifests::install_yaml_is_config_default,
+    }
+}

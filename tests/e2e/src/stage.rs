@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU16, AtomicU32, Ordering},
@@ -20,12 +21,12 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus};
 use llm_autoscaler_testbed::{
     ControlPlane,
-    engine::{Page, Script},
+    engine::{Engine, Page, Script},
     process::{Process, Spec},
     wait,
     workloads::stateful_set,
@@ -69,7 +70,7 @@ impl Stage {
         let metadata = ObjectMeta { name: Some(namespace.to_owned()), ..ObjectMeta::default() };
         namespaces.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await?;
         let script = Script::default();
-        cluster.direct(namespace, script.clone());
+        cluster.assign(namespace, "", Engine::Scripted(script.clone()));
         let stage = Self {
             cluster,
             namespace: namespace.to_owned(),
@@ -127,6 +128,11 @@ impl Stage {
         Ok(client.get(url).send().await?.error_for_status()?.text().await?)
     }
 
+    /// Gives the pods to come of a StatefulSet another engine than the script.
+    pub fn assign(&self, name: &str, engine: Engine) {
+        self.cluster.assign(&self.namespace, &format!("{name}-"), engine);
+    }
+
     /// Leaves pods of this name pending from now on.
     pub fn leave_pending(&self, pod: &str) {
         self.cluster.leave_pending(&self.namespace, pod);
@@ -135,6 +141,16 @@ impl Stage {
     /// The control plane.
     pub fn control_plane(&self) -> &ControlPlane {
         &self.cluster.control_plane
+    }
+
+    /// A folder for what the programs of this namespace write: their logs, as POD.log.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn folder(&self) -> Result<PathBuf> {
+        let folder = self.control_plane().dir().join(&self.namespace);
+        std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+        Ok(folder)
     }
 
     /// The administrator's client.
@@ -176,13 +192,34 @@ impl Stage {
         Ok(())
     }
 
+    /// Deletes a StatefulSet, and waits until its pods are gone.
+    ///
+    /// # Errors
+    /// They never are.
+    pub async fn delete_engine(&self, name: &str) -> Result<()> {
+        self.api::<StatefulSet>().delete(name, &DeleteParams::default()).await?;
+        let its = ListParams::default().labels(&format!("app={name}"));
+        wait::until(&format!("the pods of {name} to be gone"), SOON, async || {
+            Ok(self.api::<Pod>().list(&its).await?.items.is_empty().then_some(()))
+        })
+        .await
+    }
+
     /// Waits until that many pods of a StatefulSet serve.
     ///
     /// # Errors
     /// They never do.
     pub async fn until_ready(&self, name: &str, replicas: i32) -> Result<()> {
+        self.until_ready_within(name, replicas, SOON).await
+    }
+
+    /// The same for pods that take their time.
+    ///
+    /// # Errors
+    /// As for [`Stage::until_ready`].
+    pub async fn until_ready_within(&self, name: &str, replicas: i32, within: Duration) -> Result<()> {
         let api = self.api::<StatefulSet>();
-        wait::until(&format!("{replicas} pods of {name} to be ready"), SOON, async || {
+        wait::until(&format!("{replicas} pods of {name} to be ready"), within, async || {
             let status = api.get(name).await?.status.unwrap_or_default();
             Ok((status.ready_replicas.unwrap_or(0) == replicas && status.replicas == replicas).then_some(()))
         })
@@ -323,9 +360,23 @@ impl Stage {
         let pods = pods
             .map(|list| list.items.iter().filter_map(|pod| pod.metadata.name.clone()).collect::<Vec<_>>());
         format!(
-            "--- {}\n{}\npods: {pods:?}\noperator:\n{log}\n---",
+            "--- {}\n{}\npods: {pods:?}\noperator:\n{log}\n{}---",
             self.namespace,
-            describe.unwrap_or_default()
+            describe.unwrap_or_default(),
+            self.logs_of_pods()
         )
+    }
+
+    /// The ends of the logs of pods that are programs.
+    fn logs_of_pods(&self) -> String {
+        let files = std::fs::read_dir(self.control_plane().dir().join(&self.namespace));
+        let tail = |file: std::fs::DirEntry| {
+            let log = std::fs::read(file.path()).ok()?;
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<_> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(15)..].join("\n");
+            Some(format!("{} ends with:\n{end}\n", file.file_name().display()))
+        };
+        files.into_iter().flatten().flatten().filter_map(tail).collect()
     }
 }

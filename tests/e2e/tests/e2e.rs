@@ -9,5 +9,5 @@ const AT_A_TIME: usize = 6;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    runner::run(scenarios::ALL, AT_A_TIME).await
+    runner::run(scenarios::all(), AT_A_TIME).await
 }
