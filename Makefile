@@ -43,6 +43,11 @@ test-doubt: controlplane ## what can go wrong with samples: never a scale-down o
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test doubt
 
+.PHONY: test-engines
+test-engines: controlplane ## every engine's page scales; so do real vLLM and Dynamo under load (1.3 GB to download, once)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test engines
+
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes
 	$(CARGO) build --locked -p llm-autoscaler

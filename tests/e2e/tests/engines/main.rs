@@ -1,0 +1,27 @@
+//! Engines: whatever an engine calls its requests in flight, an autoscaler by them grows its target under load and shrinks it
+//! afterwards.
+//!
+//! First the pages of all engines, as scripts; then real engines under real load, one scenario at a time, because they
+//! share the machine: vLLM (tests/vllm), and NVIDIA Dynamo with its mock engine (tests/dynamo), both installed on first use.
+
+mod dynamo;
+mod pages;
+mod real;
+mod vllm;
+
+use std::process::ExitCode;
+
+use llm_autoscaler_e2e::{runner, scenarios};
+
+/// Scripts need little of the machine.
+const AT_A_TIME: usize = 7;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let real = scenarios! {
+        dynamo::real_dynamo_by_frontends,
+        dynamo::real_dynamo_by_workers,
+        vllm::real_vllm,
+    };
+    runner::run_in_turn(vec![(pages::matrix(), AT_A_TIME), (real, 1)]).await
+}
