@@ -194,6 +194,7 @@ fn dynamos_two_pages() {
         (RequestLatency, 15),
     ];
     signals(Engine::Dynamo, "dynamo-1.6.1-frontend-busy.txt", &frontend);
+    signals(Engine::Dynamo, "dynamo-1.6.1-frontend-idle.txt", &[(InFlightRequests, 0)]);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! answers. A *frontend* publishes `dynamo_frontend_*`, which count the whole deployment: it is read as other pods that
 //! know. Its queue is whatever waits for a first token.
 //!
-//! A worker has no engine gauges before its first request.
+//! A worker has no engine gauges before its first request, and a frontend none of its own: its requests in flight are then those of its
+//! request plane, which are none.
 
 use super::{sglang, tensorrt_llm};
 use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, Term};
@@ -44,6 +45,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             terms: &[Term(&[
                 worker("dynamo_component_inflight_requests").with(GENERATE),
                 frontend("dynamo_frontend_inflight_requests"),
+                Alternative::current(
+                    "dynamo_request_plane_inflight_requests",
+                    "frontend before its first request",
+                ),
                 Alternative::former("nv_llm_http_service_inflight_requests", "frontend up to 0.4.0"),
             ])],
             fold: Fold::Sum,
