@@ -34,9 +34,6 @@ async fn workers_follow(stage: &Stage, scrape: Value, source: &str) -> Result<St
     }
     let labels = format!("app={FRONTEND}");
     let front = Front::start(stage.client(), &stage.namespace, &labels, Balance::LeastOutstanding).await?;
-    // The frontend has no requests in flight, not even none of them, before the first one.
-    until_served(&front.url()).await?;
-
     let target = json!({"type": "AverageValue", "averageValue": "8"});
     let spec = json!({
         "engine": "Dynamo",
@@ -46,6 +43,8 @@ async fn workers_follow(stage: &Stage, scrape: Value, source: &str) -> Result<St
     });
     stage.autoscaler(TARGET, spec).await?;
     stage.until_condition(TARGET, "Ready", "True", "Scaling").await?;
+    // A value before there has been any request; the model takes a moment to be there.
+    until_served(&front.url()).await?;
     let story = follow(stage, &front.url()).await?;
     ensure!(story.contains(&format!("({source})")), "{story}");
     leave_nothing(stage, &[TARGET, FRONTEND]).await?;
