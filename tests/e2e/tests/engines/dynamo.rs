@@ -5,7 +5,7 @@ use llm_autoscaler_e2e::Stage;
 use llm_autoscaler_testbed::{Balance, Engine, Front};
 use serde_json::{Value, json};
 
-use crate::real::{START, TARGET, follow, install, leave_nothing, program, until_served};
+use crate::real::{START, TARGET, follow, install, program, until_served};
 
 const FRONTEND: &str = "frontend";
 
@@ -45,8 +45,7 @@ async fn workers_follow(stage: &Stage, scrape: Value, source: &str) -> Result<St
     stage.until_condition(TARGET, "Ready", "True", "Scaling").await?;
     // A value before there has been any request; the model takes a moment to be there.
     until_served(&front.url()).await?;
-    let story = follow(stage, &front.url()).await?;
+    let story = follow(stage, &front.url(), &[TARGET, FRONTEND]).await?;
     ensure!(story.contains(&format!("({source})")), "{story}");
-    leave_nothing(stage, &[TARGET, FRONTEND]).await?;
     Ok(story)
 }

@@ -6,6 +6,7 @@
 
 mod dynamo;
 mod pages;
+mod processes;
 mod real;
 mod vllm;
 

@@ -1,8 +1,6 @@
 //! Programs as pods, and load on them.
 
 use std::{
-    collections::HashSet,
-    fs,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -13,6 +11,8 @@ use llm_autoscaler_api::MetricStatus;
 use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{Load, LoadGenerator, engine::Command, load::Summary, repository, wait};
 use tokio::task::JoinSet;
+
+use crate::processes;
 
 /// What is scaled.
 pub const TARGET: &str = "engine";
@@ -36,14 +36,16 @@ pub async fn install(engine: &str) -> Result<PathBuf> {
 
 /// A script that becomes the program of a pod.
 pub fn program(stage: &Stage, script: &Path) -> Result<Command> {
-    let folder = stage.folder()?;
-    let mut command = Command::shell(&format!(r#"exec "{}""#, script.display()), &folder);
-    command.env.push((MARK.to_owned(), folder.into_os_string()));
+    let mut command = Command::shell(&format!(r#"exec "{}""#, script.display()), stage.folder()?);
+    let (name, value) = mark(stage)?;
+    command.env.push((name.to_owned(), value.into_os_string()));
     Ok(command)
 }
 
 /// The variable that a stage's programs are known by.
-const MARK: &str = "LLM_AUTOSCALER_STAGE";
+fn mark(stage: &Stage) -> Result<(&'static str, PathBuf)> {
+    Ok(("LLM_AUTOSCALER_STAGE", stage.folder()?))
+}
 
 /// Load on an API, until it is ended.
 pub struct Traffic {
@@ -89,8 +91,9 @@ pub async fn until_served(url: &str) -> Result<()> {
 }
 
 /// Real load at `url`: the target goes from 1 to 3, works with all of them while every metric has a value, and goes back when
-/// the load ends. No request fails on the way. Returns the story.
-pub async fn follow(stage: &Stage, url: &str) -> Result<String> {
+/// the load ends. No request fails on the way, and when the StatefulSets `all` are deleted nothing of them is left. Returns the
+/// story.
+pub async fn follow(stage: &Stage, url: &str, all: &[&str]) -> Result<String> {
     let began = Instant::now();
     let traffic = Traffic::start(url);
     stage.until_replicas(TARGET, 3, SOON).await?;
@@ -99,7 +102,8 @@ pub async fn follow(stage: &Stage, url: &str) -> Result<String> {
     let ready = began.elapsed().as_secs_f64();
     stage.stays(TARGET, 3, Duration::from_secs(10)).await?;
     let values = wait::until("every metric to have a value", SOON, async || values(stage).await).await?;
-    let (_, memory) = running(stage)?;
+    let groups = processes::groups(&mark(stage)?)?;
+    let memory = processes::megabytes(&groups)?;
 
     let ended = Instant::now();
     traffic.stop();
@@ -108,6 +112,12 @@ pub async fn follow(stage: &Stage, url: &str) -> Result<String> {
     let answered = traffic.answered().await?;
     stage.until_ready(TARGET, 1).await?;
     until_served(url).await?;
+
+    for name in all {
+        stage.delete_engine(name).await?;
+    }
+    let left = processes::members(&groups)?.len();
+    ensure!(left == 0, "{left} processes have outlived their pods");
     Ok(format!(
         "{IN_FLIGHT} in flight: 1 -> 3 after {grown:.1} s, all ready after {ready:.1} s; {values}\n    \
          no more of them: 3 -> 1 after {shrunk:.1} s; {answered} requests answered, none failed; {memory} MB with 3 replicas"
@@ -124,49 +134,4 @@ async fn values(stage: &Stage) -> Result<Option<String>> {
     };
     let values: Option<Vec<_>> = metrics.map(value).collect();
     Ok(values.map(|values| values.join(", ")))
-}
-
-/// Deletes StatefulSets, and makes sure that none of the stage's processes is left.
-pub async fn leave_nothing(stage: &Stage, engines: &[&str]) -> Result<()> {
-    for engine in engines {
-        stage.delete_engine(engine).await?;
-    }
-    let (processes, _) = running(stage)?;
-    ensure!(processes == 0, "{processes} processes have outlived their pods");
-    Ok(())
-}
-
-/// How many processes the stage's programs are, and their proportional memory in megabytes.
-///
-/// Each pod has a process group of its own. Its first process has the mark in its environment; others may have overwritten
-/// theirs with a title.
-fn running(stage: &Stage) -> Result<(usize, u64)> {
-    let mark = format!("{MARK}={}\0", stage.folder()?.display());
-    let all: Vec<_> = fs::read_dir("/proc")?.flatten().filter_map(|entry| group(&entry.path())).collect();
-    let is_marked = |process: &Path| {
-        let environment = fs::read(process.join("environ")).unwrap_or_default();
-        environment.windows(mark.len()).any(|part| part == mark.as_bytes())
-    };
-    let groups: HashSet<_> =
-        all.iter().filter(|(process, _)| is_marked(process)).map(|(_, group)| group).collect();
-    let its: Vec<_> = all.iter().filter(|(_, group)| groups.contains(group)).collect();
-    let kilobytes: u64 = its.iter().filter_map(|(process, _)| proportional(process)).sum();
-    Ok((its.len(), kilobytes / 1000))
-}
-
-/// A process that runs, and its group.
-fn group(process: &Path) -> Option<(PathBuf, u32)> {
-    let stat = fs::read_to_string(process.join("stat")).ok()?;
-    // "pid (name) state parent group ...", where the name may hold anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    let group = fields.nth(1)?.parse().ok()?;
-    (state != "Z" && state != "X").then(|| (process.to_owned(), group))
-}
-
-/// A process's memory in kilobytes, what it shares divided among those that share it.
-fn proportional(process: &Path) -> Option<u64> {
-    let rollup = fs::read_to_string(process.join("smaps_rollup")).ok()?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
 }

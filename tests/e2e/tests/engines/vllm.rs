@@ -5,7 +5,7 @@ use llm_autoscaler_e2e::Stage;
 use llm_autoscaler_testbed::{Balance, Engine, Front};
 use serde_json::json;
 
-use crate::real::{START, TARGET, follow, install, leave_nothing, program};
+use crate::real::{START, TARGET, follow, install, program};
 
 /// By the requests in flight; the time to the first token has a value too, and a target that it does not reach.
 pub async fn real_vllm(stage: &Stage) -> Result<String> {
@@ -25,7 +25,5 @@ pub async fn real_vllm(stage: &Stage) -> Result<String> {
     let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 5}});
     stage.autoscaler(TARGET, json!({"metrics": metrics, "behavior": behavior})).await?;
     stage.until_condition(TARGET, "Ready", "True", "Scaling").await?;
-    let story = follow(stage, &front.url()).await?;
-    leave_nothing(stage, &[TARGET]).await?;
-    Ok(story)
+    follow(stage, &front.url(), &[TARGET]).await
 }

@@ -1,0 +1,53 @@
+//! The processes of pods, as the machine sees them.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+/// The process groups that have a process with this variable in its environment: one for each pod. Not every process of a group is
+/// known by it, because some overwrite theirs with a title.
+pub fn groups((name, value): &(&str, PathBuf)) -> Result<HashSet<u32>> {
+    let mark = format!("{name}={}\0", value.display());
+    let is_marked = |process: &Path| {
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        environment.windows(mark.len()).any(|part| part == mark.as_bytes())
+    };
+    let marked = all()?.into_iter().filter(|(process, _)| is_marked(process));
+    Ok(marked.map(|(_, group)| group).collect())
+}
+
+/// The processes of some groups.
+pub fn members(groups: &HashSet<u32>) -> Result<Vec<PathBuf>> {
+    let members = all()?.into_iter().filter(|(_, group)| groups.contains(group));
+    Ok(members.map(|(process, _)| process).collect())
+}
+
+/// Their memory, what they share divided among those that share it.
+pub fn megabytes(groups: &HashSet<u32>) -> Result<u64> {
+    let kilobytes: u64 = members(groups)?.iter().filter_map(|process| proportional(process)).sum();
+    Ok(kilobytes / 1000)
+}
+
+/// All processes that run, with their groups.
+fn all() -> Result<Vec<(PathBuf, u32)>> {
+    let all = fs::read_dir("/proc")?.flatten().map(|entry| entry.path());
+    Ok(all.filter_map(|process| group(&process).map(|group| (process, group))).collect())
+}
+
+fn group(process: &Path) -> Option<u32> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    // "pid (name) state parent group ...", where the name may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let runs = !matches!(fields.next()?, "Z" | "X");
+    fields.nth(1)?.parse().ok().filter(|_| runs)
+}
+
+fn proportional(process: &Path) -> Option<u64> {
+    let rollup = fs::read_to_string(process.join("smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
