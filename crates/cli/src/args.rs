@@ -99,6 +99,7 @@ impl Run {
     /// Runs the operator until it is told to end.
     pub fn run(self) -> anyhow::Result<()> {
         self.log_format.init();
+        open_many_files();
         with_cluster(self.operate())
     }
 
@@ -140,6 +141,14 @@ impl LogFormat {
             Self::Text => builder.init(),
             Self::Json => builder.json().init(),
         }
+    }
+}
+
+/// Lets the process have as many connections as it may: thousands of pods are one each, and the usual limit is 1024.
+fn open_many_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
     }
 }
 

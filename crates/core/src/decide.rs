@@ -110,7 +110,7 @@ fn hold(policy: &Policy, metrics: &[MetricOutcome], observation: &Observation) -
     } else if observation.readings.iter().any(incomplete) {
         Some(Hold::Incomplete)
     } else {
-        None
+        observation.doubtful.then_some(Hold::Doubt)
     }
 }
 
@@ -336,6 +336,18 @@ mod tests {
         assert_eq!(derivation(20, true), (2, 2, None));
         assert_eq!(derivation(20, false), (2, 4, Some(Hold::Incomplete)));
         assert_eq!(derivation(60, false), (6, 6, None));
+    }
+
+    #[test]
+    fn doubt_lets_the_target_grow_and_not_shrink() {
+        let policy = policy_with_windows(Profile::Default, 0, 0);
+        for (sample, desired, held) in [(1, 2, Some(Hold::Doubt)), (10, 2, None), (50, 10, None)] {
+            let observation = Observation { doubtful: true, ..ready(&[Some(sample), Some(sample)]) };
+            let Outcome::Computed(derivation) = outcome(&policy, &observation) else {
+                panic!("not computed")
+            };
+            assert_eq!((derivation.desired, derivation.held), (desired, held), "{sample}");
+        }
     }
 
     #[test]

@@ -197,6 +197,8 @@ pub enum Hold {
     NoQuorum,
     /// A total to which not everybody has contributed.
     Incomplete,
+    /// Samples that are not beyond doubt.
+    Doubt,
 }
 
 impl Decision {

@@ -16,6 +16,8 @@ pub struct Observation {
     pub replicas: Vec<Replica>,
     /// What is known of each metric, in the order of [`Policy::metrics`](crate::Policy::metrics).
     pub readings: Vec<Reading>,
+    /// Some of the samples are not beyond doubt. They are good enough to grow by, or to stay.
+    pub doubtful: bool,
 }
 
 /// The two numbers of a scale subresource.

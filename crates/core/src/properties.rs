@@ -98,8 +98,9 @@ fn reading(metric: MetricPolicy, replicas: usize) -> impl Strategy<Value = Readi
 
 fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
     let metrics = policy.metrics.clone();
-    (prop::collection::vec(replica(), 0..12), 0_i32..35, 0_i32..35, any::<bool>()).prop_flat_map(
-        move |(replicas, current, status, scaled_to_zero)| {
+    let flags = (any::<bool>(), prop::bool::weighted(0.1));
+    (prop::collection::vec(replica(), 0..12), 0_i32..35, 0_i32..35, flags).prop_flat_map(
+        move |(replicas, current, status, (scaled_to_zero, doubtful))| {
             let readings: Vec<_> =
                 metrics.iter().map(|metric| reading(*metric, replicas.len()).boxed()).collect();
             readings.prop_map(move |readings| Observation {
@@ -108,6 +109,7 @@ fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
                 scaled_to_zero,
                 replicas: replicas.clone(),
                 readings,
+                doubtful,
             })
         },
     )
@@ -199,6 +201,13 @@ proptest! {
         let current = within_bounds(&policy, &mut observation);
         policy.metrics.push(crate::testing::per_replica(10));
         observation.readings.push(Reading::Total { value: Milli(value), complete: false });
+        prop_assert!(replicas(&policy, &history, &observation) >= current);
+    }
+
+    #[test]
+    fn on_doubt_nothing_shrinks((policy, history, mut observation) in case()) {
+        let current = within_bounds(&policy, &mut observation);
+        observation.doubtful = true;
         prop_assert!(replicas(&policy, &history, &observation) >= current);
     }
 

@@ -61,6 +61,27 @@ impl Recipe {
         &self.name
     }
 
+    /// What it is called where one term is read under another of its names: `alternative` is as in
+    /// [`Extract`](crate::exposition::Extract).
+    pub fn name_as_found(&self, alternative: Option<(usize, usize)>) -> String {
+        let name = |(index, term): (usize, &Vec<Selector>)| {
+            let at = alternative.filter(|(of, _)| *of == index).map_or(0, |(_, at)| at);
+            term.get(at).map(|selector| selector.name.clone())
+        };
+        self.terms.iter().enumerate().filter_map(name).collect::<Vec<_>>().join("+")
+    }
+
+    /// What is looked for, for somebody who does not find it: the name, and in brackets the others that would do.
+    pub fn wanted(&self) -> String {
+        let others = self.terms.iter().flat_map(|term| term.iter().skip(1));
+        let others: Vec<&str> = others.map(|selector| selector.name.as_str()).collect();
+        if others.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{} (or {})", self.name, others.join(", "))
+        }
+    }
+
     /// The summands, each a list of alternatives, the first of which that is there counts.
     pub fn terms(&self) -> &[Vec<Selector>] {
         &self.terms
@@ -112,6 +133,16 @@ mod tests {
         assert_eq!(name(Signal::WaitingRequests), "vllm:num_requests_waiting");
         assert_eq!(name(Signal::InFlightRequests), "vllm:num_requests_running+vllm:num_requests_waiting");
         assert_eq!(name(Signal::KvCacheUsage), "vllm:kv_cache_usage_perc");
+    }
+
+    #[test]
+    fn names_that_would_do_are_known() {
+        let recipe = Engine::Vllm.profile().recipe(Signal::KvCacheUsage).unwrap();
+        assert_eq!(recipe.wanted(), "vllm:kv_cache_usage_perc (or vllm:gpu_cache_usage_perc)");
+        assert_eq!(recipe.name_as_found(None), "vllm:kv_cache_usage_perc");
+        assert_eq!(recipe.name_as_found(Some((0, 1))), "vllm:gpu_cache_usage_perc");
+        let recipe = Engine::Vllm.profile().recipe(Signal::InFlightRequests).unwrap();
+        assert_eq!(recipe.wanted(), recipe.series_name());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use kube::{Client, ResourceExt};
 use llm_autoscaler_api::{
     LLMAutoscaler, Plan, SpecError, conditions, managers, plan,
@@ -60,8 +60,11 @@ pub struct Context {
     pub profile: Profile,
 }
 
-/// Several samples that arrive together make one step.
+/// Samples that arrive within so much of each other make one step: this, and a share for each pod, up to a limit, so that
+/// a target of a thousand pods is not decided upon at each of them.
 const TOGETHER: Duration = Duration::from_millis(10);
+const TOGETHER_A_POD: Duration = Duration::from_micros(200);
+const TOGETHER_AT_MOST: Duration = Duration::from_millis(100);
 /// The wait after a failed step; it doubles up to the period.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// How often a step is tried again because somebody else wrote to the target.
@@ -86,7 +89,7 @@ pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAut
                 keeper.step(Cause::Spec).await
             }
             () = keeper.fresh.notified(), if takes_samples => {
-                tokio::time::sleep(TOGETHER).await;
+                tokio::time::sleep(keeper.together()).await;
                 keeper.step(Cause::Sample).await
             }
             () = pods_changed(keeper.target.as_mut()) => {
@@ -159,6 +162,12 @@ impl Keeper {
     fn takes_samples(&self) -> bool {
         let waiting_for_first = self.target.as_ref().is_some_and(|target| !target.decided);
         self.failures == 0 && (self.context.profile == Profile::Default || waiting_for_first)
+    }
+
+    /// For how long other samples are waited for.
+    fn together(&self) -> Duration {
+        let pods = self.target.as_ref().map_or(0, |target| target.sources.pods());
+        (TOGETHER + TOGETHER_A_POD * pods).min(TOGETHER_AT_MOST)
     }
 
     /// Takes over a newer version of the object; whether the spec has changed.
@@ -258,14 +267,12 @@ impl Keeper {
         }
         target.decided = true;
         let now = Utc::now();
-        let mut decided = (decide(&plan.policy, &target.history, &seen.observation, now), seen);
-        if decided.1.doubtful && decided.0.wants_fewer() {
-            // Never down on doubt: what pods said before they fell silent does not count for less.
-            let mut seen = target.observe(plan, scaled_to_zero, true);
-            seen.advice.append(&mut decided.1.advice);
-            decided = (decide(&plan.policy, &target.history, &seen.observation, now), seen);
-        }
-        let (decision, seen) = decided;
+        let decision = decide(&plan.policy, &target.history, &seen.observation, now);
+        let (decision, seen) = if seen.doubtful && decision.wants_fewer() {
+            without_doubt(plan, target, seen, scaled_to_zero, now)
+        } else {
+            (decision, seen)
+        };
         target.pace(pace(&decision));
         self.count(&seen, &decision);
         debug!(name = self.name(), ?decision, "decided");
@@ -358,6 +365,26 @@ impl Keeper {
             report::status(self.writer.status(), &report, self.pod_monitor.condition().as_ref(), Utc::now());
         self.writer.write(&self.object, status).await;
     }
+}
+
+/// Never down on doubt: what pods said before they fell silent does not count for less. Where nothing else is left, they are
+/// believed as far as staying goes.
+fn without_doubt(
+    plan: &Plan,
+    target: &mut Tracked,
+    mut seen: Seen,
+    scaled_to_zero: bool,
+    now: DateTime<Utc>,
+) -> (Decision, Seen) {
+    let mut strict = target.observe(plan, scaled_to_zero, true);
+    let decision = decide(&plan.policy, &target.history, &strict.observation, now);
+    if matches!(decision.outcome, Outcome::Blind { .. } | Outcome::Silent) {
+        seen.observation.doubtful = true;
+        seen.problems = strict.problems;
+        return (decide(&plan.policy, &target.history, &seen.observation, now), seen);
+    }
+    strict.advice.append(&mut seen.advice);
+    (decision, strict)
 }
 
 /// What the words need to know of each metric: its name, and why it failed.

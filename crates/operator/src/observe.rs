@@ -55,8 +55,19 @@ pub struct Origin {
     pub samples: Vec<u32>,
     /// How old the oldest of them is.
     pub age: Duration,
+    /// How the first of them was found that was not found under its first name.
+    pub alternative: Option<(usize, usize)>,
     /// Why the first source was not enough, where it was not.
     pub why: Option<String>,
+}
+
+impl Origin {
+    /// Counts a sample of a source in.
+    fn count(&mut self, source: usize, sample: &Sample) {
+        self.samples[source] += 1;
+        self.age = self.age.max(sample.age);
+        self.alternative = self.alternative.or(sample.found.alternative);
+    }
 }
 
 /// Looks at everything once.
@@ -86,6 +97,7 @@ impl Observer<'_> {
                 scaled_to_zero,
                 replicas: self.members.values().map(|pod| self.replica(pod)).collect(),
                 readings: Vec::with_capacity(self.plan.metrics.len()),
+                doubtful: false,
             },
             ready: 0,
             problems: Vec::new(),
@@ -199,16 +211,15 @@ impl Observer<'_> {
     ) -> usize {
         let source = &self.sources.list[index];
         let mut pending = 0;
-        for (pod, value) in self.members.values().zip(values) {
+        for (place, (pod, value)) in self.members.values().zip(values).enumerate() {
             if value.is_some() || !self.asks(pod) {
                 continue;
             }
-            match self.look(source, pod, measure) {
+            match self.look(source, (place, pod), measure) {
                 Said::Sample(sample) => {
                     advice::of_sample(metric, pod, &sample, source, &mut seen.advice);
                     seen.doubtful |= !sample.is_certain;
-                    origin.samples[index] += 1;
-                    origin.age = origin.age.max(sample.age);
+                    origin.count(index, &sample);
                     *value = Some(sample.value);
                 }
                 Said::Pending => pending += 1,
@@ -221,10 +232,11 @@ impl Observer<'_> {
         pending
     }
 
-    fn look(&self, source: &Source, pod: &Pod, measure: &Arc<Measure>) -> Said {
+    /// `place` is where the pod stands among those that the source is about.
+    fn look(&self, source: &Source, (place, pod): (usize, &Pod), measure: &Arc<Measure>) -> Said {
         match &source.kind {
             SourceKind::Own(pages) | SourceKind::Others(pages, _) => {
-                pages.look(pod, measure, self.sources.engine(), self.strict)
+                pages.look((place, pod), measure, self.sources.engine(), self.strict)
             }
             SourceKind::Prometheus(asking) => asking.look(pod, measure, self.strict),
         }
@@ -245,15 +257,13 @@ impl Observer<'_> {
         let source = &self.sources.list[index];
         let mut values = Vec::new();
         let mut complete = true;
-        for pod in others.values().filter(|pod| pod.is_running()) {
-            match self.look(source, pod, measure) {
+        for (place, pod) in others.values().enumerate().filter(|(_, pod)| pod.is_running()) {
+            match self.look(source, (place, pod), measure) {
                 Said::Sample(sample) => {
                     advice::of_sample(metric, pod, &sample, source, &mut seen.advice);
-                    let Sample { value, age, is_certain, .. } = sample;
-                    complete &= is_certain;
-                    origin.samples[index] += 1;
-                    origin.age = origin.age.max(age);
-                    values.push(Some(value));
+                    complete &= sample.is_certain;
+                    origin.count(index, &sample);
+                    values.push(Some(sample.value));
                 }
                 Said::Pending => seen.warming_up = true,
                 // One that does not serve yet has answered nobody.

@@ -1,7 +1,7 @@
 //! The pages of some pods, as one autoscaler sees them.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,8 +41,15 @@ pub struct Pages {
     plan: ScrapePlan,
     access: Arc<Access>,
     pace: Pace,
-    by_pod: BTreeMap<String, Subscribed>,
+    /// One entry per pod that is followed, in their order.
+    places: Vec<Place>,
     followed: Option<Members>,
+}
+
+/// A pod that is followed; without a subscription if there is nowhere to read.
+struct Place {
+    name: String,
+    subscribed: Option<Subscribed>,
 }
 
 struct Subscribed {
@@ -86,7 +93,7 @@ impl Pages {
             access: Arc::new(plan.access.clone()),
             plan,
             pace: Pace::default(),
-            by_pod: BTreeMap::new(),
+            places: Vec::new(),
             followed: None,
         }
     }
@@ -97,27 +104,46 @@ impl Pages {
             return;
         }
         self.followed = Some(members.clone());
-        let keys: BTreeMap<&String, ProbeKey> =
-            members.iter().filter_map(|(name, pod)| Some((name, self.key(pod)?))).collect();
-        self.by_pod.retain(|name, subscribed| {
-            let keep = keys.get(name) == Some(&subscribed.probe.key);
-            if !keep {
-                self.sampler.unsubscribe(self.owner, &subscribed.probe.key);
-            }
-            keep
-        });
-        for (name, key) in keys {
-            if !self.by_pod.contains_key(name) {
-                let probe = self.sampler.subscribe(self.owner, &key, self.subscription());
-                self.by_pod.insert(name.clone(), Subscribed { probe, since: Instant::now() });
-            }
+        let mut before: HashMap<String, Subscribed> = std::mem::take(&mut self.places)
+            .into_iter()
+            .filter_map(|place| Some((place.name, place.subscribed?)))
+            .collect();
+        for pod in members.values() {
+            let known = before.remove(&pod.name);
+            let subscribed = match (self.key(pod), known) {
+                (Some(key), Some(known)) if known.probe.key == key => Some(known),
+                (key, known) => {
+                    self.end(known);
+                    key.map(|key| self.begin(&key))
+                }
+            };
+            self.places.push(Place { name: pod.name.clone(), subscribed });
         }
+        for gone in before.into_values() {
+            self.end(Some(gone));
+        }
+    }
+
+    fn begin(&self, key: &ProbeKey) -> Subscribed {
+        let probe = self.sampler.subscribe(self.owner, key, self.subscription());
+        Subscribed { probe, since: Instant::now() }
+    }
+
+    fn end(&self, subscribed: Option<Subscribed>) {
+        if let Some(Subscribed { probe, .. }) = subscribed {
+            self.sampler.unsubscribe(self.owner, &probe.key);
+        }
+    }
+
+    /// How many pods are followed.
+    pub fn len(&self) -> u32 {
+        self.places.len() as u32
     }
 
     /// Follows nobody.
     pub fn stop(&mut self) {
-        for subscribed in std::mem::take(&mut self.by_pod).into_values() {
-            self.sampler.unsubscribe(self.owner, &subscribed.probe.key);
+        for place in std::mem::take(&mut self.places) {
+            self.end(place.subscribed);
         }
         self.followed = None;
     }
@@ -128,7 +154,7 @@ impl Pages {
             return;
         }
         self.pace = pace;
-        for subscribed in self.by_pod.values() {
+        for subscribed in self.places.iter().filter_map(|place| place.subscribed.as_ref()) {
             self.sampler.subscribe(self.owner, &subscribed.probe.key, self.subscription());
         }
     }
@@ -157,9 +183,25 @@ impl Pages {
         Some(ProbeKey { namespace, pod_uid, address, access: self.access.clone() })
     }
 
+    /// The subscription to a pod's page. `place` is where the pod stands among those that are followed, as far as the caller
+    /// knows.
+    fn subscribed(&self, place: usize, pod: &Pod) -> Option<&Subscribed> {
+        let found = match self.places.get(place) {
+            Some(at) if at.name == pod.name => at,
+            _ => &self.places[self.places.binary_search_by(|at| at.name.cmp(&pod.name)).ok()?],
+        };
+        found.subscribed.as_ref()
+    }
+
     /// What the page of a running pod says about a measure. `strict` leaves out what is not of the latest read.
-    pub fn look(&self, pod: &Pod, measure: &Arc<Measure>, engine: Engine, strict: bool) -> Said {
-        let Some(Subscribed { probe, since }) = self.by_pod.get(&pod.name) else {
+    pub fn look(
+        &self,
+        (place, pod): (usize, &Pod),
+        measure: &Arc<Measure>,
+        engine: Engine,
+        strict: bool,
+    ) -> Said {
+        let Some(Subscribed { probe, since }) = self.subscribed(place, pod) else {
             return Said::Nothing(self.unreachable(pod));
         };
         let url = || probe.key.address.url();
@@ -231,5 +273,5 @@ fn absent(url: &str, measure: &Measure, looks_like: Option<Engine>, engine: Engi
         None if engine != Engine::Custom => format!(", nor anything else of {}", engine.profile().display),
         _ => String::new(),
     };
-    format!("{url} has no {}{hint}", measure.recipe.series_name())
+    format!("{url} has no {}{hint}", measure.recipe.wanted())
 }

@@ -237,9 +237,8 @@ pub(crate) async fn run(shared: Arc<Shared>, probe: Arc<Probe>) {
         tokio::select! {
             biased;
             () = sleep_until(next) => {
-                shared.telemetry.late(next.elapsed());
                 last = Some(next);
-                sample(&shared, &probe, &mut scraper).await;
+                sample(&shared, &probe, &mut scraper, next).await;
             }
             () = probe.changed.notified() => {
                 if last.is_some() && probe.lock().lacks_measures() {
@@ -261,9 +260,10 @@ pub(crate) async fn run(shared: Arc<Shared>, probe: Arc<Probe>) {
     }
 }
 
-async fn sample(shared: &Shared, probe: &Probe, scraper: &mut Scraper) {
+async fn sample(shared: &Shared, probe: &Probe, scraper: &mut Scraper, due: Instant) {
     let permits = shared.permits(&probe.key.namespace);
     let Ok(_permit) = permits.acquire().await else { return };
+    shared.telemetry.late(due.elapsed());
     let (wanted, (interval, timeout)) = {
         let state = probe.lock();
         (state.wanted.clone(), state.demand())

@@ -28,6 +28,8 @@ const DECISIONS: usize = 10;
 pub const SAMPLES: &str = "SamplesComplete";
 /// The condition that is there while some replica will not get ready by waiting.
 pub const STUCK: &str = "ReplicasStuck";
+/// The HPA's condition that tells whether something keeps the number from being what the metrics ask for.
+pub const LIMITED: &str = "ScalingLimited";
 /// The condition that tells whether the first source is enough, where there are several.
 pub const SOURCES: &str = "FirstSourceUsed";
 /// The condition that is there while there is something that a person should know of.
@@ -40,7 +42,7 @@ pub const PODS_UNKNOWN: &str = "PodsUnknown";
 const ORDER: [&str; 12] = [
     "AbleToScale",
     "ScalingActive",
-    "ScalingLimited",
+    LIMITED,
     "ScaledToZero",
     "Ready",
     "Stalled",
@@ -278,7 +280,7 @@ fn decision_status(derivation: &Derivation, report: &Report<'_>) -> DecisionStat
         raw: derivation.raw,
         stabilized: derivation.stabilized,
         limited: derivation.limited,
-        limited_by: words::limit_words(derivation.limit).0.to_owned(),
+        limited_by: words::limiting_words(derivation).0.to_owned(),
         applied: derivation.desired,
         reason: report.reason(),
     }

@@ -121,6 +121,15 @@ impl Sources {
         })?
     }
 
+    /// How many pods' pages are read.
+    pub fn pods(&self) -> u32 {
+        let pages = self.list.iter().filter_map(|source| match &source.kind {
+            SourceKind::Own(pages) | SourceKind::Others(pages, _) => Some(pages.len()),
+            SourceKind::Prometheus(_) => None,
+        });
+        pages.sum()
+    }
+
     /// Sets the pace of what is read directly.
     pub fn pace(&mut self, pace: Pace) {
         for source in &mut self.list {
@@ -265,7 +274,7 @@ impl Asking {
 
     fn absent(&self, measure: &Measure, warnings: &[String]) -> String {
         let says = warnings.first().map(|warning| format!(" (and says: {warning})")).unwrap_or_default();
-        let (url, series) = (&self.key.url, measure.recipe.series_name());
+        let (url, series) = (&self.key.url, measure.recipe.wanted());
         format!("{url} has no {series} of it in the last {} s{says}", self.plan.stale_after.as_secs())
     }
 

@@ -15,9 +15,9 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerStatus, TargetStatus, conditions::ConditionUpdate, managers,
+    LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, conditions::ConditionUpdate, managers,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::warn;
 
 use crate::{lane::Lane, report, target::api_text, telemetry::Telemetry};
@@ -111,49 +111,56 @@ impl Writer {
 
     fn is_worth_it(&self) -> bool {
         let rested = |time: Duration| self.at.is_none_or(|at| at.elapsed() >= time);
-        let differ = |part: fn(&LLMAutoscalerStatus) -> Value| part(&self.written) != part(&self.status);
-        differ(urgent) && (!self.failed || rested(REASONS_EVERY))
-            || differ(reasons) && rested(REASONS_EVERY)
-            || values(&self.written) != values(&self.status) && rested(VALUES_EVERY)
+        let (written, status) = (&self.written, &self.status);
+        urgent(written) != urgent(status) && (!self.failed || rested(REASONS_EVERY))
+            || rested(REASONS_EVERY) && reasons(written) != reasons(status)
+            || rested(VALUES_EVERY) && values(written) != values(status)
     }
 }
 
-/// Sizes, and which conditions hold. A pod that misses a read now and then is not among them.
-fn urgent(status: &LLMAutoscalerStatus) -> Value {
-    let conditions = status.conditions.iter().filter(|condition| condition.type_ != report::SAMPLES);
+/// Sizes, and which conditions hold. What may follow from a pod that misses a read now and then is not among them.
+fn urgent(status: &LLMAutoscalerStatus) -> impl PartialEq {
+    let swings =
+        |condition: &Condition| matches!(condition.type_.as_str(), report::SAMPLES | report::LIMITED);
+    let conditions = status.conditions.iter().filter(|condition| !swings(condition));
     let conditions: Vec<_> = conditions.map(|c| (&c.type_, &c.status)).collect();
-    let target = |target: &TargetStatus| {
-        json!([target.uid, target.current_replicas, target.ready_replicas, target.desired_replicas])
-    };
-    let targets: Vec<_> = status.targets.iter().map(target).collect();
+    let targets: Vec<_> = status
+        .targets
+        .iter()
+        .map(|target| (&target.uid, target.current_replicas, target.ready_replicas, target.desired_replicas))
+        .collect();
     let sizes = (status.current_replicas, status.desired_replicas);
-    json!([status.observed_generation, status.reference, sizes, status.last_scale_time, conditions, targets])
+    (status.observed_generation, &status.reference, sizes, &status.last_scale_time, conditions, targets)
 }
 
 /// Why, and by which rule.
-fn reasons(status: &LLMAutoscalerStatus) -> Value {
-    let conditions: Vec<_> = status.conditions.iter().map(|c| (&c.type_, &c.reason)).collect();
-    let target = |target: &TargetStatus| {
-        let rule = target.decision.as_ref().map(|decision| decision.limited_by.clone());
-        json!([rule, target.decisions])
-    };
-    let targets: Vec<_> = status.targets.iter().map(target).collect();
-    json!([conditions, targets])
+fn reasons(status: &LLMAutoscalerStatus) -> impl PartialEq {
+    let conditions: Vec<_> = status.conditions.iter().map(|c| (&c.type_, &c.status, &c.reason)).collect();
+    let targets: Vec<_> = status
+        .targets
+        .iter()
+        .map(|target| (target.decision.as_ref().map(|decision| &decision.limited_by), &target.decisions))
+        .collect();
+    (conditions, targets)
 }
 
-/// Everything but the history and the times of samples, whose stamps move with every decision.
-fn values(status: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
-    let mut status = status.clone();
-    for target in &mut status.targets {
-        target.history = None;
-        target.metrics.iter_mut().for_each(|metric| metric.sampled_at = None);
-    }
-    status
+/// Everything that is not above, but the history and the times of samples: these move with every decision.
+fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
+    let metrics = status.targets.iter().flat_map(|target| &target.metrics);
+    let metrics: Vec<_> = metrics
+        .map(|metric| {
+            let MetricStatus { name, series, current, target, sampled_at: _, .. } = metric;
+            let MetricStatus { source, proposal, replicas, error, .. } = metric;
+            ((name, series, current, target), (source, proposal, replicas, error))
+        })
+        .collect();
+    let targets: Vec<_> = status.targets.iter().map(|target| (&target.name, &target.decision)).collect();
+    (&status.summary, &status.conditions, targets, metrics)
 }
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_api::{DecisionStatus, MetricStatus, conditions};
+    use llm_autoscaler_api::{DecisionStatus, MetricStatus, TargetStatus, conditions};
 
     use super::*;
 
@@ -185,7 +192,7 @@ mod tests {
         let base = status(1, "A", "5");
         let table = [
             (status(1, "A", "5"), [false, false, false]),
-            (status(2, "A", "5"), [true, false, true]),
+            (status(2, "A", "5"), [true, false, false]),
             (status(1, "B", "5"), [false, true, true]),
             (status(1, "A", "6"), [false, false, true]),
         ];

@@ -99,7 +99,7 @@ async fn create_targets(stage: &Stage, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Pods that run on a node that nobody looks at, as far as their status says.
+/// Pods that run, as far as their status says. No node has them, and none ever will.
 async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
     let pods = stage.api::<Pod>();
     stream::iter(0..count)
@@ -111,7 +111,7 @@ async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
                 let labels = json!({"fleet": format!("fleet-{}", index / TARGET)});
                 let pod = json!({
                     "metadata": {"name": name, "labels": labels},
-                    "spec": {"nodeName": "elsewhere", "containers": [container], "automountServiceAccountToken": false},
+                    "spec": {"schedulingGates": [{"name": "example.com/bench"}], "containers": [container], "automountServiceAccountToken": false},
                 });
                 pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
                 let bits = 0x7f40_0000_u32 + 2 + index as u32;

@@ -30,6 +30,26 @@ pub struct MetricPlan {
     pub asked: Asked,
 }
 
+impl MetricPlan {
+    /// The series that it is read from, where it is found under another of its names: `alternative` is as in
+    /// [`Extract`](llm_autoscaler_engines::exposition::Extract).
+    pub fn series_as_found(&self, alternative: Option<(usize, usize)>) -> String {
+        match (&self.asked, alternative) {
+            (Asked::Measure { measure, quantile, .. }, Some(_)) => {
+                with_quantile(measure.recipe.name_as_found(alternative), *quantile)
+            }
+            _ => self.series.clone(),
+        }
+    }
+}
+
+fn with_quantile(series: String, quantile: Option<f64>) -> String {
+    match quantile {
+        Some(quantile) => format!("{series} p{}", (quantile * 100.0).round()),
+        None => series,
+    }
+}
+
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
@@ -73,11 +93,8 @@ pub(super) fn metric(
     let window = window.unwrap_or(if kind == Kind::Gauge { Duration::ZERO } else { WINDOW });
     let percentile = (kind == Kind::Histogram).then(|| spec.percentile.unwrap_or(PERCENTILE));
     let (target, shown) = target(spec, kind.target(), recipe.series_name(), field)?;
-    let series = match percentile {
-        Some(percentile) => format!("{} p{percentile}", recipe.series_name()),
-        None => recipe.series_name().to_owned(),
-    };
     let quantile = percentile.map(|percentile| f64::from(percentile) / 100.0);
+    let series = with_quantile(recipe.series_name().to_owned(), quantile);
     let policy = MetricPolicy {
         kind: if quantile.is_some() { MetricKind::Pooled } else { MetricKind::PerReplica },
         target,

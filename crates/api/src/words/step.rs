@@ -1,7 +1,7 @@
 //! A decision in words.
 
 use llm_autoscaler_core::{
-    Bound, Decision, Derivation, Limit, MetricOutcome, Outcome, Policy, Reason, Stabilization,
+    Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy, Reason, Stabilization,
 };
 
 use super::{
@@ -167,11 +167,34 @@ fn able(derivation: &Derivation) -> ConditionUpdate {
 }
 
 fn limited(derivation: &Derivation) -> ConditionUpdate {
-    let (reason, message) = limit_words(derivation.limit);
-    if derivation.limited == derivation.stabilized {
+    let (reason, message) = limiting_words(derivation);
+    if derivation.limited == derivation.stabilized && derivation.held.is_none() {
         ConditionUpdate::no(SCALING_LIMITED, reason, message)
     } else {
         ConditionUpdate::yes(SCALING_LIMITED, reason, message)
+    }
+}
+
+/// Reason and message of what keeps a number from being what the metrics ask for: a hold, which is ours and comes first, or
+/// the HPA's limit.
+pub fn limiting_words(derivation: &Derivation) -> (&'static str, &'static str) {
+    derivation.held.map_or_else(|| limit_words(derivation.limit), hold_words)
+}
+
+/// Reason and message of a hold.
+fn hold_words(hold: Hold) -> (&'static str, &'static str) {
+    match hold {
+        Hold::NoQuorum => (
+            "NoQuorum",
+            "fewer than four fifths of the replicas have a sample, so none of them is taken away",
+        ),
+        Hold::Incomplete => {
+            ("IncompleteTotal", "not all who know of the load have answered, so no replica is taken away")
+        }
+        Hold::Doubt => (
+            "SamplesInDoubt",
+            "the latest reads failed, or too little has been measured yet, to take a replica away",
+        ),
     }
 }
 
@@ -343,6 +366,21 @@ mod tests {
                 .to_owned()
                 + &events[1].message
         );
+    }
+
+    #[test]
+    fn a_hold_is_said_where_a_limit_would_be() {
+        let (policy, metrics) = (policy(), metrics());
+        let observation = Observation {
+            scale: Scale { current: 2, status: 2 },
+            replicas: vec![Replica::READY; 2],
+            readings: vec![waiting(1)],
+            doubtful: true,
+            ..Observation::default()
+        };
+        let decision = decide(&policy, &History::default(), &observation, DateTime::UNIX_EPOCH);
+        let step = Step { policy: &policy, decision: &decision, metrics: &metrics, selector: None };
+        assert_eq!(said(&step.conditions())[2], ("ScalingLimited", true, "SamplesInDoubt"));
     }
 
     #[test]

@@ -164,6 +164,7 @@ impl<'a> Run<'a> {
             scaled_to_zero: self.status.holds(SCALED_TO_ZERO),
             replicas: pods.replicas(),
             readings,
+            doubtful: false,
         };
         (observation, words)
     }

@@ -18,6 +18,7 @@ pub(super) fn statuses(report: &Report<'_>, now: DateTime<Utc>) -> Vec<MetricSta
             ..MetricStatus::default()
         };
         if let Some(origin) = seen.origins.get(index).filter(|origin| origin.samples.iter().any(|n| *n > 0)) {
+            status.series = metric.series_as_found(origin.alternative);
             status.source = Some(source_text(plan, origin));
             let age = TimeDelta::from_std(origin.age).unwrap_or(TimeDelta::MAX);
             status.sampled_at = now.checked_sub_signed(age).map(time::to_kubernetes);

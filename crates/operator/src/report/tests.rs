@@ -190,7 +190,8 @@ fn where_samples_are_from_is_told() {
 
     let why = |seen: &mut Seen| {
         let age = std::time::Duration::from_secs(4);
-        seen.origins[0] = Origin { samples: vec![1, 2], age, why: Some("a-1: refused".to_owned()) };
+        seen.origins[0] =
+            Origin { samples: vec![1, 2], age, alternative: None, why: Some("a-1: refused".to_owned()) };
     };
     let over = told(&first, &step, observed(), &plan, why, at(10));
     let condition = over.conditions.iter().find(|condition| condition.type_ == SOURCES).unwrap();
