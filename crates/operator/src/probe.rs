@@ -1,5 +1,7 @@
 //! One page that is read again and again, and what it has said to each of its subscribers.
 
+mod rhythm;
+
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
@@ -19,6 +21,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use self::rhythm::Rhythm;
 use crate::{
     sampler::Shared,
     scrape::{Address, ScrapeError, Scraper},
@@ -230,39 +233,29 @@ impl Wanted {
 pub(crate) async fn run(shared: Arc<Shared>, probe: Arc<Probe>) {
     let ProbeKey { namespace, address, access, .. } = probe.key.clone();
     let mut scraper = Scraper::new(shared.gate.clone(), namespace, access, address);
-    let mut next = Instant::now() + probe.phase(FIRST_WITHIN);
-    let mut last = None;
-    let mut settled = false;
+    let mut rhythm = Rhythm::new(Instant::now() + probe.phase(FIRST_WITHIN));
     loop {
         tokio::select! {
             biased;
-            () = sleep_until(next) => {
-                last = Some(next);
-                sample(&shared, &probe, &mut scraper, next).await;
+            () = sleep_until(rhythm.next()) => {
+                rhythm.done(sample(&shared, &probe, &mut scraper, rhythm.next()).await);
             }
             () = probe.changed.notified() => {
-                if last.is_some() && probe.lock().lacks_measures() {
-                    next = Instant::now();
+                if rhythm.has_begun() && probe.lock().lacks_measures() {
+                    rhythm.at_once(Instant::now());
                     continue;
                 }
             }
         }
-        // The rhythm is kept whatever a read takes; a read that was missed is not made up for.
         let (interval, _) = probe.lock().demand();
-        if let Some(last) = last {
-            // The second read moves the probe to its own phase.
-            next = last + if settled { interval } else { probe.phase(interval) };
-            settled = true;
-            while next <= Instant::now() {
-                next += interval;
-            }
-        }
+        rhythm.plan(interval, probe.phase(interval), Instant::now());
     }
 }
 
-async fn sample(shared: &Shared, probe: &Probe, scraper: &mut Scraper, due: Instant) {
+/// Whether the page could be read.
+async fn sample(shared: &Shared, probe: &Probe, scraper: &mut Scraper, due: Instant) -> bool {
     let permits = shared.permits(&probe.key.namespace);
-    let Ok(_permit) = permits.acquire().await else { return };
+    let Ok(_permit) = permits.acquire().await else { return false };
     shared.telemetry.late(due.elapsed());
     let (wanted, (interval, timeout)) = {
         let state = probe.lock();
@@ -300,6 +293,7 @@ async fn sample(shared: &Shared, probe: &Probe, scraper: &mut Scraper, due: Inst
     for wake in wake {
         wake.notify_one();
     }
+    readable
 }
 
 /// Benches that nobody works at.

@@ -1,0 +1,70 @@
+//! From a metric's step to the scale write, next to the chain that this operator replaces.
+//!
+//! `cargo bench -p llm-autoscaler-e2e --bench reaction -- --steps 50 --count 600`
+//!
+//! 1. One autoscaler each that samples every 1, 2 and 5 s, and one HPA behind Prometheus and prometheus-adapter, step up
+//!    `--steps` times, each at a moment of its own.
+//! 2. `--count` autoscalers step at once, at each of these intervals; then as many HPAs. Before that, as many scale writes
+//!    at once by a client that does nothing else: less time than that nobody can take here.
+//!
+//! A step is an engine's queue that jumps from 0 to 11 at a target of 5; it ends when a watch sees that the `StatefulSet`
+//! is asked for 3 replicas. The chain has its defaults, and the interval of the usual guides: Prometheus scrapes every 15 s,
+//! the controller manager looks every 15 s and sends 20 requests a second.
+
+mod chain;
+mod many;
+mod one;
+mod sizes;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use llm_autoscaler_e2e::Cluster;
+use llm_autoscaler_testbed::controlplane;
+
+/// How often pods are sampled, in seconds.
+const INTERVALS: [u32; 3] = [1, 2, 5];
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match measure().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("reaction: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure() -> Result<()> {
+    let (steps, count) = (argument("--steps")?.unwrap_or(50), argument("--count")?.unwrap_or(600));
+    let defaults = ["--kube-api-qps=20", "--kube-api-burst=30"].map(ToOwned::to_owned);
+    let options = controlplane::Options {
+        controller_manager_args: defaults.into(),
+        ..controlplane::Options::default()
+    };
+    let cluster = Arc::new(Cluster::start_with(options).await?);
+    if steps > 0 {
+        one::measure(&cluster, steps).await?;
+    }
+    if count > 0 {
+        many::measure(&cluster, count).await?;
+    }
+    Ok(())
+}
+
+fn argument(name: &str) -> Result<Option<usize>> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name).skip(1);
+    arguments.next().map(|value| value.parse().with_context(|| format!("{name} {value}"))).transpose()
+}
+
+/// Prints what steps took.
+fn report(who: &str, mut times: Vec<Duration>) -> Result<()> {
+    times.sort();
+    let last = times.last().context("no steps")?.as_secs_f64();
+    // The smallest time that so many of the steps did not exceed.
+    let at = |share: f64| times[((times.len() as f64 * share).ceil() as usize).max(1) - 1].as_secs_f64();
+    let (count, p50, p99) = (times.len(), at(0.5), at(0.99));
+    println!("{who:<34} {count:>5} steps: p50 {p50:>7.3} s, p99 {p99:>7.3} s, longest {last:>7.3} s");
+    Ok(())
+}

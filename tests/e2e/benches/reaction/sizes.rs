@@ -1,0 +1,92 @@
+//! When StatefulSets are asked for how many replicas, as a watch sees it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::{
+    Api, ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+
+/// The sizes of all StatefulSets of a namespace, live.
+pub struct Sizes {
+    known: Arc<Known>,
+    task: AbortHandle,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The size, and since when it is that.
+    sizes: Mutex<HashMap<String, (i32, Instant)>>,
+    changed: Notify,
+}
+
+impl Sizes {
+    /// Begins to watch.
+    pub fn watch(api: Api<StatefulSet>) -> Self {
+        let known = Arc::new(Known::default());
+        let task = tokio::spawn(follow(api, known.clone()));
+        Self { known, task: task.abort_handle() }
+    }
+
+    /// Returns when a StatefulSet is asked for so many replicas, and since when it is.
+    ///
+    /// # Errors
+    /// It is not, within this time.
+    pub async fn until(&self, name: &str, replicas: i32, within: Duration) -> Result<Instant> {
+        let wait = async {
+            loop {
+                let changed = self.known.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if let Some(since) = self.known.since(name, replicas) {
+                    return since;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(within, wait)
+            .await
+            .with_context(|| format!("{name} was not asked for {replicas} replicas within {within:?}"))
+    }
+}
+
+impl Drop for Sizes {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Known {
+    fn since(&self, name: &str, replicas: i32) -> Option<Instant> {
+        let sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.get(name).filter(|(size, _)| *size == replicas).map(|(_, since)| *since)
+    }
+}
+
+async fn follow(api: Api<StatefulSet>, known: Arc<Known>) {
+    let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
+    loop {
+        match events.try_next().await {
+            Ok(Some(object)) => {
+                let size = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+                let mut sizes = known.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+                let entry = sizes.entry(object.name_any()).or_insert((size, Instant::now()));
+                if entry.0 != size {
+                    *entry = (size, Instant::now());
+                }
+                drop(sizes);
+                known.changed.notify_waiters();
+            }
+            Ok(None) => return,
+            Err(error) => eprintln!("watching StatefulSets: {error}"),
+        }
+    }
+}
