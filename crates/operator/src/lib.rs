@@ -27,6 +27,7 @@ mod pods;
 mod probe;
 mod prometheus;
 mod report;
+mod rhythm;
 mod sampler;
 mod scrape;
 mod server;

@@ -1,7 +1,5 @@
 //! One page that is read again and again, and what it has said to each of its subscribers.
 
-mod rhythm;
-
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
@@ -21,8 +19,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::rhythm::Rhythm;
 use crate::{
+    rhythm::Rhythm,
     sampler::Shared,
     scrape::{Address, ScrapeError, Scraper},
 };

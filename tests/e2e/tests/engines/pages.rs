@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use llm_autoscaler_e2e::{SOON, Stage, runner::Scenario};
-use llm_autoscaler_testbed::{EnginePage, Page};
+use llm_autoscaler_testbed::{
+    EnginePage, Page,
+    monitoring::{Prometheus, scrape_pods},
+};
 use serde_json::{Value, json};
 
 /// Where an autoscaler learns what its pods do.
@@ -15,27 +18,19 @@ use serde_json::{Value, json};
 enum Source {
     /// It reads the pages.
     Scrape,
+    /// It asks a Prometheus that scrapes them.
+    Prometheus,
 }
 
 impl Source {
-    const ALL: [Self; 1] = [Self::Scrape];
-
-    /// `spec.sources`, where the StatefulSet `knows` is the target or other pods that know.
-    fn spec(self, knows: &str) -> Value {
-        match self {
-            Self::Scrape if knows == TARGET => json!([{"scrape": {"intervalSeconds": 1}}]),
-            Self::Scrape => {
-                let pods = json!({"matchLabels": {"app": knows}});
-                json!([{"scrape": {"intervalSeconds": 1, "podSelector": pods}}])
-            }
-        }
-    }
+    const ALL: [Self; 2] = [Self::Scrape, Self::Prometheus];
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Scrape => "scrape",
+            Self::Prometheus => "prometheus",
         })
     }
 }
@@ -68,13 +63,19 @@ async fn follows(stage: &Stage, page: EnginePage, source: Source) -> Result<Stri
     if knows != TARGET {
         stage.engine(knows, 1).await?;
     }
-    let target = json!({"type": "AverageValue", "averageValue": EACH.to_string()});
-    let spec = json!({
-        "engine": page.engine(),
-        "metrics": [{"signal": "InFlightRequests", "target": target}],
-        "sources": source.spec(knows),
-        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 1}},
-    });
+    let prometheus = match source {
+        Source::Scrape => None,
+        Source::Prometheus => {
+            let scraped = scrape_pods(stage.control_plane(), &[&stage.namespace], Duration::from_secs(1));
+            Some(Prometheus::start(&scraped).await?)
+        }
+    };
+    let mut spec = match &prometheus {
+        None => by_pages(knows),
+        Some(prometheus) => by_server(prometheus, stage, knows),
+    };
+    spec["engine"] = json!(page.engine());
+    spec["behavior"] = json!({"scaleDown": {"stabilizationWindowSeconds": 1}});
     stage.autoscaler(TARGET, spec).await?;
     stage.until_condition(TARGET, "Ready", "True", "Scaling").await?;
     stage.stays(TARGET, 1, Duration::from_secs(2)).await?;
@@ -87,26 +88,64 @@ async fn follows(stage: &Stage, page: EnginePage, source: Source) -> Result<Stri
     stage.until_ready(TARGET, 3).await?;
     stage.until_condition(TARGET, "SamplesComplete", "True", "AllReplicas").await?;
     stage.stays(TARGET, 3, Duration::from_secs(3)).await?;
-    let series = read_from(stage).await?;
+    let read = read_from(stage, source).await?;
 
     let idle = Instant::now();
     stage.script.set(&pod, says(0, 0));
     stage.until_replicas(TARGET, 1, SOON).await?;
     let shrunk = idle.elapsed().as_secs_f64();
 
-    let asked = stage.script.last_request(&pod);
-    let asked = asked.lines().next().and_then(|line| line.strip_suffix(" HTTP/1.1")).unwrap_or_default();
-    let path = if page == EnginePage::TensorRtLlm { "/prometheus/metrics" } else { "/metrics" };
-    ensure!(asked == format!("GET {path}"), "{pod} was asked with {asked:?}");
+    if source == Source::Scrape {
+        let asked = stage.script.last_request(&pod);
+        let asked = asked.lines().next().and_then(|line| line.strip_suffix(" HTTP/1.1")).unwrap_or_default();
+        let path = if page == EnginePage::TensorRtLlm { "/prometheus/metrics" } else { "/metrics" };
+        ensure!(asked == format!("GET {path}"), "{pod} was asked with {asked:?}");
+    }
     Ok(format!(
-        "{series}, {asked}: {} in flight: 1 -> 3 after {grown:.1} s; none: 3 -> 1 after {shrunk:.1} s",
+        "{read}: {} in flight: 1 -> 3 after {grown:.1} s; none: 3 -> 1 after {shrunk:.1} s",
         RUNNING + WAITING
     ))
 }
 
-/// The series of the only metric.
-async fn read_from(stage: &Stage) -> Result<String> {
+fn target() -> Value {
+    json!({"type": "AverageValue", "averageValue": EACH.to_string()})
+}
+
+/// The pages of the target, or of other pods that know.
+fn by_pages(knows: &str) -> Value {
+    let mut scrape = json!({"intervalSeconds": 1});
+    if knows != TARGET {
+        scrape["podSelector"] = json!({"matchLabels": {"app": knows}});
+    }
+    json!({
+        "metrics": [{"signal": "InFlightRequests", "target": target()}],
+        "sources": [{"scrape": scrape}],
+    })
+}
+
+/// What a server has of the target's pods; what it has of others it is asked for in PromQL.
+fn by_server(prometheus: &Prometheus, stage: &Stage, knows: &str) -> Value {
+    let asked = json!({"url": prometheus.url(), "intervalSeconds": 1, "staleAfterSeconds": 10});
+    let metric = if knows == TARGET {
+        json!({"signal": "InFlightRequests", "target": target()})
+    } else {
+        let pods = format!(r#"namespace="{}",pod=~"{knows}-.*""#, stage.namespace);
+        let query = format!("sum(dynamo_frontend_inflight_requests{{{pods}}})");
+        json!({"name": "in-flight", "query": query, "target": target()})
+    };
+    json!({"metrics": [metric], "sources": [{"prometheus": asked}]})
+}
+
+/// The series of the only metric, if its samples are from this source alone.
+async fn read_from(stage: &Stage, source: Source) -> Result<String> {
     let status = stage.status(TARGET).await?;
     let metric = status.targets.first().and_then(|target| target.metrics.first());
-    Ok(metric.context("no metric in the status")?.series.clone())
+    let metric = metric.context("no metric in the status")?;
+    let from = metric.source.as_deref().unwrap_or_default();
+    let expected = match source {
+        Source::Scrape => ["scrape", "others"].contains(&from),
+        Source::Prometheus => from == "prometheus",
+    };
+    ensure!(expected, "its samples are from {from}");
+    Ok(format!("{} from {from}", metric.series))
 }
