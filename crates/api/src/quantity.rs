@@ -22,12 +22,11 @@ pub struct QuantityError {
     pub text: String,
 }
 
-/// `digits × factor ÷ 10^scale`, exactly.
+/// `digits ÷ 10^scale`; a hundred times the digits fit too.
 #[derive(Clone, Copy)]
 struct Exact {
     digits: i128,
     scale: i32,
-    factor: i128,
 }
 
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
@@ -40,16 +39,10 @@ impl Quantity {
     /// # Errors
     /// The text is not a quantity.
     pub fn milli(&self) -> Result<Milli, QuantityError> {
-        let exact = self.parse()?;
-        let whole = exact.digits.saturating_mul(exact.factor);
-        let shift = 3 - exact.scale;
-        let milli = if shift >= 0 {
-            whole.saturating_mul(10i128.saturating_pow(shift.unsigned_abs()))
-        } else {
-            let divisor = 10i128.saturating_pow(shift.unsigned_abs());
-            let rest = i128::from(whole % divisor != 0) * whole.signum();
-            whole / divisor + rest
-        };
+        let Exact { digits, scale } = self.parse()?;
+        let shift = 3 - scale;
+        let power = 10i128.saturating_pow(shift.unsigned_abs());
+        let milli = if shift >= 0 { digits.saturating_mul(power) } else { away_from_zero(digits, power) };
         Ok(Milli(milli.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64))
     }
 
@@ -59,14 +52,13 @@ impl Quantity {
     /// # Errors
     /// The text is not a quantity.
     pub fn tolerance(&self) -> Result<f64, QuantityError> {
-        let Exact { mut digits, mut scale, factor } = self.parse()?;
-        digits = digits.saturating_mul(factor);
+        let Exact { mut digits, mut scale } = self.parse()?;
         while digits != 0 && digits % 10 == 0 {
             digits /= 10;
             scale -= 1;
         }
         while scale.rem_euclid(3) != 0 {
-            digits = digits.saturating_mul(10);
+            digits *= 10;
             scale += 1;
         }
         Ok(if scale == 0 { digits as f64 } else { digits as f64 * 10f64.powi(-scale) })
@@ -81,23 +73,40 @@ impl Quantity {
         let number_end =
             text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
         let (number, suffix) = text.split_at(number_end);
-        let (digits, scale) = decimal(number)?;
+        let exact = decimal(number)?;
         if suffix.is_empty() {
-            return Some(Exact { digits, scale, factor: 1 });
+            return Some(exact);
         }
         if let Some((_, bits)) = BINARY.iter().find(|(name, _)| *name == suffix) {
-            return Some(Exact { digits, scale, factor: 1 << bits });
+            return Some(exact.times(1 << bits));
         }
         let power = match DECIMAL.iter().find(|(name, _)| *name == suffix) {
             Some((_, power)) => *power,
             None => suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?,
         };
-        (-30..=30).contains(&power).then_some(Exact { digits, scale: scale - power, factor: 1 })
+        (-99..=99).contains(&power).then_some(Exact { scale: exact.scale - power, ..exact })
     }
 }
 
-/// `-1.25` is (-125, 2). At most 30 digits: anything longer is no quantity of ours.
-fn decimal(text: &str) -> Option<(i128, i32)> {
+impl Exact {
+    /// Multiplied by a factor of at most 2^60. Digits that do not fit are beyond the twentieth; they are rounded away
+    /// from zero.
+    fn times(mut self, factor: i128) -> Self {
+        loop {
+            if self.digits.checked_mul(100 * factor).is_some() {
+                return Self { digits: self.digits * factor, ..self };
+            }
+            self = Self { digits: away_from_zero(self.digits, 10), scale: self.scale - 1 };
+        }
+    }
+}
+
+fn away_from_zero(digits: i128, divisor: i128) -> i128 {
+    digits / divisor + i128::from(digits % divisor != 0) * digits.signum()
+}
+
+/// `-1.25` is -125 and 2. More than 36 digits are no quantity of ours; the schema allows 32.
+fn decimal(text: &str) -> Option<Exact> {
     let (sign, text) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
         b'+' => (1, &text[1..]),
@@ -105,10 +114,10 @@ fn decimal(text: &str) -> Option<(i128, i32)> {
     };
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = [whole, fraction].concat();
-    if digits.is_empty() || digits.len() > 30 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+    if digits.is_empty() || digits.len() > 36 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    Some((sign * digits.parse::<i128>().ok()?, fraction.len() as i32))
+    Some(Exact { digits: sign * digits.parse::<i128>().ok()?, scale: fraction.len() as i32 })
 }
 
 impl fmt::Display for Quantity {
@@ -181,6 +190,14 @@ mod tests {
             ("1001u", 2),
             ("-1n", -1),
             ("9Ei", i64::MAX),
+            // Whatever the schema lets pass has a value, as in the API server.
+            ("1e99", i64::MAX),
+            ("-1E+99", i64::MIN),
+            ("0e99", 0),
+            ("1e-99", 1),
+            ("99999999999999999999999999999999", i64::MAX),
+            ("-.0000000000000000000000000000001", -1),
+            ("0.9999999999999999999999999999Pi", 1_125_899_906_842_624_000),
         ];
         for (text, milli) in table {
             assert_eq!(Quantity(text.into()).milli(), Ok(Milli(milli)), "{text}");
@@ -189,7 +206,9 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_says_so() {
-        for text in ["", "five", "5 apples", "1.2.3", "--1", "0x10", "1e99", "1Zi", "5mm"] {
+        for text in
+            ["", "five", "5 apples", "1.2.3", "--1", "0x10", "1e100", "1Zi", "5mm", ".", "+", "+-1", "1e"]
+        {
             let error = Quantity(text.into()).milli().unwrap_err();
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
@@ -205,6 +224,7 @@ mod tests {
             ("1", 1.0),
             ("0.0005", 500.0 * 1e-6),
             ("10", 10.0),
+            ("99999999999999999999999999.9Ki", 1.024e32 * 0.001),
         ];
         for (text, value) in table {
             assert_eq!(
