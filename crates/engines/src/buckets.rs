@@ -12,7 +12,8 @@ pub struct Buckets {
 impl Buckets {
     /// Buckets with these upper bounds and cumulative counts; `None` if they are no complete histogram.
     pub fn new(cumulative: impl IntoIterator<Item = (f64, f64)>) -> Option<Self> {
-        let mut sorted: Vec<_> = cumulative.into_iter().collect();
+        // Adding zero makes one number of -0 and 0.
+        let mut sorted: Vec<_> = cumulative.into_iter().map(|(bound, count)| (bound + 0.0, count)).collect();
         sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut buckets = Self::default();
         buckets.fill(sorted.into_iter()).then_some(buckets)
@@ -24,7 +25,7 @@ impl Buckets {
         self.clear();
         let mut sound = true;
         for (bound, count) in cumulative {
-            sound &= count.is_finite() && count >= 0.0 && !bound.is_nan();
+            sound &= count >= 0.0 && !bound.is_nan();
             match (self.bounds.last(), self.counts.last_mut()) {
                 (Some(last), Some(total)) if last.total_cmp(&bound).is_eq() => *total += count,
                 _ => {
@@ -34,6 +35,7 @@ impl Buckets {
             }
         }
         sound &= self.bounds.len() > 1 && self.bounds.last() == Some(&f64::INFINITY);
+        sound &= self.counts.iter().all(|count| count.is_finite());
         if !sound {
             self.clear();
             return false;
@@ -155,13 +157,15 @@ mod tests {
 
     #[test]
     fn what_is_no_complete_histogram_is_none() {
-        let table: [&[(f64, f64)]; 6] = [
+        let table: [&[(f64, f64)]; 8] = [
             &[],
             &[(INF, 3.0)],
             &[(1.0, 1.0), (2.0, 2.0)],
             &[(1.0, -1.0), (INF, 2.0)],
             &[(1.0, f64::NAN), (INF, 2.0)],
             &[(f64::NAN, 1.0), (INF, 2.0)],
+            &[(1.0, 1.0), (INF, INF)],
+            &[(1.0, f64::MAX), (1.0, f64::MAX), (INF, 2.0)],
         ];
         for cumulative in table {
             assert_eq!(Buckets::new(cumulative.iter().copied()), None, "{cumulative:?}");
@@ -172,6 +176,7 @@ mod tests {
     fn buckets_of_one_bound_add_up_and_never_descend() {
         let found = buckets(&[(INF, 3.0), (1.0, 1.0), (1.0, 4.0)]);
         assert_eq!((found.bounds(), found.counts()), (&[1.0, INF][..], &[5.0, 5.0][..]));
+        assert_eq!(buckets(&[(-0.0, 1.0), (0.0, 2.0), (INF, 3.0)]).counts(), [3.0, 3.0]);
     }
 
     /// Values of `histogram_quantile` of Prometheus for the same buckets.

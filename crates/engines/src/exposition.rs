@@ -5,10 +5,10 @@
 //!
 //! What is doubtful is absent, never small:
 //! - A wanted series whose value is NaN or infinite makes its number absent (an infinite gauge says as little
-//!   as none, and would ask for the maximum of replicas).
+//!   as none, and would ask for the maximum of replicas). So does a sum that no float holds.
 //! - A wanted line that cannot be read makes the numbers absent that might have needed it, and no others.
-//! - A series that a page gives twice counts once, by its first value, as Prometheus has it. Two lines are
-//!   the same series if they are equal up to the value: an exporter spells a series one way.
+//! - A series that a page gives twice counts once, by its first value, as Prometheus has it; however it is
+//!   spelled.
 //! - A page whose last line is not ended by a line feed has been cut off: the format asks for it, and `1` may
 //!   have been `11`.
 //!
@@ -18,14 +18,17 @@ mod error;
 mod line;
 mod tally;
 
+use std::hash::{DefaultHasher, Hasher};
+
 use memchr::memchr_iter;
 
+pub(crate) use self::line::number;
 pub use self::{
     error::PageError,
     tally::{Labels, Scratch},
 };
 use self::{
-    line::{Sample, Text, looks_like_sample, name_of, trim},
+    line::{Sample, Text, beginning_of, looks_like_sample, name_of, trim},
     tally::Shape,
 };
 use crate::{Buckets, Kind, Recipe, Selector, Standing};
@@ -47,6 +50,8 @@ pub struct Extractor {
 #[derive(Clone, Debug)]
 struct Family {
     name: Vec<u8>,
+    /// A hash of the name.
+    hash: u64,
     wanted: Vec<Wanted>,
 }
 
@@ -178,7 +183,9 @@ impl Extractor {
         let shape = Shape { buckets: recipe.kind() == Kind::Histogram, repeats: recipe.repeats().to_vec() };
         let index = self.families.iter().position(|family| family.name == name).unwrap_or_else(|| {
             self.lengths |= length_bit(&name);
-            self.families.push(Family { name, wanted: Vec::new() });
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&name);
+            self.families.push(Family { name, hash: hasher.finish(), wanted: Vec::new() });
             self.families.len() - 1
         });
         let wanted = &mut self.families[index].wanted;
@@ -232,16 +239,21 @@ impl Pass<'_> {
             Some(_) => match name_of(line) {
                 Some(name) => match self.extractor.family(name) {
                     Some(family) => self.wanted(line, family),
-                    None => self.unwanted(looks_like_sample(line, name)),
+                    None => self.unwanted(line, name),
                 },
-                None => self.unwanted(false),
+                None => self.summary.skipped_malformed += 1,
             },
         }
     }
 
-    fn unwanted(&mut self, sound: bool) {
-        self.summary.samples += usize::from(sound);
-        self.summary.skipped_malformed += usize::from(!sound);
+    fn unwanted(&mut self, line: &[u8], name: Text<'_>) {
+        if looks_like_sample(line, name) {
+            self.summary.samples += 1;
+        } else if let Some(family) = beginning_of(line, name).and_then(|name| self.extractor.family(name)) {
+            self.wanted(line, family);
+        } else {
+            self.summary.skipped_malformed += 1;
+        }
     }
 
     fn wanted(&mut self, line: &[u8], family: &Family) {
@@ -257,7 +269,7 @@ impl Pass<'_> {
             }
         };
         self.summary.samples += 1;
-        if !self.scratch.is_new(sample.series) {
+        if !self.scratch.is_new(family.hash.wrapping_add(sample.identity)) {
             self.summary.duplicates += 1;
             return;
         }
@@ -304,7 +316,7 @@ impl Formula {
             total = total.map(|total| total + value);
         }
         extract.value = match total {
-            Some(total) if !total.is_nan() => Value::Number(total),
+            Some(total) if total.is_finite() => Value::Number(total),
             _ => Value::Absent,
         };
     }

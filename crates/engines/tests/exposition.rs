@@ -68,6 +68,7 @@ fn spellings_of_one_sample() {
         "q:x{a=\"b\"} 7 1520879607.789 # {trace_id=\"x\"} 0.67 1520879607\n",
         "{\"q:x\"} 7\n",
         "{ \"q:x\" , a=\"b\" } 7\n",
+        "{a=\"b\", \"q:x\", \"c.d\"=\"e\"} 7\n",
         "# TYPE q:x gauge\nq:x 7\n# EOF\n",
         "# TYPE q:x gauge\nq:x 7\n# EOF",
         "\n\nq:x_created 3\nq:x_bucket{le=\"1\"} 3\nq: 3\nq:x 7\nq:xy 3\n\n",
@@ -96,6 +97,12 @@ fn values() {
         assert_eq!(out[0].map(|found| found.0), milli, "{text}");
         assert_eq!(result.unwrap().not_finite, usize::from(milli.is_none()), "{text}");
     }
+}
+
+#[test]
+fn a_sum_that_no_float_holds_is_absent() {
+    assert_eq!(value(gauge("x", []), "x{a=\"1\"} 1e308\nx{a=\"2\"} 1e308\n"), None);
+    assert_eq!(value(gauge("x", []), "x{a=\"1\"} 1e308\nx{a=\"2\"} -1e308\n"), Some(0));
 }
 
 #[test]
@@ -166,6 +173,20 @@ fn a_series_counts_once() {
     let (result, out) = read(&[gauge("x", [])], page);
     assert_eq!(out, [Some(Milli(3000))]);
     assert_eq!(result.unwrap().duplicates, 1);
+
+    let spellings = [
+        "x{a=\"b\",c=\"\\\\d\"} 1",
+        "x{c=\"\\d\",a=\"b\"} 2",
+        "x { a = \"b\" , \"c\"=\"\\\\d\", e=\"\",} 3",
+        "{\"a\"=\"b\",\"x\",c=\"\\d\"} 4",
+        "x{a=\"b\",c=\"\\\\\\d\"} 16",
+        "y{a=\"b\",c=\"\\\\d\"} 5",
+        "y{a=\"b=\\\"c\"} 10",
+        "y{\"a=\\\"b\"=\"c\"} 20",
+    ];
+    let (result, out) = read(&[gauge("x", []), gauge("y", [])], spellings.join("\n") + "\n");
+    assert_eq!(out, [Some(Milli(17_000)), Some(Milli(35_000))]);
+    assert_eq!(result.unwrap().duplicates, 3);
 }
 
 #[test]
@@ -187,6 +208,16 @@ fn a_malformed_line_fails_those_who_need_its_family() {
         ("x{\"y\"} 7", "it has two names"),
         ("{\"x\"} ", "it has no value"),
         ("{\"x\" 7", "a comma or the closing brace is missing"),
+        ("{c=\"d\" \"x\"} 7", "a comma or the closing brace is missing"),
+        ("x 1e400", "its value is not a number"),
+        ("x +NaN", "its value is not a number"),
+        ("x 7 NaN", "something else than a timestamp is behind its value"),
+        ("x-7", "a character in the name that only a quoted name may have"),
+        ("x-7 1395066363000", "a character in the name that only a quoted name may have"),
+        ("x{a=\"b\",a=\"b\"} 7", "a label is given twice"),
+        ("x{\"\\\\a\"=\"b\",\"\\a\"=\"b\"} 7", "a label is given twice"),
+        ("x{__name__=\"b\"} 7", "it has two names"),
+        ("x{\"\"=\"b\"} 7", "the name of a label is missing"),
     ];
     let recipes = [gauge("y", []), gauge("x", []), gauge("x", labels(&[("a", "b")]))];
     for (line, reason) in table {
@@ -198,6 +229,14 @@ fn a_malformed_line_fails_those_who_need_its_family() {
         let (result, out) = read(&recipes[..1], format!("{line}\ny 5\n"));
         assert_eq!(out, [Some(Milli(5000))], "{line:?}");
         assert!(result.is_ok(), "{line:?}");
+    }
+    // Many labels, of which the last is one of the last before it.
+    let many: Vec<String> = (0..20).chain([15]).map(|n| format!("l{n}=\"\"")).collect();
+    let page = |labels: &[String]| format!("x{{{}}} 1\n", labels.join(","));
+    assert_eq!(read(&[gauge("x", [])], page(&many[..20])).1, [Some(Milli(1000))]);
+    assert_eq!(read(&[gauge("x", [])], page(&many)).1, [None]);
+    for line in [&b"x{a=\"\xff\"} 7\n"[..], b"x\x0c7\n", b"x{}\x0c7\n"] {
+        assert_eq!(read(&[gauge("x", [])], line).1, [None]);
     }
     // The only line that says what the page is.
     let (result, _) = read(&[gauge("x", [])], "x{\n<b>\n");
@@ -290,6 +329,7 @@ fn histograms_are_read_from_their_buckets() {
         page.replace("le=\"0.5\"} 1", "le=\"low\"} 1"),
         page.replace("le=\"0.5\"} 1", "le=\"0.5\"} NaN"),
         page.replace("le=\"0.5\"} 1", "le=\"0.5\"} one"),
+        page.replace("+Inf", "1e400"),
     ];
     for page in damaged {
         assert_eq!(extract(&recipes(&[]), &page).1[0].value, Value::Absent, "{page}");
@@ -305,6 +345,7 @@ fn ranks_that_repeat_a_value_count_once() {
     assert_eq!(value(recipe(), &page), Some(14_000), "the highest of those that should be equal");
     assert_eq!(value(recipe(), &(page.clone() + &line(2, 0, f64::NAN))), None);
     assert_eq!(value(recipe(), "q 5\n"), Some(5000));
+    assert_eq!(value(recipe(), &(page.clone() + "q{tp=\"2\",dp=\"1\"} 11\n")), Some(15_000), "in any order");
     assert_eq!(value(recipe(), "q 5\nq five\n".replace("five", "6").as_str()), Some(5000), "a duplicate");
     let both = [recipe(), gauge("q", [])];
     assert_eq!(read(&both, &page).1, [Some(Milli(14_000)), Some(Milli(27_000))]);

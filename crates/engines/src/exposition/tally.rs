@@ -1,9 +1,6 @@
 //! What a pass over a page adds up. Kept between pages, so that it allocates only the first time.
 
-use std::{
-    collections::HashSet,
-    hash::{DefaultHasher, Hasher},
-};
+use std::collections::HashSet;
 
 use crate::{Buckets, Fold};
 
@@ -18,8 +15,9 @@ pub trait Labels {
     /// The number that the label `name` holds.
     fn number(&self, name: &str) -> Option<f64>;
 
-    /// Feeds the names and values of all labels but those called `except` to `hasher`.
-    fn hash(&self, except: &dyn Fn(&[u8]) -> bool, hasher: &mut DefaultHasher);
+    /// Shows the name of every label with a hash of its name and value; 0 if it is empty. Only labels that are held
+    /// alike are compared by these.
+    fn each(&self, see: &mut dyn FnMut(&[u8], u64));
 }
 
 /// How what a selector selects is added up.
@@ -66,7 +64,7 @@ impl Tally {
     const EMPTY: Self = Self { count: 0, sum: 0.0, max: f64::NEG_INFINITY, cells: (0, 0) };
 
     fn add(&mut self, value: f64) {
-        // A sum of finite values may overflow, and is then too large; one infinite value says nothing.
+        // One infinite value says nothing.
         let value = if value.is_finite() { value } else { f64::NAN };
         self.count += 1;
         self.sum += value;
@@ -94,11 +92,8 @@ impl Scratch {
         self.many.clear();
     }
 
-    /// Whether a series, as it is spelled, is new on this page.
-    pub(super) fn is_new(&mut self, series: &[u8]) -> bool {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(series);
-        let hash = hasher.finish();
+    /// Whether the series with this hash is new on this page.
+    pub(super) fn is_new(&mut self, hash: u64) -> bool {
         if self.seen.contains(&hash) {
             return false;
         }
@@ -114,9 +109,10 @@ impl Scratch {
         if !shape.buckets && shape.repeats.is_empty() {
             return self.tallies[tally].add(value);
         }
-        let le = if shape.buckets { labels.number("le").unwrap_or(f64::NAN) } else { 0.0 };
+        // Adding zero makes one number of -0 and 0.
+        let le = if shape.buckets { labels.number("le").unwrap_or(f64::NAN) + 0.0 } else { 0.0 };
         let part = if shape.repeats.is_empty() { 0 } else { part(labels, &shape.repeats) };
-        if le.is_nan() || value.is_nan() {
+        if le.is_nan() || !value.is_finite() {
             return self.spoil(tally);
         }
         self.tallies[tally].count += 1;
@@ -187,10 +183,10 @@ impl Scratch {
 
 /// What distinguishes a series from those that it does not repeat; never 0.
 fn part(labels: &impl Labels, repeats: &[String]) -> u64 {
-    let mut hasher = DefaultHasher::new();
     let is_repeat = |name: &[u8]| name == b"le" || repeats.iter().any(|label| label.as_bytes() == name);
-    labels.hash(&is_repeat, &mut hasher);
-    hasher.finish().max(1)
+    let mut hash = 0u64;
+    labels.each(&mut |name, label| hash = if is_repeat(name) { hash } else { hash.wrapping_add(label) });
+    hash.max(1)
 }
 
 #[cfg(test)]
@@ -222,11 +218,11 @@ mod tests {
 
     #[test]
     fn many_are_remembered_as_few_are() {
-        let names: Vec<String> = (0..FEW * 3).map(|n| format!("series {n}")).collect();
+        let series = 0..FEW as u64 * 3;
         let mut scratch = Scratch::default();
-        assert!(names.iter().all(|name| scratch.is_new(name.as_bytes())));
-        assert!(!names.iter().any(|name| scratch.is_new(name.as_bytes())));
+        assert!(series.clone().all(|hash| scratch.is_new(hash)));
+        assert!(!series.clone().any(|hash| scratch.is_new(hash)));
         scratch.begin(0);
-        assert!(names.iter().all(|name| scratch.is_new(name.as_bytes())));
+        assert!(series.clone().all(|hash| scratch.is_new(hash)));
     }
 }

@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    hash::{DefaultHasher, Hasher},
+    hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
 
 use super::Series;
 use crate::{
     Measure, Track,
-    exposition::{Extract, Extractor, Labels, Scratch, Value},
+    exposition::{Extract, Extractor, Labels, Scratch, Value, number},
 };
 
 /// How a server calls the labels that say whose a series is.
@@ -133,16 +133,14 @@ impl Labels for OfSeries<'_> {
     }
 
     fn number(&self, name: &str) -> Option<f64> {
-        self.find(name)?.parse().ok()
+        number(self.find(name)?.as_bytes())
     }
 
-    fn hash(&self, except: &dyn Fn(&[u8]) -> bool, hasher: &mut DefaultHasher) {
-        // The server sorts labels, so equal ones are in equal order.
-        for (name, value) in self.0.labels.iter().filter(|(name, _)| !except(name.as_bytes())) {
-            hasher.write(name.as_bytes());
-            hasher.write(b"\xff");
-            hasher.write(value.as_bytes());
-            hasher.write(b"\xff");
+    fn each(&self, see: &mut dyn FnMut(&[u8], u64)) {
+        for label in &self.0.labels {
+            let mut hasher = DefaultHasher::new();
+            label.hash(&mut hasher);
+            see(label.0.as_bytes(), if label.1.is_empty() { 0 } else { hasher.finish() });
         }
     }
 }

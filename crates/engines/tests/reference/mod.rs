@@ -1,63 +1,138 @@
 //! The text format once more, as slowly and plainly as it can be written: strings, copies, one character at a time.
+//!
+//! It is compared with the reader by the property tests and by a fuzz target.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
-use llm_autoscaler_core::Milli;
-use llm_autoscaler_engines::Recipe;
+use llm_autoscaler_engines::{
+    Buckets, Kind, Recipe,
+    exposition::{Extract, Value},
+};
 
 /// What a page says.
 #[derive(Debug)]
-pub(crate) struct Expected {
-    pub(crate) values: Vec<Option<Milli>>,
+pub struct Expected {
+    /// Of each recipe.
+    pub values: Vec<Value>,
     /// The first malformed line of a wanted family; lines are counted from 1.
-    pub(crate) bad_line: Option<usize>,
+    pub bad_line: Option<usize>,
 }
 
-struct Sample {
-    labels: BTreeMap<String, String>,
-    value: f64,
-    series: String,
+type Labels = BTreeMap<String, String>;
+
+/// A line of a wanted family.
+struct Line {
+    family: String,
+    /// Its labels, but for the empty ones, and its value; `None` if it is malformed.
+    sample: Option<(Labels, f64)>,
 }
 
-/// Reads `page` for recipes of one term with one name, summed.
-pub(crate) fn read(recipes: &[Recipe], page: &str) -> Expected {
-    let mut sums: Vec<Option<f64>> = vec![None; recipes.len()];
-    let mut seen = HashSet::new();
+/// Reads `page`, which is ended by a line feed, for recipes of one term with one name that are summed.
+pub fn read(recipes: &[Recipe], page: &str) -> Expected {
+    let wanted: BTreeSet<String> = recipes.iter().flat_map(Recipe::families).collect();
+    let mut lines = Vec::new();
+    let mut seen = BTreeSet::new();
     let mut bad_line = None;
-    for (index, line) in page.lines().enumerate() {
-        let line = line.trim();
-        let name = name(line);
-        let sample = Reader::new(line).sample();
-        for (recipe, sum) in recipes.iter().zip(&mut sums) {
-            let selector = &recipe.terms()[0][0];
-            if name.as_deref() != Some(&*selector.name) {
-                continue;
-            }
-            let Some(sample) = &sample else {
-                bad_line.get_or_insert(index + 1);
-                *sum = Some(f64::NAN);
-                continue;
-            };
-            let label = |name: &String| sample.labels.get(name).cloned().unwrap_or_default();
-            let wanted = selector.labels.iter().all(|(name, value)| label(name) == *value);
-            if wanted && !seen.contains(&sample.series) {
-                *sum = Some(sum.unwrap_or(0.0) + sample.value);
-            }
+    for (index, text) in page.split('\n').enumerate() {
+        let text = text.strip_suffix('\r').unwrap_or(text).trim_matches([' ', '\t']);
+        let Some(family) = family(text, &wanted) else { continue };
+        let sample = Reader::new(text).sample();
+        if sample.is_none() {
+            bad_line.get_or_insert(index + 1);
         }
-        seen.extend(sample.map(|sample| sample.series));
+        // The first of equal series counts.
+        if sample.as_ref().is_none_or(|(labels, _)| seen.insert((family.clone(), labels.clone()))) {
+            lines.push(Line { family, sample });
+        }
     }
-    let value = |sum: f64| if sum.is_finite() { Milli::from_f64(sum) } else { None };
-    Expected { values: sums.into_iter().map(|sum| sum.and_then(value)).collect(), bad_line }
+    Expected { values: recipes.iter().map(|recipe| value(recipe, &lines)).collect(), bad_line }
 }
 
-/// The name that a line begins with, whatever comes then.
-fn name(line: &str) -> Option<String> {
-    if let Some(inside) = line.strip_prefix('{') {
-        return Reader::new(inside.trim_start()).quoted();
+/// Whether what the reader found is what was expected. Sums may be made in another order.
+pub fn is_same(found: &[Extract], expected: &[Value]) -> bool {
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
+    found.len() == expected.len()
+        && found.iter().zip(expected).all(|(found, expected)| match (&found.value, expected) {
+            (Value::Number(a), Value::Number(b)) => near(*a, *b),
+            (Value::Buckets(a), Value::Buckets(b)) => {
+                a.bounds() == b.bounds() && a.counts().iter().zip(b.counts()).all(|(a, b)| near(*a, *b))
+            }
+            (a, b) => a == b,
+        })
+}
+
+fn value(recipe: &Recipe, lines: &[Line]) -> Value {
+    let selector = &recipe.terms()[0][0];
+    let family = recipe.kind().family(&selector.name);
+    let is_histogram = recipe.kind() == Kind::Histogram;
+    let mut parts: BTreeMap<Part, (f64, f64)> = BTreeMap::new();
+    for (index, line) in lines.iter().enumerate().filter(|(_, line)| line.family == family) {
+        let Some((labels, value)) = &line.sample else { return Value::Absent };
+        let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
+        if !selector.labels.iter().all(|(name, value)| label(name) == *value) {
+            continue;
+        }
+        let bound = if is_histogram { number(&label("le")) } else { Some(0.0) };
+        let Some(bound) = bound.filter(|bound| !bound.is_nan() && value.is_finite()) else {
+            return Value::Absent;
+        };
+        let part = Part::of(recipe, labels, bound, index);
+        let (_, highest) = parts.entry(part).or_insert((bound, *value));
+        *highest = highest.max(*value);
     }
+    if is_histogram {
+        return Buckets::new(parts.into_values()).map_or(Value::Absent, Value::Buckets);
+    }
+    let total: f64 = parts.values().map(|(_, value)| value).sum();
+    if parts.is_empty() || !total.is_finite() { Value::Absent } else { Value::Number(total) }
+}
+
+/// Series that differ in nothing but labels that repeat are one part; the highest counts.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    bound: String,
+    labels: Labels,
+    line: Option<usize>,
+}
+
+impl Part {
+    fn of(recipe: &Recipe, labels: &Labels, bound: f64, line: usize) -> Self {
+        if recipe.repeats().is_empty() {
+            return Self { bound: String::new(), labels: Labels::new(), line: Some(line) };
+        }
+        let mut labels = labels.clone();
+        labels.retain(|name, _| name != "le" && !recipe.repeats().contains(name));
+        Self { bound: (bound + 0.0).to_string(), labels, line: None }
+    }
+}
+
+/// The family of a line, if it is one of those that are wanted.
+fn family(line: &str, wanted: &BTreeSet<String>) -> Option<String> {
     let first = line.chars().next()?;
-    let starts = first.is_ascii_alphabetic() || first == '_' || first == ':';
-    starts.then(|| line.split(['{', ' ', '\t']).next().unwrap_or_default().to_owned())
+    if first == '{' {
+        return Reader::new(&line[1..]).name_within().filter(|name| wanted.contains(name));
+    }
+    if !(first.is_ascii_alphabetic() || first == '_' || first == ':') {
+        return None;
+    }
+    let name = line.split(['{', ' ', '\t']).next()?;
+    let behind = line[name.len()..].trim_start_matches([' ', '\t']);
+    let bare = name.split(|c| !in_name(c)).next()?;
+    // `a-1` is about `a`.
+    let candidates = if behind.starts_with('{') { vec![name] } else { vec![name, bare] };
+    candidates.into_iter().find(|name| wanted.contains(*name)).map(str::to_owned)
+}
+
+fn in_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == ':'
+}
+
+/// A number as Prometheus reads it: NaN without a sign, and none that is too large.
+fn number(text: &str) -> Option<f64> {
+    let number: f64 = text.parse().ok()?;
+    let infinite = number.is_infinite() && !text.to_ascii_lowercase().contains("inf");
+    let signed = number.is_nan() && text.starts_with(['+', '-']);
+    (!infinite && !signed).then_some(number)
 }
 
 struct Reader {
@@ -85,7 +160,11 @@ impl Reader {
     }
 
     fn blanks(&mut self) -> bool {
-        !self.take_while(|c| c.is_ascii_whitespace()).is_empty()
+        !self.take_while(|c| c == ' ' || c == '\t').is_empty()
+    }
+
+    fn word(&mut self) -> String {
+        self.take_while(|c| c != ' ' && c != '\t')
     }
 
     fn quoted(&mut self) -> Option<String> {
@@ -110,52 +189,69 @@ impl Reader {
         }
     }
 
-    fn sample(mut self) -> Option<Sample> {
-        let bare = self.take_while(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
-        let mut named = !bare.is_empty();
-        let mut labels = BTreeMap::new();
+    /// The name of a label, and whether it is quoted.
+    fn label(&mut self) -> Option<(String, bool)> {
+        if self.peek()? == '"' {
+            return Some((self.quoted()?, true));
+        }
+        let name = self.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
+        let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        starts.then_some((name, false))
+    }
+
+    /// The quoted text that is no label, whatever separates the labels before it.
+    fn name_within(mut self) -> Option<String> {
+        loop {
+            self.take_while(|c| c == ' ' || c == '\t' || c == ',');
+            let (name, is_quoted) = self.label()?;
+            self.blanks();
+            if self.take('=').is_none() {
+                return is_quoted.then_some(name);
+            }
+            self.blanks();
+            self.quoted()?;
+        }
+    }
+
+    fn sample(mut self) -> Option<(Labels, f64)> {
+        let bare = self.take_while(in_name);
+        let mut labels = Labels::new();
         let blank = self.blanks();
         if self.peek()? == '{' {
             self.at += 1;
-            named = self.labels(named, &mut labels)?;
-        } else if !blank {
+            labels = self.labels(!bare.is_empty())?;
+        } else if bare.is_empty() || !blank {
             return None;
         }
-        let series = self.line[..self.at].iter().collect::<String>().trim_end().to_owned();
         self.blanks();
-        let value = self.take_while(|c| c != ' ' && c != '\t').parse().ok()?;
+        let value = number(&self.word())?;
         self.blanks();
         if !matches!(self.peek(), None | Some('#')) {
-            self.take_while(|c| c != ' ' && c != '\t').parse::<f64>().ok()?;
+            number(&self.word()).filter(|time| time.is_finite())?;
             self.blanks();
         }
-        (named && matches!(self.peek(), None | Some('#'))).then_some(Sample { labels, value, series })
+        matches!(self.peek(), None | Some('#')).then_some((labels, value))
     }
 
-    /// The labels, and whether the sample has a name.
-    fn labels(&mut self, mut named: bool, labels: &mut BTreeMap<String, String>) -> Option<bool> {
+    /// The labels, if there is one name among them or before them.
+    fn labels(&mut self, mut named: bool) -> Option<Labels> {
+        let mut labels = Labels::new();
         loop {
             self.blanks();
             if self.take('}').is_some() {
-                return Some(named);
+                labels.retain(|_, value| !value.is_empty());
+                return named.then_some(labels);
             }
-            let quoted = self.peek()? == '"';
-            let key = if quoted {
-                self.quoted()?
-            } else {
-                self.take_while(|c| c.is_ascii_alphanumeric() || c == '_')
-            };
-            if !quoted && !key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-                return None;
-            }
+            let (name, is_quoted) = self.label()?;
             self.blanks();
             if self.take('=').is_some() {
                 self.blanks();
                 let value = self.quoted()?;
-                labels.entry(key).or_insert(value);
-                named.then_some(())?;
+                let is_new = !labels.contains_key(&name);
+                (is_new && !name.is_empty() && name != "__name__").then_some(())?;
+                labels.insert(name, value);
             } else {
-                (quoted && !named).then_some(())?;
+                (is_quoted && !named).then_some(())?;
                 named = true;
             }
             self.blanks();
