@@ -108,8 +108,18 @@ fn replay(series: &[&Series], measure: &Measure, gap: Duration, scratch: &mut Sc
         at_last = at;
     }
     let extract = out.pop().unwrap_or_default();
-    let (value, is_young) = (track.value(), track.is_young());
+    let (value, is_young) = (finite(track.value()), track.is_young());
     PodReading { value, at: at_last, extract, scrapes: 1, is_young, addresses: 1 }
+}
+
+/// The value, unless it is so large that no float holds what a window adds up.
+fn finite(value: Value) -> Value {
+    let is_finite = match &value {
+        Value::Absent => true,
+        Value::Number(number) => number.is_finite(),
+        Value::Buckets(buckets) => buckets.counts().iter().all(|count| count.is_finite()),
+    };
+    if is_finite { value } else { Value::Absent }
 }
 
 fn scrape_of(series: &Series) -> Vec<(&str, &str)> {
@@ -209,6 +219,20 @@ mod tests {
         let reading = super::tests::reading(&found, &measure(Kind::Histogram, "t", 60)).unwrap();
         let Value::Buckets(buckets) = reading.value else { panic!("{reading:?}") };
         assert_eq!(buckets.counts(), [4.0, 10.0]);
+    }
+
+    #[test]
+    fn what_no_float_holds_is_absent() {
+        let absent = |kind, series: &[Series], name| {
+            let reading = reading(series, &measure(kind, name, 60)).unwrap();
+            assert_eq!(reading.value, Value::Absent, "{name}");
+        };
+        absent(Kind::Gauge, &[series("q", &[], &[(1.0, f64::MAX), (16.0, f64::MAX)])], "q");
+        absent(Kind::Counter, &[series("t_total", &[], &[(1.0, f64::MIN), (16.0, f64::MAX)])], "t_total");
+        let samples = [(1.0, 0.0), (16.0, f64::MAX), (31.0, 0.0), (46.0, f64::MAX)];
+        let found =
+            [series("h_bucket", &[("le", "1")], &samples), series("h_bucket", &[("le", "+Inf")], &samples)];
+        absent(Kind::Histogram, &found, "h");
     }
 
     #[test]
