@@ -10,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## the llm-autoscaler binary and everything else, debug
@@ -84,10 +84,14 @@ conformance: ## 200,000 random cases and 10,000 timelines against the HPA's own 
 conformance-quick: controlplane ## a tenth of that, always the same cases
 	tests/conformance/run.sh 20000 2000 1
 
+.PHONY: parser-conformance
+parser-conformance: ## 200,000 damaged metrics pages, read as Prometheus's own parsers read them
+	tests/parser/run.sh
+
 .PHONY: bench
-bench: ## nanoseconds and bytes per second of the hot paths
+bench: ## nanoseconds and bytes per second of the hot paths, beside Prometheus's parser
 	$(CARGO) bench --locked -p llm-autoscaler-core --bench decide
-	$(CARGO) bench --locked -p llm-autoscaler-engines --bench extract
+	CARGO=$(CARGO) tests/parser/bench.sh
 
 .PHONY: reaction
 reaction: controlplane ## from a metric's step to the scale write, COUNT autoscalers stepping at once
