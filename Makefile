@@ -5,6 +5,7 @@ SHELL := /usr/bin/env bash
 
 ENGINE ?= emulated
 COUNT ?= 100
+SECONDS ?= 60
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -87,6 +88,14 @@ conformance-quick: controlplane ## a tenth of that, always the same cases
 .PHONY: parser-conformance
 parser-conformance: ## 200,000 damaged metrics pages, read as Prometheus's own parsers read them
 	tests/parser/run.sh
+
+.PHONY: fuzz
+fuzz: ## fuzz one TARGET for SECONDS
+	tests/fuzz/run.sh $(SECONDS) $(if $(filter command,$(origin TARGET)),$(TARGET),exposition)
+
+.PHONY: fuzz-all
+fuzz-all: ## fuzz every target for SECONDS, two at a time
+	JOBS=2 tests/fuzz/run.sh $(SECONDS) all
 
 .PHONY: bench
 bench: ## nanoseconds and bytes per second of the hot paths, beside Prometheus's parser

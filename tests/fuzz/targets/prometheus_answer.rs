@@ -1,0 +1,186 @@
+//! Answers of a Prometheus server: whatever comes, nothing panics, and what is read of a pod is a number or absent.
+#![no_main]
+
+use std::{sync::LazyLock, time::Duration};
+
+use libfuzzer_sys::{
+    arbitrary::{self, Arbitrary, Unstructured},
+    fuzz_target,
+};
+use llm_autoscaler_engines::{
+    Kind, Measure, Recipe,
+    exposition::{Scratch, Value},
+    prometheus::{Answer, Outcome, PodLabels, PodReading, PodSeries, Series, by_pod},
+};
+use serde_json::json;
+
+const NAMES: [&str; 5] = ["q", "t_total", "h_bucket", "a.b", ""];
+const LABELS: [&str; 9] =
+    ["namespace", "pod", "instance", "job", "le", "tp_rank", "engine", "k8s.pod", "__name__"];
+const VALUES: [&str; 9] = ["models", "a-0", "a-1", "0.5", "1", "+Inf", "NaN", "", "10.0.0.1:8000"];
+
+static MEASURES: LazyLock<Vec<Measure>> = LazyLock::new(|| {
+    let window = |seconds| Duration::from_secs(seconds);
+    let repeats = || ["tp_rank".to_owned()];
+    let engine = [("engine".to_owned(), "1".to_owned())];
+    vec![
+        Measure { recipe: Recipe::series(Kind::Gauge, "q", []), window: window(0) },
+        Measure { recipe: Recipe::series(Kind::Gauge, "q", engine), window: window(60) },
+        Measure { recipe: Recipe::series(Kind::Gauge, "q", []).repeated_by(repeats()), window: window(30) },
+        Measure { recipe: Recipe::series(Kind::Gauge, "a.b", []), window: window(0) },
+        Measure { recipe: Recipe::series(Kind::Counter, "t_total", []), window: window(60) },
+        Measure { recipe: Recipe::series(Kind::Histogram, "h", []), window: window(60) },
+        Measure {
+            recipe: Recipe::series(Kind::Histogram, "h", []).repeated_by(repeats()),
+            window: window(15),
+        },
+    ]
+});
+
+#[derive(Arbitrary, Debug)]
+struct Point {
+    /// Milliseconds since 1970, mostly near each other.
+    at: u16,
+    far: bool,
+    value: Number,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Number {
+    Small(i16),
+    Any(f64),
+}
+
+/// Series as a server might give them; the names of a series' labels differ, as they do there.
+fn series(input: &mut Unstructured) -> arbitrary::Result<Vec<Series>> {
+    let mut all = Vec::new();
+    for _ in 0..input.int_in_range(0..=12)? {
+        let name = (*input.choose(&NAMES)?).to_owned();
+        let mut labels: Vec<(String, String)> = Vec::new();
+        for label in LABELS {
+            // `__name__` is among them only as the name itself.
+            if label != "__name__" && input.ratio(1, 2)? {
+                labels.push((label.to_owned(), (*input.choose(&VALUES)?).to_owned()));
+            }
+        }
+        let samples = input.arbitrary_iter::<Point>()?.take(20).map(|point| {
+            let Point { at, far, value } = point?;
+            let at = if far { f64::from(at) * 1e15 } else { 1_700_000_000.0 + f64::from(at) / 1000.0 };
+            Ok((
+                at,
+                match value {
+                    Number::Small(value) => f64::from(value),
+                    Number::Any(value) => value,
+                },
+            ))
+        });
+        all.push(Series { name, labels, samples: samples.collect::<arbitrary::Result<_>>()? });
+    }
+    Ok(all)
+}
+
+/// The answer that has these series.
+fn body(series: &[Series]) -> Vec<u8> {
+    let text = |value: f64| {
+        if value.is_nan() {
+            "NaN".to_owned()
+        } else if value.is_infinite() {
+            if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() }
+        } else {
+            value.to_string()
+        }
+    };
+    let result: Vec<_> = series
+        .iter()
+        .map(|series| {
+            let mut metric: serde_json::Map<_, _> =
+                series.labels.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            metric.insert("__name__".to_owned(), json!(series.name));
+            let values: Vec<_> = series.samples.iter().map(|(at, value)| json!([at, text(*value)])).collect();
+            json!({"metric": metric, "values": values})
+        })
+        .collect();
+    let answer = json!({"status": "success", "data": {"resultType": "matrix", "result": result}});
+    serde_json::to_vec(&answer).expect("it is JSON")
+}
+
+fn same(a: f64, b: f64) -> bool {
+    a.total_cmp(&b).is_eq() || a.is_nan() && b.is_nan()
+}
+
+/// What is read is what was written. The order of labels is serde's here, and the server's there.
+fn round_trip(written: &[Series]) -> Vec<Series> {
+    let answer = Answer::read(&body(written)).expect("it is an answer");
+    let Outcome::Series(read) = answer.outcome else { panic!("it has series") };
+    assert_eq!(read.len(), written.len());
+    for (read, written) in read.iter().zip(written) {
+        assert_eq!(read.name, written.name);
+        let mut labels = (read.labels.clone(), written.labels.clone());
+        labels.0.sort();
+        labels.1.sort();
+        assert_eq!(labels.0, labels.1);
+        assert_eq!(read.samples.len(), written.samples.len());
+        for (read, written) in read.samples.iter().zip(&written.samples) {
+            assert!(same(read.0, written.0) && same(read.1, written.1), "{read:?} {written:?}");
+        }
+    }
+    read
+}
+
+fn is_sound(value: &Value) -> bool {
+    match value {
+        Value::Absent => true,
+        Value::Number(number) => number.is_finite(),
+        Value::Buckets(buckets) => {
+            let (bounds, counts) = (buckets.bounds(), buckets.counts());
+            bounds.len() == counts.len()
+                && bounds.last() == Some(&f64::INFINITY)
+                && bounds.is_sorted_by(|a, b| a < b)
+                && counts.iter().all(|count| count.is_finite() && *count >= 0.0)
+        }
+    }
+}
+
+fn check(pod: &PodSeries, scratch: &mut Scratch) {
+    for measure in &*MEASURES {
+        let gap = Duration::from_secs(30);
+        let reading = pod.reading(measure, gap, scratch);
+        assert_eq!(reading, pod.reading(measure, gap, &mut Scratch::default()), "memory changes nothing");
+        let Some(PodReading { value, at, extract, scrapes, addresses }) = reading else { continue };
+        assert!(is_sound(&value), "{value:?}");
+        assert!(is_sound(&extract.value), "{extract:?}");
+        assert!(at.is_finite() && at >= 0.0, "{at}");
+        assert!(1 <= addresses && addresses <= scrapes, "{addresses} addresses of {scrapes} scrapes");
+        if let Value::Buckets(buckets) = &value {
+            let quantile = buckets.quantile(0.9);
+            assert!(quantile.is_none_or(f64::is_finite), "{quantile:?} of {buckets:?}");
+        }
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    // JSON begins with none of these.
+    let answered = match input.split_first() {
+        Some((0, rest)) => {
+            let Ok(written) = series(&mut Unstructured::new(rest)) else { return };
+            round_trip(&written)
+        }
+        _ => match Answer::read(input) {
+            Ok(Answer { outcome: Outcome::Series(series), warnings }) => {
+                assert!(warnings.iter().all(|warning| warning.chars().count() <= 301));
+                series
+            }
+            Ok(_) => return,
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.chars().count() < 800 && !text.contains(char::is_control), "{text:?}");
+                return;
+            }
+        },
+    };
+    let labels = PodLabels { namespace: "namespace".to_owned(), pod: "pod".to_owned() };
+    let mut scratch = Scratch::default();
+    for pod in by_pod(answered, &labels).values() {
+        check(pod, &mut scratch);
+    }
+});
