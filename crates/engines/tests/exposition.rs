@@ -235,9 +235,10 @@ fn a_malformed_line_fails_those_who_need_its_family() {
     let page = |labels: &[String]| format!("x{{{}}} 1\n", labels.join(","));
     assert_eq!(read(&[gauge("x", [])], page(&many[..20])).1, [Some(Milli(1000))]);
     assert_eq!(read(&[gauge("x", [])], page(&many)).1, [None]);
-    for line in [&b"x{a=\"\xff\"} 7\n"[..], b"x\x0c7\n", b"x{}\x0c7\n"] {
+    for line in [&b"x{a=\"\xff\"} 7\n"[..], b"x\x0c7\n", b"x{}\x0c7\n", b"x{\"a\x00\"=\"b\"} 7\n"] {
         assert_eq!(read(&[gauge("x", [])], line).1, [None]);
     }
+    assert_eq!(read(&[gauge("x", [])], b"x{a=\"\x00\"} 7\n").1, [Some(Milli(7000))]);
     // The only line that says what the page is.
     let (result, _) = read(&[gauge("x", [])], "x{\n<b>\n");
     assert!(matches!(result, Err(PageError::BadLine { line: 1, .. })), "{result:?}");

@@ -197,7 +197,11 @@ impl<'p> Labels<'p> {
             self.0 = rest;
             return Ok(None);
         }
-        let (name, rest) = if text.starts_with(b"\"") { quoted(text)? } else { bare_label(text)? };
+        let is_quoted = text.starts_with(b"\"");
+        let (name, rest) = if is_quoted { quoted(text)? } else { bare_label(text)? };
+        if is_quoted && name.raw.contains(&0) {
+            return Err("there is a NUL in a name");
+        }
         let rest = after_blanks(rest);
         let (item, rest) = match rest.strip_prefix(b"=") {
             Some(_) if name.raw.is_empty() => return Err("the name of a label is missing"),
@@ -205,7 +209,7 @@ impl<'p> Labels<'p> {
                 let (value, rest) = quoted(after_blanks(rest))?;
                 (Item::Label(Label { name, value, span: &text[..text.len() - rest.len()] }), rest)
             }
-            None if text.starts_with(b"\"") => (Item::Metric, rest),
+            None if is_quoted => (Item::Metric, rest),
             None => return Err("a label has no value"),
         };
         let rest = after_blanks(rest);

@@ -243,6 +243,7 @@ impl Reader {
                 return named.then_some(labels);
             }
             let (name, is_quoted) = self.label()?;
+            (!name.contains('\0')).then_some(())?;
             self.blanks();
             if self.take('=').is_some() {
                 self.blanks();
