@@ -20,12 +20,12 @@ impl Buckets {
     }
 
     /// Replaces the buckets by the sum of these, which are ascending. False, and empty, if they are no complete
-    /// histogram: the infinite bucket is missing, or a count is negative or not finite.
+    /// histogram: the infinite bucket is missing, another bound is infinite too, or a count is negative or not finite.
     pub(crate) fn fill(&mut self, cumulative: impl Iterator<Item = (f64, f64)>) -> bool {
         self.clear();
         let mut sound = true;
         for (bound, count) in cumulative {
-            sound &= count >= 0.0 && !bound.is_nan();
+            sound &= count >= 0.0 && bound > f64::NEG_INFINITY;
             match (self.bounds.last(), self.counts.last_mut()) {
                 (Some(last), Some(total)) if last.total_cmp(&bound).is_eq() => *total += count,
                 _ => {
@@ -102,13 +102,14 @@ impl Buckets {
         } else if end.is_infinite() || size <= start {
             below
         } else {
-            below + (up_to - below) * (size - start) / (end - start)
+            // Bounds may be so far apart that no float holds the distance.
+            below + (up_to - below) * f64::max(0.0, (size - start) / (end - start))
         }
     }
 
     /// The size that the share `quantile` (0 to 1) of the events does not exceed, as `histogram_quantile` of PromQL
     /// has it: events are spread evenly within their bucket, whose lower end is 0 for the first; beyond the last finite
-    /// bound nothing is known, and that bound is the answer. `None` without events.
+    /// bound nothing is known, and that bound is the answer. `None` without events, or where no float holds the answer.
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
         let events = self.events();
         if events <= 0.0 {
@@ -126,7 +127,7 @@ impl Buckets {
         }
         let (below, up_to) = (self.below(index), self.counts[index]);
         let within = if up_to > below { (rank - below) / (up_to - below) } else { 0.0 };
-        Some(start + (end - start) * within)
+        Some(start + (end - start) * within).filter(|size| size.is_finite())
     }
 
     /// The same, if there were enough events to tell: ten, and so many that one of them is expected beyond the quantile.
@@ -157,13 +158,14 @@ mod tests {
 
     #[test]
     fn what_is_no_complete_histogram_is_none() {
-        let table: [&[(f64, f64)]; 8] = [
+        let table: [&[(f64, f64)]; 9] = [
             &[],
             &[(INF, 3.0)],
             &[(1.0, 1.0), (2.0, 2.0)],
             &[(1.0, -1.0), (INF, 2.0)],
             &[(1.0, f64::NAN), (INF, 2.0)],
             &[(f64::NAN, 1.0), (INF, 2.0)],
+            &[(-INF, 1.0), (1.0, 2.0), (INF, 2.0)],
             &[(1.0, 1.0), (INF, INF)],
             &[(1.0, f64::MAX), (1.0, f64::MAX), (INF, 2.0)],
         ];
@@ -191,6 +193,11 @@ mod tests {
         assert_eq!(buckets(&[(1.0, 1.0), (INF, 10.0)]).quantile(0.9), Some(1.0), "beyond the last bound");
         assert_eq!(buckets(&[(-1.0, 5.0), (1.0, 5.0), (INF, 5.0)]).quantile(0.5), Some(-1.0));
         assert_eq!(buckets(&[(1.0, 0.0), (INF, 0.0)]).quantile(0.5), None);
+        let far = buckets(&[(f64::MIN, 0.0), (f64::MAX, 5.0), (INF, 5.0)]);
+        assert_eq!(far.quantile(0.5), None);
+        let mut both = buckets(&[(0.0, 1.0), (INF, 1.0)]);
+        both.add(&far);
+        assert!(both.counts().is_sorted(), "{both:?}");
     }
 
     #[test]

@@ -116,7 +116,9 @@ fn buckets(selected: &[&Sample]) -> Option<Quantity> {
     }
     buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
     let counts_events = selected.iter().all(|sample| sample.value >= 0.0);
-    let complete = buckets.len() > 1 && buckets.last()?.0 == f64::INFINITY && counts_events;
+    let ends = [buckets.first()?.0, buckets.last()?.0];
+    let complete =
+        buckets.len() > 1 && ends[0] > f64::NEG_INFINITY && ends[1] == f64::INFINITY && counts_events;
     // A larger bucket holds the smaller ones.
     let mut highest = 0.0;
     for (_, count) in &mut buckets {
