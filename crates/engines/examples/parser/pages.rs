@@ -185,6 +185,7 @@ fn recipes(random: &mut Random, lines: &[String], most: usize) -> Vec<Recipe> {
         }
         recipes.push(match name.strip_suffix("_bucket") {
             Some(histogram) if random.chance(80) => Recipe::series(Kind::Histogram, histogram, wanted),
+            _ if name.ends_with("_total") => Recipe::series(Kind::Counter, name, wanted),
             _ => Recipe::series(Kind::Gauge, name, wanted),
         });
     }
