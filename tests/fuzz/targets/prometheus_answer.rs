@@ -146,7 +146,7 @@ fn check(pod: &PodSeries, scratch: &mut Scratch) {
         let gap = Duration::from_secs(30);
         let reading = pod.reading(measure, gap, scratch);
         assert_eq!(reading, pod.reading(measure, gap, &mut Scratch::default()), "memory changes nothing");
-        let Some(PodReading { value, at, extract, scrapes, addresses }) = reading else { continue };
+        let Some(PodReading { value, at, extract, scrapes, addresses, .. }) = reading else { continue };
         assert!(is_sound(&value), "{value:?}");
         assert!(is_sound(&extract.value), "{extract:?}");
         assert!(at.is_finite() && at >= 0.0, "{at}");

@@ -236,6 +236,13 @@ mod tests {
     }
 
     #[test]
+    fn any_time_may_be_claimed() {
+        let found = [series("q", &[], &[(1.0, 3.0), (1.2e19, 5.0)])];
+        let reading = reading(&found, &measure(Kind::Gauge, "q", 60)).unwrap();
+        assert_eq!((reading.at, reading.is_young), (1.2e19, false));
+    }
+
+    #[test]
     fn nobodys_series_are_left_out() {
         let mut stray = series("q", &[], &[(1.0, 1.0)]);
         stray.labels.retain(|(name, _)| name != "pod");
