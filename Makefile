@@ -4,7 +4,9 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 
 ENGINE ?= emulated
-COUNT ?= 100
+COUNT ?= 600
+STEPS ?= 50
+PODS ?= 1000
 SECONDS ?= 60
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -103,9 +105,14 @@ bench: ## nanoseconds and bytes per second of the hot paths, beside Prometheus's
 	CARGO=$(CARGO) tests/parser/bench.sh
 
 .PHONY: reaction
-reaction: controlplane ## from a metric's step to the scale write, COUNT autoscalers stepping at once
-	$(CARGO) build --locked -p llm-autoscaler
-	$(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench reaction -- $(COUNT)
+reaction: controlplane monitoring ## from a metric's step to the scale write: STEPS one by one and COUNT at once, then the chain
+	$(CARGO) build --locked --release -p llm-autoscaler
+	LLM_AUTOSCALER_BIN=$(TARGET)/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench reaction -- --steps $(STEPS) --count $(COUNT)
+
+.PHONY: sampling
+sampling: controlplane ## what it costs to read PODS pages every five seconds: CPU, memory, lateness
+	$(CARGO) build --locked --release -p llm-autoscaler
+	LLM_AUTOSCALER_BIN=$(TARGET)/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
 
 .PHONY: crds
 crds: ## generate crds/ and deploy/install.yaml from crates/api and config/

@@ -1,6 +1,6 @@
 //! What it costs to read many pods: one operator, thousands of pods that are each read every five seconds.
 //!
-//! `cargo bench -p llm-autoscaler-e2e --bench sampling -- 1000`: so many pods in targets of a hundred, each with an
+//! `make sampling PODS=1000`: so many pods in targets of a hundred, each with an
 //! autoscaler. The pods are objects of the API server with addresses of their own; one server gives all of them the same
 //! page, a real one of vLLM (45 kB), or with `--small` one of 1 kB. Prints the operator's CPU time and memory over a
 //! minute, how late reads began, and how long they took.

@@ -1,6 +1,6 @@
 //! From a metric's step to the scale write, next to the chain that this operator replaces.
 //!
-//! `cargo bench -p llm-autoscaler-e2e --bench reaction -- --steps 50 --count 600`
+//! `make reaction STEPS=50 COUNT=600`
 //!
 //! 1. One autoscaler each that samples every 1, 2 and 5 s, and one HPA behind Prometheus and prometheus-adapter, step up
 //!    `--steps` times, each at a moment of its own.
