@@ -107,12 +107,12 @@ bench: ## nanoseconds and bytes per second of the hot paths, beside Prometheus's
 .PHONY: reaction
 reaction: controlplane monitoring ## from a metric's step to the scale write: STEPS one by one and COUNT at once, then the chain
 	$(CARGO) build --locked --release -p llm-autoscaler
-	LLM_AUTOSCALER_BIN=$(TARGET)/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench reaction -- --steps $(STEPS) --count $(COUNT)
+	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench reaction -- --steps $(STEPS) --count $(COUNT)
 
 .PHONY: sampling
 sampling: controlplane ## what it costs to read PODS pages every five seconds: CPU, memory, lateness
 	$(CARGO) build --locked --release -p llm-autoscaler
-	LLM_AUTOSCALER_BIN=$(TARGET)/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
+	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
 
 .PHONY: crds
 crds: ## generate crds/ and deploy/install.yaml from crates/api and config/
