@@ -184,13 +184,13 @@ fn dynamos_two_pages() {
     ];
     signals(Engine::Dynamo, "dynamo-1.6.1-mocker-vllm-busy.txt", &worker);
     let frontend = [
-        (WaitingRequests, 20_000),
+        (WaitingRequests, 12_000),
         (InFlightRequests, 20_000),
         (RequestRate, 15_000),
-        (PromptTokenRate, 37_000),
-        (GenerationTokenRate, 10_000),
-        (TimeToFirstToken, 2),
-        (InterTokenLatency, 8),
+        (PromptTokenRate, 6_405_000),
+        (GenerationTokenRate, 365_000),
+        (TimeToFirstToken, 23),
+        (InterTokenLatency, 285),
         (RequestLatency, 15),
     ];
     signals(Engine::Dynamo, "dynamo-1.6.1-frontend-busy.txt", &frontend);
