@@ -41,8 +41,9 @@ fn planned(spec: &LLMAutoscalerSpec) -> Plan {
 
 #[test]
 fn every_sample_makes_sense() {
-    for name in ["in_flight.yaml", "waiting.yaml", "custom_series.yaml"] {
-        planned(&sample(name).spec);
+    let names = ["in_flight", "waiting", "custom_series", "ttft", "prometheus", "query", "dynamo"];
+    for name in names {
+        planned(&sample(&format!("{name}.yaml")).spec);
     }
 }
 

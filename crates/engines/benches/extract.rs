@@ -1,4 +1,4 @@
-//! How fast two wanted families come out of a real vLLM page, beside a plain parse of every sample.
+//! How fast what is wanted comes out of a real vLLM page, from two families to all signals, beside a plain parse of every sample.
 //!
 //! `cargo bench -p llm-autoscaler-engines`
 

@@ -103,7 +103,7 @@ impl Telemetry {
         self.decisions.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// So many samples of a source went into a decision; `source` is scrape, others, prometheus or query.
+    /// So many samples of a source went into a decision; `source` is scrape, others or prometheus.
     pub fn used(&self, source: &'static str, samples: u64) {
         self.samples.get_or_create(&SourceLabel { source }).inc_by(samples);
     }
