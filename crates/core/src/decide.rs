@@ -145,7 +145,7 @@ fn derive(
             let window = policy.settings.downscale_stabilization;
             let highest = stabilize::legacy(past, window, recommended, now);
             let stabilized = never_growing(policy, highest, current.max(recommended));
-            (stabilized, limit::legacy(policy, current, stabilized))
+            (stabilized, limit::legacy(policy, history, current, stabilized, now))
         }
         Some(behavior) => {
             let stabilized = stabilize::with_behavior(past, behavior, current, recommended, now);

@@ -134,6 +134,26 @@ fn window_never_grows() {
 }
 
 #[test]
+fn growth_by_time() {
+    // A step at 0, 2 and 15 s, with a load that 20 replicas could take.
+    let sizes = [Profile::HpaExact, Profile::Default].map(|profile| {
+        let policy = Policy { profile, ..legacy_policy() };
+        let (mut history, mut current, mut sizes) = (History::default(), 1, Vec::new());
+        for second in [0, 2, 15] {
+            let load = ready(&vec![Some(200 / i64::from(current)); current as usize]);
+            let decision = decide(&policy, &history, &load, at(second));
+            let desired = decision.desired().unwrap();
+            history.record(&policy, &decision, at(second));
+            history.scaled(&policy, current, desired, at(second));
+            current = desired;
+            sizes.push(desired);
+        }
+        sizes
+    });
+    assert_eq!(sizes, [[4, 8, 16], [4, 4, 8]]);
+}
+
+#[test]
 fn surviving_history() {
     let record = HistoryRecord {
         recommendations: vec![Recommendation { replicas: 9, at: at(-10) }],

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use record::{HistoryRecord, RECORD_ENTRIES};
 use thin::Later;
 
-use crate::{Decision, Deviation, Outcome, Policy};
+use crate::{Behavior, Decision, Deviation, Outcome, Policy};
 
 /// The memory of one autoscaler about one target.
 ///
@@ -116,7 +116,12 @@ impl History {
     /// Remembers a change of size that has been written. Without `behavior` nothing counts such changes.
     pub fn scaled(&mut self, policy: &Policy, from: i32, to: i32, now: DateTime<Utc>) {
         self.replicas = Some(to);
-        let Some(behavior) = &policy.behavior else { return };
+        let legacy = Behavior::legacy();
+        let behavior = match &policy.behavior {
+            Some(behavior) => behavior,
+            None if policy.profile.has(Deviation::GrowthByTime) => &legacy,
+            None => return,
+        };
         let grows = to > from;
         let change = if grows { to.wrapping_sub(from) } else { from.wrapping_sub(to) };
         let event = ScaleEvent { change, at: now, outdated: false };

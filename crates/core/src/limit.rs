@@ -1,16 +1,30 @@
 //! Limits: how far one step may go, by rate policies and bounds.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{Amount, Behavior, History, Limit, Policy, Profile, RatePolicy, Rules, ScaleEvent, Select};
+use crate::{Amount, Behavior, Deviation, History, Limit, Policy, Profile, Rules, ScaleEvent, Select};
 
 /// At least this many replicas may always be reached at once without `behavior`.
 const LEGACY_MINIMUM: f64 = 4.0;
+/// For how long that limit holds: the HPA's usual time between two steps.
+pub(crate) const LEGACY_PERIOD: TimeDelta = TimeDelta::seconds(15);
 
-/// Without `behavior`: within the bounds, and to the double (or 4) at once.
-pub fn legacy(policy: &Policy, current: i32, desired: i32) -> (i32, Limit) {
-    let growth = policy.settings.scale_up_limit_factor * f64::from(current);
+/// Without `behavior`: within the bounds, and to the double (or 4) at once; in the Default profile, within 15 s, which is
+/// how often the HPA looks.
+pub fn legacy(
+    policy: &Policy,
+    history: &History,
+    current: i32,
+    desired: i32,
+    now: DateTime<Utc>,
+) -> (i32, Limit) {
+    let by_time = policy.profile.has(Deviation::GrowthByTime);
+    let start =
+        if by_time { replicas_before(LEGACY_PERIOD, policy.profile, history, current, now) } else { current };
+    let growth = policy.settings.scale_up_limit_factor * f64::from(start);
     let fastest = policy.profile.trunc32(growth.max(LEGACY_MINIMUM));
+    // What there is already stays, however it came.
+    let fastest = if by_time { fastest.max(current) } else { fastest };
     let (highest, limit) = if policy.max_replicas > fastest {
         (fastest, Limit::ScaleUpLimit)
     } else {
@@ -62,7 +76,7 @@ pub fn with_behavior(
 /// The highest number of replicas that the policies of scale-up allow now.
 pub fn scale_up(profile: Profile, rules: &Rules, history: &History, current: i32, now: DateTime<Utc>) -> i32 {
     let allowed = rules.policies.iter().map(|policy| {
-        let start = at_period_start(profile, policy, history, current, now);
+        let start = replicas_before(policy.period, profile, history, current, now);
         match policy.amount {
             Amount::Replicas(count) => profile.fit32(i64::from(start) + i64::from(count)),
             // Rounded up, so that a small share still moves; in this order, which gives 111 for 100 + 10 %.
@@ -85,7 +99,7 @@ pub fn scale_down(
     now: DateTime<Utc>,
 ) -> i32 {
     let allowed = rules.policies.iter().map(|policy| {
-        let start = at_period_start(profile, policy, history, current, now);
+        let start = replicas_before(policy.period, profile, history, current, now);
         match policy.amount {
             Amount::Replicas(count) => profile.fit32(i64::from(start) - i64::from(count)),
             Amount::Percent(percent) => {
@@ -100,15 +114,15 @@ pub fn scale_down(
     }
 }
 
-/// How many replicas there were when the policy's period began, as far as changes are remembered.
-fn at_period_start(
+/// How many replicas there were when a period that ends now began, as far as changes are remembered.
+fn replicas_before(
+    period: TimeDelta,
     profile: Profile,
-    policy: &RatePolicy,
     history: &History,
     current: i32,
     now: DateTime<Utc>,
 ) -> i32 {
-    let begin = now - policy.period;
+    let begin = now - period;
     let change = |events: &[ScaleEvent]| {
         events.iter().filter(|event| event.at > begin).map(|event| i64::from(event.change)).sum::<i64>()
     };
@@ -117,9 +131,8 @@ fn at_period_start(
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
+    use crate::RatePolicy;
     use crate::testing::{at, legacy_policy};
 
     fn rules(select: Select, policies: &[(Amount, i64)]) -> Rules {
@@ -192,7 +205,11 @@ mod tests {
         ];
         let policy = legacy_policy();
         for (current, desired, without, with) in table {
-            assert_eq!(legacy(&policy, current, desired), without, "{current} {desired}");
+            assert_eq!(
+                legacy(&policy, &History::default(), current, desired, at(0)),
+                without,
+                "{current} {desired}"
+            );
             let limited = with_behavior(&policy, &behavior, &History::default(), current, desired, at(0));
             assert_eq!(limited, with, "{current} {desired}");
         }

@@ -145,6 +145,14 @@ impl Settings {
     };
 }
 
+impl Behavior {
+    /// What the limits of a spec without `behavior` look back on: the changes of the last 15 s.
+    pub(crate) fn legacy() -> Self {
+        let none = TimeDelta::zero();
+        Self { scale_up: Rules::default_scale_up(), scale_down: Rules::default_scale_down(none) }
+    }
+}
+
 impl Rules {
     /// Scale up at once; per 15 s by 4 replicas or to the double, whichever is more.
     pub fn default_scale_up() -> Self {

@@ -32,6 +32,8 @@ pub enum Deviation {
     AskedForReplicas,
     /// The window of a spec without `behavior` never grows the target.
     WindowNeverGrows,
+    /// The limit of growth of a spec without `behavior` is per 15 s; the HPA's is per step, and it takes one every 15 s.
+    GrowthByTime,
     /// What is remembered outlives the process, and is kept in bounded space.
     SurvivingHistory,
     /// Changes of size are remembered as long as a policy of either direction counts them.
@@ -42,7 +44,7 @@ pub enum Deviation {
 
 impl Deviation {
     /// Every deviation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DirectionCheck,
         Self::NoneReady,
         Self::Quorum,
@@ -51,6 +53,7 @@ impl Deviation {
         Self::StuckReplicas,
         Self::AskedForReplicas,
         Self::WindowNeverGrows,
+        Self::GrowthByTime,
         Self::SurvivingHistory,
         Self::KeptScaleEvents,
         Self::Saturation,

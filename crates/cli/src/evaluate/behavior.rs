@@ -35,7 +35,7 @@ pub(super) fn answer(case: &Case, profile: Profile) -> Result<Value, Unsupported
     let history = history(case, now);
     let (current, desired) = (case.current, case.desired);
     Ok(match case.mode.as_str() {
-        "rules" => limited(limit::legacy(&policy, current, desired)),
+        "rules" => limited(limit::legacy(&policy, &history, current, desired, now)),
         "rate" => limited(limit::with_behavior(&policy, &behavior, &history, current, desired, now)),
         "limit_up" => {
             json!({"limit": limit::scale_up(profile, &behavior.scale_up, &history, current, now)})
