@@ -8,8 +8,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricPlan, Plan};
-use llm_autoscaler_core::{Milli, Observation, Reading, Replica, Selector};
-use llm_autoscaler_engines::{Buckets, Measure, exposition::Value};
+use llm_autoscaler_core::{Deviation, Milli, Observation, Reading, Replica, Selector};
+use llm_autoscaler_engines::{Buckets, Fold, Kind, Measure, exposition::Value};
 
 use crate::{
     advice,
@@ -137,9 +137,10 @@ impl Observer<'_> {
         Replica { stuck: pod.stuck(self.now).is_some(), ..pod.replica }
     }
 
-    /// Whether a pod has something to say: it runs, and is not stuck.
+    /// Whether a pod has something to say: it runs, and is not stuck. The HPA does not know what stuck is.
     fn asks(&self, pod: &Pod) -> bool {
-        pod.is_running() && pod.stuck(self.now).is_none()
+        let knows_stuck = self.plan.policy.profile.has(Deviation::StuckReplicas);
+        pod.is_running() && !(knows_stuck && pod.stuck(self.now).is_some())
     }
 
     /// The reading of a quantity of pods.
@@ -255,8 +256,14 @@ impl Observer<'_> {
         let SourceKind::Others(_, view) = &mut self.sources.list[index].kind else { return None };
         let others = view.members();
         let source = &self.sources.list[index];
+        if measure.recipe.kind() == Kind::Gauge && measure.recipe.fold() != Fold::Sum {
+            let none = format!("{} is a share, and shares of other pods are no total", metric.name);
+            reasons.entry(format!("sources[{index}]")).or_default().insert(none);
+            return None;
+        }
         let mut values = Vec::new();
-        let mut complete = true;
+        // One that is about to end may still be at work, and its page is not read any more.
+        let mut complete = !others.values().any(|pod| pod.replica.deleting);
         for (place, pod) in others.values().enumerate().filter(|(_, pod)| pod.is_running()) {
             match self.look(source, (place, pod), measure) {
                 Said::Sample(sample) => {
@@ -266,8 +273,8 @@ impl Observer<'_> {
                     values.push(Some(sample.value));
                 }
                 Said::Pending => seen.warming_up = true,
-                // One that does not serve yet has answered nobody.
-                Said::Nothing(_) if !pod.replica.ready => {}
+                // One that has not served for so long has nothing to do with the load.
+                Said::Nothing(_) if pod.stuck(self.now).is_some() => {}
                 Said::Nothing(text) => {
                     complete = false;
                     reasons.entry(pod.name.clone()).or_default().insert(text);

@@ -149,10 +149,15 @@ pub async fn one_of_two_frontends_is_silent(stage: &Stage) -> Result<String> {
 
     stage.script.set(&format!("{}/frontend-1", stage.namespace), Page::Hang);
     stage.stays("worker", 3, WATCHED).await?;
+    // So busy that it is not ready any more.
+    let silent = format!("{}/frontend-1", stage.namespace);
+    stage.script.set_ready(&silent, false);
+    stage.stays("worker", 3, WATCHED).await?;
     // What one alone asks for is enough to grow.
     stage.script.set(&format!("{}/frontend-0", stage.namespace), page(128));
     stage.until_replicas("worker", 4, SOON).await?;
+    stage.script.set_ready(&silent, true);
     stage.page("frontend", &page(16));
     stage.until_replicas("worker", 1, SOON).await?;
-    Ok("one of two: held at 3, still grows to 4; both: 4 -> 1".to_owned())
+    Ok("one of two, ready and not: held at 3, still grows to 4; both: 4 -> 1".to_owned())
 }
