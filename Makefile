@@ -47,7 +47,7 @@ test-doubt: controlplane ## what can go wrong with samples: never a scale-down o
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test doubt
 
 .PHONY: test-engines
-test-engines: controlplane ## every engine's page scales; so do real vLLM and Dynamo under load (1.3 GB to download, once)
+test-engines: controlplane monitoring ## every engine's page scales, by pages and by Prometheus; so do real vLLM and Dynamo (1.3 GB, once)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test engines
 

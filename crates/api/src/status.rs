@@ -34,8 +34,9 @@ pub struct LLMAutoscalerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_scale_time: Option<Time>,
 
-    /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero as of a HorizontalPodAutoscaler; Ready;
-    /// PodMonitorReady and SamplesComplete for what lies beside the scaling.
+    /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero as of a HorizontalPodAutoscaler; Ready, and
+    /// Stalled while waiting will not help; SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback and Advisory
+    /// for what the samples rest on; PodMonitorReady.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

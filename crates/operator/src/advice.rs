@@ -65,6 +65,11 @@ pub fn of_sources(sources: &Sources, advice: &mut BTreeSet<Advice>) {
             );
             advice.insert(Advice { reason: "ClockSkew", text });
         }
+        if let SourceKind::Prometheus(asking) = &source.kind
+            && let Some(warning) = asking.warning()
+        {
+            advice.insert(partial(asking.url(), &warning));
+        }
     }
 }
 

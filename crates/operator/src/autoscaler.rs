@@ -268,11 +268,12 @@ impl Keeper {
         target.decided = true;
         let now = Utc::now();
         let decision = decide(&plan.policy, &target.history, &seen.observation, now);
-        let (decision, seen) = if seen.doubtful && decision.wants_fewer() {
-            without_doubt(plan, target, seen, scaled_to_zero, now)
-        } else {
-            (decision, seen)
-        };
+        let (decision, seen) =
+            if seen.doubtful && plan.policy.profile == Profile::Default && decision.wants_fewer() {
+                without_doubt(plan, target, seen, scaled_to_zero, now)
+            } else {
+                (decision, seen)
+            };
         target.pace(pace(&decision));
         self.count(&seen, &decision);
         debug!(name = self.name(), ?decision, "decided");
@@ -331,7 +332,7 @@ impl Keeper {
         to: i32,
         result: Result<ScaleView, TargetError>,
     ) -> Result<(), Failed> {
-        let metrics = words_of(plan, seen);
+        let metrics = words_of(&self.object, plan, seen);
         let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector: None };
         let error = result.as_ref().err().map(ToString::to_string);
         let outcome = error.as_deref().map_or(Ok(()), Err);
@@ -352,7 +353,7 @@ impl Keeper {
     }
 
     async fn report(&mut self, plan: &Plan, seen: &Seen, decision: &Decision, written: Option<Written>) {
-        let metrics = words_of(plan, seen);
+        let metrics = words_of(&self.object, plan, seen);
         let Some(target) = &self.target else { return };
         let selector = target.selector.as_ref().err();
         let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector };
@@ -388,10 +389,12 @@ fn without_doubt(
 }
 
 /// What the words need to know of each metric: its name, and why it failed.
-fn words_of(plan: &Plan, seen: &Seen) -> Vec<MetricWords> {
+fn words_of(object: &LLMAutoscaler, plan: &Plan, seen: &Seen) -> Vec<MetricWords> {
     let error = report::missing(&seen.problems);
+    let namespace = object.namespace().unwrap_or_default();
     let of = |name: &String| MetricWords {
         name: name.clone(),
+        namespace: namespace.clone(),
         error: error.clone(),
         // A query has no selector, and that is how the HPA writes it.
         selector: "nil".to_owned(),

@@ -167,7 +167,8 @@ impl Pages {
         };
         Subscription {
             interval,
-            timeout: self.plan.timeout.min(interval),
+            // A page that is slow does not fail for being asked more often.
+            timeout: self.plan.timeout.min(usual),
             measures: self.measures.clone(),
             wake: self.wake.clone(),
         }

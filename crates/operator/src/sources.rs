@@ -299,6 +299,14 @@ impl Asking {
         self.server.as_ref().and_then(|server| server.lock().ahead())
     }
 
+    /// What the server said against its latest answer about pods.
+    pub fn warning(&self) -> Option<String> {
+        let state = self.server.as_ref()?.lock();
+        let of = |measure: &Arc<Measure>| state.warnings(measure, self.plan.stale_after).first();
+        let measures: &[Arc<Measure>] = &self.need.measures;
+        measures.iter().find_map(of).cloned()
+    }
+
     /// Its address.
     pub fn url(&self) -> &str {
         &self.key.url

@@ -91,6 +91,7 @@ pub async fn partial(stage: &Stage) -> Result<String> {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     say(&server, stage, 0.0);
     stage.stays("a", 3, WATCHED).await?;
+    stage.until_condition("a", "Advisory", "True", "PartialAnswer").await?;
     say(&server, stage, 9.0);
     stage.until_replicas("a", 6, SOON).await?;
     Ok("held at 3 when it says idle, 3 -> 6 when it says load".to_owned())
