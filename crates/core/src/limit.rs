@@ -19,8 +19,9 @@ pub fn legacy(
     now: DateTime<Utc>,
 ) -> (i32, Limit) {
     let by_time = policy.profile.has(Deviation::GrowthByTime);
-    let start =
-        if by_time { replicas_before(LEGACY_PERIOD, policy.profile, history, current, now) } else { current };
+    let before = || replicas_before(LEGACY_PERIOD, policy.profile, history, current, now);
+    // What has shrunk since is no reason to grow further than the HPA would.
+    let start = if by_time { before().min(current) } else { current };
     let growth = policy.settings.scale_up_limit_factor * f64::from(start);
     let fastest = policy.profile.trunc32(growth.max(LEGACY_MINIMUM));
     // What there is already stays, however it came.

@@ -26,7 +26,9 @@ const SUBJECTS: [(Deviation, IsAbout); Deviation::ALL.len()] = [
     (Deviation::StuckReplicas, |case| case.text.contains(r#""stuck":true"#)),
     (Deviation::AskedForReplicas, Case::has_average),
     (Deviation::WindowNeverGrows, |case| case.specs().any(|spec| spec["behavior"].is_null())),
-    (Deviation::GrowthByTime, |case| case.specs().any(|spec| spec["behavior"].is_null())),
+    (Deviation::GrowthByTime, |case| {
+        case.json["mode"] == "rules" || case.specs().any(|spec| spec["behavior"].is_null())
+    }),
     (Deviation::SurvivingHistory, |case| {
         case.is_timeline() && (case.text.contains(r#""restart":true"#) || case.specs().count() > 1)
     }),
