@@ -11,6 +11,7 @@
 
 mod behavior;
 pub mod conditions;
+pub mod dialect;
 mod plan;
 mod podmonitor;
 pub mod quantity;

@@ -3,6 +3,7 @@
 mod advice;
 mod behavior;
 mod metric;
+mod replica;
 mod source;
 
 use chrono::TimeDelta;
@@ -13,7 +14,7 @@ pub use advice::Advice;
 pub use metric::{Asked, MetricPlan};
 pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
 
-use crate::{EngineName, FallbackSpec, LLMAutoscalerSpec};
+use crate::{EngineName, FallbackSpec, LLMAutoscalerSpec, dialect::Grouping};
 
 /// A spec, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Plan {
     pub sources: Vec<SourcePlan>,
     /// The engine that runs in the target's pods.
     pub engine: Engine,
+    /// Which pods are one replica: the first of these whose label a pod has; a pod with none of them is one by itself.
+    pub groupings: Vec<Grouping>,
     /// What a person should know about this spec although nothing is wrong with it.
     pub advice: Vec<Advice>,
 }
@@ -86,7 +89,8 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
         settings: Settings::HPA,
     };
     let advice = advice::advice(&metrics);
-    Ok(Plan { policy, metrics, sources, engine: spec.engine.engine(), advice })
+    let groupings = replica::groupings(spec.replica_pods.as_ref())?;
+    Ok(Plan { policy, metrics, sources, engine: spec.engine.engine(), groupings, advice })
 }
 
 fn fallback(spec: &FallbackSpec) -> Fallback {

@@ -5,8 +5,10 @@
 
 mod metric;
 mod pod_monitor;
+mod selector;
 mod source;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,8 +83,14 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LLMAutoscalerSpec {
-    /// The object that is scaled: anything in this namespace that has a scale subresource.
+    /// The object that is scaled: anything in this namespace that has a scale subresource, or a role of a
+    /// RoleBasedGroup.
     pub scale_target_ref: ScaleTargetRef,
+
+    /// Which pods are one replica, for kinds whose replicas are several pods. LeaderWorkerSets, roles of
+    /// RoleBasedGroups and Grove's kinds are known without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_pods: Option<ReplicaPodsSpec>,
 
     /// The inference engine that runs in the target's pods. It decides which series a signal is read from.
     pub engine: EngineName,
@@ -153,6 +161,11 @@ fn three_minutes() -> i32 {
 
 /// Names an object of this namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[x_kube(
+    validation = Rule::new("(self.kind == 'RoleBasedGroup') == has(self.role)")
+        .message("a RoleBasedGroup is scaled by its roles: name one in role; no other kind has roles")
+        .field_path(".role")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleTargetRef {
     /// Its API group and version, such as apps/v1.
@@ -164,6 +177,28 @@ pub struct ScaleTargetRef {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+    /// The role of a RoleBasedGroup that is scaled, such as decode; for no other kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub role: Option<String>,
+}
+
+/// Which pods are one replica.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaPodsSpec {
+    /// The pods of the target with the same value of this label are one replica.
+    #[schemars(length(min = 1, max = 317))]
+    pub group_label: String,
+    /// The pods of a replica that publish its metrics. If absent, all do, and what they say is added up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "selector::leaders")]
+    pub leader_selector: Option<LabelSelector>,
+    /// How many pods a whole replica has; with fewer it is not ready. If absent, those that are there are taken
+    /// for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub size: Option<i32>,
 }
 
 /// An inference engine.

@@ -110,7 +110,8 @@ fn hold(policy: &Policy, metrics: &[MetricOutcome], observation: &Observation) -
     } else if observation.readings.iter().any(incomplete) {
         Some(Hold::Incomplete)
     } else {
-        observation.doubtful.then_some(Hold::Doubt)
+        let surplus = observation.surplus.then_some(Hold::Surplus);
+        observation.doubtful.then_some(Hold::Doubt).or(surplus)
     }
 }
 

@@ -199,6 +199,8 @@ pub enum Hold {
     Incomplete,
     /// Samples that are not beyond doubt.
     Doubt,
+    /// More replicas than there can be: what a replica is has not been understood.
+    Surplus,
 }
 
 impl Decision {

@@ -18,6 +18,8 @@ pub struct Observation {
     pub readings: Vec<Reading>,
     /// Some of the samples are not beyond doubt. They are good enough to grow by, or to stay.
     pub doubtful: bool,
+    /// More replicas are listed than the target says it has: what is a replica is not understood.
+    pub surplus: bool,
 }
 
 /// The two numbers of a scale subresource.

@@ -98,9 +98,9 @@ fn reading(metric: MetricPolicy, replicas: usize) -> impl Strategy<Value = Readi
 
 fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
     let metrics = policy.metrics.clone();
-    let flags = (any::<bool>(), prop::bool::weighted(0.1));
+    let flags = (any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.1));
     (prop::collection::vec(replica(), 0..12), 0_i32..35, 0_i32..35, flags).prop_flat_map(
-        move |(replicas, current, status, (scaled_to_zero, doubtful))| {
+        move |(replicas, current, status, (scaled_to_zero, doubtful, surplus))| {
             let readings: Vec<_> =
                 metrics.iter().map(|metric| reading(*metric, replicas.len()).boxed()).collect();
             readings.prop_map(move |readings| Observation {
@@ -110,6 +110,7 @@ fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
                 replicas: replicas.clone(),
                 readings,
                 doubtful,
+                surplus,
             })
         },
     )
@@ -209,7 +210,7 @@ proptest! {
     #[test]
     fn on_doubt_nothing_shrinks((policy, history, mut observation) in case()) {
         let current = within_bounds(&policy, &mut observation);
-        observation.doubtful = true;
+        observation.doubtful |= !observation.surplus;
         prop_assert!(replicas(&policy, &history, &observation) >= current);
     }
 

@@ -73,6 +73,15 @@ pub fn of_sources(sources: &Sources, advice: &mut BTreeSet<Advice>) {
     }
 }
 
+/// What is to be said where more replicas are found than the target has.
+pub fn surplus(found: usize, listed: usize) -> Advice {
+    let text = format!(
+        "the target has {listed} replicas and its selector finds {found}: while that is so nothing shrinks; if a replica is \
+         several pods, spec.replicaPods says which"
+    );
+    Advice { reason: "ReplicasMismatch", text }
+}
+
 /// What is to be said of an answer that is not complete.
 pub fn partial(url: &str, warning: &str) -> Advice {
     Advice { reason: "PartialAnswer", text: format!("{url} warns: {warning}") }

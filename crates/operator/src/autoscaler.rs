@@ -93,7 +93,7 @@ pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAut
                 keeper.step(Cause::Sample).await
             }
             () = pods_changed(keeper.target.as_mut()) => {
-                keeper.target.iter_mut().for_each(Tracked::follow_pods);
+                keeper.follow_pods();
                 continue;
             }
         };
@@ -162,6 +162,13 @@ impl Keeper {
     fn takes_samples(&self) -> bool {
         let waiting_for_first = self.target.as_ref().is_some_and(|target| !target.decided);
         self.failures == 0 && (self.context.profile == Profile::Default || waiting_for_first)
+    }
+
+    /// Samples the pods that there are now.
+    fn follow_pods(&mut self) {
+        if let (Some(target), Ok(plan)) = (&mut self.target, &self.plan) {
+            target.follow_pods(plan);
+        }
     }
 
     /// For how long other samples are waited for.

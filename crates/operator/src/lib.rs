@@ -26,6 +26,7 @@ mod pod_monitor;
 mod pods;
 mod probe;
 mod prometheus;
+mod replicas;
 mod report;
 mod rhythm;
 mod sampler;

@@ -186,6 +186,7 @@ mod tests {
             name: "a-0".to_owned(),
             namespace: "ns".to_owned(),
             labels: BTreeMap::from([("app".to_owned(), "a".to_owned())]),
+            annotations: BTreeMap::new(),
             ip: None,
             ports: vec![("http".to_owned(), 8000)],
             replica: Replica::READY,

@@ -14,7 +14,8 @@ use llm_autoscaler_engines::{Buckets, Fold, Kind, Measure, exposition::Value};
 use crate::{
     advice,
     pages::{Said, Sample},
-    pods::{Members, Pod, TroubleKind},
+    pods::{Pod, TroubleKind},
+    replicas::{Group, Replicas},
     sources::{Source, SourceKind, Sources},
     target::ScaleView,
 };
@@ -76,8 +77,8 @@ pub struct Observer<'a> {
     pub plan: &'a Plan,
     /// The sources that it names.
     pub sources: &'a mut Sources,
-    /// The target's pods.
-    pub members: &'a Members,
+    /// The target's replicas.
+    pub replicas: &'a Replicas,
     /// Leaves out whatever is in doubt.
     pub strict: bool,
     /// The time.
@@ -90,14 +91,16 @@ type Problems = BTreeMap<String, BTreeSet<String>>;
 impl Observer<'_> {
     /// What is to be seen of the target now. Samples that are in doubt are good enough to grow by, or to stay.
     pub fn observe(mut self, view: &ScaleView, scaled_to_zero: bool) -> Seen {
+        let listed = usize::try_from(view.scale.current.max(view.scale.status)).unwrap_or_default();
         let mut seen = Seen {
             observation: Observation {
                 scale: view.scale,
                 selector: Selector::Valid,
                 scaled_to_zero,
-                replicas: self.members.values().map(|pod| self.replica(pod)).collect(),
+                replicas: self.replicas.list.iter().map(|group| self.replica(group)).collect(),
                 readings: Vec::with_capacity(self.plan.metrics.len()),
                 doubtful: false,
+                surplus: self.replicas.alive() > listed,
             },
             ready: 0,
             problems: Vec::new(),
@@ -107,10 +110,13 @@ impl Observer<'_> {
             doubtful: false,
             warming_up: false,
         };
-        seen.ready =
-            self.members.values().filter(|pod| pod.replica.ready && !pod.replica.deleting).count() as i32;
-        let stuck = |(name, pod): (&String, &Arc<Pod>)| Some((name.clone(), pod.stuck(self.now)?));
-        seen.stuck = self.members.iter().filter_map(stuck).collect();
+        let serves = |replica: &&Replica| replica.ready && !replica.deleting;
+        seen.ready = seen.observation.replicas.iter().filter(serves).count() as i32;
+        let stuck = |group: &Group| group.stuck(self.now).map(|(pod, kind)| (pod.name.clone(), kind));
+        seen.stuck = self.replicas.list.iter().filter_map(stuck).collect();
+        if seen.observation.surplus {
+            seen.advice.insert(advice::surplus(self.replicas.alive(), listed));
+        }
         let mut problems = Problems::new();
         let plan = self.plan;
         for (index, metric) in plan.metrics.iter().enumerate() {
@@ -133,8 +139,8 @@ impl Observer<'_> {
         seen
     }
 
-    fn replica(&self, pod: &Pod) -> Replica {
-        Replica { stuck: pod.stuck(self.now).is_some(), ..pod.replica }
+    fn replica(&self, group: &Group) -> Replica {
+        Replica { stuck: group.stuck(self.now).is_some(), ..group.state() }
     }
 
     /// Whether a pod has something to say: it runs, and is not stuck. The HPA does not know what stuck is.
@@ -152,7 +158,7 @@ impl Observer<'_> {
         seen: &mut Seen,
         problems: &mut Problems,
     ) -> (Reading, Origin) {
-        let mut values: Vec<Option<Value>> = vec![None; self.members.len()];
+        let mut values: Vec<Option<Value>> = vec![None; self.replicas.speakers.len()];
         let mut origin = Origin { samples: vec![0; self.sources.list.len()], ..Origin::default() };
         let mut reasons = Problems::new();
         for index in 0..self.sources.list.len() {
@@ -172,7 +178,7 @@ impl Observer<'_> {
                 return (reading, origin);
             }
             // Who has not answered yet is not looked for elsewhere.
-            let asked = self.members.values().zip(&values).filter(|(pod, _)| self.asks(pod));
+            let asked = self.replicas.speakers.values().zip(&values).filter(|(pod, _)| self.asks(pod));
             if is_own && asked.filter(|(_, value)| value.is_none()).count() == pending {
                 break;
             }
@@ -181,7 +187,7 @@ impl Observer<'_> {
             origin.why = first(&reasons);
         }
         // Only those are missing that no source has.
-        for (pod, value) in self.members.values().zip(&values) {
+        for (pod, value) in self.replicas.speakers.values().zip(&values) {
             if value.is_none()
                 && self.asks(pod)
                 && let Some(texts) = reasons.remove(&pod.name)
@@ -192,11 +198,12 @@ impl Observer<'_> {
         let nobody = values.iter().all(Option::is_none);
         if nobody {
             // What is wrong with sources as a whole.
-            let pods: BTreeSet<&String> = self.members.keys().collect();
+            let pods: BTreeSet<&String> = self.replicas.speakers.keys().collect();
             for (of, texts) in reasons.into_iter().filter(|(of, _)| !pods.contains(of)) {
                 problems.entry(of).or_default().extend(texts);
             }
         }
+        let values = self.by_replica(values, measure.recipe.fold());
         (reading(values, quantile, nobody && !problems.is_empty()), origin)
     }
 
@@ -212,7 +219,7 @@ impl Observer<'_> {
     ) -> usize {
         let source = &self.sources.list[index];
         let mut pending = 0;
-        for (place, (pod, value)) in self.members.values().zip(values).enumerate() {
+        for (place, (pod, value)) in self.replicas.speakers.values().zip(values).enumerate() {
             if value.is_some() || !self.asks(pod) {
                 continue;
             }
@@ -231,6 +238,18 @@ impl Observer<'_> {
         }
         seen.warming_up |= pending > 0;
         pending
+    }
+
+    /// What the replicas say, from what their speakers say. One of whose speakers nothing is known has said nothing.
+    fn by_replica(&self, values: Vec<Option<Value>>, fold: Fold) -> Vec<Option<Value>> {
+        if self.replicas.list.iter().all(|group| group.speakers == 1) {
+            return values;
+        }
+        let mut parts: Vec<Vec<Option<Value>>> = vec![Vec::new(); self.replicas.list.len()];
+        for (place, value) in self.replicas.of_speaker.iter().zip(values) {
+            parts[*place].push(value);
+        }
+        parts.into_iter().map(|parts| folded(parts.into_iter().collect::<Option<_>>()?, fold)).collect()
     }
 
     /// `place` is where the pod stands among those that the source is about.
@@ -286,7 +305,7 @@ impl Observer<'_> {
             reasons.entry(format!("sources[{index}]")).or_default().insert(none.to_owned());
             return None;
         }
-        let everybody = vec![true; self.members.len()];
+        let everybody = vec![true; self.replicas.list.len()];
         Some(match reading(values, quantile, false) {
             Reading::Pooled { value: Some(value), .. } => Reading::Total { value, complete },
             Reading::Pooled { value: None, .. } if complete => {
@@ -345,6 +364,27 @@ impl Observer<'_> {
 fn first(reasons: &Problems) -> Option<String> {
     let (of, texts) = reasons.first_key_value()?;
     Some(format!("{of}: {}", texts.first()?))
+}
+
+/// One value of the values of a replica's pods, as of several series of a page.
+fn folded(values: Vec<Value>, fold: Fold) -> Option<Value> {
+    let count = values.len() as f64;
+    let mut values = values.into_iter();
+    let first = values.next()?;
+    let all = values.try_fold(first, |sum, value| match (sum, value) {
+        (Value::Number(a), Value::Number(b)) => {
+            Some(Value::Number(if fold == Fold::Max { a.max(b) } else { a + b }))
+        }
+        (Value::Buckets(mut a), Value::Buckets(b)) => {
+            a.add(&b);
+            Some(Value::Buckets(a))
+        }
+        _ => None,
+    })?;
+    Some(match all {
+        Value::Number(sum) if fold == Fold::Mean => Value::Number(sum / count),
+        all => all,
+    })
 }
 
 /// The values of replicas as a reading; a quantile pools them.

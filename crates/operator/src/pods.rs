@@ -1,6 +1,6 @@
 //! Pods, as far as scaling cares: one watch for all, and views that hold the pods of one selector.
 
-mod pod;
+pub(crate) mod pod;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

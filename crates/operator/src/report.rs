@@ -6,7 +6,8 @@ mod occasional;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::{
-    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan, TargetStatus,
+    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan, ScaleTargetRef,
+    TargetStatus,
     conditions::{self, ConditionUpdate},
     time,
     words::{self, EventWords, Step},
@@ -171,10 +172,10 @@ impl Report<'_> {
     }
 }
 
-/// What is scaled, as KIND/NAME.
+/// What is scaled, as KIND/NAME or KIND/NAME/ROLE.
 pub fn reference(object: &LLMAutoscaler) -> String {
-    let target = &object.spec.scale_target_ref;
-    format!("{}/{}", target.kind, target.name)
+    let ScaleTargetRef { kind, name, role, .. } = &object.spec.scale_target_ref;
+    role.as_ref().map_or_else(|| format!("{kind}/{name}"), |role| format!("{kind}/{name}/{role}"))
 }
 
 fn condition_updates(
@@ -244,6 +245,7 @@ fn target_status(
     now: DateTime<Utc>,
 ) -> TargetStatus {
     let Report { object, view, step: Step { decision, .. }, seen, .. } = report;
+    let target = &object.spec.scale_target_ref;
     let derivation = match &decision.outcome {
         Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
             Some(decision_status(derivation, report))
@@ -260,7 +262,7 @@ fn target_status(
         decisions.truncate(DECISIONS);
     }
     TargetStatus {
-        name: object.spec.scale_target_ref.name.clone(),
+        name: target.role.as_ref().unwrap_or(&target.name).clone(),
         uid: Some(view.uid.clone()),
         current_replicas: decision.current,
         ready_replicas: seen.ready,

@@ -1,4 +1,6 @@
-//! Scale targets: any kind of the cluster that has a scale subresource, found by discovery.
+//! Scale targets: any kind of the cluster that has a scale subresource, found by discovery, and roles of groups.
+
+mod roles;
 
 use std::{
     collections::HashMap,
@@ -12,7 +14,7 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
     discovery,
 };
-use llm_autoscaler_api::{ScaleTargetRef, managers};
+use llm_autoscaler_api::{ScaleTargetRef, dialect, managers};
 use llm_autoscaler_core::Scale;
 use serde_json::json;
 
@@ -27,6 +29,19 @@ pub struct ScaleView {
     pub uid: String,
     /// The version that was read; a write says it again, so that nobody's change is overwritten.
     pub resource_version: Option<String>,
+    /// Where another size is written.
+    pub place: Place,
+}
+
+/// Where the size of a target is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// To the target's own scale subresource.
+    Own,
+    /// To that of a role's adapter, by its name.
+    Adapter(String),
+    /// To the role itself, by its place among the roles of the group.
+    Role(usize),
 }
 
 /// Why a target's scale could not be read or written.
@@ -59,6 +74,27 @@ pub enum TargetError {
         /// As in the reference.
         kind: String,
     },
+    /// The group has no such role (now).
+    #[error("the RoleBasedGroup {group} has no role {role}; its roles are {}", .roles.join(", "))]
+    NoSuchRole {
+        /// The group's name.
+        group: String,
+        /// As in the reference.
+        role: String,
+        /// What it has.
+        roles: Vec<String>,
+    },
+    /// It is on its way.
+    #[error("{0}")]
+    NotYet(String),
+    /// Whoever else is in charge of it would undo, or ignore, what is written to it.
+    #[error("{0}")]
+    Refused(String),
+    /// The operator may not write to groups.
+    #[error(
+        "{0}; enable the role's scalingAdapter, or let the operator patch RoleBasedGroups (docs/targets.md)"
+    )]
+    RoleForbidden(String),
     /// Somebody else wrote in between.
     #[error("the target was changed by someone else in between")]
     Conflict,
@@ -73,13 +109,16 @@ pub enum TargetError {
 impl TargetError {
     /// Whether waiting will not help: the reference itself is wrong.
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Self::BadApiVersion(_) | Self::NotScalable { .. } | Self::NotNamespaced { .. })
+        matches!(
+            self,
+            Self::BadApiVersion(_) | Self::NotScalable { .. } | Self::NotNamespaced { .. } | Self::Refused(_)
+        )
     }
 
     /// Whether there is no such target, as opposed to not being able to look.
     pub fn is_gone(&self) -> bool {
         match self {
-            Self::NoSuchKind { .. } => true,
+            Self::NoSuchKind { .. } | Self::NoSuchRole { .. } => true,
             Self::Api(kube::Error::Api(status)) => status.code == 404,
             _ => false,
         }
@@ -125,6 +164,9 @@ impl Targets {
     /// # Errors
     /// See [`TargetError`].
     pub async fn get(&self, namespace: &str, target: &ScaleTargetRef) -> Result<ScaleView, TargetError> {
+        if roles::is_about(target) {
+            return self.get_role(namespace, target).await;
+        }
         let api = self.api(namespace, target).await?;
         view(deadline(api.get_scale(&target.name)).await?, target)
     }
@@ -140,19 +182,30 @@ impl Targets {
         seen: &ScaleView,
         replicas: i32,
     ) -> Result<ScaleView, TargetError> {
-        let api = self.api(namespace, target).await?;
-        let patch = json!({
-            "metadata": {"resourceVersion": seen.resource_version},
-            "spec": {"replicas": replicas},
-        });
-        let params =
-            PatchParams { field_manager: Some(managers::SCALE.to_owned()), ..PatchParams::default() };
-        match deadline(api.patch_scale(&target.name, &params, &Patch::Merge(&patch))).await {
+        let result = match &seen.place {
+            Place::Own => self.set_own(namespace, target, seen, replicas).await,
+            Place::Adapter(name) => self.set_adapter(namespace, (target, name), seen, replicas).await,
+            Place::Role(index) => self.set_role(namespace, (target, *index), seen, replicas).await,
+        };
+        match result {
             Err(TargetError::Api(kube::Error::Api(status))) if status.code == 409 => {
                 Err(TargetError::Conflict)
             }
-            result => view(result?, target),
+            result => result,
         }
+    }
+
+    async fn set_own(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+        seen: &ScaleView,
+        replicas: i32,
+    ) -> Result<ScaleView, TargetError> {
+        let api = self.api(namespace, target).await?;
+        let patch = scale_patch(seen, replicas);
+        let scale = deadline(api.patch_scale(&target.name, &params(), &Patch::Merge(&patch))).await?;
+        view(scale, target)
     }
 
     async fn api(&self, namespace: &str, target: &ScaleTargetRef) -> Result<Api<DynamicObject>, TargetError> {
@@ -188,7 +241,9 @@ impl Targets {
         if capabilities.scope != discovery::Scope::Namespaced {
             return Err(TargetError::NotNamespaced { api_version, kind });
         }
-        if !capabilities.subresources.iter().any(|(subresource, _)| subresource.plural == "scale") {
+        if !roles::has_roles(target)
+            && !capabilities.subresources.iter().any(|(subresource, _)| subresource.plural == "scale")
+        {
             return Err(TargetError::NotScalable { api_version, kind });
         }
         Ok(resource)
@@ -197,6 +252,18 @@ impl Targets {
     fn kinds(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (Instant, ApiResource)>> {
         self.kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The patch of a scale subresource, for as long as nobody else has changed it.
+fn scale_patch(seen: &ScaleView, replicas: i32) -> serde_json::Value {
+    json!({
+        "metadata": {"resourceVersion": seen.resource_version},
+        "spec": {"replicas": replicas},
+    })
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(managers::SCALE.to_owned()), ..PatchParams::default() }
 }
 
 fn is_unknown(error: &kube::Error) -> bool {
@@ -228,8 +295,9 @@ fn view(scale: autoscaling::Scale, target: &ScaleTargetRef) -> Result<ScaleView,
             current: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
             status: status.replicas,
         },
-        selector: status.selector.unwrap_or_default(),
+        selector: dialect::pod_selector(target).or(status.selector).unwrap_or_default(),
         uid,
         resource_version: scale.metadata.resource_version,
+        place: Place::Own,
     })
 }

@@ -14,6 +14,7 @@ use crate::{
     pages::Pace,
     pod_monitor::Published,
     pods::PodView,
+    replicas::Replicas,
     sources::Sources,
     target::{ScaleView, TargetError},
 };
@@ -28,6 +29,8 @@ pub struct Tracked {
     pub selector: Result<PodSelector, SelectorProblem>,
     /// Its pods.
     pub pods: PodView,
+    /// Its replicas.
+    pub replicas: Replicas,
     /// What is remembered.
     pub history: History,
     /// A decision has been made: the first samples are there.
@@ -59,9 +62,20 @@ impl Tracked {
         let pods = selector.clone().unwrap_or_else(|_| selector::nothing());
         let namespace = object.namespace().unwrap_or_default();
         let mut pods = context.pods.view(&namespace, pods);
+        let replicas = Replicas::of(&pods.members(), &plan.groupings);
         let mut sources = Sources::new(context, &namespace, fresh, plan);
-        sources.follow(&pods.members());
-        Self { view, unread: false, selector, pods, history, decided: false, sources, pending: None }
+        sources.follow(&replicas.speakers);
+        Self {
+            view,
+            unread: false,
+            selector,
+            pods,
+            replicas,
+            history,
+            decided: false,
+            sources,
+            pending: None,
+        }
     }
 
     /// Whether a scale that was read is of this target, with these pods.
@@ -90,14 +104,16 @@ impl Tracked {
     /// is forgotten.
     pub fn sample_by(&mut self, context: &Context, object: &LLMAutoscaler, fresh: &Arc<Notify>, plan: &Plan) {
         let mut sources = Sources::new(context, &object.namespace().unwrap_or_default(), fresh, plan);
-        sources.follow(&self.pods.members());
+        self.replicas = Replicas::of(&self.pods.members(), &plan.groupings);
+        sources.follow(&self.replicas.speakers);
         self.sources = sources;
         self.decided = false;
     }
 
     /// Samples the pods that there are now.
-    pub fn follow_pods(&mut self) {
-        self.sources.follow(&self.pods.members());
+    pub fn follow_pods(&mut self, plan: &Plan) {
+        self.replicas.follow(&self.pods.members(), &plan.groupings);
+        self.sources.follow(&self.replicas.speakers);
     }
 
     /// Returns when a pod that is looked at has come, gone or changed.
@@ -115,7 +131,19 @@ impl Tracked {
             SourcePlan::Scrape(scrape) => Some(scrape),
             SourcePlan::Prometheus(_) => None,
         });
-        let pods = self.sources.read().unwrap_or_else(|| self.pods.members());
+        // Of the target's own pods only those that speak have a page.
+        let narrowed = plan.groupings.iter().find_map(|grouping| {
+            let with =
+                self.replicas.speakers.values().find(|pod| pod.labels.contains_key(&grouping.label))?;
+            Some(grouping.narrowed(&with.labels))
+        });
+        let others = self.sources.read();
+        let selector = if others.is_some() {
+            selector
+        } else {
+            selector.into_iter().chain(narrowed.into_iter().flatten()).collect()
+        };
+        let pods = others.unwrap_or_else(|| self.replicas.speakers.clone());
         let usual = plan.engine.profile();
         let usual_ports = || usual.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
         let ports = scrape.map_or_else(usual_ports, |scrape| scrape.ports.clone());
@@ -133,13 +161,12 @@ impl Tracked {
     /// What is to be seen now; `strict` leaves out samples that are in doubt.
     pub fn observe(&mut self, plan: &Plan, scaled_to_zero: bool, strict: bool) -> Seen {
         // Looking at the members also takes note of their change, so the sources follow at once.
-        let members = self.pods.members();
-        self.sources.follow(&members);
+        self.follow_pods(plan);
         let now = Utc::now();
-        let observer = Observer { plan, sources: &mut self.sources, members: &members, strict, now };
+        let observer = Observer { plan, sources: &mut self.sources, replicas: &self.replicas, strict, now };
         let mut seen = observer.observe(&self.view, scaled_to_zero);
         // A source that was found to be needed is asked from now on.
-        self.sources.follow(&members);
+        self.sources.follow(&self.replicas.speakers);
         seen.observation.selector = match self.selector {
             Ok(_) => Selector::Valid,
             Err(SelectorProblem::Missing) => Selector::Missing,

@@ -60,7 +60,7 @@ pub struct ScrapeSpec {
     /// Other pods of this namespace that know: a gateway, a Dynamo frontend. What they say is added up, and is the total of
     /// the target. If absent, the target's own pods are read, each for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "selector_schema")]
+    #[schemars(schema_with = "super::selector::other_pods")]
     pub pod_selector: Option<LabelSelector>,
     /// The header Authorization, from a Secret of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -294,47 +294,4 @@ impl JsonSchema for Port {
             "maximum": 65535,
         })
     }
-}
-
-/// The API server's own schema of a label selector, with bounds.
-fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "description": "Other pods of this namespace that know: a gateway, a Dynamo frontend. What they say is added up, and is the total of the target. If absent, the target's own pods are read, each for itself.",
-        "nullable": true,
-        "x-kubernetes-map-type": "atomic",
-        "properties": {
-            "matchLabels": {
-                "type": "object",
-                "description": "Labels that the pods must have, with these values.",
-                "maxProperties": 16,
-                "additionalProperties": {"type": "string"},
-            },
-            "matchExpressions": {
-                "type": "array",
-                "description": "Further conditions on labels.",
-                "maxItems": 16,
-                "x-kubernetes-list-type": "atomic",
-                "items": {
-                    "type": "object",
-                    "description": "One condition.",
-                    "required": ["key", "operator"],
-                    "properties": {
-                        "key": {"type": "string", "description": "The label."},
-                        "operator": {
-                            "type": "string",
-                            "description": "In, NotIn, Exists or DoesNotExist.",
-                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
-                        },
-                        "values": {
-                            "type": "array",
-                            "description": "The values for In and NotIn.",
-                            "x-kubernetes-list-type": "atomic",
-                            "items": {"type": "string"},
-                        },
-                    },
-                },
-            },
-        },
-    })
 }

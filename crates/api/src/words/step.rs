@@ -195,6 +195,9 @@ fn hold_words(hold: Hold) -> (&'static str, &'static str) {
             "SamplesInDoubt",
             "the latest reads failed, or too little has been measured yet, to take a replica away",
         ),
+        Hold::Surplus => {
+            ("ReplicasMismatch", "more replicas are found than the target has, so none of them is taken away")
+        }
     }
 }
 

@@ -165,6 +165,7 @@ impl<'a> Run<'a> {
             replicas: pods.replicas(),
             readings,
             doubtful: false,
+            surplus: false,
         };
         (observation, words)
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1 as core;
 use kube::ResourceExt;
-use llm_autoscaler_api::{Port, time};
+use llm_autoscaler_api::{Port, dialect, time};
 use llm_autoscaler_core::{Phase, Replica};
 
 /// What keeps a pod from serving.
@@ -59,6 +59,8 @@ pub struct Pod {
     pub namespace: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Those of its annotations that say of how many pods its replica is.
+    pub annotations: BTreeMap<String, String>,
     /// Its address, once it has one.
     pub ip: Option<IpAddr>,
     /// The container ports that have a name.
@@ -86,6 +88,7 @@ impl Pod {
             name: pod.metadata.name.clone()?,
             namespace: pod.metadata.namespace.clone()?,
             labels: pod.labels().clone(),
+            annotations: annotations(pod),
             ip: status.and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok()),
             ports,
             replica: Replica {
@@ -122,6 +125,12 @@ impl Pod {
     pub fn is_running(&self) -> bool {
         self.replica.phase == Phase::Running && !self.replica.deleting
     }
+}
+
+fn annotations(pod: &core::Pod) -> BTreeMap<String, String> {
+    let all = pod.annotations();
+    let wanted = dialect::ANNOTATIONS.iter().filter_map(|key| all.get_key_value(*key));
+    wanted.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 fn phase(phase: Option<&str>) -> Phase {
@@ -191,6 +200,7 @@ pub(crate) mod tests {
             name: name.to_owned(),
             namespace: "ns".to_owned(),
             labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
+            annotations: BTreeMap::new(),
             ip: None,
             ports: vec![("http".to_owned(), 8000)],
             replica: Replica::READY,

@@ -6,7 +6,7 @@ use llm_autoscaler_core::{History, Milli, Observation, Profile, Reading, Replica
 use serde_json::json;
 
 use super::*;
-use crate::{observe::Origin, pods::TroubleKind};
+use crate::{observe::Origin, pods::TroubleKind, target::Place};
 
 fn object() -> LLMAutoscaler {
     let spec: LLMAutoscalerSpec = serde_json::from_value(json!({
@@ -81,7 +81,13 @@ fn told(
         let conditions = words.after_write("StatefulSet/a", to, Ok(())).conditions;
         Written { size: Some(to), conditions, warning: None }
     });
-    let view = ScaleView { scale, selector: String::new(), uid: "u".to_owned(), resource_version: None };
+    let view = ScaleView {
+        scale,
+        selector: String::new(),
+        uid: "u".to_owned(),
+        resource_version: None,
+        place: Place::Own,
+    };
     let history = History::default().snapshot();
     let report = Report { object: &object, plan, seen: &seen, view: &view, step: words, written, history };
     status(previous, &report, None, now)
