@@ -46,6 +46,11 @@ test-doubt: controlplane ## what can go wrong with samples: never a scale-down o
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test doubt
 
+.PHONY: test-targets
+test-targets: controlplane ## roles of RoleBasedGroups, with a stand-in for their controller
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test targets
+
 .PHONY: test-engines
 test-engines: controlplane ## every engine's page scales; so do real vLLM and Dynamo under load (1.3 GB to download, once)
 	$(CARGO) build --locked -p llm-autoscaler
