@@ -69,6 +69,8 @@ impl Adapters {
         });
         if world.patch_status(&resource, adapter, status).await {
             self.bound.insert((group.uid().unwrap_or_default(), role.name.clone()));
+            let generation = adapter.metadata.generation.unwrap_or_default();
+            self.handed_on.insert(adapter.uid().unwrap_or_default(), generation);
         }
     }
 

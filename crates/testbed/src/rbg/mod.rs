@@ -32,15 +32,15 @@ mod status;
 mod workloads;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 
-use crate::ControlPlane;
 use crate::task::Task;
+use crate::{ControlPlane, wait};
 pub use objects::Kind;
 use world::World;
 
@@ -120,22 +120,33 @@ async fn install(control_plane: &ControlPlane) -> Result<()> {
     let crds = Api::<CustomResourceDefinition>::all(control_plane.client());
     for kind in Kind::ALL {
         if crds.get_opt(&kind.crd()).await?.is_none() {
-            let published = std::env::var_os("RBG_CRDS").map(PathBuf::from);
-            let published = published.as_deref().map(yaml_files).transpose()?.unwrap_or_default();
-            let ours: Vec<_> = CRDS.split("\n---\n").filter(|crd| !is_among(crd, &published)).collect();
-            let all: Vec<_> = ours.into_iter().chain(published.iter().map(String::as_str)).collect();
-            control_plane.apply_yaml(&all.join("\n---\n")).await?;
+            control_plane.apply_yaml(&manifests()?).await?;
             break;
         }
     }
     for kind in Kind::ALL {
-        let crd = format!("crd/{}", kind.crd());
-        control_plane.kubectl(["wait", "--for=condition=Established", &crd, "--timeout=30s"]).await?;
+        let what = format!("{} to be established", kind.crd());
+        wait::until(&what, Duration::from_secs(30), async || {
+            let status = crds.get(&kind.crd()).await?.status.unwrap_or_default();
+            let mut conditions = status.conditions.into_iter().flatten();
+            let is_so = conditions.any(|found| found.type_ == "Established" && found.status == "True");
+            Ok(is_so.then_some(()))
+        })
+        .await?;
     }
     Ok(())
 }
 
-fn yaml_files(folder: &std::path::Path) -> Result<Vec<String>> {
+/// Our own CRDs, but for those that the published ones replace.
+fn manifests() -> Result<String> {
+    let folder = std::env::var_os("RBG_CRDS").map(PathBuf::from);
+    let published = folder.as_deref().map_or(Ok(Vec::new()), yaml_files)?;
+    let ours = CRDS.split("\n---\n").filter(|crd| !is_among(crd, &published));
+    let all: Vec<_> = ours.chain(published.iter().map(String::as_str)).collect();
+    Ok(all.join("\n---\n"))
+}
+
+fn yaml_files(folder: &Path) -> Result<Vec<String>> {
     let reading = || format!("reading the CRDs in {}, as RBG_CRDS says", folder.display());
     let mut texts = Vec::new();
     for file in std::fs::read_dir(folder).with_context(reading)? {

@@ -61,12 +61,15 @@ impl Workload {
         }
     }
 
-    fn of(role: &Value) -> Self {
-        match role["annotations"][WORKLOAD_TYPE].as_str() {
+    /// # Errors
+    /// A kind that the stand-in does not play.
+    fn of(role: &Value) -> Result<Self> {
+        Ok(match role["annotations"][WORKLOAD_TYPE].as_str() {
+            None | Some("workloads.x-k8s.io/v1alpha2/RoleInstanceSet") => Self::InstanceSet,
             Some("apps/v1/StatefulSet") => Self::StatefulSet,
             Some("apps/v1/Deployment") => Self::Deployment,
-            _ => Self::InstanceSet,
-        }
+            Some(other) => bail!("the stand-in makes no {other}"),
+        })
     }
 }
 
@@ -80,11 +83,14 @@ fn read(group: &DynamicObject, role: &Value) -> Role {
     let name = role["name"].as_str().unwrap_or_default().to_owned();
     let wants_adapter = role["scalingAdapter"]["enable"].as_bool().unwrap_or(false);
     let labels = || role["scalingAdapter"]["labels"].as_object().cloned().unwrap_or_default();
+    let workload = Workload::of(role);
+    let error = workload.as_ref().err().map(ToString::to_string);
+    let pattern = pattern(group, &name, role).map_err(|error| format!("{error:#}"));
     Role {
         replicas: role["replicas"].as_i64().unwrap_or(1),
         adapter: wants_adapter.then(labels),
-        workload: Workload::of(role),
-        pattern: pattern(group, &name, role).map_err(|error| format!("{error:#}")),
+        workload: workload.unwrap_or(Workload::InstanceSet),
+        pattern: error.map_or(pattern, Err),
         name,
     }
 }

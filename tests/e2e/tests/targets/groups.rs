@@ -56,12 +56,16 @@ impl<'a> Groups<'a> {
         created.with_context(|| format!("creating {} {name}", kind.name()))
     }
 
-    /// Creates a group of roles, and waits until it has all replicas that it wants, and all are ready.
+    /// Creates a group of roles, and waits until it has all replicas that it wants, all are ready, and all adapters know.
     pub async fn group(&self, name: &str, roles: &[Value]) -> Result<()> {
         self.create(Kind::Group, name, json!({"roles": roles})).await?;
         self.until(Kind::Group, name, "Ready=True", |group| condition(group, "Ready") == "True").await?;
         for role in roles.iter().filter(|role| role["scalingAdapter"]["enable"] == true) {
-            self.until_bound(&format!("{name}-{}", role["name"].as_str().unwrap_or_default())).await?;
+            let adapter = format!("{name}-{}", role["name"].as_str().unwrap_or_default());
+            self.until_bound(&adapter).await?;
+            let replicas = role["replicas"].as_i64();
+            let knows = |adapter: &DynamicObject| number(adapter, "/status/readyReplicas") == replicas;
+            self.until(Kind::Adapter, &adapter, "readyReplicas of its role", knows).await?;
         }
         Ok(())
     }

@@ -4,4 +4,10 @@
 //! plane of Kubernetes 1.37.2. The API server, the controller manager with its HPA, and kubectl are the real ones here too.
 
 pub mod adapters;
+pub mod kinds;
 pub mod pods;
+pub mod policies;
+pub mod roles;
+pub mod scale;
+pub mod selectors;
+pub mod sets;
