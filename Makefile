@@ -46,6 +46,11 @@ test-doubt: controlplane ## what can go wrong with samples: never a scale-down o
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test doubt
 
+.PHONY: test-targets
+test-targets: controlplane ## roles of RoleBasedGroups, with a stand-in for their controller
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test targets
+
 .PHONY: test-engines
 test-engines: controlplane monitoring ## every engine's page scales, by pages and by Prometheus; so do real vLLM and Dynamo (1.3 GB, once)
 	$(CARGO) build --locked -p llm-autoscaler

@@ -7,6 +7,7 @@
 //!  Front          plays the Service: a reverse proxy to the pods that are ready
 //!  CustomMetrics  plays the metrics adapter of the HPA: custom.metrics.k8s.io from the pods' pages
 //!  monitoring     Prometheus, the Prometheus Operator and prometheus-adapter: the real ones
+//!  RbgController  plays the controller of RoleBasedGroups
 //!  LoadGenerator  keeps a number of requests in flight and reports as benchmark tools do
 //! ```
 //!
@@ -24,6 +25,7 @@ pub mod monitoring;
 pub mod nodes;
 pub mod page_server;
 pub mod process;
+pub mod rbg;
 mod script;
 mod task;
 pub mod wait;
@@ -39,6 +41,7 @@ pub use front::{Balance, Front};
 pub use load::{Load, LoadGenerator};
 pub use nodes::{ColdStart, HollowNodes, Plan};
 pub use page_server::PageServer;
+pub use rbg::RbgController;
 
 /// The root of the repository, where the tests' scripts and the manifests are.
 pub fn repository() -> PathBuf {

@@ -1,0 +1,116 @@
+//! The kinds that the stand-in looks after, and how their objects are read.
+
+use kube::ResourceExt;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::{Value, json};
+
+/// A kind of `workloads.x-k8s.io`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// RoleBasedGroup.
+    Group,
+    /// RoleBasedGroupScalingAdapter.
+    Adapter,
+    /// RoleInstanceSet.
+    InstanceSet,
+    /// RoleBasedGroupSet.
+    GroupSet,
+    /// CoordinatedPolicy.
+    Policy,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Group, Self::Adapter, Self::InstanceSet, Self::GroupSet, Self::Policy];
+
+    /// As objects name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Group => "RoleBasedGroup",
+            Self::Adapter => "RoleBasedGroupScalingAdapter",
+            Self::InstanceSet => "RoleInstanceSet",
+            Self::GroupSet => "RoleBasedGroupSet",
+            Self::Policy => "CoordinatedPolicy",
+        }
+    }
+
+    /// For clients that speak to objects of no type, in version `v1alpha2`.
+    pub fn resource(self) -> ApiResource {
+        let kind = GroupVersionKind::gvk("workloads.x-k8s.io", "v1alpha2", self.name());
+        ApiResource::from_gvk_with_plural(&kind, self.plural())
+    }
+
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Group => "rolebasedgroups",
+            Self::Adapter => "rolebasedgroupscalingadapters",
+            Self::InstanceSet => "roleinstancesets",
+            Self::GroupSet => "rolebasedgroupsets",
+            Self::Policy => "coordinatedpolicies",
+        }
+    }
+
+    pub(super) fn crd(self) -> String {
+        format!("{}.workloads.x-k8s.io", self.plural())
+    }
+}
+
+/// A kind that the stand-in only makes objects of.
+pub(super) fn apps(kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apps", "v1", kind), plural)
+}
+
+/// The namespace, for objects that have one.
+pub(super) fn namespace(object: &DynamicObject) -> String {
+    object.namespace().unwrap_or_default()
+}
+
+/// The number at a path such as `/spec/replicas`.
+pub(super) fn number(object: &DynamicObject, pointer: &str) -> Option<i64> {
+    object.data.pointer(pointer).and_then(Value::as_i64)
+}
+
+/// The text at a path; empty where there is none.
+pub(super) fn text<'a>(object: &'a DynamicObject, pointer: &str) -> &'a str {
+    object.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The value of a label.
+pub(super) fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
+    object.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str)
+}
+
+/// Whether somebody has asked for its deletion.
+pub(super) fn is_leaving(object: &DynamicObject) -> bool {
+    object.metadata.deletion_timestamp.is_some()
+}
+
+/// An owner reference, which makes the object go with its owner.
+pub(super) fn owned_by(owner: &DynamicObject, kind: Kind, controller: bool) -> Value {
+    json!([{
+        "apiVersion": "workloads.x-k8s.io/v1alpha2",
+        "kind": kind.name(),
+        "name": owner.name_any(),
+        "uid": owner.uid(),
+        "controller": controller,
+        "blockOwnerDeletion": true,
+    }])
+}
+
+/// Whether one of its owners has this UID.
+pub(super) fn is_owned_by(object: &DynamicObject, uid: Option<&str>) -> bool {
+    object.owner_references().iter().any(|owner| Some(owner.uid.as_str()) == uid)
+}
+
+/// The owner's UID, of the first owner of a kind.
+pub(super) fn owner(object: &DynamicObject, kind: Kind) -> Option<&str> {
+    let owners = object.owner_references().iter();
+    owners.into_iter().find(|owner| owner.kind == kind.name()).map(|owner| owner.uid.as_str())
+}
+
+/// Whether a condition is True.
+pub(super) fn is_true(object: &DynamicObject, condition: &str) -> bool {
+    let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|found| found["type"] == condition && found["status"] == "True")
+}

@@ -1,0 +1,156 @@
+//! What a role asks for.
+
+use anyhow::{Context, Result, bail};
+use kube::api::{ApiResource, DynamicObject};
+use serde_json::{Map, Value};
+
+use super::labels::WORKLOAD_TYPE;
+use super::objects::Kind;
+use super::world;
+
+/// A role of a group, read from its spec.
+#[derive(Debug, Clone)]
+pub(super) struct Role {
+    pub(super) name: String,
+    pub(super) replicas: i64,
+    /// The further labels of its adapter, where it wants one.
+    pub(super) adapter: Option<Map<String, Value>>,
+    pub(super) workload: Workload,
+    /// What a replica is made of; the error is what the role is refused for.
+    pub(super) pattern: Result<Pattern, String>,
+}
+
+/// The kind of object that a role becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Workload {
+    InstanceSet,
+    StatefulSet,
+    Deployment,
+}
+
+/// The pods of one replica.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    pub(super) shape: Shape,
+    pub(super) components: Vec<Component>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Standalone,
+    LeaderWorker,
+    Custom,
+}
+
+/// Pods of one template.
+#[derive(Debug, Clone)]
+pub(super) struct Component {
+    pub(super) name: String,
+    pub(super) size: i64,
+    pub(super) template: Value,
+}
+
+impl Workload {
+    pub(super) const ALL: [Self; 3] = [Self::InstanceSet, Self::StatefulSet, Self::Deployment];
+
+    pub(super) fn resource(self) -> ApiResource {
+        match self {
+            Self::InstanceSet => Kind::InstanceSet.resource(),
+            Self::StatefulSet => world::stateful_sets(),
+            Self::Deployment => world::deployments(),
+        }
+    }
+
+    /// # Errors
+    /// A kind that the stand-in does not play.
+    fn of(role: &Value) -> Result<Self> {
+        Ok(match role["annotations"][WORKLOAD_TYPE].as_str() {
+            None | Some("workloads.x-k8s.io/v1alpha2/RoleInstanceSet") => Self::InstanceSet,
+            Some("apps/v1/StatefulSet") => Self::StatefulSet,
+            Some("apps/v1/Deployment") => Self::Deployment,
+            Some(other) => bail!("the stand-in makes no {other}"),
+        })
+    }
+}
+
+/// The roles of a group.
+pub(super) fn roles(group: &DynamicObject) -> Vec<Role> {
+    let roles = group.data["spec"]["roles"].as_array();
+    roles.into_iter().flatten().map(|role| read(group, role)).collect()
+}
+
+fn read(group: &DynamicObject, role: &Value) -> Role {
+    let name = role["name"].as_str().unwrap_or_default().to_owned();
+    let wants_adapter = role["scalingAdapter"]["enable"].as_bool().unwrap_or(false);
+    let labels = || role["scalingAdapter"]["labels"].as_object().cloned().unwrap_or_default();
+    let workload = Workload::of(role);
+    let error = workload.as_ref().err().map(ToString::to_string);
+    let pattern = pattern(group, &name, role).map_err(|error| format!("{error:#}"));
+    Role {
+        replicas: role["replicas"].as_i64().unwrap_or(1),
+        adapter: wants_adapter.then(labels),
+        workload: workload.unwrap_or(Workload::InstanceSet),
+        pattern: error.map_or(pattern, Err),
+        name,
+    }
+}
+
+fn pattern(group: &DynamicObject, name: &str, role: &Value) -> Result<Pattern> {
+    let component = |name: &str, size: i64, template| Component { name: name.to_owned(), size, template };
+    if let Some(standalone) = role.get("standalonePattern") {
+        let components = vec![component(name, 1, template(group, standalone)?)];
+        return Ok(Pattern { shape: Shape::Standalone, components });
+    }
+    if let Some(nodes) = role.get("leaderWorkerPattern") {
+        let base = template(group, nodes)?;
+        let patched = |patch: &str| {
+            let mut template = base.clone();
+            merge(&mut template, nodes.get(patch).unwrap_or(&Value::Object(Map::new())));
+            template
+        };
+        let workers = nodes["size"].as_i64().unwrap_or(1) - 1;
+        let leader = component("leader", 1, patched("leaderTemplatePatch"));
+        let workers = component("worker", workers, patched("workerTemplatePatch"));
+        return Ok(Pattern { shape: Shape::LeaderWorker, components: vec![leader, workers] });
+    }
+    if let Some(custom) = role["customComponentsPattern"]["components"].as_array() {
+        let read = |part: &Value| {
+            let name = part["name"].as_str().unwrap_or_default();
+            Ok(component(name, part["size"].as_i64().unwrap_or(1), template(group, part)?))
+        };
+        let components = custom.iter().map(read).collect::<Result<_>>()?;
+        return Ok(Pattern { shape: Shape::Custom, components });
+    }
+    bail!("no valid pattern found")
+}
+
+/// The template of pods, or the group's template that is referred to.
+fn template(group: &DynamicObject, pattern: &Value) -> Result<Value> {
+    if let Some(template) = pattern.get("template") {
+        return Ok(template.clone());
+    }
+    let wanted = pattern["templateRef"]["name"].as_str().context("neither template nor templateRef")?;
+    let templates = group.data["spec"]["roleTemplates"].as_array();
+    let found = templates.into_iter().flatten().find(|template| template["name"] == wanted);
+    let mut template = found.with_context(|| format!("no role template {wanted}"))?["template"].clone();
+    merge(&mut template, pattern["templateRef"].get("patch").unwrap_or(&Value::Object(Map::new())));
+    Ok(template)
+}
+
+/// A JSON merge patch.
+fn merge(base: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *base = patch.clone();
+        return;
+    };
+    if !base.is_object() {
+        *base = Value::Object(Map::new());
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            base.as_object_mut().map(|base| base.remove(key));
+        } else {
+            merge(&mut base[key], value);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The object that a role becomes.
+
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use super::labels;
+use super::objects::{Kind, owned_by};
+use super::role::{Pattern, Role, Workload};
+
+/// Its name, and that of the role's adapter.
+pub(super) fn name(group: &DynamicObject, role: &str) -> String {
+    format!("{}-{role}", group.name_any())
+}
+
+/// A workload that is not there yet.
+pub(super) fn build(group: &DynamicObject, role: &Role, pattern: &Pattern, replicas: i64) -> Value {
+    let its_labels = labels::of_role(group, &role.name);
+    let name = name(group, &role.name);
+    let mut object = json!({
+        "metadata": {
+            "name": name,
+            "labels": its_labels,
+            "ownerReferences": owned_by(group, Kind::Group, true),
+        },
+        "spec": {"replicas": replicas},
+    });
+    if role.workload == Workload::InstanceSet {
+        return object; // its pods are made of the role's own templates
+    }
+    let mut template = pattern.components.first().map(|part| part.template.clone()).unwrap_or_default();
+    add_labels(&mut template, &its_labels);
+    object["spec"]["selector"] = json!({"matchLabels": its_labels});
+    object["spec"]["template"] = template;
+    if role.workload == Workload::StatefulSet {
+        object["spec"]["serviceName"] = json!(format!("s-{name}"));
+        object["spec"]["podManagementPolicy"] = json!("Parallel");
+    }
+    object
+}
+
+/// Adds labels to a template or an object.
+pub(super) fn add_labels(template: &mut Value, labels: &Value) {
+    for (key, value) in labels.as_object().into_iter().flatten() {
+        template["metadata"]["labels"][key] = value.clone();
+    }
+}

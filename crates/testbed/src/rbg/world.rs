@@ -1,0 +1,161 @@
+//! What there is, and how it is changed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use futures::StreamExt;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::objects::{Kind, apps, namespace};
+use crate::task::Task;
+
+/// Its name in events and as a field manager, as the real one's.
+pub(super) const MANAGER: &str = "rbg";
+
+/// The objects of a namespace or of all of them, as watched; and a client to change them.
+///
+/// What was written a moment ago may not be seen yet. So whatever must not be written twice carries the version that it was decided
+/// upon, or a name or UID that can be used only once; and refusals for that reason are no errors.
+pub(super) struct World {
+    client: Client,
+    stores: HashMap<String, Store<DynamicObject>>,
+    said: Mutex<HashSet<String>>,
+    watches: Vec<Task>,
+}
+
+impl World {
+    pub(super) async fn watch(client: Client, only: Option<&str>) -> Result<Self> {
+        let mut world = Self { client, stores: HashMap::new(), said: Mutex::default(), watches: Vec::new() };
+        let ours = Kind::ALL.map(Kind::resource);
+        for resource in ours.into_iter().chain([pods(), stateful_sets(), deployments()]) {
+            let api: Api<DynamicObject> = match only {
+                Some(namespace) => Api::namespaced_with(world.client.clone(), namespace, &resource),
+                None => Api::all_with(world.client.clone(), &resource),
+            };
+            let writer = reflector::store::Writer::new(resource.clone());
+            world.stores.insert(resource.plural, writer.as_reader());
+            let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+            world.watches.push(Task::spawn(events.for_each(async |_| {})));
+        }
+        for store in world.stores.values() {
+            store.wait_until_ready().await?;
+        }
+        Ok(world)
+    }
+
+    /// All objects of a kind.
+    pub(super) fn all(&self, resource: &ApiResource) -> Vec<Arc<DynamicObject>> {
+        self.stores.get(&resource.plural).map(Store::state).unwrap_or_default()
+    }
+
+    /// The object of a name.
+    pub(super) fn find(&self, resource: &ApiResource, ns: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        let same =
+            |object: &DynamicObject| object.name_any() == name && object.namespace().as_deref() == Some(ns);
+        self.stores.get(&resource.plural).and_then(|store| store.find(same))
+    }
+
+    /// The pods of a kind of owner.
+    pub(super) fn pods(&self, wanted: impl Fn(&DynamicObject) -> bool) -> Vec<Arc<DynamicObject>> {
+        self.stores.get("pods").map(|store| store.state_filter(wanted)).unwrap_or_default()
+    }
+
+    /// Creates an object that is not there yet.
+    pub(super) async fn create(&self, resource: &ApiResource, ns: &str, mut object: Value) {
+        object["apiVersion"] = json!(resource.api_version);
+        object["kind"] = json!(resource.kind);
+        let name = object["metadata"]["name"].to_string();
+        let result = match serde_json::from_value(object) {
+            Ok(object) => {
+                let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+                self.api(resource, ns).create(&params, &object).await.map(drop)
+            }
+            Err(error) => Err(kube::Error::SerdeError(error)),
+        };
+        report(&format!("creating {} {ns}/{name}", resource.kind), result);
+    }
+
+    /// Merges into the object as it was seen; true where it was still that.
+    pub(super) async fn patch(&self, resource: &ApiResource, seen: &DynamicObject, mut patch: Value) -> bool {
+        patch["metadata"]["resourceVersion"] = json!(seen.metadata.resource_version);
+        let (ns, name, params) = (namespace(seen), seen.name_any(), manager());
+        let result = self.api(resource, &ns).patch(&name, &params, &Patch::Merge(patch)).await;
+        report(&format!("changing {} {ns}/{name}", resource.kind), result.map(drop))
+    }
+
+    /// Merges into the status, whatever else has changed; false where the object is gone.
+    pub(super) async fn patch_status(
+        &self,
+        resource: &ApiResource,
+        seen: &DynamicObject,
+        status: Value,
+    ) -> bool {
+        let patch = json!({"metadata": {"uid": seen.uid()}, "status": status});
+        let (ns, name, params) = (namespace(seen), seen.name_any(), manager());
+        let api = self.api(resource, &ns);
+        // Pods are shared with their kubelet: conditions merge by type.
+        let result = if resource.group.is_empty() {
+            api.patch_status(&name, &params, &Patch::Strategic(patch)).await
+        } else {
+            api.patch_status(&name, &params, &Patch::Merge(patch)).await
+        };
+        report(&format!("writing the status of {} {ns}/{name}", resource.kind), result.map(drop))
+    }
+
+    /// Puts the whole object in the place of the one that was seen; true where it was still that.
+    pub(super) async fn replace(&self, resource: &ApiResource, object: &DynamicObject) -> bool {
+        let (ns, name) = (namespace(object), object.name_any());
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let result = self.api(resource, &ns).replace(&name, &params, object).await;
+        report(&format!("updating {} {ns}/{name}", resource.kind), result.map(drop))
+    }
+
+    /// Deletes the very object that was seen.
+    pub(super) async fn delete(&self, resource: &ApiResource, seen: &DynamicObject) {
+        let (ns, name) = (namespace(seen), seen.name_any());
+        let preconditions = Some(Preconditions { uid: seen.uid(), resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::background() };
+        let result = self.api(resource, &ns).delete(&name, &params).await;
+        report(&format!("deleting {} {ns}/{name}", resource.kind), result.map(drop));
+    }
+
+    /// Whether nothing has been said under this name before.
+    pub(super) fn says_first(&self, name: &str) -> bool {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
+    }
+
+    fn api(&self, resource: &ApiResource, ns: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), ns, resource)
+    }
+}
+
+pub(super) fn pods() -> ApiResource {
+    ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&())
+}
+
+pub(super) fn stateful_sets() -> ApiResource {
+    apps("StatefulSet", "statefulsets")
+}
+
+pub(super) fn deployments() -> ApiResource {
+    apps("Deployment", "deployments")
+}
+
+fn manager() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// Says what went wrong, and whether it went well. What others were quicker to do is looked at again in the next pass.
+fn report(what: &str, result: kube::Result<()>) -> bool {
+    match result {
+        Ok(()) => return true,
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+        Err(error) => eprintln!("RoleBasedGroup stand-in: {what}: {error}"),
+    }
+    false
+}

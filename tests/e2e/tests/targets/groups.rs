@@ -1,0 +1,226 @@
+//! RoleBasedGroups on a stage, with the stand-in for their controller.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::autoscaling::v1::Scale;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_testbed::RbgController;
+use llm_autoscaler_testbed::rbg::{Kind, Options};
+use llm_autoscaler_testbed::wait;
+use serde_json::{Value, json};
+
+/// The prefix of the labels.
+pub const PREFIX: &str = "rbg.workloads.x-k8s.io";
+
+/// The groups of a stage's namespace, while the stand-in looks after them.
+pub struct Groups<'a> {
+    pub stage: &'a Stage,
+    _controller: RbgController,
+}
+
+/// A role as `roleStatuses` counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub replicas: i64,
+    pub ready: i64,
+}
+
+impl<'a> Groups<'a> {
+    /// Starts the stand-in.
+    pub async fn start(stage: &'a Stage) -> Result<Self> {
+        Self::start_with(stage, |_| {}).await
+    }
+
+    /// The same with other options.
+    pub async fn start_with(stage: &'a Stage, change: impl Fn(&mut Options)) -> Result<Self> {
+        let mut options = Options::in_namespace(&stage.namespace);
+        change(&mut options);
+        Ok(Self { stage, _controller: RbgController::start(stage.control_plane(), options).await? })
+    }
+
+    /// The API of a kind of the stage's namespace.
+    pub fn api(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.stage.client(), &self.stage.namespace, &kind.resource())
+    }
+
+    /// Creates an object with a spec.
+    pub async fn create(&self, kind: Kind, name: &str, spec: Value) -> Result<DynamicObject> {
+        let mut object = DynamicObject::new(name, &kind.resource());
+        object.data = json!({"spec": spec});
+        let created = self.api(kind).create(&PostParams::default(), &object).await;
+        created.with_context(|| format!("creating {} {name}", kind.name()))
+    }
+
+    /// Creates a group of roles, and waits until it has all replicas that it wants, all are ready, and all adapters know.
+    pub async fn group(&self, name: &str, roles: &[Value]) -> Result<()> {
+        self.create(Kind::Group, name, json!({"roles": roles})).await?;
+        self.until(Kind::Group, name, "Ready=True", |group| condition(group, "Ready") == "True").await?;
+        for role in roles.iter().filter(|role| role["scalingAdapter"]["enable"] == true) {
+            let adapter = format!("{name}-{}", role["name"].as_str().unwrap_or_default());
+            self.until_bound(&adapter).await?;
+            let replicas = role["replicas"].as_i64();
+            let knows = |adapter: &DynamicObject| number(adapter, "/status/readyReplicas") == replicas;
+            self.until(Kind::Adapter, &adapter, "readyReplicas of its role", knows).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn get(&self, kind: Kind, name: &str) -> Result<DynamicObject> {
+        self.api(kind).get(name).await.with_context(|| format!("reading {} {name}", kind.name()))
+    }
+
+    /// Waits until an object is as expected, and returns it.
+    pub async fn until(
+        &self,
+        kind: Kind,
+        name: &str,
+        what: &str,
+        is_so: impl Fn(&DynamicObject) -> bool,
+    ) -> Result<DynamicObject> {
+        let api = self.api(kind);
+        let seen = wait::until(&format!("{} {name}: {what}", kind.name()), SOON, async || {
+            Ok(api.get_opt(name).await?.filter(&is_so))
+        })
+        .await;
+        match seen {
+            Ok(object) => Ok(object),
+            Err(error) => {
+                let last = api.get_opt(name).await?.map(|object| object.data.to_string());
+                Err(error.context(format!("it is {}", last.unwrap_or_default())))
+            }
+        }
+    }
+
+    /// Waits until an adapter is bound.
+    pub async fn until_bound(&self, name: &str) -> Result<DynamicObject> {
+        self.until(Kind::Adapter, name, "phase Bound", |adapter| text(adapter, "/status/phase") == "Bound")
+            .await
+    }
+
+    /// Waits until a role has so many replicas, and so many ready ones.
+    pub async fn until_role(&self, group: &str, role: &str, replicas: i64, ready: i64) -> Result<()> {
+        let expected = Some(Counts { replicas, ready });
+        let what = format!("{replicas} replicas of {role}, {ready} ready");
+        self.until(Kind::Group, group, &what, |group| counts(group, role) == expected).await.map(drop)
+    }
+
+    /// Writes the scale of an adapter as an autoscaler does.
+    pub async fn scale(&self, adapter: &str, replicas: i64) -> Result<Scale> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        let scale = self.api(Kind::Adapter).patch_scale(adapter, &PatchParams::default(), &patch).await;
+        scale.with_context(|| format!("scaling {adapter} to {replicas}"))
+    }
+
+    /// Merges into an object's spec.
+    pub async fn patch(&self, kind: Kind, name: &str, spec: Value) -> Result<DynamicObject> {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        Ok(self.api(kind).patch(name, &PatchParams::default(), &patch).await?)
+    }
+
+    /// Replaces a field of the role at an index.
+    pub async fn patch_role(&self, group: &str, index: usize, field: &str, value: Value) -> Result<()> {
+        let place = format!("/spec/roles/{index}/{field}");
+        let patch = json!([{"op": "add", "path": place, "value": value}]);
+        let patch = Patch::<Value>::Json(serde_json::from_value(patch)?);
+        self.api(Kind::Group).patch(group, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// The pods that a selector matches, by name.
+    pub async fn pods(&self, selector: &str) -> Result<BTreeMap<String, Pod>> {
+        let params = ListParams::default().labels(selector);
+        let pods = self.stage.api::<Pod>().list(&params).await?;
+        Ok(pods.items.into_iter().map(|pod| (pod.name_any(), pod)).collect())
+    }
+
+    /// The pods of a role.
+    pub async fn pods_of(&self, group: &str, role: &str) -> Result<BTreeMap<String, Pod>> {
+        self.pods(&format!("{PREFIX}/group-name={group},{PREFIX}/role-name={role}")).await
+    }
+}
+
+/// A behaviour of the real controller that was measured, by its name.
+pub fn measured(name: &str, holds: bool, seen: impl Debug) -> Result<()> {
+    ensure!(holds, "the real controller does this, the stand-in does not: {name}; seen: {seen:?}");
+    Ok(())
+}
+
+/// A role of which each replica is one pod.
+pub fn standalone(stage: &Stage, name: &str, replicas: i64) -> Value {
+    json!({"name": name, "replicas": replicas, "standalonePattern": {"template": template(stage)}})
+}
+
+/// A role of which each replica is a leader and workers, `size` in all.
+pub fn leader_worker(stage: &Stage, name: &str, replicas: i64, size: i64) -> Value {
+    let pattern = json!({"size": size, "template": template(stage)});
+    json!({"name": name, "replicas": replicas, "leaderWorkerPattern": pattern})
+}
+
+/// A role of which each replica has a router and two engines.
+pub fn custom(stage: &Stage, name: &str, replicas: i64) -> Value {
+    let component = |name: &str, size: i64| json!({"name": name, "size": size, "template": template(stage)});
+    let pattern = json!({"components": [component("router", 1), component("engine", 2)]});
+    json!({"name": name, "replicas": replicas, "customComponentsPattern": pattern})
+}
+
+/// The role with an adapter.
+pub fn scalable(mut role: Value) -> Value {
+    role["scalingAdapter"] = json!({"enable": true});
+    role
+}
+
+/// The role as another kind of workload, such as `apps/v1/StatefulSet`.
+pub fn as_kind(mut role: Value, kind: &str) -> Value {
+    role["annotations"] = json!({format!("{PREFIX}/role-workload-type"): kind});
+    role
+}
+
+fn template(stage: &Stage) -> Value {
+    let port = json!({"name": "http", "containerPort": stage.port()});
+    json!({"spec": {"containers": [{"name": "engine", "image": "engine", "ports": [port]}]}})
+}
+
+/// What a group's status says of a role.
+pub fn counts(group: &DynamicObject, role: &str) -> Option<Counts> {
+    let statuses = group.data["status"]["roleStatuses"].as_array();
+    let status = statuses?.iter().find(|status| status["name"] == role)?;
+    let count = |field: &str| status[field].as_i64().unwrap_or(-1);
+    Some(Counts { replicas: count("replicas"), ready: count("readyReplicas") })
+}
+
+/// What a group's spec says of a role.
+pub fn replicas_of(group: &DynamicObject, role: &str) -> Option<i64> {
+    let roles = group.data["spec"]["roles"].as_array();
+    roles?.iter().find(|found| found["name"] == role)?["replicas"].as_i64()
+}
+
+/// The status of a condition.
+pub fn condition<'a>(object: &'a DynamicObject, type_: &str) -> &'a str {
+    let conditions = object.data["status"]["conditions"].as_array();
+    let found = conditions.into_iter().flatten().find(|condition| condition["type"] == type_);
+    found.and_then(|condition| condition["status"].as_str()).unwrap_or_default()
+}
+
+/// The number at a path such as `/spec/replicas`.
+pub fn number(object: &DynamicObject, pointer: &str) -> Option<i64> {
+    object.data.pointer(pointer).and_then(Value::as_i64)
+}
+
+/// The text at a path.
+pub fn text<'a>(object: &'a DynamicObject, pointer: &str) -> &'a str {
+    object.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The code and the message of a refusal; 200 where there was none.
+pub fn refusal<T>(result: kube::Result<T>) -> Result<(u16, String)> {
+    match result {
+        Ok(_) => Ok((200, String::new())),
+        Err(kube::Error::Api(status)) => Ok((status.code, status.message.clone())),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,36 @@
+//! Targets that are more than a StatefulSet: roles of RoleBasedGroups, whose controller a stand-in plays.
+//!
+//! What the stand-in does is what the real controller was seen to do: [`stand_in`] holds it to that, without the operator.
+
+mod groups;
+mod stand_in;
+
+use std::process::ExitCode;
+
+use llm_autoscaler_e2e::{runner, scenarios};
+
+/// They wait for controllers more than for the machine.
+const AT_A_TIME: usize = 4;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    use stand_in::{adapters, kinds, pods, policies, roles, scale, selectors, sets};
+    let all = scenarios! {
+        selectors::hpas_and_kubectl_fail_on_wrong_selectors,
+        policies::growth_waits_for_the_batch_before,
+        selectors::computed_once_and_often_wrong,
+        pods::labels_names_and_gates,
+        pods::replicas_are_groups_of_pods,
+        pods::highest_ordinal_goes_first,
+        adapters::life_of_an_adapter,
+        adapters::only_those_of_the_group_count,
+        adapters::adapter_is_the_authority,
+        scale::what_becomes_of_writes,
+        roles::json_patch_with_tests,
+        roles::server_side_apply,
+        roles::kubectl_takes_over,
+        sets::template_of_a_set_wins,
+        kinds::what_can_be_scaled,
+    };
+    runner::run(all, AT_A_TIME).await
+}
