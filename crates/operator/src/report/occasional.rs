@@ -1,6 +1,6 @@
 //! Conditions that are not always there.
 
-use llm_autoscaler_api::{MetricPlan, conditions::ConditionUpdate, words};
+use llm_autoscaler_api::{Advice, MetricPlan, conditions::ConditionUpdate, words};
 
 use super::{ADVISORY, NAMED, Report, SOURCES, STUCK};
 use crate::{observe::Origin, pods::TroubleKind};
@@ -61,7 +61,11 @@ fn first_source(report: &Report<'_>) -> Option<ConditionUpdate> {
 
 /// What a person should know; under the name of the first piece of it.
 fn advisory(report: &Report<'_>) -> Option<ConditionUpdate> {
-    let reason = report.seen.advice.first()?.reason;
-    let texts: Vec<&str> = report.seen.advice.iter().take(ADVICE).map(|advice| &*advice.text).collect();
+    // What was found comes before what can be known from the spec alone.
+    let of_spec = |advice: &&Advice| report.plan.advice.contains(*advice);
+    let mut advice: Vec<&Advice> = report.seen.advice.iter().filter(|advice| !of_spec(advice)).collect();
+    advice.extend(report.seen.advice.iter().filter(of_spec));
+    let reason = advice.first()?.reason;
+    let texts: Vec<&str> = advice.into_iter().take(ADVICE).map(|advice| &*advice.text).collect();
     Some(ConditionUpdate::yes(ADVISORY, reason, texts.join("; ")))
 }

@@ -3,6 +3,7 @@
 //! What the stand-in does is what the real controller was seen to do: [`stand_in`] holds it to that, without the operator.
 
 mod groups;
+mod scaling;
 mod stand_in;
 
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ const AT_A_TIME: usize = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    use scaling::{refused, roles as scaled, units};
     use stand_in::{adapters, kinds, pods, policies, roles, scale, selectors, sets};
     let all = scenarios! {
         selectors::hpas_and_kubectl_fail_on_wrong_selectors,
@@ -31,6 +33,16 @@ async fn main() -> ExitCode {
         roles::kubectl_takes_over,
         sets::template_of_a_set_wins,
         kinds::what_can_be_scaled,
+        scaled::through_an_adapter_by_leaders,
+        scaled::one_worker_is_missed,
+        scaled::without_an_adapter,
+        scaled::an_adapter_without_a_selector,
+        scaled::what_several_pods_of_a_replica_say_adds_up,
+        scaled::what_is_not_there_yet_is_waited_for,
+        refused::children_of_a_set,
+        refused::adapters_made_by_hand,
+        refused::roles_of_other_kinds,
+        units::pods_and_replicas_that_do_not_match,
     };
     runner::run(all, AT_A_TIME).await
 }

@@ -1,0 +1,72 @@
+//! The operator scales targets whose replicas are several pods, or whose size is kept elsewhere than in a scale of their own.
+
+pub mod refused;
+pub mod roles;
+pub mod units;
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use llm_autoscaler_e2e::SOON;
+use llm_autoscaler_testbed::engine::Page;
+use llm_autoscaler_testbed::rbg::Kind;
+use llm_autoscaler_testbed::wait;
+use serde_json::{Value, json};
+
+use crate::groups::{Groups, number, replicas_of};
+
+/// What no worker may be heard saying.
+const WRONG: u64 = 1000;
+
+/// A reference to a role.
+fn role(group: &str, role: &str) -> Value {
+    json!({"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup", "name": group, "role": role})
+}
+
+/// Shrinks at once.
+fn hasty() -> Value {
+    json!({"scaleDown": {"stabilizationWindowSeconds": 0}})
+}
+
+/// Pages of the pods NAME-INDEX-MEMBER: the leaders say how many requests wait, the workers say what is wrong.
+fn leaders_say(groups: &Groups<'_>, name: &str, size: u32, waiting: u64) {
+    for replica in 0..6 {
+        for member in 0..size {
+            let page = Page::waiting(if member == 0 { waiting } else { WRONG });
+            groups.stage.script.set(&format!("{}/{name}-{replica}-{member}", groups.stage.namespace), page);
+        }
+    }
+}
+
+/// Waits until the adapter, or without one the role, is asked for so many replicas.
+async fn until_asked(groups: &Groups<'_>, group: &str, role: &str, replicas: i64) -> Result<()> {
+    wait::until(&format!("{group}/{role} to be scaled to {replicas}"), SOON, async || {
+        Ok((asked(groups, group, role).await? == Some(replicas)).then_some(()))
+    })
+    .await
+}
+
+/// Watches a role for a while, and fails if it is ever asked for another number of replicas.
+async fn stays(
+    groups: &Groups<'_>,
+    group: &str,
+    role: &str,
+    replicas: i64,
+    how_long: Duration,
+) -> Result<()> {
+    let end = tokio::time::Instant::now() + how_long;
+    while tokio::time::Instant::now() < end {
+        let now = asked(groups, group, role).await?;
+        ensure!(now == Some(replicas), "{group}/{role} was to stay at {replicas}, and was scaled to {now:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+async fn asked(groups: &Groups<'_>, group: &str, role: &str) -> Result<Option<i64>> {
+    let adapter = groups.api(Kind::Adapter).get_opt(&format!("{group}-{role}")).await?;
+    Ok(match adapter {
+        Some(adapter) => number(&adapter, "/spec/replicas"),
+        None => replicas_of(&groups.get(Kind::Group, group).await?, role),
+    })
+}
