@@ -27,6 +27,7 @@ pub mod page_server;
 pub mod process;
 pub mod rbg;
 mod script;
+mod server;
 mod task;
 pub mod wait;
 pub mod workloads;
