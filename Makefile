@@ -84,6 +84,10 @@ controlplane: ## etcd, kube-apiserver, kube-controller-manager, kubectl, built o
 monitoring: ## Prometheus, the Prometheus Operator, prometheus-adapter, built once (minutes)
 	@tests/monitoring/build.sh > /dev/null
 
+.PHONY: lws
+lws: ## LeaderWorkerSet's controller, built once (minutes)
+	@tests/lws/build.sh > /dev/null
+
 .PHONY: conformance
 conformance: ## 200,000 random cases and 10,000 timelines against the HPA's own code
 	tests/conformance/run.sh
