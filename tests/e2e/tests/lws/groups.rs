@@ -71,6 +71,16 @@ impl<'a> Groups<'a> {
         self.stage.script.set(&pod(self.stage, self.name, group, 0), page);
     }
 
+    /// Makes a worker ready or not; it still answers.
+    pub fn set_worker_ready(&self, group: u32, worker: u32, ready: bool) {
+        self.stage.script.set_ready(&pod(self.stage, self.name, group, worker), ready);
+    }
+
+    /// Leaves a worker to come pending, as for want of a GPU.
+    pub fn leave_pending(&self, group: u32, worker: u32) {
+        self.stage.leave_pending(&pod_name(self.name, group, worker));
+    }
+
     /// How often workers of any group have been asked for their pages.
     pub fn requests_of_workers(&self) -> u64 {
         let workers = (0..MOST).flat_map(|group| (1..SIZE).map(move |worker| (group, worker)));
@@ -119,6 +129,16 @@ impl<'a> Groups<'a> {
                 Err(error.context(format!("the LeaderWorkerSet {} has the status {status}", self.name)))
             }
         }
+    }
+
+    /// Waits until it says itself that so many groups are ready.
+    pub async fn until_counted_ready(&self, groups: u32) -> Result<()> {
+        let what = format!("the LeaderWorkerSet {} to have {groups} readyReplicas", self.name);
+        wait::until(&what, SOON, async || {
+            let data = self.api.get(self.name).await?.data;
+            Ok((data["status"]["readyReplicas"] == groups).then_some(()))
+        })
+        .await
     }
 
     /// The names of its pods; `None` while one of them is not ready.

@@ -5,6 +5,7 @@
 
 mod controller;
 mod groups;
+mod readiness;
 mod scaling;
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ async fn main() -> ExitCode {
     let controller = Controller::default();
     let with_it = scenarios! {
         scaling::groups_grow_and_go,
+        readiness::group_that_lacks_a_worker_is_on_its_way,
+        readiness::group_with_an_unready_worker_is_not_ready,
         scaling::silent_leader_holds_the_size,
     };
     let its = controller.clone();
