@@ -66,6 +66,11 @@ test-monitoring: controlplane monitoring ## PodMonitors with the real Prometheus
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test monitoring
 
+.PHONY: test-lws
+test-lws: controlplane lws ## LeaderWorkerSets, with their real controller: groups of pods that are one replica each
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test lws
+
 .PHONY: demo
 demo: controlplane ## watch a StatefulSet grow from 1 to 3 under load; ENGINE=vllm for real vLLM
 	$(CARGO) build --locked -p llm-autoscaler -p llm-autoscaler-testbed
@@ -83,6 +88,10 @@ controlplane: ## etcd, kube-apiserver, kube-controller-manager, kubectl, built o
 .PHONY: monitoring
 monitoring: ## Prometheus, the Prometheus Operator, prometheus-adapter, built once (minutes)
 	@tests/monitoring/build.sh > /dev/null
+
+.PHONY: lws
+lws: ## LeaderWorkerSet's controller, built once (minutes)
+	@tests/lws/build.sh > /dev/null
 
 .PHONY: conformance
 conformance: ## 200,000 random cases and 10,000 timelines against the HPA's own code

@@ -7,6 +7,7 @@
 //!  Front          plays the Service: a reverse proxy to the pods that are ready
 //!  CustomMetrics  plays the metrics adapter of the HPA: custom.metrics.k8s.io from the pods' pages
 //!  monitoring     Prometheus, the Prometheus Operator and prometheus-adapter: the real ones
+//!  lws            the controller of LeaderWorkerSets, groups of pods that are one replica each: the real one
 //!  RbgController  plays the controller of RoleBasedGroups
 //!  LoadGenerator  keeps a number of requests in flight and reports as benchmark tools do
 //! ```
@@ -21,12 +22,14 @@ pub mod engine;
 pub mod fake_prometheus;
 pub mod front;
 pub mod load;
+pub mod lws;
 pub mod monitoring;
 pub mod nodes;
 pub mod page_server;
 pub mod process;
 pub mod rbg;
 mod script;
+mod server;
 mod task;
 pub mod wait;
 pub mod workloads;
@@ -39,6 +42,7 @@ pub use engine::{Emulated, Engine, EnginePage, Page, Script};
 pub use fake_prometheus::{FakePrometheus, Fault};
 pub use front::{Balance, Front};
 pub use load::{Load, LoadGenerator};
+pub use lws::LeaderWorkerSets;
 pub use nodes::{ColdStart, HollowNodes, Plan};
 pub use page_server::PageServer;
 pub use rbg::RbgController;

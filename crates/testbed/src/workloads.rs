@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A `StatefulSet` of single-node replicas in the namespace `default`, labelled `app: NAME` and as an inference
 /// workload. Its pods start in parallel and serve on the container port `http`.
@@ -32,6 +32,24 @@ pub fn stateful_set(name: &str, replicas: u32, port: u16) -> Result<StatefulSet>
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
         },
     }))?)
+}
+
+/// A LeaderWorkerSet in the namespace `default` of that many groups of `size` pods: a leader and its workers, all of them
+/// labelled `app: NAME` and serving on the container port `http`.
+pub fn leader_worker_set(name: &str, groups: u32, size: u32, port: u16) -> Value {
+    let container = json!({
+        "name": "engine",
+        "image": "vllm/vllm-openai",
+        "ports": [{"name": "http", "containerPort": port}],
+    });
+    // Without a template of its own the leader is made as the workers are.
+    let template = json!({"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}});
+    json!({
+        "apiVersion": "leaderworkerset.x-k8s.io/v1",
+        "kind": "LeaderWorkerSet",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"replicas": groups, "leaderWorkerTemplate": {"size": size, "workerTemplate": template}},
+    })
 }
 
 /// A port for the pods of one run, below the range that the kernel draws ports of outgoing connections from.

@@ -60,24 +60,37 @@ pub async fn run(scenarios: Vec<Scenario>, at_a_time: usize) -> ExitCode {
 }
 
 /// The same, one group after the other.
-pub async fn run_in_turn(mut groups: Vec<(Vec<Scenario>, usize)>) -> ExitCode {
+pub async fn run_in_turn(groups: Vec<(Vec<Scenario>, usize)>) -> ExitCode {
+    run_beside(groups, async |_| Ok(String::new)).await
+}
+
+/// The same, beside something that all scenarios share: it is started with the control plane, and stops when what `start` returns is
+/// dropped. Called, that says what a person would look at when something is odd.
+pub async fn run_beside<Scene: Fn() -> String>(
+    mut groups: Vec<(Vec<Scenario>, usize)>,
+    start: impl AsyncFnOnce(&Cluster) -> Result<Scene>,
+) -> ExitCode {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     for (scenarios, _) in &mut groups {
         scenarios.retain(|scenario| scenario.name.contains(&filter));
     }
-    println!("\nrunning {} scenarios", groups.iter().map(|(scenarios, _)| scenarios.len()).sum::<usize>());
+    let count = groups.iter().map(|(scenarios, _)| scenarios.len()).sum::<usize>();
+    println!("\nrunning {count} scenarios");
+    if count == 0 {
+        return ExitCode::SUCCESS; // nothing to start, and perhaps to build, a control plane for
+    }
     let began = Instant::now();
-    let cluster = match Cluster::start().await {
-        Ok(cluster) => Arc::new(cluster),
+    let (cluster, scene) = match start_both(start).await {
+        Ok(started) => started,
         Err(error) => {
-            eprintln!("the control plane did not start: {error:#}");
+            eprintln!("what the scenarios need did not start: {error:#}");
             return ExitCode::FAILURE;
         }
     };
     println!("the control plane is ready after {:.1} s", began.elapsed().as_secs_f64());
     let mut results = Vec::new();
     for (scenarios, at_a_time) in groups {
-        let playing = stream::iter(scenarios).map(|scenario| play(cluster.clone(), scenario));
+        let playing = stream::iter(scenarios).map(|scenario| play(cluster.clone(), &scene, scenario));
         results.extend(playing.buffer_unordered(at_a_time).collect::<Vec<bool>>().await);
     }
     let passed = results.iter().filter(|passed| **passed).count();
@@ -89,14 +102,22 @@ pub async fn run_in_turn(mut groups: Vec<(Vec<Scenario>, usize)>) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn play(cluster: Arc<Cluster>, Scenario { name, run }: Scenario) -> bool {
+async fn start_both<Scene>(
+    start: impl AsyncFnOnce(&Cluster) -> Result<Scene>,
+) -> Result<(Arc<Cluster>, Scene)> {
+    let cluster = Cluster::start().await?;
+    let scene = start(&cluster).await?;
+    Ok((Arc::new(cluster), scene))
+}
+
+async fn play(cluster: Arc<Cluster>, scene: &dyn Fn() -> String, Scenario { name, run }: Scenario) -> bool {
     let began = Instant::now();
     let result = match Stage::set(cluster, &name.replace('_', "-")).await {
         Ok(stage) => {
             let stage = Arc::new(stage);
             let result = run(stage.clone()).await;
             if result.is_err() {
-                eprintln!("{}", stage.scene().await);
+                eprintln!("{}\n{}", stage.scene().await, scene());
             }
             result
         }

@@ -5,10 +5,10 @@ use axum::http::Request;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{BUILD, server};
+use super::BUILD;
 use crate::aggregation::Aggregated;
 use crate::process::{Process, Spec};
-use crate::{ControlPlane, script};
+use crate::{ControlPlane, script, server};
 
 const GROUP: &str = "custom.metrics.k8s.io";
 const VERSION: &str = "v1beta1";
@@ -62,7 +62,7 @@ impl Adapter {
                 "--authentication-skip-lookup".to_owned(),
             ]);
             spec.remove = Some(dir.path().to_owned());
-            spec
+            Ok(spec)
         };
         // It has made itself a certificate that nobody signed.
         let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;

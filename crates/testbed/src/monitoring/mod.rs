@@ -13,7 +13,6 @@ mod adapter;
 mod configuration;
 mod operator;
 mod prometheus;
-mod server;
 
 pub use adapter::{Adapter, pods_rule};
 pub use configuration::scrape_pods;

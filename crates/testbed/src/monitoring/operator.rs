@@ -15,10 +15,10 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use super::BUILD;
 use super::prometheus::{Prometheus, Remote};
-use super::{BUILD, server};
 use crate::process::{Process, Spec};
-use crate::{ControlPlane, script, wait};
+use crate::{ControlPlane, script, server, wait};
 
 /// Where the instances are.
 const NAMESPACE: &str = "monitoring";
@@ -70,9 +70,9 @@ impl PrometheusOperator {
 
         let log = control_plane.dir().join("prometheus-operator.log");
         let spec = |port: u16| {
-            Spec::new("prometheus-operator", folder.join("prometheus-operator"), &log)
+            Ok(Spec::new("prometheus-operator", folder.join("prometheus-operator"), &log)
                 .args([format!("--web.listen-address=127.0.0.1:{port}")])
-                .env("KUBECONFIG", control_plane.kubeconfig())
+                .env("KUBECONFIG", control_plane.kubeconfig()))
         };
         let http = crate::http_client();
         let is_ready = async |port| server::answers(&http, &format!("http://127.0.0.1:{port}/healthz")).await;

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-use super::{BUILD, server};
+use super::BUILD;
 use crate::process::{Process, Spec};
-use crate::script;
 use crate::task::Task;
+use crate::{script, server};
 
 /// How long it may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,7 +81,7 @@ impl Prometheus {
                 "--web.enable-lifecycle".to_owned(),
             ]);
             spec.remove = Some(dir.path().to_owned());
-            spec
+            Ok(spec)
         };
         let client = crate::http_client();
         let is_ready =

@@ -13,13 +13,13 @@ const READY: Duration = Duration::from_mins(1);
 const ATTEMPTS: u32 = 4;
 
 /// Starts a program on a port that nobody listens on, and waits until it is ready.
-pub(super) async fn start(
-    spec: impl Fn(u16) -> Spec,
+pub(crate) async fn start(
+    spec: impl Fn(u16) -> Result<Spec>,
     is_ready: impl AsyncFn(u16) -> bool,
 ) -> Result<(Process, u16)> {
     for _ in 0..ATTEMPTS {
         let port = free_port()?;
-        let mut process = Process::start(spec(port))?;
+        let mut process = Process::start(spec(port)?)?;
         if until_ready(&mut process, async || is_ready(port).await).await? {
             return Ok((process, port));
         }
@@ -56,7 +56,7 @@ async fn until_ready(process: &mut Process, is_ready: impl AsyncFn() -> bool) ->
 }
 
 /// Whether a URL answers that all is well.
-pub(super) async fn answers(client: &reqwest::Client, url: &str) -> bool {
+pub(crate) async fn answers(client: &reqwest::Client, url: &str) -> bool {
     let answer = client.get(url).timeout(Duration::from_secs(1)).send().await;
     answer.is_ok_and(|answer| answer.status().is_success())
 }

@@ -1,0 +1,146 @@
+//! LeaderWorkerSets: groups of pods, each group one replica, made by the real controller.
+//!
+//! The first time ever, it is built: some minutes.
+
+mod webhooks;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::http::Request;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::runtime::wait::{await_condition, conditions};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use serde_json::{Value, json};
+
+use crate::process::{Process, Spec};
+use crate::{ControlPlane, script, server, wait, workloads};
+use webhooks::Webhooks;
+
+/// The script that builds the controller.
+const BUILD: &str = "tests/lws/build.sh";
+/// How long the API server may take to serve the resource, or to ask the webhooks.
+const SOON: Duration = Duration::from_secs(30);
+/// What defines LeaderWorkerSets.
+const CRD: &str = "leaderworkersets.leaderworkerset.x-k8s.io";
+/// Where the API server is asked for them.
+const PATH: &str = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/default/leaderworkersets";
+
+/// LeaderWorkerSet's controller of a control plane, as its administrator, with its webhooks.
+///
+/// Dropping it stops it. What it has made stays, its webhooks too: from then on no LeaderWorkerSet can be created or
+/// edited and none of their pods created, while scales can still be written, and all else goes on.
+#[derive(Debug)]
+pub struct LeaderWorkerSets {
+    process: Process,
+}
+
+impl LeaderWorkerSets {
+    /// Installs the resource, starts the controller, and returns when the API server asks its webhooks: without them
+    /// the controller would find objects that it cannot read.
+    ///
+    /// # Errors
+    /// Where it cannot be built or does not come up; the error ends with the tail of its log.
+    pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
+        let folder = script::folder(BUILD).await?;
+        control_plane
+            .apply_file(folder.join("crds"))
+            .await
+            .context("installing the CRD of LeaderWorkerSet")?;
+        until_established(control_plane).await?;
+
+        let webhooks = Webhooks::read(&folder.join("webhooks/manifests.yaml"))?;
+        let dir = control_plane.dir().join("lws");
+        let certificate = write_certificate(&dir)?;
+        let program = folder.join("lws-manager");
+        let spec = |port: u16| {
+            let configuration = write_configuration(&dir, port)?;
+            Ok(Spec::new("lws-manager", &program, dir.join("log"))
+                .args([format!("--config={configuration}")])
+                .env("KUBECONFIG", control_plane.kubeconfig()))
+        };
+        // Its certificate is nobody's but its own.
+        let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
+        let is_ready = async |port| webhooks.are_served(&client, port).await;
+        let (process, port) = server::start(spec, is_ready).await?;
+        register(control_plane, &webhooks.configurations(port, &certificate)?).await.with_context(|| {
+            let log = process.log_tail(20);
+            format!("registering LeaderWorkerSet's webhooks; the controller's log ends with:\n{log}")
+        })?;
+        Ok(Self { process })
+    }
+
+    /// The last lines of its log, for messages.
+    pub fn log_tail(&self, lines: usize) -> String {
+        self.process.log_tail(lines)
+    }
+}
+
+/// Applies the webhooks, and returns when the API server asks them.
+async fn register(control_plane: &ControlPlane, configurations: &[Value]) -> Result<()> {
+    for configuration in configurations {
+        control_plane.apply_yaml(&configuration.to_string()).await?;
+    }
+    // Until it has noticed, the API server may ask a predecessor that is gone.
+    let asked = wait::until("a new LeaderWorkerSet to get its defaults", SOON, async || {
+        Ok(gets_defaults(control_plane).await.unwrap_or(false).then_some(()))
+    });
+    let Err(vain) = asked.await else { return Ok(()) };
+    match gets_defaults(control_plane).await {
+        Ok(_) => Err(vain),
+        Err(reason) => Err(reason.context(vain)),
+    }
+}
+
+/// `kubectl wait` does not take a definition whose conditions nobody has written yet.
+async fn until_established(control_plane: &ControlPlane) -> Result<()> {
+    let definitions = Api::<CustomResourceDefinition>::all(control_plane.client());
+    let established = await_condition(definitions, CRD, conditions::is_crd_established());
+    let result = tokio::time::timeout(SOON, established).await;
+    result.map_err(anyhow::Error::from).and_then(|established| Ok(established?)).with_context(|| {
+        format!("waiting up to {} s for the API server to serve what {CRD} defines", SOON.as_secs())
+    })?;
+    Ok(())
+}
+
+/// Whether an object that is created would have been to the webhook; it is not created.
+async fn gets_defaults(control_plane: &ControlPlane) -> Result<bool> {
+    let object = workloads::leader_worker_set("probe", 1, 1, 8000);
+    let request = Request::post(format!("{PATH}?dryRun=All"))
+        .header("content-type", "application/json")
+        .body(object.to_string().into_bytes())?;
+    let created: Value = control_plane.client().request(request).await?;
+    // The schema has no default for it.
+    Ok(created["spec"]["networkConfig"].is_object())
+}
+
+/// Writes a certificate that signs itself, and its key, to where the configuration says, and returns the certificate.
+fn write_certificate(dir: &Path) -> Result<String> {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()])
+        .context("making a certificate for 127.0.0.1")?;
+    std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    for (name, text) in [("tls.crt", cert.pem()), ("tls.key", signing_key.serialize_pem())] {
+        let path = dir.join(name);
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(cert.pem())
+}
+
+/// Writes the configuration of a controller that listens for its webhooks and for nothing else, and returns its path.
+fn write_configuration(dir: &Path, port: u16) -> Result<String> {
+    let configuration = json!({
+        "apiVersion": "config.lws.x-k8s.io/v1alpha1",
+        "kind": "Configuration",
+        "leaderElection": {"leaderElect": false},
+        "internalCertManagement": {"enable": false},
+        "webhook": {"host": "127.0.0.1", "port": port, "certDir": dir},
+        "metrics": {"bindAddress": "0"},
+        "health": {"healthProbeBindAddress": "0"},
+    });
+    let path = dir.join("configuration.yaml");
+    std::fs::write(&path, configuration.to_string())
+        .with_context(|| format!("writing {}", path.display()))?;
+    Ok(path.display().to_string())
+}

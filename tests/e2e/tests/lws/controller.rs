@@ -1,0 +1,34 @@
+//! The controller of all scenarios, which may go and come back.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use llm_autoscaler_testbed::{ControlPlane, LeaderWorkerSets};
+
+/// LeaderWorkerSet's controller, while it runs. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Controller(Arc<Mutex<Option<LeaderWorkerSets>>>);
+
+impl Controller {
+    /// Starts it; the one before is gone.
+    pub async fn start(&self, control_plane: &ControlPlane) -> Result<()> {
+        let started = LeaderWorkerSets::start(control_plane).await?;
+        *self.lock() = Some(started);
+        Ok(())
+    }
+
+    /// Kills it. Its webhooks stay.
+    pub fn kill(&self) {
+        *self.lock() = None;
+    }
+
+    /// The end of its log, for messages.
+    pub fn log_tail(&self) -> String {
+        let log = self.lock().as_ref().map_or_else(|| "it is gone".to_owned(), |it| it.log_tail(20));
+        format!("LeaderWorkerSet's controller:\n{log}\n---")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<LeaderWorkerSets>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

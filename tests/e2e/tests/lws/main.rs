@@ -1,0 +1,43 @@
+//! LeaderWorkerSets with their real controller: a replica is a group of pods, of which the leader alone speaks for the engine.
+//!
+//! In every scenario a group has three pods that serve on the same port and path, and the workers' pages claim what would
+//! change any size if they counted. The pages are read by an operator of the scenario's own, as in the end-to-end test.
+
+mod controller;
+mod groups;
+mod readiness;
+mod scaling;
+
+use std::process::ExitCode;
+
+use llm_autoscaler_e2e::{
+    runner::{self, Scenario},
+    scenarios,
+};
+
+use controller::Controller;
+
+/// They mostly wait.
+const AT_A_TIME: usize = 4;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let controller = Controller::default();
+    let with_it = scenarios! {
+        scaling::groups_grow_and_go,
+        readiness::group_that_lacks_a_worker_is_on_its_way,
+        readiness::group_with_an_unready_worker_is_not_ready,
+        scaling::silent_leader_holds_the_size,
+    };
+    let its = controller.clone();
+    // Nobody else can use the controller meanwhile.
+    let without_it = vec![Scenario::new("controller_is_gone_for_a_while", move |stage| {
+        let controller = its.clone();
+        async move { scaling::controller_is_gone_for_a_while(&stage, &controller).await }
+    })];
+    runner::run_beside(vec![(with_it, AT_A_TIME), (without_it, 1)], async |cluster| {
+        controller.start(&cluster.control_plane).await?;
+        Ok(move || controller.log_tail())
+    })
+    .await
+}

@@ -1,0 +1,113 @@
+//! Sizes of LeaderWorkerSets: groups, never pods.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_testbed::{Page, wait};
+
+use crate::{
+    controller::Controller,
+    groups::{Groups, SIZE},
+};
+
+/// Longer than stale samples live, with a page a second: three intervals and a timeout.
+const WATCHED: Duration = Duration::from_secs(9);
+
+/// From 1 group to 3, and back, with no other size in between.
+pub async fn groups_grow_and_go(stage: &Stage) -> Result<String> {
+    let groups = Groups::create(stage, "a", 1).await?;
+    groups.autoscale().await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    groups.stays(Duration::from_secs(3)).await?;
+
+    // 11 on one leader: 3 replicas by a target of 5, however many leaders share it.
+    groups.leader(0, Page::waiting(11));
+    groups.until_size(3).await?;
+    groups.until_served(3).await?;
+    until_status_counts(stage, 3).await?;
+    until_row(stage, "LeaderWorkerSet/a VLLM waiting 3666m/5 1 8 3 3 True").await?;
+    groups.stays(Duration::from_secs(3)).await?;
+
+    groups.leader(0, Page::idle());
+    groups.until_size(1).await?;
+    groups.until_served(1).await?;
+    until_status_counts(stage, 1).await?;
+    until_row(stage, "LeaderWorkerSet/a VLLM waiting 0/5 1 8 1 1 True").await?;
+
+    let sizes = groups.sizes();
+    ensure!(sizes == [1, 3, 1], "it was asked for {sizes:?}");
+    let asked = groups.requests_of_workers();
+    ensure!(asked == 0, "workers were asked {asked} times for pages that do not count");
+    Ok(format!("groups of {SIZE} pods: 1 -> 3 -> 1; no worker was asked for its page"))
+}
+
+/// A group whose leader does not answer is no idle group, whatever its workers say: nothing shrinks until it answers again.
+pub async fn silent_leader_holds_the_size(stage: &Stage) -> Result<String> {
+    let groups = Groups::create(stage, "a", 3).await?;
+    for group in 0..3 {
+        groups.leader(group, Page::waiting(5));
+    }
+    groups.autoscale().await?;
+    stage.until_condition("a", "SamplesComplete", "True", "AllReplicas").await?;
+
+    groups.leader(2, Page::Hang);
+    // Until the silence has been noticed, what the leader said before still counts.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    groups.leader(0, Page::idle());
+    groups.leader(1, Page::idle());
+    groups.stays(WATCHED).await?;
+    let silent = stage.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
+    ensure!(silent.message.contains("a-2: http://"), "{}", silent.message);
+
+    groups.leader(2, Page::idle());
+    groups.until_size(1).await?;
+    groups.until_served(1).await?;
+    let (sizes, asked) = (groups.sizes(), groups.requests_of_workers());
+    ensure!(sizes == [3, 1], "it was asked for {sizes:?}");
+    ensure!(asked == 0, "workers were asked {asked} times for pages that do not count");
+    Ok("one of three leaders: held at 3, SamplesComplete=False; answering again: 3 -> 1".to_owned())
+}
+
+/// While nobody makes groups, a size is asked for once and not again and again; and who is no LeaderWorkerSet goes on.
+pub async fn controller_is_gone_for_a_while(stage: &Stage, controller: &Controller) -> Result<String> {
+    let groups = Groups::create(stage, "a", 1).await?;
+    groups.autoscale().await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+
+    controller.kill();
+    stage.engine("other", 2).await?;
+    groups.leader(0, Page::waiting(11));
+    groups.until_size(3).await?;
+    groups.stays(WATCHED).await?;
+
+    controller.start(stage.control_plane()).await?;
+    groups.until_served(3).await?;
+    until_status_counts(stage, 3).await?;
+    let sizes = groups.sizes();
+    ensure!(sizes == [1, 3], "it was asked for {sizes:?}");
+    Ok("gone: other pods start, 1 -> 3 is asked for once; back: 3 groups".to_owned())
+}
+
+/// Waits until the autoscaler's status says that so many groups are asked for, and serve.
+async fn until_status_counts(stage: &Stage, groups: i32) -> Result<()> {
+    let what = format!("the status to say that {groups} groups are asked for and ready");
+    wait::until(&what, SOON, async || {
+        let status = stage.status("a").await?;
+        let ready = status.targets.first().map(|target| target.ready_replicas);
+        let counted = [status.current_replicas, status.desired_replicas, ready];
+        Ok((counted == [Some(groups); 3]).then_some(()))
+    })
+    .await
+}
+
+/// Waits until `kubectl get` shows the autoscaler `a` so, with one space between columns and without its age.
+async fn until_row(stage: &Stage, expected: &str) -> Result<()> {
+    wait::until(&format!("kubectl get llmautoscalers to show {expected:?}"), SOON, async || {
+        let args = ["-n", &stage.namespace, "get", "llmautoscalers", "a", "--no-headers"];
+        let row = stage.control_plane().kubectl(args).await?;
+        let columns: Vec<_> = row.split_whitespace().skip(1).collect();
+        Ok(columns.join(" ").starts_with(&format!("{expected} ")).then_some(()))
+    })
+    .await
+}
