@@ -30,6 +30,7 @@ async fn main() -> ExitCode {
         roles::server_side_apply,
         roles::kubectl_takes_over,
         sets::template_of_a_set_wins,
+        sets::all_goes_with_its_owner,
         kinds::what_can_be_scaled,
     };
     runner::run(all, AT_A_TIME).await
