@@ -1,6 +1,6 @@
 //! Targets that are more than a StatefulSet: roles of RoleBasedGroups, whose controller a stand-in plays.
 //!
-//! What the stand-in does is what the real controller was seen to do: [`stand_in`] holds it to that, without the operator.
+//! What the stand-in does is what the real controller was seen to do: [`stand_in`] holds it to that, with nothing for the operator to do.
 
 mod groups;
 mod stand_in;
