@@ -40,6 +40,7 @@ impl Adapters {
                 self.look_after(world, &adapter, &group).await;
             }
         }
+        world.delete_without_owner(&Kind::Adapter.resource(), Kind::Group).await;
     }
 
     async fn look_after(&mut self, world: &World, adapter: &DynamicObject, group: &DynamicObject) {

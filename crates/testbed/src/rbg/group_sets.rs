@@ -15,6 +15,7 @@ pub(super) async fn pass(world: &World) {
             look_after(world, &set).await;
         }
     }
+    world.delete_without_owner(&Kind::Group.resource(), Kind::GroupSet).await;
 }
 
 /// Whether a group is no set's child, or its roles are those of its set's template.

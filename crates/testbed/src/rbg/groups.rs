@@ -162,18 +162,16 @@ fn new_adapter(
     })
 }
 
-/// Workloads whose group or role is gone, or is of another kind now. The cluster's own garbage collector learns of new kinds only every
-/// half minute.
+/// Workloads whose group or role is gone, or whose role is of another kind now.
 async fn remove_orphans(world: &World) {
     let groups = world.all(&Kind::Group.resource());
     for kind in Workload::ALL {
+        world.delete_without_owner(&kind.resource(), Kind::Group).await;
         for workload in world.all(&kind.resource()) {
-            let Some(uid) = owner(&workload, Kind::Group) else { continue };
-            let group = groups.iter().find(|group| group.uid().as_deref() == Some(uid));
-            let is_wanted = group.is_some_and(|group| {
-                let role = label(&workload, labels::ROLE).unwrap_or_default();
-                roles(group).iter().any(|wanted| wanted.name == role && wanted.workload == kind)
-            });
+            let uid = owner(&workload, Kind::Group);
+            let Some(group) = groups.iter().find(|group| group.uid().as_deref() == uid) else { continue };
+            let role = label(&workload, labels::ROLE).unwrap_or_default();
+            let is_wanted = roles(group).iter().any(|wanted| wanted.name == role && wanted.workload == kind);
             if !is_wanted && !is_leaving(&workload) {
                 world.delete(&kind.resource(), &workload).await;
             }

@@ -26,7 +26,7 @@ pub(super) async fn pass(world: &World) {
             look_after(world, &set).await;
         }
     }
-    remove_orphans(world).await;
+    world.delete_without_owner(&pods(), Kind::InstanceSet).await;
 }
 
 async fn look_after(world: &World, set: &DynamicObject) {
@@ -163,14 +163,4 @@ async fn write_status(
     if set.data.get("status") != Some(&status) {
         world.patch_status(&Kind::InstanceSet.resource(), set, status).await;
     }
-}
-
-/// Pods whose set is gone.
-async fn remove_orphans(world: &World) {
-    let sets: BTreeSet<_> =
-        world.all(&Kind::InstanceSet.resource()).iter().filter_map(|set| set.uid()).collect();
-    let is_orphan = |pod: &DynamicObject| {
-        owner(pod, Kind::InstanceSet).is_some_and(|uid| !sets.contains(uid)) && !is_leaving(pod)
-    };
-    join_all(world.pods(is_orphan).iter().map(async |pod| world.delete(&pods(), pod).await)).await;
 }

@@ -17,6 +17,10 @@
 //! no LeaderWorkerSet roles; patches of templates are merged as JSON merges. Where the cause of a behaviour was not measured, only its
 //! outcome is reproduced: the workload of a set's child follows the set's template, whatever the adapter says.
 //!
+//! **What was read, not measured.** Details in between follow the controller's source, at commits near that one: the size of a policy's
+//! batches, the names of pods of standalone and custom roles, the words of the Ready condition, the fields of a set's template. That an
+//! adapter's number reaches a stale role again when the role's readiness changes is an inference from both.
+//!
 //! Its own small CRDs are in `crds.yaml`; the published ones are installed instead from the folder that `RBG_CRDS` names.
 
 mod adapters;

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use futures::StreamExt;
+use futures::future::join_all;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::objects::{Kind, apps, namespace};
+use super::objects::{Kind, apps, is_leaving, namespace, owner};
 use crate::task::Task;
 
 /// Its name in events and as a field manager, as the real one's.
@@ -122,6 +123,17 @@ impl World {
         let params = DeleteParams { preconditions, ..DeleteParams::background() };
         let result = self.api(resource, &ns).delete(&name, &params).await;
         report(&format!("deleting {} {ns}/{name}", resource.kind), result.map(drop));
+    }
+
+    /// Deletes what belonged to owners that are gone. The cluster's own garbage collector does so too, but learns of new kinds only
+    /// every half minute.
+    pub(super) async fn delete_without_owner(&self, resource: &ApiResource, kind: Kind) {
+        let owners: HashSet<_> = self.all(&kind.resource()).iter().filter_map(|owner| owner.uid()).collect();
+        let objects = self.all(resource);
+        let orphans = objects.iter().filter(|object| {
+            owner(object, kind).is_some_and(|uid| !owners.contains(uid)) && !is_leaving(object)
+        });
+        join_all(orphans.map(async |orphan| self.delete(resource, orphan).await)).await;
     }
 
     /// Whether nothing has been said under this name before.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -90,8 +90,9 @@ impl<'a> Groups<'a> {
         match seen {
             Ok(object) => Ok(object),
             Err(error) => {
-                let last = api.get_opt(name).await?.map(|object| object.data.to_string());
-                Err(error.context(format!("it is {}", last.unwrap_or_default())))
+                let last = api.get_opt(name).await?.map(|object| (number(&object, "/spec/replicas"), object));
+                let last = last.map(|(replicas, object)| (replicas, object.data["status"].to_string()));
+                bail!("{error:#}; its replicas and its status are {last:?}")
             }
         }
     }

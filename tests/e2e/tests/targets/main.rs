@@ -1,6 +1,6 @@
 //! Targets that are more than a StatefulSet: roles of RoleBasedGroups, whose controller a stand-in plays.
 //!
-//! What the stand-in does is what the real controller was seen to do: [`stand_in`] holds it to that, without the operator.
+//! What the stand-in does is what the real controller was seen to do: [`stand_in`] holds it to that, with nothing for the operator to do.
 
 mod groups;
 mod scaling;
@@ -32,6 +32,7 @@ async fn main() -> ExitCode {
         roles::server_side_apply,
         roles::kubectl_takes_over,
         sets::template_of_a_set_wins,
+        sets::all_goes_with_its_owner,
         kinds::what_can_be_scaled,
         scaled::through_an_adapter_by_leaders,
         scaled::one_worker_is_missed,

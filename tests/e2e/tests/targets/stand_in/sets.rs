@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
-use llm_autoscaler_e2e::Stage;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::rbg::Kind;
+use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
-use crate::groups::{Groups, PREFIX, measured, number, replicas_of, scalable, standalone, text};
+use crate::groups::{
+    Groups, PREFIX, as_kind, condition, measured, number, replicas_of, scalable, standalone, text,
+};
 
 /// A child's adapter looks well, and does nothing; the set is what can be scaled.
 pub async fn template_of_a_set_wins(stage: &Stage) -> Result<()> {
@@ -65,4 +68,24 @@ async fn set_is_scaled(groups: &Groups<'_>) -> Result<()> {
     groups.until(Kind::GroupSet, "fleet", "2 ready replicas", both).await?;
     let selector = sets.get_scale("fleet").await?.status.and_then(|status| status.selector);
     measured("a set can be scaled, and has no selector", selector.is_none(), selector)
+}
+
+/// Nothing stays of what is deleted.
+pub async fn all_goes_with_its_owner(stage: &Stage) -> Result<()> {
+    let groups = Groups::start(stage).await?;
+    let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
+    let roles = [scalable(standalone(stage, "decode", 1)), stateful];
+    let template = json!({"spec": {"roles": roles}});
+    groups.create(Kind::GroupSet, "fleet", json!({"replicas": 1, "groupTemplate": template})).await?;
+    groups.until(Kind::Group, "fleet-0", "to be ready", |group| condition(group, "Ready") == "True").await?;
+    groups.until_bound("fleet-0-decode").await?;
+    groups.api(Kind::GroupSet).delete("fleet", &DeleteParams::default()).await?;
+    wait::until("everything to be gone", SOON, async || {
+        let mut left = groups.pods("").await?.len();
+        for kind in Kind::ALL {
+            left += groups.api(kind).list(&ListParams::default()).await?.items.len();
+        }
+        Ok((left == 0).then_some(()))
+    })
+    .await
 }
