@@ -7,6 +7,7 @@ ENGINE ?= emulated
 COUNT ?= 600
 STEPS ?= 50
 PODS ?= 1000
+LOADING ?= 60
 SECONDS ?= 60
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -55,6 +56,11 @@ test-targets: controlplane ## roles of RoleBasedGroups, with a stand-in for thei
 test-engines: controlplane monitoring ## every engine's page scales, by pages and by Prometheus; so do real vLLM and Dynamo (1.3 GB, once)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test engines
+
+.PHONY: test-startup
+test-startup: controlplane ## load x 4 while replicas take LOADING seconds to start: no more is asked for than is needed
+	$(CARGO) build --locked -p llm-autoscaler
+	LOADING=$(LOADING) $(CARGO) test --locked -p llm-autoscaler-e2e --test startup
 
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes

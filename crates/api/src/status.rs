@@ -72,6 +72,10 @@ pub struct TargetStatus {
     /// The last ten decisions that changed the size or what limits it, latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<PastDecision>,
+    /// How long the last replicas took from their creation until they were ready, in seconds, latest first. A replica
+    /// that takes three times as long as the slowest of them is stuck.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub start_up_seconds: Vec<i32>,
     /// What is remembered for the stabilization windows and rate policies; survives a restart.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(schema_with = "history_schema")]

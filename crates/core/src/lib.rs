@@ -27,6 +27,7 @@ mod profile;
 mod properties;
 mod recommend;
 pub mod stabilize;
+mod start_ups;
 #[cfg(test)]
 mod testing;
 mod units;
@@ -38,4 +39,5 @@ pub use observation::*;
 pub use policy::*;
 pub use profile::{Deviation, Deviations, Profile};
 pub use recommend::propose;
+pub use start_ups::StartUps;
 pub use units::Milli;

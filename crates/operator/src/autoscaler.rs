@@ -368,7 +368,8 @@ impl Keeper {
         let warnings = failed.into_iter().chain(step.events()).collect();
         self.announcer.warn(&self.object, warnings);
         let history = target.history.snapshot();
-        let report = Report { object: &self.object, plan, seen, view: &target.view, step, written, history };
+        let (view, start_ups) = (&target.view, &target.start_ups);
+        let report = Report { object: &self.object, plan, seen, view, step, written, history, start_ups };
         let status =
             report::status(self.writer.status(), &report, self.pod_monitor.condition().as_ref(), Utc::now());
         self.writer.write(&self.object, status).await;

@@ -14,6 +14,7 @@ mod access;
 mod advice;
 mod announce;
 mod autoscaler;
+mod births;
 mod connection;
 mod controller;
 mod events;

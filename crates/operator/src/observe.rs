@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricPlan, Plan};
-use llm_autoscaler_core::{Deviation, Milli, Observation, Reading, Replica, Selector};
+use llm_autoscaler_core::{Deviation, Milli, Observation, Reading, Replica, Selector, StartUps};
 use llm_autoscaler_engines::{Buckets, Fold, Kind, Measure, exposition::Value};
 
 use crate::{
@@ -83,6 +83,8 @@ pub struct Observer<'a> {
     pub strict: bool,
     /// The time.
     pub now: DateTime<Utc>,
+    /// For how long a replica that is not ready is waited for.
+    pub patience: TimeDelta,
 }
 
 /// What is wrong with each pod or source, by name.
@@ -112,7 +114,8 @@ impl Observer<'_> {
         };
         let serves = |replica: &&Replica| replica.ready && !replica.deleting;
         seen.ready = seen.observation.replicas.iter().filter(serves).count() as i32;
-        let stuck = |group: &Group| group.stuck(self.now).map(|(pod, kind)| (pod.name.clone(), kind));
+        let stuck =
+            |group: &Group| group.stuck(self.now, self.patience).map(|(pod, kind)| (pod.name.clone(), kind));
         seen.stuck = self.replicas.list.iter().filter_map(stuck).collect();
         if seen.observation.surplus {
             seen.advice.insert(advice::surplus(self.replicas.alive(), listed));
@@ -140,13 +143,13 @@ impl Observer<'_> {
     }
 
     fn replica(&self, group: &Group) -> Replica {
-        Replica { stuck: group.stuck(self.now).is_some(), ..group.state() }
+        Replica { stuck: group.stuck(self.now, self.patience).is_some(), ..group.state() }
     }
 
     /// Whether a pod has something to say: it runs, and is not stuck. The HPA does not know what stuck is.
     fn asks(&self, pod: &Pod) -> bool {
         let knows_stuck = self.plan.policy.profile.has(Deviation::StuckReplicas);
-        pod.is_running() && !(knows_stuck && pod.stuck(self.now).is_some())
+        pod.is_running() && !(knows_stuck && pod.stuck(self.now, self.patience).is_some())
     }
 
     /// The reading of a quantity of pods.
@@ -293,7 +296,7 @@ impl Observer<'_> {
                 }
                 Said::Pending => seen.warming_up = true,
                 // One that has not served for so long has nothing to do with the load.
-                Said::Nothing(_) if pod.stuck(self.now).is_some() => {}
+                Said::Nothing(_) if pod.stuck(self.now, StartUps::default().patience()).is_some() => {}
                 Said::Nothing(text) => {
                     complete = false;
                     reasons.entry(pod.name.clone()).or_default().insert(text);

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::dialect::Grouping;
 use llm_autoscaler_core::{Phase, Replica};
 
@@ -115,8 +115,8 @@ impl Group {
     }
 
     /// The first of its pods that will not get ready by waiting, and why: then the whole replica will not.
-    pub fn stuck(&self, now: DateTime<Utc>) -> Option<(&Arc<Pod>, TroubleKind)> {
-        self.pods.iter().find_map(|pod| Some((pod, pod.stuck(now)?)))
+    pub fn stuck(&self, now: DateTime<Utc>, patience: TimeDelta) -> Option<(&Arc<Pod>, TroubleKind)> {
+        self.pods.iter().find_map(|pod| Some((pod, pod.stuck(now, patience)?)))
     }
 }
 

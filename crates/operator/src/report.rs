@@ -12,7 +12,7 @@ use llm_autoscaler_api::{
     time,
     words::{self, EventWords, Step},
 };
-use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome};
+use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome, StartUps};
 
 use crate::{
     observe::{Problem, Seen},
@@ -73,6 +73,8 @@ pub struct Report<'a> {
     pub written: Option<Written>,
     /// What is to be remembered.
     pub history: HistoryRecord,
+    /// How long replicas take to start.
+    pub start_ups: &'a StartUps,
 }
 
 /// A write to the target.
@@ -273,6 +275,7 @@ fn target_status(
         metrics,
         decision: derivation,
         decisions,
+        start_up_seconds: report.start_ups.seconds(),
         history: Some(report.history.clone()),
     }
 }

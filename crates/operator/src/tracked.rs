@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use kube::{ResourceExt, core::Selector as PodSelector};
-use llm_autoscaler_api::{LLMAutoscaler, Plan, Port, SourcePlan, selector, words::SelectorProblem};
-use llm_autoscaler_core::{History, Selector};
+use llm_autoscaler_api::{
+    LLMAutoscaler, Plan, Port, SourcePlan, TargetStatus, selector, words::SelectorProblem,
+};
+use llm_autoscaler_core::{History, Selector, StartUps};
 use tokio::sync::Notify;
 
 use crate::{
     autoscaler::Context,
+    births::Births,
     observe::{Observer, Seen},
     pages::Pace,
     pod_monitor::Published,
@@ -31,6 +34,9 @@ pub struct Tracked {
     pub pods: PodView,
     /// Its replicas.
     pub replicas: Replicas,
+    /// How long they take to start.
+    pub start_ups: StartUps,
+    births: Births,
     /// What is remembered.
     pub history: History,
     /// A decision has been made: the first samples are there.
@@ -52,8 +58,11 @@ impl Tracked {
         view: ScaleView,
         before: Option<Self>,
     ) -> Self {
-        let remembered = before.filter(|before| before.view.uid == view.uid).map(|before| before.history);
-        let history = remembered.unwrap_or_else(|| restored(object, plan, &view));
+        let remembered = before.filter(|before| before.view.uid == view.uid);
+        let (history, mut start_ups) = remembered.map_or_else(
+            || (restored(object, plan, &view), start_ups(object, &view)),
+            |before| (before.history, before.start_ups),
+        );
         let selector = match selector::parse(&view.selector) {
             _ if view.selector.is_empty() => Err(SelectorProblem::Missing),
             Ok(selector) => Ok(selector),
@@ -63,6 +72,8 @@ impl Tracked {
         let namespace = object.namespace().unwrap_or_default();
         let mut pods = context.pods.view(&namespace, pods);
         let replicas = Replicas::of(&pods.members(), &plan.groupings);
+        let mut births = Births::default();
+        births.follow(&replicas, &mut start_ups, Utc::now());
         let mut sources = Sources::new(context, &namespace, fresh, plan);
         sources.follow(&replicas.speakers);
         Self {
@@ -71,6 +82,8 @@ impl Tracked {
             selector,
             pods,
             replicas,
+            start_ups,
+            births,
             history,
             decided: false,
             sources,
@@ -112,7 +125,9 @@ impl Tracked {
 
     /// Samples the pods that there are now.
     pub fn follow_pods(&mut self, plan: &Plan) {
-        self.replicas.follow(&self.pods.members(), &plan.groupings);
+        if self.replicas.follow(&self.pods.members(), &plan.groupings) {
+            self.births.follow(&self.replicas, &mut self.start_ups, Utc::now());
+        }
         self.sources.follow(&self.replicas.speakers);
     }
 
@@ -163,7 +178,14 @@ impl Tracked {
         // Looking at the members also takes note of their change, so the sources follow at once.
         self.follow_pods(plan);
         let now = Utc::now();
-        let observer = Observer { plan, sources: &mut self.sources, replicas: &self.replicas, strict, now };
+        let observer = Observer {
+            plan,
+            sources: &mut self.sources,
+            replicas: &self.replicas,
+            strict,
+            now,
+            patience: self.start_ups.patience(),
+        };
         let mut seen = observer.observe(&self.view, scaled_to_zero);
         // A source that was found to be needed is asked from now on.
         self.sources.follow(&self.replicas.speakers);
@@ -176,11 +198,20 @@ impl Tracked {
     }
 }
 
-/// What the status remembers of this very object.
+/// What the status has of this very object.
+fn recorded<'a>(object: &'a LLMAutoscaler, view: &ScaleView) -> Option<&'a TargetStatus> {
+    let mut targets = object.status.iter().flat_map(|status| &status.targets);
+    targets.find(|target| target.uid.as_ref() == Some(&view.uid))
+}
+
+fn start_ups(object: &LLMAutoscaler, view: &ScaleView) -> StartUps {
+    recorded(object, view)
+        .map_or_else(StartUps::default, |status| StartUps::from_seconds(&status.start_up_seconds))
+}
+
+/// What the status remembers of it.
 fn restored(object: &LLMAutoscaler, plan: &Plan, view: &ScaleView) -> History {
-    let targets = object.status.iter().flat_map(|status| &status.targets);
-    let record =
-        targets.filter(|target| target.uid.as_ref() == Some(&view.uid)).find_map(|t| t.history.as_ref());
+    let record = recorded(object, view).and_then(|target| target.history.as_ref());
     record.map_or_else(History::default, |record| {
         History::restore(record, &plan.policy, view.scale.current, Utc::now())
     })

@@ -29,12 +29,12 @@ pub enum TroubleKind {
 }
 
 impl TroubleKind {
-    /// After how long it is no use waiting. A new node takes a while to come, a large model a while to load.
-    fn patience(self) -> TimeDelta {
+    /// After how long it is no use waiting. A new node takes a while to come; how long a start-up takes is learned.
+    fn patience(self, start_up: TimeDelta) -> TimeDelta {
         match self {
             Self::Crashing => TimeDelta::zero(),
             Self::Unschedulable => TimeDelta::minutes(5),
-            Self::NotReady => TimeDelta::minutes(20),
+            Self::NotReady => start_up,
         }
     }
 
@@ -102,10 +102,10 @@ impl Pod {
         })
     }
 
-    /// What it is stuck in: it will not get ready by waiting.
-    pub fn stuck(&self, now: DateTime<Utc>) -> Option<TroubleKind> {
+    /// What it is stuck in: it will not get ready by waiting; `patience` is for those that start.
+    pub fn stuck(&self, now: DateTime<Utc>, patience: TimeDelta) -> Option<TroubleKind> {
         let Trouble { kind, since } = self.trouble.as_ref()?;
-        (now - *since >= kind.patience()).then_some(*kind)
+        (now - *since >= kind.patience(patience)).then_some(*kind)
     }
 
     /// The number of the port that a spec means.
@@ -244,6 +244,7 @@ pub(crate) mod tests {
                 Some((TroubleKind::NotReady, 20)),
             ),
         ];
+        let patience = TimeDelta::minutes(20);
         for (value, expected) in table {
             let pod = Pod::of(&status(value.clone())).unwrap();
             let at = |minute| {
@@ -251,10 +252,10 @@ pub(crate) mod tests {
                     + TimeDelta::minutes(minute)
             };
             match expected {
-                None => assert_eq!(pod.stuck(at(59)), None, "{value}"),
+                None => assert_eq!(pod.stuck(at(59), patience), None, "{value}"),
                 Some((kind, minute)) => {
-                    assert_eq!(pod.stuck(at(minute)), Some(kind), "{value}");
-                    assert_eq!(pod.stuck(at(minute) - TimeDelta::seconds(1)), None, "{value}");
+                    assert_eq!(pod.stuck(at(minute), patience), Some(kind), "{value}");
+                    assert_eq!(pod.stuck(at(minute) - TimeDelta::seconds(1), patience), None, "{value}");
                 }
             }
         }

@@ -89,7 +89,16 @@ fn told(
         place: Place::Own,
     };
     let history = History::default().snapshot();
-    let report = Report { object: &object, plan, seen: &seen, view: &view, step: words, written, history };
+    let report = Report {
+        object: &object,
+        plan,
+        seen: &seen,
+        view: &view,
+        step: words,
+        written,
+        history,
+        start_ups: &StartUps::default(),
+    };
     status(previous, &report, None, now)
 }
 

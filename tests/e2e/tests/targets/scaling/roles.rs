@@ -36,7 +36,9 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
         let target = status.targets.first();
         let counts = target.map(|target| (&*target.name, target.current_replicas, target.ready_replicas));
         let reference = status.reference.as_deref() == Some("RoleBasedGroup/pd/decode");
-        Ok((reference && counts == Some(("decode", 3, 3))).then_some(()))
+        // Two have been seen to start.
+        let learned = target.is_some_and(|target| target.start_up_seconds.len() == 2);
+        Ok((reference && learned && counts == Some(("decode", 3, 3))).then_some(()))
     })
     .await?;
     let group = groups.get(Kind::Group, "pd").await?;

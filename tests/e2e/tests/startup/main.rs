@@ -1,0 +1,19 @@
+//! A storm: load that grows fourfold while a replica takes long to load its model.
+//!
+//! `make test-startup LOADING=300`: so many seconds from a pod's creation until it answers and is ready (60 if not said).
+
+mod storm;
+
+use std::process::ExitCode;
+
+use llm_autoscaler_e2e::{runner, scenarios};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let all = scenarios! {
+        storm::all_at_once,
+        storm::one_after_the_other,
+        storm::no_room,
+    };
+    runner::run(all, 3).await
+}
