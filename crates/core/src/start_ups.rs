@@ -52,7 +52,9 @@ mod tests {
 
     fn learned(seconds: &[i64]) -> StartUps {
         let mut learned = StartUps::default();
-        seconds.iter().for_each(|seconds| learned.learn(TimeDelta::seconds(*seconds)));
+        for seconds in seconds {
+            learned.learn(TimeDelta::seconds(*seconds));
+        }
         learned
     }
 
