@@ -166,7 +166,7 @@ pub async fn all_at_once(stage: &Stage) -> Result<String> {
     ))
 }
 
-/// An OrderedReady StatefulSet makes a pod when the one before it is ready: those that wait for their turn are capacity on the
+/// An `OrderedReady` StatefulSet makes a pod when the one before it is ready: those that wait for their turn are capacity on the
 /// way, too.
 pub async fn one_after_the_other(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "OrderedReady").await?;
