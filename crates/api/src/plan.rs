@@ -7,14 +7,14 @@ mod replica;
 mod source;
 
 use chrono::TimeDelta;
-use llm_autoscaler_core::{Fallback, Policy, Profile, Settings};
+use llm_autoscaler_core::{Fallback, Policy, Profile, Settings, ToZero};
 use llm_autoscaler_engines::Engine;
 
 pub use advice::Advice;
 pub use metric::{Asked, MetricPlan};
 pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
 
-use crate::{EngineName, FallbackSpec, LLMAutoscalerSpec, dialect::Grouping};
+use crate::{EngineName, FallbackSpec, LLMAutoscalerSpec, ScaleToZeroSpec, dialect::Grouping};
 
 /// A spec, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +59,10 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
         let (min, max) = (spec.min_replicas, spec.max_replicas);
         return Err(SpecError::new("minReplicas", format!("{min} is greater than maxReplicas {max}")));
     }
+    if (spec.min_replicas == 0) != spec.scale_to_zero.is_some() {
+        let problem = "minReplicas 0 needs it, and it needs minReplicas 0";
+        return Err(SpecError::new("scaleToZero", problem));
+    }
     let mut metrics = Vec::with_capacity(spec.metrics.len());
     let mut targets = Vec::with_capacity(spec.metrics.len());
     for (index, metric) in spec.metrics.iter().enumerate() {
@@ -84,13 +88,21 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
         metrics: targets,
         tolerance: behavior::tolerances(spec.behavior.as_ref())?,
         behavior: spec.behavior.as_ref().map(behavior::behavior),
+        to_zero: spec.scale_to_zero.as_ref().map(to_zero),
         fallback: spec.fallback.as_ref().map(fallback),
         profile,
         settings: Settings::HPA,
     };
-    let advice = advice::advice(&metrics);
+    let mut advice = advice::advice(&metrics);
+    if spec.scale_to_zero.is_some() {
+        advice.extend(advice::of_zero(&metrics, &sources));
+    }
     let groupings = replica::groupings(spec.replica_pods.as_ref())?;
     Ok(Plan { policy, metrics, sources, engine: spec.engine.engine(), groupings, advice })
+}
+
+fn to_zero(spec: &ScaleToZeroSpec) -> ToZero {
+    ToZero { after: TimeDelta::seconds(spec.after_seconds.into()) }
 }
 
 fn fallback(spec: &FallbackSpec) -> Fallback {

@@ -71,6 +71,9 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
     validation = Rule::new("self.minReplicas <= self.maxReplicas")
         .message("minReplicas must not be greater than maxReplicas")
         .field_path(".minReplicas"),
+    validation = Rule::new("(self.minReplicas == 0) == has(self.scaleToZero)")
+        .message("minReplicas 0 needs scaleToZero, and scaleToZero needs minReplicas 0")
+        .field_path(".scaleToZero"),
     validation = Rule::new("self.engine != 'Custom' || self.metrics.all(m, !has(m.signal))")
         .message("engine Custom has no signals: give each metric a series or a query, or name the engine")
         .field_path(".metrics"),
@@ -95,10 +98,15 @@ pub struct LLMAutoscalerSpec {
     /// The inference engine that runs in the target's pods. It decides which series a signal is read from.
     pub engine: EngineName,
 
-    /// The fewest replicas that there may be. 1 if absent.
+    /// The fewest replicas that there may be. 1 if absent; 0 needs scaleToZero.
     #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(range(min = 0, max = 100_000))]
     pub min_replicas: i32,
+
+    /// When the last replica goes, where minReplicas is 0. A metric from outside the pods (a query, a source with podSelector)
+    /// brings the first one back, or a call: POST /wake/NAMESPACE/NAME on the operator's port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_to_zero: Option<ScaleToZeroSpec>,
 
     /// The most replicas that there may be; not below minReplicas.
     #[schemars(range(min = 1, max = 100_000))]
@@ -140,6 +148,20 @@ impl LLMAutoscalerSpec {
         let given = self.sources.iter().flatten().find_map(|source| source.scrape.as_ref());
         given.cloned().unwrap_or_default()
     }
+}
+
+/// When the last replica goes.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleToZeroSpec {
+    /// For how long nothing must have been asked for, nor anybody have called. 600 if absent.
+    #[serde(default = "ten_minutes")]
+    #[schemars(range(min = 1, max = 604_800))]
+    pub after_seconds: i32,
+}
+
+fn ten_minutes() -> i32 {
+    600
 }
 
 /// How many replicas are to be there when nobody knows how many are needed.

@@ -78,6 +78,7 @@ fn case(replicas: i32) -> (Policy, Observation) {
             scale_up: Rules::default_scale_up(),
             scale_down: Rules::default_scale_down(settings.downscale_stabilization),
         }),
+        to_zero: None,
         fallback: None,
         profile: Profile::Default,
         settings,

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 
 use crate::recommend::{recommend, winner};
 use crate::{
-    Bound, Decision, Derivation, Deviation, History, Hold, MetricKind, MetricOutcome, Observation, Outcome,
-    Policy, Reading, Reason, Recommendation, Scale, Selector, Stabilization, limit, stabilize,
+    Bound, Decision, Derivation, Deviation, Doubt, History, Hold, Limit, MetricKind, MetricOutcome,
+    Observation, Outcome, Policy, Reading, Reason, Recommendation, Scale, Selector, Stabilization, ToZero,
+    limit, stabilize,
 };
 
 /// One step: the number of replicas that `observation` calls for, under `policy`, given `history`.
@@ -55,7 +56,10 @@ fn fallback(
 fn shortcut(policy: &Policy, observation: &Observation) -> Option<Outcome> {
     let Policy { min_replicas, max_replicas, .. } = *policy;
     match observation.scale.current {
-        0 if leaves_zero(policy, observation) => None,
+        0 if leaves_zero(policy, observation) => {
+            let to = min_replicas.max(1);
+            observation.woken.then_some(Outcome::OutOfBounds { to, bound: Bound::Asleep })
+        }
         0 => Some(Outcome::Disabled),
         current if current > max_replicas => {
             Some(Outcome::OutOfBounds { to: max_replicas, bound: Bound::AboveMax })
@@ -70,7 +74,7 @@ fn shortcut(policy: &Policy, observation: &Observation) -> Option<Outcome> {
 /// Only who scaled to zero scales from zero, and only where something can say when.
 fn leaves_zero(policy: &Policy, observation: &Observation) -> bool {
     let ours = observation.scaled_to_zero && policy.settings.scale_to_zero;
-    ours && (policy.min_replicas != 0 || policy.has_outside_metric())
+    ours && (policy.min_replicas != 0 || policy.can_leave_zero())
 }
 
 /// What the metrics say together.
@@ -110,8 +114,10 @@ fn hold(policy: &Policy, metrics: &[MetricOutcome], observation: &Observation) -
     } else if observation.readings.iter().any(incomplete) {
         Some(Hold::Incomplete)
     } else {
-        let surplus = observation.surplus.then_some(Hold::Surplus);
-        observation.doubtful.then_some(Hold::Doubt).or(surplus)
+        observation.doubt.map(|doubt| match doubt {
+            Doubt::Samples => Hold::Doubt,
+            Doubt::Surplus => Hold::Surplus,
+        })
     }
 }
 
@@ -136,7 +142,8 @@ fn derive(
 ) -> Derivation {
     let Recommended { winner, failed, raw, held } = *metrics;
     let Scale { current, .. } = observation.scale;
-    let proposed = raw.max(0);
+    let awake = stays_awake(policy, history, observation, raw, now);
+    let proposed = raw.max(i32::from(awake));
     let recommended = if held.is_some() { current } else { proposed };
 
     let first = [Recommendation { replicas: current, at: now }];
@@ -153,6 +160,7 @@ fn derive(
             (stabilized, limit::with_behavior(policy, behavior, history, current, stabilized, now))
         }
     };
+    let limit = if awake && limited == 1 { Limit::NotIdleYet } else { limit };
     let below_min = current == 0 && limited < policy.min_replicas;
     Derivation {
         winner,
@@ -167,6 +175,19 @@ fn derive(
         reason: reason(current, proposed).or(below_min.then_some(Reason::BelowMin)),
         held,
     }
+}
+
+/// Whether the last replica stays although nothing is asked for: not for long enough yet, or somebody has just called.
+fn stays_awake(
+    policy: &Policy,
+    history: &History,
+    observation: &Observation,
+    raw: i32,
+    now: DateTime<Utc>,
+) -> bool {
+    let Some(ToZero { after }) = policy.to_zero else { return false };
+    let idle = history.idle_since().is_some_and(|since| now - since >= after);
+    raw < 1 && observation.scale.current > 0 && (observation.woken || !idle)
 }
 
 /// The legacy window holds what there is; what there was, before someone made it fewer, is past.
@@ -197,7 +218,7 @@ fn reason(current: i32, proposed: i32) -> Option<Reason> {
 mod tests {
     use super::*;
     use crate::testing::{at, legacy_policy, policy_with_windows, ready};
-    use crate::{Fallback, Limit, MetricPolicy, Milli, Profile, Reading, Target};
+    use crate::{Fallback, MetricPolicy, Milli, Profile, Reading, Target};
 
     const OBJECT: MetricPolicy =
         MetricPolicy { kind: MetricKind::Object, target: Target::Value(Milli::whole(10)) };
@@ -343,7 +364,8 @@ mod tests {
     fn doubt_lets_the_target_grow_and_not_shrink() {
         let policy = policy_with_windows(Profile::Default, 0, 0);
         for (sample, desired, held) in [(1, 2, Some(Hold::Doubt)), (10, 2, None), (50, 10, None)] {
-            let observation = Observation { doubtful: true, ..ready(&[Some(sample), Some(sample)]) };
+            let observation =
+                Observation { doubt: Some(Doubt::Samples), ..ready(&[Some(sample), Some(sample)]) };
             let Outcome::Computed(derivation) = outcome(&policy, &observation) else {
                 panic!("not computed")
             };
@@ -385,6 +407,49 @@ mod tests {
             history.record(&policy, &seen, at(second));
             assert_eq!(history.blind_since(), None);
         }
+    }
+
+    #[test]
+    fn the_last_replica_goes_when_nothing_has_been_asked_for_long_enough() {
+        let to_zero = Some(ToZero { after: chrono::TimeDelta::seconds(300) });
+        let policy = Policy { min_replicas: 0, to_zero, ..policy_with_windows(Profile::Default, 0, 0) };
+        let mut history = History::default();
+        let mut at_second = |second, current: i32, sample, woken| {
+            let samples = vec![Some(sample); current as usize];
+            let observation = Observation { scaled_to_zero: current == 0, woken, ..ready(&samples) };
+            let decision = decide(&policy, &history, &observation, at(second));
+            history.record(&policy, &decision, at(second));
+            let limit = match &decision.outcome {
+                Outcome::Computed(derivation) => Some(derivation.limit),
+                _ => None,
+            };
+            (decision.desired(), limit)
+        };
+        // second, current, sample, woken; desired, limit
+        let table = [
+            (0, 3, 0, false, Some(1), Some(Limit::NotIdleYet)),
+            (10, 1, 0, false, Some(1), Some(Limit::NotIdleYet)),
+            // Something is asked for: the time begins anew.
+            (20, 1, 10, false, Some(1), Some(Limit::DesiredWithinRange)),
+            (30, 1, 0, false, Some(1), Some(Limit::NotIdleYet)),
+            (329, 1, 0, false, Some(1), Some(Limit::NotIdleYet)),
+            (330, 1, 0, true, Some(1), Some(Limit::NotIdleYet)),
+            (331, 1, 0, false, Some(0), Some(Limit::DesiredWithinRange)),
+            // At zero its own replicas say nothing, and a call is enough.
+            (340, 0, 0, false, None, None),
+            (350, 0, 0, true, Some(1), None),
+        ];
+        for (second, current, sample, woken, desired, limit) in table {
+            assert_eq!(at_second(second, current, sample, woken), (desired, limit), "{second}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_woken_who_was_put_to_sleep_by_others() {
+        let to_zero = Some(ToZero { after: chrono::TimeDelta::zero() });
+        let policy = Policy { min_replicas: 0, to_zero, ..policy_with_windows(Profile::Default, 0, 0) };
+        let observation = Observation { woken: true, ..Observation::default() };
+        assert_eq!(outcome(&policy, &observation), Outcome::Disabled);
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub enum Bound {
     BelowMin,
     /// More than `max_replicas`.
     AboveMax,
+    /// None, and somebody has called.
+    Asleep,
 }
 
 /// One metric's part of a decision.
@@ -175,6 +177,8 @@ pub enum Limit {
     ScaleUpLimit,
     /// The scale-down policies did.
     ScaleDownLimit,
+    /// Nothing is asked for, and has not been for long enough to go to zero.
+    NotIdleYet,
 }
 
 /// Why the number of replicas changes.
@@ -204,6 +208,11 @@ pub enum Hold {
 }
 
 impl Decision {
+    /// Whether the metrics say that nothing is needed, and nobody holds what there is.
+    pub fn is_idle(&self) -> bool {
+        matches!(&self.outcome, Outcome::Computed(Derivation { raw, held: None, .. }) if *raw < 1)
+    }
+
     /// The number of replicas to ask for, where it differs from the current one.
     pub fn rescale(&self) -> Option<i32> {
         self.desired().filter(|desired| *desired != self.current)

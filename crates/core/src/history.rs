@@ -29,6 +29,8 @@ pub struct History {
     replicas: Option<i32>,
     /// Since when no metric has been there.
     blind_since: Option<DateTime<Utc>>,
+    /// Since when nothing has been asked for. Not kept in a record: who was not there does not know.
+    idle_since: Option<DateTime<Utc>>,
 }
 
 /// What a decision recommended, before any window or limit.
@@ -62,7 +64,7 @@ impl History {
         scale_ups: Vec<ScaleEvent>,
         scale_downs: Vec<ScaleEvent>,
     ) -> Self {
-        Self { recommendations, scale_ups, scale_downs, replicas: None, blind_since: None }
+        Self { recommendations, scale_ups, scale_downs, ..Self::default() }
     }
 
     #[cfg(test)]
@@ -90,12 +92,18 @@ impl History {
         self.blind_since
     }
 
+    /// Since when every decision has asked for nothing; `None` if the last one has not.
+    pub fn idle_since(&self) -> Option<DateTime<Utc>> {
+        self.idle_since
+    }
+
     /// Remembers what the decision recommended, before any window or limit. To be called once for every
     /// decision, whether or not anything is written.
     pub fn record(&mut self, policy: &Policy, decision: &Decision, now: DateTime<Utc>) {
         let first = Recommendation { replicas: decision.current, at: now };
         self.recommendations.get_or_insert_with(|| vec![first]);
         self.replicas = Some(decision.current);
+        self.idle_since = if decision.is_idle() { self.idle_since.or(Some(now)) } else { None };
         self.blind_since = if decision.is_blind() { self.blind_since.or(Some(now)) } else { None };
         if let Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } = &decision.outcome {
             self.recommended(policy, derivation.recommended, now);

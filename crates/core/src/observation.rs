@@ -16,10 +16,19 @@ pub struct Observation {
     pub replicas: Vec<Replica>,
     /// What is known of each metric, in the order of [`Policy::metrics`](crate::Policy::metrics).
     pub readings: Vec<Reading>,
-    /// Some of the samples are not beyond doubt. They are good enough to grow by, or to stay.
-    pub doubtful: bool,
+    /// Why what was seen is good enough to grow by, or to stay, and not to shrink by.
+    pub doubt: Option<Doubt>,
+    /// Somebody has called lately: the target is not to be at zero.
+    pub woken: bool,
+}
+
+/// Why what was seen is no reason to shrink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Some of the samples are not beyond doubt.
+    Samples,
     /// More replicas are listed than the target says it has: what is a replica is not understood.
-    pub surplus: bool,
+    Surplus,
 }
 
 /// The two numbers of a scale subresource.

@@ -17,12 +17,22 @@ pub struct Policy {
     pub tolerance: Tolerances,
     /// Windows and rate policies; `None` is the HPA's legacy path of a spec without `behavior`.
     pub behavior: Option<Behavior>,
+    /// Whether and when the target goes to zero, and that something wakes it; ours. `None` is the HPA's rule: with
+    /// `min_replicas` 0 at once, where an outside metric can say when to come back.
+    pub to_zero: Option<ToZero>,
     /// What is asked for once no metric has been there for a while; `None`, as with the HPA, holds what there is.
     pub fallback: Option<Fallback>,
     /// Whether decisions are the HPA's to the bit, or ours.
     pub profile: Profile,
     /// What a cluster administrator sets on the controller.
     pub settings: Settings,
+}
+
+/// When a target goes to zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToZero {
+    /// For how long nothing must have been asked for.
+    pub after: TimeDelta,
 }
 
 /// How many replicas are to be there when nobody knows how many are needed.
@@ -184,9 +194,10 @@ impl Rules {
 }
 
 impl Policy {
-    /// Whether zero replicas can be left by a metric: at zero, samples of replicas say nothing.
-    pub fn has_outside_metric(&self) -> bool {
+    /// Whether zero replicas can be left: by a metric from outside, because at zero samples of replicas say nothing, or by
+    /// whatever [`ToZero`] relies on.
+    pub fn can_leave_zero(&self) -> bool {
         let outside = |kind| matches!(kind, MetricKind::Object | MetricKind::External);
-        self.metrics.iter().any(|metric| outside(metric.kind))
+        self.to_zero.is_some() || self.metrics.iter().any(|metric| outside(metric.kind))
     }
 }

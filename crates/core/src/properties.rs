@@ -46,6 +46,7 @@ prop_compose! {
             metrics,
             tolerance: Tolerances { down, up },
             behavior: behavior.map(|(scale_up, scale_down)| Behavior { scale_up, scale_down }),
+            to_zero: None,
             fallback: fallback
                 .map(|(after, replicas)| Fallback { after: chrono::TimeDelta::seconds(after), replicas }),
             profile: Profile::Default,
@@ -98,9 +99,11 @@ fn reading(metric: MetricPolicy, replicas: usize) -> impl Strategy<Value = Readi
 
 fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
     let metrics = policy.metrics.clone();
-    let flags = (any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.1));
+    let rare = || prop::bool::weighted(0.1);
+    let doubt = prop::option::weighted(0.2, prop::sample::select(vec![Doubt::Samples, Doubt::Surplus]));
+    let flags = (any::<bool>(), doubt, rare());
     (prop::collection::vec(replica(), 0..12), 0_i32..35, 0_i32..35, flags).prop_flat_map(
-        move |(replicas, current, status, (scaled_to_zero, doubtful, surplus))| {
+        move |(replicas, current, status, (scaled_to_zero, doubt, woken))| {
             let readings: Vec<_> =
                 metrics.iter().map(|metric| reading(*metric, replicas.len()).boxed()).collect();
             readings.prop_map(move |readings| Observation {
@@ -109,8 +112,8 @@ fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
                 scaled_to_zero,
                 replicas: replicas.clone(),
                 readings,
-                doubtful,
-                surplus,
+                doubt,
+                woken,
             })
         },
     )
@@ -210,7 +213,7 @@ proptest! {
     #[test]
     fn on_doubt_nothing_shrinks((policy, history, mut observation) in case()) {
         let current = within_bounds(&policy, &mut observation);
-        observation.doubtful |= !observation.surplus;
+        observation.doubt = observation.doubt.or(Some(Doubt::Samples));
         prop_assert!(replicas(&policy, &history, &observation) >= current);
     }
 

@@ -20,6 +20,7 @@ pub(crate) fn legacy_policy() -> Policy {
         metrics: vec![per_replica(10)],
         tolerance: Tolerances { down: 0.1, up: 0.1 },
         behavior: None,
+        to_zero: None,
         fallback: None,
         profile: Profile::HpaExact,
         settings: Settings::HPA,

@@ -15,6 +15,7 @@ fn allocations(replicas: i32) -> u64 {
         metrics: vec![MetricPolicy { kind: MetricKind::PerReplica, target }],
         tolerance: Tolerances { down: 0.1, up: 0.1 },
         behavior: None,
+        to_zero: None,
         fallback: None,
         profile: Profile::Default,
         settings: Settings::HPA,

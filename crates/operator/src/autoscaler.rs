@@ -12,12 +12,13 @@ use llm_autoscaler_api::{
     LLMAutoscaler, Plan, SpecError, conditions, managers, plan,
     words::{self, MetricWords, Step},
 };
-use llm_autoscaler_core::{Decision, MetricOutcome, Outcome, Profile, decide};
+use llm_autoscaler_core::{Decision, Doubt, MetricOutcome, Outcome, Profile, decide};
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
 use crate::{
     announce::Announcer,
+    calls::Calls,
     events::{self, Events},
     lane::Lane,
     monitors::Monitors,
@@ -48,6 +49,8 @@ pub struct Context {
     pub monitors: Monitors,
     /// Scale subresources.
     pub targets: Targets,
+    /// Who has been called for.
+    pub calls: Calls,
     /// Where events go.
     pub events: Events,
     /// Where writes wait that are not urgent.
@@ -74,6 +77,7 @@ const CONFLICTS: u32 = 5;
 pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAutoscaler>>) {
     let object = objects.borrow_and_update().clone();
     let mut keeper = Keeper::new(context, object);
+    let mut calls = keeper.context.calls.listen(&keeper.object);
     let mut tick = tokio::time::interval(keeper.context.period);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -91,6 +95,10 @@ pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAut
             () = keeper.fresh.notified(), if takes_samples => {
                 tokio::time::sleep(keeper.together()).await;
                 keeper.step(Cause::Sample).await
+            }
+            () = calls.called() => {
+                keeper.target.iter_mut().for_each(Tracked::wake);
+                keeper.step(Cause::Tick).await
             }
             () = pods_changed(keeper.target.as_mut()) => {
                 keeper.follow_pods();
@@ -275,12 +283,12 @@ impl Keeper {
         target.decided = true;
         let now = Utc::now();
         let decision = decide(&plan.policy, &target.history, &seen.observation, now);
-        let (decision, seen) =
-            if seen.doubtful && plan.policy.profile == Profile::Default && decision.wants_fewer() {
-                without_doubt(plan, target, seen, scaled_to_zero, now)
-            } else {
-                (decision, seen)
-            };
+        // Under the exact profile too: pods are read one after the other, and the HPA is told of all of them at once.
+        let (decision, seen) = if seen.doubtful && decision.wants_fewer() {
+            without_doubt(plan, target, seen, scaled_to_zero, now)
+        } else {
+            (decision, seen)
+        };
         target.pace(pace(&decision));
         self.count(&seen, &decision);
         debug!(name = self.name(), ?decision, "decided");
@@ -388,7 +396,7 @@ fn without_doubt(
     let mut strict = target.observe(plan, scaled_to_zero, true);
     let decision = decide(&plan.policy, &target.history, &strict.observation, now);
     if matches!(decision.outcome, Outcome::Blind { .. } | Outcome::Silent) {
-        seen.observation.doubtful = true;
+        seen.observation.doubt = Some(Doubt::Samples);
         seen.problems = strict.problems;
         return (decide(&plan.policy, &target.history, &seen.observation, now), seen);
     }

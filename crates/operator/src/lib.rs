@@ -15,6 +15,7 @@ mod advice;
 mod announce;
 mod autoscaler;
 mod births;
+mod calls;
 mod connection;
 mod controller;
 mod events;
@@ -88,6 +89,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let telemetry = telemetry::Telemetry::default();
     let pods = pods::PodStore::default();
     let readiness = server::Readiness::new(pods.clone());
+    let calls = calls::Calls::default();
     let gate = access::Gate::new(client.clone()).map_err(RunError::Tls)?;
     let context = Arc::new(autoscaler::Context {
         client: client.clone(),
@@ -96,6 +98,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         servers: prometheus::Servers::new(gate, telemetry.clone()),
         monitors: monitors::Monitors::new(client.clone(), config.namespace.clone()),
         targets: target::Targets::new(client.clone()),
+        calls: calls.clone(),
         events: events::Events::new(client.clone()),
         lane: lane::Lane::default(),
         telemetry: telemetry.clone(),
@@ -110,7 +113,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     tokio::select! {
         () = pods::follow(pods, all_pods) => Ok(()),
         () = controller::follow(context, readiness.clone(), autoscalers) => Ok(()),
-        result = server::serve(config.address, readiness, telemetry) => {
+        result = server::serve(config.address, readiness, telemetry, (client.clone(), calls)) => {
             result.map_err(|source| RunError::Serve { address: config.address, source })
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricPlan, Plan};
-use llm_autoscaler_core::{Deviation, Milli, Observation, Reading, Replica, Selector, StartUps};
+use llm_autoscaler_core::{Deviation, Doubt, Milli, Observation, Reading, Replica, Selector, StartUps};
 use llm_autoscaler_engines::{Buckets, Fold, Kind, Measure, exposition::Value};
 
 use crate::{
@@ -85,6 +85,8 @@ pub struct Observer<'a> {
     pub now: DateTime<Utc>,
     /// For how long a replica that is not ready is waited for.
     pub patience: TimeDelta,
+    /// Somebody has called lately.
+    pub woken: bool,
 }
 
 /// What is wrong with each pod or source, by name.
@@ -101,8 +103,8 @@ impl Observer<'_> {
                 scaled_to_zero,
                 replicas: self.replicas.list.iter().map(|group| self.replica(group)).collect(),
                 readings: Vec::with_capacity(self.plan.metrics.len()),
-                doubtful: false,
-                surplus: self.replicas.alive() > listed,
+                doubt: (self.replicas.alive() > listed).then_some(Doubt::Surplus),
+                woken: self.woken,
             },
             ready: 0,
             problems: Vec::new(),
@@ -117,7 +119,7 @@ impl Observer<'_> {
         let stuck =
             |group: &Group| group.stuck(self.now, self.patience).map(|(pod, kind)| (pod.name.clone(), kind));
         seen.stuck = self.replicas.list.iter().filter_map(stuck).collect();
-        if seen.observation.surplus {
+        if seen.observation.doubt == Some(Doubt::Surplus) {
             seen.advice.insert(advice::surplus(self.replicas.alive(), listed));
         }
         let mut problems = Problems::new();
@@ -182,7 +184,9 @@ impl Observer<'_> {
             }
             // Who has not answered yet is not looked for elsewhere.
             let asked = self.replicas.speakers.values().zip(&values).filter(|(pod, _)| self.asks(pod));
-            if is_own && asked.filter(|(_, value)| value.is_none()).count() == pending {
+            let is_answered = asked.filter(|(_, value)| value.is_none()).count() == pending;
+            // Where there is no replica, the others know.
+            if is_own && is_answered && !self.replicas.list.is_empty() {
                 break;
             }
         }

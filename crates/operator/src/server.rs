@@ -8,10 +8,16 @@ use std::{
     },
 };
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::Path,
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
+use kube::Client;
 use tokio::net::TcpListener;
 
-use crate::{pods::PodStore, telemetry::Telemetry};
+use crate::{calls::Calls, pods::PodStore, telemetry::Telemetry};
 
 /// What readiness depends on.
 #[derive(Clone, Default)]
@@ -42,16 +48,25 @@ impl Readiness {
     }
 }
 
-/// Serves `/livez`, `/readyz` and `/metrics`, for ever.
+/// Serves `/livez`, `/readyz`, `/metrics` and `/wake/NAMESPACE/NAME`, for ever.
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub async fn serve(address: SocketAddr, readiness: Readiness, telemetry: Telemetry) -> std::io::Result<()> {
+pub async fn serve(
+    address: SocketAddr,
+    readiness: Readiness,
+    telemetry: Telemetry,
+    (client, calls): (Client, Calls),
+) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
+    let wake = async move |Path((namespace, name)): Path<(String, String)>, headers: HeaderMap| {
+        calls.answer(&client, (&namespace, &name), &headers).await
+    };
     let content_type = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     let app = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(move || std::future::ready(readiness.check())))
-        .route("/metrics", get(move || std::future::ready((content_type, telemetry.page()))));
+        .route("/metrics", get(move || std::future::ready((content_type, telemetry.page()))))
+        .route("/wake/{namespace}/{name}", post(wake));
     axum::serve(listener, app).await
 }

@@ -1,6 +1,6 @@
 //! What is known of a target between steps: its scale, its pods, their samples, its history.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use chrono::Utc;
 use kube::{ResourceExt, core::Selector as PodSelector};
@@ -37,6 +37,8 @@ pub struct Tracked {
     /// How long they take to start.
     pub start_ups: StartUps,
     births: Births,
+    /// When somebody has called for it.
+    woken: Option<Instant>,
     /// What is remembered.
     pub history: History,
     /// A decision has been made: the first samples are there.
@@ -84,6 +86,7 @@ impl Tracked {
             replicas,
             start_ups,
             births,
+            woken: None,
             history,
             decided: false,
             sources,
@@ -168,6 +171,17 @@ impl Tracked {
         Published { selector, pods, port, path }
     }
 
+    /// Somebody has called for it.
+    pub fn wake(&mut self) {
+        self.woken = Some(Instant::now());
+    }
+
+    /// Whether somebody has called within the time after which it may go to zero.
+    fn is_woken(&self, plan: &Plan) -> bool {
+        let after = plan.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok());
+        self.woken.zip(after).is_some_and(|(at, after)| at.elapsed() < after)
+    }
+
     /// Reads pages more often, or as often as the plan says.
     pub fn pace(&mut self, pace: Pace) {
         self.sources.pace(pace);
@@ -178,6 +192,7 @@ impl Tracked {
         // Looking at the members also takes note of their change, so the sources follow at once.
         self.follow_pods(plan);
         let now = Utc::now();
+        let woken = self.is_woken(plan);
         let observer = Observer {
             plan,
             sources: &mut self.sources,
@@ -185,6 +200,7 @@ impl Tracked {
             strict,
             now,
             patience: self.start_ups.patience(),
+            woken,
         };
         let mut seen = observer.observe(&self.view, scaled_to_zero);
         // A source that was found to be needed is asked from now on.

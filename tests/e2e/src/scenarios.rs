@@ -5,6 +5,7 @@ mod changes;
 mod guide;
 mod manifests;
 mod targets;
+mod zero;
 
 use crate::{runner::Scenario, scenarios};
 
@@ -19,6 +20,8 @@ pub fn all() -> Vec<Scenario> {
         changes::quiet_autoscaler_writes_nothing,
         changes::size_is_changed_by_hand,
         manifests::pod_monitor_is_kept_where_there_can_be_one,
+        zero::to_zero_and_back_by_a_query,
+        zero::to_zero_and_back_by_a_call,
         targets::any_kind_with_a_scale_subresource,
         targets::kind_without_a_scale_subresource,
         bad_input::pages_that_are_not_metrics,

@@ -118,12 +118,17 @@ impl Stage {
         self.lock().as_ref().and_then(Process::pid)
     }
 
+    /// Where the operator's own pages are.
+    pub fn operator_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.health_port.load(Ordering::Relaxed))
+    }
+
     /// The operator's own metrics page.
     ///
     /// # Errors
     /// It does not answer.
     pub async fn operator_metrics(&self) -> Result<String> {
-        let url = format!("http://127.0.0.1:{}/metrics", self.health_port.load(Ordering::Relaxed));
+        let url = format!("{}/metrics", self.operator_url());
         let client = llm_autoscaler_testbed::http_client();
         Ok(client.get(url).send().await?.error_for_status()?.text().await?)
     }

@@ -2,7 +2,7 @@
 
 use llm_autoscaler_engines::Signal;
 
-use super::{Asked, MetricPlan};
+use super::{Asked, MetricPlan, SourcePlan};
 
 /// One piece of advice; the condition `Advisory` carries it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,17 @@ pub(super) fn advice(metrics: &[MetricPlan]) -> Vec<Advice> {
         advice.push(Advice { reason: "LatencyOnly", text: text.to_owned() });
     }
     advice
+}
+
+/// What is to be said where nothing that is known at zero brings a replica back.
+pub(super) fn of_zero(metrics: &[MetricPlan], sources: &[SourcePlan]) -> Option<Advice> {
+    let is_query = |metric: &MetricPlan| matches!(metric.asked, Asked::Query(_));
+    let of_others =
+        |source: &SourcePlan| matches!(source, SourcePlan::Scrape(scrape) if scrape.pods.is_some());
+    let text = "at zero replicas no metric of this spec is known, so only a call brings one back: POST /wake/NAMESPACE/NAME on the \
+                operator's port; a query, or a source with podSelector, does it by itself";
+    let nobody = !metrics.iter().any(is_query) && !sources.iter().any(of_others);
+    nobody.then(|| Advice { reason: "OnlyCallsWake", text: text.to_owned() })
 }
 
 fn is_queue(asked: &Asked) -> bool {

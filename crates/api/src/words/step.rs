@@ -101,6 +101,7 @@ impl Step<'_> {
                 "Current number of replicas above Spec.MaxReplicas".to_owned()
             }
             Outcome::OutOfBounds { bound: Bound::BelowMin, .. } => BELOW_MIN.to_owned(),
+            Outcome::OutOfBounds { bound: Bound::Asleep, .. } => "woken by a call".to_owned(),
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => match derivation.reason {
                 Some(Reason::AboveTarget) => format!("{} above target", self.label(derivation.winner)),
                 Some(Reason::AllBelowTarget) => "All metrics below target".to_owned(),
@@ -168,7 +169,8 @@ fn able(derivation: &Derivation) -> ConditionUpdate {
 
 fn limited(derivation: &Derivation) -> ConditionUpdate {
     let (reason, message) = limiting_words(derivation);
-    if derivation.limited == derivation.stabilized && derivation.held.is_none() {
+    let is_limited = derivation.limited != derivation.stabilized || derivation.limit == Limit::NotIdleYet;
+    if !is_limited && derivation.held.is_none() {
         ConditionUpdate::no(SCALING_LIMITED, reason, message)
     } else {
         ConditionUpdate::yes(SCALING_LIMITED, reason, message)
@@ -234,6 +236,9 @@ pub fn limit_words(limit: Limit) -> (&'static str, &'static str) {
         Limit::ScaleDownLimit => {
             ("ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate")
         }
+        Limit::NotIdleYet => {
+            ("NotIdleYet", "nothing is asked for, and has not been for long enough to go to zero")
+        }
     }
 }
 
@@ -241,8 +246,8 @@ pub fn limit_words(limit: Limit) -> (&'static str, &'static str) {
 mod tests {
     use chrono::{DateTime, TimeDelta};
     use llm_autoscaler_core::{
-        Fallback, History, MetricKind, MetricPolicy, Milli, Observation, Profile, Reading, Replica, Scale,
-        Settings, Target, Tolerances, decide,
+        Doubt, Fallback, History, MetricKind, MetricPolicy, Milli, Observation, Profile, Reading, Replica,
+        Scale, Settings, Target, Tolerances, decide,
     };
 
     use super::*;
@@ -257,6 +262,7 @@ mod tests {
             }],
             tolerance: Tolerances { down: 0.1, up: 0.1 },
             behavior: None,
+            to_zero: None,
             fallback: None,
             profile: Profile::Default,
             settings: Settings::HPA,
@@ -378,7 +384,7 @@ mod tests {
             scale: Scale { current: 2, status: 2 },
             replicas: vec![Replica::READY; 2],
             readings: vec![waiting(1)],
-            doubtful: true,
+            doubt: Some(Doubt::Samples),
             ..Observation::default()
         };
         let decision = decide(&policy, &History::default(), &observation, DateTime::UNIX_EPOCH);

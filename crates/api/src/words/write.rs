@@ -62,7 +62,7 @@ impl Step<'_> {
 
     fn scaled_to_zero(&self, replicas: i32) -> ConditionUpdate {
         let to_zero = self.decision.current > 0 && replicas == 0;
-        if to_zero && self.policy.min_replicas == 0 && self.policy.has_outside_metric() {
+        if to_zero && self.policy.min_replicas == 0 && self.policy.can_leave_zero() {
             let message = "the HPA controller scaled the workload to zero";
             ConditionUpdate::yes(SCALED_TO_ZERO, "ScaledToZero", message)
         } else {

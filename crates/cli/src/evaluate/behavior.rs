@@ -28,6 +28,7 @@ pub(super) fn answer(case: &Case, profile: Profile) -> Result<Value, Unsupported
         metrics: Vec::new(),
         tolerance: Tolerances { down: 0.1, up: 0.1 },
         behavior: None,
+        to_zero: None,
         fallback: None,
         profile,
         settings,

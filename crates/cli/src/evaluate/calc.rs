@@ -27,6 +27,7 @@ pub(super) fn answer(case: &Case, profile: Profile) -> Result<Value, Unsupported
             up: case.tolerance_up.unwrap_or(0.1),
         },
         behavior: None,
+        to_zero: None,
         fallback: None,
         profile,
         settings: settings(case),

@@ -130,6 +130,7 @@ impl HpaSpec {
             metrics,
             tolerance: tolerances(behavior, case.tolerance_up.unwrap_or(0.1))?,
             behavior: behavior.map(|spec| spec.read(&settings)),
+            to_zero: None,
             fallback: None,
             profile,
             settings,

@@ -164,8 +164,8 @@ impl<'a> Run<'a> {
             scaled_to_zero: self.status.holds(SCALED_TO_ZERO),
             replicas: pods.replicas(),
             readings,
-            doubtful: false,
-            surplus: false,
+            doubt: None,
+            woken: false,
         };
         (observation, words)
     }

@@ -1,0 +1,104 @@
+//! To zero and back.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use llm_autoscaler_testbed::{FakePrometheus, http_client, wait};
+use serde_json::json;
+
+use crate::{Stage, stage::SOON};
+
+/// For how long nothing is asked for before the last replica goes.
+const AFTER: u64 = 4;
+
+/// The last replica goes when nothing has been asked for for a while; what a Prometheus knows of the gateway brings it back.
+pub async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
+    let server = FakePrometheus::start().await?;
+    let query = "gateway_queue";
+    server.set(query, &[], 11.0);
+    stage.engine("a", 1).await?;
+    stage
+        .autoscaler(
+            "a",
+            json!({
+                "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
+                "metrics": [{"name": "gateway", "query": query, "target": {"type": "AverageValue", "averageValue": "5"}}],
+                "sources": [{"prometheus": {"url": server.url(), "intervalSeconds": 1}}],
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+            }),
+        )
+        .await?;
+    stage.until_replicas("a", 3, SOON).await?;
+
+    server.set(query, &[], 0.0);
+    stage.until_replicas("a", 1, SOON).await?;
+    stage.until_condition("a", "ScalingLimited", "True", "NotIdleYet").await?;
+    stage.until_replicas("a", 0, SOON).await?;
+    stage.until_condition("a", "ScaledToZero", "True", "ScaledToZero").await?;
+    stage.stays("a", 0, Duration::from_secs(2)).await?;
+    // Whoever has not been there does not know why it is at zero, and reads it.
+    stage.kill_operator();
+    stage.start_operator()?;
+    server.set(query, &[], 11.0);
+    stage.until_replicas("a", 3, SOON).await?;
+    stage.until_condition("a", "ScaledToZero", "False", "NotScaledToZero").await.map(drop)
+}
+
+/// Where nothing is known at zero, a call brings the first replica back: of somebody whom the cluster knows, and lets.
+pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
+    stage.engine("a", 1).await?;
+    stage.waiting("a", 0);
+    let spec = json!({
+        "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+    });
+    stage.autoscaler("a", spec).await?;
+    stage.until_condition("a", "Advisory", "True", "OnlyCallsWake").await?;
+    stage.until_replicas("a", 0, SOON).await?;
+    stage.until_condition("a", "ScaledToZero", "True", "ScaledToZero").await?;
+
+    let cluster = stage.control_plane();
+    let namespace = stage.namespace.as_str();
+    for account in ["gateway", "stranger"] {
+        cluster.kubectl(["-n", namespace, "create", "serviceaccount", account]).await?;
+    }
+    let account = format!("--serviceaccount={namespace}:gateway");
+    let role = "--clusterrole=llm-autoscaler-caller";
+    cluster.kubectl(["-n", namespace, "create", "rolebinding", "caller", role, &account]).await?;
+    let token = async |account: &str| cluster.kubectl(["-n", namespace, "create", "token", account]).await;
+    let (gateway, stranger) = (token("gateway").await?, token("stranger").await?);
+
+    // who, for what; the answer
+    let table = [
+        (None, "a", 401),
+        (Some("nonsense"), "a", 401),
+        (Some(stranger.as_str()), "a", 403),
+        (Some(gateway.as_str()), "b", 404),
+    ];
+    for (token, name, expected) in table {
+        let status = call(stage, name, token).await?;
+        ensure!(status == expected, "{name}: {status} and not {expected}");
+    }
+    stage.stays("a", 0, Duration::from_secs(2)).await?;
+    // A role that has just been bound is known a moment later.
+    wait::until("the gateway's call to be taken", SOON, async || {
+        Ok((call(stage, "a", Some(&gateway)).await? == 202).then_some(()))
+    })
+    .await?;
+    stage.until_replicas("a", 1, SOON).await?;
+    let events = stage.events("a", "SuccessfulRescale").await?;
+    ensure!(events.iter().any(|note| note == "New size: 1; reason: woken by a call"), "{events:?}");
+    // It stays for as long as it would without load, and goes again.
+    stage.stays("a", 1, Duration::from_secs(AFTER - 2)).await?;
+    stage.until_replicas("a", 0, SOON).await
+}
+
+async fn call(stage: &Stage, name: &str, token: Option<&str>) -> Result<u16> {
+    let url = format!("{}/wake/{}/{name}", stage.operator_url(), stage.namespace);
+    let request = http_client().post(url);
+    let request = match token {
+        Some(token) => request.header("authorization", format!("Bearer {}", token.trim())),
+        None => request,
+    };
+    Ok(request.send().await.context("calling the operator")?.status().as_u16())
+}
