@@ -4,6 +4,8 @@
 //! change what is sampled, and never cause a step by themselves. Between ticks the target's scale is taken as
 //! it was last read; a write is accepted only if it still is like that.
 
+mod owned;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
@@ -22,6 +24,7 @@ use crate::{
     lane::Lane,
     monitors::Monitors,
     observe::Seen,
+    owners::{Claims, Holding},
     pages::Pace,
     pod_monitor::PodMonitorKeeper,
     pods::PodStore,
@@ -49,6 +52,8 @@ pub struct Context {
     /// Scale subresources.
     pub targets: Targets,
     /// Where events go.
+    /// Whose each of them is.
+    pub claims: Claims,
     pub events: Events,
     /// Where writes wait that are not urgent.
     pub lane: Lane,
@@ -196,6 +201,7 @@ impl Keeper {
         }
         true
     }
+            self.holding.nothing();
 
     async fn step(&mut self, cause: Cause) -> Result<(), Failed> {
         let plan = match self.plan.clone() {
@@ -207,9 +213,10 @@ impl Keeper {
         };
         if let Some(problem) = self.context.pods.problem() {
             self.writer.pods_unknown(&self.object, &problem).await;
+                self.holding.nothing();
             return Err(Failed);
         }
-        if cause != Cause::Sample || self.target.as_ref().is_none_or(|target| target.unread) {
+        if cause != Cause::Sample || self.is_outdated() {
             self.locate(&plan).await?;
         }
         for _ in 0..CONFLICTS {
@@ -245,8 +252,10 @@ impl Keeper {
                 self.target.iter_mut().for_each(|target| target.unread = true);
                 let (update, event) = words::failed_get_scale(&error.to_string());
                 self.announcer.warn(&self.object, vec![event]);
+                self.holding.looked();
                 self.writer.failed(&self.object, update, error.is_terminal()).await;
                 return Err(Failed);
+                    self.holding.nothing();
             }
         };
         match &mut self.target {
@@ -255,6 +264,7 @@ impl Keeper {
                 let before = target.take();
                 *target = Some(Tracked::begin(&self.context, &self.object, &self.fresh, plan, view, before));
             }
+        self.claim(&view).await?;
         }
         if let Some(target) = &mut self.target
             && let Ok(selector) = target.selector.clone()
@@ -262,6 +272,9 @@ impl Keeper {
             self.pod_monitor.keep(&self.object, || target.published(plan, selector));
         }
         Ok(())
+        if let Some(target) = &mut self.target {
+            target.rivals = self.holding.rivals(&target.pods.members());
+        }
     }
 
     /// The pure part: what is seen, and what follows from it. `None` while the first samples are on their way.
@@ -362,8 +375,8 @@ impl Keeper {
     async fn report(&mut self, plan: &Plan, seen: &Seen, decision: &Decision, written: Option<Written>) {
         let metrics = words_of(&self.object, plan, seen);
         let Some(target) = &self.target else { return };
-        let selector = target.selector.as_ref().err();
-        let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector };
+        let selector = target.selector_problem();
+        let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector: selector.as_ref() };
         let failed = written.as_ref().and_then(|written| written.warning.clone());
         let warnings = failed.into_iter().chain(step.events()).collect();
         self.announcer.warn(&self.object, warnings);

@@ -21,6 +21,7 @@ mod http;
 mod lane;
 mod monitors;
 mod observe;
+mod owners;
 mod pages;
 mod pod_monitor;
 mod pods;
@@ -96,6 +97,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         monitors: monitors::Monitors::new(client.clone(), config.namespace.clone()),
         targets: target::Targets::new(client.clone()),
         events: events::Events::new(client.clone()),
+        claims: owners::Claims::default(),
         lane: lane::Lane::default(),
         telemetry: telemetry.clone(),
         period: config.period,

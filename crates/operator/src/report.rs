@@ -23,11 +23,15 @@ use crate::{
 /// How long "the scale was updated" is left to be read before the next step's words take its place; as long
 /// as the HPA leaves it.
 const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
+pub use refusal::Refusal;
+
 /// How many past decisions are kept.
 const DECISIONS: usize = 10;
 /// The condition that tells whether every replica has a sample.
 pub const SAMPLES: &str = "SamplesComplete";
 /// The condition that is there while some replica will not get ready by waiting.
+/// The HPA's condition that tells whether the target can be read and written.
+const ABLE_TO_SCALE: &str = "AbleToScale";
 pub const STUCK: &str = "ReplicasStuck";
 /// The HPA's condition that tells whether something keeps the number from being what the metrics ask for.
 pub const LIMITED: &str = "ScalingLimited";
