@@ -34,7 +34,7 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
     namespaced,
     status = "LLMAutoscalerStatus",
     derive = "PartialEq",
-    doc = "Keeps an LLM inference service at the right number of replicas, by its engine's own metrics.",
+    doc = "Keeps an LLM inference service at the right number of replicas, by its engine's own metrics. With the annotation llmautoscaler.io/paused nothing is written to it.",
     selectable = ".spec.scaleTargetRef.name",
     printcolumn(
         name = "Reference",

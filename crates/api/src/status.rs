@@ -35,7 +35,7 @@ pub struct LLMAutoscalerStatus {
     pub last_scale_time: Option<Time>,
 
     /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero as of a HorizontalPodAutoscaler; Ready, and
-    /// Stalled while waiting will not help; SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback and Advisory
+    /// Stalled while waiting will not help; Paused while nothing is written; SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback and Advisory
     /// for what the samples rest on; PodMonitorReady.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -30,6 +30,7 @@ use crate::{
     pods::PodStore,
     prometheus::Servers,
     report::{self, Report, Written},
+    restraint::Restraint,
     sampler::Sampler,
     target::{ScaleView, TargetError, Targets},
     telemetry::Telemetry,
@@ -51,9 +52,9 @@ pub struct Context {
     pub monitors: Monitors,
     /// Scale subresources.
     pub targets: Targets,
-    /// Where events go.
     /// Whose each of them is.
     pub claims: Claims,
+    /// Where events go.
     pub events: Events,
     /// Where writes wait that are not urgent.
     pub lane: Lane,
@@ -137,6 +138,8 @@ struct Keeper {
     plan: Result<Arc<Plan>, SpecError>,
     fresh: Arc<Notify>,
     target: Option<Tracked>,
+    holding: Holding,
+    restraint: Restraint,
     writer: Writer,
     announcer: Announcer,
     pod_monitor: PodMonitorKeeper,
@@ -149,6 +152,8 @@ impl Keeper {
             plan: plan(&object.spec, context.profile).map(Arc::new),
             fresh: Arc::default(),
             target: None,
+            holding: context.claims.begin(&object),
+            restraint: Restraint::default(),
             writer: Writer::new(&context.client, &object, context.telemetry.clone(), context.lane.clone()),
             announcer: Announcer::new(context.events.clone(), context.lane.clone()),
             pod_monitor: PodMonitorKeeper::new(context.client.clone(), context.monitors.clone()),
@@ -182,38 +187,39 @@ impl Keeper {
         (TOGETHER + TOGETHER_A_POD * pods).min(TOGETHER_AT_MOST)
     }
 
-    /// Takes over a newer version of the object; whether the spec has changed.
+    /// Takes over a newer version of the object; whether it asks for something else, which an annotation can do too.
     fn adopt(&mut self, object: Arc<LLMAutoscaler>) -> bool {
         let changed = object.metadata.generation != self.object.metadata.generation;
+        let toggled = object.is_paused() != self.object.is_paused();
         let other_target = object.spec.scale_target_ref != self.object.spec.scale_target_ref;
         self.object = object;
         if !changed {
-            return false;
+            return toggled;
         }
         info!(name = self.name(), generation = self.object.metadata.generation, "the spec has changed");
         self.plan = plan(&self.object.spec, self.context.profile).map(Arc::new);
         self.pod_monitor.look_again();
         if other_target {
             self.target = None;
+            self.holding.nothing();
         }
         if let (Some(target), Ok(plan)) = (&mut self.target, &self.plan) {
             target.sample_by(&self.context, &self.object, &self.fresh, plan);
         }
         true
     }
-            self.holding.nothing();
 
     async fn step(&mut self, cause: Cause) -> Result<(), Failed> {
         let plan = match self.plan.clone() {
             Ok(plan) => plan,
             Err(error) => {
+                self.holding.nothing();
                 self.writer.invalid(&self.object, &error.to_string()).await;
                 return Ok(());
             }
         };
         if let Some(problem) = self.context.pods.problem() {
             self.writer.pods_unknown(&self.object, &problem).await;
-                self.holding.nothing();
             return Err(Failed);
         }
         if cause != Cause::Sample || self.is_outdated() {
@@ -221,7 +227,7 @@ impl Keeper {
         }
         for _ in 0..CONFLICTS {
             let Some((seen, decision)) = self.look_and_decide(&plan) else { return Ok(()) };
-            let Some(replicas) = decision.rescale() else {
+            let Some(replicas) = self.unrestrained(&decision) else {
                 self.remember(&plan, &decision);
                 self.report(&plan, &seen, &decision, None).await;
                 return Ok(());
@@ -246,25 +252,28 @@ impl Keeper {
         let view = match self.context.targets.get(&namespace, &self.object.spec.scale_target_ref).await {
             Ok(view) => view,
             Err(error) => {
+                self.holding.looked();
                 if error.is_gone() || error.is_terminal() {
                     self.target = None;
+                    self.holding.nothing();
                 }
                 self.target.iter_mut().for_each(|target| target.unread = true);
                 let (update, event) = words::failed_get_scale(&error.to_string());
                 self.announcer.warn(&self.object, vec![event]);
-                self.holding.looked();
                 self.writer.failed(&self.object, update, error.is_terminal()).await;
                 return Err(Failed);
-                    self.holding.nothing();
             }
         };
+        self.claim(&view).await?;
         match &mut self.target {
             Some(target) if target.is_about(&view) => target.read(plan, view),
             target => {
                 let before = target.take();
                 *target = Some(Tracked::begin(&self.context, &self.object, &self.fresh, plan, view, before));
             }
-        self.claim(&view).await?;
+        }
+        if let Some(target) = &mut self.target {
+            target.rivals = self.holding.rivals(&target.pods.members());
         }
         if let Some(target) = &mut self.target
             && let Ok(selector) = target.selector.clone()
@@ -272,9 +281,6 @@ impl Keeper {
             self.pod_monitor.keep(&self.object, || target.published(plan, selector));
         }
         Ok(())
-        if let Some(target) = &mut self.target {
-            target.rivals = self.holding.rivals(&target.pods.members());
-        }
     }
 
     /// The pure part: what is seen, and what follows from it. `None` while the first samples are on their way.
@@ -320,7 +326,12 @@ impl Keeper {
 
     fn remember(&mut self, plan: &Plan, decision: &Decision) {
         if let Some(target) = &mut self.target {
-            target.history.record(&plan.policy, decision, Utc::now());
+            let now = Utc::now();
+            if self.restraint.paused {
+                target.history.kept(&plan.policy, decision, now);
+            } else {
+                target.history.record(&plan.policy, decision, now);
+            }
         }
     }
 
@@ -381,7 +392,8 @@ impl Keeper {
         let warnings = failed.into_iter().chain(step.events()).collect();
         self.announcer.warn(&self.object, warnings);
         let history = target.history.snapshot();
-        let report = Report { object: &self.object, plan, seen, view: &target.view, step, written, history };
+        let (object, view, restraint) = (&self.object, &target.view, &self.restraint);
+        let report = Report { object, plan, seen, view, step, restraint, written, history };
         let status =
             report::status(self.writer.status(), &report, self.pod_monitor.condition().as_ref(), Utc::now());
         self.writer.write(&self.object, status).await;

@@ -29,6 +29,7 @@ mod probe;
 mod prometheus;
 mod replicas;
 mod report;
+mod restraint;
 mod rhythm;
 mod sampler;
 mod scrape;
@@ -96,8 +97,8 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         servers: prometheus::Servers::new(gate, telemetry.clone()),
         monitors: monitors::Monitors::new(client.clone(), config.namespace.clone()),
         targets: target::Targets::new(client.clone()),
-        events: events::Events::new(client.clone()),
         claims: owners::Claims::default(),
+        events: events::Events::new(client.clone()),
         lane: lane::Lane::default(),
         telemetry: telemetry.clone(),
         period: config.period,

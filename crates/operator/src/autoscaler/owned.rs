@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use llm_autoscaler_api::selector;
+use llm_autoscaler_core::Decision;
 
 use super::{Failed, Keeper};
 use crate::{
     owners::Standing,
     report::{self, Refusal},
+    restraint::Restraint,
     target::ScaleView,
 };
 
@@ -30,6 +32,15 @@ impl Keeper {
             Ok(Standing::TakenBy(owner)) => Err(self.refuse(Refusal::taken(&reference, &owner)).await),
             Ok(Standing::Unsettled) | Err(_) => Err(Failed),
         }
+    }
+
+    /// The size that is to be written, unless something keeps us from it.
+    pub(super) fn unrestrained(&mut self, decision: &Decision) -> Option<i32> {
+        self.restraint = Restraint { paused: self.object.is_paused() };
+        let replicas = decision.rescale()?;
+        let Some(reason) = self.restraint.first() else { return Some(replicas) };
+        self.context.telemetry.withheld(reason);
+        None
     }
 
     /// Leaves the target alone, and says why. Nothing is asked of its pods meanwhile; what is remembered of it is in the status.

@@ -89,7 +89,9 @@ fn told(
         place: Place::Own,
     };
     let history = History::default().snapshot();
-    let report = Report { object: &object, plan, seen: &seen, view: &view, step: words, written, history };
+    let restraint = Restraint { paused: object.is_paused() };
+    let (object, seen, view, restraint) = (&object, &seen, &view, &restraint);
+    let report = Report { object, plan, seen, view, step: words, restraint, written, history };
     status(previous, &report, None, now)
 }
 

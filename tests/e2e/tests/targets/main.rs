@@ -16,7 +16,7 @@ const AT_A_TIME: usize = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    use owners::claims;
+    use owners::{claims, pausing};
     use scaling::{refused, roles as scaled, units};
     use stand_in::{adapters, kinds, pods, policies, roles, scale, selectors, sets};
     let all = scenarios! {
@@ -49,6 +49,8 @@ async fn main() -> ExitCode {
         claims::oldest_autoscaler_keeps_the_target,
         claims::role_by_two_names,
         claims::same_pods_of_two_targets,
+        pausing::paused_and_unpaused,
+        pausing::nothing_shrinks_at_once_after_a_pause,
     };
     runner::run(all, AT_A_TIME).await
 }

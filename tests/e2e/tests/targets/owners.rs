@@ -1,6 +1,7 @@
 //! One owner for each target: who it is, and what becomes of the others.
 
 pub mod claims;
+pub mod pausing;
 
 use serde_json::{Value, json};
 

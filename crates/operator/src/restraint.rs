@@ -1,0 +1,15 @@
+//! What keeps the operator from writing what it has decided.
+
+/// Reasons why nothing is written to a target that is ours, is found and is understood.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Restraint {
+    /// The autoscaler has the annotation for it.
+    pub paused: bool,
+}
+
+impl Restraint {
+    /// The first reason, as the operator's metrics call it; `None` where nothing stands in the way.
+    pub fn first(&self) -> Option<&'static str> {
+        self.paused.then_some("paused")
+    }
+}
