@@ -32,6 +32,7 @@ use crate::{
     report::{self, Report, Written},
     restraint::Restraint,
     sampler::Sampler,
+    sizes::Sizes,
     target::{ScaleView, TargetError, Targets},
     telemetry::Telemetry,
     tracked::Tracked,
@@ -139,6 +140,7 @@ struct Keeper {
     fresh: Arc<Notify>,
     target: Option<Tracked>,
     holding: Holding,
+    sizes: Sizes,
     restraint: Restraint,
     writer: Writer,
     announcer: Announcer,
@@ -153,6 +155,7 @@ impl Keeper {
             fresh: Arc::default(),
             target: None,
             holding: context.claims.begin(&object),
+            sizes: Sizes::default(),
             restraint: Restraint::default(),
             writer: Writer::new(&context.client, &object, context.telemetry.clone(), context.lane.clone()),
             announcer: Announcer::new(context.events.clone(), context.lane.clone()),
@@ -227,7 +230,7 @@ impl Keeper {
         }
         for _ in 0..CONFLICTS {
             let Some((seen, decision)) = self.look_and_decide(&plan) else { return Ok(()) };
-            let Some(replicas) = self.unrestrained(&decision) else {
+            let Some(replicas) = self.unrestrained(&plan, &decision) else {
                 self.remember(&plan, &decision);
                 self.report(&plan, &seen, &decision, None).await;
                 return Ok(());
@@ -265,6 +268,7 @@ impl Keeper {
             }
         };
         self.claim(&view).await?;
+        self.notice_change(&view).await;
         match &mut self.target {
             Some(target) if target.is_about(&view) => target.read(plan, view),
             target => {
@@ -336,7 +340,7 @@ impl Keeper {
     }
 
     async fn write(&mut self, decision: &Decision, to: i32) -> Result<ScaleView, TargetError> {
-        let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
+        let Some(target) = &self.target else { return Err(TargetError::Conflict) };
         let namespace = self.object.namespace().unwrap_or_default();
         let reference = &self.object.spec.scale_target_ref;
         let result = self.context.targets.set(&namespace, reference, &target.view, to).await;
@@ -345,11 +349,16 @@ impl Keeper {
             Err(TargetError::Conflict) => "conflict",
             Err(_) => "error",
         });
+        self.remember_write(&result, to);
         match &result {
             Ok(_) => {
                 info!(name = self.name(), from = decision.current, to, manager = managers::SCALE, "scaled");
             }
-            Err(error) => target.write_failed(error, decision.current, to),
+            Err(error) => {
+                if let Some(target) = &mut self.target {
+                    target.write_failed(error, decision.current, to);
+                }
+            }
         }
         result
     }

@@ -34,6 +34,7 @@ mod rhythm;
 mod sampler;
 mod scrape;
 mod server;
+mod sizes;
 mod sources;
 mod target;
 mod telemetry;

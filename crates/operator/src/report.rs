@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub use refusal::Refusal;
+pub use restraint::{CONTESTED, contested};
 
 /// How long "the scale was updated" is left to be read before the next step's words take its place; as long
 /// as the HPA leaves it.
@@ -44,12 +45,14 @@ pub const SOURCES: &str = "FirstSourceUsed";
 pub const ADVISORY: &str = "Advisory";
 /// The condition that is there while the annotation keeps the operator from writing to the target.
 pub const PAUSED: &str = "Paused";
+/// The condition that is there while a size that somebody else has set is respected.
+pub const MANUAL_CHANGE: &str = "ManualChange";
 /// The reason of a spec that means nothing.
 pub const INVALID_SPEC: &str = "InvalidSpec";
 /// The reason while the pods of the cluster are not known.
 pub const PODS_UNKNOWN: &str = "PodsUnknown";
 /// The order in which conditions are read: the HPA's first, in its order.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     ABLE_TO_SCALE,
     "ScalingActive",
     LIMITED,
@@ -57,6 +60,7 @@ const ORDER: [&str; 13] = [
     "Ready",
     "Stalled",
     PAUSED,
+    MANUAL_CHANGE,
     SAMPLES,
     STUCK,
     SOURCES,
@@ -285,6 +289,7 @@ fn target_status(
         metrics,
         decision: derivation,
         decisions,
+        manual_change: report.restraint.respected.as_ref().map(|respected| respected.change.status()),
         history: Some(report.history.clone()),
     }
 }

@@ -26,6 +26,7 @@ pub struct Telemetry {
     decisions: Family<ResultLabel, Counter>,
     scale_writes: Family<ResultLabel, Counter>,
     withheld: Family<ReasonLabel, Counter>,
+    changes: Counter,
     status_writes: Family<ResultLabel, Counter>,
     autoscalers: Gauge,
 }
@@ -57,7 +58,7 @@ impl Default for Telemetry {
             Family::default(),
         );
         let (lateness, autoscalers) = (Histogram::new(LATENESS), Gauge::default());
-        let withheld = Family::default();
+        let (withheld, changes) = (Family::default(), Counter::default());
         registry.register("scrapes", "Pages of pods that were read, by result", scrapes.clone());
         registry.register(
             "scrape_lateness_seconds",
@@ -72,6 +73,11 @@ impl Default for Telemetry {
             "withheld",
             "Decisions to change a size that were not carried out, by what stood in the way",
             withheld.clone(),
+        );
+        registry.register(
+            "changes_by_others",
+            "Changes of a target's size by somebody else",
+            changes.clone(),
         );
         registry.register(
             "status_writes",
@@ -89,6 +95,7 @@ impl Default for Telemetry {
             decisions,
             scale_writes,
             withheld,
+            changes,
             status_writes,
             autoscalers,
         }
@@ -126,9 +133,14 @@ impl Telemetry {
         self.scale_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// A size was to be changed, and was not; `reason` is paused.
+    /// A size was to be changed, and was not; `reason` is paused or respected.
     pub fn withheld(&self, reason: &'static str) {
         self.withheld.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Somebody else has changed a size.
+    pub fn changed_by_others(&self) {
+        self.changes.inc();
     }
 
     /// A status was written; `result` is ok or error.

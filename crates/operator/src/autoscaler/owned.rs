@@ -1,16 +1,21 @@
-//! What keeps an autoscaler's hands off its target: others to whom it belongs.
+//! What keeps an autoscaler's hands off its target: others to whom it belongs, others who have set its size, a pause.
 
 use std::time::Duration;
 
-use llm_autoscaler_api::selector;
+use chrono::Utc;
+use kube::ResourceExt;
+use llm_autoscaler_api::{Plan, selector};
 use llm_autoscaler_core::Decision;
+use tracing::{debug, info};
 
 use super::{Failed, Keeper};
 use crate::{
+    events,
     owners::Standing,
     report::{self, Refusal},
     restraint::Restraint,
-    target::ScaleView,
+    sizes::{Author, Change, Meaning, Sizes},
+    target::{self, ScaleView, TargetError},
 };
 
 /// How long older autoscalers are waited for that have not looked for their target yet.
@@ -34,9 +39,59 @@ impl Keeper {
         }
     }
 
+    /// Finds out who has changed the size, if anybody has since it was last seen or written.
+    pub(super) async fn notice_change(&mut self, view: &ScaleView) {
+        let current = view.scale.current;
+        if self.sizes.uid != view.uid {
+            self.sizes = Sizes::restored(&view.uid, &self.writer.status().targets);
+        }
+        if !self.sizes.differs(current) {
+            return;
+        }
+        let author = self.author(view).await;
+        match self.sizes.changed(current, author, Utc::now()) {
+            Meaning::Ours => {}
+            Meaning::Changed(change) => self.changed_by_others(&change),
+            Meaning::Contested(change) => {
+                self.changed_by_others(&change);
+                let note = report::contested(&report::reference(&self.object), &change);
+                self.announcer.publish(&self.object, events::problem(report::CONTESTED, "Contest", note));
+            }
+        }
+    }
+
+    fn changed_by_others(&self, Change { from, to, by, .. }: &Change) {
+        info!(name = self.name(), from, to, by, "somebody else has changed the size");
+        self.context.telemetry.changed_by_others();
+    }
+
+    /// Who has written the size; nobody where that cannot be read, which is no obstacle.
+    async fn author(&self, view: &ScaleView) -> Author {
+        let namespace = self.object.namespace().unwrap_or_default();
+        let target = &self.object.spec.scale_target_ref;
+        match self.context.targets.metadata(&namespace, target, view).await {
+            Ok(metadata) => target::author(&metadata, target.role.as_deref(), &view.place),
+            Err(error) => {
+                debug!(name = self.name(), %error, "the target's metadata cannot be read, so nobody knows who has changed its size");
+                Author::default()
+            }
+        }
+    }
+
+    /// Takes note of a write of ours.
+    pub(super) fn remember_write(&mut self, result: &Result<ScaleView, TargetError>, to: i32) {
+        match result {
+            // What admission has made of it, perhaps.
+            Ok(view) => self.sizes.wrote(view.scale.current),
+            Err(error) if error.is_ambiguous() => self.sizes.attempted(to),
+            Err(_) => {}
+        }
+    }
+
     /// The size that is to be written, unless something keeps us from it.
-    pub(super) fn unrestrained(&mut self, decision: &Decision) -> Option<i32> {
-        self.restraint = Restraint { paused: self.object.is_paused() };
+    pub(super) fn unrestrained(&mut self, plan: &Plan, decision: &Decision) -> Option<i32> {
+        let respected = self.sizes.respected(plan.respect, Utc::now());
+        self.restraint = Restraint { paused: self.object.is_paused(), respected };
         let replicas = decision.rescale()?;
         let Some(reason) = self.restraint.first() else { return Some(replicas) };
         self.context.telemetry.withheld(reason);

@@ -89,7 +89,7 @@ fn told(
         place: Place::Own,
     };
     let history = History::default().snapshot();
-    let restraint = Restraint { paused: object.is_paused() };
+    let restraint = Restraint { paused: object.is_paused(), respected: None };
     let (object, seen, view, restraint) = (&object, &seen, &view, &restraint);
     let report = Report { object, plan, seen, view, step: words, restraint, written, history };
     status(previous, &report, None, now)

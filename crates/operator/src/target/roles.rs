@@ -232,7 +232,7 @@ impl Targets {
 }
 
 /// An object of the same group and version.
-fn sibling(target: &ScaleTargetRef, kind: &str, name: &str) -> ScaleTargetRef {
+pub(super) fn sibling(target: &ScaleTargetRef, kind: &str, name: &str) -> ScaleTargetRef {
     ScaleTargetRef {
         api_version: target.api_version.clone(),
         kind: kind.to_owned(),

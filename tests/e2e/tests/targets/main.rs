@@ -16,7 +16,7 @@ const AT_A_TIME: usize = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    use owners::{claims, pausing};
+    use owners::{by_hand, claims, pausing};
     use scaling::{refused, roles as scaled, units};
     use stand_in::{adapters, kinds, pods, policies, roles, scale, selectors, sets};
     let all = scenarios! {
@@ -51,6 +51,10 @@ async fn main() -> ExitCode {
         claims::same_pods_of_two_targets,
         pausing::paused_and_unpaused,
         pausing::nothing_shrinks_at_once_after_a_pause,
+        by_hand::respected_for_a_while,
+        by_hand::reclaimed_at_once,
+        by_hand::zero_is_no_size_to_return_from,
+        by_hand::fights_are_told,
     };
     runner::run(all, AT_A_TIME).await
 }

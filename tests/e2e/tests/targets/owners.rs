@@ -1,5 +1,6 @@
 //! One owner for each target: who it is, and what becomes of the others.
 
+pub mod by_hand;
 pub mod claims;
 pub mod pausing;
 
