@@ -5,6 +5,7 @@
 //! it was last read; a write is accepted only if it still is like that.
 
 mod owned;
+mod parent;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,8 +19,11 @@ use llm_autoscaler_core::{Decision, MetricOutcome, Outcome, Profile, decide};
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
+use parent::Parental;
+
 use crate::{
     announce::Announcer,
+    drivers::Drivers,
     events::{self, Events},
     lane::Lane,
     monitors::Monitors,
@@ -55,6 +59,8 @@ pub struct Context {
     pub targets: Targets,
     /// Whose each of them is.
     pub claims: Claims,
+    /// Other autoscalers of the cluster.
+    pub drivers: Drivers,
     /// Where events go.
     pub events: Events,
     /// Where writes wait that are not urgent.
@@ -140,6 +146,7 @@ struct Keeper {
     fresh: Arc<Notify>,
     target: Option<Tracked>,
     holding: Holding,
+    parent: Parental,
     sizes: Sizes,
     restraint: Restraint,
     writer: Writer,
@@ -155,6 +162,7 @@ impl Keeper {
             fresh: Arc::default(),
             target: None,
             holding: context.claims.begin(&object),
+            parent: Parental::default(),
             sizes: Sizes::default(),
             restraint: Restraint::default(),
             writer: Writer::new(&context.client, &object, context.telemetry.clone(), context.lane.clone()),

@@ -16,6 +16,7 @@ mod announce;
 mod autoscaler;
 mod connection;
 mod controller;
+mod drivers;
 mod events;
 mod http;
 mod lane;
@@ -91,6 +92,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let pods = pods::PodStore::default();
     let readiness = server::Readiness::new(pods.clone());
     let gate = access::Gate::new(client.clone()).map_err(RunError::Tls)?;
+    let drivers = drivers::Drivers::new(client.clone(), config.namespace.clone());
     let context = Arc::new(autoscaler::Context {
         client: client.clone(),
         pods: pods.clone(),
@@ -99,6 +101,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         monitors: monitors::Monitors::new(client.clone(), config.namespace.clone()),
         targets: target::Targets::new(client.clone()),
         claims: owners::Claims::default(),
+        drivers: drivers.clone(),
         events: events::Events::new(client.clone()),
         lane: lane::Lane::default(),
         telemetry: telemetry.clone(),
@@ -112,6 +115,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     info!(address = %config.address, namespace = config.namespace, profile = ?config.profile, "running");
     tokio::select! {
         () = pods::follow(pods, all_pods) => Ok(()),
+        () = drivers.follow() => Ok(()),
         () = controller::follow(context, readiness.clone(), autoscalers) => Ok(()),
         result = server::serve(config.address, readiness, telemetry) => {
             result.map_err(|source| RunError::Serve { address: config.address, source })

@@ -81,6 +81,11 @@ impl Sizes {
         Self { uid: uid.to_owned(), known, change, ..Self::default() }
     }
 
+    /// What whoever drives the object has made of it so far, and is no change that we would respect.
+    pub fn driven(uid: &str, current: i32) -> Self {
+        Self { uid: uid.to_owned(), known: Some(current), ..Self::default() }
+    }
+
     /// Whether a size that was read is another one than expected, so that it matters who has written it.
     pub fn differs(&mut self, current: i32) -> bool {
         if self.attempted.take() == Some(current) && self.known != Some(current) {
@@ -216,6 +221,13 @@ mod tests {
         assert_eq!(sizes.respected(respect, at(61)), None);
         read(&mut sizes, 0, "kubectl", 62);
         assert_eq!(sizes.respected(respect, at(63)), None);
+    }
+
+    #[test]
+    fn what_an_hpa_did_is_not_respected_when_it_is_gone() {
+        let mut sizes = Sizes::driven("u", 3);
+        assert_eq!(read(&mut sizes, 3, "kube-controller-manager", 10), None);
+        assert_eq!(sizes.respected(TimeDelta::seconds(60), at(10)), None);
     }
 
     #[test]

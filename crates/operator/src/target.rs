@@ -19,7 +19,7 @@ use llm_autoscaler_api::{ScaleTargetRef, dialect, managers};
 use llm_autoscaler_core::Scale;
 use serde_json::json;
 
-pub use metadata::author;
+pub use metadata::{author, objects};
 
 /// What a target's scale subresource said.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,8 +33,11 @@ impl Keeper {
         self.holding.target(&view.uid, selector.and_then(|selector| selector::parse(selector).ok()));
         let reference = report::reference(&self.object);
         match tokio::time::timeout(SETTLED_WITHIN, self.holding.settled()).await {
-            Ok(Standing::Owner) => Ok(()),
-            Ok(Standing::TakenBy(owner)) => Err(self.refuse(Refusal::taken(&reference, &owner)).await),
+            Ok(Standing::Owner) => match self.driven(view).await {
+                None => Ok(()),
+                Some(refusal) => Err(self.refuse(view, refusal).await),
+            },
+            Ok(Standing::TakenBy(owner)) => Err(self.refuse(view, Refusal::taken(&reference, &owner)).await),
             Ok(Standing::Unsettled) | Err(_) => Err(Failed),
         }
     }
@@ -99,10 +102,11 @@ impl Keeper {
     }
 
     /// Leaves the target alone, and says why. Nothing is asked of its pods meanwhile; what is remembered of it is in the status.
-    async fn refuse(&mut self, Refusal { condition, event }: Refusal) -> Failed {
+    async fn refuse(&mut self, view: &ScaleView, Refusal { condition, event, terminal }: Refusal) -> Failed {
         self.target = None;
+        self.sizes = Sizes::driven(&view.uid, view.scale.current);
         self.announcer.warn(&self.object, vec![event]);
-        self.writer.failed(&self.object, condition, false).await;
+        self.writer.failed(&self.object, condition, terminal).await;
         Failed
     }
 }

@@ -1,11 +1,15 @@
 //! Targets that are not ours to scale, in words.
 
-use llm_autoscaler_api::{conditions::ConditionUpdate, words::EventWords};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use llm_autoscaler_api::{conditions::ConditionUpdate, dialect::Parent, words::EventWords};
 
 use super::ABLE_TO_SCALE;
+use crate::drivers::Driver;
 
 /// The reason where another autoscaler scales the target.
 const TAKEN: &str = "TargetTaken";
+/// The reason where an owner drives the target's size.
+const CONTROLLED: &str = "TargetControlled";
 
 /// What is said of a target that is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub struct Refusal {
     pub condition: ConditionUpdate,
     /// The event.
     pub event: EventWords,
+    /// Waiting does not help.
+    pub terminal: bool,
 }
 
 impl Refusal {
@@ -28,8 +34,30 @@ impl Refusal {
         )
     }
 
+    /// An HPA or a ScaledObject scales the target. It may be on its way out, so there is something to wait for.
+    pub fn driven(target: &str, driver: &Driver) -> Self {
+        let Driver { kind, name, .. } = driver;
+        Self::new(
+            TAKEN,
+            format!(
+                "{target} is scaled by the {kind} {name}: nothing is written to it; delete the {kind}, or give one of the two another \
+                 target"
+            ),
+        )
+    }
+
+    /// The owner of the target would undo what is written to it.
+    pub fn controlled(target: &str, owner: &OwnerReference, parent: &Parent) -> Self {
+        let OwnerReference { kind, name, .. } = owner;
+        let instead = parent.instead.replace("NAME", name);
+        let message = format!(
+            "{target} belongs to the {kind} {name}, which drives its size: nothing is written to it; scale {instead} instead"
+        );
+        Self { terminal: true, ..Self::new(CONTROLLED, message) }
+    }
+
     fn new(reason: &'static str, message: String) -> Self {
         let condition = ConditionUpdate::no(ABLE_TO_SCALE, reason, message.clone());
-        Self { condition, event: EventWords { warning: true, reason, message } }
+        Self { condition, event: EventWords { warning: true, reason, message }, terminal: false }
     }
 }

@@ -1,4 +1,4 @@
-//! What an object says about itself beside its size: who has written it.
+//! What an object says about itself beside its size: who owns it, and who has written it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use llm_autoscaler_api::{ScaleTargetRef, dialect, time};
@@ -25,6 +25,15 @@ impl Targets {
         let api = self.api(namespace, target).await?;
         Ok(deadline(api.get_metadata(&target.name)).await?.metadata)
     }
+}
+
+/// The objects by which a target may be called: itself, and the adapter of a role.
+pub fn objects(target: &ScaleTargetRef, view: &ScaleView) -> Vec<ScaleTargetRef> {
+    let adapter = match &view.place {
+        Place::Adapter(name) => Some(roles::sibling(target, dialect::RBG_ADAPTER, name)),
+        Place::Own | Place::Role(_) => None,
+    };
+    std::iter::once(target.clone()).chain(adapter).collect()
 }
 
 /// Who has written the size last. Where it is kept elsewhere than in `spec.replicas`, who has written the scale.

@@ -16,7 +16,7 @@ const AT_A_TIME: usize = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    use owners::{by_hand, claims, pausing};
+    use owners::{by_hand, claims, drivers, pausing};
     use scaling::{refused, roles as scaled, units};
     use stand_in::{adapters, kinds, pods, policies, roles, scale, selectors, sets};
     let all = scenarios! {
@@ -55,6 +55,10 @@ async fn main() -> ExitCode {
         by_hand::reclaimed_at_once,
         by_hand::zero_is_no_size_to_return_from,
         by_hand::fights_are_told,
+        drivers::hpa_in_the_way_and_gone,
+        drivers::scaled_object_in_the_way_and_gone,
+        drivers::owner_that_drives_the_size,
+        drivers::owner_that_does_not_drive_the_size,
     };
     runner::run(all, AT_A_TIME).await
 }

@@ -2,6 +2,7 @@
 
 pub mod by_hand;
 pub mod claims;
+pub mod drivers;
 pub mod pausing;
 
 use serde_json::{Value, json};
