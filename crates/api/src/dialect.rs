@@ -1,9 +1,13 @@
 //! What is known of kinds of targets beyond their scale subresource, as data: where their pods are, and which pods are one
 //! replica.
 
+mod drivers;
+
 use std::collections::BTreeMap;
 
 use kube::core::{Expression, Selector, SelectorExt};
+
+pub use drivers::{Parent, SCALERS, Scaler, is_same, parent};
 
 use crate::ScaleTargetRef;
 

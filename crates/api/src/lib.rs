@@ -12,6 +12,7 @@
 mod behavior;
 pub mod conditions;
 pub mod dialect;
+mod pause;
 mod plan;
 mod podmonitor;
 pub mod quantity;
@@ -22,6 +23,7 @@ pub mod time;
 pub mod words;
 
 pub use behavior::*;
+pub use pause::PAUSED;
 pub use plan::*;
 pub use podmonitor::*;
 pub use quantity::{Quantity, QuantityError};

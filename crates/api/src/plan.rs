@@ -29,6 +29,8 @@ pub struct Plan {
     pub engine: Engine,
     /// Which pods are one replica: the first of these whose label a pod has; a pod with none of them is one by itself.
     pub groupings: Vec<Grouping>,
+    /// For how long a size that somebody else sets is left as it is.
+    pub respect: TimeDelta,
     /// What a person should know about this spec although nothing is wrong with it.
     pub advice: Vec<Advice>,
 }
@@ -98,7 +100,9 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
         advice.extend(advice::of_zero(&metrics, &sources));
     }
     let groupings = replica::groupings(spec.replica_pods.as_ref())?;
-    Ok(Plan { policy, metrics, sources, engine: spec.engine.engine(), groupings, advice })
+    let respect = spec.manual_changes.as_ref().map_or(0, |changes| changes.respect_seconds);
+    let respect = TimeDelta::seconds(respect.into());
+    Ok(Plan { policy, metrics, sources, engine: spec.engine.engine(), groupings, respect, advice })
 }
 
 fn to_zero(spec: &ScaleToZeroSpec) -> ToZero {

@@ -34,7 +34,7 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
     namespaced,
     status = "LLMAutoscalerStatus",
     derive = "PartialEq",
-    doc = "Keeps an LLM inference service at the right number of replicas, by its engine's own metrics.",
+    doc = "Keeps an LLM inference service at the right number of replicas, by its engine's own metrics. With the annotation llmautoscaler.io/paused nothing is written to it.",
     selectable = ".spec.scaleTargetRef.name",
     printcolumn(
         name = "Reference",
@@ -132,6 +132,11 @@ pub struct LLMAutoscalerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<BehaviorSpec>,
 
+    /// What becomes of a number of replicas that somebody else sets. If absent, it is changed at once to what the
+    /// metrics ask for, as by a HorizontalPodAutoscaler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual_changes: Option<ManualChangesSpec>,
+
     /// How many replicas are to be there when no source has had a sample for a while. Without it, as with a
     /// HorizontalPodAutoscaler, the size stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -175,6 +180,17 @@ pub struct FallbackSpec {
     /// At least so many. Where there are more already, they stay.
     #[schemars(range(min = 1, max = 100_000))]
     pub replicas: i32,
+}
+
+/// What becomes of a number of replicas that somebody else sets.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ManualChangesSpec {
+    /// For how long it is left as it is, also where it is outside of minReplicas and maxReplicas. Each change begins
+    /// the time anew; a new spec ends it only by another value here. Zero replicas switch the scaling off until
+    /// somebody sets another number.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub respect_seconds: i32,
 }
 
 fn three_minutes() -> i32 {

@@ -35,7 +35,7 @@ pub struct LLMAutoscalerStatus {
     pub last_scale_time: Option<Time>,
 
     /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero as of a HorizontalPodAutoscaler; Ready, and
-    /// Stalled while waiting will not help; SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback and Advisory
+    /// Stalled while waiting will not help; Paused and ManualChange while nothing is written; SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback and Advisory
     /// for what the samples rest on; PodMonitorReady.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -76,6 +76,9 @@ pub struct TargetStatus {
     /// that takes three times as long as the slowest of them is stuck.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_up_seconds: Vec<i32>,
+    /// A change of size by somebody else that is respected for now; survives a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual_change: Option<ManualChangeStatus>,
     /// What is remembered for the stabilization windows and rate policies; survives a restart.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(schema_with = "history_schema")]
@@ -161,6 +164,21 @@ pub struct PastDecision {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A change of size by somebody else.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ManualChangeStatus {
+    /// When.
+    pub time: Time,
+    /// The number of replicas before.
+    pub from: i32,
+    /// The number of replicas that was set.
+    pub to: i32,
+    /// Who has set it, as the target's managedFields say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// A record that cannot be read, of another version perhaps, is none: it must not hide the rest.

@@ -119,7 +119,16 @@ fn past_text(past: &PastDecision, now: DateTime<Utc>) -> String {
 
 /// Those conditions that a person should know of.
 fn conditions_text(status: &LLMAutoscalerStatus) -> String {
-    let exceptions = ["ScalingLimited", "ScaledToZero", "Stalled", "ReplicasStuck", "Fallback", "Advisory"];
+    let exceptions = [
+        "ScalingLimited",
+        "ScaledToZero",
+        "Stalled",
+        "Paused",
+        "ManualChange",
+        "ReplicasStuck",
+        "Fallback",
+        "Advisory",
+    ];
     let healthy = |type_: &str| !exceptions.contains(&type_);
     let wrong = status
         .conditions

@@ -453,6 +453,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_counts_as_recommended() {
+        let policy = policy_with_windows(Profile::Default, 0, 300);
+        let idle = ready(&[Some(1), Some(1), Some(1)]);
+        let desired = |history: &History, second| decide(&policy, history, &idle, at(second)).desired();
+        let mut history = History::default();
+        for second in [0, 200] {
+            let decision = decide(&policy, &history, &idle, at(second));
+            history.record(&policy, &decision, at(second));
+        }
+        assert_eq!(desired(&history, 301), Some(1), "the window is over");
+        for second in [250, 400] {
+            let decision = decide(&policy, &history, &idle, at(second));
+            history.kept(&policy, &decision, at(second));
+        }
+        assert_eq!((desired(&history, 699), desired(&history, 701)), (Some(3), Some(1)));
+    }
+
+    #[test]
     fn a_policy_without_metrics_moves_nothing() {
         let policy = Policy { metrics: Vec::new(), ..legacy_policy() };
         assert_eq!(outcome(&policy, &ready(&[Some(1)])), Outcome::Blind { first: 0, failed: 0 });

@@ -110,6 +110,14 @@ impl History {
         }
     }
 
+    /// Remembers a step that is not to be acted upon, because somebody else keeps the size: what there is counts as recommended, so
+    /// that nothing shrinks on what was wanted meanwhile.
+    pub fn kept(&mut self, policy: &Policy, decision: &Decision, now: DateTime<Utc>) {
+        let unmoved = Decision { outcome: Outcome::Silent, ..decision.clone() };
+        self.record(policy, &unmoved, now);
+        self.recommended(policy, decision.current, now);
+    }
+
     /// Remembers one recommendation; [`History::record`] is what a step needs.
     pub fn recommended(&mut self, policy: &Policy, replicas: i32, now: DateTime<Utc>) {
         let recommendations = self.recommendations.get_or_insert_default();

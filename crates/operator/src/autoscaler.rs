@@ -4,6 +4,9 @@
 //! change what is sampled, and never cause a step by themselves. Between ticks the target's scale is taken as
 //! it was last read; a write is accepted only if it still is like that.
 
+mod owned;
+mod parent;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
@@ -16,19 +19,25 @@ use llm_autoscaler_core::{Decision, Doubt, MetricOutcome, Outcome, Profile, deci
 use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
+use parent::Parental;
+
 use crate::{
     announce::Announcer,
     calls::Calls,
+    drivers::Drivers,
     events::{self, Events},
     lane::Lane,
     monitors::Monitors,
     observe::Seen,
+    owners::{Claims, Holding},
     pages::Pace,
     pod_monitor::PodMonitorKeeper,
     pods::PodStore,
     prometheus::Servers,
     report::{self, Report, Written},
+    restraint::Restraint,
     sampler::Sampler,
+    sizes::Sizes,
     target::{ScaleView, TargetError, Targets},
     telemetry::Telemetry,
     tracked::Tracked,
@@ -51,6 +60,10 @@ pub struct Context {
     pub targets: Targets,
     /// Who has been called for.
     pub calls: Calls,
+    /// Whose each of them is.
+    pub claims: Claims,
+    /// Other autoscalers of the cluster.
+    pub drivers: Drivers,
     /// Where events go.
     pub events: Events,
     /// Where writes wait that are not urgent.
@@ -140,6 +153,10 @@ struct Keeper {
     plan: Result<Arc<Plan>, SpecError>,
     fresh: Arc<Notify>,
     target: Option<Tracked>,
+    holding: Holding,
+    parent: Parental,
+    sizes: Sizes,
+    restraint: Restraint,
     writer: Writer,
     announcer: Announcer,
     pod_monitor: PodMonitorKeeper,
@@ -152,6 +169,10 @@ impl Keeper {
             plan: plan(&object.spec, context.profile).map(Arc::new),
             fresh: Arc::default(),
             target: None,
+            holding: context.claims.begin(&object),
+            parent: Parental::default(),
+            sizes: Sizes::default(),
+            restraint: Restraint::default(),
             writer: Writer::new(&context.client, &object, context.telemetry.clone(), context.lane.clone()),
             announcer: Announcer::new(context.events.clone(), context.lane.clone()),
             pod_monitor: PodMonitorKeeper::new(context.client.clone(), context.monitors.clone()),
@@ -185,19 +206,21 @@ impl Keeper {
         (TOGETHER + TOGETHER_A_POD * pods).min(TOGETHER_AT_MOST)
     }
 
-    /// Takes over a newer version of the object; whether the spec has changed.
+    /// Takes over a newer version of the object; whether it asks for something else, which an annotation can do too.
     fn adopt(&mut self, object: Arc<LLMAutoscaler>) -> bool {
         let changed = object.metadata.generation != self.object.metadata.generation;
+        let toggled = object.is_paused() != self.object.is_paused();
         let other_target = object.spec.scale_target_ref != self.object.spec.scale_target_ref;
         self.object = object;
         if !changed {
-            return false;
+            return toggled;
         }
         info!(name = self.name(), generation = self.object.metadata.generation, "the spec has changed");
         self.plan = plan(&self.object.spec, self.context.profile).map(Arc::new);
         self.pod_monitor.look_again();
         if other_target {
             self.target = None;
+            self.holding.nothing();
         }
         if let (Some(target), Ok(plan)) = (&mut self.target, &self.plan) {
             target.sample_by(&self.context, &self.object, &self.fresh, plan);
@@ -209,6 +232,7 @@ impl Keeper {
         let plan = match self.plan.clone() {
             Ok(plan) => plan,
             Err(error) => {
+                self.holding.nothing();
                 self.writer.invalid(&self.object, &error.to_string()).await;
                 return Ok(());
             }
@@ -217,12 +241,12 @@ impl Keeper {
             self.writer.pods_unknown(&self.object, &problem).await;
             return Err(Failed);
         }
-        if cause != Cause::Sample || self.target.as_ref().is_none_or(|target| target.unread) {
+        if cause != Cause::Sample || self.is_outdated() {
             self.locate(&plan).await?;
         }
         for _ in 0..CONFLICTS {
             let Some((seen, decision)) = self.look_and_decide(&plan) else { return Ok(()) };
-            let Some(replicas) = decision.rescale() else {
+            let Some(replicas) = self.unrestrained(&plan, &decision) else {
                 self.remember(&plan, &decision);
                 self.report(&plan, &seen, &decision, None).await;
                 return Ok(());
@@ -247,8 +271,10 @@ impl Keeper {
         let view = match self.context.targets.get(&namespace, &self.object.spec.scale_target_ref).await {
             Ok(view) => view,
             Err(error) => {
+                self.holding.looked();
                 if error.is_gone() || error.is_terminal() {
                     self.target = None;
+                    self.holding.nothing();
                 }
                 self.target.iter_mut().for_each(|target| target.unread = true);
                 let (update, event) = words::failed_get_scale(&error.to_string());
@@ -257,12 +283,17 @@ impl Keeper {
                 return Err(Failed);
             }
         };
+        self.claim(&view).await?;
+        self.notice_change(&view).await;
         match &mut self.target {
             Some(target) if target.is_about(&view) => target.read(plan, view),
             target => {
                 let before = target.take();
                 *target = Some(Tracked::begin(&self.context, &self.object, &self.fresh, plan, view, before));
             }
+        }
+        if let Some(target) = &mut self.target {
+            target.rivals = self.holding.rivals(&target.pods.members());
         }
         if let Some(target) = &mut self.target
             && let Ok(selector) = target.selector.clone()
@@ -315,12 +346,17 @@ impl Keeper {
 
     fn remember(&mut self, plan: &Plan, decision: &Decision) {
         if let Some(target) = &mut self.target {
-            target.history.record(&plan.policy, decision, Utc::now());
+            let now = Utc::now();
+            if self.restraint.paused {
+                target.history.kept(&plan.policy, decision, now);
+            } else {
+                target.history.record(&plan.policy, decision, now);
+            }
         }
     }
 
     async fn write(&mut self, decision: &Decision, to: i32) -> Result<ScaleView, TargetError> {
-        let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
+        let Some(target) = &self.target else { return Err(TargetError::Conflict) };
         let namespace = self.object.namespace().unwrap_or_default();
         let reference = &self.object.spec.scale_target_ref;
         let result = self.context.targets.set(&namespace, reference, &target.view, to).await;
@@ -329,11 +365,16 @@ impl Keeper {
             Err(TargetError::Conflict) => "conflict",
             Err(_) => "error",
         });
+        self.remember_write(&result, to);
         match &result {
             Ok(_) => {
                 info!(name = self.name(), from = decision.current, to, manager = managers::SCALE, "scaled");
             }
-            Err(error) => target.write_failed(error, decision.current, to),
+            Err(error) => {
+                if let Some(target) = &mut self.target {
+                    target.write_failed(error, decision.current, to);
+                }
+            }
         }
         result
     }
@@ -370,14 +411,15 @@ impl Keeper {
     async fn report(&mut self, plan: &Plan, seen: &Seen, decision: &Decision, written: Option<Written>) {
         let metrics = words_of(&self.object, plan, seen);
         let Some(target) = &self.target else { return };
-        let selector = target.selector.as_ref().err();
-        let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector };
+        let selector = target.selector_problem();
+        let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector: selector.as_ref() };
         let failed = written.as_ref().and_then(|written| written.warning.clone());
         let warnings = failed.into_iter().chain(step.events()).collect();
         self.announcer.warn(&self.object, warnings);
         let history = target.history.snapshot();
-        let (view, start_ups) = (&target.view, &target.start_ups);
-        let report = Report { object: &self.object, plan, seen, view, step, written, history, start_ups };
+        let (object, view, restraint) = (&self.object, &target.view, &self.restraint);
+        let start_ups = &target.start_ups;
+        let report = Report { object, plan, seen, view, step, restraint, written, history, start_ups };
         let status =
             report::status(self.writer.status(), &report, self.pod_monitor.condition().as_ref(), Utc::now());
         self.writer.write(&self.object, status).await;

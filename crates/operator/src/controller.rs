@@ -55,6 +55,7 @@ pub async fn follow(
             }
             Ok(watcher::Event::InitDone) => {
                 tasks.running.retain(|key, _| listed.contains(key));
+                tasks.context.claims.complete();
                 readiness.autoscalers_listed();
             }
             Ok(watcher::Event::Apply(object)) => tasks.apply(object),

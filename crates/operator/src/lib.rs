@@ -18,11 +18,13 @@ mod births;
 mod calls;
 mod connection;
 mod controller;
+mod drivers;
 mod events;
 mod http;
 mod lane;
 mod monitors;
 mod observe;
+mod owners;
 mod pages;
 mod pod_monitor;
 mod pods;
@@ -30,10 +32,12 @@ mod probe;
 mod prometheus;
 mod replicas;
 mod report;
+mod restraint;
 mod rhythm;
 mod sampler;
 mod scrape;
 mod server;
+mod sizes;
 mod sources;
 mod target;
 mod telemetry;
@@ -91,6 +95,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let readiness = server::Readiness::new(pods.clone());
     let calls = calls::Calls::default();
     let gate = access::Gate::new(client.clone()).map_err(RunError::Tls)?;
+    let drivers = drivers::Drivers::new(client.clone(), config.namespace.clone());
     let context = Arc::new(autoscaler::Context {
         client: client.clone(),
         pods: pods.clone(),
@@ -99,6 +104,8 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         monitors: monitors::Monitors::new(client.clone(), config.namespace.clone()),
         targets: target::Targets::new(client.clone()),
         calls: calls.clone(),
+        claims: owners::Claims::default(),
+        drivers: drivers.clone(),
         events: events::Events::new(client.clone()),
         lane: lane::Lane::default(),
         telemetry: telemetry.clone(),
@@ -112,6 +119,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     info!(address = %config.address, namespace = config.namespace, profile = ?config.profile, "running");
     tokio::select! {
         () = pods::follow(pods, all_pods) => Ok(()),
+        () = drivers.follow() => Ok(()),
         () = controller::follow(context, readiness.clone(), autoscalers) => Ok(()),
         result = server::serve(config.address, readiness, telemetry, (client.clone(), calls)) => {
             result.map_err(|source| RunError::Serve { address: config.address, source })

@@ -2,6 +2,8 @@
 
 mod metrics;
 mod occasional;
+mod refusal;
+mod restraint;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -17,14 +19,20 @@ use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome, StartUps};
 use crate::{
     observe::{Problem, Seen},
     pod_monitor,
+    restraint::Restraint,
     target::ScaleView,
 };
+
+pub use refusal::Refusal;
+pub use restraint::{CONTESTED, contested};
 
 /// How long "the scale was updated" is left to be read before the next step's words take its place; as long
 /// as the HPA leaves it.
 const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
 /// How many past decisions are kept.
 const DECISIONS: usize = 10;
+/// The HPA's condition that tells whether the target can be read and written.
+const ABLE_TO_SCALE: &str = "AbleToScale";
 /// The condition that tells whether every replica has a sample.
 pub const SAMPLES: &str = "SamplesComplete";
 /// The condition that is there while some replica will not get ready by waiting.
@@ -35,18 +43,24 @@ pub const LIMITED: &str = "ScalingLimited";
 pub const SOURCES: &str = "FirstSourceUsed";
 /// The condition that is there while there is something that a person should know of.
 pub const ADVISORY: &str = "Advisory";
+/// The condition that is there while the annotation keeps the operator from writing to the target.
+pub const PAUSED: &str = "Paused";
+/// The condition that is there while a size that somebody else has set is respected.
+pub const MANUAL_CHANGE: &str = "ManualChange";
 /// The reason of a spec that means nothing.
 pub const INVALID_SPEC: &str = "InvalidSpec";
 /// The reason while the pods of the cluster are not known.
 pub const PODS_UNKNOWN: &str = "PodsUnknown";
 /// The order in which conditions are read: the HPA's first, in its order.
-const ORDER: [&str; 12] = [
-    "AbleToScale",
+const ORDER: [&str; 14] = [
+    ABLE_TO_SCALE,
     "ScalingActive",
     LIMITED,
     "ScaledToZero",
     "Ready",
     "Stalled",
+    PAUSED,
+    MANUAL_CHANGE,
     SAMPLES,
     STUCK,
     SOURCES,
@@ -69,6 +83,8 @@ pub struct Report<'a> {
     pub view: &'a ScaleView,
     /// What was decided, and the words for it.
     pub step: Step<'a>,
+    /// What keeps the operator from writing to the target.
+    pub restraint: &'a Restraint,
     /// What was written to the target, if anything was.
     pub written: Option<Written>,
     /// What is to be remembered.
@@ -150,6 +166,10 @@ pub fn failed(
     for update in [update, ready].into_iter().chain(stalled) {
         conditions::set(&mut status.conditions, update, generation, now);
     }
+    match restraint::paused_without_decision(object) {
+        Some(paused) => conditions::set(&mut status.conditions, paused, generation, now),
+        None => conditions::remove(&mut status.conditions, PAUSED),
+    }
     in_order(&mut status.conditions);
     status
 }
@@ -203,11 +223,7 @@ fn condition_updates(
         Some(ConditionUpdate { reason, message, .. }) => {
             ConditionUpdate::no("Ready", reason, message.clone())
         }
-        None => ConditionUpdate::yes(
-            "Ready",
-            "Scaling",
-            "the target is found, its metrics are read, its size is kept",
-        ),
+        None => restraint::ready(report),
     });
     updates.push(match missing(&report.seen.problems) {
         Some(missing) => ConditionUpdate::no(SAMPLES, "MissingSamples", missing),
@@ -276,6 +292,7 @@ fn target_status(
         decision: derivation,
         decisions,
         start_up_seconds: report.start_ups.seconds(),
+        manual_change: report.restraint.respected.as_ref().map(|respected| respected.change.status()),
         history: Some(report.history.clone()),
     }
 }

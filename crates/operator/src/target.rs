@@ -1,5 +1,6 @@
 //! Scale targets: any kind of the cluster that has a scale subresource, found by discovery, and roles of groups.
 
+mod metadata;
 mod roles;
 
 use std::{
@@ -17,6 +18,8 @@ use kube::{
 use llm_autoscaler_api::{ScaleTargetRef, dialect, managers};
 use llm_autoscaler_core::Scale;
 use serde_json::json;
+
+pub use metadata::{author, objects};
 
 /// What a target's scale subresource said.
 #[derive(Clone, Debug, PartialEq, Eq)]

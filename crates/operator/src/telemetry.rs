@@ -25,6 +25,8 @@ pub struct Telemetry {
     samples: Family<SourceLabel, Counter>,
     decisions: Family<ResultLabel, Counter>,
     scale_writes: Family<ResultLabel, Counter>,
+    withheld: Family<ReasonLabel, Counter>,
+    changes: Counter,
     status_writes: Family<ResultLabel, Counter>,
     autoscalers: Gauge,
 }
@@ -32,6 +34,11 @@ pub struct Telemetry {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,6 +58,7 @@ impl Default for Telemetry {
             Family::default(),
         );
         let (lateness, autoscalers) = (Histogram::new(LATENESS), Gauge::default());
+        let (withheld, changes) = (Family::default(), Counter::default());
         registry.register("scrapes", "Pages of pods that were read, by result", scrapes.clone());
         registry.register(
             "scrape_lateness_seconds",
@@ -61,6 +69,16 @@ impl Default for Telemetry {
         registry.register("samples", "Samples that decisions were made of, by their source", samples.clone());
         registry.register("decisions", "Decisions that were made, by what they rest on", decisions.clone());
         registry.register("scale_writes", "Writes to scale subresources, by result", scale_writes.clone());
+        registry.register(
+            "withheld",
+            "Decisions to change a size that were not carried out, by what stood in the way",
+            withheld.clone(),
+        );
+        registry.register(
+            "changes_by_others",
+            "Changes of a target's size by somebody else",
+            changes.clone(),
+        );
         registry.register(
             "status_writes",
             "Writes of LLMAutoscaler status, by result",
@@ -76,6 +94,8 @@ impl Default for Telemetry {
             samples,
             decisions,
             scale_writes,
+            withheld,
+            changes,
             status_writes,
             autoscalers,
         }
@@ -111,6 +131,16 @@ impl Telemetry {
     /// A scale was written; `result` is ok, conflict or error.
     pub fn scale_written(&self, result: &'static str) {
         self.scale_writes.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// A size was to be changed, and was not; `reason` is paused or respected.
+    pub fn withheld(&self, reason: &'static str) {
+        self.withheld.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Somebody else has changed a size.
+    pub fn changed_by_others(&self) {
+        self.changes.inc();
     }
 
     /// A status was written; `result` is ok or error.

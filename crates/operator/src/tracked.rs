@@ -30,6 +30,8 @@ pub struct Tracked {
     pub unread: bool,
     /// Which pods are the target's, where that can be said.
     pub selector: Result<PodSelector, SelectorProblem>,
+    /// The autoscalers of other targets that select some of its pods too.
+    pub rivals: Vec<String>,
     /// Its pods.
     pub pods: PodView,
     /// Its replicas.
@@ -82,6 +84,7 @@ impl Tracked {
             view,
             unread: false,
             selector,
+            rivals: Vec::new(),
             pods,
             replicas,
             start_ups,
@@ -97,6 +100,16 @@ impl Tracked {
     /// Whether a scale that was read is of this target, with these pods.
     pub fn is_about(&self, view: &ScaleView) -> bool {
         self.view.uid == view.uid && self.view.selector == view.selector
+    }
+
+    /// Why it cannot be said which pods are the target's alone.
+    pub fn selector_problem(&self) -> Option<SelectorProblem> {
+        let ambiguous = || SelectorProblem::Ambiguous {
+            selector: self.view.selector.clone(),
+            autoscalers: self.rivals.join(", "),
+        };
+        let invalid = self.selector.as_ref().err().cloned();
+        invalid.or_else(|| (!self.rivals.is_empty()).then(ambiguous))
     }
 
     /// Takes over a scale that was read.
@@ -206,6 +219,7 @@ impl Tracked {
         // A source that was found to be needed is asked from now on.
         self.sources.follow(&self.replicas.speakers);
         seen.observation.selector = match self.selector {
+            Ok(_) if !self.rivals.is_empty() => Selector::Ambiguous,
             Ok(_) => Selector::Valid,
             Err(SelectorProblem::Missing) => Selector::Missing,
             Err(_) => Selector::Invalid,

@@ -2,15 +2,17 @@
 
 use llm_autoscaler_api::{Advice, MetricPlan, conditions::ConditionUpdate, words};
 
-use super::{ADVISORY, NAMED, Report, SOURCES, STUCK};
+use super::{ADVISORY, MANUAL_CHANGE, NAMED, PAUSED, Report, SOURCES, STUCK, restraint};
 use crate::{observe::Origin, pods::TroubleKind};
 
 /// How many pieces of advice are given.
 const ADVICE: usize = 5;
 
 /// Conditions that are not always there; the type of those that are not.
-pub(super) fn occasional(report: &Report<'_>) -> [Result<ConditionUpdate, &'static str>; 4] {
+pub(super) fn occasional(report: &Report<'_>) -> [Result<ConditionUpdate, &'static str>; 6] {
     [
+        restraint::paused(report).ok_or(PAUSED),
+        restraint::manual_change(report).ok_or(MANUAL_CHANGE),
         stuck(report).ok_or(STUCK),
         first_source(report).ok_or(SOURCES),
         report.step.fallback().ok_or(words::FALLBACK),

@@ -6,7 +6,12 @@ use llm_autoscaler_core::{History, Milli, Observation, Profile, Reading, Replica
 use serde_json::json;
 
 use super::*;
-use crate::{observe::Origin, pods::TroubleKind, target::Place};
+use crate::{
+    observe::Origin,
+    pods::TroubleKind,
+    sizes::{Change, Respected},
+    target::Place,
+};
 
 fn object() -> LLMAutoscaler {
     let spec: LLMAutoscalerSpec = serde_json::from_value(json!({
@@ -45,16 +50,16 @@ fn after(previous: &LLMAutoscalerStatus, step: &Moment, now: DateTime<Utc>) -> L
     };
     let scale = Scale { current: step.current, status: step.current };
     let observation = Observation { scale, replicas, readings: vec![reading], ..Observation::default() };
-    told(previous, step, observation, &plan, |_| {}, now)
+    told(previous, step, observation, &plan, |_, _| {}, now)
 }
 
-/// The same with something else about what was seen.
+/// The same with something else about what was seen, or something that keeps us from writing.
 fn told(
     previous: &LLMAutoscalerStatus,
     step: &Moment,
     observation: Observation,
     plan: &Plan,
-    change: impl FnOnce(&mut Seen),
+    change: impl FnOnce(&mut Seen, &mut Restraint),
     now: DateTime<Utc>,
 ) -> LLMAutoscalerStatus {
     let object = object();
@@ -70,14 +75,15 @@ fn told(
         doubtful: false,
         warming_up: false,
     };
-    change(&mut seen);
+    let mut restraint = Restraint::default();
+    change(&mut seen, &mut restraint);
     let metrics = [MetricWords {
         name: plan.metrics[0].series.clone(),
         error: missing(&seen.problems),
         ..MetricWords::default()
     }];
     let words = Step { policy: &plan.policy, decision: &decision, metrics: &metrics, selector: None };
-    let written = decision.rescale().map(|to| {
+    let written = decision.rescale().filter(|_| restraint.first().is_none()).map(|to| {
         let conditions = words.after_write("StatefulSet/a", to, Ok(())).conditions;
         Written { size: Some(to), conditions, warning: None }
     });
@@ -89,16 +95,9 @@ fn told(
         place: Place::Own,
     };
     let history = History::default().snapshot();
-    let report = Report {
-        object: &object,
-        plan,
-        seen: &seen,
-        view: &view,
-        step: words,
-        written,
-        history,
-        start_ups: &StartUps::default(),
-    };
+    let (object, seen, view, restraint) = (&object, &seen, &view, &restraint);
+    let start_ups = &StartUps::default();
+    let report = Report { object, plan, seen, view, step: words, restraint, written, history, start_ups };
     status(previous, &report, None, now)
 }
 
@@ -195,7 +194,7 @@ fn where_samples_are_from_is_told() {
         ..Observation::default()
     };
     let none = LLMAutoscalerStatus::default();
-    let first = told(&none, &step, observed(), &plan, |seen| seen.origins[0].samples = vec![3, 0], at(9));
+    let first = told(&none, &step, observed(), &plan, |seen, _| seen.origins[0].samples = vec![3, 0], at(9));
     assert_eq!(reason(&first, SOURCES), "FirstSource");
     let metric = &first.targets[0].metrics[0];
     assert_eq!(
@@ -203,7 +202,7 @@ fn where_samples_are_from_is_told() {
         (Some("scrape"), &Some(time::to_kubernetes(at(9))))
     );
 
-    let why = |seen: &mut Seen| {
+    let why = |seen: &mut Seen, _: &mut Restraint| {
         let age = std::time::Duration::from_secs(4);
         seen.origins[0] =
             Origin { samples: vec![1, 2], age, alternative: None, why: Some("a-1: refused".to_owned()) };
@@ -228,9 +227,48 @@ fn what_holds_now_and_then_comes_and_goes() {
         ..Observation::default()
     };
     let none = LLMAutoscalerStatus::default();
-    let change = |seen: &mut Seen| seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
+    let change =
+        |seen: &mut Seen, _: &mut Restraint| seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
     let there = told(&none, &step, observed(), &plan, change, at(0));
     assert_eq!((reason(&there, STUCK), reason(&there, ADVISORY)), ("Crashing", "QueueOnly"));
-    let gone = told(&there, &step, observed(), &plan, |seen| seen.advice.clear(), at(1));
+    let gone = told(&there, &step, observed(), &plan, |seen, _| seen.advice.clear(), at(1));
     assert_eq!((reason(&gone, STUCK), reason(&gone, ADVISORY), reason(&gone, SOURCES)), ("", "", ""));
+}
+
+#[test]
+fn what_keeps_us_from_writing_is_told_and_so_is_what_would_be_done() {
+    let step = Moment { current: 1, waiting: Some(11), problems: Vec::new() };
+    let plan = plan(&object().spec, Profile::Default).unwrap();
+    let observed = || Observation {
+        scale: Scale { current: 1, status: 1 },
+        replicas: vec![Replica::READY],
+        readings: vec![Reading::PerReplica { samples: vec![Some(Milli::whole(11))], strays: Vec::new() }],
+        ..Observation::default()
+    };
+    let change = Change { from: 2, to: 1, by: Some("kubectl".to_owned()), at: at(0) };
+    let respected = Respected { change: change.clone(), until: at(60) };
+    let none = LLMAutoscalerStatus::default();
+    // paused, respected; the reasons of Ready, Paused and ManualChange
+    let table = [
+        (false, None, ["Scaling", "", ""]),
+        (true, None, ["Paused", "PausedByAnnotation", ""]),
+        (false, Some(respected.clone()), ["ManualChange", "", "Respected"]),
+        (true, Some(respected), ["Paused", "PausedByAnnotation", "Respected"]),
+    ];
+    for (paused, respected, expected) in table {
+        let restraint = Restraint { paused, respected };
+        let is_restrained = restraint.first().is_some();
+        let kept = restraint.respected.as_ref().map(|respected| respected.change.status());
+        let told = told(&none, &step, observed(), &plan, |_, now| *now = restraint, at(1));
+        assert_eq!(["Ready", PAUSED, MANUAL_CHANGE].map(|type_| reason(&told, type_)), expected);
+        assert!(conditions::holds(&told.conditions, "Ready"));
+        assert_eq!((told.desired_replicas, told.last_scale_time.is_none()), (Some(3), is_restrained));
+        assert_eq!(told.targets[0].manual_change, kept);
+        let says = |type_: &str| {
+            let condition = told.conditions.iter().find(|condition| condition.type_ == type_);
+            condition
+                .is_none_or(|condition| condition.message.ends_with("it would be scaled from 1 to 3 now"))
+        };
+        assert!(says(PAUSED) && says(MANUAL_CHANGE), "{:?}", told.conditions);
+    }
 }

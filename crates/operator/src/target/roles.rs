@@ -96,8 +96,10 @@ impl Targets {
             let (adapter, view) = self.get_adapter(namespace, target).await?;
             let AdapterTarget { name, role } = &adapter.spec.scale_target_ref;
             let group = sibling(target, dialect::RBG_KIND, name);
-            let (_, group) = self.get_group(namespace, &group).await?;
-            return Ok(with_status(view, &group, role));
+            let (object, group) = self.get_group(namespace, &group).await?;
+            // By the role, so that it is the same target by whichever name it is called.
+            let uid = role_uid(&object, role);
+            return Ok(with_status(ScaleView { uid, ..view }, &group, role));
         }
         let wanted = target.role.as_deref().unwrap_or_default();
         let (object, group) = self.get_group(namespace, target).await?;
@@ -110,7 +112,7 @@ impl Targets {
             });
         };
         let role = &group.spec.roles[index];
-        let uid = format!("{}/{wanted}", object.metadata.uid.as_deref().unwrap_or_default());
+        let uid = role_uid(&object, wanted);
         let view = if role.scaling_adapter.enable {
             let adapter = sibling(target, dialect::RBG_ADAPTER, &format!("{}-{wanted}", target.name));
             match self.get_adapter(namespace, &adapter).await {
@@ -230,7 +232,7 @@ impl Targets {
 }
 
 /// An object of the same group and version.
-fn sibling(target: &ScaleTargetRef, kind: &str, name: &str) -> ScaleTargetRef {
+pub(super) fn sibling(target: &ScaleTargetRef, kind: &str, name: &str) -> ScaleTargetRef {
     ScaleTargetRef {
         api_version: target.api_version.clone(),
         kind: kind.to_owned(),
@@ -246,6 +248,11 @@ fn read<T: serde::de::DeserializeOwned>(
     T::deserialize(&object.data).map_err(|error| {
         TargetError::Refused(format!("the {} {} cannot be read: {error}", target.kind, target.name))
     })
+}
+
+/// What tells a role from all others.
+fn role_uid(group: &DynamicObject, role: &str) -> String {
+    format!("{}/{role}", group.metadata.uid.as_deref().unwrap_or_default())
 }
 
 /// The number of replicas that the controller sees is the role's in the status of its group.

@@ -3,6 +3,7 @@
 //! What the stand-in does is what the real controller was seen to do: [`stand_in`] holds it to that, with nothing for the operator to do.
 
 mod groups;
+mod owners;
 mod scaling;
 mod stand_in;
 
@@ -15,6 +16,7 @@ const AT_A_TIME: usize = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    use owners::{by_hand, claims, drivers, pausing};
     use scaling::{refused, roles as scaled, units};
     use stand_in::{adapters, kinds, pods, policies, roles, scale, selectors, sets};
     let all = scenarios! {
@@ -44,6 +46,19 @@ async fn main() -> ExitCode {
         refused::adapters_made_by_hand,
         refused::roles_of_other_kinds,
         units::pods_and_replicas_that_do_not_match,
+        claims::oldest_autoscaler_keeps_the_target,
+        claims::role_by_two_names,
+        claims::same_pods_of_two_targets,
+        pausing::paused_and_unpaused,
+        pausing::nothing_shrinks_at_once_after_a_pause,
+        by_hand::respected_for_a_while,
+        by_hand::reclaimed_at_once,
+        by_hand::zero_is_no_size_to_return_from,
+        by_hand::fights_are_told,
+        drivers::hpa_in_the_way_and_gone,
+        drivers::scaled_object_in_the_way_and_gone,
+        drivers::owner_that_drives_the_size,
+        drivers::owner_that_does_not_drive_the_size,
     };
     runner::run(all, AT_A_TIME).await
 }

@@ -1,0 +1,104 @@
+//! Sizes that somebody else sets.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::api::{Patch, PatchParams};
+use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_testbed::wait;
+use serde_json::json;
+
+/// Sets a size under the name of a manager.
+async fn set(stage: &Stage, name: &str, replicas: i32, manager: &str) -> Result<()> {
+    let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    stage.api::<StatefulSet>().patch(name, &params, &patch).await?;
+    Ok(())
+}
+
+/// Without a word about it in the spec a size that metrics do not ask for is changed back at once.
+pub async fn reclaimed_at_once(stage: &Stage) -> Result<()> {
+    stage.engine("a", 1).await?;
+    stage.autoscaler("a", json!({})).await?;
+    stage.waiting("a", 11);
+    stage.until_replicas("a", 3, SOON).await?;
+    stage.until_ready("a", 3).await?;
+    set(stage, "a", 1, "kubectl-edit").await?;
+    stage.until_replicas("a", 3, SOON).await?;
+    let status = stage.status("a").await?;
+    ensure!(!status.conditions.iter().any(|condition| condition.type_ == "ManualChange"), "{status:?}");
+    let page = stage.operator_metrics().await?;
+    ensure!(page.contains("llm_autoscaler_changes_by_others_total 1"), "{page}");
+    Ok(())
+}
+
+/// For as long as the spec says a size that somebody else has set stays, also out of bounds and over a restart.
+pub async fn respected_for_a_while(stage: &Stage) -> Result<()> {
+    const RESPECT: Duration = Duration::from_secs(20);
+    stage.engine("a", 2).await?;
+    stage.waiting("a", 5);
+    let spec = json!({"minReplicas": 2, "manualChanges": {"respectSeconds": RESPECT.as_secs()}});
+    stage.autoscaler("a", spec).await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    let changed = std::time::Instant::now();
+    let scale = ["-n", &stage.namespace, "scale", "statefulset/a", "--replicas=1"];
+    stage.control_plane().kubectl(scale).await?;
+    stage.waiting("a", 11);
+    let condition = stage.until_condition("a", "ManualChange", "True", "Respected").await?;
+    ensure!(
+        condition.message.starts_with("kubectl has changed the size from 2 to 1 at "),
+        "{}",
+        condition.message
+    );
+    stage.until_condition("a", "Ready", "True", "ManualChange").await?;
+
+    stage.kill_operator();
+    stage.start_operator()?;
+    stage.stays("a", 1, RESPECT.saturating_sub(changed.elapsed() + Duration::from_secs(2))).await?;
+    stage.until_replicas("a", 3, SOON).await?;
+    ensure!(
+        changed.elapsed() < RESPECT + Duration::from_secs(20),
+        "changed back after {:?}",
+        changed.elapsed()
+    );
+    wait::until("the condition to go", SOON, async || {
+        let status = stage.status("a").await?;
+        let is_there = status.conditions.iter().any(|condition| condition.type_ == "ManualChange");
+        Ok((!is_there && status.targets.iter().all(|target| target.manual_change.is_none())).then_some(()))
+    })
+    .await
+}
+
+/// Zero replicas switch the scaling off, however long other sizes are respected.
+pub async fn zero_is_no_size_to_return_from(stage: &Stage) -> Result<()> {
+    stage.engine("a", 1).await?;
+    stage.waiting("a", 11);
+    stage.autoscaler("a", json!({"manualChanges": {"respectSeconds": 1}})).await?;
+    stage.until_replicas("a", 3, SOON).await?;
+    set(stage, "a", 0, "kubectl-edit").await?;
+    stage.until_condition("a", "ScalingActive", "False", "ScalingDisabled").await?;
+    stage.stays("a", 0, Duration::from_secs(3)).await
+}
+
+/// Who changes the size again and again after us is named in an event, once.
+pub async fn fights_are_told(stage: &Stage) -> Result<()> {
+    stage.engine("a", 1).await?;
+    stage.autoscaler("a", json!({})).await?;
+    stage.waiting("a", 11);
+    for round in 0..4 {
+        stage.until_replicas("a", 3, SOON).await?;
+        let told = stage.events("a", "ReplicasContested").await?;
+        ensure!(told.is_empty() || round == 3, "too early: {told:?}");
+        set(stage, "a", 1, "argocd-controller").await?;
+    }
+    stage.until_replicas("a", 3, SOON).await?;
+    let told = wait::until("the event", SOON, async || {
+        let told = stage.events("a", "ReplicasContested").await?;
+        Ok((!told.is_empty()).then_some(told))
+    })
+    .await?;
+    let expected = "argocd-controller has changed the size of StatefulSet/a three times within 10 minutes";
+    ensure!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+    Ok(())
+}
