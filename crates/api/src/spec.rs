@@ -186,9 +186,8 @@ pub struct FallbackSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ManualChangesSpec {
-    /// For how long it is left as it is, also where it is outside of minReplicas and maxReplicas. Each change begins
-    /// the time anew; a new spec ends it only by another value here. Zero replicas switch the scaling off until
-    /// somebody sets another number.
+    /// For how long it is left as it is, also where it is outside of minReplicas and maxReplicas. Each change by
+    /// somebody else begins the time anew. Zero replicas switch the scaling off until somebody sets another number.
     #[schemars(range(min = 1, max = 604_800))]
     pub respect_seconds: i32,
 }
