@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricPlan};
 
 use crate::{
     pages::Sample,
     pods::Pod,
+    replicas::{Group, Replicas},
     sources::{Source, SourceKind, Sources},
 };
 
@@ -82,7 +84,75 @@ pub fn surplus(found: usize, listed: usize) -> Advice {
     Advice { reason: "ReplicasMismatch", text }
 }
 
+/// The label of the pods of a StatefulSet.
+const ORDINAL: &str = "apps.kubernetes.io/pod-index";
+/// For how long the next pod of a StatefulSet may just not have been made yet.
+const MOMENT: TimeDelta = TimeDelta::seconds(5);
+
+/// What is to be said where a StatefulSet seems to make one pod after the other, and which of them the others wait for.
+pub fn in_turn(replicas: &Replicas, asked: usize, now: DateTime<Utc>) -> Option<Advice> {
+    let ordinal =
+        |group: &Group| group.pods.iter().find_map(|pod| pod.labels.get(ORDINAL)?.parse::<u32>().ok());
+    let waited_for = |group: &&Group| {
+        let born = group.pods.iter().map(|pod| pod.created).min();
+        !group.state().ready && born.is_some_and(|born| now - born >= MOMENT)
+    };
+    let there = replicas.alive();
+    let starting = replicas.list.iter().filter(waited_for).filter_map(|group| Some((ordinal(group)?, group)));
+    let (_, first) = starting.min_by_key(|(ordinal, _)| *ordinal).filter(|_| there < asked)?;
+    let text = format!(
+        "{there} of {asked} replicas exist, and {} is not ready: an OrderedReady StatefulSet makes the next pod only then; \
+         podManagementPolicy: Parallel lets them start at the same time",
+        first.pods[0].name
+    );
+    Some(Advice { reason: "StartsInTurn", text })
+}
+
 /// What is to be said of an answer that is not complete.
 pub fn partial(url: &str, warning: &str) -> Advice {
     Advice { reason: "PartialAnswer", text: format!("{url} warns: {warning}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use llm_autoscaler_core::Replica;
+
+    use super::*;
+    use crate::pods::pod::tests::pod;
+
+    #[test]
+    fn who_keeps_the_next_ones_from_being_made() {
+        let replicas = |states: &[bool], ordinals: bool| {
+            let pods = states.iter().enumerate().map(|(ordinal, ready)| {
+                let name = format!("a-{ordinal}");
+                let mut pod = Pod { replica: Replica { ready: *ready, ..Replica::READY }, ..pod(&name, "a") };
+                if ordinals {
+                    pod.labels.insert(ORDINAL.to_owned(), ordinal.to_string());
+                }
+                (name, Arc::new(pod))
+            });
+            Replicas::of(&Arc::new(pods.collect()), &[])
+        };
+        let made = DateTime::UNIX_EPOCH;
+        // ready, with ordinals, asked for, seconds since they were made; who is waited for
+        let table: [(&[bool], bool, usize, i64, Option<&str>); 6] = [
+            (&[true, false], true, 5, 60, Some("a-1")),
+            (&[true, false, true, false], true, 5, 60, Some("a-1")),
+            (&[true, false], true, 5, 1, None),
+            (&[true, false], true, 2, 60, None),
+            (&[true, true], true, 5, 60, None),
+            (&[true, false], false, 5, 60, None),
+        ];
+        for (states, ordinals, asked, second, expected) in table {
+            let found = in_turn(&replicas(states, ordinals), asked, made + TimeDelta::seconds(second));
+            let named = found.map(|advice| advice.text);
+            assert_eq!(named.is_some(), expected.is_some(), "{states:?} {asked} {second}");
+            let says = |name: &str| {
+                named.as_ref().is_some_and(|text| text.contains(&format!("and {name} is not ready")))
+            };
+            assert!(expected.is_none_or(says), "{named:?}");
+        }
+    }
 }

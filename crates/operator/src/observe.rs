@@ -122,6 +122,8 @@ impl Observer<'_> {
         if seen.observation.doubt == Some(Doubt::Surplus) {
             seen.advice.insert(advice::surplus(self.replicas.alive(), listed));
         }
+        let asked = usize::try_from(view.scale.current).unwrap_or_default();
+        seen.advice.extend(advice::in_turn(self.replicas, asked, self.now));
         let mut problems = Problems::new();
         let plan = self.plan;
         for (index, metric) in plan.metrics.iter().enumerate() {

@@ -172,6 +172,8 @@ pub async fn one_after_the_other(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "OrderedReady").await?;
     engines.load_for(IN_THE_STORM);
     stage.until_replicas("a", IN_THE_STORM, SOON * 2).await?;
+    let advisory = stage.until_condition("a", "Advisory", "True", "StartsInTurn").await?;
+    ensure!(advisory.message.contains("podManagementPolicy: Parallel"), "{}", advisory.message);
     wait::until("five replicas to be ready", engines.loading * 8, async || {
         let ready = engines.sets.get("a").await?.status.and_then(|status| status.ready_replicas);
         Ok((ready == Some(5)).then_some(()))
