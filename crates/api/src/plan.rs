@@ -2,6 +2,7 @@
 
 mod advice;
 mod behavior;
+mod drain;
 mod metric;
 mod replica;
 mod source;
@@ -11,6 +12,7 @@ use llm_autoscaler_core::{Fallback, Policy, Profile, Settings};
 use llm_autoscaler_engines::Engine;
 
 pub use advice::Advice;
+pub use drain::DrainPlan;
 pub use metric::{Asked, MetricPlan};
 pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
 
@@ -29,6 +31,8 @@ pub struct Plan {
     pub engine: Engine,
     /// Which pods are one replica: the first of these whose label a pod has; a pod with none of them is one by itself.
     pub groupings: Vec<Grouping>,
+    /// How scale-downs drain, where they do.
+    pub drain: Option<DrainPlan>,
     /// What a person should know about this spec although nothing is wrong with it.
     pub advice: Vec<Advice>,
 }
@@ -90,7 +94,9 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     };
     let advice = advice::advice(&metrics);
     let groupings = replica::groupings(spec.replica_pods.as_ref())?;
-    Ok(Plan { policy, metrics, sources, engine: spec.engine.engine(), groupings, advice })
+    let engine = spec.engine.engine();
+    let drain = spec.drain.as_ref().map(|drain| drain::drain(drain, engine));
+    Ok(Plan { policy, metrics, sources, engine, groupings, drain, advice })
 }
 
 fn fallback(spec: &FallbackSpec) -> Fallback {

@@ -41,7 +41,17 @@ fn planned(spec: &LLMAutoscalerSpec) -> Plan {
 
 #[test]
 fn every_sample_makes_sense() {
-    let names = ["in_flight", "waiting", "custom_series", "ttft", "prometheus", "query", "dynamo", "role", "leader_worker"];
+    let names = [
+        "in_flight",
+        "waiting",
+        "custom_series",
+        "ttft",
+        "prometheus",
+        "query",
+        "dynamo",
+        "role",
+        "leader_worker",
+    ];
     for name in names {
         planned(&sample(&format!("{name}.yaml")).spec);
     }
