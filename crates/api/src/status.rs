@@ -36,7 +36,8 @@ pub struct LLMAutoscalerStatus {
 
     /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero as of a HorizontalPodAutoscaler; Ready, and
     /// Stalled while waiting will not help; SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback and Advisory
-    /// for what the samples rest on; PodMonitorReady.
+    /// for what the samples rest on; Draining, DrainBestEffort, RolloutStuck and ReadinessGateKept for scale-downs that
+    /// drain; PodMonitorReady.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

@@ -1,6 +1,6 @@
 //! What a person should know of what the sources publish, although nothing is wrong yet.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use llm_autoscaler_api::{Advice, Asked, MetricPlan};
 
@@ -80,6 +80,19 @@ pub fn surplus(found: usize, listed: usize) -> Advice {
          several pods, spec.replicaPods says which"
     );
     Advice { reason: "ReplicasMismatch", text }
+}
+
+/// What is to be said of pods that are killed before their requests are answered. `slowest` is how many seconds 99 of 100
+/// requests take at most.
+pub fn short_grace<'p>(pods: impl Iterator<Item = &'p Arc<Pod>>, slowest: f64) -> Option<Advice> {
+    let shortest = pods.min_by_key(|pod| pod.service.grace)?;
+    let grace = shortest.service.grace;
+    let text = format!(
+        "1 of 100 requests takes {slowest:.0} s or longer, and {} is killed {grace} s after its deletion: raise the \
+         terminationGracePeriodSeconds of the pods",
+        shortest.name
+    );
+    ((grace as f64) < slowest).then_some(Advice { reason: "ShortGracePeriod", text })
 }
 
 /// What is to be said of an answer that is not complete.

@@ -4,6 +4,8 @@
 //! change what is sampled, and never cause a step by themselves. Between ticks the target's scale is taken as
 //! it was last read; a write is accepted only if it still is like that.
 
+mod draining;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
@@ -19,6 +21,7 @@ use tracing::{debug, info, warn};
 use crate::{
     announce::Announcer,
     events::{self, Events},
+    in_service::InService,
     lane::Lane,
     monitors::Monitors,
     observe::Seen,
@@ -48,6 +51,8 @@ pub struct Context {
     pub monitors: Monitors,
     /// Scale subresources.
     pub targets: Targets,
+    /// Pods that are put in service, and taken out of it.
+    pub in_service: InService,
     /// Where events go.
     pub events: Events,
     /// Where writes wait that are not urgent.
@@ -169,6 +174,7 @@ impl Keeper {
         if let (Some(target), Ok(plan)) = (&mut self.target, &self.plan) {
             target.follow_pods(plan);
         }
+        self.greet_pods();
     }
 
     /// For how long other samples are waited for.
@@ -201,6 +207,7 @@ impl Keeper {
         let plan = match self.plan.clone() {
             Ok(plan) => plan,
             Err(error) => {
+                self.nothing_decided();
                 self.writer.invalid(&self.object, &error.to_string()).await;
                 return Ok(());
             }
@@ -213,8 +220,8 @@ impl Keeper {
             self.locate(&plan).await?;
         }
         for _ in 0..CONFLICTS {
-            let Some((seen, decision)) = self.look_and_decide(&plan) else { return Ok(()) };
-            let Some(replicas) = decision.rescale() else {
+            let Some((mut seen, decision)) = self.look_and_decide(&plan) else { return Ok(()) };
+            let Some(replicas) = self.size_to_write(&plan, &mut seen, &decision).await else {
                 self.remember(&plan, &decision);
                 self.report(&plan, &seen, &decision, None).await;
                 return Ok(());
@@ -243,6 +250,7 @@ impl Keeper {
                     self.target = None;
                 }
                 self.target.iter_mut().for_each(|target| target.unread = true);
+                self.nothing_decided();
                 let (update, event) = words::failed_get_scale(&error.to_string());
                 self.announcer.warn(&self.object, vec![event]);
                 self.writer.failed(&self.object, update, error.is_terminal()).await;
@@ -350,6 +358,7 @@ impl Keeper {
             target.history.scaled(&plan.policy, decision.current, to, Utc::now());
             let event = events::rescaled(decision.current, to, written.event.message);
             self.announcer.publish(&self.object, event);
+            self.drained();
         } else {
             warning = Some(written.event);
         }
@@ -368,7 +377,8 @@ impl Keeper {
         let warnings = failed.into_iter().chain(step.events()).collect();
         self.announcer.warn(&self.object, warnings);
         let history = target.history.snapshot();
-        let report = Report { object: &self.object, plan, seen, view: &target.view, step, written, history };
+        let (view, drain) = (&target.view, target.drain.told());
+        let report = Report { object: &self.object, plan, seen, view, step, drain, written, history };
         let status =
             report::status(self.writer.status(), &report, self.pod_monitor.condition().as_ref(), Utc::now());
         self.writer.write(&self.object, status).await;

@@ -16,8 +16,10 @@ mod announce;
 mod autoscaler;
 mod connection;
 mod controller;
+mod drain;
 mod events;
 mod http;
+mod in_service;
 mod lane;
 mod monitors;
 mod observe;
@@ -88,6 +90,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let pods = pods::PodStore::default();
     let readiness = server::Readiness::new(pods.clone());
     let gate = access::Gate::new(client.clone()).map_err(RunError::Tls)?;
+    let in_service = in_service::InService::new(client.clone());
     let context = Arc::new(autoscaler::Context {
         client: client.clone(),
         pods: pods.clone(),
@@ -95,6 +98,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         servers: prometheus::Servers::new(gate, telemetry.clone()),
         monitors: monitors::Monitors::new(client.clone(), config.namespace.clone()),
         targets: target::Targets::new(client.clone()),
+        in_service: in_service.clone(),
         events: events::Events::new(client.clone()),
         lane: lane::Lane::default(),
         telemetry: telemetry.clone(),
@@ -107,7 +111,8 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         watcher(api(&client, config.namespace.as_deref()), watcher::Config::default()).default_backoff();
     info!(address = %config.address, namespace = config.namespace, profile = ?config.profile, "running");
     tokio::select! {
-        () = pods::follow(pods, all_pods) => Ok(()),
+        () = pods::follow(pods.clone(), all_pods) => Ok(()),
+        () = in_service::sweep(in_service, pods) => Ok(()),
         () = controller::follow(context, readiness.clone(), autoscalers) => Ok(()),
         result = server::serve(config.address, readiness, telemetry) => {
             result.map_err(|source| RunError::Serve { address: config.address, source })

@@ -1,5 +1,7 @@
 //! Pods and what the sources say of them → observation. Also notes, for people, what is missing and why.
 
+mod requests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -19,6 +21,8 @@ use crate::{
     sources::{Source, SourceKind, Sources},
     target::ScaleView,
 };
+
+pub use requests::Requests;
 
 /// What was seen.
 pub struct Seen {
@@ -110,8 +114,10 @@ impl Observer<'_> {
             doubtful: false,
             warming_up: false,
         };
-        let serves = |replica: &&Replica| replica.ready && !replica.deleting;
-        seen.ready = seen.observation.replicas.iter().filter(serves).count() as i32;
+        // Who has been taken out of service counts for the decision, and serves nobody new.
+        let serves =
+            |(replica, group): &(&Replica, &Group)| replica.ready && !replica.deleting && !group.is_closed();
+        seen.ready = seen.observation.replicas.iter().zip(&self.replicas.list).filter(serves).count() as i32;
         let stuck = |group: &Group| group.stuck(self.now).map(|(pod, kind)| (pod.name.clone(), kind));
         seen.stuck = self.replicas.list.iter().filter_map(stuck).collect();
         if seen.observation.surplus {

@@ -1,6 +1,7 @@
 //! Scale targets: any kind of the cluster that has a scale subresource, found by discovery, and roles of groups.
 
 mod roles;
+mod rollout;
 
 use std::{
     collections::HashMap,
@@ -17,6 +18,8 @@ use kube::{
 use llm_autoscaler_api::{ScaleTargetRef, dialect, managers};
 use llm_autoscaler_core::Scale;
 use serde_json::json;
+
+pub use rollout::{Object, Progress};
 
 /// What a target's scale subresource said.
 #[derive(Clone, Debug, PartialEq, Eq)]

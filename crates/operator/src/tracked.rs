@@ -1,16 +1,21 @@
 //! What is known of a target between steps: its scale, its pods, their samples, its history.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use kube::{ResourceExt, core::Selector as PodSelector};
-use llm_autoscaler_api::{LLMAutoscaler, Plan, Port, SourcePlan, selector, words::SelectorProblem};
+use llm_autoscaler_api::{Advice, LLMAutoscaler, Plan, Port, SourcePlan, selector, words::SelectorProblem};
 use llm_autoscaler_core::{History, Selector};
 use tokio::sync::Notify;
 
 use crate::{
+    advice,
     autoscaler::Context,
-    observe::{Observer, Seen},
+    drain::Drainer,
+    observe::{Observer, Requests, Seen},
     pages::Pace,
     pod_monitor::Published,
     pods::PodView,
@@ -18,6 +23,9 @@ use crate::{
     sources::Sources,
     target::{ScaleView, TargetError},
 };
+
+/// How often a pod's time to end is compared with how long requests take.
+const GRACE_EVERY: Duration = Duration::from_secs(15);
 
 /// A target that has been found.
 pub struct Tracked {
@@ -37,6 +45,10 @@ pub struct Tracked {
     pub decided: bool,
     /// Where samples come from.
     pub sources: Sources,
+    /// Its scale-downs.
+    pub drain: Drainer,
+    /// When a pod's time to end was last compared with how long requests take, and what came of it.
+    grace: Option<(Instant, Option<Advice>)>,
     /// A write that may or may not have been done: from, to.
     pending: Option<(i32, i32)>,
 }
@@ -53,7 +65,6 @@ impl Tracked {
         before: Option<Self>,
     ) -> Self {
         let remembered = before.filter(|before| before.view.uid == view.uid).map(|before| before.history);
-        let history = remembered.unwrap_or_else(|| restored(object, plan, &view));
         let selector = match selector::parse(&view.selector) {
             _ if view.selector.is_empty() => Err(SelectorProblem::Missing),
             Ok(selector) => Ok(selector),
@@ -62,7 +73,10 @@ impl Tracked {
         let pods = selector.clone().unwrap_or_else(|_| selector::nothing());
         let namespace = object.namespace().unwrap_or_default();
         let mut pods = context.pods.view(&namespace, pods);
+        pods.keep_in_service();
         let replicas = Replicas::of(&pods.members(), &plan.groupings);
+        Drainer::greet(&context.in_service, &replicas);
+        let history = remembered.unwrap_or_else(|| restored(object, plan, &view, &replicas));
         let mut sources = Sources::new(context, &namespace, fresh, plan);
         sources.follow(&replicas.speakers);
         Self {
@@ -74,6 +88,8 @@ impl Tracked {
             history,
             decided: false,
             sources,
+            drain: Drainer::default(),
+            grace: None,
             pending: None,
         }
     }
@@ -158,6 +174,31 @@ impl Tracked {
         self.sources.pace(pace);
     }
 
+    fn observer<'a>(&'a mut self, plan: &'a Plan, strict: bool, now: DateTime<Utc>) -> Observer<'a> {
+        Observer { plan, sources: &mut self.sources, replicas: &self.replicas, strict, now }
+    }
+
+    /// What each replica has still to do, as far as that is beyond doubt.
+    pub fn requests(&mut self, plan: &Plan) -> Vec<Option<Requests>> {
+        let measure = self.sources.requests.clone();
+        self.observer(plan, true, Utc::now()).requests(measure.as_ref())
+    }
+
+    /// Whether a pod has less time to end than requests take; looked at now and then.
+    pub fn grace_advice(&mut self, plan: &Plan) -> Option<Advice> {
+        if let Some((at, advice)) = &self.grace
+            && at.elapsed() < GRACE_EVERY
+        {
+            return advice.clone();
+        }
+        let measure = self.sources.latency.clone();
+        let slowest = measure.and_then(|measure| self.observer(plan, false, Utc::now()).slowest(&measure));
+        let pods = self.replicas.list.iter().flat_map(|group| &group.pods);
+        let advice = slowest.and_then(|slowest| advice::short_grace(pods, slowest));
+        self.grace = Some((Instant::now(), advice.clone()));
+        advice
+    }
+
     /// What is to be seen now; `strict` leaves out samples that are in doubt.
     pub fn observe(&mut self, plan: &Plan, scaled_to_zero: bool, strict: bool) -> Seen {
         // Looking at the members also takes note of their change, so the sources follow at once.
@@ -176,12 +217,16 @@ impl Tracked {
     }
 }
 
-/// What the status remembers of this very object.
-fn restored(object: &LLMAutoscaler, plan: &Plan, view: &ScaleView) -> History {
+/// What the status remembers of this very object. Replicas that are out of service were on their way out.
+fn restored(object: &LLMAutoscaler, plan: &Plan, view: &ScaleView, replicas: &Replicas) -> History {
     let targets = object.status.iter().flat_map(|status| &status.targets);
     let record =
         targets.filter(|target| target.uid.as_ref() == Some(&view.uid)).find_map(|t| t.history.as_ref());
     record.map_or_else(History::default, |record| {
-        History::restore(record, &plan.policy, view.scale.current, Utc::now())
+        let current = view.scale.current;
+        let closed = replicas.list.iter().filter(|group| group.is_closed()).count() as i32;
+        let closed = if plan.drain.is_some() { closed } else { 0 };
+        let stay = (replicas.alive() as i32).max(current) - closed;
+        History::resume(record, &plan.policy, (current, stay.min(current)), Utc::now())
     })
 }

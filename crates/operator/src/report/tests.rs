@@ -89,7 +89,8 @@ fn told(
         place: Place::Own,
     };
     let history = History::default().snapshot();
-    let report = Report { object: &object, plan, seen: &seen, view: &view, step: words, written, history };
+    let (seen, view, drain) = (&seen, &view, &Told::default());
+    let report = Report { object: &object, plan, seen, view, step: words, drain, written, history };
     status(previous, &report, None, now)
 }
 
