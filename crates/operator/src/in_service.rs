@@ -30,6 +30,8 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(10);
 /// After a failure in a namespace nothing is tried there for so long.
 const RETRY: Duration = Duration::from_secs(5);
+/// For how long a write need not have been seen.
+const SEEN_WITHIN: Duration = Duration::from_secs(2);
 /// How often pods are looked for that nobody looks after.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -46,8 +48,18 @@ struct Shared {
 struct State {
     /// The UIDs of pods that are being written to.
     under_way: HashSet<String>,
+    /// What was written to pods a moment ago, by UID: the watch may not know yet.
+    done: HashMap<String, (Write, Instant)>,
     /// What went wrong last, by namespace.
     failures: HashMap<String, Failure>,
+}
+
+/// What is written to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Write {
+    Gate { open: bool },
+    Mark,
+    Unmark,
 }
 
 /// A write to a pod that failed.
@@ -81,12 +93,6 @@ impl InService {
             } else {
                 ("Draining", "it is about to be removed: requests are answered, and no more come")
             };
-            info!(
-                namespace = pod.namespace,
-                pod = pod.name,
-                open,
-                "the pod is put in, or taken out of, service"
-            );
             let condition = json!({
                 "type": dialect::IN_SERVICE,
                 "status": if open { "True" } else { "False" },
@@ -94,14 +100,14 @@ impl InService {
                 "message": message,
                 "lastTransitionTime": Utc::now().trunc_subsecs(0).to_rfc3339(),
             });
-            self.spawn(pod, json!({"status": {"conditions": [condition]}}), true);
+            self.spawn(pod, json!({"status": {"conditions": [condition]}}), Write::Gate { open });
         }
     }
 
     /// Takes the mark off a pod that is not to be removed any more. Returns at once.
     pub fn unmark(&self, pod: &Arc<Pod>) {
         if pod.service.is_marked && !pod.replica.deleting {
-            self.spawn(pod, cost(&Value::Null), false);
+            self.spawn(pod, cost(&Value::Null), Write::Unmark);
         }
     }
 
@@ -111,7 +117,7 @@ impl InService {
     /// One could not be marked; the text says why.
     pub async fn mark(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
         let unmarked = pods.iter().filter(|pod| !pod.service.is_marked && !pod.replica.deleting);
-        let marking = unmarked.map(|pod| self.patch(pod, cost(&json!(dialect::CHEAPEST)), false));
+        let marking = unmarked.map(|pod| self.patch(pod, cost(&json!(dialect::CHEAPEST)), Write::Mark));
         futures::future::try_join_all(marking).await.map(drop)
     }
 
@@ -120,21 +126,27 @@ impl InService {
         self.lock().failures.get(namespace).cloned()
     }
 
-    fn spawn(&self, pod: &Arc<Pod>, patch: Value, of_status: bool) {
+    fn spawn(&self, pod: &Arc<Pod>, patch: Value, write: Write) {
         let rests = |failure: &Failure| failure.at.elapsed() < RETRY;
         let mut state = self.lock();
-        if state.failures.get(&pod.namespace).is_some_and(rests) || !state.under_way.insert(pod.uid.clone()) {
+        state.done.retain(|_, (_, at)| at.elapsed() < SEEN_WITHIN);
+        if state.failures.get(&pod.namespace).is_some_and(rests)
+            || state.done.get(&pod.uid).is_some_and(|(done, _)| *done == write)
+            || !state.under_way.insert(pod.uid.clone())
+        {
             return;
         }
         drop(state);
+        info!(namespace = pod.namespace, pod = pod.name, ?write, "writing to the pod");
         let (writer, pod) = (self.clone(), pod.clone());
         tokio::spawn(async move {
-            let result = writer.patch(&pod, patch, of_status).await;
+            let result = writer.patch(&pod, patch, write).await;
             let mut state = writer.lock();
             state.under_way.remove(&pod.uid);
             match result {
                 Ok(()) => {
                     state.failures.remove(&pod.namespace);
+                    state.done.insert(pod.uid.clone(), (write, Instant::now()));
                 }
                 Err(failure) => {
                     warn!(
@@ -149,14 +161,14 @@ impl InService {
         });
     }
 
-    async fn patch(&self, pod: &Pod, mut patch: Value, of_status: bool) -> Result<(), Failure> {
+    async fn patch(&self, pod: &Pod, mut patch: Value, write: Write) -> Result<(), Failure> {
         // With the UID, a patch never reaches another pod of the same name.
         patch["metadata"]["uid"] = json!(pod.uid);
         let api: Api<core::Pod> = Api::namespaced(self.0.client.clone(), &pod.namespace);
         let params = PatchParams { field_manager: Some(managers::PODS.to_owned()), ..PatchParams::default() };
         let patch = Patch::Strategic(patch);
         let call = async {
-            if of_status {
+            if matches!(write, Write::Gate { .. }) {
                 api.patch_status(&pod.name, &params, &patch).await
             } else {
                 api.patch(&pod.name, &params, &patch).await
