@@ -52,6 +52,11 @@ test-targets: controlplane ## roles of RoleBasedGroups, with a stand-in for thei
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test targets
 
+.PHONY: test-drain
+test-drain: controlplane ## scale-downs that drain; a hundred of them under load, with and without (6 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test drain
+
 .PHONY: test-engines
 test-engines: controlplane monitoring ## every engine's page scales, by pages and by Prometheus; so do real vLLM and Dynamo (1.3 GB, once)
 	$(CARGO) build --locked -p llm-autoscaler

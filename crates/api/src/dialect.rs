@@ -38,6 +38,40 @@ pub fn pod_selector(target: &ScaleTargetRef) -> Option<String> {
     }
 }
 
+/// The readiness gate by which pods let themselves be taken out of service: the type of their condition.
+pub const IN_SERVICE: &str = "llmautoscaler.io/in-service";
+/// The annotation by which a Deployment is told which pods to remove first.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// What a pod that is to be removed first costs: a number that nobody else writes, by which it is known for ours.
+pub const CHEAPEST: &str = "-2000000000";
+
+/// Whom a smaller size of a target removes, and how that is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victims {
+    /// The highest ordinals: the numbers at the end of pods' names.
+    PodOrdinals,
+    /// The highest numbers at the end of a label, or of pods' names where they do not have it.
+    LabelOrdinals(&'static str),
+    /// The pods with the lowest deletion cost.
+    DeletionCost,
+}
+
+/// Whom a smaller size of a target removes, where that is known.
+pub fn victims(target: &ScaleTargetRef) -> Option<Victims> {
+    let (group, _) = target.api_version.split_once('/')?;
+    match (group, &*target.kind) {
+        ("apps", "StatefulSet") => Some(Victims::PodOrdinals),
+        ("apps", "Deployment") => Some(Victims::DeletionCost),
+        ("leaderworkerset.x-k8s.io", "LeaderWorkerSet") => {
+            Some(Victims::LabelOrdinals("leaderworkerset.sigs.k8s.io/group-index"))
+        }
+        (RBG_GROUP, RBG_KIND | RBG_ADAPTER | "RoleInstanceSet") => {
+            Some(Victims::LabelOrdinals("rbg.workloads.x-k8s.io/role-instance-name"))
+        }
+        _ => None,
+    }
+}
+
 /// How the pods of a target are told to be of one replica.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grouping {
@@ -160,6 +194,18 @@ mod tests {
         assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "8")])), Some(8));
         assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "many")])), None);
         assert_eq!(lws.size(&labels(&[])), None);
+    }
+
+    #[test]
+    fn whom_a_smaller_size_removes() {
+        let of = |api_version: &str, kind: &str| {
+            let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
+            victims(&ScaleTargetRef { api_version, kind, name: "a".to_owned(), role: None })
+        };
+        assert_eq!(of("apps/v1", "StatefulSet"), Some(Victims::PodOrdinals));
+        assert_eq!(of("apps/v1", "Deployment"), Some(Victims::DeletionCost));
+        assert_eq!(of("example.com/v1", "StatefulSet"), None);
+        assert_eq!(of("example.com/v1", "Fleet"), None);
     }
 
     #[test]

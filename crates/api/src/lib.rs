@@ -39,4 +39,6 @@ pub mod managers {
     pub const STATUS: &str = "llm-autoscaler-status";
     /// Owns what the operator creates.
     pub const CHILDREN: &str = "llm-autoscaler-children";
+    /// Owns the condition `llmautoscaler.io/in-service` of pods, and their deletion cost.
+    pub const PODS: &str = "llm-autoscaler-pods";
 }

@@ -2,6 +2,7 @@
 
 mod advice;
 mod behavior;
+mod drain;
 mod metric;
 mod replica;
 mod source;
@@ -11,6 +12,7 @@ use llm_autoscaler_core::{Fallback, Policy, Profile, Settings, ToZero};
 use llm_autoscaler_engines::Engine;
 
 pub use advice::Advice;
+pub use drain::DrainPlan;
 pub use metric::{Asked, MetricPlan};
 pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
 
@@ -31,6 +33,8 @@ pub struct Plan {
     pub groupings: Vec<Grouping>,
     /// For how long a size that somebody else sets is left as it is.
     pub respect: TimeDelta,
+    /// How scale-downs drain, where they do.
+    pub drain: Option<DrainPlan>,
     /// What a person should know about this spec although nothing is wrong with it.
     pub advice: Vec<Advice>,
 }
@@ -102,7 +106,9 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     let groupings = replica::groupings(spec.replica_pods.as_ref())?;
     let respect = spec.manual_changes.as_ref().map_or(0, |changes| changes.respect_seconds);
     let respect = TimeDelta::seconds(respect.into());
-    Ok(Plan { policy, metrics, sources, engine: spec.engine.engine(), groupings, respect, advice })
+    let engine = spec.engine.engine();
+    let drain = spec.drain.as_ref().map(|drain| drain::drain(drain, engine));
+    Ok(Plan { policy, metrics, sources, engine, groupings, respect, drain, advice })
 }
 
 fn to_zero(spec: &ScaleToZeroSpec) -> ToZero {

@@ -141,6 +141,11 @@ pub struct LLMAutoscalerSpec {
     /// HorizontalPodAutoscaler, the size stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<FallbackSpec>,
+
+    /// Lets replicas finish their requests before they are removed. Without it, as with a HorizontalPodAutoscaler, a
+    /// smaller size is written at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainSpec>,
 }
 
 fn one() -> i32 {
@@ -194,6 +199,23 @@ pub struct ManualChangesSpec {
 
 fn three_minutes() -> i32 {
     180
+}
+
+/// How replicas are drained. Those that go are taken out of service first where their pods have the readiness gate
+/// llmautoscaler.io/in-service; the smaller size is written when their requests are answered. Load that returns puts them
+/// back. Nothing shrinks during a rollout, unless it is stuck.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainSpec {
+    /// For how long a replica is waited for; then it is removed with the requests that it has. 120 if absent. Longer than
+    /// requests take.
+    #[serde(default = "two_minutes")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub deadline_seconds: i32,
+}
+
+fn two_minutes() -> i32 {
+    120
 }
 
 /// Names an object of this namespace.

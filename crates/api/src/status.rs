@@ -35,8 +35,9 @@ pub struct LLMAutoscalerStatus {
     pub last_scale_time: Option<Time>,
 
     /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero as of a HorizontalPodAutoscaler; Ready, and
-    /// Stalled while waiting will not help; Paused and ManualChange while nothing is written; SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback and Advisory
-    /// for what the samples rest on; PodMonitorReady.
+    /// Stalled while waiting will not help; Paused and ManualChange while nothing is written; SamplesComplete,
+    /// ReplicasStuck, FirstSourceUsed, Fallback and Advisory for what the samples rest on; Draining, DrainBestEffort,
+    /// RolloutStuck and ReadinessGateKept for scale-downs that drain; PodMonitorReady.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

@@ -18,6 +18,7 @@ mod decide;
 mod decision;
 #[cfg(test)]
 mod deviations;
+mod drain;
 mod history;
 pub mod limit;
 mod observation;
@@ -34,6 +35,7 @@ mod units;
 
 pub use decide::decide;
 pub use decision::*;
+pub use drain::{Candidate, DrainStep, Draining, Removal, Verdict, drain};
 pub use history::*;
 pub use observation::*;
 pub use policy::*;

@@ -1,6 +1,6 @@
 //! What a person should know of what the sources publish, although nothing is wrong yet.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricPlan};
@@ -108,6 +108,19 @@ pub fn in_turn(replicas: &Replicas, asked: usize, now: DateTime<Utc>) -> Option<
     Some(Advice { reason: "StartsInTurn", text })
 }
 
+/// What is to be said of pods that are killed before their requests are answered. `slowest` is how many seconds 99 of 100
+/// requests take at most.
+pub fn short_grace<'p>(pods: impl Iterator<Item = &'p Arc<Pod>>, slowest: f64) -> Option<Advice> {
+    let shortest = pods.min_by_key(|pod| pod.service.grace)?;
+    let grace = shortest.service.grace;
+    let text = format!(
+        "1 of 100 requests takes {slowest:.0} s or longer, and {} is killed {grace} s after its deletion: raise the \
+         terminationGracePeriodSeconds of the pods",
+        shortest.name
+    );
+    ((grace as f64) < slowest).then_some(Advice { reason: "ShortGracePeriod", text })
+}
+
 /// What is to be said of an answer that is not complete.
 pub fn partial(url: &str, warning: &str) -> Advice {
     Advice { reason: "PartialAnswer", text: format!("{url} warns: {warning}") }
@@ -137,8 +150,8 @@ mod tests {
         };
         let made = DateTime::UNIX_EPOCH;
         // ready, with ordinals, asked for, seconds since they were made; who is waited for
-        let table: [(&[bool], bool, usize, i64, Option<&str>); 6] = [
-            (&[true, false], true, 5, 60, Some("a-1")),
+        let table = [
+            (&[true, false][..], true, 5, 60, Some("a-1")),
             (&[true, false, true, false], true, 5, 60, Some("a-1")),
             (&[true, false], true, 5, 1, None),
             (&[true, false], true, 2, 60, None),

@@ -4,6 +4,7 @@
 //! change what is sampled, and never cause a step by themselves. Between ticks the target's scale is taken as
 //! it was last read; a write is accepted only if it still is like that.
 
+mod draining;
 mod owned;
 mod parent;
 
@@ -26,6 +27,7 @@ use crate::{
     calls::Calls,
     drivers::Drivers,
     events::{self, Events},
+    in_service::InService,
     lane::Lane,
     monitors::Monitors,
     observe::Seen,
@@ -64,6 +66,8 @@ pub struct Context {
     pub claims: Claims,
     /// Other autoscalers of the cluster.
     pub drivers: Drivers,
+    /// Pods that are put in service, and taken out of it.
+    pub in_service: InService,
     /// Where events go.
     pub events: Events,
     /// Where writes wait that are not urgent.
@@ -198,6 +202,7 @@ impl Keeper {
         if let (Some(target), Ok(plan)) = (&mut self.target, &self.plan) {
             target.follow_pods(plan);
         }
+        self.greet_pods();
     }
 
     /// For how long other samples are waited for.
@@ -233,6 +238,7 @@ impl Keeper {
             Ok(plan) => plan,
             Err(error) => {
                 self.holding.nothing();
+                self.nothing_decided();
                 self.writer.invalid(&self.object, &error.to_string()).await;
                 return Ok(());
             }
@@ -245,8 +251,8 @@ impl Keeper {
             self.locate(&plan).await?;
         }
         for _ in 0..CONFLICTS {
-            let Some((seen, decision)) = self.look_and_decide(&plan) else { return Ok(()) };
-            let Some(replicas) = self.unrestrained(&plan, &decision) else {
+            let Some((mut seen, decision)) = self.look_and_decide(&plan) else { return Ok(()) };
+            let Some(replicas) = self.size_to_write(&plan, &mut seen, &decision).await else {
                 self.remember(&plan, &decision);
                 self.report(&plan, &seen, &decision, None).await;
                 return Ok(());
@@ -277,6 +283,7 @@ impl Keeper {
                     self.holding.nothing();
                 }
                 self.target.iter_mut().for_each(|target| target.unread = true);
+                self.nothing_decided();
                 let (update, event) = words::failed_get_scale(&error.to_string());
                 self.announcer.warn(&self.object, vec![event]);
                 self.writer.failed(&self.object, update, error.is_terminal()).await;
@@ -399,6 +406,7 @@ impl Keeper {
             target.history.scaled(&plan.policy, decision.current, to, Utc::now());
             let event = events::rescaled(decision.current, to, written.event.message);
             self.announcer.publish(&self.object, event);
+            self.drained();
         } else {
             warning = Some(written.event);
         }
@@ -418,8 +426,8 @@ impl Keeper {
         self.announcer.warn(&self.object, warnings);
         let history = target.history.snapshot();
         let (object, view, restraint) = (&self.object, &target.view, &self.restraint);
-        let start_ups = &target.start_ups;
-        let report = Report { object, plan, seen, view, step, restraint, written, history, start_ups };
+        let (start_ups, drain) = (&target.start_ups, target.drain.told());
+        let report = Report { object, plan, seen, view, step, restraint, drain, written, history, start_ups };
         let status =
             report::status(self.writer.status(), &report, self.pod_monitor.condition().as_ref(), Utc::now());
         self.writer.write(&self.object, status).await;

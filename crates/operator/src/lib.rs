@@ -18,9 +18,11 @@ mod births;
 mod calls;
 mod connection;
 mod controller;
+mod drain;
 mod drivers;
 mod events;
 mod http;
+mod in_service;
 mod lane;
 mod monitors;
 mod observe;
@@ -96,6 +98,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let calls = calls::Calls::default();
     let gate = access::Gate::new(client.clone()).map_err(RunError::Tls)?;
     let drivers = drivers::Drivers::new(client.clone(), config.namespace.clone());
+    let in_service = in_service::InService::new(client.clone());
     let context = Arc::new(autoscaler::Context {
         client: client.clone(),
         pods: pods.clone(),
@@ -106,6 +109,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         calls: calls.clone(),
         claims: owners::Claims::default(),
         drivers: drivers.clone(),
+        in_service: in_service.clone(),
         events: events::Events::new(client.clone()),
         lane: lane::Lane::default(),
         telemetry: telemetry.clone(),
@@ -118,8 +122,9 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         watcher(api(&client, config.namespace.as_deref()), watcher::Config::default()).default_backoff();
     info!(address = %config.address, namespace = config.namespace, profile = ?config.profile, "running");
     tokio::select! {
-        () = pods::follow(pods, all_pods) => Ok(()),
+        () = pods::follow(pods.clone(), all_pods) => Ok(()),
         () = drivers.follow() => Ok(()),
+        () = in_service::sweep(in_service, pods) => Ok(()),
         () = controller::follow(context, readiness.clone(), autoscalers) => Ok(()),
         result = server::serve(config.address, readiness, telemetry, (client.clone(), calls)) => {
             result.map_err(|source| RunError::Serve { address: config.address, source })

@@ -170,6 +170,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::pods::service::Service;
 
     fn monitor(spec: &Value) -> Monitor {
         let object = json!({
@@ -191,6 +192,7 @@ mod tests {
             ports: vec![("http".to_owned(), 8000)],
             replica: Replica::READY,
             trouble: None,
+            service: Service::default(),
             created: DateTime::UNIX_EPOCH,
         }
     }

@@ -1,5 +1,7 @@
 //! Pods and what the sources say of them → observation. Also notes, for people, what is missing and why.
 
+mod requests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -8,7 +10,9 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricPlan, Plan};
-use llm_autoscaler_core::{Deviation, Doubt, Milli, Observation, Reading, Replica, Selector, StartUps};
+use llm_autoscaler_core::{
+    Deviation, Doubt, Milli, Observation, Reading, Replica, Scale, Selector, StartUps,
+};
 use llm_autoscaler_engines::{Buckets, Fold, Kind, Measure, exposition::Value};
 
 use crate::{
@@ -17,8 +21,9 @@ use crate::{
     pods::{Pod, TroubleKind},
     replicas::{Group, Replicas},
     sources::{Source, SourceKind, Sources},
-    target::ScaleView,
 };
+
+pub use requests::Requests;
 
 /// What was seen.
 pub struct Seen {
@@ -94,11 +99,11 @@ type Problems = BTreeMap<String, BTreeSet<String>>;
 
 impl Observer<'_> {
     /// What is to be seen of the target now. Samples that are in doubt are good enough to grow by, or to stay.
-    pub fn observe(mut self, view: &ScaleView, scaled_to_zero: bool) -> Seen {
-        let listed = usize::try_from(view.scale.current.max(view.scale.status)).unwrap_or_default();
+    pub fn observe(mut self, scale: Scale, scaled_to_zero: bool) -> Seen {
+        let listed = usize::try_from(scale.current.max(scale.status)).unwrap_or_default();
         let mut seen = Seen {
             observation: Observation {
-                scale: view.scale,
+                scale,
                 selector: Selector::Valid,
                 scaled_to_zero,
                 replicas: self.replicas.list.iter().map(|group| self.replica(group)).collect(),
@@ -114,15 +119,17 @@ impl Observer<'_> {
             doubtful: false,
             warming_up: false,
         };
-        let serves = |replica: &&Replica| replica.ready && !replica.deleting;
-        seen.ready = seen.observation.replicas.iter().filter(serves).count() as i32;
+        // Who has been taken out of service counts for the decision, and serves nobody new.
+        let serves =
+            |(replica, group): &(&Replica, &Group)| replica.ready && !replica.deleting && !group.is_closed();
+        seen.ready = seen.observation.replicas.iter().zip(&self.replicas.list).filter(serves).count() as i32;
         let stuck =
             |group: &Group| group.stuck(self.now, self.patience).map(|(pod, kind)| (pod.name.clone(), kind));
         seen.stuck = self.replicas.list.iter().filter_map(stuck).collect();
         if seen.observation.doubt == Some(Doubt::Surplus) {
             seen.advice.insert(advice::surplus(self.replicas.alive(), listed));
         }
-        let asked = usize::try_from(view.scale.current).unwrap_or_default();
+        let asked = usize::try_from(scale.current).unwrap_or_default();
         seen.advice.extend(advice::in_turn(self.replicas, asked, self.now));
         let mut problems = Problems::new();
         let plan = self.plan;

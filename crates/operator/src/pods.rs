@@ -1,6 +1,7 @@
 //! Pods, as far as scaling cares: one watch for all, and views that hold the pods of one selector.
 
 pub(crate) mod pod;
+pub(crate) mod service;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 pub use pod::{Pod, TroubleKind};
+pub use service::Gate;
 
 /// For how long a failing watch is taken for a hiccup.
 const TOLERATED: Duration = Duration::from_secs(30);
@@ -58,6 +60,8 @@ struct Namespace {
 struct View {
     selector: Selector,
     members: watch::Sender<Members>,
+    /// Who looks at it keeps its pods in service.
+    keeps: bool,
 }
 
 /// A live view of the pods of one selector; ends when dropped.
@@ -73,6 +77,15 @@ impl PodView {
     /// The pods as they are now.
     pub fn members(&mut self) -> Members {
         self.members.borrow_and_update().clone()
+    }
+
+    /// Whoever looks at this view keeps its pods in service, or takes them out of it.
+    pub fn keep_in_service(&self) {
+        let mut store = self.store.lock();
+        let namespace = store.by_name.get_mut(&self.namespace);
+        if let Some(view) = namespace.and_then(|namespace| namespace.views.get_mut(&self.id)) {
+            view.keeps = true;
+        }
     }
 
     /// Returns when a pod has come, gone or changed.
@@ -104,7 +117,7 @@ impl PodStore {
         let selected = entry.pods.values().filter(|pod| selector.matches(&pod.labels));
         let members = selected.map(|pod| (pod.name.clone(), pod.clone())).collect();
         let (sender, receiver) = watch::channel(Arc::new(members));
-        entry.views.insert(id, View { selector, members: sender });
+        entry.views.insert(id, View { selector, members: sender, keeps: false });
         PodView { store: self.clone(), namespace: namespace.to_owned(), id, members: receiver }
     }
 
@@ -119,6 +132,19 @@ impl PodStore {
             _ if !store.synced => Some("the list of pods is not there yet".to_owned()),
             _ => None,
         }
+    }
+
+    /// The pods that wait for somebody to put them in service, and that nobody looks after.
+    pub fn left_out(&self) -> Vec<Arc<Pod>> {
+        let store = self.lock();
+        let left_out = |namespace: &Namespace, pod: &Pod| {
+            let kept = namespace.views.values().any(|view| view.keeps && view.selector.matches(&pod.labels));
+            pod.service.has_gate() && pod.service.gate != Gate::Open && !pod.replica.deleting && !kept
+        };
+        let of = |namespace: &Namespace| -> Vec<Arc<Pod>> {
+            namespace.pods.values().filter(|pod| left_out(namespace, pod)).cloned().collect()
+        };
+        store.by_name.values().flat_map(of).collect()
     }
 
     fn watch_failed(&self, error: String) {
@@ -288,6 +314,22 @@ mod tests {
         let store = PodStore::default();
         drop(store.view("ns", Selector::default()));
         assert!(store.lock().by_name.is_empty());
+    }
+
+    #[test]
+    fn pods_that_nobody_keeps_in_service_are_known() {
+        let store = PodStore::default();
+        let mut gated = pod("a-0", "a");
+        gated.service.gate = Gate::Unset;
+        store.apply(gated);
+        store.apply(pod("a-1", "a"));
+        let left_out = || store.left_out().iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
+        let view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
+        assert_eq!(left_out(), ["a-0"], "to be looked at is not enough");
+        view.keep_in_service();
+        assert!(left_out().is_empty());
+        drop(view);
+        assert_eq!(left_out(), ["a-0"]);
     }
 
     #[test]

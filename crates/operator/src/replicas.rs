@@ -114,6 +114,11 @@ impl Group {
         }
     }
 
+    /// Whether it has been taken out of service.
+    pub fn is_closed(&self) -> bool {
+        self.pods.iter().any(|pod| pod.service.is_closed())
+    }
+
     /// The first of its pods that will not get ready by waiting, and why: then the whole replica will not.
     pub fn stuck(&self, now: DateTime<Utc>, patience: TimeDelta) -> Option<(&Arc<Pod>, TroubleKind)> {
         self.pods.iter().find_map(|pod| Some((pod, pod.stuck(now, patience)?)))

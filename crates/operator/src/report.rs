@@ -1,5 +1,6 @@
 //! Decision → status. Pure: what is written of it, and when, is the writer's.
 
+mod draining;
 mod metrics;
 mod occasional;
 mod refusal;
@@ -17,6 +18,7 @@ use llm_autoscaler_api::{
 use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome, StartUps};
 
 use crate::{
+    drain::Told,
     observe::{Problem, Seen},
     pod_monitor,
     restraint::Restraint,
@@ -52,7 +54,7 @@ pub const INVALID_SPEC: &str = "InvalidSpec";
 /// The reason while the pods of the cluster are not known.
 pub const PODS_UNKNOWN: &str = "PodsUnknown";
 /// The order in which conditions are read: the HPA's first, in its order.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 18] = [
     ABLE_TO_SCALE,
     "ScalingActive",
     LIMITED,
@@ -65,6 +67,10 @@ const ORDER: [&str; 14] = [
     STUCK,
     SOURCES,
     words::FALLBACK,
+    draining::DRAINING,
+    draining::BEST_EFFORT,
+    draining::ROLLOUT_STUCK,
+    draining::GATE,
     ADVISORY,
     pod_monitor::CONDITION,
 ];
@@ -85,6 +91,8 @@ pub struct Report<'a> {
     pub step: Step<'a>,
     /// What keeps the operator from writing to the target.
     pub restraint: &'a Restraint,
+    /// How a scale-down comes along.
+    pub drain: &'a Told,
     /// What was written to the target, if anything was.
     pub written: Option<Written>,
     /// What is to be remembered.
@@ -127,7 +135,7 @@ pub fn status(
         conditions::remove(&mut status.conditions, pod_monitor::CONDITION);
     }
     conditions::remove(&mut status.conditions, "Stalled");
-    for update in occasional::occasional(report) {
+    for update in occasional::occasional(report).into_iter().chain(draining::conditions(report.drain)) {
         match update {
             Ok(update) => conditions::set(&mut status.conditions, update, generation, now),
             Err(type_) => conditions::remove(&mut status.conditions, type_),

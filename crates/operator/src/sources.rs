@@ -30,6 +30,10 @@ pub struct Sources {
     pub list: Vec<Source>,
     /// The measures of the plan's metrics, in their order; `None` for a query.
     pub measures: Vec<Option<Arc<Measure>>>,
+    /// The requests of a replica, read so that it can be drained.
+    pub requests: Option<Arc<Measure>>,
+    /// How long requests take, where that is of interest.
+    pub latency: Option<Arc<Measure>>,
     engine: Engine,
 }
 
@@ -70,7 +74,17 @@ impl Sources {
             Asked::Query(_) => None,
         };
         let measures: Vec<_> = plan.metrics.iter().map(|metric| intern(&metric.asked)).collect();
-        let of_pods: Arc<[Arc<Measure>]> = measures.iter().flatten().cloned().collect();
+        let drain = plan.drain.as_ref();
+        let further = |measure: Option<&Measure>| measure.map(|measure| context.sampler.intern(measure));
+        let requests = further(drain.and_then(|drain| drain.requests.as_ref()));
+        let latency = further(drain.and_then(|drain| drain.latency.as_ref()));
+        let mut of_pods: Vec<Arc<Measure>> = measures.iter().flatten().cloned().collect();
+        for measure in requests.iter().chain(&latency) {
+            if !of_pods.iter().any(|known| Arc::ptr_eq(known, measure)) {
+                of_pods.push(measure.clone());
+            }
+        }
+        let of_pods: Arc<[Arc<Measure>]> = of_pods.into();
         let kind = |source: &SourcePlan| match source {
             SourcePlan::Scrape(scrape) => {
                 let pages =
@@ -92,7 +106,7 @@ impl Sources {
                 index == 0 || matches!(&kind, SourceKind::Prometheus(asking) if asking.has_queries());
             Source { kind, until: (!always).then_some(now) }
         });
-        Self { list: list.collect(), measures, engine: plan.engine }
+        Self { list: list.collect(), measures, requests, latency, engine: plan.engine }
     }
 
     /// Asks whoever is to be asked, about the target's pods as they are now.

@@ -2,6 +2,7 @@
 
 mod metadata;
 mod roles;
+mod rollout;
 
 use std::{
     collections::HashMap,
@@ -20,6 +21,7 @@ use llm_autoscaler_core::Scale;
 use serde_json::json;
 
 pub use metadata::{author, objects};
+pub use rollout::{Object, Progress};
 
 /// What a target's scale subresource said.
 #[derive(Clone, Debug, PartialEq, Eq)]

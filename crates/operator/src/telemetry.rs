@@ -28,6 +28,7 @@ pub struct Telemetry {
     withheld: Family<ReasonLabel, Counter>,
     changes: Counter,
     status_writes: Family<ResultLabel, Counter>,
+    drains: Family<ResultLabel, Counter>,
     autoscalers: Gauge,
 }
 
@@ -84,6 +85,8 @@ impl Default for Telemetry {
             "Writes of LLMAutoscaler status, by result",
             status_writes.clone(),
         );
+        let drains = Family::default();
+        registry.register("drains", "Scale-downs that were drained, by how that ended", drains.clone());
         registry.register("autoscalers", "LLMAutoscalers that are kept", autoscalers.clone());
         let registry = Arc::new(registry);
         Self {
@@ -97,6 +100,7 @@ impl Default for Telemetry {
             withheld,
             changes,
             status_writes,
+            drains,
             autoscalers,
         }
     }
@@ -146,6 +150,11 @@ impl Telemetry {
     /// A status was written; `result` is ok or error.
     pub fn status_written(&self, result: &'static str) {
         self.status_writes.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// A scale-down was drained; `result` is drained, deadline or cancelled.
+    pub fn drained(&self, result: &'static str) {
+        self.drains.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// How many autoscalers there are.

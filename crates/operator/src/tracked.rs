@@ -1,19 +1,24 @@
 //! What is known of a target between steps: its scale, its pods, their samples, its history.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use kube::{ResourceExt, core::Selector as PodSelector};
 use llm_autoscaler_api::{
-    LLMAutoscaler, Plan, Port, SourcePlan, TargetStatus, selector, words::SelectorProblem,
+    Advice, LLMAutoscaler, Plan, Port, SourcePlan, TargetStatus, selector, words::SelectorProblem,
 };
 use llm_autoscaler_core::{History, Selector, StartUps};
 use tokio::sync::Notify;
 
 use crate::{
+    advice,
     autoscaler::Context,
     births::Births,
-    observe::{Observer, Seen},
+    drain::Drainer,
+    observe::{Observer, Requests, Seen},
     pages::Pace,
     pod_monitor::Published,
     pods::PodView,
@@ -21,6 +26,9 @@ use crate::{
     sources::Sources,
     target::{ScaleView, TargetError},
 };
+
+/// How often a pod's time to end is compared with how long requests take.
+const GRACE_EVERY: Duration = Duration::from_secs(15);
 
 /// A target that has been found.
 pub struct Tracked {
@@ -47,6 +55,10 @@ pub struct Tracked {
     pub decided: bool,
     /// Where samples come from.
     pub sources: Sources,
+    /// Its scale-downs.
+    pub drain: Drainer,
+    /// When a pod's time to end was last compared with how long requests take, and what came of it.
+    grace: Option<(Instant, Option<Advice>)>,
     /// A write that may or may not have been done: from, to.
     pending: Option<(i32, i32)>,
 }
@@ -62,11 +74,6 @@ impl Tracked {
         view: ScaleView,
         before: Option<Self>,
     ) -> Self {
-        let remembered = before.filter(|before| before.view.uid == view.uid);
-        let (history, mut start_ups) = remembered.map_or_else(
-            || (restored(object, plan, &view), start_ups(object, &view)),
-            |before| (before.history, before.start_ups),
-        );
         let selector = match selector::parse(&view.selector) {
             _ if view.selector.is_empty() => Err(SelectorProblem::Missing),
             Ok(selector) => Ok(selector),
@@ -75,9 +82,16 @@ impl Tracked {
         let pods = selector.clone().unwrap_or_else(|_| selector::nothing());
         let namespace = object.namespace().unwrap_or_default();
         let mut pods = context.pods.view(&namespace, pods);
+        pods.keep_in_service();
         let replicas = Replicas::of(&pods.members(), &plan.groupings);
+        let remembered = before.filter(|before| before.view.uid == view.uid);
+        let (history, mut start_ups) = remembered.map_or_else(
+            || (restored(object, plan, &view, &replicas), start_ups(object, &view)),
+            |before| (before.history, before.start_ups),
+        );
         let mut births = Births::default();
         births.follow(&replicas, &mut start_ups, Utc::now());
+        Drainer::greet(&context.in_service, &replicas);
         let mut sources = Sources::new(context, &namespace, fresh, plan);
         sources.follow(&replicas.speakers);
         Self {
@@ -93,6 +107,8 @@ impl Tracked {
             history,
             decided: false,
             sources,
+            drain: Drainer::default(),
+            grace: None,
             pending: None,
         }
     }
@@ -200,22 +216,39 @@ impl Tracked {
         self.sources.pace(pace);
     }
 
+    fn observer<'a>(&'a mut self, plan: &'a Plan, strict: bool, now: DateTime<Utc>) -> Observer<'a> {
+        let (patience, woken) = (self.start_ups.patience(), self.is_woken(plan));
+        let (sources, replicas) = (&mut self.sources, &self.replicas);
+        Observer { plan, sources, replicas, strict, now, patience, woken }
+    }
+
+    /// What each replica has still to do, as far as that is beyond doubt.
+    pub fn requests(&mut self, plan: &Plan) -> Vec<Option<Requests>> {
+        let measure = self.sources.requests.clone();
+        self.observer(plan, true, Utc::now()).requests(measure.as_ref())
+    }
+
+    /// Whether a pod has less time to end than requests take; looked at now and then.
+    pub fn grace_advice(&mut self, plan: &Plan) -> Option<Advice> {
+        if let Some((at, advice)) = &self.grace
+            && at.elapsed() < GRACE_EVERY
+        {
+            return advice.clone();
+        }
+        let measure = self.sources.latency.clone();
+        let slowest = measure.and_then(|measure| self.observer(plan, false, Utc::now()).slowest(&measure));
+        let pods = self.replicas.list.iter().flat_map(|group| &group.pods);
+        let advice = slowest.and_then(|slowest| advice::short_grace(pods, slowest));
+        self.grace = Some((Instant::now(), advice.clone()));
+        advice
+    }
+
     /// What is to be seen now; `strict` leaves out samples that are in doubt.
     pub fn observe(&mut self, plan: &Plan, scaled_to_zero: bool, strict: bool) -> Seen {
         // Looking at the members also takes note of their change, so the sources follow at once.
         self.follow_pods(plan);
-        let now = Utc::now();
-        let woken = self.is_woken(plan);
-        let observer = Observer {
-            plan,
-            sources: &mut self.sources,
-            replicas: &self.replicas,
-            strict,
-            now,
-            patience: self.start_ups.patience(),
-            woken,
-        };
-        let mut seen = observer.observe(&self.view, scaled_to_zero);
+        let scale = self.view.scale;
+        let mut seen = self.observer(plan, strict, Utc::now()).observe(scale, scaled_to_zero);
         // A source that was found to be needed is asked from now on.
         self.sources.follow(&self.replicas.speakers);
         seen.observation.selector = match self.selector {
@@ -239,10 +272,14 @@ fn start_ups(object: &LLMAutoscaler, view: &ScaleView) -> StartUps {
         .map_or_else(StartUps::default, |status| StartUps::from_seconds(&status.start_up_seconds))
 }
 
-/// What the status remembers of it.
-fn restored(object: &LLMAutoscaler, plan: &Plan, view: &ScaleView) -> History {
+/// What the status remembers of it. Replicas that are out of service were on their way out.
+fn restored(object: &LLMAutoscaler, plan: &Plan, view: &ScaleView, replicas: &Replicas) -> History {
     let record = recorded(object, view).and_then(|target| target.history.as_ref());
     record.map_or_else(History::default, |record| {
-        History::restore(record, &plan.policy, view.scale.current, Utc::now())
+        let current = view.scale.current;
+        let closed = replicas.list.iter().filter(|group| group.is_closed()).count() as i32;
+        let closed = if plan.drain.is_some() { closed } else { 0 };
+        let stay = (replicas.alive() as i32).max(current) - closed;
+        History::resume(record, &plan.policy, (current, stay.min(current)), Utc::now())
     })
 }

@@ -59,6 +59,17 @@ impl History {
     ///
     /// To the HPA a restart is the beginning of time, and so it is to `HpaExact`.
     pub fn restore(record: &HistoryRecord, policy: &Policy, current: i32, now: DateTime<Utc>) -> Self {
+        Self::resume(record, policy, (current, current), now)
+    }
+
+    /// The memory after a restart in the middle of a scale-down from `current` to `wanted` replicas, which is under way for as
+    /// long as its victims are out of service: what is unknown counts as `wanted`.
+    pub fn resume(
+        record: &HistoryRecord,
+        policy: &Policy,
+        (current, wanted): (i32, i32),
+        now: DateTime<Utc>,
+    ) -> Self {
         let blind_since = record.blind_since.map(|since| since.min(now));
         let mut history = Self { replicas: Some(current), blind_since, ..Self::default() };
         if !policy.profile.has(Deviation::SurvivingHistory) {
@@ -66,7 +77,7 @@ impl History {
         }
         let mut recommendations = record.recommendations.clone();
         recommendations.sort_by_key(|entry| entry.at);
-        thin::remember(&mut recommendations, policy, Recommendation { replicas: current, at: now });
+        thin::remember(&mut recommendations, policy, Recommendation { replicas: wanted, at: now });
         history.recommendations = Some(recommendations);
         history.scale_ups = not_after(&record.scale_ups, now);
         history.scale_downs = not_after(&record.scale_downs, now);

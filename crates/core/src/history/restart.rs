@@ -317,3 +317,25 @@ proptest! {
         prop_assert!(since(&record.scale_downs) >= since(history.scale_downs()));
     }
 }
+
+#[test]
+fn a_scale_down_that_is_under_way_goes_on() {
+    let policy = policy_with_windows(Profile::Default, 0, 300);
+    let mut history = History::default();
+    history.recommended(&policy, 3, at(0));
+    let record = history.snapshot();
+    let desired = |history: &History| {
+        let list = history.recommendations().unwrap();
+        stabilize::with_behavior(list, policy.behavior.as_ref().unwrap(), 5, 3, at(400))
+    };
+    assert_eq!(
+        desired(&History::restore(&record, &policy, 5, at(400))),
+        5,
+        "nobody knows what was wanted since"
+    );
+    assert_eq!(
+        desired(&History::resume(&record, &policy, (5, 3), at(400))),
+        3,
+        "its victims are out of service"
+    );
+}

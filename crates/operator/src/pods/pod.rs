@@ -8,6 +8,8 @@ use kube::ResourceExt;
 use llm_autoscaler_api::{Port, dialect, time};
 use llm_autoscaler_core::{Phase, Replica};
 
+use super::service::{self, Service};
+
 /// What keeps a pod from serving.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
@@ -67,8 +69,10 @@ pub struct Pod {
     pub ports: Vec<(String, u16)>,
     /// What the decision sees of it, but for whether it is stuck: that takes time to say.
     pub replica: Replica,
-    /// What keeps it from serving, and since when.
+    /// What keeps it from serving, and since when; being taken out of service does not.
     pub trouble: Option<Trouble>,
+    /// Whether it is in service.
+    pub service: Service,
     /// When it was created.
     pub created: DateTime<Utc>,
 }
@@ -83,6 +87,8 @@ impl Pod {
             .filter_map(|port| Some((port.name.clone()?, u16::try_from(port.container_port).ok()?)))
             .collect();
         let created = pod.metadata.creation_timestamp.as_ref();
+        let service = Service::of(pod);
+        let ready = service::is_ready(pod, service);
         Some(Self {
             uid: pod.metadata.uid.clone()?,
             name: pod.metadata.name.clone()?,
@@ -94,10 +100,11 @@ impl Pod {
             replica: Replica {
                 phase: phase(status.and_then(|status| status.phase.as_deref())),
                 deleting: pod.metadata.deletion_timestamp.is_some(),
-                ready: is_ready(status),
+                ready,
                 stuck: false,
             },
-            trouble: trouble(pod),
+            trouble: if ready { None } else { trouble(pod) },
+            service,
             created: created.map(time::from_kubernetes).unwrap_or_default(),
         })
     }
@@ -143,11 +150,6 @@ fn phase(phase: Option<&str>) -> Phase {
     }
 }
 
-fn is_ready(status: Option<&core::PodStatus>) -> bool {
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
 /// Reasons of a waiting container that do not go away by waiting.
 const HOPELESS: [&str; 7] = [
     "CrashLoopBackOff",
@@ -161,9 +163,6 @@ const HOPELESS: [&str; 7] = [
 
 fn trouble(pod: &core::Pod) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
-    if is_ready(Some(status)) {
-        return None;
-    }
     let created = pod.metadata.creation_timestamp.as_ref().map(time::from_kubernetes).unwrap_or_default();
     let condition =
         |type_: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
@@ -205,6 +204,7 @@ pub(crate) mod tests {
             ports: vec![("http".to_owned(), 8000)],
             replica: Replica::READY,
             trouble: None,
+            service: Service::default(),
             created: DateTime::UNIX_EPOCH,
         }
     }

@@ -10,7 +10,7 @@ use llm_autoscaler_core::Scale;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Place, ScaleView, TargetError, Targets, deadline};
+use super::{Object, Place, Progress, ScaleView, TargetError, Targets, deadline};
 
 /// What is read of a group.
 #[derive(Deserialize, Default)]
@@ -47,10 +47,12 @@ struct GroupStatus {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct RoleStatus {
     name: String,
     replicas: i32,
+    ready_replicas: i32,
+    updated_replicas: Option<i32>,
 }
 
 /// What is read of an adapter.
@@ -136,6 +138,31 @@ impl Targets {
             }
         };
         Ok(with_status(view, &group, wanted))
+    }
+
+    /// Whether a role is being rolled out. Its instances are numbered from 0.
+    pub(super) async fn role_object(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+    ) -> Result<Object, TargetError> {
+        let (group, role) = if target.kind == dialect::RBG_ADAPTER {
+            let AdapterTarget { name, role } =
+                self.get_adapter(namespace, target).await?.0.spec.scale_target_ref;
+            (sibling(target, dialect::RBG_KIND, &name), role)
+        } else {
+            (target.clone(), target.role.clone().unwrap_or_default())
+        };
+        let (object, group) = self.get_group(namespace, &group).await?;
+        let status = group.status.role_statuses.iter().find(|status| status.name == role);
+        let rollout = status.and_then(|status| {
+            let RoleStatus { replicas, ready_replicas, .. } = *status;
+            let updated = status.updated_replicas.filter(|updated| *updated < replicas)?;
+            let generation = object.metadata.generation.unwrap_or_default();
+            let (wanted, ready) = (replicas.into(), ready_replicas.into());
+            Some(Progress { updated: updated.into(), wanted, ready, generation })
+        });
+        Ok(Object { first_ordinal: Some(0), rollout, is_given_up: false })
     }
 
     async fn get_group(

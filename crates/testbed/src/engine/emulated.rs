@@ -45,6 +45,16 @@ pub(crate) struct Server {
     shutdown: oneshot::Sender<()>,
     http: Task,
     _clock: Task,
+    _end: CutOff,
+}
+
+/// Ends the answers that are still under way when the engine ends: their connections outlive the server's task.
+struct CutOff(Arc<Live>);
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        self.0.lock().listeners.clear();
+    }
 }
 
 impl Emulated {
@@ -80,6 +90,7 @@ impl Emulated {
             ready,
             shutdown,
             http: Task::spawn(serving),
+            _end: CutOff(live.clone()),
             _clock: Task::spawn(async move { live.run().await }),
         }
     }

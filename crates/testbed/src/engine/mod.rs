@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 pub use command::Command;
 pub use emulated::Emulated;
+pub use llm_autoscaler_sim::EngineConfig;
 pub use pages::EnginePage;
 pub use scripted::{Page, Script};
 

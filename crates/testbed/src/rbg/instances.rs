@@ -117,7 +117,9 @@ fn new_pod(set: &DynamicObject, pod: &Planned<'_>, its_labels: &Value, last: i64
     }
     object["metadata"]["name"] = json!(pod.name);
     object["metadata"]["ownerReferences"] = owned_by(set, Kind::InstanceSet, true);
-    object["spec"]["readinessGates"] = GATES.map(|gate| json!({"conditionType": gate})).into();
+    let own = object["spec"]["readinessGates"].as_array().cloned().unwrap_or_default();
+    let gates = GATES.map(|gate| json!({"conditionType": gate})).into_iter().chain(own);
+    object["spec"]["readinessGates"] = gates.collect::<Vec<_>>().into();
     object
 }
 

@@ -19,7 +19,8 @@
 //!
 //! **What was read, not measured.** Details in between follow the controller's source, at commits near that one: the size of a policy's
 //! batches, the names of pods of standalone and custom roles, the words of the Ready condition, the fields of a set's template. That an
-//! adapter's number reaches a stale role again when the role's readiness changes is an inference from both.
+//! adapter's number reaches a stale role again when the role's readiness changes is an inference from both; that readiness gates of a
+//! template are kept beside the controller's own is an assumption.
 //!
 //! Its own small CRDs are in `crds.yaml`; the published ones are installed instead from the folder that `RBG_CRDS` names.
 

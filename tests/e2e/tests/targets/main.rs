@@ -17,7 +17,7 @@ const AT_A_TIME: usize = 4;
 #[tokio::main]
 async fn main() -> ExitCode {
     use owners::{by_hand, claims, drivers, pausing};
-    use scaling::{refused, roles as scaled, units};
+    use scaling::{drains, refused, roles as scaled, units};
     use stand_in::{adapters, kinds, pods, policies, roles, scale, selectors, sets};
     let all = scenarios! {
         selectors::hpas_and_kubectl_fail_on_wrong_selectors,
@@ -42,6 +42,7 @@ async fn main() -> ExitCode {
         scaled::an_adapter_without_a_selector,
         scaled::what_several_pods_of_a_replica_say_adds_up,
         scaled::what_is_not_there_yet_is_waited_for,
+        drains::a_role_by_its_highest_instance,
         refused::children_of_a_set,
         refused::adapters_made_by_hand,
         refused::roles_of_other_kinds,

@@ -1,5 +1,6 @@
 //! The operator scales targets whose replicas are several pods, or whose size is kept elsewhere than in a scale of their own.
 
+pub mod drains;
 pub mod refused;
 pub mod roles;
 pub mod units;

@@ -1,0 +1,130 @@
+//! Nothing shrinks during a rollout, unless it is stuck.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Scene;
+use crate::{
+    autoscaler::Context,
+    target::{Object, Progress, TargetError},
+};
+
+/// How often the target's object is read while a scale-down is wanted.
+const EVERY: Duration = Duration::from_secs(2);
+/// A rollout that has not come any further for so long is stuck.
+const STUCK_AFTER: TimeDelta = TimeDelta::minutes(10);
+
+/// A rollout, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    /// Replicas that are of the new kind.
+    pub updated: i64,
+    /// Those that are to be.
+    pub wanted: i64,
+    /// For how many minutes nothing has been seen to happen.
+    pub minutes: i64,
+}
+
+/// What is known of the rollouts of a target.
+#[derive(Default)]
+pub(super) struct Rollouts {
+    read: Option<(Instant, Object)>,
+    seen: Option<Seen>,
+}
+
+/// A rollout in progress.
+#[derive(Clone, Copy)]
+struct Seen {
+    progress: Progress,
+    /// When it was last seen to come further.
+    since: DateTime<Utc>,
+    is_given_up: bool,
+}
+
+impl Rollouts {
+    /// Reads the target's object, where a scale-down is wanted.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub(super) async fn look(
+        &mut self,
+        context: &Context,
+        scene: &Scene<'_>,
+        shrinks: bool,
+    ) -> Result<Object, TargetError> {
+        if !shrinks {
+            let before = self.read.take();
+            self.seen = None;
+            return Ok(before.map(|(_, object)| object).unwrap_or_default());
+        }
+        if let Some((at, object)) = &self.read
+            && at.elapsed() < EVERY
+        {
+            return Ok(object.clone());
+        }
+        let object = context.targets.object(scene.namespace, scene.target).await?;
+        self.note(&object, scene.now);
+        self.read = Some((Instant::now(), object.clone()));
+        Ok(object)
+    }
+
+    fn note(&mut self, object: &Object, now: DateTime<Utc>) {
+        let before = self.seen;
+        self.seen = object.rollout.map(|progress| {
+            let is_given_up = object.is_given_up;
+            match before {
+                // Who falls out of service and comes back has not come further.
+                Some(Seen { progress: before, since, .. })
+                    if before.generation == progress.generation
+                        && before.updated == progress.updated
+                        && before.ready >= progress.ready =>
+                {
+                    Seen { progress: before, since, is_given_up }
+                }
+                _ => Seen { progress, since: now, is_given_up },
+            }
+        });
+    }
+
+    /// Whether a rollout keeps the target from shrinking.
+    pub(super) fn holds(&self, now: DateTime<Utc>) -> bool {
+        self.seen.is_some_and(|seen| !seen.is_given_up && now - seen.since < STUCK_AFTER)
+    }
+
+    /// The rollout in progress.
+    pub(super) fn seen(&self, now: DateTime<Utc>) -> Option<Rollout> {
+        let Seen { progress: Progress { updated, wanted, .. }, since, .. } = self.seen?;
+        Some(Rollout { updated, wanted, minutes: (now - since).num_minutes() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_that_comes_no_further_is_stuck() {
+        let at = |minute: i64| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        let rolling = |updated, ready| Object {
+            rollout: Some(Progress { updated, wanted: 4, ready, generation: 2 }),
+            ..Object::default()
+        };
+        let mut rollouts = Rollouts::default();
+        assert!(!rollouts.holds(at(0)));
+        // minute, what is read; whether it holds
+        let table = [
+            (0, rolling(1, 3), true),
+            (9, rolling(1, 4), true),
+            (18, rolling(1, 3), true),
+            (19, rolling(1, 4), false),
+            (20, rolling(2, 4), true),
+            (21, Object { is_given_up: true, ..rolling(2, 4) }, false),
+            (22, Object::default(), false),
+        ];
+        for (minute, object, expected) in table {
+            rollouts.note(&object, at(minute));
+            assert_eq!(rollouts.holds(at(minute)), expected, "{minute}");
+        }
+    }
+}

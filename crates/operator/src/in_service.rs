@@ -1,0 +1,216 @@
+//! Puts pods in service and takes them out of it, and marks those that are to be removed first.
+//!
+//! A pod with the project's readiness gate is ready only while its condition is True. Whoever looks after a target says so of
+//! all its pods, but for those that are being drained; of pods that nobody looks after this module does, so that nothing stays
+//! out of service for want of an autoscaler. What is written is what differs from what the pod was last seen to be, and
+//! a write that fails is tried again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chrono::{SubsecRound, Utc};
+use k8s_openapi::api::core::v1 as core;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use llm_autoscaler_api::{dialect, managers};
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use crate::{
+    pods::{Gate, Pod, PodStore},
+    target::api_text,
+};
+
+/// How long the API server may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// After a failure in a namespace nothing is tried there for so long.
+const RETRY: Duration = Duration::from_secs(5);
+/// For how long a write need not have been seen.
+const SEEN_WITHIN: Duration = Duration::from_secs(2);
+/// How often pods are looked for that nobody looks after.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Writes to pods; cheap to clone.
+#[derive(Clone)]
+pub struct InService(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The UIDs of pods that are being written to.
+    under_way: HashSet<String>,
+    /// What was written to pods a moment ago, by UID: the watch may not know yet.
+    done: HashMap<String, (Write, Instant)>,
+    /// What went wrong last, by namespace.
+    failures: HashMap<String, Failure>,
+}
+
+/// What is written to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Write {
+    Gate { open: bool },
+    Mark,
+    Unmark,
+}
+
+/// A write to a pod that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Whether the operator may not do that.
+    pub is_forbidden: bool,
+    /// What the API server said.
+    pub text: String,
+    at: Instant,
+}
+
+impl InService {
+    /// Through this client.
+    pub fn new(client: Client) -> Self {
+        Self(Arc::new(Shared { client, state: Mutex::default() }))
+    }
+
+    /// Puts a pod in service, or takes it out of it, where it has the gate and is not so already. Returns at once; the watch of the
+    /// pods tells when it is done.
+    pub fn set(&self, pod: &Arc<Pod>, open: bool) {
+        let is_so = match pod.service.gate {
+            Gate::Absent => return,
+            Gate::Unset => false,
+            Gate::Open => open,
+            Gate::Closed { .. } => !open,
+        };
+        if !is_so && !pod.replica.deleting {
+            let (reason, message) = if open {
+                ("InService", "requests may come")
+            } else {
+                ("Draining", "it is about to be removed: requests are answered, and no more come")
+            };
+            let condition = json!({
+                "type": dialect::IN_SERVICE,
+                "status": if open { "True" } else { "False" },
+                "reason": reason,
+                "message": message,
+                "lastTransitionTime": Utc::now().trunc_subsecs(0).to_rfc3339(),
+            });
+            self.spawn(pod, json!({"status": {"conditions": [condition]}}), Write::Gate { open });
+        }
+    }
+
+    /// Takes the mark off a pod that is not to be removed any more. Returns at once.
+    pub fn unmark(&self, pod: &Arc<Pod>) {
+        if pod.service.is_marked && !pod.replica.deleting {
+            self.spawn(pod, cost(&Value::Null), Write::Unmark);
+        }
+    }
+
+    /// Marks pods as those that are to be removed first.
+    ///
+    /// # Errors
+    /// One could not be marked; the text says why.
+    pub async fn mark(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
+        let unmarked = pods.iter().filter(|pod| !pod.service.is_marked && !pod.replica.deleting);
+        let marking = unmarked.map(|pod| self.patch(pod, cost(&json!(dialect::CHEAPEST)), Write::Mark));
+        futures::future::try_join_all(marking).await.map(drop)
+    }
+
+    /// What went wrong with the last write in a namespace, if it did.
+    pub fn failure(&self, namespace: &str) -> Option<Failure> {
+        self.lock().failures.get(namespace).cloned()
+    }
+
+    fn spawn(&self, pod: &Arc<Pod>, patch: Value, write: Write) {
+        let rests = |failure: &Failure| failure.at.elapsed() < RETRY;
+        let mut state = self.lock();
+        state.done.retain(|_, (_, at)| at.elapsed() < SEEN_WITHIN);
+        if state.failures.get(&pod.namespace).is_some_and(rests)
+            || state.done.get(&pod.uid).is_some_and(|(done, _)| *done == write)
+            || !state.under_way.insert(pod.uid.clone())
+        {
+            return;
+        }
+        drop(state);
+        info!(namespace = pod.namespace, pod = pod.name, ?write, "writing to the pod");
+        let (writer, pod) = (self.clone(), pod.clone());
+        tokio::spawn(async move {
+            let result = writer.patch(&pod, patch, write).await;
+            let mut state = writer.lock();
+            state.under_way.remove(&pod.uid);
+            match result {
+                Ok(()) => {
+                    state.failures.remove(&pod.namespace);
+                    state.done.insert(pod.uid.clone(), (write, Instant::now()));
+                }
+                Err(failure) => {
+                    warn!(
+                        namespace = pod.namespace,
+                        pod = pod.name,
+                        error = failure.text,
+                        "the pod could not be put in, or taken out of, service; trying again"
+                    );
+                    state.failures.insert(pod.namespace.clone(), failure);
+                }
+            }
+        });
+    }
+
+    async fn patch(&self, pod: &Pod, mut patch: Value, write: Write) -> Result<(), Failure> {
+        // With the UID, a patch never reaches another pod of the same name.
+        patch["metadata"]["uid"] = json!(pod.uid);
+        let api: Api<core::Pod> = Api::namespaced(self.0.client.clone(), &pod.namespace);
+        let params = PatchParams { field_manager: Some(managers::PODS.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Strategic(patch);
+        let call = async {
+            if matches!(write, Write::Gate { .. }) {
+                api.patch_status(&pod.name, &params, &patch).await
+            } else {
+                api.patch(&pod.name, &params, &patch).await
+            }
+        };
+        let failure = |is_forbidden, text| Failure { is_forbidden, text, at: Instant::now() };
+        match tokio::time::timeout(DEADLINE, call).await {
+            Ok(Ok(_)) => Ok(()),
+            // It is gone, or another by now: there is nothing to be done about it.
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
+            Ok(Err(error)) => {
+                let is_forbidden = matches!(&error, kube::Error::Api(status) if status.code == 403);
+                Err(failure(is_forbidden, api_text(&error)))
+            }
+            Err(_) => Err(failure(false, format!("no answer within {} s", DEADLINE.as_secs()))),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cost(value: &Value) -> Value {
+    json!({"metadata": {"annotations": {dialect::DELETION_COST: value}}})
+}
+
+/// Puts pods in service that nobody looks after, for ever: their autoscaler has been deleted, or never was. Who is seen twice
+/// in a row is not merely being handed over.
+pub async fn sweep(writer: InService, pods: PodStore) {
+    let mut tick = tokio::time::interval(SWEEP);
+    let mut before: HashSet<String> = HashSet::new();
+    loop {
+        tick.tick().await;
+        if pods.problem().is_some() {
+            before.clear();
+            continue;
+        }
+        let left_out = pods.left_out();
+        for pod in left_out.iter().filter(|pod| before.contains(&pod.uid)) {
+            writer.set(pod, true);
+        }
+        before = left_out.iter().map(|pod| pod.uid.clone()).collect();
+    }
+}

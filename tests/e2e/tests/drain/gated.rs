@@ -1,0 +1,81 @@
+//! Pods with the project's readiness gate.
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use kube::api::PostParams;
+use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_testbed::{engine::Page, wait, workloads::stateful_set};
+use serde_json::{Value, json};
+
+/// The type of the gate's condition.
+pub const GATE: &str = "llmautoscaler.io/in-service";
+
+/// Lets the operator write to pods.
+pub async fn permit(stage: &Stage) -> Result<()> {
+    for role in ["llm-autoscaler-in-service", "llm-autoscaler-deletion-cost"] {
+        let label = "llmautoscaler.io/aggregate-to-targets=true";
+        stage.control_plane().kubectl(["label", "--overwrite", "clusterrole", role, label]).await?;
+    }
+    Ok(())
+}
+
+/// Creates a StatefulSet whose pods have the gate, and wait for somebody to put them in service.
+pub async fn create(stage: &Stage, name: &str, replicas: u32, grace: i64) -> Result<()> {
+    let mut set = stateful_set(name, replicas, stage.port())?;
+    set.metadata.namespace = Some(stage.namespace.clone());
+    let template =
+        set.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()).context("it has a template")?;
+    template.readiness_gates = Some(serde_json::from_value(json!([{"conditionType": GATE}]))?);
+    template.termination_grace_period_seconds = Some(grace);
+    stage.api::<StatefulSet>().create(&PostParams::default(), &set).await?;
+    Ok(())
+}
+
+/// Keeps up to three replicas of a StatefulSet or whatever else `target` is, by 10 requests each.
+pub async fn autoscaler(stage: &Stage, name: &str, deadline: i32, change: Value) -> Result<()> {
+    let mut spec = json!({
+        "metrics": [{"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "10"}}],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        "drain": {"deadlineSeconds": deadline},
+    });
+    for (field, value) in change.as_object().context("a spec is an object")? {
+        spec[field] = value.clone();
+    }
+    stage.autoscaler(name, spec).await
+}
+
+/// Makes one pod say that so many requests run.
+pub fn running(stage: &Stage, pod: &str, running: u64) {
+    stage.script.set(&format!("{}/{pod}", stage.namespace), page(running));
+}
+
+/// A page with so many running requests.
+pub fn page(running: u64) -> Page {
+    Page::Vllm { running, waiting: 0, kv: 0.1 }
+}
+
+/// The status of one of a pod's conditions.
+pub async fn condition(stage: &Stage, pod: &str, type_: &str) -> Result<Option<String>> {
+    let conditions = stage.api::<Pod>().get(pod).await?.status.and_then(|status| status.conditions);
+    let found = conditions.into_iter().flatten().find(|condition| condition.type_ == type_);
+    Ok(found.map(|condition| condition.status))
+}
+
+/// Waits until a pod is in service, or out of it.
+pub async fn until_in_service(stage: &Stage, pod: &str, expected: bool) -> Result<()> {
+    let expected = if expected { "True" } else { "False" };
+    wait::until(&format!("{GATE} and Ready of {pod} to be {expected}"), SOON, async || {
+        let both = (condition(stage, pod, GATE).await?, condition(stage, pod, "Ready").await?);
+        let is = |status: &Option<String>| status.as_deref() == Some(expected);
+        Ok((is(&both.0) && is(&both.1)).then_some(()))
+    })
+    .await
+}
+
+/// How many scale-downs of the operator ended so.
+pub async fn drains(stage: &Stage, result: &str) -> Result<u64> {
+    let line = format!("llm_autoscaler_drains_total{{result=\"{result}\"}} ");
+    let page = stage.operator_metrics().await?;
+    let found = page.lines().find_map(|found| found.strip_prefix(&line));
+    Ok(found.map_or(Ok(0), str::parse)?)
+}

@@ -1,0 +1,231 @@
+//! What can happen to a scale-down on its way.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use llm_autoscaler_api::LLMAutoscaler;
+use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_testbed::{engine::Page, wait};
+use serde_json::json;
+
+use crate::gated::{self, GATE, running, until_in_service};
+
+/// Long enough to see that nothing happens.
+const A_WHILE: Duration = Duration::from_secs(4);
+
+/// Three replicas, of which two are enough: the last one is on its way out, with 5 requests.
+async fn begin(stage: &Stage, deadline: i32, change: serde_json::Value) -> Result<()> {
+    gated::permit(stage).await?;
+    stage.script.set_all(&gated::page(9));
+    gated::autoscaler(stage, "a", deadline, change).await?;
+    gated::create(stage, "a", 3, 30).await?;
+    stage.until_ready("a", 3).await?;
+    stage.script.set_all(&gated::page(5));
+    until_in_service(stage, "a-2", false).await
+}
+
+/// The requests that the last replica had are answered; what comes goes to the others.
+fn last_is_empty(stage: &Stage) {
+    running(stage, "a-0", 8);
+    running(stage, "a-1", 7);
+    running(stage, "a-2", 0);
+}
+
+/// The size is written when the last request is answered; until then the replica serves those that it has, and gets no more.
+pub async fn drained_then_written(stage: &Stage) -> Result<String> {
+    begin(stage, 60, json!({})).await?;
+    let draining = stage.until_condition("a", "Draining", "True", "RequestsInFlight").await?;
+    ensure!(draining.message.starts_with("3 -> 2 waits for a-2 ("), "{}", draining.message);
+    stage.stays("a", 3, A_WHILE).await?;
+    let status = stage.status("a").await?;
+    ensure!(status.desired_replicas == Some(2) && status.current_replicas == Some(3), "{status:?}");
+    for pod in ["a-0", "a-1"] {
+        ensure!(gated::condition(stage, pod, GATE).await?.as_deref() == Some("True"), "{pod} is in service");
+    }
+    // The load moves from it to the others, and what is wanted stays the same.
+    last_is_empty(stage);
+    let began = std::time::Instant::now();
+    stage.until_replicas("a", 2, SOON).await?;
+    let took = began.elapsed();
+    stage.until_ready("a", 2).await?;
+    let draining = stage.until_condition("a", "Draining", "False", "Drained").await?;
+    ensure!(gated::drains(stage, "drained").await? == 1, "{}", stage.operator_metrics().await?);
+    stage.stays("a", 2, A_WHILE).await?;
+    Ok(format!("written {:.1} s after it was empty; {}", took.as_secs_f64(), draining.message))
+}
+
+/// A replica that is never empty goes with what it has.
+pub async fn the_deadline_passes(stage: &Stage) -> Result<()> {
+    begin(stage, 5, json!({})).await?;
+    stage.until_replicas("a", 2, SOON).await?;
+    let draining = stage.until_condition("a", "Draining", "False", "DeadlineExceeded").await?;
+    ensure!(draining.message.contains("a-2 (5 requests)"), "{}", draining.message);
+    ensure!(gated::drains(stage, "deadline").await? == 1, "{}", stage.operator_metrics().await?);
+    wait::until("an event", SOON, async || {
+        let events = stage.events("a", "DrainDeadlineExceeded").await?;
+        Ok(events.into_iter().find(|note| note.contains("a-2")).map(drop))
+    })
+    .await
+}
+
+/// Load that returns puts everybody back in service, and nothing is written.
+pub async fn load_returns(stage: &Stage) -> Result<()> {
+    begin(stage, 60, json!({})).await?;
+    stage.script.set_all(&gated::page(9));
+    until_in_service(stage, "a-2", true).await?;
+    stage.until_condition("a", "Draining", "False", "Cancelled").await?;
+    stage.stays("a", 3, A_WHILE).await?;
+    ensure!(gated::drains(stage, "cancelled").await? == 1, "{}", stage.operator_metrics().await?);
+    // Growing waits for nobody.
+    stage.script.set_all(&gated::page(5));
+    until_in_service(stage, "a-2", false).await?;
+    gated::autoscaler(stage, "a", 60, json!({"minReplicas": 3, "maxReplicas": 4})).await?;
+    until_in_service(stage, "a-2", true).await?;
+    stage.script.set_all(&gated::page(14));
+    stage.until_replicas("a", 4, SOON).await
+}
+
+/// What is out of service stays so, and goes on to its end without waiting for a window of its own.
+pub async fn a_restart_in_the_middle(stage: &Stage) -> Result<()> {
+    begin(stage, 60, json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 8}}})).await?;
+    stage.kill_operator();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    stage.start_operator()?;
+    let end = tokio::time::Instant::now() + A_WHILE + A_WHILE;
+    while tokio::time::Instant::now() < end {
+        let gate = gated::condition(stage, "a-2", GATE).await?;
+        ensure!(gate.as_deref() == Some("False"), "a-2 was put back: {gate:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stage.until_condition("a", "Draining", "True", "RequestsInFlight").await?;
+    last_is_empty(stage);
+    stage.until_replicas("a", 2, SOON).await?;
+    stage.until_condition("a", "Draining", "False", "Drained").await.map(drop)
+}
+
+/// Without the gate the replica is watched all the same, and a condition says what that is worth.
+pub async fn without_the_gate(stage: &Stage) -> Result<()> {
+    stage.script.set_all(&gated::page(9));
+    stage.engine("a", 3).await?;
+    gated::autoscaler(stage, "a", 60, json!({})).await?;
+    let effort = stage.until_condition("a", "DrainBestEffort", "True", "NoReadinessGate").await?;
+    ensure!(effort.message.ends_with("a-0, a-1, a-2"), "{}", effort.message);
+    stage.script.set_all(&gated::page(5));
+    stage.until_condition("a", "Draining", "True", "RequestsInFlight").await?;
+    stage.stays("a", 3, A_WHILE).await?;
+    last_is_empty(stage);
+    stage.until_replicas("a", 2, SOON).await
+}
+
+/// The pod with the fewest requests is chosen, marked when it is empty, and removed.
+pub async fn a_deployment(stage: &Stage) -> Result<()> {
+    gated::permit(stage).await?;
+    stage.script.set_all(&gated::page(9));
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "plain"});
+    gated::autoscaler(stage, "a", 60, json!({"scaleTargetRef": target})).await?;
+    let yaml = include_str!("../../fixtures/deployment.yaml").replace("replicas: 1", "replicas: 3");
+    let gates = format!("spec:\n      readinessGates: [{{conditionType: {GATE}}}]\n      containers:");
+    let yaml = yaml.replace("spec:\n      containers:", &gates).replace("PORT", &stage.port().to_string());
+    stage.control_plane().apply_yaml(&yaml.replace("NAMESPACE", &stage.namespace)).await?;
+    let pods = async || {
+        let list = stage.api::<Pod>().list(&ListParams::default()).await?.items;
+        Ok::<Vec<Pod>, anyhow::Error>(
+            list.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect(),
+        )
+    };
+    wait::until("three pods", SOON, async || Ok((pods().await?.len() == 3).then_some(()))).await?;
+    let names: Vec<String> = pods().await?.iter().map(ResourceExt::name_any).collect();
+    for name in &names {
+        until_in_service(stage, name, true).await?;
+    }
+    running(stage, &names[0], 7);
+    running(stage, &names[1], 1);
+    running(stage, &names[2], 7);
+    until_in_service(stage, &names[1], false).await?;
+    let marked = pods().await?.iter().filter(|pod| !pod.annotations().is_empty()).count();
+    ensure!(marked == 0, "nobody is marked before the size is written");
+    running(stage, &names[1], 0);
+    wait::until("two pods", SOON, async || Ok((pods().await?.len() == 2).then_some(()))).await?;
+    let left: Vec<String> = pods().await?.iter().map(ResourceExt::name_any).collect();
+    ensure!(left == [names[0].clone(), names[2].clone()], "{left:?} are left of {names:?}");
+    stage.until_condition("a", "Draining", "False", "Drained").await.map(drop)
+}
+
+/// Nothing shrinks while pods are replaced, and what has begun is given up.
+pub async fn a_rollout_is_waited_for(stage: &Stage) -> Result<()> {
+    begin(stage, 60, json!({})).await?;
+    // The new a-2 does not get ready, so the rollout does not come any further.
+    stage.script.set_ready(&format!("{}/a-2", stage.namespace), false);
+    let template = json!({"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}});
+    stage.api::<StatefulSet>().patch("a", &PatchParams::default(), &Patch::Merge(template)).await?;
+    let held = stage.until_condition("a", "Draining", "False", "RolloutInProgress").await?;
+    ensure!(held.message.contains("of 3 replicas are updated"), "{}", held.message);
+    running(stage, "a-2", 0);
+    stage.stays("a", 3, A_WHILE).await?;
+    stage.script.set_ready(&format!("{}/a-2", stage.namespace), true);
+    stage.script.set_all(&gated::page(5));
+    stage.until_condition("a", "Draining", "True", "RequestsInFlight").await?;
+    let status = stage.api::<StatefulSet>().get("a").await?.status.context("it has a status")?;
+    ensure!(status.current_revision == status.update_revision, "it was to wait for the end of the rollout");
+    last_is_empty(stage);
+    stage.until_replicas("a", 2, SOON).await
+}
+
+/// Nothing stays out of service for want of somebody to put it back.
+pub async fn the_autoscaler_is_deleted(stage: &Stage) -> Result<()> {
+    begin(stage, 60, json!({})).await?;
+    stage.api::<LLMAutoscaler>().delete("a", &DeleteParams::default()).await?;
+    until_in_service(stage, "a-2", true).await?;
+    // Nor do pods to come that have the gate.
+    gated::create(stage, "b", 1, 30).await?;
+    stage.until_ready("b", 1).await
+}
+
+/// Without the permission pods with the gate do not get ready, and a condition says what to do.
+pub async fn not_permitted(stage: &Stage) -> Result<()> {
+    stage.script.set_all(&gated::page(9));
+    gated::autoscaler(stage, "a", 60, json!({})).await?;
+    gated::create(stage, "a", 3, 30).await?;
+    let gate = stage.until_condition("a", "ReadinessGateKept", "False", "NotPermitted").await?;
+    ensure!(gate.message.contains("label the ClusterRole llm-autoscaler-in-service"), "{}", gate.message);
+    stage.until_condition("a", "DrainBestEffort", "True", "NotPermitted").await?;
+    gated::permit(stage).await?;
+    stage.until_ready("a", 3).await?;
+    wait::until("the conditions to be gone", SOON, async || {
+        let conditions = stage.status("a").await?.conditions;
+        let odd = |type_: &str| matches!(type_, "ReadinessGateKept" | "DrainBestEffort");
+        Ok((!conditions.iter().any(|condition| odd(&condition.type_))).then_some(()))
+    })
+    .await
+}
+
+/// Whoever is killed before its requests are answered is warned of.
+pub async fn less_time_to_end_than_requests_take(stage: &Stage) -> Result<()> {
+    gated::permit(stage).await?;
+    let answered = |count: u64| {
+        let name = "vllm:e2e_request_latency_seconds";
+        Page::text(format!(
+            "vllm:num_requests_running 9\nvllm:num_requests_waiting 0\n# TYPE {name} histogram\n\
+             {name}_bucket{{le=\"10.0\"}} 0\n{name}_bucket{{le=\"60.0\"}} {count}\n{name}_bucket{{le=\"+Inf\"}} {count}\n\
+             {name}_count {count}\n{name}_sum 0\n"
+        ))
+    };
+    stage.page("a", &answered(0));
+    gated::autoscaler(stage, "a", 60, json!({})).await?;
+    gated::create(stage, "a", 1, 5).await?;
+    stage.until_ready("a", 1).await?;
+    let count = std::cell::Cell::new(0);
+    wait::until("a warning", SOON, async || {
+        count.set(count.get() + 500);
+        stage.page("a", &answered(count.get()));
+        let conditions = stage.status("a").await?.conditions;
+        let advice = conditions.into_iter().find(|condition| condition.type_ == "Advisory");
+        Ok(advice.filter(|advice| advice.message.contains("a-0 is killed 5 s after its deletion")).map(drop))
+    })
+    .await
+}
