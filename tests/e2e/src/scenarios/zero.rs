@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{Stage, stage::SOON};
 
 /// For how long nothing is asked for before the last replica goes.
-const AFTER: u64 = 4;
+const AFTER: u64 = 6;
 
 /// The last replica goes when nothing has been asked for for a while; what a Prometheus knows of the gateway brings it back.
 pub async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
@@ -86,10 +86,13 @@ pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
     })
     .await?;
     stage.until_replicas("a", 1, SOON).await?;
-    let events = stage.events("a", "SuccessfulRescale").await?;
-    ensure!(events.iter().any(|note| note == "New size: 1; reason: woken by a call"), "{events:?}");
+    wait::until("an event that says who woke it", SOON, async || {
+        let events = stage.events("a", "SuccessfulRescale").await?;
+        Ok(events.iter().any(|note| note == "New size: 1; reason: woken by a call").then_some(()))
+    })
+    .await?;
     // It stays for as long as it would without load, and goes again.
-    stage.stays("a", 1, Duration::from_secs(AFTER - 2)).await?;
+    stage.stays("a", 1, Duration::from_secs(AFTER - 3)).await?;
     stage.until_replicas("a", 0, SOON).await
 }
 
