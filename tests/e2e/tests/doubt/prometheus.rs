@@ -166,7 +166,7 @@ pub async fn two_addresses_are_in_doubt(stage: &Stage) -> Result<String> {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     say(&server, stage, 0.0);
     stage.stays("a", 3, WATCHED).await?;
-    let advice = stage.until_condition("a", "Advisory", "True", "QueueOnly").await?;
+    let advice = stage.until_condition("a", "Advisory", "True", "TwoCandidates").await?;
     ensure!(advice.message.contains("is in doubt, and shrinks nothing"), "{}", advice.message);
     server.fail(Fault::None).await?;
     stage.until_replicas("a", 1, SOON).await?;
