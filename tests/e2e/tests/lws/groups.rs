@@ -38,6 +38,11 @@ pub struct Groups<'a> {
 impl<'a> Groups<'a> {
     /// Creates it, and waits until all pods serve.
     pub async fn create(stage: &'a Stage, name: &'a str, groups: u32) -> Result<Self> {
+        Self::create_with(stage, name, groups, &[]).await
+    }
+
+    /// The same with readiness gates for all pods.
+    pub async fn create_with(stage: &'a Stage, name: &'a str, groups: u32, gates: &[&str]) -> Result<Self> {
         for group in 0..MOST {
             for worker in 1..SIZE {
                 stage.script.set(&pod(stage, name, group, worker), Page::waiting(1000));
@@ -48,6 +53,8 @@ impl<'a> Groups<'a> {
         let api = Api::namespaced_with(stage.client(), &stage.namespace, &kind);
         let mut object = leader_worker_set(name, groups, SIZE, stage.port());
         object["metadata"]["namespace"] = json!(stage.namespace);
+        let gates: Vec<_> = gates.iter().map(|gate| json!({"conditionType": gate})).collect();
+        object["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]["readinessGates"] = gates.into();
         let created = api.create(&PostParams::default(), &serde_json::from_value(object)?).await;
         created.with_context(|| format!("creating the LeaderWorkerSet {}/{name}", stage.namespace))?;
         let (sizes, mut watch) = (Arc::default(), JoinSet::new());
@@ -60,9 +67,17 @@ impl<'a> Groups<'a> {
 
     /// Applies an LLMAutoscaler of the same name for it, with 1 to 8 replicas, 5 waiting requests each, that shrinks at once.
     pub async fn autoscale(&self) -> Result<()> {
+        self.autoscale_with(json!({})).await
+    }
+
+    /// The same with more in its spec.
+    pub async fn autoscale_with(&self, more: serde_json::Value) -> Result<()> {
         let target = json!({"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "name": self.name});
         let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
-        let spec = json!({"scaleTargetRef": target, "maxReplicas": MOST, "behavior": behavior});
+        let mut spec = json!({"scaleTargetRef": target, "maxReplicas": MOST, "behavior": behavior});
+        for (field, value) in more.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
         self.stage.autoscaler(self.name, spec).await
     }
 

@@ -28,6 +28,7 @@ async fn main() -> ExitCode {
         readiness::group_that_lacks_a_worker_is_on_its_way,
         readiness::group_with_an_unready_worker_is_not_ready,
         scaling::silent_leader_holds_the_size,
+        scaling::highest_group_drains,
     };
     let its = controller.clone();
     // Nobody else can use the controller meanwhile.

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt, api::ListParams};
 use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{Page, wait};
+use serde_json::json;
 
 use crate::{
     controller::Controller,
@@ -40,6 +43,37 @@ pub async fn groups_grow_and_go(stage: &Stage) -> Result<String> {
     let asked = groups.requests_of_workers();
     ensure!(asked == 0, "workers were asked {asked} times for pages that do not count");
     Ok(format!("groups of {SIZE} pods: 1 -> 3 -> 1; no worker was asked for its page"))
+}
+
+/// The highest group is drained before it goes: all of its pods are out of service, and its leader says when it is empty.
+pub async fn highest_group_drains(stage: &Stage) -> Result<()> {
+    const GATE: &str = "llmautoscaler.io/in-service";
+    let label = "llmautoscaler.io/aggregate-to-targets=true";
+    let role = "llm-autoscaler-in-service";
+    stage.control_plane().kubectl(["label", "--overwrite", "clusterrole", role, label]).await?;
+    let groups = Groups::create_with(stage, "a", 3, &[GATE]).await?;
+    let say = |waiting: u64| (0..3).for_each(|group| groups.leader(group, Page::waiting(waiting)));
+    say(5);
+    groups.autoscale_with(json!({"drain": {"deadlineSeconds": 60}})).await?;
+    stage.until_condition("a", "Draining", "False", "Idle").await?;
+
+    say(2);
+    wait::until("the last group to be out of service", SOON, async || {
+        let pods = stage.api::<Pod>().list(&ListParams::default()).await?.items.into_iter().filter(|pod| {
+            let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            conditions.into_iter().any(|condition| condition.type_ == GATE && condition.status == "False")
+        });
+        let closed: Vec<String> = pods.map(|pod| pod.name_any()).collect();
+        ensure!(closed.iter().all(|name| name.starts_with("a-2")), "{closed:?} are out of service");
+        Ok((closed.len() == SIZE as usize).then_some(()))
+    })
+    .await?;
+    groups.stays(Duration::from_secs(3)).await?;
+    say(3);
+    groups.leader(2, Page::idle());
+    groups.until_size(2).await?;
+    groups.until_served(2).await?;
+    stage.until_condition("a", "Draining", "False", "Drained").await.map(drop)
 }
 
 /// A group whose leader does not answer is no idle group, whatever its workers say: nothing shrinks until it answers again.

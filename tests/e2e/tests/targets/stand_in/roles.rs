@@ -147,10 +147,17 @@ pub async fn kubectl_takes_over(stage: &Stage) -> Result<()> {
         seen,
     )?;
 
-    let mut whole = groups.get(Kind::Group, "pd").await?;
-    whole.data = json!({"spec": {"roles": roles}});
-    whole.metadata.managed_fields = None;
-    groups.api(Kind::Group).replace("pd", &PostParams::default(), &whole).await?;
+    // The controller writes the status meanwhile.
+    wait::until("the whole group to be replaced", SOON, async || {
+        let mut whole = groups.get(Kind::Group, "pd").await?;
+        whole.data = json!({"spec": {"roles": roles}});
+        whole.metadata.managed_fields = None;
+        match groups.api(Kind::Group).replace("pd", &PostParams::default(), &whole).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+            result => Ok(Some(result?)),
+        }
+    })
+    .await?;
     groups.patch(Kind::Group, "pd", json!({"roles": [{"name": "decode", "replicas": 2}]})).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     measured(
