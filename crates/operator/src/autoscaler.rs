@@ -4,21 +4,22 @@
 //! change what is sampled, and never cause a step by themselves. Between ticks the target's scale is taken as
 //! it was last read; a write is accepted only if it still is like that.
 
+mod deciding;
 mod draining;
 mod owned;
 mod parent;
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use kube::{Client, ResourceExt};
 use llm_autoscaler_api::{
-    LLMAutoscaler, Plan, SpecError, conditions, managers, plan,
+    LLMAutoscaler, Plan, SpecError, managers, plan,
     words::{self, MetricWords, Step},
 };
-use llm_autoscaler_core::{Decision, Doubt, MetricOutcome, Outcome, Profile, decide};
+use llm_autoscaler_core::{Decision, Profile};
 use tokio::sync::{Notify, watch};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use parent::Parental;
 
@@ -32,7 +33,6 @@ use crate::{
     monitors::Monitors,
     observe::Seen,
     owners::{Claims, Holding},
-    pages::Pace,
     pod_monitor::PodMonitorKeeper,
     pods::PodStore,
     prometheus::Servers,
@@ -310,47 +310,6 @@ impl Keeper {
         Ok(())
     }
 
-    /// The pure part: what is seen, and what follows from it. `None` while the first samples are on their way.
-    fn look_and_decide(&mut self, plan: &Plan) -> Option<(Seen, Decision)> {
-        let scaled_to_zero = conditions::holds(self.writer.conditions(), words::SCALED_TO_ZERO);
-        let target = self.target.as_mut()?;
-        let seen = target.observe(plan, scaled_to_zero, false);
-        if seen.warming_up && !target.decided {
-            return None;
-        }
-        target.decided = true;
-        let now = Utc::now();
-        let decision = decide(&plan.policy, &target.history, &seen.observation, now);
-        // Under the exact profile too: pods are read one after the other, and the HPA is told of all of them at once.
-        let (decision, seen) = if seen.doubtful && decision.wants_fewer() {
-            without_doubt(plan, target, seen, scaled_to_zero, now)
-        } else {
-            (decision, seen)
-        };
-        target.pace(pace(&decision));
-        self.count(&seen, &decision);
-        debug!(name = self.name(), ?decision, "decided");
-        Some((seen, decision))
-    }
-
-    fn count(&self, seen: &Seen, decision: &Decision) {
-        let telemetry = &self.context.telemetry;
-        telemetry.decided(match &decision.outcome {
-            Outcome::Computed(derivation) if derivation.held.is_some() => "held",
-            Outcome::Computed(_) => "computed",
-            Outcome::Silent => "silent",
-            Outcome::Fallback { .. } => "fallback",
-            Outcome::Blind { .. } | Outcome::NoSelector => "blind",
-            Outcome::OutOfBounds { .. } | Outcome::Disabled => "bounds",
-        });
-        let Some(target) = &self.target else { return };
-        for origin in &seen.origins {
-            for (source, samples) in target.sources.list.iter().zip(&origin.samples) {
-                telemetry.used(source.name(), u64::from(*samples));
-            }
-        }
-    }
-
     fn remember(&mut self, plan: &Plan, decision: &Decision) {
         if let Some(target) = &mut self.target {
             let now = Utc::now();
@@ -434,26 +393,6 @@ impl Keeper {
     }
 }
 
-/// Never down on doubt: what pods said before they fell silent does not count for less. Where nothing else is left, they are
-/// believed as far as staying goes.
-fn without_doubt(
-    plan: &Plan,
-    target: &mut Tracked,
-    mut seen: Seen,
-    scaled_to_zero: bool,
-    now: DateTime<Utc>,
-) -> (Decision, Seen) {
-    let mut strict = target.observe(plan, scaled_to_zero, true);
-    let decision = decide(&plan.policy, &target.history, &strict.observation, now);
-    if matches!(decision.outcome, Outcome::Blind { .. } | Outcome::Silent) {
-        seen.observation.doubt = Some(Doubt::Samples);
-        seen.problems = strict.problems;
-        return (decide(&plan.policy, &target.history, &seen.observation, now), seen);
-    }
-    strict.advice.append(&mut seen.advice);
-    (decision, strict)
-}
-
 /// What the words need to know of each metric: its name, and why it failed.
 fn words_of(object: &LLMAutoscaler, plan: &Plan, seen: &Seen) -> Vec<MetricWords> {
     let error = report::missing(&seen.problems);
@@ -467,14 +406,4 @@ fn words_of(object: &LLMAutoscaler, plan: &Plan, seen: &Seen) -> Vec<MetricWords
         ..MetricWords::default()
     };
     plan.metrics.iter().map(|metric| of(&metric.series)).collect()
-}
-
-/// Near its target a metric is worth a closer look: what comes next may change the answer.
-fn pace(decision: &Decision) -> Pace {
-    const NEAR: std::ops::RangeInclusive<f64> = 0.7..=1.3;
-    let near = |metric: &MetricOutcome| match metric {
-        MetricOutcome::Proposal(proposal) => NEAR.contains(&proposal.ratio),
-        MetricOutcome::Silent(_) | MetricOutcome::Failed(_) => false,
-    };
-    if decision.metrics.iter().any(near) { Pace::Close } else { Pace::Usual }
 }

@@ -1,5 +1,6 @@
 //! Pods and what the sources say of them → observation. Also notes, for people, what is missing and why.
 
+mod reading;
 mod requests;
 
 use std::{
@@ -13,7 +14,7 @@ use llm_autoscaler_api::{Advice, Asked, MetricPlan, Plan};
 use llm_autoscaler_core::{
     Deviation, Doubt, Milli, Observation, Reading, Replica, Scale, Selector, StartUps,
 };
-use llm_autoscaler_engines::{Buckets, Fold, Kind, Measure, exposition::Value};
+use llm_autoscaler_engines::{Fold, Kind, Measure, exposition::Value};
 
 use crate::{
     advice,
@@ -23,6 +24,7 @@ use crate::{
     sources::{Source, SourceKind, Sources},
 };
 
+use reading::{folded, reading, total_of};
 pub use requests::Requests;
 
 /// What was seen.
@@ -380,66 +382,4 @@ impl Observer<'_> {
 fn first(reasons: &Problems) -> Option<String> {
     let (of, texts) = reasons.first_key_value()?;
     Some(format!("{of}: {}", texts.first()?))
-}
-
-/// One value of the values of a replica's pods, as of several series of a page.
-fn folded(values: Vec<Value>, fold: Fold) -> Option<Value> {
-    let count = values.len() as f64;
-    let mut values = values.into_iter();
-    let first = values.next()?;
-    let all = values.try_fold(first, |sum, value| match (sum, value) {
-        (Value::Number(a), Value::Number(b)) => {
-            Some(Value::Number(if fold == Fold::Max { a.max(b) } else { a + b }))
-        }
-        (Value::Buckets(mut a), Value::Buckets(b)) => {
-            a.add(&b);
-            Some(Value::Buckets(a))
-        }
-        _ => None,
-    })?;
-    Some(match all {
-        Value::Number(sum) if fold == Fold::Mean => Value::Number(sum / count),
-        all => all,
-    })
-}
-
-/// The values of replicas as a reading; a quantile pools them.
-fn reading(values: Vec<Option<Value>>, quantile: Option<f64>, nothing: bool) -> Reading {
-    if nothing {
-        // Where nobody answered, the problems say more than "no samples" would.
-        return Reading::Failed;
-    }
-    let Some(quantile) = quantile else {
-        let milli = |value: Option<Value>| match value {
-            Some(Value::Number(number)) => Milli::from_f64(number),
-            _ => None,
-        };
-        return Reading::PerReplica { samples: values.into_iter().map(milli).collect(), strays: Vec::new() };
-    };
-    let mut pool = Buckets::default();
-    let mut reported = Vec::with_capacity(values.len());
-    for value in values {
-        reported.push(value.is_some());
-        if let Some(Value::Buckets(buckets)) = value {
-            pool.add(&buckets);
-        }
-    }
-    let value = pool.quantile_of_enough(quantile).and_then(Milli::from_f64);
-    Reading::Pooled { value, reported }
-}
-
-/// What the numbers of a query come to.
-fn total_of(metric: &MetricPlan, numbers: &[f64]) -> Result<Milli, String> {
-    let bad = numbers.iter().find(|number| !number.is_finite());
-    match (numbers, bad) {
-        ([], _) => Err("the query gives nothing, which is not zero".to_owned()),
-        (_, Some(bad)) => Err(format!("the query gives {bad}")),
-        ([_, _, ..], None) if metric.is_value => {
-            let count = numbers.len();
-            Err(format!(
-                "the query gives {count} series, and a target of type Value needs one: aggregate them"
-            ))
-        }
-        _ => Milli::from_f64(numbers.iter().sum()).ok_or_else(|| "the query gives no number".to_owned()),
-    }
 }

@@ -1,0 +1,249 @@
+use super::*;
+use crate::testing::{at, legacy_policy, policy_with_windows, ready};
+use crate::{Fallback, MetricPolicy, Milli, Profile, Reading, Target};
+
+const OBJECT: MetricPolicy =
+    MetricPolicy { kind: MetricKind::Object, target: Target::Value(Milli::whole(10)) };
+
+fn outcome(policy: &Policy, observation: &Observation) -> Outcome {
+    decide(policy, &History::default(), observation, at(0)).outcome
+}
+
+#[test]
+fn bounds_come_before_metrics() {
+    let policy = Policy { min_replicas: 2, max_replicas: 4, ..legacy_policy() };
+    let broken = |current| Observation {
+        scale: Scale { current, status: current },
+        selector: Selector::Missing,
+        ..Observation::default()
+    };
+    let table = [
+        (0, Outcome::Disabled),
+        (1, Outcome::OutOfBounds { to: 2, bound: Bound::BelowMin }),
+        (5, Outcome::OutOfBounds { to: 4, bound: Bound::AboveMax }),
+        (2, Outcome::NoSelector),
+        (4, Outcome::NoSelector),
+    ];
+    for (current, expected) in table {
+        assert_eq!(outcome(&policy, &broken(current)), expected, "{current}");
+    }
+}
+
+#[test]
+fn zero_is_left_only_by_who_went_there() {
+    // ours, gate, minimum, desired
+    let table =
+        [(true, true, 0, Some(3)), (true, true, 5, Some(5)), (false, true, 0, None), (true, false, 0, None)];
+    for (ours, gate, min_replicas, expected) in table {
+        let mut policy = Policy { min_replicas, metrics: vec![OBJECT], ..legacy_policy() };
+        policy.settings.scale_to_zero = gate;
+        let observation = Observation {
+            scaled_to_zero: ours,
+            readings: vec![Reading::Object(Milli::whole(25))],
+            ..Observation::default()
+        };
+        let decision = decide(&policy, &History::default(), &observation, at(0));
+        assert_eq!(decision.rescale(), expected, "{ours} {gate} {min_replicas}");
+    }
+}
+
+#[test]
+fn without_an_outside_metric_zero_is_left_for_a_minimum_only() {
+    let observation = Observation { scaled_to_zero: true, ..Observation::default() };
+    for (min_replicas, expected) in [(0, Outcome::Disabled), (1, Outcome::Blind { first: 0, failed: 1 })] {
+        let policy = Policy { min_replicas, ..legacy_policy() };
+        assert_eq!(outcome(&policy, &observation), expected, "{min_replicas}");
+    }
+}
+
+#[test]
+fn the_minimum_is_the_reason_where_nothing_else_left_zero() {
+    let with_behavior = policy_with_windows(Profile::HpaExact, 0, 0);
+    // What leaves zero without `behavior` is the limit, and it gives no reason.
+    for (policy, expected) in [(with_behavior, Some(Reason::BelowMin)), (legacy_policy(), None)] {
+        let policy = Policy { min_replicas: 2, metrics: vec![OBJECT], ..policy };
+        let observation = Observation {
+            scaled_to_zero: true,
+            readings: vec![Reading::Object(Milli(0))],
+            ..Observation::default()
+        };
+        let Outcome::Computed(derivation) = outcome(&policy, &observation) else { panic!("not computed") };
+        assert_eq!((derivation.desired, derivation.reason), (2, expected));
+    }
+}
+
+#[test]
+fn a_failed_metric_lets_the_target_grow_and_not_shrink() {
+    let policy = Policy { metrics: vec![OBJECT, crate::testing::per_replica(10)], ..legacy_policy() };
+    let table = [(20, Some(4)), (10, Some(2)), (3, None)];
+    for (sample, expected) in table {
+        let mut observation = ready(&[Some(sample), Some(sample)]);
+        observation.readings.insert(0, Reading::Failed);
+        let decision = decide(&policy, &History::default(), &observation, at(0));
+        assert_eq!(decision.desired(), expected, "{sample}");
+        match decision.outcome {
+            Outcome::Computed(derivation) => assert_eq!((derivation.failed, derivation.winner), (1, 1)),
+            outcome => assert_eq!(outcome, Outcome::Blind { first: 0, failed: 1 }),
+        }
+    }
+}
+
+#[test]
+fn every_number_on_the_way_is_told() {
+    let policy = Policy { max_replicas: 6, ..policy_with_windows(Profile::HpaExact, 0, 300) };
+    let Outcome::Computed(derivation) = outcome(&policy, &ready(&[Some(50), Some(50)])) else {
+        panic!("not computed")
+    };
+    assert_eq!(
+        (derivation.raw, derivation.stabilized, derivation.limited, derivation.desired),
+        (10, 10, 6, 6)
+    );
+    assert_eq!(derivation.limit, Limit::TooManyReplicas);
+    assert_eq!(derivation.reason, Some(Reason::AboveTarget));
+
+    let Outcome::Computed(derivation) = outcome(&policy, &ready(&[Some(1), Some(1)])) else {
+        panic!("not computed")
+    };
+    assert_eq!((derivation.raw, derivation.stabilized, derivation.desired), (1, 2, 2));
+    assert_eq!(derivation.stabilization, Stabilization::Down);
+    assert_eq!(derivation.reason, Some(Reason::AllBelowTarget));
+}
+
+#[test]
+fn fewer_are_wanted_whatever_holds_them() {
+    let policy = policy_with_windows(Profile::HpaExact, 0, 300);
+    for (sample, expected) in [(1, true), (10, false), (50, false)] {
+        let observation = ready(&[Some(sample), Some(sample)]);
+        let decision = decide(&policy, &History::default(), &observation, at(0));
+        assert_eq!(decision.wants_fewer(), expected, "{sample}");
+    }
+}
+
+#[test]
+fn a_total_that_is_not_complete_never_shrinks() {
+    let policy = policy_with_windows(Profile::Default, 0, 0);
+    let derivation = |value, complete| {
+        let mut observation = ready(&[None; 4]);
+        observation.readings = vec![Reading::Total { value: Milli::whole(value), complete }];
+        match outcome(&policy, &observation) {
+            Outcome::Computed(derivation) => (derivation.raw, derivation.desired, derivation.held),
+            outcome => panic!("{outcome:?}"),
+        }
+    };
+    assert_eq!(derivation(20, true), (2, 2, None));
+    assert_eq!(derivation(20, false), (2, 4, Some(Hold::Incomplete)));
+    assert_eq!(derivation(60, false), (6, 6, None));
+}
+
+#[test]
+fn doubt_lets_the_target_grow_and_not_shrink() {
+    let policy = policy_with_windows(Profile::Default, 0, 0);
+    for (sample, desired, held) in [(1, 2, Some(Hold::Doubt)), (10, 2, None), (50, 10, None)] {
+        let observation = Observation { doubt: Some(Doubt::Samples), ..ready(&[Some(sample), Some(sample)]) };
+        let Outcome::Computed(derivation) = outcome(&policy, &observation) else { panic!("not computed") };
+        assert_eq!((derivation.desired, derivation.held), (desired, held), "{sample}");
+    }
+}
+
+#[test]
+fn when_nobody_has_known_for_long_there_is_a_fallback() {
+    let after = chrono::TimeDelta::seconds(180);
+    let policy = |replicas| Policy {
+        fallback: Some(Fallback { after, replicas }),
+        ..policy_with_windows(Profile::Default, 0, 0)
+    };
+    // second, current, fallback; expected
+    let table = [
+        (0, 2, 4, None),
+        (179, 2, 4, None),
+        (180, 2, 4, Some((4, Some(Reason::Fallback)))),
+        (180, 6, 4, Some((6, None))),
+        (180, 2, 99, Some((20, Some(Reason::Fallback)))),
+    ];
+    for (second, current, replicas, expected) in table {
+        let mut observation = ready(&vec![None; current as usize]);
+        observation.readings = vec![Reading::Failed];
+        let (policy, mut history) = (policy(replicas), History::default());
+        let first = decide(&policy, &history, &observation, at(0));
+        history.record(&policy, &first, at(0));
+        let decision = decide(&policy, &history, &observation, at(second));
+        let found = match &decision.outcome {
+            Outcome::Fallback { derivation, .. } => Some((derivation.desired, derivation.reason)),
+            _ => None,
+        };
+        assert_eq!(found, expected, "{second} {current} {replicas}");
+
+        // Once something is known again, the time begins anew.
+        history.record(&policy, &decision, at(second));
+        let seen = decide(&policy, &history, &ready(&[Some(10)]), at(second));
+        history.record(&policy, &seen, at(second));
+        assert_eq!(history.blind_since(), None);
+    }
+}
+
+#[test]
+fn the_last_replica_goes_when_nothing_has_been_asked_for_long_enough() {
+    let to_zero = Some(ToZero { after: chrono::TimeDelta::seconds(300) });
+    let policy = Policy { min_replicas: 0, to_zero, ..policy_with_windows(Profile::Default, 0, 0) };
+    let mut history = History::default();
+    let mut at_second = |second, current: i32, sample, woken| {
+        let samples = vec![Some(sample); current as usize];
+        let observation = Observation { scaled_to_zero: current == 0, woken, ..ready(&samples) };
+        let decision = decide(&policy, &history, &observation, at(second));
+        history.record(&policy, &decision, at(second));
+        let limit = match &decision.outcome {
+            Outcome::Computed(derivation) => Some(derivation.limit),
+            _ => None,
+        };
+        (decision.desired(), limit)
+    };
+    // second, current, sample, woken; desired, limit
+    let table = [
+        (0, 3, 0, false, Some(1), Some(Limit::NotIdleYet)),
+        (10, 1, 0, false, Some(1), Some(Limit::NotIdleYet)),
+        // Something is asked for: the time begins anew.
+        (20, 1, 10, false, Some(1), Some(Limit::DesiredWithinRange)),
+        (30, 1, 0, false, Some(1), Some(Limit::NotIdleYet)),
+        (329, 1, 0, false, Some(1), Some(Limit::NotIdleYet)),
+        (330, 1, 0, true, Some(1), Some(Limit::NotIdleYet)),
+        (331, 1, 0, false, Some(0), Some(Limit::DesiredWithinRange)),
+        // At zero its own replicas say nothing, and a call is enough.
+        (340, 0, 0, false, None, None),
+        (350, 0, 0, true, Some(1), None),
+    ];
+    for (second, current, sample, woken, desired, limit) in table {
+        assert_eq!(at_second(second, current, sample, woken), (desired, limit), "{second}");
+    }
+}
+
+#[test]
+fn nobody_is_woken_who_was_put_to_sleep_by_others() {
+    let to_zero = Some(ToZero { after: chrono::TimeDelta::zero() });
+    let policy = Policy { min_replicas: 0, to_zero, ..policy_with_windows(Profile::Default, 0, 0) };
+    let observation = Observation { woken: true, ..Observation::default() };
+    assert_eq!(outcome(&policy, &observation), Outcome::Disabled);
+}
+
+#[test]
+fn what_is_kept_counts_as_recommended() {
+    let policy = policy_with_windows(Profile::Default, 0, 300);
+    let idle = ready(&[Some(1), Some(1), Some(1)]);
+    let desired = |history: &History, second| decide(&policy, history, &idle, at(second)).desired();
+    let mut history = History::default();
+    for second in [0, 200] {
+        let decision = decide(&policy, &history, &idle, at(second));
+        history.record(&policy, &decision, at(second));
+    }
+    assert_eq!(desired(&history, 301), Some(1), "the window is over");
+    for second in [250, 400] {
+        let decision = decide(&policy, &history, &idle, at(second));
+        history.kept(&policy, &decision, at(second));
+    }
+    assert_eq!((desired(&history, 699), desired(&history, 701)), (Some(3), Some(1)));
+}
+
+#[test]
+fn a_policy_without_metrics_moves_nothing() {
+    let policy = Policy { metrics: Vec::new(), ..legacy_policy() };
+    assert_eq!(outcome(&policy, &ready(&[Some(1)])), Outcome::Blind { first: 0, failed: 0 });
+}
