@@ -166,11 +166,10 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_core::Replica;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::pods::service::Service;
+    use crate::pods::pod::tests::pod;
 
     fn monitor(spec: &Value) -> Monitor {
         let object = json!({
@@ -179,22 +178,6 @@ mod tests {
             "spec": spec,
         });
         Monitor::of(&serde_json::from_value(object).unwrap()).unwrap()
-    }
-
-    fn pod() -> Pod {
-        Pod {
-            uid: "u".to_owned(),
-            name: "a-0".to_owned(),
-            namespace: "ns".to_owned(),
-            labels: BTreeMap::from([("app".to_owned(), "a".to_owned())]),
-            annotations: BTreeMap::new(),
-            ip: None,
-            ports: vec![("http".to_owned(), 8000)],
-            replica: Replica::READY,
-            trouble: None,
-            service: Service::default(),
-            created: DateTime::UNIX_EPOCH,
-        }
     }
 
     #[test]
@@ -218,7 +201,7 @@ mod tests {
             (json!({"selector": app, "podMetricsEndpoints": http, "namespaceSelector": {"any": true}}), true),
         ];
         for (spec, expected) in table {
-            assert_eq!(monitor(&spec).publishes(&pod(), 8000, "/metrics"), expected, "{spec}");
+            assert_eq!(monitor(&spec).publishes(&pod("a-0", "a"), 8000, "/metrics"), expected, "{spec}");
         }
     }
 
