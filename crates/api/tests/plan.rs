@@ -51,6 +51,7 @@ fn every_sample_makes_sense() {
         "dynamo",
         "role",
         "leader_worker",
+        "to_zero",
     ];
     for name in names {
         planned(&sample(&format!("{name}.yaml")).spec);
