@@ -91,15 +91,18 @@ const MOMENT: TimeDelta = TimeDelta::seconds(5);
 
 /// What is to be said where a StatefulSet seems to make one pod after the other, and which of them the others wait for.
 pub fn in_turn(replicas: &Replicas, asked: usize, now: DateTime<Utc>) -> Option<Advice> {
+    let there = replicas.alive();
+    if there >= asked {
+        return None;
+    }
     let ordinal =
         |group: &Group| group.pods.iter().find_map(|pod| pod.labels.get(ORDINAL)?.parse::<u32>().ok());
     let waited_for = |group: &&Group| {
         let born = group.pods.iter().map(|pod| pod.created).min();
         !group.state().ready && born.is_some_and(|born| now - born >= MOMENT)
     };
-    let there = replicas.alive();
     let starting = replicas.list.iter().filter(waited_for).filter_map(|group| Some((ordinal(group)?, group)));
-    let (_, first) = starting.min_by_key(|(ordinal, _)| *ordinal).filter(|_| there < asked)?;
+    let (_, first) = starting.min_by_key(|(ordinal, _)| *ordinal)?;
     let text = format!(
         "{there} of {asked} replicas exist, and {} is not ready: an OrderedReady StatefulSet makes the next pod only then; \
          podManagementPolicy: Parallel lets them start at the same time",

@@ -30,7 +30,7 @@ use crate::{
     replicas::{Group, Replicas},
     target::Object,
 };
-use leaving::{Leaving, has_gate, is_alive, key, name, ordinal};
+use leaving::{Leaving, has_gate, key, name, ordinal};
 pub use rollout::Rollout;
 use rollout::Rollouts;
 pub use told::{BestEffort, Ended, How, Left, Told, Waiting};
@@ -134,7 +134,7 @@ impl Drainer {
         let held = shrinks && self.rollouts.holds(scene.now);
         let sizes = (current, if held { current } else { wanted });
         let alive: Alive =
-            scene.replicas.list.iter().enumerate().filter(|(_, group)| is_alive(group)).collect();
+            scene.replicas.list.iter().enumerate().filter(|(_, group)| group.is_alive()).collect();
         self.follow(scene, &alive);
         let Some((removal, candidates)) = self.candidates(context, scene, &alive, &object) else {
             self.give_back(&context.in_service, scene.namespace, scene.replicas);

@@ -20,6 +20,7 @@ pub struct Replicas {
     pub speakers: Members,
     /// For each speaker, in their order, the place of its replica in the list.
     pub of_speaker: Vec<usize>,
+    alive: usize,
     of: Members,
 }
 
@@ -64,7 +65,8 @@ impl Replicas {
         }
         // Where each pod speaks, as nearly everywhere, the two are one.
         let speakers = if speakers.len() == members.len() { members.clone() } else { Arc::new(speakers) };
-        Self { list, speakers, of_speaker, of: members.clone() }
+        let alive = list.iter().filter(|group| group.is_alive()).count();
+        Self { list, speakers, of_speaker, alive, of: members.clone() }
     }
 
     /// Takes over the pods as they are now; whether anything has changed.
@@ -78,16 +80,17 @@ impl Replicas {
 
     /// How many are there that could count: they have not ended, and are not about to.
     pub fn alive(&self) -> usize {
-        let ended = |phase| matches!(phase, Phase::Succeeded | Phase::Failed);
-        let state = |group: &&Group| {
-            let replica = group.state();
-            !replica.deleting && !ended(replica.phase)
-        };
-        self.list.iter().filter(state).count()
+        self.alive
     }
 }
 
 impl Group {
+    /// Whether it could count: it has not ended, and is not about to.
+    pub fn is_alive(&self) -> bool {
+        let replica = self.state();
+        !replica.deleting && !matches!(replica.phase, Phase::Succeeded | Phase::Failed)
+    }
+
     /// What the decision sees of it, but for whether it is stuck. A group is what the least of its pods is.
     pub fn state(&self) -> Replica {
         if let [pod] = &*self.pods

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::dialect::Victims;
-use llm_autoscaler_core::Phase;
 
 use crate::{observe::Requests, replicas::Group};
 
@@ -42,12 +41,6 @@ impl Leaving {
         let settled = out_since + if gated { SETTLES } else { TimeDelta::zero() };
         requests.count == 0 && requests.at >= settled
     }
-}
-
-/// It has not ended, and is not about to.
-pub(super) fn is_alive(group: &Group) -> bool {
-    let state = group.state();
-    !state.deleting && !matches!(state.phase, Phase::Succeeded | Phase::Failed)
 }
 
 /// Whether it can be taken out of service.
