@@ -15,7 +15,7 @@ use crate::{
 /// caller passes the decision to [`History::record`], and a written change to [`History::scaled`].
 pub fn decide(policy: &Policy, history: &History, observation: &Observation, now: DateTime<Utc>) -> Decision {
     let current = observation.scale.current;
-    let without_metrics = |outcome| Decision { current, outcome, metrics: Vec::new() };
+    let without_metrics = |outcome| Decision { current, outcome, metrics: Vec::new(), tied: None };
     if let Some(outcome) = shortcut(policy, observation) {
         return without_metrics(outcome);
     }
@@ -35,7 +35,7 @@ pub fn decide(policy: &Policy, history: &History, observation: &Observation, now
         },
         Err(outcome) => outcome,
     };
-    Decision { current, outcome, metrics }
+    Decision { current, outcome, metrics, tied: None }
 }
 
 /// What is asked for while nobody knows: at least the policy's number, once nobody has known for long enough.

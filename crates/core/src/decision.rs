@@ -1,7 +1,7 @@
 //! What was decided, and every number on the way: enough to say why without asking anyone again.
 //! No text: the words are rendered from these by the `api` crate.
 
-use crate::Milli;
+use crate::{Milli, Share, Tie};
 
 /// The answer to one observation.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +12,17 @@ pub struct Decision {
     pub outcome: Outcome,
     /// The metrics' part, in the order of the policy; empty where they were not looked at.
     pub metrics: Vec<MetricOutcome>,
+    /// What other roles of the same service make of it, where that is something else.
+    pub tied: Option<Tied>,
+}
+
+/// The number of replicas that roles have agreed upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tied {
+    /// The number.
+    pub to: i32,
+    /// Why.
+    pub by: Tie,
 }
 
 /// How the step ended.
@@ -229,8 +240,18 @@ impl Decision {
         !self.metrics.is_empty() && self.metrics.iter().all(failed)
     }
 
+    /// Takes over what its role has been given.
+    pub fn shared(&mut self, share: Share) {
+        self.tied = share.tie.map(|by| Tied { to: share.replicas, by });
+    }
+
     /// The number of replicas that is wanted; `None` where the step ended without one.
     pub fn desired(&self) -> Option<i32> {
+        self.tied.map(|tied| tied.to).or_else(|| self.own())
+    }
+
+    /// The number of replicas that is wanted, whatever other roles have to say.
+    pub fn own(&self) -> Option<i32> {
         match &self.outcome {
             Outcome::OutOfBounds { to, .. } => Some(*to),
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => Some(derivation.desired),

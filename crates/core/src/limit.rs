@@ -74,6 +74,15 @@ pub fn with_behavior(
     (desired, Limit::DesiredWithinRange)
 }
 
+/// The lowest and the highest number of replicas that may be asked for now, whatever the metrics say.
+pub fn reach(policy: &Policy, history: &History, current: i32, now: DateTime<Utc>) -> (i32, i32) {
+    let limited = |desired| match &policy.behavior {
+        None => legacy(policy, history, current, desired, now).0,
+        Some(behavior) => with_behavior(policy, behavior, history, current, desired, now).0,
+    };
+    (limited(policy.min_replicas), limited(policy.max_replicas))
+}
+
 /// The highest number of replicas that the policies of scale-up allow now.
 pub fn scale_up(profile: Profile, rules: &Rules, history: &History, current: i32, now: DateTime<Utc>) -> i32 {
     let allowed = rules.policies.iter().map(|policy| {
