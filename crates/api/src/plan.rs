@@ -5,6 +5,7 @@ mod behavior;
 mod drain;
 mod metric;
 mod replica;
+mod role;
 mod source;
 
 use chrono::TimeDelta;
@@ -14,13 +15,18 @@ use llm_autoscaler_engines::Engine;
 pub use advice::Advice;
 pub use drain::DrainPlan;
 pub use metric::{Asked, MetricPlan};
+pub use role::{Plans, RolePlan, plans};
 pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
 
-use crate::{EngineName, FallbackSpec, LLMAutoscalerSpec, ScaleToZeroSpec, dialect::Grouping};
+use crate::{
+    EngineName, FallbackSpec, LLMAutoscalerSpec, ScaleTargetRef, ScaleToZeroSpec, dialect::Grouping,
+};
 
-/// A spec, understood.
+/// A spec of one target, understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
+    /// What is scaled.
+    pub target: ScaleTargetRef,
     /// What the decisions are made by.
     pub policy: Policy,
     /// How each metric of the policy is asked for and called, in the same order.
@@ -55,7 +61,7 @@ impl SpecError {
     }
 }
 
-/// Understands a spec.
+/// Understands a spec that has one target; [`plans`] is for any.
 ///
 /// # Errors
 /// Names the first field that makes no sense. The API server's own checks have refused most of them before;
@@ -69,6 +75,9 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
         let problem = "minReplicas 0 needs it, and it needs minReplicas 0";
         return Err(SpecError::new("scaleToZero", problem));
     }
+    let Some(target) = spec.scale_target_ref.clone() else {
+        return Err(SpecError::new("scaleTargetRef", "name the object that is scaled"));
+    };
     let mut metrics = Vec::with_capacity(spec.metrics.len());
     let mut targets = Vec::with_capacity(spec.metrics.len());
     for (index, metric) in spec.metrics.iter().enumerate() {
@@ -108,7 +117,7 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     let respect = TimeDelta::seconds(respect.into());
     let engine = spec.engine.engine();
     let drain = spec.drain.as_ref().map(|drain| drain::drain(drain, engine));
-    Ok(Plan { policy, metrics, sources, engine, groupings, respect, drain, advice })
+    Ok(Plan { target, policy, metrics, sources, engine, groupings, respect, drain, advice })
 }
 
 fn to_zero(spec: &ScaleToZeroSpec) -> ToZero {

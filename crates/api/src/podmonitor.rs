@@ -36,10 +36,16 @@ const FROM_POD_LABELS: [Relabeling; 3] = [
     Relabeling { target: "backend", sources: &["alibabacloud_com_inference_backend"] },
 ];
 
+/// The name of an autoscaler's PodMonitor; where it has several roles, of that of one.
+pub fn pod_monitor_name(owner: &LLMAutoscaler, role: Option<&str>) -> String {
+    let name = owner.name_any();
+    role.map_or_else(|| name.clone(), |role| format!("{name}-{role}"))
+}
+
 /// The PodMonitor for the target's pods, which `selector` selects and which serve on `port`, complete for a server-side
 /// apply. Where the first scrape is of other pods, it is for those.
 pub fn pod_monitor(
-    owner: &LLMAutoscaler,
+    (owner, name): (&LLMAutoscaler, &str),
     spec: &PodMonitorSpec,
     selector: &LabelSelector,
     port: &Port,
@@ -53,7 +59,7 @@ pub fn pod_monitor(
         "apiVersion": format!("{group}/{version}"),
         "kind": kind,
         "metadata": {
-            "name": owner.name_any(),
+            "name": name,
             "namespace": owner.namespace(),
             "labels": labels,
             "annotations": spec.annotations,
@@ -101,7 +107,7 @@ fn relabelings(owner: &LLMAutoscaler) -> Vec<Value> {
     let mut relabelings = vec![
         meta("pod_name", "pod_name"),
         meta("namespace", "pod_namespace"),
-        constant(&owner.spec.scale_target_ref.name, "workload_name"),
+        constant(owner.spec.scale_target_ref.as_ref().map_or("", |target| &target.name), "workload_name"),
         constant(&owner.spec.engine.engine().profile().name.to_lowercase(), "backend"),
     ];
     for Relabeling { target, sources } in FROM_POD_LABELS {

@@ -5,6 +5,7 @@
 
 mod metric;
 mod pod_monitor;
+mod role;
 mod selector;
 mod source;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use metric::*;
 pub use pod_monitor::*;
+pub use role::*;
 pub use source::*;
 
 use crate::{BehaviorSpec, LLMAutoscalerStatus};
@@ -74,10 +76,37 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
     validation = Rule::new("(self.minReplicas == 0) == has(self.scaleToZero)")
         .message("minReplicas 0 needs scaleToZero, and scaleToZero needs minReplicas 0")
         .field_path(".scaleToZero"),
-    validation = Rule::new("self.engine != 'Custom' || self.metrics.all(m, !has(m.signal))")
+    validation = Rule::new("has(self.metrics) != has(self.roles)")
+        .message("give metrics, or roles that have metrics of their own")
+        .field_path(".metrics"),
+    validation = Rule::new("has(self.scaleTargetRef) || has(self.roles) && self.roles.all(r, has(r.scaleTargetRef))")
+        .message("name what is scaled in scaleTargetRef, or in that of each role")
+        .field_path(".scaleTargetRef"),
+    validation = Rule::new("!has(self.scaleTargetRef) || has(self.roles) || (self.scaleTargetRef.kind == 'RoleBasedGroup') == has(self.scaleTargetRef.role)")
+        .message("a RoleBasedGroup is scaled by its roles: name one in role; no other kind has roles")
+        .field_path(".scaleTargetRef"),
+    validation = Rule::new("!has(self.scaleTargetRef) || !has(self.roles) || self.scaleTargetRef.kind == 'RoleBasedGroup' && !has(self.scaleTargetRef.role)")
+        .message("with roles it names their RoleBasedGroup, without role; other objects are named by each role")
+        .field_path(".scaleTargetRef"),
+    validation = Rule::new("!has(self.roles) || self.minReplicas == 1")
+        .message("each role has its own minReplicas")
+        .field_path(".minReplicas"),
+    validation = Rule::new("!has(self.roles) || self.roles.map(r, r.minReplicas).sum() <= self.maxReplicas")
+        .message("maxReplicas is for all roles together, and their minReplicas are more than that")
+        .field_path(".maxReplicas"),
+    validation = Rule::new("!has(self.maxGPUs) || has(self.roles) && self.roles.all(r, has(r.gpusPerReplica))")
+        .message("maxGPUs is for all roles together, each of which needs gpusPerReplica")
+        .field_path(".maxGPUs"),
+    validation = Rule::new("has(self.maxGPUs) || !has(self.roles) || self.roles.all(r, !has(r.gpusPerReplica))")
+        .message("gpusPerReplica is what maxGPUs is about: give that too")
+        .field_path(".maxGPUs"),
+    validation = Rule::new("!has(self.ratio) || has(self.roles) && self.ratio.between.all(n, self.roles.exists(r, r.name == n))")
+        .message("a ratio is between two of the roles, by their names")
+        .field_path(".ratio"),
+    validation = Rule::new("self.engine != 'Custom' || !has(self.metrics) || self.metrics.all(m, !has(m.signal))")
         .message("engine Custom has no signals: give each metric a series or a query, or name the engine")
         .field_path(".metrics"),
-    validation = Rule::new("self.metrics.all(m, !has(m.query)) || has(self.sources) && self.sources.exists(s, has(s.prometheus))")
+    validation = Rule::new("!has(self.metrics) || self.metrics.all(m, !has(m.query)) || has(self.sources) && self.sources.exists(s, has(s.prometheus))")
         .message("a metric with a query needs a prometheus among the sources")
         .field_path(".sources"),
     validation = Rule::new("!has(self.fallback) || self.fallback.replicas <= self.maxReplicas")
@@ -87,8 +116,9 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
 #[serde(rename_all = "camelCase")]
 pub struct LLMAutoscalerSpec {
     /// The object that is scaled: anything in this namespace that has a scale subresource, or a role of a
-    /// RoleBasedGroup.
-    pub scale_target_ref: ScaleTargetRef,
+    /// RoleBasedGroup. With roles it is their RoleBasedGroup, or absent where each role names its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_target_ref: Option<ScaleTargetRef>,
 
     /// Which pods are one replica, for kinds whose replicas are several pods. LeaderWorkerSets, roles of
     /// RoleBasedGroups and Grove's kinds are known without.
@@ -108,14 +138,32 @@ pub struct LLMAutoscalerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_to_zero: Option<ScaleToZeroSpec>,
 
-    /// The most replicas that there may be; not below minReplicas.
+    /// The most replicas that there may be; not below minReplicas. With roles, of all of them together.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_replicas: i32,
 
-    /// What decides on the number of replicas. Each metric proposes a number; the highest wins.
+    /// The most GPUs that all roles may take together; each says in gpusPerReplica what it takes.
+    #[serde(rename = "maxGPUs", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_gpus: Option<i32>,
+
+    /// What decides on the number of replicas. Each metric proposes a number; the highest wins. With roles, each has
+    /// its own.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     pub metrics: Vec<MetricSpec>,
+
+    /// Several targets of one service, such as prefill and decode, that are decided upon together. What a role does not say
+    /// is as at the top.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 8))]
+    pub roles: Option<Vec<RoleSpec>>,
+
+    /// The proportion in which two of the roles are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<RatioSpec>,
 
     /// Where samples come from, in the order of failover. If absent, the target's own pods are scraped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -220,11 +268,6 @@ fn two_minutes() -> i32 {
 
 /// Names an object of this namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
-#[x_kube(
-    validation = Rule::new("(self.kind == 'RoleBasedGroup') == has(self.role)")
-        .message("a RoleBasedGroup is scaled by its roles: name one in role; no other kind has roles")
-        .field_path(".role")
-)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleTargetRef {
     /// Its API group and version, such as apps/v1.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -21,7 +22,12 @@ fn owner(source: &str) -> LLMAutoscaler {
 fn built(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
     let labels = BTreeMap::from([("app".to_owned(), "vllm".to_owned())]);
     let port = owner.spec.scrape().port.unwrap_or(Port::Name("http".to_owned()));
-    pod_monitor(owner, spec, &LabelSelector { match_labels: Some(labels), match_expressions: None }, &port)
+    pod_monitor(
+        (owner, &owner.name_any()),
+        spec,
+        &LabelSelector { match_labels: Some(labels), match_expressions: None },
+        &port,
+    )
 }
 
 /// The labels that a scraped series of a pod with these labels gets, by the relabelings in their order.

@@ -1,7 +1,8 @@
 //! A decision in words.
 
 use llm_autoscaler_core::{
-    Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy, Reason, Stabilization,
+    Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy, Reason, Stabilization, Tie,
+    Tied,
 };
 
 use super::{
@@ -27,6 +28,15 @@ impl Step<'_> {
     /// The conditions that the decision sets, in their order, from after the scale was got to before it is
     /// written.
     pub fn conditions(&self) -> Vec<ConditionUpdate> {
+        let own = self.own_conditions();
+        let Some(Tied { by, .. }) = self.decision.tied else { return own };
+        let (reason, message) = tie_words(by);
+        let tied = ConditionUpdate::yes(SCALING_LIMITED, reason, message);
+        own.into_iter().filter(|update| update.type_ != SCALING_LIMITED).chain([tied]).collect()
+    }
+
+    /// The conditions of a target that has no other role beside it.
+    fn own_conditions(&self) -> Vec<ConditionUpdate> {
         match &self.decision.outcome {
             Outcome::Disabled => vec![ConditionUpdate::no(
                 SCALING_ACTIVE,
@@ -96,6 +106,29 @@ impl Step<'_> {
 
     /// Why the number of replicas changes. Empty where only the past asks for it.
     pub fn reason(&self) -> String {
+        let Decision { current, tied, .. } = self.decision;
+        let own = self.decision.own().unwrap_or(*current);
+        match tied {
+            // Only where its own metrics would not have moved it that way.
+            Some(Tied { to, by }) if to != current && to.cmp(current) != own.cmp(current) => {
+                tie_words(*by).1.to_owned()
+            }
+            _ => self.own_reason(),
+        }
+    }
+
+    /// What limits the number, by its word: other roles, a hold, or the HPA's limit; nothing where nothing was computed.
+    pub fn limited_by(&self) -> Option<&'static str> {
+        let own = match &self.decision.outcome {
+            Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
+                Some(limiting_words(derivation).0)
+            }
+            _ => None,
+        };
+        self.decision.tied.map(|tied| tie_words(tied.by).0).or(own)
+    }
+
+    fn own_reason(&self) -> String {
         match &self.decision.outcome {
             Outcome::OutOfBounds { bound: Bound::AboveMax, .. } => {
                 "Current number of replicas above Spec.MaxReplicas".to_owned()
@@ -179,8 +212,18 @@ fn limited(derivation: &Derivation) -> ConditionUpdate {
 
 /// Reason and message of what keeps a number from being what the metrics ask for: a hold, which is ours and comes first, or
 /// the HPA's limit.
-pub fn limiting_words(derivation: &Derivation) -> (&'static str, &'static str) {
+fn limiting_words(derivation: &Derivation) -> (&'static str, &'static str) {
     derivation.held.map_or_else(|| limit_words(derivation.limit), hold_words)
+}
+
+/// Reason and message of what other roles of the same service make of a number; ours.
+fn tie_words(tie: Tie) -> (&'static str, &'static str) {
+    match tie {
+        Tie::Ratio => ("RoleRatio", "the ratio of the roles is kept"),
+        Tie::Lagging => ("RoleLagging", "replicas of the other role do not come, and are waited for"),
+        Tie::Ceiling => ("SharedCeiling", "the roles want more together than they may have"),
+        Tie::Room => ("WaitingForRoom", "there is room when replicas of another role are gone"),
+    }
 }
 
 /// Reason and message of a hold.
