@@ -40,18 +40,29 @@ pub fn set(
     generation: Option<i64>,
     now: DateTime<Utc>,
 ) {
-    let status = if update.status { "True" } else { "False" };
-    let mut message = update.message;
+    let ConditionUpdate { type_, status, reason, message } = update;
+    put(conditions, (type_, status, reason), message, generation, now);
+}
+
+/// The same of a type, a status and a reason that need not be constants.
+pub fn put(
+    conditions: &mut Vec<Condition>,
+    (type_, holds, reason): (&str, bool, &str),
+    mut message: String,
+    generation: Option<i64>,
+    now: DateTime<Utc>,
+) {
+    let status = if holds { "True" } else { "False" };
     message.truncate(message.floor_char_boundary(MESSAGE_LIMIT));
-    let position = conditions.iter().position(|condition| condition.type_ == update.type_);
+    let position = conditions.iter().position(|condition| condition.type_ == type_);
     let last_transition_time = match position.map(|index| &conditions[index]) {
         Some(old) if old.status == status => old.last_transition_time.clone(),
         _ => time::to_kubernetes(now),
     };
     let condition = Condition {
-        type_: update.type_.to_owned(),
+        type_: type_.to_owned(),
         status: status.to_owned(),
-        reason: update.reason.to_owned(),
+        reason: reason.to_owned(),
         message,
         observed_generation: generation,
         last_transition_time,

@@ -46,22 +46,23 @@ impl Announcer {
             let still = |(text, at): &(String, Instant)| *text == message || at.elapsed() < AGAIN_AFTER;
             let said = before.filter(still).unwrap_or_else(|| {
                 warn!(namespace = about.metadata.namespace, name = about.metadata.name, reason, message);
-                self.publish(about, events::problem(reason, &format!("{reason}{}", key.1), message.clone()));
+                let event = events::problem(reason, &format!("{reason}{}", key.1), message.clone());
+                publish(&self.events, &self.lane, about, event);
                 (message, Instant::now())
             });
             now.insert(key, said);
         }
         self.said = now;
     }
+}
 
-    /// Says something that has happened.
-    pub fn publish(&self, about: &Arc<LLMAutoscaler>, event: Event) {
-        let (events, lane, about) = (self.events.clone(), self.lane.clone(), about.clone());
-        tokio::spawn(async move {
-            let _turn = lane.enter().await;
-            if tokio::time::timeout(DEADLINE, events.publish(&about, event)).await.is_err() {
-                warn!("an event could not be written within {} s", DEADLINE.as_secs());
-            }
-        });
-    }
+/// Says something that has happened.
+pub fn publish(events: &Events, lane: &Lane, about: &Arc<LLMAutoscaler>, event: Event) {
+    let (events, lane, about) = (events.clone(), lane.clone(), about.clone());
+    tokio::spawn(async move {
+        let _turn = lane.enter().await;
+        if tokio::time::timeout(DEADLINE, events.publish(&about, event)).await.is_err() {
+            warn!("an event could not be written within {} s", DEADLINE.as_secs());
+        }
+    });
 }

@@ -3,47 +3,32 @@
 //! A step happens on a fixed tick and at once when a fresh sample is there. Pods that come and go
 //! change what is sampled, and never cause a step by themselves. Between ticks the target's scale is taken as
 //! it was last read; a write is accepted only if it still is like that.
+//!
+//! Most autoscalers have one target. One with several roles looks at all of them, makes one decision of theirs, and writes
+//! what follows from it in the order in which they stay in proportion ([`together`]).
 
 mod deciding;
 mod draining;
 mod owned;
 mod parent;
+mod role;
+mod together;
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::Utc;
+use futures::future;
 use kube::{Client, ResourceExt};
-use llm_autoscaler_api::{
-    LLMAutoscaler, Plan, SpecError, managers, plan,
-    words::{self, MetricWords, Step},
-};
-use llm_autoscaler_core::{Decision, Profile};
+use llm_autoscaler_api::{LLMAutoscaler, Plans, SpecError, conditions::ConditionUpdate, plans};
+use llm_autoscaler_core::{Profile, Terms};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use parent::Parental;
+use role::Role;
 
 use crate::{
-    announce::Announcer,
-    calls::Calls,
-    drivers::Drivers,
-    events::{self, Events},
-    in_service::InService,
-    lane::Lane,
-    monitors::Monitors,
-    observe::Seen,
-    owners::{Claims, Holding},
-    pod_monitor::PodMonitorKeeper,
-    pods::PodStore,
-    prometheus::Servers,
-    report::{self, Report, Written},
-    restraint::Restraint,
-    sampler::Sampler,
-    sizes::Sizes,
-    target::{ScaleView, TargetError, Targets},
-    telemetry::Telemetry,
-    tracked::Tracked,
-    writer::Writer,
+    announce::Announcer, calls::Calls, drivers::Drivers, events::Events, in_service::InService, lane::Lane,
+    monitors::Monitors, owners::Claims, pods::PodStore, prometheus::Servers, report, sampler::Sampler,
+    target::Targets, telemetry::Telemetry, tracked::Tracked, writer::Writer,
 };
 
 /// What all autoscalers share.
@@ -91,9 +76,17 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const CONFLICTS: u32 = 5;
 
 /// Keeps one autoscaler until its object is gone. `objects` carries every version of it.
-pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAutoscaler>>) {
+pub fn keep(
+    context: Arc<Context>,
+    mut objects: watch::Receiver<Arc<LLMAutoscaler>>,
+) -> impl Future<Output = ()> {
     let object = objects.borrow_and_update().clone();
-    let mut keeper = Keeper::new(context, object);
+    // Its claims are there before anything of it runs, so that no younger one overlooks them.
+    let keeper = Keeper::new(context, object);
+    run(keeper, objects)
+}
+
+async fn run(mut keeper: Keeper, mut objects: watch::Receiver<Arc<LLMAutoscaler>>) {
     let mut calls = keeper.context.calls.listen(&keeper.object);
     let mut tick = tokio::time::interval(keeper.context.period);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -114,11 +107,11 @@ pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAut
                 keeper.step(Cause::Sample).await
             }
             () = calls.called() => {
-                keeper.target.iter_mut().for_each(Tracked::wake);
+                keeper.targets().for_each(Tracked::wake);
                 keeper.step(Cause::Tick).await
             }
-            () = pods_changed(keeper.target.as_mut()) => {
-                keeper.follow_pods();
+            () = pods_changed(&mut keeper.roles) => {
+                keeper.roles.iter_mut().for_each(Role::follow_pods);
                 continue;
             }
         };
@@ -132,10 +125,13 @@ pub async fn keep(context: Arc<Context>, mut objects: watch::Receiver<Arc<LLMAut
     }
 }
 
-async fn pods_changed(target: Option<&mut Tracked>) {
-    match target {
-        Some(target) => target.pods_changed().await,
-        None => std::future::pending().await,
+async fn pods_changed(roles: &mut [Role]) {
+    let targets = roles.iter_mut().filter_map(|role| role.target.as_mut());
+    let changes: Vec<_> = targets.map(|target| Box::pin(target.pods_changed())).collect();
+    if changes.is_empty() {
+        future::pending::<()>().await;
+    } else {
+        future::select_all(changes).await;
     }
 }
 
@@ -154,60 +150,53 @@ struct Failed;
 struct Keeper {
     context: Arc<Context>,
     object: Arc<LLMAutoscaler>,
-    plan: Result<Arc<Plan>, SpecError>,
+    /// What is wrong with its spec. Its roles are those of the last one that was understood.
+    problem: Option<SpecError>,
+    /// Its targets.
+    roles: Vec<Role>,
+    /// What they have in common, where there are several.
+    terms: Option<Terms>,
     fresh: Arc<Notify>,
-    target: Option<Tracked>,
-    holding: Holding,
-    parent: Parental,
-    sizes: Sizes,
-    restraint: Restraint,
     writer: Writer,
     announcer: Announcer,
-    pod_monitor: PodMonitorKeeper,
     failures: u32,
 }
 
 impl Keeper {
     fn new(context: Arc<Context>, object: Arc<LLMAutoscaler>) -> Self {
-        Self {
-            plan: plan(&object.spec, context.profile).map(Arc::new),
+        let mut keeper = Self {
+            problem: None,
+            roles: Vec::new(),
+            terms: None,
             fresh: Arc::default(),
-            target: None,
-            holding: context.claims.begin(&object),
-            parent: Parental::default(),
-            sizes: Sizes::default(),
-            restraint: Restraint::default(),
             writer: Writer::new(&context.client, &object, context.telemetry.clone(), context.lane.clone()),
             announcer: Announcer::new(context.events.clone(), context.lane.clone()),
-            pod_monitor: PodMonitorKeeper::new(context.client.clone(), context.monitors.clone()),
             failures: 0,
             context,
             object,
-        }
+        };
+        keeper.understand();
+        keeper
     }
 
     fn name(&self) -> String {
         format!("{}/{}", self.object.namespace().unwrap_or_default(), self.object.name_any())
     }
 
+    fn targets(&mut self) -> impl Iterator<Item = &mut Tracked> {
+        self.roles.iter_mut().filter_map(|role| role.target.as_mut())
+    }
+
     /// Whether fresh samples cause steps: not while a failed step waits to be tried again; and the HPA knows
     /// no other time than its tick, except that nothing can be said before the first samples.
-    fn takes_samples(&self) -> bool {
-        let waiting_for_first = self.target.as_ref().is_some_and(|target| !target.decided);
+    fn takes_samples(&mut self) -> bool {
+        let waiting_for_first = self.targets().any(|target| !target.decided);
         self.failures == 0 && (self.context.profile == Profile::Default || waiting_for_first)
     }
 
-    /// Samples the pods that there are now.
-    fn follow_pods(&mut self) {
-        if let (Some(target), Ok(plan)) = (&mut self.target, &self.plan) {
-            target.follow_pods(plan);
-        }
-        self.greet_pods();
-    }
-
     /// For how long other samples are waited for.
-    fn together(&self) -> Duration {
-        let pods = self.target.as_ref().map_or(0, |target| target.sources.pods());
+    fn together(&mut self) -> Duration {
+        let pods: u32 = self.targets().map(|target| target.sources.pods()).sum();
         (TOGETHER + TOGETHER_A_POD * pods).min(TOGETHER_AT_MOST)
     }
 
@@ -215,195 +204,102 @@ impl Keeper {
     fn adopt(&mut self, object: Arc<LLMAutoscaler>) -> bool {
         let changed = object.metadata.generation != self.object.metadata.generation;
         let toggled = object.is_paused() != self.object.is_paused();
-        let other_target = object.spec.scale_target_ref != self.object.spec.scale_target_ref;
         self.object = object;
-        if !changed {
-            return toggled;
+        if changed {
+            info!(name = self.name(), generation = self.object.metadata.generation, "the spec has changed");
+            self.understand();
+        } else {
+            self.roles.iter_mut().for_each(|role| role.is_now(&self.object));
         }
-        info!(name = self.name(), generation = self.object.metadata.generation, "the spec has changed");
-        self.plan = plan(&self.object.spec, self.context.profile).map(Arc::new);
-        self.pod_monitor.look_again();
-        if other_target {
-            self.target = None;
-            self.holding.nothing();
+        changed || toggled
+    }
+
+    /// Makes its roles what the spec says. What is known of those that stay is kept.
+    fn understand(&mut self) {
+        let Plans { roles, terms } = match plans(&self.object.spec, self.context.profile) {
+            Ok(plans) => plans,
+            Err(error) => {
+                self.problem = Some(error);
+                self.roles.iter_mut().for_each(|role| role.is_now(&self.object));
+                return;
+            }
+        };
+        (self.problem, self.terms) = (None, terms);
+        let mut before = std::mem::take(&mut self.roles);
+        before.retain(|old| roles.iter().any(|role| role.name == old.name));
+        for plan in roles {
+            let role = match before.iter().position(|old| old.name == plan.name) {
+                Some(known) => {
+                    let mut role = before.swap_remove(known);
+                    role.adopt(&self.object, plan);
+                    role
+                }
+                None => Role::new(&self.context, &self.object, &self.fresh, self.writer.status(), plan),
+            };
+            self.roles.push(role);
         }
-        if let (Some(target), Ok(plan)) = (&mut self.target, &self.plan) {
-            target.sample_by(&self.context, &self.object, &self.fresh, plan);
-        }
-        true
     }
 
     async fn step(&mut self, cause: Cause) -> Result<(), Failed> {
-        let plan = match self.plan.clone() {
-            Ok(plan) => plan,
-            Err(error) => {
-                self.holding.nothing();
-                self.nothing_decided();
-                self.writer.invalid(&self.object, &error.to_string()).await;
-                return Ok(());
-            }
-        };
+        if let Some(error) = &self.problem {
+            let update = ConditionUpdate::no("ScalingActive", report::INVALID_SPEC, error.to_string());
+            self.roles.iter_mut().for_each(Role::rest);
+            self.failed(update, true).await;
+            return Ok(());
+        }
         if let Some(problem) = self.context.pods.problem() {
-            self.writer.pods_unknown(&self.object, &problem).await;
+            let update = ConditionUpdate::no("ScalingActive", report::PODS_UNKNOWN, problem);
+            self.failed(update, false).await;
             return Err(Failed);
         }
-        if cause != Cause::Sample || self.is_outdated() {
-            self.locate(&plan).await?;
-        }
+        let result = self.scale(cause).await;
+        self.report().await;
+        result
+    }
+
+    /// Looks, decides and writes.
+    async fn scale(&mut self, cause: Cause) -> Result<(), Failed> {
+        self.locate(|role| cause != Cause::Sample || role.is_outdated()).await?;
         for _ in 0..CONFLICTS {
-            let Some((mut seen, decision)) = self.look_and_decide(&plan) else { return Ok(()) };
-            let Some(replicas) = self.size_to_write(&plan, &mut seen, &decision).await else {
-                self.remember(&plan, &decision);
-                self.report(&plan, &seen, &decision, None).await;
+            let Some(steps) = self.look_and_decide() else { return Ok(()) };
+            if self.write(steps).await? {
                 return Ok(());
-            };
-            // The write carries the version that was decided upon: if anybody has changed the target since, it is a
-            // conflict, and the decision is made anew.
-            match self.write(&decision, replicas).await {
-                Err(TargetError::Conflict) => self.locate(&plan).await?,
-                result => {
-                    self.remember(&plan, &decision);
-                    return self.written(&plan, &seen, &decision, replicas, result).await;
-                }
             }
+            self.locate(Role::is_outdated).await?;
         }
         warn!(name = self.name(), "the target is being changed by others all the time; trying again soon");
         Err(Failed)
     }
 
-    /// Reads the target's scale, and follows its pods.
-    async fn locate(&mut self, plan: &Plan) -> Result<(), Failed> {
-        let namespace = self.object.namespace().unwrap_or_default();
-        let view = match self.context.targets.get(&namespace, &self.object.spec.scale_target_ref).await {
-            Ok(view) => view,
-            Err(error) => {
-                self.holding.looked();
-                if error.is_gone() || error.is_terminal() {
-                    self.target = None;
-                    self.holding.nothing();
-                }
-                self.target.iter_mut().for_each(|target| target.unread = true);
-                self.nothing_decided();
-                let (update, event) = words::failed_get_scale(&error.to_string());
-                self.announcer.warn(&self.object, vec![event]);
-                self.writer.failed(&self.object, update, error.is_terminal()).await;
-                return Err(Failed);
-            }
-        };
-        self.claim(&view).await?;
-        self.notice_change(&view).await;
-        match &mut self.target {
-            Some(target) if target.is_about(&view) => target.read(plan, view),
-            target => {
-                let before = target.take();
-                *target = Some(Tracked::begin(&self.context, &self.object, &self.fresh, plan, view, before));
-            }
+    /// Reads the scales of those targets that have to be read. One decision needs all of them.
+    async fn locate(&mut self, which: impl Fn(&Role) -> bool) -> Result<(), Failed> {
+        let roles = self.roles.iter_mut().filter(|role| which(role));
+        let results = future::join_all(roles.map(Role::locate)).await;
+        if results.iter().all(Result::is_ok) {
+            return Ok(());
         }
-        if let Some(target) = &mut self.target {
-            target.rivals = self.holding.rivals(&target.pods.members());
-        }
-        if let Some(target) = &mut self.target
-            && let Ok(selector) = target.selector.clone()
-        {
-            self.pod_monitor.keep(&self.object, || target.published(plan, selector));
-        }
-        Ok(())
+        self.roles.iter_mut().for_each(Role::nothing_decided);
+        Err(Failed)
     }
 
-    fn remember(&mut self, plan: &Plan, decision: &Decision) {
-        if let Some(target) = &mut self.target {
-            let now = Utc::now();
-            if self.restraint.paused {
-                target.history.kept(&plan.policy, decision, now);
-            } else {
-                target.history.record(&plan.policy, decision, now);
-            }
+    /// The step ended before a decision: one condition says why, and nothing else changes.
+    async fn failed(&mut self, update: ConditionUpdate, terminal: bool) {
+        for role in &mut self.roles {
+            role.failed(update.clone(), terminal);
         }
-    }
-
-    async fn write(&mut self, decision: &Decision, to: i32) -> Result<ScaleView, TargetError> {
-        let Some(target) = &self.target else { return Err(TargetError::Conflict) };
-        let namespace = self.object.namespace().unwrap_or_default();
-        let reference = &self.object.spec.scale_target_ref;
-        let result = self.context.targets.set(&namespace, reference, &target.view, to).await;
-        self.context.telemetry.scale_written(match &result {
-            Ok(_) => "ok",
-            Err(TargetError::Conflict) => "conflict",
-            Err(_) => "error",
-        });
-        self.remember_write(&result, to);
-        match &result {
-            Ok(_) => {
-                info!(name = self.name(), from = decision.current, to, manager = managers::SCALE, "scaled");
-            }
-            Err(error) => {
-                if let Some(target) = &mut self.target {
-                    target.write_failed(error, decision.current, to);
-                }
-            }
-        }
-        result
-    }
-
-    /// After a write: the event, the history of sizes, the status.
-    async fn written(
-        &mut self,
-        plan: &Plan,
-        seen: &Seen,
-        decision: &Decision,
-        to: i32,
-        result: Result<ScaleView, TargetError>,
-    ) -> Result<(), Failed> {
-        let metrics = words_of(&self.object, plan, seen);
-        let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector: None };
-        let error = result.as_ref().err().map(ToString::to_string);
-        let outcome = error.as_deref().map_or(Ok(()), Err);
-        let written = step.after_write(&report::reference(&self.object), to, outcome);
-        let mut warning = None;
-        if let (Ok(view), Some(target)) = (result, &mut self.target) {
-            target.view = view;
-            target.history.scaled(&plan.policy, decision.current, to, Utc::now());
-            let event = events::rescaled(decision.current, to, written.event.message);
-            self.announcer.publish(&self.object, event);
-            self.drained();
+        if self.roles.is_empty() {
+            self.writer.failed(&self.object, update, terminal).await;
         } else {
-            warning = Some(written.event);
+            self.report().await;
         }
-        let size = error.is_none().then_some(to);
-        let conditions = written.conditions;
-        self.report(plan, seen, decision, Some(Written { size, conditions, warning })).await;
-        if size.is_some() { Ok(()) } else { Err(Failed) }
     }
 
-    async fn report(&mut self, plan: &Plan, seen: &Seen, decision: &Decision, written: Option<Written>) {
-        let metrics = words_of(&self.object, plan, seen);
-        let Some(target) = &self.target else { return };
-        let selector = target.selector_problem();
-        let step = Step { policy: &plan.policy, decision, metrics: &metrics, selector: selector.as_ref() };
-        let failed = written.as_ref().and_then(|written| written.warning.clone());
-        let warnings = failed.into_iter().chain(step.events()).collect();
+    /// Says what the step has come to.
+    async fn report(&mut self) {
+        let warnings = self.roles.iter_mut().flat_map(|role| std::mem::take(&mut role.warnings)).collect();
         self.announcer.warn(&self.object, warnings);
-        let history = target.history.snapshot();
-        let (object, view, restraint) = (&self.object, &target.view, &self.restraint);
-        let (start_ups, drain) = (&target.start_ups, target.drain.told());
-        let report = Report { object, plan, seen, view, step, restraint, drain, written, history, start_ups };
-        let status =
-            report::status(self.writer.status(), &report, self.pod_monitor.condition().as_ref(), Utc::now());
+        let roles: Vec<_> = self.roles.iter().map(|role| (role.name.as_deref(), &role.status)).collect();
+        let status = report::merged(self.writer.status(), &self.object, &roles, chrono::Utc::now());
         self.writer.write(&self.object, status).await;
     }
-}
-
-/// What the words need to know of each metric: its name, and why it failed.
-fn words_of(object: &LLMAutoscaler, plan: &Plan, seen: &Seen) -> Vec<MetricWords> {
-    let error = report::missing(&seen.problems);
-    let namespace = object.namespace().unwrap_or_default();
-    let of = |name: &String| MetricWords {
-        name: name.clone(),
-        namespace: namespace.clone(),
-        error: error.clone(),
-        // A query has no selector, and that is how the HPA writes it.
-        selector: "nil".to_owned(),
-        ..MetricWords::default()
-    };
-    plan.metrics.iter().map(|metric| of(&metric.series)).collect()
 }

@@ -39,8 +39,19 @@ pub fn problem(reason: &'static str, action: &str, note: String) -> Event {
     event(EventType::Warning, reason, action.to_owned(), note)
 }
 
+/// The same about one of several roles, which is no repetition of the same about another.
+pub fn of_role(event: Event, role: &str) -> Event {
+    let action = format!("{}:{role}", event.action);
+    let note = event.note.map(|note| cut(format!("{role}: {note}")));
+    Event { action, note, ..event }
+}
+
 /// The API server takes notes of up to 1024 bytes.
-fn event(type_: EventType, reason: &str, action: String, mut note: String) -> Event {
+fn cut(mut note: String) -> String {
     note.truncate(note.floor_char_boundary(1024));
-    Event { type_, reason: reason.to_owned(), note: Some(note), action, secondary: None }
+    note
+}
+
+fn event(type_: EventType, reason: &str, action: String, note: String) -> Event {
+    Event { type_, reason: reason.to_owned(), note: Some(cut(note)), action, secondary: None }
 }

@@ -25,16 +25,19 @@ pub struct Seniority {
     namespace: String,
     name: String,
     uid: String,
+    /// One of several targets of the autoscaler, by its name.
+    role: Option<String>,
 }
 
 impl Seniority {
-    /// That of an autoscaler.
-    pub fn of(object: &LLMAutoscaler) -> Self {
+    /// That of an autoscaler; where it has several targets, for one of them.
+    pub fn of(object: &LLMAutoscaler, role: Option<&str>) -> Self {
         Self {
             created: object.creation_timestamp().as_ref().map(time::from_kubernetes).unwrap_or_default(),
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
+            role: role.map(str::to_owned),
         }
     }
 }
@@ -142,9 +145,9 @@ impl Claims {
         self.0.looked.notify_waiters();
     }
 
-    /// An autoscaler begins to look for its target.
-    pub fn begin(&self, object: &LLMAutoscaler) -> Holding {
-        let who = Seniority::of(object);
+    /// An autoscaler begins to look for its target, or for that of one of its roles.
+    pub fn begin(&self, object: &LLMAutoscaler, role: Option<&str>) -> Holding {
+        let who = Seniority::of(object, role);
         self.lock().set(&who, Claim::Looking);
         Holding { claims: self.clone(), who }
     }
@@ -231,6 +234,7 @@ mod tests {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             uid: format!("uid-of-{name}-{second}"),
+            role: None,
         }
     }
 
@@ -330,7 +334,7 @@ mod tests {
         let older: LLMAutoscaler = serde_json::from_value(spec).unwrap();
         let mut younger = older.clone();
         younger.metadata.name = Some("b".to_owned());
-        let (first, second) = (claims.begin(&older), claims.begin(&younger));
+        let (first, second) = (claims.begin(&older, None), claims.begin(&younger, None));
         second.target("t", None);
         assert_eq!(second.standing(), Standing::Unsettled);
         first.looked();

@@ -11,7 +11,8 @@ use kube::{
     core::Selector,
 };
 use llm_autoscaler_api::{
-    LLMAutoscaler, PodMonitorMode, Port, conditions::ConditionUpdate, managers, pod_monitor, selector, time,
+    LLMAutoscaler, PodMonitorMode, Port, conditions::ConditionUpdate, managers, pod_monitor,
+    pod_monitor_name, selector, time,
 };
 use tokio::task::AbortHandle;
 
@@ -28,8 +29,9 @@ const EVERY: Duration = Duration::from_mins(1);
 /// How long the API server may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Looks after the PodMonitor of one autoscaler.
+/// Looks after the PodMonitor of one target of an autoscaler.
 pub struct PodMonitorKeeper {
+    role: Option<String>,
     client: Client,
     monitors: Monitors,
     at: Option<Instant>,
@@ -51,9 +53,9 @@ pub struct Published {
 }
 
 impl PodMonitorKeeper {
-    /// Nothing has been looked at yet.
-    pub fn new(client: Client, monitors: Monitors) -> Self {
-        Self { client, monitors, at: None, condition: Arc::default(), task: None }
+    /// Nothing has been looked at yet. `role` is the name of the target, where it is one of several.
+    pub fn new(client: Client, monitors: Monitors, role: Option<String>) -> Self {
+        Self { role, client, monitors, at: None, condition: Arc::default(), task: None }
     }
 
     /// The next call of [`keep`](Self::keep) does not wait its time.
@@ -75,8 +77,9 @@ impl PodMonitorKeeper {
         self.end();
         let (client, monitors, owner) = (self.client.clone(), self.monitors.clone(), owner.clone());
         let (condition, published) = (self.condition.clone(), published());
+        let name = pod_monitor_name(&owner, self.role.as_deref());
         let task = tokio::spawn(async move {
-            let work = bring_about(&client, &monitors, &owner, &published);
+            let work = bring_about(&client, &monitors, (&owner, &name), &published);
             let kept = tokio::time::timeout(DEADLINE, work).await;
             let late = |_| {
                 let message = format!("the API server did not answer within {} s", DEADLINE.as_secs());
@@ -104,20 +107,20 @@ impl Drop for PodMonitorKeeper {
 async fn bring_about(
     client: &Client,
     monitors: &Monitors,
-    owner: &LLMAutoscaler,
+    (owner, name): (&LLMAutoscaler, &str),
     published: &Published,
 ) -> Option<ConditionUpdate> {
     let api = monitors::api(client, Some(&owner.namespace().unwrap_or_default()));
     let spec = owner.spec.pod_monitor.clone().unwrap_or_default();
     match spec.mode {
         PodMonitorMode::Disabled => {
-            remove(&api, owner).await;
+            remove(&api, (owner, name)).await;
             None
         }
         PodMonitorMode::Create => {
             let Published { selector, port, .. } = published;
-            let wanted = pod_monitor(owner, &spec, &selector::to_label_selector(selector), port);
-            Some(apply(&api, monitors, owner, published, &wanted).await)
+            let wanted = pod_monitor((owner, name), &spec, &selector::to_label_selector(selector), port);
+            Some(apply(&api, monitors, (owner, name), published, &wanted).await)
         }
     }
 }
@@ -126,12 +129,11 @@ async fn bring_about(
 async fn apply(
     api: &Api<DynamicObject>,
     monitors: &Monitors,
-    owner: &LLMAutoscaler,
+    (owner, name): (&LLMAutoscaler, &str),
     published: &Published,
     wanted: &serde_json::Value,
 ) -> ConditionUpdate {
-    let name = owner.name_any();
-    let found = match api.get(&name).await {
+    let found = match api.get(name).await {
         Ok(found) if !is_ours(&found, owner) => {
             let message = format!("the PodMonitor {name} was not made by this autoscaler and is left alone");
             return ConditionUpdate::no(CONDITION, "NotOurs", message);
@@ -143,7 +145,7 @@ async fn apply(
     };
     if let Some(other) = in_the_way(&monitors.all().await, found.as_ref(), published) {
         if found.is_some() {
-            remove(api, owner).await;
+            remove(api, (owner, name)).await;
         }
         let message = format!(
             "the PodMonitor {other} publishes these pods already; a second one would have every series twice"
@@ -151,7 +153,7 @@ async fn apply(
         return ConditionUpdate::no(CONDITION, "AlreadyMonitored", message);
     }
     let params = PatchParams::apply(managers::CHILDREN).force();
-    match api.patch(&name, &params, &Patch::Apply(wanted)).await {
+    match api.patch(name, &params, &Patch::Apply(wanted)).await {
         Err(kube::Error::Api(status)) if status.code == 404 => ConditionUpdate::no(
             CONDITION,
             "MonitoringNotInstalled",
@@ -188,13 +190,13 @@ fn failed(error: &kube::Error) -> ConditionUpdate {
 }
 
 /// Removes the one that this autoscaler made, and no other; if that fails it is tried again later.
-async fn remove(api: &Api<DynamicObject>, owner: &LLMAutoscaler) {
-    if let Ok(Some(found)) = api.get_opt(&owner.name_any()).await
+async fn remove(api: &Api<DynamicObject>, (owner, name): (&LLMAutoscaler, &str)) {
+    if let Ok(Some(found)) = api.get_opt(name).await
         && is_ours(&found, owner)
     {
         let preconditions = Preconditions { uid: found.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let _ = api.delete(&owner.name_any(), &params).await;
+        let _ = api.delete(name, &params).await;
     }
 }
 

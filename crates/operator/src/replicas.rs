@@ -78,6 +78,23 @@ impl Replicas {
         changed
     }
 
+    /// How many there are, those that are about to end among them.
+    pub fn existing(&self) -> usize {
+        let has_ended = |group: &&Group| matches!(group.state().phase, Phase::Succeeded | Phase::Failed);
+        self.list.iter().filter(|group| !has_ended(group)).count()
+    }
+
+    /// How many serve, or will as soon as they have started: nothing stands in their way.
+    pub fn coming(&self, now: DateTime<Utc>, patience: TimeDelta) -> usize {
+        let is_hopeless = |pod: &Arc<Pod>| {
+            let trouble = pod.trouble.as_ref().map(|trouble| trouble.kind);
+            matches!(trouble, Some(TroubleKind::Crashing | TroubleKind::Unschedulable))
+                || pod.stuck(now, patience).is_some()
+        };
+        let comes = |group: &&Group| group.is_alive() && !group.pods.iter().any(is_hopeless);
+        self.list.iter().filter(comes).count()
+    }
+
     /// How many are there that could count: they have not ended, and are not about to.
     pub fn alive(&self) -> usize {
         self.alive

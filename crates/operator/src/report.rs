@@ -1,6 +1,7 @@
 //! Decision → status. Pure: what is written of it, and when, is the writer's.
 
 mod draining;
+mod merged;
 mod metrics;
 mod occasional;
 mod refusal;
@@ -9,8 +10,7 @@ mod restraint;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::{
-    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan, ScaleTargetRef,
-    TargetStatus,
+    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan, TargetStatus,
     conditions::{self, ConditionUpdate},
     time,
     words::{self, EventWords, Step},
@@ -25,6 +25,7 @@ use crate::{
     target::ScaleView,
 };
 
+pub use merged::{merged, of_role};
 pub use refusal::Refusal;
 pub use restraint::{CONTESTED, contested};
 
@@ -122,7 +123,7 @@ pub fn status(
     let generation = object.metadata.generation;
     let mut status = LLMAutoscalerStatus {
         observed_generation: generation,
-        reference: Some(reference(object)),
+        reference: Some(object.spec.reference()),
         current_replicas: Some(decision.current),
         desired_replicas: decision.desired().or(previous.desired_replicas),
         ..previous.clone()
@@ -163,7 +164,7 @@ pub fn failed(
     let generation = object.metadata.generation;
     let mut status = LLMAutoscalerStatus {
         observed_generation: generation,
-        reference: Some(reference(object)),
+        reference: Some(object.spec.reference()),
         ..previous.clone()
     };
     let ConditionUpdate { reason, message, .. } = update.clone();
@@ -200,12 +201,6 @@ impl Report<'_> {
     fn reason(&self) -> Option<String> {
         Some(self.step.reason()).filter(|reason| !reason.is_empty())
     }
-}
-
-/// What is scaled, as KIND/NAME or KIND/NAME/ROLE.
-pub fn reference(object: &LLMAutoscaler) -> String {
-    let ScaleTargetRef { kind, name, role, .. } = &object.spec.scale_target_ref;
-    role.as_ref().map_or_else(|| format!("{kind}/{name}"), |role| format!("{kind}/{name}/{role}"))
 }
 
 fn condition_updates(
@@ -270,8 +265,8 @@ fn target_status(
     metrics: Vec<MetricStatus>,
     now: DateTime<Utc>,
 ) -> TargetStatus {
-    let Report { object, view, step: Step { decision, .. }, seen, .. } = report;
-    let target = &object.spec.scale_target_ref;
+    let Report { plan, view, step: Step { decision, .. }, seen, .. } = report;
+    let target = &plan.target;
     let derivation = match &decision.outcome {
         Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
             Some(decision_status(derivation, report))
@@ -310,8 +305,8 @@ fn decision_status(derivation: &Derivation, report: &Report<'_>) -> DecisionStat
         raw: derivation.raw,
         stabilized: derivation.stabilized,
         limited: derivation.limited,
-        limited_by: words::limiting_words(derivation).0.to_owned(),
-        applied: derivation.desired,
+        limited_by: report.step.limited_by().unwrap_or_default().to_owned(),
+        applied: report.step.decision.desired().unwrap_or(derivation.desired),
         reason: report.reason(),
     }
 }

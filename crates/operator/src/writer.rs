@@ -55,27 +55,10 @@ impl Writer {
         &self.status
     }
 
-    /// Its conditions.
-    pub fn conditions(&self) -> &[Condition] {
-        &self.status.conditions
-    }
-
-    /// The step ended before a decision: one condition says why, and nothing else changes.
+    /// Nothing is known of any target: one condition says why, and nothing else changes.
     pub async fn failed(&mut self, object: &LLMAutoscaler, update: ConditionUpdate, terminal: bool) {
         let status = report::failed(&self.status, object, update, terminal, Utc::now());
         self.write(object, status).await;
-    }
-
-    /// The spec means nothing.
-    pub async fn invalid(&mut self, object: &LLMAutoscaler, message: &str) {
-        let update = ConditionUpdate::no("ScalingActive", report::INVALID_SPEC, message);
-        self.failed(object, update, true).await;
-    }
-
-    /// The pods of the cluster are not known, so nothing can be said of the target's.
-    pub async fn pods_unknown(&mut self, object: &LLMAutoscaler, message: &str) {
-        let update = ConditionUpdate::no("ScalingActive", report::PODS_UNKNOWN, message);
-        self.failed(object, update, false).await;
     }
 
     /// Takes over a status, and writes it if that is worth it.

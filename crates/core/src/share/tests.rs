@@ -118,23 +118,25 @@ fn what_is_in_doubt_or_limited_stays() {
 fn writes_have_an_order() {
     let strict = terms(ratio(1000, 1000), 40);
     let wide = terms(ratio(500, 2000), 40);
-    // terms, sizes, goal, ready; who is next
+    // terms, sizes, goal, what can be written now; who is next
     let table = [
         // The one by which the range is kept goes first.
-        (&wide, [4, 2], [8, 4], [true, true], Some(1)),
-        (&wide, [4, 4], [8, 4], [true, true], Some(0)),
-        (&wide, [8, 4], [4, 2], [true, true], Some(0)),
+        (&wide, [4, 2], [8, 4], [Some(8), Some(4)], Some(1)),
+        (&wide, [4, 4], [8, 4], [Some(8), None], Some(0)),
+        (&wide, [8, 4], [4, 2], [Some(4), Some(2)], Some(0)),
         // Who is drained waits for the other where the range would suffer.
-        (&wide, [8, 4], [2, 2], [true, false], Some(0)),
-        (&wide, [6, 6], [2, 2], [true, false], None),
-        (&strict, [6, 6], [2, 2], [true, false], None),
-        (&strict, [6, 6], [2, 2], [true, true], Some(0)),
-        (&strict, [2, 6], [2, 2], [false, true], Some(1)),
-        (&strict, [2, 2], [2, 2], [true, true], None),
+        (&wide, [8, 4], [2, 2], [Some(2), None], Some(0)),
+        (&wide, [6, 6], [2, 2], [Some(2), None], None),
+        (&wide, [6, 6], [2, 2], [Some(4), None], Some(0)),
+        (&strict, [6, 6], [2, 2], [Some(2), None], None),
+        (&strict, [6, 6], [2, 2], [Some(2), Some(5)], None),
+        (&strict, [6, 6], [2, 2], [Some(2), Some(2)], Some(0)),
+        (&strict, [2, 6], [2, 2], [None, Some(2)], Some(1)),
+        (&strict, [2, 2], [2, 2], [None, None], None),
     ];
-    for (terms, sizes, goal, ready, expected) in table {
-        let next = next_write(terms, &sizes, &goal, &ready);
-        assert_eq!(next, expected, "{:?} {sizes:?} {goal:?} {ready:?}", terms.ratio);
+    for (terms, sizes, goal, now, expected) in table {
+        let next = next_write(terms, &sizes, &goal, &now);
+        assert_eq!(next, expected, "{:?} {sizes:?} {goal:?} {now:?}", terms.ratio);
     }
 }
 
@@ -235,13 +237,15 @@ proptest! {
     fn nothing_waits_for_ever(terms in any_terms(), parts in prop::collection::vec(any_part(), 2..4), late in 0_usize..4) {
         let goal = sizes(&terms, &parts).0;
         let mut sizes: Vec<i32> = parts.iter().map(|part| part.current).collect();
-        let mut ready: Vec<bool> = (0..parts.len()).map(|role| role != late).collect();
+        let all: Vec<Option<i32>> = goal.iter().map(|size| Some(*size)).collect();
+        let mut now = all.clone();
+        now[late % parts.len()] = None;
         for _ in 0..2 {
-            while let Some(role) = next_write(&terms, &sizes, &goal, &ready) {
-                prop_assert!(ready[role] && sizes[role] != goal[role]);
+            while let Some(role) = next_write(&terms, &sizes, &goal, &now) {
+                prop_assert!(now[role].is_some_and(|to| to != sizes[role]));
                 sizes[role] = goal[role];
             }
-            ready = vec![true; parts.len()];
+            now.clone_from(&all);
         }
         prop_assert_eq!(sizes, goal);
     }

@@ -5,14 +5,15 @@ use llm_autoscaler_api::{Plan, conditions, words};
 use llm_autoscaler_core::{Decision, Doubt, MetricOutcome, Outcome, decide};
 use tracing::debug;
 
-use super::Keeper;
+use super::{role::Role, together::RoleStep};
 use crate::{observe::Seen, pages::Pace, tracked::Tracked};
 
-impl Keeper {
-    /// The pure part: what is seen, and what follows from it. `None` while the first samples are on their way.
-    pub(super) fn look_and_decide(&mut self, plan: &Plan) -> Option<(Seen, Decision)> {
-        let scaled_to_zero = conditions::holds(self.writer.conditions(), words::SCALED_TO_ZERO);
-        let target = self.target.as_mut()?;
+impl Role {
+    /// What is seen of it, and what its own metrics make of that. `None` while the first samples are on their way.
+    pub(super) fn look_and_decide(&mut self) -> Option<RoleStep> {
+        self.restrain();
+        let scaled_to_zero = conditions::holds(&self.status.conditions, words::SCALED_TO_ZERO);
+        let (target, plan) = (self.target.as_mut()?, &*self.plan);
         let seen = target.observe(plan, scaled_to_zero, false);
         if seen.warming_up && !target.decided {
             return None;
@@ -28,8 +29,8 @@ impl Keeper {
         };
         target.pace(pace(&decision));
         self.count(&seen, &decision);
-        debug!(name = self.name(), ?decision, "decided");
-        Some((seen, decision))
+        debug!(name = self.path(), ?decision, "decided");
+        Some(RoleStep { seen, decision })
     }
 
     fn count(&self, seen: &Seen, decision: &Decision) {

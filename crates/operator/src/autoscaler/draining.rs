@@ -2,39 +2,31 @@
 
 use chrono::Utc;
 use kube::ResourceExt;
-use llm_autoscaler_api::Plan;
-use llm_autoscaler_core::Decision;
 
-use super::Keeper;
+use super::{role::Role, together::RoleStep};
 use crate::{
     drain::{Drainer, How, Scene},
     events,
-    observe::Seen,
 };
 
-impl Keeper {
+impl Role {
     /// The size that is to be written now, if one is. Larger ones are never waited with.
-    pub(super) async fn size_to_write(
-        &mut self,
-        plan: &Plan,
-        seen: &mut Seen,
-        decision: &Decision,
-    ) -> Option<i32> {
-        let wanted = self.unrestrained(plan, decision);
+    pub(super) async fn size_to_write(&mut self, RoleStep { seen, decision }: &mut RoleStep) -> Option<i32> {
+        let wanted = self.unrestrained(decision);
         let namespace = self.object.namespace().unwrap_or_default();
-        let context = self.context.clone();
+        let (context, plan) = (self.context.clone(), self.plan.clone());
         let target = self.target.as_mut()?;
         let Some(drain) = &plan.drain else {
             target.drain.give_back(&context.in_service, &namespace, &target.replicas);
             return wanted;
         };
         let sizes = (decision.current, wanted.unwrap_or(decision.current));
-        seen.advice.extend(target.grace_advice(plan));
+        seen.advice.extend(target.grace_advice(&plan));
         let is_of_interest = sizes.1 < sizes.0 || target.drain.is_under_way(&target.replicas);
-        let requests = if is_of_interest { target.requests(plan) } else { Vec::new() };
+        let requests = if is_of_interest { target.requests(&plan) } else { Vec::new() };
         let scene = Scene {
             namespace: &namespace,
-            target: &self.object.spec.scale_target_ref,
+            target: &plan.target,
             plan: drain,
             replicas: &target.replicas,
             requests: &requests,
@@ -52,7 +44,7 @@ impl Keeper {
             let names: Vec<&str> = left.iter().map(|left| left.name.as_str()).collect();
             let note = format!("Removed before their requests were answered: {}", names.join(", "));
             let action = format!("Scale{}To{}", ended.from, ended.to);
-            self.announcer.publish(&self.object, events::problem("DrainDeadlineExceeded", &action, note));
+            self.publish(events::problem("DrainDeadlineExceeded", &action, note));
         }
     }
 
@@ -61,7 +53,7 @@ impl Keeper {
         let namespace = self.object.namespace().unwrap_or_default();
         let Some(target) = &mut self.target else { return };
         let writer = &self.context.in_service;
-        match self.plan.as_ref().ok().and_then(|plan| plan.drain.as_ref()) {
+        match &self.plan.drain {
             Some(drain) => {
                 target.drain.give_back_late(writer, &namespace, &target.replicas, drain.deadline);
             }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::Utc;
 use kube::ResourceExt;
-use llm_autoscaler_api::{Plan, selector};
+use llm_autoscaler_api::selector;
 use llm_autoscaler_core::Decision;
 use tracing::{debug, info};
 
-use super::{Failed, Keeper};
+use super::{Failed, role::Role};
 use crate::{
     events,
     owners::Standing,
@@ -21,7 +21,7 @@ use crate::{
 /// How long older autoscalers are waited for that have not looked for their target yet.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
-impl Keeper {
+impl Role {
     /// Whether the scale has to be read before anything is decided: the last attempt failed, or the target is somebody else's by now.
     pub(super) fn is_outdated(&self) -> bool {
         self.target.as_ref().is_none_or(|target| target.unread) || self.holding.standing() != Standing::Owner
@@ -31,13 +31,13 @@ impl Keeper {
     pub(super) async fn claim(&mut self, view: &ScaleView) -> Result<(), Failed> {
         let selector = Some(&view.selector).filter(|selector| !selector.is_empty());
         self.holding.target(&view.uid, selector.and_then(|selector| selector::parse(selector).ok()));
-        let reference = report::reference(&self.object);
+        let reference = self.reference();
         match tokio::time::timeout(SETTLED_WITHIN, self.holding.settled()).await {
             Ok(Standing::Owner) => match self.driven(view).await {
                 None => Ok(()),
-                Some(refusal) => Err(self.refuse(view, refusal).await),
+                Some(refusal) => Err(self.refuse(view, refusal)),
             },
-            Ok(Standing::TakenBy(owner)) => Err(self.refuse(view, Refusal::taken(&reference, &owner)).await),
+            Ok(Standing::TakenBy(owner)) => Err(self.refuse(view, Refusal::taken(&reference, &owner))),
             Ok(Standing::Unsettled) | Err(_) => Err(Failed),
         }
     }
@@ -46,7 +46,7 @@ impl Keeper {
     pub(super) async fn notice_change(&mut self, view: &ScaleView) {
         let current = view.scale.current;
         if self.sizes.uid != view.uid {
-            self.sizes = Sizes::restored(&view.uid, &self.writer.status().targets);
+            self.sizes = Sizes::restored(&view.uid, &self.status.targets);
         }
         if !self.sizes.differs(current) {
             return;
@@ -57,25 +57,25 @@ impl Keeper {
             Meaning::Changed(change) => self.changed_by_others(&change),
             Meaning::Contested(change) => {
                 self.changed_by_others(&change);
-                let note = report::contested(&report::reference(&self.object), &change);
-                self.announcer.publish(&self.object, events::problem(report::CONTESTED, "Contest", note));
+                let note = report::contested(&self.reference(), &change);
+                self.publish(events::problem(report::CONTESTED, "Contest", note));
             }
         }
     }
 
     fn changed_by_others(&self, Change { from, to, by, .. }: &Change) {
-        info!(name = self.name(), from, to, by, "somebody else has changed the size");
+        info!(name = self.path(), from, to, by, "somebody else has changed the size");
         self.context.telemetry.changed_by_others();
     }
 
     /// Who has written the size; nobody where that cannot be read, which is no obstacle.
     async fn author(&self, view: &ScaleView) -> Author {
         let namespace = self.object.namespace().unwrap_or_default();
-        let target = &self.object.spec.scale_target_ref;
+        let target = &self.plan.target;
         match self.context.targets.metadata(&namespace, target, view).await {
             Ok(metadata) => target::author(&metadata, target.role.as_deref(), &view.place),
             Err(error) => {
-                debug!(name = self.name(), %error, "the target's metadata cannot be read, so nobody knows who has changed its size");
+                debug!(name = self.path(), %error, "the target's metadata cannot be read, so nobody knows who has changed its size");
                 Author::default()
             }
         }
@@ -91,10 +91,14 @@ impl Keeper {
         }
     }
 
-    /// The size that is to be written, unless something keeps us from it.
-    pub(super) fn unrestrained(&mut self, plan: &Plan, decision: &Decision) -> Option<i32> {
-        let respected = self.sizes.respected(plan.respect, Utc::now());
+    /// Takes note of what keeps us from writing.
+    pub(super) fn restrain(&mut self) {
+        let respected = self.sizes.respected(self.plan.respect, Utc::now());
         self.restraint = Restraint { paused: self.object.is_paused(), respected };
+    }
+
+    /// The size that is to be written, unless something keeps us from it.
+    pub(super) fn unrestrained(&self, decision: &Decision) -> Option<i32> {
         let replicas = decision.rescale()?;
         let Some(reason) = self.restraint.first() else { return Some(replicas) };
         self.context.telemetry.withheld(reason);
@@ -102,11 +106,11 @@ impl Keeper {
     }
 
     /// Leaves the target alone, and says why. Nothing is asked of its pods meanwhile; what is remembered of it is in the status.
-    async fn refuse(&mut self, view: &ScaleView, Refusal { condition, event, terminal }: Refusal) -> Failed {
+    fn refuse(&mut self, view: &ScaleView, Refusal { condition, event, terminal }: Refusal) -> Failed {
         self.target = None;
         self.sizes = Sizes::driven(&view.uid, view.scale.current);
-        self.announcer.warn(&self.object, vec![event]);
-        self.writer.failed(&self.object, condition, terminal).await;
+        self.warn([event]);
+        self.failed(condition, terminal);
         Failed
     }
 }

@@ -6,9 +6,9 @@ use kube::ResourceExt;
 use llm_autoscaler_api::dialect;
 use tracing::debug;
 
-use super::Keeper;
+use super::role::Role;
 use crate::{
-    report::{self, Refusal},
+    report::Refusal,
     target::{Place, ScaleView, objects},
 };
 
@@ -22,7 +22,7 @@ pub(super) struct Parental {
     refusal: Option<Refusal>,
 }
 
-impl Keeper {
+impl Role {
     /// Why the target is somebody else's although no other LLMAutoscaler has it, if it is.
     pub(super) async fn driven(&mut self, view: &ScaleView) -> Option<Refusal> {
         let parent = self.parent(view).await;
@@ -30,9 +30,9 @@ impl Keeper {
             return parent;
         }
         let namespace = self.object.namespace().unwrap_or_default();
-        let objects = objects(&self.object.spec.scale_target_ref, view);
+        let objects = objects(&self.plan.target, view);
         let driver = self.context.drivers.of(&namespace, &objects).await?;
-        Some(Refusal::driven(&report::reference(&self.object), &driver))
+        Some(Refusal::driven(&self.reference(), &driver))
     }
 
     async fn parent(&mut self, view: &ScaleView) -> Option<Refusal> {
@@ -50,17 +50,17 @@ impl Keeper {
         if matches!(view.place, Place::Adapter(_)) {
             return None;
         }
-        let target = &self.object.spec.scale_target_ref;
+        let target = &self.plan.target;
         let namespace = self.object.namespace().unwrap_or_default();
         let metadata = match self.context.targets.metadata(&namespace, target, view).await {
             Ok(metadata) => metadata,
             Err(error) => {
-                debug!(name = self.name(), %error, "the target's metadata cannot be read, so nobody knows who owns it");
+                debug!(name = self.path(), %error, "the target's metadata cannot be read, so nobody knows who owns it");
                 return None;
             }
         };
         let owners = metadata.owner_references.unwrap_or_default();
         let (owner, parent) = dialect::parent(&target.kind, &owners)?;
-        Some(Refusal::controlled(&report::reference(&self.object), owner, parent))
+        Some(Refusal::controlled(&self.reference(), owner, parent))
     }
 }

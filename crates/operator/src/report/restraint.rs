@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use llm_autoscaler_api::{self as api, LLMAutoscaler, conditions::ConditionUpdate};
 
-use super::{MANUAL_CHANGE, PAUSED, Report, reference};
+use super::{MANUAL_CHANGE, PAUSED, Report};
 use crate::sizes::{Change, Respected};
 
 /// The reason of the event about somebody who changes the size again and again after us.
@@ -61,7 +61,7 @@ pub fn contested(target: &str, change: &Change) -> String {
 }
 
 fn by_annotation(object: &LLMAutoscaler, otherwise: &str) -> ConditionUpdate {
-    let (target, annotation) = (reference(object), api::PAUSED);
+    let (target, annotation) = (object.spec.reference(), api::PAUSED);
     let message = format!(
         "nothing is written to {target} while this object has the annotation {annotation}{otherwise}"
     );
