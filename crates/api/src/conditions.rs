@@ -30,6 +30,17 @@ impl ConditionUpdate {
     }
 }
 
+/// The types that are good news when they hold. All others tell of an exception when they do.
+pub const GOOD: [&str; 7] = [
+    "AbleToScale",
+    "ScalingActive",
+    "Ready",
+    "SamplesComplete",
+    "FirstSourceUsed",
+    "ReadinessGateKept",
+    "PodMonitorReady",
+];
+
 /// The API server's limit for a condition's message.
 const MESSAGE_LIMIT: usize = 32_768;
 

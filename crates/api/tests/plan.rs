@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 use llm_autoscaler_api::{
-    Asked, LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, ScrapePlan, SignalName, SourcePlan, plan,
+    Asked, LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, ScrapePlan, SignalName, SourcePlan, plan, plans,
 };
 use llm_autoscaler_core::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Milli, Profile, RatePolicy, Rules, Select, Target,
@@ -46,7 +46,7 @@ fn every_sample_makes_sense() {
     assert!(names.len() > 10, "{names:?}");
     // The others are objects of Kubernetes.
     for name in names.into_iter().filter(|name| *name != "workload.yaml") {
-        planned(&sample(name).spec);
+        plans(&sample(name).spec, Profile::Default).unwrap();
     }
 }
 

@@ -6,7 +6,8 @@ use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, ReplicasStatus, TargetStatus, time,
+    LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus, PastDecision, ReplicasStatus,
+    RoleSpec, TargetStatus, conditions, time,
 };
 
 /// Which object.
@@ -44,16 +45,30 @@ fn render(object: &LLMAutoscaler, now: DateTime<Utc>) -> String {
     };
     let spec = &object.spec;
     let reference = status.reference.as_deref().unwrap_or("?");
-    let (min, max) = (spec.min_replicas, spec.max_replicas);
-    let _ = writeln!(text, "{} keeps {reference} between {min} and {max} replicas.", object.name_any());
+    let _ = writeln!(text, "{} keeps {reference} {}.", object.name_any(), bounds_text(spec));
     if status.observed_generation != object.metadata.generation {
         let _ = writeln!(text, "The spec has changed since; what follows is about the one before.");
     }
     for target in &status.targets {
+        if spec.roles.is_some() {
+            let _ = write!(text, "\n{}", target.name);
+        }
         let _ = write!(text, "{}", target_text(target, now));
     }
     let _ = write!(text, "{}", conditions_text(status));
     text
+}
+
+fn bounds_text(spec: &LLMAutoscalerSpec) -> String {
+    let max = spec.max_replicas;
+    let Some(roles) = &spec.roles else {
+        return format!("between {} and {max} replicas", spec.min_replicas);
+    };
+    let of = |role: &RoleSpec| {
+        format!("{} {} to {}", role.name, role.min_replicas, role.max_replicas.unwrap_or(max))
+    };
+    let each: Vec<String> = roles.iter().map(of).collect();
+    format!("at no more than {max} replicas in all: {}", each.join(", "))
 }
 
 fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
@@ -70,8 +85,14 @@ fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
         let rule = &decision.limited_by;
         let _ = writeln!(text, "raw        {}", decision.raw);
         let _ = writeln!(text, "stabilized {}", decision.stabilized);
-        let _ = writeln!(text, "limited    {} ({rule})", decision.limited);
-        let _ = writeln!(text, "applied    {}", decision.applied);
+        // What other roles make of it comes last.
+        let (own, joint) = if decision.applied == decision.limited {
+            (format!(" ({rule})"), String::new())
+        } else {
+            (String::new(), format!(" ({rule})"))
+        };
+        let _ = writeln!(text, "limited    {}{own}", decision.limited);
+        let _ = writeln!(text, "applied    {}{joint}", decision.applied);
         let _ = writeln!(
             text,
             "because    {}",
@@ -119,17 +140,7 @@ fn past_text(past: &PastDecision, now: DateTime<Utc>) -> String {
 
 /// Those conditions that a person should know of.
 fn conditions_text(status: &LLMAutoscalerStatus) -> String {
-    let exceptions = [
-        "ScalingLimited",
-        "ScaledToZero",
-        "Stalled",
-        "Paused",
-        "ManualChange",
-        "ReplicasStuck",
-        "Fallback",
-        "Advisory",
-    ];
-    let healthy = |type_: &str| !exceptions.contains(&type_);
+    let healthy = |type_: &str| conditions::GOOD.contains(&type_);
     let wrong = status
         .conditions
         .iter()

@@ -4,14 +4,10 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus, conditions};
 
-use super::{ABLE_TO_SCALE, ORDER, SAMPLES, SOURCES};
-use crate::pod_monitor;
+use super::ORDER;
 
 /// A role by its name, where it has one, and the status that it would have by itself.
 type OfRole<'a> = (Option<&'a str>, &'a LLMAutoscalerStatus);
-
-/// Conditions that are worth a word when they do not hold; of the others it is when they do.
-const GOOD: [&str; 6] = [ABLE_TO_SCALE, "ScalingActive", "Ready", SAMPLES, SOURCES, pod_monitor::CONDITION];
 
 /// The part of a status that is about one role, to go on from after a restart.
 pub fn of_role(status: &LLMAutoscalerStatus, role: Option<&str>) -> LLMAutoscalerStatus {
@@ -86,7 +82,7 @@ fn condition(type_: &str, roles: &[OfRole<'_>]) -> Option<Told> {
         Some((name.unwrap_or_default().to_owned(), found.clone()))
     };
     let all: Vec<(String, Condition)> = roles.iter().filter_map(of).collect();
-    let usual = if GOOD.contains(&type_) { "True" } else { "False" };
+    let usual = if conditions::GOOD.contains(&type_) { "True" } else { "False" };
     let worth: Vec<&(String, Condition)> = all.iter().filter(|(_, found)| found.status != usual).collect();
     let told = if worth.is_empty() { all.iter().collect() } else { worth };
     let (_, first) = told.first()?;
@@ -107,6 +103,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::report::ABLE_TO_SCALE;
 
     fn whole() -> LLMAutoscaler {
         let spec = json!({
