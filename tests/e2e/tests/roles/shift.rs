@@ -1,7 +1,7 @@
 //! The P/D run: load shifts from long prompts to long answers, and goes.
 //!
-//! 40 clients ask a front that sends each request to a pod of prefill and then to one of decode. Prompts of 1000 tokens take a pod of
-//! prefill half a second each, answers of 40 tokens take four seconds, however many a pod of decode makes at a time. So first nearly
+//! 40 clients ask a front that sends each request to a pod of prefill and then to one of decode. Prompts of some 1000 tokens take a pod
+//! of prefill half a second each, answers of some 40 tokens take four seconds, however many a pod of decode makes at a time. So first nearly
 //! all of the 40 requests are in flight at prefill, then at decode, whatever the sizes; at 4 for each replica, ten would be needed.
 
 use std::{fmt::Write, time::Duration};
@@ -11,19 +11,17 @@ use llm_autoscaler_e2e::{
     Stage,
     groups::{Groups, PREFIX, scalable, standalone},
 };
-use llm_autoscaler_testbed::{
-    Disaggregated, Emulated, Engine, engine::EngineConfig, load::Summary, rbg::Kind,
-};
+use llm_autoscaler_testbed::{Disaggregated, Emulated, Engine, engine::EngineConfig, rbg::Kind};
 use serde_json::{Value, json};
 
 use crate::{
-    load::Clients,
+    load::{Clients, Outcome},
     record::{Record, Sizes},
     rules::{self, Ceiling},
     spec::{self, NAME},
 };
 
-const CLIENTS: usize = 40;
+const CLIENTS: u32 = 40;
 /// Requests in flight for each replica.
 const TARGET: u32 = 4;
 /// The most replicas of a role.
@@ -53,7 +51,7 @@ struct Phase {
     took: Duration,
     /// The most pods at a time, and the most GPUs.
     peak: (i64, i64),
-    requests: Option<Summary>,
+    requests: Outcome,
 }
 
 /// The roles follow the load inside of the range, and under both ceilings at every moment.
@@ -68,9 +66,7 @@ pub async fn from_long_prompts_to_long_answers(stage: &Stage) -> Result<String> 
     rules::in_range(&record, RATIO[0], RATIO[1])?;
     let phases = phases?;
     let table = table(&phases);
-    println!("{table}");
-    let failures = phases.iter().filter_map(|phase| phase.requests.as_ref()?.first_failure.clone());
-    if let Some(failure) = failures.into_iter().next() {
+    if let Some(failure) = phases.iter().find_map(|phase| phase.requests.first_failure.as_ref()) {
         bail!("a request was not answered: {failure}{table}");
     }
     Ok(table)
@@ -88,8 +84,8 @@ async fn run(record: &Record, url: &str) -> Result<[Phase; 3]> {
     answers.stop();
     let third = phase(record, "idle", IDLE).await?;
     Ok([
-        Phase { requests: Some(prompts.end().await?), ..first },
-        Phase { requests: Some(answers.end().await?), ..second },
+        Phase { requests: prompts.end().await?, ..first },
+        Phase { requests: answers.end().await?, ..second },
         third,
     ])
 }
@@ -107,13 +103,15 @@ async fn phase(record: &Record, name: &'static str, sizes: Sizes) -> Result<Phas
     let moments = record.since(from);
     let most = |of: &dyn Fn(Sizes) -> i64| moments.iter().map(|moment| of(moment.pods)).max().unwrap_or(0);
     let peak = (most(&Sizes::sum), most(&|pods| CEILING.gpus_of(pods)));
-    Ok(Phase { name, sizes, took, peak, requests: None })
+    Ok(Phase { name, sizes, took, peak, requests: Outcome::default() })
 }
 
 /// A group of one replica of each role, and the front before it.
 async fn serve(stage: &Stage, groups: &Groups<'_>) -> Result<Disaggregated> {
     let config = EngineConfig { max_num_seqs: 64, ..EngineConfig::default() };
-    let prefill = EngineConfig { prefill_tokens_per_second: 2000.0, ..config.clone() };
+    // One prompt after the other, so that they arrive at decode one after the other.
+    let prefill =
+        EngineConfig { prefill_tokens_per_second: 2000.0, max_batched_tokens: 1000, ..config.clone() };
     let decode = EngineConfig { step_base: Duration::from_millis(100), ..config };
     for (role, config) in [("prefill", prefill), ("decode", decode)] {
         let engine = Emulated { config, loading: LOADING, ending: ENDING, ..Emulated::default() };
@@ -139,7 +137,6 @@ fn table(phases: &[Phase]) -> String {
          \n    |---|---|---|---|---|---|---|\n",
     );
     for Phase { name, sizes, took, peak, requests } in phases {
-        let requests = requests.as_ref().map_or((0, 0), |summary| (summary.successful, summary.failed));
         let _ = writeln!(
             table,
             "    | {name:<12} | {:>16} | {:>11.0} s | {:>15} | {:>15} | {:>8} | {:>6} |",
@@ -147,8 +144,8 @@ fn table(phases: &[Phase]) -> String {
             took.as_secs_f64(),
             peak.0,
             peak.1,
-            requests.0,
-            requests.1
+            requests.answered,
+            requests.failed
         );
     }
     table
