@@ -1,8 +1,9 @@
 //! The P/D run: load shifts from long prompts to long answers, and goes.
 //!
-//! 40 clients ask a front that sends each request to a pod of prefill and then to one of decode. Prompts of some 1000 tokens take a pod
-//! of prefill half a second each, answers of some 40 tokens take four seconds, however many a pod of decode makes at a time. So first nearly
-//! all of the 40 requests are in flight at prefill, then at decode, whatever the sizes; at 4 for each replica, ten would be needed.
+//! 40 clients ask a front that sends each request to a pod of prefill and then to one of decode. Prompts of some 1000 tokens take a
+//! pod of prefill half a second each, answers of some 40 tokens take four seconds, however many a pod of decode makes at a time. So
+//! first nearly all of the 40 requests are in flight at prefill, then at decode, whatever the sizes; at 4 for each replica, ten would
+//! be needed.
 
 use std::{fmt::Write, time::Duration};
 
