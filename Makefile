@@ -57,6 +57,11 @@ test-drain: controlplane ## scale-downs that drain; a hundred of them under load
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test drain
 
+.PHONY: test-roles
+test-roles: controlplane ## prefill and decode in proportion, under one ceiling, while load shifts from long prompts to long answers (4 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test roles
+
 .PHONY: test-engines
 test-engines: controlplane monitoring ## every engine's page scales, by pages and by Prometheus; so do real vLLM and Dynamo (1.3 GB, once)
 	$(CARGO) build --locked -p llm-autoscaler

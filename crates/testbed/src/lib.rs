@@ -5,6 +5,7 @@
 //!  HollowNodes    plays scheduler and kubelet: every pod gets an address of its own in 127.0.0.0/8 ...
 //!  Engine         ... where an engine serves: emulated, scripted by a test, or any command such as a real vLLM
 //!  Front          plays the Service: a reverse proxy to the pods that are ready
+//!  Disaggregated  plays the router in front of prefill and decode: each request is the one's and then the other's
 //!  CustomMetrics  plays the metrics adapter of the HPA: custom.metrics.k8s.io from the pods' pages
 //!  monitoring     Prometheus, the Prometheus Operator and prometheus-adapter: the real ones
 //!  lws            the controller of LeaderWorkerSets, groups of pods that are one replica each: the real one
@@ -40,7 +41,7 @@ pub use controlplane::ControlPlane;
 pub use custom_metrics::CustomMetrics;
 pub use engine::{Emulated, Engine, EnginePage, Page, Script};
 pub use fake_prometheus::{FakePrometheus, Fault};
-pub use front::{Balance, Front};
+pub use front::{Balance, Disaggregated, Front};
 pub use load::{Load, LoadGenerator};
 pub use lws::LeaderWorkerSets;
 pub use nodes::{ColdStart, HollowNodes, Plan};

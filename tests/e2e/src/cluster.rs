@@ -94,6 +94,11 @@ impl Cluster {
         self.cast().unschedulable.insert(format!("{namespace}/{pod}"));
     }
 
+    /// Gives a pod that was left pending a node, as when a GPU is free again.
+    pub fn make_room(&self, namespace: &str, pod: &str) {
+        self.cast().unschedulable.remove(&format!("{namespace}/{pod}"));
+    }
+
     fn cast(&self) -> MutexGuard<'_, Cast> {
         self.cast.lock().unwrap_or_else(PoisonError::into_inner)
     }

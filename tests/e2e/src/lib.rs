@@ -5,6 +5,8 @@
 //! [`scenarios`]; all of them are listed in [`scenarios::all`].
 
 mod cluster;
+pub mod gated;
+pub mod groups;
 pub mod runner;
 pub mod scenarios;
 mod stage;

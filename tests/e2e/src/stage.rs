@@ -143,6 +143,11 @@ impl Stage {
         self.cluster.leave_pending(&self.namespace, pod);
     }
 
+    /// Gives a pod of this name a node, now or when it comes.
+    pub fn make_room(&self, pod: &str) {
+        self.cluster.make_room(&self.namespace, pod);
+    }
+
     /// The control plane.
     pub fn control_plane(&self) -> &ControlPlane {
         &self.cluster.control_plane

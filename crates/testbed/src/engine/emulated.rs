@@ -31,11 +31,18 @@ pub struct Emulated {
     pub model: String,
     /// How long it loads its model; nothing listens until then.
     pub loading: Duration,
+    /// How long it takes to end after its last answer, within the pod's time for it.
+    pub ending: Duration,
 }
 
 impl Default for Emulated {
     fn default() -> Self {
-        Self { config: EngineConfig::default(), model: "qwen3-32b".to_owned(), loading: Duration::ZERO }
+        Self {
+            config: EngineConfig::default(),
+            model: "qwen3-32b".to_owned(),
+            loading: Duration::ZERO,
+            ending: Duration::ZERO,
+        }
     }
 }
 
@@ -44,6 +51,7 @@ pub(crate) struct Server {
     ready: watch::Sender<bool>,
     shutdown: oneshot::Sender<()>,
     http: Task,
+    ending: Duration,
     _clock: Task,
     _end: CutOff,
 }
@@ -90,6 +98,7 @@ impl Emulated {
             ready,
             shutdown,
             http: Task::spawn(serving),
+            ending: self.ending,
             _end: CutOff(live.clone()),
             _clock: Task::spawn(async move { live.run().await }),
         }
@@ -104,7 +113,11 @@ impl Server {
     /// Takes no more requests, and lets those in flight finish within `grace`.
     pub(super) async fn stop(mut self, grace: Duration) {
         let _ = self.shutdown.send(());
-        let _ = timeout(grace, self.http.join()).await;
+        let ending = async {
+            self.http.join().await;
+            sleep(self.ending).await;
+        };
+        let _ = timeout(grace, ending).await;
     }
 }
 

@@ -44,7 +44,7 @@ pub enum ColdStart {
     },
     /// The pod runs and never becomes ready.
     Never,
-    /// The pod is never bound to a node: it stays pending, as for want of a GPU.
+    /// The pod stays pending, as for want of a GPU, until it is planned otherwise.
     Unschedulable,
 }
 

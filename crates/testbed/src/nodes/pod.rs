@@ -13,8 +13,11 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{ColdStart, Shared, status};
+use super::{ColdStart, Plan, Shared, status};
 use crate::engine::{Place, Running};
+
+/// How often a pod without a node is planned anew.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
 
 /// One pod; `None` in the channel says that the object is gone.
 pub(super) struct Worker {
@@ -47,11 +50,9 @@ impl Worker {
 
     async fn live(&mut self) -> Result<()> {
         let Some(pod) = self.current() else { return Ok(()) };
-        let plan = (self.shared.plan)(&pod);
-        if plan.cold_start == ColdStart::Unschedulable {
-            self.until_leaving().await;
+        let Some(plan) = self.until_there_is_room(&pod).await else {
             return Ok(()); // a pod that is bound nowhere goes at once when it is deleted
-        }
+        };
         self.bind(&pod).await?;
         let address = Leased::new(&self.shared)?;
         let place = Place::new(&pod, address.ip, http_port(&pod));
@@ -134,8 +135,16 @@ impl Worker {
         self.current().is_none_or(|pod| pod.metadata.deletion_timestamp.is_some())
     }
 
-    async fn until_leaving(&mut self) {
-        while !self.is_leaving() && self.pod.changed().await.is_ok() {}
+    /// What becomes of the pod, as soon as it may have a node; `None` where it is deleted before.
+    async fn until_there_is_room(&self, pod: &Pod) -> Option<Plan> {
+        while !self.is_leaving() {
+            let plan = (self.shared.plan)(pod);
+            if plan.cold_start != ColdStart::Unschedulable {
+                return Some(plan);
+            }
+            tokio::time::sleep(LOOK_FOR_ROOM).await;
+        }
+        None
     }
 
     fn grace(&self) -> Duration {

@@ -1,12 +1,11 @@
 //! Scale-downs that drain: out of service first, then watched, then removed.
 
-mod gated;
 mod hundred;
 mod scenes;
 
 use std::process::ExitCode;
 
-use llm_autoscaler_e2e::{runner, scenarios};
+use llm_autoscaler_e2e::{gated, runner, scenarios};
 
 /// They wait for deadlines, not for the machine.
 const AT_A_TIME: usize = 5;

@@ -2,14 +2,13 @@
 //!
 //! What the stand-in does is what the real controller was seen to do: [`stand_in`] holds it to that, with nothing for the operator to do.
 
-mod groups;
 mod owners;
 mod scaling;
 mod stand_in;
 
 use std::process::ExitCode;
 
-use llm_autoscaler_e2e::{runner, scenarios};
+use llm_autoscaler_e2e::{groups, runner, scenarios};
 
 /// They wait for controllers more than for the machine.
 const AT_A_TIME: usize = 4;

@@ -3,14 +3,18 @@
 use anyhow::{Context, Result};
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use kube::api::PostParams;
-use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{engine::Page, wait, workloads::stateful_set};
 use serde_json::{Value, json};
+
+use crate::{SOON, Stage};
 
 /// The type of the gate's condition.
 pub const GATE: &str = "llmautoscaler.io/in-service";
 
 /// Lets the operator write to pods.
+///
+/// # Errors
+/// A role cannot be labelled.
 pub async fn permit(stage: &Stage) -> Result<()> {
     for role in ["llm-autoscaler-in-service", "llm-autoscaler-deletion-cost"] {
         let label = "llmautoscaler.io/aggregate-to-targets=true";
@@ -20,6 +24,9 @@ pub async fn permit(stage: &Stage) -> Result<()> {
 }
 
 /// Creates a StatefulSet whose pods have the gate, and wait for somebody to put them in service.
+///
+/// # Errors
+/// The API server refuses it.
 pub async fn create(stage: &Stage, name: &str, replicas: u32, grace: i64) -> Result<()> {
     let mut set = stateful_set(name, replicas, stage.port())?;
     set.metadata.namespace = Some(stage.namespace.clone());
@@ -32,6 +39,9 @@ pub async fn create(stage: &Stage, name: &str, replicas: u32, grace: i64) -> Res
 }
 
 /// Keeps up to three replicas of a StatefulSet or whatever else `target` is, by 10 requests each.
+///
+/// # Errors
+/// The API server refuses it.
 pub async fn autoscaler(stage: &Stage, name: &str, deadline: i32, change: Value) -> Result<()> {
     let mut spec = json!({
         "metrics": [{"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "10"}}],
@@ -55,6 +65,9 @@ pub fn page(running: u64) -> Page {
 }
 
 /// The status of one of a pod's conditions.
+///
+/// # Errors
+/// The pod is not there.
 pub async fn condition(stage: &Stage, pod: &str, type_: &str) -> Result<Option<String>> {
     let conditions = stage.api::<Pod>().get(pod).await?.status.and_then(|status| status.conditions);
     let found = conditions.into_iter().flatten().find(|condition| condition.type_ == type_);
@@ -62,6 +75,9 @@ pub async fn condition(stage: &Stage, pod: &str, type_: &str) -> Result<Option<S
 }
 
 /// Waits until a pod is in service, or out of it.
+///
+/// # Errors
+/// It never is.
 pub async fn until_in_service(stage: &Stage, pod: &str, expected: bool) -> Result<()> {
     let expected = if expected { "True" } else { "False" };
     wait::until(&format!("{GATE} and Ready of {pod} to be {expected}"), SOON, async || {
@@ -73,6 +89,9 @@ pub async fn until_in_service(stage: &Stage, pod: &str, expected: bool) -> Resul
 }
 
 /// How many scale-downs of the operator ended so.
+///
+/// # Errors
+/// The operator's page does not answer.
 pub async fn drains(stage: &Stage, result: &str) -> Result<u64> {
     let line = format!("llm_autoscaler_drains_total{{result=\"{result}\"}} ");
     let page = stage.operator_metrics().await?;

@@ -8,17 +8,19 @@ use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::RbgController;
 use llm_autoscaler_testbed::rbg::{Kind, Options};
 use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
+
+use crate::{SOON, Stage};
 
 /// The prefix of the labels.
 pub const PREFIX: &str = "rbg.workloads.x-k8s.io";
 
 /// The groups of a stage's namespace, while the stand-in looks after them.
 pub struct Groups<'a> {
+    /// The stage.
     pub stage: &'a Stage,
     _controller: RbgController,
 }
@@ -26,17 +28,25 @@ pub struct Groups<'a> {
 /// A role as `roleStatuses` counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
+    /// Those that there are.
     pub replicas: i64,
+    /// Those that serve.
     pub ready: i64,
 }
 
 impl<'a> Groups<'a> {
     /// Starts the stand-in.
+    ///
+    /// # Errors
+    /// Its kinds are refused.
     pub async fn start(stage: &'a Stage) -> Result<Self> {
         Self::start_with(stage, |_| {}).await
     }
 
     /// The same with other options.
+    ///
+    /// # Errors
+    /// As for [`Groups::start`].
     pub async fn start_with(stage: &'a Stage, change: impl Fn(&mut Options)) -> Result<Self> {
         let mut options = Options::in_namespace(&stage.namespace);
         change(&mut options);
@@ -49,6 +59,9 @@ impl<'a> Groups<'a> {
     }
 
     /// Creates an object with a spec.
+    ///
+    /// # Errors
+    /// The API server refuses it.
     pub async fn create(&self, kind: Kind, name: &str, spec: Value) -> Result<DynamicObject> {
         let mut object = DynamicObject::new(name, &kind.resource());
         object.data = json!({"spec": spec});
@@ -57,6 +70,9 @@ impl<'a> Groups<'a> {
     }
 
     /// Creates a group of roles, and waits until it has all replicas that it wants, all are ready, and all adapters know.
+    ///
+    /// # Errors
+    /// It never is so.
     pub async fn group(&self, name: &str, roles: &[Value]) -> Result<()> {
         self.create(Kind::Group, name, json!({"roles": roles})).await?;
         self.until(Kind::Group, name, "Ready=True", |group| condition(group, "Ready") == "True").await?;
@@ -70,11 +86,18 @@ impl<'a> Groups<'a> {
         Ok(())
     }
 
+    /// The object of a name.
+    ///
+    /// # Errors
+    /// It is not there.
     pub async fn get(&self, kind: Kind, name: &str) -> Result<DynamicObject> {
         self.api(kind).get(name).await.with_context(|| format!("reading {} {name}", kind.name()))
     }
 
     /// Waits until an object is as expected, and returns it.
+    ///
+    /// # Errors
+    /// It never is.
     pub async fn until(
         &self,
         kind: Kind,
@@ -98,12 +121,18 @@ impl<'a> Groups<'a> {
     }
 
     /// Waits until an adapter is bound.
+    ///
+    /// # Errors
+    /// It never is.
     pub async fn until_bound(&self, name: &str) -> Result<DynamicObject> {
         self.until(Kind::Adapter, name, "phase Bound", |adapter| text(adapter, "/status/phase") == "Bound")
             .await
     }
 
     /// Waits until a role has so many replicas, and so many ready ones.
+    ///
+    /// # Errors
+    /// It never has.
     pub async fn until_role(&self, group: &str, role: &str, replicas: i64, ready: i64) -> Result<()> {
         let expected = Some(Counts { replicas, ready });
         let what = format!("{replicas} replicas of {role}, {ready} ready");
@@ -111,6 +140,9 @@ impl<'a> Groups<'a> {
     }
 
     /// Writes the scale of an adapter as an autoscaler does.
+    ///
+    /// # Errors
+    /// It is refused.
     pub async fn scale(&self, adapter: &str, replicas: i64) -> Result<Scale> {
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
         let scale = self.api(Kind::Adapter).patch_scale(adapter, &PatchParams::default(), &patch).await;
@@ -118,12 +150,18 @@ impl<'a> Groups<'a> {
     }
 
     /// Merges into an object's spec.
+    ///
+    /// # Errors
+    /// The API server refuses it.
     pub async fn patch(&self, kind: Kind, name: &str, spec: Value) -> Result<DynamicObject> {
         let patch = Patch::Merge(json!({"spec": spec}));
         Ok(self.api(kind).patch(name, &PatchParams::default(), &patch).await?)
     }
 
     /// Replaces a field of the role at an index.
+    ///
+    /// # Errors
+    /// The API server refuses it.
     pub async fn patch_role(&self, group: &str, index: usize, field: &str, value: Value) -> Result<()> {
         let place = format!("/spec/roles/{index}/{field}");
         let patch = json!([{"op": "add", "path": place, "value": value}]);
@@ -133,6 +171,9 @@ impl<'a> Groups<'a> {
     }
 
     /// The pods that a selector matches, by name.
+    ///
+    /// # Errors
+    /// The API server does not answer.
     pub async fn pods(&self, selector: &str) -> Result<BTreeMap<String, Pod>> {
         let params = ListParams::default().labels(selector);
         let pods = self.stage.api::<Pod>().list(&params).await?;
@@ -140,12 +181,18 @@ impl<'a> Groups<'a> {
     }
 
     /// The pods of a role.
+    ///
+    /// # Errors
+    /// The API server does not answer.
     pub async fn pods_of(&self, group: &str, role: &str) -> Result<BTreeMap<String, Pod>> {
         self.pods(&format!("{PREFIX}/group-name={group},{PREFIX}/role-name={role}")).await
     }
 }
 
 /// A behaviour of the real controller that was measured, by its name.
+///
+/// # Errors
+/// The stand-in does not have it.
 pub fn measured(name: &str, holds: bool, seen: impl Debug) -> Result<()> {
     ensure!(holds, "the real controller does this, the stand-in does not: {name}; seen: {seen:?}");
     Ok(())
@@ -218,6 +265,9 @@ pub fn text<'a>(object: &'a DynamicObject, pointer: &str) -> &'a str {
 }
 
 /// The code and the message of a refusal; 200 where there was none.
+///
+/// # Errors
+/// It was not the API server that refused.
 pub fn refusal<T>(result: kube::Result<T>) -> Result<(u16, String)> {
     match result {
         Ok(_) => Ok((200, String::new())),

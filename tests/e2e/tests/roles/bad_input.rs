@@ -1,0 +1,101 @@
+//! Roles that make no sense: refused by the API server, or by a condition, in words that name the field.
+
+use anyhow::{Result, bail, ensure};
+use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_testbed::wait;
+use serde_json::{Value, json};
+
+use crate::spec::{self, role};
+
+/// Every row is a spec with one thing wrong, and what has to be said about it.
+pub async fn roles_that_make_no_sense(stage: &Stage) -> Result<()> {
+    ensure!(said(stage, "right", &good()).await?.is_none(), "a spec without a mistake was refused");
+    for (number, (mistake, spec, expected)) in table().into_iter().enumerate() {
+        // A name of its own, so that no condition is left of the one before.
+        let Some(said) = said(stage, &format!("wrong-{number}"), &spec).await? else {
+            bail!("{mistake}: taken");
+        };
+        ensure!(said.contains(expected), "{mistake}: {expected:?} is not in {said:?}");
+        ensure!(!said.contains("field not declared in schema"), "{mistake}: {said:?}");
+    }
+    Ok(())
+}
+
+fn good() -> Value {
+    let role = |name| spec::with(role(name, 8, 10), "gpusPerReplica", json!(2));
+    let spec = spec::of_group(10, &[role("prefill"), role("decode")], ["250m", "4"]);
+    spec::with(spec, "maxGPUs", json!(40))
+}
+
+fn table() -> Vec<(&'static str, Value, &'static str)> {
+    let with = |field: &str, value: Value| spec::with(good(), field, value);
+    let ratio = |between: Value, min: &str, max: &str| {
+        with("ratio", json!({"between": between, "min": min, "max": max}))
+    };
+    let roles = |change: &dyn Fn(&mut Value)| {
+        let mut spec = good();
+        change(&mut spec["roles"]);
+        spec
+    };
+    let without = |mut object: Value, field: &str| {
+        object.as_object_mut().map(|fields| fields.remove(field));
+        object
+    };
+    vec![
+        ("metrics beside roles", with("metrics", role("a", 1, 10)["metrics"].clone()), "metrics"),
+        ("two roles of a name", roles(&|roles| roles[1]["name"] = json!("prefill")), "spec.roles[1]"),
+        ("a ratio to nobody", ratio(json!(["prefill", "router"]), "250m", "4"), "ratio"),
+        ("a ratio to itself", ratio(json!(["decode", "decode"]), "250m", "4"), "ratio"),
+        ("a ratio of one", ratio(json!(["decode"]), "250m", "4"), "spec.ratio.between"),
+        ("a range that is empty", ratio(json!(["prefill", "decode"]), "4", "250m"), "ratio"),
+        ("a range that is no number", ratio(json!(["prefill", "decode"]), "low", "4"), "spec.ratio.min"),
+        ("a ratio without roles", without(good(), "roles"), "roles"),
+        ("nothing to scale", without(good(), "scaleTargetRef"), "scaleTargetRef"),
+        ("a role of a role", role_of_a_role(), "scaleTargetRef"),
+        (
+            "roles of what is no group",
+            with("scaleTargetRef", json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"})),
+            "scaleTargetRef",
+        ),
+        (
+            "a ceiling of GPUs, and nobody knows how many there are",
+            roles(&|roles| roles[1] = without(roles[1].take(), "gpusPerReplica")),
+            "gpusPerReplica",
+        ),
+        ("roles at zero", with("scaleToZero", json!({"afterSeconds": 60})), "scaleToZero"),
+        ("a role at zero", roles(&|roles| roles[0]["minReplicas"] = json!(0)), "minReplicas"),
+        ("the fewest of all together", with("minReplicas", json!(2)), "minReplicas"),
+        (
+            "more at least than the ceiling",
+            roles(&|roles| (0..2).for_each(|role| roles[role]["minReplicas"] = json!(6))),
+            "Replicas",
+        ),
+        (
+            "more GPUs at least than the ceiling",
+            roles(&|roles| roles[0]["gpusPerReplica"] = json!(64)),
+            "maxGPUs",
+        ),
+        ("more at least than at most", roles(&|roles| roles[0]["minReplicas"] = json!(9)), "minReplicas"),
+    ]
+}
+
+/// The target of all roles is one of them already.
+fn role_of_a_role() -> Value {
+    let mut spec = good();
+    spec["scaleTargetRef"]["role"] = json!("decode");
+    spec
+}
+
+/// What is said about a spec: by the API server, or else by a condition; nothing where it is taken.
+async fn said(stage: &Stage, name: &str, spec: &Value) -> Result<Option<String>> {
+    if let Err(error) = spec::apply(stage, name, spec).await {
+        return Ok(Some(format!("{error:#}")));
+    }
+    let verdict = wait::until(&format!("a word about {name}"), SOON, async || {
+        let conditions = stage.status(name).await?.conditions;
+        let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        Ok(ready)
+    })
+    .await?;
+    Ok((verdict.reason == "InvalidSpec").then_some(verdict.message))
+}

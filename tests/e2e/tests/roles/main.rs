@@ -1,0 +1,30 @@
+//! Two roles in proportion: prefill and decode of one service, under one ceiling.
+//!
+//! In all scenarios they are called `pd-prefill` and `pd-decode`: the adapters of a RoleBasedGroup's roles, or two StatefulSets.
+
+mod bad_input;
+mod lagging;
+mod load;
+mod record;
+mod rules;
+mod shift;
+mod spec;
+mod together;
+
+use std::process::ExitCode;
+
+use llm_autoscaler_e2e::{runner, scenarios};
+
+/// They wait for windows and pods, not for the machine.
+const AT_A_TIME: usize = 3;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let scenes = scenarios! {
+        together::grow_and_shrink_together,
+        lagging::a_role_without_room_holds_the_other,
+        bad_input::roles_that_make_no_sense,
+    };
+    let run = scenarios! { shift::from_long_prompts_to_long_answers };
+    runner::run_in_turn(vec![(scenes, AT_A_TIME), (run, 1)]).await
+}

@@ -1,0 +1,212 @@
+//! What was asked for and what was there, from one change to the next.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt,
+    api::{ApiResource, DynamicObject},
+    runtime::{WatchStreamExt, reflector, watcher},
+};
+use llm_autoscaler_e2e::{
+    Stage,
+    groups::{condition, number},
+};
+use llm_autoscaler_testbed::wait;
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::spec::NAME;
+
+/// A number for each role.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    pub prefill: i64,
+    pub decode: i64,
+}
+
+/// How things are from `at` on, until the next moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Moment {
+    /// Since the record began.
+    pub at: Duration,
+    /// What the roles are asked for.
+    pub asked: Sizes,
+    /// The pods that exist, those that end included.
+    pub pods: Sizes,
+    /// Those that serve, and are to stay.
+    pub ready: Sizes,
+}
+
+/// Follows both roles until it is dropped.
+pub struct Record {
+    began: Instant,
+    moments: Arc<Mutex<Vec<Moment>>>,
+    _watches: JoinSet<()>,
+}
+
+type Store = reflector::Store<DynamicObject>;
+
+impl Sizes {
+    pub const fn new(prefill: i64, decode: i64) -> Self {
+        Self { prefill, decode }
+    }
+
+    pub fn sum(self) -> i64 {
+        self.prefill + self.decode
+    }
+
+    /// Prefill's replicas for each of decode.
+    pub fn ratio(self) -> f64 {
+        self.prefill as f64 / self.decode as f64
+    }
+
+    /// What is said of each role by its name: `pd-prefill`, `pd-decode`.
+    fn of(count: impl Fn(&str) -> i64) -> Self {
+        Self { prefill: count(&format!("{NAME}-prefill")), decode: count(&format!("{NAME}-decode")) }
+    }
+}
+
+impl Record {
+    /// Begins with what there is. The sizes are those of objects of this kind; the pods are called after them.
+    pub async fn start(stage: &Stage, kind: &ApiResource) -> Result<Self> {
+        let (began, moments, mut watches) = (Instant::now(), Arc::default(), JoinSet::new());
+        let follow = |resource: &ApiResource, change: fn(&mut Moment, &Store)| {
+            let (store, changes) = reflect(stage, resource);
+            let (read, moments) = (store.clone(), Arc::clone(&moments));
+            let watching = changes.for_each(move |()| {
+                note(&moments, began, |moment| change(moment, &read));
+                std::future::ready(())
+            });
+            (store, watching)
+        };
+        let (sizes, watching_sizes) = follow(kind, |moment, objects| moment.asked = asked(objects));
+        let (pods, watching_pods) = follow(&ApiResource::erase::<Pod>(&()), |moment, pods| {
+            moment.pods = count(pods, |_| true);
+            moment.ready = count(pods, |pod| condition(pod, "Ready") == "True" && !is_ending(pod));
+        });
+        watches.spawn(watching_sizes);
+        watches.spawn(watching_pods);
+        sizes.wait_until_ready().await?;
+        pods.wait_until_ready().await?;
+        let record = Self { began, moments, _watches: watches };
+        let both = |moment: &Moment| moment.asked.sum() > 0 && moment.pods.sum() > 0;
+        record.until("the sizes and pods of both roles", Duration::from_secs(10), both).await?;
+        // What there was before both were known is half the truth.
+        let now = record.now()?;
+        *record.lock() = vec![now];
+        Ok(record)
+    }
+
+    /// The time of the record.
+    pub fn time(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// How things are.
+    pub fn now(&self) -> Result<Moment> {
+        self.lock().last().copied().context("nothing was seen yet")
+    }
+
+    /// Everything so far.
+    pub fn all(&self) -> Vec<Moment> {
+        self.lock().clone()
+    }
+
+    /// How things were at a time, and what came after it.
+    pub fn since(&self, time: Duration) -> Vec<Moment> {
+        let moments = self.lock();
+        let before = moments.iter().rposition(|moment| moment.at <= time).unwrap_or(0);
+        moments[before..].to_vec()
+    }
+
+    /// Waits until things are as expected.
+    pub async fn until(
+        &self,
+        what: &str,
+        within: Duration,
+        is_so: impl Fn(&Moment) -> bool,
+    ) -> Result<Moment> {
+        let waiting = wait::until(what, within, async || Ok(self.lock().last().copied().filter(&is_so)));
+        waiting.await.with_context(|| story(&self.all()))
+    }
+
+    /// Watches for a while, and fails if the sizes asked for are ever others.
+    pub async fn stays(&self, asked: Sizes, how_long: Duration) -> Result<()> {
+        let from = self.time();
+        tokio::time::sleep(how_long).await;
+        let moments = self.since(from);
+        let stayed = moments.iter().all(|moment| moment.asked == asked);
+        ensure!(stayed, "{asked} were to stay:\n{}", story(&moments));
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Moment>> {
+        self.moments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} + {}", self.prefill, self.decode)
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, asked, pods, ready } = self;
+        write!(f, "{:7.2} s  asked {asked}, pods {pods}, ready {ready}", at.as_secs_f64())
+    }
+}
+
+/// The last moments of some, one a line.
+pub fn story(moments: &[Moment]) -> String {
+    let last = &moments[moments.len().saturating_sub(25)..];
+    let lines: Vec<_> = last.iter().map(|moment| format!("    {moment}")).collect();
+    lines.join("\n")
+}
+
+/// The objects of a kind, and a word for each time they have changed.
+fn reflect(stage: &Stage, resource: &ApiResource) -> (Store, impl Stream<Item = ()> + use<>) {
+    let api: Api<DynamicObject> = Api::namespaced_with(stage.client(), &stage.namespace, resource);
+    let writer = reflector::store::Writer::new(resource.clone());
+    let store = writer.as_reader();
+    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    (store, events.map(|_| ()))
+}
+
+/// Remembers what has changed, if anything has.
+fn note(moments: &Mutex<Vec<Moment>>, began: Instant, change: impl FnOnce(&mut Moment)) {
+    let mut moments = moments.lock().unwrap_or_else(PoisonError::into_inner);
+    let last = moments.last().copied().unwrap_or_default();
+    let mut now = Moment { at: began.elapsed(), ..last };
+    change(&mut now);
+    if (now.asked, now.pods, now.ready) != (last.asked, last.pods, last.ready) {
+        moments.push(now);
+    }
+}
+
+fn asked(objects: &Store) -> Sizes {
+    let objects = objects.state();
+    Sizes::of(|name| {
+        let found = objects.iter().find(|object| object.name_any() == name);
+        found.and_then(|object| number(object, "/spec/replicas")).unwrap_or(0)
+    })
+}
+
+fn count(pods: &Store, counts: impl Fn(&DynamicObject) -> bool) -> Sizes {
+    let pods = pods.state();
+    Sizes::of(|name| {
+        let its = |pod: &&Arc<DynamicObject>| pod.name_any().starts_with(&format!("{name}-")) && counts(pod);
+        pods.iter().filter(its).count() as i64
+    })
+}
+
+fn is_ending(pod: &DynamicObject) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}

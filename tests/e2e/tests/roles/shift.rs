@@ -1,0 +1,153 @@
+//! The P/D run: load shifts from long prompts to long answers, and goes.
+//!
+//! 40 clients ask a front that sends each request to a pod of prefill and then to one of decode. Prompts of some 1000 tokens take a
+//! pod of prefill half a second each, answers of some 40 tokens take four seconds, however many a pod of decode makes at a time. So
+//! first nearly all of the 40 requests are in flight at prefill, then at decode, whatever the sizes; at 4 for each replica, ten would
+//! be needed.
+
+use std::{fmt::Write, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use llm_autoscaler_e2e::{
+    Stage,
+    groups::{Groups, PREFIX, scalable, standalone},
+};
+use llm_autoscaler_testbed::{Disaggregated, Emulated, Engine, engine::EngineConfig, rbg::Kind};
+use serde_json::{Value, json};
+
+use crate::{
+    load::{Clients, Outcome},
+    record::{Record, Sizes},
+    rules::{self, Ceiling},
+    spec::{self, NAME},
+};
+
+const CLIENTS: u32 = 40;
+/// Requests in flight for each replica.
+const TARGET: u32 = 4;
+/// The most replicas of a role.
+const MOST: i64 = 8;
+/// The one ceiling stops prefill, the other one decode.
+const CEILING: Ceiling = Ceiling { replicas: 10, gpus: 32, gpus_per_replica: Sizes::new(2, 4) };
+const RATIO: [f64; 2] = [0.25, 4.0];
+
+/// Prefill has all that it may have, and decode what the ratio asks for.
+const LONG_PROMPTS: Sizes = Sizes::new(8, 2);
+/// Decode has all that there are GPUs for, and prefill what the ratio asks for.
+const LONG_ANSWERS: Sizes = Sizes::new(2, 7);
+const IDLE: Sizes = Sizes::new(1, 1);
+
+/// To reach the sizes of a phase. A role may grow by 4 replicas in 15 s.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How long the sizes of a phase have to last.
+const HOLD: Duration = Duration::from_secs(20);
+/// Replicas load and end slowly enough that it matters who counts those that do.
+const LOADING: Duration = Duration::from_secs(3);
+const ENDING: Duration = Duration::from_secs(3);
+
+/// A row of the table.
+struct Phase {
+    name: &'static str,
+    sizes: Sizes,
+    took: Duration,
+    /// The most pods at a time, and the most GPUs.
+    peak: (i64, i64),
+    requests: Outcome,
+}
+
+/// The roles follow the load inside of the range, and under both ceilings at every moment.
+pub async fn from_long_prompts_to_long_answers(stage: &Stage) -> Result<String> {
+    let groups = Groups::start(stage).await?;
+    let front = serve(stage, &groups).await?;
+    spec::apply(stage, NAME, &spec()).await?;
+    let record = Record::start(stage, &Kind::Adapter.resource()).await?;
+    let phases = run(&record, &front.url()).await;
+    // A rule that was broken says more than a size that was not reached.
+    CEILING.holds(&record)?;
+    rules::in_range(&record, RATIO[0], RATIO[1])?;
+    let phases = phases?;
+    let table = table(&phases);
+    if let Some(failure) = phases.iter().find_map(|phase| phase.requests.first_failure.as_ref()) {
+        bail!("a request was not answered: {failure}{table}");
+    }
+    Ok(table)
+}
+
+/// The three phases. Each begins with the sizes of the one before.
+async fn run(record: &Record, url: &str) -> Result<[Phase; 3]> {
+    let prompts = Clients::start(url, CLIENTS, 1000, 1);
+    let first = phase(record, "long prompts", LONG_PROMPTS).await?;
+    // All replicas there may be: from here on nobody grows unless the other one has shrunk.
+    ensure!(first.peak.0 == CEILING.replicas, "the peak was {} replicas", first.peak.0);
+    prompts.stop();
+    let answers = Clients::start(url, CLIENTS, 10, 40);
+    let second = phase(record, "long answers", LONG_ANSWERS).await?;
+    answers.stop();
+    let third = phase(record, "idle", IDLE).await?;
+    Ok([
+        Phase { requests: prompts.end().await?, ..first },
+        Phase { requests: answers.end().await?, ..second },
+        third,
+    ])
+}
+
+/// Waits until the sizes are as expected and everybody serves, and sees that it stays so.
+async fn phase(record: &Record, name: &'static str, sizes: Sizes) -> Result<Phase> {
+    let from = record.time();
+    record
+        .until(&format!("{name}: {sizes}"), PATIENCE, |now| {
+            (now.asked, now.pods, now.ready) == (sizes, sizes, sizes)
+        })
+        .await?;
+    let took = record.time().saturating_sub(from);
+    record.stays(sizes, HOLD).await.context(name)?;
+    let moments = record.since(from);
+    let most = |of: &dyn Fn(Sizes) -> i64| moments.iter().map(|moment| of(moment.pods)).max().unwrap_or(0);
+    let peak = (most(&Sizes::sum), most(&|pods| CEILING.gpus_of(pods)));
+    Ok(Phase { name, sizes, took, peak, requests: Outcome::default() })
+}
+
+/// A group of one replica of each role, and the front before it.
+async fn serve(stage: &Stage, groups: &Groups<'_>) -> Result<Disaggregated> {
+    let config = EngineConfig { max_num_seqs: 64, ..EngineConfig::default() };
+    // One prompt after the other, so that they arrive at decode one after the other.
+    let prefill =
+        EngineConfig { prefill_tokens_per_second: 2000.0, max_batched_tokens: 1000, ..config.clone() };
+    let decode = EngineConfig { step_base: Duration::from_millis(100), ..config };
+    for (role, config) in [("prefill", prefill), ("decode", decode)] {
+        let engine = Emulated { config, loading: LOADING, ending: ENDING, ..Emulated::default() };
+        stage.assign(&format!("{NAME}-{role}"), Engine::Emulated(engine));
+    }
+    let role = |name| scalable(standalone(stage, name, 1));
+    groups.group(NAME, &[role("prefill"), role("decode")]).await?;
+    let labels = |role| format!("{PREFIX}/group-name={NAME},{PREFIX}/role-name={role}");
+    Disaggregated::start(stage.client(), &stage.namespace, &labels("prefill"), &labels("decode")).await
+}
+
+fn spec() -> Value {
+    let role = |name, gpus| spec::with(spec::role(name, MOST, TARGET), "gpusPerReplica", json!(gpus));
+    let gpus = CEILING.gpus_per_replica;
+    let roles = [role("prefill", gpus.prefill), role("decode", gpus.decode)];
+    let spec = spec::of_group(CEILING.replicas, &roles, ["250m", "4"]);
+    spec::with(spec, "maxGPUs", json!(CEILING.gpus))
+}
+
+fn table(phases: &[Phase]) -> String {
+    let mut table = String::from(
+        "\n    | phase        | prefill + decode | reached after | most pods of 10 | most GPUs of 32 | answered | failed |\
+         \n    |---|---|---|---|---|---|---|\n",
+    );
+    for Phase { name, sizes, took, peak, requests } in phases {
+        let _ = writeln!(
+            table,
+            "    | {name:<12} | {:>16} | {:>11.0} s | {:>15} | {:>15} | {:>8} | {:>6} |",
+            sizes.to_string(),
+            took.as_secs_f64(),
+            peak.0,
+            peak.1,
+            requests.answered,
+            requests.failed
+        );
+    }
+    table
+}

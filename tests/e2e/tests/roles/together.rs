@@ -1,0 +1,87 @@
+//! Roles of one size.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::api::ApiResource;
+use llm_autoscaler_e2e::{SOON, Stage, gated};
+use serde_json::{Value, json};
+
+use crate::{
+    record::{Record, Sizes, story},
+    rules,
+    spec::{self, NAME},
+};
+
+const ROLES: [&str; 2] = ["prefill", "decode"];
+const ONE: Sizes = Sizes::new(1, 1);
+const THREE: Sizes = Sizes::new(3, 3);
+
+/// Two StatefulSets for which the ratio is 1 and nothing else: they grow and shrink in the same moment, although only the one has load,
+/// and although a scale-down waits for the requests of the other.
+pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
+    gated::permit(stage).await?;
+    say(stage, [5, 5]);
+    spec::apply(stage, NAME, &spec()).await?;
+    for role in ROLES {
+        gated::create(stage, &format!("{NAME}-{role}"), 1, 30).await?;
+        stage.until_ready(&format!("{NAME}-{role}"), 1).await?;
+    }
+    let record =
+        Record::start(stage, &ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&())).await?;
+
+    // Prefill alone has load for three.
+    say(stage, [40, 5]);
+    let up = record.time();
+    record.until(&format!("{THREE} to serve"), SOON * 2, |now| now.ready == THREE).await?;
+    let up = record.time().saturating_sub(up);
+    record.stays(THREE, Duration::from_secs(5)).await?;
+
+    // One is enough for both, but decode's last replicas have requests that take their time.
+    say(stage, [0, 1]);
+    record.until("the last replicas to be out of service", SOON, |now| now.ready == ONE).await?;
+    let held = record.time();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let now = record.now()?;
+    ensure!(now.asked == THREE, "a role did not wait for the other:\n{}", story(&record.since(held)));
+    say(stage, [0, 0]);
+    let down = record.time();
+    record.until(&format!("{ONE} to be left"), SOON, |now| now.asked == ONE && now.pods == ONE).await?;
+    let down = record.time().saturating_sub(down);
+
+    rules::in_range(&record, 1.0, 1.0)?;
+    let longest = apart(&record).context("they never changed at all")?;
+    Ok(format!(
+        "1 -> 3 in {:.1} s, 3 -> 1 in {:.1} s after the last request; never apart for more than {:.2} s",
+        up.as_secs_f64(),
+        down.as_secs_f64(),
+        longest.as_secs_f64()
+    ))
+}
+
+fn spec() -> Value {
+    let role = |name: &str| {
+        let target =
+            json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{NAME}-{name}")});
+        spec::with(spec::role(name, 3, 10), "scaleTargetRef", target)
+    };
+    let spec = spec::of_roles(6, &ROLES.map(role), ["1", "1"]);
+    spec::with(spec, "drain", json!({"deadlineSeconds": 120}))
+}
+
+/// Makes each pod of prefill and of decode say that so many requests run, those to come too.
+fn say(stage: &Stage, running: [u64; 2]) {
+    for (role, running) in ROLES.into_iter().zip(running) {
+        stage.page(&format!("{NAME}-{role}"), &gated::page(running));
+    }
+}
+
+/// The longest time for which the sizes were not the same; none where there was never but one moment.
+fn apart(record: &Record) -> Option<Duration> {
+    let all = record.all();
+    let lasted = all.windows(2).map(|two| {
+        let were_apart = two[0].asked.prefill != two[0].asked.decode;
+        if were_apart { two[1].at.saturating_sub(two[0].at) } else { Duration::ZERO }
+    });
+    lasted.max()
+}
