@@ -50,7 +50,7 @@ impl Worker {
 
     async fn live(&mut self) -> Result<()> {
         let Some(pod) = self.current() else { return Ok(()) };
-        let Some(plan) = self.until_there_is_room(&pod).await else {
+        let Some(plan) = self.until_there_is_room(&pod).await? else {
             return Ok(()); // a pod that is bound nowhere goes at once when it is deleted
         };
         self.bind(&pod).await?;
@@ -136,15 +136,22 @@ impl Worker {
     }
 
     /// What becomes of the pod, as soon as it may have a node; `None` where it is deleted before.
-    async fn until_there_is_room(&self, pod: &Pod) -> Option<Plan> {
+    async fn until_there_is_room(&self, pod: &Pod) -> Result<Option<Plan>> {
+        let mut said = false;
         while !self.is_leaving() {
             let plan = (self.shared.plan)(pod);
             if plan.cold_start != ColdStart::Unschedulable {
-                return Some(plan);
+                return Ok(Some(plan));
+            }
+            if !said {
+                let patch = Patch::Strategic(status::unschedulable(pod, Utc::now()));
+                let written = self.api.patch_status(&self.name, &PatchParams::default(), &patch).await;
+                written.context("writing that there is no room for it")?;
+                said = true;
             }
             tokio::time::sleep(LOOK_FOR_ROOM).await;
         }
-        None
+        Ok(None)
     }
 
     fn grace(&self) -> Duration {

@@ -39,6 +39,20 @@ pub(super) fn patch(pod: &Pod, state: &State, now: DateTime<Utc>) -> Value {
     })
 }
 
+/// What a scheduler writes into the status of a pod that no node has room for. With the binding the API server takes it back.
+pub(super) fn unschedulable(pod: &Pod, now: DateTime<Utc>) -> Value {
+    json!({
+        "metadata": {"uid": pod.uid()},
+        "status": {"conditions": [{
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+            "lastTransitionTime": time(now),
+        }]},
+    })
+}
+
 /// Whether all of the pod's readiness gates are open.
 pub(super) fn gates_pass(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());

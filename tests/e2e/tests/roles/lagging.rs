@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use llm_autoscaler_e2e::{
     Stage,
     groups::{Groups, scalable, standalone},
@@ -21,46 +21,77 @@ const MOST: i64 = 2;
 /// What prefill's load needs, and decode's with it.
 const NEEDED: Sizes = Sizes::new(8, 4);
 const A_MINUTE: Duration = Duration::from_mins(1);
+/// To see whether what was asked for comes.
+const UNTIL_IT_LAGS: Duration = Duration::from_secs(12);
+/// Longer than it takes to be allowed another step: 15 s.
+const A_WHILE: Duration = Duration::from_secs(20);
 
-/// There is no room for more than one replica of decode, which prefill's load does not change: prefill grows as far as the ratio
-/// allows with that one. When room comes, both go on.
+/// There is no room for more than one replica of decode, and has not been for a while, when prefill's load grows: it grows as far as the
+/// ratio allows with that one. When room comes, both go on.
 pub async fn a_role_without_room_holds_the_other(stage: &Stage) -> Result<String> {
-    let later = 1..NEEDED.decode;
-    later.clone().for_each(|ordinal| stage.leave_pending(&format!("{NAME}-decode-{ordinal}")));
-    say(stage, "decode", 5);
+    let (_groups, record) = without_room(stage).await?;
+    say(stage, "decode", 100);
+    let wanted = format!("decode to be asked for {}", NEEDED.decode);
+    record.until(&wanted, A_MINUTE, |now| now.asked.decode == NEEDED.decode).await?;
+    tokio::time::sleep(UNTIL_IT_LAGS).await;
+
+    say(stage, "prefill", 100);
+    let held = Sizes::new(MOST, NEEDED.decode);
+    record.until(&format!("{held} to be asked for"), A_MINUTE, |now| now.asked == held).await?;
+    record.stays(held, A_WHILE).await?;
+    let took = room_comes(stage, &record).await?;
+    let ahead = format!("more than {MOST} prefill for each decode that serves");
+    rules::never_for_long(&record, &ahead, |now| now.asked.prefill > MOST * now.ready.decode)?;
+    Ok(format!("{held} while there was no room; {NEEDED} {took:.0} s after it came"))
+}
+
+/// Prefill's load grows, and decode is to grow with it: the first step of both is one decision. Then decode lags, and prefill takes no
+/// other step until room comes.
+pub async fn a_step_is_not_followed_by_the_next(stage: &Stage) -> Result<String> {
+    let (_groups, record) = without_room(stage).await?;
+    say(stage, "prefill", 100);
+    record.until("a step", A_MINUTE, |now| now.asked.prefill > 1 && now.asked.decode > 1).await?;
+    tokio::time::sleep(UNTIL_IT_LAGS).await;
+    let step = record.now()?.asked;
+    ensure!(step.prefill < NEEDED.prefill, "there is nothing left to hold back:\n{}", story(&record.all()));
+    record.stays(step, A_WHILE).await?;
+    let took = room_comes(stage, &record).await?;
+    Ok(format!("{step} while there was no room; {NEEDED} {took:.0} s after it came"))
+}
+
+/// One replica of each role, nothing to do, and no node for others of decode.
+async fn without_room(stage: &Stage) -> Result<(Groups<'_>, Record)> {
+    later().for_each(|pod| stage.leave_pending(&pod));
+    for role in ["prefill", "decode"] {
+        say(stage, role, 5);
+    }
     let groups = Groups::start(stage).await?;
     let role = |name| scalable(standalone(stage, name, 1));
     groups.group(NAME, &[role("prefill"), role("decode")]).await?;
     let record = Record::start(stage, &Kind::Adapter.resource()).await?;
     spec::apply(stage, NAME, &spec()).await?;
+    record.stays(Sizes::new(1, 1), Duration::from_secs(3)).await?;
+    Ok((groups, record))
+}
 
-    say(stage, "prefill", 100);
-    let held = Sizes::new(MOST, NEEDED.decode);
-    let waits = |asked: Sizes| asked.prefill == held.prefill && asked.decode > 1;
-    record.until("prefill to grow as far as it may", A_MINUTE, |now| waits(now.asked)).await?;
-    // Twice as long as it takes to be allowed another step.
-    let held_from = record.time();
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    let now = record.now()?;
-    let alone = now.ready.decode == 1 && waits(now.asked);
-    alone
-        .then_some(())
-        .with_context(|| format!("prefill was to wait:\n{}", story(&record.since(held_from))))?;
-
-    let room = record.time();
-    later.for_each(|ordinal| stage.make_room(&format!("{NAME}-decode-{ordinal}")));
+/// Gives decode its nodes, and waits until both roles have what they need. Returns the seconds that it took.
+async fn room_comes(stage: &Stage, record: &Record) -> Result<f64> {
+    let began = record.time();
+    later().for_each(|pod| stage.make_room(&pod));
     record.until(&format!("{NEEDED} to serve"), A_MINUTE, |now| now.ready == NEEDED).await?;
-    let took = record.time().saturating_sub(room);
+    let took = record.time().saturating_sub(began);
     record.stays(NEEDED, Duration::from_secs(5)).await?;
+    rules::in_range(record, 0.25, MOST as f64)?;
+    Ok(took.as_secs_f64())
+}
 
-    let ahead = format!("more than {MOST} prefill for each decode that serves");
-    rules::never_for_long(&record, &ahead, |now| now.asked.prefill > MOST * now.ready.decode)?;
-    rules::in_range(&record, 0.25, MOST as f64)?;
-    Ok(format!("{} while there was no room; {NEEDED} {:.0} s after it came", now.asked, took.as_secs_f64()))
+/// The pods of decode that there is no room for.
+fn later() -> impl Iterator<Item = String> {
+    (1..NEEDED.decode).map(|ordinal| format!("{NAME}-decode-{ordinal}"))
 }
 
 fn spec() -> Value {
-    let roles = [spec::role("prefill", NEEDED.prefill, 10), spec::role("decode", 8, 10)];
+    let roles = [spec::role("prefill", NEEDED.prefill, 10), spec::role("decode", NEEDED.decode, 10)];
     spec::of_group(16, &roles, ["250m", &MOST.to_string()])
 }
 

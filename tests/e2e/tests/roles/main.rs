@@ -16,13 +16,14 @@ use std::process::ExitCode;
 use llm_autoscaler_e2e::{runner, scenarios};
 
 /// They wait for windows and pods, not for the machine.
-const AT_A_TIME: usize = 3;
+const AT_A_TIME: usize = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let scenes = scenarios! {
         together::grow_and_shrink_together,
         lagging::a_role_without_room_holds_the_other,
+        lagging::a_step_is_not_followed_by_the_next,
         bad_input::roles_that_make_no_sense,
     };
     let run = scenarios! { shift::from_long_prompts_to_long_answers };
