@@ -44,7 +44,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
     };
     vec![
         ("metrics beside roles", with("metrics", role("a", 1, 10)["metrics"].clone()), "metrics"),
-        ("two roles of a name", roles(&|roles| roles[1]["name"] = json!("prefill")), "spec.roles[1]"),
+        ("two roles of a name", roles(&|roles| roles[1]["name"] = json!("prefill")), "spec.roles"),
         ("a ratio to nobody", ratio(json!(["prefill", "router"]), "250m", "4"), "ratio"),
         ("a ratio to itself", ratio(json!(["decode", "decode"]), "250m", "4"), "ratio"),
         ("a ratio of one", ratio(json!(["decode"]), "250m", "4"), "spec.ratio.between"),
