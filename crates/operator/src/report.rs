@@ -148,7 +148,7 @@ pub fn status(
     }
     let metrics = metrics::statuses(report, now);
     status.summary = Some(summary(report.plan, &metrics));
-    let before = previous.targets.first().filter(|target| target.uid.as_ref() == Some(&report.view.uid));
+    let before = previous.targets.iter().find(|target| target.uid.as_ref() == Some(&report.view.uid));
     status.targets = vec![target_status(before, report, metrics, now)];
     status
 }
