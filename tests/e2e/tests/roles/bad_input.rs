@@ -43,41 +43,96 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         object
     };
     vec![
-        ("metrics beside roles", with("metrics", role("a", 1, 10)["metrics"].clone()), "metrics"),
-        ("two roles of a name", roles(&|roles| roles[1]["name"] = json!("prefill")), "spec.roles"),
-        ("a ratio to nobody", ratio(json!(["prefill", "router"]), "250m", "4"), "ratio"),
-        ("a ratio to itself", ratio(json!(["decode", "decode"]), "250m", "4"), "ratio"),
+        (
+            "metrics beside roles",
+            with("metrics", role("a", 1, 10)["metrics"].clone()),
+            "spec.metrics: Invalid value: give metrics, or roles that have metrics of their own",
+        ),
+        (
+            "two roles of a name",
+            roles(&|roles| roles[1]["name"] = json!("prefill")),
+            ".spec.roles: duplicate entries for key [name=\"prefill\"]",
+        ),
+        (
+            "a ratio to nobody",
+            ratio(json!(["prefill", "router"]), "250m", "4"),
+            "spec.ratio: Invalid value: a ratio is between two of the roles, by their names",
+        ),
+        (
+            "a ratio to itself",
+            ratio(json!(["decode", "decode"]), "250m", "4"),
+            "spec.ratio.between: Invalid value: a ratio is between two different roles",
+        ),
         ("a ratio of one", ratio(json!(["decode"]), "250m", "4"), "spec.ratio.between"),
-        ("a range that is empty", ratio(json!(["prefill", "decode"]), "4", "250m"), "ratio"),
+        (
+            "a range that is empty",
+            ratio(json!(["prefill", "decode"]), "4", "250m"),
+            "spec.ratio.min: Invalid value: min must not be greater than max",
+        ),
         ("a range that is no number", ratio(json!(["prefill", "decode"]), "low", "4"), "spec.ratio.min"),
-        ("a ratio without roles", without(good(), "roles"), "roles"),
-        ("nothing to scale", without(good(), "scaleTargetRef"), "scaleTargetRef"),
-        ("a role of a role", role_of_a_role(), "scaleTargetRef"),
+        ("a ratio without roles", of_one_target(), "spec.ratio: "),
+        (
+            "nothing to scale",
+            without(good(), "scaleTargetRef"),
+            "spec.scaleTargetRef: Invalid value: name what is scaled in scaleTargetRef, or in that of each role",
+        ),
+        (
+            "a role of a role",
+            role_of_a_role(),
+            "spec.scaleTargetRef: Invalid value: with roles it names their RoleBasedGroup, without role",
+        ),
         (
             "roles of what is no group",
             with("scaleTargetRef", json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"})),
-            "scaleTargetRef",
+            "spec.scaleTargetRef: Invalid value: with roles it names their RoleBasedGroup, without role",
         ),
         (
             "a ceiling of GPUs, and nobody knows how many there are",
             roles(&|roles| roles[1] = without(roles[1].take(), "gpusPerReplica")),
-            "gpusPerReplica",
+            "spec.maxGPUs: Invalid value: maxGPUs is for all roles together, each of which needs gpusPerReplica",
         ),
-        ("roles at zero", with("scaleToZero", json!({"afterSeconds": 60})), "scaleToZero"),
-        ("a role at zero", roles(&|roles| roles[0]["minReplicas"] = json!(0)), "minReplicas"),
-        ("the fewest of all together", with("minReplicas", json!(2)), "minReplicas"),
+        (
+            "roles at zero",
+            with("scaleToZero", json!({"afterSeconds": 60})),
+            "spec.scaleToZero: Invalid value: ",
+        ),
+        (
+            "a role at zero",
+            roles(&|roles| roles[0]["minReplicas"] = json!(0)),
+            "spec.roles[0].minReplicas: Invalid value: 0",
+        ),
+        (
+            "the fewest of all together",
+            with("minReplicas", json!(2)),
+            "spec.minReplicas: Invalid value: each role has its own minReplicas",
+        ),
         (
             "more at least than the ceiling",
             roles(&|roles| (0..2).for_each(|role| roles[role]["minReplicas"] = json!(6))),
-            "Replicas",
+            "spec.maxReplicas: Invalid value: maxReplicas is for all roles together, and their minReplicas are more than that",
         ),
         (
             "more GPUs at least than the ceiling",
-            roles(&|roles| roles[0]["gpusPerReplica"] = json!(64)),
-            "maxGPUs",
+            roles(&|roles| (0..2).for_each(|role| roles[role]["gpusPerReplica"] = json!(70))),
+            "spec.maxGPUs: 40 for all roles together is less than what their minReplicas take, 140",
         ),
-        ("more at least than at most", roles(&|roles| roles[0]["minReplicas"] = json!(9)), "minReplicas"),
+        (
+            "more at least than at most",
+            roles(&|roles| roles[0]["minReplicas"] = json!(9)),
+            "spec.roles[0].minReplicas: Invalid value: minReplicas must not be greater than maxReplicas",
+        ),
     ]
+}
+
+/// A ratio of what has no roles.
+fn of_one_target() -> Value {
+    let mut spec = good();
+    spec["metrics"] = role("a", 1, 10)["metrics"].clone();
+    spec["scaleTargetRef"]["role"] = json!("decode");
+    for field in ["roles", "maxGPUs"] {
+        spec.as_object_mut().map(|fields| fields.remove(field));
+    }
+    spec
 }
 
 /// The target of all roles is one of them already.
