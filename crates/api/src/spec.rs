@@ -73,7 +73,7 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
     validation = Rule::new("self.minReplicas <= self.maxReplicas")
         .message("minReplicas must not be greater than maxReplicas")
         .field_path(".minReplicas"),
-    validation = Rule::new("(self.minReplicas == 0) == has(self.scaleToZero)")
+    validation = Rule::new("has(self.roles) || (self.minReplicas == 0) == has(self.scaleToZero)")
         .message("minReplicas 0 needs scaleToZero, and scaleToZero needs minReplicas 0")
         .field_path(".scaleToZero"),
     validation = Rule::new("has(self.metrics) != has(self.roles)")
@@ -88,6 +88,9 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
     validation = Rule::new("!has(self.scaleTargetRef) || !has(self.roles) || self.scaleTargetRef.kind == 'RoleBasedGroup' && !has(self.scaleTargetRef.role)")
         .message("with roles it names their RoleBasedGroup, without role; other objects are named by each role")
         .field_path(".scaleTargetRef"),
+    validation = Rule::new("!has(self.roles) || !has(self.scaleToZero)")
+        .message("roles do not go to zero")
+        .field_path(".scaleToZero"),
     validation = Rule::new("!has(self.roles) || self.minReplicas == 1")
         .message("each role has its own minReplicas")
         .field_path(".minReplicas"),

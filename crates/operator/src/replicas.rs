@@ -84,14 +84,10 @@ impl Replicas {
         self.list.iter().filter(|group| !has_ended(group)).count()
     }
 
-    /// How many serve, or will as soon as they have started: nothing stands in their way.
+    /// How many serve, or will as soon as they have started: they have their nodes, and nothing stands in their way.
     pub fn coming(&self, now: DateTime<Utc>, patience: TimeDelta) -> usize {
-        let is_hopeless = |pod: &Arc<Pod>| {
-            let trouble = pod.trouble.as_ref().map(|trouble| trouble.kind);
-            matches!(trouble, Some(TroubleKind::Crashing | TroubleKind::Unschedulable))
-                || pod.stuck(now, patience).is_some()
-        };
-        let comes = |group: &&Group| group.is_alive() && !group.pods.iter().any(is_hopeless);
+        let comes = |pod: &Arc<Pod>| pod.placed && pod.stuck(now, patience).is_none();
+        let comes = |group: &&Group| group.is_alive() && group.pods.iter().all(comes);
         self.list.iter().filter(comes).count()
     }
 

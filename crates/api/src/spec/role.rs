@@ -69,10 +69,10 @@ pub struct RoleSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(
     validation = Rule::new("has(self.min) || has(self.max)").message("give min, max or both"),
-    validation = Rule::new("self.between[0] != self.between[1]")
+    validation = Rule::new("self.between.size() != 2 || self.between[0] != self.between[1]")
         .message("a ratio is between two different roles")
         .field_path(".between"),
-    validation = Rule::new("!has(self.min) || !has(self.max) || quantity(string(self.min)).compareTo(quantity(string(self.max))) <= 0")
+    validation = Rule::new("!has(self.min) || !has(self.max) || !isQuantity(string(self.min)) || !isQuantity(string(self.max)) || quantity(string(self.min)).compareTo(quantity(string(self.max))) <= 0")
         .message("min must not be greater than max")
         .field_path(".min")
 )]

@@ -71,6 +71,8 @@ pub struct Pod {
     pub replica: Replica,
     /// What keeps it from serving, and since when; being taken out of service does not.
     pub trouble: Option<Trouble>,
+    /// Whether it has a node.
+    pub placed: bool,
     /// Whether it is in service.
     pub service: Service,
     /// When it was created.
@@ -104,6 +106,7 @@ impl Pod {
                 stuck: false,
             },
             trouble: if ready { None } else { trouble(pod) },
+            placed: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
             service,
             created: created.map(time::from_kubernetes).unwrap_or_default(),
         })
@@ -204,6 +207,7 @@ pub(crate) mod tests {
             ports: vec![("http".to_owned(), 8000)],
             replica: Replica::READY,
             trouble: None,
+            placed: true,
             service: Service::default(),
             created: DateTime::UNIX_EPOCH,
         }
