@@ -53,7 +53,7 @@ test-targets: controlplane ## roles of RoleBasedGroups, with a stand-in for thei
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test targets
 
 .PHONY: test-drain
-test-drain: controlplane ## scale-downs that drain; a hundred of them under load, with and without (6 minutes)
+test-drain: controlplane ## scale-downs that drain; a hundred of them under load, beside as many by a real HPA (5 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test drain
 

@@ -28,11 +28,17 @@ pub async fn permit(stage: &Stage) -> Result<()> {
 /// # Errors
 /// The API server refuses it.
 pub async fn create(stage: &Stage, name: &str, replicas: u32, grace: i64) -> Result<()> {
+    create_with(stage, name, replicas, grace, &[GATE]).await
+}
+
+/// The same with these gates, or none. Pods are killed `grace` seconds after they are told to end.
+pub async fn create_with(stage: &Stage, name: &str, replicas: u32, grace: i64, gates: &[&str]) -> Result<()> {
     let mut set = stateful_set(name, replicas, stage.port())?;
     set.metadata.namespace = Some(stage.namespace.clone());
     let template =
         set.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()).context("it has a template")?;
-    template.readiness_gates = Some(serde_json::from_value(json!([{"conditionType": GATE}]))?);
+    let gates: Vec<_> = gates.iter().map(|gate| json!({"conditionType": gate})).collect();
+    template.readiness_gates = Some(serde_json::from_value(json!(gates))?);
     template.termination_grace_period_seconds = Some(grace);
     stage.api::<StatefulSet>().create(&PostParams::default(), &set).await?;
     Ok(())

@@ -12,8 +12,9 @@ use llm_autoscaler_e2e::{runner, scenarios};
 async fn main() -> ExitCode {
     let all = scenarios! {
         storm::all_at_once,
+        storm::over_before_they_load,
         storm::one_after_the_other,
         storm::no_room,
     };
-    runner::run(all, 3).await
+    runner::run(all, 4).await
 }

@@ -83,6 +83,36 @@ impl Engines {
         *self.peak.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until so many replicas are ready.
+    async fn until_serving(&self, replicas: i32, within: Duration) -> Result<()> {
+        wait::until(&format!("{replicas} replicas to be ready"), within, async || {
+            let ready = self.sets.get("a").await?.status.and_then(|status| status.ready_replicas);
+            Ok((ready == Some(replicas)).then_some(()))
+        })
+        .await
+    }
+
+    /// Lets the load grow to what eight replicas can take, and waits until they are asked for. Returns when it grew, and
+    /// what there is to say.
+    async fn storm(&self, stage: &Stage) -> Result<(Instant, String)> {
+        let began = Instant::now();
+        self.load_for(IN_THE_STORM);
+        stage.until_replicas("a", IN_THE_STORM, SOON * 2).await?;
+        Ok((began, format!("{IN_THE_STORM} needed, asked for after {}", seconds(began))))
+    }
+
+    /// Lets the load fall, and waits until the target has its first size again. Nothing more than was needed may have been
+    /// asked for until then. Returns what there is to say.
+    async fn calm(&self, stage: &Stage, within: Duration) -> Result<String> {
+        ensure!(self.peak() <= IN_THE_STORM, "{} were asked for", self.peak());
+        let began = Instant::now();
+        self.load_for(BEFORE);
+        stage.until_replicas("a", BEFORE, within).await?;
+        let peak = self.peak();
+        ensure!(peak <= IN_THE_STORM, "{peak} were asked for while the load fell");
+        Ok(format!("peak {peak}; back to {BEFORE} {} after the load fell", seconds(began)))
+    }
+
     /// Looks at the pods once, and lets each be what its age makes it.
     async fn pass(&self, ready_since: &mut HashMap<String, Instant>) -> Result<()> {
         let asked = self.sets.get("a").await?.spec.and_then(|spec| spec.replicas).unwrap_or(1);
@@ -121,6 +151,10 @@ impl Engines {
     }
 }
 
+fn seconds(since: Instant) -> String {
+    format!("{:.0} s", since.elapsed().as_secs_f64())
+}
+
 fn pods_gone(known: &HashMap<String, Instant>, loaded: &[String]) -> Vec<String> {
     known.keys().filter(|name| !loaded.contains(name)).cloned().collect()
 }
@@ -145,50 +179,43 @@ fn loading() -> Result<Duration> {
 /// All replicas that are missing load at the same time, and nothing more than the load needs is asked for meanwhile.
 pub async fn all_at_once(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "Parallel").await?;
-    let began = Instant::now();
-    engines.load_for(IN_THE_STORM);
-    stage.until_ready_within("a", IN_THE_STORM, engines.loading * 2 + SOON * 2).await?;
-    let took = began.elapsed();
+    let (began, asked) = engines.storm(stage).await?;
+    stage.until_ready_within("a", IN_THE_STORM, engines.loading * 2 + SOON).await?;
+    let ready = seconds(began);
     stage.stays("a", IN_THE_STORM, Duration::from_secs(5)).await?;
-    ensure!(engines.peak() <= IN_THE_STORM, "{} were asked for", engines.peak());
     let learned = stage.status("a").await?.targets[0].start_up_seconds.clone();
     ensure!(learned.len() == 5, "{learned:?}");
     let slowest = learned.iter().max().copied().unwrap_or_default();
     let (least, most) = (engines.loading.as_secs(), engines.loading.as_secs() + 15);
     ensure!((least..=most).contains(&u64::from(slowest.unsigned_abs())), "{learned:?}");
 
-    engines.load_for(BEFORE);
-    stage.until_replicas("a", BEFORE, SOON).await?;
-    Ok(format!(
-        "peak {} of {IN_THE_STORM} needed, all ready after {:.0} s",
-        engines.peak(),
-        took.as_secs_f64()
-    ))
+    let back = engines.calm(stage, SOON).await?;
+    Ok(format!("{asked}, all ready after {ready}; {back}"))
+}
+
+/// The load ends while all that are missing load. What they would say is not known, so nobody goes before most of them say it; then
+/// all go who are too many.
+pub async fn over_before_they_load(stage: &Stage) -> Result<String> {
+    let engines = Engines::start(stage, "Parallel").await?;
+    let (_, asked) = engines.storm(stage).await?;
+    engines.load_for(0);
+    stage.until_condition("a", "ScalingLimited", "True", "NoQuorum").await?;
+    let back = engines.calm(stage, engines.loading + SOON).await?;
+    Ok(format!("{asked}, and not needed any more before one was ready; {back}"))
 }
 
 /// An `OrderedReady` StatefulSet makes a pod when the one before it is ready: those that wait for their turn are capacity on the
 /// way, too.
 pub async fn one_after_the_other(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "OrderedReady").await?;
-    engines.load_for(IN_THE_STORM);
-    stage.until_replicas("a", IN_THE_STORM, SOON * 2).await?;
+    let (began, asked) = engines.storm(stage).await?;
     let advisory = stage.until_condition("a", "Advisory", "True", "StartsInTurn").await?;
     ensure!(advisory.message.contains("podManagementPolicy: Parallel"), "{}", advisory.message);
-    wait::until("five replicas to be ready", engines.loading * 8, async || {
-        let ready = engines.sets.get("a").await?.status.and_then(|status| status.ready_replicas);
-        Ok((ready == Some(5)).then_some(()))
-    })
-    .await?;
-    ensure!(engines.peak() <= IN_THE_STORM, "{} were asked for", engines.peak());
-    // The load falls while most of them have not even begun.
-    let began = Instant::now();
-    engines.load_for(BEFORE);
-    stage.until_replicas("a", BEFORE, engines.loading * 3 + SOON).await?;
-    Ok(format!(
-        "peak {} of {IN_THE_STORM} needed; back to {BEFORE} {:.0} s after the load fell",
-        engines.peak(),
-        began.elapsed().as_secs_f64()
-    ))
+    engines.until_serving(5, engines.loading * 8).await?;
+    let ready = seconds(began);
+    // The load falls while one of them loads and two have not even begun. Nobody waits for them, however long that takes.
+    let back = engines.calm(stage, SOON * 2).await?;
+    Ok(format!("{asked}, 5 ready after {ready}; {back}"))
 }
 
 /// There is no GPU left for the half of the replicas. They are capacity on the way until it is clear that they are not, and when
@@ -198,15 +225,10 @@ pub async fn no_room(stage: &Stage) -> Result<String> {
         stage.leave_pending(&format!("a-{ordinal}"));
     }
     let engines = Engines::start(stage, "Parallel").await?;
-    engines.load_for(IN_THE_STORM);
-    stage.until_replicas("a", IN_THE_STORM, SOON * 2).await?;
-    wait::until("four replicas to be ready", engines.loading * 2 + SOON, async || {
-        let ready = engines.sets.get("a").await?.status.and_then(|status| status.ready_replicas);
-        Ok((ready == Some(4)).then_some(()))
-    })
-    .await?;
+    let (began, asked) = engines.storm(stage).await?;
+    engines.until_serving(4, engines.loading * 2 + SOON).await?;
+    let ready = seconds(began);
     stage.stays("a", IN_THE_STORM, Duration::from_secs(5)).await?;
-    ensure!(engines.peak() <= IN_THE_STORM, "{} were asked for", engines.peak());
 
     // The scheduler has been saying so for six minutes.
     for ordinal in 4..IN_THE_STORM {
@@ -215,12 +237,8 @@ pub async fn no_room(stage: &Stage) -> Result<String> {
     let stuck = stage.until_condition("a", "ReplicasStuck", "True", "Unschedulable").await?;
     ensure!(stuck.message.contains("a-4: no node has room for it"), "{}", stuck.message);
     stage.stays("a", IN_THE_STORM, Duration::from_secs(5)).await?;
-    engines.load_for(BEFORE);
-    stage.until_replicas("a", BEFORE, SOON).await?;
-    Ok(format!(
-        "peak {} of {IN_THE_STORM} needed, 4 without a node; back to {BEFORE} at once",
-        engines.peak()
-    ))
+    let back = engines.calm(stage, SOON).await?;
+    Ok(format!("{asked}, 4 ready after {ready} and no node for the others; {back}"))
 }
 
 /// As a scheduler reports it.

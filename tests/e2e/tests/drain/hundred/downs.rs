@@ -1,0 +1,57 @@
+//! How often sizes have become smaller.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::{
+    Api, ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::task::AbortHandle;
+
+/// By name: the latest size, and how often it has become smaller.
+type Seen = Arc<Mutex<HashMap<String, (i32, usize)>>>;
+
+/// Counts how often StatefulSets are asked for fewer replicas.
+pub struct Downs {
+    seen: Seen,
+    watch: AbortHandle,
+}
+
+impl Drop for Downs {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+impl Downs {
+    /// Counts those of a namespace from now on.
+    pub fn watch(api: Api<StatefulSet>) -> Self {
+        let seen = Seen::default();
+        let watch = tokio::spawn(follow(api, seen.clone())).abort_handle();
+        Self { seen, watch }
+    }
+
+    /// How often these were, together.
+    pub fn of(&self, names: &[String]) -> usize {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().filter_map(|name| seen.get(name)).map(|(_, downs)| downs).sum()
+    }
+}
+
+async fn follow(api: Api<StatefulSet>, seen: Seen) {
+    let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
+    while let Some(event) = events.next().await {
+        let Ok(set) = event else { continue }; // the watcher comes back by itself
+        let name = set.name_any();
+        let size = set.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, downs) = seen.entry(name).or_insert((size, 0));
+        *downs += usize::from(size < *last);
+        *last = size;
+    }
+}

@@ -1,0 +1,148 @@
+//! 25 StatefulSets that one of the two scales.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::future::{join_all, try_join_all};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::api::{Patch, PatchParams};
+use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_testbed::wait;
+use serde_json::{Value, json};
+
+use super::{
+    Outcome,
+    busy::{self, Busy},
+    downs::Downs,
+};
+use crate::gated;
+
+const SETS: u32 = 25;
+const REPLICAS: u32 = 5;
+/// Time to end, in seconds.
+const GRACE: i64 = 5;
+/// Of a drain, in seconds.
+const DEADLINE: i32 = 120;
+
+/// Who scales.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scaler {
+    /// This operator, with `drain`; the pods have its readiness gate.
+    Ours,
+    /// kube-controller-manager; the pods have no gate, which nobody would open.
+    Hpa,
+}
+
+/// The StatefulSets, their clients, and what was asked of them.
+pub struct Side {
+    scaler: Scaler,
+    names: Vec<String>,
+    loads: Vec<Busy>,
+    downs: Downs,
+}
+
+impl Side {
+    /// Nothing is there yet.
+    pub fn new(stage: &Stage, scaler: Scaler) -> Self {
+        let prefix = if scaler == Scaler::Ours { "ours" } else { "hpa" };
+        stage.assign(prefix, busy::engine());
+        let names = (0..SETS).map(|number| format!("{prefix}-{number}")).collect();
+        Self { scaler, names, loads: Vec::new(), downs: Downs::watch(stage.api()) }
+    }
+
+    /// Creates everything; when it returns all replicas serve.
+    pub async fn create(&self, stage: &Stage) -> Result<()> {
+        try_join_all(self.names.iter().map(|name| self.create_one(stage, name))).await?;
+        for name in &self.names {
+            stage.until_ready_within(name, REPLICAS.cast_signed(), Duration::from_mins(2)).await?;
+            self.until_active(stage, name).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the clients ask from now on.
+    pub async fn load(&mut self, stage: &Stage) -> Result<()> {
+        self.loads = try_join_all(self.names.iter().map(|name| Busy::start(stage, name))).await?;
+        Ok(())
+    }
+
+    /// Allows one replica, and waits until that is what there is. Returns how long it took.
+    pub async fn shrink(&self, stage: &Stage) -> Result<Duration> {
+        let began = Instant::now();
+        try_join_all(self.names.iter().map(|name| self.keep(stage, name, 1))).await?;
+        wait::until("all to be scaled to 1", Duration::from_mins(9), async || {
+            // Not as often as could be: the machine is busy.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let sizes = try_join_all(self.names.iter().map(|name| stage.replicas(name))).await?;
+            Ok(sizes.iter().all(|size| *size == 1).then_some(()))
+        })
+        .await?;
+        Ok(began.elapsed())
+    }
+
+    /// Lets the clients end, and adds up what they have seen.
+    pub async fn end(self, took: Duration) -> Outcome {
+        let ended = join_all(self.loads.into_iter().map(Busy::stop)).await;
+        Outcome {
+            scale_downs: self.downs.of(&self.names),
+            answered: ended.iter().map(|(answered, ..)| answered).sum(),
+            cut_off: ended.iter().map(|(_, cut_off, _)| cut_off).sum(),
+            first: ended.into_iter().find_map(|(.., first)| first),
+            took,
+        }
+    }
+
+    async fn create_one(&self, stage: &Stage, name: &str) -> Result<()> {
+        self.keep(stage, name, REPLICAS).await?;
+        let gates: &[&str] = if self.scaler == Scaler::Ours { &[gated::GATE] } else { &[] };
+        gated::create_with(stage, name, REPLICAS, GRACE, gates).await
+    }
+
+    /// One replica is enough for ten requests, and there are five; they go one at a time.
+    async fn keep(&self, stage: &Stage, name: &str, min: u32) -> Result<()> {
+        let target = json!({"type": "AverageValue", "averageValue": "10"});
+        let down = json!({"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 1}]});
+        let mut spec = json!({"minReplicas": min, "maxReplicas": REPLICAS, "behavior": {"scaleDown": down}});
+        match self.scaler {
+            Scaler::Ours => {
+                spec["metrics"] = json!([{"signal": "InFlightRequests", "target": target}]);
+                spec["drain"] = json!({"deadlineSeconds": DEADLINE});
+                stage.autoscaler(name, spec).await
+            }
+            Scaler::Hpa => {
+                // An HPA cannot add two series up; here nothing ever waits, so those that run are all.
+                let metric = json!({"name": "vllm:num_requests_running"});
+                spec["metrics"] = json!([{"type": "Pods", "pods": {"metric": metric, "target": target}}]);
+                apply_hpa(stage, name, spec).await
+            }
+        }
+    }
+
+    /// Waits until an HPA has read its metric; ours does by the time when the first answers are there.
+    async fn until_active(&self, stage: &Stage, name: &str) -> Result<()> {
+        if self.scaler == Scaler::Ours {
+            return Ok(());
+        }
+        let hpas = stage.api::<HorizontalPodAutoscaler>();
+        wait::until(&format!("the HPA {name} to be active"), SOON * 2, async || {
+            let conditions = hpas.get(name).await?.status.and_then(|status| status.conditions);
+            let is_active =
+                conditions.into_iter().flatten().any(|c| c.type_ == "ScalingActive" && c.status == "True");
+            Ok(is_active.then_some(()))
+        })
+        .await
+    }
+}
+
+async fn apply_hpa(stage: &Stage, name: &str, mut spec: Value) -> Result<()> {
+    spec["scaleTargetRef"] = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name});
+    let object = json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name, "namespace": stage.namespace},
+        "spec": spec,
+    });
+    let params = PatchParams::apply("user").force();
+    stage.api::<HorizontalPodAutoscaler>().patch(name, &params, &Patch::Apply(object)).await?;
+    Ok(())
+}
