@@ -17,7 +17,7 @@ mod together;
 use std::{sync::Arc, time::Duration};
 
 use futures::future;
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
 use llm_autoscaler_api::{LLMAutoscaler, Plans, SpecError, conditions::ConditionUpdate, plans};
 use llm_autoscaler_core::{Profile, Terms};
 use tokio::sync::{Notify, watch};
@@ -25,45 +25,7 @@ use tracing::{info, warn};
 
 use role::Role;
 
-use crate::{
-    announce::Announcer, calls::Calls, drivers::Drivers, events::Events, in_service::InService, lane::Lane,
-    monitors::Monitors, owners::Claims, pods::PodStore, prometheus::Servers, report, sampler::Sampler,
-    target::Targets, telemetry::Telemetry, tracked::Tracked, writer::Writer,
-};
-
-/// What all autoscalers share.
-pub struct Context {
-    /// The way to the API server.
-    pub client: Client,
-    /// All pods.
-    pub pods: PodStore,
-    /// All samples of pages.
-    pub sampler: Sampler,
-    /// All Prometheus servers.
-    pub servers: Servers,
-    /// All PodMonitors.
-    pub monitors: Monitors,
-    /// Scale subresources.
-    pub targets: Targets,
-    /// Who has been called for.
-    pub calls: Calls,
-    /// Whose each of them is.
-    pub claims: Claims,
-    /// Other autoscalers of the cluster.
-    pub drivers: Drivers,
-    /// Pods that are put in service, and taken out of it.
-    pub in_service: InService,
-    /// Where events go.
-    pub events: Events,
-    /// Where writes wait that are not urgent.
-    pub lane: Lane,
-    /// The operator's own metrics.
-    pub telemetry: Telemetry,
-    /// How often a step happens at least.
-    pub period: Duration,
-    /// Whether decisions are the HPA's to the bit.
-    pub profile: Profile,
-}
+use crate::{announce::Announcer, context::Context, report, tracked::Tracked, writer::Writer};
 
 /// Samples that arrive within so much of each other make one step: this, and a share for each pod, up to a limit, so that
 /// a target of a thousand pods is not decided upon at each of them.

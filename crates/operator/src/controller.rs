@@ -11,10 +11,7 @@ use llm_autoscaler_api::LLMAutoscaler;
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::{info, warn};
 
-use crate::{
-    autoscaler::{self, Context},
-    server::Readiness,
-};
+use crate::{autoscaler, context::Context, server::Readiness};
 
 type Key = (String, String);
 type Event = watcher::Event<DeserializeGuard<LLMAutoscaler>>;

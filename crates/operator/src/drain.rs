@@ -23,7 +23,7 @@ use llm_autoscaler_core::{Candidate, DrainStep, Draining, Removal, Verdict, drai
 use tracing::{info, warn};
 
 use crate::{
-    autoscaler::Context,
+    context::Context,
     in_service::InService,
     observe::Requests,
     pods::{Gate, Pod},

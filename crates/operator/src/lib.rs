@@ -17,6 +17,7 @@ mod autoscaler;
 mod births;
 mod calls;
 mod connection;
+mod context;
 mod controller;
 mod drain;
 mod drivers;
@@ -99,7 +100,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let gate = access::Gate::new(client.clone()).map_err(RunError::Tls)?;
     let drivers = drivers::Drivers::new(client.clone(), config.namespace.clone());
     let in_service = in_service::InService::new(client.clone());
-    let context = Arc::new(autoscaler::Context {
+    let context = Arc::new(context::Context {
         client: client.clone(),
         pods: pods.clone(),
         sampler: sampler::Sampler::new(gate.clone(), telemetry.clone()),

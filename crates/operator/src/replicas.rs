@@ -146,7 +146,7 @@ mod tests {
     use llm_autoscaler_api::dialect::{self, GroupSize, Leader};
 
     use super::*;
-    use crate::pods::pod::tests::pod;
+    use crate::pods::pod::{Trouble, tests::pod};
 
     const LWS: &str = "leaderworkerset.sigs.k8s.io";
 
@@ -203,6 +203,34 @@ mod tests {
         for (pods, expected) in table {
             let pods = pods.iter().zip(0..).map(|(replica, index)| member(0, index, *replica));
             assert_eq!(replicas(pods.clone()).list[0].state(), expected, "{:?}", pods.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn who_is_there_and_who_comes() {
+        let one = |change: fn(&mut Pod)| {
+            let mut pod = pod("a-0", "a");
+            change(&mut pod);
+            let of = replicas([("a-0".to_owned(), Arc::new(pod))]);
+            (of.existing(), of.coming(Utc::now(), TimeDelta::minutes(10)))
+        };
+        let crashes = |pod: &mut Pod| {
+            pod.trouble = Some(Trouble { kind: TroubleKind::Crashing, since: Utc::now() });
+        };
+        let loads = |pod: &mut Pod| {
+            pod.trouble = Some(Trouble { kind: TroubleKind::NotReady, since: Utc::now() });
+        };
+        // what becomes of the pod; how many there are, how many come
+        let table: [(fn(&mut Pod), (usize, usize)); 6] = [
+            (|_| {}, (1, 1)),
+            (loads, (1, 1)),
+            (crashes, (1, 0)),
+            (|pod| pod.placed = false, (1, 0)),
+            (|pod| pod.replica.deleting = true, (1, 0)),
+            (|pod| pod.replica.phase = Phase::Failed, (0, 0)),
+        ];
+        for (row, (change, expected)) in table.into_iter().enumerate() {
+            assert_eq!(one(change), expected, "row {row}");
         }
     }
 

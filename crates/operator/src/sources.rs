@@ -14,7 +14,7 @@ use llm_autoscaler_engines::{Engine, Measure};
 use tokio::sync::Notify;
 
 use crate::{
-    autoscaler::Context,
+    context::Context,
     pages::{Pace, Pages, Said, Sample},
     pods::{Members, Pod, PodView},
     probe::Found,

@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 
 use crate::{
     advice,
-    autoscaler::Context,
     births::Births,
+    context::Context,
     drain::Drainer,
     observe::{Observer, Requests, Seen},
     pages::Pace,

@@ -14,9 +14,11 @@ use llm_autoscaler_core::{Decision, Lag};
 use tokio::sync::Notify;
 use tracing::info;
 
-use super::{Context, Failed, parent::Parental};
+use super::{Failed, parent::Parental};
 use crate::{
-    announce, events,
+    announce,
+    context::Context,
+    events,
     observe::Seen,
     owners::Holding,
     pod_monitor::PodMonitorKeeper,

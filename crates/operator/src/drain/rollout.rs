@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Scene;
 use crate::{
-    autoscaler::Context,
+    context::Context,
     target::{Object, Progress, TargetError},
 };
 
