@@ -220,8 +220,9 @@ mod tests {
         let loads = |pod: &mut Pod| {
             pod.trouble = Some(Trouble { kind: TroubleKind::NotReady, since: Utc::now() });
         };
+        type Change = fn(&mut Pod);
         // what becomes of the pod; how many there are, how many come
-        let table: [(fn(&mut Pod), (usize, usize)); 6] = [
+        let table: [(Change, (usize, usize)); 6] = [
             (|_| {}, (1, 1)),
             (loads, (1, 1)),
             (crashes, (1, 0)),

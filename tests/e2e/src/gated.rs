@@ -32,6 +32,9 @@ pub async fn create(stage: &Stage, name: &str, replicas: u32, grace: i64) -> Res
 }
 
 /// The same with these gates, or none. Pods are killed `grace` seconds after they are told to end.
+///
+/// # Errors
+/// The API server refuses it.
 pub async fn create_with(stage: &Stage, name: &str, replicas: u32, grace: i64, gates: &[&str]) -> Result<()> {
     let mut set = stateful_set(name, replicas, stage.port())?;
     set.metadata.namespace = Some(stage.namespace.clone());
