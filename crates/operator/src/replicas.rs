@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn who_is_there_and_who_comes() {
-        let one = |change: fn(&mut Pod)| {
+        type Change = fn(&mut Pod);
+        let one = |change: Change| {
             let mut pod = pod("a-0", "a");
             change(&mut pod);
             let of = replicas([("a-0".to_owned(), Arc::new(pod))]);
@@ -220,7 +221,6 @@ mod tests {
         let loads = |pod: &mut Pod| {
             pod.trouble = Some(Trouble { kind: TroubleKind::NotReady, since: Utc::now() });
         };
-        type Change = fn(&mut Pod);
         // what becomes of the pod; how many there are, how many come
         let table: [(Change, (usize, usize)); 6] = [
             (|_| {}, (1, 1)),
