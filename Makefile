@@ -30,7 +30,7 @@ lint: ## formatting and clippy, warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: test
-test: controlplane lint build unit conformance-quick e2e test-doubt ## everything that has to be green: what CI runs
+test: controlplane lint build unit conformance-quick e2e test-doubt test-targets ## everything that has to be green: what CI runs
 	@echo "make test: everything passed"
 
 .PHONY: unit

@@ -263,6 +263,11 @@ pub struct DrainSpec {
     #[serde(default = "two_minutes")]
     #[schemars(range(min = 1, max = 86_400))]
     pub deadline_seconds: i32,
+    /// The gauges that count a replica's requests, running and waiting, which are added up. For engine Custom; if absent, those
+    /// that the engine is known to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4))]
+    pub request_series: Option<Vec<GaugeSpec>>,
 }
 
 fn two_minutes() -> i32 {

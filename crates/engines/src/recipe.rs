@@ -37,6 +37,13 @@ impl Recipe {
         Self::new(kind, vec![vec![Selector::new(name, labels)]], Fold::Sum)
     }
 
+    /// The sum of all series of both, whose kind is that of the first.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let terms = self.terms.into_iter().chain(other.terms).collect();
+        Self { repeats: self.repeats, ..Self::new(self.kind, terms, self.fold) }
+    }
+
     /// The sum of `terms`, each a list of alternatives.
     pub(crate) fn new(kind: Kind, terms: Vec<Vec<Selector>>, fold: Fold) -> Self {
         let primary = terms.iter().filter_map(|alternatives| alternatives.first());

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use llm_autoscaler_engines::{Engine, Measure, Signal};
+use llm_autoscaler_engines::{Engine, Kind, Measure, Recipe, Signal};
 
-use crate::DrainSpec;
+use crate::{DrainSpec, GaugeSpec};
 
 /// Over how much time requests are looked at to say how long they take.
 const LATENCIES: Duration = Duration::from_mins(5);
@@ -30,9 +30,23 @@ pub(super) fn drain(spec: &DrainSpec, engine: Engine) -> DrainPlan {
     };
     DrainPlan {
         deadline: TimeDelta::seconds(spec.deadline_seconds.max(1).into()),
-        requests: measure(Signal::InFlightRequests, Duration::ZERO),
+        requests: spec
+            .request_series
+            .as_deref()
+            .and_then(sum)
+            .or_else(|| measure(Signal::InFlightRequests, Duration::ZERO)),
         latency: measure(Signal::RequestLatency, LATENCIES),
     }
+}
+
+/// The present sum of all these gauges.
+fn sum(series: &[GaugeSpec]) -> Option<Measure> {
+    let of = |gauge: &GaugeSpec| {
+        let labels = gauge.selector.iter().flat_map(|selector| selector.match_labels.clone());
+        Recipe::series(Kind::Gauge, &gauge.name, labels)
+    };
+    let recipe = series.iter().map(of).reduce(Recipe::plus)?;
+    Some(Measure { recipe, window: Duration::ZERO })
 }
 
 #[cfg(test)]
@@ -41,11 +55,22 @@ mod tests {
 
     #[test]
     fn requests_are_read_whichever_metrics_decide() {
-        let spec = DrainSpec { deadline_seconds: 60 };
+        let spec = DrainSpec { deadline_seconds: 60, request_series: None };
         for engine in Engine::ALL {
             let plan = drain(&spec, engine);
             assert_eq!(plan.requests.is_some(), engine != Engine::Custom, "{engine:?}");
             assert_eq!(plan.deadline, TimeDelta::seconds(60));
+        }
+    }
+
+    #[test]
+    fn a_spec_says_how_requests_are_counted() {
+        let gauge = |name: &str| GaugeSpec { name: name.to_owned(), selector: None };
+        let series = Some(vec![gauge("running"), gauge("queued")]);
+        let spec = DrainSpec { deadline_seconds: 60, request_series: series };
+        for engine in [Engine::Custom, Engine::Vllm] {
+            let requests = drain(&spec, engine).requests.unwrap();
+            assert_eq!(requests.recipe.series_name(), "running+queued");
         }
     }
 }

@@ -109,6 +109,17 @@ pub struct SeriesSpec {
     pub selector: Option<SeriesSelector>,
 }
 
+/// A gauge by name. Where a pod has several series that match, their values are added up.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct GaugeSpec {
+    /// Its name, such as reranker_queue_length.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
+    pub name: String,
+    /// Which of the series of that name count; all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<SeriesSelector>,
+}
+
 /// What a series is.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeriesType {

@@ -90,7 +90,8 @@ fn best_effort(why: &BestEffort) -> ConditionUpdate {
             ("UnknownVictims", message.to_owned())
         }
         BestEffort::RequestsUnknown => {
-            let message = "the engine does not say how many requests it has, so every scale-down takes until its deadline";
+            let message = "nobody knows how many requests the engine has, so every scale-down takes until its deadline: name the series that \
+                           count them in drain.requestSeries";
             ("RequestsUnknown", message.to_owned())
         }
     };

@@ -16,6 +16,7 @@ async fn main() -> ExitCode {
     let forbidden = scenarios! { scenes::not_permitted };
     let scenes = scenarios! {
         scenes::drained_then_written,
+        scenes::an_engine_of_ones_own,
         scenes::the_deadline_passes,
         scenes::load_returns,
         scenes::a_restart_in_the_middle,

@@ -59,6 +59,26 @@ pub async fn drained_then_written(stage: &Stage) -> Result<String> {
     Ok(format!("written {:.1} s after it was empty; {}", took.as_secs_f64(), draining.message))
 }
 
+/// An engine that nobody knows: its spec says which series count its requests.
+pub async fn an_engine_of_ones_own(stage: &Stage) -> Result<String> {
+    const RUNNING: &str = "vllm:num_requests_running";
+    let target = json!({"type": "AverageValue", "averageValue": "10"});
+    let series = json!([{"name": RUNNING}, {"name": "vllm:num_requests_waiting"}]);
+    let spec = json!({
+        "engine": "Custom",
+        "metrics": [{"name": "running", "series": {"name": RUNNING}, "target": target}],
+        "sources": [{"scrape": {"intervalSeconds": 1}}],
+        "drain": {"deadlineSeconds": 60, "requestSeries": series},
+    });
+    begin(stage, 60, spec).await?;
+    stage.until_condition("a", "Draining", "True", "RequestsInFlight").await?;
+    stage.stays("a", 3, A_WHILE).await?;
+    last_is_empty(stage);
+    stage.until_replicas("a", 2, SOON).await?;
+    let draining = stage.until_condition("a", "Draining", "False", "Drained").await?;
+    Ok(draining.message)
+}
+
 /// A replica that is never empty goes with what it has.
 pub async fn the_deadline_passes(stage: &Stage) -> Result<()> {
     begin(stage, 5, json!({})).await?;
