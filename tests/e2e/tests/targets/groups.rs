@@ -28,6 +28,7 @@ pub struct Groups<'a> {
 pub struct Counts {
     pub replicas: i64,
     pub ready: i64,
+    pub updated: i64,
 }
 
 impl<'a> Groups<'a> {
@@ -105,9 +106,11 @@ impl<'a> Groups<'a> {
 
     /// Waits until a role has so many replicas, and so many ready ones.
     pub async fn until_role(&self, group: &str, role: &str, replicas: i64, ready: i64) -> Result<()> {
-        let expected = Some(Counts { replicas, ready });
         let what = format!("{replicas} replicas of {role}, {ready} ready");
-        self.until(Kind::Group, group, &what, |group| counts(group, role) == expected).await.map(drop)
+        let is_so = |group: &DynamicObject| {
+            counts(group, role).is_some_and(|counts| (counts.replicas, counts.ready) == (replicas, ready))
+        };
+        self.until(Kind::Group, group, &what, is_so).await.map(drop)
     }
 
     /// Writes the scale of an adapter as an autoscaler does.
@@ -121,6 +124,12 @@ impl<'a> Groups<'a> {
     pub async fn patch(&self, kind: Kind, name: &str, spec: Value) -> Result<DynamicObject> {
         let patch = Patch::Merge(json!({"spec": spec}));
         Ok(self.api(kind).patch(name, &PatchParams::default(), &patch).await?)
+    }
+
+    /// Changes the template of the only role, which is a standalone one.
+    pub async fn patch_template(&self, group: &str, version: &str) -> Result<()> {
+        let metadata = json!({"annotations": {"version": version}});
+        self.patch_role(group, 0, "standalonePattern/template/metadata", metadata).await
     }
 
     /// Replaces a field of the role at an index.
@@ -148,6 +157,15 @@ impl<'a> Groups<'a> {
 /// A behaviour of the real controller that was measured, by its name.
 pub fn measured(name: &str, holds: bool, seen: impl Debug) -> Result<()> {
     ensure!(holds, "the real controller does this, the stand-in does not: {name}; seen: {seen:?}");
+    Ok(())
+}
+
+/// A behaviour of the real controller that its source tells of, by its name.
+pub fn in_its_source(name: &str, holds: bool, seen: impl Debug) -> Result<()> {
+    ensure!(
+        holds,
+        "the real controller's source says this, the stand-in does not do it: {name}; seen: {seen:?}"
+    );
     Ok(())
 }
 
@@ -181,6 +199,12 @@ pub fn as_kind(mut role: Value, kind: &str) -> Value {
     role
 }
 
+/// The role with instances that have no numbers.
+pub fn stateless(mut role: Value) -> Value {
+    role["annotations"] = json!({format!("{PREFIX}/role-instance-pattern"): "Stateless"});
+    role
+}
+
 fn template(stage: &Stage) -> Value {
     let port = json!({"name": "http", "containerPort": stage.port()});
     json!({"spec": {"containers": [{"name": "engine", "image": "engine", "ports": [port]}]}})
@@ -191,7 +215,8 @@ pub fn counts(group: &DynamicObject, role: &str) -> Option<Counts> {
     let statuses = group.data["status"]["roleStatuses"].as_array();
     let status = statuses?.iter().find(|status| status["name"] == role)?;
     let count = |field: &str| status[field].as_i64().unwrap_or(-1);
-    Some(Counts { replicas: count("replicas"), ready: count("readyReplicas") })
+    let [replicas, ready, updated] = ["replicas", "readyReplicas", "updatedReplicas"].map(count);
+    Some(Counts { replicas, ready, updated })
 }
 
 /// What a group's spec says of a role.

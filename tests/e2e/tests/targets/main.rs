@@ -18,7 +18,7 @@ const AT_A_TIME: usize = 4;
 async fn main() -> ExitCode {
     use owners::{by_hand, claims, drivers, pausing};
     use scaling::{drains, refused, roles as scaled, units};
-    use stand_in::{adapters, kinds, pods, policies, roles, scale, selectors, sets};
+    use stand_in::{adapters, instances, kinds, pods, policies, roles, rollouts, scale, selectors, sets};
     let all = scenarios! {
         selectors::hpas_and_kubectl_fail_on_wrong_selectors,
         policies::growth_waits_for_the_batch_before,
@@ -26,6 +26,10 @@ async fn main() -> ExitCode {
         pods::labels_names_and_gates,
         pods::replicas_are_groups_of_pods,
         pods::highest_ordinal_goes_first,
+        instances::numbered_and_drawn,
+        instances::cheapest_goes_first,
+        rollouts::one_by_one_from_the_highest,
+        rollouts::without_numbers,
         adapters::life_of_an_adapter,
         adapters::only_those_of_the_group_count,
         adapters::adapter_is_the_authority,
