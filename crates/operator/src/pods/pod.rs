@@ -8,7 +8,10 @@ use kube::ResourceExt;
 use llm_autoscaler_api::{Port, dialect, time};
 use llm_autoscaler_core::{Phase, Replica};
 
-use super::service::{self, Service};
+use super::{
+    instance::Instance,
+    service::{self, Service},
+};
 
 /// What keeps a pod from serving.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +76,8 @@ pub struct Pod {
     pub trouble: Option<Trouble>,
     /// Whether it is in service.
     pub service: Service,
+    /// The RoleInstance that it is of.
+    pub instance: Option<Instance>,
     /// When it was created.
     pub created: DateTime<Utc>,
 }
@@ -105,6 +110,7 @@ impl Pod {
             },
             trouble: if ready { None } else { trouble(pod) },
             service,
+            instance: Instance::of(pod),
             created: created.map(time::from_kubernetes).unwrap_or_default(),
         })
     }
@@ -205,6 +211,7 @@ pub(crate) mod tests {
             replica: Replica::READY,
             trouble: None,
             service: Service::default(),
+            instance: None,
             created: DateTime::UNIX_EPOCH,
         }
     }

@@ -20,7 +20,7 @@ pub const PREFIX: &str = "rbg.workloads.x-k8s.io";
 /// The groups of a stage's namespace, while the stand-in looks after them.
 pub struct Groups<'a> {
     pub stage: &'a Stage,
-    _controller: RbgController,
+    controller: Option<RbgController>,
 }
 
 /// A role as `roleStatuses` counts it.
@@ -41,7 +41,13 @@ impl<'a> Groups<'a> {
     pub async fn start_with(stage: &'a Stage, change: impl Fn(&mut Options)) -> Result<Self> {
         let mut options = Options::in_namespace(&stage.namespace);
         change(&mut options);
-        Ok(Self { stage, _controller: RbgController::start(stage.control_plane(), options).await? })
+        let controller = Some(RbgController::start(stage.control_plane(), options).await?);
+        Ok(Self { stage, controller })
+    }
+
+    /// Stops the stand-in: what is written is not acted upon.
+    pub fn stop(&mut self) {
+        self.controller = None;
     }
 
     /// The API of a kind of the stage's namespace.

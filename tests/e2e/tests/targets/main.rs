@@ -17,8 +17,10 @@ const AT_A_TIME: usize = 4;
 #[tokio::main]
 async fn main() -> ExitCode {
     use owners::{by_hand, claims, drivers, pausing};
-    use scaling::{drains, refused, roles as scaled, units};
+    use scaling::{drains, refused, roles as scaled, stateless, units};
     use stand_in::{adapters, instances, kinds, pods, policies, roles, rollouts, scale, selectors, sets};
+    // What may not be done yet comes before the rest, which needs it.
+    let forbidden = scenarios! { stateless::without_the_permission };
     let all = scenarios! {
         selectors::hpas_and_kubectl_fail_on_wrong_selectors,
         policies::growth_waits_for_the_batch_before,
@@ -47,6 +49,8 @@ async fn main() -> ExitCode {
         scaled::what_several_pods_of_a_replica_say_adds_up,
         scaled::what_is_not_there_yet_is_waited_for,
         drains::a_role_by_its_highest_instance,
+        stateless::the_instance_with_the_fewest_requests,
+        stateless::marks_are_taken_back,
         refused::children_of_a_set,
         refused::adapters_made_by_hand,
         refused::roles_of_other_kinds,
@@ -65,5 +69,5 @@ async fn main() -> ExitCode {
         drivers::owner_that_drives_the_size,
         drivers::owner_that_does_not_drive_the_size,
     };
-    runner::run(all, AT_A_TIME).await
+    runner::run_in_turn(vec![(forbidden, 1), (all, AT_A_TIME)]).await
 }

@@ -3,6 +3,7 @@
 pub mod drains;
 pub mod refused;
 pub mod roles;
+pub mod stateless;
 pub mod units;
 
 use std::time::Duration;
