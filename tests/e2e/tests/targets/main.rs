@@ -17,7 +17,7 @@ const AT_A_TIME: usize = 4;
 #[tokio::main]
 async fn main() -> ExitCode {
     use owners::{by_hand, claims, drivers, pausing};
-    use scaling::{drains, refused, roles as scaled, stateless, units};
+    use scaling::{coordinated, drains, refused, roles as scaled, rolling, stateless, units};
     use stand_in::{adapters, instances, kinds, pods, policies, roles, rollouts, scale, selectors, sets};
     // What may not be done yet comes before the rest, which needs it.
     let forbidden = scenarios! { stateless::without_the_permission };
@@ -51,6 +51,8 @@ async fn main() -> ExitCode {
         drains::a_role_by_its_highest_instance,
         stateless::the_instance_with_the_fewest_requests,
         stateless::marks_are_taken_back,
+        rolling::a_rollout_of_a_role_is_waited_for,
+        coordinated::what_a_policy_holds_back_is_on_its_way,
         refused::children_of_a_set,
         refused::adapters_made_by_hand,
         refused::roles_of_other_kinds,
