@@ -54,11 +54,11 @@ struct State {
     done: HashMap<String, (Write, Instant)>,
     /// What went wrong last, by namespace.
     failures: HashMap<String, Failure>,
-    /// The UIDs of the RoleInstances that were marked: there is no watch that would tell.
-    marked_instances: HashSet<String>,
+    /// The UIDs of the RoleInstances that were marked, and of their sets: there is no watch that would tell.
+    marked_instances: HashMap<String, String>,
 }
 
-/// What is written to a pod.
+/// What is written to a pod, or to its instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
     Gate { open: bool },
@@ -117,8 +117,8 @@ impl InService {
         if pod.service.is_marked {
             self.spawn(pod, cost(&Value::Null), Write::Unmark);
         }
-        if pod.instance.as_ref().is_some_and(|instance| self.lock().marked_instances.contains(&instance.uid))
-        {
+        let Some(instance) = &pod.instance else { return };
+        if self.lock().marked_instances.contains_key(&instance.uid) {
             self.spawn(pod, Value::Null, Write::UnmarkInstance);
         }
     }

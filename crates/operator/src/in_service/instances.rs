@@ -3,47 +3,62 @@
 //! They are not watched. So whoever is marked is looked up before a size is written, which also finds what was left behind by
 //! an operator that ended between a mark and its write.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch},
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PartialObjectMeta, Patch},
 };
 use llm_autoscaler_api::dialect;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::{Failure, InService, in_time, params, unless_gone};
 use crate::pods::{Instance, Pod};
 
+/// What is read of an instance.
+type Metadata = PartialObjectMeta<DynamicObject>;
+
 impl InService {
-    /// Marks the instances of pods of one role as those that are to be removed first, and no others of the role.
+    /// Marks the instances of pods of one set as those that are to be removed first, and no others of the set.
     ///
     /// # Errors
     /// One could not be marked; the text says why.
     pub async fn mark_instances(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
-        let going: HashMap<&str, &Instance> = pods
-            .iter()
-            .filter_map(|pod| Some((pod.instance.as_ref()?.uid.as_str(), pod.instance.as_ref()?)))
-            .collect();
+        let going: HashSet<&str> =
+            pods.iter().filter_map(|pod| Some(pod.instance.as_ref()?.uid.as_str())).collect();
         let Some((pod, instance)) = pods.iter().find_map(|pod| Some((pod, pod.instance.as_ref()?))) else {
-            return Ok(()); // whoever has no pods goes first anyway
+            if !pods.is_empty() {
+                // Of a controller that has no such objects: it cannot be told, and waiting would not help.
+                warn!("pods of a stateless role are of no RoleInstance, so anybody may be removed");
+            }
+            return Ok(());
         };
         let api = self.instances(pod, instance);
-        let its_role = ListParams::default().labels(&dialect::role_labels(&pod.labels));
-        let found = in_time(api.list_metadata(&its_role)).await.map_err(|(_, failure)| failure)?;
-        let changes = found.items.iter().filter_map(|instance| {
-            let uid = instance.metadata.uid.as_deref()?;
-            let cost = instance.annotations().get(dialect::INSTANCE_DELETION_COST);
-            let is_marked = cost.is_some_and(|cost| cost == dialect::CHEAPEST);
-            let is_to_be = going.contains_key(uid);
-            let cost = if is_to_be { json!(dialect::CHEAPEST) } else { Value::Null };
-            (is_marked != is_to_be).then(|| change(&api, instance.name_any(), uid, cost))
-        });
+        let its = ListParams::default().labels(&dialect::role_labels(&pod.labels));
+        let found = in_time(api.list_metadata(&its)).await.map_err(|(_, failure)| failure)?;
+        let goes =
+            |instance: &Metadata| instance.metadata.uid.as_deref().is_some_and(|uid| going.contains(uid));
+        let Some(set) = found.items.iter().find(|instance| goes(instance)).map(set) else { return Ok(()) };
+        let all = found.items.iter().filter(|instance| self::set(instance) == set);
+        let differing = all.filter(|instance| is_marked(instance) != goes(instance));
         // Noted first: what may have been written has to be taken back.
-        self.lock().marked_instances.extend(going.keys().map(ToString::to_string));
+        self.note_marked(set.unwrap_or_default(), &going);
+        let changes = differing.map(|instance| {
+            let cost = if goes(instance) { json!(dialect::CHEAPEST) } else { Value::Null };
+            let uid = instance.metadata.uid.as_deref().unwrap_or_default();
+            change(&api, instance.name_any(), uid, cost)
+        });
         try_join_all(changes).await.map(drop)
+    }
+
+    /// Notes who is marked of a set; nobody else of it is.
+    fn note_marked(&self, set: &str, going: &HashSet<&str>) {
+        let marked = &mut self.lock().marked_instances;
+        marked.retain(|_, of| of != set);
+        marked.extend(going.iter().map(|uid| ((*uid).to_owned(), set.to_owned())));
     }
 
     /// Takes the mark off the instance of a pod.
@@ -59,6 +74,16 @@ impl InService {
         let kind = GroupVersionKind::gvk(dialect::RBG_GROUP, version, dialect::RBG_INSTANCE);
         Api::namespaced_with(self.0.client.clone(), &pod.namespace, &ApiResource::from_gvk(&kind))
     }
+}
+
+/// The UID of the set that an instance belongs to.
+fn set(instance: &Metadata) -> Option<&str> {
+    let owners = instance.owner_references().iter();
+    owners.into_iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+}
+
+fn is_marked(instance: &Metadata) -> bool {
+    instance.annotations().get(dialect::INSTANCE_DELETION_COST).is_some_and(|cost| cost == dialect::CHEAPEST)
 }
 
 /// Writes what one instance costs.

@@ -51,6 +51,7 @@ async fn main() -> ExitCode {
         drains::a_role_by_its_highest_instance,
         stateless::the_instance_with_the_fewest_requests,
         stateless::marks_are_taken_back,
+        stateless::a_role_that_is_a_deployment,
         rolling::a_rollout_of_a_role_is_waited_for,
         coordinated::what_a_policy_holds_back_is_on_its_way,
         refused::children_of_a_set,

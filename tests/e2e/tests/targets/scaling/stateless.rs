@@ -8,11 +8,11 @@ use kube::api::{Patch, PatchParams};
 use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::rbg::Kind;
 use llm_autoscaler_testbed::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::drains::{autoscaler, gated, out_of_service, permit, running, until_out};
 use super::{stays, until_asked};
-use crate::groups::{Groups, scalable, standalone, stateless};
+use crate::groups::{Groups, as_kind, scalable, standalone, stateless};
 use crate::stand_in::instances::{COST, instances};
 
 const IN_SERVICE: &str = "llm-autoscaler-in-service";
@@ -20,10 +20,14 @@ const COSTS: &str = "llm-autoscaler-instance-deletion-cost";
 
 /// Three replicas, of which two are enough: the second has one request, and is on its way out.
 async fn begin(groups: &Groups<'_>) -> Result<Vec<String>> {
+    begin_with(groups, stateless(gated(standalone(groups.stage, "decode", 3)))).await
+}
+
+async fn begin_with(groups: &Groups<'_>, role: Value) -> Result<Vec<String>> {
     let stage = groups.stage;
     stage.script.set_all(&llm_autoscaler_testbed::engine::Page::Vllm { running: 9, waiting: 0, kv: 0.1 });
     autoscaler(stage).await?;
-    groups.group("pd", &[scalable(stateless(gated(standalone(stage, "decode", 3))))]).await?;
+    groups.group("pd", &[scalable(role)]).await?;
     let names: Vec<String> = groups.pods_of("pd", "decode").await?.into_keys().collect();
     let conditions = stage.status("decode").await?.conditions;
     let effort = conditions.iter().find(|condition| condition.type_ == "DrainBestEffort");
@@ -93,6 +97,23 @@ pub async fn marks_are_taken_back(stage: &Stage) -> Result<()> {
         Ok(out_of_service(&groups).await?.is_empty().then_some(()))
     })
     .await
+}
+
+/// A role may be a Deployment: then it is its pods that are marked.
+pub async fn a_role_that_is_a_deployment(stage: &Stage) -> Result<()> {
+    permit(stage, &[IN_SERVICE, "llm-autoscaler-deletion-cost"]).await?;
+    let groups = Groups::start(stage).await?;
+    let role = as_kind(gated(standalone(stage, "decode", 3)), "apps/v1/Deployment");
+    let names = begin_with(&groups, role).await?;
+    running(stage, &names[1], 0);
+    until_asked(&groups, "pd", "decode", 2).await?;
+    let left = wait::until("two pods", SOON, async || {
+        let pods: Vec<String> = groups.pods_of("pd", "decode").await?.into_keys().collect();
+        Ok((pods.len() == 2).then_some(pods))
+    })
+    .await?;
+    ensure!(left == [names[0].clone(), names[2].clone()], "{left:?} are left of {names:?}");
+    Ok(())
 }
 
 /// Without the permission the size is written all the same, and a condition says what that is worth.
