@@ -10,7 +10,7 @@ use kube::core::{Expression, Selector, SelectorExt};
 
 pub use drivers::{Parent, SCALERS, Scaler, is_same, parent};
 pub use removal::{
-    CHEAPEST, DELETION_COST, IN_SERVICE, INSTANCE_DELETION_COST, RBG_INSTANCE, Victims, has_modes,
+    CHEAPEST, DELETION_COST, IN_SERVICE, INSTANCE_DELETION_COST, ORDERED, RBG_INSTANCE, Victims, has_modes,
     role_labels, role_victims, victims,
 };
 

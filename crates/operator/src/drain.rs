@@ -133,17 +133,17 @@ impl Drainer {
             }
         };
         let held = shrinks && self.rollouts.holds(scene.now);
+        let sizes = (current, if held { current } else { wanted });
         let alive: Alive =
             scene.replicas.list.iter().enumerate().filter(|(_, group)| group.is_alive()).collect();
         self.follow(scene, &alive);
-        let sizes = (current, if held { current } else { wanted });
         let Some((order, candidates)) = self.candidates(context, scene, &alive, &object) else {
             self.give_back(&context.in_service, scene.namespace, scene.replicas);
             self.told.is_on = true;
             self.told.best_effort = Some(BestEffort::UnknownVictims);
             return (wanted != current).then_some(wanted);
         };
-        let step = drain(removal(order), sizes, scene.plan.deadline, &candidates, scene.now);
+        let step = drain(removal(order, &object), sizes, scene.plan.deadline, &candidates, scene.now);
         self.carry_out(context, scene, &alive, &step);
         self.tell(context, scene, &alive, &step, held);
         let (to, going, late) = match step.verdict {
@@ -339,8 +339,9 @@ impl Drainer {
     }
 }
 
-fn removal(order: Victims) -> Removal {
+fn removal(order: Victims, object: &Object) -> Removal {
     match order {
+        Victims::PodOrdinals | Victims::LabelOrdinals(_) if object.is_ordered => Removal::HighestInTurn,
         Victims::PodOrdinals | Victims::LabelOrdinals(_) => Removal::HighestOrdinals,
         Victims::DeletionCost | Victims::InstanceCost => Removal::Marked,
     }

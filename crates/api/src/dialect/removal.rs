@@ -16,6 +16,10 @@ pub const INSTANCE_DELETION_COST: &str = "controller.kubernetes.io/instance-dele
 /// What a pod or an instance that is to be removed first costs: a number that nobody else writes, by which it is known for ours.
 pub const CHEAPEST: &str = "-2000000000";
 
+/// The `podManagementPolicy` of a StatefulSet or a role that makes one replica after the other, and removes nobody above one that is
+/// not ready.
+pub const ORDERED: &str = "OrderedReady";
+
 /// The annotation of a role that says of which kind its workload is; absent for a RoleInstanceSet.
 const ROLE_WORKLOAD: &str = "rbg.workloads.x-k8s.io/role-workload-type";
 /// The annotation of a role, and of its RoleInstanceSet, that says whether its instances have numbers.

@@ -34,6 +34,7 @@ struct Role {
     name: String,
     replicas: Option<i32>,
     annotations: BTreeMap<String, String>,
+    pod_management_policy: String,
     scaling_adapter: ScalingAdapter,
 }
 
@@ -168,7 +169,8 @@ impl Targets {
         });
         let found = group.spec.roles.iter().find(|found| found.name == role);
         let victims = found.map(|role| dialect::role_victims(&role.annotations));
-        Ok(Object { first_ordinal: Some(0), victims, rollout, is_given_up: false })
+        let is_ordered = found.is_some_and(|role| role.pod_management_policy == dialect::ORDERED);
+        Ok(Object { first_ordinal: Some(0), victims, is_ordered, rollout, is_given_up: false })
     }
 
     async fn get_group(

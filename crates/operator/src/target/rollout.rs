@@ -15,6 +15,8 @@ pub struct Object {
     pub first_ordinal: Option<i32>,
     /// Whom a smaller size removes, where the object says so.
     pub victims: Option<Victims>,
+    /// It removes nobody above a replica that is not ready.
+    pub is_ordered: bool,
     /// How far its rollout has come, while one is in progress; what changes is progress.
     pub rollout: Option<Progress>,
     /// The controller itself has given the rollout up.
@@ -90,6 +92,7 @@ fn read(kind: &str, generation: i64, data: &Value) -> Object {
     Object {
         first_ordinal: Some(number("/spec/ordinals/start").unwrap_or(0) as i32),
         victims: None,
+        is_ordered: text("/spec/podManagementPolicy") == Some(dialect::ORDERED),
         rollout: in_progress.then_some(progress),
         is_given_up: conditions.into_iter().flatten().any(given_up),
     }
@@ -137,5 +140,14 @@ mod tests {
         let of = |spec: Value| read("StatefulSet", 1, &json!({"spec": spec, "status": {}})).first_ordinal;
         assert_eq!(of(json!({})), Some(0));
         assert_eq!(of(json!({"ordinals": {"start": 5}})), Some(5));
+    }
+
+    #[test]
+    fn some_go_in_turn() {
+        let of = |policy: &str| {
+            read("StatefulSet", 1, &json!({"spec": {"podManagementPolicy": policy}})).is_ordered
+        };
+        assert!(of("OrderedReady"));
+        assert!(!of("Parallel"));
     }
 }

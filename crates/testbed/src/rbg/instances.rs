@@ -136,9 +136,14 @@ impl Set<'_> {
             let count = self.replicas - self.there.len() as i64 - self.coming;
             return (0..count).map(|_| drawn()).map(|id| (format!("{name}-{id}"), id)).collect();
         }
-        let names: BTreeSet<_> = self.there.iter().map(|instance| instance.name_any()).collect();
+        let is_there = |name: &str| self.there.iter().find(|instance| instance.name_any() == name);
         let all = (0..self.replicas).map(|ordinal| (format!("{name}-{ordinal}"), ordinal.to_string()));
-        all.filter(|(name, _)| !names.contains(name)).collect()
+        if !self.role.is_ordered {
+            return all.filter(|(name, _)| is_there(name).is_none()).collect();
+        }
+        let next =
+            all.into_iter().find(|(name, _)| !is_there(name).is_some_and(|instance| is_ready(instance)));
+        next.into_iter().filter(|(name, _)| is_there(name).is_none()).collect()
     }
 
     fn instance(&self, name: &str, id: &str, last: &str) -> Value {
@@ -174,7 +179,8 @@ impl Set<'_> {
     fn surplus(&self) -> Vec<Arc<DynamicObject>> {
         if !self.role.is_stateless {
             let is_surplus = |instance: &&Arc<DynamicObject>| ordinal(instance) >= self.replicas;
-            return self.there.iter().filter(is_surplus).cloned().collect();
+            let surplus = self.there.iter().filter(is_surplus).cloned().collect();
+            return if self.role.is_ordered { self.in_turn(surplus) } else { surplus };
         }
         let surplus = self.there.len().saturating_sub(usize::try_from(self.replicas).unwrap_or(0));
         let (old, updated) = self.there.iter().cloned().partition(|instance| self.is_old(instance));
@@ -182,12 +188,23 @@ impl Set<'_> {
         victims(old, updated, (surplus, partition), |instance| rank(instance))
     }
 
+    /// Those of the surplus that an ordered role deletes now.
+    fn in_turn(&self, mut surplus: Vec<Arc<DynamicObject>>) -> Vec<Arc<DynamicObject>> {
+        let unready = self.there.iter().filter(|instance| !is_ready(instance));
+        let first = unready.map(|instance| ordinal(instance)).min();
+        if first.is_some_and(|first| first < self.replicas) {
+            return Vec::new();
+        }
+        surplus.sort_by_key(|instance| std::cmp::Reverse(ordinal(instance)));
+        let goes = |instance: &Arc<DynamicObject>| is_ready(instance) || Some(ordinal(instance)) == first;
+        surplus.into_iter().take_while(goes).collect()
+    }
+
     /// Who is deleted because of an old template; one that is not ready anyway costs nothing.
     fn to_be_replaced(&self) -> Vec<Arc<DynamicObject>> {
         if self.role.rollout.is_paused || self.there.len() as i64 > self.replicas {
             return Vec::new(); // fewer come first
         }
-        let is_ready = |instance: &Arc<DynamicObject>| is_true(instance, READY);
         let ready = self.there.iter().filter(|instance| is_ready(instance)).count() as i64;
         let mut free = self.role.rollout.max_unavailable(self.replicas) - (self.replicas - ready);
         let mut chosen = Vec::new();
@@ -216,6 +233,10 @@ impl Set<'_> {
         }
         old
     }
+}
+
+fn is_ready(instance: &DynamicObject) -> bool {
+    is_true(instance, READY)
 }
 
 /// The number at the end of an instance's name.
@@ -247,7 +268,7 @@ async fn write_status(world: &World, set: &Set<'_>, selector: String) {
     let status = json!({
         "observedGeneration": set.object.metadata.generation,
         "replicas": set.there.len(),
-        "readyReplicas": count(&|instance| is_true(instance, READY)),
+        "readyReplicas": count(&is_ready),
         "updatedReplicas": count(&|instance| !set.is_old(instance)),
         "labelSelector": selector,
     });

@@ -18,6 +18,8 @@ pub(super) struct Role {
     pub(super) workload: Workload,
     /// Its instances have no numbers.
     pub(super) is_stateless: bool,
+    /// One instance is made after the other, and none is removed above one that is not ready; not where they have no numbers.
+    pub(super) is_ordered: bool,
     pub(super) rollout: Rollout,
     /// What a replica is made of; the error is what the role is refused for.
     pub(super) pattern: Result<Pattern, String>,
@@ -140,6 +142,7 @@ fn read(group: &DynamicObject, role: &Value) -> Role {
     Role {
         replicas: role["replicas"].as_i64().unwrap_or(1),
         is_stateless: role["annotations"][PATTERN] == "Stateless",
+        is_ordered: role["podManagementPolicy"] == "OrderedReady",
         rollout: Rollout::of(&role["rolloutStrategy"]["rollingUpdate"]),
         adapter: wants_adapter.then(labels),
         workload: workload.unwrap_or(Workload::InstanceSet),

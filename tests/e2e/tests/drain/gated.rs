@@ -21,7 +21,18 @@ pub async fn permit(stage: &Stage) -> Result<()> {
 
 /// Creates a StatefulSet whose pods have the gate, and wait for somebody to put them in service.
 pub async fn create(stage: &Stage, name: &str, replicas: u32, grace: i64) -> Result<()> {
+    create_with(stage, name, replicas, (grace, "Parallel")).await
+}
+
+/// The same with another policy of how its pods are managed.
+pub async fn create_with(
+    stage: &Stage,
+    name: &str,
+    replicas: u32,
+    (grace, management): (i64, &str),
+) -> Result<()> {
     let mut set = stateful_set(name, replicas, stage.port())?;
+    set.spec.as_mut().context("it has a spec")?.pod_management_policy = Some(management.to_owned());
     set.metadata.namespace = Some(stage.namespace.clone());
     let template =
         set.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()).context("it has a template")?;

@@ -10,7 +10,7 @@ use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 
 use super::{hasty, leaders_say, role, stays, until_asked};
-use crate::groups::{Groups, leader_worker, scalable};
+use crate::groups::{Groups, leader_worker, scalable, standalone};
 
 /// The type of the gate's condition.
 pub const GATE: &str = "llmautoscaler.io/in-service";
@@ -88,4 +88,26 @@ pub async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
     until_asked(&groups, "pd", "decode", 2).await?;
     groups.until_role("pd", "decode", 2, 2).await?;
     stage.until_condition("decode", "Draining", "False", "Drained").await.map(drop)
+}
+
+/// Where nobody is removed above an instance that is not ready, one at a time is out of service.
+pub async fn an_ordered_role_in_turn(stage: &Stage) -> Result<()> {
+    permit(stage, &["llm-autoscaler-in-service"]).await?;
+    let groups = Groups::start(stage).await?;
+    let all_run = |requests: u64| {
+        for ordinal in 0..3 {
+            running(stage, &format!("pd-decode-{ordinal}"), requests);
+        }
+    };
+    all_run(9);
+    autoscaler(stage).await?;
+    let mut decode = scalable(gated(standalone(stage, "decode", 3)));
+    decode["podManagementPolicy"] = json!("OrderedReady");
+    groups.group("pd", &[decode]).await?;
+    all_run(2);
+    until_out(&groups, &["pd-decode-2"]).await?;
+    stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
+    all_run(0);
+    until_asked(&groups, "pd", "decode", 1).await?;
+    groups.until_role("pd", "decode", 1, 1).await
 }

@@ -86,3 +86,35 @@ pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
     })
     .await
 }
+
+/// One after the other, up and down.
+pub async fn ordered_ones_in_turn(stage: &Stage) -> Result<()> {
+    let groups = Groups::start(stage).await?;
+    let pod = |ordinal: i32| format!("{}/pd-decode-{ordinal}", stage.namespace);
+    stage.script.set_ready(&pod(1), false);
+    let mut role = scalable(standalone(stage, "decode", 3));
+    role["podManagementPolicy"] = json!("OrderedReady");
+    groups.create(Kind::Group, "pd", json!({"roles": [role]})).await?;
+    groups.until_role("pd", "decode", 2, 1).await?;
+    let settled = async || tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    settled().await;
+    let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
+    in_its_source(
+        "the next is made when those below are ready",
+        names == ["pd-decode-0", "pd-decode-1"],
+        names,
+    )?;
+    stage.script.set_ready(&pod(1), true);
+    groups.until_role("pd", "decode", 3, 3).await?;
+
+    groups.until_bound("pd-decode").await?;
+    stage.script.set_ready(&pod(1), false);
+    stage.script.set_ready(&pod(2), false);
+    groups.until_role("pd", "decode", 3, 1).await?;
+    groups.scale("pd-decode", 1).await?;
+    settled().await;
+    let left = instances(&groups, "decode").await?.len();
+    in_its_source("one that is not ready is not removed above another", left == 3, left)?;
+    stage.script.set_ready(&pod(1), true);
+    groups.until_role("pd", "decode", 1, 1).await
+}
