@@ -2,12 +2,17 @@
 //! replica.
 
 mod drivers;
+mod removal;
 
 use std::collections::BTreeMap;
 
 use kube::core::{Expression, Selector, SelectorExt};
 
 pub use drivers::{Parent, SCALERS, Scaler, is_same, parent};
+pub use removal::{
+    CHEAPEST, DELETION_COST, IN_SERVICE, INSTANCE_DELETION_COST, ORDERED, RBG_INSTANCE, Victims, has_modes,
+    role_labels, role_victims, victims,
+};
 
 use crate::ScaleTargetRef;
 
@@ -20,9 +25,15 @@ pub const RBG_ADAPTER: &str = "RoleBasedGroupScalingAdapter";
 /// The label by which a RoleBasedGroup belongs to a RoleBasedGroupSet, which would undo every change of a role.
 pub const RBG_SET_LABEL: &str = "rbg.workloads.x-k8s.io/groupset-name";
 
+/// The labels by which pods and instances belong to a role: of the group, and of the role.
+const ROLE_LABELS: [&str; 2] = ["rbg.workloads.x-k8s.io/group-name", "rbg.workloads.x-k8s.io/role-name"];
+/// The label by which pods belong to an instance of a role: its name.
+const INSTANCE_LABEL: &str = "rbg.workloads.x-k8s.io/role-instance-name";
+
 /// The selector of all pods of a role. What its adapter says is empty or unreadable in many cases.
 pub fn role_selector(group: &str, role: &str) -> String {
-    format!("rbg.workloads.x-k8s.io/group-name={group},rbg.workloads.x-k8s.io/role-name={role}")
+    let [of_group, of_role] = ROLE_LABELS;
+    format!("{of_group}={group},{of_role}={role}")
 }
 
 /// The selector of all pods of a target, for kinds whose scale subresource does not find all of them.
@@ -33,40 +44,6 @@ pub fn pod_selector(target: &ScaleTargetRef) -> Option<String> {
         // Its own selector finds the leaders only.
         ("leaderworkerset.x-k8s.io", "LeaderWorkerSet") => {
             Some(format!("leaderworkerset.sigs.k8s.io/name={name}"))
-        }
-        _ => None,
-    }
-}
-
-/// The readiness gate by which pods let themselves be taken out of service: the type of their condition.
-pub const IN_SERVICE: &str = "llmautoscaler.io/in-service";
-/// The annotation by which a Deployment is told which pods to remove first.
-pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-/// What a pod that is to be removed first costs: a number that nobody else writes, by which it is known for ours.
-pub const CHEAPEST: &str = "-2000000000";
-
-/// Whom a smaller size of a target removes, and how that is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Victims {
-    /// The highest ordinals: the numbers at the end of pods' names.
-    PodOrdinals,
-    /// The highest numbers at the end of a label, or of pods' names where they do not have it.
-    LabelOrdinals(&'static str),
-    /// The pods with the lowest deletion cost.
-    DeletionCost,
-}
-
-/// Whom a smaller size of a target removes, where that is known.
-pub fn victims(target: &ScaleTargetRef) -> Option<Victims> {
-    let (group, _) = target.api_version.split_once('/')?;
-    match (group, &*target.kind) {
-        ("apps", "StatefulSet") => Some(Victims::PodOrdinals),
-        ("apps", "Deployment") => Some(Victims::DeletionCost),
-        ("leaderworkerset.x-k8s.io", "LeaderWorkerSet") => {
-            Some(Victims::LabelOrdinals("leaderworkerset.sigs.k8s.io/group-index"))
-        }
-        (RBG_GROUP, RBG_KIND | RBG_ADAPTER | "RoleInstanceSet") => {
-            Some(Victims::LabelOrdinals("rbg.workloads.x-k8s.io/role-instance-name"))
         }
         _ => None,
     }
@@ -114,7 +91,7 @@ pub fn known() -> Vec<Grouping> {
     vec![
         // By the instance and not by its index, which is wrong where several are made at once.
         Grouping {
-            label: "rbg.workloads.x-k8s.io/role-instance-name".to_owned(),
+            label: INSTANCE_LABEL.to_owned(),
             leader: leader("rbg.workloads.x-k8s.io/component-index", "0"),
             size: GroupSize::Unknown,
         },
@@ -194,18 +171,6 @@ mod tests {
         assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "8")])), Some(8));
         assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "many")])), None);
         assert_eq!(lws.size(&labels(&[])), None);
-    }
-
-    #[test]
-    fn whom_a_smaller_size_removes() {
-        let of = |api_version: &str, kind: &str| {
-            let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
-            victims(&ScaleTargetRef { api_version, kind, name: "a".to_owned(), role: None })
-        };
-        assert_eq!(of("apps/v1", "StatefulSet"), Some(Victims::PodOrdinals));
-        assert_eq!(of("apps/v1", "Deployment"), Some(Victims::DeletionCost));
-        assert_eq!(of("example.com/v1", "StatefulSet"), None);
-        assert_eq!(of("example.com/v1", "Fleet"), None);
     }
 
     #[test]

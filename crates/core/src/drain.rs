@@ -10,6 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub enum Removal {
     /// Those whose ordinal is not below the new size.
     HighestOrdinals,
+    /// The same, and nobody above one that is not ready; so there is only one out of service at a time.
+    HighestInTurn,
     /// Whoever is marked; so those with the fewest requests are chosen.
     Marked,
 }
@@ -83,6 +85,7 @@ pub fn drain(
     candidates: &[Candidate],
     now: DateTime<Utc>,
 ) -> DrainStep {
+    let wanted = if removal == Removal::HighestInTurn { next(current, wanted, candidates) } else { wanted };
     let victims = victims(removal, current, wanted, candidates);
     let is_victim = |index: &usize| victims.contains(index);
     let draining = |index: &usize| candidates[*index].draining;
@@ -97,13 +100,25 @@ pub fn drain(
     DrainStep { victims, begin, cancel, verdict }
 }
 
+/// The size to go for where one goes after the other: the next begins when the one before is gone.
+fn next(current: i32, wanted: i32, candidates: &[Candidate]) -> i32 {
+    let is_going = |candidate: &Candidate| {
+        candidate.ordinal >= current || candidate.draining.is_some_and(|draining| draining.is_written)
+    };
+    match () {
+        () if wanted >= current => wanted,
+        () if candidates.iter().any(is_going) => current,
+        () => wanted.max(current.saturating_sub(1)),
+    }
+}
+
 /// Who goes, in the order in which they do. Where fewer are not wanted, only those whose removal has been written.
 fn victims(removal: Removal, current: i32, wanted: i32, candidates: &[Candidate]) -> Vec<usize> {
     let shrinks = wanted < current;
     let is_written = |index: &usize| candidates[*index].draining.is_some_and(|draining| draining.is_written);
     let all = 0..candidates.len();
     match removal {
-        Removal::HighestOrdinals => {
+        Removal::HighestOrdinals | Removal::HighestInTurn => {
             let goes = |index: &usize| {
                 let Candidate { ordinal, draining, .. } = candidates[*index];
                 ordinal >= wanted && (shrinks || draining.is_some())
@@ -149,7 +164,9 @@ fn verdict(
     // Without those that are done, and with those that are not.
     let to = match (removal, victims.get(leaving)) {
         (_, None) => wanted,
-        (Removal::HighestOrdinals, Some(stays)) => candidates[*stays].ordinal.saturating_add(1),
+        (Removal::HighestOrdinals | Removal::HighestInTurn, Some(stays)) => {
+            candidates[*stays].ordinal.saturating_add(1)
+        }
         (Removal::Marked, Some(_)) => wanted + (victims.len() - leaving) as i32,
     };
     if leaving == victims.len() || !late.is_empty() && to < current {
@@ -279,6 +296,30 @@ mod tests {
                 expected,
                 "{sizes:?} {candidates:?} {second}"
             );
+        }
+    }
+
+    #[test]
+    fn in_turn_one_begins_when_the_one_before_is_gone() {
+        let of = |sizes, candidates: &[Candidate]| step(Removal::HighestInTurn, sizes, candidates, 30);
+        let wait = |second: i64| Verdict::Wait { until: at(second) };
+        let serving = |ordinal| serving(ordinal, 9);
+        // sizes, candidates; who is to be out of service, verdict
+        let table = [
+            ((3, 1), vec![serving(0), serving(1), serving(2)], vec![2], wait(150)),
+            ((3, 1), vec![serving(0), serving(1), leaving(2, 0, false)], vec![2], wait(120)),
+            ((3, 1), vec![serving(0), serving(1), leaving(2, 0, true)], vec![2], write(2, 1, &[])),
+            // Written, and not gone yet; also if nobody remembers that it was.
+            ((2, 1), vec![serving(0), serving(1), written(2)], vec![2], Verdict::Idle),
+            ((2, 1), vec![serving(0), serving(1), leaving(2, 0, true)], vec![2], Verdict::Idle),
+            ((2, 1), vec![serving(0), serving(1)], vec![1], wait(150)),
+            // One that is not there yet is not waited for.
+            ((4, 2), vec![serving(0), serving(1), serving(2)], vec![], write(3, 0, &[])),
+            ((2, 3), vec![serving(0), serving(1)], vec![], Verdict::Idle),
+        ];
+        for (sizes, candidates, victims, verdict) in table {
+            let found = of(sizes, &candidates);
+            assert_eq!((found.victims, found.verdict), (victims, verdict), "{sizes:?} {candidates:?}");
         }
     }
 

@@ -102,6 +102,7 @@ impl Drainer {
         }
         *self = Self {
             told: Told { gate: gate_problem(writer, namespace, replicas), ..Told::default() },
+            rollouts: std::mem::take(&mut self.rollouts),
             ..Self::default()
         };
     }
@@ -136,13 +137,13 @@ impl Drainer {
         let alive: Alive =
             scene.replicas.list.iter().enumerate().filter(|(_, group)| group.is_alive()).collect();
         self.follow(scene, &alive);
-        let Some((removal, candidates)) = self.candidates(context, scene, &alive, &object) else {
+        let Some((order, candidates)) = self.candidates(context, scene, &alive, &object) else {
             self.give_back(&context.in_service, scene.namespace, scene.replicas);
             self.told.is_on = true;
             self.told.best_effort = Some(BestEffort::UnknownVictims);
             return (wanted != current).then_some(wanted);
         };
-        let step = drain(removal, sizes, scene.plan.deadline, &candidates, scene.now);
+        let step = drain(removal(order, &object), sizes, scene.plan.deadline, &candidates, scene.now);
         self.carry_out(context, scene, &alive, &step);
         self.tell(context, scene, &alive, &step, held);
         let (to, going, late) = match step.verdict {
@@ -151,7 +152,7 @@ impl Drainer {
             Verdict::Idle => return (wanted > current).then_some(wanted),
         };
         let going: Vec<&Group> = going.iter().map(|index| alive[*index].1).collect();
-        if removal == Removal::Marked && !self.mark(context, &going).await {
+        if !self.mark(context, order, &going).await {
             return None;
         }
         self.writing = Some(self.writing(
@@ -202,13 +203,13 @@ impl Drainer {
         scene: &Scene<'_>,
         alive: &Alive<'_>,
         object: &Object,
-    ) -> Option<(Removal, Vec<Candidate>)> {
-        let order = dialect::victims(scene.target)?;
+    ) -> Option<(Victims, Vec<Candidate>)> {
+        let order = object.victims.or_else(|| dialect::victims(scene.target))?;
         let ordinals: Option<Vec<i32>> = alive.iter().map(|(_, group)| ordinal(group, order)).collect();
         let ordinals = ordinals?;
         let first = match order {
             Victims::PodOrdinals => object.first_ordinal.or(ordinals.iter().min().copied()).unwrap_or(0),
-            Victims::LabelOrdinals(_) | Victims::DeletionCost => 0,
+            Victims::LabelOrdinals(_) | Victims::DeletionCost | Victims::InstanceCost => 0,
         };
         let forbidden =
             context.in_service.failure(scene.namespace).is_some_and(|failure| failure.is_forbidden);
@@ -226,8 +227,7 @@ impl Drainer {
             let requests = requests.map(|requests| requests.count);
             Candidate { ordinal: ordinal - first, requests, ready: group.state().ready, draining }
         });
-        let removal = if order == Victims::DeletionCost { Removal::Marked } else { Removal::HighestOrdinals };
-        Some((removal, candidates.collect()))
+        Some((order, candidates.collect()))
     }
 
     /// Closes and opens gates.
@@ -267,17 +267,24 @@ impl Drainer {
         }
     }
 
-    /// Marks those that go; whether the size may be written.
-    async fn mark(&mut self, context: &Context, going: &[&Group]) -> bool {
+    /// Marks those that go, where that is how they are chosen; whether the size may be written.
+    async fn mark(&mut self, context: &Context, order: Victims, going: &[&Group]) -> bool {
         let pods: Vec<Arc<Pod>> = going.iter().flat_map(|group| group.pods.iter().cloned()).collect();
-        match context.in_service.mark(&pods).await {
+        let (marked, role) = match order {
+            Victims::PodOrdinals | Victims::LabelOrdinals(_) => return true,
+            Victims::DeletionCost => (context.in_service.mark(&pods).await, "llm-autoscaler-deletion-cost"),
+            Victims::InstanceCost => {
+                (context.in_service.mark_instances(&pods).await, "llm-autoscaler-instance-deletion-cost")
+            }
+        };
+        match marked {
             Ok(()) => true,
             Err(failure) if failure.is_forbidden => {
-                self.told.best_effort.get_or_insert(BestEffort::NotMarked(failure.text));
+                self.told.best_effort.get_or_insert(BestEffort::NotMarked { role, error: failure.text });
                 true
             }
             Err(failure) => {
-                warn!(error = failure.text, "pods could not be marked for removal; trying again");
+                warn!(error = failure.text, "replicas could not be marked for removal; trying again");
                 false
             }
         }
@@ -318,7 +325,7 @@ impl Drainer {
             }
             _ => None,
         };
-        let marks_failed = matches!(self.told.best_effort, Some(BestEffort::NotMarked(_)));
+        let marks_failed = matches!(self.told.best_effort, Some(BestEffort::NotMarked { .. }));
         let kept = self.told.best_effort.take().filter(|_| marks_failed);
         self.told = Told {
             is_on: true,
@@ -329,6 +336,14 @@ impl Drainer {
             best_effort: best_effort(scene, alive, context).or(kept),
             gate: gate_problem(&context.in_service, scene.namespace, scene.replicas),
         };
+    }
+}
+
+fn removal(order: Victims, object: &Object) -> Removal {
+    match order {
+        Victims::PodOrdinals | Victims::LabelOrdinals(_) if object.is_ordered => Removal::HighestInTurn,
+        Victims::PodOrdinals | Victims::LabelOrdinals(_) => Removal::HighestOrdinals,
+        Victims::DeletionCost | Victims::InstanceCost => Removal::Marked,
     }
 }
 

@@ -5,6 +5,8 @@
 //! out of service for want of an autoscaler. What is written is what differs from what the pod was last seen to be, and
 //! a write that fails is tried again.
 
+mod instances;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -52,14 +54,17 @@ struct State {
     done: HashMap<String, (Write, Instant)>,
     /// What went wrong last, by namespace.
     failures: HashMap<String, Failure>,
+    /// The UIDs of the RoleInstances that were marked, and of their sets: there is no watch that would tell.
+    marked_instances: HashMap<String, String>,
 }
 
-/// What is written to a pod.
+/// What is written to a pod, or to its instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
     Gate { open: bool },
     Mark,
     Unmark,
+    UnmarkInstance,
 }
 
 /// A write to a pod that failed.
@@ -104,10 +109,17 @@ impl InService {
         }
     }
 
-    /// Takes the mark off a pod that is not to be removed any more. Returns at once.
+    /// Takes the mark off a pod that is not to be removed any more, and off its instance. Returns at once.
     pub fn unmark(&self, pod: &Arc<Pod>) {
-        if pod.service.is_marked && !pod.replica.deleting {
+        if pod.replica.deleting {
+            return;
+        }
+        if pod.service.is_marked {
             self.spawn(pod, cost(&Value::Null), Write::Unmark);
+        }
+        let Some(instance) = &pod.instance else { return };
+        if self.lock().marked_instances.contains_key(&instance.uid) {
+            self.spawn(pod, Value::Null, Write::UnmarkInstance);
         }
     }
 
@@ -162,33 +174,47 @@ impl InService {
     }
 
     async fn patch(&self, pod: &Pod, mut patch: Value, write: Write) -> Result<(), Failure> {
+        if write == Write::UnmarkInstance {
+            return self.unmark_instance(pod).await;
+        }
         // With the UID, a patch never reaches another pod of the same name.
         patch["metadata"]["uid"] = json!(pod.uid);
         let api: Api<core::Pod> = Api::namespaced(self.0.client.clone(), &pod.namespace);
-        let params = PatchParams { field_manager: Some(managers::PODS.to_owned()), ..PatchParams::default() };
-        let patch = Patch::Strategic(patch);
-        let call = async {
-            if matches!(write, Write::Gate { .. }) {
-                api.patch_status(&pod.name, &params, &patch).await
-            } else {
-                api.patch(&pod.name, &params, &patch).await
-            }
-        };
-        let failure = |is_forbidden, text| Failure { is_forbidden, text, at: Instant::now() };
-        match tokio::time::timeout(DEADLINE, call).await {
-            Ok(Ok(_)) => Ok(()),
-            // It is gone, or another by now: there is nothing to be done about it.
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
-            Ok(Err(error)) => {
-                let is_forbidden = matches!(&error, kube::Error::Api(status) if status.code == 403);
-                Err(failure(is_forbidden, api_text(&error)))
-            }
-            Err(_) => Err(failure(false, format!("no answer within {} s", DEADLINE.as_secs()))),
-        }
+        let (params, patch) = (params(), Patch::Strategic(patch));
+        unless_gone(if matches!(write, Write::Gate { .. }) {
+            in_time(api.patch_status(&pod.name, &params, &patch)).await
+        } else {
+            in_time(api.patch(&pod.name, &params, &patch)).await
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(managers::PODS.to_owned()), ..PatchParams::default() }
+}
+
+/// Gives a call its time, and says what went wrong with it; the number is the HTTP status, where there is one.
+async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, (u16, Failure)> {
+    let failure = |is_forbidden, text| Failure { is_forbidden, text, at: Instant::now() };
+    match tokio::time::timeout(DEADLINE, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => {
+            let code = if let kube::Error::Api(status) = &error { status.code } else { 0 };
+            Err((code, failure(code == 403, api_text(&error))))
+        }
+        Err(_) => Err((0, failure(false, format!("no answer within {} s", DEADLINE.as_secs())))),
+    }
+}
+
+/// What is gone, or another by now, needs nothing to be done about it.
+fn unless_gone<T>(result: Result<T, (u16, Failure)>) -> Result<(), Failure> {
+    match result {
+        Ok(_) | Err((404 | 409, _)) => Ok(()),
+        Err((_, failure)) => Err(failure),
     }
 }
 

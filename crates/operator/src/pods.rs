@@ -1,5 +1,6 @@
 //! Pods, as far as scaling cares: one watch for all, and views that hold the pods of one selector.
 
+mod instance;
 pub(crate) mod pod;
 pub(crate) mod service;
 
@@ -19,6 +20,7 @@ use kube::{
 use tokio::sync::watch;
 use tracing::warn;
 
+pub use instance::Instance;
 pub use pod::{Pod, TroubleKind};
 pub use service::Gate;
 

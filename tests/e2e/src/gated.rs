@@ -28,15 +28,28 @@ pub async fn permit(stage: &Stage) -> Result<()> {
 /// # Errors
 /// The API server refuses it.
 pub async fn create(stage: &Stage, name: &str, replicas: u32, grace: i64) -> Result<()> {
-    create_with(stage, name, replicas, grace, &[GATE]).await
+    let manner = Manner { grace, gates: &[GATE], management: "Parallel" };
+    create_with(stage, name, replicas, &manner).await
 }
 
-/// The same with these gates, or none. Pods are killed `grace` seconds after they are told to end.
+/// How the pods of a StatefulSet begin and end.
+pub struct Manner<'a> {
+    /// How long after they are told to end they are killed, in seconds.
+    pub grace: i64,
+    /// Their readiness gates.
+    pub gates: &'a [&'a str],
+    /// `Parallel` or `OrderedReady`.
+    pub management: &'a str,
+}
+
+/// The same with pods of another manner.
 ///
 /// # Errors
 /// The API server refuses it.
-pub async fn create_with(stage: &Stage, name: &str, replicas: u32, grace: i64, gates: &[&str]) -> Result<()> {
+pub async fn create_with(stage: &Stage, name: &str, replicas: u32, manner: &Manner<'_>) -> Result<()> {
+    let Manner { grace, gates, management } = *manner;
     let mut set = stateful_set(name, replicas, stage.port())?;
+    set.spec.as_mut().context("it has a spec")?.pod_management_policy = Some(management.to_owned());
     set.metadata.namespace = Some(stage.namespace.clone());
     let template =
         set.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()).context("it has a template")?;

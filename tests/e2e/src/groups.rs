@@ -22,7 +22,7 @@ pub const PREFIX: &str = "rbg.workloads.x-k8s.io";
 pub struct Groups<'a> {
     /// The stage.
     pub stage: &'a Stage,
-    _controller: RbgController,
+    controller: Option<RbgController>,
 }
 
 /// A role as `roleStatuses` counts it.
@@ -32,6 +32,8 @@ pub struct Counts {
     pub replicas: i64,
     /// Those that serve.
     pub ready: i64,
+    /// Those that are of the latest template.
+    pub updated: i64,
 }
 
 impl<'a> Groups<'a> {
@@ -50,7 +52,13 @@ impl<'a> Groups<'a> {
     pub async fn start_with(stage: &'a Stage, change: impl Fn(&mut Options)) -> Result<Self> {
         let mut options = Options::in_namespace(&stage.namespace);
         change(&mut options);
-        Ok(Self { stage, _controller: RbgController::start(stage.control_plane(), options).await? })
+        let controller = Some(RbgController::start(stage.control_plane(), options).await?);
+        Ok(Self { stage, controller })
+    }
+
+    /// Stops the stand-in: what is written is not acted upon.
+    pub fn stop(&mut self) {
+        self.controller = None;
     }
 
     /// The API of a kind of the stage's namespace.
@@ -134,9 +142,11 @@ impl<'a> Groups<'a> {
     /// # Errors
     /// It never has.
     pub async fn until_role(&self, group: &str, role: &str, replicas: i64, ready: i64) -> Result<()> {
-        let expected = Some(Counts { replicas, ready });
         let what = format!("{replicas} replicas of {role}, {ready} ready");
-        self.until(Kind::Group, group, &what, |group| counts(group, role) == expected).await.map(drop)
+        let is_so = |group: &DynamicObject| {
+            counts(group, role).is_some_and(|counts| (counts.replicas, counts.ready) == (replicas, ready))
+        };
+        self.until(Kind::Group, group, &what, is_so).await.map(drop)
     }
 
     /// Writes the scale of an adapter as an autoscaler does.
@@ -156,6 +166,15 @@ impl<'a> Groups<'a> {
     pub async fn patch(&self, kind: Kind, name: &str, spec: Value) -> Result<DynamicObject> {
         let patch = Patch::Merge(json!({"spec": spec}));
         Ok(self.api(kind).patch(name, &PatchParams::default(), &patch).await?)
+    }
+
+    /// Changes the template of the only role, which is a standalone one.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn patch_template(&self, group: &str, version: &str) -> Result<()> {
+        let metadata = json!({"annotations": {"version": version}});
+        self.patch_role(group, 0, "standalonePattern/template/metadata", metadata).await
     }
 
     /// Replaces a field of the role at an index.
@@ -198,6 +217,18 @@ pub fn measured(name: &str, holds: bool, seen: impl Debug) -> Result<()> {
     Ok(())
 }
 
+/// A behaviour of the real controller that its source tells of, by its name.
+///
+/// # Errors
+/// The stand-in does not have it.
+pub fn in_its_source(name: &str, holds: bool, seen: impl Debug) -> Result<()> {
+    ensure!(
+        holds,
+        "the real controller's source says this, the stand-in does not do it: {name}; seen: {seen:?}"
+    );
+    Ok(())
+}
+
 /// A role of which each replica is one pod.
 pub fn standalone(stage: &Stage, name: &str, replicas: i64) -> Value {
     json!({"name": name, "replicas": replicas, "standalonePattern": {"template": template(stage)}})
@@ -228,6 +259,12 @@ pub fn as_kind(mut role: Value, kind: &str) -> Value {
     role
 }
 
+/// The role with instances that have no numbers.
+pub fn stateless(mut role: Value) -> Value {
+    role["annotations"] = json!({format!("{PREFIX}/role-instance-pattern"): "Stateless"});
+    role
+}
+
 fn template(stage: &Stage) -> Value {
     let port = json!({"name": "http", "containerPort": stage.port()});
     json!({"spec": {"containers": [{"name": "engine", "image": "engine", "ports": [port]}]}})
@@ -238,7 +275,8 @@ pub fn counts(group: &DynamicObject, role: &str) -> Option<Counts> {
     let statuses = group.data["status"]["roleStatuses"].as_array();
     let status = statuses?.iter().find(|status| status["name"] == role)?;
     let count = |field: &str| status[field].as_i64().unwrap_or(-1);
-    Some(Counts { replicas: count("replicas"), ready: count("readyReplicas") })
+    let [replicas, ready, updated] = ["replicas", "readyReplicas", "updatedReplicas"].map(count);
+    Some(Counts { replicas, ready, updated })
 }
 
 /// What a group's spec says of a role.

@@ -112,7 +112,7 @@ pub struct SeriesSpec {
 /// A gauge by name. Where a pod has several series that match, their values are added up.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct GaugeSpec {
-    /// Its name, such as reranker_queue_length.
+    /// Its name, such as `sglang:num_queue_reqs`.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
     pub name: String,
     /// Which of the series of that name count; all if absent.

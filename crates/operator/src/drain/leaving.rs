@@ -62,7 +62,7 @@ pub(super) fn name(group: &Group) -> &str {
 pub(super) fn ordinal(group: &Group, order: Victims) -> Option<i32> {
     let pod = group.pods.first()?;
     let numbered = match order {
-        Victims::DeletionCost => return Some(0),
+        Victims::DeletionCost | Victims::InstanceCost => return Some(0),
         Victims::PodOrdinals => &pod.name,
         Victims::LabelOrdinals(label) => pod.labels.get(label).unwrap_or(&pod.name),
     };

@@ -1,8 +1,9 @@
-//! Nothing shrinks during a rollout, unless it is stuck.
+//! What a target's object says: nothing shrinks during a rollout, unless it is stuck.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use llm_autoscaler_api::dialect;
 
 use super::Scene;
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     target::{Object, Progress, TargetError},
 };
 
-/// How often the target's object is read while a scale-down is wanted.
+/// How often the target's object is read at most.
 const EVERY: Duration = Duration::from_secs(2);
 /// A rollout that has not come any further for so long is stuck.
 const STUCK_AFTER: TimeDelta = TimeDelta::minutes(10);
@@ -29,7 +30,12 @@ pub struct Rollout {
 /// What is known of the rollouts of a target.
 #[derive(Default)]
 pub(super) struct Rollouts {
-    read: Option<(Instant, Object)>,
+    /// What the object said when it was last read.
+    known: Option<Object>,
+    /// When that was, while a scale-down is wanted.
+    read: Option<Instant>,
+    /// When it was last tried while none was.
+    tried: Option<Instant>,
     seen: Option<Seen>,
 }
 
@@ -43,10 +49,11 @@ struct Seen {
 }
 
 impl Rollouts {
-    /// Reads the target's object, where a scale-down is wanted.
+    /// Reads the target's object, where a scale-down is wanted. Otherwise what it said before will do, and it is read once where
+    /// only it says who goes.
     ///
     /// # Errors
-    /// It could not be read.
+    /// It could not be read, and a scale-down is wanted.
     pub(super) async fn look(
         &mut self,
         context: &Context,
@@ -54,19 +61,28 @@ impl Rollouts {
         shrinks: bool,
     ) -> Result<Object, TargetError> {
         if !shrinks {
-            let before = self.read.take();
-            self.seen = None;
-            return Ok(before.map(|(_, object)| object).unwrap_or_default());
+            (self.seen, self.read) = (None, None);
+            return Ok(self.at_rest(context, scene).await);
         }
-        if let Some((at, object)) = &self.read
+        if let (Some(at), Some(object)) = (self.read, &self.known)
             && at.elapsed() < EVERY
         {
             return Ok(object.clone());
         }
         let object = context.targets.object(scene.namespace, scene.target).await?;
         self.note(&object, scene.now);
-        self.read = Some((Instant::now(), object.clone()));
+        self.read = Some(Instant::now());
+        self.known = Some(object.clone());
         Ok(object)
+    }
+
+    async fn at_rest(&mut self, context: &Context, scene: &Scene<'_>) -> Object {
+        let tried = self.tried.is_some_and(|at| at.elapsed() < EVERY);
+        if self.known.is_none() && !tried && dialect::has_modes(scene.target) {
+            self.tried = Some(Instant::now());
+            self.known = context.targets.object(scene.namespace, scene.target).await.ok();
+        }
+        self.known.clone().unwrap_or_default()
     }
 
     fn note(&mut self, object: &Object, now: DateTime<Utc>) {

@@ -77,8 +77,13 @@ pub enum BestEffort {
     NoGate(Vec<String>),
     /// The operator may not take pods out of service.
     NotPermitted,
-    /// The operator may not mark pods for removal.
-    NotMarked(String),
+    /// The operator may not mark replicas for removal.
+    NotMarked {
+        /// The `ClusterRole` that would let it.
+        role: &'static str,
+        /// What the API server said.
+        error: String,
+    },
     /// Nobody can say whom a smaller size removes.
     UnknownVictims,
     /// The engine does not say how many requests it has.

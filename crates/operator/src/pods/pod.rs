@@ -8,7 +8,10 @@ use kube::ResourceExt;
 use llm_autoscaler_api::{Port, dialect, time};
 use llm_autoscaler_core::{Phase, Replica};
 
-use super::service::{self, Service};
+use super::{
+    instance::Instance,
+    service::{self, Service},
+};
 
 /// What keeps a pod from serving.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +78,8 @@ pub struct Pod {
     pub placed: bool,
     /// Whether it is in service.
     pub service: Service,
+    /// The RoleInstance that it is of.
+    pub instance: Option<Instance>,
     /// When it was created.
     pub created: DateTime<Utc>,
 }
@@ -108,6 +113,7 @@ impl Pod {
             trouble: if ready { None } else { trouble(pod) },
             placed: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
             service,
+            instance: Instance::of(pod),
             created: created.map(time::from_kubernetes).unwrap_or_default(),
         })
     }
@@ -209,6 +215,7 @@ pub(crate) mod tests {
             trouble: None,
             placed: true,
             service: Service::default(),
+            instance: None,
             created: DateTime::UNIX_EPOCH,
         }
     }

@@ -77,8 +77,7 @@ fn best_effort(why: &BestEffort) -> ConditionUpdate {
             );
             ("NotPermitted", message)
         }
-        BestEffort::NotMarked(error) => {
-            let role = "llm-autoscaler-deletion-cost";
+        BestEffort::NotMarked { role, error } => {
             let message = format!(
                 "others than those that were drained may be removed: {error}; label the ClusterRole {role} (docs/targets.md)"
             );

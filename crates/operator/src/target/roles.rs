@@ -4,6 +4,8 @@
 //! still is the role that was read. Adapters are read as objects and not through their scale: that fails until they are
 //! bound, echoes the desired number as the current one, and has a selector that is empty or cannot be read in many cases.
 
+use std::collections::BTreeMap;
+
 use kube::api::{DynamicObject, Patch};
 use llm_autoscaler_api::{ScaleTargetRef, dialect};
 use llm_autoscaler_core::Scale;
@@ -31,6 +33,8 @@ struct GroupSpec {
 struct Role {
     name: String,
     replicas: Option<i32>,
+    annotations: BTreeMap<String, String>,
+    pod_management_policy: String,
     scaling_adapter: ScalingAdapter,
 }
 
@@ -140,7 +144,8 @@ impl Targets {
         Ok(with_status(view, &group, wanted))
     }
 
-    /// Whether a role is being rolled out. Its instances are numbered from 0.
+    /// Whether a role is being rolled out, and whom a smaller size of it removes. Where its instances have numbers, these begin
+    /// with 0.
     pub(super) async fn role_object(
         &self,
         namespace: &str,
@@ -162,7 +167,10 @@ impl Targets {
             let (wanted, ready) = (replicas.into(), ready_replicas.into());
             Some(Progress { updated: updated.into(), wanted, ready, generation })
         });
-        Ok(Object { first_ordinal: Some(0), rollout, is_given_up: false })
+        let found = group.spec.roles.iter().find(|found| found.name == role);
+        let victims = found.map(|role| dialect::role_victims(&role.annotations));
+        let is_ordered = found.is_some_and(|role| role.pod_management_policy == dialect::ORDERED);
+        Ok(Object { first_ordinal: Some(0), victims, is_ordered, rollout, is_given_up: false })
     }
 
     async fn get_group(

@@ -1,6 +1,9 @@
 //! What the object of a target says beyond its scale: whether it is being rolled out, and from where its ordinals count.
 
-use llm_autoscaler_api::{ScaleTargetRef, dialect};
+use llm_autoscaler_api::{
+    ScaleTargetRef,
+    dialect::{self, Victims},
+};
 use serde_json::Value;
 
 use super::{TargetError, Targets, deadline, roles};
@@ -10,6 +13,10 @@ use super::{TargetError, Targets, deadline, roles};
 pub struct Object {
     /// The first ordinal of its replicas; `None` where it could not be read.
     pub first_ordinal: Option<i32>,
+    /// Whom a smaller size removes, where the object says so.
+    pub victims: Option<Victims>,
+    /// It removes nobody above a replica that is not ready.
+    pub is_ordered: bool,
     /// How far its rollout has come, while one is in progress; what changes is progress.
     pub rollout: Option<Progress>,
     /// The controller itself has given the rollout up.
@@ -42,7 +49,9 @@ impl Targets {
         match deadline(api.get(&target.name)).await {
             Ok(found) => {
                 let generation = found.metadata.generation.unwrap_or_default();
-                Ok(read(&target.kind, generation, &found.data))
+                let annotations = found.metadata.annotations.unwrap_or_default();
+                let victims = dialect::has_modes(target).then(|| dialect::role_victims(&annotations));
+                Ok(Object { victims, ..read(&target.kind, generation, &found.data) })
             }
             Err(TargetError::Api(kube::Error::Api(status))) if status.code == 403 => Ok(Object::default()),
             Err(error) => Err(error),
@@ -82,6 +91,8 @@ fn read(kind: &str, generation: i64, data: &Value) -> Object {
     let given_up = |condition: &Value| condition["reason"] == "ProgressDeadlineExceeded";
     Object {
         first_ordinal: Some(number("/spec/ordinals/start").unwrap_or(0) as i32),
+        victims: None,
+        is_ordered: text("/spec/podManagementPolicy") == Some(dialect::ORDERED),
         rollout: in_progress.then_some(progress),
         is_given_up: conditions.into_iter().flatten().any(given_up),
     }
@@ -129,5 +140,14 @@ mod tests {
         let of = |spec: Value| read("StatefulSet", 1, &json!({"spec": spec, "status": {}})).first_ordinal;
         assert_eq!(of(json!({})), Some(0));
         assert_eq!(of(json!({"ordinals": {"start": 5}})), Some(5));
+    }
+
+    #[test]
+    fn some_go_in_turn() {
+        let of = |policy: &str| {
+            read("StatefulSet", 1, &json!({"spec": {"podManagementPolicy": policy}})).is_ordered
+        };
+        assert!(of("OrderedReady"));
+        assert!(!of("Parallel"));
     }
 }

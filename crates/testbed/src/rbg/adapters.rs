@@ -47,7 +47,8 @@ impl Adapters {
         let name = text(adapter, "/spec/scaleTargetRef/role");
         let role = roles(group).into_iter().find(|role| role.name == name && role.adapter.is_some());
         let Some(role) = role else {
-            return world.delete(&Kind::Adapter.resource(), adapter).await;
+            world.delete(&Kind::Adapter.resource(), adapter).await;
+            return;
         };
         let uid = adapter.uid().unwrap_or_default();
         if text(adapter, "/status/phase") == "Bound" {

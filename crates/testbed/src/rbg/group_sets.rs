@@ -31,7 +31,7 @@ async fn look_after(world: &World, set: &DynamicObject) {
     let template = template(set);
     for index in 0..replicas {
         match world.find(&resource, &ns, &format!("{name}-{index}")) {
-            None => world.create(&resource, &ns, child(set, index)).await,
+            None => drop(world.create(&resource, &ns, child(set, index)).await),
             Some(group) if is_as_in(&template, &group) => {}
             // Whoever has changed the roles, an adapter for example, has done so in vain.
             Some(group) => drop(world.patch(&resource, &group, json!({"spec": {"roles": template}})).await),

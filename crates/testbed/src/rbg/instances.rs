@@ -1,168 +1,278 @@
-//! RoleInstanceSets: the pods of every replica. The real controller has a RoleInstance per replica in between.
+//! RoleInstanceSets: a RoleInstance for each replica.
+//!
+//! Those of a stateful role are numbered, and the highest go first; those of a stateless one have names that are drawn. One whose
+//! template is not the role's any more is deleted, and another made, as many at a time as may be missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use super::labels;
-use super::labels::{
-    COMPONENT, COMPONENT_ID, COMPONENT_INDEX, COMPONENT_SIZE, INSTANCE, INSTANCE_INDEX, POD_NAME, ROLE,
-};
+use super::instance::READY;
+use super::labels::{self, INSTANCE_ID, INSTANCE_INDEX, INSTANCE_OWNER, POD_NAME, REVISION, ROLE};
 use super::objects::{Kind, is_leaving, is_true, label, namespace, number, owned_by, owner};
-use super::role::{Component, Pattern, Shape, roles};
-use super::workloads::add_labels;
-use super::world::{World, pods};
+use super::role::{Pattern, Role, roles};
+use super::victims::{rank, victims};
+use super::world::World;
 
-/// What a pod waits for besides its containers.
-const GATES: [&str; 2] = ["InPlaceUpdateReady", "InstancePodReady"];
+/// For how long what was created need not have been seen.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
+/// What names are drawn from: no vowels, and no digits that look like them.
+const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-pub(super) async fn pass(world: &World) {
-    for set in world.all(&Kind::InstanceSet.resource()) {
-        if !is_leaving(&set) {
-            look_after(world, &set).await;
+/// What has been written, and may not have been seen yet.
+#[derive(Default)]
+pub(super) struct Instances {
+    /// The names of instances that were created, with the UIDs of their sets.
+    coming: HashMap<String, (String, Instant)>,
+    /// The UIDs of those that were deleted.
+    going: HashSet<String>,
+}
+
+/// A set, and what becomes of it.
+struct Set<'a> {
+    object: &'a DynamicObject,
+    role: &'a Role,
+    pattern: &'a Pattern,
+    replicas: i64,
+    /// Of the role's templates as they are now.
+    revision: String,
+    there: Vec<Arc<DynamicObject>>,
+    /// How many have been created, and are not there yet.
+    coming: i64,
+}
+
+impl Instances {
+    pub(super) async fn pass(&mut self, world: &World) {
+        self.forget(world);
+        for set in world.all(&Kind::InstanceSet.resource()) {
+            if !is_leaving(&set) {
+                self.look_after(world, &set).await;
+            }
+        }
+        world.delete_without_owner(&Kind::Instance.resource(), Kind::InstanceSet).await;
+    }
+
+    fn forget(&mut self, world: &World) {
+        let all = world.all(&Kind::Instance.resource());
+        let names: BTreeSet<_> = all.iter().map(|instance| instance.name_any()).collect();
+        let uids: HashSet<_> = all.iter().filter_map(|instance| instance.uid()).collect();
+        self.coming.retain(|name, (_, since)| !names.contains(name) && since.elapsed() < SEEN_WITHIN);
+        self.going.retain(|uid| uids.contains(uid));
+    }
+
+    async fn look_after(&mut self, world: &World, object: &DynamicObject) {
+        let groups = world.all(&Kind::Group.resource());
+        let uid = owner(object, Kind::Group);
+        let Some(group) = groups.iter().find(|group| group.uid().as_deref() == uid) else { return };
+        let Some(role) = roles(group).into_iter().find(|role| label(object, ROLE) == Some(&role.name)) else {
+            return;
+        };
+        let Ok(pattern) = &role.pattern else { return };
+        let set = self.set(world, object, &role, pattern);
+        self.create(world, &set).await;
+        self.delete(world, set.surplus()).await;
+        self.delete(world, set.to_be_replaced()).await;
+        write_status(world, &set, labels::selector(group, &role.name)).await;
+    }
+
+    fn set<'a>(
+        &self,
+        world: &World,
+        object: &'a DynamicObject,
+        role: &'a Role,
+        pattern: &'a Pattern,
+    ) -> Set<'a> {
+        let uid = object.uid();
+        let is_there = |instance: &Arc<DynamicObject>| {
+            owner(instance, Kind::InstanceSet) == uid.as_deref()
+                && !is_leaving(instance)
+                && !self.going.contains(&instance.uid().unwrap_or_default())
+        };
+        let there = world.all(&Kind::Instance.resource()).into_iter().filter(is_there).collect();
+        let coming = self.coming.values().filter(|(set, _)| Some(set) == uid.as_ref()).count() as i64;
+        let replicas = number(object, "/spec/replicas").unwrap_or(1);
+        Set { object, role, pattern, replicas, revision: revision(pattern), there, coming }
+    }
+
+    async fn create(&mut self, world: &World, set: &Set<'_>) {
+        let (ns, resource) = (namespace(set.object), Kind::Instance.resource());
+        let missing = set.missing();
+        // All of a batch say that they are the last one.
+        let last = missing.len().checked_sub(1).map(|last| missing[last].1.clone());
+        let creating = missing.into_iter().map(|(name, id)| {
+            let object = set.instance(&name, &id, last.as_deref().unwrap_or_default());
+            let (ns, resource) = (&ns, &resource);
+            async move { world.create(resource, ns, object).await.then_some(name) }
+        });
+        let uid = set.object.uid().unwrap_or_default();
+        for name in join_all(creating).await.into_iter().flatten() {
+            self.coming.insert(name, (uid.clone(), Instant::now()));
         }
     }
-    world.delete_without_owner(&pods(), Kind::InstanceSet).await;
-}
 
-async fn look_after(world: &World, set: &DynamicObject) {
-    let groups = world.all(&Kind::Group.resource());
-    let uid = owner(set, Kind::Group);
-    let Some(group) = groups.iter().find(|group| group.uid().as_deref() == uid) else { return };
-    let Some(role) = roles(group).into_iter().find(|role| label(set, ROLE) == Some(&role.name)) else {
-        return;
-    };
-    let Ok(pattern) = role.pattern else { return };
-    let its_labels = labels::of_role(group, &role.name);
-    let selector = labels::selector(group, &role.name);
-
-    let replicas = number(set, "/spec/replicas").unwrap_or(1);
-    let wanted: Vec<_> = (0..replicas).flat_map(|ordinal| planned(set, &pattern, ordinal)).collect();
-    let there = world.pods(|pod| owner(pod, Kind::InstanceSet) == set.uid().as_deref());
-    create_missing(world, set, &its_labels, &wanted, &there).await;
-    delete_surplus(world, &wanted, &there).await;
-    open_gates(world, &there).await;
-    write_status(world, set, &pattern, &there, selector).await;
-}
-
-/// A pod of a replica.
-struct Planned<'a> {
-    name: String,
-    instance: String,
-    ordinal: i64,
-    component: &'a Component,
-    id: i64,
-    shape: Shape,
-}
-
-/// The pods of the replica with this ordinal.
-fn planned<'a>(set: &DynamicObject, pattern: &'a Pattern, ordinal: i64) -> Vec<Planned<'a>> {
-    let instance = format!("{}-{ordinal}", set.name_any());
-    let pod = |component: &'a Component, id: i64| {
-        let name = match pattern.shape {
-            Shape::Standalone => instance.clone(),
-            Shape::LeaderWorker => format!("{instance}-{}", component_index(component, id)),
-            Shape::Custom => format!("{instance}-{}-{id}", component.name),
-        };
-        Planned { name, instance: instance.clone(), ordinal, component, id, shape: pattern.shape }
-    };
-    let pods =
-        |component: &'a Component| (0..component.size).map(|id| pod(component, id)).collect::<Vec<_>>();
-    pattern.components.iter().flat_map(pods).collect()
-}
-
-fn component_index(component: &Component, id: i64) -> i64 {
-    if component.name == "worker" { id + 1 } else { id }
-}
-
-async fn create_missing(
-    world: &World,
-    set: &DynamicObject,
-    its_labels: &Value,
-    wanted: &[Planned<'_>],
-    there: &[Arc<DynamicObject>],
-) {
-    let missing: Vec<_> =
-        wanted.iter().filter(|pod| there.iter().all(|there| there.name_any() != pod.name)).collect();
-    // All pods of a batch say that they are of its last replica.
-    let Some(last) = missing.iter().map(|pod| pod.ordinal).max() else { return };
-    let creating = missing.iter().map(|pod| {
-        let object = new_pod(set, pod, its_labels, last);
-        async move { world.create(&pods(), &namespace(set), object).await }
-    });
-    join_all(creating).await;
-}
-
-fn new_pod(set: &DynamicObject, pod: &Planned<'_>, its_labels: &Value, last: i64) -> Value {
-    let mut object = pod.component.template.clone();
-    add_labels(&mut object, its_labels);
-    add_labels(
-        &mut object,
-        &json!({
-            INSTANCE: pod.instance,
-            INSTANCE_INDEX: last.to_string(),
-            POD_NAME: format!("{}-{last}", set.name_any()),
-            COMPONENT: pod.component.name,
-            COMPONENT_ID: pod.id.to_string(),
-            COMPONENT_SIZE: pod.component.size.to_string(),
-        }),
-    );
-    if pod.shape == Shape::LeaderWorker {
-        let index = component_index(pod.component, pod.id);
-        add_labels(&mut object, &json!({COMPONENT_INDEX: index.to_string()}));
+    async fn delete(&mut self, world: &World, instances: Vec<Arc<DynamicObject>>) {
+        let unseen =
+            |instance: &Arc<DynamicObject>| !self.going.contains(&instance.uid().unwrap_or_default());
+        let instances: Vec<_> = instances.into_iter().filter(unseen).collect();
+        let resource = &Kind::Instance.resource();
+        let deleting = instances.iter().map(async |instance| {
+            let is_done = world.delete(resource, instance).await;
+            instance.uid().filter(|_| is_done)
+        });
+        self.going.extend(join_all(deleting).await.into_iter().flatten());
     }
-    object["metadata"]["name"] = json!(pod.name);
-    object["metadata"]["ownerReferences"] = owned_by(set, Kind::InstanceSet, true);
-    let own = object["spec"]["readinessGates"].as_array().cloned().unwrap_or_default();
-    let gates = GATES.map(|gate| json!({"conditionType": gate})).into_iter().chain(own);
-    object["spec"]["readinessGates"] = gates.collect::<Vec<_>>().into();
-    object
 }
 
-/// The highest ordinals go, ready or not.
-async fn delete_surplus(world: &World, wanted: &[Planned<'_>], there: &[Arc<DynamicObject>]) {
-    let names: BTreeSet<_> = wanted.iter().map(|pod| pod.name.as_str()).collect();
-    let surplus = there.iter().filter(|pod| !names.contains(pod.name_any().as_str()) && !is_leaving(pod));
-    join_all(surplus.map(async |pod| world.delete(&pods(), pod).await)).await;
-}
-
-async fn open_gates(world: &World, there: &[Arc<DynamicObject>]) {
-    let condition =
-        |gate| json!({"type": gate, "status": "True", "lastTransitionTime": super::status::now()});
-    let closed = there.iter().filter(|pod| !is_leaving(pod) && !GATES.iter().all(|gate| is_true(pod, gate)));
-    let opening = closed.map(|pod| {
-        let conditions = GATES.map(condition);
-        async move { world.patch_status(&pods(), pod, json!({"conditions": conditions})).await }
-    });
-    join_all(opening).await;
-}
-
-/// A replica is there while one of its pods is; it is ready when all are there and ready.
-async fn write_status(
-    world: &World,
-    set: &DynamicObject,
-    pattern: &Pattern,
-    there: &[Arc<DynamicObject>],
-    selector: String,
-) {
-    let size: i64 = pattern.components.iter().map(|component| component.size).sum();
-    let mut instances: BTreeMap<&str, i64> = BTreeMap::new();
-    for pod in there {
-        let is_ready = is_true(pod, "Ready") && !is_leaving(pod);
-        *instances.entry(label(pod, INSTANCE).unwrap_or_default()).or_default() += i64::from(is_ready);
+impl Set<'_> {
+    /// The names of instances that are to be made, and what tells each from the others.
+    fn missing(&self) -> Vec<(String, String)> {
+        let name = self.object.name_any();
+        if self.role.is_stateless {
+            let count = self.replicas - self.there.len() as i64 - self.coming;
+            return (0..count).map(|_| drawn()).map(|id| (format!("{name}-{id}"), id)).collect();
+        }
+        let is_there = |name: &str| self.there.iter().find(|instance| instance.name_any() == name);
+        let all = (0..self.replicas).map(|ordinal| (format!("{name}-{ordinal}"), ordinal.to_string()));
+        if !self.role.is_ordered {
+            return all.filter(|(name, _)| is_there(name).is_none()).collect();
+        }
+        let next =
+            all.into_iter().find(|(name, _)| !is_there(name).is_some_and(|instance| is_ready(instance)));
+        next.into_iter().filter(|(name, _)| is_there(name).is_none()).collect()
     }
+
+    fn instance(&self, name: &str, id: &str, last: &str) -> Value {
+        let mut labels = json!(self.object.metadata.labels);
+        labels[REVISION] = json!(self.revision);
+        if self.role.is_stateless {
+            labels[INSTANCE_ID] = json!(id);
+            labels[INSTANCE_OWNER] = json!(self.object.uid());
+        } else {
+            labels[INSTANCE_INDEX] = json!(last);
+            labels[POD_NAME] = json!(format!("{}-{last}", self.object.name_any()));
+        }
+        json!({
+            "metadata": {
+                "name": name,
+                "labels": labels,
+                "ownerReferences": owned_by(self.object, Kind::InstanceSet, true),
+            },
+            "spec": {"components": components(self.pattern)},
+        })
+    }
+
+    fn is_old(&self, instance: &DynamicObject) -> bool {
+        label(instance, REVISION) != Some(&self.revision)
+    }
+
+    /// How many instances stay as they are, whatever the template says.
+    fn partition(&self) -> i64 {
+        self.role.rollout.partition(self.replicas)
+    }
+
+    /// Whom a smaller size deletes: the highest ordinals, ready or not; of a stateless role the cheapest.
+    fn surplus(&self) -> Vec<Arc<DynamicObject>> {
+        if !self.role.is_stateless {
+            let is_surplus = |instance: &&Arc<DynamicObject>| ordinal(instance) >= self.replicas;
+            let surplus = self.there.iter().filter(is_surplus).cloned().collect();
+            return if self.role.is_ordered { self.in_turn(surplus) } else { surplus };
+        }
+        let surplus = self.there.len().saturating_sub(usize::try_from(self.replicas).unwrap_or(0));
+        let (old, updated) = self.there.iter().cloned().partition(|instance| self.is_old(instance));
+        let partition = usize::try_from(self.partition()).unwrap_or(0);
+        victims(old, updated, (surplus, partition), |instance| rank(instance))
+    }
+
+    /// Those of the surplus that an ordered role deletes now.
+    fn in_turn(&self, mut surplus: Vec<Arc<DynamicObject>>) -> Vec<Arc<DynamicObject>> {
+        let unready = self.there.iter().filter(|instance| !is_ready(instance));
+        let first = unready.map(|instance| ordinal(instance)).min();
+        if first.is_some_and(|first| first < self.replicas) {
+            return Vec::new();
+        }
+        surplus.sort_by_key(|instance| std::cmp::Reverse(ordinal(instance)));
+        let goes = |instance: &Arc<DynamicObject>| is_ready(instance) || Some(ordinal(instance)) == first;
+        surplus.into_iter().take_while(goes).collect()
+    }
+
+    /// Who is deleted because of an old template; one that is not ready anyway costs nothing.
+    fn to_be_replaced(&self) -> Vec<Arc<DynamicObject>> {
+        if self.role.rollout.is_paused || self.there.len() as i64 > self.replicas {
+            return Vec::new(); // fewer come first
+        }
+        let ready = self.there.iter().filter(|instance| is_ready(instance)).count() as i64;
+        let mut free = self.role.rollout.max_unavailable(self.replicas) - (self.replicas - ready);
+        let mut chosen = Vec::new();
+        for instance in self.outdated() {
+            if is_ready(&instance) {
+                free -= 1;
+            }
+            if free < 0 {
+                break;
+            }
+            chosen.push(instance);
+        }
+        chosen
+    }
+
+    /// Those of an old template that are not to stay so, in the order in which they are replaced.
+    fn outdated(&self) -> Vec<Arc<DynamicObject>> {
+        let partition = self.partition();
+        let mut old: Vec<_> = self.there.iter().filter(|instance| self.is_old(instance)).cloned().collect();
+        if self.role.is_stateless {
+            old.sort_by_key(|instance| rank(instance));
+            old.truncate(old.len().saturating_sub(usize::try_from(partition).unwrap_or(0)));
+        } else {
+            old.retain(|instance| ordinal(instance) >= partition);
+            old.sort_by_key(|instance| std::cmp::Reverse(ordinal(instance)));
+        }
+        old
+    }
+}
+
+fn is_ready(instance: &DynamicObject) -> bool {
+    is_true(instance, READY)
+}
+
+/// The number at the end of an instance's name.
+fn ordinal(instance: &DynamicObject) -> i64 {
+    instance.name_any().rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Five characters.
+fn drawn() -> String {
+    (0..5).map(|_| char::from(ALPHABET[fastrand::usize(..ALPHABET.len())])).collect()
+}
+
+fn components(pattern: &Pattern) -> Vec<Value> {
+    let component = |part: &super::role::Component| json!({"name": part.name, "size": part.size, "template": part.template});
+    pattern.components.iter().map(component).collect()
+}
+
+/// What tells the templates of a role from those that it had before.
+fn revision(pattern: &Pattern) -> String {
+    let text = json!(components(pattern)).to_string();
+    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let start = hash.as_ref().first_chunk().map_or(0, |start| u32::from_be_bytes(*start));
+    format!("{start:08x}")
+}
+
+async fn write_status(world: &World, set: &Set<'_>, selector: String) {
+    let count =
+        |is_so: &dyn Fn(&DynamicObject) -> bool| set.there.iter().filter(|instance| is_so(instance)).count();
     let status = json!({
-        "observedGeneration": set.metadata.generation,
-        "replicas": instances.len(),
-        "readyReplicas": instances.values().filter(|ready| **ready == size).count(),
-        "updatedReplicas": instances.len(),
+        "observedGeneration": set.object.metadata.generation,
+        "replicas": set.there.len(),
+        "readyReplicas": count(&is_ready),
+        "updatedReplicas": count(&|instance| !set.is_old(instance)),
         "labelSelector": selector,
     });
-    if set.data.get("status") != Some(&status) {
-        world.patch_status(&Kind::InstanceSet.resource(), set, status).await;
+    if set.object.data.get("status") != Some(&status) {
+        world.patch_status(&Kind::InstanceSet.resource(), set.object, status).await;
     }
 }

@@ -11,6 +11,10 @@ pub(super) const GROUP_UID: &str = "rbg.workloads.x-k8s.io/group-uid";
 pub(super) const ROLE: &str = "rbg.workloads.x-k8s.io/role-name";
 pub(super) const INSTANCE: &str = "rbg.workloads.x-k8s.io/role-instance-name";
 pub(super) const INSTANCE_INDEX: &str = "rbg.workloads.x-k8s.io/role-instance-index";
+pub(super) const INSTANCE_ID: &str = "rbg.workloads.x-k8s.io/role-instance-id";
+pub(super) const INSTANCE_OWNER: &str = "rbg.workloads.x-k8s.io/role-instance-owner";
+pub(super) const ROLE_TYPE: &str = "rbg.workloads.x-k8s.io/role-type";
+pub(super) const REVISION: &str = "controller-revision-hash";
 pub(super) const COMPONENT: &str = "rbg.workloads.x-k8s.io/component-name";
 pub(super) const COMPONENT_ID: &str = "rbg.workloads.x-k8s.io/component-id";
 pub(super) const COMPONENT_SIZE: &str = "rbg.workloads.x-k8s.io/component-size";
@@ -21,6 +25,12 @@ pub(super) const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 /// The annotation of a role that says which kind of workload it is.
 pub(super) const WORKLOAD_TYPE: &str = "rbg.workloads.x-k8s.io/role-workload-type";
+
+/// The annotation of a role, and of its RoleInstanceSet, that says whether its instances are numbered.
+pub(super) const PATTERN: &str = "rbg.workloads.x-k8s.io/role-instance-pattern";
+
+/// The annotation of a RoleInstance that says how dear it is; the cheapest go first.
+pub(super) const DELETION_COST: &str = "controller.kubernetes.io/instance-deletion-cost";
 
 /// What the workload of a role and all its pods have.
 pub(super) fn of_role(group: &DynamicObject, role: &str) -> Value {

@@ -3,7 +3,9 @@
 //! ```text
 //!  RoleBasedGroupSet  ->  RoleBasedGroup  <->  RoleBasedGroupScalingAdapter   whose /scale autoscalers write
 //!                              |
-//!              RoleInstanceSet, StatefulSet or Deployment, one per role  ->  pods, one or more per replica
+//!              RoleInstanceSet, StatefulSet or Deployment, one per role
+//!                              |
+//!              RoleInstance, one per replica of a RoleInstanceSet  ->  pods, one or more
 //! ```
 //!
 //! **What it is.** It treats the published kinds of `workloads.x-k8s.io` as the real controller was seen to treat them when it ran
@@ -12,13 +14,15 @@
 //! empty or no selectors, a status that repeats the desired number. Each of these behaviours is an assertion of the test program
 //! `targets` of `tests/e2e`, in `stand_in.rs`.
 //!
-//! **What it is not.** It shares no code with the controller. It has no webhooks and no conversion, no RoleInstances between a set and
-//! its pods, no rolling updates (all replicas are always the updated ones), no order of roles' starts, no gang scheduling, no Services,
-//! no LeaderWorkerSet roles; patches of templates are merged as JSON merges. Where the cause of a behaviour was not measured, only its
+//! **What it is not.** It shares no code with the controller. It has no webhooks and no conversion, no order of roles' starts, no gang
+//! scheduling, no Services, no LeaderWorkerSet roles; patches of templates are merged as JSON merges. A change of a role's template
+//! replaces the instances of RoleInstanceSets only, and by new ones: nothing is updated in place, there is no `maxSurge`, and an instance
+//! that is made below a partition is of the new template. Where the cause of a behaviour was not measured, only its
 //! outcome is reproduced: the workload of a set's child follows the set's template, whatever the adapter says.
 //!
 //! **What was read, not measured.** Details in between follow the controller's source, at commits near that one: the size of a policy's
-//! batches, the names of pods of standalone and custom roles, the words of the Ready condition, the fields of a set's template. That an
+//! batches, the names of pods of standalone and custom roles, the words of the Ready condition, the fields of a set's template; all of
+//! stateless roles, and of rollouts. That an
 //! adapter's number reaches a stale role again when the role's readiness changes is an inference from both; that readiness gates of a
 //! template are kept beside the controller's own is an assumption.
 //!
@@ -29,11 +33,13 @@ mod coordination;
 mod events;
 mod group_sets;
 mod groups;
+mod instance;
 mod instances;
 mod labels;
 mod objects;
 mod role;
 mod status;
+mod victims;
 mod workloads;
 mod world;
 
@@ -110,11 +116,13 @@ impl RbgController {
 /// One thing after the other, as if each were a controller with a queue of its own.
 async fn run(world: World, options: Options) {
     let mut adapters = adapters::Adapters::new(options.selector, options.binding);
+    let mut instances = instances::Instances::default();
     loop {
         group_sets::pass(&world).await;
         adapters.pass(&world).await;
         groups::pass(&world).await;
-        instances::pass(&world).await;
+        instances.pass(&world).await;
+        instance::pass(&world).await;
         tokio::time::sleep(INTERVAL).await;
     }
 }

@@ -13,6 +13,8 @@ pub enum Kind {
     Adapter,
     /// RoleInstanceSet.
     InstanceSet,
+    /// RoleInstance.
+    Instance,
     /// RoleBasedGroupSet.
     GroupSet,
     /// CoordinatedPolicy.
@@ -21,7 +23,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Group, Self::Adapter, Self::InstanceSet, Self::GroupSet, Self::Policy];
+    pub const ALL: [Self; 6] =
+        [Self::Group, Self::Adapter, Self::InstanceSet, Self::Instance, Self::GroupSet, Self::Policy];
 
     /// As objects name it.
     pub fn name(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Kind {
             Self::Group => "RoleBasedGroup",
             Self::Adapter => "RoleBasedGroupScalingAdapter",
             Self::InstanceSet => "RoleInstanceSet",
+            Self::Instance => "RoleInstance",
             Self::GroupSet => "RoleBasedGroupSet",
             Self::Policy => "CoordinatedPolicy",
         }
@@ -45,6 +49,7 @@ impl Kind {
             Self::Group => "rolebasedgroups",
             Self::Adapter => "rolebasedgroupscalingadapters",
             Self::InstanceSet => "roleinstancesets",
+            Self::Instance => "roleinstances",
             Self::GroupSet => "rolebasedgroupsets",
             Self::Policy => "coordinatedpolicies",
         }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use kube::api::{ApiResource, DynamicObject};
 use serde_json::{Map, Value};
 
-use super::labels::WORKLOAD_TYPE;
+use super::labels::{PATTERN, WORKLOAD_TYPE};
 use super::objects::Kind;
 use super::world;
 
@@ -16,6 +16,11 @@ pub(super) struct Role {
     /// The further labels of its adapter, where it wants one.
     pub(super) adapter: Option<Map<String, Value>>,
     pub(super) workload: Workload,
+    /// Its instances have no numbers.
+    pub(super) is_stateless: bool,
+    /// One instance is made after the other, and none is removed above one that is not ready; not where they have no numbers.
+    pub(super) is_ordered: bool,
+    pub(super) rollout: Rollout,
     /// What a replica is made of; the error is what the role is refused for.
     pub(super) pattern: Result<Pattern, String>,
 }
@@ -26,6 +31,17 @@ pub(super) enum Workload {
     InstanceSet,
     StatefulSet,
     Deployment,
+}
+
+/// How a role lets its instances be replaced by those of another template.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Rollout {
+    /// Nothing is replaced.
+    pub(super) is_paused: bool,
+    /// How many stay as they are: a number or a percentage.
+    partition: Value,
+    /// How many may be missing at a time: a number or a percentage.
+    max_unavailable: Value,
 }
 
 /// The pods of one replica.
@@ -40,6 +56,17 @@ pub(super) enum Shape {
     Standalone,
     LeaderWorker,
     Custom,
+}
+
+impl Shape {
+    /// As the label `role-type` calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Standalone => "PodTemplate",
+            Self::LeaderWorker => "LeaderWorkerSet",
+            Self::Custom => "Components",
+        }
+    }
 }
 
 /// Pods of one template.
@@ -73,6 +100,32 @@ impl Workload {
     }
 }
 
+impl Rollout {
+    fn of(strategy: &Value) -> Self {
+        Self {
+            is_paused: strategy["paused"] == true,
+            partition: strategy["partition"].clone(),
+            max_unavailable: strategy["maxUnavailable"].clone(),
+        }
+    }
+
+    /// How many of so many replicas stay as they are.
+    pub(super) fn partition(&self, replicas: i64) -> i64 {
+        share(&self.partition, replicas).unwrap_or(0)
+    }
+
+    /// How many of so many replicas may be missing at a time: at least one, or nothing would ever happen.
+    pub(super) fn max_unavailable(&self, replicas: i64) -> i64 {
+        share(&self.max_unavailable, replicas).unwrap_or(1).max(1)
+    }
+}
+
+/// A number, or a percentage of another, rounded down.
+fn share(value: &Value, of: i64) -> Option<i64> {
+    let percent = |text: &str| text.strip_suffix('%')?.parse::<i64>().ok();
+    value.as_i64().or_else(|| Some(percent(value.as_str()?)? * of / 100))
+}
+
 /// The roles of a group.
 pub(super) fn roles(group: &DynamicObject) -> Vec<Role> {
     let roles = group.data["spec"]["roles"].as_array();
@@ -88,6 +141,9 @@ fn read(group: &DynamicObject, role: &Value) -> Role {
     let pattern = pattern(group, &name, role).map_err(|error| format!("{error:#}"));
     Role {
         replicas: role["replicas"].as_i64().unwrap_or(1),
+        is_stateless: role["annotations"][PATTERN] == "Stateless",
+        is_ordered: role["podManagementPolicy"] == "OrderedReady",
+        rollout: Rollout::of(&role["rolloutStrategy"]["rollingUpdate"]),
         adapter: wants_adapter.then(labels),
         workload: workload.unwrap_or(Workload::InstanceSet),
         pattern: error.map_or(pattern, Err),

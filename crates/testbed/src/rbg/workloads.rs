@@ -26,7 +26,11 @@ pub(super) fn build(group: &DynamicObject, role: &Role, pattern: &Pattern, repli
         "spec": {"replicas": replicas},
     });
     if role.workload == Workload::InstanceSet {
-        return object; // its pods are made of the role's own templates
+        // Its pods are made of the role's own templates.
+        add_labels(&mut object, &json!({labels::ROLE_TYPE: pattern.shape.name()}));
+        let mode = if role.is_stateless { "Stateless" } else { "Stateful" };
+        object["metadata"]["annotations"] = json!({labels::PATTERN: mode});
+        return object;
     }
     let mut template = pattern.components.first().map(|part| part.template.clone()).unwrap_or_default();
     add_labels(&mut template, &its_labels);

@@ -66,8 +66,8 @@ impl World {
         self.stores.get("pods").map(|store| store.state_filter(wanted)).unwrap_or_default()
     }
 
-    /// Creates an object that is not there yet.
-    pub(super) async fn create(&self, resource: &ApiResource, ns: &str, mut object: Value) {
+    /// Creates an object that is not there yet; true where it has been.
+    pub(super) async fn create(&self, resource: &ApiResource, ns: &str, mut object: Value) -> bool {
         object["apiVersion"] = json!(resource.api_version);
         object["kind"] = json!(resource.kind);
         let name = object["metadata"]["name"].to_string();
@@ -78,7 +78,7 @@ impl World {
             }
             Err(error) => Err(kube::Error::SerdeError(error)),
         };
-        report(&format!("creating {} {ns}/{name}", resource.kind), result);
+        report(&format!("creating {} {ns}/{name}", resource.kind), result)
     }
 
     /// Merges into the object as it was seen; true where it was still that.
@@ -116,13 +116,13 @@ impl World {
         report(&format!("updating {} {ns}/{name}", resource.kind), result.map(drop))
     }
 
-    /// Deletes the very object that was seen.
-    pub(super) async fn delete(&self, resource: &ApiResource, seen: &DynamicObject) {
+    /// Deletes the very object that was seen; true where it was still there.
+    pub(super) async fn delete(&self, resource: &ApiResource, seen: &DynamicObject) -> bool {
         let (ns, name) = (namespace(seen), seen.name_any());
         let preconditions = Some(Preconditions { uid: seen.uid(), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::background() };
         let result = self.api(resource, &ns).delete(&name, &params).await;
-        report(&format!("deleting {} {ns}/{name}", resource.kind), result.map(drop));
+        report(&format!("deleting {} {ns}/{name}", resource.kind), result.map(drop))
     }
 
     /// Deletes what belonged to owners that are gone. The cluster's own garbage collector does so too, but learns of new kinds only

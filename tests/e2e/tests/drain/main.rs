@@ -1,7 +1,9 @@
 //! Scale-downs that drain: out of service first, then watched, then removed.
 
 mod hundred;
+mod ordered;
 mod scenes;
+mod stuck;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,9 @@ async fn main() -> ExitCode {
         scenes::without_the_gate,
         scenes::a_deployment,
         scenes::a_rollout_is_waited_for,
+        stuck::a_rollout_that_is_given_up,
+        ordered::the_highest_that_is_there,
+        ordered::several_in_turn,
         scenes::the_autoscaler_is_deleted,
         scenes::less_time_to_end_than_requests_take,
     };

@@ -16,8 +16,10 @@ const AT_A_TIME: usize = 4;
 #[tokio::main]
 async fn main() -> ExitCode {
     use owners::{by_hand, claims, drivers, pausing};
-    use scaling::{drains, refused, roles as scaled, units};
-    use stand_in::{adapters, kinds, pods, policies, roles, scale, selectors, sets};
+    use scaling::{coordinated, drains, refused, roles as scaled, rolling, stateless, units};
+    use stand_in::{adapters, instances, kinds, pods, policies, roles, rollouts, scale, selectors, sets};
+    // What may not be done yet comes before the rest, which needs it.
+    let forbidden = scenarios! { stateless::without_the_permission };
     let all = scenarios! {
         selectors::hpas_and_kubectl_fail_on_wrong_selectors,
         policies::growth_waits_for_the_batch_before,
@@ -25,6 +27,11 @@ async fn main() -> ExitCode {
         pods::labels_names_and_gates,
         pods::replicas_are_groups_of_pods,
         pods::highest_ordinal_goes_first,
+        instances::numbered_and_drawn,
+        instances::cheapest_goes_first,
+        instances::ordered_ones_in_turn,
+        rollouts::one_by_one_from_the_highest,
+        rollouts::without_numbers,
         adapters::life_of_an_adapter,
         adapters::only_those_of_the_group_count,
         adapters::adapter_is_the_authority,
@@ -42,6 +49,12 @@ async fn main() -> ExitCode {
         scaled::what_several_pods_of_a_replica_say_adds_up,
         scaled::what_is_not_there_yet_is_waited_for,
         drains::a_role_by_its_highest_instance,
+        drains::an_ordered_role_in_turn,
+        stateless::the_instance_with_the_fewest_requests,
+        stateless::marks_are_taken_back,
+        stateless::a_role_that_is_a_deployment,
+        rolling::a_rollout_of_a_role_is_waited_for,
+        coordinated::what_a_policy_holds_back_is_on_its_way,
         refused::children_of_a_set,
         refused::adapters_made_by_hand,
         refused::roles_of_other_kinds,
@@ -60,5 +73,5 @@ async fn main() -> ExitCode {
         drivers::owner_that_drives_the_size,
         drivers::owner_that_does_not_drive_the_size,
     };
-    runner::run(all, AT_A_TIME).await
+    runner::run_in_turn(vec![(forbidden, 1), (all, AT_A_TIME)]).await
 }

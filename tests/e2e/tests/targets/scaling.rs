@@ -1,8 +1,11 @@
 //! The operator scales targets whose replicas are several pods, or whose size is kept elsewhere than in a scale of their own.
 
+pub mod coordinated;
 pub mod drains;
 pub mod refused;
 pub mod roles;
+pub mod rolling;
+pub mod stateless;
 pub mod units;
 
 use std::time::Duration;

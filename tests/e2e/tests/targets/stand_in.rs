@@ -1,13 +1,15 @@
 //! The stand-in for the controller of RoleBasedGroups does what the real one does.
 //!
 //! Each `measured` names a behaviour of sgl-project/rbg v0.8.0-alpha.5 (commit 993491f), as it was seen without its webhooks on a control
-//! plane of Kubernetes 1.37.2. The API server, the controller manager with its HPA, and kubectl are the real ones here too.
+//! plane of Kubernetes 1.37.2; each `in_its_source` one that was only read there. The API server, the controller manager with its HPA, and kubectl are the real ones here too.
 
 pub mod adapters;
+pub mod instances;
 pub mod kinds;
 pub mod pods;
 pub mod policies;
 pub mod roles;
+pub mod rollouts;
 pub mod scale;
 pub mod selectors;
 pub mod sets;

@@ -95,7 +95,8 @@ impl Side {
     async fn create_one(&self, stage: &Stage, name: &str) -> Result<()> {
         self.keep(stage, name, REPLICAS).await?;
         let gates: &[&str] = if self.scaler == Scaler::Ours { &[gated::GATE] } else { &[] };
-        gated::create_with(stage, name, REPLICAS, GRACE, gates).await
+        let manner = gated::Manner { grace: GRACE, gates, management: "Parallel" };
+        gated::create_with(stage, name, REPLICAS, &manner).await
     }
 
     /// One replica is enough for ten requests, and there are five; they go one at a time.

@@ -3,55 +3,111 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
 use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::engine::Page;
 use llm_autoscaler_testbed::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{hasty, leaders_say, role, stays, until_asked};
-use crate::groups::{Groups, leader_worker, scalable};
+use crate::groups::{Groups, leader_worker, scalable, standalone};
 
-const GATE: &str = "llmautoscaler.io/in-service";
+/// The type of the gate's condition.
+pub const GATE: &str = "llmautoscaler.io/in-service";
 
-/// The instance with the highest ordinal goes: its pods are out of service, and its leader says when it is empty.
-pub async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
-    let label = "llmautoscaler.io/aggregate-to-targets=true";
-    let in_service = "llm-autoscaler-in-service";
-    stage.control_plane().kubectl(["label", "--overwrite", "clusterrole", in_service, label]).await?;
-    let groups = Groups::start(stage).await?;
-    leaders_say(&groups, "pd-decode", 2, 0);
-    let running = |leaders: [u64; 3]| {
-        for (replica, running) in leaders.into_iter().enumerate() {
-            let page = Page::Vllm { running, waiting: 0, kv: 0.1 };
-            stage.script.set(&format!("{}/pd-decode-{replica}-0", stage.namespace), page);
-        }
-    };
-    running([9, 9, 9]);
+/// Gives the operator permissions that are off without.
+pub async fn permit(stage: &Stage, roles: &[&str]) -> Result<()> {
+    for role in roles {
+        let label = "llmautoscaler.io/aggregate-to-targets=true";
+        stage.control_plane().kubectl(["label", "--overwrite", "clusterrole", role, label]).await?;
+    }
+    Ok(())
+}
+
+/// An autoscaler of the role `decode` of the group `pd` that drains: up to three replicas, by 10 requests each.
+pub async fn autoscaler(stage: &Stage) -> Result<()> {
     let metric =
         json!({"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "10"}});
     let spec = json!({
         "scaleTargetRef": role("pd", "decode"), "metrics": [metric], "behavior": hasty(), "drain": {"deadlineSeconds": 60},
     });
-    stage.autoscaler("decode", spec).await?;
+    stage.autoscaler("decode", spec).await
+}
+
+/// A standalone role whose pods have the gate.
+pub fn gated(mut role: Value) -> Value {
+    role["standalonePattern"]["template"]["spec"]["readinessGates"] = json!([{"conditionType": GATE}]);
+    role
+}
+
+/// Makes one pod say that so many requests run.
+pub fn running(stage: &Stage, pod: &str, running: u64) {
+    stage.script.set(&format!("{}/{pod}", stage.namespace), Page::Vllm { running, waiting: 0, kv: 0.1 });
+}
+
+/// The pods of the role that are out of service.
+pub async fn out_of_service(groups: &Groups<'_>) -> Result<Vec<String>> {
+    let pods = groups.pods_of("pd", "decode").await?;
+    let is_out = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == GATE && condition.status == "False")
+    };
+    Ok(pods.into_iter().filter(|(_, pod)| is_out(pod)).map(|(name, _)| name).collect())
+}
+
+/// Waits until these pods are out of service, and fails where another is.
+pub async fn until_out(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
+    wait::until(&format!("{expected:?} to be out of service"), SOON, async || {
+        let out = out_of_service(groups).await?;
+        ensure!(out.iter().all(|name| expected.contains(&name.as_str())), "{out:?} are out of service");
+        Ok((out.len() == expected.len()).then_some(()))
+    })
+    .await
+}
+
+/// The instance with the highest ordinal goes: its pods are out of service, and its leader says when it is empty.
+pub async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
+    permit(stage, &["llm-autoscaler-in-service"]).await?;
+    let groups = Groups::start(stage).await?;
+    leaders_say(&groups, "pd-decode", 2, 0);
+    let all_run = |leaders: [u64; 3]| {
+        for (replica, requests) in leaders.into_iter().enumerate() {
+            running(stage, &format!("pd-decode-{replica}-0"), requests);
+        }
+    };
+    all_run([9, 9, 9]);
+    autoscaler(stage).await?;
     let mut decode = leader_worker(stage, "decode", 3, 2);
     decode["leaderWorkerPattern"]["template"]["spec"]["readinessGates"] = json!([{"conditionType": GATE}]);
     groups.group("pd", &[scalable(decode)]).await?;
 
-    running([5, 5, 5]);
-    wait::until("the last instance to be out of service", SOON, async || {
-        let pods = groups.pods_of("pd", "decode").await?;
-        let closed = pods.iter().filter(|(_, pod)| {
-            let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-            conditions.into_iter().any(|condition| condition.type_ == GATE && condition.status == "False")
-        });
-        let closed: Vec<&String> = closed.map(|(name, _)| name).collect();
-        ensure!(closed.iter().all(|name| name.starts_with("pd-decode-2-")), "{closed:?} are out of service");
-        Ok((closed.len() == 2).then_some(()))
-    })
-    .await?;
+    all_run([5, 5, 5]);
+    until_out(&groups, &["pd-decode-2-0", "pd-decode-2-1"]).await?;
     stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
-    running([8, 7, 0]);
+    all_run([8, 7, 0]);
     until_asked(&groups, "pd", "decode", 2).await?;
     groups.until_role("pd", "decode", 2, 2).await?;
     stage.until_condition("decode", "Draining", "False", "Drained").await.map(drop)
+}
+
+/// Where nobody is removed above an instance that is not ready, one at a time is out of service.
+pub async fn an_ordered_role_in_turn(stage: &Stage) -> Result<()> {
+    permit(stage, &["llm-autoscaler-in-service"]).await?;
+    let groups = Groups::start(stage).await?;
+    let all_run = |requests: u64| {
+        for ordinal in 0..3 {
+            running(stage, &format!("pd-decode-{ordinal}"), requests);
+        }
+    };
+    all_run(9);
+    autoscaler(stage).await?;
+    let mut decode = scalable(gated(standalone(stage, "decode", 3)));
+    decode["podManagementPolicy"] = json!("OrderedReady");
+    groups.group("pd", &[decode]).await?;
+    all_run(2);
+    until_out(&groups, &["pd-decode-2"]).await?;
+    stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
+    all_run(0);
+    until_asked(&groups, "pd", "decode", 1).await?;
+    groups.until_role("pd", "decode", 1, 1).await
 }

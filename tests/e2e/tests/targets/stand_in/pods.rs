@@ -162,7 +162,11 @@ pub async fn highest_ordinal_goes_first(stage: &Stage) -> Result<()> {
     groups.until_role("pd", "decode", 2, 1).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     let seen = (replicas_of(&group, "decode"), counts(&group, "decode"));
-    measured("which the status counts", seen == (Some(2), Some(Counts { replicas: 2, ready: 1 })), seen)
+    measured(
+        "which the status counts",
+        seen == (Some(2), Some(Counts { replicas: 2, ready: 1, updated: 2 })),
+        seen,
+    )
 }
 
 fn label<'a>(pod: &'a Pod, key: &str) -> &'a str {

@@ -1,0 +1,114 @@
+//! Which instances of a stateless role go first.
+
+use kube::ResourceExt;
+use kube::api::DynamicObject;
+
+use super::instance::READY;
+use super::labels::DELETION_COST;
+use super::objects::is_true;
+
+/// What is compared of an instance; the smallest go first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    /// Of how many components its status speaks: those that have not begun go first.
+    components: usize,
+    is_ready: bool,
+    cost: i32,
+    /// The newest go first.
+    age: std::cmp::Reverse<String>,
+}
+
+/// Where an instance stands among those of its role.
+pub(super) fn rank(instance: &DynamicObject) -> Rank {
+    let statuses = instance.data["status"]["componentStatuses"].as_array();
+    let created = instance.metadata.creation_timestamp.as_ref();
+    Rank {
+        components: statuses.map_or(0, Vec::len),
+        is_ready: is_true(instance, READY),
+        cost: instance.annotations().get(DELETION_COST).map_or(0, |cost| self::cost(cost)),
+        age: std::cmp::Reverse(created.map(|time| time.0.to_string()).unwrap_or_default()),
+    }
+}
+
+/// A number of 32 bits without a plus sign and without zeros before it; anything else is 0.
+fn cost(text: &str) -> i32 {
+    let begins_well =
+        text == "0" || text.starts_with(|first: char| first == '-' || ('1'..='9').contains(&first));
+    if begins_well { text.parse().unwrap_or(0) } else { 0 }
+}
+
+/// Whom a set that has `surplus` too many instances deletes: of the old template first, but for as many as are to stay so.
+pub(super) fn victims<T: Clone>(
+    mut old: Vec<T>,
+    mut updated: Vec<T>,
+    (surplus, partition): (usize, usize),
+    rank: impl Fn(&T) -> Rank,
+) -> Vec<T> {
+    old.sort_by_key(&rank);
+    updated.sort_by_key(&rank);
+    let of_old = old.len().saturating_sub(partition).min(surplus);
+    let of_updated = (surplus - of_old).min(updated.len());
+    [&old[..of_old], &updated[..of_updated]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn instance(name: &str, components: usize, ready: &str, cost: &str, second: u32) -> DynamicObject {
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": name, "annotations": {DELETION_COST: cost},
+                "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
+            },
+            "status": {
+                "conditions": [{"type": READY, "status": ready}],
+                "componentStatuses": vec![json!({}); components],
+            },
+        }))
+        .unwrap()
+    }
+
+    fn names(old: Vec<DynamicObject>, updated: Vec<DynamicObject>, sizes: (usize, usize)) -> Vec<String> {
+        victims(old, updated, sizes, rank).iter().map(ResourceExt::name_any).collect()
+    }
+
+    #[test]
+    fn unready_then_cheap_then_new() {
+        let all = vec![
+            instance("old", 1, "True", "", 1),
+            instance("new", 1, "True", "", 9),
+            instance("cheap", 1, "True", "-5", 1),
+            instance("unready", 1, "False", "100", 1),
+            instance("not-begun", 0, "False", "100", 1),
+        ];
+        assert_eq!(names(vec![], all.clone(), (5, 0)), ["not-begun", "unready", "cheap", "new", "old"]);
+        assert_eq!(names(vec![], all, (2, 0)), ["not-begun", "unready"]);
+    }
+
+    #[test]
+    fn those_of_the_old_template_first_but_for_a_partition() {
+        let of = |name: &str, cost: &str| instance(name, 1, "True", cost, 1);
+        let both = || (vec![of("a", "1"), of("b", "2")], vec![of("c", "-9"), of("d", "0")]);
+        let table = [
+            ((1, 0), vec!["a"]),
+            ((3, 0), vec!["a", "b", "c"]),
+            ((1, 2), vec!["c"]),
+            ((2, 1), vec!["a", "c"]),
+        ];
+        for (sizes, expected) in table {
+            let (old, updated) = both();
+            assert_eq!(names(old, updated, sizes), expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_cost_that_is_no_number_is_none() {
+        let table =
+            [("-7", -7), ("0", 0), ("12", 12), ("+12", 0), ("012", 0), ("", 0), ("99999999999", 0), ("x", 0)];
+        for (text, expected) in table {
+            assert_eq!(cost(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The instances between a RoleInstanceSet and its pods.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use kube::ResourceExt;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_testbed::rbg::Kind;
+use llm_autoscaler_testbed::wait;
+use serde_json::json;
+
+use crate::groups::{Groups, PREFIX, in_its_source, leader_worker, scalable, standalone, stateless};
+
+/// What the cost of an instance is called.
+pub const COST: &str = "controller.kubernetes.io/instance-deletion-cost";
+
+/// The instances of a role, by name.
+pub async fn instances(groups: &Groups<'_>, role: &str) -> Result<BTreeMap<String, DynamicObject>> {
+    let its = ListParams::default().labels(&format!("{PREFIX}/group-name=pd,{PREFIX}/role-name={role}"));
+    let list = groups.api(Kind::Instance).list(&its).await?;
+    Ok(list.into_iter().map(|instance| (instance.name_any(), instance)).collect())
+}
+
+/// Names, labels and owners.
+pub async fn numbered_and_drawn(stage: &Stage) -> Result<()> {
+    let groups = Groups::start(stage).await?;
+    let roles = [leader_worker(stage, "decode", 2, 2), stateless(leader_worker(stage, "prefill", 2, 2))];
+    groups.group("pd", &roles).await?;
+    for (role, mode) in [("decode", "Stateful"), ("prefill", "Stateless")] {
+        let set = groups.get(Kind::InstanceSet, &format!("pd-{role}")).await?;
+        let said = set.annotations().get(&format!("{PREFIX}/role-instance-pattern")).cloned();
+        in_its_source("a set says which mode it is of", said.as_deref() == Some(mode), said)?;
+    }
+    let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
+    in_its_source("stateful instances are numbered", names == ["pd-decode-0", "pd-decode-1"], names)?;
+    let drawn = instances(&groups, "prefill").await?;
+    for (name, instance) in &drawn {
+        let id = instance.labels().get(&format!("{PREFIX}/role-instance-id")).cloned().unwrap_or_default();
+        let is_so = id.len() == 5 && *name == format!("pd-prefill-{id}");
+        in_its_source("stateless ones are called by five drawn characters, which are a label", is_so, name)?;
+    }
+    for (name, pod) in groups.pods_of("pd", "prefill").await? {
+        let (instance, _) = name.rsplit_once('-').context("a name without a number")?;
+        let said = pod.labels().get(&format!("{PREFIX}/role-instance-name")).cloned();
+        in_its_source("their pods are called after them", said.as_deref() == Some(instance), &name)?;
+        let owner = pod.owner_references().first().cloned().context("no owner")?;
+        let uid = drawn.get(instance).and_then(ResourceExt::uid);
+        let is_so = owner.kind == "RoleInstance" && Some(owner.uid.clone()) == uid;
+        in_its_source("the pods of an instance are its own", is_so, owner)?;
+    }
+    Ok(())
+}
+
+/// Who is not ready goes first, then who costs less, then who is newer.
+pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
+    let groups = Groups::start(stage).await?;
+    groups.group("pd", &[scalable(stateless(standalone(stage, "decode", 4)))]).await?;
+    let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
+    for (name, cost) in [(&names[0], "-7"), (&names[1], "5"), (&names[2], "+9")] {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {COST: cost}}}));
+        groups.api(Kind::Instance).patch(name, &PatchParams::default(), &patch).await?;
+    }
+    let scaled = async |replicas: i64, ready: i64| {
+        groups.scale("pd-decode", replicas).await?;
+        groups.until_role("pd", "decode", replicas, ready).await?;
+        let left: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
+        anyhow::Ok(left)
+    };
+    stage.script.set_ready(&format!("{}/{}", stage.namespace, names[1]), false);
+    groups.until_role("pd", "decode", 4, 3).await?;
+    let left = scaled(3, 3).await?;
+    let is_so = left == [names[0].clone(), names[2].clone(), names[3].clone()];
+    in_its_source("who is not ready goes first, whatever it costs", is_so, (&names, left))?;
+    let left = scaled(2, 2).await?;
+    in_its_source("then the cheapest", left == [names[2].clone(), names[3].clone()], (&names, left))?;
+
+    groups.scale("pd-decode", 3).await?;
+    groups.until_role("pd", "decode", 3, 3).await?;
+    // Their creation differs by a second or more by now.
+    let left = scaled(2, 2).await?;
+    let is_so = left == [names[2].clone(), names[3].clone()];
+    in_its_source("then the newest; a cost with a plus sign is none", is_so, (&names, left))?;
+    wait::until("the pods to be gone", SOON, async || {
+        Ok((groups.pods_of("pd", "decode").await?.len() == 2).then_some(()))
+    })
+    .await
+}
+
+/// One after the other, up and down.
+pub async fn ordered_ones_in_turn(stage: &Stage) -> Result<()> {
+    let groups = Groups::start(stage).await?;
+    let pod = |ordinal: i32| format!("{}/pd-decode-{ordinal}", stage.namespace);
+    stage.script.set_ready(&pod(1), false);
+    let mut role = scalable(standalone(stage, "decode", 3));
+    role["podManagementPolicy"] = json!("OrderedReady");
+    groups.create(Kind::Group, "pd", json!({"roles": [role]})).await?;
+    groups.until_role("pd", "decode", 2, 1).await?;
+    let settled = async || tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    settled().await;
+    let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
+    in_its_source(
+        "the next is made when those below are ready",
+        names == ["pd-decode-0", "pd-decode-1"],
+        names,
+    )?;
+    stage.script.set_ready(&pod(1), true);
+    groups.until_role("pd", "decode", 3, 3).await?;
+
+    groups.until_bound("pd-decode").await?;
+    stage.script.set_ready(&pod(1), false);
+    stage.script.set_ready(&pod(2), false);
+    groups.until_role("pd", "decode", 3, 1).await?;
+    groups.scale("pd-decode", 1).await?;
+    settled().await;
+    let left = instances(&groups, "decode").await?.len();
+    in_its_source("one that is not ready is not removed above another", left == 3, left)?;
+    stage.script.set_ready(&pod(1), true);
+    groups.until_role("pd", "decode", 1, 1).await
+}
