@@ -46,6 +46,8 @@ pub struct Drainer {
     rollouts: Rollouts,
     /// The size that is being written, and what is to be said of it.
     writing: Option<Writing>,
+    /// One goes after the other.
+    in_turn: bool,
     told: Told,
 }
 
@@ -79,6 +81,11 @@ impl Drainer {
     /// What there is to tell.
     pub fn told(&self) -> &Told {
         &self.told
+    }
+
+    /// How far a scale-down goes by one write, when all who go by it are drained.
+    pub fn aim(&self, (current, wanted): (i32, i32)) -> i32 {
+        if self.in_turn { wanted.max(current - 1) } else { wanted }
     }
 
     /// Whether somebody is on the way out.
@@ -143,7 +150,9 @@ impl Drainer {
             self.told.best_effort = Some(BestEffort::UnknownVictims);
             return (wanted != current).then_some(wanted);
         };
-        let step = drain(removal(order, &object), sizes, scene.plan.deadline, &candidates, scene.now);
+        let removal = removal(order, &object);
+        self.in_turn = removal == Removal::HighestInTurn;
+        let step = drain(removal, sizes, scene.plan.deadline, &candidates, scene.now);
         self.carry_out(context, scene, &alive, &step);
         self.tell(context, scene, &alive, &step, held);
         let (to, going, late) = match step.verdict {

@@ -87,9 +87,15 @@ impl Role {
         }
     }
 
-    /// The size that it is to have when everything is written; that which it has while something keeps us from it.
+    /// The size that it is to have when everything is written that can be written at once; that which it has while something keeps us
+    /// from it.
     fn goal(&self, decision: &Decision) -> i32 {
         let free = self.restraint.first().is_none();
-        decision.desired().filter(|_| free).unwrap_or(decision.current)
+        let (current, wanted) = (decision.current, decision.desired().filter(|_| free));
+        let drain = self.target.as_ref().filter(|_| self.plan.drain.is_some()).map(|target| &target.drain);
+        match (wanted, drain) {
+            (Some(wanted), Some(drain)) if wanted < current => drain.aim((current, wanted)),
+            (wanted, _) => wanted.unwrap_or(current),
+        }
     }
 }

@@ -22,6 +22,7 @@ const AT_A_TIME: usize = 4;
 async fn main() -> ExitCode {
     let scenes = scenarios! {
         together::grow_and_shrink_together,
+        together::shrink_in_turn,
         lagging::a_role_without_room_holds_the_other,
         lagging::a_step_is_not_followed_by_the_next,
         bad_input::roles_that_make_no_sense,

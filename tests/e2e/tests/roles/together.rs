@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::ApiResource;
-use llm_autoscaler_e2e::{SOON, Stage, gated};
+use llm_autoscaler_e2e::{
+    SOON, Stage,
+    gated::{self, GATE, Manner},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,16 +24,7 @@ const THREE: Sizes = Sizes::new(3, 3);
 /// Two StatefulSets for which the ratio is 1 and nothing else: they grow and shrink in the same moment, although only the one has load,
 /// and although a scale-down waits for the requests of the other.
 pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
-    gated::permit(stage).await?;
-    say(stage, [5, 5]);
-    spec::apply(stage, NAME, &spec()).await?;
-    for role in ROLES {
-        gated::create(stage, &format!("{NAME}-{role}"), 1, 30).await?;
-        stage.until_ready(&format!("{NAME}-{role}"), 1).await?;
-    }
-    let record =
-        Record::start(stage, &ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&())).await?;
-
+    let record = one_of_each(stage, "Parallel").await?;
     // Prefill alone has load for three.
     say(stage, [40, 5]);
     let up = record.time();
@@ -57,6 +52,34 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
         down.as_secs_f64(),
         longest.as_secs_f64()
     ))
+}
+
+/// The same where each makes and removes one pod after the other: they go down a step at a time, both in each.
+pub async fn shrink_in_turn(stage: &Stage) -> Result<String> {
+    let record = one_of_each(stage, "OrderedReady").await?;
+    say(stage, [40, 5]);
+    record.until(&format!("{THREE} to serve"), SOON * 2, |now| now.ready == THREE).await?;
+    say(stage, [0, 0]);
+    let down = record.time();
+    record.until(&format!("{ONE} to be left"), SOON * 2, |now| now.asked == ONE && now.pods == ONE).await?;
+    let down = record.time().saturating_sub(down);
+    rules::in_range(&record, 1.0, 1.0)?;
+    let steps = record.since(Duration::ZERO).iter().any(|moment| moment.asked == Sizes::new(2, 2));
+    ensure!(steps, "they did not go down one by one:\n{}", story(&record.all()));
+    Ok(format!("3 -> 2 -> 1 in {:.1} s", down.as_secs_f64()))
+}
+
+/// One replica of each role, and next to nothing to do.
+async fn one_of_each(stage: &Stage, management: &str) -> Result<Record> {
+    gated::permit(stage).await?;
+    say(stage, [5, 5]);
+    spec::apply(stage, NAME, &spec()).await?;
+    for role in ROLES {
+        let manner = Manner { grace: 30, gates: &[GATE], management };
+        gated::create_with(stage, &format!("{NAME}-{role}"), 1, &manner).await?;
+        stage.until_ready(&format!("{NAME}-{role}"), 1).await?;
+    }
+    Record::start(stage, &ApiResource::erase::<StatefulSet>(&())).await
 }
 
 fn spec() -> Value {
