@@ -48,7 +48,7 @@ test-doubt: controlplane ## what can go wrong with samples: never a scale-down o
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test doubt
 
 .PHONY: test-targets
-test-targets: controlplane ## roles of RoleBasedGroups, with a stand-in for their controller; whose a target is, pausing, sizes set by hand
+test-targets: controlplane ## roles of RoleBasedGroups, kinds of Grove and Dynamo, with stand-ins for their controllers; whose a target is, pausing, sizes set by hand
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test targets
 

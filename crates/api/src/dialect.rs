@@ -39,15 +39,21 @@ pub fn role_selector(group: &str, role: &str) -> String {
 /// The selector of all pods of a target, for kinds whose scale subresource does not find all of them.
 pub fn pod_selector(target: &ScaleTargetRef) -> Option<String> {
     let (group, _) = target.api_version.split_once('/')?;
-    let name = &target.name;
-    match (group, &*target.kind) {
+    let label = match (group, &*target.kind) {
         // Its own selector finds the leaders only.
-        ("leaderworkerset.x-k8s.io", "LeaderWorkerSet") => {
-            Some(format!("leaderworkerset.sigs.k8s.io/name={name}"))
-        }
-        _ => None,
-    }
+        ("leaderworkerset.x-k8s.io", "LeaderWorkerSet") => "leaderworkerset.sigs.k8s.io/name",
+        // Grove up to v0.1.0-alpha.8 has a selector only where it makes an HPA itself.
+        ("grove.io", "PodCliqueScalingGroup") => "grove.io/podcliquescalinggroup",
+        ("grove.io", "PodClique") => CLIQUE,
+        _ => return None,
+    };
+    Some(format!("{label}={}", target.name))
 }
+
+/// The label that names the PodClique of a pod.
+const CLIQUE: &str = "grove.io/podclique";
+/// The label that names the component of a DynamoGraphDeployment that a pod is of.
+const COMPONENT: &str = "nvidia.com/dynamo-component";
 
 /// How the pods of a target are told to be of one replica.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +73,8 @@ pub enum Leader {
     Everybody,
     /// Those with this value of a label, and those without that label.
     Unless(String, String),
+    /// All but the workers of a Dynamo component of several nodes. Only the name of their PodClique tells which these are.
+    UnlessDynamoWorker,
     /// Those that a selector selects.
     Selected(Selector),
 }
@@ -88,6 +96,11 @@ pub const ANNOTATIONS: [&str; 1] = ["leaderworkerset.sigs.k8s.io/size"];
 /// The groupings that controllers write on their pods; the first whose label a pod has is its own.
 pub fn known() -> Vec<Grouping> {
     let leader = |label: &str, value: &str| Leader::Unless(label.to_owned(), value.to_owned());
+    let group_by = |label: &str| Grouping {
+        label: label.to_owned(),
+        leader: leader("leaderworkerset.sigs.k8s.io/worker-index", "0"),
+        size: GroupSize::Annotation(ANNOTATIONS[0].to_owned()),
+    };
     vec![
         // By the instance and not by its index, which is wrong where several are made at once.
         Grouping {
@@ -95,14 +108,12 @@ pub fn known() -> Vec<Grouping> {
             leader: leader("rbg.workloads.x-k8s.io/component-index", "0"),
             size: GroupSize::Unknown,
         },
-        Grouping {
-            label: "leaderworkerset.sigs.k8s.io/group-index".to_owned(),
-            leader: leader("leaderworkerset.sigs.k8s.io/worker-index", "0"),
-            size: GroupSize::Annotation(ANNOTATIONS[0].to_owned()),
-        },
+        // By the key: several LeaderWorkerSets behind one selector, as Dynamo makes, all have a group 0.
+        group_by("leaderworkerset.sigs.k8s.io/group-key"),
+        group_by("leaderworkerset.sigs.k8s.io/group-index"),
         Grouping {
             label: "grove.io/podcliquescalinggroup-replica-index".to_owned(),
-            leader: Leader::Everybody,
+            leader: Leader::UnlessDynamoWorker,
             size: GroupSize::Unknown,
         },
     ]
@@ -114,6 +125,7 @@ impl Grouping {
         match &self.leader {
             Leader::Everybody => true,
             Leader::Unless(label, value) => labels.get(label).is_none_or(|found| found == value),
+            Leader::UnlessDynamoWorker => !is_dynamo_worker(labels),
             Leader::Selected(selector) => selector.matches(labels),
         }
     }
@@ -133,10 +145,18 @@ impl Grouping {
             Leader::Unless(label, value) if labels.contains_key(label) => {
                 Expression::Equal(label.clone(), value.clone()).into()
             }
-            Leader::Everybody | Leader::Unless(..) => Selector::default(),
+            // The names of cliques have the number of the replica in them, which no selector leaves out.
+            Leader::Everybody | Leader::Unless(..) | Leader::UnlessDynamoWorker => Selector::default(),
             Leader::Selected(selector) => selector.clone(),
         }
     }
+}
+
+/// Whether a pod is of the clique COMPONENT-wkr, whose pods have no page of the engine, or of one of several such cliques.
+fn is_dynamo_worker(labels: &BTreeMap<String, String>) -> bool {
+    let (Some(clique), Some(component)) = (labels.get(CLIQUE), labels.get(COMPONENT)) else { return false };
+    let rest = clique.rsplit_once(&format!("-{}-wkr", component.to_lowercase())).map(|(_, rest)| rest);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 #[cfg(test)]
@@ -166,6 +186,25 @@ mod tests {
     }
 
     #[test]
+    fn workers_of_dynamo_do_not_speak() {
+        let grove = known().into_iter().find(|grouping| grouping.label.starts_with("grove.io")).unwrap();
+        // clique, component; speaks
+        let table = [
+            ("web-0-decode-1-decode-ldr", "Decode", true),
+            ("web-0-decode-1-decode-wkr", "Decode", false),
+            ("web-0-decode-1-decode-wkr-2", "Decode", false),
+            ("web-0-decode-1-decode-wkrs", "Decode", true),
+            ("web-0-wkr-1-wkr", "wkr", true),
+        ];
+        for (clique, component, speaks) in table {
+            let labels = labels(&[(CLIQUE, clique), (COMPONENT, component)]);
+            assert_eq!(grove.speaks(&labels), speaks, "{clique}");
+            assert!(grove.narrowed(&labels).selects_all());
+        }
+        assert!(grove.speaks(&labels(&[(CLIQUE, "web-0-pair-1-pair-wkr")])), "of another owner");
+    }
+
+    #[test]
     fn a_group_says_how_many_it_is() {
         let lws = known().remove(1);
         assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "8")])), Some(8));
@@ -183,6 +222,11 @@ mod tests {
         };
         let lws = target("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet");
         assert_eq!(pod_selector(&lws).unwrap(), "leaderworkerset.sigs.k8s.io/name=pd");
+        let group = target("grove.io/v1alpha1", "PodCliqueScalingGroup");
+        assert_eq!(pod_selector(&group).unwrap(), "grove.io/podcliquescalinggroup=pd");
+        let clique = target("grove.io/v1alpha1", "PodClique");
+        assert_eq!(pod_selector(&clique).unwrap(), "grove.io/podclique=pd");
+        assert_eq!(pod_selector(&target("grove.io/v1alpha1", "PodCliqueSet")), None);
         assert_eq!(pod_selector(&target("apps/v1", "StatefulSet")), None);
         assert_eq!(pod_selector(&target("v1", "LeaderWorkerSet")), None);
     }

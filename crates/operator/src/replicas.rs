@@ -185,6 +185,19 @@ mod tests {
     }
 
     #[test]
+    fn groups_of_several_sets_are_told_by_their_keys() {
+        let of_set = |set: &str, index| {
+            let (name, pod) = member(0, index, Replica::READY);
+            let mut pod = Pod::clone(&pod);
+            pod.labels.insert(format!("{LWS}/group-key"), format!("key of {set}-0"));
+            (format!("{set}-{name}"), Arc::new(pod))
+        };
+        let replicas = replicas([of_set("a", 0), of_set("a", 1), of_set("b", 0), of_set("b", 1)]);
+        assert_eq!(replicas.list.iter().map(|group| group.pods.len()).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(replicas.alive(), 2);
+    }
+
+    #[test]
     fn a_group_is_what_the_least_of_its_pods_is() {
         const READY: Replica = Replica::READY;
         const LOADING: Replica = Replica { ready: false, ..READY };

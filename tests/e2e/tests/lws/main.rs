@@ -25,6 +25,7 @@ async fn main() -> ExitCode {
     let controller = Controller::default();
     let with_it = scenarios! {
         scaling::groups_grow_and_go,
+        scaling::groups_of_two_sets_have_keys_of_their_own,
         readiness::group_that_lacks_a_worker_is_on_its_way,
         readiness::group_with_an_unready_worker_is_not_ready,
         scaling::silent_leader_holds_the_size,

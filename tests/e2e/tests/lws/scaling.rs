@@ -1,8 +1,11 @@
 //! Sizes of LeaderWorkerSets: groups, never pods.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, api::ListParams};
 use llm_autoscaler_e2e::{SOON, Stage};
@@ -43,6 +46,20 @@ pub async fn groups_grow_and_go(stage: &Stage) -> Result<String> {
     let asked = groups.requests_of_workers();
     ensure!(asked == 0, "workers were asked {asked} times for pages that do not count");
     Ok(format!("groups of {SIZE} pods: 1 -> 3 -> 1; no worker was asked for its page"))
+}
+
+/// All pods of a group have one key, and no two groups the same, not even those of two sets, which have the same indices.
+pub async fn groups_of_two_sets_have_keys_of_their_own(stage: &Stage) -> Result<()> {
+    let _sets = [Groups::create(stage, "a", 2).await?, Groups::create(stage, "b", 1).await?];
+    let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for pod in stage.api::<Pod>().list(&ListParams::default()).await?.items {
+        let key = pod.labels().get("leaderworkerset.sigs.k8s.io/group-key").context("a pod without a key")?;
+        groups.entry(key.clone()).or_default().insert(pod.name_any());
+    }
+    let whole = |leader: &str| [leader.to_owned(), format!("{leader}-1"), format!("{leader}-2")].into();
+    let expected: BTreeSet<BTreeSet<String>> = ["a-0", "a-1", "b-0"].map(whole).into();
+    ensure!(groups.values().cloned().collect::<BTreeSet<_>>() == expected, "{groups:?}");
+    Ok(())
 }
 
 /// The highest group is drained before it goes: all of its pods are out of service, and its leader says when it is empty.

@@ -1,8 +1,11 @@
-//! Targets that are more than a StatefulSet: roles of RoleBasedGroups, whose controller a stand-in plays.
+//! Targets that are more than a StatefulSet, whose controllers stand-ins play: roles of RoleBasedGroups, Grove's scaling groups and
+//! cliques, components of Dynamo's graphs.
 //!
-//! What the stand-in does is what the real controller was seen to do: [`stand_in`] holds it to that, with nothing for the operator to do.
+//! What the stand-in for RoleBasedGroups does is what the real controller was seen to do: [`stand_in`] holds it to that, with nothing for
+//! the operator to do. Of Grove and Dynamo the sources were read: [`played`] says which.
 
 mod owners;
+mod played;
 mod scaling;
 mod stand_in;
 
@@ -16,7 +19,7 @@ const AT_A_TIME: usize = 4;
 #[tokio::main]
 async fn main() -> ExitCode {
     use owners::{by_hand, claims, drivers, pausing};
-    use scaling::{coordinated, drains, refused, roles as scaled, rolling, stateless, units};
+    use scaling::{coordinated, drains, dynamo, grove, refused, roles as scaled, rolling, stateless, units};
     use stand_in::{adapters, instances, kinds, pods, policies, roles, rollouts, scale, selectors, sets};
     // What may not be done yet comes before the rest, which needs it.
     let forbidden = scenarios! { stateless::without_the_permission };
@@ -58,6 +61,14 @@ async fn main() -> ExitCode {
         refused::children_of_a_set,
         refused::adapters_made_by_hand,
         refused::roles_of_other_kinds,
+        grove::scaling_group_by_whole_replicas,
+        grove::standalone_clique_without_a_selector,
+        grove::clique_of_a_group_is_refused,
+        grove::clique_below_its_minimum,
+        dynamo::component_on_grove,
+        dynamo::component_of_leader_worker_sets,
+        dynamo::pods_that_do_not_say_their_replica,
+        dynamo::adapter_that_is_not_there_yet,
         units::pods_and_replicas_that_do_not_match,
         claims::oldest_autoscaler_keeps_the_target,
         claims::role_by_two_names,

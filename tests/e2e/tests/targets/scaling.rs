@@ -2,6 +2,8 @@
 
 pub mod coordinated;
 pub mod drains;
+pub mod dynamo;
+pub mod grove;
 pub mod refused;
 pub mod roles;
 pub mod rolling;
@@ -11,7 +13,7 @@ pub mod units;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use llm_autoscaler_e2e::SOON;
+use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::engine::Page;
 use llm_autoscaler_testbed::rbg::Kind;
 use llm_autoscaler_testbed::wait;
@@ -40,6 +42,17 @@ fn leaders_say(groups: &Groups<'_>, name: &str, size: u32, waiting: u64) {
             groups.stage.script.set(&format!("{}/{name}-{replica}-{member}", groups.stage.namespace), page);
         }
     }
+}
+
+/// Waits until the status of an autoscaler counts so many replicas, and so many that serve.
+async fn until_counted(stage: &Stage, autoscaler: &str, replicas: i32, ready: i32) -> Result<()> {
+    let what = format!("{autoscaler} to count {replicas} replicas, {ready} ready");
+    wait::until(&what, SOON, async || {
+        let targets = stage.status(autoscaler).await?.targets;
+        let counts = targets.first().map(|target| (target.current_replicas, target.ready_replicas));
+        Ok((counts == Some((replicas, ready))).then_some(()))
+    })
+    .await
 }
 
 /// Waits until the adapter, or without one the role, is asked for so many replicas.
