@@ -1,8 +1,8 @@
 //! A decision in words.
 
 use llm_autoscaler_core::{
-    Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy, Reason, Stabilization, Tie,
-    Tied,
+    Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy, Profile, Reason, Stabilization,
+    Tie, Tied,
 };
 
 use super::{
@@ -53,10 +53,10 @@ impl Step<'_> {
             )],
             Outcome::Fallback { first, derivation, .. } => {
                 let failure = self.failure(*first).as_ref().map(unable);
-                failure.into_iter().chain([able(derivation), limited(derivation)]).collect()
+                failure.into_iter().chain([able(derivation), self.limited(derivation)]).collect()
             }
             Outcome::Computed(derivation) => {
-                vec![self.active(derivation), able(derivation), limited(derivation)]
+                vec![self.active(derivation), able(derivation), self.limited(derivation)]
             }
         }
     }
@@ -181,6 +181,19 @@ impl Step<'_> {
         ))
     }
 
+    /// What the HPA says of its limits, or a hold. The HPA knows no holds; where its decisions are followed to the bit one is a matter of
+    /// the moment in which the pods are read.
+    fn limited(&self, derivation: &Derivation) -> ConditionUpdate {
+        let held = derivation.held.filter(|_| self.policy.profile != Profile::HpaExact);
+        let is_limited = derivation.limited != derivation.stabilized || derivation.limit == Limit::NotIdleYet;
+        let (reason, message) = held.map_or_else(|| limit_words(derivation.limit), hold_words);
+        if !is_limited && held.is_none() {
+            ConditionUpdate::no(SCALING_LIMITED, reason, message)
+        } else {
+            ConditionUpdate::yes(SCALING_LIMITED, reason, message)
+        }
+    }
+
     fn active(&self, derivation: &Derivation) -> ConditionUpdate {
         let label = self.label(derivation.winner);
         let message = format!("the HPA was able to successfully calculate a replica count from {label}");
@@ -198,16 +211,6 @@ fn unable(failure: &MetricFailure) -> ConditionUpdate {
 fn able(derivation: &Derivation) -> ConditionUpdate {
     let (reason, message) = stabilization_words(derivation.stabilization);
     ConditionUpdate::yes(ABLE_TO_SCALE, reason, message)
-}
-
-fn limited(derivation: &Derivation) -> ConditionUpdate {
-    let (reason, message) = limiting_words(derivation);
-    let is_limited = derivation.limited != derivation.stabilized || derivation.limit == Limit::NotIdleYet;
-    if !is_limited && derivation.held.is_none() {
-        ConditionUpdate::no(SCALING_LIMITED, reason, message)
-    } else {
-        ConditionUpdate::yes(SCALING_LIMITED, reason, message)
-    }
 }
 
 /// Reason and message of what keeps a number from being what the metrics ask for: a hold, which is ours and comes first, or
