@@ -97,8 +97,19 @@ fn told(
     let history = History::default().snapshot();
     let (object, seen, view, restraint) = (&object, &seen, &view, &restraint);
     let (start_ups, drain) = (&StartUps::default(), &Told::default());
-    let report =
-        Report { object, plan, seen, view, step: words, restraint, drain, written, history, start_ups };
+    let report = Report {
+        object,
+        role: None,
+        plan,
+        seen,
+        view,
+        step: words,
+        restraint,
+        drain,
+        written,
+        history,
+        start_ups,
+    };
     status(previous, &report, None, now)
 }
 
