@@ -133,6 +133,9 @@ pub fn status(
         ..previous.clone()
     };
     forget_preconditions(&mut status.conditions);
+    status
+        .conditions
+        .retain(|condition| condition.type_ != LIMITED || !words::is_of_roles(&condition.reason));
     for update in condition_updates(previous, report, now).into_iter().chain(pod_monitor.cloned()) {
         conditions::set(&mut status.conditions, update, generation, now);
     }
@@ -346,7 +349,7 @@ fn past_decision(
 ) -> Option<PastDecision> {
     let current = report.step.decision.current;
     let to = report.size_written().unwrap_or(current);
-    let limited_by = derivation.map_or("OutOfBounds", |derivation| &derivation.limited_by);
+    let limited_by = report.step.limited_by().unwrap_or("OutOfBounds");
     let last = before.and_then(|target| target.decisions.first()).map(|past| past.limited_by.as_str());
     let changed_rule = derivation.is_some() && last.unwrap_or("DesiredWithinRange") != limited_by;
     if to == current && !changed_rule {
