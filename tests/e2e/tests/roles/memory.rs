@@ -19,8 +19,12 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
         stage.create_engine(&name, 2).await?;
         stage.until_ready(&name, 2).await?;
     }
+    stage.control_plane().apply_yaml(include_str!("../../fixtures/podmonitor-crd.yaml")).await?;
+    let crd = "crd/podmonitors.monitoring.coreos.com";
+    stage.control_plane().kubectl(["wait", "--for=condition=Established", crd, "--timeout=30s"]).await?;
     spec::apply(stage, NAME, &of("prefill")).await?;
     stage.until_condition(NAME, "Ready", "True", "Scaling").await?;
+    until_monitored(stage, "pd-prefill", true).await?;
     until_told(stage, ["prefill", "decode"]).await?;
 
     // A restart: nothing is said anew before something is known anew.
@@ -42,6 +46,7 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
     spec::apply(stage, NAME, &of("front")).await?;
     until_told(stage, ["front", "decode"]).await?;
     ensure!(stage.status(NAME).await?.current_replicas == Some(4), "{:?}", said().await?);
+    until_monitored(stage, "pd-prefill", false).await?;
 
     // One is gone, and only that one is told of.
     let lost = format!("{NAME}-decode");
@@ -71,6 +76,17 @@ async fn until_told(stage: &Stage, names: [&str; 2]) -> Result<()> {
     wait::until(&format!("the status to tell of {names:?}"), SOON, async || {
         let targets = stage.status(NAME).await?.targets;
         Ok(targets.iter().map(|target| &*target.name).eq(names).then_some(()))
+    })
+    .await
+}
+
+/// Waits until there is a PodMonitor, or is none any longer. That of decode stays.
+async fn until_monitored(stage: &Stage, name: &str, expected: bool) -> Result<()> {
+    wait::until(&format!("the PodMonitor {name} to be there: {expected}"), SOON, async || {
+        let get = ["-n", &stage.namespace, "get", "podmonitors", "-o", "name"];
+        let found = stage.control_plane().kubectl(get).await?;
+        let is_there = |name: &str| found.lines().any(|line| line.rsplit('/').next() == Some(name));
+        Ok((is_there(name) == expected && is_there("pd-decode")).then_some(()))
     })
     .await
 }
