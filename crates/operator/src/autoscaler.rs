@@ -229,6 +229,8 @@ impl Keeper {
             if self.write(steps).await? {
                 return Ok(());
             }
+            // It is decided anew, so what a role has said is said again.
+            self.roles.iter_mut().for_each(|role| role.warnings.clear());
             self.locate(Role::is_outdated).await?;
         }
         warn!(name = self.name(), "the target is being changed by others all the time; trying again soon");
