@@ -15,7 +15,7 @@ mod write;
 
 pub use metric::{MetricFailure, MetricWords, ObjectWords};
 pub use selector::{SelectorProblem, selector_text};
-pub use step::{Step, limit_words, stabilization_words};
+pub use step::{Step, is_of_roles, limit_words, stabilization_words};
 pub use write::{Written, failed_get_scale, failed_get_scale_error, got_scale};
 
 /// One event as it is to be recorded.

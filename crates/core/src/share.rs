@@ -4,8 +4,8 @@
 //! what each wants ─> mend (the ratio) ─> fit (the ceilings) ─> grow into the room that is free ─> one size for each
 //! ```
 //!
-//! The invariants: nobody loses a replica to another role, unless the ratio or a ceiling is broken already; what is in doubt is
-//! never taken away; and what exists, with what is asked for, never grows beyond a ceiling.
+//! The invariants: nobody loses a replica that it wants to another role, unless the ratio or a ceiling is broken already; what is
+//! in doubt is never taken away; nobody is given more than it wants but for what the ratio takes; and what exists, with what is asked for, never grows beyond a ceiling.
 
 mod ceiling;
 mod lag;
@@ -48,7 +48,7 @@ pub struct Part {
     pub highest: i32,
     /// The most that it may ever have.
     pub most: i32,
-    /// How many replicas there are, those that are about to end among them.
+    /// How many replicas there are or will be by what is asked for, and those that are about to end beside them.
     pub exist: i32,
     /// How many of those that are asked for do not come.
     pub lagging: i32,
@@ -109,9 +109,9 @@ impl Part {
         }
     }
 
-    /// What it keeps in any case, unless something is broken.
+    /// What it keeps in any case, unless something is broken; what it has to have, where it has not even that.
     fn kept(&self, agreed: i32) -> i32 {
-        self.current.min(agreed)
+        self.current.max(self.lowest).min(agreed)
     }
 }
 

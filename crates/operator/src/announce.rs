@@ -24,9 +24,19 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Announcer {
     events: Events,
     lane: Lane,
-    /// What was said last and when, by reason and by number among those of the same reason.
-    said: HashMap<(&'static str, usize), (String, Instant)>,
+    said: HashMap<Key, (String, Instant)>,
 }
+
+/// A warning of one step.
+pub struct Warning {
+    /// The role that it is about, where there are several.
+    pub role: Option<String>,
+    /// What is said.
+    pub words: EventWords,
+}
+
+/// What was said last and when is kept by role, by reason and by number among those of the same reason.
+type Key = (Option<String>, &'static str, usize);
 
 impl Announcer {
     /// Nothing has been said yet.
@@ -35,18 +45,28 @@ impl Announcer {
     }
 
     /// Says those warnings of a step that are new; those that are over may be said again when they return.
-    pub fn warn(&mut self, about: &Arc<LLMAutoscaler>, warnings: Vec<EventWords>) {
-        let mut counts: HashMap<&'static str, usize> = HashMap::new();
+    pub fn warn(&mut self, about: &Arc<LLMAutoscaler>, warnings: Vec<Warning>) {
+        let mut counts: HashMap<(Option<String>, &'static str), usize> = HashMap::new();
         let mut now = HashMap::with_capacity(warnings.len());
-        for EventWords { reason, message, .. } in warnings {
-            let count = counts.entry(reason).or_default();
-            let key = (reason, *count);
+        for Warning { role, words: EventWords { reason, message, .. } } in warnings {
+            let count = counts.entry((role.clone(), reason)).or_default();
+            let key = (role.clone(), reason, *count);
             *count += 1;
             let before = self.said.remove(&key);
             let still = |(text, at): &(String, Instant)| *text == message || at.elapsed() < AGAIN_AFTER;
             let said = before.filter(still).unwrap_or_else(|| {
-                warn!(namespace = about.metadata.namespace, name = about.metadata.name, reason, message);
-                let event = events::problem(reason, &format!("{reason}{}", key.1), message.clone());
+                warn!(
+                    namespace = about.metadata.namespace,
+                    name = about.metadata.name,
+                    role,
+                    reason,
+                    message
+                );
+                let event = events::problem(reason, &format!("{reason}{}", key.2), message.clone());
+                let event = match &role {
+                    Some(role) => events::of_role(event, role),
+                    None => event,
+                };
                 publish(&self.events, &self.lane, about, event);
                 (message, Instant::now())
             });

@@ -188,7 +188,9 @@ impl Keeper {
         };
         (self.problem, self.terms) = (None, terms);
         let mut before = std::mem::take(&mut self.roles);
-        before.retain(|old| roles.iter().any(|role| role.name == old.name));
+        for mut gone in before.extract_if(.., |old| roles.iter().all(|role| role.name != old.name)) {
+            gone.retire();
+        }
         for plan in roles {
             let role = match before.iter().position(|old| old.name == plan.name) {
                 Some(known) => {
@@ -227,6 +229,8 @@ impl Keeper {
             if self.write(steps).await? {
                 return Ok(());
             }
+            // It is decided anew, so what a role has said is said again.
+            self.roles.iter_mut().for_each(|role| role.warnings.clear());
             self.locate(Role::is_outdated).await?;
         }
         warn!(name = self.name(), "the target is being changed by others all the time; trying again soon");
@@ -235,11 +239,13 @@ impl Keeper {
 
     /// Reads the scales of those targets that have to be read. One decision needs all of them.
     async fn locate(&mut self, which: impl Fn(&Role) -> bool) -> Result<(), Failed> {
-        let roles = self.roles.iter_mut().filter(|role| which(role));
-        let results = future::join_all(roles.map(Role::locate)).await;
+        let mut roles: Vec<&mut Role> = self.roles.iter_mut().filter(|role| which(role)).collect();
+        let results = future::join_all(roles.iter_mut().map(|role| role.locate())).await;
         if results.iter().all(Result::is_ok) {
             return Ok(());
         }
+        let found = roles.into_iter().zip(&results).filter(|(_, result)| result.is_ok());
+        found.for_each(|(role, _)| role.found());
         self.roles.iter_mut().for_each(Role::nothing_decided);
         Err(Failed)
     }

@@ -130,6 +130,8 @@ impl Drainer {
 
     /// Goes on with what is wanted now. Returns the size to write, where one is to be written.
     pub async fn step(&mut self, context: &Context, scene: &Scene<'_>) -> Option<i32> {
+        // A size that was not written, because another role was waited for or the write failed, is void.
+        self.writing = None;
         let (current, wanted) = scene.sizes;
         let shrinks = wanted < current;
         let object = match self.rollouts.look(context, scene, shrinks).await {

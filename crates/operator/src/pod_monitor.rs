@@ -90,6 +90,17 @@ impl PodMonitorKeeper {
         self.task = Some(task.abort_handle());
     }
 
+    /// Removes it: the target is none of the autoscaler's any longer, and nobody looks after it from now on.
+    pub fn retire(&mut self, owner: &Arc<LLMAutoscaler>) {
+        self.end();
+        let (client, owner) = (self.client.clone(), owner.clone());
+        let name = pod_monitor_name(&owner, self.role.as_deref());
+        tokio::spawn(async move {
+            let api = monitors::api(&client, Some(&owner.namespace().unwrap_or_default()));
+            let _ = tokio::time::timeout(DEADLINE, remove(&api, (&owner, &name))).await;
+        });
+    }
+
     fn end(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();

@@ -78,10 +78,12 @@ impl Replicas {
         changed
     }
 
-    /// How many there are, those that are about to end among them.
-    pub fn existing(&self) -> usize {
+    /// How many take up room: those that are asked for, whether they are there by now or not, and those beside them that are about
+    /// to end.
+    pub fn taking(&self, asked: i32) -> i32 {
         let has_ended = |group: &&Group| matches!(group.state().phase, Phase::Succeeded | Phase::Failed);
-        self.list.iter().filter(|group| !has_ended(group)).count()
+        let ending = self.list.iter().filter(|group| !has_ended(group)).count() - self.alive;
+        asked.max(self.alive as i32).saturating_add(ending as i32)
     }
 
     /// How many serve, or will as soon as they have started: they have their nodes, and nothing stands in their way.
@@ -226,7 +228,7 @@ mod tests {
             let mut pod = pod("a-0", "a");
             change(&mut pod);
             let of = replicas([("a-0".to_owned(), Arc::new(pod))]);
-            (of.existing(), of.coming(Utc::now(), TimeDelta::minutes(10)))
+            (of.taking(0), of.taking(1), of.coming(Utc::now(), TimeDelta::minutes(10)))
         };
         let crashes = |pod: &mut Pod| {
             pod.trouble = Some(Trouble { kind: TroubleKind::Crashing, since: Utc::now() });
@@ -234,14 +236,15 @@ mod tests {
         let loads = |pod: &mut Pod| {
             pod.trouble = Some(Trouble { kind: TroubleKind::NotReady, since: Utc::now() });
         };
-        // what becomes of the pod; how many there are, how many come
-        let table: [(Change, (usize, usize)); 6] = [
-            (|_| {}, (1, 1)),
-            (loads, (1, 1)),
-            (crashes, (1, 0)),
-            (|pod| pod.placed = false, (1, 0)),
-            (|pod| pod.replica.deleting = true, (1, 0)),
-            (|pod| pod.replica.phase = Phase::Failed, (0, 0)),
+        // what becomes of the pod; how many take up room where none is asked for, and where one is; how many come
+        let table: [(Change, (i32, i32, usize)); 6] = [
+            (|_| {}, (1, 1, 1)),
+            (loads, (1, 1, 1)),
+            (crashes, (1, 1, 0)),
+            (|pod| pod.placed = false, (1, 1, 0)),
+            // Another one is about to take its place.
+            (|pod| pod.replica.deleting = true, (1, 2, 0)),
+            (|pod| pod.replica.phase = Phase::Failed, (0, 1, 0)),
         ];
         for (row, (change, expected)) in table.into_iter().enumerate() {
             assert_eq!(one(change), expected, "row {row}");

@@ -54,6 +54,8 @@ pub const MANUAL_CHANGE: &str = "ManualChange";
 pub const INVALID_SPEC: &str = "InvalidSpec";
 /// The reason while the pods of the cluster are not known.
 pub const PODS_UNKNOWN: &str = "PodsUnknown";
+/// The condition that is there while waiting does not help.
+const STALLED: &str = "Stalled";
 /// The order in which conditions are read: the HPA's first, in its order.
 const ORDER: [&str; 18] = [
     ABLE_TO_SCALE,
@@ -61,7 +63,7 @@ const ORDER: [&str; 18] = [
     LIMITED,
     "ScaledToZero",
     "Ready",
-    "Stalled",
+    STALLED,
     PAUSED,
     MANUAL_CHANGE,
     SAMPLES,
@@ -82,6 +84,8 @@ const NAMED: usize = 3;
 pub struct Report<'a> {
     /// The autoscaler.
     pub object: &'a LLMAutoscaler,
+    /// The name of the target, where it is one of several.
+    pub role: Option<&'a str>,
     /// Its plan.
     pub plan: &'a Plan,
     /// What was seen.
@@ -129,13 +133,16 @@ pub fn status(
         ..previous.clone()
     };
     forget_preconditions(&mut status.conditions);
+    status
+        .conditions
+        .retain(|condition| condition.type_ != LIMITED || !words::is_of_roles(&condition.reason));
     for update in condition_updates(previous, report, now).into_iter().chain(pod_monitor.cloned()) {
         conditions::set(&mut status.conditions, update, generation, now);
     }
     if pod_monitor.is_none() {
         conditions::remove(&mut status.conditions, pod_monitor::CONDITION);
     }
-    conditions::remove(&mut status.conditions, "Stalled");
+    conditions::remove(&mut status.conditions, STALLED);
     for update in occasional::occasional(report).into_iter().chain(draining::conditions(report.drain)) {
         match update {
             Ok(update) => conditions::set(&mut status.conditions, update, generation, now),
@@ -169,9 +176,9 @@ pub fn failed(
     };
     let ConditionUpdate { reason, message, .. } = update.clone();
     forget_preconditions(&mut status.conditions);
-    let stalled = terminal.then(|| ConditionUpdate::yes("Stalled", reason, message.clone()));
+    let stalled = terminal.then(|| ConditionUpdate::yes(STALLED, reason, message.clone()));
     let ready = ConditionUpdate::no("Ready", reason, message);
-    conditions::remove(&mut status.conditions, "Stalled");
+    conditions::remove(&mut status.conditions, STALLED);
     for update in [update, ready].into_iter().chain(stalled) {
         conditions::set(&mut status.conditions, update, generation, now);
     }
@@ -183,9 +190,30 @@ pub fn failed(
     status
 }
 
+/// The status of a role that has been found, while another one has not: what stood in its own way is over.
+pub fn found(previous: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
+    let mut status = previous.clone();
+    forget_preconditions(&mut status.conditions);
+    let able = status.conditions.iter().find(|condition| condition.type_ == ABLE_TO_SCALE);
+    let obstacle = able.map(|able| able.reason.clone()).filter(|reason| refusal::is_obstacle(reason));
+    if let Some(obstacle) = obstacle {
+        status.conditions.retain(|condition| condition.reason != obstacle);
+    }
+    status
+}
+
 /// What stood in the way of a decision is over, or will be said again.
 fn forget_preconditions(conditions: &mut Vec<Condition>) {
-    conditions.retain(|condition| !matches!(condition.reason.as_str(), INVALID_SPEC | PODS_UNKNOWN));
+    conditions.retain(|condition| !is_precondition(condition));
+}
+
+/// The same in one condition.
+fn forget_precondition(conditions: &mut Vec<Condition>, type_: &str) {
+    conditions.retain(|condition| condition.type_ != type_ || !is_precondition(condition));
+}
+
+fn is_precondition(condition: &Condition) -> bool {
+    matches!(condition.reason.as_str(), INVALID_SPEC | PODS_UNKNOWN)
 }
 
 fn in_order(conditions: &mut [Condition]) {
@@ -267,6 +295,7 @@ fn target_status(
 ) -> TargetStatus {
     let Report { plan, view, step: Step { decision, .. }, seen, .. } = report;
     let target = &plan.target;
+    let name = report.role.or(target.role.as_deref()).unwrap_or(&target.name);
     let derivation = match &decision.outcome {
         Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
             Some(decision_status(derivation, report))
@@ -283,7 +312,7 @@ fn target_status(
         decisions.truncate(DECISIONS);
     }
     TargetStatus {
-        name: target.role.as_ref().unwrap_or(&target.name).clone(),
+        name: name.to_owned(),
         uid: Some(view.uid.clone()),
         current_replicas: decision.current,
         ready_replicas: seen.ready,
@@ -320,7 +349,7 @@ fn past_decision(
 ) -> Option<PastDecision> {
     let current = report.step.decision.current;
     let to = report.size_written().unwrap_or(current);
-    let limited_by = derivation.map_or("OutOfBounds", |derivation| &derivation.limited_by);
+    let limited_by = report.step.limited_by().unwrap_or("OutOfBounds");
     let last = before.and_then(|target| target.decisions.first()).map(|past| past.limited_by.as_str());
     let changed_rule = derivation.is_some() && last.unwrap_or("DesiredWithinRange") != limited_by;
     if to == current && !changed_rule {

@@ -229,6 +229,12 @@ fn tie_words(tie: Tie) -> (&'static str, &'static str) {
     }
 }
 
+/// Whether a reason is one of those by which roles change each other's numbers. A step that says nothing of limits leaves others as
+/// they are, as the HPA does.
+pub fn is_of_roles(reason: &str) -> bool {
+    [Tie::Ratio, Tie::Lagging, Tie::Ceiling, Tie::Room].iter().any(|tie| tie_words(*tie).0 == reason)
+}
+
 /// Reason and message of a hold.
 fn hold_words(hold: Hold) -> (&'static str, &'static str) {
     match hold {

@@ -19,16 +19,20 @@ impl Terms {
     }
 }
 
-/// Sizes within the ceilings: what is wanted, where that fits; else what there is, and of the rest each role gets as much of what it
-/// wants as the others.
+/// Sizes within the ceilings: what was agreed upon, where that fits; else what each keeps, and of the rest as much of what it wants as
+/// the others. What is there for the ratio only follows from that: a wish that cannot be granted keeps nothing for its sake.
 pub(super) fn fit(terms: &Terms, parts: &[Part], agreed: &[i32]) -> Vec<i32> {
     if terms.allows(parts, agreed) {
         return agreed.to_vec();
     }
-    let mut sizes: Vec<i32> = parts.iter().zip(agreed).map(|(part, agreed)| part.kept(*agreed)).collect();
-    shrink(terms, parts, agreed, &mut sizes);
+    let own: Vec<i32> = parts.iter().zip(agreed).map(|(part, agreed)| part.wanted.min(*agreed)).collect();
+    let mut sizes: Vec<i32> = parts.iter().zip(&own).map(|(part, own)| part.kept(*own)).collect();
+    if let Some(ratio) = terms.ratio {
+        ratio.raise(&mut sizes, |role| parts[role].kept(agreed[role]));
+    }
+    shrink(terms, parts, &own, &mut sizes);
     restore(terms, parts, agreed, &mut sizes);
-    fill(terms, agreed, &mut sizes, |sizes| terms.allows(parts, sizes));
+    fill(terms, (&own, agreed), &mut sizes, |sizes| terms.allows(parts, sizes));
     sizes
 }
 
@@ -45,17 +49,17 @@ pub(super) fn grow(terms: &Terms, parts: &[Part], fitting: &[i32]) -> Vec<i32> {
     }
     let mut sizes: Vec<i32> = parts.iter().map(|part| part.current).collect();
     let grown: Vec<i32> = parts.iter().zip(fitting).map(|(part, size)| part.current.max(*size)).collect();
-    fill(terms, &grown, &mut sizes, has_room);
+    fill(terms, (&grown, &grown), &mut sizes, has_room);
     sizes.iter().zip(fitting).map(|(size, fitting)| *size.min(fitting)).collect()
 }
 
 /// Until the ceilings hold: one from the role that has most of what it wants, and rather one by which the ratio keeps.
-fn shrink(terms: &Terms, parts: &[Part], agreed: &[i32], sizes: &mut [i32]) {
+fn shrink(terms: &Terms, parts: &[Part], wanted: &[i32], sizes: &mut [i32]) {
     while !terms.allows(parts, sizes) {
         let can = |role: &usize| sizes[*role] > parts[*role].lowest.max(0);
         let worth = |role: &usize| {
             let off = terms.off(&changed(sizes, *role, -1));
-            (off, -share_of(sizes, agreed, *role))
+            (off, -share_of(sizes, wanted, *role))
         };
         let roles = (0..sizes.len()).filter(can);
         let Some(role) =
@@ -84,24 +88,42 @@ fn restore(terms: &Terms, parts: &[Part], agreed: &[i32], sizes: &mut [i32]) {
 }
 
 /// One after the other to the role that has least of what it wants, while there is room and the ratio does not suffer; where it would, the
-/// other role of the ratio gets what it takes at the same time.
-fn fill(terms: &Terms, wanted: &[i32], sizes: &mut [i32], has_room: impl Fn(&[i32]) -> bool) {
+/// other role of the ratio gets what it takes at the same time, up to what was agreed upon.
+fn fill(
+    terms: &Terms,
+    (wanted, agreed): (&[i32], &[i32]),
+    sizes: &mut [i32],
+    has_room: impl Fn(&[i32]) -> bool,
+) {
+    // Who found none finds none later either, until the two of the ratio are others.
+    let mut has_none = vec![false; sizes.len()];
     loop {
-        let mut roles: Vec<usize> = (0..sizes.len()).filter(|role| sizes[*role] < wanted[*role]).collect();
+        let can = |role: &usize| sizes[*role] < wanted[*role] && !has_none[*role];
+        let mut roles: Vec<usize> = (0..sizes.len()).filter(can).collect();
         roles.sort_by(|a, b| share_of(sizes, wanted, *a).total_cmp(&share_of(sizes, wanted, *b)));
         let next = roles.into_iter().find_map(|role| {
-            let mut next = changed(sizes, role, 1);
-            while let Some((_, small)) = terms.ratio.and_then(|ratio| ratio.too_large_and_too_small(&next))
-                && !terms.is_no_worse(&next, sizes)
-                && next[small] < wanted[small]
-            {
-                next[small] += 1;
-            }
-            (has_room(&next) && terms.is_no_worse(&next, sizes)).then_some(next)
+            let next = one_more(terms, agreed, sizes, role);
+            has_none[role] = !has_room(&next) || !terms.is_no_worse(&next, sizes);
+            (!has_none[role]).then_some(next)
         });
         let Some(next) = next else { return };
+        if terms.ratio.is_some_and(|ratio| ratio.between.iter().any(|role| next[*role] != sizes[*role])) {
+            has_none.fill(false);
+        }
         sizes.copy_from_slice(&next);
     }
+}
+
+/// One more for a role, and what the other role of the ratio takes for it.
+fn one_more(terms: &Terms, agreed: &[i32], sizes: &[i32], role: usize) -> Vec<i32> {
+    let mut next = changed(sizes, role, 1);
+    while let Some((_, small)) = terms.ratio.and_then(|ratio| ratio.too_large_and_too_small(&next))
+        && !terms.is_no_worse(&next, sizes)
+        && next[small] < agreed[small]
+    {
+        next[small] += 1;
+    }
+    next
 }
 
 fn changed(sizes: &[i32], role: usize, by: i32) -> Vec<i32> {

@@ -43,26 +43,31 @@ impl Ratio {
         off <= 0.0 || off <= self.off(than)
     }
 
-    /// Sizes in the range: the one that is too small is raised; where it cannot be, the other is not that large. At most twice, so that a
-    /// range that no whole numbers meet is met as nearly as they can, instead of never.
+    /// Sizes in the range: the one that is too small is raised; where it cannot be, the other is not that large.
     pub(super) fn mend(&self, parts: &[Part], wanted: &[i32]) -> Vec<i32> {
         let mut sizes = wanted.to_vec();
-        for _ in 0..2 {
-            if let Some(Broken { small, at_least, .. }) = self.broken(&sizes) {
-                let part = &parts[small];
-                // Who lags is not asked for more.
-                let reach = if part.lagging > 0 { part.current } else { part.highest };
-                sizes[small] = at_least.min(reach).max(sizes[small]);
-            }
-        }
+        // Who lags is not asked for more.
+        let reach = |part: &Part| if part.lagging > 0 { part.current } else { part.highest };
+        self.raise(&mut sizes, |role| reach(&parts[role]));
         if let Some(Broken { large, at_most, small, .. }) = self.broken(&sizes) {
             let part = &parts[large];
             // What is only a matter of time is no reason to take anything away.
             let is_final = sizes[small] >= parts[small].most;
             let floor = if is_final { part.lowest } else { part.lowest.max(part.kept(sizes[large])) };
             self.lower(&mut sizes, large, at_most.max(floor));
+            self.trim(&mut sizes, small, wanted[small]);
         }
         sizes
+    }
+
+    /// Raises the one that is too small, as far as it may be. At most twice, so that a range that no whole numbers meet is met as nearly
+    /// as they can, instead of never.
+    pub(super) fn raise(&self, sizes: &mut [i32], reach: impl Fn(usize) -> i32) {
+        for _ in 0..2 {
+            if let Some(Broken { small, at_least, .. }) = self.broken(sizes) {
+                sizes[small] = at_least.min(reach(small)).max(sizes[small]);
+            }
+        }
     }
 
     /// Sizes that do not run away from a role that lags.
@@ -96,6 +101,20 @@ impl Ratio {
         }
     }
 
+    /// Takes back what a role was raised by beyond what the other one needs by now.
+    fn trim(&self, sizes: &mut [i32], role: usize, wanted: i32) {
+        let mut fewer = sizes.to_vec();
+        fewer[role] = wanted.min(sizes[role]);
+        if let Some(Broken { small, at_least, .. }) = self.broken(&fewer)
+            && small == role
+        {
+            fewer[role] = at_least.min(sizes[role]);
+        }
+        if self.is_no_worse(&fewer, sizes) {
+            sizes.copy_from_slice(&fewer);
+        }
+    }
+
     /// The role that is too large and the one that is too small, outside of the range.
     pub(super) fn too_large_and_too_small(&self, sizes: &[i32]) -> Option<(usize, usize)> {
         self.broken(sizes).map(|broken| (broken.large, broken.small))
@@ -112,7 +131,7 @@ impl Ratio {
             let at_least = self.max.map_or(b, |max| divided(a, max));
             Some(Broken { large: first, at_most: most_a, small: second, at_least })
         } else if b > most_b {
-            let at_least = self.min.map_or(a, |min| fit(-(-i64::from(b) * min.0).div_euclid(1000)));
+            let at_least = self.min.map_or(a, |min| multiplied(b, min));
             Some(Broken { large: second, at_most: most_b, small: first, at_least })
         } else {
             None
@@ -129,6 +148,11 @@ impl Ratio {
         let at = |min: Milli| fit(i64::from(first) * 1000 / min.0);
         self.min.filter(|min| min.0 > 0).map_or(i32::MAX, at)
     }
+}
+
+/// Rounded up.
+fn multiplied(size: i32, by: Milli) -> i32 {
+    fit(-i64::from(size).saturating_neg().saturating_mul(by.0).div_euclid(1000))
 }
 
 /// Rounded up.

@@ -45,8 +45,12 @@ fn roles_get_what_they_want_within_range_and_ceiling() {
         ((100, 9000, 10), [(2, 8), (2, 8)], [5, 5], [by_ceiling, by_ceiling]),
         ((100, 9000, 10), [(8, 10), (2, 10)], [8, 2], [by_ceiling, by_ceiling]),
         ((100, 9000, 10), [(2, 4), (2, 12)], [3, 7], [by_ceiling, by_ceiling]),
-        // The ceiling within the range.
-        ((500, 2000, 10), [(1, 10), (1, 1)], [6, 4], [by_ceiling, by_ratio]),
+        // The ceiling within the range: the smaller gets what the larger needs of it, and no more.
+        ((500, 2000, 10), [(1, 10), (1, 1)], [6, 3], [by_ceiling, by_ratio]),
+        ((2001, 9000, 5), [(4, 1), (1, 3)], [3, 1], [by_ratio, by_ceiling]),
+        // Load shifts, and more is wanted than there is: who wants fewer keeps nothing for a wish that cannot be granted.
+        ((500, 2000, 12), [(4, 20), (8, 1)], [4, 4], [by_ceiling, by_ratio]),
+        ((500, 2000, 12), [(4, 20), (4, 1)], [8, 4], [by_ceiling, by_ratio]),
         // The range is broken and there is no room: the larger gives.
         ((500, 2000, 10), [(8, 10), (2, 10)], [6, 2], [by_ceiling, by_ceiling]),
         // The ceiling is broken: those that have most of what they want give.
@@ -74,6 +78,32 @@ fn without_a_range_there_are_the_ceilings_only() {
     // The wait for room is for GPUs too.
     let leaves = [Part { gpus: 8, ..part(4, 2) }, part(1, 9)];
     assert_eq!(sizes(&gpus(34), &leaves), (vec![2, 2], vec![None, Some(Tie::Room)]));
+}
+
+#[test]
+fn who_has_not_even_its_fewest_is_given_room() {
+    let below = Part { lowest: 3, highest: 3, ..part(1, 3) };
+    assert_eq!(sizes(&terms(None, 9), &[below, part(8, 8)]).0, [1, 6]);
+    assert_eq!(sizes(&terms(None, 9), &[below, part(6, 8)]).0, [3, 6]);
+}
+
+#[test]
+fn numbers_may_be_extreme() {
+    let endless = |current, wanted| Part { highest: i32::MAX, most: i32::MAX, ..part(current, wanted) };
+    let of = |(min, max), parts: [Part; 2]| sizes(&terms(ratio(min, max), i64::MAX), &parts).0;
+    assert_eq!(of((i64::MAX, i64::MAX), [endless(1, 1), endless(1, 9)]), [i32::MAX, 1]);
+    assert_eq!(of((1, i64::MAX), [endless(1, 1), endless(1, i32::MAX)]), [2_147_484, i32::MAX]);
+    assert_eq!(of((1, 1), [endless(2, 2), endless(1, 1)]), [2, 2000]);
+}
+
+#[test]
+fn a_decision_is_soon_made() {
+    // A range that few whole numbers meet, beside a role that grows by many steps.
+    let many = |current, wanted| Part { highest: 100_000, most: 100_000, ..part(current, wanted) };
+    let parts = [many(617, 1200), many(1000, 1945), many(1, 100_000)];
+    let begun = std::time::Instant::now();
+    assert_eq!(sizes(&terms(ratio(617, 617), 100_000), &parts).0, [617, 1000, 98_383]);
+    assert!(begun.elapsed().as_secs() < 2, "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -172,7 +202,113 @@ fn gpus(parts: &[Part], sizes: &[i32]) -> i64 {
     parts.iter().zip(sizes).map(|(part, size)| part.gpus * i64::from(*size)).sum()
 }
 
+fn fits(terms: &Terms, parts: &[Part], sizes: &[i32]) -> bool {
+    total(sizes) <= terms.max_replicas && terms.max_gpus.is_none_or(|most| gpus(parts, sizes) <= most)
+}
+
+fn off(terms: &Terms, sizes: &[i32]) -> f64 {
+    terms.ratio.map_or(0.0, |ratio| ratio.off(sizes))
+}
+
+/// Sizes when nobody wants anything else any more.
+fn settled(terms: &Terms, parts: &mut [Part]) -> Vec<i32> {
+    for _ in 0..50 {
+        for (part, size) in sizes(terms, parts).0.into_iter().enumerate() {
+            (parts[part].current, parts[part].exist) = (size, size);
+        }
+    }
+    parts.iter().map(|part| part.current).collect()
+}
+
+/// All sizes from `least` to `most`.
+fn between(least: &[i32], most: &[i32]) -> Vec<Vec<i32>> {
+    least.iter().zip(most).fold(vec![Vec::new()], |all, (least, most)| {
+        all.iter().flat_map(|sizes| (*least..=*most).map(|size| [&sizes[..], &[size]].concat())).collect()
+    })
+}
+
+prop_compose! {
+    /// Few enough that all sizes can be tried.
+    fn small_part()(bounds in (1_i32..3, 0_i32..9), share in (0.0..1.0, 0.0..1.0), gpus in 0_i64..5) -> Part {
+        let (least, most) = (bounds.0, bounds.0 + bounds.1);
+        let within = |share: f64| least + (share * f64::from(most - least + 1)) as i32;
+        let (current, wanted) = (within(share.0), within(share.1));
+        Part { current, wanted, lowest: least, highest: most, most, exist: current, lagging: 0, gpus }
+    }
+}
+
+prop_compose! {
+    /// A range that is wide enough for whole numbers, between any two of three.
+    fn wide_terms()(
+        places in prop::sample::select(vec![[0, 1], [1, 0], [2, 0]]),
+        min in 100_i64..3000,
+        more in 3000_i64..6000,
+        max_replicas in 3_i64..30,
+        max_gpus in prop::option::of(10_i64..60),
+    ) -> Terms {
+        let ratio = Ratio { between: places, min: Some(Milli(min)), max: Some(Milli(min + more)) };
+        Terms { ratio: Some(ratio), max_replicas, max_gpus }
+    }
+}
+
 proptest! {
+    /// Compared with all sizes that there could be: nobody could have more of what it wants, and nobody has what nobody needs.
+    #[test]
+    fn there_is_nothing_better(terms in wide_terms(), parts in prop::collection::vec(small_part(), 3)) {
+        let mut parts = parts;
+        let sizes = settled(&terms, &mut parts);
+        let of_wishes = |sizes: &[i32]| sizes.iter().zip(&parts).map(|(size, part)| part.wanted.min(*size)).sum::<i32>();
+        let most: Vec<i32> = parts.iter().map(|part| part.most).collect();
+        if fits(&terms, &parts, &sizes) {
+            for other in between(&sizes, &most).iter().filter(|other| fits(&terms, &parts, other)) {
+                let is_better = of_wishes(other) > of_wishes(&sizes) && off(&terms, other) <= off(&terms, &sizes);
+                prop_assert!(!is_better, "{sizes:?} {other:?}");
+            }
+        }
+        for role in (0..3).filter(|role| sizes[*role] > parts[*role].wanted) {
+            let mut fewer = sizes.clone();
+            fewer[role] -= 1;
+            prop_assert!(off(&terms, &fewer) > off(&terms, &sizes), "{sizes:?} {fewer:?}");
+        }
+    }
+
+    /// Wishes change all the time, scale-downs are written in parts, and replicas come and go late: there are never more than the
+    /// ceiling, and those that come from what is asked for will not be more either.
+    #[test]
+    fn a_ceiling_holds_over_time(
+        terms in any_terms(),
+        parts in prop::collection::vec(any_part(), 3),
+        course in prop::collection::vec((prop::collection::vec(0.0..1.0, 3), 0_u8..64), 1..60),
+    ) {
+        let mut parts: Vec<Part> = parts.iter().map(|part| Part { current: part.lowest, ..*part }).collect();
+        let least: Vec<i32> = parts.iter().map(|part| part.lowest).collect();
+        let terms = Terms {
+            max_replicas: terms.max_replicas.max(total(&least)),
+            max_gpus: terms.max_gpus.map(|most| most.max(gpus(&parts, &least))),
+            ..terms
+        };
+        // Those that are there, and those that are about to end.
+        let mut replicas: Vec<(i32, i32)> = parts.iter().map(|part| (part.current, 0)).collect();
+        for (wishes, happens) in course {
+            for ((part, share), (alive, ending)) in parts.iter_mut().zip(wishes).zip(&replicas) {
+                part.wanted = part.lowest + (share * f64::from(part.most - part.lowest)) as i32;
+                part.exist = part.current.max(*alive) + ending;
+            }
+            for (role, size) in sizes(&terms, &parts).0.into_iter().enumerate() {
+                let (part, (alive, ending)) = (&mut parts[role], &mut replicas[role]);
+                let is_partial = happens & 1 << role != 0 && size < part.current;
+                part.current = if is_partial { part.current.midpoint(size) } else { size };
+                // The controller follows, or is late.
+                if happens & 8 << role != 0 {
+                    let going = (*alive - part.current).max(0);
+                    (*alive, *ending) = (part.current, going + *ending / 2);
+                }
+            }
+            let all: Vec<i32> = parts.iter().zip(&replicas).map(|(part, (alive, ending))| part.current.max(*alive) + ending).collect();
+            prop_assert!(fits(&terms, &parts, &all), "{all:?}");
+        }
+    }
+
     #[test]
     fn a_ceiling_holds_or_nothing_grows(
         terms in any_terms(),
@@ -202,12 +338,7 @@ proptest! {
         parts in prop::collection::vec(any_part(), 2..4),
     ) {
         let current: Vec<i32> = parts.iter().map(|part| part.current).collect();
-        let fits = total(&current) <= terms.max_replicas
-            && terms.max_gpus.is_none_or(|most| gpus(&parts, &current) <= most);
-        // In the range whatever of it is kept.
-        let kept: Vec<i32> = parts.iter().map(|part| part.current.min(part.wanted)).collect();
-        let in_range = terms.ratio.is_none_or(|ratio| ratio.off(&current) <= 0.0 && ratio.off(&kept) <= 0.0);
-        if fits && in_range {
+        if fits(&terms, &parts, &current) && off(&terms, &current) <= 0.0 {
             for (part, size) in parts.iter().zip(sizes(&terms, &parts).0) {
                 prop_assert!(size >= part.current.min(part.wanted), "{part:?} {size}");
             }

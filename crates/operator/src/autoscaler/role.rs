@@ -16,7 +16,7 @@ use tracing::info;
 
 use super::{Failed, parent::Parental};
 use crate::{
-    announce,
+    announce::{self, Warning},
     context::Context,
     events,
     observe::Seen,
@@ -49,7 +49,7 @@ pub(super) struct Role {
     /// The status of the autoscaler, had it no other role.
     pub(super) status: LLMAutoscalerStatus,
     /// What is wrong, as events of this step.
-    pub(super) warnings: Vec<EventWords>,
+    pub(super) warnings: Vec<Warning>,
     pod_monitor: PodMonitorKeeper,
     fresh: Arc<Notify>,
 }
@@ -101,6 +101,7 @@ impl Role {
         self.pod_monitor.look_again();
         if other_target {
             self.target = None;
+            self.lag = Lag::default();
             self.holding.nothing();
         }
         if let Some(target) = &mut self.target {
@@ -251,10 +252,22 @@ impl Role {
         let history = target.history.snapshot();
         let (object, plan, view, restraint) = (&self.object, &self.plan, &target.view, &self.restraint);
         let (start_ups, drain) = (&target.start_ups, target.drain.told());
-        let report = Report { object, plan, seen, view, step, restraint, drain, written, history, start_ups };
+        let role = self.name.as_deref();
+        let report =
+            Report { object, role, plan, seen, view, step, restraint, drain, written, history, start_ups };
         let monitor = self.pod_monitor.condition();
         self.status = report::status(&self.status, &report, monitor.as_ref(), Utc::now());
         self.warn(warnings);
+    }
+
+    /// It is there and ours; another role is not, so nothing is decided.
+    pub(super) fn found(&mut self) {
+        self.status = report::found(&self.status);
+    }
+
+    /// It is none of the autoscaler's roles any longer.
+    pub(super) fn retire(&mut self) {
+        self.pod_monitor.retire(&self.object);
     }
 
     /// The step ended before a decision: one condition says why, and nothing else changes.
@@ -264,10 +277,7 @@ impl Role {
 
     /// Has warnings said at the end of the step.
     pub(super) fn warn(&mut self, warnings: impl IntoIterator<Item = EventWords>) {
-        let of = |event: EventWords| match &self.name {
-            Some(role) => EventWords { message: format!("{role}: {}", event.message), ..event },
-            None => event,
-        };
+        let of = |words| Warning { role: self.name.clone(), words };
         self.warnings.extend(warnings.into_iter().map(of));
     }
 

@@ -80,7 +80,7 @@ impl Role {
         let fixed = self.restraint.respected.is_some();
         let coming = target.replicas.coming(now, target.start_ups.patience()) as i32;
         Part {
-            exist: (target.replicas.existing() as i32).max(decision.current),
+            exist: target.replicas.taking(decision.current),
             lagging: self.lag.see((decision.current - coming).max(0), now),
             gpus: self.gpus,
             ..Part::of(history, decision, fixed, now)

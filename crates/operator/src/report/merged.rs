@@ -2,18 +2,25 @@
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus, conditions};
+use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus, TargetStatus, conditions};
 
-use super::ORDER;
+use super::{ORDER, STALLED};
 
 /// A role by its name, where it has one, and the status that it would have by itself.
 type OfRole<'a> = (Option<&'a str>, &'a LLMAutoscalerStatus);
 
-/// The part of a status that is about one role, to go on from after a restart.
+/// The part of a status that is about one role, to go on from after a restart. What is said of all of them is nobody's own; what is
+/// remembered of objects is found by their UIDs, whatever their roles were called.
 pub fn of_role(status: &LLMAutoscalerStatus, role: Option<&str>) -> LLMAutoscalerStatus {
-    let is_its_own = |name: &str| role.is_none_or(|role| role == name);
-    let targets = status.targets.iter().filter(|target| is_its_own(&target.name)).cloned().collect();
-    LLMAutoscalerStatus { targets, ..status.clone() }
+    let Some(role) = role else { return status.clone() };
+    let own = status.targets.iter().find(|target| target.name == role);
+    LLMAutoscalerStatus {
+        current_replicas: own.map(|target| target.current_replicas),
+        desired_replicas: own.map(|target| target.desired_replicas),
+        last_scale_time: status.last_scale_time.clone(),
+        targets: status.targets.clone(),
+        ..LLMAutoscalerStatus::default()
+    }
 }
 
 /// The status that follows `previous`. That of an only target is its own.
@@ -29,18 +36,21 @@ pub fn merged(
     let sum = |of: fn(&LLMAutoscalerStatus) -> Option<i32>| -> Option<i32> {
         roles.iter().map(|(_, status)| of(status)).sum()
     };
+    // Until all of them have come to a decision, what was said before stays; not what has stood in the way of one.
+    let is_whole = roles.iter().all(|(_, status)| status.summary.is_some());
+    let summary = summary(roles).filter(|_| is_whole);
     let mut status = LLMAutoscalerStatus {
         observed_generation: whole.metadata.generation,
         reference: Some(whole.spec.reference()),
-        summary: summary(roles),
-        current_replicas: sum(|status| status.current_replicas),
-        desired_replicas: sum(|status| status.desired_replicas),
+        summary: summary.or_else(|| previous.summary.clone()),
+        current_replicas: sum(|status| status.current_replicas).or(previous.current_replicas),
+        desired_replicas: sum(|status| status.desired_replicas).or(previous.desired_replicas),
         last_scale_time: roles
             .iter()
             .filter_map(|(_, status)| status.last_scale_time.clone())
             .max_by_key(|time| time.0),
         conditions: previous.conditions.clone(),
-        targets: roles.iter().flat_map(|(_, status)| status.targets.clone()).collect(),
+        targets: roles.iter().filter_map(target).collect(),
     };
     for type_ in ORDER {
         match condition(type_, roles) {
@@ -53,11 +63,19 @@ pub fn merged(
                     now,
                 );
             }
+            None if !is_whole && type_ != STALLED => {
+                super::forget_precondition(&mut status.conditions, type_);
+            }
             None => conditions::remove(&mut status.conditions, type_),
         }
     }
     super::in_order(&mut status.conditions);
     status
+}
+
+/// What there is of a role's own target.
+fn target((name, status): &OfRole<'_>) -> Option<TargetStatus> {
+    status.targets.iter().find(|target| Some(&*target.name) == *name).cloned()
 }
 
 fn summary(roles: &[OfRole<'_>]) -> Option<String> {
@@ -99,7 +117,7 @@ fn condition(type_: &str, roles: &[OfRole<'_>]) -> Option<Told> {
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_api::{TargetStatus, conditions::ConditionUpdate};
+    use llm_autoscaler_api::conditions::ConditionUpdate;
     use serde_json::json;
 
     use super::*;
@@ -120,7 +138,12 @@ mod tests {
             current_replicas: Some(sizes.0),
             desired_replicas: Some(sizes.1),
             summary: Some("in-flight 1/8".to_owned()),
-            targets: vec![TargetStatus { name: name.to_owned(), ..TargetStatus::default() }],
+            targets: vec![TargetStatus {
+                name: name.to_owned(),
+                current_replicas: sizes.0,
+                desired_replicas: sizes.1,
+                ..TargetStatus::default()
+            }],
             ..LLMAutoscalerStatus::default()
         };
         for update in updates {
@@ -166,10 +189,33 @@ mod tests {
             ("Ready", "False", "Bad", "decode: broken"),
         ];
         assert_eq!(told, expected);
-        // What no role says any longer is gone, and each finds its own again.
-        let quiet = [(Some("prefill"), &LLMAutoscalerStatus::default())];
+        // What no role says any longer is gone.
+        let silent = role("prefill", (2, 2), Vec::new());
+        let quiet = [(Some("prefill"), &silent)];
         assert_eq!(merged(&status, &whole(), &quiet, DateTime::UNIX_EPOCH).conditions, []);
-        assert_eq!(of_role(&status, Some("decode")).targets[0].name, "decode");
-        assert_eq!(of_role(&status, None).targets.len(), 2);
+    }
+
+    #[test]
+    fn after_a_restart_all_is_as_it_was_until_something_is_known() {
+        let able = ConditionUpdate::no(ABLE_TO_SCALE, "FailedGetScale", "not found");
+        let prefill = role("prefill", (2, 3), vec![able.clone()]);
+        let decode = role("decode", (4, 4), vec![ConditionUpdate::no("Ready", "Bad", "broken")]);
+        let now = DateTime::UNIX_EPOCH;
+        let merged = |previous: &_, roles: &[_]| merged(previous, &whole(), roles, now);
+        let none = LLMAutoscalerStatus::default();
+        let before = merged(&none, &[(Some("prefill"), &prefill), (Some("decode"), &decode)]);
+        let [first, second] = ["prefill", "decode"].map(|role| of_role(&before, Some(role)));
+        assert_eq!(merged(&before, &[(Some("prefill"), &first), (Some("decode"), &second)]), before);
+        // One of them is missing still.
+        let mut missing = first.clone();
+        conditions::set(&mut missing.conditions, able, Some(2), now);
+        let told = merged(&before, &[(Some("prefill"), &missing), (Some("decode"), &second)]);
+        assert_eq!(told, before);
+        // Other names: what is remembered of their objects is there, and nothing of theirs is said.
+        let renamed = of_role(&before, Some("p"));
+        assert_eq!((renamed.current_replicas, renamed.targets.len()), (None, 2));
+        let told = merged(&before, &[(Some("p"), &renamed), (Some("decode"), &second)]);
+        assert_eq!((told.current_replicas, told.targets), (Some(6), second.targets[1..].to_vec()));
+        assert_eq!(of_role(&before, None), before);
     }
 }

@@ -11,6 +11,11 @@ const TAKEN: &str = "TargetTaken";
 /// The reason where an owner drives the target's size.
 const CONTROLLED: &str = "TargetControlled";
 
+/// Whether a reason is one for which nothing is decided about a target.
+pub(super) fn is_obstacle(reason: &str) -> bool {
+    matches!(reason, "FailedGetScale" | TAKEN | CONTROLLED)
+}
+
 /// What is said of a target that is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

@@ -2,7 +2,9 @@
 
 use chrono::TimeDelta;
 use llm_autoscaler_api::{LLMAutoscalerSpec, plan, words::MetricWords};
-use llm_autoscaler_core::{History, Milli, Observation, Profile, Reading, Replica, Scale, decide};
+use llm_autoscaler_core::{
+    Decision, History, Milli, Observation, Profile, Reading, Replica, Scale, Tie, Tied, decide,
+};
 use serde_json::json;
 
 use super::*;
@@ -62,9 +64,21 @@ fn told(
     change: impl FnOnce(&mut Seen, &mut Restraint),
     now: DateTime<Utc>,
 ) -> LLMAutoscalerStatus {
+    let decision = decide(&plan.policy, &History::default(), &observation, now);
+    told_of(previous, step, (observation, decision), plan, change, now)
+}
+
+/// The same of a decision.
+fn told_of(
+    previous: &LLMAutoscalerStatus,
+    step: &Moment,
+    (observation, decision): (Observation, Decision),
+    plan: &Plan,
+    change: impl FnOnce(&mut Seen, &mut Restraint),
+    now: DateTime<Utc>,
+) -> LLMAutoscalerStatus {
     let object = object();
     let scale = observation.scale;
-    let decision = decide(&plan.policy, &History::default(), &observation, now);
     let mut seen = Seen {
         observation,
         ready: step.current,
@@ -97,8 +111,19 @@ fn told(
     let history = History::default().snapshot();
     let (object, seen, view, restraint) = (&object, &seen, &view, &restraint);
     let (start_ups, drain) = (&StartUps::default(), &Told::default());
-    let report =
-        Report { object, plan, seen, view, step: words, restraint, drain, written, history, start_ups };
+    let report = Report {
+        object,
+        role: None,
+        plan,
+        seen,
+        view,
+        step: words,
+        restraint,
+        drain,
+        written,
+        history,
+        start_ups,
+    };
     status(previous, &report, None, now)
 }
 
@@ -150,6 +175,29 @@ fn silence_is_not_zero() {
     let expected = "no usable sample from a-0: refused; a-1: refused; a-2: refused; and 2 more";
     assert_eq!(samples.message, expected);
     assert!(status.targets[0].metrics[0].error.as_deref().unwrap().contains("vllm:num_requests_waiting"));
+}
+
+#[test]
+fn what_other_roles_make_of_a_size_is_told_for_as_long_as_it_holds() {
+    let plan = plan(&object().spec, Profile::Default).unwrap();
+    // No sample, so nothing is said of limits but what the other role makes of the size.
+    let blind = |previous: &_, current: i32, tied: Option<Tied>, second| {
+        let step = Moment { current, waiting: None, problems: Vec::new() };
+        let observation = Observation {
+            scale: Scale { current, status: current },
+            replicas: vec![Replica::READY; current.unsigned_abs() as usize],
+            readings: vec![Reading::Failed],
+            ..Observation::default()
+        };
+        let decision = decide(&plan.policy, &History::default(), &observation, at(second));
+        let decision = Decision { tied, ..decision };
+        told_of(previous, &step, (observation, decision), &plan, |_, _| {}, at(second))
+    };
+    let grown = blind(&LLMAutoscalerStatus::default(), 1, Some(Tied { to: 2, by: Tie::Ratio }), 0);
+    assert_eq!(reason(&grown, "ScalingLimited"), "RoleRatio");
+    let past = &grown.targets[0].decisions[0];
+    assert_eq!((past.from, past.to, &*past.limited_by), (1, 2, "RoleRatio"));
+    assert_eq!(reason(&blind(&grown, 2, None, 1), "ScalingLimited"), "");
 }
 
 #[test]

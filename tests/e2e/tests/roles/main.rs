@@ -5,6 +5,7 @@
 mod bad_input;
 mod lagging;
 mod load;
+mod memory;
 mod record;
 mod rules;
 mod shift;
@@ -25,6 +26,7 @@ async fn main() -> ExitCode {
         together::shrink_in_turn,
         lagging::a_role_without_room_holds_the_other,
         lagging::a_step_is_not_followed_by_the_next,
+        memory::a_role_is_told_of_by_its_name,
         bad_input::roles_that_make_no_sense,
     };
     let run = scenarios! { shift::from_long_prompts_to_long_answers };

@@ -1,0 +1,103 @@
+//! What the status says of roles while the operator comes and goes, and roles are found, lost and renamed.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::api::DeleteParams;
+use llm_autoscaler_e2e::{SOON, Stage, gated};
+use llm_autoscaler_testbed::wait;
+use serde_json::{Value, json};
+
+use crate::spec::{self, NAME};
+
+/// Targets of other names than their roles: each is told of by its role.
+pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
+    for role in ["prefill", "decode"] {
+        let name = format!("{NAME}-{role}");
+        stage.page(&name, &gated::page(5));
+        stage.create_engine(&name, 2).await?;
+        stage.until_ready(&name, 2).await?;
+    }
+    stage.control_plane().apply_yaml(include_str!("../../fixtures/podmonitor-crd.yaml")).await?;
+    let crd = "crd/podmonitors.monitoring.coreos.com";
+    stage.control_plane().kubectl(["wait", "--for=condition=Established", crd, "--timeout=30s"]).await?;
+    spec::apply(stage, NAME, &of("prefill")).await?;
+    stage.until_condition(NAME, "Ready", "True", "Scaling").await?;
+    until_monitored(stage, "pd-prefill", true).await?;
+    until_told(stage, ["prefill", "decode"]).await?;
+
+    // A restart: nothing is said anew before something is known anew.
+    let said = async || -> Result<_> {
+        let status = stage.status(NAME).await?;
+        let names: Vec<_> = status.conditions.iter().map(|condition| condition.type_.clone()).collect();
+        Ok((status.current_replicas, status.summary, names))
+    };
+    let before = said().await?;
+    stage.kill_operator();
+    stage.start_operator()?;
+    for _ in 0..60 {
+        let now = said().await?;
+        ensure!(now == before, "{before:?} became {now:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    // Another name for the same object.
+    spec::apply(stage, NAME, &of("front")).await?;
+    until_told(stage, ["front", "decode"]).await?;
+    ensure!(stage.status(NAME).await?.current_replicas == Some(4), "{:?}", said().await?);
+    until_monitored(stage, "pd-prefill", false).await?;
+
+    // One is gone, and only that one is told of.
+    let lost = format!("{NAME}-decode");
+    stage.api::<StatefulSet>().delete(&lost, &DeleteParams::default()).await?;
+    let missing = stage.until_condition(NAME, "AbleToScale", "False", "FailedGetScale").await?;
+    ensure!(missing.message.starts_with("decode: "), "{}", missing.message);
+    let event = stage.events(NAME, "FailedGetScale").await?;
+    ensure!(event.iter().all(|note| note.starts_with("decode: ")) && !event.is_empty(), "{event:?}");
+    // It comes back, and the other goes.
+    stage.create_engine(&lost, 2).await?;
+    stage.until_condition(NAME, "AbleToScale", "True", "ReadyForNewScale").await?;
+    stage.api::<StatefulSet>().delete(&format!("{NAME}-prefill"), &DeleteParams::default()).await?;
+    let missing = stage.until_condition(NAME, "AbleToScale", "False", "FailedGetScale").await?;
+    ensure!(
+        missing.message.starts_with("front: ") && !missing.message.contains("decode: "),
+        "{}",
+        missing.message
+    );
+    wait::until("an event about the other role", SOON, async || {
+        let events = stage.events(NAME, "FailedGetScale").await?;
+        Ok(events.iter().any(|note| note.starts_with("front: ")).then_some(()))
+    })
+    .await
+}
+
+async fn until_told(stage: &Stage, names: [&str; 2]) -> Result<()> {
+    wait::until(&format!("the status to tell of {names:?}"), SOON, async || {
+        let targets = stage.status(NAME).await?.targets;
+        Ok(targets.iter().map(|target| &*target.name).eq(names).then_some(()))
+    })
+    .await
+}
+
+/// Waits until there is a PodMonitor, or is none any longer. That of decode stays.
+async fn until_monitored(stage: &Stage, name: &str, expected: bool) -> Result<()> {
+    wait::until(&format!("the PodMonitor {name} to be there: {expected}"), SOON, async || {
+        let get = ["-n", &stage.namespace, "get", "podmonitors", "-o", "name"];
+        let found = stage.control_plane().kubectl(get).await?;
+        let is_there = |name: &str| found.lines().any(|line| line.rsplit('/').next() == Some(name));
+        Ok((is_there(name) == expected && is_there("pd-decode")).then_some(()))
+    })
+    .await
+}
+
+/// A role of this name, and decode.
+fn of(first: &str) -> Value {
+    let role = |name: &str, target: &str| {
+        let target =
+            json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{NAME}-{target}")});
+        spec::with(spec::role(name, 3, 5), "scaleTargetRef", target)
+    };
+    let spec = spec::of_roles(6, &[role(first, "prefill"), role("decode", "decode")], ["500m", "2"]);
+    spec::with(spec, "ratio", json!({"between": [first, "decode"], "min": "500m", "max": "2"}))
+}
