@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The invariants: nobody loses a replica that it wants to another role, unless the ratio or a ceiling is broken already; what is
-//! in doubt is never taken away; nobody is given more than it wants but for what the ratio takes; and what exists, with what is asked for, never grows beyond a ceiling.
+//! in doubt is never taken away; nobody is given more than it wants but for what the ratio takes; and what exists, with what is
+//! asked for, never grows beyond a ceiling.
 
 mod ceiling;
 mod lag;

@@ -175,6 +175,13 @@ impl Drainer {
         Some(to)
     }
 
+    /// The size is not written yet, because the ratio to another role would suffer.
+    pub fn waits_for_role(&mut self, (from, to): (i32, i32)) {
+        if to < from {
+            self.told.for_role = Some((from, to));
+        }
+    }
+
     /// The size has been written. Returns what there is to say about it.
     pub fn written(&mut self, context: &Context) -> Option<&Ended> {
         let Writing { leaving, ended } = self.writing.take()?;
@@ -341,6 +348,7 @@ impl Drainer {
         self.told = Told {
             is_on: true,
             waiting,
+            for_role: None,
             held: if held { self.rollouts.seen(scene.now) } else { None },
             stuck: self.rollouts.seen(scene.now).filter(|_| !held),
             ended: self.told.ended.take(),

@@ -22,7 +22,7 @@ use crate::{BehaviorSpec, Quantity};
 #[serde(rename_all = "camelCase")]
 pub struct RoleSpec {
     /// Its name: a key in the status, and the role of the RoleBasedGroup that is named at the top.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// The object that is scaled; if absent, the role of this name of the RoleBasedGroup that is named at the top.
     #[serde(default, skip_serializing_if = "Option::is_none")]

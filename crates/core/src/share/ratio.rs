@@ -79,7 +79,8 @@ impl Ratio {
             if lagging <= 0 || agreed[other] <= 0 {
                 continue;
             }
-            let there = (agreed[other] - lagging).max(0);
+            // What it asks for now has still to come.
+            let there = agreed[other].min(parts[other].current).saturating_sub(lagging).max(0);
             let beside = if role == first { self.most_of_first(there) } else { self.most_of_second(there) };
             sizes[role] = sizes[role].min(beside.max(parts[role].kept(agreed[role])));
         }

@@ -55,8 +55,12 @@ impl Keeper {
         for (index, RoleStep { seen, decision }) in
             steps.iter().enumerate().filter(|(index, _)| !told[*index])
         {
-            self.roles[index].remember(decision);
-            self.roles[index].report(seen, decision, None);
+            let role = &mut self.roles[index];
+            if let (Some(to), Some(target)) = (now[index], &mut role.target) {
+                target.drain.waits_for_role((decision.current, to));
+            }
+            role.remember(decision);
+            role.report(seen, decision, None);
         }
         result
     }

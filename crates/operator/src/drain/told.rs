@@ -11,6 +11,8 @@ pub struct Told {
     pub is_on: bool,
     /// A scale-down that waits for its victims.
     pub waiting: Option<Waiting>,
+    /// A scale-down that is drained, and waits for that of another role: from and to.
+    pub for_role: Option<(i32, i32)>,
     /// The rollout that a scale-down waits for.
     pub held: Option<Rollout>,
     /// The rollout that it does not wait for any more.

@@ -39,6 +39,10 @@ fn draining(told: &Told) -> Option<ConditionUpdate> {
         );
         return Some(ConditionUpdate::yes(DRAINING, "RequestsInFlight", message));
     }
+    if let Some((from, to)) = told.for_role {
+        let message = format!("{from} -> {to} is drained, and waits for the other role of the ratio");
+        return Some(ConditionUpdate::yes(DRAINING, "WaitsForRole", message));
+    }
     if let Some(Rollout { updated, wanted, .. }) = told.held {
         let message = format!(
             "fewer replicas are wanted; nothing shrinks while a rollout is in progress: {updated} of {wanted} replicas are updated"
@@ -165,6 +169,12 @@ mod tests {
                 true,
                 "RequestsInFlight",
                 "5 -> 3 waits for a-4 (1 request), a-3 (how many requests it has is not known); until 1970-01-01T00:00:00Z at the latest",
+            ),
+            (
+                Told { for_role: Some((5, 3)), ..on.clone() },
+                true,
+                "WaitsForRole",
+                "5 -> 3 is drained, and waits for the other role of the ratio",
             ),
             (
                 Told { held: rollout, ..ended(How::Cancelled) },

@@ -39,6 +39,8 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
     tokio::time::sleep(Duration::from_secs(8)).await;
     let now = record.now()?;
     ensure!(now.asked == THREE, "a role did not wait for the other:\n{}", story(&record.since(held)));
+    let draining = stage.until_condition(NAME, "Draining", "True", "WaitsForRole").await?;
+    ensure!(draining.message.contains("prefill: 3 -> 1 is drained, and waits for"), "{}", draining.message);
     say(stage, [0, 0]);
     let down = record.time();
     record.until(&format!("{ONE} to be left"), SOON, |now| now.asked == ONE && now.pods == ONE).await?;
