@@ -159,6 +159,8 @@ fn conditions_text(status: &LLMAutoscalerStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const OBJECT: &str = r#"{
@@ -215,5 +217,46 @@ ScalingLimited=True TooManyReplicas: more than the maximum
         let mut object: LLMAutoscaler = serde_json::from_str(OBJECT).unwrap();
         object.status = None;
         assert_eq!(render(&object, Utc::now()), "qwen3 has no status yet: is the operator running?\n");
+    }
+
+    #[test]
+    fn each_role_has_its_own_way() {
+        let target = json!({
+            "currentReplicas": 4, "readyReplicas": 4, "desiredReplicas": 4,
+            "decision": {"raw": 9, "stabilized": 9, "limited": 8, "limitedBy": "SharedCeiling", "applied": 4,
+                         "reason": "pods metric above target"},
+        });
+        let named = |name: &str| {
+            let mut target = target.clone();
+            target["name"] = json!(name);
+            target
+        };
+        let object = json!({
+            "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
+            "metadata": {"name": "pd", "generation": 1},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup", "name": "pd"},
+                "engine": "VLLM", "maxReplicas": 10,
+                "roles": [{"name": "prefill", "maxReplicas": 8, "metrics": []}, {"name": "decode", "minReplicas": 2, "metrics": []}],
+            },
+            "status": {
+                "observedGeneration": 1, "reference": "RoleBasedGroup/pd",
+                "conditions": [{"type": "Draining", "status": "False", "reason": "Idle", "message": "nothing has been removed yet",
+                                "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+                "targets": [named("prefill"), named("decode")],
+            },
+        });
+        let object: LLMAutoscaler = serde_json::from_value(object).unwrap();
+        let way = "
+replicas   4 asked for, 4 ready, 4 wanted
+raw        9
+stabilized 9
+limited    8
+applied    4 (SharedCeiling)
+because    pods metric above target
+";
+        let bounds = "at no more than 10 replicas in all: prefill 1 to 8, decode 2 to 10";
+        let expected = format!("pd keeps RoleBasedGroup/pd {bounds}.\n\nprefill{way}\ndecode{way}");
+        assert_eq!(render(&object, DateTime::UNIX_EPOCH), expected);
     }
 }
