@@ -30,7 +30,17 @@ fn cases() -> Vec<(&'static str, Terms, Vec<Part>)> {
 }
 
 fn part(current: i32, wanted: i32) -> Part {
-    Part { current, wanted, lowest: 1, highest: 10_000, most: 10_000, exist: current, lagging: 0, gpus: 8 }
+    Part {
+        current,
+        wanted,
+        lowest: 1,
+        highest: 10_000,
+        most: 10_000,
+        exist: current,
+        lagging: 0,
+        gpus: 8,
+        by_hand: false,
+    }
 }
 
 /// The best of some rounds, for a call.

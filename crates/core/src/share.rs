@@ -55,6 +55,8 @@ pub struct Part {
     pub lagging: i32,
     /// How many GPUs one replica takes.
     pub gpus: i64,
+    /// Somebody else has set its size, which is respected.
+    pub by_hand: bool,
 }
 
 /// How the others change what a role's own decision asks for.
@@ -91,7 +93,7 @@ impl Part {
         let stays = Self { current, most: policy.max_replicas, exist: current, ..Self::default() };
         let at = |size| Self { wanted: size, lowest: size, highest: size, ..stays };
         if fixed {
-            return at(current);
+            return Self { by_hand: true, ..at(current) };
         }
         let (lowest, highest) = limit::reach(policy, history, current, now);
         match &decision.outcome {

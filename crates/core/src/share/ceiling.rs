@@ -53,8 +53,12 @@ pub(super) fn grow(terms: &Terms, parts: &[Part], fitting: &[i32]) -> Vec<i32> {
     sizes.iter().zip(fitting).map(|(size, fitting)| *size.min(fitting)).collect()
 }
 
-/// Until the ceilings hold: one from the role that has most of what it wants, and rather one by which the ratio keeps.
+/// Until the ceilings hold: one from the role that has most of what it wants, and rather one by which the ratio keeps. Whoever has set a
+/// size by hand has answered for the ceiling: nobody is made smaller for that.
 fn shrink(terms: &Terms, parts: &[Part], wanted: &[i32], sizes: &mut [i32]) {
+    if parts.iter().any(|part| part.by_hand) {
+        return;
+    }
     while !terms.allows(parts, sizes) {
         let can = |role: &usize| sizes[*role] > parts[*role].lowest.max(0);
         let worth = |role: &usize| {

@@ -14,7 +14,17 @@ fn terms(ratio: Option<Ratio>, max_replicas: i64) -> Terms {
 
 /// A role of 1 to 20 replicas of one GPU each, without limits of rate.
 fn part(current: i32, wanted: i32) -> Part {
-    Part { current, wanted, lowest: 1, highest: 20, most: 20, exist: current, lagging: 0, gpus: 1 }
+    Part {
+        current,
+        wanted,
+        lowest: 1,
+        highest: 20,
+        most: 20,
+        exist: current,
+        lagging: 0,
+        gpus: 1,
+        by_hand: false,
+    }
 }
 
 fn sizes(terms: &Terms, parts: &[Part]) -> (Vec<i32>, Vec<Option<Tie>>) {
@@ -139,6 +149,10 @@ fn what_is_in_doubt_or_limited_stays() {
     let slow = Part { highest: 3, ..part(2, 2) };
     assert_eq!(sizes(&terms(ratio(500, 2000), 40), &[part(8, 10), slow]).0, [8, 3]);
     assert_eq!(sizes(&terms(ratio(500, 2000), 40), &[part(4, 10), slow]).0, [6, 3]);
+    // A size that somebody has set takes nothing from others, and leaves them no room.
+    let by_hand = Part { by_hand: true, lowest: 12, highest: 12, ..part(12, 12) };
+    assert_eq!(sizes(&terms(None, 10), &[by_hand, part(4, 9)]).0, [12, 4]);
+    assert_eq!(sizes(&terms(None, 10), &[by_hand, part(4, 2)]).0, [12, 2]);
     // A role that was switched off by hand is none.
     let off = Part { lowest: 0, highest: 0, ..part(0, 0) };
     assert_eq!(sizes(&terms(ratio(500, 2000), 40), &[part(8, 10), off]).0, [10, 0]);
@@ -179,7 +193,7 @@ prop_compose! {
         let (least, most) = (bounds.0, bounds.0 + bounds.1);
         let within = |share: f64| least + (share * f64::from(most - least)) as i32;
         let (current, wanted) = (within(share.0), within(share.1));
-        Part { current, wanted, lowest: least, highest: most, most, exist: current, lagging: 0, gpus }
+        Part { current, wanted, lowest: least, highest: most, most, exist: current, lagging: 0, gpus, by_hand: false }
     }
 }
 
@@ -233,7 +247,7 @@ prop_compose! {
         let (least, most) = (bounds.0, bounds.0 + bounds.1);
         let within = |share: f64| least + (share * f64::from(most - least + 1)) as i32;
         let (current, wanted) = (within(share.0), within(share.1));
-        Part { current, wanted, lowest: least, highest: most, most, exist: current, lagging: 0, gpus }
+        Part { current, wanted, lowest: least, highest: most, most, exist: current, lagging: 0, gpus, by_hand: false }
     }
 }
 
