@@ -25,7 +25,7 @@ use tracing::{info, warn};
 
 use role::Role;
 
-use crate::{announce::Announcer, context::Context, report, tracked::Tracked, writer::Writer};
+use crate::{announce::Announcer, context::Context, pod_monitor, report, tracked::Tracked, writer::Writer};
 
 /// Samples that arrive within so much of each other make one step: this, and a share for each pod, up to a limit, so that
 /// a target of a thousand pods is not decided upon at each of them.
@@ -138,7 +138,24 @@ impl Keeper {
             object,
         };
         keeper.understand();
+        keeper.retire_forgotten();
         keeper
+    }
+
+    /// Leaves nothing behind of roles that the status tells of and the spec does not: it was changed while nobody looked.
+    fn retire_forgotten(&self) {
+        let told = &self.writer.status().targets;
+        let had_roles = told.len() > 1;
+        if self.problem.is_some() || !had_roles && self.terms.is_none() {
+            return;
+        }
+        let has = |name: &str| self.roles.iter().any(|role| role.name.as_deref() == Some(name));
+        let forgotten = told.iter().map(|target| &*target.name).filter(|name| !has(name)).map(Some);
+        // That of an only target, where there are several now.
+        let only = self.terms.as_ref().map(|_| None);
+        for role in forgotten.chain(only) {
+            pod_monitor::retire(&self.context.client, &self.object, role);
+        }
     }
 
     fn name(&self) -> String {

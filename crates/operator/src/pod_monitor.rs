@@ -93,12 +93,7 @@ impl PodMonitorKeeper {
     /// Removes it: the target is none of the autoscaler's any longer, and nobody looks after it from now on.
     pub fn retire(&mut self, owner: &Arc<LLMAutoscaler>) {
         self.end();
-        let (client, owner) = (self.client.clone(), owner.clone());
-        let name = pod_monitor_name(&owner, self.role.as_deref());
-        tokio::spawn(async move {
-            let api = monitors::api(&client, Some(&owner.namespace().unwrap_or_default()));
-            let _ = tokio::time::timeout(DEADLINE, remove(&api, (&owner, &name))).await;
-        });
+        retire(&self.client, owner, self.role.as_deref());
     }
 
     fn end(&mut self) {
@@ -112,6 +107,15 @@ impl Drop for PodMonitorKeeper {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Removes the PodMonitor of a target that is none of the autoscaler's any longer, if there is one.
+pub fn retire(client: &Client, owner: &Arc<LLMAutoscaler>, role: Option<&str>) {
+    let (client, owner, name) = (client.clone(), owner.clone(), pod_monitor_name(owner, role));
+    tokio::spawn(async move {
+        let api = monitors::api(&client, Some(&owner.namespace().unwrap_or_default()));
+        let _ = tokio::time::timeout(DEADLINE, remove(&api, (&owner, &name))).await;
+    });
 }
 
 /// Brings the PodMonitor to what the spec says; the condition that follows, or `None` if there is to be none.

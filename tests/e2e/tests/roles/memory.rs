@@ -47,6 +47,13 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
     until_told(stage, ["front", "decode"]).await?;
     ensure!(stage.status(NAME).await?.current_replicas == Some(4), "{:?}", said().await?);
     until_monitored(stage, "pd-prefill", false).await?;
+    // The same while nobody looks.
+    stage.kill_operator();
+    spec::apply(stage, NAME, &of("first")).await?;
+    stage.start_operator()?;
+    until_told(stage, ["first", "decode"]).await?;
+    until_monitored(stage, "pd-front", false).await?;
+    until_monitored(stage, "pd-first", true).await?;
 
     // One is gone, and only that one is told of.
     let lost = format!("{NAME}-decode");
@@ -61,13 +68,13 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
     stage.api::<StatefulSet>().delete(&format!("{NAME}-prefill"), &DeleteParams::default()).await?;
     let missing = stage.until_condition(NAME, "AbleToScale", "False", "FailedGetScale").await?;
     ensure!(
-        missing.message.starts_with("front: ") && !missing.message.contains("decode: "),
+        missing.message.starts_with("first: ") && !missing.message.contains("decode: "),
         "{}",
         missing.message
     );
     wait::until("an event about the other role", SOON, async || {
         let events = stage.events(NAME, "FailedGetScale").await?;
-        Ok(events.iter().any(|note| note.starts_with("front: ")).then_some(()))
+        Ok(events.iter().any(|note| note.starts_with("first: ")).then_some(()))
     })
     .await
 }
