@@ -97,6 +97,11 @@ async fn pods_changed(roles: &mut [Role]) {
     }
 }
 
+/// An autoscaler, for the log.
+fn path(object: &LLMAutoscaler) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
 /// Why a step happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
@@ -158,10 +163,6 @@ impl Keeper {
         }
     }
 
-    fn name(&self) -> String {
-        format!("{}/{}", self.object.namespace().unwrap_or_default(), self.object.name_any())
-    }
-
     fn targets(&mut self) -> impl Iterator<Item = &mut Tracked> {
         self.roles.iter_mut().filter_map(|role| role.target.as_mut())
     }
@@ -185,7 +186,11 @@ impl Keeper {
         let toggled = object.is_paused() != self.object.is_paused();
         self.object = object;
         if changed {
-            info!(name = self.name(), generation = self.object.metadata.generation, "the spec has changed");
+            info!(
+                name = path(&self.object),
+                generation = self.object.metadata.generation,
+                "the spec has changed"
+            );
             self.understand();
         } else {
             self.roles.iter_mut().for_each(|role| role.is_now(&self.object));
@@ -250,7 +255,10 @@ impl Keeper {
             self.roles.iter_mut().for_each(|role| role.warnings.clear());
             self.locate(Role::is_outdated).await?;
         }
-        warn!(name = self.name(), "the target is being changed by others all the time; trying again soon");
+        warn!(
+            name = path(&self.object),
+            "the target is being changed by others all the time; trying again soon"
+        );
         Err(Failed)
     }
 

@@ -81,8 +81,11 @@ impl Replicas {
     /// How many take up room: those that are asked for, whether they are there by now or not, and those beside them that are about
     /// to end.
     pub fn taking(&self, asked: i32) -> i32 {
-        let has_ended = |group: &&Group| matches!(group.state().phase, Phase::Succeeded | Phase::Failed);
-        let ending = self.list.iter().filter(|group| !has_ended(group)).count() - self.alive;
+        let is_ending = |group: &&Group| {
+            let replica = group.state();
+            replica.deleting && !has_ended(replica)
+        };
+        let ending = self.list.iter().filter(is_ending).count();
         asked.max(self.alive as i32).saturating_add(ending as i32)
     }
 
@@ -103,7 +106,7 @@ impl Group {
     /// Whether it could count: it has not ended, and is not about to.
     pub fn is_alive(&self) -> bool {
         let replica = self.state();
-        !replica.deleting && !matches!(replica.phase, Phase::Succeeded | Phase::Failed)
+        !replica.deleting && !has_ended(replica)
     }
 
     /// What the decision sees of it, but for whether it is stuck. A group is what the least of its pods is.
@@ -141,6 +144,10 @@ impl Group {
     pub fn stuck(&self, now: DateTime<Utc>, patience: TimeDelta) -> Option<(&Arc<Pod>, TroubleKind)> {
         self.pods.iter().find_map(|pod| Some((pod, pod.stuck(now, patience)?)))
     }
+}
+
+fn has_ended(replica: Replica) -> bool {
+    matches!(replica.phase, Phase::Succeeded | Phase::Failed)
 }
 
 #[cfg(test)]

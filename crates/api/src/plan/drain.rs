@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use llm_autoscaler_engines::{Engine, Kind, Measure, Recipe, Signal};
 
+use super::metric::sum_of;
 use crate::{DrainSpec, GaugeSpec};
 
 /// Over how much time requests are looked at to say how long they take.
@@ -41,10 +42,7 @@ pub(super) fn drain(spec: &DrainSpec, engine: Engine) -> DrainPlan {
 
 /// The present sum of all these gauges.
 fn sum(series: &[GaugeSpec]) -> Option<Measure> {
-    let of = |gauge: &GaugeSpec| {
-        let labels = gauge.selector.iter().flat_map(|selector| selector.match_labels.clone());
-        Recipe::series(Kind::Gauge, &gauge.name, labels)
-    };
+    let of = |gauge: &GaugeSpec| sum_of(Kind::Gauge, &gauge.name, gauge.selector.as_ref());
     let recipe = series.iter().map(of).reduce(Recipe::plus)?;
     Some(Measure { recipe, window: Duration::ZERO })
 }

@@ -6,7 +6,10 @@ use llm_autoscaler_core::{MetricKind, MetricPolicy, Milli, Target};
 use llm_autoscaler_engines::{Engine, Kind, Measure, Recipe, Signal, SignalDef};
 
 use super::SpecError;
-use crate::{EngineName, MetricSpec, Quantity, SeriesSpec, SeriesType, SignalName, TargetType, quantity};
+use crate::{
+    EngineName, MetricSpec, Quantity, SeriesSelector, SeriesSpec, SeriesType, SignalName, TargetType,
+    quantity,
+};
 
 /// The window of a rate or a percentile where a spec gives none.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -140,7 +143,6 @@ fn signal_def(engine: EngineName, signal: SignalName) -> Result<&'static SignalD
 }
 
 fn recipe(series: &SeriesSpec, percentile: Option<i32>) -> Recipe {
-    let labels = series.selector.iter().flat_map(|selector| selector.match_labels.clone());
     let kind = match series.type_ {
         Some(SeriesType::Counter) => Kind::Counter,
         Some(SeriesType::Histogram) => Kind::Histogram,
@@ -148,7 +150,12 @@ fn recipe(series: &SeriesSpec, percentile: Option<i32>) -> Recipe {
         None if series.name.ends_with("_total") => Kind::Counter,
         Some(SeriesType::Gauge) | None => Kind::Gauge,
     };
-    Recipe::series(kind, &series.name, labels)
+    sum_of(kind, &series.name, series.selector.as_ref())
+}
+
+/// The sum of all series of a name that a selector chooses.
+pub(super) fn sum_of(kind: Kind, name: &str, selector: Option<&SeriesSelector>) -> Recipe {
+    Recipe::series(kind, name, selector.into_iter().flat_map(|selector| selector.match_labels.clone()))
 }
 
 fn name(spec: &MetricSpec, short: &str) -> String {
@@ -181,11 +188,7 @@ fn target(
             return Err(SpecError::new(format!("{field}.target"), problem));
         }
     };
-    let milli = milli(value, &format!("{field}.target.{name}"))?;
-    if milli <= Milli(0) {
-        let problem = format!("{value} is not greater than 0");
-        return Err(SpecError::new(format!("{field}.target.{name}"), problem));
-    }
+    let milli = positive(value, &format!("{field}.target.{name}"))?;
     let target = match type_ {
         Engines::AverageValue => Target::AverageValue(milli),
         Engines::Value => Target::Value(milli),
@@ -193,8 +196,13 @@ fn target(
     Ok((target, quantity::show(milli)))
 }
 
-fn milli(quantity: &Quantity, field: &str) -> Result<Milli, SpecError> {
-    quantity.milli().map_err(|error| SpecError::new(field, error.to_string()))
+/// A quantity that has to be greater than 0.
+pub(super) fn positive(quantity: &Quantity, field: &str) -> Result<Milli, SpecError> {
+    let milli = quantity.milli().map_err(|error| SpecError::new(field, error.to_string()))?;
+    if milli <= Milli(0) {
+        return Err(SpecError::new(field, format!("{quantity} is not greater than 0")));
+    }
+    Ok(milli)
 }
 
 impl SignalName {

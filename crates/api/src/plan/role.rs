@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use llm_autoscaler_core::{Milli, Profile, Ratio, Terms};
+use llm_autoscaler_core::{Profile, Ratio, Terms};
 
-use super::{Plan, SpecError, plan};
+use super::{Plan, SpecError, metric::positive, plan};
 use crate::{LLMAutoscalerSpec, Quantity, RatioSpec, RoleSpec};
 
 /// What an autoscaler is to do.
@@ -30,7 +30,16 @@ pub struct RolePlan {
 }
 
 /// What a role may leave to the top of the spec.
-const INHERITED: [&str; 5] = ["sources", "behavior", "fallback", "drain", "replicaPods"];
+const INHERITED: [Inherited; 5] = [
+    ("sources", |role| role.sources.is_some()),
+    ("behavior", |role| role.behavior.is_some()),
+    ("fallback", |role| role.fallback.is_some()),
+    ("drain", |role| role.drain.is_some()),
+    ("replicaPods", |role| role.replica_pods.is_some()),
+];
+
+/// A field, and whether a role has one of its own.
+type Inherited = (&'static str, fn(&RoleSpec) -> bool);
 
 /// Understands a spec, with all of its roles.
 ///
@@ -111,14 +120,7 @@ fn between(spec: &RatioSpec, roles: &[RoleSpec]) -> Result<Ratio, SpecError> {
             SpecError::new(format!("ratio.between[{index}]"), format!("{name:?} is none of the roles"))
         })
     };
-    let end = |quantity: Option<&Quantity>, field: &str| -> Result<Option<Milli>, SpecError> {
-        let Some(quantity) = quantity else { return Ok(None) };
-        let milli = quantity.milli().map_err(|error| SpecError::new(field, error.to_string()))?;
-        if milli <= Milli(0) {
-            return Err(SpecError::new(field, format!("{quantity} is not greater than 0")));
-        }
-        Ok(Some(milli))
-    };
+    let end = |quantity: Option<&Quantity>, field| quantity.map(|end| positive(end, field)).transpose();
     let between = [place(0)?, place(1)?];
     let (min, max) = (end(spec.min.as_ref(), "ratio.min")?, end(spec.max.as_ref(), "ratio.max")?);
     if between[0] == between[1] {
@@ -133,21 +135,15 @@ fn between(spec: &RatioSpec, roles: &[RoleSpec]) -> Result<Ratio, SpecError> {
 /// Where in the whole spec the field is that a role's own spec is wrong about.
 fn placed(error: SpecError, role: &RoleSpec, index: usize) -> SpecError {
     let SpecError { field, problem } = error;
-    let top = INHERITED.into_iter().find(|name| field.starts_with(name));
-    let is_own = match top {
-        None => true,
-        Some("sources") => role.sources.is_some(),
-        Some("behavior") => role.behavior.is_some(),
-        Some("fallback") => role.fallback.is_some(),
-        Some("drain") => role.drain.is_some(),
-        Some(_) => role.replica_pods.is_some(),
-    };
+    let inherited = INHERITED.into_iter().find(|(name, _)| field.starts_with(name));
+    let is_own = inherited.is_none_or(|(_, has_its_own)| has_its_own(role));
     let field = if is_own { format!("roles[{index}].{field}") } else { field };
     SpecError { field, problem }
 }
 
 #[cfg(test)]
 mod tests {
+    use llm_autoscaler_core::Milli;
     use serde_json::{Value, json};
 
     use super::*;

@@ -121,7 +121,7 @@ impl Step<'_> {
     pub fn limited_by(&self) -> Option<&'static str> {
         let own = match &self.decision.outcome {
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
-                Some(limiting_words(derivation).0)
+                Some(limiting_words(derivation.held, derivation.limit).0)
             }
             _ => None,
         };
@@ -186,7 +186,7 @@ impl Step<'_> {
     fn limited(&self, derivation: &Derivation) -> ConditionUpdate {
         let held = derivation.held.filter(|_| self.policy.profile != Profile::HpaExact);
         let is_limited = derivation.limited != derivation.stabilized || derivation.limit == Limit::NotIdleYet;
-        let (reason, message) = held.map_or_else(|| limit_words(derivation.limit), hold_words);
+        let (reason, message) = limiting_words(held, derivation.limit);
         if !is_limited && held.is_none() {
             ConditionUpdate::no(SCALING_LIMITED, reason, message)
         } else {
@@ -215,8 +215,8 @@ fn able(derivation: &Derivation) -> ConditionUpdate {
 
 /// Reason and message of what keeps a number from being what the metrics ask for: a hold, which is ours and comes first, or
 /// the HPA's limit.
-fn limiting_words(derivation: &Derivation) -> (&'static str, &'static str) {
-    derivation.held.map_or_else(|| limit_words(derivation.limit), hold_words)
+fn limiting_words(held: Option<Hold>, limit: Limit) -> (&'static str, &'static str) {
+    held.map_or_else(|| limit_words(limit), hold_words)
 }
 
 /// Reason and message of what other roles of the same service make of a number; ours.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use kube::{ResourceExt, runtime::events::Event};
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerStatus, Plan, RolePlan,
+    LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, Plan, RolePlan,
     conditions::ConditionUpdate,
     managers,
     words::{self, EventWords, MetricWords, Step},
@@ -66,7 +66,7 @@ impl Role {
         let monitor = PodMonitorKeeper::new(context.client.clone(), context.monitors.clone(), name.clone());
         Self {
             holding: context.claims.begin(whole, name.as_deref()),
-            object: named(whole, name.as_deref(), spec),
+            object: named(whole, name.as_deref(), || spec),
             status: report::of_role(status, name.as_deref()),
             context: context.clone(),
             plan: Arc::new(plan),
@@ -85,8 +85,7 @@ impl Role {
 
     /// Takes over a version of the object with the same spec.
     pub(super) fn is_now(&mut self, whole: &Arc<LLMAutoscaler>) {
-        let spec = self.object.spec.clone();
-        self.object = named(whole, self.name.as_deref(), spec);
+        self.object = named(whole, self.name.as_deref(), || self.object.spec.clone());
     }
 
     /// Takes over a changed spec.
@@ -96,7 +95,7 @@ impl Role {
         RolePlan { name, spec, plan, gpus }: RolePlan,
     ) {
         let other_target = plan.target != self.plan.target;
-        self.object = named(whole, name.as_deref(), spec);
+        self.object = named(whole, name.as_deref(), || spec);
         (self.plan, self.gpus) = (Arc::new(plan), gpus);
         self.pod_monitor.look_again();
         if other_target {
@@ -111,7 +110,7 @@ impl Role {
 
     /// The autoscaler and the role, for the log.
     pub(super) fn path(&self) -> String {
-        let object = format!("{}/{}", self.object.namespace().unwrap_or_default(), self.object.name_any());
+        let object = super::path(&self.object);
         self.name.as_ref().map_or_else(|| object.clone(), |role| format!("{object}/{role}"))
     }
 
@@ -295,12 +294,12 @@ impl Role {
 fn named(
     whole: &Arc<LLMAutoscaler>,
     role: Option<&str>,
-    spec: llm_autoscaler_api::LLMAutoscalerSpec,
+    spec: impl FnOnce() -> LLMAutoscalerSpec,
 ) -> Arc<LLMAutoscaler> {
     if role.is_none() {
         return whole.clone();
     }
-    Arc::new(LLMAutoscaler { metadata: whole.metadata.clone(), spec, status: whole.status.clone() })
+    Arc::new(LLMAutoscaler { metadata: whole.metadata.clone(), spec: spec(), status: whole.status.clone() })
 }
 
 /// What the words need to know of each metric: its name, and why it failed.
