@@ -16,6 +16,16 @@ pub enum Removal {
     Marked,
 }
 
+impl Removal {
+    /// How far a scale-down goes by one write, when all who go by it are drained.
+    pub fn at_once(self, current: i32, wanted: i32) -> i32 {
+        match self {
+            Self::HighestInTurn => wanted.max(current.saturating_sub(1)),
+            Self::HighestOrdinals | Self::Marked => wanted,
+        }
+    }
+}
+
 /// A replica that could be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -108,7 +118,7 @@ fn next(current: i32, wanted: i32, candidates: &[Candidate]) -> i32 {
     match () {
         () if wanted >= current => wanted,
         () if candidates.iter().any(is_going) => current,
-        () => wanted.max(current.saturating_sub(1)),
+        () => Removal::HighestInTurn.at_once(current, wanted),
     }
 }
 

@@ -46,8 +46,8 @@ pub struct Drainer {
     rollouts: Rollouts,
     /// The size that is being written, and what is to be said of it.
     writing: Option<Writing>,
-    /// One goes after the other.
-    in_turn: bool,
+    /// Whom a smaller size removes, as far as that is known.
+    removal: Option<Removal>,
     told: Told,
 }
 
@@ -85,7 +85,7 @@ impl Drainer {
 
     /// How far a scale-down goes by one write, when all who go by it are drained.
     pub fn aim(&self, (current, wanted): (i32, i32)) -> i32 {
-        if self.in_turn { wanted.max(current - 1) } else { wanted }
+        self.removal.map_or(wanted, |removal| removal.at_once(current, wanted))
     }
 
     /// Whether somebody is on the way out.
@@ -153,7 +153,7 @@ impl Drainer {
             return (wanted != current).then_some(wanted);
         };
         let removal = removal(order, &object);
-        self.in_turn = removal == Removal::HighestInTurn;
+        self.removal = Some(removal);
         let step = drain(removal, sizes, scene.plan.deadline, &candidates, scene.now);
         self.carry_out(context, scene, &alive, &step);
         self.tell(context, scene, &alive, &step, held);
