@@ -108,7 +108,10 @@ mod tests {
         set(&mut conditions, ConditionUpdate::yes("Ready", "One", "first"), Some(1), at(1));
         set(&mut conditions, ConditionUpdate::yes("Ready", "Two", "second"), Some(2), at(2));
         assert_eq!(conditions.len(), 1);
-        assert_eq!((conditions[0].reason.as_str(), conditions[0].message.as_str()), ("Two", "second"));
+        assert_eq!(
+            (conditions[0].reason.as_str(), conditions[0].message.as_str()),
+            ("Two", "second")
+        );
         assert_eq!(time::from_kubernetes(&conditions[0].last_transition_time), at(1));
         assert!(holds(&conditions, "Ready"));
 

@@ -10,8 +10,8 @@ use kube::core::{Expression, Selector, SelectorExt};
 
 pub use drivers::{Parent, SCALERS, Scaler, is_same, parent};
 pub use removal::{
-    CHEAPEST, DELETION_COST, IN_SERVICE, INSTANCE_DELETION_COST, ORDERED, RBG_INSTANCE, Victims, has_modes,
-    role_labels, role_victims, victims,
+    CHEAPEST, DELETION_COST, IN_SERVICE, INSTANCE_DELETION_COST, ORDERED, RBG_INSTANCE, Victims,
+    has_modes, role_labels, role_victims, victims,
 };
 
 use crate::ScaleTargetRef;
@@ -26,7 +26,8 @@ pub const RBG_ADAPTER: &str = "RoleBasedGroupScalingAdapter";
 pub const RBG_SET_LABEL: &str = "rbg.workloads.x-k8s.io/groupset-name";
 
 /// The labels by which pods and instances belong to a role: of the group, and of the role.
-const ROLE_LABELS: [&str; 2] = ["rbg.workloads.x-k8s.io/group-name", "rbg.workloads.x-k8s.io/role-name"];
+const ROLE_LABELS: [&str; 2] =
+    ["rbg.workloads.x-k8s.io/group-name", "rbg.workloads.x-k8s.io/role-name"];
 /// The label by which pods belong to an instance of a role: its name.
 const INSTANCE_LABEL: &str = "rbg.workloads.x-k8s.io/role-instance-name";
 
@@ -146,7 +147,9 @@ impl Grouping {
                 Expression::Equal(label.clone(), value.clone()).into()
             }
             // The names of cliques have the number of the replica in them, which no selector leaves out.
-            Leader::Everybody | Leader::Unless(..) | Leader::UnlessDynamoWorker => Selector::default(),
+            Leader::Everybody | Leader::Unless(..) | Leader::UnlessDynamoWorker => {
+                Selector::default()
+            }
             Leader::Selected(selector) => selector.clone(),
         }
     }
@@ -154,8 +157,11 @@ impl Grouping {
 
 /// Whether a pod is of the clique COMPONENT-wkr, whose pods have no page of the engine, or of one of several such cliques.
 fn is_dynamo_worker(labels: &BTreeMap<String, String>) -> bool {
-    let (Some(clique), Some(component)) = (labels.get(CLIQUE), labels.get(COMPONENT)) else { return false };
-    let rest = clique.rsplit_once(&format!("-{}-wkr", component.to_lowercase())).map(|(_, rest)| rest);
+    let (Some(clique), Some(component)) = (labels.get(CLIQUE), labels.get(COMPONENT)) else {
+        return false;
+    };
+    let rest =
+        clique.rsplit_once(&format!("-{}-wkr", component.to_lowercase())).map(|(_, rest)| rest);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
@@ -172,7 +178,8 @@ mod tests {
         let known = known();
         let rbg = &known[0];
         let instance = ("rbg.workloads.x-k8s.io/role-instance-name", "pd-decode-0");
-        let component = |index| labels(&[instance, ("rbg.workloads.x-k8s.io/component-index", index)]);
+        let component =
+            |index| labels(&[instance, ("rbg.workloads.x-k8s.io/component-index", index)]);
         // labels; speaks, how a selector of those that speak is narrowed
         let table = [
             (component("0"), true, "rbg.workloads.x-k8s.io/component-index=0"),
@@ -187,7 +194,8 @@ mod tests {
 
     #[test]
     fn workers_of_dynamo_do_not_speak() {
-        let grove = known().into_iter().find(|grouping| grouping.label.starts_with("grove.io")).unwrap();
+        let grove =
+            known().into_iter().find(|grouping| grouping.label.starts_with("grove.io")).unwrap();
         // clique, component; speaks
         let table = [
             ("web-0-decode-1-decode-ldr", "Decode", true),

@@ -69,7 +69,10 @@ impl SpecError {
 pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecError> {
     if spec.min_replicas > spec.max_replicas {
         let (min, max) = (spec.min_replicas, spec.max_replicas);
-        return Err(SpecError::new("minReplicas", format!("{min} is greater than maxReplicas {max}")));
+        return Err(SpecError::new(
+            "minReplicas",
+            format!("{min} is greater than maxReplicas {max}"),
+        ));
     }
     if (spec.min_replicas == 0) != spec.scale_to_zero.is_some() {
         let problem = "minReplicas 0 needs it, and it needs minReplicas 0";
@@ -83,7 +86,8 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     for (index, metric) in spec.metrics.iter().enumerate() {
         let (plan, target) = metric::metric(spec.engine, metric, &format!("metrics[{index}]"))?;
         if metrics.iter().any(|other: &MetricPlan| other.name == plan.name) {
-            let problem = format!("two metrics are called {:?}: give each a name of its own", plan.name);
+            let problem =
+                format!("two metrics are called {:?}: give each a name of its own", plan.name);
             return Err(SpecError::new(format!("metrics[{index}].name"), problem));
         }
         metrics.push(plan);
@@ -94,7 +98,8 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     if let Some(index) = metrics.iter().position(|metric| matches!(metric.asked, Asked::Query(_)))
         && !asks_prometheus
     {
-        let problem = format!("metrics[{index}] is a query, which needs a prometheus among the sources");
+        let problem =
+            format!("metrics[{index}] is a query, which needs a prometheus among the sources");
         return Err(SpecError::new("sources", problem));
     }
     let policy = Policy {

@@ -73,7 +73,12 @@ pub fn pod_monitor(
 }
 
 /// What lets the operator in lets Prometheus in: its own fields are called the same.
-fn endpoint(owner: &LLMAutoscaler, scrape: &ScrapeSpec, spec: &PodMonitorSpec, port: &Port) -> Value {
+fn endpoint(
+    owner: &LLMAutoscaler,
+    scrape: &ScrapeSpec,
+    spec: &PodMonitorSpec,
+    port: &Port,
+) -> Value {
     let path = scrape.path.as_deref().unwrap_or(owner.spec.engine.engine().profile().metrics_path);
     let mut endpoint = json!({
         "path": path,
@@ -102,12 +107,14 @@ fn endpoint(owner: &LLMAutoscaler, scrape: &ScrapeSpec, spec: &PodMonitorSpec, p
 /// `workload_name`, `backend`. The last two are never empty: the target's name and the engine's come first.
 fn relabelings(owner: &LLMAutoscaler) -> Vec<Value> {
     let meta = |source: &str, target: &str| json!({"action": "replace", "sourceLabels": [format!("__meta_kubernetes_{source}")], "targetLabel": target});
-    let constant =
-        |value: &str, target: &str| json!({"action": "replace", "replacement": value, "targetLabel": target});
+    let constant = |value: &str, target: &str| json!({"action": "replace", "replacement": value, "targetLabel": target});
     let mut relabelings = vec![
         meta("pod_name", "pod_name"),
         meta("namespace", "pod_namespace"),
-        constant(owner.spec.scale_target_ref.as_ref().map_or("", |target| &target.name), "workload_name"),
+        constant(
+            owner.spec.scale_target_ref.as_ref().map_or("", |target| &target.name),
+            "workload_name",
+        ),
         constant(&owner.spec.engine.engine().profile().name.to_lowercase(), "backend"),
     ];
     for Relabeling { target, sources } in FROM_POD_LABELS {

@@ -29,9 +29,19 @@ struct Exact {
     scale: i32,
 }
 
-const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
-const DECIMAL: [(&str, i32); 9] =
-    [("n", -9), ("u", -6), ("m", -3), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+const BINARY: [(&str, u32); 6] =
+    [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
+const DECIMAL: [(&str, i32); 9] = [
+    ("n", -9),
+    ("u", -6),
+    ("m", -3),
+    ("k", 3),
+    ("M", 6),
+    ("G", 9),
+    ("T", 12),
+    ("P", 15),
+    ("E", 18),
+];
 
 impl Quantity {
     /// The value in thousandths, rounded away from zero where it has more digits, saturating.
@@ -42,7 +52,8 @@ impl Quantity {
         let Exact { digits, scale } = self.parse()?;
         let shift = 3 - scale;
         let power = 10i128.saturating_pow(shift.unsigned_abs());
-        let milli = if shift >= 0 { digits.saturating_mul(power) } else { away_from_zero(digits, power) };
+        let milli =
+            if shift >= 0 { digits.saturating_mul(power) } else { away_from_zero(digits, power) };
         Ok(Milli(milli.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64))
     }
 
@@ -70,8 +81,9 @@ impl Quantity {
 
     fn read(&self) -> Option<Exact> {
         let text = self.0.trim();
-        let number_end =
-            text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+        let number_end = text
+            .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
+            .unwrap_or(text.len());
         let (number, suffix) = text.split_at(number_end);
         let exact = decimal(number)?;
         if suffix.is_empty() {
@@ -206,9 +218,10 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_says_so() {
-        for text in
-            ["", "five", "5 apples", "1.2.3", "--1", "0x10", "1e100", "1Zi", "5mm", ".", "+", "+-1", "1e"]
-        {
+        for text in [
+            "", "five", "5 apples", "1.2.3", "--1", "0x10", "1e100", "1Zi", "5mm", ".", "+", "+-1",
+            "1e",
+        ] {
             let error = Quantity(text.into()).milli().unwrap_err();
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }

@@ -22,8 +22,10 @@ pub struct SelectorError {
 pub fn parse(text: &str) -> Result<Selector, SelectorError> {
     requirements(text)
         .map(|part| {
-            requirement(part.trim())
-                .ok_or_else(|| SelectorError { selector: text.to_owned(), part: part.trim().to_owned() })
+            requirement(part.trim()).ok_or_else(|| SelectorError {
+                selector: text.to_owned(),
+                part: part.trim().to_owned(),
+            })
         })
         .collect()
 }
@@ -61,7 +63,8 @@ fn requirement(text: &str) -> Option<Expression> {
     };
     let name = key(name)?;
     let (operator, set) = rest.trim().split_once('(')?;
-    let values = set.trim_end().strip_suffix(')')?.split(',').map(literal).collect::<Option<_>>()?;
+    let values =
+        set.trim_end().strip_suffix(')')?.split(',').map(literal).collect::<Option<_>>()?;
     match operator.trim() {
         "in" => Some(Expression::In(name, values)),
         "notin" => Some(Expression::NotIn(name, values)),

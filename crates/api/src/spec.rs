@@ -67,7 +67,12 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
         priority = 1
     ),
-    printcolumn(name = "Last Scale", type_ = "date", json_path = ".status.lastScaleTime", priority = 1)
+    printcolumn(
+        name = "Last Scale",
+        type_ = "date",
+        json_path = ".status.lastScaleTime",
+        priority = 1
+    )
 )]
 #[x_kube(
     validation = Rule::new("self.minReplicas <= self.maxReplicas")

@@ -12,7 +12,8 @@ pub fn to_kubernetes(time: DateTime<Utc>) -> Time {
 /// A time out of a resource.
 pub fn from_kubernetes(time: &Time) -> DateTime<Utc> {
     let Time(stamp) = time;
-    DateTime::from_timestamp(stamp.as_second(), stamp.subsec_nanosecond().unsigned_abs()).unwrap_or_default()
+    DateTime::from_timestamp(stamp.as_second(), stamp.subsec_nanosecond().unsigned_abs())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

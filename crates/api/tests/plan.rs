@@ -6,11 +6,12 @@ use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 use llm_autoscaler_api::{
-    Asked, LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, ScrapePlan, SignalName, SourcePlan, plan, plans,
+    Asked, LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, ScrapePlan, SignalName, SourcePlan, plan,
+    plans,
 };
 use llm_autoscaler_core::{
-    Amount, Behavior, Fallback, MetricKind, MetricPolicy, Milli, Profile, RatePolicy, Rules, Select, Target,
-    Tolerances,
+    Amount, Behavior, Fallback, MetricKind, MetricPolicy, Milli, Profile, RatePolicy, Rules,
+    Select, Target, Tolerances,
 };
 use llm_autoscaler_engines::Kind;
 
@@ -83,7 +84,8 @@ fn without_a_source_the_pods_are_read_every_two_seconds() {
     let scrape = scrape(&plan);
     assert_eq!(scrape.ports, ["http", "metrics"].map(|name| Port::Name(name.to_owned())));
     assert_eq!(scrape.path, "/metrics");
-    let trtllm = LLMAutoscalerSpec { engine: llm_autoscaler_api::EngineName::TensorRTLLM, ..waiting("") };
+    let trtllm =
+        LLMAutoscalerSpec { engine: llm_autoscaler_api::EngineName::TensorRTLLM, ..waiting("") };
     assert_eq!(self::scrape(&planned(&trtllm)).path, "/prometheus/metrics");
     assert!(!scrape.tls && scrape.pods.is_none() && scrape.access.is_open());
     assert_eq!((scrape.interval, scrape.timeout), (Duration::from_secs(2), Duration::from_secs(1)));
@@ -99,8 +101,10 @@ fn without_behavior_the_legacy_path_is_taken() {
 #[test]
 fn behavior_fills_in_what_is_absent_field_by_field() {
     let window = TimeDelta::seconds(300);
-    let defaults =
-        Behavior { scale_up: Rules::default_scale_up(), scale_down: Rules::default_scale_down(window) };
+    let defaults = Behavior {
+        scale_up: Rules::default_scale_up(),
+        scale_down: Rules::default_scale_down(window),
+    };
     assert_eq!(planned(&waiting(", behavior: {}")).policy.behavior, Some(defaults.clone()));
 
     let text = ", behavior: {scaleUp: {tolerance: 0.05, policies: [{type: Percent, value: 50, periodSeconds: 60}]}, \
@@ -109,10 +113,17 @@ fn behavior_fills_in_what_is_absent_field_by_field() {
     let policy = planned(&waiting(&text)).policy;
     let expected = Behavior {
         scale_up: Rules {
-            policies: vec![RatePolicy { amount: Amount::Percent(50), period: TimeDelta::seconds(60) }],
+            policies: vec![RatePolicy {
+                amount: Amount::Percent(50),
+                period: TimeDelta::seconds(60),
+            }],
             ..defaults.scale_up
         },
-        scale_down: Rules { window: TimeDelta::seconds(60), select: Select::Disabled, ..defaults.scale_down },
+        scale_down: Rules {
+            window: TimeDelta::seconds(60),
+            select: Select::Disabled,
+            ..defaults.scale_down
+        },
     };
     assert_eq!(policy.behavior, Some(expected));
     assert_eq!(policy.tolerance, Tolerances { down: 0.1, up: 50.0 * 0.001 });
@@ -138,7 +149,9 @@ fn what_makes_no_sense_names_its_field() {
             "spec.metrics[0].target.type: vllm:num_requests_waiting takes a target of type AverageValue",
         ),
         (
-            metric("signal: WaitingRequests, target: {type: AverageValue, averageValue: 5, value: 5}"),
+            metric(
+                "signal: WaitingRequests, target: {type: AverageValue, averageValue: 5, value: 5}",
+            ),
             "spec.metrics[0].target: give averageValue with type AverageValue",
         ),
         (
@@ -149,7 +162,10 @@ fn what_makes_no_sense_names_its_field() {
             metric(&format!("signal: PrefillHandoverRequests, {target}")),
             "spec.metrics[0].signal: engine VLLM has no signal PrefillHandoverRequests",
         ),
-        (metric(&format!("query: up, {target}")), "spec.metrics[0].name: a metric with a query needs a name"),
+        (
+            metric(&format!("query: up, {target}")),
+            "spec.metrics[0].name: a metric with a query needs a name",
+        ),
         (
             metric(&format!("name: up, query: up, {target}")),
             "spec.sources: metrics[0] is a query, which needs a prometheus among the sources",
@@ -159,7 +175,9 @@ fn what_makes_no_sense_names_its_field() {
             "spec.sources[0].scrape.podSelector: it selects every pod of the namespace",
         ),
         (
-            waiting(", sources: [{scrape: {podSelector: {matchExpressions: [{key: a, operator: Odd}]}}}]"),
+            waiting(
+                ", sources: [{scrape: {podSelector: {matchExpressions: [{key: a, operator: Odd}]}}}]",
+            ),
             "spec.sources[0].scrape.podSelector: ",
         ),
         (waiting(", sources: [{}]"), "spec.sources[0]: give exactly one of scrape and prometheus"),
@@ -189,7 +207,8 @@ fn what_makes_no_sense_names_its_field() {
         let error = plan(&spec, Profile::Default).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
-    let custom = LLMAutoscalerSpec { engine: llm_autoscaler_api::EngineName::Custom, ..waiting("") };
+    let custom =
+        LLMAutoscalerSpec { engine: llm_autoscaler_api::EngineName::Custom, ..waiting("") };
     let error = plan(&custom, Profile::Default).unwrap_err().to_string();
     assert!(
         error.starts_with("spec.metrics[0].signal: engine Custom has no signal WaitingRequests"),
@@ -207,8 +226,9 @@ fn every_signal_of_the_resource_is_one_of_the_engines() {
         .map(|name| serde_json::from_value(name["const"].clone()).unwrap())
         .collect();
     let found: Vec<_> = names.iter().map(|name| (format!("{name:?}"), name.signal())).collect();
-    let known: Vec<_> =
-        llm_autoscaler_engines::Signal::ALL.map(|signal| (signal.info().name.to_owned(), signal)).to_vec();
+    let known: Vec<_> = llm_autoscaler_engines::Signal::ALL
+        .map(|signal| (signal.info().name.to_owned(), signal))
+        .to_vec();
     assert_eq!(found, known);
 }
 
@@ -258,7 +278,10 @@ fn sources_are_taken_in_their_order() {
     assert!(!prometheus.access.is_open());
     assert_eq!(plan.metrics[0].asked, Asked::Query("up".to_owned()));
     assert_eq!(plan.policy.metrics[0].kind, MetricKind::External);
-    assert_eq!(plan.policy.fallback, Some(Fallback { after: TimeDelta::seconds(180), replicas: 3 }));
+    assert_eq!(
+        plan.policy.fallback,
+        Some(Fallback { after: TimeDelta::seconds(180), replicas: 3 })
+    );
 }
 
 #[test]

@@ -39,8 +39,11 @@ fn relabelled(monitor: &Value, pod: &[(&str, &str)]) -> BTreeMap<String, String>
             series.insert(target, replacement.to_owned());
             continue;
         }
-        let source =
-            relabeling["sourceLabels"][0].as_str().unwrap().strip_prefix("__meta_kubernetes_").unwrap();
+        let source = relabeling["sourceLabels"][0]
+            .as_str()
+            .unwrap()
+            .strip_prefix("__meta_kubernetes_")
+            .unwrap();
         let value = pod.iter().find(|(name, _)| *name == source).map_or("", |(_, value)| value);
         let only_if_set = relabeling["regex"] == "(.+)";
         if !(only_if_set && value.is_empty()) {
@@ -54,7 +57,10 @@ fn relabelled(monitor: &Value, pod: &[(&str, &str)]) -> BTreeMap<String, String>
 fn it_is_owned_and_carries_only_what_was_asked_for() {
     let spec = PodMonitorSpec {
         labels: BTreeMap::from([("release".to_owned(), "prom".to_owned())]),
-        annotations: BTreeMap::from([("arms.prometheus.io/discovery".to_owned(), "true".to_owned())]),
+        annotations: BTreeMap::from([(
+            "arms.prometheus.io/discovery".to_owned(),
+            "true".to_owned(),
+        )]),
         ..PodMonitorSpec::default()
     };
     let metadata = &built(&owner(""), &spec)["metadata"];
@@ -80,8 +86,10 @@ fn the_endpoint_is_the_one_that_is_scraped() {
     );
 
     let source = ", sources: [{scrape: {port: 9000, path: /m, scheme: HTTPS}}]";
-    let monitor =
-        built(&owner(source), &PodMonitorSpec { interval_seconds: 30, ..PodMonitorSpec::default() });
+    let monitor = built(
+        &owner(source),
+        &PodMonitorSpec { interval_seconds: 30, ..PodMonitorSpec::default() },
+    );
     let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
     assert_eq!(
         (&endpoint["portNumber"], &endpoint["path"], &endpoint["interval"]),
@@ -95,7 +103,8 @@ fn the_endpoint_is_the_one_that_is_scraped() {
 fn what_lets_the_operator_in_lets_prometheus_in() {
     let source = ", sources: [{scrape: {scheme: HTTPS, authorization: {credentials: {name: s, key: token}}, \
                   tlsConfig: {serverName: qwen3.example, ca: {configMap: {name: c, key: ca.crt}}}}}]";
-    let endpoint = &built(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
+    let endpoint =
+        &built(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
     assert_eq!(
         endpoint["authorization"],
         json!({"type": "Bearer", "credentials": {"name": "s", "key": "token"}})
@@ -104,9 +113,9 @@ fn what_lets_the_operator_in_lets_prometheus_in() {
         endpoint["tlsConfig"],
         json!({"serverName": "qwen3.example", "insecureSkipVerify": false, "ca": {"configMap": {"name": "c", "key": "ca.crt"}}})
     );
-    let source =
-        ", sources: [{scrape: {basicAuth: {username: {name: s, key: u}, password: {name: s, key: p}}}}]";
-    let endpoint = &built(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
+    let source = ", sources: [{scrape: {basicAuth: {username: {name: s, key: u}, password: {name: s, key: p}}}}]";
+    let endpoint =
+        &built(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
     assert_eq!(endpoint["basicAuth"]["password"], json!({"name": "s", "key": "p"}));
 }
 

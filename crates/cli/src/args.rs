@@ -135,8 +135,10 @@ impl LogFormat {
         let filter = tracing_subscriber::EnvFilter::try_from_default_env();
         let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
         let colours = std::io::stderr().is_terminal();
-        let builder =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(colours);
         match self {
             Self::Text => builder.init(),
             Self::Json => builder.json().init(),
@@ -174,8 +176,9 @@ pub fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::R
 /// A client for the cluster that a pod is in, or that KUBECONFIG names.
 pub async fn client() -> anyhow::Result<Client> {
     // The error tells its causes itself; as a chain they would be told again and again.
-    let unknown =
-        |error| anyhow::anyhow!("cannot find the cluster: run in a pod, or set KUBECONFIG ({error})");
+    let unknown = |error| {
+        anyhow::anyhow!("cannot find the cluster: run in a pod, or set KUBECONFIG ({error})")
+    };
     Client::try_default().await.map_err(unknown)
 }
 

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use anyhow::bail;
-use llm_autoscaler_engines::{Alternative, Engine, EngineProfile, SignalDef, SignalInfo, Standing, Term};
+use llm_autoscaler_engines::{
+    Alternative, Engine, EngineProfile, SignalDef, SignalInfo, Standing, Term,
+};
 
 /// Which engines.
 #[derive(Debug, clap::Args)]
@@ -27,7 +29,8 @@ impl Engines {
 
 /// The engine of this name, in whatever case.
 pub fn by_name(name: &str) -> anyhow::Result<Engine> {
-    let found = Engine::ALL.into_iter().find(|engine| engine.profile().name.eq_ignore_ascii_case(name));
+    let found =
+        Engine::ALL.into_iter().find(|engine| engine.profile().name.eq_ignore_ascii_case(name));
     let Some(engine) = found else {
         let names: Vec<&str> = Engine::ALL.iter().map(|engine| engine.profile().name).collect();
         bail!("no engine is called {name}; there are {}", names.join(", "));
@@ -36,16 +39,19 @@ pub fn by_name(name: &str) -> anyhow::Result<Engine> {
 }
 
 fn text(engine: &EngineProfile) -> String {
-    let EngineProfile { name, display, metrics_path, port_names, port, enabling, signals, .. } = engine;
+    let EngineProfile { name, display, metrics_path, port_names, port, enabling, signals, .. } =
+        engine;
     let number = port.map(|port| format!(", {port}")).unwrap_or_default();
-    let mut text = format!("{name}: {display}; {metrics_path} on port {}{number}\n", port_names.join(" or "));
+    let mut text =
+        format!("{name}: {display}; {metrics_path} on port {}{number}\n", port_names.join(" or "));
     if !enabling.is_empty() {
         let _ = writeln!(text, "  {}", enabling.replace('`', ""));
     }
     for SignalDef { signal, terms, fold } in *signals {
         let SignalInfo { name, kind, .. } = signal.info();
-        let mut lines =
-            terms.iter().flat_map(|term| term.0.iter().enumerate().map(|(index, n)| line(term, index, n)));
+        let mut lines = terms
+            .iter()
+            .flat_map(|term| term.0.iter().enumerate().map(|(index, n)| line(term, index, n)));
         let first = lines.next().unwrap_or_default();
         let _ = writeln!(text, "  {name:<24} {:<10} {:<8} {first}", kind.name(), fold.name());
         for line in lines {
@@ -56,11 +62,14 @@ fn text(engine: &EngineProfile) -> String {
 }
 
 fn line(term: &Term, index: usize, name: &Alternative) -> String {
-    let labels: Vec<String> = name.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+    let labels: Vec<String> =
+        name.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    let labels =
+        if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
     let joint = if index > 0 { "else " } else { "" };
     let former = if name.standing == Standing::Former { "former, " } else { "" };
-    let note = if term.0.len() > 1 { format!("  ({former}{})", name.versions) } else { String::new() };
+    let note =
+        if term.0.len() > 1 { format!("  ({former}{})", name.versions) } else { String::new() };
     format!("{joint}{}{labels}{note}", name.series)
 }
 

@@ -6,8 +6,8 @@ use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus, PastDecision, ReplicasStatus,
-    RoleSpec, TargetStatus, conditions, time,
+    LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus, PastDecision,
+    ReplicasStatus, RoleSpec, TargetStatus, conditions, time,
 };
 
 /// Which object.
@@ -118,11 +118,16 @@ fn metric_text(metric: &MetricStatus, now: DateTime<Utc>) -> String {
         let _ = write!(text, " -> {proposal}");
     }
     if let Some(ReplicasStatus { used, missing, not_ready, stuck }) = metric.replicas {
-        let _ =
-            write!(text, "   from {used} replicas, {missing} missing, {not_ready} not ready, {stuck} stuck");
+        let _ = write!(
+            text,
+            "   from {used} replicas, {missing} missing, {not_ready} not ready, {stuck} stuck"
+        );
     }
     if let Some(source) = &metric.source {
-        let age = metric.sampled_at.as_ref().map(|at| (now - time::from_kubernetes(at)).num_seconds().max(0));
+        let age = metric
+            .sampled_at
+            .as_ref()
+            .map(|at| (now - time::from_kubernetes(at)).num_seconds().max(0));
         let age = age.map(|age| format!(", {age} s ago")).unwrap_or_default();
         let _ = write!(text, "   (by {source}{age})");
     }
@@ -216,7 +221,10 @@ ScalingLimited=True TooManyReplicas: more than the maximum
     fn without_a_status_there_is_nothing_to_explain() {
         let mut object: LLMAutoscaler = serde_json::from_str(OBJECT).unwrap();
         object.status = None;
-        assert_eq!(render(&object, Utc::now()), "qwen3 has no status yet: is the operator running?\n");
+        assert_eq!(
+            render(&object, Utc::now()),
+            "qwen3 has no status yet: is the operator running?\n"
+        );
     }
 
     #[test]

@@ -61,7 +61,9 @@ impl Probe {
         }
         match self.output {
             Format::Text => print!("{}", text(&self.page, page.len(), &inspection, self.over)),
-            Format::Json => println!("{:#}", as_json(&self.page, page.len(), &inspection, self.over)),
+            Format::Json => {
+                println!("{:#}", as_json(&self.page, page.len(), &inspection, self.over))
+            }
         }
         Ok(())
     }
@@ -77,14 +79,20 @@ impl Probe {
             .danger_accept_invalid_certs(self.insecure)
             .timeout(self.timeout)
             .build()?;
-        let mut request = client.get(&self.page).header("Accept", "text/plain;version=0.0.4, */*;q=0.1");
+        let mut request =
+            client.get(&self.page).header("Accept", "text/plain;version=0.0.4, */*;q=0.1");
         for header in &self.headers {
             let (name, value) =
                 header.split_once(':').with_context(|| format!("{header:?} is not NAME: VALUE"))?;
             request = request.header(name.trim(), value.trim());
         }
         let mut response = request.send().await?;
-        ensure!(response.status().is_success(), "{}: answered with HTTP {}", self.page, response.status());
+        ensure!(
+            response.status().is_success(),
+            "{}: answered with HTTP {}",
+            self.page,
+            response.status()
+        );
         let mut page = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             ensure!(
@@ -106,25 +114,38 @@ fn unknown(page: &[u8]) -> String {
     }
     let known = Engine::ALL.iter().filter(|engine| !engine.profile().signals.is_empty());
     let names: Vec<&str> = known.map(|engine| engine.profile().name).collect();
-    format!("the page is none of {}: name the engine by --engine, or read it by series", names.join(", "))
+    format!(
+        "the page is none of {}: name the engine by --engine, or read it by series",
+        names.join(", ")
+    )
 }
 
 fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration>) -> String {
     let Inspection { engine, summary, problem, findings } = inspection;
     let (there, missing): (Vec<&Finding>, Vec<&Finding>) =
         findings.iter().partition(|finding| finding.value != Quantity::Absent);
-    let mut text =
-        format!("{page}: {}, {bytes} bytes, {} samples\n", engine.profile().display, summary.samples);
+    let mut text = format!(
+        "{page}: {}, {bytes} bytes, {} samples\n",
+        engine.profile().display,
+        summary.samples
+    );
     if let Some(problem) = problem {
         let _ = writeln!(text, "{problem}");
     }
     for finding in &there {
         let SignalInfo { name, .. } = finding.def.signal.info();
-        let _ = writeln!(text, "  {name:<24} {:<44} {}", finding.shown(over), finding.series.join(" + "));
+        let _ = writeln!(
+            text,
+            "  {name:<24} {:<44} {}",
+            finding.shown(over),
+            finding.series.join(" + ")
+        );
     }
     for (former, newest) in there.iter().filter_map(|finding| finding.former) {
-        let _ =
-            writeln!(text, "  {former} is a former name of {newest}: an upgrade of the engine takes it away");
+        let _ = writeln!(
+            text,
+            "  {former} is a former name of {newest}: an upgrade of the engine takes it away"
+        );
     }
     for finding in &missing {
         let hint = if finding.similar.is_empty() {
@@ -201,7 +222,9 @@ mod tests {
         let inspection = inspect(renamed.as_bytes(), Engine::Vllm).unwrap();
         let told = text("page", renamed.len(), &inspection, None);
         assert!(
-            told.contains("vllm:num_requests_waiting is not there; the page has vllm:num_requests_queued"),
+            told.contains(
+                "vllm:num_requests_waiting is not there; the page has vllm:num_requests_queued"
+            ),
             "{told}"
         );
         let json = as_json("page", renamed.len(), &inspection, None);

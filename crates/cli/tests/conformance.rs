@@ -3,7 +3,10 @@
 //! The tables hold resource metrics too, which an inference autoscaler has none of; those have to say so.
 //! Comparisons with the HPA's own code on random cases are in `tests/conformance/run.sh`.
 
-#![allow(clippy::unwrap_used, reason = "what is outside of the test functions is of tests all the same")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what is outside of the test functions is of tests all the same"
+)]
 
 #[path = "conformance/matching.rs"]
 mod matching;
@@ -16,7 +19,10 @@ use std::{
 use serde_json::Value;
 
 const TABLES: [(&str, &str); 3] = [
-    ("replica calculator", include_str!("../../../tests/conformance/cases/replica_calculator.json")),
+    (
+        "replica calculator",
+        include_str!("../../../tests/conformance/cases/replica_calculator.json"),
+    ),
     ("behavior", include_str!("../../../tests/conformance/cases/behavior.json")),
     ("reconcile", include_str!("../../../tests/conformance/cases/reconcile.json")),
 ];
@@ -49,7 +55,8 @@ fn is_relevant(case: &Value) -> bool {
             .iter()
             .all(|metric| matches!(metric["type"].as_str(), Some("Pods" | "Object" | "External")));
     }
-    case["mode"] != "group_pods" && !case["kind"].as_str().is_some_and(|kind| kind.starts_with("resource"))
+    case["mode"] != "group_pods"
+        && !case["kind"].as_str().is_some_and(|kind| kind.starts_with("resource"))
 }
 
 #[test]
@@ -78,7 +85,9 @@ fn the_hpas_own_tables_are_answered_as_expected() {
         }
     }
     assert!(wrong.is_empty(), "{} of {relevant} cases differ:\n{}", wrong.len(), wrong.join("\n"));
-    println!("{relevant} cases of the HPA's own tables agree; the {others} others are about CPU and memory");
+    println!(
+        "{relevant} cases of the HPA's own tables agree; the {others} others are about CPU and memory"
+    );
     assert_eq!((relevant, others), (82, 62));
 }
 
@@ -86,9 +95,13 @@ fn the_hpas_own_tables_are_answered_as_expected() {
 fn cases_come_a_line_each_over_several_lines_or_in_an_array() {
     let case = r#"{"id": "ID", "mode": "rules", "current": 5, "desired": 7, "min": 3, "max": 8}"#;
     let case = |id: &str| case.replace("ID", id);
-    let pretty = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&case("c")).unwrap()).unwrap();
+    let pretty =
+        serde_json::to_string_pretty(&serde_json::from_str::<Value>(&case("c")).unwrap()).unwrap();
     let table = [
-        (format!("{}\n\n{}\r\n{pretty}\n{}", case("a"), case("b"), case("d")), vec!["a", "b", "c", "d"]),
+        (
+            format!("{}\n\n{}\r\n{pretty}\n{}", case("a"), case("b"), case("d")),
+            vec!["a", "b", "c", "d"],
+        ),
         (format!("[{},\n{pretty}]", case("a")), vec!["a", "c"]),
         (String::new(), vec![]),
         ("[]".to_owned(), vec![]),

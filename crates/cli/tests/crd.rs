@@ -12,8 +12,8 @@ fn printed() -> String {
 
 #[test]
 fn the_generated_crd_is_checked_in() {
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../crds/llmautoscaler.io_llmautoscalers.yaml");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../crds/llmautoscaler.io_llmautoscalers.yaml");
     let kept = std::fs::read_to_string(path).unwrap();
     assert!(kept == printed(), "crds/ is out of date: run `make crds`");
 }
@@ -27,8 +27,10 @@ fn unexplained(schema: &Value, path: &str, found: &mut Vec<String>) {
         }
         unexplained(property, &path, found);
     }
-    for inner in
-        ["items", "additionalProperties"].map(|key| &schema[key]).into_iter().filter(|s| s.is_object())
+    for inner in ["items", "additionalProperties"]
+        .map(|key| &schema[key])
+        .into_iter()
+        .filter(|s| s.is_object())
     {
         unexplained(inner, &format!("{path}[]"), found);
     }

@@ -7,8 +7,8 @@ use std::{hint::black_box, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_core::{
-    Behavior, History, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, Reading, Replica,
-    Rules, Scale, Settings, Target, Tolerances, decide,
+    Behavior, History, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, Reading,
+    Replica, Rules, Scale, Settings, Target, Tolerances, decide,
 };
 
 const SIZES: [i32; 4] = [1, 10, 100, 1000];
@@ -59,7 +59,11 @@ fn memory() -> History {
     let (policy, _) = case(10);
     let mut history = History::default();
     for step in 0..16 {
-        history.recommended(&policy, 40 - step, start() - TimeDelta::seconds(160 - i64::from(step) * 10));
+        history.recommended(
+            &policy,
+            40 - step,
+            start() - TimeDelta::seconds(160 - i64::from(step) * 10),
+        );
     }
     history
 }
@@ -83,8 +87,9 @@ fn case(replicas: i32) -> (Policy, Observation) {
         profile: Profile::Default,
         settings,
     };
-    let samples =
-        (0..replicas).map(|index| (index % 10 != 9).then(|| Milli::whole(i64::from(index % 17)))).collect();
+    let samples = (0..replicas)
+        .map(|index| (index % 10 != 9).then(|| Milli::whole(i64::from(index % 17))))
+        .collect();
     let observation = Observation {
         scale: Scale { current: replicas, status: replicas },
         replicas: vec![Replica::READY; replicas as usize],

@@ -19,7 +19,8 @@ fn main() {
 /// Two roles at rest, growing, and growing against a ceiling; then more of both.
 fn cases() -> Vec<(&'static str, Terms, Vec<Part>)> {
     let ratio = Ratio { between: [0, 1], min: Some(Milli(500)), max: Some(Milli(2000)) };
-    let below = |max_replicas| Terms { ratio: Some(ratio), max_replicas, max_gpus: Some(8 * max_replicas) };
+    let below =
+        |max_replicas| Terms { ratio: Some(ratio), max_replicas, max_gpus: Some(8 * max_replicas) };
     vec![
         ("two roles, at rest", below(100), vec![part(8, 8), part(6, 6)]),
         ("two roles, grow", below(100), vec![part(8, 16), part(6, 10)]),

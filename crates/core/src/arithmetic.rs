@@ -68,8 +68,11 @@ mod tests {
 
     #[test]
     fn wide_values_too() {
-        let table =
-            [(0.1, 1, 1), (9.3e18, i64::MIN, i64::MAX), (9_223_372_036_854_775_808.0, i64::MIN, i64::MAX)];
+        let table = [
+            (0.1, 1, 1),
+            (9.3e18, i64::MIN, i64::MAX),
+            (9_223_372_036_854_775_808.0, i64::MIN, i64::MAX),
+        ];
         for (value, exact, ours) in table {
             assert_eq!((HpaExact.ceil64(value), Default.ceil64(value)), (exact, ours), "{value}");
         }

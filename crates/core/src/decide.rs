@@ -5,15 +5,20 @@ use chrono::{DateTime, Utc};
 use crate::recommend::{recommend, winner};
 use crate::{
     Bound, Decision, Derivation, Deviation, Doubt, History, Hold, Limit, MetricKind, MetricOutcome,
-    Observation, Outcome, Policy, Reading, Reason, Recommendation, Scale, Selector, Stabilization, ToZero,
-    limit, stabilize,
+    Observation, Outcome, Policy, Reading, Reason, Recommendation, Scale, Selector, Stabilization,
+    ToZero, limit, stabilize,
 };
 
 /// One step: the number of replicas that `observation` calls for, under `policy`, given `history`.
 ///
 /// The part of the HPA's reconcile between reading the scale and writing it. Nothing is remembered here: the
 /// caller passes the decision to [`History::record`], and a written change to [`History::scaled`].
-pub fn decide(policy: &Policy, history: &History, observation: &Observation, now: DateTime<Utc>) -> Decision {
+pub fn decide(
+    policy: &Policy,
+    history: &History,
+    observation: &Observation,
+    now: DateTime<Utc>,
+) -> Decision {
     let current = observation.scale.current;
     let without_metrics = |outcome| Decision { current, outcome, metrics: Vec::new(), tied: None };
     if let Some(outcome) = shortcut(policy, observation) {
@@ -24,15 +29,19 @@ pub fn decide(policy: &Policy, history: &History, observation: &Observation, now
     }
     let metrics = recommend(policy, observation);
     let outcome = match verdict(policy, &metrics, observation) {
-        Ok(recommended) => Outcome::Computed(derive(policy, history, observation, &recommended, now)),
-        Err(Outcome::Blind { first, failed }) => match fallback(policy, history, (current, failed), now) {
-            Some(recommended) => {
-                let mut derivation = derive(policy, history, observation, &recommended, now);
-                derivation.reason = derivation.reason.map(|_| Reason::Fallback);
-                Outcome::Fallback { first, failed, derivation }
+        Ok(recommended) => {
+            Outcome::Computed(derive(policy, history, observation, &recommended, now))
+        }
+        Err(Outcome::Blind { first, failed }) => {
+            match fallback(policy, history, (current, failed), now) {
+                Some(recommended) => {
+                    let mut derivation = derive(policy, history, observation, &recommended, now);
+                    derivation.reason = derivation.reason.map(|_| Reason::Fallback);
+                    Outcome::Fallback { first, failed, derivation }
+                }
+                None => Outcome::Blind { first, failed },
             }
-            None => Outcome::Blind { first, failed },
-        },
+        }
         Err(outcome) => outcome,
     };
     Decision { current, outcome, metrics, tied: None }
@@ -123,11 +132,14 @@ fn hold(policy: &Policy, metrics: &[MetricOutcome], observation: &Observation) -
 
 /// Whether a metric rests on samples from fewer than four fifths of the replicas that could have one.
 fn lacks_quorum(policy: &Policy, metrics: &[MetricOutcome]) -> bool {
-    let of_replicas =
-        |index: usize| matches!(policy.metrics[index].kind, MetricKind::PerReplica | MetricKind::Pooled);
+    let of_replicas = |index: usize| {
+        matches!(policy.metrics[index].kind, MetricKind::PerReplica | MetricKind::Pooled)
+    };
     policy.profile.has(Deviation::Quorum)
         && metrics.iter().enumerate().any(|(index, metric)| match metric {
-            MetricOutcome::Proposal(proposal) => of_replicas(index) && !proposal.counted.is_quorum(),
+            MetricOutcome::Proposal(proposal) => {
+                of_replicas(index) && !proposal.counted.is_quorum()
+            }
             MetricOutcome::Silent(_) | MetricOutcome::Failed(_) => false,
         })
 }
@@ -195,7 +207,12 @@ fn never_growing(policy: &Policy, highest: i32, ceiling: i32) -> i32 {
     if policy.profile.has(Deviation::WindowNeverGrows) { highest.min(ceiling) } else { highest }
 }
 
-fn stabilization(policy: &Policy, current: i32, recommended: i32, stabilized: i32) -> Stabilization {
+fn stabilization(
+    policy: &Policy,
+    current: i32,
+    recommended: i32,
+    stabilized: i32,
+) -> Stabilization {
     if stabilized == recommended {
         Stabilization::None
     } else if policy.behavior.is_some() && recommended >= current {

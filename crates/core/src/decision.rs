@@ -254,7 +254,9 @@ impl Decision {
     pub fn own(&self) -> Option<i32> {
         match &self.outcome {
             Outcome::OutOfBounds { to, .. } => Some(*to),
-            Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => Some(derivation.desired),
+            Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
+                Some(derivation.desired)
+            }
             Outcome::Disabled => Some(self.current),
             Outcome::NoSelector | Outcome::Blind { .. } | Outcome::Silent => None,
         }

@@ -61,7 +61,10 @@ fn quorum() {
     let policy = policy_with_windows(Profile::Default, 0, 0);
     let decision = decide(&policy, &History::default(), &samples(7), at(0));
     let Outcome::Computed(derivation) = decision.outcome else { panic!("{decision:?}") };
-    assert_eq!((derivation.held, derivation.raw, derivation.recommended), (Some(Hold::NoQuorum), 4, 10));
+    assert_eq!(
+        (derivation.held, derivation.raw, derivation.recommended),
+        (Some(Hold::NoQuorum), 4, 10)
+    );
     // Pending ones are asked, too.
     let mut pending = vec![(READY, Some(1)); 3];
     pending.extend([(PENDING, None); 2]);
@@ -72,7 +75,8 @@ fn quorum() {
     assert_eq!((derivation.held, derivation.raw), (None, 3));
     // Growing needs no quorum.
     let mut few = samples(2);
-    few.readings = vec![Reading::PerReplica { samples: vec![Some(Milli::whole(90)); 2], strays: Vec::new() }];
+    few.readings =
+        vec![Reading::PerReplica { samples: vec![Some(Milli::whole(90)); 2], strays: Vec::new() }];
     assert_eq!(per_pod(&few), [Some(18), Some(18)]);
 }
 
@@ -103,7 +107,8 @@ fn stuck_replicas() {
     let idle = observed(4, &[(READY, Some(5)), (READY, Some(5)), (STUCK, None), (STUCK, None)]);
     assert_eq!(per_pod(&idle), [Some(3), Some(1)]);
     // Nor are they help on its way: the load is that of the two that work.
-    let busy = observed(4, &[(READY, Some(21)), (READY, Some(21)), (STUCK_PENDING, None), (STUCK, None)]);
+    let busy =
+        observed(4, &[(READY, Some(21)), (READY, Some(21)), (STUCK_PENDING, None), (STUCK, None)]);
     assert_eq!(per_pod(&busy), [Some(4), Some(5)]);
     // And none is asked for in their place.
     let broken = observed(4, &[(READY, Some(15)), (STUCK, None), (STUCK, None), (STUCK, None)]);

@@ -95,7 +95,8 @@ pub fn drain(
     candidates: &[Candidate],
     now: DateTime<Utc>,
 ) -> DrainStep {
-    let wanted = if removal == Removal::HighestInTurn { next(current, wanted, candidates) } else { wanted };
+    let wanted =
+        if removal == Removal::HighestInTurn { next(current, wanted, candidates) } else { wanted };
     let victims = victims(removal, current, wanted, candidates);
     let is_victim = |index: &usize| victims.contains(index);
     let draining = |index: &usize| candidates[*index].draining;
@@ -113,7 +114,8 @@ pub fn drain(
 /// The size to go for where one goes after the other: the next begins when the one before is gone.
 fn next(current: i32, wanted: i32, candidates: &[Candidate]) -> i32 {
     let is_going = |candidate: &Candidate| {
-        candidate.ordinal >= current || candidate.draining.is_some_and(|draining| draining.is_written)
+        candidate.ordinal >= current
+            || candidate.draining.is_some_and(|draining| draining.is_written)
     };
     match () {
         () if wanted >= current => wanted,
@@ -125,7 +127,8 @@ fn next(current: i32, wanted: i32, candidates: &[Candidate]) -> i32 {
 /// Who goes, in the order in which they do. Where fewer are not wanted, only those whose removal has been written.
 fn victims(removal: Removal, current: i32, wanted: i32, candidates: &[Candidate]) -> Vec<usize> {
     let shrinks = wanted < current;
-    let is_written = |index: &usize| candidates[*index].draining.is_some_and(|draining| draining.is_written);
+    let is_written =
+        |index: &usize| candidates[*index].draining.is_some_and(|draining| draining.is_written);
     let all = 0..candidates.len();
     match removal {
         Removal::HighestOrdinals | Removal::HighestInTurn => {
@@ -139,7 +142,8 @@ fn victims(removal: Removal, current: i32, wanted: i32, candidates: &[Candidate]
         }
         Removal::Marked => {
             let surplus = candidates.len().saturating_sub(usize::try_from(wanted).unwrap_or(0));
-            let mut victims: Vec<usize> = all.filter(|index| shrinks || is_written(index)).collect();
+            let mut victims: Vec<usize> =
+                all.filter(|index| shrinks || is_written(index)).collect();
             // Who has begun goes on: its load falls while the others' rises, and that must not make it someone else's turn.
             victims.sort_by_key(|index| {
                 let Candidate { requests, ready, draining, .. } = candidates[*index];
@@ -167,7 +171,8 @@ fn verdict(
         })
     };
     let is_done = |index: &&usize| {
-        state(index).is_some_and(|draining| draining.is_empty || draining.is_written) || is_late(index)
+        state(index).is_some_and(|draining| draining.is_empty || draining.is_written)
+            || is_late(index)
     };
     let leaving = victims.iter().take_while(is_done).count();
     let late: Vec<usize> = victims[..leaving].iter().copied().filter(is_late).collect();
@@ -241,7 +246,15 @@ mod tests {
                 wait(120),
             ),
             // Empty, or late.
-            ((3, 2), vec![serving(0, 9), leaving(2, 0, true)], 30, vec![1], vec![], vec![], write(2, 1, &[])),
+            (
+                (3, 2),
+                vec![serving(0, 9), leaving(2, 0, true)],
+                30,
+                vec![1],
+                vec![],
+                vec![],
+                write(2, 1, &[]),
+            ),
             (
                 (3, 2),
                 vec![serving(0, 9), leaving(2, 0, false)],
@@ -252,10 +265,34 @@ mod tests {
                 write(2, 1, &[1]),
             ),
             // Nobody is there to be waited for.
-            ((3, 2), vec![serving(0, 9), serving(1, 9)], 0, vec![], vec![], vec![], write(2, 0, &[])),
+            (
+                (3, 2),
+                vec![serving(0, 9), serving(1, 9)],
+                0,
+                vec![],
+                vec![],
+                vec![],
+                write(2, 0, &[]),
+            ),
             // Load returns: all of it, or some.
-            ((3, 3), vec![serving(0, 9), leaving(2, 0, true)], 30, vec![], vec![], vec![1], Verdict::Idle),
-            ((3, 5), vec![serving(0, 9), leaving(2, 0, true)], 30, vec![], vec![], vec![1], Verdict::Idle),
+            (
+                (3, 3),
+                vec![serving(0, 9), leaving(2, 0, true)],
+                30,
+                vec![],
+                vec![],
+                vec![1],
+                Verdict::Idle,
+            ),
+            (
+                (3, 5),
+                vec![serving(0, 9), leaving(2, 0, true)],
+                30,
+                vec![],
+                vec![],
+                vec![1],
+                Verdict::Idle,
+            ),
             (
                 (4, 3),
                 vec![leaving(2, 0, false), leaving(3, 0, false)],
@@ -266,7 +303,15 @@ mod tests {
                 wait(120),
             ),
             // Even fewer are wanted on the way: who began first is not kept waiting.
-            ((4, 2), vec![serving(2, 1), leaving(3, 0, true)], 60, vec![1, 0], vec![0], vec![], wait(180)),
+            (
+                (4, 2),
+                vec![serving(2, 1), leaving(3, 0, true)],
+                60,
+                vec![1, 0],
+                vec![0],
+                vec![],
+                wait(180),
+            ),
             (
                 (4, 2),
                 vec![leaving(2, 60, false), leaving(3, 0, true)],
@@ -311,7 +356,8 @@ mod tests {
 
     #[test]
     fn in_turn_one_begins_when_the_one_before_is_gone() {
-        let of = |sizes, candidates: &[Candidate]| step(Removal::HighestInTurn, sizes, candidates, 30);
+        let of =
+            |sizes, candidates: &[Candidate]| step(Removal::HighestInTurn, sizes, candidates, 30);
         let wait = |second: i64| Verdict::Wait { until: at(second) };
         let serving = |ordinal| serving(ordinal, 9);
         // sizes, candidates; who is to be out of service, verdict
@@ -329,7 +375,11 @@ mod tests {
         ];
         for (sizes, candidates, victims, verdict) in table {
             let found = of(sizes, &candidates);
-            assert_eq!((found.victims, found.verdict), (victims, verdict), "{sizes:?} {candidates:?}");
+            assert_eq!(
+                (found.victims, found.verdict),
+                (victims, verdict),
+                "{sizes:?} {candidates:?}"
+            );
         }
     }
 
@@ -340,7 +390,13 @@ mod tests {
         // sizes, candidates; victims, begin, cancel
         let table = [
             ((3, 2), vec![serving(0, 9), serving(0, 1), serving(0, 4)], vec![1], vec![1], vec![]),
-            ((3, 1), vec![serving(0, 9), serving(0, 1), serving(0, 4)], vec![1, 2], vec![1, 2], vec![]),
+            (
+                (3, 1),
+                vec![serving(0, 9), serving(0, 1), serving(0, 4)],
+                vec![1, 2],
+                vec![1, 2],
+                vec![],
+            ),
             ((3, 2), vec![unknown, serving(0, 9), serving(0, 9)], vec![1], vec![1], vec![]),
             ((3, 2), vec![serving(0, 0), loading, serving(0, 0)], vec![1], vec![1], vec![]),
             // Who has begun goes on, whatever the others' load is.
@@ -350,7 +406,13 @@ mod tests {
             ((2, 1), vec![serving(0, 0), serving(0, 3), written(0)], vec![2, 0], vec![0], vec![]),
             ((2, 2), vec![serving(0, 0), serving(0, 3), written(0)], vec![2], vec![], vec![]),
             // More than are asked for, as in a rollout: nobody begins for that.
-            ((2, 2), vec![serving(0, 0), serving(0, 3), leaving(0, 0, false)], vec![], vec![], vec![2]),
+            (
+                (2, 2),
+                vec![serving(0, 0), serving(0, 3), leaving(0, 0, false)],
+                vec![],
+                vec![],
+                vec![2],
+            ),
         ];
         for (sizes, candidates, victims, begin, cancel) in table {
             let found = step(Removal::Marked, sizes, &candidates, 10);

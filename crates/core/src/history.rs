@@ -105,7 +105,9 @@ impl History {
         self.replicas = Some(decision.current);
         self.idle_since = if decision.is_idle() { self.idle_since.or(Some(now)) } else { None };
         self.blind_since = if decision.is_blind() { self.blind_since.or(Some(now)) } else { None };
-        if let Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } = &decision.outcome {
+        if let Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } =
+            &decision.outcome
+        {
             self.recommended(policy, derivation.recommended, now);
         }
     }

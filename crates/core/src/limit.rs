@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{Amount, Behavior, Deviation, History, Limit, Policy, Profile, Rules, ScaleEvent, Select};
+use crate::{
+    Amount, Behavior, Deviation, History, Limit, Policy, Profile, Rules, ScaleEvent, Select,
+};
 
 /// At least this many replicas may always be reached at once without `behavior`.
 const LEGACY_MINIMUM: f64 = 4.0;
@@ -84,13 +86,21 @@ pub fn reach(policy: &Policy, history: &History, current: i32, now: DateTime<Utc
 }
 
 /// The highest number of replicas that the policies of scale-up allow now.
-pub fn scale_up(profile: Profile, rules: &Rules, history: &History, current: i32, now: DateTime<Utc>) -> i32 {
+pub fn scale_up(
+    profile: Profile,
+    rules: &Rules,
+    history: &History,
+    current: i32,
+    now: DateTime<Utc>,
+) -> i32 {
     let allowed = rules.policies.iter().map(|policy| {
         let start = replicas_before(policy.period, profile, history, current, now);
         match policy.amount {
             Amount::Replicas(count) => profile.fit32(i64::from(start) + i64::from(count)),
             // Rounded up, so that a small share still moves; in this order, which gives 111 for 100 + 10 %.
-            Amount::Percent(percent) => profile.ceil32(f64::from(start) * (1.0 + f64::from(percent) / 100.0)),
+            Amount::Percent(percent) => {
+                profile.ceil32(f64::from(start) * (1.0 + f64::from(percent) / 100.0))
+            }
         }
     });
     match rules.select {
@@ -134,7 +144,11 @@ fn replicas_before(
 ) -> i32 {
     let begin = now - period;
     let change = |events: &[ScaleEvent]| {
-        events.iter().filter(|event| event.at > begin).map(|event| i64::from(event.change)).sum::<i64>()
+        events
+            .iter()
+            .filter(|event| event.at > begin)
+            .map(|event| i64::from(event.change))
+            .sum::<i64>()
     };
     profile.fit32(i64::from(current) - change(history.scale_ups()) + change(history.scale_downs()))
 }
@@ -150,12 +164,20 @@ mod tests {
             amount: *amount,
             period: TimeDelta::seconds(*seconds),
         };
-        Rules { select, policies: policies.iter().map(policy).collect(), ..Rules::default_scale_up() }
+        Rules {
+            select,
+            policies: policies.iter().map(policy).collect(),
+            ..Rules::default_scale_up()
+        }
     }
 
     fn events(list: &[(i32, i64)]) -> Vec<ScaleEvent> {
         list.iter()
-            .map(|(change, second)| ScaleEvent { change: *change, at: at(*second), outdated: false })
+            .map(|(change, second)| ScaleEvent {
+                change: *change,
+                at: at(*second),
+                outdated: false,
+            })
             .collect()
     }
 
@@ -192,7 +214,9 @@ mod tests {
 
     #[test]
     fn bounds_and_rates_say_which_of_them_it_was() {
-        use Limit::{DesiredWithinRange, ScaleDownLimit, ScaleUpLimit, TooFewReplicas, TooManyReplicas};
+        use Limit::{
+            DesiredWithinRange, ScaleDownLimit, ScaleUpLimit, TooFewReplicas, TooManyReplicas,
+        };
         let slow = rules(Select::Max, &[(Amount::Replicas(2), 60)]);
         let behavior = Behavior { scale_up: slow.clone(), scale_down: slow };
         // current, desired; without and with behavior
@@ -220,7 +244,8 @@ mod tests {
                 without,
                 "{current} {desired}"
             );
-            let limited = with_behavior(&policy, &behavior, &History::default(), current, desired, at(0));
+            let limited =
+                with_behavior(&policy, &behavior, &History::default(), current, desired, at(0));
             assert_eq!(limited, with, "{current} {desired}");
         }
     }

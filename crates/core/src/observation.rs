@@ -72,9 +72,11 @@ pub struct Replica {
 
 impl Replica {
     /// One that runs and serves.
-    pub const READY: Self = Self { phase: Phase::Running, deleting: false, ready: true, stuck: false };
+    pub const READY: Self =
+        Self { phase: Phase::Running, deleting: false, ready: true, stuck: false };
     /// One that has not begun to run.
-    pub const PENDING: Self = Self { phase: Phase::Pending, deleting: false, ready: false, stuck: false };
+    pub const PENDING: Self =
+        Self { phase: Phase::Pending, deleting: false, ready: false, stuck: false };
 }
 
 /// A pod's phase.

@@ -100,7 +100,10 @@ mod tests {
             let alone = Profile::Only([deviation, deviation].into_iter().collect());
             let rest = Deviation::ALL.into_iter().filter(|other| *other != deviation);
             let rest = Profile::Only(rest.collect());
-            assert!(Profile::Default.has(deviation) && !Profile::HpaExact.has(deviation), "{deviation:?}");
+            assert!(
+                Profile::Default.has(deviation) && !Profile::HpaExact.has(deviation),
+                "{deviation:?}"
+            );
             for other in Deviation::ALL {
                 assert_eq!(alone.has(other), other == deviation, "{deviation:?} {other:?}");
                 assert_eq!(rest.has(other), other != deviation, "{deviation:?} {other:?}");

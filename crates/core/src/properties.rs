@@ -6,15 +6,20 @@ use crate::testing::at;
 use crate::*;
 
 fn rules() -> impl Strategy<Value = Rules> {
-    let amount = prop_oneof![(1..30).prop_map(Amount::Replicas), (1..200).prop_map(Amount::Percent)];
-    let policy = (amount, 1_i64..600)
-        .prop_map(|(amount, seconds)| RatePolicy { amount, period: chrono::TimeDelta::seconds(seconds) });
+    let amount =
+        prop_oneof![(1..30).prop_map(Amount::Replicas), (1..200).prop_map(Amount::Percent)];
+    let policy = (amount, 1_i64..600).prop_map(|(amount, seconds)| RatePolicy {
+        amount,
+        period: chrono::TimeDelta::seconds(seconds),
+    });
     let select = prop_oneof![Just(Select::Max), Just(Select::Min), Just(Select::Disabled)];
-    (0_i64..600, select, prop::collection::vec(policy, 1..3)).prop_map(|(seconds, select, policies)| Rules {
-        window: chrono::TimeDelta::seconds(seconds),
-        select,
-        policies,
-    })
+    (0_i64..600, select, prop::collection::vec(policy, 1..3)).prop_map(
+        |(seconds, select, policies)| Rules {
+            window: chrono::TimeDelta::seconds(seconds),
+            select,
+            policies,
+        },
+    )
 }
 
 fn metric() -> impl Strategy<Value = MetricPolicy> {
@@ -100,7 +105,8 @@ fn reading(metric: MetricPolicy, replicas: usize) -> impl Strategy<Value = Readi
 fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
     let metrics = policy.metrics.clone();
     let rare = || prop::bool::weighted(0.1);
-    let doubt = prop::option::weighted(0.2, prop::sample::select(vec![Doubt::Samples, Doubt::Surplus]));
+    let doubt =
+        prop::option::weighted(0.2, prop::sample::select(vec![Doubt::Samples, Doubt::Surplus]));
     let flags = (any::<bool>(), doubt, rare());
     (prop::collection::vec(replica(), 0..12), 0_i32..35, 0_i32..35, flags).prop_flat_map(
         move |(replicas, current, status, (scaled_to_zero, doubt, woken))| {
@@ -121,7 +127,9 @@ fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
 
 fn history() -> impl Strategy<Value = History> {
     let recommendations = prop::collection::vec((0_i32..40, -700_i64..=0), 0..6).prop_map(|list| {
-        list.into_iter().map(|(replicas, second)| Recommendation { replicas, at: at(second) }).collect()
+        list.into_iter()
+            .map(|(replicas, second)| Recommendation { replicas, at: at(second) })
+            .collect()
     });
     let events = || {
         prop::collection::vec((1_i32..10, -700_i64..=0), 0..4).prop_map(|list| {
@@ -130,8 +138,9 @@ fn history() -> impl Strategy<Value = History> {
         })
     };
     let blind = prop::option::of(-700_i64..=0);
-    (prop::option::of(recommendations), events(), events(), blind)
-        .prop_map(|(past, ups, downs, blind)| History::from_lists(past, ups, downs).blind_from(blind.map(at)))
+    (prop::option::of(recommendations), events(), events(), blind).prop_map(
+        |(past, ups, downs, blind)| History::from_lists(past, ups, downs).blind_from(blind.map(at)),
+    )
 }
 
 fn case() -> impl Strategy<Value = (Policy, History, Observation)> {
@@ -159,7 +168,9 @@ fn with_more_load(observation: &Observation, more: i64) -> Observation {
         Reading::Pooled { value, reported } => {
             Reading::Pooled { value: value.as_ref().map(raise), reported: reported.clone() }
         }
-        Reading::Total { value, complete } => Reading::Total { value: raise(value), complete: *complete },
+        Reading::Total { value, complete } => {
+            Reading::Total { value: raise(value), complete: *complete }
+        }
         Reading::Failed => Reading::Failed,
     });
     Observation { readings: readings.collect(), ..observation.clone() }

@@ -5,8 +5,8 @@ mod per_replica;
 mod pooled;
 
 use crate::{
-    Deviation, MetricError, MetricKind, MetricOutcome, MetricPolicy, Observation, Policy, Profile, Proposal,
-    Reading, Target, Tolerances,
+    Deviation, MetricError, MetricKind, MetricOutcome, MetricPolicy, Observation, Policy, Profile,
+    Proposal, Reading, Target, Tolerances,
 };
 
 /// The outcome of every metric, in the order of the policy.
@@ -43,16 +43,22 @@ pub fn propose(
                 per_replica::propose(policy, target, observation, samples, strays)
             }
             // Somebody else has added up what the replicas would have said.
-            Reading::Total { value, .. } => {
-                Ok(outside::propose_average(policy, MetricKind::External, value.0, target, observation))
-            }
+            Reading::Total { value, .. } => Ok(outside::propose_average(
+                policy,
+                MetricKind::External,
+                value.0,
+                target,
+                observation,
+            )),
             _ => Err(MetricError::Fetch),
         },
         (MetricKind::Pooled, Target::Value(target)) => match reading {
             Reading::Pooled { value, reported } => {
                 pooled::propose(policy, *value, reported, target, observation)
             }
-            Reading::Total { value, .. } => outside::propose_value(policy, value.0, target, observation),
+            Reading::Total { value, .. } => {
+                outside::propose_value(policy, value.0, target, observation)
+            }
             _ => Err(MetricError::Fetch),
         },
         (kind, Target::Value(target)) => {
@@ -131,7 +137,8 @@ mod tests {
     #[test]
     fn both_ends_of_the_tolerance_hold() {
         let tolerance = Tolerances { down: 0.25, up: 0.5 };
-        for (ratio, holds) in [(0.75, true), (1.5, true), (0.7499, false), (1.5001, false), (f64::NAN, false)]
+        for (ratio, holds) in
+            [(0.75, true), (1.5, true), (0.7499, false), (1.5001, false), (f64::NAN, false)]
         {
             assert_eq!(tolerance.hold(ratio), holds, "{ratio}");
         }

@@ -100,10 +100,14 @@ impl Part {
             Outcome::Disabled | Outcome::NoSelector => at(current),
             Outcome::OutOfBounds { to, .. } => at(*to),
             // Nobody knows what it needs: it is not made smaller.
-            Outcome::Blind { .. } | Outcome::Silent => Self { highest: highest.max(current), ..at(current) },
-            Outcome::Fallback { derivation, .. } => {
-                Self { highest: highest.max(derivation.desired), lowest: current, ..at(derivation.desired) }
+            Outcome::Blind { .. } | Outcome::Silent => {
+                Self { highest: highest.max(current), ..at(current) }
             }
+            Outcome::Fallback { derivation, .. } => Self {
+                highest: highest.max(derivation.desired),
+                lowest: current,
+                ..at(derivation.desired)
+            },
             Outcome::Computed(derivation) => {
                 let wanted = derivation.desired;
                 let lowest = if derivation.held.is_some() { current } else { lowest };
@@ -121,8 +125,9 @@ impl Part {
 /// One number of replicas for each role, in their order.
 pub fn share(terms: &Terms, parts: &[Part]) -> Vec<Share> {
     let wanted: Vec<i32> = parts.iter().map(|part| part.wanted).collect();
-    let agreed =
-        terms.ratio.map_or_else(|| wanted.clone(), |ratio| ratio.wait(parts, &ratio.mend(parts, &wanted)));
+    let agreed = terms
+        .ratio
+        .map_or_else(|| wanted.clone(), |ratio| ratio.wait(parts, &ratio.mend(parts, &wanted)));
     let fitting = ceiling::fit(terms, parts, &agreed);
     let now = ceiling::grow(terms, parts, &fitting);
     let of = |role: usize| {

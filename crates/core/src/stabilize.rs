@@ -57,13 +57,18 @@ mod tests {
             (&[(-60, 2), (-10, 4)], 3, 4),
         ];
         for (list, desired, expected) in table {
-            assert_eq!(legacy(&past(list), TimeDelta::seconds(300), desired, at(0)), expected, "{list:?}");
+            assert_eq!(
+                legacy(&past(list), TimeDelta::seconds(300), desired, at(0)),
+                expected,
+                "{list:?}"
+            );
         }
     }
 
     #[test]
     fn behavior_stays_between_the_lowest_and_the_highest() {
-        let window = |seconds| Rules { window: TimeDelta::seconds(seconds), ..Rules::default_scale_up() };
+        let window =
+            |seconds| Rules { window: TimeDelta::seconds(seconds), ..Rules::default_scale_up() };
         // past, scale-up window, scale-down window, current, desired, expected
         let table = [
             (&[(-10, 5)], 60, 60, 4, 8, 5),

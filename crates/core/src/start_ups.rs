@@ -21,7 +21,12 @@ impl StartUps {
     /// Those that a record has, in whole seconds, latest first. What is no time is left out.
     pub fn from_seconds(seconds: &[i32]) -> Self {
         let times = seconds.iter().filter(|seconds| **seconds >= 0);
-        Self { times: times.take(KEPT).map(|seconds| TimeDelta::seconds(i64::from(*seconds))).collect() }
+        Self {
+            times: times
+                .take(KEPT)
+                .map(|seconds| TimeDelta::seconds(i64::from(*seconds)))
+                .collect(),
+        }
     }
 
     /// In whole seconds, rounded up, latest first.

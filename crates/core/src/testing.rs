@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    Amount, Behavior, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, RatePolicy, Reading,
-    Replica, Rules, Scale, Settings, Target, Tolerances,
+    Amount, Behavior, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, RatePolicy,
+    Reading, Replica, Rules, Scale, Settings, Target, Tolerances,
 };
 
 /// A moment of a test, in seconds.
@@ -29,7 +29,8 @@ pub(crate) fn legacy_policy() -> Policy {
 
 /// The same with windows and no limit of rate.
 pub(crate) fn policy_with_windows(profile: Profile, up: i64, down: i64) -> Policy {
-    let unlimited = vec![RatePolicy { amount: Amount::Replicas(1000), period: TimeDelta::seconds(15) }];
+    let unlimited =
+        vec![RatePolicy { amount: Amount::Replicas(1000), period: TimeDelta::seconds(15) }];
     let rules = |seconds| Rules {
         window: TimeDelta::seconds(seconds),
         policies: unlimited.clone(),
@@ -41,7 +42,10 @@ pub(crate) fn policy_with_windows(profile: Profile, up: i64, down: i64) -> Polic
 
 /// A metric with a sample per replica.
 pub(crate) fn per_replica(target: i64) -> MetricPolicy {
-    MetricPolicy { kind: MetricKind::PerReplica, target: Target::AverageValue(Milli::whole(target)) }
+    MetricPolicy {
+        kind: MetricKind::PerReplica,
+        target: Target::AverageValue(Milli::whole(target)),
+    }
 }
 
 /// Ready replicas with these samples; as many are asked for.

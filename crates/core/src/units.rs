@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// The HPA reads quantities this way (`Quantity.MilliValue`): 64-bit integers, anything finer rounded
 /// up. Sums and averages of the recommendation are integer arithmetic on these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Milli(pub i64);
 

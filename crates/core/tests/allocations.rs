@@ -2,8 +2,8 @@
 
 use chrono::DateTime;
 use llm_autoscaler_core::{
-    History, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, Reading, Replica, Scale,
-    Settings, Target, Tolerances, decide,
+    History, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, Reading, Replica,
+    Scale, Settings, Target, Tolerances, decide,
 };
 
 /// How often one decision about so many replicas allocates.

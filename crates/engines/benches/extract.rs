@@ -25,10 +25,14 @@ fn main() {
     ]
     .map(signal);
     let latencies = [Signal::TimeToFirstToken, Signal::InterTokenLatency].map(signal);
-    let every: Vec<Recipe> = Engine::Vllm.profile().signals.iter().map(|def| signal(def.signal)).collect();
+    let every: Vec<Recipe> =
+        Engine::Vllm.profile().signals.iter().map(|def| signal(def.signal)).collect();
     // What a page that several teams look at may be asked for.
-    let many: Vec<Recipe> =
-        families().into_iter().step_by(3).map(|name| Recipe::series(Kind::Gauge, name, [])).collect();
+    let many: Vec<Recipe> = families()
+        .into_iter()
+        .step_by(3)
+        .map(|name| Recipe::series(Kind::Gauge, name, []))
+        .collect();
 
     println!("page: {} bytes, {} samples", PAGE.len(), samples().count());
     let plain = rate("every sample into a map of labels", || plain_parse().len());

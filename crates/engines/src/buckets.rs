@@ -13,7 +13,8 @@ impl Buckets {
     /// Buckets with these upper bounds and cumulative counts; `None` if they are no complete histogram.
     pub fn new(cumulative: impl IntoIterator<Item = (f64, f64)>) -> Option<Self> {
         // Adding zero makes one number of -0 and 0.
-        let mut sorted: Vec<_> = cumulative.into_iter().map(|(bound, count)| (bound + 0.0, count)).collect();
+        let mut sorted: Vec<_> =
+            cumulative.into_iter().map(|(bound, count)| (bound + 0.0, count)).collect();
         sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut buckets = Self::default();
         buckets.fill(sorted.into_iter()).then_some(buckets)
@@ -87,7 +88,8 @@ impl Buckets {
             let mut bounds = [&self.bounds[..], &other.bounds].concat();
             bounds.sort_by(f64::total_cmp);
             bounds.dedup();
-            let counts = bounds.iter().map(|bound| self.at_most(*bound) + other.at_most(*bound)).collect();
+            let counts =
+                bounds.iter().map(|bound| self.at_most(*bound) + other.at_most(*bound)).collect();
             *self = Self { bounds, counts };
         }
     }
@@ -190,7 +192,11 @@ mod tests {
             let value = found.quantile(quantile).unwrap();
             assert!((value - expected).abs() < 1e-12, "{quantile}: {value}");
         }
-        assert_eq!(buckets(&[(1.0, 1.0), (INF, 10.0)]).quantile(0.9), Some(1.0), "beyond the last bound");
+        assert_eq!(
+            buckets(&[(1.0, 1.0), (INF, 10.0)]).quantile(0.9),
+            Some(1.0),
+            "beyond the last bound"
+        );
         assert_eq!(buckets(&[(-1.0, 5.0), (1.0, 5.0), (INF, 5.0)]).quantile(0.5), Some(-1.0));
         assert_eq!(buckets(&[(1.0, 0.0), (INF, 0.0)]).quantile(0.5), None);
         let far = buckets(&[(f64::MIN, 0.0), (f64::MAX, 5.0), (INF, 5.0)]);

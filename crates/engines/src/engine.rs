@@ -54,8 +54,15 @@ pub struct EngineProfile {
 
 impl Engine {
     /// Every engine, in the order of the documentation.
-    pub const ALL: [Self; 7] =
-        [Self::Vllm, Self::Sglang, Self::Dynamo, Self::TensorRtLlm, Self::LmDeploy, Self::Tgi, Self::Custom];
+    pub const ALL: [Self; 7] = [
+        Self::Vllm,
+        Self::Sglang,
+        Self::Dynamo,
+        Self::TensorRtLlm,
+        Self::LmDeploy,
+        Self::Tgi,
+        Self::Custom,
+    ];
 
     /// What is known of it.
     pub const fn profile(self) -> &'static EngineProfile {
@@ -106,9 +113,15 @@ mod tests {
                 );
                 // Buckets are counts of events, and a quantile is made of one family.
                 let histogram = signal.info().kind == Kind::Histogram;
-                assert!(!histogram || (terms.len() == 1 && *fold == Fold::Sum), "{engine:?} {signal:?}");
+                assert!(
+                    !histogram || (terms.len() == 1 && *fold == Fold::Sum),
+                    "{engine:?} {signal:?}"
+                );
                 let firsts = terms.iter().map(|term| term.0[0].standing);
-                assert!(firsts.into_iter().all(|first| first == Standing::Current), "{engine:?} {signal:?}");
+                assert!(
+                    firsts.into_iter().all(|first| first == Standing::Current),
+                    "{engine:?} {signal:?}"
+                );
             }
         }
     }

@@ -180,16 +180,19 @@ impl Extractor {
     /// The tally of `selector`; a new one if nobody has asked for it before.
     fn tally_of(&mut self, recipe: &Recipe, selector: &Selector) -> usize {
         let name = recipe.kind().family(&selector.name).into_bytes();
-        let shape = Shape { buckets: recipe.kind() == Kind::Histogram, repeats: recipe.repeats().to_vec() };
-        let index = self.families.iter().position(|family| family.name == name).unwrap_or_else(|| {
-            self.lengths |= length_bit(&name);
-            let mut hasher = DefaultHasher::new();
-            hasher.write(&name);
-            self.families.push(Family { name, hash: hasher.finish(), wanted: Vec::new() });
-            self.families.len() - 1
-        });
+        let shape =
+            Shape { buckets: recipe.kind() == Kind::Histogram, repeats: recipe.repeats().to_vec() };
+        let index =
+            self.families.iter().position(|family| family.name == name).unwrap_or_else(|| {
+                self.lengths |= length_bit(&name);
+                let mut hasher = DefaultHasher::new();
+                hasher.write(&name);
+                self.families.push(Family { name, hash: hasher.finish(), wanted: Vec::new() });
+                self.families.len() - 1
+            });
         let wanted = &mut self.families[index].wanted;
-        let known = wanted.iter().find(|known| known.labels == selector.labels && known.shape == shape);
+        let known =
+            wanted.iter().find(|known| known.labels == selector.labels && known.shape == shape);
         if let Some(known) = known {
             return known.tally;
         }
@@ -249,7 +252,9 @@ impl Pass<'_> {
     fn unwanted(&mut self, line: &[u8], name: Text<'_>) {
         if looks_like_sample(line, name) {
             self.summary.samples += 1;
-        } else if let Some(family) = beginning_of(line, name).and_then(|name| self.extractor.family(name)) {
+        } else if let Some(family) =
+            beginning_of(line, name).and_then(|name| self.extractor.family(name))
+        {
             self.wanted(line, family);
         } else {
             self.summary.skipped_malformed += 1;
@@ -286,7 +291,11 @@ impl Pass<'_> {
             return Err(PageError::not_metrics(page));
         }
         // OpenMetrics lets the last line feed be left out, and says by its last line that it is complete.
-        if matches!(trim(rest), b"" | b"# EOF") { Ok(()) } else { Err(PageError::cut_off(self.lines, rest)) }
+        if matches!(trim(rest), b"" | b"# EOF") {
+            Ok(())
+        } else {
+            Err(PageError::cut_off(self.lines, rest))
+        }
     }
 }
 

@@ -61,7 +61,8 @@ pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
             Some((of, alternative)) if of == index => term.0[alternative].series,
             _ => term.0[0].series,
         };
-        let former = extract.alternative.and_then(|(term, alternative)| def.former(term, alternative));
+        let former =
+            extract.alternative.and_then(|(term, alternative)| def.former(term, alternative));
         Finding {
             def,
             series: def.terms.iter().enumerate().map(used).collect(),
@@ -109,7 +110,8 @@ fn similar(def: &SignalDef, names: &BTreeSet<String>) -> Vec<String> {
     let words = |name: &str| -> BTreeSet<String> {
         name.split(['_', ':']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
     };
-    let wanted: Vec<_> = def.terms.iter().flat_map(|term| term.0).map(|name| words(name.series)).collect();
+    let wanted: Vec<_> =
+        def.terms.iter().flat_map(|term| term.0).map(|name| words(name.series)).collect();
     let likeness = |name: &String| {
         let found = words(name);
         let shared = |wanted: &BTreeSet<String>| {
@@ -130,11 +132,16 @@ impl Finding {
         match (&self.value, self.def.signal.info().kind, since) {
             (Value::Absent, ..) => "missing".to_owned(),
             (Value::Number(number), Kind::Counter, Some(_)) => format!("{}/s", round(*number)),
-            (Value::Number(number), Kind::Counter, None) => format!("{} since its start", round(*number)),
+            (Value::Number(number), Kind::Counter, None) => {
+                format!("{} since its start", round(*number))
+            }
             (Value::Number(number), ..) => round(*number),
             (Value::Buckets(buckets), _, since) => {
-                let when = since.map_or("since its start".to_owned(), |time| format!("in {time:?}"));
-                let at = |percentile: f64| buckets.quantile(percentile / 100.0).map_or("-".to_owned(), round);
+                let when =
+                    since.map_or("since its start".to_owned(), |time| format!("in {time:?}"));
+                let at = |percentile: f64| {
+                    buckets.quantile(percentile / 100.0).map_or("-".to_owned(), round)
+                };
                 let (events, p50, p90, p99) = (buckets.events(), at(50.0), at(90.0), at(99.0));
                 format!("p50 {p50}, p90 {p90}, p99 {p99} s of {events} {when}")
             }
@@ -193,7 +200,12 @@ mod tests {
         let time = Duration::from_secs(5);
         let later = inspect(second.as_bytes(), Engine::Vllm).unwrap().since(&earlier, time);
         let shown = |signal| {
-            later.findings.iter().find(|finding| finding.def.signal == signal).unwrap().shown(Some(time))
+            later
+                .findings
+                .iter()
+                .find(|finding| finding.def.signal == signal)
+                .unwrap()
+                .shown(Some(time))
         };
         assert_eq!(shown(Signal::WaitingRequests), "1200");
         assert_eq!(shown(Signal::GenerationTokenRate), "40/s");

@@ -28,5 +28,7 @@ pub use engine::{Engine, EngineProfile};
 pub use inspect::{Finding, Inspection, inspect};
 pub use recipe::{Recipe, Selector};
 pub use recognize::recognize;
-pub use signal::{Alternative, Fold, Kind, Signal, SignalDef, SignalInfo, Standing, TargetType, Term};
+pub use signal::{
+    Alternative, Fold, Kind, Signal, SignalDef, SignalInfo, Standing, TargetType, Term,
+};
 pub use window::{Measure, Track};

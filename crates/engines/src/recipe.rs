@@ -122,7 +122,10 @@ impl Kind {
 
 impl Selector {
     /// Series called `name` that have all of `labels`.
-    pub fn new(name: impl Into<String>, labels: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        labels: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
         let mut labels: Vec<_> = labels.into_iter().collect();
         labels.sort_unstable();
         Self { name: name.into(), labels, standing: Standing::Current }
@@ -138,7 +141,10 @@ mod tests {
     fn a_recipe_is_called_by_its_newest_series() {
         let name = |signal| Engine::Vllm.profile().recipe(signal).unwrap().series_name().to_owned();
         assert_eq!(name(Signal::WaitingRequests), "vllm:num_requests_waiting");
-        assert_eq!(name(Signal::InFlightRequests), "vllm:num_requests_running+vllm:num_requests_waiting");
+        assert_eq!(
+            name(Signal::InFlightRequests),
+            "vllm:num_requests_running+vllm:num_requests_waiting"
+        );
         assert_eq!(name(Signal::KvCacheUsage), "vllm:kv_cache_usage_perc");
     }
 

@@ -12,8 +12,10 @@ pub fn recognize(page: &[u8]) -> Option<Engine> {
     if count(Engine::Dynamo) > 0 {
         return Some(Engine::Dynamo);
     }
-    let found =
-        Engine::ALL.map(|engine| (count(engine), engine)).into_iter().filter(|(series, _)| *series > 0);
+    let found = Engine::ALL
+        .map(|engine| (count(engine), engine))
+        .into_iter()
+        .filter(|(series, _)| *series > 0);
     found.max_by_key(|(series, _)| *series).map(|(_, engine)| engine)
 }
 

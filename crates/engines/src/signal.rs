@@ -147,7 +147,13 @@ impl Signal {
     pub const fn info(self) -> &'static SignalInfo {
         macro_rules! info {
             ($kind:ident, $name:literal, $short:literal, $unit:literal, $doc:literal) => {
-                &SignalInfo { name: $name, short: $short, unit: $unit, doc: $doc, kind: Kind::$kind }
+                &SignalInfo {
+                    name: $name,
+                    short: $short,
+                    unit: $unit,
+                    doc: $doc,
+                    kind: Kind::$kind,
+                }
             };
         }
         match self {
@@ -155,7 +161,10 @@ impl Signal {
                 info!(Gauge, "WaitingRequests", "waiting", "requests", "Requests in the queue.")
             }
             Self::RunningRequests => {
-                info!(Gauge, "RunningRequests", "running", "requests", "Requests in the running batch.")
+                info!(
+                    Gauge,
+                    "RunningRequests", "running", "requests", "Requests in the running batch."
+                )
             }
             Self::InFlightRequests => info!(
                 Gauge,
@@ -186,10 +195,16 @@ impl Signal {
             ),
             Self::TimeToFirstToken => info!(
                 Histogram,
-                "TimeToFirstToken", "ttft", "seconds", "From a request's arrival to its first token."
+                "TimeToFirstToken",
+                "ttft",
+                "seconds",
+                "From a request's arrival to its first token."
             ),
             Self::InterTokenLatency => {
-                info!(Histogram, "InterTokenLatency", "itl", "seconds", "Between two tokens of an answer.")
+                info!(
+                    Histogram,
+                    "InterTokenLatency", "itl", "seconds", "Between two tokens of an answer."
+                )
             }
             Self::QueueTime => {
                 info!(
@@ -199,7 +214,10 @@ impl Signal {
             }
             Self::RequestLatency => info!(
                 Histogram,
-                "RequestLatency", "latency", "seconds", "From a request's arrival to its last token."
+                "RequestLatency",
+                "latency",
+                "seconds",
+                "From a request's arrival to its last token."
             ),
             Self::PrefillHandoverRequests => info!(
                 Gauge,

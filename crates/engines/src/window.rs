@@ -125,7 +125,8 @@ impl Track {
                     self.past.push_back((since, Totals::default()));
                 }
                 for (index, count) in now.counts().iter().enumerate() {
-                    self.totals.add(index, count - before.map_or(0.0, |before| before.counts()[index]));
+                    self.totals
+                        .add(index, count - before.map_or(0.0, |before| before.counts()[index]));
                 }
                 self.totals.time += elapsed;
             }
@@ -170,14 +171,18 @@ impl Track {
     pub fn value_into(&self, out: &mut Value) {
         let elapsed = self.elapsed().as_secs_f64();
         match (&self.latest, self.past.front()) {
-            (Some((_, latest)), _) if self.present && self.kind == Kind::Gauge && elapsed == 0.0 => {
+            (Some((_, latest)), _)
+                if self.present && self.kind == Kind::Gauge && elapsed == 0.0 =>
+            {
                 out.clone_from(latest);
             }
             (Some((_, Value::Number(_))), Some((_, start))) if self.present && elapsed > 0.0 => {
                 let increase = self.totals.sums.first().copied().unwrap_or_default();
                 *out = Value::Number((increase - start.sum(0)) / elapsed);
             }
-            (Some((_, Value::Buckets(latest))), Some((_, start))) if self.present && elapsed > 0.0 => {
+            (Some((_, Value::Buckets(latest))), Some((_, start)))
+                if self.present && elapsed > 0.0 =>
+            {
                 let sums = self.totals.sums.iter().enumerate();
                 let counts = sums.map(|(index, sum)| sum - start.sum(index)).collect();
                 *out = Value::Buckets(Buckets::from_parts(latest.bounds().to_vec(), counts));
@@ -188,7 +193,9 @@ impl Track {
 
     /// How much of the window is known.
     fn elapsed(&self) -> Duration {
-        self.past.front().map_or(Duration::ZERO, |(_, start)| self.totals.time.saturating_sub(start.time))
+        self.past
+            .front()
+            .map_or(Duration::ZERO, |(_, start)| self.totals.time.saturating_sub(start.time))
     }
 }
 
@@ -245,7 +252,11 @@ mod tests {
     fn without_a_window_the_latest_counts() {
         assert_eq!(number(&fed(Kind::Gauge, 0, &[(0, Some(3.0)), (10, Some(5.0))])), Some(5.0));
         assert_eq!(number(&fed(Kind::Gauge, 0, &[(0, Some(3.0)), (10, None)])), None);
-        assert_eq!(number(&fed(Kind::Gauge, 0, &[(10, Some(3.0)), (5, Some(9.0))])), Some(3.0), "older");
+        assert_eq!(
+            number(&fed(Kind::Gauge, 0, &[(10, Some(3.0)), (5, Some(9.0))])),
+            Some(3.0),
+            "older"
+        );
     }
 
     #[test]
@@ -273,7 +284,10 @@ mod tests {
         assert_eq!(number(&fed(Kind::Gauge, 10, &readings)), Some(10.0));
         let at_40 = number(&fed(Kind::Gauge, 20, &readings[..41])).unwrap();
         assert!((48.0..58.0).contains(&at_40), "half of the window is the step: {at_40}");
-        assert!(fed(Kind::Gauge, 10, &readings).past.len() <= 18, "bounded, however often it is fed");
+        assert!(
+            fed(Kind::Gauge, 10, &readings).past.len() <= 18,
+            "bounded, however often it is fed"
+        );
     }
 
     #[test]
@@ -299,7 +313,8 @@ mod tests {
 
     #[test]
     fn half_a_window_makes_it_grown_up() {
-        for (window, tenths, young) in [(0, 0, false), (4, 0, true), (4, 19, true), (4, 20, false)] {
+        for (window, tenths, young) in [(0, 0, false), (4, 0, true), (4, 19, true), (4, 20, false)]
+        {
             let track = fed(Kind::Gauge, window, &[(0, Some(1.0)), (tenths, Some(2.0))]);
             assert_eq!(track.is_young(), young, "{window} {tenths}");
         }
@@ -313,7 +328,11 @@ mod tests {
             .collect();
         let rate = number(&fed(Kind::Counter, 30, &readings)).unwrap();
         assert!((rate - 10.0).abs() < 1e-6, "{rate}");
-        assert_eq!(number(&fed(Kind::Counter, 30, &readings[..50])), Some(0.0), "idle is zero, and known");
+        assert_eq!(
+            number(&fed(Kind::Counter, 30, &readings[..50])),
+            Some(0.0),
+            "idle is zero, and known"
+        );
     }
 
     #[test]
@@ -331,8 +350,9 @@ mod tests {
         track.push(at(20), &buckets([1.0, 1.0, 1.0]));
         assert_eq!(track.value(), buckets([1.0, 4.0, 4.0]));
         // Other bounds.
-        let finer =
-            Value::Buckets(Buckets::new([(0.5, 1.0), (1.0, 1.0), (2.0, 2.0), (f64::INFINITY, 2.0)]).unwrap());
+        let finer = Value::Buckets(
+            Buckets::new([(0.5, 1.0), (1.0, 1.0), (2.0, 2.0), (f64::INFINITY, 2.0)]).unwrap(),
+        );
         track.push(at(30), &finer);
         assert_eq!(track.value(), finer);
         track.push(at(900), &finer);

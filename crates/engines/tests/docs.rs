@@ -7,7 +7,9 @@ use std::{
     fs,
 };
 
-use llm_autoscaler_engines::{Engine, EngineProfile, Signal, SignalDef, SignalInfo, Standing, Term};
+use llm_autoscaler_engines::{
+    Engine, EngineProfile, Signal, SignalDef, SignalInfo, Standing, Term,
+};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/engines.md");
 
@@ -80,7 +82,9 @@ fn page() -> String {
 }
 
 fn write_page(page: &mut String) -> fmt::Result {
-    page.push_str("| signal | what it says | unit | it is a | target type |\n|---|---|---|---|---|\n");
+    page.push_str(
+        "| signal | what it says | unit | it is a | target type |\n|---|---|---|---|---|\n",
+    );
     for signal in Signal::ALL {
         let SignalInfo { name, doc, unit, kind, .. } = signal.info();
         writeln!(page, "| `{name}` | {doc} | {unit} | {} | `{}` |", kind.name(), kind.target())?;
@@ -93,8 +97,17 @@ fn write_page(page: &mut String) -> fmt::Result {
 }
 
 fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
-    let EngineProfile { name, display, metrics_path, port_names, port, enabling, repeats, signals, .. } =
-        engine;
+    let EngineProfile {
+        name,
+        display,
+        metrics_path,
+        port_names,
+        port,
+        enabling,
+        repeats,
+        signals,
+        ..
+    } = engine;
     writeln!(page, "\n## `engine: {name}`\n")?;
     let ports: Vec<String> = port_names.iter().map(|name| format!("`{name}`")).collect();
     let number = port.map(|port| format!(", its number {port}")).unwrap_or_default();
@@ -126,9 +139,11 @@ fn term(term: &Term) -> String {
     let name = |name: &llm_autoscaler_engines::Alternative| {
         let labels: Vec<String> =
             name.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels =
+            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let former = if name.standing == Standing::Former { "former, " } else { "" };
-        let note = if term.0.len() > 1 { format!(" ({former}{})", name.versions) } else { String::new() };
+        let note =
+            if term.0.len() > 1 { format!(" ({former}{})", name.versions) } else { String::new() };
         format!("`{}{labels}`{note}", name.series)
     };
     let names: Vec<String> = term.0.iter().map(name).collect();

@@ -15,7 +15,10 @@ fn read(recipes: &[Recipe], page: impl AsRef<[u8]>) -> Outcome {
     (result, out.iter().map(milli).collect())
 }
 
-fn extract(recipes: &[Recipe], page: impl AsRef<[u8]>) -> (Result<PageSummary, PageError>, Vec<Extract>) {
+fn extract(
+    recipes: &[Recipe],
+    page: impl AsRef<[u8]>,
+) -> (Result<PageSummary, PageError>, Vec<Extract>) {
     let mut out = Vec::new();
     (Extractor::new(recipes).read(page.as_ref(), &mut Scratch::default(), &mut out), out)
 }
@@ -138,7 +141,10 @@ fn a_signal_is_whole_or_absent() {
     assert_eq!(value(signal(Signal::InFlightRequests), &format!("{running}{waiting}")), Some(5000));
     assert_eq!(value(signal(Signal::InFlightRequests), running), None);
     assert_eq!(
-        value(signal(Signal::InFlightRequests), &format!("{running}vllm:num_requests_waiting NaN\n")),
+        value(
+            signal(Signal::InFlightRequests),
+            &format!("{running}vllm:num_requests_waiting NaN\n")
+        ),
         None
     );
     assert_eq!(value(signal(Signal::InFlightRequests), ""), None);
@@ -157,7 +163,9 @@ fn the_newest_name_counts_and_names_are_never_mixed() {
 fn data_parallel_engines_are_one_replica() {
     let engines = |name: &str, values: [&str; 3]| {
         let [a, b, c] = values;
-        format!("{name}{{engine=\"0\"}} {a}\n{name}{{engine=\"1\"}} {b}\n{name}{{engine=\"2\"}} {c}\n")
+        format!(
+            "{name}{{engine=\"0\"}} {a}\n{name}{{engine=\"1\"}} {b}\n{name}{{engine=\"2\"}} {c}\n"
+        )
     };
     let waiting = engines("vllm:num_requests_waiting", ["1.0", "2.0", "4.0"]);
     assert_eq!(value(signal(Signal::WaitingRequests), &waiting), Some(7000));
@@ -221,7 +229,8 @@ fn a_malformed_line_fails_those_who_need_its_family() {
     ];
     let recipes = [gauge("y", []), gauge("x", []), gauge("x", labels(&[("a", "b")]))];
     for (line, reason) in table {
-        let (result, out) = read(&recipes, format!("# TYPE y gauge\nx{{a=\"b\",c=\"1\"}} 3\n{line}\ny 5\n"));
+        let (result, out) =
+            read(&recipes, format!("# TYPE y gauge\nx{{a=\"b\",c=\"1\"}} 3\n{line}\ny 5\n"));
         let excerpt = line.trim().to_owned();
         assert_eq!(result, Err(PageError::BadLine { line: 3, reason, excerpt }), "{line:?}");
         assert_eq!(out, [Some(Milli(5000)), None, None], "{line:?}");
@@ -251,10 +260,12 @@ fn a_malformed_line_fails_those_who_need_its_family() {
 
 #[test]
 fn what_nobody_wants_is_counted() {
-    let page = "# HELP x X\nx 1\ny{a=\"b\"} 2\n{\"z\"} NaN\nz inf\n\n<b>\ny{\ny\ny seven\n{\"a\": 1}\n7\n";
+    let page =
+        "# HELP x X\nx 1\ny{a=\"b\"} 2\n{\"z\"} NaN\nz inf\n\n<b>\ny{\ny\ny seven\n{\"a\": 1}\n7\n";
     let (result, out) = read(&[gauge("x", [])], page);
     assert_eq!(out, [Some(Milli(1000))]);
-    let expected = PageSummary { samples: 4, comments: 1, skipped_malformed: 6, ..PageSummary::default() };
+    let expected =
+        PageSummary { samples: 4, comments: 1, skipped_malformed: 6, ..PageSummary::default() };
     assert_eq!(result, Ok(expected));
 }
 
@@ -300,7 +311,8 @@ fn recipes_share_a_pass() {
     // More than fit on the stack, two of them the same, all in their order.
     let mut recipes: Vec<Recipe> = (0..50).map(|n| gauge(format!("family_{n}"), [])).collect();
     recipes.push(recipes[3].clone());
-    let lines: Vec<String> = (0..50).rev().map(|n| format!("family_{n}{{a=\"b\"}} {n}\n")).collect();
+    let lines: Vec<String> =
+        (0..50).rev().map(|n| format!("family_{n}{{a=\"b\"}} {n}\n")).collect();
     let (result, out) = read(&recipes, lines.concat());
     assert_eq!(result.unwrap().samples, 50);
     let expected: Vec<_> = (0..50).chain([3]).map(|n| Some(Milli::whole(n))).collect();
@@ -317,9 +329,11 @@ fn histograms_are_read_from_their_buckets() {
         "t_bucket{le=\"+Inf\",engine=\"1\"} 2\n",
         "t_sum 9\nt_count 5\n",
     );
-    let recipes = |labels: &[(&str, &str)]| [Recipe::series(Kind::Histogram, "t", self::labels(labels))];
+    let recipes =
+        |labels: &[(&str, &str)]| [Recipe::series(Kind::Histogram, "t", self::labels(labels))];
     let buckets = |counts: [f64; 2]| {
-        Buckets::new([0.5, f64::INFINITY].into_iter().zip(counts)).map_or(Value::Absent, Value::Buckets)
+        Buckets::new([0.5, f64::INFINITY].into_iter().zip(counts))
+            .map_or(Value::Absent, Value::Buckets)
     };
     assert_eq!(extract(&recipes(&[]), page).1[0].value, buckets([3.0, 5.0]));
     assert_eq!(extract(&recipes(&[("engine", "1")]), page).1[0].value, buckets([2.0, 2.0]));
@@ -346,8 +360,16 @@ fn ranks_that_repeat_a_value_count_once() {
     assert_eq!(value(recipe(), &page), Some(14_000), "the highest of those that should be equal");
     assert_eq!(value(recipe(), &(page.clone() + &line(2, 0, f64::NAN))), None);
     assert_eq!(value(recipe(), "q 5\n"), Some(5000));
-    assert_eq!(value(recipe(), &(page.clone() + "q{tp=\"2\",dp=\"1\"} 11\n")), Some(15_000), "in any order");
-    assert_eq!(value(recipe(), "q 5\nq five\n".replace("five", "6").as_str()), Some(5000), "a duplicate");
+    assert_eq!(
+        value(recipe(), &(page.clone() + "q{tp=\"2\",dp=\"1\"} 11\n")),
+        Some(15_000),
+        "in any order"
+    );
+    assert_eq!(
+        value(recipe(), "q 5\nq five\n".replace("five", "6").as_str()),
+        Some(5000),
+        "a duplicate"
+    );
     let both = [recipe(), gauge("q", [])];
     assert_eq!(read(&both, &page).1, [Some(Milli(14_000)), Some(Milli(27_000))]);
 }
@@ -373,7 +395,8 @@ fn the_name_that_was_found_is_told() {
 
 #[test]
 fn memory_of_the_page_before_changes_nothing() {
-    let recipes = [Recipe::series(Kind::Histogram, "t", []), gauge("x", []).repeated_by(["tp".to_owned()])];
+    let recipes =
+        [Recipe::series(Kind::Histogram, "t", []), gauge("x", []).repeated_by(["tp".to_owned()])];
     let extractor = Extractor::new(&recipes);
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     let pages = [

@@ -12,7 +12,8 @@ use proptest::{collection::vec, prelude::*, sample::select};
 fn read(recipes: &[Recipe], page: &[u8]) -> (Result<PageSummary, PageError>, Vec<Option<Milli>>) {
     let mut out = Vec::new();
     let result = Extractor::new(recipes).read(page, &mut Scratch::default(), &mut out);
-    let milli = |value| if let Value::Number(number) = value { Milli::from_f64(number) } else { None };
+    let milli =
+        |value| if let Value::Number(number) = value { Milli::from_f64(number) } else { None };
     (result, out.into_iter().map(|extract| milli(extract.value)).collect())
 }
 
@@ -90,10 +91,11 @@ fn page() -> impl Strategy<Value = Vec<String>> {
 
 /// A line that is about none of the wanted families, sound or not.
 fn unrelated_line() -> impl Strategy<Value = String> {
-    let sound =
-        (select(vec!["a:b_", "a:", "zz", "a:b_c_total"]), -9.0..9.0).prop_map(|(n, v)| format!("{n} {v}"));
-    let broken = select(vec!["zz{", "<html>", "a:bb", "a:b_{l=\"} 3", "{\"a.b\" 1", "\u{0}\u{1}", "9"])
-        .prop_map(str::to_owned);
+    let sound = (select(vec!["a:b_", "a:", "zz", "a:b_c_total"]), -9.0..9.0)
+        .prop_map(|(n, v)| format!("{n} {v}"));
+    let broken =
+        select(vec!["zz{", "<html>", "a:bb", "a:b_{l=\"} 3", "{\"a.b\" 1", "\u{0}\u{1}", "9"])
+            .prop_map(str::to_owned);
     prop_oneof![sound, broken, "# [ -~]*", "[ \t]*"]
 }
 

@@ -13,8 +13,8 @@ use llm_autoscaler_engines::{
 
 use Signal::{
     DecodeHandoverRequests, GenerationTokenRate, InFlightRequests, InterTokenLatency, KvCacheUsage,
-    PreemptionRate, PrefillHandoverRequests, PromptTokenRate, QueueTime, RequestLatency, RequestRate,
-    RunningRequests, TimeToFirstToken, WaitingRequests,
+    PreemptionRate, PrefillHandoverRequests, PromptTokenRate, QueueTime, RequestLatency,
+    RequestRate, RunningRequests, TimeToFirstToken, WaitingRequests,
 };
 
 fn page(name: &str) -> String {
@@ -116,7 +116,11 @@ fn two_data_parallel_engines_of_vllm_are_one_replica() {
     let some = |name, expected: [(Signal, i64); 4]| {
         for (signal, expected) in expected {
             let recipe = Engine::Vllm.profile().recipe(signal).unwrap();
-            assert_eq!(shown(&read(&[recipe], &page(name)).1[0]), Some(expected), "{name} {signal:?}");
+            assert_eq!(
+                shown(&read(&[recipe], &page(name)).1[0]),
+                Some(expected),
+                "{name} {signal:?}"
+            );
         }
     };
     let two_servers = [
@@ -127,8 +131,12 @@ fn two_data_parallel_engines_of_vllm_are_one_replica() {
     ];
     some("vllm-0.15.1-dp2-two-servers-busy.txt", two_servers);
     // Its queue is on the page by reason as well.
-    let newest =
-        [(WaitingRequests, 17_000), (RunningRequests, 16_000), (KvCacheUsage, 563), (PreemptionRate, 1000)];
+    let newest = [
+        (WaitingRequests, 17_000),
+        (RunningRequests, 16_000),
+        (KvCacheUsage, 563),
+        (PreemptionRate, 1000),
+    ];
     some("vllm-0.32.0-dp2-logger.txt", newest);
 }
 
@@ -156,7 +164,11 @@ fn ranks_and_priorities_of_sglang_count_once() {
     let some = |name, expected: &[(Signal, i64)]| {
         for (signal, expected) in expected {
             let recipe = Engine::Sglang.profile().recipe(*signal).unwrap();
-            assert_eq!(shown(&read(&[recipe], &page(name)).1[0]), Some(*expected), "{name} {signal:?}");
+            assert_eq!(
+                shown(&read(&[recipe], &page(name)).1[0]),
+                Some(*expected),
+                "{name} {signal:?}"
+            );
         }
     };
     let priorities = [
@@ -166,8 +178,14 @@ fn ranks_and_priorities_of_sglang_count_once() {
         (PromptTokenRate, 19_500_000),
     ];
     some("sglang-0.5.23-priority-collector.txt", &priorities);
-    some("sglang-0.5.23-prefill-collector.txt", &[(PrefillHandoverRequests, 7000), (RunningRequests, 2000)]);
-    some("sglang-0.5.23-decode-collector.txt", &[(DecodeHandoverRequests, 7000), (KvCacheUsage, 910)]);
+    some(
+        "sglang-0.5.23-prefill-collector.txt",
+        &[(PrefillHandoverRequests, 7000), (RunningRequests, 2000)],
+    );
+    some(
+        "sglang-0.5.23-decode-collector.txt",
+        &[(DecodeHandoverRequests, 7000), (KvCacheUsage, 910)],
+    );
 }
 
 #[test]
@@ -271,9 +289,11 @@ fn every_line_is_understood() {
         // Once with no family wanted, once with all.
         let lines: Vec<&str> =
             page.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
-        let mut names: Vec<&str> = lines.iter().map(|line| line.split(['{', ' ']).next().unwrap()).collect();
+        let mut names: Vec<&str> =
+            lines.iter().map(|line| line.split(['{', ' ']).next().unwrap()).collect();
         names.dedup();
-        let all: Vec<Recipe> = names.into_iter().map(|name| Recipe::series(Kind::Gauge, name, [])).collect();
+        let all: Vec<Recipe> =
+            names.into_iter().map(|name| Recipe::series(Kind::Gauge, name, [])).collect();
         for recipes in [&[][..], &all] {
             let (summary, _) = read(recipes, &page);
             assert_eq!(summary.samples, lines.len(), "{name}");
@@ -288,7 +308,8 @@ fn no_alias_is_in_use_on_todays_pages() {
         let engine = recognize(page.as_bytes()).unwrap();
         for def in engine.profile().signals {
             let (_, found) = read(&[def.recipe(engine.profile().repeats)], &page);
-            let former = found[0].alternative.and_then(|(term, alternative)| def.former(term, alternative));
+            let former =
+                found[0].alternative.and_then(|(term, alternative)| def.former(term, alternative));
             assert_eq!((former, found[0].ambiguous), (None, false), "{name}: {:?}", def.signal);
         }
     }

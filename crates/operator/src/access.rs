@@ -140,7 +140,11 @@ impl Gate {
     ///
     /// # Errors
     /// See [`AccessError`].
-    pub async fn to_pods(&self, namespace: &str, access: &Arc<Access>) -> Result<Arc<Manner>, AccessError> {
+    pub async fn to_pods(
+        &self,
+        namespace: &str,
+        access: &Arc<Access>,
+    ) -> Result<Arc<Manner>, AccessError> {
         match self.pass(namespace, access, true).await? {
             Some(Pass::Pod(manner)) => Ok(manner),
             _ => Ok(self.0.open_pods.clone()),
@@ -191,7 +195,8 @@ impl Gate {
         if access.is_open() {
             return;
         }
-        let slot = self.slot(Key { namespace: namespace.to_owned(), access: access.clone(), of_pods });
+        let slot =
+            self.slot(Key { namespace: namespace.to_owned(), access: access.clone(), of_pods });
         let again = {
             let mut refused = slot.refused.lock().unwrap_or_else(PoisonError::into_inner);
             let again = refused.is_none_or(|at| at.elapsed() >= REFUSED_AGAIN);
@@ -223,7 +228,8 @@ impl Inner {
         for (name, value) in headers {
             insert(&mut sent, name, value.as_bytes(), false)?;
         }
-        let values = try_join_all(headers_from.iter().map(|header| secret(&header.secret_key_ref))).await?;
+        let values =
+            try_join_all(headers_from.iter().map(|header| secret(&header.secret_key_ref))).await?;
         for (header, value) in headers_from.iter().zip(values) {
             insert(&mut sent, &header.name, value.trim_ascii(), true)?;
         }
@@ -233,8 +239,14 @@ impl Inner {
             insert(&mut sent, AUTHORIZATION.as_str(), &value, true)?;
         }
         if let Some(basic) = basic_auth {
-            let (username, password) = futures::try_join!(secret(&basic.username), secret(&basic.password))?;
-            insert(&mut sent, AUTHORIZATION.as_str(), http::basic(&username, &password).as_bytes(), true)?;
+            let (username, password) =
+                futures::try_join!(secret(&basic.username), secret(&basic.password))?;
+            insert(
+                &mut sent,
+                AUTHORIZATION.as_str(),
+                http::basic(&username, &password).as_bytes(),
+                true,
+            )?;
         }
         let ca = match tls.as_ref().and_then(|tls| tls.ca.as_ref()) {
             Some(CaSpec { secret: Some(reference), .. }) => Some(secret(reference).await?),
@@ -245,9 +257,9 @@ impl Inner {
         };
         let unusable = |problem| AccessError::Unusable { what: "tlsConfig".to_owned(), problem };
         let made = match tls {
-            _ if key.of_pods => {
-                self.manner(sent, tls.as_ref(), ca.as_deref()).map(|manner| Pass::Pod(Arc::new(manner)))
-            }
+            _ if key.of_pods => self
+                .manner(sent, tls.as_ref(), ca.as_deref())
+                .map(|manner| Pass::Pod(Arc::new(manner))),
             None => {
                 let client = self.open_servers.client.clone();
                 Ok(Pass::Server(Arc::new(Admission { client, headers: sent })))
@@ -258,7 +270,12 @@ impl Inner {
         made.map_err(unusable)
     }
 
-    fn manner(&self, headers: HeaderMap, tls: Option<&TlsSpec>, ca: Option<&[u8]>) -> Result<Manner, String> {
+    fn manner(
+        &self,
+        headers: HeaderMap,
+        tls: Option<&TlsSpec>,
+        ca: Option<&[u8]>,
+    ) -> Result<Manner, String> {
         let Some(spec) = tls else {
             return Ok(Manner { headers, ..(*self.open_pods).clone() });
         };
@@ -266,7 +283,12 @@ impl Inner {
         Ok(Manner { headers, tls: Arc::new(tls::config(spec, ca)?), server_name })
     }
 
-    async fn value(&self, namespace: &str, public: bool, at: &KeyRef) -> Result<Vec<u8>, AccessError> {
+    async fn value(
+        &self,
+        namespace: &str,
+        public: bool,
+        at: &KeyRef,
+    ) -> Result<Vec<u8>, AccessError> {
         let kind = if public { "ConfigMap" } else { "Secret" };
         let (namespace, name, key) = (namespace.to_owned(), at.name.clone(), at.key.clone());
         let read = tokio::time::timeout(DEADLINE, self.data(&namespace, public, &name)).await;
@@ -282,7 +304,9 @@ impl Inner {
             Err(kube::Error::Api(status)) if status.code == 403 => {
                 Err(AccessError::Forbidden { kind, namespace, name })
             }
-            Err(error) => Err(AccessError::Unread { kind, namespace, name, problem: api_text(&error) }),
+            Err(error) => {
+                Err(AccessError::Unread { kind, namespace, name, problem: api_text(&error) })
+            }
         }
     }
 
@@ -293,25 +317,33 @@ impl Inner {
         name: &str,
     ) -> Result<Option<BTreeMap<String, Vec<u8>>>, kube::Error> {
         if public {
-            let found =
-                Api::<ConfigMap>::namespaced(self.kubernetes.clone(), namespace).get_opt(name).await?;
+            let found = Api::<ConfigMap>::namespaced(self.kubernetes.clone(), namespace)
+                .get_opt(name)
+                .await?;
             let data = found.map(|map| map.data.unwrap_or_default());
-            return Ok(
-                data.map(|data| data.into_iter().map(|(key, text)| (key, text.into_bytes())).collect())
-            );
+            return Ok(data.map(|data| {
+                data.into_iter().map(|(key, text)| (key, text.into_bytes())).collect()
+            }));
         }
-        let found = Api::<Secret>::namespaced(self.kubernetes.clone(), namespace).get_opt(name).await?;
+        let found =
+            Api::<Secret>::namespaced(self.kubernetes.clone(), namespace).get_opt(name).await?;
         let data = found.map(|secret| secret.data.unwrap_or_default());
         Ok(data.map(|data| data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect()))
     }
 }
 
-fn insert(headers: &mut HeaderMap, name: &str, value: &[u8], secret: bool) -> Result<(), AccessError> {
+fn insert(
+    headers: &mut HeaderMap,
+    name: &str,
+    value: &[u8],
+    secret: bool,
+) -> Result<(), AccessError> {
     let unusable = |problem: &str| AccessError::Unusable {
         what: format!("the value of the header {name}"),
         problem: problem.to_owned(),
     };
-    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable("the name is no header's"))?;
+    let header =
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable("the name is no header's"))?;
     let mut value =
         HeaderValue::from_bytes(value).map_err(|_| unusable("it has a line break or the like"))?;
     value.set_sensitive(secret);

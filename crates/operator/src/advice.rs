@@ -41,7 +41,8 @@ pub fn of_sample(
         advice.insert(Advice { reason: "TwoCandidates", text });
     }
     if sample.copies > 1 {
-        let what = if sample.is_certain { "counts once" } else { "is in doubt, and shrinks nothing" };
+        let what =
+            if sample.is_certain { "counts once" } else { "is in doubt, and shrinks nothing" };
         let text = format!(
             "{}: the {} source has it {} times for the pod {}; it {what}",
             metric.name,
@@ -95,13 +96,15 @@ pub fn in_turn(replicas: &Replicas, asked: usize, now: DateTime<Utc>) -> Option<
     if there >= asked {
         return None;
     }
-    let ordinal =
-        |group: &Group| group.pods.iter().find_map(|pod| pod.labels.get(ORDINAL)?.parse::<u32>().ok());
+    let ordinal = |group: &Group| {
+        group.pods.iter().find_map(|pod| pod.labels.get(ORDINAL)?.parse::<u32>().ok())
+    };
     let waited_for = |group: &&Group| {
         let born = group.pods.iter().map(|pod| pod.created).min();
         !group.state().ready && born.is_some_and(|born| now - born >= MOMENT)
     };
-    let starting = replicas.list.iter().filter(waited_for).filter_map(|group| Some((ordinal(group)?, group)));
+    let starting =
+        replicas.list.iter().filter(waited_for).filter_map(|group| Some((ordinal(group)?, group)));
     let (_, first) = starting.min_by_key(|(ordinal, _)| *ordinal)?;
     let text = format!(
         "{there} of {asked} replicas exist, and {} is not ready: an OrderedReady StatefulSet makes the next pod only then; \
@@ -143,7 +146,8 @@ mod tests {
         let replicas = |states: &[bool], ordinals: bool| {
             let pods = states.iter().enumerate().map(|(ordinal, ready)| {
                 let name = format!("a-{ordinal}");
-                let mut pod = Pod { replica: Replica { ready: *ready, ..Replica::READY }, ..pod(&name, "a") };
+                let mut pod =
+                    Pod { replica: Replica { ready: *ready, ..Replica::READY }, ..pod(&name, "a") };
                 if ordinals {
                     pod.labels.insert(ORDINAL.to_owned(), ordinal.to_string());
                 }
@@ -162,11 +166,14 @@ mod tests {
             (&[true, false], false, 5, 60, None),
         ];
         for (states, ordinals, asked, second, expected) in table {
-            let found = in_turn(&replicas(states, ordinals), asked, made + TimeDelta::seconds(second));
+            let found =
+                in_turn(&replicas(states, ordinals), asked, made + TimeDelta::seconds(second));
             let named = found.map(|advice| advice.text);
             assert_eq!(named.is_some(), expected.is_some(), "{states:?} {asked} {second}");
             let says = |name: &str| {
-                named.as_ref().is_some_and(|text| text.contains(&format!("and {name} is not ready")))
+                named
+                    .as_ref()
+                    .is_some_and(|text| text.contains(&format!("and {name} is not ready")))
             };
             assert!(expected.is_none_or(says), "{named:?}");
         }

@@ -53,7 +53,8 @@ impl Announcer {
             let key = (role.clone(), reason, *count);
             *count += 1;
             let before = self.said.remove(&key);
-            let still = |(text, at): &(String, Instant)| *text == message || at.elapsed() < AGAIN_AFTER;
+            let still =
+                |(text, at): &(String, Instant)| *text == message || at.elapsed() < AGAIN_AFTER;
             let said = before.filter(still).unwrap_or_else(|| {
                 warn!(
                     namespace = about.metadata.namespace,

@@ -25,7 +25,9 @@ use tracing::{info, warn};
 
 use role::Role;
 
-use crate::{announce::Announcer, context::Context, pod_monitor, report, tracked::Tracked, writer::Writer};
+use crate::{
+    announce::Announcer, context::Context, pod_monitor, report, tracked::Tracked, writer::Writer,
+};
 
 /// Samples that arrive within so much of each other make one step: this, and a share for each pod, up to a limit, so that
 /// a target of a thousand pods is not decided upon at each of them.
@@ -136,7 +138,12 @@ impl Keeper {
             roles: Vec::new(),
             terms: None,
             fresh: Arc::default(),
-            writer: Writer::new(&context.client, &object, context.telemetry.clone(), context.lane.clone()),
+            writer: Writer::new(
+                &context.client,
+                &object,
+                context.telemetry.clone(),
+                context.lane.clone(),
+            ),
             announcer: Announcer::new(context.events.clone(), context.lane.clone()),
             failures: 0,
             context,
@@ -210,7 +217,8 @@ impl Keeper {
         };
         (self.problem, self.terms) = (None, terms);
         let mut before = std::mem::take(&mut self.roles);
-        for mut gone in before.extract_if(.., |old| roles.iter().all(|role| role.name != old.name)) {
+        for mut gone in before.extract_if(.., |old| roles.iter().all(|role| role.name != old.name))
+        {
             gone.retire();
         }
         for plan in roles {
@@ -220,7 +228,9 @@ impl Keeper {
                     role.adopt(&self.object, plan);
                     role
                 }
-                None => Role::new(&self.context, &self.object, &self.fresh, self.writer.status(), plan),
+                None => {
+                    Role::new(&self.context, &self.object, &self.fresh, self.writer.status(), plan)
+                }
             };
             self.roles.push(role);
         }
@@ -228,7 +238,8 @@ impl Keeper {
 
     async fn step(&mut self, cause: Cause) -> Result<(), Failed> {
         if let Some(error) = &self.problem {
-            let update = ConditionUpdate::no("ScalingActive", report::INVALID_SPEC, error.to_string());
+            let update =
+                ConditionUpdate::no("ScalingActive", report::INVALID_SPEC, error.to_string());
             self.roles.iter_mut().for_each(Role::rest);
             self.failed(update, true).await;
             return Ok(());
@@ -289,9 +300,11 @@ impl Keeper {
 
     /// Says what the step has come to.
     async fn report(&mut self) {
-        let warnings = self.roles.iter_mut().flat_map(|role| std::mem::take(&mut role.warnings)).collect();
+        let warnings =
+            self.roles.iter_mut().flat_map(|role| std::mem::take(&mut role.warnings)).collect();
         self.announcer.warn(&self.object, warnings);
-        let roles: Vec<_> = self.roles.iter().map(|role| (role.name.as_deref(), &role.status)).collect();
+        let roles: Vec<_> =
+            self.roles.iter().map(|role| (role.name.as_deref(), &role.status)).collect();
         let status = report::merged(self.writer.status(), &self.object, &roles, chrono::Utc::now());
         self.writer.write(&self.object, status).await;
     }

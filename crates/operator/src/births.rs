@@ -65,7 +65,11 @@ mod tests {
         let mut births = Births::default();
         let mut learned = StartUps::default();
         let mut at = |second: i64, replicas: &Replicas| {
-            births.follow(replicas, &mut learned, DateTime::UNIX_EPOCH + TimeDelta::seconds(second));
+            births.follow(
+                replicas,
+                &mut learned,
+                DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+            );
             learned.seconds()
         };
         assert_eq!(at(101, &replicas("a-0", 100, false)), [0; 0]);

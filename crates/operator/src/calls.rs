@@ -46,7 +46,9 @@ impl Calls {
     /// Calls for an autoscaler; whether there is such a one.
     fn call(&self, namespace: &str, name: &str) -> bool {
         let calls = self.lock();
-        let Some(sender) = calls.get(&(namespace.to_owned(), name.to_owned())) else { return false };
+        let Some(sender) = calls.get(&(namespace.to_owned(), name.to_owned())) else {
+            return false;
+        };
         sender.send_modify(|count| *count += 1);
         true
     }
@@ -64,12 +66,18 @@ impl Calls {
     ) -> (StatusCode, String) {
         let header = headers.get("authorization").and_then(|value| value.to_str().ok());
         let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
-            return (StatusCode::UNAUTHORIZED, "say who you are: Authorization: Bearer TOKEN\n".to_owned());
+            return (
+                StatusCode::UNAUTHORIZED,
+                "say who you are: Authorization: Bearer TOKEN\n".to_owned(),
+            );
         };
         let user = match authenticate(client, token).await {
             Ok(Some(user)) => user,
             Ok(None) => {
-                return (StatusCode::UNAUTHORIZED, "the cluster does not know this token\n".to_owned());
+                return (
+                    StatusCode::UNAUTHORIZED,
+                    "the cluster does not know this token\n".to_owned(),
+                );
             }
             Err(error) => return unavailable("authenticating the caller", &error),
         };
@@ -77,13 +85,17 @@ impl Calls {
         match is_allowed(client, user, (namespace, name)).await {
             Ok(true) => {}
             Ok(false) => {
-                let message = format!("{who} may not create llmautoscalers/wake {name} in {namespace}\n");
+                let message =
+                    format!("{who} may not create llmautoscalers/wake {name} in {namespace}\n");
                 return (StatusCode::FORBIDDEN, message);
             }
             Err(error) => return unavailable("authorizing the caller", &error),
         }
         if !self.call(namespace, name) {
-            return (StatusCode::NOT_FOUND, format!("there is no LLMAutoscaler {name} in {namespace}\n"));
+            return (
+                StatusCode::NOT_FOUND,
+                format!("there is no LLMAutoscaler {name} in {namespace}\n"),
+            );
         }
         info!(namespace, name, by = who, "called for");
         (StatusCode::ACCEPTED, "called\n".to_owned())
@@ -119,7 +131,8 @@ fn unavailable(doing: &str, error: &kube::Error) -> (StatusCode, String) {
 async fn authenticate(client: &Client, token: &str) -> Result<Option<UserInfo>, kube::Error> {
     let spec = TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() };
     let review = TokenReview { spec, ..TokenReview::default() };
-    let review = Api::<TokenReview>::all(client.clone()).create(&PostParams::default(), &review).await?;
+    let review =
+        Api::<TokenReview>::all(client.clone()).create(&PostParams::default(), &review).await?;
     let status = review.status.unwrap_or_default();
     Ok(status.user.filter(|_| status.authenticated == Some(true)))
 }

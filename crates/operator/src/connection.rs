@@ -64,7 +64,10 @@ struct Open {
 }
 
 impl Open {
-    async fn send(&mut self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
+    async fn send(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, hyper::Error> {
         self.sender.ready().await?;
         self.sender.send_request(request).await
     }
@@ -106,7 +109,9 @@ impl Connection {
             // The server has closed it while nobody looked.
             Err(error)
                 if was_kept
-                    && (error.is_canceled() || error.is_closed() || error.is_incomplete_message()) =>
+                    && (error.is_canceled()
+                        || error.is_closed()
+                        || error.is_incomplete_message()) =>
             {
                 open = open_to(address, manner).await?;
                 open.send(request(address, manner, keep)?).await.map_err(network)?
@@ -121,7 +126,11 @@ impl Connection {
     }
 }
 
-fn request(address: &Address, manner: &Manner, keep: bool) -> Result<Request<Empty<Bytes>>, Failure> {
+fn request(
+    address: &Address,
+    manner: &Manner,
+    keep: bool,
+) -> Result<Request<Empty<Bytes>>, Failure> {
     let host = SocketAddr::new(address.ip, address.port).to_string();
     let mut request = Request::get(&address.path)
         .header(header::HOST, host)
@@ -168,7 +177,11 @@ where
 
 /// Appends the body to `page`, unpacked. Where the answer says how long it is, in whatever way, it is complete when it
 /// ends, and so is its last line.
-async fn take(response: Response<Incoming>, page: &mut Vec<u8>, limit: usize) -> Result<(), Failure> {
+async fn take(
+    response: Response<Incoming>,
+    page: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), Failure> {
     let (head, mut body) = response.into_parts();
     if head.status != hyper::StatusCode::OK {
         return Err(Failure::Status(head.status.as_u16()));

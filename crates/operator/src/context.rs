@@ -6,9 +6,9 @@ use kube::Client;
 use llm_autoscaler_core::Profile;
 
 use crate::{
-    calls::Calls, drivers::Drivers, events::Events, in_service::InService, lane::Lane, monitors::Monitors,
-    owners::Claims, pods::PodStore, prometheus::Servers, sampler::Sampler, target::Targets,
-    telemetry::Telemetry,
+    calls::Calls, drivers::Drivers, events::Events, in_service::InService, lane::Lane,
+    monitors::Monitors, owners::Claims, pods::PodStore, prometheus::Servers, sampler::Sampler,
+    target::Targets, telemetry::Telemetry,
 };
 
 /// What all autoscalers share.

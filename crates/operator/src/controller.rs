@@ -58,7 +58,11 @@ pub async fn follow(
             Ok(watcher::Event::Apply(object)) => tasks.apply(object),
             Ok(watcher::Event::Delete(object)) => {
                 let key = key(&object);
-                info!(namespace = key.0, name = key.1, "the autoscaler is gone; its target stays as it is");
+                info!(
+                    namespace = key.0,
+                    name = key.1,
+                    "the autoscaler is gone; its target stays as it is"
+                );
                 tasks.running.remove(&key);
             }
             Err(error) => warn!(%error, "watching LLMAutoscalers failed; trying again"),

@@ -190,7 +190,11 @@ impl Drainer {
                 leaving.written = Some(Instant::now());
             }
         }
-        context.telemetry.drained(if matches!(ended.how, How::Late(_)) { "deadline" } else { "drained" });
+        context.telemetry.drained(if matches!(ended.how, How::Late(_)) {
+            "deadline"
+        } else {
+            "drained"
+        });
         self.told.waiting = None;
         self.told.ended = Some(ended);
         self.told.ended.as_ref()
@@ -200,7 +204,8 @@ impl Drainer {
     fn follow(&mut self, scene: &Scene<'_>, alive: &Alive<'_>) {
         let keys: Vec<&str> = alive.iter().map(|(_, group)| key(group)).collect();
         self.leaving.retain(|key, leaving| {
-            keys.contains(&key.as_str()) && leaving.written.is_none_or(|at| at.elapsed() < GOES_WITHIN)
+            keys.contains(&key.as_str())
+                && leaving.written.is_none_or(|at| at.elapsed() < GOES_WITHIN)
         });
         for (_, group) in alive {
             let closed = group.pods.iter().filter_map(|pod| match pod.service.gate {
@@ -223,10 +228,13 @@ impl Drainer {
         object: &Object,
     ) -> Option<(Victims, Vec<Candidate>)> {
         let order = object.victims.or_else(|| dialect::victims(scene.target))?;
-        let ordinals: Option<Vec<i32>> = alive.iter().map(|(_, group)| ordinal(group, order)).collect();
+        let ordinals: Option<Vec<i32>> =
+            alive.iter().map(|(_, group)| ordinal(group, order)).collect();
         let ordinals = ordinals?;
         let first = match order {
-            Victims::PodOrdinals => object.first_ordinal.or(ordinals.iter().min().copied()).unwrap_or(0),
+            Victims::PodOrdinals => {
+                object.first_ordinal.or(ordinals.iter().min().copied()).unwrap_or(0)
+            }
             Victims::LabelOrdinals(_) | Victims::DeletionCost | Victims::InstanceCost => 0,
         };
         let forbidden =
@@ -249,7 +257,13 @@ impl Drainer {
     }
 
     /// Closes and opens gates.
-    fn carry_out(&mut self, context: &Context, scene: &Scene<'_>, alive: &Alive<'_>, step: &DrainStep) {
+    fn carry_out(
+        &mut self,
+        context: &Context,
+        scene: &Scene<'_>,
+        alive: &Alive<'_>,
+        step: &DrainStep,
+    ) {
         for index in &step.begin {
             let begun = Leaving { since: scene.now, out_since: None, written: None };
             self.leaving.insert(key(alive[*index].1).to_owned(), begun);
@@ -287,22 +301,31 @@ impl Drainer {
 
     /// Marks those that go, where that is how they are chosen; whether the size may be written.
     async fn mark(&mut self, context: &Context, order: Victims, going: &[&Group]) -> bool {
-        let pods: Vec<Arc<Pod>> = going.iter().flat_map(|group| group.pods.iter().cloned()).collect();
+        let pods: Vec<Arc<Pod>> =
+            going.iter().flat_map(|group| group.pods.iter().cloned()).collect();
         let (marked, role) = match order {
             Victims::PodOrdinals | Victims::LabelOrdinals(_) => return true,
-            Victims::DeletionCost => (context.in_service.mark(&pods).await, "llm-autoscaler-deletion-cost"),
-            Victims::InstanceCost => {
-                (context.in_service.mark_instances(&pods).await, "llm-autoscaler-instance-deletion-cost")
+            Victims::DeletionCost => {
+                (context.in_service.mark(&pods).await, "llm-autoscaler-deletion-cost")
             }
+            Victims::InstanceCost => (
+                context.in_service.mark_instances(&pods).await,
+                "llm-autoscaler-instance-deletion-cost",
+            ),
         };
         match marked {
             Ok(()) => true,
             Err(failure) if failure.is_forbidden => {
-                self.told.best_effort.get_or_insert(BestEffort::NotMarked { role, error: failure.text });
+                self.told
+                    .best_effort
+                    .get_or_insert(BestEffort::NotMarked { role, error: failure.text });
                 true
             }
             Err(failure) => {
-                warn!(error = failure.text, "replicas could not be marked for removal; trying again");
+                warn!(
+                    error = failure.text,
+                    "replicas could not be marked for removal; trying again"
+                );
                 false
             }
         }
@@ -315,8 +338,10 @@ impl Drainer {
         going: &[&Group],
         late: &[(usize, &Group)],
     ) -> Writing {
-        let since =
-            going.iter().filter_map(|group| self.leaving.get(key(group))).map(|leaving| leaving.since);
+        let since = going
+            .iter()
+            .filter_map(|group| self.leaving.get(key(group)))
+            .map(|leaving| leaving.since);
         let seconds = since.min().map_or(0, |since| (scene.now - since).num_seconds());
         let how = if late.is_empty() {
             How::Drained { seconds }
@@ -338,8 +363,14 @@ impl Drainer {
     ) {
         let waiting = match step.verdict {
             Verdict::Wait { until } => {
-                let victims = step.victims.iter().map(|index| left(scene, alive[*index].0, alive[*index].1));
-                Some(Waiting { from: scene.sizes.0, to: scene.sizes.1, victims: victims.collect(), until })
+                let victims =
+                    step.victims.iter().map(|index| left(scene, alive[*index].0, alive[*index].1));
+                Some(Waiting {
+                    from: scene.sizes.0,
+                    to: scene.sizes.1,
+                    victims: victims.collect(),
+                    until,
+                })
             }
             _ => None,
         };
@@ -360,7 +391,9 @@ impl Drainer {
 
 fn removal(order: Victims, object: &Object) -> Removal {
     match order {
-        Victims::PodOrdinals | Victims::LabelOrdinals(_) if object.is_ordered => Removal::HighestInTurn,
+        Victims::PodOrdinals | Victims::LabelOrdinals(_) if object.is_ordered => {
+            Removal::HighestInTurn
+        }
         Victims::PodOrdinals | Victims::LabelOrdinals(_) => Removal::HighestOrdinals,
         Victims::DeletionCost | Victims::InstanceCost => Removal::Marked,
     }
@@ -379,12 +412,14 @@ fn left(scene: &Scene<'_>, place: usize, group: &Group) -> Left {
 }
 
 fn best_effort(scene: &Scene<'_>, alive: &Alive<'_>, context: &Context) -> Option<BestEffort> {
-    let without = alive.iter().filter(|(_, group)| !has_gate(group)).map(|(_, group)| name(group).to_owned());
+    let without =
+        alive.iter().filter(|(_, group)| !has_gate(group)).map(|(_, group)| name(group).to_owned());
     let without: Vec<String> = without.collect();
     if !without.is_empty() {
         return Some(BestEffort::NoGate(without));
     }
-    let failure = context.in_service.failure(scene.namespace).filter(|failure| failure.is_forbidden);
+    let failure =
+        context.in_service.failure(scene.namespace).filter(|failure| failure.is_forbidden);
     if failure.is_some() {
         return Some(BestEffort::NotPermitted);
     }
@@ -392,7 +427,11 @@ fn best_effort(scene: &Scene<'_>, alive: &Alive<'_>, context: &Context) -> Optio
 }
 
 /// What keeps pods from being put in service, where some depend on it.
-fn gate_problem(writer: &InService, namespace: &str, replicas: &Replicas) -> Option<(bool, String)> {
+fn gate_problem(
+    writer: &InService,
+    namespace: &str,
+    replicas: &Replicas,
+) -> Option<(bool, String)> {
     if !replicas.list.iter().any(has_gate) {
         return None;
     }

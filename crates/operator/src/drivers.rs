@@ -63,13 +63,23 @@ impl Driver {
             name: scale_target_ref.name,
             role: None,
         };
-        Some(Self { kind: scaler.kind, namespace: object.namespace()?, name: object.name_any(), target })
+        Some(Self {
+            kind: scaler.kind,
+            namespace: object.namespace()?,
+            name: object.name_any(),
+            target,
+        })
     }
 }
 
 /// Which of them scales one of these objects of a namespace.
-fn driver_of<'a>(drivers: &'a [Driver], namespace: &str, targets: &[ScaleTargetRef]) -> Option<&'a Driver> {
-    let names = |driver: &Driver| targets.iter().any(|target| dialect::is_same(&driver.target, target));
+fn driver_of<'a>(
+    drivers: &'a [Driver],
+    namespace: &str,
+    targets: &[ScaleTargetRef],
+) -> Option<&'a Driver> {
+    let names =
+        |driver: &Driver| targets.iter().any(|target| dialect::is_same(&driver.target, target));
     drivers.iter().find(|driver| driver.namespace == namespace && names(driver))
 }
 
@@ -113,16 +123,23 @@ impl Drivers {
         let params = ListParams::default().match_any();
         match tokio::time::timeout(DEADLINE, api.list(&params)).await {
             Ok(Ok(list)) => {
-                *known = list.items.iter().filter_map(|object| Driver::of(scaler, object)).collect();
+                *known =
+                    list.items.iter().filter_map(|object| Driver::of(scaler, object)).collect();
             }
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
                 debug!(kind = scaler.kind, "the kind is not installed");
                 known.clear();
             }
             Ok(Err(error)) => {
-                debug!(kind = scaler.kind, error = api_text(&error), "cannot list other autoscalers");
+                debug!(
+                    kind = scaler.kind,
+                    error = api_text(&error),
+                    "cannot list other autoscalers"
+                );
             }
-            Err(_) => debug!(kind = scaler.kind, "cannot list other autoscalers: no answer in time"),
+            Err(_) => {
+                debug!(kind = scaler.kind, "cannot list other autoscalers: no answer in time")
+            }
         }
     }
 
@@ -161,7 +178,8 @@ mod tests {
     #[test]
     fn whoever_names_a_target_drives_it() {
         let [keda, hpa] = &SCALERS;
-        let full = |name: &str| json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name});
+        let full =
+            |name: &str| json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name});
         let objects = [
             (keda, object("ns", "bare", &json!({"name": "bare"}))),
             (keda, object("ns", "empty", &json!({"apiVersion": "", "kind": "", "name": "empty"}))),

@@ -40,7 +40,11 @@ pub enum BodyError {
 }
 
 /// Appends the body of an answer to `body`, unpacked, if it has no more than `limit` bytes.
-pub async fn read_body(response: &mut Response, body: &mut Vec<u8>, limit: usize) -> Result<(), BodyError> {
+pub async fn read_body(
+    response: &mut Response,
+    body: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), BodyError> {
     while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
         if body.len() + chunk.len() > limit {
             return Err(BodyError::TooLarge);

@@ -129,7 +129,8 @@ impl InService {
     /// One could not be marked; the text says why.
     pub async fn mark(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
         let unmarked = pods.iter().filter(|pod| !pod.service.is_marked && !pod.replica.deleting);
-        let marking = unmarked.map(|pod| self.patch(pod, cost(&json!(dialect::CHEAPEST)), Write::Mark));
+        let marking =
+            unmarked.map(|pod| self.patch(pod, cost(&json!(dialect::CHEAPEST)), Write::Mark));
         futures::future::try_join_all(marking).await.map(drop)
     }
 

@@ -119,8 +119,8 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     });
     let autoscalers = api::<DeserializeGuard<LLMAutoscaler>>(&client, config.namespace.as_deref());
     let autoscalers = watcher(autoscalers, watcher::Config::default()).default_backoff();
-    let all_pods =
-        watcher(api(&client, config.namespace.as_deref()), watcher::Config::default()).default_backoff();
+    let all_pods = watcher(api(&client, config.namespace.as_deref()), watcher::Config::default())
+        .default_backoff();
     info!(address = %config.address, namespace = config.namespace, profile = ?config.profile, "running");
     tokio::select! {
         () = pods::follow(pods.clone(), all_pods) => Ok(()),

@@ -89,7 +89,8 @@ impl Monitors {
         {
             return monitors.clone();
         }
-        let listed = api(&self.client, self.namespace.as_deref()).list(&ListParams::default()).await;
+        let listed =
+            api(&self.client, self.namespace.as_deref()).list(&ListParams::default()).await;
         let monitors: Arc<[Monitor]> = match listed {
             Ok(list) => list.items.iter().filter_map(Monitor::of).collect(),
             Err(kube::Error::Api(status)) if status.code == 404 => Arc::default(),
@@ -103,7 +104,8 @@ impl Monitors {
 /// The API of PodMonitors, of one namespace or of all.
 pub fn api(client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
     let [group, version, kind, plural] = POD_MONITOR;
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
@@ -134,8 +136,11 @@ impl Monitor {
             || match_names.contains(&pod.namespace)
             || match_names.is_empty() && self.namespace == pod.namespace;
         let labels: &BTreeMap<String, String> = &pod.labels;
-        let same_page = |endpoint: &Endpoint| endpoint.number(pod) == Some(port) && endpoint.path() == path;
-        of_namespace && self.selector.matches(labels) && self.spec.pod_metrics_endpoints.iter().any(same_page)
+        let same_page =
+            |endpoint: &Endpoint| endpoint.number(pod) == Some(port) && endpoint.path() == path;
+        of_namespace
+            && self.selector.matches(labels)
+            && self.spec.pod_metrics_endpoints.iter().any(same_page)
     }
 
     /// Whether it goes before one that was made, or will be, at `created`: what people made does, and what was made before.
@@ -152,7 +157,9 @@ impl Monitor {
 impl Endpoint {
     fn number(&self, pod: &Pod) -> Option<u16> {
         match self {
-            Self { port: Some(name), .. } if !name.is_empty() => pod.port(&Port::Name(name.clone())),
+            Self { port: Some(name), .. } if !name.is_empty() => {
+                pod.port(&Port::Name(name.clone()))
+            }
             Self { port_number: Some(number), .. } if *number != 0 => Some(*number),
             Self { target_port: Some(port), .. } => pod.port(port),
             _ => None,
@@ -187,21 +194,37 @@ mod tests {
         let table = [
             (json!({"selector": app, "podMetricsEndpoints": http}), true),
             (json!({"selector": {}, "podMetricsEndpoints": http}), true),
-            (json!({"selector": {"matchLabels": {"app": "b"}}, "podMetricsEndpoints": http}), false),
+            (
+                json!({"selector": {"matchLabels": {"app": "b"}}, "podMetricsEndpoints": http}),
+                false,
+            ),
             (json!({"selector": app, "podMetricsEndpoints": [{"port": "grpc"}]}), false),
             (json!({"selector": app, "podMetricsEndpoints": [{"portNumber": 8000}]}), true),
             (json!({"selector": app, "podMetricsEndpoints": [{"targetPort": "http"}]}), true),
-            (json!({"selector": app, "podMetricsEndpoints": [{"port": "http", "path": "/other"}]}), false),
+            (
+                json!({"selector": app, "podMetricsEndpoints": [{"port": "http", "path": "/other"}]}),
+                false,
+            ),
             (json!({"selector": app, "podMetricsEndpoints": [{"port": "http", "path": ""}]}), true),
-            (json!({"selector": app, "podMetricsEndpoints": [{"port": "", "portNumber": 8000}]}), true),
+            (
+                json!({"selector": app, "podMetricsEndpoints": [{"port": "", "portNumber": 8000}]}),
+                true,
+            ),
             (
                 json!({"selector": app, "podMetricsEndpoints": http, "namespaceSelector": {"matchNames": ["x"]}}),
                 false,
             ),
-            (json!({"selector": app, "podMetricsEndpoints": http, "namespaceSelector": {"any": true}}), true),
+            (
+                json!({"selector": app, "podMetricsEndpoints": http, "namespaceSelector": {"any": true}}),
+                true,
+            ),
         ];
         for (spec, expected) in table {
-            assert_eq!(monitor(&spec).publishes(&pod("a-0", "a"), 8000, "/metrics"), expected, "{spec}");
+            assert_eq!(
+                monitor(&spec).publishes(&pod("a-0", "a"), 8000, "/metrics"),
+                expected,
+                "{spec}"
+            );
         }
     }
 

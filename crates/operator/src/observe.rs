@@ -122,11 +122,14 @@ impl Observer<'_> {
             warming_up: false,
         };
         // Who has been taken out of service counts for the decision, and serves nobody new.
-        let serves =
-            |(replica, group): &(&Replica, &Group)| replica.ready && !replica.deleting && !group.is_closed();
-        seen.ready = seen.observation.replicas.iter().zip(&self.replicas.list).filter(serves).count() as i32;
-        let stuck =
-            |group: &Group| group.stuck(self.now, self.patience).map(|(pod, kind)| (pod.name.clone(), kind));
+        let serves = |(replica, group): &(&Replica, &Group)| {
+            replica.ready && !replica.deleting && !group.is_closed()
+        };
+        seen.ready =
+            seen.observation.replicas.iter().zip(&self.replicas.list).filter(serves).count() as i32;
+        let stuck = |group: &Group| {
+            group.stuck(self.now, self.patience).map(|(pod, kind)| (pod.name.clone(), kind))
+        };
         seen.stuck = self.replicas.list.iter().filter_map(stuck).collect();
         if seen.observation.doubt == Some(Doubt::Surplus) {
             seen.advice.insert(advice::surplus(self.replicas.alive(), listed));
@@ -185,7 +188,14 @@ impl Observer<'_> {
             let is_own = !matches!(self.sources.list[index].kind, SourceKind::Others(..));
             let mut pending = 0;
             if is_own {
-                pending = self.fill(index, (metric, measure), &mut values, &mut origin, seen, &mut reasons);
+                pending = self.fill(
+                    index,
+                    (metric, measure),
+                    &mut values,
+                    &mut origin,
+                    seen,
+                    &mut reasons,
+                );
             } else if values.iter().all(Option::is_none)
                 && let Some(reading) =
                     self.total(index, (metric, measure), quantile, &mut origin, seen, &mut reasons)
@@ -194,7 +204,8 @@ impl Observer<'_> {
                 return (reading, origin);
             }
             // Who has not answered yet is not looked for elsewhere.
-            let asked = self.replicas.speakers.values().zip(&values).filter(|(pod, _)| self.asks(pod));
+            let asked =
+                self.replicas.speakers.values().zip(&values).filter(|(pod, _)| self.asks(pod));
             let is_answered = asked.filter(|(_, value)| value.is_none()).count() == pending;
             // Where there is no replica, the others know.
             if is_own && is_answered && !self.replicas.list.is_empty() {
@@ -267,7 +278,10 @@ impl Observer<'_> {
         for (place, value) in self.replicas.of_speaker.iter().zip(values) {
             parts[*place].push(value);
         }
-        parts.into_iter().map(|parts| folded(parts.into_iter().collect::<Option<_>>()?, fold)).collect()
+        parts
+            .into_iter()
+            .map(|parts| folded(parts.into_iter().collect::<Option<_>>()?, fold))
+            .collect()
     }
 
     /// `place` is where the pod stands among those that the source is about.
@@ -311,7 +325,8 @@ impl Observer<'_> {
                 }
                 Said::Pending => seen.warming_up = true,
                 // One that has not served for so long has nothing to do with the load.
-                Said::Nothing(_) if pod.stuck(self.now, StartUps::default().patience()).is_some() => {}
+                Said::Nothing(_)
+                    if pod.stuck(self.now, StartUps::default().patience()).is_some() => {}
                 Said::Nothing(text) => {
                     complete = false;
                     reasons.entry(pod.name.clone()).or_default().insert(text);
@@ -330,8 +345,10 @@ impl Observer<'_> {
                 Reading::Pooled { value: None, reported: everybody }
             }
             Reading::PerReplica { samples, .. } => {
-                let total =
-                    samples.into_iter().flatten().fold(0_i64, |total, Milli(m)| total.saturating_add(m));
+                let total = samples
+                    .into_iter()
+                    .flatten()
+                    .fold(0_i64, |total, Milli(m)| total.saturating_add(m));
                 Reading::Total { value: Milli(total), complete }
             }
             _ => Reading::Failed,
@@ -355,21 +372,26 @@ impl Observer<'_> {
                 Err(Some(text)) => {
                     texts.insert(text);
                 }
-                Ok(reply) => match total_of(metric, reply.numbers.as_ref().map_or(&[][..], |(_, n)| n)) {
-                    Err(problem) => {
-                        texts.insert(format!("{}: {problem}", asking.url()));
-                    }
-                    Ok(value) => {
-                        origin.samples[index] = 1;
-                        origin.age = reply.numbers.as_ref().map_or(Duration::ZERO, |(at, _)| at.elapsed());
-                        origin.why = texts.first().cloned();
-                        let complete = reply.error.is_none() && reply.warnings.is_empty();
-                        if let Some(warning) = reply.warnings.first() {
-                            seen.advice.insert(advice::partial(asking.url(), warning));
+                Ok(reply) => {
+                    match total_of(metric, reply.numbers.as_ref().map_or(&[][..], |(_, n)| n)) {
+                        Err(problem) => {
+                            texts.insert(format!("{}: {problem}", asking.url()));
                         }
-                        return (Reading::Total { value, complete }, origin);
+                        Ok(value) => {
+                            origin.samples[index] = 1;
+                            origin.age = reply
+                                .numbers
+                                .as_ref()
+                                .map_or(Duration::ZERO, |(at, _)| at.elapsed());
+                            origin.why = texts.first().cloned();
+                            let complete = reply.error.is_none() && reply.warnings.is_empty();
+                            if let Some(warning) = reply.warnings.first() {
+                                seen.advice.insert(advice::partial(asking.url(), warning));
+                            }
+                            return (Reading::Total { value, complete }, origin);
+                        }
                     }
-                },
+                }
             }
         }
         if !texts.is_empty() {

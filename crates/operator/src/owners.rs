@@ -33,7 +33,11 @@ impl Seniority {
     /// That of an autoscaler; where it has several targets, for one of them.
     pub fn of(object: &LLMAutoscaler, role: Option<&str>) -> Self {
         Self {
-            created: object.creation_timestamp().as_ref().map(time::from_kubernetes).unwrap_or_default(),
+            created: object
+                .creation_timestamp()
+                .as_ref()
+                .map(time::from_kubernetes)
+                .unwrap_or_default(),
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
@@ -101,11 +105,15 @@ impl Register {
 
     /// Whose the target is that `who` claims.
     fn standing(&self, who: &Seniority) -> Standing {
-        let Some(Claim::Target { uid: mine, .. }) = self.claim(who) else { return Standing::Unsettled };
+        let Some(Claim::Target { uid: mine, .. }) = self.claim(who) else {
+            return Standing::Unsettled;
+        };
         let mut is_settled = self.is_complete;
         for (other, claim) in self.of_namespace(who).take_while(|(other, _)| *other < who) {
             match claim {
-                Claim::Target { uid, .. } if uid == mine => return Standing::TakenBy(other.name.clone()),
+                Claim::Target { uid, .. } if uid == mine => {
+                    return Standing::TakenBy(other.name.clone());
+                }
                 Claim::Looking => is_settled = false,
                 Claim::Target { .. } | Claim::Nothing => {}
             }
@@ -286,7 +294,8 @@ mod tests {
 
     #[test]
     fn when_the_owner_goes_the_next_takes_over() {
-        let [first, second, third] = [("a", 3), ("b", 1), ("c", 2)].map(|(name, at)| who("ns", name, at));
+        let [first, second, third] =
+            [("a", 3), ("b", 1), ("c", 2)].map(|(name, at)| who("ns", name, at));
         let all = [&first, &second, &third];
         let mut register = register(&all.map(|who| (who.clone(), target("t", ""))));
         let owners = |register: &Register| all.map(|who| register.standing(who) == Standing::Owner);
@@ -316,7 +325,8 @@ mod tests {
             (who("ns", "other", 9), Claim::Nothing, Vec::new()),
         ];
         for (other, claim, expected) in table {
-            let register = register(&[(mine.clone(), target("t", "app=a")), (other, claim.clone())]);
+            let register =
+                register(&[(mine.clone(), target("t", "app=a")), (other, claim.clone())]);
             assert_eq!(register.rivals(&mine, &pods), expected, "{claim:?}");
         }
     }

@@ -84,7 +84,12 @@ pub struct Sample {
 
 impl Pages {
     /// None yet.
-    pub fn new(sampler: Sampler, wake: Arc<Notify>, measures: Arc<[Arc<Measure>]>, plan: ScrapePlan) -> Self {
+    pub fn new(
+        sampler: Sampler,
+        wake: Arc<Notify>,
+        measures: Arc<[Arc<Measure>]>,
+        plan: ScrapePlan,
+    ) -> Self {
         Self {
             owner: sampler.new_owner(),
             sampler,
@@ -179,7 +184,8 @@ impl Pages {
             return None;
         }
         let (_, port) = pod.first_port(&self.plan.ports)?;
-        let address = Address { ip: pod.ip?, port, tls: self.plan.tls, path: self.plan.path.clone() };
+        let address =
+            Address { ip: pod.ip?, port, tls: self.plan.tls, path: self.plan.path.clone() };
         let (namespace, pod_uid) = (pod.namespace.clone(), pod.uid.clone());
         Some(ProbeKey { namespace, pod_uid, address, access: self.access.clone() })
     }
@@ -213,7 +219,9 @@ impl Pages {
             return match state.error() {
                 Some(error) => Said::Nothing(error.to_string()),
                 // Subscribed a moment ago: the answer is on its way.
-                None if !state.has_tried(measure) && since.elapsed() < self.patience() => Said::Pending,
+                None if !state.has_tried(measure) && since.elapsed() < self.patience() => {
+                    Said::Pending
+                }
                 None => Said::Nothing(format!("{}: no sample yet", url())),
             };
         };
@@ -228,7 +236,9 @@ impl Pages {
             Value::Absent => {
                 // A line that could not be read says more than its absence.
                 let error = state.error().map(ToString::to_string);
-                Said::Nothing(error.unwrap_or_else(|| absent(&url(), measure, state.looks_like(), engine)))
+                Said::Nothing(
+                    error.unwrap_or_else(|| absent(&url(), measure, state.looks_like(), engine)),
+                )
             }
             _ if strict && !is_certain => {
                 Said::Nothing(format!("{}: too few samples yet to shrink by", url()))
@@ -271,7 +281,9 @@ fn absent(url: &str, measure: &Measure, looks_like: Option<Engine>, engine: Engi
         Some(other) if other != engine => {
             format!("; it looks like a page of {}: is engine right?", other.profile().display)
         }
-        None if engine != Engine::Custom => format!(", nor anything else of {}", engine.profile().display),
+        None if engine != Engine::Custom => {
+            format!(", nor anything else of {}", engine.profile().display)
+        }
         _ => String::new(),
     };
     format!("{url} has no {}{hint}", measure.recipe.wanted())

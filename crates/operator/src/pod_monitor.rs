@@ -82,7 +82,8 @@ impl PodMonitorKeeper {
             let work = bring_about(&client, &monitors, (&owner, &name), &published);
             let kept = tokio::time::timeout(DEADLINE, work).await;
             let late = |_| {
-                let message = format!("the API server did not answer within {} s", DEADLINE.as_secs());
+                let message =
+                    format!("the API server did not answer within {} s", DEADLINE.as_secs());
                 Some(ConditionUpdate::no(CONDITION, "ApplyFailed", message))
             };
             *condition.lock().unwrap_or_else(PoisonError::into_inner) = kept.unwrap_or_else(late);
@@ -134,7 +135,8 @@ async fn bring_about(
         }
         PodMonitorMode::Create => {
             let Published { selector, port, .. } = published;
-            let wanted = pod_monitor((owner, name), &spec, &selector::to_label_selector(selector), port);
+            let wanted =
+                pod_monitor((owner, name), &spec, &selector::to_label_selector(selector), port);
             Some(apply(&api, monitors, (owner, name), published, &wanted).await)
         }
     }
@@ -150,7 +152,8 @@ async fn apply(
 ) -> ConditionUpdate {
     let found = match api.get(name).await {
         Ok(found) if !is_ours(&found, owner) => {
-            let message = format!("the PodMonitor {name} was not made by this autoscaler and is left alone");
+            let message =
+                format!("the PodMonitor {name} was not made by this autoscaler and is left alone");
             return ConditionUpdate::no(CONDITION, "NotOurs", message);
         }
         // Absent, as an object or as a kind: what follows tells which.
@@ -175,12 +178,20 @@ async fn apply(
             "the cluster has no PodMonitor (monitoring.coreos.com/v1); scaling does not need it",
         ),
         Err(error) => failed(&error),
-        Ok(_) => ConditionUpdate::yes(CONDITION, "Applied", format!("the PodMonitor {name} is up to date")),
+        Ok(_) => ConditionUpdate::yes(
+            CONDITION,
+            "Applied",
+            format!("the PodMonitor {name} is up to date"),
+        ),
     }
 }
 
 /// Another PodMonitor that publishes one of these pods at the same port and goes before ours.
-fn in_the_way(all: &[Monitor], ours: Option<&DynamicObject>, published: &Published) -> Option<String> {
+fn in_the_way(
+    all: &[Monitor],
+    ours: Option<&DynamicObject>,
+    published: &Published,
+) -> Option<String> {
     let uid = ours.and_then(ResourceExt::uid);
     let created = ours.and_then(ResourceExt::creation_timestamp);
     let created = created.map(|created| time::from_kubernetes(&created)).zip(uid.as_deref());

@@ -140,8 +140,14 @@ impl PodStore {
     pub fn left_out(&self) -> Vec<Arc<Pod>> {
         let store = self.lock();
         let left_out = |namespace: &Namespace, pod: &Pod| {
-            let kept = namespace.views.values().any(|view| view.keeps && view.selector.matches(&pod.labels));
-            pod.service.has_gate() && pod.service.gate != Gate::Open && !pod.replica.deleting && !kept
+            let kept = namespace
+                .views
+                .values()
+                .any(|view| view.keeps && view.selector.matches(&pod.labels));
+            pod.service.has_gate()
+                && pod.service.gate != Gate::Open
+                && !pod.replica.deleting
+                && !kept
         };
         let of = |namespace: &Namespace| -> Vec<Arc<Pod>> {
             namespace.pods.values().filter(|pod| left_out(namespace, pod)).cloned().collect()
@@ -209,7 +215,11 @@ impl PodStore {
 impl Namespaces {
     /// Forgets a namespace that has no pods and that nobody looks at.
     fn tidy(&mut self, name: &str) {
-        if self.by_name.get(name).is_some_and(|entry| entry.pods.is_empty() && entry.views.is_empty()) {
+        if self
+            .by_name
+            .get(name)
+            .is_some_and(|entry| entry.pods.is_empty() && entry.views.is_empty())
+        {
             self.by_name.remove(name);
         }
     }
@@ -234,7 +244,10 @@ impl View {
 }
 
 /// Feeds the store from a watch, for ever.
-pub async fn follow(store: PodStore, events: impl Stream<Item = watcher::Result<watcher::Event<core::Pod>>>) {
+pub async fn follow(
+    store: PodStore,
+    events: impl Stream<Item = watcher::Result<watcher::Event<core::Pod>>>,
+) {
     let mut events = std::pin::pin!(events);
     let mut listed = HashSet::new();
     while let Some(event) = events.next().await {

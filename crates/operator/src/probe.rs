@@ -165,7 +165,9 @@ impl State {
     /// Unites the measures of all subscribers, if they are not the same as before. Their past is kept.
     pub(crate) fn unite(&mut self) {
         let mut measures: Vec<Arc<Measure>> = Vec::new();
-        for measure in self.subscribers.values().flat_map(|subscription| subscription.measures.iter()) {
+        for measure in
+            self.subscribers.values().flat_map(|subscription| subscription.measures.iter())
+        {
             if !measures.iter().any(|known| Arc::ptr_eq(known, measure)) {
                 measures.push(measure.clone());
             }
@@ -194,7 +196,11 @@ impl State {
     }
 
     fn longest_interval(&self) -> Duration {
-        self.subscribers.values().map(|subscription| subscription.interval).max().unwrap_or_default()
+        self.subscribers
+            .values()
+            .map(|subscription| subscription.interval)
+            .max()
+            .unwrap_or_default()
     }
 
     /// The interval and the timeout that serve every subscriber.
@@ -215,7 +221,8 @@ impl State {
         for (extract, measure) in out.iter().zip(&wanted.measures) {
             let Some(index) = self.wanted.index(measure) else { continue };
             self.tracks[index].push(since, &extract.value);
-            self.extracts[index] = Found { alternative: extract.alternative, ambiguous: extract.ambiguous };
+            self.extracts[index] =
+                Found { alternative: extract.alternative, ambiguous: extract.ambiguous };
         }
         self.at = Some(at);
     }
@@ -280,8 +287,9 @@ async fn sample(shared: &Shared, probe: &Probe, scraper: &mut Scraper, due: Inst
         state.error = result.err();
         state.is_latest = readable;
         if readable {
-            let absent =
-                out.iter().any(|extract| extract.value == llm_autoscaler_engines::exposition::Value::Absent);
+            let absent = out
+                .iter()
+                .any(|extract| extract.value == llm_autoscaler_engines::exposition::Value::Absent);
             state.looks_like = if absent { recognize(page) } else { None };
             state.take(&wanted, at, at - shared.began, out);
         }

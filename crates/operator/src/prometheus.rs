@@ -95,7 +95,9 @@ impl Servers {
     /// Makes `owner` one of those who need something of a server, or changes what it needs.
     pub fn subscribe(&self, owner: u64, key: &ServerKey, need: Need) -> Arc<Server> {
         let mut servers = self.servers();
-        let new = || Arc::new(Server { key: key.clone(), state: Mutex::default(), changed: Notify::new() });
+        let new = || {
+            Arc::new(Server { key: key.clone(), state: Mutex::default(), changed: Notify::new() })
+        };
         let server = servers.entry(key.clone()).or_insert_with(new).clone();
         let mut state = server.lock();
         state.needs.insert(owner, need);
@@ -169,7 +171,8 @@ async fn run(shared: Arc<Shared>, server: Arc<Server>) {
 fn needs(server: &Server) -> BTreeSet<(String, String)> {
     let questions = server.lock().questions();
     let stretches = questions.stretches.iter().flat_map(|(stretch, (families, namespaces))| {
-        let pairs = families.iter().flat_map(move |family| namespaces.iter().map(move |ns| (family, ns)));
+        let pairs =
+            families.iter().flat_map(move |family| namespaces.iter().map(move |ns| (family, ns)));
         pairs.map(move |(family, namespace)| (format!("{family} {stretch:?}"), namespace.clone()))
     });
     let queries = questions.queries.keys().map(|query| (query.clone(), String::new()));
@@ -193,7 +196,8 @@ async fn ask(shared: &Shared, server: &Server) -> bool {
             }
         }
     }
-    asked.extend(queries.iter().map(|(query, stale)| (None, question(query.clone(), Some(*stale)))));
+    asked
+        .extend(queries.iter().map(|(query, stale)| (None, question(query.clone(), Some(*stale)))));
     let answers: Vec<_> = stream::iter(asked)
         .map(|(stretch, question)| async move {
             let answered = shared.asker.ask(&server.key, &question).await;

@@ -64,7 +64,8 @@ impl Replicas {
             }
         }
         // Where each pod speaks, as nearly everywhere, the two are one.
-        let speakers = if speakers.len() == members.len() { members.clone() } else { Arc::new(speakers) };
+        let speakers =
+            if speakers.len() == members.len() { members.clone() } else { Arc::new(speakers) };
         let alive = list.iter().filter(|group| group.is_alive()).count();
         Self { list, speakers, of_speaker, alive, of: members.clone() }
     }
@@ -141,7 +142,11 @@ impl Group {
     }
 
     /// The first of its pods that will not get ready by waiting, and why: then the whole replica will not.
-    pub fn stuck(&self, now: DateTime<Utc>, patience: TimeDelta) -> Option<(&Arc<Pod>, TroubleKind)> {
+    pub fn stuck(
+        &self,
+        now: DateTime<Utc>,
+        patience: TimeDelta,
+    ) -> Option<(&Arc<Pod>, TroubleKind)> {
         self.pods.iter().find_map(|pod| Some((pod, pod.stuck(now, patience)?)))
     }
 }
@@ -224,7 +229,12 @@ mod tests {
         ];
         for (pods, expected) in table {
             let pods = pods.iter().zip(0..).map(|(replica, index)| member(0, index, *replica));
-            assert_eq!(replicas(pods.clone()).list[0].state(), expected, "{:?}", pods.collect::<Vec<_>>());
+            assert_eq!(
+                replicas(pods.clone()).list[0].state(),
+                expected,
+                "{:?}",
+                pods.collect::<Vec<_>>()
+            );
         }
     }
 
@@ -260,8 +270,11 @@ mod tests {
 
     #[test]
     fn a_spec_says_what_a_replica_is() {
-        let grouping =
-            Grouping { label: "app".to_owned(), leader: Leader::Everybody, size: GroupSize::Fixed(3) };
+        let grouping = Grouping {
+            label: "app".to_owned(),
+            leader: Leader::Everybody,
+            size: GroupSize::Fixed(3),
+        };
         let pods = ["a-0", "a-1"].map(|name| (name.to_owned(), Arc::new(pod(name, "a"))));
         let replicas = Replicas::of(&Arc::new(pods.into_iter().collect()), &[grouping]);
         assert_eq!((replicas.list.len(), replicas.list[0].speakers), (1, 2));

@@ -10,7 +10,8 @@ mod restraint;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::{
-    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan, TargetStatus,
+    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan,
+    TargetStatus,
     conditions::{self, ConditionUpdate},
     time,
     words::{self, EventWords, Step},
@@ -143,7 +144,9 @@ pub fn status(
         conditions::remove(&mut status.conditions, pod_monitor::CONDITION);
     }
     conditions::remove(&mut status.conditions, STALLED);
-    for update in occasional::occasional(report).into_iter().chain(draining::conditions(report.drain)) {
+    for update in
+        occasional::occasional(report).into_iter().chain(draining::conditions(report.drain))
+    {
         match update {
             Ok(update) => conditions::set(&mut status.conditions, update, generation, now),
             Err(type_) => conditions::remove(&mut status.conditions, type_),
@@ -155,7 +158,8 @@ pub fn status(
     }
     let metrics = metrics::statuses(report, now);
     status.summary = Some(summary(report.plan, &metrics));
-    let before = previous.targets.iter().find(|target| target.uid.as_ref() == Some(&report.view.uid));
+    let before =
+        previous.targets.iter().find(|target| target.uid.as_ref() == Some(&report.view.uid));
     status.targets = vec![target_status(before, report, metrics, now)];
     status
 }
@@ -195,7 +199,8 @@ pub fn found(previous: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
     let mut status = previous.clone();
     forget_preconditions(&mut status.conditions);
     let able = status.conditions.iter().find(|condition| condition.type_ == ABLE_TO_SCALE);
-    let obstacle = able.map(|able| able.reason.clone()).filter(|reason| refusal::is_obstacle(reason));
+    let obstacle =
+        able.map(|able| able.reason.clone()).filter(|reason| refusal::is_obstacle(reason));
     if let Some(obstacle) = obstacle {
         status.conditions.retain(|condition| condition.reason != obstacle);
     }
@@ -239,9 +244,11 @@ fn condition_updates(
     let mut updates = vec![words::got_scale()];
     updates.extend(report.step.conditions());
     updates.extend(report.written.iter().flat_map(|written| written.conditions.clone()));
-    let just_scaled =
-        previous.last_scale_time.as_ref().is_some_and(|t| now - time::from_kubernetes(t) < SUCCESS_SHOWN)
-            && previous.conditions.iter().any(|condition| condition.reason == "SucceededRescale");
+    let just_scaled = previous
+        .last_scale_time
+        .as_ref()
+        .is_some_and(|t| now - time::from_kubernetes(t) < SUCCESS_SHOWN)
+        && previous.conditions.iter().any(|condition| condition.reason == "SucceededRescale");
     if just_scaled && report.written.is_none() {
         updates.retain(|update| !matches!(update.reason, "ReadyForNewScale" | "SucceededGetScale"));
     }
@@ -268,8 +275,11 @@ pub fn missing(problems: &[Problem]) -> Option<String> {
     if problems.is_empty() {
         return None;
     }
-    let named: Vec<String> =
-        problems.iter().take(NAMED).map(|problem| format!("{}: {}", problem.of, problem.text)).collect();
+    let named: Vec<String> = problems
+        .iter()
+        .take(NAMED)
+        .map(|problem| format!("{}: {}", problem.of, problem.text))
+        .collect();
     let more = problems.len().saturating_sub(NAMED);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     Some(format!("no usable sample from {}{more}", named.join("; ")))
@@ -278,7 +288,12 @@ pub fn missing(problems: &[Problem]) -> Option<String> {
 /// As the HPA's column: two metrics at most.
 fn summary(plan: &Plan, metrics: &[MetricStatus]) -> String {
     let of = |(plan, metric): (&llm_autoscaler_api::MetricPlan, &MetricStatus)| {
-        format!("{} {}/{}", plan.short, metric.current.as_deref().unwrap_or("<unknown>"), metric.target)
+        format!(
+            "{} {}/{}",
+            plan.short,
+            metric.current.as_deref().unwrap_or("<unknown>"),
+            metric.target
+        )
     };
     let mut parts: Vec<String> = plan.metrics.iter().zip(metrics).take(2).map(of).collect();
     if metrics.len() > 2 {
@@ -324,7 +339,11 @@ fn target_status(
         decision: derivation,
         decisions,
         start_up_seconds: report.start_ups.seconds(),
-        manual_change: report.restraint.respected.as_ref().map(|respected| respected.change.status()),
+        manual_change: report
+            .restraint
+            .respected
+            .as_ref()
+            .map(|respected| respected.change.status()),
         history: Some(report.history.clone()),
     }
 }
@@ -350,7 +369,8 @@ fn past_decision(
     let current = report.step.decision.current;
     let to = report.size_written().unwrap_or(current);
     let limited_by = report.step.limited_by().unwrap_or("OutOfBounds");
-    let last = before.and_then(|target| target.decisions.first()).map(|past| past.limited_by.as_str());
+    let last =
+        before.and_then(|target| target.decisions.first()).map(|past| past.limited_by.as_str());
     let changed_rule = derivation.is_some() && last.unwrap_or("DesiredWithinRange") != limited_by;
     if to == current && !changed_rule {
         return None;

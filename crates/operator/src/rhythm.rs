@@ -101,7 +101,11 @@ mod tests {
             reads(1000, 300, &[true, true, false, false, false, false]),
             [0, 300, 1300, 1560, 2300, 3300]
         );
-        assert_eq!(reads(1000, 200, &[false, true, true]), [0, 200, 1200], "the phase comes sooner still");
+        assert_eq!(
+            reads(1000, 200, &[false, true, true]),
+            [0, 200, 1200],
+            "the phase comes sooner still"
+        );
     }
 
     #[test]

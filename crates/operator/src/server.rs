@@ -39,7 +39,10 @@ impl Readiness {
 
     fn check(&self) -> (StatusCode, String) {
         if !self.autoscalers.load(Ordering::Relaxed) {
-            return (StatusCode::SERVICE_UNAVAILABLE, "waiting for the list of LLMAutoscalers\n".to_owned());
+            return (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "waiting for the list of LLMAutoscalers\n".to_owned(),
+            );
         }
         match self.pods.problem() {
             Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
@@ -62,7 +65,8 @@ pub async fn serve(
     let wake = async move |Path((namespace, name)): Path<(String, String)>, headers: HeaderMap| {
         calls.answer(&client, (&namespace, &name), &headers).await
     };
-    let content_type = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    let content_type =
+        [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     let app = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(move || std::future::ready(readiness.check())))

@@ -104,8 +104,12 @@ impl Sizes {
         }
         let from = self.known.replace(current).unwrap_or(current);
         let was_ours = std::mem::take(&mut self.is_ours);
-        let change =
-            Change { from, to: current, by: author.name, at: author.at.map_or(now, |at| at.min(now)) };
+        let change = Change {
+            from,
+            to: current,
+            by: author.name,
+            at: author.at.map_or(now, |at| at.min(now)),
+        };
         self.change = Some(change.clone());
         if was_ours && self.is_fight(&change, now) {
             self.told = Some(now);
@@ -193,7 +197,10 @@ mod tests {
         assert_eq!(read(&mut sizes, 2, "kubectl", 1), None);
         sizes.wrote(3);
         assert_eq!(read(&mut sizes, 3, "kubectl", 2), None);
-        assert_eq!(read(&mut sizes, 1, "kubectl", 3), Some(Meaning::Changed(change(3, 1, "kubectl", 3))));
+        assert_eq!(
+            read(&mut sizes, 1, "kubectl", 3),
+            Some(Meaning::Changed(change(3, 1, "kubectl", 3)))
+        );
         assert_eq!(read(&mut sizes, 1, "kubectl", 4), None);
         // A write whose answer was lost, found done at the next look, and at a later one.
         sizes.attempted(4);
@@ -216,7 +223,10 @@ mod tests {
         assert_eq!(sizes.respected(TimeDelta::zero(), at(10)), None);
         // Each change is respected anew; a write of ours ends it; zero is another matter.
         read(&mut sizes, 4, "kubectl", 60);
-        assert_eq!(sizes.respected(respect, at(119)).map(|respected| respected.until), Some(at(120)));
+        assert_eq!(
+            sizes.respected(respect, at(119)).map(|respected| respected.until),
+            Some(at(120))
+        );
         sizes.wrote(3);
         assert_eq!(sizes.respected(respect, at(61)), None);
         read(&mut sizes, 0, "kubectl", 62);
@@ -280,7 +290,11 @@ mod tests {
             for (second, author, expected) in *row {
                 sizes.wrote(3);
                 let meaning = read(&mut sizes, 1, author, *second);
-                assert_eq!(matches!(meaning, Some(Meaning::Contested(_))), *expected, "{row:?} at {second}");
+                assert_eq!(
+                    matches!(meaning, Some(Meaning::Contested(_))),
+                    *expected,
+                    "{row:?} at {second}"
+                );
             }
         }
         // Somebody who changes his own size does not fight us.

@@ -75,7 +75,8 @@ impl Sources {
         };
         let measures: Vec<_> = plan.metrics.iter().map(|metric| intern(&metric.asked)).collect();
         let drain = plan.drain.as_ref();
-        let further = |measure: Option<&Measure>| measure.map(|measure| context.sampler.intern(measure));
+        let further =
+            |measure: Option<&Measure>| measure.map(|measure| context.sampler.intern(measure));
         let requests = further(drain.and_then(|drain| drain.requests.as_ref()));
         let latency = further(drain.and_then(|drain| drain.latency.as_ref()));
         let mut of_pods: Vec<Arc<Measure>> = measures.iter().flatten().cloned().collect();
@@ -87,23 +88,29 @@ impl Sources {
         let of_pods: Arc<[Arc<Measure>]> = of_pods.into();
         let kind = |source: &SourcePlan| match source {
             SourcePlan::Scrape(scrape) => {
-                let pages =
-                    Pages::new(context.sampler.clone(), wake.clone(), of_pods.clone(), scrape.clone());
+                let pages = Pages::new(
+                    context.sampler.clone(),
+                    wake.clone(),
+                    of_pods.clone(),
+                    scrape.clone(),
+                );
                 match &scrape.pods {
                     None => SourceKind::Own(pages),
-                    Some(selector) => SourceKind::Others(pages, others(context, namespace, selector)),
+                    Some(selector) => {
+                        SourceKind::Others(pages, others(context, namespace, selector))
+                    }
                 }
             }
-            SourcePlan::Prometheus(prometheus) => {
-                SourceKind::Prometheus(Asking::new(context, namespace, wake, plan, prometheus, &of_pods))
-            }
+            SourcePlan::Prometheus(prometheus) => SourceKind::Prometheus(Asking::new(
+                context, namespace, wake, plan, prometheus, &of_pods,
+            )),
         };
         let now = Instant::now();
         let list = plan.sources.iter().enumerate().map(|(index, source)| {
             let kind = kind(source);
             // Queries have no other source.
-            let always =
-                index == 0 || matches!(&kind, SourceKind::Prometheus(asking) if asking.has_queries());
+            let always = index == 0
+                || matches!(&kind, SourceKind::Prometheus(asking) if asking.has_queries());
             Source { kind, until: (!always).then_some(now) }
         });
         Self { list: list.collect(), measures, requests, latency, engine: plan.engine }
@@ -265,8 +272,12 @@ impl Asking {
         let stale_after = self.plan.stale_after;
         let sample = match state.sample((&pod.namespace, &pod.name), measure, stale_after) {
             Ok(Some(sample)) => sample,
-            Ok(None) if !state.has_tried(measure, stale_after) && self.is_early() => return Said::Pending,
-            Ok(None) => return Said::Nothing(self.absent(measure, state.warnings(measure, stale_after))),
+            Ok(None) if !state.has_tried(measure, stale_after) && self.is_early() => {
+                return Said::Pending;
+            }
+            Ok(None) => {
+                return Said::Nothing(self.absent(measure, state.warnings(measure, stale_after)));
+            }
             Err(error) => return Said::Nothing(error.to_string()),
         };
         if sample.age > stale_after {
@@ -274,22 +285,33 @@ impl Asking {
                 return Said::Nothing(error.to_string());
             }
             let (url, age, limit) = (&self.key.url, sample.age.as_secs(), stale_after.as_secs());
-            return Said::Nothing(format!("{url}: its latest sample is {age} s old, more than {limit} s"));
+            return Said::Nothing(format!(
+                "{url}: its latest sample is {age} s old, more than {limit} s"
+            ));
         }
         let reading = sample.reading;
         let is_certain = sample.is_latest && reading.addresses <= 1 && !reading.is_young;
-        if reading.value == llm_autoscaler_engines::exposition::Value::Absent || strict && !is_certain {
+        if reading.value == llm_autoscaler_engines::exposition::Value::Absent
+            || strict && !is_certain
+        {
             return Said::Nothing(self.absent(measure, state.warnings(measure, stale_after)));
         }
-        let found = Found { alternative: reading.extract.alternative, ambiguous: reading.extract.ambiguous };
+        let found = Found {
+            alternative: reading.extract.alternative,
+            ambiguous: reading.extract.ambiguous,
+        };
         let copies = reading.scrapes.max(reading.addresses);
         Said::Sample(Sample { value: reading.value, age: sample.age, is_certain, found, copies })
     }
 
     fn absent(&self, measure: &Measure, warnings: &[String]) -> String {
-        let says = warnings.first().map(|warning| format!(" (and says: {warning})")).unwrap_or_default();
+        let says =
+            warnings.first().map(|warning| format!(" (and says: {warning})")).unwrap_or_default();
         let (url, series) = (&self.key.url, measure.recipe.wanted());
-        format!("{url} has no {series} of it in the last {} s{says}", self.plan.stale_after.as_secs())
+        format!(
+            "{url} has no {series} of it in the last {} s{says}",
+            self.plan.stale_after.as_secs()
+        )
     }
 
     /// The latest answer to a query, if it is recent; or why there is none, unless it is too early to say.

@@ -116,7 +116,10 @@ impl TargetError {
     pub fn is_terminal(&self) -> bool {
         matches!(
             self,
-            Self::BadApiVersion(_) | Self::NotScalable { .. } | Self::NotNamespaced { .. } | Self::Refused(_)
+            Self::BadApiVersion(_)
+                | Self::NotScalable { .. }
+                | Self::NotNamespaced { .. }
+                | Self::Refused(_)
         )
     }
 
@@ -168,7 +171,11 @@ impl Targets {
     ///
     /// # Errors
     /// See [`TargetError`].
-    pub async fn get(&self, namespace: &str, target: &ScaleTargetRef) -> Result<ScaleView, TargetError> {
+    pub async fn get(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+    ) -> Result<ScaleView, TargetError> {
         if roles::is_about(target) {
             return self.get_role(namespace, target).await;
         }
@@ -189,7 +196,9 @@ impl Targets {
     ) -> Result<ScaleView, TargetError> {
         let result = match &seen.place {
             Place::Own => self.set_own(namespace, target, seen, replicas).await,
-            Place::Adapter(name) => self.set_adapter(namespace, (target, name), seen, replicas).await,
+            Place::Adapter(name) => {
+                self.set_adapter(namespace, (target, name), seen, replicas).await
+            }
             Place::Role(index) => self.set_role(namespace, (target, *index), seen, replicas).await,
         };
         match result {
@@ -209,11 +218,16 @@ impl Targets {
     ) -> Result<ScaleView, TargetError> {
         let api = self.api(namespace, target).await?;
         let patch = scale_patch(seen, replicas);
-        let scale = deadline(api.patch_scale(&target.name, &params(), &Patch::Merge(&patch))).await?;
+        let scale =
+            deadline(api.patch_scale(&target.name, &params(), &Patch::Merge(&patch))).await?;
         view(scale, target)
     }
 
-    async fn api(&self, namespace: &str, target: &ScaleTargetRef) -> Result<Api<DynamicObject>, TargetError> {
+    async fn api(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+    ) -> Result<Api<DynamicObject>, TargetError> {
         let resource = self.resource(target).await?;
         Ok(Api::namespaced_with(self.client.clone(), namespace, &resource))
     }
@@ -237,24 +251,30 @@ impl Targets {
             return Err(TargetError::BadApiVersion(api_version));
         }
         let gvk = GroupVersionKind::gvk(group, version, &kind);
-        let (resource, capabilities) = match deadline(discovery::pinned_kind(&self.client, &gvk)).await {
-            Err(TargetError::Api(error)) if is_unknown(&error) => {
-                return Err(TargetError::NoSuchKind { api_version, kind });
-            }
-            result => result?,
-        };
+        let (resource, capabilities) =
+            match deadline(discovery::pinned_kind(&self.client, &gvk)).await {
+                Err(TargetError::Api(error)) if is_unknown(&error) => {
+                    return Err(TargetError::NoSuchKind { api_version, kind });
+                }
+                result => result?,
+            };
         if capabilities.scope != discovery::Scope::Namespaced {
             return Err(TargetError::NotNamespaced { api_version, kind });
         }
         if !roles::has_roles(target)
-            && !capabilities.subresources.iter().any(|(subresource, _)| subresource.plural == "scale")
+            && !capabilities
+                .subresources
+                .iter()
+                .any(|(subresource, _)| subresource.plural == "scale")
         {
             return Err(TargetError::NotScalable { api_version, kind });
         }
         Ok(resource)
     }
 
-    fn kinds(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), (Instant, ApiResource)>> {
+    fn kinds(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<(String, String), (Instant, ApiResource)>> {
         self.kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -67,9 +67,21 @@ impl Default for Telemetry {
             lateness.clone(),
         );
         registry.register("queries", "Queries to Prometheus servers, by result", queries.clone());
-        registry.register("samples", "Samples that decisions were made of, by their source", samples.clone());
-        registry.register("decisions", "Decisions that were made, by what they rest on", decisions.clone());
-        registry.register("scale_writes", "Writes to scale subresources, by result", scale_writes.clone());
+        registry.register(
+            "samples",
+            "Samples that decisions were made of, by their source",
+            samples.clone(),
+        );
+        registry.register(
+            "decisions",
+            "Decisions that were made, by what they rest on",
+            decisions.clone(),
+        );
+        registry.register(
+            "scale_writes",
+            "Writes to scale subresources, by result",
+            scale_writes.clone(),
+        );
         registry.register(
             "withheld",
             "Decisions to change a size that were not carried out, by what stood in the way",
@@ -86,7 +98,11 @@ impl Default for Telemetry {
             status_writes.clone(),
         );
         let drains = Family::default();
-        registry.register("drains", "Scale-downs that were drained, by how that ended", drains.clone());
+        registry.register(
+            "drains",
+            "Scale-downs that were drained, by how that ended",
+            drains.clone(),
+        );
         registry.register("autoscalers", "LLMAutoscalers that are kept", autoscalers.clone());
         let registry = Arc::new(registry);
         Self {
@@ -109,7 +125,9 @@ impl Default for Telemetry {
 impl Telemetry {
     /// A page was read, or not.
     pub fn scraped(&self, error: Option<&ScrapeError>) {
-        self.scrapes.get_or_create(&ResultLabel { result: error.map_or("ok", ScrapeError::kind) }).inc();
+        self.scrapes
+            .get_or_create(&ResultLabel { result: error.map_or("ok", ScrapeError::kind) })
+            .inc();
     }
 
     /// The read of a page began this much later than planned.
@@ -119,7 +137,9 @@ impl Telemetry {
 
     /// A server was asked, and answered or not.
     pub fn asked(&self, error: Option<&QueryError>) {
-        self.queries.get_or_create(&ResultLabel { result: error.map_or("ok", QueryError::kind) }).inc();
+        self.queries
+            .get_or_create(&ResultLabel { result: error.map_or("ok", QueryError::kind) })
+            .inc();
     }
 
     /// A decision was made; `result` is computed, held, silent, blind, fallback or bounds.

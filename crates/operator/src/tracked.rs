@@ -147,8 +147,15 @@ impl Tracked {
 
     /// Samples what another plan needs. The new subscriptions begin before the old ones end, so that none of the pages
     /// is forgotten.
-    pub fn sample_by(&mut self, context: &Context, object: &LLMAutoscaler, fresh: &Arc<Notify>, plan: &Plan) {
-        let mut sources = Sources::new(context, &object.namespace().unwrap_or_default(), fresh, plan);
+    pub fn sample_by(
+        &mut self,
+        context: &Context,
+        object: &LLMAutoscaler,
+        fresh: &Arc<Notify>,
+        plan: &Plan,
+    ) {
+        let mut sources =
+            Sources::new(context, &object.namespace().unwrap_or_default(), fresh, plan);
         self.replicas = Replicas::of(&self.pods.members(), &plan.groupings);
         sources.follow(&self.replicas.speakers);
         self.sources = sources;
@@ -180,8 +187,11 @@ impl Tracked {
         });
         // Of the target's own pods only those that speak have a page.
         let narrowed = plan.groupings.iter().find_map(|grouping| {
-            let with =
-                self.replicas.speakers.values().find(|pod| pod.labels.contains_key(&grouping.label))?;
+            let with = self
+                .replicas
+                .speakers
+                .values()
+                .find(|pod| pod.labels.contains_key(&grouping.label))?;
             Some(grouping.narrowed(&with.labels))
         });
         let others = self.sources.read();
@@ -192,11 +202,14 @@ impl Tracked {
         };
         let pods = others.unwrap_or_else(|| self.replicas.speakers.clone());
         let usual = plan.engine.profile();
-        let usual_ports = || usual.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
+        let usual_ports =
+            || usual.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
         let ports = scrape.map_or_else(usual_ports, |scrape| scrape.ports.clone());
-        let port = pods.values().find_map(|pod| pod.first_port(&ports)).map(|(port, _)| port.clone());
+        let port =
+            pods.values().find_map(|pod| pod.first_port(&ports)).map(|(port, _)| port.clone());
         let port = port.or_else(|| ports.first().cloned()).unwrap_or(Port::Name("http".to_owned()));
-        let path = scrape.map_or_else(|| usual.metrics_path.to_owned(), |scrape| scrape.path.clone());
+        let path =
+            scrape.map_or_else(|| usual.metrics_path.to_owned(), |scrape| scrape.path.clone());
         Published { selector, pods, port, path }
     }
 
@@ -216,7 +229,12 @@ impl Tracked {
         self.sources.pace(pace);
     }
 
-    fn observer<'a>(&'a mut self, plan: &'a Plan, strict: bool, now: DateTime<Utc>) -> Observer<'a> {
+    fn observer<'a>(
+        &'a mut self,
+        plan: &'a Plan,
+        strict: bool,
+        now: DateTime<Utc>,
+    ) -> Observer<'a> {
         let (patience, woken) = (self.start_ups.patience(), self.is_woken(plan));
         let (sources, replicas) = (&mut self.sources, &self.replicas);
         Observer { plan, sources, replicas, strict, now, patience, woken }
@@ -236,7 +254,8 @@ impl Tracked {
             return advice.clone();
         }
         let measure = self.sources.latency.clone();
-        let slowest = measure.and_then(|measure| self.observer(plan, false, Utc::now()).slowest(&measure));
+        let slowest =
+            measure.and_then(|measure| self.observer(plan, false, Utc::now()).slowest(&measure));
         let pods = self.replicas.list.iter().flat_map(|group| &group.pods);
         let advice = slowest.and_then(|slowest| advice::short_grace(pods, slowest));
         self.grace = Some((Instant::now(), advice.clone()));

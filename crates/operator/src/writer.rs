@@ -44,7 +44,12 @@ pub struct Writer {
 
 impl Writer {
     /// Begins with the status that the object has.
-    pub fn new(client: &Client, object: &Arc<LLMAutoscaler>, telemetry: Telemetry, lane: Lane) -> Self {
+    pub fn new(
+        client: &Client,
+        object: &Arc<LLMAutoscaler>,
+        telemetry: Telemetry,
+        lane: Lane,
+    ) -> Self {
         let api = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
         let status = object.status.clone().unwrap_or_default();
         Self { api, telemetry, lane, written: status.clone(), status, at: None, failed: false }
@@ -56,7 +61,12 @@ impl Writer {
     }
 
     /// Nothing is known of any target: one condition says why, and nothing else changes.
-    pub async fn failed(&mut self, object: &LLMAutoscaler, update: ConditionUpdate, terminal: bool) {
+    pub async fn failed(
+        &mut self,
+        object: &LLMAutoscaler,
+        update: ConditionUpdate,
+        terminal: bool,
+    ) {
         let status = report::failed(&self.status, object, update, terminal, Utc::now());
         self.write(object, status).await;
     }
@@ -103,26 +113,39 @@ impl Writer {
 
 /// Sizes, and which conditions hold. What may follow from a pod that misses a read now and then is not among them.
 fn urgent(status: &LLMAutoscalerStatus) -> impl PartialEq {
-    let swings =
-        |condition: &Condition| matches!(condition.type_.as_str(), report::SAMPLES | report::LIMITED);
+    let swings = |condition: &Condition| {
+        matches!(condition.type_.as_str(), report::SAMPLES | report::LIMITED)
+    };
     let conditions = status.conditions.iter().filter(|condition| !swings(condition));
     let conditions: Vec<_> = conditions.map(|c| (&c.type_, &c.status)).collect();
     let targets: Vec<_> = status
         .targets
         .iter()
-        .map(|target| (&target.uid, target.current_replicas, target.ready_replicas, target.desired_replicas))
+        .map(|target| {
+            (&target.uid, target.current_replicas, target.ready_replicas, target.desired_replicas)
+        })
         .collect();
     let sizes = (status.current_replicas, status.desired_replicas);
-    (status.observed_generation, &status.reference, sizes, &status.last_scale_time, conditions, targets)
+    (
+        status.observed_generation,
+        &status.reference,
+        sizes,
+        &status.last_scale_time,
+        conditions,
+        targets,
+    )
 }
 
 /// Why, and by which rule.
 fn reasons(status: &LLMAutoscalerStatus) -> impl PartialEq {
-    let conditions: Vec<_> = status.conditions.iter().map(|c| (&c.type_, &c.status, &c.reason)).collect();
+    let conditions: Vec<_> =
+        status.conditions.iter().map(|c| (&c.type_, &c.status, &c.reason)).collect();
     let targets: Vec<_> = status
         .targets
         .iter()
-        .map(|target| (target.decision.as_ref().map(|decision| &decision.limited_by), &target.decisions))
+        .map(|target| {
+            (target.decision.as_ref().map(|decision| &decision.limited_by), &target.decisions)
+        })
         .collect();
     (conditions, targets)
 }
@@ -137,7 +160,8 @@ fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
             ((name, series, current, target), (source, proposal, replicas, error))
         })
         .collect();
-    let targets: Vec<_> = status.targets.iter().map(|target| (&target.name, &target.decision)).collect();
+    let targets: Vec<_> =
+        status.targets.iter().map(|target| (&target.name, &target.decision)).collect();
     (&status.summary, &status.conditions, targets, metrics)
 }
 
@@ -151,7 +175,12 @@ mod tests {
         let mut conditions = Vec::new();
         let now = chrono::DateTime::UNIX_EPOCH;
         let reason: &'static str = reason.to_owned().leak();
-        conditions::set(&mut conditions, ConditionUpdate::yes("AbleToScale", reason, "m"), Some(1), now);
+        conditions::set(
+            &mut conditions,
+            ConditionUpdate::yes("AbleToScale", reason, "m"),
+            Some(1),
+            now,
+        );
         let decision = DecisionStatus {
             raw: 1,
             stabilized: 1,
@@ -160,7 +189,8 @@ mod tests {
             applied: 1,
             reason: None,
         };
-        let metrics = vec![MetricStatus { current: Some(current.into()), ..MetricStatus::default() }];
+        let metrics =
+            vec![MetricStatus { current: Some(current.into()), ..MetricStatus::default() }];
         let target = TargetStatus { decision: Some(decision), metrics, ..TargetStatus::default() };
         LLMAutoscalerStatus {
             desired_replicas: Some(desired),

@@ -172,7 +172,8 @@ impl Engine {
         let scheduled = self.running.iter().filter(|s| s.is_scheduled());
         let sequences = scheduled.clone().count() as u32;
         let prefill: u32 = scheduled.map(Sequence::scheduled_prefill).sum();
-        self.step_ends_at = (sequences > 0).then(|| now + self.config.step_time(sequences, prefill));
+        self.step_ends_at =
+            (sequences > 0).then(|| now + self.config.step_time(sequences, prefill));
     }
 
     /// Gives each running sequence its tokens of the next step; where blocks run out, the youngest go back to the queue.
@@ -235,7 +236,8 @@ impl Engine {
                 continue;
             }
             let id = sequence.request.id;
-            let kind = if sequence.is_first_token() { EventKind::FirstToken } else { EventKind::Token };
+            let kind =
+                if sequence.is_first_token() { EventKind::FirstToken } else { EventKind::Token };
             self.events.push(Event { at, id, kind });
             if sequence.is_finished() {
                 let kind = EventKind::Finished;

@@ -86,7 +86,9 @@ impl Sequence {
                 let waited = at.saturating_sub(self.submitted_at);
                 metrics.time_to_first_token.observe(waited.as_secs_f64());
             }
-            Some(previous) => metrics.inter_token_latency.observe(at.saturating_sub(previous).as_secs_f64()),
+            Some(previous) => {
+                metrics.inter_token_latency.observe(at.saturating_sub(previous).as_secs_f64())
+            }
         }
         if self.is_finished() {
             metrics.finished_length += 1;

@@ -62,7 +62,9 @@ impl Writer {
     fn sample(&mut self, name: &str, label: &str, value: &str) {
         let comma = if label.is_empty() { "" } else { "," };
         let model = std::mem::take(&mut self.model);
-        self.line(format_args!(r#"vllm:{name}{{engine="0"{comma}{label},model_name="{model}"}} {value}"#));
+        self.line(format_args!(
+            r#"vllm:{name}{{engine="0"{comma}{label},model_name="{model}"}} {value}"#
+        ));
         self.model = model;
     }
 
@@ -160,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_page_has_the_lines_of_a_real_one() {
-        let mut metrics = Metrics { generation_tokens: 27_414, finished_length: 275, ..Metrics::default() };
+        let mut metrics =
+            Metrics { generation_tokens: 27_414, finished_length: 275, ..Metrics::default() };
         metrics.time_to_first_token.observe(0.3);
         let text = render(&Page {
             model_name: "qwen3-32b",

@@ -1,6 +1,10 @@
 //! What an engine promises, whatever is asked of it, and the figures of the default one.
 
-#![allow(clippy::unwrap_used, clippy::float_cmp, reason = "helpers of tests; an empty cache is exactly zero")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    reason = "helpers of tests; an empty cache is exactly zero"
+)]
 
 use std::time::Duration;
 

@@ -42,10 +42,12 @@ impl Aggregated<'_> {
     /// Registers it, and returns when clients that ask the API server which APIs there are find it.
     pub(crate) async fn register(&self, client: &Client) -> Result<()> {
         let service = self.service();
-        apply(&Api::<Service>::namespaced(client.clone(), NAMESPACE), self.service, &service).await?;
+        apply(&Api::<Service>::namespaced(client.clone(), NAMESPACE), self.service, &service)
+            .await?;
         let name = format!("{}.{}", self.version, self.group);
         apply(&Api::<APIService>::all(client.clone()), &name, &self.api_service(&name)).await?;
-        wait::until(&format!("{name} to be found"), SOON, async || self.is_found(client).await).await
+        wait::until(&format!("{name} to be found"), SOON, async || self.is_found(client).await)
+            .await
     }
 
     /// A Service without pods leads the API server to loopback: it takes such a name as it is and looks it up itself.
@@ -81,7 +83,10 @@ impl Aggregated<'_> {
     /// Whether it is in the list that clients discover APIs by, and answers.
     async fn is_found(&self, client: &Client) -> Result<Option<()>> {
         let list = Request::get("/apis")
-            .header("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+            .header(
+                "accept",
+                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            )
             .body(Vec::new())?;
         let groups: Value = client.request(list).await?;
         let listed = groups["items"].as_array().into_iter().flatten().any(|group| {
@@ -89,7 +94,8 @@ impl Aggregated<'_> {
                 && group["versions"][0]["version"] == self.version
                 && group["versions"][0]["freshness"] == "Current"
         });
-        let resources = Request::get(format!("/apis/{}/{}", self.group, self.version)).body(Vec::new())?;
+        let resources =
+            Request::get(format!("/apis/{}/{}", self.group, self.version)).body(Vec::new())?;
         Ok((listed && client.request_text(resources).await.is_ok()).then_some(()))
     }
 }

@@ -166,7 +166,10 @@ async fn query(
     let text = form.get("query").map(String::as_str).unwrap_or_default();
     let body = answer(text, &series, &fault, now);
     let date = now.to_rfc2822().replace("+0000", "GMT");
-    ([(header::DATE, date), (header::CONTENT_TYPE, "application/json".to_owned())], body.to_string())
+    (
+        [(header::DATE, date), (header::CONTENT_TYPE, "application/json".to_owned())],
+        body.to_string(),
+    )
         .into_response()
 }
 
@@ -191,7 +194,8 @@ fn answer(query: &str, series: &[Series], fault: &Fault, now: DateTime<Utc>) -> 
             metric.insert((*name).to_owned(), (*label).to_owned());
             if is_range {
                 let times = (0..6).rev().map(|n| age + n * SCRAPED_EVERY);
-                let values: Vec<Value> = times.map(|back| json!([at(back), value(series)])).collect();
+                let values: Vec<Value> =
+                    times.map(|back| json!([at(back), value(series)])).collect();
                 json!({"metric": metric, "values": values})
             } else {
                 json!({"metric": metric, "value": [at(0), value(series)]})

@@ -70,7 +70,12 @@ struct Answer {
 impl LoadGenerator {
     /// A generator for the API at `url`, which has no slash at its end.
     pub fn new(url: &str, load: Load) -> Self {
-        Self { url: format!("{url}/v1/completions"), load, sent: Arc::default(), results: Arc::default() }
+        Self {
+            url: format!("{url}/v1/completions"),
+            load,
+            sent: Arc::default(),
+            results: Arc::default(),
+        }
     }
 
     /// Sends everything and waits for all answers.
@@ -124,8 +129,10 @@ impl LoadGenerator {
             "stream": true,
         });
         let started = Instant::now();
-        let request =
-            client.post(&self.url).header("content-type", "application/json").body(body.to_string());
+        let request = client
+            .post(&self.url)
+            .header("content-type", "application/json")
+            .body(body.to_string());
         let mut response = request.send().await.context("sending a request")?;
         ensure!(response.status().is_success(), "the answer is {}", response.status());
         let (mut tokens, mut line, mut complete) = (Vec::new(), Vec::new(), false);
@@ -218,7 +225,11 @@ impl Quantiles {
             let rank = (quantile * values.len() as f64).ceil() as usize;
             values.get(rank.max(1) - 1).copied().unwrap_or_default()
         };
-        Self { mean: values.iter().sum::<f64>() / values.len().max(1) as f64, p50: at(0.5), p99: at(0.99) }
+        Self {
+            mean: values.iter().sum::<f64>() / values.len().max(1) as f64,
+            p50: at(0.5),
+            p99: at(0.99),
+        }
     }
 }
 

@@ -86,8 +86,9 @@ impl Process {
     /// Where its log cannot be written or `sh` cannot be started. A program that does not exist shows in
     /// [`Process::exited`] and in the log.
     pub fn start(spec: Spec) -> Result<Self> {
-        let log = File::create(&spec.log)
-            .with_context(|| format!("creating {}, the log of {}", spec.log.display(), spec.name))?;
+        let log = File::create(&spec.log).with_context(|| {
+            format!("creating {}, the log of {}", spec.log.display(), spec.name)
+        })?;
         let supervisor = std::process::Command::new("sh")
             .args(["-c", SUPERVISOR, "supervise"])
             .arg(spec.grace.as_secs().to_string())
@@ -113,7 +114,8 @@ impl Process {
     /// The PID of the program itself, while it runs.
     pub fn pid(&self) -> Option<u32> {
         let shell = self.supervisor.id();
-        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).ok()?;
+        let children =
+            std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).ok()?;
         // The other children are the watcher and what it has started.
         let is_program = |pid: &&str| {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -211,7 +213,8 @@ mod tests {
     #[test]
     fn stopping_takes_grandchildren_along_and_lets_the_program_say_goodbye() {
         let folder = tempfile::tempdir().unwrap();
-        let script = "sleep 1000 & trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done";
+        let script =
+            "sleep 1000 & trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done";
         let mut process = shell(script, folder.path());
         wait_for(|| process.log_tail(1) == "up");
         assert!(is_alive(process.group));

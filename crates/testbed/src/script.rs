@@ -17,6 +17,10 @@ pub(crate) async fn folder(script: &str) -> Result<PathBuf> {
         .output()
         .await
         .with_context(|| format!("running {}", script.display()))?;
-    ensure!(output.status.success(), "{} failed; the reason is on standard error", script.display());
+    ensure!(
+        output.status.success(),
+        "{} failed; the reason is on standard error",
+        script.display()
+    );
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }

@@ -29,7 +29,8 @@ pub(crate) async fn start(
 
 /// A port that nobody listens on at this moment.
 fn free_port() -> Result<u16> {
-    let held = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port on 127.0.0.1")?;
+    let held =
+        TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port on 127.0.0.1")?;
     Ok(held.local_addr()?.port())
 }
 

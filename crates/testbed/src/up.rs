@@ -33,7 +33,9 @@ impl Up {
         let cold_start = ColdStart::Fixed(Duration::try_from_secs_f64(self.cold_start_seconds)?);
         let plan = move |_: &_| Plan::new(Engine::emulated()).cold_start(cold_start);
         let _nodes = HollowNodes::start(plane.client(), self.nodes, plan).await?;
-        println!("A control plane is up. Every pod becomes an emulated vLLM on an address of its own.");
+        println!(
+            "A control plane is up. Every pod becomes an emulated vLLM on an address of its own."
+        );
         println!("In another terminal, in the repository's folder:\n");
         println!("    export KUBECONFIG={}", plane.kubeconfig().display());
         if let Some(folder) = plane.kubectl_path().parent() {

@@ -43,7 +43,8 @@ pub fn leader_worker_set(name: &str, groups: u32, size: u32, port: u16) -> Value
         "ports": [{"name": "http", "containerPort": port}],
     });
     // Without a template of its own the leader is made as the workers are.
-    let template = json!({"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}});
+    let template =
+        json!({"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}});
     json!({
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",

@@ -9,8 +9,8 @@ use kube::{Api, ResourceExt};
 use llm_autoscaler_testbed::controlplane::Options;
 use llm_autoscaler_testbed::engine::Command;
 use llm_autoscaler_testbed::{
-    Balance, ColdStart, ControlPlane, Emulated, Engine, Front, HollowNodes, Load, LoadGenerator, Plan, wait,
-    workloads,
+    Balance, ColdStart, ControlPlane, Emulated, Engine, Front, HollowNodes, Load, LoadGenerator,
+    Plan, wait, workloads,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -38,19 +38,30 @@ async fn a_load_through_the_front_is_answered_by_all_ready_pods() -> Result<()> 
     let served = tempfile::tempdir()?;
     std::fs::write(served.path().join("health"), "")?;
     let python = Command::shell(
-        &format!("exec python3 -m http.server --bind $POD_IP --directory {} $PORT", served.path().display()),
+        &format!(
+            "exec python3 -m http.server --bind $POD_IP --directory {} $PORT",
+            served.path().display()
+        ),
         served.path(),
     );
     let _nodes = HollowNodes::start(plane.client(), 1, move |pod| {
         if pod.name_any().starts_with("command") {
             return Plan::new(Engine::Command(python.clone()));
         }
-        Plan::new(Engine::Emulated(quick())).cold_start(ColdStart::Fixed(Duration::from_millis(200)))
+        Plan::new(Engine::Emulated(quick()))
+            .cold_start(ColdStart::Fixed(Duration::from_millis(200)))
     })
     .await?;
     let sets = Api::<StatefulSet>::default_namespaced(plane.client());
-    let front = Front::start(plane.client(), "default", "app=llm", Balance::LeastOutstanding).await?;
-    let load = Load { requests: 60, input_tokens: 50, output_tokens: 20, concurrency: 12, ..Load::default() };
+    let front =
+        Front::start(plane.client(), "default", "app=llm", Balance::LeastOutstanding).await?;
+    let load = Load {
+        requests: 60,
+        input_tokens: 50,
+        output_tokens: 20,
+        concurrency: 12,
+        ..Load::default()
+    };
 
     let nobody = LoadGenerator::new(&front.url(), load.clone()).run().await;
     assert_eq!((nobody.successful, nobody.failed), (0, 60));

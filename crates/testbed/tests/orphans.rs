@@ -19,8 +19,11 @@ fn processes_of(folder: &str) -> Vec<String> {
 
 #[test]
 fn a_killed_testbed_leaves_no_process_and_no_folder() {
-    let mut testbed =
-        Command::new(env!("CARGO_BIN_EXE_testbed")).arg("up").stdout(Stdio::piped()).spawn().unwrap();
+    let mut testbed = Command::new(env!("CARGO_BIN_EXE_testbed"))
+        .arg("up")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let lines = BufReader::new(testbed.stdout.take().unwrap()).lines();
     let kubeconfig = lines
         .map_while(Result::ok)

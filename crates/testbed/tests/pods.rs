@@ -10,7 +10,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use llm_autoscaler_testbed::controlplane::Options;
-use llm_autoscaler_testbed::{ControlPlane, Engine, HollowNodes, Page, Plan, Script, wait, workloads};
+use llm_autoscaler_testbed::{
+    ControlPlane, Engine, HollowNodes, Page, Plan, Script, wait, workloads,
+};
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -51,17 +53,23 @@ async fn pods_get_addresses_serve_follow_the_scale_and_go() -> Result<()> {
     let plane = ControlPlane::start(Options::default()).await?;
     let script = Script::default();
     let scripted = script.clone();
-    let _nodes =
-        HollowNodes::start(plane.client(), 2, move |_| Plan::new(Engine::Scripted(scripted.clone()))).await?;
+    let _nodes = HollowNodes::start(plane.client(), 2, move |_| {
+        Plan::new(Engine::Scripted(scripted.clone()))
+    })
+    .await?;
     let sets = Api::<StatefulSet>::default_namespaced(plane.client());
     let pods = Api::<Pod>::default_namespaced(plane.client());
-    sets.create(&PostParams::default(), &workloads::stateful_set("llm", 2, workloads::random_port())?)
-        .await?;
+    sets.create(
+        &PostParams::default(),
+        &workloads::stateful_set("llm", 2, workloads::random_port())?,
+    )
+    .await?;
 
     let two = ready_pods(&pods, 2).await?;
     script.set("llm-0", Page::waiting(11));
     let asked = script.requests("llm-1");
-    for ((name, url), (expected, waiting)) in two.iter().zip([("llm-0", "11.0"), ("llm-1", "0.0")]) {
+    for ((name, url), (expected, waiting)) in two.iter().zip([("llm-0", "11.0"), ("llm-1", "0.0")])
+    {
         assert_eq!(name, expected);
         assert_eq!(value(&get(url, "/metrics").await?, "vllm:num_requests_waiting"), waiting);
     }
@@ -95,7 +103,11 @@ async fn pods_get_addresses_serve_follow_the_scale_and_go() -> Result<()> {
 
 /// All the ways in which a page can fail, and that the pod recovers from the worst.
 async fn the_pages_that_fail(script: &Script, url: &str) -> Result<()> {
-    let status = Page::Raw { status: 503, content_type: "text/plain".to_owned(), body: "loading".to_owned() };
+    let status = Page::Raw {
+        status: 503,
+        content_type: "text/plain".to_owned(),
+        body: "loading".to_owned(),
+    };
     script.set("llm-0", status);
     assert_eq!(get(url, "/metrics").await.unwrap_err().status().unwrap(), 503);
     script.set("llm-0", Page::Hang);

@@ -53,7 +53,8 @@ async fn measure(count: usize, small: bool) -> Result<()> {
     let stage = Stage::set(cluster, "sampling").await?;
     stage.kill_operator();
     stage.control_plane().apply_yaml(include_str!("../fixtures/fleet-crd.yaml")).await?;
-    let established = ["wait", "--for=condition=Established", "crd/fleets.example.com", "--timeout=30s"];
+    let established =
+        ["wait", "--for=condition=Established", "crd/fleets.example.com", "--timeout=30s"];
     stage.control_plane().kubectl(established).await?;
     println!("creating {count} pods in {} targets", count.div_ceil(TARGET));
     let began = Instant::now();
@@ -63,7 +64,8 @@ async fn measure(count: usize, small: bool) -> Result<()> {
     stage.start_operator()?;
     wait::until("all pods to be read", Duration::from_mins(3), async || {
         let page = stage.operator_metrics().await.unwrap_or_default();
-        Ok((value(&page, "llm_autoscaler_scrapes_total{result=\"ok\"}") >= 2.0 * count as f64).then_some(()))
+        Ok((value(&page, "llm_autoscaler_scrapes_total{result=\"ok\"}") >= 2.0 * count as f64)
+            .then_some(()))
     })
     .await?;
     let before = Figures::of(&stage).await?;
@@ -78,7 +80,8 @@ async fn measure(count: usize, small: bool) -> Result<()> {
 async fn create_targets(stage: &Stage, count: usize) -> Result<()> {
     let kind = GroupVersionKind::gvk("example.com", "v1", "Fleet");
     let resource = ApiResource::from_gvk_with_plural(&kind, "fleets");
-    let fleets: Api<DynamicObject> = Api::namespaced_with(stage.client(), &stage.namespace, &resource);
+    let fleets: Api<DynamicObject> =
+        Api::namespaced_with(stage.client(), &stage.namespace, &resource);
     for target in 0..count.div_ceil(TARGET) {
         let name = format!("fleet-{target}");
         let size = TARGET.min(count - target * TARGET);
@@ -147,13 +150,16 @@ impl Figures {
         let pid = stage.operator_pid().context("the operator does not run")?;
         let page = stage.operator_metrics().await?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks =
-            |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+        let fields: Vec<&str> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |index: usize| {
+            fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0)
+        };
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let memory =
-            memory.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0);
+        let memory = memory
+            .and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok())
+            .unwrap_or(0.0);
         let all = sum(&page, "llm_autoscaler_scrapes_total");
         let scrapes = value(&page, "llm_autoscaler_scrapes_total{result=\"ok\"}");
         Ok(Self {
@@ -170,8 +176,12 @@ impl Figures {
 
     /// What has come about since.
     fn since(self, before: &Self) -> Spent {
-        let late =
-            self.late.iter().zip(&before.late).map(|((le, now), (_, then))| (*le, now - then)).collect();
+        let late = self
+            .late
+            .iter()
+            .zip(&before.late)
+            .map(|((le, now), (_, then))| (*le, now - then))
+            .collect();
         Spent {
             seconds: (self.at - before.at).as_secs_f64(),
             cpu: self.cpu - before.cpu,
@@ -198,8 +208,10 @@ impl Spent {
         let Self { seconds, cpu, memory, scrapes, decisions, late } = self;
         let all = late.last().map_or(0.0, |(_, count)| *count);
         let within = |share: f64| {
-            let bucket =
-                late.iter().find(|(_, count)| *count >= share * all).map_or(f64::INFINITY, |(le, _)| *le);
+            let bucket = late
+                .iter()
+                .find(|(_, count)| *count >= share * all)
+                .map_or(f64::INFINITY, |(le, _)| *le);
             format!("{:.0} ms", bucket * 1000.0)
         };
         format!(

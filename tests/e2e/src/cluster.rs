@@ -66,19 +66,23 @@ impl Cluster {
         let control_plane = ControlPlane::start(options).await?;
         let cast = Arc::new(Mutex::new(Cast::default()));
         let plans = cast.clone();
-        let nodes = HollowNodes::start(control_plane.client(), 1, move |pod| plan(&plans, pod)).await?;
+        let nodes =
+            HollowNodes::start(control_plane.client(), 1, move |pod| plan(&plans, pod)).await?;
         control_plane
             .apply_file(repository().join("config/default"))
             .await
             .context("installing config/default")?;
         let crd = "crd/llmautoscalers.llmautoscaler.io";
-        control_plane.kubectl(["wait", "--for=condition=Established", crd, "--timeout=30s"]).await?;
+        control_plane
+            .kubectl(["wait", "--for=condition=Established", crd, "--timeout=30s"])
+            .await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(control_plane.client(), SYSTEM);
         wait::until("the ServiceAccount", Duration::from_secs(30), async || {
             Ok(accounts.get_opt("llm-autoscaler").await?)
         })
         .await?;
-        let operator_kubeconfig = control_plane.service_account_kubeconfig(SYSTEM, "llm-autoscaler").await?;
+        let operator_kubeconfig =
+            control_plane.service_account_kubeconfig(SYSTEM, "llm-autoscaler").await?;
         Ok(Self { control_plane, operator_kubeconfig, port: random_port(), cast, _nodes: nodes })
     }
 
@@ -107,8 +111,12 @@ impl Cluster {
 fn plan(cast: &Mutex<Cast>, pod: &Pod) -> Plan {
     let cast = cast.lock().unwrap_or_else(PoisonError::into_inner);
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-    let its = cast.roles.iter().filter(|role| role.namespace == namespace && name.starts_with(&role.pods));
-    let engine = its.max_by_key(|role| role.pods.len()).map_or(Engine::Nothing, |role| role.engine.clone());
+    let its = cast
+        .roles
+        .iter()
+        .filter(|role| role.namespace == namespace && name.starts_with(&role.pods));
+    let engine =
+        its.max_by_key(|role| role.pods.len()).map_or(Engine::Nothing, |role| role.engine.clone());
     let left_out = cast.unschedulable.contains(&format!("{namespace}/{name}"));
     let plan = Plan::new(engine);
     if left_out { plan.cold_start(ColdStart::Unschedulable) } else { plan }
@@ -125,6 +133,10 @@ pub(crate) fn operator_binary() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.parent().and_then(|deps| deps.parent()).context("this test has no folder")?;
     let binary = folder.join("llm-autoscaler");
-    anyhow::ensure!(binary.exists(), "{} is not there: cargo build -p llm-autoscaler", binary.display());
+    anyhow::ensure!(
+        binary.exists(),
+        "{} is not there: cargo build -p llm-autoscaler",
+        binary.display()
+    );
     Ok(binary)
 }

@@ -46,13 +46,21 @@ pub struct Manner<'a> {
 ///
 /// # Errors
 /// The API server refuses it.
-pub async fn create_with(stage: &Stage, name: &str, replicas: u32, manner: &Manner<'_>) -> Result<()> {
+pub async fn create_with(
+    stage: &Stage,
+    name: &str,
+    replicas: u32,
+    manner: &Manner<'_>,
+) -> Result<()> {
     let Manner { grace, gates, management } = *manner;
     let mut set = stateful_set(name, replicas, stage.port())?;
     set.spec.as_mut().context("it has a spec")?.pod_management_policy = Some(management.to_owned());
     set.metadata.namespace = Some(stage.namespace.clone());
-    let template =
-        set.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()).context("it has a template")?;
+    let template = set
+        .spec
+        .as_mut()
+        .and_then(|spec| spec.template.spec.as_mut())
+        .context("it has a template")?;
     let gates: Vec<_> = gates.iter().map(|gate| json!({"conditionType": gate})).collect();
     template.readiness_gates = Some(serde_json::from_value(json!(gates))?);
     template.termination_grace_period_seconds = Some(grace);

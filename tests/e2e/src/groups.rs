@@ -83,12 +83,14 @@ impl<'a> Groups<'a> {
     /// It never is so.
     pub async fn group(&self, name: &str, roles: &[Value]) -> Result<()> {
         self.create(Kind::Group, name, json!({"roles": roles})).await?;
-        self.until(Kind::Group, name, "Ready=True", |group| condition(group, "Ready") == "True").await?;
+        self.until(Kind::Group, name, "Ready=True", |group| condition(group, "Ready") == "True")
+            .await?;
         for role in roles.iter().filter(|role| role["scalingAdapter"]["enable"] == true) {
             let adapter = format!("{name}-{}", role["name"].as_str().unwrap_or_default());
             self.until_bound(&adapter).await?;
             let replicas = role["replicas"].as_i64();
-            let knows = |adapter: &DynamicObject| number(adapter, "/status/readyReplicas") == replicas;
+            let knows =
+                |adapter: &DynamicObject| number(adapter, "/status/readyReplicas") == replicas;
             self.until(Kind::Adapter, &adapter, "readyReplicas of its role", knows).await?;
         }
         Ok(())
@@ -121,8 +123,12 @@ impl<'a> Groups<'a> {
         match seen {
             Ok(object) => Ok(object),
             Err(error) => {
-                let last = api.get_opt(name).await?.map(|object| (number(&object, "/spec/replicas"), object));
-                let last = last.map(|(replicas, object)| (replicas, object.data["status"].to_string()));
+                let last = api
+                    .get_opt(name)
+                    .await?
+                    .map(|object| (number(&object, "/spec/replicas"), object));
+                let last =
+                    last.map(|(replicas, object)| (replicas, object.data["status"].to_string()));
                 bail!("{error:#}; its replicas and its status are {last:?}")
             }
         }
@@ -133,18 +139,27 @@ impl<'a> Groups<'a> {
     /// # Errors
     /// It never is.
     pub async fn until_bound(&self, name: &str) -> Result<DynamicObject> {
-        self.until(Kind::Adapter, name, "phase Bound", |adapter| text(adapter, "/status/phase") == "Bound")
-            .await
+        self.until(Kind::Adapter, name, "phase Bound", |adapter| {
+            text(adapter, "/status/phase") == "Bound"
+        })
+        .await
     }
 
     /// Waits until a role has so many replicas, and so many ready ones.
     ///
     /// # Errors
     /// It never has.
-    pub async fn until_role(&self, group: &str, role: &str, replicas: i64, ready: i64) -> Result<()> {
+    pub async fn until_role(
+        &self,
+        group: &str,
+        role: &str,
+        replicas: i64,
+        ready: i64,
+    ) -> Result<()> {
         let what = format!("{replicas} replicas of {role}, {ready} ready");
         let is_so = |group: &DynamicObject| {
-            counts(group, role).is_some_and(|counts| (counts.replicas, counts.ready) == (replicas, ready))
+            counts(group, role)
+                .is_some_and(|counts| (counts.replicas, counts.ready) == (replicas, ready))
         };
         self.until(Kind::Group, group, &what, is_so).await.map(drop)
     }
@@ -155,7 +170,8 @@ impl<'a> Groups<'a> {
     /// It is refused.
     pub async fn scale(&self, adapter: &str, replicas: i64) -> Result<Scale> {
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        let scale = self.api(Kind::Adapter).patch_scale(adapter, &PatchParams::default(), &patch).await;
+        let scale =
+            self.api(Kind::Adapter).patch_scale(adapter, &PatchParams::default(), &patch).await;
         scale.with_context(|| format!("scaling {adapter} to {replicas}"))
     }
 
@@ -181,7 +197,13 @@ impl<'a> Groups<'a> {
     ///
     /// # Errors
     /// The API server refuses it.
-    pub async fn patch_role(&self, group: &str, index: usize, field: &str, value: Value) -> Result<()> {
+    pub async fn patch_role(
+        &self,
+        group: &str,
+        index: usize,
+        field: &str,
+        value: Value,
+    ) -> Result<()> {
         let place = format!("/spec/roles/{index}/{field}");
         let patch = json!([{"op": "add", "path": place, "value": value}]);
         let patch = Patch::<Value>::Json(serde_json::from_value(patch)?);
@@ -242,7 +264,8 @@ pub fn leader_worker(stage: &Stage, name: &str, replicas: i64, size: i64) -> Val
 
 /// A role of which each replica has a router and two engines.
 pub fn custom(stage: &Stage, name: &str, replicas: i64) -> Value {
-    let component = |name: &str, size: i64| json!({"name": name, "size": size, "template": template(stage)});
+    let component =
+        |name: &str, size: i64| json!({"name": name, "size": size, "template": template(stage)});
     let pattern = json!({"components": [component("router", 1), component("engine", 2)]});
     json!({"name": name, "replicas": replicas, "customComponentsPattern": pattern})
 }

@@ -18,7 +18,10 @@ type Run = dyn Fn(Arc<Stage>) -> LocalBoxFuture<'static, Result<String>>;
 
 impl Scenario {
     /// What happens under a name. The text is what there is to say about it when it has passed.
-    pub fn new<F>(name: impl Into<Cow<'static, str>>, run: impl Fn(Arc<Stage>) -> F + 'static) -> Self
+    pub fn new<F>(
+        name: impl Into<Cow<'static, str>>,
+        run: impl Fn(Arc<Stage>) -> F + 'static,
+    ) -> Self
     where
         F: Future<Output = Result<String>> + 'static,
     {
@@ -70,7 +73,8 @@ pub async fn run_beside<Scene: Fn() -> String>(
     mut groups: Vec<(Vec<Scenario>, usize)>,
     start: impl AsyncFnOnce(&Cluster) -> Result<Scene>,
 ) -> ExitCode {
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let filter =
+        std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     for (scenarios, _) in &mut groups {
         scenarios.retain(|scenario| scenario.name.contains(&filter));
     }
@@ -90,12 +94,14 @@ pub async fn run_beside<Scene: Fn() -> String>(
     println!("the control plane is ready after {:.1} s", began.elapsed().as_secs_f64());
     let mut results = Vec::new();
     for (scenarios, at_a_time) in groups {
-        let playing = stream::iter(scenarios).map(|scenario| play(cluster.clone(), &scene, scenario));
+        let playing =
+            stream::iter(scenarios).map(|scenario| play(cluster.clone(), &scene, scenario));
         results.extend(playing.buffer_unordered(at_a_time).collect::<Vec<bool>>().await);
     }
     let passed = results.iter().filter(|passed| **passed).count();
     let failed = results.len() - passed;
-    let (verdict, seconds) = (if failed == 0 { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
+    let (verdict, seconds) =
+        (if failed == 0 { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
     println!(
         "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; finished in {seconds:.2}s\n"
     );
@@ -110,7 +116,11 @@ async fn start_both<Scene>(
     Ok((Arc::new(cluster), scene))
 }
 
-async fn play(cluster: Arc<Cluster>, scene: &dyn Fn() -> String, Scenario { name, run }: Scenario) -> bool {
+async fn play(
+    cluster: Arc<Cluster>,
+    scene: &dyn Fn() -> String,
+    Scenario { name, run }: Scenario,
+) -> bool {
     let began = Instant::now();
     let result = match Stage::set(cluster, &name.replace('_', "-")).await {
         Ok(stage) => {

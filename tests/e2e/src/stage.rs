@@ -65,10 +65,16 @@ impl Stage {
     ///
     /// # Errors
     /// As for [`Stage::set`].
-    pub async fn set_with(cluster: Arc<Cluster>, namespace: &str, operator_args: &[&str]) -> Result<Self> {
+    pub async fn set_with(
+        cluster: Arc<Cluster>,
+        namespace: &str,
+        operator_args: &[&str],
+    ) -> Result<Self> {
         let namespaces: Api<Namespace> = Api::all(cluster.control_plane.client());
         let metadata = ObjectMeta { name: Some(namespace.to_owned()), ..ObjectMeta::default() };
-        namespaces.create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() }).await?;
+        namespaces
+            .create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() })
+            .await?;
         let script = Script::default();
         cluster.assign(namespace, "", Engine::Scripted(script.clone()));
         let stage = Self {
@@ -90,7 +96,8 @@ impl Stage {
     /// Where it has not been built.
     pub fn start_operator(&self) -> Result<()> {
         let count = self.starts.fetch_add(1, Ordering::Relaxed);
-        let log = self.control_plane().dir().join(format!("operator-{}-{count}.log", self.namespace));
+        let log =
+            self.control_plane().dir().join(format!("operator-{}-{count}.log", self.namespace));
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         self.health_port.store(port, Ordering::Relaxed);
         let address = format!("--health-address=127.0.0.1:{port}");
@@ -159,7 +166,8 @@ impl Stage {
     /// It cannot be made.
     pub fn folder(&self) -> Result<PathBuf> {
         let folder = self.control_plane().dir().join(&self.namespace);
-        std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("creating {}", folder.display()))?;
         Ok(folder)
     }
 
@@ -227,11 +235,17 @@ impl Stage {
     ///
     /// # Errors
     /// As for [`Stage::until_ready`].
-    pub async fn until_ready_within(&self, name: &str, replicas: i32, within: Duration) -> Result<()> {
+    pub async fn until_ready_within(
+        &self,
+        name: &str,
+        replicas: i32,
+        within: Duration,
+    ) -> Result<()> {
         let api = self.api::<StatefulSet>();
         wait::until(&format!("{replicas} pods of {name} to be ready"), within, async || {
             let status = api.get(name).await?.status.unwrap_or_default();
-            Ok((status.ready_replicas.unwrap_or(0) == replicas && status.replicas == replicas).then_some(()))
+            Ok((status.ready_replicas.unwrap_or(0) == replicas && status.replicas == replicas)
+                .then_some(()))
         })
         .await
     }
@@ -270,7 +284,8 @@ impl Stage {
     pub async fn run_binary(&self, args: &[&str]) -> Result<String> {
         let kubeconfig = self.control_plane().kubeconfig();
         let mut command = tokio::process::Command::new(operator_binary()?);
-        let output = command.args(args).env("KUBECONFIG", kubeconfig).kill_on_drop(true).output().await?;
+        let output =
+            command.args(args).env("KUBECONFIG", kubeconfig).kill_on_drop(true).output().await?;
         ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -303,7 +318,10 @@ impl Stage {
         let end = tokio::time::Instant::now() + how_long;
         while tokio::time::Instant::now() < end {
             let now = self.replicas(name).await?;
-            ensure!(now == replicas, "{name} was to stay at {replicas} replicas, and was scaled to {now}");
+            ensure!(
+                now == replicas,
+                "{name} was to stay at {replicas} replicas, and was scaled to {now}"
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
@@ -330,7 +348,9 @@ impl Stage {
     ) -> Result<Condition> {
         wait::until(&format!("{name} to have {type_}={status}/{reason}"), SOON, async || {
             let conditions = self.status(name).await?.conditions;
-            Ok(conditions.into_iter().find(|c| c.type_ == type_ && c.status == status && c.reason == reason))
+            Ok(conditions
+                .into_iter()
+                .find(|c| c.type_ == type_ && c.status == status && c.reason == reason))
         })
         .await
     }
@@ -344,8 +364,10 @@ impl Stage {
         let about = |event: &Event| {
             event.regarding.as_ref().is_some_and(|object| object.name.as_deref() == Some(name))
         };
-        let chosen =
-            events.items.into_iter().filter(|event| about(event) && event.reason.as_deref() == Some(reason));
+        let chosen = events
+            .items
+            .into_iter()
+            .filter(|event| about(event) && event.reason.as_deref() == Some(reason));
         Ok(chosen.filter_map(|event| event.note).collect())
     }
 
@@ -364,11 +386,14 @@ impl Stage {
     /// What a person would look at when something is odd.
     pub async fn scene(&self) -> String {
         let log = self.lock().as_ref().map(|operator| operator.log_tail(30)).unwrap_or_default();
-        let describe =
-            self.control_plane().kubectl(["-n", &self.namespace, "describe", "llmautoscalers"]).await;
+        let describe = self
+            .control_plane()
+            .kubectl(["-n", &self.namespace, "describe", "llmautoscalers"])
+            .await;
         let pods = self.api::<Pod>().list(&ListParams::default()).await;
-        let pods = pods
-            .map(|list| list.items.iter().filter_map(|pod| pod.metadata.name.clone()).collect::<Vec<_>>());
+        let pods = pods.map(|list| {
+            list.items.iter().filter_map(|pod| pod.metadata.name.clone()).collect::<Vec<_>>()
+        });
         format!(
             "--- {}\n{}\npods: {pods:?}\noperator:\n{log}\n{}---",
             self.namespace,

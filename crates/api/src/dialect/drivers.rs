@@ -50,7 +50,12 @@ pub struct Parent {
 
 /// Owners that are not here, such as the resource of a model server, leave the size to others.
 const PARENTS: [Parent; 7] = [
-    Parent { group: "apps", kind: "Deployment", of: Some("ReplicaSet"), instead: "the Deployment NAME" },
+    Parent {
+        group: "apps",
+        kind: "Deployment",
+        of: Some("ReplicaSet"),
+        instead: "the Deployment NAME",
+    },
     Parent {
         group: "leaderworkerset.x-k8s.io",
         kind: "LeaderWorkerSet",
@@ -91,7 +96,10 @@ const PARENTS: [Parent; 7] = [
 ];
 
 /// The owner that drives the size of an object of this kind, if one does.
-pub fn parent<'a>(kind: &str, owners: &'a [OwnerReference]) -> Option<(&'a OwnerReference, &'static Parent)> {
+pub fn parent<'a>(
+    kind: &str,
+    owners: &'a [OwnerReference],
+) -> Option<(&'a OwnerReference, &'static Parent)> {
     let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
     let is_it = |parent: &&Parent| {
         parent.group == group(&owner.api_version)
@@ -103,7 +111,9 @@ pub fn parent<'a>(kind: &str, owners: &'a [OwnerReference]) -> Option<(&'a Owner
 
 /// Whether two references name the same object; versions of a group are views of one object.
 pub fn is_same(one: &ScaleTargetRef, other: &ScaleTargetRef) -> bool {
-    group(&one.api_version) == group(&other.api_version) && one.kind == other.kind && one.name == other.name
+    group(&one.api_version) == group(&other.api_version)
+        && one.kind == other.kind
+        && one.name == other.name
 }
 
 fn group(api_version: &str) -> &str {
@@ -135,7 +145,11 @@ mod tests {
             ("RoleInstanceSet", owner("workloads.x-k8s.io/v1alpha2", "RoleBasedGroup", true), true),
             ("LeaderWorkerSet", owner("workloads.x-k8s.io/v1alpha1", "RoleBasedGroup", true), true),
             ("StatefulSet", owner("workloads.x-k8s.io/v1alpha2", "RoleInstanceSet", true), true),
-            ("RoleBasedGroup", owner("workloads.x-k8s.io/v1alpha2", "RoleBasedGroupSet", true), true),
+            (
+                "RoleBasedGroup",
+                owner("workloads.x-k8s.io/v1alpha2", "RoleBasedGroupSet", true),
+                true,
+            ),
             ("PodClique", owner("grove.io/v1alpha1", "PodCliqueScalingGroup", true), true),
             ("PodClique", owner("grove.io/v1alpha1", "PodCliqueSet", true), false),
             ("ReplicaSet", owner("apps/v1", "Deployment", true), true),

@@ -18,7 +18,11 @@ pub(super) fn tolerances(behavior: Option<&BehaviorSpec>) -> Result<Tolerances, 
             let field = format!("behavior.{direction}.tolerance");
             let wrong = |error: QuantityError| SpecError::new(&field, error.to_string());
             let value = text.tolerance().map_err(wrong)?;
-            if value < 0.0 { Err(SpecError::new(&field, format!("{text} is negative"))) } else { Ok(value) }
+            if value < 0.0 {
+                Err(SpecError::new(&field, format!("{text} is negative")))
+            } else {
+                Ok(value)
+            }
         }
     };
     Ok(Tolerances {
@@ -37,7 +41,9 @@ pub(super) fn behavior(spec: &BehaviorSpec) -> Behavior {
 
 /// What is given replaces the default field by field, a list of policies as a whole.
 fn rules(spec: Option<&RulesSpec>, default: Rules) -> Rules {
-    let Some(RulesSpec { stabilization_window_seconds, select_policy, policies, tolerance: _ }) = spec else {
+    let Some(RulesSpec { stabilization_window_seconds, select_policy, policies, tolerance: _ }) =
+        spec
+    else {
         return default;
     };
     Rules {
@@ -47,7 +53,9 @@ fn rules(spec: Option<&RulesSpec>, default: Rules) -> Rules {
             SelectPolicy::Min => Select::Min,
             SelectPolicy::Disabled => Select::Disabled,
         }),
-        policies: policies.as_ref().map_or(default.policies, |list| list.iter().map(rate_policy).collect()),
+        policies: policies
+            .as_ref()
+            .map_or(default.policies, |list| list.iter().map(rate_policy).collect()),
     }
 }
 

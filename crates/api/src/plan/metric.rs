@@ -7,8 +7,8 @@ use llm_autoscaler_engines::{Engine, Kind, Measure, Recipe, Signal, SignalDef};
 
 use super::SpecError;
 use crate::{
-    EngineName, MetricSpec, Quantity, SeriesSelector, SeriesSpec, SeriesType, SignalName, TargetType,
-    quantity,
+    EngineName, MetricSpec, Quantity, SeriesSelector, SeriesSpec, SeriesType, SignalName,
+    TargetType, quantity,
 };
 
 /// The window of a rate or a percentile where a spec gives none.
@@ -88,11 +88,13 @@ pub(super) fn metric(
     };
     let kind = recipe.kind();
     if kind != Kind::Histogram && spec.percentile.is_some() {
-        let problem = format!("{} is a {}, which has no percentiles", recipe.series_name(), kind.name());
+        let problem =
+            format!("{} is a {}, which has no percentiles", recipe.series_name(), kind.name());
         return Err(wrong("percentile", problem));
     }
-    let window =
-        spec.window_seconds.map(|seconds| Duration::from_secs(u64::from(seconds.max(1).unsigned_abs())));
+    let window = spec
+        .window_seconds
+        .map(|seconds| Duration::from_secs(u64::from(seconds.max(1).unsigned_abs())));
     let window = window.unwrap_or(if kind == Kind::Gauge { Duration::ZERO } else { WINDOW });
     let percentile = (kind == Kind::Histogram).then(|| spec.percentile.unwrap_or(PERCENTILE));
     let (target, shown) = target(spec, kind.target(), recipe.series_name(), field)?;
@@ -127,7 +129,14 @@ fn query_metric(
     let asked = Asked::Query(query.to_owned());
     let is_value = spec.target.type_ == TargetType::Value;
     Ok((
-        MetricPlan { series: name.clone(), short: name.clone(), name, target: shown, is_value, asked },
+        MetricPlan {
+            series: name.clone(),
+            short: name.clone(),
+            name,
+            target: shown,
+            is_value,
+            asked,
+        },
         policy,
     ))
 }
@@ -136,7 +145,8 @@ fn signal_def(engine: EngineName, signal: SignalName) -> Result<&'static SignalD
     let profile = engine.engine().profile();
     profile.signal(signal.signal()).ok_or_else(|| {
         let name = signal.signal().info().name;
-        let others = Engine::ALL.iter().filter(|other| other.profile().signal(signal.signal()).is_some());
+        let others =
+            Engine::ALL.iter().filter(|other| other.profile().signal(signal.signal()).is_some());
         let others: Vec<&str> = others.map(|other| other.profile().name).collect();
         format!("engine {} has no signal {name} ({} has)", profile.name, others.join(", "))
     })
@@ -155,7 +165,11 @@ fn recipe(series: &SeriesSpec, percentile: Option<i32>) -> Recipe {
 
 /// The sum of all series of a name that a selector chooses.
 pub(super) fn sum_of(kind: Kind, name: &str, selector: Option<&SeriesSelector>) -> Recipe {
-    Recipe::series(kind, name, selector.into_iter().flat_map(|selector| selector.match_labels.clone()))
+    Recipe::series(
+        kind,
+        name,
+        selector.into_iter().flat_map(|selector| selector.match_labels.clone()),
+    )
 }
 
 fn name(spec: &MetricSpec, short: &str) -> String {
@@ -176,15 +190,16 @@ fn target(
     use llm_autoscaler_engines::TargetType as Engines;
     let given = &spec.target;
     let (value, name) = match (given.type_, type_, &given.average_value, &given.value) {
-        (TargetType::AverageValue, Engines::AverageValue, Some(value), None) => (value, "averageValue"),
+        (TargetType::AverageValue, Engines::AverageValue, Some(value), None) => {
+            (value, "averageValue")
+        }
         (TargetType::Value, Engines::Value, None, Some(value)) => (value, "value"),
         (given, allowed, ..) if (given == TargetType::Value) != (allowed == Engines::Value) => {
             let problem = format!("{what} takes a target of type {allowed}");
             return Err(SpecError::new(format!("{field}.target.type"), problem));
         }
         _ => {
-            let problem =
-                "give averageValue with type AverageValue, value with type Value, and not the other";
+            let problem = "give averageValue with type AverageValue, value with type Value, and not the other";
             return Err(SpecError::new(format!("{field}.target"), problem));
         }
     };

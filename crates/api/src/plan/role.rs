@@ -101,12 +101,14 @@ fn checked(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError
         );
         return Err(SpecError::new("maxReplicas", problem));
     }
-    let gpus =
-        |role: &RoleSpec| i64::from(role.min_replicas) * i64::from(role.gpus_per_replica.unwrap_or_default());
+    let gpus = |role: &RoleSpec| {
+        i64::from(role.min_replicas) * i64::from(role.gpus_per_replica.unwrap_or_default())
+    };
     let least: i64 = roles.iter().map(gpus).sum();
     if let Some(most) = spec.max_gpus.filter(|most| i64::from(*most) < least) {
-        let problem =
-            format!("{most} for all roles together is less than what their minReplicas take, {least}");
+        let problem = format!(
+            "{most} for all roles together is less than what their minReplicas take, {least}"
+        );
         return Err(SpecError::new("maxGPUs", problem));
     }
     Ok(())
@@ -117,10 +119,14 @@ fn between(spec: &RatioSpec, roles: &[RoleSpec]) -> Result<Ratio, SpecError> {
         let name = spec.between.get(index);
         let found = roles.iter().position(|role| Some(&role.name) == name);
         found.ok_or_else(|| {
-            SpecError::new(format!("ratio.between[{index}]"), format!("{name:?} is none of the roles"))
+            SpecError::new(
+                format!("ratio.between[{index}]"),
+                format!("{name:?} is none of the roles"),
+            )
         })
     };
-    let end = |quantity: Option<&Quantity>, field| quantity.map(|end| positive(end, field)).transpose();
+    let end =
+        |quantity: Option<&Quantity>, field| quantity.map(|end| positive(end, field)).transpose();
     let between = [place(0)?, place(1)?];
     let (min, max) = (end(spec.min.as_ref(), "ratio.min")?, end(spec.max.as_ref(), "ratio.max")?);
     if between[0] == between[1] {
@@ -183,18 +189,23 @@ mod tests {
         let top = json!({
             "drain": {}, "maxGPUs": 40, "ratio": {"between": ["decode", "prefill"], "min": "0.5", "max": 2},
         });
-        let spec = spec(&top, &[role("prefill", &json!({"gpusPerReplica": 1})), role("decode", &own)]);
+        let spec =
+            spec(&top, &[role("prefill", &json!({"gpusPerReplica": 1})), role("decode", &own)]);
         let Plans { roles, terms } = plans(&spec, Profile::Default).unwrap();
         let [prefill, decode] = &roles[..] else { panic!("{roles:?}") };
         assert_eq!(prefill.plan.target.to_string(), "RoleBasedGroup/pd/prefill");
         assert_eq!(decode.plan.target.to_string(), "Deployment/d");
-        let bounds = |role: &RolePlan| (role.plan.policy.min_replicas, role.plan.policy.max_replicas);
+        let bounds =
+            |role: &RolePlan| (role.plan.policy.min_replicas, role.plan.policy.max_replicas);
         assert_eq!((bounds(prefill), bounds(decode)), ((1, 10), (2, 4)));
         let deadline = |role: &RolePlan| role.plan.drain.as_ref().unwrap().deadline.num_seconds();
         assert_eq!((deadline(prefill), deadline(decode)), (120, 9));
         assert_eq!((prefill.gpus, decode.gpus), (1, 8));
         let ratio = Ratio { between: [1, 0], min: Some(Milli(500)), max: Some(Milli(2000)) };
-        assert_eq!(terms.unwrap(), Terms { ratio: Some(ratio), max_replicas: 10, max_gpus: Some(40) });
+        assert_eq!(
+            terms.unwrap(),
+            Terms { ratio: Some(ratio), max_replicas: 10, max_gpus: Some(40) }
+        );
         assert_eq!(spec.reference(), "RoleBasedGroup/pd/prefill, Deployment/d");
     }
 
@@ -210,7 +221,11 @@ mod tests {
         let many = [role("a", &json!({"minReplicas": 6})), role("b", &json!({"minReplicas": 6}))];
         // at the top, the roles, the error
         let table = [
-            (json!({}), twice.to_vec(), "spec.roles[1].name: \"a\" is the name of roles[0] already"),
+            (
+                json!({}),
+                twice.to_vec(),
+                "spec.roles[1].name: \"a\" is the name of roles[0] already",
+            ),
             (
                 json!({}),
                 same.to_vec(),

@@ -76,7 +76,10 @@ impl Access {
     /// Whether nothing has to be looked up in Secrets or ConfigMaps.
     pub fn is_open(&self) -> bool {
         let ca = self.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
-        self.headers_from.is_empty() && self.authorization.is_none() && self.basic_auth.is_none() && !ca
+        self.headers_from.is_empty()
+            && self.authorization.is_none()
+            && self.basic_auth.is_none()
+            && !ca
     }
 }
 
@@ -102,7 +105,8 @@ fn scrape(engine: &EngineProfile, spec: &ScrapeSpec, field: &str) -> Result<Scra
         None => None,
         Some(selector) => {
             let selector = Selector::try_from(selector.clone());
-            let wrong = |error| SpecError::new(format!("{field}.scrape.podSelector"), format!("{error}"));
+            let wrong =
+                |error| SpecError::new(format!("{field}.scrape.podSelector"), format!("{error}"));
             let selector = selector.map_err(wrong)?;
             if selector.selects_all() {
                 let problem = "it selects every pod of the namespace: name the pods that know";

@@ -4,8 +4,8 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DrainSpec, EngineName, FallbackSpec, LLMAutoscalerSpec, MetricSpec, ReplicaPodsSpec, ScaleTargetRef,
-    SourceSpec, one,
+    DrainSpec, EngineName, FallbackSpec, LLMAutoscalerSpec, MetricSpec, ReplicaPodsSpec,
+    ScaleTargetRef, SourceSpec, one,
 };
 use crate::{BehaviorSpec, Quantity};
 
@@ -95,8 +95,10 @@ impl LLMAutoscalerSpec {
     /// The spec that one of its roles would have by itself.
     #[must_use]
     pub fn of_role(&self, role: &RoleSpec) -> Self {
-        let by_name =
-            |group: &ScaleTargetRef| ScaleTargetRef { role: Some(role.name.clone()), ..group.clone() };
+        let by_name = |group: &ScaleTargetRef| ScaleTargetRef {
+            role: Some(role.name.clone()),
+            ..group.clone()
+        };
         Self {
             scale_target_ref: role
                 .scale_target_ref
@@ -131,7 +133,9 @@ impl LLMAutoscalerSpec {
             .collect();
         match &self.scale_target_ref {
             // One group is told by its name.
-            Some(group) if self.roles.iter().flatten().all(|role| role.scale_target_ref.is_none()) => {
+            Some(group)
+                if self.roles.iter().flatten().all(|role| role.scale_target_ref.is_none()) =>
+            {
                 group.to_string()
             }
             _ => own.join(", "),

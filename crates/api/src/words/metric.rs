@@ -42,8 +42,12 @@ impl MetricWords {
     pub fn label(&self, metric: &MetricPolicy) -> String {
         match (metric.kind, metric.target) {
             // A pooled metric is one of the pods too; only the HPA has none.
-            (MetricKind::PerReplica | MetricKind::Pooled, _) => format!("pods metric {}", self.name),
-            (MetricKind::Object, Target::Value(_)) => format!("{} metric {}", self.object.kind, self.name),
+            (MetricKind::PerReplica | MetricKind::Pooled, _) => {
+                format!("pods metric {}", self.name)
+            }
+            (MetricKind::Object, Target::Value(_)) => {
+                format!("{} metric {}", self.object.kind, self.name)
+            }
             // An Object metric with an average target is called external too.
             _ => format!("external metric {}({})", self.name, self.selector),
         }
@@ -59,18 +63,25 @@ impl MetricWords {
             }
             (MetricKind::Object, Target::AverageValue(_)) => (
                 "FailedGetObjectMetric",
-                format!("failed to get object metric value: failed to get {name} object metric: {error}"),
+                format!(
+                    "failed to get object metric value: failed to get {name} object metric: {error}"
+                ),
             ),
             (MetricKind::Object, _) => {
                 ("FailedGetObjectMetric", format!("failed to get object metric value: {error}"))
             }
             (MetricKind::External, target) => {
                 let detail = match target {
-                    Target::AverageValue(_) => format!("failed to get {name} external metric: {error}"),
+                    Target::AverageValue(_) => {
+                        format!("failed to get {name} external metric: {error}")
+                    }
                     Target::Value(_) => format!("failed to get external metric {name}: {error}"),
                     Target::Missing => error.clone(),
                 };
-                ("FailedGetExternalMetric", format!("failed to get {name} external metric value: {detail}"))
+                (
+                    "FailedGetExternalMetric",
+                    format!("failed to get {name} external metric value: {detail}"),
+                )
             }
         };
         MetricFailure { reason, error, wrapped }
@@ -106,9 +117,14 @@ impl MetricWords {
         let Self { name, namespace, object, selector, .. } = self;
         let error = self.error.as_deref().unwrap_or("no metrics returned");
         match kind {
-            MetricKind::PerReplica | MetricKind::Pooled => format!("unable to get metric {name}: {error}"),
+            MetricKind::PerReplica | MetricKind::Pooled => {
+                format!("unable to get metric {name}: {error}")
+            }
             MetricKind::Object => {
-                format!("unable to get metric {name} on {} {namespace}/{}: {error}", object.kind, object.name)
+                format!(
+                    "unable to get metric {name} on {} {namespace}/{}: {error}",
+                    object.kind, object.name
+                )
             }
             MetricKind::External => {
                 format!("unable to get external metric {namespace}/{name}/{selector}: {error}")

@@ -32,7 +32,9 @@ impl SelectorProblem {
         match self {
             Self::Missing => "selector is required".to_owned(),
             Self::Invalid { error } => {
-                format!("couldn't convert selector into a corresponding internal selector object: {error}")
+                format!(
+                    "couldn't convert selector into a corresponding internal selector object: {error}"
+                )
             }
             Self::Ambiguous { selector, autoscalers } => {
                 format!(
@@ -44,7 +46,9 @@ impl SelectorProblem {
 
     pub(super) fn condition(&self) -> ConditionUpdate {
         let (reason, message) = match self {
-            Self::Missing => ("InvalidSelector", "the HPA target's scale is missing a selector".to_owned()),
+            Self::Missing => {
+                ("InvalidSelector", "the HPA target's scale is missing a selector".to_owned())
+            }
             Self::Invalid { .. } => ("InvalidSelector", self.error()),
             Self::Ambiguous { .. } => ("AmbiguousSelector", self.error()),
         };

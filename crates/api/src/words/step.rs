@@ -1,13 +1,13 @@
 //! A decision in words.
 
 use llm_autoscaler_core::{
-    Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy, Profile, Reason, Stabilization,
-    Tie, Tied,
+    Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy, Profile, Reason,
+    Stabilization, Tie, Tied,
 };
 
 use super::{
-    ABLE_TO_SCALE, EventWords, FALLBACK, MetricFailure, MetricWords, SCALING_ACTIVE, SCALING_LIMITED,
-    SelectorProblem,
+    ABLE_TO_SCALE, EventWords, FALLBACK, MetricFailure, MetricWords, SCALING_ACTIVE,
+    SCALING_LIMITED, SelectorProblem,
 };
 use crate::conditions::ConditionUpdate;
 
@@ -44,8 +44,12 @@ impl Step<'_> {
                 "scaling is disabled since the replica count of the target is zero",
             )],
             Outcome::OutOfBounds { .. } => Vec::new(),
-            Outcome::NoSelector => self.selector.map(SelectorProblem::condition).into_iter().collect(),
-            Outcome::Blind { first, .. } => self.failure(*first).as_ref().map(unable).into_iter().collect(),
+            Outcome::NoSelector => {
+                self.selector.map(SelectorProblem::condition).into_iter().collect()
+            }
+            Outcome::Blind { first, .. } => {
+                self.failure(*first).as_ref().map(unable).into_iter().collect()
+            }
             Outcome::Silent => vec![ConditionUpdate::yes(
                 SCALING_ACTIVE,
                 "NoSignal",
@@ -84,7 +88,8 @@ impl Step<'_> {
         }
         let failures = (0..self.decision.metrics.len()).filter_map(|index| self.failure(index));
         events.extend(failures.map(|failure| EventWords::warning(failure.reason, failure.error)));
-        let is_blind = matches!(self.decision.outcome, Outcome::Blind { .. } | Outcome::Fallback { .. });
+        let is_blind =
+            matches!(self.decision.outcome, Outcome::Blind { .. } | Outcome::Fallback { .. });
         if is_blind || self.decision.outcome == Outcome::NoSelector {
             let error = self.metrics_error().unwrap_or_default();
             events.push(EventWords::warning("FailedComputeMetricsReplicas", error));
@@ -135,16 +140,21 @@ impl Step<'_> {
             }
             Outcome::OutOfBounds { bound: Bound::BelowMin, .. } => BELOW_MIN.to_owned(),
             Outcome::OutOfBounds { bound: Bound::Asleep, .. } => "woken by a call".to_owned(),
-            Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => match derivation.reason {
-                Some(Reason::AboveTarget) => format!("{} above target", self.label(derivation.winner)),
-                Some(Reason::AllBelowTarget) => "All metrics below target".to_owned(),
-                Some(Reason::BelowMin) => BELOW_MIN.to_owned(),
-                Some(Reason::Fallback) => {
-                    let seconds = self.policy.fallback.map_or(0, |fallback| fallback.after.num_seconds());
-                    format!("no metric has been there for {seconds} s")
+            Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
+                match derivation.reason {
+                    Some(Reason::AboveTarget) => {
+                        format!("{} above target", self.label(derivation.winner))
+                    }
+                    Some(Reason::AllBelowTarget) => "All metrics below target".to_owned(),
+                    Some(Reason::BelowMin) => BELOW_MIN.to_owned(),
+                    Some(Reason::Fallback) => {
+                        let seconds =
+                            self.policy.fallback.map_or(0, |fallback| fallback.after.num_seconds());
+                        format!("no metric has been there for {seconds} s")
+                    }
+                    None => String::new(),
                 }
-                None => String::new(),
-            },
+            }
             Outcome::Disabled | Outcome::NoSelector | Outcome::Blind { .. } | Outcome::Silent => {
                 String::new()
             }
@@ -185,7 +195,8 @@ impl Step<'_> {
     /// the moment in which the pods are read.
     fn limited(&self, derivation: &Derivation) -> ConditionUpdate {
         let held = derivation.held.filter(|_| self.policy.profile != Profile::HpaExact);
-        let is_limited = derivation.limited != derivation.stabilized || derivation.limit == Limit::NotIdleYet;
+        let is_limited =
+            derivation.limited != derivation.stabilized || derivation.limit == Limit::NotIdleYet;
         let (reason, message) = limiting_words(held, derivation.limit);
         if !is_limited && held.is_none() {
             ConditionUpdate::no(SCALING_LIMITED, reason, message)
@@ -196,7 +207,8 @@ impl Step<'_> {
 
     fn active(&self, derivation: &Derivation) -> ConditionUpdate {
         let label = self.label(derivation.winner);
-        let message = format!("the HPA was able to successfully calculate a replica count from {label}");
+        let message =
+            format!("the HPA was able to successfully calculate a replica count from {label}");
         ConditionUpdate::yes(SCALING_ACTIVE, "ValidMetricFound", message)
     }
 }
@@ -223,7 +235,9 @@ fn limiting_words(held: Option<Hold>, limit: Limit) -> (&'static str, &'static s
 fn tie_words(tie: Tie) -> (&'static str, &'static str) {
     match tie {
         Tie::Ratio => ("RoleRatio", "the ratio of the roles is kept"),
-        Tie::Lagging => ("RoleLagging", "replicas of the other role do not come, and are waited for"),
+        Tie::Lagging => {
+            ("RoleLagging", "replicas of the other role do not come, and are waited for")
+        }
         Tie::Ceiling => ("SharedCeiling", "the roles want more together than they may have"),
         Tie::Room => ("WaitingForRoom", "there is room when replicas of another role are gone"),
     }
@@ -232,7 +246,9 @@ fn tie_words(tie: Tie) -> (&'static str, &'static str) {
 /// Whether a reason is one of those by which roles change each other's numbers. A step that says nothing of limits leaves others as
 /// they are, as the HPA does.
 pub fn is_of_roles(reason: &str) -> bool {
-    [Tie::Ratio, Tie::Lagging, Tie::Ceiling, Tie::Room].iter().any(|tie| tie_words(*tie).0 == reason)
+    [Tie::Ratio, Tie::Lagging, Tie::Ceiling, Tie::Room]
+        .iter()
+        .any(|tie| tie_words(*tie).0 == reason)
 }
 
 /// Reason and message of a hold.
@@ -242,16 +258,18 @@ fn hold_words(hold: Hold) -> (&'static str, &'static str) {
             "NoQuorum",
             "fewer than four fifths of the replicas have a sample, so none of them is taken away",
         ),
-        Hold::Incomplete => {
-            ("IncompleteTotal", "not all who know of the load have answered, so no replica is taken away")
-        }
+        Hold::Incomplete => (
+            "IncompleteTotal",
+            "not all who know of the load have answered, so no replica is taken away",
+        ),
         Hold::Doubt => (
             "SamplesInDoubt",
             "the latest reads failed, or too little has been measured yet, to take a replica away",
         ),
-        Hold::Surplus => {
-            ("ReplicasMismatch", "more replicas are found than the target has, so none of them is taken away")
-        }
+        Hold::Surplus => (
+            "ReplicasMismatch",
+            "more replicas are found than the target has, so none of them is taken away",
+        ),
     }
 }
 
@@ -282,12 +300,14 @@ pub fn limit_words(limit: Limit) -> (&'static str, &'static str) {
         Limit::TooManyReplicas => {
             ("TooManyReplicas", "the desired replica count is more than the maximum replica count")
         }
-        Limit::ScaleUpLimit => {
-            ("ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate")
-        }
-        Limit::ScaleDownLimit => {
-            ("ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate")
-        }
+        Limit::ScaleUpLimit => (
+            "ScaleUpLimit",
+            "the desired replica count is increasing faster than the maximum scale rate",
+        ),
+        Limit::ScaleDownLimit => (
+            "ScaleDownLimit",
+            "the desired replica count is decreasing faster than the maximum scale rate",
+        ),
         Limit::NotIdleYet => {
             ("NotIdleYet", "nothing is asked for, and has not been for long enough to go to zero")
         }

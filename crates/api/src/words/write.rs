@@ -25,7 +25,8 @@ pub fn got_scale() -> ConditionUpdate {
 
 /// Condition and event where the scale could not be read: the step ends here.
 pub fn failed_get_scale(error: &str) -> (ConditionUpdate, EventWords) {
-    let message = format!("the HPA controller was unable to get the target's current scale: {error}");
+    let message =
+        format!("the HPA controller was unable to get the target's current scale: {error}");
     (
         ConditionUpdate::no(ABLE_TO_SCALE, "FailedGetScale", message),
         EventWords::warning("FailedGetScale", error),
@@ -45,14 +46,16 @@ impl Step<'_> {
     pub fn after_write(&self, reference: &str, replicas: i32, result: Result<(), &str>) -> Written {
         let said = format!("New size: {replicas}; reason: {}", self.reason());
         if let Err(error) = result {
-            let message = format!("the HPA controller was unable to update the target scale: {error}");
+            let message =
+                format!("the HPA controller was unable to update the target scale: {error}");
             return Written {
                 conditions: vec![ConditionUpdate::no(ABLE_TO_SCALE, "FailedUpdateScale", message)],
                 event: EventWords::warning("FailedRescale", format!("{said}; error: {error}")),
                 error: Some(format!("failed to rescale {reference}: {error}")),
             };
         }
-        let message = format!("the HPA controller was able to update the target scale to {replicas}");
+        let message =
+            format!("the HPA controller was able to update the target scale to {replicas}");
         let mut conditions = vec![ConditionUpdate::yes(ABLE_TO_SCALE, "SucceededRescale", message)];
         if self.policy.settings.scale_to_zero {
             conditions.push(self.scaled_to_zero(replicas));

@@ -82,8 +82,11 @@ fn ago(random: &mut Random) -> f64 {
 
 fn events(random: &mut Random) -> Vec<Value> {
     random.list(5, |random, _| {
-        let change =
-            if random.chance(3) { random.between(1, i32::MAX.into()) } else { random.between(1, 20) };
+        let change = if random.chance(3) {
+            random.between(1, i32::MAX.into())
+        } else {
+            random.between(1, 20)
+        };
         json!({"change": change, "ago_s": ago(random), "outdated": random.chance(10)})
     })
 }
@@ -108,7 +111,8 @@ pub fn rules(random: &mut Random) -> Value {
 }
 
 fn policy(random: &mut Random) -> Value {
-    let value = if random.chance(8) { random.between(1, i32::MAX.into()) } else { random.between(1, 150) };
+    let value =
+        if random.chance(8) { random.between(1, i32::MAX.into()) } else { random.between(1, 150) };
     json!({
         "type": random.pick(&["Pods", "Percent"]),
         "value": value,

@@ -15,7 +15,8 @@ pub fn calculator(random: &mut Random) -> Value {
         "external_value",
         "external_average",
     ]);
-    let target = if random.chance(5) { random.between(1, i64::MAX / 2) } else { random.between(1, 100_000) };
+    let target =
+        if random.chance(5) { random.between(1, i64::MAX / 2) } else { random.between(1, 100_000) };
     let pods = pods(random, 12);
     let mut case = json!({
         "mode": "calc",
@@ -82,7 +83,15 @@ pub fn pods(random: &mut Random, most: i64) -> Vec<Value> {
         let mut pod = json!({"name": format!("pod-{index}")});
         if !quiet || random.chance(5) {
             pod["phase"] = random
-                .pick(&["Running", "Running", "Running", "Pending", "Failed", "Succeeded", "Unknown"])
+                .pick(&[
+                    "Running",
+                    "Running",
+                    "Running",
+                    "Pending",
+                    "Failed",
+                    "Succeeded",
+                    "Unknown",
+                ])
                 .into();
             pod["ready"] = random.pick(&["True", "True", "False", "Unknown", "none"]).into();
             pod["deleted"] = random.chance(10).into();
@@ -105,7 +114,9 @@ fn samples(random: &mut Random, pods: &[Value], target: i64) -> Value {
         }
     }
     if random.chance(10) {
-        for (index, stray) in random.list(3, |random, _| sample(random, target)).into_iter().enumerate() {
+        for (index, stray) in
+            random.list(3, |random, _| sample(random, target)).into_iter().enumerate()
+        {
             samples.insert(format!("stray-{index}"), stray);
         }
     }
@@ -119,7 +130,8 @@ fn sample(random: &mut Random, target: i64) -> Value {
 
 /// Mostly near the target, or at an end of its tolerance; sometimes anything.
 pub fn value(random: &mut Random, target: i64) -> i64 {
-    let part = |percent: i64| (i128::from(target) * i128::from(percent) / 100).min(i64::MAX.into()) as i64;
+    let part =
+        |percent: i64| (i128::from(target) * i128::from(percent) / 100).min(i64::MAX.into()) as i64;
     match random.between(0, 19) {
         0 => 0,
         1 => random.between(-1000, 1000),

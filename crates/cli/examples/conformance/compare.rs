@@ -47,7 +47,9 @@ fn answer(lines: &mut Lines) -> Result<Value, Box<dyn Error>> {
 }
 
 fn summarize(counts: &BTreeMap<String, (usize, usize)>, reached: &Reached) -> bool {
-    println!("\nBranches of the HPA's algorithm, and how many cases (or steps of timelines) reach each:");
+    println!(
+        "\nBranches of the HPA's algorithm, and how many cases (or steps of timelines) reach each:"
+    );
     let branches = reached.table();
     for (name, count) in &branches {
         println!("{count:>8}  {name}{}", if *count == 0 { "  NEVER REACHED" } else { "" });

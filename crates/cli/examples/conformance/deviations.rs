@@ -112,7 +112,9 @@ impl Case {
                 reasons.push(deviation);
             }
         }
-        if reasons.is_empty() || self.answer(Profile::Only(Deviation::ALL.into_iter().collect()))? != ours {
+        if reasons.is_empty()
+            || self.answer(Profile::Only(Deviation::ALL.into_iter().collect()))? != ours
+        {
             return Err(format!("no deviation is the reason of a difference: {}", self.text).into());
         }
         Ok(reasons)
@@ -124,7 +126,9 @@ impl Case {
         evaluate::evaluate(self.text.as_bytes(), &mut answer, profile, false)?;
         let mut answer = comparable(serde_json::from_slice(&answer)?);
         if let Some(answer) = answer.as_object_mut() {
-            answer.retain(|key, _| !matches!(key.as_str(), "recommendations" | "log_length" | "events"));
+            answer.retain(|key, _| {
+                !matches!(key.as_str(), "recommendations" | "log_length" | "events")
+            });
         }
         Ok(answer)
     }
@@ -153,7 +157,8 @@ impl Case {
     fn has_target(&self, kind: &str, field: &str) -> bool {
         let of_calculator = self.json["kind"].as_str().is_some_and(|name| name.ends_with(kind));
         let sets = |metric: &Value, source| metric[source]["target"][field].is_string();
-        of_calculator || self.metrics().any(|metric| sets(metric, "object") || sets(metric, "external"))
+        of_calculator
+            || self.metrics().any(|metric| sets(metric, "object") || sets(metric, "external"))
     }
 
     fn metrics(&self) -> impl Iterator<Item = &Value> {
@@ -171,7 +176,9 @@ impl Case {
 /// Whether there is a number in it that no load or size has.
 fn is_extreme(json: &Value) -> bool {
     match json {
-        Value::Number(number) => number.as_f64().is_some_and(|number| !(0.0..1e8).contains(&number)),
+        Value::Number(number) => {
+            number.as_f64().is_some_and(|number| !(0.0..1e8).contains(&number))
+        }
         Value::Array(list) => list.iter().any(is_extreme),
         Value::Object(fields) => fields.values().any(is_extreme),
         _ => false,

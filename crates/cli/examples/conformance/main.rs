@@ -41,7 +41,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             true
         }
         ["deviations", cases] => deviations::tell(lines(cases)?)?,
-        ["compare", cases, want, got] => compare::compare(lines(cases)?, lines(want)?, lines(got)?)?,
+        ["compare", cases, want, got] => {
+            compare::compare(lines(cases)?, lines(want)?, lines(got)?)?
+        }
         _ => {
             return Err("usage: conformance generate SEED CASES TIMELINES | deviations CASES | compare CASES WANT GOT".into());
         }

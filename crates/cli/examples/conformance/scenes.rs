@@ -62,8 +62,10 @@ pub fn restless(random: &mut Random) -> Value {
 fn metrics(random: &mut Random, kinds: &[&'static str]) -> Value {
     let count = random.one_of(&[1, 1, 2, 3]);
     let metric = |name: &str| {
-        let (average, value) =
-            (json!({"type": "AverageValue", "averageValue": "10"}), json!({"type": "Value", "value": "10"}));
+        let (average, value) = (
+            json!({"type": "AverageValue", "averageValue": "10"}),
+            json!({"type": "Value", "value": "10"}),
+        );
         let outside = if random.chance(50) { &average } else { &value };
         let metric = json!({"name": name});
         match random.pick(kinds) {
@@ -86,7 +88,8 @@ fn steps(random: &mut Random, percentages: &[i64]) -> Vec<Value> {
             let each = TARGET * random.one_of(percentages) / 100;
             let total = if random.chance(50) { each } else { each * replicas };
             let state = json!({"each": each, "object": total, "external": [total]});
-            let metrics: Map<_, _> = NAMES.iter().map(|name| ((*name).to_owned(), state.clone())).collect();
+            let metrics: Map<_, _> =
+                NAMES.iter().map(|name| ((*name).to_owned(), state.clone())).collect();
             let mut step = json!({"t": t, "metrics": metrics});
             if random.chance(20) {
                 step["status_replicas"] = replicas.into();

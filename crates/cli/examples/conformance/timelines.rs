@@ -39,11 +39,14 @@ pub fn timeline(random: &mut Random) -> Value {
         // Oldest first, as the Default profile's memory always is.
         let mut ages = random.list(4, |random, _| random.between(0, 400));
         ages.sort_by_key(|age| -age);
-        case["recommendations"] =
-            ages.into_iter().map(|age| json!({"replicas": random.between(0, 10), "ago_s": age})).collect();
+        case["recommendations"] = ages
+            .into_iter()
+            .map(|age| json!({"replicas": random.between(0, 10), "ago_s": age}))
+            .collect();
     }
     if random.chance(20) {
-        case["scale_up_events"] = json!([{"change": random.between(1, 5), "ago_s": random.between(0, 90)}]);
+        case["scale_up_events"] =
+            json!([{"change": random.between(1, 5), "ago_s": random.between(0, 90)}]);
     }
     case
 }
@@ -108,7 +111,8 @@ fn initial_status(random: &mut Random) -> Value {
         conditions.push(scaled_to_zero(random.pick(&["True", "True", "False"])));
     }
     if random.chance(40) {
-        conditions.push(json!({"type": "AbleToScale", "status": "False", "reason": "FailedGetScale",
+        conditions
+            .push(json!({"type": "AbleToScale", "status": "False", "reason": "FailedGetScale",
             "message": "before", "lastTransitionTime": null}));
     }
     let mut status = json!({

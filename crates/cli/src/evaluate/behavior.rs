@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::words::{limit_words, stabilization_words};
 use llm_autoscaler_core::{
-    Behavior, History, Limit, Policy, Profile, Recommendation, Rules, ScaleEvent, Stabilization, Tolerances,
-    limit, stabilize,
+    Behavior, History, Limit, Policy, Profile, Recommendation, Rules, ScaleEvent, Stabilization,
+    Tolerances, limit, stabilize,
 };
 use serde_json::{Value, json};
 
@@ -37,7 +37,9 @@ pub(super) fn answer(case: &Case, profile: Profile) -> Result<Value, Unsupported
     let (current, desired) = (case.current, case.desired);
     Ok(match case.mode.as_str() {
         "rules" => limited(limit::legacy(&policy, &history, current, desired, now)),
-        "rate" => limited(limit::with_behavior(&policy, &behavior, &history, current, desired, now)),
+        "rate" => {
+            limited(limit::with_behavior(&policy, &behavior, &history, current, desired, now))
+        }
         "limit_up" => {
             json!({"limit": limit::scale_up(profile, &behavior.scale_up, &history, current, now)})
         }
@@ -100,10 +102,16 @@ fn with_windows(behavior: Behavior, case: &Case) -> Behavior {
     }
 }
 
-fn stored_event(mut policy: Policy, case: &Case, mut history: History, now: DateTime<Utc>) -> Value {
+fn stored_event(
+    mut policy: Policy,
+    case: &Case,
+    mut history: History,
+    now: DateTime<Utc>,
+) -> Value {
     let down = case.direction == "down";
     let rules = if down { &case.scale_down_rules } else { &case.scale_up_rules };
-    let events = |history: &History| if down { history.scale_downs() } else { history.scale_ups() }.to_vec();
+    let events =
+        |history: &History| if down { history.scale_downs() } else { history.scale_ups() }.to_vec();
     let begin = now - TimeDelta::seconds(60);
     let recent = events(&history).into_iter().filter(|event| event.at > begin);
     let change = recent.fold(0_i32, |sum, event| sum.wrapping_add(event.change));
@@ -118,8 +126,10 @@ fn stored_event(mut policy: Policy, case: &Case, mut history: History, now: Date
 
 /// The memory that a case describes, as it is at `now`.
 pub(super) fn history(case: &Case, now: DateTime<Utc>) -> History {
-    let recommendation =
-        |past: &PastRecommendation| Recommendation { replicas: past.replicas, at: now - seconds(past.ago_s) };
+    let recommendation = |past: &PastRecommendation| Recommendation {
+        replicas: past.replicas,
+        at: now - seconds(past.ago_s),
+    };
     let event = |past: &Event| ScaleEvent {
         change: past.change,
         at: now - seconds(past.ago_s),

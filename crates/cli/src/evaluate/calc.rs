@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use llm_autoscaler_api::words::{MetricWords, ObjectWords, selector_text};
 use llm_autoscaler_core::{
-    MetricKind, MetricPolicy, Milli, Observation, Phase, Policy, Profile, Reading, Replica, Scale, Target,
-    Tolerances, propose,
+    MetricKind, MetricPolicy, Milli, Observation, Phase, Policy, Profile, Reading, Replica, Scale,
+    Target, Tolerances, propose,
 };
 use serde_json::{Value, json};
 
@@ -70,7 +70,8 @@ fn words(error: Option<String>) -> MetricWords {
 
 /// What the metrics API says, or the error of the client.
 fn reading(case: &Case, kind: MetricKind, pods: &Pods) -> (Reading, Option<String>) {
-    let samples = || case.pod_metrics.iter().map(|(name, sample)| (name.clone(), sample.value())).collect();
+    let samples =
+        || case.pod_metrics.iter().map(|(name, sample)| (name.clone(), sample.value())).collect();
     let answer = match kind {
         _ if !case.metric_error.is_empty() => Err(case.metric_error.clone()),
         MetricKind::PerReplica | MetricKind::Pooled => Ok(Answer::PerPod(samples())),
@@ -96,15 +97,20 @@ pub(super) fn read(
     answer: Result<Answer, String>,
     pods: &Pods,
 ) -> (Reading, Option<String>) {
-    let api = if kind == MetricKind::External { "external metrics API" } else { "custom metrics API" };
+    let api =
+        if kind == MetricKind::External { "external metrics API" } else { "custom metrics API" };
     let nothing = || (Reading::Failed, Some(format!("no metrics returned from {api}")));
     match answer {
-        Err(error) => (Reading::Failed, Some(format!("unable to fetch metrics from {api}: {error}"))),
+        Err(error) => {
+            (Reading::Failed, Some(format!("unable to fetch metrics from {api}: {error}")))
+        }
         Ok(Answer::PerPod(samples)) if samples.is_empty() => nothing(),
         Ok(Answer::External(values)) if values.is_empty() => nothing(),
         Ok(Answer::PerPod(samples)) => (pods.reading(samples), None),
         Ok(Answer::Object(value)) => (Reading::Object(Milli(value)), None),
-        Ok(Answer::External(values)) => (Reading::External(values.into_iter().map(Milli).collect()), None),
+        Ok(Answer::External(values)) => {
+            (Reading::External(values.into_iter().map(Milli).collect()), None)
+        }
     }
 }
 

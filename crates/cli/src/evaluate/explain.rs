@@ -10,7 +10,8 @@ pub(super) fn step(step: &Step<'_>) -> String {
     let current = step.decision.current;
     let mut text = format!("{current} replicas: {}", summary(step));
     for (index, outcome) in step.decision.metrics.iter().enumerate() {
-        let (Some(words), Some(metric)) = (step.metrics.get(index), step.policy.metrics.get(index)) else {
+        let (Some(words), Some(metric)) = (step.metrics.get(index), step.policy.metrics.get(index))
+        else {
             continue;
         };
         let line = match outcome {
@@ -30,10 +31,13 @@ fn summary(step: &Step<'_>) -> String {
         }
         Outcome::OutOfBounds { to, .. } => format!("→ {to}: {}", step.reason()),
         Outcome::NoSelector | Outcome::Blind { .. } | Outcome::Silent => {
-            let messages: Vec<_> = step.conditions().into_iter().map(|condition| condition.message).collect();
+            let messages: Vec<_> =
+                step.conditions().into_iter().map(|condition| condition.message).collect();
             format!("stays: {}", messages.join("; "))
         }
-        Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => computed(step, derivation),
+        Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
+            computed(step, derivation)
+        }
     }
 }
 

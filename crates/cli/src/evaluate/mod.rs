@@ -106,12 +106,14 @@ fn answer(case: &Case, profile: Profile) -> Answer {
 
 /// An answer to what is no case; with its id, if that much can be read.
 fn malformed(line: usize, text: &[u8], error: &serde_json::Error) -> Answer {
-    let id =
-        serde_json::from_slice::<Value>(text).ok().and_then(|value| value["id"].as_str().map(str::to_owned));
+    let id = serde_json::from_slice::<Value>(text)
+        .ok()
+        .and_then(|value| value["id"].as_str().map(str::to_owned));
     // The position within the text is of use only where the text has lines of its own.
     let line = line + error.line().saturating_sub(1);
     let error = error.to_string();
     let what = error.split(" at line ").next().unwrap_or_default();
-    let json = json!({"id": id.unwrap_or_default(), "error": format!("line {line}: not a case: {what}")});
+    let json =
+        json!({"id": id.unwrap_or_default(), "error": format!("line {line}: not a case: {what}")});
     Answer { json, steps: Vec::new() }
 }

@@ -83,7 +83,8 @@ impl<R: BufRead> Lines<R> {
 
 /// The next place after white space, one `mark` if it is there, and white space.
 fn skip(text: &[u8], place: usize, mark: u8) -> usize {
-    let blank = |place: usize| text[place..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let blank =
+        |place: usize| text[place..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
     let place = place + blank(place);
     let place = if text.get(place) == Some(&mark) { place + 1 } else { place };
     place + blank(place)

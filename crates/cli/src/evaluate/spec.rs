@@ -9,8 +9,8 @@ use llm_autoscaler_api::{
     words::{MetricWords, ObjectWords, selector_text},
 };
 use llm_autoscaler_core::{
-    Amount, Behavior, MetricKind, MetricPolicy, Policy, Profile, RatePolicy, Rules, Select, Settings, Target,
-    Tolerances,
+    Amount, Behavior, MetricKind, MetricPolicy, Policy, Profile, RatePolicy, Rules, Select,
+    Settings, Target, Tolerances,
 };
 use serde::Deserialize;
 
@@ -156,8 +156,9 @@ impl MetricSpec {
             "External" => (MetricKind::External, &self.external),
             other => return Err(Unsupported::new(format!("metrics of type {other}"))),
         };
-        let source =
-            source.as_ref().ok_or_else(|| Unsupported::new(format!("{} without its source", self.type_)))?;
+        let source = source
+            .as_ref()
+            .ok_or_else(|| Unsupported::new(format!("{} without its source", self.type_)))?;
         let words = MetricWords {
             name: source.metric.name.clone(),
             namespace: NAMESPACE.to_owned(),
@@ -175,8 +176,9 @@ impl MetricSpec {
 impl TargetSpec {
     /// Object goes by the type, External by what is set, Pods has an average only.
     fn read(&self, kind: MetricKind) -> Result<Target, Unsupported> {
-        let milli =
-            |quantity: &Quantity| quantity.milli().map_err(|error| Unsupported::new(error.to_string()));
+        let milli = |quantity: &Quantity| {
+            quantity.milli().map_err(|error| Unsupported::new(error.to_string()))
+        };
         let value = || self.value.as_ref().map(milli).transpose();
         let average = || self.average_value.as_ref().map(milli).transpose();
         let target = match (kind, self.type_.as_str()) {
@@ -216,7 +218,10 @@ pub(super) fn rules_of_scale_down(spec: Option<&RulesSpec>, settings: &Settings)
 
 /// Rules that no default has been filled into.
 pub(super) fn rules_as_written(spec: &RulesSpec) -> Rules {
-    with_defaults(Some(spec), Rules { window: TimeDelta::zero(), select: Select::Max, policies: Vec::new() })
+    with_defaults(
+        Some(spec),
+        Rules { window: TimeDelta::zero(), select: Select::Max, policies: Vec::new() },
+    )
 }
 
 fn with_defaults(spec: Option<&RulesSpec>, defaults: Rules) -> Rules {
@@ -230,10 +235,9 @@ fn with_defaults(spec: Option<&RulesSpec>, defaults: Rules) -> Rules {
             Some("Min") => Select::Min,
             Some(_) => Select::Max,
         },
-        policies: spec
-            .policies
-            .as_ref()
-            .map_or(defaults.policies, |policies| policies.iter().map(RatePolicySpec::read).collect()),
+        policies: spec.policies.as_ref().map_or(defaults.policies, |policies| {
+            policies.iter().map(RatePolicySpec::read).collect()
+        }),
     }
 }
 
@@ -264,7 +268,9 @@ pub(super) fn settings(case: &Case) -> Settings {
         downscale_stabilization: case
             .downscale_stabilization_s
             .map_or(Settings::HPA.downscale_stabilization, seconds),
-        scale_up_limit_factor: case.scale_up_limit_factor.unwrap_or(Settings::HPA.scale_up_limit_factor),
+        scale_up_limit_factor: case
+            .scale_up_limit_factor
+            .unwrap_or(Settings::HPA.scale_up_limit_factor),
         scale_to_zero: case.scale_to_zero_gate.unwrap_or(true),
     }
 }

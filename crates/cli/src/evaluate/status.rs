@@ -117,7 +117,8 @@ impl Condition {
 
     fn out(&self, start: DateTime<Utc>) -> Value {
         let Self { type_, status, reason, message, transition } = self;
-        let mut out = json!({"type": type_, "status": status, "reason": reason, "message": message});
+        let mut out =
+            json!({"type": type_, "status": status, "reason": reason, "message": message});
         if let Some(time) = transition {
             out["transition_t"] = since(*time, start).into();
         }

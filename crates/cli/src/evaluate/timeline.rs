@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::words::{
-    EventWords, MetricWords, SCALED_TO_ZERO, Step, failed_get_scale, failed_get_scale_error, got_scale,
+    EventWords, MetricWords, SCALED_TO_ZERO, Step, failed_get_scale, failed_get_scale_error,
+    got_scale,
 };
 use llm_autoscaler_core::{
     Decision, History, Observation, Outcome, Profile, Reading, Scale, Selector, decide,
@@ -28,7 +29,8 @@ pub(super) struct Told {
 
 /// Answers a case of mode `timeline`.
 pub(super) fn answer(case: &Case, profile: Profile) -> Result<Told, Unsupported> {
-    let timeline = case.timeline.as_ref().ok_or_else(|| Unsupported::new("a timeline without a timeline"))?;
+    let timeline =
+        case.timeline.as_ref().ok_or_else(|| Unsupported::new("a timeline without a timeline"))?;
     if !matches!(timeline.engine.as_str(), "" | "reconcile") {
         return Err(Unsupported::new(format!("engine {}", timeline.engine)));
     }
@@ -100,7 +102,8 @@ impl<'a> Run<'a> {
         }
         if step.restart {
             let record = self.history.snapshot();
-            self.history = History::restore(&record, &self.plan.policy, self.world.replicas, self.now);
+            self.history =
+                History::restore(&record, &self.plan.policy, self.world.replicas, self.now);
         }
         Ok(())
     }
@@ -119,8 +122,12 @@ impl<'a> Run<'a> {
         self.history.record(&plan.policy, &decision, now);
 
         let problem = self.world.selector_problem();
-        let step =
-            Step { policy: &plan.policy, decision: &decision, metrics: &metrics, selector: problem.as_ref() };
+        let step = Step {
+            policy: &plan.policy,
+            decision: &decision,
+            metrics: &metrics,
+            selector: problem.as_ref(),
+        };
         self.status.set_all(step.conditions(), now);
         let mut reconciled = Reconciled {
             events: step.events(),
@@ -131,7 +138,8 @@ impl<'a> Run<'a> {
         if decision.outcome == Outcome::Disabled && !plan.policy.settings.scale_to_zero {
             self.status.remove(SCALED_TO_ZERO);
         }
-        let scaled = decision.rescale().map(|replicas| self.scale(&step, &mut reconciled, replicas));
+        let scaled =
+            decision.rescale().map(|replicas| self.scale(&step, &mut reconciled, replicas));
         self.report(&decision, scaled);
         reconciled
     }
@@ -140,7 +148,12 @@ impl<'a> Run<'a> {
         let (condition, event) = failed_get_scale(error);
         self.status.set(condition, self.now);
         let error = failed_get_scale_error(&self.plan.reference, error);
-        Reconciled { events: vec![event], explanation: error.clone(), error: Some(error), scaled: false }
+        Reconciled {
+            events: vec![event],
+            explanation: error.clone(),
+            error: Some(error),
+            scaled: false,
+        }
     }
 
     fn observe(&self) -> (Observation, Vec<MetricWords>) {

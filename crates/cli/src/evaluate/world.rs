@@ -103,7 +103,8 @@ impl<'a> World<'a> {
     /// The pods that the selector finds; every pod has the label `app=kit`.
     pub(super) fn selected_pods(&self, now: DateTime<Utc>) -> Pods {
         let labels = BTreeMap::from([("app".to_owned(), "kit".to_owned())]);
-        let found = selector::parse(self.selector).is_ok_and(|selector: Selector| selector.matches(&labels));
+        let found = selector::parse(self.selector)
+            .is_ok_and(|selector: Selector| selector.matches(&labels));
         Pods::new(if found { self.pods(now) } else { Vec::new() }.as_slice())
     }
 
@@ -150,7 +151,9 @@ impl<'a> World<'a> {
             return Err(metric.error.clone());
         }
         Ok(match kind {
-            MetricKind::PerReplica | MetricKind::Pooled => Answer::PerPod(samples(metric, &self.pods(now))),
+            MetricKind::PerReplica | MetricKind::Pooled => {
+                Answer::PerPod(samples(metric, &self.pods(now)))
+            }
             MetricKind::Object => Answer::Object(metric.object.ok_or_else(unknown)?),
             MetricKind::External => Answer::External(metric.external.clone()),
         })
@@ -160,11 +163,14 @@ impl<'a> World<'a> {
 /// The samples by pod. A listed value without a pod is that of a pod that is not there.
 fn samples(metric: &MetricState, pods: &[Pod]) -> BTreeMap<String, i64> {
     if let Some(values) = &metric.per_pod {
-        let name = |index: usize| pods.get(index).map_or(format!("extra-{index}"), |pod| pod.name.clone());
+        let name =
+            |index: usize| pods.get(index).map_or(format!("extra-{index}"), |pod| pod.name.clone());
         return values.iter().enumerate().map(|(index, value)| (name(index), *value)).collect();
     }
-    let running = || pods.iter().filter(|pod| matches!(pod.phase.as_str(), "" | "Running") && !pod.deleted);
+    let running =
+        || pods.iter().filter(|pod| matches!(pod.phase.as_str(), "" | "Running") && !pod.deleted);
     let count = running().count() as i64;
-    let each = metric.each.or_else(|| metric.total.filter(|_| count > 0).map(|total| total / count));
+    let each =
+        metric.each.or_else(|| metric.total.filter(|_| count > 0).map(|total| total / count));
     each.map(|value| running().map(|pod| (pod.name.clone(), value)).collect()).unwrap_or_default()
 }

@@ -32,8 +32,12 @@ fn bounds_come_before_metrics() {
 #[test]
 fn zero_is_left_only_by_who_went_there() {
     // ours, gate, minimum, desired
-    let table =
-        [(true, true, 0, Some(3)), (true, true, 5, Some(5)), (false, true, 0, None), (true, false, 0, None)];
+    let table = [
+        (true, true, 0, Some(3)),
+        (true, true, 5, Some(5)),
+        (false, true, 0, None),
+        (true, false, 0, None),
+    ];
     for (ours, gate, min_replicas, expected) in table {
         let mut policy = Policy { min_replicas, metrics: vec![OBJECT], ..legacy_policy() };
         policy.settings.scale_to_zero = gate;
@@ -50,7 +54,9 @@ fn zero_is_left_only_by_who_went_there() {
 #[test]
 fn without_an_outside_metric_zero_is_left_for_a_minimum_only() {
     let observation = Observation { scaled_to_zero: true, ..Observation::default() };
-    for (min_replicas, expected) in [(0, Outcome::Disabled), (1, Outcome::Blind { first: 0, failed: 1 })] {
+    for (min_replicas, expected) in
+        [(0, Outcome::Disabled), (1, Outcome::Blind { first: 0, failed: 1 })]
+    {
         let policy = Policy { min_replicas, ..legacy_policy() };
         assert_eq!(outcome(&policy, &observation), expected, "{min_replicas}");
     }
@@ -67,14 +73,17 @@ fn the_minimum_is_the_reason_where_nothing_else_left_zero() {
             readings: vec![Reading::Object(Milli(0))],
             ..Observation::default()
         };
-        let Outcome::Computed(derivation) = outcome(&policy, &observation) else { panic!("not computed") };
+        let Outcome::Computed(derivation) = outcome(&policy, &observation) else {
+            panic!("not computed")
+        };
         assert_eq!((derivation.desired, derivation.reason), (2, expected));
     }
 }
 
 #[test]
 fn a_failed_metric_lets_the_target_grow_and_not_shrink() {
-    let policy = Policy { metrics: vec![OBJECT, crate::testing::per_replica(10)], ..legacy_policy() };
+    let policy =
+        Policy { metrics: vec![OBJECT, crate::testing::per_replica(10)], ..legacy_policy() };
     let table = [(20, Some(4)), (10, Some(2)), (3, None)];
     for (sample, expected) in table {
         let mut observation = ready(&[Some(sample), Some(sample)]);
@@ -82,7 +91,9 @@ fn a_failed_metric_lets_the_target_grow_and_not_shrink() {
         let decision = decide(&policy, &History::default(), &observation, at(0));
         assert_eq!(decision.desired(), expected, "{sample}");
         match decision.outcome {
-            Outcome::Computed(derivation) => assert_eq!((derivation.failed, derivation.winner), (1, 1)),
+            Outcome::Computed(derivation) => {
+                assert_eq!((derivation.failed, derivation.winner), (1, 1))
+            }
             outcome => assert_eq!(outcome, Outcome::Blind { first: 0, failed: 1 }),
         }
     }
@@ -139,8 +150,11 @@ fn a_total_that_is_not_complete_never_shrinks() {
 fn doubt_lets_the_target_grow_and_not_shrink() {
     let policy = policy_with_windows(Profile::Default, 0, 0);
     for (sample, desired, held) in [(1, 2, Some(Hold::Doubt)), (10, 2, None), (50, 10, None)] {
-        let observation = Observation { doubt: Some(Doubt::Samples), ..ready(&[Some(sample), Some(sample)]) };
-        let Outcome::Computed(derivation) = outcome(&policy, &observation) else { panic!("not computed") };
+        let observation =
+            Observation { doubt: Some(Doubt::Samples), ..ready(&[Some(sample), Some(sample)]) };
+        let Outcome::Computed(derivation) = outcome(&policy, &observation) else {
+            panic!("not computed")
+        };
         assert_eq!((derivation.desired, derivation.held), (desired, held), "{sample}");
     }
 }

@@ -58,7 +58,12 @@ impl History {
     /// count as now.
     ///
     /// To the HPA a restart is the beginning of time, and so it is to `HpaExact`.
-    pub fn restore(record: &HistoryRecord, policy: &Policy, current: i32, now: DateTime<Utc>) -> Self {
+    pub fn restore(
+        record: &HistoryRecord,
+        policy: &Policy,
+        current: i32,
+        now: DateTime<Utc>,
+    ) -> Self {
         Self::resume(record, policy, (current, current), now)
     }
 

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use crate::testing::{at, policy_with_windows};
 use crate::{
-    Amount, History, HistoryRecord, MetricKind, MetricPolicy, Milli, Observation, Outcome, Policy, Profile,
-    RECORD_ENTRIES, RatePolicy, Reading, Recommendation, Replica, Scale, ScaleEvent, Target, Tolerances,
-    decide, stabilize,
+    Amount, History, HistoryRecord, MetricKind, MetricPolicy, Milli, Observation, Outcome, Policy,
+    Profile, RECORD_ENTRIES, RatePolicy, Reading, Recommendation, Replica, Scale, ScaleEvent,
+    Target, Tolerances, decide, stabilize,
 };
 
 /// Recommendations with the seconds between them.
@@ -163,10 +163,13 @@ fn direct(down_window: i64, rates: Option<(Amount, Amount)>) -> Policy {
     let mut policy = policy_with_windows(Profile::Default, 0, down_window);
     policy.max_replicas = 50;
     policy.tolerance = Tolerances { down: 0.0, up: 0.0 };
-    policy.metrics =
-        vec![MetricPolicy { kind: MetricKind::Object, target: Target::AverageValue(Milli::whole(1)) }];
+    policy.metrics = vec![MetricPolicy {
+        kind: MetricKind::Object,
+        target: Target::AverageValue(Milli::whole(1)),
+    }];
     if let (Some(behavior), Some((up, down))) = (&mut policy.behavior, rates) {
-        let rate = |amount, seconds| vec![RatePolicy { amount, period: TimeDelta::seconds(seconds) }];
+        let rate =
+            |amount, seconds| vec![RatePolicy { amount, period: TimeDelta::seconds(seconds) }];
         behavior.scale_up.policies = rate(up, 60);
         behavior.scale_down.policies = rate(down, 120);
     }

@@ -42,7 +42,8 @@ pub(super) fn remember_event(
     later: Later,
 ) {
     changed.push(event);
-    let begin = event.at - behavior.scale_up.longest_period().max(behavior.scale_down.longest_period());
+    let begin =
+        event.at - behavior.scale_up.longest_period().max(behavior.scale_down.longest_period());
     for list in [&mut *changed, other] {
         list.retain(|past| past.at > begin);
         for past in list.iter_mut() {

@@ -2,8 +2,8 @@
 
 use super::in_direction;
 use crate::{
-    Counted, Deviation, MetricError, MetricKind, Milli, Observation, Phase, Policy, Profile, Proposal,
-    Reading, Replica,
+    Counted, Deviation, MetricError, MetricKind, Milli, Observation, Phase, Policy, Profile,
+    Proposal, Reading, Replica,
 };
 
 /// The value to be compared with a `Value` target.
@@ -174,7 +174,8 @@ mod tests {
             let replicas: Vec<_> = replicas.iter().map(|replica| (*replica, None)).collect();
             let observation = observed(current, &replicas);
             let target = Milli::whole(10);
-            let proposal = propose_value(&legacy_policy(), Milli::whole(usage).0, target, &observation);
+            let proposal =
+                propose_value(&legacy_policy(), Milli::whole(usage).0, target, &observation);
             assert_eq!(proposal.map(|proposal| proposal.replicas), expected, "{usage} {current}");
         }
     }
@@ -194,8 +195,13 @@ mod tests {
             observation.scale.status = status;
             let kind = MetricKind::Object;
             let target = Milli::whole(10);
-            let proposal = propose_average(&legacy_policy(), kind, total * 1000, target, &observation);
-            assert_eq!((proposal.replicas, proposal.usage), (replicas, Milli(average)), "{total} {status}");
+            let proposal =
+                propose_average(&legacy_policy(), kind, total * 1000, target, &observation);
+            assert_eq!(
+                (proposal.replicas, proposal.usage),
+                (replicas, Milli(average)),
+                "{total} {status}"
+            );
         }
     }
 

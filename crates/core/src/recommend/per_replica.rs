@@ -4,7 +4,9 @@
 //! it, idle when the others are above.
 
 use super::{in_direction, is_against};
-use crate::{Counted, Deviation, MetricError, Milli, Observation, Phase, Policy, Profile, Proposal, Replica};
+use crate::{
+    Counted, Deviation, MetricError, Milli, Observation, Phase, Policy, Profile, Proposal, Replica,
+};
 
 /// The replicas by group, and the samples that count.
 struct Groups {
@@ -42,7 +44,8 @@ pub(super) fn propose(
     let current = observation.scale.current;
     let usage = mean(profile, groups.sum, groups.samples);
     let ratio = usage as f64 / target.0 as f64;
-    let proposal = |replicas| Proposal { replicas, usage: Milli(usage), ratio, counted: groups.counted };
+    let proposal =
+        |replicas| Proposal { replicas, usage: Milli(usage), ratio, counted: groups.counted };
 
     if groups.are_complete(ratio) {
         if tolerance.hold(ratio) {
@@ -74,7 +77,12 @@ pub(super) fn count(profile: Profile, observation: &Observation, reported: &[boo
 }
 
 impl Groups {
-    fn new(profile: Profile, observation: &Observation, samples: &[Option<Milli>], strays: &[Milli]) -> Self {
+    fn new(
+        profile: Profile,
+        observation: &Observation,
+        samples: &[Option<Milli>],
+        strays: &[Milli],
+    ) -> Self {
         let mut groups = Self { counted: Counted::default(), samples: 0, sum: 0 };
         for (index, replica) in observation.replicas.iter().enumerate() {
             let sample = samples.get(index).copied().flatten();
@@ -170,7 +178,9 @@ mod tests {
     /// The proposal for replicas with these samples at target 10, all of them asked for.
     fn replicas(current: i32, replicas: &[(Replica, Option<i64>)]) -> Result<i32, MetricError> {
         let observation = observed(current, replicas);
-        let Reading::PerReplica { samples, strays } = &observation.readings[0] else { unreachable!() };
+        let Reading::PerReplica { samples, strays } = &observation.readings[0] else {
+            unreachable!()
+        };
         let proposal = propose(&legacy_policy(), Milli::whole(10), &observation, samples, strays);
         proposal.map(|proposal| proposal.replicas)
     }
@@ -195,7 +205,11 @@ mod tests {
             (2, &[(READY, Some(30)), (READY, None)], Ok(3)),
             (4, &[(READY, Some(2)), (READY, Some(2)), (READY, Some(2)), (READY, None)], Ok(2)),
             (2, &[(READY, Some(2)), (READY, None)], Ok(2)),
-            (8, &[(READY, Some(8)), (READY, Some(8)), (READY, None), (READY, None), (READY, None)], Ok(8)),
+            (
+                8,
+                &[(READY, Some(8)), (READY, Some(8)), (READY, None), (READY, None), (READY, None)],
+                Ok(8),
+            ),
             (2, &[(READY, Some(10)), (READY, None)], Ok(2)),
         ];
         for (current, observed, expected) in table {
@@ -215,9 +229,14 @@ mod tests {
         ];
         let observation = observed(17, &replicas.concat());
         let policy = Policy { profile: Profile::Default, ..legacy_policy() };
-        let proposal =
-            super::super::propose(&policy, &policy.metrics[0], &observation.readings[0], &observation);
-        let expected = Counted { ready: 1, unready: 2, missing: 3, absent: 6, ignored: 4, stuck: 5 };
+        let proposal = super::super::propose(
+            &policy,
+            &policy.metrics[0],
+            &observation.readings[0],
+            &observation,
+        );
+        let expected =
+            Counted { ready: 1, unready: 2, missing: 3, absent: 6, ignored: 4, stuck: 5 };
         assert_eq!(proposal.unwrap().counted, expected);
     }
 

@@ -9,7 +9,11 @@ use crate::{Counted, MetricError, Milli, Observation, Policy, Profile, Proposal,
 /// How the replicas were counted where they have reported, and there is nothing in it: too few events.
 ///
 /// Silence needs a quorum. Where too few have reported, what the others would have said is not known.
-pub(super) fn silence(profile: Profile, reading: &Reading, observation: &Observation) -> Option<Counted> {
+pub(super) fn silence(
+    profile: Profile,
+    reading: &Reading,
+    observation: &Observation,
+) -> Option<Counted> {
     let Reading::Pooled { value: None, reported } = reading else { return None };
     let counted = per_replica::count(profile, observation, reported);
     (counted.ready > 0 && counted.is_quorum()).then_some(counted)
@@ -34,14 +38,16 @@ mod tests {
     use super::*;
     use crate::testing::{at, legacy_policy, observed};
     use crate::{
-        Decision, History, Hold, MetricKind, MetricOutcome, MetricPolicy, Outcome, Replica, Target, decide,
+        Decision, History, Hold, MetricKind, MetricOutcome, MetricPolicy, Outcome, Replica, Target,
+        decide,
     };
 
     const READY: Replica = Replica::READY;
 
     /// TTFT against a target of 2 s, of replicas that have reported or have not.
     fn decided(value: Option<i64>, replicas: &[(Replica, bool)]) -> Decision {
-        let ttft = MetricPolicy { kind: MetricKind::Pooled, target: Target::Value(Milli::whole(2)) };
+        let ttft =
+            MetricPolicy { kind: MetricKind::Pooled, target: Target::Value(Milli::whole(2)) };
         let policy = Policy { metrics: vec![ttft], profile: Profile::Default, ..legacy_policy() };
         let states: Vec<_> = replicas.iter().map(|(replica, _)| (*replica, None)).collect();
         let mut observation = observed(replicas.len() as i32, &states);
@@ -88,7 +94,8 @@ mod tests {
 
     #[test]
     fn who_has_nothing_to_say_keeps_no_other_from_shrinking() {
-        let ttft = MetricPolicy { kind: MetricKind::Pooled, target: Target::Value(Milli::whole(2)) };
+        let ttft =
+            MetricPolicy { kind: MetricKind::Pooled, target: Target::Value(Milli::whole(2)) };
         let mut policy = Policy { profile: Profile::Default, ..legacy_policy() };
         policy.metrics.insert(0, ttft);
         let mut observation = crate::testing::ready(&[Some(1), Some(1)]);

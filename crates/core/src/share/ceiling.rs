@@ -6,7 +6,8 @@ impl Terms {
     /// Whether so many replicas of each role are within the ceilings.
     fn allows(&self, parts: &[Part], sizes: &[i32]) -> bool {
         let replicas: i64 = sizes.iter().map(|size| i64::from(*size)).sum();
-        let gpus = parts.iter().zip(sizes).map(|(part, size)| part.gpus.saturating_mul((*size).into()));
+        let gpus =
+            parts.iter().zip(sizes).map(|(part, size)| part.gpus.saturating_mul((*size).into()));
         replicas <= self.max_replicas && self.max_gpus.is_none_or(|most| gpus.sum::<i64>() <= most)
     }
 
@@ -25,7 +26,8 @@ pub(super) fn fit(terms: &Terms, parts: &[Part], agreed: &[i32]) -> Vec<i32> {
     if terms.allows(parts, agreed) {
         return agreed.to_vec();
     }
-    let own: Vec<i32> = parts.iter().zip(agreed).map(|(part, agreed)| part.wanted.min(*agreed)).collect();
+    let own: Vec<i32> =
+        parts.iter().zip(agreed).map(|(part, agreed)| part.wanted.min(*agreed)).collect();
     let mut sizes: Vec<i32> = parts.iter().zip(&own).map(|(part, own)| part.kept(*own)).collect();
     if let Some(ratio) = terms.ratio {
         ratio.raise(&mut sizes, |role| parts[role].kept(agreed[role]));
@@ -39,16 +41,19 @@ pub(super) fn fit(terms: &Terms, parts: &[Part], agreed: &[i32]) -> Vec<i32> {
 /// The sizes of this moment: who shrinks does, and who grows does as far as there is room by now; what is about to go
 /// takes it up until it is gone.
 pub(super) fn grow(terms: &Terms, parts: &[Part], fitting: &[i32]) -> Vec<i32> {
-    let taken = |part: &Part, size: i32| part.exist.max(part.current) + (size - part.current).max(0);
+    let taken =
+        |part: &Part, size: i32| part.exist.max(part.current) + (size - part.current).max(0);
     let has_room = |sizes: &[i32]| {
-        let all: Vec<i32> = parts.iter().zip(sizes).map(|(part, size)| taken(part, *size)).collect();
+        let all: Vec<i32> =
+            parts.iter().zip(sizes).map(|(part, size)| taken(part, *size)).collect();
         terms.allows(parts, &all)
     };
     if parts.iter().zip(fitting).all(|(part, size)| *size <= part.current) || has_room(fitting) {
         return fitting.to_vec();
     }
     let mut sizes: Vec<i32> = parts.iter().map(|part| part.current).collect();
-    let grown: Vec<i32> = parts.iter().zip(fitting).map(|(part, size)| part.current.max(*size)).collect();
+    let grown: Vec<i32> =
+        parts.iter().zip(fitting).map(|(part, size)| part.current.max(*size)).collect();
     fill(terms, (&grown, &grown), &mut sizes, has_room);
     sizes.iter().zip(fitting).map(|(size, fitting)| *size.min(fitting)).collect()
 }
@@ -66,8 +71,8 @@ fn shrink(terms: &Terms, parts: &[Part], wanted: &[i32], sizes: &mut [i32]) {
             (off, -share_of(sizes, wanted, *role))
         };
         let roles = (0..sizes.len()).filter(can);
-        let Some(role) =
-            roles.min_by(|a, b| worth(a).partial_cmp(&worth(b)).unwrap_or(std::cmp::Ordering::Equal))
+        let Some(role) = roles
+            .min_by(|a, b| worth(a).partial_cmp(&worth(b)).unwrap_or(std::cmp::Ordering::Equal))
         else {
             return;
         };
@@ -111,7 +116,10 @@ fn fill(
             (!has_none[role]).then_some(next)
         });
         let Some(next) = next else { return };
-        if terms.ratio.is_some_and(|ratio| ratio.between.iter().any(|role| next[*role] != sizes[*role])) {
+        if terms
+            .ratio
+            .is_some_and(|ratio| ratio.between.iter().any(|role| next[*role] != sizes[*role]))
+        {
             has_none.fill(false);
         }
         sizes.copy_from_slice(&next);

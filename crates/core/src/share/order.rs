@@ -7,7 +7,12 @@ use super::Terms;
 ///
 /// It is the one after which the ratio is kept best. `None` where there is nothing to write, or where the ratio would suffer and the
 /// other role cannot go all of its way yet.
-pub fn next_write(terms: &Terms, sizes: &[i32], goal: &[i32], now: &[Option<i32>]) -> Option<usize> {
+pub fn next_write(
+    terms: &Terms,
+    sizes: &[i32],
+    goal: &[i32],
+    now: &[Option<i32>],
+) -> Option<usize> {
     let after = |role: usize| {
         let mut after = sizes.to_vec();
         after[role] = now[role].unwrap_or(sizes[role]);

@@ -53,7 +53,8 @@ impl Ratio {
             let part = &parts[large];
             // What is only a matter of time is no reason to take anything away.
             let is_final = sizes[small] >= parts[small].most;
-            let floor = if is_final { part.lowest } else { part.lowest.max(part.kept(sizes[large])) };
+            let floor =
+                if is_final { part.lowest } else { part.lowest.max(part.kept(sizes[large])) };
             self.lower(&mut sizes, large, at_most.max(floor));
             self.trim(&mut sizes, small, wanted[small]);
         }
@@ -81,7 +82,8 @@ impl Ratio {
             }
             // What it asks for now has still to come.
             let there = agreed[other].min(parts[other].current).saturating_sub(lagging).max(0);
-            let beside = if role == first { self.most_of_first(there) } else { self.most_of_second(there) };
+            let beside =
+                if role == first { self.most_of_first(there) } else { self.most_of_second(there) };
             sizes[role] = sizes[role].min(beside.max(parts[role].kept(agreed[role])));
         }
         sizes
@@ -141,7 +143,8 @@ impl Ratio {
 
     /// The most replicas of the first role beside so many of the second.
     fn most_of_first(&self, second: i32) -> i32 {
-        self.max.map_or(i32::MAX, |max| fit((i64::from(second).saturating_mul(max.0)).div_euclid(1000)))
+        self.max
+            .map_or(i32::MAX, |max| fit((i64::from(second).saturating_mul(max.0)).div_euclid(1000)))
     }
 
     /// The most replicas of the second role beside so many of the first.

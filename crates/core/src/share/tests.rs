@@ -72,7 +72,11 @@ fn roles_get_what_they_want_within_range_and_ceiling() {
     for ((min, max, ceiling), parts, expected, why) in table {
         let of = parts.map(|(current, wanted)| part(current, wanted));
         let found = sizes(&terms(ratio(min, max), ceiling), &of);
-        assert_eq!(found, (expected.to_vec(), why.to_vec()), "{min} to {max}, {ceiling}: {parts:?}");
+        assert_eq!(
+            found,
+            (expected.to_vec(), why.to_vec()),
+            "{min} to {max}, {ceiling}: {parts:?}"
+        );
     }
 }
 
@@ -99,7 +103,8 @@ fn who_has_not_even_its_fewest_is_given_room() {
 
 #[test]
 fn numbers_may_be_extreme() {
-    let endless = |current, wanted| Part { highest: i32::MAX, most: i32::MAX, ..part(current, wanted) };
+    let endless =
+        |current, wanted| Part { highest: i32::MAX, most: i32::MAX, ..part(current, wanted) };
     let of = |(min, max), parts: [Part; 2]| sizes(&terms(ratio(min, max), i64::MAX), &parts).0;
     assert_eq!(of((i64::MAX, i64::MAX), [endless(1, 1), endless(1, 9)]), [i32::MAX, 1]);
     assert_eq!(of((1, i64::MAX), [endless(1, 1), endless(1, i32::MAX)]), [2_147_484, i32::MAX]);
@@ -217,7 +222,8 @@ fn gpus(parts: &[Part], sizes: &[i32]) -> i64 {
 }
 
 fn fits(terms: &Terms, parts: &[Part], sizes: &[i32]) -> bool {
-    total(sizes) <= terms.max_replicas && terms.max_gpus.is_none_or(|most| gpus(parts, sizes) <= most)
+    total(sizes) <= terms.max_replicas
+        && terms.max_gpus.is_none_or(|most| gpus(parts, sizes) <= most)
 }
 
 fn off(terms: &Terms, sizes: &[i32]) -> f64 {
@@ -237,7 +243,9 @@ fn settled(terms: &Terms, parts: &mut [Part]) -> Vec<i32> {
 /// All sizes from `least` to `most`.
 fn between(least: &[i32], most: &[i32]) -> Vec<Vec<i32>> {
     least.iter().zip(most).fold(vec![Vec::new()], |all, (least, most)| {
-        all.iter().flat_map(|sizes| (*least..=*most).map(|size| [&sizes[..], &[size]].concat())).collect()
+        all.iter()
+            .flat_map(|sizes| (*least..=*most).map(|size| [&sizes[..], &[size]].concat()))
+            .collect()
     })
 }
 

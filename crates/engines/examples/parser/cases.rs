@@ -26,9 +26,10 @@ impl Oracle for Answers {
     fn ask(&mut self, format: Format, page: &[u8]) -> Verdict {
         let known = self.0.get(&(format, page.to_owned()));
         // The comparison has come to ask something else.
-        known
-            .cloned()
-            .unwrap_or_else(|| Verdict { error: Some("nobody has asked".to_owned()), samples: Vec::new() })
+        known.cloned().unwrap_or_else(|| Verdict {
+            error: Some("nobody has asked".to_owned()),
+            samples: Vec::new(),
+        })
     }
 }
 
@@ -37,11 +38,15 @@ pub fn check(cases: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let mut problems = Vec::new();
     for (index, line) in cases.lines().enumerate() {
         let mut recorded = from_json(&serde_json::from_str(line)?)?;
-        let outcomes: Vec<_> = compare(&mut recorded.answers, &recorded.case).iter().map(word).collect();
+        let outcomes: Vec<_> =
+            compare(&mut recorded.answers, &recorded.case).iter().map(word).collect();
         if outcomes != recorded.outcomes {
             let page = recorded.case.page.escape_ascii();
             let expected = recorded.outcomes;
-            problems.push(format!("case {}: expected {expected:?}, found {outcomes:?}: {page}", index + 1));
+            problems.push(format!(
+                "case {}: expected {expected:?}, found {outcomes:?}: {page}",
+                index + 1
+            ));
         }
     }
     Ok(problems)
@@ -72,7 +77,9 @@ pub fn to_json(case: &Case, answers: &[((Format, Bytes), Verdict)], outcomes: &[
 }
 
 fn from_json(recorded: &Value) -> Result<Recorded, Box<dyn Error>> {
-    let array = |value: &Value| Ok::<_, Box<dyn Error>>(value.as_array().ok_or("a list is missing")?.clone());
+    let array = |value: &Value| {
+        Ok::<_, Box<dyn Error>>(value.as_array().ok_or("a list is missing")?.clone())
+    };
     let recipes = array(&recorded["recipes"])?;
     let case = Case {
         format: format(&recorded["format"])?,
@@ -102,7 +109,10 @@ fn recipe(recipe: &Value) -> Result<Recipe, Box<dyn Error>> {
     let name = recipe["series"].as_str().ok_or("a series is missing")?;
     let labels: Vec<(String, String)> = serde_json::from_value(recipe["labels"].clone())?;
     let kinds = [Kind::Gauge, Kind::Counter, Kind::Histogram];
-    let kind = kinds.into_iter().find(|known| recipe["kind"] == kind(*known)).ok_or("a kind is missing")?;
+    let kind = kinds
+        .into_iter()
+        .find(|known| recipe["kind"] == kind(*known))
+        .ok_or("a kind is missing")?;
     Ok(Recipe::series(kind, name, labels))
 }
 
@@ -125,11 +135,14 @@ fn bytes(text: &Value) -> Result<Bytes, Box<dyn Error>> {
 /// `[name, value, timed, label, value, label, value, …]`
 fn sample(sample: &Sample) -> Value {
     let head = [text(&sample.name), json!(sample.value.to_string()), json!(sample.is_timed)];
-    head.into_iter().chain(sample.labels.iter().flat_map(|(name, value)| [text(name), text(value)])).collect()
+    head.into_iter()
+        .chain(sample.labels.iter().flat_map(|(name, value)| [text(name), text(value)]))
+        .collect()
 }
 
 fn read_sample(sample: &Value) -> Result<Sample, Box<dyn Error>> {
-    let [name, value, is_timed, labels @ ..] = &sample.as_array().ok_or("a sample is missing")?[..] else {
+    let [name, value, is_timed, labels @ ..] = &sample.as_array().ok_or("a sample is missing")?[..]
+    else {
         return Err("a sample is too short".into());
     };
     let labels = labels.chunks(2).map(|label| Ok((bytes(&label[0])?, bytes(&label[1])?)));

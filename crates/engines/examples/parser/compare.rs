@@ -100,7 +100,11 @@ impl Context<'_> {
         }
         let Some(samples) = self.verdict.accepted() else {
             let spellings = self.spellings_of(recipe);
-            return if found.is_absent() { Outcome::AbsentToo } else { Outcome::Refused(spellings) };
+            return if found.is_absent() {
+                Outcome::AbsentToo
+            } else {
+                Outcome::Refused(spellings)
+            };
         };
         let by_page = quantity(recipe, samples, &BTreeSet::new());
         if found.is_near(&by_page) {
@@ -109,7 +113,9 @@ impl Context<'_> {
         let words = self.explain(oracle, recipe, samples);
         if words.is_empty() {
             let problem = "and there is no word for the difference";
-            return Outcome::Wrong(format!("found {found:?}, Prometheus has {by_page:?}, {problem}"));
+            return Outcome::Wrong(format!(
+                "found {found:?}, Prometheus has {by_page:?}, {problem}"
+            ));
         }
         Outcome::Differs(words)
     }
@@ -122,7 +128,12 @@ impl Context<'_> {
     }
 
     /// Why Prometheus has something else than we have.
-    fn explain(&self, oracle: &mut impl Oracle, recipe: &Recipe, samples: &[Sample]) -> Vec<Spelling> {
+    fn explain(
+        &self,
+        oracle: &mut impl Oracle,
+        recipe: &Recipe,
+        samples: &[Sample],
+    ) -> Vec<Spelling> {
         let Case { format, page, .. } = self.case;
         let found = quantity(recipe, &self.lines.samples, &self.lines.spoiled);
         if self.is_cut_off {
@@ -130,7 +141,9 @@ impl Context<'_> {
         }
         // These leave us without a number.
         let mut words = self.spellings_of(recipe);
-        words.retain(|word| matches!(word, Spelling::NoComma | Spelling::NoBlank | Spelling::OddBound));
+        words.retain(|word| {
+            matches!(word, Spelling::NoComma | Spelling::NoBlank | Spelling::OddBound)
+        });
         if found.is_absent() && !words.is_empty() {
             return words;
         }
@@ -157,7 +170,8 @@ impl Context<'_> {
 
 /// Whether it is only that Prometheus takes blanks before a name for a part of it.
 fn is_explained_by_leading_blanks(recipe: &Recipe, samples: &[Sample], found: &Quantity) -> bool {
-    let trimmed = samples.iter().map(|sample| Sample { name: trim(&sample.name).to_vec(), ..sample.clone() });
+    let trimmed =
+        samples.iter().map(|sample| Sample { name: trim(&sample.name).to_vec(), ..sample.clone() });
     let trimmed: Vec<Sample> = trimmed.collect();
     found.is_near(&quantity(recipe, &trimmed, &BTreeSet::new()))
 }

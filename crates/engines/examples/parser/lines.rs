@@ -71,7 +71,12 @@ enum Line {
 
 impl Lines {
     /// Reads a page of `format`. `wanted` are the families whose malformed lines matter.
-    pub fn read(oracle: &mut impl Oracle, format: Format, page: &[u8], wanted: &BTreeSet<Bytes>) -> Self {
+    pub fn read(
+        oracle: &mut impl Oracle,
+        format: Format,
+        page: &[u8],
+        wanted: &BTreeSet<Bytes>,
+    ) -> Self {
         let mut lines = Self::default();
         for line in page.split(|byte| *byte == b'\n') {
             let mut spellings = Vec::new();
@@ -114,7 +119,12 @@ fn trim_blanks(mut text: &[u8]) -> &[u8] {
 
 /// What a line says: a sample if one of Prometheus's parsers takes it, or takes what our reader looks at. Those
 /// spellings that only leniency takes are malformed.
-fn read(oracle: &mut impl Oracle, format: Format, line: &[u8], spellings: &mut Vec<Spelling>) -> Line {
+fn read(
+    oracle: &mut impl Oracle,
+    format: Format,
+    line: &[u8],
+    spellings: &mut Vec<Spelling>,
+) -> Line {
     let text = trim(line);
     if text.is_empty() || text[0] == b'#' {
         return Line::Nothing;
@@ -125,7 +135,8 @@ fn read(oracle: &mut impl Oracle, format: Format, line: &[u8], spellings: &mut V
     if format == Format::Text && text[0] != line[0] {
         spellings.push(Spelling::LeadingBlank);
     }
-    if format == Format::OpenMetrics && text.len() < line.len() - usize::from(line.ends_with(b"\r")) {
+    if format == Format::OpenMetrics && text.len() < line.len() - usize::from(line.ends_with(b"\r"))
+    {
         spellings.push(Spelling::Blanks);
     }
     if std::str::from_utf8(text).is_err() {
@@ -160,7 +171,8 @@ fn take(
         return Some(sample);
     }
     // What is behind a value is looked at only so far as to tell a timestamp and an exemplar from something else.
-    let mut either = |text: &[u8]| Format::ALL.into_iter().find_map(|format| ask(oracle, format, text));
+    let mut either =
+        |text: &[u8]| Format::ALL.into_iter().find_map(|format| ask(oracle, format, text));
     let rest = without_exemplar(text);
     if rest.len() < text.len() {
         spellings.push(Spelling::Exemplar);
@@ -198,8 +210,8 @@ fn unquoted(text: &[u8]) -> impl Iterator<Item = (usize, u8)> {
 }
 
 fn without_exemplar(text: &[u8]) -> &[u8] {
-    let sign =
-        unquoted(text).find(|(at, byte)| *byte == b'#' && *at > 0 && matches!(text[at - 1], b' ' | b'\t'));
+    let sign = unquoted(text)
+        .find(|(at, byte)| *byte == b'#' && *at > 0 && matches!(text[at - 1], b' ' | b'\t'));
     trim_blanks(sign.map_or(text, |(at, _)| &text[..at]))
 }
 
@@ -207,7 +219,8 @@ fn without_exemplar(text: &[u8]) -> &[u8] {
 fn has_no_comma(text: &[u8]) -> bool {
     // Of a pair of quotes only the first is outside of them.
     unquoted(text).filter(|(_, byte)| *byte == b'"').any(|(start, _)| {
-        let behind = closed(&text[start..]).map_or(&b""[..], |end| trim_start(&text[start + end..]));
+        let behind =
+            closed(&text[start..]).map_or(&b""[..], |end| trim_start(&text[start + end..]));
         behind.first().is_some_and(|byte| !matches!(byte, b',' | b'}' | b'='))
     })
 }
@@ -227,7 +240,10 @@ fn names_of(text: &[u8]) -> Vec<Bytes> {
     match text.first() {
         Some(b'{') => name_within(&text[1..]).into_iter().collect(),
         Some(byte) if in_name(*byte) && !byte.is_ascii_digit() => {
-            let end = text.iter().position(|byte| matches!(byte, b'{' | b' ' | b'\t')).unwrap_or(text.len());
+            let end = text
+                .iter()
+                .position(|byte| matches!(byte, b'{' | b' ' | b'\t'))
+                .unwrap_or(text.len());
             let bare = text.iter().position(|byte| !in_name(*byte)).unwrap_or(text.len());
             let has_labels = trim_blanks(&text[end..]).starts_with(b"{");
             let names = [&text[..end], &text[..bare]];
@@ -245,7 +261,11 @@ fn name_within(inside: &[u8]) -> Option<Bytes> {
             text = rest;
         }
         let is_quoted = text.starts_with(b"\"");
-        let end = if is_quoted { closed(text)? } else { text.iter().position(|byte| !in_label(*byte))? };
+        let end = if is_quoted {
+            closed(text)?
+        } else {
+            text.iter().position(|byte| !in_label(*byte))?
+        };
         if !is_quoted && (end == 0 || text[0].is_ascii_digit()) {
             return None;
         }
@@ -253,7 +273,8 @@ fn name_within(inside: &[u8]) -> Option<Bytes> {
         let Some(value) = trim_start(rest).strip_prefix(b"=").map(trim_start) else {
             return is_quoted.then(|| unescaped(&name[1..end - 1]));
         };
-        text = value.starts_with(b"\"").then(|| closed(value)).flatten().map(|end| &value[end..])?;
+        text =
+            value.starts_with(b"\"").then(|| closed(value)).flatten().map(|end| &value[end..])?;
     }
 }
 

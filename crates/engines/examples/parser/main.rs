@@ -28,7 +28,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ["check", path] => report::check(path)?,
         _ => {
             return Err(
-                "usage: parser compare ORACLE PAGES SEED | cases ORACLE COUNT SEED | check FILE".into()
+                "usage: parser compare ORACLE PAGES SEED | cases ORACLE COUNT SEED | check FILE"
+                    .into(),
             );
         }
     };

@@ -51,7 +51,8 @@ impl Sample {
     fn is_sound(&self) -> bool {
         let is_name = |name: &[u8]| !name.is_empty() && std::str::from_utf8(name).is_ok();
         let mut names: BTreeSet<&[u8]> = [&b"__name__"[..]].into();
-        is_name(&self.name) && self.labels.iter().all(|(name, _)| is_name(name) && names.insert(name))
+        is_name(&self.name)
+            && self.labels.iter().all(|(name, _)| is_name(name) && names.insert(name))
     }
 
     /// The value of a label; an empty one if it is not there.
@@ -85,7 +86,8 @@ pub fn quantity<'s>(
     let mut seen = BTreeSet::new();
     let mut selected = Vec::new();
     for sample in samples.into_iter().filter(|sample| sample.name == family) {
-        let matches = wanted.iter().all(|(name, value)| sample.label(name.as_bytes()) == value.as_bytes());
+        let matches =
+            wanted.iter().all(|(name, value)| sample.label(name.as_bytes()) == value.as_bytes());
         // Of equal series the first counts.
         if seen.insert(sample.series()) && matches {
             selected.push(sample);
@@ -117,8 +119,10 @@ fn buckets(selected: &[&Sample]) -> Option<Quantity> {
     buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
     let counts_events = selected.iter().all(|sample| sample.value >= 0.0);
     let ends = [buckets.first()?.0, buckets.last()?.0];
-    let complete =
-        buckets.len() > 1 && ends[0] > f64::NEG_INFINITY && ends[1] == f64::INFINITY && counts_events;
+    let complete = buckets.len() > 1
+        && ends[0] > f64::NEG_INFINITY
+        && ends[1] == f64::INFINITY
+        && counts_events;
     // A larger bucket holds the smaller ones.
     let mut highest = 0.0;
     for (_, count) in &mut buckets {

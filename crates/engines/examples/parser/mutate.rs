@@ -142,10 +142,10 @@ fn a_label(random: &mut Random, line: &mut Bytes) {
 
 /// Another text for a label, mostly for a bound.
 fn a_text(random: &mut Random, line: &mut Bytes) {
-    const TEXTS: &str =
-        "1|1.0|1e0|+Inf|Inf|inf|-Inf|NaN|1e400|0x1p4|0x10|-0|0||x| 1|0.50|\\\"|\\\\|\\n|\\z|5|10|+NaN|1_0";
-    let place =
-        |what: &[u8]| line.windows(what.len()).position(|window| window == what).map(|at| at + what.len());
+    const TEXTS: &str = "1|1.0|1e0|+Inf|Inf|inf|-Inf|NaN|1e400|0x1p4|0x10|-0|0||x| 1|0.50|\\\"|\\\\|\\n|\\z|5|10|+NaN|1_0";
+    let place = |what: &[u8]| {
+        line.windows(what.len()).position(|window| window == what).map(|at| at + what.len())
+    };
     let start = place(b"le=\"").or_else(|| place(b"=\""));
     if let Some(start) = start
         && let Some(length) = line[start..].iter().position(|byte| *byte == b'"')

@@ -41,8 +41,8 @@ impl Pages {
     pub fn load() -> Result<Self, Box<dyn Error>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/engines");
         let mut pages = BTreeMap::new();
-        for entry in
-            fs::read_dir(&folder).map_err(|error| format!("reading {}: {error}", folder.display()))?
+        for entry in fs::read_dir(&folder)
+            .map_err(|error| format!("reading {}: {error}", folder.display()))?
         {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "txt") {
@@ -63,7 +63,8 @@ impl Pages {
         let page = random.pick(&self.0);
         let mut lines = Vec::new();
         for _ in 0..random.between(1, size.families) {
-            let short: Vec<_> = page.iter().filter(|family| name_of(family).len() <= size.name).collect();
+            let short: Vec<_> =
+                page.iter().filter(|family| name_of(family).len() <= size.name).collect();
             let Some(family) = (!short.is_empty()).then(|| *random.pick(&short)) else { continue };
             lines.extend(cut(random, family, size));
         }
@@ -107,11 +108,14 @@ fn name_of(family: &[String]) -> &str {
 
 /// A few lines of a family; of a histogram also the last bucket.
 fn cut(random: &mut Random, family: &[String], size: Size) -> Vec<String> {
-    let (comments, samples): (Vec<_>, Vec<_>) = family.iter().partition(|line| line.starts_with('#'));
+    let (comments, samples): (Vec<_>, Vec<_>) =
+        family.iter().partition(|line| line.starts_with('#'));
     let words = |line: &String| line.split(' ').take(6).collect::<Vec<_>>().join(" ");
-    let comments = comments.into_iter().filter(|_| random.chance(80)).map(words).collect::<Vec<_>>();
+    let comments =
+        comments.into_iter().filter(|_| random.chance(80)).map(words).collect::<Vec<_>>();
     let most = random.between(1, size.samples);
-    let last = samples.iter().position(|line| line.contains("le=\"+Inf\"")).filter(|last| *last >= most);
+    let last =
+        samples.iter().position(|line| line.contains("le=\"+Inf\"")).filter(|last| *last >= most);
     let kept = samples.iter().take(most).chain(last.map(|last| &samples[last]));
     comments.into_iter().chain(kept.map(|line| with_few_labels(line, size.labels))).collect()
 }
@@ -184,7 +188,9 @@ fn recipes(random: &mut Random, lines: &[String], most: usize) -> Vec<Recipe> {
             wanted.push(("absent".to_owned(), String::new()));
         }
         recipes.push(match name.strip_suffix("_bucket") {
-            Some(histogram) if random.chance(80) => Recipe::series(Kind::Histogram, histogram, wanted),
+            Some(histogram) if random.chance(80) => {
+                Recipe::series(Kind::Histogram, histogram, wanted)
+            }
             _ if name.ends_with("_total") => Recipe::series(Kind::Counter, name, wanted),
             _ => Recipe::series(Kind::Gauge, name, wanted),
         });

@@ -28,7 +28,10 @@ const DIFFERENCES: [(Spelling, &str); 8] = [
     (Spelling::CutOff, "the last line is not ended by a line feed: no number of the page"),
     (Spelling::NoComma, "no comma between two labels: none of the family"),
     (Spelling::NoBlank, "no blank between an unlabelled name and its value: none of the family"),
-    (Spelling::OddBound, "an upper bound in hexadecimal or with an underscore: none of the histogram"),
+    (
+        Spelling::OddBound,
+        "an upper bound in hexadecimal or with an underscore: none of the histogram",
+    ),
     (Spelling::LeadingBlank, "blanks before a bare name: not a part of it"),
     (Spelling::QuotesOverLines, "a text in quotes goes on in the next line: each line by itself"),
     (Spelling::Nul, "a line that begins with NUL: the page goes on"),
@@ -46,8 +49,10 @@ const LENIENCIES: [(Spelling, &str); 6] = [
 
 /// Compares random pages; whether all is well.
 pub fn compare(oracle: &str, pages: usize, seed: u64) -> Result<bool, Box<dyn Error>> {
-    let size = Size { families: 3, samples: 8, labels: 4, mutations: 5, recipes: 4, name: usize::MAX };
-    let (mut oracle, source, mut random) = (Process::start(oracle)?, Pages::load()?, Random::new(seed));
+    let size =
+        Size { families: 3, samples: 8, labels: 4, mutations: 5, recipes: 4, name: usize::MAX };
+    let (mut oracle, source, mut random) =
+        (Process::start(oracle)?, Pages::load()?, Random::new(seed));
     let (mut counts, mut shown) = (Table::default(), 0);
     for _ in 0..pages {
         let case = source.case(&mut random, size);
@@ -58,7 +63,8 @@ pub fn compare(oracle: &str, pages: usize, seed: u64) -> Result<bool, Box<dyn Er
         counts.add(&outcomes);
         let mut outcomes = case.recipes.iter().zip(&outcomes);
         if shown < SHOWN
-            && let Some((recipe, Outcome::Wrong(problem))) = outcomes.find(|(_, outcome)| outcome.is_wrong())
+            && let Some((recipe, Outcome::Wrong(problem))) =
+                outcomes.find(|(_, outcome)| outcome.is_wrong())
         {
             shown += 1;
             println!("WRONG {problem}\n  wanted {recipe:?}\n  {}", shown_page(&mut oracle, &case));
@@ -70,7 +76,11 @@ pub fn compare(oracle: &str, pages: usize, seed: u64) -> Result<bool, Box<dyn Er
 fn shown_page(oracle: &mut Process, case: &Case) -> String {
     let verdict = oracle.ask(case.format, &case.page);
     let page = case.page.escape_ascii().to_string().replace("\\n", "\n    ");
-    format!("{} page, of which Prometheus says {:?}:\n    {page}", case.format.name(), verdict.error)
+    format!(
+        "{} page, of which Prometheus says {:?}:\n    {page}",
+        case.format.name(),
+        verdict.error
+    )
 }
 
 /// How often what was seen.
@@ -105,17 +115,26 @@ impl Table {
         let list = |words: &[(Spelling, &str)], counts: &Counts| {
             for (word, meaning) in words {
                 let count = counts.spellings.get(word).copied().unwrap_or_default();
-                println!("{count:>8}      {meaning}{}", if count == 0 { "  NEVER SEEN" } else { "" });
+                println!(
+                    "{count:>8}      {meaning}{}",
+                    if count == 0 { "  NEVER SEEN" } else { "" }
+                );
             }
         };
         println!("{accepted:>8}  pages that Prometheus takes");
         println!("{:>8}    numbers: the same", counts.same);
         println!("{:>8}    neither has one", counts.absent);
-        println!("{:>8}    another number or none, for a reason that has a name:", differences.differs);
+        println!(
+            "{:>8}    another number or none, for a reason that has a name:",
+            differences.differs
+        );
         list(&DIFFERENCES, differences);
         println!("{refused:>8}  pages that Prometheus refuses");
         println!("{:>8}    no number", counts.absent_too);
-        println!("{:>8}    the number that the family's lines say, among them lines with:", counts.refused);
+        println!(
+            "{:>8}    the number that the family's lines say, among them lines with:",
+            counts.refused
+        );
         list(&LENIENCIES, counts);
         println!("{:>8}  WRONG", counts.wrong);
         counts.wrong == 0 && (self.missed() == 0 || !needs_every_word)
@@ -125,7 +144,8 @@ impl Table {
 /// Prints small cases with the oracle's answers: few that are alike, and one for every word.
 pub fn cases(oracle: &str, wanted: usize, seed: u64) -> Result<bool, Box<dyn Error>> {
     let size = Size { families: 1, samples: 3, labels: 2, mutations: 3, recipes: 2, name: 27 };
-    let (mut oracle, source, mut random) = (Process::start(oracle)?, Pages::load()?, Random::new(seed));
+    let (mut oracle, source, mut random) =
+        (Process::start(oracle)?, Pages::load()?, Random::new(seed));
     let (mut kinds, mut table, mut written) = (Kinds::default(), Table::default(), 0);
     let mut out = io::stdout().lock();
     while written < wanted || table.missed() > 0 {
@@ -163,7 +183,8 @@ impl Kinds {
         // The parser's words up to what they quote of the page.
         let error = oracle.ask(case.format, &case.page).error.unwrap_or_default();
         let error = error.split('"').next().unwrap_or_default();
-        let kinds = [format!("{:?} {error}", case.format), format!("{:?} {outcomes:?}", case.format)];
+        let kinds =
+            [format!("{:?} {error}", case.format), format!("{:?} {outcomes:?}", case.format)];
         let mut are_few = false;
         for (kind, most) in kinds.into_iter().zip(ALIKE) {
             let count = self.0.entry(kind).or_default();

@@ -49,7 +49,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
                     "dynamo_request_plane_inflight_requests",
                     "frontend before its first request",
                 ),
-                Alternative::former("nv_llm_http_service_inflight_requests", "frontend up to 0.4.0"),
+                Alternative::former(
+                    "nv_llm_http_service_inflight_requests",
+                    "frontend up to 0.4.0",
+                ),
             ])],
             fold: Fold::Sum,
         },
@@ -59,8 +62,14 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
                 worker("vllm:kv_cache_usage_perc"),
                 sglang::KV_CACHE.of("worker"),
                 tensorrt_llm::KV_CACHE.of("worker"),
-                Alternative::current("dynamo_component_gpu_cache_usage_percent", "worker, 1.0 and later"),
-                Alternative::former("dynamo_component_kvstats_gpu_cache_usage_percent", "worker up to 0.8"),
+                Alternative::current(
+                    "dynamo_component_gpu_cache_usage_percent",
+                    "worker, 1.0 and later",
+                ),
+                Alternative::former(
+                    "dynamo_component_kvstats_gpu_cache_usage_percent",
+                    "worker up to 0.8",
+                ),
                 Alternative::former("vllm:gpu_cache_usage_perc", "worker with an older vLLM"),
             ])],
             fold: Fold::Mean,
@@ -127,7 +136,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             terms: &[Term(&[
                 worker("dynamo_component_request_duration_seconds").with(GENERATE),
                 frontend("dynamo_frontend_request_duration_seconds"),
-                Alternative::former("nv_llm_http_service_request_duration_seconds", "frontend up to 0.4.0"),
+                Alternative::former(
+                    "nv_llm_http_service_request_duration_seconds",
+                    "frontend up to 0.4.0",
+                ),
             ])],
             fold: Fold::Sum,
         },

@@ -18,7 +18,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,
-            terms: &[Term(&[Alternative::always("lmdeploy:num_requests_waiting")]), BEFORE_THE_ENGINE],
+            terms: &[
+                Term(&[Alternative::always("lmdeploy:num_requests_waiting")]),
+                BEFORE_THE_ENGINE,
+            ],
             fold: Fold::Sum,
         },
         SignalDef {

@@ -50,7 +50,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         },
         SignalDef {
             signal: Signal::PreemptionRate,
-            terms: &[Term(&[Alternative::current("sglang:num_retracted_requests_total", "0.5.7 and later")])],
+            terms: &[Term(&[Alternative::current(
+                "sglang:num_retracted_requests_total",
+                "0.5.7 and later",
+            )])],
             fold: Fold::Sum,
         },
         SignalDef { signal: Signal::TimeToFirstToken, terms: &[Term(&[TTFT])], fold: Fold::Sum },
@@ -78,7 +81,8 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
                 ]),
                 Term(&[
                     total("sglang:num_prefill_inflight_queue_reqs", "0.5.3 and later"),
-                    Alternative::former("sglang:num_prefill_infight_queue_reqs", "up to 0.5.1").with(TOTAL),
+                    Alternative::former("sglang:num_prefill_infight_queue_reqs", "up to 0.5.1")
+                        .with(TOTAL),
                 ]),
             ],
             fold: Fold::Sum,

@@ -52,7 +52,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             signal: Signal::InterTokenLatency,
             terms: &[Term(&[
                 ITL,
-                Alternative::former("trtllm:time_per_output_token_seconds", "under Dynamo up to 0.7"),
+                Alternative::former(
+                    "trtllm:time_per_output_token_seconds",
+                    "under Dynamo up to 0.7",
+                ),
             ])],
             fold: Fold::Sum,
         },
@@ -65,9 +68,12 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     ],
 };
 
-pub(super) const WAITING: Alternative = Alternative::current("trtllm_num_requests_waiting", "1.3 and later");
-pub(super) const RUNNING: Alternative = Alternative::current("trtllm_num_requests_running", "1.3 and later");
-pub(super) const KV_CACHE: Alternative = Alternative::current("trtllm_kv_cache_utilization", "1.3 and later");
+pub(super) const WAITING: Alternative =
+    Alternative::current("trtllm_num_requests_waiting", "1.3 and later");
+pub(super) const RUNNING: Alternative =
+    Alternative::current("trtllm_num_requests_running", "1.3 and later");
+pub(super) const KV_CACHE: Alternative =
+    Alternative::current("trtllm_kv_cache_utilization", "1.3 and later");
 pub(super) const TTFT: Alternative = Alternative::always("trtllm_time_to_first_token_seconds");
 pub(super) const ITL: Alternative = Alternative::always("trtllm_time_per_output_token_seconds");
 pub(super) const LATENCY: Alternative = Alternative::always("trtllm_e2e_request_latency_seconds");

@@ -25,7 +25,9 @@ pub enum PageError {
         excerpt: String,
     },
     /// The last line is not ended by a line feed, as the format demands: more was to come.
-    #[error("the metrics page is cut off: its last line ({line}) is not ended by a line feed: {excerpt:?}")]
+    #[error(
+        "the metrics page is cut off: its last line ({line}) is not ended by a line feed: {excerpt:?}"
+    )]
     CutOff {
         /// The last line's number; the first is 1.
         line: usize,

@@ -260,7 +260,9 @@ fn after_labels(inside: &[u8], mut named: bool) -> Parsed<(u64, &[u8])> {
             Item::Label(label) => {
                 let name = label.name;
                 let known = &first[..count.min(FEW)];
-                if known.iter().any(|other| other.is_same_as(name)) || count >= FEW && labels.has_name(name) {
+                if known.iter().any(|other| other.is_same_as(name))
+                    || count >= FEW && labels.has_name(name)
+                {
                     return Err("a label is given twice");
                 }
                 if count < FEW {
@@ -288,7 +290,8 @@ fn quoted(text: &[u8]) -> Parsed<(Text<'_>, &[u8])> {
     let mut end = 0;
     let mut escaped = false;
     loop {
-        end += memchr2(b'"', b'\\', &inside[end.min(inside.len())..]).ok_or("a quote is not closed")?;
+        end += memchr2(b'"', b'\\', &inside[end.min(inside.len())..])
+            .ok_or("a quote is not closed")?;
         if inside[end] == b'"' {
             return Ok((Text { raw: &inside[..end], escaped }, &inside[end + 1..]));
         }
@@ -359,8 +362,11 @@ fn word(text: &[u8]) -> (&[u8], &[u8]) {
 /// large for a float is no number.
 pub(crate) fn number(text: &[u8]) -> Option<f64> {
     let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    let odd =
-        if number.is_nan() { text[0].is_ascii_punctuation() } else { text.iter().any(u8::is_ascii_digit) };
+    let odd = if number.is_nan() {
+        text[0].is_ascii_punctuation()
+    } else {
+        text.iter().any(u8::is_ascii_digit)
+    };
     (number.is_finite() || !odd).then_some(number)
 }
 

@@ -133,11 +133,16 @@ impl Scratch {
         let order = |a: &Cell, b: &Cell| {
             let le = a.le.total_cmp(&b.le);
             // The highest of those that repeat each other comes first, and is the one that stays.
-            a.tally.cmp(&b.tally).then(le).then(a.part.cmp(&b.part)).then(b.value.total_cmp(&a.value))
+            a.tally
+                .cmp(&b.tally)
+                .then(le)
+                .then(a.part.cmp(&b.part))
+                .then(b.value.total_cmp(&a.value))
         };
         cells.sort_unstable_by(order);
-        let is_same =
-            |a: &Cell, b: &Cell| a.tally == b.tally && a.le.total_cmp(&b.le).is_eq() && a.part == b.part;
+        let is_same = |a: &Cell, b: &Cell| {
+            a.tally == b.tally && a.le.total_cmp(&b.le).is_eq() && a.part == b.part
+        };
         // A part of 0 means that nothing repeats: buckets of several engines are all counted.
         cells.dedup_by(|later, first| later.part != 0 && is_same(later, first));
         for (index, cell) in cells.iter().enumerate() {
@@ -183,9 +188,12 @@ impl Scratch {
 
 /// What distinguishes a series from those that it does not repeat; never 0.
 fn part(labels: &impl Labels, repeats: &[String]) -> u64 {
-    let is_repeat = |name: &[u8]| name == b"le" || repeats.iter().any(|label| label.as_bytes() == name);
+    let is_repeat =
+        |name: &[u8]| name == b"le" || repeats.iter().any(|label| label.as_bytes() == name);
     let mut hash = 0u64;
-    labels.each(&mut |name, label| hash = if is_repeat(name) { hash } else { hash.wrapping_add(label) });
+    labels.each(&mut |name, label| {
+        hash = if is_repeat(name) { hash } else { hash.wrapping_add(label) }
+    });
     hash.max(1)
 }
 

@@ -107,9 +107,13 @@ impl Answer {
     pub fn read(body: &[u8]) -> Result<Self, AnswerError> {
         let raw: Raw<'_> = serde_json::from_slice(body).map_err(|error| not_prometheus(&error))?;
         if raw.status != "success" {
-            return Err(AnswerError::Refused { kind: short(&raw.error_type), message: short(&raw.error) });
+            return Err(AnswerError::Refused {
+                kind: short(&raw.error_type),
+                message: short(&raw.error),
+            });
         }
-        let warnings = raw.warnings.unwrap_or_default().iter().map(|warning| short(warning)).collect();
+        let warnings =
+            raw.warnings.unwrap_or_default().iter().map(|warning| short(warning)).collect();
         let Some(Data { result_type, result }) = raw.data else {
             return Err(AnswerError::NotPrometheus("it has no data".to_owned()));
         };
@@ -148,7 +152,10 @@ impl<'de> Deserialize<'de> for Labels {
                 f.write_str("labels")
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Labels, A::Error> {
                 let mut labels = Labels::default();
                 while let Some((name, value)) = map.next_entry::<String, String>()? {
                     if name == "__name__" {
@@ -194,7 +201,8 @@ mod tests {
     use super::*;
 
     fn series(name: &str, labels: &[(&str, &str)], samples: &[(f64, f64)]) -> Series {
-        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let labels =
+            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Series { name: name.to_owned(), labels, samples: samples.to_vec() }
     }
 

@@ -52,7 +52,8 @@ pub struct PodReading {
 pub fn by_pod(series: Vec<Series>, labels: &PodLabels) -> HashMap<(String, String), PodSeries> {
     let mut pods: HashMap<(String, String), PodSeries> = HashMap::new();
     for series in series {
-        let label = |wanted: &str| Some(series.labels.iter().find(|(name, _)| name == wanted)?.1.clone());
+        let label =
+            |wanted: &str| Some(series.labels.iter().find(|(name, _)| name == wanted)?.1.clone());
         let Some(key) = label(&labels.namespace).zip(label(&labels.pod)) else { continue };
         pods.entry(key).or_default().0.push(series);
     }
@@ -66,7 +67,12 @@ impl PodSeries {
     }
 
     /// What they say about a measure; `None` if they have none of its families.
-    pub fn reading(&self, measure: &Measure, gap: Duration, scratch: &mut Scratch) -> Option<PodReading> {
+    pub fn reading(
+        &self,
+        measure: &Measure,
+        gap: Duration,
+        scratch: &mut Scratch,
+    ) -> Option<PodReading> {
         let families: Vec<String> = measure.recipe.families().collect();
         let mut scrapes: BTreeMap<Vec<(&str, &str)>, Vec<&Series>> = BTreeMap::new();
         for series in self.0.iter().filter(|series| families.contains(&series.name)) {
@@ -88,8 +94,14 @@ impl PodSeries {
 }
 
 /// Feeds the samples of one scrape's series to a track, moment by moment.
-fn replay(series: &[&Series], measure: &Measure, gap: Duration, scratch: &mut Scratch) -> PodReading {
-    let mut times: Vec<f64> = series.iter().flat_map(|series| &series.samples).map(|(at, _)| *at).collect();
+fn replay(
+    series: &[&Series],
+    measure: &Measure,
+    gap: Duration,
+    scratch: &mut Scratch,
+) -> PodReading {
+    let mut times: Vec<f64> =
+        series.iter().flat_map(|series| &series.samples).map(|(at, _)| *at).collect();
     times.retain(|at| at.is_finite() && *at >= 0.0);
     times.sort_by(f64::total_cmp);
     times.dedup();
@@ -162,7 +174,8 @@ mod tests {
 
     fn series(name: &str, labels: &[(&str, &str)], samples: &[(f64, f64)]) -> Series {
         let own = [("namespace", "models"), ("pod", "a-0")];
-        let labels = own.iter().chain(labels).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let labels =
+            own.iter().chain(labels).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Series { name: name.to_owned(), labels: labels.collect(), samples: samples.to_vec() }
     }
 
@@ -214,7 +227,8 @@ mod tests {
         assert_eq!(reading.value, Value::Number(2.0));
         assert_eq!(super::tests::reading(&found, &measure(Kind::Counter, "x", 60)), None);
 
-        let bucket = |le: &str, last: f64| series("t_bucket", &[("le", le)], &[(1.0, 0.0), (16.0, last)]);
+        let bucket =
+            |le: &str, last: f64| series("t_bucket", &[("le", le)], &[(1.0, 0.0), (16.0, last)]);
         let found = [bucket("0.5", 4.0), bucket("+Inf", 10.0)];
         let reading = super::tests::reading(&found, &measure(Kind::Histogram, "t", 60)).unwrap();
         let Value::Buckets(buckets) = reading.value else { panic!("{reading:?}") };
@@ -228,10 +242,16 @@ mod tests {
             assert_eq!(reading.value, Value::Absent, "{name}");
         };
         absent(Kind::Gauge, &[series("q", &[], &[(1.0, f64::MAX), (16.0, f64::MAX)])], "q");
-        absent(Kind::Counter, &[series("t_total", &[], &[(1.0, f64::MIN), (16.0, f64::MAX)])], "t_total");
+        absent(
+            Kind::Counter,
+            &[series("t_total", &[], &[(1.0, f64::MIN), (16.0, f64::MAX)])],
+            "t_total",
+        );
         let samples = [(1.0, 0.0), (16.0, f64::MAX), (31.0, 0.0), (46.0, f64::MAX)];
-        let found =
-            [series("h_bucket", &[("le", "1")], &samples), series("h_bucket", &[("le", "+Inf")], &samples)];
+        let found = [
+            series("h_bucket", &[("le", "1")], &samples),
+            series("h_bucket", &[("le", "+Inf")], &samples),
+        ];
         absent(Kind::Histogram, &found, "h");
     }
 

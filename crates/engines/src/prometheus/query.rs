@@ -72,8 +72,12 @@ mod tests {
 
     #[test]
     fn one_query_for_all_that_want_a_family() {
-        let query =
-            range_query(["vllm:num_requests_waiting"], "namespace", ["models"], Duration::from_secs(75));
+        let query = range_query(
+            ["vllm:num_requests_waiting"],
+            "namespace",
+            ["models"],
+            Duration::from_secs(75),
+        );
         assert_eq!(query, r#"{__name__="vllm:num_requests_waiting",namespace="models"}[1m15s]"#);
         let query = range_query(["a:b", "c"], "k8s.ns", ["x", "y"], Duration::from_millis(1500));
         assert_eq!(query, r#"{__name__=~"a:b|c","k8s.ns"=~"x|y"}[1s500ms]"#);

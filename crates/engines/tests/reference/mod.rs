@@ -55,7 +55,8 @@ pub fn is_same(found: &[Extract], expected: &[Value]) -> bool {
         && found.iter().zip(expected).all(|(found, expected)| match (&found.value, expected) {
             (Value::Number(a), Value::Number(b)) => near(*a, *b),
             (Value::Buckets(a), Value::Buckets(b)) => {
-                a.bounds() == b.bounds() && a.counts().iter().zip(b.counts()).all(|(a, b)| near(*a, *b))
+                a.bounds() == b.bounds()
+                    && a.counts().iter().zip(b.counts()).all(|(a, b)| near(*a, *b))
             }
             (a, b) => a == b,
         })

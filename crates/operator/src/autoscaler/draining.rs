@@ -11,7 +11,10 @@ use crate::{
 
 impl Role {
     /// The size that is to be written now, if one is. Larger ones are never waited with.
-    pub(super) async fn size_to_write(&mut self, RoleStep { seen, decision }: &mut RoleStep) -> Option<i32> {
+    pub(super) async fn size_to_write(
+        &mut self,
+        RoleStep { seen, decision }: &mut RoleStep,
+    ) -> Option<i32> {
         let wanted = self.unrestrained(decision);
         let namespace = self.object.namespace().unwrap_or_default();
         let (context, plan) = (self.context.clone(), self.plan.clone());

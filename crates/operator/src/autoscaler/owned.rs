@@ -24,20 +24,24 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 impl Role {
     /// Whether the scale has to be read before anything is decided: the last attempt failed, or the target is somebody else's by now.
     pub(super) fn is_outdated(&self) -> bool {
-        self.target.as_ref().is_none_or(|target| target.unread) || self.holding.standing() != Standing::Owner
+        self.target.as_ref().is_none_or(|target| target.unread)
+            || self.holding.standing() != Standing::Owner
     }
 
     /// Claims the target that was found, and ends the step if it is not ours.
     pub(super) async fn claim(&mut self, view: &ScaleView) -> Result<(), Failed> {
         let selector = Some(&view.selector).filter(|selector| !selector.is_empty());
-        self.holding.target(&view.uid, selector.and_then(|selector| selector::parse(selector).ok()));
+        self.holding
+            .target(&view.uid, selector.and_then(|selector| selector::parse(selector).ok()));
         let reference = self.reference();
         match tokio::time::timeout(SETTLED_WITHIN, self.holding.settled()).await {
             Ok(Standing::Owner) => match self.driven(view).await {
                 None => Ok(()),
                 Some(refusal) => Err(self.refuse(view, refusal)),
             },
-            Ok(Standing::TakenBy(owner)) => Err(self.refuse(view, Refusal::taken(&reference, &owner))),
+            Ok(Standing::TakenBy(owner)) => {
+                Err(self.refuse(view, Refusal::taken(&reference, &owner)))
+            }
             Ok(Standing::Unsettled) | Err(_) => Err(Failed),
         }
     }
@@ -106,7 +110,11 @@ impl Role {
     }
 
     /// Leaves the target alone, and says why. Nothing is asked of its pods meanwhile; what is remembered of it is in the status.
-    fn refuse(&mut self, view: &ScaleView, Refusal { condition, event, terminal }: Refusal) -> Failed {
+    fn refuse(
+        &mut self,
+        view: &ScaleView,
+        Refusal { condition, event, terminal }: Refusal,
+    ) -> Failed {
         self.target = None;
         self.sizes = Sizes::driven(&view.uid, view.scale.current);
         self.warn([event]);

@@ -63,7 +63,8 @@ impl Role {
         status: &LLMAutoscalerStatus,
         RolePlan { name, spec, plan, gpus }: RolePlan,
     ) -> Self {
-        let monitor = PodMonitorKeeper::new(context.client.clone(), context.monitors.clone(), name.clone());
+        let monitor =
+            PodMonitorKeeper::new(context.client.clone(), context.monitors.clone(), name.clone());
         Self {
             holding: context.claims.begin(whole, name.as_deref()),
             object: named(whole, name.as_deref(), || spec),
@@ -149,7 +150,14 @@ impl Role {
             Some(target) if target.is_about(&view) => target.read(&self.plan, view),
             target => {
                 let before = target.take();
-                let new = Tracked::begin(&self.context, &self.object, &self.fresh, &self.plan, view, before);
+                let new = Tracked::begin(
+                    &self.context,
+                    &self.object,
+                    &self.fresh,
+                    &self.plan,
+                    view,
+                    before,
+                );
                 *target = Some(new);
             }
         }
@@ -188,10 +196,15 @@ impl Role {
         }
     }
 
-    pub(super) async fn write(&mut self, decision: &Decision, to: i32) -> Result<ScaleView, TargetError> {
+    pub(super) async fn write(
+        &mut self,
+        decision: &Decision,
+        to: i32,
+    ) -> Result<ScaleView, TargetError> {
         let Some(target) = &self.target else { return Err(TargetError::Conflict) };
         let namespace = self.object.namespace().unwrap_or_default();
-        let result = self.context.targets.set(&namespace, &self.plan.target, &target.view, to).await;
+        let result =
+            self.context.targets.set(&namespace, &self.plan.target, &target.view, to).await;
         self.context.telemetry.scale_written(match &result {
             Ok(_) => "ok",
             Err(TargetError::Conflict) => "conflict",
@@ -200,7 +213,13 @@ impl Role {
         self.remember_write(&result, to);
         match &result {
             Ok(_) => {
-                info!(name = self.path(), from = decision.current, to, manager = managers::SCALE, "scaled");
+                info!(
+                    name = self.path(),
+                    from = decision.current,
+                    to,
+                    manager = managers::SCALE,
+                    "scaled"
+                );
             }
             Err(error) => {
                 if let Some(target) = &mut self.target {
@@ -244,16 +263,32 @@ impl Role {
         let metrics = words_of(&self.object, &self.plan, seen);
         let Some(target) = &self.target else { return };
         let selector = target.selector_problem();
-        let step =
-            Step { policy: &self.plan.policy, decision, metrics: &metrics, selector: selector.as_ref() };
+        let step = Step {
+            policy: &self.plan.policy,
+            decision,
+            metrics: &metrics,
+            selector: selector.as_ref(),
+        };
         let failed = written.as_ref().and_then(|written| written.warning.clone());
         let warnings: Vec<_> = failed.into_iter().chain(step.events()).collect();
         let history = target.history.snapshot();
-        let (object, plan, view, restraint) = (&self.object, &self.plan, &target.view, &self.restraint);
+        let (object, plan, view, restraint) =
+            (&self.object, &self.plan, &target.view, &self.restraint);
         let (start_ups, drain) = (&target.start_ups, target.drain.told());
         let role = self.name.as_deref();
-        let report =
-            Report { object, role, plan, seen, view, step, restraint, drain, written, history, start_ups };
+        let report = Report {
+            object,
+            role,
+            plan,
+            seen,
+            view,
+            step,
+            restraint,
+            drain,
+            written,
+            history,
+            start_ups,
+        };
         let monitor = self.pod_monitor.condition();
         self.status = report::status(&self.status, &report, monitor.as_ref(), Utc::now());
         self.warn(warnings);
@@ -299,7 +334,11 @@ fn named(
     if role.is_none() {
         return whole.clone();
     }
-    Arc::new(LLMAutoscaler { metadata: whole.metadata.clone(), spec: spec(), status: whole.status.clone() })
+    Arc::new(LLMAutoscaler {
+        metadata: whole.metadata.clone(),
+        spec: spec(),
+        status: whole.status.clone(),
+    })
 }
 
 /// What the words need to know of each metric: its name, and why it failed.

@@ -15,11 +15,16 @@ pub(super) struct RoleStep {
 impl Keeper {
     /// The pure part: what is seen, and what follows from it. `None` while the first samples are on their way.
     pub(super) fn look_and_decide(&mut self) -> Option<Vec<RoleStep>> {
-        let steps: Option<Vec<RoleStep>> = self.roles.iter_mut().map(Role::look_and_decide).collect();
+        let steps: Option<Vec<RoleStep>> =
+            self.roles.iter_mut().map(Role::look_and_decide).collect();
         let mut steps = steps?;
         if let Some(terms) = &self.terms {
-            let parts: Vec<Part> =
-                self.roles.iter_mut().zip(&steps).map(|(role, step)| role.part(&step.decision)).collect();
+            let parts: Vec<Part> = self
+                .roles
+                .iter_mut()
+                .zip(&steps)
+                .map(|(role, step)| role.part(&step.decision))
+                .collect();
             for (step, share) in steps.iter_mut().zip(share(terms, &parts)) {
                 step.decision.shared(share);
             }
@@ -96,7 +101,8 @@ impl Role {
     fn goal(&self, decision: &Decision) -> i32 {
         let free = self.restraint.first().is_none();
         let (current, wanted) = (decision.current, decision.desired().filter(|_| free));
-        let drain = self.target.as_ref().filter(|_| self.plan.drain.is_some()).map(|target| &target.drain);
+        let drain =
+            self.target.as_ref().filter(|_| self.plan.drain.is_some()).map(|target| &target.drain);
         match (wanted, drain) {
             (Some(wanted), Some(drain)) if wanted < current => drain.aim((current, wanted)),
             (wanted, _) => wanted.unwrap_or(current),

@@ -57,7 +57,12 @@ impl Server {
     }
 }
 
-async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, mut answers: VecDeque<Answer>, heard: Heard) {
+async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    mut answers: VecDeque<Answer>,
+    heard: Heard,
+) {
     while let Ok((stream, _)) = listener.accept().await {
         heard.lock().await.push(Vec::new());
         match &tls {
@@ -122,7 +127,8 @@ async fn a_page_is_complete_where_the_answer_says_so() {
     let until_the_end = answer("", b"a 1\nb 2");
     let chunked = answer("Transfer-Encoding: chunked\r\n", b"4\r\na 1\n\r\n3\r\nb 2\r\n0\r\n\r\n");
     let packed = gzip(b"a 1\nb 2");
-    let packed = answer(&format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", packed.len()), &packed);
+    let packed =
+        answer(&format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", packed.len()), &packed);
     for (name, said, page) in [
         ("a length", sized(b"a 1\nb 2"), "a 1\nb 2\n"),
         ("chunks", chunked, "a 1\nb 2\n"),
@@ -140,15 +146,24 @@ async fn a_page_is_complete_where_the_answer_says_so() {
 async fn what_is_no_page_is_a_failure() {
     let bomb = gzip(&vec![b'0'; 100 * LIMIT]);
     assert!(bomb.len() < LIMIT);
-    let bomb = answer(&format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", bomb.len()), &bomb);
+    let bomb =
+        answer(&format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", bomb.len()), &bomb);
     for (name, said, failure) in [
         ("too few bytes", answer("Content-Length: 9\r\n", b"a 1\n"), "Network"),
         ("no last chunk", answer("Transfer-Encoding: chunked\r\n", b"4\r\na 1\n\r\n"), "Network"),
         ("too long", sized(&vec![b'\n'; LIMIT + 1]), "TooLarge"),
         ("too long unpacked", bomb, "TooLarge"),
         ("cut off in gzip", answer("Content-Encoding: gzip\r\n", &gzip(b"a 1\n")[..12]), "Network"),
-        ("refused", b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_vec(), "Status(401)"),
-        ("elsewhere", b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n".to_vec(), "Status(302)"),
+        (
+            "refused",
+            b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            "Status(401)",
+        ),
+        (
+            "elsewhere",
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n".to_vec(),
+            "Status(302)",
+        ),
         ("not HTTP", b"SSH-2.0-OpenSSH_9.9\r\n".to_vec(), "Network"),
         ("nothing", Vec::new(), "Network"),
     ] {
@@ -179,7 +194,8 @@ async fn without_a_second_read_in_sight_the_server_is_told_to_close() {
     connection.read(&server.address, &manner(), true, &mut Vec::new(), LIMIT).await.unwrap();
     connection.read(&server.address, &manner(), false, &mut Vec::new(), LIMIT).await.unwrap();
     let heard = server.heard.lock().await;
-    let closes: Vec<bool> = heard[0].iter().map(|request| request.contains("connection: close")).collect();
+    let closes: Vec<bool> =
+        heard[0].iter().map(|request| request.contains("connection: close")).collect();
     assert_eq!(closes, [false, true]);
 }
 
@@ -192,7 +208,10 @@ async fn headers_of_the_spec_stand_above_the_usual_ones() {
     server.read(&manner).await.unwrap();
     let request = &server.heard.lock().await[0][0];
     assert!(request.contains("authorization: Bearer sesame\r\n"), "{request}");
-    assert!(request.contains("host: engine.example\r\n") && !request.contains("127.0.0.1"), "{request}");
+    assert!(
+        request.contains("host: engine.example\r\n") && !request.contains("127.0.0.1"),
+        "{request}"
+    );
 }
 
 #[tokio::test]
@@ -216,7 +235,10 @@ fn certified(name: &str) -> (String, ServerConfig) {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+        )
         .unwrap();
     (pem, config)
 }
@@ -247,7 +269,11 @@ async fn a_refused_connection_is_said_in_the_networks_words() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let address = Address { ip: [127, 0, 0, 1].into(), port, tls: false, path: "/metrics".to_owned() };
+    let address =
+        Address { ip: [127, 0, 0, 1].into(), port, tls: false, path: "/metrics".to_owned() };
     let read = Connection::default().read(&address, &manner(), false, &mut Vec::new(), LIMIT).await;
-    assert!(matches!(&read, Err(Failure::Network(problem)) if problem.contains("refused")), "{read:?}");
+    assert!(
+        matches!(&read, Err(Failure::Network(problem)) if problem.contains("refused")),
+        "{read:?}"
+    );
 }

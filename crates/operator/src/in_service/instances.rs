@@ -29,7 +29,8 @@ impl InService {
     pub async fn mark_instances(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
         let going: HashSet<&str> =
             pods.iter().filter_map(|pod| Some(pod.instance.as_ref()?.uid.as_str())).collect();
-        let Some((pod, instance)) = pods.iter().find_map(|pod| Some((pod, pod.instance.as_ref()?))) else {
+        let Some((pod, instance)) = pods.iter().find_map(|pod| Some((pod, pod.instance.as_ref()?)))
+        else {
             if !pods.is_empty() {
                 // Of a controller that has no such objects: it cannot be told, and waiting would not help.
                 warn!("pods of a stateless role are of no RoleInstance, so anybody may be removed");
@@ -39,9 +40,12 @@ impl InService {
         let api = self.instances(pod, instance);
         let its = ListParams::default().labels(&dialect::role_labels(&pod.labels));
         let found = in_time(api.list_metadata(&its)).await.map_err(|(_, failure)| failure)?;
-        let goes =
-            |instance: &Metadata| instance.metadata.uid.as_deref().is_some_and(|uid| going.contains(uid));
-        let Some(set) = found.items.iter().find(|instance| goes(instance)).map(set) else { return Ok(()) };
+        let goes = |instance: &Metadata| {
+            instance.metadata.uid.as_deref().is_some_and(|uid| going.contains(uid))
+        };
+        let Some(set) = found.items.iter().find(|instance| goes(instance)).map(set) else {
+            return Ok(());
+        };
         let all = found.items.iter().filter(|instance| self::set(instance) == set);
         let differing = all.filter(|instance| is_marked(instance) != goes(instance));
         // Noted first: what may have been written has to be taken back.
@@ -64,7 +68,8 @@ impl InService {
     /// Takes the mark off the instance of a pod.
     pub(super) async fn unmark_instance(&self, pod: &Pod) -> Result<(), Failure> {
         let Some(instance) = &pod.instance else { return Ok(()) };
-        change(&self.instances(pod, instance), instance.name.clone(), &instance.uid, Value::Null).await?;
+        change(&self.instances(pod, instance), instance.name.clone(), &instance.uid, Value::Null)
+            .await?;
         self.lock().marked_instances.remove(&instance.uid);
         Ok(())
     }
@@ -83,11 +88,19 @@ fn set(instance: &Metadata) -> Option<&str> {
 }
 
 fn is_marked(instance: &Metadata) -> bool {
-    instance.annotations().get(dialect::INSTANCE_DELETION_COST).is_some_and(|cost| cost == dialect::CHEAPEST)
+    instance
+        .annotations()
+        .get(dialect::INSTANCE_DELETION_COST)
+        .is_some_and(|cost| cost == dialect::CHEAPEST)
 }
 
 /// Writes what one instance costs.
-async fn change(api: &Api<DynamicObject>, name: String, uid: &str, cost: Value) -> Result<(), Failure> {
+async fn change(
+    api: &Api<DynamicObject>,
+    name: String,
+    uid: &str,
+    cost: Value,
+) -> Result<(), Failure> {
     // With the UID, a patch never reaches another instance of the same name.
     let metadata = json!({"uid": uid, "annotations": {dialect::INSTANCE_DELETION_COST: cost}});
     let patch = Patch::Merge(json!({"metadata": metadata}));

@@ -36,7 +36,10 @@ pub(super) fn reading(values: Vec<Option<Value>>, quantile: Option<f64>, nothing
             Some(Value::Number(number)) => Milli::from_f64(number),
             _ => None,
         };
-        return Reading::PerReplica { samples: values.into_iter().map(milli).collect(), strays: Vec::new() };
+        return Reading::PerReplica {
+            samples: values.into_iter().map(milli).collect(),
+            strays: Vec::new(),
+        };
     };
     let mut pool = Buckets::default();
     let mut reported = Vec::with_capacity(values.len());
@@ -62,6 +65,7 @@ pub(super) fn total_of(metric: &MetricPlan, numbers: &[f64]) -> Result<Milli, St
                 "the query gives {count} series, and a target of type Value needs one: aggregate them"
             ))
         }
-        _ => Milli::from_f64(numbers.iter().sum()).ok_or_else(|| "the query gives no number".to_owned()),
+        _ => Milli::from_f64(numbers.iter().sum())
+            .ok_or_else(|| "the query gives no number".to_owned()),
     }
 }

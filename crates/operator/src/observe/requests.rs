@@ -57,10 +57,17 @@ impl Observer<'_> {
 
     /// What the first source that has a sample of a pod says, and its age; where `strict`, only what is beyond doubt.
     fn sample(&self, at: (usize, &Pod), measure: &Arc<Measure>) -> Option<(Value, Duration)> {
-        let own = self.sources.list.iter().filter(|source| !matches!(source.kind, SourceKind::Others(..)));
-        let mut said = own.filter(|source| source.is_active()).map(|source| self.look(source, at, measure));
+        let own = self
+            .sources
+            .list
+            .iter()
+            .filter(|source| !matches!(source.kind, SourceKind::Others(..)));
+        let mut said =
+            own.filter(|source| source.is_active()).map(|source| self.look(source, at, measure));
         said.find_map(|said| match said {
-            Said::Sample(sample) if sample.is_certain || !self.strict => Some((sample.value, sample.age)),
+            Said::Sample(sample) if sample.is_certain || !self.strict => {
+                Some((sample.value, sample.age))
+            }
             _ => None,
         })
     }

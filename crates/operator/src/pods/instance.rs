@@ -18,14 +18,16 @@ pub struct Instance {
 impl Instance {
     /// Of a pod that one controls.
     pub fn of(pod: &core::Pod) -> Option<Self> {
-        let is_its =
-            |version: &str| version.split_once('/').is_some_and(|(group, _)| group == dialect::RBG_GROUP);
+        let is_its = |version: &str| {
+            version.split_once('/').is_some_and(|(group, _)| group == dialect::RBG_GROUP)
+        };
         let owner = pod.owner_references().iter().find(|owner| {
             owner.controller == Some(true)
                 && owner.kind == dialect::RBG_INSTANCE
                 && is_its(&owner.api_version)
         })?;
-        let (api_version, name, uid) = (owner.api_version.clone(), owner.name.clone(), owner.uid.clone());
+        let (api_version, name, uid) =
+            (owner.api_version.clone(), owner.name.clone(), owner.uid.clone());
         Some(Self { api_version, name, uid })
     }
 }

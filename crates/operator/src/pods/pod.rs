@@ -128,7 +128,9 @@ impl Pod {
     pub fn port(&self, port: &Port) -> Option<u16> {
         match port {
             Port::Number(number) => Some(*number),
-            Port::Name(name) => self.ports.iter().find(|(known, _)| known == name).map(|(_, number)| *number),
+            Port::Name(name) => {
+                self.ports.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+            }
         }
     }
 
@@ -172,7 +174,8 @@ const HOPELESS: [&str; 7] = [
 
 fn trouble(pod: &core::Pod) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
-    let created = pod.metadata.creation_timestamp.as_ref().map(time::from_kubernetes).unwrap_or_default();
+    let created =
+        pod.metadata.creation_timestamp.as_ref().map(time::from_kubernetes).unwrap_or_default();
     let condition =
         |type_: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
     let since = |condition: Option<&core::PodCondition>| {
@@ -224,7 +227,8 @@ pub(crate) mod tests {
     fn what_waiting_does_not_help_is_stuck() {
         let status = |status: serde_json::Value| -> core::Pod {
             let metadata = serde_json::json!({"name": "a", "namespace": "ns", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"});
-            serde_json::from_value(serde_json::json!({"metadata": metadata, "status": status})).unwrap()
+            serde_json::from_value(serde_json::json!({"metadata": metadata, "status": status}))
+                .unwrap()
         };
         let condition = |type_: &str, status: &str, reason: &str, at: &str| serde_json::json!({"type": type_, "status": status, "reason": reason, "lastTransitionTime": format!("2026-01-01T00:{at}:00Z")});
         let waiting = |reason: &str| {
@@ -266,7 +270,11 @@ pub(crate) mod tests {
                 None => assert_eq!(pod.stuck(at(59), patience), None, "{value}"),
                 Some((kind, minute)) => {
                     assert_eq!(pod.stuck(at(minute), patience), Some(kind), "{value}");
-                    assert_eq!(pod.stuck(at(minute) - TimeDelta::seconds(1), patience), None, "{value}");
+                    assert_eq!(
+                        pod.stuck(at(minute) - TimeDelta::seconds(1), patience),
+                        None,
+                        "{value}"
+                    );
                 }
             }
         }

@@ -107,10 +107,20 @@ mod tests {
         let table = [
             (vec![], vec!["Ready"], None, (false, true, true, false)),
             (vec![ours], vec!["ContainersReady"], None, (false, false, false, true)),
-            (vec![ours], vec!["ContainersReady", "Ready"], Some("True"), (false, true, true, false)),
+            (
+                vec![ours],
+                vec!["ContainersReady", "Ready"],
+                Some("True"),
+                (false, true, true, false),
+            ),
             (vec![ours], vec!["ContainersReady"], Some("False"), (true, false, true, false)),
             (vec![ours], vec![], Some("False"), (true, false, false, true)),
-            (vec![ours, "other"], vec!["ContainersReady"], Some("False"), (true, false, false, true)),
+            (
+                vec![ours, "other"],
+                vec!["ContainersReady"],
+                Some("False"),
+                (true, false, false, true),
+            ),
             (
                 vec![ours, "other"],
                 vec!["ContainersReady", "other"],
@@ -130,8 +140,12 @@ mod tests {
             }))
             .unwrap();
             let pod = Pod::of(&pod).unwrap();
-            let found =
-                (pod.service.is_closed(), pod.service.serves, pod.replica.ready, pod.trouble.is_some());
+            let found = (
+                pod.service.is_closed(),
+                pod.service.serves,
+                pod.replica.ready,
+                pod.trouble.is_some(),
+            );
             assert_eq!(found, expected, "{hold:?} {status:?}");
         }
     }

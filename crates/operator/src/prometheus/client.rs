@@ -103,7 +103,11 @@ impl Asker {
         Self { gate }
     }
 
-    pub(super) async fn ask(&self, server: &ServerKey, question: &Question) -> Result<Answered, QueryError> {
+    pub(super) async fn ask(
+        &self,
+        server: &ServerKey,
+        question: &Question,
+    ) -> Result<Answered, QueryError> {
         let url = format!("{}/api/v1/query", server.url);
         match tokio::time::timeout(question.timeout, self.fetch(&url, server, question)).await {
             Ok(result) => result,
@@ -150,7 +154,9 @@ impl Asker {
             Err(problem @ AnswerError::Refused { .. }) => {
                 Err(QueryError::Answer { url: url.to_owned(), problem })
             }
-            Err(problem) if status.is_success() => Err(QueryError::Answer { url: url.to_owned(), problem }),
+            Err(problem) if status.is_success() => {
+                Err(QueryError::Answer { url: url.to_owned(), problem })
+            }
             _ => Err(QueryError::Status { url: url.to_owned(), status: status.as_u16() }),
         }
     }
@@ -159,8 +165,10 @@ impl Asker {
 /// The parameters of an instant query. `lookback_delta` is how long Prometheus takes a sample for current: by itself five
 /// minutes, in which a dead pod lives on. Servers that do not know the parameter pass it over.
 fn form(question: &Question) -> BTreeMap<&'static str, String> {
-    let mut form =
-        BTreeMap::from([("query", question.query.clone()), ("timeout", duration(question.timeout))]);
+    let mut form = BTreeMap::from([
+        ("query", question.query.clone()),
+        ("timeout", duration(question.timeout)),
+    ]);
     if let Some(lookback) = question.lookback {
         form.insert("lookback_delta", duration(lookback));
     }

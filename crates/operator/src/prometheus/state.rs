@@ -89,7 +89,9 @@ impl State {
         measure: &Arc<Measure>,
         stale_after: Duration,
     ) -> Result<Option<Sample>, QueryError> {
-        let Some(stretch) = self.stretches.get_mut(&stretch(measure, stale_after)) else { return Ok(None) };
+        let Some(stretch) = self.stretches.get_mut(&stretch(measure, stale_after)) else {
+            return Ok(None);
+        };
         let Some(at) = stretch.at else { return stretch.error.clone().map_or(Ok(None), Err) };
         let is_latest = stretch.error.is_none() && stretch.warnings.is_empty();
         let now = stretch.now;
@@ -137,12 +139,14 @@ impl State {
         for need in self.needs.values() {
             questions.timeout = questions.timeout.max(need.timeout);
             for measure in need.measures.iter() {
-                let wanted = questions.stretches.entry(stretch(measure, need.stale_after)).or_default();
+                let wanted =
+                    questions.stretches.entry(stretch(measure, need.stale_after)).or_default();
                 wanted.0.extend(measure.recipe.families());
                 wanted.1.insert(need.namespace.clone());
             }
             for query in need.queries.iter() {
-                let stale_after = questions.queries.entry(query.clone()).or_insert(need.stale_after);
+                let stale_after =
+                    questions.queries.entry(query.clone()).or_insert(need.stale_after);
                 *stale_after = need.stale_after.min(*stale_after);
             }
         }
@@ -193,7 +197,12 @@ pub(super) struct Questions {
 }
 
 impl Stretch {
-    fn reading(&mut self, pod: (&str, &str), measure: &Arc<Measure>, gap: Duration) -> Option<PodReading> {
+    fn reading(
+        &mut self,
+        pod: (&str, &str),
+        measure: &Arc<Measure>,
+        gap: Duration,
+    ) -> Option<PodReading> {
         let OfPod { series, readings } = self.pods.get_mut(pod.0)?.get_mut(pod.1)?;
         if let Some((_, reading)) = readings.iter().find(|(known, _)| Arc::ptr_eq(known, measure)) {
             return reading.clone();
@@ -214,7 +223,13 @@ impl Stretch {
             self.warnings.extend(answer.answer.warnings);
             let Outcome::Series(series) = answer.answer.outcome else { continue };
             for ((namespace, pod), series) in by_pod(series, labels) {
-                self.pods.entry(namespace).or_default().entry(pod).or_default().series.extend(series);
+                self.pods
+                    .entry(namespace)
+                    .or_default()
+                    .entry(pod)
+                    .or_default()
+                    .series
+                    .extend(series);
             }
         }
     }
@@ -231,8 +246,11 @@ impl Reply {
                         series.iter().filter_map(|series| Some(series.samples.last()?.1)).collect()
                     }
                 };
-                *self =
-                    Self { error: None, warnings: answer.warnings, numbers: Some((Instant::now(), numbers)) };
+                *self = Self {
+                    error: None,
+                    warnings: answer.warnings,
+                    numbers: Some((Instant::now(), numbers)),
+                };
             }
         }
     }

@@ -40,7 +40,8 @@ fn draining(told: &Told) -> Option<ConditionUpdate> {
         return Some(ConditionUpdate::yes(DRAINING, "RequestsInFlight", message));
     }
     if let Some((from, to)) = told.for_role {
-        let message = format!("{from} -> {to} is drained, and waits for the other role of the ratio");
+        let message =
+            format!("{from} -> {to} is drained, and waits for the other role of the ratio");
         return Some(ConditionUpdate::yes(DRAINING, "WaitsForRole", message));
     }
     if let Some(Rollout { updated, wanted, .. }) = told.held {
@@ -56,12 +57,14 @@ fn draining(told: &Told) -> Option<ConditionUpdate> {
         How::Drained { seconds } => {
             ("Drained", format!("{from} -> {to}: all requests were answered after {seconds} s"))
         }
-        How::Late(left) => {
-            ("DeadlineExceeded", format!("{from} -> {to}: the deadline has passed for {}", named(left)))
-        }
-        How::Cancelled => {
-            ("Cancelled", "fewer replicas are not wanted any more; all are in service again".to_owned())
-        }
+        How::Late(left) => (
+            "DeadlineExceeded",
+            format!("{from} -> {to}: the deadline has passed for {}", named(left)),
+        ),
+        How::Cancelled => (
+            "Cancelled",
+            "fewer replicas are not wanted any more; all are in service again".to_owned(),
+        ),
     };
     Some(ConditionUpdate::no(DRAINING, reason, message))
 }
@@ -88,8 +91,7 @@ fn best_effort(why: &BestEffort) -> ConditionUpdate {
             ("NotPermitted", message)
         }
         BestEffort::UnknownVictims => {
-            let message =
-                "nobody is waited for: which replicas a smaller size of this kind removes is not known";
+            let message = "nobody is waited for: which replicas a smaller size of this kind removes is not known";
             ("UnknownVictims", message.to_owned())
         }
         BestEffort::RequestsUnknown => {

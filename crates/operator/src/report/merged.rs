@@ -101,10 +101,12 @@ fn condition(type_: &str, roles: &[OfRole<'_>]) -> Option<Told> {
     };
     let all: Vec<(String, Condition)> = roles.iter().filter_map(of).collect();
     let usual = if conditions::GOOD.contains(&type_) { "True" } else { "False" };
-    let worth: Vec<&(String, Condition)> = all.iter().filter(|(_, found)| found.status != usual).collect();
+    let worth: Vec<&(String, Condition)> =
+        all.iter().filter(|(_, found)| found.status != usual).collect();
     let told = if worth.is_empty() { all.iter().collect() } else { worth };
     let (_, first) = told.first()?;
-    let is_one = told.len() == roles.len() && told.iter().all(|(_, found)| found.message == first.message);
+    let is_one =
+        told.len() == roles.len() && told.iter().all(|(_, found)| found.message == first.message);
     let message = if is_one {
         first.message.clone()
     } else {
@@ -174,7 +176,8 @@ mod tests {
             ],
         );
         let roles = [(Some("prefill"), &prefill), (Some("decode"), &decode)];
-        let status = merged(&LLMAutoscalerStatus::default(), &whole(), &roles, DateTime::UNIX_EPOCH);
+        let status =
+            merged(&LLMAutoscalerStatus::default(), &whole(), &roles, DateTime::UNIX_EPOCH);
         assert_eq!((status.current_replicas, status.desired_replicas), (Some(6), Some(7)));
         assert_eq!(status.reference.as_deref(), Some("RoleBasedGroup/pd"));
         assert_eq!(status.summary.as_deref(), Some("prefill in-flight 1/8; decode in-flight 1/8"));
@@ -205,7 +208,10 @@ mod tests {
         let none = LLMAutoscalerStatus::default();
         let before = merged(&none, &[(Some("prefill"), &prefill), (Some("decode"), &decode)]);
         let [first, second] = ["prefill", "decode"].map(|role| of_role(&before, Some(role)));
-        assert_eq!(merged(&before, &[(Some("prefill"), &first), (Some("decode"), &second)]), before);
+        assert_eq!(
+            merged(&before, &[(Some("prefill"), &first), (Some("decode"), &second)]),
+            before
+        );
         // One of them is missing still.
         let mut missing = first.clone();
         conditions::set(&mut missing.conditions, able, Some(2), now);

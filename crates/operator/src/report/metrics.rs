@@ -1,7 +1,9 @@
 //! Metrics as a status tells them: what was seen, from where, and what was made of it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{MetricPlan, MetricStatus, Plan, ReplicasStatus, SourcePlan, quantity, time};
+use llm_autoscaler_api::{
+    MetricPlan, MetricStatus, Plan, ReplicasStatus, SourcePlan, quantity, time,
+};
 use llm_autoscaler_core::{Counted, MetricOutcome};
 
 use super::Report;
@@ -17,7 +19,9 @@ pub(super) fn statuses(report: &Report<'_>, now: DateTime<Utc>) -> Vec<MetricSta
             target: metric.target.clone(),
             ..MetricStatus::default()
         };
-        if let Some(origin) = seen.origins.get(index).filter(|origin| origin.samples.iter().any(|n| *n > 0)) {
+        if let Some(origin) =
+            seen.origins.get(index).filter(|origin| origin.samples.iter().any(|n| *n > 0))
+        {
             status.series = metric.series_as_found(origin.alternative);
             status.source = Some(source_text(plan, origin));
             let age = TimeDelta::from_std(origin.age).unwrap_or(TimeDelta::MAX);

@@ -55,7 +55,11 @@ fn first_source(report: &Report<'_>) -> Option<ConditionUpdate> {
     };
     let told: Vec<String> = plan.metrics.iter().zip(&seen.origins).filter_map(beside).collect();
     Some(if told.is_empty() {
-        ConditionUpdate::yes(SOURCES, "FirstSource", "every sample is from the first source that can have it")
+        ConditionUpdate::yes(
+            SOURCES,
+            "FirstSource",
+            "every sample is from the first source that can have it",
+        )
     } else {
         ConditionUpdate::no(SOURCES, "FailedOver", told.join("; "))
     })
@@ -65,7 +69,8 @@ fn first_source(report: &Report<'_>) -> Option<ConditionUpdate> {
 fn advisory(report: &Report<'_>) -> Option<ConditionUpdate> {
     // What was found comes before what can be known from the spec alone.
     let of_spec = |advice: &&Advice| report.plan.advice.contains(*advice);
-    let mut advice: Vec<&Advice> = report.seen.advice.iter().filter(|advice| !of_spec(advice)).collect();
+    let mut advice: Vec<&Advice> =
+        report.seen.advice.iter().filter(|advice| !of_spec(advice)).collect();
     advice.extend(report.seen.advice.iter().filter(of_spec));
     let reason = advice.first()?.reason;
     let texts: Vec<&str> = advice.into_iter().take(ADVICE).map(|advice| &*advice.text).collect();

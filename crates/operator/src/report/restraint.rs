@@ -12,7 +12,10 @@ pub const CONTESTED: &str = "ReplicasContested";
 /// `Ready` of an autoscaler that does all that it is to do. Who pauses it on purpose has nothing to wait for, so it stays True.
 pub(super) fn ready(report: &Report<'_>) -> ConditionUpdate {
     let (reason, message) = if report.restraint.paused {
-        ("Paused", "the target is found, its metrics are read; nothing is written while it is paused")
+        (
+            "Paused",
+            "the target is found, its metrics are read; nothing is written while it is paused",
+        )
     } else if report.restraint.respected.is_some() {
         (
             MANUAL_CHANGE,
@@ -26,7 +29,10 @@ pub(super) fn ready(report: &Report<'_>) -> ConditionUpdate {
 
 /// While it is paused: that it is, and what would be done if it were not.
 pub(super) fn paused(report: &Report<'_>) -> Option<ConditionUpdate> {
-    report.restraint.paused.then(|| by_annotation(report.object, &format!("; {}", otherwise(report))))
+    report
+        .restraint
+        .paused
+        .then(|| by_annotation(report.object, &format!("; {}", otherwise(report))))
 }
 
 /// The same where there is no decision.

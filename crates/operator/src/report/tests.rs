@@ -51,7 +51,8 @@ fn after(previous: &LLMAutoscalerStatus, step: &Moment, now: DateTime<Utc>) -> L
         None => Reading::Failed,
     };
     let scale = Scale { current: step.current, status: step.current };
-    let observation = Observation { scale, replicas, readings: vec![reading], ..Observation::default() };
+    let observation =
+        Observation { scale, replicas, readings: vec![reading], ..Observation::default() };
     told(previous, step, observation, &plan, |_, _| {}, now)
 }
 
@@ -96,7 +97,8 @@ fn told_of(
         error: missing(&seen.problems),
         ..MetricWords::default()
     }];
-    let words = Step { policy: &plan.policy, decision: &decision, metrics: &metrics, selector: None };
+    let words =
+        Step { policy: &plan.policy, decision: &decision, metrics: &metrics, selector: None };
     let written = decision.rescale().filter(|_| restraint.first().is_none()).map(|to| {
         let conditions = words.after_write("StatefulSet/a", to, Ok(())).conditions;
         Written { size: Some(to), conditions, warning: None }
@@ -164,9 +166,13 @@ fn success_is_shown_for_as_long_as_the_hpa_shows_it() {
 
 #[test]
 fn silence_is_not_zero() {
-    let problems = (0..5).map(|n| Problem { of: format!("a-{n}"), text: "refused".to_owned() }).collect();
-    let status =
-        after(&LLMAutoscalerStatus::default(), &Moment { current: 3, waiting: None, problems }, at(0));
+    let problems =
+        (0..5).map(|n| Problem { of: format!("a-{n}"), text: "refused".to_owned() }).collect();
+    let status = after(
+        &LLMAutoscalerStatus::default(),
+        &Moment { current: 3, waiting: None, problems },
+        at(0),
+    );
     assert_eq!(status.summary.as_deref(), Some("waiting <unknown>/5"));
     assert_eq!(status.desired_replicas, None);
     assert_eq!(reason(&status, "Ready"), "FailedGetPodsMetric");
@@ -174,7 +180,13 @@ fn silence_is_not_zero() {
     let samples = status.conditions.iter().find(|condition| condition.type_ == SAMPLES).unwrap();
     let expected = "no usable sample from a-0: refused; a-1: refused; a-2: refused; and 2 more";
     assert_eq!(samples.message, expected);
-    assert!(status.targets[0].metrics[0].error.as_deref().unwrap().contains("vllm:num_requests_waiting"));
+    assert!(
+        status.targets[0].metrics[0]
+            .error
+            .as_deref()
+            .unwrap()
+            .contains("vllm:num_requests_waiting")
+    );
 }
 
 #[test]
@@ -206,8 +218,11 @@ fn a_rule_that_swings_is_one_line_of_the_past() {
     for second in 0..20 {
         // Above the maximum, and at the target, in turns: limited and not.
         let waiting = if second % 2 == 0 { 11 } else { 5 };
-        status =
-            after(&status, &Moment { current: 3, waiting: Some(waiting), problems: Vec::new() }, at(second));
+        status = after(
+            &status,
+            &Moment { current: 3, waiting: Some(waiting), problems: Vec::new() },
+            at(second),
+        );
     }
     assert_eq!(status.targets[0].decisions.len(), 1);
 }
@@ -216,17 +231,24 @@ fn a_rule_that_swings_is_one_line_of_the_past() {
 fn what_stood_in_the_way_is_forgotten_when_it_is_over() {
     let update = ConditionUpdate::no("ScalingActive", INVALID_SPEC, "spec.metrics: nonsense");
     let invalid = failed(&LLMAutoscalerStatus::default(), &object(), update, true, at(0));
-    assert_eq!((reason(&invalid, "Stalled"), reason(&invalid, "Ready")), (INVALID_SPEC, INVALID_SPEC));
+    assert_eq!(
+        (reason(&invalid, "Stalled"), reason(&invalid, "Ready")),
+        (INVALID_SPEC, INVALID_SPEC)
+    );
 
     let update = ConditionUpdate::no("AbleToScale", "FailedGetScale", "not found");
     let waiting = failed(&invalid, &object(), update, false, at(1));
     assert_eq!((reason(&waiting, "Stalled"), reason(&waiting, "ScalingActive")), ("", ""));
     assert_eq!(reason(&waiting, "Ready"), "FailedGetScale");
 
-    let fine = after(&waiting, &Moment { current: 1, waiting: Some(5), problems: Vec::new() }, at(2));
+    let fine =
+        after(&waiting, &Moment { current: 1, waiting: Some(5), problems: Vec::new() }, at(2));
     assert_eq!(reason(&fine, "Ready"), "Scaling");
     let types: Vec<_> = fine.conditions.iter().map(|condition| condition.type_.as_str()).collect();
-    assert_eq!(types, ["AbleToScale", "ScalingActive", "ScalingLimited", "Ready", SAMPLES, ADVISORY]);
+    assert_eq!(
+        types,
+        ["AbleToScale", "ScalingActive", "ScalingLimited", "Ready", SAMPLES, ADVISORY]
+    );
 }
 
 #[test]
@@ -239,11 +261,21 @@ fn where_samples_are_from_is_told() {
     let observed = || Observation {
         scale: Scale { current: 3, status: 3 },
         replicas: vec![Replica::READY; 3],
-        readings: vec![Reading::PerReplica { samples: vec![Some(Milli::whole(5)); 3], strays: Vec::new() }],
+        readings: vec![Reading::PerReplica {
+            samples: vec![Some(Milli::whole(5)); 3],
+            strays: Vec::new(),
+        }],
         ..Observation::default()
     };
     let none = LLMAutoscalerStatus::default();
-    let first = told(&none, &step, observed(), &plan, |seen, _| seen.origins[0].samples = vec![3, 0], at(9));
+    let first = told(
+        &none,
+        &step,
+        observed(),
+        &plan,
+        |seen, _| seen.origins[0].samples = vec![3, 0],
+        at(9),
+    );
     assert_eq!(reason(&first, SOURCES), "FirstSource");
     let metric = &first.targets[0].metrics[0];
     assert_eq!(
@@ -253,13 +285,20 @@ fn where_samples_are_from_is_told() {
 
     let why = |seen: &mut Seen, _: &mut Restraint| {
         let age = std::time::Duration::from_secs(4);
-        seen.origins[0] =
-            Origin { samples: vec![1, 2], age, alternative: None, why: Some("a-1: refused".to_owned()) };
+        seen.origins[0] = Origin {
+            samples: vec![1, 2],
+            age,
+            alternative: None,
+            why: Some("a-1: refused".to_owned()),
+        };
     };
     let over = told(&first, &step, observed(), &plan, why, at(10));
     let condition = over.conditions.iter().find(|condition| condition.type_ == SOURCES).unwrap();
     assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "FailedOver"));
-    assert_eq!(condition.message, "WaitingRequests: 1 from sources[0], 2 from sources[1] (a-1: refused)");
+    assert_eq!(
+        condition.message,
+        "WaitingRequests: 1 from sources[0], 2 from sources[1] (a-1: refused)"
+    );
     let metric = &over.targets[0].metrics[0];
     assert_eq!(metric.source.as_deref(), Some("scrape, prometheus"));
     assert_eq!(metric.sampled_at, Some(time::to_kubernetes(at(6))));
@@ -272,16 +311,23 @@ fn what_holds_now_and_then_comes_and_goes() {
     let observed = || Observation {
         scale: Scale { current: 1, status: 1 },
         replicas: vec![Replica::READY],
-        readings: vec![Reading::PerReplica { samples: vec![Some(Milli::whole(5))], strays: Vec::new() }],
+        readings: vec![Reading::PerReplica {
+            samples: vec![Some(Milli::whole(5))],
+            strays: Vec::new(),
+        }],
         ..Observation::default()
     };
     let none = LLMAutoscalerStatus::default();
-    let change =
-        |seen: &mut Seen, _: &mut Restraint| seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
+    let change = |seen: &mut Seen, _: &mut Restraint| {
+        seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)]
+    };
     let there = told(&none, &step, observed(), &plan, change, at(0));
     assert_eq!((reason(&there, STUCK), reason(&there, ADVISORY)), ("Crashing", "QueueOnly"));
     let gone = told(&there, &step, observed(), &plan, |seen, _| seen.advice.clear(), at(1));
-    assert_eq!((reason(&gone, STUCK), reason(&gone, ADVISORY), reason(&gone, SOURCES)), ("", "", ""));
+    assert_eq!(
+        (reason(&gone, STUCK), reason(&gone, ADVISORY), reason(&gone, SOURCES)),
+        ("", "", "")
+    );
 }
 
 #[test]
@@ -291,7 +337,10 @@ fn what_keeps_us_from_writing_is_told_and_so_is_what_would_be_done() {
     let observed = || Observation {
         scale: Scale { current: 1, status: 1 },
         replicas: vec![Replica::READY],
-        readings: vec![Reading::PerReplica { samples: vec![Some(Milli::whole(11))], strays: Vec::new() }],
+        readings: vec![Reading::PerReplica {
+            samples: vec![Some(Milli::whole(11))],
+            strays: Vec::new(),
+        }],
         ..Observation::default()
     };
     let change = Change { from: 2, to: 1, by: Some("kubectl".to_owned()), at: at(0) };
@@ -311,12 +360,16 @@ fn what_keeps_us_from_writing_is_told_and_so_is_what_would_be_done() {
         let told = told(&none, &step, observed(), &plan, |_, now| *now = restraint, at(1));
         assert_eq!(["Ready", PAUSED, MANUAL_CHANGE].map(|type_| reason(&told, type_)), expected);
         assert!(conditions::holds(&told.conditions, "Ready"));
-        assert_eq!((told.desired_replicas, told.last_scale_time.is_none()), (Some(3), is_restrained));
+        assert_eq!(
+            (told.desired_replicas, told.last_scale_time.is_none()),
+            (Some(3), is_restrained)
+        );
         assert_eq!(told.targets[0].manual_change, kept);
         let says = |type_: &str| {
             let condition = told.conditions.iter().find(|condition| condition.type_ == type_);
-            condition
-                .is_none_or(|condition| condition.message.ends_with("it would be scaled from 1 to 3 now"))
+            condition.is_none_or(|condition| {
+                condition.message.ends_with("it would be scaled from 1 to 3 now")
+            })
         };
         assert!(says(PAUSED) && says(MANUAL_CHANGE), "{:?}", told.conditions);
     }

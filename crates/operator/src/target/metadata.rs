@@ -49,7 +49,8 @@ pub fn author(metadata: &ObjectMeta, role: Option<&str>, place: &Place) -> Autho
     };
     let owns = |path: &[String]| latest(entries, |entry| has(entry, path));
     let found = paths.iter().find_map(|path| owns(path));
-    let found = found.or_else(|| latest(entries, |entry| entry.subresource.as_deref() == Some("scale")));
+    let found =
+        found.or_else(|| latest(entries, |entry| entry.subresource.as_deref() == Some("scale")));
     found.map_or_else(Author::default, |entry| Author {
         name: entry.manager.clone(),
         at: entry.time.as_ref().map(time::from_kubernetes),
@@ -65,7 +66,10 @@ fn latest(
     entries: &[ManagedFieldsEntry],
     wanted: impl Fn(&ManagedFieldsEntry) -> bool,
 ) -> Option<&ManagedFieldsEntry> {
-    entries.iter().filter(|entry| wanted(entry)).max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
+    entries
+        .iter()
+        .filter(|entry| wanted(entry))
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
 }
 
 fn has(entry: &ManagedFieldsEntry, path: &[String]) -> bool {
@@ -92,7 +96,8 @@ mod tests {
         let replicas = json!({"f:spec": {"f:replicas": {}, "f:template": {}}});
         let size = json!({"f:spec": {"f:size": {}}});
         let other = json!({"f:spec": {"f:template": {}}});
-        let role = |name: &str| json!({"f:spec": {"f:roles": {key(name): {".": {}, "f:replicas": {}}}}});
+        let role =
+            |name: &str| json!({"f:spec": {"f:roles": {key(name): {".": {}, "f:replicas": {}}}}});
         let roles = json!({"f:spec": {"f:roles": {}}});
         // entries, role, the author
         let table = [
@@ -100,9 +105,17 @@ mod tests {
             (vec![entry("helm", 1, "", &other)], None, None),
             (vec![entry("helm", 1, "", &replicas), entry("x", 2, "", &other)], None, Some("helm")),
             (vec![entry("helm", 1, "", &replicas), entry("x", 2, "", &replicas)], None, Some("x")),
-            (vec![entry("x", 2, "scale", &replicas), entry("helm", 1, "", &replicas)], None, Some("x")),
+            (
+                vec![entry("x", 2, "scale", &replicas), entry("helm", 1, "", &replicas)],
+                None,
+                Some("x"),
+            ),
             (vec![entry("a", 1, "scale", &size), entry("b", 2, "", &other)], None, Some("a")),
-            (vec![entry("a", 1, "", &role("x")), entry("b", 2, "", &role("y"))], Some("x"), Some("a")),
+            (
+                vec![entry("a", 1, "", &role("x")), entry("b", 2, "", &role("y"))],
+                Some("x"),
+                Some("a"),
+            ),
             (vec![entry("a", 1, "", &roles), entry("b", 2, "", &other)], Some("x"), Some("a")),
         ];
         for (entries, role, expected) in table {

@@ -83,7 +83,8 @@ struct AdapterTarget {
 /// Whether a target is one of the kinds of this module.
 pub(super) fn is_about(target: &ScaleTargetRef) -> bool {
     let group = target.api_version.split_once('/').map(|(group, _)| group);
-    group == Some(dialect::RBG_GROUP) && matches!(&*target.kind, dialect::RBG_KIND | dialect::RBG_ADAPTER)
+    group == Some(dialect::RBG_GROUP)
+        && matches!(&*target.kind, dialect::RBG_KIND | dialect::RBG_ADAPTER)
 }
 
 /// Whether a kind is scaled although it has no scale subresource.
@@ -120,7 +121,8 @@ impl Targets {
         let role = &group.spec.roles[index];
         let uid = role_uid(&object, wanted);
         let view = if role.scaling_adapter.enable {
-            let adapter = sibling(target, dialect::RBG_ADAPTER, &format!("{}-{wanted}", target.name));
+            let adapter =
+                sibling(target, dialect::RBG_ADAPTER, &format!("{}-{wanted}", target.name));
             match self.get_adapter(namespace, &adapter).await {
                 Err(error) if error.is_gone() => {
                     return Err(TargetError::NotYet(format!(
@@ -209,7 +211,8 @@ impl Targets {
             )));
         }
         let Some(current) = adapter.spec.replicas else {
-            let problem = format!("the scaling adapter {} is not bound to its role yet", target.name);
+            let problem =
+                format!("the scaling adapter {} is not bound to its role yet", target.name);
             return Err(TargetError::NotYet(problem));
         };
         let view = ScaleView {
@@ -233,7 +236,8 @@ impl Targets {
         let target = sibling(target, dialect::RBG_ADAPTER, adapter);
         let api = self.api(namespace, &target).await?;
         let patch = super::scale_patch(seen, replicas);
-        let scale = deadline(api.patch_scale(adapter, &super::params(), &Patch::Merge(&patch))).await?;
+        let scale =
+            deadline(api.patch_scale(adapter, &super::params(), &Patch::Merge(&patch))).await?;
         Ok(written(seen, replicas, scale.metadata.resource_version))
     }
 
@@ -252,7 +256,8 @@ impl Targets {
             {"op": "add", "path": format!("/spec/roles/{index}/replicas"), "value": replicas},
         ]);
         let patch = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
-        let result = deadline(api.patch(&target.name, &super::params(), &Patch::Json::<()>(patch))).await;
+        let result =
+            deadline(api.patch(&target.name, &super::params(), &Patch::Json::<()>(patch))).await;
         match result {
             // A test that fails, and nothing else that this patch could be refused for.
             Err(TargetError::Api(kube::Error::Api(status))) if status.code == 422 => {

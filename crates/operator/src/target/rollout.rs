@@ -38,7 +38,11 @@ pub struct Progress {
 
 impl Targets {
     /// Reads the object of a target, where its kind is known. One that may not be read is one of which nothing is known.
-    pub async fn object(&self, namespace: &str, target: &ScaleTargetRef) -> Result<Object, TargetError> {
+    pub async fn object(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+    ) -> Result<Object, TargetError> {
         if dialect::victims(target).is_none() {
             return Ok(Object::default());
         }
@@ -50,10 +54,13 @@ impl Targets {
             Ok(found) => {
                 let generation = found.metadata.generation.unwrap_or_default();
                 let annotations = found.metadata.annotations.unwrap_or_default();
-                let victims = dialect::has_modes(target).then(|| dialect::role_victims(&annotations));
+                let victims =
+                    dialect::has_modes(target).then(|| dialect::role_victims(&annotations));
                 Ok(Object { victims, ..read(&target.kind, generation, &found.data) })
             }
-            Err(TargetError::Api(kube::Error::Api(status))) if status.code == 403 => Ok(Object::default()),
+            Err(TargetError::Api(kube::Error::Api(status))) if status.code == 403 => {
+                Ok(Object::default())
+            }
             Err(error) => Err(error),
         }
     }
@@ -76,7 +83,8 @@ fn read(kind: &str, generation: i64, data: &Value) -> Object {
         ready: number("/status/readyReplicas").unwrap_or(0),
         generation,
     };
-    let unobserved = number("/status/observedGeneration").is_some_and(|observed| observed < generation);
+    let unobserved =
+        number("/status/observedGeneration").is_some_and(|observed| observed < generation);
     let unfinished = updated < progress.wanted;
     let in_progress = match kind {
         // Whoever updates by deleting pods says when.
@@ -137,7 +145,9 @@ mod tests {
 
     #[test]
     fn ordinals_may_begin_anywhere() {
-        let of = |spec: Value| read("StatefulSet", 1, &json!({"spec": spec, "status": {}})).first_ordinal;
+        let of = |spec: Value| {
+            read("StatefulSet", 1, &json!({"spec": spec, "status": {}})).first_ordinal
+        };
         assert_eq!(of(json!({})), Some(0));
         assert_eq!(of(json!({"ordinals": {"start": 5}})), Some(5));
     }

@@ -20,10 +20,12 @@ impl Binaries {
     }
 
     fn in_folder(folder: &Path) -> Result<Self> {
-        let find = |names: &[&str]| match names.iter().map(|n| folder.join(n)).find(|path| path.is_file()) {
-            Some(path) => Ok(path),
-            None => bail!("there is no {} in {}", names[0], folder.display()),
-        };
+        let find =
+            |names: &[&str]| match names.iter().map(|n| folder.join(n)).find(|path| path.is_file())
+            {
+                Some(path) => Ok(path),
+                None => bail!("there is no {} in {}", names[0], folder.display()),
+            };
         Ok(Self {
             etcd: find(&["etcd", "server"])?, // `go build` names etcd after its package
             apiserver: find(&["kube-apiserver"])?,

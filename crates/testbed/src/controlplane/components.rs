@@ -25,7 +25,12 @@ impl Ports {
             .collect::<Result<Vec<_>, _>>()
             .context("looking for free ports on 127.0.0.1")?;
         let port = |index: usize| held[index].local_addr().map(|address| address.port());
-        Ok(Self { etcd: port(0)?, etcd_peer: port(1)?, apiserver: port(2)?, controller_manager: port(3)? })
+        Ok(Self {
+            etcd: port(0)?,
+            etcd_peer: port(1)?,
+            apiserver: port(2)?,
+            controller_manager: port(3)?,
+        })
     }
 }
 
@@ -50,7 +55,10 @@ impl<'a> Components<'a> {
         let admin_token = format!("{:032x}", fastrand::u128(..));
         std::fs::write(dir.join("sa.key"), private)?;
         std::fs::write(dir.join("sa.pub"), public)?;
-        std::fs::write(dir.join("tokens.csv"), format!("{admin_token},admin,admin,system:masters\n"))?;
+        std::fs::write(
+            dir.join("tokens.csv"),
+            format!("{admin_token},admin,admin,system:masters\n"),
+        )?;
         Ok(Self { dir, binaries, ports, options, admin_token })
     }
 

@@ -76,7 +76,9 @@ impl ControlPlane {
                 Err(PortLost(log)) => lost = log,
             }
         }
-        bail!("other programs took the ports of the control plane four times in a row; the last log:\n{lost}")
+        bail!(
+            "other programs took the ports of the control plane four times in a row; the last log:\n{lost}"
+        )
     }
 
     async fn try_start(options: &Options, binaries: Binaries) -> Result<Result<Self, PortLost>> {
@@ -100,7 +102,9 @@ impl ControlPlane {
         // Without it no pod can be created in the namespace.
         let ready = async || matches!(accounts.get_opt("default").await, Ok(Some(_)));
         let mut processes = [&mut etcd, &mut apiserver, &mut controller_manager];
-        if let Err(lost) = wait_for(&mut processes, options, "the controller manager", ready).await? {
+        if let Err(lost) =
+            wait_for(&mut processes, options, "the controller manager", ready).await?
+        {
             return Ok(Err(lost));
         }
         Ok(Ok(Self { controller_manager, apiserver, etcd, dir, binaries, url, client }))
@@ -137,13 +141,18 @@ impl ControlPlane {
     /// Where the account does not exist.
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
         let request = TokenRequest {
-            spec: TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..TokenRequestSpec::default() },
+            spec: TokenRequestSpec {
+                expiration_seconds: Some(24 * 60 * 60),
+                ..TokenRequestSpec::default()
+            },
             ..TokenRequest::default()
         };
         let answer = Api::<ServiceAccount>::namespaced(self.client(), namespace)
             .create_token_request(name, &PostParams::default(), &request)
             .await
-            .with_context(|| format!("asking for a token of the service account {namespace}/{name}"))?;
+            .with_context(|| {
+                format!("asking for a token of the service account {namespace}/{name}")
+            })?;
         Ok(answer.status.context("the API server answered without a token")?.token)
     }
 
@@ -172,8 +181,8 @@ impl ControlPlane {
 /// Where the file cannot be read or names no cluster.
 pub async fn client(kubeconfig: &Path) -> Result<Client> {
     crate::install_crypto();
-    let file =
-        Kubeconfig::read_from(kubeconfig).with_context(|| format!("reading {}", kubeconfig.display()))?;
+    let file = Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("reading {}", kubeconfig.display()))?;
     let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }
@@ -216,7 +225,10 @@ async fn wait_for(
                 if log.contains("address already in use") {
                     return Ok(Err(PortLost(log)));
                 }
-                bail!("{} ended with {status} while starting; its log ends with:\n{log}", process.name());
+                bail!(
+                    "{} ended with {status} while starting; its log ends with:\n{log}",
+                    process.name()
+                );
             }
         }
         let elapsed = started.elapsed();

@@ -54,7 +54,8 @@ async fn values(
     if name != "*" {
         params = params.fields(&format!("metadata.name={name}"));
     }
-    let pods = match Api::<Pod>::namespaced(adapter.client.clone(), &namespace).list(&params).await {
+    let pods = match Api::<Pod>::namespaced(adapter.client.clone(), &namespace).list(&params).await
+    {
         Ok(pods) => pods,
         Err(error) => {
             return failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("listing pods: {error}"));
@@ -72,13 +73,17 @@ async fn values(
 
 /// The selector of pods in a query, decoded.
 fn label_selector(uri: &Uri) -> Result<Option<String>, String> {
-    let url = reqwest::Url::parse(&format!("https://adapter{uri}")).map_err(|error| error.to_string())?;
+    let url =
+        reqwest::Url::parse(&format!("https://adapter{uri}")).map_err(|error| error.to_string())?;
     let value = |key: &str| {
-        let value = url.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value.into_owned());
+        let value =
+            url.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value.into_owned());
         value.filter(|value| !value.is_empty())
     };
     match value("metricLabelSelector") {
-        Some(selector) => Err(format!("this adapter selects pods, not series by labels such as {selector}")),
+        Some(selector) => {
+            Err(format!("this adapter selects pods, not series by labels such as {selector}"))
+        }
         None => Ok(value("labelSelector")),
     }
 }
@@ -99,7 +104,8 @@ impl Adapter {
     async fn sample(&self, pod: &Pod, metric: &str) -> Option<Value> {
         let address = pod.status.as_ref()?.pod_ip.as_ref()?;
         let url = format!("http://{address}:{}/metrics", http_port(pod)?);
-        let answer = self.http.get(url).timeout(TIMEOUT).send().await.ok()?.error_for_status().ok()?;
+        let answer =
+            self.http.get(url).timeout(TIMEOUT).send().await.ok()?.error_for_status().ok()?;
         let value = exposition::sum(&answer.text().await.ok()?, metric)?;
         Some(json!({
             "describedObject": {
@@ -129,7 +135,9 @@ mod tests {
         ] {
             let uri: Uri = format!("/apis/x{query}").parse().unwrap();
             match (label_selector(&uri), expected) {
-                (Ok(selector), Ok(expected)) => assert_eq!(selector.as_deref(), expected, "{query}"),
+                (Ok(selector), Ok(expected)) => {
+                    assert_eq!(selector.as_deref(), expected, "{query}")
+                }
                 (Err(refusal), Err(named)) => assert!(refusal.contains(named), "{refusal}"),
                 (result, _) => panic!("{query}: {result:?}"),
             }

@@ -43,7 +43,8 @@ impl CustomMetrics {
             let _ = axum::serve(listener, app).await; // never returns
         });
         let certificate = Some(&*certificate.pem);
-        let api = Aggregated { group: GROUP, version: VERSION, service: SERVICE, port, certificate };
+        let api =
+            Aggregated { group: GROUP, version: VERSION, service: SERVICE, port, certificate };
         api.register(&client).await?;
         Ok(Self { _server: server })
     }

@@ -30,8 +30,9 @@ impl Certificate {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()])
             .with_context(|| format!("making a certificate for {name}"))?;
         let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
-        let config =
-            ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key)?;
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)?;
         Ok(Self { pem: cert.pem(), config: Arc::new(config) })
     }
 }
@@ -45,7 +46,8 @@ pub(super) struct Listener {
 impl Listener {
     /// Listens on a free port.
     pub(super) async fn bind(certificate: &Certificate) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening on 127.0.0.1")?;
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening on 127.0.0.1")?;
         Ok(Self { listener, acceptor: TlsAcceptor::from(certificate.config.clone()) })
     }
 
@@ -63,7 +65,9 @@ impl axum::serve::Listener for Listener {
         loop {
             let (stream, address) = axum::serve::Listener::accept(&mut self.listener).await;
             // Who fails here comes again, or gives up.
-            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
+            if let Ok(Ok(stream)) =
+                tokio::time::timeout(HANDSHAKE, self.acceptor.accept(stream)).await
+            {
                 return (stream, address);
             }
         }

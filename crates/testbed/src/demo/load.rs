@@ -70,7 +70,11 @@ impl Traffic {
                 story.tell(&format!("{done} of {} requests are done", self.requests));
                 next = (done / PROGRESS + 1) * PROGRESS;
             }
-            ensure!(Instant::now() < deadline, "{done} requests are done after {} s", PATIENCE.as_secs());
+            ensure!(
+                Instant::now() < deadline,
+                "{done} requests are done after {} s",
+                PATIENCE.as_secs()
+            );
             sleep(Duration::from_millis(200)).await;
         }
     }
@@ -91,7 +95,8 @@ impl Sender {
                 if let Some(failure) = generator.first_failure() {
                     bail!("a request failed: {failure}");
                 }
-                let summary = sending.try_join_next().transpose().context("running the load generator")?;
+                let summary =
+                    sending.try_join_next().transpose().context("running the load generator")?;
                 Ok(summary.map(|summary| summary.to_string()))
             }
             Self::Benchmark(benchmark) => {
@@ -109,13 +114,14 @@ impl Sender {
 }
 
 fn start_benchmark(stage: &Stage, load: &Load) -> Result<Process> {
-    let spec = Spec::new("benchmark", vllm_folder()?.join("bench.sh"), stage.dir().join("benchmark.log"))
-        .args([stage.front_url()])
-        .args(["--num-prompts".to_owned(), load.requests.to_string()])
-        .args(["--random-input-len".to_owned(), load.input_tokens.to_string()])
-        .args(["--random-output-len".to_owned(), load.output_tokens.to_string()])
-        .args(["--max-concurrency".to_owned(), load.concurrency.to_string()])
-        .grace(Duration::from_secs(5)); // it removes its files
+    let spec =
+        Spec::new("benchmark", vllm_folder()?.join("bench.sh"), stage.dir().join("benchmark.log"))
+            .args([stage.front_url()])
+            .args(["--num-prompts".to_owned(), load.requests.to_string()])
+            .args(["--random-input-len".to_owned(), load.input_tokens.to_string()])
+            .args(["--random-output-len".to_owned(), load.output_tokens.to_string()])
+            .args(["--max-concurrency".to_owned(), load.concurrency.to_string()])
+            .grace(Duration::from_secs(5)); // it removes its files
     Process::start(spec)
 }
 
@@ -140,7 +146,8 @@ fn table(output: &str) -> &str {
 
 /// The last lines; of lines that were drawn over only what is left to see.
 fn without_bars(output: &str) -> String {
-    let lines: Vec<_> = output.lines().map(|line| line.rsplit('\r').next().unwrap_or_default()).collect();
+    let lines: Vec<_> =
+        output.lines().map(|line| line.rsplit('\r').next().unwrap_or_default()).collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
 }
 
@@ -148,8 +155,7 @@ fn without_bars(output: &str) -> String {
 mod tests {
     use super::*;
 
-    const BAR: &str =
-        "Burstiness factor: 1.0\n  0%|   | 0/400 [00:00<?, ?it/s]\r 30%|##  | 120/400 [00:48<01:52, 2.5it/s]";
+    const BAR: &str = "Burstiness factor: 1.0\n  0%|   | 0/400 [00:00<?, ?it/s]\r 30%|##  | 120/400 [00:48<01:52, 2.5it/s]";
 
     #[test]
     fn progress_is_that_of_the_bar_drawn_last() {

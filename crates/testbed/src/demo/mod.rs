@@ -100,7 +100,12 @@ async fn act(stage: &Stage, engine: EngineKind, story: &Story) -> Result<()> {
     Ok(())
 }
 
-async fn scale_and_drain(stage: &Stage, story: &Story, pages: &PodPages, scale: &ScaleWatch) -> Result<()> {
+async fn scale_and_drain(
+    stage: &Stage,
+    story: &Story,
+    pages: &PodPages,
+    scale: &ScaleWatch,
+) -> Result<()> {
     let stepped = pages.stepped(Duration::from_mins(2)).await?;
     story.tell_at(stepped, &format!("the queue is longer than {TARGET} for the first time"));
     let (written, replicas) = scale.changed(Duration::from_mins(1)).await?;
@@ -149,7 +154,8 @@ impl Story {
 
     /// A text with its heading, which lines of other tasks do not part.
     pub(crate) fn show(&self, what: &str, text: &str) {
-        let text: String = text.lines().flat_map(|line| ["\n           ", line.trim_end()]).collect();
+        let text: String =
+            text.lines().flat_map(|line| ["\n           ", line.trim_end()]).collect();
         self.tell(&format!("{what}{text}"));
     }
 }

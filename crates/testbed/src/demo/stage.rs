@@ -65,7 +65,8 @@ impl Stage {
         .await?;
         install_operator(&plane).await?;
         let labels = format!("app={NAME}");
-        let front = Front::start(plane.client(), "default", &labels, Balance::LeastOutstanding).await?;
+        let front =
+            Front::start(plane.client(), "default", &labels, Balance::LeastOutstanding).await?;
         Ok(Self { front, _nodes: nodes, plane })
     }
 

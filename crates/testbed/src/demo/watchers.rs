@@ -53,11 +53,14 @@ impl TableWatch {
         let resource = ApiResource::from_gvk(&kind);
         let autoscalers = Api::<DynamicObject>::default_namespaced_with(client, &resource);
         Self(Watching::start(async move {
-            let mut changes = watcher(autoscalers, watcher::Config::default()).default_backoff().boxed();
+            let mut changes =
+                watcher(autoscalers, watcher::Config::default()).default_backoff().boxed();
             let mut last = String::new();
             while changes.next().await.is_some() {
                 // There is no table before the object, and an error of the watcher mends itself.
-                let Ok(table) = kubectl.run(&["get", "llmautoscalers", NAME]).await else { continue };
+                let Ok(table) = kubectl.run(&["get", "llmautoscalers", NAME]).await else {
+                    continue;
+                };
                 let known = without_age(&table);
                 if known != last {
                     story.show("kubectl get llmautoscalers", &known);
@@ -98,8 +101,9 @@ impl PodPages {
                 }
                 let queues = queues(&http, &urls).await;
                 if queues.values().any(|waiting| *waiting > threshold) {
-                    stepped_sender
-                        .send_if_modified(|at| at.is_none() && at.replace(Instant::now()).is_none());
+                    stepped_sender.send_if_modified(|at| {
+                        at.is_none() && at.replace(Instant::now()).is_none()
+                    });
                 }
                 waiting_sender.send_replace(queues.values().sum());
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -155,8 +159,10 @@ impl ScaleWatch {
         let (sender, seen) = watch::channel((Instant::now(), 1));
         let sets = Api::<StatefulSet>::default_namespaced(client);
         let task = async move {
-            let mut sets =
-                watcher(sets, watcher::Config::default()).default_backoff().applied_objects().boxed();
+            let mut sets = watcher(sets, watcher::Config::default())
+                .default_backoff()
+                .applied_objects()
+                .boxed();
             loop {
                 match sets.try_next().await {
                     Ok(Some(set)) if set.name_any() == NAME => {

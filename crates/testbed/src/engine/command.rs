@@ -102,7 +102,9 @@ fn the_end_of(process: &Mutex<Process>) -> Option<String> {
     let mut process = lock(process);
     let status = process.exited()?;
     let (name, log) = (process.name(), process.log_tail(40));
-    Some(format!("hollow node: the engine of pod {name} ended with {status}; its log ends with:\n{log}"))
+    Some(format!(
+        "hollow node: the engine of pod {name} ended with {status}; its log ends with:\n{log}"
+    ))
 }
 
 fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {

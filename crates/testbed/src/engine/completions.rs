@@ -69,7 +69,10 @@ struct Answer {
 
 const TOKEN: &str = " token";
 
-pub(super) async fn complete(State(live): State<Arc<Live>>, Json(request): Json<Completion>) -> Response {
+pub(super) async fn complete(
+    State(live): State<Arc<Live>>,
+    Json(request): Json<Completion>,
+) -> Response {
     let answer = Answer {
         id: format!("cmpl-{:016x}", fastrand::u64(..)),
         created: Utc::now().timestamp(),
@@ -80,7 +83,8 @@ pub(super) async fn complete(State(live): State<Arc<Live>>, Json(request): Json<
     let in_flight = match answer.live.submit(answer.prompt_tokens, answer.output_tokens) {
         Ok(in_flight) => in_flight,
         Err(error) => {
-            let error = json!({"message": error.to_string(), "type": "BadRequestError", "code": 400});
+            let error =
+                json!({"message": error.to_string(), "type": "BadRequestError", "code": 400});
             return (StatusCode::BAD_REQUEST, Json(json!({"error": error}))).into_response();
         }
     };
@@ -114,7 +118,8 @@ impl Answer {
             };
             Some((Ok::<_, std::convert::Infallible>(chunk), Some((answer, in_flight))))
         });
-        ([(CONTENT_TYPE, "text/event-stream; charset=utf-8")], Body::from_stream(events)).into_response()
+        ([(CONTENT_TYPE, "text/event-stream; charset=utf-8")], Body::from_stream(events))
+            .into_response()
     }
 
     fn end(&self, usage: bool) -> String {

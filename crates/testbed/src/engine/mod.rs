@@ -63,7 +63,9 @@ impl Engine {
         };
         Ok(match self {
             Self::Emulated(emulated) => Running::Emulated(emulated.start(bind(address)?)),
-            Self::Scripted(script) => Running::Scripted(script.start(place, listen(address).await?)),
+            Self::Scripted(script) => {
+                Running::Scripted(script.start(place, listen(address).await?))
+            }
             Self::Command(command) => Running::Command(command.start(place, address)?),
             Self::Nothing => Running::Nothing(watch::Sender::new(true)),
         })

@@ -67,8 +67,9 @@ impl EnginePage {
         let mut page = String::new();
         for line in self.fixture().lines() {
             let name = line.split(['{', ' ']).next().unwrap_or_default();
-            let setting =
-                settings.iter().find(|setting| setting.name == name && line.contains(setting.label));
+            let setting = settings
+                .iter()
+                .find(|setting| setting.name == name && line.contains(setting.label));
             match (setting, line.rsplit_once(' ')) {
                 (Some(setting), Some((series, _))) => {
                     let value = match setting.of {
@@ -104,7 +105,8 @@ impl EnginePage {
 
     fn settings(self) -> Vec<Setting> {
         let set = |name, of| Setting { name, label: "", of };
-        let generate = |name| Setting { name, label: "dynamo_endpoint=\"generate\"", of: Quantity::InFlight };
+        let generate =
+            |name| Setting { name, label: "dynamo_endpoint=\"generate\"", of: Quantity::InFlight };
         match self {
             Self::Vllm => vec![
                 set("vllm:num_requests_running", Quantity::Running),
@@ -162,7 +164,9 @@ mod tests {
     fn every_setting_is_on_its_page_once() {
         for engine in EnginePage::ALL {
             for Setting { name, label, .. } in engine.settings() {
-                let is = |line: &&str| line.split(['{', ' ']).next() == Some(name) && line.contains(label);
+                let is = |line: &&str| {
+                    line.split(['{', ' ']).next() == Some(name) && line.contains(label)
+                };
                 assert_eq!(engine.fixture().lines().filter(is).count(), 1, "{engine} {name}");
             }
             let page = engine.page(7, 5);

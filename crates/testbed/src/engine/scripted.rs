@@ -185,7 +185,9 @@ async fn serve(script: Arc<PodScript>, listener: TcpListener) {
             Some(listener) => listener,
             None => match TcpListener::bind(address).await {
                 Ok(listener) => listener,
-                Err(error) => return eprintln!("scripted engine: listening on {address} again: {error}"),
+                Err(error) => {
+                    return eprintln!("scripted engine: listening on {address} again: {error}");
+                }
             },
         };
         let mut connections = JoinSet::new();
@@ -248,7 +250,9 @@ async fn read_head(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
 }
 
 async fn endless(stream: &mut TcpStream, bytes: usize) -> std::io::Result<()> {
-    stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").as_bytes()).await?;
+    stream
+        .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").as_bytes())
+        .await?;
     let lines = "some_counter_total{label=\"value\"} 1\n".repeat(1000);
     let mut left = bytes;
     while left > 0 {
@@ -259,7 +263,12 @@ async fn endless(stream: &mut TcpStream, bytes: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn write(stream: &mut TcpStream, status: u16, content_type: &str, body: &str) -> std::io::Result<()> {
+async fn write(
+    stream: &mut TcpStream,
+    status: u16,
+    content_type: &str,
+    body: &str,
+) -> std::io::Result<()> {
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status} Scripted\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"

@@ -91,14 +91,22 @@ impl Backends {
     }
 
     /// Sends a request to one of them, and streams its answer.
-    pub(super) async fn send(&self, method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Response {
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Response {
         let Some((address, ticket)) = self.choose() else {
             return (StatusCode::SERVICE_UNAVAILABLE, "no pod is ready\n").into_response();
         };
         let request = self.client.request(method, format!("http://{address}{path}"));
         match request.headers(headers).body(body).send().await {
             Ok(answer) => pass_on(answer, ticket),
-            Err(error) => (StatusCode::BAD_GATEWAY, format!("{address}: {error}\n")).into_response(),
+            Err(error) => {
+                (StatusCode::BAD_GATEWAY, format!("{address}: {error}\n")).into_response()
+            }
         }
     }
 
@@ -128,9 +136,9 @@ impl Backends {
     fn choose(&self) -> Option<(SocketAddr, Ticket)> {
         self.change(|pods| {
             let backend = match self.balance {
-                Balance::LeastOutstanding => {
-                    pods.values().min_by_key(|backend| backend.outstanding.load(Ordering::Relaxed))?
-                }
+                Balance::LeastOutstanding => pods
+                    .values()
+                    .min_by_key(|backend| backend.outstanding.load(Ordering::Relaxed))?,
                 Balance::Random if pods.is_empty() => return None,
                 Balance::Random => pods.values().nth(fastrand::usize(..pods.len()))?,
             };

@@ -48,13 +48,24 @@ impl Disaggregated {
     ///
     /// # Errors
     /// Where no port on loopback is free.
-    pub async fn start(client: Client, namespace: &str, prefill: &str, decode: &str) -> Result<Self> {
-        let follow = |labels| backends::follow(client.clone(), namespace, labels, Balance::LeastOutstanding);
+    pub async fn start(
+        client: Client,
+        namespace: &str,
+        prefill: &str,
+        decode: &str,
+    ) -> Result<Self> {
+        let follow =
+            |labels| backends::follow(client.clone(), namespace, labels, Balance::LeastOutstanding);
         let (prefill, decode) = (follow(prefill), follow(decode));
         let roles = Roles { prefill: prefill.0, decode: decode.0 };
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listening for the front")?;
+        let listener =
+            TcpListener::bind(("127.0.0.1", 0)).await.context("listening for the front")?;
         let address = listener.local_addr()?;
-        Ok(Self { address, _server: serve(listener, router(roles)), _watches: [prefill.1, decode.1] })
+        Ok(Self {
+            address,
+            _server: serve(listener, router(roles)),
+            _watches: [prefill.1, decode.1],
+        })
     }
 
     /// The base URL, without a slash at the end.
@@ -86,11 +97,14 @@ async fn complete(State(roles): State<Arc<Roles>>, Json(mut request): Json<Value
 /// Asks pods until one of them has begun to answer.
 async fn ask(pods: &Backends, request: &Value) -> Response {
     let body = Bytes::from(request.to_string());
-    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let headers =
+        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     let mut attempts = 1;
     loop {
-        let answer = pods.send(Method::POST, "/v1/completions", headers.clone(), body.clone()).await;
-        let nobody = matches!(answer.status(), StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE);
+        let answer =
+            pods.send(Method::POST, "/v1/completions", headers.clone(), body.clone()).await;
+        let nobody =
+            matches!(answer.status(), StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE);
         if !nobody || attempts == ATTEMPTS {
             return answer;
         }
@@ -119,7 +133,8 @@ mod tests {
             asked.push(body);
             if asked.len() > absent { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
         };
-        let router = Router::new().route("/v1/completions", post(answer)).layer(Extension(asked.clone()));
+        let router =
+            Router::new().route("/v1/completions", post(answer)).layer(Extension(asked.clone()));
         (backends, asked, serve(listener, router))
     }
 
@@ -131,7 +146,11 @@ mod tests {
         let roles = State(Arc::new(Roles { prefill, decode }));
         assert_eq!(complete(roles, Json(request)).await.status(), StatusCode::OK);
         let prefill = json!({"prompt": [7, 8, 9], "max_tokens": 1, "stream": false});
-        assert_eq!(*computed.lock().unwrap(), [prefill.clone(), prefill], "the first time nobody was there");
+        assert_eq!(
+            *computed.lock().unwrap(),
+            [prefill.clone(), prefill],
+            "the first time nobody was there"
+        );
         let decode = json!({"prompt": [0], "max_tokens": 5, "stream": true});
         assert_eq!(*answered.lock().unwrap(), [decode]);
     }

@@ -37,8 +37,14 @@ impl Front {
     ///
     /// # Errors
     /// Where no port on loopback is free.
-    pub async fn start(client: Client, namespace: &str, labels: &str, balance: Balance) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listening for the front")?;
+    pub async fn start(
+        client: Client,
+        namespace: &str,
+        labels: &str,
+        balance: Balance,
+    ) -> Result<Self> {
+        let listener =
+            TcpListener::bind(("127.0.0.1", 0)).await.context("listening for the front")?;
         let address = listener.local_addr()?;
         let (backends, watch) = backends::follow(client, namespace, labels, balance);
         let router = Router::new().fallback(forward).with_state(backends);

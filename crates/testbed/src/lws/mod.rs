@@ -65,10 +65,14 @@ impl LeaderWorkerSets {
         let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
         let is_ready = async |port| webhooks.are_served(&client, port).await;
         let (process, port) = server::start(spec, is_ready).await?;
-        register(control_plane, &webhooks.configurations(port, &certificate)?).await.with_context(|| {
-            let log = process.log_tail(20);
-            format!("registering LeaderWorkerSet's webhooks; the controller's log ends with:\n{log}")
-        })?;
+        register(control_plane, &webhooks.configurations(port, &certificate)?).await.with_context(
+            || {
+                let log = process.log_tail(20);
+                format!(
+                    "registering LeaderWorkerSet's webhooks; the controller's log ends with:\n{log}"
+                )
+            },
+        )?;
         Ok(Self { process })
     }
 
@@ -99,9 +103,14 @@ async fn until_established(control_plane: &ControlPlane) -> Result<()> {
     let definitions = Api::<CustomResourceDefinition>::all(control_plane.client());
     let established = await_condition(definitions, CRD, conditions::is_crd_established());
     let result = tokio::time::timeout(SOON, established).await;
-    result.map_err(anyhow::Error::from).and_then(|established| Ok(established?)).with_context(|| {
-        format!("waiting up to {} s for the API server to serve what {CRD} defines", SOON.as_secs())
-    })?;
+    result.map_err(anyhow::Error::from).and_then(|established| Ok(established?)).with_context(
+        || {
+            format!(
+                "waiting up to {} s for the API server to serve what {CRD} defines",
+                SOON.as_secs()
+            )
+        },
+    )?;
     Ok(())
 }
 

@@ -18,9 +18,11 @@ pub(super) struct Webhooks(Vec<Value>);
 impl Webhooks {
     /// Reads them from a file.
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        Self::parse(&text)
-            .with_context(|| format!("reading the configurations of webhooks in {}", path.display()))
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        Self::parse(&text).with_context(|| {
+            format!("reading the configurations of webhooks in {}", path.display())
+        })
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -57,8 +59,9 @@ impl Webhooks {
     pub(super) fn configurations(&self, port: u16, certificate: &str) -> Result<Vec<Value>> {
         let mut configurations = self.0.clone();
         for configuration in &mut configurations {
-            let name =
-                configuration["metadata"]["name"].as_str().context("a configuration without a name")?;
+            let name = configuration["metadata"]["name"]
+                .as_str()
+                .context("a configuration without a name")?;
             configuration["metadata"]["name"] = json!(format!("lws-{name}")); // as upstream installs it
             for webhook in configuration["webhooks"].as_array_mut().into_iter().flatten() {
                 adapt(webhook, port, certificate).with_context(|| format!("adapting {webhook}"))?;
@@ -71,14 +74,18 @@ impl Webhooks {
 /// Leads one webhook to the port, and restricts it to what is the controller's: a controller that does not answer must not
 /// be in the way of other pods. Upstream installs it with the same selector.
 fn adapt(webhook: &mut Value, port: u16, certificate: &str) -> Result<()> {
-    let path = webhook["clientConfig"]["service"]["path"].as_str().context("a webhook without a path")?;
+    let path =
+        webhook["clientConfig"]["service"]["path"].as_str().context("a webhook without a path")?;
     webhook["clientConfig"] = json!({
         "url": format!("https://127.0.0.1:{port}{path}"),
         "caBundle": ByteString(certificate.as_bytes().to_vec()),
     });
     let mut rules = webhook["rules"].as_array().into_iter().flatten();
-    if rules.any(|rule| rule["resources"].as_array().is_some_and(|all| all.contains(&json!("pods")))) {
-        webhook["objectSelector"] = json!({"matchExpressions": [{"key": LABEL, "operator": "Exists"}]});
+    if rules
+        .any(|rule| rule["resources"].as_array().is_some_and(|all| all.contains(&json!("pods"))))
+    {
+        webhook["objectSelector"] =
+            json!({"matchExpressions": [{"key": LABEL, "operator": "Exists"}]});
     }
     Ok(())
 }

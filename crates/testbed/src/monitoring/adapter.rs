@@ -40,36 +40,49 @@ impl Adapter {
     ///
     /// # Errors
     /// Where it cannot be built or does not come up; the error ends with the tail of its log.
-    pub async fn start(control_plane: &ControlPlane, prometheus_url: &str, rules: &[Value]) -> Result<Self> {
+    pub async fn start(
+        control_plane: &ControlPlane,
+        prometheus_url: &str,
+        rules: &[Value],
+    ) -> Result<Self> {
         let program = script::folder(BUILD).await?.join("prometheus-adapter");
         control_plane.apply_yaml(ANYBODY_MAY_ASK).await?;
         let dir = tempfile::Builder::new().prefix("adapter-").tempdir()?;
         let rules_file = dir.path().join("rules.yml");
-        std::fs::write(&rules_file, json!({"rules": rules}).to_string()).context("writing the rules")?;
+        std::fs::write(&rules_file, json!({"rules": rules}).to_string())
+            .context("writing the rules")?;
         let kubeconfig = control_plane.kubeconfig();
         let kubeconfig = kubeconfig.display();
         let spec = |port: u16| {
-            let mut spec = Spec::new("prometheus-adapter", &program, dir.path().join("log")).args([
-                format!("--config={}", rules_file.display()),
-                format!("--prometheus-url={prometheus_url}"),
-                "--metrics-relist-interval=15s".to_owned(),
-                "--bind-address=127.0.0.1".to_owned(),
-                format!("--secure-port={port}"),
-                format!("--cert-dir={}", dir.path().join("certs").display()),
-                format!("--lister-kubeconfig={kubeconfig}"),
-                format!("--authentication-kubeconfig={kubeconfig}"),
-                format!("--authorization-kubeconfig={kubeconfig}"),
-                "--authentication-skip-lookup".to_owned(),
-            ]);
+            let mut spec =
+                Spec::new("prometheus-adapter", &program, dir.path().join("log")).args([
+                    format!("--config={}", rules_file.display()),
+                    format!("--prometheus-url={prometheus_url}"),
+                    "--metrics-relist-interval=15s".to_owned(),
+                    "--bind-address=127.0.0.1".to_owned(),
+                    format!("--secure-port={port}"),
+                    format!("--cert-dir={}", dir.path().join("certs").display()),
+                    format!("--lister-kubeconfig={kubeconfig}"),
+                    format!("--authentication-kubeconfig={kubeconfig}"),
+                    format!("--authorization-kubeconfig={kubeconfig}"),
+                    "--authentication-skip-lookup".to_owned(),
+                ]);
             spec.remove = Some(dir.path().to_owned());
             Ok(spec)
         };
         // It has made itself a certificate that nobody signed.
         let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
-        let is_ready =
-            async |port| server::answers(&client, &format!("https://127.0.0.1:{port}/readyz")).await;
+        let is_ready = async |port| {
+            server::answers(&client, &format!("https://127.0.0.1:{port}/readyz")).await
+        };
         let (process, port) = server::start(spec, is_ready).await?;
-        let api = Aggregated { group: GROUP, version: VERSION, service: SERVICE, port, certificate: None };
+        let api = Aggregated {
+            group: GROUP,
+            version: VERSION,
+            service: SERVICE,
+            port,
+            certificate: None,
+        };
         api.register(&control_plane.client()).await.with_context(|| process.log_tail(20))?;
         Ok(Self { process, _dir: dir })
     }
@@ -85,10 +98,13 @@ impl Adapter {
         metric: &str,
     ) -> Result<Vec<(String, String)>> {
         let path = format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/pods/*/{metric}");
-        let list: Value = control_plane.client().request(Request::get(path).body(Vec::new())?).await?;
+        let list: Value =
+            control_plane.client().request(Request::get(path).body(Vec::new())?).await?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let items = list["items"].as_array().into_iter().flatten();
-        Ok(items.map(|item| (text(&item["describedObject"]["name"]), text(&item["value"]))).collect())
+        Ok(items
+            .map(|item| (text(&item["describedObject"]["name"]), text(&item["value"])))
+            .collect())
     }
 
     /// The last lines of its log, for messages.

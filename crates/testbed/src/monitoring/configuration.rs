@@ -8,7 +8,11 @@ use crate::ControlPlane;
 
 /// Scrapes the container port `http` of all pods of these namespaces that run, at `/metrics`. Series carry the labels
 /// `namespace` and `pod`, as those of a PodMonitor do.
-pub fn scrape_pods(control_plane: &ControlPlane, namespaces: &[&str], interval: Duration) -> String {
+pub fn scrape_pods(
+    control_plane: &ControlPlane,
+    namespaces: &[&str],
+    interval: Duration,
+) -> String {
     let relabelings = [
         keep("__meta_kubernetes_pod_container_port_name", "http"),
         keep("__meta_kubernetes_pod_phase", "Running"),

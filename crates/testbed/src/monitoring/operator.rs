@@ -59,7 +59,10 @@ impl PrometheusOperator {
     /// Where it cannot be built or does not come up; the error ends with the tail of its log.
     pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
         let folder = script::folder(BUILD).await?;
-        control_plane.apply_file(folder.join("crds")).await.context("installing the CRDs of Prometheus")?;
+        control_plane
+            .apply_file(folder.join("crds"))
+            .await
+            .context("installing the CRDs of Prometheus")?;
         control_plane
             .kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])
             .await?;
@@ -75,7 +78,8 @@ impl PrometheusOperator {
                 .env("KUBECONFIG", control_plane.kubeconfig()))
         };
         let http = crate::http_client();
-        let is_ready = async |port| server::answers(&http, &format!("http://127.0.0.1:{port}/healthz")).await;
+        let is_ready =
+            async |port| server::answers(&http, &format!("http://127.0.0.1:{port}/healthz")).await;
         let (process, _) = server::start(spec, is_ready).await?;
         Ok(Self {
             process,
@@ -104,7 +108,9 @@ impl PrometheusOperator {
             Ok(instance.secrets.get_opt(&instance.secret()).await?.map(|_| ()))
         })
         .await
-        .with_context(|| format!("the Prometheus Operator's log ends with:\n{}", self.log_tail(20)))?;
+        .with_context(|| {
+            format!("the Prometheus Operator's log ends with:\n{}", self.log_tail(20))
+        })?;
         Ok(instance)
     }
 
@@ -182,7 +188,8 @@ impl Instance {
     /// Plays the sidecar that reloads.
     async fn keep(&self, remote: &Arc<Remote>, mut current: String) {
         let of_it = watcher::Config::default().fields(&format!("metadata.name={}", self.secret()));
-        let mut secrets = watcher(self.secrets.clone(), of_it).default_backoff().applied_objects().boxed();
+        let mut secrets =
+            watcher(self.secrets.clone(), of_it).default_backoff().applied_objects().boxed();
         loop {
             let changed = match secrets.try_next().await {
                 Ok(Some(secret)) => self.read(&secret),

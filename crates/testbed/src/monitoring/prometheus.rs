@@ -72,7 +72,8 @@ impl Prometheus {
         let program = script::folder(BUILD).await?.join("prometheus");
         let dir = tempfile::Builder::new().prefix("prometheus-").tempdir()?;
         let file = dir.path().join("prometheus.yml");
-        std::fs::write(&file, configuration).with_context(|| format!("writing {}", file.display()))?;
+        std::fs::write(&file, configuration)
+            .with_context(|| format!("writing {}", file.display()))?;
         let spec = |port: u16| {
             let mut spec = Spec::new("prometheus", &program, dir.path().join("log")).args([
                 format!("--config.file={}", file.display()),
@@ -84,8 +85,9 @@ impl Prometheus {
             Ok(spec)
         };
         let client = crate::http_client();
-        let is_ready =
-            async |port| server::answers(&client, &format!("http://127.0.0.1:{port}/-/ready")).await;
+        let is_ready = async |port| {
+            server::answers(&client, &format!("http://127.0.0.1:{port}/-/ready")).await
+        };
         let (process, port) = server::start(spec, is_ready).await?;
         let remote = Arc::new(Remote { url: format!("http://127.0.0.1:{port}"), file, client });
         Ok(Self { follower: None, process, _dir: dir, remote })
@@ -128,9 +130,12 @@ impl Prometheus {
             metric: BTreeMap<String, String>,
             value: (f64, String),
         }
-        let sample = |labels, (_, value): (f64, String)| Ok(Sample { labels, value: value.parse()? });
+        let sample =
+            |labels, (_, value): (f64, String)| Ok(Sample { labels, value: value.parse()? });
         match self.get("/api/v1/query", &[("query", expression)]).await? {
-            Answer::Vector(all) => all.into_iter().map(|one| sample(one.metric, one.value)).collect(),
+            Answer::Vector(all) => {
+                all.into_iter().map(|one| sample(one.metric, one.value)).collect()
+            }
             Answer::Scalar(value) => Ok(vec![sample(BTreeMap::new(), value)?]),
         }
     }
@@ -186,7 +191,8 @@ impl Remote {
     }
 
     async fn reload(&self) -> Result<()> {
-        let answer = self.client.post(format!("{}/-/reload", self.url)).timeout(TIMEOUT).send().await?;
+        let answer =
+            self.client.post(format!("{}/-/reload", self.url)).timeout(TIMEOUT).send().await?;
         let status = answer.status();
         ensure!(status.is_success(), "Prometheus did not reload: {}", answer.text().await?.trim());
         Ok(())

@@ -83,8 +83,9 @@ impl Shared {
         let spec = pod.spec.as_ref();
         let node = spec.and_then(|spec| spec.node_name.as_ref());
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        let held =
-            spec.is_some_and(|spec| spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
+        let held = spec.is_some_and(|spec| {
+            spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty())
+        });
         node.is_none_or(|node| self.nodes.contains(node))
             && !held
             && !matches!(phase, Some("Succeeded" | "Failed"))
@@ -109,7 +110,9 @@ async fn run(shared: Arc<Shared>) {
                 apply(&shared, &mut workers, &mut lives, pod);
             }
             // Whatever was not listed went away while nobody watched.
-            Ok(Some(Event::InitDone)) => workers.retain(|uid, worker| listed.contains(uid) || forget(worker)),
+            Ok(Some(Event::InitDone)) => {
+                workers.retain(|uid, worker| listed.contains(uid) || forget(worker))
+            }
             Ok(Some(Event::Apply(pod))) => apply(&shared, &mut workers, &mut lives, pod),
             Ok(Some(Event::Delete(pod))) => {
                 if let Some(worker) = workers.remove(&pod.uid().unwrap_or_default()) {

@@ -53,8 +53,12 @@ impl ColdStart {
     pub(super) fn draw(self) -> Option<Duration> {
         match self {
             Self::Fixed(duration) => Some(duration),
-            Self::Uniform(low, high) => Some(low + high.saturating_sub(low).mul_f64(fastrand::f64())),
-            Self::LogNormal { median, sigma } => Some(median.mul_f64((sigma * standard_normal()).exp())),
+            Self::Uniform(low, high) => {
+                Some(low + high.saturating_sub(low).mul_f64(fastrand::f64()))
+            }
+            Self::LogNormal { median, sigma } => {
+                Some(median.mul_f64((sigma * standard_normal()).exp()))
+            }
             Self::Never | Self::Unschedulable => None,
         }
     }

@@ -28,7 +28,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, pod: &Pod, updates: watch::Receiver<Option<Arc<Pod>>>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        pod: &Pod,
+        updates: watch::Receiver<Option<Arc<Pod>>>,
+    ) -> Self {
         let namespace = pod.namespace().unwrap_or_default();
         Self {
             api: Api::namespaced(shared.client.clone(), &namespace),
@@ -60,7 +64,8 @@ impl Worker {
             Ok(running) => (Some(running), None),
             Err(error) => (None, Some(format!("{error:#}"))),
         };
-        let state = status::State { address: address.ip, started: Utc::now(), ready: false, failure };
+        let state =
+            status::State { address: address.ip, started: Utc::now(), ready: false, failure };
         let ready = running.as_ref().map(Running::ready);
         self.serve(state, plan.cold_start.draw(), ready).await?;
         if let Some(running) = running {
@@ -84,12 +89,14 @@ impl Worker {
             }
         });
         let mut reported = None;
-        while let Some(pod) = self.current().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
+        while let Some(pod) = self.current().filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        {
             state.ready = warm && engine.as_mut().is_none_or(|ready| *ready.borrow_and_update());
             let facts = (state.ready, status::gates_pass(&pod));
             if reported != Some(facts) {
                 let patch = Patch::Strategic(status::patch(&pod, &state, Utc::now()));
-                let written = self.api.patch_status(&self.name, &PatchParams::default(), &patch).await;
+                let written =
+                    self.api.patch_status(&self.name, &PatchParams::default(), &patch).await;
                 written.context("writing its status")?;
                 reported = Some(facts);
             }
@@ -112,8 +119,10 @@ impl Worker {
             "metadata": {"name": self.name, "uid": pod.uid()},
             "target": {"kind": "Node", "name": self.shared.next_node()},
         });
-        let bound: Result<serde_json::Value, _> =
-            self.api.create_subresource("binding", &self.name, &PostParams::default(), &binding).await;
+        let bound: Result<serde_json::Value, _> = self
+            .api
+            .create_subresource("binding", &self.name, &PostParams::default(), &binding)
+            .await;
         bound.map(|_| ()).context("binding it to a node")
     }
 
@@ -145,7 +154,8 @@ impl Worker {
             }
             if !said {
                 let patch = Patch::Strategic(status::unschedulable(pod, Utc::now()));
-                let written = self.api.patch_status(&self.name, &PatchParams::default(), &patch).await;
+                let written =
+                    self.api.patch_status(&self.name, &PatchParams::default(), &patch).await;
                 written.context("writing that there is no room for it")?;
                 said = true;
             }

@@ -128,7 +128,8 @@ mod tests {
                 failure: failure.map(str::to_owned),
             };
             let patch = patch(&pod(gate), &state, now);
-            let status = |index: usize| patch["status"]["conditions"][index]["status"].as_str().unwrap();
+            let status =
+                |index: usize| patch["status"]["conditions"][index]["status"].as_str().unwrap();
             assert_eq!((status(1), status(2)), expected, "gate {gate:?}, {failure:?}");
         }
     }

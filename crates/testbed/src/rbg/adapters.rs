@@ -45,7 +45,8 @@ impl Adapters {
 
     async fn look_after(&mut self, world: &World, adapter: &DynamicObject, group: &DynamicObject) {
         let name = text(adapter, "/spec/scaleTargetRef/role");
-        let role = roles(group).into_iter().find(|role| role.name == name && role.adapter.is_some());
+        let role =
+            roles(group).into_iter().find(|role| role.name == name && role.adapter.is_some());
         let Some(role) = role else {
             world.delete(&Kind::Adapter.resource(), adapter).await;
             return;
@@ -58,7 +59,13 @@ impl Adapters {
         }
     }
 
-    async fn bind(&mut self, world: &World, adapter: &DynamicObject, group: &DynamicObject, role: &Role) {
+    async fn bind(
+        &mut self,
+        world: &World,
+        adapter: &DynamicObject,
+        group: &DynamicObject,
+        role: &Role,
+    ) {
         let resource = Kind::Adapter.resource();
         if number(adapter, "/spec/replicas") != Some(role.replicas) {
             world.patch(&resource, adapter, json!({"spec": {"replicas": role.replicas}})).await;
@@ -83,13 +90,15 @@ impl Adapters {
         let is_first = !self.bound.contains(&(group.uid().unwrap_or_default(), role.name.clone()));
         let name = workloads::name(group, &role.name);
         let set = world.find(&Kind::InstanceSet.resource(), &namespace(group), &name);
-        let of_set = || set.map(|set| text(&set, "/status/labelSelector").to_owned()).unwrap_or_default();
+        let of_set =
+            || set.map(|set| text(&set, "/status/labelSelector").to_owned()).unwrap_or_default();
         let selector = match self.selector {
             AdapterSelector::Empty if is_first => return String::new(),
             AdapterSelector::LeadingComma if is_first => String::new(),
             _ => of_set(),
         };
-        let has_leader = role.pattern.as_ref().is_ok_and(|pattern| pattern.shape == Shape::LeaderWorker);
+        let has_leader =
+            role.pattern.as_ref().is_ok_and(|pattern| pattern.shape == Shape::LeaderWorker);
         if has_leader { format!("{selector},{COMPONENT_INDEX}=0") } else { selector }
     }
 

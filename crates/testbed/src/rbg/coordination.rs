@@ -37,7 +37,8 @@ pub(super) struct State {
 /// A skew that is no percentage: nothing at all is scaled then.
 pub(super) fn rules(policy: &Value) -> Result<Vec<Rule>, String> {
     let policies = policy["spec"]["policies"].as_array();
-    let about_scaling = policies.into_iter().flatten().filter(|rule| rule["strategy"]["scaling"].is_object());
+    let about_scaling =
+        policies.into_iter().flatten().filter(|rule| rule["strategy"]["scaling"].is_object());
     about_scaling.map(rule).collect()
 }
 
@@ -46,9 +47,8 @@ fn rule(rule: &Value) -> Result<Rule, String> {
     let roles = rule["roles"].as_array().into_iter().flatten();
     let max_skew = match &scaling["maxSkew"] {
         Value::Null => 1.0,
-        skew => {
-            percentage(skew).ok_or_else(|| format!("failed to parse maxSkew: {skew} is no percentage"))?
-        }
+        skew => percentage(skew)
+            .ok_or_else(|| format!("failed to parse maxSkew: {skew} is no percentage"))?,
     };
     Ok(Rule {
         roles: roles.filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -117,7 +117,8 @@ mod tests {
         ]}});
         let rules = rules(&policy).unwrap();
         assert_eq!(rules.len(), 1);
-        let state = |(desired, current, ready)| State { desired, current, ready, scheduled: current };
+        let state =
+            |(desired, current, ready)| State { desired, current, ready, scheduled: current };
         let states = [("prefill".to_owned(), state(prefill)), ("decode".to_owned(), state(decode))];
         let targets = rules[0].targets(&states.into_iter().collect());
         (targets["prefill"], targets["decode"])

@@ -34,11 +34,14 @@ async fn look_after(world: &World, set: &DynamicObject) {
             None => drop(world.create(&resource, &ns, child(set, index)).await),
             Some(group) if is_as_in(&template, &group) => {}
             // Whoever has changed the roles, an adapter for example, has done so in vain.
-            Some(group) => drop(world.patch(&resource, &group, json!({"spec": {"roles": template}})).await),
+            Some(group) => {
+                drop(world.patch(&resource, &group, json!({"spec": {"roles": template}})).await)
+            }
         }
     }
     let all = world.all(&resource);
-    let children: Vec<_> = all.iter().filter(|group| is_owned_by(group, set.uid().as_deref())).collect();
+    let children: Vec<_> =
+        all.iter().filter(|group| is_owned_by(group, set.uid().as_deref())).collect();
     for group in &children {
         let index = label(group, GROUP_SET_INDEX).and_then(|index| index.parse::<i64>().ok());
         if index.is_none_or(|index| index >= replicas) && !is_leaving(group) {
@@ -77,7 +80,8 @@ fn contains(whole: &Value, part: &Value) -> bool {
             part.iter().all(|(key, part)| whole.get(key).is_some_and(|whole| contains(whole, part)))
         }
         (Value::Array(whole), Value::Array(part)) => {
-            whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
+            whole.len() == part.len()
+                && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
         }
         (whole, part) => whole == part,
     }

@@ -7,7 +7,9 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::coordination::{self, State};
-use super::objects::{Kind, is_leaving, is_owned_by, label, namespace, number, owned_by, owner, text};
+use super::objects::{
+    Kind, is_leaving, is_owned_by, label, namespace, number, owned_by, owner, text,
+};
 use super::role::{Role, Workload, roles};
 use super::status::{self, Counts};
 use super::world::World;
@@ -32,7 +34,9 @@ async fn look_after(world: &World, group: &DynamicObject) {
     write_status(world, group, &roles, &desired).await;
     let targets = match coordinate(world, group, &roles, &desired) {
         Ok(targets) => targets,
-        Err(message) => return events::warn(world, group, "FailedCalculateScaling", &message).await,
+        Err(message) => {
+            return events::warn(world, group, "FailedCalculateScaling", &message).await;
+        }
     };
     for role in &roles {
         let target = targets.get(&role.name).or_else(|| desired.get(&role.name));
@@ -51,27 +55,42 @@ async fn desired_replicas(world: &World, group: &DynamicObject, role: &Role) -> 
     }
     let has_settled = number(&adapter, "/status/replicas") == Some(replicas);
     if has_settled && replicas != role.replicas {
-        let message =
-            format!("role {}: {} replicas in the spec, {replicas} by its adapter", role.name, role.replicas);
+        let message = format!(
+            "role {}: {} replicas in the spec, {replicas} by its adapter",
+            role.name, role.replicas
+        );
         events::warn(world, group, "ReplicasOverriddenByAdapter", &message).await;
     }
     replicas
 }
 
 /// The adapter of a role, where the group made it.
-fn adapter(world: &World, group: &DynamicObject, role: &Role) -> Option<std::sync::Arc<DynamicObject>> {
+fn adapter(
+    world: &World,
+    group: &DynamicObject,
+    role: &Role,
+) -> Option<std::sync::Arc<DynamicObject>> {
     let name = workloads::name(group, &role.name);
     let adapter = world.find(&Kind::Adapter.resource(), &namespace(group), &name)?;
     is_owned_by(&adapter, group.uid().as_deref()).then_some(adapter)
 }
 
-fn workload(world: &World, group: &DynamicObject, role: &Role) -> Option<std::sync::Arc<DynamicObject>> {
+fn workload(
+    world: &World,
+    group: &DynamicObject,
+    role: &Role,
+) -> Option<std::sync::Arc<DynamicObject>> {
     let name = workloads::name(group, &role.name);
     let workload = world.find(&role.workload.resource(), &namespace(group), &name)?;
     is_owned_by(&workload, group.uid().as_deref()).then_some(workload)
 }
 
-async fn write_status(world: &World, group: &DynamicObject, roles: &[Role], desired: &BTreeMap<String, i64>) {
+async fn write_status(
+    world: &World,
+    group: &DynamicObject,
+    roles: &[Role],
+    desired: &BTreeMap<String, i64>,
+) {
     let counts: Vec<_> = roles
         .iter()
         .map(|role| {
@@ -97,7 +116,10 @@ fn coordinate(
     for rule in policy.map_or(Ok(Vec::new()), |policy| coordination::rules(&policy.data))? {
         let its = roles.iter().filter(|role| rule.roles.contains(&role.name));
         let states = its.map(|role| {
-            (role.name.clone(), state(world, group, role, desired.get(&role.name).copied().unwrap_or(0)))
+            (
+                role.name.clone(),
+                state(world, group, role, desired.get(&role.name).copied().unwrap_or(0)),
+            )
         });
         targets.extend(rule.targets(&states.collect()));
     }
@@ -115,7 +137,10 @@ fn state(world: &World, group: &DynamicObject, role: &Role, desired: i64) -> Sta
     let workload = workload(world, group, role);
     State {
         desired,
-        current: workload.as_ref().and_then(|workload| number(workload, "/spec/replicas")).unwrap_or(0),
+        current: workload
+            .as_ref()
+            .and_then(|workload| number(workload, "/spec/replicas"))
+            .unwrap_or(0),
         ready: workload.map_or(0, |workload| Counts::of(&workload).ready),
         scheduled: world.pods(is_scheduled).len() as i64,
     }
@@ -169,9 +194,12 @@ async fn remove_orphans(world: &World) {
         world.delete_without_owner(&kind.resource(), Kind::Group).await;
         for workload in world.all(&kind.resource()) {
             let uid = owner(&workload, Kind::Group);
-            let Some(group) = groups.iter().find(|group| group.uid().as_deref() == uid) else { continue };
+            let Some(group) = groups.iter().find(|group| group.uid().as_deref() == uid) else {
+                continue;
+            };
             let role = label(&workload, labels::ROLE).unwrap_or_default();
-            let is_wanted = roles(group).iter().any(|wanted| wanted.name == role && wanted.workload == kind);
+            let is_wanted =
+                roles(group).iter().any(|wanted| wanted.name == role && wanted.workload == kind);
             if !is_wanted && !is_leaving(&workload) {
                 world.delete(&kind.resource(), &workload).await;
             }

@@ -8,8 +8,8 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::labels::{
-    COMPONENT, COMPONENT_ID, COMPONENT_INDEX, COMPONENT_SIZE, GROUP, GROUP_UID, INSTANCE, INSTANCE_INDEX,
-    POD_NAME, REVISION, ROLE, ROLE_TYPE,
+    COMPONENT, COMPONENT_ID, COMPONENT_INDEX, COMPONENT_SIZE, GROUP, GROUP_UID, INSTANCE,
+    INSTANCE_INDEX, POD_NAME, REVISION, ROLE, ROLE_TYPE,
 };
 use super::objects::{Kind, is_leaving, is_true, label, namespace, owned_by, owner};
 use super::role::Shape;
@@ -49,8 +49,10 @@ struct Planned<'a> {
 
 fn planned(instance: &DynamicObject) -> Vec<Planned<'_>> {
     let name = instance.name_any();
-    let pod = |component, id| Planned { name: pod_name(instance, &name, component, id), component, id };
-    let pods = |component| (0..size(component)).map(move |id| pod(component, id)).collect::<Vec<_>>();
+    let pod =
+        |component, id| Planned { name: pod_name(instance, &name, component, id), component, id };
+    let pods =
+        |component| (0..size(component)).map(move |id| pod(component, id)).collect::<Vec<_>>();
     components(instance).iter().flat_map(pods).collect()
 }
 
@@ -81,7 +83,8 @@ fn size(component: &Value) -> i64 {
 /// A pod whose predecessor of the same name is still about to end waits for that.
 async fn create_missing(world: &World, instance: &DynamicObject) {
     let ns = namespace(instance);
-    let missing = planned(instance).into_iter().filter(|pod| world.find(&pods(), &ns, &pod.name).is_none());
+    let missing =
+        planned(instance).into_iter().filter(|pod| world.find(&pods(), &ns, &pod.name).is_none());
     let creating = missing.map(|pod| {
         let object = new_pod(instance, &pod);
         let ns = &ns;
@@ -119,7 +122,8 @@ fn new_pod(instance: &DynamicObject, pod: &Planned<'_>) -> Value {
 
 async fn open_gates(world: &World, there: &[Arc<DynamicObject>]) {
     let condition = |gate| json!({"type": gate, "status": "True", "lastTransitionTime": now()});
-    let closed = there.iter().filter(|pod| !is_leaving(pod) && !GATES.iter().all(|gate| is_true(pod, gate)));
+    let closed =
+        there.iter().filter(|pod| !is_leaving(pod) && !GATES.iter().all(|gate| is_true(pod, gate)));
     let opening = closed.map(|pod| {
         let conditions = GATES.map(condition);
         async move { world.patch_status(&pods(), pod, json!({"conditions": conditions})).await }

@@ -61,7 +61,8 @@ impl Instances {
         let all = world.all(&Kind::Instance.resource());
         let names: BTreeSet<_> = all.iter().map(|instance| instance.name_any()).collect();
         let uids: HashSet<_> = all.iter().filter_map(|instance| instance.uid()).collect();
-        self.coming.retain(|name, (_, since)| !names.contains(name) && since.elapsed() < SEEN_WITHIN);
+        self.coming
+            .retain(|name, (_, since)| !names.contains(name) && since.elapsed() < SEEN_WITHIN);
         self.going.retain(|uid| uids.contains(uid));
     }
 
@@ -69,7 +70,9 @@ impl Instances {
         let groups = world.all(&Kind::Group.resource());
         let uid = owner(object, Kind::Group);
         let Some(group) = groups.iter().find(|group| group.uid().as_deref() == uid) else { return };
-        let Some(role) = roles(group).into_iter().find(|role| label(object, ROLE) == Some(&role.name)) else {
+        let Some(role) =
+            roles(group).into_iter().find(|role| label(object, ROLE) == Some(&role.name))
+        else {
             return;
         };
         let Ok(pattern) = &role.pattern else { return };
@@ -94,7 +97,8 @@ impl Instances {
                 && !self.going.contains(&instance.uid().unwrap_or_default())
         };
         let there = world.all(&Kind::Instance.resource()).into_iter().filter(is_there).collect();
-        let coming = self.coming.values().filter(|(set, _)| Some(set) == uid.as_ref()).count() as i64;
+        let coming =
+            self.coming.values().filter(|(set, _)| Some(set) == uid.as_ref()).count() as i64;
         let replicas = number(object, "/spec/replicas").unwrap_or(1);
         Set { object, role, pattern, replicas, revision: revision(pattern), there, coming }
     }
@@ -116,8 +120,9 @@ impl Instances {
     }
 
     async fn delete(&mut self, world: &World, instances: Vec<Arc<DynamicObject>>) {
-        let unseen =
-            |instance: &Arc<DynamicObject>| !self.going.contains(&instance.uid().unwrap_or_default());
+        let unseen = |instance: &Arc<DynamicObject>| {
+            !self.going.contains(&instance.uid().unwrap_or_default())
+        };
         let instances: Vec<_> = instances.into_iter().filter(unseen).collect();
         let resource = &Kind::Instance.resource();
         let deleting = instances.iter().map(async |instance| {
@@ -137,12 +142,14 @@ impl Set<'_> {
             return (0..count).map(|_| drawn()).map(|id| (format!("{name}-{id}"), id)).collect();
         }
         let is_there = |name: &str| self.there.iter().find(|instance| instance.name_any() == name);
-        let all = (0..self.replicas).map(|ordinal| (format!("{name}-{ordinal}"), ordinal.to_string()));
+        let all =
+            (0..self.replicas).map(|ordinal| (format!("{name}-{ordinal}"), ordinal.to_string()));
         if !self.role.is_ordered {
             return all.filter(|(name, _)| is_there(name).is_none()).collect();
         }
-        let next =
-            all.into_iter().find(|(name, _)| !is_there(name).is_some_and(|instance| is_ready(instance)));
+        let next = all
+            .into_iter()
+            .find(|(name, _)| !is_there(name).is_some_and(|instance| is_ready(instance)));
         next.into_iter().filter(|(name, _)| is_there(name).is_none()).collect()
     }
 
@@ -196,7 +203,8 @@ impl Set<'_> {
             return Vec::new();
         }
         surplus.sort_by_key(|instance| std::cmp::Reverse(ordinal(instance)));
-        let goes = |instance: &Arc<DynamicObject>| is_ready(instance) || Some(ordinal(instance)) == first;
+        let goes =
+            |instance: &Arc<DynamicObject>| is_ready(instance) || Some(ordinal(instance)) == first;
         surplus.into_iter().take_while(goes).collect()
     }
 
@@ -223,7 +231,8 @@ impl Set<'_> {
     /// Those of an old template that are not to stay so, in the order in which they are replaced.
     fn outdated(&self) -> Vec<Arc<DynamicObject>> {
         let partition = self.partition();
-        let mut old: Vec<_> = self.there.iter().filter(|instance| self.is_old(instance)).cloned().collect();
+        let mut old: Vec<_> =
+            self.there.iter().filter(|instance| self.is_old(instance)).cloned().collect();
         if self.role.is_stateless {
             old.sort_by_key(|instance| rank(instance));
             old.truncate(old.len().saturating_sub(usize::try_from(partition).unwrap_or(0)));
@@ -263,8 +272,9 @@ fn revision(pattern: &Pattern) -> String {
 }
 
 async fn write_status(world: &World, set: &Set<'_>, selector: String) {
-    let count =
-        |is_so: &dyn Fn(&DynamicObject) -> bool| set.there.iter().filter(|instance| is_so(instance)).count();
+    let count = |is_so: &dyn Fn(&DynamicObject) -> bool| {
+        set.there.iter().filter(|instance| is_so(instance)).count()
+    };
     let status = json!({
         "observedGeneration": set.object.metadata.generation,
         "replicas": set.there.len(),

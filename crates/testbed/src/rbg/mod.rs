@@ -85,7 +85,11 @@ pub enum AdapterSelector {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespace: None, selector: AdapterSelector::Right, binding: Duration::from_millis(50) }
+        Self {
+            namespace: None,
+            selector: AdapterSelector::Right,
+            binding: Duration::from_millis(50),
+        }
     }
 }
 
@@ -142,7 +146,8 @@ async fn install(control_plane: &ControlPlane) -> Result<()> {
         wait::until(&what, Duration::from_secs(30), async || {
             let status = crds.get(&kind.crd()).await?.status.unwrap_or_default();
             let mut conditions = status.conditions.into_iter().flatten();
-            let is_so = conditions.any(|found| found.type_ == "Established" && found.status == "True");
+            let is_so =
+                conditions.any(|found| found.type_ == "Established" && found.status == "True");
             Ok(is_so.then_some(()))
         })
         .await?;
@@ -173,6 +178,7 @@ fn yaml_files(folder: &Path) -> Result<Vec<String>> {
 
 /// Whether one of the texts has a CRD of the same name.
 fn is_among(crd: &str, texts: &[String]) -> bool {
-    let name = |text: &str| text.lines().find(|line| line.starts_with("  name: ")).map(str::to_owned);
+    let name =
+        |text: &str| text.lines().find(|line| line.starts_with("  name: ")).map(str::to_owned);
     texts.iter().any(|text| name(text) == name(crd))
 }

@@ -23,8 +23,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Group, Self::Adapter, Self::InstanceSet, Self::Instance, Self::GroupSet, Self::Policy];
+    pub const ALL: [Self; 6] = [
+        Self::Group,
+        Self::Adapter,
+        Self::InstanceSet,
+        Self::Instance,
+        Self::GroupSet,
+        Self::Policy,
+    ];
 
     /// As objects name it.
     pub fn name(self) -> &'static str {

@@ -152,7 +152,8 @@ fn read(group: &DynamicObject, role: &Value) -> Role {
 }
 
 fn pattern(group: &DynamicObject, name: &str, role: &Value) -> Result<Pattern> {
-    let component = |name: &str, size: i64, template| Component { name: name.to_owned(), size, template };
+    let component =
+        |name: &str, size: i64, template| Component { name: name.to_owned(), size, template };
     if let Some(standalone) = role.get("standalonePattern") {
         let components = vec![component(name, 1, template(group, standalone)?)];
         return Ok(Pattern { shape: Shape::Standalone, components });
@@ -185,10 +186,12 @@ fn template(group: &DynamicObject, pattern: &Value) -> Result<Value> {
     if let Some(template) = pattern.get("template") {
         return Ok(template.clone());
     }
-    let wanted = pattern["templateRef"]["name"].as_str().context("neither template nor templateRef")?;
+    let wanted =
+        pattern["templateRef"]["name"].as_str().context("neither template nor templateRef")?;
     let templates = group.data["spec"]["roleTemplates"].as_array();
     let found = templates.into_iter().flatten().find(|template| template["name"] == wanted);
-    let mut template = found.with_context(|| format!("no role template {wanted}"))?["template"].clone();
+    let mut template =
+        found.with_context(|| format!("no role template {wanted}"))?["template"].clone();
     merge(&mut template, pattern["templateRef"].get("patch").unwrap_or(&Value::Object(Map::new())));
     Ok(template)
 }

@@ -18,7 +18,11 @@ impl Counts {
     /// As the workload's status says.
     pub(super) fn of(workload: &DynamicObject) -> Self {
         let count = |field: &str| number(workload, &format!("/status/{field}")).unwrap_or(0);
-        Self { replicas: count("replicas"), ready: count("readyReplicas"), updated: count("updatedReplicas") }
+        Self {
+            replicas: count("replicas"),
+            ready: count("readyReplicas"),
+            updated: count("updatedReplicas"),
+        }
     }
 
     /// As a group's status says of a role.
@@ -62,7 +66,8 @@ fn ready_condition(group: &DynamicObject, is_ready: bool) -> Value {
     let conditions = group.data["status"]["conditions"].as_array();
     let before = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
     let unchanged = before.filter(|before| before["status"] == status);
-    let since = unchanged.map_or_else(|| json!(now()), |before| before["lastTransitionTime"].clone());
+    let since =
+        unchanged.map_or_else(|| json!(now()), |before| before["lastTransitionTime"].clone());
     json!({
         "type": "Ready", "status": status, "reason": reason, "message": message,
         "observedGeneration": group.metadata.generation, "lastTransitionTime": since,

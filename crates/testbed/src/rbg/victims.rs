@@ -56,7 +56,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn instance(name: &str, components: usize, ready: &str, cost: &str, second: u32) -> DynamicObject {
+    fn instance(
+        name: &str,
+        components: usize,
+        ready: &str,
+        cost: &str,
+        second: u32,
+    ) -> DynamicObject {
         serde_json::from_value(json!({
             "metadata": {
                 "name": name, "annotations": {DELETION_COST: cost},
@@ -70,7 +76,11 @@ mod tests {
         .unwrap()
     }
 
-    fn names(old: Vec<DynamicObject>, updated: Vec<DynamicObject>, sizes: (usize, usize)) -> Vec<String> {
+    fn names(
+        old: Vec<DynamicObject>,
+        updated: Vec<DynamicObject>,
+        sizes: (usize, usize),
+    ) -> Vec<String> {
         victims(old, updated, sizes, rank).iter().map(ResourceExt::name_any).collect()
     }
 
@@ -83,7 +93,10 @@ mod tests {
             instance("unready", 1, "False", "100", 1),
             instance("not-begun", 0, "False", "100", 1),
         ];
-        assert_eq!(names(vec![], all.clone(), (5, 0)), ["not-begun", "unready", "cheap", "new", "old"]);
+        assert_eq!(
+            names(vec![], all.clone(), (5, 0)),
+            ["not-begun", "unready", "cheap", "new", "old"]
+        );
         assert_eq!(names(vec![], all, (2, 0)), ["not-begun", "unready"]);
     }
 
@@ -105,8 +118,16 @@ mod tests {
 
     #[test]
     fn a_cost_that_is_no_number_is_none() {
-        let table =
-            [("-7", -7), ("0", 0), ("12", 12), ("+12", 0), ("012", 0), ("", 0), ("99999999999", 0), ("x", 0)];
+        let table = [
+            ("-7", -7),
+            ("0", 0),
+            ("12", 12),
+            ("+12", 0),
+            ("012", 0),
+            ("", 0),
+            ("99999999999", 0),
+            ("x", 0),
+        ];
         for (text, expected) in table {
             assert_eq!(cost(text), expected, "{text}");
         }

@@ -32,7 +32,8 @@ pub(super) fn build(group: &DynamicObject, role: &Role, pattern: &Pattern, repli
         object["metadata"]["annotations"] = json!({labels::PATTERN: mode});
         return object;
     }
-    let mut template = pattern.components.first().map(|part| part.template.clone()).unwrap_or_default();
+    let mut template =
+        pattern.components.first().map(|part| part.template.clone()).unwrap_or_default();
     add_labels(&mut template, &its_labels);
     object["spec"]["selector"] = json!({"matchLabels": its_labels});
     object["spec"]["template"] = template;

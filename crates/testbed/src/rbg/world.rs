@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use futures::StreamExt;
 use futures::future::join_all;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -31,7 +33,8 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn watch(client: Client, only: Option<&str>) -> Result<Self> {
-        let mut world = Self { client, stores: HashMap::new(), said: Mutex::default(), watches: Vec::new() };
+        let mut world =
+            Self { client, stores: HashMap::new(), said: Mutex::default(), watches: Vec::new() };
         let ours = Kind::ALL.map(Kind::resource);
         for resource in ours.into_iter().chain([pods(), stateful_sets(), deployments()]) {
             let api: Api<DynamicObject> = match only {
@@ -55,9 +58,15 @@ impl World {
     }
 
     /// The object of a name.
-    pub(super) fn find(&self, resource: &ApiResource, ns: &str, name: &str) -> Option<Arc<DynamicObject>> {
-        let same =
-            |object: &DynamicObject| object.name_any() == name && object.namespace().as_deref() == Some(ns);
+    pub(super) fn find(
+        &self,
+        resource: &ApiResource,
+        ns: &str,
+        name: &str,
+    ) -> Option<Arc<DynamicObject>> {
+        let same = |object: &DynamicObject| {
+            object.name_any() == name && object.namespace().as_deref() == Some(ns)
+        };
         self.stores.get(&resource.plural).and_then(|store| store.find(same))
     }
 
@@ -73,7 +82,8 @@ impl World {
         let name = object["metadata"]["name"].to_string();
         let result = match serde_json::from_value(object) {
             Ok(object) => {
-                let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+                let params =
+                    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
                 self.api(resource, ns).create(&params, &object).await.map(drop)
             }
             Err(error) => Err(kube::Error::SerdeError(error)),
@@ -82,7 +92,12 @@ impl World {
     }
 
     /// Merges into the object as it was seen; true where it was still that.
-    pub(super) async fn patch(&self, resource: &ApiResource, seen: &DynamicObject, mut patch: Value) -> bool {
+    pub(super) async fn patch(
+        &self,
+        resource: &ApiResource,
+        seen: &DynamicObject,
+        mut patch: Value,
+    ) -> bool {
         patch["metadata"]["resourceVersion"] = json!(seen.metadata.resource_version);
         let (ns, name, params) = (namespace(seen), seen.name_any(), manager());
         let result = self.api(resource, &ns).patch(&name, &params, &Patch::Merge(patch)).await;
@@ -111,7 +126,8 @@ impl World {
     /// Puts the whole object in the place of the one that was seen; true where it was still that.
     pub(super) async fn replace(&self, resource: &ApiResource, object: &DynamicObject) -> bool {
         let (ns, name) = (namespace(object), object.name_any());
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let params =
+            PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         let result = self.api(resource, &ns).replace(&name, &params, object).await;
         report(&format!("updating {} {ns}/{name}", resource.kind), result.map(drop))
     }
@@ -128,7 +144,8 @@ impl World {
     /// Deletes what belonged to owners that are gone. The cluster's own garbage collector does so too, but learns of new kinds only
     /// every half minute.
     pub(super) async fn delete_without_owner(&self, resource: &ApiResource, kind: Kind) {
-        let owners: HashSet<_> = self.all(&kind.resource()).iter().filter_map(|owner| owner.uid()).collect();
+        let owners: HashSet<_> =
+            self.all(&kind.resource()).iter().filter_map(|owner| owner.uid()).collect();
         let objects = self.all(resource);
         let orphans = objects.iter().filter(|object| {
             owner(object, kind).is_some_and(|uid| !owners.contains(uid)) && !is_leaving(object)

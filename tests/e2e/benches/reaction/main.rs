@@ -55,7 +55,10 @@ async fn measure() -> Result<()> {
 
 fn argument(name: &str) -> Result<Option<usize>> {
     let mut arguments = std::env::args().skip_while(|argument| argument != name).skip(1);
-    arguments.next().map(|value| value.parse().with_context(|| format!("{name} {value}"))).transpose()
+    arguments
+        .next()
+        .map(|value| value.parse().with_context(|| format!("{name} {value}")))
+        .transpose()
 }
 
 /// Prints what steps took.
@@ -63,8 +66,11 @@ fn report(who: &str, mut times: Vec<Duration>) -> Result<()> {
     times.sort();
     let last = times.last().context("no steps")?.as_secs_f64();
     // The smallest time that so many of the steps did not exceed.
-    let at = |share: f64| times[((times.len() as f64 * share).ceil() as usize).max(1) - 1].as_secs_f64();
+    let at =
+        |share: f64| times[((times.len() as f64 * share).ceil() as usize).max(1) - 1].as_secs_f64();
     let (count, p50, p99) = (times.len(), at(0.5), at(0.99));
-    println!("{who:<34} {count:>5} steps: p50 {p50:>7.3} s, p99 {p99:>7.3} s, longest {last:>7.3} s");
+    println!(
+        "{who:<34} {count:>5} steps: p50 {p50:>7.3} s, p99 {p99:>7.3} s, longest {last:>7.3} s"
+    );
     Ok(())
 }

@@ -42,7 +42,9 @@ pub async fn measure(cluster: &Arc<Cluster>, count: usize) -> Result<()> {
         report(&format!("sampled every {interval} s"), fleet.ours(interval).await?)?;
     }
     let autoscalers = fleet.stage.api::<LLMAutoscaler>();
-    autoscalers.delete_collection(&DeleteParams::default(), &kube::api::ListParams::default()).await?;
+    autoscalers
+        .delete_collection(&DeleteParams::default(), &kube::api::ListParams::default())
+        .await?;
     fleet.scale_all(1).await?;
     fleet.until_settled().await?;
     report("Prometheus, adapter, HPA", fleet.theirs().await?)
@@ -55,8 +57,15 @@ struct Fleet {
 }
 
 impl Fleet {
-    async fn each<'a, F: Future<Output = Result<()>>>(&'a self, act: impl Fn(&'a str) -> F) -> Result<()> {
-        stream::iter(&self.names).map(|name| act(name)).buffer_unordered(AT_ONCE).try_collect().await
+    async fn each<'a, F: Future<Output = Result<()>>>(
+        &'a self,
+        act: impl Fn(&'a str) -> F,
+    ) -> Result<()> {
+        stream::iter(&self.names)
+            .map(|name| act(name))
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
     }
 
     /// Each is asked for one replica, and has it.
@@ -69,7 +78,12 @@ impl Fleet {
         };
         wait::until("one replica of each", PATIENCE, async || {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            Ok(sets.list(&kube::api::ListParams::default()).await?.iter().all(settled).then_some(()))
+            Ok(sets
+                .list(&kube::api::ListParams::default())
+                .await?
+                .iter()
+                .all(settled)
+                .then_some(()))
         })
         .await
     }

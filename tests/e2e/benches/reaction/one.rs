@@ -39,7 +39,10 @@ pub async fn measure(cluster: &Arc<Cluster>, steps: usize) -> Result<()> {
         stage.autoscaler(&name, spec).await?;
         stage.until_condition(&name, "Ready", "True", "Scaling").await?;
         let rest = Duration::from_secs(u64::from(interval));
-        report(&format!("sampled every {interval} s"), series(stage, sizes, &name, rest, steps).await?)
+        report(
+            &format!("sampled every {interval} s"),
+            series(stage, sizes, &name, rest, steps).await?,
+        )
     }));
     let theirs = async {
         let times = series(stage, sizes, "hpa", Duration::from_secs(15), steps).await?;

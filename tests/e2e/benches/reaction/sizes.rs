@@ -52,9 +52,9 @@ impl Sizes {
                 changed.await;
             }
         };
-        tokio::time::timeout(within, wait)
-            .await
-            .with_context(|| format!("{name} was not asked for {replicas} replicas within {within:?}"))
+        tokio::time::timeout(within, wait).await.with_context(|| {
+            format!("{name} was not asked for {replicas} replicas within {within:?}")
+        })
     }
 }
 
@@ -72,7 +72,8 @@ impl Known {
 }
 
 async fn follow(api: Api<StatefulSet>, known: Arc<Known>) {
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
+    let mut events =
+        watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
     loop {
         match events.try_next().await {
             Ok(Some(object)) => {

@@ -23,7 +23,11 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
     tokio::time::sleep(Duration::from_secs(1)).await;
     stage.script.set(&pod(0), Page::idle());
     let missing = stage.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
-    ensure!(missing.message.contains("a-1: ") || missing.message.contains("a-2: "), "{}", missing.message);
+    ensure!(
+        missing.message.contains("a-1: ") || missing.message.contains("a-2: "),
+        "{}",
+        missing.message
+    );
     stage.stays("a", 3, Duration::from_secs(8)).await?;
     let missing = stage.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
     ensure!(
@@ -31,10 +35,15 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
         "{}",
         missing.message
     );
-    ensure!(missing.message.contains("a-2: ") && missing.message.contains("refused"), "{}", missing.message);
+    ensure!(
+        missing.message.contains("a-2: ") && missing.message.contains("refused"),
+        "{}",
+        missing.message
+    );
 
     stage.page("a", &Page::Reset);
-    let active = stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
+    let active =
+        stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
     ensure!(
         active.message.contains("vllm:num_requests_waiting") && active.message.contains("a-0: "),
         "{}",
@@ -59,8 +68,11 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
 
 /// Web pages, other exporters' pages, lines that cannot be read, status codes: each is named, none is zero.
 pub async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
-    let status =
-        |status: u16| Page::Raw { status, content_type: "text/plain".to_owned(), body: String::new() };
+    let status = |status: u16| Page::Raw {
+        status,
+        content_type: "text/plain".to_owned(),
+        body: String::new(),
+    };
     let (a, b) = (
         [
             (Page::text("<html><body>hello</body></html>\n"), "<html>"),
@@ -78,11 +90,19 @@ pub async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
             stage.script.set(&format!("{}/{name}-{ordinal}", stage.namespace), page.clone());
         }
         stage.engine(name, 3).await?;
-        stage.autoscaler(name, json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}})).await?;
-        let active = stage.until_condition(name, "ScalingActive", "False", "FailedGetPodsMetric").await?;
+        stage
+            .autoscaler(name, json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}))
+            .await?;
+        let active =
+            stage.until_condition(name, "ScalingActive", "False", "FailedGetPodsMetric").await?;
         for (ordinal, (_, expected)) in pages.iter().enumerate() {
-            let of_pod = active.message.split(&format!("{name}-{ordinal}: ")).nth(1).unwrap_or_default();
-            ensure!(of_pod.contains(expected), "{name}-{ordinal}, {expected:?}: {}", active.message);
+            let of_pod =
+                active.message.split(&format!("{name}-{ordinal}: ")).nth(1).unwrap_or_default();
+            ensure!(
+                of_pod.contains(expected),
+                "{name}-{ordinal}, {expected:?}: {}",
+                active.message
+            );
         }
     }
     stage.stays("a", 3, Duration::from_secs(3)).await?;
@@ -95,7 +115,8 @@ pub async fn port_that_no_pod_has(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({"sources": [{"scrape": {"port": "metrics"}}]})).await?;
     let missing = stage.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
-    let expected = format!("a-0: no container port is named metrics; named ports: http ({})", stage.port());
+    let expected =
+        format!("a-0: no container port is named metrics; named ports: http ({})", stage.port());
     ensure!(missing.message.contains(&expected), "{}", missing.message);
     stage.autoscaler("a", json!({"sources": [{"scrape": {"port": stage.port()}}]})).await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
@@ -112,13 +133,20 @@ pub async fn spec_that_only_the_operator_can_refuse(stage: &Stage) -> Result<()>
     ]);
     stage.autoscaler("a", json!({"metrics": twice})).await?;
     let stalled = stage.until_condition("a", "Stalled", "True", "InvalidSpec").await?;
-    ensure!(stalled.message.contains("spec.metrics[1].name: two metrics are called"), "{}", stalled.message);
+    ensure!(
+        stalled.message.contains("spec.metrics[1].name: two metrics are called"),
+        "{}",
+        stalled.message
+    );
     stage.until_condition("a", "Ready", "False", "InvalidSpec").await?;
 
     stage.autoscaler("a", json!({})).await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
     let conditions = stage.status("a").await?.conditions;
-    ensure!(!conditions.iter().any(|c| c.type_ == "Stalled" || c.reason == "InvalidSpec"), "{conditions:?}");
+    ensure!(
+        !conditions.iter().any(|c| c.type_ == "Stalled" || c.reason == "InvalidSpec"),
+        "{conditions:?}"
+    );
     Ok(())
 }
 
@@ -160,7 +188,10 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
             json!({"metrics": [{"name": "q", "query": "up", "windowSeconds": 5, "target": target(json!("5"))}]}),
             "a query says itself what it is made of",
         ),
-        (json!({"fallback": {"replicas": 4}}), "fallback.replicas must not be greater than maxReplicas"),
+        (
+            json!({"fallback": {"replicas": 4}}),
+            "fallback.replicas must not be greater than maxReplicas",
+        ),
         (
             json!({"sources": [{}]}),
             "spec.sources[0]: Invalid value: give exactly one of scrape and prometheus",
@@ -185,7 +216,9 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
         ),
         (scrape(json!({"tlsConfig": {}})), "tlsConfig needs scheme HTTPS"),
         (
-            scrape(json!({"scheme": "HTTPS", "tlsConfig": {"insecureSkipVerify": true, "serverName": "a"}})),
+            scrape(
+                json!({"scheme": "HTTPS", "tlsConfig": {"insecureSkipVerify": true, "serverName": "a"}}),
+            ),
             "with insecureSkipVerify nothing is checked",
         ),
         (

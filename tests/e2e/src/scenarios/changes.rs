@@ -24,15 +24,17 @@ pub async fn spec_is_edited_mid_flight(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 3, SOON).await?;
     let notes = stage.events("a", "SuccessfulRescale").await?;
     ensure!(
-        notes.iter().any(|n| n == "New size: 3; reason: Current number of replicas above Spec.MaxReplicas"),
+        notes
+            .iter()
+            .any(|n| n == "New size: 3; reason: Current number of replicas above Spec.MaxReplicas"),
         "{notes:?}"
     );
 
     // A target that the load meets keeps the size, and the status speaks of the new generation.
-    let metrics =
-        json!([{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "11"}}]);
+    let metrics = json!([{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "11"}}]);
     stage.autoscaler("a", json!({"maxReplicas": 5, "metrics": metrics})).await?;
-    let limited = stage.until_condition("a", "ScalingLimited", "False", "DesiredWithinRange").await?;
+    let limited =
+        stage.until_condition("a", "ScalingLimited", "False", "DesiredWithinRange").await?;
     ensure!(limited.observed_generation == Some(4), "{limited:?}");
     stage.stays("a", 3, Duration::from_secs(3)).await
 }
@@ -42,7 +44,9 @@ pub async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) -> Resu
     const WINDOW: Duration = Duration::from_secs(15);
     stage.engine("a", 1).await?;
     let window = WINDOW.as_secs();
-    stage.autoscaler("a", json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": window}}})).await?;
+    stage
+        .autoscaler("a", json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": window}}}))
+        .await?;
     stage.waiting("a", 11);
     stage.until_replicas("a", 3, SOON).await?;
     stage.until_ready("a", 3).await?;
@@ -57,7 +61,11 @@ pub async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) -> Resu
     let restarted = Instant::now();
 
     stage
-        .stays("a", 3, WINDOW.saturating_sub(emptied.elapsed()).saturating_sub(Duration::from_secs(1)))
+        .stays(
+            "a",
+            3,
+            WINDOW.saturating_sub(emptied.elapsed()).saturating_sub(Duration::from_secs(1)),
+        )
         .await?;
     stage.until_replicas("a", 1, SOON).await?;
     ensure!(
@@ -85,7 +93,10 @@ pub async fn quiet_autoscaler_writes_nothing(stage: &Stage) -> Result<()> {
         before.status,
         after.status
     );
-    ensure!(after.status.is_some_and(|status| status.summary.as_deref() == Some("waiting 5/5")), "no values");
+    ensure!(
+        after.status.is_some_and(|status| status.summary.as_deref() == Some("waiting 5/5")),
+        "no values"
+    );
     Ok(())
 }
 

@@ -13,7 +13,9 @@ const NAME: &str = "vllm-inference";
 /// One replica with a queue of 11 grows to 3, as the HPA would say it; when the queue is gone, it shrinks to 1.
 pub async fn queue_grows_and_goes(stage: &Stage) -> Result<()> {
     stage.engine(NAME, 1).await?;
-    stage.autoscaler(NAME, json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}}})).await?;
+    stage
+        .autoscaler(NAME, json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}}}))
+        .await?;
     stage.until_condition(NAME, "Ready", "True", "Scaling").await?;
     stage.stays(NAME, 1, Duration::from_secs(2)).await?;
 
@@ -32,14 +34,22 @@ pub async fn queue_grows_and_goes(stage: &Stage) -> Result<()> {
         emptied.elapsed()
     );
     let notes = stage.events(NAME, "SuccessfulRescale").await?;
-    ensure!(notes.contains(&"New size: 1; reason: All metrics below target".to_owned()), "{notes:?}");
+    ensure!(
+        notes.contains(&"New size: 1; reason: All metrics below target".to_owned()),
+        "{notes:?}"
+    );
     stage.until_ready(NAME, 1).await
 }
 
 async fn grown(stage: &Stage) -> Result<()> {
     let note = "New size: 3; reason: pods metric vllm:num_requests_waiting above target";
     wait::until("the event", SOON, async || {
-        Ok(stage.events(NAME, "SuccessfulRescale").await?.iter().any(|found| found == note).then_some(()))
+        Ok(stage
+            .events(NAME, "SuccessfulRescale")
+            .await?
+            .iter()
+            .any(|found| found == note)
+            .then_some(()))
     })
     .await?;
     let able = stage.until_condition(NAME, "AbleToScale", "True", "SucceededRescale").await?;
@@ -85,6 +95,9 @@ async fn columns(stage: &Stage) -> Result<()> {
     let head: Vec<&str> = table.lines().next().unwrap_or_default().split_whitespace().collect();
     let expected = "NAME REFERENCE ENGINE TARGETS MINPODS MAXPODS REPLICAS DESIRED READY AGE";
     ensure!(head.join(" ") == expected, "{table}");
-    ensure!(table.contains("StatefulSet/vllm-inference") && table.contains("waiting 11/5"), "{table}");
+    ensure!(
+        table.contains("StatefulSet/vllm-inference") && table.contains("waiting 11/5"),
+        "{table}"
+    );
     Ok(())
 }

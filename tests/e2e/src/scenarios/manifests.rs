@@ -43,7 +43,8 @@ pub async fn pod_monitor_is_kept_where_there_can_be_one(stage: &Stage) -> Result
 
 /// GitOps tools are told to leave alone what the field manager of scaling owns.
 async fn owns_replicas(stage: &Stage) -> Result<()> {
-    let fields = stage.api::<StatefulSet>().get("a").await?.metadata.managed_fields.unwrap_or_default();
+    let fields =
+        stage.api::<StatefulSet>().get("a").await?.metadata.managed_fields.unwrap_or_default();
     let scale = fields.iter().find(|entry| entry.subresource.as_deref() == Some("scale"));
     let manager = scale.and_then(|entry| entry.manager.as_deref());
     ensure!(manager == Some("llm-autoscaler-scale"), "{manager:?}");
@@ -53,13 +54,20 @@ async fn owns_replicas(stage: &Stage) -> Result<()> {
 /// The one-file installation is what kustomize makes of `config/default`.
 pub async fn install_yaml_is_config_default(stage: &Stage) -> Result<()> {
     let root = repository();
-    let rendered =
-        stage.control_plane().kubectl(["kustomize", &root.join("config/default").to_string_lossy()]).await?;
+    let rendered = stage
+        .control_plane()
+        .kubectl(["kustomize", &root.join("config/default").to_string_lossy()])
+        .await?;
     let kept = tokio::fs::read_to_string(root.join("deploy/install.yaml")).await?;
     ensure!(rendered == kept, "deploy/install.yaml is out of date: run `make crds`");
     stage
         .control_plane()
-        .kubectl(["apply", "--dry-run=server", "-k", &root.join("config/samples").to_string_lossy()])
+        .kubectl([
+            "apply",
+            "--dry-run=server",
+            "-k",
+            &root.join("config/samples").to_string_lossy(),
+        ])
         .await?;
     Ok(())
 }

@@ -12,8 +12,7 @@ use crate::{Stage, stage::SOON};
 pub async fn target_is_deleted_and_created_again(stage: &Stage) -> Result<()> {
     stage.autoscaler("a", json!({})).await?;
     let able = stage.until_condition("a", "AbleToScale", "False", "FailedGetScale").await?;
-    let expected =
-        "the HPA controller was unable to get the target's current scale: statefulsets.apps \"a\" not found";
+    let expected = "the HPA controller was unable to get the target's current scale: statefulsets.apps \"a\" not found";
     ensure!(able.message == expected, "{}", able.message);
     let status = stage.status("a").await?;
     ensure!(
@@ -55,27 +54,31 @@ pub async fn any_kind_with_a_scale_subresource(stage: &Stage) -> Result<()> {
         .await?;
     let fleet = include_str!("../../fixtures/fleet.yaml").replace("PORT", &port.to_string());
     cluster.apply_yaml(&fleet.replace("NAMESPACE", &stage.namespace)).await?;
-    stage
-        .script
-        .set(&format!("{}/fleet-0", stage.namespace), llm_autoscaler_testbed::engine::Page::waiting(11));
+    stage.script.set(
+        &format!("{}/fleet-0", stage.namespace),
+        llm_autoscaler_testbed::engine::Page::waiting(11),
+    );
     let target = json!({"apiVersion": "example.com/v1", "kind": "Fleet", "name": "fleet"});
     stage.autoscaler("fleet", json!({"scaleTargetRef": target})).await?;
     wait::until("the fleet to be scaled to 3", SOON, async || {
         let path = "jsonpath={.spec.size}";
-        let size = cluster.kubectl(["-n", &stage.namespace, "get", "fleet", "fleet", "-o", path]).await?;
+        let size =
+            cluster.kubectl(["-n", &stage.namespace, "get", "fleet", "fleet", "-o", path]).await?;
         Ok((size == "3").then_some(()))
     })
     .await?;
 
-    let deployment = include_str!("../../fixtures/deployment.yaml").replace("PORT", &port.to_string());
+    let deployment =
+        include_str!("../../fixtures/deployment.yaml").replace("PORT", &port.to_string());
     cluster.apply_yaml(&deployment.replace("NAMESPACE", &stage.namespace)).await?;
     stage.script.set_all(&llm_autoscaler_testbed::engine::Page::waiting(11));
     let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "plain"});
     stage.autoscaler("plain", json!({"scaleTargetRef": target})).await?;
     wait::until("the Deployment to be scaled to 3", SOON, async || {
         let path = "jsonpath={.spec.replicas}";
-        let size =
-            cluster.kubectl(["-n", &stage.namespace, "get", "deployment", "plain", "-o", path]).await?;
+        let size = cluster
+            .kubectl(["-n", &stage.namespace, "get", "deployment", "plain", "-o", path])
+            .await?;
         Ok((size == "3").then_some(()))
     })
     .await
@@ -86,7 +89,11 @@ pub async fn kind_without_a_scale_subresource(stage: &Stage) -> Result<()> {
     let target = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt"});
     stage.autoscaler("a", json!({"scaleTargetRef": target})).await?;
     let stalled = stage.until_condition("a", "Stalled", "True", "FailedGetScale").await?;
-    ensure!(stalled.message.contains("ConfigMap in v1 has no scale subresource"), "{}", stalled.message);
+    ensure!(
+        stalled.message.contains("ConfigMap in v1 has no scale subresource"),
+        "{}",
+        stalled.message
+    );
 
     let target = json!({"apiVersion": "nobody.example.com/v1", "kind": "Thing", "name": "thing"});
     stage.autoscaler("b", json!({"scaleTargetRef": target})).await?;

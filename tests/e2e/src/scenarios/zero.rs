@@ -65,7 +65,8 @@ pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
     let account = format!("--serviceaccount={namespace}:gateway");
     let role = "--clusterrole=llm-autoscaler-caller";
     cluster.kubectl(["-n", namespace, "create", "rolebinding", "caller", role, &account]).await?;
-    let token = async |account: &str| cluster.kubectl(["-n", namespace, "create", "token", account]).await;
+    let token =
+        async |account: &str| cluster.kubectl(["-n", namespace, "create", "token", account]).await;
     let (gateway, stranger) = (token("gateway").await?, token("stranger").await?);
 
     // who, for what; the answer

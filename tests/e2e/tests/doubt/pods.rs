@@ -16,7 +16,9 @@ const WATCHED: Duration = Duration::from_secs(9);
 async fn break_pages(stage: &Stage, broken: Page, expected: &str) -> Result<String> {
     stage.engine("a", 3).await?;
     stage.waiting("a", 5);
-    stage.autoscaler("a", json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}})).await?;
+    stage
+        .autoscaler("a", json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}))
+        .await?;
     stage.until_condition("a", "SamplesComplete", "True", "AllReplicas").await?;
 
     let pod = |ordinal: u32| format!("{}/a-{ordinal}", stage.namespace);
@@ -51,7 +53,8 @@ pub async fn hang(stage: &Stage) -> Result<String> {
 }
 
 pub async fn answer_500(stage: &Stage) -> Result<String> {
-    let page = Page::Raw { status: 500, content_type: "text/plain".to_owned(), body: "oops".to_owned() };
+    let page =
+        Page::Raw { status: 500, content_type: "text/plain".to_owned(), body: "oops".to_owned() };
     break_pages(stage, page, "answered with HTTP 500").await
 }
 
@@ -122,7 +125,10 @@ async fn crash(stage: &Stage, pod: &str) -> Result<()> {
     }});
     // The node reports the loss of readiness first.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    stage.api::<Pod>().patch_status(pod, &PatchParams::default(), &Patch::Strategic(status)).await?;
+    stage
+        .api::<Pod>()
+        .patch_status(pod, &PatchParams::default(), &Patch::Strategic(status))
+        .await?;
     Ok(())
 }
 

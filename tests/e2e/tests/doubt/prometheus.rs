@@ -19,7 +19,8 @@ const SERIES: &str = "vllm:num_requests_waiting";
 /// What the server says of each of the three pods of `a`.
 fn say(server: &FakePrometheus, stage: &Stage, waiting: f64) {
     for ordinal in 0..3 {
-        let labels = [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
+        let labels =
+            [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
         server.set(SERIES, &labels, waiting);
     }
 }
@@ -54,7 +55,8 @@ async fn break_server(stage: &Stage, fault: Fault, expected: &str) -> Result<Str
     server.fail(fault).await?;
     say(&server, stage, 0.0);
     stage.stays("a", 3, WATCHED).await?;
-    let active = stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
+    let active =
+        stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
     ensure!(active.message.contains(expected), "{expected:?} is not in: {}", active.message);
     stage.until_condition("a", "Ready", "False", "FailedGetPodsMetric").await?;
     server.fail(Fault::None).await?;
@@ -68,7 +70,8 @@ pub async fn down(stage: &Stage) -> Result<String> {
 }
 
 pub async fn empty(stage: &Stage) -> Result<String> {
-    break_server(stage, Fault::Empty, "has no vllm:num_requests_waiting of it in the last 10 s").await
+    break_server(stage, Fault::Empty, "has no vllm:num_requests_waiting of it in the last 10 s")
+        .await
 }
 
 pub async fn unauthorized(stage: &Stage) -> Result<String> {
@@ -125,12 +128,16 @@ pub async fn takes_over_from_the_pages(stage: &Stage) -> Result<String> {
     stage.page("a", &Page::Refuse);
     stage.until_condition("a", "FirstSourceUsed", "False", "FailedOver").await?;
     // What the pages said last counts for a moment.
-    llm_autoscaler_testbed::wait::until("all samples to be of the second source", SOON, async || {
-        let conditions = stage.status("a").await?.conditions;
-        let told = conditions.iter().find(|condition| condition.type_ == "FirstSourceUsed");
-        let says = |text: &str| told.is_some_and(|condition| condition.message.contains(text));
-        Ok((says("3 from sources[1]") && says("refused")).then_some(()))
-    })
+    llm_autoscaler_testbed::wait::until(
+        "all samples to be of the second source",
+        SOON,
+        async || {
+            let conditions = stage.status("a").await?.conditions;
+            let told = conditions.iter().find(|condition| condition.type_ == "FirstSourceUsed");
+            let says = |text: &str| told.is_some_and(|condition| condition.message.contains(text));
+            Ok((says("3 from sources[1]") && says("refused")).then_some(()))
+        },
+    )
     .await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
     let status = stage.status("a").await?;
@@ -198,8 +205,7 @@ pub async fn a_query_that_gives_nothing(stage: &Stage) -> Result<String> {
     let server = FakePrometheus::start().await?;
     server.set("gateway", &[], 120.0);
     stage.engine("a", 3).await?;
-    let metric =
-        json!({"name": "rate", "query": "gateway", "target": {"type": "AverageValue", "averageValue": "40"}});
+    let metric = json!({"name": "rate", "query": "gateway", "target": {"type": "AverageValue", "averageValue": "40"}});
     stage
         .autoscaler(
             "a",
@@ -212,7 +218,8 @@ pub async fn a_query_that_gives_nothing(stage: &Stage) -> Result<String> {
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
     server.remove("gateway");
     stage.stays("a", 3, WATCHED).await?;
-    let active = stage.until_condition("a", "ScalingActive", "False", "FailedGetExternalMetric").await?;
+    let active =
+        stage.until_condition("a", "ScalingActive", "False", "FailedGetExternalMetric").await?;
     ensure!(active.message.contains("gives nothing, which is not zero"), "{}", active.message);
     server.set("gateway", &[], 240.0);
     stage.until_replicas("a", 6, SOON).await?;
@@ -236,10 +243,14 @@ pub async fn everything_fails_and_there_is_a_fallback(stage: &Stage) -> Result<S
     stage.until_replicas("a", 5, SOON).await?;
     stage.until_condition("a", "Fallback", "True", "MetricsUnavailable").await?;
     let notes = stage.events("a", "SuccessfulRescale").await?;
-    ensure!(notes.contains(&"New size: 5; reason: no metric has been there for 8 s".to_owned()), "{notes:?}");
+    ensure!(
+        notes.contains(&"New size: 5; reason: no metric has been there for 8 s".to_owned()),
+        "{notes:?}"
+    );
     stage.stays("a", 5, Duration::from_secs(5)).await?;
     for ordinal in 3..5 {
-        let labels = [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
+        let labels =
+            [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
         server.set(SERIES, &labels, 0.0);
     }
     say(&server, stage, 0.0);
@@ -256,14 +267,16 @@ pub async fn rotated_token(stage: &Stage) -> Result<String> {
     stage.engine("a", 3).await?;
     say(&server, stage, 5.0);
     let mut with_token = source(&server);
-    with_token["prometheus"]["authorization"] = json!({"credentials": {"name": "prom", "key": "token"}});
+    with_token["prometheus"]["authorization"] =
+        json!({"credentials": {"name": "prom", "key": "token"}});
     stage
         .autoscaler(
             "a",
             json!({"sources": [with_token], "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}),
         )
         .await?;
-    let active = stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
+    let active =
+        stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
     ensure!(
         active.message.contains("kubectl create rolebinding llm-autoscaler-credentials -n"),
         "{}",

@@ -17,7 +17,8 @@ fn vllm(running: u64, waiting: u64) -> String {
 pub async fn twice_on_a_page(stage: &Stage) -> Result<String> {
     stage.engine("a", 1).await?;
     let page = vllm(8, 5);
-    let series = page.lines().find(|line| line.starts_with("vllm:num_requests_waiting")).unwrap_or_default();
+    let series =
+        page.lines().find(|line| line.starts_with("vllm:num_requests_waiting")).unwrap_or_default();
     stage.page("a", &Page::text(format!("{page}{series}\n")));
     stage.autoscaler("a", json!({})).await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
@@ -67,12 +68,15 @@ pub async fn counter_reset(stage: &Stage) -> Result<String> {
 pub async fn renamed(stage: &Stage) -> Result<String> {
     stage.engine("a", 3).await?;
     stage.page("a", &Page::text(vllm(8, 5)));
-    stage.autoscaler("a", json!({"behavior": serde_json::from_str::<serde_json::Value>(NO_WINDOW)?})).await?;
+    stage
+        .autoscaler("a", json!({"behavior": serde_json::from_str::<serde_json::Value>(NO_WINDOW)?}))
+        .await?;
     stage.until_condition("a", "SamplesComplete", "True", "AllReplicas").await?;
     let page = vllm(0, 0).replace("vllm:num_requests_waiting", "vllm:num_requests_queued");
     stage.page("a", &Page::text(page));
     stage.stays("a", 3, Duration::from_secs(9)).await?;
-    let active = stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
+    let active =
+        stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
     ensure!(active.message.contains("has no vllm:num_requests_waiting"), "{}", active.message);
 
     // Or it is another engine altogether.
@@ -97,16 +101,19 @@ pub async fn former_name(stage: &Stage) -> Result<String> {
         let series = "vllm:gpu_cache_usage_perc{engine=\"0\",model_name=\"qwen3-32b\"}";
         let lines: Vec<String> = page
             .lines()
-            .map(|line| if line.starts_with(series) { format!("{series} {usage}") } else { line.to_owned() })
+            .map(|line| {
+                if line.starts_with(series) { format!("{series} {usage}") } else { line.to_owned() }
+            })
             .collect();
         Page::text(lines.join("\n") + "\n")
     };
     stage.page("a", &page("0.4"));
     let target = json!({"type": "AverageValue", "averageValue": "400m"});
-    stage.autoscaler("a", json!({"metrics": [{"signal": "KVCacheUsage", "target": target}]})).await?;
+    stage
+        .autoscaler("a", json!({"metrics": [{"signal": "KVCacheUsage", "target": target}]}))
+        .await?;
     let advice = stage.until_condition("a", "Advisory", "True", "FormerName").await?;
-    let expected =
-        "KVCacheUsage is read from vllm:gpu_cache_usage_perc, a former name of vllm:kv_cache_usage_perc";
+    let expected = "KVCacheUsage is read from vllm:gpu_cache_usage_perc, a former name of vllm:kv_cache_usage_perc";
     ensure!(advice.message.contains(expected), "{}", advice.message);
     stage.page("a", &page("0.9"));
     stage.until_replicas("a", 3, SOON).await?;
@@ -130,7 +137,9 @@ pub async fn too_few_events(stage: &Stage) -> Result<String> {
     stage.page("a", &page(0, 5));
     let ttft = json!({"name": "ttft", "signal": "TimeToFirstToken", "windowSeconds": 5, "target": {"type": "Value", "value": "2"}});
     let behavior: serde_json::Value = serde_json::from_str(NO_WINDOW)?;
-    stage.autoscaler("a", json!({"metrics": [ttft], "behavior": behavior, "maxReplicas": 6})).await?;
+    stage
+        .autoscaler("a", json!({"metrics": [ttft], "behavior": behavior, "maxReplicas": 6}))
+        .await?;
     stage.until_condition("a", "ScalingActive", "True", "NoSignal").await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
     // Six events of nearly 5 s in all.
@@ -144,7 +153,10 @@ pub async fn too_few_events(stage: &Stage) -> Result<String> {
     stage.page("a", &page(12, 0));
     tokio::time::sleep(Duration::from_secs(6)).await;
     stage
-        .autoscaler("a", json!({"metrics": [ttft, waiting], "behavior": behavior, "maxReplicas": 6}))
+        .autoscaler(
+            "a",
+            json!({"metrics": [ttft, waiting], "behavior": behavior, "maxReplicas": 6}),
+        )
         .await?;
     stage.until_replicas("a", 1, SOON).await?;
     Ok("no events: ScalingActive=True/NoSignal; 6: held; 30: 3 -> 6; at rest, with a queue beside it: 6 -> 1"

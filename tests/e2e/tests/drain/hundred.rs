@@ -53,13 +53,17 @@ pub async fn a_hundred_scale_downs(stage: &Stage) -> Result<String> {
     ensure!(ours.cut_off == 0, "{}{table}", ours.first.unwrap_or_default());
     ensure!(20 * late <= 100, "{table}");
     ensure!(hpa.cut_off > 0, "what scales down at once was to cut off something:{table}");
-    Ok(format!("{table}\n    with the HPA the first failed with: {}", hpa.first.unwrap_or_default()))
+    Ok(format!(
+        "{table}\n    with the HPA the first failed with: {}",
+        hpa.first.unwrap_or_default()
+    ))
 }
 
 /// Both, for people; `late` of ours were ended by the deadline.
 fn table(ours: &Outcome, hpa: &Outcome, late: u64) -> String {
-    let mut table =
-        String::from("\n    |                            | with drain | plain HPA |\n    |---|---|---|\n");
+    let mut table = String::from(
+        "\n    |                            | with drain | plain HPA |\n    |---|---|---|\n",
+    );
     let mut row = |name: &str, ours: String, hpa: String| {
         let _ = writeln!(table, "    | {name:<26} | {ours:>10} | {hpa:>9} |");
     };

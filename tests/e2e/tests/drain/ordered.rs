@@ -20,7 +20,8 @@ pub async fn the_highest_that_is_there(stage: &Stage) -> Result<()> {
     stage.script.set_ready(&last, false);
     gated::autoscaler(stage, "a", 60, json!({"maxReplicas": 4})).await?;
     gated::create_with(stage, "a", 4, &ORDERED).await?;
-    wait::until("a-1", SOON, async || Ok(stage.api::<Pod>().get_opt("a-1").await?.map(drop))).await?;
+    wait::until("a-1", SOON, async || Ok(stage.api::<Pod>().get_opt("a-1").await?.map(drop)))
+        .await?;
     until_in_service(stage, "a-1", true).await?;
     stage.until_condition("a", "ScalingActive", "True", "ValidMetricFound").await?;
     stage.stays("a", 4, Duration::from_secs(2)).await?;

@@ -45,7 +45,10 @@ pub async fn drained_then_written(stage: &Stage) -> Result<String> {
     let status = stage.status("a").await?;
     ensure!(status.desired_replicas == Some(2) && status.current_replicas == Some(3), "{status:?}");
     for pod in ["a-0", "a-1"] {
-        ensure!(gated::condition(stage, pod, GATE).await?.as_deref() == Some("True"), "{pod} is in service");
+        ensure!(
+            gated::condition(stage, pod, GATE).await?.as_deref() == Some("True"),
+            "{pod} is in service"
+        );
     }
     // The load moves from it to the others, and what is wanted stays the same.
     last_is_empty(stage);
@@ -149,8 +152,10 @@ pub async fn a_deployment(stage: &Stage) -> Result<()> {
     let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "plain"});
     gated::autoscaler(stage, "a", 60, json!({"scaleTargetRef": target})).await?;
     let yaml = include_str!("../../fixtures/deployment.yaml").replace("replicas: 1", "replicas: 3");
-    let gates = format!("spec:\n      readinessGates: [{{conditionType: {GATE}}}]\n      containers:");
-    let yaml = yaml.replace("spec:\n      containers:", &gates).replace("PORT", &stage.port().to_string());
+    let gates =
+        format!("spec:\n      readinessGates: [{{conditionType: {GATE}}}]\n      containers:");
+    let yaml =
+        yaml.replace("spec:\n      containers:", &gates).replace("PORT", &stage.port().to_string());
     stage.control_plane().apply_yaml(&yaml.replace("NAMESPACE", &stage.namespace)).await?;
     let pods = async || {
         let list = stage.api::<Pod>().list(&ListParams::default()).await?.items;
@@ -191,7 +196,10 @@ pub async fn a_rollout_is_waited_for(stage: &Stage) -> Result<()> {
     stage.script.set_all(&gated::page(5));
     stage.until_condition("a", "Draining", "True", "RequestsInFlight").await?;
     let status = stage.api::<StatefulSet>().get("a").await?.status.context("it has a status")?;
-    ensure!(status.current_revision == status.update_revision, "it was to wait for the end of the rollout");
+    ensure!(
+        status.current_revision == status.update_revision,
+        "it was to wait for the end of the rollout"
+    );
     last_is_empty(stage);
     stage.until_replicas("a", 2, SOON).await
 }
@@ -212,7 +220,11 @@ pub async fn not_permitted(stage: &Stage) -> Result<()> {
     gated::autoscaler(stage, "a", 60, json!({})).await?;
     gated::create(stage, "a", 3, 30).await?;
     let gate = stage.until_condition("a", "ReadinessGateKept", "False", "NotPermitted").await?;
-    ensure!(gate.message.contains("label the ClusterRole llm-autoscaler-in-service"), "{}", gate.message);
+    ensure!(
+        gate.message.contains("label the ClusterRole llm-autoscaler-in-service"),
+        "{}",
+        gate.message
+    );
     stage.until_condition("a", "DrainBestEffort", "True", "NotPermitted").await?;
     gated::permit(stage).await?;
     stage.until_ready("a", 3).await?;
@@ -245,7 +257,9 @@ pub async fn less_time_to_end_than_requests_take(stage: &Stage) -> Result<()> {
         stage.page("a", &answered(count.get()));
         let conditions = stage.status("a").await?.conditions;
         let advice = conditions.into_iter().find(|condition| condition.type_ == "Advisory");
-        Ok(advice.filter(|advice| advice.message.contains("a-0 is killed 5 s after its deletion")).map(drop))
+        Ok(advice
+            .filter(|advice| advice.message.contains("a-0 is killed 5 s after its deletion"))
+            .map(drop))
     })
     .await
 }

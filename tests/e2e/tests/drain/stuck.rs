@@ -37,21 +37,24 @@ pub async fn a_rollout_that_is_given_up(stage: &Stage) -> Result<()> {
     ensure!(replicas(stage).await? == 3, "the rollout was to be waited for");
     let stuck = stage.until_condition("a", "RolloutStuck", "True", "NoProgress").await?;
     ensure!(stuck.message.starts_with("1 of 3 replicas are updated"), "{}", stuck.message);
-    wait::until("two replicas", SOON, async || Ok((replicas(stage).await? == 2).then_some(()))).await
+    wait::until("two replicas", SOON, async || Ok((replicas(stage).await? == 2).then_some(())))
+        .await
 }
 
 /// Three replicas, one of which may be missing; a rollout may take a few seconds.
 async fn create(stage: &Stage) -> Result<()> {
     let strategy =
         "strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}\n  progressDeadlineSeconds: 8";
-    let gate = format!("spec:\n      readinessGates: [{{conditionType: {GATE}}}]\n      containers:");
+    let gate =
+        format!("spec:\n      readinessGates: [{{conditionType: {GATE}}}]\n      containers:");
     let yaml = include_str!("../../fixtures/deployment.yaml")
         .replace("replicas: 1", &format!("replicas: 3\n  {strategy}"))
         .replace("spec:\n      containers:", &gate)
         .replace("PORT", &stage.port().to_string())
         .replace("NAMESPACE", &stage.namespace);
     stage.control_plane().apply_yaml(&yaml).await?;
-    wait::until("three pods", SOON, async || Ok((pods(stage).await?.len() == 3).then_some(()))).await
+    wait::until("three pods", SOON, async || Ok((pods(stage).await?.len() == 3).then_some(())))
+        .await
 }
 
 async fn patch(stage: &Stage, spec: serde_json::Value) -> Result<()> {

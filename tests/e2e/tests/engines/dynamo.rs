@@ -33,7 +33,8 @@ async fn workers_follow(stage: &Stage, scrape: Value, source: &str) -> Result<St
         stage.until_ready_within(name, 1, START).await?;
     }
     let labels = format!("app={FRONTEND}");
-    let front = Front::start(stage.client(), &stage.namespace, &labels, Balance::LeastOutstanding).await?;
+    let front =
+        Front::start(stage.client(), &stage.namespace, &labels, Balance::LeastOutstanding).await?;
     let target = json!({"type": "AverageValue", "averageValue": "8"});
     let spec = json!({
         "engine": "Dynamo",

@@ -45,7 +45,8 @@ const WAITING: u64 = 32;
 
 /// A scenario for each engine's page and each source.
 pub fn matrix() -> Vec<Scenario> {
-    let pairs = EnginePage::ALL.into_iter().flat_map(|page| Source::ALL.map(|source| (page, source)));
+    let pairs =
+        EnginePage::ALL.into_iter().flat_map(|page| Source::ALL.map(|source| (page, source)));
     let scenario = |(page, source): (EnginePage, Source)| {
         let name = format!("{page}_by_{source}").replace('-', "_");
         Scenario::new(name, move |stage| async move { follows(&stage, page, source).await })
@@ -66,7 +67,8 @@ async fn follows(stage: &Stage, page: EnginePage, source: Source) -> Result<Stri
     let prometheus = match source {
         Source::Scrape => None,
         Source::Prometheus => {
-            let scraped = scrape_pods(stage.control_plane(), &[&stage.namespace], Duration::from_secs(1));
+            let scraped =
+                scrape_pods(stage.control_plane(), &[&stage.namespace], Duration::from_secs(1));
             Some(Prometheus::start(&scraped).await?)
         }
     };
@@ -97,7 +99,11 @@ async fn follows(stage: &Stage, page: EnginePage, source: Source) -> Result<Stri
 
     if source == Source::Scrape {
         let asked = stage.script.last_request(&pod);
-        let asked = asked.lines().next().and_then(|line| line.strip_suffix(" HTTP/1.1")).unwrap_or_default();
+        let asked = asked
+            .lines()
+            .next()
+            .and_then(|line| line.strip_suffix(" HTTP/1.1"))
+            .unwrap_or_default();
         let path = if page == EnginePage::TensorRtLlm { "/prometheus/metrics" } else { "/metrics" };
         ensure!(asked == format!("GET {path}"), "{pod} was asked with {asked:?}");
     }

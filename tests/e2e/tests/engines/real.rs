@@ -9,7 +9,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use llm_autoscaler_api::MetricStatus;
 use llm_autoscaler_e2e::{SOON, Stage};
-use llm_autoscaler_testbed::{Load, LoadGenerator, engine::Command, load::Summary, repository, wait};
+use llm_autoscaler_testbed::{
+    Load, LoadGenerator, engine::Command, load::Summary, repository, wait,
+};
 use tokio::task::JoinSet;
 
 use crate::processes;
@@ -82,7 +84,8 @@ impl Traffic {
 
 /// Waits until an API answers a request.
 pub async fn until_served(url: &str) -> Result<()> {
-    let load = Load { requests: 1, input_tokens: 10, output_tokens: 1, concurrency: 1, ..Load::default() };
+    let load =
+        Load { requests: 1, input_tokens: 10, output_tokens: 1, concurrency: 1, ..Load::default() };
     wait::until("the API to answer", SOON, async || {
         let summary = LoadGenerator::new(url, load.clone()).run().await;
         Ok((summary.successful == 1).then_some(()))
@@ -101,7 +104,8 @@ pub async fn follow(stage: &Stage, url: &str, all: &[&str]) -> Result<String> {
     stage.until_ready_within(TARGET, 3, START).await?;
     let ready = began.elapsed().as_secs_f64();
     stage.stays(TARGET, 3, Duration::from_secs(10)).await?;
-    let values = wait::until("every metric to have a value", SOON, async || values(stage).await).await?;
+    let values =
+        wait::until("every metric to have a value", SOON, async || values(stage).await).await?;
     let groups = processes::groups(&mark(stage)?)?;
     let memory = processes::megabytes(&groups)?;
 

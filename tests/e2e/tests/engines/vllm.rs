@@ -14,7 +14,8 @@ pub async fn real_vllm(stage: &Stage) -> Result<String> {
     stage.create_engine(TARGET, 1).await?;
     stage.until_ready_within(TARGET, 1, START).await?;
     let labels = format!("app={TARGET}");
-    let front = Front::start(stage.client(), &stage.namespace, &labels, Balance::LeastOutstanding).await?;
+    let front =
+        Front::start(stage.client(), &stage.namespace, &labels, Balance::LeastOutstanding).await?;
 
     let in_flight = json!({"type": "AverageValue", "averageValue": "8"});
     let first_token = json!({"type": "Value", "value": "60"});

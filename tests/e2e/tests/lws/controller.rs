@@ -24,7 +24,8 @@ impl Controller {
 
     /// The end of its log, for messages.
     pub fn log_tail(&self) -> String {
-        let log = self.lock().as_ref().map_or_else(|| "it is gone".to_owned(), |it| it.log_tail(20));
+        let log =
+            self.lock().as_ref().map_or_else(|| "it is gone".to_owned(), |it| it.log_tail(20));
         format!("LeaderWorkerSet's controller:\n{log}\n---")
     }
 

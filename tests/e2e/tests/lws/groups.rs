@@ -42,7 +42,12 @@ impl<'a> Groups<'a> {
     }
 
     /// The same with readiness gates for all pods.
-    pub async fn create_with(stage: &'a Stage, name: &'a str, groups: u32, gates: &[&str]) -> Result<Self> {
+    pub async fn create_with(
+        stage: &'a Stage,
+        name: &'a str,
+        groups: u32,
+        gates: &[&str],
+    ) -> Result<Self> {
         for group in 0..MOST {
             for worker in 1..SIZE {
                 stage.script.set(&pod(stage, name, group, worker), Page::waiting(1000));
@@ -54,9 +59,11 @@ impl<'a> Groups<'a> {
         let mut object = leader_worker_set(name, groups, SIZE, stage.port());
         object["metadata"]["namespace"] = json!(stage.namespace);
         let gates: Vec<_> = gates.iter().map(|gate| json!({"conditionType": gate})).collect();
-        object["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]["readinessGates"] = gates.into();
+        object["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]["readinessGates"] =
+            gates.into();
         let created = api.create(&PostParams::default(), &serde_json::from_value(object)?).await;
-        created.with_context(|| format!("creating the LeaderWorkerSet {}/{name}", stage.namespace))?;
+        created
+            .with_context(|| format!("creating the LeaderWorkerSet {}/{name}", stage.namespace))?;
         let (sizes, mut watch) = (Arc::default(), JoinSet::new());
         watch.spawn(record(api.clone(), name.to_owned(), Arc::clone(&sizes)));
         let set = Self { stage, name, api, sizes, _watch: watch };
@@ -99,8 +106,9 @@ impl<'a> Groups<'a> {
     /// How often workers of any group have been asked for their pages.
     pub fn requests_of_workers(&self) -> u64 {
         let workers = (0..MOST).flat_map(|group| (1..SIZE).map(move |worker| (group, worker)));
-        let asked = workers
-            .map(|(group, worker)| self.stage.script.requests(&pod(self.stage, self.name, group, worker)));
+        let asked = workers.map(|(group, worker)| {
+            self.stage.script.requests(&pod(self.stage, self.name, group, worker))
+        });
         asked.sum()
     }
 
@@ -112,8 +120,9 @@ impl<'a> Groups<'a> {
     /// Waits until it is asked for that many groups, and that has been noted.
     pub async fn until_size(&self, groups: i64) -> Result<()> {
         let what = format!("the LeaderWorkerSet {} to be scaled to {groups}", self.name);
-        let awaited =
-            wait::until(&what, SOON, async || Ok((self.sizes().last() == Some(&groups)).then_some(())));
+        let awaited = wait::until(&what, SOON, async || {
+            Ok((self.sizes().last() == Some(&groups)).then_some(()))
+        });
         awaited.await.with_context(|| format!("it has been asked for {:?}", self.sizes()))
     }
 
@@ -129,7 +138,8 @@ impl<'a> Groups<'a> {
     /// Waits until it has the pods of that many groups and no others, all ready, and says so itself.
     pub async fn until_served(&self, groups: u32) -> Result<()> {
         let names = (0..groups).flat_map(|group| (0..SIZE).map(move |index| (group, index)));
-        let mut expected: Vec<_> = names.map(|(group, index)| pod_name(self.name, group, index)).collect();
+        let mut expected: Vec<_> =
+            names.map(|(group, index)| pod_name(self.name, group, index)).collect();
         expected.sort_unstable();
         let what = format!("exactly {expected:?} to be ready");
         let awaited = wait::until(&what, FOLLOW, async || {
@@ -141,7 +151,8 @@ impl<'a> Groups<'a> {
             Ok(()) => Ok(()),
             Err(error) => {
                 let status = self.api.get(self.name).await?.data["status"].take();
-                Err(error.context(format!("the LeaderWorkerSet {} has the status {status}", self.name)))
+                Err(error
+                    .context(format!("the LeaderWorkerSet {} has the status {status}", self.name)))
             }
         }
     }

@@ -53,10 +53,14 @@ pub async fn groups_of_two_sets_have_keys_of_their_own(stage: &Stage) -> Result<
     let _sets = [Groups::create(stage, "a", 2).await?, Groups::create(stage, "b", 1).await?];
     let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for pod in stage.api::<Pod>().list(&ListParams::default()).await?.items {
-        let key = pod.labels().get("leaderworkerset.sigs.k8s.io/group-key").context("a pod without a key")?;
+        let key = pod
+            .labels()
+            .get("leaderworkerset.sigs.k8s.io/group-key")
+            .context("a pod without a key")?;
         groups.entry(key.clone()).or_default().insert(pod.name_any());
     }
-    let whole = |leader: &str| [leader.to_owned(), format!("{leader}-1"), format!("{leader}-2")].into();
+    let whole =
+        |leader: &str| [leader.to_owned(), format!("{leader}-1"), format!("{leader}-2")].into();
     let expected: BTreeSet<BTreeSet<String>> = ["a-0", "a-1", "b-0"].map(whole).into();
     ensure!(groups.values().cloned().collect::<BTreeSet<_>>() == expected, "{groups:?}");
     Ok(())
@@ -76,10 +80,15 @@ pub async fn highest_group_drains(stage: &Stage) -> Result<()> {
 
     say(2);
     wait::until("the last group to be out of service", SOON, async || {
-        let pods = stage.api::<Pod>().list(&ListParams::default()).await?.items.into_iter().filter(|pod| {
-            let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-            conditions.into_iter().any(|condition| condition.type_ == GATE && condition.status == "False")
-        });
+        let pods = stage.api::<Pod>().list(&ListParams::default()).await?.items.into_iter().filter(
+            |pod| {
+                let conditions =
+                    pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+                conditions
+                    .into_iter()
+                    .any(|condition| condition.type_ == GATE && condition.status == "False")
+            },
+        );
         let closed: Vec<String> = pods.map(|pod| pod.name_any()).collect();
         ensure!(closed.iter().all(|name| name.starts_with("a-2")), "{closed:?} are out of service");
         Ok((closed.len() == SIZE as usize).then_some(()))
@@ -121,7 +130,10 @@ pub async fn silent_leader_holds_the_size(stage: &Stage) -> Result<String> {
 }
 
 /// While nobody makes groups, a size is asked for once and not again and again; and who is no LeaderWorkerSet goes on.
-pub async fn controller_is_gone_for_a_while(stage: &Stage, controller: &Controller) -> Result<String> {
+pub async fn controller_is_gone_for_a_while(
+    stage: &Stage,
+    controller: &Controller,
+) -> Result<String> {
     let groups = Groups::create(stage, "a", 1).await?;
     groups.autoscale().await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;

@@ -53,7 +53,8 @@ scenarios! {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let filter =
+        std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let chosen: Vec<_> = ALL.iter().filter(|(name, _)| name.contains(&filter)).collect();
     println!("\nrunning {} scenarios", chosen.len());
     if chosen.is_empty() {
@@ -74,7 +75,8 @@ async fn main() -> ExitCode {
         .collect()
         .await;
     let failed = results.iter().filter(|passed| !**passed).count();
-    let (verdict, seconds) = (if failed == 0 { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
+    let (verdict, seconds) =
+        (if failed == 0 { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
     println!(
         "\ntest result: {verdict}. {} passed; {failed} failed; 0 ignored; finished in {seconds:.2}s\n",
         results.len() - failed
@@ -94,16 +96,17 @@ async fn run(
     (name, scenario): &Scenario,
 ) -> bool {
     let began = Instant::now();
-    let result = match Setting::new(cluster.clone(), operator.clone(), &name.replace('_', "-")).await {
-        Ok(setting) => {
-            let result = scenario(&setting).await;
-            if result.is_err() {
-                eprintln!("{}", setting.scene().await);
+    let result =
+        match Setting::new(cluster.clone(), operator.clone(), &name.replace('_', "-")).await {
+            Ok(setting) => {
+                let result = scenario(&setting).await;
+                if result.is_err() {
+                    eprintln!("{}", setting.scene().await);
+                }
+                result
             }
-            result
-        }
-        Err(error) => Err(error),
-    };
+            Err(error) => Err(error),
+        };
     let seconds = began.elapsed().as_secs_f64();
     match &result {
         Ok(()) => println!("test {name} ... ok ({seconds:.1} s)"),

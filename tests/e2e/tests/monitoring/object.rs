@@ -31,7 +31,8 @@ pub async fn labels_annotations_and_interval_are_the_specs(setting: &Setting) ->
     .await?;
     ensure!(found[0]["scrape_interval"] == "7s", "{}", found[0]);
 
-    let wanted = json!({"labels": {"team": "llm"}, "annotations": {"note": "other"}, "intervalSeconds": 20});
+    let wanted =
+        json!({"labels": {"team": "llm"}, "annotations": {"note": "other"}, "intervalSeconds": 20});
     setting.autoscaler("a", json!({"podMonitor": wanted})).await?;
     wait::until("the label to be found no longer", SOON, async || {
         Ok(jobs(&stack).await?.is_empty().then_some(()))
@@ -58,7 +59,8 @@ pub async fn what_others_have_set_survives(setting: &Setting) -> Result<()> {
     let of_it = ["-n", &setting.namespace, "--field-manager=other"];
     let label = ["label", "podmonitor", "a", "team=other"];
     setting.control_plane().kubectl([&of_it[..], &label].concat()).await?;
-    let limit = ["patch", "podmonitor", "a", "--type=merge", "-p", r#"{"spec": {"sampleLimit": 5000}}"#];
+    let limit =
+        ["patch", "podmonitor", "a", "--type=merge", "-p", r#"{"spec": {"sampleLimit": 5000}}"#];
     setting.control_plane().kubectl([&of_it[..], &limit].concat()).await?;
 
     setting.autoscaler("a", json!({"podMonitor": {"intervalSeconds": 33}})).await?;

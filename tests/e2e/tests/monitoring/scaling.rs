@@ -89,7 +89,8 @@ pub async fn usual_chain_comes_to_the_same_size(setting: &Setting) -> Result<()>
     let prometheus = Prometheus::start(&configuration).await?;
     setting.until_scraped(&prometheus, &["hpa-0", "ours-0"]).await?;
     let series = "vllm:num_requests_waiting";
-    let adapter = Adapter::start(setting.control_plane(), prometheus.url(), &[pods_rule(series)]).await?;
+    let adapter =
+        Adapter::start(setting.control_plane(), prometheus.url(), &[pods_rule(series)]).await?;
     let values = wait::until("the adapter to know the series", FOLLOWS, async || {
         Ok(adapter.values(setting.control_plane(), namespace, series).await.ok())
     })
@@ -99,7 +100,9 @@ pub async fn usual_chain_comes_to_the_same_size(setting: &Setting) -> Result<()>
     ensure!(values == expected, "{values:?}");
 
     setting.api::<HorizontalPodAutoscaler>().create(&PostParams::default(), &hpa(series)?).await?;
-    setting.autoscaler("ours", by(&prometheus, &json!({"podMonitor": {"mode": "Disabled"}}))).await?;
+    setting
+        .autoscaler("ours", by(&prometheus, &json!({"podMonitor": {"mode": "Disabled"}})))
+        .await?;
     setting.until_replicas("ours", 3, FOLLOWS).await?;
     setting.until_replicas("hpa", 3, FOLLOWS).await
 }

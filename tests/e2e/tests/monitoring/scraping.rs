@@ -15,7 +15,9 @@ pub async fn pods_of_the_target_and_no_others_are_scraped(setting: &Setting) -> 
     setting.engine("b", 1).await?;
     setting.waiting("a", 5);
     let at_once = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
-    setting.autoscaler("a", json!({"podMonitor": {"intervalSeconds": 1}, "behavior": at_once})).await?;
+    setting
+        .autoscaler("a", json!({"podMonitor": {"intervalSeconds": 1}, "behavior": at_once}))
+        .await?;
     setting.until_applied("a").await?;
     setting.until_only_job("a").await?;
 
@@ -36,7 +38,8 @@ async fn carries_labels(setting: &Setting, prometheus: &Prometheus) -> Result<()
     let namespace = &*setting.namespace;
     let query = format!("vllm:num_requests_waiting{{namespace={namespace:?},pod=\"a-1\"}}");
     let series =
-        wait::until("a sample of a-1", SOON, async || Ok(prometheus.query(&query).await?.pop())).await?;
+        wait::until("a sample of a-1", SOON, async || Ok(prometheus.query(&query).await?.pop()))
+            .await?;
     ensure!((series.value - 5.0).abs() < f64::EPSILON, "{series:?}");
     let expected = [
         ("pod_name", "a-1"),
@@ -50,7 +53,10 @@ async fn carries_labels(setting: &Setting, prometheus: &Prometheus) -> Result<()
     ];
     for (label, value) in expected {
         let found = series.labels.get(label);
-        ensure!(found.is_some_and(|found| found == value), "{label} is {found:?}, not {value:?}: {series:?}");
+        ensure!(
+            found.is_some_and(|found| found == value),
+            "{label} is {found:?}, not {value:?}: {series:?}"
+        );
     }
     Ok(())
 }
@@ -70,18 +76,22 @@ pub async fn tls_and_credentials_reach_prometheus(setting: &Setting) -> Result<(
     ensure!(job["scheme"] == "https", "{job}");
     ensure!(job["authorization"] == json!({"type": "Bearer", "credentials": "t0ken"}), "{job}");
     let tls = &job["tls_config"];
-    ensure!(tls["server_name"] == "engines.example" && tls["insecure_skip_verify"] == false, "{job}");
+    ensure!(
+        tls["server_name"] == "engines.example" && tls["insecure_skip_verify"] == false,
+        "{job}"
+    );
     let ca = tls["ca_file"].as_str().context("no CA")?;
     ensure!(ca.contains("pods-ca") && ca.contains("ca.crt"), "{ca}");
     // The operator itself may not read them yet, and says what would let it.
-    let missing = setting.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
+    let missing =
+        setting.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
     ensure!(missing.message.contains("kubectl create rolebinding"), "{}", missing.message);
 
     let login = |key: &str| json!({"name": "pods", "key": key});
-    let scrape =
-        json!({"scheme": "HTTPS", "basicAuth": {"username": login("user"), "password": login("password")}});
+    let scrape = json!({"scheme": "HTTPS", "basicAuth": {"username": login("user"), "password": login("password")}});
     setting.autoscaler("a", json!({"sources": [{"scrape": scrape}]})).await?;
-    let changed = setting.until_jobs("another way in", |jobs| !jobs[0]["basic_auth"].is_null()).await?;
+    let changed =
+        setting.until_jobs("another way in", |jobs| !jobs[0]["basic_auth"].is_null()).await?;
     let job = &changed[0];
     ensure!(job["basic_auth"] == json!({"username": "prometheus", "password": "s3cret"}), "{job}");
     ensure!(job["authorization"].is_null(), "what is no longer in the spec is still there: {job}");

@@ -54,7 +54,8 @@ impl Setting {
     /// The PodMonitors of the namespace.
     pub fn monitors(&self) -> Api<DynamicObject> {
         let [group, version, kind, plural] = POD_MONITOR;
-        let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        let kind =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         Api::namespaced_with(self.client(), &self.namespace, &kind)
     }
 
@@ -90,9 +91,9 @@ impl Setting {
         let what = format!("{name} to have PodMonitorReady=False/{reason}");
         wait::until(&what, LOOKED_AFTER, async || {
             let conditions = self.status(name).await?.conditions;
-            let condition = conditions
-                .into_iter()
-                .find(|c| c.type_ == "PodMonitorReady" && c.status == "False" && c.reason == reason);
+            let condition = conditions.into_iter().find(|c| {
+                c.type_ == "PodMonitorReady" && c.status == "False" && c.reason == reason
+            });
             Ok(condition.map(|condition| condition.message))
         })
         .await
@@ -112,13 +113,19 @@ impl Setting {
     }
 
     /// Waits until the jobs are as they should be.
-    pub async fn until_jobs(&self, what: &str, are: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
-        wait::until(what, SOON, async || Ok(Some(self.jobs().await?).filter(|jobs| are(jobs)))).await
+    pub async fn until_jobs(
+        &self,
+        what: &str,
+        are: impl Fn(&[Value]) -> bool,
+    ) -> Result<Vec<Value>> {
+        wait::until(what, SOON, async || Ok(Some(self.jobs().await?).filter(|jobs| are(jobs))))
+            .await
     }
 
     /// Waits until the only job is that of this PodMonitor, and returns it.
     pub async fn until_only_job(&self, monitor: &str) -> Result<Value> {
-        let what = format!("the PodMonitor {monitor} to be the only one that Prometheus is to scrape by");
+        let what =
+            format!("the PodMonitor {monitor} to be the only one that Prometheus is to scrape by");
         let mut jobs = self.until_jobs(&what, |jobs| names(jobs) == [self.job(monitor)]).await?;
         jobs.pop().context("no job")
     }
@@ -132,8 +139,10 @@ impl Setting {
     pub async fn until_scraped(&self, prometheus: &Prometheus, pods: &[&str]) -> Result<()> {
         let result = wait::until(&format!("exactly {pods:?} to be scraped"), SOON, async || {
             let targets = prometheus.targets().await?;
-            let mut scraped: Vec<&str> =
-                targets.iter().map(|target| target.labels.get("pod").map_or("", String::as_str)).collect();
+            let mut scraped: Vec<&str> = targets
+                .iter()
+                .map(|target| target.labels.get("pod").map_or("", String::as_str))
+                .collect();
             scraped.sort_unstable();
             let up = targets.iter().all(|target| target.health == "up");
             Ok((up && scraped == pods).then_some(()))
@@ -141,14 +150,17 @@ impl Setting {
         .await;
         match result {
             Ok(()) => Ok(()),
-            Err(error) => Err(error.context(format!("targets: {:#?}", prometheus.targets().await?))),
+            Err(error) => {
+                Err(error.context(format!("targets: {:#?}", prometheus.targets().await?)))
+            }
         }
     }
 
     /// What a person would look at when something is odd.
     pub async fn scene(&self) -> String {
         let monitors = self.monitors().list(&kube::api::ListParams::default()).await;
-        let monitors = monitors.map(|list| list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
+        let monitors =
+            monitors.map(|list| list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
         let jobs = self.jobs().await.map(|jobs| names(&jobs));
         let log = self.operator.log_tail(10);
         format!(

@@ -15,7 +15,9 @@ pub async fn roles_that_make_no_sense(stage: &Stage) -> Result<()> {
         // A name of its own, so that no condition is left of the one before.
         match said(stage, &format!("wrong-{number}"), &spec).await? {
             Some(said) if said.contains(expected) => {}
-            said => wrong.push(format!("{mistake}: {expected:?} was expected, and it was {said:?}")),
+            said => {
+                wrong.push(format!("{mistake}: {expected:?} was expected, and it was {said:?}"))
+            }
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n    "));
@@ -69,7 +71,11 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
             ratio(json!(["prefill", "decode"]), "4", "250m"),
             "spec.ratio.min: Invalid value: min must not be greater than max",
         ),
-        ("a range that is no number", ratio(json!(["prefill", "decode"]), "low", "4"), "spec.ratio.min"),
+        (
+            "a range that is no number",
+            ratio(json!(["prefill", "decode"]), "low", "4"),
+            "spec.ratio.min",
+        ),
         ("a ratio without roles", of_one_target(), "spec.ratio: "),
         (
             "nothing to scale",
@@ -83,7 +89,10 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "roles of what is no group",
-            with("scaleTargetRef", json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"})),
+            with(
+                "scaleTargetRef",
+                json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"}),
+            ),
             "spec.scaleTargetRef: Invalid value: with roles it names their RoleBasedGroup, without role",
         ),
         (

@@ -53,7 +53,11 @@ pub async fn a_step_is_not_followed_by_the_next(stage: &Stage) -> Result<String>
     record.until("a step", A_MINUTE, |now| now.asked.prefill > 1 && now.asked.decode > 1).await?;
     tokio::time::sleep(UNTIL_IT_LAGS).await;
     let step = record.now()?.asked;
-    ensure!(step.prefill < NEEDED.prefill, "there is nothing left to hold back:\n{}", story(&record.all()));
+    ensure!(
+        step.prefill < NEEDED.prefill,
+        "there is nothing left to hold back:\n{}",
+        story(&record.all())
+    );
     record.stays(step, A_WHILE).await?;
     let took = room_comes(stage, &record).await?;
     Ok(format!("{step} while there was no room; {NEEDED} {took:.0} s after it came"))
@@ -91,7 +95,8 @@ fn later() -> impl Iterator<Item = String> {
 }
 
 fn spec() -> Value {
-    let roles = [spec::role("prefill", NEEDED.prefill, 10), spec::role("decode", NEEDED.decode, 10)];
+    let roles =
+        [spec::role("prefill", NEEDED.prefill, 10), spec::role("decode", NEEDED.decode, 10)];
     spec::of_group(16, &roles, ["250m", &MOST.to_string()])
 }
 

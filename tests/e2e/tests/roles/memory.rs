@@ -21,7 +21,10 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
     }
     stage.control_plane().apply_yaml(include_str!("../../fixtures/podmonitor-crd.yaml")).await?;
     let crd = "crd/podmonitors.monitoring.coreos.com";
-    stage.control_plane().kubectl(["wait", "--for=condition=Established", crd, "--timeout=30s"]).await?;
+    stage
+        .control_plane()
+        .kubectl(["wait", "--for=condition=Established", crd, "--timeout=30s"])
+        .await?;
     spec::apply(stage, NAME, &of("prefill")).await?;
     stage.until_condition(NAME, "Ready", "True", "Scaling").await?;
     until_monitored(stage, "pd-prefill", true).await?;
@@ -30,7 +33,8 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
     // A restart: nothing is said anew before something is known anew.
     let said = async || -> Result<_> {
         let status = stage.status(NAME).await?;
-        let names: Vec<_> = status.conditions.iter().map(|condition| condition.type_.clone()).collect();
+        let names: Vec<_> =
+            status.conditions.iter().map(|condition| condition.type_.clone()).collect();
         Ok((status.current_replicas, status.summary, names))
     };
     let before = said().await?;
@@ -61,7 +65,10 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
     let missing = stage.until_condition(NAME, "AbleToScale", "False", "FailedGetScale").await?;
     ensure!(missing.message.starts_with("decode: "), "{}", missing.message);
     let event = stage.events(NAME, "FailedGetScale").await?;
-    ensure!(event.iter().all(|note| note.starts_with("decode: ")) && !event.is_empty(), "{event:?}");
+    ensure!(
+        event.iter().all(|note| note.starts_with("decode: ")) && !event.is_empty(),
+        "{event:?}"
+    );
     // It comes back, and the other goes.
     stage.create_engine(&lost, 2).await?;
     stage.until_condition(NAME, "AbleToScale", "True", "ReadyForNewScale").await?;
@@ -101,10 +108,10 @@ async fn until_monitored(stage: &Stage, name: &str, expected: bool) -> Result<()
 /// A role of this name, and decode.
 fn of(first: &str) -> Value {
     let role = |name: &str, target: &str| {
-        let target =
-            json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{NAME}-{target}")});
+        let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{NAME}-{target}")});
         spec::with(spec::role(name, 3, 5), "scaleTargetRef", target)
     };
-    let spec = spec::of_roles(6, &[role(first, "prefill"), role("decode", "decode")], ["500m", "2"]);
+    let spec =
+        spec::of_roles(6, &[role(first, "prefill"), role("decode", "decode")], ["500m", "2"]);
     spec::with(spec, "ratio", json!({"between": [first, "decode"], "min": "500m", "max": "2"}))
 }

@@ -68,7 +68,10 @@ impl Sizes {
 
     /// What is said of each role by its name: `pd-prefill`, `pd-decode`.
     fn of(count: impl Fn(&str) -> i64) -> Self {
-        Self { prefill: count(&format!("{NAME}-prefill")), decode: count(&format!("{NAME}-decode")) }
+        Self {
+            prefill: count(&format!("{NAME}-prefill")),
+            decode: count(&format!("{NAME}-decode")),
+        }
     }
 }
 
@@ -132,7 +135,8 @@ impl Record {
         within: Duration,
         is_so: impl Fn(&Moment) -> bool,
     ) -> Result<Moment> {
-        let waiting = wait::until(what, within, async || Ok(self.lock().last().copied().filter(&is_so)));
+        let waiting =
+            wait::until(what, within, async || Ok(self.lock().last().copied().filter(&is_so)));
         waiting.await.with_context(|| story(&self.all()))
     }
 
@@ -202,7 +206,9 @@ fn asked(objects: &Store) -> Sizes {
 fn count(pods: &Store, counts: impl Fn(&DynamicObject) -> bool) -> Sizes {
     let pods = pods.state();
     Sizes::of(|name| {
-        let its = |pod: &&Arc<DynamicObject>| pod.name_any().starts_with(&format!("{name}-")) && counts(pod);
+        let its = |pod: &&Arc<DynamicObject>| {
+            pod.name_any().starts_with(&format!("{name}-")) && counts(pod)
+        };
         pods.iter().filter(its).count() as i64
     })
 }

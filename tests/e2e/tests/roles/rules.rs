@@ -26,8 +26,9 @@ impl Ceiling {
     /// There were never more pods, those that end included. A pod is a replica here.
     pub fn holds(&self, record: &Record) -> Result<()> {
         let all = record.all();
-        let above =
-            |moment: &Moment| moment.pods.sum() > self.replicas || self.gpus_of(moment.pods) > self.gpus;
+        let above = |moment: &Moment| {
+            moment.pods.sum() > self.replicas || self.gpus_of(moment.pods) > self.gpus
+        };
         let first = all.iter().position(above);
         let seen = first.map(|first| story(&all[..=first])).unwrap_or_default();
         ensure!(first.is_none(), "more pods than {self:?} allows:\n{seen}");
@@ -42,7 +43,11 @@ pub fn in_range(record: &Record, min: f64, max: f64) -> Result<()> {
 }
 
 /// Whatever is wrong is so no longer than it takes to write two sizes.
-pub fn never_for_long(record: &Record, what: &str, is_wrong: impl Fn(&Moment) -> bool) -> Result<()> {
+pub fn never_for_long(
+    record: &Record,
+    what: &str,
+    is_wrong: impl Fn(&Moment) -> bool,
+) -> Result<()> {
     let (all, end) = (record.all(), record.time());
     let mut since = None;
     for (index, moment) in all.iter().enumerate() {

@@ -102,7 +102,8 @@ async fn phase(record: &Record, name: &'static str, sizes: Sizes) -> Result<Phas
     let took = record.time().saturating_sub(from);
     record.stays(sizes, HOLD).await.context(name)?;
     let moments = record.since(from);
-    let most = |of: &dyn Fn(Sizes) -> i64| moments.iter().map(|moment| of(moment.pods)).max().unwrap_or(0);
+    let most =
+        |of: &dyn Fn(Sizes) -> i64| moments.iter().map(|moment| of(moment.pods)).max().unwrap_or(0);
     let peak = (most(&Sizes::sum), most(&|pods| CEILING.gpus_of(pods)));
     Ok(Phase { name, sizes, took, peak, requests: Outcome::default() })
 }
@@ -111,8 +112,11 @@ async fn phase(record: &Record, name: &'static str, sizes: Sizes) -> Result<Phas
 async fn serve(stage: &Stage, groups: &Groups<'_>) -> Result<Disaggregated> {
     let config = EngineConfig { max_num_seqs: 64, ..EngineConfig::default() };
     // One prompt after the other, so that they arrive at decode one after the other.
-    let prefill =
-        EngineConfig { prefill_tokens_per_second: 2000.0, max_batched_tokens: 1000, ..config.clone() };
+    let prefill = EngineConfig {
+        prefill_tokens_per_second: 2000.0,
+        max_batched_tokens: 1000,
+        ..config.clone()
+    };
     let decode = EngineConfig { step_base: Duration::from_millis(100), ..config };
     for (role, config) in [("prefill", prefill), ("decode", decode)] {
         let engine = Emulated { config, loading: LOADING, ending: ENDING, ..Emulated::default() };
@@ -121,11 +125,13 @@ async fn serve(stage: &Stage, groups: &Groups<'_>) -> Result<Disaggregated> {
     let role = |name| scalable(standalone(stage, name, 1));
     groups.group(NAME, &[role("prefill"), role("decode")]).await?;
     let labels = |role| format!("{PREFIX}/group-name={NAME},{PREFIX}/role-name={role}");
-    Disaggregated::start(stage.client(), &stage.namespace, &labels("prefill"), &labels("decode")).await
+    Disaggregated::start(stage.client(), &stage.namespace, &labels("prefill"), &labels("decode"))
+        .await
 }
 
 fn spec() -> Value {
-    let role = |name, gpus| spec::with(spec::role(name, MOST, TARGET), "gpusPerReplica", json!(gpus));
+    let role =
+        |name, gpus| spec::with(spec::role(name, MOST, TARGET), "gpusPerReplica", json!(gpus));
     let gpus = CEILING.gpus_per_replica;
     let roles = [role("prefill", gpus.prefill), role("decode", gpus.decode)];
     let spec = spec::of_group(CEILING.replicas, &roles, ["250m", "4"]);

@@ -29,8 +29,7 @@ pub async fn apply(stage: &Stage, name: &str, spec: &Value) -> Result<()> {
 /// The spec for the roles of a RoleBasedGroup, with the lowest and the highest ratio of prefill to decode.
 pub fn of_group(max_replicas: i64, roles: &[Value], ratio: [&str; 2]) -> Value {
     let mut spec = of_roles(max_replicas, roles, ratio);
-    spec["scaleTargetRef"] =
-        json!({"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup", "name": NAME});
+    spec["scaleTargetRef"] = json!({"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup", "name": NAME});
     spec
 }
 

@@ -38,12 +38,22 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
     let held = record.time();
     tokio::time::sleep(Duration::from_secs(8)).await;
     let now = record.now()?;
-    ensure!(now.asked == THREE, "a role did not wait for the other:\n{}", story(&record.since(held)));
+    ensure!(
+        now.asked == THREE,
+        "a role did not wait for the other:\n{}",
+        story(&record.since(held))
+    );
     let draining = stage.until_condition(NAME, "Draining", "True", "WaitsForRole").await?;
-    ensure!(draining.message.contains("prefill: 3 -> 1 is drained, and waits for"), "{}", draining.message);
+    ensure!(
+        draining.message.contains("prefill: 3 -> 1 is drained, and waits for"),
+        "{}",
+        draining.message
+    );
     say(stage, [0, 0]);
     let down = record.time();
-    record.until(&format!("{ONE} to be left"), SOON, |now| now.asked == ONE && now.pods == ONE).await?;
+    record
+        .until(&format!("{ONE} to be left"), SOON, |now| now.asked == ONE && now.pods == ONE)
+        .await?;
     let down = record.time().saturating_sub(down);
 
     rules::in_range(&record, 1.0, 1.0)?;
@@ -63,7 +73,9 @@ pub async fn shrink_in_turn(stage: &Stage) -> Result<String> {
     record.until(&format!("{THREE} to serve"), SOON * 2, |now| now.ready == THREE).await?;
     say(stage, [0, 0]);
     let down = record.time();
-    record.until(&format!("{ONE} to be left"), SOON * 2, |now| now.asked == ONE && now.pods == ONE).await?;
+    record
+        .until(&format!("{ONE} to be left"), SOON * 2, |now| now.asked == ONE && now.pods == ONE)
+        .await?;
     let down = record.time().saturating_sub(down);
     rules::in_range(&record, 1.0, 1.0)?;
     let steps = record.since(Duration::ZERO).iter().any(|moment| moment.asked == Sizes::new(2, 2));
@@ -86,8 +98,7 @@ async fn one_of_each(stage: &Stage, management: &str) -> Result<Record> {
 
 fn spec() -> Value {
     let role = |name: &str| {
-        let target =
-            json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{NAME}-{name}")});
+        let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{NAME}-{name}")});
         spec::with(spec::role(name, 3, 10), "scaleTargetRef", target)
     };
     let spec = spec::of_roles(6, &ROLES.map(role), ["1", "1"]);

@@ -67,7 +67,10 @@ impl Engines {
         let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 10}});
         stage.until_ready_within("a", BEFORE, engines.loading * 3 + SOON).await?;
         stage
-            .autoscaler("a", json!({"minReplicas": BEFORE, "maxReplicas": 40, "behavior": behavior}))
+            .autoscaler(
+                "a",
+                json!({"minReplicas": BEFORE, "maxReplicas": 40, "behavior": behavior}),
+            )
             .await?;
         stage.until_condition("a", "SamplesComplete", "True", "AllReplicas").await?;
         stage.stays("a", BEFORE, Duration::from_secs(3)).await?;
@@ -122,11 +125,13 @@ impl Engines {
         }
         let pods = self.pods.list(&ListParams::default().labels("app=a")).await?.items;
         let age = |pod: &Pod| {
-            let created = pod.creation_timestamp().map(|time| time.0.as_millisecond()).unwrap_or_default();
+            let created =
+                pod.creation_timestamp().map(|time| time.0.as_millisecond()).unwrap_or_default();
             Utc::now() - DateTime::from_timestamp_millis(created).unwrap_or_default()
         };
         let has_ip = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some());
-        let loaded = |pod: &&Pod| has_ip(pod) && age(pod).to_std().unwrap_or_default() >= self.loading;
+        let loaded =
+            |pod: &&Pod| has_ip(pod) && age(pod).to_std().unwrap_or_default() >= self.loading;
         let loaded: Vec<String> = pods.iter().filter(loaded).map(ResourceExt::name_any).collect();
         let (waiting, count) = (self.waiting.load(Ordering::Relaxed), loaded.len().max(1) as u64);
         for (place, name) in (0..).zip(&loaded) {
@@ -248,6 +253,9 @@ async fn unschedulable(stage: &Stage, pod: &str) -> Result<()> {
         "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": since,
         "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
     }]}});
-    stage.api::<Pod>().patch_status(pod, &PatchParams::default(), &Patch::Strategic(status)).await?;
+    stage
+        .api::<Pod>()
+        .patch_status(pod, &PatchParams::default(), &Patch::Strategic(status))
+        .await?;
     Ok(())
 }

@@ -19,8 +19,12 @@ const AT_A_TIME: usize = 4;
 #[tokio::main]
 async fn main() -> ExitCode {
     use owners::{by_hand, claims, drivers, pausing};
-    use scaling::{coordinated, drains, dynamo, grove, refused, roles as scaled, rolling, stateless, units};
-    use stand_in::{adapters, instances, kinds, pods, policies, roles, rollouts, scale, selectors, sets};
+    use scaling::{
+        coordinated, drains, dynamo, grove, refused, roles as scaled, rolling, stateless, units,
+    };
+    use stand_in::{
+        adapters, instances, kinds, pods, policies, roles, rollouts, scale, selectors, sets,
+    };
     // What may not be done yet comes before the rest, which needs it.
     let forbidden = scenarios! { stateless::without_the_permission };
     let all = scenarios! {

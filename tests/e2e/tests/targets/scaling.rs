@@ -39,7 +39,10 @@ fn leaders_say(groups: &Groups<'_>, name: &str, size: u32, waiting: u64) {
     for replica in 0..6 {
         for member in 0..size {
             let page = Page::waiting(if member == 0 { waiting } else { WRONG });
-            groups.stage.script.set(&format!("{}/{name}-{replica}-{member}", groups.stage.namespace), page);
+            groups
+                .stage
+                .script
+                .set(&format!("{}/{name}-{replica}-{member}", groups.stage.namespace), page);
         }
     }
 }
@@ -74,7 +77,10 @@ async fn stays(
     let end = tokio::time::Instant::now() + how_long;
     while tokio::time::Instant::now() < end {
         let now = asked(groups, group, role).await?;
-        ensure!(now == Some(replicas), "{group}/{role} was to stay at {replicas}, and was scaled to {now:?}");
+        ensure!(
+            now == Some(replicas),
+            "{group}/{role} was to stay at {replicas}, and was scaled to {now:?}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())

@@ -48,7 +48,8 @@ const LAST_WORDS: Duration = Duration::from_secs(17);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let filter =
+        std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let chosen: Vec<_> =
         timelines::all().into_iter().filter(|timeline| timeline.name.contains(&filter)).collect();
     println!("\nrunning {} timelines", chosen.len());
@@ -63,7 +64,8 @@ async fn main() -> ExitCode {
     println!("the control plane is ready after {:.1} s", began.elapsed().as_secs_f64());
     let results = join_all(chosen.iter().map(|timeline| run(&cluster, timeline))).await;
     let failed = results.iter().filter(|passed| !**passed).count();
-    let (verdict, seconds) = (if failed == 0 { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
+    let (verdict, seconds) =
+        (if failed == 0 { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
     println!(
         "\ntest result: {verdict}. {} passed; {failed} failed; 0 ignored; finished in {seconds:.2}s\n",
         results.len() - failed
@@ -73,7 +75,10 @@ async fn main() -> ExitCode {
 
 async fn start() -> Result<(Arc<Cluster>, CustomMetrics)> {
     let options = Options {
-        controller_manager_args: vec![format!("--horizontal-pod-autoscaler-sync-period={}s", period())],
+        controller_manager_args: vec![format!(
+            "--horizontal-pod-autoscaler-sync-period={}s",
+            period()
+        )],
         ..Options::default()
     };
     let cluster = Cluster::start_with(options).await?;

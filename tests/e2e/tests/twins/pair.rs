@@ -47,7 +47,8 @@ impl Pair {
         }
         let sizes = Arc::<Mutex<[Vec<i32>; 2]>>::default();
         let recorder = tokio::spawn(record(stage.api(), sizes.clone())).abort_handle();
-        let mut pair = Self { stage, spec: json!({"minReplicas": 1, "maxReplicas": 10}), sizes, recorder };
+        let mut pair =
+            Self { stage, spec: json!({"minReplicas": 1, "maxReplicas": 10}), sizes, recorder };
         wait::until("the first sizes to be seen", Duration::from_secs(30), async || {
             Ok((pair.sizes() == [[1], [1]]).then_some(()))
         })
@@ -99,7 +100,8 @@ impl Pair {
         }
         let [hpa, ours] = TWINS;
         let mut spec = self.spec.clone();
-        spec["scaleTargetRef"] = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": hpa});
+        spec["scaleTargetRef"] =
+            json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": hpa});
         spec["metrics"] = json!([{"type": "Pods", "pods": {
             "metric": {"name": "vllm:num_requests_waiting"},
             "target": {"type": "AverageValue", "averageValue": "5"},
@@ -111,13 +113,17 @@ impl Pair {
             "spec": spec,
         });
         let params = PatchParams::apply("user").force();
-        self.stage.api::<HorizontalPodAutoscaler>().patch(hpa, &params, &Patch::Apply(object)).await?;
+        self.stage
+            .api::<HorizontalPodAutoscaler>()
+            .patch(hpa, &params, &Patch::Apply(object))
+            .await?;
         self.stage.autoscaler(ours, self.spec.clone()).await
     }
 
     async fn set_size(&self, size: i32) -> Result<()> {
         let api = self.stage.api::<StatefulSet>();
-        let (params, patch) = (PatchParams::default(), Patch::Merge(json!({"spec": {"replicas": size}})));
+        let (params, patch) =
+            (PatchParams::default(), Patch::Merge(json!({"spec": {"replicas": size}})));
         try_join_all(TWINS.map(|twin| api.patch(twin, &params, &patch))).await?;
         Ok(())
     }
@@ -127,7 +133,8 @@ impl Pair {
         let [hpa, ours] = self.sizes();
         ensure!(hpa == ours, "sizes differ: HPA {hpa:?}, ours {ours:?}");
         let [hpa, ours] = TWINS;
-        let (hpa, ours) = (View::of_hpa(&self.stage, hpa).await?, View::of_ours(&self.stage, ours).await?);
+        let (hpa, ours) =
+            (View::of_hpa(&self.stage, hpa).await?, View::of_ours(&self.stage, ours).await?);
         hpa.agrees(&ours, strict)
     }
 
@@ -141,7 +148,8 @@ impl Pair {
 
 /// Writes down every size that a StatefulSet is asked for.
 async fn record(api: Api<StatefulSet>, sizes: Arc<Mutex<[Vec<i32>; 2]>>) {
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
+    let mut events =
+        watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
     while let Some(event) = events.next().await {
         let Ok(set) = event else { continue }; // the watcher comes back by itself
         let twin = TWINS.iter().position(|twin| *twin == set.name_any());

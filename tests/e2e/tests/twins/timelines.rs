@@ -120,9 +120,9 @@ fn rate_policies() -> Timeline {
     let rules = |policies: Value| json!({"stabilizationWindowSeconds": 0, "policies": policies});
     let pods = |value: u32| json!({"type": "Pods", "value": value, "periodSeconds": 3});
     let percent = |value: u32| json!({"type": "Percent", "value": value, "periodSeconds": 3});
-    let by_number = json!({"scaleUp": rules(json!([pods(2)])), "scaleDown": rules(json!([pods(2)]))});
-    let by_both =
-        json!({"scaleUp": rules(json!([percent(100), pods(1)])), "scaleDown": {"selectPolicy": "Disabled"}});
+    let by_number =
+        json!({"scaleUp": rules(json!([pods(2)])), "scaleDown": rules(json!([pods(2)]))});
+    let by_both = json!({"scaleUp": rules(json!([percent(100), pods(1)])), "scaleDown": {"selectPolicy": "Disabled"}});
     // What was scaled a moment ago counts for the next limit, so a period has to be over before the next step.
     let over = Duration::from_secs(5);
     Timeline {

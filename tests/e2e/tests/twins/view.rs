@@ -29,13 +29,20 @@ pub struct View {
 impl View {
     /// The view of an HPA.
     pub async fn of_hpa(stage: &Stage, name: &str) -> Result<Self> {
-        let status = stage.api::<HorizontalPodAutoscaler>().get(name).await?.status.unwrap_or_default();
+        let status =
+            stage.api::<HorizontalPodAutoscaler>().get(name).await?.status.unwrap_or_default();
         let conditions = status.conditions.into_iter().flatten().map(|condition| {
             let (reason, message) = (condition.reason, condition.message);
-            (condition.type_, condition.status, reason.unwrap_or_default(), message.unwrap_or_default())
+            (
+                condition.type_,
+                condition.status,
+                reason.unwrap_or_default(),
+                message.unwrap_or_default(),
+            )
         });
         let metric = status.current_metrics.into_iter().flatten().next();
-        let metric = metric.and_then(|metric| metric.pods?.current.average_value).map(|value| value.0);
+        let metric =
+            metric.and_then(|metric| metric.pods?.current.average_value).map(|value| value.0);
         Ok(Self {
             conditions: said(name, conditions),
             events: events(stage, "HorizontalPodAutoscaler", name).await?,
@@ -46,22 +53,28 @@ impl View {
     /// The view of an LLMAutoscaler.
     pub async fn of_ours(stage: &Stage, name: &str) -> Result<Self> {
         let status = stage.status(name).await?;
-        let conditions = status
-            .conditions
-            .into_iter()
-            .map(|condition| (condition.type_, condition.status, condition.reason, condition.message));
-        let metric = status.targets.into_iter().next().and_then(|target| target.metrics.into_iter().next());
+        let conditions = status.conditions.into_iter().map(|condition| {
+            (condition.type_, condition.status, condition.reason, condition.message)
+        });
+        let metric =
+            status.targets.into_iter().next().and_then(|target| target.metrics.into_iter().next());
         Ok(Self {
             conditions: said(name, conditions),
             events: events(stage, "LLMAutoscaler", name).await?,
-            values: json!([status.current_replicas, status.desired_replicas, metric.and_then(|m| m.current)]),
+            values: json!([
+                status.current_replicas,
+                status.desired_replicas,
+                metric.and_then(|m| m.current)
+            ]),
         })
     }
 
     /// Whether the HPA, which `self` is of, says the same as ours.
     pub fn agrees(&self, ours: &Self, strict: bool) -> Result<()> {
         let (mut hpa_says, mut ours_says) = (self.conditions.clone(), ours.conditions.clone());
-        if !strict && ours_says.get("AbleToScale").is_some_and(|said| said.contains("SucceededRescale")) {
+        if !strict
+            && ours_says.get("AbleToScale").is_some_and(|said| said.contains("SucceededRescale"))
+        {
             hpa_says.remove("AbleToScale");
             ours_says.remove("AbleToScale");
         }
@@ -99,7 +112,8 @@ async fn events(stage: &Stage, kind: &str, name: &str) -> Result<BTreeSet<String
         object.kind.as_deref() == Some(kind) && object.name.as_deref() == Some(name)
     };
     let text = |event: Event| {
-        let [type_, reason, note] = [event.type_, event.reason, event.note].map(Option::unwrap_or_default);
+        let [type_, reason, note] =
+            [event.type_, event.reason, event.note].map(Option::unwrap_or_default);
         format!("{type_} {reason}: {}", comparable(name, &note))
     };
     Ok(events.items.into_iter().filter(about).map(text).collect())

@@ -1,7 +1,7 @@
 use chrono::{DateTime, TimeDelta};
 use llm_autoscaler_core::{
-    Doubt, Fallback, History, MetricKind, MetricPolicy, Milli, Observation, Profile, Reading, Replica, Scale,
-    Settings, Target, Tolerances, decide,
+    Doubt, Fallback, History, MetricKind, MetricPolicy, Milli, Observation, Profile, Reading,
+    Replica, Scale, Settings, Target, Tolerances, decide,
 };
 
 use super::*;
@@ -65,7 +65,10 @@ fn a_fallback_says_why() {
         if holds {
             assert_eq!(step.reason(), "no metric has been there for 180 s");
             let written = step.after_write("StatefulSet/models/qwen3", 3, Ok(()));
-            assert_eq!(written.event.message, "New size: 3; reason: no metric has been there for 180 s");
+            assert_eq!(
+                written.event.message,
+                "New size: 3; reason: no metric has been there for 180 s"
+            );
         }
     }
 }
@@ -149,7 +152,8 @@ fn a_hold_is_said_where_a_limit_would_be() {
 #[test]
 fn a_scale_without_a_selector() {
     let policy = policy();
-    let decision = Decision { current: 2, outcome: Outcome::NoSelector, metrics: Vec::new(), tied: None };
+    let decision =
+        Decision { current: 2, outcome: Outcome::NoSelector, metrics: Vec::new(), tied: None };
     let table = [
         (SelectorProblem::Missing, "InvalidSelector", "SelectorRequired", "selector is required"),
         (
@@ -159,14 +163,18 @@ fn a_scale_without_a_selector() {
             "couldn't convert selector into a corresponding internal selector object: odd",
         ),
         (
-            SelectorProblem::Ambiguous { selector: "a=b".to_owned(), autoscalers: "[x y]".to_owned() },
+            SelectorProblem::Ambiguous {
+                selector: "a=b".to_owned(),
+                autoscalers: "[x y]".to_owned(),
+            },
             "AmbiguousSelector",
             "AmbiguousSelector",
             "pods by selector a=b are controlled by more than one HPA (e.g. [x y])",
         ),
     ];
     for (problem, reason, event, message) in table {
-        let step = Step { policy: &policy, decision: &decision, metrics: &[], selector: Some(&problem) };
+        let step =
+            Step { policy: &policy, decision: &decision, metrics: &[], selector: Some(&problem) };
         assert_eq!(said(&step.conditions()), [("ScalingActive", false, reason)]);
         let events = step.events();
         assert_eq!((events[0].reason, events[0].message.as_str()), (event, message));

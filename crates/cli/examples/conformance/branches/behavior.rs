@@ -13,14 +13,19 @@ type Branch = (&'static str, fn(&Seen<'_>) -> bool);
 
 pub const BRANCHES: &[Branch] = &[
     // The window without behavior.
-    ("legacy window: nothing higher in it", |s| s.mode("stabilize") && s.replicas() == s.n("desired")),
+    ("legacy window: nothing higher in it", |s| {
+        s.mode("stabilize") && s.replicas() == s.n("desired")
+    }),
     ("legacy window: a higher one in it", |s| s.mode("stabilize") && s.replicas() > s.n("desired")),
     ("legacy window: one at its edge counts", |s| {
-        s.mode("stabilize") && s.replicas() > s.n("desired") && s.only_source(|age| age == s.window())
+        s.mode("stabilize")
+            && s.replicas() > s.n("desired")
+            && s.only_source(|age| age == s.window())
     }),
     ("legacy window: a higher one is too old", |s| {
         s.mode("stabilize")
-            && s.recommendations().any(|(replicas, age)| age > s.window() && replicas > s.replicas())
+            && s.recommendations()
+                .any(|(replicas, age)| age > s.window() && replicas > s.replicas())
     }),
     ("legacy window: the last outdated place is reused", |s| {
         s.mode("stabilize") && s.recommendations().filter(|(_, age)| *age > s.window()).count() > 1
@@ -94,8 +99,12 @@ pub const BRANCHES: &[Branch] = &[
     ("limit: rules without policies", |s| {
         s.limit() && s.rules().is_object() && s.rules()["policies"].is_null()
     }),
-    ("limit: up, the largest of several", |s| s.mode("limit_up") && s.selects("Max") && s.policies() > 1),
-    ("limit: up, the smallest of several", |s| s.mode("limit_up") && s.selects("Min") && s.policies() > 1),
+    ("limit: up, the largest of several", |s| {
+        s.mode("limit_up") && s.selects("Max") && s.policies() > 1
+    }),
+    ("limit: up, the smallest of several", |s| {
+        s.mode("limit_up") && s.selects("Min") && s.policies() > 1
+    }),
     ("limit: up, disabled", |s| s.mode("limit_up") && s.selects("Disabled")),
     ("limit: up by a number", |s| s.mode("limit_up") && s.single("Pods")),
     ("limit: up by a percentage", |s| s.mode("limit_up") && s.single("Percent")),
@@ -114,7 +123,9 @@ pub const BRANCHES: &[Branch] = &[
     ("limit: up, the percentage is out of range", |s| {
         s.mode("limit_up") && s.single("Percent") && s.allowed() == i64::from(i32::MIN)
     }),
-    ("limit: down, the largest of several", |s| s.mode("limit_down") && s.selects("Max") && s.policies() > 1),
+    ("limit: down, the largest of several", |s| {
+        s.mode("limit_down") && s.selects("Max") && s.policies() > 1
+    }),
     ("limit: down, the smallest of several", |s| {
         s.mode("limit_down") && s.selects("Min") && s.policies() > 1
     }),
@@ -147,7 +158,9 @@ pub const BRANCHES: &[Branch] = &[
         s.limit() && s.single_policy() && s.changes("scale_up_events", |age, period| age > period)
     }),
     // Scale events.
-    ("events: none are kept without behavior", |s| s.mode("store_event") && s.stored_rules().is_null()),
+    ("events: none are kept without behavior", |s| {
+        s.mode("store_event") && s.stored_rules().is_null()
+    }),
     ("events: nothing outdated, so appended", |s| {
         s.stores(|s| s.stored() > s.events(s.stored_list()).count())
     }),
@@ -201,7 +214,9 @@ impl<'a> Seen<'a> {
 
     fn is_ignored_at(&self, window: i64, would_matter: impl Fn(i64) -> bool) -> bool {
         let held = self.replicas() != self.n("current");
-        held && self.recommendations().any(|(replicas, age)| age == window as f64 && would_matter(replicas))
+        held && self
+            .recommendations()
+            .any(|(replicas, age)| age == window as f64 && would_matter(replicas))
     }
 
     fn outdated_for_both(&self) -> usize {
@@ -286,7 +301,8 @@ impl<'a> Seen<'a> {
     }
 
     fn stored_rules(&self) -> &'a Value {
-        &self.case[if self.case["direction"] == "down" { "scale_down_rules" } else { "scale_up_rules" }]
+        &self.case
+            [if self.case["direction"] == "down" { "scale_down_rules" } else { "scale_up_rules" }]
     }
 
     /// Whether the change is of the direction that the answer shows.

@@ -48,7 +48,9 @@ type Branch = (&'static str, fn(&Seen<'_>) -> bool);
 pub const BRANCHES: &[Branch] = &[
     ("pods: the metrics API fails", |s| s.pods_metric() && s.failed("unable to fetch metrics")),
     ("pods: the metrics API has nothing", |s| s.pods_metric() && s.failed("no metrics returned")),
-    ("pods: the selector finds none", |s| s.pods_metric() && s.failed("no pods returned by selector")),
+    ("pods: the selector finds none", |s| {
+        s.pods_metric() && s.failed("no pods returned by selector")
+    }),
     ("pods: a deleted one with a sample is ignored", |s| s.averaged(|s| s.has_sampled(deleted))),
     ("pods: a failed one with a sample is ignored", |s| {
         s.averaged(|s| s.has_sampled(|pod| in_phase(pod, "Failed")))
@@ -63,16 +65,22 @@ pub const BRANCHES: &[Branch] = &[
     ("pods: Succeeded with a sample is ready", |s| {
         s.averaged(|s| s.has_ready(|pod| in_phase(pod, "Succeeded")))
     }),
-    ("pods: Unknown with a sample is ready", |s| s.averaged(|s| s.has_ready(|pod| in_phase(pod, "Unknown")))),
+    ("pods: Unknown with a sample is ready", |s| {
+        s.averaged(|s| s.has_ready(|pod| in_phase(pod, "Unknown")))
+    }),
     ("pods: no sample is left", |s| s.failed("did not receive metrics for targeted pods")),
-    ("pods: samples of unlisted pods count", |s| s.averaged(|s| s.averages.count > s.averages.ready)),
+    ("pods: samples of unlisted pods count", |s| {
+        s.averaged(|s| s.averages.count > s.averages.ready)
+    }),
     ("pods: the sum wraps", |s| s.averaged(|s| i64::try_from(s.averages.sum).is_err())),
     ("pods: complete, within the tolerance", |s| s.complete(|s| s.holds(s.averages.ratio))),
     ("pods: complete, exactly at the upper end", |s| s.complete(|s| s.at_end(s.band.1))),
     ("pods: complete, exactly at the lower end", |s| s.complete(|s| s.at_end(s.band.0))),
     ("pods: complete, above", |s| s.complete(|s| s.averages.ratio > s.band.1)),
     ("pods: complete, below", |s| s.complete(|s| s.averages.ratio < s.band.0)),
-    ("pods: complete, shrinks though above", |s| s.complete(|s| s.averages.ratio > 1.0 && s.shrinks())),
+    ("pods: complete, shrinks though above", |s| {
+        s.complete(|s| s.averages.ratio > 1.0 && s.shrinks())
+    }),
     ("pods: complete, grows though below", |s| s.complete(|s| s.averages.ratio < 1.0 && s.grows())),
     ("pods: complete, out of range", |s| s.complete(|s| s.replicas == Some(i32::MIN.into()))),
     ("pods: unready ones stay out when not above", |s| s.complete(|s| s.averages.unready > 0)),
@@ -91,19 +99,27 @@ pub const BRANCHES: &[Branch] = &[
     ("pods: unready ones out while missing ones are filled in", |s| {
         s.averaged(|s| s.averages.unready > 0 && s.averages.missing > 0 && s.averages.ratio < 1.0)
     }),
-    ("pods: filled in, within the tolerance", |s| s.filled(|s, ratio, _| s.holds(ratio) && ratio != 1.0)),
+    ("pods: filled in, within the tolerance", |s| {
+        s.filled(|s, ratio, _| s.holds(ratio) && ratio != 1.0)
+    }),
     ("pods: filled in, no longer above", |s| {
         s.filled(|s, ratio, _| s.averages.ratio > 1.0 && ratio < 1.0 && !s.holds(ratio))
     }),
     ("pods: filled in, grows", |s| s.filled(|s, ratio, _| ratio > 1.0 && s.grows())),
     ("pods: filled in, shrinks", |s| s.filled(|s, ratio, _| ratio < 1.0 && s.shrinks())),
     ("pods: filled in, below, and would grow", |s| {
-        s.filled(|s, ratio, count| s.moves(ratio) && ratio < 1.0 && (ratio * count).ceil() > s.current as f64)
+        s.filled(|s, ratio, count| {
+            s.moves(ratio) && ratio < 1.0 && (ratio * count).ceil() > s.current as f64
+        })
     }),
     ("pods: filled in, above, and would shrink", |s| {
-        s.filled(|s, ratio, count| s.moves(ratio) && ratio > 1.0 && (ratio * count).ceil() < s.current as f64)
+        s.filled(|s, ratio, count| {
+            s.moves(ratio) && ratio > 1.0 && (ratio * count).ceil() < s.current as f64
+        })
     }),
-    ("object: the metrics API fails", |s| s.kind.starts_with("object") && s.failed("unable to get metric")),
+    ("object: the metrics API fails", |s| {
+        s.kind.starts_with("object") && s.failed("unable to get metric")
+    }),
     ("external: the metrics API fails", |s| {
         s.kind.starts_with("external") && s.failed("unable to fetch metrics")
     }),
@@ -144,25 +160,38 @@ pub const BRANCHES: &[Branch] = &[
     ("value: an unready pod does not", |s| {
         s.scaled_value(|s, _| s.serving() > 0 && s.serving() < s.pods.len())
     }),
-    ("value: no pod is ready, so zero", |s| s.scaled_value(|s, _| s.serving() == 0 && s.replicas == Some(0))),
+    ("value: no pod is ready, so zero", |s| {
+        s.scaled_value(|s, _| s.serving() == 0 && s.replicas == Some(0))
+    }),
     ("average: within the tolerance", |s| s.average(|s, ratio| s.current > 0 && s.holds(ratio))),
-    ("average: exactly at the upper end", |s| s.average(|s, ratio| ratio == s.band.1 && ratio != 1.0)),
-    ("average: exactly at the lower end", |s| s.average(|s, ratio| ratio == s.band.0 && ratio != 1.0)),
+    ("average: exactly at the upper end", |s| {
+        s.average(|s, ratio| ratio == s.band.1 && ratio != 1.0)
+    }),
+    ("average: exactly at the lower end", |s| {
+        s.average(|s, ratio| ratio == s.band.0 && ratio != 1.0)
+    }),
     ("average: grows", |s| s.average(|s, ratio| s.current > 0 && !s.holds(ratio) && s.grows())),
     ("average: shrinks", |s| s.average(|s, ratio| s.current > 0 && !s.holds(ratio) && s.shrinks())),
     ("average: no replicas, shown as the smallest integer", |s| {
         s.average(|s, _| s.current == 0 && s.usage == Some(i64::MIN))
     }),
     ("average: shown rounded up", |s| {
-        s.average(|s, _| s.current > 0 && s.total().is_some_and(|total| total > 0 && total % s.current != 0))
+        s.average(|s, _| {
+            s.current > 0 && s.total().is_some_and(|total| total > 0 && total % s.current != 0)
+        })
     }),
-    ("object average: out of range", |s| s.kind == "object_average" && s.replicas == Some(i32::MIN.into())),
-    ("external average: saturates", |s| s.kind == "external_average" && s.replicas == Some(i32::MAX.into())),
+    ("object average: out of range", |s| {
+        s.kind == "object_average" && s.replicas == Some(i32::MIN.into())
+    }),
+    ("external average: saturates", |s| {
+        s.kind == "external_average" && s.replicas == Some(i32::MAX.into())
+    }),
     ("external average: shown as the largest integer", |s| {
         s.kind == "external_average" && s.usage == Some(i64::MAX)
     }),
     ("external average: a negative value is infinity", |s| {
-        s.kind == "external_average" && s.running_sum_is_negative(|value| (-1000..0).contains(&value))
+        s.kind == "external_average"
+            && s.running_sum_is_negative(|value| (-1000..0).contains(&value))
     }),
     ("external average: an overflow is infinity", |s| {
         s.kind == "external_average" && s.running_sum_is_negative(|value| value > 0)
@@ -171,7 +200,8 @@ pub const BRANCHES: &[Branch] = &[
 
 impl<'a> Seen<'a> {
     pub fn new(case: &'a Value, answer: &'a Value) -> Self {
-        let number = |value: &Value| value.as_i64().or_else(|| value["value"].as_i64()).unwrap_or_default();
+        let number =
+            |value: &Value| value.as_i64().or_else(|| value["value"].as_i64()).unwrap_or_default();
         let tolerance = |key: &str| case[key].as_f64().unwrap_or(0.1);
         let pods = case["pods"].as_array().into_iter().flatten();
         let samples = case["pod_metrics"].as_object().into_iter().flatten();
@@ -201,7 +231,8 @@ impl<'a> Seen<'a> {
         let size = |wanted: &Group| {
             self.pods.iter().filter(|(name, pod)| self.group(name, pod) == *wanted).count() as i64
         };
-        let (ready, unready, missing) = (size(&Group::Ready), size(&Group::Unready), size(&Group::Missing));
+        let (ready, unready, missing) =
+            (size(&Group::Ready), size(&Group::Unready), size(&Group::Missing));
         let counts = |name: &str| {
             self.pods
                 .get(name)
@@ -274,7 +305,9 @@ impl<'a> Seen<'a> {
 
     /// ... where something had: the ratio and the number of samples then.
     fn filled(&self, is: impl Fn(&Self, f64, f64) -> bool) -> bool {
-        self.averaged(|seen| seen.averages.filled.is_some_and(|(ratio, count)| is(seen, ratio, count as f64)))
+        self.averaged(|seen| {
+            seen.averages.filled.is_some_and(|(ratio, count)| is(seen, ratio, count as f64))
+        })
     }
 
     fn has_sampled(&self, is: impl Fn(&Value) -> bool) -> bool {
@@ -304,7 +337,9 @@ impl<'a> Seen<'a> {
     /// An AverageValue target of a total that does not overflow, and its ratio.
     fn average(&self, is: impl Fn(&Self, f64) -> bool) -> bool {
         self.replicas.is_some()
-            && self.total().is_some_and(|total| is(self, total as f64 / (self.target * self.current as f64)))
+            && self
+                .total()
+                .is_some_and(|total| is(self, total as f64 / (self.target * self.current as f64)))
     }
 
     fn total(&self) -> Option<i64> {

@@ -65,18 +65,28 @@ pub const BRANCHES: &[Branch] = &[
             && s.shown(0).is_some_and(|value| value.starts_with('-'))
             && s.after() >= 0
     }),
-    ("metrics: one fails, the others grow", |s| s.is_valid() && s.failures() > 0 && s.after() > s.before()),
-    ("metrics: one fails, the others stay", |s| s.is_valid() && s.failures() > 0 && s.after() == s.before()),
+    ("metrics: one fails, the others grow", |s| {
+        s.is_valid() && s.failures() > 0 && s.after() > s.before()
+    }),
+    ("metrics: one fails, the others stay", |s| {
+        s.is_valid() && s.failures() > 0 && s.after() == s.before()
+    }),
     ("metrics: one fails, the others would shrink", |s| {
         s.failures() > 0 && s.failures() < s.metrics() && !s.is_valid()
     }),
     ("metrics: all fail", |s| s.failures() > 1 && s.failures() == s.metrics()),
-    ("metrics: neither value nor average", |s| s.fails("neither a value target nor an average value target")),
+    ("metrics: neither value nor average", |s| {
+        s.fails("neither a value target nor an average value target")
+    }),
     ("metrics: an External average goes before its value", |s| {
         s.has_target("external", "Value", "averageValue")
     }),
-    ("metrics: an External value without an average", |s| s.has_target("external", "AverageValue", "value")),
-    ("metrics: an Object target is what its type says", |s| s.has_target("object", "Value", "averageValue")),
+    ("metrics: an External value without an average", |s| {
+        s.has_target("external", "AverageValue", "value")
+    }),
+    ("metrics: an Object target is what its type says", |s| {
+        s.has_target("object", "Value", "averageValue")
+    }),
     ("metrics: the total is compared with status.replicas", |s| {
         s.is_valid()
             && s.metrics() == 1
@@ -91,7 +101,9 @@ pub const BRANCHES: &[Branch] = &[
         s.reason_before("AbleToScale") == "FailedGetScale" && s.able() != "FailedGetScale"
     }),
     ("step: the first number of replicas is a recommendation", |s| {
-        s.before.is_null() && s.case["recommendations"].is_null() && s.able() == "ScaleDownStabilized"
+        s.before.is_null()
+            && s.case["recommendations"].is_null()
+            && s.able() == "ScaleDownStabilized"
     }),
     ("step: a restart forgets what held a scale-down", |s| {
         s.step["restart"] == true && s.reason_before("AbleToScale") == "ScaleDownStabilized"
@@ -100,7 +112,9 @@ pub const BRANCHES: &[Branch] = &[
     ("step: zero of our own is left alone without an outside metric", |s| {
         s.active() == "ScalingDisabled" && s.holds("ScaledToZero") && s.spec["minReplicas"] == 0
     }),
-    ("step: zero is left alone without the gate", |s| s.active() == "ScalingDisabled" && s.no_gate()),
+    ("step: zero is left alone without the gate", |s| {
+        s.active() == "ScalingDisabled" && s.no_gate()
+    }),
     ("step: zero of our own stays zero", |s| s.before() == 0 && s.is_valid() && s.after() == 0),
     ("step: from zero by a metric", |s| {
         s.before() == 0 && s.is_valid() && s.after() > 0 && s.says("above target")
@@ -109,7 +123,8 @@ pub const BRANCHES: &[Branch] = &[
         s.before() == 0 && s.is_valid() && s.says("below Spec.MinReplicas")
     }),
     ("step: from zero to the minimum, for no reason", |s| {
-        s.before() == 0 && s.event("SuccessfulRescale").is_some_and(|message| message.ends_with("reason: "))
+        s.before() == 0
+            && s.event("SuccessfulRescale").is_some_and(|message| message.ends_with("reason: "))
     }),
     ("step: to zero and back", |s| s.was_zero && s.before() == 0 && s.is_valid() && s.after() > 0),
     ("step: above the maximum", |s| s.says("above Spec.MaxReplicas")),
@@ -122,7 +137,8 @@ pub const BRANCHES: &[Branch] = &[
     }),
     ("step: no result", |s| s.event("FailedComputeMetricsReplicas").is_some()),
     ("step: no result leaves the desired number", |s| {
-        s.event("FailedComputeMetricsReplicas").is_some() && s.answer["status_desired"] != s.answer["before"]
+        s.event("FailedComputeMetricsReplicas").is_some()
+            && s.answer["status_desired"] != s.answer["before"]
     }),
     ("step: a metric above its target", |s| s.says("above target")),
     ("step: all metrics below their targets", |s| {
@@ -147,8 +163,12 @@ pub const BRANCHES: &[Branch] = &[
     }),
     ("legacy step: the window holds", |s| !s.has_behavior() && s.able() == "ScaleDownStabilized"),
     ("legacy step: twice at once", |s| !s.has_behavior() && s.limited() == "ScaleUpLimit"),
-    ("behavior step: the scale-up window holds", |s| s.has_behavior() && s.able() == "ScaleUpStabilized"),
-    ("behavior step: the scale-down window holds", |s| s.has_behavior() && s.able() == "ScaleDownStabilized"),
+    ("behavior step: the scale-up window holds", |s| {
+        s.has_behavior() && s.able() == "ScaleUpStabilized"
+    }),
+    ("behavior step: the scale-down window holds", |s| {
+        s.has_behavior() && s.able() == "ScaleDownStabilized"
+    }),
     ("behavior step: scale-up's limit", |s| s.has_behavior() && s.limited() == "ScaleUpLimit"),
     ("behavior step: scale-down's limit", |s| s.has_behavior() && s.limited() == "ScaleDownLimit"),
     ("behavior step: the scale-down window is the controller's", |s| {
@@ -168,13 +188,16 @@ pub const BRANCHES: &[Branch] = &[
     }),
     ("behavior step: a tolerance of its own", |s| {
         s.is_valid()
-            && ["scaleUp", "scaleDown"].iter().any(|of| s.spec["behavior"][of]["tolerance"].is_string())
+            && ["scaleUp", "scaleDown"]
+                .iter()
+                .any(|of| s.spec["behavior"][of]["tolerance"].is_string())
     }),
     // Selectors.
     ("selector: none", |s| s.event("SelectorRequired").is_some()),
     ("selector: finds no pod", |s| s.fails("no pods returned by selector")),
     ("selector: of sets", |s| {
-        s.step["selector"].as_str().is_some_and(|selector| selector.contains(" in ")) && s.is_valid()
+        s.step["selector"].as_str().is_some_and(|selector| selector.contains(" in "))
+            && s.is_valid()
     }),
     // Conditions.
     ("condition: AbleToScale SucceededGetScale", |s| s.able() == "SucceededGetScale"),
@@ -188,14 +211,21 @@ pub const BRANCHES: &[Branch] = &[
     }),
     ("condition: ScalingActive FailedGetPodsMetric", |s| s.active() == "FailedGetPodsMetric"),
     ("condition: ScalingActive FailedGetObjectMetric", |s| s.active() == "FailedGetObjectMetric"),
-    ("condition: ScalingActive FailedGetExternalMetric", |s| s.active() == "FailedGetExternalMetric"),
+    ("condition: ScalingActive FailedGetExternalMetric", |s| {
+        s.active() == "FailedGetExternalMetric"
+    }),
     ("condition: ScalingLimited DesiredWithinRange", |s| s.limited() == "DesiredWithinRange"),
     ("condition: ScalingLimited TooFewReplicas", |s| s.limited() == "TooFewReplicas"),
     ("condition: ScalingLimited TooManyReplicas", |s| s.limited() == "TooManyReplicas"),
     ("condition: ScaledToZero True", |s| s.scales() && s.reason("ScaledToZero") == "ScaledToZero"),
-    ("condition: ScaledToZero False", |s| s.scales() && s.reason("ScaledToZero") == "NotScaledToZero"),
+    ("condition: ScaledToZero False", |s| {
+        s.scales() && s.reason("ScaledToZero") == "NotScaledToZero"
+    }),
     ("condition: ScaledToZero is removed without the gate", |s| {
-        s.no_gate() && s.condition("ScaledToZero").is_null() && initial_zero(s.case) && s.before.is_null()
+        s.no_gate()
+            && s.condition("ScaledToZero").is_null()
+            && initial_zero(s.case)
+            && s.before.is_null()
     }),
     ("condition: an unchanged status keeps its transition", |s| {
         s.reason("ScalingActive") == s.reason_before("ScalingActive")
@@ -281,9 +311,9 @@ impl<'a> Seen<'a> {
         let events = self.answer["events"].as_array().into_iter().flatten();
         events
             .filter(|event| {
-                event["reason"]
-                    .as_str()
-                    .is_some_and(|reason| reason.starts_with("FailedGet") && reason.ends_with("Metric"))
+                event["reason"].as_str().is_some_and(|reason| {
+                    reason.starts_with("FailedGet") && reason.ends_with("Metric")
+                })
             })
             .count()
     }
@@ -348,6 +378,7 @@ fn target_of(metric: &Value) -> Option<&str> {
 }
 
 fn initial_zero(case: &Value) -> bool {
-    let conditions = case["timeline"]["initial_status"]["conditions"].as_array().into_iter().flatten();
+    let conditions =
+        case["timeline"]["initial_status"]["conditions"].as_array().into_iter().flatten();
     conditions.into_iter().any(|condition| condition["type"] == "ScaledToZero")
 }

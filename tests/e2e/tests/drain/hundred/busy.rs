@@ -21,8 +21,11 @@ const CLIENTS: u64 = 5;
 
 /// An engine that answers so slowly, however much it has to do.
 pub fn engine() -> Engine {
-    let config =
-        EngineConfig { step_base: STEP, step_per_sequence: Duration::ZERO, ..EngineConfig::default() };
+    let config = EngineConfig {
+        step_base: STEP,
+        step_per_sequence: Duration::ZERO,
+        ..EngineConfig::default()
+    };
     Engine::Emulated(Emulated { config, ..Emulated::default() })
 }
 
@@ -37,7 +40,8 @@ impl Busy {
     pub async fn start(stage: &Stage, name: &str) -> Result<Self> {
         let labels = format!("app={name}");
         let front =
-            Front::start(stage.client(), &stage.namespace, &labels, Balance::LeastOutstanding).await?;
+            Front::start(stage.client(), &stage.namespace, &labels, Balance::LeastOutstanding)
+                .await?;
         let clients = (0..CLIENTS).map(|seed| client(&front.url(), seed)).collect();
         Ok(Self { _front: front, clients })
     }

@@ -44,7 +44,8 @@ impl Downs {
 }
 
 async fn follow(api: Api<StatefulSet>, seen: Seen) {
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
+    let mut events =
+        watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
     while let Some(event) = events.next().await {
         let Ok(set) = event else { continue }; // the watcher comes back by itself
         let name = set.name_any();

@@ -103,7 +103,8 @@ impl Side {
     async fn keep(&self, stage: &Stage, name: &str, min: u32) -> Result<()> {
         let target = json!({"type": "AverageValue", "averageValue": "10"});
         let down = json!({"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 1}]});
-        let mut spec = json!({"minReplicas": min, "maxReplicas": REPLICAS, "behavior": {"scaleDown": down}});
+        let mut spec =
+            json!({"minReplicas": min, "maxReplicas": REPLICAS, "behavior": {"scaleDown": down}});
         match self.scaler {
             Scaler::Ours => {
                 spec["metrics"] = json!([{"signal": "InFlightRequests", "target": target}]);
@@ -113,7 +114,8 @@ impl Side {
             Scaler::Hpa => {
                 // An HPA cannot add two series up; here nothing ever waits, so those that run are all.
                 let metric = json!({"name": "vllm:num_requests_running"});
-                spec["metrics"] = json!([{"type": "Pods", "pods": {"metric": metric, "target": target}}]);
+                spec["metrics"] =
+                    json!([{"type": "Pods", "pods": {"metric": metric, "target": target}}]);
                 apply_hpa(stage, name, spec).await
             }
         }
@@ -127,8 +129,10 @@ impl Side {
         let hpas = stage.api::<HorizontalPodAutoscaler>();
         wait::until(&format!("the HPA {name} to be active"), SOON * 2, async || {
             let conditions = hpas.get(name).await?.status.and_then(|status| status.conditions);
-            let is_active =
-                conditions.into_iter().flatten().any(|c| c.type_ == "ScalingActive" && c.status == "True");
+            let is_active = conditions
+                .into_iter()
+                .flatten()
+                .any(|c| c.type_ == "ScalingActive" && c.status == "True");
             Ok(is_active.then_some(()))
         })
         .await

@@ -27,7 +27,10 @@ pub async fn reclaimed_at_once(stage: &Stage) -> Result<()> {
     set(stage, "a", 1, "kubectl-edit").await?;
     stage.until_replicas("a", 3, SOON).await?;
     let status = stage.status("a").await?;
-    ensure!(!status.conditions.iter().any(|condition| condition.type_ == "ManualChange"), "{status:?}");
+    ensure!(
+        !status.conditions.iter().any(|condition| condition.type_ == "ManualChange"),
+        "{status:?}"
+    );
     let page = stage.operator_metrics().await?;
     ensure!(page.contains("llm_autoscaler_changes_by_others_total 1"), "{page}");
     Ok(())
@@ -65,7 +68,8 @@ pub async fn respected_for_a_while(stage: &Stage) -> Result<()> {
     wait::until("the condition to go", SOON, async || {
         let status = stage.status("a").await?;
         let is_there = status.conditions.iter().any(|condition| condition.type_ == "ManualChange");
-        Ok((!is_there && status.targets.iter().all(|target| target.manual_change.is_none())).then_some(()))
+        Ok((!is_there && status.targets.iter().all(|target| target.manual_change.is_none()))
+            .then_some(()))
     })
     .await
 }
@@ -98,7 +102,8 @@ pub async fn fights_are_told(stage: &Stage) -> Result<()> {
         Ok((!told.is_empty()).then_some(told))
     })
     .await?;
-    let expected = "argocd-controller has changed the size of StatefulSet/a three times within 10 minutes";
+    let expected =
+        "argocd-controller has changed the size of StatefulSet/a three times within 10 minutes";
     ensure!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
     Ok(())
 }

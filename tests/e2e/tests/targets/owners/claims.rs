@@ -26,7 +26,11 @@ pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
     tokio::time::sleep(A_SECOND).await;
     stage.autoscaler("a", json!({"minReplicas": 3})).await?;
     let able = stage.until_condition("a", "AbleToScale", "False", "TargetTaken").await?;
-    ensure!(able.message.starts_with("StatefulSet/a belongs to the LLMAutoscaler zz"), "{}", able.message);
+    ensure!(
+        able.message.starts_with("StatefulSet/a belongs to the LLMAutoscaler zz"),
+        "{}",
+        able.message
+    );
     stage.until_condition("a", "Ready", "False", "TargetTaken").await?;
     let stalled = stage.status("a").await?.conditions.into_iter().find(|c| c.type_ == "Stalled");
     ensure!(stalled.is_none(), "the owner may go: {stalled:?}");
@@ -47,11 +51,13 @@ pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
 pub async fn role_by_two_names(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(5));
-    groups.group("pd", &[scalable(standalone(stage, "decode", 1)), standalone(stage, "prefill", 1)]).await?;
+    groups
+        .group("pd", &[scalable(standalone(stage, "decode", 1)), standalone(stage, "prefill", 1)])
+        .await?;
     let version = "workloads.x-k8s.io/v1alpha2";
-    let role =
-        |name: &str| json!({"apiVersion": version, "kind": "RoleBasedGroup", "name": "pd", "role": name});
-    let adapter = json!({"apiVersion": version, "kind": "RoleBasedGroupScalingAdapter", "name": "pd-decode"});
+    let role = |name: &str| json!({"apiVersion": version, "kind": "RoleBasedGroup", "name": "pd", "role": name});
+    let adapter =
+        json!({"apiVersion": version, "kind": "RoleBasedGroupScalingAdapter", "name": "pd-decode"});
     stage.autoscaler("first", json!({"scaleTargetRef": adapter})).await?;
     stage.until_condition("first", "Ready", "True", "Scaling").await?;
     tokio::time::sleep(A_SECOND).await;
@@ -75,9 +81,12 @@ pub async fn same_pods_of_two_targets(stage: &Stage) -> Result<()> {
     stage.until_ready("b", 1).await?;
     stage.autoscaler("b", json!({})).await?;
     for name in ["a", "b"] {
-        let active = stage.until_condition(name, "ScalingActive", "False", "AmbiguousSelector").await?;
+        let active =
+            stage.until_condition(name, "ScalingActive", "False", "AmbiguousSelector").await?;
         ensure!(
-            active.message.starts_with("pods by selector app=a are controlled by more than one HPA"),
+            active
+                .message
+                .starts_with("pods by selector app=a are controlled by more than one HPA"),
             "{}",
             active.message
         );

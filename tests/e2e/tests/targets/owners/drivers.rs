@@ -35,7 +35,8 @@ pub async fn hpa_in_the_way_and_gone(stage: &Stage) -> Result<()> {
     stage.autoscaler("a", json!({})).await?;
     stage.start_operator()?;
     let able = stage.until_condition("a", "AbleToScale", "False", "TargetTaken").await?;
-    let expected = "StatefulSet/a is scaled by the HorizontalPodAutoscaler old: nothing is written to it";
+    let expected =
+        "StatefulSet/a is scaled by the HorizontalPodAutoscaler old: nothing is written to it";
     ensure!(able.message.starts_with(expected), "{}", able.message);
     stage.until_condition("a", "Ready", "False", "TargetTaken").await?;
     let stalled = stage.status("a").await?.conditions.into_iter().find(|c| c.type_ == "Stalled");
@@ -50,7 +51,8 @@ pub async fn hpa_in_the_way_and_gone(stage: &Stage) -> Result<()> {
 pub async fn scaled_object_in_the_way_and_gone(stage: &Stage) -> Result<()> {
     let cluster = stage.control_plane();
     cluster.apply_yaml(include_str!("../../../fixtures/scaledobject-crd.yaml")).await?;
-    let established = ["wait", "--for=condition=Established", "crd/scaledobjects.keda.sh", "--timeout=30s"];
+    let established =
+        ["wait", "--for=condition=Established", "crd/scaledobjects.keda.sh", "--timeout=30s"];
     cluster.kubectl(established).await?;
     stage.engine("a", 1).await?;
     stage.waiting("a", 5);
@@ -85,9 +87,9 @@ pub async fn owner_that_drives_the_size(stage: &Stage) -> Result<()> {
     let sets = stage.api::<StatefulSet>().list(&ListParams::default()).await?;
     let made = sets.items.first().context("no StatefulSet of the group")?.name_any();
     stage.autoscaler("group", json!({"scaleTargetRef": stateful_set(&made)})).await?;
-    let refused = stage.until_condition("group", "AbleToScale", "False", "TargetControlled").await?;
-    let expected =
-        "belongs to the RoleBasedGroup pd, which drives its size: nothing is written to it; scale its role";
+    let refused =
+        stage.until_condition("group", "AbleToScale", "False", "TargetControlled").await?;
+    let expected = "belongs to the RoleBasedGroup pd, which drives its size: nothing is written to it; scale its role";
     ensure!(refused.message.contains(expected), "{}", refused.message);
     stage.until_condition("group", "Stalled", "True", "TargetControlled").await?;
 
@@ -96,7 +98,11 @@ pub async fn owner_that_drives_the_size(stage: &Stage) -> Result<()> {
         .await?;
     stage.autoscaler("a", json!({})).await?;
     let refused = stage.until_condition("a", "AbleToScale", "False", "TargetControlled").await?;
-    ensure!(refused.message.ends_with("scale the LeaderWorkerSet l instead"), "{}", refused.message);
+    ensure!(
+        refused.message.ends_with("scale the LeaderWorkerSet l instead"),
+        "{}",
+        refused.message
+    );
     stage.stays("a", 1, Duration::from_secs(3)).await
 }
 
@@ -107,7 +113,8 @@ pub async fn owner_that_does_not_drive_the_size(stage: &Stage) -> Result<()> {
     model.metadata.name = Some("model".to_owned());
     let uid = maps.create(&PostParams::default(), &model).await?.uid();
     stage.engine("a", 1).await?;
-    own(stage, "a", &json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "model", "uid": uid})).await?;
+    own(stage, "a", &json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "model", "uid": uid}))
+        .await?;
     stage.waiting("a", 11);
     stage.autoscaler("a", json!({})).await?;
     stage.until_replicas("a", 3, SOON).await

@@ -8,7 +8,8 @@ use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
 async fn annotate(stage: &Stage, name: &str, annotation: &str) -> Result<()> {
-    let arguments = ["-n", &stage.namespace, "annotate", "--overwrite", "llmautoscalers", name, annotation];
+    let arguments =
+        ["-n", &stage.namespace, "annotate", "--overwrite", "llmautoscalers", name, annotation];
     stage.control_plane().kubectl(arguments).await.map(drop)
 }
 
@@ -25,9 +26,11 @@ pub async fn paused_and_unpaused(stage: &Stage) -> Result<()> {
     stage.stays("a", 1, Duration::from_secs(4)).await?;
     wait::until("the status to say what would be done", SOON, async || {
         let status = stage.status("a").await?;
-        let says =
-            |text: &str| status.conditions.iter().any(|c| c.type_ == "Paused" && c.message.contains(text));
-        let is_told = says("it would be scaled from 1 to 3 now") && status.desired_replicas == Some(3);
+        let says = |text: &str| {
+            status.conditions.iter().any(|c| c.type_ == "Paused" && c.message.contains(text))
+        };
+        let is_told =
+            says("it would be scaled from 1 to 3 now") && status.desired_replicas == Some(3);
         Ok((is_told && status.summary.as_deref() == Some("waiting 11/5")).then_some(()))
     })
     .await?;
@@ -46,7 +49,11 @@ pub async fn paused_and_unpaused(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 3, SOON).await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
     let paused = stage.status("a").await?.conditions.into_iter().find(|c| c.type_ == "Paused");
-    ensure!(paused.is_none(), "{paused:?}, {:?} after the annotation was removed", unpaused.elapsed());
+    ensure!(
+        paused.is_none(),
+        "{paused:?}, {:?} after the annotation was removed",
+        unpaused.elapsed()
+    );
     Ok(())
 }
 
@@ -55,7 +62,9 @@ pub async fn nothing_shrinks_at_once_after_a_pause(stage: &Stage) -> Result<()> 
     const WINDOW: u64 = 8;
     stage.engine("a", 3).await?;
     stage.waiting("a", 5);
-    stage.autoscaler("a", json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": WINDOW}}})).await?;
+    stage
+        .autoscaler("a", json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": WINDOW}}}))
+        .await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
     annotate(stage, "a", "llmautoscaler.io/paused=true").await?;
     stage.until_condition("a", "Paused", "True", "PausedByAnnotation").await?;

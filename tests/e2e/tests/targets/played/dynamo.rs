@@ -64,7 +64,10 @@ impl Dynamo {
 
     /// The same with adapters that have no status for so long.
     pub async fn start_with(stage: &Stage, provider: Provider, binding: Duration) -> Result<Self> {
-        let names = ["dynamographdeployments.nvidia.com", "dynamographdeploymentscalingadapters.nvidia.com"];
+        let names = [
+            "dynamographdeployments.nvidia.com",
+            "dynamographdeploymentscalingadapters.nvidia.com",
+        ];
         install(stage, include_str!("../../../fixtures/dynamo-crds.yaml"), &names).await?;
         let world = World::of(stage);
         let mut task = JoinSet::new();
@@ -79,12 +82,20 @@ impl Dynamo {
     }
 
     /// Creates a graph of one component that is scaled by an adapter, each replica on so many nodes.
-    pub async fn graph(&self, name: &str, component: &str, nodes: i64, replicas: i64) -> Result<()> {
+    pub async fn graph(
+        &self,
+        name: &str,
+        component: &str,
+        nodes: i64,
+        replicas: i64,
+    ) -> Result<()> {
         let component = json!({
             "name": component, "type": "worker", "replicas": replicas, "scalingAdapter": {},
             "multinode": {"nodeCount": nodes},
         });
-        self.world.create(&graphs(), name, Labels::new(), None, json!({"components": [component]})).await
+        self.world
+            .create(&graphs(), name, Labels::new(), None, json!({"components": [component]}))
+            .await
     }
 
     /// How many replicas the first component of a graph, and its adapter, are asked for.
@@ -132,7 +143,12 @@ impl Played {
         Ok(())
     }
 
-    async fn make_adapter(&self, graph: &DynamicObject, component: &Value, name: &str) -> Result<()> {
+    async fn make_adapter(
+        &self,
+        graph: &DynamicObject,
+        component: &Value,
+        name: &str,
+    ) -> Result<()> {
         let reference = json!({"name": graph.name_any(), "componentName": component["name"]});
         let spec = json!({"replicas": component["replicas"], "dgdRef": reference});
         self.world.create(&adapters(), name, labels(graph, component), Some(graph), spec).await
@@ -145,7 +161,8 @@ impl Played {
         component: &Value,
         adapter: &DynamicObject,
     ) -> Result<()> {
-        let since = *self.seen.entry(adapter.uid().unwrap_or_default()).or_insert_with(Instant::now);
+        let since =
+            *self.seen.entry(adapter.uid().unwrap_or_default()).or_insert_with(Instant::now);
         if since.elapsed() < self.binding {
             return Ok(());
         }
@@ -156,7 +173,10 @@ impl Played {
                 {"op": "replace", "path": "/spec/components/0/replicas", "value": replicas},
             ]);
             let patch = Patch::<Value>::Json(serde_json::from_value(patch)?);
-            self.world.api(&graphs()).patch(&graph.name_any(), &PatchParams::default(), &patch).await?;
+            self.world
+                .api(&graphs())
+                .patch(&graph.name_any(), &PatchParams::default(), &patch)
+                .await?;
         }
         let labels = labels(graph, component);
         let selector: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -172,8 +192,12 @@ impl Played {
             let (leader, worker) = (format!("{name}-ldr"), format!("{name}-wkr"));
             let members = [&*leader, &*worker];
             let cliques = [(members[0], 1), (members[1], nodes - 1)];
-            let spec = set_spec(&cliques, &[(&name, &members, replicas)], &labels(graph, component));
-            return self.world.create(&sets, &graph.name_any(), Labels::new(), Some(graph), spec).await;
+            let spec =
+                set_spec(&cliques, &[(&name, &members, replicas)], &labels(graph, component));
+            return self
+                .world
+                .create(&sets, &graph.name_any(), Labels::new(), Some(graph), spec)
+                .await;
         }
         let group = format!("{}-0-{name}", graph.name_any());
         match self.world.api(&groups).get_opt(&group).await? {
@@ -222,7 +246,9 @@ fn grove(name: &str) -> ApiResource {
 
 /// The component that is scaled.
 fn component_of(graph: &DynamicObject) -> Option<&Value> {
-    graph.data["spec"]["components"].get(0).filter(|component| component["scalingAdapter"].is_object())
+    graph.data["spec"]["components"]
+        .get(0)
+        .filter(|component| component["scalingAdapter"].is_object())
 }
 
 fn adapter_of(graph: &DynamicObject, component: &Value) -> String {

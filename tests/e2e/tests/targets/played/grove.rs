@@ -73,7 +73,8 @@ pub struct Grove {
 impl Grove {
     /// Installs the kinds, and looks after what comes.
     pub async fn start(stage: &Stage, selectors: Selectors) -> Result<Self> {
-        let names = ["podcliquesets.grove.io", "podcliquescalinggroups.grove.io", "podcliques.grove.io"];
+        let names =
+            ["podcliquesets.grove.io", "podcliquescalinggroups.grove.io", "podcliques.grove.io"];
         install(stage, include_str!("../../../fixtures/grove-crds.yaml"), &names).await?;
         let world = World::of(stage);
         let mut task = JoinSet::new();
@@ -113,7 +114,13 @@ impl Grove {
     }
 
     /// Waits until an object says in a field of its status that so many are there.
-    pub async fn until_status(&self, kind: Kind, name: &str, field: &str, count: i64) -> Result<()> {
+    pub async fn until_status(
+        &self,
+        kind: Kind,
+        name: &str,
+        field: &str,
+        count: i64,
+    ) -> Result<()> {
         wait::until(&format!("{name} to have {count} {field}"), SOON, async || {
             let object = self.world.api(&kind.resource()).get_opt(name).await?;
             Ok(object.filter(|object| object.data["status"][field] == count).map(drop))
@@ -123,7 +130,11 @@ impl Grove {
 }
 
 /// The spec of a PodCliqueSet; the pods of all cliques have these labels.
-pub fn set_spec(cliques: &[(&str, i64)], groups: &[(&str, &[&str], i64)], labels: &Labels) -> Value {
+pub fn set_spec(
+    cliques: &[(&str, i64)],
+    groups: &[(&str, &[&str], i64)],
+    labels: &Labels,
+) -> Value {
     let clique = |(name, pods): &(&str, i64)| json!({"name": name, "labels": labels, "spec": {"roleName": name, "replicas": pods, "minAvailable": pods}});
     let group = |(name, cliques, replicas): &(&str, &[&str], i64)| json!({"name": name, "cliqueNames": cliques, "replicas": replicas, "minAvailable": 1});
     json!({"replicas": 1, "template": {
@@ -178,7 +189,9 @@ async fn expand(
         let name = format!("{}-0-{}", set.name_any(), text(clique, "name"));
         if !its_groups.iter().any(is_in) && cliques.iter().all(|there| there.name_any() != name) {
             let labels = with(labels_of(set, "pcs-podclique"), &clique["labels"]);
-            world.create(&Kind::Clique.resource(), &name, labels, Some(set), clique["spec"].clone()).await?;
+            world
+                .create(&Kind::Clique.resource(), &name, labels, Some(set), clique["spec"].clone())
+                .await?;
         }
     }
     Ok(())
@@ -203,7 +216,13 @@ async fn keep_cliques(
                 labels.insert(GROUP.to_owned(), group.name_any());
                 labels.insert(INDEX.to_owned(), index.to_string());
                 world
-                    .create(&Kind::Clique.resource(), &name, labels, Some(group), clique["spec"].clone())
+                    .create(
+                        &Kind::Clique.resource(),
+                        &name,
+                        labels,
+                        Some(group),
+                        clique["spec"].clone(),
+                    )
                     .await?;
             }
         }
@@ -249,8 +268,7 @@ async fn write_clique_status(
     let name = clique.name_any();
     let its = |pod: &&Pod| pod.labels().get(CLIQUE) == Some(&name) && !is_leaving(pod);
     let its: Vec<_> = pods.iter().filter(its).collect();
-    let mut status =
-        json!({"replicas": its.len(), "readyReplicas": its.iter().filter(|pod| is_ready(pod)).count()});
+    let mut status = json!({"replicas": its.len(), "readyReplicas": its.iter().filter(|pod| is_ready(pod)).count()});
     if selectors == Selectors::Published && !clique.labels().contains_key(GROUP) {
         status["hpaPodSelector"] = json!(selector(clique, CLIQUE));
     }

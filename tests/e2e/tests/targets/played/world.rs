@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result};
 use k8s_openapi::{
-    api::core::v1::Pod, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::core::v1::Pod,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
@@ -69,18 +70,31 @@ impl World {
     }
 
     /// Writes the replicas of an object as it was seen.
-    pub async fn resize(&self, kind: &ApiResource, seen: &DynamicObject, replicas: i64) -> Result<()> {
+    pub async fn resize(
+        &self,
+        kind: &ApiResource,
+        seen: &DynamicObject,
+        replicas: i64,
+    ) -> Result<()> {
         if seen.data["spec"]["replicas"] == replicas {
             return Ok(());
         }
         let version = &seen.metadata.resource_version;
-        let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}});
-        self.api(kind).patch(&seen.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let patch =
+            json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}});
+        self.api(kind)
+            .patch(&seen.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
         Ok(())
     }
 
     /// Writes a status where it is another than was seen.
-    pub async fn status(&self, kind: &ApiResource, seen: &DynamicObject, status: Value) -> Result<()> {
+    pub async fn status(
+        &self,
+        kind: &ApiResource,
+        seen: &DynamicObject,
+        status: Value,
+    ) -> Result<()> {
         if seen.data.get("status") == Some(&status) {
             return Ok(());
         }
@@ -101,7 +115,11 @@ impl World {
     }
 
     /// Creates the pods that are missing among those that are there, and deletes those that nobody wants.
-    pub async fn keep(&self, wanted: &BTreeMap<String, (Labels, Labels)>, there: &[Pod]) -> Result<()> {
+    pub async fn keep(
+        &self,
+        wanted: &BTreeMap<String, (Labels, Labels)>,
+        there: &[Pod],
+    ) -> Result<()> {
         for (name, (labels, annotations)) in wanted {
             if there.iter().all(|pod| pod.name_any() != *name) {
                 let port = json!({"name": "http", "containerPort": self.port});
@@ -109,10 +127,13 @@ impl World {
                     "metadata": {"name": name, "labels": labels, "annotations": annotations},
                     "spec": {"containers": [{"name": "engine", "image": "engine", "ports": [port]}]},
                 });
-                self.pod_api().create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+                self.pod_api()
+                    .create(&PostParams::default(), &serde_json::from_value(pod)?)
+                    .await?;
             }
         }
-        let surplus = there.iter().filter(|pod| !wanted.contains_key(&pod.name_any()) && !is_leaving(pod));
+        let surplus =
+            there.iter().filter(|pod| !wanted.contains_key(&pod.name_any()) && !is_leaving(pod));
         for pod in surplus {
             self.pod_api().delete(&pod.name_any(), &DeleteParams::default()).await?;
         }

@@ -26,8 +26,7 @@ pub async fn permit(stage: &Stage, roles: &[&str]) -> Result<()> {
 
 /// An autoscaler of the role `decode` of the group `pd` that drains: up to three replicas, by 10 requests each.
 pub async fn autoscaler(stage: &Stage) -> Result<()> {
-    let metric =
-        json!({"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "10"}});
+    let metric = json!({"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "10"}});
     let spec = json!({
         "scaleTargetRef": role("pd", "decode"), "metrics": [metric], "behavior": hasty(), "drain": {"deadlineSeconds": 60},
     });
@@ -36,13 +35,16 @@ pub async fn autoscaler(stage: &Stage) -> Result<()> {
 
 /// A standalone role whose pods have the gate.
 pub fn gated(mut role: Value) -> Value {
-    role["standalonePattern"]["template"]["spec"]["readinessGates"] = json!([{"conditionType": GATE}]);
+    role["standalonePattern"]["template"]["spec"]["readinessGates"] =
+        json!([{"conditionType": GATE}]);
     role
 }
 
 /// Makes one pod say that so many requests run.
 pub fn running(stage: &Stage, pod: &str, running: u64) {
-    stage.script.set(&format!("{}/{pod}", stage.namespace), Page::Vllm { running, waiting: 0, kv: 0.1 });
+    stage
+        .script
+        .set(&format!("{}/{pod}", stage.namespace), Page::Vllm { running, waiting: 0, kv: 0.1 });
 }
 
 /// The pods of the role that are out of service.
@@ -50,7 +52,9 @@ pub async fn out_of_service(groups: &Groups<'_>) -> Result<Vec<String>> {
     let pods = groups.pods_of("pd", "decode").await?;
     let is_out = |pod: &Pod| {
         let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions.into_iter().any(|condition| condition.type_ == GATE && condition.status == "False")
+        conditions
+            .into_iter()
+            .any(|condition| condition.type_ == GATE && condition.status == "False")
     };
     Ok(pods.into_iter().filter(|(_, pod)| is_out(pod)).map(|(name, _)| name).collect())
 }
@@ -59,7 +63,10 @@ pub async fn out_of_service(groups: &Groups<'_>) -> Result<Vec<String>> {
 pub async fn until_out(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
     wait::until(&format!("{expected:?} to be out of service"), SOON, async || {
         let out = out_of_service(groups).await?;
-        ensure!(out.iter().all(|name| expected.contains(&name.as_str())), "{out:?} are out of service");
+        ensure!(
+            out.iter().all(|name| expected.contains(&name.as_str())),
+            "{out:?} are out of service"
+        );
         Ok((out.len() == expected.len()).then_some(()))
     })
     .await
@@ -78,7 +85,8 @@ pub async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
     all_run([9, 9, 9]);
     autoscaler(stage).await?;
     let mut decode = leader_worker(stage, "decode", 3, 2);
-    decode["leaderWorkerPattern"]["template"]["spec"]["readinessGates"] = json!([{"conditionType": GATE}]);
+    decode["leaderWorkerPattern"]["template"]["spec"]["readinessGates"] =
+        json!([{"conditionType": GATE}]);
     groups.group("pd", &[scalable(decode)]).await?;
 
     all_run([5, 5, 5]);

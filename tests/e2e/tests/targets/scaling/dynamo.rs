@@ -80,20 +80,26 @@ pub async fn pods_that_do_not_say_their_replica(stage: &Stage) -> Result<()> {
     dynamo.graph("web", "Decode", 2, 2).await?;
     stage.autoscaler("decode", spec("v1beta1")).await?;
     let advisory = stage.until_condition("decode", "Advisory", "True", "ReplicasMismatch").await?;
-    ensure!(advisory.message.contains("has 2 replicas and its selector finds 4"), "{}", advisory.message);
+    ensure!(
+        advisory.message.contains("has 2 replicas and its selector finds 4"),
+        "{}",
+        advisory.message
+    );
     stage.until_condition("decode", "ScalingLimited", "True", "ReplicasMismatch").await?;
     stays(&dynamo, 2).await
 }
 
 /// In GitOps the autoscaler may be there before its graph, and the adapter before its first status.
 pub async fn adapter_that_is_not_there_yet(stage: &Stage) -> Result<()> {
-    let dynamo = Dynamo::start_with(stage, Provider::LeaderWorkerSets, Duration::from_secs(8)).await?;
+    let dynamo =
+        Dynamo::start_with(stage, Provider::LeaderWorkerSets, Duration::from_secs(8)).await?;
     stage.script.set_all(&Page::waiting(11));
     stage.autoscaler("decode", spec("v1beta1")).await?;
     let able = stage.until_condition("decode", "AbleToScale", "False", "FailedGetScale").await?;
     ensure!(able.message.contains("\"web-decode\" not found"), "{}", able.message);
     dynamo.graph("web", "Decode", 2, 1).await?;
-    let unbound = stage.until_condition("decode", "ScalingActive", "False", "InvalidSelector").await?;
+    let unbound =
+        stage.until_condition("decode", "ScalingActive", "False", "InvalidSelector").await?;
     ensure!(unbound.message.contains("missing a selector"), "{}", unbound.message);
     ensure!(dynamo.replicas("web").await? == (1, 1), "it has been scaled without knowing its pods");
     dynamo.until_replicas("web", 3).await?;
@@ -111,7 +117,10 @@ async fn stays(dynamo: &Dynamo, replicas: i64) -> Result<()> {
     let end = tokio::time::Instant::now() + Duration::from_secs(3);
     while tokio::time::Instant::now() < end {
         let now = dynamo.replicas("web").await?;
-        ensure!(now == (replicas, replicas), "it was to stay at {replicas}, and was scaled to {now:?}");
+        ensure!(
+            now == (replicas, replicas),
+            "it was to stay at {replicas}, and was scaled to {now:?}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())

@@ -56,12 +56,13 @@ pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
 pub async fn standalone_clique_without_a_selector(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Missing).await?;
     for (index, waiting) in [11, 2, 2].into_iter().enumerate() {
-        stage.script.set(&format!("{}/web-0-engine-{index}", stage.namespace), Page::waiting(waiting));
+        stage
+            .script
+            .set(&format!("{}/web-0-engine-{index}", stage.namespace), Page::waiting(waiting));
     }
     grove.set("web", &[("engine", 1)], &[]).await?;
     grove.until_status(Kind::Clique, "web-0-engine", "readyReplicas", 1).await?;
-    let spec =
-        json!({"scaleTargetRef": target("PodClique", "web-0-engine"), "maxReplicas": 6, "behavior": hasty()});
+    let spec = json!({"scaleTargetRef": target("PodClique", "web-0-engine"), "maxReplicas": 6, "behavior": hasty()});
     stage.autoscaler("engine", spec).await?;
 
     grove.until_replicas(Kind::Clique, "web-0-engine", 3).await?;
@@ -77,7 +78,9 @@ pub async fn clique_of_a_group_is_refused(stage: &Stage) -> Result<()> {
     stage.script.set_all(&Page::waiting(11));
     grove.set("web", &[("left", 1), ("right", 1)], &[("pair", &["left", "right"], 1)]).await?;
     grove.until_status(Kind::Group, "web-0-pair", "availableReplicas", 1).await?;
-    stage.autoscaler("left", json!({"scaleTargetRef": target("PodClique", "web-0-pair-0-left")})).await?;
+    stage
+        .autoscaler("left", json!({"scaleTargetRef": target("PodClique", "web-0-pair-0-left")}))
+        .await?;
     let refused = stage.until_condition("left", "AbleToScale", "False", "TargetControlled").await?;
     let expected = "scale the PodCliqueScalingGroup web-0-pair instead";
     ensure!(refused.message.ends_with(expected), "{}", refused.message);
@@ -89,10 +92,15 @@ pub async fn clique_below_its_minimum(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
     grove.set("web", &[("engine", 2)], &[]).await?;
     grove.until_status(Kind::Clique, "web-0-engine", "readyReplicas", 2).await?;
-    let mut spec = json!({"scaleTargetRef": target("PodClique", "web-0-engine"), "behavior": hasty()});
+    let mut spec =
+        json!({"scaleTargetRef": target("PodClique", "web-0-engine"), "behavior": hasty()});
     stage.autoscaler("engine", spec.clone()).await?;
     let able = stage.until_condition("engine", "AbleToScale", "False", "FailedUpdateScale").await?;
-    ensure!(able.message.contains("greater than or equal to spec.minAvailable"), "{}", able.message);
+    ensure!(
+        able.message.contains("greater than or equal to spec.minAvailable"),
+        "{}",
+        able.message
+    );
     stays(&grove, Kind::Clique, "web-0-engine", 2).await?;
 
     spec["minReplicas"] = json!(2);

@@ -18,10 +18,17 @@ pub async fn children_of_a_set(stage: &Stage) -> Result<()> {
     groups.group("child", &[scalable(standalone(stage, "decode", 1))]).await?;
     let label = "rbg.workloads.x-k8s.io/groupset-name=parent";
     let namespace = stage.namespace.as_str();
-    stage.control_plane().kubectl(["-n", namespace, "label", "rolebasedgroups", "child", label]).await?;
+    stage
+        .control_plane()
+        .kubectl(["-n", namespace, "label", "rolebasedgroups", "child", label])
+        .await?;
     stage.autoscaler("child", json!({"scaleTargetRef": role("child", "decode")})).await?;
     let stalled = stage.until_condition("child", "Stalled", "True", "FailedGetScale").await?;
-    ensure!(stalled.message.contains("belongs to the RoleBasedGroupSet parent"), "{}", stalled.message);
+    ensure!(
+        stalled.message.contains("belongs to the RoleBasedGroupSet parent"),
+        "{}",
+        stalled.message
+    );
     stays(&groups, "child", "decode", 1, Duration::from_secs(2)).await
 }
 
@@ -42,13 +49,17 @@ pub async fn adapters_made_by_hand(stage: &Stage) -> Result<()> {
 
 /// A role belongs to a RoleBasedGroup, and a RoleBasedGroup is scaled by its roles.
 pub async fn roles_of_other_kinds(stage: &Stage) -> Result<()> {
-    let plain = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a", "role": "decode"});
+    let plain =
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a", "role": "decode"});
     let mut whole = role("a", "decode");
     whole.as_object_mut().map(|target| target.remove("role"));
     for target in [plain, whole] {
         let refused = stage.autoscaler("a", json!({"scaleTargetRef": target})).await;
         let text = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
-        ensure!(text.contains("a RoleBasedGroup is scaled by its roles: name one in role"), "{text}");
+        ensure!(
+            text.contains("a RoleBasedGroup is scaled by its roles: name one in role"),
+            "{text}"
+        );
     }
     Ok(())
 }

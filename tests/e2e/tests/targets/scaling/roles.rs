@@ -10,12 +10,15 @@ use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
 use super::{hasty, leaders_say, role, stays, until_asked};
-use crate::groups::{Groups, as_kind, custom, leader_worker, number, replicas_of, scalable, standalone};
+use crate::groups::{
+    Groups, as_kind, custom, leader_worker, number, replicas_of, scalable, standalone,
+};
 
 /// A replica is a leader and two workers; the adapter's selector cannot be parsed, and would find all of them if it could.
 pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
     let groups =
-        Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma).await?;
+        Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
+            .await?;
     // 11 wait at the first replica, and 2 at each that comes: 15 in all, which is right for three.
     leaders_say(&groups, "pd-decode", 3, 2);
     stage.script.set(&format!("{}/pd-decode-0-0", stage.namespace), Page::waiting(11));
@@ -34,7 +37,8 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
     wait::until("three replicas to be counted", SOON, async || {
         let status = stage.status("decode").await?;
         let target = status.targets.first();
-        let counts = target.map(|target| (&*target.name, target.current_replicas, target.ready_replicas));
+        let counts =
+            target.map(|target| (&*target.name, target.current_replicas, target.ready_replicas));
         let reference = status.reference.as_deref() == Some("RoleBasedGroup/pd/decode");
         // Two have been seen to start.
         let learned = target.is_some_and(|target| target.start_up_seconds.len() == 2);
@@ -54,7 +58,9 @@ pub async fn one_worker_is_missed(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     leaders_say(&groups, "pd-decode", 2, 5);
     groups.group("pd", &[scalable(leader_worker(stage, "decode", 2, 2))]).await?;
-    stage.autoscaler("decode", json!({"scaleTargetRef": role("pd", "decode"), "maxReplicas": 6})).await?;
+    stage
+        .autoscaler("decode", json!({"scaleTargetRef": role("pd", "decode"), "maxReplicas": 6}))
+        .await?;
     let ready = async |expected: i32| {
         wait::until(&format!("{expected} ready replicas"), SOON, async || {
             let status = stage.status("decode").await?;
@@ -130,7 +136,8 @@ pub async fn what_several_pods_of_a_replica_say_adds_up(stage: &Stage) -> Result
 
 /// In GitOps the autoscaler may be there before its group, and the group before its adapter is bound.
 pub async fn what_is_not_there_yet_is_waited_for(stage: &Stage) -> Result<()> {
-    let groups = Groups::start_with(stage, |options| options.binding = Duration::from_secs(16)).await?;
+    let groups =
+        Groups::start_with(stage, |options| options.binding = Duration::from_secs(16)).await?;
     stage.script.set_all(&Page::waiting(11));
     stage.autoscaler("late", json!({"scaleTargetRef": role("late", "decode")})).await?;
     let able = stage.until_condition("late", "AbleToScale", "False", "FailedGetScale").await?;
@@ -141,14 +148,20 @@ pub async fn what_is_not_there_yet_is_waited_for(stage: &Stage) -> Result<()> {
     let message = async |part: &str| {
         wait::until(&format!("AbleToScale to say {part}"), SOON, async || {
             let conditions = stage.status("late").await?.conditions;
-            ensure!(!conditions.iter().any(|condition| condition.type_ == "Stalled"), "it may come");
+            ensure!(
+                !conditions.iter().any(|condition| condition.type_ == "Stalled"),
+                "it may come"
+            );
             let able = conditions.into_iter().find(|condition| condition.type_ == "AbleToScale");
             Ok(able.filter(|able| able.message.contains(part)).map(drop))
         })
         .await
     };
     message("has no role decode; its roles are prefill").await?;
-    let roles = json!([scalable(standalone(stage, "prefill", 1)), scalable(standalone(stage, "decode", 1))]);
+    let roles = json!([
+        scalable(standalone(stage, "prefill", 1)),
+        scalable(standalone(stage, "decode", 1))
+    ]);
     groups.patch(Kind::Group, "late", json!({"roles": roles})).await?;
     message("late-decode is not bound to its role yet").await?;
     groups.until_bound("late-decode").await?;

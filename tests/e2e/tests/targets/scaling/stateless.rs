@@ -25,7 +25,11 @@ async fn begin(groups: &Groups<'_>) -> Result<Vec<String>> {
 
 async fn begin_with(groups: &Groups<'_>, role: Value) -> Result<Vec<String>> {
     let stage = groups.stage;
-    stage.script.set_all(&llm_autoscaler_testbed::engine::Page::Vllm { running: 9, waiting: 0, kv: 0.1 });
+    stage.script.set_all(&llm_autoscaler_testbed::engine::Page::Vllm {
+        running: 9,
+        waiting: 0,
+        kv: 0.1,
+    });
     autoscaler(stage).await?;
     groups.group("pd", &[scalable(role)]).await?;
     let names: Vec<String> = groups.pods_of("pd", "decode").await?.into_keys().collect();
@@ -124,6 +128,10 @@ pub async fn without_the_permission(stage: &Stage) -> Result<()> {
     running(stage, &names[1], 0);
     until_asked(&groups, "pd", "decode", 2).await?;
     let effort = stage.until_condition("decode", "DrainBestEffort", "True", "NotPermitted").await?;
-    ensure!(effort.message.contains(&format!("label the ClusterRole {COSTS}")), "{}", effort.message);
+    ensure!(
+        effort.message.contains(&format!("label the ClusterRole {COSTS}")),
+        "{}",
+        effort.message
+    );
     Ok(())
 }

@@ -34,7 +34,11 @@ pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
     let spec = json!({"scaleTargetRef": target, "maxReplicas": 2, "behavior": hasty()});
     stage.autoscaler("pairs", spec.clone()).await?;
     let advisory = stage.until_condition("pairs", "Advisory", "True", "ReplicasMismatch").await?;
-    ensure!(advisory.message.contains("has 2 replicas and its selector finds 4"), "{}", advisory.message);
+    ensure!(
+        advisory.message.contains("has 2 replicas and its selector finds 4"),
+        "{}",
+        advisory.message
+    );
 
     // All are idle now, and still nobody knows what a replica is.
     for rank in [0, 1] {
@@ -54,13 +58,18 @@ pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
         "groupLabel": "group", "leaderSelector": {"matchLabels": {"rank": "0"}}, "size": 2,
     });
     stage.autoscaler("pairs", described).await?;
-    wait::until("the fleet to be scaled to 1", SOON, async || Ok((size(stage).await? == "1").then_some(())))
-        .await
+    wait::until("the fleet to be scaled to 1", SOON, async || {
+        Ok((size(stage).await? == "1").then_some(()))
+    })
+    .await
 }
 
 async fn size(stage: &Stage) -> Result<String> {
     let path = "jsonpath={.spec.size}";
-    stage.control_plane().kubectl(["-n", &stage.namespace, "get", "fleet", "pairs", "-o", path]).await
+    stage
+        .control_plane()
+        .kubectl(["-n", &stage.namespace, "get", "fleet", "pairs", "-o", path])
+        .await
 }
 
 async fn create_pod(stage: &Stage, name: &str, group: u32, rank: u32) -> Result<()> {

@@ -20,22 +20,38 @@ const A_WHILE: Duration = Duration::from_secs(1);
 
 /// From nothing over unbound and bound, down to zero and up again, to its end.
 pub async fn life_of_an_adapter(stage: &Stage) -> Result<()> {
-    let groups = Groups::start_with(stage, |options| options.binding = Duration::from_secs(2)).await?;
+    let groups =
+        Groups::start_with(stage, |options| options.binding = Duration::from_secs(2)).await?;
     let role = scalable(standalone(stage, "decode", 2));
     groups
-        .create(Kind::Group, "pd", json!({"roles": [role, scalable(standalone(stage, "prefill", 1))]}))
+        .create(
+            Kind::Group,
+            "pd",
+            json!({"roles": [role, scalable(standalone(stage, "prefill", 1))]}),
+        )
         .await?;
     let adapters = groups.api(Kind::Adapter);
     let adapter = groups.until(Kind::Adapter, "pd-decode", "to be there", |_| true).await?;
-    measured("it is born without replicas", number(&adapter, "/spec/replicas").is_none(), &adapter.data)?;
-    let owner = adapter.metadata.owner_references.iter().flatten().next().map(|owner| owner.kind.as_str());
+    measured(
+        "it is born without replicas",
+        number(&adapter, "/spec/replicas").is_none(),
+        &adapter.data,
+    )?;
+    let owner =
+        adapter.metadata.owner_references.iter().flatten().next().map(|owner| owner.kind.as_str());
     measured("the group owns it", owner == Some("RoleBasedGroup"), owner)?;
     let labels = adapter.metadata.labels.unwrap_or_default();
-    let labels = ["group-name", "role-name"].map(|key| labels.get(&format!("{PREFIX}/{key}")).cloned());
-    measured("it is labelled", labels == [Some("pd".to_owned()), Some("decode".to_owned())], &labels)?;
+    let labels =
+        ["group-name", "role-name"].map(|key| labels.get(&format!("{PREFIX}/{key}")).cloned());
+    measured(
+        "it is labelled",
+        labels == [Some("pd".to_owned()), Some("decode".to_owned())],
+        &labels,
+    )?;
     let (code, message) = refusal(adapters.get_scale("pd-decode").await)?;
-    let is_500 =
-        code == 500 && message.contains("the spec replicas field") && message.contains("does not exist");
+    let is_500 = code == 500
+        && message.contains("the spec replicas field")
+        && message.contains("does not exist");
     measured("its scale cannot be read until it is bound: 500", is_500, (code, &message))?;
     let adapter = groups.until_bound("pd-decode").await?;
     let copied = (number(&adapter, "/spec/replicas"), number(&adapter, "/status/replicas"));
@@ -96,7 +112,8 @@ pub async fn only_those_of_the_group_count(stage: &Stage) -> Result<()> {
         text(&adapter, "/status/phase").is_empty(),
         &adapter.data,
     )?;
-    let scale = groups.api(Kind::Adapter).get_scale("by-hand").await?.spec.and_then(|spec| spec.replicas);
+    let scale =
+        groups.api(Kind::Adapter).get_scale("by-hand").await?.spec.and_then(|spec| spec.replicas);
     measured("its scale takes writes", scale == Some(4), scale)?;
     let group = groups.get(Kind::Group, "pd").await?;
     measured("which do nothing", replicas_of(&group, "decode") == Some(2), &group.data["spec"])?;
@@ -120,8 +137,10 @@ pub async fn adapter_is_the_authority(stage: &Stage) -> Result<()> {
         seen,
     )?;
     let events = stage.api::<Event>().list(&ListParams::default()).await?;
-    let said =
-        events.items.iter().any(|event| event.reason.as_deref() == Some("ReplicasOverriddenByAdapter"));
+    let said = events
+        .items
+        .iter()
+        .any(|event| event.reason.as_deref() == Some("ReplicasOverriddenByAdapter"));
     measured("an event says so", said, ())?;
     groups.until_role("pd", "decode", 4, 4).await?;
 
@@ -133,7 +152,9 @@ pub async fn adapter_is_the_authority(stage: &Stage) -> Result<()> {
 
     groups.patch(Kind::InstanceSet, "pd-decode", json!({"replicas": 5})).await?;
     groups
-        .until(Kind::InstanceSet, "pd-decode", "replicas 2", |set| number(set, "/spec/replicas") == Some(2))
+        .until(Kind::InstanceSet, "pd-decode", "replicas 2", |set| {
+            number(set, "/spec/replicas") == Some(2)
+        })
         .await?;
     let five = Patch::Merge(json!({"spec": {"replicas": 5}}));
     stage.api::<StatefulSet>().patch_scale("pd-plain", &PatchParams::default(), &five).await?;

@@ -10,14 +10,17 @@ use llm_autoscaler_testbed::rbg::Kind;
 use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
-use crate::groups::{Groups, PREFIX, in_its_source, leader_worker, scalable, standalone, stateless};
+use crate::groups::{
+    Groups, PREFIX, in_its_source, leader_worker, scalable, standalone, stateless,
+};
 
 /// What the cost of an instance is called.
 pub const COST: &str = "controller.kubernetes.io/instance-deletion-cost";
 
 /// The instances of a role, by name.
 pub async fn instances(groups: &Groups<'_>, role: &str) -> Result<BTreeMap<String, DynamicObject>> {
-    let its = ListParams::default().labels(&format!("{PREFIX}/group-name=pd,{PREFIX}/role-name={role}"));
+    let its =
+        ListParams::default().labels(&format!("{PREFIX}/group-name=pd,{PREFIX}/role-name={role}"));
     let list = groups.api(Kind::Instance).list(&its).await?;
     Ok(list.into_iter().map(|instance| (instance.name_any(), instance)).collect())
 }
@@ -25,7 +28,8 @@ pub async fn instances(groups: &Groups<'_>, role: &str) -> Result<BTreeMap<Strin
 /// Names, labels and owners.
 pub async fn numbered_and_drawn(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
-    let roles = [leader_worker(stage, "decode", 2, 2), stateless(leader_worker(stage, "prefill", 2, 2))];
+    let roles =
+        [leader_worker(stage, "decode", 2, 2), stateless(leader_worker(stage, "prefill", 2, 2))];
     groups.group("pd", &roles).await?;
     for (role, mode) in [("decode", "Stateful"), ("prefill", "Stateless")] {
         let set = groups.get(Kind::InstanceSet, &format!("pd-{role}")).await?;
@@ -33,17 +37,33 @@ pub async fn numbered_and_drawn(stage: &Stage) -> Result<()> {
         in_its_source("a set says which mode it is of", said.as_deref() == Some(mode), said)?;
     }
     let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
-    in_its_source("stateful instances are numbered", names == ["pd-decode-0", "pd-decode-1"], names)?;
+    in_its_source(
+        "stateful instances are numbered",
+        names == ["pd-decode-0", "pd-decode-1"],
+        names,
+    )?;
     let drawn = instances(&groups, "prefill").await?;
     for (name, instance) in &drawn {
-        let id = instance.labels().get(&format!("{PREFIX}/role-instance-id")).cloned().unwrap_or_default();
+        let id = instance
+            .labels()
+            .get(&format!("{PREFIX}/role-instance-id"))
+            .cloned()
+            .unwrap_or_default();
         let is_so = id.len() == 5 && *name == format!("pd-prefill-{id}");
-        in_its_source("stateless ones are called by five drawn characters, which are a label", is_so, name)?;
+        in_its_source(
+            "stateless ones are called by five drawn characters, which are a label",
+            is_so,
+            name,
+        )?;
     }
     for (name, pod) in groups.pods_of("pd", "prefill").await? {
         let (instance, _) = name.rsplit_once('-').context("a name without a number")?;
         let said = pod.labels().get(&format!("{PREFIX}/role-instance-name")).cloned();
-        in_its_source("their pods are called after them", said.as_deref() == Some(instance), &name)?;
+        in_its_source(
+            "their pods are called after them",
+            said.as_deref() == Some(instance),
+            &name,
+        )?;
         let owner = pod.owner_references().first().cloned().context("no owner")?;
         let uid = drawn.get(instance).and_then(ResourceExt::uid);
         let is_so = owner.kind == "RoleInstance" && Some(owner.uid.clone()) == uid;
@@ -73,7 +93,11 @@ pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
     let is_so = left == [names[0].clone(), names[2].clone(), names[3].clone()];
     in_its_source("who is not ready goes first, whatever it costs", is_so, (&names, left))?;
     let left = scaled(2, 2).await?;
-    in_its_source("then the cheapest", left == [names[2].clone(), names[3].clone()], (&names, left))?;
+    in_its_source(
+        "then the cheapest",
+        left == [names[2].clone(), names[3].clone()],
+        (&names, left),
+    )?;
 
     groups.scale("pd-decode", 3).await?;
     groups.until_role("pd", "decode", 3, 3).await?;

@@ -33,8 +33,9 @@ pub async fn what_can_be_scaled(stage: &Stage) -> Result<()> {
     groups.group("pd", &[leader_worker(stage, "decode", 1, 2)]).await?;
     let kind = GroupVersionKind::gvk("workloads.x-k8s.io", "v1alpha1", Kind::Group.name());
     let kind = ApiResource::from_gvk_with_plural(&kind, "rolebasedgroups");
-    let old =
-        Api::<DynamicObject>::namespaced_with(stage.client(), &stage.namespace, &kind).get("pd").await?;
+    let old = Api::<DynamicObject>::namespaced_with(stage.client(), &stage.namespace, &kind)
+        .get("pd")
+        .await?;
     let role = &old.data["spec"]["roles"][0];
     let is_new = role["leaderWorkerPattern"]["size"] == 2 && replicas_of(&old, "decode") == Some(1);
     measured("a v1alpha1 read without the webhook has the shape of v1alpha2", is_new, role)

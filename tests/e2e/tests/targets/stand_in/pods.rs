@@ -8,8 +8,8 @@ use llm_autoscaler_testbed::rbg::Kind;
 use llm_autoscaler_testbed::wait;
 
 use crate::groups::{
-    Counts, Groups, PREFIX, as_kind, condition, counts, custom, leader_worker, measured, replicas_of,
-    scalable, standalone, text,
+    Counts, Groups, PREFIX, as_kind, condition, counts, custom, leader_worker, measured,
+    replicas_of, scalable, standalone, text,
 };
 
 /// What is on pods, and what is not what it seems.
@@ -17,15 +17,22 @@ pub async fn labels_names_and_gates(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
     let deployed = as_kind(standalone(stage, "web", 1), "apps/v1/Deployment");
-    let roles = [leader_worker(stage, "decode", 3, 2), standalone(stage, "prefill", 1), stateful, deployed];
+    let roles =
+        [leader_worker(stage, "decode", 3, 2), standalone(stage, "prefill", 1), stateful, deployed];
     groups.group("pd", &roles).await?;
 
     for role in ["decode", "prefill", "plain", "web"] {
         let pods = groups.pods_of("pd", role).await?;
         let uids: Vec<_> = pods.values().map(|pod| label(pod, "group-uid")).collect();
         let same = !uids.is_empty() && uids.iter().all(|uid| !uid.is_empty() && *uid == uids[0]);
-        measured("every pod of every kind of workload has group-name, group-uid and role-name", same, &uids)?;
-        let old = pods.values().any(|pod| pod.labels().keys().any(|key| key.starts_with("rolebasedgroup.")));
+        measured(
+            "every pod of every kind of workload has group-name, group-uid and role-name",
+            same,
+            &uids,
+        )?;
+        let old = pods
+            .values()
+            .any(|pod| pod.labels().keys().any(|key| key.starts_with("rolebasedgroup.")));
         measured("the labels of the former prefix are on no pod", !old, role)?;
     }
     leaders_and_workers(&groups).await?;
@@ -52,12 +59,19 @@ async fn leaders_and_workers(groups: &Groups<'_>) -> Result<()> {
         "pd-decode-2-0",
         "pd-decode-2-1",
     ];
-    measured("a leader is {rbg}-{role}-{i}-0, its workers are -1 and so on", names == expected, &names)?;
+    measured(
+        "a leader is {rbg}-{role}-{i}-0, its workers are -1 and so on",
+        names == expected,
+        &names,
+    )?;
     for (name, pod) in &pods {
         let (instance, index) = name.rsplit_once('-').context("a name without a number")?;
         let component = if index == "0" { "leader" } else { "worker" };
-        let labels =
-            [label(pod, "role-instance-name"), label(pod, "component-name"), label(pod, "component-index")];
+        let labels = [
+            label(pod, "role-instance-name"),
+            label(pod, "component-name"),
+            label(pod, "component-index"),
+        ];
         measured(
             "role-instance-name groups the pods of a replica",
             labels == [instance, component, index],
@@ -74,18 +88,27 @@ async fn leaders_and_workers(groups: &Groups<'_>) -> Result<()> {
             pod.labels(),
         )?;
         let index = label(pod, "role-instance-index");
-        measured("role-instance-index of a batch is that of its last replica", index == "2", index)?;
+        measured(
+            "role-instance-index of a batch is that of its last replica",
+            index == "2",
+            index,
+        )?;
         let pod_name = pod.labels().get("statefulset.kubernetes.io/pod-name").cloned();
         measured("and so is the pod-name", pod_name.as_deref() == Some("pd-decode-2"), pod_name)?;
         let gates = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_ref());
-        let gates: Vec<_> = gates.into_iter().flatten().map(|gate| gate.condition_type.as_str()).collect();
+        let gates: Vec<_> =
+            gates.into_iter().flatten().map(|gate| gate.condition_type.as_str()).collect();
         measured(
             "pods have two readiness gates",
             gates == ["InPlaceUpdateReady", "InstancePodReady"],
             &gates,
         )?;
         let open = gates.iter().all(|gate| is_true(pod, gate)) && is_true(pod, "Ready");
-        measured("the controller opens the gates, and the kubelet's conditions stay", open, &pod.status)?;
+        measured(
+            "the controller opens the gates, and the kubelet's conditions stay",
+            open,
+            &pod.status,
+        )?;
     }
     Ok(())
 }
@@ -94,13 +117,21 @@ async fn leaders_and_workers(groups: &Groups<'_>) -> Result<()> {
 pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups
-        .group("pd", &[scalable(leader_worker(stage, "decode", 3, 2)), scalable(custom(stage, "mix", 2))])
+        .group(
+            "pd",
+            &[scalable(leader_worker(stage, "decode", 3, 2)), scalable(custom(stage, "mix", 2))],
+        )
         .await?;
     let set = groups.get(Kind::InstanceSet, "pd-decode").await?;
     let selector = text(&set, "/status/labelSelector");
     let all = groups.pods(selector).await?.len();
-    measured("the selector of a RoleInstanceSet matches every pod of 3 replicas", all == 6, (selector, all))?;
-    let scale = groups.api(Kind::InstanceSet).get_scale("pd-decode").await?.status.context("no status")?;
+    measured(
+        "the selector of a RoleInstanceSet matches every pod of 3 replicas",
+        all == 6,
+        (selector, all),
+    )?;
+    let scale =
+        groups.api(Kind::InstanceSet).get_scale("pd-decode").await?.status.context("no status")?;
     let scale = (scale.replicas, scale.selector);
     measured("and its scale says 3 replicas", scale == (3, Some(selector.to_owned())), &scale)?;
 
@@ -137,7 +168,9 @@ pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     groups.until_role("pd", "decode", 3, 3).await?;
     let seen = adapter(3).await?.data;
     measured("the adapter's readyReplicas are those of the role", true, seen)?;
-    let group = groups.until(Kind::Group, "pd", "Ready", |group| condition(group, "Ready") == "True").await?;
+    let group = groups
+        .until(Kind::Group, "pd", "Ready", |group| condition(group, "Ready") == "True")
+        .await?;
     let observed = crate::groups::number(&group, "/status/observedGeneration");
     measured("observedGeneration follows", observed == group.metadata.generation, observed)
 }

@@ -61,7 +61,11 @@ pub async fn server_side_apply(stage: &Stage) -> Result<()> {
     apply(&groups, "pd", uid.clone(), &both, &forced).await.context("with force")?;
     let group = apply(&groups, "pd", uid.clone(), &[("decode", 4)], &forced).await?;
     let seen = (replicas_of(&group, "prefill"), replicas_of(&group, "decode"));
-    measured("a role that the next apply leaves out falls back to 1", seen == (Some(1), Some(4)), seen)?;
+    measured(
+        "a role that the next apply leaves out falls back to 1",
+        seen == (Some(1), Some(4)),
+        seen,
+    )?;
     groups.until_role("pd", "decode", 4, 4).await?;
 
     missing_group(&groups, uid.clone(), &forced).await?;
@@ -80,10 +84,18 @@ pub async fn server_side_apply(stage: &Stage) -> Result<()> {
     })
     .await?;
     let message = event.message.unwrap_or_default();
-    measured("and the group is never Ready again", message.contains("no valid pattern found"), &message)
+    measured(
+        "and the group is never Ready again",
+        message.contains("no valid pattern found"),
+        &message,
+    )
 }
 
-async fn missing_group(groups: &Groups<'_>, uid: Option<String>, forced: &PatchParams) -> Result<()> {
+async fn missing_group(
+    groups: &Groups<'_>,
+    uid: Option<String>,
+    forced: &PatchParams,
+) -> Result<()> {
     let (code, message) = refusal(apply(groups, "gone", uid, &[("decode", 1)], forced).await)?;
     measured("with the UID, a group that is gone is a conflict", code == 409, (code, message))?;
     let object = json!({
@@ -134,10 +146,15 @@ pub async fn kubectl_takes_over(stage: &Stage) -> Result<()> {
     groups.patch_role("pd", 1, "replicas", json!(2)).await?;
     stage.control_plane().kubectl(["apply", "-f", path]).await?;
     let replicas = replicas_of(&groups.get(Kind::Group, "pd").await?, "decode");
-    measured("kubectl apply resets a role to the number of its file", replicas == Some(1), replicas)?;
+    measured(
+        "kubectl apply resets a role to the number of its file",
+        replicas == Some(1),
+        replicas,
+    )?;
 
     std::fs::write(&file, object(&[json!({"name": "decode", "replicas": 3})]))?;
-    let args = ["apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", path];
+    let args =
+        ["apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", path];
     stage.control_plane().kubectl(args).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     let seen = (replicas_of(&group, "prefill"), replicas_of(&group, "decode"));

@@ -13,7 +13,8 @@ use crate::groups::{Counts, Groups, counts, in_its_source, standalone, stateless
 
 async fn until_updated(groups: &Groups<'_>, what: &str, expected: (i64, i64)) -> Result<Counts> {
     let seen = |group: &_| counts(group, "decode");
-    let is_so = |group: &_| seen(group).is_some_and(|counts| (counts.updated, counts.ready) == expected);
+    let is_so =
+        |group: &_| seen(group).is_some_and(|counts| (counts.updated, counts.ready) == expected);
     let group = groups.until(Kind::Group, "pd", what, is_so).await?;
     Ok(seen(&group).unwrap_or(Counts { replicas: -1, ready: -1, updated: -1 }))
 }
@@ -33,17 +34,28 @@ pub async fn one_by_one_from_the_highest(stage: &Stage) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let after = groups.pods_of("pd", "decode").await?;
     let is_new = |name: &str| {
-        before.get(name).map(|pod| &pod.metadata.uid) != after.get(name).map(|pod| &pod.metadata.uid)
+        before.get(name).map(|pod| &pod.metadata.uid)
+            != after.get(name).map(|pod| &pod.metadata.uid)
     };
-    let replaced: Vec<&str> =
-        ["pd-decode-0", "pd-decode-1", "pd-decode-2"].into_iter().filter(|name| is_new(name)).collect();
-    in_its_source("the highest is replaced first, and waited for", replaced == ["pd-decode-2"], &replaced)?;
+    let replaced: Vec<&str> = ["pd-decode-0", "pd-decode-1", "pd-decode-2"]
+        .into_iter()
+        .filter(|name| is_new(name))
+        .collect();
+    in_its_source(
+        "the highest is replaced first, and waited for",
+        replaced == ["pd-decode-2"],
+        &replaced,
+    )?;
 
     stage.script.set_ready(&last, true);
     until_updated(&groups, "two of three are updated", (2, 3)).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let after = counts(&groups.get(Kind::Group, "pd").await?, "decode");
-    in_its_source("those below the partition stay", after.is_some_and(|counts| counts.updated == 2), after)?;
+    in_its_source(
+        "those below the partition stay",
+        after.is_some_and(|counts| counts.updated == 2),
+        after,
+    )?;
     groups.patch_role("pd", 0, "rolloutStrategy", json!({})).await?;
     until_updated(&groups, "all are updated", (3, 3)).await.map(drop)
 }
@@ -60,5 +72,9 @@ pub async fn without_numbers(stage: &Stage) -> Result<()> {
     })
     .await?;
     let seen = until_updated(&groups, "both are updated", (2, 2)).await?;
-    in_its_source("a stateless instance is replaced by one of another name", seen.replicas == 2, seen)
+    in_its_source(
+        "a stateless instance is replaced by one of another name",
+        seen.replicas == 2,
+        seen,
+    )
 }

@@ -23,9 +23,12 @@ pub async fn what_becomes_of_writes(stage: &Stage) -> Result<()> {
 async fn merge_patches(groups: &Groups<'_>) -> Result<()> {
     let adapters = groups.api(Kind::Adapter);
     let version = adapters.get_scale(ADAPTER).await?.metadata.resource_version;
-    let params = PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
+    let params =
+        PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
     let patch = |replicas: i64| {
-        Patch::Merge(json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}))
+        Patch::Merge(
+            json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}),
+        )
     };
     adapters.patch_scale(ADAPTER, &params, &patch(2)).await.context("a merge patch")?;
     let adapter = groups.get(Kind::Adapter, ADAPTER).await?;
@@ -49,10 +52,12 @@ async fn puts(groups: &Groups<'_>) -> Result<()> {
     let mut scale = adapters.get_scale(ADAPTER).await?;
     groups.scale(ADAPTER, 1).await?;
     scale.spec = Some(ScaleSpec { replicas: Some(2) });
-    let (code, message) = refusal(adapters.replace_scale(ADAPTER, &PostParams::default(), &scale).await)?;
+    let (code, message) =
+        refusal(adapters.replace_scale(ADAPTER, &PostParams::default(), &scale).await)?;
     measured("a PUT with a stale version is a conflict", code == 409, (code, message))?;
     scale.metadata.resource_version = None;
-    let (code, message) = refusal(adapters.replace_scale(ADAPTER, &PostParams::default(), &scale).await)?;
+    let (code, message) =
+        refusal(adapters.replace_scale(ADAPTER, &PostParams::default(), &scale).await)?;
     let replicas = number(&groups.get(Kind::Adapter, ADAPTER).await?, "/spec/replicas");
     let is_done = code == 200 && replicas == Some(2);
     measured("a PUT without a version is done whatever there is", is_done, (code, message))
@@ -62,9 +67,10 @@ async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
     let adapters = groups.api(Kind::Adapter);
     let params = PatchParams::apply("somebody").force();
     let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": ADAPTER}, "spec": {"replicas": 1}});
-    let (code, message) = refusal(adapters.patch_scale(ADAPTER, &params, &Patch::Apply(&scale)).await)?;
-    let is_so =
-        code == 500 && message.contains("request to convert CR to an invalid group/version: autoscaling/v1");
+    let (code, message) =
+        refusal(adapters.patch_scale(ADAPTER, &params, &Patch::Apply(&scale)).await)?;
+    let is_so = code == 500
+        && message.contains("request to convert CR to an invalid group/version: autoscaling/v1");
     measured("server-side apply of a scale is an error of the server", is_so, (code, message))?;
 
     let reference = json!({"name": "pd", "role": "decode"});
@@ -74,9 +80,11 @@ async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
             "spec": {"replicas": 1, "scaleTargetRef": reference},
         })
     };
-    let (code, message) = refusal(adapters.patch(ADAPTER, &params, &Patch::Apply(adapter(ADAPTER))).await)?;
+    let (code, message) =
+        refusal(adapters.patch(ADAPTER, &params, &Patch::Apply(adapter(ADAPTER))).await)?;
     measured("server-side apply of the adapter itself works", code == 200, (code, message))?;
-    let (code, message) = refusal(adapters.patch("ghost", &params, &Patch::Apply(adapter("ghost"))).await)?;
+    let (code, message) =
+        refusal(adapters.patch("ghost", &params, &Patch::Apply(adapter("ghost"))).await)?;
     measured("and creates one where there is none", code == 200, (code, message))?;
     let mut known = adapter("ghost-2");
     known["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555");

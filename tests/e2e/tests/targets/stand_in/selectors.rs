@@ -19,13 +19,16 @@ const HPA: Duration = Duration::from_mins(1);
 /// Which roles have a wrong one, and what a new adapter does about it.
 pub async fn computed_once_and_often_wrong(stage: &Stage) -> Result<()> {
     let groups =
-        Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma).await?;
+        Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
+            .await?;
     let stateful = as_kind(standalone(stage, "sts", 1), "apps/v1/StatefulSet");
     let deployed = as_kind(standalone(stage, "deploy", 1), "apps/v1/Deployment");
-    let roles = [leader_worker(stage, "multi", 1, 2), standalone(stage, "single", 1), stateful, deployed];
+    let roles =
+        [leader_worker(stage, "multi", 1, 2), standalone(stage, "single", 1), stateful, deployed];
     groups.group("pd", &roles.map(scalable)).await?;
     let comma = format!(",{PREFIX}/component-index=0");
-    for (role, expected) in [("multi", comma.as_str()), ("single", ""), ("sts", ""), ("deploy", "")] {
+    for (role, expected) in [("multi", comma.as_str()), ("single", ""), ("sts", ""), ("deploy", "")]
+    {
         let selector = selector(&groups, role).await?;
         measured(
             "bound before the set's status is written: a comma first, or nothing",
@@ -52,7 +55,8 @@ pub async fn computed_once_and_often_wrong(stage: &Stage) -> Result<()> {
     }
     drop(groups);
 
-    let groups = Groups::start_with(stage, |options| options.selector = AdapterSelector::Empty).await?;
+    let groups =
+        Groups::start_with(stage, |options| options.selector = AdapterSelector::Empty).await?;
     groups.group("empty", &[scalable(leader_worker(stage, "multi", 1, 2))]).await?;
     ensure!(text(&groups.until_bound("empty-multi").await?, "/status/selector").is_empty());
     drop(groups);
@@ -82,13 +86,15 @@ async fn rebind(groups: &Groups<'_>, role: &str) -> Result<()> {
 /// What others do with them: nothing that helps.
 pub async fn hpas_and_kubectl_fail_on_wrong_selectors(stage: &Stage) -> Result<()> {
     let groups =
-        Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma).await?;
+        Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
+            .await?;
     let roles = [leader_worker(stage, "multi", 1, 2), standalone(stage, "single", 1)];
     groups.group("pd", &roles.map(scalable)).await?;
     for role in ["multi", "single"] {
         hpa(&groups, role).await?;
     }
-    let scale = ["-n", &stage.namespace, "scale", "rolebasedgroupscalingadapter/pd-multi", "--replicas=2"];
+    let scale =
+        ["-n", &stage.namespace, "scale", "rolebasedgroupscalingadapter/pd-multi", "--replicas=2"];
     let printed = stage.control_plane().kubectl(scale).await;
     let error = printed.err().map(|error| format!("{error:#}"));
     measured("kubectl scale fails on a comma", error.is_some(), &error)?;
@@ -120,7 +126,8 @@ async fn hpa(groups: &Groups<'_>, role: &str) -> Result<()> {
 async fn until_condition(stage: &Stage, hpa: &str, type_: &str, reason: &str) -> Result<String> {
     let api = stage.api::<HorizontalPodAutoscaler>();
     wait::until(&format!("the HPA of {hpa} to have {type_}=False/{reason}"), HPA, async || {
-        let conditions = api.get(hpa).await?.status.and_then(|status| status.conditions).unwrap_or_default();
+        let conditions =
+            api.get(hpa).await?.status.and_then(|status| status.conditions).unwrap_or_default();
         let mut found =
             conditions.into_iter().filter(|found| found.type_ == type_ && found.status == "False");
         let message = found.find(|found| found.reason.as_deref() == Some(reason));

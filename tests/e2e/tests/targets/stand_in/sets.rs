@@ -19,7 +19,9 @@ pub async fn template_of_a_set_wins(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let roles = [scalable(standalone(stage, "decode", 1))];
     let template = json!({"spec": {"roles": roles}});
-    groups.create(Kind::GroupSet, "fleet", json!({"replicas": 1, "groupTemplate": template})).await?;
+    groups
+        .create(Kind::GroupSet, "fleet", json!({"replicas": 1, "groupTemplate": template}))
+        .await?;
     groups.until(Kind::Group, "fleet-0", "to be there", |_| true).await?;
     groups.until_role("fleet-0", "decode", 1, 1).await?;
     labels(&groups).await?;
@@ -46,8 +48,8 @@ pub async fn template_of_a_set_wins(stage: &Stage) -> Result<()> {
 
 async fn labels(groups: &Groups<'_>) -> Result<()> {
     let group = groups.get(Kind::Group, "fleet-0").await?;
-    let labels =
-        ["groupset-name", "groupset-index"].map(|key| group.labels().get(&format!("{PREFIX}/{key}")));
+    let labels = ["groupset-name", "groupset-index"]
+        .map(|key| group.labels().get(&format!("{PREFIX}/{key}")));
     let labels = labels.map(|value| value.map(String::as_str));
     measured("a set labels its groups", labels == [Some("fleet"), Some("0")], labels)?;
     let pods = groups.pods_of("fleet-0", "decode").await?;
@@ -63,7 +65,8 @@ async fn set_is_scaled(groups: &Groups<'_>) -> Result<()> {
     groups.until(Kind::Group, "fleet-1", "to be there", |_| true).await?;
     groups.until_role("fleet-1", "decode", 1, 1).await?;
     let both = |set: &_| {
-        number(set, "/status/replicas") == Some(2) && number(set, "/status/readyReplicas") == Some(2)
+        number(set, "/status/replicas") == Some(2)
+            && number(set, "/status/readyReplicas") == Some(2)
     };
     groups.until(Kind::GroupSet, "fleet", "2 ready replicas", both).await?;
     let selector = sets.get_scale("fleet").await?.status.and_then(|status| status.selector);
@@ -76,8 +79,12 @@ pub async fn all_goes_with_its_owner(stage: &Stage) -> Result<()> {
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
     let roles = [scalable(standalone(stage, "decode", 1)), stateful];
     let template = json!({"spec": {"roles": roles}});
-    groups.create(Kind::GroupSet, "fleet", json!({"replicas": 1, "groupTemplate": template})).await?;
-    groups.until(Kind::Group, "fleet-0", "to be ready", |group| condition(group, "Ready") == "True").await?;
+    groups
+        .create(Kind::GroupSet, "fleet", json!({"replicas": 1, "groupTemplate": template}))
+        .await?;
+    groups
+        .until(Kind::Group, "fleet-0", "to be ready", |group| condition(group, "Ready") == "True")
+        .await?;
     groups.until_bound("fleet-0-decode").await?;
     groups.api(Kind::GroupSet).delete("fleet", &DeleteParams::default()).await?;
     wait::until("everything to be gone", SOON, async || {
