@@ -10,48 +10,23 @@
 //!
 //! Invariant: no arithmetic on replicas; whatever a number becomes, `core` has decided.
 
-mod access;
-mod advice;
-mod announce;
-mod autoscaler;
-mod births;
-mod calls;
-mod connection;
-mod context;
-mod controller;
+mod cluster;
 mod drain;
-mod drivers;
-mod events;
 mod http;
-mod in_service;
-mod lane;
-mod monitors;
+mod kube_api;
 mod observe;
-mod owners;
-mod pages;
+mod ownership;
 mod pod_monitor;
-mod pods;
-mod probe;
-mod prometheus;
-mod replicas;
-mod report;
-mod restraint;
-mod rhythm;
-mod sampler;
-mod scrape;
-mod server;
-mod sizes;
-mod sources;
-mod target;
+mod reconcile;
+mod sampling;
+mod scale;
+mod status;
 mod telemetry;
-mod tls;
-mod tracked;
-mod writer;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::{
-    Api, Client,
+    Client,
     core::DeserializeGuard,
     runtime::{WatchStreamExt, watcher},
 };
@@ -94,52 +69,47 @@ pub enum RunError {
 /// See [`RunError`].
 pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let telemetry = telemetry::Telemetry::default();
-    let pods = pods::PodStore::default();
-    let readiness = server::Readiness::new(pods.clone());
-    let calls = calls::Calls::default();
-    let gate = access::Gate::new(client.clone()).map_err(RunError::Tls)?;
-    let drivers = drivers::Drivers::new(client.clone(), config.namespace.clone());
-    let in_service = in_service::InService::new(client.clone());
-    let context = Arc::new(context::Context {
+    let pods = cluster::pods::PodStore::default();
+    let readiness = http::server::Readiness::new(pods.clone());
+    let calls = http::wake::Calls::default();
+    let gate = sampling::credentials::Gate::new(client.clone()).map_err(RunError::Tls)?;
+    let drivers =
+        cluster::other_autoscalers::Drivers::new(client.clone(), config.namespace.clone());
+    let in_service = drain::pod_gates::InService::new(client.clone());
+    let context = Arc::new(reconcile::context::Context {
         client: client.clone(),
         pods: pods.clone(),
-        sampler: sampler::Sampler::new(gate.clone(), telemetry.clone()),
-        servers: prometheus::Servers::new(gate, telemetry.clone()),
-        monitors: monitors::Monitors::new(client.clone(), config.namespace.clone()),
-        targets: target::Targets::new(client.clone()),
+        sampler: sampling::scrape_pool::Sampler::new(gate.clone(), telemetry.clone()),
+        servers: sampling::prometheus::Servers::new(gate, telemetry.clone()),
+        monitors: pod_monitor::cluster_pod_monitors::Monitors::new(
+            client.clone(),
+            config.namespace.clone(),
+        ),
+        targets: scale::client::Targets::new(client.clone()),
         calls: calls.clone(),
-        claims: owners::Claims::default(),
+        claims: ownership::claims::Claims::default(),
         drivers: drivers.clone(),
         in_service: in_service.clone(),
-        events: events::Events::new(client.clone()),
-        lane: lane::Lane::default(),
+        events: status::events::Events::new(client.clone()),
+        lane: status::write_limiter::Lane::default(),
         telemetry: telemetry.clone(),
         period: config.period,
         profile: config.profile,
     });
-    let autoscalers = api::<DeserializeGuard<LLMAutoscaler>>(&client, config.namespace.as_deref());
+    let autoscalers =
+        kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(&client, config.namespace.as_deref());
     let autoscalers = watcher(autoscalers, watcher::Config::default()).default_backoff();
-    let all_pods = watcher(api(&client, config.namespace.as_deref()), watcher::Config::default())
-        .default_backoff();
+    let all_pods =
+        watcher(kube_api::scoped(&client, config.namespace.as_deref()), watcher::Config::default())
+            .default_backoff();
     info!(address = %config.address, namespace = config.namespace, profile = ?config.profile, "running");
     tokio::select! {
-        () = pods::follow(pods.clone(), all_pods) => Ok(()),
+        () = cluster::pods::follow(pods.clone(), all_pods) => Ok(()),
         () = drivers.follow() => Ok(()),
-        () = in_service::sweep(in_service, pods) => Ok(()),
-        () = controller::follow(context, readiness.clone(), autoscalers) => Ok(()),
-        result = server::serve(config.address, readiness, telemetry, (client.clone(), calls)) => {
+        () = drain::pod_gates::sweep(in_service, pods) => Ok(()),
+        () = reconcile::controller::follow(context, readiness.clone(), autoscalers) => Ok(()),
+        result = http::server::serve(config.address, readiness, telemetry, (client.clone(), calls)) => {
             result.map_err(|source| RunError::Serve { address: config.address, source })
         }
-    }
-}
-
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
-    K::DynamicType: Default,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
     }
 }

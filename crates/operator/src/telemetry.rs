@@ -1,16 +1,12 @@
 //! The operator's own metrics.
 
-use std::sync::Arc;
-
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-
-use crate::{prometheus::QueryError, scrape::ScrapeError};
 
 /// Bounds of how late a read may begin, in seconds.
 const LATENESS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -123,11 +119,9 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// A page was read, or not.
-    pub fn scraped(&self, error: Option<&ScrapeError>) {
-        self.scrapes
-            .get_or_create(&ResultLabel { result: error.map_or("ok", ScrapeError::kind) })
-            .inc();
+    /// Counts a scrape; `result` is ok, or the kind of its error.
+    pub fn record_scrape(&self, result: &'static str) {
+        self.scrapes.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// The read of a page began this much later than planned.
@@ -135,11 +129,9 @@ impl Telemetry {
         self.lateness.observe(by.as_secs_f64());
     }
 
-    /// A server was asked, and answered or not.
-    pub fn asked(&self, error: Option<&QueryError>) {
-        self.queries
-            .get_or_create(&ResultLabel { result: error.map_or("ok", QueryError::kind) })
-            .inc();
+    /// Counts a query to a Prometheus server; `result` is ok, or the kind of its error.
+    pub fn record_query(&self, result: &'static str) {
+        self.queries.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// A decision was made; `result` is computed, held, silent, blind, fallback or bounds.
@@ -198,8 +190,8 @@ mod tests {
     #[test]
     fn results_are_told_apart() {
         let telemetry = Telemetry::default();
-        telemetry.scraped(None);
-        telemetry.scraped(Some(&ScrapeError::Status { url: String::new(), status: 500 }));
+        telemetry.record_scrape("ok");
+        telemetry.record_scrape("status");
         let page = telemetry.page();
         assert!(page.contains("llm_autoscaler_scrapes_total{result=\"ok\"} 1"), "{page}");
         assert!(page.contains("llm_autoscaler_scrapes_total{result=\"status\"} 1"), "{page}");

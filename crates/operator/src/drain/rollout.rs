@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::dialect;
 
-use super::Scene;
+use crate::drain::drainer::Scene;
 use crate::{
-    context::Context,
-    target::{Object, Progress, TargetError},
+    reconcile::context::Context, scale::client::TargetError, scale::workload::Object,
+    scale::workload::Progress,
 };
 
 /// How often the target's object is read at most.

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use llm_autoscaler_engines::{Buckets, Measure, exposition::Value};
 
-use super::Observer;
-use crate::{pages::Said, pods::Pod, sources::SourceKind};
+use crate::observe::observer::Observer;
+use crate::{cluster::pods::Pod, sampling::page_view::Said, sampling::sources::SourceKind};
 
 /// The requests of a replica, running and waiting, as of a sample that is beyond doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,152 @@
+//! Whether a pod is in service, as far as that is ours to say.
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1 as core;
+use kube::ResourceExt;
+use llm_autoscaler_api::{dialect, time};
+
+/// What there is to know of a pod to take it out of service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// The project's readiness gate.
+    pub gate: Gate,
+    /// The condition `Ready` as it is: whether Services send requests to it.
+    pub serves: bool,
+    /// How long it may take to end, in seconds.
+    pub grace: i64,
+    /// It is marked as the one to be removed first.
+    pub is_marked: bool,
+}
+
+/// The readiness gate of a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gate {
+    /// It has none: it cannot be taken out of service.
+    #[default]
+    Absent,
+    /// Nobody has said anything yet, so it is not ready.
+    Unset,
+    /// It may be in service.
+    Open,
+    /// It is out of service.
+    Closed {
+        /// Since when.
+        since: DateTime<Utc>,
+    },
+}
+
+impl Service {
+    /// As a pod has it.
+    pub fn of(pod: &core::Pod) -> Self {
+        let spec = pod.spec.as_ref();
+        let cost = pod.annotations().get(dialect::DELETION_COST);
+        Self {
+            gate: gate(pod),
+            serves: holds(pod, "Ready"),
+            grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
+            is_marked: cost.is_some_and(|cost| cost == dialect::CHEAPEST),
+        }
+    }
+
+    /// Whether the pod can be taken out of service.
+    pub fn has_gate(self) -> bool {
+        self.gate != Gate::Absent
+    }
+
+    /// Whether it has been taken out of service.
+    pub fn is_closed(self) -> bool {
+        matches!(self.gate, Gate::Closed { .. })
+    }
+}
+
+/// Whether a pod would be ready, were it not for us: taking it out of service does not make it a worse replica.
+pub fn is_ready(pod: &core::Pod, service: Service) -> bool {
+    let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
+    let mut others = gates.filter(|gate| gate.condition_type != dialect::IN_SERVICE);
+    service.serves
+        || service.is_closed()
+            && holds(pod, "ContainersReady")
+            && others.all(|gate| holds(pod, &gate.condition_type))
+}
+
+fn gate(pod: &core::Pod) -> Gate {
+    let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
+    if !gates.into_iter().any(|gate| gate.condition_type == dialect::IN_SERVICE) {
+        return Gate::Absent;
+    }
+    match condition(pod, dialect::IN_SERVICE) {
+        None => Gate::Unset,
+        Some(condition) if condition.status == "True" => Gate::Open,
+        Some(condition) => {
+            let since = condition.last_transition_time.as_ref().map(time::from_kubernetes);
+            Gate::Closed { since: since.unwrap_or_default() }
+        }
+    }
+}
+
+fn holds(pod: &core::Pod, type_: &str) -> bool {
+    condition(pod, type_).is_some_and(|condition| condition.status == "True")
+}
+
+fn condition<'p>(pod: &'p core::Pod, type_: &str) -> Option<&'p core::PodCondition> {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().find(|condition| condition.type_ == type_)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::pods::Pod;
+
+    #[test]
+    fn out_of_service_is_as_good_as_ready() {
+        let ours = dialect::IN_SERVICE;
+        // gates, conditions that hold, ours; gate is closed, serves, ready, in trouble
+        let table = [
+            (vec![], vec!["Ready"], None, (false, true, true, false)),
+            (vec![ours], vec!["ContainersReady"], None, (false, false, false, true)),
+            (
+                vec![ours],
+                vec!["ContainersReady", "Ready"],
+                Some("True"),
+                (false, true, true, false),
+            ),
+            (vec![ours], vec!["ContainersReady"], Some("False"), (true, false, true, false)),
+            (vec![ours], vec![], Some("False"), (true, false, false, true)),
+            (
+                vec![ours, "other"],
+                vec!["ContainersReady"],
+                Some("False"),
+                (true, false, false, true),
+            ),
+            (
+                vec![ours, "other"],
+                vec!["ContainersReady", "other"],
+                Some("False"),
+                (true, false, true, false),
+            ),
+        ];
+        for (gates, hold, status, expected) in table {
+            let gates: Vec<_> = gates.iter().map(|gate| json!({"conditionType": gate})).collect();
+            let mut conditions: Vec<_> =
+                hold.iter().map(|type_| json!({"type": type_, "status": "True"})).collect();
+            conditions.extend(status.map(|status| json!({"type": ours, "status": status})));
+            let pod: core::Pod = serde_json::from_value(json!({
+                "metadata": {"name": "a", "namespace": "ns", "uid": "u"},
+                "spec": {"containers": [], "readinessGates": gates},
+                "status": {"phase": "Running", "conditions": conditions},
+            }))
+            .unwrap();
+            let pod = Pod::of(&pod).unwrap();
+            let found = (
+                pod.service.is_closed(),
+                pod.service.serves,
+                pod.replica.ready,
+                pod.trouble.is_some(),
+            );
+            assert_eq!(found, expected, "{hold:?} {status:?}");
+        }
+    }
+}

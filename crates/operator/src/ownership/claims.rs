@@ -1,0 +1,360 @@
+//! Whose a target is: of several autoscalers of the same target the oldest one's.
+//!
+//! Targets are of the autoscaler's own namespace, so it is enough to look at the others of that namespace. An autoscaler that has
+//! not looked for its target yet may turn out to be the owner of any, so younger ones wait for it: it is a matter of moments.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use kube::{
+    ResourceExt,
+    core::{Selector, SelectorExt},
+};
+use llm_autoscaler_api::{LLMAutoscaler, time};
+use tokio::sync::Notify;
+
+use crate::cluster::pods::Members;
+
+/// By what autoscalers are ordered: the oldest is the least.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seniority {
+    created: DateTime<Utc>,
+    namespace: String,
+    name: String,
+    uid: String,
+    /// One of several targets of the autoscaler, by its name.
+    role: Option<String>,
+}
+
+impl Seniority {
+    /// That of an autoscaler; where it has several targets, for one of them.
+    pub fn of(object: &LLMAutoscaler, role: Option<&str>) -> Self {
+        Self {
+            created: object
+                .creation_timestamp()
+                .as_ref()
+                .map(time::from_kubernetes)
+                .unwrap_or_default(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+            role: role.map(str::to_owned),
+        }
+    }
+}
+
+/// What an autoscaler scales.
+#[derive(Clone, Debug, PartialEq)]
+enum Claim {
+    /// Nobody knows yet.
+    Looking,
+    /// Nothing: its target is not there, or its spec means nothing.
+    Nothing,
+    /// A target.
+    Target {
+        /// The UID of what is scaled.
+        uid: String,
+        /// Which pods are the target's, where that can be said.
+        selector: Option<Selector>,
+    },
+}
+
+/// Whether a target may be scaled by who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is its own.
+    Owner,
+    /// Not yet: an older autoscaler has not looked for its target yet.
+    Unsettled,
+    /// It belongs to an older autoscaler of this name.
+    TakenBy(String),
+}
+
+/// What all autoscalers claim.
+#[derive(Debug, Default)]
+struct Register {
+    /// All autoscalers that there were when the operator started are in it.
+    is_complete: bool,
+    namespaces: HashMap<String, BTreeMap<Seniority, Claim>>,
+}
+
+impl Register {
+    fn set(&mut self, who: &Seniority, claim: Claim) {
+        self.namespaces.entry(who.namespace.clone()).or_default().insert(who.clone(), claim);
+    }
+
+    fn remove(&mut self, who: &Seniority) {
+        if let Some(namespace) = self.namespaces.get_mut(&who.namespace) {
+            namespace.remove(who);
+            if namespace.is_empty() {
+                self.namespaces.remove(&who.namespace);
+            }
+        }
+    }
+
+    fn of_namespace(&self, who: &Seniority) -> impl Iterator<Item = (&Seniority, &Claim)> {
+        self.namespaces.get(&who.namespace).into_iter().flatten()
+    }
+
+    fn claim(&self, who: &Seniority) -> Option<&Claim> {
+        self.namespaces.get(&who.namespace)?.get(who)
+    }
+
+    /// Whose the target is that `who` claims.
+    fn standing(&self, who: &Seniority) -> Standing {
+        let Some(Claim::Target { uid: mine, .. }) = self.claim(who) else {
+            return Standing::Unsettled;
+        };
+        let mut is_settled = self.is_complete;
+        for (other, claim) in self.of_namespace(who).take_while(|(other, _)| *other < who) {
+            match claim {
+                Claim::Target { uid, .. } if uid == mine => {
+                    return Standing::TakenBy(other.name.clone());
+                }
+                Claim::Looking => is_settled = false,
+                Claim::Target { .. } | Claim::Nothing => {}
+            }
+        }
+        if is_settled { Standing::Owner } else { Standing::Unsettled }
+    }
+
+    /// The names of the autoscalers of other targets that select any of these pods too.
+    fn rivals(&self, who: &Seniority, pods: &Members) -> Vec<String> {
+        let Some(Claim::Target { uid: mine, .. }) = self.claim(who) else { return Vec::new() };
+        let selects = |selector: &Selector| pods.values().any(|pod| selector.matches(&pod.labels));
+        let is_rival = |(other, claim): &(&Seniority, &Claim)| match claim {
+            Claim::Target { uid, selector: Some(selector) } => {
+                *other != who && uid != mine && selects(selector)
+            }
+            Claim::Target { .. } | Claim::Looking | Claim::Nothing => false,
+        };
+        self.of_namespace(who).filter(is_rival).map(|(other, _)| other.name.clone()).collect()
+    }
+}
+
+/// What all autoscalers claim; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Claims(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    register: Mutex<Register>,
+    /// Somebody who may have been waited for has looked.
+    looked: Notify,
+}
+
+impl Claims {
+    /// All autoscalers that there were when the operator started have begun.
+    pub fn complete(&self) {
+        self.lock().is_complete = true;
+        self.0.looked.notify_waiters();
+    }
+
+    /// An autoscaler begins to look for its target, or for that of one of its roles.
+    pub fn begin(&self, object: &LLMAutoscaler, role: Option<&str>) -> Holding {
+        let who = Seniority::of(object, role);
+        self.lock().set(&who, Claim::Looking);
+        Holding { claims: self.clone(), who }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Register> {
+        self.0.register.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one autoscaler claims; given back when dropped.
+#[derive(Debug)]
+pub struct Holding {
+    claims: Claims,
+    who: Seniority,
+}
+
+impl Holding {
+    /// It has found its target.
+    pub fn target(&self, uid: &str, selector: Option<Selector>) {
+        self.set(Claim::Target { uid: uid.to_owned(), selector });
+    }
+
+    /// It has no target.
+    pub fn nothing(&self) {
+        self.set(Claim::Nothing);
+    }
+
+    /// Its target could not be looked at: what it had it keeps, and nobody waits for it any longer.
+    pub fn looked(&self) {
+        if self.claims.lock().claim(&self.who) == Some(&Claim::Looking) {
+            self.set(Claim::Nothing);
+        }
+    }
+
+    fn set(&self, claim: Claim) {
+        self.claims.lock().set(&self.who, claim);
+        self.claims.0.looked.notify_waiters();
+    }
+
+    /// Whose the target is, once that can be said.
+    pub async fn settled(&self) -> Standing {
+        loop {
+            // Notified from here on, so that nobody is missed between looking and waiting.
+            let looked = self.claims.0.looked.notified();
+            match self.standing() {
+                Standing::Unsettled => looked.await,
+                standing => return standing,
+            }
+        }
+    }
+
+    /// Whose the target is.
+    pub fn standing(&self) -> Standing {
+        self.claims.lock().standing(&self.who)
+    }
+
+    /// The names of the autoscalers of other targets that select any of these pods too.
+    pub fn rivals(&self, pods: &Members) -> Vec<String> {
+        self.claims.lock().rivals(&self.who, pods)
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.claims.lock().remove(&self.who);
+        self.claims.0.looked.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::api::core::v1 as core;
+    use llm_autoscaler_api::selector;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::pods::Pod;
+
+    fn who(namespace: &str, name: &str, second: i64) -> Seniority {
+        Seniority {
+            created: DateTime::from_timestamp(second, 0).unwrap(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: format!("uid-of-{name}-{second}"),
+            role: None,
+        }
+    }
+
+    fn target(uid: &str, selector: &str) -> Claim {
+        Claim::Target { uid: uid.to_owned(), selector: selector::parse(selector).ok() }
+    }
+
+    fn register(claims: &[(Seniority, Claim)]) -> Register {
+        let mut register = Register { is_complete: true, ..Register::default() };
+        for (who, claim) in claims {
+            register.set(who, claim.clone());
+        }
+        register
+    }
+
+    #[test]
+    fn the_oldest_keeps_a_target() {
+        let mine = || (who("ns", "m", 5), target("t", "a=1"));
+        let taken = || Standing::TakenBy("other".to_owned());
+        let table = [
+            (who("ns", "other", 4), target("t", "a=1"), taken()),
+            (who("ns", "other", 6), target("t", "a=1"), Standing::Owner),
+            // The same age: by name.
+            (who("ns", "a", 5), target("t", ""), Standing::TakenBy("a".to_owned())),
+            (who("ns", "z", 5), target("t", ""), Standing::Owner),
+            // Another target, another namespace.
+            (who("ns", "other", 4), target("u", "a=1"), Standing::Owner),
+            (who("elsewhere", "other", 4), target("t", "a=1"), Standing::Owner),
+            // An older one that has not looked may yet turn out to be the owner; a younger one cannot.
+            (who("ns", "other", 4), Claim::Looking, Standing::Unsettled),
+            (who("ns", "other", 6), Claim::Looking, Standing::Owner),
+            (who("ns", "other", 4), Claim::Nothing, Standing::Owner),
+        ];
+        for (other, claim, expected) in table {
+            let register = register(&[mine(), (other.clone(), claim.clone())]);
+            assert_eq!(register.standing(&mine().0), expected, "{other:?} {claim:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_owns_anything_before_all_are_known() {
+        let mine = who("ns", "m", 5);
+        let mut register = register(&[(mine.clone(), target("t", "a=1"))]);
+        register.is_complete = false;
+        assert_eq!(register.standing(&mine), Standing::Unsettled);
+        register.set(&who("ns", "older", 1), target("t", "a=1"));
+        assert_eq!(register.standing(&mine), Standing::TakenBy("older".to_owned()));
+    }
+
+    #[test]
+    fn when_the_owner_goes_the_next_takes_over() {
+        let [first, second, third] =
+            [("a", 3), ("b", 1), ("c", 2)].map(|(name, at)| who("ns", name, at));
+        let all = [&first, &second, &third];
+        let mut register = register(&all.map(|who| (who.clone(), target("t", ""))));
+        let owners = |register: &Register| all.map(|who| register.standing(who) == Standing::Owner);
+        assert_eq!(owners(&register), [false, true, false]);
+        register.remove(&second);
+        assert_eq!(owners(&register), [false, false, true]);
+        register.set(&third, Claim::Nothing);
+        assert_eq!(owners(&register), [true, false, false]);
+    }
+
+    #[test]
+    fn pods_of_two_targets_make_rivals_of_both() {
+        let pod = json!({
+            "metadata": {"name": "p", "namespace": "ns", "uid": "p", "labels": {"app": "a", "tier": "x"},
+                "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"containers": []},
+        });
+        let pod = Pod::of(&serde_json::from_value::<core::Pod>(pod).unwrap()).unwrap();
+        let pods: Members = Arc::new(BTreeMap::from([("p".to_owned(), Arc::new(pod))]));
+        let mine = who("ns", "m", 5);
+        let table = [
+            (who("ns", "other", 9), target("u", "tier=x"), vec!["other".to_owned()]),
+            (who("ns", "other", 9), target("u", "tier=y"), Vec::new()),
+            (who("elsewhere", "other", 9), target("u", "tier=x"), Vec::new()),
+            // Of the same target: that is a matter of age, not of pods.
+            (who("ns", "other", 9), target("t", "app=a"), Vec::new()),
+            (who("ns", "other", 9), Claim::Nothing, Vec::new()),
+        ];
+        for (other, claim, expected) in table {
+            let register =
+                register(&[(mine.clone(), target("t", "app=a")), (other, claim.clone())]);
+            assert_eq!(register.rivals(&mine, &pods), expected, "{claim:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_is_given_back() {
+        let claims = Claims::default();
+        claims.complete();
+        let spec = json!({
+            "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
+            "metadata": {"name": "a", "namespace": "ns", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"},
+                "engine": "VLLM", "maxReplicas": 3, "metrics": []},
+        });
+        let older: LLMAutoscaler = serde_json::from_value(spec).unwrap();
+        let mut younger = older.clone();
+        younger.metadata.name = Some("b".to_owned());
+        let (first, second) = (claims.begin(&older, None), claims.begin(&younger, None));
+        second.target("t", None);
+        assert_eq!(second.standing(), Standing::Unsettled);
+        first.looked();
+        assert_eq!(second.standing(), Standing::Owner);
+        first.target("t", None);
+        first.looked();
+        assert_eq!(second.standing(), Standing::TakenBy("a".to_owned()));
+        drop(first);
+        assert_eq!(second.standing(), Standing::Owner);
+        drop(second);
+        assert!(claims.lock().namespaces.is_empty());
+    }
+}

@@ -1,0 +1,385 @@
+//! Decision → status. Pure: what is written of it, and when, is the writer's.
+
+mod draining;
+mod merged;
+mod metrics;
+mod occasional;
+mod refusal;
+mod restraint;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use llm_autoscaler_api::{
+    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan,
+    TargetStatus,
+    conditions::{self, ConditionUpdate},
+    time,
+    words::{self, EventWords, Step},
+};
+use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome, StartUps};
+
+use crate::{
+    drain::progress::Told, observe::observer::Problem, observe::observer::Seen,
+    ownership::write_block::Restraint, pod_monitor::keeper, scale::client::ScaleView,
+};
+
+pub use merged::{merged, of_role};
+pub use refusal::Refusal;
+pub use restraint::{CONTESTED, contested};
+
+/// How long "the scale was updated" is left to be read before the next step's words take its place; as long
+/// as the HPA leaves it.
+const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
+/// How many past decisions are kept.
+const DECISIONS: usize = 10;
+/// The HPA's condition that tells whether the target can be read and written.
+const ABLE_TO_SCALE: &str = "AbleToScale";
+/// The condition that tells whether every replica has a sample.
+pub const SAMPLES: &str = "SamplesComplete";
+/// The condition that is there while some replica will not get ready by waiting.
+pub const STUCK: &str = "ReplicasStuck";
+/// The HPA's condition that tells whether something keeps the number from being what the metrics ask for.
+pub const LIMITED: &str = "ScalingLimited";
+/// The condition that tells whether the first source is enough, where there are several.
+pub const SOURCES: &str = "FirstSourceUsed";
+/// The condition that is there while there is something that a person should know of.
+pub const ADVISORY: &str = "Advisory";
+/// The condition that is there while the annotation keeps the operator from writing to the target.
+pub const PAUSED: &str = "Paused";
+/// The condition that is there while a size that somebody else has set is respected.
+pub const MANUAL_CHANGE: &str = "ManualChange";
+/// The reason of a spec that means nothing.
+pub const INVALID_SPEC: &str = "InvalidSpec";
+/// The reason while the pods of the cluster are not known.
+pub const PODS_UNKNOWN: &str = "PodsUnknown";
+/// The condition that is there while waiting does not help.
+const STALLED: &str = "Stalled";
+/// The order in which conditions are read: the HPA's first, in its order.
+const ORDER: [&str; 18] = [
+    ABLE_TO_SCALE,
+    "ScalingActive",
+    LIMITED,
+    "ScaledToZero",
+    "Ready",
+    STALLED,
+    PAUSED,
+    MANUAL_CHANGE,
+    SAMPLES,
+    STUCK,
+    SOURCES,
+    words::FALLBACK,
+    draining::DRAINING,
+    draining::BEST_EFFORT,
+    draining::ROLLOUT_STUCK,
+    draining::GATE,
+    ADVISORY,
+    keeper::CONDITION,
+];
+/// How many missing pods are named.
+const NAMED: usize = 3;
+
+/// Everything that a status is made of.
+pub struct Report<'a> {
+    /// The autoscaler.
+    pub object: &'a LLMAutoscaler,
+    /// The name of the target, where it is one of several.
+    pub role: Option<&'a str>,
+    /// Its plan.
+    pub plan: &'a Plan,
+    /// What was seen.
+    pub seen: &'a Seen,
+    /// The target's scale as it is now.
+    pub view: &'a ScaleView,
+    /// What was decided, and the words for it.
+    pub step: Step<'a>,
+    /// What keeps the operator from writing to the target.
+    pub restraint: &'a Restraint,
+    /// How a scale-down comes along.
+    pub drain: &'a Told,
+    /// What was written to the target, if anything was.
+    pub written: Option<Written>,
+    /// What is to be remembered.
+    pub history: HistoryRecord,
+    /// How long replicas take to start.
+    pub start_ups: &'a StartUps,
+}
+
+/// A write to the target.
+pub struct Written {
+    /// The new size; `None` if the write failed.
+    pub size: Option<i32>,
+    /// The conditions that follow.
+    pub conditions: Vec<ConditionUpdate>,
+    /// What is to be said of a write that failed.
+    pub warning: Option<EventWords>,
+}
+
+/// The status that follows `previous`.
+pub fn status(
+    previous: &LLMAutoscalerStatus,
+    report: &Report<'_>,
+    pod_monitor: Option<&ConditionUpdate>,
+    now: DateTime<Utc>,
+) -> LLMAutoscalerStatus {
+    let Report { object, step: Step { decision, .. }, .. } = report;
+    let generation = object.metadata.generation;
+    let mut status = LLMAutoscalerStatus {
+        observed_generation: generation,
+        reference: Some(object.spec.reference()),
+        current_replicas: Some(decision.current),
+        desired_replicas: decision.desired().or(previous.desired_replicas),
+        ..previous.clone()
+    };
+    forget_preconditions(&mut status.conditions);
+    status
+        .conditions
+        .retain(|condition| condition.type_ != LIMITED || !words::is_of_roles(&condition.reason));
+    for update in condition_updates(previous, report, now).into_iter().chain(pod_monitor.cloned()) {
+        conditions::set(&mut status.conditions, update, generation, now);
+    }
+    if pod_monitor.is_none() {
+        conditions::remove(&mut status.conditions, keeper::CONDITION);
+    }
+    conditions::remove(&mut status.conditions, STALLED);
+    for update in
+        occasional::occasional(report).into_iter().chain(draining::conditions(report.drain))
+    {
+        match update {
+            Ok(update) => conditions::set(&mut status.conditions, update, generation, now),
+            Err(type_) => conditions::remove(&mut status.conditions, type_),
+        }
+    }
+    in_order(&mut status.conditions);
+    if report.size_written().is_some() {
+        status.last_scale_time = Some(time::to_kubernetes(now));
+    }
+    let metrics = metrics::statuses(report, now);
+    status.summary = Some(summary(report.plan, &metrics));
+    let before =
+        previous.targets.iter().find(|target| target.uid.as_ref() == Some(&report.view.uid));
+    status.targets = vec![target_status(before, report, metrics, now)];
+    status
+}
+
+/// The status when a step ended before a decision: one condition says why, and nothing else changes.
+pub fn failed(
+    previous: &LLMAutoscalerStatus,
+    object: &LLMAutoscaler,
+    update: ConditionUpdate,
+    terminal: bool,
+    now: DateTime<Utc>,
+) -> LLMAutoscalerStatus {
+    let generation = object.metadata.generation;
+    let mut status = LLMAutoscalerStatus {
+        observed_generation: generation,
+        reference: Some(object.spec.reference()),
+        ..previous.clone()
+    };
+    let ConditionUpdate { reason, message, .. } = update.clone();
+    forget_preconditions(&mut status.conditions);
+    let stalled = terminal.then(|| ConditionUpdate::yes(STALLED, reason, message.clone()));
+    let ready = ConditionUpdate::no("Ready", reason, message);
+    conditions::remove(&mut status.conditions, STALLED);
+    for update in [update, ready].into_iter().chain(stalled) {
+        conditions::set(&mut status.conditions, update, generation, now);
+    }
+    match restraint::paused_without_decision(object) {
+        Some(paused) => conditions::set(&mut status.conditions, paused, generation, now),
+        None => conditions::remove(&mut status.conditions, PAUSED),
+    }
+    in_order(&mut status.conditions);
+    status
+}
+
+/// The status of a role that has been found, while another one has not: what stood in its own way is over.
+pub fn found(previous: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
+    let mut status = previous.clone();
+    forget_preconditions(&mut status.conditions);
+    let able = status.conditions.iter().find(|condition| condition.type_ == ABLE_TO_SCALE);
+    let obstacle =
+        able.map(|able| able.reason.clone()).filter(|reason| refusal::is_obstacle(reason));
+    if let Some(obstacle) = obstacle {
+        status.conditions.retain(|condition| condition.reason != obstacle);
+    }
+    status
+}
+
+/// What stood in the way of a decision is over, or will be said again.
+fn forget_preconditions(conditions: &mut Vec<Condition>) {
+    conditions.retain(|condition| !is_precondition(condition));
+}
+
+/// The same in one condition.
+fn forget_precondition(conditions: &mut Vec<Condition>, type_: &str) {
+    conditions.retain(|condition| condition.type_ != type_ || !is_precondition(condition));
+}
+
+fn is_precondition(condition: &Condition) -> bool {
+    matches!(condition.reason.as_str(), INVALID_SPEC | PODS_UNKNOWN)
+}
+
+fn in_order(conditions: &mut [Condition]) {
+    conditions.sort_by_key(|condition| ORDER.iter().position(|type_| *type_ == condition.type_));
+}
+
+impl Report<'_> {
+    fn size_written(&self) -> Option<i32> {
+        self.written.as_ref().and_then(|written| written.size)
+    }
+
+    /// Why the size changes; nothing where it does not.
+    fn reason(&self) -> Option<String> {
+        Some(self.step.reason()).filter(|reason| !reason.is_empty())
+    }
+}
+
+fn condition_updates(
+    previous: &LLMAutoscalerStatus,
+    report: &Report<'_>,
+    now: DateTime<Utc>,
+) -> Vec<ConditionUpdate> {
+    let mut updates = vec![words::got_scale()];
+    updates.extend(report.step.conditions());
+    updates.extend(report.written.iter().flat_map(|written| written.conditions.clone()));
+    let just_scaled = previous
+        .last_scale_time
+        .as_ref()
+        .is_some_and(|t| now - time::from_kubernetes(t) < SUCCESS_SHOWN)
+        && previous.conditions.iter().any(|condition| condition.reason == "SucceededRescale");
+    if just_scaled && report.written.is_none() {
+        updates.retain(|update| !matches!(update.reason, "ReadyForNewScale" | "SucceededGetScale"));
+    }
+    let failed = updates.iter().rfind(|update| {
+        !update.status
+            && matches!(update.type_, "AbleToScale" | "ScalingActive")
+            && update.reason != "ScalingDisabled"
+    });
+    updates.push(match failed {
+        Some(ConditionUpdate { reason, message, .. }) => {
+            ConditionUpdate::no("Ready", reason, message.clone())
+        }
+        None => restraint::ready(report),
+    });
+    updates.push(match missing(&report.seen.problems) {
+        Some(missing) => ConditionUpdate::no(SAMPLES, "MissingSamples", missing),
+        None => ConditionUpdate::yes(SAMPLES, "AllReplicas", "every running replica has a sample"),
+    });
+    updates
+}
+
+/// Which replicas have no usable sample, and why; the first few by name.
+pub fn missing(problems: &[Problem]) -> Option<String> {
+    if problems.is_empty() {
+        return None;
+    }
+    let named: Vec<String> = problems
+        .iter()
+        .take(NAMED)
+        .map(|problem| format!("{}: {}", problem.of, problem.text))
+        .collect();
+    let more = problems.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    Some(format!("no usable sample from {}{more}", named.join("; ")))
+}
+
+/// As the HPA's column: two metrics at most.
+fn summary(plan: &Plan, metrics: &[MetricStatus]) -> String {
+    let of = |(plan, metric): (&llm_autoscaler_api::MetricPlan, &MetricStatus)| {
+        format!(
+            "{} {}/{}",
+            plan.short,
+            metric.current.as_deref().unwrap_or("<unknown>"),
+            metric.target
+        )
+    };
+    let mut parts: Vec<String> = plan.metrics.iter().zip(metrics).take(2).map(of).collect();
+    if metrics.len() > 2 {
+        parts.push(format!("+ {} more...", metrics.len() - 2));
+    }
+    parts.join(", ")
+}
+
+fn target_status(
+    before: Option<&TargetStatus>,
+    report: &Report<'_>,
+    metrics: Vec<MetricStatus>,
+    now: DateTime<Utc>,
+) -> TargetStatus {
+    let Report { plan, view, step: Step { decision, .. }, seen, .. } = report;
+    let target = &plan.target;
+    let name = report.role.or(target.role.as_deref()).unwrap_or(&target.name);
+    let derivation = match &decision.outcome {
+        Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
+            Some(decision_status(derivation, report))
+        }
+        _ => None,
+    };
+    let mut decisions = before.map(|target| target.decisions.clone()).unwrap_or_default();
+    if let Some(past) = past_decision(before, report, derivation.as_ref(), now) {
+        // A rule that swings is one line, not ten.
+        if decisions.first().is_some_and(|last| last.from == last.to && past.from == past.to) {
+            decisions.remove(0);
+        }
+        decisions.insert(0, past);
+        decisions.truncate(DECISIONS);
+    }
+    TargetStatus {
+        name: name.to_owned(),
+        uid: Some(view.uid.clone()),
+        current_replicas: decision.current,
+        ready_replicas: seen.ready,
+        desired_replicas: decision
+            .desired()
+            .or(before.map(|target| target.desired_replicas))
+            .unwrap_or(decision.current),
+        metrics,
+        decision: derivation,
+        decisions,
+        start_up_seconds: report.start_ups.seconds(),
+        manual_change: report
+            .restraint
+            .respected
+            .as_ref()
+            .map(|respected| respected.change.status()),
+        history: Some(report.history.clone()),
+    }
+}
+
+fn decision_status(derivation: &Derivation, report: &Report<'_>) -> DecisionStatus {
+    DecisionStatus {
+        raw: derivation.raw,
+        stabilized: derivation.stabilized,
+        limited: derivation.limited,
+        limited_by: report.step.limited_by().unwrap_or_default().to_owned(),
+        applied: report.step.decision.desired().unwrap_or(derivation.desired),
+        reason: report.reason(),
+    }
+}
+
+/// A decision that is worth keeping: the size was changed, or something else limits it now.
+fn past_decision(
+    before: Option<&TargetStatus>,
+    report: &Report<'_>,
+    derivation: Option<&DecisionStatus>,
+    now: DateTime<Utc>,
+) -> Option<PastDecision> {
+    let current = report.step.decision.current;
+    let to = report.size_written().unwrap_or(current);
+    let limited_by = report.step.limited_by().unwrap_or("OutOfBounds");
+    let last =
+        before.and_then(|target| target.decisions.first()).map(|past| past.limited_by.as_str());
+    let changed_rule = derivation.is_some() && last.unwrap_or("DesiredWithinRange") != limited_by;
+    if to == current && !changed_rule {
+        return None;
+    }
+    Some(PastDecision {
+        time: time::to_kubernetes(now),
+        from: current,
+        to,
+        limited_by: limited_by.to_owned(),
+        reason: report.reason(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

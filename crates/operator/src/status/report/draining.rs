@@ -1,0 +1,216 @@
+//! Conditions about scale-downs that drain.
+
+use chrono::SecondsFormat;
+use llm_autoscaler_api::{conditions::ConditionUpdate, dialect::IN_SERVICE};
+
+use crate::status::report::NAMED;
+use crate::{
+    drain::progress::BestEffort, drain::progress::Ended, drain::progress::How,
+    drain::progress::Left, drain::progress::Told, drain::rollout::Rollout,
+};
+
+/// The condition that tells how a scale-down comes along, where the spec lets replicas drain.
+pub const DRAINING: &str = "Draining";
+/// The condition that is there while requests may be cut off although replicas drain.
+pub const BEST_EFFORT: &str = "DrainBestEffort";
+/// The condition that is there while a scale-down does not wait for a rollout any more.
+pub const ROLLOUT_STUCK: &str = "RolloutStuck";
+/// The condition that is there while pods cannot be put in service, and out of it.
+pub const GATE: &str = "ReadinessGateKept";
+
+/// All of them; the type of those that are not there.
+pub(super) fn conditions(told: &Told) -> [Result<ConditionUpdate, &'static str>; 4] {
+    [
+        draining(told).ok_or(DRAINING),
+        told.best_effort.as_ref().map(best_effort).ok_or(BEST_EFFORT),
+        told.stuck.as_ref().map(stuck).ok_or(ROLLOUT_STUCK),
+        told.gate.as_ref().map(|(is_forbidden, text)| gate(*is_forbidden, text)).ok_or(GATE),
+    ]
+}
+
+fn draining(told: &Told) -> Option<ConditionUpdate> {
+    if !told.is_on {
+        return None;
+    }
+    if let Some(waiting) = &told.waiting {
+        let until = waiting.until.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let message = format!(
+            "{} -> {} waits for {}; until {until} at the latest",
+            waiting.from,
+            waiting.to,
+            named(&waiting.victims)
+        );
+        return Some(ConditionUpdate::yes(DRAINING, "RequestsInFlight", message));
+    }
+    if let Some((from, to)) = told.for_role {
+        let message =
+            format!("{from} -> {to} is drained, and waits for the other role of the ratio");
+        return Some(ConditionUpdate::yes(DRAINING, "WaitsForRole", message));
+    }
+    if let Some(Rollout { updated, wanted, .. }) = told.held {
+        let message = format!(
+            "fewer replicas are wanted; nothing shrinks while a rollout is in progress: {updated} of {wanted} replicas are updated"
+        );
+        return Some(ConditionUpdate::no(DRAINING, "RolloutInProgress", message));
+    }
+    let Some(Ended { from, to, how }) = &told.ended else {
+        return Some(ConditionUpdate::no(DRAINING, "Idle", "nothing has been removed yet"));
+    };
+    let (reason, message) = match how {
+        How::Drained { seconds } => {
+            ("Drained", format!("{from} -> {to}: all requests were answered after {seconds} s"))
+        }
+        How::Late(left) => (
+            "DeadlineExceeded",
+            format!("{from} -> {to}: the deadline has passed for {}", named(left)),
+        ),
+        How::Cancelled => (
+            "Cancelled",
+            "fewer replicas are not wanted any more; all are in service again".to_owned(),
+        ),
+    };
+    Some(ConditionUpdate::no(DRAINING, reason, message))
+}
+
+fn best_effort(why: &BestEffort) -> ConditionUpdate {
+    let (reason, message) = match why {
+        BestEffort::NoGate(pods) => {
+            let pods = some(pods.iter().cloned());
+            let message = format!(
+                "requests come to these pods to their end, because they do not have the readiness gate {IN_SERVICE}: {pods}"
+            );
+            ("NoReadinessGate", message)
+        }
+        BestEffort::NotPermitted => {
+            let message = format!(
+                "requests come to pods to their end: the operator may not set their condition {IN_SERVICE}"
+            );
+            ("NotPermitted", message)
+        }
+        BestEffort::NotMarked { role, error } => {
+            let message = format!(
+                "others than those that were drained may be removed: {error}; label the ClusterRole {role} (docs/targets.md)"
+            );
+            ("NotPermitted", message)
+        }
+        BestEffort::UnknownVictims => {
+            let message = "nobody is waited for: which replicas a smaller size of this kind removes is not known";
+            ("UnknownVictims", message.to_owned())
+        }
+        BestEffort::RequestsUnknown => {
+            let message = "nobody knows how many requests the engine has, so every scale-down takes until its deadline: name the series that \
+                           count them in drain.requestSeries";
+            ("RequestsUnknown", message.to_owned())
+        }
+    };
+    ConditionUpdate::yes(BEST_EFFORT, reason, message)
+}
+
+fn stuck(rollout: &Rollout) -> ConditionUpdate {
+    let Rollout { updated, wanted, minutes } = rollout;
+    let message = format!(
+        "{updated} of {wanted} replicas are updated, and none more for {minutes} min: fewer replicas are wanted, and are not waited \
+         for the rollout with any longer"
+    );
+    ConditionUpdate::yes(ROLLOUT_STUCK, "NoProgress", message)
+}
+
+fn gate(is_forbidden: bool, error: &str) -> ConditionUpdate {
+    if !is_forbidden {
+        return ConditionUpdate::no(
+            GATE,
+            "WriteFailed",
+            format!("pods cannot be put in service, and out of it: {error}"),
+        );
+    }
+    let message = format!(
+        "pods with the readiness gate {IN_SERVICE} do not get ready: {error}; label the ClusterRole llm-autoscaler-in-service \
+         (docs/targets.md)"
+    );
+    ConditionUpdate::no(GATE, "NotPermitted", message)
+}
+
+/// The first few replicas, and what each has still to do.
+fn named(left: &[Left]) -> String {
+    some(left.iter().map(|Left { name, requests }| match requests {
+        Some(1) => format!("{name} (1 request)"),
+        Some(requests) => format!("{name} ({requests} requests)"),
+        None => format!("{name} (how many requests it has is not known)"),
+    }))
+}
+
+fn some(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let names: Vec<String> = names.take(NAMED).collect();
+    if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::drain::progress::Waiting;
+
+    fn left(name: &str, requests: Option<u64>) -> Left {
+        Left { name: name.to_owned(), requests }
+    }
+
+    #[test]
+    fn a_scale_down_tells_how_it_comes_along() {
+        let on = Told { is_on: true, ..Told::default() };
+        let waiting = Waiting {
+            from: 5,
+            to: 3,
+            victims: vec![left("a-4", Some(1)), left("a-3", None)],
+            until: DateTime::UNIX_EPOCH,
+        };
+        let ended = |how| Told { ended: Some(Ended { from: 3, to: 2, how }), ..on.clone() };
+        let rollout = Some(Rollout { updated: 1, wanted: 3, minutes: 0 });
+        let table = [
+            (on.clone(), false, "Idle", "nothing has been removed yet"),
+            (
+                Told { waiting: Some(waiting), ..on.clone() },
+                true,
+                "RequestsInFlight",
+                "5 -> 3 waits for a-4 (1 request), a-3 (how many requests it has is not known); until 1970-01-01T00:00:00Z at the latest",
+            ),
+            (
+                Told { for_role: Some((5, 3)), ..on.clone() },
+                true,
+                "WaitsForRole",
+                "5 -> 3 is drained, and waits for the other role of the ratio",
+            ),
+            (
+                Told { held: rollout, ..ended(How::Cancelled) },
+                false,
+                "RolloutInProgress",
+                "fewer replicas are wanted; nothing shrinks while a rollout is in progress: 1 of 3 replicas are updated",
+            ),
+            (
+                ended(How::Drained { seconds: 31 }),
+                false,
+                "Drained",
+                "3 -> 2: all requests were answered after 31 s",
+            ),
+            (
+                ended(How::Late(vec![left("a-2", Some(4))])),
+                false,
+                "DeadlineExceeded",
+                "3 -> 2: the deadline has passed for a-2 (4 requests)",
+            ),
+        ];
+        for (told, status, reason, message) in table {
+            let update = draining(&told).unwrap();
+            assert_eq!((update.status, update.reason, &*update.message), (status, reason, message));
+        }
+        assert_eq!(draining(&Told::default()), None);
+    }
+
+    #[test]
+    fn many_are_a_few_and_a_number() {
+        let pods = (0..5).map(|n| format!("a-{n}")).collect();
+        let update = best_effort(&BestEffort::NoGate(pods));
+        assert!(update.message.ends_with("a-0, a-1, a-2 and 2 more"), "{}", update.message);
+    }
+}

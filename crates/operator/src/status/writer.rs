@@ -1,0 +1,219 @@
+//! Writes status, and only when that is worth it.
+//!
+//! Sizes, and conditions that begin or cease to hold, are written at once; reasons and rules at most every 5 s;
+//! values that merely drift at most every 15 s. A tick that has nothing new to say writes nothing.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Api, Client, ResourceExt, api::Patch};
+use llm_autoscaler_api::{
+    LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, conditions::ConditionUpdate, managers,
+};
+use serde_json::json;
+use tracing::warn;
+
+use crate::{
+    kube_api::{DEADLINE, apply_as, within},
+    status::report,
+    status::write_limiter::Lane,
+    telemetry::Telemetry,
+};
+
+/// Reasons and rules that change are written no more often than this: they may swing with every sample.
+const REASONS_EVERY: Duration = Duration::from_secs(5);
+/// Values that drift are written no more often than this.
+const VALUES_EVERY: Duration = Duration::from_secs(15);
+
+/// Writes one autoscaler's status.
+pub struct Writer {
+    api: Api<LLMAutoscaler>,
+    telemetry: Telemetry,
+    lane: Lane,
+    /// As the API server has it, as far as we know.
+    written: LLMAutoscalerStatus,
+    /// As it would be now.
+    status: LLMAutoscalerStatus,
+    at: Option<Instant>,
+    failed: bool,
+}
+
+impl Writer {
+    /// Begins with the status that the object has.
+    pub fn new(
+        client: &Client,
+        object: &Arc<LLMAutoscaler>,
+        telemetry: Telemetry,
+        lane: Lane,
+    ) -> Self {
+        let api = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
+        let status = object.status.clone().unwrap_or_default();
+        Self { api, telemetry, lane, written: status.clone(), status, at: None, failed: false }
+    }
+
+    /// The status as it would be now.
+    pub fn status(&self) -> &LLMAutoscalerStatus {
+        &self.status
+    }
+
+    /// Nothing is known of any target: one condition says why, and nothing else changes.
+    pub async fn failed(
+        &mut self,
+        object: &LLMAutoscaler,
+        update: ConditionUpdate,
+        terminal: bool,
+    ) {
+        let status = report::failed(&self.status, object, update, terminal, Utc::now());
+        self.write(object, status).await;
+    }
+
+    /// Takes over a status, and writes it if that is worth it.
+    pub async fn write(&mut self, object: &LLMAutoscaler, status: LLMAutoscalerStatus) {
+        self.status = status;
+        if !self.is_worth_it() {
+            return;
+        }
+        let patch = json!({
+            "apiVersion": "llmautoscaler.io/v1alpha1",
+            "kind": "LLMAutoscaler",
+            // With the UID, a status never reaches another object of the same name.
+            "metadata": {"name": object.name_any(), "uid": object.uid()},
+            "status": self.status,
+        });
+        let params = apply_as(managers::STATUS);
+        let (name, patch) = (object.name_any(), Patch::Apply(patch));
+        let _turn = self.lane.enter().await;
+        let call = self.api.patch_status(&name, &params, &patch);
+        let error = within(DEADLINE, call).await.err();
+        self.at = Some(Instant::now());
+        self.failed = error.is_some();
+        self.telemetry.status_written(if self.failed { "error" } else { "ok" });
+        match error {
+            Some(error) => {
+                warn!(name, %error, "the status could not be written; a later step will");
+            }
+            None => self.written = self.status.clone(),
+        }
+    }
+
+    fn is_worth_it(&self) -> bool {
+        let rested = |time: Duration| self.at.is_none_or(|at| at.elapsed() >= time);
+        let (written, status) = (&self.written, &self.status);
+        urgent(written) != urgent(status) && (!self.failed || rested(REASONS_EVERY))
+            || rested(REASONS_EVERY) && reasons(written) != reasons(status)
+            || rested(VALUES_EVERY) && values(written) != values(status)
+    }
+}
+
+/// Sizes, and which conditions hold. What may follow from a pod that misses a read now and then is not among them.
+fn urgent(status: &LLMAutoscalerStatus) -> impl PartialEq {
+    let swings = |condition: &Condition| {
+        matches!(condition.type_.as_str(), report::SAMPLES | report::LIMITED)
+    };
+    let conditions = status.conditions.iter().filter(|condition| !swings(condition));
+    let conditions: Vec<_> = conditions.map(|c| (&c.type_, &c.status)).collect();
+    let targets: Vec<_> = status
+        .targets
+        .iter()
+        .map(|target| {
+            (&target.uid, target.current_replicas, target.ready_replicas, target.desired_replicas)
+        })
+        .collect();
+    let sizes = (status.current_replicas, status.desired_replicas);
+    (
+        status.observed_generation,
+        &status.reference,
+        sizes,
+        &status.last_scale_time,
+        conditions,
+        targets,
+    )
+}
+
+/// Why, and by which rule.
+fn reasons(status: &LLMAutoscalerStatus) -> impl PartialEq {
+    let conditions: Vec<_> =
+        status.conditions.iter().map(|c| (&c.type_, &c.status, &c.reason)).collect();
+    let targets: Vec<_> = status
+        .targets
+        .iter()
+        .map(|target| {
+            (target.decision.as_ref().map(|decision| &decision.limited_by), &target.decisions)
+        })
+        .collect();
+    (conditions, targets)
+}
+
+/// Everything that is not above, but the history and the times of samples: these move with every decision.
+fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
+    let metrics = status.targets.iter().flat_map(|target| &target.metrics);
+    let metrics: Vec<_> = metrics
+        .map(|metric| {
+            let MetricStatus { name, series, current, target, sampled_at: _, .. } = metric;
+            let MetricStatus { source, proposal, replicas, error, .. } = metric;
+            ((name, series, current, target), (source, proposal, replicas, error))
+        })
+        .collect();
+    let targets: Vec<_> =
+        status.targets.iter().map(|target| (&target.name, &target.decision)).collect();
+    (&status.summary, &status.conditions, targets, metrics)
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_autoscaler_api::{DecisionStatus, MetricStatus, TargetStatus, conditions};
+
+    use super::*;
+
+    fn status(desired: i32, reason: &str, current: &str) -> LLMAutoscalerStatus {
+        let mut conditions = Vec::new();
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let reason: &'static str = reason.to_owned().leak();
+        conditions::set(
+            &mut conditions,
+            ConditionUpdate::yes("AbleToScale", reason, "m"),
+            Some(1),
+            now,
+        );
+        let decision = DecisionStatus {
+            raw: 1,
+            stabilized: 1,
+            limited: 1,
+            limited_by: "x".into(),
+            applied: 1,
+            reason: None,
+        };
+        let metrics =
+            vec![MetricStatus { current: Some(current.into()), ..MetricStatus::default() }];
+        let target = TargetStatus { decision: Some(decision), metrics, ..TargetStatus::default() };
+        LLMAutoscalerStatus {
+            desired_replicas: Some(desired),
+            conditions,
+            targets: vec![target],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn what_is_urgent_a_reason_or_a_value() {
+        let base = status(1, "A", "5");
+        let table = [
+            (status(1, "A", "5"), [false, false, false]),
+            (status(2, "A", "5"), [true, false, false]),
+            (status(1, "B", "5"), [false, true, true]),
+            (status(1, "A", "6"), [false, false, true]),
+        ];
+        for (other, expected) in table {
+            let differs = [
+                urgent(&base) != urgent(&other),
+                reasons(&base) != reasons(&other),
+                values(&base) != values(&other),
+            ];
+            assert_eq!(differs, expected, "{other:?}");
+        }
+    }
+}
