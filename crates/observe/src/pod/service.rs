@@ -98,7 +98,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::pods::Pod;
+    use crate::pod::Pod;
 
     #[test]
     fn out_of_service_is_as_good_as_ready() {

@@ -1,6 +1,9 @@
 //! One pod, as far as scaling cares: a projection of a dozen fields.
 
-use std::{collections::BTreeMap, net::IpAddr};
+pub mod instance;
+pub mod service;
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1 as core;
@@ -8,9 +11,10 @@ use kube::ResourceExt;
 use llm_autoscaler_api::{Port, dialect, time};
 use llm_autoscaler_core::{Phase, Replica};
 
-use crate::{
-    cluster::pods::instance::Instance, cluster::pods::service, cluster::pods::service::Service,
-};
+use self::{instance::Instance, service::Service};
+
+/// The pods of one selector, by name. Cheap to clone.
+pub type Members = Arc<BTreeMap<String, Arc<Pod>>>;
 
 /// What keeps a pod from serving.
 #[derive(Clone, Debug, PartialEq)]

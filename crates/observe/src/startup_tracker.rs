@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_core::StartUps;
 
-use crate::{observe::replicas::Group, observe::replicas::Replicas};
+use crate::replicas::{Group, Replicas};
 
 /// One that is seen for the first time when it is older may have been ready before.
 const YOUNG: TimeDelta = TimeDelta::seconds(30);
@@ -51,7 +51,7 @@ mod tests {
     use llm_autoscaler_core::Replica;
 
     use super::*;
-    use crate::{cluster::pods::Pod, cluster::pods::pod::tests::pod};
+    use crate::pod::{Pod, tests::pod};
 
     /// A replica of one pod, made at a second.
     fn replicas(name: &str, made: i64, ready: bool) -> Replicas {

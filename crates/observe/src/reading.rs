@@ -5,7 +5,7 @@ use llm_autoscaler_core::{Milli, Reading};
 use llm_autoscaler_engines::{Buckets, Fold, exposition::Value};
 
 /// One value of the values of a replica's pods, as of several series of a page.
-pub(super) fn folded(values: Vec<Value>, fold: Fold) -> Option<Value> {
+pub(crate) fn folded(values: Vec<Value>, fold: Fold) -> Option<Value> {
     let count = values.len() as f64;
     let mut values = values.into_iter();
     let first = values.next()?;
@@ -26,7 +26,7 @@ pub(super) fn folded(values: Vec<Value>, fold: Fold) -> Option<Value> {
 }
 
 /// The values of replicas as a reading; a quantile pools them.
-pub(super) fn reading(values: Vec<Option<Value>>, quantile: Option<f64>, nothing: bool) -> Reading {
+pub(crate) fn reading(values: Vec<Option<Value>>, quantile: Option<f64>, nothing: bool) -> Reading {
     if nothing {
         // Where nobody answered, the problems say more than "no samples" would.
         return Reading::Failed;
@@ -54,7 +54,7 @@ pub(super) fn reading(values: Vec<Option<Value>>, quantile: Option<f64>, nothing
 }
 
 /// What the numbers of a query come to.
-pub(super) fn total_of(metric: &MetricPlan, numbers: &[f64]) -> Result<Milli, String> {
+pub(crate) fn total_of(metric: &MetricPlan, numbers: &[f64]) -> Result<Milli, String> {
     let bad = numbers.iter().find(|number| !number.is_finite());
     match (numbers, bad) {
         ([], _) => Err("the query gives nothing, which is not zero".to_owned()),

@@ -6,9 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricPlan};
 
 use crate::{
-    cluster::pods::Pod, observe::replicas::Group, observe::replicas::Replicas,
-    sampling::page_view::Sample, sampling::sources::Source, sampling::sources::SourceKind,
-    sampling::sources::Sources,
+    pod::Pod,
+    replicas::{Group, Replicas},
+    samples::{Sample, SourceKind, SourceSamples},
 };
 
 /// How far a server's clock may be off, in seconds, before it is worth a word.
@@ -19,7 +19,7 @@ pub fn of_sample(
     metric: &MetricPlan,
     pod: &Pod,
     sample: &Sample,
-    source: &Source,
+    source: &str,
     advice: &mut BTreeSet<Advice>,
 ) {
     if let Asked::Measure { signal: Some(def), .. } = &metric.asked
@@ -41,37 +41,28 @@ pub fn of_sample(
     }
     if sample.copies > 1 {
         let what =
-            if sample.is_certain { "counts once" } else { "is in doubt, and shrinks nothing" };
+            if sample.is_certain() { "counts once" } else { "is in doubt, and shrinks nothing" };
         let text = format!(
             "{}: the {} source has it {} times for the pod {}; it {what}",
-            metric.name,
-            source.name(),
-            sample.copies,
-            pod.name
+            metric.name, source, sample.copies, pod.name
         );
         advice.insert(Advice { reason: "TwoCandidates", text });
     }
 }
 
-/// What is to be said of the sources as a whole.
-pub fn of_sources(sources: &Sources, advice: &mut BTreeSet<Advice>) {
-    for source in &sources.list {
-        if let SourceKind::Prometheus(asking) = &source.kind
-            && let Some(ahead) = asking.ahead().filter(|ahead| ahead.abs() > SKEW)
-        {
+/// Advice about the sources as a whole: their clocks and their warnings.
+pub fn of_sources(sources: &[SourceSamples], advice: &mut BTreeSet<Advice>) {
+    for source in sources {
+        let SourceKind::Prometheus { url, clock_ahead, warning } = &source.kind else { continue };
+        if let Some(ahead) = clock_ahead.filter(|ahead| ahead.abs() > SKEW) {
             let direction = if ahead > 0.0 { "ahead of" } else { "behind" };
             let text = format!(
-                "the clock of {} is {:.0} s {direction} the operator's; ages of samples are taken by the server's",
-                asking.url(),
+                "the clock of {url} is {:.0} s {direction} the operator's; ages of samples are taken by the server's",
                 ahead.abs()
             );
             advice.insert(Advice { reason: "ClockSkew", text });
         }
-        if let SourceKind::Prometheus(asking) = &source.kind
-            && let Some(warning) = asking.warning()
-        {
-            advice.insert(partial(asking.url(), &warning));
-        }
+        advice.extend(warning.iter().map(|warning| partial(url, warning)));
     }
 }
 
@@ -138,7 +129,7 @@ mod tests {
     use llm_autoscaler_core::Replica;
 
     use super::*;
-    use crate::cluster::pods::pod::tests::pod;
+    use crate::pod::{Pod, tests::pod};
 
     #[test]
     fn who_keeps_the_next_ones_from_being_made() {

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::dialect::Grouping;
 use llm_autoscaler_core::{Phase, Replica};
 
-use crate::{cluster::pods::Members, cluster::pods::Pod, cluster::pods::TroubleKind};
+use crate::pod::{Members, Pod, TroubleKind};
 
 /// The replicas of a target, as its pods are now.
 #[derive(Clone, Debug, Default)]
@@ -160,7 +160,7 @@ mod tests {
     use llm_autoscaler_api::dialect::{self, GroupSize, Leader};
 
     use super::*;
-    use crate::{cluster::pods::pod::Trouble, cluster::pods::pod::tests::pod};
+    use crate::pod::{Trouble, tests::pod};
 
     const LWS: &str = "leaderworkerset.sigs.k8s.io";
 

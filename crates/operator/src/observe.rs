@@ -1,8 +1,0 @@
-//! Pods and samples → an observation.
-
-pub mod advice;
-pub mod observer;
-mod reading;
-pub mod replicas;
-pub mod requests;
-pub mod startup_tracker;
