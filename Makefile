@@ -155,7 +155,7 @@ crds: ## generate crds/ and deploy/install.yaml from crates/api and config/
 
 .PHONY: deny
 deny: $(CARGO_DENY) ## licences, duplicate and banned crates, and sources of the dependencies (deny.toml)
-	$(CARGO_DENY) --locked check licenses bans sources
+	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
 
 # Built once from crates.io at this version.
 $(CARGO_DENY):
