@@ -11,6 +11,9 @@ LOADING ?= 60
 SECONDS ?= 60
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY_ROOT := .cache/cargo-deny-$(CARGO_DENY_VERSION)
+CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
 
 .PHONY: help
 help: ## this list
@@ -149,6 +152,14 @@ crds: ## generate crds/ and deploy/install.yaml from crates/api and config/
 	$(CARGO) build --locked -p llm-autoscaler
 	$(TARGET)/debug/llm-autoscaler crd > crds/llmautoscaler.io_llmautoscalers.yaml
 	$$(tests/controlplane/build.sh)/kubectl kustomize config/default > deploy/install.yaml
+
+.PHONY: deny
+deny: $(CARGO_DENY) ## licences, duplicate and banned crates, and sources of the dependencies (deny.toml)
+	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
+
+# Built once from crates.io at this version.
+$(CARGO_DENY):
+	$(CARGO) install --locked --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY_ROOT) cargo-deny
 
 .PHONY: clean
 clean: ## remove what was built, the control plane's binaries included
