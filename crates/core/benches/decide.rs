@@ -1,7 +1,7 @@
-//! How long one decision takes: `cargo bench -p llm-autoscaler-core`.
+//! The time of one decision, and of one with its record: `cargo bench -p llm-autoscaler-core`.
 //!
-//! One metric with a sample per replica, behavior with both windows, a full memory; the whole tick, which is the
-//! decision and its record.
+//! The policy has one metric with a sample per replica, and behavior with both windows; the history
+//! is full.
 
 use std::{hint::black_box, time::Instant};
 
@@ -25,7 +25,7 @@ fn main() {
             let decision = decide(&policy, black_box(history), black_box(&observation), now);
             history.record(&policy, &decision, now);
         });
-        let history = memory();
+        let history = full_history();
         let counted = allocation_counter::measure(|| {
             black_box(decide(&policy, &history, &observation, start()));
         });
@@ -33,12 +33,12 @@ fn main() {
     }
 }
 
-/// The best of some rounds, for a call.
+/// Returns the time of one call in the best of several rounds.
 fn nanoseconds(mut tick: impl FnMut(&mut History, DateTime<Utc>)) -> f64 {
     const CALLS: usize = 20_000;
     let mut best = f64::INFINITY;
     for _ in 0..ROUNDS {
-        let mut history = memory();
+        let mut history = full_history();
         let mut now = start();
         let began = Instant::now();
         for _ in 0..CALLS {
@@ -54,12 +54,12 @@ fn start() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(10_000)
 }
 
-/// A target that has been falling step by step.
-fn memory() -> History {
+/// Returns a history of recommendations that decrease step by step.
+fn full_history() -> History {
     let (policy, _) = case(10);
     let mut history = History::default();
     for step in 0..16 {
-        history.recommended(
+        history.record_recommendation(
             &policy,
             40 - step,
             start() - TimeDelta::seconds(160 - i64::from(step) * 10),

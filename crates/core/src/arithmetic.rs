@@ -1,31 +1,33 @@
-//! The HPA's conversions. Go on amd64 turns a float that is out of range into the smallest integer, and
-//! lets integers wrap; the Default profile ends at the ends of the range instead.
+//! The HPA's conversions between floats and integers.
+//!
+//! Go on amd64 converts a float that is out of range into the smallest integer, and its integers
+//! wrap around. The Default profile saturates instead ([`Deviation::Saturation`]).
 
-use crate::{Deviation, Profile};
+use crate::profile::{Deviation, Profile};
 
 impl Profile {
-    /// Rounds up to a number of replicas.
+    /// Rounds a float up to a number of replicas.
     pub(crate) fn ceil32(self, value: f64) -> i32 {
         self.trunc32(value.ceil())
     }
 
-    /// Cuts off to a number of replicas.
+    /// Truncates a float to a number of replicas.
     pub(crate) fn trunc32(self, value: f64) -> i32 {
         let whole = value.trunc();
         let in_range = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&whole);
-        // `as` saturates (and NaN becomes 0).
+        // `as` saturates, and turns NaN into 0.
         if in_range || self.has(Deviation::Saturation) { whole as i32 } else { i32::MIN }
     }
 
-    /// Rounds up to thousandths.
+    /// Rounds a float up to a number of thousandths.
     pub(crate) fn ceil64(self, value: f64) -> i64 {
         let whole = value.ceil();
-        // 2^63 is a float, 2^63 - 1 is not.
+        // A float can be 2^63, and cannot be 2^63 - 1, so the range is half-open.
         let in_range = (i64::MIN as f64..i64::MAX as f64).contains(&whole);
         if in_range || self.has(Deviation::Saturation) { whole as i64 } else { i64::MIN }
     }
 
-    /// A sum of thousandths in the width that the HPA keeps it in.
+    /// Narrows a sum of thousandths to the HPA's 64 bits.
     pub(crate) fn fit64(self, sum: i128) -> i64 {
         if self.has(Deviation::Saturation) {
             sum.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
@@ -34,7 +36,7 @@ impl Profile {
         }
     }
 
-    /// A sum of replicas in the width that the HPA keeps it in.
+    /// Narrows a sum of replicas to the HPA's 32 bits.
     pub(crate) fn fit32(self, sum: i64) -> i32 {
         if self.has(Deviation::Saturation) {
             sum.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn out_of_range_is_the_smallest_or_the_nearest() {
+    fn a_float_out_of_range_becomes_the_smallest_or_the_nearest_integer() {
         let table = [
             (1.2, 2, 2),
             (-1.2, -1, -1),
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_values_too() {
+    fn a_wide_float_out_of_range_does_too() {
         let table = [
             (0.1, 1, 1),
             (9.3e18, i64::MIN, i64::MAX),
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_wrap_or_end() {
+    fn a_sum_wraps_or_saturates() {
         let above = i128::from(i64::MAX) + 1;
         assert_eq!((HpaExact.fit64(above), Default.fit64(above)), (i64::MIN, i64::MAX));
         let above = i64::from(i32::MAX) + 1;

@@ -1,18 +1,69 @@
-//! The step: the order in which the parts are asked.
+//! The step from an observation to a decision.
+
+use std::cmp::Ordering;
 
 use chrono::{DateTime, Utc};
 
-use crate::recommend::{recommend, winner};
 use crate::{
-    Bound, Decision, Derivation, Deviation, Doubt, History, Hold, Limit, MetricKind, MetricOutcome,
-    Observation, Outcome, Policy, Reading, Reason, Recommendation, Scale, Selector, Stabilization,
-    ToZero, limit, stabilize,
+    decision::{
+        Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Reason, Stabilization,
+    },
+    history::{History, Recommendation},
+    limit,
+    observation::{Doubt, Observation, Reading, Scale, Selector},
+    policy::{Policy, ToZero},
+    profile::Deviation,
+    recommend::{Winner, recommend, winner},
+    stabilize,
 };
 
-/// One step: the number of replicas that `observation` calls for, under `policy`, given `history`.
+/// Decides on the number of replicas for one observation.
 ///
-/// The part of the HPA's reconcile between reading the scale and writing it. Nothing is remembered here: the
-/// caller passes the decision to [`History::record`], and a written change to [`History::scaled`].
+/// This is the part of the HPA's `reconcileAutoscaler`
+/// (`pkg/controller/podautoscaler/horizontal.go`) between the read of the scale and the write. It
+/// changes nothing: the caller passes the decision to [`History::record`], and a written change of
+/// size to [`History::record_scale`].
+///
+/// ```
+/// use chrono::{DateTime, TimeDelta};
+/// use llm_autoscaler_core::{
+///     History, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, Reading, Replica,
+///     Scale, Settings, Target, Tolerances, decide,
+/// };
+///
+/// let target = Target::AverageValue(Milli::whole(5));
+/// let policy = Policy {
+///     min_replicas: 1,
+///     max_replicas: 10,
+///     metrics: vec![MetricPolicy { kind: MetricKind::PerReplica, target }],
+///     tolerance: Tolerances { down: 0.1, up: 0.1 },
+///     behavior: None,
+///     to_zero: None,
+///     fallback: None,
+///     profile: Profile::Default,
+///     settings: Settings::HPA,
+/// };
+/// let observe = |waiting: i64| Observation {
+///     scale: Scale { current: 2, status: 2 },
+///     replicas: vec![Replica::READY; 2],
+///     readings: vec![Reading::PerReplica {
+///         samples: vec![Some(Milli::whole(waiting)); 2],
+///         strays: vec![],
+///     }],
+///     ..Observation::default()
+/// };
+/// let mut history = History::default();
+/// let now = DateTime::UNIX_EPOCH;
+///
+/// // 2 replicas with 9 waiting requests each at a target of 5: 18 / 5 = 3.6, so 4 replicas.
+/// let decision = decide(&policy, &history, &observe(9), now);
+/// assert_eq!(decision.desired(), Some(4));
+/// history.record(&policy, &decision, now);
+///
+/// // The load is gone, but the recommendation of 4 is within the window of 300 s.
+/// let decision = decide(&policy, &history, &observe(0), now + TimeDelta::seconds(15));
+/// assert_eq!(decision.desired(), Some(2), "the window holds the current size");
+/// ```
 pub fn decide(
     policy: &Policy,
     history: &History,
@@ -20,73 +71,72 @@ pub fn decide(
     now: DateTime<Utc>,
 ) -> Decision {
     let current = observation.scale.current;
-    let without_metrics = |outcome| Decision { current, outcome, metrics: Vec::new(), tied: None };
-    if let Some(outcome) = shortcut(policy, observation) {
-        return without_metrics(outcome);
-    }
-    if observation.selector != Selector::Valid {
-        return without_metrics(Outcome::NoSelector);
+    if let Some(outcome) = outcome_without_metrics(policy, observation) {
+        return Decision { current, outcome, metrics: Vec::new(), adjusted: None };
     }
     let metrics = recommend(policy, observation);
-    let outcome = match verdict(policy, &metrics, observation) {
+    let outcome = match combine(policy, &metrics, observation) {
         Ok(recommended) => {
             Outcome::Computed(derive(policy, history, observation, &recommended, now))
         }
-        Err(Outcome::Blind { first, failed }) => {
-            match fallback(policy, history, (current, failed), now) {
+        Err(Outcome::NoMetrics { first, failed }) => {
+            match fallback(policy, history, current, failed, now) {
                 Some(recommended) => {
                     let mut derivation = derive(policy, history, observation, &recommended, now);
                     derivation.reason = derivation.reason.map(|_| Reason::Fallback);
                     Outcome::Fallback { first, failed, derivation }
                 }
-                None => Outcome::Blind { first, failed },
+                None => Outcome::NoMetrics { first, failed },
             }
         }
         Err(outcome) => outcome,
     };
-    Decision { current, outcome, metrics, tied: None }
+    Decision { current, outcome, metrics, adjusted: None }
 }
 
-/// What is asked for while nobody knows: at least the policy's number, once nobody has known for long enough.
+/// Returns the fallback's size, or the current one if that is larger, once every metric has failed
+/// for the fallback's time.
 fn fallback(
     policy: &Policy,
     history: &History,
-    (current, failed): (i32, usize),
+    current: i32,
+    failed: usize,
     now: DateTime<Utc>,
 ) -> Option<Recommended> {
     let fallback = policy.fallback?;
-    let blind_since = history.blind_since()?;
+    let no_metrics_since = history.no_metrics_since()?;
     let raw = fallback.replicas.max(current);
-    let due = failed == policy.metrics.len() && now - blind_since >= fallback.after;
-    due.then_some(Recommended { winner: 0, failed, raw, held: None })
+    let is_due = failed == policy.metrics.len() && now - no_metrics_since >= fallback.after;
+    is_due.then_some(Recommended { winner: 0, failed, raw, held: None })
 }
 
-/// Where the bounds alone, or a target at zero, say it all.
-fn shortcut(policy: &Policy, observation: &Observation) -> Option<Outcome> {
+/// Returns the outcome where the metrics do not matter: at zero replicas, outside of the bounds, or
+/// without a usable selector.
+fn outcome_without_metrics(policy: &Policy, observation: &Observation) -> Option<Outcome> {
     let Policy { min_replicas, max_replicas, .. } = *policy;
-    match observation.scale.current {
-        0 if leaves_zero(policy, observation) => {
-            let to = min_replicas.max(1);
-            observation.woken.then_some(Outcome::OutOfBounds { to, bound: Bound::Asleep })
-        }
-        0 => Some(Outcome::Disabled),
-        current if current > max_replicas => {
-            Some(Outcome::OutOfBounds { to: max_replicas, bound: Bound::AboveMax })
-        }
-        current if current < min_replicas => {
-            Some(Outcome::OutOfBounds { to: min_replicas, bound: Bound::BelowMin })
-        }
-        _ => None,
+    let current = observation.scale.current;
+    let is_at_zero = current == 0;
+    if is_at_zero && !can_leave_zero(policy, observation) {
+        Some(Outcome::Disabled)
+    } else if is_at_zero && observation.woken {
+        Some(Outcome::OutOfBounds { to: min_replicas.max(1), bound: Bound::Wake })
+    } else if !is_at_zero && current > max_replicas {
+        Some(Outcome::OutOfBounds { to: max_replicas, bound: Bound::AboveMax })
+    } else if !is_at_zero && current < min_replicas {
+        Some(Outcome::OutOfBounds { to: min_replicas, bound: Bound::BelowMin })
+    } else {
+        (observation.selector != Selector::Valid).then_some(Outcome::NoSelector)
     }
 }
 
-/// Only who scaled to zero scales from zero, and only where something can say when.
-fn leaves_zero(policy: &Policy, observation: &Observation) -> bool {
-    let ours = observation.scaled_to_zero && policy.settings.scale_to_zero;
-    ours && (policy.min_replicas != 0 || policy.can_leave_zero())
+/// Returns whether a target at zero may be scaled up: this autoscaler scaled it to zero, and a
+/// metric or a wake call can tell when to scale it up again.
+fn can_leave_zero(policy: &Policy, observation: &Observation) -> bool {
+    let is_ours = observation.scaled_to_zero && policy.settings.scale_to_zero;
+    is_ours && (policy.min_replicas != 0 || policy.can_leave_zero())
 }
 
-/// What the metrics say together.
+/// The recommendation of all metrics together.
 struct Recommended {
     winner: usize,
     failed: usize,
@@ -94,8 +144,13 @@ struct Recommended {
     held: Option<Hold>,
 }
 
-/// The highest proposal, unless a metric that failed might have been higher.
-fn verdict(
+/// Takes the highest proposal, as `computeReplicasForMetrics` of
+/// `pkg/controller/podautoscaler/horizontal.go` does.
+///
+/// # Errors
+/// Returns the outcome of the step where there is no proposal, and where the proposal would scale
+/// down although a metric failed, which might have been higher.
+fn combine(
     policy: &Policy,
     metrics: &[MetricOutcome],
     observation: &Observation,
@@ -104,23 +159,29 @@ fn verdict(
     let is_failure = |metric: &MetricOutcome| matches!(metric, MetricOutcome::Failed(_));
     let failed = metrics.iter().filter(|metric| is_failure(metric)).count();
     let first = metrics.iter().position(is_failure).unwrap_or_default();
-    let Some((winner, raw)) = winner(metrics) else {
-        let silent = failed == 0 && !metrics.is_empty();
-        return Err(if silent { Outcome::Silent } else { Outcome::Blind { first, failed } });
+    let Some(Winner { index, replicas: raw }) = winner(metrics) else {
+        let has_no_events = failed == 0 && !metrics.is_empty();
+        return Err(if has_no_events {
+            Outcome::NoEvents
+        } else {
+            Outcome::NoMetrics { first, failed }
+        });
     };
     if failed > 0 && raw < current {
-        return Err(Outcome::Blind { first, failed });
+        return Err(Outcome::NoMetrics { first, failed });
     }
     let held = if raw < current { hold(policy, metrics, observation) } else { None };
-    Ok(Recommended { winner, failed, raw, held })
+    Ok(Recommended { winner: index, failed, raw, held })
 }
 
-/// What keeps the target from shrinking although no metric that was computed wants what there is.
+/// Returns the rule that keeps the target from shrinking although every computed metric proposes
+/// fewer replicas.
 fn hold(policy: &Policy, metrics: &[MetricOutcome], observation: &Observation) -> Option<Hold> {
-    let incomplete = |reading: &Reading| matches!(reading, Reading::Total { complete: false, .. });
+    let is_incomplete =
+        |reading: &Reading| matches!(reading, Reading::Total { complete: false, .. });
     if lacks_quorum(policy, metrics) {
         Some(Hold::NoQuorum)
-    } else if observation.readings.iter().any(incomplete) {
+    } else if observation.readings.iter().any(is_incomplete) {
         Some(Hold::Incomplete)
     } else {
         observation.doubt.map(|doubt| match doubt {
@@ -130,21 +191,19 @@ fn hold(policy: &Policy, metrics: &[MetricOutcome], observation: &Observation) -
     }
 }
 
-/// Whether a metric rests on samples from fewer than four fifths of the replicas that could have one.
+/// Returns whether a proposal rests on samples from fewer than four fifths of the replicas that
+/// could have one.
 fn lacks_quorum(policy: &Policy, metrics: &[MetricOutcome]) -> bool {
-    let of_replicas = |index: usize| {
-        matches!(policy.metrics[index].kind, MetricKind::PerReplica | MetricKind::Pooled)
-    };
     policy.profile.has(Deviation::Quorum)
-        && metrics.iter().enumerate().any(|(index, metric)| match metric {
+        && policy.metrics.iter().zip(metrics).any(|(metric, outcome)| match outcome {
             MetricOutcome::Proposal(proposal) => {
-                of_replicas(index) && !proposal.counted.is_quorum()
+                metric.kind.is_from_replicas() && !proposal.counted.is_quorum()
             }
-            MetricOutcome::Silent(_) | MetricOutcome::Failed(_) => false,
+            MetricOutcome::NoEvents(_) | MetricOutcome::Failed(_) => false,
         })
 }
 
-/// From the proposal to the number that is asked for.
+/// Derives the desired replicas from the recommendation: hold, windows, rate policies, bounds.
 fn derive(
     policy: &Policy,
     history: &History,
@@ -154,8 +213,8 @@ fn derive(
 ) -> Derivation {
     let Recommended { winner, failed, raw, held } = *metrics;
     let Scale { current, .. } = observation.scale;
-    let awake = stays_awake(policy, history, observation, raw, now);
-    let proposed = raw.max(i32::from(awake));
+    let stays_awake = stays_awake(policy, history, observation, raw, now);
+    let proposed = raw.max(i32::from(stays_awake));
     let recommended = if held.is_some() { current } else { proposed };
 
     let first = [Recommendation { replicas: current, at: now }];
@@ -164,7 +223,7 @@ fn derive(
         None => {
             let window = policy.settings.downscale_stabilization;
             let highest = stabilize::legacy(past, window, recommended, now);
-            let stabilized = never_growing(policy, highest, current.max(recommended));
+            let stabilized = without_growth(policy, highest, current.max(recommended));
             (stabilized, limit::legacy(policy, history, current, stabilized, now))
         }
         Some(behavior) => {
@@ -172,8 +231,8 @@ fn derive(
             (stabilized, limit::with_behavior(policy, behavior, history, current, stabilized, now))
         }
     };
-    let limit = if awake && limited == 1 { Limit::NotIdleYet } else { limit };
-    let below_min = current == 0 && limited < policy.min_replicas;
+    let limit = if stays_awake && limited == 1 { Limit::NotIdleYet } else { limit };
+    let is_below_min = current == 0 && limited < policy.min_replicas;
     Derivation {
         winner,
         failed,
@@ -183,13 +242,14 @@ fn derive(
         stabilization: stabilization(policy, current, recommended, stabilized),
         limited,
         limit,
-        desired: if below_min { policy.min_replicas } else { limited },
-        reason: reason(current, proposed).or(below_min.then_some(Reason::BelowMin)),
+        desired: if is_below_min { policy.min_replicas } else { limited },
+        reason: reason(current, proposed).or(is_below_min.then_some(Reason::BelowMin)),
         held,
     }
 }
 
-/// Whether the last replica stays although nothing is asked for: not for long enough yet, or somebody has just called.
+/// Returns whether the last replica stays although the metrics ask for none: the target has not
+/// been idle for long enough, or a wake call arrived lately.
 fn stays_awake(
     policy: &Policy,
     history: &History,
@@ -198,13 +258,14 @@ fn stays_awake(
     now: DateTime<Utc>,
 ) -> bool {
     let Some(ToZero { after }) = policy.to_zero else { return false };
-    let idle = history.idle_since().is_some_and(|since| now - since >= after);
-    raw < 1 && observation.scale.current > 0 && (observation.woken || !idle)
+    let is_idle = history.idle_since().is_some_and(|since| now - since >= after);
+    raw < 1 && observation.scale.current > 0 && (observation.woken || !is_idle)
 }
 
-/// The legacy window holds what there is; what there was, before someone made it fewer, is past.
-fn never_growing(policy: &Policy, highest: i32, ceiling: i32) -> i32 {
-    if policy.profile.has(Deviation::WindowNeverGrows) { highest.min(ceiling) } else { highest }
+/// Caps the result of the window of a spec without `behavior`. It keeps the current size, and must
+/// not restore a larger one that something else has reduced.
+fn without_growth(policy: &Policy, highest: i32, cap: i32) -> i32 {
+    if policy.profile.has(Deviation::WindowNeverGrows) { highest.min(cap) } else { highest }
 }
 
 fn stabilization(
@@ -222,12 +283,13 @@ fn stabilization(
     }
 }
 
-/// Compared before any window or limit, as the HPA does.
+/// Returns the reason for a change. As in the HPA it follows from the proposal, before any window
+/// or limit.
 fn reason(current: i32, proposed: i32) -> Option<Reason> {
     match proposed.cmp(&current) {
-        std::cmp::Ordering::Greater => Some(Reason::AboveTarget),
-        std::cmp::Ordering::Less => Some(Reason::AllBelowTarget),
-        std::cmp::Ordering::Equal => None,
+        Ordering::Greater => Some(Reason::AboveTarget),
+        Ordering::Less => Some(Reason::AllBelowTarget),
+        Ordering::Equal => None,
     }
 }
 

@@ -1,264 +1,301 @@
-//! What was decided, and every number on the way: enough to say why without asking anyone again.
-//! No text: the words are rendered from these by the `api` crate.
+//! A decision and every number on the way to it, so that a message or a status can explain it
+//! without another read. The texts are made from these values by the `api` crate.
 
-use crate::{Milli, Share, Tie};
+use crate::units::Milli;
 
-/// The answer to one observation.
+/// The result of [`decide`](crate::decide()) for one observation of one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// `spec.replicas` as it was when deciding.
+    /// `spec.replicas` at the time of the decision.
     pub current: i32,
-    /// What is to be done and why.
+    /// The result of the step, and its derivation where a number was computed.
     pub outcome: Outcome,
-    /// The metrics' part, in the order of the policy; empty where they were not looked at.
+    /// The outcome of each metric, in the order of the policy; empty where no metric was evaluated.
     pub metrics: Vec<MetricOutcome>,
-    /// What other roles of the same service make of it, where that is something else.
-    pub tied: Option<Tied>,
+    /// The size that coordination with other roles of the service gives instead; `None` where
+    /// coordination changes nothing, or the service has one role.
+    pub adjusted: Option<Adjusted>,
 }
 
-/// The number of replicas that roles have agreed upon.
+/// The size of a role after coordination, where it differs from the role's own decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tied {
-    /// The number.
+pub struct Adjusted {
+    /// The coordinated number of replicas.
     pub to: i32,
-    /// Why.
-    pub by: Tie,
+    /// The reason for the difference.
+    pub by: Adjustment,
 }
 
-/// How the step ended.
+/// A reason why coordination gives a role another size than its own decision asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adjustment {
+    /// The ratio of the two roles requires more replicas, or allows no more.
+    Ratio,
+    /// The other role of the ratio lags: its replicas are requested and have not started, and this
+    /// role does not grow ahead of them.
+    Lagging,
+    /// All roles together ask for more than a shared limit allows.
+    SharedLimit,
+    /// The shared limit allows the size, but terminating replicas of another role still take up the
+    /// room.
+    WaitingForRoom,
+}
+
+/// The size that [`coordinate`](crate::coordinate()) gives one role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoordinatedSize {
+    /// The number of replicas.
+    pub replicas: i32,
+    /// The reason why it differs from the role's demand; `None` where it does not.
+    pub adjustment: Option<Adjustment>,
+}
+
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The target is at zero, and it was not this autoscaler that put it there: hands off.
+    /// The target is at zero replicas and this autoscaler did not scale it there, so scaling is
+    /// disabled, as with the HPA.
     Disabled,
-    /// The current number is outside of the bounds; brought back without a look at the metrics.
+    /// The current size is outside of the policy's bounds (or a wake call found it at zero) and is
+    /// corrected without evaluating metrics.
     OutOfBounds {
-        /// The bound that it is brought to.
+        /// The size that it is corrected to.
         to: i32,
-        /// Which one.
+        /// The bound that was violated.
         bound: Bound,
     },
-    /// Nobody knows which pods belong to the target.
+    /// The scale subresource has no usable selector, so the target's pods are unknown.
     NoSelector,
-    /// Too few metrics could be computed to say anything: nothing moves.
-    Blind {
-        /// The first metric that failed.
+    /// Too few metrics could be computed for a decision; the size stays as it is.
+    NoMetrics {
+        /// The index of the first metric that failed.
         first: usize,
-        /// How many failed.
+        /// The number of metrics that failed.
         failed: usize,
     },
-    /// Every metric was asked and none had anything to say: too few events. Nothing moves.
-    Silent,
-    /// No metric has been there for so long that the policy's fallback is asked for.
+    /// Every metric was read and none had enough events for a value; the size stays as it is.
+    NoEvents,
+    /// Every metric has failed for at least [`Fallback::after`](crate::Fallback::after), so the
+    /// policy's fallback size is requested.
     Fallback {
-        /// The first metric that failed.
+        /// The index of the first metric that failed.
         first: usize,
-        /// How many failed: all.
+        /// The number of metrics that failed, which is all of them.
         failed: usize,
-        /// The way from the fallback's number to the one that is asked for.
+        /// The way from the fallback's number to the desired replicas.
         derivation: Derivation,
     },
-    /// A number was computed.
+    /// The metrics gave a number.
     Computed(Derivation),
 }
 
-/// A bound of the policy.
+/// A bound that the current size violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// Fewer than `min_replicas`.
+    /// The target has fewer replicas than `min_replicas`.
     BelowMin,
-    /// More than `max_replicas`.
+    /// The target has more replicas than `max_replicas`.
     AboveMax,
-    /// None, and somebody has called.
-    Asleep,
+    /// The target is at zero, and a wake call requires at least one replica.
+    Wake,
 }
 
-/// One metric's part of a decision.
+/// The outcome of one metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MetricOutcome {
-    /// It proposes a number of replicas.
+    /// The metric proposes a number of replicas.
     Proposal(Proposal),
-    /// It has nothing to say: the replicas reported too few events. Not a failure, and not zero.
-    Silent(Counted),
-    /// It could not be computed.
+    /// The replicas reported too few events for a value, which is neither a failure nor zero.
+    NoEvents(Counted),
+    /// The metric could not be computed.
     Failed(MetricError),
 }
 
-/// What a metric asks for.
+/// The number of replicas that one metric proposes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Proposal {
     /// The number of replicas that would bring the metric to its target.
     pub replicas: i32,
-    /// The value to show as current: the mean per replica, or the value itself.
+    /// The current value for display: the mean per replica for an average, else the value itself.
     pub usage: Milli,
-    /// Usage divided by target, before missing and unready replicas were filled in.
+    /// Usage divided by target, before missing and unready replicas are filled in.
     pub ratio: f64,
-    /// How the replicas were counted (all zero for a metric that looks at none).
+    /// The number of replicas in each group; all zero for a metric that depends on no replica.
     pub counted: Counted,
 }
 
-/// How the replicas fell into the groups of the recommendation.
+/// The number of replicas in each group of the recommendation, as in `groupPods` of
+/// `pkg/controller/podautoscaler/replica_calculator.go`, with two groups more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Used with their sample.
+    /// Replicas with a sample that counts.
     pub ready: u32,
-    /// Not counted on yet: still pending.
+    /// Replicas that are pending, so their samples do not count yet.
     pub unready: u32,
-    /// Without a sample.
+    /// Replicas without a sample.
     pub missing: u32,
-    /// Asked for, and not there yet.
+    /// Replicas that are requested and not listed yet; always 0 for the HPA.
     pub absent: u32,
-    /// Deleted or failed: neither load nor capacity.
+    /// Replicas that are being deleted or have failed: neither load nor capacity.
     pub ignored: u32,
-    /// Stuck: neither capacity nor an obstacle.
+    /// Replicas that will not become ready by waiting: not capacity, and no reason to hold a
+    /// scale-down; always 0 for the HPA.
     pub stuck: u32,
 }
 
 impl Counted {
-    /// Whether samples are there from four fifths of the replicas that could have one.
+    /// Returns whether at least four fifths of the replicas that could have a sample have one.
+    ///
+    /// Example: 4 ready and 1 missing are a quorum; 7 ready and 3 missing are not.
     pub fn is_quorum(&self) -> bool {
         let Self { ready, unready, missing, .. } = *self;
         5 * u64::from(ready) >= 4 * (u64::from(ready) + u64::from(unready) + u64::from(missing))
     }
 }
 
-/// Why a metric could not be computed.
+/// A reason why a metric could not be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricError {
-    /// There was no answer, or an empty one; the caller of the step knows what it was.
+    /// The read failed or returned nothing; the caller of the step holds the cause.
     Fetch,
-    /// The selector found no replica.
+    /// The selector matches no replica.
     NoReplicas,
-    /// None of the replicas that count has a sample.
+    /// No replica that counts has a sample.
     NoSamples,
-    /// Neither `value` nor `averageValue` was given.
+    /// The metric has neither `value` nor `averageValue`.
     NoTarget,
-    /// Every replica is unready, so a ratio of them says nothing (Default profile).
+    /// Every replica is unready, so a ratio gives no number (Default profile).
     NoneReady,
 }
 
-/// The way from the metrics' proposals to the number that is asked for.
+/// The way from the metrics' proposals to the desired replicas. All sizes are in replicas.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Derivation {
-    /// The metric whose proposal won.
+    /// The index of the metric with the highest proposal.
     pub winner: usize,
-    /// How many metrics failed while the others were enough to go on.
+    /// The number of metrics that failed while the others were enough for a decision.
     pub failed: usize,
     /// The highest proposal.
     pub raw: i32,
-    /// What is remembered for the windows: the proposal, at least 0, or the current number where it is held.
+    /// The recommendation that the history records: the proposal (at least 1 while the target may
+    /// not go to zero yet), or the current size where a [`Hold`] applies.
     pub recommended: i32,
-    /// After the stabilization windows.
+    /// The size after the stabilization windows.
     pub stabilized: i32,
-    /// Whether a window changed the number.
+    /// The window that changed the size, if any.
     pub stabilization: Stabilization,
-    /// After rate policies and bounds.
+    /// The size after rate policies and bounds.
     pub limited: i32,
-    /// What limited it.
+    /// The limit that applied.
     pub limit: Limit,
-    /// The number that is asked for.
+    /// The desired replicas.
     pub desired: i32,
-    /// Why it moves (or would, had nothing held it).
+    /// The reason why the size changes, or would change if no hold applied.
     pub reason: Option<Reason>,
-    /// The rule of the Default profile that kept the target from shrinking, where one did. The recommendation
-    /// then is the current number.
+    /// The rule of the Default profile that kept the target from shrinking, if one did;
+    /// `recommended` is the current size then.
     pub held: Option<Hold>,
 }
 
-/// Whether a stabilization window changed the number.
+/// The stabilization window that changed a recommendation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stabilization {
-    /// The recommendation is taken as it is.
+    /// No window changed the recommendation.
     None,
-    /// Recent recommendations were lower: grows less.
+    /// A lower recommendation within the scale-up window makes the target grow less.
     Up,
-    /// Recent recommendations were higher: shrinks less.
+    /// A higher recommendation within the scale-down window makes the target shrink less.
     Down,
 }
 
-/// What a limiter said; `ScalingLimited` and its reason follow from it.
+/// The limit that a stabilized recommendation met; the condition `ScalingLimited` is made from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Nothing stood in the way.
+    /// No limit changed the size.
     DesiredWithinRange,
-    /// `min_replicas` did.
+    /// `min_replicas` raised the size.
     TooFewReplicas,
-    /// `max_replicas` did.
+    /// `max_replicas` lowered the size.
     TooManyReplicas,
-    /// The scale-up policies did.
+    /// The scale-up policies lowered the size.
     ScaleUpLimit,
-    /// The scale-down policies did.
+    /// The scale-down policies raised the size.
     ScaleDownLimit,
-    /// Nothing is asked for, and has not been for long enough to go to zero.
+    /// The last replica stays, because the target has not been idle for long enough.
     NotIdleYet,
 }
 
-/// Why the number of replicas changes.
+/// A reason why the number of replicas changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The winning metric is above its target.
     AboveTarget,
     /// All metrics are below their targets.
     AllBelowTarget,
-    /// The bound wants more.
+    /// The size is below `min_replicas`.
     BelowMin,
-    /// Nobody knows how many are needed.
+    /// Every metric has failed for long enough that the fallback applies.
     Fallback,
 }
 
 /// A rule of the Default profile that kept the target from shrinking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// Samples from fewer than the quorum of the replicas.
+    /// Fewer than four fifths of the replicas have a sample ([`Counted::is_quorum`]).
     NoQuorum,
-    /// A total to which not everybody has contributed.
+    /// Some sources of a total have not contributed to it.
     Incomplete,
-    /// Samples that are not beyond doubt.
+    /// Some samples are doubtful: [`Doubt::Samples`](crate::Doubt::Samples).
     Doubt,
-    /// More replicas than there can be: what a replica is has not been understood.
+    /// More replicas are listed than the target reports, so the grouping of pods into replicas is
+    /// in doubt.
     Surplus,
 }
 
 impl Decision {
-    /// Whether the metrics say that nothing is needed, and nobody holds what there is.
+    /// Returns whether the metrics ask for zero replicas and no hold applies.
     pub fn is_idle(&self) -> bool {
         matches!(&self.outcome, Outcome::Computed(Derivation { raw, held: None, .. }) if *raw < 1)
     }
 
-    /// The number of replicas to ask for, where it differs from the current one.
+    /// Returns the desired replicas where they differ from the current ones.
     pub fn rescale(&self) -> Option<i32> {
         self.desired().filter(|desired| *desired != self.current)
     }
 
-    /// Whether the metrics ask for fewer replicas than there are, whatever windows and limits make of it.
+    /// Returns whether the metrics ask for fewer replicas than there are, before any window, limit
+    /// or hold.
     pub fn wants_fewer(&self) -> bool {
         matches!(&self.outcome, Outcome::Computed(derivation) if derivation.raw < self.current)
     }
 
-    /// Whether every metric has failed.
-    pub fn is_blind(&self) -> bool {
-        let failed = |metric: &MetricOutcome| matches!(metric, MetricOutcome::Failed(_));
-        !self.metrics.is_empty() && self.metrics.iter().all(failed)
+    /// Returns whether every metric of the policy has failed; false where none was evaluated.
+    pub fn all_metrics_failed(&self) -> bool {
+        !self.metrics.is_empty()
+            && self.metrics.iter().all(|metric| matches!(metric, MetricOutcome::Failed(_)))
     }
 
-    /// Takes over what its role has been given.
-    pub fn shared(&mut self, share: Share) {
-        self.tied = share.tie.map(|by| Tied { to: share.replicas, by });
+    /// Replaces the desired replicas by the role's coordinated size, where coordination changed it.
+    pub fn apply_coordination(&mut self, size: CoordinatedSize) {
+        self.adjusted = size.adjustment.map(|by| Adjusted { to: size.replicas, by });
     }
 
-    /// The number of replicas that is wanted; `None` where the step ended without one.
+    /// Returns the desired replicas, coordination with other roles included; `None` where the step
+    /// ended without a number.
     pub fn desired(&self) -> Option<i32> {
-        self.tied.map(|tied| tied.to).or_else(|| self.own())
+        self.adjusted.map(|adjusted| adjusted.to).or_else(|| self.own_desired())
     }
 
-    /// The number of replicas that is wanted, whatever other roles have to say.
-    pub fn own(&self) -> Option<i32> {
+    /// Returns the desired replicas before coordination with other roles; `None` where the step
+    /// ended without a number.
+    pub fn own_desired(&self) -> Option<i32> {
         match &self.outcome {
             Outcome::OutOfBounds { to, .. } => Some(*to),
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
                 Some(derivation.desired)
             }
             Outcome::Disabled => Some(self.current),
-            Outcome::NoSelector | Outcome::Blind { .. } | Outcome::Silent => None,
+            Outcome::NoSelector | Outcome::NoMetrics { .. } | Outcome::NoEvents => None,
         }
     }
 }

@@ -1,64 +1,71 @@
-//! What is remembered from one decision to the next: recommendations and changes of size.
+//! The history of one target: past recommendations and scale events, from one decision to the next.
 
 mod exact;
 mod record;
-#[cfg(test)]
-mod restart;
-mod thin;
+mod staircase;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    decision::{Decision, Outcome},
+    policy::{Behavior, Policy},
+    profile::Deviation,
+};
+
 pub use record::{HistoryRecord, RECORD_ENTRIES};
-use thin::Later;
+use staircase::MergeTo;
 
-use crate::{Behavior, Decision, Deviation, Outcome, Policy};
-
-/// The memory of one autoscaler about one target.
+/// The history of one autoscaler about one target.
 ///
-/// The HPA keeps lists whose outdated places it reuses; so does `HpaExact`. The Default profile keeps only
-/// what can still change an answer: a recommendation that is higher, or lower, than all later ones, and a
-/// change of size that a policy still counts.
+/// The HPA keeps lists in which outdated entries are overwritten, and so does `HpaExact`. The
+/// Default profile keeps only entries that can still change a decision: recommendations that are
+/// higher or lower than all later ones, and scale events within the period of a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// `None` until the first decision: the number of replicas then counts as its first recommendation.
+    /// `None` until the first decision, which adds its current size as the first recommendation.
     recommendations: Option<Vec<Recommendation>>,
     scale_ups: Vec<ScaleEvent>,
     scale_downs: Vec<ScaleEvent>,
-    /// The number of replicas as last seen or written.
+    /// The number of replicas that was last observed or written.
     replicas: Option<i32>,
-    /// Since when no metric has been there.
-    blind_since: Option<DateTime<Utc>>,
-    /// Since when nothing has been asked for. Not kept in a record: who was not there does not know.
+    /// The time since which every metric has failed.
+    no_metrics_since: Option<DateTime<Utc>>,
+    /// The time since which every decision has requested zero replicas. It is not part of a
+    /// [`HistoryRecord`]: after a restart, the load during the gap is unknown.
     idle_since: Option<DateTime<Utc>>,
 }
 
-/// What a decision recommended, before any window or limit.
+/// The recommendation of a past decision, before any window or limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recommendation {
-    /// The number of replicas.
+    /// The recommended number of replicas.
     pub replicas: i32,
-    /// When.
+    /// The time of the decision.
     pub at: DateTime<Utc>,
 }
 
-/// A change of size.
+/// A change of size in the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleEvent {
-    /// By how many replicas; its direction is that of the list it is in.
+    /// The number of replicas added or removed, by the list in which the event is; not negative.
     pub change: i32,
-    /// When.
+    /// The time of the write.
     pub at: DateTime<Utc>,
-    /// The HPA's mark for a place in its list that may be reused; sums do not look at it.
+    /// The HPA's mark for an entry that may be overwritten (`timestampedScaleEvent.outdated` in
+    /// `pkg/controller/podautoscaler/horizontal.go`); sums ignore it.
     #[serde(skip)]
     pub outdated: bool,
 }
 
 impl History {
-    /// A memory as it stands, for tests and tools; `None` as recommendations is a memory that has not begun.
-    /// The Default profile's lists are oldest first; the HPA's, whose places are reused, may be in any order.
+    /// Returns a history with these lists, for tests and tools. `None` as recommendations is a
+    /// history before its first decision.
+    ///
+    /// The lists of the Default profile are oldest first. Those of `HpaExact` may be in any
+    /// order, because entries are overwritten.
     pub fn from_lists(
         recommendations: Option<Vec<Recommendation>>,
         scale_ups: Vec<ScaleEvent>,
@@ -68,71 +75,79 @@ impl History {
     }
 
     #[cfg(test)]
-    pub(crate) fn blind_from(self, blind_since: Option<DateTime<Utc>>) -> Self {
-        Self { blind_since, ..self }
+    pub(crate) fn with_no_metrics_since(self, no_metrics_since: Option<DateTime<Utc>>) -> Self {
+        Self { no_metrics_since, ..self }
     }
 
-    /// What was recommended, as far as it is remembered; `None` before the first decision.
+    /// Returns the remembered recommendations; `None` before the first decision.
     pub fn recommendations(&self) -> Option<&[Recommendation]> {
         self.recommendations.as_deref()
     }
 
-    /// The remembered changes to a larger size.
+    /// Returns the remembered changes to a larger size.
     pub fn scale_ups(&self) -> &[ScaleEvent] {
         &self.scale_ups
     }
 
-    /// The remembered changes to a smaller size.
+    /// Returns the remembered changes to a smaller size.
     pub fn scale_downs(&self) -> &[ScaleEvent] {
         &self.scale_downs
     }
 
-    /// Since when every metric has failed; `None` if one has not, or before the first decision.
-    pub fn blind_since(&self) -> Option<DateTime<Utc>> {
-        self.blind_since
+    /// Returns the time since which every metric has failed; `None` if one has not, or before the
+    /// first decision.
+    pub fn no_metrics_since(&self) -> Option<DateTime<Utc>> {
+        self.no_metrics_since
     }
 
-    /// Since when every decision has asked for nothing; `None` if the last one has not.
+    /// Returns the time since which every decision has requested zero replicas; `None` if the last
+    /// one has not.
     pub fn idle_since(&self) -> Option<DateTime<Utc>> {
         self.idle_since
     }
 
-    /// Remembers what the decision recommended, before any window or limit. To be called once for every
-    /// decision, whether or not anything is written.
+    /// Records a decision: its recommendation before any window or limit, and the begin or end of a
+    /// time without metrics or load. Call it once for every decision, even if nothing is written.
     pub fn record(&mut self, policy: &Policy, decision: &Decision, now: DateTime<Utc>) {
         let first = Recommendation { replicas: decision.current, at: now };
         self.recommendations.get_or_insert_with(|| vec![first]);
         self.replicas = Some(decision.current);
         self.idle_since = if decision.is_idle() { self.idle_since.or(Some(now)) } else { None };
-        self.blind_since = if decision.is_blind() { self.blind_since.or(Some(now)) } else { None };
+        self.no_metrics_since =
+            if decision.all_metrics_failed() { self.no_metrics_since.or(Some(now)) } else { None };
         if let Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } =
             &decision.outcome
         {
-            self.recommended(policy, derivation.recommended, now);
+            self.record_recommendation(policy, derivation.recommended, now);
         }
     }
 
-    /// Remembers a step that is not to be acted upon, because somebody else keeps the size: what there is counts as recommended, so
-    /// that nothing shrinks on what was wanted meanwhile.
-    pub fn kept(&mut self, policy: &Policy, decision: &Decision, now: DateTime<Utc>) {
-        let unmoved = Decision { outcome: Outcome::Silent, ..decision.clone() };
+    /// Records a decision that must not be written, because something else keeps the target's size.
+    ///
+    /// The current size counts as the recommendation. So when writes are allowed again, the target
+    /// does not shrink at once on recommendations that were made meanwhile.
+    pub fn record_blocked(&mut self, policy: &Policy, decision: &Decision, now: DateTime<Utc>) {
+        let unmoved = Decision { outcome: Outcome::NoEvents, ..decision.clone() };
         self.record(policy, &unmoved, now);
-        self.recommended(policy, decision.current, now);
+        self.record_recommendation(policy, decision.current, now);
     }
 
-    /// Remembers one recommendation; [`History::record`] is what a step needs.
-    pub fn recommended(&mut self, policy: &Policy, replicas: i32, now: DateTime<Utc>) {
+    /// Records one recommendation. A step calls [`History::record`], which includes this.
+    pub fn record_recommendation(&mut self, policy: &Policy, replicas: i32, now: DateTime<Utc>) {
         let recommendations = self.recommendations.get_or_insert_default();
         let latest = Recommendation { replicas, at: now };
         if policy.profile.has(Deviation::SurvivingHistory) {
-            thin::remember(recommendations, policy, latest);
+            staircase::insert(recommendations, policy, latest);
         } else {
-            exact::remember(recommendations, policy, latest);
+            exact::insert(recommendations, policy, latest);
         }
     }
 
-    /// Remembers a change of size that has been written. Without `behavior` nothing counts such changes.
-    pub fn scaled(&mut self, policy: &Policy, from: i32, to: i32, now: DateTime<Utc>) {
+    /// Records a change of size that has been written, from `from` to `to` replicas.
+    ///
+    /// Without `behavior`, only [`Deviation::GrowthByTime`] counts such changes; `HpaExact` then
+    /// records none.
+    pub fn record_scale(&mut self, policy: &Policy, from: i32, to: i32, now: DateTime<Utc>) {
         self.replicas = Some(to);
         let legacy = Behavior::legacy();
         let behavior = match &policy.behavior {
@@ -143,15 +158,19 @@ impl History {
         let grows = to > from;
         let change = if grows { to.wrapping_sub(from) } else { from.wrapping_sub(to) };
         let event = ScaleEvent { change, at: now, outdated: false };
-        let (changed, other, rules, later) = if grows {
-            (&mut self.scale_ups, &mut self.scale_downs, &behavior.scale_up, Later::No)
+        let (same, opposite, rules, merge_to) = if grows {
+            let rules = &behavior.scale_up;
+            (&mut self.scale_ups, &mut self.scale_downs, rules, MergeTo::Earlier)
         } else {
-            (&mut self.scale_downs, &mut self.scale_ups, &behavior.scale_down, Later::Yes)
+            let rules = &behavior.scale_down;
+            (&mut self.scale_downs, &mut self.scale_ups, rules, MergeTo::Later)
         };
         if policy.profile.has(Deviation::KeptScaleEvents) {
-            thin::remember_event((changed, other), behavior, event, later);
+            let begin = event.at - behavior.longest_period();
+            staircase::forget_events(opposite, begin, event.at);
+            staircase::insert_event(same, event, begin, merge_to);
         } else {
-            exact::remember_event(changed, rules, event);
+            exact::insert_event(same, rules, event);
         }
     }
 }

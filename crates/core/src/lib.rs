@@ -6,43 +6,47 @@
 //! History ─────┘
 //! ```
 //!
-//! [`decide`] is one step of an autoscaler: what is wanted, what was seen and what is remembered go in, a
-//! number of replicas and every number on the way come out. The arithmetic is that of the HPA, the
-//! `HorizontalPodAutoscaler` of Kubernetes 1.37; see [`Deviation`] for where we differ. Where one service has several targets,
-//! [`share`] makes one decision of theirs.
+//! [`decide`] is one step of an autoscaler. It takes a [`Policy`] (the spec), an [`Observation`]
+//! (scale, replicas and metrics) and a [`History`] (past recommendations and scale events), and
+//! returns a [`Decision`]: the desired replicas and every number on the way to them. The arithmetic
+//! is that of the `HorizontalPodAutoscaler` (HPA) of Kubernetes 1.37; [`Deviation`] lists the
+//! differences. Where one service has several targets, [`coordinate`] adjusts their decisions to
+//! each other, [`next_write`] orders the writes, and [`drain`] paces a scale-down.
 //!
-//! Invariant: nothing here knows a clock, does I/O, starts a task, mentions a Kubernetes type or writes
-//! a sentence. Time is an argument; text is the `api` crate's.
+//! Invariant: nothing here reads a clock, does I/O, starts a task, names a Kubernetes type or
+//! writes a sentence. Time is an argument; texts belong to the `api` crate.
 
 mod arithmetic;
+mod coordinate;
 mod decide;
 mod decision;
-#[cfg(test)]
-mod deviations;
 mod drain;
 mod history;
 pub mod limit;
 mod observation;
 mod policy;
 mod profile;
-#[cfg(test)]
-mod properties;
 mod recommend;
-mod share;
 pub mod stabilize;
-mod start_ups;
+mod startup_times;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod units;
 
+pub use coordinate::{Lag, Ratio, RoleDemand, SharedLimits, coordinate, next_write};
 pub use decide::decide;
-pub use decision::*;
+pub use decision::{
+    Adjusted, Adjustment, Bound, CoordinatedSize, Counted, Decision, Derivation, Hold, Limit,
+    MetricError, MetricOutcome, Outcome, Proposal, Reason, Stabilization,
+};
 pub use drain::{Candidate, DrainStep, Draining, Removal, Verdict, drain};
-pub use history::*;
-pub use observation::*;
-pub use policy::*;
+pub use history::{History, HistoryRecord, RECORD_ENTRIES, Recommendation, ScaleEvent};
+pub use observation::{Doubt, Observation, Phase, Reading, Replica, Scale, Selector};
+pub use policy::{
+    Amount, Behavior, Fallback, MetricKind, MetricPolicy, Policy, RatePolicy, Rules, Select,
+    Settings, Target, ToZero, Tolerances,
+};
 pub use profile::{Deviation, Deviations, Profile};
 pub use recommend::propose;
-pub use share::{Lag, Part, Ratio, Share, Terms, Tie, next_write, share};
-pub use start_ups::StartUps;
-pub use units::Milli;
+pub use startup_times::StartupTimes;
+pub use units::{Milli, Resize};

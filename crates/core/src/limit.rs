@@ -1,18 +1,27 @@
-//! Limits: how far one step may go, by rate policies and bounds.
+//! The limits of one step: rate policies and bounds.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    Amount, Behavior, Deviation, History, Limit, Policy, Profile, Rules, ScaleEvent, Select,
+    decision::Limit,
+    history::{History, ScaleEvent},
+    policy::{Amount, Behavior, Policy, Rules, Select},
+    profile::{Deviation, Profile},
 };
 
-/// At least this many replicas may always be reached at once without `behavior`.
+/// The size to which a spec without `behavior` may always grow at once (`scaleUpLimitMinimum`).
 const LEGACY_MINIMUM: f64 = 4.0;
-/// For how long that limit holds: the HPA's usual time between two steps.
-pub(crate) const LEGACY_PERIOD: TimeDelta = TimeDelta::seconds(15);
+/// The period of the scale-up limit of a spec without `behavior`: the HPA's default time between
+/// steps.
+const LEGACY_PERIOD: TimeDelta = TimeDelta::seconds(15);
 
-/// Without `behavior`: within the bounds, and to the double (or 4) at once; in the Default profile, within 15 s, which is
-/// how often the HPA looks.
+/// Limits a recommendation of a spec without `behavior` to the bounds, and to twice the size or 4
+/// replicas, whichever is more. Returns the size and the limit that applied.
+///
+/// The rule is `convertDesiredReplicasWithRules` of `pkg/controller/podautoscaler/horizontal.go`,
+/// which applies the factor to the current size at every step. With [`Deviation::GrowthByTime`] it
+/// applies to the size 15 s ago, so that frequent steps grow no faster. Example: with a step every
+/// second, a target of 4 replicas grows to 8 and stays there for 15 s.
 pub fn legacy(
     policy: &Policy,
     history: &History,
@@ -21,12 +30,15 @@ pub fn legacy(
     now: DateTime<Utc>,
 ) -> (i32, Limit) {
     let by_time = policy.profile.has(Deviation::GrowthByTime);
-    let before = || replicas_before(LEGACY_PERIOD, policy.profile, history, current, now);
-    // What has shrunk since is no reason to grow further than the HPA would.
-    let start = if by_time { before().min(current) } else { current };
+    // A scale-down within the period must not allow more growth than the HPA would.
+    let start = if by_time {
+        replicas_before(LEGACY_PERIOD, policy.profile, history, current, now).min(current)
+    } else {
+        current
+    };
     let growth = policy.settings.scale_up_limit_factor * f64::from(start);
     let fastest = policy.profile.trunc32(growth.max(LEGACY_MINIMUM));
-    // What there is already stays, however it came.
+    // The current size stays allowed, even if something else has grown it.
     let fastest = if by_time { fastest.max(current) } else { fastest };
     let (highest, limit) = if policy.max_replicas > fastest {
         (fastest, Limit::ScaleUpLimit)
@@ -42,7 +54,11 @@ pub fn legacy(
     }
 }
 
-/// With `behavior`: within what the rate policies of the direction leave, and within its bound.
+/// Limits a recommendation of a spec with `behavior` to the rate policies and the bound of its
+/// direction. Returns the size and the limit that applied.
+///
+/// The rule is `convertDesiredReplicasWithBehaviorRate` of
+/// `pkg/controller/podautoscaler/horizontal.go`.
 pub fn with_behavior(
     policy: &Policy,
     behavior: &Behavior,
@@ -76,16 +92,29 @@ pub fn with_behavior(
     (desired, Limit::DesiredWithinRange)
 }
 
-/// The lowest and the highest number of replicas that may be asked for now, whatever the metrics say.
-pub fn reach(policy: &Policy, history: &History, current: i32, now: DateTime<Utc>) -> (i32, i32) {
+/// The range of sizes that one step can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The smallest size, in replicas.
+    pub lowest: i32,
+    /// The largest size, in replicas.
+    pub highest: i32,
+}
+
+/// Returns the range of sizes that bounds and rate policies allow now, whatever the metrics ask
+/// for.
+pub fn reach(policy: &Policy, history: &History, current: i32, now: DateTime<Utc>) -> Reach {
     let limited = |desired| match &policy.behavior {
         None => legacy(policy, history, current, desired, now).0,
         Some(behavior) => with_behavior(policy, behavior, history, current, desired, now).0,
     };
-    (limited(policy.min_replicas), limited(policy.max_replicas))
+    Reach { lowest: limited(policy.min_replicas), highest: limited(policy.max_replicas) }
 }
 
-/// The highest number of replicas that the policies of scale-up allow now.
+/// Returns the largest size that the scale-up policies allow now.
+///
+/// The rule is `calculateScaleUpLimitWithScalingRules` of
+/// `pkg/controller/podautoscaler/horizontal.go`.
 pub fn scale_up(
     profile: Profile,
     rules: &Rules,
@@ -97,7 +126,9 @@ pub fn scale_up(
         let start = replicas_before(policy.period, profile, history, current, now);
         match policy.amount {
             Amount::Replicas(count) => profile.fit32(i64::from(start) + i64::from(count)),
-            // Rounded up, so that a small share still moves; in this order, which gives 111 for 100 + 10 %.
+            // Rounded up, so that a small percentage still adds a replica. The order of operations
+            // is the HPA's: 100 replicas and 10 % give 111, because the product is
+            // 110.00000000000001.
             Amount::Percent(percent) => {
                 profile.ceil32(f64::from(start) * (1.0 + f64::from(percent) / 100.0))
             }
@@ -110,7 +141,10 @@ pub fn scale_up(
     }
 }
 
-/// The lowest number of replicas that the policies of scale-down allow now.
+/// Returns the smallest size that the scale-down policies allow now.
+///
+/// The rule is `calculateScaleDownLimitWithBehaviors` of
+/// `pkg/controller/podautoscaler/horizontal.go`.
 pub fn scale_down(
     profile: Profile,
     rules: &Rules,
@@ -134,7 +168,8 @@ pub fn scale_down(
     }
 }
 
-/// How many replicas there were when a period that ends now began, as far as changes are remembered.
+/// Returns the size at the start of a period that ends now: the current size without the remembered
+/// changes within the period (`getReplicasChangePerPeriod`).
 fn replicas_before(
     period: TimeDelta,
     profile: Profile,
@@ -143,21 +178,22 @@ fn replicas_before(
     now: DateTime<Utc>,
 ) -> i32 {
     let begin = now - period;
-    let change = |events: &[ScaleEvent]| {
-        events
-            .iter()
-            .filter(|event| event.at > begin)
-            .map(|event| i64::from(event.change))
-            .sum::<i64>()
-    };
-    profile.fit32(i64::from(current) - change(history.scale_ups()) + change(history.scale_downs()))
+    let added = change_since(history.scale_ups(), begin);
+    let removed = change_since(history.scale_downs(), begin);
+    profile.fit32(i64::from(current) - added + removed)
+}
+
+fn change_since(events: &[ScaleEvent], begin: DateTime<Utc>) -> i64 {
+    events.iter().filter(|event| event.at > begin).map(|event| i64::from(event.change)).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RatePolicy;
-    use crate::testing::{at, legacy_policy};
+    use crate::{
+        policy::RatePolicy,
+        tests::support::{at, legacy_policy},
+    };
 
     fn rules(select: Select, policies: &[(Amount, i64)]) -> Rules {
         let policy = |(amount, seconds): &(Amount, i64)| RatePolicy {
@@ -207,13 +243,14 @@ mod tests {
     fn changes_of_both_directions_count_for_their_period() {
         let history = History::from_lists(None, events(&[(5, -59), (7, -60)]), events(&[(2, -10)]));
         let rules = rules(Select::Max, &[(Amount::Replicas(3), 60)]);
-        // 10 now; 5 came and 2 went within the period: 7 at its start.
+        // There are 10 now; within the period 5 were added and 2 removed, so there were 7 at its
+        // start.
         assert_eq!(scale_up(Profile::HpaExact, &rules, &history, 10, at(0)), 10);
         assert_eq!(scale_down(Profile::HpaExact, &rules, &history, 10, at(0)), 4);
     }
 
     #[test]
-    fn bounds_and_rates_say_which_of_them_it_was() {
+    fn the_limit_names_the_bound_or_the_rate_that_applied() {
         use Limit::{
             DesiredWithinRange, ScaleDownLimit, ScaleUpLimit, TooFewReplicas, TooManyReplicas,
         };
@@ -226,11 +263,11 @@ mod tests {
             (5, 12, (10, ScaleUpLimit), (7, ScaleUpLimit)),
             (1, 9, (4, ScaleUpLimit), (3, ScaleUpLimit)),
             (19, 30, (20, TooManyReplicas), (20, TooManyReplicas)),
-            // Where rate and bound are the same number, it was the bound.
+            // Where rate and bound are the same number, the bound is named.
             (10, 30, (20, TooManyReplicas), (12, ScaleUpLimit)),
             (18, 30, (20, TooManyReplicas), (20, TooManyReplicas)),
             (3, 0, (1, TooFewReplicas), (1, TooFewReplicas)),
-            // With behavior, what stays is not bounded.
+            // With behavior, a size that stays is not bounded.
             (25, 25, (20, TooManyReplicas), (25, DesiredWithinRange)),
             (0, 0, (1, TooFewReplicas), (0, DesiredWithinRange)),
             (5, 3, (3, DesiredWithinRange), (3, DesiredWithinRange)),

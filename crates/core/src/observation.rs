@@ -1,129 +1,132 @@
-//! What was seen. Plain data, filled in by the operator, a simulator or a test; its vectors can be
-//! kept and refilled, so that a tick allocates nothing per replica.
+//! An observation: the state of one target at one time, as the operator, a simulator or a test has
+//! read it. It is plain data, and its vectors can be kept and refilled, so that a step allocates
+//! nothing per replica.
 
-use crate::Milli;
+use crate::units::Milli;
 
-/// The state of one target at one moment.
+/// The state of one target at one time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observation {
-    /// What the scale subresource says.
+    /// The replica counts of the scale subresource.
     pub scale: Scale,
-    /// Whether it names the pods that belong to the target.
+    /// The state of the scale subresource's selector.
     pub selector: Selector,
-    /// Whether this autoscaler is the one that scaled the target to zero (condition `ScaledToZero`).
+    /// True if this autoscaler is the one that scaled the target to zero (condition
+    /// `ScaledToZero`).
     pub scaled_to_zero: bool,
-    /// The replicas that the selector found.
+    /// The replicas that the selector matches.
     pub replicas: Vec<Replica>,
-    /// What is known of each metric, in the order of [`Policy::metrics`](crate::Policy::metrics).
+    /// The reading of each metric, in the order of [`Policy::metrics`](crate::Policy::metrics).
     pub readings: Vec<Reading>,
-    /// Why what was seen is good enough to grow by, or to stay, and not to shrink by.
+    /// A reason not to scale down on these readings, if there is one. They still may scale up.
     pub doubt: Option<Doubt>,
-    /// Somebody has called lately: the target is not to be at zero.
+    /// True if a wake call arrived lately; the target then gets at least one replica.
     pub woken: bool,
 }
 
-/// Why what was seen is no reason to shrink.
+/// A reason not to scale down on an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// Some of the samples are not beyond doubt.
+    /// Some of the samples are doubtful, for example last values of pods that no longer answer.
     Samples,
-    /// More replicas are listed than the target says it has: what is a replica is not understood.
+    /// More replicas are listed than the target reports, so the grouping of pods into replicas is
+    /// in doubt.
     Surplus,
 }
 
-/// The two numbers of a scale subresource.
+/// The replica counts of a scale subresource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scale {
-    /// `spec.replicas`: how many were last asked for ("current" in the HPA's code).
+    /// `spec.replicas`: the requested replicas, called "current" in the HPA's code.
     pub current: i32,
-    /// `status.replicas`: how many the target's controller sees.
+    /// `status.replicas`: the replicas that the target's controller reports.
     pub status: i32,
 }
 
-/// What the scale subresource says about its pods.
+/// The state of a scale subresource's `status.selector`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Selector {
-    /// It has a selector, and it can be read.
+    /// The selector is present and well-formed.
     #[default]
     Valid,
-    /// It has none.
+    /// The selector is absent.
     Missing,
-    /// It has one that cannot be read.
+    /// The selector cannot be parsed.
     Invalid,
-    /// It selects pods that another autoscaler's target selects too.
+    /// The selector matches pods that another autoscaler's target selects too.
     Ambiguous,
 }
 
-/// One unit of scale: a pod, or all the pods of a multi-node group.
-///
-/// A sample is in the [`Reading`] at the same index.
+/// A unit of scale: a pod, or all pods of a multi-node group. Its sample is in the [`Reading`], at
+/// the same index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replica {
-    /// Where it is in its life.
+    /// The phase of the pod, or of the group as a whole.
     pub phase: Phase,
-    /// Its deletion has begun.
+    /// True if its deletion has begun.
     pub deleting: bool,
-    /// It serves: the pod's condition `Ready`; of a group, all of its pods'.
+    /// True if it serves: the pod's condition `Ready`; of a group, that of every pod.
     pub ready: bool,
-    /// It will not get ready by waiting: it crash-loops, cannot be scheduled, or is long past the
-    /// start-up time of its kind. Neither capacity nor an obstacle.
+    /// True if it will not become ready by waiting: it crash-loops, cannot be scheduled, or is long
+    /// past the start-up time of its kind.
     pub stuck: bool,
 }
 
 impl Replica {
-    /// One that runs and serves.
+    /// A replica that runs and serves.
     pub const READY: Self =
         Self { phase: Phase::Running, deleting: false, ready: true, stuck: false };
-    /// One that has not begun to run.
+    /// A replica that has not begun to run.
     pub const PENDING: Self =
         Self { phase: Phase::Pending, deleting: false, ready: false, stuck: false };
 }
 
-/// A pod's phase.
+/// A pod's `status.phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Accepted, not all containers started.
+    /// The pod is accepted, and not all of its containers have started.
     Pending,
-    /// Bound and started.
+    /// The pod is bound to a node and has started.
     Running,
-    /// All containers ended well.
+    /// All containers have exited with success.
     Succeeded,
-    /// At least one container ended badly.
+    /// At least one container has failed, and none runs any more.
     Failed,
-    /// The node does not answer.
+    /// The node does not report the pod's state.
     Unknown,
 }
 
-/// What is known of one metric.
+/// The reading of one metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// A sample per replica.
+    /// A sample for each replica.
     PerReplica {
-        /// In the order of [`Observation::replicas`]; `None` where there is no usable sample.
+        /// The samples, in the order of [`Observation::replicas`]; `None` where there is no usable
+        /// one.
         samples: Vec<Option<Milli>>,
-        /// Samples of pods that are not among the replicas. The HPA counts them, so
-        /// [`Profile::HpaExact`](crate::Profile::HpaExact) does.
+        /// Samples of pods that are not among the replicas. The HPA counts them, and so does
+        /// [`Profile::HpaExact`](crate::Profile::HpaExact).
         strays: Vec<Milli>,
     },
-    /// The one value of an object.
+    /// The value of one object.
     Object(Milli),
     /// The values of an external metric; at least one.
     External(Vec<Milli>),
-    /// One value that is made of all replicas together, such as a quantile of all their events.
+    /// A value computed over all replicas, such as a quantile of all their events.
     Pooled {
-        /// `None` where there were too few events to say anything, which is not zero.
+        /// The value; `None` where there were too few events for one, which is not zero.
         value: Option<Milli>,
-        /// Which replicas have contributed, in the order of [`Observation::replicas`].
+        /// True for each replica that has contributed, in the order of [`Observation::replicas`].
         reported: Vec<bool>,
     },
-    /// One number for the whole target, from somebody who knows and is none of its replicas.
+    /// A value for the whole target from a source that is none of its replicas, such as a gateway.
     Total {
-        /// The number.
+        /// The value.
         value: Milli,
-        /// Whether everybody who should have contributed has. What is not complete may grow the target, and never
-        /// shrinks it.
+        /// True if all sources have contributed. An incomplete total may scale up and never scales
+        /// down.
         complete: bool,
     },
-    /// Nothing: the fetch failed, or was answered with nothing. Why is the caller's to keep.
+    /// No value: the read failed or returned nothing. The caller holds the cause.
     Failed,
 }

@@ -1,126 +1,155 @@
-//! What is wanted: the validated, resolved form of a spec. Fields are public; build it once, keep it.
+//! The policy: a spec after validation, with every default filled in. Its fields are public; build
+//! it once and keep it.
 
 use chrono::TimeDelta;
 
-use crate::{Milli, Profile};
+use crate::{profile::Profile, units::Milli};
 
-/// Everything that a decision depends on and that a person has written (or a default has filled in).
+/// The input of a decision that a person has written or a default has filled in.
+///
+/// ```
+/// use llm_autoscaler_core::{
+///     MetricKind, MetricPolicy, Milli, Policy, Profile, Settings, Target, Tolerances,
+/// };
+///
+/// // 1 to 10 replicas, with a mean of 5 waiting requests each.
+/// let policy = Policy {
+///     min_replicas: 1,
+///     max_replicas: 10,
+///     metrics: vec![MetricPolicy {
+///         kind: MetricKind::PerReplica,
+///         target: Target::AverageValue(Milli::whole(5)),
+///     }],
+///     tolerance: Tolerances { down: 0.1, up: 0.1 },
+///     behavior: None,
+///     to_zero: None,
+///     fallback: None,
+///     profile: Profile::Default,
+///     settings: Settings::HPA,
+/// };
+/// assert!(!policy.can_leave_zero(), "at zero replicas no replica reports waiting requests");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Lower bound in replicas; 0 is possible with an object or external metric.
+    /// The lower bound in replicas; 0 is possible with an object or external metric, or with
+    /// `to_zero`.
     pub min_replicas: i32,
-    /// Upper bound in replicas.
+    /// The upper bound in replicas.
     pub max_replicas: i32,
     /// The metrics in the order of the spec; the highest proposal wins.
     pub metrics: Vec<MetricPolicy>,
-    /// How far the ratio of usage to target may be from 1 without a move.
+    /// The distance of the ratio of usage to target from 1 that changes nothing.
     pub tolerance: Tolerances,
-    /// Windows and rate policies; `None` is the HPA's legacy path of a spec without `behavior`.
+    /// The stabilization windows and rate policies; `None` is the HPA's older rule for a spec
+    /// without `behavior`.
     pub behavior: Option<Behavior>,
-    /// Whether and when the target goes to zero, and that something wakes it; ours. `None` is the HPA's rule: with
-    /// `min_replicas` 0 at once, where an outside metric can say when to come back.
+    /// The rule for scaling to zero and back on a wake call, which the HPA does not have. `None` is
+    /// the HPA's rule: with `min_replicas` 0, at once, if an object or external metric can scale up
+    /// again.
     pub to_zero: Option<ToZero>,
-    /// What is asked for once no metric has been there for a while; `None`, as with the HPA, holds what there is.
+    /// The size for a time without metrics; `None`, as with the HPA, keeps the current size.
     pub fallback: Option<Fallback>,
-    /// Whether decisions are the HPA's to the bit, or ours.
+    /// The profile: the HPA's decisions to the bit, or with our deviations.
     pub profile: Profile,
-    /// What a cluster administrator sets on the controller.
+    /// The settings that a cluster administrator makes on the controller.
     pub settings: Settings,
 }
 
-/// When a target goes to zero.
+/// The rule for scaling a target to zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ToZero {
-    /// For how long nothing must have been asked for.
+    /// The time for which the target must be idle (no load and no wake calls) before it goes to
+    /// zero.
     pub after: TimeDelta,
 }
 
-/// How many replicas are to be there when nobody knows how many are needed.
+/// The size for a time in which every metric fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fallback {
-    /// For how long every metric must have failed.
+    /// The time for which every metric must have failed.
     pub after: TimeDelta,
-    /// At least so many; never fewer than there are.
+    /// The number of replicas; a larger current size stays.
     pub replicas: i32,
 }
 
-/// One metric and its target.
+/// A metric and its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricPolicy {
-    /// Whose values it is made of.
+    /// The kind of the metric's values.
     pub kind: MetricKind,
-    /// What it is compared with.
+    /// The target that they are compared with.
     pub target: Target,
 }
 
-/// Where a metric's value comes from, in the terms of `autoscaling/v2`.
+/// The kind of a metric's values, in the terms of `autoscaling/v2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// One sample per replica (`type: Pods`).
+    /// A sample for each replica (`type: Pods`).
     PerReplica,
-    /// One value that describes one object (`type: Object`).
+    /// A value that describes one object (`type: Object`).
     Object,
     /// A list of values that belong to no object of the cluster (`type: External`).
     External,
-    /// One value that is made of all replicas together; ours.
+    /// A value computed over all replicas; the HPA has no such kind.
     Pooled,
 }
 
 /// The target of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The value as it is; the answer is ratio × ready replicas.
+    /// A target for the value as it is; the proposal is value ÷ target × ready replicas.
     Value(Milli),
-    /// The value divided by the number of replicas.
+    /// A target for the value per replica.
     AverageValue(Milli),
-    /// Neither was given: the HPA accepts such a spec and fails at this metric.
+    /// No target: the HPA accepts such a spec and fails at this metric.
     Missing,
 }
 
-/// How far the ratio may go below and above 1, both ends included.
+/// The tolerated distances of the ratio of usage to target from 1, both ends included: 0.1
+/// tolerates ratios from 0.9 and up to 1.1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerances {
-    /// For scale-down.
+    /// The distance below 1, for scale-down; from 0.
     pub down: f64,
-    /// For scale-up.
+    /// The distance above 1, for scale-up; from 0.
     pub up: f64,
 }
 
 /// `spec.behavior`, with every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behavior {
-    /// Rules for growing.
+    /// The rules for scale-up.
     pub scale_up: Rules,
-    /// Rules for shrinking.
+    /// The rules for scale-down.
     pub scale_down: Rules,
 }
 
-/// The rules of one direction.
+/// The scaling rules of one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// The stabilization window.
     pub window: TimeDelta,
-    /// Which of the policies counts.
+    /// The rule that selects one of the policies.
     pub select: Select,
     /// The rate policies.
     pub policies: Vec<RatePolicy>,
 }
 
-/// Which policy of a direction counts.
+/// The rule that selects one of a direction's rate policies (`selectPolicy`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Select {
-    /// The one that allows the largest change.
+    /// The policy that allows the largest change applies.
     Max,
-    /// The one that allows the smallest change.
+    /// The policy that allows the smallest change applies.
     Min,
-    /// None: this direction is switched off.
+    /// Scaling in this direction is disabled.
     Disabled,
 }
 
-/// How fast the number of replicas may change.
+/// A limit on the rate of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RatePolicy {
-    /// The change that is allowed in one period.
+    /// The change that is allowed within one period.
     pub amount: Amount,
     /// The length of the period.
     pub period: TimeDelta,
@@ -131,16 +160,18 @@ pub struct RatePolicy {
 pub enum Amount {
     /// A number of replicas (`type: Pods`).
     Replicas(i32),
-    /// A share of the replicas at the start of the period (`type: Percent`).
+    /// A percentage of the replicas at the start of the period (`type: Percent`).
     Percent(i32),
 }
 
-/// Settings of the controller, not of a spec. [`Settings::HPA`] are those of kube-controller-manager.
+/// The settings of the controller, which apply to all specs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// The legacy path's scale-down window (`--horizontal-pod-autoscaler-downscale-stabilization`).
+    /// The scale-down window of a spec without `behavior`
+    /// (`--horizontal-pod-autoscaler-downscale-stabilization`).
     pub downscale_stabilization: TimeDelta,
-    /// The legacy path never grows beyond this factor at once, or 4 replicas.
+    /// The factor by which a spec without `behavior` may grow at once (or to 4 replicas, if that is
+    /// more).
     pub scale_up_limit_factor: f64,
     /// The feature gate `HPAScaleToZero`.
     pub scale_to_zero: bool,
@@ -156,15 +187,23 @@ impl Settings {
 }
 
 impl Behavior {
-    /// What the limits of a spec without `behavior` look back on: the changes of the last 15 s.
+    /// Returns rules with the periods that
+    /// [`Deviation::GrowthByTime`](crate::Deviation::GrowthByTime) needs for a spec without
+    /// `behavior`: scale events of the last 15 s count.
     pub(crate) fn legacy() -> Self {
-        let none = TimeDelta::zero();
-        Self { scale_up: Rules::default_scale_up(), scale_down: Rules::default_scale_down(none) }
+        let window = TimeDelta::zero();
+        Self { scale_up: Rules::default_scale_up(), scale_down: Rules::default_scale_down(window) }
+    }
+
+    /// Returns the longest period of the policies of both directions.
+    pub(crate) fn longest_period(&self) -> TimeDelta {
+        self.scale_up.longest_period().max(self.scale_down.longest_period())
     }
 }
 
 impl Rules {
-    /// Scale up at once; per 15 s by 4 replicas or to the double, whichever is more.
+    /// Returns the HPA's default for scale-up: no window, and within 15 s 4 replicas or 100 %,
+    /// whichever is more (`defaultHPAScaleUpRules` in `pkg/apis/autoscaling/v2/defaults.go`).
     pub fn default_scale_up() -> Self {
         let period = TimeDelta::seconds(15);
         Self {
@@ -177,7 +216,8 @@ impl Rules {
         }
     }
 
-    /// Scale down to the highest recommendation of the window, without a limit of rate.
+    /// Returns the HPA's default for scale-down: this window, and within 15 s 100 %, which is no
+    /// limit (`defaultHPAScaleDownRules` in `pkg/apis/autoscaling/v2/defaults.go`).
     pub fn default_scale_down(window: TimeDelta) -> Self {
         let period = TimeDelta::seconds(15);
         Self {
@@ -187,17 +227,32 @@ impl Rules {
         }
     }
 
-    /// The longest period of the policies; older scale events are of no use.
+    /// Returns the longest period of the policies; zero without policies.
     pub fn longest_period(&self) -> TimeDelta {
         self.policies.iter().map(|policy| policy.period).max().unwrap_or_default()
     }
 }
 
+impl MetricKind {
+    /// Returns whether the values come from the replicas themselves.
+    pub(crate) fn is_from_replicas(self) -> bool {
+        matches!(self, Self::PerReplica | Self::Pooled)
+    }
+}
+
 impl Policy {
-    /// Whether zero replicas can be left: by a metric from outside, because at zero samples of replicas say nothing, or by
-    /// whatever [`ToZero`] relies on.
+    /// Returns whether the target can be scaled up from zero: by an object or external metric, or
+    /// by the wake calls of [`ToZero`]. Metrics of the replicas cannot, because at zero there are
+    /// none.
     pub fn can_leave_zero(&self) -> bool {
-        let outside = |kind| matches!(kind, MetricKind::Object | MetricKind::External);
-        self.to_zero.is_some() || self.metrics.iter().any(|metric| outside(metric.kind))
+        self.to_zero.is_some() || self.metrics.iter().any(|metric| !metric.kind.is_from_replicas())
+    }
+
+    /// Returns the longest stabilization window of both directions.
+    pub(crate) fn longest_window(&self) -> TimeDelta {
+        match &self.behavior {
+            Some(behavior) => behavior.scale_up.window.max(behavior.scale_down.window),
+            None => self.settings.downscale_stabilization,
+        }
     }
 }

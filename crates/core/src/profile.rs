@@ -1,44 +1,47 @@
-//! Where decisions deliberately differ from the HPA's, each difference by its name.
+//! Profiles, and the deviations from the HPA by name.
 
-/// Whether decisions are the HPA's to the bit, or ours.
+/// The set of deviations that apply to a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// No deviation at all: what Kubernetes 1.37's HPA would do, its odd parts included.
+    /// No deviation applies: decisions are those of the HPA of Kubernetes 1.37 to the bit.
     HpaExact,
-    /// The HPA with every [`Deviation`].
+    /// Every [`Deviation`] applies.
     Default,
-    /// The HPA with these deviations and no others: tells which of them a difference is due to.
+    /// These deviations apply and no others, to find the one that causes a difference.
     Only(Deviations),
 }
 
-/// A rule by which the Default profile departs from the HPA. Reasons, upstream issues and tests of each
-/// are in `docs/hpa-compatibility.md`, under these names.
+/// A rule by which the Default profile differs from the HPA. The file `docs/hpa-compatibility.md`
+/// has the reason, upstream issues and tests of each, under these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deviation {
-    /// A metric above its target never shrinks the target, one below never grows it, whatever the
-    /// number of replicas that were seen.
+    /// A metric above its target never scales down, and one below never scales up, whatever the
+    /// number of replicas that are listed.
     DirectionCheck,
-    /// A ratio says nothing while no replica is ready; to the HPA it then says zero replicas.
+    /// A metric with a `Value` target fails while no replica is ready; in the HPA its ratio is then
+    /// multiplied by zero ready replicas.
     NoneReady,
-    /// No scale-down with samples from fewer than 80 % of the replicas.
+    /// Samples from fewer than 80 % of the replicas never scale down.
     Quorum,
-    /// Samples of anything that is not a replica of the target are not counted.
+    /// Samples of pods that are not replicas of the target are not counted.
     ReplicaUnits,
-    /// Replicas that were asked for and are not there yet are capacity on the way, like pending ones.
+    /// Replicas that are requested and not listed yet count as starting capacity, like pending
+    /// ones.
     StartingReplicas,
-    /// A stuck replica is neither capacity nor an obstacle.
+    /// A stuck replica is not capacity, and holds back no scale-down.
     StuckReplicas,
-    /// A total is compared with the number of replicas that was asked for, not with the number seen.
+    /// A total is compared with `spec.replicas`; the HPA compares it with `status.replicas`.
     AskedForReplicas,
-    /// The window of a spec without `behavior` never grows the target.
+    /// The window of a spec without `behavior` never scales up.
     WindowNeverGrows,
-    /// The limit of growth of a spec without `behavior` is per 15 s; the HPA's is per step, and it takes one every 15 s.
+    /// The scale-up limit of a spec without `behavior` is per 15 s; the HPA's is per step, which it
+    /// takes every 15 s.
     GrowthByTime,
-    /// What is remembered outlives the process, and is kept in bounded space.
+    /// The history survives a restart and has a bounded size.
     SurvivingHistory,
-    /// Changes of size are remembered as long as a policy of either direction counts them.
+    /// Scale events are remembered as long as a policy of either direction counts them.
     KeptScaleEvents,
-    /// Numbers out of range end at the end of the range; the HPA's wrap around or turn negative.
+    /// Numbers out of range saturate; the HPA's wrap around or turn negative.
     Saturation,
 }
 
@@ -65,7 +68,7 @@ impl Deviation {
 pub struct Deviations(u16);
 
 impl Deviations {
-    /// Whether the set has this deviation.
+    /// Returns whether the set contains a deviation.
     pub fn contains(self, deviation: Deviation) -> bool {
         self.0 & 1 << deviation as u16 != 0
     }
@@ -78,8 +81,8 @@ impl FromIterator<Deviation> for Deviations {
 }
 
 impl Profile {
-    /// Whether decisions follow our rule instead of the HPA's. Asked by name, so that each place where we
-    /// differ can be found and says which rule it is.
+    /// Returns whether a deviation applies. Every place in this crate that differs from the HPA
+    /// asks for its deviation here, by name.
     pub fn has(self, deviation: Deviation) -> bool {
         match self {
             Self::HpaExact => false,
@@ -96,7 +99,6 @@ mod tests {
     #[test]
     fn a_profile_has_all_deviations_or_none_or_those_that_it_names() {
         for deviation in Deviation::ALL {
-            // Twice is as good as once.
             let alone = Profile::Only([deviation, deviation].into_iter().collect());
             let rest = Deviation::ALL.into_iter().filter(|other| *other != deviation);
             let rest = Profile::Only(rest.collect());

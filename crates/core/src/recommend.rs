@@ -1,20 +1,22 @@
-//! From readings to proposals: how many replicas would bring each metric to its target.
+//! From readings to proposals: the number of replicas that would bring each metric to its target.
 
 mod outside;
 mod per_replica;
 mod pooled;
 
 use crate::{
-    Deviation, MetricError, MetricKind, MetricOutcome, MetricPolicy, Observation, Policy, Profile,
-    Proposal, Reading, Target, Tolerances,
+    decision::{MetricError, MetricOutcome, Proposal},
+    observation::{Observation, Reading},
+    policy::{MetricKind, MetricPolicy, Policy, Target, Tolerances},
+    profile::{Deviation, Profile},
 };
 
-/// The outcome of every metric, in the order of the policy.
+/// Returns the outcome of every metric, in the order of the policy.
 pub(crate) fn recommend(policy: &Policy, observation: &Observation) -> Vec<MetricOutcome> {
     let outcome = |(index, metric)| {
         let reading = observation.readings.get(index).unwrap_or(&Reading::Failed);
-        if let Some(silence) = pooled::silence(policy.profile, reading, observation) {
-            return MetricOutcome::Silent(silence);
+        if let Some(counted) = pooled::without_events(policy.profile, reading, observation) {
+            return MetricOutcome::NoEvents(counted);
         }
         match propose(policy, metric, reading, observation) {
             Ok(proposal) => MetricOutcome::Proposal(proposal),
@@ -24,10 +26,16 @@ pub(crate) fn recommend(policy: &Policy, observation: &Observation) -> Vec<Metri
     policy.metrics.iter().enumerate().map(outcome).collect()
 }
 
-/// What one metric asks for.
+/// Returns the number of replicas that would bring one metric to its target.
+///
+/// The formulas are those of `pkg/controller/podautoscaler/replica_calculator.go`:
+/// `GetMetricReplicas` for [`MetricKind::PerReplica`], and for objects and external metrics
+/// `getUsageRatioReplicaCount` with a [`Target::Value`], and `GetObjectPerPodMetricReplicas` or
+/// `GetExternalPerPodMetricReplicas` with a [`Target::AverageValue`].
 ///
 /// # Errors
-/// Why it cannot be computed. A reading of another kind than the metric's counts as no reading.
+/// Returns the reason why the metric cannot be computed. A reading of another kind than the
+/// metric's counts as no reading ([`MetricError::Fetch`]).
 pub fn propose(
     policy: &Policy,
     metric: &MetricPolicy,
@@ -42,7 +50,7 @@ pub fn propose(
             Reading::PerReplica { samples, strays } => {
                 per_replica::propose(policy, target, observation, samples, strays)
             }
-            // Somebody else has added up what the replicas would have said.
+            // The total stands for the sum of the replicas' samples.
             Reading::Total { value, .. } => Ok(outside::propose_average(
                 policy,
                 MetricKind::External,
@@ -72,33 +80,46 @@ pub fn propose(
     }
 }
 
-/// The proposal that wins, by its index: the highest, the first of equals.
+/// The proposal that applies among those of all metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Winner {
+    /// The index of its metric.
+    pub(crate) index: usize,
+    /// The proposed number of replicas.
+    pub(crate) replicas: i32,
+}
+
+/// Returns the highest proposal, and the first among equals.
 ///
-/// As in the HPA a proposal also replaces one of zero, so that of several zeros the last one wins.
-pub(crate) fn winner(metrics: &[MetricOutcome]) -> Option<(usize, i32)> {
-    let mut best = None;
+/// As in `computeReplicasForMetrics` of `pkg/controller/podautoscaler/horizontal.go`, any proposal
+/// replaces one of zero, so that of several zeros the last one wins.
+pub(crate) fn winner(metrics: &[MetricOutcome]) -> Option<Winner> {
+    let mut best: Option<Winner> = None;
     for (index, metric) in metrics.iter().enumerate() {
-        let MetricOutcome::Proposal(proposal) = metric else { continue };
-        if best.is_none_or(|(_, replicas)| replicas == 0 || proposal.replicas > replicas) {
-            best = Some((index, proposal.replicas));
+        let MetricOutcome::Proposal(Proposal { replicas, .. }) = *metric else { continue };
+        if best.is_none_or(|best| best.replicas == 0 || replicas > best.replicas) {
+            best = Some(Winner { index, replicas });
         }
     }
     best
 }
 
 impl Tolerances {
-    /// Whether the ratio of usage to target is near enough to 1, both ends included.
+    /// Returns whether the ratio of usage to target is near enough to 1, both ends included
+    /// (`Tolerances.isWithin` of `pkg/controller/podautoscaler/replica_calculator.go`).
     fn hold(self, ratio: f64) -> bool {
         1.0 - self.down <= ratio && ratio <= 1.0 + self.up
     }
 }
 
-/// Whether going to `replicas` would be a move against the direction of the metric.
+/// Returns whether a change to `replicas` contradicts the ratio: more replicas below the target, or
+/// fewer above it.
 fn is_against(ratio: f64, replicas: i32, current: i32) -> bool {
     (ratio < 1.0 && replicas > current) || (ratio > 1.0 && replicas < current)
 }
 
-/// `replicas`, or `current` where that would be a move against the direction of the metric; the HPA does not look.
+/// Returns `replicas`, or `current` where that contradicts the ratio and
+/// [`Deviation::DirectionCheck`] applies.
 fn in_direction(profile: Profile, ratio: f64, replicas: i32, current: i32) -> i32 {
     let stays = profile.has(Deviation::DirectionCheck) && is_against(ratio, replicas, current);
     if stays { current } else { replicas }
@@ -107,7 +128,7 @@ fn in_direction(profile: Profile, ratio: f64, replicas: i32, current: i32) -> i3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Counted, Milli};
+    use crate::{decision::Counted, units::Milli};
 
     fn proposal(replicas: i32) -> MetricOutcome {
         MetricOutcome::Proposal(Proposal {
@@ -119,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_wins_and_of_equals_the_first() {
+    fn the_highest_proposal_wins_and_the_first_among_equals() {
         let failed = MetricOutcome::Failed(MetricError::Fetch);
         let table = [
             (&[][..], None),
@@ -130,12 +151,13 @@ mod tests {
             (&[proposal(0), proposal(-2), proposal(-1)], Some((2, -1))),
         ];
         for (metrics, expected) in table {
-            assert_eq!(winner(metrics), expected, "{metrics:?}");
+            let found = winner(metrics).map(|winner| (winner.index, winner.replicas));
+            assert_eq!(found, expected, "{metrics:?}");
         }
     }
 
     #[test]
-    fn both_ends_of_the_tolerance_hold() {
+    fn both_ends_of_the_tolerance_are_within_it() {
         let tolerance = Tolerances { down: 0.25, up: 0.5 };
         for (ratio, holds) in
             [(0.75, true), (1.5, true), (0.7499, false), (1.5001, false), (f64::NAN, false)]

@@ -1,11 +1,14 @@
-//! Stabilization: recent recommendations hold back a change.
+//! Stabilization windows: recent recommendations hold back a change.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{Behavior, Recommendation};
+use crate::{history::Recommendation, policy::Behavior};
 
-/// Without `behavior`: never below the highest recommendation of the window. A recommendation exactly as
-/// old as the window still counts.
+/// Stabilizes a recommendation of a spec without `behavior`: the result is the highest
+/// recommendation of the window, `desired` included. One that is exactly as old as the window still
+/// counts.
+///
+/// The rule is `stabilizeRecommendation` of `pkg/controller/podautoscaler/horizontal.go`.
 pub fn legacy(
     recommendations: &[Recommendation],
     window: TimeDelta,
@@ -17,8 +20,16 @@ pub fn legacy(
     recent.map(|past| past.replicas).fold(desired, i32::max)
 }
 
-/// With `behavior`: stays where it is between the lowest recommendation of the scale-up window and the
-/// highest one of the scale-down window. A recommendation exactly as old as a window no longer counts.
+/// Stabilizes a recommendation of a spec with `behavior`: the result is the value nearest to
+/// `current` between the lowest recommendation of the scale-up window and the highest one of the
+/// scale-down window, `desired` included in both. One that is exactly as old as a window no longer
+/// counts.
+///
+/// Example: at 6 replicas, with recommendations of 5 and then 2 within the scale-down window, the
+/// result is 5.
+///
+/// The rule is `stabilizeRecommendationWithBehaviors` of
+/// `pkg/controller/podautoscaler/horizontal.go`.
 pub fn with_behavior(
     recommendations: &[Recommendation],
     behavior: &Behavior,
@@ -26,20 +37,25 @@ pub fn with_behavior(
     desired: i32,
     now: DateTime<Utc>,
 ) -> i32 {
-    let within = |window: TimeDelta| {
-        let edge = now - window;
-        recommendations.iter().filter(move |past| past.at > edge).map(|past| past.replicas)
-    };
-    let lowest = within(behavior.scale_up.window).fold(desired, i32::min);
-    let highest = within(behavior.scale_down.window).fold(desired, i32::max);
+    let up_edge = now - behavior.scale_up.window;
+    let down_edge = now - behavior.scale_down.window;
+    let lowest = replicas_since(recommendations, up_edge).fold(desired, i32::min);
+    let highest = replicas_since(recommendations, down_edge).fold(desired, i32::max);
     current.max(lowest).min(highest)
+}
+
+/// Returns the recommendations after `edge`.
+fn replicas_since(
+    recommendations: &[Recommendation],
+    edge: DateTime<Utc>,
+) -> impl Iterator<Item = i32> {
+    recommendations.iter().filter(move |past| past.at > edge).map(|past| past.replicas)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Rules;
-    use crate::testing::at;
+    use crate::{policy::Rules, tests::support::at};
 
     fn past(list: &[(i64, i32)]) -> Vec<Recommendation> {
         list.iter()
@@ -48,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn legacy_takes_the_highest_of_the_window_and_its_edge() {
+    fn without_behavior_the_highest_of_the_window_and_its_edge_holds() {
         let table = [
             (&[][..], 3, 3),
             (&[(-60, 5)], 3, 5),
@@ -66,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn behavior_stays_between_the_lowest_and_the_highest() {
+    fn with_behavior_the_size_stays_between_the_lowest_and_the_highest() {
         let window =
             |seconds| Rules { window: TimeDelta::seconds(seconds), ..Rules::default_scale_up() };
         // past, scale-up window, scale-down window, current, desired, expected

@@ -1,11 +1,12 @@
-//! The number that every metric value and every target is held in.
+//! Values that many modules share: a metric value, and a change from one size to another.
 
 use serde::{Deserialize, Serialize};
 
 /// A metric value or a target in thousandths: `Milli(2500)` is 2.5.
 ///
-/// The HPA reads quantities this way (`Quantity.MilliValue`): 64-bit integers, anything finer rounded
-/// up. Sums and averages of the recommendation are integer arithmetic on these.
+/// The HPA reads quantities in the same unit (`Quantity.MilliValue` of
+/// `k8s.io/apimachinery/pkg/api/resource`): 64-bit integers, rounded up where the quantity is
+/// finer. Sums and means of a recommendation are integer arithmetic on this unit.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -13,15 +14,15 @@ use serde::{Deserialize, Serialize};
 pub struct Milli(pub i64);
 
 impl Milli {
-    /// A whole number; saturates at the ends of the range.
+    /// Returns a whole number in thousandths; saturates at the ends of the range.
     pub const fn whole(value: i64) -> Self {
         Self(value.saturating_mul(1000))
     }
 
-    /// The nearest thousandth at or above `value`, as a quantity with more digits is rounded.
-    /// Out of range saturates; NaN has no place in it.
+    /// Rounds `value` up to a thousandth, as a quantity with more digits is rounded.
     ///
-    /// Binary noise far below a thousandth does not count: `0.3` is 300, not 301.
+    /// Values out of range saturate; NaN gives `None`. Binary noise far below a thousandth is
+    /// ignored: `0.1 + 0.2` is 300, not 301.
     pub fn from_f64(value: f64) -> Option<Self> {
         if value.is_nan() {
             return None;
@@ -30,13 +31,29 @@ impl Milli {
         let nearest = scaled.round();
         let noise = scaled.abs() * 4.0 * f64::EPSILON;
         let milli = if (scaled - nearest).abs() <= noise { nearest } else { scaled.ceil() };
-        // `as` saturates, which is what is wanted here.
+        // `as` saturates.
         Some(Self(milli as i64))
     }
 
-    /// The value as a float, for showing.
+    /// Returns the value as a float, for display: 2.5 for `Milli(2500)`.
     pub fn as_f64(self) -> f64 {
         self.0 as f64 / 1000.0
+    }
+}
+
+/// A change of a target's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// `spec.replicas` as it is now.
+    pub current: i32,
+    /// The desired replicas.
+    pub desired: i32,
+}
+
+impl Resize {
+    /// Returns whether the target gets smaller.
+    pub fn is_scale_down(self) -> bool {
+        self.desired < self.current
     }
 }
 

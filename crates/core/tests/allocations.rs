@@ -1,4 +1,4 @@
-//! A decision allocates the same for one replica as for a thousand.
+//! A decision allocates as often for a thousand replicas as for one.
 
 use chrono::DateTime;
 use llm_autoscaler_core::{
@@ -6,7 +6,7 @@ use llm_autoscaler_core::{
     Scale, Settings, Target, Tolerances, decide,
 };
 
-/// How often one decision about so many replicas allocates.
+/// Returns the number of allocations of one decision about a number of replicas.
 fn allocations(replicas: i32) -> u64 {
     let target = Target::AverageValue(Milli::whole(5));
     let policy = Policy {
@@ -37,7 +37,7 @@ fn allocations(replicas: i32) -> u64 {
 }
 
 #[test]
-fn none_of_them_is_for_a_replica() {
+fn no_allocation_is_per_replica() {
     let one = allocations(1);
     assert!(one <= 2, "{one} allocations for one metric");
     assert_eq!(allocations(1000), one);

@@ -119,9 +119,7 @@ impl DrainMemory {
     pub fn removal(&self, target: &ScaleTargetRef) -> Option<Removal> {
         let is_ordered = self.workload.as_ref().is_some_and(|workload| workload.is_ordered);
         self.order(target).map(|order| match order {
-            Victims::PodOrdinals | Victims::LabelOrdinals(_) if is_ordered => {
-                Removal::HighestInTurn
-            }
+            Victims::PodOrdinals | Victims::LabelOrdinals(_) if is_ordered => Removal::OrderedReady,
             Victims::PodOrdinals | Victims::LabelOrdinals(_) => Removal::HighestOrdinals,
             Victims::DeletionCost | Victims::InstanceCost => Removal::Marked,
         })

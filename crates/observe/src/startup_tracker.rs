@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_core::StartUps;
+use llm_autoscaler_core::StartupTimes;
 
 use crate::replicas::{Group, Replicas};
 
@@ -20,7 +20,7 @@ pub struct Births {
 
 impl Births {
     /// Looks at the replicas as they are now, and learns from those that have become ready.
-    pub fn follow(&mut self, replicas: &Replicas, learned: &mut StartUps, now: DateTime<Utc>) {
+    pub fn follow(&mut self, replicas: &Replicas, learned: &mut StartupTimes, now: DateTime<Utc>) {
         let mut known = HashSet::with_capacity(replicas.list.len());
         for group in &replicas.list {
             let Some((uid, born)) = born(group) else { continue };
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn who_was_seen_from_the_beginning_is_learned_from() {
         let mut births = Births::default();
-        let mut learned = StartUps::default();
+        let mut learned = StartupTimes::default();
         let mut at = |second: i64, replicas: &Replicas| {
             births.follow(
                 replicas,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use llm_autoscaler_core::{Profile, Ratio, Terms};
+use llm_autoscaler_core::{Profile, Ratio, SharedLimits};
 
 use super::{Plan, SpecError, metric::positive, plan};
 use crate::{LLMAutoscalerSpec, Quantity, RatioSpec, RoleSpec};
@@ -13,7 +13,7 @@ pub struct Plans {
     /// For each of its targets, at least one.
     pub roles: Vec<RolePlan>,
     /// What they have in common, where there are several.
-    pub terms: Option<Terms>,
+    pub terms: Option<SharedLimits>,
 }
 
 /// What is to be done with one target.
@@ -66,7 +66,7 @@ pub fn plans(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plans, SpecEr
         let gpus = role.gpus_per_replica.unwrap_or_default().into();
         plans.push(RolePlan { name: Some(role.name.clone()), spec: own, plan, gpus });
     }
-    let terms = Terms {
+    let terms = SharedLimits {
         ratio: spec.ratio.as_ref().map(|ratio| between(ratio, roles)).transpose()?,
         max_replicas: spec.max_replicas.into(),
         max_gpus: spec.max_gpus.map(i64::from),
@@ -204,7 +204,7 @@ mod tests {
         let ratio = Ratio { between: [1, 0], min: Some(Milli(500)), max: Some(Milli(2000)) };
         assert_eq!(
             terms.unwrap(),
-            Terms { ratio: Some(ratio), max_replicas: 10, max_gpus: Some(40) }
+            SharedLimits { ratio: Some(ratio), max_replicas: 10, max_gpus: Some(40) }
         );
         assert_eq!(spec.reference(), "RoleBasedGroup/pd/prefill, Deployment/d");
     }

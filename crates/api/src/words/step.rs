@@ -1,8 +1,8 @@
 //! A decision in words.
 
 use llm_autoscaler_core::{
-    Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy, Profile, Reason,
-    Stabilization, Tie, Tied,
+    Adjusted, Adjustment, Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy,
+    Profile, Reason, Stabilization,
 };
 
 use super::{
@@ -29,7 +29,7 @@ impl Step<'_> {
     /// written.
     pub fn conditions(&self) -> Vec<ConditionUpdate> {
         let own = self.own_conditions();
-        let Some(Tied { by, .. }) = self.decision.tied else { return own };
+        let Some(Adjusted { by, .. }) = self.decision.adjusted else { return own };
         let (reason, message) = tie_words(by);
         let tied = ConditionUpdate::yes(SCALING_LIMITED, reason, message);
         own.into_iter().filter(|update| update.type_ != SCALING_LIMITED).chain([tied]).collect()
@@ -47,10 +47,10 @@ impl Step<'_> {
             Outcome::NoSelector => {
                 self.selector.map(SelectorProblem::condition).into_iter().collect()
             }
-            Outcome::Blind { first, .. } => {
+            Outcome::NoMetrics { first, .. } => {
                 self.failure(*first).as_ref().map(unable).into_iter().collect()
             }
-            Outcome::Silent => vec![ConditionUpdate::yes(
+            Outcome::NoEvents => vec![ConditionUpdate::yes(
                 SCALING_ACTIVE,
                 "NoSignal",
                 "there were too few events to say anything; the size stays as it is",
@@ -89,7 +89,7 @@ impl Step<'_> {
         let failures = (0..self.decision.metrics.len()).filter_map(|index| self.failure(index));
         events.extend(failures.map(|failure| EventWords::warning(failure.reason, failure.error)));
         let is_blind =
-            matches!(self.decision.outcome, Outcome::Blind { .. } | Outcome::Fallback { .. });
+            matches!(self.decision.outcome, Outcome::NoMetrics { .. } | Outcome::Fallback { .. });
         if is_blind || self.decision.outcome == Outcome::NoSelector {
             let error = self.metrics_error().unwrap_or_default();
             events.push(EventWords::warning("FailedComputeMetricsReplicas", error));
@@ -111,11 +111,11 @@ impl Step<'_> {
 
     /// Why the number of replicas changes. Empty where only the past asks for it.
     pub fn reason(&self) -> String {
-        let Decision { current, tied, .. } = self.decision;
-        let own = self.decision.own().unwrap_or(*current);
-        match tied {
+        let Decision { current, adjusted, .. } = self.decision;
+        let own = self.decision.own_desired().unwrap_or(*current);
+        match adjusted {
             // Only where its own metrics would not have moved it that way.
-            Some(Tied { to, by }) if to != current && to.cmp(current) != own.cmp(current) => {
+            Some(Adjusted { to, by }) if to != current && to.cmp(current) != own.cmp(current) => {
                 tie_words(*by).1.to_owned()
             }
             _ => self.own_reason(),
@@ -130,7 +130,7 @@ impl Step<'_> {
             }
             _ => None,
         };
-        self.decision.tied.map(|tied| tie_words(tied.by).0).or(own)
+        self.decision.adjusted.map(|tied| tie_words(tied.by).0).or(own)
     }
 
     fn own_reason(&self) -> String {
@@ -139,7 +139,7 @@ impl Step<'_> {
                 "Current number of replicas above Spec.MaxReplicas".to_owned()
             }
             Outcome::OutOfBounds { bound: Bound::BelowMin, .. } => BELOW_MIN.to_owned(),
-            Outcome::OutOfBounds { bound: Bound::Asleep, .. } => "woken by a call".to_owned(),
+            Outcome::OutOfBounds { bound: Bound::Wake, .. } => "woken by a call".to_owned(),
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
                 match derivation.reason {
                     Some(Reason::AboveTarget) => {
@@ -155,9 +155,10 @@ impl Step<'_> {
                     None => String::new(),
                 }
             }
-            Outcome::Disabled | Outcome::NoSelector | Outcome::Blind { .. } | Outcome::Silent => {
-                String::new()
-            }
+            Outcome::Disabled
+            | Outcome::NoSelector
+            | Outcome::NoMetrics { .. }
+            | Outcome::NoEvents => String::new(),
         }
     }
 
@@ -167,7 +168,7 @@ impl Step<'_> {
             MetricOutcome::Failed(error) => {
                 Some(self.metrics.get(index)?.failure(self.policy.metrics.get(index)?, *error))
             }
-            MetricOutcome::Proposal(_) | MetricOutcome::Silent(_) => None,
+            MetricOutcome::Proposal(_) | MetricOutcome::NoEvents(_) => None,
         }
     }
 
@@ -232,21 +233,25 @@ fn limiting_words(held: Option<Hold>, limit: Limit) -> (&'static str, &'static s
 }
 
 /// Reason and message of what other roles of the same service make of a number; ours.
-fn tie_words(tie: Tie) -> (&'static str, &'static str) {
+fn tie_words(tie: Adjustment) -> (&'static str, &'static str) {
     match tie {
-        Tie::Ratio => ("RoleRatio", "the ratio of the roles is kept"),
-        Tie::Lagging => {
+        Adjustment::Ratio => ("RoleRatio", "the ratio of the roles is kept"),
+        Adjustment::Lagging => {
             ("RoleLagging", "replicas of the other role do not come, and are waited for")
         }
-        Tie::Ceiling => ("SharedCeiling", "the roles want more together than they may have"),
-        Tie::Room => ("WaitingForRoom", "there is room when replicas of another role are gone"),
+        Adjustment::SharedLimit => {
+            ("SharedCeiling", "the roles want more together than they may have")
+        }
+        Adjustment::WaitingForRoom => {
+            ("WaitingForRoom", "there is room when replicas of another role are gone")
+        }
     }
 }
 
 /// Whether a reason is one of those by which roles change each other's numbers. A step that says nothing of limits leaves others as
 /// they are, as the HPA does.
 pub fn is_of_roles(reason: &str) -> bool {
-    [Tie::Ratio, Tie::Lagging, Tie::Ceiling, Tie::Room]
+    [Adjustment::Ratio, Adjustment::Lagging, Adjustment::SharedLimit, Adjustment::WaitingForRoom]
         .iter()
         .any(|tie| tie_words(*tie).0 == reason)
 }

@@ -67,7 +67,7 @@ fn limited((replicas, limit): (i32, Limit)) -> Value {
 fn stabilized(policy: &Policy, mut history: History, desired: i32, now: DateTime<Utc>) -> Value {
     let past = history.recommendations().unwrap_or_default();
     let replicas = stabilize::legacy(past, policy.settings.downscale_stabilization, desired, now);
-    history.recommended(policy, desired, now);
+    history.record_recommendation(policy, desired, now);
     json!({
         "replicas": replicas,
         "recommendations": recommendations(&history, now),
@@ -82,7 +82,7 @@ fn stabilized_with_behavior(
     (current, desired): (i32, i32),
     now: DateTime<Utc>,
 ) -> Value {
-    history.recommended(policy, desired, now);
+    history.record_recommendation(policy, desired, now);
     // The function itself always says which way it would hold; only the step looks whether it did.
     let direction = if desired >= current { Stabilization::Up } else { Stabilization::Down };
     let (reason, message) = stabilization_words(direction);
@@ -119,7 +119,7 @@ fn stored_event(
         let rules = rules_as_written(rules);
         Behavior { scale_up: rules.clone(), scale_down: rules }
     });
-    history.scaled(&policy, case.prev, case.next, now);
+    history.record_scale(&policy, case.prev, case.next, now);
     let events: Vec<_> = events(&history).iter().map(|event| event_out(event, now)).collect();
     json!({"change_in_60s": change, "events": events})
 }

@@ -16,7 +16,7 @@ pub(super) fn step(step: &Step<'_>) -> String {
         };
         let line = match outcome {
             MetricOutcome::Proposal(found) => proposal(found, metric.target),
-            MetricOutcome::Silent(_) => "too few events to say anything".to_owned(),
+            MetricOutcome::NoEvents(_) => "too few events to say anything".to_owned(),
             MetricOutcome::Failed(error) => words.failure(metric, *error).error,
         };
         let _ = write!(text, "\n  {}: {line}", words.label(metric));
@@ -30,7 +30,7 @@ fn summary(step: &Step<'_>) -> String {
             "switched off, because it was not this autoscaler that scaled to zero".to_owned()
         }
         Outcome::OutOfBounds { to, .. } => format!("→ {to}: {}", step.reason()),
-        Outcome::NoSelector | Outcome::Blind { .. } | Outcome::Silent => {
+        Outcome::NoSelector | Outcome::NoMetrics { .. } | Outcome::NoEvents => {
             let messages: Vec<_> =
                 step.conditions().into_iter().map(|condition| condition.message).collect();
             format!("stays: {}", messages.join("; "))

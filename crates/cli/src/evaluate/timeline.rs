@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
         reconciled.error = written.error.or(reconciled.error.take());
         reconciled.scaled = result.is_ok();
         if reconciled.scaled {
-            self.history.scaled(step.policy, self.world.replicas, replicas, self.now);
+            self.history.record_scale(step.policy, self.world.replicas, replicas, self.now);
             self.world.scale(replicas, self.now);
             if !step.policy.settings.scale_to_zero {
                 self.status.remove(SCALED_TO_ZERO);

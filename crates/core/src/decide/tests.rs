@@ -1,6 +1,10 @@
 use super::*;
-use crate::testing::{at, legacy_policy, policy_with_windows, ready};
-use crate::{Fallback, MetricPolicy, Milli, Profile, Reading, Target};
+use crate::{
+    policy::{Fallback, MetricKind, MetricPolicy, Target},
+    profile::Profile,
+    tests::support::{at, legacy_policy, per_replica, policy_with_windows, ready},
+    units::Milli,
+};
 
 const OBJECT: MetricPolicy =
     MetricPolicy { kind: MetricKind::Object, target: Target::Value(Milli::whole(10)) };
@@ -30,7 +34,7 @@ fn bounds_come_before_metrics() {
 }
 
 #[test]
-fn zero_is_left_only_by_who_went_there() {
+fn only_the_autoscaler_that_scaled_to_zero_scales_up_again() {
     // ours, gate, minimum, desired
     let table = [
         (true, true, 0, Some(3)),
@@ -52,10 +56,10 @@ fn zero_is_left_only_by_who_went_there() {
 }
 
 #[test]
-fn without_an_outside_metric_zero_is_left_for_a_minimum_only() {
+fn without_an_outside_metric_only_a_minimum_scales_up_from_zero() {
     let observation = Observation { scaled_to_zero: true, ..Observation::default() };
     for (min_replicas, expected) in
-        [(0, Outcome::Disabled), (1, Outcome::Blind { first: 0, failed: 1 })]
+        [(0, Outcome::Disabled), (1, Outcome::NoMetrics { first: 0, failed: 1 })]
     {
         let policy = Policy { min_replicas, ..legacy_policy() };
         assert_eq!(outcome(&policy, &observation), expected, "{min_replicas}");
@@ -63,9 +67,9 @@ fn without_an_outside_metric_zero_is_left_for_a_minimum_only() {
 }
 
 #[test]
-fn the_minimum_is_the_reason_where_nothing_else_left_zero() {
+fn the_minimum_is_the_reason_where_nothing_else_scales_up_from_zero() {
     let with_behavior = policy_with_windows(Profile::HpaExact, 0, 0);
-    // What leaves zero without `behavior` is the limit, and it gives no reason.
+    // Without `behavior`, the limit scales up from zero and gives no reason.
     for (policy, expected) in [(with_behavior, Some(Reason::BelowMin)), (legacy_policy(), None)] {
         let policy = Policy { min_replicas: 2, metrics: vec![OBJECT], ..policy };
         let observation = Observation {
@@ -81,9 +85,8 @@ fn the_minimum_is_the_reason_where_nothing_else_left_zero() {
 }
 
 #[test]
-fn a_failed_metric_lets_the_target_grow_and_not_shrink() {
-    let policy =
-        Policy { metrics: vec![OBJECT, crate::testing::per_replica(10)], ..legacy_policy() };
+fn a_failed_metric_allows_a_scale_up_and_no_scale_down() {
+    let policy = Policy { metrics: vec![OBJECT, per_replica(10)], ..legacy_policy() };
     let table = [(20, Some(4)), (10, Some(2)), (3, None)];
     for (sample, expected) in table {
         let mut observation = ready(&[Some(sample), Some(sample)]);
@@ -92,15 +95,15 @@ fn a_failed_metric_lets_the_target_grow_and_not_shrink() {
         assert_eq!(decision.desired(), expected, "{sample}");
         match decision.outcome {
             Outcome::Computed(derivation) => {
-                assert_eq!((derivation.failed, derivation.winner), (1, 1))
+                assert_eq!((derivation.failed, derivation.winner), (1, 1));
             }
-            outcome => assert_eq!(outcome, Outcome::Blind { first: 0, failed: 1 }),
+            outcome => assert_eq!(outcome, Outcome::NoMetrics { first: 0, failed: 1 }),
         }
     }
 }
 
 #[test]
-fn every_number_on_the_way_is_told() {
+fn a_decision_holds_every_number_of_its_derivation() {
     let policy = Policy { max_replicas: 6, ..policy_with_windows(Profile::HpaExact, 0, 300) };
     let Outcome::Computed(derivation) = outcome(&policy, &ready(&[Some(50), Some(50)])) else {
         panic!("not computed")
@@ -121,7 +124,7 @@ fn every_number_on_the_way_is_told() {
 }
 
 #[test]
-fn fewer_are_wanted_whatever_holds_them() {
+fn a_demand_for_fewer_replicas_is_visible_despite_a_window() {
     let policy = policy_with_windows(Profile::HpaExact, 0, 300);
     for (sample, expected) in [(1, true), (10, false), (50, false)] {
         let observation = ready(&[Some(sample), Some(sample)]);
@@ -131,7 +134,7 @@ fn fewer_are_wanted_whatever_holds_them() {
 }
 
 #[test]
-fn a_total_that_is_not_complete_never_shrinks() {
+fn an_incomplete_total_never_scales_down() {
     let policy = policy_with_windows(Profile::Default, 0, 0);
     let derivation = |value, complete| {
         let mut observation = ready(&[None; 4]);
@@ -147,7 +150,7 @@ fn a_total_that_is_not_complete_never_shrinks() {
 }
 
 #[test]
-fn doubt_lets_the_target_grow_and_not_shrink() {
+fn doubt_allows_a_scale_up_and_no_scale_down() {
     let policy = policy_with_windows(Profile::Default, 0, 0);
     for (sample, desired, held) in [(1, 2, Some(Hold::Doubt)), (10, 2, None), (50, 10, None)] {
         let observation =
@@ -160,7 +163,7 @@ fn doubt_lets_the_target_grow_and_not_shrink() {
 }
 
 #[test]
-fn when_nobody_has_known_for_long_there_is_a_fallback() {
+fn the_fallback_applies_after_a_time_without_metrics() {
     let after = chrono::TimeDelta::seconds(180);
     let policy = |replicas| Policy {
         fallback: Some(Fallback { after, replicas }),
@@ -187,16 +190,16 @@ fn when_nobody_has_known_for_long_there_is_a_fallback() {
         };
         assert_eq!(found, expected, "{second} {current} {replicas}");
 
-        // Once something is known again, the time begins anew.
+        // A metric that works again resets the time.
         history.record(&policy, &decision, at(second));
         let seen = decide(&policy, &history, &ready(&[Some(10)]), at(second));
         history.record(&policy, &seen, at(second));
-        assert_eq!(history.blind_since(), None);
+        assert_eq!(history.no_metrics_since(), None);
     }
 }
 
 #[test]
-fn the_last_replica_goes_when_nothing_has_been_asked_for_long_enough() {
+fn the_last_replica_goes_after_the_idle_time() {
     let to_zero = Some(ToZero { after: chrono::TimeDelta::seconds(300) });
     let policy = Policy { min_replicas: 0, to_zero, ..policy_with_windows(Profile::Default, 0, 0) };
     let mut history = History::default();
@@ -215,13 +218,13 @@ fn the_last_replica_goes_when_nothing_has_been_asked_for_long_enough() {
     let table = [
         (0, 3, 0, false, Some(1), Some(Limit::NotIdleYet)),
         (10, 1, 0, false, Some(1), Some(Limit::NotIdleYet)),
-        // Something is asked for: the time begins anew.
+        // Load resets the idle time.
         (20, 1, 10, false, Some(1), Some(Limit::DesiredWithinRange)),
         (30, 1, 0, false, Some(1), Some(Limit::NotIdleYet)),
         (329, 1, 0, false, Some(1), Some(Limit::NotIdleYet)),
         (330, 1, 0, true, Some(1), Some(Limit::NotIdleYet)),
         (331, 1, 0, false, Some(0), Some(Limit::DesiredWithinRange)),
-        // At zero its own replicas say nothing, and a call is enough.
+        // At zero there are no samples, and a wake call is enough.
         (340, 0, 0, false, None, None),
         (350, 0, 0, true, Some(1), None),
     ];
@@ -231,7 +234,7 @@ fn the_last_replica_goes_when_nothing_has_been_asked_for_long_enough() {
 }
 
 #[test]
-fn nobody_is_woken_who_was_put_to_sleep_by_others() {
+fn a_target_that_something_else_scaled_to_zero_is_not_woken() {
     let to_zero = Some(ToZero { after: chrono::TimeDelta::zero() });
     let policy = Policy { min_replicas: 0, to_zero, ..policy_with_windows(Profile::Default, 0, 0) };
     let observation = Observation { woken: true, ..Observation::default() };
@@ -239,7 +242,7 @@ fn nobody_is_woken_who_was_put_to_sleep_by_others() {
 }
 
 #[test]
-fn what_is_kept_counts_as_recommended() {
+fn a_blocked_decision_records_the_current_size() {
     let policy = policy_with_windows(Profile::Default, 0, 300);
     let idle = ready(&[Some(1), Some(1), Some(1)]);
     let desired = |history: &History, second| decide(&policy, history, &idle, at(second)).desired();
@@ -251,7 +254,7 @@ fn what_is_kept_counts_as_recommended() {
     assert_eq!(desired(&history, 301), Some(1), "the window is over");
     for second in [250, 400] {
         let decision = decide(&policy, &history, &idle, at(second));
-        history.kept(&policy, &decision, at(second));
+        history.record_blocked(&policy, &decision, at(second));
     }
     assert_eq!((desired(&history, 699), desired(&history, 701)), (Some(3), Some(1)));
 }
@@ -259,5 +262,5 @@ fn what_is_kept_counts_as_recommended() {
 #[test]
 fn a_policy_without_metrics_moves_nothing() {
     let policy = Policy { metrics: Vec::new(), ..legacy_policy() };
-    assert_eq!(outcome(&policy, &ready(&[Some(1)])), Outcome::Blind { first: 0, failed: 0 });
+    assert_eq!(outcome(&policy, &ready(&[Some(1)])), Outcome::NoMetrics { first: 0, failed: 0 });
 }

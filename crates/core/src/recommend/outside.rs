@@ -1,12 +1,15 @@
-//! Metrics that are not made of samples of replicas (`type: Object`, `type: External`).
+//! Metrics from outside of the replicas (`type: Object`, `type: External`).
 
 use super::in_direction;
 use crate::{
-    Counted, Deviation, MetricError, MetricKind, Milli, Observation, Phase, Policy, Profile,
-    Proposal, Reading, Replica,
+    decision::{Counted, MetricError, Proposal},
+    observation::{Observation, Phase, Reading, Replica},
+    policy::{MetricKind, Policy},
+    profile::{Deviation, Profile},
+    units::Milli,
 };
 
-/// The value to be compared with a `Value` target.
+/// Returns the usage to compare with a `Value` target, in thousandths.
 pub(super) fn usage_for_value(
     profile: Profile,
     kind: MetricKind,
@@ -24,8 +27,8 @@ pub(super) fn usage_for_value(
     })
 }
 
-/// The value to be compared with an `AverageValue` target. The HPA takes a negative sum for an overflow,
-/// and so for infinity.
+/// Returns the usage to compare with an `AverageValue` target, in thousandths. The HPA takes a
+/// negative sum for an overflow, and replaces it by the largest integer.
 pub(super) fn usage_for_average(
     profile: Profile,
     kind: MetricKind,
@@ -43,7 +46,7 @@ pub(super) fn usage_for_average(
     })
 }
 
-/// The one value of an object, or the sum of external ones; `overflowing` is how the HPA adds them up.
+/// Returns the value of an object, or the sum of external values; `overflowing` is the HPA's sum.
 fn usage(
     profile: Profile,
     kind: MetricKind,
@@ -66,7 +69,10 @@ fn saturating_total(values: &[Milli]) -> i64 {
     Profile::Default.fit64(total)
 }
 
-/// `ratio × ready replicas`; at zero replicas `ratio` alone, which is at least a way out.
+/// Returns the proposal ⌈ratio × ready replicas⌉, or ⌈ratio⌉ at zero replicas, as
+/// `getUsageRatioReplicaCount` of `pkg/controller/podautoscaler/replica_calculator.go` does.
+///
+/// Example: a usage of 20 at a target of 10, with 3 ready replicas, gives 6.
 pub(super) fn propose_value(
     policy: &Policy,
     usage: i64,
@@ -97,7 +103,8 @@ pub(super) fn propose_value(
     Ok(proposal(in_direction(profile, ratio, replicas, current), ready))
 }
 
-/// How many serve. The HPA does not look at deletion here.
+/// Returns the number of ready replicas. As in the HPA's `getReadyPodsCount`, pods that are being
+/// deleted count.
 fn ready(profile: Profile, replicas: &[Replica]) -> u32 {
     let serves = |replica: &&Replica| {
         let stuck = replica.stuck && profile.has(Deviation::StuckReplicas);
@@ -106,8 +113,11 @@ fn ready(profile: Profile, replicas: &[Replica]) -> u32 {
     replicas.iter().filter(serves).count() as u32
 }
 
-/// `total ÷ target`: a number of replicas that depends on no replica. Those that exist only matter to the
-/// tolerance.
+/// Returns the proposal ⌈total ÷ target⌉; the current replicas matter to the tolerance only.
+///
+/// The formula is `GetObjectPerPodMetricReplicas` and `GetExternalPerPodMetricReplicas` of
+/// `pkg/controller/podautoscaler/replica_calculator.go`. Example: a total of 60 at a target of 10
+/// gives 6.
 pub(super) fn propose_average(
     policy: &Policy,
     kind: MetricKind,
@@ -131,12 +141,13 @@ pub(super) fn propose_average(
     Proposal { replicas, usage: shown, ratio, counted: Counted::default() }
 }
 
-/// The average to be shown. At zero replicas the HPA's is the smallest integer; ours is the total.
+/// Returns the average to display. At zero replicas the HPA's is the smallest integer; ours is the
+/// total.
 fn average(profile: Profile, kind: MetricKind, usage: i64, replicas: i32) -> i64 {
     if replicas == 0 && profile.has(Deviation::AskedForReplicas) {
         return usage;
     }
-    // 2^63 as a float: the HPA compares after the conversion, which rounds up.
+    // The largest integer becomes 2^63 as a float: the HPA compares after that conversion.
     if kind == MetricKind::External && usage as f64 >= i64::MAX as f64 {
         return i64::MAX;
     }
@@ -150,13 +161,13 @@ fn ceil32_saturating_above(profile: Profile, value: f64) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{legacy_policy, observed};
+    use crate::tests::support::{legacy_policy, observed};
 
     const NOT_READY: Replica = Replica { ready: false, ..Replica::READY };
     const DELETING: Replica = Replica { deleting: true, ..Replica::READY };
 
     #[test]
-    fn a_value_is_shared_by_those_that_serve() {
+    fn a_value_is_shared_by_the_ready_replicas() {
         let table = [
             (20, 3, &[Replica::READY; 3][..], Ok(6)),
             (11, 3, &[Replica::READY; 3], Ok(3)),
@@ -164,7 +175,7 @@ mod tests {
             (20, 3, &[NOT_READY; 3], Ok(0)),
             (20, 3, &[], Err(MetricError::NoReplicas)),
             (10, 3, &[], Ok(3)),
-            // At zero no replica is looked at, and no tolerance.
+            // At zero neither the replicas nor the tolerance matter.
             (10, 0, &[], Ok(1)),
             (101, 0, &[], Ok(11)),
             (0, 0, &[], Ok(0)),
@@ -206,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_serve_are_told() {
+    fn the_ready_replicas_are_counted() {
         let observation = observed(3, &[(Replica::READY, None), (NOT_READY, None)]);
         let proposal = propose_value(&legacy_policy(), 50, Milli(10), &observation).unwrap();
         assert_eq!(proposal.counted, Counted { ready: 1, ..Counted::default() });
@@ -218,7 +229,7 @@ mod tests {
         use Profile::{Default, HpaExact};
         const MAX: i64 = i64::MAX;
         let third = (MAX as f64 / 3.0).ceil() as i64;
-        // total, replicas; number and average to be shown
+        // total, replicas; expected replicas and average
         let table = [
             (HpaExact, Object, MAX, 3, i32::MIN, third),
             (HpaExact, External, MAX, 3, i32::MAX, MAX),
@@ -241,7 +252,7 @@ mod tests {
     #[test]
     fn sums_of_external_values_overflow_as_the_hpas_do() {
         const MAX: i64 = i64::MAX;
-        // values; then for a value and for an average, each exact and ours
+        // values; the usage for a value and for an average, each of HpaExact and Default
         let table: &[(&[i64], [i64; 2], [i64; 2])] = &[
             (&[1, 2, 3], [6, 6], [6, 6]),
             (&[MAX, 1, -5], [MAX, MAX - 4], [MAX, MAX - 4]),

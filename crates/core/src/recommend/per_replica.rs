@@ -1,14 +1,18 @@
-//! Metrics with a sample per replica (`type: Pods`).
+//! Metrics with one sample per replica (`type: Pods`).
 //!
-//! Replicas without a sample count as the case that moves less: at their target when the others are below
-//! it, idle when the others are above.
+//! A replica without a sample is assumed to have the usage that changes less: its target when the
+//! others are below it, and 0 when they are above.
 
 use super::{in_direction, is_against};
 use crate::{
-    Counted, Deviation, MetricError, Milli, Observation, Phase, Policy, Profile, Proposal, Replica,
+    decision::{Counted, MetricError, Proposal},
+    observation::{Observation, Phase, Replica},
+    policy::Policy,
+    profile::{Deviation, Profile},
+    units::Milli,
 };
 
-/// The replicas by group, and the samples that count.
+/// The replicas by group, and the sum of the samples that count.
 struct Groups {
     counted: Counted,
     samples: i64,
@@ -25,7 +29,11 @@ enum Group {
     Stuck,
 }
 
-/// What the metric asks for, from the samples of the replicas.
+/// Returns the proposal from the samples of the replicas, as `calcPlainMetricReplicas` of
+/// `pkg/controller/podautoscaler/replica_calculator.go` does.
+///
+/// Example at a target of 10: 2 replicas with 20 each give ⌈2.0 × 2⌉ = 4. With 30 and no sample,
+/// the missing one counts as 0, so the mean is 15 and the proposal ⌈1.5 × 2⌉ = 3.
 pub(super) fn propose(
     policy: &Policy,
     target: Milli,
@@ -57,7 +65,8 @@ pub(super) fn propose(
 
     let (sum, count) = groups.filled_in(ratio, target);
     let refined = mean(profile, sum, count) as f64 / target.0 as f64;
-    // It cannot turn the other way: what is filled in at the target does not lift a mean across it.
+    // The opposite turn, from below the target to above it, cannot occur: samples filled in at the
+    // target do not lift a mean across it.
     let turned = ratio > 1.0 && refined < 1.0;
     if tolerance.hold(refined) || turned {
         return Ok(proposal(current));
@@ -70,7 +79,7 @@ fn mean(profile: Profile, sum: i128, count: i64) -> i64 {
     profile.fit64(sum) / count
 }
 
-/// How replicas fall into groups that have contributed or have not.
+/// Counts the replicas by group where each has contributed to a value or has not.
 pub(super) fn count(profile: Profile, observation: &Observation, reported: &[bool]) -> Counted {
     let samples: Vec<_> = reported.iter().map(|reported| reported.then_some(Milli(0))).collect();
     Groups::new(profile, observation, &samples, &[]).counted
@@ -117,25 +126,26 @@ impl Groups {
         self.sum += i128::from(sample.0);
     }
 
-    /// Replicas that were asked for and of which nothing is seen yet.
+    /// Counts the replicas that are requested and not listed yet.
     fn count_absent(&mut self, current: i32) {
         let Counted { ready, unready, missing, stuck, .. } = self.counted;
         let listed = i64::from(ready) + i64::from(unready) + i64::from(missing) + i64::from(stuck);
         self.counted.absent = (i64::from(current) - listed).max(0) as u32;
     }
 
-    /// Capacity on the way: without load now, and with its share of it soon.
+    /// Returns the replicas that are starting: they have no load now and will take their share of
+    /// it.
     fn starting(&self) -> i64 {
         i64::from(self.counted.unready) + i64::from(self.counted.absent)
     }
 
-    /// Whether the samples are all there is to know; replicas on the way matter only to growing.
+    /// Returns whether no sample is to be filled in. Starting replicas matter to a scale-up only.
     fn are_complete(&self, ratio: f64) -> bool {
         let grows_past_starting = self.starting() > 0 && ratio > 1.0;
         !grows_past_starting && self.counted.missing == 0
     }
 
-    /// Sum and number of the samples with those filled in that are not there.
+    /// Returns the sum and the number of the samples, with absent ones filled in.
     fn filled_in(&self, ratio: f64, target: Milli) -> (i128, i64) {
         let missing = i64::from(self.counted.missing);
         if ratio < 1.0 {
@@ -148,7 +158,8 @@ impl Groups {
     }
 }
 
-/// The first rule that applies decides.
+/// Returns the group of a replica, as the HPA's `groupPods` does; the first rule that applies
+/// decides.
 fn group(profile: Profile, replica: Replica, sample: Option<Milli>) -> Group {
     if replica.deleting || replica.phase == Phase::Failed {
         return Group::Ignored;
@@ -166,8 +177,11 @@ fn group(profile: Profile, replica: Replica, sample: Option<Milli>) -> Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{legacy_policy, observed};
-    use crate::{MetricError, MetricPolicy, Reading};
+    use crate::{
+        observation::Reading,
+        policy::{MetricKind, MetricPolicy, Target},
+        tests::support::{legacy_policy, observed},
+    };
 
     const READY: Replica = Replica::READY;
     const PENDING: Replica = Replica::PENDING;
@@ -175,7 +189,7 @@ mod tests {
     const FAILED: Replica = Replica { phase: Phase::Failed, ..READY };
     const DELETING: Replica = Replica { deleting: true, ..READY };
 
-    /// The proposal for replicas with these samples at target 10, all of them asked for.
+    /// Returns the proposal for replicas with these samples at a target of 10.
     fn replicas(current: i32, replicas: &[(Replica, Option<i64>)]) -> Result<i32, MetricError> {
         let observation = observed(current, replicas);
         let Reading::PerReplica { samples, strays } = &observation.readings[0] else {
@@ -191,17 +205,17 @@ mod tests {
             (0, &[][..], Err(MetricError::NoReplicas)),
             (2, &[(READY, None), (READY, None)], Err(MetricError::NoSamples)),
             (2, &[(PENDING, Some(50)), (FAILED, Some(50))], Err(MetricError::NoSamples)),
-            // Complete: ratio × ready replicas; not ready with a sample is as good as ready.
+            // Complete: ratio × ready replicas; an unready replica with a sample counts as ready.
             (2, &[(READY, Some(20)), (READY, Some(20))], Ok(4)),
             (2, &[(READY, Some(20)), (NOT_READY, Some(20))], Ok(4)),
             (4, &[(READY, Some(5)), (READY, Some(5)), (READY, Some(5)), (READY, Some(5))], Ok(2)),
-            // Deleted and failed ones are not there.
+            // Deleted and failed replicas do not count.
             (2, &[(READY, Some(20)), (DELETING, Some(90)), (FAILED, Some(90))], Ok(2)),
-            // Pending ones are idle when growing, and out when shrinking.
+            // Pending replicas count as idle for a scale-up, and not at all for a scale-down.
             (2, &[(READY, Some(30)), (PENDING, None)], Ok(3)),
             (2, &[(READY, Some(15)), (PENDING, Some(90))], Ok(2)),
             (4, &[(READY, Some(5)), (PENDING, None)], Ok(1)),
-            // Missing ones are idle when growing, at their target when shrinking.
+            // Missing samples count as 0 for a scale-up, and as the target for a scale-down.
             (2, &[(READY, Some(30)), (READY, None)], Ok(3)),
             (4, &[(READY, Some(2)), (READY, Some(2)), (READY, Some(2)), (READY, None)], Ok(2)),
             (2, &[(READY, Some(2)), (READY, None)], Ok(2)),
@@ -218,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_groups_are_told() {
+    fn the_groups_are_counted() {
         const STUCK: Replica = Replica { stuck: true, ..PENDING };
         let replicas = [
             &[(READY, Some(10)); 1][..],
@@ -242,10 +256,8 @@ mod tests {
 
     #[test]
     fn a_metric_per_replica_has_an_average_only() {
-        let value = MetricPolicy {
-            kind: crate::MetricKind::PerReplica,
-            target: crate::Target::Value(Milli::whole(10)),
-        };
+        let value =
+            MetricPolicy { kind: MetricKind::PerReplica, target: Target::Value(Milli::whole(10)) };
         let observation = observed(1, &[(READY, Some(20))]);
         let proposal =
             super::super::propose(&legacy_policy(), &value, &observation.readings[0], &observation);

@@ -1,15 +1,24 @@
-//! Metrics that are made of all replicas together, such as a quantile of all their events; ours.
+//! Metrics that are computed over all replicas, such as a quantile of all their events. The HPA has
+//! no such kind.
 //!
-//! The number of replicas is that of a `Value` target: ratio × ready replicas. Beside it the quorum counts who has
-//! contributed.
+//! The proposal is that of a `Value` target: ratio × ready replicas. The quorum counts the replicas
+//! that have contributed.
 
 use super::{outside, per_replica};
-use crate::{Counted, MetricError, Milli, Observation, Policy, Profile, Proposal, Reading};
+use crate::{
+    decision::{Counted, MetricError, Proposal},
+    observation::{Observation, Reading},
+    policy::Policy,
+    profile::Profile,
+    units::Milli,
+};
 
-/// How the replicas were counted where they have reported, and there is nothing in it: too few events.
+/// Returns the counted replicas where enough of them have reported, and they had too few events for
+/// a value.
 ///
-/// Silence needs a quorum. Where too few have reported, what the others would have said is not known.
-pub(super) fn silence(
+/// Without a quorum the metric has failed instead, because the events of the other replicas are
+/// unknown.
+pub(super) fn without_events(
     profile: Profile,
     reading: &Reading,
     observation: &Observation,
@@ -19,7 +28,7 @@ pub(super) fn silence(
     (counted.ready > 0 && counted.is_quorum()).then_some(counted)
 }
 
-/// What the metric asks for.
+/// Returns the proposal of a pooled metric.
 pub(super) fn propose(
     policy: &Policy,
     value: Option<Milli>,
@@ -36,15 +45,18 @@ pub(super) fn propose(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{at, legacy_policy, observed};
     use crate::{
-        Decision, History, Hold, MetricKind, MetricOutcome, MetricPolicy, Outcome, Replica, Target,
-        decide,
+        decide::decide,
+        decision::{Decision, Hold, MetricOutcome, Outcome},
+        history::History,
+        observation::Replica,
+        policy::{MetricKind, MetricPolicy, Target},
+        tests::support::{at, legacy_policy, observed, ready},
     };
 
     const READY: Replica = Replica::READY;
 
-    /// TTFT against a target of 2 s, of replicas that have reported or have not.
+    /// Decides on a TTFT against a target of 2 s, of replicas that have reported or have not.
     fn decided(value: Option<i64>, replicas: &[(Replica, bool)]) -> Decision {
         let ttft =
             MetricPolicy { kind: MetricKind::Pooled, target: Target::Value(Milli::whole(2)) };
@@ -64,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ratio_times_those_that_serve() {
+    fn the_proposal_is_the_ratio_times_the_ready_replicas() {
         let pending = (Replica::PENDING, false);
         assert_eq!(desired(4, &[(READY, true); 3]), (6, None));
         assert_eq!(desired(4, &[(READY, true), (READY, true), pending]), (4, None));
@@ -72,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_do_not_speak_for_all() {
+    fn a_scale_down_needs_a_quorum() {
         let mut replicas = [(READY, true); 4];
         replicas[0].1 = false;
         assert_eq!(desired(1, &replicas), (2, Some(Hold::NoQuorum)), "three of four");
@@ -83,22 +95,22 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_no_failure_if_enough_have_reported() {
+    fn too_few_events_are_no_failure_if_enough_replicas_have_reported() {
         let outcome = |reported| decided(None, &[(READY, true), (READY, reported)]);
         let all = outcome(true);
-        assert_eq!(all.outcome, Outcome::Silent);
-        assert!(matches!(all.metrics[0], MetricOutcome::Silent(Counted { ready: 2, .. })));
+        assert_eq!(all.outcome, Outcome::NoEvents);
+        assert!(matches!(all.metrics[0], MetricOutcome::NoEvents(Counted { ready: 2, .. })));
         assert_eq!(all.rescale(), None);
-        assert_eq!(outcome(false).outcome, Outcome::Blind { first: 0, failed: 1 });
+        assert_eq!(outcome(false).outcome, Outcome::NoMetrics { first: 0, failed: 1 });
     }
 
     #[test]
-    fn who_has_nothing_to_say_keeps_no_other_from_shrinking() {
+    fn a_metric_without_events_keeps_no_other_from_scaling_down() {
         let ttft =
             MetricPolicy { kind: MetricKind::Pooled, target: Target::Value(Milli::whole(2)) };
         let mut policy = Policy { profile: Profile::Default, ..legacy_policy() };
         policy.metrics.insert(0, ttft);
-        let mut observation = crate::testing::ready(&[Some(1), Some(1)]);
+        let mut observation = ready(&[Some(1), Some(1)]);
         for (reported, expected) in [(vec![true; 2], Some(1)), (vec![false; 2], None)] {
             let pooled = Reading::Pooled { value: None, reported };
             observation.readings = vec![pooled, observation.readings.pop().unwrap()];

@@ -1,6 +1,6 @@
 //! The reading of one metric that is measured at pods, with failover between sources.
 
-use llm_autoscaler_core::{Milli, Reading, StartUps};
+use llm_autoscaler_core::{Milli, Reading, StartupTimes};
 use llm_autoscaler_engines::{Fold, Kind, Measure, exposition::Value};
 
 use super::{Findings, Origin, Problems, Scene};
@@ -154,7 +154,7 @@ impl<'a> Measured<'a> {
 
     /// Other pods are not of the target, so nothing has been learned of how long they take to start.
     fn is_stuck(&self, pod: &Pod) -> bool {
-        pod.stuck(self.scene.now, StartUps::default().patience()).is_some()
+        pod.stuck(self.scene.now, StartupTimes::default().startup_timeout()).is_some()
     }
 
     fn total_reading(&self, reading: Reading, complete: bool) -> Reading {

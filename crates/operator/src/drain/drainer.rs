@@ -15,7 +15,7 @@ use llm_autoscaler_api::{
     DrainPlan, ScaleTargetRef,
     dialect::{self, Victims},
 };
-use llm_autoscaler_core::{Candidate, DrainStep, Draining, Removal, Verdict, drain};
+use llm_autoscaler_core::{Candidate, DrainStep, Draining, Removal, Resize, Verdict, drain};
 use tracing::{info, warn};
 
 use crate::drain::victim::{Leaving, has_gate, key, name, ordinal};
@@ -79,7 +79,7 @@ impl Drainer {
 
     /// How far a scale-down goes by one write, when all who go by it are drained.
     pub fn aim(&self, (current, wanted): (i32, i32)) -> i32 {
-        self.removal.map_or(wanted, |removal| removal.at_once(current, wanted))
+        self.removal.map_or(wanted, |removal| removal.size_after_one_write(Resize { current, desired: wanted }))
     }
 
     /// Whether somebody is on the way out.
@@ -148,7 +148,7 @@ impl Drainer {
         };
         let removal = removal(order, &object);
         self.removal = Some(removal);
-        let step = drain(removal, sizes, scene.plan.deadline, &candidates, scene.now);
+        let step = drain(removal, Resize { current: sizes.0, desired: sizes.1 }, scene.plan.deadline, &candidates, scene.now);
         self.carry_out(context, scene, &alive, &step);
         self.tell(context, scene, &alive, &step, held);
         let (to, going, late) = match step.verdict {
@@ -386,7 +386,7 @@ impl Drainer {
 fn removal(order: Victims, object: &Object) -> Removal {
     match order {
         Victims::PodOrdinals | Victims::LabelOrdinals(_) if object.is_ordered => {
-            Removal::HighestInTurn
+            Removal::OrderedReady
         }
         Victims::PodOrdinals | Victims::LabelOrdinals(_) => Removal::HighestOrdinals,
         Victims::DeletionCost | Victims::InstanceCost => Removal::Marked,

@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future;
 use kube::ResourceExt;
 use llm_autoscaler_api::{LLMAutoscaler, Plans, SpecError, conditions::ConditionUpdate, plans};
-use llm_autoscaler_core::{Profile, Terms};
+use llm_autoscaler_core::{Profile, SharedLimits};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
@@ -125,7 +125,7 @@ struct Keeper {
     /// Its targets.
     roles: Vec<Role>,
     /// What they have in common, where there are several.
-    terms: Option<Terms>,
+    terms: Option<SharedLimits>,
     fresh: Arc<Notify>,
     writer: Writer,
     announcer: Announcer,

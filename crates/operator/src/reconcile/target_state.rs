@@ -10,7 +10,7 @@ use kube::{ResourceExt, core::Selector as PodSelector};
 use llm_autoscaler_api::{
     Advice, LLMAutoscaler, Plan, Port, SourcePlan, TargetStatus, selector, words::SelectorProblem,
 };
-use llm_autoscaler_core::{History, Selector, StartUps};
+use llm_autoscaler_core::{History, Resize, Selector, StartupTimes};
 use tokio::sync::Notify;
 
 use crate::{
@@ -39,7 +39,7 @@ pub struct Tracked {
     /// Its replicas.
     pub replicas: Replicas,
     /// How long they take to start.
-    pub start_ups: StartUps,
+    pub start_ups: StartupTimes,
     births: Births,
     /// When somebody has called for it.
     woken: Option<Instant>,
@@ -127,7 +127,7 @@ impl Tracked {
         if let Some((from, to)) = self.pending.take()
             && view.scale.current == to
         {
-            self.history.scaled(&plan.policy, from, to, Utc::now());
+            self.history.record_scale(&plan.policy, from, to, Utc::now());
         }
         self.view = view;
         self.unread = false;
@@ -229,7 +229,7 @@ impl Tracked {
         strict: bool,
         now: DateTime<Utc>,
     ) -> Observer<'a> {
-        let (patience, woken) = (self.start_ups.patience(), self.is_woken(plan));
+        let (patience, woken) = (self.start_ups.startup_timeout(), self.is_woken(plan));
         let (sources, replicas) = (&mut self.sources, &self.replicas);
         Observer { plan, sources, replicas, strict, now, patience, woken }
     }
@@ -280,9 +280,9 @@ fn recorded<'a>(object: &'a LLMAutoscaler, view: &ScaleView) -> Option<&'a Targe
     targets.find(|target| target.uid.as_ref() == Some(&view.uid))
 }
 
-fn start_ups(object: &LLMAutoscaler, view: &ScaleView) -> StartUps {
+fn start_ups(object: &LLMAutoscaler, view: &ScaleView) -> StartupTimes {
     recorded(object, view)
-        .map_or_else(StartUps::default, |status| StartUps::from_seconds(&status.start_up_seconds))
+        .map_or_else(StartupTimes::default, |status| StartupTimes::from_seconds(&status.start_up_seconds))
 }
 
 /// What the status remembers of it. Replicas that are out of service were on their way out.
@@ -293,6 +293,6 @@ fn restored(object: &LLMAutoscaler, plan: &Plan, view: &ScaleView, replicas: &Re
         let closed = replicas.list.iter().filter(|group| group.is_closed()).count() as i32;
         let closed = if plan.drain.is_some() { closed } else { 0 };
         let stay = (replicas.alive() as i32).max(current) - closed;
-        History::resume(record, &plan.policy, (current, stay.min(current)), Utc::now())
+        History::resume(record, &plan.policy, Resize { current, desired: stay.min(current) }, Utc::now())
     })
 }

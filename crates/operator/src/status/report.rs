@@ -16,7 +16,7 @@ use llm_autoscaler_api::{
     time,
     words::{self, EventWords, Step},
 };
-use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome, StartUps};
+use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome, StartupTimes};
 
 use crate::{
     drain::progress::Told, observe::observer::Problem, observe::observer::Seen,
@@ -101,7 +101,7 @@ pub struct Report<'a> {
     /// What is to be remembered.
     pub history: HistoryRecord,
     /// How long replicas take to start.
-    pub start_ups: &'a StartUps,
+    pub start_ups: &'a StartupTimes,
 }
 
 /// A write to the target.

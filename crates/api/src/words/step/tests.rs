@@ -153,7 +153,7 @@ fn a_hold_is_said_where_a_limit_would_be() {
 fn a_scale_without_a_selector() {
     let policy = policy();
     let decision =
-        Decision { current: 2, outcome: Outcome::NoSelector, metrics: Vec::new(), tied: None };
+        Decision { current: 2, outcome: Outcome::NoSelector, metrics: Vec::new(), adjusted: None };
     let table = [
         (SelectorProblem::Missing, "InvalidSelector", "SelectorRequired", "selector is required"),
         (

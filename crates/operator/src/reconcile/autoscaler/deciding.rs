@@ -38,9 +38,9 @@ impl Role {
         telemetry.decided(match &decision.outcome {
             Outcome::Computed(derivation) if derivation.held.is_some() => "held",
             Outcome::Computed(_) => "computed",
-            Outcome::Silent => "silent",
+            Outcome::NoEvents => "silent",
             Outcome::Fallback { .. } => "fallback",
-            Outcome::Blind { .. } | Outcome::NoSelector => "blind",
+            Outcome::NoMetrics { .. } | Outcome::NoSelector => "blind",
             Outcome::OutOfBounds { .. } | Outcome::Disabled => "bounds",
         });
         let Some(target) = &self.target else { return };
@@ -63,7 +63,7 @@ fn without_doubt(
 ) -> (Decision, Seen) {
     let mut strict = target.observe(plan, scaled_to_zero, true);
     let decision = decide(&plan.policy, &target.history, &strict.observation, now);
-    if matches!(decision.outcome, Outcome::Blind { .. } | Outcome::Silent) {
+    if matches!(decision.outcome, Outcome::NoMetrics { .. } | Outcome::NoEvents) {
         seen.observation.doubt = Some(Doubt::Samples);
         seen.problems = strict.problems;
         return (decide(&plan.policy, &target.history, &seen.observation, now), seen);
@@ -77,7 +77,7 @@ fn pace(decision: &Decision) -> Pace {
     const NEAR: std::ops::RangeInclusive<f64> = 0.7..=1.3;
     let near = |metric: &MetricOutcome| match metric {
         MetricOutcome::Proposal(proposal) => NEAR.contains(&proposal.ratio),
-        MetricOutcome::Silent(_) | MetricOutcome::Failed(_) => false,
+        MetricOutcome::NoEvents(_) | MetricOutcome::Failed(_) => false,
     };
     if decision.metrics.iter().any(near) { Pace::Close } else { Pace::Usual }
 }

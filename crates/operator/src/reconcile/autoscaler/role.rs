@@ -183,7 +183,7 @@ impl Role {
         if let Some(target) = &mut self.target {
             let now = Utc::now();
             if self.restraint.paused {
-                target.history.kept(&self.plan.policy, decision, now);
+                target.history.record_blocked(&self.plan.policy, decision, now);
             } else {
                 target.history.record(&self.plan.policy, decision, now);
             }
@@ -240,7 +240,7 @@ impl Role {
         let mut warning = None;
         if let (Ok(view), Some(target)) = (result, &mut self.target) {
             target.view = view;
-            target.history.scaled(&self.plan.policy, decision.current, to, Utc::now());
+            target.history.record_scale(&self.plan.policy, decision.current, to, Utc::now());
             self.publish(events::rescaled(decision.current, to, written.event.message));
             self.drained();
         } else {

@@ -1,7 +1,7 @@
 //! One decision for all roles, and the order of what is written.
 
 use chrono::Utc;
-use llm_autoscaler_core::{Decision, Part, next_write, share};
+use llm_autoscaler_core::{Decision, RoleDemand, coordinate, next_write};
 
 use crate::{observe::observer::Seen, scale::client::TargetError};
 use crate::{
@@ -21,14 +21,14 @@ impl Keeper {
             self.roles.iter_mut().map(Role::look_and_decide).collect();
         let mut steps = steps?;
         if let Some(terms) = &self.terms {
-            let parts: Vec<Part> = self
+            let parts: Vec<RoleDemand> = self
                 .roles
                 .iter_mut()
                 .zip(&steps)
                 .map(|(role, step)| role.part(&step.decision))
                 .collect();
-            for (step, share) in steps.iter_mut().zip(share(terms, &parts)) {
-                step.decision.shared(share);
+            for (step, size) in steps.iter_mut().zip(coordinate(terms, &parts)) {
+                step.decision.apply_coordination(size);
             }
         }
         Some(steps)
@@ -84,17 +84,17 @@ impl Keeper {
 
 impl Role {
     /// What the other roles have to know of it.
-    fn part(&mut self, decision: &Decision) -> Part {
+    fn part(&mut self, decision: &Decision) -> RoleDemand {
         let now = Utc::now();
-        let Some(target) = &self.target else { return Part::default() };
-        let history = (&self.plan.policy, &target.history);
+        let Some(target) = &self.target else { return RoleDemand::default() };
+        let (policy, history) = (&self.plan.policy, &target.history);
         let fixed = self.restraint.respected.is_some();
-        let coming = target.replicas.coming(now, target.start_ups.patience()) as i32;
-        Part {
-            exist: target.replicas.taking(decision.current),
-            lagging: self.lag.see((decision.current - coming).max(0), now),
+        let coming = target.replicas.coming(now, target.start_ups.startup_timeout()) as i32;
+        RoleDemand {
+            existing: target.replicas.taking(decision.current),
+            lagging: self.lag.observe((decision.current - coming).max(0), now),
             gpus: self.gpus,
-            ..Part::of(history, decision, fixed, now)
+            ..RoleDemand::new(policy, history, decision, fixed, now)
         }
     }
 

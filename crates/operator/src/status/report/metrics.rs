@@ -48,7 +48,7 @@ fn outcome(report: &Report<'_>, index: usize, status: &mut MetricStatus) {
             status.proposal = Some(proposal.replicas);
             status.replicas = Some(counted(&proposal.counted));
         }
-        Some(MetricOutcome::Silent(silent)) => {
+        Some(MetricOutcome::NoEvents(silent)) => {
             status.replicas = Some(counted(silent));
             status.error = Some("too few events in the window to say anything".to_owned());
         }

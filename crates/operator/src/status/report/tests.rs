@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use llm_autoscaler_api::{LLMAutoscalerSpec, plan, words::MetricWords};
 use llm_autoscaler_core::{
-    Decision, History, Milli, Observation, Profile, Reading, Replica, Scale, Tie, Tied, decide,
+    Decision, History, Milli, Observation, Profile, Reading, Replica, Scale, Adjustment, Adjusted, decide,
 };
 use serde_json::json;
 
@@ -110,7 +110,7 @@ fn told_of(
     };
     let history = History::default().snapshot();
     let (object, seen, view, restraint) = (&object, &seen, &view, &restraint);
-    let (start_ups, drain) = (&StartUps::default(), &Told::default());
+    let (start_ups, drain) = (&StartupTimes::default(), &Told::default());
     let report = Report {
         object,
         role: None,
@@ -191,7 +191,7 @@ fn silence_is_not_zero() {
 fn what_other_roles_make_of_a_size_is_told_for_as_long_as_it_holds() {
     let plan = plan(&object().spec, Profile::Default).unwrap();
     // No sample, so nothing is said of limits but what the other role makes of the size.
-    let blind = |previous: &_, current: i32, tied: Option<Tied>, second| {
+    let blind = |previous: &_, current: i32, adjusted: Option<Adjusted>, second| {
         let step = Moment { current, waiting: None, problems: Vec::new() };
         let observation = Observation {
             scale: Scale { current, status: current },
@@ -200,10 +200,10 @@ fn what_other_roles_make_of_a_size_is_told_for_as_long_as_it_holds() {
             ..Observation::default()
         };
         let decision = decide(&plan.policy, &History::default(), &observation, at(second));
-        let decision = Decision { tied, ..decision };
+        let decision = Decision { adjusted, ..decision };
         told_of(previous, &step, (observation, decision), &plan, |_, _| {}, at(second))
     };
-    let grown = blind(&LLMAutoscalerStatus::default(), 1, Some(Tied { to: 2, by: Tie::Ratio }), 0);
+    let grown = blind(&LLMAutoscalerStatus::default(), 1, Some(Adjusted { to: 2, by: Adjustment::Ratio }), 0);
     assert_eq!(reason(&grown, "ScalingLimited"), "RoleRatio");
     let past = &grown.targets[0].decisions[0];
     assert_eq!((past.from, past.to, &*past.limited_by), (1, 2, "RoleRatio"));

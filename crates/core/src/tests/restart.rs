@@ -1,13 +1,18 @@
-//! Properties of the memory: the small one answers as the full one, and outlives a restart.
+//! Properties of the history: the pruned lists answer like the full ones, and survive a restart.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
-use crate::testing::{at, policy_with_windows};
 use crate::{
-    Amount, History, HistoryRecord, MetricKind, MetricPolicy, Milli, Observation, Outcome, Policy,
-    Profile, RECORD_ENTRIES, RatePolicy, Reading, Recommendation, Replica, Scale, ScaleEvent,
-    Target, Tolerances, decide, stabilize,
+    decide::decide,
+    decision::Outcome,
+    history::{History, HistoryRecord, RECORD_ENTRIES, Recommendation, ScaleEvent},
+    observation::{Observation, Reading, Replica, Scale},
+    policy::{Amount, MetricKind, MetricPolicy, Policy, RatePolicy, Target, Tolerances},
+    profile::Profile,
+    stabilize,
+    tests::support::{at, policy_with_windows, ready},
+    units::{Milli, Resize},
 };
 
 /// Recommendations with the seconds between them.
@@ -19,13 +24,13 @@ fn remember(policy: &Policy, list: &[(i64, i32)]) -> (History, Vec<Recommendatio
     let (mut history, mut full, mut now) = (History::default(), Vec::new(), at(0));
     for (after, replicas) in list {
         now += TimeDelta::seconds(*after);
-        history.recommended(policy, *replicas, now);
+        history.record_recommendation(policy, *replicas, now);
         full.push(Recommendation { replicas: *replicas, at: now });
     }
     (history, full, now)
 }
 
-/// What a list answers: where `current` ends up when `desired` is asked for.
+/// Returns the stabilized sizes that a list gives for a recommendation of `desired` at `current`.
 fn answer(
     policy: &Policy,
     list: &[Recommendation],
@@ -51,7 +56,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn two_staircases_answer_as_the_full_list(
+    fn two_staircases_answer_like_the_full_list(
         list in recommendations(60),
         (up, down) in (0_i64..400, 0_i64..400),
         question in (0_i32..50, 0_i32..50),
@@ -61,11 +66,15 @@ proptest! {
         let (history, full, now) = remember(&policy, &list);
         let small = history.recommendations().unwrap();
         let now = now + TimeDelta::seconds(later);
-        prop_assert_eq!(answer(&policy, small, question, now), answer(&policy, &full, question, now));
+        let [small, full] = [small, &full].map(|list| answer(&policy, list, question, now));
+        prop_assert_eq!(small, full);
     }
 
     #[test]
-    fn a_record_is_small_and_only_lengthens_windows(list in recommendations(300), age in 0_i64..4000) {
+    fn a_record_is_small_and_only_lengthens_windows(
+        list in recommendations(300),
+        age in 0_i64..4000,
+    ) {
         let policy = policy_with_windows(Profile::Default, 3600, 3600);
         let (history, _, now) = remember(&policy, &list);
         let full = history.recommendations().unwrap();
@@ -73,13 +82,14 @@ proptest! {
         prop_assert!(record.len() <= RECORD_ENTRIES / 2);
         let begin = now - TimeDelta::seconds(age);
         prop_assert!(highest_since(&record, begin) >= highest_since(full, begin));
-        prop_assert!(lowest_since(&record, begin) <= lowest_since(full, begin) || record.is_empty());
-        // Whatever is remembered is forgotten a window after it was said.
+        let lowest = lowest_since(&record, begin);
+        prop_assert!(lowest <= lowest_since(full, begin) || record.is_empty());
+        // No entry outlives the window after its recommendation.
         prop_assert!(record.iter().all(|past| past.at <= now));
     }
 
     #[test]
-    fn unknown_time_counts_as_current(
+    fn the_current_size_stands_for_unknown_recommendations(
         list in recommendations(60),
         current in 0_i32..50,
         gap in 0_i64..1000,
@@ -94,7 +104,7 @@ proptest! {
         for (seconds, replicas) in after {
             now += TimeDelta::seconds(seconds);
             for history in [&mut unbroken, &mut restored] {
-                history.recommended(&policy, replicas, now);
+                history.record_recommendation(&policy, replicas, now);
             }
             let [unbroken, restored] = [&unbroken, &restored].map(|history| {
                 let list = history.recommendations().unwrap();
@@ -110,14 +120,15 @@ proptest! {
     }
 }
 
-/// A run of the whole step on recommendations that do not depend on it.
+/// A run of the whole step on readings that do not depend on the size.
 struct Run {
     policy: Policy,
     history: History,
     replicas: i32,
 }
 
-/// Where the process dies: before a step, or between the write of the scale and that of the status.
+/// The point at which the process dies: after a step, or between the write of the scale and that of
+/// the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kill {
     Not,
@@ -143,7 +154,7 @@ impl Run {
         self.history.record(&self.policy, &decision, now);
         let written = self.history.snapshot();
         if let Some(replicas) = decision.rescale() {
-            self.history.scaled(&self.policy, self.replicas, replicas, now);
+            self.history.record_scale(&self.policy, self.replicas, replicas, now);
             self.replicas = replicas;
         }
         match kill {
@@ -158,7 +169,7 @@ impl Run {
     }
 }
 
-/// A policy whose metric wants exactly the number of replicas that it says.
+/// Returns a policy with a metric that proposes its own value as the number of replicas.
 fn direct(down_window: i64, rates: Option<(Amount, Amount)>) -> Policy {
     let mut policy = policy_with_windows(Profile::Default, 0, down_window);
     policy.max_replicas = 50;
@@ -200,12 +211,16 @@ proptest! {
             let now = at(tick as i64 * TICK);
             unbroken.step(wanted, now, Kill::Not);
             killed.step(wanted, now, kill);
-            prop_assert!(killed.replicas >= unbroken.replicas, "at {tick}: {} < {}", killed.replicas, unbroken.replicas);
+            let (killed, unbroken) = (killed.replicas, unbroken.replicas);
+            prop_assert!(killed >= unbroken, "at {tick}: {killed} < {unbroken}");
         }
     }
 
     #[test]
-    fn a_window_after_a_restart_it_is_as_if_there_had_been_none(timeline in kills(), down_window in 0_i64..600) {
+    fn a_restart_has_no_effect_after_one_window(
+        timeline in kills(),
+        down_window in 0_i64..600,
+    ) {
         let policy = direct(down_window, None);
         let (mut unbroken, mut killed) = (Run::new(&policy, 5), Run::new(&policy, 5));
         let mut settled = at(0);
@@ -223,17 +238,21 @@ proptest! {
 }
 
 #[test]
-fn memory_stays_small_however_long_it_runs() {
+fn the_history_stays_small_however_long_it_runs() {
     let policy = direct(3600, Some((Amount::Replicas(1), Amount::Replicas(1))));
     let mut run = Run::new(&policy, 5);
     for tick in 0..20_000_i64 {
-        // Long slow falls, which are the longest staircases.
+        // Long slow decreases give the longest staircases.
         let wanted = 45 - (tick % 4000) / 100;
         run.step(wanted as i32, at(tick), Kill::Not);
     }
     for size in 0..20_000 {
-        run.history.scaled(&policy, size, size + 1, at(20_000 + i64::from(size) / 100));
-        run.history.recommended(&policy, 1_000_000 - size, at(20_000 + i64::from(size) / 100));
+        run.history.record_scale(&policy, size, size + 1, at(20_000 + i64::from(size) / 100));
+        run.history.record_recommendation(
+            &policy,
+            1_000_000 - size,
+            at(20_000 + i64::from(size) / 100),
+        );
     }
     assert!(run.history.recommendations().unwrap().len() <= 256);
     assert!(run.history.scale_ups().len() <= 256);
@@ -243,7 +262,7 @@ fn memory_stays_small_however_long_it_runs() {
 }
 
 #[test]
-fn the_future_counts_as_now() {
+fn times_in_the_future_count_as_now() {
     let policy = policy_with_windows(Profile::Default, 0, 300);
     let record = HistoryRecord {
         recommendations: vec![Recommendation { replicas: 9, at: at(1_000_000) }],
@@ -258,7 +277,7 @@ fn the_future_counts_as_now() {
 }
 
 #[test]
-fn a_loss_since_the_record_is_taken_for_our_own() {
+fn an_unrecorded_scale_down_counts_as_a_scale_event() {
     let policy = policy_with_windows(Profile::Default, 0, 0);
     let record = HistoryRecord { replicas: Some(5), ..HistoryRecord::default() };
     for (current, changes) in [(3, vec![2]), (5, vec![]), (8, vec![])] {
@@ -271,13 +290,13 @@ fn a_loss_since_the_record_is_taken_for_our_own() {
 }
 
 #[test]
-fn a_written_moment_is_not_earlier_than_the_remembered_one() {
+fn a_recorded_time_is_not_earlier_than_the_remembered_one() {
     let policy = policy_with_windows(Profile::Default, 0, 300);
     let moment = at(0) + TimeDelta::nanoseconds(1001);
     let mut history = History::default();
-    history.recommended(&policy, 3, moment);
-    history.scaled(&policy, 3, 2, moment);
-    history.scaled(&policy, 2, 4, moment);
+    history.record_recommendation(&policy, 3, moment);
+    history.record_scale(&policy, 3, 2, moment);
+    history.record_scale(&policy, 2, 4, moment);
     let record = history.snapshot();
     assert_eq!(record.recommendations[0].at, at(0) + TimeDelta::microseconds(2));
     assert_eq!(record.scale_downs[0].at, at(0) + TimeDelta::microseconds(2));
@@ -285,9 +304,9 @@ fn a_written_moment_is_not_earlier_than_the_remembered_one() {
 }
 
 #[test]
-fn the_first_number_of_replicas_is_the_first_recommendation() {
+fn the_first_size_is_the_first_recommendation() {
     let policy = policy_with_windows(Profile::Default, 0, 300);
-    let idle = crate::testing::ready(&[Some(0), Some(0), Some(0)]);
+    let idle = ready(&[Some(0), Some(0), Some(0)]);
     let mut history = History::default();
     let first = decide(&policy, &history, &idle, at(0));
     assert_eq!(first.rescale(), None);
@@ -299,7 +318,7 @@ fn the_first_number_of_replicas_is_the_first_recommendation() {
 
 proptest! {
     #[test]
-    fn merged_changes_never_lower_a_limit_of_scale_down(
+    fn merged_events_never_allow_a_faster_scale_down(
         list in prop::collection::vec((0_i64..60, 1_i32..10), 0..40),
         age in 0_i64..2400,
     ) {
@@ -308,8 +327,8 @@ proptest! {
         let (mut history, mut now) = (History::default(), at(0));
         for (after, change) in list {
             now += TimeDelta::seconds(after);
-            history.scaled(&policy, 0, change, now);
-            history.scaled(&policy, change, 0, now);
+            history.record_scale(&policy, 0, change, now);
+            history.record_scale(&policy, change, 0, now);
         }
         let record = history.snapshot();
         let begin = now - TimeDelta::seconds(age);
@@ -322,10 +341,10 @@ proptest! {
 }
 
 #[test]
-fn a_scale_down_that_is_under_way_goes_on() {
+fn a_scale_down_under_way_goes_on_after_a_restart() {
     let policy = policy_with_windows(Profile::Default, 0, 300);
     let mut history = History::default();
-    history.recommended(&policy, 3, at(0));
+    history.record_recommendation(&policy, 3, at(0));
     let record = history.snapshot();
     let desired = |history: &History| {
         let list = history.recommendations().unwrap();
@@ -334,11 +353,11 @@ fn a_scale_down_that_is_under_way_goes_on() {
     assert_eq!(
         desired(&History::restore(&record, &policy, 5, at(400))),
         5,
-        "nobody knows what was wanted since"
+        "the recommendations since the record are unknown"
     );
     assert_eq!(
-        desired(&History::resume(&record, &policy, (5, 3), at(400))),
+        desired(&History::resume(&record, &policy, Resize { current: 5, desired: 3 }, at(400))),
         3,
-        "its victims are out of service"
+        "the victims are out of service, so the scale-down goes on"
     );
 }

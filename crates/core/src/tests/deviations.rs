@@ -1,7 +1,15 @@
-//! Each deviation by an example: what the HPA does, and what the Default profile does instead.
+//! An example of each deviation: the HPA's decision, and that of the Default profile.
 
-use crate::testing::{at, legacy_policy, observed, per_replica, policy_with_windows, ready};
-use crate::*;
+use crate::{
+    decide::decide,
+    decision::{Hold, Outcome},
+    history::{History, HistoryRecord, Recommendation},
+    observation::{Observation, Reading, Replica},
+    policy::{MetricKind, MetricPolicy, Policy, Target},
+    profile::Profile,
+    tests::support::{at, legacy_policy, observed, per_replica, policy_with_windows, ready},
+    units::Milli,
+};
 
 const READY: Replica = Replica::READY;
 const PENDING: Replica = Replica::PENDING;
@@ -14,7 +22,7 @@ const OBJECT_VALUE: MetricPolicy =
 const OBJECT_AVERAGE: MetricPolicy =
     MetricPolicy { kind: MetricKind::Object, target: Target::AverageValue(Milli::whole(10)) };
 
-/// What the two profiles want: the HPA's, then ours.
+/// Returns the desired replicas of both profiles: the HPA's, then the Default profile's.
 fn both(metric: MetricPolicy, observation: &Observation) -> [Option<i32>; 2] {
     [Profile::HpaExact, Profile::Default].map(|profile| {
         let policy = Policy { metrics: vec![metric], ..policy_with_windows(profile, 0, 0) };
@@ -34,10 +42,10 @@ fn outside(value: i64, current: i32, replicas: &[Replica]) -> Observation {
 
 #[test]
 fn direction_check() {
-    // Overloaded, and 7 of 10 not there yet: not a reason to shrink.
+    // The target is overloaded while 7 of 10 replicas are absent: no reason to scale down.
     let overloaded = observed(10, &[(READY, Some(15)); 3]);
     assert_eq!(per_pod(&overloaded), [Some(5), Some(10)]);
-    // A surge of pods: not a reason to grow.
+    // More pods than requested, as in a surge: no reason to scale up.
     let idle = observed(2, &[(READY, Some(8)); 4]);
     assert_eq!(per_pod(&idle), [Some(4), Some(2)]);
     assert_eq!(both(OBJECT_VALUE, &outside(15, 10, &[READY; 3])), [Some(5), Some(10)]);
@@ -65,15 +73,15 @@ fn quorum() {
         (derivation.held, derivation.raw, derivation.recommended),
         (Some(Hold::NoQuorum), 4, 10)
     );
-    // Pending ones are asked, too.
+    // Pending replicas count for the quorum, too.
     let mut pending = vec![(READY, Some(1)); 3];
     pending.extend([(PENDING, None); 2]);
     assert_eq!(per_pod(&observed(5, &pending)), [Some(1), Some(5)]);
-    // What does not shrink is not held.
+    // A size that does not shrink is not held.
     let decision = decide(&policy, &History::default(), &ready(&[Some(10), None, None]), at(0));
     let Outcome::Computed(derivation) = decision.outcome else { panic!("{decision:?}") };
     assert_eq!((derivation.held, derivation.raw), (None, 3));
-    // Growing needs no quorum.
+    // A scale-up needs no quorum.
     let mut few = samples(2);
     few.readings =
         vec![Reading::PerReplica { samples: vec![Some(Milli::whole(90)); 2], strays: Vec::new() }];
@@ -90,27 +98,27 @@ fn replica_units() {
 
 #[test]
 fn starting_replicas() {
-    // 10.8 replicas' worth of load on 9, and a tenth on its way: within the tolerance with it.
+    // The load of 10.8 replicas on 9, with a tenth starting: within the tolerance.
     assert_eq!(per_pod(&observed(10, &[(READY, Some(12)); 9])), [Some(11), Some(10)]);
-    // The same as pending ones, which the HPA does count.
+    // Pending replicas, which the HPA does count, give the same.
     let mut pending = vec![(READY, Some(12)); 9];
     pending.push((PENDING, None));
     assert_eq!(per_pod(&observed(10, &pending)), [Some(10), Some(10)]);
-    // More is asked for when even they will not be enough, and never twice.
+    // More are requested if the starting ones will not be enough, and only once.
     assert_eq!(per_pod(&observed(4, &[(READY, Some(35)); 2])), [Some(7), Some(7)]);
     assert_eq!(per_pod(&observed(7, &[(READY, Some(35)); 2])), [Some(7), Some(7)]);
 }
 
 #[test]
 fn stuck_replicas() {
-    // To the HPA two broken ones are missing samples, which hold a scale-down as if they were busy.
+    // In the HPA the two stuck replicas are missing samples, which hold back a scale-down.
     let idle = observed(4, &[(READY, Some(5)), (READY, Some(5)), (STUCK, None), (STUCK, None)]);
     assert_eq!(per_pod(&idle), [Some(3), Some(1)]);
-    // Nor are they help on its way: the load is that of the two that work.
+    // They are no starting capacity either: the load is that of the two ready ones.
     let busy =
         observed(4, &[(READY, Some(21)), (READY, Some(21)), (STUCK_PENDING, None), (STUCK, None)]);
     assert_eq!(per_pod(&busy), [Some(4), Some(5)]);
-    // And none is asked for in their place.
+    // No replacement is requested for stuck replicas.
     let broken = observed(4, &[(READY, Some(15)), (STUCK, None), (STUCK, None), (STUCK, None)]);
     assert_eq!(per_pod(&broken)[1], Some(4));
     assert_eq!(per_pod(&observed(2, &[(STUCK, None); 2]))[1], None);
@@ -118,7 +126,7 @@ fn stuck_replicas() {
 
 #[test]
 fn asked_for_replicas() {
-    // Right for the 4 that were asked for; the status still says 3.
+    // The total fits the 4 requested replicas; `status.replicas` is still 3.
     let mut lagging = outside(40, 4, &[READY; 4]);
     lagging.scale.status = 3;
     assert_eq!(both(OBJECT_AVERAGE, &lagging), [Some(4), Some(4)]);
@@ -140,7 +148,7 @@ fn window_never_grows() {
 
 #[test]
 fn growth_by_time() {
-    // A step at 0, 2 and 15 s, with a load that 20 replicas could take.
+    // Steps at 0, 2 and 15 s, with a load for 20 replicas.
     let sizes = [Profile::HpaExact, Profile::Default].map(|profile| {
         let policy = Policy { profile, ..legacy_policy() };
         let (mut history, mut current, mut sizes) = (History::default(), 1, Vec::new());
@@ -149,7 +157,7 @@ fn growth_by_time() {
             let decision = decide(&policy, &history, &load, at(second));
             let desired = decision.desired().unwrap();
             history.record(&policy, &decision, at(second));
-            history.scaled(&policy, current, desired, at(second));
+            history.record_scale(&policy, current, desired, at(second));
             current = desired;
             sizes.push(desired);
         }
@@ -178,9 +186,10 @@ fn kept_scale_events() {
         let down = &mut policy.behavior.as_mut().unwrap().scale_down;
         down.policies[0].period = chrono::TimeDelta::seconds(600);
         let mut history = History::default();
-        history.scaled(&policy, 1, 3, at(0));
-        // Policies of scale-up look back 15 s, those of scale-down 600 s, and over both kinds of change.
-        history.scaled(&policy, 3, 4, at(100));
+        history.record_scale(&policy, 1, 3, at(0));
+        // Scale-up policies count the events of 15 s and scale-down policies those of 600 s, in
+        // both directions.
+        history.record_scale(&policy, 3, 4, at(100));
         history.scale_ups().len()
     });
     assert_eq!(remembered, [1, 2]);

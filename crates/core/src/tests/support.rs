@@ -1,18 +1,24 @@
-//! Short ways to build what the tests decide about.
+//! Short constructors for the inputs of the tests.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    Amount, Behavior, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, RatePolicy,
-    Reading, Replica, Rules, Scale, Settings, Target, Tolerances,
+    observation::{Observation, Reading, Replica, Scale},
+    policy::{
+        Amount, Behavior, MetricKind, MetricPolicy, Policy, RatePolicy, Rules, Settings, Target,
+        Tolerances,
+    },
+    profile::Profile,
+    units::Milli,
 };
 
-/// A moment of a test, in seconds.
+/// Returns the time of a test at a second, which may be negative.
 pub(crate) fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_000_000 + second, 0).unwrap()
 }
 
-/// One metric per replica with target 10, 1 to 20 replicas, no `behavior`, to the bit.
+/// Returns an `HpaExact` policy of 1 to 20 replicas with one metric per replica at a target of 10
+/// and without `behavior`.
 pub(crate) fn legacy_policy() -> Policy {
     Policy {
         min_replicas: 1,
@@ -27,7 +33,8 @@ pub(crate) fn legacy_policy() -> Policy {
     }
 }
 
-/// The same with windows and no limit of rate.
+/// Returns the [`legacy_policy`] with stabilization windows, in seconds, and without a limit of
+/// rate.
 pub(crate) fn policy_with_windows(profile: Profile, up: i64, down: i64) -> Policy {
     let unlimited =
         vec![RatePolicy { amount: Amount::Replicas(1000), period: TimeDelta::seconds(15) }];
@@ -40,7 +47,7 @@ pub(crate) fn policy_with_windows(profile: Profile, up: i64, down: i64) -> Polic
     Policy { behavior: Some(behavior), profile, ..legacy_policy() }
 }
 
-/// A metric with a sample per replica.
+/// Returns a metric with one sample per replica.
 pub(crate) fn per_replica(target: i64) -> MetricPolicy {
     MetricPolicy {
         kind: MetricKind::PerReplica,
@@ -48,13 +55,13 @@ pub(crate) fn per_replica(target: i64) -> MetricPolicy {
     }
 }
 
-/// Ready replicas with these samples; as many are asked for.
+/// Returns an observation of as many ready replicas as there are samples.
 pub(crate) fn ready(samples: &[Option<i64>]) -> Observation {
     let replicas: Vec<_> = samples.iter().map(|sample| (Replica::READY, *sample)).collect();
     observed(samples.len() as i32, &replicas)
 }
 
-/// Replicas with or without a sample, of which `current` are asked for.
+/// Returns an observation of replicas with or without a sample, where `current` are requested.
 pub(crate) fn observed(current: i32, replicas: &[(Replica, Option<i64>)]) -> Observation {
     let samples = replicas.iter().map(|(_, sample)| sample.map(Milli::whole)).collect();
     Observation {
