@@ -23,12 +23,15 @@ mod decision;
 mod drain;
 mod history;
 pub mod limit;
+mod now;
 mod observation;
 mod policy;
 mod profile;
 mod recommend;
+mod replica_state;
 pub mod stabilize;
 mod startup_times;
+mod step;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -41,6 +44,7 @@ pub use decision::{
 };
 pub use drain::{Candidate, DrainStep, Draining, Removal, Verdict, drain};
 pub use history::{History, HistoryRecord, RECORD_ENTRIES, Recommendation, ScaleEvent};
+pub use now::{Monotonic, Now};
 pub use observation::{Doubt, Observation, Phase, Reading, Replica, Scale, Selector};
 pub use policy::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Policy, RatePolicy, Rules, Select,
@@ -48,5 +52,11 @@ pub use policy::{
 };
 pub use profile::{Deviation, Deviations, Profile};
 pub use recommend::propose;
+pub use replica_state::{EngineActivity, ReplicaState};
 pub use startup_times::StartupTimes;
+pub use step::{
+    Basis, Config, DrainAction, DrainObservation, ReplicaCounts, ReplicaReason, RoleConfig,
+    RoleMemory, RoleObservation, RolePlan, StepPlan, WaitingOn, WorkloadState, Write, WriteBlock,
+    Writes, plan,
+};
 pub use units::{Milli, Resize};

@@ -30,6 +30,11 @@ impl Lag {
                 (self.begun, self.current) = (Some(now), missing);
             }
         }
+        self.lagging()
+    }
+
+    /// Returns the lag as of the latest record.
+    pub fn lagging(&self) -> i32 {
         self.previous.min(self.current)
     }
 }

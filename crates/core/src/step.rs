@@ -1,0 +1,293 @@
+//! The step of an autoscaler as one value: all its roles are observed, decided, coordinated and drained by one pure function.
+//!
+//! ```text
+//! Config ───────┐
+//! RoleMemory ───┼─> plan: decide ─> coordinate ─> drain ─> StepPlan ─> Writes, in order
+//! observations ─┘
+//! ```
+//!
+//! [`plan`] makes every choice of a step. Whoever carries the plan out asks [`Writes`] for the next write and records how it
+//! went; nothing is left to choose there. The same plan is made by the operator, by `evaluate` and by a simulator.
+
+mod decide_role;
+mod drain_role;
+mod reasons;
+mod writes;
+
+use chrono::TimeDelta;
+
+use crate::{
+    coordinate::{Lag, RoleDemand, SharedLimits, coordinate},
+    decision::Decision,
+    drain::{Candidate, DrainStep, Removal},
+    history::History,
+    now::Now,
+    observation::Observation,
+    policy::Policy,
+    replica_state::ReplicaState,
+    startup_times::StartupTimes,
+};
+
+pub use decide_role::Basis;
+pub use drain_role::{DrainAction, WaitingOn};
+pub use reasons::ReplicaReason;
+pub use writes::{Write, Writes};
+
+/// What an autoscaler is to do: the parsed spec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Its roles, at least one.
+    pub roles: Vec<RoleConfig>,
+    /// What the roles share, where there are several.
+    pub shared: Option<SharedLimits>,
+}
+
+/// What is to be done with one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoleConfig {
+    /// The policy of its decisions.
+    pub policy: Policy,
+    /// The number of GPUs of one replica, where GPUs are limited.
+    pub gpus: i64,
+    /// How long a scale-down waits for the requests of each replica that it removes; `None` where scale-downs do not drain.
+    pub drain_deadline: Option<TimeDelta>,
+}
+
+/// What is remembered of one target from step to step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleMemory {
+    /// Past recommendations and changes of size.
+    pub history: History,
+    /// How long its replicas take to start.
+    pub startup_times: StartupTimes,
+    /// How many requested replicas do not start.
+    pub lag: Lag,
+}
+
+/// What was observed of one target.
+#[derive(Clone, Debug)]
+pub struct RoleObservation<'a> {
+    /// By all usable samples: good enough to grow by, or to stay.
+    pub usable: &'a Observation,
+    /// By samples beyond doubt only; `None` where no sample is in doubt.
+    pub beyond_doubt: Option<&'a Observation>,
+    /// The states of its replicas, in the order of [`Observation::replicas`].
+    pub states: &'a [ReplicaState],
+    /// The number of replicas by what they are.
+    pub counts: ReplicaCounts,
+    /// What keeps the autoscaler from writing.
+    pub block: WriteBlock,
+    /// What a scale-down has to know; of no matter where scale-downs do not drain.
+    pub drain: DrainObservation,
+}
+
+/// The number of a target's replicas by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaCounts {
+    /// Those that have not ended and are not being deleted.
+    pub alive: i32,
+    /// Those that are being deleted.
+    pub ending: i32,
+    /// Those that serve, or will once they have started: they have their nodes, and nothing is in their way.
+    pub coming: i32,
+    /// Those that have been taken out of service.
+    pub closed: i32,
+}
+
+/// What keeps an autoscaler from writing to a target that is its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteBlock {
+    /// The autoscaler is paused.
+    pub paused: bool,
+    /// Something else has set the size, and that is respected for now.
+    pub manual_change: bool,
+}
+
+/// What a scale-down that drains has to know of a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrainObservation {
+    /// Which replicas a smaller size removes; `None` where that is not known.
+    pub removal: Option<Removal>,
+    /// The replicas that could be removed.
+    pub candidates: Vec<Candidate>,
+    /// The target's own object.
+    pub workload: WorkloadState,
+}
+
+/// What is known of the target's own object, as far as a scale-down depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkloadState {
+    /// It has not been read, or too long ago.
+    #[default]
+    Unread,
+    /// It could not be read.
+    Unreadable,
+    /// It was read.
+    Read {
+        /// A rollout is in progress and makes progress, so nothing shrinks.
+        rollout_holds: bool,
+    },
+}
+
+/// Everything that one step has come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepPlan {
+    /// One plan per role, in their order.
+    pub roles: Vec<RolePlan>,
+    shared: Option<SharedLimits>,
+}
+
+/// What one step has come to for one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolePlan {
+    /// The decision, after coordination with other roles.
+    pub decision: Decision,
+    /// Which samples the decision rests on.
+    pub basis: Basis,
+    /// The number of replicas that the target's own metrics and bounds ask for; `None` where they ask for nothing.
+    pub demand: Option<i32>,
+    /// The number of replicas that it is granted, after coordination; `None` where nothing is asked for.
+    pub granted: Option<i32>,
+    /// True where a metric is near its target, so that the next sample may change the decision.
+    pub near_target: bool,
+    /// The pods that leave their Services, or return to them.
+    pub drain: DrainAction,
+    /// The size that can be written now.
+    pub write: Option<i32>,
+    /// The size when everything is written that one write can reach.
+    goal: i32,
+    /// What a change of size waits for.
+    pub waits: Option<WaitingOn>,
+    /// Why each replica exists, in the order of [`Observation::replicas`].
+    pub reasons: Vec<ReplicaReason>,
+}
+
+impl ReplicaCounts {
+    /// Returns the replicas that take up room: those that are requested or exist, and those that are still terminating.
+    pub fn existing(self, requested: i32) -> i32 {
+        requested.max(self.alive).saturating_add(self.ending)
+    }
+
+    /// Returns the number of requested replicas that do not come.
+    pub fn missing(self, requested: i32) -> i32 {
+        requested.saturating_sub(self.coming).max(0)
+    }
+
+    /// Returns the size that a scale-down under way goes to, after a restart: replicas that are out of service were on their way
+    /// out.
+    pub fn staying(self, requested: i32) -> i32 {
+        (self.alive.max(requested) - self.closed).min(requested)
+    }
+}
+
+impl WriteBlock {
+    /// Returns whether nothing may be written.
+    pub fn is_blocked(self) -> bool {
+        self.paused || self.manual_change
+    }
+}
+
+impl StepPlan {
+    /// Returns the roles whose object has to be read before their scale-down can be planned. The plan is made again then.
+    pub fn needs_workload(&self) -> impl Iterator<Item = usize> {
+        let roles = self.roles.iter().enumerate();
+        roles.filter(|(_, role)| role.waits == Some(WaitingOn::Workload)).map(|(role, _)| role)
+    }
+
+    /// Returns the writes of the step, in their order.
+    pub fn writes(&self) -> Writes<'_> {
+        Writes::new(self)
+    }
+}
+
+/// Plans one step of all roles of an autoscaler.
+///
+/// `memory` and `observed` are in the order of [`Config::roles`]. Nothing is remembered here: the caller records the
+/// observation's lag before, and the decisions and writes afterwards.
+pub fn plan(
+    config: &Config,
+    memory: &[&RoleMemory],
+    observed: &[RoleObservation<'_>],
+    now: Now,
+) -> StepPlan {
+    let roles = || config.roles.iter().zip(memory).zip(observed);
+    let mut decisions: Vec<(Decision, Basis)> = roles()
+        .map(|((config, memory), observed)| {
+            decide_role::decide_role(&config.policy, &memory.history, observed, now.wall)
+        })
+        .collect();
+    if let Some(shared) = &config.shared {
+        let demands: Vec<RoleDemand> = roles()
+            .zip(&decisions)
+            .map(|(((config, memory), observed), (decision, _))| {
+                demand(config, memory, observed, decision, now)
+            })
+            .collect();
+        for ((decision, _), size) in decisions.iter_mut().zip(coordinate(shared, &demands)) {
+            decision.apply_coordination(size);
+        }
+    }
+    let plans = config
+        .roles
+        .iter()
+        .zip(observed)
+        .zip(decisions)
+        .map(|((config, observed), decided)| RolePlan::new(config, observed, decided, now));
+    StepPlan { roles: plans.collect(), shared: config.shared.clone() }
+}
+
+/// The demand of one role, as coordination takes it.
+fn demand(
+    config: &RoleConfig,
+    memory: &RoleMemory,
+    observed: &RoleObservation<'_>,
+    decision: &Decision,
+    now: Now,
+) -> RoleDemand {
+    let fixed = observed.block.manual_change;
+    RoleDemand {
+        existing: observed.counts.existing(decision.current),
+        lagging: memory.lag.lagging(),
+        gpus: config.gpus,
+        ..RoleDemand::new(&config.policy, &memory.history, decision, fixed, now.wall)
+    }
+}
+
+impl RolePlan {
+    fn new(
+        config: &RoleConfig,
+        observed: &RoleObservation<'_>,
+        (decision, basis): (Decision, Basis),
+        now: Now,
+    ) -> Self {
+        let drained = drain_role::drain_role(config, observed, &decision, now.wall);
+        Self {
+            basis,
+            demand: decision.own_desired(),
+            granted: decision.desired(),
+            near_target: decide_role::is_near_target(&decision),
+            reasons: reasons::reasons(&config.policy, observed, &decision, &drained),
+            drain: drained.action,
+            write: drained.write,
+            goal: drained.goal,
+            waits: drained.waits,
+            decision,
+        }
+    }
+
+    /// Returns whether the role is to have fewer replicas than it has.
+    pub fn shrinks(&self, block: WriteBlock) -> bool {
+        !block.is_blocked() && self.granted.is_some_and(|granted| granted < self.decision.current)
+    }
+
+    /// Returns the drain step, where scale-downs drain and the order of removal is known.
+    pub fn drain_step(&self) -> Option<&DrainStep> {
+        match &self.drain {
+            DrainAction::Step(step) => Some(step),
+            DrainAction::Keep | DrainAction::Release | DrainAction::ReleaseUnknown => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! The decision of one role, made again where samples in doubt would shrink it.
+
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Utc};
+
+use super::RoleObservation;
+use crate::{
+    decide::decide,
+    decision::{Decision, MetricOutcome, Outcome},
+    history::History,
+    observation::{Doubt, Observation},
+    policy::Policy,
+};
+
+/// A metric whose usage is within this range of its target is near it.
+const NEAR_TARGET: RangeInclusive<f64> = 0.7..=1.3;
+
+/// The samples that a decision rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// All usable samples.
+    Usable,
+    /// Samples beyond doubt only, because the others would have shrunk the target.
+    BeyondDoubt,
+    /// Samples in doubt, because there are no others. They may keep the size, and not reduce it.
+    InDoubt,
+}
+
+/// Decides one role. A target never shrinks by samples in doubt: where the decision would, it is made again without them. If no
+/// metric is left then, the samples in doubt may keep the size but not reduce it.
+///
+/// This holds under [`Profile::HpaExact`](crate::Profile::HpaExact) too, because pods are scraped one after the other, while
+/// the HPA gets the samples of all of them at once.
+pub(super) fn decide_role(
+    policy: &Policy,
+    history: &History,
+    observed: &RoleObservation<'_>,
+    now: DateTime<Utc>,
+) -> (Decision, Basis) {
+    let decision = decide(policy, history, observed.usable, now);
+    let Some(beyond_doubt) = observed.beyond_doubt.filter(|_| decision.wants_fewer()) else {
+        return (decision, Basis::Usable);
+    };
+    let strict = decide(policy, history, beyond_doubt, now);
+    if !matches!(strict.outcome, Outcome::NoMetrics { .. } | Outcome::NoEvents) {
+        return (strict, Basis::BeyondDoubt);
+    }
+    let marked = Observation { doubt: Some(Doubt::Samples), ..observed.usable.clone() };
+    (decide(policy, history, &marked, now), Basis::InDoubt)
+}
+
+/// Returns whether a metric is near its target, so that the next sample may change the decision.
+pub(super) fn is_near_target(decision: &Decision) -> bool {
+    decision.metrics.iter().any(|metric| match metric {
+        MetricOutcome::Proposal(proposal) => NEAR_TARGET.contains(&proposal.ratio),
+        MetricOutcome::NoEvents(_) | MetricOutcome::Failed(_) => false,
+    })
+}

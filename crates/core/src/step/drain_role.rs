@@ -1,0 +1,102 @@
+//! From the granted size to the size that can be written now: blocks, rollouts and drains come between.
+
+use chrono::{DateTime, Utc};
+
+use super::{DrainObservation, RoleConfig, RoleObservation, WorkloadState};
+use crate::{
+    decision::Decision,
+    drain::{DrainStep, Verdict, drain},
+    units::Resize,
+};
+
+/// What is to be done about the Services of a target's pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DrainAction {
+    /// Nothing changes: what a scale-down depends on is not known yet.
+    Keep,
+    /// All pods are in service: scale-downs of this target do not drain.
+    Release,
+    /// All pods are in service: which of them a smaller size removes is not known.
+    ReleaseUnknown,
+    /// The victims of the step leave their Services; all others are in service.
+    Step(DrainStep),
+}
+
+/// What a change of size waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingOn {
+    /// For the autoscaler to be resumed.
+    Pause,
+    /// For the end of the time during which a change by something else is respected.
+    ManualChange,
+    /// For the target's own object to be read.
+    Workload,
+    /// For a rollout to complete.
+    Rollout,
+    /// For the requests of the replicas that are to be removed.
+    Requests {
+        /// When the last deadline passes.
+        until: DateTime<Utc>,
+    },
+}
+
+/// The part of a role's plan that is about the write.
+pub(super) struct Drained {
+    pub(super) action: DrainAction,
+    pub(super) write: Option<i32>,
+    pub(super) goal: i32,
+    pub(super) waits: Option<WaitingOn>,
+}
+
+pub(super) fn drain_role(
+    config: &RoleConfig,
+    observed: &RoleObservation<'_>,
+    decision: &Decision,
+    now: DateTime<Utc>,
+) -> Drained {
+    let current = decision.current;
+    let blocked = observed.block.is_blocked();
+    let desired = decision.desired().filter(|_| !blocked).unwrap_or(current);
+    let resize = Resize { current, desired };
+    let direct = Drained {
+        action: DrainAction::Release,
+        write: (desired != current).then_some(desired),
+        goal: desired,
+        waits: blocking(observed, decision),
+    };
+    let Some(deadline) = config.drain_deadline else { return direct };
+    let DrainObservation { removal, candidates, workload } = &observed.drain;
+    let goal = match removal {
+        Some(removal) if resize.is_scale_down() => removal.size_after_one_write(resize),
+        _ => desired,
+    };
+    if resize.is_scale_down()
+        && let WorkloadState::Unread | WorkloadState::Unreadable = workload
+    {
+        let waits = Some(WaitingOn::Workload);
+        return Drained { action: DrainAction::Keep, write: None, goal, waits };
+    }
+    let Some(removal) = *removal else {
+        return Drained { action: DrainAction::ReleaseUnknown, ..direct };
+    };
+    let held = resize.is_scale_down() && *workload == WorkloadState::Read { rollout_holds: true };
+    let drained = Resize { current, desired: if held { current } else { desired } };
+    let step = drain(removal, drained, deadline, candidates, now);
+    let (write, waits) = match step.verdict {
+        Verdict::Write { to, .. } => (Some(to), direct.waits),
+        Verdict::Wait { until } => (None, Some(WaitingOn::Requests { until })),
+        Verdict::Idle if held => (None, Some(WaitingOn::Rollout)),
+        Verdict::Idle => ((desired > current).then_some(desired), direct.waits),
+    };
+    Drained { action: DrainAction::Step(step), write, goal, waits }
+}
+
+/// The block that keeps a decided change from being written.
+fn blocking(observed: &RoleObservation<'_>, decision: &Decision) -> Option<WaitingOn> {
+    decision.rescale()?;
+    if observed.block.paused {
+        Some(WaitingOn::Pause)
+    } else {
+        observed.block.manual_change.then_some(WaitingOn::ManualChange)
+    }
+}
