@@ -15,34 +15,28 @@ mod write;
 
 pub use metric::{MetricFailure, MetricWords, ObjectWords};
 pub use selector::{SelectorProblem, selector_text};
-pub use step::{Step, is_of_roles, limit_words, stabilization_words};
+pub use step::{Step, limit_words, stabilization_words};
 pub use write::{Written, failed_get_scale, failed_get_scale_error, got_scale};
+
+use crate::conditions::Reason;
 
 /// One event as it is to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventWords {
     /// Whether its type is `Warning`; else it is `Normal`.
     pub warning: bool,
-    /// A word for machines.
-    pub reason: &'static str,
+    /// The reason, which scripts and alerts may match on.
+    pub reason: Reason,
     /// A sentence for people.
     pub message: String,
 }
 
 impl EventWords {
-    fn warning(reason: &'static str, message: impl Into<String>) -> Self {
+    fn warning(reason: Reason, message: impl Into<String>) -> Self {
         Self { warning: true, reason, message: message.into() }
     }
 
-    fn normal(reason: &'static str, message: impl Into<String>) -> Self {
+    fn normal(reason: Reason, message: impl Into<String>) -> Self {
         Self { warning: false, reason, message: message.into() }
     }
 }
-
-const ABLE_TO_SCALE: &str = "AbleToScale";
-const SCALING_ACTIVE: &str = "ScalingActive";
-const SCALING_LIMITED: &str = "ScalingLimited";
-/// The condition that tells whether a policy's fallback is in force; ours.
-pub const FALLBACK: &str = "Fallback";
-/// The condition by which an autoscaler knows that it was the one that scaled to zero.
-pub const SCALED_TO_ZERO: &str = "ScaledToZero";

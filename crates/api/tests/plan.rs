@@ -6,8 +6,8 @@ use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 use llm_autoscaler_api::{
-    Asked, LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, ScrapePlan, SignalName, SourcePlan, plan,
-    plans,
+    Asked, LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, ScrapePlan, SignalName, SourcePlan,
+    conditions::Reason, plan, plans,
 };
 use llm_autoscaler_core::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Milli, Profile, RatePolicy, Rules,
@@ -243,7 +243,7 @@ fn a_percentile_is_of_a_window_and_of_the_service() {
     assert_eq!(plan.policy.metrics, [MetricPolicy { kind: MetricKind::Pooled, target }]);
     let Asked::Measure { measure, quantile, .. } = &metric.asked else { panic!("{metric:?}") };
     assert_eq!((measure.window, *quantile), (Duration::from_secs(30), Some(0.99)));
-    assert_eq!(plan.advice[0].reason, "LatencyOnly");
+    assert_eq!(plan.advice[0].reason, Reason::LatencyOnly);
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn sources_are_taken_in_their_order() {
 
 #[test]
 fn a_queue_alone_is_advised_against() {
-    assert_eq!(planned(&waiting("")).advice[0].reason, "QueueOnly");
+    assert_eq!(planned(&waiting("")).advice[0].reason, Reason::QueueOnly);
     let both = "[{signal: WaitingRequests, target: {type: AverageValue, averageValue: 5}},
                  {name: b, signal: InFlightRequests, target: {type: AverageValue, averageValue: 32}}]";
     assert_eq!(planned(&spec(both, "")).advice, []);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::runtime::events::Event;
-use llm_autoscaler_api::{LLMAutoscaler, words::EventWords};
+use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, words::EventWords};
 use tracing::warn;
 
 use crate::{
@@ -36,7 +36,7 @@ pub struct Warning {
 }
 
 /// What was said last and when is kept by role, by reason and by number among those of the same reason.
-type Key = (Option<String>, &'static str, usize);
+type Key = (Option<String>, Reason, usize);
 
 impl Announcer {
     /// Nothing has been said yet.
@@ -46,7 +46,7 @@ impl Announcer {
 
     /// Says those warnings of a step that are new; those that are over may be said again when they return.
     pub fn warn(&mut self, about: &Arc<LLMAutoscaler>, warnings: Vec<Warning>) {
-        let mut counts: HashMap<(Option<String>, &'static str), usize> = HashMap::new();
+        let mut counts: HashMap<(Option<String>, Reason), usize> = HashMap::new();
         let mut now = HashMap::with_capacity(warnings.len());
         for Warning { role, words: EventWords { reason, message, .. } } in warnings {
             let count = counts.entry((role.clone(), reason)).or_default();
@@ -60,7 +60,7 @@ impl Announcer {
                     namespace = about.metadata.namespace,
                     name = about.metadata.name,
                     role,
-                    reason,
+                    reason = reason.as_str(),
                     message
                 );
                 let event = events::problem(reason, &format!("{reason}{}", key.2), message.clone());

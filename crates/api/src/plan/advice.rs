@@ -3,12 +3,13 @@
 use llm_autoscaler_engines::Signal;
 
 use super::{Asked, MetricPlan, SourcePlan};
+use crate::conditions::Reason;
 
 /// One piece of advice; the condition `Advisory` carries it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Advice {
-    /// A word for machines: the condition's reason.
-    pub reason: &'static str,
+    /// The reason of the condition.
+    pub reason: Reason,
     /// A sentence for people.
     pub text: String,
 }
@@ -20,12 +21,12 @@ pub(super) fn advice(metrics: &[MetricPlan]) -> Vec<Advice> {
     if all(is_queue) {
         let text = "an empty queue asks for the minimum, so a target that is scaled on its queue alone swings between its \
                     ends; InFlightRequests, alone or beside it, keeps what the running requests need";
-        advice.push(Advice { reason: "QueueOnly", text: text.to_owned() });
+        advice.push(Advice { reason: Reason::QueueOnly, text: text.to_owned() });
     }
     if all(is_latency) {
         let text = "without requests there are no times to measure, and the size stays as it is: add a metric that is \
                     known at rest, such as InFlightRequests";
-        advice.push(Advice { reason: "LatencyOnly", text: text.to_owned() });
+        advice.push(Advice { reason: Reason::LatencyOnly, text: text.to_owned() });
     }
     advice
 }
@@ -38,7 +39,7 @@ pub(super) fn of_zero(metrics: &[MetricPlan], sources: &[SourcePlan]) -> Option<
     let text = "at zero replicas no metric of this spec is known, so only a call brings one back: POST /wake/NAMESPACE/NAME on the \
                 operator's port; a query, or a source with podSelector, does it by itself";
     let nobody = !metrics.iter().any(is_query) && !sources.iter().any(of_others);
-    nobody.then(|| Advice { reason: "OnlyCallsWake", text: text.to_owned() })
+    nobody.then(|| Advice { reason: Reason::OnlyCallsWake, text: text.to_owned() })
 }
 
 fn is_queue(asked: &Asked) -> bool {

@@ -2,6 +2,8 @@
 
 use llm_autoscaler_core::{MetricError, MetricKind, MetricPolicy, Target};
 
+use crate::conditions::Reason;
+
 /// What the core does not know about a metric.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetricWords {
@@ -30,7 +32,7 @@ pub struct ObjectWords {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricFailure {
     /// The reason of the event and of the condition.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// The error itself: the message of the event, and part of the condition's.
     pub error: String,
     /// The error as it appears in the step's.
@@ -59,17 +61,18 @@ impl MetricWords {
         let Self { name, .. } = self;
         let (reason, wrapped) = match (metric.kind, metric.target) {
             (MetricKind::PerReplica | MetricKind::Pooled, _) => {
-                ("FailedGetPodsMetric", format!("failed to get pods metric value: {error}"))
+                (Reason::FailedGetPodsMetric, format!("failed to get pods metric value: {error}"))
             }
             (MetricKind::Object, Target::AverageValue(_)) => (
-                "FailedGetObjectMetric",
+                Reason::FailedGetObjectMetric,
                 format!(
                     "failed to get object metric value: failed to get {name} object metric: {error}"
                 ),
             ),
-            (MetricKind::Object, _) => {
-                ("FailedGetObjectMetric", format!("failed to get object metric value: {error}"))
-            }
+            (MetricKind::Object, _) => (
+                Reason::FailedGetObjectMetric,
+                format!("failed to get object metric value: {error}"),
+            ),
             (MetricKind::External, target) => {
                 let detail = match target {
                     Target::AverageValue(_) => {
@@ -79,7 +82,7 @@ impl MetricWords {
                     Target::Missing => error.clone(),
                 };
                 (
-                    "FailedGetExternalMetric",
+                    Reason::FailedGetExternalMetric,
                     format!("failed to get {name} external metric value: {detail}"),
                 )
             }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{EventWords, SCALING_ACTIVE};
-use crate::conditions::ConditionUpdate;
+use super::EventWords;
+use crate::conditions::{ConditionType, ConditionUpdate, Reason};
 
 /// Why it is not known which pods belong to the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,19 +47,19 @@ impl SelectorProblem {
     pub(super) fn condition(&self) -> ConditionUpdate {
         let (reason, message) = match self {
             Self::Missing => {
-                ("InvalidSelector", "the HPA target's scale is missing a selector".to_owned())
+                (Reason::InvalidSelector, "the HPA target's scale is missing a selector".to_owned())
             }
-            Self::Invalid { .. } => ("InvalidSelector", self.error()),
-            Self::Ambiguous { .. } => ("AmbiguousSelector", self.error()),
+            Self::Invalid { .. } => (Reason::InvalidSelector, self.error()),
+            Self::Ambiguous { .. } => (Reason::AmbiguousSelector, self.error()),
         };
-        ConditionUpdate::no(SCALING_ACTIVE, reason, message)
+        ConditionUpdate::no(ConditionType::ScalingActive, reason, message)
     }
 
     pub(super) fn event(&self) -> EventWords {
         let reason = match self {
-            Self::Missing => "SelectorRequired",
-            Self::Invalid { .. } => "InvalidSelector",
-            Self::Ambiguous { .. } => "AmbiguousSelector",
+            Self::Missing => Reason::SelectorRequired,
+            Self::Invalid { .. } => Reason::InvalidSelector,
+            Self::Ambiguous { .. } => Reason::AmbiguousSelector,
         };
         EventWords::warning(reason, self.error())
     }

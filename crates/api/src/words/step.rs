@@ -1,15 +1,12 @@
 //! A decision in words.
 
 use llm_autoscaler_core::{
-    Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy, Profile, Reason,
-    Stabilization, Tie, Tied,
+    self as core, Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy,
+    Profile, Stabilization, Tie, Tied,
 };
 
-use super::{
-    ABLE_TO_SCALE, EventWords, FALLBACK, MetricFailure, MetricWords, SCALING_ACTIVE,
-    SCALING_LIMITED, SelectorProblem,
-};
-use crate::conditions::ConditionUpdate;
+use super::{EventWords, MetricFailure, MetricWords, SelectorProblem};
+use crate::conditions::{ConditionType, ConditionUpdate, Reason};
 
 /// A decision, and what is needed to speak about it.
 #[derive(Clone, Copy, Debug)]
@@ -31,16 +28,19 @@ impl Step<'_> {
         let own = self.own_conditions();
         let Some(Tied { by, .. }) = self.decision.tied else { return own };
         let (reason, message) = tie_words(by);
-        let tied = ConditionUpdate::yes(SCALING_LIMITED, reason, message);
-        own.into_iter().filter(|update| update.type_ != SCALING_LIMITED).chain([tied]).collect()
+        let tied = ConditionUpdate::yes(ConditionType::ScalingLimited, reason, message);
+        own.into_iter()
+            .filter(|update| update.type_ != ConditionType::ScalingLimited)
+            .chain([tied])
+            .collect()
     }
 
     /// The conditions of a target that has no other role beside it.
     fn own_conditions(&self) -> Vec<ConditionUpdate> {
         match &self.decision.outcome {
             Outcome::Disabled => vec![ConditionUpdate::no(
-                SCALING_ACTIVE,
-                "ScalingDisabled",
+                ConditionType::ScalingActive,
+                Reason::ScalingDisabled,
                 "scaling is disabled since the replica count of the target is zero",
             )],
             Outcome::OutOfBounds { .. } => Vec::new(),
@@ -51,8 +51,8 @@ impl Step<'_> {
                 self.failure(*first).as_ref().map(unable).into_iter().collect()
             }
             Outcome::Silent => vec![ConditionUpdate::yes(
-                SCALING_ACTIVE,
-                "NoSignal",
+                ConditionType::ScalingActive,
+                Reason::NoSignal,
                 "there were too few events to say anything; the size stays as it is",
             )],
             Outcome::Fallback { first, derivation, .. } => {
@@ -73,9 +73,13 @@ impl Step<'_> {
             let message = format!(
                 "no metric has been there for {seconds} s: at least {replicas} replicas are asked for"
             );
-            ConditionUpdate::yes(FALLBACK, "MetricsUnavailable", message)
+            ConditionUpdate::yes(ConditionType::Fallback, Reason::MetricsUnavailable, message)
         } else {
-            ConditionUpdate::no(FALLBACK, "NotNeeded", "the number of replicas follows the metrics")
+            ConditionUpdate::no(
+                ConditionType::Fallback,
+                Reason::NotNeeded,
+                "the number of replicas follows the metrics",
+            )
         })
     }
 
@@ -92,7 +96,7 @@ impl Step<'_> {
             matches!(self.decision.outcome, Outcome::Blind { .. } | Outcome::Fallback { .. });
         if is_blind || self.decision.outcome == Outcome::NoSelector {
             let error = self.metrics_error().unwrap_or_default();
-            events.push(EventWords::warning("FailedComputeMetricsReplicas", error));
+            events.push(EventWords::warning(Reason::FailedComputeMetricsReplicas, error));
         }
         events
     }
@@ -123,7 +127,7 @@ impl Step<'_> {
     }
 
     /// What limits the number, by its word: other roles, a hold, or the HPA's limit; nothing where nothing was computed.
-    pub fn limited_by(&self) -> Option<&'static str> {
+    pub fn limited_by(&self) -> Option<Reason> {
         let own = match &self.decision.outcome {
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
                 Some(limiting_words(derivation.held, derivation.limit).0)
@@ -142,12 +146,12 @@ impl Step<'_> {
             Outcome::OutOfBounds { bound: Bound::Asleep, .. } => "woken by a call".to_owned(),
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
                 match derivation.reason {
-                    Some(Reason::AboveTarget) => {
+                    Some(core::Reason::AboveTarget) => {
                         format!("{} above target", self.label(derivation.winner))
                     }
-                    Some(Reason::AllBelowTarget) => "All metrics below target".to_owned(),
-                    Some(Reason::BelowMin) => BELOW_MIN.to_owned(),
-                    Some(Reason::Fallback) => {
+                    Some(core::Reason::AllBelowTarget) => "All metrics below target".to_owned(),
+                    Some(core::Reason::BelowMin) => BELOW_MIN.to_owned(),
+                    Some(core::Reason::Fallback) => {
                         let seconds =
                             self.policy.fallback.map_or(0, |fallback| fallback.after.num_seconds());
                         format!("no metric has been there for {seconds} s")
@@ -199,9 +203,9 @@ impl Step<'_> {
             derivation.limited != derivation.stabilized || derivation.limit == Limit::NotIdleYet;
         let (reason, message) = limiting_words(held, derivation.limit);
         if !is_limited && held.is_none() {
-            ConditionUpdate::no(SCALING_LIMITED, reason, message)
+            ConditionUpdate::no(ConditionType::ScalingLimited, reason, message)
         } else {
-            ConditionUpdate::yes(SCALING_LIMITED, reason, message)
+            ConditionUpdate::yes(ConditionType::ScalingLimited, reason, message)
         }
     }
 
@@ -209,7 +213,7 @@ impl Step<'_> {
         let label = self.label(derivation.winner);
         let message =
             format!("the HPA was able to successfully calculate a replica count from {label}");
-        ConditionUpdate::yes(SCALING_ACTIVE, "ValidMetricFound", message)
+        ConditionUpdate::yes(ConditionType::ScalingActive, Reason::ValidMetricFound, message)
     }
 }
 
@@ -217,100 +221,97 @@ const BELOW_MIN: &str = "Current number of replicas below Spec.MinReplicas";
 
 fn unable(failure: &MetricFailure) -> ConditionUpdate {
     let message = format!("the HPA was unable to compute the replica count: {}", failure.error);
-    ConditionUpdate::no(SCALING_ACTIVE, failure.reason, message)
+    ConditionUpdate::no(ConditionType::ScalingActive, failure.reason, message)
 }
 
 fn able(derivation: &Derivation) -> ConditionUpdate {
     let (reason, message) = stabilization_words(derivation.stabilization);
-    ConditionUpdate::yes(ABLE_TO_SCALE, reason, message)
+    ConditionUpdate::yes(ConditionType::AbleToScale, reason, message)
 }
 
 /// Reason and message of what keeps a number from being what the metrics ask for: a hold, which is ours and comes first, or
 /// the HPA's limit.
-fn limiting_words(held: Option<Hold>, limit: Limit) -> (&'static str, &'static str) {
+fn limiting_words(held: Option<Hold>, limit: Limit) -> (Reason, &'static str) {
     held.map_or_else(|| limit_words(limit), hold_words)
 }
 
 /// Reason and message of what other roles of the same service make of a number; ours.
-fn tie_words(tie: Tie) -> (&'static str, &'static str) {
+fn tie_words(tie: Tie) -> (Reason, &'static str) {
     match tie {
-        Tie::Ratio => ("RoleRatio", "the ratio of the roles is kept"),
+        Tie::Ratio => (Reason::RoleRatio, "the ratio of the roles is kept"),
         Tie::Lagging => {
-            ("RoleLagging", "replicas of the other role do not come, and are waited for")
+            (Reason::RoleLagging, "replicas of the other role do not come, and are waited for")
         }
-        Tie::Ceiling => ("SharedCeiling", "the roles want more together than they may have"),
-        Tie::Room => ("WaitingForRoom", "there is room when replicas of another role are gone"),
+        Tie::Ceiling => (Reason::SharedCeiling, "the roles want more together than they may have"),
+        Tie::Room => {
+            (Reason::WaitingForRoom, "there is room when replicas of another role are gone")
+        }
     }
 }
 
-/// Whether a reason is one of those by which roles change each other's numbers. A step that says nothing of limits leaves others as
-/// they are, as the HPA does.
-pub fn is_of_roles(reason: &str) -> bool {
-    [Tie::Ratio, Tie::Lagging, Tie::Ceiling, Tie::Room]
-        .iter()
-        .any(|tie| tie_words(*tie).0 == reason)
-}
-
 /// Reason and message of a hold.
-fn hold_words(hold: Hold) -> (&'static str, &'static str) {
+fn hold_words(hold: Hold) -> (Reason, &'static str) {
     match hold {
         Hold::NoQuorum => (
-            "NoQuorum",
+            Reason::NoQuorum,
             "fewer than four fifths of the replicas have a sample, so none of them is taken away",
         ),
         Hold::Incomplete => (
-            "IncompleteTotal",
+            Reason::IncompleteTotal,
             "not all who know of the load have answered, so no replica is taken away",
         ),
         Hold::Doubt => (
-            "SamplesInDoubt",
+            Reason::SamplesInDoubt,
             "the latest reads failed, or too little has been measured yet, to take a replica away",
         ),
         Hold::Surplus => (
-            "ReplicasMismatch",
+            Reason::ReplicasMismatch,
             "more replicas are found than the target has, so none of them is taken away",
         ),
     }
 }
 
 /// Reason and message of a stabilization.
-pub fn stabilization_words(stabilization: Stabilization) -> (&'static str, &'static str) {
+pub fn stabilization_words(stabilization: Stabilization) -> (Reason, &'static str) {
     match stabilization {
-        Stabilization::None => ("ReadyForNewScale", "recommended size matches current size"),
+        Stabilization::None => (Reason::ReadyForNewScale, "recommended size matches current size"),
         Stabilization::Down => (
-            "ScaleDownStabilized",
+            Reason::ScaleDownStabilized,
             "recent recommendations were higher than current one, applying the highest recent recommendation",
         ),
         Stabilization::Up => (
-            "ScaleUpStabilized",
+            Reason::ScaleUpStabilized,
             "recent recommendations were lower than current one, applying the lowest recent recommendation",
         ),
     }
 }
 
 /// Reason and message of a limit.
-pub fn limit_words(limit: Limit) -> (&'static str, &'static str) {
+pub fn limit_words(limit: Limit) -> (Reason, &'static str) {
     match limit {
         Limit::DesiredWithinRange => {
-            ("DesiredWithinRange", "the desired count is within the acceptable range")
+            (Reason::DesiredWithinRange, "the desired count is within the acceptable range")
         }
-        Limit::TooFewReplicas => {
-            ("TooFewReplicas", "the desired replica count is less than the minimum replica count")
-        }
-        Limit::TooManyReplicas => {
-            ("TooManyReplicas", "the desired replica count is more than the maximum replica count")
-        }
+        Limit::TooFewReplicas => (
+            Reason::TooFewReplicas,
+            "the desired replica count is less than the minimum replica count",
+        ),
+        Limit::TooManyReplicas => (
+            Reason::TooManyReplicas,
+            "the desired replica count is more than the maximum replica count",
+        ),
         Limit::ScaleUpLimit => (
-            "ScaleUpLimit",
+            Reason::ScaleUpLimit,
             "the desired replica count is increasing faster than the maximum scale rate",
         ),
         Limit::ScaleDownLimit => (
-            "ScaleDownLimit",
+            Reason::ScaleDownLimit,
             "the desired replica count is decreasing faster than the maximum scale rate",
         ),
-        Limit::NotIdleYet => {
-            ("NotIdleYet", "nothing is asked for, and has not been for long enough to go to zero")
-        }
+        Limit::NotIdleYet => (
+            Reason::NotIdleYet,
+            "nothing is asked for, and has not been for long enough to go to zero",
+        ),
     }
 }
 

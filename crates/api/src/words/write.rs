@@ -1,7 +1,7 @@
 //! Reading and writing the scale, in words.
 
-use super::{ABLE_TO_SCALE, EventWords, SCALED_TO_ZERO, Step};
-use crate::conditions::ConditionUpdate;
+use super::{EventWords, Step};
+use crate::conditions::{ConditionType, ConditionUpdate, Reason};
 
 /// What is said once the scale was, or could not be, written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub struct Written {
 /// The condition with which every step begins.
 pub fn got_scale() -> ConditionUpdate {
     ConditionUpdate::yes(
-        ABLE_TO_SCALE,
-        "SucceededGetScale",
+        ConditionType::AbleToScale,
+        Reason::SucceededGetScale,
         "the HPA controller was able to get the target's current scale",
     )
 }
@@ -28,8 +28,8 @@ pub fn failed_get_scale(error: &str) -> (ConditionUpdate, EventWords) {
     let message =
         format!("the HPA controller was unable to get the target's current scale: {error}");
     (
-        ConditionUpdate::no(ABLE_TO_SCALE, "FailedGetScale", message),
-        EventWords::warning("FailedGetScale", error),
+        ConditionUpdate::no(ConditionType::AbleToScale, Reason::FailedGetScale, message),
+        EventWords::warning(Reason::FailedGetScale, error),
     )
 }
 
@@ -49,28 +49,43 @@ impl Step<'_> {
             let message =
                 format!("the HPA controller was unable to update the target scale: {error}");
             return Written {
-                conditions: vec![ConditionUpdate::no(ABLE_TO_SCALE, "FailedUpdateScale", message)],
-                event: EventWords::warning("FailedRescale", format!("{said}; error: {error}")),
+                conditions: vec![ConditionUpdate::no(
+                    ConditionType::AbleToScale,
+                    Reason::FailedUpdateScale,
+                    message,
+                )],
+                event: EventWords::warning(
+                    Reason::FailedRescale,
+                    format!("{said}; error: {error}"),
+                ),
                 error: Some(format!("failed to rescale {reference}: {error}")),
             };
         }
         let message =
             format!("the HPA controller was able to update the target scale to {replicas}");
-        let mut conditions = vec![ConditionUpdate::yes(ABLE_TO_SCALE, "SucceededRescale", message)];
+        let mut conditions = vec![ConditionUpdate::yes(
+            ConditionType::AbleToScale,
+            Reason::SucceededRescale,
+            message,
+        )];
         if self.policy.settings.scale_to_zero {
             conditions.push(self.scaled_to_zero(replicas));
         }
-        Written { conditions, event: EventWords::normal("SuccessfulRescale", said), error: None }
+        Written {
+            conditions,
+            event: EventWords::normal(Reason::SuccessfulRescale, said),
+            error: None,
+        }
     }
 
     fn scaled_to_zero(&self, replicas: i32) -> ConditionUpdate {
         let to_zero = self.decision.current > 0 && replicas == 0;
         if to_zero && self.policy.min_replicas == 0 && self.policy.can_leave_zero() {
             let message = "the HPA controller scaled the workload to zero";
-            ConditionUpdate::yes(SCALED_TO_ZERO, "ScaledToZero", message)
+            ConditionUpdate::yes(ConditionType::ScaledToZero, Reason::ScaledToZero, message)
         } else {
             let message = "the HPA controller did not scale the workload to zero";
-            ConditionUpdate::no(SCALED_TO_ZERO, "NotScaledToZero", message)
+            ConditionUpdate::no(ConditionType::ScaledToZero, Reason::NotScaledToZero, message)
         }
     }
 }

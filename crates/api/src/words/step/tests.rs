@@ -61,7 +61,7 @@ fn a_fallback_says_why() {
         let step = Step { policy: &policy, decision: &decision, metrics: &metrics, selector: None };
         assert_eq!(step.fallback().unwrap().status, holds);
         assert_eq!(said(&step.conditions())[0], ("ScalingActive", false, "FailedGetPodsMetric"));
-        assert_eq!(step.events().last().unwrap().reason, "FailedComputeMetricsReplicas");
+        assert_eq!(step.events().last().unwrap().reason, Reason::FailedComputeMetricsReplicas);
         if holds {
             assert_eq!(step.reason(), "no metric has been there for 180 s");
             let written = step.after_write("StatefulSet/models/qwen3", 3, Ok(()));
@@ -74,7 +74,10 @@ fn a_fallback_says_why() {
 }
 
 fn said(conditions: &[ConditionUpdate]) -> Vec<(&str, bool, &str)> {
-    conditions.iter().map(|update| (update.type_, update.status, update.reason)).collect()
+    conditions
+        .iter()
+        .map(|update| (update.type_.as_str(), update.status, update.reason.as_str()))
+        .collect()
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn a_queue_above_its_target() {
     assert_eq!((step.events(), step.error("Deployment/models/qwen3")), (Vec::new(), None));
 
     let written = step.after_write("Deployment/models/qwen3", 3, Ok(()));
-    assert_eq!(written.event.reason, "SuccessfulRescale");
+    assert_eq!(written.event.reason, Reason::SuccessfulRescale);
     assert_eq!(
         written.event.message,
         "New size: 3; reason: pods metric vllm:num_requests_waiting above target"
@@ -119,7 +122,7 @@ fn a_metric_that_cannot_be_read() {
     let step = Step { policy: &policy, decision: &decision, metrics: &metrics, selector: None };
     assert_eq!(said(&step.conditions()), [("ScalingActive", false, "FailedGetPodsMetric")]);
     let events = step.events();
-    let said: Vec<_> = events.iter().map(|event| (event.warning, event.reason)).collect();
+    let said: Vec<_> = events.iter().map(|event| (event.warning, event.reason.as_str())).collect();
     assert_eq!(said, [(true, "FailedGetPodsMetric"), (true, "FailedComputeMetricsReplicas")]);
     assert_eq!(
         events[1].message,
@@ -177,8 +180,8 @@ fn a_scale_without_a_selector() {
             Step { policy: &policy, decision: &decision, metrics: &[], selector: Some(&problem) };
         assert_eq!(said(&step.conditions()), [("ScalingActive", false, reason)]);
         let events = step.events();
-        assert_eq!((events[0].reason, events[0].message.as_str()), (event, message));
-        assert_eq!(events[1].reason, "FailedComputeMetricsReplicas");
+        assert_eq!((events[0].reason.as_str(), events[0].message.as_str()), (event, message));
+        assert_eq!(events[1].reason, Reason::FailedComputeMetricsReplicas);
     }
 }
 
@@ -195,7 +198,7 @@ fn bounds_give_their_own_reasons() {
         let metrics = metrics();
         let step = Step { policy: &policy, decision: &decision, metrics: &metrics, selector: None };
         assert_eq!(step.reason(), reason);
-        let first = step.conditions().first().map_or("", |update| update.reason);
+        let first = step.conditions().first().map_or("", |update| update.reason.as_str());
         assert_eq!(first, condition);
     }
 }
