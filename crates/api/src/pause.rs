@@ -3,7 +3,7 @@
 
 use kube::ResourceExt;
 
-use crate::LLMAutoscaler;
+use crate::spec::LLMAutoscaler;
 
 /// The annotation of an `LLMAutoscaler`: with any value but `false` nothing is written to its target.
 pub const PAUSED: &str = "llmautoscaler.io/paused";

@@ -19,7 +19,8 @@ pub use role::{Plans, RolePlan, plans};
 pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
 
 use crate::{
-    EngineName, FallbackSpec, LLMAutoscalerSpec, ScaleTargetRef, ScaleToZeroSpec, dialect::Grouping,
+    spec::{EngineName, FallbackSpec, LLMAutoscalerSpec, ScaleTargetRef, ScaleToZeroSpec},
+    workloads::Grouping,
 };
 
 /// A spec of one target, understood.

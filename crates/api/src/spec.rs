@@ -14,12 +14,18 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use metric::*;
-pub use pod_monitor::*;
-pub use role::*;
-pub use source::*;
+pub use metric::{
+    GaugeSpec, MetricSpec, MetricTarget, SeriesSelector, SeriesSpec, SeriesType, SignalName,
+    TargetType,
+};
+pub use pod_monitor::{PodMonitorMode, PodMonitorSpec};
+pub use role::{RatioSpec, RoleSpec};
+pub use source::{
+    AuthorizationSpec, BasicAuthSpec, CaSpec, HeaderFrom, KeyRef, Port, PrometheusSpec, Scheme,
+    ScrapeSpec, SourceSpec, TlsSpec,
+};
 
-use crate::{BehaviorSpec, LLMAutoscalerStatus};
+use crate::{behavior::BehaviorSpec, status::LLMAutoscalerStatus};
 
 /// Keeps an LLM inference service at the right number of replicas, by its engine's own metrics.
 // Columns repeat their keys; clippy takes them for duplicates.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::runtime::events::Event;
-use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, words::EventWords};
+use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, messages::EventMessage};
 use tracing::warn;
 
 use crate::{
@@ -32,7 +32,7 @@ pub struct Warning {
     /// The role that it is about, where there are several.
     pub role: Option<String>,
     /// What is said.
-    pub words: EventWords,
+    pub words: EventMessage,
 }
 
 /// What was said last and when is kept by role, by reason and by number among those of the same reason.
@@ -48,7 +48,7 @@ impl Announcer {
     pub fn warn(&mut self, about: &Arc<LLMAutoscaler>, warnings: Vec<Warning>) {
         let mut counts: HashMap<(Option<String>, Reason), usize> = HashMap::new();
         let mut now = HashMap::with_capacity(warnings.len());
-        for Warning { role, words: EventWords { reason, message, .. } } in warnings {
+        for Warning { role, words: EventMessage { reason, message, .. } } in warnings {
             let count = counts.entry((role.clone(), reason)).or_default();
             let key = (role.clone(), reason, *count);
             *count += 1;

@@ -13,8 +13,8 @@ use llm_autoscaler_api::{
     DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan,
     TargetStatus,
     conditions::{self, ConditionType, ConditionUpdate, Reason},
+    messages::{self, EventMessage, Step},
     time,
-    words::{self, EventWords, Step},
 };
 use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome, StartUps};
 
@@ -70,7 +70,7 @@ pub struct Written {
     /// The conditions that follow.
     pub conditions: Vec<ConditionUpdate>,
     /// What is to be said of a write that failed.
-    pub warning: Option<EventWords>,
+    pub warning: Option<EventMessage>,
 }
 
 /// The status that follows `previous`.
@@ -194,7 +194,7 @@ fn condition_updates(
     report: &Report<'_>,
     now: DateTime<Utc>,
 ) -> Vec<ConditionUpdate> {
-    let mut updates = vec![words::got_scale()];
+    let mut updates = vec![messages::got_scale()];
     updates.extend(report.step.conditions());
     updates.extend(report.written.iter().flat_map(|written| written.conditions.clone()));
     let just_scaled = previous

@@ -4,7 +4,10 @@ use chrono::TimeDelta;
 use llm_autoscaler_core::{Amount, Behavior, RatePolicy, Rules, Select, Settings, Tolerances};
 
 use super::SpecError;
-use crate::{BehaviorSpec, PolicySpec, PolicyType, QuantityError, RulesSpec, SelectPolicy};
+use crate::{
+    behavior::{BehaviorSpec, PolicySpec, PolicyType, RulesSpec, SelectPolicy},
+    quantity::QuantityError,
+};
 
 /// The HPA's tolerance where a spec gives none (`--horizontal-pod-autoscaler-tolerance`).
 const TOLERANCE: f64 = 0.1;

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use llm_autoscaler_engines::{Engine, Kind, Measure, Recipe, Signal};
 
 use super::metric::sum_of;
-use crate::{DrainSpec, GaugeSpec};
+use crate::spec::{DrainSpec, GaugeSpec};
 
 /// Over how much time requests are looked at to say how long they take.
 const LATENCIES: Duration = Duration::from_mins(5);

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use llm_autoscaler_core::{Profile, Ratio, Terms};
 
 use super::{Plan, SpecError, metric::positive, plan};
-use crate::{LLMAutoscalerSpec, Quantity, RatioSpec, RoleSpec};
+use crate::{
+    quantity::Quantity,
+    spec::{LLMAutoscalerSpec, RatioSpec, RoleSpec},
+};
 
 /// What an autoscaler is to do.
 #[derive(Clone, Debug, PartialEq)]

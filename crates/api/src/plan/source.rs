@@ -6,7 +6,7 @@ use kube::core::Selector;
 use llm_autoscaler_engines::{EngineProfile, prometheus::PodLabels};
 
 use super::SpecError;
-use crate::{
+use crate::spec::{
     AuthorizationSpec, BasicAuthSpec, HeaderFrom, LLMAutoscalerSpec, Port, PrometheusSpec, Scheme,
     ScrapeSpec, SourceSpec, TlsSpec,
 };

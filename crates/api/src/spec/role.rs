@@ -7,7 +7,7 @@ use super::{
     DrainSpec, EngineName, FallbackSpec, LLMAutoscalerSpec, MetricSpec, ReplicaPodsSpec,
     ScaleTargetRef, SourceSpec, one,
 };
-use crate::{BehaviorSpec, Quantity};
+use crate::{behavior::BehaviorSpec, quantity::Quantity};
 
 /// One of several targets of a service, such as prefill or decode. What it does not say is as at the top.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

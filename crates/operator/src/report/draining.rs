@@ -3,7 +3,7 @@
 use chrono::SecondsFormat;
 use llm_autoscaler_api::{
     conditions::{ConditionType, ConditionUpdate, Reason},
-    dialect::IN_SERVICE,
+    workloads::IN_SERVICE,
 };
 
 use super::NAMED;

@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use llm_autoscaler_api::{
     conditions::{ConditionType, ConditionUpdate, Reason},
-    dialect::Parent,
-    words::EventWords,
+    messages::EventMessage,
+    workloads::ScalingOwner,
 };
 
 use crate::drivers::Driver;
@@ -22,7 +22,7 @@ pub struct Refusal {
     /// The condition; `Ready` is False for the same reason.
     pub condition: ConditionUpdate,
     /// The event.
-    pub event: EventWords,
+    pub event: EventMessage,
     /// Waiting does not help.
     pub terminal: bool,
 }
@@ -52,7 +52,7 @@ impl Refusal {
     }
 
     /// The owner of the target would undo what is written to it.
-    pub fn controlled(target: &str, owner: &OwnerReference, parent: &Parent) -> Self {
+    pub fn controlled(target: &str, owner: &OwnerReference, parent: &ScalingOwner) -> Self {
         let OwnerReference { kind, name, .. } = owner;
         let instead = parent.instead.replace("NAME", name);
         let message = format!(
@@ -63,6 +63,6 @@ impl Refusal {
 
     fn new(reason: Reason, message: String) -> Self {
         let condition = ConditionUpdate::no(ConditionType::AbleToScale, reason, message.clone());
-        Self { condition, event: EventWords { warning: true, reason, message }, terminal: false }
+        Self { condition, event: EventMessage { warning: true, reason, message }, terminal: false }
     }
 }

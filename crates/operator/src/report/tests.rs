@@ -1,7 +1,7 @@
 //! What a status says after a decision.
 
 use chrono::TimeDelta;
-use llm_autoscaler_api::{LLMAutoscalerSpec, plan, words::MetricWords};
+use llm_autoscaler_api::{LLMAutoscalerSpec, messages::MetricDescription, plan};
 use llm_autoscaler_core::{
     Decision, History, Milli, Observation, Profile, Reading, Replica, Scale, Tie, Tied, decide,
 };
@@ -92,10 +92,10 @@ fn told_of(
     };
     let mut restraint = Restraint::default();
     change(&mut seen, &mut restraint);
-    let metrics = [MetricWords {
+    let metrics = [MetricDescription {
         name: plan.metrics[0].series.clone(),
         error: missing(&seen.problems),
-        ..MetricWords::default()
+        ..MetricDescription::default()
     }];
     let words =
         Step { policy: &plan.policy, decision: &decision, metrics: &metrics, selector: None };

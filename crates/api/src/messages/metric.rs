@@ -6,13 +6,13 @@ use crate::conditions::Reason;
 
 /// What the core does not know about a metric.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MetricWords {
+pub struct MetricDescription {
     /// Its name, such as `vllm:num_requests_waiting`.
     pub name: String,
     /// The autoscaler's namespace.
     pub namespace: String,
     /// The object that an Object metric describes.
-    pub object: ObjectWords,
+    pub object: ObjectDescription,
     /// The metric's selector as [`selector_text`](super::selector_text) renders it.
     pub selector: String,
     /// Why the last fetch gave nothing, where it did.
@@ -21,7 +21,7 @@ pub struct MetricWords {
 
 /// The object that a metric describes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ObjectWords {
+pub struct ObjectDescription {
     /// Its kind.
     pub kind: String,
     /// Its name.
@@ -39,7 +39,7 @@ pub struct MetricFailure {
     pub wrapped: String,
 }
 
-impl MetricWords {
+impl MetricDescription {
     /// The metric as it is named in `ValidMetricFound` and in the reason of a rescale.
     pub fn label(&self, metric: &MetricPolicy) -> String {
         match (metric.kind, metric.target) {
@@ -145,11 +145,11 @@ mod tests {
     const VALUE: Target = Target::Value(Milli(1000));
     const AVERAGE: Target = Target::AverageValue(Milli(1000));
 
-    fn words() -> MetricWords {
-        MetricWords {
+    fn words() -> MetricDescription {
+        MetricDescription {
             name: "vllm:num_requests_waiting".to_owned(),
             namespace: "models".to_owned(),
-            object: ObjectWords { kind: "Service".to_owned(), name: "gateway".to_owned() },
+            object: ObjectDescription { kind: "Service".to_owned(), name: "gateway".to_owned() },
             selector: "nil".to_owned(),
             error: Some("no answer".to_owned()),
         }

@@ -13,16 +13,16 @@ mod selector;
 mod step;
 mod write;
 
-pub use metric::{MetricFailure, MetricWords, ObjectWords};
+pub use metric::{MetricDescription, MetricFailure, ObjectDescription};
 pub use selector::{SelectorProblem, selector_text};
-pub use step::{Step, limit_words, stabilization_words};
+pub use step::{Step, limit_reason, stabilization_reason};
 pub use write::{Written, failed_get_scale, failed_get_scale_error, got_scale};
 
 use crate::conditions::Reason;
 
 /// One event as it is to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventWords {
+pub struct EventMessage {
     /// Whether its type is `Warning`; else it is `Normal`.
     pub warning: bool,
     /// The reason, which scripts and alerts may match on.
@@ -31,7 +31,7 @@ pub struct EventWords {
     pub message: String,
 }
 
-impl EventWords {
+impl EventMessage {
     fn warning(reason: Reason, message: impl Into<String>) -> Self {
         Self { warning: true, reason, message: message.into() }
     }

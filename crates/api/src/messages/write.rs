@@ -1,6 +1,6 @@
 //! Reading and writing the scale, in words.
 
-use super::{EventWords, Step};
+use super::{EventMessage, Step};
 use crate::conditions::{ConditionType, ConditionUpdate, Reason};
 
 /// What is said once the scale was, or could not be, written.
@@ -9,7 +9,7 @@ pub struct Written {
     /// The conditions, in their order.
     pub conditions: Vec<ConditionUpdate>,
     /// The event.
-    pub event: EventWords,
+    pub event: EventMessage,
     /// The error that the step ends with, where the write failed.
     pub error: Option<String>,
 }
@@ -24,12 +24,12 @@ pub fn got_scale() -> ConditionUpdate {
 }
 
 /// Condition and event where the scale could not be read: the step ends here.
-pub fn failed_get_scale(error: &str) -> (ConditionUpdate, EventWords) {
+pub fn failed_get_scale(error: &str) -> (ConditionUpdate, EventMessage) {
     let message =
         format!("the HPA controller was unable to get the target's current scale: {error}");
     (
         ConditionUpdate::no(ConditionType::AbleToScale, Reason::FailedGetScale, message),
-        EventWords::warning(Reason::FailedGetScale, error),
+        EventMessage::warning(Reason::FailedGetScale, error),
     )
 }
 
@@ -54,7 +54,7 @@ impl Step<'_> {
                     Reason::FailedUpdateScale,
                     message,
                 )],
-                event: EventWords::warning(
+                event: EventMessage::warning(
                     Reason::FailedRescale,
                     format!("{said}; error: {error}"),
                 ),
@@ -73,7 +73,7 @@ impl Step<'_> {
         }
         Written {
             conditions,
-            event: EventWords::normal(Reason::SuccessfulRescale, said),
+            event: EventMessage::normal(Reason::SuccessfulRescale, said),
             error: None,
         }
     }

@@ -37,9 +37,13 @@ fn waiting(each: i64) -> Reading {
     Reading::PerReplica { samples: vec![Some(Milli::whole(each)); 2], strays: Vec::new() }
 }
 
-fn metrics() -> Vec<MetricWords> {
+fn metrics() -> Vec<MetricDescription> {
     let name = "vllm:num_requests_waiting".to_owned();
-    vec![MetricWords { name, error: Some("no endpoints".to_owned()), ..MetricWords::default() }]
+    vec![MetricDescription {
+        name,
+        error: Some("no endpoints".to_owned()),
+        ..MetricDescription::default()
+    }]
 }
 
 #[test]

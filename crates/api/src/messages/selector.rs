@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::EventWords;
+use super::EventMessage;
 use crate::conditions::{ConditionType, ConditionUpdate, Reason};
 
 /// Why it is not known which pods belong to the target.
@@ -55,13 +55,13 @@ impl SelectorProblem {
         ConditionUpdate::no(ConditionType::ScalingActive, reason, message)
     }
 
-    pub(super) fn event(&self) -> EventWords {
+    pub(super) fn event(&self) -> EventMessage {
         let reason = match self {
             Self::Missing => Reason::SelectorRequired,
             Self::Invalid { .. } => Reason::InvalidSelector,
             Self::Ambiguous { .. } => Reason::AmbiguousSelector,
         };
-        EventWords::warning(reason, self.error())
+        EventMessage::warning(reason, self.error())
     }
 }
 

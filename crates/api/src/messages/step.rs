@@ -5,7 +5,7 @@ use llm_autoscaler_core::{
     Profile, Stabilization, Tie, Tied,
 };
 
-use super::{EventWords, MetricFailure, MetricWords, SelectorProblem};
+use super::{EventMessage, MetricDescription, MetricFailure, SelectorProblem};
 use crate::conditions::{ConditionType, ConditionUpdate, Reason};
 
 /// A decision, and what is needed to speak about it.
@@ -16,7 +16,7 @@ pub struct Step<'a> {
     /// What was decided.
     pub decision: &'a Decision,
     /// The metrics' names, in the order of the policy.
-    pub metrics: &'a [MetricWords],
+    pub metrics: &'a [MetricDescription],
     /// What is wrong with the selector, where the decision is [`Outcome::NoSelector`].
     pub selector: Option<&'a SelectorProblem>,
 }
@@ -27,7 +27,7 @@ impl Step<'_> {
     pub fn conditions(&self) -> Vec<ConditionUpdate> {
         let own = self.own_conditions();
         let Some(Tied { by, .. }) = self.decision.tied else { return own };
-        let (reason, message) = tie_words(by);
+        let (reason, message) = tie_reason(by);
         let tied = ConditionUpdate::yes(ConditionType::ScalingLimited, reason, message);
         own.into_iter()
             .filter(|update| update.type_ != ConditionType::ScalingLimited)
@@ -85,18 +85,18 @@ impl Step<'_> {
 
     /// The events before anything is written: one for each metric that failed, and one if nothing could be
     /// computed.
-    pub fn events(&self) -> Vec<EventWords> {
+    pub fn events(&self) -> Vec<EventMessage> {
         let mut events = Vec::new();
         if self.decision.outcome == Outcome::NoSelector {
             events.extend(self.selector.map(SelectorProblem::event));
         }
         let failures = (0..self.decision.metrics.len()).filter_map(|index| self.failure(index));
-        events.extend(failures.map(|failure| EventWords::warning(failure.reason, failure.error)));
+        events.extend(failures.map(|failure| EventMessage::warning(failure.reason, failure.error)));
         let is_blind =
             matches!(self.decision.outcome, Outcome::Blind { .. } | Outcome::Fallback { .. });
         if is_blind || self.decision.outcome == Outcome::NoSelector {
             let error = self.metrics_error().unwrap_or_default();
-            events.push(EventWords::warning(Reason::FailedComputeMetricsReplicas, error));
+            events.push(EventMessage::warning(Reason::FailedComputeMetricsReplicas, error));
         }
         events
     }
@@ -120,7 +120,7 @@ impl Step<'_> {
         match tied {
             // Only where its own metrics would not have moved it that way.
             Some(Tied { to, by }) if to != current && to.cmp(current) != own.cmp(current) => {
-                tie_words(*by).1.to_owned()
+                tie_reason(*by).1.to_owned()
             }
             _ => self.own_reason(),
         }
@@ -130,11 +130,11 @@ impl Step<'_> {
     pub fn limited_by(&self) -> Option<Reason> {
         let own = match &self.decision.outcome {
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
-                Some(limiting_words(derivation.held, derivation.limit).0)
+                Some(limiting_reason(derivation.held, derivation.limit).0)
             }
             _ => None,
         };
-        self.decision.tied.map(|tied| tie_words(tied.by).0).or(own)
+        self.decision.tied.map(|tied| tie_reason(tied.by).0).or(own)
     }
 
     fn own_reason(&self) -> String {
@@ -201,7 +201,7 @@ impl Step<'_> {
         let held = derivation.held.filter(|_| self.policy.profile != Profile::HpaExact);
         let is_limited =
             derivation.limited != derivation.stabilized || derivation.limit == Limit::NotIdleYet;
-        let (reason, message) = limiting_words(held, derivation.limit);
+        let (reason, message) = limiting_reason(held, derivation.limit);
         if !is_limited && held.is_none() {
             ConditionUpdate::no(ConditionType::ScalingLimited, reason, message)
         } else {
@@ -225,18 +225,18 @@ fn unable(failure: &MetricFailure) -> ConditionUpdate {
 }
 
 fn able(derivation: &Derivation) -> ConditionUpdate {
-    let (reason, message) = stabilization_words(derivation.stabilization);
+    let (reason, message) = stabilization_reason(derivation.stabilization);
     ConditionUpdate::yes(ConditionType::AbleToScale, reason, message)
 }
 
 /// Reason and message of what keeps a number from being what the metrics ask for: a hold, which is ours and comes first, or
 /// the HPA's limit.
-fn limiting_words(held: Option<Hold>, limit: Limit) -> (Reason, &'static str) {
-    held.map_or_else(|| limit_words(limit), hold_words)
+fn limiting_reason(held: Option<Hold>, limit: Limit) -> (Reason, &'static str) {
+    held.map_or_else(|| limit_reason(limit), hold_reason)
 }
 
 /// Reason and message of what other roles of the same service make of a number; ours.
-fn tie_words(tie: Tie) -> (Reason, &'static str) {
+fn tie_reason(tie: Tie) -> (Reason, &'static str) {
     match tie {
         Tie::Ratio => (Reason::RoleRatio, "the ratio of the roles is kept"),
         Tie::Lagging => {
@@ -250,7 +250,7 @@ fn tie_words(tie: Tie) -> (Reason, &'static str) {
 }
 
 /// Reason and message of a hold.
-fn hold_words(hold: Hold) -> (Reason, &'static str) {
+fn hold_reason(hold: Hold) -> (Reason, &'static str) {
     match hold {
         Hold::NoQuorum => (
             Reason::NoQuorum,
@@ -272,7 +272,7 @@ fn hold_words(hold: Hold) -> (Reason, &'static str) {
 }
 
 /// Reason and message of a stabilization.
-pub fn stabilization_words(stabilization: Stabilization) -> (Reason, &'static str) {
+pub fn stabilization_reason(stabilization: Stabilization) -> (Reason, &'static str) {
     match stabilization {
         Stabilization::None => (Reason::ReadyForNewScale, "recommended size matches current size"),
         Stabilization::Down => (
@@ -287,7 +287,7 @@ pub fn stabilization_words(stabilization: Stabilization) -> (Reason, &'static st
 }
 
 /// Reason and message of a limit.
-pub fn limit_words(limit: Limit) -> (Reason, &'static str) {
+pub fn limit_reason(limit: Limit) -> (Reason, &'static str) {
     match limit {
         Limit::DesiredWithinRange => {
             (Reason::DesiredWithinRange, "the desired count is within the acceptable range")
