@@ -1,12 +1,13 @@
-//! The HPA's sentences: what a decision is called in conditions, events and errors.
+//! The texts of conditions, events and errors: a decision rendered in the HPA's own sentences.
 //!
-//! People, dashboards and alerts know these texts, so they are the HPA's to the letter. Every function is
-//! pure; names of metrics and errors of fetches are the caller's and are passed through as they are.
+//! People, dashboards and alerts know these texts, so they are the HPA's to the letter. Every function
+//! is pure; the names of metrics and the errors of fetches are the caller's and are passed through as
+//! they are.
 //!
-//! The order of a step: [`got_scale`] (or [`failed_get_scale`]), then [`Step::conditions`] and
-//! [`Step::events`], and after a write [`Step::after_write`]. Conditions are to be set one after the other in
-//! that order, as [`conditions::set`](crate::conditions::set) does: one that goes False and back within a step is
-//! a transition.
+//! The order of a step is [`got_scale`] (or [`failed_get_scale`]), then [`Step::conditions`] and
+//! [`Step::events`], and after a write [`Step::after_write`]. Set the conditions one after the other in
+//! this order, as [`conditions::set`](crate::conditions::set) does: a condition that becomes False and
+//! True again within one step has a transition.
 
 mod metric;
 mod selector;
@@ -20,10 +21,10 @@ pub use write::{Written, failed_get_scale, failed_get_scale_error, got_scale};
 
 use crate::conditions::Reason;
 
-/// One event as it is to be recorded.
+/// One event as it should be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventMessage {
-    /// Whether its type is `Warning`; else it is `Normal`.
+    /// The type of the event is `Warning` if true, else `Normal`.
     pub warning: bool,
     /// The reason, which scripts and alerts may match on.
     pub reason: Reason,

@@ -1,4 +1,4 @@
-//! Spec → plan: what the samples mean, what defaults are filled in, and what a nonsensical spec is told.
+//! Spec → plan: how metrics are read, which defaults are filled in, and which error each bad spec gives.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -168,7 +168,7 @@ fn what_makes_no_sense_names_its_field() {
         ),
         (
             metric(&format!("name: up, query: up, {target}")),
-            "spec.sources: metrics[0] is a query, which needs a prometheus among the sources",
+            "spec.sources: metrics[0] is a query: add a source with prometheus to answer it",
         ),
         (
             waiting(", sources: [{scrape: {podSelector: {}}}]"),
@@ -180,7 +180,7 @@ fn what_makes_no_sense_names_its_field() {
             ),
             "spec.sources[0].scrape.podSelector: ",
         ),
-        (waiting(", sources: [{}]"), "spec.sources[0]: give exactly one of scrape and prometheus"),
+        (waiting(", sources: [{}]"), "spec.sources[0]: set exactly one of scrape and prometheus"),
         (
             metric("signal: WaitingRequests, target: {type: AverageValue, averageValue: five}"),
             "spec.metrics[0].target.averageValue: \"five\" is not a quantity",

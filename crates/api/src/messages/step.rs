@@ -1,4 +1,4 @@
-//! A decision in words.
+//! The texts of a decision.
 
 use llm_autoscaler_core::{
     self as core, Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy,
@@ -8,22 +8,22 @@ use llm_autoscaler_core::{
 use super::{EventMessage, MetricDescription, MetricFailure, SelectorProblem};
 use crate::conditions::{ConditionType, ConditionUpdate, Reason};
 
-/// A decision, and what is needed to speak about it.
+/// A decision, with everything that its messages need.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
-    /// What was wanted.
+    /// The policy that decided.
     pub policy: &'a Policy,
-    /// What was decided.
+    /// The decision.
     pub decision: &'a Decision,
-    /// The metrics' names, in the order of the policy.
+    /// The descriptions of the metrics, in the order of the policy.
     pub metrics: &'a [MetricDescription],
-    /// What is wrong with the selector, where the decision is [`Outcome::NoSelector`].
+    /// The problem of the selector, if the decision is [`Outcome::NoSelector`].
     pub selector: Option<&'a SelectorProblem>,
 }
 
 impl Step<'_> {
-    /// The conditions that the decision sets, in their order, from after the scale was got to before it is
-    /// written.
+    /// Returns the conditions of the decision, in the order in which to set them: after the scale
+    /// was read and before it is written.
     pub fn conditions(&self) -> Vec<ConditionUpdate> {
         let own = self.own_conditions();
         let Some(Tied { by, .. }) = self.decision.tied else { return own };
@@ -35,7 +35,7 @@ impl Step<'_> {
             .collect()
     }
 
-    /// The conditions of a target that has no other role beside it.
+    /// Returns the conditions without the effect of other roles.
     fn own_conditions(&self) -> Vec<ConditionUpdate> {
         match &self.decision.outcome {
             Outcome::Disabled => vec![ConditionUpdate::no(
@@ -53,7 +53,7 @@ impl Step<'_> {
             Outcome::Silent => vec![ConditionUpdate::yes(
                 ConditionType::ScalingActive,
                 Reason::NoSignal,
-                "there were too few events to say anything; the size stays as it is",
+                "too few events were measured to compute a replica count; the size stays as it is",
             )],
             Outcome::Fallback { first, derivation, .. } => {
                 let failure = self.failure(*first).as_ref().map(unable);
@@ -65,13 +65,14 @@ impl Step<'_> {
         }
     }
 
-    /// Whether the fallback is in force, where the policy has one; ours.
+    /// Returns the condition `Fallback`, if the policy has a fallback. The HPA has no such
+    /// condition.
     pub fn fallback(&self) -> Option<ConditionUpdate> {
         let fallback = self.policy.fallback?;
         let (seconds, replicas) = (fallback.after.num_seconds(), fallback.replicas);
         Some(if matches!(self.decision.outcome, Outcome::Fallback { .. }) {
             let message = format!(
-                "no metric has been there for {seconds} s: at least {replicas} replicas are asked for"
+                "no metric has been available for {seconds} s: at least {replicas} replicas are kept"
             );
             ConditionUpdate::yes(ConditionType::Fallback, Reason::MetricsUnavailable, message)
         } else {
@@ -83,8 +84,8 @@ impl Step<'_> {
         })
     }
 
-    /// The events before anything is written: one for each metric that failed, and one if nothing could be
-    /// computed.
+    /// Returns the events before the write: one for each metric that failed, and one if no number
+    /// could be computed.
     pub fn events(&self) -> Vec<EventMessage> {
         let mut events = Vec::new();
         if self.decision.outcome == Outcome::NoSelector {
@@ -101,8 +102,9 @@ impl Step<'_> {
         events
     }
 
-    /// The error that the step ends with; `reference` is the target as `KIND/NAMESPACE/NAME`. Where some
-    /// metrics failed and the others were enough, the step is carried out and ends with an error still.
+    /// Returns the error that the step ends with; `reference` is the target as
+    /// `KIND/NAMESPACE/NAME`. If some metrics failed and the others were enough, the step is
+    /// carried out and still ends with an error.
     pub fn error(&self, reference: &str) -> Option<String> {
         let error = self.metrics_error()?;
         if matches!(self.decision.outcome, Outcome::Computed(_)) {
@@ -113,12 +115,13 @@ impl Step<'_> {
         ))
     }
 
-    /// Why the number of replicas changes. Empty where only the past asks for it.
+    /// Returns why the number of replicas changes. It is empty if only past recommendations ask for
+    /// the change.
     pub fn reason(&self) -> String {
         let Decision { current, tied, .. } = self.decision;
         let own = self.decision.own().unwrap_or(*current);
         match tied {
-            // Only where its own metrics would not have moved it that way.
+            // Only if its own metrics would not have changed it in the same direction.
             Some(Tied { to, by }) if to != current && to.cmp(current) != own.cmp(current) => {
                 tie_reason(*by).1.to_owned()
             }
@@ -126,7 +129,8 @@ impl Step<'_> {
         }
     }
 
-    /// What limits the number, by its word: other roles, a hold, or the HPA's limit; nothing where nothing was computed.
+    /// Returns the rule that limits the number: another role, a hold, or a limit of the HPA. It is
+    /// `None` if no number was computed.
     pub fn limited_by(&self) -> Option<Reason> {
         let own = match &self.decision.outcome {
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
@@ -143,7 +147,7 @@ impl Step<'_> {
                 "Current number of replicas above Spec.MaxReplicas".to_owned()
             }
             Outcome::OutOfBounds { bound: Bound::BelowMin, .. } => BELOW_MIN.to_owned(),
-            Outcome::OutOfBounds { bound: Bound::Asleep, .. } => "woken by a call".to_owned(),
+            Outcome::OutOfBounds { bound: Bound::Asleep, .. } => "a wake call arrived".to_owned(),
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
                 match derivation.reason {
                     Some(core::Reason::AboveTarget) => {
@@ -154,7 +158,7 @@ impl Step<'_> {
                     Some(core::Reason::Fallback) => {
                         let seconds =
                             self.policy.fallback.map_or(0, |fallback| fallback.after.num_seconds());
-                        format!("no metric has been there for {seconds} s")
+                        format!("no metric has been available for {seconds} s")
                     }
                     None => String::new(),
                 }
@@ -165,7 +169,7 @@ impl Step<'_> {
         }
     }
 
-    /// The words of a metric that failed.
+    /// Returns the texts of a metric, if it failed.
     fn failure(&self, index: usize) -> Option<MetricFailure> {
         match self.decision.metrics.get(index)? {
             MetricOutcome::Failed(error) => {
@@ -177,7 +181,7 @@ impl Step<'_> {
 
     fn label(&self, index: usize) -> String {
         let metric = self.metrics.get(index).zip(self.policy.metrics.get(index));
-        metric.map(|(words, policy)| words.label(policy)).unwrap_or_default()
+        metric.map(|(description, policy)| description.label(policy)).unwrap_or_default()
     }
 
     fn metrics_error(&self) -> Option<String> {
@@ -195,8 +199,9 @@ impl Step<'_> {
         ))
     }
 
-    /// What the HPA says of its limits, or a hold. The HPA knows no holds; where its decisions are followed to the bit one is a matter of
-    /// the moment in which the pods are read.
+    /// Returns the condition `ScalingLimited`. Holds are ours, not the HPA's; under
+    /// [`Profile::HpaExact`] they are omitted, because whether there is one depends on the moment
+    /// at which the pods are read.
     fn limited(&self, derivation: &Derivation) -> ConditionUpdate {
         let held = derivation.held.filter(|_| self.policy.profile != Profile::HpaExact);
         let is_limited =
@@ -229,49 +234,51 @@ fn able(derivation: &Derivation) -> ConditionUpdate {
     ConditionUpdate::yes(ConditionType::AbleToScale, reason, message)
 }
 
-/// Reason and message of what keeps a number from being what the metrics ask for: a hold, which is ours and comes first, or
-/// the HPA's limit.
+/// Returns reason and message of the rule that keeps the number from being what the metrics ask
+/// for. A hold comes before a limit of the HPA.
 fn limiting_reason(held: Option<Hold>, limit: Limit) -> (Reason, &'static str) {
     held.map_or_else(|| limit_reason(limit), hold_reason)
 }
 
-/// Reason and message of what other roles of the same service make of a number; ours.
+/// Returns reason and message of a change by another role of the same service. The HPA has none.
 fn tie_reason(tie: Tie) -> (Reason, &'static str) {
     match tie {
-        Tie::Ratio => (Reason::RoleRatio, "the ratio of the roles is kept"),
+        Tie::Ratio => (Reason::RoleRatio, "the size keeps the ratio of the roles"),
         Tie::Lagging => {
-            (Reason::RoleLagging, "replicas of the other role do not come, and are waited for")
+            (Reason::RoleLagging, "waiting for replicas of the other role, which have not started")
         }
-        Tie::Ceiling => (Reason::SharedCeiling, "the roles want more together than they may have"),
+        Tie::Ceiling => {
+            (Reason::SharedCeiling, "the roles together ask for more than their shared maximum")
+        }
         Tie::Room => {
-            (Reason::WaitingForRoom, "there is room when replicas of another role are gone")
+            (Reason::WaitingForRoom, "waiting until replicas of another role have terminated")
         }
     }
 }
 
-/// Reason and message of a hold.
+/// Returns reason and message of a hold. The HPA has none.
 fn hold_reason(hold: Hold) -> (Reason, &'static str) {
     match hold {
         Hold::NoQuorum => (
             Reason::NoQuorum,
-            "fewer than four fifths of the replicas have a sample, so none of them is taken away",
+            "fewer than 80 % of the replicas have a sample, so no replica is removed",
         ),
         Hold::Incomplete => (
             Reason::IncompleteTotal,
-            "not all who know of the load have answered, so no replica is taken away",
+            "some pods that report a part of the total have no sample, so no replica is removed",
         ),
         Hold::Doubt => (
             Reason::SamplesInDoubt,
-            "the latest reads failed, or too little has been measured yet, to take a replica away",
+            "the latest scrapes failed, or too little has been measured yet, so no replica is removed",
         ),
         Hold::Surplus => (
             Reason::ReplicasMismatch,
-            "more replicas are found than the target has, so none of them is taken away",
+            "more replicas are found than the target has, so no replica is removed",
         ),
     }
 }
 
-/// Reason and message of a stabilization.
+/// Returns reason and message of a stabilization.
 pub fn stabilization_reason(stabilization: Stabilization) -> (Reason, &'static str) {
     match stabilization {
         Stabilization::None => (Reason::ReadyForNewScale, "recommended size matches current size"),
@@ -286,7 +293,7 @@ pub fn stabilization_reason(stabilization: Stabilization) -> (Reason, &'static s
     }
 }
 
-/// Reason and message of a limit.
+/// Returns reason and message of a limit.
 pub fn limit_reason(limit: Limit) -> (Reason, &'static str) {
     match limit {
         Limit::DesiredWithinRange => {
@@ -310,7 +317,7 @@ pub fn limit_reason(limit: Limit) -> (Reason, &'static str) {
         ),
         Limit::NotIdleYet => (
             Reason::NotIdleYet,
-            "nothing is asked for, and has not been for long enough to go to zero",
+            "the target is idle, but not yet for long enough to be scaled to zero",
         ),
     }
 }

@@ -1,20 +1,20 @@
-//! Reading and writing the scale, in words.
+//! The texts about reading and writing the scale.
 
 use super::{EventMessage, Step};
 use crate::conditions::{ConditionType, ConditionUpdate, Reason};
 
-/// What is said once the scale was, or could not be, written.
+/// The texts after a write of the scale, or a failed one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// The conditions, in their order.
+    /// The conditions, in the order in which to set them.
     pub conditions: Vec<ConditionUpdate>,
     /// The event.
     pub event: EventMessage,
-    /// The error that the step ends with, where the write failed.
+    /// The error that the step ends with, if the write failed.
     pub error: Option<String>,
 }
 
-/// The condition with which every step begins.
+/// Returns the condition with which every step begins.
 pub fn got_scale() -> ConditionUpdate {
     ConditionUpdate::yes(
         ConditionType::AbleToScale,
@@ -23,7 +23,7 @@ pub fn got_scale() -> ConditionUpdate {
     )
 }
 
-/// Condition and event where the scale could not be read: the step ends here.
+/// Returns the condition and the event of a step that ends because the scale could not be read.
 pub fn failed_get_scale(error: &str) -> (ConditionUpdate, EventMessage) {
     let message =
         format!("the HPA controller was unable to get the target's current scale: {error}");
@@ -33,18 +33,18 @@ pub fn failed_get_scale(error: &str) -> (ConditionUpdate, EventMessage) {
     )
 }
 
-/// The error of that step; `reference` is the target as `KIND/NAMESPACE/NAME`.
+/// Returns the error of such a step; `reference` is the target as `KIND/NAMESPACE/NAME`.
 pub fn failed_get_scale_error(reference: &str, error: &str) -> String {
     format!("failed to query scale subresource for {reference}: {error}")
 }
 
 impl Step<'_> {
-    /// Conditions and event after the scale was written with `replicas`, or was not.
+    /// Returns the texts after an attempt to write `replicas` to the scale.
     ///
-    /// `reference` is the target as `KIND/NAMESPACE/NAME`. Every successful write sets `ScaledToZero`, unless
-    /// the gate is off.
+    /// `reference` is the target as `KIND/NAMESPACE/NAME`. Every successful write sets
+    /// `ScaledToZero`, unless scaling to zero is off.
     pub fn after_write(&self, reference: &str, replicas: i32, result: Result<(), &str>) -> Written {
-        let said = format!("New size: {replicas}; reason: {}", self.reason());
+        let summary = format!("New size: {replicas}; reason: {}", self.reason());
         if let Err(error) = result {
             let message =
                 format!("the HPA controller was unable to update the target scale: {error}");
@@ -56,7 +56,7 @@ impl Step<'_> {
                 )],
                 event: EventMessage::warning(
                     Reason::FailedRescale,
-                    format!("{said}; error: {error}"),
+                    format!("{summary}; error: {error}"),
                 ),
                 error: Some(format!("failed to rescale {reference}: {error}")),
             };
@@ -73,7 +73,7 @@ impl Step<'_> {
         }
         Written {
             conditions,
-            event: EventMessage::normal(Reason::SuccessfulRescale, said),
+            event: EventMessage::normal(Reason::SuccessfulRescale, summary),
             error: None,
         }
     }

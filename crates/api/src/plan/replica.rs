@@ -14,7 +14,12 @@ pub(super) fn groupings(spec: Option<&ReplicaPodsSpec>) -> Result<Vec<Grouping>,
     let reporting = match &spec.leader_selector {
         None => ReportingPods::All,
         Some(selector) => {
-            let wrong = |error| SpecError::new("replicaPods.leaderSelector", format!("{error}"));
+            let wrong = |error| {
+                SpecError::new(
+                    "replicaPods.leaderSelector",
+                    format!("it cannot be parsed: {error}"),
+                )
+            };
             let selector = Selector::try_from(selector.clone()).map_err(wrong)?;
             if selector.selects_all() {
                 ReportingPods::All
