@@ -1,50 +1,96 @@
-//! Conditions as a pure merge: a transition is a change of status, and only that moves its time.
+//! The conditions of an `LLMAutoscaler`: their types, their reasons, and how a status takes them up.
+//!
+//! Every type is a [`ConditionType`] and every reason a [`Reason`]; `docs/conditions.md` has a row for
+//! each, which a test checks. Merging is pure: a transition is a change of status, and nothing else
+//! moves `lastTransitionTime`.
+
+mod reason;
+mod types;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::time;
 
-/// One condition as it is to be.
+pub use reason::Reason;
+pub use types::{ConditionType, Polarity};
+
+/// Defines an enum whose variants are named as they are written in Kubernetes, with `ALL`, `as_str`
+/// and [`Display`](std::fmt::Display), so that a name cannot differ from its text.
+macro_rules! named_variants {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident,)* }) => {
+        $(#[$meta])*
+        pub enum $name {
+            $($(#[$variant_meta])* $variant,)*
+        }
+
+        impl $name {
+            /// Every variant, in the order of the enum.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Returns the name as it is written in Kubernetes.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)*
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.pad(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl PartialEq<$name> for String {
+            fn eq(&self, other: &$name) -> bool {
+                self == other.as_str()
+            }
+        }
+    };
+}
+use named_variants;
+
+/// One condition as it should be; [`set`] makes it part of a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionUpdate {
-    /// Its type, such as `AbleToScale`.
-    pub type_: &'static str,
-    /// True or False; nothing here is ever unknown.
+    /// The type, such as `AbleToScale`.
+    pub type_: ConditionType,
+    /// The status: `True` or `False`. Where the answer is not known, there is no update.
     pub status: bool,
-    /// A word for machines.
-    pub reason: &'static str,
+    /// The reason, which scripts and alerts may match on.
+    pub reason: Reason,
     /// A sentence for people.
     pub message: String,
 }
 
 impl ConditionUpdate {
-    /// A condition that holds.
-    pub fn yes(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    /// Returns a condition with the status `True`.
+    pub fn yes(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self { type_, status: true, reason, message: message.into() }
     }
 
-    /// A condition that does not hold.
-    pub fn no(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    /// Returns a condition with the status `False`.
+    pub fn no(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self { type_, status: false, reason, message: message.into() }
     }
 }
 
-/// The types that are good news when they hold. All others tell of an exception when they do.
-pub const GOOD: [&str; 7] = [
-    "AbleToScale",
-    "ScalingActive",
-    "Ready",
-    "SamplesComplete",
-    "FirstSourceUsed",
-    "ReadinessGateKept",
-    "PodMonitorReady",
-];
-
-/// The API server's limit for a condition's message.
+/// The API server refuses a condition whose message is longer than this.
 const MESSAGE_LIMIT: usize = 32_768;
 
-/// Sets one condition, in place if it is there, else at the end.
+/// Returns `True` or `False`, as a condition's status is written.
+pub const fn status_text(holds: bool) -> &'static str {
+    if holds { "True" } else { "False" }
+}
+
+/// Sets one condition: in place if its type is there, else at the end.
 pub fn set(
     conditions: &mut Vec<Condition>,
     update: ConditionUpdate,
@@ -52,46 +98,50 @@ pub fn set(
     now: DateTime<Utc>,
 ) {
     let ConditionUpdate { type_, status, reason, message } = update;
-    put(conditions, (type_, status, reason), message, generation, now);
-}
-
-/// The same of a type, a status and a reason that need not be constants.
-pub fn put(
-    conditions: &mut Vec<Condition>,
-    (type_, holds, reason): (&str, bool, &str),
-    mut message: String,
-    generation: Option<i64>,
-    now: DateTime<Utc>,
-) {
-    let status = if holds { "True" } else { "False" };
-    message.truncate(message.floor_char_boundary(MESSAGE_LIMIT));
-    let position = conditions.iter().position(|condition| condition.type_ == type_);
-    let last_transition_time = match position.map(|index| &conditions[index]) {
-        Some(old) if old.status == status => old.last_transition_time.clone(),
-        _ => time::to_kubernetes(now),
-    };
     let condition = Condition {
-        type_: type_.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
+        type_: type_.as_str().to_owned(),
+        status: status_text(status).to_owned(),
+        reason: reason.as_str().to_owned(),
         message,
         observed_generation: generation,
-        last_transition_time,
+        last_transition_time: time::to_kubernetes(now),
     };
-    match position {
-        Some(index) => conditions[index] = condition,
+    merge(conditions, condition);
+}
+
+/// Merges a condition whose `lastTransitionTime` is now. The one before keeps its time if its status
+/// is the same. Messages that the API server would refuse are cut.
+pub fn merge(conditions: &mut Vec<Condition>, mut condition: Condition) {
+    condition.message.truncate(condition.message.floor_char_boundary(MESSAGE_LIMIT));
+    match conditions.iter_mut().find(|old| old.type_ == condition.type_) {
+        Some(old) => {
+            if old.status == condition.status {
+                condition.last_transition_time = old.last_transition_time.clone();
+            }
+            *old = condition;
+        }
         None => conditions.push(condition),
     }
 }
 
-/// Takes a condition away, for those that are present only while they hold.
-pub fn remove(conditions: &mut Vec<Condition>, type_: &str) {
+/// Removes a condition, for those that are present only while they hold.
+pub fn remove(conditions: &mut Vec<Condition>, type_: ConditionType) {
     conditions.retain(|condition| condition.type_ != type_);
 }
 
-/// Whether a condition is there and holds.
-pub fn holds(conditions: &[Condition], type_: &str) -> bool {
-    conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+/// Finds the condition of a type.
+pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Returns whether a condition is present with the status `True`.
+pub fn holds(conditions: &[Condition], type_: ConditionType) -> bool {
+    find(conditions, type_).is_some_and(|condition| condition.status == status_text(true))
+}
+
+/// Sorts conditions into the order in which people read them, which is that of [`ConditionType`].
+pub fn sort(conditions: &mut [Condition]) {
+    conditions.sort_by_key(|condition| ConditionType::parse(&condition.type_));
 }
 
 #[cfg(test)]
@@ -102,41 +152,51 @@ mod tests {
         DateTime::from_timestamp(second, 0).unwrap()
     }
 
+    const READY: ConditionType = ConditionType::Ready;
+
     #[test]
     fn only_a_change_of_status_is_a_transition() {
         let mut conditions = Vec::new();
-        set(&mut conditions, ConditionUpdate::yes("Ready", "One", "first"), Some(1), at(1));
-        set(&mut conditions, ConditionUpdate::yes("Ready", "Two", "second"), Some(2), at(2));
+        set(&mut conditions, ConditionUpdate::yes(READY, Reason::Scaling, "first"), Some(1), at(1));
+        set(&mut conditions, ConditionUpdate::yes(READY, Reason::Paused, "second"), Some(2), at(2));
         assert_eq!(conditions.len(), 1);
         assert_eq!(
             (conditions[0].reason.as_str(), conditions[0].message.as_str()),
-            ("Two", "second")
+            ("Paused", "second")
         );
         assert_eq!(time::from_kubernetes(&conditions[0].last_transition_time), at(1));
-        assert!(holds(&conditions, "Ready"));
+        assert!(holds(&conditions, READY));
 
-        set(&mut conditions, ConditionUpdate::no("Ready", "Three", "third"), Some(2), at(3));
+        let update = ConditionUpdate::no(READY, Reason::PodsUnknown, "third");
+        set(&mut conditions, update, Some(2), at(3));
         assert_eq!(time::from_kubernetes(&conditions[0].last_transition_time), at(3));
-        assert!(!holds(&conditions, "Ready"));
+        assert!(!holds(&conditions, READY));
 
-        remove(&mut conditions, "Ready");
+        remove(&mut conditions, READY);
         assert!(conditions.is_empty());
     }
 
     #[test]
-    fn the_order_is_that_of_first_appearance() {
+    fn a_new_condition_is_appended_and_sorting_gives_the_order_of_the_enum() {
         let mut conditions = Vec::new();
-        for type_ in ["AbleToScale", "ScalingActive", "AbleToScale"] {
-            set(&mut conditions, ConditionUpdate::yes(type_, "R", "m"), None, at(0));
+        let (able, active) = (ConditionType::AbleToScale, ConditionType::ScalingActive);
+        for type_ in [READY, active, able, active] {
+            let update = ConditionUpdate::yes(type_, Reason::Scaling, "m");
+            set(&mut conditions, update, None, at(0));
         }
-        let types: Vec<_> = conditions.iter().map(|condition| condition.type_.as_str()).collect();
-        assert_eq!(types, ["AbleToScale", "ScalingActive"]);
+        let types = |conditions: &[Condition]| -> Vec<String> {
+            conditions.iter().map(|condition| condition.type_.clone()).collect()
+        };
+        assert_eq!(types(&conditions), ["Ready", "ScalingActive", "AbleToScale"]);
+        sort(&mut conditions);
+        assert_eq!(types(&conditions), ["AbleToScale", "ScalingActive", "Ready"]);
     }
 
     #[test]
-    fn a_message_is_never_longer_than_the_server_takes() {
+    fn a_message_is_cut_to_the_api_servers_limit() {
         let mut conditions = Vec::new();
-        set(&mut conditions, ConditionUpdate::no("Ready", "R", "é".repeat(40_000)), None, at(0));
+        let update = ConditionUpdate::no(READY, Reason::PodsUnknown, "é".repeat(40_000));
+        set(&mut conditions, update, None, at(0));
         assert!(conditions[0].message.len() <= MESSAGE_LIMIT);
     }
 }

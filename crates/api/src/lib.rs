@@ -1,43 +1,57 @@
-//! The `LLMAutoscaler` resource: its types, its checks and its words.
+//! The `LLMAutoscaler` resource: its types, its checks, and the texts of its conditions and events.
 //!
 //! ```text
-//! spec ──plan()──> core::Policy, recipes          core::Decision ──words──> conditions, events, status
+//! spec ──plans()──> core::Policy, sources        core::Decision ──messages──> conditions, events, status
 //! ```
 //!
-//! The types are what users write and read; [`plan()`](plan()) turns a spec into what the core decides by, [`words`]
-//! turns a decision into the HPA's own sentences. [`pod_monitor`] is what is published about the target.
+//! The types are what users write and read. [`plans`] parses a spec into what the core decides by, and
+//! [`messages`] renders a decision in the HPA's own sentences. [`conditions`] lists every condition and
+//! reason, [`workloads`] holds what is known about kinds of targets, and [`PodMonitorBuilder`] renders
+//! the PodMonitor of a target.
 //!
-//! Invariant: no network, no clock; everything is a function of its arguments.
+//! Invariant: there is no network and no clock here; every function is pure.
 
 mod behavior;
 pub mod conditions;
-pub mod dialect;
+pub mod messages;
 mod pause;
 mod plan;
-mod podmonitor;
+mod pod_monitor;
 pub mod quantity;
 pub mod selector;
 mod spec;
 mod status;
 pub mod time;
-pub mod words;
+pub mod workloads;
 
-pub use behavior::*;
+pub use behavior::{BehaviorSpec, PolicySpec, PolicyType, RulesSpec, SelectPolicy};
 pub use pause::PAUSED;
-pub use plan::*;
-pub use podmonitor::*;
+pub use plan::{
+    Access, Advice, Asked, DrainPlan, MetricPlan, Plan, Plans, PrometheusPlan, RolePlan,
+    ScrapePlan, SourcePlan, SpecError, plan, plans,
+};
+pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};
 pub use quantity::{Quantity, QuantityError};
-pub use spec::*;
-pub use status::*;
+pub use spec::{
+    AuthorizationSpec, BasicAuthSpec, CaSpec, DrainSpec, EngineName, FallbackSpec, GaugeSpec,
+    HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, ManualChangesSpec, MetricSpec,
+    MetricTarget, PodMonitorMode, PodMonitorSpec, Port, PrometheusSpec, RatioSpec, ReplicaPodsSpec,
+    RoleSpec, ScaleTargetRef, ScaleToZeroSpec, Scheme, ScrapeSpec, SeriesSelector, SeriesSpec,
+    SeriesType, SignalName, SourceSpec, TargetType, TlsSpec,
+};
+pub use status::{
+    DecisionStatus, LLMAutoscalerStatus, ManualChangeStatus, MetricStatus, PastDecision,
+    ReplicasStatus, TargetStatus,
+};
 
-/// Field managers: who wrote what, in `metadata.managedFields`. They are public API: GitOps tools are told
-/// to leave alone what these own.
+/// The operator's field managers, which are its names in `metadata.managedFields`. They are public API:
+/// GitOps tools are configured to ignore fields that these own.
 pub mod managers {
     /// Owns `spec.replicas` of targets.
     pub const SCALE: &str = "llm-autoscaler-scale";
     /// Owns `status` of `LLMAutoscalers`.
     pub const STATUS: &str = "llm-autoscaler-status";
-    /// Owns what the operator creates.
+    /// Owns the objects that the operator creates.
     pub const CHILDREN: &str = "llm-autoscaler-children";
     /// Owns the condition `llmautoscaler.io/in-service` of pods, and their deletion cost.
     pub const PODS: &str = "llm-autoscaler-pods";

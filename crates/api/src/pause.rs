@@ -1,15 +1,17 @@
-//! The annotation that takes the operator's hands off a target. An annotation and not a field, so that what is applied from a repository
-//! does not put it back.
+//! The annotation that pauses an autoscaler. It is an annotation and not a field, so that applying the
+//! manifest from a repository does not remove it.
 
 use kube::ResourceExt;
 
-use crate::LLMAutoscaler;
+use crate::spec::LLMAutoscaler;
 
-/// The annotation of an `LLMAutoscaler`: with any value but `false` nothing is written to its target.
+/// The annotation of an `LLMAutoscaler` that pauses it. With any value but `false`, the operator does not
+/// write to the target.
 pub const PAUSED: &str = "llmautoscaler.io/paused";
 
 impl LLMAutoscaler {
-    /// Whether nothing is to be written to its target. Who writes `yes`, or nothing, means it too.
+    /// Returns whether the operator must not write to the target. Values such as `yes` and the empty text
+    /// count as well, because they are meant as `true`.
     pub fn is_paused(&self) -> bool {
         self.annotations().get(PAUSED).is_some_and(|value| !value.eq_ignore_ascii_case("false"))
     }

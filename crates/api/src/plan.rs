@@ -1,4 +1,4 @@
-//! Spec → plan: parse, don't validate. What the rest of the program works with has no text left to misread.
+//! Spec → plan: parse, don't validate. After this, no text of the spec is left to misread.
 
 mod advice;
 mod behavior;
@@ -9,7 +9,7 @@ mod role;
 mod source;
 
 use chrono::TimeDelta;
-use llm_autoscaler_core::{Fallback, Policy, Profile, Settings, ToZero};
+use llm_autoscaler_core::{Fallback, MetricPolicy, Policy, Profile, Settings, ToZero};
 use llm_autoscaler_engines::Engine;
 
 pub use advice::Advice;
@@ -19,39 +19,41 @@ pub use role::{Plans, RolePlan, plans};
 pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
 
 use crate::{
-    EngineName, FallbackSpec, LLMAutoscalerSpec, ScaleTargetRef, ScaleToZeroSpec, dialect::Grouping,
+    spec::{EngineName, FallbackSpec, LLMAutoscalerSpec, ScaleTargetRef, ScaleToZeroSpec},
+    workloads::Grouping,
 };
 
-/// A spec of one target, understood.
+/// A parsed spec of one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What is scaled.
+    /// The object to scale.
     pub target: ScaleTargetRef,
-    /// What the decisions are made by.
+    /// The policy that decides.
     pub policy: Policy,
-    /// How each metric of the policy is asked for and called, in the same order.
+    /// How to read and name each metric of the policy, in the same order.
     pub metrics: Vec<MetricPlan>,
-    /// Where samples come from, in the order of failover.
+    /// The sources of samples, in the order of failover.
     pub sources: Vec<SourcePlan>,
     /// The engine that runs in the target's pods.
     pub engine: Engine,
-    /// Which pods are one replica: the first of these whose label a pod has; a pod with none of them is one by itself.
+    /// How pods are grouped into replicas: the first grouping whose label a pod has applies. A pod
+    /// with none of the labels is a replica by itself.
     pub groupings: Vec<Grouping>,
-    /// For how long a size that somebody else sets is left as it is.
+    /// How long a size that another writer sets is left as it is.
     pub respect: TimeDelta,
-    /// How scale-downs drain, where they do.
+    /// How to drain replicas, if the spec asks for it.
     pub drain: Option<DrainPlan>,
-    /// What a person should know about this spec although nothing is wrong with it.
+    /// Hints about the spec, although it can be carried out.
     pub advice: Vec<Advice>,
 }
 
-/// A spec that means nothing, in a field that the API server cannot check.
+/// A spec that cannot be carried out, because of one field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("spec.{field}: {problem}")]
 pub struct SpecError {
     /// The field's path below `spec`.
     pub field: String,
-    /// What is wrong and what would be right.
+    /// What is wrong with it, and what to do.
     pub problem: String,
 }
 
@@ -61,47 +63,30 @@ impl SpecError {
     }
 }
 
-/// Understands a spec that has one target; [`plans`] is for any.
+/// Parses a spec that has one target; [`plans`] parses any.
 ///
 /// # Errors
-/// Names the first field that makes no sense. The API server's own checks have refused most of them before;
-/// these are for what it cannot check, and for objects that are older than a check.
+/// Names the first field that cannot be carried out. The API server refuses most of them before;
+/// what is left is what CEL cannot express, and objects that are older than a check.
 pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecError> {
     if spec.min_replicas > spec.max_replicas {
         let (min, max) = (spec.min_replicas, spec.max_replicas);
         return Err(SpecError::new(
             "minReplicas",
-            format!("{min} is greater than maxReplicas {max}"),
+            format!("{min} is greater than maxReplicas {max}: lower it, or raise maxReplicas"),
         ));
     }
     if (spec.min_replicas == 0) != spec.scale_to_zero.is_some() {
-        let problem = "minReplicas 0 needs it, and it needs minReplicas 0";
+        let problem =
+            "it requires minReplicas 0, and minReplicas 0 requires it: set both or neither";
         return Err(SpecError::new("scaleToZero", problem));
     }
     let Some(target) = spec.scale_target_ref.clone() else {
-        return Err(SpecError::new("scaleTargetRef", "name the object that is scaled"));
+        return Err(SpecError::new("scaleTargetRef", "it is missing: name the object to scale"));
     };
-    let mut metrics = Vec::with_capacity(spec.metrics.len());
-    let mut targets = Vec::with_capacity(spec.metrics.len());
-    for (index, metric) in spec.metrics.iter().enumerate() {
-        let (plan, target) = metric::metric(spec.engine, metric, &format!("metrics[{index}]"))?;
-        if metrics.iter().any(|other: &MetricPlan| other.name == plan.name) {
-            let problem =
-                format!("two metrics are called {:?}: give each a name of its own", plan.name);
-            return Err(SpecError::new(format!("metrics[{index}].name"), problem));
-        }
-        metrics.push(plan);
-        targets.push(target);
-    }
+    let (metrics, targets) = metrics(spec)?;
     let sources = source::sources(spec)?;
-    let asks_prometheus = sources.iter().any(|source| matches!(source, SourcePlan::Prometheus(_)));
-    if let Some(index) = metrics.iter().position(|metric| matches!(metric.asked, Asked::Query(_)))
-        && !asks_prometheus
-    {
-        let problem =
-            format!("metrics[{index}] is a query, which needs a prometheus among the sources");
-        return Err(SpecError::new("sources", problem));
-    }
+    check_queries(&metrics, &sources)?;
     let policy = Policy {
         min_replicas: spec.min_replicas,
         max_replicas: spec.max_replicas,
@@ -125,6 +110,36 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     Ok(Plan { target, policy, metrics, sources, engine, groupings, respect, drain, advice })
 }
 
+/// Parses the metrics: how to read each, and what the policy compares it with.
+fn metrics(spec: &LLMAutoscalerSpec) -> Result<(Vec<MetricPlan>, Vec<MetricPolicy>), SpecError> {
+    let mut metrics: Vec<MetricPlan> = Vec::with_capacity(spec.metrics.len());
+    let mut targets = Vec::with_capacity(spec.metrics.len());
+    for (index, metric) in spec.metrics.iter().enumerate() {
+        let (plan, target) = metric::metric(spec.engine, metric, &format!("metrics[{index}]"))?;
+        if metrics.iter().any(|other| other.name == plan.name) {
+            let problem =
+                format!("two metrics are called {:?}: give each a different name", plan.name);
+            return Err(SpecError::new(format!("metrics[{index}].name"), problem));
+        }
+        metrics.push(plan);
+        targets.push(target);
+    }
+    Ok((metrics, targets))
+}
+
+/// Checks that there is a Prometheus server for every query.
+fn check_queries(metrics: &[MetricPlan], sources: &[SourcePlan]) -> Result<(), SpecError> {
+    if sources.iter().any(|source| matches!(source, SourcePlan::Prometheus(_))) {
+        return Ok(());
+    }
+    let query = metrics.iter().position(|metric| matches!(metric.asked, Asked::Query(_)));
+    query.map_or(Ok(()), |index| {
+        let problem =
+            format!("metrics[{index}] is a query: add a source with prometheus to answer it");
+        Err(SpecError::new("sources", problem))
+    })
+}
+
 fn to_zero(spec: &ScaleToZeroSpec) -> ToZero {
     ToZero { after: TimeDelta::seconds(spec.after_seconds.into()) }
 }
@@ -134,7 +149,7 @@ fn fallback(spec: &FallbackSpec) -> Fallback {
 }
 
 impl EngineName {
-    /// The engine's knowledge.
+    /// Returns the engine, with what is known about it.
     pub fn engine(self) -> Engine {
         match self {
             Self::VLLM => Engine::Vllm,

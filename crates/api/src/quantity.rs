@@ -1,7 +1,7 @@
 //! Kubernetes quantities: `"5"`, `800m`, `2Ki`, `1e3`.
 //!
 //! Grammar and rounding are those of `resource.Quantity`: a sign, decimal digits, and a binary suffix, a
-//! decimal suffix or an exponent. Held as text, so that what was written is what is shown.
+//! decimal suffix or an exponent. A quantity is held as text, so that it is shown as it was written.
 
 use std::fmt;
 
@@ -9,20 +9,29 @@ use llm_autoscaler_core::Milli;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A quantity as it was written: a number or a string in the resource, always a string here.
+/// A quantity as it was written. In the resource it is a number or a string, here always a string.
+///
+/// ```
+/// use llm_autoscaler_api::Quantity;
+/// use llm_autoscaler_core::Milli;
+///
+/// assert_eq!(Quantity("1.5k".to_owned()).milli()?, Milli(1_500_000));
+/// assert!(Quantity("five".to_owned()).milli().is_err());
+/// # Ok::<(), llm_autoscaler_api::QuantityError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Quantity(pub String);
 
-/// A quantity that cannot be read.
+/// A text that is not a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a quantity: write a number such as \"5\", \"0.8\", 800m or 2Ki")]
 pub struct QuantityError {
-    /// What was written.
+    /// The text.
     pub text: String,
 }
 
-/// `digits ÷ 10^scale`; a hundred times the digits fit too.
+/// The number `digits ÷ 10^scale`. The digits leave room for a multiplication by 100.
 #[derive(Clone, Copy)]
 struct Exact {
     digits: i128,
@@ -44,7 +53,7 @@ const DECIMAL: [(&str, i32); 9] = [
 ];
 
 impl Quantity {
-    /// The value in thousandths, rounded away from zero where it has more digits, saturating.
+    /// Returns the value in thousandths, saturating. Further digits are rounded away from zero.
     ///
     /// # Errors
     /// The text is not a quantity.
@@ -57,8 +66,8 @@ impl Quantity {
         Ok(Milli(milli.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64))
     }
 
-    /// The value as the HPA computes a tolerance: the API server's canonical digits times a power of
-    /// ten, in one multiplication (`0.3` is stored as `300m` and read as 300 × 0.001).
+    /// Returns the value as the HPA computes a tolerance: the API server's canonical digits times a
+    /// power of ten, in one multiplication (`0.3` is stored as `300m` and read as 300 × 0.001).
     ///
     /// # Errors
     /// The text is not a quantity.
@@ -101,8 +110,8 @@ impl Quantity {
 }
 
 impl Exact {
-    /// Multiplied by a factor of at most 2^60. Digits that do not fit are beyond the twentieth; they are rounded away
-    /// from zero.
+    /// Multiplies by a factor of at most 2^60. Digits that do not fit are beyond the twentieth, and are
+    /// rounded away from zero.
     fn times(mut self, factor: i128) -> Self {
         loop {
             if self.digits.checked_mul(100 * factor).is_some() {
@@ -117,7 +126,8 @@ fn away_from_zero(digits: i128, divisor: i128) -> i128 {
     digits / divisor + i128::from(digits % divisor != 0) * digits.signum()
 }
 
-/// `-1.25` is -125 and 2. More than 36 digits are no quantity of ours; the schema allows 32.
+/// Parses a decimal number: `-1.25` gives the digits -125 and the scale 2. It refuses more than 36
+/// digits; the schema allows 32.
 fn decimal(text: &str) -> Option<Exact> {
     let (sign, text) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
@@ -153,7 +163,7 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
-/// The API server's own form of such a field. `maxLength` keeps the cost of CEL rules bounded.
+/// The API server's own schema of such a field. `maxLength` limits the cost of CEL rules.
 impl JsonSchema for Quantity {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Quantity".into()
@@ -172,7 +182,7 @@ impl JsonSchema for Quantity {
     }
 }
 
-/// A value in thousandths as `kubectl get hpa` shows it: `11`, `12500m`.
+/// Formats a value in thousandths as `kubectl get hpa` does: `11`, `12500m`.
 pub fn show(value: Milli) -> String {
     if value.0 % 1000 == 0 { (value.0 / 1000).to_string() } else { format!("{}m", value.0) }
 }

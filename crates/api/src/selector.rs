@@ -1,24 +1,37 @@
-//! Label selectors as text, the form in which a scale subresource gives them: `app=qwen3,tier in (a,b)`.
+//! Label selectors as text, which is how a scale subresource contains them: `app=qwen3,tier in (a,b)`.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::core::{Expression, Selector};
 
-/// A selector that cannot be read.
+/// A selector that cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "cannot read the selector {selector:?} of the scale subresource at {part:?}: expected KEY=VALUE, KEY!=VALUE, KEY in (A,B), KEY notin (A,B), KEY or !KEY"
+    "cannot parse the selector {selector:?} of the scale subresource at {part:?}: expected KEY=VALUE, \
+     KEY!=VALUE, KEY in (A,B), KEY notin (A,B), KEY or !KEY"
 )]
 pub struct SelectorError {
     selector: String,
     part: String,
 }
 
-/// Reads a selector; the empty text selects nothing and is the caller's to handle.
+/// Parses a selector. The empty text gives a selector of everything, so callers have to handle it.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use kube::core::SelectorExt;
+/// use llm_autoscaler_api::selector;
+///
+/// let selector = selector::parse("app=qwen3,tier in (a,b)")?;
+/// let pod = BTreeMap::from([("app".to_owned(), "qwen3".to_owned()), ("tier".to_owned(), "b".to_owned())]);
+/// assert!(selector.matches(&pod));
+/// # Ok::<(), selector::SelectorError>(())
+/// ```
 ///
 /// # Errors
-/// Names the part that cannot be read.
+/// Names the part that cannot be parsed.
 pub fn parse(text: &str) -> Result<Selector, SelectorError> {
     requirements(text)
         .map(|part| {
@@ -30,12 +43,12 @@ pub fn parse(text: &str) -> Result<Selector, SelectorError> {
         .collect()
 }
 
-/// The selector that selects no pod.
+/// Returns a selector that selects no pod.
 pub fn nothing() -> Selector {
     Expression::In("llmautoscaler.io/nothing".to_owned(), std::collections::BTreeSet::new()).into()
 }
 
-/// Splits at the commas that are not within parentheses.
+/// Splits at the commas outside of parentheses.
 fn requirements(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_u32;
     text.split(move |c| {
@@ -78,14 +91,14 @@ fn key(text: &str) -> Option<String> {
     (!text.is_empty() && text.chars().all(valid)).then(|| text.to_owned())
 }
 
-/// A label's value, which may be empty.
+/// Parses a label's value, which may be empty.
 fn literal(text: &str) -> Option<String> {
     let text = text.trim();
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     text.chars().all(valid).then(|| text.to_owned())
 }
 
-/// The same selector in the form that a PodMonitor takes.
+/// Converts a selector to the form that a PodMonitor has.
 pub fn to_label_selector(selector: &Selector) -> LabelSelector {
     let mut labels = BTreeMap::new();
     let mut expressions = Vec::new();
@@ -121,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_read() {
+    fn every_operator_is_parsed() {
         type Labels = &'static [(&'static str, &'static str)];
         let table: &[(&str, Labels, bool)] = &[
             ("app=a", &[("app", "a")], true),
@@ -148,13 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_selected_by_nothing() {
+    fn the_selector_of_nothing_selects_no_pod() {
         assert!(!nothing().matches(&labels(&[("llmautoscaler.io/nothing", "")])));
         assert!(!nothing().matches(&labels(&[])));
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn an_error_contains_the_selector() {
         for text in [",app=a", "app=a,", "app in a,b", "app near (a)", "a b=c", "app>1"] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.selector, text);
@@ -162,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn as_a_label_selector() {
+    fn a_selector_becomes_a_label_selector() {
         let selector = to_label_selector(&parse("app=a,tier in (x,y),!old,v!=1").unwrap());
         assert_eq!(
             serde_json::to_value(selector).unwrap(),

@@ -1,7 +1,7 @@
 //! `spec` of an `LLMAutoscaler`, version `v1alpha1`.
 //!
-//! Field names follow `autoscaling/v2` wherever that has one. The docstrings are what `kubectl explain`
-//! prints, so they are written for the person who runs it.
+//! Field names follow `autoscaling/v2` wherever that has one. The docstrings are what `kubectl
+//! explain` prints, so they are written for the person who runs it.
 
 mod metric;
 mod pod_monitor;
@@ -14,14 +14,20 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use metric::*;
-pub use pod_monitor::*;
-pub use role::*;
-pub use source::*;
+pub use metric::{
+    GaugeSpec, MetricSpec, MetricTarget, SeriesSelector, SeriesSpec, SeriesType, SignalName,
+    TargetType,
+};
+pub use pod_monitor::{PodMonitorMode, PodMonitorSpec};
+pub use role::{RatioSpec, RoleSpec};
+pub use source::{
+    AuthorizationSpec, BasicAuthSpec, CaSpec, HeaderFrom, KeyRef, Port, PrometheusSpec, Scheme,
+    ScrapeSpec, SourceSpec, TlsSpec,
+};
 
-use crate::{BehaviorSpec, LLMAutoscalerStatus};
+use crate::{behavior::BehaviorSpec, status::LLMAutoscalerStatus};
 
-/// Keeps an LLM inference service at the right number of replicas, by its engine's own metrics.
+/// Scales an LLM inference service by the metrics of its engine.
 // Columns repeat their keys; clippy takes them for duplicates.
 #[allow(clippy::duplicated_attributes)]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -36,13 +42,13 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
     namespaced,
     status = "LLMAutoscalerStatus",
     derive = "PartialEq",
-    doc = "Keeps an LLM inference service at the right number of replicas, by its engine's own metrics. With the annotation llmautoscaler.io/paused nothing is written to it.",
+    doc = "Scales an LLM inference service by the metrics of its engine. While it has the annotation llmautoscaler.io/paused, the operator does not write to the target.",
     selectable = ".spec.scaleTargetRef.name",
     printcolumn(
         name = "Reference",
         type_ = "string",
         json_path = ".status.reference",
-        description = "What is scaled"
+        description = "The target"
     ),
     printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine"),
     printcolumn(
@@ -82,37 +88,37 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
         .message("minReplicas 0 needs scaleToZero, and scaleToZero needs minReplicas 0")
         .field_path(".scaleToZero"),
     validation = Rule::new("has(self.metrics) != has(self.roles)")
-        .message("give metrics, or roles that have metrics of their own")
+        .message("set metrics, or roles that have metrics of their own")
         .field_path(".metrics"),
     validation = Rule::new("has(self.scaleTargetRef) || has(self.roles) && self.roles.all(r, has(r.scaleTargetRef))")
-        .message("name what is scaled in scaleTargetRef, or in that of each role")
+        .message("name the object to scale in scaleTargetRef, or in the scaleTargetRef of each role")
         .field_path(".scaleTargetRef"),
     validation = Rule::new("!has(self.scaleTargetRef) || has(self.roles) || (self.scaleTargetRef.kind == 'RoleBasedGroup') == has(self.scaleTargetRef.role)")
         .message("a RoleBasedGroup is scaled by its roles: name one in role; no other kind has roles")
         .field_path(".scaleTargetRef"),
     validation = Rule::new("!has(self.scaleTargetRef) || !has(self.roles) || self.scaleTargetRef.kind == 'RoleBasedGroup' && !has(self.scaleTargetRef.role)")
-        .message("with roles it names their RoleBasedGroup, without role; other objects are named by each role")
+        .message("with roles, scaleTargetRef names their RoleBasedGroup and sets no role; name other objects in each role")
         .field_path(".scaleTargetRef"),
     validation = Rule::new("!has(self.roles) || !has(self.scaleToZero)")
-        .message("roles do not go to zero")
+        .message("roles cannot be scaled to zero: remove scaleToZero")
         .field_path(".scaleToZero"),
     validation = Rule::new("!has(self.roles) || self.minReplicas == 1")
-        .message("each role has its own minReplicas")
+        .message("with roles, set minReplicas in each role")
         .field_path(".minReplicas"),
     validation = Rule::new("!has(self.roles) || self.roles.map(r, r.minReplicas).sum() <= self.maxReplicas")
-        .message("maxReplicas is for all roles together, and their minReplicas are more than that")
+        .message("maxReplicas applies to all roles together, and must not be less than the sum of their minReplicas")
         .field_path(".maxReplicas"),
     validation = Rule::new("!has(self.maxGPUs) || has(self.roles) && self.roles.all(r, has(r.gpusPerReplica))")
-        .message("maxGPUs is for all roles together, each of which needs gpusPerReplica")
+        .message("maxGPUs applies to all roles together: set gpusPerReplica in each role")
         .field_path(".maxGPUs"),
     validation = Rule::new("has(self.maxGPUs) || !has(self.roles) || self.roles.all(r, !has(r.gpusPerReplica))")
-        .message("gpusPerReplica is what maxGPUs is about: give that too")
+        .message("gpusPerReplica counts towards maxGPUs: set maxGPUs too")
         .field_path(".maxGPUs"),
     validation = Rule::new("!has(self.ratio) || has(self.roles) && self.ratio.between.all(n, self.roles.exists(r, r.name == n))")
-        .message("a ratio is between two of the roles, by their names")
+        .message("ratio.between must name two of the roles")
         .field_path(".ratio"),
     validation = Rule::new("self.engine != 'Custom' || !has(self.metrics) || self.metrics.all(m, !has(m.signal))")
-        .message("engine Custom has no signals: give each metric a series or a query, or name the engine")
+        .message("engine Custom has no signals: set series or query in each metric, or name the engine")
         .field_path(".metrics"),
     validation = Rule::new("!has(self.metrics) || self.metrics.all(m, !has(m.query)) || has(self.sources) && self.sources.exists(s, has(s.prometheus))")
         .message("a metric with a query needs a prometheus among the sources")
@@ -123,83 +129,92 @@ use crate::{BehaviorSpec, LLMAutoscalerStatus};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LLMAutoscalerSpec {
-    /// The object that is scaled: anything in this namespace that has a scale subresource, or a role of a
-    /// RoleBasedGroup. With roles it is their RoleBasedGroup, or absent where each role names its own.
+    /// The object to scale: any object in this namespace that has a scale subresource, or a role of
+    /// a RoleBasedGroup. With roles, name the RoleBasedGroup that they belong to, or leave this out
+    /// and name an object in each role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_target_ref: Option<ScaleTargetRef>,
 
-    /// Which pods are one replica, for kinds whose replicas are several pods. LeaderWorkerSets, roles of
-    /// RoleBasedGroups and Grove's kinds are known without.
+    /// How to group pods into replicas, for workload kinds whose replicas are several pods and that
+    /// the operator does not know. It knows LeaderWorkerSets, roles of RoleBasedGroups and the
+    /// kinds of Grove.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_pods: Option<ReplicaPodsSpec>,
 
-    /// The inference engine that runs in the target's pods. It decides which series a signal is read from.
+    /// The inference engine that runs in the target's pods. It determines the series from which
+    /// each signal is read.
     pub engine: EngineName,
 
-    /// The fewest replicas that there may be. 1 if absent; 0 needs scaleToZero.
+    /// The lower limit for the number of replicas. Defaults to 1; 0 requires scaleToZero.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 100_000))]
     pub min_replicas: i32,
 
-    /// When the last replica goes, where minReplicas is 0. A metric from outside the pods (a query, a source with podSelector)
-    /// brings the first one back, or a call: POST /wake/NAMESPACE/NAME on the operator's port.
+    /// When to remove the last replica, where minReplicas is 0. The first replica comes back for a
+    /// metric that is known without the target's pods (a query, or a source with podSelector), or
+    /// for a wake call: POST /wake/NAMESPACE/NAME on the operator's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_to_zero: Option<ScaleToZeroSpec>,
 
-    /// The most replicas that there may be; not below minReplicas. With roles, of all of them together.
+    /// The upper limit for the number of replicas; cannot be lower than minReplicas. With roles,
+    /// the limit for all roles together.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_replicas: i32,
 
-    /// The most GPUs that all roles may take together; each says in gpusPerReplica what it takes.
+    /// The upper limit for the number of GPUs that all roles take together. Each role sets
+    /// gpusPerReplica.
     #[serde(rename = "maxGPUs", default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_gpus: Option<i32>,
 
-    /// What decides on the number of replicas. Each metric proposes a number; the highest wins. With roles, each has
-    /// its own.
+    /// The metrics that decide the number of replicas. Each metric proposes a number, and the
+    /// highest one is used. With roles, each role has metrics of its own.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     pub metrics: Vec<MetricSpec>,
 
-    /// Several targets of one service, such as prefill and decode, that are decided upon together. What a role does not say
-    /// is as at the top.
+    /// Several targets of one service, such as prefill and decode, that are scaled together. Unset
+    /// fields of a role are inherited from the top level of the spec.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 8))]
     pub roles: Option<Vec<RoleSpec>>,
 
-    /// The proportion in which two of the roles are kept.
+    /// The proportion that is kept between two of the roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<RatioSpec>,
 
-    /// Where samples come from, in the order of failover. If absent, the target's own pods are scraped.
+    /// Where samples come from, in the order of failover. If absent, the target's own pods are
+    /// scraped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4))]
     pub sources: Option<Vec<SourceSpec>>,
 
-    /// The PodMonitor that publishes the pods' metrics to Prometheus; if absent, one is kept with the
+    /// The PodMonitor that makes Prometheus scrape the pods. If absent, one is created with the
     /// defaults. Scaling does not depend on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_monitor: Option<PodMonitorSpec>,
 
-    /// How fast and how far the number of replicas may change: exactly as in autoscaling/v2. Without it,
-    /// growing is immediate up to the double (or 4), shrinking waits for a window of 300 s.
+    /// How fast and how far the number of replicas may change, exactly as in autoscaling/v2. If
+    /// absent, a scale-up is immediate, at most to double the size or to 4 replicas, and a
+    /// scale-down uses a stabilization window of 300 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<BehaviorSpec>,
 
-    /// What becomes of a number of replicas that somebody else sets. If absent, it is changed at once to what the
-    /// metrics ask for, as by a HorizontalPodAutoscaler.
+    /// How long to respect a number of replicas that another writer sets, such as kubectl scale. If
+    /// absent, it is changed at once to what the metrics ask for, as a HorizontalPodAutoscaler
+    /// does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual_changes: Option<ManualChangesSpec>,
 
-    /// How many replicas are to be there when no source has had a sample for a while. Without it, as with a
-    /// HorizontalPodAutoscaler, the size stays as it is.
+    /// The number of replicas to keep when no metric has been available for a while. If absent, the
+    /// size stays as it is, as with a HorizontalPodAutoscaler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<FallbackSpec>,
 
-    /// Lets replicas finish their requests before they are removed. Without it, as with a HorizontalPodAutoscaler, a
-    /// smaller size is written at once.
+    /// Lets replicas finish their requests before they are removed. If absent, a smaller size is
+    /// written at once, as a HorizontalPodAutoscaler does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainSpec>,
 }
@@ -209,18 +224,19 @@ fn one() -> i32 {
 }
 
 impl LLMAutoscalerSpec {
-    /// How pods are scraped: by the first source that says, or with the defaults.
+    /// Returns how pods are scraped: by the first scrape source of the spec, or with the defaults.
     pub fn scrape(&self) -> ScrapeSpec {
         let given = self.sources.iter().flatten().find_map(|source| source.scrape.as_ref());
         given.cloned().unwrap_or_default()
     }
 }
 
-/// When the last replica goes.
+/// When to remove the last replica.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleToZeroSpec {
-    /// For how long nothing must have been asked for, nor anybody have called. 600 if absent.
+    /// How long the target must be idle (no requests and no wake calls) before it is scaled to
+    /// zero. Defaults to 600.
     #[serde(default = "ten_minutes")]
     #[schemars(range(min = 1, max = 604_800))]
     pub after_seconds: i32,
@@ -230,25 +246,26 @@ fn ten_minutes() -> i32 {
     600
 }
 
-/// How many replicas are to be there when nobody knows how many are needed.
+/// The number of replicas to keep when no metric is available.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct FallbackSpec {
-    /// For how long every metric must have failed. 180 if absent.
+    /// How long every metric must have failed before the fallback takes effect. Defaults to 180.
     #[serde(default = "three_minutes")]
     #[schemars(range(min = 1, max = 86_400))]
     pub after_seconds: i32,
-    /// At least so many. Where there are more already, they stay.
+    /// The number of replicas to have at least. If there are more already, they stay.
     #[schemars(range(min = 1, max = 100_000))]
     pub replicas: i32,
 }
 
-/// What becomes of a number of replicas that somebody else sets.
+/// How to treat a number of replicas that another writer sets.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ManualChangesSpec {
-    /// For how long it is left as it is, also where it is outside of minReplicas and maxReplicas. Each change by
-    /// somebody else begins the time anew. Zero replicas switch the scaling off until somebody sets another number.
+    /// How long the number is left as it is, even if it is outside of minReplicas and maxReplicas.
+    /// Each further change by another writer starts the time anew. Zero replicas switch scaling off
+    /// until another writer sets a different number.
     #[schemars(range(min = 1, max = 604_800))]
     pub respect_seconds: i32,
 }
@@ -257,19 +274,20 @@ fn three_minutes() -> i32 {
     180
 }
 
-/// How replicas are drained. Those that go are taken out of service first where their pods have the readiness gate
-/// llmautoscaler.io/in-service; the smaller size is written when their requests are answered. Load that returns puts them
-/// back. Nothing shrinks during a rollout, unless it is stuck.
+/// How to drain replicas. Pods that have the readiness gate llmautoscaler.io/in-service are taken
+/// out of service first, and the smaller size is written once their requests are answered. If load
+/// returns, they are put back in service. Nothing shrinks during a rollout, unless the rollout is
+/// stuck.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct DrainSpec {
-    /// For how long a replica is waited for; then it is removed with the requests that it has. 120 if absent. Longer than
-    /// requests take.
+    /// How long to wait for the requests of a replica. After that, it is removed together with its
+    /// requests. Defaults to 120; choose more than your longest requests take.
     #[serde(default = "two_minutes")]
     #[schemars(range(min = 1, max = 86_400))]
     pub deadline_seconds: i32,
-    /// The gauges that count a replica's requests, running and waiting, which are added up. For engine Custom; if absent, those
-    /// that the engine is known to have.
+    /// The gauges that count the running and waiting requests of a replica; their values are
+    /// summed. Needed for engine Custom. If absent, the gauges that the engine is known to have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4))]
     pub request_series: Option<Vec<GaugeSpec>>,
@@ -279,38 +297,41 @@ fn two_minutes() -> i32 {
     120
 }
 
-/// Names an object of this namespace.
+/// Names an object in this namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleTargetRef {
-    /// Its API group and version, such as apps/v1.
+    /// The API group and version of the object, such as apps/v1.
     #[schemars(length(min = 1, max = 316))]
     pub api_version: String,
-    /// Its kind, such as StatefulSet.
+    /// The kind of the object, such as StatefulSet.
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
-    /// Its name.
+    /// The name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// The role of a RoleBasedGroup that is scaled, such as decode; for no other kind.
+    /// The role to scale, such as decode, where the object is a RoleBasedGroup. Not allowed for
+    /// other kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub role: Option<String>,
 }
 
-/// Which pods are one replica.
+/// How to group pods into replicas.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaPodsSpec {
-    /// The pods of the target with the same value of this label are one replica.
+    /// The label that groups pods: the pods of the target with the same value of this label are one
+    /// replica.
     #[schemars(length(min = 1, max = 317))]
     pub group_label: String,
-    /// The pods of a replica that publish its metrics. If absent, all do, and what they say is added up.
+    /// The pods of a replica that expose its metrics. If absent, all of its pods do, and their
+    /// values are summed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "selector::leaders")]
     pub leader_selector: Option<LabelSelector>,
-    /// How many pods a whole replica has; with fewer it is not ready. If absent, those that are there are taken
-    /// for all.
+    /// The number of pods of a complete replica; with fewer, a replica is not ready. If absent,
+    /// every replica is taken as complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub size: Option<i32>,
@@ -323,7 +344,7 @@ pub enum EngineName {
     VLLM,
     /// SGLang.
     SGLang,
-    /// NVIDIA Dynamo: workers, or its frontends as other pods that know.
+    /// NVIDIA Dynamo: its workers, or its frontends where a source selects them by podSelector.
     Dynamo,
     /// TensorRT-LLM.
     TensorRTLLM,
@@ -331,6 +352,6 @@ pub enum EngineName {
     LMDeploy,
     /// Text Generation Inference.
     TGI,
-    /// Any other program that publishes metrics in Prometheus's text format.
+    /// Any other program that exposes metrics in Prometheus's text format.
     Custom,
 }

@@ -1,4 +1,4 @@
-//! `status` of an `LLMAutoscaler`: what was seen, what was decided, and why.
+//! `status` of an `LLMAutoscaler`: what was observed, what was decided, and why.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -6,23 +6,23 @@ use llm_autoscaler_core::HistoryRecord;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What was seen, what was decided, and why.
+/// What the operator observed and decided, and why.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LLMAutoscalerStatus {
-    /// The generation of the spec that this status is about.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// What is scaled, as KIND/NAME.
+    /// The target as KIND/NAME or KIND/NAME/ROLE; several are separated by commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
 
-    /// Current value / target of each metric, in short.
+    /// Current value / target of each metric, abbreviated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
 
-    /// The number of replicas that were asked for when the last decision was made.
+    /// The number of replicas in the spec of the target when the last decision was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_replicas: Option<i32>,
 
@@ -30,19 +30,21 @@ pub struct LLMAutoscalerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired_replicas: Option<i32>,
 
-    /// When the number of replicas was last changed by this autoscaler.
+    /// When this autoscaler last changed the number of replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_scale_time: Option<Time>,
 
-    /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero as of a HorizontalPodAutoscaler; Ready, and
-    /// Stalled while waiting will not help; Paused and ManualChange while nothing is written; SamplesComplete,
-    /// ReplicasStuck, FirstSourceUsed, Fallback and Advisory for what the samples rest on; Draining, DrainBestEffort,
-    /// RolloutStuck and ReadinessGateKept for scale-downs that drain; PodMonitorReady.
+    /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero are those of a
+    /// HorizontalPodAutoscaler. Ready is True while the target is scaled, and Stalled while waiting
+    /// does not help; Paused and ManualChange are True while nothing is written. SamplesComplete,
+    /// ReplicasStuck, FirstSourceUsed, Fallback and Advisory describe the samples; Draining,
+    /// DrainBestEffort, RolloutStuck and ReadinessGateKept describe scale-downs that drain;
+    /// PodMonitorReady describes the PodMonitor.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 
-    /// What is scaled, in detail.
+    /// The targets in detail: one, or one for each role.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetStatus>,
@@ -52,14 +54,15 @@ pub struct LLMAutoscalerStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
-    /// Its name.
+    /// The name of the target, or of its role.
     pub name: String,
-    /// The UID of the object that is scaled; what is remembered holds for this object only.
+    /// The UID of the object that is scaled. What the operator remembers applies to this object
+    /// only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// The number of replicas that were asked for when the last decision was made.
+    /// The number of replicas in the spec of the target when the last decision was made.
     pub current_replicas: i32,
-    /// The number of replicas that serve.
+    /// The number of ready replicas.
     pub ready_replicas: i32,
     /// The number of replicas that the last decision asks for.
     pub desired_replicas: i32,
@@ -67,39 +70,41 @@ pub struct TargetStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricStatus>,
-    /// How the last decision came about.
+    /// How the last decision was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionStatus>,
-    /// The last ten decisions that changed the size or what limits it, latest first.
+    /// The last ten decisions that changed the size or the rule that limits it, latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<PastDecision>,
-    /// How long the last replicas took from their creation until they were ready, in seconds, latest first. A replica
-    /// that takes three times as long as the slowest of them is stuck.
+    /// The time that the last replicas took from their creation until they were ready, in seconds,
+    /// latest first. A replica that takes three times as long as the slowest of them is stuck.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_up_seconds: Vec<i32>,
-    /// A change of size by somebody else that is respected for now; survives a restart.
+    /// A change of the size by another writer that is respected for now. It survives a restart of
+    /// the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual_change: Option<ManualChangeStatus>,
-    /// What is remembered for the stabilization windows and rate policies; survives a restart.
+    /// What the operator remembers for the stabilization windows and rate policies. It survives a
+    /// restart of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(schema_with = "history_schema")]
     pub history: Option<HistoryRecord>,
 }
 
-/// One metric as it was last seen.
+/// One metric as it was last observed.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricStatus {
-    /// Its name in the spec.
+    /// The name of the metric in the spec.
     pub name: String,
-    /// The series that it is read from.
+    /// The series from which it is read.
     pub series: String,
-    /// Its current value; absent where it could not be computed.
+    /// The current value; absent where it could not be computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<String>,
-    /// Its target.
+    /// The target.
     pub target: String,
-    /// Where its samples are from: scrape (the pods' pages), others (other pods' pages), prometheus.
+    /// The sources of its samples: scrape (the target's pods), others (other pods), prometheus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// When the oldest of its samples was taken.
@@ -108,7 +113,7 @@ pub struct MetricStatus {
     /// The number of replicas that it proposes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<i32>,
-    /// How many replicas its value is made of.
+    /// The number of replicas that its value is computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<ReplicasStatus>,
     /// Why it could not be computed.
@@ -120,79 +125,80 @@ pub struct MetricStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicasStatus {
-    /// Used with their sample.
+    /// Replicas whose sample was used.
     pub used: i32,
-    /// Without a sample.
+    /// Replicas without a sample.
     pub missing: i32,
-    /// Not counted on yet.
+    /// Replicas that do not count as capacity yet.
     pub not_ready: i32,
-    /// Will not get ready by waiting: they crash, or cannot be scheduled.
+    /// Replicas that will not get ready by waiting: they crash, or cannot be scheduled.
     #[serde(default)]
     pub stuck: i32,
 }
 
-/// How a decision came about.
+/// How a decision was made.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionStatus {
     /// The highest proposal of the metrics.
     pub raw: i32,
-    /// After the stabilization windows.
+    /// The number after the stabilization windows.
     pub stabilized: i32,
-    /// After rate policies and bounds.
+    /// The number after rate policies, minimum and maximum.
     pub limited: i32,
-    /// What limited it, as in ScalingLimited's reason.
+    /// The rule that limited it, which is the reason of ScalingLimited.
     pub limited_by: String,
-    /// What was asked for.
+    /// The number that was asked for in the end, which other roles may have changed.
     pub applied: i32,
-    /// Why, in a sentence; absent where nothing moves.
+    /// Why, in a sentence; absent where nothing changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// A decision of the past.
+/// A past decision.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PastDecision {
-    /// When.
+    /// When it was made.
     pub time: Time,
     /// The number of replicas before.
     pub from: i32,
     /// The number of replicas that was asked for.
     pub to: i32,
-    /// What limited it.
+    /// The rule that limited it.
     pub limited_by: String,
-    /// Why.
+    /// Why, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// A change of size by somebody else.
+/// A change of the size by another writer.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ManualChangeStatus {
-    /// When.
+    /// When it was made.
     pub time: Time,
     /// The number of replicas before.
     pub from: i32,
     /// The number of replicas that was set.
     pub to: i32,
-    /// Who has set it, as the target's managedFields say.
+    /// The writer, as in the target's managedFields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// A record that cannot be read, of another version perhaps, is none: it must not hide the rest.
+/// Reads a record, or none where it cannot be parsed, as one of another version may not. It must
+/// not make the rest of the status unreadable.
 fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HistoryRecord>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
 }
 
-/// The record is the core's own, opaque here; only its size is bounded.
+/// Returns the schema of the history. It is the core's own record and opaque to users.
 fn history_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "description": "What is remembered for the stabilization windows and rate policies; survives a restart.",
+        "description": "What the operator remembers for the stabilization windows and rate policies. It survives a restart of the operator.",
         "nullable": true,
         "x-kubernetes-preserve-unknown-fields": true,
     })

@@ -1,4 +1,4 @@
-//! Spec → plan: what the samples mean, what defaults are filled in, and what a nonsensical spec is told.
+//! Spec → plan: how metrics are read, which defaults are filled in, and which error each bad spec gives.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -6,8 +6,8 @@ use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 use llm_autoscaler_api::{
-    Asked, LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, ScrapePlan, SignalName, SourcePlan, plan,
-    plans,
+    Asked, LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, ScrapePlan, SignalName, SourcePlan,
+    conditions::Reason, plan, plans,
 };
 use llm_autoscaler_core::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Milli, Profile, RatePolicy, Rules,
@@ -168,7 +168,7 @@ fn what_makes_no_sense_names_its_field() {
         ),
         (
             metric(&format!("name: up, query: up, {target}")),
-            "spec.sources: metrics[0] is a query, which needs a prometheus among the sources",
+            "spec.sources: metrics[0] is a query: add a source with prometheus to answer it",
         ),
         (
             waiting(", sources: [{scrape: {podSelector: {}}}]"),
@@ -180,7 +180,7 @@ fn what_makes_no_sense_names_its_field() {
             ),
             "spec.sources[0].scrape.podSelector: ",
         ),
-        (waiting(", sources: [{}]"), "spec.sources[0]: give exactly one of scrape and prometheus"),
+        (waiting(", sources: [{}]"), "spec.sources[0]: set exactly one of scrape and prometheus"),
         (
             metric("signal: WaitingRequests, target: {type: AverageValue, averageValue: five}"),
             "spec.metrics[0].target.averageValue: \"five\" is not a quantity",
@@ -243,7 +243,7 @@ fn a_percentile_is_of_a_window_and_of_the_service() {
     assert_eq!(plan.policy.metrics, [MetricPolicy { kind: MetricKind::Pooled, target }]);
     let Asked::Measure { measure, quantile, .. } = &metric.asked else { panic!("{metric:?}") };
     assert_eq!((measure.window, *quantile), (Duration::from_secs(30), Some(0.99)));
-    assert_eq!(plan.advice[0].reason, "LatencyOnly");
+    assert_eq!(plan.advice[0].reason, Reason::LatencyOnly);
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn sources_are_taken_in_their_order() {
 
 #[test]
 fn a_queue_alone_is_advised_against() {
-    assert_eq!(planned(&waiting("")).advice[0].reason, "QueueOnly");
+    assert_eq!(planned(&waiting("")).advice[0].reason, Reason::QueueOnly);
     let both = "[{signal: WaitingRequests, target: {type: AverageValue, averageValue: 5}},
                  {name: b, signal: InFlightRequests, target: {type: AverageValue, averageValue: 32}}]";
     assert_eq!(planned(&spec(both, "")).advice, []);

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
     LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus, PastDecision,
-    ReplicasStatus, RoleSpec, TargetStatus, conditions, time,
+    ReplicasStatus, RoleSpec, TargetStatus, conditions::ConditionType, time,
 };
 
 /// Which object.
@@ -145,11 +145,11 @@ fn past_text(past: &PastDecision, now: DateTime<Utc>) -> String {
 
 /// Those conditions that a person should know of.
 fn conditions_text(status: &LLMAutoscalerStatus) -> String {
-    let healthy = |type_: &str| conditions::GOOD.contains(&type_);
+    let usual = |type_: &str| ConditionType::parse(type_).is_some_and(ConditionType::usual_status);
     let wrong = status
         .conditions
         .iter()
-        .filter(|condition| (condition.status == "True") != healthy(&condition.type_));
+        .filter(|condition| (condition.status == "True") != usual(&condition.type_));
     let mut text = String::new();
     for condition in wrong {
         let separator = if text.is_empty() { "\n" } else { "" };

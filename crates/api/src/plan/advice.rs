@@ -1,44 +1,47 @@
-//! What a person should know about a spec, or about what its pods publish, although nothing is wrong with it.
+//! Hints about a spec, or about what its pods expose, although nothing is wrong with it.
 
 use llm_autoscaler_engines::Signal;
 
 use super::{Asked, MetricPlan, SourcePlan};
+use crate::conditions::Reason;
 
-/// One piece of advice; the condition `Advisory` carries it.
+/// A hint about a spec that can be carried out, for the condition `Advisory`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Advice {
-    /// A word for machines: the condition's reason.
-    pub reason: &'static str,
+    /// The reason of the condition.
+    pub reason: Reason,
     /// A sentence for people.
     pub text: String,
 }
 
-/// What is to be said of a set of metrics.
+/// Returns the hints about a set of metrics.
 pub(super) fn advice(metrics: &[MetricPlan]) -> Vec<Advice> {
     let all = |which: fn(&Asked) -> bool| metrics.iter().all(|metric| which(&metric.asked));
     let mut advice = Vec::new();
     if all(is_queue) {
-        let text = "an empty queue asks for the minimum, so a target that is scaled on its queue alone swings between its \
-                    ends; InFlightRequests, alone or beside it, keeps what the running requests need";
-        advice.push(Advice { reason: "QueueOnly", text: text.to_owned() });
+        let text = "an empty queue asks for the minimum, so a target that is scaled by its queue alone \
+                    swings between minimum and maximum; add InFlightRequests, which keeps what the \
+                    running requests need";
+        advice.push(Advice { reason: Reason::QueueOnly, text: text.to_owned() });
     }
     if all(is_latency) {
-        let text = "without requests there are no times to measure, and the size stays as it is: add a metric that is \
-                    known at rest, such as InFlightRequests";
-        advice.push(Advice { reason: "LatencyOnly", text: text.to_owned() });
+        let text = "without requests there are no latencies to measure, and the size stays as it is: add a \
+                    metric that is known without load, such as InFlightRequests";
+        advice.push(Advice { reason: Reason::LatencyOnly, text: text.to_owned() });
     }
     advice
 }
 
-/// What is to be said where nothing that is known at zero brings a replica back.
+/// Returns a hint if only a wake call can bring a replica back from zero.
 pub(super) fn of_zero(metrics: &[MetricPlan], sources: &[SourcePlan]) -> Option<Advice> {
     let is_query = |metric: &MetricPlan| matches!(metric.asked, Asked::Query(_));
     let of_others =
         |source: &SourcePlan| matches!(source, SourcePlan::Scrape(scrape) if scrape.pods.is_some());
-    let text = "at zero replicas no metric of this spec is known, so only a call brings one back: POST /wake/NAMESPACE/NAME on the \
-                operator's port; a query, or a source with podSelector, does it by itself";
-    let nobody = !metrics.iter().any(is_query) && !sources.iter().any(of_others);
-    nobody.then(|| Advice { reason: "OnlyCallsWake", text: text.to_owned() })
+    let text = "at zero replicas no metric of this spec is known, so only a wake call brings a replica back \
+                (POST /wake/NAMESPACE/NAME on the operator's port); a query, or a source with \
+                podSelector, would do so by itself";
+    let only_calls = !metrics.iter().any(is_query) && !sources.iter().any(of_others);
+    only_calls.then(|| Advice { reason: Reason::OnlyCallsWake, text: text.to_owned() })
 }
 
 fn is_queue(asked: &Asked) -> bool {

@@ -4,9 +4,12 @@ use chrono::TimeDelta;
 use llm_autoscaler_core::{Amount, Behavior, RatePolicy, Rules, Select, Settings, Tolerances};
 
 use super::SpecError;
-use crate::{BehaviorSpec, PolicySpec, PolicyType, QuantityError, RulesSpec, SelectPolicy};
+use crate::{
+    behavior::{BehaviorSpec, PolicySpec, PolicyType, RulesSpec, SelectPolicy},
+    quantity::QuantityError,
+};
 
-/// The HPA's tolerance where a spec gives none (`--horizontal-pod-autoscaler-tolerance`).
+/// The HPA's tolerance where the spec sets none (`--horizontal-pod-autoscaler-tolerance`).
 const TOLERANCE: f64 = 0.1;
 
 pub(super) fn tolerances(behavior: Option<&BehaviorSpec>) -> Result<Tolerances, SpecError> {
@@ -19,7 +22,7 @@ pub(super) fn tolerances(behavior: Option<&BehaviorSpec>) -> Result<Tolerances, 
             let wrong = |error: QuantityError| SpecError::new(&field, error.to_string());
             let value = text.tolerance().map_err(wrong)?;
             if value < 0.0 {
-                Err(SpecError::new(&field, format!("{text} is negative")))
+                Err(SpecError::new(&field, format!("{text} is negative: use 0 or more")))
             } else {
                 Ok(value)
             }
@@ -39,7 +42,7 @@ pub(super) fn behavior(spec: &BehaviorSpec) -> Behavior {
     }
 }
 
-/// What is given replaces the default field by field, a list of policies as a whole.
+/// Fills in what the spec leaves out: field by field, and a list of policies as a whole.
 fn rules(spec: Option<&RulesSpec>, default: Rules) -> Rules {
     let Some(RulesSpec { stabilization_window_seconds, select_policy, policies, tolerance: _ }) =
         spec

@@ -1,4 +1,4 @@
-//! `spec.drain` → how scale-downs drain, and what has to be read for it.
+//! `spec.drain` → how to drain replicas, and which series to read for it.
 
 use std::time::Duration;
 
@@ -6,23 +6,24 @@ use chrono::TimeDelta;
 use llm_autoscaler_engines::{Engine, Kind, Measure, Recipe, Signal};
 
 use super::metric::sum_of;
-use crate::{DrainSpec, GaugeSpec};
+use crate::spec::{DrainSpec, GaugeSpec};
 
-/// Over how much time requests are looked at to say how long they take.
+/// The window over which the latency of requests is measured.
 const LATENCIES: Duration = Duration::from_mins(5);
 
-/// How scale-downs drain.
+/// How to drain replicas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DrainPlan {
-    /// For how long a replica is waited for.
+    /// The longest time to wait for the requests of a replica.
     pub deadline: TimeDelta,
-    /// The requests of a replica, running and waiting, whichever metrics decide; `None` where the engine does not say.
+    /// The running and waiting requests of a replica, whichever metrics decide; `None` if the
+    /// engine does not expose them.
     pub requests: Option<Measure>,
-    /// How long requests take, where the engine says.
+    /// The latency of requests, if the engine exposes it.
     pub latency: Option<Measure>,
 }
 
-/// What is to be read of an engine so that its replicas can be drained.
+/// Returns how to drain replicas, and which series of the engine to read for it.
 pub(super) fn drain(spec: &DrainSpec, engine: Engine) -> DrainPlan {
     let profile = engine.profile();
     let measure = |signal, window| {
@@ -40,7 +41,7 @@ pub(super) fn drain(spec: &DrainSpec, engine: Engine) -> DrainPlan {
     }
 }
 
-/// The present sum of all these gauges.
+/// Returns the current sum of gauges.
 fn sum(series: &[GaugeSpec]) -> Option<Measure> {
     let of = |gauge: &GaugeSpec| sum_of(Kind::Gauge, &gauge.name, gauge.selector.as_ref());
     let recipe = series.iter().map(of).reduce(Recipe::plus)?;
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spec_says_how_requests_are_counted() {
+    fn the_series_of_a_spec_count_the_requests() {
         let gauge = |name: &str| GaugeSpec { name: name.to_owned(), selector: None };
         let series = Some(vec![gauge("running"), gauge("queued")]);
         let spec = DrainSpec { deadline_seconds: 60, request_series: series };

@@ -1,25 +1,34 @@
-//! Which pods are one replica.
+//! The grouping of pods into replicas.
 
 use kube::core::Selector;
 
 use super::SpecError;
 use crate::{
-    ReplicaPodsSpec,
-    dialect::{self, GroupSize, Grouping, Leader},
+    spec::ReplicaPodsSpec,
+    workloads::{self, GroupSize, Grouping, ReportingPods},
 };
 
-/// What the spec says; where it says nothing, what controllers write on their pods.
+/// Returns the grouping of the spec, or the known ones where the spec has none.
 pub(super) fn groupings(spec: Option<&ReplicaPodsSpec>) -> Result<Vec<Grouping>, SpecError> {
-    let Some(spec) = spec else { return Ok(dialect::known()) };
-    let leader = match &spec.leader_selector {
-        None => Leader::Everybody,
+    let Some(spec) = spec else { return Ok(workloads::known_groupings()) };
+    let reporting = match &spec.leader_selector {
+        None => ReportingPods::All,
         Some(selector) => {
-            let wrong = |error| SpecError::new("replicaPods.leaderSelector", format!("{error}"));
+            let wrong = |error| {
+                SpecError::new(
+                    "replicaPods.leaderSelector",
+                    format!("it cannot be parsed: {error}"),
+                )
+            };
             let selector = Selector::try_from(selector.clone()).map_err(wrong)?;
-            if selector.selects_all() { Leader::Everybody } else { Leader::Selected(selector) }
+            if selector.selects_all() {
+                ReportingPods::All
+            } else {
+                ReportingPods::Selected(selector)
+            }
         }
     };
     let size = spec.size.and_then(|size| usize::try_from(size).ok());
     let size = size.map_or(GroupSize::Unknown, GroupSize::Fixed);
-    Ok(vec![Grouping { label: spec.group_label.clone(), leader, size }])
+    Ok(vec![Grouping { label: spec.group_label.clone(), reporting, size }])
 }

@@ -1,35 +1,38 @@
-//! `spec.roles` and `spec.ratio` → a plan for each target, and what they have in common.
+//! `spec.roles` and `spec.ratio` → a plan for each target, and what the targets have in common.
 
 use std::collections::HashMap;
 
 use llm_autoscaler_core::{Profile, Ratio, SharedLimits};
 
 use super::{Plan, SpecError, metric::positive, plan};
-use crate::{LLMAutoscalerSpec, Quantity, RatioSpec, RoleSpec};
+use crate::{
+    quantity::Quantity,
+    spec::{LLMAutoscalerSpec, RatioSpec, RoleSpec},
+};
 
-/// What an autoscaler is to do.
+/// A parsed spec: a plan for each target, and what the targets have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plans {
-    /// For each of its targets, at least one.
+    /// The plans of the targets; there is at least one.
     pub roles: Vec<RolePlan>,
-    /// What they have in common, where there are several.
+    /// The limits that the roles share; `None` if there is only one target.
     pub terms: Option<SharedLimits>,
 }
 
-/// What is to be done with one target.
+/// The plan of one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RolePlan {
     /// The role's name; `None` for the only target of a spec without roles.
     pub name: Option<String>,
-    /// The spec that it would have by itself.
+    /// The spec that the role would have as the only target.
     pub spec: LLMAutoscalerSpec,
-    /// That spec, understood.
+    /// The plan for that spec.
     pub plan: Plan,
-    /// How many GPUs one replica takes, where that counts.
+    /// The number of GPUs that one replica takes; 0 if the spec does not limit GPUs.
     pub gpus: i64,
 }
 
-/// What a role may leave to the top of the spec.
+/// The fields that a role may inherit from the top level of the spec.
 const INHERITED: [Inherited; 5] = [
     ("sources", |role| role.sources.is_some()),
     ("behavior", |role| role.behavior.is_some()),
@@ -38,26 +41,43 @@ const INHERITED: [Inherited; 5] = [
     ("replicaPods", |role| role.replica_pods.is_some()),
 ];
 
-/// A field, and whether a role has one of its own.
+/// A field, and a function that returns whether a role sets it.
 type Inherited = (&'static str, fn(&RoleSpec) -> bool);
 
-/// Understands a spec, with all of its roles.
+/// Parses a spec, with all of its roles.
+///
+/// ```
+/// use llm_autoscaler_api::{LLMAutoscalerSpec, plans};
+/// use llm_autoscaler_core::Profile;
+/// use serde_json::{from_value, json};
+///
+/// let spec: LLMAutoscalerSpec = from_value(json!({
+///     "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen3"},
+///     "engine": "VLLM", "minReplicas": 2, "maxReplicas": 8,
+///     "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue":
+/// "5"}}],
+/// }))?;
+/// let plans = plans(&spec, Profile::Default)?;
+/// assert_eq!(plans.roles[0].plan.policy.min_replicas, 2);
+/// assert_eq!(plans.roles[0].plan.metrics[0].series, "vllm:num_requests_waiting");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// As [`plan`].
+/// As for [`plan`].
 pub fn plans(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plans, SpecError> {
     let Some(roles) = &spec.roles else {
         let only = RolePlan { name: None, spec: spec.clone(), plan: plan(spec, profile)?, gpus: 0 };
         return Ok(Plans { roles: vec![only], terms: None });
     };
-    checked(spec, roles)?;
+    check(spec, roles)?;
     let mut plans: Vec<RolePlan> = Vec::with_capacity(roles.len());
     for (index, role) in roles.iter().enumerate() {
         let own = spec.of_role(role);
         let plan = plan(&own, profile).map_err(|error| placed(error, role, index))?;
         if let Some(other) = plans.iter().find(|other| other.plan.target == plan.target) {
             let problem = format!(
-                "{} is what {:?} scales already",
+                "{} is already the target of role {:?}: give each role a different target",
                 plan.target,
                 other.name.as_deref().unwrap_or_default()
             );
@@ -74,29 +94,35 @@ pub fn plans(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plans, SpecEr
     Ok(Plans { roles: plans, terms: Some(terms) })
 }
 
-/// What the API server checks too, for objects that are older than its checks; and what it cannot.
-fn checked(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> {
+/// Checks the roles together. The API server checks most of this too; objects that are older than
+/// its checks, and the sums, are left.
+fn check(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> {
     if !spec.metrics.is_empty() {
         return Err(SpecError::new(
             "metrics",
-            "each role has metrics of its own: give either metrics or roles",
+            "each role has metrics of its own: set either metrics or roles",
         ));
     }
     let mut names = HashMap::new();
     for (index, role) in roles.iter().enumerate() {
         if let Some(other) = names.insert(&role.name, index) {
-            let problem = format!("{:?} is the name of roles[{other}] already", role.name);
+            let problem = format!(
+                "{:?} is already the name of roles[{other}]: give each role a different name",
+                role.name
+            );
             return Err(SpecError::new(format!("roles[{index}].name"), problem));
         }
         if spec.max_gpus.is_some() && role.gpus_per_replica.is_none() {
-            let problem = "maxGPUs is given, so each role says how many one replica takes";
+            let problem =
+                "it is missing: maxGPUs is set, so each role needs the GPUs of one replica";
             return Err(SpecError::new(format!("roles[{index}].gpusPerReplica"), problem));
         }
     }
     let least: i64 = roles.iter().map(|role| i64::from(role.min_replicas)).sum();
     if least > spec.max_replicas.into() {
         let problem = format!(
-            "{} for all roles together is less than the sum of their minReplicas, {least}",
+            "{} for all roles together is less than the sum of their minReplicas, {least}: raise it, or \
+             lower minReplicas",
             spec.max_replicas
         );
         return Err(SpecError::new("maxReplicas", problem));
@@ -107,7 +133,8 @@ fn checked(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError
     let least: i64 = roles.iter().map(gpus).sum();
     if let Some(most) = spec.max_gpus.filter(|most| i64::from(*most) < least) {
         let problem = format!(
-            "{most} for all roles together is less than what their minReplicas take, {least}"
+            "{most} for all roles together is less than what their minReplicas take, {least}: raise it, \
+             or lower minReplicas"
         );
         return Err(SpecError::new("maxGPUs", problem));
     }
@@ -121,7 +148,7 @@ fn between(spec: &RatioSpec, roles: &[RoleSpec]) -> Result<Ratio, SpecError> {
         found.ok_or_else(|| {
             SpecError::new(
                 format!("ratio.between[{index}]"),
-                format!("{name:?} is none of the roles"),
+                format!("{:?} is not the name of a role", name.map_or("", String::as_str)),
             )
         })
     };
@@ -130,15 +157,21 @@ fn between(spec: &RatioSpec, roles: &[RoleSpec]) -> Result<Ratio, SpecError> {
     let between = [place(0)?, place(1)?];
     let (min, max) = (end(spec.min.as_ref(), "ratio.min")?, end(spec.max.as_ref(), "ratio.max")?);
     if between[0] == between[1] {
-        return Err(SpecError::new("ratio.between", "a ratio is between two different roles"));
+        return Err(SpecError::new(
+            "ratio.between",
+            "both names are the same: name two different roles",
+        ));
     }
     if min.zip(max).is_some_and(|(min, max)| min > max) {
-        return Err(SpecError::new("ratio.min", "it is greater than max"));
+        return Err(SpecError::new(
+            "ratio.min",
+            "it is greater than ratio.max: lower it, or raise max",
+        ));
     }
     Ok(Ratio { between, min, max })
 }
 
-/// Where in the whole spec the field is that a role's own spec is wrong about.
+/// Moves the field of an error about a role's own spec to where it stands in the whole spec.
 fn placed(error: SpecError, role: &RoleSpec, index: usize) -> SpecError {
     let SpecError { field, problem } = error;
     let inherited = INHERITED.into_iter().find(|(name, _)| field.starts_with(name));
@@ -181,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_have_what_they_say_and_else_what_is_at_the_top() {
+    fn unset_fields_of_a_role_are_inherited() {
         let own = json!({
             "maxReplicas": 4, "minReplicas": 2, "engine": "SGLang", "drain": {"deadlineSeconds": 9}, "gpusPerReplica": 8,
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
@@ -210,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_told_by_its_field() {
+    fn an_error_names_the_field_in_the_whole_spec() {
         let twice = [role("a", &json!({})), role("a", &json!({}))];
         let deployment =
             json!({"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}});
@@ -219,17 +252,17 @@ mod tests {
         let wrong = [role("a", &json!({})), role("b", &bad)];
         let tolerance = json!({"behavior": {"scaleUp": {"tolerance": "-1"}}});
         let many = [role("a", &json!({"minReplicas": 6})), role("b", &json!({"minReplicas": 6}))];
-        // at the top, the roles, the error
+        // top level, roles, error
         let table = [
             (
                 json!({}),
                 twice.to_vec(),
-                "spec.roles[1].name: \"a\" is the name of roles[0] already",
+                "spec.roles[1].name: \"a\" is already the name of roles[0]",
             ),
             (
                 json!({}),
                 same.to_vec(),
-                "spec.roles[1].scaleTargetRef: Deployment/d is what \"a\" scales already",
+                "spec.roles[1].scaleTargetRef: Deployment/d is already the target of role \"a\"",
             ),
             (json!({}), wrong.to_vec(), "spec.roles[1].metrics[0].signal: "),
             (tolerance.clone(), pair().to_vec(), "spec.behavior.scaleUp.tolerance: "),

@@ -1,4 +1,4 @@
-//! `spec.sources` → where and how samples are asked for.
+//! `spec.sources` → how to get samples.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,74 +6,74 @@ use kube::core::Selector;
 use llm_autoscaler_engines::{EngineProfile, prometheus::PodLabels};
 
 use super::SpecError;
-use crate::{
+use crate::spec::{
     AuthorizationSpec, BasicAuthSpec, HeaderFrom, LLMAutoscalerSpec, Port, PrometheusSpec, Scheme,
     ScrapeSpec, SourceSpec, TlsSpec,
 };
 
-/// One source.
+/// A source of samples.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourcePlan {
-    /// Metrics pages of pods.
+    /// The metrics pages of pods.
     Scrape(ScrapePlan),
     /// A Prometheus server.
     Prometheus(PrometheusPlan),
 }
 
-/// How pods are read.
+/// How to scrape pods.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScrapePlan {
-    /// The container port, by name or number: the first that a pod has.
+    /// The container ports, by name or number. The first one that a pod has is used.
     pub ports: Vec<Port>,
     /// The path of the page.
     pub path: String,
-    /// Whether over TLS.
+    /// Uses TLS if true.
     pub tls: bool,
-    /// How often, at least.
+    /// The longest interval between two scrapes of a pod.
     pub interval: Duration,
-    /// After how long a read is given up.
+    /// The timeout of a scrape.
     pub timeout: Duration,
-    /// Other pods, whose numbers are the target's in all; the target's own if absent.
+    /// Selects pods that report for the whole target. If `None`, the target's own pods are scraped.
     pub pods: Option<Selector>,
-    /// What it takes to be let in.
+    /// Credentials and TLS.
     pub access: Access,
 }
 
-/// How a Prometheus is asked.
+/// How to query a Prometheus server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrometheusPlan {
-    /// The server, without a slash at the end.
+    /// The URL of the server, without a slash at the end.
     pub url: String,
-    /// How often.
+    /// The interval between two queries.
     pub interval: Duration,
-    /// After how long an answer is given up.
+    /// The timeout of a query.
     pub timeout: Duration,
-    /// How old a sample may be.
+    /// The age after which a sample is ignored.
     pub stale_after: Duration,
-    /// What it calls the labels of pods.
+    /// The names of the labels that contain the pod and its namespace.
     pub labels: PodLabels,
-    /// What it takes to be let in.
+    /// Credentials and TLS.
     pub access: Access,
 }
 
-/// Credentials by reference, and how certificates are checked. Part of the key of whatever is fetched with it, so that
-/// one tenant's token never fetches for another.
+/// Credentials by reference, and how certificates are checked. It is a part of the key of whatever
+/// is fetched with it, so that one tenant's token never fetches for another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Access {
-    /// Headers that are no secret.
+    /// Headers without secrets.
     pub headers: BTreeMap<String, String>,
     /// Headers from Secrets.
     pub headers_from: Vec<HeaderFrom>,
-    /// The header Authorization from a Secret.
+    /// The header Authorization, from a Secret.
     pub authorization: Option<AuthorizationSpec>,
-    /// User name and password from Secrets.
+    /// User name and password, from Secrets.
     pub basic_auth: Option<BasicAuthSpec>,
-    /// How certificates are checked; `None` is the usual way of the source.
+    /// How to check certificates; `None` is the default of the source.
     pub tls: Option<TlsSpec>,
 }
 
 impl Access {
-    /// Whether nothing has to be looked up in Secrets or ConfigMaps.
+    /// Returns whether no Secret and no ConfigMap has to be read.
     pub fn is_open(&self) -> bool {
         let ca = self.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
         self.headers_from.is_empty()
@@ -83,7 +83,7 @@ impl Access {
     }
 }
 
-/// The sources in the order of failover.
+/// Parses the sources, in the order of failover.
 pub(super) fn sources(spec: &LLMAutoscalerSpec) -> Result<Vec<SourcePlan>, SpecError> {
     let engine = spec.engine.engine().profile();
     let Some(sources) = &spec.sources else {
@@ -94,7 +94,7 @@ pub(super) fn sources(spec: &LLMAutoscalerSpec) -> Result<Vec<SourcePlan>, SpecE
         match (&source.scrape, &source.prometheus) {
             (Some(spec), None) => Ok(SourcePlan::Scrape(scrape(engine, spec, &field)?)),
             (None, Some(spec)) => Ok(SourcePlan::Prometheus(prometheus(spec))),
-            _ => Err(SpecError::new(field, "give exactly one of scrape and prometheus")),
+            _ => Err(SpecError::new(field, "set exactly one of scrape and prometheus")),
         }
     };
     sources.iter().enumerate().map(source).collect()
@@ -105,11 +105,15 @@ fn scrape(engine: &EngineProfile, spec: &ScrapeSpec, field: &str) -> Result<Scra
         None => None,
         Some(selector) => {
             let selector = Selector::try_from(selector.clone());
-            let wrong =
-                |error| SpecError::new(format!("{field}.scrape.podSelector"), format!("{error}"));
+            let wrong = |error| {
+                SpecError::new(
+                    format!("{field}.scrape.podSelector"),
+                    format!("it cannot be parsed: {error}"),
+                )
+            };
             let selector = selector.map_err(wrong)?;
             if selector.selects_all() {
-                let problem = "it selects every pod of the namespace: name the pods that know";
+                let problem = "it selects every pod of the namespace: select only the pods that report for the target";
                 return Err(SpecError::new(format!("{field}.scrape.podSelector"), problem));
             }
             Some(selector)

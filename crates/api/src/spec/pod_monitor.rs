@@ -6,19 +6,20 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The PodMonitor that the operator keeps for the target's pods.
+/// The PodMonitor that makes Prometheus scrape the pods of the target.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PodMonitorSpec {
-    /// Create: the operator keeps a PodMonitor of the autoscaler's name, and owns it. Disabled: it
-    /// keeps none, and removes the one it kept.
+    /// Create: the operator creates a PodMonitor with the name of the autoscaler, owns it and keeps
+    /// it up to date. Disabled: it creates none, and removes the one that it created.
     #[serde(default)]
     pub mode: PodMonitorMode,
-    /// How often Prometheus scrapes.
+    /// The interval at which Prometheus scrapes, in seconds. Defaults to 15.
     #[serde(default = "fifteen")]
     #[schemars(range(min = 1, max = 3600))]
     pub interval_seconds: i32,
-    /// Labels of the PodMonitor; many Prometheus installations select by one, such as release.
+    /// Labels of the PodMonitor. Many Prometheus installations select PodMonitors by a label, such
+    /// as release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 32))]
     pub labels: BTreeMap<String, String>,
@@ -43,12 +44,12 @@ impl Default for PodMonitorSpec {
     }
 }
 
-/// Whether a PodMonitor is kept.
+/// What to do about the PodMonitor.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PodMonitorMode {
-    /// It is.
+    /// Create a PodMonitor and keep it up to date.
     #[default]
     Create,
-    /// It is not.
+    /// Create no PodMonitor, and remove the one that the operator created.
     Disabled,
 }

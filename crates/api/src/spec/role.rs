@@ -7,9 +7,10 @@ use super::{
     DrainSpec, EngineName, FallbackSpec, LLMAutoscalerSpec, MetricSpec, ReplicaPodsSpec,
     ScaleTargetRef, SourceSpec, one,
 };
-use crate::{BehaviorSpec, Quantity};
+use crate::{behavior::BehaviorSpec, quantity::Quantity};
 
-/// One of several targets of a service, such as prefill or decode. What it does not say is as at the top.
+/// One of several targets of a service, such as prefill or decode. Unset fields are inherited from
+/// the top level of the spec.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas")
@@ -21,54 +22,60 @@ use crate::{BehaviorSpec, Quantity};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RoleSpec {
-    /// Its name: a key in the status, and the role of the RoleBasedGroup that is named at the top.
+    /// The name of the role: its key in the status, and the name of the role in the RoleBasedGroup
+    /// that the top level names.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// The object that is scaled; if absent, the role of this name of the RoleBasedGroup that is named at the top.
+    /// The object to scale. If absent, the role of this name in the RoleBasedGroup that the top
+    /// level names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_target_ref: Option<ScaleTargetRef>,
-    /// Its engine, where it has another.
+    /// The role's engine, if it differs from the top level's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineName>,
-    /// Which pods are one replica, where nobody knows.
+    /// How to group pods into replicas, for workload kinds the operator does not know. If absent,
+    /// as at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_pods: Option<ReplicaPodsSpec>,
-    /// The fewest replicas that there may be. 1 if absent.
+    /// The lower limit for the number of replicas. Defaults to 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100_000))]
     pub min_replicas: i32,
-    /// The most replicas that there may be; if absent, as many as all roles together.
+    /// The upper limit for the number of replicas. Defaults to the limit for all roles together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_replicas: Option<i32>,
-    /// How many GPUs one replica takes, all of its pods together: what maxGPUs is about.
+    /// The number of GPUs that one replica takes, with all of its pods. It counts towards maxGPUs.
     #[serde(rename = "gpusPerReplica", default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub gpus_per_replica: Option<i32>,
-    /// What decides on its number of replicas. Each metric proposes a number; the highest wins.
+    /// The metrics that decide the number of replicas. Each metric proposes a number, and the
+    /// highest one is used.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(min = 1, max = 8))]
     pub metrics: Vec<MetricSpec>,
-    /// Where its samples come from, where that is not as at the top.
+    /// Where samples come from. If absent, as at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4))]
     pub sources: Option<Vec<SourceSpec>>,
-    /// How fast and how far it may change, where that is not as at the top.
+    /// How fast and how far the number of replicas may change. If absent, as at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<BehaviorSpec>,
-    /// How many replicas are to be there when no source has had a sample for a while, where that is not as at the top.
+    /// The number of replicas to keep when no metric has been available for a while. If absent, as
+    /// at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<FallbackSpec>,
-    /// Whether and how its scale-downs drain, where that is not as at the top.
+    /// How to drain replicas. If absent, as at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainSpec>,
 }
 
-/// The proportion of two roles: how many replicas of the first there are for one of the second. Out of the range the
-/// smaller of the two is made larger; where it cannot be, the larger stays as small as that.
+/// The proportion of two roles: the number of replicas of the first for each replica of the second.
+/// Outside of the range, the role that has too few replicas gets more; if it cannot, the other role
+/// gets fewer.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(
-    validation = Rule::new("has(self.min) || has(self.max)").message("give min, max or both"),
+    validation = Rule::new("has(self.min) || has(self.max)").message("set min, max or both"),
     validation = Rule::new("self.between.size() != 2 || self.between[0] != self.between[1]")
         .message("a ratio is between two different roles")
         .field_path(".between"),
@@ -78,21 +85,22 @@ pub struct RoleSpec {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RatioSpec {
-    /// The two roles, by name.
+    /// The names of the two roles.
     #[schemars(length(min = 2, max = 2), inner(length(min = 1, max = 63)))]
     pub between: Vec<String>,
-    /// At least so many of the first for one of the second: a number, or a quantity such as "0.5" or 500m.
+    /// The lower limit of the proportion: a number, or a quantity such as "0.5" or 500m.
     #[x_kube(validation = Rule::new("quantity(string(self)).isGreaterThan(quantity('0'))").message("min must be greater than 0"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Quantity>,
-    /// At most so many of the first for one of the second.
+    /// The upper limit of the proportion.
     #[x_kube(validation = Rule::new("quantity(string(self)).isGreaterThan(quantity('0'))").message("max must be greater than 0"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Quantity>,
 }
 
 impl LLMAutoscalerSpec {
-    /// The spec that one of its roles would have by itself.
+    /// Returns the spec that a role would have as the only target. Unset fields of the role are
+    /// taken from the top level.
     #[must_use]
     pub fn of_role(&self, role: &RoleSpec) -> Self {
         let by_name = |group: &ScaleTargetRef| ScaleTargetRef {
@@ -122,7 +130,8 @@ impl LLMAutoscalerSpec {
         }
     }
 
-    /// What is scaled, as KIND/NAME or KIND/NAME/ROLE; several separated by commas.
+    /// Returns the targets as KIND/NAME or KIND/NAME/ROLE, separated by commas. Several roles of
+    /// one RoleBasedGroup are named by the group.
     pub fn reference(&self) -> String {
         let roles = self.roles.iter().flatten();
         let own: Vec<String> = roles
@@ -132,7 +141,7 @@ impl LLMAutoscalerSpec {
             .map(|target| target.to_string())
             .collect();
         match &self.scale_target_ref {
-            // One group is told by its name.
+            // Roles of one group are named by the group.
             Some(group)
                 if self.roles.iter().flatten().all(|role| role.scale_target_ref.is_none()) =>
             {

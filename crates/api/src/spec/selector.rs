@@ -1,23 +1,24 @@
-//! Label selectors as fields: each says what it selects.
+//! The schemas of label selectors in the spec. Each describes the pods that its field selects.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// `podSelector` of a source.
+/// Returns the schema of `podSelector` of a source.
 pub(super) fn other_pods(_: &mut SchemaGenerator) -> Schema {
     label_selector(
-        "Other pods of this namespace that know: a gateway, a Dynamo frontend. What they say is added up, and is the total of the \
-         target. If absent, the target's own pods are read, each for itself.",
+        "Pods in this namespace that report for the whole target, such as a gateway or a Dynamo \
+         frontend. Their values are summed. If absent, each of the target's own pods is scraped.",
     )
 }
 
-/// `leaderSelector` of a replica's pods.
+/// Returns the schema of `leaderSelector` in `replicaPods`.
 pub(super) fn leaders(_: &mut SchemaGenerator) -> Schema {
     label_selector(
-        "The pods of a replica that publish its metrics. If absent, all do, and what they say is added up.",
+        "The pods of a replica that expose its metrics. If absent, all of its pods do, and their \
+         values are summed.",
     )
 }
 
-/// The API server's own schema of a label selector, with bounds.
+/// Returns the API server's own schema of a label selector, with limits for the lengths of its lists.
 fn label_selector(description: &str) -> Schema {
     json_schema!({
         "type": "object",
@@ -33,12 +34,12 @@ fn label_selector(description: &str) -> Schema {
             },
             "matchExpressions": {
                 "type": "array",
-                "description": "Further conditions on labels.",
+                "description": "Further requirements for labels.",
                 "maxItems": 16,
                 "x-kubernetes-list-type": "atomic",
                 "items": {
                     "type": "object",
-                    "description": "One condition.",
+                    "description": "One requirement.",
                     "required": ["key", "operator"],
                     "properties": {
                         "key": {"type": "string", "description": "The label."},

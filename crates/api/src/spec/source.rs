@@ -1,4 +1,4 @@
-//! `spec.sources`: where samples come from.
+//! `spec.sources`: the sources of samples.
 
 use std::collections::BTreeMap;
 
@@ -7,160 +7,166 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A place where samples come from. A replica whose sample the first source does not have is looked for in the next.
+/// A source of samples. A replica that has no sample in the first source is looked up in the next
+/// one.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("has(self.scrape) != has(self.prometheus)")
-        .message("give exactly one of scrape and prometheus; another source is another entry of the list")
+        .message("set exactly one of scrape and prometheus; add another entry for another source")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SourceSpec {
-    /// Metrics pages of pods, read directly.
+    /// Scrapes the metrics pages of pods directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape: Option<ScrapeSpec>,
-    /// A Prometheus server, or anything that speaks its query API.
+    /// Queries a Prometheus server, or any server with its query API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusSpec>,
 }
 
-/// How pods are scraped.
+/// How to scrape pods.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("self.timeoutSeconds <= self.intervalSeconds")
         .message("timeoutSeconds must not be greater than intervalSeconds")
         .field_path(".timeoutSeconds"),
     validation = Rule::new("!(has(self.authorization) && has(self.basicAuth))")
-        .message("give authorization or basicAuth, not both"),
+        .message("set authorization or basicAuth, not both"),
     validation = Rule::new("!has(self.tlsConfig) || self.scheme == 'HTTPS'")
         .message("tlsConfig needs scheme HTTPS")
         .field_path(".tlsConfig")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ScrapeSpec {
-    /// The container port that serves metrics: its name in the pod, or a number. If absent, the first of the names that
-    /// the engine's port usually has, such as http and metrics.
+    /// The container port that serves the metrics: its name in the pod, or a number. If absent, the
+    /// first port with a name that is usual for the engine, such as http or metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
-    /// The path of the page. If absent, the engine's: /metrics, of TensorRTLLM /prometheus/metrics.
+    /// The path of the metrics page. If absent, the engine's path, which is /metrics, or
+    /// /prometheus/metrics for TensorRTLLM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[^\s?#]*$"))]
     pub path: Option<String>,
-    /// HTTP or HTTPS.
+    /// The URL scheme, HTTP or HTTPS. Defaults to HTTP.
     #[serde(default)]
     pub scheme: Scheme,
-    /// How often each pod is read, at least; more often where a metric is near its target. Where several autoscalers read
-    /// the same page, the shortest counts.
+    /// The interval at which each pod is scraped, in seconds. Defaults to 2. While a metric is near
+    /// its target, pods are scraped more often. If several autoscalers scrape the same page, the
+    /// shortest interval is used.
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 300))]
     pub interval_seconds: i32,
-    /// After how long a read is given up.
+    /// The timeout of a scrape, in seconds. Defaults to 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 60))]
     pub timeout_seconds: i32,
-    /// Other pods of this namespace that know: a gateway, a Dynamo frontend. What they say is added up, and is the total of
-    /// the target. If absent, the target's own pods are read, each for itself.
+    /// Pods in this namespace that report for the whole target, such as a gateway or a Dynamo
+    /// frontend. Their values are summed. If absent, each of the target's own pods is scraped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::selector::other_pods")]
     pub pod_selector: Option<LabelSelector>,
-    /// The header Authorization, from a Secret of this namespace.
+    /// The header Authorization, with credentials from a Secret in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<AuthorizationSpec>,
-    /// User name and password, from Secrets of this namespace.
+    /// User name and password from Secrets in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuthSpec>,
-    /// How the pods' certificates are checked. If absent they are not: a pod's address is in few of them.
+    /// How to check the certificates of the pods. If absent, they are not checked, because few
+    /// certificates contain a pod's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsSpec>,
 }
 
-/// How a Prometheus is asked.
+/// How to query a Prometheus server.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("(has(self.authorization) ? 1 : 0) + (has(self.basicAuth) ? 1 : 0) + (has(self.headersFrom) && self.headersFrom.exists(h, h.name.lowerAscii() == 'authorization') ? 1 : 0) <= 1")
-        .message("give the header Authorization once: as authorization, basicAuth or in headersFrom"),
+        .message("set the header Authorization only once: in authorization, basicAuth or headersFrom"),
     validation = Rule::new("!has(self.tlsConfig) || self.url.startsWith('https://')")
         .message("tlsConfig needs a URL that begins with https://")
         .field_path(".tlsConfig")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PrometheusSpec {
-    /// Its address, with the prefix of its path where it has one: what comes before /api/v1/query.
+    /// The URL of the server, up to where /api/v1/query is appended.
     #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"))]
     pub url: String,
-    /// How often it is asked.
+    /// The interval at which the server is queried, in seconds. Defaults to 5.
     #[serde(default = "five")]
     #[schemars(range(min = 1, max = 300))]
     pub interval_seconds: i32,
-    /// After how long an answer is given up.
+    /// The timeout of a query, in seconds. Defaults to 5.
     #[serde(default = "five")]
     #[schemars(range(min = 1, max = 60))]
     pub timeout_seconds: i32,
-    /// Samples that were scraped longer ago than this are none. At least twice the interval at which Prometheus scrapes.
+    /// The age after which a sample is ignored, in seconds. Defaults to 60. Use at least twice the
+    /// interval at which Prometheus scrapes.
     #[serde(default = "sixty")]
     #[schemars(range(min = 5, max = 600))]
     pub stale_after_seconds: i32,
-    /// The label that has the name of the pod.
+    /// The label that contains the name of the pod. Defaults to pod.
     #[serde(default = "pod_label")]
     #[schemars(length(min = 1, max = 128))]
     pub pod_label: String,
-    /// The label that has the name of the namespace.
+    /// The label that contains the name of the namespace. Defaults to namespace.
     #[serde(default = "namespace_label")]
     #[schemars(length(min = 1, max = 128))]
     pub namespace_label: String,
-    /// Headers that are no secret, such as X-Scope-OrgID.
+    /// HTTP headers without secrets, such as X-Scope-OrgID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 16))]
     pub headers: BTreeMap<String, String>,
-    /// Headers from Secrets of this namespace: the whole value is in the Secret.
+    /// HTTP headers from Secrets in this namespace. The Secret contains the whole value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
     pub headers_from: Option<Vec<HeaderFrom>>,
-    /// The header Authorization, from a Secret of this namespace.
+    /// The header Authorization, with credentials from a Secret in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<AuthorizationSpec>,
-    /// User name and password, from Secrets of this namespace.
+    /// User name and password from Secrets in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuthSpec>,
-    /// How the server's certificate is checked. If absent, against the usual authorities.
+    /// How to check the server's certificate. If absent, it is checked against the system's
+    /// certificate authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsSpec>,
 }
 
-/// A header whose value is a secret.
+/// An HTTP header whose value is in a Secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct HeaderFrom {
-    /// The header's name, such as Authorization.
+    /// The name of the header, such as Authorization.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
     pub name: String,
-    /// Where its value is.
+    /// The key of the Secret that contains the value.
     pub secret_key_ref: KeyRef,
 }
 
 /// The header Authorization.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AuthorizationSpec {
-    /// What comes before the credentials.
+    /// The scheme that precedes the credentials. Defaults to Bearer.
     #[serde(rename = "type", default = "bearer")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9._~+/-]+$"))]
     pub type_: String,
-    /// Where the credentials are: a token.
+    /// The key of the Secret that contains the credentials, such as a token.
     pub credentials: KeyRef,
 }
 
 /// User name and password.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BasicAuthSpec {
-    /// Where the user name is.
+    /// The key of the Secret that contains the user name.
     pub username: KeyRef,
-    /// Where the password is.
+    /// The key of the Secret that contains the password.
     pub password: KeyRef,
 }
 
-/// A key of a Secret or ConfigMap of this namespace.
+/// A key of a Secret or a ConfigMap in this namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRef {
-    /// The object's name.
+    /// The name of the Secret or ConfigMap.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// The key in it.
@@ -168,38 +174,38 @@ pub struct KeyRef {
     pub key: String,
 }
 
-/// How a certificate is checked.
+/// How to check a certificate.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[x_kube(
     validation = Rule::new("!(self.insecureSkipVerify && (has(self.ca) || has(self.serverName)))")
-        .message("with insecureSkipVerify nothing is checked: leave ca and serverName out")
+        .message("insecureSkipVerify checks nothing: remove ca and serverName, or insecureSkipVerify")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TlsSpec {
-    /// The authority that has signed it. If absent, one of the usual authorities.
+    /// The certificate authority that has signed it. If absent, one of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<CaSpec>,
-    /// The name that must be in it. If absent, the address.
+    /// The host name that the certificate must contain. If absent, the host of the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub server_name: Option<String>,
-    /// Any certificate is taken.
+    /// Accepts any certificate.
     #[serde(default)]
     pub insecure_skip_verify: bool,
 }
 
-/// Where the certificate of an authority is, as PEM.
+/// The certificate of an authority, as PEM.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[x_kube(
     validation = Rule::new("has(self.secret) != has(self.configMap)")
-        .message("give exactly one of secret and configMap")
+        .message("set exactly one of secret and configMap")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CaSpec {
-    /// In a Secret.
+    /// The key of a Secret that contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<KeyRef>,
-    /// In a ConfigMap.
+    /// The key of a ConfigMap that contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<KeyRef>,
 }
@@ -258,7 +264,7 @@ pub enum Scheme {
     HTTPS,
 }
 
-/// A port, by the name that a container gives it or by number.
+/// A port: the name that a container gives it, or its number.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(untagged)]
 pub enum Port {

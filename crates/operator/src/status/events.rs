@@ -4,7 +4,7 @@ use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use llm_autoscaler_api::LLMAutoscaler;
+use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason};
 use tracing::warn;
 
 /// Who reports, in the column `From` of `kubectl describe`.
@@ -31,11 +31,11 @@ impl Events {
 /// The target has a new size. The action tells sizes apart: the recorder takes events of the same action for
 /// repetitions, and repeats the first one's note.
 pub fn rescaled(from: i32, to: i32, note: String) -> Event {
-    event(EventType::Normal, "SuccessfulRescale", format!("Scale{from}To{to}"), note)
+    event(EventType::Normal, Reason::SuccessfulRescale, format!("Scale{from}To{to}"), note)
 }
 
 /// Something is wrong, by the HPA's reason for it.
-pub fn problem(reason: &'static str, action: &str, note: String) -> Event {
+pub fn problem(reason: Reason, action: &str, note: String) -> Event {
     event(EventType::Warning, reason, action.to_owned(), note)
 }
 
@@ -52,6 +52,12 @@ fn cut(mut note: String) -> String {
     note
 }
 
-fn event(type_: EventType, reason: &str, action: String, note: String) -> Event {
-    Event { type_, reason: reason.to_owned(), note: Some(cut(note)), action, secondary: None }
+fn event(type_: EventType, reason: Reason, action: String, note: String) -> Event {
+    Event {
+        type_,
+        reason: reason.as_str().to_owned(),
+        note: Some(cut(note)),
+        action,
+        secondary: None,
+    }
 }

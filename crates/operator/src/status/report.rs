@@ -12,69 +12,28 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::{
     DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan,
     TargetStatus,
-    conditions::{self, ConditionUpdate},
+    conditions::{self, ConditionType, ConditionUpdate, Reason},
+    messages::{self, EventMessage, Step},
     time,
-    words::{self, EventWords, Step},
 };
 use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome, StartupTimes};
 
 use crate::{
-    drain::progress::Told, observe::observer::Problem, observe::observer::Seen,
-    ownership::write_block::Restraint, pod_monitor::keeper, scale::client::ScaleView,
+    drain::Told,
+    observe::{Problem, Seen},
+    restraint::Restraint,
+    target::ScaleView,
 };
 
 pub use merged::{merged, of_role};
 pub use refusal::Refusal;
-pub use restraint::{CONTESTED, contested};
+pub use restraint::contested;
 
 /// How long "the scale was updated" is left to be read before the next step's words take its place; as long
 /// as the HPA leaves it.
 const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
 /// How many past decisions are kept.
 const DECISIONS: usize = 10;
-/// The HPA's condition that tells whether the target can be read and written.
-const ABLE_TO_SCALE: &str = "AbleToScale";
-/// The condition that tells whether every replica has a sample.
-pub const SAMPLES: &str = "SamplesComplete";
-/// The condition that is there while some replica will not get ready by waiting.
-pub const STUCK: &str = "ReplicasStuck";
-/// The HPA's condition that tells whether something keeps the number from being what the metrics ask for.
-pub const LIMITED: &str = "ScalingLimited";
-/// The condition that tells whether the first source is enough, where there are several.
-pub const SOURCES: &str = "FirstSourceUsed";
-/// The condition that is there while there is something that a person should know of.
-pub const ADVISORY: &str = "Advisory";
-/// The condition that is there while the annotation keeps the operator from writing to the target.
-pub const PAUSED: &str = "Paused";
-/// The condition that is there while a size that somebody else has set is respected.
-pub const MANUAL_CHANGE: &str = "ManualChange";
-/// The reason of a spec that means nothing.
-pub const INVALID_SPEC: &str = "InvalidSpec";
-/// The reason while the pods of the cluster are not known.
-pub const PODS_UNKNOWN: &str = "PodsUnknown";
-/// The condition that is there while waiting does not help.
-const STALLED: &str = "Stalled";
-/// The order in which conditions are read: the HPA's first, in its order.
-const ORDER: [&str; 18] = [
-    ABLE_TO_SCALE,
-    "ScalingActive",
-    LIMITED,
-    "ScaledToZero",
-    "Ready",
-    STALLED,
-    PAUSED,
-    MANUAL_CHANGE,
-    SAMPLES,
-    STUCK,
-    SOURCES,
-    words::FALLBACK,
-    draining::DRAINING,
-    draining::BEST_EFFORT,
-    draining::ROLLOUT_STUCK,
-    draining::GATE,
-    ADVISORY,
-    keeper::CONDITION,
-];
 /// How many missing pods are named.
 const NAMED: usize = 3;
 
@@ -111,7 +70,7 @@ pub struct Written {
     /// The conditions that follow.
     pub conditions: Vec<ConditionUpdate>,
     /// What is to be said of a write that failed.
-    pub warning: Option<EventWords>,
+    pub warning: Option<EventMessage>,
 }
 
 /// The status that follows `previous`.
@@ -131,16 +90,16 @@ pub fn status(
         ..previous.clone()
     };
     forget_preconditions(&mut status.conditions);
-    status
-        .conditions
-        .retain(|condition| condition.type_ != LIMITED || !words::is_of_roles(&condition.reason));
+    status.conditions.retain(|condition| {
+        condition.type_ != ConditionType::ScalingLimited || !Reason::is_of_roles(&condition.reason)
+    });
     for update in condition_updates(previous, report, now).into_iter().chain(pod_monitor.cloned()) {
         conditions::set(&mut status.conditions, update, generation, now);
     }
     if pod_monitor.is_none() {
-        conditions::remove(&mut status.conditions, keeper::CONDITION);
+        conditions::remove(&mut status.conditions, ConditionType::PodMonitorReady);
     }
-    conditions::remove(&mut status.conditions, STALLED);
+    conditions::remove(&mut status.conditions, ConditionType::Stalled);
     for update in
         occasional::occasional(report).into_iter().chain(draining::conditions(report.drain))
     {
@@ -149,7 +108,7 @@ pub fn status(
             Err(type_) => conditions::remove(&mut status.conditions, type_),
         }
     }
-    in_order(&mut status.conditions);
+    conditions::sort(&mut status.conditions);
     if report.size_written().is_some() {
         status.last_scale_time = Some(time::to_kubernetes(now));
     }
@@ -177,17 +136,18 @@ pub fn failed(
     };
     let ConditionUpdate { reason, message, .. } = update.clone();
     forget_preconditions(&mut status.conditions);
-    let stalled = terminal.then(|| ConditionUpdate::yes(STALLED, reason, message.clone()));
-    let ready = ConditionUpdate::no("Ready", reason, message);
-    conditions::remove(&mut status.conditions, STALLED);
+    let stalled =
+        terminal.then(|| ConditionUpdate::yes(ConditionType::Stalled, reason, message.clone()));
+    let ready = ConditionUpdate::no(ConditionType::Ready, reason, message);
+    conditions::remove(&mut status.conditions, ConditionType::Stalled);
     for update in [update, ready].into_iter().chain(stalled) {
         conditions::set(&mut status.conditions, update, generation, now);
     }
     match restraint::paused_without_decision(object) {
         Some(paused) => conditions::set(&mut status.conditions, paused, generation, now),
-        None => conditions::remove(&mut status.conditions, PAUSED),
+        None => conditions::remove(&mut status.conditions, ConditionType::Paused),
     }
-    in_order(&mut status.conditions);
+    conditions::sort(&mut status.conditions);
     status
 }
 
@@ -195,7 +155,7 @@ pub fn failed(
 pub fn found(previous: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
     let mut status = previous.clone();
     forget_preconditions(&mut status.conditions);
-    let able = status.conditions.iter().find(|condition| condition.type_ == ABLE_TO_SCALE);
+    let able = conditions::find(&status.conditions, ConditionType::AbleToScale);
     let obstacle =
         able.map(|able| able.reason.clone()).filter(|reason| refusal::is_obstacle(reason));
     if let Some(obstacle) = obstacle {
@@ -210,16 +170,12 @@ fn forget_preconditions(conditions: &mut Vec<Condition>) {
 }
 
 /// The same in one condition.
-fn forget_precondition(conditions: &mut Vec<Condition>, type_: &str) {
+fn forget_precondition(conditions: &mut Vec<Condition>, type_: ConditionType) {
     conditions.retain(|condition| condition.type_ != type_ || !is_precondition(condition));
 }
 
 fn is_precondition(condition: &Condition) -> bool {
-    matches!(condition.reason.as_str(), INVALID_SPEC | PODS_UNKNOWN)
-}
-
-fn in_order(conditions: &mut [Condition]) {
-    conditions.sort_by_key(|condition| ORDER.iter().position(|type_| *type_ == condition.type_));
+    [Reason::InvalidSpec, Reason::PodsUnknown].iter().any(|reason| condition.reason == *reason)
 }
 
 impl Report<'_> {
@@ -238,31 +194,39 @@ fn condition_updates(
     report: &Report<'_>,
     now: DateTime<Utc>,
 ) -> Vec<ConditionUpdate> {
-    let mut updates = vec![words::got_scale()];
+    let mut updates = vec![messages::got_scale()];
     updates.extend(report.step.conditions());
     updates.extend(report.written.iter().flat_map(|written| written.conditions.clone()));
     let just_scaled = previous
         .last_scale_time
         .as_ref()
         .is_some_and(|t| now - time::from_kubernetes(t) < SUCCESS_SHOWN)
-        && previous.conditions.iter().any(|condition| condition.reason == "SucceededRescale");
+        && previous.conditions.iter().any(|condition| condition.reason == Reason::SucceededRescale);
     if just_scaled && report.written.is_none() {
-        updates.retain(|update| !matches!(update.reason, "ReadyForNewScale" | "SucceededGetScale"));
+        updates.retain(|update| {
+            !matches!(update.reason, Reason::ReadyForNewScale | Reason::SucceededGetScale)
+        });
     }
     let failed = updates.iter().rfind(|update| {
         !update.status
-            && matches!(update.type_, "AbleToScale" | "ScalingActive")
-            && update.reason != "ScalingDisabled"
+            && matches!(update.type_, ConditionType::AbleToScale | ConditionType::ScalingActive)
+            && update.reason != Reason::ScalingDisabled
     });
     updates.push(match failed {
         Some(ConditionUpdate { reason, message, .. }) => {
-            ConditionUpdate::no("Ready", reason, message.clone())
+            ConditionUpdate::no(ConditionType::Ready, *reason, message.clone())
         }
         None => restraint::ready(report),
     });
     updates.push(match missing(&report.seen.problems) {
-        Some(missing) => ConditionUpdate::no(SAMPLES, "MissingSamples", missing),
-        None => ConditionUpdate::yes(SAMPLES, "AllReplicas", "every running replica has a sample"),
+        Some(missing) => {
+            ConditionUpdate::no(ConditionType::SamplesComplete, Reason::MissingSamples, missing)
+        }
+        None => ConditionUpdate::yes(
+            ConditionType::SamplesComplete,
+            Reason::AllReplicas,
+            "every running replica has a sample",
+        ),
     });
     updates
 }
@@ -350,7 +314,7 @@ fn decision_status(derivation: &Derivation, report: &Report<'_>) -> DecisionStat
         raw: derivation.raw,
         stabilized: derivation.stabilized,
         limited: derivation.limited,
-        limited_by: report.step.limited_by().unwrap_or_default().to_owned(),
+        limited_by: report.step.limited_by().map_or("", Reason::as_str).to_owned(),
         applied: report.step.decision.desired().unwrap_or(derivation.desired),
         reason: report.reason(),
     }
@@ -365,10 +329,11 @@ fn past_decision(
 ) -> Option<PastDecision> {
     let current = report.step.decision.current;
     let to = report.size_written().unwrap_or(current);
-    let limited_by = report.step.limited_by().unwrap_or("OutOfBounds");
+    let limited_by = report.step.limited_by().unwrap_or(Reason::OutOfBounds).as_str();
     let last =
         before.and_then(|target| target.decisions.first()).map(|past| past.limited_by.as_str());
-    let changed_rule = derivation.is_some() && last.unwrap_or("DesiredWithinRange") != limited_by;
+    let usual = Reason::DesiredWithinRange.as_str();
+    let changed_rule = derivation.is_some() && last.unwrap_or(usual) != limited_by;
     if to == current && !changed_rule {
         return None;
     }

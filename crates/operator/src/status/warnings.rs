@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::runtime::events::Event;
-use llm_autoscaler_api::{LLMAutoscaler, words::EventWords};
+use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, messages::EventMessage};
 use tracing::warn;
 
 use crate::{status::events, status::events::Events, status::write_limiter::Lane};
@@ -29,11 +29,11 @@ pub struct Warning {
     /// The role that it is about, where there are several.
     pub role: Option<String>,
     /// What is said.
-    pub words: EventWords,
+    pub words: EventMessage,
 }
 
 /// What was said last and when is kept by role, by reason and by number among those of the same reason.
-type Key = (Option<String>, &'static str, usize);
+type Key = (Option<String>, Reason, usize);
 
 impl Announcer {
     /// Nothing has been said yet.
@@ -43,9 +43,9 @@ impl Announcer {
 
     /// Says those warnings of a step that are new; those that are over may be said again when they return.
     pub fn warn(&mut self, about: &Arc<LLMAutoscaler>, warnings: Vec<Warning>) {
-        let mut counts: HashMap<(Option<String>, &'static str), usize> = HashMap::new();
+        let mut counts: HashMap<(Option<String>, Reason), usize> = HashMap::new();
         let mut now = HashMap::with_capacity(warnings.len());
-        for Warning { role, words: EventWords { reason, message, .. } } in warnings {
+        for Warning { role, words: EventMessage { reason, message, .. } } in warnings {
             let count = counts.entry((role.clone(), reason)).or_default();
             let key = (role.clone(), reason, *count);
             *count += 1;
@@ -57,7 +57,7 @@ impl Announcer {
                     namespace = about.metadata.namespace,
                     name = about.metadata.name,
                     role,
-                    reason,
+                    reason = reason.as_str(),
                     message
                 );
                 let event = events::problem(reason, &format!("{reason}{}", key.2), message.clone());

@@ -12,7 +12,9 @@ use chrono::Utc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, ResourceExt, api::Patch};
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, conditions::ConditionUpdate, managers,
+    LLMAutoscaler, LLMAutoscalerStatus, MetricStatus,
+    conditions::{ConditionType, ConditionUpdate},
+    managers,
 };
 use serde_json::json;
 use tracing::warn;
@@ -112,7 +114,9 @@ impl Writer {
 /// Sizes, and which conditions hold. What may follow from a pod that misses a read now and then is not among them.
 fn urgent(status: &LLMAutoscalerStatus) -> impl PartialEq {
     let swings = |condition: &Condition| {
-        matches!(condition.type_.as_str(), report::SAMPLES | report::LIMITED)
+        [ConditionType::SamplesComplete, ConditionType::ScalingLimited]
+            .iter()
+            .any(|type_| condition.type_ == *type_)
     };
     let conditions = status.conditions.iter().filter(|condition| !swings(condition));
     let conditions: Vec<_> = conditions.map(|c| (&c.type_, &c.status)).collect();
@@ -165,17 +169,19 @@ fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_api::{DecisionStatus, MetricStatus, TargetStatus, conditions};
+    use llm_autoscaler_api::{
+        DecisionStatus, MetricStatus, TargetStatus,
+        conditions::{self, Reason},
+    };
 
     use super::*;
 
-    fn status(desired: i32, reason: &str, current: &str) -> LLMAutoscalerStatus {
+    fn status(desired: i32, reason: Reason, current: &str) -> LLMAutoscalerStatus {
         let mut conditions = Vec::new();
         let now = chrono::DateTime::UNIX_EPOCH;
-        let reason: &'static str = reason.to_owned().leak();
         conditions::set(
             &mut conditions,
-            ConditionUpdate::yes("AbleToScale", reason, "m"),
+            ConditionUpdate::yes(ConditionType::AbleToScale, reason, "m"),
             Some(1),
             now,
         );
@@ -200,12 +206,12 @@ mod tests {
 
     #[test]
     fn what_is_urgent_a_reason_or_a_value() {
-        let base = status(1, "A", "5");
+        let base = status(1, Reason::ReadyForNewScale, "5");
         let table = [
-            (status(1, "A", "5"), [false, false, false]),
-            (status(2, "A", "5"), [true, false, false]),
-            (status(1, "B", "5"), [false, true, true]),
-            (status(1, "A", "6"), [false, false, true]),
+            (status(1, Reason::ReadyForNewScale, "5"), [false, false, false]),
+            (status(2, Reason::ReadyForNewScale, "5"), [true, false, false]),
+            (status(1, Reason::ScaleDownStabilized, "5"), [false, true, true]),
+            (status(1, Reason::ReadyForNewScale, "6"), [false, false, true]),
         ];
         for (other, expected) in table {
             let differs = [

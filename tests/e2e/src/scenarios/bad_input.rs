@@ -194,11 +194,11 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
         ),
         (
             json!({"sources": [{}]}),
-            "spec.sources[0]: Invalid value: give exactly one of scrape and prometheus",
+            "spec.sources[0]: Invalid value: set exactly one of scrape and prometheus",
         ),
         (
             json!({"sources": [{"scrape": {}, "prometheus": {"url": "http://p"}}]}),
-            "give exactly one of scrape and prometheus",
+            "set exactly one of scrape and prometheus",
         ),
         (json!({"sources": [{"prometheus": {"url": "p:9090"}}]}), "spec.sources[0].prometheus.url"),
         (
@@ -212,18 +212,18 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
         (
             json!({"sources": [{"prometheus": {"url": "http://p", "authorization": {"credentials": {"name": "s", "key": "t"}},
                 "headersFrom": [{"name": "authorization", "secretKeyRef": {"name": "s", "key": "t"}}]}}]}),
-            "give the header Authorization once",
+            "set the header Authorization only once",
         ),
         (scrape(json!({"tlsConfig": {}})), "tlsConfig needs scheme HTTPS"),
         (
             scrape(
                 json!({"scheme": "HTTPS", "tlsConfig": {"insecureSkipVerify": true, "serverName": "a"}}),
             ),
-            "with insecureSkipVerify nothing is checked",
+            "insecureSkipVerify checks nothing",
         ),
         (
             scrape(json!({"scheme": "HTTPS", "tlsConfig": {"ca": {}}})),
-            "give exactly one of secret and configMap",
+            "set exactly one of secret and configMap",
         ),
         (json!({"metrics": waiting(json!("five"))}), "spec.metrics[0].target.averageValue"),
         (json!({"metrics": waiting(json!(0.8))}), "spec.metrics[0].target.averageValue"),

@@ -48,7 +48,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "metrics beside roles",
             with("metrics", role("a", 1, 10)["metrics"].clone()),
-            "spec.metrics: Invalid value: give metrics, or roles that have metrics of their own",
+            "spec.metrics: Invalid value: set metrics, or roles that have metrics of their own",
         ),
         (
             "two roles of a name",
@@ -58,7 +58,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "a ratio to nobody",
             ratio(json!(["prefill", "router"]), "250m", "4"),
-            "spec.ratio: Invalid value: a ratio is between two of the roles, by their names",
+            "spec.ratio: Invalid value: ratio.between must name two of the roles",
         ),
         (
             "a ratio to itself",
@@ -80,12 +80,12 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "nothing to scale",
             without(good(), "scaleTargetRef"),
-            "spec.scaleTargetRef: Invalid value: name what is scaled in scaleTargetRef, or in that of each role",
+            "spec.scaleTargetRef: Invalid value: name the object to scale in scaleTargetRef, or in the scaleTargetRef of each role",
         ),
         (
             "a role of a role",
             role_of_a_role(),
-            "spec.scaleTargetRef: Invalid value: with roles it names their RoleBasedGroup, without role",
+            "spec.scaleTargetRef: Invalid value: with roles, scaleTargetRef names their RoleBasedGroup and sets no role",
         ),
         (
             "roles of what is no group",
@@ -93,12 +93,12 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
                 "scaleTargetRef",
                 json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"}),
             ),
-            "spec.scaleTargetRef: Invalid value: with roles it names their RoleBasedGroup, without role",
+            "spec.scaleTargetRef: Invalid value: with roles, scaleTargetRef names their RoleBasedGroup and sets no role",
         ),
         (
             "a ceiling of GPUs, and nobody knows how many there are",
             roles(&|roles| roles[1] = without(roles[1].take(), "gpusPerReplica")),
-            "spec.maxGPUs: Invalid value: maxGPUs is for all roles together, each of which needs gpusPerReplica",
+            "spec.maxGPUs: Invalid value: maxGPUs applies to all roles together: set gpusPerReplica in each role",
         ),
         (
             "roles at zero",
@@ -113,12 +113,12 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "the fewest of all together",
             with("minReplicas", json!(2)),
-            "spec.minReplicas: Invalid value: each role has its own minReplicas",
+            "spec.minReplicas: Invalid value: with roles, set minReplicas in each role",
         ),
         (
             "more at least than the ceiling",
             roles(&|roles| (0..2).for_each(|role| roles[role]["minReplicas"] = json!(6))),
-            "spec.maxReplicas: Invalid value: maxReplicas is for all roles together, and their minReplicas are more than that",
+            "spec.maxReplicas: Invalid value: maxReplicas applies to all roles together, and must not be less than the sum of their minReplicas",
         ),
         (
             "more GPUs at least than the ceiling",

@@ -1,7 +1,10 @@
 //! Conditions about scale-downs that drain.
 
 use chrono::SecondsFormat;
-use llm_autoscaler_api::{conditions::ConditionUpdate, dialect::IN_SERVICE};
+use llm_autoscaler_api::{
+    conditions::{ConditionType, ConditionUpdate, Reason},
+    workloads::IN_SERVICE,
+};
 
 use crate::status::report::NAMED;
 use crate::{
@@ -9,22 +12,16 @@ use crate::{
     drain::progress::Left, drain::progress::Told, drain::rollout::Rollout,
 };
 
-/// The condition that tells how a scale-down comes along, where the spec lets replicas drain.
-pub const DRAINING: &str = "Draining";
-/// The condition that is there while requests may be cut off although replicas drain.
-pub const BEST_EFFORT: &str = "DrainBestEffort";
-/// The condition that is there while a scale-down does not wait for a rollout any more.
-pub const ROLLOUT_STUCK: &str = "RolloutStuck";
-/// The condition that is there while pods cannot be put in service, and out of it.
-pub const GATE: &str = "ReadinessGateKept";
-
 /// All of them; the type of those that are not there.
-pub(super) fn conditions(told: &Told) -> [Result<ConditionUpdate, &'static str>; 4] {
+pub(super) fn conditions(told: &Told) -> [Result<ConditionUpdate, ConditionType>; 4] {
     [
-        draining(told).ok_or(DRAINING),
-        told.best_effort.as_ref().map(best_effort).ok_or(BEST_EFFORT),
-        told.stuck.as_ref().map(stuck).ok_or(ROLLOUT_STUCK),
-        told.gate.as_ref().map(|(is_forbidden, text)| gate(*is_forbidden, text)).ok_or(GATE),
+        draining(told).ok_or(ConditionType::Draining),
+        told.best_effort.as_ref().map(best_effort).ok_or(ConditionType::DrainBestEffort),
+        told.stuck.as_ref().map(stuck).ok_or(ConditionType::RolloutStuck),
+        told.gate
+            .as_ref()
+            .map(|(is_forbidden, text)| gate(*is_forbidden, text))
+            .ok_or(ConditionType::ReadinessGateKept),
     ]
 }
 
@@ -40,36 +37,49 @@ fn draining(told: &Told) -> Option<ConditionUpdate> {
             waiting.to,
             named(&waiting.victims)
         );
-        return Some(ConditionUpdate::yes(DRAINING, "RequestsInFlight", message));
+        return Some(ConditionUpdate::yes(
+            ConditionType::Draining,
+            Reason::RequestsInFlight,
+            message,
+        ));
     }
     if let Some((from, to)) = told.for_role {
         let message =
             format!("{from} -> {to} is drained, and waits for the other role of the ratio");
-        return Some(ConditionUpdate::yes(DRAINING, "WaitsForRole", message));
+        return Some(ConditionUpdate::yes(ConditionType::Draining, Reason::WaitsForRole, message));
     }
     if let Some(Rollout { updated, wanted, .. }) = told.held {
         let message = format!(
             "fewer replicas are wanted; nothing shrinks while a rollout is in progress: {updated} of {wanted} replicas are updated"
         );
-        return Some(ConditionUpdate::no(DRAINING, "RolloutInProgress", message));
+        return Some(ConditionUpdate::no(
+            ConditionType::Draining,
+            Reason::RolloutInProgress,
+            message,
+        ));
     }
     let Some(Ended { from, to, how }) = &told.ended else {
-        return Some(ConditionUpdate::no(DRAINING, "Idle", "nothing has been removed yet"));
+        return Some(ConditionUpdate::no(
+            ConditionType::Draining,
+            Reason::Idle,
+            "nothing has been removed yet",
+        ));
     };
     let (reason, message) = match how {
-        How::Drained { seconds } => {
-            ("Drained", format!("{from} -> {to}: all requests were answered after {seconds} s"))
-        }
+        How::Drained { seconds } => (
+            Reason::Drained,
+            format!("{from} -> {to}: all requests were answered after {seconds} s"),
+        ),
         How::Late(left) => (
-            "DeadlineExceeded",
+            Reason::DeadlineExceeded,
             format!("{from} -> {to}: the deadline has passed for {}", named(left)),
         ),
         How::Cancelled => (
-            "Cancelled",
+            Reason::Cancelled,
             "fewer replicas are not wanted any more; all are in service again".to_owned(),
         ),
     };
-    Some(ConditionUpdate::no(DRAINING, reason, message))
+    Some(ConditionUpdate::no(ConditionType::Draining, reason, message))
 }
 
 fn best_effort(why: &BestEffort) -> ConditionUpdate {
@@ -79,31 +89,31 @@ fn best_effort(why: &BestEffort) -> ConditionUpdate {
             let message = format!(
                 "requests come to these pods to their end, because they do not have the readiness gate {IN_SERVICE}: {pods}"
             );
-            ("NoReadinessGate", message)
+            (Reason::NoReadinessGate, message)
         }
         BestEffort::NotPermitted => {
             let message = format!(
                 "requests come to pods to their end: the operator may not set their condition {IN_SERVICE}"
             );
-            ("NotPermitted", message)
+            (Reason::NotPermitted, message)
         }
         BestEffort::NotMarked { role, error } => {
             let message = format!(
                 "others than those that were drained may be removed: {error}; label the ClusterRole {role} (docs/targets.md)"
             );
-            ("NotPermitted", message)
+            (Reason::NotPermitted, message)
         }
         BestEffort::UnknownVictims => {
             let message = "nobody is waited for: which replicas a smaller size of this kind removes is not known";
-            ("UnknownVictims", message.to_owned())
+            (Reason::UnknownVictims, message.to_owned())
         }
         BestEffort::RequestsUnknown => {
             let message = "nobody knows how many requests the engine has, so every scale-down takes until its deadline: name the series that \
                            count them in drain.requestSeries";
-            ("RequestsUnknown", message.to_owned())
+            (Reason::RequestsUnknown, message.to_owned())
         }
     };
-    ConditionUpdate::yes(BEST_EFFORT, reason, message)
+    ConditionUpdate::yes(ConditionType::DrainBestEffort, reason, message)
 }
 
 fn stuck(rollout: &Rollout) -> ConditionUpdate {
@@ -112,14 +122,14 @@ fn stuck(rollout: &Rollout) -> ConditionUpdate {
         "{updated} of {wanted} replicas are updated, and none more for {minutes} min: fewer replicas are wanted, and are not waited \
          for the rollout with any longer"
     );
-    ConditionUpdate::yes(ROLLOUT_STUCK, "NoProgress", message)
+    ConditionUpdate::yes(ConditionType::RolloutStuck, Reason::NoProgress, message)
 }
 
 fn gate(is_forbidden: bool, error: &str) -> ConditionUpdate {
     if !is_forbidden {
         return ConditionUpdate::no(
-            GATE,
-            "WriteFailed",
+            ConditionType::ReadinessGateKept,
+            Reason::WriteFailed,
             format!("pods cannot be put in service, and out of it: {error}"),
         );
     }
@@ -127,7 +137,7 @@ fn gate(is_forbidden: bool, error: &str) -> ConditionUpdate {
         "pods with the readiness gate {IN_SERVICE} do not get ready: {error}; label the ClusterRole llm-autoscaler-in-service \
          (docs/targets.md)"
     );
-    ConditionUpdate::no(GATE, "NotPermitted", message)
+    ConditionUpdate::no(ConditionType::ReadinessGateKept, Reason::NotPermitted, message)
 }
 
 /// The first few replicas, and what each has still to do.
@@ -202,7 +212,10 @@ mod tests {
         ];
         for (told, status, reason, message) in table {
             let update = draining(&told).unwrap();
-            assert_eq!((update.status, update.reason, &*update.message), (status, reason, message));
+            assert_eq!(
+                (update.status, update.reason.as_str(), &*update.message),
+                (status, reason, message)
+            );
         }
         assert_eq!(draining(&Told::default()), None);
     }

@@ -2,9 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus, TargetStatus, conditions};
-
-use crate::{status::report::ORDER, status::report::STALLED};
+use llm_autoscaler_api::{
+    LLMAutoscaler, LLMAutoscalerStatus, TargetStatus,
+    conditions::{self, ConditionType, status_text},
+    time,
+};
 
 /// A role by its name, where it has one, and the status that it would have by itself.
 type OfRole<'a> = (Option<&'a str>, &'a LLMAutoscalerStatus);
@@ -52,24 +54,23 @@ pub fn merged(
         conditions: previous.conditions.clone(),
         targets: roles.iter().filter_map(target).collect(),
     };
-    for type_ in ORDER {
-        match condition(type_, roles) {
-            Some(Told { holds, reason, message }) => {
-                conditions::put(
-                    &mut status.conditions,
-                    (type_, holds, &reason),
-                    message,
-                    whole.metadata.generation,
-                    now,
-                );
+    for type_ in ConditionType::ALL {
+        match condition(*type_, roles) {
+            Some(joint) => {
+                let joint = Condition {
+                    observed_generation: whole.metadata.generation,
+                    last_transition_time: time::to_kubernetes(now),
+                    ..joint
+                };
+                conditions::merge(&mut status.conditions, joint);
             }
-            None if !is_whole && type_ != STALLED => {
-                super::forget_precondition(&mut status.conditions, type_);
+            None if !is_whole && *type_ != ConditionType::Stalled => {
+                super::forget_precondition(&mut status.conditions, *type_);
             }
-            None => conditions::remove(&mut status.conditions, type_),
+            None => conditions::remove(&mut status.conditions, *type_),
         }
     }
-    super::in_order(&mut status.conditions);
+    conditions::sort(&mut status.conditions);
     status
 }
 
@@ -86,21 +87,15 @@ fn summary(roles: &[OfRole<'_>]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// One condition of all roles.
-struct Told {
-    holds: bool,
-    reason: String,
-    message: String,
-}
-
-/// What the roles say in one condition: of those of which it is worth a word, if there are any, by the first one's reason.
-fn condition(type_: &str, roles: &[OfRole<'_>]) -> Option<Told> {
+/// Joins the conditions of one type into one. If any role's is worth pointing out, only those are in
+/// the message, and the reason is the first one's.
+fn condition(type_: ConditionType, roles: &[OfRole<'_>]) -> Option<Condition> {
     let of = |(name, status): &OfRole<'_>| {
-        let found = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+        let found = conditions::find(&status.conditions, type_)?;
         Some((name.unwrap_or_default().to_owned(), found.clone()))
     };
     let all: Vec<(String, Condition)> = roles.iter().filter_map(of).collect();
-    let usual = if conditions::GOOD.contains(&type_) { "True" } else { "False" };
+    let usual = status_text(type_.usual_status());
     let worth: Vec<&(String, Condition)> =
         all.iter().filter(|(_, found)| found.status != usual).collect();
     let told = if worth.is_empty() { all.iter().collect() } else { worth };
@@ -114,16 +109,15 @@ fn condition(type_: &str, roles: &[OfRole<'_>]) -> Option<Told> {
             told.iter().map(|(name, found)| format!("{name}: {}", found.message)).collect();
         each.join("; ")
     };
-    Some(Told { holds: first.status == "True", reason: first.reason.clone(), message })
+    Some(Condition { message, ..first.clone() })
 }
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_api::conditions::ConditionUpdate;
+    use llm_autoscaler_api::conditions::{ConditionUpdate, Reason};
     use serde_json::json;
 
     use super::*;
-    use crate::status::report::ABLE_TO_SCALE;
 
     fn whole() -> LLMAutoscaler {
         let spec = json!({
@@ -156,14 +150,15 @@ mod tests {
 
     #[test]
     fn several_roles_make_one_status() {
-        let able = || ConditionUpdate::yes(ABLE_TO_SCALE, "ReadyForNewScale", "fine");
+        let able =
+            || ConditionUpdate::yes(ConditionType::AbleToScale, Reason::ReadyForNewScale, "fine");
         let prefill = role(
             "prefill",
             (2, 3),
             vec![
                 able(),
-                ConditionUpdate::yes("ScalingLimited", "RoleRatio", "kept"),
-                ConditionUpdate::yes("Ready", "Scaling", "kept"),
+                ConditionUpdate::yes(ConditionType::ScalingLimited, Reason::RoleRatio, "kept"),
+                ConditionUpdate::yes(ConditionType::Ready, Reason::Scaling, "kept"),
             ],
         );
         let decode = role(
@@ -171,8 +166,12 @@ mod tests {
             (4, 4),
             vec![
                 able(),
-                ConditionUpdate::no("ScalingLimited", "Within", "in range"),
-                ConditionUpdate::no("Ready", "Bad", "broken"),
+                ConditionUpdate::no(
+                    ConditionType::ScalingLimited,
+                    Reason::DesiredWithinRange,
+                    "in range",
+                ),
+                ConditionUpdate::no(ConditionType::Ready, Reason::NoSignal, "broken"),
             ],
         );
         let roles = [(Some("prefill"), &prefill), (Some("decode"), &decode)];
@@ -187,9 +186,9 @@ mod tests {
             .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str(), c.message.as_str()))
             .collect();
         let expected = [
-            (ABLE_TO_SCALE, "True", "ReadyForNewScale", "fine"),
+            ("AbleToScale", "True", "ReadyForNewScale", "fine"),
             ("ScalingLimited", "True", "RoleRatio", "prefill: kept"),
-            ("Ready", "False", "Bad", "decode: broken"),
+            ("Ready", "False", "NoSignal", "decode: broken"),
         ];
         assert_eq!(told, expected);
         // What no role says any longer is gone.
@@ -200,9 +199,14 @@ mod tests {
 
     #[test]
     fn after_a_restart_all_is_as_it_was_until_something_is_known() {
-        let able = ConditionUpdate::no(ABLE_TO_SCALE, "FailedGetScale", "not found");
+        let able =
+            ConditionUpdate::no(ConditionType::AbleToScale, Reason::FailedGetScale, "not found");
         let prefill = role("prefill", (2, 3), vec![able.clone()]);
-        let decode = role("decode", (4, 4), vec![ConditionUpdate::no("Ready", "Bad", "broken")]);
+        let decode = role(
+            "decode",
+            (4, 4),
+            vec![ConditionUpdate::no(ConditionType::Ready, Reason::NoSignal, "broken")],
+        );
         let now = DateTime::UNIX_EPOCH;
         let merged = |previous: &_, roles: &[_]| merged(previous, &whole(), roles, now);
         let none = LLMAutoscalerStatus::default();

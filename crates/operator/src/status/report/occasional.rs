@@ -1,26 +1,25 @@
 //! Conditions that are not always there.
 
-use llm_autoscaler_api::{Advice, MetricPlan, conditions::ConditionUpdate, words};
-
-use crate::{cluster::pods::TroubleKind, observe::observer::Origin};
-use crate::{
-    status::report::ADVISORY, status::report::MANUAL_CHANGE, status::report::NAMED,
-    status::report::PAUSED, status::report::Report, status::report::SOURCES, status::report::STUCK,
-    status::report::restraint,
+use llm_autoscaler_api::{
+    Advice, MetricPlan,
+    conditions::{ConditionType, ConditionUpdate, Reason},
 };
+
+use super::{NAMED, Report, restraint};
+use crate::{observe::Origin, pods::TroubleKind};
 
 /// How many pieces of advice are given.
 const ADVICE: usize = 5;
 
 /// Conditions that are not always there; the type of those that are not.
-pub(super) fn occasional(report: &Report<'_>) -> [Result<ConditionUpdate, &'static str>; 6] {
+pub(super) fn occasional(report: &Report<'_>) -> [Result<ConditionUpdate, ConditionType>; 6] {
     [
-        restraint::paused(report).ok_or(PAUSED),
-        restraint::manual_change(report).ok_or(MANUAL_CHANGE),
-        stuck(report).ok_or(STUCK),
-        first_source(report).ok_or(SOURCES),
-        report.step.fallback().ok_or(words::FALLBACK),
-        advisory(report).ok_or(ADVISORY),
+        restraint::paused(report).ok_or(ConditionType::Paused),
+        restraint::manual_change(report).ok_or(ConditionType::ManualChange),
+        stuck(report).ok_or(ConditionType::ReplicasStuck),
+        first_source(report).ok_or(ConditionType::FirstSourceUsed),
+        report.step.fallback().ok_or(ConditionType::Fallback),
+        advisory(report).ok_or(ConditionType::Advisory),
     ]
 }
 
@@ -28,16 +27,16 @@ pub(super) fn occasional(report: &Report<'_>) -> [Result<ConditionUpdate, &'stat
 fn stuck(report: &Report<'_>) -> Option<ConditionUpdate> {
     let stuck = &report.seen.stuck;
     let reason = match stuck.first()?.1 {
-        TroubleKind::Crashing => "Crashing",
-        TroubleKind::Unschedulable => "Unschedulable",
-        TroubleKind::NotReady => "NotReady",
+        TroubleKind::Crashing => Reason::Crashing,
+        TroubleKind::Unschedulable => Reason::Unschedulable,
+        TroubleKind::NotReady => Reason::NotReady,
     };
     let named: Vec<String> =
         stuck.iter().take(NAMED).map(|(pod, kind)| format!("{pod}: {}", kind.text())).collect();
     let more = stuck.len().saturating_sub(NAMED);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     let message = format!("neither counted as capacity nor waited for: {}{more}", named.join("; "));
-    Some(ConditionUpdate::yes(STUCK, reason, message))
+    Some(ConditionUpdate::yes(ConditionType::ReplicasStuck, reason, message))
 }
 
 /// Whether all samples are from the first source; where there is only one, the question does not arise.
@@ -60,12 +59,12 @@ fn first_source(report: &Report<'_>) -> Option<ConditionUpdate> {
     let told: Vec<String> = plan.metrics.iter().zip(&seen.origins).filter_map(beside).collect();
     Some(if told.is_empty() {
         ConditionUpdate::yes(
-            SOURCES,
-            "FirstSource",
+            ConditionType::FirstSourceUsed,
+            Reason::FirstSource,
             "every sample is from the first source that can have it",
         )
     } else {
-        ConditionUpdate::no(SOURCES, "FailedOver", told.join("; "))
+        ConditionUpdate::no(ConditionType::FirstSourceUsed, Reason::FailedOver, told.join("; "))
     })
 }
 
@@ -78,5 +77,5 @@ fn advisory(report: &Report<'_>) -> Option<ConditionUpdate> {
     advice.extend(report.seen.advice.iter().filter(of_spec));
     let reason = advice.first()?.reason;
     let texts: Vec<&str> = advice.into_iter().take(ADVICE).map(|advice| &*advice.text).collect();
-    Some(ConditionUpdate::yes(ADVISORY, reason, texts.join("; ")))
+    Some(ConditionUpdate::yes(ConditionType::Advisory, reason, texts.join("; ")))
 }

@@ -1,19 +1,19 @@
 //! Targets that are not ours to scale, in words.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use llm_autoscaler_api::{conditions::ConditionUpdate, dialect::Parent, words::EventWords};
+use llm_autoscaler_api::{
+    conditions::{ConditionType, ConditionUpdate, Reason},
+    messages::EventMessage,
+    workloads::ScalingOwner,
+};
 
-use crate::cluster::other_autoscalers::Driver;
-use crate::status::report::ABLE_TO_SCALE;
-
-/// The reason where another autoscaler scales the target.
-const TAKEN: &str = "TargetTaken";
-/// The reason where an owner drives the target's size.
-const CONTROLLED: &str = "TargetControlled";
+use crate::drivers::Driver;
 
 /// Whether a reason is one for which nothing is decided about a target.
 pub(super) fn is_obstacle(reason: &str) -> bool {
-    matches!(reason, "FailedGetScale" | TAKEN | CONTROLLED)
+    [Reason::FailedGetScale, Reason::TargetTaken, Reason::TargetControlled]
+        .iter()
+        .any(|obstacle| obstacle.as_str() == reason)
 }
 
 /// What is said of a target that is left alone.
@@ -22,7 +22,7 @@ pub struct Refusal {
     /// The condition; `Ready` is False for the same reason.
     pub condition: ConditionUpdate,
     /// The event.
-    pub event: EventWords,
+    pub event: EventMessage,
     /// Waiting does not help.
     pub terminal: bool,
 }
@@ -31,7 +31,7 @@ impl Refusal {
     /// The target belongs to an older LLMAutoscaler.
     pub fn taken(target: &str, owner: &str) -> Self {
         Self::new(
-            TAKEN,
+            Reason::TargetTaken,
             format!(
                 "{target} belongs to the LLMAutoscaler {owner}, which is older: nothing is written to it; delete one of the two, \
                  or give it another target"
@@ -43,7 +43,7 @@ impl Refusal {
     pub fn driven(target: &str, driver: &Driver) -> Self {
         let Driver { kind, name, .. } = driver;
         Self::new(
-            TAKEN,
+            Reason::TargetTaken,
             format!(
                 "{target} is scaled by the {kind} {name}: nothing is written to it; delete the {kind}, or give one of the two another \
                  target"
@@ -52,17 +52,17 @@ impl Refusal {
     }
 
     /// The owner of the target would undo what is written to it.
-    pub fn controlled(target: &str, owner: &OwnerReference, parent: &Parent) -> Self {
+    pub fn controlled(target: &str, owner: &OwnerReference, parent: &ScalingOwner) -> Self {
         let OwnerReference { kind, name, .. } = owner;
         let instead = parent.instead.replace("NAME", name);
         let message = format!(
             "{target} belongs to the {kind} {name}, which drives its size: nothing is written to it; scale {instead} instead"
         );
-        Self { terminal: true, ..Self::new(CONTROLLED, message) }
+        Self { terminal: true, ..Self::new(Reason::TargetControlled, message) }
     }
 
-    fn new(reason: &'static str, message: String) -> Self {
-        let condition = ConditionUpdate::no(ABLE_TO_SCALE, reason, message.clone());
-        Self { condition, event: EventWords { warning: true, reason, message }, terminal: false }
+    fn new(reason: Reason, message: String) -> Self {
+        let condition = ConditionUpdate::no(ConditionType::AbleToScale, reason, message.clone());
+        Self { condition, event: EventMessage { warning: true, reason, message }, terminal: false }
     }
 }

@@ -1,30 +1,30 @@
 //! What keeps the operator from writing to a target, in words.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use llm_autoscaler_api::{self as api, LLMAutoscaler, conditions::ConditionUpdate};
+use llm_autoscaler_api::{
+    self as api, LLMAutoscaler,
+    conditions::{ConditionType, ConditionUpdate, Reason},
+};
 
-use crate::{ownership::manual_changes::Change, ownership::manual_changes::Respected};
-use crate::{status::report::MANUAL_CHANGE, status::report::PAUSED, status::report::Report};
-
-/// The reason of the event about somebody who changes the size again and again after us.
-pub const CONTESTED: &str = "ReplicasContested";
+use super::Report;
+use crate::sizes::{Change, Respected};
 
 /// `Ready` of an autoscaler that does all that it is to do. Who pauses it on purpose has nothing to wait for, so it stays True.
 pub(super) fn ready(report: &Report<'_>) -> ConditionUpdate {
     let (reason, message) = if report.restraint.paused {
         (
-            "Paused",
+            Reason::Paused,
             "the target is found, its metrics are read; nothing is written while it is paused",
         )
     } else if report.restraint.respected.is_some() {
         (
-            MANUAL_CHANGE,
+            Reason::ManualChange,
             "the target is found, its metrics are read; the size that somebody else has set is respected",
         )
     } else {
-        ("Scaling", "the target is found, its metrics are read, its size is kept")
+        (Reason::Scaling, "the target is found, its metrics are read, its size is kept")
     };
-    ConditionUpdate::yes("Ready", reason, message)
+    ConditionUpdate::yes(ConditionType::Ready, reason, message)
 }
 
 /// While it is paused: that it is, and what would be done if it were not.
@@ -53,7 +53,7 @@ pub(super) fn manual_change(report: &Report<'_>) -> Option<ConditionUpdate> {
         moment(*until),
         otherwise(report)
     );
-    Some(ConditionUpdate::yes(MANUAL_CHANGE, "Respected", message))
+    Some(ConditionUpdate::yes(ConditionType::ManualChange, Reason::Respected, message))
 }
 
 /// What is said where somebody else changes the size again and again after us.
@@ -71,7 +71,7 @@ fn by_annotation(object: &LLMAutoscaler, otherwise: &str) -> ConditionUpdate {
     let message = format!(
         "nothing is written to {target} while this object has the annotation {annotation}{otherwise}"
     );
-    ConditionUpdate::yes(PAUSED, "PausedByAnnotation", message)
+    ConditionUpdate::yes(ConditionType::Paused, Reason::PausedByAnnotation, message)
 }
 
 /// What would be done now if nothing kept us from it.

@@ -1,7 +1,7 @@
 //! What a status says after a decision.
 
 use chrono::TimeDelta;
-use llm_autoscaler_api::{LLMAutoscalerSpec, plan, words::MetricWords};
+use llm_autoscaler_api::{LLMAutoscalerSpec, messages::MetricDescription, plan};
 use llm_autoscaler_core::{
     Decision, History, Milli, Observation, Profile, Reading, Replica, Scale, Adjustment, Adjusted, decide,
 };
@@ -9,8 +9,10 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    cluster::pods::TroubleKind, observe::observer::Origin, ownership::manual_changes::Change,
-    ownership::manual_changes::Respected, scale::client::Place,
+    observe::Origin,
+    pods::TroubleKind,
+    sizes::{Change, Respected},
+    target::Place,
 };
 
 fn object() -> LLMAutoscaler {
@@ -90,10 +92,10 @@ fn told_of(
     };
     let mut restraint = Restraint::default();
     change(&mut seen, &mut restraint);
-    let metrics = [MetricWords {
+    let metrics = [MetricDescription {
         name: plan.metrics[0].series.clone(),
         error: missing(&seen.problems),
-        ..MetricWords::default()
+        ..MetricDescription::default()
     }];
     let words =
         Step { policy: &plan.policy, decision: &decision, metrics: &metrics, selector: None };
@@ -127,12 +129,8 @@ fn told_of(
     status(previous, &report, None, now)
 }
 
-fn reason<'a>(status: &'a LLMAutoscalerStatus, type_: &str) -> &'a str {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == type_)
-        .map_or("", |condition| &condition.reason)
+fn reason(status: &LLMAutoscalerStatus, type_: ConditionType) -> &str {
+    conditions::find(&status.conditions, type_).map_or("", |condition| &condition.reason)
 }
 
 #[test]
@@ -143,8 +141,8 @@ fn a_change_of_size_is_told_in_every_place() {
     assert_eq!(status.summary.as_deref(), Some("waiting 11/5"));
     assert_eq!((status.current_replicas, status.desired_replicas), (Some(1), Some(3)));
     assert_eq!(status.last_scale_time, Some(time::to_kubernetes(at(0))));
-    assert_eq!(reason(&status, "AbleToScale"), "SucceededRescale");
-    assert_eq!(reason(&status, "Ready"), "Scaling");
+    assert_eq!(reason(&status, ConditionType::AbleToScale), "SucceededRescale");
+    assert_eq!(reason(&status, ConditionType::Ready), "Scaling");
     let target = &status.targets[0];
     assert_eq!((target.decisions[0].from, target.decisions[0].to), (1, 3));
     assert_eq!(target.metrics[0].proposal, Some(3));
@@ -158,8 +156,14 @@ fn success_is_shown_for_as_long_as_the_hpa_shows_it() {
         at(0),
     );
     let steady = Moment { current: 3, waiting: Some(5), problems: Vec::new() };
-    assert_eq!(reason(&after(&grown, &steady, at(14)), "AbleToScale"), "SucceededRescale");
-    assert_eq!(reason(&after(&grown, &steady, at(15)), "AbleToScale"), "ReadyForNewScale");
+    assert_eq!(
+        reason(&after(&grown, &steady, at(14)), ConditionType::AbleToScale),
+        "SucceededRescale"
+    );
+    assert_eq!(
+        reason(&after(&grown, &steady, at(15)), ConditionType::AbleToScale),
+        "ReadyForNewScale"
+    );
 }
 
 #[test]
@@ -173,9 +177,13 @@ fn silence_is_not_zero() {
     );
     assert_eq!(status.summary.as_deref(), Some("waiting <unknown>/5"));
     assert_eq!(status.desired_replicas, None);
-    assert_eq!(reason(&status, "Ready"), "FailedGetPodsMetric");
-    assert_eq!(reason(&status, "SamplesComplete"), "MissingSamples");
-    let samples = status.conditions.iter().find(|condition| condition.type_ == SAMPLES).unwrap();
+    assert_eq!(reason(&status, ConditionType::Ready), "FailedGetPodsMetric");
+    assert_eq!(reason(&status, ConditionType::SamplesComplete), "MissingSamples");
+    let samples = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == ConditionType::SamplesComplete)
+        .unwrap();
     let expected = "no usable sample from a-0: refused; a-1: refused; a-2: refused; and 2 more";
     assert_eq!(samples.message, expected);
     assert!(
@@ -204,10 +212,10 @@ fn what_other_roles_make_of_a_size_is_told_for_as_long_as_it_holds() {
         told_of(previous, &step, (observation, decision), &plan, |_, _| {}, at(second))
     };
     let grown = blind(&LLMAutoscalerStatus::default(), 1, Some(Adjusted { to: 2, by: Adjustment::Ratio }), 0);
-    assert_eq!(reason(&grown, "ScalingLimited"), "RoleRatio");
+    assert_eq!(reason(&grown, ConditionType::ScalingLimited), "RoleRatio");
     let past = &grown.targets[0].decisions[0];
     assert_eq!((past.from, past.to, &*past.limited_by), (1, 2, "RoleRatio"));
-    assert_eq!(reason(&blind(&grown, 2, None, 1), "ScalingLimited"), "");
+    assert_eq!(reason(&blind(&grown, 2, None, 1), ConditionType::ScalingLimited), "");
 }
 
 #[test]
@@ -227,25 +235,33 @@ fn a_rule_that_swings_is_one_line_of_the_past() {
 
 #[test]
 fn what_stood_in_the_way_is_forgotten_when_it_is_over() {
-    let update = ConditionUpdate::no("ScalingActive", INVALID_SPEC, "spec.metrics: nonsense");
+    let update = ConditionUpdate::no(
+        ConditionType::ScalingActive,
+        Reason::InvalidSpec,
+        "spec.metrics: nonsense",
+    );
     let invalid = failed(&LLMAutoscalerStatus::default(), &object(), update, true, at(0));
     assert_eq!(
-        (reason(&invalid, "Stalled"), reason(&invalid, "Ready")),
-        (INVALID_SPEC, INVALID_SPEC)
+        (reason(&invalid, ConditionType::Stalled), reason(&invalid, ConditionType::Ready)),
+        ("InvalidSpec", "InvalidSpec")
     );
 
-    let update = ConditionUpdate::no("AbleToScale", "FailedGetScale", "not found");
+    let update =
+        ConditionUpdate::no(ConditionType::AbleToScale, Reason::FailedGetScale, "not found");
     let waiting = failed(&invalid, &object(), update, false, at(1));
-    assert_eq!((reason(&waiting, "Stalled"), reason(&waiting, "ScalingActive")), ("", ""));
-    assert_eq!(reason(&waiting, "Ready"), "FailedGetScale");
+    assert_eq!(
+        (reason(&waiting, ConditionType::Stalled), reason(&waiting, ConditionType::ScalingActive)),
+        ("", "")
+    );
+    assert_eq!(reason(&waiting, ConditionType::Ready), "FailedGetScale");
 
     let fine =
         after(&waiting, &Moment { current: 1, waiting: Some(5), problems: Vec::new() }, at(2));
-    assert_eq!(reason(&fine, "Ready"), "Scaling");
+    assert_eq!(reason(&fine, ConditionType::Ready), "Scaling");
     let types: Vec<_> = fine.conditions.iter().map(|condition| condition.type_.as_str()).collect();
     assert_eq!(
         types,
-        ["AbleToScale", "ScalingActive", "ScalingLimited", "Ready", SAMPLES, ADVISORY]
+        ["AbleToScale", "ScalingActive", "ScalingLimited", "Ready", "SamplesComplete", "Advisory"]
     );
 }
 
@@ -274,7 +290,7 @@ fn where_samples_are_from_is_told() {
         |seen, _| seen.origins[0].samples = vec![3, 0],
         at(9),
     );
-    assert_eq!(reason(&first, SOURCES), "FirstSource");
+    assert_eq!(reason(&first, ConditionType::FirstSourceUsed), "FirstSource");
     let metric = &first.targets[0].metrics[0];
     assert_eq!(
         (metric.source.as_deref(), &metric.sampled_at),
@@ -291,7 +307,11 @@ fn where_samples_are_from_is_told() {
         };
     };
     let over = told(&first, &step, observed(), &plan, why, at(10));
-    let condition = over.conditions.iter().find(|condition| condition.type_ == SOURCES).unwrap();
+    let condition = over
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == ConditionType::FirstSourceUsed)
+        .unwrap();
     assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "FailedOver"));
     assert_eq!(
         condition.message,
@@ -317,13 +337,20 @@ fn what_holds_now_and_then_comes_and_goes() {
     };
     let none = LLMAutoscalerStatus::default();
     let change = |seen: &mut Seen, _: &mut Restraint| {
-        seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
+        seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)]
     };
     let there = told(&none, &step, observed(), &plan, change, at(0));
-    assert_eq!((reason(&there, STUCK), reason(&there, ADVISORY)), ("Crashing", "QueueOnly"));
+    assert_eq!(
+        (reason(&there, ConditionType::ReplicasStuck), reason(&there, ConditionType::Advisory)),
+        ("Crashing", "QueueOnly")
+    );
     let gone = told(&there, &step, observed(), &plan, |seen, _| seen.advice.clear(), at(1));
     assert_eq!(
-        (reason(&gone, STUCK), reason(&gone, ADVISORY), reason(&gone, SOURCES)),
+        (
+            reason(&gone, ConditionType::ReplicasStuck),
+            reason(&gone, ConditionType::Advisory),
+            reason(&gone, ConditionType::FirstSourceUsed)
+        ),
         ("", "", "")
     );
 }
@@ -356,19 +383,27 @@ fn what_keeps_us_from_writing_is_told_and_so_is_what_would_be_done() {
         let is_restrained = restraint.first().is_some();
         let kept = restraint.respected.as_ref().map(|respected| respected.change.status());
         let told = told(&none, &step, observed(), &plan, |_, now| *now = restraint, at(1));
-        assert_eq!(["Ready", PAUSED, MANUAL_CHANGE].map(|type_| reason(&told, type_)), expected);
-        assert!(conditions::holds(&told.conditions, "Ready"));
+        assert_eq!(
+            [ConditionType::Ready, ConditionType::Paused, ConditionType::ManualChange]
+                .map(|type_| reason(&told, type_)),
+            expected
+        );
+        assert!(conditions::holds(&told.conditions, ConditionType::Ready));
         assert_eq!(
             (told.desired_replicas, told.last_scale_time.is_none()),
             (Some(3), is_restrained)
         );
         assert_eq!(told.targets[0].manual_change, kept);
-        let says = |type_: &str| {
+        let says = |type_: ConditionType| {
             let condition = told.conditions.iter().find(|condition| condition.type_ == type_);
             condition.is_none_or(|condition| {
                 condition.message.ends_with("it would be scaled from 1 to 3 now")
             })
         };
-        assert!(says(PAUSED) && says(MANUAL_CHANGE), "{:?}", told.conditions);
+        assert!(
+            says(ConditionType::Paused) && says(ConditionType::ManualChange),
+            "{:?}",
+            told.conditions
+        );
     }
 }

@@ -37,13 +37,17 @@ fn waiting(each: i64) -> Reading {
     Reading::PerReplica { samples: vec![Some(Milli::whole(each)); 2], strays: Vec::new() }
 }
 
-fn metrics() -> Vec<MetricWords> {
+fn metrics() -> Vec<MetricDescription> {
     let name = "vllm:num_requests_waiting".to_owned();
-    vec![MetricWords { name, error: Some("no endpoints".to_owned()), ..MetricWords::default() }]
+    vec![MetricDescription {
+        name,
+        error: Some("no endpoints".to_owned()),
+        ..MetricDescription::default()
+    }]
 }
 
 #[test]
-fn a_fallback_says_why() {
+fn a_fallback_gives_its_reason() {
     let fallback = Fallback { after: TimeDelta::seconds(180), replicas: 3 };
     let (policy, metrics) = (Policy { fallback: Some(fallback), ..policy() }, metrics());
     let mut history = History::default();
@@ -60,21 +64,27 @@ fn a_fallback_says_why() {
         history.record(&policy, &decision, now);
         let step = Step { policy: &policy, decision: &decision, metrics: &metrics, selector: None };
         assert_eq!(step.fallback().unwrap().status, holds);
-        assert_eq!(said(&step.conditions())[0], ("ScalingActive", false, "FailedGetPodsMetric"));
-        assert_eq!(step.events().last().unwrap().reason, "FailedComputeMetricsReplicas");
+        assert_eq!(
+            summaries(&step.conditions())[0],
+            ("ScalingActive", false, "FailedGetPodsMetric")
+        );
+        assert_eq!(step.events().last().unwrap().reason, Reason::FailedComputeMetricsReplicas);
         if holds {
-            assert_eq!(step.reason(), "no metric has been there for 180 s");
+            assert_eq!(step.reason(), "no metric has been available for 180 s");
             let written = step.after_write("StatefulSet/models/qwen3", 3, Ok(()));
             assert_eq!(
                 written.event.message,
-                "New size: 3; reason: no metric has been there for 180 s"
+                "New size: 3; reason: no metric has been available for 180 s"
             );
         }
     }
 }
 
-fn said(conditions: &[ConditionUpdate]) -> Vec<(&str, bool, &str)> {
-    conditions.iter().map(|update| (update.type_, update.status, update.reason)).collect()
+fn summaries(conditions: &[ConditionUpdate]) -> Vec<(&str, bool, &str)> {
+    conditions
+        .iter()
+        .map(|update| (update.type_.as_str(), update.status, update.reason.as_str()))
+        .collect()
 }
 
 #[test]
@@ -84,7 +94,7 @@ fn a_queue_above_its_target() {
     let step = Step { policy: &policy, decision: &decision, metrics: &metrics, selector: None };
     let conditions = step.conditions();
     assert_eq!(
-        said(&conditions),
+        summaries(&conditions),
         [
             ("ScalingActive", true, "ValidMetricFound"),
             ("AbleToScale", true, "ReadyForNewScale"),
@@ -98,17 +108,17 @@ fn a_queue_above_its_target() {
     assert_eq!((step.events(), step.error("Deployment/models/qwen3")), (Vec::new(), None));
 
     let written = step.after_write("Deployment/models/qwen3", 3, Ok(()));
-    assert_eq!(written.event.reason, "SuccessfulRescale");
+    assert_eq!(written.event.reason, Reason::SuccessfulRescale);
     assert_eq!(
         written.event.message,
         "New size: 3; reason: pods metric vllm:num_requests_waiting above target"
     );
     assert_eq!(
-        said(&written.conditions),
+        summaries(&written.conditions),
         [("AbleToScale", true, "SucceededRescale"), ("ScaledToZero", false, "NotScaledToZero")]
     );
     let failed = step.after_write("Deployment/models/qwen3", 3, Err("forbidden"));
-    assert_eq!(said(&failed.conditions), [("AbleToScale", false, "FailedUpdateScale")]);
+    assert_eq!(summaries(&failed.conditions), [("AbleToScale", false, "FailedUpdateScale")]);
     assert_eq!(failed.error.unwrap(), "failed to rescale Deployment/models/qwen3: forbidden");
 }
 
@@ -117,10 +127,11 @@ fn a_metric_that_cannot_be_read() {
     let (policy, metrics) = (policy(), metrics());
     let decision = decision(&policy, 2, Reading::Failed);
     let step = Step { policy: &policy, decision: &decision, metrics: &metrics, selector: None };
-    assert_eq!(said(&step.conditions()), [("ScalingActive", false, "FailedGetPodsMetric")]);
+    assert_eq!(summaries(&step.conditions()), [("ScalingActive", false, "FailedGetPodsMetric")]);
     let events = step.events();
-    let said: Vec<_> = events.iter().map(|event| (event.warning, event.reason)).collect();
-    assert_eq!(said, [(true, "FailedGetPodsMetric"), (true, "FailedComputeMetricsReplicas")]);
+    let reasons: Vec<_> =
+        events.iter().map(|event| (event.warning, event.reason.as_str())).collect();
+    assert_eq!(reasons, [(true, "FailedGetPodsMetric"), (true, "FailedComputeMetricsReplicas")]);
     assert_eq!(
         events[1].message,
         "invalid metrics (1 invalid out of 1), first error is: failed to get pods metric value: \
@@ -135,7 +146,7 @@ fn a_metric_that_cannot_be_read() {
 }
 
 #[test]
-fn a_hold_is_said_where_a_limit_would_be() {
+fn a_hold_takes_the_place_of_a_limit() {
     let (policy, metrics) = (policy(), metrics());
     let observation = Observation {
         scale: Scale { current: 2, status: 2 },
@@ -146,7 +157,7 @@ fn a_hold_is_said_where_a_limit_would_be() {
     };
     let decision = decide(&policy, &History::default(), &observation, DateTime::UNIX_EPOCH);
     let step = Step { policy: &policy, decision: &decision, metrics: &metrics, selector: None };
-    assert_eq!(said(&step.conditions())[2], ("ScalingLimited", true, "SamplesInDoubt"));
+    assert_eq!(summaries(&step.conditions())[2], ("ScalingLimited", true, "SamplesInDoubt"));
 }
 
 #[test]
@@ -175,15 +186,15 @@ fn a_scale_without_a_selector() {
     for (problem, reason, event, message) in table {
         let step =
             Step { policy: &policy, decision: &decision, metrics: &[], selector: Some(&problem) };
-        assert_eq!(said(&step.conditions()), [("ScalingActive", false, reason)]);
+        assert_eq!(summaries(&step.conditions()), [("ScalingActive", false, reason)]);
         let events = step.events();
-        assert_eq!((events[0].reason, events[0].message.as_str()), (event, message));
-        assert_eq!(events[1].reason, "FailedComputeMetricsReplicas");
+        assert_eq!((events[0].reason.as_str(), events[0].message.as_str()), (event, message));
+        assert_eq!(events[1].reason, Reason::FailedComputeMetricsReplicas);
     }
 }
 
 #[test]
-fn bounds_give_their_own_reasons() {
+fn minimum_and_maximum_give_reasons_of_their_own() {
     let policy = policy();
     let table = [
         (0, "", "ScalingDisabled"),
@@ -195,7 +206,7 @@ fn bounds_give_their_own_reasons() {
         let metrics = metrics();
         let step = Step { policy: &policy, decision: &decision, metrics: &metrics, selector: None };
         assert_eq!(step.reason(), reason);
-        let first = step.conditions().first().map_or("", |update| update.reason);
+        let first = step.conditions().first().map_or("", |update| update.reason.as_str());
         assert_eq!(first, condition);
     }
 }

@@ -1,34 +1,35 @@
-//! Who else drives the size of a target, as data: other autoscalers, and kinds of owners.
+//! Other objects that drive the size of a target, as data: other autoscalers, and kinds of owners.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use crate::ScaleTargetRef;
+use crate::spec::ScaleTargetRef;
 
-/// A kind of object that scales another one, which it names in `spec.scaleTargetRef`.
+/// A kind of autoscaler. Its objects name the object that they scale in `spec.scaleTargetRef`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scaler {
-    /// Its API group.
+pub struct AutoscalerKind {
+    /// The API group.
     pub group: &'static str,
-    /// The version that is read.
+    /// The version that is listed.
     pub version: &'static str,
-    /// Its kind.
+    /// The kind.
     pub kind: &'static str,
-    /// Its plural, as in paths.
+    /// The plural, as in the paths of the API.
     pub plural: &'static str,
     /// The `apiVersion` and `kind` of the target where the reference leaves them out.
     pub default_target: (&'static str, &'static str),
 }
 
-/// The kinds that scale others. KEDA's comes first: the HPA that it makes is its own, and of no use to name.
-pub const SCALERS: [Scaler; 2] = [
-    Scaler {
+/// The kinds of other autoscalers. KEDA's comes first: it creates an HPA of its own for each
+/// ScaledObject, and a message should name what the user has created.
+pub const AUTOSCALER_KINDS: [AutoscalerKind; 2] = [
+    AutoscalerKind {
         group: "keda.sh",
         version: "v1alpha1",
         kind: "ScaledObject",
         plural: "scaledobjects",
         default_target: ("apps/v1", "Deployment"),
     },
-    Scaler {
+    AutoscalerKind {
         group: "autoscaling",
         version: "v2",
         kind: "HorizontalPodAutoscaler",
@@ -37,57 +38,58 @@ pub const SCALERS: [Scaler; 2] = [
     },
 ];
 
-/// A kind of owner that undoes whatever is written to the size of what it owns.
+/// A kind of owner that undoes every change of the size of the objects it owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parent {
+pub struct ScalingOwner {
     group: &'static str,
     kind: &'static str,
-    /// The only kind whose size it drives; all if absent.
+    /// The only kind whose size it drives; all kinds if `None`.
     of: Option<&'static str>,
-    /// What to scale instead; `NAME` stands for the owner's name.
+    /// Names the object to scale instead; `NAME` stands for the owner's name.
     pub instead: &'static str,
 }
 
-/// Owners that are not here, such as the resource of a model server, leave the size to others.
-const PARENTS: [Parent; 7] = [
-    Parent {
+/// The kinds of owners that drive a size. All others, such as the resource of a model server, leave
+/// it to autoscalers.
+const SCALING_OWNERS: [ScalingOwner; 7] = [
+    ScalingOwner {
         group: "apps",
         kind: "Deployment",
         of: Some("ReplicaSet"),
         instead: "the Deployment NAME",
     },
-    Parent {
+    ScalingOwner {
         group: "leaderworkerset.x-k8s.io",
         kind: "LeaderWorkerSet",
         of: Some("StatefulSet"),
         instead: "the LeaderWorkerSet NAME",
     },
-    // The workers of one group of a LeaderWorkerSet belong to its leader.
-    Parent {
+    // The leader pod of a LeaderWorkerSet's group owns the StatefulSet of the group's workers.
+    ScalingOwner {
         group: "",
         kind: "Pod",
         of: Some("StatefulSet"),
         instead: "the LeaderWorkerSet of the pod NAME",
     },
-    Parent {
+    ScalingOwner {
         group: "workloads.x-k8s.io",
         kind: "RoleBasedGroup",
         of: None,
         instead: "its role: kind RoleBasedGroup, name NAME, and the role",
     },
-    Parent {
+    ScalingOwner {
         group: "workloads.x-k8s.io",
         kind: "RoleBasedGroupSet",
         of: None,
         instead: "the RoleBasedGroupSet NAME",
     },
-    Parent {
+    ScalingOwner {
         group: "workloads.x-k8s.io",
         kind: "RoleInstanceSet",
         of: None,
         instead: "the RoleInstanceSet NAME, or where a RoleBasedGroup owns that, its role",
     },
-    Parent {
+    ScalingOwner {
         group: "grove.io",
         kind: "PodCliqueScalingGroup",
         of: Some("PodClique"),
@@ -95,22 +97,27 @@ const PARENTS: [Parent; 7] = [
     },
 ];
 
-/// The owner that drives the size of an object of this kind, if one does.
-pub fn parent<'a>(
+/// Finds the owner that drives the size of an object of this kind, if there is one.
+pub fn scaling_owner<'a>(
     kind: &str,
     owners: &'a [OwnerReference],
-) -> Option<(&'a OwnerReference, &'static Parent)> {
+) -> Option<(&'a OwnerReference, &'static ScalingOwner)> {
     let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
-    let is_it = |parent: &&Parent| {
-        parent.group == group(&owner.api_version)
-            && parent.kind == owner.kind
-            && parent.of.is_none_or(|of| of == kind)
-    };
-    Some((owner, PARENTS.iter().find(is_it)?))
+    let known = SCALING_OWNERS.iter().find(|known| known.matches(kind, owner))?;
+    Some((owner, known))
 }
 
-/// Whether two references name the same object; versions of a group are views of one object.
-pub fn is_same(one: &ScaleTargetRef, other: &ScaleTargetRef) -> bool {
+impl ScalingOwner {
+    fn matches(&self, kind: &str, owner: &OwnerReference) -> bool {
+        self.group == group(&owner.api_version)
+            && self.kind == owner.kind
+            && self.of.is_none_or(|of| of == kind)
+    }
+}
+
+/// Returns whether two references name the same object. The versions of a group are views of one
+/// object, so they are not compared.
+pub fn is_same_object(one: &ScaleTargetRef, other: &ScaleTargetRef) -> bool {
     group(&one.api_version) == group(&other.api_version)
         && one.kind == other.kind
         && one.name == other.name
@@ -158,7 +165,7 @@ mod tests {
         ];
         for (kind, owner, expected) in table {
             let owners = [owner];
-            assert_eq!(parent(kind, &owners).is_some(), expected, "{kind} of {owners:?}");
+            assert_eq!(scaling_owner(kind, &owners).is_some(), expected, "{kind} of {owners:?}");
         }
     }
 
@@ -171,8 +178,8 @@ mod tests {
             role: None,
         };
         let deployment = reference("apps/v1", "Deployment");
-        assert!(is_same(&deployment, &reference("apps/v1beta1", "Deployment")));
-        assert!(!is_same(&deployment, &reference("apps/v1", "StatefulSet")));
-        assert!(!is_same(&deployment, &reference("v1", "Deployment")));
+        assert!(is_same_object(&deployment, &reference("apps/v1beta1", "Deployment")));
+        assert!(!is_same_object(&deployment, &reference("apps/v1", "StatefulSet")));
+        assert!(!is_same_object(&deployment, &reference("v1", "Deployment")));
     }
 }

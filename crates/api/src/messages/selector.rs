@@ -1,33 +1,33 @@
-//! Selectors in sentences.
+//! The texts about selectors.
 
 use std::fmt::Write;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{EventWords, SCALING_ACTIVE};
-use crate::conditions::ConditionUpdate;
+use super::EventMessage;
+use crate::conditions::{ConditionType, ConditionUpdate, Reason};
 
-/// Why it is not known which pods belong to the target.
+/// Why the pods of the target are not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SelectorProblem {
     /// The scale has no selector.
     Missing,
-    /// It cannot be read.
+    /// The selector cannot be parsed.
     Invalid {
-        /// The parser's words.
+        /// The parser's error.
         error: String,
     },
-    /// It selects pods that other autoscalers' targets select too.
+    /// The selector selects pods that the targets of other autoscalers select too.
     Ambiguous {
         /// The selector.
         selector: String,
-        /// Some of the autoscalers, in words.
+        /// Some of the other autoscalers, as the message lists them.
         autoscalers: String,
     },
 }
 
 impl SelectorProblem {
-    /// The error of the step, and the message of the event.
+    /// Returns the error of the step, which is also the message of the event.
     pub(super) fn error(&self) -> String {
         match self {
             Self::Missing => "selector is required".to_owned(),
@@ -47,25 +47,25 @@ impl SelectorProblem {
     pub(super) fn condition(&self) -> ConditionUpdate {
         let (reason, message) = match self {
             Self::Missing => {
-                ("InvalidSelector", "the HPA target's scale is missing a selector".to_owned())
+                (Reason::InvalidSelector, "the HPA target's scale is missing a selector".to_owned())
             }
-            Self::Invalid { .. } => ("InvalidSelector", self.error()),
-            Self::Ambiguous { .. } => ("AmbiguousSelector", self.error()),
+            Self::Invalid { .. } => (Reason::InvalidSelector, self.error()),
+            Self::Ambiguous { .. } => (Reason::AmbiguousSelector, self.error()),
         };
-        ConditionUpdate::no(SCALING_ACTIVE, reason, message)
+        ConditionUpdate::no(ConditionType::ScalingActive, reason, message)
     }
 
-    pub(super) fn event(&self) -> EventWords {
+    pub(super) fn event(&self) -> EventMessage {
         let reason = match self {
-            Self::Missing => "SelectorRequired",
-            Self::Invalid { .. } => "InvalidSelector",
-            Self::Ambiguous { .. } => "AmbiguousSelector",
+            Self::Missing => Reason::SelectorRequired,
+            Self::Invalid { .. } => Reason::InvalidSelector,
+            Self::Ambiguous { .. } => Reason::AmbiguousSelector,
         };
-        EventWords::warning(reason, self.error())
+        EventMessage::warning(reason, self.error())
     }
 }
 
-/// A metric's selector as the HPA prints it, which is Go's form of the struct.
+/// Returns a metric's selector as the HPA prints it, which is Go's form of the struct.
 pub fn selector_text(selector: Option<&LabelSelector>) -> String {
     let Some(selector) = selector else { return "nil".to_owned() };
     let mut labels = String::new();

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use llm_autoscaler_api::{LLMAutoscaler, PodMonitorSpec, Port, pod_monitor};
+use llm_autoscaler_api::{LLMAutoscaler, PodMonitorBuilder, PodMonitorSpec, Port};
 use serde_json::{Value, json};
 
 fn owner(source: &str) -> LLMAutoscaler {
@@ -22,12 +22,14 @@ fn owner(source: &str) -> LLMAutoscaler {
 fn built(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
     let labels = BTreeMap::from([("app".to_owned(), "vllm".to_owned())]);
     let port = owner.spec.scrape().port.unwrap_or(Port::Name("http".to_owned()));
-    pod_monitor(
-        (owner, &owner.name_any()),
+    PodMonitorBuilder {
+        owner,
+        name: &owner.name_any(),
         spec,
-        &LabelSelector { match_labels: Some(labels), match_expressions: None },
-        &port,
-    )
+        selector: &LabelSelector { match_labels: Some(labels), match_expressions: None },
+        port: &port,
+    }
+    .build()
 }
 
 /// The labels that a scraped series of a pod with these labels gets, by the relabelings in their order.

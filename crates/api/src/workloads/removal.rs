@@ -1,39 +1,45 @@
-//! Whom a smaller size of a target removes, and how its controller is told whom to remove.
+//! The replicas that a smaller size of a target removes, and how to make its controller remove
+//! others.
 
 use std::collections::BTreeMap;
 
 use super::{INSTANCE_LABEL, RBG_ADAPTER, RBG_GROUP, RBG_KIND, ROLE_LABELS};
-use crate::ScaleTargetRef;
+use crate::spec::ScaleTargetRef;
 
-/// The readiness gate by which pods let themselves be taken out of service: the type of their condition.
+/// The type of the condition of pods by which they are taken out of service. It takes effect where a
+/// pod has it as a readiness gate.
 pub const IN_SERVICE: &str = "llmautoscaler.io/in-service";
-/// The annotation by which a Deployment is told which pods to remove first.
+/// The annotation of pods that orders the removals of a Deployment: the lowest cost goes first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-/// The kind of the replicas of a RoleInstanceSet. They own their pods.
+/// The kind of the replicas of a RoleInstanceSet. A RoleInstance owns its pods.
 pub const RBG_INSTANCE: &str = "RoleInstance";
-/// The annotation of RoleInstances by which a stateless RoleInstanceSet is told which of them to remove first.
+/// The annotation of RoleInstances that orders the removals of a stateless RoleInstanceSet: the
+/// lowest cost goes first.
 pub const INSTANCE_DELETION_COST: &str = "controller.kubernetes.io/instance-deletion-cost";
-/// What a pod or an instance that is to be removed first costs: a number that nobody else writes, by which it is known for ours.
+/// The deletion cost of a pod or an instance that should be removed first. No other writer is likely
+/// to use this number, so it marks the annotation as ours.
 pub const CHEAPEST: &str = "-2000000000";
 
-/// The `podManagementPolicy` of a StatefulSet or a role that makes one replica after the other, and removes nobody above one that is
-/// not ready.
-pub const ORDERED: &str = "OrderedReady";
+/// The `podManagementPolicy` of a StatefulSet or a role that creates and removes one replica after the
+/// other: it removes none while one below it is not ready.
+pub const ORDERED_READY: &str = "OrderedReady";
 
-/// The annotation of a role that says of which kind its workload is; absent for a RoleInstanceSet.
+/// The annotation of a role that holds the kind of its workload; absent for a RoleInstanceSet.
 const ROLE_WORKLOAD: &str = "rbg.workloads.x-k8s.io/role-workload-type";
-/// The annotation of a role, and of its RoleInstanceSet, that says whether its instances have numbers.
+/// The annotation of a role, and of its RoleInstanceSet, that is `Stateless` where its instances have
+/// no ordinals.
 const ROLE_MODE: &str = "rbg.workloads.x-k8s.io/role-instance-pattern";
 
 const LWS_GROUP: Victims = Victims::LabelOrdinals("leaderworkerset.sigs.k8s.io/group-index");
 const INSTANCES: Victims = Victims::LabelOrdinals(INSTANCE_LABEL);
 
-/// Whom a smaller size of a target removes, and how that is told.
+/// The rule by which a controller chooses the replicas that a smaller size removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Victims {
-    /// The highest ordinals: the numbers at the end of pods' names.
+    /// The highest ordinals, which are the numbers at the end of the pods' names.
     PodOrdinals,
-    /// The highest numbers at the end of a label, or of pods' names where they do not have it.
+    /// The highest numbers at the end of a label's value, or of the pods' names where they do not
+    /// have the label.
     LabelOrdinals(&'static str),
     /// The pods with the lowest deletion cost.
     DeletionCost,
@@ -41,8 +47,8 @@ pub enum Victims {
     InstanceCost,
 }
 
-/// Whom a smaller size of a target removes, where that is known. Where the kind [has modes](has_modes), its object may say
-/// otherwise.
+/// Returns the rule for a target's kind, where it is known. Where the kind [has modes](has_modes),
+/// the annotations of its object may name [another rule](role_victims).
 pub fn victims(target: &ScaleTargetRef) -> Option<Victims> {
     let (group, _) = target.api_version.split_once('/')?;
     match (group, &*target.kind) {
@@ -54,12 +60,13 @@ pub fn victims(target: &ScaleTargetRef) -> Option<Victims> {
     }
 }
 
-/// Whether it takes the object of a target to know whom a smaller size removes: [`role_victims`].
+/// Returns whether the rule depends on the annotations of the target's object; [`role_victims`] reads
+/// them.
 pub fn has_modes(target: &ScaleTargetRef) -> bool {
     victims(target) == Some(INSTANCES)
 }
 
-/// Whom a smaller size of a role removes, by the annotations of the role or of its RoleInstanceSet.
+/// Returns the rule for a role, given the annotations of the role or of its RoleInstanceSet.
 pub fn role_victims(annotations: &BTreeMap<String, String>) -> Victims {
     let value = |key| annotations.get(key).map_or("", String::as_str);
     match value(ROLE_WORKLOAD).rsplit('/').next() {
@@ -71,7 +78,8 @@ pub fn role_victims(annotations: &BTreeMap<String, String>) -> Victims {
     }
 }
 
-/// The selector of all instances of the role of a pod with these labels; of all there are where it is of no role.
+/// Returns the selector of all instances of the role to which a pod with these labels belongs. It is
+/// empty, and so selects everything, where the pod belongs to no role.
 pub fn role_labels(labels: &BTreeMap<String, String>) -> String {
     let known = ROLE_LABELS.iter().filter_map(|key| Some(format!("{key}={}", labels.get(*key)?)));
     known.collect::<Vec<_>>().join(",")
@@ -82,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whom_a_smaller_size_removes() {
+    fn the_kind_of_a_target_decides_which_replicas_go() {
         let of = |api_version: &str, kind: &str| {
             let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
             victims(&ScaleTargetRef { api_version, kind, name: "a".to_owned(), role: None })
@@ -98,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_says_what_its_workload_is() {
+    fn the_annotations_of_a_role_decide_which_replicas_go() {
         let mode = |mode| (ROLE_MODE, mode);
         let workload = |kind| (ROLE_WORKLOAD, kind);
         let table = [

@@ -1,75 +1,78 @@
-//! What a metric is called, and what is said when it cannot be computed.
+//! The names of metrics in messages, and the texts about metrics that cannot be computed.
 
 use llm_autoscaler_core::{MetricError, MetricKind, MetricPolicy, Target};
 
-/// What the core does not know about a metric.
+use crate::conditions::Reason;
+
+/// The parts of a metric that appear in messages and that the core does not know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MetricWords {
-    /// Its name, such as `vllm:num_requests_waiting`.
+pub struct MetricDescription {
+    /// The name of the metric, such as `vllm:num_requests_waiting`.
     pub name: String,
-    /// The autoscaler's namespace.
+    /// The namespace of the autoscaler.
     pub namespace: String,
     /// The object that an Object metric describes.
-    pub object: ObjectWords,
+    pub object: ObjectDescription,
     /// The metric's selector as [`selector_text`](super::selector_text) renders it.
     pub selector: String,
-    /// Why the last fetch gave nothing, where it did.
+    /// The error of the last fetch, if it failed.
     pub error: Option<String>,
 }
 
 /// The object that a metric describes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ObjectWords {
-    /// Its kind.
+pub struct ObjectDescription {
+    /// The kind of the object.
     pub kind: String,
-    /// Its name.
+    /// The name of the object.
     pub name: String,
 }
 
-/// A metric that could not be computed, in words.
+/// The texts about a metric that could not be computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricFailure {
     /// The reason of the event and of the condition.
-    pub reason: &'static str,
-    /// The error itself: the message of the event, and part of the condition's.
+    pub reason: Reason,
+    /// The error itself: the message of the event, and a part of the condition's.
     pub error: String,
-    /// The error as it appears in the step's.
+    /// The error with the prefixes that it has in the error of the step.
     pub wrapped: String,
 }
 
-impl MetricWords {
-    /// The metric as it is named in `ValidMetricFound` and in the reason of a rescale.
+impl MetricDescription {
+    /// Returns the name of the metric in `ValidMetricFound` and in the reason of a rescale.
     pub fn label(&self, metric: &MetricPolicy) -> String {
         match (metric.kind, metric.target) {
-            // A pooled metric is one of the pods too; only the HPA has none.
+            // A pooled metric is a metric of the pods too. The HPA has no such kind.
             (MetricKind::PerReplica | MetricKind::Pooled, _) => {
                 format!("pods metric {}", self.name)
             }
             (MetricKind::Object, Target::Value(_)) => {
                 format!("{} metric {}", self.object.kind, self.name)
             }
-            // An Object metric with an average target is called external too.
+            // The HPA calls an Object metric with an average target external too.
             _ => format!("external metric {}({})", self.name, self.selector),
         }
     }
 
-    /// Why the metric could not be computed.
+    /// Returns the texts for a metric that could not be computed.
     pub fn failure(&self, metric: &MetricPolicy, error: MetricError) -> MetricFailure {
         let error = self.error(metric, error);
         let Self { name, .. } = self;
         let (reason, wrapped) = match (metric.kind, metric.target) {
             (MetricKind::PerReplica | MetricKind::Pooled, _) => {
-                ("FailedGetPodsMetric", format!("failed to get pods metric value: {error}"))
+                (Reason::FailedGetPodsMetric, format!("failed to get pods metric value: {error}"))
             }
             (MetricKind::Object, Target::AverageValue(_)) => (
-                "FailedGetObjectMetric",
+                Reason::FailedGetObjectMetric,
                 format!(
                     "failed to get object metric value: failed to get {name} object metric: {error}"
                 ),
             ),
-            (MetricKind::Object, _) => {
-                ("FailedGetObjectMetric", format!("failed to get object metric value: {error}"))
-            }
+            (MetricKind::Object, _) => (
+                Reason::FailedGetObjectMetric,
+                format!("failed to get object metric value: {error}"),
+            ),
             (MetricKind::External, target) => {
                 let detail = match target {
                     Target::AverageValue(_) => {
@@ -79,7 +82,7 @@ impl MetricWords {
                     Target::Missing => error.clone(),
                 };
                 (
-                    "FailedGetExternalMetric",
+                    Reason::FailedGetExternalMetric,
                     format!("failed to get {name} external metric value: {detail}"),
                 )
             }
@@ -106,7 +109,7 @@ impl MetricWords {
                     "invalid {source} metric source: neither a value target nor an average value target was set"
                 )
             }
-            // Ours: the HPA scales to its minimum here.
+            // Not the HPA's: it scales to its minimum here.
             (MetricError::NoneReady, _) => {
                 "unable to calculate ready pods: none of the replicas is ready yet".to_owned()
             }
@@ -142,11 +145,11 @@ mod tests {
     const VALUE: Target = Target::Value(Milli(1000));
     const AVERAGE: Target = Target::AverageValue(Milli(1000));
 
-    fn words() -> MetricWords {
-        MetricWords {
+    fn description() -> MetricDescription {
+        MetricDescription {
             name: "vllm:num_requests_waiting".to_owned(),
             namespace: "models".to_owned(),
-            object: ObjectWords { kind: "Service".to_owned(), name: "gateway".to_owned() },
+            object: ObjectDescription { kind: "Service".to_owned(), name: "gateway".to_owned() },
             selector: "nil".to_owned(),
             error: Some("no answer".to_owned()),
         }
@@ -161,7 +164,7 @@ mod tests {
             (MetricKind::External, VALUE, "external metric vllm:num_requests_waiting(nil)"),
         ];
         for (kind, target, expected) in table {
-            assert_eq!(words().label(&MetricPolicy { kind, target }), expected);
+            assert_eq!(description().label(&MetricPolicy { kind, target }), expected);
         }
     }
 
@@ -194,9 +197,9 @@ mod tests {
                 "failed to get object metric value: ",
             ),
         ];
-        for ((kind, target, error), said, wrapping) in table {
-            let failure = words().failure(&MetricPolicy { kind, target }, error);
-            assert_eq!(format!("{}: {}", failure.reason, failure.error), said);
+        for ((kind, target, error), expected, wrapping) in table {
+            let failure = description().failure(&MetricPolicy { kind, target }, error);
+            assert_eq!(format!("{}: {}", failure.reason, failure.error), expected);
             assert_eq!(failure.wrapped, format!("{wrapping}{}", failure.error));
         }
     }

@@ -1,0 +1,264 @@
+//! Knowledge about kinds of workloads beyond their scale subresource, as data: how to select their
+//! pods, which pods are one replica, which of those expose its metrics, which replicas a smaller size
+//! removes, and which other objects may drive the size.
+
+mod other_autoscalers;
+mod removal;
+
+use std::collections::BTreeMap;
+
+use kube::core::{Expression, Selector, SelectorExt};
+
+use crate::spec::ScaleTargetRef;
+
+pub use other_autoscalers::{
+    AUTOSCALER_KINDS, AutoscalerKind, ScalingOwner, is_same_object, scaling_owner,
+};
+pub use removal::{
+    CHEAPEST, DELETION_COST, IN_SERVICE, INSTANCE_DELETION_COST, ORDERED_READY, RBG_INSTANCE,
+    Victims, has_modes, role_labels, role_victims, victims,
+};
+
+/// The API group of RoleBasedGroups.
+pub const RBG_GROUP: &str = "workloads.x-k8s.io";
+/// The kind whose roles are scaled.
+pub const RBG_KIND: &str = "RoleBasedGroup";
+/// The kind that has the scale subresource of one role.
+pub const RBG_ADAPTER: &str = "RoleBasedGroupScalingAdapter";
+/// The label that names the RoleBasedGroupSet of a RoleBasedGroup. The set undoes every change of a
+/// role's size.
+pub const RBG_SET_LABEL: &str = "rbg.workloads.x-k8s.io/groupset-name";
+
+/// The labels that name the group and the role of a pod or a RoleInstance.
+const ROLE_LABELS: [&str; 2] =
+    ["rbg.workloads.x-k8s.io/group-name", "rbg.workloads.x-k8s.io/role-name"];
+/// The label that names the RoleInstance of a pod.
+const INSTANCE_LABEL: &str = "rbg.workloads.x-k8s.io/role-instance-name";
+
+/// Returns the selector of all pods of a role. The selector in the scale of its adapter cannot be
+/// used: in many cases it is empty, or cannot be parsed.
+pub fn role_selector(group: &str, role: &str) -> String {
+    let [group_label, role_label] = ROLE_LABELS;
+    format!("{group_label}={group},{role_label}={role}")
+}
+
+/// Returns the selector of all pods of a target, for kinds whose scale subresource selects only some
+/// of them.
+pub fn pod_selector(target: &ScaleTargetRef) -> Option<String> {
+    let (group, _) = target.api_version.split_once('/')?;
+    let label = match (group, &*target.kind) {
+        // The scale's selector finds the leaders only.
+        ("leaderworkerset.x-k8s.io", "LeaderWorkerSet") => "leaderworkerset.sigs.k8s.io/name",
+        // Up to v0.1.0-alpha.8, Grove fills in a selector only where it creates an HPA itself.
+        ("grove.io", "PodCliqueScalingGroup") => "grove.io/podcliquescalinggroup",
+        ("grove.io", "PodClique") => CLIQUE,
+        _ => return None,
+    };
+    Some(format!("{label}={}", target.name))
+}
+
+/// The label that names the PodClique of a pod.
+const CLIQUE: &str = "grove.io/podclique";
+/// The label that names the component of a DynamoGraphDeployment to which a pod belongs.
+const COMPONENT: &str = "nvidia.com/dynamo-component";
+
+/// A rule that groups the pods of a target into replicas.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grouping {
+    /// Pods with the same value of this label are one replica.
+    pub label: String,
+    /// The pods of a replica that expose its metrics.
+    pub reporting: ReportingPods,
+    /// The number of pods of a complete replica.
+    pub size: GroupSize,
+}
+
+/// The pods of a replica that expose its metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReportingPods {
+    /// All pods expose metrics, and their values are summed.
+    All,
+    /// Pods with this label have to have this value; pods without the label report too.
+    LabelOrAbsent(String, String),
+    /// All pods but the workers of a Dynamo component that spans several nodes. Only the name of a
+    /// pod's PodClique tells that it is a worker.
+    NotDynamoWorker,
+    /// The pods that a selector selects.
+    Selected(Selector),
+}
+
+/// The number of pods of a complete replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupSize {
+    /// The number is not known, so a replica is taken as complete whatever its size.
+    Unknown,
+    /// A fixed number of pods.
+    Fixed(usize),
+    /// The number is in this annotation of each pod.
+    Annotation(String),
+}
+
+/// The annotations of pods that some [`GroupSize`] refers to; others need not be kept in memory.
+pub const ANNOTATIONS: [&str; 1] = ["leaderworkerset.sigs.k8s.io/size"];
+
+/// Returns the groupings by the labels that controllers put on their pods. The first grouping whose
+/// label a pod has applies to it.
+pub fn known_groupings() -> Vec<Grouping> {
+    vec![
+        // By the instance's name. Its index is wrong where several are created at once.
+        Grouping {
+            label: INSTANCE_LABEL.to_owned(),
+            reporting: leader("rbg.workloads.x-k8s.io/component-index"),
+            size: GroupSize::Unknown,
+        },
+        // By the key. Several LeaderWorkerSets behind one selector, as Dynamo creates them, all have
+        // a group with the index 0.
+        leader_worker_set("leaderworkerset.sigs.k8s.io/group-key"),
+        leader_worker_set("leaderworkerset.sigs.k8s.io/group-index"),
+        Grouping {
+            label: "grove.io/podcliquescalinggroup-replica-index".to_owned(),
+            reporting: ReportingPods::NotDynamoWorker,
+            size: GroupSize::Unknown,
+        },
+    ]
+}
+
+fn leader_worker_set(label: &str) -> Grouping {
+    Grouping {
+        label: label.to_owned(),
+        reporting: leader("leaderworkerset.sigs.k8s.io/worker-index"),
+        size: GroupSize::Annotation(ANNOTATIONS[0].to_owned()),
+    }
+}
+
+/// Selects the pod with the index 0.
+fn leader(index_label: &str) -> ReportingPods {
+    ReportingPods::LabelOrAbsent(index_label.to_owned(), "0".to_owned())
+}
+
+impl Grouping {
+    /// Returns whether a pod with these labels exposes the metrics of its replica.
+    pub fn reports(&self, labels: &BTreeMap<String, String>) -> bool {
+        match &self.reporting {
+            ReportingPods::All => true,
+            ReportingPods::LabelOrAbsent(label, value) => {
+                labels.get(label).is_none_or(|found| found == value)
+            }
+            ReportingPods::NotDynamoWorker => !is_dynamo_worker(labels),
+            ReportingPods::Selected(selector) => selector.matches(labels),
+        }
+    }
+
+    /// Returns the number of pods of a complete replica, given the annotations of one of its pods.
+    pub fn size(&self, annotations: &BTreeMap<String, String>) -> Option<usize> {
+        match &self.size {
+            GroupSize::Unknown => None,
+            GroupSize::Fixed(size) => Some(*size),
+            GroupSize::Annotation(key) => annotations.get(key)?.parse().ok(),
+        }
+    }
+
+    /// Returns the selector that, added to that of the target, selects only the reporting pods.
+    /// `labels` are those of any pod of the target.
+    pub fn reporting_selector(&self, labels: &BTreeMap<String, String>) -> Selector {
+        match &self.reporting {
+            ReportingPods::LabelOrAbsent(label, value) if labels.contains_key(label) => {
+                Expression::Equal(label.clone(), value.clone()).into()
+            }
+            // The name of a clique contains the number of its replica, so no selector excludes the
+            // workers.
+            ReportingPods::All
+            | ReportingPods::LabelOrAbsent(..)
+            | ReportingPods::NotDynamoWorker => Selector::default(),
+            ReportingPods::Selected(selector) => selector.clone(),
+        }
+    }
+}
+
+/// Returns whether a pod is in the clique COMPONENT-wkr, or in one of several such cliques. Their
+/// pods do not expose the engine's metrics.
+fn is_dynamo_worker(labels: &BTreeMap<String, String>) -> bool {
+    let (Some(clique), Some(component)) = (labels.get(CLIQUE), labels.get(COMPONENT)) else {
+        return false;
+    };
+    let workers = format!("-{}-wkr", component.to_lowercase());
+    let rest = clique.rsplit_once(&workers).map(|(_, rest)| rest);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_leader_reports_and_so_does_a_pod_without_an_index() {
+        let known = known_groupings();
+        let rbg = &known[0];
+        let instance = ("rbg.workloads.x-k8s.io/role-instance-name", "pd-decode-0");
+        let component =
+            |index| labels(&[instance, ("rbg.workloads.x-k8s.io/component-index", index)]);
+        // labels; reports, the selector of the reporting pods
+        let table = [
+            (component("0"), true, "rbg.workloads.x-k8s.io/component-index=0"),
+            (component("1"), false, "rbg.workloads.x-k8s.io/component-index=0"),
+            (labels(&[instance]), true, ""),
+        ];
+        for (labels, reports, selector) in table {
+            assert_eq!(rbg.reports(&labels), reports, "{labels:?}");
+            assert_eq!(rbg.reporting_selector(&labels).to_string(), selector, "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn workers_of_dynamo_do_not_report() {
+        let grove = known_groupings()
+            .into_iter()
+            .find(|grouping| grouping.label.starts_with("grove.io"))
+            .unwrap();
+        // clique, component; reports
+        let table = [
+            ("web-0-decode-1-decode-ldr", "Decode", true),
+            ("web-0-decode-1-decode-wkr", "Decode", false),
+            ("web-0-decode-1-decode-wkr-2", "Decode", false),
+            ("web-0-decode-1-decode-wkrs", "Decode", true),
+            ("web-0-wkr-1-wkr", "wkr", true),
+        ];
+        for (clique, component, reports) in table {
+            let labels = labels(&[(CLIQUE, clique), (COMPONENT, component)]);
+            assert_eq!(grove.reports(&labels), reports, "{clique}");
+            assert!(grove.reporting_selector(&labels).selects_all());
+        }
+        assert!(grove.reports(&labels(&[(CLIQUE, "web-0-pair-1-pair-wkr")])), "of another owner");
+    }
+
+    #[test]
+    fn the_size_of_a_group_is_in_an_annotation() {
+        let lws = known_groupings().remove(1);
+        assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "8")])), Some(8));
+        assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "many")])), None);
+        assert_eq!(lws.size(&labels(&[])), None);
+    }
+
+    #[test]
+    fn some_kinds_have_a_selector_that_finds_only_some_of_their_pods() {
+        let target = |api_version: &str, kind: &str| ScaleTargetRef {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            name: "pd".to_owned(),
+            role: None,
+        };
+        let lws = target("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet");
+        assert_eq!(pod_selector(&lws).unwrap(), "leaderworkerset.sigs.k8s.io/name=pd");
+        let group = target("grove.io/v1alpha1", "PodCliqueScalingGroup");
+        assert_eq!(pod_selector(&group).unwrap(), "grove.io/podcliquescalinggroup=pd");
+        let clique = target("grove.io/v1alpha1", "PodClique");
+        assert_eq!(pod_selector(&clique).unwrap(), "grove.io/podclique=pd");
+        assert_eq!(pod_selector(&target("grove.io/v1alpha1", "PodCliqueSet")), None);
+        assert_eq!(pod_selector(&target("apps/v1", "StatefulSet")), None);
+        assert_eq!(pod_selector(&target("v1", "LeaderWorkerSet")), None);
+    }
+}
