@@ -18,9 +18,7 @@ pub use metric::{Asked, MetricPlan};
 pub use role::{Plans, RolePlan, plans};
 pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
 
-use crate::{
-    EngineName, FallbackSpec, LLMAutoscalerSpec, ScaleTargetRef, ScaleToZeroSpec, dialect::Grouping,
-};
+use crate::{FallbackSpec, LLMAutoscalerSpec, ScaleTargetRef, ScaleToZeroSpec, dialect::Grouping};
 
 /// A spec of one target, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +82,7 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     let mut metrics = Vec::with_capacity(spec.metrics.len());
     let mut targets = Vec::with_capacity(spec.metrics.len());
     for (index, metric) in spec.metrics.iter().enumerate() {
-        let (plan, target) = metric::metric(spec.engine, metric, &format!("metrics[{index}]"))?;
+        let (plan, target) = metric::metric(spec.engine.0, metric, &format!("metrics[{index}]"))?;
         if metrics.iter().any(|other: &MetricPlan| other.name == plan.name) {
             let problem =
                 format!("two metrics are called {:?}: give each a name of its own", plan.name);
@@ -120,7 +118,7 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     let groupings = replica::groupings(spec.replica_pods.as_ref())?;
     let respect = spec.manual_changes.as_ref().map_or(0, |changes| changes.respect_seconds);
     let respect = TimeDelta::seconds(respect.into());
-    let engine = spec.engine.engine();
+    let engine = spec.engine.0;
     let drain = spec.drain.as_ref().map(|drain| drain::drain(drain, engine));
     Ok(Plan { target, policy, metrics, sources, engine, groupings, respect, drain, advice })
 }
@@ -131,19 +129,4 @@ fn to_zero(spec: &ScaleToZeroSpec) -> ToZero {
 
 fn fallback(spec: &FallbackSpec) -> Fallback {
     Fallback { after: TimeDelta::seconds(spec.after_seconds.into()), replicas: spec.replicas }
-}
-
-impl EngineName {
-    /// The engine's knowledge.
-    pub fn engine(self) -> Engine {
-        match self {
-            Self::VLLM => Engine::Vllm,
-            Self::SGLang => Engine::Sglang,
-            Self::Dynamo => Engine::Dynamo,
-            Self::TensorRTLLM => Engine::TensorRtLlm,
-            Self::LMDeploy => Engine::LmDeploy,
-            Self::TGI => Engine::Tgi,
-            Self::Custom => Engine::Custom,
-        }
-    }
 }

@@ -79,7 +79,7 @@ fn endpoint(
     spec: &PodMonitorSpec,
     port: &Port,
 ) -> Value {
-    let path = scrape.path.as_deref().unwrap_or(owner.spec.engine.engine().profile().metrics_path);
+    let path = scrape.path.as_deref().unwrap_or(owner.spec.engine.0.profile().metrics_path);
     let mut endpoint = json!({
         "path": path,
         "interval": format!("{}s", spec.interval_seconds),
@@ -115,7 +115,7 @@ fn relabelings(owner: &LLMAutoscaler) -> Vec<Value> {
             owner.spec.scale_target_ref.as_ref().map_or("", |target| &target.name),
             "workload_name",
         ),
-        constant(&owner.spec.engine.engine().profile().name.to_lowercase(), "backend"),
+        constant(&owner.spec.engine.0.profile().name.to_lowercase(), "backend"),
     ];
     for Relabeling { target, sources } in FROM_POD_LABELS {
         for source in sources {

@@ -4,6 +4,7 @@
 //! prints, so they are written for the person who runs it.
 
 mod metric;
+mod name;
 mod pod_monitor;
 mod role;
 mod selector;
@@ -11,10 +12,10 @@ mod source;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use metric::*;
+pub use name::{EngineName, Name, Named, SignalName, TargetTypeName};
 pub use pod_monitor::*;
 pub use role::*;
 pub use source::*;
@@ -314,23 +315,4 @@ pub struct ReplicaPodsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub size: Option<i32>,
-}
-
-/// An inference engine.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineName {
-    /// vLLM.
-    VLLM,
-    /// SGLang.
-    SGLang,
-    /// NVIDIA Dynamo: workers, or its frontends as other pods that know.
-    Dynamo,
-    /// TensorRT-LLM.
-    TensorRTLLM,
-    /// LMDeploy.
-    LMDeploy,
-    /// Text Generation Inference.
-    TGI,
-    /// Any other program that publishes metrics in Prometheus's text format.
-    Custom,
 }
