@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How fast our reader and Prometheus's text parser read the same page, one after the other on the same machine. Where there is no
-# Go and no oracle that was built before, only ours.
+# Measures our reader and Prometheus's text parser on the same page, one after the other on the same
+# machine. Without Go and without an oracle that was built before, only our reader is measured.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)

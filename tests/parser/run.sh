@@ -1,16 +1,16 @@
 #!/bin/sh
 # Compares our reader of metrics pages with Prometheus's own parsers, on damaged pages.
-#   tests/parser/run.sh [PAGES [SEED]]             fails where they differ for a reason that has no name
-#   tests/parser/run.sh cases [COUNT [SEED]]       writes cases/damaged.jsonl anew, which `cargo test` checks without Go
+#   tests/parser/run.sh [PAGES [SEED]]             fails if they differ for an unknown reason
+#   tests/parser/run.sh cases [COUNT [SEED]]       records cases/damaged.jsonl, which `cargo test` checks without Go
 # The seed is printed; the same seed gives the same pages.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-parser=${CARGO_TARGET_DIR:-$root/target}/debug/examples/parser
+parser=${CARGO_TARGET_DIR:-$root/target}/debug/parser-conformance
 
 oracle=$("$here/build.sh")
 cd "$root"
-cargo build --quiet --locked -p llm-autoscaler-engines --example parser
+cargo build --quiet --locked -p llm-autoscaler-parser-conformance
 
 if [ "${1:-}" = cases ]; then
     mkdir -p "$here/cases"

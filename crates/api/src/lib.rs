@@ -35,9 +35,9 @@ pub use quantity::{Quantity, QuantityError};
 pub use spec::{
     AuthorizationSpec, BasicAuthSpec, CaSpec, DrainSpec, EngineName, FallbackSpec, GaugeSpec,
     HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, ManualChangesSpec, MetricSpec,
-    MetricTarget, PodMonitorMode, PodMonitorSpec, Port, PrometheusSpec, RatioSpec, ReplicaPodsSpec,
-    RoleSpec, ScaleTargetRef, ScaleToZeroSpec, Scheme, ScrapeSpec, SeriesSelector, SeriesSpec,
-    SeriesType, SignalName, SourceSpec, TargetType, TlsSpec,
+    MetricTarget, Name, Named, PodMonitorMode, PodMonitorSpec, Port, PrometheusSpec, RatioSpec,
+    ReplicaPodsSpec, RoleSpec, ScaleTargetRef, ScaleToZeroSpec, Scheme, ScrapeSpec, SeriesSelector,
+    SeriesSpec, SeriesType, SignalName, SourceSpec, TargetTypeName, TlsSpec,
 };
 pub use status::{
     DecisionStatus, LLMAutoscalerStatus, ManualChangeStatus, MetricStatus, PastDecision,

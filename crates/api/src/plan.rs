@@ -19,7 +19,7 @@ pub use role::{Plans, RolePlan, plans};
 pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
 
 use crate::{
-    spec::{EngineName, FallbackSpec, LLMAutoscalerSpec, ScaleTargetRef, ScaleToZeroSpec},
+    spec::{FallbackSpec, LLMAutoscalerSpec, ScaleTargetRef, ScaleToZeroSpec},
     workloads::Grouping,
 };
 
@@ -105,7 +105,7 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     let groupings = replica::groupings(spec.replica_pods.as_ref())?;
     let respect = spec.manual_changes.as_ref().map_or(0, |changes| changes.respect_seconds);
     let respect = TimeDelta::seconds(respect.into());
-    let engine = spec.engine.engine();
+    let engine = spec.engine.0;
     let drain = spec.drain.as_ref().map(|drain| drain::drain(drain, engine));
     Ok(Plan { target, policy, metrics, sources, engine, groupings, respect, drain, advice })
 }
@@ -115,7 +115,7 @@ fn metrics(spec: &LLMAutoscalerSpec) -> Result<(Vec<MetricPlan>, Vec<MetricPolic
     let mut metrics: Vec<MetricPlan> = Vec::with_capacity(spec.metrics.len());
     let mut targets = Vec::with_capacity(spec.metrics.len());
     for (index, metric) in spec.metrics.iter().enumerate() {
-        let (plan, target) = metric::metric(spec.engine, metric, &format!("metrics[{index}]"))?;
+        let (plan, target) = metric::metric(spec.engine.0, metric, &format!("metrics[{index}]"))?;
         if metrics.iter().any(|other| other.name == plan.name) {
             let problem =
                 format!("two metrics are called {:?}: give each a different name", plan.name);
@@ -146,19 +146,4 @@ fn to_zero(spec: &ScaleToZeroSpec) -> ToZero {
 
 fn fallback(spec: &FallbackSpec) -> Fallback {
     Fallback { after: TimeDelta::seconds(spec.after_seconds.into()), replicas: spec.replicas }
-}
-
-impl EngineName {
-    /// Returns the engine, with what is known about it.
-    pub fn engine(self) -> Engine {
-        match self {
-            Self::VLLM => Engine::Vllm,
-            Self::SGLang => Engine::Sglang,
-            Self::Dynamo => Engine::Dynamo,
-            Self::TensorRTLLM => Engine::TensorRtLlm,
-            Self::LMDeploy => Engine::LmDeploy,
-            Self::TGI => Engine::Tgi,
-            Self::Custom => Engine::Custom,
-        }
-    }
 }

@@ -114,7 +114,7 @@ impl PodMonitorBuilder<'_> {
     /// have the same names and meanings as the spec's.
     fn endpoint(&self, scrape: &ScrapeSpec) -> Value {
         let Self { owner, spec, .. } = self;
-        let default_path = owner.spec.engine.engine().profile().metrics_path;
+        let default_path = owner.spec.engine.0.profile().metrics_path;
         let mut endpoint = json!({
             "path": scrape.path.as_deref().unwrap_or(default_path),
             "interval": format!("{}s", spec.interval_seconds),
@@ -144,7 +144,7 @@ impl PodMonitorBuilder<'_> {
 /// empty, because the target's name and the engine's are their defaults.
 fn relabelings(owner: &LLMAutoscaler) -> Vec<Value> {
     let target = owner.spec.scale_target_ref.as_ref().map_or("", |target| &target.name);
-    let engine = owner.spec.engine.engine().profile().name.to_lowercase();
+    let engine = owner.spec.engine.0.profile().name.to_lowercase();
     let mut relabelings = vec![
         from_meta("pod_name", "pod_name"),
         from_meta("namespace", "pod_namespace"),

@@ -4,6 +4,7 @@
 //! explain` prints, so they are written for the person who runs it.
 
 mod metric;
+mod name;
 mod pod_monitor;
 mod role;
 mod selector;
@@ -11,13 +12,10 @@ mod source;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use metric::{
-    GaugeSpec, MetricSpec, MetricTarget, SeriesSelector, SeriesSpec, SeriesType, SignalName,
-    TargetType,
-};
+pub use metric::{GaugeSpec, MetricSpec, MetricTarget, SeriesSelector, SeriesSpec, SeriesType};
+pub use name::{EngineName, Name, Named, SignalName, TargetTypeName};
 pub use pod_monitor::{PodMonitorMode, PodMonitorSpec};
 pub use role::{RatioSpec, RoleSpec};
 pub use source::{
@@ -335,23 +333,4 @@ pub struct ReplicaPodsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub size: Option<i32>,
-}
-
-/// An inference engine.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineName {
-    /// vLLM.
-    VLLM,
-    /// SGLang.
-    SGLang,
-    /// NVIDIA Dynamo: its workers, or its frontends where a source selects them by podSelector.
-    Dynamo,
-    /// TensorRT-LLM.
-    TensorRTLLM,
-    /// LMDeploy.
-    LMDeploy,
-    /// Text Generation Inference.
-    TGI,
-    /// Any other program that exposes metrics in Prometheus's text format.
-    Custom,
 }

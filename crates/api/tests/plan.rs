@@ -13,7 +13,7 @@ use llm_autoscaler_core::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Milli, Profile, RatePolicy, Rules,
     Select, Target, Tolerances,
 };
-use llm_autoscaler_engines::Kind;
+use llm_autoscaler_engines::{Engine, Kind};
 
 fn sample(name: &str) -> LLMAutoscaler {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../config/samples").join(name);
@@ -84,8 +84,7 @@ fn without_a_source_the_pods_are_read_every_two_seconds() {
     let scrape = scrape(&plan);
     assert_eq!(scrape.ports, ["http", "metrics"].map(|name| Port::Name(name.to_owned())));
     assert_eq!(scrape.path, "/metrics");
-    let trtllm =
-        LLMAutoscalerSpec { engine: llm_autoscaler_api::EngineName::TensorRTLLM, ..waiting("") };
+    let trtllm = LLMAutoscalerSpec { engine: Engine::TensorRtLlm.into(), ..waiting("") };
     assert_eq!(self::scrape(&planned(&trtllm)).path, "/prometheus/metrics");
     assert!(!scrape.tls && scrape.pods.is_none() && scrape.access.is_open());
     assert_eq!((scrape.interval, scrape.timeout), (Duration::from_secs(2), Duration::from_secs(1)));
@@ -207,8 +206,7 @@ fn what_makes_no_sense_names_its_field() {
         let error = plan(&spec, Profile::Default).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
-    let custom =
-        LLMAutoscalerSpec { engine: llm_autoscaler_api::EngineName::Custom, ..waiting("") };
+    let custom = LLMAutoscalerSpec { engine: Engine::Custom.into(), ..waiting("") };
     let error = plan(&custom, Profile::Default).unwrap_err().to_string();
     assert!(
         error.starts_with("spec.metrics[0].signal: engine Custom has no signal WaitingRequests"),
@@ -225,7 +223,7 @@ fn every_signal_of_the_resource_is_one_of_the_engines() {
         .iter()
         .map(|name| serde_json::from_value(name["const"].clone()).unwrap())
         .collect();
-    let found: Vec<_> = names.iter().map(|name| (format!("{name:?}"), name.signal())).collect();
+    let found: Vec<_> = names.iter().map(|name| (format!("{name:?}"), name.0)).collect();
     let known: Vec<_> = llm_autoscaler_engines::Signal::ALL
         .map(|signal| (signal.info().name.to_owned(), signal))
         .to_vec();

@@ -137,7 +137,7 @@ fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration
         let _ = writeln!(
             text,
             "  {name:<24} {:<44} {}",
-            finding.shown(over),
+            finding.describe(over),
             finding.series.join(" + ")
         );
     }

@@ -1,4 +1,5 @@
-//! How fast what is wanted comes out of a real vLLM page, from two families to all signals, beside a plain parse of every sample.
+//! Measures the extraction of two families up to all signals from a real vLLM page, beside a plain parse
+//! of every sample.
 //!
 //! `cargo bench -p llm-autoscaler-engines`
 
@@ -10,16 +11,17 @@ use llm_autoscaler_engines::{
 };
 
 const PAGE: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-busy.txt");
-/// Repetitions per round; the best of the rounds counts, as the others were disturbed.
+/// Passes per round. The best of all rounds counts, because other work on the machine can only slow one
+/// down.
 const PASSES: u32 = 2_000;
 const ROUNDS: u32 = 15;
 
 fn main() {
     let in_flight = [signal(Signal::InFlightRequests)];
-    let gauges = [Signal::InFlightRequests, Signal::KvCacheUsage].map(signal);
+    let gauges = [Signal::InFlightRequests, Signal::KVCacheUsage].map(signal);
     let five = [
         Signal::InFlightRequests,
-        Signal::KvCacheUsage,
+        Signal::KVCacheUsage,
         Signal::PromptTokenRate,
         Signal::GenerationTokenRate,
     ]
@@ -27,7 +29,7 @@ fn main() {
     let latencies = [Signal::TimeToFirstToken, Signal::InterTokenLatency].map(signal);
     let every: Vec<Recipe> =
         Engine::Vllm.profile().signals.iter().map(|def| signal(def.signal)).collect();
-    // What a page that several teams look at may be asked for.
+    // Several teams that read one page may want many families.
     let many: Vec<Recipe> = families()
         .into_iter()
         .step_by(3)
@@ -56,7 +58,7 @@ fn main() {
 }
 
 fn signal(signal: Signal) -> Recipe {
-    Engine::Vllm.profile().recipe(signal).expect("vLLM gives it")
+    Engine::Vllm.profile().recipe(signal).expect("vLLM reports it")
 }
 
 /// Runs `pass` and prints its best speed in MB/s.
@@ -84,7 +86,7 @@ fn families() -> Vec<&'static str> {
     names
 }
 
-/// The obvious way: line by line, every sample with its labels and its value.
+/// Parses a page in the obvious way: line by line, every sample with its labels and its value.
 fn plain_parse() -> Vec<(&'static str, HashMap<&'static str, &'static str>, f64)> {
     let sample = |line: &'static str| {
         let (series, value) = line.rsplit_once(' ')?;

@@ -1,18 +1,19 @@
-//! Histograms: how many events there were of each size, and the quantiles of that.
+//! Histograms: counts of events by size, and their quantiles.
 
-/// Events by size, cumulatively, as Prometheus's classic histograms have it.
+/// Cumulative counts of events by size, as in Prometheus's classic histograms.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Buckets {
     /// Upper bounds, ascending; the last is infinite.
     bounds: Vec<f64>,
-    /// How many events were at most that large; never descending.
+    /// The number of events up to each bound; never descending.
     counts: Vec<f64>,
 }
 
 impl Buckets {
-    /// Buckets with these upper bounds and cumulative counts; `None` if they are no complete histogram.
+    /// Returns buckets with these upper bounds and cumulative counts; `None` if they are no complete
+    /// histogram.
     pub fn new(cumulative: impl IntoIterator<Item = (f64, f64)>) -> Option<Self> {
-        // Adding zero makes one number of -0 and 0.
+        // Adding zero turns -0 into 0, so that both are one bound.
         let mut sorted: Vec<_> =
             cumulative.into_iter().map(|(bound, count)| (bound + 0.0, count)).collect();
         sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -20,13 +21,14 @@ impl Buckets {
         buckets.fill(sorted.into_iter()).then_some(buckets)
     }
 
-    /// Replaces the buckets by the sum of these, which are ascending. False, and empty, if they are no complete
-    /// histogram: the infinite bucket is missing, another bound is infinite too, or a count is negative or not finite.
+    /// Replaces the buckets by the sum of these, which are in ascending order. If they are no complete
+    /// histogram, returns false and leaves it empty: the infinite bucket is missing or is the only one,
+    /// a bound is minus infinity or NaN, or a count is negative or not finite.
     pub(crate) fn fill(&mut self, cumulative: impl Iterator<Item = (f64, f64)>) -> bool {
         self.clear();
-        let mut sound = true;
+        let mut is_complete = true;
         for (bound, count) in cumulative {
-            sound &= count >= 0.0 && bound > f64::NEG_INFINITY;
+            is_complete &= count >= 0.0 && bound > f64::NEG_INFINITY;
             match (self.bounds.last(), self.counts.last_mut()) {
                 (Some(last), Some(total)) if last.total_cmp(&bound).is_eq() => *total += count,
                 _ => {
@@ -35,13 +37,14 @@ impl Buckets {
                 }
             }
         }
-        sound &= self.bounds.len() > 1 && self.bounds.last() == Some(&f64::INFINITY);
-        sound &= self.counts.iter().all(|count| count.is_finite());
-        if !sound {
+        is_complete &= self.bounds.len() > 1 && self.bounds.last() == Some(&f64::INFINITY);
+        is_complete &= self.counts.iter().all(|count| count.is_finite());
+        if !is_complete {
             self.clear();
             return false;
         }
-        // Scraped in the middle of an update a bucket may be ahead of the next one; a larger bucket holds the smaller.
+        // A scrape in the middle of an update may find a bucket ahead of the next one. A larger bucket
+        // includes the smaller ones, so it is raised to their count.
         let mut highest = 0.0;
         for count in &mut self.counts {
             highest = f64::max(highest, *count);
@@ -50,23 +53,23 @@ impl Buckets {
         true
     }
 
-    /// Forgets everything.
+    /// Removes all buckets.
     pub fn clear(&mut self) {
         self.bounds.clear();
         self.counts.clear();
     }
 
-    /// Upper bounds, ascending.
+    /// Returns the upper bounds, ascending; the last is infinite.
     pub fn bounds(&self) -> &[f64] {
         &self.bounds
     }
 
-    /// How many events were at most as large as each bound.
+    /// Returns the number of events up to each bound.
     pub fn counts(&self) -> &[f64] {
         &self.counts
     }
 
-    /// How many events there were.
+    /// Returns the number of all events.
     pub fn events(&self) -> f64 {
         self.counts.last().copied().unwrap_or_default()
     }
@@ -75,8 +78,8 @@ impl Buckets {
         Self { bounds, counts }
     }
 
-    /// Adds the events of another histogram. Where its bounds are different ones, both are taken to be spread evenly
-    /// within their buckets: replicas of two versions are still one service.
+    /// Adds the events of another histogram. If its bounds are different, the events of both are assumed
+    /// to be spread evenly within their buckets, because replicas of two versions are still one service.
     pub fn add(&mut self, other: &Self) {
         if self.bounds.is_empty() {
             self.clone_from(other);
@@ -94,7 +97,7 @@ impl Buckets {
         }
     }
 
-    /// How many events were at most this large.
+    /// Estimates the number of events up to this size.
     fn at_most(&self, size: f64) -> f64 {
         let index = self.bounds.partition_point(|bound| *bound < size);
         let (start, end) = (self.lower(index), self.bounds[index]);
@@ -104,14 +107,16 @@ impl Buckets {
         } else if end.is_infinite() || size <= start {
             below
         } else {
-            // Bounds may be so far apart that no float holds the distance.
+            // The difference of two finite bounds may overflow to infinity.
             below + (up_to - below) * f64::max(0.0, (size - start) / (end - start))
         }
     }
 
-    /// The size that the share `quantile` (0 to 1) of the events does not exceed, as `histogram_quantile` of PromQL
-    /// has it: events are spread evenly within their bucket, whose lower end is 0 for the first; beyond the last finite
-    /// bound nothing is known, and that bound is the answer. `None` without events, or where no float holds the answer.
+    /// Returns the size that the share `quantile` (0 to 1) of the events does not exceed, by the rules of
+    /// PromQL's `histogram_quantile`: events are spread evenly within their bucket, the first of which
+    /// begins at 0, and a quantile beyond the last finite bound is that bound.
+    ///
+    /// `None` without events, or if the result overflows.
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
         let events = self.events();
         if events <= 0.0 {
@@ -132,8 +137,9 @@ impl Buckets {
         Some(start + (end - start) * within).filter(|size| size.is_finite())
     }
 
-    /// The same, if there were enough events to tell: ten, and so many that one of them is expected beyond the quantile.
-    pub fn quantile_of_enough(&self, quantile: f64) -> Option<f64> {
+    /// Returns the quantile if there were enough events for it: at least ten, and at least one that is
+    /// expected beyond the quantile. Example: the 99th percentile needs 100 events.
+    pub fn quantile_if_enough(&self, quantile: f64) -> Option<f64> {
         const FEWEST: f64 = 10.0;
         let needed = FEWEST.max((1.0 / (1.0 - quantile)).round());
         if self.events() >= needed { self.quantile(quantile) } else { None }
@@ -159,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_complete_histogram_is_none() {
+    fn an_incomplete_histogram_is_none() {
         let table: [&[(f64, f64)]; 9] = [
             &[],
             &[(INF, 3.0)],
@@ -183,9 +189,9 @@ mod tests {
         assert_eq!(buckets(&[(-0.0, 1.0), (0.0, 2.0), (INF, 3.0)]).counts(), [3.0, 3.0]);
     }
 
-    /// Values of `histogram_quantile` of Prometheus for the same buckets.
+    /// The expected values are those of PromQL's `histogram_quantile` for these buckets.
     #[test]
-    fn quantiles_are_promqls() {
+    fn quantiles_are_those_of_promql() {
         let table: [(f64, f64); 5] = [(0.5, 1.5), (0.9, 3.0), (1.0, 4.0), (0.0, 0.0), (0.1, 0.5)];
         let found = buckets(&[(1.0, 2.0), (2.0, 8.0), (4.0, 10.0), (INF, 10.0)]);
         for (quantile, expected) in table {
@@ -210,13 +216,13 @@ mod tests {
     fn a_few_events_are_not_enough() {
         let found = |events| buckets(&[(1.0, 0.0), (2.0, events), (INF, events)]);
         for (quantile, enough) in [(0.5, 10.0), (0.9, 10.0), (0.95, 20.0), (0.99, 100.0)] {
-            assert!(found(enough).quantile_of_enough(quantile).is_some(), "{quantile}");
-            assert_eq!(found(enough - 1.0).quantile_of_enough(quantile), None, "{quantile}");
+            assert!(found(enough).quantile_if_enough(quantile).is_some(), "{quantile}");
+            assert_eq!(found(enough - 1.0).quantile_if_enough(quantile), None, "{quantile}");
         }
     }
 
     #[test]
-    fn replicas_with_other_bounds_are_pooled_all_the_same() {
+    fn replicas_with_different_bounds_are_pooled() {
         let mut coarse = buckets(&[(1.0, 0.0), (3.0, 10.0), (INF, 10.0)]);
         coarse.add(&buckets(&[(1.0, 0.0), (2.0, 5.0), (3.0, 10.0), (INF, 10.0)]));
         assert_eq!(coarse.bounds(), [1.0, 2.0, 3.0, INF]);

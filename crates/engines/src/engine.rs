@@ -1,4 +1,4 @@
-//! The engines: one table each.
+//! The engines, with one table for each.
 
 mod custom;
 mod dynamo;
@@ -8,7 +8,7 @@ mod tensorrt_llm;
 mod tgi;
 mod vllm;
 
-use crate::{Recipe, Signal, SignalDef};
+use crate::{definition::SignalDef, recipe::Recipe, signal::Signal};
 
 /// An inference engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,26 +29,27 @@ pub enum Engine {
     Custom,
 }
 
-/// What is known of an engine.
+/// The facts about an engine that this project relies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineProfile {
-    /// Its name in a spec, such as `VLLM`.
+    /// The name in a spec, such as `VLLM`.
     pub name: &'static str,
-    /// Its name in a sentence, such as `vLLM`.
+    /// The name in a sentence, such as `vLLM`.
     pub display: &'static str,
     /// The path of its metrics page.
     pub metrics_path: &'static str,
-    /// What the container port that serves the page is usually called, the likeliest first.
+    /// The usual names of the container port that serves the page, the likeliest first.
     pub port_names: &'static [&'static str],
-    /// The port number that it listens on unless told otherwise.
+    /// The port number that it listens on by default.
     pub port: Option<u16>,
-    /// What has to be done for it to publish metrics; empty if it always does.
+    /// A sentence on what makes it publish metrics; empty if it always does.
     pub enabling: &'static str,
-    /// What the names of its own families begin with.
+    /// The prefixes of its own families' names.
     pub prefixes: &'static [&'static str],
-    /// Labels by which it repeats a series: each rank says the same. All other labels tell parts apart.
-    pub repeats: &'static [&'static str],
-    /// The signals that it gives.
+    /// Labels by which it repeats a series, because each rank publishes the same value. All other
+    /// labels tell parts of a whole apart.
+    pub repeat_labels: &'static [&'static str],
+    /// The signals that it reports.
     pub signals: &'static [SignalDef],
 }
 
@@ -64,7 +65,7 @@ impl Engine {
         Self::Custom,
     ];
 
-    /// What is known of it.
+    /// Returns the engine's table.
     pub const fn profile(self) -> &'static EngineProfile {
         match self {
             Self::Vllm => &vllm::PROFILE,
@@ -79,14 +80,14 @@ impl Engine {
 }
 
 impl EngineProfile {
-    /// How the engine gives `signal`, if it does.
+    /// Returns how the engine reports `signal`; `None` if it does not.
     pub fn signal(&self, signal: Signal) -> Option<&'static SignalDef> {
         self.signals.iter().find(|def| def.signal == signal)
     }
 
-    /// How the number of `signal` comes out of the engine's page, if it gives it.
+    /// Returns the recipe of `signal` for the engine's page; `None` if the engine does not report it.
     pub fn recipe(&self, signal: Signal) -> Option<Recipe> {
-        self.signal(signal).map(|def| def.recipe(self.repeats))
+        self.signal(signal).map(|def| def.recipe(self.repeat_labels))
     }
 }
 
@@ -95,7 +96,10 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::{Fold, Kind, Standing};
+    use crate::{
+        kind::{Fold, Kind},
+        recipe::Standing,
+    };
 
     #[test]
     fn tables_are_sound() {
@@ -104,14 +108,14 @@ mod tests {
             assert!(profile.metrics_path.starts_with('/'), "{engine:?}");
             assert!(!profile.port_names.is_empty(), "{engine:?}");
             let signals: HashSet<_> = profile.signals.iter().map(|def| def.signal).collect();
-            assert_eq!(signals.len(), profile.signals.len(), "{engine:?} gives a signal twice");
+            assert_eq!(signals.len(), profile.signals.len(), "{engine:?} defines a signal twice");
             for def in profile.signals {
                 let SignalDef { signal, terms, fold } = def;
                 assert!(
                     !terms.is_empty() && terms.iter().all(|term| !term.0.is_empty()),
                     "{engine:?} {signal:?}"
                 );
-                // Buckets are counts of events, and a quantile is made of one family.
+                // Buckets are counts of events, so they are summed, and a quantile needs one family.
                 let histogram = signal.info().kind == Kind::Histogram;
                 assert!(
                     !histogram || (terms.len() == 1 && *fold == Fold::Sum),

@@ -1,204 +1,226 @@
 //! The Prometheus text format, read in one pass for the few series that are wanted.
 //!
-//! It is format 0.0.4, and what `OpenMetrics` and newer exporters put into it: timestamps, exemplars,
-//! `# EOF`, quoted UTF-8 names. Lines of families that nobody wants are looked at, not parsed.
+//! The format is 0.0.4, with what `OpenMetrics` and newer exporters add to it: timestamps,
+//! exemplars, `# EOF`, quoted UTF-8 names. Lines of families that no recipe wants are only glanced
+//! at.
 //!
-//! What is doubtful is absent, never small:
-//! - A wanted series whose value is NaN or infinite makes its number absent (an infinite gauge says as little
-//!   as none, and would ask for the maximum of replicas). So does a sum that no float holds.
-//! - A wanted line that cannot be read makes the numbers absent that might have needed it, and no others.
-//! - A series that a page gives twice counts once, by its first value, as Prometheus has it; however it is
-//!   spelled.
-//! - A page whose last line is not ended by a line feed has been cut off: the format asks for it, and `1` may
-//!   have been `11`.
+//! Anything doubtful is absent, never small:
+//! - A wanted series whose value is NaN or infinite makes its quantity absent. An infinite gauge says
+//!   as little as a missing one, and would ask for the maximum of replicas. A sum that overflows is
+//!   absent too.
+//! - A wanted line that is malformed makes the quantities absent that might have needed it, and no
+//!   others.
+//! - A series that a page repeats counts once, by its first value, as in Prometheus; spelling makes
+//!   no difference.
+//! - A page whose last line does not end with a line feed has been cut off. The format requires the
+//!   line feed, and without it `1` may have been `11`.
 //!
-//! Timestamps are not looked at: whoever reads a page knows when it was read.
+//! Timestamps are ignored, because the reader of a page knows when it was scraped.
 
+mod accumulator;
 mod error;
 mod line;
-mod tally;
 
 use std::hash::{DefaultHasher, Hasher};
 
 use memchr::memchr_iter;
 
-pub(crate) use self::line::number;
-pub use self::{
-    error::PageError,
-    tally::{Labels, Scratch},
-};
 use self::{
-    line::{Sample, Text, beginning_of, looks_like_sample, name_of, trim},
-    tally::Shape,
+    accumulator::Grouping,
+    line::{Sample, Text, looks_like_sample, name_of, name_without_blank, trim},
 };
-use crate::{Buckets, Kind, Recipe, Selector, Standing};
+pub use self::{
+    accumulator::{LabelSet, Scratch},
+    error::PageError,
+};
+use crate::{
+    buckets::Buckets,
+    kind::Kind,
+    recipe::{Recipe, Selector, Standing},
+};
 
-/// Finds the quantities of many recipes in one pass over a page.
+pub(crate) use self::line::number;
+
+/// Reads the quantities of many recipes in one pass over a page.
 ///
-/// Build it once for the union of all recipes that look at a page, and keep it.
+/// Build it once for all recipes that a page is read for, and keep it.
 #[derive(Clone, Debug, Default)]
 pub struct Extractor {
     families: Vec<Family>,
-    /// Bit n: there is a family whose name has n bytes (for the highest bit: or more). Turns most names away.
+    /// Bit n is set if a family's name has n bytes; the highest bit stands for longer names as well.
+    /// Most unwanted names fail this test.
     lengths: u128,
-    /// How many tallies a page needs: one per distinct selector.
-    tallies: usize,
-    recipes: Vec<Formula>,
+    /// The number of accumulators: one for each distinct selector.
+    accumulators: usize,
+    recipes: Vec<CompiledRecipe>,
 }
 
-/// A wanted name, and the selectors that want it.
+/// A wanted family, and the selectors that want it.
 #[derive(Clone, Debug)]
 struct Family {
     name: Vec<u8>,
     /// A hash of the name.
     hash: u64,
-    wanted: Vec<Wanted>,
+    selectors: Vec<CompiledSelector>,
 }
 
-/// A selector, and where what it selects is added up.
+/// The labels of a selector, and the accumulator that adds up the series with these labels.
 #[derive(Clone, Debug)]
-struct Wanted {
+struct CompiledSelector {
     labels: Vec<(String, String)>,
-    shape: Shape,
-    tally: usize,
+    grouping: Grouping,
+    accumulator: usize,
 }
 
-/// A recipe in terms of tallies.
+/// A recipe with an accumulator in place of each selector.
 #[derive(Clone, Debug)]
-struct Formula {
+struct CompiledRecipe {
     recipe: Recipe,
     terms: Vec<Vec<usize>>,
 }
 
-/// What a page, or a server's answer, says about one recipe.
+/// The result of one recipe, from a page or from a Prometheus server's response.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extract {
     /// The quantity.
     pub value: Value,
-    /// The first term that was not found under the first of its names, and the name's index; both from 0.
+    /// The index of the first term that was not found under the first of its names, and the index of
+    /// the name that was found; both from 0.
     pub alternative: Option<(usize, usize)>,
-    /// Some term was found under a name and under a former one as well, with different values.
+    /// A term was found under a former name as well, with a different value.
     pub ambiguous: bool,
 }
 
 /// A quantity at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
-    /// It is not there in full.
+    /// The quantity is missing, or is not there in full.
     #[default]
     Absent,
-    /// A gauge or a counter.
+    /// The value of a gauge or a counter.
     Number(f64),
-    /// A histogram: how many events there have been of each size.
+    /// The cumulative counts of a histogram.
     Buckets(Buckets),
 }
 
-/// What was on a page besides the wanted quantities.
+/// Counts of the lines of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageSummary {
-    /// Lines that are samples, wanted or not.
+    /// Samples, wanted or not.
     pub samples: usize,
     /// Comments: `# HELP`, `# TYPE`, `# EOF` and any other.
     pub comments: usize,
-    /// Lines of no wanted family that cannot be samples. They disturb nothing.
+    /// Malformed lines of families that no recipe wants. They do no harm.
     pub skipped_malformed: usize,
     /// Samples of wanted series that are NaN or infinite.
     pub not_finite: usize,
-    /// Samples of wanted series that had been given before on the same page.
+    /// Samples of wanted series that repeat an earlier one of the page.
     pub duplicates: usize,
 }
 
 impl Extractor {
-    /// Prepares to find the quantities of `recipes`.
+    /// Returns an extractor for the quantities of `recipes`.
     pub fn new(recipes: &[Recipe]) -> Self {
         let mut extractor = Self::default();
         for recipe in recipes {
-            let mut tallies = |term: &Vec<Selector>| {
-                term.iter().map(|selector| extractor.tally_of(recipe, selector)).collect()
-            };
-            let terms = recipe.terms().iter().map(&mut tallies).collect();
-            extractor.recipes.push(Formula { recipe: recipe.clone(), terms });
+            let mut terms = Vec::with_capacity(recipe.terms().len());
+            for term in recipe.terms() {
+                let selectors = term.iter();
+                terms.push(selectors.map(|selector| extractor.compile(recipe, selector)).collect());
+            }
+            extractor.recipes.push(CompiledRecipe { recipe: recipe.clone(), terms });
         }
         extractor
     }
 
-    /// Reads `page`. Fills `out` with what it says of each recipe, in their order.
+    /// Reads `page`, and fills `out` with one result for each recipe, in their order.
     ///
-    /// Allocates nothing, if `scratch` and `out` have been used before.
+    /// It allocates nothing if `scratch` and `out` have been used before.
     ///
     /// # Errors
-    /// The page is no metrics page or cut off: all of `out` is absent. Or a line of a wanted family is malformed:
-    /// `out` then has the quantities of the recipes that do not need that family.
+    /// Fails if the page is not a metrics page or is cut off; all of `out` is absent then. Fails also
+    /// if a line of a wanted family is malformed; `out` then has the quantities of the recipes that
+    /// do not need that family.
     pub fn read(
         &self,
         page: &[u8],
         scratch: &mut Scratch,
         out: &mut Vec<Extract>,
     ) -> Result<PageSummary, PageError> {
-        scratch.begin(self.tallies);
-        let mut pass =
-            Pass { extractor: self, scratch, summary: PageSummary::default(), lines: 0, bad: None };
+        scratch.begin(self.accumulators);
+        let mut pass = Pass {
+            extractor: self,
+            scratch,
+            summary: PageSummary::default(),
+            lines: 0,
+            bad_line: None,
+        };
         let mut start = 0;
         for end in memchr_iter(b'\n', page) {
             pass.line(&page[start..end]);
             start = end + 1;
         }
-        let rest = pass.rest(page, start);
-        let Pass { summary, bad, .. } = pass;
+        let rest = pass.finish(page, start);
+        let Pass { summary, bad_line, .. } = pass;
         if rest.is_err() {
-            scratch.begin(self.tallies);
+            scratch.begin(self.accumulators);
         }
-        self.conclude(scratch, out);
+        self.finish(scratch, out);
         rest?;
-        bad.map_or(Ok(summary), Err)
+        bad_line.map_or(Ok(summary), Err)
     }
 
-    /// The same from series that somebody else has parsed, each given once; their values are of one moment.
-    pub fn collect<'s, L: Labels + 's>(
+    /// Fills `out` from series that have been parsed already. Each series must come once, and all values
+    /// must be of one moment.
+    pub fn collect<'s, L: LabelSet + 's>(
         &self,
         series: impl IntoIterator<Item = (&'s str, L, f64)>,
         scratch: &mut Scratch,
         out: &mut Vec<Extract>,
     ) {
-        scratch.begin(self.tallies);
+        scratch.begin(self.accumulators);
         for (name, labels, value) in series {
             if let Some(family) = self.family(Text::bare(name.as_bytes())) {
                 family.add(scratch, &labels, value);
             }
         }
-        self.conclude(scratch, out);
+        self.finish(scratch, out);
     }
 
-    fn conclude(&self, scratch: &mut Scratch, out: &mut Vec<Extract>) {
-        scratch.conclude();
+    fn finish(&self, scratch: &mut Scratch, out: &mut Vec<Extract>) {
+        scratch.finish();
         out.resize_with(self.recipes.len(), Extract::default);
-        for (extract, formula) in out.iter_mut().zip(&self.recipes) {
-            formula.fill(scratch, extract);
+        for (extract, recipe) in out.iter_mut().zip(&self.recipes) {
+            recipe.fill(scratch, extract);
         }
     }
 
-    /// The tally of `selector`; a new one if nobody has asked for it before.
-    fn tally_of(&mut self, recipe: &Recipe, selector: &Selector) -> usize {
+    /// Returns the accumulator of `selector`, which recipes with the same selector share.
+    fn compile(&mut self, recipe: &Recipe, selector: &Selector) -> usize {
         let name = recipe.kind().family(&selector.name).into_bytes();
-        let shape =
-            Shape { buckets: recipe.kind() == Kind::Histogram, repeats: recipe.repeats().to_vec() };
+        let by_bucket = recipe.kind() == Kind::Histogram;
+        let grouping = Grouping { by_bucket, repeat_labels: recipe.repeat_labels().to_vec() };
         let index =
             self.families.iter().position(|family| family.name == name).unwrap_or_else(|| {
                 self.lengths |= length_bit(&name);
                 let mut hasher = DefaultHasher::new();
                 hasher.write(&name);
-                self.families.push(Family { name, hash: hasher.finish(), wanted: Vec::new() });
+                let (hash, selectors) = (hasher.finish(), Vec::new());
+                self.families.push(Family { name, hash, selectors });
                 self.families.len() - 1
             });
-        let wanted = &mut self.families[index].wanted;
-        let known =
-            wanted.iter().find(|known| known.labels == selector.labels && known.shape == shape);
+        let selectors = &mut self.families[index].selectors;
+        let known = selectors
+            .iter()
+            .find(|known| known.labels == selector.labels && known.grouping == grouping);
         if let Some(known) = known {
-            return known.tally;
+            return known.accumulator;
         }
-        wanted.push(Wanted { labels: selector.labels.clone(), shape, tally: self.tallies });
-        self.tallies += 1;
-        self.tallies - 1
+        let accumulator = self.accumulators;
+        let labels = selector.labels.clone();
+        selectors.push(CompiledSelector { labels, grouping, accumulator });
+        self.accumulators += 1;
+        accumulator
     }
 
     fn family(&self, name: Text<'_>) -> Option<&Family> {
@@ -208,12 +230,12 @@ impl Extractor {
 }
 
 impl Family {
-    /// Adds one series to the tallies that want it; whether any does.
-    fn add(&self, scratch: &mut Scratch, labels: &impl Labels, value: f64) -> bool {
+    /// Adds one series to the accumulators of all selectors that match it. Returns true if one does.
+    fn add(&self, scratch: &mut Scratch, labels: &impl LabelSet, value: f64) -> bool {
         let mut counted = false;
-        for wanted in &self.wanted {
-            if wanted.labels.iter().all(|(name, value)| labels.has(name, value)) {
-                scratch.add(wanted.tally, &wanted.shape, labels, value);
+        for selector in &self.selectors {
+            if selector.labels.iter().all(|(name, value)| labels.has(name, value)) {
+                scratch.add(selector.accumulator, &selector.grouping, labels, value);
                 counted = true;
             }
         }
@@ -226,10 +248,10 @@ struct Pass<'e> {
     extractor: &'e Extractor,
     scratch: &'e mut Scratch,
     summary: PageSummary,
-    /// How many lines have been begun.
+    /// The number of lines read so far.
     lines: usize,
     /// The first malformed line of a wanted family.
-    bad: Option<PageError>,
+    bad_line: Option<PageError>,
 }
 
 impl Pass<'_> {
@@ -253,7 +275,7 @@ impl Pass<'_> {
         if looks_like_sample(line, name) {
             self.summary.samples += 1;
         } else if let Some(family) =
-            beginning_of(line, name).and_then(|name| self.extractor.family(name))
+            name_without_blank(line, name).and_then(|name| self.extractor.family(name))
         {
             self.wanted(line, family);
         } else {
@@ -265,16 +287,16 @@ impl Pass<'_> {
         let sample = match Sample::parse(line) {
             Ok(sample) => sample,
             Err(reason) => {
-                // Which of the family's series it would have been is not known, so none of them can be trusted.
-                for wanted in &family.wanted {
-                    self.scratch.spoil(wanted.tally);
+                // The line might be of any of the family's series, so none of them can be trusted.
+                for selector in &family.selectors {
+                    self.scratch.invalidate(selector.accumulator);
                 }
-                self.bad.get_or_insert_with(|| PageError::bad_line(self.lines, reason, line));
+                self.bad_line.get_or_insert_with(|| PageError::bad_line(self.lines, reason, line));
                 return;
             }
         };
         self.summary.samples += 1;
-        if !self.scratch.is_new(family.hash.wrapping_add(sample.identity)) {
+        if !self.scratch.insert_series(family.hash.wrapping_add(sample.identity)) {
             self.summary.duplicates += 1;
             return;
         }
@@ -282,15 +304,15 @@ impl Pass<'_> {
         self.summary.not_finite += usize::from(counted && !sample.value.is_finite());
     }
 
-    /// What stands behind the last line feed, from `start`; and what the page as a whole is.
-    fn rest(&mut self, page: &[u8], start: usize) -> Result<(), PageError> {
+    /// Reads the text behind the last line feed, which begins at `start`, and checks the page as a whole.
+    fn finish(&mut self, page: &[u8], start: usize) -> Result<(), PageError> {
         let rest = &page[start..];
         self.line(rest);
         let PageSummary { samples, comments, skipped_malformed, .. } = self.summary;
-        if samples == 0 && comments == 0 && skipped_malformed > 0 && self.bad.is_none() {
+        if samples == 0 && comments == 0 && skipped_malformed > 0 && self.bad_line.is_none() {
             return Err(PageError::not_metrics(page));
         }
-        // OpenMetrics lets the last line feed be left out, and says by its last line that it is complete.
+        // OpenMetrics allows a page without the last line feed, because `# EOF` marks its end.
         if matches!(trim(rest), b"" | b"# EOF") {
             Ok(())
         } else {
@@ -299,8 +321,8 @@ impl Pass<'_> {
     }
 }
 
-impl Formula {
-    /// The quantity, if every term is there and finite.
+impl CompiledRecipe {
+    /// Fills in the quantity if every term is present and finite.
     fn fill(&self, scratch: &Scratch, extract: &mut Extract) {
         (extract.alternative, extract.ambiguous) = (None, false);
         if self.recipe.kind() == Kind::Histogram {
@@ -308,14 +330,14 @@ impl Formula {
         }
         let mut total = Some(0.0);
         for (index, (term, names)) in self.terms.iter().zip(self.recipe.terms()).enumerate() {
-            let mut found = term.iter().enumerate().filter_map(|(alternative, tally)| {
-                Some((alternative, scratch.number(*tally, self.recipe.fold())?))
+            let mut found = term.iter().enumerate().filter_map(|(alternative, accumulator)| {
+                Some((alternative, scratch.number(*accumulator, self.recipe.fold())?))
             });
             let Some((alternative, value)) = found.next() else {
                 total = None;
                 continue;
             };
-            // NaN differs from everything, itself included: what is not finite is absent, not ambiguous.
+            // Comparisons with NaN are false: a value that is not finite is absent, not ambiguous.
             extract.ambiguous |= found.any(|(other, rival)| {
                 names[other].standing == Standing::Former && (rival - value).abs() > 1e-9
             });
@@ -330,16 +352,16 @@ impl Formula {
         };
     }
 
-    /// Histograms have one term.
+    /// Fills in a histogram, which has one term.
     fn fill_buckets(&self, scratch: &Scratch, extract: &mut Extract) {
         let mut buckets = match std::mem::take(&mut extract.value) {
             Value::Buckets(buckets) => buckets,
             Value::Absent | Value::Number(_) => Buckets::default(),
         };
-        let mut present =
-            self.terms.iter().flatten().enumerate().filter(|(_, tally)| scratch.has_cells(**tally));
-        if let Some((alternative, tally)) = present.next()
-            && scratch.fill_buckets(*tally, &mut buckets)
+        let alternatives = self.terms.iter().flatten().copied().enumerate();
+        let mut present = alternatives.filter(|(_, accumulator)| scratch.has_series(*accumulator));
+        if let Some((alternative, accumulator)) = present.next()
+            && scratch.fill_buckets(accumulator, &mut buckets)
         {
             extract.alternative = (alternative > 0).then_some((0, alternative));
             extract.value = Value::Buckets(buckets);

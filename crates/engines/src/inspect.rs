@@ -1,52 +1,57 @@
-//! A page, looked at as a whole: whose it is, which signals it gives, and which it does not.
+//! Inspection of a page: which signals of an engine it has, and which are missing.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    Engine, Kind, SignalDef, Track,
-    exposition::{Extractor, PageError, PageSummary, Scratch, Value},
+    definition::{SignalDef, Term},
+    engine::Engine,
+    exposition::{Extract, Extractor, PageError, PageSummary, Scratch, Value},
+    kind::Kind,
+    window::Track,
 };
 
-/// How many names of a page are told beside one that is missing.
+/// The number of similar names that are shown for a missing one.
 const SIMILAR: usize = 3;
 
-/// What a page says of an engine's signals.
+/// The signals of an engine on one page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
-    /// The engine whose signals were looked for.
+    /// The engine that the signals are of.
     pub engine: Engine,
-    /// What was on the page in all.
+    /// Counts of the page's lines.
     pub summary: PageSummary,
-    /// A wanted line that could not be read, if there was one.
+    /// The first malformed line of a wanted family, if there is one.
     pub problem: Option<PageError>,
-    /// The signals in the order of the engine's table.
+    /// The signals, in the order of the engine's table.
     pub findings: Vec<Finding>,
 }
 
-/// What a page says of one signal.
+/// One signal on a page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// The signal, as the engine gives it.
+    /// The definition of the signal.
     pub def: &'static SignalDef,
-    /// Its value: of a counter all since its start, of a histogram all events since then. Absent where it is missing.
+    /// The value: a counter's total, or a histogram's events, since the start of the process. Absent if
+    /// the signal is missing.
     pub value: Value,
-    /// The series that it was, or would have been, read from: one of each summand.
+    /// The series that it was read from, or would be read from: one for each term.
     pub series: Vec<&'static str>,
-    /// A former name that is in use, and the name that has taken its place.
+    /// A former name that is in use, and the name that has replaced it.
     pub former: Option<(&'static str, &'static str)>,
-    /// The former name is there as well, with another value.
+    /// True if a former name is on the page as well, with a different value.
     pub ambiguous: bool,
-    /// Names on the page that are like the missing ones.
+    /// Names on the page that resemble the missing ones.
     pub similar: Vec<String>,
 }
 
-/// Looks for the signals of `engine` on a page.
+/// Reads all signals of `engine` from a page.
 ///
 /// # Errors
-/// The page is none, or cut off.
+/// Fails if the page is not a metrics page, or is cut off.
 pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
     let profile = engine.profile();
-    let recipes: Vec<_> = profile.signals.iter().map(|def| def.recipe(profile.repeats)).collect();
+    let recipes: Vec<_> =
+        profile.signals.iter().map(|def| def.recipe(profile.repeat_labels)).collect();
     let mut out = Vec::new();
     let read = Extractor::new(&recipes).read(page, &mut Scratch::default(), &mut out);
     let (summary, problem) = match read {
@@ -57,15 +62,11 @@ pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
     let names = names(page);
     let findings = profile.signals.iter().zip(out).map(|(def, extract)| {
         let missing = extract.value == Value::Absent;
-        let used = |(index, term): (usize, &crate::Term)| match extract.alternative {
-            Some((of, alternative)) if of == index => term.0[alternative].series,
-            _ => term.0[0].series,
-        };
         let former =
-            extract.alternative.and_then(|(term, alternative)| def.former(term, alternative));
+            extract.alternative.and_then(|(term, alternative)| def.former_name(term, alternative));
         Finding {
             def,
-            series: def.terms.iter().enumerate().map(used).collect(),
+            series: series(def, &extract),
             former: former.filter(|_| !missing),
             ambiguous: extract.ambiguous,
             similar: if missing { similar(def, &names) } else { Vec::new() },
@@ -75,9 +76,19 @@ pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
     Ok(Inspection { engine, summary, problem, findings: findings.collect() })
 }
 
+/// Returns the name under which each term was found, or the first name of a term that was not.
+fn series(def: &SignalDef, extract: &Extract) -> Vec<&'static str> {
+    let mut series = Vec::with_capacity(def.terms.len());
+    for (index, Term(names)) in def.terms.iter().enumerate() {
+        let used = extract.alternative.filter(|(of, _)| *of == index).map_or(0, |(_, used)| used);
+        series.push(names[used].series);
+    }
+    series
+}
+
 impl Inspection {
-    /// What has come about since an earlier look at the same page: rates of counters, and the events of that time. Gauges
-    /// are as they are.
+    /// Returns the change since an earlier inspection of the same page: the rates of counters, and the
+    /// events of histograms. Gauges keep their latest value.
     #[must_use]
     pub fn since(mut self, earlier: &Self, elapsed: Duration) -> Self {
         for (now, before) in self.findings.iter_mut().zip(&earlier.findings) {
@@ -93,42 +104,48 @@ impl Inspection {
     }
 }
 
-/// The names of all series of a page; a histogram's without its endings.
+/// Returns the names of all series of a page; a histogram's without the suffixes.
 fn names(page: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(page);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let names = lines.filter_map(|line| line.trim().split(['{', ' ', '\t']).next());
-    let stem = |name: &str| {
-        let ends = ["_bucket", "_sum", "_count", "_created"];
-        ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).to_owned()
-    };
-    names.filter(|name| !name.is_empty()).map(stem).collect()
+    names.filter(|name| !name.is_empty()).map(|name| without_suffix(name).to_owned()).collect()
 }
 
-/// The names that share most words with one of those that a signal has had.
+fn without_suffix(name: &str) -> &str {
+    let suffixes = ["_bucket", "_sum", "_count", "_created"];
+    suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+}
+
+/// Returns the names that share the most words with one of the names of a signal.
 fn similar(def: &SignalDef, names: &BTreeSet<String>) -> Vec<String> {
-    let words = |name: &str| -> BTreeSet<String> {
-        name.split(['_', ':']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
-    };
-    let wanted: Vec<_> =
-        def.terms.iter().flat_map(|term| term.0).map(|name| words(name.series)).collect();
-    let likeness = |name: &String| {
+    let wanted = def.terms.iter().flat_map(|term| term.0);
+    let wanted: Vec<BTreeSet<&str>> = wanted.map(|name| words(name.series)).collect();
+    let mut alike = Vec::new();
+    for name in names {
         let found = words(name);
-        let shared = |wanted: &BTreeSet<String>| {
-            let both = wanted.intersection(&found).count() as f64;
-            both / wanted.union(&found).count().max(1) as f64
-        };
-        wanted.iter().map(shared).fold(0.0, f64::max)
-    };
-    let mut alike: Vec<_> = names.iter().map(|name| (likeness(name), name)).collect();
-    alike.retain(|(likeness, _)| *likeness >= 0.5);
+        let best = wanted.iter().map(|wanted| similarity(wanted, &found)).fold(0.0, f64::max);
+        if best >= 0.5 {
+            alike.push((best, name));
+        }
+    }
     alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     alike.into_iter().take(SIMILAR).map(|(_, name)| name.clone()).collect()
 }
 
+fn words(name: &str) -> BTreeSet<&str> {
+    name.split(['_', ':']).filter(|word| !word.is_empty()).collect()
+}
+
+/// Returns the Jaccard index of two sets of words: the share of all their words that both have.
+fn similarity(a: &BTreeSet<&str>, b: &BTreeSet<&str>) -> f64 {
+    a.intersection(b).count() as f64 / a.union(b).count().max(1) as f64
+}
+
 impl Finding {
-    /// Its value for people; `since` is the time that it is about, where it is of two pages.
-    pub fn shown(&self, since: Option<Duration>) -> String {
+    /// Returns the value as text. `since` is the time between two pages, if the value is the change
+    /// between them.
+    pub fn describe(&self, since: Option<Duration>) -> String {
         match (&self.value, self.def.signal.info().kind, since) {
             (Value::Absent, ..) => "missing".to_owned(),
             (Value::Number(number), Kind::Counter, Some(_)) => format!("{}/s", round(*number)),
@@ -139,17 +156,16 @@ impl Finding {
             (Value::Buckets(buckets), _, since) => {
                 let when =
                     since.map_or("since its start".to_owned(), |time| format!("in {time:?}"));
-                let at = |percentile: f64| {
-                    buckets.quantile(percentile / 100.0).map_or("-".to_owned(), round)
-                };
-                let (events, p50, p90, p99) = (buckets.events(), at(50.0), at(90.0), at(99.0));
+                let [p50, p90, p99] = [0.5, 0.9, 0.99]
+                    .map(|quantile| buckets.quantile(quantile).map_or("-".to_owned(), round));
+                let events = buckets.events();
                 format!("p50 {p50}, p90 {p90}, p99 {p99} s of {events} {when}")
             }
         }
     }
 }
 
-/// At most three digits behind the point.
+/// Rounds to three decimal places.
 fn round(number: f64) -> String {
     let rounded = (number * 1000.0).round() / 1000.0;
     format!("{rounded}")
@@ -158,7 +174,7 @@ fn round(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Signal;
+    use crate::signal::Signal;
 
     fn finding(page: &str, signal: Signal) -> Finding {
         let inspection = inspect(page.as_bytes(), Engine::Vllm).unwrap();
@@ -166,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_shown() {
+    fn a_finding_is_described_by_its_value() {
         let page = concat!(
             "vllm:num_requests_waiting 11\n",
             "vllm:gpu_cache_usage_perc 0.6771653\n",
@@ -175,19 +191,19 @@ mod tests {
             "vllm:time_to_first_token_seconds_bucket{le=\"2\"} 10\n",
             "vllm:time_to_first_token_seconds_bucket{le=\"+Inf\"} 10\n",
         );
-        let shown = |signal, over| finding(page, signal).shown(over);
+        let shown = |signal, over| finding(page, signal).describe(over);
         assert_eq!(shown(Signal::WaitingRequests, None), "11");
-        assert_eq!(shown(Signal::KvCacheUsage, Some(Duration::from_secs(5))), "0.677");
+        assert_eq!(shown(Signal::KVCacheUsage, Some(Duration::from_secs(5))), "0.677");
         assert_eq!(shown(Signal::GenerationTokenRate, None), "1200 since its start");
         let percentiles = "p50 1, p90 1.8, p99 1.98 s of 10 since its start";
         assert_eq!(shown(Signal::TimeToFirstToken, None), percentiles);
-        let kv = finding(page, Signal::KvCacheUsage);
+        let kv = finding(page, Signal::KVCacheUsage);
         assert_eq!(kv.former, Some(("vllm:gpu_cache_usage_perc", "vllm:kv_cache_usage_perc")));
         assert_eq!(kv.series, ["vllm:gpu_cache_usage_perc"]);
     }
 
     #[test]
-    fn two_looks_make_a_rate() {
+    fn two_inspections_make_a_rate() {
         let page = |tokens: u32, events: u32| {
             format!(
                 "vllm:num_requests_waiting {tokens}\nvllm:generation_tokens_total {tokens}\n\
@@ -205,7 +221,7 @@ mod tests {
                 .iter()
                 .find(|finding| finding.def.signal == signal)
                 .unwrap()
-                .shown(Some(time))
+                .describe(Some(time))
         };
         assert_eq!(shown(Signal::WaitingRequests), "1200");
         assert_eq!(shown(Signal::GenerationTokenRate), "40/s");
@@ -213,16 +229,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_has_likenesses() {
+    fn similar_names_are_shown_for_a_missing_signal() {
         let page = "vllm:num_requests_queued 11\nprocess_open_fds 3\n";
         let missing = finding(page, Signal::WaitingRequests);
-        assert_eq!(missing.shown(None), "missing");
+        assert_eq!(missing.describe(None), "missing");
         assert_eq!(missing.similar, ["vllm:num_requests_queued"]);
-        assert_eq!(finding(page, Signal::KvCacheUsage).similar, [""; 0]);
+        assert_eq!(finding(page, Signal::KVCacheUsage).similar, [""; 0]);
     }
 
     #[test]
-    fn a_bad_line_is_told_and_costs_what_needs_it() {
+    fn a_malformed_line_is_reported_and_costs_only_the_signals_that_need_it() {
         let page = "vllm:num_requests_waiting many\nvllm:num_requests_running 3\n";
         let inspection = inspect(page.as_bytes(), Engine::Vllm).unwrap();
         assert!(matches!(inspection.problem, Some(PageError::BadLine { line: 1, .. })));

@@ -1,13 +1,15 @@
-//! A Prometheus server as a source: what it is asked, and what its answers say about pods.
+//! Prometheus servers as a source: the queries that they are sent, and what their responses say about
+//! pods.
 //!
-//! A server is asked for the raw samples of a recent stretch of time (a range selector as an instant query), never
-//! for its idea of the current value: that would be up to five minutes old and would not say so. So a dead pod's last
-//! value is known to be old, and means, rates and quantiles are made of samples exactly as from pages.
+//! A query asks for the raw samples of a recent range (a range vector selector as an instant query),
+//! never for the current value, which may be five minutes old without a sign of it. With raw samples a
+//! dead pod's last value is known to be old, and means, rates and quantiles are computed exactly as
+//! from metrics pages.
 
-mod answer;
-mod pod;
-mod query;
+mod pods;
+mod promql;
+mod response;
 
-pub use answer::{Answer, AnswerError, Outcome, Series};
-pub use pod::{PodLabels, PodReading, PodSeries, by_pod};
-pub use query::{duration, matcher, range_query};
+pub use pods::{PodLabels, PodReading, PodSeries, group_by_pod};
+pub use promql::{duration, label_matcher, range_selector};
+pub use response::{QueryData, QueryResponse, ResponseError, Series};

@@ -1,12 +1,13 @@
-//! Whose page is this?
+//! Recognition of the engine that a metrics page is from.
 
 use memchr::memchr_iter;
 
-use crate::Engine;
+use crate::engine::Engine;
 
-/// The engine whose series a page has most of, if it has any engine's.
+/// Returns the engine that most samples of a page belong to; `None` if they belong to no known engine.
 ///
-/// A worker of Dynamo passes on what its engine publishes, so whoever has anything of Dynamo's is Dynamo.
+/// A worker of Dynamo also publishes the series of the engine that it runs, so a page with any series
+/// of Dynamo's is Dynamo's.
 pub fn recognize(page: &[u8]) -> Option<Engine> {
     let count = |engine: Engine| count_series(page, engine.profile().prefixes);
     if count(Engine::Dynamo) > 0 {
@@ -19,13 +20,13 @@ pub fn recognize(page: &[u8]) -> Option<Engine> {
     found.max_by_key(|(series, _)| *series).map(|(_, engine)| engine)
 }
 
-/// How many samples' names begin with one of `prefixes`.
+/// Counts the samples whose names begin with one of `prefixes`.
 fn count_series(page: &[u8], prefixes: &[&str]) -> usize {
-    let begins = |line: &[u8]| prefixes.iter().any(|prefix| line.starts_with(prefix.as_bytes()));
     let mut start = 0;
     let mut count = 0;
     for end in memchr_iter(b'\n', page) {
-        count += usize::from(begins(&page[start..end]));
+        let line = &page[start..end];
+        count += usize::from(prefixes.iter().any(|prefix| line.starts_with(prefix.as_bytes())));
         start = end + 1;
     }
     count

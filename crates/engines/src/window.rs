@@ -1,17 +1,19 @@
-//! What one recipe has said over time: the mean, the rate or the histogram of a window.
+//! Windows over time: the mean, the rate or the histogram of the recent samples of one recipe.
 //!
-//! All three are differences. A gauge's readings add up to an integral, a counter's steps to an increase, a
-//! histogram's to an increase per bucket; a window is what these were at its end less what they were at its start.
-//! So a track keeps a few snapshots of running totals, however often it is fed.
+//! All three are differences of running totals. A gauge's samples add up to an integral, a counter's
+//! steps to an increase, a histogram's to an increase per bucket. The result of a window is the total
+//! at its end minus the total at its start, so a track needs only a few snapshots of the totals,
+//! however often it is fed.
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::{Buckets, Kind, Recipe, exposition::Value};
+use crate::{buckets::Buckets, exposition::Value, kind::Kind, recipe::Recipe};
 
-/// Snapshots per window. A window is therefore up to a sixteenth longer than asked for.
+/// The number of snapshots per window. A window is therefore up to a sixteenth longer than its
+/// nominal length.
 const SNAPSHOTS: u32 = 16;
 
-/// A quantity, and the time over which it is wanted.
+/// A quantity, and the window that its number is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Measure {
     /// The quantity.
@@ -20,43 +22,59 @@ pub struct Measure {
     pub window: Duration,
 }
 
-/// The recent past of one quantity of one page.
+/// A *track* is the recent past of one quantity of one page.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use llm_autoscaler_engines::{Kind, Track, exposition::Value};
+///
+/// let seconds = Duration::from_secs;
+/// let mut requests = Track::new(Kind::Counter, seconds(60), seconds(15));
+/// requests.push(seconds(0), &Value::Number(1_000.0));
+/// assert_eq!(requests.value(), Value::Absent); // no rate of a single sample
+/// requests.push(seconds(10), &Value::Number(1_050.0));
+/// requests.push(seconds(20), &Value::Number(10.0)); // the process has restarted
+/// assert_eq!(requests.value(), Value::Number(3.0)); // 50 and 10 requests in 20 s
+/// assert!(requests.is_young()); // less than half of the window is known
+/// ```
 #[derive(Clone, Debug)]
 pub struct Track {
     kind: Kind,
     window: Duration,
     gap: Duration,
-    /// When the page was read last.
+    /// The time of the latest page.
     at: Option<Duration>,
-    /// Whether that page had the quantity.
+    /// True if the latest page had the quantity.
     present: bool,
-    /// The latest reading of the quantity.
+    /// The latest sample of the quantity, and its time.
     latest: Option<(Duration, Value)>,
     totals: Totals,
-    /// The totals as they were, from the start of the window on.
+    /// Snapshots of the totals, from the start of the window on.
     past: VecDeque<(Duration, Totals)>,
 }
 
-/// Running totals.
+/// The running totals of a quantity.
 #[derive(Clone, Debug, Default)]
 struct Totals {
-    /// One of a gauge or a counter, one per bucket of a histogram.
+    /// One total for a gauge or a counter, one per bucket for a histogram.
     sums: Vec<f64>,
-    /// For how much time they stand.
+    /// The time that the totals cover.
     time: Duration,
 }
 
 impl Track {
-    /// The past of a quantity of this kind, over this window; a window of zero is the latest reading, and needs a gauge.
+    /// Returns an empty track for a quantity of this kind, over this window. A window of zero stands for
+    /// the latest sample, which only a gauge has.
     ///
-    /// A reading of a gauge stands for the time since the one before, but for no more than `gap`.
+    /// A gauge's sample covers the time since the previous one, but no more than `gap`.
     pub fn new(kind: Kind, window: Duration, gap: Duration) -> Self {
         let (totals, past) = (Totals::default(), VecDeque::new());
         Self { kind, window, gap, at: None, present: false, latest: None, totals, past }
     }
 
-    /// Takes in what a page said. `at` is the time since some fixed moment; a page that is no newer than the latest is
-    /// passed over. A page without the quantity leaves the past as it is.
+    /// Adds the value of a page. `at` is the time of the page since some fixed moment; a page that is not
+    /// newer than the latest is ignored. A page without the quantity leaves the past as it is.
     pub fn push(&mut self, at: Duration, value: &Value) {
         let Some(before) = self.at.replace(at) else { return self.begin(at, value) };
         if at <= before {
@@ -69,7 +87,7 @@ impl Track {
         }
         if self.window > Duration::ZERO {
             self.accumulate(before, at, value);
-            self.remember(at);
+            self.take_snapshot(at);
         }
         self.set_latest(at, value);
     }
@@ -77,7 +95,7 @@ impl Track {
     fn begin(&mut self, at: Duration, value: &Value) {
         self.present = *value != Value::Absent;
         if self.present {
-            self.remember(at);
+            self.take_snapshot(at);
             self.set_latest(at, value);
         }
     }
@@ -92,11 +110,11 @@ impl Track {
         }
     }
 
-    /// Adds the step from the latest reading to this one to the totals.
+    /// Adds the step from the latest sample to this one to the totals.
     fn accumulate(&mut self, page_before: Duration, at: Duration, value: &Value) {
         let (since, latest) = match &self.latest {
             Some((since, latest)) => (*since, latest),
-            // A counter that the page before did not have yet has begun since, at zero.
+            // A counter that the previous page did not have has started at zero since then.
             None => (page_before, &Value::Absent),
         };
         if self.past.is_empty() {
@@ -116,10 +134,12 @@ impl Track {
                 self.totals.time += elapsed;
             }
             (Value::Buckets(now), latest) => {
-                let before = if let Value::Buckets(before) = latest { Some(before) } else { None };
-                let before = before.filter(|before| is_continued(before, now));
+                let before = match latest {
+                    Value::Buckets(before) if has_grown(before, now) => Some(before),
+                    _ => None,
+                };
                 if self.totals.sums.len() != now.bounds().len() {
-                    // Other bounds: another version of the engine, begun from zero.
+                    // Other bounds mean another version of the engine, which has started at zero.
                     self.totals = Totals::default();
                     self.past.clear();
                     self.past.push_back((since, Totals::default()));
@@ -134,8 +154,8 @@ impl Track {
         }
     }
 
-    /// Takes a snapshot of the totals if it is time, and drops those that no window needs.
-    fn remember(&mut self, at: Duration) {
+    /// Takes a snapshot of the totals if one is due, and drops those from before the window.
+    fn take_snapshot(&mut self, at: Duration) {
         if self.window == Duration::ZERO {
             return;
         }
@@ -148,26 +168,27 @@ impl Track {
         }
     }
 
-    /// Whether there is a first reading, and nothing to compare it with yet.
+    /// Returns true if a counter or histogram has one sample, and nothing to compare it with yet.
     pub fn is_pending(&self) -> bool {
         self.present && self.kind != Kind::Gauge && self.elapsed() == Duration::ZERO
     }
 
-    /// Whether less than half of the window is known: enough to grow by, not to shrink by.
+    /// Returns true if less than half of the window is known. Such a value is good enough for a
+    /// scale-up, not for a scale-down.
     pub fn is_young(&self) -> bool {
-        // Halved, and not doubled: a server may claim any time.
+        // The window is halved, because a server may report any time, and doubling it may overflow.
         self.elapsed() < self.window / 2
     }
 
-    /// The mean of a gauge; the rate of a counter, per second; the events of a histogram. Absent where the latest
-    /// page did not have it, and while it is pending.
+    /// Returns the mean of a gauge, the rate of a counter per second, or the events of a histogram. The
+    /// value is absent if the latest page did not have the quantity, and while it is pending.
     pub fn value(&self) -> Value {
         let mut value = Value::Absent;
         self.value_into(&mut value);
         value
     }
 
-    /// The same, into what held a value before.
+    /// Writes the value of [`value`](Self::value) to `out`, and reuses its memory.
     pub fn value_into(&self, out: &mut Value) {
         let elapsed = self.elapsed().as_secs_f64();
         match (&self.latest, self.past.front()) {
@@ -191,7 +212,7 @@ impl Track {
         }
     }
 
-    /// How much of the window is known.
+    /// Returns the time of the window that is known.
     fn elapsed(&self) -> Duration {
         self.past
             .front()
@@ -212,8 +233,8 @@ impl Totals {
     }
 }
 
-/// Whether a histogram has only grown since; else its process has begun again, at zero.
-fn is_continued(before: &Buckets, now: &Buckets) -> bool {
+/// Returns true if a histogram has only grown. Otherwise its process has restarted at zero.
+fn has_grown(before: &Buckets, now: &Buckets) -> bool {
     before.bounds() == now.bounds()
         && before.counts().iter().zip(now.counts()).all(|(before, now)| now >= before)
 }
@@ -224,15 +245,15 @@ mod tests {
 
     const GAP: Duration = Duration::from_secs(3);
 
-    /// Tenths of a second and what the page had then; and what is to come of it.
+    /// The samples, as tenths of a second and the number on the page, and the expected value.
     type Case = (&'static [(u64, Option<f64>)], Option<f64>);
 
     fn at(tenths: u64) -> Duration {
         Duration::from_millis(100 * tenths)
     }
 
-    /// Feeds numbers; `None` is a page without the quantity.
-    fn fed(kind: Kind, window: u64, readings: &[(u64, Option<f64>)]) -> Track {
+    /// Returns a track that has been fed these numbers; `None` is a page without the quantity.
+    fn track_of(kind: Kind, window: u64, readings: &[(u64, Option<f64>)]) -> Track {
         let mut track = Track::new(kind, Duration::from_secs(window), GAP);
         for (tenths, number) in readings {
             track.push(at(*tenths), &number.map_or(Value::Absent, Value::Number));
@@ -249,43 +270,46 @@ mod tests {
     }
 
     #[test]
-    fn without_a_window_the_latest_counts() {
-        assert_eq!(number(&fed(Kind::Gauge, 0, &[(0, Some(3.0)), (10, Some(5.0))])), Some(5.0));
-        assert_eq!(number(&fed(Kind::Gauge, 0, &[(0, Some(3.0)), (10, None)])), None);
+    fn without_a_window_the_value_is_the_latest_sample() {
         assert_eq!(
-            number(&fed(Kind::Gauge, 0, &[(10, Some(3.0)), (5, Some(9.0))])),
+            number(&track_of(Kind::Gauge, 0, &[(0, Some(3.0)), (10, Some(5.0))])),
+            Some(5.0)
+        );
+        assert_eq!(number(&track_of(Kind::Gauge, 0, &[(0, Some(3.0)), (10, None)])), None);
+        assert_eq!(
+            number(&track_of(Kind::Gauge, 0, &[(10, Some(3.0)), (5, Some(9.0))])),
             Some(3.0),
             "older"
         );
     }
 
     #[test]
-    fn a_gauges_mean_is_over_time() {
+    fn a_gauges_mean_is_weighted_by_time() {
         let table: [Case; 6] = [
             (&[(0, Some(4.0))], Some(4.0)),
-            // Each reading stands for the time since the one before.
+            // Each sample covers the time since the previous one.
             (&[(0, Some(9.0)), (10, Some(2.0)), (20, Some(4.0))], Some(3.0)),
             (&[(0, Some(9.0)), (10, Some(2.0)), (40, Some(4.0))], Some(3.5)),
-            // But for no more than 3 s.
+            // It covers no more than 3 s.
             (&[(0, Some(9.0)), (10, Some(2.0)), (70, Some(4.0))], Some(3.5)),
-            // Missing pages count for nothing.
+            // A missing page covers no time.
             (&[(0, Some(9.0)), (10, Some(2.0)), (20, None), (30, Some(2.0))], Some(2.0)),
             (&[(0, Some(9.0)), (10, Some(2.0)), (20, None)], None),
         ];
         for (readings, expected) in table {
-            assert_eq!(number(&fed(Kind::Gauge, 10, readings)), expected, "{readings:?}");
+            assert_eq!(number(&track_of(Kind::Gauge, 10, readings)), expected, "{readings:?}");
         }
     }
 
     #[test]
-    fn a_window_ends() {
+    fn samples_from_before_the_window_do_not_count() {
         let step = |tenths| (tenths, Some(if tenths < 300 { 100.0 } else { 10.0 }));
         let readings: Vec<_> = (0..=600).step_by(10).map(step).collect();
-        assert_eq!(number(&fed(Kind::Gauge, 10, &readings)), Some(10.0));
-        let at_40 = number(&fed(Kind::Gauge, 20, &readings[..41])).unwrap();
+        assert_eq!(number(&track_of(Kind::Gauge, 10, &readings)), Some(10.0));
+        let at_40 = number(&track_of(Kind::Gauge, 20, &readings[..41])).unwrap();
         assert!((48.0..58.0).contains(&at_40), "half of the window is the step: {at_40}");
         assert!(
-            fed(Kind::Gauge, 10, &readings).past.len() <= 18,
+            track_of(Kind::Gauge, 10, &readings).past.len() <= 18,
             "bounded, however often it is fed"
         );
     }
@@ -296,47 +320,47 @@ mod tests {
             (&[(0, Some(1000.0))], None),
             (&[(0, Some(1000.0)), (10, Some(1010.0))], Some(10.0)),
             (&[(0, Some(1000.0)), (10, Some(1010.0)), (20, Some(1030.0))], Some(15.0)),
-            // The process began again: what it counts is new.
+            // The process has restarted, so everything that it counts is new.
             (&[(0, Some(1000.0)), (10, Some(1010.0)), (20, Some(4.0))], Some(7.0)),
-            // A page that was not read loses nothing.
+            // A page that was not scraped loses nothing.
             (&[(0, Some(1000.0)), (40, Some(1040.0))], Some(10.0)),
             (&[(0, Some(1000.0)), (10, None), (20, Some(1040.0))], Some(20.0)),
-            // Born between two pages.
+            // The counter has started between two pages.
             (&[(0, None), (10, None), (20, Some(30.0))], Some(30.0)),
         ];
         for (readings, expected) in table {
-            let track = fed(Kind::Counter, 60, readings);
+            let track = track_of(Kind::Counter, 60, readings);
             assert_eq!(number(&track), expected, "{readings:?}");
             assert_eq!(track.is_pending(), expected.is_none(), "{readings:?}");
         }
     }
 
     #[test]
-    fn half_a_window_makes_it_grown_up() {
+    fn a_track_is_young_until_half_of_its_window_is_known() {
         for (window, tenths, young) in [(0, 0, false), (4, 0, true), (4, 19, true), (4, 20, false)]
         {
-            let track = fed(Kind::Gauge, window, &[(0, Some(1.0)), (tenths, Some(2.0))]);
+            let track = track_of(Kind::Gauge, window, &[(0, Some(1.0)), (tenths, Some(2.0))]);
             assert_eq!(track.is_young(), young, "{window} {tenths}");
         }
     }
 
     #[test]
-    fn a_rate_is_of_its_window() {
+    fn a_rate_covers_its_window_only() {
         let readings: Vec<_> = (0..=1200)
             .step_by(10)
             .map(|tenths| (tenths, Some(if tenths < 600 { 0.0 } else { (tenths - 600) as f64 })))
             .collect();
-        let rate = number(&fed(Kind::Counter, 30, &readings)).unwrap();
+        let rate = number(&track_of(Kind::Counter, 30, &readings)).unwrap();
         assert!((rate - 10.0).abs() < 1e-6, "{rate}");
         assert_eq!(
-            number(&fed(Kind::Counter, 30, &readings[..50])),
+            number(&track_of(Kind::Counter, 30, &readings[..50])),
             Some(0.0),
-            "idle is zero, and known"
+            "idle is zero, not absent"
         );
     }
 
     #[test]
-    fn histograms_are_of_their_window_too() {
+    fn a_histogram_covers_its_window_only() {
         let buckets = |counts: [f64; 3]| {
             Value::Buckets(Buckets::new([1.0, 2.0, f64::INFINITY].into_iter().zip(counts)).unwrap())
         };
@@ -346,10 +370,10 @@ mod tests {
         assert_eq!(track.value(), Value::Absent);
         track.push(at(10), &buckets([5.0, 9.0, 10.0]));
         assert_eq!(track.value(), buckets([0.0, 3.0, 3.0]));
-        // Began again.
+        // The process has restarted.
         track.push(at(20), &buckets([1.0, 1.0, 1.0]));
         assert_eq!(track.value(), buckets([1.0, 4.0, 4.0]));
-        // Other bounds.
+        // The bounds have changed.
         let finer = Value::Buckets(
             Buckets::new([(0.5, 1.0), (1.0, 1.0), (2.0, 2.0), (f64::INFINITY, 2.0)]).unwrap(),
         );

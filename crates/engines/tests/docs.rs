@@ -1,4 +1,4 @@
-//! `docs/engines.md` is written by this test, from the tables:
+//! Writes `docs/engines.md` from the tables, and checks that it is up to date:
 //! `UPDATE=1 cargo test -p llm-autoscaler-engines --test docs`.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
 };
 
 use llm_autoscaler_engines::{
-    Engine, EngineProfile, Signal, SignalDef, SignalInfo, Standing, Term,
+    Alternative, Engine, EngineProfile, Signal, SignalDef, SignalInfo, Standing, Term,
 };
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/engines.md");
@@ -18,34 +18,34 @@ const INTRODUCTION: &str = "\
 
 <!-- Generated from crates/engines by `UPDATE=1 cargo test -p llm-autoscaler-engines --test docs`; do not edit. -->
 
-A *signal* is something that engines know about themselves, whatever they call it: `signal: WaitingRequests` in a
-spec works across engines, and across the versions of one. `engine` says which series it is read from.
-`llm-autoscaler engines` prints these tables; `llm-autoscaler probe URL` reads a page as the operator does and tells
-which of them it has.
+A *signal* is a quantity that engines report about themselves, by one name for all of them: `signal: WaitingRequests`
+in a spec works for every engine that has it, and for every version of one. `engine` selects the series that it is read
+from. `llm-autoscaler engines` prints these tables; `llm-autoscaler probe URL` reads a page as the operator does and
+lists the signals that it has.
 
 ";
 
 const READING: &str = "
-- A **gauge** is the latest value, or with `windowSeconds` the mean over that time. A **counter** is the rate over the
-  window, per second (60 s if not given); it may begin again at zero. A **histogram** is the `percentile` (90 if not given) of
-  the events of the window (60 s if not given), pooled over all replicas; with too few events there is *no signal*, which is not
-  zero: such a metric neither grows the target nor keeps another metric from shrinking it.
-- A **target** of type `AverageValue` is compared with the mean over the replicas, one of type `Value` with the value of the service.
-  The other type makes no sense for a signal, and is refused.
-- Where a signal has **several summands** (`+`), all of them must be on the page. One that is missing makes the signal
+- A **gauge** is the latest value, or with `windowSeconds` the mean over that time. A **counter** is the rate per second
+  over the window (60 s by default); it may restart at zero. A **histogram** is the `percentile` (90 by default) of the
+  events of the window (60 s by default), pooled over all replicas. With too few events there is *no value*, which is not
+  zero: such a metric neither scales the target up nor keeps another metric from scaling it down.
+- A **target** of type `AverageValue` is compared with the mean over the replicas, one of type `Value` with the value of
+  the service. Each signal allows only the type that makes sense for it.
+- If a signal has **several summands** (`+`), all of them must be on the page. One that is missing makes the signal
   missing for that replica, never smaller.
-- Where a summand has **several names**, the first that is on the page counts. They are never added. A *former* name in use is told
-  by the condition `Advisory`: the next upgrade takes it away.
-- Where a page has **several series** of a name (data-parallel engines, ranks), they become one number for the replica, as the column
-  says. Ranks that repeat the same value count once.
-- A series that is NaN or infinite is missing. So is everything on a page that is cut off, or is no metrics page.
+- If a summand has **several names**, the first that is on the page counts. They are never added. If a *former* name is in
+  use, the condition `Advisory` reports it, because the next upgrade takes the name away.
+- If a page has **several series** of a name (data-parallel engines, ranks), they become one number for the replica by
+  the rule in the column \"several series\". Ranks that repeat a value count once.
+- A series that is NaN or infinite is missing. So is everything on a page that is cut off or is not a metrics page.
 ";
 
 const CLOSING: &str = "
 ## Any other series
 
 `series` reads a series by its full name (with `_total`, `_count` or the like), from any engine. All series of that
-name on a page are added up; `selector.matchLabels` narrows them down. With `engine: Custom` it is the only way.
+name on a page are added up; `selector.matchLabels` selects some of them. With `engine: Custom` it is the only way.
 
 ```yaml
 metrics:
@@ -56,14 +56,14 @@ metrics:
   target: {type: AverageValue, averageValue: \"5\"}
 ```
 
-A page is Prometheus's text format 0.0.4; what OpenMetrics adds (exemplars, `# EOF`) and quoted UTF-8 names are
-understood. Malformed lines of other families do no harm. A series that a page gives twice counts once, by its first
-value, as in Prometheus. The last line must be ended by a line feed, as the format demands: otherwise the page counts as
-cut off.
+A page is in Prometheus's text format 0.0.4; the additions of OpenMetrics (exemplars, `# EOF`) and quoted UTF-8 names
+are read too. Malformed lines of other families do no harm. A series that a page repeats counts once, by its first
+value, as in Prometheus. The last line must end with a line feed, which the format requires: otherwise the page counts
+as cut off.
 ";
 
 #[test]
-fn the_page_says_what_the_tables_say() {
+fn the_document_is_up_to_date_with_the_tables() {
     let page = page();
     if env::var_os("UPDATE").is_some() {
         fs::write(PATH, &page).unwrap();
@@ -82,9 +82,7 @@ fn page() -> String {
 }
 
 fn write_page(page: &mut String) -> fmt::Result {
-    page.push_str(
-        "| signal | what it says | unit | it is a | target type |\n|---|---|---|---|---|\n",
-    );
+    page.push_str("| signal | meaning | unit | kind | target type |\n|---|---|---|---|---|\n");
     for signal in Signal::ALL {
         let SignalInfo { name, doc, unit, kind, .. } = signal.info();
         writeln!(page, "| `{name}` | {doc} | {unit} | {} | `{}` |", kind.name(), kind.target())?;
@@ -104,7 +102,7 @@ fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
         port_names,
         port,
         enabling,
-        repeats,
+        repeat_labels,
         signals,
         ..
     } = engine;
@@ -117,13 +115,13 @@ fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
         "For {display}. Its page is `{metrics_path}`; the port is usually called {ports}{number}. {enabling}"
     )?;
     if signals.is_empty() {
-        return writeln!(page, "It has no signals: give each metric a `series`.");
+        return writeln!(page, "It has no signals: each metric needs a `series`.");
     }
-    if !repeats.is_empty() {
-        let labels: Vec<String> = repeats.iter().map(|label| format!("`{label}`")).collect();
+    if !repeat_labels.is_empty() {
+        let labels: Vec<String> = repeat_labels.iter().map(|label| format!("`{label}`")).collect();
         writeln!(
             page,
-            "Series that differ only in {} repeat each other, and count once.",
+            "Series that differ only in {} repeat each other and count once.",
             labels.join(", ")
         )?;
     }
@@ -136,16 +134,17 @@ fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
 }
 
 fn term(term: &Term) -> String {
-    let name = |name: &llm_autoscaler_engines::Alternative| {
-        let labels: Vec<String> =
-            name.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let labels =
-            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        let former = if name.standing == Standing::Former { "former, " } else { "" };
-        let note =
-            if term.0.len() > 1 { format!(" ({former}{})", name.versions) } else { String::new() };
-        format!("`{}{labels}`{note}", name.series)
-    };
-    let names: Vec<String> = term.0.iter().map(name).collect();
+    let is_alone = term.0.len() == 1;
+    let names: Vec<String> = term.0.iter().map(|name| alternative(name, is_alone)).collect();
     names.join(", else ")
+}
+
+fn alternative(name: &Alternative, is_alone: bool) -> String {
+    let labels = name.labels.iter().map(|(name, value)| format!("{name}=\"{value}\""));
+    let labels: Vec<String> = labels.collect();
+    let labels =
+        if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+    let former = if name.standing == Standing::Former { "former, " } else { "" };
+    let note = if is_alone { String::new() } else { format!(" ({former}{})", name.versions) };
+    format!("`{}{labels}`{note}", name.series)
 }

@@ -1,4 +1,4 @@
-//! What the reader makes of pages, by table.
+//! Tables of pages, and of what the reader finds on them.
 
 #![allow(clippy::panic)]
 
@@ -39,7 +39,7 @@ fn labels(labels: &[(&str, &str)]) -> Vec<(String, String)> {
     labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The thousandths of `recipe` on a page that can be read.
+/// Returns the thousandths of `recipe` on a page without errors.
 fn value(recipe: Recipe, page: &str) -> Option<i64> {
     let (result, out) = read(&[recipe], page);
     result.expect(page);
@@ -47,11 +47,11 @@ fn value(recipe: Recipe, page: &str) -> Option<i64> {
 }
 
 fn signal(signal: Signal) -> Recipe {
-    Engine::Vllm.profile().recipe(signal).expect("vLLM gives it")
+    Engine::Vllm.profile().recipe(signal).expect("vLLM reports it")
 }
 
 #[test]
-fn spellings_of_one_sample() {
+fn every_spelling_of_a_sample_is_read() {
     let spellings = [
         "q:x 7\n",
         "q:x 7.0\n",
@@ -82,7 +82,7 @@ fn spellings_of_one_sample() {
 }
 
 #[test]
-fn values() {
+fn numbers_are_read_and_only_finite_ones_count() {
     let table = [
         ("0", Some(0)),
         ("0.3", Some(300)),
@@ -103,13 +103,13 @@ fn values() {
 }
 
 #[test]
-fn a_sum_that_no_float_holds_is_absent() {
+fn a_sum_that_overflows_is_absent() {
     assert_eq!(value(gauge("x", []), "x{a=\"1\"} 1e308\nx{a=\"2\"} 1e308\n"), None);
     assert_eq!(value(gauge("x", []), "x{a=\"1\"} 1e308\nx{a=\"2\"} -1e308\n"), Some(0));
 }
 
 #[test]
-fn labels_select() {
+fn a_recipe_selects_series_by_labels() {
     let page = concat!(
         "x{model=\"a\",rank=\"0\"} 1\n",
         "x{rank=\"1\",model=\"a\"} 2\n",
@@ -153,7 +153,7 @@ fn a_signal_is_whole_or_absent() {
 #[test]
 fn the_newest_name_counts_and_names_are_never_mixed() {
     let (new, old) = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc");
-    let kv = || signal(Signal::KvCacheUsage);
+    let kv = || signal(Signal::KVCacheUsage);
     assert_eq!(value(kv(), &format!("{old} 0.5\n{new} 0.25\n")), Some(250));
     assert_eq!(value(kv(), &format!("{old} 0.5\n")), Some(500));
     assert_eq!(value(kv(), &format!("{old} 0.5\n{new} NaN\n")), None);
@@ -170,7 +170,7 @@ fn data_parallel_engines_are_one_replica() {
     let waiting = engines("vllm:num_requests_waiting", ["1.0", "2.0", "4.0"]);
     assert_eq!(value(signal(Signal::WaitingRequests), &waiting), Some(7000));
     let kv = engines("vllm:kv_cache_usage_perc", ["0.1", "0.2", "0.9"]);
-    assert_eq!(value(signal(Signal::KvCacheUsage), &kv), Some(400));
+    assert_eq!(value(signal(Signal::KVCacheUsage), &kv), Some(400));
     let unknown = engines("vllm:num_requests_waiting", ["1.0", "NaN", "4.0"]);
     assert_eq!(value(signal(Signal::WaitingRequests), &unknown), None);
 }
@@ -198,34 +198,34 @@ fn a_series_counts_once() {
 }
 
 #[test]
-fn a_malformed_line_fails_those_who_need_its_family() {
+fn a_malformed_line_fails_only_recipes_of_its_family() {
     let table = [
         ("x", "it has no value"),
         ("x{a=\"b\"}", "it has no value"),
         ("x seven", "its value is not a number"),
-        ("x 7 soon", "something else than a timestamp is behind its value"),
-        ("x 7 8 9", "something else than a timestamp is behind its value"),
-        ("x{a=\"b\" 7", "a comma or the closing brace is missing"),
-        ("x{a=\"b\"c=\"d\"} 7", "a comma or the closing brace is missing"),
-        ("x{a=b} 7", "a quote is missing"),
+        ("x 7 soon", "its value is followed by something that is not a timestamp"),
+        ("x 7 8 9", "its value is followed by something that is not a timestamp"),
+        ("x{a=\"b\" 7", "a label is not followed by a comma or a closing brace"),
+        ("x{a=\"b\"c=\"d\"} 7", "a label is not followed by a comma or a closing brace"),
+        ("x{a=b} 7", "a label's value is not in quotes"),
         ("x{a} 7", "a label has no value"),
-        ("x{a=\"b} 7", "a quote is not closed"),
-        ("x{a=\"b\\\"} 7", "a quote is not closed"),
-        ("x{,} 7", "the name of a label is missing"),
-        ("x{1=\"b\"} 7", "the name of a label is missing"),
+        ("x{a=\"b} 7", "a closing quote is missing"),
+        ("x{a=\"b\\\"} 7", "a closing quote is missing"),
+        ("x{,} 7", "a label has no name"),
+        ("x{1=\"b\"} 7", "a label has no name"),
         ("x{\"y\"} 7", "it has two names"),
         ("{\"x\"} ", "it has no value"),
-        ("{\"x\" 7", "a comma or the closing brace is missing"),
-        ("{c=\"d\" \"x\"} 7", "a comma or the closing brace is missing"),
+        ("{\"x\" 7", "a label is not followed by a comma or a closing brace"),
+        ("{c=\"d\" \"x\"} 7", "a label is not followed by a comma or a closing brace"),
         ("x 1e400", "its value is not a number"),
         ("x +NaN", "its value is not a number"),
-        ("x 7 NaN", "something else than a timestamp is behind its value"),
-        ("x-7", "a character in the name that only a quoted name may have"),
-        ("x-7 1395066363000", "a character in the name that only a quoted name may have"),
-        ("x{a=\"b\",a=\"b\"} 7", "a label is given twice"),
-        ("x{\"\\\\a\"=\"b\",\"\\a\"=\"b\"} 7", "a label is given twice"),
+        ("x 7 NaN", "its value is followed by something that is not a timestamp"),
+        ("x-7", "its name has a character that is only allowed in quotes"),
+        ("x-7 1395066363000", "its name has a character that is only allowed in quotes"),
+        ("x{a=\"b\",a=\"b\"} 7", "a label is repeated"),
+        ("x{\"\\\\a\"=\"b\",\"\\a\"=\"b\"} 7", "a label is repeated"),
         ("x{__name__=\"b\"} 7", "it has two names"),
-        ("x{\"\"=\"b\"} 7", "the name of a label is missing"),
+        ("x{\"\"=\"b\"} 7", "a label has no name"),
     ];
     let recipes = [gauge("y", []), gauge("x", []), gauge("x", labels(&[("a", "b")]))];
     for (line, reason) in table {
@@ -239,7 +239,7 @@ fn a_malformed_line_fails_those_who_need_its_family() {
         assert_eq!(out, [Some(Milli(5000))], "{line:?}");
         assert!(result.is_ok(), "{line:?}");
     }
-    // Many labels, of which the last is one of the last before it.
+    // There are many labels, and the last one repeats an earlier one.
     let many: Vec<String> = (0..20).chain([15]).map(|n| format!("l{n}=\"\"")).collect();
     let page = |labels: &[String]| format!("x{{{}}} 1\n", labels.join(","));
     assert_eq!(read(&[gauge("x", [])], page(&many[..20])).1, [Some(Milli(1000))]);
@@ -248,18 +248,18 @@ fn a_malformed_line_fails_those_who_need_its_family() {
         assert_eq!(read(&[gauge("x", [])], line).1, [None]);
     }
     assert_eq!(read(&[gauge("x", [])], b"x{a=\"\x00\"} 7\n").1, [Some(Milli(7000))]);
-    // The only line that says what the page is.
+    // The malformed line is the only one that makes this a metrics page.
     let (result, _) = read(&[gauge("x", [])], "x{\n<b>\n");
     assert!(matches!(result, Err(PageError::BadLine { line: 1, .. })), "{result:?}");
     let (result, _) = read(&[gauge("my.name", [])], "my.name 5\n");
     assert_eq!(
         result.unwrap_err().to_string(),
-        "line 1 of the metrics page cannot be read: a character in the name that only a quoted name may have: \"my.name 5\""
+        "line 1 of the metrics page cannot be parsed: its name has a character that is only allowed in quotes: \"my.name 5\""
     );
 }
 
 #[test]
-fn what_nobody_wants_is_counted() {
+fn unwanted_lines_are_counted() {
     let page =
         "# HELP x X\nx 1\ny{a=\"b\"} 2\n{\"z\"} NaN\nz inf\n\n<b>\ny{\ny\ny seven\n{\"a\": 1}\n7\n";
     let (result, out) = read(&[gauge("x", [])], page);
@@ -270,7 +270,7 @@ fn what_nobody_wants_is_counted() {
 }
 
 #[test]
-fn other_pages_are_no_metrics() {
+fn other_pages_are_not_metrics_pages() {
     let table: [(&[u8], &str); 7] = [
         (b"<!DOCTYPE html>\n<html><body>Not Found</body></html>\n", "<!DOCTYPE html>"),
         (b"\r\n{\"detail\":\"Not Found\"}", "{\"detail\":\"Not Found\"}"),
@@ -291,7 +291,7 @@ fn other_pages_are_no_metrics() {
 }
 
 #[test]
-fn a_page_that_is_cut_off_is_refused() {
+fn a_page_that_is_cut_off_is_rejected() {
     let page = "# TYPE x gauge\nx{a=\"b\"} 11\ny 5\n";
     let recipe = [gauge("x", [])];
     assert_eq!(read(&recipe, page).1, [Some(Milli(11_000))]);
@@ -307,8 +307,8 @@ fn a_page_that_is_cut_off_is_refused() {
 }
 
 #[test]
-fn recipes_share_a_pass() {
-    // More than fit on the stack, two of them the same, all in their order.
+fn one_pass_serves_many_recipes() {
+    // There are many recipes, two of them equal, and the results come in their order.
     let mut recipes: Vec<Recipe> = (0..50).map(|n| gauge(format!("family_{n}"), [])).collect();
     recipes.push(recipes[3].clone());
     let lines: Vec<String> =
@@ -338,7 +338,7 @@ fn histograms_are_read_from_their_buckets() {
     assert_eq!(extract(&recipes(&[]), page).1[0].value, buckets([3.0, 5.0]));
     assert_eq!(extract(&recipes(&[("engine", "1")]), page).1[0].value, buckets([2.0, 2.0]));
     assert_eq!(extract(&recipes(&[("engine", "2")]), page).1[0].value, Value::Absent);
-    // Half a histogram is none.
+    // An incomplete histogram is absent.
     let damaged = [
         page.replace("+Inf", "2"),
         page.replace("le=\"0.5\"} 1", "le=\"low\"} 1"),
@@ -356,8 +356,8 @@ fn ranks_that_repeat_a_value_count_once() {
     let line = |dp: u32, tp: u32, value: f64| format!("q{{dp=\"{dp}\",tp=\"{tp}\"}} {value}\n");
     let page = [line(0, 0, 3.0), line(0, 1, 4.0), line(1, 0, 10.0), line(1, 1, 10.0)].concat();
     assert_eq!(value(gauge("q", []), &page), Some(27_000));
-    let recipe = || gauge("q", []).repeated_by(["tp".to_owned()]);
-    assert_eq!(value(recipe(), &page), Some(14_000), "the highest of those that should be equal");
+    let recipe = || gauge("q", []).with_repeat_labels(["tp".to_owned()]);
+    assert_eq!(value(recipe(), &page), Some(14_000), "the highest of values that should be equal");
     assert_eq!(value(recipe(), &(page.clone() + &line(2, 0, f64::NAN))), None);
     assert_eq!(value(recipe(), "q 5\n"), Some(5000));
     assert_eq!(
@@ -375,9 +375,9 @@ fn ranks_that_repeat_a_value_count_once() {
 }
 
 #[test]
-fn the_name_that_was_found_is_told() {
+fn the_name_that_was_found_is_reported() {
     let (new, old) = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc");
-    let recipes = [signal(Signal::KvCacheUsage)];
+    let recipes = [signal(Signal::KVCacheUsage)];
     let table = [
         (format!("{new} 0.5\n"), None, false),
         (format!("{old} 0.5\n"), Some((0, 1)), false),
@@ -388,15 +388,17 @@ fn the_name_that_was_found_is_told() {
         let found = extract(&recipes, &page).1.remove(0);
         assert_eq!((found.alternative, found.ambiguous), (alternative, ambiguous), "{page}");
     }
-    let def = Engine::Vllm.profile().signal(Signal::KvCacheUsage).unwrap();
-    assert_eq!(def.former(0, 1), Some((old, new)));
-    assert_eq!(def.former(0, 0), None);
+    let def = Engine::Vllm.profile().signal(Signal::KVCacheUsage).unwrap();
+    assert_eq!(def.former_name(0, 1), Some((old, new)));
+    assert_eq!(def.former_name(0, 0), None);
 }
 
 #[test]
-fn memory_of_the_page_before_changes_nothing() {
-    let recipes =
-        [Recipe::series(Kind::Histogram, "t", []), gauge("x", []).repeated_by(["tp".to_owned()])];
+fn reused_memory_changes_nothing() {
+    let recipes = [
+        Recipe::series(Kind::Histogram, "t", []),
+        gauge("x", []).with_repeat_labels(["tp".to_owned()]),
+    ];
     let extractor = Extractor::new(&recipes);
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     let pages = [

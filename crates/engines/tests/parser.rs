@@ -1,17 +1,17 @@
-//! What the reader makes of damaged pages, beside what Prometheus's own parsers made of them: cases that
-//! `tests/parser/run.sh cases` has recorded, so that nothing of theirs is needed here.
+//! Compares the reader with Prometheus's own parsers on damaged pages. `tests/parser/run.sh cases` has
+//! recorded the parsers' answers, so that this test needs no Go.
 
-// Recording is the example's part.
+// The program in `tests/parser` uses the rest of these modules, to record cases.
 #[allow(dead_code)]
-#[path = "../examples/parser/cases.rs"]
+#[path = "../../../tests/parser/src/cases.rs"]
 mod cases;
 #[allow(dead_code)]
-#[path = "../examples/parser/compare.rs"]
+#[path = "../../../tests/parser/src/compare.rs"]
 mod compare;
 #[allow(dead_code)]
-#[path = "../examples/parser/lines.rs"]
+#[path = "../../../tests/parser/src/lines.rs"]
 mod lines;
-#[path = "../examples/parser/model.rs"]
+#[path = "../../../tests/parser/src/model.rs"]
 mod model;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Properties of the reader on pages that nobody wrote by hand.
+//! Properties of the reader on random pages.
 
 mod reference;
 
@@ -25,7 +25,7 @@ fn series(name: &str, labels: &[(&str, &str)]) -> Recipe {
     )
 }
 
-/// Few names and labels, so that they meet.
+/// Returns recipes of few names and labels, so that random lines match them often.
 fn recipes() -> Vec<Recipe> {
     vec![
         series("a:b", &[]),
@@ -33,9 +33,9 @@ fn recipes() -> Vec<Recipe> {
         series("a", &[("l", "")]),
         series("q n", &[]),
         series("a:b_c", &[("l", "x"), ("m", "\"\\\n")]),
-        series("a:b", &[]).repeated_by(["l".to_owned()]),
+        series("a:b", &[]).with_repeat_labels(["l".to_owned()]),
         Recipe::series(Kind::Histogram, "h", []),
-        Recipe::series(Kind::Histogram, "h", []).repeated_by(["m".to_owned()]),
+        Recipe::series(Kind::Histogram, "h", []).with_repeat_labels(["m".to_owned()]),
     ]
 }
 
@@ -44,7 +44,8 @@ fn quote(text: &str) -> String {
 }
 
 prop_compose! {
-    /// A sample of one of a few families, spelled in one of many ways. A label may be given `twice`, which is malformed.
+    /// Makes a sample of one of a few families, in one of many spellings. With `twice` a label may be
+    /// repeated, which is malformed.
     fn sample_line(twice: bool)(
         name in select(vec!["a:b", "a", "a:b_c", "q n", "z", "h_bucket"]),
         labels in vec((select(vec!["l", "m", "n.o"]), select(vec!["x", "", "\"\\\n", "é, {=} #"])), 0..3),
@@ -75,7 +76,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// A sample line that has been damaged in one place.
+    /// Makes a sample line that is damaged in one place.
     fn damaged_line()(line in sample_line(true), at in any::<prop::sample::Index>(), put in "[ -~]?") -> String {
         let mut chars: Vec<char> = line.chars().collect();
         let at = at.index(chars.len());
@@ -89,7 +90,7 @@ fn page() -> impl Strategy<Value = Vec<String>> {
     vec(prop_oneof![8 => sample_line(true), 1 => comment, 1 => damaged_line()], 1..12)
 }
 
-/// A line that is about none of the wanted families, sound or not.
+/// Makes a line of a family that no recipe wants, malformed or not.
 fn unrelated_line() -> impl Strategy<Value = String> {
     let sound = (select(vec!["a:b_", "a:", "zz", "a:b_c_total"]), -9.0..9.0)
         .prop_map(|(n, v)| format!("{n} {v}"));
@@ -119,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_printed_is_read_back(
+    fn printed_samples_are_read_back(
         value in -1_000_000_000_i64..1_000_000_000,
         name in "[a-zA-Z_:][a-zA-Z0-9_:]{0,40}",
         label in "[a-zA-Z_][a-zA-Z0-9_]{0,10}",

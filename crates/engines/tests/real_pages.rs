@@ -1,4 +1,5 @@
-//! Pages of engines; which are real and how the others came about: `tests/fixtures/engines/README.md`.
+//! Pages of engines. `tests/fixtures/engines/README.md` says which ones are real, and how the others
+//! were made.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +13,7 @@ use llm_autoscaler_engines::{
 };
 
 use Signal::{
-    DecodeHandoverRequests, GenerationTokenRate, InFlightRequests, InterTokenLatency, KvCacheUsage,
+    DecodeHandoverRequests, GenerationTokenRate, InFlightRequests, InterTokenLatency, KVCacheUsage,
     PreemptionRate, PrefillHandoverRequests, PromptTokenRate, QueueTime, RequestLatency,
     RequestRate, RunningRequests, TimeToFirstToken, WaitingRequests,
 };
@@ -35,7 +36,7 @@ fn read(recipes: &[Recipe], page: &str) -> (PageSummary, Vec<Extract>) {
     (summary.expect("a real page"), out)
 }
 
-/// Thousandths of a number, or events of a histogram.
+/// Returns the thousandths of a number, or the events of a histogram.
 fn shown(extract: &Extract) -> Option<i64> {
     match &extract.value {
         Value::Number(number) => Milli::from_f64(*number).map(|milli| milli.0),
@@ -44,7 +45,7 @@ fn shown(extract: &Extract) -> Option<i64> {
     }
 }
 
-/// What the signals of an engine are on a page: thousandths, or numbers of events.
+/// Asserts the signals of an engine on a page: thousandths, or numbers of events.
 fn signals(engine: Engine, name: &str, expected: &[(Signal, i64)]) {
     let page = page(name);
     for (signal, expected) in expected {
@@ -52,23 +53,23 @@ fn signals(engine: Engine, name: &str, expected: &[(Signal, i64)]) {
         let (_, found) = read(&[recipe], &page);
         assert_eq!(shown(&found[0]), Some(*expected), "{name}: {signal:?}");
     }
-    // Whatever is not listed is not on the page, so that a test says all there is to say about it.
+    // A signal that is not listed must be absent, so that a test covers the whole page.
     for def in engine.profile().signals {
         if expected.iter().all(|(signal, _)| *signal != def.signal) {
-            let (_, found) = read(&[def.recipe(engine.profile().repeats)], &page);
+            let (_, found) = read(&[def.recipe(engine.profile().repeat_labels)], &page);
             assert_eq!(shown(&found[0]), None, "{name}: {:?} is there too", def.signal);
         }
     }
 }
 
 #[test]
-fn vllm() {
-    // It has answered six requests before.
+fn signals_of_vllm() {
+    // The server has completed six requests before.
     let idle = [
         (WaitingRequests, 0),
         (RunningRequests, 0),
         (InFlightRequests, 0),
-        (KvCacheUsage, 0),
+        (KVCacheUsage, 0),
         (RequestRate, 6000),
         (PromptTokenRate, 6_025_000),
         (GenerationTokenRate, 210_000),
@@ -83,7 +84,7 @@ fn vllm() {
         (WaitingRequests, 11_000),
         (RunningRequests, 7000),
         (InFlightRequests, 18_000),
-        (KvCacheUsage, 678),
+        (KVCacheUsage, 678),
         (RequestRate, 275_000),
         (PromptTokenRate, 420_256_000),
         (GenerationTokenRate, 27_414_000),
@@ -102,7 +103,7 @@ fn two_data_parallel_engines_of_vllm_are_one_replica() {
         (WaitingRequests, 16_000),
         (RunningRequests, 15_000),
         (InFlightRequests, 31_000),
-        (KvCacheUsage, 461),
+        (KVCacheUsage, 461),
         (RequestRate, 254_000),
         (PromptTokenRate, 312_600_000),
         (GenerationTokenRate, 25_472_000),
@@ -130,11 +131,11 @@ fn two_data_parallel_engines_of_vllm_are_one_replica() {
         (TimeToFirstToken, 160),
     ];
     some("vllm-0.15.1-dp2-two-servers-busy.txt", two_servers);
-    // Its queue is on the page by reason as well.
+    // The page has the queue by reason as well.
     let newest = [
         (WaitingRequests, 17_000),
         (RunningRequests, 16_000),
-        (KvCacheUsage, 563),
+        (KVCacheUsage, 563),
         (PreemptionRate, 1000),
     ];
     some("vllm-0.32.0-dp2-logger.txt", newest);
@@ -146,7 +147,7 @@ fn ranks_and_priorities_of_sglang_count_once() {
         (WaitingRequests, 15_000),
         (RunningRequests, 13_000),
         (InFlightRequests, 28_000),
-        (KvCacheUsage, 600),
+        (KVCacheUsage, 600),
         (RequestRate, 25_000),
         (PromptTokenRate, 33_500_000),
         (GenerationTokenRate, 2_250_000),
@@ -184,17 +185,17 @@ fn ranks_and_priorities_of_sglang_count_once() {
     );
     some(
         "sglang-0.5.23-decode-collector.txt",
-        &[(DecodeHandoverRequests, 7000), (KvCacheUsage, 910)],
+        &[(DecodeHandoverRequests, 7000), (KVCacheUsage, 910)],
     );
 }
 
 #[test]
-fn dynamos_two_pages() {
+fn signals_of_dynamos_workers_and_frontends() {
     let worker = [
         (WaitingRequests, 12_000),
         (RunningRequests, 8000),
         (InFlightRequests, 20_000),
-        (KvCacheUsage, 188),
+        (KVCacheUsage, 188),
         (RequestRate, 52_000),
         (TimeToFirstToken, 40),
         (InterTokenLatency, 3380),
@@ -216,12 +217,12 @@ fn dynamos_two_pages() {
 }
 
 #[test]
-fn tensorrt_llm() {
+fn signals_of_tensorrt_llm() {
     let table = [
         (WaitingRequests, 12_000),
         (RunningRequests, 8000),
         (InFlightRequests, 20_000),
-        (KvCacheUsage, 750),
+        (KVCacheUsage, 750),
         (RequestRate, 15_000),
         (PromptTokenRate, 22_500_000),
         (GenerationTokenRate, 1_500_000),
@@ -234,12 +235,12 @@ fn tensorrt_llm() {
 }
 
 #[test]
-fn lmdeploy() {
+fn signals_of_lmdeploy() {
     let table = [
         (WaitingRequests, 8000),
         (RunningRequests, 8000),
         (InFlightRequests, 16_000),
-        (KvCacheUsage, 620),
+        (KVCacheUsage, 620),
         (RequestRate, 15_000),
         (PromptTokenRate, 34_500_000),
         (GenerationTokenRate, 1_828_000),
@@ -252,7 +253,7 @@ fn lmdeploy() {
 }
 
 #[test]
-fn tgi() {
+fn signals_of_tgi() {
     let table = [
         (WaitingRequests, 12_000),
         (RunningRequests, 8000),
@@ -267,7 +268,7 @@ fn tgi() {
 }
 
 #[test]
-fn a_page_says_whose_it_is() {
+fn a_pages_engine_is_recognized() {
     let prefixes = [
         ("vllm-", Engine::Vllm),
         ("sglang-", Engine::Sglang),
@@ -284,9 +285,9 @@ fn a_page_says_whose_it_is() {
 }
 
 #[test]
-fn every_line_is_understood() {
+fn every_line_of_every_page_is_parsed() {
     for (name, page) in pages() {
-        // Once with no family wanted, once with all.
+        // Once no family is wanted, once all are.
         let lines: Vec<&str> =
             page.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
         let mut names: Vec<&str> =
@@ -303,13 +304,14 @@ fn every_line_is_understood() {
 }
 
 #[test]
-fn no_alias_is_in_use_on_todays_pages() {
+fn no_page_uses_a_former_name() {
     for (name, page) in pages() {
         let engine = recognize(page.as_bytes()).unwrap();
         for def in engine.profile().signals {
-            let (_, found) = read(&[def.recipe(engine.profile().repeats)], &page);
-            let former =
-                found[0].alternative.and_then(|(term, alternative)| def.former(term, alternative));
+            let (_, found) = read(&[def.recipe(engine.profile().repeat_labels)], &page);
+            let former = found[0]
+                .alternative
+                .and_then(|(term, alternative)| def.former_name(term, alternative));
             assert_eq!((former, found[0].ambiguous), (None, false), "{name}: {:?}", def.signal);
         }
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{Advice, Asked, MetricPlan};
+use llm_autoscaler_api::{Advice, Asked, MetricPlan, conditions::Reason};
 
 use crate::{
     pod::Pod,
@@ -24,20 +24,20 @@ pub fn of_sample(
 ) {
     if let Asked::Measure { signal: Some(def), .. } = &metric.asked
         && let Some((term, alternative)) = sample.found.alternative
-        && let Some((former, newest)) = def.former(term, alternative)
+        && let Some((former, newest)) = def.former_name(term, alternative)
     {
         let text = format!(
             "{} is read from {former}, a former name of {newest}: an upgrade of the engine takes it away",
             metric.name
         );
-        advice.insert(Advice { reason: "FormerName", text });
+        advice.insert(Advice { reason: Reason::FormerName, text });
     }
     if sample.found.ambiguous {
         let text = format!(
             "{}: pods publish it under a former name too, with another value; the newer name counts",
             metric.name
         );
-        advice.insert(Advice { reason: "TwoCandidates", text });
+        advice.insert(Advice { reason: Reason::TwoCandidates, text });
     }
     if sample.copies > 1 {
         let what =
@@ -46,7 +46,7 @@ pub fn of_sample(
             "{}: the {} source has it {} times for the pod {}; it {what}",
             metric.name, source, sample.copies, pod.name
         );
-        advice.insert(Advice { reason: "TwoCandidates", text });
+        advice.insert(Advice { reason: Reason::TwoCandidates, text });
     }
 }
 
@@ -60,7 +60,7 @@ pub fn of_sources(sources: &[SourceSamples], advice: &mut BTreeSet<Advice>) {
                 "the clock of {url} is {:.0} s {direction} the operator's; ages of samples are taken by the server's",
                 ahead.abs()
             );
-            advice.insert(Advice { reason: "ClockSkew", text });
+            advice.insert(Advice { reason: Reason::ClockSkew, text });
         }
         advice.extend(warning.iter().map(|warning| partial(url, warning)));
     }
@@ -72,7 +72,7 @@ pub fn surplus(found: usize, listed: usize) -> Advice {
         "the target has {listed} replicas and its selector finds {found}: while that is so nothing shrinks; if a replica is \
          several pods, spec.replicaPods says which"
     );
-    Advice { reason: "ReplicasMismatch", text }
+    Advice { reason: Reason::ReplicasMismatch, text }
 }
 
 /// The label of the pods of a StatefulSet.
@@ -101,7 +101,7 @@ pub fn in_turn(replicas: &Replicas, asked: usize, now: DateTime<Utc>) -> Option<
          podManagementPolicy: Parallel lets them start at the same time",
         first.pods[0].name
     );
-    Some(Advice { reason: "StartsInTurn", text })
+    Some(Advice { reason: Reason::StartsInTurn, text })
 }
 
 /// What is to be said of pods that are killed before their requests are answered. `slowest` is how many seconds 99 of 100
@@ -114,12 +114,12 @@ pub fn short_grace<'p>(pods: impl Iterator<Item = &'p Arc<Pod>>, slowest: f64) -
          terminationGracePeriodSeconds of the pods",
         shortest.name
     );
-    ((grace as f64) < slowest).then_some(Advice { reason: "ShortGracePeriod", text })
+    ((grace as f64) < slowest).then_some(Advice { reason: Reason::ShortGracePeriod, text })
 }
 
 /// What is to be said of an answer that is not complete.
 pub fn partial(url: &str, warning: &str) -> Advice {
-    Advice { reason: "PartialAnswer", text: format!("{url} warns: {warning}") }
+    Advice { reason: Reason::PartialAnswer, text: format!("{url} warns: {warning}") }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::ScaleTargetRef;
-use llm_autoscaler_api::dialect::{self, Victims};
+use llm_autoscaler_api::workloads::{self, Victims};
 use llm_autoscaler_core::{Candidate, Draining, Removal};
 
 use crate::{
@@ -112,7 +112,7 @@ impl DrainMemory {
     /// The order in which a smaller size removes replicas; `None` where it is not known.
     pub fn order(&self, target: &ScaleTargetRef) -> Option<Victims> {
         let stated = self.workload.as_ref().and_then(|workload| workload.victims);
-        stated.or_else(|| dialect::victims(target))
+        stated.or_else(|| workloads::victims(target))
     }
 
     /// Which replicas a smaller size removes; `None` where that is not known.
@@ -236,7 +236,7 @@ fn ordinal(group: &Group, order: Victims) -> Option<i32> {
 mod tests {
     use std::sync::Arc;
 
-    use llm_autoscaler_api::dialect;
+    use llm_autoscaler_api::workloads;
 
     use super::*;
     use crate::pod::{Pod, tests::pod};
@@ -245,7 +245,7 @@ mod tests {
         let mut pod = pod(name, "a");
         change(&mut pod);
         let members = Arc::new([(name.to_owned(), Arc::new(pod))].into_iter().collect());
-        Replicas::of(&members, &dialect::known()).list.remove(0)
+        Replicas::of(&members, &workloads::known_groupings()).list.remove(0)
     }
 
     fn at(second: i64) -> DateTime<Utc> {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1 as core;
 use kube::ResourceExt;
-use llm_autoscaler_api::{Port, dialect, time};
+use llm_autoscaler_api::{Port, time, workloads};
 use llm_autoscaler_core::{Phase, Replica};
 
 use self::{instance::Instance, service::Service};
@@ -150,7 +150,7 @@ impl Pod {
 
 fn annotations(pod: &core::Pod) -> BTreeMap<String, String> {
     let all = pod.annotations();
-    let wanted = dialect::ANNOTATIONS.iter().filter_map(|key| all.get_key_value(*key));
+    let wanted = workloads::ANNOTATIONS.iter().filter_map(|key| all.get_key_value(*key));
     wanted.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn reading(values: Vec<Option<Value>>, quantile: Option<f64>, nothing
             pool.add(&buckets);
         }
     }
-    let value = pool.quantile_of_enough(quantile).and_then(Milli::from_f64);
+    let value = pool.quantile_if_enough(quantile).and_then(Milli::from_f64);
     Reading::Pooled { value, reported }
 }
 

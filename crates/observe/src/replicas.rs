@@ -6,7 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::dialect::Grouping;
+use llm_autoscaler_api::workloads::Grouping;
 use llm_autoscaler_core::{Phase, Replica};
 
 use crate::pod::{Members, Pod, TroubleKind};
@@ -57,7 +57,7 @@ impl Replicas {
             let group = &mut list[place];
             group.size = group.size.or_else(|| own?.1.size(&pod.annotations));
             group.pods.push(pod.clone());
-            if own.is_none_or(|(_, grouping, _)| grouping.speaks(&pod.labels)) {
+            if own.is_none_or(|(_, grouping, _)| grouping.reports(&pod.labels)) {
                 group.speakers += 1;
                 speakers.insert(name.clone(), pod.clone());
                 of_speaker.push(place);
@@ -157,7 +157,7 @@ fn has_ended(replica: Replica) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_api::dialect::{self, GroupSize, Leader};
+    use llm_autoscaler_api::workloads::{self, GroupSize, ReportingPods};
 
     use super::*;
     use crate::pod::{Trouble, tests::pod};
@@ -175,14 +175,14 @@ mod tests {
     }
 
     fn replicas(pods: impl IntoIterator<Item = (String, Arc<Pod>)>) -> Replicas {
-        Replicas::of(&Arc::new(pods.into_iter().collect()), &dialect::known())
+        Replicas::of(&Arc::new(pods.into_iter().collect()), &workloads::known_groupings())
     }
 
     #[test]
     fn a_pod_by_itself_is_a_replica() {
         let pods = ["a-0", "a-1"].map(|name| (name.to_owned(), Arc::new(pod(name, "a"))));
         let members: Members = Arc::new(pods.into_iter().collect());
-        let replicas = Replicas::of(&members, &dialect::known());
+        let replicas = Replicas::of(&members, &workloads::known_groupings());
         assert_eq!(replicas.list.len(), 2);
         assert!(Arc::ptr_eq(&replicas.speakers, &members), "nothing is copied");
         assert_eq!(replicas.of_speaker, [0, 1]);
@@ -272,7 +272,7 @@ mod tests {
     fn a_spec_says_what_a_replica_is() {
         let grouping = Grouping {
             label: "app".to_owned(),
-            leader: Leader::Everybody,
+            reporting: ReportingPods::All,
             size: GroupSize::Fixed(3),
         };
         let pods = ["a-0", "a-1"].map(|name| (name.to_owned(), Arc::new(pod(name, "a"))));

@@ -63,7 +63,7 @@ pub fn slowest_request(replicas: &Replicas, samples: &Samples) -> Option<f64> {
             pool.add(buckets);
         }
     }
-    pool.quantile_of_enough(0.99)
+    pool.quantile_if_enough(0.99)
 }
 
 /// The value of a reporting pod in the first active source that has one, and its age.

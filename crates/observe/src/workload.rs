@@ -1,7 +1,7 @@
 //! What a target's own object says beyond its scale, and how its rollout comes along.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::dialect::Victims;
+use llm_autoscaler_api::workloads::Victims;
 
 /// A rollout without progress for this long is stuck, and no longer holds a scale-down.
 const STUCK_AFTER: TimeDelta = TimeDelta::minutes(10);

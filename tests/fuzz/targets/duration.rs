@@ -1,4 +1,4 @@
-//! Durations as PromQL spells them are read back as what they were, by Prometheus's rule.
+//! Durations in PromQL's syntax: Prometheus's rule reads back the duration that was printed.
 #![no_main]
 
 use std::{sync::LazyLock, time::Duration};
@@ -7,13 +7,13 @@ use libfuzzer_sys::fuzz_target;
 use llm_autoscaler_engines::prometheus::duration;
 use regex::Regex;
 
-/// `model.ParseDuration` of Prometheus: every unit at most once, the largest first.
+/// The grammar of Prometheus's `model.ParseDuration`: every unit at most once, the largest first.
 static GRAMMAR: LazyLock<Regex> = LazyLock::new(|| {
     let units = UNITS.map(|(unit, _)| format!("(?:([0-9]+){unit})?"));
     Regex::new(&format!("^{}$", units.concat())).expect("it is a pattern")
 });
 
-/// Units and how many milliseconds they have.
+/// Units, and their milliseconds.
 const UNITS: [(&str, u128); 7] = [
     ("y", 31_536_000_000),
     ("w", 604_800_000),
@@ -27,7 +27,9 @@ const UNITS: [(&str, u128); 7] = [
 fn milliseconds(text: &str) -> Option<u128> {
     let amounts = GRAMMAR.captures(text).filter(|_| !text.is_empty())?;
     UNITS.iter().enumerate().try_fold(0, |sum, (index, (_, length))| {
-        let amount = amounts.get(index + 1).map_or(Some(0), |amount| amount.as_str().parse::<u128>().ok())?;
+        let amount = amounts
+            .get(index + 1)
+            .map_or(Some(0), |amount| amount.as_str().parse::<u128>().ok())?;
         Some(sum + amount * length)
     })
 }

@@ -1,4 +1,4 @@
-//! Metrics pages: whatever comes, nothing panics, and a quantity is a number or absent.
+//! Any bytes as a metrics page: the reader never panics, and a quantity is a number or absent.
 #![no_main]
 
 use std::{cell::RefCell, sync::LazyLock};
@@ -9,18 +9,22 @@ use llm_autoscaler_engines::{
     exposition::{Extract, Extractor, PageError, PageSummary, Scratch, Value},
 };
 
-/// All signals of all engines, and series of every kind under names that are quickly found.
+/// Reads all signals of all engines, and series of every kind with names that the fuzzer finds quickly.
 static EXTRACTOR: LazyLock<(Extractor, usize)> = LazyLock::new(|| {
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let profiles = Engine::ALL.map(Engine::profile);
-    let signals =
-        profiles.iter().flat_map(|profile| profile.signals.iter().map(|def| def.recipe(profile.repeats)));
+    let signals = profiles
+        .iter()
+        .flat_map(|profile| profile.signals.iter().map(|def| def.recipe(profile.repeat_labels)));
     let mut recipes: Vec<Recipe> = signals.collect();
     for kind in [Kind::Gauge, Kind::Counter, Kind::Histogram] {
         for name in ["a", "a:b", "a.b"] {
             recipes.push(Recipe::series(kind, name, []));
             recipes.push(Recipe::series(kind, name, [label("l", "x"), label("m", "")]));
-            recipes.push(Recipe::series(kind, name, [label("n.o", "\"\\\n")]).repeated_by(["l".to_owned()]));
+            recipes.push(
+                Recipe::series(kind, name, [label("n.o", "\"\\\n")])
+                    .with_repeat_labels(["l".to_owned()]),
+            );
         }
     }
     (Extractor::new(&recipes), recipes.len())
@@ -29,7 +33,7 @@ static EXTRACTOR: LazyLock<(Extractor, usize)> = LazyLock::new(|| {
 type Memory = (Scratch, Vec<Extract>);
 
 thread_local! {
-    /// What the pages before have left behind.
+    /// Memory that previous pages have used.
     static USED: RefCell<Memory> = RefCell::default();
 }
 
@@ -39,8 +43,8 @@ fuzz_target!(|page: &[u8]| {
     let mut fresh = Memory::default();
     let result = read(&mut fresh);
     USED.with_borrow_mut(|used| {
-        assert_eq!(read(used), result, "the pages before make a difference");
-        assert_eq!(used.1, fresh.1, "the pages before make a difference");
+        assert_eq!(read(used), result, "previous pages make a difference");
+        assert_eq!(used.1, fresh.1, "previous pages make a difference");
     });
 
     assert_eq!(fresh.1.len(), *count);

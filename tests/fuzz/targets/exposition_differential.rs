@@ -1,4 +1,4 @@
-//! The reader of metrics pages against the slow and plain one of its tests.
+//! Compares the reader of metrics pages with the slow and plain one of its tests.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ static RECIPES: LazyLock<(Vec<Recipe>, Extractor)> = LazyLock::new(|| {
             recipes.push(Recipe::series(kind, name, []));
             recipes.push(Recipe::series(kind, name, [label("l", "x"), label("m", "")]));
             recipes.push(Recipe::series(kind, name, [label("n.o", "\"\\\n")]));
-            recipes.push(Recipe::series(kind, name, []).repeated_by(["l".to_owned()]));
+            recipes.push(Recipe::series(kind, name, []).with_repeat_labels(["l".to_owned()]));
         }
     }
     let extractor = Extractor::new(&recipes);
@@ -34,7 +34,11 @@ fuzz_target!(|page: &str| {
     let mut out = Vec::new();
     let result = extractor.read(page.as_bytes(), &mut Scratch::default(), &mut out);
     let expected = reference::read(recipes, &page);
-    assert!(reference::is_same(&out, &expected.values), "found {out:?}\nexpected {:?}", expected.values);
+    assert!(
+        reference::is_same(&out, &expected.values),
+        "found {out:?}\nexpected {:?}",
+        expected.values
+    );
     match result {
         Ok(_) => assert_eq!(expected.bad_line, None),
         Err(PageError::BadLine { line, .. }) => assert_eq!(expected.bad_line, Some(line)),

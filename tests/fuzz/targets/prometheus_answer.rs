@@ -1,4 +1,5 @@
-//! Answers of a Prometheus server: whatever comes, nothing panics, and what is read of a pod is a number or absent.
+//! Any bytes as a response of a Prometheus server: the parser never panics, and the value of a pod is a
+//! number or absent.
 #![no_main]
 
 use std::{sync::LazyLock, time::Duration};
@@ -10,7 +11,9 @@ use libfuzzer_sys::{
 use llm_autoscaler_engines::{
     Kind, Measure, Recipe,
     exposition::{Scratch, Value},
-    prometheus::{Answer, Outcome, PodLabels, PodReading, PodSeries, Series, by_pod},
+    prometheus::{
+        PodLabels, PodReading, PodSeries, QueryData, QueryResponse, Series, group_by_pod,
+    },
 };
 use serde_json::json;
 
@@ -26,12 +29,15 @@ static MEASURES: LazyLock<Vec<Measure>> = LazyLock::new(|| {
     vec![
         Measure { recipe: Recipe::series(Kind::Gauge, "q", []), window: window(0) },
         Measure { recipe: Recipe::series(Kind::Gauge, "q", engine), window: window(60) },
-        Measure { recipe: Recipe::series(Kind::Gauge, "q", []).repeated_by(repeats()), window: window(30) },
+        Measure {
+            recipe: Recipe::series(Kind::Gauge, "q", []).with_repeat_labels(repeats()),
+            window: window(30),
+        },
         Measure { recipe: Recipe::series(Kind::Gauge, "a.b", []), window: window(0) },
         Measure { recipe: Recipe::series(Kind::Counter, "t_total", []), window: window(60) },
         Measure { recipe: Recipe::series(Kind::Histogram, "h", []), window: window(60) },
         Measure {
-            recipe: Recipe::series(Kind::Histogram, "h", []).repeated_by(repeats()),
+            recipe: Recipe::series(Kind::Histogram, "h", []).with_repeat_labels(repeats()),
             window: window(15),
         },
     ]
@@ -39,7 +45,7 @@ static MEASURES: LazyLock<Vec<Measure>> = LazyLock::new(|| {
 
 #[derive(Arbitrary, Debug)]
 struct Point {
-    /// Milliseconds since 1970, mostly near each other.
+    /// Milliseconds from a fixed moment, so that most times are near each other.
     at: u16,
     far: bool,
     value: Number,
@@ -51,21 +57,22 @@ enum Number {
     Any(f64),
 }
 
-/// Series as a server might give them; the names of a series' labels differ, as they do there.
+/// Makes series that a server might return. The labels of a series have distinct names.
 fn series(input: &mut Unstructured) -> arbitrary::Result<Vec<Series>> {
     let mut all = Vec::new();
     for _ in 0..input.int_in_range(0..=12)? {
         let name = (*input.choose(&NAMES)?).to_owned();
         let mut labels: Vec<(String, String)> = Vec::new();
         for label in LABELS {
-            // `__name__` is among them only as the name itself.
+            // `__name__` is not a label but the name.
             if label != "__name__" && input.ratio(1, 2)? {
                 labels.push((label.to_owned(), (*input.choose(&VALUES)?).to_owned()));
             }
         }
         let samples = input.arbitrary_iter::<Point>()?.take(20).map(|point| {
             let Point { at, far, value } = point?;
-            let at = if far { f64::from(at) * 1e15 } else { 1_700_000_000.0 + f64::from(at) / 1000.0 };
+            let at =
+                if far { f64::from(at) * 1e15 } else { 1_700_000_000.0 + f64::from(at) / 1000.0 };
             Ok((
                 at,
                 match value {
@@ -79,7 +86,7 @@ fn series(input: &mut Unstructured) -> arbitrary::Result<Vec<Series>> {
     Ok(all)
 }
 
-/// The answer that has these series.
+/// Returns the response that has these series.
 fn body(series: &[Series]) -> Vec<u8> {
     let text = |value: f64| {
         if value.is_nan() {
@@ -96,22 +103,23 @@ fn body(series: &[Series]) -> Vec<u8> {
             let mut metric: serde_json::Map<_, _> =
                 series.labels.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
             metric.insert("__name__".to_owned(), json!(series.name));
-            let values: Vec<_> = series.samples.iter().map(|(at, value)| json!([at, text(*value)])).collect();
+            let values: Vec<_> =
+                series.samples.iter().map(|(at, value)| json!([at, text(*value)])).collect();
             json!({"metric": metric, "values": values})
         })
         .collect();
-    let answer = json!({"status": "success", "data": {"resultType": "matrix", "result": result}});
-    serde_json::to_vec(&answer).expect("it is JSON")
+    let response = json!({"status": "success", "data": {"resultType": "matrix", "result": result}});
+    serde_json::to_vec(&response).expect("it is JSON")
 }
 
 fn same(a: f64, b: f64) -> bool {
     a.total_cmp(&b).is_eq() || a.is_nan() && b.is_nan()
 }
 
-/// What is read is what was written. The order of labels is serde's here, and the server's there.
+/// Asserts that the series that were written are read back. The order of labels differs.
 fn round_trip(written: &[Series]) -> Vec<Series> {
-    let answer = Answer::read(&body(written)).expect("it is an answer");
-    let Outcome::Series(read) = answer.outcome else { panic!("it has series") };
+    let response = QueryResponse::parse(&body(written)).expect("it is a response");
+    let QueryData::Series(read) = response.data else { panic!("it has series") };
     assert_eq!(read.len(), written.len());
     for (read, written) in read.iter().zip(written) {
         assert_eq!(read.name, written.name);
@@ -145,12 +153,21 @@ fn check(pod: &PodSeries, scratch: &mut Scratch) {
     for measure in &*MEASURES {
         let gap = Duration::from_secs(30);
         let reading = pod.reading(measure, gap, scratch);
-        assert_eq!(reading, pod.reading(measure, gap, &mut Scratch::default()), "memory changes nothing");
-        let Some(PodReading { value, at, extract, scrapes, addresses, .. }) = reading else { continue };
+        assert_eq!(
+            reading,
+            pod.reading(measure, gap, &mut Scratch::default()),
+            "reused memory changes nothing"
+        );
+        let Some(PodReading { value, at, extract, scrapes, addresses, .. }) = reading else {
+            continue;
+        };
         assert!(is_sound(&value), "{value:?}");
         assert!(is_sound(&extract.value), "{extract:?}");
         assert!(at.is_finite() && at >= 0.0, "{at}");
-        assert!(1 <= addresses && addresses <= scrapes, "{addresses} addresses of {scrapes} scrapes");
+        assert!(
+            1 <= addresses && addresses <= scrapes,
+            "{addresses} addresses of {scrapes} scrapes"
+        );
         if let Value::Buckets(buckets) = &value {
             let quantile = buckets.quantile(0.9);
             assert!(quantile.is_none_or(f64::is_finite), "{quantile:?} of {buckets:?}");
@@ -159,14 +176,14 @@ fn check(pod: &PodSeries, scratch: &mut Scratch) {
 }
 
 fuzz_target!(|input: &[u8]| {
-    // JSON begins with none of these.
-    let answered = match input.split_first() {
+    // JSON does not begin with NUL, so such an input stands for random series.
+    let all = match input.split_first() {
         Some((0, rest)) => {
             let Ok(written) = series(&mut Unstructured::new(rest)) else { return };
             round_trip(&written)
         }
-        _ => match Answer::read(input) {
-            Ok(Answer { outcome: Outcome::Series(series), warnings }) => {
+        _ => match QueryResponse::parse(input) {
+            Ok(QueryResponse { data: QueryData::Series(series), warnings }) => {
                 assert!(warnings.iter().all(|warning| warning.chars().count() <= 301));
                 series
             }
@@ -180,7 +197,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let labels = PodLabels { namespace: "namespace".to_owned(), pod: "pod".to_owned() };
     let mut scratch = Scratch::default();
-    for pod in by_pod(answered, &labels).values() {
+    for pod in group_by_pod(all, &labels).values() {
         check(pod, &mut scratch);
     }
 });

@@ -1,4 +1,4 @@
-//! Kubernetes quantities: whatever the API server lets pass has a value, and it is the right one.
+//! Kubernetes quantities: every text that the API server accepts has a value, and the right one.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -8,14 +8,15 @@ use regex::Regex;
 
 use quantity::{Quantity, show};
 
-// The file itself: the rest of its crate needs a Kubernetes client, which takes minutes to build.
+// The file is included, because its crate needs a Kubernetes client, which takes minutes to build.
 #[path = "../../../crates/api/src/quantity.rs"]
 mod quantity;
 
-/// What the API server lets pass: the pattern and the length of the field's own schema.
+/// The texts that the API server accepts: the pattern and the length of the field's schema.
 static ACCEPTED: LazyLock<(Regex, usize)> = LazyLock::new(|| {
     let schema = serde_json::to_value(schemars::schema_for!(Quantity)).expect("a schema is JSON");
-    let pattern = Regex::new(schema["pattern"].as_str().expect("it has a pattern")).expect("it is one");
+    let pattern =
+        Regex::new(schema["pattern"].as_str().expect("it has a pattern")).expect("it is one");
     let longest = schema["maxLength"].as_u64().expect("it has a length");
     (pattern, usize::try_from(longest).expect("and a short one"))
 });
@@ -40,7 +41,7 @@ fuzz_target!(|text: &str| {
     let (Ok(milli), Ok(tolerance)) = (milli, tolerance) else { return };
     assert!(tolerance.is_finite(), "{text:?}: {tolerance}");
     assert_eq!(Quantity(show(milli)).milli(), Ok(milli), "{text:?}");
-    // The thousandths are rounded away from zero, and end where an i64 does.
+    // Thousandths are rounded away from zero, and saturate at the limits of an i64.
     let exact = value(text) * 1000.0;
     let noise = exact.abs() * 1e-12;
     let rounded = (milli.0 as f64).abs();
@@ -51,10 +52,13 @@ fuzz_target!(|text: &str| {
     } else {
         assert!(rounded > 9.1e18 && sign, "{text:?}: {} for {exact}", milli.0);
     }
-    assert!((tolerance * 1000.0 - exact).abs() <= noise, "{text:?}: {tolerance} for {exact} thousandths");
+    assert!(
+        (tolerance * 1000.0 - exact).abs() <= noise,
+        "{text:?}: {tolerance} for {exact} thousandths"
+    );
 });
 
-/// A quantity as a float; it is known to be one.
+/// Returns a valid quantity as a float.
 fn value(text: &str) -> f64 {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c)).unwrap_or(text.len());

@@ -1,8 +1,8 @@
 //! The texts of a decision.
 
 use llm_autoscaler_core::{
-    self as core, Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Policy,
-    Profile, Stabilization, Adjustment, Adjusted,
+    self as core, Adjusted, Adjustment, Bound, Decision, Derivation, Hold, Limit, MetricOutcome,
+    Outcome, Policy, Profile, Stabilization,
 };
 
 use super::{EventMessage, MetricDescription, MetricFailure, SelectorProblem};
@@ -163,9 +163,10 @@ impl Step<'_> {
                     None => String::new(),
                 }
             }
-            Outcome::Disabled | Outcome::NoSelector | Outcome::NoMetrics { .. } | Outcome::NoEvents => {
-                String::new()
-            }
+            Outcome::Disabled
+            | Outcome::NoSelector
+            | Outcome::NoMetrics { .. }
+            | Outcome::NoEvents => String::new(),
         }
     }
 

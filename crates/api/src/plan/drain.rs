@@ -27,7 +27,7 @@ pub struct DrainPlan {
 pub(super) fn drain(spec: &DrainSpec, engine: Engine) -> DrainPlan {
     let profile = engine.profile();
     let measure = |signal, window| {
-        let recipe = profile.signal(signal)?.recipe(profile.repeats);
+        let recipe = profile.signal(signal)?.recipe(profile.repeat_labels);
         Some(Measure { recipe, window })
     };
     DrainPlan {

@@ -1,41 +1,38 @@
-//! `spec.metrics` → what is asked for, and what it is compared with.
+//! `spec.metrics` → the numbers to sample, and the targets that they are compared with.
 
 use std::time::Duration;
 
 use llm_autoscaler_core::{MetricKind, MetricPolicy, Milli, Target};
-use llm_autoscaler_engines::{Engine, Kind, Measure, Recipe, Signal, SignalDef};
+use llm_autoscaler_engines::{Engine, Kind, Measure, Recipe, Signal, SignalDef, TargetType};
 
 use super::SpecError;
-use crate::{
-    EngineName, MetricSpec, Quantity, SeriesSelector, SeriesSpec, SeriesType, SignalName,
-    TargetType, quantity,
-};
+use crate::{MetricSpec, Quantity, SeriesSelector, SeriesSpec, SeriesType, quantity};
 
-/// The window of a rate or a percentile where a spec gives none.
+/// The window of a rate or a percentile, if the spec has none.
 const WINDOW: Duration = Duration::from_mins(1);
-/// The percentile of a histogram where a spec gives none.
+/// The percentile of a histogram, if the spec has none.
 const PERCENTILE: i32 = 90;
 
-/// How one metric is asked for and called.
+/// One metric of a spec: where its number comes from, and its names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricPlan {
-    /// Its key in spec and status.
+    /// The key in spec and status.
     pub name: String,
-    /// Its name in messages: the series, as in the HPA's.
+    /// The name in messages: the series, as in the HPA's.
     pub series: String,
-    /// Its name in the column TARGETS.
+    /// The name in the column TARGETS.
     pub short: String,
-    /// Its target as it is shown.
+    /// The target as text.
     pub target: String,
-    /// Whether the target is of type `Value`.
+    /// True if the target is of type `Value`.
     pub is_value: bool,
-    /// What is asked for.
+    /// The source of the number.
     pub asked: Asked,
 }
 
 impl MetricPlan {
-    /// The series that it is read from, where it is found under another of its names: `alternative` is as in
-    /// [`Extract`](llm_autoscaler_engines::exposition::Extract).
+    /// Returns the series that the metric is read from if a page has it under another of its names.
+    /// `alternative` is as in [`Extract`](llm_autoscaler_engines::exposition::Extract).
     pub fn series_as_found(&self, alternative: Option<(usize, usize)>) -> String {
         match (&self.asked, alternative) {
             (Asked::Measure { measure, quantile, .. }, Some(_)) => {
@@ -53,33 +50,32 @@ fn with_quantile(series: String, quantile: Option<f64>) -> String {
     }
 }
 
-/// What is asked for.
+/// The source of a metric's number.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
-    /// A quantity of a pod's page.
+    /// A quantity of a pod's metrics page.
     Measure {
         /// The quantity and its window.
         measure: Measure,
-        /// Which share of a histogram's events must not exceed the value: 0 to 1.
+        /// The share of a histogram's events, 0 to 1, that must not exceed the value.
         quantile: Option<f64>,
-        /// The signal that it is, where it is one.
+        /// The signal's definition, if the metric is a signal.
         signal: Option<&'static SignalDef>,
     },
-    /// PromQL.
+    /// A PromQL expression.
     Query(String),
 }
 
-/// Understands one metric.
+/// Checks one metric of a spec and turns it into a plan and a policy.
 pub(super) fn metric(
-    engine: EngineName,
+    engine: Engine,
     spec: &MetricSpec,
     field: &str,
 ) -> Result<(MetricPlan, MetricPolicy), SpecError> {
-    let wrong = |name: &str, problem: String| SpecError::new(format!("{field}.{name}"), problem);
     let (short, recipe, signal) = match (spec.signal, &spec.series, &spec.query) {
         (Some(signal), None, None) => {
-            let def = signal_def(engine, signal).map_err(|problem| wrong("signal", problem))?;
-            let recipe = def.recipe(engine.engine().profile().repeats);
+            let def = signal_def(engine, signal.0, field)?;
+            let recipe = def.recipe(engine.profile().repeat_labels);
             (def.signal.info().short.to_owned(), recipe, Some(def))
         }
         (None, Some(series), None) => (series.name.clone(), recipe(series, spec.percentile), None),
@@ -90,7 +86,7 @@ pub(super) fn metric(
     if kind != Kind::Histogram && spec.percentile.is_some() {
         let problem =
             format!("{} is a {}, which has no percentiles", recipe.series_name(), kind.name());
-        return Err(wrong("percentile", problem));
+        return Err(SpecError::new(format!("{field}.percentile"), problem));
     }
     let window = spec
         .window_seconds
@@ -119,15 +115,11 @@ fn query_metric(
         let problem = "a metric with a query needs a name: status and events call it by that";
         return Err(SpecError::new(format!("{field}.name"), problem));
     }
-    let type_ = match spec.target.type_ {
-        TargetType::AverageValue => llm_autoscaler_engines::TargetType::AverageValue,
-        TargetType::Value => llm_autoscaler_engines::TargetType::Value,
-    };
-    let (target, shown) = target(spec, type_, "a query", field)?;
+    let (target, shown) = target(spec, spec.target.type_.0, "a query", field)?;
     let policy = MetricPolicy { kind: MetricKind::External, target };
     let name = spec.name.clone();
     let asked = Asked::Query(query.to_owned());
-    let is_value = spec.target.type_ == TargetType::Value;
+    let is_value = spec.target.type_.0 == TargetType::Value;
     Ok((
         MetricPlan {
             series: name.clone(),
@@ -141,14 +133,19 @@ fn query_metric(
     ))
 }
 
-fn signal_def(engine: EngineName, signal: SignalName) -> Result<&'static SignalDef, String> {
-    let profile = engine.engine().profile();
-    profile.signal(signal.signal()).ok_or_else(|| {
-        let name = signal.signal().info().name;
-        let others =
-            Engine::ALL.iter().filter(|other| other.profile().signal(signal.signal()).is_some());
-        let others: Vec<&str> = others.map(|other| other.profile().name).collect();
-        format!("engine {} has no signal {name} ({} has)", profile.name, others.join(", "))
+fn signal_def(
+    engine: Engine,
+    signal: Signal,
+    field: &str,
+) -> Result<&'static SignalDef, SpecError> {
+    let profile = engine.profile();
+    profile.signal(signal).ok_or_else(|| {
+        let others = Engine::ALL.iter().map(|other| other.profile());
+        let others = others.filter(|other| other.signal(signal).is_some());
+        let others: Vec<&str> = others.map(|other| other.name).collect();
+        let (engine, name, others) = (profile.name, signal.info().name, others.join(", "));
+        let problem = format!("engine {engine} has no signal {name} ({others} has)");
+        SpecError::new(format!("{field}.signal"), problem)
     })
 }
 
@@ -163,81 +160,54 @@ fn recipe(series: &SeriesSpec, percentile: Option<i32>) -> Recipe {
     sum_of(kind, &series.name, series.selector.as_ref())
 }
 
-/// The sum of all series of a name that a selector chooses.
+/// Returns the sum of all series of this name that match the selector.
 pub(super) fn sum_of(kind: Kind, name: &str, selector: Option<&SeriesSelector>) -> Recipe {
-    Recipe::series(
-        kind,
-        name,
-        selector.into_iter().flat_map(|selector| selector.match_labels.clone()),
-    )
+    let labels = selector.into_iter().flat_map(|selector| selector.match_labels.clone());
+    Recipe::series(kind, name, labels)
 }
 
 fn name(spec: &MetricSpec, short: &str) -> String {
     match (&*spec.name, spec.signal) {
-        ("", Some(signal)) => signal.signal().info().name.to_owned(),
+        ("", Some(signal)) => signal.0.info().name.to_owned(),
         ("", None) => short.to_owned(),
         (name, _) => name.to_owned(),
     }
 }
 
-/// The target, which must be of the type that makes sense; and how it is shown.
+/// Returns the target, and its text. Fails unless its type is `allowed`, the one that makes sense for
+/// `metric`.
 fn target(
     spec: &MetricSpec,
-    type_: llm_autoscaler_engines::TargetType,
-    what: &str,
+    allowed: TargetType,
+    metric: &str,
     field: &str,
 ) -> Result<(Target, String), SpecError> {
-    use llm_autoscaler_engines::TargetType as Engines;
     let given = &spec.target;
-    let (value, name) = match (given.type_, type_, &given.average_value, &given.value) {
-        (TargetType::AverageValue, Engines::AverageValue, Some(value), None) => {
-            (value, "averageValue")
-        }
-        (TargetType::Value, Engines::Value, None, Some(value)) => (value, "value"),
-        (given, allowed, ..) if (given == TargetType::Value) != (allowed == Engines::Value) => {
-            let problem = format!("{what} takes a target of type {allowed}");
-            return Err(SpecError::new(format!("{field}.target.type"), problem));
-        }
+    if given.type_.0 != allowed {
+        let problem = format!("{metric} takes a target of type {allowed}");
+        return Err(SpecError::new(format!("{field}.target.type"), problem));
+    }
+    let (value, name) = match (allowed, &given.average_value, &given.value) {
+        (TargetType::AverageValue, Some(value), None) => (value, "averageValue"),
+        (TargetType::Value, None, Some(value)) => (value, "value"),
         _ => {
             let problem = "give averageValue with type AverageValue, value with type Value, and not the other";
             return Err(SpecError::new(format!("{field}.target"), problem));
         }
     };
     let milli = positive(value, &format!("{field}.target.{name}"))?;
-    let target = match type_ {
-        Engines::AverageValue => Target::AverageValue(milli),
-        Engines::Value => Target::Value(milli),
+    let target = match allowed {
+        TargetType::AverageValue => Target::AverageValue(milli),
+        TargetType::Value => Target::Value(milli),
     };
     Ok((target, quantity::show(milli)))
 }
 
-/// A quantity that has to be greater than 0.
+/// Reads a quantity that must be greater than 0.
 pub(super) fn positive(quantity: &Quantity, field: &str) -> Result<Milli, SpecError> {
     let milli = quantity.milli().map_err(|error| SpecError::new(field, error.to_string()))?;
     if milli <= Milli(0) {
         return Err(SpecError::new(field, format!("{quantity} is not greater than 0")));
     }
     Ok(milli)
-}
-
-impl SignalName {
-    /// The signal in the engines' terms.
-    pub fn signal(self) -> Signal {
-        match self {
-            Self::WaitingRequests => Signal::WaitingRequests,
-            Self::RunningRequests => Signal::RunningRequests,
-            Self::InFlightRequests => Signal::InFlightRequests,
-            Self::KVCacheUsage => Signal::KvCacheUsage,
-            Self::RequestRate => Signal::RequestRate,
-            Self::PromptTokenRate => Signal::PromptTokenRate,
-            Self::GenerationTokenRate => Signal::GenerationTokenRate,
-            Self::PreemptionRate => Signal::PreemptionRate,
-            Self::TimeToFirstToken => Signal::TimeToFirstToken,
-            Self::InterTokenLatency => Signal::InterTokenLatency,
-            Self::QueueTime => Signal::QueueTime,
-            Self::RequestLatency => Signal::RequestLatency,
-            Self::PrefillHandoverRequests => Signal::PrefillHandoverRequests,
-            Self::DecodeHandoverRequests => Signal::DecodeHandoverRequests,
-        }
-    }
 }

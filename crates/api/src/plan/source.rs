@@ -85,7 +85,7 @@ impl Access {
 
 /// Parses the sources, in the order of failover.
 pub(super) fn sources(spec: &LLMAutoscalerSpec) -> Result<Vec<SourcePlan>, SpecError> {
-    let engine = spec.engine.engine().profile();
+    let engine = spec.engine.0.profile();
     let Some(sources) = &spec.sources else {
         return Ok(vec![SourcePlan::Scrape(scrape(engine, &ScrapeSpec::default(), "")?)]);
     };

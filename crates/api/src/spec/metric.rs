@@ -1,11 +1,13 @@
-//! `spec.metrics`: what decides on the number of replicas.
+//! `spec.metrics`: the metrics that decide on the number of replicas.
 
 use std::collections::BTreeMap;
 
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Rule};
+use llm_autoscaler_engines::{Signal, TargetType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::name::{SignalName, TargetTypeName};
 use crate::Quantity;
 
 /// One metric and its target.
@@ -15,123 +17,84 @@ use crate::Quantity;
         .message("give exactly one of signal, series and query"),
     validation = Rule::new("!has(self.query) || !has(self.windowSeconds) && !has(self.percentile)")
         .message("a query says itself what it is made of: windowSeconds and percentile are for signals and series"),
-    validation = Rule::new("!has(self.signal) || (self.signal in ['TimeToFirstToken', 'InterTokenLatency', 'QueueTime', 'RequestLatency']) == (self.target.type == 'Value')")
-        .message("signals of requests and tokens take a target of type AverageValue, those of times one of type Value")
-        .field_path(".target.type")
+    validation = signal_rule()
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MetricSpec {
-    /// A name that is unique in this list; status and conditions use it. May be left out of one metric,
-    /// which then is called as its signal or series.
+    /// A name that is unique in this list, for status and conditions. One metric may have none, and
+    /// is called by its signal or series then.
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub name: String,
 
-    /// What to read, in the engine's terms. Requests: WaitingRequests (queued), RunningRequests (being answered),
-    /// InFlightRequests (both). KVCacheUsage: the share (0 to 1) of the KV cache that is in use. Per second: RequestRate,
-    /// PromptTokenRate, GenerationTokenRate, PreemptionRate. Times in seconds, by their percentile: TimeToFirstToken,
-    /// InterTokenLatency, QueueTime, RequestLatency. Between prefill and decode: PrefillHandoverRequests,
-    /// DecodeHandoverRequests. Not every engine gives all of them.
+    /// The signal to read, whose series the engine's table names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<SignalName>,
 
-    /// What to read, by the name of a series of the pods' own metrics page.
+    /// The series to read from the pods' own metrics pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub series: Option<SeriesSpec>,
 
-    /// What to read, as PromQL; needs a Prometheus among the sources. With a target of type AverageValue the series of
-    /// the result are added up, and the total is divided by the number of replicas; with one of type Value the result
-    /// has to be one number.
+    /// The PromQL expression to evaluate; it needs a Prometheus among the sources. With a target of
+    /// type AverageValue the values of the resulting series are added up, and the total is divided by the
+    /// number of replicas. With one of type Value the result must be a single number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub query: Option<String>,
 
-    /// Over which time: a gauge's mean, a counter's rate per second, a histogram's percentile. If absent, a gauge is taken as
-    /// it is, and the others over 60 s.
+    /// The window, in seconds: of a gauge's mean, a counter's rate per second, a histogram's percentile.
+    /// If absent, a gauge's latest value is used, and 60 s for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub window_seconds: Option<i32>,
 
-    /// Which percentile of a histogram. 90 if absent.
+    /// The percentile of a histogram. 90 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 99))]
     pub percentile: Option<i32>,
 
-    /// What the metric is compared with.
+    /// The value that the metric is compared with.
     pub target: MetricTarget,
 }
 
-/// Something that engines know about themselves, whatever they call it.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignalName {
-    /// Requests in the queue.
-    WaitingRequests,
-    /// Requests that are being answered.
-    RunningRequests,
-    /// Both of these: an unbounded measure of demand.
-    InFlightRequests,
-    /// The share of the KV cache that is in use, 0 to 1.
-    KVCacheUsage,
-    /// Requests answered per second.
-    RequestRate,
-    /// Tokens of prompts per second.
-    PromptTokenRate,
-    /// Tokens generated per second.
-    GenerationTokenRate,
-    /// Requests per second that lost their place in the batch.
-    PreemptionRate,
-    /// From a request's arrival to its first token, in seconds.
-    TimeToFirstToken,
-    /// Between two tokens of an answer, in seconds.
-    InterTokenLatency,
-    /// From a request's arrival to its start, in seconds.
-    QueueTime,
-    /// From a request's arrival to its last token, in seconds.
-    RequestLatency,
-    /// Requests between prefill and decode, on the prefill side.
-    PrefillHandoverRequests,
-    /// Requests between prefill and decode, on the decode side.
-    DecodeHandoverRequests,
-}
-
-/// A series by name. Where a pod has several that match, their values are added up.
+/// A series by name. If a pod has several that match, their values are added up.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct SeriesSpec {
-    /// Its name, such as vllm:num_requests_waiting. A histogram's is without _bucket.
+    /// The name of the series, such as vllm:num_requests_waiting; a histogram's is without _bucket.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
     pub name: String,
-    /// What it is. If absent, a name that ends in _total is a Counter, a metric with a percentile a Histogram, and any
-    /// other a Gauge.
+    /// The type of the series. If absent, a name that ends in _total is a Counter, a metric with a
+    /// percentile a Histogram, and any other a Gauge.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<SeriesType>,
-    /// Which of the series of that name count; all if absent.
+    /// Selects series of that name by their labels; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<SeriesSelector>,
 }
 
-/// A gauge by name. Where a pod has several series that match, their values are added up.
+/// A gauge by name. If a pod has several series that match, their values are added up.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct GaugeSpec {
-    /// Its name, such as `sglang:num_queue_reqs`.
+    /// The name of the series, such as sglang:num_queue_reqs.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
     pub name: String,
-    /// Which of the series of that name count; all if absent.
+    /// Selects series of that name by their labels; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<SeriesSelector>,
 }
 
-/// What a series is.
+/// The type of a series.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeriesType {
-    /// It goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// It only grows; its rate per second counts.
+    /// A value that only grows, read as its rate per second.
     Counter,
-    /// It counts events by size; their percentile counts.
+    /// Counts of events by size, read as a percentile of the events.
     Histogram,
 }
 
-/// Chooses series by their labels.
+/// Selects series by their labels.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SeriesSelector {
@@ -148,9 +111,10 @@ pub struct SeriesSelector {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MetricTarget {
-    /// AverageValue: the mean over the replicas, or a total divided by their number. Value: one value for the whole service.
+    /// AverageValue: the mean over the replicas, or a total divided by their number. Value: one value for
+    /// the whole service.
     #[serde(rename = "type")]
-    pub type_: TargetType,
+    pub type_: TargetTypeName,
     /// The value that the mean is kept at: a whole number, or a quantity such as "0.8" or 800m.
     #[x_kube(validation = Rule::new("quantity(string(self)).isGreaterThan(quantity('0'))").message("averageValue must be greater than 0"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,11 +125,13 @@ pub struct MetricTarget {
     pub value: Option<Quantity>,
 }
 
-/// How a target is meant.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetType {
-    /// The mean over the replicas is kept at `averageValue`.
-    AverageValue,
-    /// The value of the service is kept at `value`.
-    Value,
+/// Allows each signal only with a target of the type that makes sense for its kind.
+fn signal_rule() -> Rule {
+    let of_service = Signal::ALL.iter().map(|signal| signal.info());
+    let of_service = of_service.filter(|info| info.kind.target() == TargetType::Value);
+    let names: Vec<String> = of_service.map(|info| format!("'{}'", info.name)).collect();
+    let names = names.join(", ");
+    Rule::new(format!("!has(self.signal) || (self.signal in [{names}]) == (self.target.type == 'Value')"))
+        .message("signals of requests and tokens take a target of type AverageValue, those of times one of type Value")
+        .field_path(".target.type")
 }

@@ -1,7 +1,7 @@
 //! The parts after the recommendation, each by itself.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::words::{limit_words, stabilization_words};
+use llm_autoscaler_api::messages::{limit_reason, stabilization_reason};
 use llm_autoscaler_core::{
     Behavior, History, Limit, Policy, Profile, Recommendation, Rules, ScaleEvent, Stabilization,
     Tolerances, limit, stabilize,
@@ -60,7 +60,7 @@ pub(super) fn answer(case: &Case, profile: Profile) -> Result<Value, Unsupported
 }
 
 fn limited((replicas, limit): (i32, Limit)) -> Value {
-    let (reason, message) = limit_words(limit);
+    let (reason, message) = limit_reason(limit);
     json!({"replicas": replicas, "reason": reason, "message": message})
 }
 
@@ -85,7 +85,7 @@ fn stabilized_with_behavior(
     history.record_recommendation(policy, desired, now);
     // The function itself always says which way it would hold; only the step looks whether it did.
     let direction = if desired >= current { Stabilization::Up } else { Stabilization::Down };
-    let (reason, message) = stabilization_words(direction);
+    let (reason, message) = stabilization_reason(direction);
     json!({
         "replicas": replicas,
         "reason": reason,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use llm_autoscaler_api::words::{MetricWords, ObjectWords, selector_text};
+use llm_autoscaler_api::messages::{MetricDescription, ObjectDescription, selector_text};
 use llm_autoscaler_core::{
     MetricKind, MetricPolicy, Milli, Observation, Phase, Policy, Profile, Reading, Replica, Scale,
     Target, Tolerances, propose,
@@ -58,11 +58,11 @@ fn metric(case: &Case) -> Result<MetricPolicy, Unsupported> {
     Ok(MetricPolicy { kind, target })
 }
 
-fn words(error: Option<String>) -> MetricWords {
-    MetricWords {
+fn words(error: Option<String>) -> MetricDescription {
+    MetricDescription {
         name: "qps".to_owned(),
         namespace: NAMESPACE.to_owned(),
-        object: ObjectWords { kind: "Deployment".to_owned(), name: NAMESPACE.to_owned() },
+        object: ObjectDescription { kind: "Deployment".to_owned(), name: NAMESPACE.to_owned() },
         selector: selector_text(Some(&calculator_selector())),
         error,
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use llm_autoscaler_api::{quantity::show, words::Step};
+use llm_autoscaler_api::{conditions::ConditionType, messages::Step, quantity::show};
 use llm_autoscaler_core::{Derivation, MetricOutcome, Outcome, Proposal, Target};
 
 /// Raw, stabilized, limited, and why; a metric a line.
@@ -44,8 +44,8 @@ fn summary(step: &Step<'_>) -> String {
 fn computed(step: &Step<'_>, derivation: &Derivation) -> String {
     let Derivation { raw, stabilized, limited, desired, .. } = derivation;
     let mut text = format!("raw {raw} → stabilized {stabilized} → limited {limited} → {desired}");
-    let said = step.conditions().into_iter().filter(|condition| condition.type_ != "ScalingActive");
-    let reasons: Vec<_> = said.map(|condition| condition.reason.to_owned()).collect();
+    let said = step.conditions().into_iter().filter(|condition| condition.type_ != ConditionType::ScalingActive);
+    let reasons: Vec<_> = said.map(|condition| condition.reason.to_string()).collect();
     let _ = write!(text, " ({})", reasons.join(", "));
     if let Some(hold) = derivation.held {
         let _ = write!(text, ", held: {hold:?}");

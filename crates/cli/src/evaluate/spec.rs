@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use llm_autoscaler_api::{
     Quantity,
-    words::{MetricWords, ObjectWords, selector_text},
+    messages::{MetricDescription, ObjectDescription, selector_text},
 };
 use llm_autoscaler_core::{
     Amount, Behavior, MetricKind, MetricPolicy, Policy, Profile, RatePolicy, Rules, Select,
@@ -106,7 +106,7 @@ struct RatePolicySpec {
 /// A policy, and what its metrics are called.
 pub(super) struct Plan {
     pub(super) policy: Policy,
-    pub(super) metrics: Vec<MetricWords>,
+    pub(super) metrics: Vec<MetricDescription>,
     /// The target as `KIND/NAMESPACE/NAME`.
     pub(super) reference: String,
 }
@@ -149,7 +149,7 @@ impl HpaSpec {
 }
 
 impl MetricSpec {
-    fn read(&self) -> Result<(MetricPolicy, MetricWords), Unsupported> {
+    fn read(&self) -> Result<(MetricPolicy, MetricDescription), Unsupported> {
         let (kind, source) = match self.type_.as_str() {
             "Pods" => (MetricKind::PerReplica, &self.pods),
             "Object" => (MetricKind::Object, &self.object),
@@ -159,10 +159,10 @@ impl MetricSpec {
         let source = source
             .as_ref()
             .ok_or_else(|| Unsupported::new(format!("{} without its source", self.type_)))?;
-        let words = MetricWords {
+        let words = MetricDescription {
             name: source.metric.name.clone(),
             namespace: NAMESPACE.to_owned(),
-            object: ObjectWords {
+            object: ObjectDescription {
                 kind: source.described_object.kind.clone(),
                 name: source.described_object.name.clone(),
             },

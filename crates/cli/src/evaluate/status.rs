@@ -1,7 +1,7 @@
 //! The status of the timeline's autoscaler.
 
 use chrono::{DateTime, Utc};
-use llm_autoscaler_api::{conditions::ConditionUpdate, words::EventWords};
+use llm_autoscaler_api::{conditions::{ConditionType, ConditionUpdate}, messages::EventMessage};
 use serde_json::{Value, json};
 
 use super::{
@@ -52,9 +52,9 @@ impl Status {
             _ => Some(now),
         };
         let condition = Condition {
-            type_: update.type_.to_owned(),
+            type_: update.type_.to_string(),
             status: status.to_owned(),
-            reason: update.reason.to_owned(),
+            reason: update.reason.to_string(),
             message: update.message,
             transition,
         };
@@ -64,11 +64,11 @@ impl Status {
         }
     }
 
-    pub(super) fn remove(&mut self, type_: &str) {
+    pub(super) fn remove(&mut self, type_: ConditionType) {
         self.conditions.retain(|condition| condition.type_ != type_);
     }
 
-    pub(super) fn holds(&self, type_: &str) -> bool {
+    pub(super) fn holds(&self, type_: ConditionType) -> bool {
         let found = self.conditions.iter().find(|condition| condition.type_ == type_);
         found.is_some_and(|condition| condition.status == "True")
     }
@@ -126,7 +126,7 @@ impl Condition {
     }
 }
 
-fn event_out(event: &EventWords) -> Value {
+fn event_out(event: &EventMessage) -> Value {
     let type_ = if event.warning { "Warning" } else { "Normal" };
     json!({"type": type_, "reason": event.reason, "message": event.message})
 }

@@ -4,9 +4,9 @@
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
-use llm_autoscaler_api::words::{
-    EventWords, MetricWords, SCALED_TO_ZERO, Step, failed_get_scale, failed_get_scale_error,
-    got_scale,
+use llm_autoscaler_api::{conditions::ConditionType, messages::{
+        EventMessage, MetricDescription, Step, failed_get_scale, failed_get_scale_error,
+    got_scale }
 };
 use llm_autoscaler_core::{
     Decision, History, Observation, Outcome, Profile, Reading, Scale, Selector, decide,
@@ -70,7 +70,7 @@ struct Run<'a> {
 /// What one reconcile left behind beside the status.
 #[derive(Default)]
 pub(super) struct Reconciled {
-    pub(super) events: Vec<EventWords>,
+    pub(super) events: Vec<EventMessage>,
     pub(super) error: Option<String>,
     pub(super) scaled: bool,
     pub(super) explanation: String,
@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
             explanation: explain::step(&step),
         };
         if decision.outcome == Outcome::Disabled && !plan.policy.settings.scale_to_zero {
-            self.status.remove(SCALED_TO_ZERO);
+            self.status.remove(ConditionType::ScaledToZero);
         }
         let scaled =
             decision.rescale().map(|replicas| self.scale(&step, &mut reconciled, replicas));
@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn observe(&self) -> (Observation, Vec<MetricWords>) {
+    fn observe(&self) -> (Observation, Vec<MetricDescription>) {
         let pods = self.world.selected_pods(self.now);
         let mut words = self.plan.metrics.clone();
         let metrics = self.plan.policy.metrics.iter().zip(&mut words);
@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
             } else {
                 Selector::Valid
             },
-            scaled_to_zero: self.status.holds(SCALED_TO_ZERO),
+            scaled_to_zero: self.status.holds(ConditionType::ScaledToZero),
             replicas: pods.replicas(),
             readings,
             doubt: None,
@@ -196,7 +196,7 @@ impl<'a> Run<'a> {
             self.history.record_scale(step.policy, self.world.replicas, replicas, self.now);
             self.world.scale(replicas, self.now);
             if !step.policy.settings.scale_to_zero {
-                self.status.remove(SCALED_TO_ZERO);
+                self.status.remove(ConditionType::ScaledToZero);
             }
         }
         reconciled.scaled

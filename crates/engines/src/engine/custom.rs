@@ -1,6 +1,6 @@
-//! Programs that nothing is known of: their series are named in the spec.
+//! Programs that no table describes. Their series are named in the spec.
 
-use crate::EngineProfile;
+use crate::engine::EngineProfile;
 
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     name: "Custom",
@@ -10,6 +10,6 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     port: None,
     enabling: "",
     prefixes: &[],
-    repeats: &[],
+    repeat_labels: &[],
     signals: &[],
 };

@@ -1,15 +1,21 @@
-//! NVIDIA Dynamo. Names from `dynamo/prometheus_names.py` and the runtime's binaries of 0.2.1 to 1.6.1, seen on pages of 1.6.1.
+//! NVIDIA Dynamo. Names are from `dynamo/prometheus_names.py` and the runtime's binaries of 0.2.1 to
+//! 1.6.1, checked on pages of 1.6.1.
 //!
-//! There are two pages, and one table serves both. A *worker* publishes on its system port what its engine publishes
-//! (vLLM, SGLang, TensorRT-LLM), and `dynamo_component_*` of each of its endpoints, of which `generate` is the one that
-//! answers. A *frontend* publishes `dynamo_frontend_*`, which count the whole deployment: it is read as other pods that
-//! know. Its queue is whatever waits for a first token.
+//! There are two kinds of pages, and one table serves both. A *worker* publishes on its system port
+//! the series of its engine (vLLM, SGLang, TensorRT-LLM), and `dynamo_component_*` for each of its
+//! endpoints, of which `generate` serves the requests. A *frontend* publishes `dynamo_frontend_*`,
+//! which count the whole deployment. Its queue is the number of requests without a first token.
 //!
-//! A worker has no engine gauges before its first request, and a frontend none of its own: its requests in flight are then those of its
-//! request plane, which are none.
+//! Before its first request, a worker has no engine gauges, and a frontend has no gauges of its own.
+//! The frontend's requests in flight are read from its request plane then, and are none.
 
 use super::{sglang, tensorrt_llm};
-use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, Term};
+use crate::{
+    definition::{Alternative, SignalDef, Term},
+    engine::EngineProfile,
+    kind::Fold,
+    signal::Signal,
+};
 
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     name: "Dynamo",
@@ -19,14 +25,14 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     port: None,
     enabling: "A frontend serves it on its HTTP port (8000), a worker on `DYN_SYSTEM_PORT`, which is off by default.",
     prefixes: &["dynamo_", "nv_llm_http_service_"],
-    repeats: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
+    repeat_labels: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,
             terms: &[Term(&[
                 worker("vllm:num_requests_waiting"),
-                sglang::WAITING.of("worker"),
-                tensorrt_llm::WAITING.of("worker"),
+                sglang::WAITING.on("worker"),
+                tensorrt_llm::WAITING.on("worker"),
                 frontend("dynamo_frontend_queued_requests"),
             ])],
             fold: Fold::Sum,
@@ -35,8 +41,8 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             signal: Signal::RunningRequests,
             terms: &[Term(&[
                 worker("vllm:num_requests_running"),
-                sglang::RUNNING.of("worker"),
-                tensorrt_llm::RUNNING.of("worker"),
+                sglang::RUNNING.on("worker"),
+                tensorrt_llm::RUNNING.on("worker"),
             ])],
             fold: Fold::Sum,
         },
@@ -57,11 +63,11 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             fold: Fold::Sum,
         },
         SignalDef {
-            signal: Signal::KvCacheUsage,
+            signal: Signal::KVCacheUsage,
             terms: &[Term(&[
                 worker("vllm:kv_cache_usage_perc"),
-                sglang::KV_CACHE.of("worker"),
-                tensorrt_llm::KV_CACHE.of("worker"),
+                sglang::KV_CACHE.on("worker"),
+                tensorrt_llm::KV_CACHE.on("worker"),
                 Alternative::current(
                     "dynamo_component_gpu_cache_usage_percent",
                     "worker, 1.0 and later",
@@ -107,8 +113,8 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             signal: Signal::TimeToFirstToken,
             terms: &[Term(&[
                 worker("vllm:time_to_first_token_seconds"),
-                sglang::TTFT.of("worker"),
-                tensorrt_llm::TTFT.of("worker"),
+                sglang::TTFT.on("worker"),
+                tensorrt_llm::TTFT.on("worker"),
                 frontend("dynamo_frontend_time_to_first_token_seconds"),
                 Alternative::former(
                     "nv_llm_http_service_time_to_first_token_seconds",
@@ -121,8 +127,8 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             signal: Signal::InterTokenLatency,
             terms: &[Term(&[
                 worker("vllm:inter_token_latency_seconds"),
-                sglang::ITL.of("worker"),
-                tensorrt_llm::ITL.of("worker"),
+                sglang::ITL.on("worker"),
+                tensorrt_llm::ITL.on("worker"),
                 frontend("dynamo_frontend_inter_token_latency_seconds"),
                 Alternative::former(
                     "nv_llm_http_service_inter_token_latency_seconds",
@@ -146,7 +152,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     ],
 };
 
-/// A worker has series for each of its endpoints; this one answers.
+/// A worker has series for each of its endpoints; `generate` is the one that serves requests.
 const GENERATE: &[(&str, &str)] = &[("dynamo_endpoint", "generate")];
 
 const fn worker(series: &'static str) -> Alternative {

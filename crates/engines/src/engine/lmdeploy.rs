@@ -1,10 +1,16 @@
-//! LMDeploy. Names from `lmdeploy/metrics/loggers.py` of 0.9.2 to 0.18.0.
+//! LMDeploy. Names are from `lmdeploy/metrics/loggers.py` of 0.9.2 to 0.18.0.
 //!
-//! Every data-parallel rank is a server of its own, so a page has one series of each family. Requests beyond the batch
-//! size wait in front of the engine, in `num_api_requests_waiting`; before 0.12 nobody counted them, and a replica of such a version has no
-//! `WaitingRequests` and no `InFlightRequests` rather than small ones. Gauges are refreshed every 10 s.
+//! Every data-parallel rank is a server of its own, so a page has one series of each family. Requests
+//! beyond the batch size wait in front of the engine, in `num_api_requests_waiting`. Versions before
+//! 0.12 do not count them, and so have no `WaitingRequests` and no `InFlightRequests`, rather than
+//! numbers that are too small. Gauges are refreshed every 10 s.
 
-use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, Term};
+use crate::{
+    definition::{Alternative, SignalDef, Term},
+    engine::EngineProfile,
+    kind::Fold,
+    signal::Signal,
+};
 
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     name: "LMDeploy",
@@ -14,7 +20,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     port: Some(23_333),
     enabling: "Before 0.11 it publishes metrics only with `--enable-metrics`. Each data-parallel rank has a port of its own.",
     prefixes: &["lmdeploy:"],
-    repeats: &[],
+    repeat_labels: &[],
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,
@@ -38,7 +44,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             fold: Fold::Sum,
         },
         SignalDef {
-            signal: Signal::KvCacheUsage,
+            signal: Signal::KVCacheUsage,
             terms: &[Term(&[Alternative::always("lmdeploy:gpu_cache_usage_perc")])],
             fold: Fold::Mean,
         },

@@ -1,14 +1,23 @@
-//! SGLang. Names from `srt/observability/metrics_collector.py` (before 0.5.10: `srt/metrics/collector.py`) of 0.4.0 to 0.5.23.
+//! SGLang. Names are from `srt/observability/metrics_collector.py` (before 0.5.10:
+//! `srt/metrics/collector.py`) of 0.4.0 to 0.5.23.
 //!
-//! The scheduler's families have the labels of its ranks. Tensor-, pipeline- and expert-parallel ranks repeat a value
-//! (some families always, all of them with `--enable-metrics-for-all-schedulers`); only `dp_rank` tells parts apart. No rank
-//! is always there: with data-parallel attention the publishing ranks are (dp 0, tp 0) and (dp 1, tp 2), say.
+//! The scheduler's families have the labels of its ranks. Tensor-, pipeline- and expert-parallel
+//! ranks repeat a value (some families always, all of them with
+//! `--enable-metrics-for-all-schedulers`); only `dp_rank` tells parts apart. No rank is always
+//! there: with data-parallel attention, for example, the ranks (dp 0, tp 0) and (dp 1, tp 2) publish.
 //!
-//! With priority scheduling there is a series per priority beside the total, whose label is empty.
+//! With priority scheduling there is a series per priority beside the total. The label `priority` of
+//! the total is empty.
 //!
-//! The tokenizer's families (latencies, tokens) have none of these labels, and all of their series are parts.
+//! The tokenizer's families (latencies, tokens) have none of these labels, and all of their series
+//! are parts.
 
-use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, Term};
+use crate::{
+    definition::{Alternative, SignalDef, Term},
+    engine::EngineProfile,
+    kind::Fold,
+    signal::Signal,
+};
 
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     name: "SGLang",
@@ -18,7 +27,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     port: Some(30_000),
     enabling: "It publishes metrics only with `--enable-metrics`.",
     prefixes: &["sglang:"],
-    repeats: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
+    repeat_labels: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },
@@ -27,7 +36,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             terms: &[Term(&[RUNNING]), Term(&[WAITING])],
             fold: Fold::Sum,
         },
-        SignalDef { signal: Signal::KvCacheUsage, terms: &[Term(&[KV_CACHE])], fold: Fold::Mean },
+        SignalDef { signal: Signal::KVCacheUsage, terms: &[Term(&[KV_CACHE])], fold: Fold::Mean },
         SignalDef {
             signal: Signal::RequestRate,
             terms: &[Term(&[Alternative::always("sglang:num_requests_total")])],
@@ -41,7 +50,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         SignalDef {
             signal: Signal::GenerationTokenRate,
             terms: &[Term(&[
-                // Moves while answers are written; the other only when they end.
+                // It grows while tokens are generated, the other one only when a request ends.
                 Alternative::current("sglang:realtime_tokens_total", "0.5.7 and later")
                     .with(&[("mode", "decode")]),
                 Alternative::current("sglang:generation_tokens_total", "before 0.5.7"),

@@ -1,9 +1,16 @@
-//! TensorRT-LLM. Names from `tensorrt_llm/metrics/collector.py` and `batch_metrics.py` of commit 050f80d (2026).
+//! TensorRT-LLM. Names are from `tensorrt_llm/metrics/collector.py` and `batch_metrics.py` of commit
+//! 050f80d (2026).
 //!
-//! Each family has one series, with the labels `model_name`, `engine_type`, and `pid` on gauges. Counters and latencies move
-//! when a request ends. Under attention data parallelism one gauge is overwritten by each rank in turn.
+//! Each family has one series, with the labels `model_name`, `engine_type`, and `pid` on gauges.
+//! Counters and latencies change when a request ends. Under attention data parallelism, each rank in
+//! turn overwrites one gauge.
 
-use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, Term};
+use crate::{
+    definition::{Alternative, SignalDef, Term},
+    engine::EngineProfile,
+    kind::Fold,
+    signal::Signal,
+};
 
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     name: "TensorRTLLM",
@@ -14,7 +21,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     enabling: "It publishes latencies only with `return_perf_metrics: true`, gauges with `enable_iter_perf_stats: true` as well; \
                its `/metrics` is JSON and not this page.",
     prefixes: &["trtllm_", "trtllm:"],
-    repeats: &[],
+    repeat_labels: &[],
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },
@@ -23,7 +30,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             terms: &[Term(&[RUNNING]), Term(&[WAITING])],
             fold: Fold::Sum,
         },
-        SignalDef { signal: Signal::KvCacheUsage, terms: &[Term(&[KV_CACHE])], fold: Fold::Mean },
+        SignalDef { signal: Signal::KVCacheUsage, terms: &[Term(&[KV_CACHE])], fold: Fold::Mean },
         SignalDef {
             signal: Signal::RequestRate,
             terms: &[Term(&[Alternative::always("trtllm_request_success_total")])],
@@ -47,7 +54,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             ])],
             fold: Fold::Sum,
         },
-        // A mean per request; there is no time of single tokens.
+        // This is a mean per request; no series has the time between single tokens.
         SignalDef {
             signal: Signal::InterTokenLatency,
             terms: &[Term(&[

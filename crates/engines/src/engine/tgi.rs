@@ -1,9 +1,15 @@
-//! Text Generation Inference. Names from `router/src/server.rs` and `backends/v3/src` of 3.x.
+//! Text Generation Inference. Names are from `router/src/server.rs` and `backends/v3/src` of 3.x.
 //!
-//! A page has one series of each family. There are no times of first tokens, no share of the KV cache and no counters of tokens; the
-//! latter are the sums of histograms. Counters have no `_total`. A server has no queue on its page before its first request.
+//! A page has one series of each family. TGI publishes no time to first token, no KV cache usage and
+//! no counters of tokens; for the latter, the sums of histograms are read. Counters have no `_total`.
+//! The page has no queue before the server's first request.
 
-use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, Term};
+use crate::{
+    definition::{Alternative, SignalDef, Term},
+    engine::EngineProfile,
+    kind::Fold,
+    signal::Signal,
+};
 
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     name: "TGI",
@@ -13,7 +19,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     port: Some(3000),
     enabling: "",
     prefixes: &["tgi_"],
-    repeats: &[],
+    repeat_labels: &[],
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },

@@ -1,11 +1,18 @@
-//! vLLM. Names from `vllm/v1/metrics/loggers.py` of 0.8.5 to 0.32.0, seen on pages of 0.15.1 and 0.32.0.
+//! vLLM. Names are from `vllm/v1/metrics/loggers.py` of 0.8.5 to 0.32.0, checked on pages of 0.15.1
+//! and 0.32.0.
 //!
-//! Every series has the labels `engine` (one series per data-parallel engine: parts) and `model_name`; tensor- and
-//! pipeline-parallel ranks publish nothing. `vllm:num_requests_waiting_by_reason` (0.20 and later) repeats the queue
-//! by reason and must not be added to it; `vllm:request_time_per_output_token_seconds` is a mean per request, not the former
-//! name of the time between tokens.
+//! Every series has the labels `engine` (data-parallel engines publish one series each, which are
+//! parts) and `model_name`; tensor- and pipeline-parallel ranks publish nothing.
+//! `vllm:num_requests_waiting_by_reason` (0.20 and later) repeats the queue by reason and must not be
+//! added to it. `vllm:request_time_per_output_token_seconds` is a mean per request, not the former
+//! name of the inter-token latency.
 
-use crate::{Alternative, EngineProfile, Fold, Signal, SignalDef, Term};
+use crate::{
+    definition::{Alternative, SignalDef, Term},
+    engine::EngineProfile,
+    kind::Fold,
+    signal::Signal,
+};
 
 pub(super) const PROFILE: EngineProfile = EngineProfile {
     name: "VLLM",
@@ -15,14 +22,14 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     port: Some(8000),
     enabling: "",
     prefixes: &["vllm:"],
-    repeats: &[],
+    repeat_labels: &[],
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },
         SignalDef { signal: Signal::InFlightRequests, terms: &[RUNNING, WAITING], fold: Fold::Sum },
-        // Data-parallel engines are of equal size, so the mean is the share of the replica's whole cache and
-        // falls as 1/replicas when replicas are added. The fullest engine's share would not.
-        SignalDef { signal: Signal::KvCacheUsage, terms: &[KV_CACHE], fold: Fold::Mean },
+        // Data-parallel engines are of equal size, so the mean is the share of the replica's whole
+        // cache, and falls in proportion when replicas are added. The fullest engine's share would not.
+        SignalDef { signal: Signal::KVCacheUsage, terms: &[KV_CACHE], fold: Fold::Mean },
         SignalDef {
             signal: Signal::RequestRate,
             terms: &[Term(&[Alternative::always("vllm:request_success_total")])],

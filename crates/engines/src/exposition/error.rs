@@ -1,37 +1,39 @@
-//! Why a page cannot be read.
+//! Errors of metrics pages.
 
-/// The longest excerpt, in characters.
+/// The length of the longest excerpt, in characters.
 const EXCERPT: usize = 80;
 
-/// A page that cannot be read, or a wanted line of it. Excerpts are bounded and printable.
+/// The reason why a page, or a line of a wanted family, cannot be parsed. Excerpts are short and
+/// printable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
     /// No line is a sample or a comment: an HTML page, JSON, something binary.
     #[error(
-        "this is no metrics page in Prometheus's text format (check port and path); it begins with {first_line:?}"
+        "this is not a metrics page in Prometheus's text format (check port and path); it begins with {first_line:?}"
     )]
     NotMetrics {
-        /// The beginning of its first line that is not blank.
+        /// The beginning of the first line that is not blank.
         first_line: String,
     },
     /// A line of a wanted family is malformed.
-    #[error("line {line} of the metrics page cannot be read: {reason}: {excerpt:?}")]
+    #[error("line {line} of the metrics page cannot be parsed: {reason}: {excerpt:?}")]
     BadLine {
-        /// Its number; the first is 1.
+        /// The number of the line; the first is 1.
         line: usize,
-        /// What is wrong with it.
+        /// The rule of the format that the line breaks.
         reason: &'static str,
-        /// Its beginning.
+        /// The beginning of the line.
         excerpt: String,
     },
-    /// The last line is not ended by a line feed, as the format demands: more was to come.
+    /// The last line does not end with a line feed, which the format requires, so a part of the page is
+    /// missing.
     #[error(
-        "the metrics page is cut off: its last line ({line}) is not ended by a line feed: {excerpt:?}"
+        "the metrics page is cut off: its last line ({line}) does not end with a line feed: {excerpt:?}"
     )]
     CutOff {
-        /// The last line's number; the first is 1.
+        /// The number of the last line; the first is 1.
         line: usize,
-        /// Its beginning.
+        /// The beginning of the last line.
         excerpt: String,
     },
 }
@@ -52,9 +54,10 @@ impl PageError {
     }
 }
 
-/// The beginning of `line`, with a replacement character for everything that cannot be printed.
+/// Returns the beginning of `line`, with a replacement character for everything that is not
+/// printable.
 fn excerpt(line: &[u8]) -> String {
-    // A character has at most four bytes; what is longer need not be decoded.
+    // A character has at most four bytes, so more than this need not be decoded.
     let line = line.trim_ascii();
     let start = &line[..line.len().min(4 * (EXCERPT + 1))];
     let text = String::from_utf8_lossy(start);

@@ -1,35 +1,35 @@
-//! One line of the text format.
+//! A line of the text format.
 
 use std::hash::{DefaultHasher, Hasher};
 
 use memchr::{memchr2, memchr3};
 
-use super::tally;
+use super::accumulator::LabelSet;
 
-/// Text of a page: a bare name, or what stands between quotes.
+/// Text of a page: a bare name, or the text between two quotes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'p> {
     pub(super) raw: &'p [u8],
-    /// It has backslashes to be resolved.
+    /// True if it has backslashes that must be resolved.
     pub(super) escaped: bool,
 }
 
-/// A sample, taken apart and found sound.
+/// A parsed sample.
 #[derive(Debug)]
 pub(super) struct Sample<'p> {
     pub(super) value: f64,
     pub(super) labels: Labels<'p>,
-    /// A hash of the labels, the same for the same labels however they are spelled.
+    /// A hash of the labels that does not depend on their order or spelling.
     pub(super) identity: u64,
 }
 
-/// The inside of a pair of braces, from the next item on.
+/// The text between a pair of braces, from the next item on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Labels<'p>(&'p [u8]);
 
 #[derive(Debug)]
 enum Item<'p> {
-    /// The name of a metric, quoted because it has other characters than the old format allows.
+    /// The quoted name of the metric, which has characters that a bare name may not have.
     Metric,
     Label(Label<'p>),
 }
@@ -38,13 +38,13 @@ enum Item<'p> {
 struct Label<'p> {
     name: Text<'p>,
     value: Text<'p>,
-    /// Both as they are spelled, from the name to the last quote.
+    /// Both as on the page, from the name to the last quote.
     span: &'p [u8],
 }
 
 type Parsed<T> = Result<T, &'static str>;
 
-/// Without blanks around it, nor a carriage return at its end.
+/// Returns the line without blanks around it and without a carriage return at its end.
 pub(super) fn trim(line: &[u8]) -> &[u8] {
     if let [b'!'..=b'~', .., b'!'..=b'~'] = line {
         return line;
@@ -56,7 +56,7 @@ pub(super) fn trim(line: &[u8]) -> &[u8] {
     line
 }
 
-/// The name of the metric that a line is about, if it begins as a sample does.
+/// Returns the name of a line's metric, if the line begins like a sample.
 #[inline]
 pub(super) fn name_of(line: &[u8]) -> Option<Text<'_>> {
     match line.first()? {
@@ -69,8 +69,9 @@ pub(super) fn name_of(line: &[u8]) -> Option<Text<'_>> {
     }
 }
 
-/// The name that stands among the labels, wherever; of a line that is malformed behind it, too.
-#[inline(never)] // few lines are spelled so, and all pass by here
+/// Returns the quoted name between the braces, wherever it is, even if the line is malformed behind
+/// it.
+#[inline(never)] // Few lines have one, and every line would pay for the code.
 fn name_within(inside: &[u8]) -> Option<Text<'_>> {
     let mut text = inside;
     loop {
@@ -90,16 +91,16 @@ fn name_within(inside: &[u8]) -> Option<Text<'_>> {
     }
 }
 
-/// The name that a line without labels begins with, if a character stands right behind it that no bare name may have:
-/// `a-1` has no blank before its value.
-pub(super) fn beginning_of<'p>(line: &'p [u8], name: Text<'_>) -> Option<Text<'p>> {
+/// Returns the name that a line without labels begins with, if a character follows that no bare name
+/// may have. Example: `a` of `a-1`, which has no blank before its value.
+pub(super) fn name_without_blank<'p>(line: &'p [u8], name: Text<'_>) -> Option<Text<'p>> {
     let end = name.raw.iter().position(|byte| !in_name(*byte))?;
     let has_labels = after_blanks(&line[name.raw.len()..]).starts_with(b"{");
     (!has_labels).then(|| Text::bare(&line[..end]))
 }
 
-/// Whether a line that nobody wants may be a sample. A line with a bare name is only glanced at: a number
-/// comes after the name, or there are labels, and the line ends as a number does.
+/// Returns true if an unwanted line may be a sample. A line with a bare name is only glanced at: a
+/// number must follow the name, or labels must follow it and the line must end like a number.
 #[inline]
 pub(super) fn looks_like_sample(line: &[u8], name: Text<'_>) -> bool {
     if line[0] == b'{' {
@@ -116,7 +117,7 @@ pub(super) fn looks_like_sample(line: &[u8], name: Text<'_>) -> bool {
 }
 
 impl<'p> Sample<'p> {
-    /// Takes `line` apart; it has no blanks around it.
+    /// Parses `line`, which has no blanks around it.
     pub(super) fn parse(line: &'p [u8]) -> Parsed<Self> {
         if !line.is_ascii() && std::str::from_utf8(line).is_err() {
             return Err("it is not UTF-8");
@@ -127,7 +128,7 @@ impl<'p> Sample<'p> {
             Some(inside) => (Labels(inside), after_labels(inside, bare > 0)?),
             None if bare == 0 => return Err("it does not begin with a name"),
             None if rest.len() == line.len() - bare && !rest.is_empty() => {
-                return Err("a character in the name that only a quoted name may have");
+                return Err("its name has a character that is only allowed in quotes");
             }
             None => (Labels(b"}"), (0, rest)),
         };
@@ -137,38 +138,42 @@ impl<'p> Sample<'p> {
             text => number(text).ok_or("its value is not a number")?,
         };
         let (timestamp, rest) = word(rest);
-        // An exemplar is for people and tracers; what is behind its sign is not looked at.
-        let exemplar = |text: &[u8]| text.is_empty() || text[0] == b'#';
-        let is_time = |text: &[u8]| number(text).is_some_and(f64::is_finite);
-        if !(exemplar(timestamp) || is_time(timestamp) && exemplar(rest)) {
-            return Err("something else than a timestamp is behind its value");
+        let has_timestamp = number(timestamp).is_some_and(f64::is_finite);
+        if !(ends_sample(timestamp) || has_timestamp && ends_sample(rest)) {
+            return Err("its value is followed by something that is not a timestamp");
         }
         Ok(Self { value, labels, identity })
     }
 }
 
-impl tally::Labels for Labels<'_> {
+/// Returns true at the end of a line, and at an exemplar, which is for tracers and is ignored.
+fn ends_sample(text: &[u8]) -> bool {
+    matches!(text.first(), None | Some(b'#'))
+}
+
+impl LabelSet for Labels<'_> {
     fn has(&self, name: &str, value: &str) -> bool {
         self.find(name).map_or(value.is_empty(), |text| text.is(value.as_bytes()))
     }
 
     fn number(&self, name: &str) -> Option<f64> {
-        // A number needs no escapes.
+        // No number has escapes.
         number(self.find(name)?.raw)
     }
 
-    fn each(&self, see: &mut dyn FnMut(&[u8], u64)) {
+    fn for_each(&self, visit: &mut dyn FnMut(&[u8], u64)) {
         let mut labels = *self;
         while let Ok(Some(item)) = labels.next() {
             if let Item::Label(label) = item {
-                see(label.name.raw, label.identity());
+                visit(label.name.raw, label.identity());
             }
         }
     }
 }
 
 impl Label<'_> {
-    /// A hash of name and value, whose sum is that of a set of labels. Nothing for a label that is empty.
+    /// Returns a hash of name and value, 0 for an empty value. The sum of the hashes identifies a set of
+    /// labels.
     fn identity(&self) -> u64 {
         let Self { name, value, span } = *self;
         if value.raw.is_empty() {
@@ -178,8 +183,8 @@ impl Label<'_> {
         if span.len() == name.raw.len() + value.raw.len() + 3 && !value.escaped {
             hasher.write(span);
         } else {
-            // What the span would be if it were spelled in the usual way. A name that could not be is told apart by a
-            // byte that is in no text.
+            // Hashes the usual spelling of the span. A name with `=` has none, and gets a byte in its
+            // place that is in no UTF-8 text, so that it cannot pass for another label.
             name.hash(&mut hasher);
             hasher.write(if name.raw.contains(&b'=') { b"\xff" } else { b"=\"" });
             value.hash(&mut hasher);
@@ -190,7 +195,7 @@ impl Label<'_> {
 }
 
 impl<'p> Labels<'p> {
-    /// The next item; `None` at the closing brace, behind which `self` is then.
+    /// Returns the next item; `None` at the closing brace, after which `self` is the text behind it.
     fn next(&mut self) -> Parsed<Option<Item<'p>>> {
         let text = after_blanks(self.0);
         if let Some(rest) = text.strip_prefix(b"}") {
@@ -200,11 +205,11 @@ impl<'p> Labels<'p> {
         let is_quoted = text.starts_with(b"\"");
         let (name, rest) = if is_quoted { quoted(text)? } else { bare_label(text)? };
         if is_quoted && name.raw.contains(&0) {
-            return Err("there is a NUL in a name");
+            return Err("a name has a NUL character");
         }
         let rest = after_blanks(rest);
         let (item, rest) = match rest.strip_prefix(b"=") {
-            Some(_) if name.raw.is_empty() => return Err("the name of a label is missing"),
+            Some(_) if name.raw.is_empty() => return Err("a label has no name"),
             Some(rest) => {
                 let (value, rest) = quoted(after_blanks(rest))?;
                 (Item::Label(Label { name, value, span: &text[..text.len() - rest.len()] }), rest)
@@ -216,12 +221,12 @@ impl<'p> Labels<'p> {
         self.0 = match rest.first() {
             Some(b',') => &rest[1..],
             Some(b'}') => rest,
-            _ => return Err("a comma or the closing brace is missing"),
+            _ => return Err("a label is not followed by a comma or a closing brace"),
         };
         Ok(Some(item))
     }
 
-    /// The value of a label. Only for labels that have been found sound.
+    /// Returns the value of a label. The labels must have been parsed before.
     fn find(self, wanted: &str) -> Option<Text<'p>> {
         let mut labels = self;
         while let Ok(Some(item)) = labels.next() {
@@ -234,7 +239,7 @@ impl<'p> Labels<'p> {
         None
     }
 
-    /// Whether there is a label of this name, as far as they are sound.
+    /// Returns true if there is a label of this name before the first malformed one.
     fn has_name(self, wanted: Text<'_>) -> bool {
         let mut labels = self;
         while let Ok(Some(item)) = labels.next() {
@@ -246,7 +251,7 @@ impl<'p> Labels<'p> {
     }
 }
 
-/// The identity of the labels and what is behind the closing brace, if everything before it is sound.
+/// Checks the labels up to the closing brace. Returns their identity, and the text behind the brace.
 fn after_labels(inside: &[u8], mut named: bool) -> Parsed<(u64, &[u8])> {
     const FEW: usize = 8;
     let mut labels = Labels(inside);
@@ -263,7 +268,7 @@ fn after_labels(inside: &[u8], mut named: bool) -> Parsed<(u64, &[u8])> {
                 if known.iter().any(|other| other.is_same_as(name))
                     || count >= FEW && labels.has_name(name)
                 {
-                    return Err("a label is given twice");
+                    return Err("a label is repeated");
                 }
                 if count < FEW {
                     first[count] = name;
@@ -278,20 +283,20 @@ fn after_labels(inside: &[u8], mut named: bool) -> Parsed<(u64, &[u8])> {
 
 fn bare_label(text: &[u8]) -> Parsed<(Text<'_>, &[u8])> {
     if !text.first().is_some_and(|byte| starts_name(*byte)) {
-        return Err("the name of a label is missing");
+        return Err("a label has no name");
     }
     let end = text.iter().take_while(|byte| continues_name(**byte)).count();
     Ok((Text::bare(&text[..end]), &text[end..]))
 }
 
-/// The text between quotes that `text` begins with, and what is behind them.
+/// Returns the quoted text that `text` begins with, and the text behind it.
 fn quoted(text: &[u8]) -> Parsed<(Text<'_>, &[u8])> {
-    let inside = text.strip_prefix(b"\"").ok_or("a quote is missing")?;
+    let inside = text.strip_prefix(b"\"").ok_or("a label's value is not in quotes")?;
     let mut end = 0;
     let mut escaped = false;
     loop {
         end += memchr2(b'"', b'\\', &inside[end.min(inside.len())..])
-            .ok_or("a quote is not closed")?;
+            .ok_or("a closing quote is missing")?;
         if inside[end] == b'"' {
             return Ok((Text { raw: &inside[..end], escaped }, &inside[end + 1..]));
         }
@@ -305,12 +310,12 @@ impl<'p> Text<'p> {
         Self { raw, escaped: false }
     }
 
-    /// Whether it says `wanted`.
+    /// Returns true if it stands for `wanted`, escapes resolved.
     pub(super) fn is(self, wanted: &[u8]) -> bool {
         if self.escaped { self.unescaped().eq(wanted.iter().copied()) } else { self.raw == wanted }
     }
 
-    /// Whether both say the same.
+    /// Returns true if both stand for one text, escapes resolved.
     fn is_same_as(self, other: Text<'_>) -> bool {
         if self.escaped || other.escaped {
             self.unescaped().eq(other.unescaped())
@@ -319,7 +324,7 @@ impl<'p> Text<'p> {
         }
     }
 
-    /// Feeds what it says to `hasher`.
+    /// Feeds it to `hasher`, escapes resolved.
     fn hash(self, hasher: &mut DefaultHasher) {
         if self.escaped {
             self.unescaped().for_each(|byte| hasher.write(&[byte]));
@@ -328,7 +333,8 @@ impl<'p> Text<'p> {
         }
     }
 
-    /// `\\`, `\"` and `\n` resolved; a backslash before anything else stands for itself, as Prometheus has it.
+    /// Resolves `\\`, `\"` and `\n`. A backslash before any other character stands for itself, as in
+    /// Prometheus.
     fn unescaped(self) -> impl Iterator<Item = u8> {
         let mut rest = self.raw;
         std::iter::from_fn(move || {
@@ -344,7 +350,7 @@ impl<'p> Text<'p> {
     }
 }
 
-/// Without the blanks that it begins with.
+/// Returns the text without leading blanks.
 fn after_blanks(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
@@ -352,14 +358,14 @@ fn after_blanks(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The first word, and what is behind it and the blanks that follow.
+/// Splits off the first word and the blanks behind it.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = memchr2(b' ', b'\t', text).unwrap_or(text.len());
     (&text[..end], after_blanks(&text[end..]))
 }
 
-/// A number as the format spells it: decimal, `NaN`, `+Inf`, `-Inf`. As for Prometheus, NaN has no sign, and what is too
-/// large for a float is no number.
+/// Parses a number of the format: decimal, `NaN`, `+Inf`, `-Inf`. As in Prometheus, a NaN with a sign
+/// and a number that overflows are rejected.
 pub(crate) fn number(text: &[u8]) -> Option<f64> {
     let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     let odd = if number.is_nan() {

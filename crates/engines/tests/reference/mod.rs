@@ -1,6 +1,7 @@
-//! The text format once more, as slowly and plainly as it can be written: strings, copies, one character at a time.
+//! A second implementation of the text format, slow and plain: it copies strings and reads one
+//! character at a time.
 //!
-//! It is compared with the reader by the property tests and by a fuzz target.
+//! The property tests and a fuzz target compare the reader with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +10,12 @@ use llm_autoscaler_engines::{
     exposition::{Extract, Value},
 };
 
-/// What a page says.
+/// The expected results of a page.
 #[derive(Debug)]
 pub struct Expected {
-    /// Of each recipe.
+    /// The value of each recipe.
     pub values: Vec<Value>,
-    /// The first malformed line of a wanted family; lines are counted from 1.
+    /// The number of the first malformed line of a wanted family; the first line is 1.
     pub bad_line: Option<usize>,
 }
 
@@ -23,11 +24,11 @@ type Labels = BTreeMap<String, String>;
 /// A line of a wanted family.
 struct Line {
     family: String,
-    /// Its labels, but for the empty ones, and its value; `None` if it is malformed.
+    /// The labels that are not empty, and the value; `None` if the line is malformed.
     sample: Option<(Labels, f64)>,
 }
 
-/// Reads `page`, which is ended by a line feed, for recipes of one term with one name that are summed.
+/// Reads `page`, which must end with a line feed. The recipes must be sums of one term with one name.
 pub fn read(recipes: &[Recipe], page: &str) -> Expected {
     let wanted: BTreeSet<String> = recipes.iter().flat_map(Recipe::families).collect();
     let mut lines = Vec::new();
@@ -48,7 +49,7 @@ pub fn read(recipes: &[Recipe], page: &str) -> Expected {
     Expected { values: recipes.iter().map(|recipe| value(recipe, &lines)).collect(), bad_line }
 }
 
-/// Whether what the reader found is what was expected. Sums may be made in another order.
+/// Returns true if the results are equal, apart from the order in which floats were added.
 pub fn is_same(found: &[Extract], expected: &[Value]) -> bool {
     let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
     found.len() == expected.len()
@@ -88,7 +89,7 @@ fn value(recipe: &Recipe, lines: &[Line]) -> Value {
     if parts.is_empty() || !total.is_finite() { Value::Absent } else { Value::Number(total) }
 }
 
-/// Series that differ in nothing but labels that repeat are one part; the highest counts.
+/// A part of a sum. Series that differ only in repeat labels are one part, and the highest counts.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
     bound: String,
@@ -98,16 +99,16 @@ struct Part {
 
 impl Part {
     fn of(recipe: &Recipe, labels: &Labels, bound: f64, line: usize) -> Self {
-        if recipe.repeats().is_empty() {
+        if recipe.repeat_labels().is_empty() {
             return Self { bound: String::new(), labels: Labels::new(), line: Some(line) };
         }
         let mut labels = labels.clone();
-        labels.retain(|name, _| name != "le" && !recipe.repeats().contains(name));
+        labels.retain(|name, _| name != "le" && !recipe.repeat_labels().contains(name));
         Self { bound: (bound + 0.0).to_string(), labels, line: None }
     }
 }
 
-/// The family of a line, if it is one of those that are wanted.
+/// Returns the family of a line, if it is a wanted one.
 fn family(line: &str, wanted: &BTreeSet<String>) -> Option<String> {
     let first = line.chars().next()?;
     if first == '{' {
@@ -119,7 +120,7 @@ fn family(line: &str, wanted: &BTreeSet<String>) -> Option<String> {
     let name = line.split(['{', ' ', '\t']).next()?;
     let behind = line[name.len()..].trim_start_matches([' ', '\t']);
     let bare = name.split(|c| !in_name(c)).next()?;
-    // `a-1` is about `a`.
+    // `a-1` is a malformed line of `a`.
     let candidates = if behind.starts_with('{') { vec![name] } else { vec![name, bare] };
     candidates.into_iter().find(|name| wanted.contains(*name)).map(str::to_owned)
 }
@@ -128,7 +129,7 @@ fn in_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == ':'
 }
 
-/// A number as Prometheus reads it: NaN without a sign, and none that is too large.
+/// Parses a number as Prometheus does: a NaN with a sign and a number that overflows are rejected.
 fn number(text: &str) -> Option<f64> {
     let number: f64 = text.parse().ok()?;
     let infinite = number.is_infinite() && !text.to_ascii_lowercase().contains("inf");
@@ -190,7 +191,7 @@ impl Reader {
         }
     }
 
-    /// The name of a label, and whether it is quoted.
+    /// Reads the name of a label; the flag is true if it is quoted.
     fn label(&mut self) -> Option<(String, bool)> {
         if self.peek()? == '"' {
             return Some((self.quoted()?, true));
@@ -200,7 +201,7 @@ impl Reader {
         starts.then_some((name, false))
     }
 
-    /// The quoted text that is no label, whatever separates the labels before it.
+    /// Returns the quoted text that is not a label, whatever separates the labels before it.
     fn name_within(mut self) -> Option<String> {
         loop {
             self.take_while(|c| c == ' ' || c == '\t' || c == ',');
@@ -234,7 +235,7 @@ impl Reader {
         matches!(self.peek(), None | Some('#')).then_some((labels, value))
     }
 
-    /// The labels, if there is one name among them or before them.
+    /// Reads the labels. There must be exactly one name, before the braces or among the labels.
     fn labels(&mut self, mut named: bool) -> Option<Labels> {
         let mut labels = Labels::new();
         loop {

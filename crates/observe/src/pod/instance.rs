@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1 as core;
 use kube::ResourceExt;
-use llm_autoscaler_api::dialect;
+use llm_autoscaler_api::workloads;
 
 /// The RoleInstance of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +19,11 @@ impl Instance {
     /// Of a pod that one controls.
     pub fn of(pod: &core::Pod) -> Option<Self> {
         let is_its = |version: &str| {
-            version.split_once('/').is_some_and(|(group, _)| group == dialect::RBG_GROUP)
+            version.split_once('/').is_some_and(|(group, _)| group == workloads::RBG_GROUP)
         };
         let owner = pod.owner_references().iter().find(|owner| {
             owner.controller == Some(true)
-                && owner.kind == dialect::RBG_INSTANCE
+                && owner.kind == workloads::RBG_INSTANCE
                 && is_its(&owner.api_version)
         })?;
         let (api_version, name, uid) =

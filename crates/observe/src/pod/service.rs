@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1 as core;
 use kube::ResourceExt;
-use llm_autoscaler_api::{dialect, time};
+use llm_autoscaler_api::{time, workloads};
 
 /// What there is to know of a pod to take it out of service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,12 +39,12 @@ impl Service {
     /// As a pod has it.
     pub fn of(pod: &core::Pod) -> Self {
         let spec = pod.spec.as_ref();
-        let cost = pod.annotations().get(dialect::DELETION_COST);
+        let cost = pod.annotations().get(workloads::DELETION_COST);
         Self {
             gate: gate(pod),
             serves: holds(pod, "Ready"),
             grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
-            is_marked: cost.is_some_and(|cost| cost == dialect::CHEAPEST),
+            is_marked: cost.is_some_and(|cost| cost == workloads::CHEAPEST),
         }
     }
 
@@ -62,7 +62,7 @@ impl Service {
 /// Whether a pod would be ready, were it not for us: taking it out of service does not make it a worse replica.
 pub fn is_ready(pod: &core::Pod, service: Service) -> bool {
     let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
-    let mut others = gates.filter(|gate| gate.condition_type != dialect::IN_SERVICE);
+    let mut others = gates.filter(|gate| gate.condition_type != workloads::IN_SERVICE);
     service.serves
         || service.is_closed()
             && holds(pod, "ContainersReady")
@@ -71,10 +71,10 @@ pub fn is_ready(pod: &core::Pod, service: Service) -> bool {
 
 fn gate(pod: &core::Pod) -> Gate {
     let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
-    if !gates.into_iter().any(|gate| gate.condition_type == dialect::IN_SERVICE) {
+    if !gates.into_iter().any(|gate| gate.condition_type == workloads::IN_SERVICE) {
         return Gate::Absent;
     }
-    match condition(pod, dialect::IN_SERVICE) {
+    match condition(pod, workloads::IN_SERVICE) {
         None => Gate::Unset,
         Some(condition) if condition.status == "True" => Gate::Open,
         Some(condition) => {
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn out_of_service_is_as_good_as_ready() {
-        let ours = dialect::IN_SERVICE;
+        let ours = workloads::IN_SERVICE;
         // gates, conditions that hold, ours; gate is closed, serves, ready, in trouble
         let table = [
             (vec![], vec!["Ready"], None, (false, true, true, false)),

@@ -10,7 +10,7 @@ use kube::{
 };
 use llm_autoscaler_api::{
     ScaleTargetRef,
-    dialect::{self, SCALERS, Scaler},
+    workloads::{self, AUTOSCALER_KINDS, AutoscalerKind},
 };
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -49,7 +49,7 @@ struct Reference {
 
 impl Driver {
     /// `None` for one that nobody could act on.
-    fn of(scaler: &Scaler, object: &DynamicObject) -> Option<Self> {
+    fn of(scaler: &AutoscalerKind, object: &DynamicObject) -> Option<Self> {
         let Spec { scale_target_ref } = Spec::deserialize(object.data.get("spec")?).ok()?;
         let given = |value: Option<String>, default: &str| {
             value.filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
@@ -77,7 +77,7 @@ fn driver_of<'a>(
     targets: &[ScaleTargetRef],
 ) -> Option<&'a Driver> {
     let names =
-        |driver: &Driver| targets.iter().any(|target| dialect::is_same(&driver.target, target));
+        |driver: &Driver| targets.iter().any(|target| workloads::is_same_object(&driver.target, target));
     drivers.iter().find(|driver| driver.namespace == namespace && names(driver))
 }
 
@@ -99,9 +99,9 @@ impl Drivers {
 
     /// Lists them again and again, for ever.
     pub async fn follow(self) {
-        let mut known: [Vec<Driver>; SCALERS.len()] = std::array::from_fn(|_| Vec::new());
+        let mut known: [Vec<Driver>; AUTOSCALER_KINDS.len()] = std::array::from_fn(|_| Vec::new());
         loop {
-            for (scaler, known) in SCALERS.iter().zip(&mut known) {
+            for (scaler, known) in AUTOSCALER_KINDS.iter().zip(&mut known) {
                 self.list(scaler, known).await;
             }
             self.latest.send_replace(Some(known.concat().into()));
@@ -110,7 +110,7 @@ impl Drivers {
     }
 
     /// Brings what is known of a kind up to date. What cannot be listed is as it was: it is not gone because nobody can see it.
-    async fn list(&self, scaler: &Scaler, known: &mut Vec<Driver>) {
+    async fn list(&self, scaler: &AutoscalerKind, known: &mut Vec<Driver>) {
         let gvk = GroupVersionKind::gvk(scaler.group, scaler.version, scaler.kind);
         let resource = ApiResource::from_gvk_with_plural(&gvk, scaler.plural);
         let api = scoped_dynamic(&self.client, self.namespace.as_deref(), &resource);
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn whoever_names_a_target_drives_it() {
-        let [keda, hpa] = &SCALERS;
+        let [keda, hpa] = &AUTOSCALER_KINDS;
         let full =
             |name: &str| json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name});
         let objects = [

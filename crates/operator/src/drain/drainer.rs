@@ -13,7 +13,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
     DrainPlan, ScaleTargetRef,
-    dialect::{self, Victims},
+    workloads::{self, Victims},
 };
 use llm_autoscaler_core::{Candidate, DrainStep, Draining, Removal, Resize, Verdict, drain};
 use tracing::{info, warn};
@@ -221,7 +221,7 @@ impl Drainer {
         alive: &Alive<'_>,
         object: &Object,
     ) -> Option<(Victims, Vec<Candidate>)> {
-        let order = object.victims.or_else(|| dialect::victims(scene.target))?;
+        let order = object.victims.or_else(|| workloads::victims(scene.target))?;
         let ordinals: Option<Vec<i32>> =
             alive.iter().map(|(_, group)| ordinal(group, order)).collect();
         let ordinals = ordinals?;

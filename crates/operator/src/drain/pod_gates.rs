@@ -17,7 +17,7 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
-use llm_autoscaler_api::{dialect, managers};
+use llm_autoscaler_api::{workloads, managers};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -97,7 +97,7 @@ impl InService {
                 ("Draining", "it is about to be removed: requests are answered, and no more come")
             };
             let condition = json!({
-                "type": dialect::IN_SERVICE,
+                "type": workloads::IN_SERVICE,
                 "status": if open { "True" } else { "False" },
                 "reason": reason,
                 "message": message,
@@ -128,7 +128,7 @@ impl InService {
     pub async fn mark(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
         let unmarked = pods.iter().filter(|pod| !pod.service.is_marked && !pod.replica.deleting);
         let marking =
-            unmarked.map(|pod| self.patch(pod, cost(&json!(dialect::CHEAPEST)), Write::Mark));
+            unmarked.map(|pod| self.patch(pod, cost(&json!(workloads::CHEAPEST)), Write::Mark));
         futures::future::try_join_all(marking).await.map(drop)
     }
 
@@ -220,7 +220,7 @@ pub(super) fn unless_gone<T>(result: Result<T, (Option<u16>, Failure)>) -> Resul
 }
 
 fn cost(value: &Value) -> Value {
-    json!({"metadata": {"annotations": {dialect::DELETION_COST: value}}})
+    json!({"metadata": {"annotations": {workloads::DELETION_COST: value}}})
 }
 
 /// Puts pods in service that nobody looks after, for ever: their autoscaler has been deleted, or never was. Who is seen twice

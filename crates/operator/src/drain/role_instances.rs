@@ -11,7 +11,7 @@ use kube::{
     Api, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PartialObjectMeta, Patch},
 };
-use llm_autoscaler_api::dialect;
+use llm_autoscaler_api::workloads;
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -41,7 +41,7 @@ impl InService {
             return Ok(());
         };
         let api = self.instances(pod, instance);
-        let its = ListParams::default().labels(&dialect::role_labels(&pod.labels));
+        let its = ListParams::default().labels(&workloads::role_labels(&pod.labels));
         let found = in_time(api.list_metadata(&its)).await.map_err(|(_, failure)| failure)?;
         let goes = |instance: &Metadata| {
             instance.metadata.uid.as_deref().is_some_and(|uid| going.contains(uid))
@@ -54,7 +54,7 @@ impl InService {
         // Noted first: what may have been written has to be taken back.
         self.note_marked(set.unwrap_or_default(), &going);
         let changes = differing.map(|instance| {
-            let cost = if goes(instance) { json!(dialect::CHEAPEST) } else { Value::Null };
+            let cost = if goes(instance) { json!(workloads::CHEAPEST) } else { Value::Null };
             let uid = instance.metadata.uid.as_deref().unwrap_or_default();
             change(&api, instance.name_any(), uid, cost)
         });
@@ -79,7 +79,7 @@ impl InService {
 
     fn instances(&self, pod: &Pod, instance: &Instance) -> Api<DynamicObject> {
         let version = instance.api_version.rsplit('/').next().unwrap_or_default();
-        let kind = GroupVersionKind::gvk(dialect::RBG_GROUP, version, dialect::RBG_INSTANCE);
+        let kind = GroupVersionKind::gvk(workloads::RBG_GROUP, version, workloads::RBG_INSTANCE);
         Api::namespaced_with(self.0.client.clone(), &pod.namespace, &ApiResource::from_gvk(&kind))
     }
 }
@@ -93,8 +93,8 @@ fn set(instance: &Metadata) -> Option<&str> {
 fn is_marked(instance: &Metadata) -> bool {
     instance
         .annotations()
-        .get(dialect::INSTANCE_DELETION_COST)
-        .is_some_and(|cost| cost == dialect::CHEAPEST)
+        .get(workloads::INSTANCE_DELETION_COST)
+        .is_some_and(|cost| cost == workloads::CHEAPEST)
 }
 
 /// Writes what one instance costs.
@@ -105,7 +105,7 @@ async fn change(
     cost: Value,
 ) -> Result<(), Failure> {
     // With the UID, a patch never reaches another instance of the same name.
-    let metadata = json!({"uid": uid, "annotations": {dialect::INSTANCE_DELETION_COST: cost}});
+    let metadata = json!({"uid": uid, "annotations": {workloads::INSTANCE_DELETION_COST: cost}});
     let patch = Patch::Merge(json!({"metadata": metadata}));
     unless_gone(in_time(api.patch_metadata(&name, &params(), &patch)).await)
 }

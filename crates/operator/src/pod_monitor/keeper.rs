@@ -11,7 +11,7 @@ use kube::{
     core::Selector,
 };
 use llm_autoscaler_api::{
-    LLMAutoscaler, PodMonitorMode, Port, conditions::ConditionUpdate, managers, pod_monitor,
+    LLMAutoscaler, PodMonitorMode, Port, conditions::{ConditionType, ConditionUpdate, Reason}, managers, PodMonitorBuilder,
     pod_monitor_name, selector, time,
 };
 use tokio::task::AbortHandle;
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The condition that tells how it stands.
-pub const CONDITION: &str = "PodMonitorReady";
+pub const CONDITION: ConditionType = ConditionType::PodMonitorReady;
 /// How often it is looked after when nothing has changed.
 const EVERY: Duration = Duration::from_mins(1);
 /// How long the API server may take.
@@ -86,7 +86,7 @@ impl PodMonitorKeeper {
             let late = |_| {
                 let message =
                     format!("the API server did not answer within {} s", DEADLINE.as_secs());
-                Some(ConditionUpdate::no(CONDITION, "ApplyFailed", message))
+                Some(ConditionUpdate::no(CONDITION, Reason::ApplyFailed, message))
             };
             *condition.lock().unwrap_or_else(PoisonError::into_inner) = kept.unwrap_or_else(late);
         });
@@ -138,7 +138,7 @@ async fn bring_about(
         PodMonitorMode::Create => {
             let Published { selector, port, .. } = published;
             let wanted =
-                pod_monitor((owner, name), &spec, &selector::to_label_selector(selector), port);
+                PodMonitorBuilder { owner, name, spec: &spec, selector: &selector::to_label_selector(selector), port }.build();
             Some(apply(&api, monitors, (owner, name), published, &wanted).await)
         }
     }
@@ -156,7 +156,7 @@ async fn apply(
         Ok(found) if !is_ours(&found, owner) => {
             let message =
                 format!("the PodMonitor {name} was not made by this autoscaler and is left alone");
-            return ConditionUpdate::no(CONDITION, "NotOurs", message);
+            return ConditionUpdate::no(CONDITION, Reason::NotOurs, message);
         }
         // Absent, as an object or as a kind: what follows tells which.
         Err(kube::Error::Api(status)) if status.code == 404 => None,
@@ -170,19 +170,19 @@ async fn apply(
         let message = format!(
             "the PodMonitor {other} publishes these pods already; a second one would have every series twice"
         );
-        return ConditionUpdate::no(CONDITION, "AlreadyMonitored", message);
+        return ConditionUpdate::no(CONDITION, Reason::AlreadyMonitored, message);
     }
     let params = apply_as(managers::CHILDREN);
     match api.patch(name, &params, &Patch::Apply(wanted)).await {
         Err(kube::Error::Api(status)) if status.code == 404 => ConditionUpdate::no(
             CONDITION,
-            "MonitoringNotInstalled",
+            Reason::MonitoringNotInstalled,
             "the cluster has no PodMonitor (monitoring.coreos.com/v1); scaling does not need it",
         ),
         Err(error) => failed(&error),
         Ok(_) => ConditionUpdate::yes(
             CONDITION,
-            "Applied",
+            Reason::Applied,
             format!("the PodMonitor {name} is up to date"),
         ),
     }
@@ -210,8 +210,8 @@ fn in_the_way(
 
 fn failed(error: &kube::Error) -> ConditionUpdate {
     let reason = match error {
-        kube::Error::Api(status) if status.code == 403 => "Forbidden",
-        _ => "ApplyFailed",
+        kube::Error::Api(status) if status.code == 403 => Reason::Forbidden,
+        _ => Reason::ApplyFailed,
     };
     let message = format!("the PodMonitor could not be applied: {}", error_text(error));
     ConditionUpdate::no(CONDITION, reason, message)

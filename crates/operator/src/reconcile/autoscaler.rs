@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future;
 use kube::ResourceExt;
-use llm_autoscaler_api::{LLMAutoscaler, Plans, SpecError, conditions::ConditionUpdate, plans};
+use llm_autoscaler_api::{LLMAutoscaler, Plans, SpecError, conditions::{ConditionType, ConditionUpdate, Reason}, plans};
 use llm_autoscaler_core::{Profile, SharedLimits};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
@@ -240,13 +240,13 @@ impl Keeper {
     async fn step(&mut self, cause: Cause) -> Result<(), Failed> {
         if let Some(error) = &self.problem {
             let update =
-                ConditionUpdate::no("ScalingActive", report::INVALID_SPEC, error.to_string());
+                ConditionUpdate::no(ConditionType::ScalingActive, Reason::InvalidSpec, error.to_string());
             self.roles.iter_mut().for_each(Role::rest);
             self.failed(update, true).await;
             return Ok(());
         }
         if let Some(problem) = self.context.pods.problem() {
-            let update = ConditionUpdate::no("ScalingActive", report::PODS_UNKNOWN, problem);
+            let update = ConditionUpdate::no(ConditionType::ScalingActive, Reason::PodsUnknown, problem);
             self.failed(update, false).await;
             return Err(Failed);
         }

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use kube::{ResourceExt, core::Selector as PodSelector};
 use llm_autoscaler_api::{
-    Advice, LLMAutoscaler, Plan, Port, SourcePlan, TargetStatus, selector, words::SelectorProblem,
+    Advice, LLMAutoscaler, Plan, Port, SourcePlan, TargetStatus, selector, messages::SelectorProblem,
 };
 use llm_autoscaler_core::{History, Resize, Selector, StartupTimes};
 use tokio::sync::Notify;
@@ -186,7 +186,7 @@ impl Tracked {
                 .speakers
                 .values()
                 .find(|pod| pod.labels.contains_key(&grouping.label))?;
-            Some(grouping.narrowed(&with.labels))
+            Some(grouping.reporting_selector(&with.labels))
         });
         let others = self.sources.read();
         let selector = if others.is_some() {

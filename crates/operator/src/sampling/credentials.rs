@@ -41,7 +41,7 @@ pub enum AccessError {
     },
     /// The operator may not read it.
     #[error(
-        "{kind} {namespace}/{name} must not be read by the operator; allow it with: kubectl create rolebinding \
+        "the operator is not allowed to read {kind} {namespace}/{name}; grant access with: kubectl create rolebinding \
          llm-autoscaler-credentials -n {namespace} --clusterrole=llm-autoscaler-credentials \
          --serviceaccount=llm-autoscaler-system:llm-autoscaler"
     )]

@@ -286,5 +286,5 @@ fn absent(url: &str, measure: &Measure, looks_like: Option<Engine>, engine: Engi
         }
         _ => String::new(),
     };
-    format!("{url} has no {}{hint}", measure.recipe.wanted())
+    format!("{url} has no {}{hint}", measure.recipe.accepted_names())
 }

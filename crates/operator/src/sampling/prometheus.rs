@@ -17,7 +17,7 @@ use futures::{StreamExt, stream};
 use llm_autoscaler_api::Access;
 use llm_autoscaler_engines::{
     Measure,
-    prometheus::{PodLabels, range_query},
+    prometheus::{PodLabels, range_selector},
 };
 use tokio::{
     sync::Notify,
@@ -191,7 +191,7 @@ async fn ask(shared: &Shared, server: &Server) -> bool {
         for families in families.chunks(CHUNK) {
             for namespaces in namespaces.chunks(CHUNK) {
                 let (names, of) = (families.iter().copied(), namespaces.iter().copied());
-                let query = range_query(names, &server.key.labels.namespace, of, *stretch);
+                let query = range_selector(names, &server.key.labels.namespace, of, *stretch);
                 asked.push((Some(*stretch), question(query, None)));
             }
         }

@@ -307,7 +307,7 @@ impl Asking {
     fn absent(&self, measure: &Measure, warnings: &[String]) -> String {
         let says =
             warnings.first().map(|warning| format!(" (and says: {warning})")).unwrap_or_default();
-        let (url, series) = (&self.key.url, measure.recipe.wanted());
+        let (url, series) = (&self.key.url, measure.recipe.accepted_names());
         format!(
             "{url} has no {series} of it in the last {} s{says}",
             self.plan.stale_after.as_secs()

@@ -11,7 +11,7 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, PatchParams},
     discovery,
 };
-use llm_autoscaler_api::{ScaleTargetRef, dialect, managers};
+use llm_autoscaler_api::{ScaleTargetRef, workloads, managers};
 use llm_autoscaler_core::Scale;
 use serde_json::json;
 
@@ -227,13 +227,13 @@ pub(super) async fn deadline<T>(
 /// Whether a target is one of the kinds of this module.
 pub(super) fn is_about(target: &ScaleTargetRef) -> bool {
     let group = target.api_version.split_once('/').map(|(group, _)| group);
-    group == Some(dialect::RBG_GROUP)
-        && matches!(&*target.kind, dialect::RBG_KIND | dialect::RBG_ADAPTER)
+    group == Some(workloads::RBG_GROUP)
+        && matches!(&*target.kind, workloads::RBG_KIND | workloads::RBG_ADAPTER)
 }
 
 /// Whether a kind is scaled although it has no scale subresource.
 pub(super) fn has_roles(target: &ScaleTargetRef) -> bool {
-    is_about(target) && target.kind == dialect::RBG_KIND
+    is_about(target) && target.kind == workloads::RBG_KIND
 }
 
 /// An object of the same group and version.

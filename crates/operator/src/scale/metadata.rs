@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
-use llm_autoscaler_api::{ScaleTargetRef, dialect, time};
+use llm_autoscaler_api::{ScaleTargetRef, workloads, time};
 use serde_json::Value;
 
 use crate::{
@@ -22,7 +22,7 @@ impl Targets {
         view: &ScaleView,
     ) -> Result<ObjectMeta, TargetError> {
         let target = match &view.place {
-            Place::Adapter(name) => &client::sibling(target, dialect::RBG_ADAPTER, name),
+            Place::Adapter(name) => &client::sibling(target, workloads::RBG_ADAPTER, name),
             Place::Own | Place::Role(_) => target,
         };
         let api = self.api(namespace, target).await?;
@@ -42,7 +42,7 @@ pub struct Author {
 /// The objects by which a target may be called: itself, and the adapter of a role.
 pub fn objects(target: &ScaleTargetRef, view: &ScaleView) -> Vec<ScaleTargetRef> {
     let adapter = match &view.place {
-        Place::Adapter(name) => Some(client::sibling(target, dialect::RBG_ADAPTER, name)),
+        Place::Adapter(name) => Some(client::sibling(target, workloads::RBG_ADAPTER, name)),
         Place::Own | Place::Role(_) => None,
     };
     std::iter::once(target.clone()).chain(adapter).collect()

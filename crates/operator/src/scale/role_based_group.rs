@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use kube::api::{DynamicObject, Patch};
-use llm_autoscaler_api::{ScaleTargetRef, dialect};
+use llm_autoscaler_api::{ScaleTargetRef, workloads};
 use llm_autoscaler_core::Scale;
 use serde::Deserialize;
 use serde_json::json;
@@ -92,10 +92,10 @@ impl Targets {
         namespace: &str,
         target: &ScaleTargetRef,
     ) -> Result<ScaleView, TargetError> {
-        if target.kind == dialect::RBG_ADAPTER {
+        if target.kind == workloads::RBG_ADAPTER {
             let (adapter, view) = self.get_adapter(namespace, target).await?;
             let AdapterTarget { name, role } = &adapter.spec.scale_target_ref;
-            let group = sibling(target, dialect::RBG_KIND, name);
+            let group = sibling(target, workloads::RBG_KIND, name);
             let (object, group) = self.get_group(namespace, &group).await?;
             // By the role, so that it is the same target by whichever name it is called.
             let uid = role_uid(&object, role);
@@ -115,7 +115,7 @@ impl Targets {
         let uid = role_uid(&object, wanted);
         let view = if role.scaling_adapter.enable {
             let adapter =
-                sibling(target, dialect::RBG_ADAPTER, &format!("{}-{wanted}", target.name));
+                sibling(target, workloads::RBG_ADAPTER, &format!("{}-{wanted}", target.name));
             match self.get_adapter(namespace, &adapter).await {
                 Err(error) if error.is_gone() => {
                     return Err(TargetError::NotYet(format!(
@@ -130,7 +130,7 @@ impl Targets {
             let current = role.replicas.unwrap_or(1);
             ScaleView {
                 scale: Scale { current, status: current },
-                selector: dialect::role_selector(&target.name, wanted),
+                selector: workloads::role_selector(&target.name, wanted),
                 uid,
                 resource_version: object.metadata.resource_version,
                 place: Place::Role(index),
@@ -146,10 +146,10 @@ impl Targets {
         namespace: &str,
         target: &ScaleTargetRef,
     ) -> Result<Object, TargetError> {
-        let (group, role) = if target.kind == dialect::RBG_ADAPTER {
+        let (group, role) = if target.kind == workloads::RBG_ADAPTER {
             let AdapterTarget { name, role } =
                 self.get_adapter(namespace, target).await?.0.spec.scale_target_ref;
-            (sibling(target, dialect::RBG_KIND, &name), role)
+            (sibling(target, workloads::RBG_KIND, &name), role)
         } else {
             (target.clone(), target.role.clone().unwrap_or_default())
         };
@@ -163,8 +163,8 @@ impl Targets {
             Some(Progress { updated: updated.into(), wanted, ready, generation })
         });
         let found = group.spec.roles.iter().find(|found| found.name == role);
-        let victims = found.map(|role| dialect::role_victims(&role.annotations));
-        let is_ordered = found.is_some_and(|role| role.pod_management_policy == dialect::ORDERED);
+        let victims = found.map(|role| workloads::role_victims(&role.annotations));
+        let is_ordered = found.is_some_and(|role| role.pod_management_policy == workloads::ORDERED_READY);
         Ok(Object { first_ordinal: Some(0), victims, is_ordered, rollout, is_given_up: false })
     }
 
@@ -176,7 +176,7 @@ impl Targets {
         let api = self.api(namespace, target).await?;
         let object = deadline(api.get(&target.name)).await?;
         let labels = object.metadata.labels.iter().flatten();
-        if let Some((_, set)) = labels.into_iter().find(|(key, _)| *key == dialect::RBG_SET_LABEL) {
+        if let Some((_, set)) = labels.into_iter().find(|(key, _)| *key == workloads::RBG_SET_LABEL) {
             return Err(TargetError::Refused(format!(
                 "the RoleBasedGroup {} belongs to the RoleBasedGroupSet {set}, which undoes every change of its roles: scale the \
                  set instead",
@@ -197,7 +197,7 @@ impl Targets {
         let adapter: Adapter = read(&object, target)?;
         let AdapterTarget { name, role } = &adapter.spec.scale_target_ref;
         let owners = object.metadata.owner_references.iter().flatten();
-        if !owners.into_iter().any(|owner| owner.kind == dialect::RBG_KIND && owner.name == *name) {
+        if !owners.into_iter().any(|owner| owner.kind == workloads::RBG_KIND && owner.name == *name) {
             return Err(TargetError::Refused(format!(
                 "the scaling adapter {} was not created for a role with scalingAdapter.enable, so its controller ignores it",
                 target.name
@@ -210,7 +210,7 @@ impl Targets {
         };
         let view = ScaleView {
             scale: Scale { current, status: current },
-            selector: dialect::role_selector(name, role),
+            selector: workloads::role_selector(name, role),
             uid: object.metadata.uid.unwrap_or_default(),
             resource_version: object.metadata.resource_version,
             place: Place::Adapter(target.name.clone()),
@@ -226,7 +226,7 @@ impl Targets {
         seen: &ScaleView,
         replicas: i32,
     ) -> Result<ScaleView, TargetError> {
-        let target = sibling(target, dialect::RBG_ADAPTER, adapter);
+        let target = sibling(target, workloads::RBG_ADAPTER, adapter);
         let api = self.api(namespace, &target).await?;
         let patch = scale_patch(seen, replicas);
         let scale = deadline(api.patch_scale(adapter, &params(), &Patch::Merge(&patch))).await?;

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::autoscaling::v1 as autoscaling;
 use kube::api::Patch;
-use llm_autoscaler_api::{ScaleTargetRef, dialect};
+use llm_autoscaler_api::{ScaleTargetRef, workloads};
 use llm_autoscaler_core::Scale;
 
 use crate::scale::client::{
@@ -81,7 +81,7 @@ fn view(scale: autoscaling::Scale, target: &ScaleTargetRef) -> Result<ScaleView,
             current: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
             status: status.replicas,
         },
-        selector: dialect::pod_selector(target).or(status.selector).unwrap_or_default(),
+        selector: workloads::pod_selector(target).or(status.selector).unwrap_or_default(),
         uid,
         resource_version: scale.metadata.resource_version,
         place: Place::Own,

@@ -2,7 +2,7 @@
 
 use llm_autoscaler_api::{
     ScaleTargetRef,
-    dialect::{self, Victims},
+    workloads::{self, Victims},
 };
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ impl Targets {
         namespace: &str,
         target: &ScaleTargetRef,
     ) -> Result<Object, TargetError> {
-        if dialect::victims(target).is_none() {
+        if workloads::victims(target).is_none() {
             return Ok(Object::default());
         }
         if client::is_about(target) {
@@ -57,7 +57,7 @@ impl Targets {
                 let generation = found.metadata.generation.unwrap_or_default();
                 let annotations = found.metadata.annotations.unwrap_or_default();
                 let victims =
-                    dialect::has_modes(target).then(|| dialect::role_victims(&annotations));
+                    workloads::has_modes(target).then(|| workloads::role_victims(&annotations));
                 Ok(Object { victims, ..read(&target.kind, generation, &found.data) })
             }
             Err(TargetError::Call(error)) if error.status() == Some(403) => Ok(Object::default()),
@@ -100,7 +100,7 @@ fn read(kind: &str, generation: i64, data: &Value) -> Object {
     Object {
         first_ordinal: Some(number("/spec/ordinals/start").unwrap_or(0) as i32),
         victims: None,
-        is_ordered: text("/spec/podManagementPolicy") == Some(dialect::ORDERED),
+        is_ordered: text("/spec/podManagementPolicy") == Some(workloads::ORDERED_READY),
         rollout: in_progress.then_some(progress),
         is_given_up: conditions.into_iter().flatten().any(given_up),
     }

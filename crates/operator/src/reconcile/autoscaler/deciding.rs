@@ -1,7 +1,7 @@
 //! The pure part of a step: what is seen, and what follows from it.
 
 use chrono::{DateTime, Utc};
-use llm_autoscaler_api::{Plan, conditions, words};
+use llm_autoscaler_api::{Plan, conditions};
 use llm_autoscaler_core::{Decision, Doubt, MetricOutcome, Outcome, decide};
 use tracing::debug;
 
@@ -12,7 +12,7 @@ impl Role {
     /// What is seen of it, and what its own metrics make of that. `None` while the first samples are on their way.
     pub(super) fn look_and_decide(&mut self) -> Option<RoleStep> {
         self.restrain();
-        let scaled_to_zero = conditions::holds(&self.status.conditions, words::SCALED_TO_ZERO);
+        let scaled_to_zero = conditions::holds(&self.status.conditions, conditions::ConditionType::ScaledToZero);
         let (target, plan) = (self.target.as_mut()?, &*self.plan);
         let seen = target.observe(plan, scaled_to_zero, false);
         if seen.warming_up && !target.decided {

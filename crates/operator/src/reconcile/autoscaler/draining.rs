@@ -44,7 +44,7 @@ impl Role {
             let names: Vec<&str> = left.iter().map(|left| left.name.as_str()).collect();
             let note = format!("Removed before their requests were answered: {}", names.join(", "));
             let action = format!("Scale{}To{}", ended.from, ended.to);
-            self.publish(events::problem("DrainDeadlineExceeded", &action, note));
+            self.publish(events::problem(llm_autoscaler_api::conditions::Reason::DrainDeadlineExceeded, &action, note));
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use kube::ResourceExt;
-use llm_autoscaler_api::selector;
+use llm_autoscaler_api::{conditions::Reason, selector};
 use llm_autoscaler_core::Decision;
 use tracing::{debug, info};
 
@@ -61,7 +61,7 @@ impl Role {
             Meaning::Contested(change) => {
                 self.changed_by_others(&change);
                 let note = report::contested(&self.reference(), &change);
-                self.publish(events::problem(report::CONTESTED, "Contest", note));
+                self.publish(events::problem(Reason::ReplicasContested, "Contest", note));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
-use llm_autoscaler_api::dialect;
+use llm_autoscaler_api::workloads;
 use tracing::debug;
 
 use crate::reconcile::autoscaler::role::Role;
@@ -60,7 +60,7 @@ impl Role {
             }
         };
         let owners = metadata.owner_references.unwrap_or_default();
-        let (owner, parent) = dialect::parent(&target.kind, &owners)?;
+        let (owner, parent) = workloads::scaling_owner(&target.kind, &owners)?;
         Some(Refusal::controlled(&self.reference(), owner, parent))
     }
 }

@@ -8,7 +8,7 @@ use llm_autoscaler_api::{
     LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, Plan, RolePlan,
     conditions::ConditionUpdate,
     managers,
-    words::{self, EventWords, MetricWords, Step},
+    messages::{self, EventMessage, MetricDescription, Step},
 };
 use llm_autoscaler_core::{Decision, Lag};
 use tokio::sync::Notify;
@@ -174,7 +174,7 @@ impl Role {
         }
         self.target.iter_mut().for_each(|target| target.unread = true);
         self.nothing_decided();
-        let (update, event) = words::failed_get_scale(&error.to_string());
+        let (update, event) = messages::failed_get_scale(&error.to_string());
         self.warn([event]);
         self.failed(update, error.is_terminal());
     }
@@ -304,7 +304,7 @@ impl Role {
     }
 
     /// Has warnings said at the end of the step.
-    pub(super) fn warn(&mut self, warnings: impl IntoIterator<Item = EventWords>) {
+    pub(super) fn warn(&mut self, warnings: impl IntoIterator<Item = EventMessage>) {
         let of = |words| Warning { role: self.name.clone(), words };
         self.warnings.extend(warnings.into_iter().map(of));
     }
@@ -336,16 +336,16 @@ fn named(
 }
 
 /// What the words need to know of each metric: its name, and why it failed.
-fn words_of(object: &LLMAutoscaler, plan: &Plan, seen: &Seen) -> Vec<MetricWords> {
+fn words_of(object: &LLMAutoscaler, plan: &Plan, seen: &Seen) -> Vec<MetricDescription> {
     let error = report::missing(&seen.problems);
     let namespace = object.namespace().unwrap_or_default();
-    let of = |name: &String| MetricWords {
+    let of = |name: &String| MetricDescription {
         name: name.clone(),
         namespace: namespace.clone(),
         error: error.clone(),
         // A query has no selector, and that is how the HPA writes it.
         selector: "nil".to_owned(),
-        ..MetricWords::default()
+        ..MetricDescription::default()
     };
     plan.metrics.iter().map(|metric| of(&metric.series)).collect()
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use llm_autoscaler_engines::prometheus::{Answer, AnswerError, duration};
+use llm_autoscaler_engines::prometheus::{QueryResponse, ResponseError, duration};
 use reqwest::{StatusCode, header};
 
 use crate::sampling::prometheus::ServerKey;
@@ -57,7 +57,7 @@ pub enum QueryError {
         /// What was asked.
         url: String,
         /// Why.
-        problem: AnswerError,
+        problem: ResponseError,
     },
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Question {
 
 /// An answer.
 pub(super) struct Answered {
-    pub(super) answer: Answer,
+    pub(super) answer: QueryResponse,
     /// The server's time, in seconds since 1970; ours if it does not say.
     pub(super) now: f64,
     /// How far it is ahead of ours, if the server says.
@@ -143,14 +143,14 @@ impl Asker {
         let ours = Utc::now().timestamp_millis() as f64 / 1000.0;
         // A date is of whole seconds: on average half of one has gone by since.
         let theirs = date.map(|date| date.timestamp() as f64 + 0.5);
-        match Answer::read(&body) {
+        match QueryResponse::parse(&body) {
             Ok(answer) if status.is_success() => Ok(Answered {
                 answer,
                 now: theirs.unwrap_or(ours),
                 ahead: theirs.map(|theirs| theirs - ours),
             }),
             // Prometheus explains its refusals in its own format, whatever the status.
-            Err(problem @ AnswerError::Refused { .. }) => {
+            Err(problem @ ResponseError::Rejected { .. }) => {
                 Err(QueryError::Answer { url: url.to_owned(), problem })
             }
             Err(problem) if status.is_success() => {

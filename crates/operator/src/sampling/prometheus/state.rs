@@ -9,7 +9,7 @@ use std::{
 use llm_autoscaler_engines::{
     Measure,
     exposition::Scratch,
-    prometheus::{Outcome, PodLabels, PodReading, PodSeries, by_pod},
+    prometheus::{QueryData, PodLabels, PodReading, PodSeries, group_by_pod},
 };
 use tokio::{task::AbortHandle, time::Instant};
 
@@ -221,8 +221,8 @@ impl Stretch {
         for answer in answers {
             self.now = self.now.max(answer.now);
             self.warnings.extend(answer.answer.warnings);
-            let Outcome::Series(series) = answer.answer.outcome else { continue };
-            for ((namespace, pod), series) in by_pod(series, labels) {
+            let QueryData::Series(series) = answer.answer.data else { continue };
+            for ((namespace, pod), series) in group_by_pod(series, labels) {
                 self.pods
                     .entry(namespace)
                     .or_default()
@@ -240,9 +240,9 @@ impl Reply {
         match answered {
             Err(error) => self.error = Some(error),
             Ok(Answered { answer, .. }) => {
-                let numbers = match answer.outcome {
-                    Outcome::Scalar(number) => vec![number],
-                    Outcome::Series(series) => {
+                let numbers = match answer.data {
+                    QueryData::Scalar(number) => vec![number],
+                    QueryData::Series(series) => {
                         series.iter().filter_map(|series| Some(series.samples.last()?.1)).collect()
                     }
                 };

@@ -1,4 +1,4 @@
-//! Runs comparisons, and tells what came of them.
+//! Runs comparisons, and prints their results.
 
 use std::{
     collections::BTreeMap,
@@ -16,16 +16,16 @@ use crate::{
     random::Random,
 };
 
-/// So many differences are shown, and then only counted.
+/// The number of differences that are printed; further ones are only counted.
 const SHOWN: usize = 5;
-/// So many cases are kept that are alike in the parser's words, and in what came out.
+/// The number of recorded cases with the same error of the parser, and with the same outcomes.
 const ALIKE: [usize; 2] = [2, 3];
-/// With so many pages every word has to be needed once.
+/// The number of pages from which on every known spelling must occur.
 const MANY: usize = 100_000;
 
-/// Where Prometheus takes the page, and we have another number or none.
+/// The spellings on pages that Prometheus accepts, for which we have another number or none.
 const DIFFERENCES: [(Spelling, &str); 8] = [
-    (Spelling::CutOff, "the last line is not ended by a line feed: no number of the page"),
+    (Spelling::CutOff, "the last line does not end with a line feed: no number of the page"),
     (Spelling::NoComma, "no comma between two labels: none of the family"),
     (Spelling::NoBlank, "no blank between an unlabelled name and its value: none of the family"),
     (
@@ -33,21 +33,24 @@ const DIFFERENCES: [(Spelling, &str); 8] = [
         "an upper bound in hexadecimal or with an underscore: none of the histogram",
     ),
     (Spelling::LeadingBlank, "blanks before a bare name: not a part of it"),
-    (Spelling::QuotesOverLines, "a text in quotes goes on in the next line: each line by itself"),
+    (
+        Spelling::QuotesOverLines,
+        "a quoted text that continues in the next line: each line by itself",
+    ),
     (Spelling::Nul, "a line that begins with NUL: the page goes on"),
     (Spelling::BoundTwice, "a bound or a quantile in two spellings: each line as it is spelled"),
 ];
-/// Where Prometheus refuses the page, and we have a number with the help of such a line.
+/// The spellings on pages that Prometheus rejects, of lines that we read.
 const LENIENCIES: [(Spelling, &str); 6] = [
     (Spelling::CarriageReturn, "a carriage return at the end of the line"),
     (Spelling::Blanks, "blanks around a line of OpenMetrics"),
     (Spelling::LeadingBlank, "blanks before a bare name"),
-    (Spelling::OtherFormat, "a line as the other format has it"),
-    (Spelling::Exemplar, "something else than an exemplar behind the sign of one"),
+    (Spelling::OtherFormat, "a line that only the other format allows"),
+    (Spelling::Exemplar, "a malformed exemplar"),
     (Spelling::Timestamp, "a timestamp that is a number, but not of that format"),
 ];
 
-/// Compares random pages; whether all is well.
+/// Compares random pages. Returns true if all differences are known.
 pub fn compare(oracle: &str, pages: usize, seed: u64) -> Result<bool, Box<dyn Error>> {
     let size =
         Size { families: 3, samples: 8, labels: 4, mutations: 5, recipes: 4, name: usize::MAX };
@@ -70,26 +73,26 @@ pub fn compare(oracle: &str, pages: usize, seed: u64) -> Result<bool, Box<dyn Er
             println!("WRONG {problem}\n  wanted {recipe:?}\n  {}", shown_page(&mut oracle, &case));
         }
     }
-    Ok(counts.tell(pages >= MANY))
+    Ok(counts.print(pages >= MANY))
 }
 
 fn shown_page(oracle: &mut Process, case: &Case) -> String {
     let verdict = oracle.ask(case.format, &case.page);
     let page = case.page.escape_ascii().to_string().replace("\\n", "\n    ");
     format!(
-        "{} page, of which Prometheus says {:?}:\n    {page}",
+        "{} page, for which Prometheus reports {:?}:\n    {page}",
         case.format.name(),
         verdict.error
     )
 }
 
-/// How often what was seen.
+/// The counts of a run.
 #[derive(Clone, Default)]
 struct Table {
-    /// Accepted by Prometheus, and refused.
+    /// The pages that Prometheus has accepted, and those that it has rejected.
     pages: [usize; 2],
     counts: Counts,
-    /// Words for differences; those for leniencies are among the other counts.
+    /// The outcomes that differ. Spellings on rejected pages are among the other counts.
     differences: Counts,
 }
 
@@ -101,47 +104,44 @@ impl Table {
         }
     }
 
-    /// How many words nothing has needed.
+    /// Returns the number of known spellings that have not occurred.
     fn missed(&self) -> usize {
-        let missed = |words: &[(Spelling, &str)], counts: &Counts| {
-            words.iter().filter(|(word, _)| !counts.spellings.contains_key(word)).count()
-        };
         missed(&DIFFERENCES, &self.differences) + missed(&LENIENCIES, &self.counts)
     }
 
-    /// Prints it; whether nothing was wrong, and every word was needed.
-    fn tell(&self, needs_every_word: bool) -> bool {
+    /// Prints the counts. Returns true if nothing was wrong, and every spelling has occurred.
+    fn print(&self, needs_every_spelling: bool) -> bool {
         let Self { pages: [accepted, refused], counts, differences } = self;
-        let list = |words: &[(Spelling, &str)], counts: &Counts| {
-            for (word, meaning) in words {
-                let count = counts.spellings.get(word).copied().unwrap_or_default();
-                println!(
-                    "{count:>8}      {meaning}{}",
-                    if count == 0 { "  NEVER SEEN" } else { "" }
-                );
-            }
-        };
-        println!("{accepted:>8}  pages that Prometheus takes");
+        println!("{accepted:>8}  pages that Prometheus accepts");
         println!("{:>8}    numbers: the same", counts.same);
         println!("{:>8}    neither has one", counts.absent);
-        println!(
-            "{:>8}    another number or none, for a reason that has a name:",
-            differences.differs
-        );
-        list(&DIFFERENCES, differences);
-        println!("{refused:>8}  pages that Prometheus refuses");
+        println!("{:>8}    another number or none, for a known reason:", differences.differs);
+        print_spellings(&DIFFERENCES, differences);
+        println!("{refused:>8}  pages that Prometheus rejects");
         println!("{:>8}    no number", counts.absent_too);
         println!(
-            "{:>8}    the number that the family's lines say, among them lines with:",
+            "{:>8}    the number of the family's valid lines, among them lines with:",
             counts.refused
         );
-        list(&LENIENCIES, counts);
+        print_spellings(&LENIENCIES, counts);
         println!("{:>8}  WRONG", counts.wrong);
-        counts.wrong == 0 && (self.missed() == 0 || !needs_every_word)
+        counts.wrong == 0 && (self.missed() == 0 || !needs_every_spelling)
     }
 }
 
-/// Prints small cases with the oracle's answers: few that are alike, and one for every word.
+fn missed(spellings: &[(Spelling, &str)], counts: &Counts) -> usize {
+    spellings.iter().filter(|(spelling, _)| !counts.spellings.contains_key(spelling)).count()
+}
+
+fn print_spellings(spellings: &[(Spelling, &str)], counts: &Counts) {
+    for (spelling, meaning) in spellings {
+        let count = counts.spellings.get(spelling).copied().unwrap_or_default();
+        println!("{count:>8}      {meaning}{}", if count == 0 { "  NEVER SEEN" } else { "" });
+    }
+}
+
+/// Prints small cases with the oracle's answers: few that are alike, and at least one for every
+/// spelling.
 pub fn cases(oracle: &str, wanted: usize, seed: u64) -> Result<bool, Box<dyn Error>> {
     let size = Size { families: 1, samples: 3, labels: 2, mutations: 3, recipes: 2, name: 27 };
     let (mut oracle, source, mut random) =
@@ -160,7 +160,7 @@ pub fn cases(oracle: &str, wanted: usize, seed: u64) -> Result<bool, Box<dyn Err
         asked.dedup();
         let mut more = table.clone();
         more.add(&outcomes);
-        let is_new = kinds.are_few(&mut oracle, &case, &outcomes) && written < wanted;
+        let is_new = kinds.count(&mut oracle, &case, &outcomes) && written < wanted;
         if is_new || more.missed() < table.missed() {
             let answers = asked.into_iter().map(|question| {
                 let verdict = oracle.ask(question.0, &question.1);
@@ -173,14 +173,14 @@ pub fn cases(oracle: &str, wanted: usize, seed: u64) -> Result<bool, Box<dyn Err
     Ok(true)
 }
 
-/// How many cases there have been of each kind.
+/// The number of cases of each kind.
 #[derive(Default)]
 struct Kinds(BTreeMap<String, usize>);
 
 impl Kinds {
-    /// Counts a case; whether there have been few of its kind.
-    fn are_few(&mut self, oracle: &mut Process, case: &Case, outcomes: &[Outcome]) -> bool {
-        // The parser's words up to what they quote of the page.
+    /// Counts a case. Returns true if there have been few of its kind.
+    fn count(&mut self, oracle: &mut Process, case: &Case, outcomes: &[Outcome]) -> bool {
+        // The parser's error, without the part that quotes the page.
         let error = oracle.ask(case.format, &case.page).error.unwrap_or_default();
         let error = error.split('"').next().unwrap_or_default();
         let kinds =
@@ -195,7 +195,7 @@ impl Kinds {
     }
 }
 
-/// Checks cases that were printed before, without the oracle; whether all is well.
+/// Checks recorded cases without the oracle. Returns true if all outcomes are as recorded.
 pub fn check(path: &str) -> Result<bool, Box<dyn Error>> {
     let text = fs::read_to_string(path).map_err(|error| format!("reading {path}: {error}"))?;
     let problems = cases::check(&text)?;

@@ -1,46 +1,48 @@
-//! What follows from samples, written down once more and plainly: which count, and what they add up to.
+//! The meaning of samples, computed a second time and plainly: which of them count, and what they add
+//! up to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use llm_autoscaler_engines::{Kind, Recipe, exposition};
 
-/// Any text of a page: it need not be UTF-8.
+/// Any text of a page, which need not be UTF-8.
 pub type Bytes = Vec<u8>;
 
-/// A name, and labels that are not empty.
+/// The identity of a series: its name, and its labels that are not empty.
 type Series = (Bytes, Vec<(Bytes, Bytes)>);
 
-/// What a parser of Prometheus has read.
+/// A sample that one of Prometheus's parsers has read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     pub name: Bytes,
-    /// Sorted.
+    /// The labels, sorted.
     pub labels: Vec<(Bytes, Bytes)>,
     pub value: f64,
-    /// It has a timestamp.
+    /// True if it has a timestamp.
     pub is_timed: bool,
 }
 
 /// A parser's answer about a page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Its words, if it has refused the page.
+    /// The parser's error, if it has rejected the page.
     pub error: Option<String>,
+    /// The samples up to the error.
     pub samples: Vec<Sample>,
 }
 
-/// What a recipe comes to.
+/// The result of a recipe.
 #[derive(Clone, Debug)]
 pub enum Quantity {
     Absent,
     Number(f64),
-    /// Upper bounds and how many events were at most as large.
+    /// Upper bounds, and the number of events up to each.
     Buckets(Vec<(f64, f64)>),
 }
 
 impl Verdict {
-    /// The samples, if Prometheus takes the page: its parser, and then its scrape loop and its storage, which refuse
-    /// names that are empty or not UTF-8, and labels that are given twice.
+    /// Returns the samples if Prometheus accepts the page. Its parser must accept it, and so must its scrape
+    /// loop and its storage, which reject names that are empty or not UTF-8, and repeated labels.
     pub fn accepted(&self) -> Option<&[Sample]> {
         let sound = self.error.is_none() && self.samples.iter().all(Sample::is_sound);
         sound.then_some(&*self.samples)
@@ -55,24 +57,25 @@ impl Sample {
             && self.labels.iter().all(|(name, _)| is_name(name) && names.insert(name))
     }
 
-    /// The value of a label; an empty one if it is not there.
+    /// Returns the value of a label; a missing label has an empty one.
     pub fn label(&self, wanted: &[u8]) -> &[u8] {
         self.labels.iter().find(|(name, _)| name == wanted).map_or(b"", |(_, value)| value)
     }
 
-    /// What makes it the same series as another: an empty label is none.
+    /// Returns the identity of its series. An empty label is as good as none.
     pub fn series(&self) -> Series {
         let labels = self.labels.iter().filter(|(_, value)| !value.is_empty());
         (self.name.clone(), labels.cloned().collect())
     }
 }
 
-/// The name that the lines of a recipe of one series begin with.
+/// Returns the family that a recipe of one series reads.
 pub fn family(recipe: &Recipe) -> Bytes {
     recipe.families().next().expect("a recipe has a family").into_bytes()
 }
 
-/// What a recipe of one series comes to, given all samples of a page. Nothing can be said of `spoiled` families.
+/// Computes a recipe of one series from all samples of a page. Families with a malformed line (`spoiled`)
+/// have no result.
 pub fn quantity<'s>(
     recipe: &Recipe,
     samples: impl IntoIterator<Item = &'s Sample>,
@@ -88,7 +91,7 @@ pub fn quantity<'s>(
     for sample in samples.into_iter().filter(|sample| sample.name == family) {
         let matches =
             wanted.iter().all(|(name, value)| sample.label(name.as_bytes()) == value.as_bytes());
-        // Of equal series the first counts.
+        // The first of equal series counts.
         if seen.insert(sample.series()) && matches {
             selected.push(sample);
         }
@@ -105,12 +108,12 @@ pub fn quantity<'s>(
     }
 }
 
-/// The events by size; `None` if they are no complete histogram.
+/// Adds up buckets; `None` if they are no complete histogram.
 fn buckets(selected: &[&Sample]) -> Option<Quantity> {
     let mut buckets: Vec<(f64, f64)> = Vec::new();
     for sample in selected {
         let bound = number(sample.label(b"le")).filter(|bound| !bound.is_nan())?;
-        let bound = bound + 0.0; // there is one zero
+        let bound = bound + 0.0; // Turns -0 into 0.
         match buckets.iter_mut().find(|(known, _)| known.total_cmp(&bound).is_eq()) {
             Some((_, count)) => *count += sample.value,
             None => buckets.push((bound, sample.value)),
@@ -123,7 +126,7 @@ fn buckets(selected: &[&Sample]) -> Option<Quantity> {
         && ends[0] > f64::NEG_INFINITY
         && ends[1] == f64::INFINITY
         && counts_events;
-    // A larger bucket holds the smaller ones.
+    // A larger bucket includes the smaller ones.
     let mut highest = 0.0;
     for (_, count) in &mut buckets {
         highest = f64::max(highest, *count);
@@ -132,7 +135,8 @@ fn buckets(selected: &[&Sample]) -> Option<Quantity> {
     (complete && highest.is_finite()).then_some(Quantity::Buckets(buckets))
 }
 
-/// A number as Prometheus's parsers read it: a NaN has no sign, and a number that is too large is none.
+/// Parses a number as Prometheus's parsers do: a NaN with a sign and a number that overflows are
+/// rejected.
 pub fn number(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let number: f64 = text.parse().ok()?;
@@ -141,15 +145,16 @@ pub fn number(text: &[u8]) -> Option<f64> {
     (!too_large && !signed).then_some(number)
 }
 
-/// A number as Go reads the text of a bound: with underscores and in hexadecimal, too.
+/// Parses a bound as Go does, which also reads underscores and hexadecimal numbers.
 fn bound(text: &[u8]) -> Option<f64> {
     let plain: Bytes = text.iter().copied().filter(|byte| *byte != b'_').collect();
-    let hexadecimal = || {
-        let text = std::str::from_utf8(&plain).ok()?.to_ascii_lowercase();
-        let (digits, power) = text.strip_prefix("0x")?.split_once('p')?;
-        Some(f64::from(u32::from_str_radix(digits, 16).ok()?) * 2f64.powi(power.parse().ok()?))
-    };
-    number(&plain).or_else(hexadecimal)
+    number(&plain).or_else(|| hexadecimal(&plain))
+}
+
+fn hexadecimal(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?.to_ascii_lowercase();
+    let (digits, power) = text.strip_prefix("0x")?.split_once('p')?;
+    Some(f64::from(u32::from_str_radix(digits, 16).ok()?) * 2f64.powi(power.parse().ok()?))
 }
 
 impl Quantity {
@@ -157,7 +162,7 @@ impl Quantity {
         matches!(self, Self::Absent)
     }
 
-    /// Whether both are the same, but for the order in which floats were added.
+    /// Returns true if both are equal, apart from the order in which floats were added.
     pub fn is_near(&self, other: &Self) -> bool {
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
         match (self, other) {
@@ -185,8 +190,8 @@ impl From<&exposition::Value> for Quantity {
     }
 }
 
-/// Samples of a family that differ in nothing but the spelling of a bound or of a quantile. Below a `# TYPE`
-/// Prometheus's parsers make one spelling of them.
+/// Returns true if two samples of a family differ only in the spelling of a bound or of a quantile.
+/// Prometheus's parsers normalize the spelling below a `# TYPE`.
 pub fn has_bounds_of_two_spellings(samples: &[Sample], family: &[u8]) -> bool {
     let mut spellings: BTreeMap<Series, BTreeSet<Bytes>> = BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.name == family) {

@@ -1,4 +1,4 @@
-//! Prometheus's parsers in a process of their own: `tests/parser` builds it.
+//! Prometheus's parsers in a process of their own, which `tests/parser/build.sh` builds.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use crate::{
     model::{Bytes, Verdict},
 };
 
-/// So many answers are kept: lines come again and again.
+/// The number of answers that are cached, because the same lines come again and again.
 const KEPT: usize = 200_000;
 
 pub struct Process {
@@ -24,7 +24,7 @@ pub struct Process {
     questions: BufWriter<ChildStdin>,
     answers: BufReader<ChildStdout>,
     known: HashMap<(Format, Bytes), Verdict>,
-    /// What was asked since somebody wanted to know.
+    /// All questions since the caller last cleared the list.
     pub asked: Vec<(Format, Bytes)>,
 }
 
@@ -50,7 +50,7 @@ impl Process {
             return Err("the oracle has ended".into());
         }
         let verdict = answers::verdict(&serde_json::from_str(&line)?)?;
-        // A parser that panics tells nothing about the page.
+        // A parser that panics has no verdict about the page.
         match &verdict.error {
             Some(error) if error.starts_with("panic") => Err(format!("the oracle: {error}").into()),
             _ => Ok(verdict),
@@ -68,8 +68,12 @@ impl Oracle for Process {
         let verdict = match self.answer(format, page) {
             Ok(verdict) => verdict,
             Err(error) => {
-                // Nothing that is compared without the oracle is worth anything.
-                eprintln!("{error}; asked about a {} page: {}", format.name(), page.escape_ascii());
+                // A comparison without the oracle would be worthless.
+                eprintln!(
+                    "{error}; the question was about a {} page: {}",
+                    format.name(),
+                    page.escape_ascii()
+                );
                 std::process::exit(2);
             }
         };
@@ -83,7 +87,7 @@ impl Oracle for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
+        // The process may have ended by itself, which is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,36 +1,46 @@
-//! PromQL, as text.
+//! PromQL expressions as text.
 
 use std::{fmt::Write, time::Duration};
 
-/// The raw samples of all series that have one of these names and are of one of these namespaces, over the stretch of
-/// time that ends now: `{__name__=~"a|b",namespace="models"}[1m]`.
+/// Returns a range vector selector for the raw samples of all series with one of these names in one of
+/// these namespaces. `range` is the time up to now that it covers.
 ///
-/// One query serves everybody who needs any of them. Which labels count beside these is left to the reader of the
-/// answer, because it differs from reader to reader.
-pub fn range_query<'a>(
+/// One query serves every autoscaler that needs any of the series, so selectors by other labels are
+/// applied to the response.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use llm_autoscaler_engines::prometheus::range_selector;
+///
+/// let query = range_selector(["a", "b"], "namespace", ["models"], Duration::from_secs(60));
+/// assert_eq!(query, r#"{__name__=~"a|b",namespace="models"}[1m]"#);
+/// ```
+pub fn range_selector<'a>(
     names: impl IntoIterator<Item = &'a str>,
     namespace_label: &str,
     namespaces: impl IntoIterator<Item = &'a str>,
-    stretch: Duration,
+    range: Duration,
 ) -> String {
-    let (names, namespaces) = (matcher("__name__", names), matcher(namespace_label, namespaces));
-    format!("{{{names},{namespaces}}}[{}]", duration(stretch))
+    let (names, namespaces) =
+        (label_matcher("__name__", names), label_matcher(namespace_label, namespaces));
+    format!("{{{names},{namespaces}}}[{}]", duration(range))
 }
 
-/// A matcher for one of these values: `namespace="models"`, or `namespace=~"a|b"`.
-pub fn matcher<'a>(label: &str, values: impl IntoIterator<Item = &'a str>) -> String {
+/// Returns a label matcher for one of these values: `namespace="models"`, or `namespace=~"a|b"`.
+pub fn label_matcher<'a>(label: &str, values: impl IntoIterator<Item = &'a str>) -> String {
     let values: Vec<&str> = values.into_iter().collect();
     let label = if is_plain(label) { label.to_owned() } else { quote(label) };
     match &values[..] {
         [value] => format!("{label}={}", quote(value)),
         values => {
-            let values: Vec<String> = values.iter().map(|value| literally(value)).collect();
+            let values: Vec<String> = values.iter().map(|value| escape(value)).collect();
             format!("{label}=~{}", quote(&values.join("|")))
         }
     }
 }
 
-/// A duration as PromQL spells it: `1m30s`, `250ms`.
+/// Returns a duration in PromQL's syntax: `1m30s`, `250ms`.
 pub fn duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let (minutes, rest) = (milliseconds / 60_000, milliseconds % 60_000);
@@ -44,8 +54,8 @@ pub fn duration(duration: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
-/// A regular expression (RE2) that matches this text and nothing else.
-fn literally(text: &str) -> String {
+/// Returns a regular expression (RE2) that matches this text and nothing else.
+fn escape(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_ascii_punctuation() && c != '_' && c != ':' && c != '-' {
@@ -71,26 +81,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_query_for_all_that_want_a_family() {
-        let query = range_query(
+    fn one_selector_covers_several_families_and_namespaces() {
+        let query = range_selector(
             ["vllm:num_requests_waiting"],
             "namespace",
             ["models"],
             Duration::from_secs(75),
         );
         assert_eq!(query, r#"{__name__="vllm:num_requests_waiting",namespace="models"}[1m15s]"#);
-        let query = range_query(["a:b", "c"], "k8s.ns", ["x", "y"], Duration::from_millis(1500));
+        let query = range_selector(["a:b", "c"], "k8s.ns", ["x", "y"], Duration::from_millis(1500));
         assert_eq!(query, r#"{__name__=~"a:b|c","k8s.ns"=~"x|y"}[1s500ms]"#);
     }
 
     #[test]
-    fn nothing_in_a_name_is_an_operator() {
-        assert_eq!(matcher("a", ["x\"} or vector(1)\n"]), r#"a="x\"} or vector(1)\n""#);
-        assert_eq!(matcher("a", ["x.y|z", "w"]), r#"a=~"x\\.y\\|z|w""#);
+    fn values_are_quoted_and_escaped() {
+        assert_eq!(label_matcher("a", ["x\"} or vector(1)\n"]), r#"a="x\"} or vector(1)\n""#);
+        assert_eq!(label_matcher("a", ["x.y|z", "w"]), r#"a=~"x\\.y\\|z|w""#);
     }
 
     #[test]
-    fn durations() {
+    fn durations_have_no_empty_units() {
         let table = [(0, "0s"), (15_000, "15s"), (60_000, "1m"), (3_690_250, "61m30s250ms")];
         for (milliseconds, text) in table {
             assert_eq!(duration(Duration::from_millis(milliseconds)), text);

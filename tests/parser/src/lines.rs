@@ -1,4 +1,4 @@
-//! A page line by line, each shown to Prometheus's parsers by itself.
+//! Reads a page line by line: Prometheus's parsers get each line as a page of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ pub enum Format {
     OpenMetrics,
 }
 
-/// Something that knows what Prometheus's parsers say.
+/// A source of the verdicts of Prometheus's parsers.
 pub trait Oracle {
     fn ask(&mut self, format: Format, page: &[u8]) -> Verdict;
 }
 
-/// A spelling for which there is a word, because Prometheus and our reader do not take it alike.
+/// A known spelling that Prometheus and our reader treat differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Spelling {
-    // Prometheus takes the page.
+    // These occur on pages that Prometheus accepts.
     CutOff,
     NoComma,
     NoBlank,
@@ -28,7 +28,7 @@ pub enum Spelling {
     QuotesOverLines,
     Nul,
     BoundTwice,
-    // Prometheus refuses the page.
+    // These occur on pages that Prometheus rejects.
     CarriageReturn,
     Blanks,
     OtherFormat,
@@ -51,26 +51,26 @@ impl Format {
     }
 }
 
-/// What the lines of a page say, each by itself.
+/// The content of a page, from each line by itself.
 #[derive(Debug, Default)]
 pub struct Lines {
     pub samples: Vec<Sample>,
     /// Families with a malformed line.
     pub spoiled: BTreeSet<Bytes>,
-    /// Odd spellings, with the families about which they are; none for the page as a whole.
+    /// Known spellings, with the families of their lines; none for the page as a whole.
     pub spellings: BTreeMap<Spelling, BTreeSet<Bytes>>,
 }
 
-/// What a line says.
+/// The content of a line.
 enum Line {
-    /// It is blank or a comment.
+    /// A blank line or a comment.
     Nothing,
     Sample(Sample),
     Malformed,
 }
 
 impl Lines {
-    /// Reads a page of `format`. `wanted` are the families whose malformed lines matter.
+    /// Reads a page of `format`. Malformed lines matter in the `wanted` families only.
     pub fn read(
         oracle: &mut impl Oracle,
         format: Format,
@@ -105,7 +105,7 @@ impl Lines {
     }
 }
 
-/// Without blanks around it, nor a carriage return at its end.
+/// Returns the line without blanks around it and without a carriage return at its end.
 pub fn trim(line: &[u8]) -> &[u8] {
     trim_blanks(line.strip_suffix(b"\r").unwrap_or(line))
 }
@@ -117,8 +117,8 @@ fn trim_blanks(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// What a line says: a sample if one of Prometheus's parsers takes it, or takes what our reader looks at. Those
-/// spellings that only leniency takes are malformed.
+/// Reads a line. It is a sample if one of Prometheus's parsers accepts it, or accepts the part that our
+/// reader does not ignore. Two spellings that Prometheus accepts are malformed for us.
 fn read(
     oracle: &mut impl Oracle,
     format: Format,
@@ -142,7 +142,7 @@ fn read(
     if std::str::from_utf8(text).is_err() {
         return Line::Malformed;
     }
-    let Some(sample) = take(oracle, format, text, spellings) else { return Line::Malformed };
+    let Some(sample) = sample_of(oracle, format, text, spellings) else { return Line::Malformed };
     if has_no_comma(without_exemplar(text)) {
         spellings.push(Spelling::NoComma);
         return Line::Malformed;
@@ -157,7 +157,7 @@ fn read(
     Line::Sample(sample)
 }
 
-fn take(
+fn sample_of(
     oracle: &mut impl Oracle,
     format: Format,
     text: &[u8],
@@ -170,7 +170,7 @@ fn take(
         spellings.push(Spelling::OtherFormat);
         return Some(sample);
     }
-    // What is behind a value is looked at only so far as to tell a timestamp and an exemplar from something else.
+    // The text behind a value is ignored if it is a timestamp or an exemplar, valid or not.
     let mut either =
         |text: &[u8]| Format::ALL.into_iter().find_map(|format| ask(oracle, format, text));
     let rest = without_exemplar(text);
@@ -187,15 +187,15 @@ fn take(
     either(value).filter(|sample| !sample.is_timed)
 }
 
-/// The sample of a line, if Prometheus takes it as a page.
+/// Returns the sample of a line if Prometheus accepts the line as a page.
 fn ask(oracle: &mut impl Oracle, format: Format, line: &[u8]) -> Option<Sample> {
     let end: &[u8] = if format == Format::Text { b"\n" } else { b"\n# EOF\n" };
     let verdict = oracle.ask(format, &[line, end].concat());
-    // A line that begins with NUL ends the page, and says nothing.
+    // There is none if the line begins with NUL, which ends the page.
     verdict.accepted()?.first().cloned()
 }
 
-/// The bytes of a line that are not within quotes, with their places.
+/// Iterates over the bytes of a line that are not between quotes, with their positions.
 fn unquoted(text: &[u8]) -> impl Iterator<Item = (usize, u8)> {
     let (mut quoted, mut escaped) = (false, false);
     text.iter().copied().enumerate().filter(move |(_, byte)| {
@@ -215,9 +215,9 @@ fn without_exemplar(text: &[u8]) -> &[u8] {
     trim_blanks(sign.map_or(text, |(at, _)| &text[..at]))
 }
 
-/// Whether a label follows on another without a comma.
+/// Returns true if a label follows another one without a comma.
 fn has_no_comma(text: &[u8]) -> bool {
-    // Of a pair of quotes only the first is outside of them.
+    // Of a pair of quotes, only the first is outside of them.
     unquoted(text).filter(|(_, byte)| *byte == b'"').any(|(start, _)| {
         let behind =
             closed(&text[start..]).map_or(&b""[..], |end| trim_start(&text[start + end..]));
@@ -225,7 +225,7 @@ fn has_no_comma(text: &[u8]) -> bool {
     })
 }
 
-/// Whether something other than a blank or a brace stands right behind a bare name.
+/// Returns true if a bare name is followed by anything but a blank or a brace.
 fn has_no_blank(text: &[u8]) -> bool {
     let end = text.iter().position(|byte| !in_name(*byte)).unwrap_or(text.len());
     end > 0 && text.get(end).is_some_and(|byte| !matches!(byte, b' ' | b'\t' | b'{'))
@@ -235,7 +235,7 @@ fn in_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':'
 }
 
-/// The names that a malformed line may be about, the likeliest first.
+/// Returns the names that the metric of a malformed line may have, the likeliest first.
 fn names_of(text: &[u8]) -> Vec<Bytes> {
     match text.first() {
         Some(b'{') => name_within(&text[1..]).into_iter().collect(),
@@ -253,7 +253,8 @@ fn names_of(text: &[u8]) -> Vec<Bytes> {
     }
 }
 
-/// The text in quotes that is neither a label's name nor its value, as far as the line can be followed.
+/// Returns the quoted text that is neither a label's name nor its value, if the line is well-formed up
+/// to there.
 fn name_within(inside: &[u8]) -> Option<Bytes> {
     let mut text = inside;
     loop {
@@ -289,7 +290,8 @@ fn trim_start(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Where the text in quotes with which `text` begins has ended, if it ends.
+/// Returns the length of the quoted text that `text` begins with, quotes included; `None` if it is not
+/// closed.
 fn closed(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     while *text.get(at)? != b'"' {

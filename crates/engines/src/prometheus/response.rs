@@ -1,66 +1,70 @@
-//! Answers of Prometheus's HTTP API to an instant query.
+//! Responses of Prometheus's HTTP API to an instant query.
+//!
+//! Types and fields have the API's own names, see
+//! <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
 use serde::{Deserialize, de::IgnoredAny};
 
-/// An answer that is one.
+/// A successful response to a query.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
-    /// What was asked for.
-    pub outcome: Outcome,
-    /// What the server says against it: of a partial answer that something is missing.
+pub struct QueryResponse {
+    /// The result of the query.
+    pub data: QueryData,
+    /// The server's warnings, for example that a part of the result is missing.
     pub warnings: Vec<String>,
 }
 
-/// What a query came to.
+/// The result of a query.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// Series with their samples; of an instant vector each has one.
+pub enum QueryData {
+    /// The series of a `vector` or a `matrix`. In a `vector` each has one sample.
     Series(Vec<Series>),
-    /// One number.
+    /// The number of a `scalar`.
     Scalar(f64),
 }
 
-/// One series.
+/// One series of a result.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
-    /// The metric's name; empty where a query has computed it.
+    /// The name of the metric; empty if the query has computed the series.
     pub name: String,
-    /// The other labels, in the server's order.
+    /// All other labels, in the server's order.
     pub labels: Vec<(String, String)>,
-    /// When (seconds since 1970, by the clock of who has scraped it) and what, oldest first.
+    /// Times (seconds since 1970, by the clock of the server that scraped them) and values, the oldest
+    /// first.
     pub samples: Vec<(f64, f64)>,
 }
 
-/// An answer that is none.
+/// The reason why a response has no numbers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerError {
-    /// The server refuses the query.
-    #[error("the server refuses the query: {kind}: {message}")]
-    Refused {
-        /// Its word for it, such as `bad_data`.
-        kind: String,
-        /// Its sentence.
-        message: String,
+pub enum ResponseError {
+    /// The server has rejected the query.
+    #[error("the server rejected the query: {error_type}: {error}")]
+    Rejected {
+        /// The API's `errorType`, such as `bad_data`.
+        error_type: String,
+        /// The API's `error`, a sentence.
+        error: String,
     },
-    /// It is not what Prometheus would answer.
-    #[error("this is no answer of Prometheus's API (check the URL and its prefix): {0}")]
+    /// The body is not a response of Prometheus's API.
+    #[error("this is not a response of Prometheus's API (check the URL and its prefix): {0}")]
     NotPrometheus(String),
-    /// It is an answer of a type that is no number.
-    #[error("the query gives a {0}, not numbers")]
+    /// The result is of a type without numbers.
+    #[error("the query returns a {0}, not numbers")]
     NoNumbers(String),
 }
 
-impl Default for Outcome {
+impl Default for QueryData {
     fn default() -> Self {
         Self::Series(Vec::new())
     }
 }
 
 #[derive(Deserialize)]
-struct Raw<'a> {
+struct RawResponse<'a> {
     status: &'a str,
     #[serde(borrow)]
-    data: Option<Data<'a>>,
+    data: Option<RawData<'a>>,
     #[serde(default, rename = "errorType")]
     error_type: String,
     #[serde(default)]
@@ -70,7 +74,7 @@ struct Raw<'a> {
 }
 
 #[derive(Deserialize)]
-struct Data<'a> {
+struct RawData<'a> {
     #[serde(rename = "resultType")]
     result_type: &'a str,
     #[serde(borrow)]
@@ -79,58 +83,66 @@ struct Data<'a> {
 
 #[derive(Deserialize)]
 struct RawSeries {
-    metric: Labels,
+    metric: Metric,
     value: Option<Point>,
     values: Option<Vec<Point>>,
-    /// Native histograms: not asked for.
+    /// Native histograms are ignored, because no query asks for them.
     #[serde(default, rename = "histogram")]
     _histogram: Option<IgnoredAny>,
     #[serde(default, rename = "histograms")]
     _histograms: Option<IgnoredAny>,
 }
 
-/// The name apart from the other labels.
+/// The labels of a series, with the name apart from the others.
 #[derive(Default)]
-struct Labels {
+struct Metric {
     name: String,
-    others: Vec<(String, String)>,
+    labels: Vec<(String, String)>,
 }
 
-/// `[1700000000.123, "11"]`
+/// A time and a value, such as `[1700000000.123, "11"]`.
 struct Point(f64, f64);
 
-impl Answer {
-    /// Reads the body of an answer.
+impl QueryResponse {
+    /// Parses the body of a response.
     ///
     /// # Errors
-    /// See [`AnswerError`].
-    pub fn read(body: &[u8]) -> Result<Self, AnswerError> {
-        let raw: Raw<'_> = serde_json::from_slice(body).map_err(|error| not_prometheus(&error))?;
+    /// Fails with a [`ResponseError`] if the server has rejected the query, or if the body has no numbers.
+    pub fn parse(body: &[u8]) -> Result<Self, ResponseError> {
+        let raw: RawResponse<'_> =
+            serde_json::from_slice(body).map_err(|error| not_prometheus(&error))?;
         if raw.status != "success" {
-            return Err(AnswerError::Refused {
-                kind: short(&raw.error_type),
-                message: short(&raw.error),
+            return Err(ResponseError::Rejected {
+                error_type: short(&raw.error_type),
+                error: short(&raw.error),
             });
         }
         let warnings =
             raw.warnings.unwrap_or_default().iter().map(|warning| short(warning)).collect();
-        let Some(Data { result_type, result }) = raw.data else {
-            return Err(AnswerError::NotPrometheus("it has no data".to_owned()));
+        let Some(RawData { result_type, result }) = raw.data else {
+            return Err(ResponseError::NotPrometheus("it has no data".to_owned()));
         };
-        let outcome = match result_type {
+        let data = match result_type {
             "vector" | "matrix" => {
                 let series: Vec<RawSeries> =
                     serde_json::from_str(result.get()).map_err(|error| not_prometheus(&error))?;
-                Outcome::Series(series.into_iter().map(Series::from).collect())
+                QueryData::Series(series.into_iter().map(Series::from).collect())
             }
             "scalar" => {
                 let Point(_, value) =
                     serde_json::from_str(result.get()).map_err(|error| not_prometheus(&error))?;
-                Outcome::Scalar(value)
+                QueryData::Scalar(value)
             }
-            other => return Err(AnswerError::NoNumbers(short(other))),
+            other => return Err(ResponseError::NoNumbers(short(other))),
         };
-        Ok(Self { outcome, warnings })
+        Ok(Self { data, warnings })
+    }
+}
+
+impl Series {
+    /// Returns the value of a label, if the series has it.
+    pub fn label(&self, wanted: &str) -> Option<&str> {
+        self.labels.iter().find(|(name, _)| name == wanted).map(|(_, value)| &**value)
     }
 }
 
@@ -138,15 +150,15 @@ impl From<RawSeries> for Series {
     fn from(raw: RawSeries) -> Self {
         let points = raw.values.unwrap_or_default().into_iter().chain(raw.value);
         let samples = points.map(|Point(at, value)| (at, value)).collect();
-        Self { name: raw.metric.name, labels: raw.metric.others, samples }
+        Self { name: raw.metric.name, labels: raw.metric.labels, samples }
     }
 }
 
-impl<'de> Deserialize<'de> for Labels {
+impl<'de> Deserialize<'de> for Metric {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Labels;
+            type Value = Metric;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("labels")
@@ -155,16 +167,16 @@ impl<'de> Deserialize<'de> for Labels {
             fn visit_map<A: serde::de::MapAccess<'de>>(
                 self,
                 mut map: A,
-            ) -> Result<Labels, A::Error> {
-                let mut labels = Labels::default();
+            ) -> Result<Metric, A::Error> {
+                let mut metric = Metric::default();
                 while let Some((name, value)) = map.next_entry::<String, String>()? {
                     if name == "__name__" {
-                        labels.name = value;
+                        metric.name = value;
                     } else {
-                        labels.others.push((name, value));
+                        metric.labels.push((name, value));
                     }
                 }
-                Ok(labels)
+                Ok(metric)
             }
         }
         deserializer.deserialize_map(Visitor)
@@ -174,18 +186,18 @@ impl<'de> Deserialize<'de> for Labels {
 impl<'de> Deserialize<'de> for Point {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (at, value) = <(f64, std::borrow::Cow<'de, str>)>::deserialize(deserializer)?;
-        let value = value
-            .parse()
-            .map_err(|_| <D::Error as serde::de::Error>::custom("a sample's value is no number"))?;
+        let value = value.parse().map_err(|_| {
+            <D::Error as serde::de::Error>::custom("a sample's value is not a number")
+        })?;
         Ok(Self(at, value))
     }
 }
 
-fn not_prometheus(error: &serde_json::Error) -> AnswerError {
-    AnswerError::NotPrometheus(short(&error.to_string()))
+fn not_prometheus(error: &serde_json::Error) -> ResponseError {
+    ResponseError::NotPrometheus(short(&error.to_string()))
 }
 
-/// A server's words, short and printable: they end up in conditions.
+/// Makes a server's text short and printable, because it ends up in conditions.
 fn short(text: &str) -> String {
     const LONGEST: usize = 300;
     let printable = |c: char| if c.is_control() { ' ' } else { c };
@@ -207,69 +219,69 @@ mod tests {
     }
 
     #[test]
-    fn matrices_vectors_and_scalars() {
+    fn matrices_vectors_and_scalars_are_parsed() {
         let table = [
             (
                 r#"{"status":"success","data":{"resultType":"matrix","result":[
                     {"metric":{"__name__":"a","pod":"x"},"values":[[1.5,"2"],[3,"NaN"]]},
                     {"metric":{},"values":[]}]}}"#,
-                Outcome::Series(vec![
+                QueryData::Series(vec![
                     series("a", &[("pod", "x")], &[(1.5, 2.0), (3.0, f64::NAN)]),
                     Series::default(),
                 ]),
             ),
             (
                 r#"{"data":{"result":[{"value":[7,"+Inf"],"metric":{"l":"é\n"}}],"resultType":"vector"},"status":"success","infos":["x"]}"#,
-                Outcome::Series(vec![series("", &[("l", "é\n")], &[(7.0, f64::INFINITY)])]),
+                QueryData::Series(vec![series("", &[("l", "é\n")], &[(7.0, f64::INFINITY)])]),
             ),
             (
                 r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":null}"#,
-                Outcome::default(),
+                QueryData::default(),
             ),
             (
                 r#"{"status":"success","data":{"resultType":"scalar","result":[1,"4e1"]}}"#,
-                Outcome::Scalar(40.0),
+                QueryData::Scalar(40.0),
             ),
         ];
         for (body, expected) in table {
-            let answer = Answer::read(body.as_bytes()).unwrap();
-            assert_eq!(format!("{:?}", answer.outcome), format!("{expected:?}"), "{body}");
-            assert!(answer.warnings.is_empty());
+            let response = QueryResponse::parse(body.as_bytes()).unwrap();
+            assert_eq!(format!("{:?}", response.data), format!("{expected:?}"), "{body}");
+            assert!(response.warnings.is_empty());
         }
     }
 
     #[test]
-    fn partial_answers_say_so() {
+    fn a_partial_response_has_warnings() {
         let body = r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["store a is\ndown"]}"#;
-        assert_eq!(Answer::read(body.as_bytes()).unwrap().warnings, ["store a is down"]);
+        assert_eq!(QueryResponse::parse(body.as_bytes()).unwrap().warnings, ["store a is down"]);
     }
 
     #[test]
-    fn what_is_no_answer_says_why() {
+    fn a_response_without_numbers_is_an_error() {
         let table = [
             (
                 r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#,
-                "the server refuses the query: bad_data: parse error",
+                "the server rejected the query: bad_data: parse error",
             ),
-            ("<html>", "this is no answer of Prometheus's API"),
-            ("", "this is no answer of Prometheus's API"),
-            ("[]", "this is no answer of Prometheus's API"),
+            ("<html>", "this is not a response of Prometheus's API"),
+            ("", "this is not a response of Prometheus's API"),
+            ("[]", "this is not a response of Prometheus's API"),
             (r#"{"status":"success"}"#, "it has no data"),
             (
                 r#"{"status":"success","data":{"resultType":"string","result":[1,"x"]}}"#,
-                "the query gives a string, not numbers",
+                "the query returns a string, not numbers",
             ),
             (
                 r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}"#,
-                "a sample's value is no number",
+                "a sample's value is not a number",
             ),
             (
                 r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"#,
-                "this is no answer of Prometheus's API",
+                "this is not a response of Prometheus's API",
             ),
         ];
         for (body, expected) in table {
-            let error = Answer::read(body.as_bytes()).unwrap_err().to_string();
+            let error = QueryResponse::parse(body.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{body}: {error}");
         }
     }

@@ -1,4 +1,4 @@
-//! The oracle's answers as JSON.
+//! The oracle's answers, parsed from JSON.
 
 use std::error::Error;
 
@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use crate::model::{Bytes, Sample, Verdict};
 
-/// Reads an answer.
+/// Parses an answer.
 pub fn verdict(answer: &Value) -> Result<Verdict, Box<dyn Error>> {
     let error = match (answer["ok"].as_bool(), answer["error"].as_str()) {
         (Some(true), _) => None,
         (Some(false), Some(error)) => Some(error.to_owned()),
-        _ => return Err("an answer says neither ok nor why not".into()),
+        _ => return Err("an answer has neither ok nor an error".into()),
     };
     let samples = answer["samples"].as_array().ok_or("an answer has no samples")?;
     Ok(Verdict { error, samples: samples.iter().map(sample).collect::<Result<_, _>>()? })

@@ -1,4 +1,4 @@
-//! Compares what our reader finds on a page with what Prometheus makes of it.
+//! Compares the numbers that our reader finds on a page with those of Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::{
     model::{Bytes, Quantity, Sample, Verdict, family, has_bounds_of_two_spellings, quantity},
 };
 
-/// A page, and what is wanted of it.
+/// A page, and the recipes that are read from it.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub format: Format,
@@ -20,20 +20,21 @@ pub struct Case {
     pub recipes: Vec<Recipe>,
 }
 
-/// What a comparison came to, of one recipe.
+/// The outcome of a comparison, for one recipe.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// Prometheus has the number, and so have we.
+    /// Prometheus and we have the same number.
     Same,
     /// Neither has one.
     Absent,
-    /// Prometheus takes the page and has something else: there are words for why.
+    /// Prometheus accepts the page and has another result, because of these spellings.
     Differs(Vec<Spelling>),
-    /// Prometheus refuses the page; we have the number that its sound lines say, by lines of these spellings.
+    /// Prometheus rejects the page. We have the number of its valid lines, among them lines of these
+    /// spellings.
     Refused(Vec<Spelling>),
-    /// Prometheus refuses the page, and we have no number.
+    /// Prometheus rejects the page, and we have no number.
     AbsentToo,
-    /// Something that must not be.
+    /// A difference without a known reason.
     Wrong(String),
 }
 
@@ -65,7 +66,8 @@ pub fn compare(oracle: &mut impl Oracle, case: &Case) -> Vec<Outcome> {
     each.collect()
 }
 
-/// Whether the page lacks its last line feed. `OpenMetrics` lets it be left out behind `# EOF`.
+/// Returns true if the page lacks its last line feed, which `OpenMetrics` does not require behind
+/// `# EOF`.
 fn is_cut_off(page: &[u8]) -> bool {
     let rest = page.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
     !matches!(trim(rest), b"" | b"# EOF")
@@ -79,21 +81,21 @@ struct Context<'c> {
 }
 
 impl Context<'_> {
-    /// What is wrong with the reader's result as a whole.
+    /// Returns what is wrong with the reader's result as a whole.
     fn check_result(&self, result: &Result<(), PageError>) -> Option<String> {
         let is_bad = !self.lines.spoiled.is_empty();
         let agrees = match result {
             Ok(()) => !is_bad,
             Err(PageError::BadLine { .. }) => is_bad,
             Err(PageError::CutOff { .. }) => self.is_cut_off,
-            // Then no line is a sample of a wanted family, nor a malformed one.
+            // No line may be of a wanted family then, malformed or not.
             Err(PageError::NotMetrics { .. }) => self.is_cut_off || !is_bad,
         };
         (!agrees).then(|| format!("the reader says {result:?}; malformed lines: {is_bad}"))
     }
 
     fn outcome(&self, oracle: &mut impl Oracle, recipe: &Recipe, found: &Quantity) -> Outcome {
-        // Whatever Prometheus makes of the page, we make of it what its lines say one by one.
+        // Our result must always follow from the single lines.
         let by_lines = quantity(recipe, &self.lines.samples, &self.lines.spoiled);
         if !found.is_near(&by_lines) {
             return Outcome::Wrong(format!("found {found:?}, but the lines say {by_lines:?}"));
@@ -112,7 +114,7 @@ impl Context<'_> {
         }
         let words = self.explain(oracle, recipe, samples);
         if words.is_empty() {
-            let problem = "and there is no word for the difference";
+            let problem = "and no known spelling explains the difference";
             return Outcome::Wrong(format!(
                 "found {found:?}, Prometheus has {by_page:?}, {problem}"
             ));
@@ -120,14 +122,14 @@ impl Context<'_> {
         Outcome::Differs(words)
     }
 
-    /// Odd spellings of lines of a recipe's family.
+    /// Returns the known spellings of lines of a recipe's family.
     fn spellings_of(&self, recipe: &Recipe) -> Vec<Spelling> {
         let family = family(recipe);
         let noted = self.lines.spellings.iter().filter(|(_, families)| families.contains(&family));
         noted.map(|(spelling, _)| *spelling).collect()
     }
 
-    /// Why Prometheus has something else than we have.
+    /// Returns the spellings that explain why Prometheus has another result.
     fn explain(
         &self,
         oracle: &mut impl Oracle,
@@ -139,7 +141,7 @@ impl Context<'_> {
         if self.is_cut_off {
             return vec![Spelling::CutOff];
         }
-        // These leave us without a number.
+        // Our reader has no number for families with one of these.
         let mut words = self.spellings_of(recipe);
         words.retain(|word| {
             matches!(word, Spelling::NoComma | Spelling::NoBlank | Spelling::OddBound)
@@ -147,7 +149,7 @@ impl Context<'_> {
         if found.is_absent() && !words.is_empty() {
             return words;
         }
-        // With these we have what the lines say, whatever that is.
+        // With the following ones our result still follows from the single lines.
         if is_explained_by_leading_blanks(recipe, samples, &found) {
             return vec![Spelling::LeadingBlank];
         }
@@ -162,13 +164,13 @@ impl Context<'_> {
             return vec![Spelling::QuotesOverLines];
         }
         let are_two = |samples: &[Sample]| has_bounds_of_two_spellings(samples, &family(recipe));
-        // On the page, or once one of them was spelled anew because it stands below the `# TYPE`.
+        // Both spellings are on the page, or one is the normalized form of a bound below the `# TYPE`.
         let twice = are_two(&self.lines.samples) || are_two(samples);
         if twice { vec![Spelling::BoundTwice] } else { Vec::new() }
     }
 }
 
-/// Whether it is only that Prometheus takes blanks before a name for a part of it.
+/// Returns true if the only difference is that Prometheus includes the blanks before a name in it.
 fn is_explained_by_leading_blanks(recipe: &Recipe, samples: &[Sample], found: &Quantity) -> bool {
     let trimmed =
         samples.iter().map(|sample| Sample { name: trim(&sample.name).to_vec(), ..sample.clone() });
@@ -176,7 +178,7 @@ fn is_explained_by_leading_blanks(recipe: &Recipe, samples: &[Sample], found: &Q
     found.is_near(&quantity(recipe, &trimmed, &BTreeSet::new()))
 }
 
-/// How often each outcome was seen, and each word.
+/// Counts of the outcomes and the spellings.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     pub same: usize,

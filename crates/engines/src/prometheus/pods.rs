@@ -1,4 +1,4 @@
-//! What an answer says about pods.
+//! The series of a response, sorted by pod, and the readings that they make.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -8,65 +8,72 @@ use std::{
 
 use super::Series;
 use crate::{
-    Measure, Track,
-    exposition::{Extract, Extractor, Labels, Scratch, Value, number},
+    exposition::{Extract, Extractor, LabelSet, Scratch, Value, number},
+    window::{Measure, Track},
 };
 
-/// How a server calls the labels that say whose a series is.
+/// The names of the labels by which a server identifies the pod of a series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PodLabels {
-    /// Of the namespace; usually `namespace`.
+    /// The label of the namespace, usually `namespace`.
     pub namespace: String,
-    /// Of the pod; usually `pod`.
+    /// The label of the pod, usually `pod`.
     pub pod: String,
 }
 
-/// Labels that say how a series was scraped, not what it is about: a pod that is scraped twice has each series twice.
-const OF_THE_SCRAPE: [&str; 7] =
+/// Labels that identify a scrape, not a series. A pod that two jobs scrape has each of its series
+/// twice, and the two differ in these.
+const SCRAPE_LABELS: [&str; 7] =
     [INSTANCE, "job", "endpoint", "container", "prometheus", "prometheus_replica", "__replica__"];
-/// The address that was scraped.
+/// The label of the address that was scraped.
 const INSTANCE: &str = "instance";
 
 /// The series of one pod.
 #[derive(Clone, Debug, Default)]
 pub struct PodSeries(Vec<Series>);
 
-/// What the series of a pod say about a measure.
+/// The value of a measure that the series of one pod have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodReading {
     /// The number, or the events of the window.
     pub value: Value,
-    /// When the latest sample was scraped, in seconds since 1970 by the scraper's clock.
+    /// The time of the latest sample, in seconds since 1970 by the clock of the server that scraped it.
     pub at: f64,
-    /// Under which name it was found.
+    /// The result of the latest sample, with the name that it was found under.
     pub extract: Extract,
-    /// How many scrapes of the pod have it. One of them counts, the one with the latest sample.
+    /// The number of scrapes of the pod that have it. Only the one with the latest sample counts.
     pub scrapes: usize,
-    /// Whether less than half of its window is known.
+    /// True if less than half of the window is known.
     pub is_young: bool,
-    /// How many addresses of the pod have it. Whether several are parts of it or the same thing twice cannot be known.
+    /// The number of addresses of the pod that have it. Several may be parts of the value or repeat it;
+    /// the labels do not tell.
     pub addresses: usize,
 }
 
-/// The series of an answer by namespace and pod. Those that are nobody's are left out.
-pub fn by_pod(series: Vec<Series>, labels: &PodLabels) -> HashMap<(String, String), PodSeries> {
+/// Groups the series of a response by namespace and pod. Series without these labels are left out.
+pub fn group_by_pod(
+    series: Vec<Series>,
+    labels: &PodLabels,
+) -> HashMap<(String, String), PodSeries> {
     let mut pods: HashMap<(String, String), PodSeries> = HashMap::new();
     for series in series {
-        let label =
-            |wanted: &str| Some(series.labels.iter().find(|(name, _)| name == wanted)?.1.clone());
-        let Some(key) = label(&labels.namespace).zip(label(&labels.pod)) else { continue };
+        let (namespace, pod) = (series.label(&labels.namespace), series.label(&labels.pod));
+        let Some((namespace, pod)) = namespace.zip(pod) else { continue };
+        let key = (namespace.to_owned(), pod.to_owned());
         pods.entry(key).or_default().0.push(series);
     }
     pods
 }
 
 impl PodSeries {
-    /// Adds series of the same pod from another answer.
+    /// Adds series of the same pod from another response.
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
-    /// What they say about a measure; `None` if they have none of its families.
+    /// Computes the value of a measure. `None` if the pod has no series of its families.
+    ///
+    /// A gauge's sample covers at most `gap`, as in [`Track::new`].
     pub fn reading(
         &self,
         measure: &Measure,
@@ -76,16 +83,12 @@ impl PodSeries {
         let families: Vec<String> = measure.recipe.families().collect();
         let mut scrapes: BTreeMap<Vec<(&str, &str)>, Vec<&Series>> = BTreeMap::new();
         for series in self.0.iter().filter(|series| families.contains(&series.name)) {
-            scrapes.entry(scrape_of(series)).or_default().push(series);
+            scrapes.entry(scrape_labels(series)).or_default().push(series);
         }
-        let latest = |series: &[&Series]| {
-            let times = series.iter().filter_map(|series| Some(series.samples.last()?.0));
-            times.fold(f64::NEG_INFINITY, f64::max)
-        };
         let count = scrapes.len();
-        let address = |scrape: &Vec<_>| scrape.iter().find(|(name, _)| *name == INSTANCE).copied();
-        let addresses = scrapes.keys().map(address).collect::<HashSet<_>>().len();
-        let best = scrapes.into_values().max_by(|a, b| latest(a).total_cmp(&latest(b)))?;
+        let addresses = scrapes.keys().map(|labels| address(labels)).collect::<HashSet<_>>().len();
+        let best =
+            scrapes.into_values().max_by(|a, b| latest_sample(a).total_cmp(&latest_sample(b)))?;
         let mut reading = replay(&best, measure, gap, scratch);
         reading.scrapes = count;
         reading.addresses = addresses;
@@ -93,7 +96,7 @@ impl PodSeries {
     }
 }
 
-/// Feeds the samples of one scrape's series to a track, moment by moment.
+/// Feeds the samples of one scrape's series to a track, one moment after the other.
 fn replay(
     series: &[&Series],
     measure: &Measure,
@@ -112,7 +115,7 @@ fn replay(
         let moment = series.iter().filter_map(|series| {
             let index = series.samples.partition_point(|(earlier, _)| *earlier < at);
             let (found, value) = series.samples.get(index)?;
-            found.total_cmp(&at).is_eq().then_some((&*series.name, OfSeries(series), *value))
+            found.total_cmp(&at).is_eq().then_some((&*series.name, *series, *value))
         });
         extractor.collect(moment, scratch, &mut out);
         let Ok(since) = Duration::try_from_secs_f64(at) else { continue };
@@ -124,7 +127,7 @@ fn replay(
     PodReading { value, at: at_last, extract, scrapes: 1, is_young, addresses: 1 }
 }
 
-/// The value, unless it is so large that no float holds what a window adds up.
+/// Returns the value, or `Absent` if the sum of a window has overflowed.
 fn finite(value: Value) -> Value {
     let is_finite = match &value {
         Value::Absent => true,
@@ -134,35 +137,38 @@ fn finite(value: Value) -> Value {
     if is_finite { value } else { Value::Absent }
 }
 
-fn scrape_of(series: &Series) -> Vec<(&str, &str)> {
-    let labels = series.labels.iter().filter(|(name, _)| OF_THE_SCRAPE.contains(&&**name));
+/// Returns the labels of a series that identify its scrape, sorted.
+fn scrape_labels(series: &Series) -> Vec<(&str, &str)> {
+    let labels = series.labels.iter().filter(|(name, _)| SCRAPE_LABELS.contains(&&**name));
     let mut labels: Vec<_> = labels.map(|(name, value)| (&**name, &**value)).collect();
     labels.sort_unstable();
     labels
 }
 
-struct OfSeries<'s>(&'s Series);
-
-impl OfSeries<'_> {
-    fn find(&self, wanted: &str) -> Option<&str> {
-        self.0.labels.iter().find(|(name, _)| name == wanted).map(|(_, value)| &**value)
-    }
+fn address<'s>(scrape_labels: &[(&'s str, &'s str)]) -> Option<&'s str> {
+    scrape_labels.iter().find(|(name, _)| *name == INSTANCE).map(|(_, value)| *value)
 }
 
-impl Labels for OfSeries<'_> {
+/// Returns the time of the latest sample of all series.
+fn latest_sample(series: &[&Series]) -> f64 {
+    let times = series.iter().filter_map(|series| Some(series.samples.last()?.0));
+    times.fold(f64::NEG_INFINITY, f64::max)
+}
+
+impl LabelSet for &Series {
     fn has(&self, name: &str, value: &str) -> bool {
-        self.find(name).unwrap_or_default() == value
+        self.label(name).unwrap_or_default() == value
     }
 
     fn number(&self, name: &str) -> Option<f64> {
-        number(self.find(name)?.as_bytes())
+        number(self.label(name)?.as_bytes())
     }
 
-    fn each(&self, see: &mut dyn FnMut(&[u8], u64)) {
-        for label in &self.0.labels {
+    fn for_each(&self, visit: &mut dyn FnMut(&[u8], u64)) {
+        for label in &self.labels {
             let mut hasher = DefaultHasher::new();
             label.hash(&mut hasher);
-            see(label.0.as_bytes(), if label.1.is_empty() { 0 } else { hasher.finish() });
+            visit(label.0.as_bytes(), if label.1.is_empty() { 0 } else { hasher.finish() });
         }
     }
 }
@@ -170,7 +176,7 @@ impl Labels for OfSeries<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, Recipe};
+    use crate::{kind::Kind, recipe::Recipe};
 
     fn series(name: &str, labels: &[(&str, &str)], samples: &[(f64, f64)]) -> Series {
         let own = [("namespace", "models"), ("pod", "a-0")];
@@ -185,7 +191,7 @@ mod tests {
 
     fn reading(series: &[Series], measure: &Measure) -> Option<PodReading> {
         let labels = PodLabels { namespace: "namespace".to_owned(), pod: "pod".to_owned() };
-        let pods = by_pod(series.to_vec(), &labels);
+        let pods = group_by_pod(series.to_vec(), &labels);
         let key = ("models".to_owned(), "a-0".to_owned());
         pods.get(&key)?.reading(measure, Duration::from_secs(30), &mut Scratch::default())
     }
@@ -202,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn scrapes_of_one_pod_do_not() {
+    fn scrapes_of_one_pod_do_not_add_up() {
         let found = [
             series("q", &[("job", "a")], &[(100.0, 5.0), (115.0, 6.0)]),
             series("q", &[("job", "b")], &[(104.0, 5.0), (119.0, 7.0)]),
@@ -216,7 +222,7 @@ mod tests {
             series("q", &[("instance", "10.0.0.1:8001")], &[(119.0, 7.0)]),
         ];
         let reading = super::tests::reading(&found, &measure(Kind::Gauge, "q", 0)).unwrap();
-        assert_eq!(reading.addresses, 2, "parts, or twice the same");
+        assert_eq!(reading.addresses, 2, "parts of one value, or one value twice");
     }
 
     #[test]
@@ -236,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_float_holds_is_absent() {
+    fn a_sum_that_overflows_is_absent() {
         let absent = |kind, series: &[Series], name| {
             let reading = reading(series, &measure(kind, name, 60)).unwrap();
             assert_eq!(reading.value, Value::Absent, "{name}");
@@ -256,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn any_time_may_be_claimed() {
+    fn a_server_may_report_any_time() {
         let found = [series("q", &[], &[(1.0, 3.0), (1.2e19, 5.0)])];
         let reading = reading(&found, &measure(Kind::Gauge, "q", 60)).unwrap();
         assert_eq!((reading.at, reading.is_young), (1.2e19, false));
     }
 
     #[test]
-    fn nobodys_series_are_left_out() {
+    fn series_without_a_pod_are_left_out() {
         let mut stray = series("q", &[], &[(1.0, 1.0)]);
         stray.labels.retain(|(name, _)| name != "pod");
         assert_eq!(reading(&[stray], &measure(Kind::Gauge, "q", 0)), None);

@@ -1,4 +1,4 @@
-//! Cases as JSON: pages, what is wanted of them, what Prometheus's parsers have said, and what came out.
+//! Recorded cases as JSON: pages, recipes, the verdicts of Prometheus's parsers, and the outcomes.
 
 use std::{collections::HashMap, error::Error};
 
@@ -12,28 +12,28 @@ use crate::{
     model::{Bytes, Sample, Verdict},
 };
 
-/// A case with all that was asked about it.
+/// A case with the oracle's answers and the outcomes.
 struct Recorded {
     case: Case,
     answers: Answers,
     outcomes: Vec<String>,
 }
 
-/// Answers that were given before.
+/// The recorded answers.
 struct Answers(HashMap<(Format, Bytes), Verdict>);
 
 impl Oracle for Answers {
     fn ask(&mut self, format: Format, page: &[u8]) -> Verdict {
         let known = self.0.get(&(format, page.to_owned()));
-        // The comparison has come to ask something else.
+        // The comparison has changed, and has a question that was not recorded.
         known.cloned().unwrap_or_else(|| Verdict {
-            error: Some("nobody has asked".to_owned()),
+            error: Some("this question was not recorded".to_owned()),
             samples: Vec::new(),
         })
     }
 }
 
-/// Compares once more; what came out otherwise than before. `cases` has one a line.
+/// Repeats the comparison of recorded cases, one per line, and returns those with another outcome.
 pub fn check(cases: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let mut problems = Vec::new();
     for (index, line) in cases.lines().enumerate() {
@@ -52,7 +52,7 @@ pub fn check(cases: &str) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(problems)
 }
 
-/// An outcome in a word or two.
+/// Returns an outcome as text.
 fn word(outcome: &Outcome) -> String {
     format!("{outcome:?}")
 }
@@ -120,7 +120,7 @@ fn format(name: &Value) -> Result<Format, Box<dyn Error>> {
     Ok(Format::ALL.into_iter().find(|format| name == format.name()).ok_or("a format is missing")?)
 }
 
-/// Text as it is, if JSON can hold it; otherwise in base64, as the only item of a list.
+/// Returns text as a JSON string, or in base64 as the only item of a list if it is not UTF-8.
 fn text(bytes: &[u8]) -> Value {
     std::str::from_utf8(bytes).map_or_else(|_| json!([BASE64.encode(bytes)]), |text| json!(text))
 }
@@ -132,7 +132,7 @@ fn bytes(text: &Value) -> Result<Bytes, Box<dyn Error>> {
     }
 }
 
-/// `[name, value, timed, label, value, label, value, …]`
+/// Returns a sample as `[name, value, timed, label, value, label, value, …]`.
 fn sample(sample: &Sample) -> Value {
     let head = [text(&sample.name), json!(sample.value.to_string()), json!(sample.is_timed)];
     head.into_iter()

@@ -1,4 +1,4 @@
-//! Pages to begin with: a few families of a real page, and what is wanted of them.
+//! Random pages: a few families of a real page, and the recipes to read from them.
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
@@ -6,19 +6,19 @@ use llm_autoscaler_engines::{Kind, Recipe};
 
 use crate::{compare::Case, lines::Format, mutate, random::Random};
 
-/// The families of a real page: their lines, comments included.
+/// The families of a real page, with the lines of each, comments included.
 type Families = Vec<Vec<String>>;
 
-/// Where pages come from.
+/// The real pages that random ones are cut from.
 pub struct Pages(Vec<Families>);
 
-/// How large a page may be.
+/// The limits of a random page.
 #[derive(Clone, Copy)]
 pub struct Size {
     pub families: usize,
     /// Samples per family.
     pub samples: usize,
-    /// Labels per sample, `le` aside.
+    /// Labels per sample, not counting `le`.
     pub labels: usize,
     pub mutations: usize,
     pub recipes: usize,
@@ -26,7 +26,7 @@ pub struct Size {
     pub name: usize,
 }
 
-/// Labels that take some reading: how they are spelled, their names and their values.
+/// Labels that are hard to parse: the spelling, the name and the value of each.
 const ODD_LABELS: [(&str, &str, &str); 6] = [
     (r#"a="\\\"\n\z""#, "a", "\\\"\n\\z"),
     (r#""a.b"="c""#, "a.b", "c"),
@@ -37,9 +37,9 @@ const ODD_LABELS: [(&str, &str, &str); 6] = [
 ];
 
 impl Pages {
-    /// The fixtures of the repository.
+    /// Loads the fixtures of the repository.
     pub fn load() -> Result<Self, Box<dyn Error>> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/engines");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/engines");
         let mut pages = BTreeMap::new();
         for entry in fs::read_dir(&folder)
             .map_err(|error| format!("reading {}: {error}", folder.display()))?
@@ -56,7 +56,7 @@ impl Pages {
         }
     }
 
-    /// A page that was damaged here and there.
+    /// Returns a random page with random damage.
     pub fn case(&self, random: &mut Random, size: Size) -> Case {
         let format = if random.chance(40) { Format::OpenMetrics } else { Format::Text };
         let size = Size { labels: random.between(0, size.labels), ..size };
@@ -86,7 +86,7 @@ impl Pages {
     }
 }
 
-/// A page's lines by family: each begins with its first comment.
+/// Splits a page into families, each of which begins with its first comment.
 fn families(page: &str) -> Families {
     let mut families: Families = Vec::new();
     for line in page.lines().filter(|line| !line.is_empty()) {
@@ -137,7 +137,7 @@ fn with_few_labels(line: &str, most: usize) -> String {
     }
 }
 
-/// Gives the page names that only quotes make possible.
+/// Replaces the names by such as are only allowed in quotes.
 fn dot_the_names(lines: &mut [String]) {
     for line in lines.iter_mut().filter(|line| !line.starts_with('#')) {
         let Some((name, rest)) = line.split_once(['{', ' ']) else { continue };
@@ -159,13 +159,13 @@ fn add_to_some(random: &mut Random, lines: &mut [String], label: &str) {
     }
 }
 
-/// The same series, but only those that have these labels.
+/// Restricts a recipe to series that have these labels as well.
 fn narrowed(recipe: &Recipe, labels: [(String, String); 1]) -> Recipe {
     let selector = &recipe.terms()[0][0];
     Recipe::series(recipe.kind(), &selector.name, selector.labels.iter().cloned().chain(labels))
 }
 
-/// Some of the series of a page, with some of their labels.
+/// Returns recipes for some series of a page, by some of their labels.
 fn recipes(random: &mut Random, lines: &[String], most: usize) -> Vec<Recipe> {
     let samples: Vec<_> = lines.iter().filter(|line| !line.starts_with('#')).collect();
     let mut recipes = Vec::new();
@@ -178,7 +178,7 @@ fn recipes(random: &mut Random, lines: &[String], most: usize) -> Vec<Recipe> {
         let mut wanted = Vec::new();
         let labels = labels.split('}').next().unwrap_or_default().split(',');
         for (label, value) in labels.filter_map(|label| label.split_once('=')) {
-            // Bounds are spelled anew below a `# TYPE`; nobody selects by them.
+            // Prometheus normalizes bounds below a `# TYPE`, so recipes do not select by them.
             if random.chance(25) && !matches!(label, "le" | "quantile") {
                 let value = if random.chance(15) { "" } else { value.trim_matches('"') };
                 wanted.push((label.to_owned(), value.to_owned()));

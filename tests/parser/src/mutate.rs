@@ -1,47 +1,47 @@
-//! Damage, and odd spellings.
+//! Random damage and unusual spellings.
 
 use crate::{model::Bytes, random::Random};
 
 type Lines = Vec<Bytes>;
 
-/// Changes that are made to one line.
-const OF_A_LINE: [fn(&mut Random, &mut Bytes); 16] = [
-    a_byte,
-    a_byte,
-    a_span,
-    a_value,
-    a_value,
-    a_value,
-    a_tail,
-    an_exemplar,
-    a_label,
-    a_label,
-    a_label,
-    a_text,
-    a_quoted_name,
-    blanks,
-    blanks,
-    no_comma,
+/// Changes to one line.
+const LINE_CHANGES: [fn(&mut Random, &mut Bytes); 16] = [
+    change_byte,
+    change_byte,
+    change_span,
+    replace_value,
+    replace_value,
+    replace_value,
+    append_tail,
+    append_exemplar,
+    insert_label,
+    insert_label,
+    insert_label,
+    replace_text,
+    quote_name,
+    insert_blanks,
+    insert_blanks,
+    replace_comma,
 ];
-/// Changes that are made to the order or the number of lines.
-const OF_LINES: [fn(&mut Random, &mut Lines); 7] = [
-    a_line_less,
-    a_line_twice,
-    two_change_places,
-    a_comment,
-    a_strange_line,
-    one_line_of_two,
-    two_lines_of_one,
+/// Changes to the order or the number of lines.
+const PAGE_CHANGES: [fn(&mut Random, &mut Lines); 7] = [
+    remove_line,
+    repeat_line,
+    swap_lines,
+    insert_comment,
+    insert_strange_line,
+    join_lines,
+    split_line,
 ];
 
-/// The page that these lines make, after up to `most` changes.
+/// Returns the page of these lines, after up to `most` changes.
 pub fn mutate(random: &mut Random, mut lines: Lines, most: usize) -> Bytes {
     for _ in 0..random.between(0, most) {
         if lines.is_empty() || random.chance(25) {
-            random.pick(&OF_LINES)(random, &mut lines);
+            random.pick(&PAGE_CHANGES)(random, &mut lines);
         } else {
             let line = random.below(lines.len());
-            random.pick(&OF_A_LINE)(random, &mut lines[line]);
+            random.pick(&LINE_CHANGES)(random, &mut lines[line]);
         }
     }
     let end: &[u8] = if random.chance(3) { b"\r\n" } else { b"\n" };
@@ -55,7 +55,7 @@ pub fn mutate(random: &mut Random, mut lines: Lines, most: usize) -> Bytes {
     page
 }
 
-/// One of some texts; they are separated by bars.
+/// Picks one of the texts that are separated by bars.
 fn one_of<'t>(random: &mut Random, texts: &'t str) -> &'t str {
     let texts: Vec<_> = texts.split('|').collect();
     texts[random.below(texts.len())]
@@ -65,7 +65,7 @@ fn replace(random: &mut Random, line: &mut Bytes, start: usize, end: usize, by: 
     line.splice(start..end, one_of(random, by).bytes());
 }
 
-fn a_byte(random: &mut Random, line: &mut Bytes) {
+fn change_byte(random: &mut Random, line: &mut Bytes) {
     const BYTES: &[u8] = b"{}\"\"\\\\==,,## \t\n\r\x00\x0c+-..eE_:aZ09N\xc3\xa9\xff";
     let at = random.below(line.len() + 1);
     let end = (at + random.below(2)).min(line.len());
@@ -73,7 +73,7 @@ fn a_byte(random: &mut Random, line: &mut Bytes) {
     line.splice(at..end, put);
 }
 
-fn a_span(random: &mut Random, line: &mut Bytes) {
+fn change_span(random: &mut Random, line: &mut Bytes) {
     let (a, b) = (random.below(line.len() + 1), random.below(line.len() + 1));
     let span = line[a.min(b)..a.max(b)].to_vec();
     match random.below(3) {
@@ -83,26 +83,26 @@ fn a_span(random: &mut Random, line: &mut Bytes) {
     }
 }
 
-/// Where the value of an ordinary line begins.
+/// Returns the position of the value of an ordinary line.
 fn value_of(line: &[u8]) -> Option<usize> {
     let blank = line.iter().rposition(|byte| *byte == b' ')?;
     (line[0] != b'#').then_some(blank + 1)
 }
 
-fn a_value(random: &mut Random, line: &mut Bytes) {
+fn replace_value(random: &mut Random, line: &mut Bytes) {
     const SPELLINGS: &str = concat!(
         "NaN|nan|+NaN|-NaN|Inf|+Inf|-Inf|infinity|+INFINITY|1e400|-1e400|1e-400|0x10|0x1p4|1_000|1.|+.5|.|",
         "-|1e|1E+2|1e+|00012|-0|0.1e1|9007199254740993|1,5||1e308|17976931348623157e292|١|1.5.2|+-1|1e5|",
         "nano|--1|5f|3",
     );
     if let Some(start) = value_of(line) {
-        // The blank before it goes at times.
+        // Sometimes the blank before the value is replaced too.
         let start = start - usize::from(random.chance(if line.contains(&b'{') { 4 } else { 40 }));
         replace(random, line, start, line.len(), SPELLINGS);
     }
 }
 
-fn a_tail(random: &mut Random, line: &mut Bytes) {
+fn append_tail(random: &mut Random, line: &mut Bytes) {
     const TAILS: &str = concat!(
         " 1395066363000| 1520879607.789| -5| +5| 1e3| NaN| +Inf| 99999999999999999999| 12 13| x|\t7|  8  |",
         " 0x1p4| 1_0|}| {|{",
@@ -110,7 +110,7 @@ fn a_tail(random: &mut Random, line: &mut Bytes) {
     replace(random, line, line.len(), line.len(), TAILS);
 }
 
-fn an_exemplar(random: &mut Random, line: &mut Bytes) {
+fn append_exemplar(random: &mut Random, line: &mut Bytes) {
     const EXEMPLARS: &str = concat!(
         " # {trace_id=\"x\"} 0.67| # {trace_id=\"x\"} 0.67 1520879607.789| 5 # {} 1| # {a=\"#\",b=\"}\"} 1|",
         " #| # x|# {} 1| # {a=\"b\"}| # {a=\"\\\"\"} NaN|\t# {} 1| # {} 1 2 3| # {\"a.b\"=\"c\"} 1| #{} 1",
@@ -118,13 +118,13 @@ fn an_exemplar(random: &mut Random, line: &mut Bytes) {
     replace(random, line, line.len(), line.len(), EXEMPLARS);
 }
 
-/// Where labels begin: behind a brace or a comma.
-fn a_place_for_a_label(random: &mut Random, line: &[u8]) -> Option<usize> {
+/// Picks a position for a label: behind a brace or a comma.
+fn label_position(random: &mut Random, line: &[u8]) -> Option<usize> {
     let places: Vec<_> = (0..line.len()).filter(|at| matches!(line[*at], b'{' | b',')).collect();
     (!places.is_empty()).then(|| random.pick(&places) + 1)
 }
 
-fn a_label(random: &mut Random, line: &mut Bytes) {
+fn insert_label(random: &mut Random, line: &mut Bytes) {
     const LABELS: &str = concat!(
         "a=\"b\",|a=\"\",|\"a.b\"=\"c\",|\"a\\\"b\"=\"c\",|__name__=\"x\",|engine=\"0\",|model_name=\"m\",|",
         "a=\"\\\\\\\"\\n\\z\",|a=\"{,}=# \",|a=\"\n\",|a=\"\u{0}\",|a=\"é\",|1=\"b\",|a=b,|a,|=\"b\",|",
@@ -132,7 +132,7 @@ fn a_label(random: &mut Random, line: &mut Bytes) {
         "{|a=\"\\\n\",|a=\"b\ny 5\nx\",|é=\"b\",|a = \"b\" , |a=\"x\\|a=\"x,|\"a\u{0}\"=\"b\",|",
         "l1=\"1\",l2=\"2\",l3=\"3\",l4=\"4\",l5=\"5\",l6=\"6\",l7=\"7\",l8=\"8\",l9=\"9\",",
     );
-    if let Some(at) = a_place_for_a_label(random, line) {
+    if let Some(at) = label_position(random, line) {
         replace(random, line, at, at, LABELS);
     } else if let Some(value) = value_of(line) {
         const ALL: &str = "{}|{a=\"b\"}|{a=\"b\",}| {a=\"b\"}|{ }|{,}|{\"a\"}";
@@ -140,8 +140,8 @@ fn a_label(random: &mut Random, line: &mut Bytes) {
     }
 }
 
-/// Another text for a label, mostly for a bound.
-fn a_text(random: &mut Random, line: &mut Bytes) {
+/// Replaces the value of a label, mostly of a bound.
+fn replace_text(random: &mut Random, line: &mut Bytes) {
     const TEXTS: &str = "1|1.0|1e0|+Inf|Inf|inf|-Inf|NaN|1e400|0x1p4|0x10|-0|0||x| 1|0.50|\\\"|\\\\|\\n|\\z|5|10|+NaN|1_0";
     let place = |what: &[u8]| {
         line.windows(what.len()).position(|window| window == what).map(|at| at + what.len())
@@ -154,8 +154,8 @@ fn a_text(random: &mut Random, line: &mut Bytes) {
     }
 }
 
-/// The name moves between the braces, before, among or behind the labels.
-fn a_quoted_name(random: &mut Random, line: &mut Bytes) {
+/// Moves the name between the braces: before, among or behind the labels.
+fn quote_name(random: &mut Random, line: &mut Bytes) {
     let Some(end) = line.iter().position(|byte| matches!(byte, b'{' | b' ')) else { return };
     if end == 0 || line[0] == b'#' {
         return;
@@ -166,7 +166,7 @@ fn a_quoted_name(random: &mut Random, line: &mut Bytes) {
         line.splice(0..0, [b"{", &quoted[..], b"}"].concat());
         return;
     }
-    match a_place_for_a_label(random, line) {
+    match label_position(random, line) {
         Some(at) if random.chance(70) => drop(line.splice(at..at, [&quoted[..], b","].concat())),
         _ => {
             let close = line.iter().rposition(|byte| *byte == b'}').unwrap_or(line.len());
@@ -175,7 +175,7 @@ fn a_quoted_name(random: &mut Random, line: &mut Bytes) {
     }
 }
 
-fn blanks(random: &mut Random, line: &mut Bytes) {
+fn insert_blanks(random: &mut Random, line: &mut Bytes) {
     const BLANKS: &str = " |  |\t|\r|\u{c}|\u{a0}|| \t ";
     let places: Vec<_> = (0..line.len()).filter(|at| b"{},= \"".contains(&line[*at])).collect();
     let ends = [0, line.len()];
@@ -184,12 +184,12 @@ fn blanks(random: &mut Random, line: &mut Bytes) {
     } else {
         *random.pick(&ends)
     };
-    // At times it replaces what is there.
+    // Sometimes a byte is replaced.
     let end = (at + usize::from(random.chance(15))).min(line.len());
     replace(random, line, at, end, BLANKS);
 }
 
-fn no_comma(random: &mut Random, line: &mut Bytes) {
+fn replace_comma(random: &mut Random, line: &mut Bytes) {
     let commas: Vec<_> = (0..line.len()).filter(|at| line[*at] == b',').collect();
     if !commas.is_empty() {
         let at = *random.pick(&commas);
@@ -197,30 +197,30 @@ fn no_comma(random: &mut Random, line: &mut Bytes) {
     }
 }
 
-fn a_line_less(random: &mut Random, lines: &mut Lines) {
+fn remove_line(random: &mut Random, lines: &mut Lines) {
     if !lines.is_empty() {
         lines.remove(random.below(lines.len()));
     }
 }
 
-/// The same series once more: with another value, or spelled otherwise.
-fn a_line_twice(random: &mut Random, lines: &mut Lines) {
+/// Repeats a series with another value or another spelling.
+fn repeat_line(random: &mut Random, lines: &mut Lines) {
     if lines.is_empty() {
         return;
     }
     let mut line = random.pick(lines).clone();
     match random.below(5) {
         0 => {}
-        1 => a_value(random, &mut line),
-        2 => blanks(random, &mut line),
-        3 => a_quoted_name(random, &mut line),
-        _ => labels_in_another_order(&mut line),
+        1 => replace_value(random, &mut line),
+        2 => insert_blanks(random, &mut line),
+        3 => quote_name(random, &mut line),
+        _ => reverse_labels(&mut line),
     }
     let at = random.below(lines.len() + 1);
     lines.insert(at, line);
 }
 
-fn labels_in_another_order(line: &mut Bytes) {
+fn reverse_labels(line: &mut Bytes) {
     let text = String::from_utf8_lossy(line).into_owned();
     let Some((name, rest)) = text.split_once('{') else { return };
     let Some((labels, value)) = rest.rsplit_once('}') else { return };
@@ -228,14 +228,14 @@ fn labels_in_another_order(line: &mut Bytes) {
     *line = format!("{name}{{{}}}{value}", labels.join(",")).into_bytes();
 }
 
-fn two_change_places(random: &mut Random, lines: &mut Lines) {
+fn swap_lines(random: &mut Random, lines: &mut Lines) {
     if !lines.is_empty() {
         let (a, b) = (random.below(lines.len()), random.below(lines.len()));
         lines.swap(a, b);
     }
 }
 
-fn a_comment(random: &mut Random, lines: &mut Lines) {
+fn insert_comment(random: &mut Random, lines: &mut Lines) {
     const COMMENTS: &str = concat!(
         "# TYPE x gauge|# TYPE x histogram|# TYPE x summary|# TYPE x gauge2|# TYPE x|# TYPE|# HELP x|",
         "# HELP x \\n é|# HELP|# HELP 1x y|# EOF|# EOF |#EOF|# UNIT x_seconds seconds|# UNIT x seconds|",
@@ -247,7 +247,7 @@ fn a_comment(random: &mut Random, lines: &mut Lines) {
     lines.insert(at, one_of(random, COMMENTS).into());
 }
 
-fn a_strange_line(random: &mut Random, lines: &mut Lines) {
+fn insert_strange_line(random: &mut Random, lines: &mut Lines) {
     const LINES: &str = concat!(
         "| |\t|\r|\u{0}|\u{0}x 1|<html>|{\"detail\":\"Not Found\"}|x|x{|x 1|1 x|x 1{|{}|{} 1|x{a=\"|\"} 1|",
         "{\"x\"|é 1|x-1|x.5|x+Inf|x-1 5|:x 1|_ 1|x\u{c}1|{\"x\"}{a=\"b\"} 1|x{} {} 1|{\"\"} 1",
@@ -256,7 +256,7 @@ fn a_strange_line(random: &mut Random, lines: &mut Lines) {
     lines.insert(at, one_of(random, LINES).into());
 }
 
-fn one_line_of_two(random: &mut Random, lines: &mut Lines) {
+fn join_lines(random: &mut Random, lines: &mut Lines) {
     if lines.len() > 1 {
         let at = random.below(lines.len() - 1);
         let next = lines.remove(at + 1);
@@ -264,7 +264,7 @@ fn one_line_of_two(random: &mut Random, lines: &mut Lines) {
     }
 }
 
-fn two_lines_of_one(random: &mut Random, lines: &mut Lines) {
+fn split_line(random: &mut Random, lines: &mut Lines) {
     if !lines.is_empty() {
         let at = random.below(lines.len());
         let cut = random.below(lines[at].len() + 1);

@@ -1,9 +1,10 @@
-//! Damaged pages, read by our reader and by Prometheus's parsers; `tests/parser/run.sh` is the way to run it.
+//! Compares what our reader of metrics pages and Prometheus's parsers read on damaged pages. It is run
+//! by `tests/parser/run.sh`.
 //!
 //! ```text
-//! parser compare ORACLE PAGES SEED    compares, and counts what differs for a reason that has a name
+//! parser compare ORACLE PAGES SEED    compares random pages, and counts the known differences
 //! parser cases ORACLE COUNT SEED      prints small pages with the oracle's answers
-//! parser check FILE                   compares these once more, without the oracle, as the test `parser` does
+//! parser check FILE                   compares such pages again, without the oracle
 //! ```
 
 mod answers;

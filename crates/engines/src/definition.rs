@@ -1,0 +1,95 @@
+//! Definitions: how one engine reports one signal.
+
+use crate::{
+    kind::Fold,
+    recipe::{Recipe, Selector, Standing},
+    signal::Signal,
+};
+
+/// How one engine reports one signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalDef {
+    /// The signal that is defined.
+    pub signal: Signal,
+    /// The summands. If one is absent, so is the signal: half of a sum would pass for low load.
+    pub terms: &'static [Term],
+    /// How several series of one family on one page become one number, per term.
+    pub fold: Fold,
+}
+
+/// One summand of a signal: the names that a series has had, the newest first.
+///
+/// The first name that is on a page counts. They are never added, because versions in the middle of
+/// a rename publish the same number under both names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term(pub &'static [Alternative]);
+
+/// The name of a series in some versions of an engine, or on one of its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alternative {
+    /// The full name of the series; a histogram's is without `_bucket`.
+    pub series: &'static str,
+    /// Labels that the series must have, with their values.
+    pub labels: &'static [(&'static str, &'static str)],
+    /// The versions, or the page, that have this name, as text for the documentation.
+    pub versions: &'static str,
+    /// If the name is in use or has been replaced.
+    pub standing: Standing,
+}
+
+impl SignalDef {
+    /// Returns the recipe that reads the signal from a page. `repeat_labels` are labels by which the
+    /// engine repeats a series, see [`Recipe::with_repeat_labels`].
+    pub fn recipe(&self, repeat_labels: &[&str]) -> Recipe {
+        let terms = self.terms.iter().map(|term| term.0.iter().map(selector).collect());
+        Recipe::new(self.signal.info().kind, terms.collect(), self.fold)
+            .with_repeat_labels(repeat_labels.iter().map(|label| (*label).to_owned()))
+    }
+
+    /// Returns the name of this `alternative` of this `term`, if it is a former one, and the name
+    /// that has replaced it.
+    pub fn former_name(
+        &self,
+        term: usize,
+        alternative: usize,
+    ) -> Option<(&'static str, &'static str)> {
+        let names = self.terms.get(term)?.0;
+        let used = names.get(alternative)?;
+        (used.standing == Standing::Former).then_some((used.series, names[0].series))
+    }
+}
+
+fn selector(alternative: &Alternative) -> Selector {
+    let labels = alternative.labels.iter();
+    let labels = labels.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Selector { standing: alternative.standing, ..Selector::new(alternative.series, labels) }
+}
+
+impl Alternative {
+    /// Returns a name that all versions publish.
+    pub const fn always(series: &'static str) -> Self {
+        Self::current(series, "all")
+    }
+
+    /// Returns a name that these versions, or this page, publish.
+    pub const fn current(series: &'static str, versions: &'static str) -> Self {
+        Self { series, labels: &[], versions, standing: Standing::Current }
+    }
+
+    /// Returns a name that only older versions publish.
+    pub const fn former(series: &'static str, versions: &'static str) -> Self {
+        Self { series, labels: &[], versions, standing: Standing::Former }
+    }
+
+    /// Replaces the versions or the page that have this name.
+    #[must_use]
+    pub const fn on(self, versions: &'static str) -> Self {
+        Self { versions, ..self }
+    }
+
+    /// Restricts the name to series with these labels.
+    #[must_use]
+    pub const fn with(self, labels: &'static [(&'static str, &'static str)]) -> Self {
+        Self { labels, ..self }
+    }
+}
