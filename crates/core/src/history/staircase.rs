@@ -2,15 +2,15 @@
 //!
 //! A stabilization window needs the highest or the lowest recommendation since some time. A
 //! recommendation that a later one equals or exceeds is never the highest since any time, and
-//! likewise for the lowest; an entry that is neither can be forgotten at once. For 5, 9, 1, 3 these
-//! are the 9, 3 (falling to the latest entry) and the 1, 3 (rising to it), so the 5 is forgotten.
+//! likewise for the lowest; an entry that is neither can be forgotten at once. Of 5, 9, 1, 3 the
+//! list keeps a staircase down to the latest entry (9, 3) and one up to it (1, 3), and forgets 5.
 //!
 //! Each of the two staircases is the monotonic queue of a sliding-window maximum or minimum, known
 //! as "ascending minima" (<http://www.richardhartersworld.com/cri/2001/slidingmin.html>); Knative's
 //! `pkg/autoscaler/aggregation/max/window.go` uses it too. Here both share one list, and windows
 //! may be of any length.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::{
     history::{Recommendation, ScaleEvent},
@@ -135,11 +135,13 @@ pub(super) fn merge_events(events: &mut Vec<ScaleEvent>, limit: usize, merge_to:
 /// Returns the index of the first of the two neighbours that are nearest in time.
 fn nearest<T>(entries: &[T], at: fn(&T) -> DateTime<Utc>) -> usize {
     let gaps = entries.windows(2).map(|pair| at(&pair[1]) - at(&pair[0]));
-    gaps.enumerate().min_by_key(|(_, gap): &(usize, TimeDelta)| *gap).map_or(0, |(place, _)| place)
+    gaps.enumerate().min_by_key(|(_, gap)| *gap).map_or(0, |(place, _)| place)
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::{
         history::History,
