@@ -66,6 +66,25 @@ impl Checkout {
         Ok([self.files("crates", "rs")?, self.files("tests", "rs")?].concat())
     }
 
+    /// Reads the project's pages: those at the top, and those in the folders with sources.
+    ///
+    /// # Errors
+    /// See [`Self::files`].
+    pub fn markdown(&self) -> Result<Vec<TextFile>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_file() && path.extension().is_some_and(|it| it == "md") {
+                found.push(self.read(&path)?);
+            } else if ["config", "crates", "docs", "tests"].contains(&name.as_str()) {
+                found.extend(self.files(&name, "md")?);
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
     fn read(&self, path: &Path) -> Result<TextFile> {
         let text =
             fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;

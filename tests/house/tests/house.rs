@@ -256,7 +256,7 @@ fn rust_lines_end_at_column_100() {
 #[test]
 fn prose_lines_end_at_column_100() {
     let checkout = Checkout::open().unwrap();
-    let files = checkout.files("", "md").unwrap();
+    let files = checkout.markdown().unwrap();
     let wide = |file| english::wide_prose_lines(file, MAX_COLUMNS);
     let faults: Vec<_> = files.iter().flat_map(wide).collect();
     let figures = format!("Prose lines over {MAX_COLUMNS} columns: {}", faults.len());
