@@ -40,6 +40,10 @@ test: controlplane lint build unit conformance-quick e2e test-doubt test-targets
 unit: ## tests without a control plane of the operator's own: core, engines, api, conformance, testbed
 	$(CARGO) test --workspace --locked --exclude llm-autoscaler-e2e
 
+.PHONY: house
+house: ## what the project promises of its own structure: layers, circles, English, lengths
+	$(CARGO) test --locked -p llm-autoscaler-house --test house -- --nocapture --test-threads=1
+
 .PHONY: e2e
 e2e: controlplane ## the operator against a real API server
 	$(CARGO) build --locked -p llm-autoscaler

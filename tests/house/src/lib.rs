@@ -1,0 +1,19 @@
+//! Checks of the project's own structure, read from its sources.
+//!
+//! ```text
+//! checkout ──files──> modules ──> graph      imports: up a layer, in a circle
+//!                ├──> english                comments and the width of lines
+//!                └──> sizes                  lines of files and functions
+//! checkout ──cargo──> packages               dependencies between and below the crates
+//! ```
+//!
+//! Every module here measures and judges nothing: the limits, and the exceptions from them, are in
+//! `tests/house.rs`. `make house` prints the figures; `HOUSE_ROOT=DIR make house` prints those of
+//! another checkout, to compare a revision with an older one.
+
+pub mod checkout;
+pub mod english;
+pub mod graph;
+pub mod modules;
+pub mod packages;
+pub mod sizes;
