@@ -10,11 +10,11 @@
 //!
 //! Invariant: no arithmetic on replicas; whatever a number becomes, `core` has decided.
 
+mod clock;
 mod cluster;
 mod drain;
 mod http;
 mod kube_api;
-mod observe;
 mod ownership;
 mod pod_monitor;
 mod reconcile;

@@ -1,18 +1,19 @@
 //! The pages of some pods, as one autoscaler sees them.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use llm_autoscaler_api::{Access, Port, ScrapePlan};
 use llm_autoscaler_engines::{Engine, Measure, exposition::Value};
+use llm_autoscaler_core::Monotonic;
+use llm_autoscaler_observe::{
+    pod::{Members, Pod},
+    samples::{Lookup, Sample},
+};
 use tokio::sync::Notify;
 
 use crate::{
-    cluster::pods::Members, cluster::pods::Pod, sampling::connection::Address,
-    sampling::scrape_loop::Found, sampling::scrape_loop::Probe, sampling::scrape_loop::ProbeKey,
+    sampling::connection::Address,
+    sampling::scrape_loop::Probe, sampling::scrape_loop::ProbeKey,
     sampling::scrape_loop::STALE_INTERVALS, sampling::scrape_loop::Subscription,
     sampling::scrape_pool::Sampler,
 };
@@ -54,32 +55,7 @@ struct Place {
 
 struct Subscribed {
     probe: Arc<Probe>,
-    since: Instant,
-}
-
-/// What a source says about a measure of a pod.
-pub enum Said {
-    /// This.
-    Sample(Sample),
-    /// It has not been asked for long enough to say that something is missing.
-    Pending,
-    /// Nothing, for this reason.
-    Nothing(String),
-}
-
-/// A value of a pod.
-pub struct Sample {
-    /// A number, or the events of a window.
-    pub value: Value,
-    /// How old it is.
-    pub age: Duration,
-    /// Whether it is beyond doubt: of the latest read, and of at least half of its window. What is not is good enough to
-    /// grow by, or to stay.
-    pub is_certain: bool,
-    /// How it was found.
-    pub found: Found,
-    /// How many scrapes, or addresses, of the pod have it, where that is known; 1 where all is well.
-    pub copies: usize,
+    since: Monotonic,
 }
 
 impl Pages {
@@ -104,7 +80,7 @@ impl Pages {
     }
 
     /// Subscribes to the running pods, and to no others.
-    pub fn follow(&mut self, members: &Members) {
+    pub fn follow(&mut self, members: &Members, now: Monotonic) {
         if self.followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, members)) {
             return;
         }
@@ -119,7 +95,7 @@ impl Pages {
                 (Some(key), Some(known)) if known.probe.key == key => Some(known),
                 (key, known) => {
                     self.end(known);
-                    key.map(|key| self.begin(&key))
+                    key.map(|key| self.begin(&key, now))
                 }
             };
             self.places.push(Place { name: pod.name.clone(), subscribed });
@@ -129,9 +105,9 @@ impl Pages {
         }
     }
 
-    fn begin(&self, key: &ProbeKey) -> Subscribed {
+    fn begin(&self, key: &ProbeKey, now: Monotonic) -> Subscribed {
         let probe = self.sampler.subscribe(self.owner, key, self.subscription());
-        Subscribed { probe, since: Instant::now() }
+        Subscribed { probe, since: now }
     }
 
     fn end(&self, subscribed: Option<Subscribed>) {
@@ -200,50 +176,74 @@ impl Pages {
         found.subscribed.as_ref()
     }
 
-    /// What the page of a running pod says about a measure. `strict` leaves out what is not of the latest read.
-    pub fn look(
+    /// The answers of the pages of these pods about one measure, in their order.
+    pub fn lookups(
         &self,
-        (place, pod): (usize, &Pod),
+        pods: &Members,
         measure: &Arc<Measure>,
         engine: Engine,
-        strict: bool,
-    ) -> Said {
+        now: Monotonic,
+    ) -> Vec<Lookup> {
+        let pods = pods.values().enumerate();
+        pods.map(|(place, pod)| self.lookup(place, pod, measure, engine, now)).collect()
+    }
+
+    /// The answer of one pod's page. `place` is where the pod stands among those that are scraped, as far as the caller knows.
+    fn lookup(
+        &self,
+        place: usize,
+        pod: &Pod,
+        measure: &Arc<Measure>,
+        engine: Engine,
+        now: Monotonic,
+    ) -> Lookup {
+        if !pod.is_running() {
+            return Lookup::Missing("it does not run".to_owned());
+        }
         let Some(Subscribed { probe, since }) = self.subscribed(place, pod) else {
-            return Said::Nothing(self.unreachable(pod));
+            return Lookup::Missing(self.unreachable(pod));
         };
         let url = || probe.key.address.url();
+        let waited = now.since(*since);
         let state = probe.lock();
-        let age = state.at().map(|at| at.elapsed());
-        let usable = age.filter(|age| *age <= self.stale_after() && (state.is_latest() || !strict));
+        let age = state.at().map(|at| now.since(at));
+        let usable = age.filter(|age| *age <= self.stale_after());
         let (Some(age), Some((track, found))) = (usable, state.look(measure)) else {
             return match state.error() {
-                Some(error) => Said::Nothing(error.to_string()),
+                Some(error) => Lookup::Missing(error.to_string()),
                 // Subscribed a moment ago: the answer is on its way.
-                None if !state.has_tried(measure) && since.elapsed() < self.patience() => {
-                    Said::Pending
+                None if !state.has_tried(measure) && waited < self.patience() => {
+                    Lookup::Pending { error: None }
                 }
-                None => Said::Nothing(format!("{}: no sample yet", url())),
+                None => Lookup::Missing(format!("{}: no sample yet", url())),
             };
         };
+        let failed = (!state.is_latest()).then(|| match state.error() {
+            Some(error) => error.to_string(),
+            None => format!("{}: no sample yet", url()),
+        });
         if track.is_pending() {
             // A rate needs two reads.
-            let is_early = since.elapsed() < self.patience() + 2 * self.plan.interval;
-            let nothing = || Said::Nothing(format!("{}: only one sample yet", url()));
-            return if is_early { Said::Pending } else { nothing() };
+            let is_early = waited < self.patience() + 2 * self.plan.interval;
+            if is_early {
+                return Lookup::Pending { error: failed };
+            }
+            let reason = failed.unwrap_or_else(|| format!("{}: only one sample yet", url()));
+            return Lookup::Missing(reason);
         }
-        let is_certain = state.is_latest() && !track.is_young();
         match track.value() {
             Value::Absent => {
                 // A line that could not be read says more than its absence.
                 let error = state.error().map(ToString::to_string);
-                Said::Nothing(
+                Lookup::Missing(
                     error.unwrap_or_else(|| absent(&url(), measure, state.looks_like(), engine)),
                 )
             }
-            _ if strict && !is_certain => {
-                Said::Nothing(format!("{}: too few samples yet to shrink by", url()))
+            value => {
+                let young = || format!("{}: too few samples yet to shrink by", url());
+                let doubt = failed.or_else(|| track.is_young().then(young));
+                Lookup::Sample(Sample { value, age, doubt, found, copies: 1 })
             }
-            value => Said::Sample(Sample { value, age, is_certain, found, copies: 1 }),
         }
     }
 

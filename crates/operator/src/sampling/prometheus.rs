@@ -29,7 +29,8 @@ use client::{Asker, Question};
 pub use state::Reply;
 use state::{Questions, State};
 
-use crate::{sampling::credentials::Gate, sampling::schedule::Rhythm, telemetry::Telemetry};
+use crate::{
+    clock::Clock,sampling::credentials::Gate, sampling::schedule::Rhythm, telemetry::Telemetry};
 
 /// How many queries one server gets at the same time.
 const CONCURRENCY: usize = 4;
@@ -76,6 +77,7 @@ struct Shared {
     servers: Mutex<HashMap<ServerKey, Arc<Server>>>,
     asker: Asker,
     telemetry: Telemetry,
+    clock: Clock,
 }
 
 /// A server, and the task that asks it.
@@ -88,8 +90,8 @@ pub struct Server {
 
 impl Servers {
     /// Is let in by `gate`.
-    pub fn new(gate: Gate, telemetry: Telemetry) -> Self {
-        Self(Arc::new(Shared { servers: Mutex::default(), asker: Asker::new(gate), telemetry }))
+    pub fn new(gate: Gate, telemetry: Telemetry, clock: Clock) -> Self {
+        Self(Arc::new(Shared { servers: Mutex::default(), asker: Asker::new(gate), telemetry, clock }))
     }
 
     /// Makes `owner` one of those who need something of a server, or changes what it needs.
@@ -210,7 +212,7 @@ async fn ask(shared: &Shared, server: &Server) -> bool {
     let ok = answers.iter().all(|(_, _, answered)| answered.is_ok());
     let wake: Vec<Arc<Notify>> = {
         let mut state = server.lock();
-        state.take(answers, &server.key.labels);
+        state.take(answers, &server.key.labels, shared.clock.monotonic());
         state.needs.values().map(|need| need.wake.clone()).collect()
     };
     for wake in wake {

@@ -8,11 +8,13 @@ use std::{
 };
 
 use llm_autoscaler_api::Access;
+use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
     Engine, Measure, Track,
     exposition::{Extract, Extractor, PageError, Scratch},
     recognize,
 };
+use llm_autoscaler_observe::samples::Found;
 use tokio::{
     sync::{Notify, Semaphore},
     task::AbortHandle,
@@ -20,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    clock::Clock,
     sampling::connection::Address, sampling::credentials::Gate, sampling::schedule::Rhythm,
     sampling::scrape::ScrapeError, sampling::scrape::Scraper, telemetry::Telemetry,
 };
@@ -77,7 +80,7 @@ pub struct State {
     /// Of each wanted measure, how it was found on the last page.
     extracts: Vec<Found>,
     /// When the last page that could be read was read.
-    at: Option<Instant>,
+    at: Option<Monotonic>,
     /// The measures that the latest read looked for.
     looked_for: Option<Arc<Wanted>>,
     /// What was wrong with the latest read.
@@ -87,15 +90,6 @@ pub struct State {
     /// The engine whose page it looks like; only found out where something was absent.
     looks_like: Option<Engine>,
     pub(crate) task: Option<AbortHandle>,
-}
-
-/// How a measure was found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// See [`Extract::alternative`].
-    pub alternative: Option<(usize, usize)>,
-    /// See [`Extract::ambiguous`].
-    pub ambiguous: bool,
 }
 
 /// The measures of all subscribers, and the reader that finds them in one pass.
@@ -111,18 +105,17 @@ pub(crate) struct Shared {
     permits: Mutex<HashMap<String, Arc<Semaphore>>>,
     telemetry: Telemetry,
     benches: Benches,
-    /// The moment that times of samples are counted from.
-    began: Instant,
+    clock: Clock,
 }
 
 impl Shared {
-    pub(crate) fn new(gate: Gate, telemetry: Telemetry) -> Self {
+    pub(crate) fn new(gate: Gate, telemetry: Telemetry, clock: Clock) -> Self {
         Self {
             gate,
             permits: Mutex::default(),
             telemetry,
             benches: Benches::default(),
-            began: Instant::now(),
+            clock,
         }
     }
 
@@ -161,7 +154,7 @@ impl Probe {
 
 impl State {
     /// When the last page was read that could be.
-    pub fn at(&self) -> Option<Instant> {
+    pub fn at(&self) -> Option<Monotonic> {
         self.at
     }
 
@@ -247,10 +240,10 @@ impl State {
     }
 
     /// Takes in what a page says, unless the measures have changed while it was read.
-    fn take(&mut self, wanted: &Arc<Wanted>, at: Instant, since: Duration, out: &[Extract]) {
+    fn take(&mut self, wanted: &Arc<Wanted>, at: Monotonic, out: &[Extract]) {
         for (extract, measure) in out.iter().zip(&wanted.measures) {
             let Some(index) = self.wanted.index(measure) else { continue };
-            self.tracks[index].push(since, &extract.value);
+            self.tracks[index].push(at.0, &extract.value);
             self.extracts[index] =
                 Found { alternative: extract.alternative, ambiguous: extract.ambiguous };
         }
@@ -298,7 +291,7 @@ async fn sample(shared: &Shared, probe: &Probe, scraper: &mut Scraper, due: Inst
     };
     let mut bench = shared.benches.take();
     let read = scraper.read(timeout, interval, &mut bench.page).await;
-    let at = Instant::now();
+    let at = shared.clock.monotonic();
     let Bench { page, scratch, out } = &mut bench;
     let mut readable = read.is_ok();
     let result = read.and_then(|()| {
@@ -321,7 +314,7 @@ async fn sample(shared: &Shared, probe: &Probe, scraper: &mut Scraper, due: Inst
                 .iter()
                 .any(|extract| extract.value == llm_autoscaler_engines::exposition::Value::Absent);
             state.looks_like = if absent { recognize(page) } else { None };
-            state.take(&wanted, at, at - shared.began, out);
+            state.take(&wanted, at, out);
         }
         state.subscribers.values().map(|subscription| subscription.wake.clone()).collect()
     };

@@ -15,6 +15,7 @@ use std::{
 use llm_autoscaler_engines::Measure;
 
 use crate::{
+    clock::Clock,
     sampling::credentials::Gate, sampling::scrape_loop, sampling::scrape_loop::Probe,
     sampling::scrape_loop::ProbeKey, sampling::scrape_loop::Subscription, telemetry::Telemetry,
 };
@@ -32,11 +33,11 @@ struct Shared {
 
 impl Sampler {
     /// Is let in to pods by `gate`.
-    pub fn new(gate: Gate, telemetry: Telemetry) -> Self {
+    pub fn new(gate: Gate, telemetry: Telemetry, clock: Clock) -> Self {
         Self(Arc::new(Shared {
             probes: Mutex::default(),
             measures: Mutex::default(),
-            loops: Arc::new(scrape_loop::Shared::new(gate, telemetry)),
+            loops: Arc::new(scrape_loop::Shared::new(gate, telemetry, clock)),
             owners: AtomicU64::new(0),
         }))
     }

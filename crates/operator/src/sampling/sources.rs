@@ -42,7 +42,7 @@ pub struct Source {
     /// What it is.
     pub kind: SourceKind,
     /// Until when it is asked; for ever if absent.
-    until: Option<Instant>,
+    until: Option<Monotonic>,
 }
 
 /// What a source is.
@@ -63,7 +63,7 @@ pub struct Asking {
     need: Need,
     plan: PrometheusPlan,
     server: Option<Arc<Server>>,
-    since: Instant,
+    since: Monotonic,
 }
 
 impl Sources {
@@ -173,25 +173,104 @@ impl Sources {
         futures::future::select_all(views).await;
     }
 
-    /// The engine that the plan names.
-    pub fn engine(&self) -> Engine {
-        self.engine
+    /// Keeps those sources active that were needed, for a minute from now on.
+    pub fn renew(&mut self, needed: &[bool], now: Monotonic) {
+        for (source, needed) in self.list.iter_mut().zip(needed) {
+            if let (true, Some(until)) = (*needed, &mut source.until) {
+                *until = now.after(NEEDED_FOR);
+            }
+        }
+    }
+
+    /// The answers of all active sources about these reporting pods of the target; those about how long requests take only where
+    /// they are asked for.
+    pub fn samples(&mut self, reporting: &Members, with_latency: bool, now: Monotonic) -> Samples {
+        let Self { list, measures, queries, requests, latency, engine } = self;
+        let latency = latency.as_ref().filter(|_| with_latency);
+        let sources = list.iter_mut().map(|source| {
+            let is_active = source.is_active(now);
+            let answers = Answers { pods: reporting, engine: *engine, now };
+            if !is_active {
+                return SourceSamples { is_active, ..source.kind.without_answers() };
+            }
+            let all = |measure: &Option<Arc<Measure>>| {
+                measure.as_ref().map(|measure| answers.of(&source.kind, measure)).unwrap_or_default()
+            };
+            let own = |measure: Option<&Arc<Measure>>| match measure {
+                Some(measure) if source.kind.is_per_pod() => answers.of(&source.kind, measure),
+                _ => Vec::new(),
+            };
+            SourceSamples {
+                is_active,
+                metrics: measures.iter().map(all).collect(),
+                queries: queries.iter().map(|query| source.kind.reply(query.as_ref()?, now)).collect(),
+                requests: own(requests.as_ref()),
+                latency: own(latency),
+                ..source.kind.without_answers()
+            }
+        });
+        Samples { sources: sources.collect() }
+    }
+}
+
+/// What answers are about.
+struct Answers<'a> {
+    pods: &'a Members,
+    engine: Engine,
+    now: Monotonic,
+}
+
+impl Answers<'_> {
+    fn of(&self, source: &SourceKind, measure: &Arc<Measure>) -> Vec<Lookup> {
+        match source {
+            SourceKind::Own(pages) => pages.lookups(self.pods, measure, self.engine, self.now),
+            SourceKind::Others(pages, view) => {
+                pages.lookups(&view.latest(), measure, self.engine, self.now)
+            }
+            SourceKind::Prometheus(asking) => {
+                self.pods.values().map(|pod| asking.lookup(pod, measure, self.now)).collect()
+            }
+        }
+    }
+}
+
+impl SourceKind {
+    fn is_per_pod(&self) -> bool {
+        !matches!(self, Self::Others(..))
+    }
+
+    fn reply(&self, query: &str, now: Monotonic) -> Option<QueryLookup> {
+        match self {
+            Self::Prometheus(asking) => Some(asking.reply(query, now)),
+            Self::Own(_) | Self::Others(..) => None,
+        }
+    }
+
+    /// The source, without any answer.
+    fn without_answers(&self) -> SourceSamples {
+        SourceSamples {
+            kind: match self {
+                Self::Own(_) => samples::SourceKind::OwnPods,
+                Self::Others(_, view) => samples::SourceKind::OtherPods(view.latest()),
+                Self::Prometheus(asking) => samples::SourceKind::Prometheus {
+                    url: asking.url().to_owned(),
+                    clock_ahead: asking.ahead(),
+                    warning: asking.warning(),
+                },
+            },
+            is_active: false,
+            metrics: Vec::new(),
+            queries: Vec::new(),
+            requests: Vec::new(),
+            latency: Vec::new(),
+        }
     }
 }
 
 impl Source {
-    /// Whether it is asked now.
-    pub fn is_active(&self) -> bool {
-        self.until.is_none_or(|until| Instant::now() < until)
-    }
-
-    /// It is needed; whether it was asked already.
-    pub fn is_needed(&mut self) -> bool {
-        let was_active = self.is_active();
-        if let Some(until) = &mut self.until {
-            *until = Instant::now() + NEEDED_FOR;
-        }
-        was_active
+    /// True while it is scraped or queried.
+    pub fn is_active(&self, now: Monotonic) -> bool {
+        self.until.is_none_or(|until| now < until)
     }
 
     /// Its name in conditions and metrics.
@@ -265,43 +344,43 @@ impl Asking {
         }
     }
 
-    /// What the server says about a measure of a pod. `strict` leaves out what is in doubt.
-    pub fn look(&self, pod: &Pod, measure: &Arc<Measure>, strict: bool) -> Said {
-        let Some(server) = &self.server else { return Said::Pending };
+    /// The answer about a measure of a pod.
+    fn lookup(&self, pod: &Pod, measure: &Arc<Measure>, now: Monotonic) -> Lookup {
+        let Some(server) = &self.server else { return Lookup::Pending { error: None } };
         let mut state = server.lock();
         let stale_after = self.plan.stale_after;
-        let sample = match state.sample((&pod.namespace, &pod.name), measure, stale_after) {
+        let sample = match state.sample((&pod.namespace, &pod.name), measure, stale_after, now) {
             Ok(Some(sample)) => sample,
-            Ok(None) if !state.has_tried(measure, stale_after) && self.is_early() => {
-                return Said::Pending;
+            Ok(None) if !state.has_tried(measure, stale_after) && self.is_early(now) => {
+                return Lookup::Pending { error: None };
             }
             Ok(None) => {
-                return Said::Nothing(self.absent(measure, state.warnings(measure, stale_after)));
+                return Lookup::Missing(self.absent(measure, state.warnings(measure, stale_after)));
             }
-            Err(error) => return Said::Nothing(error.to_string()),
+            Err(error) => return Lookup::Missing(error.to_string()),
         };
         if sample.age > stale_after {
             if let Some(error) = state.error(measure, stale_after) {
-                return Said::Nothing(error.to_string());
+                return Lookup::Missing(error.to_string());
             }
             let (url, age, limit) = (&self.key.url, sample.age.as_secs(), stale_after.as_secs());
-            return Said::Nothing(format!(
+            return Lookup::Missing(format!(
                 "{url}: its latest sample is {age} s old, more than {limit} s"
             ));
         }
         let reading = sample.reading;
-        let is_certain = sample.is_latest && reading.addresses <= 1 && !reading.is_young;
-        if reading.value == llm_autoscaler_engines::exposition::Value::Absent
-            || strict && !is_certain
-        {
-            return Said::Nothing(self.absent(measure, state.warnings(measure, stale_after)));
+        let absent = || self.absent(measure, state.warnings(measure, stale_after));
+        if reading.value == Value::Absent {
+            return Lookup::Missing(absent());
         }
+        let is_certain = sample.is_latest && reading.addresses <= 1 && !reading.is_young;
         let found = Found {
             alternative: reading.extract.alternative,
             ambiguous: reading.extract.ambiguous,
         };
         let copies = reading.scrapes.max(reading.addresses);
-        Said::Sample(Sample { value: reading.value, age: sample.age, is_certain, found, copies })
+        let doubt = (!is_certain).then(absent);
+        Lookup::Sample(Sample { value: reading.value, age: sample.age, doubt, found, copies })
     }
 
     fn absent(&self, measure: &Measure, warnings: &[String]) -> String {
@@ -314,19 +393,30 @@ impl Asking {
         )
     }
 
-    /// The latest answer to a query, if it is recent; or why there is none, unless it is too early to say.
-    pub fn reply(&self, query: &str) -> Result<Reply, Option<String>> {
-        let Some(server) = &self.server else { return Err(None) };
+    /// The latest answer to a query of the spec, if it is recent.
+    fn reply(&self, query: &str, now: Monotonic) -> QueryLookup {
+        let Some(server) = &self.server else { return QueryLookup::Pending };
         let state = server.lock();
         let Some(reply) = state.reply(query) else {
-            let late = || format!("{}: no answer yet", self.key.url);
-            return Err((!self.is_early()).then(late));
+            if self.is_early(now) {
+                return QueryLookup::Pending;
+            }
+            return QueryLookup::Missing(format!("{}: no answer yet", self.key.url));
         };
         let limit = 3 * self.plan.interval + self.plan.timeout;
         match (&reply.numbers, &reply.error) {
-            (Some((at, _)), _) if at.elapsed() <= limit => Ok(reply.clone()),
-            (_, Some(error)) => Err(Some(error.to_string())),
-            _ => Err(Some(format!("{}: no answer for {} s", self.key.url, limit.as_secs()))),
+            (Some((at, numbers)), _) if now.since(*at) <= limit => QueryLookup::Numbers {
+                numbers: numbers.clone(),
+                age: now.since(*at),
+                warning: reply.warnings.first().cloned(),
+                complete: reply.error.is_none() && reply.warnings.is_empty(),
+            },
+            (_, Some(error)) => QueryLookup::Missing(error.to_string()),
+            _ => QueryLookup::Missing(format!(
+                "{}: no answer for {} s",
+                self.key.url,
+                limit.as_secs()
+            )),
         }
     }
 
@@ -349,8 +439,8 @@ impl Asking {
     }
 
     /// How long the first answer may take before its absence means something.
-    fn is_early(&self) -> bool {
-        self.since.elapsed() < self.plan.timeout + Duration::from_secs(1)
+    fn is_early(&self, now: Monotonic) -> bool {
+        now.since(self.since) < self.plan.timeout + Duration::from_secs(1)
     }
 }
 

@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
+use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
     Measure,
     exposition::Scratch,
     prometheus::{QueryData, PodLabels, PodReading, PodSeries, group_by_pod},
 };
-use tokio::{task::AbortHandle, time::Instant};
+use tokio::task::AbortHandle;
 
 use crate::{
     sampling::prometheus::Need, sampling::prometheus::client::Answered,
@@ -38,7 +39,7 @@ struct Stretch {
     /// What the server said against its latest answer.
     warnings: Vec<String>,
     /// When the latest answer came.
-    at: Option<Instant>,
+    at: Option<Monotonic>,
     /// The server's time then.
     now: f64,
     /// By namespace and name.
@@ -60,7 +61,7 @@ pub struct Reply {
     /// What the server said against its latest answer.
     pub warnings: Vec<String>,
     /// The latest answer: when it came, and its numbers, one of each series.
-    pub numbers: Option<(Instant, Vec<f64>)>,
+    pub numbers: Option<(Monotonic, Vec<f64>)>,
 }
 
 /// What a server says about a pod.
@@ -88,6 +89,7 @@ impl State {
         pod: (&str, &str),
         measure: &Arc<Measure>,
         stale_after: Duration,
+        at_present: Monotonic,
     ) -> Result<Option<Sample>, QueryError> {
         let Some(stretch) = self.stretches.get_mut(&stretch(measure, stale_after)) else {
             return Ok(None);
@@ -99,7 +101,7 @@ impl State {
             return stretch.error.clone().map_or(Ok(None), Err);
         };
         let age = Duration::try_from_secs_f64((now - reading.at).max(0.0)).unwrap_or(Duration::MAX);
-        Ok(Some(Sample { reading, age: age.saturating_add(at.elapsed()), is_latest }))
+        Ok(Some(Sample { reading, age: age.saturating_add(at_present.since(at)), is_latest }))
     }
 
     /// Whether a query for this measure has been tried.
@@ -158,6 +160,7 @@ impl State {
         &mut self,
         answers: Vec<(Option<Duration>, String, Result<Answered, QueryError>)>,
         labels: &PodLabels,
+        at: Monotonic,
     ) {
         let mut by_stretch: HashMap<Duration, Result<Vec<Answered>, QueryError>> = HashMap::new();
         let mut queries = std::mem::take(&mut self.queries);
@@ -168,7 +171,7 @@ impl State {
             match stretch {
                 None => {
                     let mut reply = queries.remove(&query).unwrap_or_default();
-                    reply.take(answered);
+                    reply.take(answered, at);
                     self.queries.insert(query, reply);
                 }
                 Some(stretch) => {
@@ -183,7 +186,7 @@ impl State {
         }
         self.stretches.retain(|stretch, _| by_stretch.contains_key(stretch));
         for (stretch, answered) in by_stretch {
-            self.stretches.entry(stretch).or_default().take(answered, labels);
+            self.stretches.entry(stretch).or_default().take(answered, labels, at);
         }
     }
 }
@@ -212,12 +215,17 @@ impl Stretch {
         reading
     }
 
-    fn take(&mut self, answered: Result<Vec<Answered>, QueryError>, labels: &PodLabels) {
+    fn take(
+        &mut self,
+        answered: Result<Vec<Answered>, QueryError>,
+        labels: &PodLabels,
+        at: Monotonic,
+    ) {
         let answers = match answered {
             Ok(answers) => answers,
             Err(error) => return self.error = Some(error),
         };
-        *self = Self { at: Some(Instant::now()), ..Self::default() };
+        *self = Self { at: Some(at), ..Self::default() };
         for answer in answers {
             self.now = self.now.max(answer.now);
             self.warnings.extend(answer.answer.warnings);
@@ -236,7 +244,7 @@ impl Stretch {
 }
 
 impl Reply {
-    fn take(&mut self, answered: Result<Answered, QueryError>) {
+    fn take(&mut self, answered: Result<Answered, QueryError>, at: Monotonic) {
         match answered {
             Err(error) => self.error = Some(error),
             Ok(Answered { answer, .. }) => {
@@ -249,7 +257,7 @@ impl Reply {
                 *self = Self {
                     error: None,
                     warnings: answer.warnings,
-                    numbers: Some((Instant::now(), numbers)),
+                    numbers: Some((at, numbers)),
                 };
             }
         }
