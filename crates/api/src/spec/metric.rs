@@ -64,8 +64,8 @@ pub struct SeriesSpec {
     /// `_bucket`.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
     pub name: String,
-    /// The type of the series. If absent, a name that ends in `_total` is a Counter, a metric with a
-    /// percentile a Histogram, and any other a Gauge.
+    /// The type of the series. If absent, a name that ends in `_total` is a Counter, a metric with
+    /// a percentile a Histogram, and any other a Gauge.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<SeriesType>,
     /// Selects series of that name by their labels; all if absent.
