@@ -21,12 +21,13 @@ type speed struct {
 	Bytes     int     `json:"bytes"`
 	Samples   int     `json:"samples"`
 	Passes    int     `json:"passes"`      // in all rounds
-	NsPerPass int64   `json:"ns_per_pass"` // of the best round: what else ran on the machine can only add
-	MBPerS    float64 `json:"mb_per_s"`    // of the same; a MB is a million bytes
+	NsPerPass int64   `json:"ns_per_pass"` // of the best round: other work on the machine can only slow one down
+	MBPerS    float64 `json:"mb_per_s"`    // of the best round; a MB is a million bytes
 }
 
-// bench measures the text parser twice: with the labels of every sample, which is what a parser of pages has to deliver, and without.
-// The second is what Prometheus's scrape loop does with series that it has seen before: it finds them by their bytes on the page.
+// bench measures the text parser twice: with the labels of every sample, which any reader of pages
+// needs, and without. Prometheus's scrape loop does the second for series that it knows, which it finds
+// by their bytes on the page.
 func bench(file string, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	seconds := flags.Float64("seconds", 2, "how long to measure each of the two")
@@ -70,7 +71,7 @@ func bench(file string, args []string, out io.Writer) error {
 	return nil
 }
 
-// What a pass reads goes here, so that no compiler finds out that nobody wants it.
+// These variables receive the results of a pass, so that the compiler cannot remove the work.
 var (
 	sum float64
 	set labels.Labels

@@ -1,10 +1,12 @@
-// Command oracle asks Prometheus's own parsers of the exposition formats what is on a metrics page, and how long they take to read it.
+// Command oracle reads metrics pages by Prometheus's own parsers of the exposition formats, and
+// measures their speed.
 //
 //	oracle parse < requests.jsonl       one JSON line in, one JSON line out, until the input ends
 //	oracle bench FILE [-seconds 2]      two JSON lines about the speed of the text parser
 //
-// The samples are those of Prometheus's scrape loop at the point where the parser hands them over: before relabelling, and
-// before the loop refuses names or repeated series. The parsers run with the options that Prometheus has by default.
+// The samples are those that the parser hands to Prometheus's scrape loop: before relabelling, and
+// before the loop rejects names or repeated series. The parsers run with Prometheus's default
+// options.
 package main
 
 import (

@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/textparse"
 )
 
-// What a target that speaks the format says in Content-Type.
+// The Content-Type of a target that serves the format.
 var contentTypes = map[string]string{
 	"text":        "text/plain;version=0.0.4",
 	"openmetrics": "application/openmetrics-text;version=1.0.0",
@@ -38,8 +38,9 @@ type answer struct {
 	Hex     map[string]string `json:"types_hex,omitempty"` // as types, for names that are not UTF-8: the keys are in hexadecimal
 }
 
-// JSON cannot hold strings that are not UTF-8, and nobody says that a page is. So if any string of a sample is not,
-// hex is true and all of them (the name, and the names and values of labels) are in hexadecimal.
+// JSON cannot hold strings that are not UTF-8, and a page may have some. If any string of a sample
+// is not UTF-8, hex is true and all of them (the name, and the names and values of labels) are in
+// hexadecimal.
 type sample struct {
 	Name   string      `json:"name"`
 	Labels [][2]string `json:"labels"` // sorted; a label that is repeated is here as often as it is on the page
@@ -48,7 +49,8 @@ type sample struct {
 	Hex    bool        `json:"hex,omitempty"`
 }
 
-// answerAll answers line by line. A request that cannot be understood ends it: an answer might pass for the parser's own.
+// answerAll answers line by line. A malformed request ends it, because an answer might pass for the
+// parser's own.
 func answerAll(in io.Reader, out io.Writer) error {
 	lines, buffer := bufio.NewReader(in), bufio.NewWriter(out)
 	encoder := json.NewEncoder(buffer)
@@ -86,9 +88,10 @@ func parse(asked request) (got answer) {
 	}()
 	parser, err := textparse.New(asked.Page, contentTypes[asked.Format], labels.NewSymbolTable(), textparse.ParserOptions{})
 	if err != nil {
-		panic(err) // it is about the content type alone
+		panic(err) // The error can only be about the content type.
 	}
-	// Every entry takes a byte or more. A parser that went round in circles would fill the memory otherwise.
+	// Every entry takes a byte or more. The limit keeps a parser in an endless loop from filling the
+	// memory.
 	for range len(asked.Page) + 2 {
 		entry, err := parser.Next()
 		if errors.Is(err, io.EOF) {
@@ -115,7 +118,7 @@ func parse(asked request) (got answer) {
 	return
 }
 
-// current is the sample at which the parser stands.
+// current returns the sample that the parser has just read.
 func current(parser textparse.Parser) sample {
 	_, timestamp, value := parser.Series()
 	it := sample{Labels: [][2]string{}, Value: fmt.Sprintf("%016x", math.Float64bits(value))}

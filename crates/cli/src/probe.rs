@@ -235,6 +235,6 @@ mod tests {
     #[test]
     fn nobodys_page_says_what_to_do() {
         assert!(unknown(b"up 1\n").contains("--engine"));
-        assert!(unknown(b"<html>\n").contains("no metrics page"));
+        assert!(unknown(b"<html>\n").contains("not a metrics page"));
     }
 }

@@ -1,5 +1,5 @@
-//! Measures the extraction of two families up to all signals from a real vLLM page, beside a plain parse
-//! of every sample.
+//! Measures the extraction of two families up to all signals from a real vLLM page, beside a plain
+//! parse of every sample.
 //!
 //! `cargo bench -p llm-autoscaler-engines`
 
@@ -11,8 +11,8 @@ use llm_autoscaler_engines::{
 };
 
 const PAGE: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-busy.txt");
-/// Passes per round. The best of all rounds counts, because other work on the machine can only slow one
-/// down.
+/// Passes per round. The best of all rounds counts, because other work on the machine can only slow
+/// one down.
 const PASSES: u32 = 2_000;
 const ROUNDS: u32 = 15;
 

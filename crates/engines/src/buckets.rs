@@ -10,8 +10,8 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Returns buckets with these upper bounds and cumulative counts; `None` if they are no complete
-    /// histogram.
+    /// Returns buckets with these upper bounds and cumulative counts; `None` if they are no
+    /// complete histogram.
     pub fn new(cumulative: impl IntoIterator<Item = (f64, f64)>) -> Option<Self> {
         // Adding zero turns -0 into 0, so that both are one bound.
         let mut sorted: Vec<_> =
@@ -21,9 +21,9 @@ impl Buckets {
         buckets.fill(sorted.into_iter()).then_some(buckets)
     }
 
-    /// Replaces the buckets by the sum of these, which are in ascending order. If they are no complete
-    /// histogram, returns false and leaves it empty: the infinite bucket is missing or is the only one,
-    /// a bound is minus infinity or NaN, or a count is negative or not finite.
+    /// Replaces the buckets by the sum of these, which are in ascending order. If they are no
+    /// complete histogram, returns false and leaves it empty: the infinite bucket is missing or is
+    /// the only one, a bound is minus infinity or NaN, or a count is negative or not finite.
     pub(crate) fn fill(&mut self, cumulative: impl Iterator<Item = (f64, f64)>) -> bool {
         self.clear();
         let mut is_complete = true;
@@ -43,8 +43,8 @@ impl Buckets {
             self.clear();
             return false;
         }
-        // A scrape in the middle of an update may find a bucket ahead of the next one. A larger bucket
-        // includes the smaller ones, so it is raised to their count.
+        // A scrape in the middle of an update may find a bucket ahead of the next one. A larger
+        // bucket includes the smaller ones, so it is raised to their count.
         let mut highest = 0.0;
         for count in &mut self.counts {
             highest = f64::max(highest, *count);
@@ -78,8 +78,9 @@ impl Buckets {
         Self { bounds, counts }
     }
 
-    /// Adds the events of another histogram. If its bounds are different, the events of both are assumed
-    /// to be spread evenly within their buckets, because replicas of two versions are still one service.
+    /// Adds the events of another histogram. If its bounds are different, the events of both are
+    /// assumed to be spread evenly within their buckets, because replicas of two versions are still
+    /// one service.
     pub fn add(&mut self, other: &Self) {
         if self.bounds.is_empty() {
             self.clone_from(other);
@@ -112,9 +113,9 @@ impl Buckets {
         }
     }
 
-    /// Returns the size that the share `quantile` (0 to 1) of the events does not exceed, by the rules of
-    /// PromQL's `histogram_quantile`: events are spread evenly within their bucket, the first of which
-    /// begins at 0, and a quantile beyond the last finite bound is that bound.
+    /// Returns the size that the share `quantile` (0 to 1) of the events does not exceed, by the
+    /// rules of PromQL's `histogram_quantile`: events are spread evenly within their bucket, the
+    /// first of which begins at 0, and a quantile beyond the last finite bound is that bound.
     ///
     /// `None` without events, or if the result overflows.
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
@@ -137,8 +138,8 @@ impl Buckets {
         Some(start + (end - start) * within).filter(|size| size.is_finite())
     }
 
-    /// Returns the quantile if there were enough events for it: at least ten, and at least one that is
-    /// expected beyond the quantile. Example: the 99th percentile needs 100 events.
+    /// Returns the quantile if there were enough events for it: at least ten, and at least one that
+    /// is expected beyond the quantile. Example: the 99th percentile needs 100 events.
     pub fn quantile_if_enough(&self, quantile: f64) -> Option<f64> {
         const FEWEST: f64 = 10.0;
         let needed = FEWEST.max((1.0 / (1.0 - quantile)).round());

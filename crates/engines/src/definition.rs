@@ -6,18 +6,18 @@ use crate::{
     signal::Signal,
 };
 
-/// How one engine reports one signal.
+/// The definition of a signal by the series of one engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignalDef {
     /// The signal that is defined.
     pub signal: Signal,
     /// The summands. If one is absent, so is the signal: half of a sum would pass for low load.
     pub terms: &'static [Term],
-    /// How several series of one family on one page become one number, per term.
+    /// The rule by which several series of one family on one page become one number, per term.
     pub fold: Fold,
 }
 
-/// One summand of a signal: the names that a series has had, the newest first.
+/// A summand of a signal: the names that a series has had, the newest first.
 ///
 /// The first name that is on a page counts. They are never added, because versions in the middle of
 /// a rename publish the same number under both names.
@@ -38,8 +38,8 @@ pub struct Alternative {
 }
 
 impl SignalDef {
-    /// Returns the recipe that reads the signal from a page. `repeat_labels` are labels by which the
-    /// engine repeats a series, see [`Recipe::with_repeat_labels`].
+    /// Returns the recipe that reads the signal from a page. `repeat_labels` are labels by which
+    /// the engine repeats a series, see [`Recipe::with_repeat_labels`].
     pub fn recipe(&self, repeat_labels: &[&str]) -> Recipe {
         let terms = self.terms.iter().map(|term| term.0.iter().map(selector).collect());
         Recipe::new(self.signal.info().kind, terms.collect(), self.fold)

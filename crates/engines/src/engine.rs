@@ -47,7 +47,7 @@ pub struct EngineProfile {
     /// The prefixes of its own families' names.
     pub prefixes: &'static [&'static str],
     /// Labels by which it repeats a series, because each rank publishes the same value. All other
-    /// labels tell parts of a whole apart.
+    /// labels distinguish parts of a whole.
     pub repeat_labels: &'static [&'static str],
     /// The signals that it reports.
     pub signals: &'static [SignalDef],
@@ -85,7 +85,8 @@ impl EngineProfile {
         self.signals.iter().find(|def| def.signal == signal)
     }
 
-    /// Returns the recipe of `signal` for the engine's page; `None` if the engine does not report it.
+    /// Returns the recipe of `signal` for the engine's page; `None` if the engine does not report
+    /// it.
     pub fn recipe(&self, signal: Signal) -> Option<Recipe> {
         self.signal(signal).map(|def| def.recipe(self.repeat_labels))
     }
@@ -115,7 +116,8 @@ mod tests {
                     !terms.is_empty() && terms.iter().all(|term| !term.0.is_empty()),
                     "{engine:?} {signal:?}"
                 );
-                // Buckets are counts of events, so they are summed, and a quantile needs one family.
+                // Buckets are counts of events, so they are summed, and a quantile needs one
+                // family.
                 let histogram = signal.info().kind == Kind::Histogram;
                 assert!(
                     !histogram || (terms.len() == 1 && *fold == Fold::Sum),

@@ -5,15 +5,15 @@
 //! at.
 //!
 //! Anything doubtful is absent, never small:
-//! - A wanted series whose value is NaN or infinite makes its quantity absent. An infinite gauge says
-//!   as little as a missing one, and would ask for the maximum of replicas. A sum that overflows is
-//!   absent too.
+//! - A wanted series with a value of NaN or infinity makes its quantity absent. An infinite gauge
+//!   means as little as a missing one, and would ask for the maximum of replicas. A sum that
+//!   overflows is absent too.
 //! - A wanted line that is malformed makes the quantities absent that might have needed it, and no
 //!   others.
 //! - A series that a page repeats counts once, by its first value, as in Prometheus; spelling makes
 //!   no difference.
-//! - A page whose last line does not end with a line feed has been cut off. The format requires the
-//!   line feed, and without it `1` may have been `11`.
+//! - A page without a line feed at the end of its last line has been cut off. The format requires
+//!   the line feed, and without it `1` may have been `11`.
 //!
 //! Timestamps are ignored, because the reader of a page knows when it was scraped.
 
@@ -47,8 +47,8 @@ pub(crate) use self::line::number;
 #[derive(Clone, Debug, Default)]
 pub struct Extractor {
     families: Vec<Family>,
-    /// Bit n is set if a family's name has n bytes; the highest bit stands for longer names as well.
-    /// Most unwanted names fail this test.
+    /// Bit n is set if a family's name has n bytes; the highest bit stands for longer names as
+    /// well. Most unwanted names fail this test.
     lengths: u128,
     /// The number of accumulators: one for each distinct selector.
     accumulators: usize,
@@ -84,8 +84,8 @@ struct CompiledRecipe {
 pub struct Extract {
     /// The quantity.
     pub value: Value,
-    /// The index of the first term that was not found under the first of its names, and the index of
-    /// the name that was found; both from 0.
+    /// The index of the first term that was not found under the first of its names, and the index
+    /// of the name that was found; both from 0.
     pub alternative: Option<(usize, usize)>,
     /// A term was found under a former name as well, with a different value.
     pub ambiguous: bool,
@@ -138,9 +138,9 @@ impl Extractor {
     /// It allocates nothing if `scratch` and `out` have been used before.
     ///
     /// # Errors
-    /// Fails if the page is not a metrics page or is cut off; all of `out` is absent then. Fails also
-    /// if a line of a wanted family is malformed; `out` then has the quantities of the recipes that
-    /// do not need that family.
+    /// Fails if the page is not a metrics page or is cut off; all of `out` is absent then. Fails
+    /// also if a line of a wanted family is malformed; `out` then has the quantities of the recipes
+    /// that do not need that family.
     pub fn read(
         &self,
         page: &[u8],
@@ -170,8 +170,8 @@ impl Extractor {
         bad_line.map_or(Ok(summary), Err)
     }
 
-    /// Fills `out` from series that have been parsed already. Each series must come once, and all values
-    /// must be of one moment.
+    /// Fills `out` from series that have been parsed already. Each series must come once, and all
+    /// values must be of one moment.
     pub fn collect<'s, L: LabelSet + 's>(
         &self,
         series: impl IntoIterator<Item = (&'s str, L, f64)>,
@@ -230,7 +230,8 @@ impl Extractor {
 }
 
 impl Family {
-    /// Adds one series to the accumulators of all selectors that match it. Returns true if one does.
+    /// Adds one series to the accumulators of all selectors that match it. Returns true if one
+    /// does.
     fn add(&self, scratch: &mut Scratch, labels: &impl LabelSet, value: f64) -> bool {
         let mut counted = false;
         for selector in &self.selectors {
@@ -243,7 +244,7 @@ impl Family {
     }
 }
 
-/// One pass over one page.
+/// The state of one pass over a page.
 struct Pass<'e> {
     extractor: &'e Extractor,
     scratch: &'e mut Scratch,
@@ -304,7 +305,8 @@ impl Pass<'_> {
         self.summary.not_finite += usize::from(counted && !sample.value.is_finite());
     }
 
-    /// Reads the text behind the last line feed, which begins at `start`, and checks the page as a whole.
+    /// Reads the text behind the last line feed, which begins at `start`, and checks the page as a
+    /// whole.
     fn finish(&mut self, page: &[u8], start: usize) -> Result<(), PageError> {
         let rest = &page[start..];
         self.line(rest);

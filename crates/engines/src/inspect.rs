@@ -26,13 +26,13 @@ pub struct Inspection {
     pub findings: Vec<Finding>,
 }
 
-/// One signal on a page.
+/// A signal on a page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// The definition of the signal.
     pub def: &'static SignalDef,
-    /// The value: a counter's total, or a histogram's events, since the start of the process. Absent if
-    /// the signal is missing.
+    /// The value: a counter's total, or a histogram's events, since the start of the process.
+    /// Absent if the signal is missing.
     pub value: Value,
     /// The series that it was read from, or would be read from: one for each term.
     pub series: Vec<&'static str>,
@@ -87,8 +87,8 @@ fn series(def: &SignalDef, extract: &Extract) -> Vec<&'static str> {
 }
 
 impl Inspection {
-    /// Returns the change since an earlier inspection of the same page: the rates of counters, and the
-    /// events of histograms. Gauges keep their latest value.
+    /// Returns the change since an earlier inspection of the same page: the rates of counters, and
+    /// the events of histograms. Gauges keep their latest value.
     #[must_use]
     pub fn since(mut self, earlier: &Self, elapsed: Duration) -> Self {
         for (now, before) in self.findings.iter_mut().zip(&earlier.findings) {

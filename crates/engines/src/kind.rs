@@ -15,7 +15,7 @@ pub enum Kind {
     Histogram,
 }
 
-/// How several series of one family on the page of one replica become one number.
+/// The rule by which several series of one family on the page of one replica become one number.
 ///
 /// A replica has several series where it runs data-parallel engines or publishes one for each rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,21 +2,21 @@
 //!
 //! ```text
 //! Engine ──profile()──> EngineProfile ──recipe()──┐
-//!              a series' name and labels ─────────┴─> Recipe ─> Extractor ──(page after page)──> Track ─> number
+//!              a series' name and labels ─────────┴─> Recipe ─> Extractor ─> Track ─> number
 //! ```
 //!
 //! Engines name the same thing differently, and so do versions of one engine. A [`SignalDef`] lists
 //! the series that a signal is made of. A [`Recipe`] is a signal with the engine taken out: which
 //! series of a page to read, and how to add them up. An [`Extractor`](exposition::Extractor) reads
-//! the quantities of many recipes in one pass over a page. A [`Track`] makes the mean, the rate or the
-//! [`Buckets`] of a window of them.
+//! the quantities of many recipes in one pass over a page. A [`Track`] makes the mean, the rate or
+//! the [`Buckets`] of a window of them.
 //!
 //! Invariants: no I/O, no clock, and *empty is not zero*: a quantity that a page does not have in
 //! full is absent.
 //!
 //! # Example
 //!
-//! Two scrapes of a vLLM server, ten seconds apart, and what they say about its load:
+//! Two scrapes of a vLLM server, ten seconds apart, and the load that follows from them:
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,10 +1,10 @@
-//! Prometheus servers as a source: the queries that they are sent, and what their responses say about
-//! pods.
+//! Prometheus servers as a source: the queries that they are sent, and the values of pods in their
+//! responses.
 //!
-//! A query asks for the raw samples of a recent range (a range vector selector as an instant query),
-//! never for the current value, which may be five minutes old without a sign of it. With raw samples a
-//! dead pod's last value is known to be old, and means, rates and quantiles are computed exactly as
-//! from metrics pages.
+//! A query asks for the raw samples of a recent range (a range vector selector as an instant
+//! query), never for the current value, which may be five minutes old without a sign of it. With
+//! raw samples a dead pod's last value is known to be old, and means, rates and quantiles are
+//! computed exactly as from metrics pages.
 
 mod pods;
 mod promql;

@@ -2,7 +2,7 @@
 
 use crate::kind::{Fold, Kind};
 
-/// A *recipe* says how to get one quantity from the metrics page of one replica: which series to
+/// A *recipe* is the way to get one quantity from the metrics page of one replica: which series to
 /// read, and how to add them up.
 ///
 /// The quantity is the sum of the recipe's terms. A term is the first of its alternatives that the
@@ -41,7 +41,7 @@ pub struct Selector {
     /// histogram's name is without `_bucket`.
     pub name: String,
     /// Labels and their values, sorted. An empty value also matches a series without that label,
-    /// because Prometheus's data model does not tell the two apart.
+    /// because the two are the same in Prometheus's data model.
     pub labels: Vec<(String, String)>,
     /// If the name is in use or has been replaced.
     pub standing: Standing,
@@ -81,8 +81,8 @@ impl Recipe {
         Self { kind, terms, fold, repeat_labels: Vec::new(), name }
     }
 
-    /// Declares that series which differ only in these labels repeat each other. They count once, by
-    /// the highest of their values.
+    /// Declares that series which differ only in these labels repeat each other. They count once,
+    /// by the highest of their values.
     #[must_use]
     pub fn with_repeat_labels(self, labels: impl IntoIterator<Item = String>) -> Self {
         Self { repeat_labels: labels.into_iter().collect(), ..self }
@@ -135,7 +135,7 @@ impl Recipe {
         &self.repeat_labels
     }
 
-    /// Returns the families whose lines are needed; a histogram's with `_bucket`.
+    /// Returns the families that are read; a histogram's with `_bucket`.
     pub fn families(&self) -> impl Iterator<Item = String> {
         self.terms.iter().flatten().map(|selector| self.kind.family(&selector.name))
     }

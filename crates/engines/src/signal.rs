@@ -7,7 +7,7 @@
 
 use crate::kind::Kind;
 
-/// What is known of a signal, whichever engine reports it.
+/// The facts about a signal that are the same for every engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignalInfo {
     /// The name in a spec, such as `WaitingRequests`.
@@ -41,7 +41,7 @@ macro_rules! signals {
             pub const ALL: [Self; TABLE.len()] = [$(Self::$name,)+];
         }
 
-        /// One row a signal, in the order of the variants.
+        /// The rows, in the order of the variants.
         const TABLE: &[SignalInfo] = &[$(SignalInfo {
             name: stringify!($name),
             short: $short,

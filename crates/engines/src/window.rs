@@ -1,9 +1,9 @@
 //! Windows over time: the mean, the rate or the histogram of the recent samples of one recipe.
 //!
-//! All three are differences of running totals. A gauge's samples add up to an integral, a counter's
-//! steps to an increase, a histogram's to an increase per bucket. The result of a window is the total
-//! at its end minus the total at its start, so a track needs only a few snapshots of the totals,
-//! however often it is fed.
+//! All three are differences of running totals. A gauge's samples add up to an integral, a
+//! counter's steps to an increase, a histogram's to an increase per bucket. The result of a window
+//! is the total at its end minus the total at its start, so a track needs only a few snapshots of
+//! the totals, however often it is fed.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -57,15 +57,15 @@ pub struct Track {
 /// The running totals of a quantity.
 #[derive(Clone, Debug, Default)]
 struct Totals {
-    /// One total for a gauge or a counter, one per bucket for a histogram.
+    /// A single total for a gauge or a counter, and one per bucket for a histogram.
     sums: Vec<f64>,
     /// The time that the totals cover.
     time: Duration,
 }
 
 impl Track {
-    /// Returns an empty track for a quantity of this kind, over this window. A window of zero stands for
-    /// the latest sample, which only a gauge has.
+    /// Returns an empty track for a quantity of this kind, over this window. A window of zero
+    /// stands for the latest sample, which only a gauge has.
     ///
     /// A gauge's sample covers the time since the previous one, but no more than `gap`.
     pub fn new(kind: Kind, window: Duration, gap: Duration) -> Self {
@@ -73,8 +73,9 @@ impl Track {
         Self { kind, window, gap, at: None, present: false, latest: None, totals, past }
     }
 
-    /// Adds the value of a page. `at` is the time of the page since some fixed moment; a page that is not
-    /// newer than the latest is ignored. A page without the quantity leaves the past as it is.
+    /// Adds the value of a page. `at` is the time of the page since some fixed moment; a page that
+    /// is not newer than the latest is ignored. A page without the quantity leaves the past as it
+    /// is.
     pub fn push(&mut self, at: Duration, value: &Value) {
         let Some(before) = self.at.replace(at) else { return self.begin(at, value) };
         if at <= before {
@@ -180,8 +181,8 @@ impl Track {
         self.elapsed() < self.window / 2
     }
 
-    /// Returns the mean of a gauge, the rate of a counter per second, or the events of a histogram. The
-    /// value is absent if the latest page did not have the quantity, and while it is pending.
+    /// Returns the mean of a gauge, the rate of a counter per second, or the events of a histogram.
+    /// The value is absent if the latest page did not have the quantity, and while it is pending.
     pub fn value(&self) -> Value {
         let mut value = Value::Absent;
         self.value_into(&mut value);

@@ -1,5 +1,5 @@
-//! Compares the reader with Prometheus's own parsers on damaged pages. `tests/parser/run.sh cases` has
-//! recorded the parsers' answers, so that this test needs no Go.
+//! Compares the reader with Prometheus's own parsers on damaged pages. `tests/parser/run.sh cases`
+//! has recorded the parsers' answers, so that this test needs no Go.
 
 // The program in `tests/parser` uses the rest of these modules, to record cases.
 #[allow(dead_code)]

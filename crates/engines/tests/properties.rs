@@ -44,8 +44,8 @@ fn quote(text: &str) -> String {
 }
 
 prop_compose! {
-    /// Makes a sample of one of a few families, in one of many spellings. With `twice` a label may be
-    /// repeated, which is malformed.
+    /// Makes a sample of one of a few families, in one of many spellings. With `twice` a label may
+    /// be repeated, which is malformed.
     fn sample_line(twice: bool)(
         name in select(vec!["a:b", "a", "a:b_c", "q n", "z", "h_bucket"]),
         labels in vec((select(vec!["l", "m", "n.o"]), select(vec!["x", "", "\"\\\n", "é, {=} #"])), 0..3),

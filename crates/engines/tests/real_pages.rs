@@ -1,5 +1,5 @@
-//! Pages of engines. `tests/fixtures/engines/README.md` says which ones are real, and how the others
-//! were made.
+//! Pages of engines. `tests/fixtures/engines/README.md` lists which ones are real, and how the
+//! others were made.
 
 #![allow(clippy::unwrap_used)]
 

@@ -9,7 +9,8 @@ use llm_autoscaler_engines::{
     exposition::{Extract, Extractor, PageError, PageSummary, Scratch, Value},
 };
 
-/// Reads all signals of all engines, and series of every kind with names that the fuzzer finds quickly.
+/// Reads all signals of all engines, and series of every kind with names that the fuzzer finds
+/// quickly.
 static EXTRACTOR: LazyLock<(Extractor, usize)> = LazyLock::new(|| {
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let profiles = Engine::ALL.map(Engine::profile);

@@ -1,5 +1,5 @@
-//! Any bytes as a response of a Prometheus server: the parser never panics, and the value of a pod is a
-//! number or absent.
+//! Any bytes as a response of a Prometheus server: the parser never panics, and the value of a pod
+//! is a number or absent.
 #![no_main]
 
 use std::{sync::LazyLock, time::Duration};

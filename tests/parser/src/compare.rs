@@ -29,8 +29,8 @@ pub enum Outcome {
     Absent,
     /// Prometheus accepts the page and has another result, because of these spellings.
     Differs(Vec<Spelling>),
-    /// Prometheus rejects the page. We have the number of its valid lines, among them lines of these
-    /// spellings.
+    /// Prometheus rejects the page. We have the number of its valid lines, among them lines of
+    /// these spellings.
     Refused(Vec<Spelling>),
     /// Prometheus rejects the page, and we have no number.
     AbsentToo,
@@ -164,7 +164,8 @@ impl Context<'_> {
             return vec![Spelling::QuotesOverLines];
         }
         let are_two = |samples: &[Sample]| has_bounds_of_two_spellings(samples, &family(recipe));
-        // Both spellings are on the page, or one is the normalized form of a bound below the `# TYPE`.
+        // Both spellings are on the page, or one is the normalized form of a bound below the `#
+        // TYPE`.
         let twice = are_two(&self.lines.samples) || are_two(samples);
         if twice { vec![Spelling::BoundTwice] } else { Vec::new() }
     }

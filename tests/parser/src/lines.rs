@@ -117,8 +117,8 @@ fn trim_blanks(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Reads a line. It is a sample if one of Prometheus's parsers accepts it, or accepts the part that our
-/// reader does not ignore. Two spellings that Prometheus accepts are malformed for us.
+/// Reads a line. It is a sample if one of Prometheus's parsers accepts it, or accepts the part that
+/// our reader does not ignore. Two spellings that Prometheus accepts are malformed for us.
 fn read(
     oracle: &mut impl Oracle,
     format: Format,
@@ -253,8 +253,8 @@ fn names_of(text: &[u8]) -> Vec<Bytes> {
     }
 }
 
-/// Returns the quoted text that is neither a label's name nor its value, if the line is well-formed up
-/// to there.
+/// Returns the quoted text that is neither a label's name nor its value, if the line is well-formed
+/// up to there.
 fn name_within(inside: &[u8]) -> Option<Bytes> {
     let mut text = inside;
     loop {
@@ -290,8 +290,8 @@ fn trim_start(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Returns the length of the quoted text that `text` begins with, quotes included; `None` if it is not
-/// closed.
+/// Returns the length of the quoted text that `text` begins with, quotes included; `None` if it is
+/// not closed.
 fn closed(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     while *text.get(at)? != b'"' {

@@ -1,5 +1,5 @@
-//! Compares what our reader of metrics pages and Prometheus's parsers read on damaged pages. It is run
-//! by `tests/parser/run.sh`.
+//! Compares what our reader of metrics pages and Prometheus's parsers read on damaged pages. It is
+//! run by `tests/parser/run.sh`.
 //!
 //! ```text
 //! parser compare ORACLE PAGES SEED    compares random pages, and counts the known differences

@@ -1,5 +1,5 @@
-//! The meaning of samples, computed a second time and plainly: which of them count, and what they add
-//! up to.
+//! The meaning of samples, computed a second time and plainly: which of them count, and what they
+//! add up to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,8 +41,9 @@ pub enum Quantity {
 }
 
 impl Verdict {
-    /// Returns the samples if Prometheus accepts the page. Its parser must accept it, and so must its scrape
-    /// loop and its storage, which reject names that are empty or not UTF-8, and repeated labels.
+    /// Returns the samples if Prometheus accepts the page. Its parser must accept it, and so must
+    /// its scrape loop and its storage, which reject names that are empty or not UTF-8, and
+    /// repeated labels.
     pub fn accepted(&self) -> Option<&[Sample]> {
         let sound = self.error.is_none() && self.samples.iter().all(Sample::is_sound);
         sound.then_some(&*self.samples)
@@ -74,8 +75,8 @@ pub fn family(recipe: &Recipe) -> Bytes {
     recipe.families().next().expect("a recipe has a family").into_bytes()
 }
 
-/// Computes a recipe of one series from all samples of a page. Families with a malformed line (`spoiled`)
-/// have no result.
+/// Computes a recipe of one series from all samples of a page. Families with a malformed line
+/// (`spoiled`) have no result.
 pub fn quantity<'s>(
     recipe: &Recipe,
     samples: impl IntoIterator<Item = &'s Sample>,

@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_mins(1);
 /// The percentile of a histogram, if the spec has none.
 const PERCENTILE: i32 = 90;
 
-/// One metric of a spec: where its number comes from, and its names.
+/// The plan of one metric: the source of its number, and its names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricPlan {
     /// The key in spec and status.
@@ -174,8 +174,8 @@ fn name(spec: &MetricSpec, short: &str) -> String {
     }
 }
 
-/// Returns the target, and its text. Fails unless its type is `allowed`, the one that makes sense for
-/// `metric`.
+/// Returns the target, and its text. Fails unless its type is `allowed`, the one that makes sense
+/// for `metric`.
 fn target(
     spec: &MetricSpec,
     allowed: TargetType,

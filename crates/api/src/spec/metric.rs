@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::name::{SignalName, TargetTypeName};
 use crate::Quantity;
 
-/// One metric and its target.
+/// A metric and its target.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("[has(self.signal), has(self.series), has(self.query)].filter(given, given).size() == 1")
@@ -27,7 +27,7 @@ pub struct MetricSpec {
     #[schemars(length(max = 63))]
     pub name: String,
 
-    /// The signal to read, whose series the engine's table names.
+    /// The signal to read. Its series are those of the engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<SignalName>,
 
@@ -36,14 +36,14 @@ pub struct MetricSpec {
     pub series: Option<SeriesSpec>,
 
     /// The PromQL expression to evaluate; it needs a Prometheus among the sources. With a target of
-    /// type AverageValue the values of the resulting series are added up, and the total is divided by the
-    /// number of replicas. With one of type Value the result must be a single number.
+    /// type AverageValue the values of the resulting series are added up, and the total is divided
+    /// by the number of replicas. With one of type Value the result must be a single number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub query: Option<String>,
 
-    /// The window, in seconds: of a gauge's mean, a counter's rate per second, a histogram's percentile.
-    /// If absent, a gauge's latest value is used, and 60 s for the others.
+    /// The window, in seconds: of a gauge's mean, a counter's rate per second, a histogram's
+    /// percentile. If absent, a gauge's latest value is used, and 60 s for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub window_seconds: Option<i32>,
@@ -60,11 +60,12 @@ pub struct MetricSpec {
 /// A series by name. If a pod has several that match, their values are added up.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct SeriesSpec {
-    /// The name of the series, such as vllm:num_requests_waiting; a histogram's is without _bucket.
+    /// The name of the series, such as `vllm:num_requests_waiting`; a histogram's is without
+    /// `_bucket`.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
     pub name: String,
-    /// The type of the series. If absent, a name that ends in _total is a Counter, a metric with a
-    /// percentile a Histogram, and any other a Gauge.
+    /// The type of the series. If absent, a name that ends in `_total` is a Counter, a metric with
+    /// a percentile a Histogram, and any other a Gauge.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<SeriesType>,
     /// Selects series of that name by their labels; all if absent.
@@ -75,7 +76,7 @@ pub struct SeriesSpec {
 /// A gauge by name. If a pod has several series that match, their values are added up.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct GaugeSpec {
-    /// The name of the series, such as sglang:num_queue_reqs.
+    /// The name of the series, such as `sglang:num_queue_reqs`.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
     pub name: String,
     /// Selects series of that name by their labels; all if absent.
@@ -111,8 +112,8 @@ pub struct SeriesSelector {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MetricTarget {
-    /// AverageValue: the mean over the replicas, or a total divided by their number. Value: one value for
-    /// the whole service.
+    /// AverageValue: the mean over the replicas, or a total divided by their number. Value: one
+    /// value for the whole service.
     #[serde(rename = "type")]
     pub type_: TargetTypeName,
     /// The value that the mean is kept at: a whole number, or a quantity such as "0.8" or 800m.

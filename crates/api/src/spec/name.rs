@@ -20,11 +20,11 @@ pub type EngineName = Name<Engine>;
 /// A type of target by its name, `AverageValue` or `Value`.
 pub type TargetTypeName = Name<TargetType>;
 
-/// A table whose entries have names.
+/// An entry of a table, with a name.
 pub trait Named: Copy + 'static {
     /// The name of the schema.
     const SCHEMA: &'static str;
-    /// A sentence that describes all entries.
+    /// A sentence that introduces the list of all entries.
     const DESCRIPTION: &'static str;
     /// Every entry, in the order of the documentation.
     const ALL: &'static [Self];
@@ -38,8 +38,10 @@ pub trait Named: Copy + 'static {
 
 impl Named for Signal {
     const SCHEMA: &'static str = "SignalName";
-    const DESCRIPTION: &'static str = "A quantity that engines report about themselves, by a name that is the same for \
-         all of them. Not every engine reports each of these.";
+    const DESCRIPTION: &'static str = concat!(
+        "A quantity that engines report about themselves, by a name that is the same for all of ",
+        "them. Not every engine reports each of these:",
+    );
     const ALL: &'static [Self] = &Self::ALL;
 
     fn name(self) -> &'static str {
@@ -54,7 +56,7 @@ impl Named for Signal {
 
 impl Named for Engine {
     const SCHEMA: &'static str = "EngineName";
-    const DESCRIPTION: &'static str = "An inference engine.";
+    const DESCRIPTION: &'static str = "An inference engine:";
     const ALL: &'static [Self] = &Self::ALL;
 
     fn name(self) -> &'static str {
@@ -68,7 +70,7 @@ impl Named for Engine {
 
 impl Named for TargetType {
     const SCHEMA: &'static str = "TargetType";
-    const DESCRIPTION: &'static str = "The type of a target.";
+    const DESCRIPTION: &'static str = "The type of a target:";
     const ALL: &'static [Self] = &Self::ALL;
 
     fn name(self) -> &'static str {
@@ -120,10 +122,9 @@ impl<T: Named> JsonSchema for Name<T> {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let variants: Vec<Schema> = T::ALL.iter().map(|entry| variant(*entry)).collect();
-        // A CRD's schema keeps no descriptions of single values, so that of the whole has them too.
-        let described: Vec<String> =
-            T::ALL.iter().map(|entry| format!("{}: {}", entry.name(), entry.describe())).collect();
-        let description = format!("{} {}", T::DESCRIPTION, described.join(" "));
+        // A CRD's schema has no descriptions of single values, so they are part of this one.
+        let described = T::ALL.iter().map(|e| format!("\n- {}: {}", e.name(), e.describe()));
+        let description = T::DESCRIPTION.to_owned() + &described.collect::<String>();
         json_schema!({"description": description, "oneOf": variants})
     }
 }

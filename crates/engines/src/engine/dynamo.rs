@@ -1,13 +1,13 @@
-//! NVIDIA Dynamo. Names are from `dynamo/prometheus_names.py` and the runtime's binaries of 0.2.1 to
-//! 1.6.1, checked on pages of 1.6.1.
+//! NVIDIA Dynamo. Names are from `dynamo/prometheus_names.py` and the runtime's binaries of 0.2.1
+//! to 1.6.1, checked on pages of 1.6.1.
 //!
 //! There are two kinds of pages, and one table serves both. A *worker* publishes on its system port
 //! the series of its engine (vLLM, SGLang, TensorRT-LLM), and `dynamo_component_*` for each of its
 //! endpoints, of which `generate` serves the requests. A *frontend* publishes `dynamo_frontend_*`,
 //! which count the whole deployment. Its queue is the number of requests without a first token.
 //!
-//! Before its first request, a worker has no engine gauges, and a frontend has no gauges of its own.
-//! The frontend's requests in flight are read from its request plane then, and are none.
+//! Before its first request, a worker has no engine gauges, and a frontend has no gauges of its
+//! own. The frontend's requests in flight are read from its request plane then, and are none.
 
 use super::{sglang, tensorrt_llm};
 use crate::{

@@ -1,9 +1,9 @@
 //! LMDeploy. Names are from `lmdeploy/metrics/loggers.py` of 0.9.2 to 0.18.0.
 //!
-//! Every data-parallel rank is a server of its own, so a page has one series of each family. Requests
-//! beyond the batch size wait in front of the engine, in `num_api_requests_waiting`. Versions before
-//! 0.12 do not count them, and so have no `WaitingRequests` and no `InFlightRequests`, rather than
-//! numbers that are too small. Gauges are refreshed every 10 s.
+//! Every data-parallel rank is a server of its own, so a page has one series of each family.
+//! Requests beyond the batch size wait in front of the engine, in `num_api_requests_waiting`.
+//! Versions before 0.12 do not count them, and so have no `WaitingRequests` and no
+//! `InFlightRequests`, rather than numbers that are too small. Gauges are refreshed every 10 s.
 
 use crate::{
     definition::{Alternative, SignalDef, Term},

@@ -3,11 +3,12 @@
 //!
 //! The scheduler's families have the labels of its ranks. Tensor-, pipeline- and expert-parallel
 //! ranks repeat a value (some families always, all of them with
-//! `--enable-metrics-for-all-schedulers`); only `dp_rank` tells parts apart. No rank is always
-//! there: with data-parallel attention, for example, the ranks (dp 0, tp 0) and (dp 1, tp 2) publish.
+//! `--enable-metrics-for-all-schedulers`); only `dp_rank` distinguishes parts. No rank is always
+//! there: with data-parallel attention, for example, the ranks (dp 0, tp 0) and (dp 1, tp 2)
+//! publish.
 //!
-//! With priority scheduling there is a series per priority beside the total. The label `priority` of
-//! the total is empty.
+//! With priority scheduling there is a series per priority beside the total. The label `priority`
+//! of the total is empty.
 //!
 //! The tokenizer's families (latencies, tokens) have none of these labels, and all of their series
 //! are parts.

@@ -1,9 +1,9 @@
-//! TensorRT-LLM. Names are from `tensorrt_llm/metrics/collector.py` and `batch_metrics.py` of commit
-//! 050f80d (2026).
+//! TensorRT-LLM. Names are from `tensorrt_llm/metrics/collector.py` and `batch_metrics.py` of
+//! commit 050f80d (2026).
 //!
 //! Each family has one series, with the labels `model_name`, `engine_type`, and `pid` on gauges.
-//! Counters and latencies change when a request ends. Under attention data parallelism, each rank in
-//! turn overwrites one gauge.
+//! Counters and latencies change when a request ends. Under attention data parallelism, each rank
+//! in turn overwrites one gauge.
 
 use crate::{
     definition::{Alternative, SignalDef, Term},

@@ -1,8 +1,8 @@
 //! Text Generation Inference. Names are from `router/src/server.rs` and `backends/v3/src` of 3.x.
 //!
-//! A page has one series of each family. TGI publishes no time to first token, no KV cache usage and
-//! no counters of tokens; for the latter, the sums of histograms are read. Counters have no `_total`.
-//! The page has no queue before the server's first request.
+//! A page has one series of each family. TGI publishes no time to first token, no KV cache usage
+//! and no counters of tokens; for the latter, the sums of histograms are read. Counters have no
+//! `_total`. The page has no queue before the server's first request.
 
 use crate::{
     definition::{Alternative, SignalDef, Term},

@@ -3,9 +3,9 @@
 //!
 //! Every series has the labels `engine` (data-parallel engines publish one series each, which are
 //! parts) and `model_name`; tensor- and pipeline-parallel ranks publish nothing.
-//! `vllm:num_requests_waiting_by_reason` (0.20 and later) repeats the queue by reason and must not be
-//! added to it. `vllm:request_time_per_output_token_seconds` is a mean per request, not the former
-//! name of the inter-token latency.
+//! `vllm:num_requests_waiting_by_reason` (0.20 and later) repeats the queue by reason and must not
+//! be added to it. `vllm:request_time_per_output_token_seconds` is a mean per request, not the
+//! former name of the inter-token latency.
 
 use crate::{
     definition::{Alternative, SignalDef, Term},
@@ -28,7 +28,8 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },
         SignalDef { signal: Signal::InFlightRequests, terms: &[RUNNING, WAITING], fold: Fold::Sum },
         // Data-parallel engines are of equal size, so the mean is the share of the replica's whole
-        // cache, and falls in proportion when replicas are added. The fullest engine's share would not.
+        // cache, and falls in proportion when replicas are added. The fullest engine's share would
+        // not.
         SignalDef { signal: Signal::KVCacheUsage, terms: &[KV_CACHE], fold: Fold::Mean },
         SignalDef {
             signal: Signal::RequestRate,

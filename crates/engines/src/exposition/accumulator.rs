@@ -16,12 +16,12 @@ pub trait LabelSet {
     /// Returns the value of the label `name` as a number.
     fn number(&self, name: &str) -> Option<f64>;
 
-    /// Calls `visit` for every label with its name, and with a hash of its name and value that is 0 if
-    /// the value is empty. Hashes are comparable only between labels of one representation.
+    /// Calls `visit` for every label with its name, and with a hash of its name and value that is 0
+    /// if the value is empty. Hashes are comparable only between labels of one representation.
     fn for_each(&self, visit: &mut dyn FnMut(&[u8], u64));
 }
 
-/// How the series of a selector are added up.
+/// The rule by which the series of a selector are added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Grouping {
     /// Series are buckets: they are added up for each value of the label `le`.
@@ -47,8 +47,8 @@ struct Entry {
     accumulator: usize,
     /// The bucket's upper bound; 0 if the series is no bucket.
     le: f64,
-    /// A hash of all labels but the repeat labels. Entries with equal hashes are duplicates; 0 means
-    /// that nothing repeats, and that every entry counts.
+    /// A hash of all labels but the repeat labels. Entries with equal hashes are duplicates; 0
+    /// means that nothing repeats, and that every entry counts.
     part: u64,
     value: f64,
 }
@@ -69,7 +69,7 @@ impl Accumulator {
     const EMPTY: Self = Self { count: 0, sum: 0.0, max: f64::NEG_INFINITY, entries: (0, 0) };
 
     fn add(&mut self, value: f64) {
-        // One infinite value makes the sum as meaningless as NaN does.
+        // An infinite value makes the sum as meaningless as NaN does.
         let value = if value.is_finite() { value } else { f64::NAN };
         self.count += 1;
         self.sum += value;
@@ -97,8 +97,8 @@ impl Scratch {
         self.more_series.clear();
     }
 
-    /// Adds a series, by the hash of its name and labels, to those that the page has had. Returns false
-    /// if it was there already.
+    /// Adds a series, by the hash of its name and labels, to those that the page has had. Returns
+    /// false if it was there already.
     pub(super) fn insert_series(&mut self, hash: u64) -> bool {
         if self.first_series.contains(&hash) {
             return false;
@@ -154,8 +154,8 @@ impl Scratch {
         }
     }
 
-    /// Returns the number of an accumulator: `None` if there was no series, NaN if one of the values was
-    /// not finite.
+    /// Returns the number of an accumulator: `None` if there was no series, NaN if one of the
+    /// values was not finite.
     pub(super) fn number(&self, accumulator: usize, fold: Fold) -> Option<f64> {
         let found = &self.accumulators[accumulator];
         if found.count == 0 {
@@ -188,8 +188,8 @@ impl Scratch {
 }
 
 impl Entry {
-    /// Orders entries so that duplicates are neighbours, the highest value first: it is the one that
-    /// `dedup_by` keeps.
+    /// Orders entries so that duplicates are neighbours, the highest value first: it is the one
+    /// that `dedup_by` keeps.
     fn order(&self, other: &Self) -> Ordering {
         self.accumulator
             .cmp(&other.accumulator)

@@ -25,8 +25,8 @@ pub enum PageError {
         /// The beginning of the line.
         excerpt: String,
     },
-    /// The last line does not end with a line feed, which the format requires, so a part of the page is
-    /// missing.
+    /// The last line does not end with a line feed, which the format requires, so a part of the
+    /// page is missing.
     #[error(
         "the metrics page is cut off: its last line ({line}) does not end with a line feed: {excerpt:?}"
     )]

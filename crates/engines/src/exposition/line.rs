@@ -91,8 +91,8 @@ fn name_within(inside: &[u8]) -> Option<Text<'_>> {
     }
 }
 
-/// Returns the name that a line without labels begins with, if a character follows that no bare name
-/// may have. Example: `a` of `a-1`, which has no blank before its value.
+/// Returns the name that a line without labels begins with, if a character follows that no bare
+/// name may have. Example: `a` of `a-1`, which has no blank before its value.
 pub(super) fn name_without_blank<'p>(line: &'p [u8], name: Text<'_>) -> Option<Text<'p>> {
     let end = name.raw.iter().position(|byte| !in_name(*byte))?;
     let has_labels = after_blanks(&line[name.raw.len()..]).starts_with(b"{");
@@ -172,8 +172,8 @@ impl LabelSet for Labels<'_> {
 }
 
 impl Label<'_> {
-    /// Returns a hash of name and value, 0 for an empty value. The sum of the hashes identifies a set of
-    /// labels.
+    /// Returns a hash of name and value, 0 for an empty value. The sum of the hashes identifies a
+    /// set of labels.
     fn identity(&self) -> u64 {
         let Self { name, value, span } = *self;
         if value.raw.is_empty() {
@@ -183,8 +183,8 @@ impl Label<'_> {
         if span.len() == name.raw.len() + value.raw.len() + 3 && !value.escaped {
             hasher.write(span);
         } else {
-            // Hashes the usual spelling of the span. A name with `=` has none, and gets a byte in its
-            // place that is in no UTF-8 text, so that it cannot pass for another label.
+            // Hashes the usual spelling of the span. A name with `=` has none, and gets a byte in
+            // its place that is in no UTF-8 text, so that it cannot pass for another label.
             name.hash(&mut hasher);
             hasher.write(if name.raw.contains(&b'=') { b"\xff" } else { b"=\"" });
             value.hash(&mut hasher);
@@ -195,7 +195,8 @@ impl Label<'_> {
 }
 
 impl<'p> Labels<'p> {
-    /// Returns the next item; `None` at the closing brace, after which `self` is the text behind it.
+    /// Returns the next item; `None` at the closing brace, after which `self` is the text behind
+    /// it.
     fn next(&mut self) -> Parsed<Option<Item<'p>>> {
         let text = after_blanks(self.0);
         if let Some(rest) = text.strip_prefix(b"}") {
@@ -251,7 +252,8 @@ impl<'p> Labels<'p> {
     }
 }
 
-/// Checks the labels up to the closing brace. Returns their identity, and the text behind the brace.
+/// Checks the labels up to the closing brace. Returns their identity, and the text behind the
+/// brace.
 fn after_labels(inside: &[u8], mut named: bool) -> Parsed<(u64, &[u8])> {
     const FEW: usize = 8;
     let mut labels = Labels(inside);
@@ -333,8 +335,8 @@ impl<'p> Text<'p> {
         }
     }
 
-    /// Resolves `\\`, `\"` and `\n`. A backslash before any other character stands for itself, as in
-    /// Prometheus.
+    /// Resolves `\\`, `\"` and `\n`. A backslash before any other character stands for itself, as
+    /// in Prometheus.
     fn unescaped(self) -> impl Iterator<Item = u8> {
         let mut rest = self.raw;
         std::iter::from_fn(move || {
@@ -364,8 +366,8 @@ fn word(text: &[u8]) -> (&[u8], &[u8]) {
     (&text[..end], after_blanks(&text[end..]))
 }
 
-/// Parses a number of the format: decimal, `NaN`, `+Inf`, `-Inf`. As in Prometheus, a NaN with a sign
-/// and a number that overflows are rejected.
+/// Parses a number of the format: decimal, `NaN`, `+Inf`, `-Inf`. As in Prometheus, a NaN with a
+/// sign and a number that overflows are rejected.
 pub(crate) fn number(text: &[u8]) -> Option<f64> {
     let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     let odd = if number.is_nan() {

@@ -37,7 +37,8 @@ pub struct PodSeries(Vec<Series>);
 pub struct PodReading {
     /// The number, or the events of the window.
     pub value: Value,
-    /// The time of the latest sample, in seconds since 1970 by the clock of the server that scraped it.
+    /// The time of the latest sample, in seconds since 1970 by the clock of the server that scraped
+    /// it.
     pub at: f64,
     /// The result of the latest sample, with the name that it was found under.
     pub extract: Extract,
@@ -45,8 +46,8 @@ pub struct PodReading {
     pub scrapes: usize,
     /// True if less than half of the window is known.
     pub is_young: bool,
-    /// The number of addresses of the pod that have it. Several may be parts of the value or repeat it;
-    /// the labels do not tell.
+    /// The number of addresses of the pod that have it. Several may be parts of the value or repeat
+    /// it; the labels do not show which.
     pub addresses: usize,
 }
 

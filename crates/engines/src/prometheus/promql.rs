@@ -2,11 +2,11 @@
 
 use std::{fmt::Write, time::Duration};
 
-/// Returns a range vector selector for the raw samples of all series with one of these names in one of
-/// these namespaces. `range` is the time up to now that it covers.
+/// Returns a range vector selector for the raw samples of all series with one of these names in one
+/// of these namespaces. `range` is the time up to now that it covers.
 ///
-/// One query serves every autoscaler that needs any of the series, so selectors by other labels are
-/// applied to the response.
+/// A single query serves every autoscaler that needs any of the series, so selectors by other
+/// labels are applied to the response.
 ///
 /// ```
 /// use std::time::Duration;

@@ -23,15 +23,15 @@ pub enum QueryData {
     Scalar(f64),
 }
 
-/// One series of a result.
+/// A series of a result.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// The name of the metric; empty if the query has computed the series.
     pub name: String,
     /// All other labels, in the server's order.
     pub labels: Vec<(String, String)>,
-    /// Times (seconds since 1970, by the clock of the server that scraped them) and values, the oldest
-    /// first.
+    /// Times (seconds since 1970, by the clock of the server that scraped them) and values, the
+    /// oldest first.
     pub samples: Vec<(f64, f64)>,
 }
 
@@ -107,7 +107,8 @@ impl QueryResponse {
     /// Parses the body of a response.
     ///
     /// # Errors
-    /// Fails with a [`ResponseError`] if the server has rejected the query, or if the body has no numbers.
+    /// Fails with a [`ResponseError`] if the server has rejected the query, or if the body has no
+    /// numbers.
     pub fn parse(body: &[u8]) -> Result<Self, ResponseError> {
         let raw: RawResponse<'_> =
             serde_json::from_slice(body).map_err(|error| not_prometheus(&error))?;

@@ -28,7 +28,8 @@ struct Line {
     sample: Option<(Labels, f64)>,
 }
 
-/// Reads `page`, which must end with a line feed. The recipes must be sums of one term with one name.
+/// Reads `page`, which must end with a line feed. The recipes must be sums of one term with one
+/// name.
 pub fn read(recipes: &[Recipe], page: &str) -> Expected {
     let wanted: BTreeSet<String> = recipes.iter().flat_map(Recipe::families).collect();
     let mut lines = Vec::new();

@@ -60,7 +60,7 @@ pub async fn answer_500(stage: &Stage) -> Result<String> {
 
 pub async fn garbage(stage: &Stage) -> Result<String> {
     let page = Page::text("<html><body>vllm:num_requests_waiting 0</body></html>\n");
-    break_pages(stage, page, "no metrics page in Prometheus's text format").await
+    break_pages(stage, page, "not a metrics page in Prometheus's text format").await
 }
 
 /// The half that is there says that nobody waits.

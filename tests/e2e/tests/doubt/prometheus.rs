@@ -103,7 +103,7 @@ pub async fn partial(stage: &Stage) -> Result<String> {
 /// Whatever listens there, it is no Prometheus.
 pub async fn no_prometheus_at_all(stage: &Stage) -> Result<String> {
     let fault = Fault::Answer(200, "<html>welcome</html>".to_owned());
-    break_server(stage, fault, "no answer of Prometheus's API").await
+    break_server(stage, fault, "not a response of Prometheus's API").await
 }
 
 /// The pages are out of reach, behind a firewall say: the second source has what the first has not, in both directions; when the pages
