@@ -1,8 +1,5 @@
 //! Pods, as far as scaling cares: one watch for all, and views that hold the pods of one selector.
 
-mod instance;
-pub(crate) mod pod;
-pub(crate) mod service;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -20,17 +17,12 @@ use kube::{
 use tokio::sync::watch;
 use tracing::warn;
 
-pub use instance::Instance;
-pub use pod::{Pod, TroubleKind};
-pub use service::Gate;
+use llm_autoscaler_observe::pod::{Members, Pod, service::Gate};
 
 /// For how long a failing watch is taken for a hiccup.
 const TOLERATED: Duration = Duration::from_secs(30);
 /// A watch that has not failed for this long works; it fails at least every 30 s while it does.
 const CALM: Duration = Duration::from_mins(1);
-
-/// The pods of one selector, by name. Cheap to clone.
-pub type Members = Arc<BTreeMap<String, Arc<Pod>>>;
 
 /// All pods, and who looks at which of them.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +71,11 @@ impl PodView {
     /// The pods as they are now.
     pub fn members(&mut self) -> Members {
         self.members.borrow_and_update().clone()
+    }
+
+    /// The pods as they are now, without taking note that they were looked at.
+    pub fn latest(&self) -> Members {
+        self.members.borrow().clone()
     }
 
     /// Whoever looks at this view keeps its pods in service, or takes them out of it.

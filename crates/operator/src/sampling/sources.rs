@@ -3,23 +3,39 @@
 //! A source beside the first is asked only while it is needed: when a replica has no sample in the sources before it,
 //! and for a minute longer.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use kube::core::Selector;
 use llm_autoscaler_api::{Access, Asked, Plan, PrometheusPlan, SourcePlan};
-use llm_autoscaler_engines::{Engine, Measure};
+use llm_autoscaler_core::Monotonic;
+use llm_autoscaler_engines::{Engine, Measure, exposition::Value};
+use llm_autoscaler_observe::{
+    pod::{Members, Pod},
+    samples::{self, Found, Lookup, QueryLookup, Sample, Samples, SourceSamples},
+};
 use tokio::sync::Notify;
 
 use crate::{
-    cluster::pods::Members, cluster::pods::Pod, cluster::pods::PodView,
-    reconcile::context::Context, sampling::page_view::Pace, sampling::page_view::Pages,
-    sampling::page_view::Said, sampling::page_view::Sample, sampling::prometheus::Need,
-    sampling::prometheus::Reply, sampling::prometheus::Server, sampling::prometheus::ServerKey,
-    sampling::prometheus::Servers, sampling::scrape_loop::Found,
+    clock::Clock,
+    cluster::pods::{PodStore, PodView},
+    sampling::{
+        page_view::{Pace, Pages},
+        prometheus::{Need, Server, ServerKey, Servers},
+        scrape_pool::Sampler,
+    },
 };
+
+/// What sources of all autoscalers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Sampling {
+    /// The pages that are scraped.
+    pub pool: Sampler,
+    /// The Prometheus servers that are queried.
+    pub servers: Servers,
+    /// The pods of the cluster.
+    pub pods: PodStore,
+    /// The clock of samples.
+    pub clock: Clock,
+}
 
 /// For how long a source that was needed is asked.
 const NEEDED_FOR: Duration = Duration::from_mins(1);
@@ -29,11 +45,11 @@ pub struct Sources {
     /// In the order of failover.
     pub list: Vec<Source>,
     /// The measures of the plan's metrics, in their order; `None` for a query.
-    pub measures: Vec<Option<Arc<Measure>>>,
+    measures: Vec<Option<Arc<Measure>>>,
     /// The requests of a replica, read so that it can be drained.
-    pub requests: Option<Arc<Measure>>,
+    requests: Option<Arc<Measure>>,
     /// How long requests take, where that is of interest.
-    pub latency: Option<Arc<Measure>>,
+    latency: Option<Arc<Measure>>,
     engine: Engine,
 }
 
@@ -67,67 +83,57 @@ pub struct Asking {
 }
 
 impl Sources {
-    /// Those of a plan, for pods of a namespace. The first begins to be asked at once.
-    pub fn new(context: &Context, namespace: &str, wake: &Arc<Notify>, plan: &Plan) -> Self {
-        let intern = |asked: &Asked| match asked {
-            Asked::Measure { measure, .. } => Some(context.sampler.intern(measure)),
+    /// The sources of a plan, for pods of a namespace. The first begins to be scraped or queried at once.
+    pub fn new(sampling: &Sampling, namespace: &str, wake: &Arc<Notify>, plan: &Plan) -> Self {
+        let intern = |measure: &Measure| sampling.pool.intern(measure);
+        let measure_of = |asked: &Asked| match asked {
+            Asked::Measure { measure, .. } => Some(intern(measure)),
             Asked::Query(_) => None,
         };
-        let measures: Vec<_> = plan.metrics.iter().map(|metric| intern(&metric.asked)).collect();
-        let drain = plan.drain.as_ref();
-        let further =
-            |measure: Option<&Measure>| measure.map(|measure| context.sampler.intern(measure));
-        let requests = further(drain.and_then(|drain| drain.requests.as_ref()));
-        let latency = further(drain.and_then(|drain| drain.latency.as_ref()));
-        let mut of_pods: Vec<Arc<Measure>> = measures.iter().flatten().cloned().collect();
-        for measure in requests.iter().chain(&latency) {
-            if !of_pods.iter().any(|known| Arc::ptr_eq(known, measure)) {
-                of_pods.push(measure.clone());
-            }
-        }
-        let of_pods: Arc<[Arc<Measure>]> = of_pods.into();
-        let kind = |source: &SourcePlan| match source {
-            SourcePlan::Scrape(scrape) => {
-                let pages = Pages::new(
-                    context.sampler.clone(),
-                    wake.clone(),
-                    of_pods.clone(),
-                    scrape.clone(),
-                );
-                match &scrape.pods {
-                    None => SourceKind::Own(pages),
-                    Some(selector) => {
-                        SourceKind::Others(pages, others(context, namespace, selector))
-                    }
-                }
-            }
-            SourcePlan::Prometheus(prometheus) => SourceKind::Prometheus(Asking::new(
-                context, namespace, wake, plan, prometheus, &of_pods,
-            )),
+        let query_of = |asked: &Asked| match asked {
+            Asked::Measure { .. } => None,
+            Asked::Query(query) => Some(query.clone()),
         };
-        let now = Instant::now();
+        let measures: Vec<_> =
+            plan.metrics.iter().map(|metric| measure_of(&metric.asked)).collect();
+        let queries: Vec<_> = plan.metrics.iter().map(|metric| query_of(&metric.asked)).collect();
+        let drain = plan.drain.as_ref();
+        let requests = drain.and_then(|drain| drain.requests.as_ref()).map(intern);
+        let latency = drain.and_then(|drain| drain.latency.as_ref()).map(intern);
+        let all = measures.iter().flatten().chain(&requests).chain(&latency);
+        let mut subscription = Subscription {
+            sampling,
+            namespace,
+            wake,
+            measures: Arc::default(),
+            queries: queries.iter().flatten().cloned().collect(),
+        };
+        subscription.measures = distinct(all);
+        let now = sampling.clock.monotonic();
         let list = plan.sources.iter().enumerate().map(|(index, source)| {
-            let kind = kind(source);
-            // Queries have no other source.
+            let kind = subscription.source(source);
+            // A query has no other source.
             let always = index == 0
                 || matches!(&kind, SourceKind::Prometheus(asking) if asking.has_queries());
             Source { kind, until: (!always).then_some(now) }
         });
-        Self { list: list.collect(), measures, requests, latency, engine: plan.engine }
+        Self { list: list.collect(), measures, queries, requests, latency, engine: plan.engine }
     }
 
-    /// Asks whoever is to be asked, about the target's pods as they are now.
-    pub fn follow(&mut self, members: &Members) {
+    /// True where the engine has a series that counts its requests.
+    pub fn measures_requests(&self) -> bool {
+        self.requests.is_some()
+    }
+
+    /// Scrapes and queries what active sources have to say about the target's pods as they are now; stops the others.
+    pub fn follow(&mut self, members: &Members, now: Monotonic) {
         for source in &mut self.list {
-            let active = source.is_active();
+            let active = source.is_active(now);
             match &mut source.kind {
-                SourceKind::Own(pages) if active => pages.follow(members),
-                SourceKind::Others(pages, view) if active => {
-                    let members = view.members();
-                    pages.follow(&members);
-                }
+                SourceKind::Own(pages) if active => pages.follow(members, now),
+                SourceKind::Others(pages, view) if active => pages.follow(&view.members(), now),
                 SourceKind::Own(pages) | SourceKind::Others(pages, _) => pages.stop(),
-                SourceKind::Prometheus(asking) if active => asking.start(),
+                SourceKind::Prometheus(asking) if active => asking.start(now),
                 SourceKind::Prometheus(asking) => asking.stop(),
             }
         }
@@ -283,58 +289,87 @@ impl Source {
     }
 }
 
-fn others(context: &Context, namespace: &str, selector: &Selector) -> PodView {
-    context.pods.view(namespace, selector.clone())
+/// What the sources of one plan subscribe to.
+struct Subscription<'a> {
+    sampling: &'a Sampling,
+    namespace: &'a str,
+    wake: &'a Arc<Notify>,
+    measures: Arc<[Arc<Measure>]>,
+    queries: Arc<[String]>,
 }
 
-impl Asking {
-    fn new(
-        context: &Context,
-        namespace: &str,
-        wake: &Arc<Notify>,
-        plan: &Plan,
-        prometheus: &PrometheusPlan,
-        measures: &Arc<[Arc<Measure>]>,
-    ) -> Self {
-        let queries = plan.metrics.iter().filter_map(|metric| match &metric.asked {
-            Asked::Query(query) => Some(query.clone()),
-            Asked::Measure { .. } => None,
-        });
-        let access: Arc<Access> = Arc::new(prometheus.access.clone());
-        let key = ServerKey {
-            url: prometheus.url.clone(),
-            labels: prometheus.labels.clone(),
-            namespace: (!access.is_open()).then(|| namespace.to_owned()),
-            access,
+impl Subscription<'_> {
+    fn source(&self, source: &SourcePlan) -> SourceKind {
+        let scrape = match source {
+            SourcePlan::Prometheus(prometheus) => {
+                return SourceKind::Prometheus(self.prometheus(prometheus));
+            }
+            SourcePlan::Scrape(scrape) => scrape,
         };
-        let need = Need {
-            namespace: namespace.to_owned(),
-            measures: measures.clone(),
-            queries: queries.collect(),
-            interval: prometheus.interval,
-            timeout: prometheus.timeout,
-            stale_after: prometheus.stale_after,
-            wake: wake.clone(),
-        };
-        Self {
-            owner: context.sampler.new_owner(),
-            servers: context.servers.clone(),
-            key,
-            need,
-            plan: prometheus.clone(),
-            server: None,
-            since: Instant::now(),
+        let pages = Pages::new(
+            self.sampling.pool.clone(),
+            self.wake.clone(),
+            self.measures.clone(),
+            scrape.clone(),
+        );
+        match &scrape.pods {
+            None => SourceKind::Own(pages),
+            Some(selector) => {
+                let view = self.sampling.pods.view(self.namespace, selector.clone());
+                SourceKind::Others(pages, view)
+            }
         }
     }
 
+    fn prometheus(&self, plan: &PrometheusPlan) -> Asking {
+        let access: Arc<Access> = Arc::new(plan.access.clone());
+        let key = ServerKey {
+            url: plan.url.clone(),
+            labels: plan.labels.clone(),
+            namespace: (!access.is_open()).then(|| self.namespace.to_owned()),
+            access,
+        };
+        let need = Need {
+            namespace: self.namespace.to_owned(),
+            measures: self.measures.clone(),
+            queries: self.queries.clone(),
+            interval: plan.interval,
+            timeout: plan.timeout,
+            stale_after: plan.stale_after,
+            wake: self.wake.clone(),
+        };
+        Asking {
+            owner: self.sampling.pool.new_owner(),
+            servers: self.sampling.servers.clone(),
+            key,
+            need,
+            plan: plan.clone(),
+            server: None,
+            since: self.sampling.clock.monotonic(),
+        }
+    }
+}
+
+/// Each measure once.
+fn distinct<'a>(all: impl Iterator<Item = &'a Arc<Measure>>) -> Arc<[Arc<Measure>]> {
+    let mut distinct: Vec<Arc<Measure>> = Vec::new();
+    for measure in all {
+        if !distinct.iter().any(|known| Arc::ptr_eq(known, measure)) {
+            distinct.push(measure.clone());
+        }
+    }
+    distinct.into()
+}
+
+impl Asking {
     fn has_queries(&self) -> bool {
         !self.need.queries.is_empty()
     }
 
-    fn start(&mut self) {
+    fn start(&mut self, now: Monotonic) {
         if self.server.is_none() {
             self.server = Some(self.servers.subscribe(self.owner, &self.key, self.need.clone()));
-            self.since = Instant::now();
+            self.since = now;
         }
     }
 
