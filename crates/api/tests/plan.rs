@@ -1,4 +1,5 @@
-//! Spec → plan: how metrics are read, which defaults are filled in, and which error each bad spec gives.
+//! Spec → plan: how metrics are read, which defaults are filled in, and which error each bad spec
+//! gives.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

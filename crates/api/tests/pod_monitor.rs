@@ -1,4 +1,5 @@
-//! The PodMonitor: what the guide for inference services asks for, and nothing of the owner's labels.
+//! The PodMonitor: what the guide for inference services asks for, and nothing of the owner's
+//! labels.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -32,7 +33,8 @@ fn built(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
     .build()
 }
 
-/// The labels that a scraped series of a pod with these labels gets, by the relabelings in their order.
+/// The labels that a scraped series of a pod with these labels gets, by the relabelings in their
+/// order.
 fn relabelled(monitor: &Value, pod: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut series = BTreeMap::new();
     for relabeling in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"].as_array().unwrap() {

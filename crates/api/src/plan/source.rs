@@ -20,7 +20,7 @@ pub enum SourcePlan {
     Prometheus(PrometheusPlan),
 }
 
-/// How to scrape pods.
+/// A source that scrapes pods.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScrapePlan {
     /// The container ports, by name or number. The first one that a pod has is used.
@@ -39,7 +39,7 @@ pub struct ScrapePlan {
     pub access: Access,
 }
 
-/// How to query a Prometheus server.
+/// A source that queries a Prometheus server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrometheusPlan {
     /// The URL of the server, without a slash at the end.
@@ -68,7 +68,7 @@ pub struct Access {
     pub authorization: Option<AuthorizationSpec>,
     /// User name and password, from Secrets.
     pub basic_auth: Option<BasicAuthSpec>,
-    /// How to check certificates; `None` is the default of the source.
+    /// The rules for checking certificates; `None` is the default of the source.
     pub tls: Option<TlsSpec>,
 }
 
