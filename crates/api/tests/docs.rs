@@ -14,7 +14,7 @@ fn rows() -> Vec<Vec<String>> {
     rows.map(|row| row.split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-/// Returns the rows whose first cell is this name.
+/// Returns the rows with this name in the first cell.
 fn rows_of(name: &str) -> Vec<Vec<String>> {
     let name = format!("`{name}`");
     rows().into_iter().filter(|row| row[0] == name).collect()

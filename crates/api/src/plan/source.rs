@@ -113,7 +113,8 @@ fn scrape(engine: &EngineProfile, spec: &ScrapeSpec, field: &str) -> Result<Scra
             };
             let selector = selector.map_err(wrong)?;
             if selector.selects_all() {
-                let problem = "it selects every pod of the namespace: select only the pods that report for the target";
+                let problem = "it selects every pod of the namespace: select only those that \
+                               report for the target";
                 return Err(SpecError::new(format!("{field}.scrape.podSelector"), problem));
             }
             Some(selector)

@@ -340,7 +340,7 @@ fn occasional_conditions_come_and_go() {
     };
     let none = LLMAutoscalerStatus::default();
     let change = |seen: &mut Seen, _: &mut Restraint| {
-        seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)]
+        seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
     };
     let there = told(&none, &step, observed(), &plan, change, at(0));
     assert_eq!(
