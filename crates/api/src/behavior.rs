@@ -1,4 +1,4 @@
-//! `spec.behavior`: how fast and how far the number of replicas may change, as in `autoscaling/v2`.
+//! `spec.behavior`: the speed at which the number of replicas may change, as in `autoscaling/v2`.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantity::Quantity;
 
-/// How fast and how far the number of replicas may change: behavior of autoscaling/v2.
+/// The speed at which the number of replicas may change: behavior of autoscaling/v2.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BehaviorSpec {
@@ -23,8 +23,8 @@ pub struct BehaviorSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RulesSpec {
-    /// How long past recommendations are considered, in seconds. A scale-up uses the lowest of
-    /// them, a scale-down the highest.
+    /// The time for which past recommendations are considered, in seconds. A scale-up uses the
+    /// lowest of them, a scale-down the highest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_window_seconds: Option<i32>,
@@ -43,7 +43,7 @@ pub struct RulesSpec {
     pub tolerance: Option<Quantity>,
 }
 
-/// How to choose among the policies of a direction.
+/// The choice among the policies of a direction.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SelectPolicy {
     /// Use the policy that allows the largest change.

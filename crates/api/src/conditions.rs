@@ -1,8 +1,9 @@
-//! The conditions of an `LLMAutoscaler`: their types, their reasons, and how a status takes them up.
+//! The conditions of an `LLMAutoscaler`: their types, their reasons, and how a status takes them
+//! up.
 //!
-//! Every type is a [`ConditionType`] and every reason a [`Reason`]; `docs/conditions.md` has a row for
-//! each, which a test checks. Merging is pure: a transition is a change of status, and nothing else
-//! moves `lastTransitionTime`.
+//! Every type is a [`ConditionType`] and every reason a [`Reason`]; `docs/conditions.md` has a row
+//! for each, which a test checks. Merging is pure: a transition is a change of status, and nothing
+//! else moves `lastTransitionTime`.
 
 mod reason;
 mod types;
@@ -15,7 +16,7 @@ use crate::time;
 pub use reason::Reason;
 pub use types::{ConditionType, Polarity};
 
-/// Defines an enum whose variants are named as they are written in Kubernetes, with `ALL`, `as_str`
+/// Defines an enum with variants that are named as in Kubernetes, and with `ALL`, `as_str`
 /// and [`Display`](std::fmt::Display), so that a name cannot differ from its text.
 macro_rules! named_variants {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident,)* }) => {
@@ -57,7 +58,7 @@ macro_rules! named_variants {
 }
 use named_variants;
 
-/// One condition as it should be; [`set`] makes it part of a status.
+/// A condition as it should be; [`set`] makes it part of a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionUpdate {
     /// The type, such as `AbleToScale`.
@@ -82,7 +83,7 @@ impl ConditionUpdate {
     }
 }
 
-/// The API server refuses a condition whose message is longer than this.
+/// The length of the longest message of a condition that the API server accepts.
 const MESSAGE_LIMIT: usize = 32_768;
 
 /// Returns `True` or `False`, as a condition's status is written.
@@ -109,8 +110,8 @@ pub fn set(
     merge(conditions, condition);
 }
 
-/// Merges a condition whose `lastTransitionTime` is now. The one before keeps its time if its status
-/// is the same. Messages that the API server would refuse are cut.
+/// Merges a condition with the current time as `lastTransitionTime`. The one before keeps its time
+/// if its status is the same. Messages that the API server would refuse are cut.
 pub fn merge(conditions: &mut Vec<Condition>, mut condition: Condition) {
     condition.message.truncate(condition.message.floor_char_boundary(MESSAGE_LIMIT));
     match conditions.iter_mut().find(|old| old.type_ == condition.type_) {

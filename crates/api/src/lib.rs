@@ -1,13 +1,13 @@
 //! The `LLMAutoscaler` resource: its types, its checks, and the texts of its conditions and events.
 //!
 //! ```text
-//! spec ──plans()──> core::Policy, sources        core::Decision ──messages──> conditions, events, status
+//! spec ──plans()──> core::Policy, sources    core::Decision ──messages──> conditions, events
 //! ```
 //!
-//! The types are what users write and read. [`plans`] parses a spec into what the core decides by, and
-//! [`messages`] renders a decision in the HPA's own sentences. [`conditions`] lists every condition and
-//! reason, [`workloads`] holds what is known about kinds of targets, and [`PodMonitorBuilder`] renders
-//! the PodMonitor of a target.
+//! The types are what users write and read. [`plans`] parses a spec into what the core decides by,
+//! and [`messages`] renders a decision in the HPA's own sentences. [`conditions`] lists every
+//! condition and reason, [`workloads`] holds what is known about kinds of targets, and
+//! [`PodMonitorBuilder`] renders the PodMonitor of a target.
 //!
 //! Invariant: there is no network and no clock here; every function is pure.
 
@@ -44,8 +44,8 @@ pub use status::{
     ReplicasStatus, TargetStatus,
 };
 
-/// The operator's field managers, which are its names in `metadata.managedFields`. They are public API:
-/// GitOps tools are configured to ignore fields that these own.
+/// The operator's field managers, which are its names in `metadata.managedFields`. They are public
+/// API: GitOps tools are configured to ignore fields that these own.
 pub mod managers {
     /// Owns `spec.replicas` of targets.
     pub const SCALE: &str = "llm-autoscaler-scale";

@@ -1,17 +1,17 @@
-//! The annotation that pauses an autoscaler. It is an annotation and not a field, so that applying the
-//! manifest from a repository does not remove it.
+//! The annotation that pauses an autoscaler. It is an annotation and not a field, so that applying
+//! the manifest from a repository does not remove it.
 
 use kube::ResourceExt;
 
 use crate::spec::LLMAutoscaler;
 
-/// The annotation of an `LLMAutoscaler` that pauses it. With any value but `false`, the operator does not
-/// write to the target.
+/// The annotation of an `LLMAutoscaler` that pauses it. With any value but `false`, the operator
+/// does not write to the target.
 pub const PAUSED: &str = "llmautoscaler.io/paused";
 
 impl LLMAutoscaler {
-    /// Returns whether the operator must not write to the target. Values such as `yes` and the empty text
-    /// count as well, because they are meant as `true`.
+    /// Returns whether the operator must not write to the target. Values such as `yes` and the
+    /// empty text count as well, because they are meant as `true`.
     pub fn is_paused(&self) -> bool {
         self.annotations().get(PAUSED).is_some_and(|value| !value.eq_ignore_ascii_case("false"))
     }

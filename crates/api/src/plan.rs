@@ -30,18 +30,18 @@ pub struct Plan {
     pub target: ScaleTargetRef,
     /// The policy that decides.
     pub policy: Policy,
-    /// How to read and name each metric of the policy, in the same order.
+    /// The way to read and name each metric of the policy, in the same order.
     pub metrics: Vec<MetricPlan>,
     /// The sources of samples, in the order of failover.
     pub sources: Vec<SourcePlan>,
     /// The engine that runs in the target's pods.
     pub engine: Engine,
-    /// How pods are grouped into replicas: the first grouping whose label a pod has applies. A pod
-    /// with none of the labels is a replica by itself.
+    /// The rules that group pods into replicas. The first one with a label that the pod has
+    /// applies. A pod with none of the labels is a replica by itself.
     pub groupings: Vec<Grouping>,
-    /// How long a size that another writer sets is left as it is.
+    /// The time for which a size that another writer sets is left as it is.
     pub respect: TimeDelta,
-    /// How to drain replicas, if the spec asks for it.
+    /// The way to drain replicas, if the spec asks for it.
     pub drain: Option<DrainPlan>,
     /// Hints about the spec, although it can be carried out.
     pub advice: Vec<Advice>,
@@ -53,7 +53,7 @@ pub struct Plan {
 pub struct SpecError {
     /// The field's path below `spec`.
     pub field: String,
-    /// What is wrong with it, and what to do.
+    /// The problem of the field, and what to do.
     pub problem: String,
 }
 

@@ -11,7 +11,7 @@ use crate::spec::{LLMAutoscaler, PodMonitorSpec, Port, Scheme, ScrapeSpec};
 /// Group, version, kind and plural of the Prometheus Operator's PodMonitor.
 pub const POD_MONITOR: [&str; 4] = ["monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"];
 
-/// A label of the scraped series, and the pod labels whose value it takes. The last one that a pod
+/// A label of the scraped series, and the pod labels that give its value. The last one that a pod
 /// has applies.
 struct Relabeling {
     target: &'static str,
@@ -19,8 +19,8 @@ struct Relabeling {
 }
 
 /// The labels of series that are taken from pod labels. `RoleBasedGroup` has renamed its pod labels
-/// (2026-03, prefix `rbg.workloads.x-k8s.io/`), and pods of older installations have the former ones.
-/// Labels of Alibaba Cloud, which exist for this purpose, override both.
+/// (2026-03, prefix `rbg.workloads.x-k8s.io/`), and pods of older installations have the former
+/// ones. Labels of Alibaba Cloud, which exist for this purpose, override both.
 const FROM_POD_LABELS: [Relabeling; 3] = [
     Relabeling {
         target: "rbg_role",
@@ -37,8 +37,8 @@ const FROM_POD_LABELS: [Relabeling; 3] = [
     Relabeling { target: "backend", sources: &["alibabacloud_com_inference_backend"] },
 ];
 
-/// Returns the name of an autoscaler's PodMonitor: the autoscaler's own name, followed by the role's
-/// where it has several.
+/// Returns the name of an autoscaler's PodMonitor: the autoscaler's own name, followed by the
+/// role's where it has several.
 pub fn pod_monitor_name(owner: &LLMAutoscaler, role: Option<&str>) -> String {
     let name = owner.name_any();
     role.map_or_else(|| name.clone(), |role| format!("{name}-{role}"))
@@ -54,7 +54,7 @@ pub fn pod_monitor_name(owner: &LLMAutoscaler, role: Option<&str>) -> String {
 /// let spec = json!({
 ///     "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen3"},
 ///     "engine": "VLLM", "maxReplicas": 8,
-///     "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"}}],
+///     "metrics": [{"name": "up", "query": "up", "target": {"type": "Value", "value": "5"}}],
 /// });
 /// let owner = LLMAutoscaler::new("qwen3", from_value(spec)?);
 /// let selector: LabelSelector = from_value(json!({"matchLabels": {"app": "qwen3"}}))?;
@@ -110,8 +110,8 @@ impl PodMonitorBuilder<'_> {
         })
     }
 
-    /// Renders the endpoint. Credentials and TLS are those of the scrape source: a PodMonitor's fields
-    /// have the same names and meanings as the spec's.
+    /// Renders the endpoint. Credentials and TLS are those of the scrape source: a PodMonitor's
+    /// fields have the same names and meanings as the spec's.
     fn endpoint(&self, scrape: &ScrapeSpec) -> Value {
         let Self { owner, spec, .. } = self;
         let default_path = owner.spec.engine.0.profile().metrics_path;

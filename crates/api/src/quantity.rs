@@ -1,7 +1,8 @@
 //! Kubernetes quantities: `"5"`, `800m`, `2Ki`, `1e3`.
 //!
-//! Grammar and rounding are those of `resource.Quantity`: a sign, decimal digits, and a binary suffix, a
-//! decimal suffix or an exponent. A quantity is held as text, so that it is shown as it was written.
+//! Grammar and rounding are those of `resource.Quantity`: a sign, decimal digits, and a binary
+//! suffix, a decimal suffix or an exponent. A quantity is held as text, so that it is shown as it
+//! was written.
 
 use std::fmt;
 
@@ -110,8 +111,8 @@ impl Quantity {
 }
 
 impl Exact {
-    /// Multiplies by a factor of at most 2^60. Digits that do not fit are beyond the twentieth, and are
-    /// rounded away from zero.
+    /// Multiplies by a factor of at most 2^60. Digits that do not fit are beyond the twentieth, and
+    /// are rounded away from zero.
     fn times(mut self, factor: i128) -> Self {
         loop {
             if self.digits.checked_mul(100 * factor).is_some() {

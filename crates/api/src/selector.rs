@@ -1,4 +1,5 @@
-//! Label selectors as text, which is how a scale subresource contains them: `app=qwen3,tier in (a,b)`.
+//! Label selectors as text, which is how a scale subresource contains them: `app=qwen3,tier in
+//! (a,b)`.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +20,12 @@ pub struct SelectorError {
 /// Parses a selector. The empty text gives a selector of everything, so callers have to handle it.
 ///
 /// ```
-/// use std::collections::BTreeMap;
-///
 /// use kube::core::SelectorExt;
 /// use llm_autoscaler_api::selector;
 ///
 /// let selector = selector::parse("app=qwen3,tier in (a,b)")?;
-/// let pod = BTreeMap::from([("app".to_owned(), "qwen3".to_owned()), ("tier".to_owned(), "b".to_owned())]);
+/// let labels = [("app", "qwen3"), ("tier", "b")];
+/// let pod = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
 /// assert!(selector.matches(&pod));
 /// # Ok::<(), selector::SelectorError>(())
 /// ```

@@ -1,7 +1,7 @@
 //! `spec` of an `LLMAutoscaler`, version `v1alpha1`.
 //!
 //! Field names follow `autoscaling/v2` wherever that has one. The docstrings are what `kubectl
-//! explain` prints, so they are written for the person who runs it.
+//! explain` prints, so they are written for its users.
 
 mod metric;
 mod name;
@@ -133,7 +133,7 @@ pub struct LLMAutoscalerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_target_ref: Option<ScaleTargetRef>,
 
-    /// How to group pods into replicas, for workload kinds whose replicas are several pods and that
+    /// The grouping of pods into replicas, for workload kinds with several pods in a replica that
     /// the operator does not know. It knows LeaderWorkerSets, roles of RoleBasedGroups and the
     /// kinds of Grove.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,7 +183,7 @@ pub struct LLMAutoscalerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<RatioSpec>,
 
-    /// Where samples come from, in the order of failover. If absent, the target's own pods are
+    /// The sources of samples, in the order of failover. If absent, the target's own pods are
     /// scraped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4))]
@@ -194,13 +194,13 @@ pub struct LLMAutoscalerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_monitor: Option<PodMonitorSpec>,
 
-    /// How fast and how far the number of replicas may change, exactly as in autoscaling/v2. If
+    /// The speed at which the number of replicas may change, exactly as in autoscaling/v2. If
     /// absent, a scale-up is immediate, at most to double the size or to 4 replicas, and a
     /// scale-down uses a stabilization window of 300 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<BehaviorSpec>,
 
-    /// How long to respect a number of replicas that another writer sets, such as kubectl scale. If
+    /// The time to respect a number of replicas that another writer sets, such as kubectl scale. If
     /// absent, it is changed at once to what the metrics ask for, as a HorizontalPodAutoscaler
     /// does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -233,8 +233,8 @@ impl LLMAutoscalerSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleToZeroSpec {
-    /// How long the target must be idle (no requests and no wake calls) before it is scaled to
-    /// zero. Defaults to 600.
+    /// The time for which the target must be idle (no requests and no wake calls) before it is
+    /// scaled to zero. Defaults to 600.
     #[serde(default = "ten_minutes")]
     #[schemars(range(min = 1, max = 604_800))]
     pub after_seconds: i32,
@@ -248,7 +248,8 @@ fn ten_minutes() -> i32 {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct FallbackSpec {
-    /// How long every metric must have failed before the fallback takes effect. Defaults to 180.
+    /// The time for which every metric must have failed before the fallback takes effect. Defaults
+    /// to 180.
     #[serde(default = "three_minutes")]
     #[schemars(range(min = 1, max = 86_400))]
     pub after_seconds: i32,
@@ -257,13 +258,13 @@ pub struct FallbackSpec {
     pub replicas: i32,
 }
 
-/// How to treat a number of replicas that another writer sets.
+/// The treatment of a number of replicas that another writer sets.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ManualChangesSpec {
-    /// How long the number is left as it is, even if it is outside of minReplicas and maxReplicas.
-    /// Each further change by another writer starts the time anew. Zero replicas switch scaling off
-    /// until another writer sets a different number.
+    /// The time for which the number is left as it is, even if it is outside of minReplicas and
+    /// maxReplicas. Each further change by another writer starts the time anew. Zero replicas
+    /// switch scaling off until another writer sets a different number.
     #[schemars(range(min = 1, max = 604_800))]
     pub respect_seconds: i32,
 }
@@ -272,15 +273,15 @@ fn three_minutes() -> i32 {
     180
 }
 
-/// How to drain replicas. Pods that have the readiness gate llmautoscaler.io/in-service are taken
-/// out of service first, and the smaller size is written once their requests are answered. If load
-/// returns, they are put back in service. Nothing shrinks during a rollout, unless the rollout is
-/// stuck.
+/// The way to drain replicas. Pods that have the readiness gate llmautoscaler.io/in-service are
+/// taken out of service first, and the smaller size is written once their requests are answered. If
+/// load returns, they are put back in service. Nothing shrinks during a rollout, unless the rollout
+/// is stuck.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct DrainSpec {
-    /// How long to wait for the requests of a replica. After that, it is removed together with its
-    /// requests. Defaults to 120; choose more than your longest requests take.
+    /// The longest time to wait for the requests of a replica. After that, it is removed together
+    /// with its requests. Defaults to 120; choose more than your longest requests take.
     #[serde(default = "two_minutes")]
     #[schemars(range(min = 1, max = 86_400))]
     pub deadline_seconds: i32,
@@ -315,7 +316,7 @@ pub struct ScaleTargetRef {
     pub role: Option<String>,
 }
 
-/// How to group pods into replicas.
+/// The grouping of pods into replicas.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaPodsSpec {

@@ -6,7 +6,7 @@ use llm_autoscaler_core::HistoryRecord;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What the operator observed and decided, and why.
+/// The latest observation and decision, and the reasons.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LLMAutoscalerStatus {
@@ -50,7 +50,7 @@ pub struct LLMAutoscalerStatus {
     pub targets: Vec<TargetStatus>,
 }
 
-/// One target in detail.
+/// A target in detail.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
@@ -70,7 +70,7 @@ pub struct TargetStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricStatus>,
-    /// How the last decision was made.
+    /// The steps of the last decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionStatus>,
     /// The last ten decisions that changed the size or the rule that limits it, latest first.
@@ -84,14 +84,14 @@ pub struct TargetStatus {
     /// the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual_change: Option<ManualChangeStatus>,
-    /// What the operator remembers for the stabilization windows and rate policies. It survives a
-    /// restart of the operator.
+    /// The record that the operator keeps for the stabilization windows and rate policies. It
+    /// survives a restart of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(schema_with = "history_schema")]
     pub history: Option<HistoryRecord>,
 }
 
-/// One metric as it was last observed.
+/// A metric as it was last observed.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricStatus {
@@ -121,11 +121,11 @@ pub struct MetricStatus {
     pub error: Option<String>,
 }
 
-/// How the replicas were counted for a metric.
+/// The counts of replicas for a metric.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicasStatus {
-    /// Replicas whose sample was used.
+    /// Replicas with a sample that was used.
     pub used: i32,
     /// Replicas without a sample.
     pub missing: i32,
@@ -136,7 +136,7 @@ pub struct ReplicasStatus {
     pub stuck: i32,
 }
 
-/// How a decision was made.
+/// The steps of a decision.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionStatus {
@@ -198,7 +198,7 @@ fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HistoryR
 fn history_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "description": "What the operator remembers for the stabilization windows and rate policies. It survives a restart of the operator.",
+        "description": "The record that the operator keeps for the stabilization windows and rate policies. It survives a restart of the operator.",
         "nullable": true,
         "x-kubernetes-preserve-unknown-fields": true,
     })

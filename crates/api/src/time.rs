@@ -1,5 +1,5 @@
-//! Conversions between Kubernetes's time type (jiff) and the project's (chrono). No other module needs
-//! both.
+//! Conversions between Kubernetes's time type (jiff) and the project's (chrono). No other module
+//! needs both.
 
 use chrono::{DateTime, Utc};
 use jiff::Timestamp;

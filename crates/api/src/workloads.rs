@@ -1,6 +1,6 @@
 //! Knowledge about kinds of workloads beyond their scale subresource, as data: how to select their
-//! pods, which pods are one replica, which of those expose its metrics, which replicas a smaller size
-//! removes, and which other objects may drive the size.
+//! pods, which pods are one replica, which of those expose its metrics, which replicas a smaller
+//! size removes, and which other objects may drive the size.
 
 mod other_autoscalers;
 mod removal;
@@ -21,7 +21,7 @@ pub use removal::{
 
 /// The API group of RoleBasedGroups.
 pub const RBG_GROUP: &str = "workloads.x-k8s.io";
-/// The kind whose roles are scaled.
+/// The kind with roles that can be scaled.
 pub const RBG_KIND: &str = "RoleBasedGroup";
 /// The kind that has the scale subresource of one role.
 pub const RBG_ADAPTER: &str = "RoleBasedGroupScalingAdapter";
@@ -42,8 +42,8 @@ pub fn role_selector(group: &str, role: &str) -> String {
     format!("{group_label}={group},{role_label}={role}")
 }
 
-/// Returns the selector of all pods of a target, for kinds whose scale subresource selects only some
-/// of them.
+/// Returns the selector of all pods of a target, for kinds with a scale subresource that selects
+/// only some of them.
 pub fn pod_selector(target: &ScaleTargetRef) -> Option<String> {
     let (group, _) = target.api_version.split_once('/')?;
     let label = match (group, &*target.kind) {
@@ -81,7 +81,7 @@ pub enum ReportingPods {
     /// Pods with this label have to have this value; pods without the label report too.
     LabelOrAbsent(String, String),
     /// All pods but the workers of a Dynamo component that spans several nodes. Only the name of a
-    /// pod's PodClique tells that it is a worker.
+    /// pod's PodClique shows that it is a worker.
     NotDynamoWorker,
     /// The pods that a selector selects.
     Selected(Selector),
@@ -101,8 +101,8 @@ pub enum GroupSize {
 /// The annotations of pods that some [`GroupSize`] refers to; others need not be kept in memory.
 pub const ANNOTATIONS: [&str; 1] = ["leaderworkerset.sigs.k8s.io/size"];
 
-/// Returns the groupings by the labels that controllers put on their pods. The first grouping whose
-/// label a pod has applies to it.
+/// Returns the groupings by the labels that controllers put on their pods. The first grouping
+/// with a label that a pod has applies to it.
 pub fn known_groupings() -> Vec<Grouping> {
     vec![
         // By the instance's name. Its index is wrong where several are created at once.
@@ -111,8 +111,8 @@ pub fn known_groupings() -> Vec<Grouping> {
             reporting: leader("rbg.workloads.x-k8s.io/component-index"),
             size: GroupSize::Unknown,
         },
-        // By the key. Several LeaderWorkerSets behind one selector, as Dynamo creates them, all have
-        // a group with the index 0.
+        // By the key. Several LeaderWorkerSets behind one selector, as Dynamo creates them, all
+        // have a group with the index 0.
         leader_worker_set("leaderworkerset.sigs.k8s.io/group-key"),
         leader_worker_set("leaderworkerset.sigs.k8s.io/group-index"),
         Grouping {

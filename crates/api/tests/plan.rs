@@ -1,4 +1,5 @@
-//! Spec → plan: how metrics are read, which defaults are filled in, and which error each bad spec gives.
+//! Spec → plan: how metrics are read, which defaults are filled in, and which error each bad spec
+//! gives.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -41,18 +42,18 @@ fn planned(spec: &LLMAutoscalerSpec) -> Plan {
 }
 
 #[test]
-fn every_sample_makes_sense() {
+fn every_sample_manifest_can_be_planned() {
     let all = include_str!("../../../config/samples/kustomization.yaml");
     let names: Vec<_> = all.lines().filter_map(|line| line.strip_prefix("- ")).collect();
     assert!(names.len() > 10, "{names:?}");
-    // The others are objects of Kubernetes.
+    // All other samples are objects of Kubernetes.
     for name in names.into_iter().filter(|name| *name != "workload.yaml") {
         plans(&sample(name).spec, Profile::Default).unwrap();
     }
 }
 
 #[test]
-fn a_signal_is_called_by_its_series_its_short_name_and_its_key() {
+fn a_signal_has_a_series_a_short_name_and_a_key() {
     let plan = planned(&sample("waiting.yaml").spec);
     let [metric] = &plan.metrics[..] else { panic!("{plan:?}") };
     assert_eq!(metric.name, "WaitingRequests");
@@ -129,7 +130,7 @@ fn behavior_fills_in_what_is_absent_field_by_field() {
 }
 
 #[test]
-fn what_makes_no_sense_names_its_field() {
+fn an_error_names_its_field() {
     let metric = |text: &str| spec(&format!("[{{{text}}}]"), "");
     let target = "target: {type: AverageValue, averageValue: 5}";
     let table = [
@@ -231,7 +232,7 @@ fn every_signal_of_the_resource_is_one_of_the_engines() {
 }
 
 #[test]
-fn a_percentile_is_of_a_window_and_of_the_service() {
+fn a_percentile_covers_a_window_and_all_replicas() {
     let ttft = "{signal: TimeToFirstToken, percentile: 99, windowSeconds: 30, target: {type: Value, value: \"1.5\"}}";
     let plan = planned(&spec(&format!("[{ttft}]"), ""));
     let metric = &plan.metrics[0];
@@ -245,7 +246,7 @@ fn a_percentile_is_of_a_window_and_of_the_service() {
 }
 
 #[test]
-fn a_series_is_what_its_name_or_the_spec_says() {
+fn the_type_of_a_series_follows_from_its_name_or_the_spec() {
     let table = [
         ("series: {name: a}", "AverageValue, averageValue", Kind::Gauge, 0),
         ("series: {name: a}, windowSeconds: 10", "AverageValue, averageValue", Kind::Gauge, 10),

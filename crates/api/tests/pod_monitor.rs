@@ -1,4 +1,5 @@
-//! The PodMonitor: what the guide for inference services asks for, and nothing of the owner's labels.
+//! The PodMonitor has what the guide for inference services asks for, and none of the owner's
+//! labels.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -19,7 +20,7 @@ fn owner(source: &str) -> LLMAutoscaler {
     .unwrap()
 }
 
-fn built(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
+fn build(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
     let labels = BTreeMap::from([("app".to_owned(), "vllm".to_owned())]);
     let port = owner.spec.scrape().port.unwrap_or(Port::Name("http".to_owned()));
     PodMonitorBuilder {
@@ -32,7 +33,8 @@ fn built(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
     .build()
 }
 
-/// The labels that a scraped series of a pod with these labels gets, by the relabelings in their order.
+/// Returns the labels that a scraped series of a pod with these labels gets, applying the
+/// relabelings in their order.
 fn relabelled(monitor: &Value, pod: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut series = BTreeMap::new();
     for relabeling in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"].as_array().unwrap() {
@@ -56,7 +58,7 @@ fn relabelled(monitor: &Value, pod: &[(&str, &str)]) -> BTreeMap<String, String>
 }
 
 #[test]
-fn it_is_owned_and_carries_only_what_was_asked_for() {
+fn it_has_an_owner_and_only_the_labels_of_the_spec() {
     let spec = PodMonitorSpec {
         labels: BTreeMap::from([("release".to_owned(), "prom".to_owned())]),
         annotations: BTreeMap::from([(
@@ -65,7 +67,7 @@ fn it_is_owned_and_carries_only_what_was_asked_for() {
         )]),
         ..PodMonitorSpec::default()
     };
-    let metadata = &built(&owner(""), &spec)["metadata"];
+    let metadata = &build(&owner(""), &spec)["metadata"];
     assert_eq!(metadata["name"], "qwen3");
     assert_eq!(metadata["namespace"], "serving");
     assert_eq!(
@@ -78,8 +80,8 @@ fn it_is_owned_and_carries_only_what_was_asked_for() {
 }
 
 #[test]
-fn the_endpoint_is_the_one_that_is_scraped() {
-    let monitor = built(&owner(""), &PodMonitorSpec::default());
+fn the_endpoint_is_that_of_the_scrape_source() {
+    let monitor = build(&owner(""), &PodMonitorSpec::default());
     assert_eq!(monitor["spec"]["selector"], json!({"matchLabels": {"app": "vllm"}}));
     let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
     assert_eq!(
@@ -88,7 +90,7 @@ fn the_endpoint_is_the_one_that_is_scraped() {
     );
 
     let source = ", sources: [{scrape: {port: 9000, path: /m, scheme: HTTPS}}]";
-    let monitor = built(
+    let monitor = build(
         &owner(source),
         &PodMonitorSpec { interval_seconds: 30, ..PodMonitorSpec::default() },
     );
@@ -102,11 +104,11 @@ fn the_endpoint_is_the_one_that_is_scraped() {
 }
 
 #[test]
-fn what_lets_the_operator_in_lets_prometheus_in() {
+fn prometheus_gets_the_credentials_of_the_scrape_source() {
     let source = ", sources: [{scrape: {scheme: HTTPS, authorization: {credentials: {name: s, key: token}}, \
                   tlsConfig: {serverName: qwen3.example, ca: {configMap: {name: c, key: ca.crt}}}}}]";
     let endpoint =
-        &built(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
+        &build(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
     assert_eq!(
         endpoint["authorization"],
         json!({"type": "Bearer", "credentials": {"name": "s", "key": "token"}})
@@ -117,14 +119,14 @@ fn what_lets_the_operator_in_lets_prometheus_in() {
     );
     let source = ", sources: [{scrape: {basicAuth: {username: {name: s, key: u}, password: {name: s, key: p}}}}]";
     let endpoint =
-        &built(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
+        &build(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
     assert_eq!(endpoint["basicAuth"]["password"], json!({"name": "s", "key": "p"}));
 }
 
 #[test]
-fn other_pods_that_are_read_are_the_ones_to_be_monitored() {
+fn the_pods_of_a_pod_selector_are_monitored() {
     let source = ", sources: [{scrape: {port: 8000, podSelector: {matchLabels: {app: frontend}}}}]";
-    let monitor = built(&owner(source), &PodMonitorSpec::default());
+    let monitor = build(&owner(source), &PodMonitorSpec::default());
     assert_eq!(monitor["spec"]["selector"], json!({"matchLabels": {"app": "frontend"}}));
 }
 
@@ -132,8 +134,8 @@ fn other_pods_that_are_read_are_the_ones_to_be_monitored() {
 type Labels = &'static [(&'static str, &'static str)];
 
 #[test]
-fn five_labels_from_todays_and_older_pod_labels() {
-    let monitor = built(&owner(""), &PodMonitorSpec::default());
+fn current_and_former_pod_labels_give_the_five_labels() {
+    let monitor = build(&owner(""), &PodMonitorSpec::default());
     let table: [(Labels, [&str; 3]); 4] = [
         (&[], ["", "qwen3-sts", "vllm"]),
         (

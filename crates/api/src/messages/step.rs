@@ -72,7 +72,8 @@ impl Step<'_> {
         let (seconds, replicas) = (fallback.after.num_seconds(), fallback.replicas);
         Some(if matches!(self.decision.outcome, Outcome::Fallback { .. }) {
             let message = format!(
-                "no metric has been available for {seconds} s: at least {replicas} replicas are kept"
+                "no metric has been available for {seconds} s: at least {replicas} replicas are \
+                 kept"
             );
             ConditionUpdate::yes(ConditionType::Fallback, Reason::MetricsUnavailable, message)
         } else {
@@ -270,7 +271,8 @@ fn hold_reason(hold: Hold) -> (Reason, &'static str) {
         ),
         Hold::Doubt => (
             Reason::SamplesInDoubt,
-            "the latest scrapes failed, or too little has been measured yet, so no replica is removed",
+            "the latest scrapes failed, or too little has been measured yet, so no replica is \
+             removed",
         ),
         Hold::Surplus => (
             Reason::ReplicasMismatch,

@@ -19,14 +19,14 @@ pub(super) fn advice(metrics: &[MetricPlan]) -> Vec<Advice> {
     let all = |which: fn(&Asked) -> bool| metrics.iter().all(|metric| which(&metric.asked));
     let mut advice = Vec::new();
     if all(is_queue) {
-        let text = "an empty queue asks for the minimum, so a target that is scaled by its queue alone \
-                    swings between minimum and maximum; add InFlightRequests, which keeps what the \
-                    running requests need";
+        let text = "an empty queue asks for the minimum, so a target that is scaled by its queue \
+                    alone swings between minimum and maximum; add InFlightRequests, which keeps \
+                    what the running requests need";
         advice.push(Advice { reason: Reason::QueueOnly, text: text.to_owned() });
     }
     if all(is_latency) {
-        let text = "without requests there are no latencies to measure, and the size stays as it is: add a \
-                    metric that is known without load, such as InFlightRequests";
+        let text = "without requests there are no latencies to measure, and the size stays as it \
+                    is: add a metric that is known without load, such as InFlightRequests";
         advice.push(Advice { reason: Reason::LatencyOnly, text: text.to_owned() });
     }
     advice
@@ -37,8 +37,8 @@ pub(super) fn of_zero(metrics: &[MetricPlan], sources: &[SourcePlan]) -> Option<
     let is_query = |metric: &MetricPlan| matches!(metric.asked, Asked::Query(_));
     let of_others =
         |source: &SourcePlan| matches!(source, SourcePlan::Scrape(scrape) if scrape.pods.is_some());
-    let text = "at zero replicas no metric of this spec is known, so only a wake call brings a replica back \
-                (POST /wake/NAMESPACE/NAME on the operator's port); a query, or a source with \
+    let text = "at zero replicas no metric of this spec is known, so only a wake call brings a replica \
+                back (POST /wake/NAMESPACE/NAME on the operator's port); a query, or a source with \
                 podSelector, would do so by itself";
     let only_calls = !metrics.iter().any(is_query) && !sources.iter().any(of_others);
     only_calls.then(|| Advice { reason: Reason::OnlyCallsWake, text: text.to_owned() })

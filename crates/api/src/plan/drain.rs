@@ -11,7 +11,7 @@ use crate::spec::{DrainSpec, GaugeSpec};
 /// The window over which the latency of requests is measured.
 const LATENCIES: Duration = Duration::from_mins(5);
 
-/// How to drain replicas.
+/// The way to drain replicas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DrainPlan {
     /// The longest time to wait for the requests of a replica.

@@ -121,8 +121,8 @@ fn check(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> 
     let least: i64 = roles.iter().map(|role| i64::from(role.min_replicas)).sum();
     if least > spec.max_replicas.into() {
         let problem = format!(
-            "{} for all roles together is less than the sum of their minReplicas, {least}: raise it, or \
-             lower minReplicas",
+            "{} for all roles together is less than the sum of their minReplicas, {least}: raise it, \
+             or lower minReplicas",
             spec.max_replicas
         );
         return Err(SpecError::new("maxReplicas", problem));
@@ -133,8 +133,8 @@ fn check(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> 
     let least: i64 = roles.iter().map(gpus).sum();
     if let Some(most) = spec.max_gpus.filter(|most| i64::from(*most) < least) {
         let problem = format!(
-            "{most} for all roles together is less than what their minReplicas take, {least}: raise it, \
-             or lower minReplicas"
+            "{most} for all roles together is less than what their minReplicas take, {least}: raise \
+             it, or lower minReplicas"
         );
         return Err(SpecError::new("maxGPUs", problem));
     }

@@ -20,7 +20,7 @@ pub enum SourcePlan {
     Prometheus(PrometheusPlan),
 }
 
-/// How to scrape pods.
+/// A source that scrapes pods.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScrapePlan {
     /// The container ports, by name or number. The first one that a pod has is used.
@@ -39,7 +39,7 @@ pub struct ScrapePlan {
     pub access: Access,
 }
 
-/// How to query a Prometheus server.
+/// A source that queries a Prometheus server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrometheusPlan {
     /// The URL of the server, without a slash at the end.
@@ -68,7 +68,7 @@ pub struct Access {
     pub authorization: Option<AuthorizationSpec>,
     /// User name and password, from Secrets.
     pub basic_auth: Option<BasicAuthSpec>,
-    /// How to check certificates; `None` is the default of the source.
+    /// The rules for checking certificates; `None` is the default of the source.
     pub tls: Option<TlsSpec>,
 }
 
@@ -113,7 +113,8 @@ fn scrape(engine: &EngineProfile, spec: &ScrapeSpec, field: &str) -> Result<Scra
             };
             let selector = selector.map_err(wrong)?;
             if selector.selects_all() {
-                let problem = "it selects every pod of the namespace: select only the pods that report for the target";
+                let problem = "it selects every pod of the namespace: select only those that \
+                               report for the target";
                 return Err(SpecError::new(format!("{field}.scrape.podSelector"), problem));
             }
             Some(selector)

@@ -44,7 +44,7 @@ impl Default for PodMonitorSpec {
     }
 }
 
-/// What to do about the PodMonitor.
+/// The choice whether to create a PodMonitor.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PodMonitorMode {
     /// Create a PodMonitor and keep it up to date.

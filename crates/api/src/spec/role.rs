@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{behavior::BehaviorSpec, quantity::Quantity};
 
-/// One of several targets of a service, such as prefill or decode. Unset fields are inherited from
+/// A target among several of a service, such as prefill or decode. Unset fields are inherited from
 /// the top level of the spec.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
@@ -33,8 +33,8 @@ pub struct RoleSpec {
     /// The role's engine, if it differs from the top level's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineName>,
-    /// How to group pods into replicas, for workload kinds the operator does not know. If absent,
-    /// as at the top level.
+    /// The grouping of pods into replicas, for workload kinds the operator does not know. If
+    /// absent, as at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_pods: Option<ReplicaPodsSpec>,
     /// The lower limit for the number of replicas. Defaults to 1.
@@ -54,18 +54,18 @@ pub struct RoleSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(min = 1, max = 8))]
     pub metrics: Vec<MetricSpec>,
-    /// Where samples come from. If absent, as at the top level.
+    /// The sources of samples. If absent, as at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4))]
     pub sources: Option<Vec<SourceSpec>>,
-    /// How fast and how far the number of replicas may change. If absent, as at the top level.
+    /// The speed at which the number of replicas may change. If absent, as at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<BehaviorSpec>,
     /// The number of replicas to keep when no metric has been available for a while. If absent, as
     /// at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<FallbackSpec>,
-    /// How to drain replicas. If absent, as at the top level.
+    /// The way to drain replicas. If absent, as at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainSpec>,
 }

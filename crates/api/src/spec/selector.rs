@@ -18,7 +18,8 @@ pub(super) fn leaders(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// Returns the API server's own schema of a label selector, with limits for the lengths of its lists.
+/// Returns the API server's own schema of a label selector, with limits for the lengths of its
+/// lists.
 fn label_selector(description: &str) -> Schema {
     json_schema!({
         "type": "object",

@@ -24,7 +24,7 @@ pub struct SourceSpec {
     pub prometheus: Option<PrometheusSpec>,
 }
 
-/// How to scrape pods.
+/// A source that scrapes pods.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("self.timeoutSeconds <= self.intervalSeconds")
@@ -71,13 +71,13 @@ pub struct ScrapeSpec {
     /// User name and password from Secrets in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuthSpec>,
-    /// How to check the certificates of the pods. If absent, they are not checked, because few
-    /// certificates contain a pod's address.
+    /// The rules for checking the certificates of the pods. If absent, they are not checked,
+    /// because few certificates contain a pod's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsSpec>,
 }
 
-/// How to query a Prometheus server.
+/// A source that queries a Prometheus server.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("(has(self.authorization) ? 1 : 0) + (has(self.basicAuth) ? 1 : 0) + (has(self.headersFrom) && self.headersFrom.exists(h, h.name.lowerAscii() == 'authorization') ? 1 : 0) <= 1")
@@ -126,13 +126,13 @@ pub struct PrometheusSpec {
     /// User name and password from Secrets in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuthSpec>,
-    /// How to check the server's certificate. If absent, it is checked against the system's
-    /// certificate authorities.
+    /// The rules for checking the server's certificate. If absent, it is checked against the
+    /// system's certificate authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsSpec>,
 }
 
-/// An HTTP header whose value is in a Secret.
+/// An HTTP header with its value in a Secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct HeaderFrom {
@@ -174,7 +174,7 @@ pub struct KeyRef {
     pub key: String,
 }
 
-/// How to check a certificate.
+/// The rules for checking a certificate.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[x_kube(
     validation = Rule::new("!(self.insecureSkipVerify && (has(self.ca) || has(self.serverName)))")

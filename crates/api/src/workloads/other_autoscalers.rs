@@ -43,7 +43,7 @@ pub const AUTOSCALER_KINDS: [AutoscalerKind; 2] = [
 pub struct ScalingOwner {
     group: &'static str,
     kind: &'static str,
-    /// The only kind whose size it drives; all kinds if `None`.
+    /// The only kind of object that it drives; all kinds if `None`.
     of: Option<&'static str>,
     /// Names the object to scale instead; `NAME` stands for the owner's name.
     pub instead: &'static str,

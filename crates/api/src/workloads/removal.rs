@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::{INSTANCE_LABEL, RBG_ADAPTER, RBG_GROUP, RBG_KIND, ROLE_LABELS};
 use crate::spec::ScaleTargetRef;
 
-/// The type of the condition of pods by which they are taken out of service. It takes effect where a
-/// pod has it as a readiness gate.
+/// The type of the condition of pods by which they are taken out of service. It takes effect where
+/// a pod has it as a readiness gate.
 pub const IN_SERVICE: &str = "llmautoscaler.io/in-service";
 /// The annotation of pods that orders the removals of a Deployment: the lowest cost goes first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -16,18 +16,18 @@ pub const RBG_INSTANCE: &str = "RoleInstance";
 /// The annotation of RoleInstances that orders the removals of a stateless RoleInstanceSet: the
 /// lowest cost goes first.
 pub const INSTANCE_DELETION_COST: &str = "controller.kubernetes.io/instance-deletion-cost";
-/// The deletion cost of a pod or an instance that should be removed first. No other writer is likely
-/// to use this number, so it marks the annotation as ours.
+/// The deletion cost of a pod or an instance that should be removed first. No other writer is
+/// likely to use this number, so it marks the annotation as ours.
 pub const CHEAPEST: &str = "-2000000000";
 
-/// The `podManagementPolicy` of a StatefulSet or a role that creates and removes one replica after the
-/// other: it removes none while one below it is not ready.
+/// The `podManagementPolicy` of a StatefulSet or a role that creates and removes one replica after
+/// the other: it removes none while one below it is not ready.
 pub const ORDERED_READY: &str = "OrderedReady";
 
 /// The annotation of a role that holds the kind of its workload; absent for a RoleInstanceSet.
 const ROLE_WORKLOAD: &str = "rbg.workloads.x-k8s.io/role-workload-type";
-/// The annotation of a role, and of its RoleInstanceSet, that is `Stateless` where its instances have
-/// no ordinals.
+/// The annotation of a role, and of its RoleInstanceSet, that is `Stateless` where its instances
+/// have no ordinals.
 const ROLE_MODE: &str = "rbg.workloads.x-k8s.io/role-instance-pattern";
 
 const LWS_GROUP: Victims = Victims::LabelOrdinals("leaderworkerset.sigs.k8s.io/group-index");
@@ -60,8 +60,8 @@ pub fn victims(target: &ScaleTargetRef) -> Option<Victims> {
     }
 }
 
-/// Returns whether the rule depends on the annotations of the target's object; [`role_victims`] reads
-/// them.
+/// Returns whether the rule depends on the annotations of the target's object; [`role_victims`]
+/// reads them.
 pub fn has_modes(target: &ScaleTargetRef) -> bool {
     victims(target) == Some(INSTANCES)
 }
@@ -78,8 +78,8 @@ pub fn role_victims(annotations: &BTreeMap<String, String>) -> Victims {
     }
 }
 
-/// Returns the selector of all instances of the role to which a pod with these labels belongs. It is
-/// empty, and so selects everything, where the pod belongs to no role.
+/// Returns the selector of all instances of the role to which a pod with these labels belongs. It
+/// is empty, and so selects everything, where the pod belongs to no role.
 pub fn role_labels(labels: &BTreeMap<String, String>) -> String {
     let known = ROLE_LABELS.iter().filter_map(|key| Some(format!("{key}={}", labels.get(*key)?)));
     known.collect::<Vec<_>>().join(",")

@@ -1,4 +1,4 @@
-//! Events, every one of them a constructor.
+//! The events, each with a constructor.
 
 use kube::{
     Client, Resource,
@@ -7,7 +7,7 @@ use kube::{
 use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason};
 use tracing::warn;
 
-/// Who reports, in the column `From` of `kubectl describe`.
+/// The name in the column `From` of `kubectl describe`.
 const REPORTER: &str = "llm-autoscaler";
 
 /// Publishes events about autoscalers.
@@ -15,12 +15,12 @@ const REPORTER: &str = "llm-autoscaler";
 pub struct Events(Recorder);
 
 impl Events {
-    /// Through this client.
+    /// Creates a publisher that uses this client.
     pub fn new(client: Client) -> Self {
         Self(Recorder::new(client, Reporter { controller: REPORTER.into(), instance: None }))
     }
 
-    /// Publishes; an event that cannot be written is logged, never an obstacle.
+    /// Publishes an event. A failure is logged and never stops the caller.
     pub async fn publish(&self, about: &LLMAutoscaler, event: Event) {
         if let Err(error) = self.0.publish(&event, &about.object_ref(&())).await {
             warn!(%error, reason = event.reason, "an event could not be written");
@@ -28,25 +28,26 @@ impl Events {
     }
 }
 
-/// The target has a new size. The action tells sizes apart: the recorder takes events of the same action for
-/// repetitions, and repeats the first one's note.
+/// Returns the event of a new size. The action contains both sizes, because the recorder takes
+/// events with the same action for repetitions, and then repeats the note of the first one.
 pub fn rescaled(from: i32, to: i32, note: String) -> Event {
     event(EventType::Normal, Reason::SuccessfulRescale, format!("Scale{from}To{to}"), note)
 }
 
-/// Something is wrong, by the HPA's reason for it.
+/// Returns a warning, with the HPA's reason where the HPA has one.
 pub fn problem(reason: Reason, action: &str, note: String) -> Event {
     event(EventType::Warning, reason, action.to_owned(), note)
 }
 
-/// The same about one of several roles, which is no repetition of the same about another.
+/// Returns the event with the name of its role, so that it is no repetition of the same event about
+/// another role.
 pub fn of_role(event: Event, role: &str) -> Event {
     let action = format!("{}:{role}", event.action);
     let note = event.note.map(|note| cut(format!("{role}: {note}")));
     Event { action, note, ..event }
 }
 
-/// The API server takes notes of up to 1024 bytes.
+/// Cuts a note to the 1024 bytes that the API server accepts.
 fn cut(mut note: String) -> String {
     note.truncate(note.floor_char_boundary(1024));
     note

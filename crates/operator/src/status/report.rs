@@ -1,4 +1,4 @@
-//! Decision → status. Pure: what is written of it, and when, is the writer's.
+//! Decision → status. Pure: the writer decides which changes to write, and when.
 
 mod draining;
 mod merged;
@@ -29,37 +29,37 @@ pub use merged::{merged, of_role};
 pub use refusal::Refusal;
 pub use restraint::contested;
 
-/// How long "the scale was updated" is left to be read before the next step's words take its place; as long
-/// as the HPA leaves it.
+/// The time for which the reason of a successful write stays in the status before the next step
+/// replaces it. The HPA leaves it for as long.
 const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
-/// How many past decisions are kept.
+/// The number of past decisions that are kept.
 const DECISIONS: usize = 10;
-/// How many missing pods are named.
+/// The number of pods that a message names.
 const NAMED: usize = 3;
 
 /// Everything that a status is made of.
 pub struct Report<'a> {
     /// The autoscaler.
     pub object: &'a LLMAutoscaler,
-    /// The name of the target, where it is one of several.
+    /// The name of the role, if there are several.
     pub role: Option<&'a str>,
-    /// Its plan.
+    /// The plan of the target.
     pub plan: &'a Plan,
-    /// What was seen.
+    /// The observation.
     pub seen: &'a Seen,
-    /// The target's scale as it is now.
+    /// The target's current scale.
     pub view: &'a ScaleView,
-    /// What was decided, and the words for it.
+    /// The decision, with everything that its messages need.
     pub step: Step<'a>,
-    /// What keeps the operator from writing to the target.
+    /// Whatever keeps the operator from writing to the target.
     pub restraint: &'a Restraint,
-    /// How a scale-down comes along.
+    /// The progress of a scale-down that drains.
     pub drain: &'a Told,
-    /// What was written to the target, if anything was.
+    /// The write to the target, if there was one.
     pub written: Option<Written>,
-    /// What is to be remembered.
+    /// The record for the next decisions.
     pub history: HistoryRecord,
-    /// How long replicas take to start.
+    /// The time that replicas take to start.
     pub start_ups: &'a StartupTimes,
 }
 
@@ -67,13 +67,13 @@ pub struct Report<'a> {
 pub struct Written {
     /// The new size; `None` if the write failed.
     pub size: Option<i32>,
-    /// The conditions that follow.
+    /// The conditions that follow from it.
     pub conditions: Vec<ConditionUpdate>,
-    /// What is to be said of a write that failed.
+    /// The event about a write that failed.
     pub warning: Option<EventMessage>,
 }
 
-/// The status that follows `previous`.
+/// Returns the status that follows `previous`.
 pub fn status(
     previous: &LLMAutoscalerStatus,
     report: &Report<'_>,
@@ -120,7 +120,8 @@ pub fn status(
     status
 }
 
-/// The status when a step ended before a decision: one condition says why, and nothing else changes.
+/// Returns the status of a step that ended before a decision: one condition has the reason, and
+/// nothing else changes.
 pub fn failed(
     previous: &LLMAutoscalerStatus,
     object: &LLMAutoscaler,
@@ -151,7 +152,8 @@ pub fn failed(
     status
 }
 
-/// The status of a role that has been found, while another one has not: what stood in its own way is over.
+/// Returns the status of a role with a target that was found while that of another role was not.
+/// Its own obstacles are removed.
 pub fn found(previous: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
     let mut status = previous.clone();
     forget_preconditions(&mut status.conditions);
@@ -164,12 +166,13 @@ pub fn found(previous: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
     status
 }
 
-/// What stood in the way of a decision is over, or will be said again.
+/// Removes conditions about what kept an earlier step from deciding. If it still does, they will be
+/// set again.
 fn forget_preconditions(conditions: &mut Vec<Condition>) {
     conditions.retain(|condition| !is_precondition(condition));
 }
 
-/// The same in one condition.
+/// Removes one condition, if it is about what kept an earlier step from deciding.
 fn forget_precondition(conditions: &mut Vec<Condition>, type_: ConditionType) {
     conditions.retain(|condition| condition.type_ != type_ || !is_precondition(condition));
 }
@@ -183,7 +186,7 @@ impl Report<'_> {
         self.written.as_ref().and_then(|written| written.size)
     }
 
-    /// Why the size changes; nothing where it does not.
+    /// Returns why the size changes; `None` if it does not.
     fn reason(&self) -> Option<String> {
         Some(self.step.reason()).filter(|reason| !reason.is_empty())
     }
@@ -231,7 +234,7 @@ fn condition_updates(
     updates
 }
 
-/// Which replicas have no usable sample, and why; the first few by name.
+/// Lists the first few replicas without a usable sample, and why they have none.
 pub fn missing(problems: &[Problem]) -> Option<String> {
     if problems.is_empty() {
         return None;
@@ -246,7 +249,7 @@ pub fn missing(problems: &[Problem]) -> Option<String> {
     Some(format!("no usable sample from {}{more}", named.join("; ")))
 }
 
-/// As the HPA's column: two metrics at most.
+/// Renders the metrics as the HPA's column TARGETS does: two at most.
 fn summary(plan: &Plan, metrics: &[MetricStatus]) -> String {
     let of = |(plan, metric): (&llm_autoscaler_api::MetricPlan, &MetricStatus)| {
         format!(
@@ -280,7 +283,7 @@ fn target_status(
     };
     let mut decisions = before.map(|target| target.decisions.clone()).unwrap_or_default();
     if let Some(past) = past_decision(before, report, derivation.as_ref(), now) {
-        // A rule that swings is one line, not ten.
+        // A rule that changes back and forth takes one line, not ten.
         if decisions.first().is_some_and(|last| last.from == last.to && past.from == past.to) {
             decisions.remove(0);
         }
@@ -320,7 +323,7 @@ fn decision_status(derivation: &Derivation, report: &Report<'_>) -> DecisionStat
     }
 }
 
-/// A decision that is worth keeping: the size was changed, or something else limits it now.
+/// Returns a decision that is worth keeping: the size has changed, or the rule that limits it.
 fn past_decision(
     before: Option<&TargetStatus>,
     report: &Report<'_>,

@@ -1,4 +1,5 @@
-//! The HPA's warnings as events: once per change instead of once per reconcile, and never in the way.
+//! The HPA's warnings as events: once per change instead of once per reconcile, and never blocking
+//! a step.
 
 use std::{
     collections::HashMap,
@@ -12,12 +13,12 @@ use tracing::warn;
 
 use crate::{status::events, status::events::Events, status::write_limiter::Lane};
 
-/// A warning whose text changes is said again no more often than this.
+/// A warning with a changed text is published no more often than this.
 const AGAIN_AFTER: Duration = Duration::from_mins(1);
-/// How long the API server may take over an event.
+/// The time that the API server has to accept an event.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Says what changed about one autoscaler.
+/// Publishes the warnings of one autoscaler.
 pub struct Announcer {
     events: Events,
     lane: Lane,
@@ -26,22 +27,24 @@ pub struct Announcer {
 
 /// A warning of one step.
 pub struct Warning {
-    /// The role that it is about, where there are several.
+    /// The role that it is about, if there are several.
     pub role: Option<String>,
-    /// What is said.
+    /// The event.
     pub words: EventMessage,
 }
 
-/// What was said last and when is kept by role, by reason and by number among those of the same reason.
+/// The key under which the last publication of a warning is kept: the role, the reason, and the
+/// number among the warnings with the same reason.
 type Key = (Option<String>, Reason, usize);
 
 impl Announcer {
-    /// Nothing has been said yet.
+    /// Creates an announcer that has published nothing.
     pub fn new(events: Events, lane: Lane) -> Self {
         Self { events, lane, said: HashMap::new() }
     }
 
-    /// Says those warnings of a step that are new; those that are over may be said again when they return.
+    /// Publishes the warnings of a step that are new. A warning that has ended is published again
+    /// when it returns.
     pub fn warn(&mut self, about: &Arc<LLMAutoscaler>, warnings: Vec<Warning>) {
         let mut counts: HashMap<(Option<String>, Reason), usize> = HashMap::new();
         let mut now = HashMap::with_capacity(warnings.len());
@@ -74,7 +77,7 @@ impl Announcer {
     }
 }
 
-/// Says something that has happened.
+/// Publishes an event in the background.
 pub fn publish(events: &Events, lane: &Lane, about: &Arc<LLMAutoscaler>, event: Event) {
     let (events, lane, about) = (events.clone(), lane.clone(), about.clone());
     tokio::spawn(async move {

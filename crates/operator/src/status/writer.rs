@@ -1,7 +1,8 @@
-//! Writes status, and only when that is worth it.
+//! Writes status, and only if it differs enough from the last one.
 //!
-//! Sizes, and conditions that begin or cease to hold, are written at once; reasons and rules at most every 5 s;
-//! values that merely drift at most every 15 s. A tick that has nothing new to say writes nothing.
+//! Sizes, and conditions that begin or cease to hold, are written at once; reasons and rules at
+//! most every 5 s; values that merely drift at most every 15 s. A tick that changes nothing writes
+//! nothing.
 
 use std::{
     sync::Arc,
@@ -26,9 +27,10 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// Reasons and rules that change are written no more often than this: they may swing with every sample.
+/// The shortest time between two writes for reasons and rules that change, because these may change
+/// with every sample.
 const REASONS_EVERY: Duration = Duration::from_secs(5);
-/// Values that drift are written no more often than this.
+/// The shortest time between two writes for values that drift.
 const VALUES_EVERY: Duration = Duration::from_secs(15);
 
 /// Writes one autoscaler's status.
@@ -36,9 +38,9 @@ pub struct Writer {
     api: Api<LLMAutoscaler>,
     telemetry: Telemetry,
     lane: Lane,
-    /// As the API server has it, as far as we know.
+    /// The status that the API server has, as far as is known.
     written: LLMAutoscalerStatus,
-    /// As it would be now.
+    /// The status as it should be now.
     status: LLMAutoscalerStatus,
     at: Option<Instant>,
     failed: bool,
@@ -57,12 +59,13 @@ impl Writer {
         Self { api, telemetry, lane, written: status.clone(), status, at: None, failed: false }
     }
 
-    /// The status as it would be now.
+    /// Returns the status as it should be now.
     pub fn status(&self) -> &LLMAutoscalerStatus {
         &self.status
     }
 
-    /// Nothing is known of any target: one condition says why, and nothing else changes.
+    /// Writes that a step ended before any target was looked up: one condition has the reason, and
+    /// nothing else changes.
     pub async fn failed(
         &mut self,
         object: &LLMAutoscaler,
@@ -73,7 +76,7 @@ impl Writer {
         self.write(object, status).await;
     }
 
-    /// Takes over a status, and writes it if that is worth it.
+    /// Takes over a status, and writes it if it differs enough from the last one.
     pub async fn write(&mut self, object: &LLMAutoscaler, status: LLMAutoscalerStatus) {
         self.status = status;
         if !self.is_worth_it() {
@@ -111,7 +114,8 @@ impl Writer {
     }
 }
 
-/// Sizes, and which conditions hold. What may follow from a pod that misses a read now and then is not among them.
+/// Returns the parts that are written as soon as they change: sizes, and which conditions hold.
+/// Conditions that may change with a single missed scrape are left out.
 fn urgent(status: &LLMAutoscalerStatus) -> impl PartialEq {
     let swings = |condition: &Condition| {
         [ConditionType::SamplesComplete, ConditionType::ScalingLimited]
@@ -138,7 +142,7 @@ fn urgent(status: &LLMAutoscalerStatus) -> impl PartialEq {
     )
 }
 
-/// Why, and by which rule.
+/// Returns the parts that are written a few seconds after they change: reasons and rules.
 fn reasons(status: &LLMAutoscalerStatus) -> impl PartialEq {
     let conditions: Vec<_> =
         status.conditions.iter().map(|c| (&c.type_, &c.status, &c.reason)).collect();
@@ -152,7 +156,8 @@ fn reasons(status: &LLMAutoscalerStatus) -> impl PartialEq {
     (conditions, targets)
 }
 
-/// Everything that is not above, but the history and the times of samples: these move with every decision.
+/// Returns all other parts, except for the history and the times of samples, which change with
+/// every decision.
 fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
     let metrics = status.targets.iter().flat_map(|target| &target.metrics);
     let metrics: Vec<_> = metrics
@@ -205,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_urgent_a_reason_or_a_value() {
+    fn sizes_are_urgent_and_values_are_not() {
         let base = status(1, Reason::ReadyForNewScale, "5");
         let table = [
             (status(1, Reason::ReadyForNewScale, "5"), [false, false, false]),

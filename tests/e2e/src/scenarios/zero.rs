@@ -89,7 +89,10 @@ pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 1, SOON).await?;
     wait::until("an event that says who woke it", SOON, async || {
         let events = stage.events("a", "SuccessfulRescale").await?;
-        Ok(events.iter().any(|note| note == "New size: 1; reason: woken by a call").then_some(()))
+        Ok(events
+            .iter()
+            .any(|note| note == "New size: 1; reason: a wake call arrived")
+            .then_some(()))
     })
     .await?;
     // It stays for as long as it would without load, and goes again.

@@ -244,7 +244,7 @@ pub async fn everything_fails_and_there_is_a_fallback(stage: &Stage) -> Result<S
     stage.until_condition("a", "Fallback", "True", "MetricsUnavailable").await?;
     let notes = stage.events("a", "SuccessfulRescale").await?;
     ensure!(
-        notes.contains(&"New size: 5; reason: no metric has been there for 8 s".to_owned()),
+        notes.contains(&"New size: 5; reason: no metric has been available for 8 s".to_owned()),
         "{notes:?}"
     );
     stage.stays("a", 5, Duration::from_secs(5)).await?;

@@ -36,7 +36,11 @@ pub async fn a_rollout_that_is_given_up(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "Draining", "False", "RolloutInProgress").await?;
     ensure!(replicas(stage).await? == 3, "the rollout was to be waited for");
     let stuck = stage.until_condition("a", "RolloutStuck", "True", "NoProgress").await?;
-    ensure!(stuck.message.starts_with("1 of 3 replicas are updated"), "{}", stuck.message);
+    ensure!(
+        stuck.message.starts_with("the rollout is stuck: 1 of 3 replicas are updated"),
+        "{}",
+        stuck.message
+    );
     wait::until("two replicas", SOON, async || Ok((replicas(stage).await? == 2).then_some(())))
         .await
 }

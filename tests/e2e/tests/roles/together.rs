@@ -45,7 +45,7 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
     );
     let draining = stage.until_condition(NAME, "Draining", "True", "WaitsForRole").await?;
     ensure!(
-        draining.message.contains("prefill: 3 -> 1 is drained, and waits for"),
+        draining.message.contains("prefill: 3 -> 1 is drained and waits for"),
         "{}",
         draining.message
     );

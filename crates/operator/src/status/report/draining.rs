@@ -1,4 +1,4 @@
-//! Conditions about scale-downs that drain.
+//! The conditions about scale-downs that drain.
 
 use chrono::SecondsFormat;
 use llm_autoscaler_api::{
@@ -12,7 +12,7 @@ use crate::{
     drain::progress::Left, drain::progress::Told, drain::rollout::Rollout,
 };
 
-/// All of them; the type of those that are not there.
+/// Returns all conditions about draining. `Err` is the type of a condition that is absent.
 pub(super) fn conditions(told: &Told) -> [Result<ConditionUpdate, ConditionType>; 4] {
     [
         draining(told).ok_or(ConditionType::Draining),
@@ -32,7 +32,7 @@ fn draining(told: &Told) -> Option<ConditionUpdate> {
     if let Some(waiting) = &told.waiting {
         let until = waiting.until.to_rfc3339_opts(SecondsFormat::Secs, true);
         let message = format!(
-            "{} -> {} waits for {}; until {until} at the latest",
+            "{} -> {} waits for {}, until {until} at the latest",
             waiting.from,
             waiting.to,
             named(&waiting.victims)
@@ -45,12 +45,12 @@ fn draining(told: &Told) -> Option<ConditionUpdate> {
     }
     if let Some((from, to)) = told.for_role {
         let message =
-            format!("{from} -> {to} is drained, and waits for the other role of the ratio");
+            format!("{from} -> {to} is drained and waits for the other role of the ratio");
         return Some(ConditionUpdate::yes(ConditionType::Draining, Reason::WaitsForRole, message));
     }
     if let Some(Rollout { updated, wanted, .. }) = told.held {
         let message = format!(
-            "fewer replicas are wanted; nothing shrinks while a rollout is in progress: {updated} of {wanted} replicas are updated"
+            "waiting for a rollout before scaling down: {updated} of {wanted} replicas are updated"
         );
         return Some(ConditionUpdate::no(
             ConditionType::Draining,
@@ -62,7 +62,7 @@ fn draining(told: &Told) -> Option<ConditionUpdate> {
         return Some(ConditionUpdate::no(
             ConditionType::Draining,
             Reason::Idle,
-            "nothing has been removed yet",
+            "nothing has been drained yet",
         ));
     };
     let (reason, message) = match how {
@@ -72,11 +72,11 @@ fn draining(told: &Told) -> Option<ConditionUpdate> {
         ),
         How::Late(left) => (
             Reason::DeadlineExceeded,
-            format!("{from} -> {to}: the deadline has passed for {}", named(left)),
+            format!("{from} -> {to}: the deadline passed before {} had finished", named(left)),
         ),
         How::Cancelled => (
             Reason::Cancelled,
-            "fewer replicas are not wanted any more; all are in service again".to_owned(),
+            "the scale-down is no longer needed; all replicas are back in service".to_owned(),
         ),
     };
     Some(ConditionUpdate::no(ConditionType::Draining, reason, message))
@@ -87,29 +87,35 @@ fn best_effort(why: &BestEffort) -> ConditionUpdate {
         BestEffort::NoGate(pods) => {
             let pods = some(pods.iter().cloned());
             let message = format!(
-                "requests come to these pods to their end, because they do not have the readiness gate {IN_SERVICE}: {pods}"
+                "these pods keep receiving requests until they are deleted, because they lack the \
+                 readiness gate {IN_SERVICE}: {pods}"
             );
             (Reason::NoReadinessGate, message)
         }
         BestEffort::NotPermitted => {
             let message = format!(
-                "requests come to pods to their end: the operator may not set their condition {IN_SERVICE}"
+                "pods keep receiving requests until they are deleted, because the operator is not \
+                 allowed to set their condition {IN_SERVICE}: label the ClusterRole \
+                 llm-autoscaler-in-service (docs/targets.md)"
             );
             (Reason::NotPermitted, message)
         }
         BestEffort::NotMarked { role, error } => {
             let message = format!(
-                "others than those that were drained may be removed: {error}; label the ClusterRole {role} (docs/targets.md)"
+                "the controller may remove other pods than the drained ones: {error}; label the \
+                 ClusterRole {role} (docs/targets.md)"
             );
             (Reason::NotPermitted, message)
         }
         BestEffort::UnknownVictims => {
-            let message = "nobody is waited for: which replicas a smaller size of this kind removes is not known";
+            let message = "replicas are removed without draining, because it is not known which \
+                           replicas this kind removes first";
             (Reason::UnknownVictims, message.to_owned())
         }
         BestEffort::RequestsUnknown => {
-            let message = "nobody knows how many requests the engine has, so every scale-down takes until its deadline: name the series that \
-                           count them in drain.requestSeries";
+            let message = "the engine does not expose how many requests it has, so every scale-down \
+                           lasts until its deadline: name the series that count them in \
+                           drain.requestSeries";
             (Reason::RequestsUnknown, message.to_owned())
         }
     };
@@ -119,8 +125,8 @@ fn best_effort(why: &BestEffort) -> ConditionUpdate {
 fn stuck(rollout: &Rollout) -> ConditionUpdate {
     let Rollout { updated, wanted, minutes } = rollout;
     let message = format!(
-        "{updated} of {wanted} replicas are updated, and none more for {minutes} min: fewer replicas are wanted, and are not waited \
-         for the rollout with any longer"
+        "the rollout is stuck: {updated} of {wanted} replicas are updated, no progress for {minutes} \
+         min; scaling down without waiting for it"
     );
     ConditionUpdate::yes(ConditionType::RolloutStuck, Reason::NoProgress, message)
 }
@@ -130,22 +136,22 @@ fn gate(is_forbidden: bool, error: &str) -> ConditionUpdate {
         return ConditionUpdate::no(
             ConditionType::ReadinessGateKept,
             Reason::WriteFailed,
-            format!("pods cannot be put in service, and out of it: {error}"),
+            format!("the readiness gate {IN_SERVICE} of pods cannot be written: {error}"),
         );
     }
     let message = format!(
-        "pods with the readiness gate {IN_SERVICE} do not get ready: {error}; label the ClusterRole llm-autoscaler-in-service \
-         (docs/targets.md)"
+        "pods with the readiness gate {IN_SERVICE} do not get ready: {error}; label the ClusterRole \
+         llm-autoscaler-in-service (docs/targets.md)"
     );
     ConditionUpdate::no(ConditionType::ReadinessGateKept, Reason::NotPermitted, message)
 }
 
-/// The first few replicas, and what each has still to do.
+/// Lists the first few replicas, with the requests that each still has.
 fn named(left: &[Left]) -> String {
     some(left.iter().map(|Left { name, requests }| match requests {
         Some(1) => format!("{name} (1 request)"),
         Some(requests) => format!("{name} ({requests} requests)"),
-        None => format!("{name} (how many requests it has is not known)"),
+        None => format!("{name} (number of requests unknown)"),
     }))
 }
 
@@ -167,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_down_tells_how_it_comes_along() {
+    fn each_state_of_a_scale_down_has_its_reason() {
         let on = Told { is_on: true, ..Told::default() };
         let waiting = Waiting {
             from: 5,
@@ -178,24 +184,24 @@ mod tests {
         let ended = |how| Told { ended: Some(Ended { from: 3, to: 2, how }), ..on.clone() };
         let rollout = Some(Rollout { updated: 1, wanted: 3, minutes: 0 });
         let table = [
-            (on.clone(), false, "Idle", "nothing has been removed yet"),
+            (on.clone(), false, "Idle", "nothing has been drained yet"),
             (
                 Told { waiting: Some(waiting), ..on.clone() },
                 true,
                 "RequestsInFlight",
-                "5 -> 3 waits for a-4 (1 request), a-3 (how many requests it has is not known); until 1970-01-01T00:00:00Z at the latest",
+                "5 -> 3 waits for a-4 (1 request), a-3 (number of requests unknown), until 1970-01-01T00:00:00Z at the latest",
             ),
             (
                 Told { for_role: Some((5, 3)), ..on.clone() },
                 true,
                 "WaitsForRole",
-                "5 -> 3 is drained, and waits for the other role of the ratio",
+                "5 -> 3 is drained and waits for the other role of the ratio",
             ),
             (
                 Told { held: rollout, ..ended(How::Cancelled) },
                 false,
                 "RolloutInProgress",
-                "fewer replicas are wanted; nothing shrinks while a rollout is in progress: 1 of 3 replicas are updated",
+                "waiting for a rollout before scaling down: 1 of 3 replicas are updated",
             ),
             (
                 ended(How::Drained { seconds: 31 }),
@@ -207,7 +213,7 @@ mod tests {
                 ended(How::Late(vec![left("a-2", Some(4))])),
                 false,
                 "DeadlineExceeded",
-                "3 -> 2: the deadline has passed for a-2 (4 requests)",
+                "3 -> 2: the deadline passed before a-2 (4 requests) had finished",
             ),
         ];
         for (told, status, reason, message) in table {
@@ -221,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_a_few_and_a_number() {
+    fn a_long_list_is_its_first_names_and_a_number() {
         let pods = (0..5).map(|n| format!("a-{n}")).collect();
         let update = best_effort(&BestEffort::NoGate(pods));
         assert!(update.message.ends_with("a-0, a-1, a-2 and 2 more"), "{}", update.message);

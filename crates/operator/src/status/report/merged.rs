@@ -1,4 +1,4 @@
-//! The status of an autoscaler with several roles, from those that each would have by itself.
+//! The status of an autoscaler with several roles, joined from the status of each role.
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -8,11 +8,12 @@ use llm_autoscaler_api::{
     time,
 };
 
-/// A role by its name, where it has one, and the status that it would have by itself.
+/// The name of a role, if it has one, and the status that it would have as the only target.
 type OfRole<'a> = (Option<&'a str>, &'a LLMAutoscalerStatus);
 
-/// The part of a status that is about one role, to go on from after a restart. What is said of all of them is nobody's own; what is
-/// remembered of objects is found by their UIDs, whatever their roles were called.
+/// Extracts one role's state from a saved status, to resume after a restart. Conditions about all
+/// roles are left out. Records of targets are matched by UID, so renaming a role does not lose
+/// them.
 pub fn of_role(status: &LLMAutoscalerStatus, role: Option<&str>) -> LLMAutoscalerStatus {
     let Some(role) = role else { return status.clone() };
     let own = status.targets.iter().find(|target| target.name == role);
@@ -25,7 +26,7 @@ pub fn of_role(status: &LLMAutoscalerStatus, role: Option<&str>) -> LLMAutoscale
     }
 }
 
-/// The status that follows `previous`. That of an only target is its own.
+/// Returns the status that follows `previous`. An only target without a role name has its own.
 pub fn merged(
     previous: &LLMAutoscalerStatus,
     whole: &LLMAutoscaler,
@@ -38,7 +39,8 @@ pub fn merged(
     let sum = |of: fn(&LLMAutoscalerStatus) -> Option<i32>| -> Option<i32> {
         roles.iter().map(|(_, status)| of(status)).sum()
     };
-    // Until all of them have come to a decision, what was said before stays; not what has stood in the way of one.
+    // Until every role has decided, conditions from before stay, except for those that kept a role
+    // from deciding.
     let is_whole = roles.iter().all(|(_, status)| status.summary.is_some());
     let summary = summary(roles).filter(|_| is_whole);
     let mut status = LLMAutoscalerStatus {
@@ -74,7 +76,7 @@ pub fn merged(
     status
 }
 
-/// What there is of a role's own target.
+/// Returns the status of a role's target.
 fn target((name, status): &OfRole<'_>) -> Option<TargetStatus> {
     status.targets.iter().find(|target| Some(&*target.name) == *name).cloned()
 }
@@ -87,8 +89,8 @@ fn summary(roles: &[OfRole<'_>]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Joins the conditions of one type into one. If any role's is worth pointing out, only those are in
-/// the message, and the reason is the first one's.
+/// Joins the conditions of one type into one. If any role's is worth pointing out, only those are
+/// in the message, and the reason is the first one's.
 fn condition(type_: ConditionType, roles: &[OfRole<'_>]) -> Option<Condition> {
     let of = |(name, status): &OfRole<'_>| {
         let found = conditions::find(&status.conditions, type_)?;
@@ -98,15 +100,15 @@ fn condition(type_: ConditionType, roles: &[OfRole<'_>]) -> Option<Condition> {
     let usual = status_text(type_.usual_status());
     let worth: Vec<&(String, Condition)> =
         all.iter().filter(|(_, found)| found.status != usual).collect();
-    let told = if worth.is_empty() { all.iter().collect() } else { worth };
-    let (_, first) = told.first()?;
+    let shown = if worth.is_empty() { all.iter().collect() } else { worth };
+    let (_, first) = shown.first()?;
     let is_one =
-        told.len() == roles.len() && told.iter().all(|(_, found)| found.message == first.message);
+        shown.len() == roles.len() && shown.iter().all(|(_, found)| found.message == first.message);
     let message = if is_one {
         first.message.clone()
     } else {
         let each: Vec<String> =
-            told.iter().map(|(name, found)| format!("{name}: {}", found.message)).collect();
+            shown.iter().map(|(name, found)| format!("{name}: {}", found.message)).collect();
         each.join("; ")
     };
     Some(Condition { message, ..first.clone() })
@@ -191,14 +193,14 @@ mod tests {
             ("Ready", "False", "NoSignal", "decode: broken"),
         ];
         assert_eq!(told, expected);
-        // What no role says any longer is gone.
+        // A condition that no role has any longer is removed.
         let silent = role("prefill", (2, 2), Vec::new());
         let quiet = [(Some("prefill"), &silent)];
         assert_eq!(merged(&status, &whole(), &quiet, DateTime::UNIX_EPOCH).conditions, []);
     }
 
     #[test]
-    fn after_a_restart_all_is_as_it_was_until_something_is_known() {
+    fn a_restart_changes_nothing_until_something_is_observed() {
         let able =
             ConditionUpdate::no(ConditionType::AbleToScale, Reason::FailedGetScale, "not found");
         let prefill = role("prefill", (2, 3), vec![able.clone()]);
@@ -216,12 +218,12 @@ mod tests {
             merged(&before, &[(Some("prefill"), &first), (Some("decode"), &second)]),
             before
         );
-        // One of them is missing still.
+        // A target is still missing.
         let mut missing = first.clone();
         conditions::set(&mut missing.conditions, able, Some(2), now);
         let told = merged(&before, &[(Some("prefill"), &missing), (Some("decode"), &second)]);
         assert_eq!(told, before);
-        // Other names: what is remembered of their objects is there, and nothing of theirs is said.
+        // A renamed role keeps the records of its object, and has no conditions.
         let renamed = of_role(&before, Some("p"));
         assert_eq!((renamed.current_replicas, renamed.targets.len()), (None, 2));
         let told = merged(&before, &[(Some("p"), &renamed), (Some("decode"), &second)]);

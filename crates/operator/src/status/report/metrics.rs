@@ -1,4 +1,4 @@
-//! Metrics as a status tells them: what was seen, from where, and what was made of it.
+//! The metrics of a status: the observed value, its source, and the number that it proposes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
@@ -9,7 +9,7 @@ use llm_autoscaler_core::{Counted, MetricOutcome};
 use crate::observe::observer::Origin;
 use crate::status::report::Report;
 
-/// All metrics of a report, in the order of the spec.
+/// Returns the status of all metrics, in the order of the spec.
 pub(super) fn statuses(report: &Report<'_>, now: DateTime<Utc>) -> Vec<MetricStatus> {
     let Report { plan, seen, .. } = report;
     let of = |(index, metric): (usize, &MetricPlan)| {
@@ -33,7 +33,7 @@ pub(super) fn statuses(report: &Report<'_>, now: DateTime<Utc>) -> Vec<MetricSta
     plan.metrics.iter().enumerate().map(of).collect()
 }
 
-/// What the decision made of a metric.
+/// Adds how the decision used a metric.
 fn outcome(report: &Report<'_>, index: usize, status: &mut MetricStatus) {
     let step = &report.step;
     let counted = |counted: &Counted| ReplicasStatus {
@@ -50,7 +50,7 @@ fn outcome(report: &Report<'_>, index: usize, status: &mut MetricStatus) {
         }
         Some(MetricOutcome::NoEvents(silent)) => {
             status.replicas = Some(counted(silent));
-            status.error = Some("too few events in the window to say anything".to_owned());
+            status.error = Some("too few events in the window".to_owned());
         }
         Some(MetricOutcome::Failed(error)) => {
             let failure = step.metrics[index].failure(&step.policy.metrics[index], *error);
@@ -60,7 +60,7 @@ fn outcome(report: &Report<'_>, index: usize, status: &mut MetricStatus) {
     }
 }
 
-/// `scrape`, `prometheus`, or both where replicas differ.
+/// Returns `scrape`, `others`, `prometheus`, or several of them if the replicas differ.
 fn source_text(plan: &Plan, origin: &Origin) -> String {
     let name = |source: &SourcePlan| match source {
         SourcePlan::Scrape(scrape) if scrape.pods.is_some() => "others",

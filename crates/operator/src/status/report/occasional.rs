@@ -1,4 +1,4 @@
-//! Conditions that are not always there.
+//! The conditions that are present only at times.
 
 use llm_autoscaler_api::{
     Advice, MetricPlan,
@@ -8,10 +8,10 @@ use llm_autoscaler_api::{
 use super::{NAMED, Report, restraint};
 use crate::{observe::Origin, pods::TroubleKind};
 
-/// How many pieces of advice are given.
+/// The number of hints in the message.
 const ADVICE: usize = 5;
 
-/// Conditions that are not always there; the type of those that are not.
+/// Returns the conditions that are present only at times. `Err` is the type of an absent one.
 pub(super) fn occasional(report: &Report<'_>) -> [Result<ConditionUpdate, ConditionType>; 6] {
     [
         restraint::paused(report).ok_or(ConditionType::Paused),
@@ -23,7 +23,7 @@ pub(super) fn occasional(report: &Report<'_>) -> [Result<ConditionUpdate, Condit
     ]
 }
 
-/// Replicas that are neither counted on nor waited for.
+/// Returns `ReplicasStuck` if a replica will not get ready by waiting.
 fn stuck(report: &Report<'_>) -> Option<ConditionUpdate> {
     let stuck = &report.seen.stuck;
     let reason = match stuck.first()?.1 {
@@ -35,11 +35,12 @@ fn stuck(report: &Report<'_>) -> Option<ConditionUpdate> {
         stuck.iter().take(NAMED).map(|(pod, kind)| format!("{pod}: {}", kind.text())).collect();
     let more = stuck.len().saturating_sub(NAMED);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let message = format!("neither counted as capacity nor waited for: {}{more}", named.join("; "));
+    let message =
+        format!("stuck, so neither counted as capacity nor waited for: {}{more}", named.join("; "));
     Some(ConditionUpdate::yes(ConditionType::ReplicasStuck, reason, message))
 }
 
-/// Whether all samples are from the first source; where there is only one, the question does not arise.
+/// Returns `FirstSourceUsed` if the spec has several sources.
 fn first_source(report: &Report<'_>) -> Option<ConditionUpdate> {
     let Report { plan, seen, .. } = report;
     if plan.sources.len() < 2 {
@@ -68,9 +69,9 @@ fn first_source(report: &Report<'_>) -> Option<ConditionUpdate> {
     })
 }
 
-/// What a person should know; under the name of the first piece of it.
+/// Returns `Advisory` if there is a hint. The reason is the first one's.
 fn advisory(report: &Report<'_>) -> Option<ConditionUpdate> {
-    // What was found comes before what can be known from the spec alone.
+    // Hints about what was observed come before those about the spec alone.
     let of_spec = |advice: &&Advice| report.plan.advice.contains(*advice);
     let mut advice: Vec<&Advice> =
         report.seen.advice.iter().filter(|advice| !of_spec(advice)).collect();

@@ -1,4 +1,4 @@
-//! Targets that are not ours to scale, in words.
+//! The texts about targets that this autoscaler must not scale.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use llm_autoscaler_api::{
@@ -9,21 +9,21 @@ use llm_autoscaler_api::{
 
 use crate::drivers::Driver;
 
-/// Whether a reason is one for which nothing is decided about a target.
+/// Returns whether a reason means that nothing is decided about the target.
 pub(super) fn is_obstacle(reason: &str) -> bool {
     [Reason::FailedGetScale, Reason::TargetTaken, Reason::TargetControlled]
         .iter()
         .any(|obstacle| obstacle.as_str() == reason)
 }
 
-/// What is said of a target that is left alone.
+/// The texts about a target that is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The condition; `Ready` is False for the same reason.
+    /// The condition. `Ready` is False with the same reason.
     pub condition: ConditionUpdate,
     /// The event.
     pub event: EventMessage,
-    /// Waiting does not help.
+    /// Waiting does not help, so `Stalled` is True.
     pub terminal: bool,
 }
 
@@ -33,20 +33,21 @@ impl Refusal {
         Self::new(
             Reason::TargetTaken,
             format!(
-                "{target} belongs to the LLMAutoscaler {owner}, which is older: nothing is written to it; delete one of the two, \
-                 or give it another target"
+                "{target} belongs to the LLMAutoscaler {owner}, which is older: nothing is written \
+                 to it; delete one of the two, or give it another target"
             ),
         )
     }
 
-    /// An HPA or a ScaledObject scales the target. It may be on its way out, so there is something to wait for.
+    /// An HPA or a ScaledObject scales the target. It may be about to be deleted, so waiting may
+    /// help.
     pub fn driven(target: &str, driver: &Driver) -> Self {
         let Driver { kind, name, .. } = driver;
         Self::new(
             Reason::TargetTaken,
             format!(
-                "{target} is scaled by the {kind} {name}: nothing is written to it; delete the {kind}, or give one of the two another \
-                 target"
+                "{target} is scaled by the {kind} {name}: nothing is written to it; delete the {kind}, \
+                 or give one of the two another target"
             ),
         )
     }
@@ -56,7 +57,8 @@ impl Refusal {
         let OwnerReference { kind, name, .. } = owner;
         let instead = parent.instead.replace("NAME", name);
         let message = format!(
-            "{target} belongs to the {kind} {name}, which drives its size: nothing is written to it; scale {instead} instead"
+            "{target} belongs to the {kind} {name}, which drives its size: nothing is written to it; \
+             scale {instead} instead"
         );
         Self { terminal: true, ..Self::new(Reason::TargetControlled, message) }
     }

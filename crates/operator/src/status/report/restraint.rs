@@ -1,4 +1,4 @@
-//! What keeps the operator from writing to a target, in words.
+//! The texts about whatever keeps the operator from writing to a target.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use llm_autoscaler_api::{
@@ -9,25 +9,26 @@ use llm_autoscaler_api::{
 use super::Report;
 use crate::sizes::{Change, Respected};
 
-/// `Ready` of an autoscaler that does all that it is to do. Who pauses it on purpose has nothing to wait for, so it stays True.
+/// Returns `Ready` of an autoscaler that does all that it should. Pausing is on purpose and nothing
+/// to wait for, so `Ready` stays True.
 pub(super) fn ready(report: &Report<'_>) -> ConditionUpdate {
     let (reason, message) = if report.restraint.paused {
         (
             Reason::Paused,
-            "the target is found, its metrics are read; nothing is written while it is paused",
+            "the target is found and its metrics are read; nothing is written to it while paused",
         )
     } else if report.restraint.respected.is_some() {
         (
             Reason::ManualChange,
-            "the target is found, its metrics are read; the size that somebody else has set is respected",
+            "the target is found and its metrics are read; a size set by another writer is respected",
         )
     } else {
-        (Reason::Scaling, "the target is found, its metrics are read, its size is kept")
+        (Reason::Scaling, "the target is found, its metrics are read and its size is managed")
     };
     ConditionUpdate::yes(ConditionType::Ready, reason, message)
 }
 
-/// While it is paused: that it is, and what would be done if it were not.
+/// Returns `Paused` while the autoscaler is paused, with what it would do otherwise.
 pub(super) fn paused(report: &Report<'_>) -> Option<ConditionUpdate> {
     report
         .restraint
@@ -35,12 +36,13 @@ pub(super) fn paused(report: &Report<'_>) -> Option<ConditionUpdate> {
         .then(|| by_annotation(report.object, &format!("; {}", otherwise(report))))
 }
 
-/// The same where there is no decision.
+/// Returns `Paused` while the autoscaler is paused and there is no decision.
 pub(super) fn paused_without_decision(object: &LLMAutoscaler) -> Option<ConditionUpdate> {
     object.is_paused().then(|| by_annotation(object, ""))
 }
 
-/// While a size that somebody else has set is respected: whose, until when, and what would be done otherwise.
+/// Returns `ManualChange` while a size set by another writer is respected: the writer, until when,
+/// and what the autoscaler would do otherwise.
 pub(super) fn manual_change(report: &Report<'_>) -> Option<ConditionUpdate> {
     let Respected { change, until } = report.restraint.respected.as_ref()?;
     let moment = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -56,12 +58,13 @@ pub(super) fn manual_change(report: &Report<'_>) -> Option<ConditionUpdate> {
     Some(ConditionUpdate::yes(ConditionType::ManualChange, Reason::Respected, message))
 }
 
-/// What is said where somebody else changes the size again and again after us.
+/// Returns the text of the event about another writer that changes the size again and again.
 pub fn contested(target: &str, change: &Change) -> String {
     let (author, Change { from, to, .. }) = (change.author(), change);
     format!(
-        "{author} has changed the size of {target} three times within 10 minutes against this autoscaler, just now from {from} to \
-         {to}: leave spec.replicas out of what it applies, or pause this autoscaler with the annotation {} (docs/targets.md)",
+        "{author} has changed the size of {target} three times within 10 minutes against this \
+         autoscaler, most recently from {from} to {to}: remove spec.replicas from what it applies, or \
+         pause this autoscaler with the annotation {} (docs/targets.md)",
         api::PAUSED
     )
 }
@@ -74,7 +77,7 @@ fn by_annotation(object: &LLMAutoscaler, otherwise: &str) -> ConditionUpdate {
     ConditionUpdate::yes(ConditionType::Paused, Reason::PausedByAnnotation, message)
 }
 
-/// What would be done now if nothing kept us from it.
+/// Returns what the autoscaler would do now if nothing kept it from writing.
 fn otherwise(report: &Report<'_>) -> String {
     let decision = report.step.decision;
     match decision.rescale() {

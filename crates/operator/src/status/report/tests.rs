@@ -1,4 +1,4 @@
-//! What a status says after a decision.
+//! The status after a decision.
 
 use chrono::TimeDelta;
 use llm_autoscaler_api::{LLMAutoscalerSpec, messages::MetricDescription, plan};
@@ -31,14 +31,15 @@ fn at(second: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(1_000_000 + second)
 }
 
-/// One step of a target with `current` replicas, each with so many requests waiting; `None` where there is no sample.
+/// A step of a target with `current` replicas, each with `waiting` requests; `None` if there is no
+/// sample.
 struct Moment {
     current: i32,
     waiting: Option<i64>,
     problems: Vec<Problem>,
 }
 
-/// The status after a step; the target is scaled where the decision says so.
+/// Returns the status after a step; the target is scaled if the decision asks for it.
 fn after(previous: &LLMAutoscalerStatus, step: &Moment, now: DateTime<Utc>) -> LLMAutoscalerStatus {
     let object = object();
     let plan = plan(&object.spec, Profile::Default).unwrap();
@@ -56,7 +57,8 @@ fn after(previous: &LLMAutoscalerStatus, step: &Moment, now: DateTime<Utc>) -> L
     told(previous, step, observation, &plan, |_, _| {}, now)
 }
 
-/// The same with something else about what was seen, or something that keeps us from writing.
+/// Returns the status after a step with a changed observation, or with something that keeps the
+/// operator from writing.
 fn told(
     previous: &LLMAutoscalerStatus,
     step: &Moment,
@@ -69,7 +71,7 @@ fn told(
     told_of(previous, step, (observation, decision), plan, change, now)
 }
 
-/// The same of a decision.
+/// Returns the status after a given decision.
 fn told_of(
     previous: &LLMAutoscalerStatus,
     step: &Moment,
@@ -134,7 +136,7 @@ fn reason(status: &LLMAutoscalerStatus, type_: ConditionType) -> &str {
 }
 
 #[test]
-fn a_change_of_size_is_told_in_every_place() {
+fn a_change_of_size_is_in_every_part_of_the_status() {
     let step = Moment { current: 1, waiting: Some(11), problems: Vec::new() };
     let status = after(&LLMAutoscalerStatus::default(), &step, at(0));
     assert_eq!(status.reference.as_deref(), Some("StatefulSet/a"));
@@ -167,7 +169,7 @@ fn success_is_shown_for_as_long_as_the_hpa_shows_it() {
 }
 
 #[test]
-fn silence_is_not_zero() {
+fn a_missing_sample_is_not_zero() {
     let problems =
         (0..5).map(|n| Problem { of: format!("a-{n}"), text: "refused".to_owned() }).collect();
     let status = after(
@@ -196,9 +198,9 @@ fn silence_is_not_zero() {
 }
 
 #[test]
-fn what_other_roles_make_of_a_size_is_told_for_as_long_as_it_holds() {
+fn the_reason_of_another_role_stays_only_as_long_as_it_holds() {
     let plan = plan(&object().spec, Profile::Default).unwrap();
-    // No sample, so nothing is said of limits but what the other role makes of the size.
+    // Without a sample, the only limit is the one of the other role.
     let blind = |previous: &_, current: i32, adjusted: Option<Adjusted>, second| {
         let step = Moment { current, waiting: None, problems: Vec::new() };
         let observation = Observation {
@@ -219,10 +221,11 @@ fn what_other_roles_make_of_a_size_is_told_for_as_long_as_it_holds() {
 }
 
 #[test]
-fn a_rule_that_swings_is_one_line_of_the_past() {
+fn a_rule_that_changes_back_and_forth_is_one_past_decision() {
     let mut status = LLMAutoscalerStatus::default();
     for second in 0..20 {
-        // Above the maximum, and at the target, in turns: limited and not.
+        // The metric is above the maximum and at its target in turn, so the size is limited and
+        // not.
         let waiting = if second % 2 == 0 { 11 } else { 5 };
         status = after(
             &status,
@@ -234,7 +237,7 @@ fn a_rule_that_swings_is_one_line_of_the_past() {
 }
 
 #[test]
-fn what_stood_in_the_way_is_forgotten_when_it_is_over() {
+fn a_condition_about_an_obstacle_is_removed_with_the_obstacle() {
     let update = ConditionUpdate::no(
         ConditionType::ScalingActive,
         Reason::InvalidSpec,
@@ -266,7 +269,7 @@ fn what_stood_in_the_way_is_forgotten_when_it_is_over() {
 }
 
 #[test]
-fn where_samples_are_from_is_told() {
+fn the_sources_of_samples_are_in_the_status() {
     let mut object = object();
     let sources = json!([{"scrape": {}}, {"prometheus": {"url": "http://p:9090"}}]);
     object.spec.sources = serde_json::from_value(sources).unwrap();
@@ -323,7 +326,7 @@ fn where_samples_are_from_is_told() {
 }
 
 #[test]
-fn what_holds_now_and_then_comes_and_goes() {
+fn occasional_conditions_come_and_go() {
     let plan = plan(&object().spec, Profile::Default).unwrap();
     let step = Moment { current: 1, waiting: None, problems: Vec::new() };
     let observed = || Observation {
@@ -337,7 +340,7 @@ fn what_holds_now_and_then_comes_and_goes() {
     };
     let none = LLMAutoscalerStatus::default();
     let change = |seen: &mut Seen, _: &mut Restraint| {
-        seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)]
+        seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
     };
     let there = told(&none, &step, observed(), &plan, change, at(0));
     assert_eq!(
@@ -356,7 +359,7 @@ fn what_holds_now_and_then_comes_and_goes() {
 }
 
 #[test]
-fn what_keeps_us_from_writing_is_told_and_so_is_what_would_be_done() {
+fn a_paused_autoscaler_reports_what_it_would_do() {
     let step = Moment { current: 1, waiting: Some(11), problems: Vec::new() };
     let plan = plan(&object().spec, Profile::Default).unwrap();
     let observed = || Observation {
