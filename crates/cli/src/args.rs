@@ -4,11 +4,12 @@ use std::{io::IsTerminal, net::SocketAddr, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use kube::{Client, CustomResourceExt};
+use llm_autoscaler::evaluate;
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_operator::Config;
 
-use crate::{engines::Engines, evaluate, explain::Explain, probe::Probe};
+use crate::{engines::Engines, explain::Explain, probe::Probe};
 
 /// Keeps LLM inference services at the right number of replicas.
 #[derive(Debug, Parser)]

@@ -2,7 +2,6 @@
 
 mod args;
 mod engines;
-mod evaluate;
 mod explain;
 mod probe;
 
