@@ -1,4 +1,5 @@
-//! `testbed demo`: the operator takes a `StatefulSet` from 1 replica to 3 under load, told as it happens.
+//! `testbed demo`: the operator scales a `StatefulSet` from 1 replica to 3 under load, and each
+//! step is printed as it happens.
 
 mod load;
 mod stage;
@@ -15,13 +16,13 @@ use load::Traffic;
 use stage::{NAME, Stage};
 use watchers::{PodPages, ScaleWatch, TableWatch};
 
-/// What `testbed demo` can be told.
+/// The options of `testbed demo`.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// The operator's binary, which is started as `PATH run`
     #[arg(long)]
     operator_bin: PathBuf,
-    /// What serves in the pods
+    /// The engine that serves in the pods
     #[arg(long, value_enum, default_value_t = EngineKind::Emulated)]
     engine: EngineKind,
 }
@@ -35,12 +36,12 @@ pub(crate) enum EngineKind {
     Vllm,
 }
 
-/// Where the autoscaler is to end, and the queue length per replica that it aims at.
+/// The size that the load needs, and the target's queue length per replica.
 const REPLICAS: i32 = 3;
 const TARGET: f64 = 5.0;
 
 impl Demo {
-    /// Tells the story to its end; everything that was started is stopped, however it ends.
+    /// Runs the demo to its end. Everything that it started is stopped, even if it fails.
     pub(crate) async fn run(self) -> Result<()> {
         let story = Story::begin();
         tokio::select! {
@@ -68,7 +69,7 @@ impl Demo {
     }
 }
 
-/// Returns only when the operator has ended by itself.
+/// Returns only if the operator has exited on its own, with the error to report.
 async fn ended(operator: &mut Process) -> Error {
     loop {
         if let Some(status) = operator.exited() {
@@ -78,7 +79,7 @@ async fn ended(operator: &mut Process) -> Error {
     }
 }
 
-/// From the first request to the last answer.
+/// Runs the demo from the first request to the last answer.
 async fn act(stage: &Stage, engine: EngineKind, story: &Story) -> Result<()> {
     let _table = TableWatch::start(stage.client(), stage.kubectl(), *story);
     let pages = PodPages::watch(stage.client(), TARGET);
@@ -110,7 +111,7 @@ async fn scale_and_drain(
     story.tell_at(stepped, &format!("the queue is longer than {TARGET} for the first time"));
     let (written, replicas) = scale.changed(Duration::from_mins(1)).await?;
     story.tell_at(written, &format!("the StatefulSet is scaled 1 -> {replicas}"));
-    // The queue is looked at every 20 ms, and the write is seen when its watch event arrives.
+    // The queue is polled every 20 ms, and the write is noticed when its watch event arrives.
     let reaction = written.saturating_duration_since(stepped).as_secs_f64();
     story.tell(&format!(
         "FROM THE METRIC'S CHANGE TO THE SCALE WRITE: {reaction:.2} s \
@@ -133,7 +134,7 @@ async fn scale_and_drain(
     Ok(())
 }
 
-/// Lines with the time since the start.
+/// Prints lines that begin with the time since the start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Story(Instant);
 
@@ -142,17 +143,17 @@ impl Story {
         Self(Instant::now())
     }
 
-    /// Something that happens now.
+    /// Prints a line about something that happens now.
     pub(crate) fn tell(&self, what: &str) {
         self.tell_at(Instant::now(), what);
     }
 
-    /// Something that happened then.
+    /// Prints a line about something that happened at `when`.
     pub(crate) fn tell_at(&self, when: Instant, what: &str) {
         println!("{:7.2} s  {what}", when.saturating_duration_since(self.0).as_secs_f64());
     }
 
-    /// A text with its heading, which lines of other tasks do not part.
+    /// Prints a text under a heading as one write, so that lines of other tasks do not split it.
     pub(crate) fn show(&self, what: &str, text: &str) {
         let text: String =
             text.lines().flat_map(|line| ["\n           ", line.trim_end()]).collect();

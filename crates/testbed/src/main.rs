@@ -1,4 +1,4 @@
-//! The `testbed` program: a cluster to play with, and the demo.
+//! The `testbed` program: a cluster to experiment with, and the demo.
 
 mod demo;
 mod up;

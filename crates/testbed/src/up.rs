@@ -1,4 +1,4 @@
-//! `testbed up`: a cluster to play with.
+//! `testbed up`: a cluster to experiment with.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use clap::Args;
 use llm_autoscaler_testbed::controlplane::Options;
 use llm_autoscaler_testbed::{ColdStart, ControlPlane, Engine, HollowNodes, Plan};
 
-/// What `testbed up` can be told.
+/// The options of `testbed up`.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// Hollow nodes to create

@@ -1,4 +1,5 @@
-//! The testbed itself: pods with addresses of their own on a real control plane, and nothing left behind.
+//! Tests of the testbed itself: pods with addresses of their own on a real control plane, and no
+//! processes left behind.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -22,7 +23,7 @@ fn is_ready(pod: &Pod) -> bool {
     conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
-/// Waits for exactly so many ready pods and returns name and URL of each.
+/// Waits for exactly `count` ready pods. Returns the name and the URL of each.
 async fn ready_pods(pods: &Api<Pod>, count: usize) -> Result<Vec<(String, String)>> {
     wait::until("pods to become ready", PATIENCE, async || {
         let all = pods.list(&ListParams::default()).await?.items;
@@ -101,7 +102,7 @@ async fn pods_get_addresses_serve_follow_the_scale_and_go() -> Result<()> {
     Ok(())
 }
 
-/// All the ways in which a page can fail, and that the pod recovers from the worst.
+/// Checks each way in which a page can fail, and that the pod recovers from the worst.
 async fn the_pages_that_fail(script: &Script, url: &str) -> Result<()> {
     let status = Page::Raw {
         status: 503,

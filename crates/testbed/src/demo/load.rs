@@ -1,4 +1,5 @@
-//! The demo's load: the testbed's own generator for emulated engines, vLLM's own benchmark for real ones.
+//! The demo's load: the testbed's own generator for emulated engines, vLLM's own benchmark for real
+//! ones.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,12 @@ use tokio::time::sleep;
 use super::stage::{Stage, vllm_folder};
 use super::{EngineKind, Story};
 
-/// For all answers together.
+/// The timeout for all answers together.
 const PATIENCE: Duration = Duration::from_mins(15);
-/// Progress is told whenever so many more requests are done.
+/// Progress is printed each time this many more requests are done.
 const PROGRESS: usize = 50;
 
-/// A load that is being sent; dropping it stops it.
+/// A load in progress; dropping it stops it.
 pub(super) struct Traffic {
     requests: usize,
     sender: Sender,
@@ -56,8 +57,8 @@ impl Traffic {
         Ok(Self { requests, sender })
     }
 
-    /// Tells how far it is until everything is answered, and returns the summary. The generator's first failure ends
-    /// it at once; the benchmark tells of failures at its end.
+    /// Prints the progress until all requests are answered, and returns the summary. The
+    /// generator's first failure ends it at once; the benchmark reports failures at its end.
     pub(super) async fn finish(&mut self, story: &Story) -> Result<String> {
         let deadline = Instant::now() + PATIENCE;
         let mut next = PROGRESS;
@@ -88,7 +89,7 @@ impl Sender {
         }
     }
 
-    /// The summary, where all requests succeeded; an error where one failed.
+    /// Returns the summary if all requests are done and succeeded, and an error if one failed.
     fn ended(&mut self) -> Result<Option<String>> {
         match self {
             Self::Generator { generator, sending } => {
@@ -121,7 +122,7 @@ fn start_benchmark(stage: &Stage, load: &Load) -> Result<Process> {
             .args(["--random-input-len".to_owned(), load.input_tokens.to_string()])
             .args(["--random-output-len".to_owned(), load.output_tokens.to_string()])
             .args(["--max-concurrency".to_owned(), load.concurrency.to_string()])
-            .grace(Duration::from_secs(5)); // it removes its files
+            .grace(Duration::from_secs(5)); // it removes its files when it is terminated
     Process::start(spec)
 }
 
@@ -129,14 +130,15 @@ fn output(benchmark: &Process) -> String {
     String::from_utf8_lossy(&std::fs::read(benchmark.log()).unwrap_or_default()).into_owned()
 }
 
-/// The count of the progress bar, which is drawn as `5%|5   | 20/400 [00:08<02:30, 2.5it/s]`.
+/// Parses the count of the progress bar, which is drawn as `5%|5   | 20/400 [00:08<02:30,
+/// 2.5it/s]`.
 fn progress(output: &str, requests: usize) -> usize {
     let Some((before, _)) = output.rsplit_once(&format!("/{requests} [")) else { return 0 };
     let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next();
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// The summary, which is framed by lines of `=`; all lines where there is none.
+/// Returns the summary, which is framed by lines of `=`; all of the output if there is no frame.
 fn table(output: &str) -> &str {
     let start = output.find("============ Serving Benchmark Result").unwrap_or(0);
     let table = &output[start..];
@@ -144,7 +146,8 @@ fn table(output: &str) -> &str {
     &table[..end.unwrap_or(table.len())]
 }
 
-/// The last lines; of lines that were drawn over only what is left to see.
+/// Returns the last lines. Of lines that a progress bar has overwritten, only the final state
+/// remains.
 fn without_bars(output: &str) -> String {
     let lines: Vec<_> =
         output.lines().map(|line| line.rsplit('\r').next().unwrap_or_default()).collect();

@@ -18,13 +18,14 @@ use llm_autoscaler_testbed::{
 use super::watchers::Kubectl;
 use super::{EngineKind, Story};
 
-/// Of the `StatefulSet` and of its autoscaler.
+/// The name of the `StatefulSet` and of its autoscaler.
 pub(super) const NAME: &str = "vllm-inference";
 const OPERATOR_NAMESPACE: &str = "llm-autoscaler-system";
 const OPERATOR_ACCOUNT: &str = "llm-autoscaler";
-/// An emulated engine loads its model so long.
+/// The time that an emulated engine takes to load its model.
 const LOADING: Duration = Duration::from_secs(5);
-/// Requests that an engine runs at once, so that 11 of the 20 in flight wait while there is one replica.
+/// The number of requests that an engine runs at once. With one replica, 11 of the 20 requests in
+/// flight wait.
 const SEQUENCES: usize = 9;
 
 const AUTOSCALER: &str = r#"
@@ -41,7 +42,7 @@ spec:
     target: {type: AverageValue, averageValue: "5"}
 "#;
 
-/// Everything that runs.
+/// The parts of the demo that run.
 pub(super) struct Stage {
     front: Front,
     _nodes: HollowNodes,
@@ -82,12 +83,12 @@ impl Stage {
         self.front.url()
     }
 
-    /// Where logs are, as long as this lives.
+    /// Returns the folder of the logs, which exists as long as this value.
     pub(super) fn dir(&self) -> &Path {
         self.plane.dir()
     }
 
-    /// Starts the operator as a user's cluster would: as its own service account.
+    /// Starts the operator with the permissions of its ServiceAccount, as in a user's cluster.
     pub(super) async fn start_operator(&self, binary: &Path) -> Result<Process> {
         let account = self.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT);
         let spec = Spec::new("operator", binary, self.plane.dir().join("operator.log"))
@@ -98,7 +99,7 @@ impl Stage {
         Process::start(spec)
     }
 
-    /// Creates the workload, and waits until it serves.
+    /// Creates the workload, and waits until its pod is ready.
     pub(super) async fn create_workload(&self) -> Result<()> {
         let set = workloads::stateful_set(NAME, 1, workloads::random_port())?;
         let sets = Api::<StatefulSet>::default_namespaced(self.client());
@@ -126,7 +127,7 @@ impl Stage {
         .await
     }
 
-    /// The ends of the logs of pods that are programs.
+    /// Returns the ends of the logs of pods that are programs.
     pub(super) fn pod_logs(&self) -> String {
         let log = |index| {
             let name = format!("{NAME}-{index}.log");
@@ -138,7 +139,7 @@ impl Stage {
         (0..3).filter_map(log).collect()
     }
 
-    /// The event that tells of the new size.
+    /// Returns the note of the event about the rescale.
     pub(super) async fn rescale_event(&self) -> Result<String> {
         let args = ["get", "events", "--field-selector=reason=SuccessfulRescale"];
         wait::until("the event SuccessfulRescale", Duration::from_secs(20), async || {
@@ -149,7 +150,8 @@ impl Stage {
     }
 }
 
-/// CRD, roles and namespace, as a user installs them; the Deployment stays away, because its image is not run here.
+/// Installs the CRD, the roles and the namespace, as a user does. The Deployment is left out,
+/// because its image is not run here.
 async fn install_operator(plane: &ControlPlane) -> Result<()> {
     let folder = repository().join("config/default");
     let folder = folder.to_str().context("the repository's path is not UTF-8")?;
@@ -167,17 +169,18 @@ async fn install_operator(plane: &ControlPlane) -> Result<()> {
 fn emulated() -> Engine {
     let mut emulated = Emulated::default();
     emulated.config.max_num_seqs = SEQUENCES;
-    emulated.config.prefill_tokens_per_second = 100_000.0; // as GPUs do: the queue takes its length at once
+    // Prefill is as fast as on a GPU, so the queue reaches its length at once.
+    emulated.config.prefill_tokens_per_second = 100_000.0;
     emulated.loading = LOADING;
     Engine::Emulated(emulated)
 }
 
-/// The scripts that install, serve and load vLLM.
+/// Returns the folder of the scripts that install, serve and load vLLM.
 pub(super) fn vllm_folder() -> Result<PathBuf> {
     repository().join("tests/vllm").canonicalize().context("looking for tests/vllm")
 }
 
-/// Installs vLLM where it is not yet, and returns the script that serves in a pod.
+/// Installs vLLM if it is missing, and returns the script that serves in a pod.
 async fn install_vllm() -> Result<String> {
     let folder = vllm_folder()?;
     let install = tokio::process::Command::new(folder.join("install.sh"))

@@ -1,4 +1,4 @@
-//! Adapters: from a scale to the replicas of a role.
+//! Scaling adapters, which hand their scale's replicas on to a role.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,15 +15,16 @@ use super::status::{Counts, now};
 use super::world::World;
 use super::{AdapterSelector, workloads};
 
-/// What is remembered of adapters, by their UIDs.
+/// The state that is kept per adapter, by UID.
 pub(super) struct Adapters {
     selector: AdapterSelector,
     binding: Duration,
-    /// Since when they wait to be bound.
+    /// The time at which each adapter was first seen, which starts the wait until it is bound.
     seen: HashMap<String, Instant>,
-    /// The generation whose number has been handed on. A role's number is not looked at again before the adapter changes.
+    /// The generation that has been handed on. The role's number is not compared again
+    /// before the adapter changes.
     handed_on: HashMap<String, i64>,
-    /// The roles that have had an adapter, as UID of the group and role.
+    /// The roles that have had an adapter, as (UID of the group, role).
     bound: HashSet<(String, String)>,
 }
 
@@ -35,7 +36,7 @@ impl Adapters {
 
     pub(super) async fn pass(&mut self, world: &World) {
         for adapter in world.all(&Kind::Adapter.resource()) {
-            // One that no group made is nobody's, whatever it refers to.
+            // An adapter that no group made is ignored, whatever its `scaleTargetRef` names.
             if let Some(group) = group_of(world, &adapter).filter(|_| !is_leaving(&adapter)) {
                 self.look_after(world, &adapter, &group).await;
             }
@@ -69,7 +70,7 @@ impl Adapters {
         let resource = Kind::Adapter.resource();
         if number(adapter, "/spec/replicas") != Some(role.replicas) {
             world.patch(&resource, adapter, json!({"spec": {"replicas": role.replicas}})).await;
-            return; // the phase follows when that is seen
+            return; // the phase is written when the patch has been observed
         }
         let selector = self.selector(world, group, role);
         let ready = Counts::of_role(group, &role.name).map(|counts| counts.ready);
@@ -102,7 +103,8 @@ impl Adapters {
         if has_leader { format!("{selector},{COMPONENT_INDEX}=0") } else { selector }
     }
 
-    /// The role's number is brought in line when the adapter changes, or when the role's readiness does; not when the role is changed.
+    /// Sets the role's replicas to the adapter's when the adapter changes or the role's number of
+    /// ready replicas does. A change of the role alone is not reverted.
     async fn hand_on(
         &mut self,
         world: &World,
@@ -126,7 +128,7 @@ impl Adapters {
             if !write_role(world, group, &role.name, replicas).await {
                 return;
             }
-            // What the status calls replicas are those that are wanted.
+            // The field `replicas` of the status repeats the desired number.
             let status = json!({"replicas": replicas, "lastScaleTime": now()});
             world.patch_status(&resource, adapter, status).await;
         }
@@ -141,7 +143,7 @@ fn group_of(world: &World, adapter: &DynamicObject) -> Option<Arc<DynamicObject>
     (group.uid().as_deref() == Some(uid) && !is_leaving(&group)).then_some(group)
 }
 
-/// The whole group is put in the place of what it was.
+/// Replaces the whole group, as the real controller does.
 async fn write_role(world: &World, group: &DynamicObject, name: &str, replicas: i64) -> bool {
     let mut group = group.clone();
     let roles = group.data["spec"]["roles"].as_array_mut();

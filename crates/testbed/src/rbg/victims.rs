@@ -1,4 +1,4 @@
-//! Which instances of a stateless role go first.
+//! Chooses the instances of a stateless role that are deleted first.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -7,18 +7,18 @@ use super::instance::READY;
 use super::labels::DELETION_COST;
 use super::objects::is_true;
 
-/// What is compared of an instance; the smallest go first.
+/// The sort key of an instance; the smallest are deleted first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    /// Of how many components its status speaks: those that have not begun go first.
+    /// The number of components in its status, so that instances that have not started are first.
     components: usize,
     is_ready: bool,
     cost: i32,
-    /// The newest go first.
+    /// The creation time, so that the newest are first.
     age: std::cmp::Reverse<String>,
 }
 
-/// Where an instance stands among those of its role.
+/// Returns the rank of an instance among those of its role.
 pub(super) fn rank(instance: &DynamicObject) -> Rank {
     let statuses = instance.data["status"]["componentStatuses"].as_array();
     let created = instance.metadata.creation_timestamp.as_ref();
@@ -30,14 +30,15 @@ pub(super) fn rank(instance: &DynamicObject) -> Rank {
     }
 }
 
-/// A number of 32 bits without a plus sign and without zeros before it; anything else is 0.
+/// Parses a 32-bit number without a plus sign and without leading zeros; anything else is 0.
 fn cost(text: &str) -> i32 {
     let begins_well =
         text == "0" || text.starts_with(|first: char| first == '-' || ('1'..='9').contains(&first));
     if begins_well { text.parse().unwrap_or(0) } else { 0 }
 }
 
-/// Whom a set that has `surplus` too many instances deletes: of the old template first, but for as many as are to stay so.
+/// Chooses the `surplus` instances that a set deletes: first instances of the old template, except
+/// as many as the partition keeps.
 pub(super) fn victims<T: Clone>(
     mut old: Vec<T>,
     mut updated: Vec<T>,
