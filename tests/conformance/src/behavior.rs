@@ -56,8 +56,8 @@ pub fn behavior(random: &mut Random) -> Value {
     case
 }
 
-/// Changes the case to a percentage policy whose exact result is a whole number. There the order of
-/// the float operations decides whether rounding adds a replica.
+/// Changes the case to a percentage policy with a whole number as its exact result. There the order
+/// of the float operations decides whether rounding adds a replica.
 fn at_a_whole_percentage(random: &mut Random, case: &mut Value) {
     let percent = random.one_of(&[10, 10, 80, 90]);
     let policy = json!({"type": "Percent", "value": percent, "periodSeconds": 60});

@@ -11,7 +11,7 @@ use super::{
 /// The target of every metric, in thousandths.
 const TARGET: i64 = 10_000;
 
-/// Returns a timeline whose target goes to zero and back.
+/// Returns a timeline of a target that goes to zero and back.
 pub fn zero(random: &mut Random) -> Value {
     let kinds: &[&str] = if random.chance(10) { &["Pods"] } else { &["Object", "External"] };
     let metrics = metrics(random, kinds);
@@ -37,7 +37,7 @@ pub fn zero(random: &mut Random) -> Value {
     })
 }
 
-/// Returns a timeline whose load never fits its size, under policies with long periods.
+/// Returns a timeline of a load that never fits the size, under policies with long periods.
 pub fn restless(random: &mut Random) -> Value {
     let mut behavior = json!({});
     for direction in ["scaleUp", "scaleDown"] {

@@ -1,9 +1,11 @@
-//! What it costs to read many pods: one operator, thousands of pods that are each read every five seconds.
+//! Measures the cost of scraping many pods: one operator, thousands of pods, a scrape of each every
+//! five seconds.
 //!
-//! `make sampling PODS=1000`: so many pods in targets of a hundred, each with an
-//! autoscaler. The pods are objects of the API server with addresses of their own; one server gives all of them the same
-//! page, a real one of vLLM (45 kB), or with `--small` one of 1 kB. Prints the operator's CPU time and memory over a
-//! minute, how late reads began, and how long they took.
+//! `make sampling PODS=1000` creates this many pods in targets of a hundred, each with an
+//! autoscaler. The pods are objects of the API server with addresses of their own. One server gives
+//! all of them the same page: a recorded one of vLLM (45 kB), or with `--small` one of 1 kB. It
+//! prints the operator's CPU time and memory over a minute, the delay of scrapes, and their
+//! duration.
 
 use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
 
@@ -19,11 +21,11 @@ use llm_autoscaler_testbed::{EnginePage, PageServer, wait};
 use serde_json::json;
 use tokio::time::Instant;
 
-/// Pods of one target.
+/// The number of pods of one target.
 const TARGET: usize = 100;
-/// How long is measured.
+/// The length of the measurement.
 const MEASURED: Duration = Duration::from_mins(1);
-/// How often each pod is read.
+/// The scrape interval in seconds.
 const INTERVAL: u64 = 5;
 
 #[tokio::main]
@@ -102,7 +104,7 @@ async fn create_targets(stage: &Stage, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Pods that run, as far as their status says. No node has them, and none ever will.
+/// Creates pods with a status that says that they run. They have no node and no container.
 async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
     let pods = stage.api::<Pod>();
     stream::iter(0..count)
@@ -133,7 +135,7 @@ async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
     Ok(())
 }
 
-/// What the operator has used and done.
+/// The operator's counters and resource usage at one moment.
 struct Figures {
     at: Instant,
     cpu: f64,
@@ -141,7 +143,7 @@ struct Figures {
     scrapes: f64,
     failed: f64,
     decisions: f64,
-    /// Reads that began at most this much too late, cumulatively.
+    /// The histogram of delays: (upper bound in seconds, cumulative number of scrapes).
     late: Vec<(f64, f64)>,
 }
 
@@ -164,7 +166,7 @@ impl Figures {
         let scrapes = value(&page, "llm_autoscaler_scrapes_total{result=\"ok\"}");
         Ok(Self {
             at: Instant::now(),
-            // Of 100 a second, on every Linux that this runs on.
+            // The kernel counts in ticks of 1/100 s on every Linux that this runs on.
             cpu: (ticks(11) + ticks(12)) / 100.0,
             memory: memory / 1024.0,
             scrapes,
@@ -174,7 +176,7 @@ impl Figures {
         })
     }
 
-    /// What has come about since.
+    /// Returns the difference from an earlier moment.
     fn since(self, before: &Self) -> Spent {
         let late = self
             .late
@@ -193,7 +195,7 @@ impl Figures {
     }
 }
 
-/// The difference of two figures.
+/// The difference between two moments.
 struct Spent {
     seconds: f64,
     cpu: f64,

@@ -1,4 +1,5 @@
-//! What all scenarios share: a control plane with everything installed, and nodes.
+//! The cluster that all scenarios share: a control plane with everything installed, and hollow
+//! nodes.
 
 use std::{
     collections::HashSet,
@@ -18,12 +19,12 @@ use llm_autoscaler_testbed::{
     workloads::random_port,
 };
 
-/// Where `config/default` installs.
+/// The namespace into which `config/default` installs.
 const SYSTEM: &str = "llm-autoscaler-system";
 
 /// A control plane with the CRD, the RBAC and the manifests of `config/default`, and hollow nodes.
 pub struct Cluster {
-    // Stopped first, while there is an API server to talk to.
+    // Stopped first, while the API server still runs.
     _nodes: HollowNodes,
     /// The control plane.
     pub control_plane: ControlPlane,
@@ -34,15 +35,15 @@ pub struct Cluster {
     cast: Arc<Mutex<Cast>>,
 }
 
-/// What becomes of pods.
+/// The plans of pods.
 #[derive(Default)]
 struct Cast {
     roles: Vec<Role>,
-    /// As NAMESPACE/NAME.
+    /// The names of unschedulable pods, as NAMESPACE/NAME.
     unschedulable: HashSet<String>,
 }
 
-/// Who plays the pods of a namespace whose names begin with something.
+/// The engine for the pods of a namespace with a name prefix.
 struct Role {
     namespace: String,
     pods: String,
@@ -50,18 +51,18 @@ struct Role {
 }
 
 impl Cluster {
-    /// Starts everything, and installs what a user would.
+    /// Starts everything, and installs the manifests as a user does.
     ///
     /// # Errors
-    /// Where something does not start, or a manifest is refused.
+    /// Fails if something does not start, or if a manifest is refused.
     pub async fn start() -> Result<Self> {
         Self::start_with(controlplane::Options::default()).await
     }
 
-    /// The same with other arguments of the control plane.
+    /// Like [`Cluster::start`], with other arguments of the control plane.
     ///
     /// # Errors
-    /// As for [`Cluster::start`].
+    /// Same as [`Cluster::start`].
     pub async fn start_with(options: controlplane::Options) -> Result<Self> {
         let control_plane = ControlPlane::start(options).await?;
         let cast = Arc::new(Mutex::new(Cast::default()));
@@ -86,19 +87,20 @@ impl Cluster {
         Ok(Self { control_plane, operator_kubeconfig, port: random_port(), cast, _nodes: nodes })
     }
 
-    /// Gives pods of a namespace an engine: those to come whose names begin with `pods`. The longest beginning counts, and
-    /// of the same ones the last. Pods that nobody plays have nothing that listens.
+    /// Assigns an engine to the future pods of a namespace that have names beginning with `pods`.
+    /// The longest matching prefix wins; of equal ones, the last. In pods without an engine nothing
+    /// listens.
     pub(crate) fn assign(&self, namespace: &str, pods: &str, engine: Engine) {
         let (namespace, pods) = (namespace.to_owned(), pods.to_owned());
         self.cast().roles.push(Role { namespace, pods, engine });
     }
 
-    /// Leaves pods of this name pending, as for want of a GPU; those that are there already stay as they are.
+    /// Leaves future pods of this name pending, as without a free GPU.
     pub fn leave_pending(&self, namespace: &str, pod: &str) {
         self.cast().unschedulable.insert(format!("{namespace}/{pod}"));
     }
 
-    /// Gives a pod that was left pending a node, as when a GPU is free again.
+    /// Gives a node to a pod that was left pending, as when a GPU becomes free.
     pub fn make_room(&self, namespace: &str, pod: &str) {
         self.cast().unschedulable.remove(&format!("{namespace}/{pod}"));
     }
@@ -122,10 +124,10 @@ fn plan(cast: &Mutex<Cast>, pod: &Pod) -> Plan {
     if left_out { plan.cold_start(ColdStart::Unschedulable) } else { plan }
 }
 
-/// The binary under test, beside this one.
+/// Returns the path of the binary under test, which is beside this program's folder.
 ///
 /// # Errors
-/// It has not been built.
+/// Fails if it has not been built.
 pub(crate) fn operator_binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("LLM_AUTOSCALER_BIN") {
         return Ok(path.into());

@@ -1,4 +1,4 @@
-//! What is to be seen of the operator from outside.
+//! Scenarios of the operator's behaviour as seen from outside.
 
 mod bad_input;
 mod changes;
@@ -9,7 +9,7 @@ mod zero;
 
 use crate::{runner::Scenario, scenarios};
 
-/// All scenarios; the long ones first.
+/// Returns all scenarios, the long ones first.
 pub fn all() -> Vec<Scenario> {
     scenarios! {
         changes::operator_is_killed_in_the_middle_of_a_window,

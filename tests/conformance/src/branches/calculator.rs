@@ -303,8 +303,8 @@ impl<'a> Seen<'a> {
         self.averaged(|seen| seen.averages.filled.is_none() && is(seen))
     }
 
-    /// Like `averaged`, for cases in which samples are filled in; `is` gets the ratio and the number
-    /// of samples after that.
+    /// Like `averaged`, for cases in which samples are filled in; `is` gets the ratio and the
+    /// number of samples after that.
     fn filled(&self, is: impl Fn(&Self, f64, f64) -> bool) -> bool {
         self.averaged(|seen| {
             seen.averages.filled.is_some_and(|(ratio, count)| is(seen, ratio, count as f64))
@@ -319,7 +319,7 @@ impl<'a> Seen<'a> {
         self.pods.iter().any(|(name, pod)| self.group(name, pod) == Group::Ready && is(pod))
     }
 
-    /// Returns true for a Value target that has an answer, and for whose ratio `is` holds.
+    /// Returns true for a Value target that has an answer, if `is` holds for its ratio.
     fn value(&self, is: impl Fn(&Self, f64) -> bool) -> bool {
         self.kind.ends_with("_value")
             && self.replicas.is_some()
@@ -335,8 +335,8 @@ impl<'a> Seen<'a> {
         self.pods.values().filter(|pod| serves(pod)).count()
     }
 
-    /// Returns true for an AverageValue target whose total does not overflow, and for whose ratio
-    /// `is` holds.
+    /// Returns true for an AverageValue target if its total does not overflow and `is` holds for
+    /// its ratio.
     fn average(&self, is: impl Fn(&Self, f64) -> bool) -> bool {
         self.replicas.is_some()
             && self

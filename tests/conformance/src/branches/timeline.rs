@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-/// One reconcile of a timeline.
+/// A reconcile of a timeline.
 pub struct Seen<'a> {
     case: &'a Value,
     /// The spec in force at this step.
@@ -325,7 +325,8 @@ impl<'a> Seen<'a> {
         current["averageValue"].as_str().or(current["value"].as_str())
     }
 
-    /// Returns true if the status shows for every metric the value that `what` derives from its spec.
+    /// Returns true if the status shows for every metric the value that `what` derives from the
+    /// metric's spec.
     fn all_show(&self, what: impl Fn(&'a Value) -> Option<&'a str>) -> bool {
         (0..self.metrics()).all(|index| {
             let shown = self.shown(index);
@@ -340,8 +341,8 @@ impl<'a> Seen<'a> {
         metric_source(metric)["target"]["averageValue"].as_str().filter(|_| is_outside)
     }
 
-    /// Returns true if the reconcile evaluated a metric of this source whose target has this type
-    /// and sets the field `set`.
+    /// Returns true if the reconcile evaluated a metric of this source with a target of this type
+    /// that sets the field `set`.
     fn has_target(&self, source: &str, type_: &str, set: &str) -> bool {
         let metrics = self.spec["metrics"].as_array().into_iter().flatten();
         let mut targets = metrics.map(|metric| &metric[source]["target"]);

@@ -1,4 +1,4 @@
-//! Many autoscalers that step at once.
+//! Measures many autoscalers that step at once.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -19,12 +19,13 @@ use crate::{
     sizes::Sizes,
 };
 
-/// How long anything may take.
+/// The timeout of every wait.
 const PATIENCE: Duration = Duration::from_mins(15);
-/// How many requests of this client are under way at once.
+/// The number of requests that this client has in flight at once.
 const AT_ONCE: usize = 64;
 
-/// StatefulSets of one replica each, one namespace, and everybody in turn.
+/// Creates `count` StatefulSets of one replica in one namespace, and measures each kind of
+/// autoscaler in turn.
 pub async fn measure(cluster: &Arc<Cluster>, count: usize) -> Result<()> {
     let stage = Stage::set(cluster.clone(), "many").await?;
     let fleet = Fleet {
@@ -68,7 +69,7 @@ impl Fleet {
             .await
     }
 
-    /// Each is asked for one replica, and has it.
+    /// Waits until each StatefulSet requests one replica and has it.
     async fn until_settled(&self) -> Result<()> {
         let sets = self.stage.api::<StatefulSet>();
         let settled = |set: &StatefulSet| {
@@ -88,12 +89,12 @@ impl Fleet {
         .await
     }
 
-    /// All queues jump, or fall.
+    /// Sets the queues of all pods.
     fn waiting(&self, waiting: u64) {
         self.stage.script.set_all(&Page::waiting(waiting));
     }
 
-    /// How long each took to be asked for three since `began`.
+    /// Returns the time that each StatefulSet took to request three replicas, counted from `began`.
     async fn times(&self, began: Instant) -> Result<Vec<Duration>> {
         let until = self.names.iter().map(|name| self.sizes.until(name, 3, PATIENCE));
         let times = futures::future::try_join_all(until).await?;
@@ -135,7 +136,7 @@ impl Fleet {
             Ok(kept.all(|kept| kept).then_some(()))
         })
         .await?;
-        // What the changes have set off is over.
+        // The controllers react to the changes for a while.
         tokio::time::sleep(Duration::from_secs(10)).await;
         let began = Instant::now();
         self.waiting(11);

@@ -1,4 +1,4 @@
-//! One autoscaler that steps again and again.
+//! Measures one autoscaler that steps again and again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
     sizes::Sizes,
 };
 
-/// How long a step may take.
+/// The timeout of a step.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// All series side by side; they hardly know of each other.
+/// Runs all series side by side; they hardly influence each other.
 pub async fn measure(cluster: &Arc<Cluster>, steps: usize) -> Result<()> {
     println!("one autoscaler, {steps} steps each");
     let stage = &Stage::set(cluster.clone(), "one").await?;
@@ -52,8 +52,8 @@ pub async fn measure(cluster: &Arc<Cluster>, steps: usize) -> Result<()> {
     Ok(())
 }
 
-/// Steps up, and back; how long each step up took. `rest` is the time in which whoever looks has looked once: steps begin at a
-/// random moment of it.
+/// Steps up and back `steps` times. Returns the time that each step up took. `rest` is the polling
+/// interval of the autoscaler: steps begin at a random moment of it.
 async fn series(
     stage: &Stage,
     sizes: &Sizes,
@@ -73,7 +73,7 @@ async fn series(
     Ok(times)
 }
 
-/// One replica is asked for, and one is there.
+/// Waits until one replica is requested and exists.
 async fn until_settled(stage: &Stage, sizes: &Sizes, name: &str) -> Result<()> {
     sizes.until(name, 1, PATIENCE).await?;
     let sets = stage.api::<StatefulSet>();

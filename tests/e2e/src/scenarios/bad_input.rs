@@ -1,4 +1,4 @@
-//! Bad input: named, and of no consequence for anything else.
+//! Bad input is reported, and affects nothing else.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::{Stage, stage::SOON};
 
-/// Two of three pods fall silent, then all: the size stays, the condition names them, and the neighbour is scaled.
+/// When two of three pods stop answering, and then all, the size stays and a condition names the
+/// pods. The neighbour is still scaled.
 pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> {
     stage.engine("a", 3).await?;
     stage.waiting("a", 5);
@@ -16,7 +17,7 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
     stage.autoscaler("a", json!({"behavior": behavior})).await?;
     stage.until_condition("a", "SamplesComplete", "True", "AllReplicas").await?;
 
-    // The one that answers says that there is nothing to do.
+    // The pod that answers reports no load.
     let pod = |ordinal: u32| format!("{}/a-{ordinal}", stage.namespace);
     stage.script.set(&pod(1), Page::Hang);
     stage.script.set(&pod(2), Page::Refuse);
@@ -52,13 +53,13 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
     stage.until_condition("a", "Ready", "False", "FailedGetPodsMetric").await?;
     stage.stays("a", 3, Duration::from_secs(3)).await?;
 
-    // The neighbour does not notice.
+    // The neighbour is not affected.
     stage.engine("b", 1).await?;
     stage.waiting("b", 11);
     stage.autoscaler("b", json!({})).await?;
     stage.until_replicas("b", 3, SOON).await?;
 
-    // When they answer again, so it goes on.
+    // Scaling resumes when they answer again.
     stage.waiting("a", 0);
     stage.until_replicas("a", 1, SOON).await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
@@ -66,7 +67,8 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
     Ok(())
 }
 
-/// Web pages, other exporters' pages, lines that cannot be read, status codes: each is named, none is zero.
+/// Web pages, other exporters' pages, malformed lines and status codes are each reported; none
+/// counts as zero.
 pub async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
     let status = |status: u16| Page::Raw {
         status,
@@ -110,7 +112,7 @@ pub async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A port that no container has is named, with those that there are.
+/// A port that no container has is reported, together with the ports that exist.
 pub async fn port_that_no_pod_has(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({"sources": [{"scrape": {"port": "metrics"}}]})).await?;
@@ -123,7 +125,8 @@ pub async fn port_that_no_pod_has(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// What the API server cannot check is a condition that names the field, until it is corrected.
+/// A mistake that the API server cannot detect becomes a condition that names the field, until it
+/// is corrected.
 pub async fn spec_that_only_the_operator_can_refuse(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     let target = json!({"type": "AverageValue", "averageValue": "5"});
@@ -150,7 +153,8 @@ pub async fn spec_that_only_the_operator_can_refuse(stage: &Stage) -> Result<()>
     Ok(())
 }
 
-/// The API server says what is wrong, in the user's words and with the field's name.
+/// The API server refuses specs that make no sense, with a message that names the field in the
+/// user's terms.
 pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
     let target = |value: Value| json!({"type": "AverageValue", "averageValue": value});
     let waiting = |value: Value| json!([{"signal": "WaitingRequests", "target": target(value)}]);

@@ -1,4 +1,4 @@
-//! Scale-downs that drain: out of service first, then watched, then removed.
+//! Scale-downs that drain: pods leave service first, then finish their requests, then are removed.
 
 mod hundred;
 mod ordered;
@@ -9,12 +9,12 @@ use std::process::ExitCode;
 
 use llm_autoscaler_e2e::{gated, runner, scenarios};
 
-/// They wait for deadlines, not for the machine.
+/// The scenarios wait for deadlines more than they load the machine.
 const AT_A_TIME: usize = 5;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // What may not be done yet comes before the rest, which needs it.
+    // The scenario without the permission runs first, because the others grant it.
     let forbidden = scenarios! { scenes::not_permitted };
     let scenes = scenarios! {
         scenes::drained_then_written,

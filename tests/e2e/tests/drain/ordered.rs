@@ -1,4 +1,4 @@
-//! StatefulSets that make, and remove, one pod after the other.
+//! StatefulSets that create and remove one pod after the other.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::gated::{self, GATE, Manner, running, until_in_service};
 
 const ORDERED: Manner<'_> = Manner { grace: 30, gates: &[GATE], management: "OrderedReady" };
 
-/// The highest ordinal that there is goes; one that has not been made yet is not waited for.
+/// The highest existing ordinal is drained; an ordinal that has not been created yet is not waited
+/// for.
 pub async fn the_highest_that_is_there(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
@@ -44,7 +45,8 @@ pub async fn the_highest_that_is_there(stage: &Stage) -> Result<()> {
     stage.until_ready("a", 2).await
 }
 
-/// Several go, each after the one above it: such a set removes nobody above a pod that is not ready.
+/// Several pods are drained one after the other from the highest ordinal, because an `OrderedReady`
+/// StatefulSet removes no pod while a lower one is not ready.
 pub async fn several_in_turn(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));

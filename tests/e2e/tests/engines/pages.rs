@@ -1,4 +1,4 @@
-//! Every engine's page, by every source.
+//! Scales by the page of every engine, through every source.
 
 use std::{
     fmt,
@@ -13,12 +13,12 @@ use llm_autoscaler_testbed::{
 };
 use serde_json::{Value, json};
 
-/// Where an autoscaler learns what its pods do.
+/// The source from which an autoscaler reads its samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
-    /// It reads the pages.
+    /// The pages themselves.
     Scrape,
-    /// It asks a Prometheus that scrapes them.
+    /// A Prometheus that scrapes the pages.
     Prometheus,
 }
 
@@ -35,15 +35,15 @@ impl fmt::Display for Source {
     }
 }
 
-/// What is scaled.
+/// The name of the target.
 const TARGET: &str = "engine";
-/// How many requests a replica should have in flight.
+/// The target value: requests in flight per replica.
 const EACH: u64 = 16;
-/// The requests of the load: three replicas' worth.
+/// The load of one pod: 40 requests in all, which require three replicas.
 const RUNNING: u64 = 8;
 const WAITING: u64 = 32;
 
-/// A scenario for each engine's page and each source.
+/// Returns a scenario for each engine's page and each source.
 pub fn matrix() -> Vec<Scenario> {
     let pairs =
         EnginePage::ALL.into_iter().flat_map(|page| Source::ALL.map(|source| (page, source)));
@@ -54,7 +54,7 @@ pub fn matrix() -> Vec<Scenario> {
     pairs.map(scenario).collect()
 }
 
-/// The load appears on the page of one pod, and is gone later.
+/// The load appears on the page of one pod, and disappears later.
 async fn follows(stage: &Stage, page: EnginePage, source: Source) -> Result<String> {
     let knows = if page == EnginePage::DynamoFrontend { "frontend" } else { TARGET };
     let says = |running, waiting| Page::text(page.page(running, waiting));
@@ -117,7 +117,8 @@ fn target() -> Value {
     json!({"type": "AverageValue", "averageValue": EACH.to_string()})
 }
 
-/// The pages of the target, or of other pods that know.
+/// Returns the source of pages: the target's own, or those of other pods that report for the
+/// target.
 fn by_pages(knows: &str) -> Value {
     let mut scrape = json!({"intervalSeconds": 1});
     if knows != TARGET {
@@ -129,7 +130,8 @@ fn by_pages(knows: &str) -> Value {
     })
 }
 
-/// What a server has of the target's pods; what it has of others it is asked for in PromQL.
+/// Returns the source of a Prometheus: its samples of the target's pods; the load that other pods
+/// report is queried in PromQL.
 fn by_server(prometheus: &Prometheus, stage: &Stage, knows: &str) -> Value {
     let asked = json!({"url": prometheus.url(), "intervalSeconds": 1, "staleAfterSeconds": 10});
     let metric = if knows == TARGET {
@@ -142,7 +144,7 @@ fn by_server(prometheus: &Prometheus, stage: &Stage, knows: &str) -> Value {
     json!({"metrics": [metric], "sources": [{"prometheus": asked}]})
 }
 
-/// The series of the only metric, if its samples are from this source alone.
+/// Returns the series of the only metric. Fails if the status names another source.
 async fn read_from(stage: &Stage, source: Source) -> Result<String> {
     let status = stage.status(TARGET).await?;
     let metric = status.targets.first().and_then(|target| target.metrics.first());

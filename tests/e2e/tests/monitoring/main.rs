@@ -1,8 +1,10 @@
-//! PodMonitors as those see them who read them: a real Prometheus Operator, and real Prometheus servers with what it makes of
-//! them. And the way back: autoscalers that know of their pods only what Prometheus says.
+//! PodMonitors with their real consumers: a real Prometheus Operator, and real Prometheus servers
+//! with the configurations that it generates. And the other direction: autoscalers that read their
+//! samples only from Prometheus.
 //!
-//! A scenario has a namespace with an operator of its own, as in the end-to-end test. Its [`Setting`] adds the Prometheus
-//! Operator, which all scenarios share. Runs all of them, or those whose names contain the argument.
+//! A scenario has a namespace with an operator of its own, as in the end-to-end test. Its
+//! [`Setting`] adds the Prometheus Operator, which all scenarios share. The program runs all
+//! scenarios, or those with names that contain the argument.
 
 mod docs;
 mod neighbours;
@@ -27,12 +29,12 @@ use setting::Setting;
 /// Scenarios mostly wait, so several run at a time.
 const AT_A_TIME: usize = 6;
 
-/// A name, and what happens.
+/// The name of a scenario, and its function.
 type Scenario = (&'static str, fn(&Setting) -> LocalBoxFuture<'_, Result<()>>);
 
 macro_rules! scenarios {
     ($($module:ident :: $name:ident),* $(,)?) => {
-        /// All scenarios; the long ones first.
+        /// All scenarios, the long ones first.
         const ALL: &[Scenario] = &[$((stringify!($name), |setting| $module::$name(setting).boxed_local())),*];
     };
 }
@@ -58,7 +60,7 @@ async fn main() -> ExitCode {
     let chosen: Vec<_> = ALL.iter().filter(|(name, _)| name.contains(&filter)).collect();
     println!("\nrunning {} scenarios", chosen.len());
     if chosen.is_empty() {
-        return ExitCode::SUCCESS; // nothing to build Prometheus for
+        return ExitCode::SUCCESS; // no Prometheus needs to be built if no scenario is selected
     }
     let began = Instant::now();
     let (operator, cluster) = match start().await {

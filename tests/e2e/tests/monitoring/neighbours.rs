@@ -1,4 +1,4 @@
-//! PodMonitors that people have made.
+//! PodMonitors that people have created.
 
 use anyhow::{Context, Result, ensure};
 use kube::api::DeleteParams;
@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::setting::{LOOKED_AFTER, SOON, Setting};
 
-/// Where a person publishes the same pods at the same port, ours goes, and comes back when theirs is gone: series that
-/// come twice are counted twice, and billed twice.
+/// If a person's PodMonitor has the same pods at the same port, ours is removed, and applied again
+/// when theirs is gone: series that are scraped twice are counted twice, and billed twice.
 pub async fn steps_back_for_a_persons_pod_monitor(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;
@@ -28,7 +28,7 @@ pub async fn steps_back_for_a_persons_pod_monitor(setting: &Setting) -> Result<(
     setting.until_only_job("a").await.map(|_| ())
 }
 
-/// One of the autoscaler's name that a person has made is neither changed nor removed.
+/// A person's PodMonitor of the autoscaler's name is neither changed nor removed.
 pub async fn one_that_a_person_made_is_left_alone(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.persons_monitor("a", "something-else").await?;

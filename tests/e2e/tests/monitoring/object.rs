@@ -1,4 +1,4 @@
-//! The PodMonitor as an object that others look at, write to, and see go.
+//! The PodMonitor as an object that others read, change and see deleted.
 
 use anyhow::{Context, Result, ensure};
 use kube::api::DeleteParams;
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::setting::{SOON, Setting, jobs, names};
 
-/// A Prometheus that selects PodMonitors by label finds it while it has that label, and scrapes at the spec's interval.
+/// A Prometheus that selects PodMonitors by label finds it while it has that label, and scrapes at
+/// the spec's interval.
 pub async fn labels_annotations_and_interval_are_the_specs(setting: &Setting) -> Result<()> {
     let stack = Selection {
         namespace: Some(setting.namespace.clone()),
@@ -50,8 +51,8 @@ pub async fn labels_annotations_and_interval_are_the_specs(setting: &Setting) ->
     .await
 }
 
-/// Fields and labels that somebody else has set on it are still there when the operator has applied it again, and
-/// Prometheus keeps to them.
+/// Fields and labels that others have set on it survive when the operator applies it again, and
+/// Prometheus uses them.
 pub async fn what_others_have_set_survives(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;
@@ -77,7 +78,7 @@ pub async fn what_others_have_set_survives(setting: &Setting) -> Result<()> {
     setting.until_jobs("Prometheus to be told both", both).await.map(|_| ())
 }
 
-/// Disabled removes it, and so does the end of its autoscaler, by ownership.
+/// Disabling removes it; so does the deletion of its autoscaler, by the owner reference.
 pub async fn goes_when_disabled_and_with_its_autoscaler(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;

@@ -1,6 +1,7 @@
-//! Two roles in proportion: prefill and decode of one service, under one ceiling.
+//! Two roles in proportion: prefill and decode of one service, under shared ceilings.
 //!
-//! In all scenarios they are called `pd-prefill` and `pd-decode`: the adapters of a RoleBasedGroup's roles, or two StatefulSets.
+//! In all scenarios they are called `pd-prefill` and `pd-decode`: the adapters of a
+//! RoleBasedGroup's roles, or two StatefulSets.
 
 mod bad_input;
 mod lagging;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 use llm_autoscaler_e2e::{runner, scenarios};
 
-/// They wait for windows and pods, not for the machine.
+/// The scenarios wait for windows and pods more than they load the machine.
 const AT_A_TIME: usize = 4;
 
 #[tokio::main]

@@ -1,4 +1,4 @@
-//! Roles of one size.
+//! Roles that must have equal sizes.
 
 use std::time::Duration;
 
@@ -21,18 +21,19 @@ const ROLES: [&str; 2] = ["prefill", "decode"];
 const ONE: Sizes = Sizes::new(1, 1);
 const THREE: Sizes = Sizes::new(3, 3);
 
-/// Two StatefulSets for which the ratio is 1 and nothing else: they grow and shrink in the same moment, although only the one has load,
-/// and although a scale-down waits for the requests of the other.
+/// Two StatefulSets with a ratio of exactly 1 grow and shrink at the same moment, although only one
+/// of them has load, and although a scale-down waits for requests of the other.
 pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
     let record = one_of_each(stage, "Parallel").await?;
-    // Prefill alone has load for three.
+    // Only prefill has load, enough for three replicas.
     say(stage, [40, 5]);
     let up = record.time();
     record.until(&format!("{THREE} to serve"), SOON * 2, |now| now.ready == THREE).await?;
     let up = record.time().saturating_sub(up);
     record.stays(THREE, Duration::from_secs(5)).await?;
 
-    // One is enough for both, but decode's last replicas have requests that take their time.
+    // A single replica is enough for both, but decode's last replicas have requests that take a
+    // while.
     say(stage, [0, 1]);
     record.until("the last replicas to be out of service", SOON, |now| now.ready == ONE).await?;
     let held = record.time();
@@ -66,7 +67,8 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
     ))
 }
 
-/// The same where each makes and removes one pod after the other: they go down a step at a time, both in each.
+/// If each StatefulSet creates and removes one pod after the other, they shrink a step at a time,
+/// both in each step.
 pub async fn shrink_in_turn(stage: &Stage) -> Result<String> {
     let record = one_of_each(stage, "OrderedReady").await?;
     say(stage, [40, 5]);
@@ -83,7 +85,7 @@ pub async fn shrink_in_turn(stage: &Stage) -> Result<String> {
     Ok(format!("3 -> 2 -> 1 in {:.1} s", down.as_secs_f64()))
 }
 
-/// One replica of each role, and next to nothing to do.
+/// Creates one replica of each role, with next to no load.
 async fn one_of_each(stage: &Stage, management: &str) -> Result<Record> {
     gated::permit(stage).await?;
     say(stage, [5, 5]);
@@ -105,14 +107,15 @@ fn spec() -> Value {
     spec::with(spec, "drain", json!({"deadlineSeconds": 120}))
 }
 
-/// Makes each pod of prefill and of decode say that so many requests run, those to come too.
+/// Makes all pods of prefill and of decode, including future ones, report this many running
+/// requests.
 fn say(stage: &Stage, running: [u64; 2]) {
     for (role, running) in ROLES.into_iter().zip(running) {
         stage.page(&format!("{NAME}-{role}"), &gated::page(running));
     }
 }
 
-/// The longest time for which the sizes were not the same; none where there was never but one moment.
+/// Returns the longest time for which the sizes differed; `None` if the record has only one moment.
 fn apart(record: &Record) -> Option<Duration> {
     let all = record.all();
     let lasted = all.windows(2).map(|two| {

@@ -1,6 +1,7 @@
-//! A storm: load that grows fourfold while a replica takes long to load its model.
+//! A storm: the load grows fourfold while a replica takes long to load its model.
 //!
-//! `make test-startup LOADING=300`: so many seconds from a pod's creation until it answers and is ready (60 if not said).
+//! `make test-startup LOADING=300` sets the seconds from a pod's creation until it is ready (60 by
+//! default).
 
 mod storm;
 

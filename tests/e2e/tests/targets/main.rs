@@ -1,8 +1,9 @@
-//! Targets that are more than a StatefulSet, whose controllers stand-ins play: roles of RoleBasedGroups, Grove's scaling groups and
-//! cliques, components of Dynamo's graphs.
+//! Targets that are more than a StatefulSet, with stand-ins for their controllers: roles of
+//! RoleBasedGroups, Grove's scaling groups and cliques, components of Dynamo's graphs.
 //!
-//! What the stand-in for RoleBasedGroups does is what the real controller was seen to do: [`stand_in`] holds it to that, with nothing for
-//! the operator to do. Of Grove and Dynamo the sources were read: [`played`] says which.
+//! The stand-in for RoleBasedGroups behaves as the real controller was observed to: [`stand_in`]
+//! asserts that without an operator. Grove and Dynamo follow their sources; [`played`] names the
+//! commits.
 
 mod owners;
 mod played;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use llm_autoscaler_e2e::{groups, runner, scenarios};
 
-/// They wait for controllers more than for the machine.
+/// The scenarios wait for controllers more than they load the machine.
 const AT_A_TIME: usize = 4;
 
 #[tokio::main]
@@ -25,7 +26,7 @@ async fn main() -> ExitCode {
     use stand_in::{
         adapters, instances, kinds, pods, policies, roles, rollouts, scale, selectors, sets,
     };
-    // What may not be done yet comes before the rest, which needs it.
+    // The scenario without the permission runs first, because the others grant it.
     let forbidden = scenarios! { stateless::without_the_permission };
     let all = scenarios! {
         selectors::hpas_and_kubectl_fail_on_wrong_selectors,

@@ -1,4 +1,4 @@
-//! What an autoscaler says of itself, in a form that can be compared.
+//! The conditions, events and values of an autoscaler in a form that can be compared.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,23 +11,23 @@ use kube::api::ListParams;
 use llm_autoscaler_e2e::Stage;
 use serde_json::{Value, json};
 
-/// The conditions of an HPA.
+/// The condition types of an HPA.
 const CONDITIONS: [&str; 4] = ["AbleToScale", "ScalingActive", "ScalingLimited", "ScaledToZero"];
-/// What follows is whatever kept a metric from being read.
+/// The prefix of messages that continue with the reason why a metric could not be read.
 const UNREADABLE: &str = "unable to get metric vllm:num_requests_waiting: ";
 
-/// Conditions, events and values.
+/// The conditions, the events and the values of an autoscaler.
 pub struct View {
-    /// Status, reason and message, by type.
+    /// Status, reason and message of each condition, by type.
     conditions: BTreeMap<String, String>,
-    /// Type, reason and note.
+    /// Type, reason and note of each event.
     events: BTreeSet<String>,
-    /// Current size, desired size, and the metric's value.
+    /// The current size, the desired size, and the metric's value.
     values: Value,
 }
 
 impl View {
-    /// The view of an HPA.
+    /// Returns the view of an HPA.
     pub async fn of_hpa(stage: &Stage, name: &str) -> Result<Self> {
         let status =
             stage.api::<HorizontalPodAutoscaler>().get(name).await?.status.unwrap_or_default();
@@ -50,7 +50,7 @@ impl View {
         })
     }
 
-    /// The view of an LLMAutoscaler.
+    /// Returns the view of an LLMAutoscaler.
     pub async fn of_ours(stage: &Stage, name: &str) -> Result<Self> {
         let status = stage.status(name).await?;
         let conditions = status.conditions.into_iter().map(|condition| {
@@ -69,7 +69,7 @@ impl View {
         })
     }
 
-    /// Whether the HPA, which `self` is of, says the same as ours.
+    /// Checks that this view, which is an HPA's, equals ours.
     pub fn agrees(&self, ours: &Self, strict: bool) -> Result<()> {
         let (mut hpa_says, mut ours_says) = (self.conditions.clone(), ours.conditions.clone());
         if !strict
@@ -92,7 +92,7 @@ fn same<T: PartialEq + Debug>(what: &str, hpa: &T, ours: &T) -> Result<()> {
     Ok(())
 }
 
-/// The conditions that an HPA has, each as one text.
+/// Returns the condition types of an HPA, each formatted as one text.
 fn said(
     name: &str,
     conditions: impl Iterator<Item = (String, String, String, String)>,
@@ -119,7 +119,7 @@ async fn events(stage: &Stage, kind: &str, name: &str) -> Result<BTreeSet<String
     Ok(events.items.into_iter().filter(about).map(text).collect())
 }
 
-/// A message up to where the words are free, without the twin's name.
+/// Returns a message up to the part that is not compared, without the twin's name.
 fn comparable(name: &str, message: &str) -> String {
     let end = message.find(UNREADABLE).map_or(message.len(), |at| at + UNREADABLE.len());
     message[..end].replace(&format!("\"{name}\""), "\"TARGET\"")

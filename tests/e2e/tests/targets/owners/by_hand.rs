@@ -1,4 +1,4 @@
-//! Sizes that somebody else sets.
+//! Sizes that others set.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
-/// Sets a size under the name of a manager.
+/// Sets a size under the field manager `manager`.
 async fn set(stage: &Stage, name: &str, replicas: i32, manager: &str) -> Result<()> {
     let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
@@ -17,7 +17,7 @@ async fn set(stage: &Stage, name: &str, replicas: i32, manager: &str) -> Result<
     Ok(())
 }
 
-/// Without a word about it in the spec a size that metrics do not ask for is changed back at once.
+/// By default a size that the metrics do not require is changed back at once.
 pub async fn reclaimed_at_once(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
@@ -36,7 +36,8 @@ pub async fn reclaimed_at_once(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// For as long as the spec says a size that somebody else has set stays, also out of bounds and over a restart.
+/// With `manualChange` in the spec a size that others set stays for that time, even out of bounds
+/// and across a restart.
 pub async fn respected_for_a_while(stage: &Stage) -> Result<()> {
     const RESPECT: Duration = Duration::from_secs(20);
     stage.engine("a", 2).await?;
@@ -74,7 +75,7 @@ pub async fn respected_for_a_while(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Zero replicas switch the scaling off, however long other sizes are respected.
+/// Zero replicas disable the scaling, however long other sizes are respected.
 pub async fn zero_is_no_size_to_return_from(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 11);
@@ -85,7 +86,7 @@ pub async fn zero_is_no_size_to_return_from(stage: &Stage) -> Result<()> {
     stage.stays("a", 0, Duration::from_secs(3)).await
 }
 
-/// Who changes the size again and again after us is named in an event, once.
+/// Another writer that changes the size repeatedly is named in an event, once.
 pub async fn fights_are_told(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;

@@ -1,4 +1,4 @@
-//! Several autoscalers of the same target, or of the same pods.
+//! Several autoscalers with the same target, or with the same pods.
 
 use std::time::Duration;
 
@@ -14,10 +14,11 @@ use serde_json::json;
 use super::stateful_set;
 use crate::groups::{Groups, scalable, standalone};
 
-/// Creation times are whole seconds.
+/// Creation timestamps have a resolution of a second.
 const A_SECOND: Duration = Duration::from_millis(1100);
 
-/// The oldest scales; the others say whose the target is, also after a restart; the next takes over when the owner goes.
+/// The oldest autoscaler scales; the others name it, even after a restart. When it is deleted, the
+/// next oldest takes over.
 pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 5);
@@ -47,7 +48,7 @@ pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "Ready", "True", "Scaling").await.map(drop)
 }
 
-/// A role is one target, whether it is called by its group or by its adapter.
+/// A role is one target, by its group as well as by its adapter.
 pub async fn role_by_two_names(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(5));
@@ -68,7 +69,7 @@ pub async fn role_by_two_names(stage: &Stage) -> Result<()> {
     stage.until_condition("other", "Ready", "True", "Scaling").await.map(drop)
 }
 
-/// Two targets whose selectors find the same pods: neither is scaled, as with HPAs.
+/// If the selectors of two targets match the same pods, neither is scaled, as with HPAs.
 pub async fn same_pods_of_two_targets(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 5);

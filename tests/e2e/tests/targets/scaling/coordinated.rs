@@ -1,4 +1,4 @@
-//! Roles that a CoordinatedPolicy lets grow only together.
+//! Roles with a CoordinatedPolicy, by which they grow only together.
 
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use serde_json::json;
 use super::{hasty, role, stays, until_asked};
 use crate::groups::{Groups, number, scalable, standalone};
 
-/// Every engine uses so much of its cache.
+/// Sets the KV cache usage of every engine.
 fn cache(stage: &Stage, kv: f64) {
     stage.script.set_all(&Page::Vllm { running: 1, waiting: 0, kv });
 }
 
-/// A role waits for another one whose pods find no node. What has been asked for is not asked for again, and nothing is in the way
-/// when the load falls, or when the other has given up.
+/// A role waits for another one that has no nodes for its pods. The operator does not request the
+/// held-back replicas again. Nothing blocks a scale-down when the load falls, or a scale-up when
+/// the other role has given up.
 pub async fn what_a_policy_holds_back_is_on_its_way(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     cache(stage, 0.4);

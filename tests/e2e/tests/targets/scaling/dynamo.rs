@@ -1,4 +1,4 @@
-//! Components of Dynamo's graphs of several nodes, by their scaling adapters.
+//! Components of Dynamo's graphs with several nodes, by their scaling adapters.
 
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ fn spec(version: &str) -> Value {
     json!({"scaleTargetRef": target(version, "web-decode"), "maxReplicas": 6, "behavior": hasty()})
 }
 
-/// Sets what the leaders say, by the name of the pod of a replica.
+/// Sets the waiting requests of the leaders of two replicas; `pod` returns the name of a replica's
+/// leader.
 fn leaders_say(stage: &Stage, pod: impl Fn(u32) -> String, waiting: [u64; 2]) {
     for replica in 0..6 {
         let waiting = if replica == 0 { waiting[0] } else { waiting[1] };
@@ -30,7 +31,8 @@ fn leaders_say(stage: &Stage, pod: impl Fn(u32) -> String, waiting: [u64; 2]) {
     }
 }
 
-/// A component of two nodes on Grove: the workers have no page of the engine, and the leaders speak for both.
+/// A component of two nodes on Grove: the workers have no metrics page, and the leaders report for
+/// both.
 pub async fn component_on_grove(stage: &Stage) -> Result<()> {
     let _grove = Grove::start(stage, Selectors::Published).await?;
     let dynamo = Dynamo::start(stage, Provider::Grove).await?;
@@ -42,7 +44,8 @@ pub async fn component_on_grove(stage: &Stage) -> Result<()> {
     up_and_down(stage, &dynamo, pod("ldr"), &pod("wkr")(1)).await
 }
 
-/// The same with LeaderWorkerSets, one for each replica: the groups of all of them have the same index.
+/// That component with LeaderWorkerSets, one per replica: the groups of all of them have the
+/// same index.
 pub async fn component_of_leader_worker_sets(stage: &Stage) -> Result<()> {
     let dynamo = Dynamo::start(stage, Provider::LeaderWorkerSets).await?;
     let pod = |replica| format!("web-decode-{replica}-0");
@@ -53,7 +56,7 @@ pub async fn component_of_leader_worker_sets(stage: &Stage) -> Result<()> {
     up_and_down(stage, &dynamo, pod, "web-decode-1-0-1").await
 }
 
-/// From one replica of two pods to three, which are counted as a whole, and back.
+/// Scales from one replica of two pods to three, which are each counted as a whole, and back.
 async fn up_and_down(
     stage: &Stage,
     dynamo: &Dynamo,
@@ -73,7 +76,8 @@ async fn up_and_down(
     until_counted(stage, "decode", 1, 1).await
 }
 
-/// The adapter's selector finds all pods. Where these do not say which replica they are of, nothing shrinks.
+/// The adapter's selector matches all pods. If these have no label with their replica, nothing
+/// shrinks.
 pub async fn pods_that_do_not_say_their_replica(stage: &Stage) -> Result<()> {
     let dynamo = Dynamo::start(stage, Provider::Unlabelled).await?;
     stage.script.set_all(&Page::idle());
@@ -89,7 +93,8 @@ pub async fn pods_that_do_not_say_their_replica(stage: &Stage) -> Result<()> {
     stays(&dynamo, 2).await
 }
 
-/// In GitOps the autoscaler may be there before its graph, and the adapter before its first status.
+/// With GitOps the autoscaler may be created before its graph, and the adapter before its first
+/// status.
 pub async fn adapter_that_is_not_there_yet(stage: &Stage) -> Result<()> {
     let dynamo =
         Dynamo::start_with(stage, Provider::LeaderWorkerSets, Duration::from_secs(8)).await?;
@@ -112,7 +117,8 @@ pub async fn adapter_that_is_not_there_yet(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Watches the graph and its adapter for a while, and fails if either is ever asked for another number of replicas.
+/// Watches the graph and its adapter for a while, and fails if either ever requests another number
+/// of replicas.
 async fn stays(dynamo: &Dynamo, replicas: i64) -> Result<()> {
     let end = tokio::time::Instant::now() + Duration::from_secs(3);
     while tokio::time::Instant::now() < end {

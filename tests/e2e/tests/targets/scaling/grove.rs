@@ -24,10 +24,12 @@ fn pair_says(stage: &Stage, replica: u32, waiting: [u64; 2]) {
     }
 }
 
-/// A replica is a pod of each of two cliques; what both say is added up, and replicas come and go as a whole.
+/// A replica is a pod of each of two cliques. The loads of both are added, and replicas are created
+/// and removed as a whole.
 pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
-    // 11 wait in the first replica, and 2 in each that comes: 15 in all, which is right for three.
+    // 11 requests wait in the first replica, and 2 in each further one: 15 in all, which three
+    // replicas can take.
     pair_says(stage, 0, [6, 5]);
     (1..6).for_each(|replica| pair_says(stage, replica, [1, 1]));
     grove.set("web", &[("left", 1), ("right", 1)], &[("pair", &["left", "right"], 1)]).await?;
@@ -40,7 +42,7 @@ pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
     until_counted(stage, "pair", 3, 3).await?;
     stays(&grove, Kind::Group, "web-0-pair", 3).await?;
 
-    // One pod that is not ready makes its replica one that does not serve.
+    // A pod that is not ready makes its replica unready.
     let right = format!("{}/web-0-pair-2-right-0", stage.namespace);
     stage.script.set_ready(&right, false);
     until_counted(stage, "pair", 3, 2).await?;
@@ -52,7 +54,8 @@ pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
     until_pods(stage, &["web-0-pair-0-left-0", "web-0-pair-0-right-0"]).await
 }
 
-/// Each pod of a clique that is in no group is a replica. Grove's own HPAs apart, older versions do not say which pods these are.
+/// Each pod of a clique that is in no group is a replica. Older versions publish no selector for
+/// these pods.
 pub async fn standalone_clique_without_a_selector(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Missing).await?;
     for (index, waiting) in [11, 2, 2].into_iter().enumerate() {
@@ -72,7 +75,7 @@ pub async fn standalone_clique_without_a_selector(stage: &Stage) -> Result<()> {
     until_pods(stage, &["web-0-engine-0"]).await
 }
 
-/// The group drives the sizes of its cliques, so these are left alone.
+/// The group sets the sizes of its cliques, so a clique of a group is refused.
 pub async fn clique_of_a_group_is_refused(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
     stage.script.set_all(&Page::waiting(11));
@@ -87,7 +90,8 @@ pub async fn clique_of_a_group_is_refused(stage: &Stage) -> Result<()> {
     stays(&grove, Kind::Clique, "web-0-pair-0-left", 1).await
 }
 
-/// Fewer pods than `minAvailable` are refused by the API server; the autoscaler says so, and goes on when its bound is right.
+/// The API server refuses fewer pods than `minAvailable`. The autoscaler reports that, and goes on
+/// when its bound is corrected.
 pub async fn clique_below_its_minimum(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
     grove.set("web", &[("engine", 2)], &[]).await?;
@@ -108,7 +112,7 @@ pub async fn clique_below_its_minimum(stage: &Stage) -> Result<()> {
     stage.until_condition("engine", "Ready", "True", "Scaling").await.map(drop)
 }
 
-/// Watches an object for a while, and fails if it is ever asked for another number of replicas.
+/// Watches an object for a while, and fails if it ever requests another number of replicas.
 async fn stays(grove: &Grove, kind: Kind, name: &str, replicas: i64) -> Result<()> {
     let end = tokio::time::Instant::now() + Duration::from_secs(3);
     while tokio::time::Instant::now() < end {
@@ -119,7 +123,7 @@ async fn stays(grove: &Grove, kind: Kind, name: &str, replicas: i64) -> Result<(
     Ok(())
 }
 
-/// Waits until these are all pods that there are.
+/// Waits until exactly these pods exist.
 async fn until_pods(stage: &Stage, names: &[&str]) -> Result<()> {
     wait::until(&format!("no pods but {names:?}"), SOON, async || {
         let pods = stage.api::<Pod>().list(&ListParams::default()).await?.items;

@@ -1,4 +1,4 @@
-//! Targets whose size somebody else would undo.
+//! Targets with a size that another controller would revert.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use serde_json::json;
 use super::{role, stays};
 use crate::groups::{Groups, scalable, standalone};
 
-/// The set would write its template's number over ours, and the adapter would not even say so.
+/// The set would overwrite the size with its template's number, and the adapter would not even show
+/// it.
 pub async fn children_of_a_set(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
@@ -32,7 +33,7 @@ pub async fn children_of_a_set(stage: &Stage) -> Result<()> {
     stays(&groups, "child", "decode", 1, Duration::from_secs(2)).await
 }
 
-/// An adapter that somebody has made by hand takes writes, and does nothing with them.
+/// An adapter that a person created accepts writes and has no effect.
 pub async fn adapters_made_by_hand(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("own", &[standalone(stage, "decode", 1)]).await?;

@@ -14,12 +14,14 @@ use crate::groups::{
     Groups, as_kind, custom, leader_worker, number, replicas_of, scalable, standalone,
 };
 
-/// A replica is a leader and two workers; the adapter's selector cannot be parsed, and would find all of them if it could.
+/// A replica is a leader and two workers. The adapter's selector cannot be parsed, and would match
+/// all of them if it could.
 pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
             .await?;
-    // 11 wait at the first replica, and 2 at each that comes: 15 in all, which is right for three.
+    // 11 requests wait at the first replica, and 2 at each further one: 15 in all, which three
+    // replicas can take.
     leaders_say(&groups, "pd-decode", 3, 2);
     stage.script.set(&format!("{}/pd-decode-0-0", stage.namespace), Page::waiting(11));
     let roles = [scalable(leader_worker(stage, "decode", 1, 3)), standalone(stage, "prefill", 2)];
@@ -40,7 +42,7 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
         let counts =
             target.map(|target| (&*target.name, target.current_replicas, target.ready_replicas));
         let reference = status.reference.as_deref() == Some("RoleBasedGroup/pd/decode");
-        // Two have been seen to start.
+        // The start of two replicas has been measured.
         let learned = target.is_some_and(|target| target.start_up_seconds.len() == 2);
         Ok((reference && learned && counts == Some(("decode", 3, 3))).then_some(()))
     })
@@ -53,7 +55,7 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
     groups.until_role("pd", "decode", 1, 1).await
 }
 
-/// A replica serves with all of its pods or not at all.
+/// A replica is ready with all of its pods or not at all.
 pub async fn one_worker_is_missed(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     leaders_say(&groups, "pd-decode", 2, 5);
@@ -77,7 +79,8 @@ pub async fn one_worker_is_missed(stage: &Stage) -> Result<()> {
     ready(2).await
 }
 
-/// Without an adapter the role is patched in its group, once the operator may do that; the other roles are left alone.
+/// A role without an adapter is patched in its group, once the operator has the permission. The
+/// other roles are left alone.
 pub async fn without_an_adapter(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
@@ -95,7 +98,7 @@ pub async fn without_an_adapter(stage: &Stage) -> Result<()> {
     ensure!(replicas_of(&group, "prefill") == Some(2), "the other role has been touched");
     groups.until_role("pd", "decode", 3, 3).await?;
 
-    // Its place among the roles may change; it is its name that counts.
+    // The role's index may change; it is identified by its name.
     let roles = json!([standalone(stage, "decode", 3), standalone(stage, "prefill", 2)]);
     groups.patch(Kind::Group, "pd", json!({"roles": roles})).await?;
     stage.script.set_all(&Page::idle());
@@ -105,7 +108,8 @@ pub async fn without_an_adapter(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Roles that are plain StatefulSets have adapters without any selector. The adapter itself may be named, too.
+/// Roles that are plain StatefulSets have adapters without any selector. The adapter itself may be
+/// the target, too.
 pub async fn an_adapter_without_a_selector(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
@@ -118,10 +122,10 @@ pub async fn an_adapter_without_a_selector(stage: &Stage) -> Result<()> {
     until_asked(&groups, "plain", "engine", 3).await
 }
 
-/// Where no pod is the leader, what all pods of a replica say is added up.
+/// If no pod of a replica is the leader, the loads of all its pods are added.
 pub async fn what_several_pods_of_a_replica_say_adds_up(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
-    // A router and two engines: 12 and not 4 wait in each replica.
+    // A router and two engines: 12 requests wait in each replica, not 4.
     stage.script.set_all(&Page::waiting(4));
     groups.group("mix", &[scalable(custom(stage, "all", 1))]).await?;
     stage.autoscaler("mix", json!({"scaleTargetRef": role("mix", "all")})).await?;
@@ -134,7 +138,8 @@ pub async fn what_several_pods_of_a_replica_say_adds_up(stage: &Stage) -> Result
     .await
 }
 
-/// In GitOps the autoscaler may be there before its group, and the group before its adapter is bound.
+/// With GitOps the autoscaler may be created before its group, and the group before its adapter is
+/// bound.
 pub async fn what_is_not_there_yet_is_waited_for(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.binding = Duration::from_secs(16)).await?;

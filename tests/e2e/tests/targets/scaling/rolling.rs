@@ -1,4 +1,4 @@
-//! Roles that are being rolled out.
+//! Rollouts of roles.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use super::drains::{autoscaler, gated, permit, running, until_out};
 use super::{stays, until_asked};
 use crate::groups::{Groups, counts, scalable, standalone};
 
-/// Nothing shrinks while instances are replaced, and what has begun is given up; it begins anew at the end.
+/// Nothing shrinks while instances are replaced, and a drain that has begun is cancelled; it begins
+/// again at the end.
 pub async fn a_rollout_of_a_role_is_waited_for(stage: &Stage) -> Result<()> {
     permit(stage, &["llm-autoscaler-in-service"]).await?;
     let groups = Groups::start(stage).await?;
@@ -25,7 +26,7 @@ pub async fn a_rollout_of_a_role_is_waited_for(stage: &Stage) -> Result<()> {
     all_run([5, 5, 5]);
     until_out(&groups, &["pd-decode-2"]).await?;
 
-    // The new one does not get ready, so the rollout does not come any further.
+    // The new instance does not become ready, so the rollout stops there.
     let last = format!("{}/pd-decode-2", stage.namespace);
     stage.script.set_ready(&last, false);
     groups.patch_template("pd", "2").await?;

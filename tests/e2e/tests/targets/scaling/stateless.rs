@@ -1,4 +1,5 @@
-//! Stateless roles are drained by choosing: the controller is told which instances to remove.
+//! Scale-downs of stateless roles choose the instances: the operator marks those that the
+//! controller shall remove.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::stand_in::instances::{COST, instances};
 const IN_SERVICE: &str = "llm-autoscaler-in-service";
 const COSTS: &str = "llm-autoscaler-instance-deletion-cost";
 
-/// Three replicas, of which two are enough: the second has one request, and is on its way out.
+/// Creates three replicas of which two are enough: the second one has one request, and drains.
 async fn begin(groups: &Groups<'_>) -> Result<Vec<String>> {
     begin_with(groups, stateless(gated(standalone(groups.stage, "decode", 3)))).await
 }
@@ -43,7 +44,7 @@ async fn begin_with(groups: &Groups<'_>, role: Value) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The instances that are marked.
+/// Returns the instances that are marked.
 async fn marked(groups: &Groups<'_>) -> Result<Vec<String>> {
     let all = instances(groups, "decode").await?;
     Ok(all
@@ -60,14 +61,15 @@ async fn until_marked(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
     .await
 }
 
-/// The one with the fewest requests is chosen, marked when it is empty, and removed; a mark that was left behind is no obstacle.
+/// The instance with the fewest requests is chosen, marked when it is empty, and removed. A mark
+/// that was left behind is no obstacle.
 pub async fn the_instance_with_the_fewest_requests(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE, COSTS]).await?;
     let groups = Groups::start(stage).await?;
     let names = begin(&groups).await?;
     stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
     ensure!(marked(&groups).await?.is_empty(), "nobody is marked before the size is written");
-    // As by an operator that ended between its mark and its write.
+    // An operator that ends between its mark and its write leaves such a mark.
     let patch = Patch::Merge(json!({"metadata": {"annotations": {COST: "-2000000000"}}}));
     groups.api(Kind::Instance).patch(&names[0], &PatchParams::default(), &patch).await?;
     running(stage, &names[1], 0);
@@ -79,7 +81,7 @@ pub async fn the_instance_with_the_fewest_requests(stage: &Stage) -> Result<()> 
     stage.until_condition("decode", "Draining", "False", "Drained").await.map(drop)
 }
 
-/// Load that returns before the controller has removed anybody.
+/// When the load returns before the controller has removed an instance, the marks are removed.
 pub async fn marks_are_taken_back(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE, COSTS]).await?;
     let mut groups = Groups::start(stage).await?;
@@ -103,7 +105,7 @@ pub async fn marks_are_taken_back(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A role may be a Deployment: then it is its pods that are marked.
+/// If the role is a Deployment, its pods are marked.
 pub async fn a_role_that_is_a_deployment(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE, "llm-autoscaler-deletion-cost"]).await?;
     let groups = Groups::start(stage).await?;
@@ -120,7 +122,8 @@ pub async fn a_role_that_is_a_deployment(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Without the permission the size is written all the same, and a condition says what that is worth.
+/// Without the permission the size is written all the same, and a condition says that the choice of
+/// instances is then not ours.
 pub async fn without_the_permission(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE]).await?;
     let groups = Groups::start(stage).await?;

@@ -1,4 +1,4 @@
-//! Kinds that nobody has heard of, and whose replicas are several pods.
+//! Unknown kinds that have several pods per replica.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::{WRONG, hasty};
 
-/// Two replicas of two pods each: without a word on which pods are one replica nothing shrinks and a condition says why; with it,
-/// the leaders are asked, and replicas are counted.
+/// Two replicas of two pods each. Without a rule to group pods into replicas nothing shrinks, and a
+/// condition names the reason. With it, leaders are scraped and replicas are counted.
 pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
     let cluster = stage.control_plane();
     cluster.apply_yaml(include_str!("../../../fixtures/fleet-crd.yaml")).await?;
@@ -40,7 +40,7 @@ pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
         advisory.message
     );
 
-    // All are idle now, and still nobody knows what a replica is.
+    // All pods are idle now, and the grouping is still unknown.
     for rank in [0, 1] {
         for group in [0, 1] {
             stage.script.set(&format!("{}/pair-{group}-{rank}", stage.namespace), Page::idle());

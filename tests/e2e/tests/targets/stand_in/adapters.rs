@@ -1,4 +1,4 @@
-//! Adapters, and who has the say.
+//! Scaling adapters, and their authority over the sizes of roles.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::groups::{
     Groups, PREFIX, as_kind, measured, number, refusal, replicas_of, scalable, standalone, text,
 };
 
-/// Long enough for the stand-in to have looked at everything several times.
+/// A time in which the stand-in makes several passes.
 const A_WHILE: Duration = Duration::from_secs(1);
 
-/// From nothing over unbound and bound, down to zero and up again, to its end.
+/// The life of an adapter: absent, unbound, bound, scaled to zero and up again, deleted.
 pub async fn life_of_an_adapter(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.binding = Duration::from_secs(2)).await?;
@@ -98,7 +98,7 @@ async fn until_gone(groups: &Groups<'_>, name: &str) -> Result<()> {
     .await
 }
 
-/// One that a person makes takes writes and does nothing.
+/// An adapter that a person creates accepts writes and has no effect.
 pub async fn only_those_of_the_group_count(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "decode", 2)]).await?;
@@ -120,7 +120,7 @@ pub async fn only_those_of_the_group_count(stage: &Stage) -> Result<()> {
     groups.until_role("pd", "decode", 2, 2).await
 }
 
-/// Whoever else writes a number is overruled, more or less visibly.
+/// Sizes that other writers set are reverted, more or less visibly.
 pub async fn adapter_is_the_authority(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");

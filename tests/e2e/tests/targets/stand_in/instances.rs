@@ -14,10 +14,10 @@ use crate::groups::{
     Groups, PREFIX, in_its_source, leader_worker, scalable, standalone, stateless,
 };
 
-/// What the cost of an instance is called.
+/// The annotation with an instance's deletion cost.
 pub const COST: &str = "controller.kubernetes.io/instance-deletion-cost";
 
-/// The instances of a role, by name.
+/// Returns the instances of a role, by name.
 pub async fn instances(groups: &Groups<'_>, role: &str) -> Result<BTreeMap<String, DynamicObject>> {
     let its =
         ListParams::default().labels(&format!("{PREFIX}/group-name=pd,{PREFIX}/role-name={role}"));
@@ -25,7 +25,7 @@ pub async fn instances(groups: &Groups<'_>, role: &str) -> Result<BTreeMap<Strin
     Ok(list.into_iter().map(|instance| (instance.name_any(), instance)).collect())
 }
 
-/// Names, labels and owners.
+/// The names, labels and owners of instances.
 pub async fn numbered_and_drawn(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let roles =
@@ -72,7 +72,7 @@ pub async fn numbered_and_drawn(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Who is not ready goes first, then who costs less, then who is newer.
+/// An unready instance is deleted first, then the one with the lower cost, then the newer one.
 pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[scalable(stateless(standalone(stage, "decode", 4)))]).await?;
@@ -101,7 +101,7 @@ pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
 
     groups.scale("pd-decode", 3).await?;
     groups.until_role("pd", "decode", 3, 3).await?;
-    // Their creation differs by a second or more by now.
+    // By now their creation times differ by a second or more.
     let left = scaled(2, 2).await?;
     let is_so = left == [names[2].clone(), names[3].clone()];
     in_its_source("then the newest; a cost with a plus sign is none", is_so, (&names, left))?;
@@ -111,7 +111,7 @@ pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// One after the other, up and down.
+/// An ordered role creates and deletes one instance after the other.
 pub async fn ordered_ones_in_turn(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let pod = |ordinal: i32| format!("{}/pd-decode-{ordinal}", stage.namespace);

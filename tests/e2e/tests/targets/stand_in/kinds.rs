@@ -1,4 +1,4 @@
-//! Which kinds there are, and which can be scaled.
+//! The kinds, and the ones of them that can be scaled.
 
 use anyhow::Result;
 use kube::Api;

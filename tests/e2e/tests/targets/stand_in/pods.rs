@@ -1,4 +1,4 @@
-//! What a replica is made of.
+//! The pods of a replica.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +12,7 @@ use crate::groups::{
     replicas_of, scalable, standalone, text,
 };
 
-/// What is on pods, and what is not what it seems.
+/// The labels, names and readiness gates of pods, and labels that mislead.
 pub async fn labels_names_and_gates(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
@@ -113,7 +113,7 @@ async fn leaders_and_workers(groups: &Groups<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A replica of several pods is one replica, and ready when all of them are.
+/// A replica of several pods counts as one, and is ready when all of them are.
 pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups
@@ -175,7 +175,7 @@ pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     measured("observedGeneration follows", observed == group.metadata.generation, observed)
 }
 
-/// Readiness does not matter, ordinals do.
+/// The highest ordinal is deleted first, ready or not.
 pub async fn highest_ordinal_goes_first(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[scalable(standalone(stage, "decode", 3))]).await?;

@@ -1,4 +1,4 @@
-//! Roles without adapters: what writes to the group itself do.
+//! Writes to the group itself, for roles without adapters.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Event;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::groups::{Groups, condition, measured, refusal, replicas_of, standalone};
 
-/// The safe way.
+/// A JSON patch with `test` operations is the safe way.
 pub async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "prefill", 1), standalone(stage, "decode", 1)]).await?;
@@ -36,7 +36,7 @@ pub async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
     measured("and where the group has changed", code == 422, (code, message))?;
     let replicas = replicas_of(&groups.get(Kind::Group, "pd").await?, "decode");
     measured("nothing is written then", replicas == Some(1), replicas)?;
-    // The status may be written meanwhile, and changes the version too.
+    // The status may be written at the same time, which changes the resourceVersion, too.
     wait::until("a patch to succeed", SOON, async || {
         Ok((patch("decode", version().await?, 2).await?.0 == 200).then_some(()))
     })
@@ -47,7 +47,7 @@ pub async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
     measured("the right one changes the number and nothing else", is_whole, &group.data["spec"])
 }
 
-/// What makes server-side apply dangerous here.
+/// Server-side apply can drop fields of other writers here.
 pub async fn server_side_apply(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "prefill", 2), standalone(stage, "decode", 2)]).await?;
@@ -124,8 +124,8 @@ async fn apply(
     groups.api(Kind::Group).patch(name, params, &Patch::Apply(object)).await
 }
 
-/// What `kubectl apply --server-side` does before it applies: it takes over what was applied at the client, and then drops what is not in
-/// the file.
+/// `kubectl apply --server-side` first takes over the fields of an earlier client-side apply, and
+/// then drops those that are not in the file.
 pub async fn kubectl_takes_over(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let object = |roles: &[Value]| {
@@ -164,7 +164,7 @@ pub async fn kubectl_takes_over(stage: &Stage) -> Result<()> {
         seen,
     )?;
 
-    // The controller writes the status meanwhile.
+    // The controller writes the status at the same time.
     wait::until("the whole group to be replaced", SOON, async || {
         let mut whole = groups.get(Kind::Group, "pd").await?;
         whole.data = json!({"spec": {"roles": roles}});

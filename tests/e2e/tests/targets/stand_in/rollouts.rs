@@ -1,4 +1,4 @@
-//! What becomes of instances when the template of their role changes.
+//! Instances after the template of their role has changed.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ async fn until_updated(groups: &Groups<'_>, what: &str, expected: (i64, i64)) ->
     Ok(seen(&group).unwrap_or(Counts { replicas: -1, ready: -1, updated: -1 }))
 }
 
-/// One at a time, each waits until the one before is ready; a partition stays as it is.
+/// Instances are replaced one at a time, and each waits until the previous one is ready; a
+/// partition keeps its template.
 pub async fn one_by_one_from_the_highest(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let mut role = standalone(stage, "decode", 3);
@@ -60,7 +61,7 @@ pub async fn one_by_one_from_the_highest(stage: &Stage) -> Result<()> {
     until_updated(&groups, "all are updated", (3, 3)).await.map(drop)
 }
 
-/// Others come in their place, under other names.
+/// In a stateless role new instances have new names.
 pub async fn without_numbers(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[stateless(standalone(stage, "decode", 2))]).await?;

@@ -1,4 +1,4 @@
-//! What becomes of writes to an adapter's scale.
+//! Writes to an adapter's scale.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::autoscaling::v1::ScaleSpec;

@@ -1,4 +1,4 @@
-//! The selectors of adapters, and what HPAs and kubectl make of them.
+//! The selectors of adapters, and their effect on HPAs and kubectl.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -13,10 +13,10 @@ use crate::groups::{
     Groups, PREFIX, as_kind, custom, leader_worker, measured, number, scalable, standalone, text,
 };
 
-/// The HPA's own tick is 15 s.
+/// The timeout for an HPA, which syncs every 15 s.
 const HPA: Duration = Duration::from_mins(1);
 
-/// Which roles have a wrong one, and what a new adapter does about it.
+/// The roles that have a wrong selector, and the selector of a new adapter.
 pub async fn computed_once_and_often_wrong(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
@@ -83,7 +83,7 @@ async fn rebind(groups: &Groups<'_>, role: &str) -> Result<()> {
     groups.until(Kind::Adapter, &name, "a new one that is bound", is_new).await.map(drop)
 }
 
-/// What others do with them: nothing that helps.
+/// HPAs and kubectl fail on wrong selectors.
 pub async fn hpas_and_kubectl_fail_on_wrong_selectors(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
@@ -122,7 +122,7 @@ async fn hpa(groups: &Groups<'_>, role: &str) -> Result<()> {
     api.create(&PostParams::default(), &hpa).await.context("creating an HPA").map(drop)
 }
 
-/// The message of a False condition with a reason.
+/// Waits until a condition is False for a reason, and returns its message.
 async fn until_condition(stage: &Stage, hpa: &str, type_: &str, reason: &str) -> Result<String> {
     let api = stage.api::<HorizontalPodAutoscaler>();
     wait::until(&format!("the HPA of {hpa} to have {type_}=False/{reason}"), HPA, async || {

@@ -14,7 +14,7 @@ use crate::groups::{
     Groups, PREFIX, as_kind, condition, measured, number, replicas_of, scalable, standalone, text,
 };
 
-/// A child's adapter looks well, and does nothing; the set is what can be scaled.
+/// The adapter of a set's group looks bound and has no effect; only the set can be scaled.
 pub async fn template_of_a_set_wins(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let roles = [scalable(standalone(stage, "decode", 1))];
@@ -73,7 +73,7 @@ async fn set_is_scaled(groups: &Groups<'_>) -> Result<()> {
     measured("a set can be scaled, and has no selector", selector.is_none(), selector)
 }
 
-/// Nothing stays of what is deleted.
+/// Objects are deleted with their owner.
 pub async fn all_goes_with_its_owner(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
