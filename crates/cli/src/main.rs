@@ -1,4 +1,4 @@
-//! The `llm-autoscaler` binary: a command line over the crates, without a logic of its own.
+//! The `llm-autoscaler` binary: a command line over the crates, without logic of its own.
 
 mod args;
 mod engines;

@@ -51,7 +51,7 @@ impl fmt::Display for RequestTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "prompt and answer need {} KV blocks, the engine has {}: ask for less or configure more blocks",
+            "prompt and answer need {} KV blocks, the engine has {}: shorten the request or configure more blocks",
             self.needed_blocks, self.usable_blocks
         )
     }

@@ -88,7 +88,7 @@ impl Sequence {
                 metrics.time_to_first_token.observe(waited.as_secs_f64());
             }
             Some(previous) => {
-                metrics.inter_token_latency.observe(at.saturating_sub(previous).as_secs_f64())
+                metrics.inter_token_latency.observe(at.saturating_sub(previous).as_secs_f64());
             }
         }
         if self.is_finished() {

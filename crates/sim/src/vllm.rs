@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_look_like_pythons() {
+    fn numbers_are_formatted_like_pythons() {
         for (value, expected) in [
             (0.0, "0.0"),
             (7.0, "7.0"),

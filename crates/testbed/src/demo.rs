@@ -54,13 +54,13 @@ impl Demo {
         ensure!(self.operator_bin.is_file(), "{}: no such file", self.operator_bin.display());
         let stage = Stage::set(self.engine, story).await?;
         let mut operator = stage.start_operator(&self.operator_bin).await?;
-        story.tell("the operator runs, as its own service account");
+        story.log("the operator runs under its own ServiceAccount");
         let result = tokio::select! {
             result = act(&stage, self.engine, story) => result,
             error = ended(&mut operator) => Err(error),
         };
         if result.is_ok() {
-            story.tell("done; stopping everything");
+            story.log("done; stopping everything");
         } else {
             eprintln!("\nThe operator's log ends with:\n{}", operator.log_tail(30));
             eprint!("{}", stage.pod_logs());
@@ -73,7 +73,7 @@ impl Demo {
 async fn ended(operator: &mut Process) -> Error {
     loop {
         if let Some(status) = operator.exited() {
-            return anyhow!("the operator ended with {status}");
+            return anyhow!("the operator exited with {status}");
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -85,19 +85,19 @@ async fn act(stage: &Stage, engine: EngineKind, story: &Story) -> Result<()> {
     let pages = PodPages::watch(stage.client(), TARGET);
     let scale = ScaleWatch::start(stage.client());
     let start = match engine {
-        EngineKind::Emulated => "5 s, as if it loaded a model",
-        EngineKind::Vllm => "some 15 s for vLLM, twice that when two start at once",
+        EngineKind::Emulated => "5 s to start, as if it loaded a model",
+        EngineKind::Vllm => "some 15 s to start vLLM, twice that if two start at once",
     };
-    story.tell(&format!("StatefulSet {NAME} with one replica; its pod starts: {start}"));
+    story.log(&format!("creating StatefulSet {NAME} with one replica; its pod takes {start}"));
     stage.create_workload().await?;
-    story.tell("the replica is ready");
+    story.log("the replica is ready");
     stage.create_autoscaler(story).await?;
-    story.tell("the autoscaler reads the replica's metrics");
+    story.log("the autoscaler reads the replica's metrics");
 
     let mut traffic = Traffic::start(engine, stage, story)?;
     let growing = scale_and_drain(stage, story, &pages, &scale);
     let (summary, ()) = tokio::try_join!(traffic.finish(story), growing)?;
-    story.show("every request is answered", &summary);
+    story.show("all requests are answered", &summary);
     Ok(())
 }
 
@@ -108,29 +108,29 @@ async fn scale_and_drain(
     scale: &ScaleWatch,
 ) -> Result<()> {
     let stepped = pages.stepped(Duration::from_mins(2)).await?;
-    story.tell_at(stepped, &format!("the queue is longer than {TARGET} for the first time"));
+    story.log_at(stepped, &format!("the queue exceeds {TARGET} for the first time"));
     let (written, replicas) = scale.changed(Duration::from_mins(1)).await?;
-    story.tell_at(written, &format!("the StatefulSet is scaled 1 -> {replicas}"));
+    story.log_at(written, &format!("the StatefulSet is scaled 1 -> {replicas}"));
     // The queue is polled every 20 ms, and the write is noticed when its watch event arrives.
     let reaction = written.saturating_duration_since(stepped).as_secs_f64();
-    story.tell(&format!(
+    story.log(&format!(
         "FROM THE METRIC'S CHANGE TO THE SCALE WRITE: {reaction:.2} s \
          (bounded by the sampling interval, 2 s by default)"
     ));
     if replicas != REPLICAS {
         scale.reached(REPLICAS, Duration::from_secs(90)).await?;
-        story.tell(&format!("the StatefulSet is scaled to {REPLICAS}"));
+        story.log(&format!("the StatefulSet is scaled to {REPLICAS}"));
     }
     story.show("kubectl get events", &stage.rescale_event().await?);
     let described = stage.kubectl().run(&["describe", "llmautoscaler", NAME]).await?;
     story.show("kubectl describe llmautoscaler", &described);
     stage.wait_for_ready_replicas(REPLICAS).await?;
-    story.tell(&format!("{REPLICAS} replicas are ready"));
+    story.log(&format!("{REPLICAS} replicas are ready"));
     wait::until("the queues to shrink", Duration::from_secs(90), async || {
         Ok((pages.waiting() <= TARGET).then_some(()))
     })
     .await?;
-    story.tell(&format!("the queues shrink: {} requests wait in all", pages.waiting()));
+    story.log(&format!("the queues shrink: {} requests wait in total", pages.waiting()));
     Ok(())
 }
 
@@ -144,12 +144,12 @@ impl Story {
     }
 
     /// Prints a line about something that happens now.
-    pub(crate) fn tell(&self, what: &str) {
-        self.tell_at(Instant::now(), what);
+    pub(crate) fn log(&self, what: &str) {
+        self.log_at(Instant::now(), what);
     }
 
     /// Prints a line about something that happened at `when`.
-    pub(crate) fn tell_at(&self, when: Instant, what: &str) {
+    pub(crate) fn log_at(&self, when: Instant, what: &str) {
         println!("{:7.2} s  {what}", when.saturating_duration_since(self.0).as_secs_f64());
     }
 
@@ -157,6 +157,6 @@ impl Story {
     pub(crate) fn show(&self, what: &str, text: &str) {
         let text: String =
             text.lines().flat_map(|line| ["\n           ", line.trim_end()]).collect();
-        self.tell(&format!("{what}{text}"));
+        self.log(&format!("{what}{text}"));
     }
 }

@@ -154,7 +154,7 @@ async fn query(
         Fault::Token(token) => {
             let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             if sent != Some(&*format!("Bearer {token}")) {
-                return (StatusCode::UNAUTHORIZED, "who are you?").into_response();
+                return (StatusCode::UNAUTHORIZED, "wrong or missing token").into_response();
             }
         }
         Fault::Slow(time) => tokio::time::sleep(*time).await,

@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_values_that_occurred() {
+    fn quantiles_are_observed_values() {
         let mut values: Vec<_> = (1..=100).rev().map(f64::from).collect();
         let quantiles = Quantiles::of(&mut values);
         assert_eq!((quantiles.p50, quantiles.p99, quantiles.mean), (50.0, 99.0, 50.5));

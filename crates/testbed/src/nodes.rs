@@ -113,7 +113,7 @@ async fn run(shared: Arc<Shared>) {
             }
             // Pods that the list does not contain were deleted while the watch was down.
             Ok(Some(Event::InitDone)) => {
-                workers.retain(|uid, worker| listed.contains(uid) || forget(worker))
+                workers.retain(|uid, worker| listed.contains(uid) || forget(worker));
             }
             Ok(Some(Event::Apply(pod))) => apply(&shared, &mut workers, &mut lives, pod),
             Ok(Some(Event::Delete(pod))) => {

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn stopping_takes_grandchildren_along_and_lets_the_program_say_goodbye() {
+    fn stopping_ends_grandchildren_and_allows_a_graceful_exit() {
         let folder = tempfile::tempdir().unwrap();
         let script =
             "sleep 1000 & trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done";

@@ -173,7 +173,7 @@ fn manifests() -> Result<String> {
 }
 
 fn yaml_files(folder: &Path) -> Result<Vec<String>> {
-    let reading = || format!("reading the CRDs in {}, as RBG_CRDS says", folder.display());
+    let reading = || format!("reading the CRDs in {} (RBG_CRDS)", folder.display());
     let mut texts = Vec::new();
     for file in std::fs::read_dir(folder).with_context(reading)? {
         let path = file?.path();

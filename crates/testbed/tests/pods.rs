@@ -50,7 +50,7 @@ fn value<'a>(page: &'a str, name: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_get_addresses_serve_follow_the_scale_and_go() -> Result<()> {
+async fn pods_are_created_serve_scale_and_are_deleted() -> Result<()> {
     let plane = ControlPlane::start(Options::default()).await?;
     let script = Script::default();
     let scripted = script.clone();

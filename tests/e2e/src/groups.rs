@@ -247,7 +247,7 @@ pub fn measured(name: &str, holds: bool, seen: impl Debug) -> Result<()> {
 pub fn in_its_source(name: &str, holds: bool, seen: impl Debug) -> Result<()> {
     ensure!(
         holds,
-        "the real controller's source says this, the stand-in does not do it: {name}; seen: {seen:?}"
+        "the real controller does this by its source, the stand-in does not: {name}; observed: {seen:?}"
     );
     Ok(())
 }

@@ -34,25 +34,25 @@ impl Scenario {
 macro_rules! scenarios {
     ($($module:ident :: $name:ident),* $(,)?) => {
         vec![$($crate::runner::Scenario::new(stringify!($name), async |stage: std::sync::Arc<$crate::Stage>| {
-            $module::$name(&stage).await.map($crate::runner::Said::said)
+            $module::$name(&stage).await.map($crate::runner::Summary::summary)
         })),*]
     };
 }
 
 /// The result of a scenario that has passed.
-pub trait Said {
+pub trait Summary {
     /// Returns the text to print beside the scenario's name; empty if there is none.
-    fn said(self) -> String;
+    fn summary(self) -> String;
 }
 
-impl Said for () {
-    fn said(self) -> String {
+impl Summary for () {
+    fn summary(self) -> String {
         String::new()
     }
 }
 
-impl Said for String {
-    fn said(self) -> String {
+impl Summary for String {
+    fn summary(self) -> String {
         self
     }
 }
@@ -88,7 +88,7 @@ pub async fn run_beside<Scene: Fn() -> String>(
     let (cluster, scene) = match start_both(start).await {
         Ok(started) => started,
         Err(error) => {
-            eprintln!("what the scenarios need did not start: {error:#}");
+            eprintln!("the control plane or the shared setup did not start: {error:#}");
             return ExitCode::FAILURE;
         }
     };
@@ -136,8 +136,8 @@ async fn play(
     };
     let seconds = began.elapsed().as_secs_f64();
     match &result {
-        Ok(said) if said.is_empty() => println!("test {name} ... ok ({seconds:.1} s)"),
-        Ok(said) => println!("test {name} ... ok ({seconds:.1} s)\n    {said}"),
+        Ok(summary) if summary.is_empty() => println!("test {name} ... ok ({seconds:.1} s)"),
+        Ok(summary) => println!("test {name} ... ok ({seconds:.1} s)\n    {summary}"),
         Err(error) => println!("test {name} ... FAILED ({seconds:.1} s)\n    {error:#}"),
     }
     result.is_ok()

@@ -139,7 +139,7 @@ mod tests {
             let uri: Uri = format!("/apis/x{query}").parse().unwrap();
             match (label_selector(&uri), expected) {
                 (Ok(selector), Ok(expected)) => {
-                    assert_eq!(selector.as_deref(), expected, "{query}")
+                    assert_eq!(selector.as_deref(), expected, "{query}");
                 }
                 (Err(refusal), Err(named)) => assert!(refusal.contains(named), "{refusal}"),
                 (result, _) => panic!("{query}: {result:?}"),

@@ -39,7 +39,7 @@ impl Traffic {
         );
         let sender = match engine {
             EngineKind::Emulated => {
-                story.tell(&format!("load: {shape}"));
+                story.log(&format!("load: {shape}"));
                 let generator = LoadGenerator::new(&stage.front_url(), load);
                 let mut sending = JoinSet::new();
                 let running = generator.clone();
@@ -47,9 +47,9 @@ impl Traffic {
                 Sender::Generator { generator, sending }
             }
             EngineKind::Vllm => {
-                story.tell(&format!("load: vLLM's own benchmark, {shape}"));
-                story.tell(
-                    "it needs some 8 s to import its libraries, and tries one request before the others",
+                story.log(&format!("load: vLLM's own benchmark, {shape}"));
+                story.log(
+                    "it takes some 8 s to import its libraries, and sends a test request first",
                 );
                 Sender::Benchmark(start_benchmark(stage, &load)?)
             }
@@ -68,7 +68,7 @@ impl Traffic {
             }
             let done = self.sender.done(self.requests);
             if done >= next && done < self.requests {
-                story.tell(&format!("{done} of {} requests are done", self.requests));
+                story.log(&format!("{done} of {} requests are done", self.requests));
                 next = (done / PROGRESS + 1) * PROGRESS;
             }
             ensure!(
@@ -105,7 +105,7 @@ impl Sender {
                 let output = output(benchmark);
                 ensure!(
                     status.success(),
-                    "vLLM's benchmark ended with {status}; its output ends with:\n{}",
+                    "vLLM's benchmark exited with {status}; the end of its output:\n{}",
                     without_bars(&output)
                 );
                 Ok(Some(table(&output).to_owned()))
@@ -161,14 +161,14 @@ mod tests {
     const BAR: &str = "Burstiness factor: 1.0\n  0%|   | 0/400 [00:00<?, ?it/s]\r 30%|##  | 120/400 [00:48<01:52, 2.5it/s]";
 
     #[test]
-    fn progress_is_that_of_the_bar_drawn_last() {
+    fn progress_is_read_from_the_last_bar() {
         for (output, done) in [("", 0), ("Namespace(num_prompts=400)", 0), (BAR, 120)] {
             assert_eq!(progress(output, 400), done, "{output}");
         }
     }
 
     #[test]
-    fn the_table_is_cut_out_of_what_the_benchmark_prints() {
+    fn the_table_is_cut_out_of_the_benchmarks_output() {
         let summary = "============ Serving Benchmark Result ============\nSuccessful requests:   400\n==================================================";
         let output = format!("{BAR}\n{summary}\nvLLM: bye\n");
         assert_eq!(table(&output), summary);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_bar_its_last_state_is_left() {
+    fn only_the_last_state_of_a_bar_remains() {
         let left = " 30%|##  | 120/400 [00:48<01:52, 2.5it/s]";
         assert_eq!(without_bars(BAR), format!("Burstiness factor: 1.0\n{left}"));
     }

@@ -55,9 +55,9 @@ impl Stage {
             EngineKind::Vllm => Some(install_vllm().await?),
             EngineKind::Emulated => None,
         };
-        story.tell("starting etcd, kube-apiserver and kube-controller-manager");
+        story.log("starting etcd, kube-apiserver and kube-controller-manager");
         let plane = Arc::new(ControlPlane::start(Options::default()).await?);
-        story.tell(&format!("Kubernetes is ready at {}", plane.url()));
+        story.log(&format!("Kubernetes is ready at {}", plane.url()));
         let logs = plane.dir().to_owned();
         let nodes = HollowNodes::start(plane.client(), 3, move |_| match &vllm {
             Some(script) => Plan::new(Engine::Command(Command::shell(script, &logs))),
@@ -110,7 +110,7 @@ impl Stage {
     /// Creates the autoscaler, and waits until it has read a metric.
     pub(super) async fn create_autoscaler(&self, story: &Story) -> Result<()> {
         self.plane.apply_yaml(AUTOSCALER).await?;
-        story.show("it gets an LLMAutoscaler:", AUTOSCALER.trim());
+        story.show("creating its LLMAutoscaler:", AUTOSCALER.trim());
         let condition = "--for=condition=ScalingActive";
         let name = format!("llmautoscaler/{NAME}");
         self.plane.kubectl(["wait", condition, &name, "--timeout=60s"]).await?;
@@ -134,7 +134,7 @@ impl Stage {
             let log = std::fs::read_to_string(self.plane.dir().join(&name)).ok()?;
             let lines: Vec<_> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(15)..].join("\n");
-            Some(format!("\n{name} ends with:\n{tail}\n"))
+            Some(format!("\n{name} has this at the end of its log:\n{tail}\n"))
         };
         (0..3).filter_map(log).collect()
     }
@@ -188,6 +188,6 @@ async fn install_vllm() -> Result<String> {
         .status()
         .await
         .context("running tests/vllm/install.sh")?;
-    ensure!(install.success(), "tests/vllm/install.sh failed; the reason is above");
+    ensure!(install.success(), "tests/vllm/install.sh failed; see its output above");
     Ok(format!(r#"exec "{}/serve.sh" --max-num-seqs {SEQUENCES}"#, folder.display()))
 }

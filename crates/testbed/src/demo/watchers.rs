@@ -122,7 +122,7 @@ impl PodPages {
     pub(super) async fn stepped(&self, patience: Duration) -> Result<Instant> {
         let mut stepped = self.stepped.clone();
         let at = timeout(patience, stepped.wait_for(Option::is_some)).await;
-        let at = at.context("no queue grew: does the load arrive?")?;
+        let at = at.context("no queue grew: check that the load reaches the pods")?;
         (*at?).context("no queue grew")
     }
 }

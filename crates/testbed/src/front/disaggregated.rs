@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn prompts_are_the_load_of_the_one_and_answers_of_the_other() {
+    async fn prefill_gets_prompts_and_decode_gets_answers() {
         let (prefill, computed, _prefill) = pod(1).await;
         let (decode, answered, _decode) = pod(0).await;
         let request = json!({"prompt": [7, 8, 9], "max_tokens": 5, "stream": true});
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(
             *computed.lock().unwrap(),
             [prefill.clone(), prefill],
-            "the first time nobody was there"
+            "no pod answered the first request"
         );
         let decode = json!({"prompt": [0], "max_tokens": 5, "stream": true});
         assert_eq!(*answered.lock().unwrap(), [decode]);

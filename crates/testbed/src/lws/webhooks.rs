@@ -112,7 +112,7 @@ webhooks:
 ";
 
     #[test]
-    fn webhooks_lead_to_the_port_and_those_of_pods_are_about_pods_of_groups_only() {
+    fn webhooks_point_to_the_port_and_pod_webhooks_select_group_pods() {
         let webhooks = Webhooks::parse(MANIFESTS).unwrap();
         assert_eq!(webhooks.paths(), ["/sets", "/pods", "/check"]);
         let adapted = webhooks.configurations(1234, "PEM").unwrap();

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_returned_address_comes_back_last() {
+    fn a_returned_address_is_reused_last() {
         let mut pool = AddressPool::default();
         let first = pool.take().unwrap();
         pool.give_back(first);

@@ -35,7 +35,7 @@ async fn look_after(world: &World, set: &DynamicObject) {
             Some(group) if is_as_in(&template, &group) => {}
             // A change of the roles by another writer, such as an adapter, is reverted.
             Some(group) => {
-                drop(world.patch(&resource, &group, json!({"spec": {"roles": template}})).await)
+                world.patch(&resource, &group, json!({"spec": {"roles": template}})).await;
             }
         }
     }

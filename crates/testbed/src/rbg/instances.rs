@@ -17,7 +17,7 @@ use super::instance::READY;
 use super::labels::{self, INSTANCE_ID, INSTANCE_INDEX, INSTANCE_OWNER, POD_NAME, REVISION, ROLE};
 use super::objects::{Kind, is_leaving, is_true, label, namespace, number, owned_by, owner};
 use super::role::{Pattern, Role, roles};
-use super::victims::{rank, victims};
+use super::victims::{Sizes, rank, victims};
 use super::world::World;
 
 /// The time within which a created instance must show up in the cache.
@@ -195,7 +195,7 @@ impl Set<'_> {
         let surplus = self.there.len().saturating_sub(usize::try_from(self.replicas).unwrap_or(0));
         let (old, updated) = self.there.iter().cloned().partition(|instance| self.is_old(instance));
         let partition = usize::try_from(self.partition()).unwrap_or(0);
-        victims(old, updated, (surplus, partition), |instance| rank(instance))
+        victims(old, updated, Sizes { surplus, partition }, |instance| rank(instance))
     }
 
     /// Returns the part of the surplus that an ordered role deletes now: from the highest ordinal

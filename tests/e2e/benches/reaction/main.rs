@@ -65,7 +65,7 @@ fn argument(name: &str) -> Result<Option<usize>> {
 }
 
 /// Prints the distribution of the times of steps.
-fn report(who: &str, mut times: Vec<Duration>) -> Result<()> {
+fn report(series: &str, mut times: Vec<Duration>) -> Result<()> {
     times.sort();
     let last = times.last().context("no steps")?.as_secs_f64();
     // The percentile is the smallest time that this share of the steps did not exceed.
@@ -73,7 +73,7 @@ fn report(who: &str, mut times: Vec<Duration>) -> Result<()> {
         |share: f64| times[((times.len() as f64 * share).ceil() as usize).max(1) - 1].as_secs_f64();
     let (count, p50, p99) = (times.len(), at(0.5), at(0.99));
     println!(
-        "{who:<34} {count:>5} steps: p50 {p50:>7.3} s, p99 {p99:>7.3} s, longest {last:>7.3} s"
+        "{series:<34} {count:>5} steps: p50 {p50:>7.3} s, p99 {p99:>7.3} s, longest {last:>7.3} s"
     );
     Ok(())
 }

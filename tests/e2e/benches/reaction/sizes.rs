@@ -53,7 +53,7 @@ impl Sizes {
             }
         };
         tokio::time::timeout(within, wait).await.with_context(|| {
-            format!("{name} was not asked for {replicas} replicas within {within:?}")
+            format!("{name} did not request {replicas} replicas within {within:?}")
         })
     }
 }

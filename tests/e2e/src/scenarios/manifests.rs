@@ -9,7 +9,7 @@ use crate::{Stage, stage::SOON};
 
 /// Without the monitoring CRDs a condition reports that and scaling goes on. With them the
 /// PodMonitor is applied, kept and, on request, removed.
-pub async fn pod_monitor_is_kept_where_there_can_be_one(stage: &Stage) -> Result<()> {
+pub async fn pod_monitor_needs_its_crd(stage: &Stage) -> Result<()> {
     let cluster = stage.control_plane();
     stage.engine("a", 1).await?;
     stage.waiting("a", 11);

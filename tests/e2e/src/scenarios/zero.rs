@@ -89,7 +89,7 @@ pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
     })
     .await?;
     stage.until_replicas("a", 1, SOON).await?;
-    wait::until("an event that says who woke it", SOON, async || {
+    wait::until("an event that names the caller", SOON, async || {
         let events = stage.events("a", "SuccessfulRescale").await?;
         Ok(events.iter().any(|note| note == "New size: 1; reason: woken by a call").then_some(()))
     })

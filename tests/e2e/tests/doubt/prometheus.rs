@@ -18,7 +18,7 @@ const WATCHED: Duration = Duration::from_secs(14);
 const SERIES: &str = "vllm:num_requests_waiting";
 
 /// Sets the series of each of the three pods of `a` on the server.
-fn say(server: &FakePrometheus, stage: &Stage, waiting: f64) {
+fn set_waiting(server: &FakePrometheus, stage: &Stage, waiting: f64) {
     for ordinal in 0..3 {
         let labels =
             [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
@@ -35,7 +35,7 @@ async fn with_server(stage: &Stage, spec: Value) -> Result<FakePrometheus> {
     let server = FakePrometheus::start().await?;
     stage.engine("a", 3).await?;
     stage.page("a", &Page::Refuse);
-    say(&server, stage, 5.0);
+    set_waiting(&server, stage, 5.0);
     let mut all = json!({
         "sources": [source(&server)],
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
@@ -54,7 +54,7 @@ async fn with_server(stage: &Stage, spec: Value) -> Result<FakePrometheus> {
 async fn break_server(stage: &Stage, fault: Fault, expected: &str) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     server.fail(fault).await?;
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.stays("a", 3, WATCHED).await?;
     let active =
         stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
@@ -93,16 +93,16 @@ pub async fn partial(stage: &Stage) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     server.fail(Fault::Partial).await?;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.stays("a", 3, WATCHED).await?;
     stage.until_condition("a", "Advisory", "True", "PartialAnswer").await?;
-    say(&server, stage, 9.0);
+    set_waiting(&server, stage, 9.0);
     stage.until_replicas("a", 6, SOON).await?;
-    Ok("held at 3 when it says idle, 3 -> 6 when it says load".to_owned())
+    Ok("held at 3 when it reports idle, 3 -> 6 when it reports load".to_owned())
 }
 
 /// A server that is not a Prometheus is reported.
-pub async fn no_prometheus_at_all(stage: &Stage) -> Result<String> {
+pub async fn server_is_no_prometheus(stage: &Stage) -> Result<String> {
     let fault = Fault::Answer(200, "<html>welcome</html>".to_owned());
     break_server(stage, fault, "no answer of Prometheus's API").await
 }
@@ -110,11 +110,11 @@ pub async fn no_prometheus_at_all(stage: &Stage) -> Result<String> {
 /// The pages become unreachable, as behind a firewall. The second source takes over the samples
 /// that the first lacks, for scale-ups and scale-downs. When the pages answer again, they are used
 /// again.
-pub async fn takes_over_from_the_pages(stage: &Stage) -> Result<String> {
+pub async fn second_source_takes_over(stage: &Stage) -> Result<String> {
     let server = FakePrometheus::start().await?;
     stage.engine("a", 3).await?;
     stage.waiting("a", 5);
-    say(&server, stage, 5.0);
+    set_waiting(&server, stage, 5.0);
     stage
         .autoscaler(
             "a",
@@ -125,7 +125,7 @@ pub async fn takes_over_from_the_pages(stage: &Stage) -> Result<String> {
         )
         .await?;
     stage.until_condition("a", "FirstSourceUsed", "True", "FirstSource").await?;
-    ensure!(server.queries().is_empty(), "asked without need: {:?}", server.queries());
+    ensure!(server.queries().is_empty(), "queried without need: {:?}", server.queries());
 
     stage.page("a", &Page::Refuse);
     stage.until_condition("a", "FirstSourceUsed", "False", "FailedOver").await?;
@@ -135,20 +135,21 @@ pub async fn takes_over_from_the_pages(stage: &Stage) -> Result<String> {
         SOON,
         async || {
             let conditions = stage.status("a").await?.conditions;
-            let told = conditions.iter().find(|condition| condition.type_ == "FirstSourceUsed");
-            let says = |text: &str| told.is_some_and(|condition| condition.message.contains(text));
-            Ok((says("3 from sources[1]") && says("refused")).then_some(()))
+            let message = conditions.iter().find(|condition| condition.type_ == "FirstSourceUsed");
+            let contains =
+                |text: &str| message.is_some_and(|condition| condition.message.contains(text));
+            Ok((contains("3 from sources[1]") && contains("refused")).then_some(()))
         },
     )
     .await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
     let status = stage.status("a").await?;
     ensure!(status.targets[0].metrics[0].source.as_deref() == Some("prometheus"), "{status:?}");
-    say(&server, stage, 9.0);
+    set_waiting(&server, stage, 9.0);
     stage.until_replicas("a", 6, SOON).await?;
 
     // The new pods are in neither source: half of the replicas report idle, and nothing shrinks.
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.stays("a", 6, WATCHED).await?;
     stage.waiting("a", 0);
     stage.until_replicas("a", 1, SOON).await?;
@@ -163,7 +164,7 @@ pub async fn two_jobs_count_once(stage: &Stage) -> Result<String> {
     let advice = stage.until_condition("a", "Advisory", "True", "QueueOnly").await?;
     ensure!(!advice.message.contains("2 times"), "{}", advice.message);
     stage.stays("a", 3, Duration::from_secs(5)).await?;
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.until_replicas("a", 1, SOON).await?;
     Ok("at the target it stays at 3, not at 6; idle: 3 -> 1".to_owned())
 }
@@ -174,7 +175,7 @@ pub async fn two_addresses_are_in_doubt(stage: &Stage) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     server.fail(Fault::TwoAddresses).await?;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.stays("a", 3, WATCHED).await?;
     let advice = stage.until_condition("a", "Advisory", "True", "TwoCandidates").await?;
     ensure!(advice.message.contains("is in doubt, and shrinks nothing"), "{}", advice.message);
@@ -199,9 +200,9 @@ pub async fn clock_skew(stage: &Stage) -> Result<String> {
         stage.stays("a", 3, Duration::from_secs(2)).await?;
         stage.until_condition("a", "Ready", "True", "Scaling").await?;
     }
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.until_replicas("a", 1, SOON).await?;
-    Ok("Advisory=True (ClockSkew), goes on; idle: 3 -> 1".to_owned())
+    Ok("Advisory=True (ClockSkew), scaling goes on; idle: 3 -> 1".to_owned())
 }
 
 /// An empty result is not zero, also for a query from the spec.
@@ -258,7 +259,7 @@ pub async fn everything_fails_and_there_is_a_fallback(stage: &Stage) -> Result<S
             [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
         server.set(SERIES, &labels, 0.0);
     }
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     server.fail(Fault::None).await?;
     stage.until_replicas("a", 1, SOON).await?;
     stage.until_condition("a", "Fallback", "False", "NotNeeded").await?;
@@ -271,7 +272,7 @@ pub async fn rotated_token(stage: &Stage) -> Result<String> {
     let mut server = FakePrometheus::start().await?;
     server.fail(Fault::Token("first".to_owned())).await?;
     stage.engine("a", 3).await?;
-    say(&server, stage, 5.0);
+    set_waiting(&server, stage, 5.0);
     let mut with_token = source(&server);
     with_token["prometheus"]["authorization"] =
         json!({"credentials": {"name": "prom", "key": "token"}});
@@ -311,12 +312,12 @@ pub async fn rotated_token(stage: &Stage) -> Result<String> {
 
     // The server requires another token from now on, and the Secret changes a moment later.
     server.fail(Fault::Token("second".to_owned())).await?;
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.stays("a", 3, Duration::from_secs(3)).await?;
     secrets.replace("prom", &PostParams::default(), &secret("second")).await?;
     stage.until_replicas("a", 1, SOON).await?;
     let status = stage.status("a").await?;
     ensure!(!serde_json::to_string(&status)?.contains("second"), "a token is in the status");
-    Ok("forbidden: told with the remedy; with the RoleBinding: Ready; rotated: held, then picked up"
+    Ok("forbidden: reported with the remedy; with the RoleBinding: Ready; rotated: held, then picked up"
         .to_owned())
 }

@@ -14,7 +14,7 @@ const ORDERED: Manner<'_> = Manner { grace: 30, gates: &[GATE], management: "Ord
 
 /// The highest existing ordinal is drained; an ordinal that has not been created yet is not waited
 /// for.
-pub async fn the_highest_that_is_there(stage: &Stage) -> Result<()> {
+pub async fn highest_existing_ordinal_drains(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
     let last = format!("{}/a-2", stage.namespace);
@@ -47,7 +47,7 @@ pub async fn the_highest_that_is_there(stage: &Stage) -> Result<()> {
 
 /// Several pods are drained one after the other from the highest ordinal, because an `OrderedReady`
 /// StatefulSet removes no pod while a lower one is not ready.
-pub async fn several_in_turn(stage: &Stage) -> Result<()> {
+pub async fn several_pods_drain_one_by_one(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
     gated::autoscaler(stage, "a", 60, json!({})).await?;

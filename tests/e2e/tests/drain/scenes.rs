@@ -65,7 +65,7 @@ pub async fn drained_then_written(stage: &Stage) -> Result<String> {
 }
 
 /// For a custom engine the spec names the series that count its requests.
-pub async fn an_engine_of_ones_own(stage: &Stage) -> Result<String> {
+pub async fn custom_engine_drains(stage: &Stage) -> Result<String> {
     const RUNNING: &str = "vllm:num_requests_running";
     let target = json!({"type": "AverageValue", "averageValue": "10"});
     let series = json!([{"name": RUNNING}, {"name": "vllm:num_requests_waiting"}]);
@@ -99,7 +99,7 @@ pub async fn the_deadline_passes(stage: &Stage) -> Result<()> {
 }
 
 /// When the load returns, all pods return to service, and no size is written.
-pub async fn load_returns(stage: &Stage) -> Result<()> {
+pub async fn returning_load_cancels_a_drain(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({})).await?;
     stage.script.set_all(&gated::page(9));
     until_in_service(stage, "a-2", true).await?;
@@ -178,7 +178,7 @@ pub async fn a_deployment(stage: &Stage) -> Result<()> {
     running(stage, &names[2], 7);
     until_in_service(stage, &names[1], false).await?;
     let marked = pods().await?.iter().filter(|pod| !pod.annotations().is_empty()).count();
-    ensure!(marked == 0, "nobody is marked before the size is written");
+    ensure!(marked == 0, "no pod is marked before the size is written");
     running(stage, &names[1], 0);
     wait::until("two pods", SOON, async || Ok((pods().await?.len() == 2).then_some(()))).await?;
     let left: Vec<String> = pods().await?.iter().map(ResourceExt::name_any).collect();
@@ -187,7 +187,7 @@ pub async fn a_deployment(stage: &Stage) -> Result<()> {
 }
 
 /// Nothing shrinks during a rollout, and a drain that has begun is cancelled.
-pub async fn a_rollout_is_waited_for(stage: &Stage) -> Result<()> {
+pub async fn drain_waits_for_a_rollout(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({})).await?;
     // The new a-2 does not become ready, so the rollout stops there.
     stage.script.set_ready(&format!("{}/a-2", stage.namespace), false);
@@ -243,7 +243,7 @@ pub async fn not_permitted(stage: &Stage) -> Result<()> {
 }
 
 /// A warning is given if the grace period is shorter than requests take.
-pub async fn less_time_to_end_than_requests_take(stage: &Stage) -> Result<()> {
+pub async fn grace_period_is_shorter_than_requests(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     let answered = |count: u64| {
         let name = "vllm:e2e_request_latency_seconds";

@@ -11,7 +11,7 @@ use anyhow::Result;
 /// Returns the process groups with a process that has this variable in its environment: one for
 /// each pod. Some processes overwrite their environment with a title, so the group is found by the
 /// others.
-pub fn groups((name, value): &(&str, PathBuf)) -> Result<HashSet<u32>> {
+pub fn groups(name: &str, value: &Path) -> Result<HashSet<u32>> {
     let mark = format!("{name}={}\0", value.display());
     let is_marked = |process: &Path| {
         let environment = fs::read(process.join("environ")).unwrap_or_default();

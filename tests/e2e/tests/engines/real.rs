@@ -106,7 +106,8 @@ pub async fn follow(stage: &Stage, url: &str, all: &[&str]) -> Result<String> {
     stage.stays(TARGET, 3, Duration::from_secs(10)).await?;
     let values =
         wait::until("every metric to have a value", SOON, async || values(stage).await).await?;
-    let groups = processes::groups(&mark(stage)?)?;
+    let (name, value) = mark(stage)?;
+    let groups = processes::groups(name, &value)?;
     let memory = processes::megabytes(&groups)?;
 
     let ended = Instant::now();

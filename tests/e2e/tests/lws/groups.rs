@@ -107,10 +107,10 @@ impl<'a> Groups<'a> {
     /// Returns the number of scrapes of workers in all groups.
     pub fn requests_of_workers(&self) -> u64 {
         let workers = (0..MOST).flat_map(|group| (1..SIZE).map(move |worker| (group, worker)));
-        let asked = workers.map(|(group, worker)| {
+        let scrapes = workers.map(|(group, worker)| {
             self.stage.script.requests(&pod(self.stage, self.name, group, worker))
         });
-        asked.sum()
+        scrapes.sum()
     }
 
     /// Returns every number of groups that was requested, in order.
@@ -124,7 +124,7 @@ impl<'a> Groups<'a> {
         let awaited = wait::until(&what, SOON, async || {
             Ok((self.sizes().last() == Some(&groups)).then_some(()))
         });
-        awaited.await.with_context(|| format!("it has been asked for {:?}", self.sizes()))
+        awaited.await.with_context(|| format!("the requested sizes are {:?}", self.sizes()))
     }
 
     /// Watches the set for a while, and fails if it ever requests another number of groups than
@@ -133,7 +133,7 @@ impl<'a> Groups<'a> {
         let before = self.sizes();
         tokio::time::sleep(how_long).await;
         let after = self.sizes();
-        ensure!(before == after, "{} was to keep its size, and was asked for {after:?}", self.name);
+        ensure!(before == after, "{} had to keep its size, and requested {after:?}", self.name);
         Ok(())
     }
 

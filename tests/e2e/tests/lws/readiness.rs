@@ -24,7 +24,7 @@ pub async fn group_with_an_unready_worker_is_not_ready(stage: &Stage) -> Result<
     groups.set_worker_ready(1, 2, true);
     until_ready(stage, 2).await?;
     let sizes = groups.sizes();
-    ensure!(sizes == [2], "it was asked for {sizes:?}");
+    ensure!(sizes == [2], "the requested sizes are {sizes:?}");
     Ok("2 ready by LeaderWorkerSet's count, 1 by ours; mended: 2".to_owned())
 }
 
@@ -44,15 +44,15 @@ pub async fn group_that_lacks_a_worker_is_on_its_way(stage: &Stage) -> Result<St
     groups.until_counted_ready(2).await?;
     groups.stays(Duration::from_secs(6)).await?;
     let sizes = groups.sizes();
-    ensure!(sizes == [1, 2], "it was asked for {sizes:?}");
+    ensure!(sizes == [1, 2], "the requested sizes are {sizes:?}");
     until_ready(stage, 1).await?;
-    Ok("1 -> 2, and no further while a worker of the second is pending, whose leader has 8 waiting"
+    Ok("1 -> 2, and no further while a worker of the second is pending and its leader reports 8 waiting"
         .to_owned())
 }
 
 /// Waits until the autoscaler's status counts this many ready groups.
 async fn until_ready(stage: &Stage, groups: i32) -> Result<()> {
-    wait::until(&format!("the status to say that {groups} groups are ready"), SOON, async || {
+    wait::until(&format!("the status to count {groups} ready groups"), SOON, async || {
         let targets = stage.status("a").await?.targets;
         Ok(targets.first().is_some_and(|target| target.ready_replicas == groups).then_some(()))
     })

@@ -43,10 +43,13 @@ pub async fn groups_grow_and_go(stage: &Stage) -> Result<String> {
     until_row(stage, "LeaderWorkerSet/a VLLM waiting 0/5 1 8 1 1 True").await?;
 
     let sizes = groups.sizes();
-    ensure!(sizes == [1, 3, 1], "it was asked for {sizes:?}");
-    let asked = groups.requests_of_workers();
-    ensure!(asked == 0, "workers were asked {asked} times for pages that do not count");
-    Ok(format!("groups of {SIZE} pods: 1 -> 3 -> 1; no worker was asked for its page"))
+    ensure!(sizes == [1, 3, 1], "the requested sizes are {sizes:?}");
+    let scrapes = groups.requests_of_workers();
+    ensure!(
+        scrapes == 0,
+        "workers were scraped {scrapes} times, although their pages do not count"
+    );
+    Ok(format!("groups of {SIZE} pods: 1 -> 3 -> 1; no worker was scraped"))
 }
 
 /// All pods of a group have the same key. No two groups do, not even groups of two sets, which have
@@ -76,12 +79,13 @@ pub async fn highest_group_drains(stage: &Stage) -> Result<()> {
     let role = "llm-autoscaler-in-service";
     stage.control_plane().kubectl(["label", "--overwrite", "clusterrole", role, label]).await?;
     let groups = Groups::create_with(stage, "a", 3, &[GATE]).await?;
-    let say = |waiting: u64| (0..3).for_each(|group| groups.leader(group, Page::waiting(waiting)));
-    say(5);
+    let set_waiting =
+        |waiting: u64| (0..3).for_each(|group| groups.leader(group, Page::waiting(waiting)));
+    set_waiting(5);
     groups.autoscale_with(json!({"drain": {"deadlineSeconds": 60}})).await?;
     stage.until_condition("a", "Draining", "False", "Idle").await?;
 
-    say(2);
+    set_waiting(2);
     wait::until("the last group to be out of service", SOON, async || {
         let pods = stage.api::<Pod>().list(&ListParams::default()).await?.items.into_iter().filter(
             |pod| {
@@ -98,7 +102,7 @@ pub async fn highest_group_drains(stage: &Stage) -> Result<()> {
     })
     .await?;
     groups.stays(Duration::from_secs(3)).await?;
-    say(3);
+    set_waiting(3);
     groups.leader(2, Page::idle());
     groups.until_size(2).await?;
     groups.until_served(2).await?;
@@ -127,9 +131,12 @@ pub async fn silent_leader_holds_the_size(stage: &Stage) -> Result<String> {
     groups.leader(2, Page::idle());
     groups.until_size(1).await?;
     groups.until_served(1).await?;
-    let (sizes, asked) = (groups.sizes(), groups.requests_of_workers());
-    ensure!(sizes == [3, 1], "it was asked for {sizes:?}");
-    ensure!(asked == 0, "workers were asked {asked} times for pages that do not count");
+    let (sizes, scrapes) = (groups.sizes(), groups.requests_of_workers());
+    ensure!(sizes == [3, 1], "the requested sizes are {sizes:?}");
+    ensure!(
+        scrapes == 0,
+        "workers were scraped {scrapes} times, although their pages do not count"
+    );
     Ok("one of three leaders: held at 3, SamplesComplete=False; answering again: 3 -> 1".to_owned())
 }
 
@@ -153,13 +160,13 @@ pub async fn controller_is_gone_for_a_while(
     groups.until_served(3).await?;
     until_status_counts(stage, 3).await?;
     let sizes = groups.sizes();
-    ensure!(sizes == [1, 3], "it was asked for {sizes:?}");
-    Ok("gone: other pods start, 1 -> 3 is asked for once; back: 3 groups".to_owned())
+    ensure!(sizes == [1, 3], "the requested sizes are {sizes:?}");
+    Ok("without the controller: other pods start, 1 -> 3 is requested once; with it again: 3 groups".to_owned())
 }
 
 /// Waits until the autoscaler's status has this many groups as desired and as ready.
 async fn until_status_counts(stage: &Stage, groups: i32) -> Result<()> {
-    let what = format!("the status to say that {groups} groups are asked for and ready");
+    let what = format!("the status to count {groups} desired and ready groups");
     wait::until(&what, SOON, async || {
         let status = stage.status("a").await?;
         let ready = status.targets.first().map(|target| target.ready_replicas);

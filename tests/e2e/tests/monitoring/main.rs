@@ -40,16 +40,16 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    neighbours::steps_back_for_a_persons_pod_monitor,
-    scaling::usual_chain_comes_to_the_same_size,
+    neighbours::removed_beside_a_persons_pod_monitor,
+    scaling::usual_chain_reaches_the_same_size,
     scaling::prometheus_alone_scales,
     scaling::query_scales,
     scraping::pods_of_the_target_and_no_others_are_scraped,
     scraping::tls_and_credentials_reach_prometheus,
     object::labels_annotations_and_interval_are_the_specs,
-    object::what_others_have_set_survives,
-    object::goes_when_disabled_and_with_its_autoscaler,
-    neighbours::one_that_a_person_made_is_left_alone,
+    object::fields_of_other_writers_survive,
+    object::removed_when_disabled_and_with_its_owner,
+    neighbours::persons_pod_monitor_is_left_alone,
     docs::examples_of_the_docs_are_accepted,
 }
 

@@ -9,7 +9,7 @@ use crate::setting::{LOOKED_AFTER, SOON, Setting};
 
 /// If a person's PodMonitor has the same pods at the same port, ours is removed, and applied again
 /// when theirs is gone: series that are scraped twice are counted twice, and billed twice.
-pub async fn steps_back_for_a_persons_pod_monitor(setting: &Setting) -> Result<()> {
+pub async fn removed_beside_a_persons_pod_monitor(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;
     setting.until_applied("a").await?;
@@ -23,13 +23,16 @@ pub async fn steps_back_for_a_persons_pod_monitor(setting: &Setting) -> Result<(
     setting.until_condition("a", "Ready", "True", "Scaling").await?;
 
     setting.monitors().delete("by-hand", &DeleteParams::default()).await?;
-    wait::until("ours to come back", LOOKED_AFTER, async || setting.monitor("a").await).await?;
+    wait::until("our PodMonitor to be applied again", LOOKED_AFTER, async || {
+        setting.monitor("a").await
+    })
+    .await?;
     setting.until_applied("a").await?;
     setting.until_only_job("a").await.map(|_| ())
 }
 
 /// A person's PodMonitor of the autoscaler's name is neither changed nor removed.
-pub async fn one_that_a_person_made_is_left_alone(setting: &Setting) -> Result<()> {
+pub async fn persons_pod_monitor_is_left_alone(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.persons_monitor("a", "something-else").await?;
     let before = setting.monitor("a").await?.context("no PodMonitor")?;

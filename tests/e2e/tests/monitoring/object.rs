@@ -53,7 +53,7 @@ pub async fn labels_annotations_and_interval_are_the_specs(setting: &Setting) ->
 
 /// Fields and labels that others have set on it survive when the operator applies it again, and
 /// Prometheus uses them.
-pub async fn what_others_have_set_survives(setting: &Setting) -> Result<()> {
+pub async fn fields_of_other_writers_survive(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;
     setting.until_applied("a").await?;
@@ -75,11 +75,11 @@ pub async fn what_others_have_set_survives(setting: &Setting) -> Result<()> {
     let both = |jobs: &[Value]| {
         jobs.iter().any(|job| job["scrape_interval"] == "33s" && job["sample_limit"] == 5000)
     };
-    setting.until_jobs("Prometheus to be told both", both).await.map(|_| ())
+    setting.until_jobs("both fields in the configuration", both).await.map(|_| ())
 }
 
 /// Disabling removes it; so does the deletion of its autoscaler, by the owner reference.
-pub async fn goes_when_disabled_and_with_its_autoscaler(setting: &Setting) -> Result<()> {
+pub async fn removed_when_disabled_and_with_its_owner(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;
     setting.until_applied("a").await?;

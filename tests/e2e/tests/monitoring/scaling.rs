@@ -67,9 +67,9 @@ pub async fn query_scales(setting: &Setting) -> Result<()> {
 /// Returns a spec with this Prometheus as the only source, which scrapes and is queried every
 /// second; `spec` is merged over that.
 fn by(prometheus: &Prometheus, spec: &Value) -> Value {
-    let asked = json!({"url": prometheus.url(), "intervalSeconds": 1, "staleAfterSeconds": 10});
+    let source = json!({"url": prometheus.url(), "intervalSeconds": 1, "staleAfterSeconds": 10});
     let mut all = json!({
-        "sources": [{"prometheus": asked}],
+        "sources": [{"prometheus": source}],
         "podMonitor": {"intervalSeconds": 1},
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
     });
@@ -81,7 +81,7 @@ fn by(prometheus: &Prometheus, spec: &Value) -> Value {
 
 /// The usual chain, with the usual rule and a real HPA, beside an autoscaler that queries the same
 /// Prometheus: both reach the same size.
-pub async fn usual_chain_comes_to_the_same_size(setting: &Setting) -> Result<()> {
+pub async fn usual_chain_reaches_the_same_size(setting: &Setting) -> Result<()> {
     let namespace = &*setting.namespace;
     for name in ["hpa", "ours"] {
         setting.engine(name, 1).await?;
@@ -93,7 +93,7 @@ pub async fn usual_chain_comes_to_the_same_size(setting: &Setting) -> Result<()>
     let series = "vllm:num_requests_waiting";
     let adapter =
         Adapter::start(setting.control_plane(), prometheus.url(), &[pods_rule(series)]).await?;
-    let values = wait::until("the adapter to know the series", FOLLOWS, async || {
+    let values = wait::until("the adapter to serve the series", FOLLOWS, async || {
         Ok(adapter.values(setting.control_plane(), namespace, series).await.ok())
     })
     .await

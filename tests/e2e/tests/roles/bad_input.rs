@@ -10,15 +10,16 @@ use crate::spec::{self, role};
 
 /// Each row is a spec with one mistake, and a part of the message that it must cause.
 pub async fn roles_that_make_no_sense(stage: &Stage) -> Result<()> {
-    ensure!(said(stage, "right", &good()).await?.is_none(), "a spec without a mistake was refused");
+    ensure!(
+        refusal(stage, "right", &good()).await?.is_none(),
+        "a spec without a mistake was refused"
+    );
     let mut wrong = Vec::new();
     for (number, (mistake, spec, expected)) in table().into_iter().enumerate() {
         // Each row has a name of its own, so that no condition of the previous row is left.
-        match said(stage, &format!("wrong-{number}"), &spec).await? {
-            Some(said) if said.contains(expected) => {}
-            said => {
-                wrong.push(format!("{mistake}: {expected:?} was expected, and it was {said:?}"))
-            }
+        match refusal(stage, &format!("wrong-{number}"), &spec).await? {
+            Some(message) if message.contains(expected) => {}
+            message => wrong.push(format!("{mistake}: expected {expected:?}, got {message:?}")),
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n    "));
@@ -57,7 +58,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
             ".spec.roles: duplicate entries for key [name=\"prefill\"]",
         ),
         (
-            "a ratio to nobody",
+            "a ratio to an unknown role",
             ratio(json!(["prefill", "router"]), "250m", "4"),
             "spec.ratio: Invalid value: a ratio is between two of the roles, by their names",
         ),
@@ -97,7 +98,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
             "spec.scaleTargetRef: Invalid value: with roles it names their RoleBasedGroup, without role",
         ),
         (
-            "a ceiling of GPUs, and nobody knows how many there are",
+            "a ceiling of GPUs without GPUs per replica",
             roles(&|roles| roles[1] = without(roles[1].take(), "gpusPerReplica")),
             "spec.maxGPUs: Invalid value: maxGPUs is for all roles together, each of which needs gpusPerReplica",
         ),
@@ -154,7 +155,7 @@ fn role_of_a_role() -> Value {
 
 /// Returns the message about a spec, from the API server or else from a condition; `None` if the
 /// spec is accepted.
-async fn said(stage: &Stage, name: &str, spec: &Value) -> Result<Option<String>> {
+async fn refusal(stage: &Stage, name: &str, spec: &Value) -> Result<Option<String>> {
     if let Err(error) = spec::apply(stage, name, spec).await {
         return Ok(Some(format!("{error:#}")));
     }

@@ -28,31 +28,33 @@ const A_WHILE: Duration = Duration::from_secs(20);
 
 /// Decode requests four replicas and has a node for one. When prefill's load grows later, prefill
 /// grows as far as the ratio allows with that one. When nodes are free, both go on.
-pub async fn a_role_without_room_holds_the_other(stage: &Stage) -> Result<String> {
+pub async fn unschedulable_role_holds_the_other(stage: &Stage) -> Result<String> {
     let (_groups, record) = without_room(stage).await?;
-    say(stage, "decode", 100);
-    let wanted = format!("decode to be asked for {}", NEEDED.decode);
-    record.until(&wanted, A_MINUTE, |now| now.asked.decode == NEEDED.decode).await?;
+    set_running(stage, "decode", 100);
+    let wanted = format!("decode to request {}", NEEDED.decode);
+    record.until(&wanted, A_MINUTE, |now| now.requested.decode == NEEDED.decode).await?;
     tokio::time::sleep(UNTIL_IT_LAGS).await;
 
-    say(stage, "prefill", 100);
+    set_running(stage, "prefill", 100);
     let held = Sizes::new(MOST, NEEDED.decode);
-    record.until(&format!("{held} to be asked for"), A_MINUTE, |now| now.asked == held).await?;
+    record.until(&format!("{held} to be requested"), A_MINUTE, |now| now.requested == held).await?;
     record.stays(held, A_WHILE).await?;
     let took = room_comes(stage, &record).await?;
     let ahead = format!("more than {MOST} prefill for each decode that serves");
-    rules::never_for_long(&record, &ahead, |now| now.asked.prefill > MOST * now.ready.decode)?;
+    rules::never_for_long(&record, &ahead, |now| now.requested.prefill > MOST * now.ready.decode)?;
     Ok(format!("{held} while there was no room; {NEEDED} {took:.0} s after it came"))
 }
 
 /// Prefill's load grows, and decode must grow with it: the first step of both is one decision. Then
 /// decode lags, and prefill takes no further step until nodes are free.
-pub async fn a_step_is_not_followed_by_the_next(stage: &Stage) -> Result<String> {
+pub async fn lagging_role_holds_the_next_step(stage: &Stage) -> Result<String> {
     let (_groups, record) = without_room(stage).await?;
-    say(stage, "prefill", 100);
-    record.until("a step", A_MINUTE, |now| now.asked.prefill > 1 && now.asked.decode > 1).await?;
+    set_running(stage, "prefill", 100);
+    record
+        .until("a step", A_MINUTE, |now| now.requested.prefill > 1 && now.requested.decode > 1)
+        .await?;
     tokio::time::sleep(UNTIL_IT_LAGS).await;
-    let step = record.now()?.asked;
+    let step = record.now()?.requested;
     ensure!(
         step.prefill < NEEDED.prefill,
         "there is nothing left to hold back:\n{}",
@@ -67,7 +69,7 @@ pub async fn a_step_is_not_followed_by_the_next(stage: &Stage) -> Result<String>
 async fn without_room(stage: &Stage) -> Result<(Groups<'_>, Record)> {
     later().for_each(|pod| stage.leave_pending(&pod));
     for role in ["prefill", "decode"] {
-        say(stage, role, 5);
+        set_running(stage, role, 5);
     }
     let groups = Groups::start(stage).await?;
     let role = |name| scalable(standalone(stage, name, 1));
@@ -102,6 +104,6 @@ fn spec() -> Value {
 }
 
 /// Makes each pod of a role, including future ones, report this many running requests.
-fn say(stage: &Stage, role: &str, running: u64) {
+fn set_running(stage: &Stage, role: &str, running: u64) {
     stage.page(&format!("{NAME}-{role}"), &Page::Vllm { running, waiting: 0, kv: 0.1 });
 }

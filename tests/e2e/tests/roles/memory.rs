@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::spec::{self, NAME};
 
 /// With targets named differently from their roles, the status names each by its role.
-pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
+pub async fn status_names_targets_by_their_roles(stage: &Stage) -> Result<()> {
     for role in ["prefill", "decode"] {
         let name = format!("{NAME}-{role}");
         stage.page(&name, &gated::page(5));
@@ -31,17 +31,17 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
     until_told(stage, ["prefill", "decode"]).await?;
 
     // After a restart the status does not change before there are new samples.
-    let said = async || -> Result<_> {
+    let snapshot = async || -> Result<_> {
         let status = stage.status(NAME).await?;
         let names: Vec<_> =
             status.conditions.iter().map(|condition| condition.type_.clone()).collect();
         Ok((status.current_replicas, status.summary, names))
     };
-    let before = said().await?;
+    let before = snapshot().await?;
     stage.kill_operator();
     stage.start_operator()?;
     for _ in 0..60 {
-        let now = said().await?;
+        let now = snapshot().await?;
         ensure!(now == before, "{before:?} became {now:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -49,7 +49,7 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
     // The role gets another name for the same object.
     spec::apply(stage, NAME, &of("front")).await?;
     until_told(stage, ["front", "decode"]).await?;
-    ensure!(stage.status(NAME).await?.current_replicas == Some(4), "{:?}", said().await?);
+    ensure!(stage.status(NAME).await?.current_replicas == Some(4), "{:?}", snapshot().await?);
     until_monitored(stage, "pd-prefill", false).await?;
     // The role is renamed while no operator runs.
     stage.kill_operator();
@@ -87,7 +87,7 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
 }
 
 async fn until_told(stage: &Stage, names: [&str; 2]) -> Result<()> {
-    wait::until(&format!("the status to tell of {names:?}"), SOON, async || {
+    wait::until(&format!("the status to name {names:?}"), SOON, async || {
         let targets = stage.status(NAME).await?.targets;
         Ok(targets.iter().map(|target| &*target.name).eq(names).then_some(()))
     })

@@ -36,7 +36,7 @@ pub struct Moment {
     /// The time since the record began.
     pub at: Duration,
     /// The requested replicas of each role.
-    pub asked: Sizes,
+    pub requested: Sizes,
     /// The existing pods, including terminating ones.
     pub pods: Sizes,
     /// The pods that are ready and not terminating.
@@ -89,7 +89,8 @@ impl Record {
             });
             (store, watching)
         };
-        let (sizes, watching_sizes) = follow(kind, |moment, objects| moment.asked = asked(objects));
+        let (sizes, watching_sizes) =
+            follow(kind, |moment, objects| moment.requested = requested(objects));
         let (pods, watching_pods) = follow(&ApiResource::erase::<Pod>(&()), |moment, pods| {
             moment.pods = count(pods, |_| true);
             moment.ready = count(pods, |pod| condition(pod, "Ready") == "True" && !is_ending(pod));
@@ -99,7 +100,7 @@ impl Record {
         sizes.wait_until_ready().await?;
         pods.wait_until_ready().await?;
         let record = Self { began, moments, _watches: watches };
-        let both = |moment: &Moment| moment.asked.sum() > 0 && moment.pods.sum() > 0;
+        let both = |moment: &Moment| moment.requested.sum() > 0 && moment.pods.sum() > 0;
         record.until("the sizes and pods of both roles", Duration::from_secs(10), both).await?;
         // The moments before both roles were known are incomplete.
         let now = record.now()?;
@@ -142,12 +143,12 @@ impl Record {
     }
 
     /// Watches for a while, and fails if the requested sizes ever differ.
-    pub async fn stays(&self, asked: Sizes, how_long: Duration) -> Result<()> {
+    pub async fn stays(&self, requested: Sizes, how_long: Duration) -> Result<()> {
         let from = self.time();
         tokio::time::sleep(how_long).await;
         let moments = self.since(from);
-        let stayed = moments.iter().all(|moment| moment.asked == asked);
-        ensure!(stayed, "{asked} were to stay:\n{}", story(&moments));
+        let stayed = moments.iter().all(|moment| moment.requested == requested);
+        ensure!(stayed, "the sizes {requested} had to stay:\n{}", story(&moments));
         Ok(())
     }
 
@@ -164,8 +165,8 @@ impl fmt::Display for Sizes {
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, asked, pods, ready } = self;
-        write!(f, "{:7.2} s  asked {asked}, pods {pods}, ready {ready}", at.as_secs_f64())
+        let Self { at, requested, pods, ready } = self;
+        write!(f, "{:7.2} s  requested {requested}, pods {pods}, ready {ready}", at.as_secs_f64())
     }
 }
 
@@ -191,12 +192,12 @@ fn note(moments: &Mutex<Vec<Moment>>, began: Instant, change: impl FnOnce(&mut M
     let last = moments.last().copied().unwrap_or_default();
     let mut now = Moment { at: began.elapsed(), ..last };
     change(&mut now);
-    if (now.asked, now.pods, now.ready) != (last.asked, last.pods, last.ready) {
+    if (now.requested, now.pods, now.ready) != (last.requested, last.pods, last.ready) {
         moments.push(now);
     }
 }
 
-fn asked(objects: &Store) -> Sizes {
+fn requested(objects: &Store) -> Sizes {
     let objects = objects.state();
     Sizes::of(|name| {
         let found = objects.iter().find(|object| object.name_any() == name);

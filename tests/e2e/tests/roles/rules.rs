@@ -41,7 +41,7 @@ impl Ceiling {
 /// writes.
 pub fn in_range(record: &Record, min: f64, max: f64) -> Result<()> {
     let what = format!("prefill / decode out of {min} to {max}");
-    never_for_long(record, &what, |moment| !(min..=max).contains(&moment.asked.ratio()))
+    never_for_long(record, &what, |moment| !(min..=max).contains(&moment.requested.ratio()))
 }
 
 /// Checks that a violation never lasts longer than the time between two writes.

@@ -100,7 +100,7 @@ async fn phase(record: &Record, name: &'static str, sizes: Sizes) -> Result<Phas
     let from = record.time();
     record
         .until(&format!("{name}: {sizes}"), PATIENCE, |now| {
-            (now.asked, now.pods, now.ready) == (sizes, sizes, sizes)
+            (now.requested, now.pods, now.ready) == (sizes, sizes, sizes)
         })
         .await?;
     let took = record.time().saturating_sub(from);

@@ -26,7 +26,7 @@ const THREE: Sizes = Sizes::new(3, 3);
 pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
     let record = one_of_each(stage, "Parallel").await?;
     // Only prefill has load, enough for three replicas.
-    say(stage, [40, 5]);
+    set_running(stage, [40, 5]);
     let up = record.time();
     record.until(&format!("{THREE} to serve"), SOON * 2, |now| now.ready == THREE).await?;
     let up = record.time().saturating_sub(up);
@@ -34,13 +34,13 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
 
     // A single replica is enough for both, but decode's last replicas have requests that take a
     // while.
-    say(stage, [0, 1]);
+    set_running(stage, [0, 1]);
     record.until("the last replicas to be out of service", SOON, |now| now.ready == ONE).await?;
     let held = record.time();
     tokio::time::sleep(Duration::from_secs(8)).await;
     let now = record.now()?;
     ensure!(
-        now.asked == THREE,
+        now.requested == THREE,
         "a role did not wait for the other:\n{}",
         story(&record.since(held))
     );
@@ -50,10 +50,10 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
         "{}",
         draining.message
     );
-    say(stage, [0, 0]);
+    set_running(stage, [0, 0]);
     let down = record.time();
     record
-        .until(&format!("{ONE} to be left"), SOON, |now| now.asked == ONE && now.pods == ONE)
+        .until(&format!("{ONE} to be left"), SOON, |now| now.requested == ONE && now.pods == ONE)
         .await?;
     let down = record.time().saturating_sub(down);
 
@@ -69,18 +69,21 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
 
 /// If each StatefulSet creates and removes one pod after the other, they shrink a step at a time,
 /// both in each step.
-pub async fn shrink_in_turn(stage: &Stage) -> Result<String> {
+pub async fn ordered_roles_shrink_step_by_step(stage: &Stage) -> Result<String> {
     let record = one_of_each(stage, "OrderedReady").await?;
-    say(stage, [40, 5]);
+    set_running(stage, [40, 5]);
     record.until(&format!("{THREE} to serve"), SOON * 2, |now| now.ready == THREE).await?;
-    say(stage, [0, 0]);
+    set_running(stage, [0, 0]);
     let down = record.time();
     record
-        .until(&format!("{ONE} to be left"), SOON * 2, |now| now.asked == ONE && now.pods == ONE)
+        .until(&format!("{ONE} to be left"), SOON * 2, |now| {
+            now.requested == ONE && now.pods == ONE
+        })
         .await?;
     let down = record.time().saturating_sub(down);
     rules::in_range(&record, 1.0, 1.0)?;
-    let steps = record.since(Duration::ZERO).iter().any(|moment| moment.asked == Sizes::new(2, 2));
+    let steps =
+        record.since(Duration::ZERO).iter().any(|moment| moment.requested == Sizes::new(2, 2));
     ensure!(steps, "they did not go down one by one:\n{}", story(&record.all()));
     Ok(format!("3 -> 2 -> 1 in {:.1} s", down.as_secs_f64()))
 }
@@ -88,7 +91,7 @@ pub async fn shrink_in_turn(stage: &Stage) -> Result<String> {
 /// Creates one replica of each role, with next to no load.
 async fn one_of_each(stage: &Stage, management: &str) -> Result<Record> {
     gated::permit(stage).await?;
-    say(stage, [5, 5]);
+    set_running(stage, [5, 5]);
     spec::apply(stage, NAME, &spec()).await?;
     for role in ROLES {
         let manner = Manner { grace: 30, gates: &[GATE], management };
@@ -109,7 +112,7 @@ fn spec() -> Value {
 
 /// Makes all pods of prefill and of decode, including future ones, report this many running
 /// requests.
-fn say(stage: &Stage, running: [u64; 2]) {
+fn set_running(stage: &Stage, running: [u64; 2]) {
     for (role, running) in ROLES.into_iter().zip(running) {
         stage.page(&format!("{NAME}-{role}"), &gated::page(running));
     }
@@ -119,7 +122,7 @@ fn say(stage: &Stage, running: [u64; 2]) {
 fn apart(record: &Record) -> Option<Duration> {
     let all = record.all();
     let lasted = all.windows(2).map(|two| {
-        let were_apart = two[0].asked.prefill != two[0].asked.decode;
+        let were_apart = two[0].requested.prefill != two[0].requested.decode;
         if were_apart { two[1].at.saturating_sub(two[0].at) } else { Duration::ZERO }
     });
     lasted.max()

@@ -12,10 +12,10 @@ use llm_autoscaler_e2e::{runner, scenarios};
 #[tokio::main]
 async fn main() -> ExitCode {
     let all = scenarios! {
-        storm::all_at_once,
-        storm::over_before_they_load,
-        storm::one_after_the_other,
-        storm::no_room,
+        storm::replicas_start_in_parallel,
+        storm::load_ends_before_replicas_start,
+        storm::replicas_start_one_by_one,
+        storm::half_of_the_replicas_are_unschedulable,
     };
     runner::run(all, 4).await
 }

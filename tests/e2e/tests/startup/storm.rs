@@ -102,27 +102,27 @@ impl Engines {
         let began = Instant::now();
         self.load_for(IN_THE_STORM);
         stage.until_replicas("a", IN_THE_STORM, SOON * 2).await?;
-        Ok((began, format!("{IN_THE_STORM} needed, asked for after {}", seconds(began))))
+        Ok((began, format!("{IN_THE_STORM} needed, requested after {}", seconds(began))))
     }
 
     /// Lowers the load, and waits until the target has its first size again. By then no more
     /// replicas than needed may ever have been requested. Returns a text for the summary.
     async fn calm(&self, stage: &Stage, within: Duration) -> Result<String> {
-        ensure!(self.peak() <= IN_THE_STORM, "{} were asked for", self.peak());
+        ensure!(self.peak() <= IN_THE_STORM, "{} were requested", self.peak());
         let began = Instant::now();
         self.load_for(BEFORE);
         stage.until_replicas("a", BEFORE, within).await?;
         let peak = self.peak();
-        ensure!(peak <= IN_THE_STORM, "{peak} were asked for while the load fell");
+        ensure!(peak <= IN_THE_STORM, "{peak} were requested while the load fell");
         Ok(format!("peak {peak}; back to {BEFORE} {} after the load fell", seconds(began)))
     }
 
     /// Lists the pods once, and sets the page of each by its age.
     async fn pass(&self, ready_since: &mut HashMap<String, Instant>) -> Result<()> {
-        let asked = self.sets.get("a").await?.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        let requested = self.sets.get("a").await?.spec.and_then(|spec| spec.replicas).unwrap_or(1);
         {
             let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
-            *peak = asked.max(*peak);
+            *peak = requested.max(*peak);
         }
         let pods = self.pods.list(&ListParams::default().labels("app=a")).await?.items;
         let age = |pod: &Pod| {
@@ -185,9 +185,9 @@ fn loading() -> Result<Duration> {
 
 /// All missing replicas load at the same time, and no more replicas than the load requires are
 /// requested meanwhile.
-pub async fn all_at_once(stage: &Stage) -> Result<String> {
+pub async fn replicas_start_in_parallel(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "Parallel").await?;
-    let (began, asked) = engines.storm(stage).await?;
+    let (began, grown) = engines.storm(stage).await?;
     stage.until_ready_within("a", IN_THE_STORM, engines.loading * 2 + SOON).await?;
     let ready = seconds(began);
     stage.stays("a", IN_THE_STORM, Duration::from_secs(5)).await?;
@@ -198,25 +198,25 @@ pub async fn all_at_once(stage: &Stage) -> Result<String> {
     ensure!((least..=most).contains(&u64::from(slowest.unsigned_abs())), "{learned:?}");
 
     let back = engines.calm(stage, SOON).await?;
-    Ok(format!("{asked}, all ready after {ready}; {back}"))
+    Ok(format!("{grown}, all ready after {ready}; {back}"))
 }
 
 /// The load ends while all missing replicas load. Their samples are unknown, so nothing is removed
 /// before most of them report; then the surplus is removed.
-pub async fn over_before_they_load(stage: &Stage) -> Result<String> {
+pub async fn load_ends_before_replicas_start(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "Parallel").await?;
-    let (_, asked) = engines.storm(stage).await?;
+    let (_, grown) = engines.storm(stage).await?;
     engines.load_for(0);
     stage.until_condition("a", "ScalingLimited", "True", "NoQuorum").await?;
     let back = engines.calm(stage, engines.loading + SOON).await?;
-    Ok(format!("{asked}, and not needed any more before one was ready; {back}"))
+    Ok(format!("{grown}, no longer needed before one was ready; {back}"))
 }
 
 /// An `OrderedReady` StatefulSet creates a pod when the previous one is ready: pods that do not
 /// exist yet count as capacity on its way, too.
-pub async fn one_after_the_other(stage: &Stage) -> Result<String> {
+pub async fn replicas_start_one_by_one(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "OrderedReady").await?;
-    let (began, asked) = engines.storm(stage).await?;
+    let (began, grown) = engines.storm(stage).await?;
     let advisory = stage.until_condition("a", "Advisory", "True", "StartsInTurn").await?;
     ensure!(advisory.message.contains("podManagementPolicy: Parallel"), "{}", advisory.message);
     engines.until_serving(5, engines.loading * 8).await?;
@@ -224,17 +224,17 @@ pub async fn one_after_the_other(stage: &Stage) -> Result<String> {
     // The load falls while one of them loads and two do not exist yet. The scale-down does not wait
     // for them.
     let back = engines.calm(stage, SOON * 2).await?;
-    Ok(format!("{asked}, 5 ready after {ready}; {back}"))
+    Ok(format!("{grown}, 5 ready after {ready}; {back}"))
 }
 
 /// There is no GPU for half of the replicas. They count as capacity on its way until they are known
 /// to be stuck, and the scale-down works when the load falls.
-pub async fn no_room(stage: &Stage) -> Result<String> {
+pub async fn half_of_the_replicas_are_unschedulable(stage: &Stage) -> Result<String> {
     for ordinal in 4..40 {
         stage.leave_pending(&format!("a-{ordinal}"));
     }
     let engines = Engines::start(stage, "Parallel").await?;
-    let (began, asked) = engines.storm(stage).await?;
+    let (began, grown) = engines.storm(stage).await?;
     engines.until_serving(4, engines.loading * 2 + SOON).await?;
     let ready = seconds(began);
     stage.stays("a", IN_THE_STORM, Duration::from_secs(5)).await?;
@@ -247,7 +247,7 @@ pub async fn no_room(stage: &Stage) -> Result<String> {
     ensure!(stuck.message.contains("a-4: no node has room for it"), "{}", stuck.message);
     stage.stays("a", IN_THE_STORM, Duration::from_secs(5)).await?;
     let back = engines.calm(stage, SOON).await?;
-    Ok(format!("{asked}, 4 ready after {ready} and no node for the others; {back}"))
+    Ok(format!("{grown}, 4 ready after {ready} and no node for the others; {back}"))
 }
 
 /// Marks a pod as unschedulable, as a scheduler does.

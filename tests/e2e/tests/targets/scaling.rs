@@ -37,7 +37,7 @@ fn hasty() -> Value {
 
 /// Sets the pages of the pods NAME-INDEX-MEMBER: leaders report `waiting` requests, workers report
 /// a wrong load.
-fn leaders_say(groups: &Groups<'_>, name: &str, size: u32, waiting: u64) {
+fn set_leaders_waiting(groups: &Groups<'_>, name: &str, size: u32, waiting: u64) {
     for replica in 0..6 {
         for member in 0..size {
             let page = Page::waiting(if member == 0 { waiting } else { WRONG });
@@ -61,9 +61,14 @@ async fn until_counted(stage: &Stage, autoscaler: &str, replicas: i32, ready: i3
 }
 
 /// Waits until the adapter, or the role if it has none, requests this many replicas.
-async fn until_asked(groups: &Groups<'_>, group: &str, role: &str, replicas: i64) -> Result<()> {
+async fn until_requested(
+    groups: &Groups<'_>,
+    group: &str,
+    role: &str,
+    replicas: i64,
+) -> Result<()> {
     wait::until(&format!("{group}/{role} to be scaled to {replicas}"), SOON, async || {
-        Ok((asked(groups, group, role).await? == Some(replicas)).then_some(()))
+        Ok((requested(groups, group, role).await? == Some(replicas)).then_some(()))
     })
     .await
 }
@@ -78,7 +83,7 @@ async fn stays(
 ) -> Result<()> {
     let end = tokio::time::Instant::now() + how_long;
     while tokio::time::Instant::now() < end {
-        let now = asked(groups, group, role).await?;
+        let now = requested(groups, group, role).await?;
         ensure!(
             now == Some(replicas),
             "{group}/{role} was to stay at {replicas}, and was scaled to {now:?}"
@@ -88,7 +93,7 @@ async fn stays(
     Ok(())
 }
 
-async fn asked(groups: &Groups<'_>, group: &str, role: &str) -> Result<Option<i64>> {
+async fn requested(groups: &Groups<'_>, group: &str, role: &str) -> Result<Option<i64>> {
     let adapter = groups.api(Kind::Adapter).get_opt(&format!("{group}-{role}")).await?;
     Ok(match adapter {
         Some(adapter) => number(&adapter, "/spec/replicas"),

@@ -92,7 +92,7 @@ async fn start() -> Result<(Arc<Cluster>, CustomMetrics)> {
 async fn run(cluster: &Arc<Cluster>, timeline: &Timeline) -> bool {
     let began = Instant::now();
     let mut story = String::new();
-    let result = tell(cluster, timeline, &mut story).await;
+    let result = run_timeline(cluster, timeline, &mut story).await;
     let (name, seconds) = (timeline.name, began.elapsed().as_secs_f64());
     match &result {
         Ok(()) => println!("test {name} ... ok ({seconds:.1} s)\n{story}"),
@@ -102,7 +102,11 @@ async fn run(cluster: &Arc<Cluster>, timeline: &Timeline) -> bool {
 }
 
 /// Applies a timeline to both; `story` gets a line for each step.
-async fn tell(cluster: &Arc<Cluster>, timeline: &Timeline, story: &mut String) -> Result<()> {
+async fn run_timeline(
+    cluster: &Arc<Cluster>,
+    timeline: &Timeline,
+    story: &mut String,
+) -> Result<()> {
     let period = period().to_string();
     let arguments = ["--profile=hpa-exact", "--sync-period-seconds", &period];
     let namespace = timeline.name.replace('_', "-");
@@ -154,6 +158,9 @@ async fn until_at_rest(pair: &Pair, size: i32) -> Result<()> {
 async fn at_rest(pair: &Pair, size: i32) -> Result<()> {
     let sizes = pair.sizes();
     let last = sizes.each_ref().map(|sizes| sizes.last().copied());
-    ensure!(last == [Some(size); 2], "both were to come to {size} replicas; they went {sizes:?}");
+    ensure!(
+        last == [Some(size); 2],
+        "both had to reach {size} replicas; their sizes are {sizes:?}"
+    );
     pair.agree(false).await
 }

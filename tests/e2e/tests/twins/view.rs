@@ -44,7 +44,7 @@ impl View {
         let metric =
             metric.and_then(|metric| metric.pods?.current.average_value).map(|value| value.0);
         Ok(Self {
-            conditions: said(name, conditions),
+            conditions: texts(name, conditions),
             events: events(stage, "HorizontalPodAutoscaler", name).await?,
             values: json!([status.current_replicas, status.desired_replicas, metric]),
         })
@@ -59,7 +59,7 @@ impl View {
         let metric =
             status.targets.into_iter().next().and_then(|target| target.metrics.into_iter().next());
         Ok(Self {
-            conditions: said(name, conditions),
+            conditions: texts(name, conditions),
             events: events(stage, "LLMAutoscaler", name).await?,
             values: json!([
                 status.current_replicas,
@@ -71,14 +71,16 @@ impl View {
 
     /// Checks that this view, which is an HPA's, equals ours.
     pub fn agrees(&self, ours: &Self, strict: bool) -> Result<()> {
-        let (mut hpa_says, mut ours_says) = (self.conditions.clone(), ours.conditions.clone());
+        let (mut hpa_says, mut our_conditions) = (self.conditions.clone(), ours.conditions.clone());
         if !strict
-            && ours_says.get("AbleToScale").is_some_and(|said| said.contains("SucceededRescale"))
+            && our_conditions
+                .get("AbleToScale")
+                .is_some_and(|text| text.contains("SucceededRescale"))
         {
             hpa_says.remove("AbleToScale");
-            ours_says.remove("AbleToScale");
+            our_conditions.remove("AbleToScale");
         }
-        same("conditions", &hpa_says, &ours_says)?;
+        same("conditions", &hpa_says, &our_conditions)?;
         same("events", &self.events, &ours.events)?;
         if strict {
             same("sizes and values", &self.values, &ours.values)?;
@@ -93,7 +95,7 @@ fn same<T: PartialEq + Debug>(what: &str, hpa: &T, ours: &T) -> Result<()> {
 }
 
 /// Returns the condition types of an HPA, each formatted as one text.
-fn said(
+fn texts(
     name: &str,
     conditions: impl Iterator<Item = (String, String, String, String)>,
 ) -> BTreeMap<String, String> {

@@ -18,7 +18,7 @@ async fn set(stage: &Stage, name: &str, replicas: i32, manager: &str) -> Result<
 }
 
 /// By default a size that the metrics do not require is changed back at once.
-pub async fn reclaimed_at_once(stage: &Stage) -> Result<()> {
+pub async fn manual_size_is_reverted_at_once(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
     stage.waiting("a", 11);
@@ -38,7 +38,7 @@ pub async fn reclaimed_at_once(stage: &Stage) -> Result<()> {
 
 /// With `manualChange` in the spec a size that others set stays for that time, even out of bounds
 /// and across a restart.
-pub async fn respected_for_a_while(stage: &Stage) -> Result<()> {
+pub async fn manual_size_is_respected_for_a_while(stage: &Stage) -> Result<()> {
     const RESPECT: Duration = Duration::from_secs(20);
     stage.engine("a", 2).await?;
     stage.waiting("a", 5);
@@ -76,7 +76,7 @@ pub async fn respected_for_a_while(stage: &Stage) -> Result<()> {
 }
 
 /// Zero replicas disable the scaling, however long other sizes are respected.
-pub async fn zero_is_no_size_to_return_from(stage: &Stage) -> Result<()> {
+pub async fn zero_replicas_disable_scaling(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 11);
     stage.autoscaler("a", json!({"manualChanges": {"respectSeconds": 1}})).await?;
@@ -87,24 +87,24 @@ pub async fn zero_is_no_size_to_return_from(stage: &Stage) -> Result<()> {
 }
 
 /// Another writer that changes the size repeatedly is named in an event, once.
-pub async fn fights_are_told(stage: &Stage) -> Result<()> {
+pub async fn repeated_manual_changes_are_reported(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
     stage.waiting("a", 11);
     for round in 0..4 {
         stage.until_replicas("a", 3, SOON).await?;
-        let told = stage.events("a", "ReplicasContested").await?;
-        ensure!(told.is_empty() || round == 3, "too early: {told:?}");
+        let notes = stage.events("a", "ReplicasContested").await?;
+        ensure!(notes.is_empty() || round == 3, "too early: {notes:?}");
         set(stage, "a", 1, "argocd-controller").await?;
     }
     stage.until_replicas("a", 3, SOON).await?;
-    let told = wait::until("the event", SOON, async || {
-        let told = stage.events("a", "ReplicasContested").await?;
-        Ok((!told.is_empty()).then_some(told))
+    let notes = wait::until("the event", SOON, async || {
+        let notes = stage.events("a", "ReplicasContested").await?;
+        Ok((!notes.is_empty()).then_some(notes))
     })
     .await?;
     let expected =
         "argocd-controller has changed the size of StatefulSet/a three times within 10 minutes";
-    ensure!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+    ensure!(notes.len() == 1 && notes[0].starts_with(expected), "{notes:?}");
     Ok(())
 }

@@ -35,7 +35,7 @@ pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "Ready", "False", "TargetTaken").await?;
     let stalled = stage.status("a").await?.conditions.into_iter().find(|c| c.type_ == "Stalled");
     ensure!(stalled.is_none(), "the owner may go: {stalled:?}");
-    ensure!(stage.events("a", "TargetTaken").await?.len() == 1, "not told, or more than once");
+    ensure!(stage.events("a", "TargetTaken").await?.len() == 1, "no event, or more than one");
 
     stage.kill_operator();
     stage.start_operator()?;

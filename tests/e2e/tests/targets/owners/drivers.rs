@@ -66,7 +66,7 @@ pub async fn scaled_object_in_the_way_and_gone(stage: &Stage) -> Result<()> {
         "spec": {"scaleTargetRef": stateful_set("a")},
     });
     cluster.apply_yaml(&object.to_string()).await?;
-    wait::until("the ScaledObject to be known", LISTED, async || {
+    wait::until("the ScaledObject to be noticed", LISTED, async || {
         let conditions = stage.status("a").await?.conditions;
         let expected = "StatefulSet/a is scaled by the ScaledObject queue";
         Ok(conditions

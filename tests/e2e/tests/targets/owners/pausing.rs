@@ -25,13 +25,13 @@ pub async fn paused_and_unpaused(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "Ready", "True", "Paused").await?;
     stage.waiting("a", 11);
     stage.stays("a", 1, Duration::from_secs(4)).await?;
-    wait::until("the status to say what would be done", SOON, async || {
+    wait::until("the status to show the desired size", SOON, async || {
         let status = stage.status("a").await?;
-        let says = |text: &str| {
+        let shows = |text: &str| {
             status.conditions.iter().any(|c| c.type_ == "Paused" && c.message.contains(text))
         };
         let is_told =
-            says("it would be scaled from 1 to 3 now") && status.desired_replicas == Some(3);
+            shows("it would be scaled from 1 to 3 now") && status.desired_replicas == Some(3);
         Ok((is_told && status.summary.as_deref() == Some("waiting 11/5")).then_some(()))
     })
     .await?;

@@ -167,11 +167,11 @@ pub async fn install(stage: &Stage, manifests: &str, names: &[&str]) -> Result<(
 
 /// Logs the error of a pass; conflicts with other writers are not logged, because the next pass
 /// retries.
-pub fn report(who: &str, pass: Result<()>) {
+pub fn report(controller: &str, pass: Result<()>) {
     let Err(error) = pass else { return };
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-        _ => eprintln!("{who}: {error:#}"),
+        _ => eprintln!("{controller}: {error:#}"),
     }
 }
 

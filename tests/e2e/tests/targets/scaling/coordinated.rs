@@ -8,7 +8,7 @@ use llm_autoscaler_testbed::engine::Page;
 use llm_autoscaler_testbed::rbg::Kind;
 use serde_json::json;
 
-use super::{hasty, role, stays, until_asked};
+use super::{hasty, role, stays, until_requested};
 use crate::groups::{Groups, number, scalable, standalone};
 
 /// Sets the KV cache usage of every engine.
@@ -19,7 +19,7 @@ fn cache(stage: &Stage, kv: f64) {
 /// A role waits for another one that has no nodes for its pods. The operator does not request the
 /// held-back replicas again. Nothing blocks a scale-down when the load falls, or a scale-up when
 /// the other role has given up.
-pub async fn what_a_policy_holds_back_is_on_its_way(stage: &Stage) -> Result<()> {
+pub async fn held_back_replicas_are_not_requested_again(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     cache(stage, 0.4);
     let two = |name: &str| scalable(standalone(stage, name, 2));
@@ -40,16 +40,16 @@ pub async fn what_a_policy_holds_back_is_on_its_way(stage: &Stage) -> Result<()>
     stage.autoscaler("decode", spec).await?;
     stage.until_condition("decode", "ScalingActive", "True", "ValidMetricFound").await?;
     cache(stage, 0.9);
-    until_asked(&groups, "pd", "decode", 4).await?;
+    until_requested(&groups, "pd", "decode", 4).await?;
     stays(&groups, "pd", "decode", 4, Duration::from_secs(10)).await?;
     let set = groups.get(Kind::InstanceSet, "pd-decode").await?;
     ensure!(number(&set, "/spec/replicas") == Some(2), "the policy was to hold it back");
 
     cache(stage, 0.1);
-    until_asked(&groups, "pd", "decode", 1).await?;
+    until_requested(&groups, "pd", "decode", 1).await?;
     groups.until_role("pd", "decode", 1, 1).await?;
     cache(stage, 0.9);
-    until_asked(&groups, "pd", "decode", 2).await?;
+    until_requested(&groups, "pd", "decode", 2).await?;
     stays(&groups, "pd", "decode", 2, Duration::from_secs(3)).await?;
     groups.scale("pd-prefill", 2).await?;
     cache(stage, 0.45);

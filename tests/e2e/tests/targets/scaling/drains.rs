@@ -9,7 +9,7 @@ use llm_autoscaler_testbed::engine::Page;
 use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 
-use super::{hasty, leaders_say, role, stays, until_asked};
+use super::{hasty, role, set_leaders_waiting, stays, until_requested};
 use crate::groups::{Groups, leader_worker, scalable, standalone};
 
 /// The condition type of the readiness gate.
@@ -78,7 +78,7 @@ pub async fn until_out(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
 pub async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
     permit(stage, &["llm-autoscaler-in-service"]).await?;
     let groups = Groups::start(stage).await?;
-    leaders_say(&groups, "pd-decode", 2, 0);
+    set_leaders_waiting(&groups, "pd-decode", 2, 0);
     let all_run = |leaders: [u64; 3]| {
         for (replica, requests) in leaders.into_iter().enumerate() {
             running(stage, &format!("pd-decode-{replica}-0"), requests);
@@ -95,14 +95,14 @@ pub async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
     until_out(&groups, &["pd-decode-2-0", "pd-decode-2-1"]).await?;
     stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
     all_run([8, 7, 0]);
-    until_asked(&groups, "pd", "decode", 2).await?;
+    until_requested(&groups, "pd", "decode", 2).await?;
     groups.until_role("pd", "decode", 2, 2).await?;
     stage.until_condition("decode", "Draining", "False", "Drained").await.map(drop)
 }
 
 /// In an ordered role, in which no instance is removed above one that is not ready, one instance at
 /// a time is out of service.
-pub async fn an_ordered_role_in_turn(stage: &Stage) -> Result<()> {
+pub async fn ordered_role_drains_one_by_one(stage: &Stage) -> Result<()> {
     permit(stage, &["llm-autoscaler-in-service"]).await?;
     let groups = Groups::start(stage).await?;
     let all_run = |requests: u64| {
@@ -119,6 +119,6 @@ pub async fn an_ordered_role_in_turn(stage: &Stage) -> Result<()> {
     until_out(&groups, &["pd-decode-2"]).await?;
     stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
     all_run(0);
-    until_asked(&groups, "pd", "decode", 1).await?;
+    until_requested(&groups, "pd", "decode", 1).await?;
     groups.until_role("pd", "decode", 1, 1).await
 }

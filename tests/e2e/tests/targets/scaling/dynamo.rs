@@ -24,7 +24,7 @@ fn spec(version: &str) -> Value {
 
 /// Sets the waiting requests of the leaders of two replicas; `pod` returns the name of a replica's
 /// leader.
-fn leaders_say(stage: &Stage, pod: impl Fn(u32) -> String, waiting: [u64; 2]) {
+fn set_leaders_waiting(stage: &Stage, pod: impl Fn(u32) -> String, waiting: [u64; 2]) {
     for replica in 0..6 {
         let waiting = if replica == 0 { waiting[0] } else { waiting[1] };
         stage.script.set(&format!("{}/{}", stage.namespace, pod(replica)), Page::waiting(waiting));
@@ -38,7 +38,7 @@ pub async fn component_on_grove(stage: &Stage) -> Result<()> {
     let dynamo = Dynamo::start(stage, Provider::Grove).await?;
     let pod = |role: &'static str| move |replica| format!("web-0-decode-{replica}-decode-{role}-0");
     stage.script.set_all(&Page::Refuse);
-    leaders_say(stage, pod("ldr"), [11, 2]);
+    set_leaders_waiting(stage, pod("ldr"), [11, 2]);
     dynamo.graph("web", "Decode", 2, 1).await?;
     stage.autoscaler("decode", spec("v1beta1")).await?;
     up_and_down(stage, &dynamo, pod("ldr"), &pod("wkr")(1)).await
@@ -50,7 +50,7 @@ pub async fn component_of_leader_worker_sets(stage: &Stage) -> Result<()> {
     let dynamo = Dynamo::start(stage, Provider::LeaderWorkerSets).await?;
     let pod = |replica| format!("web-decode-{replica}-0");
     stage.script.set_all(&Page::waiting(WRONG));
-    leaders_say(stage, pod, [11, 2]);
+    set_leaders_waiting(stage, pod, [11, 2]);
     dynamo.graph("web", "Decode", 2, 1).await?;
     stage.autoscaler("decode", spec("v1alpha1")).await?;
     up_and_down(stage, &dynamo, pod, "web-decode-1-0-1").await
@@ -71,14 +71,14 @@ async fn up_and_down(
     stage.script.set_ready(&worker, true);
     until_counted(stage, "decode", 3, 3).await?;
     stays(dynamo, 3).await?;
-    leaders_say(stage, leader, [0, 0]);
+    set_leaders_waiting(stage, leader, [0, 0]);
     dynamo.until_replicas("web", 1).await?;
     until_counted(stage, "decode", 1, 1).await
 }
 
 /// The adapter's selector matches all pods. If these have no label with their replica, nothing
 /// shrinks.
-pub async fn pods_that_do_not_say_their_replica(stage: &Stage) -> Result<()> {
+pub async fn pods_without_a_replica_label(stage: &Stage) -> Result<()> {
     let dynamo = Dynamo::start(stage, Provider::Unlabelled).await?;
     stage.script.set_all(&Page::idle());
     dynamo.graph("web", "Decode", 2, 2).await?;

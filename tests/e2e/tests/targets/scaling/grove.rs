@@ -17,7 +17,7 @@ fn target(kind: &str, name: &str) -> Value {
 }
 
 /// Sets the pages of the two pods of a replica of the group `web-0-pair`.
-fn pair_says(stage: &Stage, replica: u32, waiting: [u64; 2]) {
+fn set_pair_waiting(stage: &Stage, replica: u32, waiting: [u64; 2]) {
     for (clique, waiting) in ["left", "right"].into_iter().zip(waiting) {
         let pod = format!("{}/web-0-pair-{replica}-{clique}-0", stage.namespace);
         stage.script.set(&pod, Page::waiting(waiting));
@@ -30,8 +30,8 @@ pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
     // 11 requests wait in the first replica, and 2 in each further one: 15 in all, which three
     // replicas can take.
-    pair_says(stage, 0, [6, 5]);
-    (1..6).for_each(|replica| pair_says(stage, replica, [1, 1]));
+    set_pair_waiting(stage, 0, [6, 5]);
+    (1..6).for_each(|replica| set_pair_waiting(stage, replica, [1, 1]));
     grove.set("web", &[("left", 1), ("right", 1)], &[("pair", &["left", "right"], 1)]).await?;
     grove.until_status(Kind::Group, "web-0-pair", "availableReplicas", 1).await?;
     let spec = json!({"scaleTargetRef": target("PodCliqueScalingGroup", "web-0-pair"), "maxReplicas": 6, "behavior": hasty()});
@@ -49,7 +49,7 @@ pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
     stage.script.set_ready(&right, true);
     until_counted(stage, "pair", 3, 3).await?;
 
-    (0..6).for_each(|replica| pair_says(stage, replica, [0, 0]));
+    (0..6).for_each(|replica| set_pair_waiting(stage, replica, [0, 0]));
     grove.until_replicas(Kind::Group, "web-0-pair", 1).await?;
     until_pods(stage, &["web-0-pair-0-left-0", "web-0-pair-0-right-0"]).await
 }

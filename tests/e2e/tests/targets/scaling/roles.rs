@@ -9,7 +9,7 @@ use llm_autoscaler_testbed::rbg::{AdapterSelector, Kind};
 use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
-use super::{hasty, leaders_say, role, stays, until_asked};
+use super::{hasty, role, set_leaders_waiting, stays, until_requested};
 use crate::groups::{
     Groups, as_kind, custom, leader_worker, number, replicas_of, scalable, standalone,
 };
@@ -22,7 +22,7 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
             .await?;
     // 11 requests wait at the first replica, and 2 at each further one: 15 in all, which three
     // replicas can take.
-    leaders_say(&groups, "pd-decode", 3, 2);
+    set_leaders_waiting(&groups, "pd-decode", 3, 2);
     stage.script.set(&format!("{}/pd-decode-0-0", stage.namespace), Page::waiting(11));
     let roles = [scalable(leader_worker(stage, "decode", 1, 3)), standalone(stage, "prefill", 2)];
     groups.group("pd", &roles).await?;
@@ -33,7 +33,7 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
         )
         .await?;
 
-    until_asked(&groups, "pd", "decode", 3).await?;
+    until_requested(&groups, "pd", "decode", 3).await?;
     groups.until_role("pd", "decode", 3, 3).await?;
     stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
     wait::until("three replicas to be counted", SOON, async || {
@@ -50,15 +50,15 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
     let group = groups.get(Kind::Group, "pd").await?;
     ensure!(replicas_of(&group, "prefill") == Some(2), "the other role has been touched");
 
-    leaders_say(&groups, "pd-decode", 3, 0);
-    until_asked(&groups, "pd", "decode", 1).await?;
+    set_leaders_waiting(&groups, "pd-decode", 3, 0);
+    until_requested(&groups, "pd", "decode", 1).await?;
     groups.until_role("pd", "decode", 1, 1).await
 }
 
 /// A replica is ready with all of its pods or not at all.
-pub async fn one_worker_is_missed(stage: &Stage) -> Result<()> {
+pub async fn replica_lacks_a_worker(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
-    leaders_say(&groups, "pd-decode", 2, 5);
+    set_leaders_waiting(&groups, "pd-decode", 2, 5);
     groups.group("pd", &[scalable(leader_worker(stage, "decode", 2, 2))]).await?;
     stage
         .autoscaler("decode", json!({"scaleTargetRef": role("pd", "decode"), "maxReplicas": 6}))
@@ -93,7 +93,7 @@ pub async fn without_an_adapter(stage: &Stage) -> Result<()> {
     let label = "llmautoscaler.io/aggregate-to-targets=true";
     let name = "llm-autoscaler-targets-role-based-groups";
     stage.control_plane().kubectl(["label", "clusterrole", name, label]).await?;
-    until_asked(&groups, "pd", "decode", 3).await?;
+    until_requested(&groups, "pd", "decode", 3).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     ensure!(replicas_of(&group, "prefill") == Some(2), "the other role has been touched");
     groups.until_role("pd", "decode", 3, 3).await?;
@@ -102,7 +102,7 @@ pub async fn without_an_adapter(stage: &Stage) -> Result<()> {
     let roles = json!([standalone(stage, "decode", 3), standalone(stage, "prefill", 2)]);
     groups.patch(Kind::Group, "pd", json!({"roles": roles})).await?;
     stage.script.set_all(&Page::idle());
-    until_asked(&groups, "pd", "decode", 1).await?;
+    until_requested(&groups, "pd", "decode", 1).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     ensure!(replicas_of(&group, "prefill") == Some(2), "the other role has been touched");
     Ok(())
@@ -119,17 +119,17 @@ pub async fn an_adapter_without_a_selector(stage: &Stage) -> Result<()> {
         "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroupScalingAdapter", "name": "plain-engine",
     });
     stage.autoscaler("plain", json!({"scaleTargetRef": target})).await?;
-    until_asked(&groups, "plain", "engine", 3).await
+    until_requested(&groups, "plain", "engine", 3).await
 }
 
 /// If no pod of a replica is the leader, the loads of all its pods are added.
-pub async fn what_several_pods_of_a_replica_say_adds_up(stage: &Stage) -> Result<()> {
+pub async fn loads_of_a_replicas_pods_are_added(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     // A router and two engines: 12 requests wait in each replica, not 4.
     stage.script.set_all(&Page::waiting(4));
     groups.group("mix", &[scalable(custom(stage, "all", 1))]).await?;
     stage.autoscaler("mix", json!({"scaleTargetRef": role("mix", "all")})).await?;
-    until_asked(&groups, "mix", "all", 3).await?;
+    until_requested(&groups, "mix", "all", 3).await?;
     wait::until("the value of a replica to be 12", SOON, async || {
         let status = stage.status("mix").await?;
         let metric = status.targets.first().and_then(|target| target.metrics.first());
@@ -140,7 +140,7 @@ pub async fn what_several_pods_of_a_replica_say_adds_up(stage: &Stage) -> Result
 
 /// With GitOps the autoscaler may be created before its group, and the group before its adapter is
 /// bound.
-pub async fn what_is_not_there_yet_is_waited_for(stage: &Stage) -> Result<()> {
+pub async fn missing_group_is_waited_for(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.binding = Duration::from_secs(16)).await?;
     stage.script.set_all(&Page::waiting(11));
@@ -151,7 +151,7 @@ pub async fn what_is_not_there_yet_is_waited_for(stage: &Stage) -> Result<()> {
     let roles = json!([scalable(standalone(stage, "prefill", 1))]);
     groups.create(Kind::Group, "late", json!({"roles": roles})).await?;
     let message = async |part: &str| {
-        wait::until(&format!("AbleToScale to say {part}"), SOON, async || {
+        wait::until(&format!("AbleToScale to contain {part}"), SOON, async || {
             let conditions = stage.status("late").await?.conditions;
             ensure!(
                 !conditions.iter().any(|condition| condition.type_ == "Stalled"),

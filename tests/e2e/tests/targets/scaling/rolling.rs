@@ -7,12 +7,12 @@ use llm_autoscaler_e2e::Stage;
 use llm_autoscaler_testbed::rbg::Kind;
 
 use super::drains::{autoscaler, gated, permit, running, until_out};
-use super::{stays, until_asked};
+use super::{stays, until_requested};
 use crate::groups::{Groups, counts, scalable, standalone};
 
 /// Nothing shrinks while instances are replaced, and a drain that has begun is cancelled; it begins
 /// again at the end.
-pub async fn a_rollout_of_a_role_is_waited_for(stage: &Stage) -> Result<()> {
+pub async fn drain_waits_for_a_rollout_of_a_role(stage: &Stage) -> Result<()> {
     permit(stage, &["llm-autoscaler-in-service"]).await?;
     let groups = Groups::start(stage).await?;
     let all_run = |requests: [u64; 3]| {
@@ -41,6 +41,6 @@ pub async fn a_rollout_of_a_role_is_waited_for(stage: &Stage) -> Result<()> {
     let seen = counts(&groups.get(Kind::Group, "pd").await?, "decode").context("no status")?;
     ensure!(seen.updated == 3, "it was to wait for the end of the rollout: {seen:?}");
     all_run([8, 7, 0]);
-    until_asked(&groups, "pd", "decode", 2).await?;
+    until_requested(&groups, "pd", "decode", 2).await?;
     groups.until_role("pd", "decode", 2, 2).await
 }

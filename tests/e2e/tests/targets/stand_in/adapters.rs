@@ -73,7 +73,7 @@ pub async fn life_of_an_adapter(stage: &Stage) -> Result<()> {
     let patch = Patch::<Value>::Json(serde_json::from_value(patch)?);
     groups.api(Kind::Group).patch("pd", &PatchParams::default(), &patch).await?;
     until_gone(&groups, "pd-prefill").await?;
-    measured("it goes when it is no longer wanted, or its role is gone", true, ())
+    measured("it is deleted when its role no longer requests it, or is gone", true, ())
 }
 
 async fn down_to_zero(groups: &Groups<'_>) -> Result<()> {
@@ -99,7 +99,7 @@ async fn until_gone(groups: &Groups<'_>, name: &str) -> Result<()> {
 }
 
 /// An adapter that a person creates accepts writes and has no effect.
-pub async fn only_those_of_the_group_count(stage: &Stage) -> Result<()> {
+pub async fn adapter_made_by_hand_has_no_effect(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "decode", 2)]).await?;
     let target = json!({"scaleTargetRef": {"name": "pd", "role": "decode"}, "replicas": 2});
@@ -121,7 +121,7 @@ pub async fn only_those_of_the_group_count(stage: &Stage) -> Result<()> {
 }
 
 /// Sizes that other writers set are reverted, more or less visibly.
-pub async fn adapter_is_the_authority(stage: &Stage) -> Result<()> {
+pub async fn adapter_overrides_other_writers(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
     groups.group("pd", &[scalable(standalone(stage, "decode", 4)), scalable(stateful)]).await?;
@@ -137,11 +137,11 @@ pub async fn adapter_is_the_authority(stage: &Stage) -> Result<()> {
         seen,
     )?;
     let events = stage.api::<Event>().list(&ListParams::default()).await?;
-    let said = events
+    let reported = events
         .items
         .iter()
         .any(|event| event.reason.as_deref() == Some("ReplicasOverriddenByAdapter"));
-    measured("an event says so", said, ())?;
+    measured("an event reports that", reported, ())?;
     groups.until_role("pd", "decode", 4, 4).await?;
 
     groups.api(Kind::Adapter).delete("pd-decode", &DeleteParams::default()).await?;

@@ -26,15 +26,19 @@ pub async fn instances(groups: &Groups<'_>, role: &str) -> Result<BTreeMap<Strin
 }
 
 /// The names, labels and owners of instances.
-pub async fn numbered_and_drawn(stage: &Stage) -> Result<()> {
+pub async fn names_and_labels_of_instances(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let roles =
         [leader_worker(stage, "decode", 2, 2), stateless(leader_worker(stage, "prefill", 2, 2))];
     groups.group("pd", &roles).await?;
     for (role, mode) in [("decode", "Stateful"), ("prefill", "Stateless")] {
         let set = groups.get(Kind::InstanceSet, &format!("pd-{role}")).await?;
-        let said = set.annotations().get(&format!("{PREFIX}/role-instance-pattern")).cloned();
-        in_its_source("a set says which mode it is of", said.as_deref() == Some(mode), said)?;
+        let value = set.annotations().get(&format!("{PREFIX}/role-instance-pattern")).cloned();
+        in_its_source(
+            "a set has an annotation with its mode",
+            value.as_deref() == Some(mode),
+            value,
+        )?;
     }
     let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
     in_its_source(
@@ -58,10 +62,10 @@ pub async fn numbered_and_drawn(stage: &Stage) -> Result<()> {
     }
     for (name, pod) in groups.pods_of("pd", "prefill").await? {
         let (instance, _) = name.rsplit_once('-').context("a name without a number")?;
-        let said = pod.labels().get(&format!("{PREFIX}/role-instance-name")).cloned();
+        let value = pod.labels().get(&format!("{PREFIX}/role-instance-name")).cloned();
         in_its_source(
             "their pods are called after them",
-            said.as_deref() == Some(instance),
+            value.as_deref() == Some(instance),
             &name,
         )?;
         let owner = pod.owner_references().first().cloned().context("no owner")?;
@@ -91,7 +95,11 @@ pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
     groups.until_role("pd", "decode", 4, 3).await?;
     let left = scaled(3, 3).await?;
     let is_so = left == [names[0].clone(), names[2].clone(), names[3].clone()];
-    in_its_source("who is not ready goes first, whatever it costs", is_so, (&names, left))?;
+    in_its_source(
+        "an unready instance is deleted first, whatever its cost",
+        is_so,
+        (&names, left),
+    )?;
     let left = scaled(2, 2).await?;
     in_its_source(
         "then the cheapest",
@@ -112,7 +120,7 @@ pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
 }
 
 /// An ordered role creates and deletes one instance after the other.
-pub async fn ordered_ones_in_turn(stage: &Stage) -> Result<()> {
+pub async fn ordered_instances_one_by_one(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let pod = |ordinal: i32| format!("{}/pd-decode-{ordinal}", stage.namespace);
     stage.script.set_ready(&pod(1), false);

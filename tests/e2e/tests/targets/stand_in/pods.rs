@@ -133,7 +133,7 @@ pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     let scale =
         groups.api(Kind::InstanceSet).get_scale("pd-decode").await?.status.context("no status")?;
     let scale = (scale.replicas, scale.selector);
-    measured("and its scale says 3 replicas", scale == (3, Some(selector.to_owned())), &scale)?;
+    measured("and its scale has 3 replicas", scale == (3, Some(selector.to_owned())), &scale)?;
 
     let adapter = groups.until_bound("pd-decode").await?;
     let selector = text(&adapter, "/status/selector");
@@ -188,7 +188,7 @@ pub async fn highest_ordinal_goes_first(stage: &Stage) -> Result<()> {
     .await?;
     let left: Vec<_> = groups.pods_of("pd", "decode").await?.into_keys().collect();
     measured(
-        "the highest ordinal goes, though it is ready and a lower one is not",
+        "the highest ordinal is deleted, though it is ready and a lower one is not",
         left == ["pd-decode-0", "pd-decode-1"],
         &left,
     )?;

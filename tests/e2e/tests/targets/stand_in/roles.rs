@@ -52,12 +52,12 @@ pub async fn server_side_apply(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "prefill", 2), standalone(stage, "decode", 2)]).await?;
     let uid = groups.get(Kind::Group, "pd").await?.uid();
-    let params = PatchParams::apply("somebody");
+    let params = PatchParams::apply("another-manager");
     let forced = params.clone().force();
 
     let both = [("prefill", 3), ("decode", 3)];
     let (code, message) = refusal(apply(&groups, "pd", uid.clone(), &both, &params).await)?;
-    measured("without force, somebody else owns the replicas", code == 409, (code, message))?;
+    measured("without force, another manager owns the replicas", code == 409, (code, message))?;
     apply(&groups, "pd", uid.clone(), &both, &forced).await.context("with force")?;
     let group = apply(&groups, "pd", uid.clone(), &[("decode", 4)], &forced).await?;
     let seen = (replicas_of(&group, "prefill"), replicas_of(&group, "decode"));
@@ -78,7 +78,7 @@ pub async fn server_side_apply(stage: &Stage) -> Result<()> {
     let is_broken = |group: &DynamicObject| condition(group, "Ready") == "False";
     groups.until(Kind::Group, "pd", "Ready=False", is_broken).await?;
     let events = stage.api::<Event>();
-    let event = wait::until("an event that says why", SOON, async || {
+    let event = wait::until("an event with the reason", SOON, async || {
         let all = events.list(&ListParams::default()).await?.items;
         Ok(all.into_iter().find(|event| event.reason.as_deref() == Some("FailedReconcileWorkload")))
     })
@@ -153,8 +153,14 @@ pub async fn kubectl_takes_over(stage: &Stage) -> Result<()> {
     )?;
 
     std::fs::write(&file, object(&[json!({"name": "decode", "replicas": 3})]))?;
-    let args =
-        ["apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", path];
+    let args = [
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=another-manager",
+        "-f",
+        path,
+    ];
     stage.control_plane().kubectl(args).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     let seen = (replicas_of(&group, "prefill"), replicas_of(&group, "decode"));

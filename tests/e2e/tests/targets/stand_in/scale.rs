@@ -11,7 +11,7 @@ use crate::groups::{Groups, measured, number, refusal, scalable, standalone};
 
 const ADAPTER: &str = "pd-decode";
 
-pub async fn what_becomes_of_writes(stage: &Stage) -> Result<()> {
+pub async fn writes_to_the_scale(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[scalable(standalone(stage, "decode", 1))]).await?;
     merge_patches(&groups).await?;
@@ -24,7 +24,7 @@ async fn merge_patches(groups: &Groups<'_>) -> Result<()> {
     let adapters = groups.api(Kind::Adapter);
     let version = adapters.get_scale(ADAPTER).await?.metadata.resource_version;
     let params =
-        PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
+        PatchParams { field_manager: Some("another-manager".to_owned()), ..PatchParams::default() };
     let patch = |replicas: i64| {
         Patch::Merge(
             json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}),
@@ -33,8 +33,8 @@ async fn merge_patches(groups: &Groups<'_>) -> Result<()> {
     adapters.patch_scale(ADAPTER, &params, &patch(2)).await.context("a merge patch")?;
     let adapter = groups.get(Kind::Adapter, ADAPTER).await?;
     let managed = adapter.metadata.managed_fields.iter().flatten();
-    let mut writer = managed.filter(|entry| entry.manager.as_deref() == Some("somebody"));
-    let writer = writer.next().context("nobody has written it")?;
+    let mut writer = managed.filter(|entry| entry.manager.as_deref() == Some("another-manager"));
+    let writer = writer.next().context("no manager has written it")?;
     let fields = serde_json::to_value(&writer.fields_v1)?;
     let how = (writer.operation.as_deref(), writer.subresource.as_deref());
     let owns = fields["f:spec"]["f:replicas"].is_object();
@@ -65,7 +65,7 @@ async fn puts(groups: &Groups<'_>) -> Result<()> {
 
 async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
     let adapters = groups.api(Kind::Adapter);
-    let params = PatchParams::apply("somebody").force();
+    let params = PatchParams::apply("another-manager").force();
     let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": ADAPTER}, "spec": {"replicas": 1}});
     let (code, message) =
         refusal(adapters.patch_scale(ADAPTER, &params, &Patch::Apply(&scale)).await)?;
@@ -89,7 +89,7 @@ async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
     let mut known = adapter("ghost-2");
     known["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555");
     let (code, message) = refusal(adapters.patch("ghost-2", &params, &Patch::Apply(known)).await)?;
-    measured("unless it says which one it means", code == 409, (code, message))
+    measured("with a UID it is a conflict instead", code == 409, (code, message))
 }
 
 async fn dry_runs(groups: &Groups<'_>) -> Result<()> {

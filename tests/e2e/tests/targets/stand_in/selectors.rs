@@ -17,7 +17,7 @@ use crate::groups::{
 const HPA: Duration = Duration::from_mins(1);
 
 /// The roles that have a wrong selector, and the selector of a new adapter.
-pub async fn computed_once_and_often_wrong(stage: &Stage) -> Result<()> {
+pub async fn selector_is_computed_once(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
             .await?;

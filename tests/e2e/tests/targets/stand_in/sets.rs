@@ -15,7 +15,7 @@ use crate::groups::{
 };
 
 /// The adapter of a set's group looks bound and has no effect; only the set can be scaled.
-pub async fn template_of_a_set_wins(stage: &Stage) -> Result<()> {
+pub async fn set_template_overrides_the_adapter(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let roles = [scalable(standalone(stage, "decode", 1))];
     let template = json!({"spec": {"roles": roles}});
@@ -33,7 +33,7 @@ pub async fn template_of_a_set_wins(stage: &Stage) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let adapter = groups.get(Kind::Adapter, "fleet-0-decode").await?;
     let seen = (text(&adapter, "/status/phase"), number(&adapter, "/spec/replicas"));
-    measured("the adapter of a set's child says Bound and 3", seen == ("Bound", Some(3)), seen)?;
+    measured("the adapter of a set's child shows Bound and 3", seen == ("Bound", Some(3)), seen)?;
     let group = groups.get(Kind::Group, "fleet-0").await?;
     let set = groups.get(Kind::InstanceSet, "fleet-0-decode").await?;
     let seen = (replicas_of(&group, "decode"), number(&set, "/spec/replicas"));
@@ -74,7 +74,7 @@ async fn set_is_scaled(groups: &Groups<'_>) -> Result<()> {
 }
 
 /// Objects are deleted with their owner.
-pub async fn all_goes_with_its_owner(stage: &Stage) -> Result<()> {
+pub async fn objects_are_deleted_with_their_owner(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
     let roles = [scalable(standalone(stage, "decode", 1)), stateful];
