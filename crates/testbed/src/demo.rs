@@ -52,7 +52,7 @@ impl Demo {
 
     async fn perform(self, story: &Story) -> Result<()> {
         ensure!(self.operator_bin.is_file(), "{}: no such file", self.operator_bin.display());
-        let stage = Stage::set(self.engine, story).await?;
+        let stage = Stage::create(self.engine, story).await?;
         let mut operator = stage.start_operator(&self.operator_bin).await?;
         story.log("the operator runs under its own ServiceAccount");
         let result = tokio::select! {

@@ -16,7 +16,7 @@ use llm_autoscaler_testbed::{
 };
 use serde_json::json;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -25,7 +25,7 @@ fn is_ready(pod: &Pod) -> bool {
 
 /// Waits for exactly `count` ready pods. Returns the name and the URL of each.
 async fn ready_pods(pods: &Api<Pod>, count: usize) -> Result<Vec<(String, String)>> {
-    wait::until("pods to become ready", PATIENCE, async || {
+    wait::until("pods to become ready", TIMEOUT, async || {
         let all = pods.list(&ListParams::default()).await?.items;
         let ready = all.len() == count && all.iter().all(is_ready);
         Ok(ready.then(|| all.iter().map(|pod| (pod.name_any(), url(pod))).collect()))
@@ -87,7 +87,7 @@ async fn pods_are_created_serve_scale_and_are_deleted() -> Result<()> {
     the_pages_that_fail(&script, &three[0].1).await?;
 
     script.set_ready("llm-1", false);
-    wait::until("llm-1 to become unready", PATIENCE, async || {
+    wait::until("llm-1 to become unready", TIMEOUT, async || {
         Ok((!is_ready(&pods.get("llm-1").await?)).then_some(()))
     })
     .await?;
@@ -117,12 +117,12 @@ async fn the_pages_that_fail(script: &Script, url: &str) -> Result<()> {
     let error = get(url, "/metrics").await.unwrap_err();
     assert!(!error.is_connect() && !error.is_timeout(), "{error:?}");
     script.set("llm-0", Page::Refuse);
-    wait::until("the pod to refuse", PATIENCE, async || {
+    wait::until("the pod to refuse", TIMEOUT, async || {
         Ok(get(url, "/metrics").await.is_err_and(|error| error.is_connect()).then_some(()))
     })
     .await?;
     script.set("llm-0", Page::text("up 1\n"));
-    wait::until("the pod to answer again", PATIENCE, async || {
+    wait::until("the pod to answer again", TIMEOUT, async || {
         Ok(get(url, "/metrics").await.is_ok_and(|page| page == "up 1\n").then_some(()))
     })
     .await

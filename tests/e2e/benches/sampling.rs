@@ -52,7 +52,7 @@ async fn measure(count: usize, small: bool) -> Result<()> {
     };
     let server = PageServer::start(&page)?;
     let cluster = Arc::new(Cluster::start().await?);
-    let stage = Stage::set(cluster, "sampling").await?;
+    let stage = Stage::create(cluster, "sampling").await?;
     stage.kill_operator();
     stage.control_plane().apply_yaml(include_str!("../fixtures/fleet-crd.yaml")).await?;
     let established =

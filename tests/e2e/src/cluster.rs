@@ -32,19 +32,19 @@ pub struct Cluster {
     pub operator_kubeconfig: PathBuf,
     /// The port that all pods of this run serve on.
     pub port: u16,
-    cast: Arc<Mutex<Cast>>,
+    pod_plans: Arc<Mutex<PodPlans>>,
 }
 
 /// The plans of pods.
 #[derive(Default)]
-struct Cast {
-    roles: Vec<Role>,
+struct PodPlans {
+    assignments: Vec<Assignment>,
     /// The names of unschedulable pods, as NAMESPACE/NAME.
     unschedulable: HashSet<String>,
 }
 
 /// The engine for the pods of a namespace with a name prefix.
-struct Role {
+struct Assignment {
     namespace: String,
     pods: String,
     engine: Engine,
@@ -65,8 +65,8 @@ impl Cluster {
     /// Same as [`Cluster::start`].
     pub async fn start_with(options: controlplane::Options) -> Result<Self> {
         let control_plane = ControlPlane::start(options).await?;
-        let cast = Arc::new(Mutex::new(Cast::default()));
-        let plans = cast.clone();
+        let pod_plans = Arc::new(Mutex::new(PodPlans::default()));
+        let plans = pod_plans.clone();
         let nodes =
             HollowNodes::start(control_plane.client(), 1, move |pod| plan(&plans, pod)).await?;
         control_plane
@@ -84,7 +84,13 @@ impl Cluster {
         .await?;
         let operator_kubeconfig =
             control_plane.service_account_kubeconfig(SYSTEM, "llm-autoscaler").await?;
-        Ok(Self { control_plane, operator_kubeconfig, port: random_port(), cast, _nodes: nodes })
+        Ok(Self {
+            control_plane,
+            operator_kubeconfig,
+            port: random_port(),
+            pod_plans,
+            _nodes: nodes,
+        })
     }
 
     /// Assigns an engine to the future pods of a namespace that have names beginning with `pods`.
@@ -92,34 +98,34 @@ impl Cluster {
     /// listens.
     pub(crate) fn assign(&self, namespace: &str, pods: &str, engine: Engine) {
         let (namespace, pods) = (namespace.to_owned(), pods.to_owned());
-        self.cast().roles.push(Role { namespace, pods, engine });
+        self.pod_plans().assignments.push(Assignment { namespace, pods, engine });
     }
 
     /// Leaves future pods of this name pending, as without a free GPU.
     pub fn leave_pending(&self, namespace: &str, pod: &str) {
-        self.cast().unschedulable.insert(format!("{namespace}/{pod}"));
+        self.pod_plans().unschedulable.insert(format!("{namespace}/{pod}"));
     }
 
     /// Gives a node to a pod that was left pending, as when a GPU becomes free.
     pub fn make_room(&self, namespace: &str, pod: &str) {
-        self.cast().unschedulable.remove(&format!("{namespace}/{pod}"));
+        self.pod_plans().unschedulable.remove(&format!("{namespace}/{pod}"));
     }
 
-    fn cast(&self) -> MutexGuard<'_, Cast> {
-        self.cast.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pod_plans(&self) -> MutexGuard<'_, PodPlans> {
+        self.pod_plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn plan(cast: &Mutex<Cast>, pod: &Pod) -> Plan {
-    let cast = cast.lock().unwrap_or_else(PoisonError::into_inner);
+fn plan(pod_plans: &Mutex<PodPlans>, pod: &Pod) -> Plan {
+    let pod_plans = pod_plans.lock().unwrap_or_else(PoisonError::into_inner);
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-    let its = cast
-        .roles
-        .iter()
-        .filter(|role| role.namespace == namespace && name.starts_with(&role.pods));
-    let engine =
-        its.max_by_key(|role| role.pods.len()).map_or(Engine::Nothing, |role| role.engine.clone());
-    let left_out = cast.unschedulable.contains(&format!("{namespace}/{name}"));
+    let its = pod_plans.assignments.iter().filter(|assignment| {
+        assignment.namespace == namespace && name.starts_with(&assignment.pods)
+    });
+    let engine = its
+        .max_by_key(|assignment| assignment.pods.len())
+        .map_or(Engine::Nothing, |assignment| assignment.engine.clone());
+    let left_out = pod_plans.unschedulable.contains(&format!("{namespace}/{name}"));
     let plan = Plan::new(engine);
     if left_out { plan.cold_start(ColdStart::Unschedulable) } else { plan }
 }

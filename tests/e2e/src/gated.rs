@@ -29,12 +29,12 @@ pub async fn permit(stage: &Stage) -> Result<()> {
 /// # Errors
 /// Fails if the API server refuses it.
 pub async fn create(stage: &Stage, name: &str, replicas: u32, grace: i64) -> Result<()> {
-    let manner = Manner { grace, gates: &[GATE], management: "Parallel" };
-    create_with(stage, name, replicas, &manner).await
+    let settings = PodSettings { grace, gates: &[GATE], management: "Parallel" };
+    create_with(stage, name, replicas, &settings).await
 }
 
 /// The pod settings of a StatefulSet that affect its scale-downs.
-pub struct Manner<'a> {
+pub struct PodSettings<'a> {
     /// The termination grace period in seconds.
     pub grace: i64,
     /// The readiness gates of the pods.
@@ -51,9 +51,9 @@ pub async fn create_with(
     stage: &Stage,
     name: &str,
     replicas: u32,
-    manner: &Manner<'_>,
+    settings: &PodSettings<'_>,
 ) -> Result<()> {
-    let Manner { grace, gates, management } = *manner;
+    let PodSettings { grace, gates, management } = *settings;
     let mut set = stateful_set(name, replicas, stage.port())?;
     set.spec.as_mut().context("it has a spec")?.pod_management_policy = Some(management.to_owned());
     set.metadata.namespace = Some(stage.namespace.clone());

@@ -123,7 +123,7 @@ async fn play(
     Scenario { name, run }: Scenario,
 ) -> bool {
     let began = Instant::now();
-    let result = match Stage::set(cluster, &name.replace('_', "-")).await {
+    let result = match Stage::create(cluster, &name.replace('_', "-")).await {
         Ok(stage) => {
             let stage = Arc::new(stage);
             let result = run(stage.clone()).await;

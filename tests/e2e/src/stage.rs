@@ -57,15 +57,15 @@ impl Stage {
     ///
     /// # Errors
     /// Fails if either does.
-    pub async fn set(cluster: Arc<Cluster>, namespace: &str) -> Result<Self> {
-        Self::set_with(cluster, namespace, &[]).await
+    pub async fn create(cluster: Arc<Cluster>, namespace: &str) -> Result<Self> {
+        Self::create_with(cluster, namespace, &[]).await
     }
 
-    /// Like [`Stage::set`], with further arguments of the operator.
+    /// Like [`Stage::create`], with further arguments of the operator.
     ///
     /// # Errors
-    /// Same as [`Stage::set`].
-    pub async fn set_with(
+    /// Same as [`Stage::create`].
+    pub async fn create_with(
         cluster: Arc<Cluster>,
         namespace: &str,
         operator_args: &[&str],

@@ -55,7 +55,8 @@ impl ControlPlane {
         let mut child = Command::new(&self.binaries.kubectl)
             .arg("--kubeconfig")
             .arg(self.kubeconfig())
-            // The default one is keyed by port, and ports come back with other APIs behind them.
+            // The default cache is keyed by port, and a later control plane may reuse a port with
+            // other APIs.
             .arg("--cache-dir")
             .arg(self.dir.path().join("kubectl-cache"))
             .args(args)

@@ -14,7 +14,7 @@ use super::stage::{Stage, vllm_folder};
 use super::{EngineKind, Story};
 
 /// The timeout for all answers together.
-const PATIENCE: Duration = Duration::from_mins(15);
+const TIMEOUT: Duration = Duration::from_mins(15);
 /// Progress is printed each time this many more requests are done.
 const PROGRESS: usize = 50;
 
@@ -60,7 +60,7 @@ impl Traffic {
     /// Prints the progress until all requests are answered, and returns the summary. The
     /// generator's first failure ends it at once; the benchmark reports failures at its end.
     pub(super) async fn finish(&mut self, story: &Story) -> Result<String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut next = PROGRESS;
         loop {
             if let Some(summary) = self.sender.ended()? {
@@ -74,7 +74,7 @@ impl Traffic {
             ensure!(
                 Instant::now() < deadline,
                 "{done} requests are done after {} s",
-                PATIENCE.as_secs()
+                TIMEOUT.as_secs()
             );
             sleep(Duration::from_millis(200)).await;
         }

@@ -50,7 +50,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn set(engine: EngineKind, story: &Story) -> Result<Self> {
+    pub(super) async fn create(engine: EngineKind, story: &Story) -> Result<Self> {
         let vllm = match engine {
             EngineKind::Vllm => Some(install_vllm().await?),
             EngineKind::Emulated => None,

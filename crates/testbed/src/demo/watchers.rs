@@ -119,9 +119,9 @@ impl PodPages {
     }
 
     /// Returns the time at which the queue first exceeded the threshold.
-    pub(super) async fn stepped(&self, patience: Duration) -> Result<Instant> {
+    pub(super) async fn stepped(&self, within: Duration) -> Result<Instant> {
         let mut stepped = self.stepped.clone();
-        let at = timeout(patience, stepped.wait_for(Option::is_some)).await;
+        let at = timeout(within, stepped.wait_for(Option::is_some)).await;
         let at = at.context("no queue grew: check that the load reaches the pods")?;
         (*at?).context("no queue grew")
     }
@@ -185,26 +185,26 @@ impl ScaleWatch {
     }
 
     /// Waits for the first change of size. Returns its time and the new size.
-    pub(super) async fn changed(&self, patience: Duration) -> Result<(Instant, i32)> {
-        self.wait(|replicas| replicas != 1, patience, "the operator did not scale").await
+    pub(super) async fn changed(&self, within: Duration) -> Result<(Instant, i32)> {
+        self.wait(|replicas| replicas != 1, within, "the operator did not scale").await
     }
 
     /// Waits until the size is `wanted`, and returns that time.
-    pub(super) async fn reached(&self, wanted: i32, patience: Duration) -> Result<Instant> {
+    pub(super) async fn reached(&self, wanted: i32, within: Duration) -> Result<Instant> {
         let failure = format!("the operator did not scale to {wanted}");
-        Ok(self.wait(|replicas| replicas == wanted, patience, &failure).await?.0)
+        Ok(self.wait(|replicas| replicas == wanted, within, &failure).await?.0)
     }
 
     async fn wait(
         &self,
         wanted: impl Fn(i32) -> bool,
-        patience: Duration,
+        within: Duration,
         failure: &str,
     ) -> Result<(Instant, i32)> {
         let mut seen = self.seen.clone();
-        match timeout(patience, seen.wait_for(|(_, replicas)| wanted(*replicas))).await {
+        match timeout(within, seen.wait_for(|(_, replicas)| wanted(*replicas))).await {
             Ok(seen) => Ok(*seen?),
-            Err(_) => Err(anyhow!("{failure} within {} s", patience.as_secs())),
+            Err(_) => Err(anyhow!("{failure} within {} s", within.as_secs())),
         }
     }
 }

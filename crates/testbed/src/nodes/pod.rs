@@ -17,7 +17,7 @@ use super::{ColdStart, Plan, Shared, status};
 use crate::engine::{Place, Running};
 
 /// The interval at which a pod without a node is planned again.
-const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
+const REPLAN_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs one pod; `None` in the channel means that the object is gone.
 pub(super) struct Worker {
@@ -159,7 +159,7 @@ impl Worker {
                 written.context("writing that there is no room for it")?;
                 said = true;
             }
-            tokio::time::sleep(LOOK_FOR_ROOM).await;
+            tokio::time::sleep(REPLAN_INTERVAL).await;
         }
         Ok(None)
     }

@@ -1,4 +1,4 @@
-//! Scaling adapters, which hand their scale's replicas on to a role.
+//! Scaling adapters, which propagate their replicas to a role.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,30 +21,30 @@ pub(super) struct Adapters {
     binding: Duration,
     /// The time at which each adapter was first seen, which starts the wait until it is bound.
     seen: HashMap<String, Instant>,
-    /// The generation that has been handed on. The role's number is not compared again
+    /// The generation that has been propagated. The role's number is not compared again
     /// before the adapter changes.
-    handed_on: HashMap<String, i64>,
+    propagated: HashMap<String, i64>,
     /// The roles that have had an adapter, as (UID of the group, role).
     bound: HashSet<(String, String)>,
 }
 
 impl Adapters {
     pub(super) fn new(selector: AdapterSelector, binding: Duration) -> Self {
-        let (seen, handed_on, bound) = (HashMap::new(), HashMap::new(), HashSet::new());
-        Self { selector, binding, seen, handed_on, bound }
+        let (seen, propagated, bound) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Self { selector, binding, seen, propagated, bound }
     }
 
     pub(super) async fn pass(&mut self, world: &World) {
         for adapter in world.all(&Kind::Adapter.resource()) {
             // An adapter that no group made is ignored, whatever its `scaleTargetRef` names.
             if let Some(group) = group_of(world, &adapter).filter(|_| !is_leaving(&adapter)) {
-                self.look_after(world, &adapter, &group).await;
+                self.reconcile(world, &adapter, &group).await;
             }
         }
         world.delete_without_owner(&Kind::Adapter.resource(), Kind::Group).await;
     }
 
-    async fn look_after(&mut self, world: &World, adapter: &DynamicObject, group: &DynamicObject) {
+    async fn reconcile(&mut self, world: &World, adapter: &DynamicObject, group: &DynamicObject) {
         let name = text(adapter, "/spec/scaleTargetRef/role");
         let role =
             roles(group).into_iter().find(|role| role.name == name && role.adapter.is_some());
@@ -54,7 +54,7 @@ impl Adapters {
         };
         let uid = adapter.uid().unwrap_or_default();
         if text(adapter, "/status/phase") == "Bound" {
-            self.hand_on(world, adapter, group, &role, uid).await;
+            self.propagate(world, adapter, group, &role, uid).await;
         } else if self.seen.entry(uid).or_insert_with(Instant::now).elapsed() >= self.binding {
             self.bind(world, adapter, group, &role).await;
         }
@@ -80,7 +80,7 @@ impl Adapters {
         if world.patch_status(&resource, adapter, status).await {
             self.bound.insert((group.uid().unwrap_or_default(), role.name.clone()));
             let generation = adapter.metadata.generation.unwrap_or_default();
-            self.handed_on.insert(adapter.uid().unwrap_or_default(), generation);
+            self.propagated.insert(adapter.uid().unwrap_or_default(), generation);
         }
     }
 
@@ -105,7 +105,7 @@ impl Adapters {
 
     /// Sets the role's replicas to the adapter's when the adapter changes or the role's number of
     /// ready replicas does. A change of the role alone is not reverted.
-    async fn hand_on(
+    async fn propagate(
         &mut self,
         world: &World,
         adapter: &DynamicObject,
@@ -120,7 +120,7 @@ impl Adapters {
             world.patch_status(&resource, adapter, json!({"readyReplicas": ready})).await;
         }
         let generation = adapter.metadata.generation.unwrap_or_default();
-        if !has_news && self.handed_on.get(&uid) == Some(&generation) {
+        if !has_news && self.propagated.get(&uid) == Some(&generation) {
             return;
         }
         let Some(replicas) = number(adapter, "/spec/replicas") else { return };
@@ -132,7 +132,7 @@ impl Adapters {
             let status = json!({"replicas": replicas, "lastScaleTime": now()});
             world.patch_status(&resource, adapter, status).await;
         }
-        self.handed_on.insert(uid, generation);
+        self.propagated.insert(uid, generation);
     }
 }
 

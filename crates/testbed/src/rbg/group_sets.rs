@@ -12,7 +12,7 @@ use super::world::World;
 pub(super) async fn pass(world: &World) {
     for set in world.all(&Kind::GroupSet.resource()) {
         if !is_leaving(&set) {
-            look_after(world, &set).await;
+            reconcile(world, &set).await;
         }
     }
     world.delete_without_owner(&Kind::Group.resource(), Kind::GroupSet).await;
@@ -25,7 +25,7 @@ pub(super) fn is_as_its_set_says(world: &World, group: &DynamicObject) -> bool {
     set.is_none_or(|set| is_as_in(&template(&set), group))
 }
 
-async fn look_after(world: &World, set: &DynamicObject) {
+async fn reconcile(world: &World, set: &DynamicObject) {
     let (ns, name, resource) = (namespace(set), set.name_any(), Kind::Group.resource());
     let replicas = number(set, "/spec/replicas").unwrap_or(1);
     let template = template(set);

@@ -20,13 +20,13 @@ pub(super) async fn pass(world: &World) {
     for group in world.all(&Kind::Group.resource()) {
         // A group that differs from its set's template is about to be rewritten, so it is skipped.
         if !is_leaving(&group) && group_sets::is_as_its_set_says(world, &group) {
-            look_after(world, &group).await;
+            reconcile(world, &group).await;
         }
     }
     remove_orphans(world).await;
 }
 
-async fn look_after(world: &World, group: &DynamicObject) {
+async fn reconcile(world: &World, group: &DynamicObject) {
     let roles = roles(group);
     let mut desired = BTreeMap::new();
     for role in &roles {
@@ -41,7 +41,7 @@ async fn look_after(world: &World, group: &DynamicObject) {
     };
     for role in &roles {
         let target = targets.get(&role.name).or_else(|| desired.get(&role.name));
-        reconcile(world, group, role, target.copied().unwrap_or(role.replicas)).await;
+        reconcile_role(world, group, role, target.copied().unwrap_or(role.replicas)).await;
     }
 }
 
@@ -149,7 +149,7 @@ fn state(world: &World, group: &DynamicObject, role: &Role, desired: i64) -> Sta
 }
 
 /// Reconciles the workload first, then the adapter.
-async fn reconcile(world: &World, group: &DynamicObject, role: &Role, replicas: i64) {
+async fn reconcile_role(world: &World, group: &DynamicObject, role: &Role, replicas: i64) {
     let resource = role.workload.resource();
     match (workload(world, group, role), &role.pattern) {
         (_, Err(error)) => {

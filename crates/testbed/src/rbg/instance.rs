@@ -27,13 +27,13 @@ const INHERITED: [&str; 6] = [GROUP, GROUP_UID, ROLE, INSTANCE_INDEX, POD_NAME, 
 pub(super) async fn pass(world: &World) {
     for instance in world.all(&Kind::Instance.resource()) {
         if !is_leaving(&instance) {
-            look_after(world, &instance).await;
+            reconcile(world, &instance).await;
         }
     }
     world.delete_without_owner(&pods(), Kind::Instance).await;
 }
 
-async fn look_after(world: &World, instance: &DynamicObject) {
+async fn reconcile(world: &World, instance: &DynamicObject) {
     let there = world.pods(|pod| owner(pod, Kind::Instance) == instance.uid().as_deref());
     create_missing(world, instance).await;
     open_gates(world, &there).await;

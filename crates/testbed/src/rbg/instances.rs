@@ -52,7 +52,7 @@ impl Instances {
         self.forget(world);
         for set in world.all(&Kind::InstanceSet.resource()) {
             if !is_leaving(&set) {
-                self.look_after(world, &set).await;
+                self.reconcile(world, &set).await;
             }
         }
         world.delete_without_owner(&Kind::Instance.resource(), Kind::InstanceSet).await;
@@ -67,7 +67,7 @@ impl Instances {
         self.going.retain(|uid| uids.contains(uid));
     }
 
-    async fn look_after(&mut self, world: &World, object: &DynamicObject) {
+    async fn reconcile(&mut self, world: &World, object: &DynamicObject) {
         let groups = world.all(&Kind::Group.resource());
         let uid = owner(object, Kind::Group);
         let Some(group) = groups.iter().find(|group| group.uid().as_deref() == uid) else { return };

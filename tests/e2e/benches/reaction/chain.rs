@@ -16,7 +16,7 @@ const SERIES: &str = "vllm:num_requests_waiting";
 /// Prometheus's scrape interval in usual guides.
 const SCRAPED_EVERY: Duration = Duration::from_secs(15);
 /// The time that a new HPA may take to find its metric.
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Prometheus and the adapter for the pods of one namespace.
 pub struct Chain {
@@ -58,7 +58,7 @@ pub async fn create_hpa(stage: &Stage, name: &str) -> Result<()> {
 /// Waits until an HPA has read its metric.
 pub async fn until_active(stage: &Stage, name: &str) -> Result<()> {
     let hpas = stage.api::<HorizontalPodAutoscaler>();
-    wait::until(&format!("the HPA {name} to be active"), PATIENCE, async || {
+    wait::until(&format!("the HPA {name} to be active"), TIMEOUT, async || {
         let status = hpas.get(name).await?.status.unwrap_or_default();
         let mut conditions = status.conditions.into_iter().flatten();
         Ok(conditions.any(|c| c.type_ == "ScalingActive" && c.status == "True").then_some(()))

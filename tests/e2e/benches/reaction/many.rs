@@ -20,14 +20,14 @@ use crate::{
 };
 
 /// The timeout of every wait.
-const PATIENCE: Duration = Duration::from_mins(15);
+const TIMEOUT: Duration = Duration::from_mins(15);
 /// The number of requests that this client has in flight at once.
 const AT_ONCE: usize = 64;
 
 /// Creates `count` StatefulSets of one replica in one namespace, and measures each kind of
 /// autoscaler in turn.
 pub async fn measure(cluster: &Arc<Cluster>, count: usize) -> Result<()> {
-    let stage = Stage::set(cluster.clone(), "many").await?;
+    let stage = Stage::create(cluster.clone(), "many").await?;
     let fleet = Fleet {
         sizes: Sizes::watch(stage.api()),
         names: (0..count).map(|i| format!("e{i}")).collect(),
@@ -77,7 +77,7 @@ impl Fleet {
             set.spec.as_ref().and_then(|spec| spec.replicas) == Some(1)
                 && (status.replicas, status.ready_replicas) == (1, Some(1))
         };
-        wait::until("one replica of each", PATIENCE, async || {
+        wait::until("one replica of each", TIMEOUT, async || {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(sets
                 .list(&kube::api::ListParams::default())
@@ -96,7 +96,7 @@ impl Fleet {
 
     /// Returns the time that each StatefulSet took to request three replicas, counted from `began`.
     async fn times(&self, began: Instant) -> Result<Vec<Duration>> {
-        let until = self.names.iter().map(|name| self.sizes.until(name, 3, PATIENCE));
+        let until = self.names.iter().map(|name| self.sizes.until(name, 3, TIMEOUT));
         let times = futures::future::try_join_all(until).await?;
         Ok(times.into_iter().map(|at| at.saturating_duration_since(began)).collect())
     }
@@ -125,7 +125,7 @@ impl Fleet {
         });
         self.each(|name| self.stage.autoscaler(name, spec.clone())).await?;
         let autoscalers = self.stage.api::<LLMAutoscaler>();
-        wait::until("all to be kept", PATIENCE, async || {
+        wait::until("all to be kept", TIMEOUT, async || {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let all = autoscalers.list(&kube::api::ListParams::default()).await?;
             let mut kept = all.iter().map(|autoscaler| {

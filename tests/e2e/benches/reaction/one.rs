@@ -17,12 +17,12 @@ use crate::{
 };
 
 /// The timeout of a step.
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Runs all series side by side; they hardly influence each other.
 pub async fn measure(cluster: &Arc<Cluster>, steps: usize) -> Result<()> {
     println!("one autoscaler, {steps} steps each");
-    let stage = &Stage::set(cluster.clone(), "one").await?;
+    let stage = &Stage::create(cluster.clone(), "one").await?;
     let sizes = &Sizes::watch(stage.api());
     stage.create_engine("hpa", 1).await?;
     let _chain = Chain::start(stage).await?;
@@ -67,7 +67,7 @@ async fn series(
         tokio::time::sleep(rest + rest.mul_f64(fastrand::f64())).await;
         let began = Instant::now();
         stage.waiting(name, 11);
-        times.push(sizes.until(name, 3, PATIENCE).await? - began);
+        times.push(sizes.until(name, 3, TIMEOUT).await? - began);
         stage.waiting(name, 0);
     }
     Ok(times)
@@ -75,9 +75,9 @@ async fn series(
 
 /// Waits until one replica is requested and exists.
 async fn until_settled(stage: &Stage, sizes: &Sizes, name: &str) -> Result<()> {
-    sizes.until(name, 1, PATIENCE).await?;
+    sizes.until(name, 1, TIMEOUT).await?;
     let sets = stage.api::<StatefulSet>();
-    wait::until(&format!("one replica of {name}"), PATIENCE, async || {
+    wait::until(&format!("one replica of {name}"), TIMEOUT, async || {
         let status = sets.get(name).await?.status.unwrap_or_default();
         Ok((status.replicas == 1 && status.ready_replicas == Some(1)).then_some(()))
     })

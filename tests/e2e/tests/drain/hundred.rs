@@ -8,8 +8,8 @@
 //! kube-controller-manager's with its default period of 15 s; it reads the pods' pages through the
 //! custom metrics API.
 
-mod busy;
-mod downs;
+mod clients;
+mod scale_downs;
 mod side;
 
 use std::{fmt::Write, time::Duration};
@@ -19,7 +19,7 @@ use llm_autoscaler_e2e::Stage;
 use llm_autoscaler_testbed::CustomMetrics;
 
 use crate::gated;
-use busy::REQUEST;
+use clients::REQUEST;
 use side::{Scaler, Side};
 
 /// The results of one of the two sides.

@@ -8,9 +8,10 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
-use crate::gated::{self, GATE, Manner, running, until_in_service};
+use crate::gated::{self, GATE, PodSettings, running, until_in_service};
 
-const ORDERED: Manner<'_> = Manner { grace: 30, gates: &[GATE], management: "OrderedReady" };
+const ORDERED: PodSettings<'_> =
+    PodSettings { grace: 30, gates: &[GATE], management: "OrderedReady" };
 
 /// The highest existing ordinal is drained; an ordinal that has not been created yet is not waited
 /// for.

@@ -5,7 +5,7 @@ use kube::api::DeleteParams;
 use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
-use crate::setting::{LOOKED_AFTER, SOON, Setting};
+use crate::setting::{RECONCILED, SOON, Setting};
 
 /// If a person's PodMonitor has the same pods at the same port, ours is removed, and applied again
 /// when theirs is gone: series that are scraped twice are counted twice, and billed twice.
@@ -16,14 +16,14 @@ pub async fn removed_beside_a_persons_pod_monitor(setting: &Setting) -> Result<(
     setting.until_only_job("a").await?;
 
     setting.persons_monitor("by-hand", "a").await?;
-    let message = setting.until_not_kept("a", "AlreadyMonitored").await?;
+    let message = setting.until_not_ready("a", "AlreadyMonitored").await?;
     ensure!(message.contains(&format!("{}/by-hand", setting.namespace)), "{message}");
     setting.until_no_monitor("a").await?;
     setting.until_only_job("by-hand").await?;
     setting.until_condition("a", "Ready", "True", "Scaling").await?;
 
     setting.monitors().delete("by-hand", &DeleteParams::default()).await?;
-    wait::until("our PodMonitor to be applied again", LOOKED_AFTER, async || {
+    wait::until("our PodMonitor to be applied again", RECONCILED, async || {
         setting.monitor("a").await
     })
     .await?;
@@ -37,7 +37,7 @@ pub async fn persons_pod_monitor_is_left_alone(setting: &Setting) -> Result<()> 
     setting.persons_monitor("a", "something-else").await?;
     let before = setting.monitor("a").await?.context("no PodMonitor")?;
     setting.autoscaler("a", json!({})).await?;
-    let message = setting.until_not_kept("a", "NotOurs").await?;
+    let message = setting.until_not_ready("a", "NotOurs").await?;
     ensure!(message.contains("not made by this autoscaler"), "{message}");
 
     setting.autoscaler("a", json!({"podMonitor": {"mode": "Disabled"}})).await?;

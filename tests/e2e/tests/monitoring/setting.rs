@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 /// The timeout of anything that should happen soon, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
 /// The time until a PodMonitor is reconciled again, plus a margin.
-pub const LOOKED_AFTER: Duration = Duration::from_secs(95);
+pub const RECONCILED: Duration = Duration::from_secs(95);
 
 /// A namespace with its operator, and an instance of Prometheus for it.
 pub struct Setting {
@@ -45,7 +45,7 @@ impl Setting {
         operator: Arc<PrometheusOperator>,
         namespace: &str,
     ) -> Result<Self> {
-        let stage = Stage::set_with(cluster, namespace, &["--sync-period-seconds=1"]).await?;
+        let stage = Stage::create_with(cluster, namespace, &["--sync-period-seconds=1"]).await?;
         let selection = Selection { namespace: Some(namespace.to_owned()), ..Selection::default() };
         let instance = operator.instance(&selection).await?;
         Ok(Self { stage, operator, instance })
@@ -88,9 +88,9 @@ impl Setting {
 
     /// Waits until the PodMonitor's condition is False for a reason, which may take until the next
     /// reconcile. Returns its message.
-    pub async fn until_not_kept(&self, name: &str, reason: &str) -> Result<String> {
+    pub async fn until_not_ready(&self, name: &str, reason: &str) -> Result<String> {
         let what = format!("{name} to have PodMonitorReady=False/{reason}");
-        wait::until(&what, LOOKED_AFTER, async || {
+        wait::until(&what, RECONCILED, async || {
             let conditions = self.status(name).await?.conditions;
             let condition = conditions.into_iter().find(|c| {
                 c.type_ == "PodMonitorReady" && c.status == "False" && c.reason == reason

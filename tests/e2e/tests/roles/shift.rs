@@ -41,7 +41,7 @@ const LONG_ANSWERS: Sizes = Sizes::new(2, 7);
 const IDLE: Sizes = Sizes::new(1, 1);
 
 /// The time to reach the sizes of a phase. A role may grow by 4 replicas in 15 s.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 /// The time for which the sizes of a phase must last.
 const HOLD: Duration = Duration::from_secs(20);
 /// The time that replicas take to load and to end, which is long enough to matter for the ceilings.
@@ -99,7 +99,7 @@ async fn run(record: &Record, url: &str) -> Result<[Phase; 3]> {
 async fn phase(record: &Record, name: &'static str, sizes: Sizes) -> Result<Phase> {
     let from = record.time();
     record
-        .until(&format!("{name}: {sizes}"), PATIENCE, |now| {
+        .until(&format!("{name}: {sizes}"), TIMEOUT, |now| {
             (now.requested, now.pods, now.ready) == (sizes, sizes, sizes)
         })
         .await?;

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::ApiResource;
 use llm_autoscaler_e2e::{
     SOON, Stage,
-    gated::{self, GATE, Manner},
+    gated::{self, GATE, PodSettings},
 };
 use serde_json::{Value, json};
 
@@ -94,8 +94,8 @@ async fn one_of_each(stage: &Stage, management: &str) -> Result<Record> {
     set_running(stage, [5, 5]);
     spec::apply(stage, NAME, &spec()).await?;
     for role in ROLES {
-        let manner = Manner { grace: 30, gates: &[GATE], management };
-        gated::create_with(stage, &format!("{NAME}-{role}"), 1, &manner).await?;
+        let settings = PodSettings { grace: 30, gates: &[GATE], management };
+        gated::create_with(stage, &format!("{NAME}-{role}"), 1, &settings).await?;
         stage.until_ready(&format!("{NAME}-{role}"), 1).await?;
     }
     Record::start(stage, &ApiResource::erase::<StatefulSet>(&())).await

@@ -31,7 +31,7 @@ fn role(group: &str, role: &str) -> Value {
 }
 
 /// Returns a behavior without a window for scale-downs.
-fn hasty() -> Value {
+fn without_window() -> Value {
     json!({"scaleDown": {"stabilizationWindowSeconds": 0}})
 }
 

@@ -47,7 +47,7 @@ fn longer() -> Duration {
 /// The time that the twins may take to reach the same state.
 const TO_REST: Duration = Duration::from_secs(30);
 /// The time for which a rescale's conditions stay, plus a period.
-const LAST_WORDS: Duration = Duration::from_secs(17);
+const RESCALE_CONDITIONS: Duration = Duration::from_secs(17);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -110,7 +110,7 @@ async fn run_timeline(
     let period = period().to_string();
     let arguments = ["--profile=hpa-exact", "--sync-period-seconds", &period];
     let namespace = timeline.name.replace('_', "-");
-    let stage = Stage::set_with(cluster.clone(), &namespace, &arguments).await?;
+    let stage = Stage::create_with(cluster.clone(), &namespace, &arguments).await?;
     for (pod, twin) in timeline.pending.iter().flat_map(|pod| pair::TWINS.map(|twin| (pod, twin))) {
         stage.leave_pending(&format!("{twin}-{pod}"));
     }
@@ -134,7 +134,7 @@ async fn run_timeline(
         }
         result.with_context(|| format!("after {:?}", step.what))?;
     }
-    tokio::time::sleep(LAST_WORDS).await;
+    tokio::time::sleep(RESCALE_CONDITIONS).await;
     pair.agree(true).await.context("at the end")
 }
 

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{
     Outcome,
-    busy::{self, Busy},
-    downs::Downs,
+    clients::{self, Clients},
+    scale_downs::ScaleDowns,
 };
 use crate::gated;
 
@@ -38,17 +38,17 @@ pub enum Scaler {
 pub struct Side {
     scaler: Scaler,
     names: Vec<String>,
-    loads: Vec<Busy>,
-    downs: Downs,
+    loads: Vec<Clients>,
+    scale_downs: ScaleDowns,
 }
 
 impl Side {
     /// Creates a side without any objects.
     pub fn new(stage: &Stage, scaler: Scaler) -> Self {
         let prefix = if scaler == Scaler::Ours { "ours" } else { "hpa" };
-        stage.assign(prefix, busy::engine());
+        stage.assign(prefix, clients::engine());
         let names = (0..SETS).map(|number| format!("{prefix}-{number}")).collect();
-        Self { scaler, names, loads: Vec::new(), downs: Downs::watch(stage.api()) }
+        Self { scaler, names, loads: Vec::new(), scale_downs: ScaleDowns::watch(stage.api()) }
     }
 
     /// Creates all objects, and waits until all replicas are ready.
@@ -63,7 +63,8 @@ impl Side {
 
     /// Starts the clients.
     pub async fn load(&mut self, stage: &Stage) -> Result<()> {
-        self.loads = try_join_all(self.names.iter().map(|name| Busy::start(stage, name))).await?;
+        self.loads =
+            try_join_all(self.names.iter().map(|name| Clients::start(stage, name))).await?;
         Ok(())
     }
 
@@ -84,9 +85,9 @@ impl Side {
 
     /// Stops the clients, and sums up their results.
     pub async fn end(self, took: Duration) -> Outcome {
-        let ended = join_all(self.loads.into_iter().map(Busy::stop)).await;
+        let ended = join_all(self.loads.into_iter().map(Clients::stop)).await;
         Outcome {
-            scale_downs: self.downs.of(&self.names),
+            scale_downs: self.scale_downs.of(&self.names),
             answered: ended.iter().map(|(answered, ..)| answered).sum(),
             cut_off: ended.iter().map(|(_, cut_off, _)| cut_off).sum(),
             first: ended.into_iter().find_map(|(.., first)| first),
@@ -97,8 +98,8 @@ impl Side {
     async fn create_one(&self, stage: &Stage, name: &str) -> Result<()> {
         self.keep(stage, name, REPLICAS).await?;
         let gates: &[&str] = if self.scaler == Scaler::Ours { &[gated::GATE] } else { &[] };
-        let manner = gated::Manner { grace: GRACE, gates, management: "Parallel" };
-        gated::create_with(stage, name, REPLICAS, &manner).await
+        let settings = gated::PodSettings { grace: GRACE, gates, management: "Parallel" };
+        gated::create_with(stage, name, REPLICAS, &settings).await
     }
 
     /// Creates the autoscaler. One replica is enough for ten requests, and there are five; replicas

@@ -133,7 +133,7 @@ impl Played {
             let Some(component) = component_of(&graph) else { continue };
             let name = adapter_of(&graph, component);
             match adapters.iter().find(|adapter| adapter.name_any() == name) {
-                Some(adapter) => self.hand_on(&graph, component, adapter).await?,
+                Some(adapter) => self.propagate(&graph, component, adapter).await?,
                 None => self.make_adapter(&graph, component, &name).await?,
             }
             if self.provider == Provider::Grove {
@@ -157,7 +157,7 @@ impl Played {
     }
 
     /// Sets the component's replicas to the adapter's.
-    async fn hand_on(
+    async fn propagate(
         &mut self,
         graph: &DynamicObject,
         component: &Value,

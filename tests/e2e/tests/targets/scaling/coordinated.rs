@@ -8,7 +8,7 @@ use llm_autoscaler_testbed::engine::Page;
 use llm_autoscaler_testbed::rbg::Kind;
 use serde_json::json;
 
-use super::{hasty, role, stays, until_requested};
+use super::{role, stays, until_requested, without_window};
 use crate::groups::{Groups, number, scalable, standalone};
 
 /// Sets the KV cache usage of every engine.
@@ -35,7 +35,7 @@ pub async fn held_back_replicas_are_not_requested_again(stage: &Stage) -> Result
 
     let metric = json!({"signal": "KVCacheUsage", "target": {"type": "AverageValue", "averageValue": "450m"}});
     let spec = json!({
-        "scaleTargetRef": role("pd", "decode"), "maxReplicas": 20, "metrics": [metric], "behavior": hasty(),
+        "scaleTargetRef": role("pd", "decode"), "maxReplicas": 20, "metrics": [metric], "behavior": without_window(),
     });
     stage.autoscaler("decode", spec).await?;
     stage.until_condition("decode", "ScalingActive", "True", "ValidMetricFound").await?;

@@ -9,7 +9,7 @@ use llm_autoscaler_testbed::engine::Page;
 use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 
-use super::{hasty, role, set_leaders_waiting, stays, until_requested};
+use super::{role, set_leaders_waiting, stays, until_requested, without_window};
 use crate::groups::{Groups, leader_worker, scalable, standalone};
 
 /// The condition type of the readiness gate.
@@ -29,7 +29,7 @@ pub async fn permit(stage: &Stage, roles: &[&str]) -> Result<()> {
 pub async fn autoscaler(stage: &Stage) -> Result<()> {
     let metric = json!({"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "10"}});
     let spec = json!({
-        "scaleTargetRef": role("pd", "decode"), "metrics": [metric], "behavior": hasty(), "drain": {"deadlineSeconds": 60},
+        "scaleTargetRef": role("pd", "decode"), "metrics": [metric], "behavior": without_window(), "drain": {"deadlineSeconds": 60},
     });
     stage.autoscaler("decode", spec).await
 }

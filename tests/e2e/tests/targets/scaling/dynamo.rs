@@ -7,7 +7,7 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{engine::Page, wait};
 use serde_json::{Value, json};
 
-use super::{WRONG, hasty, until_counted};
+use super::{WRONG, until_counted, without_window};
 use crate::played::{
     dynamo::{Dynamo, Provider},
     grove::{Grove, Selectors},
@@ -19,7 +19,7 @@ fn target(version: &str, name: &str) -> Value {
 }
 
 fn spec(version: &str) -> Value {
-    json!({"scaleTargetRef": target(version, "web-decode"), "maxReplicas": 6, "behavior": hasty()})
+    json!({"scaleTargetRef": target(version, "web-decode"), "maxReplicas": 6, "behavior": without_window()})
 }
 
 /// Sets the waiting requests of the leaders of two replicas; `pod` returns the name of a replica's

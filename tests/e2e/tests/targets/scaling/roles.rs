@@ -9,7 +9,7 @@ use llm_autoscaler_testbed::rbg::{AdapterSelector, Kind};
 use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
-use super::{hasty, role, set_leaders_waiting, stays, until_requested};
+use super::{role, set_leaders_waiting, stays, until_requested, without_window};
 use crate::groups::{
     Groups, as_kind, custom, leader_worker, number, replicas_of, scalable, standalone,
 };
@@ -29,7 +29,7 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
     stage
         .autoscaler(
             "decode",
-            json!({"scaleTargetRef": role("pd", "decode"), "maxReplicas": 6, "behavior": hasty()}),
+            json!({"scaleTargetRef": role("pd", "decode"), "maxReplicas": 6, "behavior": without_window()}),
         )
         .await?;
 
@@ -85,7 +85,7 @@ pub async fn without_an_adapter(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
     groups.group("pd", &[standalone(stage, "prefill", 2), standalone(stage, "decode", 1)]).await?;
-    let spec = json!({"scaleTargetRef": role("pd", "decode"), "behavior": hasty()});
+    let spec = json!({"scaleTargetRef": role("pd", "decode"), "behavior": without_window()});
     stage.autoscaler("decode", spec).await?;
     let able = stage.until_condition("decode", "AbleToScale", "False", "FailedUpdateScale").await?;
     ensure!(able.message.contains("or let the operator patch RoleBasedGroups"), "{}", able.message);

@@ -9,7 +9,7 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{engine::Page, wait};
 use serde_json::json;
 
-use super::{WRONG, hasty};
+use super::{WRONG, without_window};
 
 /// Two replicas of two pods each. Without a rule to group pods into replicas nothing shrinks, and a
 /// condition names the reason. With it, leaders are scraped and replicas are counted.
@@ -31,7 +31,7 @@ pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
         create_pod(stage, &name, group, rank).await?;
     }
     let target = json!({"apiVersion": "example.com/v1", "kind": "Fleet", "name": "pairs"});
-    let spec = json!({"scaleTargetRef": target, "maxReplicas": 2, "behavior": hasty()});
+    let spec = json!({"scaleTargetRef": target, "maxReplicas": 2, "behavior": without_window()});
     stage.autoscaler("pairs", spec.clone()).await?;
     let advisory = stage.until_condition("pairs", "Advisory", "True", "ReplicasMismatch").await?;
     ensure!(

@@ -17,18 +17,18 @@ use tokio::task::AbortHandle;
 type Seen = Arc<Mutex<HashMap<String, (i32, usize)>>>;
 
 /// Counts the decreases of StatefulSets' requested replicas.
-pub struct Downs {
+pub struct ScaleDowns {
     seen: Seen,
     watch: AbortHandle,
 }
 
-impl Drop for Downs {
+impl Drop for ScaleDowns {
     fn drop(&mut self) {
         self.watch.abort();
     }
 }
 
-impl Downs {
+impl ScaleDowns {
     /// Starts to count in a namespace.
     pub fn watch(api: Api<StatefulSet>) -> Self {
         let seen = Seen::default();
@@ -39,7 +39,7 @@ impl Downs {
     /// Returns the total number of decreases of these StatefulSets.
     pub fn of(&self, names: &[String]) -> usize {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        names.iter().filter_map(|name| seen.get(name)).map(|(_, downs)| downs).sum()
+        names.iter().filter_map(|name| seen.get(name)).map(|(_, scale_downs)| scale_downs).sum()
     }
 }
 
@@ -51,8 +51,8 @@ async fn follow(api: Api<StatefulSet>, seen: Seen) {
         let name = set.name_any();
         let size = set.spec.and_then(|spec| spec.replicas).unwrap_or(1);
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, downs) = seen.entry(name).or_insert((size, 0));
-        *downs += usize::from(size < *last);
+        let (last, scale_downs) = seen.entry(name).or_insert((size, 0));
+        *scale_downs += usize::from(size < *last);
         *last = size;
     }
 }

@@ -30,12 +30,12 @@ pub fn engine() -> Engine {
 }
 
 /// The clients of one StatefulSet, and its Service's address.
-pub struct Busy {
+pub struct Clients {
     _front: Front,
     clients: Vec<(Arc<LoadGenerator>, JoinHandle<Summary>)>,
 }
 
-impl Busy {
+impl Clients {
     /// Starts the clients, which each send one request after the other.
     pub async fn start(stage: &Stage, name: &str) -> Result<Self> {
         let labels = format!("app={name}");
