@@ -58,7 +58,11 @@ impl Aggregated<'_> {
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": self.service, "namespace": NAMESPACE},
-            "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": self.port}]},
+            "spec": {
+                "type": "ExternalName",
+                "externalName": "localhost",
+                "ports": [{"port": self.port}],
+            },
         })
     }
 

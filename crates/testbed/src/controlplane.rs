@@ -199,9 +199,15 @@ fn write_kubeconfig(path: &Path, url: &str, token: &str) -> Result<()> {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "testbed",
-        "clusters": [{"name": "testbed", "cluster": {"server": url, "insecure-skip-tls-verify": true}}],
+        "clusters": [{
+            "name": "testbed",
+            "cluster": {"server": url, "insecure-skip-tls-verify": true},
+        }],
         "users": [{"name": "testbed", "user": {"token": token}}],
-        "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "testbed", "namespace": "default"}}],
+        "contexts": [{
+            "name": "testbed",
+            "context": {"cluster": "testbed", "user": "testbed", "namespace": "default"},
+        }],
     });
     let text = serde_json::to_string_pretty(&config)?;
     std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))

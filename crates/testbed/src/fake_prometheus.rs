@@ -206,7 +206,11 @@ fn answer(query: &str, series: &[Series], fault: &Fault, now: DateTime<Utc>) -> 
     let kind = if is_range { "matrix" } else { "vector" };
     let warnings: Vec<&str> =
         if *fault == Fault::Partial { vec!["a store did not answer"] } else { Vec::new() };
-    json!({"status": "success", "data": {"resultType": kind, "result": result}, "warnings": warnings})
+    json!({
+        "status": "success",
+        "data": {"resultType": kind, "result": result},
+        "warnings": warnings,
+    })
 }
 
 /// Returns true if the query selects the series: the query must contain its name and its namespace.

@@ -50,7 +50,10 @@ pub fn leader_worker_set(name: &str, groups: u32, size: u32, port: u16) -> Value
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {"replicas": groups, "leaderWorkerTemplate": {"size": size, "workerTemplate": template}},
+        "spec": {
+            "replicas": groups,
+            "leaderWorkerTemplate": {"size": size, "workerTemplate": template},
+        },
     })
 }
 

@@ -53,7 +53,7 @@ async fn measure(count: usize, small: bool) -> Result<()> {
     let server = PageServer::start(&page)?;
     let cluster = Arc::new(Cluster::start().await?);
     let stage = Stage::create(cluster, "sampling").await?;
-    stage.kill_operator();
+    stage.operator.kill();
     stage.control_plane().apply_yaml(include_str!("../fixtures/fleet-crd.yaml")).await?;
     let established =
         ["wait", "--for=condition=Established", "crd/fleets.example.com", "--timeout=30s"];
@@ -63,9 +63,9 @@ async fn measure(count: usize, small: bool) -> Result<()> {
     create_targets(&stage, count).await?;
     create_pods(&stage, count, server.port()).await?;
     println!("they are there after {:.0} s; starting the operator", began.elapsed().as_secs_f64());
-    stage.start_operator()?;
+    stage.operator.start()?;
     wait::until("all pods to be read", Duration::from_mins(3), async || {
-        let page = stage.operator_metrics().await.unwrap_or_default();
+        let page = stage.operator.metrics().await.unwrap_or_default();
         Ok((value(&page, "llm_autoscaler_scrapes_total{result=\"ok\"}") >= 2.0 * count as f64)
             .then_some(()))
     })
@@ -96,7 +96,10 @@ async fn create_targets(stage: &Stage, count: usize) -> Result<()> {
             "scaleTargetRef": {"apiVersion": "example.com/v1", "kind": "Fleet", "name": name},
             "maxReplicas": 1000,
             "sources": [{"scrape": {"intervalSeconds": INTERVAL, "timeoutSeconds": 2}}],
-            "metrics": [{"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "32"}}],
+            "metrics": [{
+                "signal": "InFlightRequests",
+                "target": {"type": "AverageValue", "averageValue": "32"},
+            }],
             "podMonitor": {"mode": "Disabled"},
         });
         stage.autoscaler(&name, spec).await?;
@@ -112,11 +115,19 @@ async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
             let pods = &pods;
             async move {
                 let name = format!("pod-{index}");
-                let container = json!({"name": "engine", "image": "engine", "ports": [{"name": "http", "containerPort": port}]});
+                let container = json!({
+                    "name": "engine",
+                    "image": "engine",
+                    "ports": [{"name": "http", "containerPort": port}],
+                });
                 let labels = json!({"fleet": format!("fleet-{}", index / TARGET)});
                 let pod = json!({
                     "metadata": {"name": name, "labels": labels},
-                    "spec": {"schedulingGates": [{"name": "example.com/bench"}], "containers": [container], "automountServiceAccountToken": false},
+                    "spec": {
+                        "schedulingGates": [{"name": "example.com/bench"}],
+                        "containers": [container],
+                        "automountServiceAccountToken": false,
+                    },
                 });
                 pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
                 let bits = 0x7f40_0000_u32 + 2 + index as u32;
@@ -125,7 +136,8 @@ async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
                     "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
                     "conditions": [{"type": "Ready", "status": "True"}],
                 }});
-                pods.patch_status(&name, &PatchParams::default(), &Patch::Strategic(status)).await?;
+                pods.patch_status(&name, &PatchParams::default(), &Patch::Strategic(status))
+                    .await?;
                 anyhow::Ok(())
             }
         })
@@ -149,8 +161,8 @@ struct Figures {
 
 impl Figures {
     async fn of(stage: &Stage) -> Result<Self> {
-        let pid = stage.operator_pid().context("the operator does not run")?;
-        let page = stage.operator_metrics().await?;
+        let pid = stage.operator.pid().context("the operator does not run")?;
+        let page = stage.operator.metrics().await?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let fields: Vec<&str> =
             stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

@@ -76,7 +76,10 @@ pub async fn create_with(
 /// Fails if the API server refuses it.
 pub async fn autoscaler(stage: &Stage, name: &str, deadline: i32, change: Value) -> Result<()> {
     let mut spec = json!({
-        "metrics": [{"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "10"}}],
+        "metrics": [{
+            "signal": "InFlightRequests",
+            "target": {"type": "AverageValue", "averageValue": "10"},
+        }],
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
         "drain": {"deadlineSeconds": deadline},
     });
@@ -126,7 +129,7 @@ pub async fn until_in_service(stage: &Stage, pod: &str, expected: bool) -> Resul
 /// Fails if the operator's metrics cannot be read.
 pub async fn drains(stage: &Stage, result: &str) -> Result<u64> {
     let line = format!("llm_autoscaler_drains_total{{result=\"{result}\"}} ");
-    let page = stage.operator_metrics().await?;
+    let page = stage.operator.metrics().await?;
     let found = page.lines().find_map(|found| found.strip_prefix(&line));
     Ok(found.map_or(Ok(0), str::parse)?)
 }

@@ -7,9 +7,11 @@
 mod cluster;
 pub mod gated;
 pub mod groups;
+mod operator;
 pub mod runner;
 pub mod scenarios;
 mod stage;
 
 pub use cluster::Cluster;
+pub use operator::Operator;
 pub use stage::{SOON, Stage};

@@ -1,14 +1,6 @@
 //! A namespace with an operator of its own.
 
-use std::{
-    net::TcpListener,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU16, AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{
@@ -27,13 +19,15 @@ use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus};
 use llm_autoscaler_testbed::{
     ControlPlane,
     engine::{Engine, Page, Script},
-    process::{Process, Spec},
     wait,
     workloads::stateful_set,
 };
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, operator_binary};
+use crate::{
+    cluster::{Cluster, operator_binary},
+    operator::Operator,
+};
 
 /// The timeout of anything that should happen soon, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -45,11 +39,8 @@ pub struct Stage {
     pub namespace: String,
     /// The pages of the pods.
     pub script: Script,
-    operator_args: Vec<String>,
-    operator: Mutex<Option<Process>>,
-    /// The port of the operator's health and metrics endpoints.
-    health_port: AtomicU16,
-    starts: AtomicU32,
+    /// The operator that watches the namespace.
+    pub operator: Operator,
 }
 
 impl Stage {
@@ -77,67 +68,9 @@ impl Stage {
             .await?;
         let script = Script::default();
         cluster.assign(namespace, "", Engine::Scripted(script.clone()));
-        let stage = Self {
-            cluster,
-            namespace: namespace.to_owned(),
-            script,
-            operator_args: operator_args.iter().map(ToString::to_string).collect(),
-            operator: Mutex::default(),
-            health_port: AtomicU16::new(0),
-            starts: AtomicU32::new(0),
-        };
-        stage.start_operator()?;
-        Ok(stage)
-    }
-
-    /// Starts the operator under its ServiceAccount, and stops the previous one.
-    ///
-    /// # Errors
-    /// Fails if the binary has not been built.
-    pub fn start_operator(&self) -> Result<()> {
-        let count = self.starts.fetch_add(1, Ordering::Relaxed);
-        let log =
-            self.control_plane().dir().join(format!("operator-{}-{count}.log", self.namespace));
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        self.health_port.store(port, Ordering::Relaxed);
-        let address = format!("--health-address=127.0.0.1:{port}");
-        let spec = Spec::new("operator", operator_binary()?, log)
-            .args(["run", "--namespace", &self.namespace, &address])
-            .args(&self.operator_args)
-            .env("KUBECONFIG", &self.cluster.operator_kubeconfig);
-        *self.lock() = Some(Process::start(spec)?);
-        Ok(())
-    }
-
-    /// Kills the operator with SIGKILL.
-    pub fn kill_operator(&self) {
-        if let Some(mut operator) = self.lock().take() {
-            operator.stop();
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
-        self.operator.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the PID of the operator, while it runs.
-    pub fn operator_pid(&self) -> Option<u32> {
-        self.lock().as_ref().and_then(Process::pid)
-    }
-
-    /// Returns the URL of the operator's own endpoints.
-    pub fn operator_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.health_port.load(Ordering::Relaxed))
-    }
-
-    /// Returns the operator's own metrics page.
-    ///
-    /// # Errors
-    /// Fails if the operator does not answer.
-    pub async fn operator_metrics(&self) -> Result<String> {
-        let url = format!("{}/metrics", self.operator_url());
-        let client = llm_autoscaler_testbed::http_client();
-        Ok(client.get(url).send().await?.error_for_status()?.text().await?)
+        let operator = Operator::new(&cluster, namespace, operator_args);
+        operator.start()?;
+        Ok(Self { cluster, namespace: namespace.to_owned(), script, operator })
     }
 
     /// Assigns another engine than the script to the future pods of a StatefulSet.
@@ -265,7 +198,10 @@ impl Stage {
                 "engine": "VLLM",
                 "minReplicas": 1,
                 "maxReplicas": 3,
-                "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"}}],
+                "metrics": [{
+                    "signal": "WaitingRequests",
+                    "target": {"type": "AverageValue", "averageValue": "5"},
+                }],
                 "sources": [{"scrape": {"intervalSeconds": 1}}],
             },
         });
@@ -385,7 +321,7 @@ impl Stage {
 
     /// Describes the state of the namespace, for failed scenarios.
     pub async fn scene(&self) -> String {
-        let log = self.lock().as_ref().map(|operator| operator.log_tail(30)).unwrap_or_default();
+        let log = self.operator.log_tail(30);
         let describe = self
             .control_plane()
             .kubectl(["-n", &self.namespace, "describe", "llmautoscalers"])

@@ -38,7 +38,12 @@ pub(super) fn router(client: Client) -> Router {
 /// Returns the discovery document. It lists no metrics, because only the pods' pages list them, and
 /// no client needs discovery before it queries one.
 fn resources() -> Value {
-    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": format!("{GROUP}/{VERSION}"), "resources": []})
+    json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": format!("{GROUP}/{VERSION}"),
+        "resources": [],
+    })
 }
 
 /// Returns the samples of the pods that the query selects: those that match its label selector for

@@ -141,7 +141,12 @@ impl Answer {
             "object": "text_completion",
             "created": self.created,
             "model": self.live.model,
-            "choices": [{"index": 0, "text": text, "logprobs": null, "finish_reason": finish_reason}],
+            "choices": [{
+                "index": 0,
+                "text": text,
+                "logprobs": null,
+                "finish_reason": finish_reason,
+            }],
         })
     }
 

@@ -250,6 +250,11 @@ async fn metrics(State(live): State<Arc<Live>>) -> impl IntoResponse {
 async fn models(State(live): State<Arc<Live>>) -> Json<Value> {
     Json(json!({
         "object": "list",
-        "data": [{"id": live.model, "object": "model", "created": live.created as i64, "owned_by": "testbed"}],
+        "data": [{
+            "id": live.model,
+            "object": "model",
+            "created": live.created as i64,
+            "owned_by": "testbed",
+        }],
     }))
 }

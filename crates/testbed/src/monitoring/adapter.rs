@@ -30,7 +30,9 @@ pub struct Adapter {
 pub fn pods_rule(series: &str) -> Value {
     json!({
         "seriesQuery": format!(r#"{series}{{namespace!="",pod!=""}}"#),
-        "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
+        "resources": {
+            "overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}},
+        },
         "metricsQuery": "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
     })
 }

@@ -22,7 +22,13 @@ pub(super) struct State {
 /// successor of the same name.
 pub(super) fn patch(pod: &Pod, state: &State, now: DateTime<Utc>) -> Value {
     let ready = state.ready && state.failure.is_none();
-    let condition = |kind: &str, status: bool| json!({"type": kind, "status": if status { "True" } else { "False" }, "lastTransitionTime": time(now)});
+    let condition = |kind: &str, status: bool| {
+        json!({
+            "type": kind,
+            "status": if status { "True" } else { "False" },
+            "lastTransitionTime": time(now),
+        })
+    };
     json!({
         "metadata": {"uid": pod.uid()},
         "status": {

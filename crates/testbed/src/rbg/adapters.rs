@@ -75,7 +75,10 @@ impl Adapters {
         let selector = self.selector(world, group, role);
         let ready = Counts::of_role(group, &role.name).map(|counts| counts.ready);
         let status = json!({
-            "phase": "Bound", "replicas": role.replicas, "readyReplicas": ready, "selector": selector,
+            "phase": "Bound",
+            "replicas": role.replicas,
+            "readyReplicas": ready,
+            "selector": selector,
         });
         if world.patch_status(&resource, adapter, status).await {
             self.bound.insert((group.uid().unwrap_or_default(), role.name.clone()));

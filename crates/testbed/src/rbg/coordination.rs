@@ -149,9 +149,11 @@ mod tests {
     #[test]
     fn skew_is_a_percentage_or_an_error() {
         let skew = |skew: Value| {
-            rules(
-                &json!({"spec": {"policies": [{"roles": ["a"], "strategy": {"scaling": {"maxSkew": skew}}}]}}),
-            )
+            rules(&json!({
+                "spec": {
+                    "policies": [{"roles": ["a"], "strategy": {"scaling": {"maxSkew": skew}}}],
+                },
+            }))
         };
         assert!(skew(json!(2)).unwrap_err().contains("maxSkew"));
         assert!(skew(json!("200%")).is_err());

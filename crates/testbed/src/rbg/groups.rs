@@ -184,7 +184,11 @@ fn new_adapter(
     all.insert(labels::GROUP.to_owned(), json!(group.name_any()));
     all.insert(labels::ROLE.to_owned(), json!(role.name));
     json!({
-        "metadata": {"name": name, "labels": all, "ownerReferences": owned_by(group, Kind::Group, false)},
+        "metadata": {
+            "name": name,
+            "labels": all,
+            "ownerReferences": owned_by(group, Kind::Group, false),
+        },
         "spec": {"scaleTargetRef": {"name": group.name_any(), "role": role.name}},
     })
 }

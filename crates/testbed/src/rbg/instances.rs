@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::instance::READY;
 use super::labels::{self, INSTANCE_ID, INSTANCE_INDEX, INSTANCE_OWNER, POD_NAME, REVISION, ROLE};
 use super::objects::{Kind, is_leaving, is_true, label, namespace, number, owned_by, owner};
-use super::role::{Pattern, Role, roles};
+use super::role::{Component, Pattern, Role, roles};
 use super::victims::{Sizes, rank, victims};
 use super::world::World;
 
@@ -266,8 +266,11 @@ fn drawn() -> String {
 }
 
 fn components(pattern: &Pattern) -> Vec<Value> {
-    let component = |part: &super::role::Component| json!({"name": part.name, "size": part.size, "template": part.template});
     pattern.components.iter().map(component).collect()
+}
+
+fn component(part: &Component) -> Value {
+    json!({"name": part.name, "size": part.size, "template": part.template})
 }
 
 /// Returns a hash of a role's templates, which changes when a template does.

@@ -49,7 +49,12 @@ pub(super) fn of_group(group: &DynamicObject, roles: &[RoleCounts]) -> Value {
     });
     let statuses = roles.iter().map(|(name, _, counts)| {
         let Counts { replicas, ready, updated } = counts.unwrap_or_default();
-        json!({"name": name, "replicas": replicas, "readyReplicas": ready, "updatedReplicas": updated})
+        json!({
+            "name": name,
+            "replicas": replicas,
+            "readyReplicas": ready,
+            "updatedReplicas": updated,
+        })
     });
     json!({
         "observedGeneration": group.metadata.generation,

@@ -156,11 +156,23 @@ pub async fn spec_that_only_the_operator_can_refuse(stage: &Stage) -> Result<()>
 /// The API server refuses specs that make no sense, with a message that names the field in the
 /// user's terms.
 pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
-    let target = |value: Value| json!({"type": "AverageValue", "averageValue": value});
-    let waiting = |value: Value| json!([{"signal": "WaitingRequests", "target": target(value)}]);
-    let scrape = |scrape: Value| json!({"sources": [{"scrape": scrape}]});
-    let both = json!([{"signal": "WaitingRequests", "series": {"name": "a"}, "target": target(json!("5"))}]);
-    let table = [
+    for (spec, expected) in [wrong_metrics(), wrong_sources(), wrong_behavior()].concat() {
+        match stage.autoscaler("a", spec.clone()).await {
+            Ok(()) => anyhow::bail!("accepted: {spec}"),
+            Err(error) => ensure!(format!("{error:#}").contains(expected), "{spec}: {error:#}"),
+        }
+    }
+    Ok(())
+}
+
+/// Returns specs with wrong bounds, engines and metrics, each with a part of its error.
+fn wrong_metrics() -> Vec<(Value, &'static str)> {
+    let both = json!([{
+        "signal": "WaitingRequests",
+        "series": {"name": "a"},
+        "target": target("5"),
+    }]);
+    vec![
         (
             json!({"minReplicas": 4}),
             "spec.minReplicas: Invalid value: minReplicas must not be greater than maxReplicas",
@@ -175,27 +187,47 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
             json!({"metrics": both}),
             "spec.metrics[0]: Invalid value: give exactly one of signal, series and query",
         ),
-        (json!({"metrics": waiting(json!("0"))}), "averageValue must be greater than 0"),
+        (json!({"metrics": waiting("0")}), "averageValue must be greater than 0"),
         (
-            json!({"metrics": [{"signal": "TimeToFirstToken", "target": target(json!("2"))}]}),
+            json!({"metrics": [{"signal": "TimeToFirstToken", "target": target("2")}]}),
             "spec.metrics[0].target.type: Invalid value: signals of requests and tokens take a target of type AverageValue",
         ),
         (
-            json!({"metrics": [{"signal": "WaitingRequests", "target": {"type": "Value", "averageValue": "5"}}]}),
+            json!({
+                "metrics": [{
+                    "signal": "WaitingRequests",
+                    "target": {"type": "Value", "averageValue": "5"},
+                }],
+            }),
             "give averageValue with type AverageValue, value with type Value",
         ),
         (
-            json!({"metrics": [{"name": "q", "query": "up", "target": target(json!("5"))}]}),
+            json!({"metrics": [{"name": "q", "query": "up", "target": target("5")}]}),
             "spec.sources: Invalid value: a metric with a query needs a prometheus among the sources",
         ),
         (
-            json!({"metrics": [{"name": "q", "query": "up", "windowSeconds": 5, "target": target(json!("5"))}]}),
+            json!({
+                "metrics": [{
+                    "name": "q",
+                    "query": "up",
+                    "windowSeconds": 5,
+                    "target": target("5"),
+                }],
+            }),
             "a query says itself what it is made of",
         ),
         (
             json!({"fallback": {"replicas": 4}}),
             "fallback.replicas must not be greater than maxReplicas",
         ),
+        (json!({"metrics": waiting("five")}), "spec.metrics[0].target.averageValue"),
+        (json!({"metrics": waiting(0.8)}), "spec.metrics[0].target.averageValue"),
+    ]
+}
+
+/// Returns specs with wrong sources, each with a part of its error.
+fn wrong_sources() -> Vec<(Value, &'static str)> {
+    vec![
         (
             json!({"sources": [{}]}),
             "spec.sources[0]: Invalid value: give exactly one of scrape and prometheus",
@@ -214,29 +246,40 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
             "tlsConfig needs a URL that begins with https://",
         ),
         (
-            json!({"sources": [{"prometheus": {"url": "http://p", "authorization": {"credentials": {"name": "s", "key": "t"}},
-                "headersFrom": [{"name": "authorization", "secretKeyRef": {"name": "s", "key": "t"}}]}}]}),
+            json!({"sources": [{"prometheus": {
+                "url": "http://p",
+                "authorization": {"credentials": {"name": "s", "key": "t"}},
+                "headersFrom": [{
+                    "name": "authorization",
+                    "secretKeyRef": {"name": "s", "key": "t"},
+                }],
+            }}]}),
             "give the header Authorization once",
         ),
         (scrape(json!({"tlsConfig": {}})), "tlsConfig needs scheme HTTPS"),
         (
-            scrape(
-                json!({"scheme": "HTTPS", "tlsConfig": {"insecureSkipVerify": true, "serverName": "a"}}),
-            ),
+            scrape(json!({
+                "scheme": "HTTPS",
+                "tlsConfig": {"insecureSkipVerify": true, "serverName": "a"},
+            })),
             "with insecureSkipVerify nothing is checked",
         ),
         (
             scrape(json!({"scheme": "HTTPS", "tlsConfig": {"ca": {}}})),
             "give exactly one of secret and configMap",
         ),
-        (json!({"metrics": waiting(json!("five"))}), "spec.metrics[0].target.averageValue"),
-        (json!({"metrics": waiting(json!(0.8))}), "spec.metrics[0].target.averageValue"),
         (
             scrape(json!({"intervalSeconds": 1, "timeoutSeconds": 2})),
             "timeoutSeconds must not be greater than intervalSeconds",
         ),
         (scrape(json!({"port": 70_000})), "spec.sources[0].scrape.port"),
         (scrape(json!({"path": "metrics"})), "spec.sources[0].scrape.path"),
+    ]
+}
+
+/// Returns specs with a wrong behavior or an unknown field, each with a part of its error.
+fn wrong_behavior() -> Vec<(Value, &'static str)> {
+    vec![
         (json!({"behavior": {"scaleUp": {"policies": []}}}), "spec.behavior.scaleUp.policies"),
         (
             json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 3601}}}),
@@ -244,12 +287,19 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
         ),
         (json!({"behavior": {"scaleUp": {"tolerance": "-0.1"}}}), "tolerance must not be negative"),
         (json!({"replicas": 3}), "spec.replicas: field not declared in schema"),
-    ];
-    for (spec, expected) in table {
-        match stage.autoscaler("a", spec.clone()).await {
-            Ok(()) => anyhow::bail!("taken: {spec}"),
-            Err(error) => ensure!(format!("{error:#}").contains(expected), "{spec}: {error:#}"),
-        }
-    }
-    Ok(())
+    ]
+}
+
+fn target(value: impl Into<Value>) -> Value {
+    let value = value.into();
+    json!({"type": "AverageValue", "averageValue": value})
+}
+
+fn waiting(value: impl Into<Value>) -> Value {
+    json!([{"signal": "WaitingRequests", "target": target(value)}])
+}
+
+fn scrape(scrape: impl Into<Value>) -> Value {
+    let scrape = scrape.into();
+    json!({"sources": [{"scrape": scrape}]})
 }

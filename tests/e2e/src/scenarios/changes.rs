@@ -31,7 +31,10 @@ pub async fn spec_is_edited_mid_flight(stage: &Stage) -> Result<()> {
     );
 
     // With a target that the load meets the size stays, and the status has the new generation.
-    let metrics = json!([{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "11"}}]);
+    let metrics = json!([{
+        "signal": "WaitingRequests",
+        "target": {"type": "AverageValue", "averageValue": "11"},
+    }]);
     stage.autoscaler("a", json!({"maxReplicas": 5, "metrics": metrics})).await?;
     let limited =
         stage.until_condition("a", "ScalingLimited", "False", "DesiredWithinRange").await?;
@@ -55,9 +58,9 @@ pub async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) -> Resu
     stage.waiting("a", 0);
     let emptied = Instant::now();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    stage.kill_operator();
+    stage.operator.kill();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    stage.start_operator()?;
+    stage.operator.start()?;
     let restarted = Instant::now();
 
     stage

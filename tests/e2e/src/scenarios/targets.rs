@@ -111,7 +111,9 @@ pub async fn kind_without_a_scale_subresource(stage: &Stage) -> Result<()> {
     stage
         .autoscaler(
             "a",
-            json!({"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"}}),
+            json!({
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"},
+            }),
         )
         .await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;

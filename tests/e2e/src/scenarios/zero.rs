@@ -23,7 +23,11 @@ pub async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
             "a",
             json!({
                 "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
-                "metrics": [{"name": "gateway", "query": query, "target": {"type": "AverageValue", "averageValue": "5"}}],
+                "metrics": [{
+                    "name": "gateway",
+                    "query": query,
+                    "target": {"type": "AverageValue", "averageValue": "5"},
+                }],
                 "sources": [{"prometheus": {"url": server.url(), "intervalSeconds": 1}}],
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
             }),
@@ -38,8 +42,8 @@ pub async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "ScaledToZero", "True", "ScaledToZero").await?;
     stage.stays("a", 0, Duration::from_secs(2)).await?;
     // A restarted operator has no memory of the reason for zero; it reads the status.
-    stage.kill_operator();
-    stage.start_operator()?;
+    stage.operator.kill();
+    stage.operator.start()?;
     server.set(query, &[], 11.0);
     stage.until_replicas("a", 3, SOON).await?;
     stage.until_condition("a", "ScaledToZero", "False", "NotScaledToZero").await.map(drop)
@@ -100,7 +104,7 @@ pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
 }
 
 async fn call(stage: &Stage, name: &str, token: Option<&str>) -> Result<u16> {
-    let url = format!("{}/wake/{}/{name}", stage.operator_url(), stage.namespace);
+    let url = format!("{}/wake/{}/{name}", stage.operator.url(), stage.namespace);
     let request = http_client().post(url);
     let request = match token {
         Some(token) => request.header("authorization", format!("Bearer {}", token.trim())),

@@ -119,10 +119,22 @@ pub async fn three_of_ten_are_dead(stage: &Stage) -> Result<String> {
 async fn crash(stage: &Stage, pod: &str) -> Result<()> {
     stage.script.set_ready(&format!("{}/{pod}", stage.namespace), false);
     let status = json!({"status": {
-        "conditions": [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "False"}],
+        "conditions": [
+            {"type": "Ready", "status": "False"},
+            {"type": "ContainersReady", "status": "False"},
+        ],
         "containerStatuses": [{
-            "name": "engine", "image": "vllm/vllm-openai", "imageID": "", "ready": false, "restartCount": 5,
-            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}},
+            "name": "engine",
+            "image": "vllm/vllm-openai",
+            "imageID": "",
+            "ready": false,
+            "restartCount": 5,
+            "state": {
+                "waiting": {
+                    "reason": "CrashLoopBackOff",
+                    "message": "back-off 5m0s restarting failed container",
+                },
+            },
         }],
     }});
     // The node reports the loss of readiness first.
@@ -147,8 +159,16 @@ pub async fn one_of_two_frontends_is_silent(stage: &Stage) -> Result<String> {
             "worker",
             json!({
                 "engine": "Dynamo", "maxReplicas": 8,
-                "metrics": [{"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "32"}}],
-                "sources": [{"scrape": {"podSelector": {"matchLabels": {"app": "frontend"}}, "intervalSeconds": 1}}],
+                "metrics": [{
+                    "signal": "InFlightRequests",
+                    "target": {"type": "AverageValue", "averageValue": "32"},
+                }],
+                "sources": [{
+                    "scrape": {
+                        "podSelector": {"matchLabels": {"app": "frontend"}},
+                        "intervalSeconds": 1,
+                    },
+                }],
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
             }),
         )

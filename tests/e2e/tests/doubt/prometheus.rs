@@ -27,7 +27,14 @@ fn set_waiting(server: &FakePrometheus, stage: &Stage, waiting: f64) {
 }
 
 fn source(server: &FakePrometheus) -> Value {
-    json!({"prometheus": {"url": server.url(), "intervalSeconds": 1, "timeoutSeconds": 2, "staleAfterSeconds": 10}})
+    json!({
+        "prometheus": {
+            "url": server.url(),
+            "intervalSeconds": 1,
+            "timeoutSeconds": 2,
+            "staleAfterSeconds": 10,
+        },
+    })
 }
 
 /// Creates three replicas without readable pages, and a server that reports each at its target.
@@ -210,7 +217,11 @@ pub async fn a_query_that_gives_nothing(stage: &Stage) -> Result<String> {
     let server = FakePrometheus::start().await?;
     server.set("gateway", &[], 120.0);
     stage.engine("a", 3).await?;
-    let metric = json!({"name": "rate", "query": "gateway", "target": {"type": "AverageValue", "averageValue": "40"}});
+    let metric = json!({
+        "name": "rate",
+        "query": "gateway",
+        "target": {"type": "AverageValue", "averageValue": "40"},
+    });
     stage
         .autoscaler(
             "a",
@@ -279,7 +290,10 @@ pub async fn rotated_token(stage: &Stage) -> Result<String> {
     stage
         .autoscaler(
             "a",
-            json!({"sources": [with_token], "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}),
+            json!({
+                "sources": [with_token],
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+            }),
         )
         .await?;
     let active =
@@ -292,8 +306,16 @@ pub async fn rotated_token(stage: &Stage) -> Result<String> {
 
     let binding: RoleBinding = serde_json::from_value(json!({
         "metadata": {"name": "llm-autoscaler-credentials"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "llm-autoscaler-credentials"},
-        "subjects": [{"kind": "ServiceAccount", "name": "llm-autoscaler", "namespace": "llm-autoscaler-system"}],
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "llm-autoscaler-credentials",
+        },
+        "subjects": [{
+            "kind": "ServiceAccount",
+            "name": "llm-autoscaler",
+            "namespace": "llm-autoscaler-system",
+        }],
     }))?;
     stage.api::<RoleBinding>().create(&PostParams::default(), &binding).await?;
     let secret = |token: &str| Secret {

@@ -46,7 +46,11 @@ pub async fn counter_reset(stage: &Stage) -> Result<String> {
             "a",
             json!({
                 "engine": "Custom",
-                "metrics": [{"series": {"name": "answered_total"}, "windowSeconds": 5, "target": target}],
+                "metrics": [{
+                    "series": {"name": "answered_total"},
+                    "windowSeconds": 5,
+                    "target": target,
+                }],
                 "behavior": serde_json::from_str::<serde_json::Value>(NO_WINDOW)?,
             }),
         )
@@ -138,7 +142,12 @@ pub async fn too_few_events(stage: &Stage) -> Result<String> {
         ))
     };
     stage.page("a", &page(0, 5));
-    let ttft = json!({"name": "ttft", "signal": "TimeToFirstToken", "windowSeconds": 5, "target": {"type": "Value", "value": "2"}});
+    let ttft = json!({
+        "name": "ttft",
+        "signal": "TimeToFirstToken",
+        "windowSeconds": 5,
+        "target": {"type": "Value", "value": "2"},
+    });
     let behavior: serde_json::Value = serde_json::from_str(NO_WINDOW)?;
     stage
         .autoscaler("a", json!({"metrics": [ttft], "behavior": behavior, "maxReplicas": 6}))
@@ -152,7 +161,11 @@ pub async fn too_few_events(stage: &Stage) -> Result<String> {
     stage.page("a", &page(12, 5));
     stage.until_replicas("a", 6, SOON).await?;
 
-    let waiting = json!({"name": "queue", "signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"}});
+    let waiting = json!({
+        "name": "queue",
+        "signal": "WaitingRequests",
+        "target": {"type": "AverageValue", "averageValue": "5"},
+    });
     stage.page("a", &page(12, 0));
     tokio::time::sleep(Duration::from_secs(6)).await;
     stage

@@ -59,7 +59,7 @@ pub async fn drained_then_written(stage: &Stage) -> Result<String> {
     let took = began.elapsed();
     stage.until_ready("a", 2).await?;
     let draining = stage.until_condition("a", "Draining", "False", "Drained").await?;
-    ensure!(gated::drains(stage, "drained").await? == 1, "{}", stage.operator_metrics().await?);
+    ensure!(gated::drains(stage, "drained").await? == 1, "{}", stage.operator.metrics().await?);
     stage.stays("a", 2, A_WHILE).await?;
     Ok(format!("written {:.1} s after it was empty; {}", took.as_secs_f64(), draining.message))
 }
@@ -90,7 +90,7 @@ pub async fn the_deadline_passes(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 2, SOON).await?;
     let draining = stage.until_condition("a", "Draining", "False", "DeadlineExceeded").await?;
     ensure!(draining.message.contains("a-2 (5 requests)"), "{}", draining.message);
-    ensure!(gated::drains(stage, "deadline").await? == 1, "{}", stage.operator_metrics().await?);
+    ensure!(gated::drains(stage, "deadline").await? == 1, "{}", stage.operator.metrics().await?);
     wait::until("an event", SOON, async || {
         let events = stage.events("a", "DrainDeadlineExceeded").await?;
         Ok(events.into_iter().find(|note| note.contains("a-2")).map(drop))
@@ -105,7 +105,7 @@ pub async fn returning_load_cancels_a_drain(stage: &Stage) -> Result<()> {
     until_in_service(stage, "a-2", true).await?;
     stage.until_condition("a", "Draining", "False", "Cancelled").await?;
     stage.stays("a", 3, A_WHILE).await?;
-    ensure!(gated::drains(stage, "cancelled").await? == 1, "{}", stage.operator_metrics().await?);
+    ensure!(gated::drains(stage, "cancelled").await? == 1, "{}", stage.operator.metrics().await?);
     // A scale-up does not wait for anything.
     stage.script.set_all(&gated::page(5));
     until_in_service(stage, "a-2", false).await?;
@@ -119,9 +119,9 @@ pub async fn returning_load_cancels_a_drain(stage: &Stage) -> Result<()> {
 /// stabilization window.
 pub async fn a_restart_in_the_middle(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 8}}})).await?;
-    stage.kill_operator();
+    stage.operator.kill();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    stage.start_operator()?;
+    stage.operator.start()?;
     let end = tokio::time::Instant::now() + A_WHILE + A_WHILE;
     while tokio::time::Instant::now() < end {
         let gate = gated::condition(stage, "a-2", GATE).await?;

@@ -80,7 +80,11 @@ impl<'a> Groups<'a> {
 
     /// Like [`Groups::autoscale`], with further fields in the spec.
     pub async fn autoscale_with(&self, more: serde_json::Value) -> Result<()> {
-        let target = json!({"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "name": self.name});
+        let target = json!({
+            "apiVersion": "leaderworkerset.x-k8s.io/v1",
+            "kind": "LeaderWorkerSet",
+            "name": self.name,
+        });
         let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
         let mut spec = json!({"scaleTargetRef": target, "maxReplicas": MOST, "behavior": behavior});
         for (field, value) in more.as_object().into_iter().flatten() {

@@ -15,7 +15,7 @@ pub async fn labels_annotations_and_interval_are_the_specs(setting: &Setting) ->
         namespace: Some(setting.namespace.clone()),
         labels: vec![("release".to_owned(), "stack".to_owned())],
     };
-    let stack = setting.operator.instance(&stack).await?;
+    let stack = setting.prometheus_operator.instance(&stack).await?;
     setting.engine("a", 1).await?;
     let wanted = json!({
         "labels": {"release": "stack"},

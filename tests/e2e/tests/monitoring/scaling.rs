@@ -118,7 +118,10 @@ fn hpa(series: &str) -> Result<HorizontalPodAutoscaler> {
             "maxReplicas": 3,
             "metrics": [{
                 "type": "Pods",
-                "pods": {"metric": {"name": series}, "target": {"type": "AverageValue", "averageValue": "5"}},
+                "pods": {
+                    "metric": {"name": series},
+                    "target": {"type": "AverageValue", "averageValue": "5"},
+                },
             }],
         },
     }))?)

@@ -69,7 +69,10 @@ pub async fn tls_and_credentials_reach_prometheus(setting: &Setting) -> Result<(
     let scrape = json!({
         "scheme": "HTTPS",
         "authorization": {"credentials": {"name": "pods", "key": "token"}},
-        "tlsConfig": {"serverName": "engines.example", "ca": {"configMap": {"name": "pods-ca", "key": "ca.crt"}}},
+        "tlsConfig": {
+            "serverName": "engines.example",
+            "ca": {"configMap": {"name": "pods-ca", "key": "ca.crt"}},
+        },
     });
     setting.autoscaler("a", json!({"sources": [{"scrape": scrape}]})).await?;
     setting.until_applied("a").await?;
@@ -89,7 +92,10 @@ pub async fn tls_and_credentials_reach_prometheus(setting: &Setting) -> Result<(
     ensure!(missing.message.contains("kubectl create rolebinding"), "{}", missing.message);
 
     let login = |key: &str| json!({"name": "pods", "key": key});
-    let scrape = json!({"scheme": "HTTPS", "basicAuth": {"username": login("user"), "password": login("password")}});
+    let scrape = json!({
+        "scheme": "HTTPS",
+        "basicAuth": {"username": login("user"), "password": login("password")},
+    });
     setting.autoscaler("a", json!({"sources": [{"scrape": scrape}]})).await?;
     let changed =
         setting.until_jobs("another way in", |jobs| !jobs[0]["basic_auth"].is_null()).await?;

@@ -25,7 +25,7 @@ pub struct Setting {
     /// The namespace, the pages of its pods, and an operator that watches the namespace.
     stage: Stage,
     /// The Prometheus Operator.
-    pub operator: Arc<PrometheusOperator>,
+    pub prometheus_operator: Arc<PrometheusOperator>,
     /// The instance for the PodMonitors of the namespace.
     pub instance: Instance,
 }
@@ -42,13 +42,13 @@ impl Setting {
     /// Creates a namespace, and an instance for its PodMonitors.
     pub async fn new(
         cluster: Arc<Cluster>,
-        operator: Arc<PrometheusOperator>,
+        prometheus_operator: Arc<PrometheusOperator>,
         namespace: &str,
     ) -> Result<Self> {
         let stage = Stage::create_with(cluster, namespace, &["--sync-period-seconds=1"]).await?;
         let selection = Selection { namespace: Some(namespace.to_owned()), ..Selection::default() };
-        let instance = operator.instance(&selection).await?;
-        Ok(Self { stage, operator, instance })
+        let instance = prometheus_operator.instance(&selection).await?;
+        Ok(Self { stage, prometheus_operator, instance })
     }
 
     /// Returns the API of the namespace's PodMonitors.
@@ -164,7 +164,7 @@ impl Setting {
         let monitors =
             monitors.map(|list| list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
         let jobs = self.jobs().await.map(|jobs| names(&jobs));
-        let log = self.operator.log_tail(10);
+        let log = self.prometheus_operator.log_tail(10);
         format!(
             "{}\nPodMonitors: {monitors:?}\njobs: {jobs:?}\nPrometheus Operator:\n{log}\n---",
             self.stage.scene().await

@@ -38,8 +38,8 @@ pub async fn status_names_targets_by_their_roles(stage: &Stage) -> Result<()> {
         Ok((status.current_replicas, status.summary, names))
     };
     let before = snapshot().await?;
-    stage.kill_operator();
-    stage.start_operator()?;
+    stage.operator.kill();
+    stage.operator.start()?;
     for _ in 0..60 {
         let now = snapshot().await?;
         ensure!(now == before, "{before:?} became {now:?}");
@@ -52,9 +52,9 @@ pub async fn status_names_targets_by_their_roles(stage: &Stage) -> Result<()> {
     ensure!(stage.status(NAME).await?.current_replicas == Some(4), "{:?}", snapshot().await?);
     until_monitored(stage, "pd-prefill", false).await?;
     // The role is renamed while no operator runs.
-    stage.kill_operator();
+    stage.operator.kill();
     spec::apply(stage, NAME, &of("first")).await?;
-    stage.start_operator()?;
+    stage.operator.start()?;
     until_told(stage, ["first", "decode"]).await?;
     until_monitored(stage, "pd-front", false).await?;
     until_monitored(stage, "pd-first", true).await?;
@@ -109,7 +109,11 @@ async fn until_monitored(stage: &Stage, name: &str, expected: bool) -> Result<()
 /// Returns a spec with a role of this name, and decode.
 fn of(first: &str) -> Value {
     let role = |name: &str, target: &str| {
-        let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{NAME}-{target}")});
+        let target = json!({
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "name": format!("{NAME}-{target}"),
+        });
         spec::with(spec::role(name, 3, 5), "scaleTargetRef", target)
     };
     let spec =

@@ -103,7 +103,11 @@ async fn one_of_each(stage: &Stage, management: &str) -> Result<Record> {
 
 fn spec() -> Value {
     let role = |name: &str| {
-        let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{NAME}-{name}")});
+        let target = json!({
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "name": format!("{NAME}-{name}"),
+        });
         spec::with(spec::role(name, 3, 10), "scaleTargetRef", target)
     };
     let spec = spec::of_roles(6, &ROLES.map(role), ["1", "1"]);

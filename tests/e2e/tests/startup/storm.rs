@@ -254,7 +254,10 @@ pub async fn half_of_the_replicas_are_unschedulable(stage: &Stage) -> Result<Str
 async fn unschedulable(stage: &Stage, pod: &str) -> Result<()> {
     let since = (Utc::now() - TimeDelta::minutes(6)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let status = json!({"status": {"conditions": [{
-        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": since,
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "lastTransitionTime": since,
         "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
     }]}});
     stage

@@ -27,7 +27,12 @@ const WRONG: u64 = 1000;
 
 /// Returns a reference to a role.
 fn role(group: &str, role: &str) -> Value {
-    json!({"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup", "name": group, "role": role})
+    json!({
+        "apiVersion": "workloads.x-k8s.io/v1alpha2",
+        "kind": "RoleBasedGroup",
+        "name": group,
+        "role": role,
+    })
 }
 
 /// Returns a behavior without a window for scale-downs.

@@ -97,7 +97,10 @@ pub fn all() -> Vec<Timeline> {
 
 /// Returns a behavior without windows and policies.
 fn at_once() -> Value {
-    let rules = json!({"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}]});
+    let rules = json!({
+        "stabilizationWindowSeconds": 0,
+        "policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}],
+    });
     json!({"scaleUp": rules, "scaleDown": rules})
 }
 
@@ -125,7 +128,10 @@ fn rate_policies() -> Timeline {
     let percent = |value: u32| json!({"type": "Percent", "value": value, "periodSeconds": 3});
     let by_number =
         json!({"scaleUp": rules(json!([pods(2)])), "scaleDown": rules(json!([pods(2)]))});
-    let by_both = json!({"scaleUp": rules(json!([percent(100), pods(1)])), "scaleDown": {"selectPolicy": "Disabled"}});
+    let by_both = json!({
+        "scaleUp": rules(json!([percent(100), pods(1)])),
+        "scaleDown": {"selectPolicy": "Disabled"},
+    });
     // Recent changes count for the next limit, so a period must pass before the next step.
     let over = Duration::from_secs(5);
     Timeline {
@@ -146,7 +152,12 @@ fn rate_policies() -> Timeline {
 
 /// A peak that is too short, a peak that lasts, and a valley with a step.
 fn windows() -> Timeline {
-    let rules = |seconds: u32| json!({"stabilizationWindowSeconds": seconds, "policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}]});
+    let rules = |seconds: u32| {
+        json!({
+            "stabilizationWindowSeconds": seconds,
+            "policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}],
+        })
+    };
     Timeline {
         name: "windows",
         spec: json!({"behavior": {"scaleUp": rules(15), "scaleDown": rules(8)}}),

@@ -106,7 +106,10 @@ impl Side {
     /// are removed one at a time.
     async fn keep(&self, stage: &Stage, name: &str, min: u32) -> Result<()> {
         let target = json!({"type": "AverageValue", "averageValue": "10"});
-        let down = json!({"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 1}]});
+        let down = json!({
+            "stabilizationWindowSeconds": 0,
+            "policies": [{"type": "Pods", "value": 1, "periodSeconds": 1}],
+        });
         let mut spec =
             json!({"minReplicas": min, "maxReplicas": REPLICAS, "behavior": {"scaleDown": down}});
         match self.scaler {

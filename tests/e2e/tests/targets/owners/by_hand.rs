@@ -31,7 +31,7 @@ pub async fn manual_size_is_reverted_at_once(stage: &Stage) -> Result<()> {
         !status.conditions.iter().any(|condition| condition.type_ == "ManualChange"),
         "{status:?}"
     );
-    let page = stage.operator_metrics().await?;
+    let page = stage.operator.metrics().await?;
     ensure!(page.contains("llm_autoscaler_changes_by_others_total 1"), "{page}");
     Ok(())
 }
@@ -57,8 +57,8 @@ pub async fn manual_size_is_respected_for_a_while(stage: &Stage) -> Result<()> {
     );
     stage.until_condition("a", "Ready", "True", "ManualChange").await?;
 
-    stage.kill_operator();
-    stage.start_operator()?;
+    stage.operator.kill();
+    stage.operator.start()?;
     stage.stays("a", 1, RESPECT.saturating_sub(changed.elapsed() + Duration::from_secs(2))).await?;
     stage.until_replicas("a", 3, SOON).await?;
     ensure!(

@@ -37,8 +37,8 @@ pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
     ensure!(stalled.is_none(), "the owner may go: {stalled:?}");
     ensure!(stage.events("a", "TargetTaken").await?.len() == 1, "no event, or more than one");
 
-    stage.kill_operator();
-    stage.start_operator()?;
+    stage.operator.kill();
+    stage.operator.start()?;
     stage.waiting("a", 11);
     stage.until_replicas("a", 2, SOON).await?;
     stage.stays("a", 2, Duration::from_secs(4)).await?;
@@ -56,7 +56,14 @@ pub async fn role_by_two_names(stage: &Stage) -> Result<()> {
         .group("pd", &[scalable(standalone(stage, "decode", 1)), standalone(stage, "prefill", 1)])
         .await?;
     let version = "workloads.x-k8s.io/v1alpha2";
-    let role = |name: &str| json!({"apiVersion": version, "kind": "RoleBasedGroup", "name": "pd", "role": name});
+    let role = |name: &str| {
+        json!({
+            "apiVersion": version,
+            "kind": "RoleBasedGroup",
+            "name": "pd",
+            "role": name,
+        })
+    };
     let adapter =
         json!({"apiVersion": version, "kind": "RoleBasedGroupScalingAdapter", "name": "pd-decode"});
     stage.autoscaler("first", json!({"scaleTargetRef": adapter})).await?;

@@ -24,7 +24,9 @@ const LISTED: Duration = Duration::from_mins(1);
 /// the operator scales the target.
 pub async fn hpa_in_the_way_and_gone(stage: &Stage) -> Result<()> {
     let hpa = json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "old"},
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "old"},
         "spec": {"scaleTargetRef": stateful_set("a"), "minReplicas": 1, "maxReplicas": 5},
     });
     let hpas = stage.api::<HorizontalPodAutoscaler>();
@@ -32,9 +34,9 @@ pub async fn hpa_in_the_way_and_gone(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 11);
     // A restarted operator notices the HPA before it writes anything.
-    stage.kill_operator();
+    stage.operator.kill();
     stage.autoscaler("a", json!({})).await?;
-    stage.start_operator()?;
+    stage.operator.start()?;
     let able = stage.until_condition("a", "AbleToScale", "False", "TargetTaken").await?;
     let expected =
         "StatefulSet/a is scaled by the HorizontalPodAutoscaler old: nothing is written to it";

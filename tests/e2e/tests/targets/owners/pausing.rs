@@ -35,11 +35,11 @@ pub async fn paused_and_unpaused(stage: &Stage) -> Result<()> {
         Ok((is_told && status.summary.as_deref() == Some("waiting 11/5")).then_some(()))
     })
     .await?;
-    let page = stage.operator_metrics().await?;
+    let page = stage.operator.metrics().await?;
     ensure!(page.contains("llm_autoscaler_withheld_total{reason=\"paused\"}"), "{page}");
 
-    stage.kill_operator();
-    stage.start_operator()?;
+    stage.operator.kill();
+    stage.operator.start()?;
     // A violated bound is not corrected either, nor is a new version of the spec applied.
     stage.autoscaler("a", json!({"minReplicas": 2})).await?;
     stage.stays("a", 1, Duration::from_secs(4)).await?;

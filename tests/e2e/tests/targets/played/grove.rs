@@ -140,8 +140,21 @@ pub fn set_spec(
     groups: &[(&str, &[&str], i64)],
     labels: &Labels,
 ) -> Value {
-    let clique = |(name, pods): &(&str, i64)| json!({"name": name, "labels": labels, "spec": {"roleName": name, "replicas": pods, "minAvailable": pods}});
-    let group = |(name, cliques, replicas): &(&str, &[&str], i64)| json!({"name": name, "cliqueNames": cliques, "replicas": replicas, "minAvailable": 1});
+    let clique = |(name, pods): &(&str, i64)| {
+        json!({
+            "name": name,
+            "labels": labels,
+            "spec": {"roleName": name, "replicas": pods, "minAvailable": pods},
+        })
+    };
+    let group = |(name, cliques, replicas): &(&str, &[&str], i64)| {
+        json!({
+            "name": name,
+            "cliqueNames": cliques,
+            "replicas": replicas,
+            "minAvailable": 1,
+        })
+    };
     json!({"replicas": 1, "template": {
         "cliques": cliques.iter().map(clique).collect::<Vec<_>>(),
         "podCliqueScalingGroups": groups.iter().map(group).collect::<Vec<_>>(),
@@ -183,7 +196,11 @@ async fn expand(
         let name = format!("{}-0-{}", set.name_any(), text(group, "name"));
         if groups.iter().all(|there| there.name_any() != name) {
             let labels = labels_of(set, "pcs-podcliquescalinggroup");
-            let spec = json!({"replicas": group["replicas"], "minAvailable": group["minAvailable"], "cliqueNames": group["cliqueNames"]});
+            let spec = json!({
+                "replicas": group["replicas"],
+                "minAvailable": group["minAvailable"],
+                "cliqueNames": group["cliqueNames"],
+            });
             world.create(&Kind::Group.resource(), &name, labels, Some(set), spec).await?;
         }
     }
@@ -256,7 +273,9 @@ async fn write_group_status(
     let available = ready.values().filter(|cliques| **cliques == size).count();
     let mut status = json!({
         "replicas": group.data["spec"]["replicas"],
-        "scheduledReplicas": ready.len(), "availableReplicas": available, "updatedReplicas": available,
+        "scheduledReplicas": ready.len(),
+        "availableReplicas": available,
+        "updatedReplicas": available,
     });
     if selectors == Selectors::Published {
         status["selector"] = json!(selector(group, GROUP));
@@ -273,7 +292,10 @@ async fn write_clique_status(
     let name = clique.name_any();
     let its = |pod: &&Pod| pod.labels().get(CLIQUE) == Some(&name) && !is_leaving(pod);
     let its: Vec<_> = pods.iter().filter(its).collect();
-    let mut status = json!({"replicas": its.len(), "readyReplicas": its.iter().filter(|pod| is_ready(pod)).count()});
+    let mut status = json!({
+        "replicas": its.len(),
+        "readyReplicas": its.iter().filter(|pod| is_ready(pod)).count(),
+    });
     if selectors == Selectors::Published && !clique.labels().contains_key(GROUP) {
         status["hpaPodSelector"] = json!(selector(clique, CLIQUE));
     }

@@ -125,7 +125,9 @@ impl World {
                 let port = json!({"name": "http", "containerPort": self.port});
                 let pod = json!({
                     "metadata": {"name": name, "labels": labels, "annotations": annotations},
-                    "spec": {"containers": [{"name": "engine", "image": "engine", "ports": [port]}]},
+                    "spec": {
+                        "containers": [{"name": "engine", "image": "engine", "ports": [port]}],
+                    },
                 });
                 self.pod_api()
                     .create(&PostParams::default(), &serde_json::from_value(pod)?)
@@ -190,7 +192,10 @@ pub fn is_leaving(pod: &Pod) -> bool {
 fn owned_by(owner: &DynamicObject) -> Result<Vec<OwnerReference>> {
     let types = owner.types.as_ref().context("an owner without a kind")?;
     Ok(serde_json::from_value(json!([{
-        "apiVersion": types.api_version, "kind": types.kind, "name": owner.name_any(), "uid": owner.uid(),
+        "apiVersion": types.api_version,
+        "kind": types.kind,
+        "name": owner.name_any(),
+        "uid": owner.uid(),
         "controller": true, "blockOwnerDeletion": true,
     }]))?)
 }

@@ -25,7 +25,11 @@ pub async fn held_back_replicas_are_not_requested_again(stage: &Stage) -> Result
     let two = |name: &str| scalable(standalone(stage, name, 2));
     groups.group("pd", &[two("prefill"), two("decode")]).await?;
     let scaling = json!({"maxSkew": "20%", "progression": "OrderReady"});
-    let policy = json!({"name": "together", "roles": ["prefill", "decode"], "strategy": {"scaling": scaling}});
+    let policy = json!({
+        "name": "together",
+        "roles": ["prefill", "decode"],
+        "strategy": {"scaling": scaling},
+    });
     groups.create(Kind::Policy, "pd", json!({"policies": [policy]})).await?;
     for ordinal in 2..10 {
         stage.leave_pending(&format!("pd-prefill-{ordinal}"));
@@ -33,9 +37,15 @@ pub async fn held_back_replicas_are_not_requested_again(stage: &Stage) -> Result
     groups.scale("pd-prefill", 10).await?;
     groups.until_role("pd", "prefill", 4, 2).await?;
 
-    let metric = json!({"signal": "KVCacheUsage", "target": {"type": "AverageValue", "averageValue": "450m"}});
+    let metric = json!({
+        "signal": "KVCacheUsage",
+        "target": {"type": "AverageValue", "averageValue": "450m"},
+    });
     let spec = json!({
-        "scaleTargetRef": role("pd", "decode"), "maxReplicas": 20, "metrics": [metric], "behavior": without_window(),
+        "scaleTargetRef": role("pd", "decode"),
+        "maxReplicas": 20,
+        "metrics": [metric],
+        "behavior": without_window(),
     });
     stage.autoscaler("decode", spec).await?;
     stage.until_condition("decode", "ScalingActive", "True", "ValidMetricFound").await?;

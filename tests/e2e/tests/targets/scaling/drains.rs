@@ -27,9 +27,15 @@ pub async fn permit(stage: &Stage, roles: &[&str]) -> Result<()> {
 /// Applies an autoscaler with `drain` for the role `decode` of the group `pd`: up to three
 /// replicas, 10 requests each.
 pub async fn autoscaler(stage: &Stage) -> Result<()> {
-    let metric = json!({"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "10"}});
+    let metric = json!({
+        "signal": "InFlightRequests",
+        "target": {"type": "AverageValue", "averageValue": "10"},
+    });
     let spec = json!({
-        "scaleTargetRef": role("pd", "decode"), "metrics": [metric], "behavior": without_window(), "drain": {"deadlineSeconds": 60},
+        "scaleTargetRef": role("pd", "decode"),
+        "metrics": [metric],
+        "behavior": without_window(),
+        "drain": {"deadlineSeconds": 60},
     });
     stage.autoscaler("decode", spec).await
 }

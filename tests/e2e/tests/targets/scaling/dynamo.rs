@@ -19,7 +19,11 @@ fn target(version: &str, name: &str) -> Value {
 }
 
 fn spec(version: &str) -> Value {
-    json!({"scaleTargetRef": target(version, "web-decode"), "maxReplicas": 6, "behavior": without_window()})
+    json!({
+        "scaleTargetRef": target(version, "web-decode"),
+        "maxReplicas": 6,
+        "behavior": without_window(),
+    })
 }
 
 /// Sets the waiting requests of the leaders of two replicas; `pod` returns the name of a replica's

@@ -34,7 +34,11 @@ pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
     (1..6).for_each(|replica| set_pair_waiting(stage, replica, [1, 1]));
     grove.set("web", &[("left", 1), ("right", 1)], &[("pair", &["left", "right"], 1)]).await?;
     grove.until_status(Kind::Group, "web-0-pair", "availableReplicas", 1).await?;
-    let spec = json!({"scaleTargetRef": target("PodCliqueScalingGroup", "web-0-pair"), "maxReplicas": 6, "behavior": without_window()});
+    let spec = json!({
+        "scaleTargetRef": target("PodCliqueScalingGroup", "web-0-pair"),
+        "maxReplicas": 6,
+        "behavior": without_window(),
+    });
     stage.autoscaler("pair", spec).await?;
 
     grove.until_replicas(Kind::Group, "web-0-pair", 3).await?;
@@ -65,7 +69,11 @@ pub async fn standalone_clique_without_a_selector(stage: &Stage) -> Result<()> {
     }
     grove.set("web", &[("engine", 1)], &[]).await?;
     grove.until_status(Kind::Clique, "web-0-engine", "readyReplicas", 1).await?;
-    let spec = json!({"scaleTargetRef": target("PodClique", "web-0-engine"), "maxReplicas": 6, "behavior": without_window()});
+    let spec = json!({
+        "scaleTargetRef": target("PodClique", "web-0-engine"),
+        "maxReplicas": 6,
+        "behavior": without_window(),
+    });
     stage.autoscaler("engine", spec).await?;
 
     grove.until_replicas(Kind::Clique, "web-0-engine", 3).await?;
@@ -96,7 +104,10 @@ pub async fn clique_below_its_minimum(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
     grove.set("web", &[("engine", 2)], &[]).await?;
     grove.until_status(Kind::Clique, "web-0-engine", "readyReplicas", 2).await?;
-    let mut spec = json!({"scaleTargetRef": target("PodClique", "web-0-engine"), "behavior": without_window()});
+    let mut spec = json!({
+        "scaleTargetRef": target("PodClique", "web-0-engine"),
+        "behavior": without_window(),
+    });
     stage.autoscaler("engine", spec.clone()).await?;
     let able = stage.until_condition("engine", "AbleToScale", "False", "FailedUpdateScale").await?;
     ensure!(

@@ -40,7 +40,9 @@ pub async fn adapter_made_by_hand_is_refused(stage: &Stage) -> Result<()> {
     let spec = json!({"scaleTargetRef": {"name": "own", "role": "decode"}, "replicas": 1});
     groups.create(Kind::Adapter, "by-hand", spec).await?;
     let target = json!({
-        "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroupScalingAdapter", "name": "by-hand",
+        "apiVersion": "workloads.x-k8s.io/v1alpha2",
+        "kind": "RoleBasedGroupScalingAdapter",
+        "name": "by-hand",
     });
     stage.autoscaler("own", json!({"scaleTargetRef": target})).await?;
     let stalled = stage.until_condition("own", "Stalled", "True", "FailedGetScale").await?;

@@ -29,7 +29,11 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
     stage
         .autoscaler(
             "decode",
-            json!({"scaleTargetRef": role("pd", "decode"), "maxReplicas": 6, "behavior": without_window()}),
+            json!({
+                "scaleTargetRef": role("pd", "decode"),
+                "maxReplicas": 6,
+                "behavior": without_window(),
+            }),
         )
         .await?;
 
@@ -116,7 +120,9 @@ pub async fn an_adapter_without_a_selector(stage: &Stage) -> Result<()> {
     let stateful = as_kind(standalone(stage, "engine", 1), "apps/v1/StatefulSet");
     groups.group("plain", &[scalable(stateful)]).await?;
     let target = json!({
-        "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroupScalingAdapter", "name": "plain-engine",
+        "apiVersion": "workloads.x-k8s.io/v1alpha2",
+        "kind": "RoleBasedGroupScalingAdapter",
+        "name": "plain-engine",
     });
     stage.autoscaler("plain", json!({"scaleTargetRef": target})).await?;
     until_requested(&groups, "plain", "engine", 3).await

@@ -20,7 +20,9 @@ pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
         .kubectl(["wait", "--for=condition=Established", "crd/fleets.example.com", "--timeout=30s"])
         .await?;
     let fleet = json!({
-        "apiVersion": "example.com/v1", "kind": "Fleet", "metadata": {"name": "pairs", "namespace": stage.namespace},
+        "apiVersion": "example.com/v1",
+        "kind": "Fleet",
+        "metadata": {"name": "pairs", "namespace": stage.namespace},
         "spec": {"size": 2}, "status": {"size": 2, "selector": "fleet=pairs"},
     });
     cluster.apply_yaml(&fleet.to_string()).await?;

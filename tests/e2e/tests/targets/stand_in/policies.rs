@@ -14,7 +14,11 @@ pub async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<()> {
     let role = |name: &str| scalable(standalone(stage, name, 2));
     groups.group("pd", &[role("prefill"), role("decode")]).await?;
     let scaling = json!({"maxSkew": "20%", "progression": "OrderReady"});
-    let policies = json!([{"name": "together", "roles": ["prefill", "decode"], "strategy": {"scaling": scaling}}]);
+    let policies = json!([{
+        "name": "together",
+        "roles": ["prefill", "decode"],
+        "strategy": {"scaling": scaling},
+    }]);
     // The policy's name selects the group.
     groups.create(Kind::Policy, "pd", json!({"policies": policies})).await?;
 

@@ -66,7 +66,12 @@ async fn puts(groups: &Groups<'_>) -> Result<()> {
 async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
     let adapters = groups.api(Kind::Adapter);
     let params = PatchParams::apply("another-manager").force();
-    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": ADAPTER}, "spec": {"replicas": 1}});
+    let scale = json!({
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {"name": ADAPTER},
+        "spec": {"replicas": 1},
+    });
     let (code, message) =
         refusal(adapters.patch_scale(ADAPTER, &params, &Patch::Apply(&scale)).await)?;
     let is_so = code == 500
@@ -76,7 +81,9 @@ async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
     let reference = json!({"name": "pd", "role": "decode"});
     let adapter = |name: &str| {
         json!({
-            "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": Kind::Adapter.name(), "metadata": {"name": name},
+            "apiVersion": "workloads.x-k8s.io/v1alpha2",
+            "kind": Kind::Adapter.name(),
+            "metadata": {"name": name},
             "spec": {"replicas": 1, "scaleTargetRef": reference},
         })
     };

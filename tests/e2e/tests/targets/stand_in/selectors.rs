@@ -109,7 +109,11 @@ pub async fn hpas_and_kubectl_fail_on_wrong_selectors(stage: &Stage) -> Result<(
 }
 
 async fn hpa(groups: &Groups<'_>, role: &str) -> Result<()> {
-    let target = json!({"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": Kind::Adapter.name(), "name": format!("pd-{role}")});
+    let target = json!({
+        "apiVersion": "workloads.x-k8s.io/v1alpha2",
+        "kind": Kind::Adapter.name(),
+        "name": format!("pd-{role}"),
+    });
     let average = json!({"type": "Utilization", "averageUtilization": 50});
     let hpa: HorizontalPodAutoscaler = serde_json::from_value(json!({
         "metadata": {"name": role},
