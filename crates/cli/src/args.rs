@@ -13,7 +13,7 @@ use crate::{engines::Engines, explain::Explain, probe::Probe};
 
 /// Keeps LLM inference services at the right number of replicas.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version)]
 pub struct Args {
     /// The subcommand.
     #[command(subcommand)]
@@ -27,15 +27,17 @@ pub enum Command {
     Run(Run),
     /// Print the CustomResourceDefinition as YAML.
     Crd,
-    /// Explain the current size of an LLMAutoscaler's target. With a link named kubectl-llmas in
-    /// the PATH, the binary is a kubectl plug-in: kubectl llmas explain NAME.
+    /// Explain the current size of an LLMAutoscaler's target.
+    ///
+    /// With a link named kubectl-llmas in the PATH, the binary is a kubectl plug-in: kubectl llmas
+    /// explain NAME.
     Explain(Explain),
     /// Print the engine tables: the series from which each signal is read.
     Engines(Engines),
     /// Read a metrics page as the operator would, and print its signals and the missing series.
     Probe(Probe),
-    /// Answer cases about decisions: one JSON object per line on standard input, one answer per line
-    /// on standard output.
+    /// Answer cases about decisions: one JSON object per line on standard input, one answer per
+    /// line on standard output.
     Evaluate(Evaluate),
 }
 

@@ -47,19 +47,18 @@ enum Format {
 }
 
 impl Probe {
-    /// Reads the page and prints its signals. Fails if it is not a metrics page, or if its engine is
-    /// not recognised.
+    /// Reads the page and prints its signals. Fails if it is not a metrics page, or if its engine
+    /// is not recognised.
     pub async fn probe(self) -> anyhow::Result<()> {
         let page = self.read().await?;
         let engine = match &self.engine {
             Some(name) => by_name(name)?,
             None => recognize(&page).with_context(|| unknown(&page))?,
         };
-        let look = |page: &[u8]| inspect(page, engine).with_context(|| self.page.clone());
-        let mut inspection = look(&page)?;
+        let mut inspection = self.inspect(&page, engine)?;
         if let Some(over) = self.over {
             tokio::time::sleep(over).await;
-            inspection = look(&self.read().await?)?.since(&inspection, over);
+            inspection = self.inspect(&self.read().await?, engine)?.since(&inspection, over);
         }
         match self.output {
             Format::Text => print!("{}", text(&self.page, page.len(), &inspection, self.over)),
@@ -68,6 +67,10 @@ impl Probe {
             }
         }
         Ok(())
+    }
+
+    fn inspect(&self, page: &[u8], engine: Engine) -> anyhow::Result<Inspection> {
+        inspect(page, engine).with_context(|| self.page.clone())
     }
 
     async fn read(&self) -> anyhow::Result<Vec<u8>> {

@@ -30,7 +30,7 @@
 //! role again when the role's readiness changes. It is an assumption that a template's readiness
 //! gates are kept beside the controller's own.
 //!
-//! Its own small CRDs are in `crds.yaml`; if `RBG_CRDS` names a folder, the published ones are
+//! Its own small CRDs are in `rbg/crds.yaml`; if `RBG_CRDS` names a folder, the published ones are
 //! installed from there instead.
 
 mod adapters;

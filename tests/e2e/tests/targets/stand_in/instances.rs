@@ -55,7 +55,7 @@ pub async fn names_and_labels_of_instances(stage: &Stage) -> Result<()> {
             .unwrap_or_default();
         let is_so = id.len() == 5 && *name == format!("pd-prefill-{id}");
         in_its_source(
-            "stateless ones are called by five drawn characters, which are a label",
+            "names of stateless instances end with five random characters, which are a label",
             is_so,
             name,
         )?;
@@ -64,14 +64,14 @@ pub async fn names_and_labels_of_instances(stage: &Stage) -> Result<()> {
         let (instance, _) = name.rsplit_once('-').context("a name without a number")?;
         let value = pod.labels().get(&format!("{PREFIX}/role-instance-name")).cloned();
         in_its_source(
-            "their pods are called after them",
+            "names of pods begin with their instance's name",
             value.as_deref() == Some(instance),
             &name,
         )?;
         let owner = pod.owner_references().first().cloned().context("no owner")?;
         let uid = drawn.get(instance).and_then(ResourceExt::uid);
         let is_so = owner.kind == "RoleInstance" && Some(owner.uid.clone()) == uid;
-        in_its_source("the pods of an instance are its own", is_so, owner)?;
+        in_its_source("an instance owns its pods", is_so, owner)?;
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
     )?;
     let left = scaled(2, 2).await?;
     in_its_source(
-        "then the cheapest",
+        "the cheapest instance is deleted next",
         left == [names[2].clone(), names[3].clone()],
         (&names, left),
     )?;
@@ -112,7 +112,11 @@ pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
     // By now their creation times differ by a second or more.
     let left = scaled(2, 2).await?;
     let is_so = left == [names[2].clone(), names[3].clone()];
-    in_its_source("then the newest; a cost with a plus sign is none", is_so, (&names, left))?;
+    in_its_source(
+        "the newest instance is deleted next; a cost with a plus sign is ignored",
+        is_so,
+        (&names, left),
+    )?;
     wait::until("the pods to be gone", SOON, async || {
         Ok((groups.pods_of("pd", "decode").await?.len() == 2).then_some(()))
     })
@@ -132,7 +136,7 @@ pub async fn ordered_instances_one_by_one(stage: &Stage) -> Result<()> {
     settled().await;
     let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
     in_its_source(
-        "the next is made when those below are ready",
+        "the next instance is created when those below are ready",
         names == ["pd-decode-0", "pd-decode-1"],
         names,
     )?;
@@ -146,7 +150,7 @@ pub async fn ordered_instances_one_by_one(stage: &Stage) -> Result<()> {
     groups.scale("pd-decode", 1).await?;
     settled().await;
     let left = instances(&groups, "decode").await?.len();
-    in_its_source("one that is not ready is not removed above another", left == 3, left)?;
+    in_its_source("an unready instance is not deleted above another unready one", left == 3, left)?;
     stage.script.set_ready(&pod(1), true);
     groups.until_role("pd", "decode", 1, 1).await
 }

@@ -27,7 +27,11 @@ pub async fn kinds_with_a_scale(stage: &Stage) -> Result<()> {
         ("roleinstancesets", true),
         ("coordinatedpolicies", false),
     ] {
-        measured("which kinds have a scale", names.contains(&kind) == expected, (kind, &names))?;
+        measured(
+            "the kinds with a scale subresource",
+            names.contains(&kind) == expected,
+            (kind, &names),
+        )?;
     }
 
     groups.group("pd", &[leader_worker(stage, "decode", 1, 2)]).await?;
@@ -38,5 +42,5 @@ pub async fn kinds_with_a_scale(stage: &Stage) -> Result<()> {
         .await?;
     let role = &old.data["spec"]["roles"][0];
     let is_new = role["leaderWorkerPattern"]["size"] == 2 && replicas_of(&old, "decode") == Some(1);
-    measured("a v1alpha1 read without the webhook has the shape of v1alpha2", is_new, role)
+    measured("without the webhook, v1alpha1 objects have the fields of v1alpha2", is_new, role)
 }

@@ -37,14 +37,14 @@ pub async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<()> {
     )?;
     let adapter = groups.get(Kind::Adapter, "pd-prefill").await?;
     let echo = number(&adapter, "/status/replicas");
-    measured("an adapter's status.replicas are those that are wanted", echo == Some(10), echo)?;
+    measured("an adapter's status.replicas is the desired number", echo == Some(10), echo)?;
 
     for ordinal in 2..20 {
         stage.script.set_ready(&format!("{}/pd-prefill-{ordinal}", stage.namespace), true);
     }
     groups.until_role("pd", "prefill", 10, 10).await?;
     groups.until_role("pd", "decode", 10, 10).await?;
-    measured("then both go on to 10", true, ())?;
+    measured("both roles go on to 10", true, ())?;
 
     // Shrinking to 20 in the middle of the growth does not wait.
     for ordinal in 10..20 {
@@ -55,7 +55,7 @@ pub async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<()> {
     groups.until(Kind::InstanceSet, "pd-prefill", "a batch of 4", is_on_its_way).await?;
     groups.scale("pd-prefill", 3).await?;
     groups.until_role("pd", "prefill", 3, 3).await?;
-    measured("20 to 3 is done at once", true, ())
+    measured("scaling from 20 to 3 is done at once", true, ())
 }
 
 async fn workloads(groups: &Groups<'_>) -> Result<[Option<i64>; 2]> {

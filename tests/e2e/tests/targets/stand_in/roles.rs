@@ -28,14 +28,18 @@ pub async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
     let version = || async { anyhow::Ok(groups.get(Kind::Group, "pd").await?.resource_version()) };
     let (code, message) = patch("prefill", version().await?, 5).await?;
     measured(
-        "a patch of the role at an index fails where another role is there",
+        "a patch of the role at an index fails if another role is there",
         code == 422,
         (code, message),
     )?;
     let (code, message) = patch("decode", Some("1".to_owned()), 5).await?;
-    measured("and where the group has changed", code == 422, (code, message))?;
+    measured(
+        "a patch of the role at an index fails if the group has changed",
+        code == 422,
+        (code, message),
+    )?;
     let replicas = replicas_of(&groups.get(Kind::Group, "pd").await?, "decode");
-    measured("nothing is written then", replicas == Some(1), replicas)?;
+    measured("a failed patch writes nothing", replicas == Some(1), replicas)?;
     // The status may be written at the same time, which changes the resourceVersion, too.
     wait::until("a patch to succeed", SOON, async || {
         Ok((patch("decode", version().await?, 2).await?.0 == 200).then_some(()))
@@ -44,7 +48,11 @@ pub async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
     groups.until_role("pd", "decode", 2, 2).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     let is_whole = group.data["spec"]["roles"][1]["standalonePattern"].is_object();
-    measured("the right one changes the number and nothing else", is_whole, &group.data["spec"])
+    measured(
+        "a successful patch changes the number and nothing else",
+        is_whole,
+        &group.data["spec"],
+    )
 }
 
 /// Server-side apply can drop fields of other writers here.
@@ -71,7 +79,7 @@ pub async fn server_side_apply(stage: &Stage) -> Result<()> {
     missing_group(&groups, uid.clone(), &forced).await?;
     let group = apply(&groups, "pd", uid, &[("decode", 4), ("decoed", 2)], &forced).await?;
     measured(
-        "a role that is not there is created, without a template",
+        "a role that does not exist is created, without a template",
         replicas_of(&group, "decoed") == Some(2),
         &group.data,
     )?;
@@ -85,7 +93,7 @@ pub async fn server_side_apply(stage: &Stage) -> Result<()> {
     .await?;
     let message = event.message.unwrap_or_default();
     measured(
-        "and the group is never Ready again",
+        "a group with such a role is never Ready again",
         message.contains("no valid pattern found"),
         &message,
     )
@@ -97,7 +105,11 @@ async fn missing_group(
     forced: &PatchParams,
 ) -> Result<()> {
     let (code, message) = refusal(apply(groups, "gone", uid, &[("decode", 1)], forced).await)?;
-    measured("with the UID, a group that is gone is a conflict", code == 409, (code, message))?;
+    measured(
+        "with the UID, applying to a deleted group is a conflict",
+        code == 409,
+        (code, message),
+    )?;
     let object = json!({
         "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": Kind::Group.name(),
         "metadata": {"name": "gone", "resourceVersion": "1"},
@@ -105,7 +117,11 @@ async fn missing_group(
     });
     let with_version = groups.api(Kind::Group).patch("gone", forced, &Patch::Apply(object)).await;
     let (code, message) = refusal(with_version)?;
-    measured("a version does not protect from creating it", code == 200, (code, message))
+    measured(
+        "a resourceVersion does not prevent that the group is created",
+        code == 200,
+        (code, message),
+    )
 }
 
 async fn apply(

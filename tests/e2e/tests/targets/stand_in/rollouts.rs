@@ -43,7 +43,7 @@ pub async fn instances_are_replaced_one_by_one(stage: &Stage) -> Result<()> {
         .filter(|name| is_new(name))
         .collect();
     in_its_source(
-        "the highest is replaced first, and waited for",
+        "the highest instance is replaced first, and must be ready before the next",
         replaced == ["pd-decode-2"],
         &replaced,
     )?;
@@ -53,7 +53,7 @@ pub async fn instances_are_replaced_one_by_one(stage: &Stage) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let after = counts(&groups.get(Kind::Group, "pd").await?, "decode");
     in_its_source(
-        "those below the partition stay",
+        "instances below the partition stay",
         after.is_some_and(|counts| counts.updated == 2),
         after,
     )?;
@@ -74,7 +74,7 @@ pub async fn stateless_instances_are_replaced(stage: &Stage) -> Result<()> {
     .await?;
     let seen = until_updated(&groups, "both are updated", (2, 2)).await?;
     in_its_source(
-        "a stateless instance is replaced by one of another name",
+        "a stateless instance is replaced by one with another name",
         seen.replicas == 2,
         seen,
     )

@@ -60,7 +60,7 @@ async fn puts(groups: &Groups<'_>) -> Result<()> {
         refusal(adapters.replace_scale(ADAPTER, &PostParams::default(), &scale).await)?;
     let replicas = number(&groups.get(Kind::Adapter, ADAPTER).await?, "/spec/replicas");
     let is_done = code == 200 && replicas == Some(2);
-    measured("a PUT without a version is done whatever there is", is_done, (code, message))
+    measured("a PUT without a version succeeds whatever the version is", is_done, (code, message))
 }
 
 async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
@@ -76,7 +76,7 @@ async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
         refusal(adapters.patch_scale(ADAPTER, &params, &Patch::Apply(&scale)).await)?;
     let is_so = code == 500
         && message.contains("request to convert CR to an invalid group/version: autoscaling/v1");
-    measured("server-side apply of a scale is an error of the server", is_so, (code, message))?;
+    measured("server-side apply of a scale is a server error", is_so, (code, message))?;
 
     let reference = json!({"name": "pd", "role": "decode"});
     let adapter = |name: &str| {
@@ -92,11 +92,15 @@ async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
     measured("server-side apply of the adapter itself works", code == 200, (code, message))?;
     let (code, message) =
         refusal(adapters.patch("ghost", &params, &Patch::Apply(adapter("ghost"))).await)?;
-    measured("and creates one where there is none", code == 200, (code, message))?;
+    measured(
+        "server-side apply creates an adapter that does not exist",
+        code == 200,
+        (code, message),
+    )?;
     let mut known = adapter("ghost-2");
     known["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555");
     let (code, message) = refusal(adapters.patch("ghost-2", &params, &Patch::Apply(known)).await)?;
-    measured("with a UID it is a conflict instead", code == 409, (code, message))
+    measured("server-side apply with a UID is a conflict instead", code == 409, (code, message))
 }
 
 async fn dry_runs(groups: &Groups<'_>) -> Result<()> {
@@ -112,7 +116,7 @@ async fn dry_runs(groups: &Groups<'_>) -> Result<()> {
     let same = number(&before, "/spec/replicas") == number(&after, "/spec/replicas");
     measured("a dry run changes nothing", code == 200 && same, (code, message))?;
     let (code, message) = try_out(-1).await?;
-    measured("fewer than no replicas are invalid", code == 422, (code, message))?;
+    measured("negative replicas are invalid", code == 422, (code, message))?;
     let (code, message) = try_out(i64::from(i32::MAX) + 1).await?;
-    measured("more than fit into 32 bits are invalid", code == 422, (code, message))
+    measured("replicas that do not fit into 32 bits are invalid", code == 422, (code, message))
 }

@@ -31,7 +31,7 @@ pub async fn selector_is_computed_once(stage: &Stage) -> Result<()> {
     {
         let selector = selector(&groups, role).await?;
         measured(
-            "bound before the set's status is written: a comma first, or nothing",
+            "a selector that is computed before the set's status begins with a comma, or is empty",
             selector == expected,
             (role, &selector),
         )?;
@@ -42,13 +42,13 @@ pub async fn selector_is_computed_once(stage: &Stage) -> Result<()> {
         let is_right = !selector.is_empty() && !selector.starts_with(',');
         let expected = matches!(role, "multi" | "single");
         measured(
-            "a new adapter is right for RoleInstanceSets, and for nothing else",
+            "a new adapter's selector is right for RoleInstanceSets only",
             is_right == expected,
             (role, &selector),
         )?;
         let leaders = selector.ends_with(&comma);
         measured(
-            "only that of leaders and workers selects an index",
+            "only the selector of leaders and workers selects an index",
             leaders == (role == "multi"),
             (role, &selector),
         )?;
@@ -97,15 +97,23 @@ pub async fn hpas_and_kubectl_fail_on_wrong_selectors(stage: &Stage) -> Result<(
         ["-n", &stage.namespace, "scale", "rolebasedgroupscalingadapter/pd-multi", "--replicas=2"];
     let printed = stage.control_plane().kubectl(scale).await;
     let error = printed.err().map(|error| format!("{error:#}"));
-    measured("kubectl scale fails on a comma", error.is_some(), &error)?;
+    measured("kubectl scale fails on a leading comma", error.is_some(), &error)?;
     let replicas = number(&groups.get(Kind::Adapter, "pd-multi").await?, "/spec/replicas");
-    measured("though its write took effect", replicas == Some(2), replicas)?;
+    measured(
+        "the write of kubectl scale takes effect all the same",
+        replicas == Some(2),
+        replicas,
+    )?;
     groups.until_role("pd", "multi", 2, 2).await?;
 
     let seen = until_condition(stage, "single", "ScalingActive", "InvalidSelector").await?;
-    measured("an HPA finds an empty selector missing", seen.contains("missing a selector"), &seen)?;
+    measured(
+        "an HPA reports an empty selector as missing",
+        seen.contains("missing a selector"),
+        &seen,
+    )?;
     let seen = until_condition(stage, "multi", "AbleToScale", "FailedGetScale").await?;
-    measured("and cannot get a scale with a comma", !seen.is_empty(), &seen)
+    measured("an HPA cannot read a scale with a leading comma", !seen.is_empty(), &seen)
 }
 
 async fn hpa(groups: &Groups<'_>, role: &str) -> Result<()> {

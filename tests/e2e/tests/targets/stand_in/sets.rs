@@ -38,7 +38,7 @@ pub async fn set_template_overrides_the_adapter(stage: &Stage) -> Result<()> {
     let set = groups.get(Kind::InstanceSet, "fleet-0-decode").await?;
     let seen = (replicas_of(&group, "decode"), number(&set, "/spec/replicas"));
     measured(
-        "the set has written its template over it: the workload stays at 1",
+        "the set restores its template: the workload stays at 1",
         seen == (Some(1), Some(1)),
         seen,
     )?;
@@ -55,7 +55,7 @@ async fn labels(groups: &Groups<'_>) -> Result<()> {
     let pods = groups.pods_of("fleet-0", "decode").await?;
     let pod = pods.values().next().context("no pod")?;
     let none = !pod.labels().keys().any(|key| key.contains("groupset"));
-    measured("but not their pods", none, pod.labels())
+    measured("a set does not label the pods of its groups", none, pod.labels())
 }
 
 async fn set_is_scaled(groups: &Groups<'_>) -> Result<()> {
