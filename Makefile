@@ -1,4 +1,4 @@
-# `make help` lists what there is to do.
+# `make help` lists the targets.
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -16,7 +16,7 @@ CARGO_DENY_ROOT := .cache/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
 
 .PHONY: help
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
@@ -33,11 +33,11 @@ lint: ## formatting and clippy, warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: test
-test: controlplane lint build unit conformance-quick e2e test-doubt test-targets ## everything that has to be green: what CI runs
+test: controlplane lint build unit conformance-quick e2e test-doubt test-targets ## all checks of CI, which must pass before a merge
 	@echo "make test: everything passed"
 
 .PHONY: unit
-unit: ## tests without a control plane of the operator's own: core, engines, api, conformance, testbed
+unit: ## all tests except the end-to-end ones
 	$(CARGO) test --workspace --locked --exclude llm-autoscaler-e2e
 
 .PHONY: house
@@ -50,12 +50,12 @@ e2e: controlplane ## the operator against a real API server
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test e2e
 
 .PHONY: test-doubt
-test-doubt: controlplane ## what can go wrong with samples: never a scale-down on missing evidence
+test-doubt: controlplane ## faults of samples and their sources: never a scale-down on missing evidence
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test doubt
 
 .PHONY: test-targets
-test-targets: controlplane ## roles of RoleBasedGroups, kinds of Grove and Dynamo, with stand-ins for their controllers; whose a target is, pausing, sizes set by hand
+test-targets: controlplane ## roles of RoleBasedGroups, kinds of Grove and Dynamo, with stand-ins for their controllers; ownership, pausing, manual sizes
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test targets
 
@@ -75,7 +75,7 @@ test-engines: controlplane monitoring ## every engine's page scales, by pages an
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test engines
 
 .PHONY: test-startup
-test-startup: controlplane ## load x 4 while replicas take LOADING seconds to start: no more is asked for than is needed
+test-startup: controlplane ## load x 4 while replicas take LOADING seconds to start: no more replicas are requested than needed
 	$(CARGO) build --locked -p llm-autoscaler
 	LOADING=$(LOADING) $(CARGO) test --locked -p llm-autoscaler-e2e --test startup
 
@@ -100,7 +100,7 @@ demo: controlplane ## watch a StatefulSet grow from 1 to 3 under load; ENGINE=vl
 	$(TARGET)/debug/testbed demo --engine $(ENGINE) --operator-bin $(TARGET)/debug/llm-autoscaler
 
 .PHONY: up
-up: controlplane ## a control plane and hollow nodes until Ctrl-C, to play with
+up: controlplane ## a control plane and hollow nodes until Ctrl-C, to experiment with
 	$(CARGO) build --locked -p llm-autoscaler -p llm-autoscaler-testbed
 	$(TARGET)/debug/testbed up
 
@@ -147,7 +147,7 @@ reaction: controlplane monitoring ## from a metric's step to the scale write: ST
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench reaction -- --steps $(STEPS) --count $(COUNT)
 
 .PHONY: sampling
-sampling: controlplane ## what it costs to read PODS pages every five seconds: CPU, memory, lateness
+sampling: controlplane ## the cost of scraping PODS pages every five seconds: CPU, memory, delay
 	$(CARGO) build --locked --release -p llm-autoscaler
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
 
@@ -166,5 +166,5 @@ $(CARGO_DENY):
 	$(CARGO) install --locked --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY_ROOT) cargo-deny
 
 .PHONY: clean
-clean: ## remove what was built, the control plane's binaries included
+clean: ## remove all build output, including the control plane's binaries
 	rm -rf $(TARGET) .cache

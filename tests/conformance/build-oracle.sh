@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Builds the oracle: the HorizontalPodAutoscaler's own code behind a JSON interface. Prints the path of the
-# program, which is kept in .cache/oracle/<key of the sources> and built once.
+# Builds the oracle: the HorizontalPodAutoscaler's own code behind a JSON interface. Prints the path
+# of the program, which is kept in .cache/oracle/<key of the sources> and built once.
 #
-# Go refuses overlays below its module cache, so the module of Kubernetes is reached through a link beside
-# go.mod, and overlay/zz_hpakit.go is added to its package there. Nothing of Kubernetes is copied or changed.
+# Go refuses overlays below its module cache, so the module of Kubernetes is reached through a link
+# beside go.mod, and overlay/zz_hpakit.go is added to its package there. Nothing of Kubernetes is
+# copied or changed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

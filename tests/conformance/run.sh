@@ -1,9 +1,11 @@
 #!/bin/sh
-# Compares our decisions with those of the HPA's own code: on its own tables, on random cases and on random timelines.
+# Compares the decisions of `llm-autoscaler evaluate` with those of the HPA's own code: on the HPA's
+# test tables, on random cases and on random timelines.
 #   tests/conformance/run.sh [CASES [TIMELINES [SEED]]]
-# Fails where an answer differs, where a branch of the HPA's algorithm is never reached, and where the Default profile
-# differs for a reason without a name. The seed is printed; the same seed gives the same cases. The cases and both
-# answers of a run that failed stay in .cache/conformance.
+# It fails if an answer differs, if no case reaches some branch of the HPA's algorithm, or if the
+# Default profile differs from the HPA and no named deviation explains it. The seed is printed; the
+# same seed gives the same cases. A failed run leaves its cases and both sets of answers in
+# .cache/conformance.
 set -eu
 cases=${1:-200000}
 timelines=${2:-10000}
@@ -14,9 +16,9 @@ programs=${CARGO_TARGET_DIR:-$root/target}/debug
 
 oracle=$("$here/build-oracle.sh")
 cd "$root"
-cargo build --quiet --locked -p llm-autoscaler --bin llm-autoscaler --example conformance
+cargo build --quiet --locked -p llm-autoscaler --bin llm-autoscaler -p llm-autoscaler-conformance --bin conformance
 
-cargo test --quiet --locked -p llm-autoscaler --test conformance -- --nocapture the_hpas_own_tables
+cargo test --quiet --locked -p llm-autoscaler-conformance -- --nocapture the_hpas_own_tables
 for table in "$here"/cases/*.json; do
     "$oracle" -check < "$table" > /dev/null 2>&1 || { echo "the oracle does not agree with $table" >&2; exit 1; }
 done
@@ -24,9 +26,9 @@ done
 mkdir -p "$root/.cache/conformance"
 work=$(mktemp -d "$root/.cache/conformance/$seed.XXXXXX")
 echo "conformance: seed $seed, $cases cases and $timelines timelines"
-"$programs/examples/conformance" generate "$seed" "$cases" "$timelines" > "$work/cases"
+"$programs/conformance" generate "$seed" "$cases" "$timelines" > "$work/cases"
 
-"$programs/examples/conformance" deviations "$work/cases" > "$work/deviations" &
+"$programs/conformance" deviations "$work/cases" > "$work/deviations" &
 deviations=$!
 trap 'kill "$deviations" 2> /dev/null || true' EXIT
 "$oracle" < "$work/cases" > "$work/want"
@@ -34,6 +36,6 @@ trap 'kill "$deviations" 2> /dev/null || true' EXIT
 status=0
 wait "$deviations" || status=1
 cat "$work/deviations"
-"$programs/examples/conformance" compare "$work/cases" "$work/want" "$work/got" || status=1
+"$programs/conformance" compare "$work/cases" "$work/want" "$work/got" || status=1
 if [ "$status" = 0 ]; then rm -r "$work"; else echo "conformance: see $work" >&2; fi
 exit "$status"

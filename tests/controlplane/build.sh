@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Builds etcd, kube-apiserver, kube-controller-manager and kubectl from the versions that go.mod pins, and prints the
-# folder that holds them as the only line on standard output. Everything else goes to standard error.
+# Builds etcd, kube-apiserver, kube-controller-manager and kubectl from the versions that go.mod
+# pins, and prints their folder as the only line on standard output. Everything else goes to
+# standard error.
 #
-# Cold it takes some minutes; the result stays in .cache/controlplane/KEY, where KEY follows from go.mod and go.sum, and
-# is printed at once from then on. Where KUBEBUILDER_ASSETS is set, its binaries are used instead and nothing is built.
+# The first build takes some minutes. The result is kept in .cache/controlplane/KEY, where KEY is a
+# hash of go.mod and go.sum; from then on the script prints its path at once. If KUBEBUILDER_ASSETS
+# is set, the binaries in that folder are used instead and nothing is built.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Installs NVIDIA Dynamo without any engine but its mock engine, and makes a tiny model for it. Prints the folder of the
-# virtual environment as the only line on standard output; everything else goes to standard error.
+# Installs NVIDIA Dynamo with its mock engine only, and creates a tiny model for it. Prints the folder
+# of the virtual environment as the only line on standard output; everything else goes to standard
+# error.
 #
-# Cold it downloads 90 MB and takes some ten seconds; the result stays in .cache/dynamo and is printed at once from then
-# on. Nothing is left elsewhere, so removing that folder removes everything. PYTHON chooses the interpreter.
+# The first run downloads 90 MB and takes some ten seconds. The result is kept in .cache/dynamo; from
+# then on the script prints its path at once. Nothing is written elsewhere, so removing that folder
+# removes everything. PYTHON selects the interpreter.
 set -euo pipefail
 # shellcheck source=tests/dynamo/paths.sh
 . "$(dirname "${BASH_SOURCE[0]}")/paths.sh"
@@ -33,7 +35,7 @@ check_machine() {
 mkdir -p "$cache"
 check_machine
 
-# One installation at a time; whoever waited finds the result of the other.
+# One installation runs at a time; a script that has waited finds the result of the other.
 exec 9>"$cache/install.lock"
 if ! flock -n 9; then
     say "another process is installing it, waiting"
@@ -49,7 +51,7 @@ trap 'exit 143' TERM
 rm -rf "$venv" "$TMPDIR" # what an interrupted run left: an environment cannot be moved, so it is made in its place
 mkdir "$TMPDIR"
 
-# Runs a step; what it prints, pip's progress above all, is for whoever waits.
+# Runs a step; its output, such as pip's progress, goes to standard error.
 step() {
     say "$1"
     shift

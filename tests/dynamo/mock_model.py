@@ -1,10 +1,10 @@
-"""Writes the tiny model of tests/vllm with what Dynamo wants besides.
+"""Writes the tiny model of tests/vllm with the further files that Dynamo needs.
 
     PYTHONPATH=tests/vllm python mock_model.py FOLDER
 
-Dynamo's mock engine says tokens between 1000 and 2000, so there are words for all of them: a token without one is no text,
-and the frontend counts a request as queued until its first text. The frontend insists on an end-of-sequence token; the
-engine never says it.
+Dynamo's mock engine generates tokens between 1000 and 2000, so the tokenizer has words for all of
+them: a token without a word is no text, and the frontend counts a request as queued until its first
+text. The frontend requires an end-of-sequence token; the engine never generates it.
 """
 
 import json

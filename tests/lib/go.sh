@@ -1,19 +1,22 @@
-# What the scripts share that build Go programs once and keep them in .cache. Sourced by them; needs bash.
+# Functions for scripts that build Go programs once and keep them in .cache. The scripts source this
+# file; it needs bash.
 #
-# A script sets `what`, its name in messages, `target`, the folder that is kept and that its key names, and `kept`, the names that have
-# to be in it, and then:
+# A script sets `what` (its name in messages), `target` (the folder to keep, named by a key of its
+# sources) and `kept` (the names that must be in that folder). Then it calls:
 #
-#   begin    prints `result` and ends the script if everything is there already; else makes the folder $work, with `kept` in it
-#   build    any number of programs into $work/kept
-#   finish   moves that to `target`, and prints `result`
+#   begin    prints `result` and exits if everything has been built; else creates the folder $work
+#            with `kept` in it
+#   build    builds programs into $work/kept; may be called several times
+#   finish   moves $work/kept to `target`, and prints `result`
 #
-# `result` is the only line on standard output: `target`, unless it is set to a path in it. Everything else goes to standard error.
+# `result` is the only line on standard output: `target`, unless the script sets it to a path in
+# `target`. Everything else goes to standard error.
 
 say() { echo "$what: $*" >&2; }
 die() { say "$*"; exit 1; }
 
 sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
-# The key of what is built from these files.
+# Prints a key that changes with these files.
 key() { cat "$@" | sha256 | cut -c1-12; }
 
 is_kept() {
@@ -33,7 +36,7 @@ begin() {
     if is_kept; then echo "$result"; exit; fi
     need_go
 
-    # One build at a time; whoever waited finds the result of the other.
+    # One build runs at a time; a script that has waited finds the result of the other.
     mkdir -p "${target%/*}"
     exec 9>"$target.lock"
     if ! flock -n 9; then
@@ -61,12 +64,13 @@ elapsed() {
     if ((seconds < 60)); then echo "${seconds}s"; else echo "$((seconds / 60))m$((seconds % 60))s"; fi
 }
 
-# build OUT PACKAGE...: builds packages of the module in the current folder with the flags in the array `flags`, and says how far it
-# is. Where OUT does not end with a slash, messages name its last part.
+# build OUT PACKAGE...: builds packages of the module in the current folder with the flags in the
+# array `flags`, and reports its progress. If OUT does not end with a slash, messages name its last
+# part.
 build() {
     local out=$1 part=${1##*/} total next
     shift
-    # An upper bound: the build names only the packages that are not in Go's own cache yet.
+    # This is an upper bound: the build lists only the packages that Go's own cache lacks.
     total=$(go list "${flags[@]}" -deps "$@" 2>"$work/log" | wc -l) || { cat "$work/log" >&2; die "cannot list the packages to build"; }
     nice go build -v "${flags[@]}" -o "$out" "$@" 2>"$work/log" 9>&- &
     job=$!
@@ -90,7 +94,7 @@ build() {
     job=
 }
 
-# Of a build that is under way.
+# Prints the progress of the running build.
 progress() { echo "$what: ${part:+$part: }$(wc -l <"$work/log" | tr -d ' ')/${total// /} packages, $(elapsed)"; }
 
 finish() {

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds LeaderWorkerSet's controller from the version that go.mod pins, and prints the folder that holds it as the only line on
-# standard output. Beside the program, lws-manager, are crds, the folder of its CustomResourceDefinitions, and webhooks, that of the
-# configurations of its webhooks, as its module has them. Everything else goes to standard error.
+# Builds LeaderWorkerSet's controller from the version that go.mod pins, and prints its folder as the
+# only line on standard output. The folder has the program lws-manager, and two folders of its module:
+# crds, with the CustomResourceDefinitions, and webhooks, with the webhook configurations. Everything
+# else goes to standard error.
 #
-# Cold it takes some minutes; the result stays in .cache/lws/KEY, where KEY follows from the files go.mod and go.sum, and is printed
-# at once from then on.
+# The first build takes some minutes. The result is kept in .cache/lws/KEY, where KEY is a hash of
+# go.mod and go.sum; from then on the script prints its path at once.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,7 +23,7 @@ build "$work/kept/lws-manager" sigs.k8s.io/lws/cmd
 
 module=$(go list -m -f '{{.Dir}}' sigs.k8s.io/lws)
 mkdir "$work/kept/crds" "$work/kept/webhooks"
-# Copies that are not read-only as the originals are.
+# The originals in Go's module cache are read-only; the copies shall not be.
 for crd in "$module"/config/crd/bases/*.yaml; do cat "$crd" >"$work/kept/crds/${crd##*/}"; done
 cat "$module/config/webhook/manifests.yaml" >"$work/kept/webhooks/manifests.yaml"
 finish

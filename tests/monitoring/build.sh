@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds Prometheus, the Prometheus Operator and prometheus-adapter from the versions that the go.mod files in prometheus, operator and
-# adapter pin, and prints the folder that holds them as the only line on standard output. Beside the three is crds, the folder of the
-# operator's CustomResourceDefinitions. Everything else goes to standard error.
+# Builds Prometheus, the Prometheus Operator and prometheus-adapter from the versions that the go.mod
+# files in prometheus, operator and adapter pin, and prints their folder as the only line on standard
+# output. The folder also has crds, with the operator's CustomResourceDefinitions. Everything else
+# goes to standard error.
 #
-# Cold it takes some minutes; the result stays in .cache/monitoring/KEY, where KEY follows from the files go.mod and go.sum, and is
-# printed at once from then on.
+# The first build takes some minutes. The result is kept in .cache/monitoring/KEY, where KEY is a
+# hash of the go.mod and go.sum files; from then on the script prints its path at once.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -26,7 +27,7 @@ program() {
 }
 
 say "building Prometheus, its operator and its adapter with $have; this is done once and takes some minutes"
-# Of the ways to discover targets only the one that is needed: the others are most of Prometheus's code.
+# Only the Kubernetes service discovery is built in: the others are most of Prometheus's code.
 program prometheus prometheus github.com/prometheus/prometheus/cmd/prometheus -tags remove_all_sd,enable_kubernetes_sd
 program operator prometheus-operator github.com/prometheus-operator/prometheus-operator/cmd/operator
 program adapter prometheus-adapter sigs.k8s.io/prometheus-adapter/cmd/adapter

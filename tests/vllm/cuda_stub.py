@@ -1,10 +1,11 @@
-"""Builds stand-ins for the CUDA libraries, so that a CUDA build of torch can be imported without 5 GB of them.
+"""Builds stand-ins for the CUDA libraries, to import a CUDA build of torch without their 5 GB.
 
     python cuda_stub.py SITE_PACKAGES
 
-The loader insists on every library and every symbol that torch's own libraries name. Each missing library is
-therefore built here from those names alone; every function in it reports that there is no GPU. Nothing in torch is
-changed, and a torch that needs no CUDA library (a CPU build) is left as it is. Needs gcc and readelf.
+The loader requires every library and every symbol that torch's own libraries name. So this builds
+each missing library from those names alone; every function in it reports that there is no GPU.
+Nothing in torch is changed, and a torch that needs no CUDA library (a CPU build) is left as it is.
+It needs gcc and readelf.
 """
 
 import re
@@ -20,18 +21,18 @@ CUDA_FUNCTION = re.compile(r"(cu[A-Z]|cuFile|cusparseLt|nccl|nvshmem)")
 
 
 def readelf(library: Path, *options: str) -> str:
-    """What readelf says about a library."""
+    """Returns readelf's output about a library."""
     command = ["readelf", "--wide", *options, str(library)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def needs(library: Path) -> list[str]:
-    """The file names of the libraries that this one loads."""
+    """Returns the file names of the libraries that this one loads."""
     return re.findall(r"\(NEEDED\).*\[(.+)\]", readelf(library, "--dynamic"))
 
 
 def version_owners(library: Path) -> dict[str, str]:
-    """Which library has to define a symbol version: version -> file name."""
+    """Returns the library that must define each symbol version: version -> file name."""
     owners, owner = {}, ""
     for line in readelf(library, "--version-info").splitlines():
         if found := re.search(r"File: (\S+)", line):
@@ -42,12 +43,12 @@ def version_owners(library: Path) -> dict[str, str]:
 
 
 def imported_symbols(library: Path) -> list[tuple[str, str]]:
-    """The symbols that this library expects from others, as (name, version or '')."""
+    """Returns the symbols that this library expects from others, as (name, version or '')."""
     return re.findall(r" UND ([^\s@]+)(?:@(\S+))?", readelf(library, "--dyn-syms"))
 
 
 def missing_libraries(folder: Path) -> dict[str, dict[str, set[str]]]:
-    """The CUDA libraries that are absent: file name -> version ('' for none) -> the symbols to define."""
+    """Returns the absent CUDA libraries: file name -> version ('' for none) -> symbols to define."""
     present = sorted(folder.glob("*.so"))
     missing = {
         name: defaultdict(set)
@@ -63,7 +64,7 @@ def missing_libraries(folder: Path) -> dict[str, dict[str, set[str]]]:
                 missing[owners[version]][version].add(symbol)
             elif not version and CUDA_FUNCTION.match(symbol):
                 unversioned.add(symbol)
-    # An unversioned symbol does not say whose it is, and whoever defines it first is taken.
+    # An unversioned symbol names no library; the loader takes the first library that defines it.
     for versions in missing.values():
         if not versions:
             versions[""] = unversioned
@@ -71,7 +72,7 @@ def missing_libraries(folder: Path) -> dict[str, dict[str, set[str]]]:
 
 
 def function(symbol: str) -> str:
-    """The C source of one stand-in."""
+    """Returns the C source of one stand-in."""
     if symbol.startswith("_"):  # called by constructors while the library loads: must succeed
         return f"long {symbol}(void) {{ return 0; }}"
     if re.search(r"Get(Last)?(Error)?(String|Name)$", symbol):
@@ -81,7 +82,8 @@ def function(symbol: str) -> str:
 
 def build(library: Path, versions: dict[str, set[str]]) -> None:
     """Compiles the stand-in of one library."""
-    # A name that is wanted in several versions would need an alias each; torch has none so far, and gcc would say so.
+    # A name that is needed in several versions would need an alias for each. torch has none so far,
+    # and gcc would report it.
     source = "\n".join(function(symbol) for symbols in versions.values() for symbol in sorted(symbols))
     script = "".join(f"{version} {{ {'; '.join(sorted(symbols))}; }};\n" for version, symbols in versions.items() if version)
     command = ["gcc", "-w", "-shared", "-fPIC", "-fno-builtin", f"-Wl,-soname,{library.name}"]

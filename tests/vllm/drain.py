@@ -1,8 +1,8 @@
 """Finishes the requests of an engine before it stops (vLLM: `--middleware drain.Drain`).
 
-At a SIGTERM vLLM 0.15.1 ends its engine first and then waits for the answers that are under way, which never come. With
-this, and with `pod_worker.PodWorker` in the engine's own process, requests under way are answered, new ones are refused
-with 503, and the processes end when the last answer is out.
+On SIGTERM vLLM 0.15.1 ends its engine first and then waits for answers in flight, which never
+arrive. With this, and with `pod_worker.PodWorker` in the engine's own process, requests in flight
+are answered, new ones are refused with 503, and the processes exit after the last answer.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import signal
 
 
 class Drain:
-    """Counts the requests under way, and holds a SIGTERM back while there are any."""
+    """Counts the requests in flight, and delays a SIGTERM while there are any."""
 
     def __init__(self, app):
         self.app = app
@@ -41,6 +41,6 @@ class Drain:
         self.stop_when_idle()
 
     def stop_when_idle(self):
-        """Stops vLLM by its own handler of SIGINT, which it has for both signals."""
+        """Stops vLLM by its own SIGINT handler, which it uses for both signals."""
         if self.stopping and self.requests == 0:
             os.kill(os.getpid(), signal.SIGINT)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs vLLM for CPUs, and makes a tiny model for it. Prints the folder of the virtual environment as the only line on
-# standard output; everything else goes to standard error.
+# Installs vLLM for CPUs, and creates a tiny model for it. Prints the folder of the virtual
+# environment as the only line on standard output; everything else goes to standard error.
 #
-# Cold it downloads 1.2 GB and takes some two minutes; the result stays in .cache/vllm and is printed at once from then
-# on. Nothing is left elsewhere, so removing that folder removes everything. PYTHON chooses the interpreter.
+# The first run downloads 1.2 GB and takes some two minutes. The result is kept in .cache/vllm; from
+# then on the script prints its path at once. Nothing is written elsewhere, so removing that folder
+# removes everything. PYTHON selects the interpreter.
 set -euo pipefail
 # shellcheck source=tests/vllm/paths.sh
 . "$(dirname "${BASH_SOURCE[0]}")/paths.sh"
@@ -41,7 +42,7 @@ check_machine() {
 mkdir -p "$cache"
 check_machine
 
-# One installation at a time; whoever waited finds the result of the other.
+# One installation runs at a time; a script that has waited finds the result of the other.
 exec 9>"$cache/install.lock"
 if ! flock -n 9; then
     say "another process is installing it, waiting"
@@ -64,7 +65,7 @@ mkdir "$TMPDIR"
 
 progress() { echo "vLLM: $what: $(du -sm "$cache/tmp" "$venv" 2>/dev/null | awk '{ sum += $1 } END { print sum }') of $peak_mb MB on disk at most, $((SECONDS - started))s"; }
 
-# Runs a command with its output in the log, and says how far it is.
+# Runs a command with its output in the log, and reports its progress.
 run() {
     what=$1
     shift

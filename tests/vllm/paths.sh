@@ -1,5 +1,6 @@
-# Where the installed engine and its model are; sourced by the other scripts. Sets `here`, `root`, `venv` and `model`.
-# Both follow from what they are made of, so a changed version is another folder and not a changed one.
+# Sets the paths of the installed engine and its model (`here`, `root`, `venv`, `model`); the other
+# scripts source it. The names of both folders contain a hash of their inputs, so a changed version
+# gets a new folder.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=$root/.cache/vllm

@@ -1,10 +1,11 @@
-"""An engine's worker as a pod of the testbed needs it (vLLM: `--worker-cls pod_worker.PodWorker`).
+"""An engine's worker for pods of the testbed (vLLM: `--worker-cls pod_worker.PodWorker`).
 
-It listens on no public address. vLLM prepares for many workers even where there is one: they meet at a TCP port that
-torch opens on every address of the machine. This one meets itself in memory.
+It listens on no public address. vLLM prepares for several workers even if there is only one: their
+rendezvous is a TCP port that torch opens on every address of the machine. This one uses a
+rendezvous in memory.
 
-It finishes its requests before it stops: whoever stops a pod here signals all of its processes at once, and the HTTP
-server in front of this one drains for nothing if the engine is gone (see drain.py).
+It finishes its requests before it stops. The testbed signals all processes of a pod at once, and
+the HTTP server in front of the engine would drain in vain without it (see drain.py).
 """
 
 import os
@@ -19,12 +20,12 @@ IDLE_SECONDS = 0.5  # without a step for so long, there are no requests
 
 
 class PodWorker(CPUWorker):
-    """vLLM's own worker, with a rendezvous that needs no network and a stop that waits for requests."""
+    """vLLM's own worker, with a rendezvous without network and a stop that waits for requests."""
 
     last_step = 0.0
 
     def init_device(self):
-        # vLLM makes the process group only where there is none.
+        # vLLM creates the process group only if there is none.
         torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
         super().init_device()
         self.stop = signal.getsignal(signal.SIGTERM)

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Becomes the vLLM engine of one pod, which serves on POD_IP:PORT as the model qwen3-32b until it gets a SIGTERM.
+# Becomes the vLLM engine of one pod, which serves the model qwen3-32b on POD_IP:PORT until SIGTERM.
 #
 #   POD_IP PORT   the address to serve on, and the only one
-#   STEP_SECONDS  how long each step lasts, 0.03 unless set; 0: as short as the CPU allows (see slow_step.py)
-#   VENV MODEL    what to run and to serve, by default what install.sh made
+#   STEP_SECONDS  the duration of a step, by default 0.03; 0: as short as the CPU allows (slow_step.py)
+#   VENV MODEL    the environment and the model, by default those of install.sh
 #   arguments     further ones for vLLM
 #
-# vLLM is several processes, which stay in the process group of this one. A SIGTERM to the group ends all of them: at once
-# where there are no requests, else when the last one is answered. Only while it starts may it take a minute, or a SIGKILL.
+# vLLM runs several processes, which stay in the process group of this one. A SIGTERM to the group
+# ends all of them: at once if there are no requests, else when the last one is answered. During its
+# start that may take a minute, or need a SIGKILL.
 set -euo pipefail
 # shellcheck source=tests/vllm/paths.sh
 . "$(dirname "${BASH_SOURCE[0]}")/paths.sh"

@@ -1,9 +1,10 @@
 """Makes every step of an engine last a fixed time, as on a GPU of its own.
 
-A tiny model's step costs some milliseconds of CPU, so a few engines that share two cores share one speed: a third one
-adds nothing. With this plug-in (vLLM: `--logits-processors slow_step:SlowStep`) a step takes STEP_SECONDS of wall time,
-most of it asleep. Throughput then follows from the number of engines, and is the same on a slow and on a fast machine:
-`max_num_seqs / STEP_SECONDS` tokens a second for each.
+A tiny model's step costs some milliseconds of CPU, so a few engines that share two cores share
+their speed: a third one adds nothing. With this plug-in (vLLM: `--logits-processors
+slow_step:SlowStep`) a step takes STEP_SECONDS of wall time, most of it asleep. The throughput then
+depends on the number of engines and not on the machine: `max_num_seqs / STEP_SECONDS` tokens a
+second for each.
 """
 
 import os
@@ -21,7 +22,7 @@ class SlowStep(LogitsProcessor):
         self.began = time.monotonic()
 
     def is_argmax_invariant(self):
-        """Says no, although nothing is changed: vLLM skips the invariant ones where it samples greedily."""
+        """Returns False, because vLLM skips argmax-invariant processors when it samples greedily."""
         return False
 
     def update_state(self, batch_update):

@@ -1,11 +1,11 @@
-"""Writes a model that is as small as vLLM takes it: a Qwen3 of two layers, and a tokenizer of whole words.
+"""Writes a model that is as small as vLLM accepts: a Qwen3 of two layers, a tokenizer of words.
 
     python tiny_model.py FOLDER
 
-There are no weights: `--load-format dummy` makes up the same random ones at every start. What the model says is
-nonsense; how many tokens it reads and writes is exact. The tokenizer knows 511 made-up words, one token each, and
-counts every other word as one unknown token, so a prompt of 1500 words has 1500 tokens. No end-of-sequence token
-exists: a request gets as many tokens as it asks for.
+There are no weights: `--load-format dummy` generates the same random ones at every start. The
+model's text is nonsense, but its numbers of tokens are exact. The tokenizer has 511 made-up words
+of one token each, and counts every other word as one unknown token, so a prompt of 1500 words has
+1500 tokens. There is no end-of-sequence token: a request gets as many tokens as it requests.
 """
 
 import json
@@ -47,7 +47,7 @@ TOKENIZER_CONFIG = {
 
 
 def tokenizer() -> Tokenizer:
-    """One token for each word between spaces."""
+    """Returns a tokenizer with one token for each word between spaces."""
     words = [UNKNOWN, *(f"w{number:03}" for number in range(WORDS))]
     made = Tokenizer(models.WordLevel({word: token for token, word in enumerate(words)}, unk_token=UNKNOWN))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -1,81 +1,86 @@
-//! What can be said on the command line.
+//! The command line: subcommands, flags, logging and signals.
 
 use std::{io::IsTerminal, net::SocketAddr, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use kube::{Client, CustomResourceExt};
+use llm_autoscaler::evaluate;
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_operator::Config;
 
-use crate::{engines::Engines, evaluate, explain::Explain, probe::Probe};
+use crate::{engines::Engines, explain::Explain, probe::Probe};
 
 /// Keeps LLM inference services at the right number of replicas.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version)]
 pub struct Args {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the operator.
     Run(Run),
     /// Print the CustomResourceDefinition as YAML.
     Crd,
-    /// Tell why an LLMAutoscaler's target has the size it has. Linked as kubectl-llmas in the PATH, the binary is a
-    /// plug-in: kubectl llmas explain NAME.
+    /// Explain the current size of an LLMAutoscaler's target.
+    ///
+    /// With a link named kubectl-llmas in the PATH, the binary is a kubectl plug-in: kubectl llmas
+    /// explain NAME.
     Explain(Explain),
-    /// Print what is known of engines: which series each signal is read from.
+    /// Print the engine tables: the series from which each signal is read.
     Engines(Engines),
-    /// Read a metrics page as the operator would, and tell what it gives and what is missing.
+    /// Read a metrics page as the operator would, and print its signals and the missing series.
     Probe(Probe),
-    /// Answer cases about decisions: one JSON object a line on standard input, one on standard output.
+    /// Answer cases about decisions: one JSON object per line on standard input, one answer per
+    /// line on standard output.
     Evaluate(Evaluate),
 }
 
-/// How the operator runs.
+/// The options of the operator.
 #[derive(Debug, clap::Args)]
 pub struct Run {
-    /// Look at this namespace only.
+    /// Watch only this namespace.
     #[arg(long, env = "WATCH_NAMESPACE")]
     namespace: Option<String>,
-    /// Where /livez, /readyz and /metrics are served.
+    /// The address that serves /livez, /readyz and /metrics.
     #[arg(long, env = "HEALTH_ADDRESS", default_value = "[::]:8080")]
     health_address: SocketAddr,
-    /// How often an autoscaler decides at least; fresh samples are decided upon at once.
+    /// The longest time between two decisions of an autoscaler, in seconds. Fresh samples cause a
+    /// decision at once.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=300))]
     sync_period_seconds: u64,
-    /// Whose arithmetic: the HPA's to the bit, or that of docs/hpa-compatibility.md.
+    /// The arithmetic: exactly the HPA's, or with the deviations in docs/hpa-compatibility.md.
     #[arg(long, value_enum, default_value_t = ProfileName::Default)]
     profile: ProfileName,
-    /// How logs are written.
+    /// The format of the logs.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 }
 
-/// How cases are answered.
+/// The options of `evaluate`.
 #[derive(Debug, clap::Args)]
 pub struct Evaluate {
-    /// Tell how numbers came about, in sentences instead of JSON.
+    /// Print the stages of each decision in sentences instead of JSON.
     #[arg(long)]
     explain: bool,
-    /// Whose arithmetic: the HPA's to the bit, or that of docs/hpa-compatibility.md.
+    /// The arithmetic: exactly the HPA's, or with the deviations in docs/hpa-compatibility.md.
     #[arg(long, value_enum, default_value_t = ProfileName::HpaExact)]
     profile: ProfileName,
 }
 
 impl Evaluate {
-    /// Answers the cases of standard input.
+    /// Answers the cases on standard input.
     pub fn evaluate(self) -> anyhow::Result<()> {
         let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
         let summary = evaluate::evaluate(input, output, self.profile.into(), self.explain)?;
         anyhow::ensure!(
             summary.malformed == 0,
-            "{} of {} cases could not be read; their answers say why",
+            "{} of {} cases could not be read; see the errors in their answers",
             summary.malformed,
             summary.cases
         );
@@ -96,10 +101,10 @@ enum LogFormat {
 }
 
 impl Run {
-    /// Runs the operator until it is told to end.
+    /// Runs the operator until SIGINT or SIGTERM.
     pub fn run(self) -> anyhow::Result<()> {
         self.log_format.init();
-        open_many_files();
+        raise_open_files_limit();
         with_cluster(self.operate())
     }
 
@@ -113,8 +118,8 @@ impl Run {
         };
         tokio::select! {
             result = llm_autoscaler_operator::run(config, client) => Ok(result?),
-            () = told_to_end() => {
-                tracing::info!("told to end");
+            () = terminated() => {
+                tracing::info!("terminated by a signal");
                 Ok(())
             }
         }
@@ -146,15 +151,16 @@ impl LogFormat {
     }
 }
 
-/// Lets the process have as many connections as it may: thousands of pods are one each, and the usual limit is 1024.
-fn open_many_files() {
+/// Raises the limit of open files to its maximum. Each scraped pod is an open connection, and the
+/// usual limit of 1024 is too low for thousands of pods.
+fn raise_open_files_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "open files"),
-        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
     }
 }
 
-async fn told_to_end() {
+async fn terminated() {
     let terminate = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(mut signal) => signal.recv().await,
@@ -167,22 +173,21 @@ async fn told_to_end() {
     }
 }
 
-/// Runs something that talks to the API server and to pods, with one TLS library for both.
+/// Runs `work` on a runtime, with one TLS library for the API server and the pods.
 pub fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 
-/// A client for the cluster that a pod is in, or that KUBECONFIG names.
+/// Returns a client of the cluster that this process runs in, or that KUBECONFIG names.
 pub async fn client() -> anyhow::Result<Client> {
-    // The error tells its causes itself; as a chain they would be told again and again.
-    let unknown = |error| {
-        anyhow::anyhow!("cannot find the cluster: run in a pod, or set KUBECONFIG ({error})")
-    };
+    // The error's text contains its causes; printed as a chain they would be repeated.
+    let unknown =
+        |error| anyhow::anyhow!("no cluster found: run in a pod, or set KUBECONFIG ({error})");
     Client::try_default().await.map_err(unknown)
 }
 
-/// Prints the CRD.
+/// Prints the CRD as YAML.
 pub fn print_crd() -> anyhow::Result<()> {
     print!("{}", serde_saphyr::to_string(&LLMAutoscaler::crd())?);
     Ok(())

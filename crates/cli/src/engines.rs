@@ -1,4 +1,4 @@
-//! `engines`: the tables of the engines.
+//! The subcommand `engines`, which prints the engine tables.
 
 use std::fmt::Write;
 
@@ -7,15 +7,15 @@ use llm_autoscaler_engines::{
     Alternative, Engine, EngineProfile, SignalDef, SignalInfo, Standing, Term,
 };
 
-/// Which engines.
+/// The options of `engines`.
 #[derive(Debug, clap::Args)]
 pub struct Engines {
-    /// Only this one, such as VLLM or SGLang; all if absent.
+    /// The engine to print, such as VLLM or SGLang; all if absent.
     name: Option<String>,
 }
 
 impl Engines {
-    /// Prints them.
+    /// Prints the tables.
     pub fn print(self) -> anyhow::Result<()> {
         let engines = match &self.name {
             Some(name) => vec![by_name(name)?],
@@ -27,13 +27,13 @@ impl Engines {
     }
 }
 
-/// The engine of this name, in whatever case.
+/// Returns the engine of this name, ignoring case.
 pub fn by_name(name: &str) -> anyhow::Result<Engine> {
     let found =
         Engine::ALL.into_iter().find(|engine| engine.profile().name.eq_ignore_ascii_case(name));
     let Some(engine) = found else {
         let names: Vec<&str> = Engine::ALL.iter().map(|engine| engine.profile().name).collect();
-        bail!("no engine is called {name}; there are {}", names.join(", "));
+        bail!("unknown engine {name}; known engines are {}", names.join(", "));
     };
     Ok(engine)
 }

@@ -1,8 +1,7 @@
-//! The `llm-autoscaler` binary: a command line over the crates, without a logic of its own.
+//! The `llm-autoscaler` binary: a command line over the crates, without logic of its own.
 
 mod args;
 mod engines;
-mod evaluate;
 mod explain;
 mod probe;
 

@@ -1,4 +1,4 @@
-//! `probe`: a metrics page, as the operator would read it.
+//! The subcommand `probe`, which reads a metrics page as the operator would.
 
 use std::{fmt::Write, time::Duration};
 
@@ -11,30 +11,31 @@ use serde_json::{Value, json};
 
 use crate::engines::by_name;
 
-/// The largest page that is read, as in the operator.
+/// The size limit of a page in bytes, which is the operator's.
 const LIMIT: usize = 4 << 20;
 
-/// Which page.
+/// The options of `probe`.
 #[derive(Debug, clap::Args)]
 pub struct Probe {
-    /// A URL such as <http://10.0.0.7:8000/metrics>, or a file with a page.
+    /// The page: a URL such as <http://10.0.0.7:8000/metrics>, or a file.
     page: String,
-    /// Whose page it is, such as VLLM; recognised if absent.
+    /// The engine of the page, such as VLLM; recognised by its series if absent.
     #[arg(long)]
     engine: Option<String>,
-    /// Read the URL twice, this long apart, and show rates and percentiles of that time; such as 10s.
+    /// Read the URL twice, this long apart (such as 10s), and print rates and percentiles over that
+    /// time.
     #[arg(long, value_parser = humantime::parse_duration)]
     over: Option<Duration>,
-    /// A header to send, such as "Authorization: Bearer TOKEN"; may be repeated.
+    /// A header to send, such as "Authorization: Bearer TOKEN"; can be repeated.
     #[arg(long = "header", short = 'H')]
     headers: Vec<String>,
-    /// Do not check certificates.
+    /// Do not verify certificates.
     #[arg(long, short = 'k')]
     insecure: bool,
-    /// After how long a read is given up.
+    /// The timeout of a read.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// How the answer is printed.
+    /// The format of the output.
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -46,26 +47,30 @@ enum Format {
 }
 
 impl Probe {
-    /// Reads the page and prints what it gives. Fails if it is no page, or nobody's that is known.
+    /// Reads the page and prints its signals. Fails if it is not a metrics page, or if its engine
+    /// is not recognised.
     pub async fn probe(self) -> anyhow::Result<()> {
         let page = self.read().await?;
         let engine = match &self.engine {
             Some(name) => by_name(name)?,
             None => recognize(&page).with_context(|| unknown(&page))?,
         };
-        let look = |page: &[u8]| inspect(page, engine).with_context(|| self.page.clone());
-        let mut inspection = look(&page)?;
+        let mut inspection = self.inspect(&page, engine)?;
         if let Some(over) = self.over {
             tokio::time::sleep(over).await;
-            inspection = look(&self.read().await?)?.since(&inspection, over);
+            inspection = self.inspect(&self.read().await?, engine)?.since(&inspection, over);
         }
         match self.output {
             Format::Text => print!("{}", text(&self.page, page.len(), &inspection, self.over)),
             Format::Json => {
-                println!("{:#}", as_json(&self.page, page.len(), &inspection, self.over))
+                println!("{:#}", as_json(&self.page, page.len(), &inspection, self.over));
             }
         }
         Ok(())
+    }
+
+    fn inspect(&self, page: &[u8], engine: Engine) -> anyhow::Result<Inspection> {
+        inspect(page, engine).with_context(|| self.page.clone())
     }
 
     async fn read(&self) -> anyhow::Result<Vec<u8>> {
@@ -87,12 +92,7 @@ impl Probe {
             request = request.header(name.trim(), value.trim());
         }
         let mut response = request.send().await?;
-        ensure!(
-            response.status().is_success(),
-            "{}: answered with HTTP {}",
-            self.page,
-            response.status()
-        );
+        ensure!(response.status().is_success(), "{}: HTTP status {}", self.page, response.status());
         let mut page = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             ensure!(
@@ -106,16 +106,16 @@ impl Probe {
     }
 }
 
-/// Why no engine was recognised.
+/// Explains why no engine was recognised.
 fn unknown(page: &[u8]) -> String {
-    // What is wrong with the page itself says more.
+    // An error of the page itself explains more.
     if let Err(error) = inspect(page, Engine::Custom) {
         return error.to_string();
     }
     let known = Engine::ALL.iter().filter(|engine| !engine.profile().signals.is_empty());
     let names: Vec<&str> = known.map(|engine| engine.profile().name).collect();
     format!(
-        "the page is none of {}: name the engine by --engine, or read it by series",
+        "the page is of none of these engines: {}; name its engine with --engine, or read it by series",
         names.join(", ")
     )
 }
@@ -144,7 +144,7 @@ fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration
     for (former, newest) in there.iter().filter_map(|finding| finding.former) {
         let _ = writeln!(
             text,
-            "  {former} is a former name of {newest}: an upgrade of the engine takes it away"
+            "  {former} is a former name of {newest}, which an upgrade of the engine will remove"
         );
     }
     for finding in &missing {
@@ -156,7 +156,7 @@ fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration
         let name = finding.def.signal.info().name;
         let _ = writeln!(
             text,
-            "  {name:<24} {:<44} {} is not there{hint}",
+            "  {name:<24} {:<44} {} is not on the page{hint}",
             "missing",
             finding.series.join(" + ")
         );
@@ -209,23 +209,23 @@ mod tests {
     const PAGE: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-busy.txt");
 
     #[test]
-    fn a_page_is_told_signal_by_signal() {
+    fn each_signal_of_a_page_is_printed() {
         let inspection = inspect(PAGE.as_bytes(), Engine::Vllm).unwrap();
-        let told = text("page", PAGE.len(), &inspection, None);
-        let lines: Vec<&str> = told.lines().collect();
+        let printed = text("page", PAGE.len(), &inspection, None);
+        let lines: Vec<&str> = printed.lines().collect();
         assert_eq!(lines[0], "page: vLLM, 44971 bytes, 387 samples");
-        assert!(lines[1].starts_with("  WaitingRequests          11  "), "{told}");
-        assert!(lines[1].ends_with(" vllm:num_requests_waiting"), "{told}");
+        assert!(lines[1].starts_with("  WaitingRequests          11  "), "{printed}");
+        assert!(lines[1].ends_with(" vllm:num_requests_waiting"), "{printed}");
         assert_eq!(lines.len(), 13);
 
         let renamed = PAGE.replace("vllm:num_requests_waiting", "vllm:num_requests_queued");
         let inspection = inspect(renamed.as_bytes(), Engine::Vllm).unwrap();
-        let told = text("page", renamed.len(), &inspection, None);
+        let printed = text("page", renamed.len(), &inspection, None);
         assert!(
-            told.contains(
-                "vllm:num_requests_waiting is not there; the page has vllm:num_requests_queued"
+            printed.contains(
+                "vllm:num_requests_waiting is not on the page; the page has vllm:num_requests_queued"
             ),
-            "{told}"
+            "{printed}"
         );
         let json = as_json("page", renamed.len(), &inspection, None);
         assert_eq!(json["signals"][0]["value"], Value::Null);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_page_says_what_to_do() {
+    fn an_unrecognized_page_explains_what_to_do() {
         assert!(unknown(b"up 1\n").contains("--engine"));
         assert!(unknown(b"<html>\n").contains("not a metrics page"));
     }

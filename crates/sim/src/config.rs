@@ -1,25 +1,27 @@
 use std::time::Duration;
 
-/// How fast an engine is and how much it holds.
+/// The speed and the capacity of an engine.
 ///
-/// The default is the small CPU vLLM that the project measures against, slowed down by a sleep of 20 ms in each step:
-/// with prompts of 1500 tokens, answers of 100 and 20 requests in flight, one replica runs 8, lets 12 wait and serves
-/// 2.4 requests a second.
+/// The default is the small CPU vLLM that the project measures against, slowed down by a sleep of
+/// 20 ms in each step. With prompts of 1500 tokens, answers of 100 and 20 requests in flight, one
+/// replica runs 8 requests, queues 12 and serves 2.4 requests a second.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineConfig {
-    /// Most sequences that run at once (vLLM's `--max-num-seqs`).
+    /// The largest number of sequences that run at once (vLLM's `--max-num-seqs`).
     pub max_num_seqs: usize,
-    /// Most tokens computed in one step, prompts and decoding together (vLLM's `--max-num-batched-tokens`).
+    /// The largest number of tokens computed in one step, for prefill and decode together (vLLM's
+    /// `--max-num-batched-tokens`).
     pub max_batched_tokens: u32,
-    /// Prompt tokens computed in a second.
+    /// The number of prompt tokens computed per second.
     pub prefill_tokens_per_second: f64,
-    /// What any step takes, however little it computes.
+    /// The least duration of a step.
     pub step_base: Duration,
-    /// What each sequence in a step adds to it.
+    /// The time that each sequence adds to a step.
     pub step_per_sequence: Duration,
-    /// KV cache blocks. One of them is the engine's own, as in vLLM, and never holds a sequence.
+    /// The number of KV cache blocks. As in vLLM, the engine reserves one of them, which never
+    /// holds a sequence.
     pub kv_blocks: u32,
-    /// Tokens in a KV cache block.
+    /// The number of tokens in a KV cache block.
     pub block_size: u32,
 }
 
@@ -38,19 +40,20 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
-    /// Blocks that sequences can use.
+    /// Returns the number of blocks that sequences can use.
     pub fn usable_blocks(&self) -> u32 {
         self.kv_blocks.saturating_sub(1)
     }
 
-    /// Blocks that hold the given number of tokens.
+    /// Returns the number of blocks that hold the given number of tokens.
     pub fn blocks_for(&self, tokens: u32) -> u32 {
         tokens.div_ceil(self.block_size.max(1))
     }
 
-    /// Duration of a step that computes `prefill_tokens` of prompts and serves `sequences` sequences.
+    /// Returns the duration of a step that computes `prefill_tokens` of prompts and serves
+    /// `sequences` sequences.
     ///
-    /// Never zero, so that virtual time always moves on.
+    /// It is never zero, so that virtual time always advances.
     pub fn step_time(&self, sequences: u32, prefill_tokens: u32) -> Duration {
         let prefill = f64::from(prefill_tokens) / self.prefill_tokens_per_second;
         let step = self.step_base

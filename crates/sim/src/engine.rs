@@ -8,42 +8,42 @@ use crate::{EngineConfig, Gauges, Metrics};
 /// A request for a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    /// Chosen by the caller; unique among the requests that have not ended.
+    /// The ID, which the caller chooses; unique among the requests that have not ended.
     pub id: u64,
-    /// Length of the prompt; an empty prompt counts as one token.
+    /// The length of the prompt in tokens; an empty prompt counts as one token.
     pub prompt_tokens: u32,
-    /// Tokens to generate; at least one is.
+    /// The number of tokens to generate; at least one is generated.
     pub output_tokens: u32,
 }
 
-/// Something that happened to a request.
+/// An event of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// When, since the engine's start.
+    /// The time since the engine's start.
     pub at: Duration,
-    /// The request.
+    /// The ID of the request.
     pub id: u64,
-    /// What.
+    /// The kind of event.
     pub kind: EventKind,
 }
 
-/// What happened to a request.
+/// The kind of an event of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
-    /// Its first token is out.
+    /// The first token has been generated.
     FirstToken,
-    /// A further token is out.
+    /// A further token has been generated.
     Token,
-    /// It is complete. Comes after the event of its last token.
+    /// The request is complete. This follows the event of its last token.
     Finished,
 }
 
-/// The request could never run: its context needs more KV blocks than the engine has.
+/// The request can never run: its context needs more KV blocks than the engine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestTooLong {
-    /// Blocks that the whole context needs.
+    /// The number of blocks that the whole context needs.
     pub needed_blocks: u32,
-    /// Blocks that there are.
+    /// The number of blocks that sequences can use.
     pub usable_blocks: u32,
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for RequestTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "prompt and answer need {} KV blocks, the engine has {}: ask for less or configure more blocks",
+            "prompt and answer need {} KV blocks, the engine has {}: shorten the request or configure more blocks",
             self.needed_blocks, self.usable_blocks
         )
     }
@@ -59,14 +59,14 @@ impl fmt::Display for RequestTooLong {
 
 impl std::error::Error for RequestTooLong {}
 
-/// One replica of an engine.
+/// A replica of an engine.
 ///
-/// All times are counted from its start; the caller never goes backwards.
+/// All times are counted from its start; the caller must never go backwards.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
     waiting: VecDeque<Sequence>,
-    /// In the order of admission: the last one is the first to be preempted.
+    /// The running sequences in the order of admission: the last one is preempted first.
     running: Vec<Sequence>,
     free_blocks: u32,
     step_ends_at: Option<Duration>,
@@ -75,7 +75,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An idle engine.
+    /// Creates an idle engine.
     pub fn new(config: EngineConfig) -> Self {
         Self {
             free_blocks: config.usable_blocks(),
@@ -91,7 +91,7 @@ impl Engine {
     /// Queues a request; an idle engine begins a step at once.
     ///
     /// # Errors
-    /// [`RequestTooLong`] where the context would not fit into an empty KV cache.
+    /// Fails with [`RequestTooLong`] if the context does not fit into an empty KV cache.
     pub fn submit(&mut self, now: Duration, request: Request) -> Result<(), RequestTooLong> {
         let request = Request {
             prompt_tokens: request.prompt_tokens.max(1),
@@ -112,7 +112,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Drops a request whose client went away; true where there was one.
+    /// Drops a request after its client has disconnected. Returns true if the request existed.
     pub fn abort(&mut self, now: Duration, id: u64) -> bool {
         self.run_until(now);
         let matches = |sequence: &Sequence| sequence.request.id == id;
@@ -127,18 +127,18 @@ impl Engine {
         true
     }
 
-    /// Runs until `now` and returns what happened since the last call, in the order of time.
+    /// Runs until `now`, and returns the events since the last call in order of time.
     pub fn advance(&mut self, now: Duration) -> Vec<Event> {
         self.run_until(now);
         std::mem::take(&mut self.events)
     }
 
-    /// The end of the current step: nothing happens before it. `None` while idle.
+    /// Returns the end of the current step, before which no event happens; `None` while idle.
     pub fn next_event_at(&self) -> Option<Duration> {
         self.step_ends_at
     }
 
-    /// What the engine is doing, as of the last call with a time.
+    /// Returns the engine's gauges as of the last call with a time.
     pub fn gauges(&self) -> Gauges {
         let usable = self.config.usable_blocks();
         Gauges {
@@ -148,12 +148,12 @@ impl Engine {
         }
     }
 
-    /// What the engine did.
+    /// Returns the engine's counters and histograms.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// What the engine is.
+    /// Returns the engine's configuration.
     pub fn config(&self) -> &EngineConfig {
         &self.config
     }
@@ -167,7 +167,7 @@ impl Engine {
 
     fn start_step(&mut self, now: Duration) {
         let (mut budget, preempted) = self.schedule_running();
-        // A sequence that was just sent back must not return in the same step.
+        // A sequence that has just been preempted must not be admitted in the same step.
         while !preempted && budget > 0 && self.admit_next(now, &mut budget) {}
         let scheduled = self.running.iter().filter(|s| s.is_scheduled());
         let sequences = scheduled.clone().count() as u32;
@@ -176,8 +176,9 @@ impl Engine {
             (sequences > 0).then(|| now + self.config.step_time(sequences, prefill));
     }
 
-    /// Gives each running sequence its tokens of the next step; where blocks run out, the youngest go back to the queue.
-    /// Returns the budget left and whether any did.
+    /// Gives each running sequence its tokens of the next step. If blocks run out, the youngest
+    /// sequences go back to the queue. Returns the remaining budget, and true if any sequence was
+    /// preempted.
     fn schedule_running(&mut self) -> (u32, bool) {
         let mut budget = self.config.max_batched_tokens.max(1);
         let mut preempted = false;
@@ -207,12 +208,14 @@ impl Engine {
         }
     }
 
-    /// Moves the head of the queue into the batch; false where there is none, or no slot or blocks for it.
+    /// Moves the head of the queue into the batch. Returns false if the queue is empty, or if no
+    /// slot or too few blocks are free.
     fn admit_next(&mut self, now: Duration, budget: &mut u32) -> bool {
         let Some(head) = self.waiting.front() else {
             return false;
         };
-        // Blocks for the whole context, though it may take several steps: half a prompt in the cache helps nobody.
+        // Blocks are taken for the whole context, though prefill may take several steps: half a
+        // prompt in the cache is of no use.
         let blocks = self.config.blocks_for(head.context());
         if self.running.len() >= self.config.max_num_seqs || blocks > self.free_blocks {
             return false;

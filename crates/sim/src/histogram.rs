@@ -7,7 +7,8 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// An empty histogram. `bounds` are the upper bounds in rising order, without the infinite one.
+    /// Creates an empty histogram. `bounds` are the upper bounds in rising order, without the
+    /// infinite one.
     pub fn new(bounds: &'static [f64]) -> Self {
         Self { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
     }
@@ -19,17 +20,18 @@ impl Histogram {
         self.sum += value;
     }
 
-    /// How many values were counted.
+    /// Returns the number of observed values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The sum of all values.
+    /// Returns the sum of all observed values.
     pub fn sum(&self) -> f64 {
         self.sum
     }
 
-    /// The upper bounds with the number of values at or below each; the last bound is infinity.
+    /// Returns the upper bounds, each with the number of values at or below it; the last bound is
+    /// infinity.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         let counts = self.counts.iter().scan(0, |total, count| {

@@ -6,13 +6,14 @@
 //!                └────────────(preempted: no block was left)─────────┘
 //! ```
 //!
-//! An engine works in *steps*. At the start of a step it picks what to compute: one token for every sequence that is
-//! decoding, then pieces of the prompts that are not yet in the KV cache, up to a budget of tokens. The step takes a time
-//! given by [`EngineConfig`], and at its end each sequence whose whole context is computed yields one token. That is
-//! how vLLM's V1 scheduler works; prefix caching, speculative decoding and parallel layouts are left out.
+//! An engine works in *steps*. At the start of a step it schedules one token for every sequence
+//! that is decoding, then parts of the prompts that are not yet in the KV cache, up to a budget of
+//! tokens. The step takes a time given by [`EngineConfig`], and at its end each sequence with
+//! a fully computed context yields one token. That is how vLLM's V1 scheduler works; prefix
+//! caching, speculative decoding and parallel layouts are left out.
 //!
-//! **Invariant:** the crate has no clock and does no I/O. Time is an argument, counted from the engine's start, and the
-//! same calls always give the same events.
+//! **Invariant:** the crate has no clock and does no I/O. Time is an argument, counted from the
+//! engine's start, and equal calls always give equal events.
 
 mod config;
 mod engine;

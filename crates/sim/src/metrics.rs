@@ -1,49 +1,49 @@
 use crate::Histogram;
 
-/// What an engine is doing right now.
+/// The gauges of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Gauges {
-    /// Requests in the batch.
+    /// The number of requests in the batch.
     pub running: u64,
-    /// Requests in the queue.
+    /// The number of requests in the queue.
     pub waiting: u64,
-    /// Used share of the KV cache, from 0 to 1.
+    /// The used fraction of the KV cache, from 0 to 1.
     pub kv_usage: f64,
 }
 
-/// Why a request ended.
+/// The reason why a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
-    /// All tokens asked for were generated.
+    /// All requested tokens were generated.
     Length,
-    /// The client went away.
+    /// The client disconnected.
     Abort,
 }
 
-/// What an engine did since its start.
+/// The counters and histograms of an engine since its start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
-    /// Tokens of the prompts whose first token is out.
+    /// The prompt tokens of all requests that have their first token.
     pub prompt_tokens: u64,
-    /// Tokens generated.
+    /// The number of generated tokens.
     pub generation_tokens: u64,
-    /// Requests that ended with [`FinishReason::Length`].
+    /// The number of requests that ended with [`FinishReason::Length`].
     pub finished_length: u64,
-    /// Requests that ended with [`FinishReason::Abort`].
+    /// The number of requests that ended with [`FinishReason::Abort`].
     pub finished_abort: u64,
-    /// Sequences sent back to the queue because no KV block was left.
+    /// The number of times that a sequence was sent back to the queue because no KV block was left.
     pub preemptions: u64,
-    /// From submission to the first token, in seconds.
+    /// The time from submission to the first token, in seconds.
     pub time_to_first_token: Histogram,
-    /// Between two tokens of a request, in seconds.
+    /// The time between two tokens of a request, in seconds.
     pub inter_token_latency: Histogram,
-    /// From submission to the last token, in seconds.
+    /// The time from submission to the last token, in seconds.
     pub e2e_request_latency: Histogram,
-    /// From submission to the first step, in seconds.
+    /// The time from submission to the first step, in seconds.
     pub request_queue_time: Histogram,
 }
 
-// The bounds of vLLM 0.15.1's histograms.
+// These are the bounds of vLLM 0.15.1's histograms.
 const TTFT_BOUNDS: &[f64] = &[
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
     20.0, 40.0, 80.0, 160.0, 640.0, 2560.0,
@@ -74,7 +74,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Requests that ended, for whatever reason.
+    /// Returns the number of requests that ended, for any reason.
     pub fn finished(&self) -> u64 {
         self.finished_length + self.finished_abort
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{EngineConfig, Metrics, Request};
 
-/// A request inside of the engine.
+/// A request inside the engine.
 #[derive(Debug, Clone)]
 pub(crate) struct Sequence {
     pub(crate) request: Request,
@@ -10,11 +10,11 @@ pub(crate) struct Sequence {
     admitted_at: Option<Duration>,
     last_token_at: Option<Duration>,
     generated: u32,
-    /// Tokens of the context that are in the KV cache.
+    /// The number of tokens of the context that are in the KV cache.
     computed: u32,
-    /// Tokens that the current step computes.
+    /// The number of tokens that the current step computes.
     scheduled: u32,
-    /// KV blocks held.
+    /// The number of KV blocks that it holds.
     pub(crate) blocks: u32,
 }
 
@@ -32,17 +32,17 @@ impl Sequence {
         }
     }
 
-    /// Prompt and answer so far.
+    /// Returns the length of the context: prompt and generated tokens so far.
     pub(crate) fn context(&self) -> u32 {
         self.request.prompt_tokens + self.generated
     }
 
-    /// Tokens that a step with this budget would compute.
+    /// Returns the number of tokens that a step with this budget would compute.
     pub(crate) fn wanted(&self, budget: u32) -> u32 {
         (self.context() - self.computed).min(budget)
     }
 
-    /// Blocks still missing before that many more tokens can be computed.
+    /// Returns the number of blocks that are missing before this many more tokens can be computed.
     pub(crate) fn missing_blocks(&self, config: &EngineConfig, tokens: u32) -> u32 {
         config.blocks_for(self.computed + tokens).saturating_sub(self.blocks)
     }
@@ -55,7 +55,8 @@ impl Sequence {
         self.scheduled = tokens;
     }
 
-    /// The tokens of the current step that count as prompt work: all but the one of a decoding sequence.
+    /// Returns the tokens of the current step that count as prefill: all except the one of a
+    /// decoding sequence.
     pub(crate) fn scheduled_prefill(&self) -> u32 {
         let decoding = self.generated > 0 && self.computed + 1 == self.context();
         if decoding { 0 } else { self.scheduled }
@@ -65,14 +66,14 @@ impl Sequence {
         self.scheduled > 0
     }
 
-    /// Forgets what was computed; the blocks returned are free again.
+    /// Discards the computed context. Returns the number of freed blocks.
     pub(crate) fn preempt(&mut self) -> u32 {
         self.computed = 0;
         self.scheduled = 0;
         std::mem::take(&mut self.blocks)
     }
 
-    /// Ends the step for this sequence; true where it yielded a token.
+    /// Ends the step for this sequence. Returns true if it yielded a token.
     pub(crate) fn complete_step(&mut self, at: Duration, metrics: &mut Metrics) -> bool {
         self.computed += std::mem::take(&mut self.scheduled);
         if self.computed < self.context() {
@@ -87,7 +88,7 @@ impl Sequence {
                 metrics.time_to_first_token.observe(waited.as_secs_f64());
             }
             Some(previous) => {
-                metrics.inter_token_latency.observe(at.saturating_sub(previous).as_secs_f64())
+                metrics.inter_token_latency.observe(at.saturating_sub(previous).as_secs_f64());
             }
         }
         if self.is_finished() {

@@ -1,24 +1,25 @@
-//! The `/metrics` page of vLLM 0.15.1, with the families that an autoscaler looks at.
+//! Writes the `/metrics` page of vLLM 0.15.1, with the families that an autoscaler reads.
 
 use std::fmt::Write;
 
 use crate::{Gauges, Histogram, Metrics};
 
-/// What stands on a page besides the values.
+/// The content of a page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<'a> {
     /// The served model's name (vLLM's `--served-model-name`).
     pub model_name: &'a str,
-    /// Start of the engine in seconds since 1970, for the `_created` series.
+    /// The engine's start time in seconds since 1970, for the `_created` series.
     pub created: f64,
-    /// What the engine is doing.
+    /// The engine's gauges.
     pub gauges: Gauges,
-    /// What it did.
+    /// The engine's counters and histograms.
     pub metrics: &'a Metrics,
 }
 
-/// Writes a page in the exposition format as vLLM's Python client library does: labels in the order of the alphabet,
-/// numbers as Python's floats, a `_created` gauge after each counter and histogram.
+/// Writes a page in the exposition format as vLLM's Python client library does: labels in
+/// alphabetical order, numbers as Python's floats, a `_created` gauge after each counter and
+/// histogram.
 pub fn render(page: &Page<'_>) -> String {
     let mut writer = Writer::new(page);
     let (gauges, metrics) = (&page.gauges, page.metrics);
@@ -58,7 +59,8 @@ impl Writer {
         self.line(format_args!("# TYPE vllm:{name} {kind}"));
     }
 
-    /// One sample; `label` is a further label, such as `le="0.1"`, between `engine` and `model_name`.
+    /// Writes one sample. `label` is a further label, such as `le="0.1"`, between `engine` and
+    /// `model_name`.
     fn sample(&mut self, name: &str, label: &str, value: &str) {
         let comma = if label.is_empty() { "" } else { "," };
         let model = std::mem::take(&mut self.model);
@@ -123,7 +125,8 @@ impl Writer {
     }
 }
 
-/// A number as Python's `prometheus_client` writes it: always with a point, with an exponent from a million on.
+/// Formats a number as Python's `prometheus_client` does: always with a point, with an exponent
+/// from a million on.
 fn number(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_look_like_pythons() {
+    fn numbers_are_formatted_like_pythons() {
         for (value, expected) in [
             (0.0, "0.0"),
             (7.0, "7.0"),

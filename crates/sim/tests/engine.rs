@@ -1,4 +1,4 @@
-//! What an engine promises, whatever is asked of it, and the figures of the default one.
+//! Invariants of the engine under any load, and the figures of the default configuration.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,8 +19,9 @@ fn request(id: u64) -> Request {
     Request { id, prompt_tokens: 1500, output_tokens: 100 }
 }
 
-/// A closed loop of `concurrency` clients against `replicas` engines: each answer starts the next request on the same
-/// engine. Returns the time of the last answer, and the gauges (running, waiting) halfway.
+/// Runs a closed loop of `concurrency` clients against `replicas` engines: each answer starts the
+/// next request on the same engine. Returns the time of the last answer, and the gauges (running,
+/// waiting) halfway.
 fn closed_loop(replicas: u64, concurrency: u64, requests: u64) -> (f64, Vec<(u64, u64)>) {
     let mut engines: Vec<_> = (0..replicas).map(|_| Engine::new(EngineConfig::default())).collect();
     let mut sent = 0;
@@ -72,7 +73,8 @@ fn a_lone_request_takes_its_prefill_and_its_steps() {
     let mut engine = Engine::new(EngineConfig::default());
     engine.submit(seconds(5.0), request(1)).unwrap();
     let events = engine.advance(seconds(60.0));
-    // 1500 tokens at 10,000 a second in a step of 17.5 ms; 99 steps of 17.5 ms after that.
+    // The prompt of 1500 tokens at 10,000 tokens a second, in a step of 17.5 ms; then 99 steps of
+    // 17.5 ms.
     let first = seconds(5.0) + seconds(0.15) + seconds(0.0175);
     let last = first + seconds(0.0175) * 99;
     assert_eq!(events.first(), Some(&Event { at: first, id: 1, kind: EventKind::FirstToken }));
@@ -141,7 +143,7 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 proptest! {
-    /// Nothing is lost, nothing exceeds its limit, and in the end everything is done.
+    /// No request is lost, no limit is exceeded, and in the end all requests are done.
     #[test]
     fn requests_are_conserved_within_the_limits(
         actions in prop::collection::vec(action(), 1..60),

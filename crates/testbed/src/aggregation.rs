@@ -1,4 +1,4 @@
-//! APIs that another server has, and the API server passes on.
+//! APIs that the API server forwards to another server (API aggregation).
 
 use std::time::Duration;
 
@@ -14,32 +14,33 @@ use serde_json::{Value, json};
 
 use crate::wait;
 
-/// How long the API server may take to find it.
+/// The time that the API server may take to discover the API.
 const SOON: Duration = Duration::from_secs(30);
-/// Where its Service is.
+/// The namespace of the Service.
 const NAMESPACE: &str = "kube-system";
 
-/// An API that is served on a port of loopback.
+/// An aggregated API that is served on a loopback port.
 pub(crate) struct Aggregated<'a> {
-    /// Its group.
+    /// The API group.
     pub(crate) group: &'a str,
-    /// Its version.
+    /// The API version.
     pub(crate) version: &'a str,
-    /// The Service that stands for the server.
+    /// The name of the Service that represents the server.
     pub(crate) service: &'a str,
     /// The server's port.
     pub(crate) port: u16,
-    /// The server's certificate, which is [`host`]'s; any is taken if absent.
+    /// The server's certificate, which must be valid for [`host`]. If absent, no certificate is
+    /// verified.
     pub(crate) certificate: Option<&'a str>,
 }
 
-/// The name that the certificate of a Service has to carry.
+/// Returns the DNS name that the certificate of the Service must carry.
 pub(crate) fn host(service: &str) -> String {
     format!("{service}.{NAMESPACE}.svc")
 }
 
 impl Aggregated<'_> {
-    /// Registers it, and returns when clients that ask the API server which APIs there are find it.
+    /// Registers the API, and returns when discovery lists it, so that clients find it.
     pub(crate) async fn register(&self, client: &Client) -> Result<()> {
         let service = self.service();
         apply(&Api::<Service>::namespaced(client.clone(), NAMESPACE), self.service, &service)
@@ -50,13 +51,18 @@ impl Aggregated<'_> {
             .await
     }
 
-    /// A Service without pods leads the API server to loopback: it takes such a name as it is and looks it up itself.
+    /// Builds a Service without pods that leads the API server to loopback. The API server resolves
+    /// an ExternalName itself.
     fn service(&self) -> Value {
         json!({
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": self.service, "namespace": NAMESPACE},
-            "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": self.port}]},
+            "spec": {
+                "type": "ExternalName",
+                "externalName": "localhost",
+                "ports": [{"port": self.port}],
+            },
         })
     }
 
@@ -80,7 +86,7 @@ impl Aggregated<'_> {
         })
     }
 
-    /// Whether it is in the list that clients discover APIs by, and answers.
+    /// Returns `Some` when discovery lists the API and the API answers.
     async fn is_found(&self, client: &Client) -> Result<Option<()>> {
         let list = Request::get("/apis")
             .header(

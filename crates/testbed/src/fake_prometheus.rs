@@ -1,7 +1,8 @@
-//! A server that speaks Prometheus's query API and fails on demand.
+//! A server that implements Prometheus's query API and fails on demand.
 //!
-//! It knows series with values that a test sets, and answers the queries that the operator makes of them: a selector
-//! with a range, and the name of a series alone. For anything that has to be Prometheus there is the real one.
+//! It serves series with values that a test sets, and answers the queries that the operator makes:
+//! a selector with a range, and a series name alone. Tests that need PromQL use the real
+//! Prometheus.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,30 +21,30 @@ use tokio::net::TcpListener;
 
 use crate::task::Task;
 
-/// How often it has scraped, as far as its answers tell.
+/// The scrape interval in seconds that the timestamps of its samples show.
 const SCRAPED_EVERY: i64 = 5;
 
-/// What is wrong with it.
+/// The fault that the server simulates.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     #[default]
     None,
     /// Connections are refused.
     Down,
     /// It has no series.
     Empty,
-    /// It lets nobody in whose token is another one.
+    /// Requests need this token.
     Token(String),
-    /// It takes so long.
+    /// Each answer takes this long.
     Slow(Duration),
-    /// It has scraped nothing for so long.
+    /// The last scrape was this long ago.
     Stale(Duration),
-    /// Its clock is ahead of ours by so many seconds, or behind.
+    /// The server's clock is this many seconds ahead (or behind, if negative).
     Clock(i64),
-    /// It answers, and says that something is missing.
+    /// Answers carry a warning that data is missing.
     Partial,
-    /// It answers with this status and text.
+    /// Every answer has this status and text.
     Answer(u16, String),
     /// Each series was scraped by two jobs.
     TwoJobs,
@@ -51,7 +52,7 @@ pub enum Fault {
     TwoAddresses,
 }
 
-/// The server. Dropping it stops it.
+/// The fake server. Dropping it stops it.
 #[derive(Debug)]
 pub struct FakePrometheus {
     address: SocketAddr,
@@ -74,10 +75,10 @@ struct Series {
 }
 
 impl FakePrometheus {
-    /// Starts it on loopback, without any series.
+    /// Starts the server on loopback, without any series.
     ///
     /// # Errors
-    /// It cannot listen.
+    /// Fails if it cannot listen.
     pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -86,12 +87,12 @@ impl FakePrometheus {
         Ok(Self { address, shared, server: Some(server) })
     }
 
-    /// Its URL.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Sets the value of a series; its labels tell it apart.
+    /// Sets the value of a series, which is identified by its name and labels.
     pub fn set(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         let labels: BTreeMap<String, String> =
             labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -100,15 +101,15 @@ impl FakePrometheus {
         shared.series.push(Series { name: name.to_owned(), labels, value });
     }
 
-    /// Takes all series of a name away.
+    /// Removes all series of a name.
     pub fn remove(&self, name: &str) {
         self.lock().series.retain(|series| series.name != name);
     }
 
-    /// Sets what is wrong with it.
+    /// Sets the fault.
     ///
     /// # Errors
-    /// It cannot listen again where it did.
+    /// Fails if the server cannot listen on its port again.
     pub async fn fail(&mut self, fault: Fault) -> Result<()> {
         if fault == Fault::Down {
             self.server = None;
@@ -120,7 +121,7 @@ impl FakePrometheus {
         Ok(())
     }
 
-    /// The queries so far.
+    /// Returns the queries that it has received so far.
     pub fn queries(&self) -> Vec<String> {
         self.lock().queries.clone()
     }
@@ -133,7 +134,7 @@ impl FakePrometheus {
 fn serve(listener: TcpListener, shared: &Arc<Mutex<Shared>>) -> Task {
     let app = Router::new().route("/api/v1/query", post(query)).with_state(shared.clone());
     Task::spawn(async move {
-        let _ = axum::serve(listener, app).await; // never returns
+        let _ = axum::serve(listener, app).await; // `serve` never returns
     })
 }
 
@@ -153,7 +154,7 @@ async fn query(
         Fault::Token(token) => {
             let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             if sent != Some(&*format!("Bearer {token}")) {
-                return (StatusCode::UNAUTHORIZED, "who are you?").into_response();
+                return (StatusCode::UNAUTHORIZED, "wrong or missing token").into_response();
             }
         }
         Fault::Slow(time) => tokio::time::sleep(*time).await,
@@ -173,7 +174,7 @@ async fn query(
         .into_response()
 }
 
-/// The answer to a selector with a range, or to the name of a series.
+/// Evaluates a selector with a range, or a series name.
 fn answer(query: &str, series: &[Series], fault: &Fault, now: DateTime<Utc>) -> Value {
     let copies: &[(&str, &str)] = match fault {
         Fault::Empty => &[],
@@ -205,10 +206,14 @@ fn answer(query: &str, series: &[Series], fault: &Fault, now: DateTime<Utc>) -> 
     let kind = if is_range { "matrix" } else { "vector" };
     let warnings: Vec<&str> =
         if *fault == Fault::Partial { vec!["a store did not answer"] } else { Vec::new() };
-    json!({"status": "success", "data": {"resultType": kind, "result": result}, "warnings": warnings})
+    json!({
+        "status": "success",
+        "data": {"resultType": kind, "result": result},
+        "warnings": warnings,
+    })
 }
 
-/// Whether a query of ours selects a series: its name and its namespace are among those that it lists.
+/// Returns true if the query selects the series: the query must contain its name and its namespace.
 fn selects(query: &str, series: &Series) -> bool {
     let listed = |label: &str, value: &str| {
         let start = query.find(&format!("{label}=")).map(|at| at + label.len() + 1);

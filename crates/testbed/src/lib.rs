@@ -1,20 +1,21 @@
-//! A real control plane and hollow nodes on loopback, for the demo, the end-to-end tests and the benchmarks.
+//! A real control plane and hollow nodes on loopback, for the demo, the end-to-end tests and the
+//! benchmarks.
 //!
 //! ```text
 //!  ControlPlane   etcd, kube-apiserver, kube-controller-manager: the real ones
-//!  HollowNodes    plays scheduler and kubelet: every pod gets an address of its own in 127.0.0.0/8 ...
-//!  Engine         ... where an engine serves: emulated, scripted by a test, or any command such as a real vLLM
+//!  HollowNodes    play scheduler and kubelet: every pod has an address in 127.0.0.0/8 ...
+//!  Engine         ... where an engine serves: emulated, scripted, or a program such as vLLM
 //!  Front          plays the Service: a reverse proxy to the pods that are ready
-//!  Disaggregated  plays the router in front of prefill and decode: each request is the one's and then the other's
-//!  CustomMetrics  plays the metrics adapter of the HPA: custom.metrics.k8s.io from the pods' pages
+//!  Disaggregated  plays the router in front of prefill and decode
+//!  CustomMetrics  plays the HPA's metrics adapter: custom.metrics.k8s.io from the pods' pages
 //!  monitoring     Prometheus, the Prometheus Operator and prometheus-adapter: the real ones
-//!  lws            the controller of LeaderWorkerSets, groups of pods that are one replica each: the real one
+//!  lws            the real controller of LeaderWorkerSets, which are replicas of several pods
 //!  RbgController  plays the controller of RoleBasedGroups
-//!  LoadGenerator  keeps a number of requests in flight and reports as benchmark tools do
+//!  LoadGenerator  keeps a number of requests in flight, and reports as benchmark tools do
 //! ```
 //!
-//! **Invariant:** nothing listens beyond loopback, and nothing outlives the process that started it, not even when that
-//! is killed. It needs Linux, where all of 127.0.0.0/8 is local.
+//! **Invariant:** nothing listens beyond loopback, and nothing outlives the process that started
+//! it, even if that is killed. It needs Linux, where all of 127.0.0.0/8 is local.
 
 mod aggregation;
 pub mod controlplane;
@@ -48,18 +49,18 @@ pub use nodes::{ColdStart, HollowNodes, Plan};
 pub use page_server::PageServer;
 pub use rbg::RbgController;
 
-/// The root of the repository, where the tests' scripts and the manifests are.
+/// Returns the root of the repository, which holds the tests' scripts and the manifests.
 pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Chooses the TLS implementation of this process, once.
+/// Installs the TLS implementation of this process; further calls do nothing.
 pub(crate) fn install_crypto() {
-    // An error says that it was chosen before.
+    // The error means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// A client for plain HTTP; connections are kept alive.
+/// Creates a client for plain HTTP that keeps connections alive.
 pub fn http_client() -> reqwest::Client {
     install_crypto();
     reqwest::Client::new()

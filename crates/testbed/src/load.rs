@@ -9,23 +9,23 @@ use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
 use serde_json::json;
 
-/// What to send. The default is the load of a usual benchmark run: 400 prompts of 1500 tokens, 100 tokens out, 20 at a
-/// time.
+/// The parameters of a load. The default is a usual benchmark run: 400 prompts of 1500 tokens, 100
+/// tokens of output each, 20 requests in flight.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// Requests in all.
+    /// The total number of requests.
     pub requests: usize,
-    /// Tokens of each prompt.
+    /// The number of tokens of each prompt.
     pub input_tokens: u32,
-    /// Tokens of each answer.
+    /// The number of tokens of each answer.
     pub output_tokens: u32,
-    /// Requests in flight at any time.
+    /// The number of requests in flight at any time.
     pub concurrency: usize,
-    /// Seed of the prompts' random tokens.
+    /// The seed of the prompts' random tokens.
     pub seed: u64,
     /// The model's name.
     pub model: String,
-    /// Upper bound of token ids: below the vocabulary of the model.
+    /// An exclusive upper bound of token ids, below the size of the model's vocabulary.
     pub vocabulary: u32,
 }
 
@@ -68,7 +68,7 @@ struct Answer {
 }
 
 impl LoadGenerator {
-    /// A generator for the API at `url`, which has no slash at its end.
+    /// Creates a generator for the API at `url`, which has no slash at its end.
     pub fn new(url: &str, load: Load) -> Self {
         Self {
             url: format!("{url}/v1/completions"),
@@ -78,7 +78,7 @@ impl LoadGenerator {
         }
     }
 
-    /// Sends everything and waits for all answers.
+    /// Sends all requests and waits for all answers.
     pub async fn run(&self) -> Summary {
         let started = Instant::now();
         let client = crate::http_client();
@@ -86,22 +86,22 @@ impl LoadGenerator {
         self.summary(started.elapsed())
     }
 
-    /// Requests answered or failed so far.
+    /// Returns the number of requests that were answered or have failed so far.
     pub fn done(&self) -> usize {
         self.read(|results| results.whole.len() + results.failures.len())
     }
 
-    /// Why the first request that failed did.
+    /// Returns the error of the first request that failed.
     pub fn first_failure(&self) -> Option<String> {
         self.read(|results| results.failures.first().cloned())
     }
 
-    /// Sends no more requests; those in flight still finish.
+    /// Stops sending requests; the requests in flight still finish.
     pub fn stop(&self) {
         self.sent.store(self.load.requests, Ordering::Relaxed);
     }
 
-    /// One client: a request at a time until there are no more to send.
+    /// Runs one client: it sends a request at a time until none are left.
     async fn work(&self, client: &reqwest::Client) {
         loop {
             let number = self.sent.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +174,7 @@ impl LoadGenerator {
     }
 }
 
-/// A line of server-sent events.
+/// A parsed line of server-sent events.
 enum Line {
     Token,
     Done,
@@ -206,7 +206,7 @@ impl Results {
     }
 }
 
-/// Mean, median and 99th percentile, in seconds.
+/// The mean, the median and the 99th percentile, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Quantiles {
     /// The mean.
@@ -218,7 +218,7 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// All zero where there are no values.
+    /// Computes the quantiles; all are zero if there are no values.
     fn of(values: &mut [f64]) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |quantile: f64| {
@@ -233,24 +233,24 @@ impl Quantiles {
     }
 }
 
-/// What came of a load. Its display is a table as benchmark tools print it.
+/// The results of a load. Its display is a table as benchmark tools print it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// Requests answered in full.
+    /// The number of requests that were answered in full.
     pub successful: usize,
-    /// Requests that failed.
+    /// The number of requests that failed.
     pub failed: usize,
-    /// Why the first of them did.
+    /// The error of the first failed request.
     pub first_failure: Option<String>,
-    /// Of the whole load, in seconds.
+    /// The duration of the whole load, in seconds.
     pub duration: f64,
-    /// Tokens received.
+    /// The number of tokens received.
     pub output_tokens: u64,
-    /// Time to the first token.
+    /// The time to the first token.
     pub first_token: Quantiles,
-    /// Time between two tokens.
+    /// The time between two tokens.
     pub between_tokens: Quantiles,
-    /// Time to the end of the answer.
+    /// The time to the end of the answer.
     pub whole: Quantiles,
 }
 
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_values_that_occurred() {
+    fn quantiles_are_observed_values() {
         let mut values: Vec<_> = (1..=100).rev().map(f64::from).collect();
         let quantiles = Quantiles::of(&mut values);
         assert_eq!((quantiles.p50, quantiles.p99, quantiles.mean), (50.0, 99.0, 50.5));

@@ -1,4 +1,4 @@
-//! The `testbed` program: a cluster to play with, and the demo.
+//! The `testbed` program: a cluster to experiment with, and the demo.
 
 mod demo;
 mod up;
@@ -19,7 +19,7 @@ struct Cli {
 enum Command {
     /// Run a control plane and hollow nodes until Ctrl-C
     Up(up::Up),
-    /// Watch the operator take a StatefulSet from 1 replica to 3 under load
+    /// Watch the operator scale a StatefulSet from 1 replica to 3 under load
     Demo(demo::Demo),
 }
 

@@ -1,4 +1,4 @@
-//! One page for any number of addresses: a single socket answers on all of 127.0.0.0/8.
+//! Serves one page at any number of addresses: a single socket answers on all of 127.0.0.0/8.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::task::Task;
 
-/// A server that gives whoever asks, at whatever address of this machine's loopback, the same page.
+/// A server that answers every request, at every loopback address, with the same page.
 #[derive(Debug)]
 pub struct PageServer {
     port: u16,
@@ -19,11 +19,11 @@ pub struct PageServer {
 }
 
 impl PageServer {
-    /// Starts it on a free port. The socket is bound to the loopback device, so that nothing outside reaches it although
-    /// it listens on every address.
+    /// Starts the server on a free port. The socket is bound to the loopback device, so it is not
+    /// reachable from outside although it listens on every address.
     ///
     /// # Errors
-    /// It cannot listen.
+    /// Fails if it cannot listen.
     pub fn start(page: &str) -> Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind_device(Some(b"lo")).context("binding a socket to the loopback device")?;
@@ -39,12 +39,12 @@ impl PageServer {
         Ok(Self { port, served, _task: task })
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How many times the page has been given.
+    /// Returns the number of times that the page has been served.
     pub fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
@@ -52,7 +52,7 @@ impl PageServer {
 
 async fn serve(listener: TcpListener, answer: Arc<[u8]>, served: Arc<AtomicU64>) {
     loop {
-        // A connection that is gone before it is taken is no reason to stop.
+        // A connection may be closed before it is accepted; the server goes on.
         let Ok((stream, _)) = listener.accept().await else { continue };
         let (answer, served) = (answer.clone(), served.clone());
         tokio::spawn(async move {

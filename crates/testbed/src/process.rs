@@ -1,4 +1,4 @@
-//! Programs that never outlive their owner.
+//! Runs programs that never outlive their owner.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,27 +13,27 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 const SUPERVISOR: &str = include_str!("supervise.sh");
 
-/// What to run, and how to stop it.
+/// The command line of a program, and the way to stop it.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// For messages.
+    /// The name in messages.
     pub name: String,
-    /// The program.
+    /// The path of the program.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Variables on top of the owner's environment.
+    /// Variables in addition to the owner's environment.
     pub env: Vec<(String, OsString)>,
-    /// File that receives standard output and standard error.
+    /// The file that receives standard output and standard error.
     pub log: PathBuf,
-    /// Time between SIGTERM and SIGKILL, in whole seconds; zero kills at once.
+    /// The time between SIGTERM and SIGKILL, in whole seconds; zero kills at once.
     pub grace: Duration,
-    /// Folder to remove when the owner dies without having stopped the program.
+    /// A folder to remove if the owner dies without stopping the program.
     pub remove: Option<PathBuf>,
 }
 
 impl Spec {
-    /// A program that is killed at once when it is to stop.
+    /// Creates the spec of a program without arguments that is stopped by SIGKILL.
     pub fn new(name: &str, program: impl Into<PathBuf>, log: impl Into<PathBuf>) -> Self {
         Self {
             name: name.to_owned(),
@@ -53,14 +53,14 @@ impl Spec {
         self
     }
 
-    /// Sets a variable of the environment.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.env.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Asks with SIGTERM first, and kills after this time.
+    /// Stops the program by SIGTERM first, and by SIGKILL after this time.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -68,10 +68,10 @@ impl Spec {
     }
 }
 
-/// A running program with everything that it started, in a process group of its own.
+/// A running program with all of its children, in a process group of its own.
 ///
-/// Dropping it stops the whole group. So does the death of this process, by whatever signal: a small shell beside the
-/// program holds the other end of a pipe and sees it close.
+/// Dropping it stops the whole group. So does the death of this process, by any signal: a small
+/// shell beside the program holds the other end of a pipe and sees it close.
 #[derive(Debug)]
 pub struct Process {
     spec: Spec,
@@ -83,8 +83,8 @@ impl Process {
     /// Starts the program.
     ///
     /// # Errors
-    /// Where its log cannot be written or `sh` cannot be started. A program that does not exist shows in
-    /// [`Process::exited`] and in the log.
+    /// Fails if its log cannot be written or `sh` cannot be started. A program that does not exist
+    /// shows in [`Process::exited`] and in the log.
     pub fn start(spec: Spec) -> Result<Self> {
         let log = File::create(&spec.log).with_context(|| {
             format!("creating {}, the log of {}", spec.log.display(), spec.name)
@@ -106,17 +106,17 @@ impl Process {
         Ok(Self { spec, supervisor, group })
     }
 
-    /// The name given to it.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.spec.name
     }
 
-    /// The PID of the program itself, while it runs.
+    /// Returns the PID of the program itself, while it runs.
     pub fn pid(&self) -> Option<u32> {
         let shell = self.supervisor.id();
         let children =
             std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).ok()?;
-        // The other children are the watcher and what it has started.
+        // The other children are the watcher and its own children.
         let is_program = |pid: &&str| {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             name.trim() != "sh"
@@ -124,17 +124,17 @@ impl Process {
         children.split_whitespace().find(is_program)?.parse().ok()
     }
 
-    /// The log file.
+    /// Returns the path of the log file.
     pub fn log(&self) -> &Path {
         &self.spec.log
     }
 
-    /// How the program ended, where it did.
+    /// Returns the exit status if the program has ended.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.supervisor.try_wait().ok().flatten()
     }
 
-    /// The last lines of its log.
+    /// Returns the last lines of its log.
     pub fn log_tail(&self, lines: usize) -> String {
         let log = std::fs::read(&self.spec.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -142,11 +142,12 @@ impl Process {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// Stops the program and all that it started, and returns when nothing of it is left. Blocks up to the grace time.
+    /// Stops the program and its children, and returns when none of them is left. Blocks up to the
+    /// grace time.
     pub fn stop(&mut self) {
         let was_open = self.supervisor.stdin.take().is_some();
         if !was_open {
-            return; // stopped before
+            return; // it was stopped before
         }
         let deadline = Instant::now() + self.spec.grace + Duration::from_secs(5);
         while !self.is_gone() {
@@ -168,15 +169,16 @@ impl Drop for Process {
     }
 }
 
-/// Whether the group has a member that runs. Asking by signal would count those that are dead and not yet reaped by
-/// `init`, which may take seconds.
+/// Returns true if the group has a running member. Testing by a signal would count processes that
+/// are dead and not yet reaped by `init`, which may take seconds.
 fn is_alive(group: Pid) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return false;
     };
     processes.flatten().any(|process| {
         let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
-        // "pid (name) state parent group ...", where the name may hold anything.
+        // The format is "pid (name) state parent group ...", where the name may contain any
+        // character.
         let mut fields = stat.rsplit_once(')').unwrap_or_default().1.split_whitespace();
         let (state, group_of_it) = (fields.next(), fields.nth(1));
         state.is_some_and(|state| state != "Z" && state != "X")
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn stopping_takes_grandchildren_along_and_lets_the_program_say_goodbye() {
+    fn stopping_ends_grandchildren_and_allows_a_graceful_exit() {
         let folder = tempfile::tempdir().unwrap();
         let script =
             "sleep 1000 & trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done";

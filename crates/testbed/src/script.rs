@@ -1,4 +1,4 @@
-//! The repository's scripts that build programs once.
+//! Runs the repository's scripts that build programs once.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -6,8 +6,8 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-/// Runs a script that prints the folder of the programs which it has built, now or earlier. The first time that takes some
-/// minutes, and is reported on standard error.
+/// Runs a script that prints the folder of the programs that it has built, now or earlier. The
+/// first run takes some minutes and reports its progress on standard error.
 pub(crate) async fn folder(script: &str) -> Result<PathBuf> {
     let script = crate::repository().join(script);
     let output = Command::new("bash")

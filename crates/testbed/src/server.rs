@@ -1,4 +1,4 @@
-//! Programs that listen on a port of loopback.
+//! Starts programs that listen on a loopback port.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{Process, Spec};
 
-/// How long a program may take until it is ready, on a busy machine.
+/// The time that a program may take to become ready on a busy machine.
 const READY: Duration = Duration::from_mins(1);
-/// How often another port is tried.
+/// The number of ports that are tried.
 const ATTEMPTS: u32 = 4;
 
-/// Starts a program on a port that nobody listens on, and waits until it is ready.
+/// Starts a program on a free port, and waits until it is ready.
 pub(crate) async fn start(
     spec: impl Fn(u16) -> Result<Spec>,
     is_ready: impl AsyncFn(u16) -> bool,
@@ -27,14 +27,14 @@ pub(crate) async fn start(
     bail!("other programs took the port {ATTEMPTS} times in a row")
 }
 
-/// A port that nobody listens on at this moment.
+/// Draws a port that is free at this moment.
 fn free_port() -> Result<u16> {
     let held =
         TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port on 127.0.0.1")?;
     Ok(held.local_addr()?.port())
 }
 
-/// False where another program was quicker to take the port.
+/// Waits until the program is ready. Returns false if another program took the port.
 async fn until_ready(process: &mut Process, is_ready: impl AsyncFn() -> bool) -> Result<bool> {
     let deadline = Instant::now() + READY;
     loop {
@@ -56,7 +56,7 @@ async fn until_ready(process: &mut Process, is_ready: impl AsyncFn() -> bool) ->
     }
 }
 
-/// Whether a URL answers that all is well.
+/// Returns true if a URL answers with success.
 pub(crate) async fn answers(client: &reqwest::Client, url: &str) -> bool {
     let answer = client.get(url).timeout(Duration::from_secs(1)).send().await;
     answer.is_ok_and(|answer| answer.status().is_success())

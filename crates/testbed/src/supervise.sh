@@ -1,6 +1,8 @@
-# Runs a program in the process group of this shell, for as long as the owner holds the other end of standard input.
-# When the owner closes it, or dies in whatever way, the whole group goes.
-#   $1 seconds between SIGTERM and SIGKILL (0: SIGKILL at once)   $2 folder to remove at the end, or ''   $3... the program
+# Runs a program in the process group of this shell, as long as the owner holds the other end of
+# standard input. When the owner closes it, or dies by any signal, the whole group is stopped.
+#   $1     seconds between SIGTERM and SIGKILL (0: SIGKILL at once)
+#   $2     a folder to remove at the end, or ''
+#   $3...  the program
 grace=$1 folder=$2
 shift 2
 exec 3<&0

@@ -2,7 +2,7 @@
 
 use tokio::task::JoinHandle;
 
-/// Aborts its task when dropped.
+/// Aborts its task when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Task(JoinHandle<()>);
 
@@ -11,7 +11,7 @@ impl Task {
         Self(tokio::spawn(future))
     }
 
-    /// Waits until the task has ended by itself.
+    /// Waits until the task has ended on its own.
     pub(crate) async fn join(&mut self) {
         let _ = (&mut self.0).await;
     }

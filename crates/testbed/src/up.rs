@@ -1,4 +1,4 @@
-//! `testbed up`: a cluster to play with.
+//! `testbed up`: a cluster to experiment with.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use clap::Args;
 use llm_autoscaler_testbed::controlplane::Options;
 use llm_autoscaler_testbed::{ColdStart, ControlPlane, Engine, HollowNodes, Plan};
 
-/// What `testbed up` can be told.
+/// The options of `testbed up`.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// Hollow nodes to create
@@ -34,7 +34,7 @@ impl Up {
         let plan = move |_: &_| Plan::new(Engine::emulated()).cold_start(cold_start);
         let _nodes = HollowNodes::start(plane.client(), self.nodes, plan).await?;
         println!(
-            "A control plane is up. Every pod becomes an emulated vLLM on an address of its own."
+            "A control plane runs. Every pod becomes an emulated vLLM with an address of its own."
         );
         println!("In another terminal, in the repository's folder:\n");
         println!("    export KUBECONFIG={}", plane.kubeconfig().display());

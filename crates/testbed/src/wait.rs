@@ -1,13 +1,13 @@
-//! Waiting for something to become true.
+//! Waits until a condition holds.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Polls until `probe` gives a value, every 50 ms.
+/// Polls every 50 ms until `probe` returns a value.
 ///
 /// # Errors
-/// After `timeout`, saying what was awaited; at once where `probe` fails.
+/// Fails after `timeout` with a text that names `what`, and at once if `probe` fails.
 pub async fn until<T>(
     what: &str,
     timeout: Duration,

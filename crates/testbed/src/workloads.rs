@@ -4,11 +4,12 @@ use anyhow::Result;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::{Value, json};
 
-/// A `StatefulSet` of single-node replicas in the namespace `default`, labelled `app: NAME` and as an inference
-/// workload. Its pods start in parallel and serve on the container port `http`.
+/// Returns a `StatefulSet` of single-node replicas in the namespace `default`, with the label `app:
+/// NAME` and the label of inference workloads. Its pods start in parallel and serve on the
+/// container port `http`.
 ///
 /// # Errors
-/// Where a name or number does not fit into the object.
+/// Fails if a name or number does not fit into the object.
 pub fn stateful_set(name: &str, replicas: u32, port: u16) -> Result<StatefulSet> {
     let labels = json!({
         "app": name,
@@ -34,28 +35,32 @@ pub fn stateful_set(name: &str, replicas: u32, port: u16) -> Result<StatefulSet>
     }))?)
 }
 
-/// A LeaderWorkerSet in the namespace `default` of that many groups of `size` pods: a leader and its workers, all of them
-/// labelled `app: NAME` and serving on the container port `http`.
+/// Returns a LeaderWorkerSet in the namespace `default` with this many groups of `size` pods, a
+/// leader and its workers. All have the label `app: NAME` and serve on the container port `http`.
 pub fn leader_worker_set(name: &str, groups: u32, size: u32, port: u16) -> Value {
     let container = json!({
         "name": "engine",
         "image": "vllm/vllm-openai",
         "ports": [{"name": "http", "containerPort": port}],
     });
-    // Without a template of its own the leader is made as the workers are.
+    // Without `leaderTemplate` the leader has the workers' template.
     let template =
         json!({"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}});
     json!({
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {"replicas": groups, "leaderWorkerTemplate": {"size": size, "workerTemplate": template}},
+        "spec": {
+            "replicas": groups,
+            "leaderWorkerTemplate": {"size": size, "workerTemplate": template},
+        },
     })
 }
 
-/// A port for the pods of one run, below the range that the kernel draws ports of outgoing connections from.
+/// Draws a port for the pods of one run, below the range of the kernel's ephemeral ports.
 ///
-/// Addresses differ between runs anyway; a different port makes sure that nothing holds to a fixed one.
+/// Addresses differ between runs anyway; a different port makes sure that nothing depends on a
+/// fixed one.
 pub fn random_port() -> u16 {
     fastrand::u16(10_000..30_000)
 }

@@ -13,9 +13,9 @@ use llm_autoscaler_testbed::{
     Plan, wait, workloads,
 };
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// An engine that needs a millisecond for a step and none for a prompt.
+/// Returns an engine that takes a millisecond per step and no time for prompts.
 fn quick() -> Emulated {
     let mut emulated = Emulated::default();
     emulated.config.step_base = Duration::from_millis(1);
@@ -25,7 +25,7 @@ fn quick() -> Emulated {
 }
 
 async fn wait_for_ready(sets: &Api<StatefulSet>, name: &str, count: i32) -> Result<()> {
-    wait::until("replicas to become ready", PATIENCE, async || {
+    wait::until("replicas to become ready", TIMEOUT, async || {
         let status = sets.get(name).await?.status.unwrap_or_default();
         Ok((status.ready_replicas == Some(count)).then_some(()))
     })
@@ -72,9 +72,9 @@ async fn a_load_through_the_front_is_answered_by_all_ready_pods() -> Result<()> 
         sets.create(&PostParams::default(), &workloads::stateful_set(name, 2, port)?).await?;
     }
     wait_for_ready(&sets, "llm", 2).await?;
-    // Through two watches the front learns it a moment later.
+    // The front notices through two watches, a moment later.
     let client = reqwest::Client::new();
-    wait::until("the front to serve", PATIENCE, async || {
+    wait::until("the front to serve", TIMEOUT, async || {
         let answer = client.get(format!("{}/v1/models", front.url())).send().await?;
         Ok(answer.status().is_success().then_some(()))
     })

@@ -1,11 +1,12 @@
-//! Nothing outlives the process that started it, even when that is killed without a chance to clean up.
+//! Nothing outlives the process that started it, even if that is killed without a chance to clean
+//! up.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The processes that have this folder in their command line and are not dead.
+/// Returns the running processes that have this folder in their command line.
 fn processes_of(folder: &str) -> Vec<String> {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return Vec::new();

@@ -1,4 +1,5 @@
-//! The testbed itself: pods with addresses of their own on a real control plane, and nothing left behind.
+//! Tests of the testbed itself: pods with addresses of their own on a real control plane, and no
+//! processes left behind.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -15,16 +16,16 @@ use llm_autoscaler_testbed::{
 };
 use serde_json::json;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
-/// Waits for exactly so many ready pods and returns name and URL of each.
+/// Waits for exactly `count` ready pods. Returns the name and the URL of each.
 async fn ready_pods(pods: &Api<Pod>, count: usize) -> Result<Vec<(String, String)>> {
-    wait::until("pods to become ready", PATIENCE, async || {
+    wait::until("pods to become ready", TIMEOUT, async || {
         let all = pods.list(&ListParams::default()).await?.items;
         let ready = all.len() == count && all.iter().all(is_ready);
         Ok(ready.then(|| all.iter().map(|pod| (pod.name_any(), url(pod))).collect()))
@@ -49,7 +50,7 @@ fn value<'a>(page: &'a str, name: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_get_addresses_serve_follow_the_scale_and_go() -> Result<()> {
+async fn pods_are_created_serve_scale_and_are_deleted() -> Result<()> {
     let plane = ControlPlane::start(Options::default()).await?;
     let script = Script::default();
     let scripted = script.clone();
@@ -86,7 +87,7 @@ async fn pods_get_addresses_serve_follow_the_scale_and_go() -> Result<()> {
     the_pages_that_fail(&script, &three[0].1).await?;
 
     script.set_ready("llm-1", false);
-    wait::until("llm-1 to become unready", PATIENCE, async || {
+    wait::until("llm-1 to become unready", TIMEOUT, async || {
         Ok((!is_ready(&pods.get("llm-1").await?)).then_some(()))
     })
     .await?;
@@ -101,7 +102,7 @@ async fn pods_get_addresses_serve_follow_the_scale_and_go() -> Result<()> {
     Ok(())
 }
 
-/// All the ways in which a page can fail, and that the pod recovers from the worst.
+/// Checks each way in which a page can fail, and that the pod recovers from the worst.
 async fn the_pages_that_fail(script: &Script, url: &str) -> Result<()> {
     let status = Page::Raw {
         status: 503,
@@ -116,12 +117,12 @@ async fn the_pages_that_fail(script: &Script, url: &str) -> Result<()> {
     let error = get(url, "/metrics").await.unwrap_err();
     assert!(!error.is_connect() && !error.is_timeout(), "{error:?}");
     script.set("llm-0", Page::Refuse);
-    wait::until("the pod to refuse", PATIENCE, async || {
+    wait::until("the pod to refuse", TIMEOUT, async || {
         Ok(get(url, "/metrics").await.is_err_and(|error| error.is_connect()).then_some(()))
     })
     .await?;
     script.set("llm-0", Page::text("up 1\n"));
-    wait::until("the pod to answer again", PATIENCE, async || {
+    wait::until("the pod to answer again", TIMEOUT, async || {
         Ok(get(url, "/metrics").await.is_ok_and(|page| page == "up 1\n").then_some(()))
     })
     .await

@@ -1,9 +1,11 @@
-//! What it costs to read many pods: one operator, thousands of pods that are each read every five seconds.
+//! Measures the cost of scraping many pods: one operator, thousands of pods, a scrape of each every
+//! five seconds.
 //!
-//! `make sampling PODS=1000`: so many pods in targets of a hundred, each with an
-//! autoscaler. The pods are objects of the API server with addresses of their own; one server gives all of them the same
-//! page, a real one of vLLM (45 kB), or with `--small` one of 1 kB. Prints the operator's CPU time and memory over a
-//! minute, how late reads began, and how long they took.
+//! `make sampling PODS=1000` creates this many pods in targets of a hundred, each with an
+//! autoscaler. The pods are objects of the API server with addresses of their own. One server gives
+//! all of them the same page: a recorded one of vLLM (45 kB), or with `--small` one of 1 kB. It
+//! prints the operator's CPU time and memory over a minute, the delay of scrapes, and their
+//! duration.
 
 use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
 
@@ -19,11 +21,11 @@ use llm_autoscaler_testbed::{EnginePage, PageServer, wait};
 use serde_json::json;
 use tokio::time::Instant;
 
-/// Pods of one target.
+/// The number of pods of one target.
 const TARGET: usize = 100;
-/// How long is measured.
+/// The length of the measurement.
 const MEASURED: Duration = Duration::from_mins(1);
-/// How often each pod is read.
+/// The scrape interval in seconds.
 const INTERVAL: u64 = 5;
 
 #[tokio::main]
@@ -50,8 +52,8 @@ async fn measure(count: usize, small: bool) -> Result<()> {
     };
     let server = PageServer::start(&page)?;
     let cluster = Arc::new(Cluster::start().await?);
-    let stage = Stage::set(cluster, "sampling").await?;
-    stage.kill_operator();
+    let stage = Stage::create(cluster, "sampling").await?;
+    stage.operator.kill();
     stage.control_plane().apply_yaml(include_str!("../fixtures/fleet-crd.yaml")).await?;
     let established =
         ["wait", "--for=condition=Established", "crd/fleets.example.com", "--timeout=30s"];
@@ -61,9 +63,9 @@ async fn measure(count: usize, small: bool) -> Result<()> {
     create_targets(&stage, count).await?;
     create_pods(&stage, count, server.port()).await?;
     println!("they are there after {:.0} s; starting the operator", began.elapsed().as_secs_f64());
-    stage.start_operator()?;
+    stage.operator.start()?;
     wait::until("all pods to be read", Duration::from_mins(3), async || {
-        let page = stage.operator_metrics().await.unwrap_or_default();
+        let page = stage.operator.metrics().await.unwrap_or_default();
         Ok((value(&page, "llm_autoscaler_scrapes_total{result=\"ok\"}") >= 2.0 * count as f64)
             .then_some(()))
     })
@@ -94,7 +96,10 @@ async fn create_targets(stage: &Stage, count: usize) -> Result<()> {
             "scaleTargetRef": {"apiVersion": "example.com/v1", "kind": "Fleet", "name": name},
             "maxReplicas": 1000,
             "sources": [{"scrape": {"intervalSeconds": INTERVAL, "timeoutSeconds": 2}}],
-            "metrics": [{"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "32"}}],
+            "metrics": [{
+                "signal": "InFlightRequests",
+                "target": {"type": "AverageValue", "averageValue": "32"},
+            }],
             "podMonitor": {"mode": "Disabled"},
         });
         stage.autoscaler(&name, spec).await?;
@@ -102,7 +107,7 @@ async fn create_targets(stage: &Stage, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Pods that run, as far as their status says. No node has them, and none ever will.
+/// Creates pods with a status that says that they run. They have no node and no container.
 async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
     let pods = stage.api::<Pod>();
     stream::iter(0..count)
@@ -110,11 +115,19 @@ async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
             let pods = &pods;
             async move {
                 let name = format!("pod-{index}");
-                let container = json!({"name": "engine", "image": "engine", "ports": [{"name": "http", "containerPort": port}]});
+                let container = json!({
+                    "name": "engine",
+                    "image": "engine",
+                    "ports": [{"name": "http", "containerPort": port}],
+                });
                 let labels = json!({"fleet": format!("fleet-{}", index / TARGET)});
                 let pod = json!({
                     "metadata": {"name": name, "labels": labels},
-                    "spec": {"schedulingGates": [{"name": "example.com/bench"}], "containers": [container], "automountServiceAccountToken": false},
+                    "spec": {
+                        "schedulingGates": [{"name": "example.com/bench"}],
+                        "containers": [container],
+                        "automountServiceAccountToken": false,
+                    },
                 });
                 pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
                 let bits = 0x7f40_0000_u32 + 2 + index as u32;
@@ -123,7 +136,8 @@ async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
                     "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
                     "conditions": [{"type": "Ready", "status": "True"}],
                 }});
-                pods.patch_status(&name, &PatchParams::default(), &Patch::Strategic(status)).await?;
+                pods.patch_status(&name, &PatchParams::default(), &Patch::Strategic(status))
+                    .await?;
                 anyhow::Ok(())
             }
         })
@@ -133,7 +147,7 @@ async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
     Ok(())
 }
 
-/// What the operator has used and done.
+/// The operator's counters and resource usage at one moment.
 struct Figures {
     at: Instant,
     cpu: f64,
@@ -141,14 +155,14 @@ struct Figures {
     scrapes: f64,
     failed: f64,
     decisions: f64,
-    /// Reads that began at most this much too late, cumulatively.
+    /// The histogram of delays: (upper bound in seconds, cumulative number of scrapes).
     late: Vec<(f64, f64)>,
 }
 
 impl Figures {
     async fn of(stage: &Stage) -> Result<Self> {
-        let pid = stage.operator_pid().context("the operator does not run")?;
-        let page = stage.operator_metrics().await?;
+        let pid = stage.operator.pid().context("the operator does not run")?;
+        let page = stage.operator.metrics().await?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let fields: Vec<&str> =
             stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -164,7 +178,7 @@ impl Figures {
         let scrapes = value(&page, "llm_autoscaler_scrapes_total{result=\"ok\"}");
         Ok(Self {
             at: Instant::now(),
-            // Of 100 a second, on every Linux that this runs on.
+            // The kernel counts in ticks of 1/100 s on every Linux that this runs on.
             cpu: (ticks(11) + ticks(12)) / 100.0,
             memory: memory / 1024.0,
             scrapes,
@@ -174,7 +188,7 @@ impl Figures {
         })
     }
 
-    /// What has come about since.
+    /// Returns the difference from an earlier moment.
     fn since(self, before: &Self) -> Spent {
         let late = self
             .late
@@ -193,7 +207,7 @@ impl Figures {
     }
 }
 
-/// The difference of two figures.
+/// The difference between two moments.
 struct Spent {
     seconds: f64,
     cpu: f64,

@@ -1,4 +1,5 @@
-//! What all scenarios share: a control plane with everything installed, and nodes.
+//! The cluster that all scenarios share: a control plane with everything installed, and hollow
+//! nodes.
 
 use std::{
     collections::HashSet,
@@ -18,12 +19,12 @@ use llm_autoscaler_testbed::{
     workloads::random_port,
 };
 
-/// Where `config/default` installs.
+/// The namespace into which `config/default` installs.
 const SYSTEM: &str = "llm-autoscaler-system";
 
 /// A control plane with the CRD, the RBAC and the manifests of `config/default`, and hollow nodes.
 pub struct Cluster {
-    // Stopped first, while there is an API server to talk to.
+    // Stopped first, while the API server still runs.
     _nodes: HollowNodes,
     /// The control plane.
     pub control_plane: ControlPlane,
@@ -31,41 +32,41 @@ pub struct Cluster {
     pub operator_kubeconfig: PathBuf,
     /// The port that all pods of this run serve on.
     pub port: u16,
-    cast: Arc<Mutex<Cast>>,
+    pod_plans: Arc<Mutex<PodPlans>>,
 }
 
-/// What becomes of pods.
+/// The plans of pods.
 #[derive(Default)]
-struct Cast {
-    roles: Vec<Role>,
-    /// As NAMESPACE/NAME.
+struct PodPlans {
+    assignments: Vec<Assignment>,
+    /// The names of unschedulable pods, as NAMESPACE/NAME.
     unschedulable: HashSet<String>,
 }
 
-/// Who plays the pods of a namespace whose names begin with something.
-struct Role {
+/// The engine for the pods of a namespace with a name prefix.
+struct Assignment {
     namespace: String,
     pods: String,
     engine: Engine,
 }
 
 impl Cluster {
-    /// Starts everything, and installs what a user would.
+    /// Starts everything, and installs the manifests as a user does.
     ///
     /// # Errors
-    /// Where something does not start, or a manifest is refused.
+    /// Fails if something does not start, or if a manifest is refused.
     pub async fn start() -> Result<Self> {
         Self::start_with(controlplane::Options::default()).await
     }
 
-    /// The same with other arguments of the control plane.
+    /// Like [`Cluster::start`], with other arguments of the control plane.
     ///
     /// # Errors
-    /// As for [`Cluster::start`].
+    /// Same as [`Cluster::start`].
     pub async fn start_with(options: controlplane::Options) -> Result<Self> {
         let control_plane = ControlPlane::start(options).await?;
-        let cast = Arc::new(Mutex::new(Cast::default()));
-        let plans = cast.clone();
+        let pod_plans = Arc::new(Mutex::new(PodPlans::default()));
+        let plans = pod_plans.clone();
         let nodes =
             HollowNodes::start(control_plane.client(), 1, move |pod| plan(&plans, pod)).await?;
         control_plane
@@ -83,49 +84,56 @@ impl Cluster {
         .await?;
         let operator_kubeconfig =
             control_plane.service_account_kubeconfig(SYSTEM, "llm-autoscaler").await?;
-        Ok(Self { control_plane, operator_kubeconfig, port: random_port(), cast, _nodes: nodes })
+        Ok(Self {
+            control_plane,
+            operator_kubeconfig,
+            port: random_port(),
+            pod_plans,
+            _nodes: nodes,
+        })
     }
 
-    /// Gives pods of a namespace an engine: those to come whose names begin with `pods`. The longest beginning counts, and
-    /// of the same ones the last. Pods that nobody plays have nothing that listens.
+    /// Assigns an engine to the future pods of a namespace that have names beginning with `pods`.
+    /// The longest matching prefix wins; of equal ones, the last. In pods without an engine nothing
+    /// listens.
     pub(crate) fn assign(&self, namespace: &str, pods: &str, engine: Engine) {
         let (namespace, pods) = (namespace.to_owned(), pods.to_owned());
-        self.cast().roles.push(Role { namespace, pods, engine });
+        self.pod_plans().assignments.push(Assignment { namespace, pods, engine });
     }
 
-    /// Leaves pods of this name pending, as for want of a GPU; those that are there already stay as they are.
+    /// Leaves future pods of this name pending, as without a free GPU.
     pub fn leave_pending(&self, namespace: &str, pod: &str) {
-        self.cast().unschedulable.insert(format!("{namespace}/{pod}"));
+        self.pod_plans().unschedulable.insert(format!("{namespace}/{pod}"));
     }
 
-    /// Gives a pod that was left pending a node, as when a GPU is free again.
+    /// Gives a node to a pod that was left pending, as when a GPU becomes free.
     pub fn make_room(&self, namespace: &str, pod: &str) {
-        self.cast().unschedulable.remove(&format!("{namespace}/{pod}"));
+        self.pod_plans().unschedulable.remove(&format!("{namespace}/{pod}"));
     }
 
-    fn cast(&self) -> MutexGuard<'_, Cast> {
-        self.cast.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pod_plans(&self) -> MutexGuard<'_, PodPlans> {
+        self.pod_plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn plan(cast: &Mutex<Cast>, pod: &Pod) -> Plan {
-    let cast = cast.lock().unwrap_or_else(PoisonError::into_inner);
+fn plan(pod_plans: &Mutex<PodPlans>, pod: &Pod) -> Plan {
+    let pod_plans = pod_plans.lock().unwrap_or_else(PoisonError::into_inner);
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-    let its = cast
-        .roles
-        .iter()
-        .filter(|role| role.namespace == namespace && name.starts_with(&role.pods));
-    let engine =
-        its.max_by_key(|role| role.pods.len()).map_or(Engine::Nothing, |role| role.engine.clone());
-    let left_out = cast.unschedulable.contains(&format!("{namespace}/{name}"));
+    let its = pod_plans.assignments.iter().filter(|assignment| {
+        assignment.namespace == namespace && name.starts_with(&assignment.pods)
+    });
+    let engine = its
+        .max_by_key(|assignment| assignment.pods.len())
+        .map_or(Engine::Nothing, |assignment| assignment.engine.clone());
+    let left_out = pod_plans.unschedulable.contains(&format!("{namespace}/{name}"));
     let plan = Plan::new(engine);
     if left_out { plan.cold_start(ColdStart::Unschedulable) } else { plan }
 }
 
-/// The binary under test, beside this one.
+/// Returns the path of the binary under test, which is beside this program's folder.
 ///
 /// # Errors
-/// It has not been built.
+/// Fails if it has not been built.
 pub(crate) fn operator_binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("LLM_AUTOSCALER_BIN") {
         return Ok(path.into());

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::{SOON, Stage};
 
-/// The type of the gate's condition.
+/// The condition type of the readiness gate.
 pub const GATE: &str = "llmautoscaler.io/in-service";
 
-/// Lets the operator write to pods.
+/// Permits the operator to patch pods.
 ///
 /// # Errors
-/// A role cannot be labelled.
+/// Fails if a role cannot be labelled.
 pub async fn permit(stage: &Stage) -> Result<()> {
     for role in ["llm-autoscaler-in-service", "llm-autoscaler-deletion-cost"] {
         let label = "llmautoscaler.io/aggregate-to-targets=true";
@@ -23,36 +23,37 @@ pub async fn permit(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Creates a StatefulSet whose pods have the gate, and wait for somebody to put them in service.
+/// Creates a StatefulSet with the readiness gate in its pods, which are not ready before the
+/// operator opens the gate.
 ///
 /// # Errors
-/// The API server refuses it.
+/// Fails if the API server refuses it.
 pub async fn create(stage: &Stage, name: &str, replicas: u32, grace: i64) -> Result<()> {
-    let manner = Manner { grace, gates: &[GATE], management: "Parallel" };
-    create_with(stage, name, replicas, &manner).await
+    let settings = PodSettings { grace, gates: &[GATE], management: "Parallel" };
+    create_with(stage, name, replicas, &settings).await
 }
 
-/// How the pods of a StatefulSet begin and end.
-pub struct Manner<'a> {
-    /// How long after they are told to end they are killed, in seconds.
+/// The pod settings of a StatefulSet that affect its scale-downs.
+pub struct PodSettings<'a> {
+    /// The termination grace period in seconds.
     pub grace: i64,
-    /// Their readiness gates.
+    /// The readiness gates of the pods.
     pub gates: &'a [&'a str],
-    /// `Parallel` or `OrderedReady`.
+    /// The pod management policy: `Parallel` or `OrderedReady`.
     pub management: &'a str,
 }
 
-/// The same with pods of another manner.
+/// Like [`create`], with other pod settings.
 ///
 /// # Errors
-/// The API server refuses it.
+/// Fails if the API server refuses it.
 pub async fn create_with(
     stage: &Stage,
     name: &str,
     replicas: u32,
-    manner: &Manner<'_>,
+    settings: &PodSettings<'_>,
 ) -> Result<()> {
-    let Manner { grace, gates, management } = *manner;
+    let PodSettings { grace, gates, management } = *settings;
     let mut set = stateful_set(name, replicas, stage.port())?;
     set.spec.as_mut().context("it has a spec")?.pod_management_policy = Some(management.to_owned());
     set.metadata.namespace = Some(stage.namespace.clone());
@@ -68,13 +69,17 @@ pub async fn create_with(
     Ok(())
 }
 
-/// Keeps up to three replicas of a StatefulSet or whatever else `target` is, by 10 requests each.
+/// Applies an autoscaler with `drain`: 1 to 3 replicas at 10 requests each, of the StatefulSet of
+/// this name or of a target in `change`.
 ///
 /// # Errors
-/// The API server refuses it.
+/// Fails if the API server refuses it.
 pub async fn autoscaler(stage: &Stage, name: &str, deadline: i32, change: Value) -> Result<()> {
     let mut spec = json!({
-        "metrics": [{"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "10"}}],
+        "metrics": [{
+            "signal": "InFlightRequests",
+            "target": {"type": "AverageValue", "averageValue": "10"},
+        }],
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
         "drain": {"deadlineSeconds": deadline},
     });
@@ -84,30 +89,30 @@ pub async fn autoscaler(stage: &Stage, name: &str, deadline: i32, change: Value)
     stage.autoscaler(name, spec).await
 }
 
-/// Makes one pod say that so many requests run.
+/// Makes a pod report `running` running requests.
 pub fn running(stage: &Stage, pod: &str, running: u64) {
     stage.script.set(&format!("{}/{pod}", stage.namespace), page(running));
 }
 
-/// A page with so many running requests.
+/// Returns a page with `running` running requests.
 pub fn page(running: u64) -> Page {
     Page::Vllm { running, waiting: 0, kv: 0.1 }
 }
 
-/// The status of one of a pod's conditions.
+/// Returns the status of one of a pod's conditions.
 ///
 /// # Errors
-/// The pod is not there.
+/// Fails if the pod does not exist.
 pub async fn condition(stage: &Stage, pod: &str, type_: &str) -> Result<Option<String>> {
     let conditions = stage.api::<Pod>().get(pod).await?.status.and_then(|status| status.conditions);
     let found = conditions.into_iter().flatten().find(|condition| condition.type_ == type_);
     Ok(found.map(|condition| condition.status))
 }
 
-/// Waits until a pod is in service, or out of it.
+/// Waits until a pod's gate is open, or closed if `expected` is false.
 ///
 /// # Errors
-/// It never is.
+/// Fails if that does not happen in time.
 pub async fn until_in_service(stage: &Stage, pod: &str, expected: bool) -> Result<()> {
     let expected = if expected { "True" } else { "False" };
     wait::until(&format!("{GATE} and Ready of {pod} to be {expected}"), SOON, async || {
@@ -118,13 +123,13 @@ pub async fn until_in_service(stage: &Stage, pod: &str, expected: bool) -> Resul
     .await
 }
 
-/// How many scale-downs of the operator ended so.
+/// Returns the number of the operator's drains that ended with `result`.
 ///
 /// # Errors
-/// The operator's page does not answer.
+/// Fails if the operator's metrics cannot be read.
 pub async fn drains(stage: &Stage, result: &str) -> Result<u64> {
     let line = format!("llm_autoscaler_drains_total{{result=\"{result}\"}} ");
-    let page = stage.operator_metrics().await?;
+    let page = stage.operator.metrics().await?;
     let found = page.lines().find_map(|found| found.strip_prefix(&line));
     Ok(found.map_or(Ok(0), str::parse)?)
 }

@@ -15,24 +15,24 @@ use serde_json::{Value, json};
 
 use crate::{SOON, Stage};
 
-/// The prefix of the labels.
+/// The prefix of the controller's labels.
 pub const PREFIX: &str = "rbg.workloads.x-k8s.io";
 
-/// The groups of a stage's namespace, while the stand-in looks after them.
+/// The groups of a stage's namespace, which the stand-in reconciles.
 pub struct Groups<'a> {
     /// The stage.
     pub stage: &'a Stage,
     controller: Option<RbgController>,
 }
 
-/// A role as `roleStatuses` counts it.
+/// The counts of a role in `roleStatuses`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Those that there are.
+    /// The number of existing replicas.
     pub replicas: i64,
-    /// Those that serve.
+    /// The number of ready replicas.
     pub ready: i64,
-    /// Those that are of the latest template.
+    /// The number of replicas with the latest template.
     pub updated: i64,
 }
 
@@ -40,15 +40,15 @@ impl<'a> Groups<'a> {
     /// Starts the stand-in.
     ///
     /// # Errors
-    /// Its kinds are refused.
+    /// Fails if its CRDs are refused.
     pub async fn start(stage: &'a Stage) -> Result<Self> {
         Self::start_with(stage, |_| {}).await
     }
 
-    /// The same with other options.
+    /// Like [`Groups::start`], with other options.
     ///
     /// # Errors
-    /// As for [`Groups::start`].
+    /// Same as [`Groups::start`].
     pub async fn start_with(stage: &'a Stage, change: impl Fn(&mut Options)) -> Result<Self> {
         let mut options = Options::in_namespace(&stage.namespace);
         change(&mut options);
@@ -56,12 +56,12 @@ impl<'a> Groups<'a> {
         Ok(Self { stage, controller })
     }
 
-    /// Stops the stand-in: what is written is not acted upon.
+    /// Stops the stand-in; from then on writes have no effect.
     pub fn stop(&mut self) {
         self.controller = None;
     }
 
-    /// The API of a kind of the stage's namespace.
+    /// Returns the API of a kind in the stage's namespace.
     pub fn api(&self, kind: Kind) -> Api<DynamicObject> {
         Api::namespaced_with(self.stage.client(), &self.stage.namespace, &kind.resource())
     }
@@ -69,7 +69,7 @@ impl<'a> Groups<'a> {
     /// Creates an object with a spec.
     ///
     /// # Errors
-    /// The API server refuses it.
+    /// Fails if the API server refuses it.
     pub async fn create(&self, kind: Kind, name: &str, spec: Value) -> Result<DynamicObject> {
         let mut object = DynamicObject::new(name, &kind.resource());
         object.data = json!({"spec": spec});
@@ -77,10 +77,11 @@ impl<'a> Groups<'a> {
         created.with_context(|| format!("creating {} {name}", kind.name()))
     }
 
-    /// Creates a group of roles, and waits until it has all replicas that it wants, all are ready, and all adapters know.
+    /// Creates a group of roles, and waits until it has all of its replicas, all are ready, and all
+    /// adapters are bound and up to date.
     ///
     /// # Errors
-    /// It never is so.
+    /// Fails if that does not happen in time.
     pub async fn group(&self, name: &str, roles: &[Value]) -> Result<()> {
         self.create(Kind::Group, name, json!({"roles": roles})).await?;
         self.until(Kind::Group, name, "Ready=True", |group| condition(group, "Ready") == "True")
@@ -96,18 +97,18 @@ impl<'a> Groups<'a> {
         Ok(())
     }
 
-    /// The object of a name.
+    /// Returns the object of a name.
     ///
     /// # Errors
-    /// It is not there.
+    /// Fails if it does not exist.
     pub async fn get(&self, kind: Kind, name: &str) -> Result<DynamicObject> {
         self.api(kind).get(name).await.with_context(|| format!("reading {} {name}", kind.name()))
     }
 
-    /// Waits until an object is as expected, and returns it.
+    /// Waits until `expected` holds for an object, and returns the object.
     ///
     /// # Errors
-    /// It never is.
+    /// Fails if that does not happen in time.
     pub async fn until(
         &self,
         kind: Kind,
@@ -137,7 +138,7 @@ impl<'a> Groups<'a> {
     /// Waits until an adapter is bound.
     ///
     /// # Errors
-    /// It never is.
+    /// Fails if that does not happen in time.
     pub async fn until_bound(&self, name: &str) -> Result<DynamicObject> {
         self.until(Kind::Adapter, name, "phase Bound", |adapter| {
             text(adapter, "/status/phase") == "Bound"
@@ -145,10 +146,10 @@ impl<'a> Groups<'a> {
         .await
     }
 
-    /// Waits until a role has so many replicas, and so many ready ones.
+    /// Waits until a role has `replicas` replicas, of which `ready` are ready.
     ///
     /// # Errors
-    /// It never has.
+    /// Fails if that does not happen in time.
     pub async fn until_role(
         &self,
         group: &str,
@@ -167,7 +168,7 @@ impl<'a> Groups<'a> {
     /// Writes the scale of an adapter as an autoscaler does.
     ///
     /// # Errors
-    /// It is refused.
+    /// Fails if the write is refused.
     pub async fn scale(&self, adapter: &str, replicas: i64) -> Result<Scale> {
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
         let scale =
@@ -175,19 +176,19 @@ impl<'a> Groups<'a> {
         scale.with_context(|| format!("scaling {adapter} to {replicas}"))
     }
 
-    /// Merges into an object's spec.
+    /// Merges a patch into an object's spec.
     ///
     /// # Errors
-    /// The API server refuses it.
+    /// Fails if the API server refuses it.
     pub async fn patch(&self, kind: Kind, name: &str, spec: Value) -> Result<DynamicObject> {
         let patch = Patch::Merge(json!({"spec": spec}));
         Ok(self.api(kind).patch(name, &PatchParams::default(), &patch).await?)
     }
 
-    /// Changes the template of the only role, which is a standalone one.
+    /// Changes the template of a group's only role, which is a standalone one.
     ///
     /// # Errors
-    /// The API server refuses it.
+    /// Fails if the API server refuses it.
     pub async fn patch_template(&self, group: &str, version: &str) -> Result<()> {
         let metadata = json!({"annotations": {"version": version}});
         self.patch_role(group, 0, "standalonePattern/template/metadata", metadata).await
@@ -196,7 +197,7 @@ impl<'a> Groups<'a> {
     /// Replaces a field of the role at an index.
     ///
     /// # Errors
-    /// The API server refuses it.
+    /// Fails if the API server refuses it.
     pub async fn patch_role(
         &self,
         group: &str,
@@ -211,58 +212,58 @@ impl<'a> Groups<'a> {
         Ok(())
     }
 
-    /// The pods that a selector matches, by name.
+    /// Returns the pods that match a selector, by name.
     ///
     /// # Errors
-    /// The API server does not answer.
+    /// Fails if the API server does not answer.
     pub async fn pods(&self, selector: &str) -> Result<BTreeMap<String, Pod>> {
         let params = ListParams::default().labels(selector);
         let pods = self.stage.api::<Pod>().list(&params).await?;
         Ok(pods.items.into_iter().map(|pod| (pod.name_any(), pod)).collect())
     }
 
-    /// The pods of a role.
+    /// Returns the pods of a role, by name.
     ///
     /// # Errors
-    /// The API server does not answer.
+    /// Fails if the API server does not answer.
     pub async fn pods_of(&self, group: &str, role: &str) -> Result<BTreeMap<String, Pod>> {
         self.pods(&format!("{PREFIX}/group-name={group},{PREFIX}/role-name={role}")).await
     }
 }
 
-/// A behaviour of the real controller that was measured, by its name.
+/// Asserts a behaviour that was measured on the real controller; `name` describes it.
 ///
 /// # Errors
-/// The stand-in does not have it.
+/// Fails if the stand-in behaves differently.
 pub fn measured(name: &str, holds: bool, seen: impl Debug) -> Result<()> {
     ensure!(holds, "the real controller does this, the stand-in does not: {name}; seen: {seen:?}");
     Ok(())
 }
 
-/// A behaviour of the real controller that its source tells of, by its name.
+/// Asserts a behaviour that was read in the real controller's source; `name` describes it.
 ///
 /// # Errors
-/// The stand-in does not have it.
+/// Fails if the stand-in behaves differently.
 pub fn in_its_source(name: &str, holds: bool, seen: impl Debug) -> Result<()> {
     ensure!(
         holds,
-        "the real controller's source says this, the stand-in does not do it: {name}; seen: {seen:?}"
+        "the real controller does this by its source, the stand-in does not: {name}; observed: {seen:?}"
     );
     Ok(())
 }
 
-/// A role of which each replica is one pod.
+/// Returns a role with one pod per replica.
 pub fn standalone(stage: &Stage, name: &str, replicas: i64) -> Value {
     json!({"name": name, "replicas": replicas, "standalonePattern": {"template": template(stage)}})
 }
 
-/// A role of which each replica is a leader and workers, `size` in all.
+/// Returns a role with a leader and workers per replica, `size` pods in all.
 pub fn leader_worker(stage: &Stage, name: &str, replicas: i64, size: i64) -> Value {
     let pattern = json!({"size": size, "template": template(stage)});
     json!({"name": name, "replicas": replicas, "leaderWorkerPattern": pattern})
 }
 
-/// A role of which each replica has a router and two engines.
+/// Returns a role with a router and two engines per replica.
 pub fn custom(stage: &Stage, name: &str, replicas: i64) -> Value {
     let component =
         |name: &str, size: i64| json!({"name": name, "size": size, "template": template(stage)});
@@ -270,19 +271,19 @@ pub fn custom(stage: &Stage, name: &str, replicas: i64) -> Value {
     json!({"name": name, "replicas": replicas, "customComponentsPattern": pattern})
 }
 
-/// The role with an adapter.
+/// Adds an adapter to a role.
 pub fn scalable(mut role: Value) -> Value {
     role["scalingAdapter"] = json!({"enable": true});
     role
 }
 
-/// The role as another kind of workload, such as `apps/v1/StatefulSet`.
+/// Sets a role's workload kind, such as `apps/v1/StatefulSet`.
 pub fn as_kind(mut role: Value, kind: &str) -> Value {
     role["annotations"] = json!({format!("{PREFIX}/role-workload-type"): kind});
     role
 }
 
-/// The role with instances that have no numbers.
+/// Makes a role stateless: its instances have random names.
 pub fn stateless(mut role: Value) -> Value {
     role["annotations"] = json!({format!("{PREFIX}/role-instance-pattern"): "Stateless"});
     role
@@ -293,7 +294,7 @@ fn template(stage: &Stage) -> Value {
     json!({"spec": {"containers": [{"name": "engine", "image": "engine", "ports": [port]}]}})
 }
 
-/// What a group's status says of a role.
+/// Returns the counts of a role in a group's status.
 pub fn counts(group: &DynamicObject, role: &str) -> Option<Counts> {
     let statuses = group.data["status"]["roleStatuses"].as_array();
     let status = statuses?.iter().find(|status| status["name"] == role)?;
@@ -302,33 +303,33 @@ pub fn counts(group: &DynamicObject, role: &str) -> Option<Counts> {
     Some(Counts { replicas, ready, updated })
 }
 
-/// What a group's spec says of a role.
+/// Returns the replicas of a role in a group's spec.
 pub fn replicas_of(group: &DynamicObject, role: &str) -> Option<i64> {
     let roles = group.data["spec"]["roles"].as_array();
     roles?.iter().find(|found| found["name"] == role)?["replicas"].as_i64()
 }
 
-/// The status of a condition.
+/// Returns the status of a condition.
 pub fn condition<'a>(object: &'a DynamicObject, type_: &str) -> &'a str {
     let conditions = object.data["status"]["conditions"].as_array();
     let found = conditions.into_iter().flatten().find(|condition| condition["type"] == type_);
     found.and_then(|condition| condition["status"].as_str()).unwrap_or_default()
 }
 
-/// The number at a path such as `/spec/replicas`.
+/// Returns the number at a path such as `/spec/replicas`.
 pub fn number(object: &DynamicObject, pointer: &str) -> Option<i64> {
     object.data.pointer(pointer).and_then(Value::as_i64)
 }
 
-/// The text at a path.
+/// Returns the text at a path.
 pub fn text<'a>(object: &'a DynamicObject, pointer: &str) -> &'a str {
     object.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The code and the message of a refusal; 200 where there was none.
+/// Returns the status code and the message of a refusal; code 200 for a success.
 ///
 /// # Errors
-/// It was not the API server that refused.
+/// Fails if the error did not come from the API server.
 pub fn refusal<T>(result: kube::Result<T>) -> Result<(u16, String)> {
     match result {
         Ok(_) => Ok((200, String::new())),

@@ -7,9 +7,9 @@ use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 
 use crate::{Cluster, Stage};
 
-/// One scenario.
+/// A scenario: a name and an async function.
 pub struct Scenario {
-    /// Its name, and its namespace's.
+    /// The name of the scenario and of its namespace.
     name: Cow<'static, str>,
     run: Box<Run>,
 }
@@ -17,7 +17,7 @@ pub struct Scenario {
 type Run = dyn Fn(Arc<Stage>) -> LocalBoxFuture<'static, Result<String>>;
 
 impl Scenario {
-    /// What happens under a name. The text is what there is to say about it when it has passed.
+    /// Creates a scenario. The text that `run` returns is printed when the scenario has passed.
     pub fn new<F>(
         name: impl Into<Cow<'static, str>>,
         run: impl Fn(Arc<Stage>) -> F + 'static,
@@ -34,41 +34,42 @@ impl Scenario {
 macro_rules! scenarios {
     ($($module:ident :: $name:ident),* $(,)?) => {
         vec![$($crate::runner::Scenario::new(stringify!($name), async |stage: std::sync::Arc<$crate::Stage>| {
-            $module::$name(&stage).await.map($crate::runner::Said::said)
+            $module::$name(&stage).await.map($crate::runner::Summary::summary)
         })),*]
     };
 }
 
-/// What a scenario that has passed returns.
-pub trait Said {
-    /// What there is to say about it.
-    fn said(self) -> String;
+/// The result of a scenario that has passed.
+pub trait Summary {
+    /// Returns the text to print beside the scenario's name; empty if there is none.
+    fn summary(self) -> String;
 }
 
-impl Said for () {
-    fn said(self) -> String {
+impl Summary for () {
+    fn summary(self) -> String {
         String::new()
     }
 }
 
-impl Said for String {
-    fn said(self) -> String {
+impl Summary for String {
+    fn summary(self) -> String {
         self
     }
 }
 
-/// Runs those whose names contain the program's argument, so many at a time.
+/// Runs the scenarios with names that contain the program's argument, `at_a_time` side by side.
 pub async fn run(scenarios: Vec<Scenario>, at_a_time: usize) -> ExitCode {
     run_in_turn(vec![(scenarios, at_a_time)]).await
 }
 
-/// The same, one group after the other.
+/// Like [`run`], for several groups of scenarios, one group after the other.
 pub async fn run_in_turn(groups: Vec<(Vec<Scenario>, usize)>) -> ExitCode {
     run_beside(groups, async |_| Ok(String::new)).await
 }
 
-/// The same, beside something that all scenarios share: it is started with the control plane, and stops when what `start` returns is
-/// dropped. Called, that says what a person would look at when something is odd.
+/// Like [`run_in_turn`], with something that all scenarios share. `start` starts it with the
+/// control plane, and it stops when the value that `start` returns is dropped. That value is a
+/// function that describes its state for failed scenarios.
 pub async fn run_beside<Scene: Fn() -> String>(
     mut groups: Vec<(Vec<Scenario>, usize)>,
     start: impl AsyncFnOnce(&Cluster) -> Result<Scene>,
@@ -81,13 +82,13 @@ pub async fn run_beside<Scene: Fn() -> String>(
     let count = groups.iter().map(|(scenarios, _)| scenarios.len()).sum::<usize>();
     println!("\nrunning {count} scenarios");
     if count == 0 {
-        return ExitCode::SUCCESS; // nothing to start, and perhaps to build, a control plane for
+        return ExitCode::SUCCESS; // no control plane is needed if no scenario is selected
     }
     let began = Instant::now();
     let (cluster, scene) = match start_both(start).await {
         Ok(started) => started,
         Err(error) => {
-            eprintln!("what the scenarios need did not start: {error:#}");
+            eprintln!("the control plane or the shared setup did not start: {error:#}");
             return ExitCode::FAILURE;
         }
     };
@@ -122,7 +123,7 @@ async fn play(
     Scenario { name, run }: Scenario,
 ) -> bool {
     let began = Instant::now();
-    let result = match Stage::set(cluster, &name.replace('_', "-")).await {
+    let result = match Stage::create(cluster, &name.replace('_', "-")).await {
         Ok(stage) => {
             let stage = Arc::new(stage);
             let result = run(stage.clone()).await;
@@ -135,8 +136,8 @@ async fn play(
     };
     let seconds = began.elapsed().as_secs_f64();
     match &result {
-        Ok(said) if said.is_empty() => println!("test {name} ... ok ({seconds:.1} s)"),
-        Ok(said) => println!("test {name} ... ok ({seconds:.1} s)\n    {said}"),
+        Ok(summary) if summary.is_empty() => println!("test {name} ... ok ({seconds:.1} s)"),
+        Ok(summary) => println!("test {name} ... ok ({seconds:.1} s)\n    {summary}"),
         Err(error) => println!("test {name} ... FAILED ({seconds:.1} s)\n    {error:#}"),
     }
     result.is_ok()

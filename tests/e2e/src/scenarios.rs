@@ -1,4 +1,4 @@
-//! What is to be seen of the operator from outside.
+//! Scenarios of the operator's behaviour as seen from outside.
 
 mod bad_input;
 mod changes;
@@ -9,7 +9,7 @@ mod zero;
 
 use crate::{runner::Scenario, scenarios};
 
-/// All scenarios; the long ones first.
+/// Returns all scenarios, the long ones first.
 pub fn all() -> Vec<Scenario> {
     scenarios! {
         changes::operator_is_killed_in_the_middle_of_a_window,
@@ -19,7 +19,7 @@ pub fn all() -> Vec<Scenario> {
         changes::spec_is_edited_mid_flight,
         changes::quiet_autoscaler_writes_nothing,
         changes::size_is_changed_by_hand,
-        manifests::pod_monitor_is_kept_where_there_can_be_one,
+        manifests::pod_monitor_needs_its_crd,
         zero::to_zero_and_back_by_a_query,
         zero::to_zero_and_back_by_a_call,
         targets::any_kind_with_a_scale_subresource,

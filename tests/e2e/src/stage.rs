@@ -1,14 +1,6 @@
 //! A namespace with an operator of its own.
 
-use std::{
-    net::TcpListener,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU16, AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{
@@ -27,45 +19,44 @@ use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus};
 use llm_autoscaler_testbed::{
     ControlPlane,
     engine::{Engine, Page, Script},
-    process::{Process, Spec},
     wait,
     workloads::stateful_set,
 };
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, operator_binary};
+use crate::{
+    cluster::{Cluster, operator_binary},
+    operator::Operator,
+};
 
-/// How long anything that should happen soon may take on a busy machine.
+/// The timeout of anything that should happen soon, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// A namespace, what its pods say, and an operator that looks at it.
+/// A namespace, the pages of its pods, and an operator that watches the namespace.
 pub struct Stage {
     cluster: Arc<Cluster>,
     /// The namespace.
     pub namespace: String,
-    /// What the pods say.
+    /// The pages of the pods.
     pub script: Script,
-    operator_args: Vec<String>,
-    operator: Mutex<Option<Process>>,
-    /// Where its health and metrics are.
-    health_port: AtomicU16,
-    starts: AtomicU32,
+    /// The operator that watches the namespace.
+    pub operator: Operator,
 }
 
 impl Stage {
     /// Creates the namespace and starts the operator.
     ///
     /// # Errors
-    /// Where either fails.
-    pub async fn set(cluster: Arc<Cluster>, namespace: &str) -> Result<Self> {
-        Self::set_with(cluster, namespace, &[]).await
+    /// Fails if either does.
+    pub async fn create(cluster: Arc<Cluster>, namespace: &str) -> Result<Self> {
+        Self::create_with(cluster, namespace, &[]).await
     }
 
-    /// The same with further arguments of the operator.
+    /// Like [`Stage::create`], with further arguments of the operator.
     ///
     /// # Errors
-    /// As for [`Stage::set`].
-    pub async fn set_with(
+    /// Same as [`Stage::create`].
+    pub async fn create_with(
         cluster: Arc<Cluster>,
         namespace: &str,
         operator_args: &[&str],
@@ -77,93 +68,35 @@ impl Stage {
             .await?;
         let script = Script::default();
         cluster.assign(namespace, "", Engine::Scripted(script.clone()));
-        let stage = Self {
-            cluster,
-            namespace: namespace.to_owned(),
-            script,
-            operator_args: operator_args.iter().map(ToString::to_string).collect(),
-            operator: Mutex::default(),
-            health_port: AtomicU16::new(0),
-            starts: AtomicU32::new(0),
-        };
-        stage.start_operator()?;
-        Ok(stage)
+        let operator = Operator::new(&cluster, namespace, operator_args);
+        operator.start()?;
+        Ok(Self { cluster, namespace: namespace.to_owned(), script, operator })
     }
 
-    /// Starts the operator under its ServiceAccount; the one before is gone.
-    ///
-    /// # Errors
-    /// Where it has not been built.
-    pub fn start_operator(&self) -> Result<()> {
-        let count = self.starts.fetch_add(1, Ordering::Relaxed);
-        let log =
-            self.control_plane().dir().join(format!("operator-{}-{count}.log", self.namespace));
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        self.health_port.store(port, Ordering::Relaxed);
-        let address = format!("--health-address=127.0.0.1:{port}");
-        let spec = Spec::new("operator", operator_binary()?, log)
-            .args(["run", "--namespace", &self.namespace, &address])
-            .args(&self.operator_args)
-            .env("KUBECONFIG", &self.cluster.operator_kubeconfig);
-        *self.lock() = Some(Process::start(spec)?);
-        Ok(())
-    }
-
-    /// Kills the operator, without a chance to say goodbye.
-    pub fn kill_operator(&self) {
-        if let Some(mut operator) = self.lock().take() {
-            operator.stop();
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
-        self.operator.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The PID of the operator, while it runs.
-    pub fn operator_pid(&self) -> Option<u32> {
-        self.lock().as_ref().and_then(Process::pid)
-    }
-
-    /// Where the operator's own pages are.
-    pub fn operator_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.health_port.load(Ordering::Relaxed))
-    }
-
-    /// The operator's own metrics page.
-    ///
-    /// # Errors
-    /// It does not answer.
-    pub async fn operator_metrics(&self) -> Result<String> {
-        let url = format!("{}/metrics", self.operator_url());
-        let client = llm_autoscaler_testbed::http_client();
-        Ok(client.get(url).send().await?.error_for_status()?.text().await?)
-    }
-
-    /// Gives the pods to come of a StatefulSet another engine than the script.
+    /// Assigns another engine than the script to the future pods of a StatefulSet.
     pub fn assign(&self, name: &str, engine: Engine) {
         self.cluster.assign(&self.namespace, &format!("{name}-"), engine);
     }
 
-    /// Leaves pods of this name pending from now on.
+    /// Leaves future pods of this name pending.
     pub fn leave_pending(&self, pod: &str) {
         self.cluster.leave_pending(&self.namespace, pod);
     }
 
-    /// Gives a pod of this name a node, now or when it comes.
+    /// Gives a node to a pod of this name, now or when it is created.
     pub fn make_room(&self, pod: &str) {
         self.cluster.make_room(&self.namespace, pod);
     }
 
-    /// The control plane.
+    /// Returns the control plane.
     pub fn control_plane(&self) -> &ControlPlane {
         &self.cluster.control_plane
     }
 
-    /// A folder for what the programs of this namespace write: their logs, as POD.log.
+    /// Returns a folder for the files of this namespace's programs: their logs, as POD.log.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// Fails if it cannot be created.
     pub fn folder(&self) -> Result<PathBuf> {
         let folder = self.control_plane().dir().join(&self.namespace);
         std::fs::create_dir_all(&folder)
@@ -171,17 +104,17 @@ impl Stage {
         Ok(folder)
     }
 
-    /// The administrator's client.
+    /// Returns the administrator's client.
     pub fn client(&self) -> Client {
         self.control_plane().client()
     }
 
-    /// The port that the pods serve on.
+    /// Returns the port that the pods serve on.
     pub fn port(&self) -> u16 {
         self.cluster.port
     }
 
-    /// The API of a kind in this namespace.
+    /// Returns the API of a kind in this namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
@@ -190,10 +123,10 @@ impl Stage {
         Api::namespaced(self.client(), &self.namespace)
     }
 
-    /// Creates a StatefulSet, and waits until its pods serve.
+    /// Creates a StatefulSet, and waits until its pods are ready.
     ///
     /// # Errors
-    /// Where they do not.
+    /// Fails if they do not become ready in time.
     pub async fn engine(&self, name: &str, replicas: u32) -> Result<()> {
         self.create_engine(name, replicas).await?;
         self.until_ready(name, replicas.cast_signed()).await
@@ -202,7 +135,7 @@ impl Stage {
     /// Creates a StatefulSet.
     ///
     /// # Errors
-    /// The API server refuses it.
+    /// Fails if the API server refuses it.
     pub async fn create_engine(&self, name: &str, replicas: u32) -> Result<()> {
         let mut engine = stateful_set(name, replicas, self.port())?;
         engine.metadata.namespace = Some(self.namespace.clone());
@@ -213,7 +146,7 @@ impl Stage {
     /// Deletes a StatefulSet, and waits until its pods are gone.
     ///
     /// # Errors
-    /// They never are.
+    /// Fails if they are not in time.
     pub async fn delete_engine(&self, name: &str) -> Result<()> {
         self.api::<StatefulSet>().delete(name, &DeleteParams::default()).await?;
         let its = ListParams::default().labels(&format!("app={name}"));
@@ -223,18 +156,18 @@ impl Stage {
         .await
     }
 
-    /// Waits until that many pods of a StatefulSet serve.
+    /// Waits until this many pods of a StatefulSet are ready.
     ///
     /// # Errors
-    /// They never do.
+    /// Fails if they are not in time.
     pub async fn until_ready(&self, name: &str, replicas: i32) -> Result<()> {
         self.until_ready_within(name, replicas, SOON).await
     }
 
-    /// The same for pods that take their time.
+    /// Like [`Stage::until_ready`], with a timeout.
     ///
     /// # Errors
-    /// As for [`Stage::until_ready`].
+    /// Same as [`Stage::until_ready`].
     pub async fn until_ready_within(
         &self,
         name: &str,
@@ -250,11 +183,11 @@ impl Stage {
         .await
     }
 
-    /// Applies an LLMAutoscaler for the StatefulSet of the same name: 1 to 3 replicas, 5 waiting requests each;
-    /// `spec` is merged over it.
+    /// Applies an LLMAutoscaler for the StatefulSet of the same name: 1 to 3 replicas, 5 waiting
+    /// requests each. `spec` is merged over that.
     ///
     /// # Errors
-    /// The API server refuses it.
+    /// Fails if the API server refuses it.
     pub async fn autoscaler(&self, name: &str, spec: Value) -> Result<()> {
         let mut object = json!({
             "apiVersion": "llmautoscaler.io/v1alpha1",
@@ -265,7 +198,10 @@ impl Stage {
                 "engine": "VLLM",
                 "minReplicas": 1,
                 "maxReplicas": 3,
-                "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"}}],
+                "metrics": [{
+                    "signal": "WaitingRequests",
+                    "target": {"type": "AverageValue", "averageValue": "5"},
+                }],
                 "sources": [{"scrape": {"intervalSeconds": 1}}],
             },
         });
@@ -277,10 +213,10 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs the binary under test as the administrator, and returns what it prints.
+    /// Runs the binary under test as the administrator, and returns its standard output.
     ///
     /// # Errors
-    /// It fails.
+    /// Fails if the program does.
     pub async fn run_binary(&self, args: &[&str]) -> Result<String> {
         let kubeconfig = self.control_plane().kubeconfig();
         let mut command = tokio::process::Command::new(operator_binary()?);
@@ -290,19 +226,19 @@ impl Stage {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// The number of replicas that a StatefulSet is asked for.
+    /// Returns the number of replicas that a StatefulSet requests.
     ///
     /// # Errors
-    /// It is not there.
+    /// Fails if it does not exist.
     pub async fn replicas(&self, name: &str) -> Result<i32> {
         let spec = self.api::<StatefulSet>().get(name).await?.spec.context("no spec")?;
         Ok(spec.replicas.unwrap_or(1))
     }
 
-    /// Waits until a StatefulSet is asked for that many replicas.
+    /// Waits until a StatefulSet requests this many replicas.
     ///
     /// # Errors
-    /// It never is.
+    /// Fails if it does not within this time.
     pub async fn until_replicas(&self, name: &str, replicas: i32, within: Duration) -> Result<()> {
         wait::until(&format!("{name} to be scaled to {replicas}"), within, async || {
             Ok((self.replicas(name).await? == replicas).then_some(()))
@@ -310,10 +246,10 @@ impl Stage {
         .await
     }
 
-    /// Watches a StatefulSet for a while, and fails if it is ever asked for another number of replicas.
+    /// Watches a StatefulSet for a while, and fails if it ever requests another number of replicas.
     ///
     /// # Errors
-    /// It was.
+    /// Fails if it does.
     pub async fn stays(&self, name: &str, replicas: i32, how_long: Duration) -> Result<()> {
         let end = tokio::time::Instant::now() + how_long;
         while tokio::time::Instant::now() < end {
@@ -327,18 +263,18 @@ impl Stage {
         Ok(())
     }
 
-    /// The status of an LLMAutoscaler.
+    /// Returns the status of an LLMAutoscaler.
     ///
     /// # Errors
-    /// It is not there.
+    /// Fails if it does not exist.
     pub async fn status(&self, name: &str) -> Result<LLMAutoscalerStatus> {
         Ok(self.api::<LLMAutoscaler>().get(name).await?.status.unwrap_or_default())
     }
 
-    /// Waits until a condition has a status and a reason, and returns it.
+    /// Waits until a condition has a status and a reason, and returns the condition.
     ///
     /// # Errors
-    /// It never has.
+    /// Fails if it does not in time.
     pub async fn until_condition(
         &self,
         name: &str,
@@ -355,10 +291,10 @@ impl Stage {
         .await
     }
 
-    /// The notes of an LLMAutoscaler's events with a reason.
+    /// Returns the notes of an LLMAutoscaler's events with a reason.
     ///
     /// # Errors
-    /// The API server does not answer.
+    /// Fails if the API server does not answer.
     pub async fn events(&self, name: &str, reason: &str) -> Result<Vec<String>> {
         let events = self.api::<Event>().list(&ListParams::default()).await?;
         let about = |event: &Event| {
@@ -371,21 +307,21 @@ impl Stage {
         Ok(chosen.filter_map(|event| event.note).collect())
     }
 
-    /// Makes all pods of a StatefulSet say that so many requests wait; those to come too.
+    /// Makes all pods of a StatefulSet, including future ones, report this many waiting requests.
     pub fn waiting(&self, name: &str, waiting: u64) {
         self.page(name, &Page::waiting(waiting));
     }
 
-    /// Makes all pods of a StatefulSet answer with a page; those to come too.
+    /// Makes all pods of a StatefulSet, including future ones, answer with a page.
     pub fn page(&self, name: &str, page: &Page) {
         for ordinal in 0..10 {
             self.script.set(&format!("{}/{name}-{ordinal}", self.namespace), page.clone());
         }
     }
 
-    /// What a person would look at when something is odd.
+    /// Describes the state of the namespace, for failed scenarios.
     pub async fn scene(&self) -> String {
-        let log = self.lock().as_ref().map(|operator| operator.log_tail(30)).unwrap_or_default();
+        let log = self.operator.log_tail(30);
         let describe = self
             .control_plane()
             .kubectl(["-n", &self.namespace, "describe", "llmautoscalers"])
@@ -402,7 +338,7 @@ impl Stage {
         )
     }
 
-    /// The ends of the logs of pods that are programs.
+    /// Returns the ends of the logs of pods that are programs.
     fn logs_of_pods(&self) -> String {
         let files = std::fs::read_dir(self.control_plane().dir().join(&self.namespace));
         let tail = |file: std::fs::DirEntry| {

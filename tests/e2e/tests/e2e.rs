@@ -1,4 +1,4 @@
-//! Runs the scenarios: all of them, or those whose names contain the argument.
+//! Runs the scenarios: all of them, or those with names that contain the argument.
 
 use std::process::ExitCode;
 

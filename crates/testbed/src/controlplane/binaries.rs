@@ -1,10 +1,10 @@
-//! Where the programs of the control plane are.
+//! Finds, or builds, the programs of the control plane.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The programs of a control plane.
+/// The paths of a control plane's programs.
 #[derive(Debug, Clone)]
 pub(super) struct Binaries {
     pub(super) etcd: PathBuf,
@@ -14,7 +14,8 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// Finds them, building them first where need be: that takes some minutes and is reported on standard error.
+    /// Finds the programs, and builds them if they are missing. A build takes some minutes and
+    /// reports its progress on standard error.
     pub(super) async fn locate() -> Result<Self> {
         Self::in_folder(&crate::script::folder("tests/controlplane/build.sh").await?)
     }

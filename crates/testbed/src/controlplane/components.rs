@@ -9,7 +9,7 @@ use super::binaries::Binaries;
 use super::{Options, keys};
 use crate::process::{Process, Spec};
 
-/// Ports on 127.0.0.1.
+/// The ports of the programs, all on 127.0.0.1.
 pub(super) struct Ports {
     etcd: u16,
     etcd_peer: u16,
@@ -18,7 +18,7 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// Ports that nobody listens on at this moment. They are held together while being drawn, so they differ.
+    /// Draws ports that are free at this moment. All are held while they are drawn, so they differ.
     pub(super) fn free() -> Result<Self> {
         let held = (0..4)
             .map(|_| TcpListener::bind(("127.0.0.1", 0)))
@@ -34,7 +34,7 @@ impl Ports {
     }
 }
 
-/// Everything that the programs need, before they start.
+/// The input of the programs' command lines.
 pub(super) struct Components<'a> {
     dir: &'a Path,
     binaries: &'a Binaries,
@@ -44,7 +44,7 @@ pub(super) struct Components<'a> {
 }
 
 impl<'a> Components<'a> {
-    /// Writes keys and tokens.
+    /// Writes the keys and tokens that the programs read at their start.
     pub(super) fn prepare(
         dir: &'a Path,
         binaries: &'a Binaries,
@@ -88,7 +88,8 @@ impl<'a> Components<'a> {
             format!("--cert-dir={}", self.path("certs")),
             "--bind-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", self.ports.apiserver),
-            // An address for documentation: nothing of this host is advertised, and none of its routes is needed.
+            // This is an address from the range for documentation: nothing of this host is
+            // advertised, and none of its routes is needed.
             "--advertise-address=192.0.2.1".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
@@ -109,7 +110,8 @@ impl<'a> Components<'a> {
             "--leader-elect=false".to_owned(),
             "--bind-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", self.ports.controller_manager),
-            // Hollow nodes send no heartbeats, so nobody may judge them by those.
+            // Hollow nodes send no heartbeats, so the controllers that judge nodes by heartbeats
+            // are off.
             "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller".to_owned(),
             "--kube-api-qps=200".to_owned(),
             "--kube-api-burst=400".to_owned(),

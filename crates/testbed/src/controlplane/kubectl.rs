@@ -1,4 +1,4 @@
-//! `kubectl` against a control plane.
+//! Runs `kubectl` against a control plane.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -15,7 +15,7 @@ impl ControlPlane {
     /// Runs `kubectl` as administrator and returns what it prints.
     ///
     /// # Errors
-    /// Where it fails; the error holds what it wrote to standard error.
+    /// Fails if `kubectl` does; the error holds its standard error.
     pub async fn kubectl<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<String> {
         self.run_kubectl(args.into_iter().collect(), None).await
     }
@@ -23,7 +23,7 @@ impl ControlPlane {
     /// Applies (server-side) a file, all files of a folder, or a folder with a kustomization.
     ///
     /// # Errors
-    /// Where the API server refuses an object.
+    /// Fails if the API server refuses an object.
     pub async fn apply_file(&self, path: impl AsRef<Path>) -> Result<String> {
         let path = path.as_ref();
         let flag = if path.join("kustomization.yaml").is_file() { "-k" } else { "-f" };
@@ -34,7 +34,7 @@ impl ControlPlane {
     /// Applies (server-side) YAML documents.
     ///
     /// # Errors
-    /// Where the API server refuses an object.
+    /// Fails if the API server refuses an object.
     pub async fn apply_yaml(&self, yaml: &str) -> Result<String> {
         let args = vec!["apply", "--server-side", FIELD_MANAGER, "-f", "-"];
         self.run_kubectl(args, Some(yaml)).await
@@ -55,7 +55,9 @@ impl ControlPlane {
         let mut child = Command::new(&self.binaries.kubectl)
             .arg("--kubeconfig")
             .arg(self.kubeconfig())
-            .arg("--cache-dir") // the default one is keyed by port, and ports come back with other APIs behind them
+            // The default cache is keyed by port, and a later control plane may reuse a port with
+            // other APIs.
+            .arg("--cache-dir")
             .arg(self.dir.path().join("kubectl-cache"))
             .args(args)
             .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })

@@ -1,4 +1,4 @@
-//! The HTTP side of the adapter.
+//! The HTTP handlers of the adapter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{GROUP, VERSION, exposition};
 use crate::nodes::http_port;
 
-/// How long a pod may take to answer.
+/// The timeout of a scrape of one pod.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 struct Adapter {
@@ -26,7 +26,7 @@ struct Adapter {
     http: reqwest::Client,
 }
 
-/// What the API server asks of an adapter.
+/// Returns the routes that the API server requests of an adapter.
 pub(super) fn router(client: Client) -> Router {
     let root = format!("/apis/{GROUP}/{VERSION}");
     Router::new()
@@ -35,12 +35,19 @@ pub(super) fn router(client: Client) -> Router {
         .with_state(Arc::new(Adapter { client, http: crate::http_client() }))
 }
 
-/// Which metrics there are only the pages know; nobody needs to find them here before asking for one.
+/// Returns the discovery document. It lists no metrics, because only the pods' pages list them, and
+/// no client needs discovery before it queries one.
 fn resources() -> Value {
-    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": format!("{GROUP}/{VERSION}"), "resources": []})
+    json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": format!("{GROUP}/{VERSION}"),
+        "resources": [],
+    })
 }
 
-/// The samples of the pods that a query selects; of all pods for the name `*`, else of that one.
+/// Returns the samples of the pods that the query selects: those that match its label selector for
+/// the name `*`, else the one pod of that name.
 async fn values(
     State(adapter): State<Arc<Adapter>>,
     Path((namespace, name, metric)): Path<(String, String, String)>,
@@ -71,7 +78,7 @@ async fn values(
     .into_response()
 }
 
-/// The selector of pods in a query, decoded.
+/// Parses and decodes the label selector of a query.
 fn label_selector(uri: &Uri) -> Result<Option<String>, String> {
     let url =
         reqwest::Url::parse(&format!("https://adapter{uri}")).map_err(|error| error.to_string())?;
@@ -100,7 +107,8 @@ fn failure(code: StatusCode, message: &str) -> Response {
 }
 
 impl Adapter {
-    /// What a pod's page says of a metric at this moment, if anything.
+    /// Scrapes a pod and returns its sample of a metric; `None` if the pod does not answer or its
+    /// page lacks the metric.
     async fn sample(&self, pod: &Pod, metric: &str) -> Option<Value> {
         let address = pod.status.as_ref()?.pod_ip.as_ref()?;
         let url = format!("http://{address}:{}/metrics", http_port(pod)?);
@@ -136,7 +144,7 @@ mod tests {
             let uri: Uri = format!("/apis/x{query}").parse().unwrap();
             match (label_selector(&uri), expected) {
                 (Ok(selector), Ok(expected)) => {
-                    assert_eq!(selector.as_deref(), expected, "{query}")
+                    assert_eq!(selector.as_deref(), expected, "{query}");
                 }
                 (Err(refusal), Err(named)) => assert!(refusal.contains(named), "{refusal}"),
                 (result, _) => panic!("{query}: {result:?}"),

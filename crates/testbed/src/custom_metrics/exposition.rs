@@ -1,7 +1,7 @@
-//! One series of a page in the text format, read as plainly as possible: whoever reads it twice, by different code,
-//! notices when one of them is wrong.
+//! Reads one series of a page in the text format. It is deliberately simple and independent of the
+//! product's parser, so that a test that uses both reveals an error in either.
 
-/// The sum of a series over its labels; `None` where the page does not have it.
+/// Returns the sum of a series over its labels; `None` if the page does not have it.
 pub(super) fn sum(page: &str, series: &str) -> Option<f64> {
     let values = page.lines().filter_map(|line| {
         let rest = line.strip_prefix(series)?;
@@ -14,7 +14,7 @@ pub(super) fn sum(page: &str, series: &str) -> Option<f64> {
     values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
 }
 
-/// A value as a quantity, rounded up to thousandths as the HPA does.
+/// Formats a value as a quantity, rounded up to thousandths as the HPA does.
 pub(super) fn quantity(value: f64) -> String {
     format!("{}m", (value * 1000.0).ceil())
 }

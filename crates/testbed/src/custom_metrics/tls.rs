@@ -1,4 +1,4 @@
-//! TLS on loopback, which the API server insists on between itself and an adapter.
+//! TLS on loopback, which the API server requires of an adapter.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,18 +13,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// How long a client may take to agree on a key: others wait meanwhile.
+/// The timeout of a handshake, during which other clients wait.
 const HANDSHAKE: Duration = Duration::from_secs(1);
 
-/// A certificate that signs itself, with its key.
+/// A self-signed certificate and its key.
 pub(super) struct Certificate {
-    /// The certificate, for those who are to trust it.
+    /// The certificate, for the clients that shall trust it.
     pub(super) pem: String,
     config: Arc<ServerConfig>,
 }
 
 impl Certificate {
-    /// A new one for a name.
+    /// Generates a certificate for a DNS name.
     pub(super) fn new(name: &str) -> Result<Self> {
         crate::install_crypto();
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()])
@@ -37,7 +37,7 @@ impl Certificate {
     }
 }
 
-/// Accepts connections on loopback, and speaks TLS on them.
+/// Accepts TLS connections on loopback.
 pub(super) struct Listener {
     listener: TcpListener,
     acceptor: TlsAcceptor,
@@ -51,7 +51,7 @@ impl Listener {
         Ok(Self { listener, acceptor: TlsAcceptor::from(certificate.config.clone()) })
     }
 
-    /// The port that it listens on.
+    /// Returns the port.
     pub(super) fn port(&self) -> Result<u16> {
         Ok(self.listener.local_addr()?.port())
     }
@@ -64,7 +64,7 @@ impl axum::serve::Listener for Listener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let (stream, address) = axum::serve::Listener::accept(&mut self.listener).await;
-            // Who fails here comes again, or gives up.
+            // A failed handshake is dropped; the client may retry.
             if let Ok(Ok(stream)) =
                 tokio::time::timeout(HANDSHAKE, self.acceptor.accept(stream)).await
             {

@@ -1,4 +1,5 @@
-//! The demo's load: the testbed's own generator for emulated engines, vLLM's own benchmark for real ones.
+//! The demo's load: the testbed's own generator for emulated engines, vLLM's own benchmark for real
+//! ones.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,12 @@ use tokio::time::sleep;
 use super::stage::{Stage, vllm_folder};
 use super::{EngineKind, Story};
 
-/// For all answers together.
-const PATIENCE: Duration = Duration::from_mins(15);
-/// Progress is told whenever so many more requests are done.
+/// The timeout for all answers together.
+const TIMEOUT: Duration = Duration::from_mins(15);
+/// Progress is printed each time this many more requests are done.
 const PROGRESS: usize = 50;
 
-/// A load that is being sent; dropping it stops it.
+/// A load in progress; dropping it stops it.
 pub(super) struct Traffic {
     requests: usize,
     sender: Sender,
@@ -38,7 +39,7 @@ impl Traffic {
         );
         let sender = match engine {
             EngineKind::Emulated => {
-                story.tell(&format!("load: {shape}"));
+                story.log(&format!("load: {shape}"));
                 let generator = LoadGenerator::new(&stage.front_url(), load);
                 let mut sending = JoinSet::new();
                 let running = generator.clone();
@@ -46,9 +47,9 @@ impl Traffic {
                 Sender::Generator { generator, sending }
             }
             EngineKind::Vllm => {
-                story.tell(&format!("load: vLLM's own benchmark, {shape}"));
-                story.tell(
-                    "it needs some 8 s to import its libraries, and tries one request before the others",
+                story.log(&format!("load: vLLM's own benchmark, {shape}"));
+                story.log(
+                    "it takes some 8 s to import its libraries, and sends a test request first",
                 );
                 Sender::Benchmark(start_benchmark(stage, &load)?)
             }
@@ -56,10 +57,10 @@ impl Traffic {
         Ok(Self { requests, sender })
     }
 
-    /// Tells how far it is until everything is answered, and returns the summary. The generator's first failure ends
-    /// it at once; the benchmark tells of failures at its end.
+    /// Prints the progress until all requests are answered, and returns the summary. The
+    /// generator's first failure ends it at once; the benchmark reports failures at its end.
     pub(super) async fn finish(&mut self, story: &Story) -> Result<String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut next = PROGRESS;
         loop {
             if let Some(summary) = self.sender.ended()? {
@@ -67,13 +68,13 @@ impl Traffic {
             }
             let done = self.sender.done(self.requests);
             if done >= next && done < self.requests {
-                story.tell(&format!("{done} of {} requests are done", self.requests));
+                story.log(&format!("{done} of {} requests are done", self.requests));
                 next = (done / PROGRESS + 1) * PROGRESS;
             }
             ensure!(
                 Instant::now() < deadline,
                 "{done} requests are done after {} s",
-                PATIENCE.as_secs()
+                TIMEOUT.as_secs()
             );
             sleep(Duration::from_millis(200)).await;
         }
@@ -88,7 +89,7 @@ impl Sender {
         }
     }
 
-    /// The summary, where all requests succeeded; an error where one failed.
+    /// Returns the summary if all requests are done and succeeded, and an error if one failed.
     fn ended(&mut self) -> Result<Option<String>> {
         match self {
             Self::Generator { generator, sending } => {
@@ -104,7 +105,7 @@ impl Sender {
                 let output = output(benchmark);
                 ensure!(
                     status.success(),
-                    "vLLM's benchmark ended with {status}; its output ends with:\n{}",
+                    "vLLM's benchmark exited with {status}; the end of its output:\n{}",
                     without_bars(&output)
                 );
                 Ok(Some(table(&output).to_owned()))
@@ -121,7 +122,7 @@ fn start_benchmark(stage: &Stage, load: &Load) -> Result<Process> {
             .args(["--random-input-len".to_owned(), load.input_tokens.to_string()])
             .args(["--random-output-len".to_owned(), load.output_tokens.to_string()])
             .args(["--max-concurrency".to_owned(), load.concurrency.to_string()])
-            .grace(Duration::from_secs(5)); // it removes its files
+            .grace(Duration::from_secs(5)); // it removes its files when it is terminated
     Process::start(spec)
 }
 
@@ -129,14 +130,15 @@ fn output(benchmark: &Process) -> String {
     String::from_utf8_lossy(&std::fs::read(benchmark.log()).unwrap_or_default()).into_owned()
 }
 
-/// The count of the progress bar, which is drawn as `5%|5   | 20/400 [00:08<02:30, 2.5it/s]`.
+/// Parses the count of the progress bar, which is drawn as `5%|5   | 20/400 [00:08<02:30,
+/// 2.5it/s]`.
 fn progress(output: &str, requests: usize) -> usize {
     let Some((before, _)) = output.rsplit_once(&format!("/{requests} [")) else { return 0 };
     let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next();
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// The summary, which is framed by lines of `=`; all lines where there is none.
+/// Returns the summary, which is framed by lines of `=`; all of the output if there is no frame.
 fn table(output: &str) -> &str {
     let start = output.find("============ Serving Benchmark Result").unwrap_or(0);
     let table = &output[start..];
@@ -144,7 +146,8 @@ fn table(output: &str) -> &str {
     &table[..end.unwrap_or(table.len())]
 }
 
-/// The last lines; of lines that were drawn over only what is left to see.
+/// Returns the last lines. Of lines that a progress bar has overwritten, only the final state
+/// remains.
 fn without_bars(output: &str) -> String {
     let lines: Vec<_> =
         output.lines().map(|line| line.rsplit('\r').next().unwrap_or_default()).collect();
@@ -158,14 +161,14 @@ mod tests {
     const BAR: &str = "Burstiness factor: 1.0\n  0%|   | 0/400 [00:00<?, ?it/s]\r 30%|##  | 120/400 [00:48<01:52, 2.5it/s]";
 
     #[test]
-    fn progress_is_that_of_the_bar_drawn_last() {
+    fn progress_is_read_from_the_last_bar() {
         for (output, done) in [("", 0), ("Namespace(num_prompts=400)", 0), (BAR, 120)] {
             assert_eq!(progress(output, 400), done, "{output}");
         }
     }
 
     #[test]
-    fn the_table_is_cut_out_of_what_the_benchmark_prints() {
+    fn the_table_is_cut_out_of_the_benchmarks_output() {
         let summary = "============ Serving Benchmark Result ============\nSuccessful requests:   400\n==================================================";
         let output = format!("{BAR}\n{summary}\nvLLM: bye\n");
         assert_eq!(table(&output), summary);
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_bar_its_last_state_is_left() {
+    fn only_the_last_state_of_a_bar_remains() {
         let left = " 30%|##  | 120/400 [00:48<01:52, 2.5it/s]";
         assert_eq!(without_bars(BAR), format!("Burstiness factor: 1.0\n{left}"));
     }

@@ -18,13 +18,14 @@ use llm_autoscaler_testbed::{
 use super::watchers::Kubectl;
 use super::{EngineKind, Story};
 
-/// Of the `StatefulSet` and of its autoscaler.
+/// The name of the `StatefulSet` and of its autoscaler.
 pub(super) const NAME: &str = "vllm-inference";
 const OPERATOR_NAMESPACE: &str = "llm-autoscaler-system";
 const OPERATOR_ACCOUNT: &str = "llm-autoscaler";
-/// An emulated engine loads its model so long.
+/// The time that an emulated engine takes to load its model.
 const LOADING: Duration = Duration::from_secs(5);
-/// Requests that an engine runs at once, so that 11 of the 20 in flight wait while there is one replica.
+/// The number of requests that an engine runs at once. With one replica, 11 of the 20 requests in
+/// flight wait.
 const SEQUENCES: usize = 9;
 
 const AUTOSCALER: &str = r#"
@@ -41,7 +42,7 @@ spec:
     target: {type: AverageValue, averageValue: "5"}
 "#;
 
-/// Everything that runs.
+/// The parts of the demo that run.
 pub(super) struct Stage {
     front: Front,
     _nodes: HollowNodes,
@@ -49,14 +50,14 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn set(engine: EngineKind, story: &Story) -> Result<Self> {
+    pub(super) async fn create(engine: EngineKind, story: &Story) -> Result<Self> {
         let vllm = match engine {
             EngineKind::Vllm => Some(install_vllm().await?),
             EngineKind::Emulated => None,
         };
-        story.tell("starting etcd, kube-apiserver and kube-controller-manager");
+        story.log("starting etcd, kube-apiserver and kube-controller-manager");
         let plane = Arc::new(ControlPlane::start(Options::default()).await?);
-        story.tell(&format!("Kubernetes is ready at {}", plane.url()));
+        story.log(&format!("Kubernetes is ready at {}", plane.url()));
         let logs = plane.dir().to_owned();
         let nodes = HollowNodes::start(plane.client(), 3, move |_| match &vllm {
             Some(script) => Plan::new(Engine::Command(Command::shell(script, &logs))),
@@ -82,12 +83,12 @@ impl Stage {
         self.front.url()
     }
 
-    /// Where logs are, as long as this lives.
+    /// Returns the folder of the logs, which exists as long as this value.
     pub(super) fn dir(&self) -> &Path {
         self.plane.dir()
     }
 
-    /// Starts the operator as a user's cluster would: as its own service account.
+    /// Starts the operator with the permissions of its ServiceAccount, as in a user's cluster.
     pub(super) async fn start_operator(&self, binary: &Path) -> Result<Process> {
         let account = self.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT);
         let spec = Spec::new("operator", binary, self.plane.dir().join("operator.log"))
@@ -98,7 +99,7 @@ impl Stage {
         Process::start(spec)
     }
 
-    /// Creates the workload, and waits until it serves.
+    /// Creates the workload, and waits until its pod is ready.
     pub(super) async fn create_workload(&self) -> Result<()> {
         let set = workloads::stateful_set(NAME, 1, workloads::random_port())?;
         let sets = Api::<StatefulSet>::default_namespaced(self.client());
@@ -109,7 +110,7 @@ impl Stage {
     /// Creates the autoscaler, and waits until it has read a metric.
     pub(super) async fn create_autoscaler(&self, story: &Story) -> Result<()> {
         self.plane.apply_yaml(AUTOSCALER).await?;
-        story.show("it gets an LLMAutoscaler:", AUTOSCALER.trim());
+        story.show("creating its LLMAutoscaler:", AUTOSCALER.trim());
         let condition = "--for=condition=ScalingActive";
         let name = format!("llmautoscaler/{NAME}");
         self.plane.kubectl(["wait", condition, &name, "--timeout=60s"]).await?;
@@ -126,19 +127,19 @@ impl Stage {
         .await
     }
 
-    /// The ends of the logs of pods that are programs.
+    /// Returns the ends of the logs of pods that are programs.
     pub(super) fn pod_logs(&self) -> String {
         let log = |index| {
             let name = format!("{NAME}-{index}.log");
             let log = std::fs::read_to_string(self.plane.dir().join(&name)).ok()?;
             let lines: Vec<_> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(15)..].join("\n");
-            Some(format!("\n{name} ends with:\n{tail}\n"))
+            Some(format!("\n{name} has this at the end of its log:\n{tail}\n"))
         };
         (0..3).filter_map(log).collect()
     }
 
-    /// The event that tells of the new size.
+    /// Returns the note of the event about the rescale.
     pub(super) async fn rescale_event(&self) -> Result<String> {
         let args = ["get", "events", "--field-selector=reason=SuccessfulRescale"];
         wait::until("the event SuccessfulRescale", Duration::from_secs(20), async || {
@@ -149,7 +150,8 @@ impl Stage {
     }
 }
 
-/// CRD, roles and namespace, as a user installs them; the Deployment stays away, because its image is not run here.
+/// Installs the CRD, the roles and the namespace, as a user does. The Deployment is left out,
+/// because its image is not run here.
 async fn install_operator(plane: &ControlPlane) -> Result<()> {
     let folder = repository().join("config/default");
     let folder = folder.to_str().context("the repository's path is not UTF-8")?;
@@ -167,17 +169,18 @@ async fn install_operator(plane: &ControlPlane) -> Result<()> {
 fn emulated() -> Engine {
     let mut emulated = Emulated::default();
     emulated.config.max_num_seqs = SEQUENCES;
-    emulated.config.prefill_tokens_per_second = 100_000.0; // as GPUs do: the queue takes its length at once
+    // Prefill is as fast as on a GPU, so the queue reaches its length at once.
+    emulated.config.prefill_tokens_per_second = 100_000.0;
     emulated.loading = LOADING;
     Engine::Emulated(emulated)
 }
 
-/// The scripts that install, serve and load vLLM.
+/// Returns the folder of the scripts that install, serve and load vLLM.
 pub(super) fn vllm_folder() -> Result<PathBuf> {
     repository().join("tests/vllm").canonicalize().context("looking for tests/vllm")
 }
 
-/// Installs vLLM where it is not yet, and returns the script that serves in a pod.
+/// Installs vLLM if it is missing, and returns the script that serves in a pod.
 async fn install_vllm() -> Result<String> {
     let folder = vllm_folder()?;
     let install = tokio::process::Command::new(folder.join("install.sh"))
@@ -185,6 +188,6 @@ async fn install_vllm() -> Result<String> {
         .status()
         .await
         .context("running tests/vllm/install.sh")?;
-    ensure!(install.success(), "tests/vllm/install.sh failed; the reason is above");
+    ensure!(install.success(), "tests/vllm/install.sh failed; see its output above");
     Ok(format!(r#"exec "{}/serve.sh" --max-num-seqs {SEQUENCES}"#, folder.display()))
 }

@@ -1,4 +1,4 @@
-//! What the demo looks at while it runs.
+//! The observers of the demo: tasks that watch the table, the queue and the size.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::Story;
 use super::stage::NAME;
 
-/// `kubectl` for tasks of their own.
+/// A shared handle for tasks that run `kubectl`.
 #[derive(Clone)]
 pub(super) struct Kubectl(pub(super) Arc<ControlPlane>);
 
@@ -29,7 +29,7 @@ impl Kubectl {
     }
 }
 
-/// A task that ends with its owner.
+/// A task that ends when its owner is dropped.
 struct Watching(JoinHandle<()>);
 
 impl Watching {
@@ -44,7 +44,7 @@ impl Drop for Watching {
     }
 }
 
-/// Shows `kubectl get llmautoscalers` whenever it changes.
+/// Shows `kubectl get llmautoscalers` each time its output changes.
 pub(super) struct TableWatch(#[expect(dead_code, reason = "held, not read")] Watching);
 
 impl TableWatch {
@@ -57,7 +57,8 @@ impl TableWatch {
                 watcher(autoscalers, watcher::Config::default()).default_backoff().boxed();
             let mut last = String::new();
             while changes.next().await.is_some() {
-                // There is no table before the object, and an error of the watcher mends itself.
+                // The command fails before the object exists and on transient errors; the next
+                // round retries.
                 let Ok(table) = kubectl.run(&["get", "llmautoscalers", NAME]).await else {
                     continue;
                 };
@@ -71,14 +72,14 @@ impl TableWatch {
     }
 }
 
-/// The table without its last column, which changes all the time.
+/// Removes the last column, the age, which changes all the time.
 fn without_age(table: &str) -> String {
     let width = table.lines().next().and_then(|head| head.rfind("AGE")).unwrap_or(usize::MAX);
     let lines = table.lines().map(|line| line.get(..width).unwrap_or(line).trim_end());
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Reads the queue length from every pod's own page, every 20 ms.
+/// Scrapes the queue length from every pod's own page, every 20 ms.
 pub(super) struct PodPages {
     waiting: watch::Receiver<f64>,
     stepped: watch::Receiver<Option<Instant>>,
@@ -112,16 +113,16 @@ impl PodPages {
         Self { waiting, stepped, _task: Watching::start(task) }
     }
 
-    /// Requests that wait, in all pods.
+    /// Returns the number of waiting requests in all pods.
     pub(super) fn waiting(&self) -> f64 {
         *self.waiting.borrow()
     }
 
-    /// When a queue was longer than the threshold for the first time.
-    pub(super) async fn stepped(&self, patience: Duration) -> Result<Instant> {
+    /// Returns the time at which the queue first exceeded the threshold.
+    pub(super) async fn stepped(&self, within: Duration) -> Result<Instant> {
         let mut stepped = self.stepped.clone();
-        let at = timeout(patience, stepped.wait_for(Option::is_some)).await;
-        let at = at.context("no queue grew: does the load arrive?")?;
+        let at = timeout(within, stepped.wait_for(Option::is_some)).await;
+        let at = at.context("no queue grew: check that the load reaches the pods")?;
         (*at?).context("no queue grew")
     }
 }
@@ -148,7 +149,7 @@ async fn queues(http: &reqwest::Client, urls: &[String]) -> BTreeMap<String, f64
     asked.join_all().await.into_iter().flatten().collect()
 }
 
-/// Follows `spec.replicas` of the `StatefulSet`.
+/// Watches `spec.replicas` of the `StatefulSet`.
 pub(super) struct ScaleWatch {
     seen: watch::Receiver<(Instant, i32)>,
     _task: Watching,
@@ -175,7 +176,7 @@ impl ScaleWatch {
                             changed
                         });
                     }
-                    Ok(Some(_)) | Err(_) => {} // the watcher comes back by itself
+                    Ok(Some(_)) | Err(_) => {} // the watcher recovers on its own
                     Ok(None) => return,
                 }
             }
@@ -183,27 +184,27 @@ impl ScaleWatch {
         Self { seen, _task: Watching::start(task) }
     }
 
-    /// The first change: when, and to what.
-    pub(super) async fn changed(&self, patience: Duration) -> Result<(Instant, i32)> {
-        self.wait(|replicas| replicas != 1, patience, "the operator did not scale").await
+    /// Waits for the first change of size. Returns its time and the new size.
+    pub(super) async fn changed(&self, within: Duration) -> Result<(Instant, i32)> {
+        self.wait(|replicas| replicas != 1, within, "the operator did not scale").await
     }
 
-    /// When it is this many.
-    pub(super) async fn reached(&self, wanted: i32, patience: Duration) -> Result<Instant> {
+    /// Waits until the size is `wanted`, and returns that time.
+    pub(super) async fn reached(&self, wanted: i32, within: Duration) -> Result<Instant> {
         let failure = format!("the operator did not scale to {wanted}");
-        Ok(self.wait(|replicas| replicas == wanted, patience, &failure).await?.0)
+        Ok(self.wait(|replicas| replicas == wanted, within, &failure).await?.0)
     }
 
     async fn wait(
         &self,
         wanted: impl Fn(i32) -> bool,
-        patience: Duration,
+        within: Duration,
         failure: &str,
     ) -> Result<(Instant, i32)> {
         let mut seen = self.seen.clone();
-        match timeout(patience, seen.wait_for(|(_, replicas)| wanted(*replicas))).await {
+        match timeout(within, seen.wait_for(|(_, replicas)| wanted(*replicas))).await {
             Ok(seen) => Ok(*seen?),
-            Err(_) => Err(anyhow!("{failure} within {} s", patience.as_secs())),
+            Err(_) => Err(anyhow!("{failure} within {} s", within.as_secs())),
         }
     }
 }

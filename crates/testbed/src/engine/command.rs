@@ -1,4 +1,4 @@
-//! A program in a pod, such as a real engine.
+//! Runs a program, such as a real engine, in a pod.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,21 +13,22 @@ use super::Place;
 use crate::process::{Process, Spec};
 use crate::task::Task;
 
-/// A program that is started for each pod, with the pod's address in its environment as `POD_IP` and `PORT`, and its
-/// name as `POD_NAMESPACE` and `POD_NAME`. The pod is ready while `GET health_path` on its address answers 200.
+/// A program that is started for each pod. Its environment has the pod's address as `POD_IP` and
+/// `PORT`, and its name as `POD_NAMESPACE` and `POD_NAME`. The pod is ready while `GET health_path`
+/// on its address answers 200.
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// The program.
+    /// The path of the program.
     pub program: PathBuf,
-    /// Its arguments; a shell (`sh -c`) can put the variables where they belong.
+    /// Its arguments. A shell (`sh -c`) can insert the variables in them.
     pub args: Vec<OsString>,
-    /// Further variables.
+    /// Further environment variables.
     pub env: Vec<(String, OsString)>,
-    /// Folder for the logs, one file per pod: `POD_NAME.log`.
+    /// The folder for the logs, one file per pod: `POD_NAME.log`.
     pub logs: PathBuf,
-    /// Path of the readiness probe.
+    /// The path of the readiness probe.
     pub health_path: String,
-    /// Time between SIGTERM and SIGKILL.
+    /// The time between SIGTERM and SIGKILL.
     pub grace: Duration,
 }
 
@@ -39,7 +40,8 @@ pub(crate) struct Server {
 }
 
 impl Command {
-    /// A script for `sh`, with vLLM's health path and ten seconds of grace.
+    /// Creates a command that runs a script by `sh`, with vLLM's health path and ten seconds of
+    /// grace.
     pub fn shell(script: &str, logs: impl Into<PathBuf>) -> Self {
         Self {
             program: "sh".into(),
@@ -75,13 +77,13 @@ impl Server {
     }
 
     pub(super) async fn stop(self) {
-        drop(self.probe); // what ends from now on is meant to
+        drop(self.probe); // an exit from here on is expected
         let stopping = tokio::task::spawn_blocking(move || lock(&self.process).stop());
         let _ = stopping.await;
     }
 }
 
-/// Probes twice a second, as long as anybody wants to know and the program runs.
+/// Probes twice a second, as long as the readiness has a receiver and the program runs.
 async fn probe(url: String, process: Arc<Mutex<Process>>, ready: watch::Sender<bool>) {
     let client = crate::http_client();
     while !ready.is_closed() {
@@ -97,7 +99,7 @@ async fn probe(url: String, process: Arc<Mutex<Process>>, ready: watch::Sender<b
     }
 }
 
-/// What to say about a program that ended by itself; nothing restarts it.
+/// Describes the exit of a program that ended on its own; nothing restarts it.
 fn the_end_of(process: &Mutex<Process>) -> Option<String> {
     let mut process = lock(process);
     let status = process.exited()?;

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use super::emulated::{InFlight, Live};
 
-/// What is read of a request; the emulated engine never stops early, as with `ignore_eos`.
+/// The fields of a request that are used. The emulated engine never stops early, as with
+/// `ignore_eos`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Completion {
     prompt: Prompt,
@@ -46,7 +47,7 @@ enum Prompt {
 }
 
 impl Prompt {
-    /// Text counts as one token for four characters.
+    /// Returns the length of the prompt in tokens. Text counts as one token per four characters.
     fn tokens(&self) -> u32 {
         let characters = |text: &String| text.chars().count().div_ceil(4);
         let tokens = match self {
@@ -58,7 +59,7 @@ impl Prompt {
     }
 }
 
-/// The parts that all answers to one request share.
+/// The parts that all events of one answer share.
 struct Answer {
     live: Arc<Live>,
     id: String,
@@ -108,7 +109,8 @@ impl Answer {
         StatusCode::SERVICE_UNAVAILABLE.into_response() // the engine stopped
     }
 
-    /// Server-sent events: one per token, the last one with the reason for the end, then `[DONE]`.
+    /// Streams server-sent events: one per token, the last one with the finish reason, then
+    /// `[DONE]`.
     fn stream(self, in_flight: InFlight, usage: bool) -> Response {
         let events = stream::unfold(Some((self, in_flight)), move |state| async move {
             let (answer, mut in_flight) = state?;
@@ -139,7 +141,12 @@ impl Answer {
             "object": "text_completion",
             "created": self.created,
             "model": self.live.model,
-            "choices": [{"index": 0, "text": text, "logprobs": null, "finish_reason": finish_reason}],
+            "choices": [{
+                "index": 0,
+                "text": text,
+                "logprobs": null,
+                "finish_reason": finish_reason,
+            }],
         })
     }
 

@@ -1,4 +1,4 @@
-//! The model of an engine, in real time.
+//! Runs the model of an engine in real time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,19 +19,19 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::completions;
 use crate::task::Task;
 
-/// Connections that may wait to be accepted.
+/// The number of connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
 /// An emulated vLLM.
 #[derive(Debug, Clone)]
 pub struct Emulated {
-    /// How fast it is.
+    /// The speed and the capacity of the engine.
     pub config: EngineConfig,
-    /// The model's name, in its metrics and its API.
+    /// The model's name in metrics and in the API.
     pub model: String,
-    /// How long it loads its model; nothing listens until then.
+    /// The time that the engine takes to load its model; nothing listens until then.
     pub loading: Duration,
-    /// How long it takes to end after its last answer, within the pod's time for it.
+    /// The time from the last answer to the exit, which is bounded by the pod's grace period.
     pub ending: Duration,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Server {
     _end: CutOff,
 }
 
-/// Ends the answers that are still under way when the engine ends: their connections outlive the server's task.
+/// Aborts the remaining answers when the engine ends: their connections outlive the server's task.
 struct CutOff(Arc<Live>);
 
 impl Drop for CutOff {
@@ -66,7 +66,7 @@ impl Drop for CutOff {
 }
 
 impl Emulated {
-    /// Starts it on an address that is bound already.
+    /// Starts the engine on an address that is already bound.
     pub(super) fn start(&self, socket: TcpSocket) -> Server {
         let live = Arc::new(Live::new(self));
         let router = Router::new()
@@ -110,7 +110,7 @@ impl Server {
         self.ready.subscribe()
     }
 
-    /// Takes no more requests, and lets those in flight finish within `grace`.
+    /// Takes no more requests, and lets the requests in flight finish within `grace`.
     pub(super) async fn stop(mut self, grace: Duration) {
         let _ = self.shutdown.send(());
         let ending = async {
@@ -121,13 +121,13 @@ impl Server {
     }
 }
 
-/// The engine with its clock and the requests that listen to it.
+/// The engine with its clock and the receivers of its requests' events.
 pub(super) struct Live {
     pub(super) model: String,
     started: Instant,
     created: f64,
     state: Mutex<LiveState>,
-    /// The engine's next step may have changed.
+    /// Notified when the time of the engine's next step may have changed.
     changed: Notify,
 }
 
@@ -137,7 +137,7 @@ struct LiveState {
     listeners: HashMap<u64, mpsc::UnboundedSender<EventKind>>,
 }
 
-/// A request in flight; dropping it before its end aborts the request.
+/// A request in flight. Dropping it before its last event aborts the request.
 pub(super) struct InFlight {
     live: Arc<Live>,
     id: u64,
@@ -145,7 +145,7 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// The next event; `None` after the last one.
+    /// Returns the next event; `None` after the last one.
     pub(super) async fn next(&mut self) -> Option<EventKind> {
         self.events.recv().await
     }
@@ -193,7 +193,7 @@ impl Live {
         Ok(InFlight { live: self.clone(), id, events })
     }
 
-    /// Advances the engine whenever a step ends.
+    /// Advances the engine each time a step ends.
     async fn run(&self) {
         loop {
             let next = self.lock().engine.next_event_at();
@@ -234,7 +234,7 @@ impl LiveState {
     fn advance(&mut self, now: Duration) {
         for Event { id, kind, .. } in self.engine.advance(now) {
             if let Some(listener) = self.listeners.get(&id) {
-                let _ = listener.send(kind); // a listener that is gone aborts its request itself
+                let _ = listener.send(kind); // a request whose receiver is gone aborts itself
             }
             if kind == EventKind::Finished {
                 self.listeners.remove(&id);
@@ -250,6 +250,11 @@ async fn metrics(State(live): State<Arc<Live>>) -> impl IntoResponse {
 async fn models(State(live): State<Arc<Live>>) -> Json<Value> {
     Json(json!({
         "object": "list",
-        "data": [{"id": live.model, "object": "model", "created": live.created as i64, "owned_by": "testbed"}],
+        "data": [{
+            "id": live.model,
+            "object": "model",
+            "created": live.created as i64,
+            "owned_by": "testbed",
+        }],
     }))
 }

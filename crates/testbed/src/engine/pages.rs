@@ -1,8 +1,8 @@
-//! Pages of all engines: the fixtures with other numbers in them.
+//! Metrics pages of all engines: the recorded fixtures with other numbers in them.
 
 use std::fmt;
 
-/// Whose page.
+/// An engine, and the recorded page of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnginePage {
     /// vLLM 0.15.1.
@@ -21,11 +21,11 @@ pub enum EnginePage {
     Tgi,
 }
 
-/// A series on a page, and what it is set to.
+/// A series on a page, and the value it is set to.
 struct Setting {
-    /// Its name.
+    /// The name of the series.
     name: &'static str,
-    /// What else must be on its line.
+    /// A further text that the line must contain, such as a label.
     label: &'static str,
     of: Quantity,
 }
@@ -38,7 +38,7 @@ enum Quantity {
 }
 
 impl EnginePage {
-    /// All of them.
+    /// All pages.
     pub const ALL: [Self; 7] = [
         Self::Vllm,
         Self::Sglang,
@@ -49,7 +49,7 @@ impl EnginePage {
         Self::Tgi,
     ];
 
-    /// The engine's name in a spec.
+    /// Returns the engine's name in a spec.
     pub fn engine(self) -> &'static str {
         match self {
             Self::Vllm => "VLLM",
@@ -61,7 +61,7 @@ impl EnginePage {
         }
     }
 
-    /// The page with so many requests in the batch and in the queue.
+    /// Returns the page with `running` requests in the batch and `waiting` ones in the queue.
     pub fn page(self, running: u64, waiting: u64) -> String {
         let settings = self.settings();
         let mut page = String::new();

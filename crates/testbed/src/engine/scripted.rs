@@ -1,4 +1,4 @@
-//! Pages that a test sets, pod by pod.
+//! Serves pages that a test sets, pod by pod.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,19 +13,19 @@ use tokio::task::JoinSet;
 use super::Place;
 use crate::task::Task;
 
-/// What a pod answers, whatever is asked of it.
+/// The answer of a pod to every request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Page {
-    /// vLLM's metrics with these gauges.
+    /// A vLLM page with these gauges.
     Vllm {
-        /// `vllm:num_requests_running`.
+        /// The gauge `vllm:num_requests_running`.
         running: u64,
-        /// `vllm:num_requests_waiting`.
+        /// The gauge `vllm:num_requests_waiting`.
         waiting: u64,
-        /// `vllm:kv_cache_usage_perc`, 0 to 1.
+        /// The gauge `vllm:kv_cache_usage_perc`, from 0 to 1.
         kv: f64,
     },
-    /// Exactly this.
+    /// Exactly this response.
     Raw {
         /// The HTTP status.
         status: u16,
@@ -34,20 +34,20 @@ pub enum Page {
         /// The body.
         body: String,
     },
-    /// This, and then the connection is closed, without a word of how long the answer is.
+    /// This body, after which the connection is closed; the response states no length.
     Cut(String),
-    /// A page that goes on for so many bytes.
+    /// A page of this many bytes.
     Endless(usize),
     /// The request is read and never answered.
     Hang,
-    /// Nobody listens: connections are refused, and open ones close.
+    /// Connections are refused, and open ones are closed.
     Refuse,
     /// The connection is reset in the middle of the answer.
     Reset,
 }
 
 impl Page {
-    /// A page in the exposition format.
+    /// Returns a page in the exposition format.
     pub fn text(body: impl Into<String>) -> Self {
         Self::Raw {
             status: 200,
@@ -56,12 +56,13 @@ impl Page {
         }
     }
 
-    /// An idle vLLM.
+    /// Returns the page of an idle vLLM.
     pub fn idle() -> Self {
         Self::waiting(0)
     }
 
-    /// A vLLM with that many requests waiting, and a full batch of 8 where there are any.
+    /// Returns the page of a vLLM with `waiting` queued requests. If any wait, the batch is full
+    /// with 8.
     pub fn waiting(waiting: u64) -> Self {
         let running = if waiting > 0 { 8 } else { 0 };
         let kv = running as f64 / 10.0;
@@ -69,10 +70,10 @@ impl Page {
     }
 }
 
-/// The script of all pods that run it: what each answers, and how often it was asked. Clones share it.
+/// The answers of all pods that run this script, and counts of their requests. Clones share it.
 ///
-/// Pods are named `namespace/name`, or by their name alone in the namespace `default`. What is set for a pod that does
-/// not run yet holds from its start on.
+/// Pods are named `namespace/name`, or by their name alone in the namespace `default`. An answer
+/// that is set before the pod runs applies from its start on.
 #[derive(Debug, Clone)]
 pub struct Script(Arc<Mutex<Scripts>>);
 
@@ -91,25 +92,25 @@ struct PodScript {
 }
 
 impl Default for Script {
-    /// Every pod is an idle vLLM.
+    /// Returns a script by which every pod is an idle vLLM.
     fn default() -> Self {
         Self::new(Page::idle())
     }
 }
 
 impl Script {
-    /// Every pod answers this until something else is set for it.
+    /// Returns a script by which every pod gives this answer until another is set for it.
     pub fn new(default: Page) -> Self {
         let pods = HashMap::new();
         Self(Arc::new(Mutex::new(Scripts { default, pods })))
     }
 
-    /// Sets what a pod answers from now on.
+    /// Sets the answer of one pod.
     pub fn set(&self, pod: &str, page: Page) {
         self.pod(pod).page.send_replace(page);
     }
 
-    /// Sets what all pods answer, those to come included.
+    /// Sets the answer of all pods, including those that start later.
     pub fn set_all(&self, page: &Page) {
         let mut scripts = self.lock();
         scripts.default = page.clone();
@@ -118,17 +119,17 @@ impl Script {
         }
     }
 
-    /// Makes a pod ready or not; it still answers.
+    /// Sets the readiness of a pod. A pod that is not ready still answers.
     pub fn set_ready(&self, pod: &str, ready: bool) {
         self.pod(pod).ready.send_replace(ready);
     }
 
-    /// How many requests the pod has read.
+    /// Returns the number of requests that the pod has read.
     pub fn requests(&self, pod: &str) -> u64 {
         self.pod(pod).requests.load(Ordering::Relaxed)
     }
 
-    /// The head of the last request: its request line and headers.
+    /// Returns the request line and the headers of the last request.
     pub fn last_request(&self, pod: &str) -> String {
         let pod = self.pod(pod);
         let last = pod.last_request.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +173,8 @@ impl Server {
     }
 }
 
-/// Serves, and closes everything while the page is [`Page::Refuse`].
+/// Serves connections. While the page is [`Page::Refuse`], nothing listens and open connections are
+/// closed.
 async fn serve(script: Arc<PodScript>, listener: TcpListener) {
     let Ok(address) = listener.local_addr() else { return };
     let mut listener = Some(listener);
@@ -203,7 +205,7 @@ async fn serve(script: Arc<PodScript>, listener: TcpListener) {
     }
 }
 
-/// One connection, kept alive as clients like it.
+/// Serves one connection, which is kept alive if the client asks for that.
 async fn converse(script: &PodScript, mut stream: TcpStream) -> std::io::Result<()> {
     while let Some(head) = read_head(&mut stream).await? {
         script.requests.fetch_add(1, Ordering::Relaxed);
@@ -228,7 +230,7 @@ async fn converse(script: &PodScript, mut stream: TcpStream) -> std::io::Result<
                 return Ok(());
             }
             Page::Hang | Page::Refuse => {
-                // Until the client gives up.
+                // The connection stays open until the client gives up.
                 while stream.read(&mut [0; 1024]).await? > 0 {}
             }
         }
@@ -236,7 +238,7 @@ async fn converse(script: &PodScript, mut stream: TcpStream) -> std::io::Result<
     Ok(())
 }
 
-/// Reads up to the empty line after the headers; bodies are not expected.
+/// Reads up to the empty line after the headers; requests with bodies are not expected.
 async fn read_head(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
     let mut head = Vec::new();
     let mut buffer = [0; 1024];

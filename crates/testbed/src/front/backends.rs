@@ -1,4 +1,4 @@
-//! The pods of a front.
+//! The pods behind a front, and the choice among them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,16 +18,16 @@ use kube::{Api, Client, ResourceExt};
 use crate::nodes::http_port;
 use crate::task::Task;
 
-/// How a front chooses among the ready pods, for each request.
+/// The rule by which a front chooses a ready pod for each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Balance {
     /// The pod with the fewest requests in flight.
     LeastOutstanding,
-    /// Any, as kube-proxy does.
+    /// A random pod, as kube-proxy chooses.
     Random,
 }
 
-/// The ready pods of a selector, and how to choose among them.
+/// The ready pods of a selector, and the rule for choosing among them.
 pub(super) struct Backends {
     balance: Balance,
     pods: Mutex<BTreeMap<String, Backend>>,
@@ -46,7 +46,7 @@ impl Backend {
     }
 }
 
-/// Counts a request as in flight.
+/// Counts a request as in flight until it is dropped.
 struct Ticket(Arc<AtomicUsize>);
 
 impl Drop for Ticket {
@@ -55,7 +55,8 @@ impl Drop for Ticket {
     }
 }
 
-/// Keeps the backends equal to the ready pods of a namespace with these labels, until the task is dropped.
+/// Keeps the backends equal to the ready pods with these labels, until the returned task is
+/// dropped.
 pub(super) fn follow(
     client: Client,
     namespace: &str,
@@ -79,18 +80,19 @@ async fn watch(backends: Arc<Backends>, pods: Api<Pod>, config: Config) {
             }),
             Ok(Some(Event::InitDone)) => {}
             Ok(None) => return,
-            Err(error) => tracing::debug!("front: watching pods: {error}"), // the watcher comes back by itself
+            // The watcher recovers on its own.
+            Err(error) => tracing::debug!("front: watching pods: {error}"),
         }
     }
 }
 
 impl Backends {
-    /// Nobody yet.
+    /// Creates backends without any pod.
     pub(super) fn new(balance: Balance) -> Self {
         Self { balance, pods: Mutex::default(), client: crate::http_client() }
     }
 
-    /// Sends a request to one of them, and streams its answer.
+    /// Sends a request to one of the pods, and streams its answer.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -148,7 +150,7 @@ impl Backends {
     }
 }
 
-/// Where a pod serves, as long as a Service would send requests to it.
+/// Returns the address of a pod if a Service would send requests to it.
 fn address(pod: &Pod) -> Option<SocketAddr> {
     let status = pod.status.as_ref()?;
     let conditions = status.conditions.as_deref().unwrap_or_default();
@@ -159,7 +161,7 @@ fn address(pod: &Pod) -> Option<SocketAddr> {
     Some(SocketAddr::new(status.pod_ip.as_ref()?.parse().ok()?, http_port(pod)?))
 }
 
-/// Streams the pod's answer; the ticket is given back at its end.
+/// Streams the pod's answer, and drops the ticket when it ends.
 fn pass_on(mut answer: reqwest::Response, ticket: Ticket) -> Response {
     let status = answer.status();
     let mut headers = std::mem::take(answer.headers_mut());

@@ -1,4 +1,4 @@
-//! A front for prefill and decode apart.
+//! A front for engines with separate prefill and decode.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,16 +20,18 @@ use super::backends::{self, Backends, Balance};
 use super::serve;
 use crate::task::Task;
 
-/// How often a request is sent again that no pod has begun to answer, and how long it waits before.
+/// A request that no pod has begun to answer is sent again this many times, after this delay.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A completions API on loopback that sends each request to two pods in turn: one computes the whole prompt and a single token,
-/// the other has the prompt in its cache, and makes the answer. So long prompts are the load of the former, and long answers of
-/// the latter. Nothing is handed over between the two; emulated engines do not miss it.
+/// A completions API on loopback that sends each request to two pods in turn. The prefill pod
+/// computes the whole prompt and a single token. The decode pod has the prompt in its cache and
+/// generates the answer. So long prompts load prefill, and long answers load decode. No KV cache is
+/// transferred between the two, which emulated engines do not need.
 ///
-/// Each time it is the pod with the fewest requests in flight, of those that are ready and not being deleted. A request of which no
-/// token has been answered is sent again, to another pod: so nothing is lost by a pod that ends just when it is chosen.
+/// Both times it chooses the pod with the fewest requests in flight, of the pods that are ready and
+/// not being deleted. A request of which no token has been answered is sent again, to another pod.
+/// So no request fails because a pod ends just when it is chosen.
 #[derive(Debug)]
 pub struct Disaggregated {
     address: SocketAddr,
@@ -44,10 +46,11 @@ struct Roles {
 }
 
 impl Disaggregated {
-    /// Starts it for the pods of a namespace with these labels (`role=prefill`, `role=decode`).
+    /// Starts the front for the pods of a namespace with these labels (such as `role=prefill` and
+    /// `role=decode`).
     ///
     /// # Errors
-    /// Where no port on loopback is free.
+    /// Fails if no port on loopback is free.
     pub async fn start(
         client: Client,
         namespace: &str,
@@ -68,7 +71,7 @@ impl Disaggregated {
         })
     }
 
-    /// The base URL, without a slash at the end.
+    /// Returns the base URL, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -86,7 +89,7 @@ async fn complete(State(roles): State<Arc<Roles>>, Json(mut request): Json<Value
     if !prefilled.status().is_success() {
         return prefilled;
     }
-    // To its end: only then is the prompt computed.
+    // The answer is read to its end, because the prompt is computed only then.
     if let Err(error) = to_bytes(prefilled.into_body(), usize::MAX).await {
         return (StatusCode::BAD_GATEWAY, format!("prefill: {error}\n")).into_response();
     }
@@ -94,7 +97,7 @@ async fn complete(State(roles): State<Arc<Roles>>, Json(mut request): Json<Value
     ask(&roles.decode, &request).await
 }
 
-/// Asks pods until one of them has begun to answer.
+/// Sends the request until a pod has begun to answer.
 async fn ask(pods: &Backends, request: &Value) -> Response {
     let body = Bytes::from(request.to_string());
     let headers =
@@ -121,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// A pod that remembers what it was asked, and is not there for the first so many times.
+    /// Starts a pod that records its requests, and that refuses the first `absent` of them.
     async fn pod(absent: usize) -> (Arc<Backends>, Arc<Mutex<Vec<Value>>>, Task) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let backends = Arc::new(Backends::new(Balance::LeastOutstanding));
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn prompts_are_the_load_of_the_one_and_answers_of_the_other() {
+    async fn prefill_gets_prompts_and_decode_gets_answers() {
         let (prefill, computed, _prefill) = pod(1).await;
         let (decode, answered, _decode) = pod(0).await;
         let request = json!({"prompt": [7, 8, 9], "max_tokens": 5, "stream": true});
@@ -149,7 +152,7 @@ mod tests {
         assert_eq!(
             *computed.lock().unwrap(),
             [prefill.clone(), prefill],
-            "the first time nobody was there"
+            "no pod answered the first request"
         );
         let decode = json!({"prompt": [0], "max_tokens": 5, "stream": true});
         assert_eq!(*answered.lock().unwrap(), [decode]);

@@ -1,4 +1,4 @@
-//! What the API server has to ask the controller.
+//! The configurations of the controller's webhooks.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 /// The label of all pods of LeaderWorkerSets.
 const LABEL: &str = "leaderworkerset.sigs.k8s.io/name";
 
-/// The configurations of the webhooks, as the controller's module has them: for a Service in front of it.
+/// The webhook configurations that the controller's module ships. They expect a Service in front of
+/// it.
 #[derive(Debug)]
 pub(super) struct Webhooks(Vec<Value>);
 
 impl Webhooks {
-    /// Reads them from a file.
+    /// Reads the configurations from a file.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
@@ -34,7 +35,7 @@ impl Webhooks {
         Ok(configurations)
     }
 
-    /// The paths that are to be served.
+    /// Returns the paths that the configurations name.
     fn paths(&self) -> Vec<&str> {
         let webhooks = self
             .0
@@ -43,7 +44,8 @@ impl Webhooks {
         webhooks.filter_map(|webhook| webhook["clientConfig"]["service"]["path"].as_str()).collect()
     }
 
-    /// Whether a port of loopback serves all of them. They come one after the other, and the controllers before them.
+    /// Returns true if a loopback port serves all paths. The controller registers the webhooks one
+    /// by one, after its other controllers.
     pub(super) async fn are_served(&self, client: &reqwest::Client, port: u16) -> bool {
         for path in self.paths() {
             let url = format!("https://127.0.0.1:{port}{path}");
@@ -55,14 +57,15 @@ impl Webhooks {
         true
     }
 
-    /// The configurations for a controller at a port of loopback with this certificate.
+    /// Returns the configurations for a controller at a loopback port with this certificate.
     pub(super) fn configurations(&self, port: u16, certificate: &str) -> Result<Vec<Value>> {
         let mut configurations = self.0.clone();
         for configuration in &mut configurations {
             let name = configuration["metadata"]["name"]
                 .as_str()
                 .context("a configuration without a name")?;
-            configuration["metadata"]["name"] = json!(format!("lws-{name}")); // as upstream installs it
+            // Upstream installs it with this prefix.
+            configuration["metadata"]["name"] = json!(format!("lws-{name}"));
             for webhook in configuration["webhooks"].as_array_mut().into_iter().flatten() {
                 adapt(webhook, port, certificate).with_context(|| format!("adapting {webhook}"))?;
             }
@@ -71,8 +74,8 @@ impl Webhooks {
     }
 }
 
-/// Leads one webhook to the port, and restricts it to what is the controller's: a controller that does not answer must not
-/// be in the way of other pods. Upstream installs it with the same selector.
+/// Points one webhook to the port, and restricts it to pods of LeaderWorkerSets. So a controller
+/// that does not answer does not block other pods. Upstream installs it with the same selector.
 fn adapt(webhook: &mut Value, port: u16, certificate: &str) -> Result<()> {
     let path =
         webhook["clientConfig"]["service"]["path"].as_str().context("a webhook without a path")?;
@@ -109,7 +112,7 @@ webhooks:
 ";
 
     #[test]
-    fn webhooks_lead_to_the_port_and_those_of_pods_are_about_pods_of_groups_only() {
+    fn webhooks_point_to_the_port_and_pod_webhooks_select_group_pods() {
         let webhooks = Webhooks::parse(MANIFESTS).unwrap();
         assert_eq!(webhooks.paths(), ["/sets", "/pods", "/check"]);
         let adapted = webhooks.configurations(1234, "PEM").unwrap();

@@ -12,34 +12,38 @@ use crate::{ControlPlane, script, server};
 
 const GROUP: &str = "custom.metrics.k8s.io";
 const VERSION: &str = "v1beta1";
-/// The Service that stands for it.
+/// The name of the Service that represents it.
 const SERVICE: &str = "prometheus-adapter";
 
-/// A running prometheus-adapter, registered with a control plane as `custom.metrics.k8s.io/v1beta1`.
+/// A running prometheus-adapter, registered with a control plane as
+/// `custom.metrics.k8s.io/v1beta1`.
 ///
-/// It serves whoever asks: the API server of a testbed has no certificate to say on whose behalf it does. Dropping it
-/// stops it; the registration stays.
+/// It does not authenticate clients, because a testbed's API server has no client certificate for
+/// aggregated APIs. Dropping it stops it; the registration stays.
 #[derive(Debug)]
 pub struct Adapter {
     process: Process,
     _dir: TempDir,
 }
 
-/// The rule that guides give for a series of pods: its sum for each pod.
+/// Returns the rule that guides give for a series of pods: its sum for each pod.
 pub fn pods_rule(series: &str) -> Value {
     json!({
         "seriesQuery": format!(r#"{series}{{namespace!="",pod!=""}}"#),
-        "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
+        "resources": {
+            "overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}},
+        },
         "metricsQuery": "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
     })
 }
 
 impl Adapter {
-    /// Starts one that answers from a Prometheus by these rules, and returns when clients that ask the API server which
-    /// APIs there are find it. It looks for new series every 15 s, instead of every 10 minutes by its default.
+    /// Starts an adapter that answers from a Prometheus by these rules, and returns when discovery
+    /// lists its API. It lists series every 15 s; its default is every 10 minutes.
     ///
     /// # Errors
-    /// Where it cannot be built or does not come up; the error ends with the tail of its log.
+    /// Fails if it cannot be built or does not become ready; the error ends with the tail of its
+    /// log.
     pub async fn start(
         control_plane: &ControlPlane,
         prometheus_url: &str,
@@ -70,7 +74,7 @@ impl Adapter {
             spec.remove = Some(dir.path().to_owned());
             Ok(spec)
         };
-        // It has made itself a certificate that nobody signed.
+        // The adapter generates a self-signed certificate.
         let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
         let is_ready = async |port| {
             server::answers(&client, &format!("https://127.0.0.1:{port}/readyz")).await
@@ -87,10 +91,10 @@ impl Adapter {
         Ok(Self { process, _dir: dir })
     }
 
-    /// What it says of a metric of all pods of a namespace, by the pods' names.
+    /// Queries a metric of all pods of a namespace. Returns the values by the pods' names.
     ///
     /// # Errors
-    /// It does not know the metric, or not yet.
+    /// Fails if the adapter does not serve the metric (yet).
     pub async fn values(
         &self,
         control_plane: &ControlPlane,
@@ -107,13 +111,13 @@ impl Adapter {
             .collect())
     }
 
-    /// The last lines of its log, for messages.
+    /// Returns the last lines of its log, for error messages.
     pub fn log_tail(&self, lines: usize) -> String {
         self.process.log_tail(lines)
     }
 }
 
-/// The API server of a testbed passes requests on as nobody's.
+/// Allows anonymous requests, because a testbed's API server forwards requests without a user.
 const ANYBODY_MAY_ASK: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole

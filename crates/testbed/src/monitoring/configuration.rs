@@ -1,4 +1,4 @@
-//! A configuration for Prometheus without the Prometheus Operator.
+//! A configuration for a Prometheus that runs without the Prometheus Operator.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::ControlPlane;
 
-/// Scrapes the container port `http` of all pods of these namespaces that run, at `/metrics`. Series carry the labels
-/// `namespace` and `pod`, as those of a PodMonitor do.
+/// Returns a configuration that scrapes `/metrics` on the container port `http` of all running pods
+/// of these namespaces. Series carry the labels `namespace` and `pod`, as series of a PodMonitor
+/// do.
 pub fn scrape_pods(
     control_plane: &ControlPlane,
     namespaces: &[&str],
@@ -32,7 +33,7 @@ pub fn scrape_pods(
             "relabel_configs": relabelings,
         }],
     });
-    configuration.to_string() // JSON is YAML too
+    configuration.to_string() // JSON is valid YAML
 }
 
 fn keep(label: &str, value: &str) -> Value {

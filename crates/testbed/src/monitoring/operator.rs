@@ -1,4 +1,4 @@
-//! The Prometheus Operator, and what it makes of monitors.
+//! The Prometheus Operator, and the configurations that it generates from PodMonitors.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -20,14 +20,15 @@ use super::prometheus::{Prometheus, Remote};
 use crate::process::{Process, Spec};
 use crate::{ControlPlane, script, server, wait};
 
-/// Where the instances are.
+/// The namespace of the instances.
 const NAMESPACE: &str = "monitoring";
-/// How long the operator may take to write a configuration.
+/// The time that the operator may take to write a configuration.
 const SOON: Duration = Duration::from_secs(30);
 
-/// The Prometheus Operator of a control plane, as its administrator.
+/// The Prometheus Operator, running as a control plane's administrator.
 ///
-/// It turns monitors into configurations and makes no pods. Dropping it stops it; what it has made stays.
+/// It turns PodMonitors into configurations and makes no pods. Dropping it stops it; its objects
+/// stay.
 pub struct PrometheusOperator {
     process: Process,
     client: Client,
@@ -36,16 +37,16 @@ pub struct PrometheusOperator {
     instances: AtomicU32,
 }
 
-/// Which PodMonitors an instance takes: those of all namespaces, unless it says otherwise.
+/// Selects the PodMonitors of an instance; the default selects those of all namespaces.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// The only namespace.
+    /// The only namespace, if there is one.
     pub namespace: Option<String>,
     /// The labels that a PodMonitor must have.
     pub labels: Vec<(String, String)>,
 }
 
-/// A `Prometheus` object with a configuration and without pods.
+/// A `Prometheus` object with a generated configuration and without pods.
 #[derive(Debug, Clone)]
 pub struct Instance {
     secrets: Api<Secret>,
@@ -53,10 +54,11 @@ pub struct Instance {
 }
 
 impl PrometheusOperator {
-    /// Installs its resources and what instances may do, and starts it.
+    /// Installs the CRDs and the permissions of instances, and starts the operator.
     ///
     /// # Errors
-    /// Where it cannot be built or does not come up; the error ends with the tail of its log.
+    /// Fails if it cannot be built or does not become ready; the error ends with the tail of its
+    /// log.
     pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
         let folder = script::folder(BUILD).await?;
         control_plane
@@ -90,10 +92,11 @@ impl PrometheusOperator {
         })
     }
 
-    /// Makes a `Prometheus` object, and returns when it has a configuration.
+    /// Creates a `Prometheus` object, and returns when it has a configuration.
     ///
     /// # Errors
-    /// Where the object is refused, or nothing comes of it; the error ends with the tail of the operator's log.
+    /// Fails if the object is refused, or if no configuration follows; the error ends with the tail
+    /// of the operator's log.
     pub async fn instance(&self, selection: &Selection) -> Result<Instance> {
         let name = format!("instance-{}", self.instances.fetch_add(1, Ordering::Relaxed));
         let object = self.object(&name, selection);
@@ -114,13 +117,14 @@ impl PrometheusOperator {
         Ok(instance)
     }
 
-    /// The last lines of its log, for messages.
+    /// Returns the last lines of its log, for error messages.
     pub fn log_tail(&self, lines: usize) -> String {
         self.process.log_tail(lines)
     }
 
-    /// An instance outside of the cluster needs to be told where the API server is. Its token is in a file: a Secret would be
-    /// looked for in the namespace of each PodMonitor.
+    /// Builds the `Prometheus` object. The instance runs outside of the cluster, so it needs the
+    /// API server's address. Its token is in a file, because a Secret would be read from the
+    /// namespace of each PodMonitor.
     fn object(&self, name: &str, selection: &Selection) -> Value {
         let namespaces = match &selection.namespace {
             Some(namespace) => json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}}),
@@ -146,7 +150,7 @@ impl PrometheusOperator {
     }
 }
 
-/// The namespace of the instances, and their account.
+/// The manifests of the instances' namespace and ServiceAccount.
 const INSTANCES_MAY: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: monitoring}}
 ---
@@ -165,18 +169,19 @@ subjects: [{kind: ServiceAccount, name: prometheus, namespace: monitoring}]
 "#;
 
 impl Instance {
-    /// The configuration as the operator has generated it last.
+    /// Returns the latest configuration that the operator has generated.
     ///
     /// # Errors
-    /// The Secret is gone, or is not what it was.
+    /// Fails if the Secret is gone or malformed.
     pub async fn config(&self) -> Result<String> {
         self.read(&self.secrets.get(&self.secret()).await?)
     }
 
-    /// Starts a Prometheus with the configuration, which it reloads whenever the operator changes it.
+    /// Starts a Prometheus with the configuration, and reloads it each time the operator changes
+    /// the configuration.
     ///
     /// # Errors
-    /// As for [`Prometheus::start`].
+    /// Same as [`Prometheus::start`].
     pub async fn run(&self) -> Result<Prometheus> {
         let configuration = self.config().await?;
         let mut prometheus = Prometheus::start(&configuration).await?;
@@ -185,7 +190,7 @@ impl Instance {
         Ok(prometheus)
     }
 
-    /// Plays the sidecar that reloads.
+    /// Plays the sidecar that reloads Prometheus.
     async fn keep(&self, remote: &Arc<Remote>, mut current: String) {
         let of_it = watcher::Config::default().fields(&format!("metadata.name={}", self.secret()));
         let mut secrets =
@@ -194,7 +199,7 @@ impl Instance {
             let changed = match secrets.try_next().await {
                 Ok(Some(secret)) => self.read(&secret),
                 Ok(None) => return,
-                Err(_) => continue, // the watcher comes back by itself
+                Err(_) => continue, // the watcher recovers on its own
             };
             let result = match changed {
                 Ok(changed) if changed == current => continue,
@@ -214,7 +219,8 @@ impl Instance {
         format!("prometheus-{}", self.name)
     }
 
-    /// The sidecar also puts in what differs from one pod to the other; without it, no target is anybody's.
+    /// Decodes the configuration, and substitutes the shard and the pod name as the sidecar does.
+    /// Without the shard number no target would be scraped.
     fn read(&self, secret: &Secret) -> Result<String> {
         let packed = secret.data.as_ref().and_then(|data| data.get("prometheus.yaml.gz"));
         let packed = packed.with_context(|| format!("{} has no configuration", self.secret()))?;

@@ -15,7 +15,7 @@ use crate::process::{Process, Spec};
 use crate::task::Task;
 use crate::{script, server};
 
-/// How long it may take to answer.
+/// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running Prometheus, with its data in a folder of its own.
@@ -23,14 +23,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Dropping it stops it and removes the folder; so does the death of this process.
 #[derive(Debug)]
 pub struct Prometheus {
-    // Stopped in this order, and before the folder goes.
+    // The fields are dropped in this order, so the process stops before its folder is removed.
     follower: Option<Task>,
     process: Process,
     _dir: TempDir,
     remote: Arc<Remote>,
 }
 
-/// What it takes to talk to it.
+/// The address and the client by which it is queried and reloaded.
 #[derive(Debug)]
 pub(super) struct Remote {
     url: String,
@@ -38,36 +38,37 @@ pub(super) struct Remote {
     client: reqwest::Client,
 }
 
-/// One element of an instant vector.
+/// An element of an instant vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// The labels, `__name__` included where there is one.
+    /// The labels, including `__name__` if there is one.
     pub labels: BTreeMap<String, String>,
     /// The value.
     pub value: f64,
 }
 
-/// Something that is scraped.
+/// A scrape target.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// The labels that its series get.
     pub labels: BTreeMap<String, String>,
-    /// What is scraped.
+    /// The URL that is scraped.
     pub scrape_url: String,
     /// The job of the configuration that it belongs to.
     pub scrape_pool: String,
-    /// `up`, `down`, or `unknown` before the first scrape.
+    /// The health: `up`, `down`, or `unknown` before the first scrape.
     pub health: String,
-    /// Why the last scrape failed; empty if it did not.
+    /// The error of the last scrape; empty if it succeeded.
     pub last_error: String,
 }
 
 impl Prometheus {
-    /// Starts one with this configuration, and returns when it can be queried.
+    /// Starts a Prometheus with this configuration, and returns when it can be queried.
     ///
     /// # Errors
-    /// Where it cannot be built or does not come up; the error ends with the tail of its log.
+    /// Fails if it cannot be built or does not become ready; the error ends with the tail of its
+    /// log.
     pub async fn start(configuration: &str) -> Result<Self> {
         let program = script::folder(BUILD).await?.join("prometheus");
         let dir = tempfile::Builder::new().prefix("prometheus-").tempdir()?;
@@ -93,31 +94,33 @@ impl Prometheus {
         Ok(Self { follower: None, process, _dir: dir, remote })
     }
 
-    /// Its address, without a slash at the end.
+    /// Returns its URL, without a slash at the end.
     pub fn url(&self) -> &str {
         &self.remote.url
     }
 
-    /// Gives it another configuration, and returns when that is in force.
+    /// Replaces the configuration, and returns when the new one is in force.
     ///
     /// # Errors
-    /// It refuses it, and goes on with the one before.
+    /// Fails if Prometheus refuses it; the previous one stays in force.
     pub async fn configure(&self, configuration: &str) -> Result<()> {
         self.remote.configure(configuration).await
     }
 
-    /// Makes it read its configuration anew.
+    /// Makes Prometheus reload its configuration file.
     ///
     /// # Errors
-    /// It refuses it, and goes on with the one before.
+    /// Fails if Prometheus refuses it; the previous one stays in force.
     pub async fn reload(&self) -> Result<()> {
         self.remote.reload().await
     }
 
-    /// Asks for an expression at this moment: the elements of a vector, or a scalar as one without labels.
+    /// Evaluates an expression now. Returns the elements of a vector; a scalar is one element
+    /// without labels.
     ///
     /// # Errors
-    /// It does not answer, or with a refusal, or with something else than a vector or a scalar.
+    /// Fails if Prometheus does not answer, refuses the query, or returns neither a vector nor a
+    /// scalar.
     pub async fn query(&self, expression: &str) -> Result<Vec<Sample>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase", tag = "resultType", content = "result")]
@@ -140,10 +143,10 @@ impl Prometheus {
         }
     }
 
-    /// What it scrapes.
+    /// Returns the active scrape targets.
     ///
     /// # Errors
-    /// It does not answer.
+    /// Fails if Prometheus does not answer.
     pub async fn targets(&self) -> Result<Vec<Target>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -154,12 +157,12 @@ impl Prometheus {
         Ok(targets.active_targets)
     }
 
-    /// The last lines of its log, for messages.
+    /// Returns the last lines of its log, for error messages.
     pub fn log_tail(&self, lines: usize) -> String {
         self.process.log_tail(lines)
     }
 
-    /// Has a task that keeps its configuration up to date.
+    /// Starts a task that keeps the configuration up to date; it ends with this value.
     pub(super) fn follow<F>(&mut self, task: impl FnOnce(Arc<Remote>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,

@@ -1,17 +1,18 @@
-//! Addresses for pods, in 127.0.0.0/8.
+//! Allocates addresses for pods in 127.0.0.0/8.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Result, bail};
 
-/// The port of a kubelet: here it is the claim on a block of addresses.
+/// The port of a kubelet. Listening on it claims a block of addresses.
 const CLAIM_PORT: u16 = 10250;
 
 /// Hands out addresses that no other testbed on this machine uses.
 ///
-/// They come in blocks of 253, 127.x.y.2 to 127.x.y.254, drawn at random. Listening on 127.x.y.1:10250 claims a block:
-/// whoever draws the same one cannot listen there and draws again.
+/// They come in blocks of 253, 127.x.y.2 to 127.x.y.254, drawn at random. Listening on
+/// 127.x.y.1:10250 claims a block: another testbed that draws it cannot listen there and draws
+/// again.
 #[derive(Debug, Default)]
 pub(super) struct AddressPool {
     claims: Vec<TcpListener>,
@@ -19,7 +20,7 @@ pub(super) struct AddressPool {
 }
 
 impl AddressPool {
-    /// An address that was not in use for the longest time.
+    /// Takes the address that has been unused for the longest time.
     pub(super) fn take(&mut self) -> Result<Ipv4Addr> {
         if self.free.is_empty() {
             self.claim_block()?;
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_returned_address_comes_back_last() {
+    fn a_returned_address_is_reused_last() {
         let mut pool = AddressPool::default();
         let first = pool.take().unwrap();
         pool.give_back(first);

@@ -1,25 +1,25 @@
-//! What becomes of a pod.
+//! The plan of a pod: its engine and its cold start.
 
 use std::time::Duration;
 
 use crate::engine::Engine;
 
-/// What a hollow node does with a pod.
+/// The plan of a pod on a hollow node.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What serves on the pod's address.
+    /// The engine that serves on the pod's address.
     pub engine: Engine,
-    /// How long after its start the pod becomes ready, at the earliest: a command must be healthy besides.
+    /// The least time from the pod's start until it is ready. A command must be healthy, too.
     pub cold_start: ColdStart,
 }
 
 impl Plan {
-    /// This engine, ready at once.
+    /// Creates a plan with this engine; the pod is ready at once.
     pub fn new(engine: Engine) -> Self {
         Self { engine, cold_start: ColdStart::Fixed(Duration::ZERO) }
     }
 
-    /// Ready later.
+    /// Sets the cold start.
     #[must_use]
     pub fn cold_start(mut self, cold_start: ColdStart) -> Self {
         self.cold_start = cold_start;
@@ -30,26 +30,26 @@ impl Plan {
 /// The time that a pod takes from running to ready.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ColdStart {
-    /// Always the same.
+    /// A constant time.
     Fixed(Duration),
-    /// Anything between, equally likely.
+    /// A time that is uniformly distributed between the two.
     Uniform(Duration, Duration),
-    /// Log-normal, as loading of weights tends to be: half of the pods are quicker than `median`, and the logarithm's
-    /// standard deviation is `sigma`.
+    /// A log-normal time, as loading weights often takes: half of the pods are faster than
+    /// `median`, and the logarithm's standard deviation is `sigma`.
     LogNormal {
-        /// The middle one.
+        /// The median.
         median: Duration,
-        /// The spread; 0.3 makes one of forty take more than 1.8 times the median.
+        /// The spread. With 0.3, one pod in forty takes more than 1.8 times the median.
         sigma: f64,
     },
     /// The pod runs and never becomes ready.
     Never,
-    /// The pod stays pending, as for want of a GPU, until it is planned otherwise.
+    /// The pod stays pending, as without a free GPU, until its plan changes.
     Unschedulable,
 }
 
 impl ColdStart {
-    /// One duration of the distribution; `None` where the pod never becomes ready.
+    /// Draws a duration; `None` if the pod never becomes ready.
     pub(super) fn draw(self) -> Option<Duration> {
         match self {
             Self::Fixed(duration) => Some(duration),
@@ -64,7 +64,7 @@ impl ColdStart {
     }
 }
 
-/// Box and Muller's transform of two uniform numbers.
+/// Draws from the standard normal distribution by the Box-Muller transform.
 fn standard_normal() -> f64 {
     let radius = (-2.0 * (1.0 - fastrand::f64()).ln()).sqrt();
     radius * (std::f64::consts::TAU * fastrand::f64()).cos()
@@ -91,6 +91,7 @@ mod tests {
         let below = (0..10_000)
             .filter(|_| ColdStart::LogNormal { median, sigma: 0.3 }.draw().unwrap() < median)
             .count();
-        assert!((4_700..5_300).contains(&below), "{below} of 10000"); // six standard deviations
+        // The margin is six standard deviations.
+        assert!((4_700..5_300).contains(&below), "{below} of 10000");
     }
 }

@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use super::{ColdStart, Plan, Shared, status};
 use crate::engine::{Place, Running};
 
-/// How often a pod without a node is planned anew.
-const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
+/// The interval at which a pod without a node is planned again.
+const REPLAN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// One pod; `None` in the channel says that the object is gone.
+/// Runs one pod; `None` in the channel means that the object is gone.
 pub(super) struct Worker {
     shared: Arc<Shared>,
     api: Api<Pod>,
@@ -42,7 +42,7 @@ impl Worker {
         }
     }
 
-    /// Plays the pod's life to its end.
+    /// Runs the pod from its binding to its end.
     pub(super) async fn run(mut self) {
         if let Err(error) = self.live().await
             && !self.is_leaving()
@@ -55,7 +55,7 @@ impl Worker {
     async fn live(&mut self) -> Result<()> {
         let Some(pod) = self.current() else { return Ok(()) };
         let Some(plan) = self.until_there_is_room(&pod).await? else {
-            return Ok(()); // a pod that is bound nowhere goes at once when it is deleted
+            return Ok(()); // the API server removes an unbound pod at once when it is deleted
         };
         self.bind(&pod).await?;
         let address = Leased::new(&self.shared)?;
@@ -74,7 +74,7 @@ impl Worker {
         self.delete().await
     }
 
-    /// Keeps the status up to date until the pod is to go.
+    /// Keeps the status up to date until the pod is deleted.
     async fn serve(
         &mut self,
         mut state: status::State,
@@ -144,7 +144,7 @@ impl Worker {
         self.current().is_none_or(|pod| pod.metadata.deletion_timestamp.is_some())
     }
 
-    /// What becomes of the pod, as soon as it may have a node; `None` where it is deleted before.
+    /// Plans the pod until its plan lets it have a node. Returns `None` if it is deleted before.
     async fn until_there_is_room(&self, pod: &Pod) -> Result<Option<Plan>> {
         let mut said = false;
         while !self.is_leaving() {
@@ -159,7 +159,7 @@ impl Worker {
                 written.context("writing that there is no room for it")?;
                 said = true;
             }
-            tokio::time::sleep(LOOK_FOR_ROOM).await;
+            tokio::time::sleep(REPLAN_INTERVAL).await;
         }
         Ok(None)
     }
@@ -180,7 +180,7 @@ async fn changed(ready: Option<&mut watch::Receiver<bool>>) {
     }
 }
 
-/// The port named `http`, else the first one.
+/// Returns the port named `http`, else the first one.
 pub(crate) fn http_port(pod: &Pod) -> Option<u16> {
     let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
     let ports = || containers.iter().flat_map(|container| container.ports.iter().flatten());
@@ -188,7 +188,7 @@ pub(crate) fn http_port(pod: &Pod) -> Option<u16> {
     named.or_else(|| ports().next()).and_then(|port| port.container_port.try_into().ok())
 }
 
-/// An address that goes back to the pool.
+/// An address that returns to the pool when it is dropped.
 struct Leased {
     shared: Arc<Shared>,
     ip: Ipv4Addr,

@@ -1,4 +1,4 @@
-//! What a kubelet writes into a pod's status.
+//! The parts of a pod's status that a kubelet or a scheduler writes.
 
 use std::net::Ipv4Addr;
 
@@ -13,15 +13,22 @@ pub(super) struct State {
     pub(super) address: Ipv4Addr,
     pub(super) started: DateTime<Utc>,
     pub(super) ready: bool,
-    /// Why its engine does not run.
+    /// The reason why its engine does not run.
     pub(super) failure: Option<String>,
 }
 
-/// A strategic merge patch of the status: conditions merge by type, so those of others (readiness gates) survive.
-/// It names the pod's UID, and so never hits a successor of the same name.
+/// Builds a strategic merge patch of the status. Conditions merge by type, so those of other
+/// writers (readiness gates) survive. The patch names the pod's UID, so it never changes a
+/// successor of the same name.
 pub(super) fn patch(pod: &Pod, state: &State, now: DateTime<Utc>) -> Value {
     let ready = state.ready && state.failure.is_none();
-    let condition = |kind: &str, status: bool| json!({"type": kind, "status": if status { "True" } else { "False" }, "lastTransitionTime": time(now)});
+    let condition = |kind: &str, status: bool| {
+        json!({
+            "type": kind,
+            "status": if status { "True" } else { "False" },
+            "lastTransitionTime": time(now),
+        })
+    };
     json!({
         "metadata": {"uid": pod.uid()},
         "status": {
@@ -39,7 +46,8 @@ pub(super) fn patch(pod: &Pod, state: &State, now: DateTime<Utc>) -> Value {
     })
 }
 
-/// What a scheduler writes into the status of a pod that no node has room for. With the binding the API server takes it back.
+/// Builds the status that a scheduler writes for a pod that fits on no node. The API server removes
+/// the condition when the pod is bound.
 pub(super) fn unschedulable(pod: &Pod, now: DateTime<Utc>) -> Value {
     json!({
         "metadata": {"uid": pod.uid()},
@@ -53,7 +61,7 @@ pub(super) fn unschedulable(pod: &Pod, now: DateTime<Utc>) -> Value {
     })
 }
 
-/// Whether all of the pod's readiness gates are open.
+/// Returns true if all of the pod's readiness gates are open.
 pub(super) fn gates_pass(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
     let is_true = |kind: &str| {

@@ -1,4 +1,4 @@
-//! Adapters: from a scale to the replicas of a role.
+//! Scaling adapters, which propagate their replicas to a role.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,35 +15,36 @@ use super::status::{Counts, now};
 use super::world::World;
 use super::{AdapterSelector, workloads};
 
-/// What is remembered of adapters, by their UIDs.
+/// The state that is kept per adapter, by UID.
 pub(super) struct Adapters {
     selector: AdapterSelector,
     binding: Duration,
-    /// Since when they wait to be bound.
+    /// The time at which each adapter was first seen, which starts the wait until it is bound.
     seen: HashMap<String, Instant>,
-    /// The generation whose number has been handed on. A role's number is not looked at again before the adapter changes.
-    handed_on: HashMap<String, i64>,
-    /// The roles that have had an adapter, as UID of the group and role.
+    /// The generation that has been propagated. The role's number is not compared again
+    /// before the adapter changes.
+    propagated: HashMap<String, i64>,
+    /// The roles that have had an adapter, as (UID of the group, role).
     bound: HashSet<(String, String)>,
 }
 
 impl Adapters {
     pub(super) fn new(selector: AdapterSelector, binding: Duration) -> Self {
-        let (seen, handed_on, bound) = (HashMap::new(), HashMap::new(), HashSet::new());
-        Self { selector, binding, seen, handed_on, bound }
+        let (seen, propagated, bound) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Self { selector, binding, seen, propagated, bound }
     }
 
     pub(super) async fn pass(&mut self, world: &World) {
         for adapter in world.all(&Kind::Adapter.resource()) {
-            // One that no group made is nobody's, whatever it refers to.
+            // An adapter that no group made is ignored, whatever its `scaleTargetRef` names.
             if let Some(group) = group_of(world, &adapter).filter(|_| !is_leaving(&adapter)) {
-                self.look_after(world, &adapter, &group).await;
+                self.reconcile(world, &adapter, &group).await;
             }
         }
         world.delete_without_owner(&Kind::Adapter.resource(), Kind::Group).await;
     }
 
-    async fn look_after(&mut self, world: &World, adapter: &DynamicObject, group: &DynamicObject) {
+    async fn reconcile(&mut self, world: &World, adapter: &DynamicObject, group: &DynamicObject) {
         let name = text(adapter, "/spec/scaleTargetRef/role");
         let role =
             roles(group).into_iter().find(|role| role.name == name && role.adapter.is_some());
@@ -53,7 +54,7 @@ impl Adapters {
         };
         let uid = adapter.uid().unwrap_or_default();
         if text(adapter, "/status/phase") == "Bound" {
-            self.hand_on(world, adapter, group, &role, uid).await;
+            self.propagate(world, adapter, group, &role, uid).await;
         } else if self.seen.entry(uid).or_insert_with(Instant::now).elapsed() >= self.binding {
             self.bind(world, adapter, group, &role).await;
         }
@@ -69,17 +70,20 @@ impl Adapters {
         let resource = Kind::Adapter.resource();
         if number(adapter, "/spec/replicas") != Some(role.replicas) {
             world.patch(&resource, adapter, json!({"spec": {"replicas": role.replicas}})).await;
-            return; // the phase follows when that is seen
+            return; // the phase is written when the patch has been observed
         }
         let selector = self.selector(world, group, role);
         let ready = Counts::of_role(group, &role.name).map(|counts| counts.ready);
         let status = json!({
-            "phase": "Bound", "replicas": role.replicas, "readyReplicas": ready, "selector": selector,
+            "phase": "Bound",
+            "replicas": role.replicas,
+            "readyReplicas": ready,
+            "selector": selector,
         });
         if world.patch_status(&resource, adapter, status).await {
             self.bound.insert((group.uid().unwrap_or_default(), role.name.clone()));
             let generation = adapter.metadata.generation.unwrap_or_default();
-            self.handed_on.insert(adapter.uid().unwrap_or_default(), generation);
+            self.propagated.insert(adapter.uid().unwrap_or_default(), generation);
         }
     }
 
@@ -102,8 +106,9 @@ impl Adapters {
         if has_leader { format!("{selector},{COMPONENT_INDEX}=0") } else { selector }
     }
 
-    /// The role's number is brought in line when the adapter changes, or when the role's readiness does; not when the role is changed.
-    async fn hand_on(
+    /// Sets the role's replicas to the adapter's when the adapter changes or the role's number of
+    /// ready replicas does. A change of the role alone is not reverted.
+    async fn propagate(
         &mut self,
         world: &World,
         adapter: &DynamicObject,
@@ -118,7 +123,7 @@ impl Adapters {
             world.patch_status(&resource, adapter, json!({"readyReplicas": ready})).await;
         }
         let generation = adapter.metadata.generation.unwrap_or_default();
-        if !has_news && self.handed_on.get(&uid) == Some(&generation) {
+        if !has_news && self.propagated.get(&uid) == Some(&generation) {
             return;
         }
         let Some(replicas) = number(adapter, "/spec/replicas") else { return };
@@ -126,11 +131,11 @@ impl Adapters {
             if !write_role(world, group, &role.name, replicas).await {
                 return;
             }
-            // What the status calls replicas are those that are wanted.
+            // The field `replicas` of the status repeats the desired number.
             let status = json!({"replicas": replicas, "lastScaleTime": now()});
             world.patch_status(&resource, adapter, status).await;
         }
-        self.handed_on.insert(uid, generation);
+        self.propagated.insert(uid, generation);
     }
 }
 
@@ -141,7 +146,7 @@ fn group_of(world: &World, adapter: &DynamicObject) -> Option<Arc<DynamicObject>
     (group.uid().as_deref() == Some(uid) && !is_leaving(&group)).then_some(group)
 }
 
-/// The whole group is put in the place of what it was.
+/// Replaces the whole group, as the real controller does.
 async fn write_role(world: &World, group: &DynamicObject, name: &str, replicas: i64) -> bool {
     let mut group = group.clone();
     let roles = group.data["spec"]["roles"].as_array_mut();

@@ -1,40 +1,42 @@
-//! How a CoordinatedPolicy lets roles grow together: in batches, of which no role's may be far ahead of the others'.
+//! The rules of a CoordinatedPolicy: roles grow in batches, and no role may be far ahead of the
+//! others.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// The rule for some roles.
+/// A scaling rule for some roles.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rule {
     pub(super) roles: Vec<String>,
-    /// By how much of its own way the one role may be ahead of the other, 0 to 1.
+    /// The largest lead in progress (current / desired) of one role over the slowest, from 0 to 1.
     max_skew: f64,
     progression: Option<Progression>,
 }
 
-/// What a batch waits for.
+/// The state that a batch must reach before the next one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progression {
     Scheduled,
     Ready,
 }
 
-/// Where a role is on its way.
+/// The progress of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) desired: i64,
-    /// What its workload is asked for.
+    /// The replicas that its workload currently requests.
     pub(super) current: i64,
     pub(super) ready: i64,
-    /// Pods with a node; of a role whose replicas are several pods, these are compared with replicas all the same.
+    /// The number of its pods that have a node. As in the real controller it is compared with
+    /// replicas, even if a replica is several pods.
     pub(super) scheduled: i64,
 }
 
-/// The rules of a policy that are about scaling.
+/// Parses the rules of a policy that are about scaling.
 ///
 /// # Errors
-/// A skew that is no percentage: nothing at all is scaled then.
+/// Fails if a skew is not a percentage; then no role is scaled at all.
 pub(super) fn rules(policy: &Value) -> Result<Vec<Rule>, String> {
     let policies = policy["spec"]["policies"].as_array();
     let about_scaling =
@@ -67,7 +69,7 @@ fn percentage(text: &Value) -> Option<f64> {
 }
 
 impl Rule {
-    /// What the workload of each role is to be asked for now. Only growth is held back.
+    /// Returns the replicas that each role's workload may request now. Only growth is held back.
     pub(super) fn targets(&self, states: &BTreeMap<String, State>) -> BTreeMap<String, i64> {
         let growing = || states.values().filter(|state| state.current < state.desired);
         let waits = growing().any(|state| !self.batch_is_done(state));
@@ -94,7 +96,8 @@ impl State {
         self.current as f64 / self.desired as f64
     }
 
-    /// At least one step, and not beyond what is desired.
+    /// Returns the replicas at this progress: at least one more than now, and at most the desired
+    /// number.
     fn up_to(&self, progress: f64) -> i64 {
         if self.progress() >= progress {
             return self.current;
@@ -126,11 +129,11 @@ mod tests {
 
     #[test]
     fn batches_wait_for_readiness() {
-        // Desired, current, ready.
+        // Each triple is (desired, current, ready).
         assert_eq!(targets("OrderReady", (10, 2, 2), (2, 2, 2)), (4, 2));
         assert_eq!(targets("OrderReady", (10, 4, 2), (10, 2, 2)), (4, 2));
         assert_eq!(targets("OrderReady", (10, 4, 4), (10, 2, 2)), (4, 4));
-        // 0.4 + 0.2 is a little more than 0.6, for the real one too.
+        // 0.4 + 0.2 is slightly more than 0.6 in floats; the real controller has the same error.
         assert_eq!(targets("OrderReady", (10, 4, 4), (10, 4, 4)), (7, 7));
         assert_eq!(targets("OrderReady", (10, 10, 9), (10, 8, 8)), (10, 10));
         assert_eq!(targets("OrderScheduled", (10, 4, 2), (10, 4, 2)), (7, 7));
@@ -146,9 +149,11 @@ mod tests {
     #[test]
     fn skew_is_a_percentage_or_an_error() {
         let skew = |skew: Value| {
-            rules(
-                &json!({"spec": {"policies": [{"roles": ["a"], "strategy": {"scaling": {"maxSkew": skew}}}]}}),
-            )
+            rules(&json!({
+                "spec": {
+                    "policies": [{"roles": ["a"], "strategy": {"scaling": {"maxSkew": skew}}}],
+                },
+            }))
         };
         assert!(skew(json!(2)).unwrap_err().contains("maxSkew"));
         assert!(skew(json!("200%")).is_err());

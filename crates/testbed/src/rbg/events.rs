@@ -1,4 +1,4 @@
-//! What the stand-in says about groups.
+//! The events that the stand-in emits about groups.
 
 use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
@@ -9,7 +9,7 @@ use super::objects::{Kind, namespace};
 use super::status;
 use super::world::{MANAGER, World};
 
-/// A warning about a group, once for each generation of the group.
+/// Emits a warning about a group, once for each generation of the group.
 pub(super) async fn warn(world: &World, group: &DynamicObject, reason: &str, message: &str) {
     let generation = group.metadata.generation.unwrap_or_default();
     let (ns, name) = (namespace(group), group.name_any());

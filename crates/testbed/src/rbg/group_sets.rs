@@ -1,4 +1,4 @@
-//! RoleBasedGroupSets: groups after one template.
+//! RoleBasedGroupSets, which make groups from one template.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -12,20 +12,20 @@ use super::world::World;
 pub(super) async fn pass(world: &World) {
     for set in world.all(&Kind::GroupSet.resource()) {
         if !is_leaving(&set) {
-            look_after(world, &set).await;
+            reconcile(world, &set).await;
         }
     }
     world.delete_without_owner(&Kind::Group.resource(), Kind::GroupSet).await;
 }
 
-/// Whether a group is no set's child, or its roles are those of its set's template.
+/// Returns true if the group belongs to no set, or if its roles equal those of its set's template.
 pub(super) fn is_as_its_set_says(world: &World, group: &DynamicObject) -> bool {
     let Some(name) = label(group, GROUP_SET) else { return true };
     let set = world.find(&Kind::GroupSet.resource(), &namespace(group), name);
     set.is_none_or(|set| is_as_in(&template(&set), group))
 }
 
-async fn look_after(world: &World, set: &DynamicObject) {
+async fn reconcile(world: &World, set: &DynamicObject) {
     let (ns, name, resource) = (namespace(set), set.name_any(), Kind::Group.resource());
     let replicas = number(set, "/spec/replicas").unwrap_or(1);
     let template = template(set);
@@ -33,9 +33,9 @@ async fn look_after(world: &World, set: &DynamicObject) {
         match world.find(&resource, &ns, &format!("{name}-{index}")) {
             None => drop(world.create(&resource, &ns, child(set, index)).await),
             Some(group) if is_as_in(&template, &group) => {}
-            // Whoever has changed the roles, an adapter for example, has done so in vain.
+            // A change of the roles by another writer, such as an adapter, is reverted.
             Some(group) => {
-                drop(world.patch(&resource, &group, json!({"spec": {"roles": template}})).await)
+                world.patch(&resource, &group, json!({"spec": {"roles": template}})).await;
             }
         }
     }
@@ -58,7 +58,7 @@ async fn look_after(world: &World, set: &DynamicObject) {
     }
 }
 
-/// The roles; one that says nothing about its size has one replica.
+/// Returns the roles of the template. A role without `replicas` has one replica.
 fn template(set: &DynamicObject) -> Value {
     let mut roles = set.data["spec"]["groupTemplate"]["spec"]["roles"].clone();
     for role in roles.as_array_mut().into_iter().flatten() {
@@ -69,7 +69,8 @@ fn template(set: &DynamicObject) -> Value {
     roles
 }
 
-/// Compares what the template says; what the API server has added to the group does not count.
+/// Compares the fields that the template sets; fields that the API server adds to the group are
+/// ignored.
 fn is_as_in(template: &Value, group: &DynamicObject) -> bool {
     contains(&group.data["spec"]["roles"], template)
 }

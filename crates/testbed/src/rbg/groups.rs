@@ -1,4 +1,5 @@
-//! Groups: a workload for each role, and an adapter for those that want one.
+//! RoleBasedGroups, which make a workload for each role, and an adapter for each role that requests
+//! one.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +18,15 @@ use super::{events, group_sets, labels, workloads};
 
 pub(super) async fn pass(world: &World) {
     for group in world.all(&Kind::Group.resource()) {
-        // A child that does not look like its set's template is about to be rewritten.
+        // A group that differs from its set's template is about to be rewritten, so it is skipped.
         if !is_leaving(&group) && group_sets::is_as_its_set_says(world, &group) {
-            look_after(world, &group).await;
+            reconcile(world, &group).await;
         }
     }
     remove_orphans(world).await;
 }
 
-async fn look_after(world: &World, group: &DynamicObject) {
+async fn reconcile(world: &World, group: &DynamicObject) {
     let roles = roles(group);
     let mut desired = BTreeMap::new();
     for role in &roles {
@@ -40,18 +41,19 @@ async fn look_after(world: &World, group: &DynamicObject) {
     };
     for role in &roles {
         let target = targets.get(&role.name).or_else(|| desired.get(&role.name));
-        reconcile(world, group, role, target.copied().unwrap_or(role.replicas)).await;
+        reconcile_role(world, group, role, target.copied().unwrap_or(role.replicas)).await;
     }
 }
 
-/// A bound adapter is the authority. What the spec says instead stays there.
+/// Returns the replicas of a role. A bound adapter overrides the group's spec, which keeps its own
+/// number.
 async fn desired_replicas(world: &World, group: &DynamicObject, role: &Role) -> i64 {
     let adapter = adapter(world, group, role);
     let bound = adapter.filter(|adapter| text(adapter, "/status/phase") == "Bound");
     let (true, Some(adapter)) = (role.adapter.is_some(), bound) else { return role.replicas };
     let Some(replicas) = number(&adapter, "/spec/replicas") else { return role.replicas };
     if label(group, labels::GROUP_SET).is_some() {
-        return role.replicas; // as measured: the set's template wins
+        return role.replicas; // as measured, the set's template overrides the adapter
     }
     let has_settled = number(&adapter, "/status/replicas") == Some(replicas);
     if has_settled && replicas != role.replicas {
@@ -64,7 +66,7 @@ async fn desired_replicas(world: &World, group: &DynamicObject, role: &Role) -> 
     replicas
 }
 
-/// The adapter of a role, where the group made it.
+/// Returns the adapter of a role if the group made it.
 fn adapter(
     world: &World,
     group: &DynamicObject,
@@ -104,7 +106,7 @@ async fn write_status(
     }
 }
 
-/// What a policy of the group's name holds back.
+/// Applies the policy that has the group's name, which may hold back growth.
 fn coordinate(
     world: &World,
     group: &DynamicObject,
@@ -146,8 +148,8 @@ fn state(world: &World, group: &DynamicObject, role: &Role, desired: i64) -> Sta
     }
 }
 
-/// The workload first, then the adapter.
-async fn reconcile(world: &World, group: &DynamicObject, role: &Role, replicas: i64) {
+/// Reconciles the workload first, then the adapter.
+async fn reconcile_role(world: &World, group: &DynamicObject, role: &Role, replicas: i64) {
     let resource = role.workload.resource();
     match (workload(world, group, role), &role.pattern) {
         (_, Err(error)) => {
@@ -171,7 +173,7 @@ async fn reconcile(world: &World, group: &DynamicObject, role: &Role, replicas: 
     }
 }
 
-/// Without replicas until it is bound: its scale cannot be read so long.
+/// Builds an adapter without replicas. Its scale cannot be read until it is bound.
 fn new_adapter(
     group: &DynamicObject,
     role: &Role,
@@ -182,12 +184,16 @@ fn new_adapter(
     all.insert(labels::GROUP.to_owned(), json!(group.name_any()));
     all.insert(labels::ROLE.to_owned(), json!(role.name));
     json!({
-        "metadata": {"name": name, "labels": all, "ownerReferences": owned_by(group, Kind::Group, false)},
+        "metadata": {
+            "name": name,
+            "labels": all,
+            "ownerReferences": owned_by(group, Kind::Group, false),
+        },
         "spec": {"scaleTargetRef": {"name": group.name_any(), "role": role.name}},
     })
 }
 
-/// Workloads whose group or role is gone, or whose role is of another kind now.
+/// Deletes workloads without a group or a role, and those of a role that changed its kind.
 async fn remove_orphans(world: &World) {
     let groups = world.all(&Kind::Group.resource());
     for kind in Workload::ALL {

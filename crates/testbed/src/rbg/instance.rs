@@ -1,4 +1,4 @@
-//! RoleInstances: the pods of one replica.
+//! RoleInstances, which make the pods of one replica.
 
 use std::sync::Arc;
 
@@ -17,23 +17,23 @@ use super::status::now;
 use super::workloads::add_labels;
 use super::world::{World, pods};
 
-/// What a pod waits for besides its containers.
+/// The readiness gates of every pod.
 const GATES: [&str; 2] = ["InPlaceUpdateReady", "InstancePodReady"];
-/// The condition of an instance all of whose pods are ready.
+/// The condition of an instance of which all pods are ready.
 pub(super) const READY: &str = "RoleInstanceReady";
-/// The labels of an instance that its pods have, too.
+/// The labels of an instance that its pods inherit.
 const INHERITED: [&str; 6] = [GROUP, GROUP_UID, ROLE, INSTANCE_INDEX, POD_NAME, REVISION];
 
 pub(super) async fn pass(world: &World) {
     for instance in world.all(&Kind::Instance.resource()) {
         if !is_leaving(&instance) {
-            look_after(world, &instance).await;
+            reconcile(world, &instance).await;
         }
     }
     world.delete_without_owner(&pods(), Kind::Instance).await;
 }
 
-async fn look_after(world: &World, instance: &DynamicObject) {
+async fn reconcile(world: &World, instance: &DynamicObject) {
     let there = world.pods(|pod| owner(pod, Kind::Instance) == instance.uid().as_deref());
     create_missing(world, instance).await;
     open_gates(world, &there).await;
@@ -80,7 +80,7 @@ fn size(component: &Value) -> i64 {
     component["size"].as_i64().unwrap_or(1)
 }
 
-/// A pod whose predecessor of the same name is still about to end waits for that.
+/// Creates the missing pods. A name that a terminating pod still has is left for a later pass.
 async fn create_missing(world: &World, instance: &DynamicObject) {
     let ns = namespace(instance);
     let missing =
@@ -131,7 +131,7 @@ async fn open_gates(world: &World, there: &[Arc<DynamicObject>]) {
     join_all(opening).await;
 }
 
-/// An instance is ready when all of its pods are there and ready.
+/// Writes the status. An instance is ready when all of its pods exist and are ready.
 async fn write_status(world: &World, instance: &DynamicObject, there: &[Arc<DynamicObject>]) {
     let ready = |component: &Value| {
         let its = there.iter().filter(|pod| label(pod, COMPONENT) == component["name"].as_str());

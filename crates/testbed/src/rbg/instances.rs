@@ -1,7 +1,8 @@
-//! RoleInstanceSets: a RoleInstance for each replica.
+//! RoleInstanceSets, which make a RoleInstance for each replica.
 //!
-//! Those of a stateful role are numbered, and the highest go first; those of a stateless one have names that are drawn. One whose
-//! template is not the role's any more is deleted, and another made, as many at a time as may be missing.
+//! Instances of a stateful role are numbered, and the highest ordinals are deleted first; instances
+//! of a stateless role have random names. An instance of an outdated template is deleted and a
+//! new one made, at most as many at a time as may be unavailable.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -15,34 +16,34 @@ use serde_json::{Value, json};
 use super::instance::READY;
 use super::labels::{self, INSTANCE_ID, INSTANCE_INDEX, INSTANCE_OWNER, POD_NAME, REVISION, ROLE};
 use super::objects::{Kind, is_leaving, is_true, label, namespace, number, owned_by, owner};
-use super::role::{Pattern, Role, roles};
-use super::victims::{rank, victims};
+use super::role::{Component, Pattern, Role, roles};
+use super::victims::{Sizes, rank, victims};
 use super::world::World;
 
-/// For how long what was created need not have been seen.
+/// The time within which a created instance must show up in the cache.
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
-/// What names are drawn from: no vowels, and no digits that look like them.
+/// The alphabet of random names: no vowels, and no digits that resemble vowels.
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// What has been written, and may not have been seen yet.
+/// Writes that the cache may not show yet.
 #[derive(Default)]
 pub(super) struct Instances {
-    /// The names of instances that were created, with the UIDs of their sets.
+    /// The names of created instances, with the UIDs of their sets.
     coming: HashMap<String, (String, Instant)>,
-    /// The UIDs of those that were deleted.
+    /// The UIDs of deleted instances.
     going: HashSet<String>,
 }
 
-/// A set, and what becomes of it.
+/// A RoleInstanceSet and its state in this pass.
 struct Set<'a> {
     object: &'a DynamicObject,
     role: &'a Role,
     pattern: &'a Pattern,
     replicas: i64,
-    /// Of the role's templates as they are now.
+    /// The hash of the role's current templates.
     revision: String,
     there: Vec<Arc<DynamicObject>>,
-    /// How many have been created, and are not there yet.
+    /// The number of instances that were created and do not exist in the cache yet.
     coming: i64,
 }
 
@@ -51,7 +52,7 @@ impl Instances {
         self.forget(world);
         for set in world.all(&Kind::InstanceSet.resource()) {
             if !is_leaving(&set) {
-                self.look_after(world, &set).await;
+                self.reconcile(world, &set).await;
             }
         }
         world.delete_without_owner(&Kind::Instance.resource(), Kind::InstanceSet).await;
@@ -66,7 +67,7 @@ impl Instances {
         self.going.retain(|uid| uids.contains(uid));
     }
 
-    async fn look_after(&mut self, world: &World, object: &DynamicObject) {
+    async fn reconcile(&mut self, world: &World, object: &DynamicObject) {
         let groups = world.all(&Kind::Group.resource());
         let uid = owner(object, Kind::Group);
         let Some(group) = groups.iter().find(|group| group.uid().as_deref() == uid) else { return };
@@ -106,7 +107,8 @@ impl Instances {
     async fn create(&mut self, world: &World, set: &Set<'_>) {
         let (ns, resource) = (namespace(set.object), Kind::Instance.resource());
         let missing = set.missing();
-        // All of a batch say that they are the last one.
+        // As in the real controller, all instances of a batch have the label values of the last
+        // one.
         let last = missing.len().checked_sub(1).map(|last| missing[last].1.clone());
         let creating = missing.into_iter().map(|(name, id)| {
             let object = set.instance(&name, &id, last.as_deref().unwrap_or_default());
@@ -134,7 +136,7 @@ impl Instances {
 }
 
 impl Set<'_> {
-    /// The names of instances that are to be made, and what tells each from the others.
+    /// Returns the instances to create, as (name, ordinal or random ID).
     fn missing(&self) -> Vec<(String, String)> {
         let name = self.object.name_any();
         if self.role.is_stateless {
@@ -177,12 +179,13 @@ impl Set<'_> {
         label(instance, REVISION) != Some(&self.revision)
     }
 
-    /// How many instances stay as they are, whatever the template says.
+    /// Returns the number of instances that keep an outdated template.
     fn partition(&self) -> i64 {
         self.role.rollout.partition(self.replicas)
     }
 
-    /// Whom a smaller size deletes: the highest ordinals, ready or not; of a stateless role the cheapest.
+    /// Returns the instances that a scale-down deletes: the highest ordinals, ready or not; in a
+    /// stateless role, the cheapest.
     fn surplus(&self) -> Vec<Arc<DynamicObject>> {
         if !self.role.is_stateless {
             let is_surplus = |instance: &&Arc<DynamicObject>| ordinal(instance) >= self.replicas;
@@ -192,10 +195,12 @@ impl Set<'_> {
         let surplus = self.there.len().saturating_sub(usize::try_from(self.replicas).unwrap_or(0));
         let (old, updated) = self.there.iter().cloned().partition(|instance| self.is_old(instance));
         let partition = usize::try_from(self.partition()).unwrap_or(0);
-        victims(old, updated, (surplus, partition), |instance| rank(instance))
+        victims(old, updated, Sizes { surplus, partition }, |instance| rank(instance))
     }
 
-    /// Those of the surplus that an ordered role deletes now.
+    /// Returns the part of the surplus that an ordered role deletes now: from the highest ordinal
+    /// down to the first instance that is not ready. Of the unready ones only the lowest may be
+    /// deleted, and nothing is while an instance that stays is not ready.
     fn in_turn(&self, mut surplus: Vec<Arc<DynamicObject>>) -> Vec<Arc<DynamicObject>> {
         let unready = self.there.iter().filter(|instance| !is_ready(instance));
         let first = unready.map(|instance| ordinal(instance)).min();
@@ -208,10 +213,11 @@ impl Set<'_> {
         surplus.into_iter().take_while(goes).collect()
     }
 
-    /// Who is deleted because of an old template; one that is not ready anyway costs nothing.
+    /// Returns the outdated instances to delete now. An instance that is not ready does not count
+    /// against the limit.
     fn to_be_replaced(&self) -> Vec<Arc<DynamicObject>> {
         if self.role.rollout.is_paused || self.there.len() as i64 > self.replicas {
-            return Vec::new(); // fewer come first
+            return Vec::new(); // the scale-down comes first
         }
         let ready = self.there.iter().filter(|instance| is_ready(instance)).count() as i64;
         let mut free = self.role.rollout.max_unavailable(self.replicas) - (self.replicas - ready);
@@ -228,7 +234,8 @@ impl Set<'_> {
         chosen
     }
 
-    /// Those of an old template that are not to stay so, in the order in which they are replaced.
+    /// Returns the outdated instances that the partition does not keep, in the order of their
+    /// replacement.
     fn outdated(&self) -> Vec<Arc<DynamicObject>> {
         let partition = self.partition();
         let mut old: Vec<_> =
@@ -248,22 +255,25 @@ fn is_ready(instance: &DynamicObject) -> bool {
     is_true(instance, READY)
 }
 
-/// The number at the end of an instance's name.
+/// Returns the number at the end of an instance's name.
 fn ordinal(instance: &DynamicObject) -> i64 {
     instance.name_any().rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// Five characters.
+/// Returns five random characters.
 fn drawn() -> String {
     (0..5).map(|_| char::from(ALPHABET[fastrand::usize(..ALPHABET.len())])).collect()
 }
 
 fn components(pattern: &Pattern) -> Vec<Value> {
-    let component = |part: &super::role::Component| json!({"name": part.name, "size": part.size, "template": part.template});
     pattern.components.iter().map(component).collect()
 }
 
-/// What tells the templates of a role from those that it had before.
+fn component(part: &Component) -> Value {
+    json!({"name": part.name, "size": part.size, "template": part.template})
+}
+
+/// Returns a hash of a role's templates, which changes when a template does.
 fn revision(pattern: &Pattern) -> String {
     let text = json!(components(pattern)).to_string();
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());

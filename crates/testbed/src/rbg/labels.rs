@@ -1,4 +1,4 @@
-//! The labels of what belongs to a group.
+//! The labels of a group's objects.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -23,26 +23,28 @@ pub(super) const GROUP_SET: &str = "rbg.workloads.x-k8s.io/groupset-name";
 pub(super) const GROUP_SET_INDEX: &str = "rbg.workloads.x-k8s.io/groupset-index";
 pub(super) const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
-/// The annotation of a role that says which kind of workload it is.
+/// The annotation of a role that selects its workload kind.
 pub(super) const WORKLOAD_TYPE: &str = "rbg.workloads.x-k8s.io/role-workload-type";
 
-/// The annotation of a role, and of its RoleInstanceSet, that says whether its instances are numbered.
+/// The annotation of a role, and of its RoleInstanceSet, that decides if its instances are
+/// numbered.
 pub(super) const PATTERN: &str = "rbg.workloads.x-k8s.io/role-instance-pattern";
 
-/// The annotation of a RoleInstance that says how dear it is; the cheapest go first.
+/// The annotation of a RoleInstance with its deletion cost; the cheapest instances are deleted
+/// first.
 pub(super) const DELETION_COST: &str = "controller.kubernetes.io/instance-deletion-cost";
 
-/// What the workload of a role and all its pods have.
+/// Returns the labels of a role's workload and of all its pods.
 pub(super) fn of_role(group: &DynamicObject, role: &str) -> Value {
     json!({GROUP: group.name_any(), GROUP_UID: group_uid(group), ROLE: role})
 }
 
-/// The same as a selector, as a RoleInstanceSet publishes it.
+/// Returns these labels as a selector, as a RoleInstanceSet publishes it.
 pub(super) fn selector(group: &DynamicObject, role: &str) -> String {
     format!("{GROUP}={},{GROUP_UID}={},{ROLE}={role}", group.name_any(), group_uid(group))
 }
 
-/// Not the UID, but what follows from the name.
+/// Returns the value of the label for the group's UID, which is a hash of its name.
 fn group_uid(group: &DynamicObject) -> String {
     let name = format!("{}/{}", namespace(group), group.name_any());
     let hash = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());

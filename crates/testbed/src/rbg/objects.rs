@@ -1,4 +1,4 @@
-//! The kinds that the stand-in looks after, and how their objects are read.
+//! The kinds of the stand-in, and accessors of their objects.
 
 use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 6] = [
         Self::Group,
         Self::Adapter,
@@ -32,7 +32,7 @@ impl Kind {
         Self::Policy,
     ];
 
-    /// As objects name it.
+    /// Returns the kind's name in objects.
     pub fn name(self) -> &'static str {
         match self {
             Self::Group => "RoleBasedGroup",
@@ -44,7 +44,7 @@ impl Kind {
         }
     }
 
-    /// For clients that speak to objects of no type, in version `v1alpha2`.
+    /// Returns the resource of version `v1alpha2`, for clients of untyped objects.
     pub fn resource(self) -> ApiResource {
         let kind = GroupVersionKind::gvk("workloads.x-k8s.io", "v1alpha2", self.name());
         ApiResource::from_gvk_with_plural(&kind, self.plural())
@@ -66,37 +66,38 @@ impl Kind {
     }
 }
 
-/// A kind that the stand-in only makes objects of.
+/// Returns a kind of `apps/v1`. The stand-in creates such objects; the controller manager
+/// reconciles them.
 pub(super) fn apps(kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apps", "v1", kind), plural)
 }
 
-/// The namespace, for objects that have one.
+/// Returns the namespace of a namespaced object.
 pub(super) fn namespace(object: &DynamicObject) -> String {
     object.namespace().unwrap_or_default()
 }
 
-/// The number at a path such as `/spec/replicas`.
+/// Returns the number at a path such as `/spec/replicas`.
 pub(super) fn number(object: &DynamicObject, pointer: &str) -> Option<i64> {
     object.data.pointer(pointer).and_then(Value::as_i64)
 }
 
-/// The text at a path; empty where there is none.
+/// Returns the text at a path; empty if it is absent.
 pub(super) fn text<'a>(object: &'a DynamicObject, pointer: &str) -> &'a str {
     object.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The value of a label.
+/// Returns the value of a label.
 pub(super) fn label<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a str> {
     object.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str)
 }
 
-/// Whether somebody has asked for its deletion.
+/// Returns true if the object is being deleted.
 pub(super) fn is_leaving(object: &DynamicObject) -> bool {
     object.metadata.deletion_timestamp.is_some()
 }
 
-/// An owner reference, which makes the object go with its owner.
+/// Builds an owner reference, by which the object is deleted with its owner.
 pub(super) fn owned_by(owner: &DynamicObject, kind: Kind, controller: bool) -> Value {
     json!([{
         "apiVersion": "workloads.x-k8s.io/v1alpha2",
@@ -108,18 +109,18 @@ pub(super) fn owned_by(owner: &DynamicObject, kind: Kind, controller: bool) -> V
     }])
 }
 
-/// Whether one of its owners has this UID.
+/// Returns true if one of the object's owners has this UID.
 pub(super) fn is_owned_by(object: &DynamicObject, uid: Option<&str>) -> bool {
     object.owner_references().iter().any(|owner| Some(owner.uid.as_str()) == uid)
 }
 
-/// The owner's UID, of the first owner of a kind.
+/// Returns the UID of the first owner of a kind.
 pub(super) fn owner(object: &DynamicObject, kind: Kind) -> Option<&str> {
     let owners = object.owner_references().iter();
     owners.into_iter().find(|owner| owner.kind == kind.name()).map(|owner| owner.uid.as_str())
 }
 
-/// Whether a condition is True.
+/// Returns true if a condition is True.
 pub(super) fn is_true(object: &DynamicObject, condition: &str) -> bool {
     let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
     let mut conditions = conditions.into_iter().flatten();

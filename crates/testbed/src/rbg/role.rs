@@ -1,4 +1,4 @@
-//! What a role asks for.
+//! The roles of a group's spec.
 
 use anyhow::{Context, Result, bail};
 use kube::api::{ApiResource, DynamicObject};
@@ -8,24 +8,25 @@ use super::labels::{PATTERN, WORKLOAD_TYPE};
 use super::objects::Kind;
 use super::world;
 
-/// A role of a group, read from its spec.
+/// A role of a group, parsed from the spec.
 #[derive(Debug, Clone)]
 pub(super) struct Role {
     pub(super) name: String,
     pub(super) replicas: i64,
-    /// The further labels of its adapter, where it wants one.
+    /// The further labels of its adapter; `None` if it has no adapter.
     pub(super) adapter: Option<Map<String, Value>>,
     pub(super) workload: Workload,
-    /// Its instances have no numbers.
+    /// True if its instances have random names instead of ordinals.
     pub(super) is_stateless: bool,
-    /// One instance is made after the other, and none is removed above one that is not ready; not where they have no numbers.
+    /// True if instances are created one after the other, and a scale-down waits for unready ones.
+    /// Always false for stateless roles.
     pub(super) is_ordered: bool,
     pub(super) rollout: Rollout,
-    /// What a replica is made of; the error is what the role is refused for.
+    /// The pods of a replica, or the error for which the role is refused.
     pub(super) pattern: Result<Pattern, String>,
 }
 
-/// The kind of object that a role becomes.
+/// The workload kind of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Workload {
     InstanceSet,
@@ -33,14 +34,14 @@ pub(super) enum Workload {
     Deployment,
 }
 
-/// How a role lets its instances be replaced by those of another template.
+/// The limits of a rollout of a new template.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Rollout {
-    /// Nothing is replaced.
+    /// True if no instance is replaced.
     pub(super) is_paused: bool,
-    /// How many stay as they are: a number or a percentage.
+    /// The number of instances that keep an outdated template: a number or a percentage.
     partition: Value,
-    /// How many may be missing at a time: a number or a percentage.
+    /// The number of instances that may be unavailable at a time: a number or a percentage.
     max_unavailable: Value,
 }
 
@@ -59,7 +60,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// As the label `role-type` calls it.
+    /// Returns its name in the label `role-type`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Standalone => "PodTemplate",
@@ -69,7 +70,7 @@ impl Shape {
     }
 }
 
-/// Pods of one template.
+/// A number of pods of one template.
 #[derive(Debug, Clone)]
 pub(super) struct Component {
     pub(super) name: String,
@@ -88,8 +89,10 @@ impl Workload {
         }
     }
 
+    ///
+    ///
     /// # Errors
-    /// A kind that the stand-in does not play.
+    /// Fails for a kind that the stand-in does not support.
     fn of(role: &Value) -> Result<Self> {
         Ok(match role["annotations"][WORKLOAD_TYPE].as_str() {
             None | Some("workloads.x-k8s.io/v1alpha2/RoleInstanceSet") => Self::InstanceSet,
@@ -109,24 +112,25 @@ impl Rollout {
         }
     }
 
-    /// How many of so many replicas stay as they are.
+    /// Returns the number of `replicas` that keep an outdated template.
     pub(super) fn partition(&self, replicas: i64) -> i64 {
         share(&self.partition, replicas).unwrap_or(0)
     }
 
-    /// How many of so many replicas may be missing at a time: at least one, or nothing would ever happen.
+    /// Returns the number of `replicas` that may be unavailable at a time: at least one, or no
+    /// rollout would proceed.
     pub(super) fn max_unavailable(&self, replicas: i64) -> i64 {
         share(&self.max_unavailable, replicas).unwrap_or(1).max(1)
     }
 }
 
-/// A number, or a percentage of another, rounded down.
+/// Returns a number, or a percentage of `of`, rounded down.
 fn share(value: &Value, of: i64) -> Option<i64> {
     let percent = |text: &str| text.strip_suffix('%')?.parse::<i64>().ok();
     value.as_i64().or_else(|| Some(percent(value.as_str()?)? * of / 100))
 }
 
-/// The roles of a group.
+/// Parses the roles of a group.
 pub(super) fn roles(group: &DynamicObject) -> Vec<Role> {
     let roles = group.data["spec"]["roles"].as_array();
     roles.into_iter().flatten().map(|role| read(group, role)).collect()
@@ -181,7 +185,7 @@ fn pattern(group: &DynamicObject, name: &str, role: &Value) -> Result<Pattern> {
     bail!("no valid pattern found")
 }
 
-/// The template of pods, or the group's template that is referred to.
+/// Returns the pod template of a pattern, or the group's template that it refers to.
 fn template(group: &DynamicObject, pattern: &Value) -> Result<Value> {
     if let Some(template) = pattern.get("template") {
         return Ok(template.clone());
@@ -196,7 +200,7 @@ fn template(group: &DynamicObject, pattern: &Value) -> Result<Value> {
     Ok(template)
 }
 
-/// A JSON merge patch.
+/// Applies a JSON merge patch.
 fn merge(base: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *base = patch.clone();

@@ -1,4 +1,4 @@
-//! What the status of a group says.
+//! The status of a group.
 
 use chrono::{SecondsFormat, Utc};
 use kube::api::DynamicObject;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::objects::number;
 
-/// How many replicas a workload has; replicas are groups of pods where a replica is several.
+/// The replica counts of a workload. A replica of several pods counts as one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) replicas: i64,
@@ -15,7 +15,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// As the workload's status says.
+    /// Reads the counts from a workload's status.
     pub(super) fn of(workload: &DynamicObject) -> Self {
         let count = |field: &str| number(workload, &format!("/status/{field}")).unwrap_or(0);
         Self {
@@ -25,7 +25,7 @@ impl Counts {
         }
     }
 
-    /// As a group's status says of a role.
+    /// Reads the counts of a role from a group's status.
     pub(super) fn of_role(group: &DynamicObject, role: &str) -> Option<Self> {
         let statuses = group.data["status"]["roleStatuses"].as_array();
         let status = statuses.into_iter().flatten().find(|status| status["name"] == role)?;
@@ -38,17 +38,23 @@ impl Counts {
     }
 }
 
-/// A role, how many replicas it should have, and how many it has; nothing where it has no workload.
+/// A role, its desired replicas, and its counts; `None` if it has no workload.
 pub(super) type RoleCounts = (String, i64, Option<Counts>);
 
-/// The status of a group. `replicas` of a role are those that exist, not those that are wanted.
+/// Builds the status of a group. Its `replicas` of a role are the existing ones, not the desired
+/// ones.
 pub(super) fn of_group(group: &DynamicObject, roles: &[RoleCounts]) -> Value {
     let is_ready = roles.iter().all(|(_, desired, counts)| {
         counts.is_some_and(|counts| counts.replicas == *desired && counts.ready == *desired)
     });
     let statuses = roles.iter().map(|(name, _, counts)| {
         let Counts { replicas, ready, updated } = counts.unwrap_or_default();
-        json!({"name": name, "replicas": replicas, "readyReplicas": ready, "updatedReplicas": updated})
+        json!({
+            "name": name,
+            "replicas": replicas,
+            "readyReplicas": ready,
+            "updatedReplicas": updated,
+        })
     });
     json!({
         "observedGeneration": group.metadata.generation,
@@ -74,7 +80,7 @@ fn ready_condition(group: &DynamicObject, is_ready: bool) -> Value {
     })
 }
 
-/// The time as objects hold it.
+/// Returns the current time in the format of objects.
 pub(super) fn now() -> String {
     Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true)
 }

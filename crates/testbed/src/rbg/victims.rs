@@ -1,4 +1,4 @@
-//! Which instances of a stateless role go first.
+//! Chooses the instances of a stateless role that are deleted first.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -7,18 +7,18 @@ use super::instance::READY;
 use super::labels::DELETION_COST;
 use super::objects::is_true;
 
-/// What is compared of an instance; the smallest go first.
+/// The sort key of an instance; the smallest are deleted first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    /// Of how many components its status speaks: those that have not begun go first.
+    /// The number of components in its status, so that instances that have not started are first.
     components: usize,
     is_ready: bool,
     cost: i32,
-    /// The newest go first.
+    /// The creation time, so that the newest are first.
     age: std::cmp::Reverse<String>,
 }
 
-/// Where an instance stands among those of its role.
+/// Returns the rank of an instance among those of its role.
 pub(super) fn rank(instance: &DynamicObject) -> Rank {
     let statuses = instance.data["status"]["componentStatuses"].as_array();
     let created = instance.metadata.creation_timestamp.as_ref();
@@ -30,24 +30,34 @@ pub(super) fn rank(instance: &DynamicObject) -> Rank {
     }
 }
 
-/// A number of 32 bits without a plus sign and without zeros before it; anything else is 0.
+/// Parses a 32-bit number without a plus sign and without leading zeros; anything else is 0.
 fn cost(text: &str) -> i32 {
     let begins_well =
         text == "0" || text.starts_with(|first: char| first == '-' || ('1'..='9').contains(&first));
     if begins_well { text.parse().unwrap_or(0) } else { 0 }
 }
 
-/// Whom a set that has `surplus` too many instances deletes: of the old template first, but for as many as are to stay so.
+/// The sizes that decide a scale-down.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// The number of instances to delete.
+    pub(super) surplus: usize,
+    /// The number of instances that keep an outdated template.
+    pub(super) partition: usize,
+}
+
+/// Chooses the instances that a set deletes: first instances of the old template, except as many as
+/// the partition keeps.
 pub(super) fn victims<T: Clone>(
     mut old: Vec<T>,
     mut updated: Vec<T>,
-    (surplus, partition): (usize, usize),
+    sizes: Sizes,
     rank: impl Fn(&T) -> Rank,
 ) -> Vec<T> {
     old.sort_by_key(&rank);
     updated.sort_by_key(&rank);
-    let of_old = old.len().saturating_sub(partition).min(surplus);
-    let of_updated = (surplus - of_old).min(updated.len());
+    let of_old = old.len().saturating_sub(sizes.partition).min(sizes.surplus);
+    let of_updated = (sizes.surplus - of_old).min(updated.len());
     [&old[..of_old], &updated[..of_updated]].concat()
 }
 
@@ -79,13 +89,16 @@ mod tests {
     fn names(
         old: Vec<DynamicObject>,
         updated: Vec<DynamicObject>,
-        sizes: (usize, usize),
+        (surplus, partition): (usize, usize),
     ) -> Vec<String> {
-        victims(old, updated, sizes, rank).iter().map(ResourceExt::name_any).collect()
+        victims(old, updated, Sizes { surplus, partition }, rank)
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect()
     }
 
     #[test]
-    fn unready_then_cheap_then_new() {
+    fn unready_then_cheapest_then_newest_instances_go_first() {
         let all = vec![
             instance("old", 1, "True", "", 1),
             instance("new", 1, "True", "", 9),
@@ -101,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn those_of_the_old_template_first_but_for_a_partition() {
+    fn outdated_instances_go_first_except_the_partition() {
         let of = |name: &str, cost: &str| instance(name, 1, "True", cost, 1);
         let both = || (vec![of("a", "1"), of("b", "2")], vec![of("c", "-9"), of("d", "0")]);
         let table = [
@@ -117,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cost_that_is_no_number_is_none() {
+    fn a_malformed_cost_counts_as_zero() {
         let table = [
             ("-7", -7),
             ("0", 0),

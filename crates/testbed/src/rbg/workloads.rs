@@ -1,4 +1,4 @@
-//! The object that a role becomes.
+//! Builds the workload objects of roles.
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
@@ -8,12 +8,12 @@ use super::labels;
 use super::objects::{Kind, owned_by};
 use super::role::{Pattern, Role, Workload};
 
-/// Its name, and that of the role's adapter.
+/// Returns the name of the workload, which is also that of the role's adapter.
 pub(super) fn name(group: &DynamicObject, role: &str) -> String {
     format!("{}-{role}", group.name_any())
 }
 
-/// A workload that is not there yet.
+/// Builds a workload that does not exist yet.
 pub(super) fn build(group: &DynamicObject, role: &Role, pattern: &Pattern, replicas: i64) -> Value {
     let its_labels = labels::of_role(group, &role.name);
     let name = name(group, &role.name);
@@ -26,7 +26,7 @@ pub(super) fn build(group: &DynamicObject, role: &Role, pattern: &Pattern, repli
         "spec": {"replicas": replicas},
     });
     if role.workload == Workload::InstanceSet {
-        // Its pods are made of the role's own templates.
+        // The set has no pod template: its pods are made from the role's own templates.
         add_labels(&mut object, &json!({labels::ROLE_TYPE: pattern.shape.name()}));
         let mode = if role.is_stateless { "Stateless" } else { "Stateful" };
         object["metadata"]["annotations"] = json!({labels::PATTERN: mode});

@@ -1,4 +1,4 @@
-//! What there is, and how it is changed.
+//! A cache of the objects, and the writes to them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +17,14 @@ use serde_json::{Value, json};
 use super::objects::{Kind, apps, is_leaving, namespace, owner};
 use crate::task::Task;
 
-/// Its name in events and as a field manager, as the real one's.
+/// The stand-in's name in events and as a field manager, which is also the real controller's.
 pub(super) const MANAGER: &str = "rbg";
 
-/// The objects of a namespace or of all of them, as watched; and a client to change them.
+/// The watched objects of one namespace or of all, and a client to change them.
 ///
-/// What was written a moment ago may not be seen yet. So whatever must not be written twice carries the version that it was decided
-/// upon, or a name or UID that can be used only once; and refusals for that reason are no errors.
+/// The cache may not show the latest writes. So a write that must not happen twice carries the
+/// resourceVersion that was read, or a name or UID that can be used only once; a refusal for that
+/// reason is not an error.
 pub(super) struct World {
     client: Client,
     stores: HashMap<String, Store<DynamicObject>>,
@@ -52,12 +53,12 @@ impl World {
         Ok(world)
     }
 
-    /// All objects of a kind.
+    /// Returns all objects of a kind.
     pub(super) fn all(&self, resource: &ApiResource) -> Vec<Arc<DynamicObject>> {
         self.stores.get(&resource.plural).map(Store::state).unwrap_or_default()
     }
 
-    /// The object of a name.
+    /// Returns the object of a name.
     pub(super) fn find(
         &self,
         resource: &ApiResource,
@@ -70,12 +71,12 @@ impl World {
         self.stores.get(&resource.plural).and_then(|store| store.find(same))
     }
 
-    /// The pods of a kind of owner.
+    /// Returns the pods for which `wanted` holds.
     pub(super) fn pods(&self, wanted: impl Fn(&DynamicObject) -> bool) -> Vec<Arc<DynamicObject>> {
         self.stores.get("pods").map(|store| store.state_filter(wanted)).unwrap_or_default()
     }
 
-    /// Creates an object that is not there yet; true where it has been.
+    /// Creates an object. Returns true if it did not exist.
     pub(super) async fn create(&self, resource: &ApiResource, ns: &str, mut object: Value) -> bool {
         object["apiVersion"] = json!(resource.api_version);
         object["kind"] = json!(resource.kind);
@@ -91,7 +92,7 @@ impl World {
         report(&format!("creating {} {ns}/{name}", resource.kind), result)
     }
 
-    /// Merges into the object as it was seen; true where it was still that.
+    /// Merges a patch into the object as it was read. Returns true if the object had not changed.
     pub(super) async fn patch(
         &self,
         resource: &ApiResource,
@@ -104,7 +105,8 @@ impl World {
         report(&format!("changing {} {ns}/{name}", resource.kind), result.map(drop))
     }
 
-    /// Merges into the status, whatever else has changed; false where the object is gone.
+    /// Merges a patch into the status, regardless of other changes. Returns false if the object is
+    /// gone.
     pub(super) async fn patch_status(
         &self,
         resource: &ApiResource,
@@ -114,7 +116,7 @@ impl World {
         let patch = json!({"metadata": {"uid": seen.uid()}, "status": status});
         let (ns, name, params) = (namespace(seen), seen.name_any(), manager());
         let api = self.api(resource, &ns);
-        // Pods are shared with their kubelet: conditions merge by type.
+        // A pod's status is shared with its kubelet, so its conditions merge by type.
         let result = if resource.group.is_empty() {
             api.patch_status(&name, &params, &Patch::Strategic(patch)).await
         } else {
@@ -123,7 +125,7 @@ impl World {
         report(&format!("writing the status of {} {ns}/{name}", resource.kind), result.map(drop))
     }
 
-    /// Puts the whole object in the place of the one that was seen; true where it was still that.
+    /// Replaces the whole object. Returns true if the object had not changed.
     pub(super) async fn replace(&self, resource: &ApiResource, object: &DynamicObject) -> bool {
         let (ns, name) = (namespace(object), object.name_any());
         let params =
@@ -132,7 +134,7 @@ impl World {
         report(&format!("updating {} {ns}/{name}", resource.kind), result.map(drop))
     }
 
-    /// Deletes the very object that was seen; true where it was still there.
+    /// Deletes exactly the object that was read. Returns true if it still existed.
     pub(super) async fn delete(&self, resource: &ApiResource, seen: &DynamicObject) -> bool {
         let (ns, name) = (namespace(seen), seen.name_any());
         let preconditions = Some(Preconditions { uid: seen.uid(), resource_version: None });
@@ -141,8 +143,8 @@ impl World {
         report(&format!("deleting {} {ns}/{name}", resource.kind), result.map(drop))
     }
 
-    /// Deletes what belonged to owners that are gone. The cluster's own garbage collector does so too, but learns of new kinds only
-    /// every half minute.
+    /// Deletes the objects of owners that are gone. The cluster's garbage collector does so, too,
+    /// but discovers new kinds only every 30 s.
     pub(super) async fn delete_without_owner(&self, resource: &ApiResource, kind: Kind) {
         let owners: HashSet<_> =
             self.all(&kind.resource()).iter().filter_map(|owner| owner.uid()).collect();
@@ -153,7 +155,7 @@ impl World {
         join_all(orphans.map(async |orphan| self.delete(resource, orphan).await)).await;
     }
 
-    /// Whether nothing has been said under this name before.
+    /// Returns true the first time it is called with this name.
     pub(super) fn says_first(&self, name: &str) -> bool {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned())
     }
@@ -179,7 +181,8 @@ fn manager() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// Says what went wrong, and whether it went well. What others were quicker to do is looked at again in the next pass.
+/// Logs an error, and returns true if there was none. Conflicts with other writers are not logged;
+/// the next pass retries.
 fn report(what: &str, result: kube::Result<()>) -> bool {
     match result {
         Ok(()) => return true,

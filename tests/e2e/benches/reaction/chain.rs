@@ -1,4 +1,4 @@
-//! The chain that this operator replaces: Prometheus, prometheus-adapter, HPAs.
+//! The chain that this operator replaces: Prometheus, prometheus-adapter and HPAs.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use llm_autoscaler_testbed::{
 use serde_json::json;
 
 const SERIES: &str = "vllm:num_requests_waiting";
-/// How often Prometheus scrapes: what guides say.
+/// Prometheus's scrape interval in usual guides.
 const SCRAPED_EVERY: Duration = Duration::from_secs(15);
-/// How long a new HPA may take to find its metric.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// The time that a new HPA may take to find its metric.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Prometheus and the adapter, for the pods of one namespace.
+/// Prometheus and the adapter for the pods of one namespace.
 pub struct Chain {
     _prometheus: Prometheus,
     _adapter: Adapter,
 }
 
 impl Chain {
-    /// Starts both.
+    /// Starts Prometheus and the adapter.
     pub async fn start(stage: &Stage) -> Result<Self> {
         let configuration = scrape_pods(stage.control_plane(), &[&stage.namespace], SCRAPED_EVERY);
         let prometheus = Prometheus::start(&configuration).await?;
@@ -35,7 +35,7 @@ impl Chain {
     }
 }
 
-/// Creates an HPA as the guide's, which shrinks at once.
+/// Creates an HPA as in the guides, except that it scales down without a window.
 pub async fn create_hpa(stage: &Stage, name: &str) -> Result<()> {
     let target = json!({"type": "AverageValue", "averageValue": "5"});
     let hpa = json!({
@@ -55,10 +55,10 @@ pub async fn create_hpa(stage: &Stage, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns when an HPA has read its metric.
+/// Waits until an HPA has read its metric.
 pub async fn until_active(stage: &Stage, name: &str) -> Result<()> {
     let hpas = stage.api::<HorizontalPodAutoscaler>();
-    wait::until(&format!("the HPA {name} to be active"), PATIENCE, async || {
+    wait::until(&format!("the HPA {name} to be active"), TIMEOUT, async || {
         let status = hpas.get(name).await?.status.unwrap_or_default();
         let mut conditions = status.conditions.into_iter().flatten();
         Ok(conditions.any(|c| c.type_ == "ScalingActive" && c.status == "True").then_some(()))

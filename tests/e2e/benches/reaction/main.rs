@@ -1,15 +1,18 @@
-//! From a metric's step to the scale write, next to the chain that this operator replaces.
+//! Measures the time from a metric's step to the scale write, beside the chain that this operator
+//! replaces.
 //!
 //! `make reaction STEPS=50 COUNT=600`
 //!
-//! 1. One autoscaler each that samples every 1, 2 and 5 s, and one HPA behind Prometheus and prometheus-adapter, step up
-//!    `--steps` times, each at a moment of its own.
-//! 2. `--count` autoscalers step at once, at each of these intervals; then as many HPAs. Before that, as many scale writes
-//!    at once by a client that does nothing else: less time than that nobody can take here.
+//! 1. Autoscalers that sample every 1, 2 and 5 s, and an HPA behind Prometheus and
+//!    prometheus-adapter, step up `--steps` times each, at random moments.
+//! 2. `--count` autoscalers step at once, at each of these intervals; then as many HPAs. Before
+//!    that a client that does nothing else makes as many scale writes at once, which gives the
+//!    least time that is possible here.
 //!
-//! A step is an engine's queue that jumps from 0 to 11 at a target of 5; it ends when a watch sees that the `StatefulSet`
-//! is asked for 3 replicas. The chain has its defaults, and the interval of the usual guides: Prometheus scrapes every 15 s,
-//! the controller manager looks every 15 s and sends 20 requests a second.
+//! A step is an engine's queue that jumps from 0 to 11 at a target of 5. It ends when a watch sees
+//! that the `StatefulSet` requests 3 replicas. The chain has its defaults, and the interval of the
+//! usual guides: Prometheus scrapes every 15 s, the controller manager syncs every 15 s and sends
+//! 20 requests a second.
 
 mod chain;
 mod many;
@@ -22,7 +25,7 @@ use anyhow::{Context, Result};
 use llm_autoscaler_e2e::Cluster;
 use llm_autoscaler_testbed::controlplane;
 
-/// How often pods are sampled, in seconds.
+/// The sample intervals, in seconds.
 const INTERVALS: [u32; 3] = [1, 2, 5];
 
 #[tokio::main]
@@ -61,16 +64,16 @@ fn argument(name: &str) -> Result<Option<usize>> {
         .transpose()
 }
 
-/// Prints what steps took.
-fn report(who: &str, mut times: Vec<Duration>) -> Result<()> {
+/// Prints the distribution of the times of steps.
+fn report(series: &str, mut times: Vec<Duration>) -> Result<()> {
     times.sort();
     let last = times.last().context("no steps")?.as_secs_f64();
-    // The smallest time that so many of the steps did not exceed.
+    // The percentile is the smallest time that this share of the steps did not exceed.
     let at =
         |share: f64| times[((times.len() as f64 * share).ceil() as usize).max(1) - 1].as_secs_f64();
     let (count, p50, p99) = (times.len(), at(0.5), at(0.99));
     println!(
-        "{who:<34} {count:>5} steps: p50 {p50:>7.3} s, p99 {p99:>7.3} s, longest {last:>7.3} s"
+        "{series:<34} {count:>5} steps: p50 {p50:>7.3} s, p99 {p99:>7.3} s, longest {last:>7.3} s"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Many autoscalers that step at once.
+//! Measures many autoscalers that step at once.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -19,14 +19,15 @@ use crate::{
     sizes::Sizes,
 };
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_mins(15);
-/// How many requests of this client are under way at once.
+/// The timeout of every wait.
+const TIMEOUT: Duration = Duration::from_mins(15);
+/// The number of requests that this client has in flight at once.
 const AT_ONCE: usize = 64;
 
-/// StatefulSets of one replica each, one namespace, and everybody in turn.
+/// Creates `count` StatefulSets of one replica in one namespace, and measures each kind of
+/// autoscaler in turn.
 pub async fn measure(cluster: &Arc<Cluster>, count: usize) -> Result<()> {
-    let stage = Stage::set(cluster.clone(), "many").await?;
+    let stage = Stage::create(cluster.clone(), "many").await?;
     let fleet = Fleet {
         sizes: Sizes::watch(stage.api()),
         names: (0..count).map(|i| format!("e{i}")).collect(),
@@ -68,7 +69,7 @@ impl Fleet {
             .await
     }
 
-    /// Each is asked for one replica, and has it.
+    /// Waits until each StatefulSet requests one replica and has it.
     async fn until_settled(&self) -> Result<()> {
         let sets = self.stage.api::<StatefulSet>();
         let settled = |set: &StatefulSet| {
@@ -76,7 +77,7 @@ impl Fleet {
             set.spec.as_ref().and_then(|spec| spec.replicas) == Some(1)
                 && (status.replicas, status.ready_replicas) == (1, Some(1))
         };
-        wait::until("one replica of each", PATIENCE, async || {
+        wait::until("one replica of each", TIMEOUT, async || {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok(sets
                 .list(&kube::api::ListParams::default())
@@ -88,14 +89,14 @@ impl Fleet {
         .await
     }
 
-    /// All queues jump, or fall.
+    /// Sets the queues of all pods.
     fn waiting(&self, waiting: u64) {
         self.stage.script.set_all(&Page::waiting(waiting));
     }
 
-    /// How long each took to be asked for three since `began`.
+    /// Returns the time that each StatefulSet took to request three replicas, counted from `began`.
     async fn times(&self, began: Instant) -> Result<Vec<Duration>> {
-        let until = self.names.iter().map(|name| self.sizes.until(name, 3, PATIENCE));
+        let until = self.names.iter().map(|name| self.sizes.until(name, 3, TIMEOUT));
         let times = futures::future::try_join_all(until).await?;
         Ok(times.into_iter().map(|at| at.saturating_duration_since(began)).collect())
     }
@@ -124,7 +125,7 @@ impl Fleet {
         });
         self.each(|name| self.stage.autoscaler(name, spec.clone())).await?;
         let autoscalers = self.stage.api::<LLMAutoscaler>();
-        wait::until("all to be kept", PATIENCE, async || {
+        wait::until("all to be kept", TIMEOUT, async || {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let all = autoscalers.list(&kube::api::ListParams::default()).await?;
             let mut kept = all.iter().map(|autoscaler| {
@@ -135,7 +136,7 @@ impl Fleet {
             Ok(kept.all(|kept| kept).then_some(()))
         })
         .await?;
-        // What the changes have set off is over.
+        // The controllers react to the changes for a while.
         tokio::time::sleep(Duration::from_secs(10)).await;
         let began = Instant::now();
         self.waiting(11);

@@ -1,4 +1,4 @@
-//! One autoscaler that steps again and again.
+//! Measures one autoscaler that steps again and again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,13 +16,13 @@ use crate::{
     sizes::Sizes,
 };
 
-/// How long a step may take.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// The timeout of a step.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// All series side by side; they hardly know of each other.
+/// Runs all series side by side; they hardly influence each other.
 pub async fn measure(cluster: &Arc<Cluster>, steps: usize) -> Result<()> {
     println!("one autoscaler, {steps} steps each");
-    let stage = &Stage::set(cluster.clone(), "one").await?;
+    let stage = &Stage::create(cluster.clone(), "one").await?;
     let sizes = &Sizes::watch(stage.api());
     stage.create_engine("hpa", 1).await?;
     let _chain = Chain::start(stage).await?;
@@ -52,8 +52,8 @@ pub async fn measure(cluster: &Arc<Cluster>, steps: usize) -> Result<()> {
     Ok(())
 }
 
-/// Steps up, and back; how long each step up took. `rest` is the time in which whoever looks has looked once: steps begin at a
-/// random moment of it.
+/// Steps up and back `steps` times. Returns the time that each step up took. `rest` is the polling
+/// interval of the autoscaler: steps begin at a random moment of it.
 async fn series(
     stage: &Stage,
     sizes: &Sizes,
@@ -67,17 +67,17 @@ async fn series(
         tokio::time::sleep(rest + rest.mul_f64(fastrand::f64())).await;
         let began = Instant::now();
         stage.waiting(name, 11);
-        times.push(sizes.until(name, 3, PATIENCE).await? - began);
+        times.push(sizes.until(name, 3, TIMEOUT).await? - began);
         stage.waiting(name, 0);
     }
     Ok(times)
 }
 
-/// One replica is asked for, and one is there.
+/// Waits until one replica is requested and exists.
 async fn until_settled(stage: &Stage, sizes: &Sizes, name: &str) -> Result<()> {
-    sizes.until(name, 1, PATIENCE).await?;
+    sizes.until(name, 1, TIMEOUT).await?;
     let sets = stage.api::<StatefulSet>();
-    wait::until(&format!("one replica of {name}"), PATIENCE, async || {
+    wait::until(&format!("one replica of {name}"), TIMEOUT, async || {
         let status = sets.get(name).await?.status.unwrap_or_default();
         Ok((status.replicas == 1 && status.ready_replicas == Some(1)).then_some(()))
     })

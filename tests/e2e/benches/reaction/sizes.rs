@@ -1,4 +1,4 @@
-//! When StatefulSets are asked for how many replicas, as a watch sees it.
+//! Watches the requested replicas of StatefulSets.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use kube::{
 };
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
-/// The sizes of all StatefulSets of a namespace, live.
+/// The current sizes of all StatefulSets of a namespace.
 pub struct Sizes {
     known: Arc<Known>,
     task: AbortHandle,
@@ -23,23 +23,23 @@ pub struct Sizes {
 
 #[derive(Default)]
 struct Known {
-    /// The size, and since when it is that.
+    /// The size of each StatefulSet, and the time of its last change.
     sizes: Mutex<HashMap<String, (i32, Instant)>>,
     changed: Notify,
 }
 
 impl Sizes {
-    /// Begins to watch.
+    /// Starts the watch.
     pub fn watch(api: Api<StatefulSet>) -> Self {
         let known = Arc::new(Known::default());
         let task = tokio::spawn(follow(api, known.clone()));
         Self { known, task: task.abort_handle() }
     }
 
-    /// Returns when a StatefulSet is asked for so many replicas, and since when it is.
+    /// Waits until a StatefulSet requests `replicas`. Returns the time of that change.
     ///
     /// # Errors
-    /// It is not, within this time.
+    /// Fails if it does not within this time.
     pub async fn until(&self, name: &str, replicas: i32, within: Duration) -> Result<Instant> {
         let wait = async {
             loop {
@@ -53,7 +53,7 @@ impl Sizes {
             }
         };
         tokio::time::timeout(within, wait).await.with_context(|| {
-            format!("{name} was not asked for {replicas} replicas within {within:?}")
+            format!("{name} did not request {replicas} replicas within {within:?}")
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Bad input: named, and of no consequence for anything else.
+//! Bad input is reported, and affects nothing else.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::{Stage, stage::SOON};
 
-/// Two of three pods fall silent, then all: the size stays, the condition names them, and the neighbour is scaled.
+/// When two of three pods stop answering, and then all, the size stays and a condition names the
+/// pods. The neighbour is still scaled.
 pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> {
     stage.engine("a", 3).await?;
     stage.waiting("a", 5);
@@ -16,7 +17,7 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
     stage.autoscaler("a", json!({"behavior": behavior})).await?;
     stage.until_condition("a", "SamplesComplete", "True", "AllReplicas").await?;
 
-    // The one that answers says that there is nothing to do.
+    // The pod that answers reports no load.
     let pod = |ordinal: u32| format!("{}/a-{ordinal}", stage.namespace);
     stage.script.set(&pod(1), Page::Hang);
     stage.script.set(&pod(2), Page::Refuse);
@@ -52,13 +53,13 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
     stage.until_condition("a", "Ready", "False", "FailedGetPodsMetric").await?;
     stage.stays("a", 3, Duration::from_secs(3)).await?;
 
-    // The neighbour does not notice.
+    // The neighbour is not affected.
     stage.engine("b", 1).await?;
     stage.waiting("b", 11);
     stage.autoscaler("b", json!({})).await?;
     stage.until_replicas("b", 3, SOON).await?;
 
-    // When they answer again, so it goes on.
+    // Scaling resumes when they answer again.
     stage.waiting("a", 0);
     stage.until_replicas("a", 1, SOON).await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
@@ -66,7 +67,8 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
     Ok(())
 }
 
-/// Web pages, other exporters' pages, lines that cannot be read, status codes: each is named, none is zero.
+/// Web pages, other exporters' pages, malformed lines and status codes are each reported; none
+/// counts as zero.
 pub async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
     let status = |status: u16| Page::Raw {
         status,
@@ -110,7 +112,7 @@ pub async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A port that no container has is named, with those that there are.
+/// A port that no container has is reported, together with the ports that exist.
 pub async fn port_that_no_pod_has(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({"sources": [{"scrape": {"port": "metrics"}}]})).await?;
@@ -123,7 +125,8 @@ pub async fn port_that_no_pod_has(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// What the API server cannot check is a condition that names the field, until it is corrected.
+/// A mistake that the API server cannot detect becomes a condition that names the field, until it
+/// is corrected.
 pub async fn spec_that_only_the_operator_can_refuse(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     let target = json!({"type": "AverageValue", "averageValue": "5"});
@@ -150,13 +153,26 @@ pub async fn spec_that_only_the_operator_can_refuse(stage: &Stage) -> Result<()>
     Ok(())
 }
 
-/// The API server says what is wrong, in the user's words and with the field's name.
+/// The API server refuses specs that make no sense, with a message that names the field in the
+/// user's terms.
 pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
-    let target = |value: Value| json!({"type": "AverageValue", "averageValue": value});
-    let waiting = |value: Value| json!([{"signal": "WaitingRequests", "target": target(value)}]);
-    let scrape = |scrape: Value| json!({"sources": [{"scrape": scrape}]});
-    let both = json!([{"signal": "WaitingRequests", "series": {"name": "a"}, "target": target(json!("5"))}]);
-    let table = [
+    for (spec, expected) in [wrong_metrics(), wrong_sources(), wrong_behavior()].concat() {
+        match stage.autoscaler("a", spec.clone()).await {
+            Ok(()) => anyhow::bail!("accepted: {spec}"),
+            Err(error) => ensure!(format!("{error:#}").contains(expected), "{spec}: {error:#}"),
+        }
+    }
+    Ok(())
+}
+
+/// Returns specs with wrong bounds, engines and metrics, each with a part of its error.
+fn wrong_metrics() -> Vec<(Value, &'static str)> {
+    let both = json!([{
+        "signal": "WaitingRequests",
+        "series": {"name": "a"},
+        "target": target("5"),
+    }]);
+    vec![
         (
             json!({"minReplicas": 4}),
             "spec.minReplicas: Invalid value: minReplicas must not be greater than maxReplicas",
@@ -171,27 +187,47 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
             json!({"metrics": both}),
             "spec.metrics[0]: Invalid value: give exactly one of signal, series and query",
         ),
-        (json!({"metrics": waiting(json!("0"))}), "averageValue must be greater than 0"),
+        (json!({"metrics": waiting("0")}), "averageValue must be greater than 0"),
         (
-            json!({"metrics": [{"signal": "TimeToFirstToken", "target": target(json!("2"))}]}),
+            json!({"metrics": [{"signal": "TimeToFirstToken", "target": target("2")}]}),
             "spec.metrics[0].target.type: Invalid value: signals of requests and tokens take a target of type AverageValue",
         ),
         (
-            json!({"metrics": [{"signal": "WaitingRequests", "target": {"type": "Value", "averageValue": "5"}}]}),
+            json!({
+                "metrics": [{
+                    "signal": "WaitingRequests",
+                    "target": {"type": "Value", "averageValue": "5"},
+                }],
+            }),
             "give averageValue with type AverageValue, value with type Value",
         ),
         (
-            json!({"metrics": [{"name": "q", "query": "up", "target": target(json!("5"))}]}),
+            json!({"metrics": [{"name": "q", "query": "up", "target": target("5")}]}),
             "spec.sources: Invalid value: a metric with a query needs a prometheus among the sources",
         ),
         (
-            json!({"metrics": [{"name": "q", "query": "up", "windowSeconds": 5, "target": target(json!("5"))}]}),
+            json!({
+                "metrics": [{
+                    "name": "q",
+                    "query": "up",
+                    "windowSeconds": 5,
+                    "target": target("5"),
+                }],
+            }),
             "a query says itself what it is made of",
         ),
         (
             json!({"fallback": {"replicas": 4}}),
             "fallback.replicas must not be greater than maxReplicas",
         ),
+        (json!({"metrics": waiting("five")}), "spec.metrics[0].target.averageValue"),
+        (json!({"metrics": waiting(0.8)}), "spec.metrics[0].target.averageValue"),
+    ]
+}
+
+/// Returns specs with wrong sources, each with a part of its error.
+fn wrong_sources() -> Vec<(Value, &'static str)> {
+    vec![
         (
             json!({"sources": [{}]}),
             "spec.sources[0]: Invalid value: set exactly one of scrape and prometheus",
@@ -210,29 +246,40 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
             "tlsConfig needs a URL that begins with https://",
         ),
         (
-            json!({"sources": [{"prometheus": {"url": "http://p", "authorization": {"credentials": {"name": "s", "key": "t"}},
-                "headersFrom": [{"name": "authorization", "secretKeyRef": {"name": "s", "key": "t"}}]}}]}),
+            json!({"sources": [{"prometheus": {
+                "url": "http://p",
+                "authorization": {"credentials": {"name": "s", "key": "t"}},
+                "headersFrom": [{
+                    "name": "authorization",
+                    "secretKeyRef": {"name": "s", "key": "t"},
+                }],
+            }}]}),
             "set the header Authorization only once",
         ),
         (scrape(json!({"tlsConfig": {}})), "tlsConfig needs scheme HTTPS"),
         (
-            scrape(
-                json!({"scheme": "HTTPS", "tlsConfig": {"insecureSkipVerify": true, "serverName": "a"}}),
-            ),
+            scrape(json!({
+                "scheme": "HTTPS",
+                "tlsConfig": {"insecureSkipVerify": true, "serverName": "a"},
+            })),
             "insecureSkipVerify checks nothing",
         ),
         (
             scrape(json!({"scheme": "HTTPS", "tlsConfig": {"ca": {}}})),
             "set exactly one of secret and configMap",
         ),
-        (json!({"metrics": waiting(json!("five"))}), "spec.metrics[0].target.averageValue"),
-        (json!({"metrics": waiting(json!(0.8))}), "spec.metrics[0].target.averageValue"),
         (
             scrape(json!({"intervalSeconds": 1, "timeoutSeconds": 2})),
             "timeoutSeconds must not be greater than intervalSeconds",
         ),
         (scrape(json!({"port": 70_000})), "spec.sources[0].scrape.port"),
         (scrape(json!({"path": "metrics"})), "spec.sources[0].scrape.path"),
+    ]
+}
+
+/// Returns specs with a wrong behavior or an unknown field, each with a part of its error.
+fn wrong_behavior() -> Vec<(Value, &'static str)> {
+    vec![
         (json!({"behavior": {"scaleUp": {"policies": []}}}), "spec.behavior.scaleUp.policies"),
         (
             json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 3601}}}),
@@ -240,12 +287,19 @@ pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
         ),
         (json!({"behavior": {"scaleUp": {"tolerance": "-0.1"}}}), "tolerance must not be negative"),
         (json!({"replicas": 3}), "spec.replicas: field not declared in schema"),
-    ];
-    for (spec, expected) in table {
-        match stage.autoscaler("a", spec.clone()).await {
-            Ok(()) => anyhow::bail!("taken: {spec}"),
-            Err(error) => ensure!(format!("{error:#}").contains(expected), "{spec}: {error:#}"),
-        }
-    }
-    Ok(())
+    ]
+}
+
+fn target(value: impl Into<Value>) -> Value {
+    let value = value.into();
+    json!({"type": "AverageValue", "averageValue": value})
+}
+
+fn waiting(value: impl Into<Value>) -> Value {
+    json!([{"signal": "WaitingRequests", "target": target(value)}])
+}
+
+fn scrape(scrape: impl Into<Value>) -> Value {
+    let scrape = scrape.into();
+    json!({"sources": [{"scrape": scrape}]})
 }

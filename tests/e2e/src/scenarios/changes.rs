@@ -1,4 +1,4 @@
-//! What happens when something changes in the middle.
+//! Changes of specs and sizes, and restarts, in the middle of scaling.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{Stage, stage::SOON};
 
-/// A new bound holds at once, and a new target at the next look; nothing in between is lost.
+/// A new bound applies at once, and a new target at the next sample; nothing is lost in between.
 pub async fn spec_is_edited_mid_flight(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({"maxReplicas": 2})).await?;
@@ -30,8 +30,11 @@ pub async fn spec_is_edited_mid_flight(stage: &Stage) -> Result<()> {
         "{notes:?}"
     );
 
-    // A target that the load meets keeps the size, and the status speaks of the new generation.
-    let metrics = json!([{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "11"}}]);
+    // With a target that the load meets the size stays, and the status has the new generation.
+    let metrics = json!([{
+        "signal": "WaitingRequests",
+        "target": {"type": "AverageValue", "averageValue": "11"},
+    }]);
     stage.autoscaler("a", json!({"maxReplicas": 5, "metrics": metrics})).await?;
     let limited =
         stage.until_condition("a", "ScalingLimited", "False", "DesiredWithinRange").await?;
@@ -39,7 +42,7 @@ pub async fn spec_is_edited_mid_flight(stage: &Stage) -> Result<()> {
     stage.stays("a", 3, Duration::from_secs(3)).await
 }
 
-/// A scale-down never comes earlier for a restart, and at most one window later.
+/// A restart never makes a scale-down come earlier, and delays it by at most one window.
 pub async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) -> Result<()> {
     const WINDOW: Duration = Duration::from_secs(15);
     stage.engine("a", 1).await?;
@@ -55,9 +58,9 @@ pub async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) -> Resu
     stage.waiting("a", 0);
     let emptied = Instant::now();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    stage.kill_operator();
+    stage.operator.kill();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    stage.start_operator()?;
+    stage.operator.start()?;
     let restarted = Instant::now();
 
     stage
@@ -76,13 +79,13 @@ pub async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) -> Resu
     Ok(())
 }
 
-/// While nothing new is to be said, nothing is written.
+/// Without news the operator writes nothing.
 pub async fn quiet_autoscaler_writes_nothing(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({"podMonitor": {"mode": "Disabled"}})).await?;
     stage.waiting("a", 5);
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
-    // The value that the first status has may be from before.
+    // The value in the first status may be older than the current page.
     tokio::time::sleep(Duration::from_secs(17)).await;
     let before = stage.api::<LLMAutoscaler>().get("a").await?;
     tokio::time::sleep(Duration::from_secs(18)).await;
@@ -100,7 +103,7 @@ pub async fn quiet_autoscaler_writes_nothing(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A size that a person sets within the bounds is seen and not fought.
+/// A size that a person sets is noticed, and kept while the metrics agree with it.
 pub async fn size_is_changed_by_hand(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;

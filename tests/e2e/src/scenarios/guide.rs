@@ -10,7 +10,8 @@ use crate::{Stage, stage::SOON};
 
 const NAME: &str = "vllm-inference";
 
-/// One replica with a queue of 11 grows to 3, as the HPA would say it; when the queue is gone, it shrinks to 1.
+/// A replica with a queue of 11 grows to 3 with the HPA's conditions and events. When the queue
+/// is gone, the target shrinks to 1.
 pub async fn queue_grows_and_goes(stage: &Stage) -> Result<()> {
     stage.engine(NAME, 1).await?;
     stage
@@ -75,7 +76,7 @@ async fn grown(stage: &Stage) -> Result<()> {
     explained(stage).await
 }
 
-/// `llm-autoscaler explain` says the same from the status alone.
+/// `llm-autoscaler explain` prints the same from the status alone.
 async fn explained(stage: &Stage) -> Result<()> {
     let text = stage.run_binary(&["explain", NAME, "--namespace", &stage.namespace]).await?;
     let expected = [
@@ -89,7 +90,7 @@ async fn explained(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// `kubectl get llmautoscalers` shows what the HPA's columns show.
+/// `kubectl get llmautoscalers` shows the columns of the HPA.
 async fn columns(stage: &Stage) -> Result<()> {
     let table = stage.control_plane().kubectl(["-n", &stage.namespace, "get", "llmas"]).await?;
     let head: Vec<&str> = table.lines().next().unwrap_or_default().split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! What is installed, and what the operator installs.
+//! The manifests that are installed, and the objects that the operator creates.
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::{Stage, stage::SOON};
 
-/// Without the monitoring CRDs a condition says so and scaling goes on; with them the PodMonitor is applied, kept
-/// and, on request, removed.
-pub async fn pod_monitor_is_kept_where_there_can_be_one(stage: &Stage) -> Result<()> {
+/// Without the monitoring CRDs a condition reports that and scaling goes on. With them the
+/// PodMonitor is applied, kept and, on request, removed.
+pub async fn pod_monitor_needs_its_crd(stage: &Stage) -> Result<()> {
     let cluster = stage.control_plane();
     stage.engine("a", 1).await?;
     stage.waiting("a", 11);
@@ -41,7 +41,8 @@ pub async fn pod_monitor_is_kept_where_there_can_be_one(stage: &Stage) -> Result
     owns_replicas(stage).await
 }
 
-/// GitOps tools are told to leave alone what the field manager of scaling owns.
+/// Checks that the field manager of scaling owns the replicas, so that GitOps tools can ignore
+/// them.
 async fn owns_replicas(stage: &Stage) -> Result<()> {
     let fields =
         stage.api::<StatefulSet>().get("a").await?.metadata.managed_fields.unwrap_or_default();
@@ -51,7 +52,7 @@ async fn owns_replicas(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The one-file installation is what kustomize makes of `config/default`.
+/// The one-file installation equals the output of kustomize for `config/default`.
 pub async fn install_yaml_is_config_default(stage: &Stage) -> Result<()> {
     let root = repository();
     let rendered = stage

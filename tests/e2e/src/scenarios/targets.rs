@@ -1,4 +1,4 @@
-//! What can be scaled, and what happens when it is not there.
+//! Kinds of targets, and missing targets.
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::{Stage, stage::SOON};
 
-/// A target that is missing is no failure of the autoscaler: it waits, says so, and goes on when the target comes.
+/// A missing target does not make the autoscaler fail: a condition reports it, and scaling begins
+/// when the target exists.
 pub async fn target_is_deleted_and_created_again(stage: &Stage) -> Result<()> {
     stage.autoscaler("a", json!({})).await?;
     let able = stage.until_condition("a", "AbleToScale", "False", "FailedGetScale").await?;
@@ -44,7 +45,8 @@ pub async fn target_is_deleted_and_created_again(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 3, SOON).await
 }
 
-/// Deployments, and kinds that nobody has heard of: found by discovery, permitted by an aggregated role.
+/// Deployments and unknown kinds are scaled: discovery finds them, and an aggregated role grants
+/// the permission.
 pub async fn any_kind_with_a_scale_subresource(stage: &Stage) -> Result<()> {
     let port = stage.port();
     let cluster = stage.control_plane();
@@ -84,7 +86,7 @@ pub async fn any_kind_with_a_scale_subresource(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A reference that can never work is said to be one.
+/// A reference that can never work is reported as such.
 pub async fn kind_without_a_scale_subresource(stage: &Stage) -> Result<()> {
     let target = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt"});
     stage.autoscaler("a", json!({"scaleTargetRef": target})).await?;
@@ -104,12 +106,14 @@ pub async fn kind_without_a_scale_subresource(stage: &Stage) -> Result<()> {
         able.message
     );
 
-    // Corrected, both are as if nothing had been.
+    // After the correction both scale as usual.
     stage.engine("a", 1).await?;
     stage
         .autoscaler(
             "a",
-            json!({"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"}}),
+            json!({
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"},
+            }),
         )
         .await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;

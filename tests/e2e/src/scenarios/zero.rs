@@ -1,4 +1,4 @@
-//! To zero and back.
+//! Scaling to zero and back.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use serde_json::json;
 
 use crate::{Stage, stage::SOON};
 
-/// For how long nothing is asked for before the last replica goes.
+/// The idle time in seconds before the last replica is removed.
 const AFTER: u64 = 6;
 
-/// The last replica goes when nothing has been asked for for a while; what a Prometheus knows of the gateway brings it back.
+/// The last replica is removed after a time without load; a Prometheus query about the gateway
+/// brings it back.
 pub async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
     let server = FakePrometheus::start().await?;
     let query = "gateway_queue";
@@ -22,7 +23,11 @@ pub async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
             "a",
             json!({
                 "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
-                "metrics": [{"name": "gateway", "query": query, "target": {"type": "AverageValue", "averageValue": "5"}}],
+                "metrics": [{
+                    "name": "gateway",
+                    "query": query,
+                    "target": {"type": "AverageValue", "averageValue": "5"},
+                }],
                 "sources": [{"prometheus": {"url": server.url(), "intervalSeconds": 1}}],
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
             }),
@@ -36,15 +41,16 @@ pub async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 0, SOON).await?;
     stage.until_condition("a", "ScaledToZero", "True", "ScaledToZero").await?;
     stage.stays("a", 0, Duration::from_secs(2)).await?;
-    // Whoever has not been there does not know why it is at zero, and reads it.
-    stage.kill_operator();
-    stage.start_operator()?;
+    // A restarted operator has no memory of the reason for zero; it reads the status.
+    stage.operator.kill();
+    stage.operator.start()?;
     server.set(query, &[], 11.0);
     stage.until_replicas("a", 3, SOON).await?;
     stage.until_condition("a", "ScaledToZero", "False", "NotScaledToZero").await.map(drop)
 }
 
-/// Where nothing is known at zero, a call brings the first replica back: of somebody whom the cluster knows, and lets.
+/// A wake call brings the first replica back if no source reports at zero. The caller must be
+/// authenticated and authorized.
 pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 0);
@@ -69,7 +75,7 @@ pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
         async |account: &str| cluster.kubectl(["-n", namespace, "create", "token", account]).await;
     let (gateway, stranger) = (token("gateway").await?, token("stranger").await?);
 
-    // who, for what; the answer
+    // Each row is (token, target, expected answer).
     let table = [
         (None, "a", 401),
         (Some("nonsense"), "a", 401),
@@ -81,13 +87,13 @@ pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
         ensure!(status == expected, "{name}: {status} and not {expected}");
     }
     stage.stays("a", 0, Duration::from_secs(2)).await?;
-    // A role that has just been bound is known a moment later.
+    // The API server applies a new RoleBinding a moment later.
     wait::until("the gateway's call to be taken", SOON, async || {
         Ok((call(stage, "a", Some(&gateway)).await? == 202).then_some(()))
     })
     .await?;
     stage.until_replicas("a", 1, SOON).await?;
-    wait::until("an event that says who woke it", SOON, async || {
+    wait::until("an event that names the caller", SOON, async || {
         let events = stage.events("a", "SuccessfulRescale").await?;
         Ok(events
             .iter()
@@ -95,13 +101,13 @@ pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
             .then_some(()))
     })
     .await?;
-    // It stays for as long as it would without load, and goes again.
+    // The woken replica stays for the idle time, and is then removed again.
     stage.stays("a", 1, Duration::from_secs(AFTER - 3)).await?;
     stage.until_replicas("a", 0, SOON).await
 }
 
 async fn call(stage: &Stage, name: &str, token: Option<&str>) -> Result<u16> {
-    let url = format!("{}/wake/{}/{name}", stage.operator_url(), stage.namespace);
+    let url = format!("{}/wake/{}/{name}", stage.operator.url(), stage.namespace);
     let request = http_client().post(url);
     let request = match token {
         Some(token) => request.header("authorization", format!("Bearer {}", token.trim())),

@@ -1,8 +1,9 @@
-//! Doubt: whatever goes wrong with samples, a target never shrinks on missing evidence, and a condition says what is
-//! wrong.
+//! Doubtful samples: whatever goes wrong with samples, a target never shrinks on missing evidence,
+//! and a condition reports the fault.
 //!
-//! Each scenario brings a target to rest, breaks something, lets whatever still answers say that there is nothing to
-//! do, and watches the size for longer than any window; then it mends what was broken, and the target shrinks.
+//! Each scenario brings a target to rest and breaks something. Everything that still answers then
+//! reports no load, and the size must stay for longer than any window. Finally the scenario repairs
+//! the fault, and the target shrinks.
 
 mod pods;
 mod prometheus;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use llm_autoscaler_e2e::{runner, scenarios};
 
-/// They wait for windows and retries, not for the machine.
+/// The scenarios wait for windows and retries more than they load the machine.
 const AT_A_TIME: usize = 8;
 
 #[tokio::main]
@@ -33,8 +34,8 @@ async fn main() -> ExitCode {
         prometheus::slow,
         prometheus::stale,
         prometheus::partial,
-        prometheus::no_prometheus_at_all,
-        prometheus::takes_over_from_the_pages,
+        prometheus::server_is_no_prometheus,
+        prometheus::second_source_takes_over,
         prometheus::two_jobs_count_once,
         prometheus::two_addresses_are_in_doubt,
         prometheus::clock_skew,

@@ -1,4 +1,4 @@
-//! What can be wrong with pages.
+//! Faults of pods and their pages.
 
 use std::time::Duration;
 
@@ -9,10 +9,12 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{EnginePage, Page};
 use serde_json::json;
 
-/// Longer than stale samples live, with a page a second: three intervals and a timeout.
+/// The time that a size must stay. It exceeds the lifetime of stale samples with a scrape a second:
+/// three intervals and a timeout.
 const WATCHED: Duration = Duration::from_secs(9);
 
-/// Three replicas at their target, of which first one breaks while the others fall idle, then all; then all are idle and well.
+/// Brings three replicas to their target. First one breaks while the others become idle, then all
+/// break; in the end all are idle and well.
 async fn break_pages(stage: &Stage, broken: Page, expected: &str) -> Result<String> {
     stage.engine("a", 3).await?;
     stage.waiting("a", 5);
@@ -23,7 +25,7 @@ async fn break_pages(stage: &Stage, broken: Page, expected: &str) -> Result<Stri
 
     let pod = |ordinal: u32| format!("{}/a-{ordinal}", stage.namespace);
     stage.script.set(&pod(2), broken.clone());
-    // Until the break has been noticed, what the pod said before still counts.
+    // Until the break is noticed, the pod's last sample still counts.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     stage.script.set(&pod(0), Page::idle());
     stage.script.set(&pod(1), Page::idle());
@@ -63,7 +65,7 @@ pub async fn garbage(stage: &Stage) -> Result<String> {
     break_pages(stage, page, "not a metrics page in Prometheus's text format").await
 }
 
-/// The half that is there says that nobody waits.
+/// The page is cut off within a number: its text reports 1 waiting request instead of 10.
 pub async fn half_a_page(stage: &Stage) -> Result<String> {
     let page = EnginePage::Vllm.page(0, 10);
     let cut = page.find("vllm:num_requests_waiting{").unwrap_or_default();
@@ -83,8 +85,8 @@ pub async fn not_a_number(stage: &Stage) -> Result<String> {
     break_pages(stage, Page::text(page), "has no vllm:num_requests_waiting").await
 }
 
-/// Three of ten do not answer, and the others say that there is nothing to do: nothing shrinks. Once the kubelet says that the three
-/// crash again and again, they are stuck, and the others' word is enough.
+/// Three of ten pods do not answer, and the others report no load: nothing shrinks. When the
+/// kubelet reports that the three crash repeatedly, they are stuck, and the other samples suffice.
 pub async fn three_of_ten_are_dead(stage: &Stage) -> Result<String> {
     stage.engine("a", 10).await?;
     stage.waiting("a", 5);
@@ -103,7 +105,7 @@ pub async fn three_of_ten_are_dead(stage: &Stage) -> Result<String> {
     stage.stays("a", 10, WATCHED).await?;
     stage.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
 
-    // Seven of the nine that are not stuck are still too few, seven of eight are not.
+    // Seven of the nine that are not stuck are still too few; seven of eight are enough.
     crash(stage, "a-2").await?;
     let stuck = stage.until_condition("a", "ReplicasStuck", "True", "Crashing").await?;
     ensure!(stuck.message.contains("a-2: its containers cannot start"), "{}", stuck.message);
@@ -113,14 +115,26 @@ pub async fn three_of_ten_are_dead(stage: &Stage) -> Result<String> {
     Ok("30 % silent: held at 10, SamplesComplete=False; two of the three stuck, ReplicasStuck=True/Crashing: 10 -> 1".to_owned())
 }
 
-/// The pod's container crashes again and again, as a kubelet reports it.
+/// Marks the pod's container as crash-looping, as a kubelet reports it.
 async fn crash(stage: &Stage, pod: &str) -> Result<()> {
     stage.script.set_ready(&format!("{}/{pod}", stage.namespace), false);
     let status = json!({"status": {
-        "conditions": [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "False"}],
+        "conditions": [
+            {"type": "Ready", "status": "False"},
+            {"type": "ContainersReady", "status": "False"},
+        ],
         "containerStatuses": [{
-            "name": "engine", "image": "vllm/vllm-openai", "imageID": "", "ready": false, "restartCount": 5,
-            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}},
+            "name": "engine",
+            "image": "vllm/vllm-openai",
+            "imageID": "",
+            "ready": false,
+            "restartCount": 5,
+            "state": {
+                "waiting": {
+                    "reason": "CrashLoopBackOff",
+                    "message": "back-off 5m0s restarting failed container",
+                },
+            },
         }],
     }});
     // The node reports the loss of readiness first.
@@ -132,7 +146,8 @@ async fn crash(stage: &Stage, pod: &str) -> Result<()> {
     Ok(())
 }
 
-/// Two frontends know what a target has to do. When one of them falls silent, the other's half does not count for less.
+/// Two frontends report the load of a target. When one stops answering, the other's half does not
+/// count as the total.
 pub async fn one_of_two_frontends_is_silent(stage: &Stage) -> Result<String> {
     stage.engine("worker", 3).await?;
     stage.page("worker", &Page::Refuse);
@@ -144,8 +159,16 @@ pub async fn one_of_two_frontends_is_silent(stage: &Stage) -> Result<String> {
             "worker",
             json!({
                 "engine": "Dynamo", "maxReplicas": 8,
-                "metrics": [{"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "32"}}],
-                "sources": [{"scrape": {"podSelector": {"matchLabels": {"app": "frontend"}}, "intervalSeconds": 1}}],
+                "metrics": [{
+                    "signal": "InFlightRequests",
+                    "target": {"type": "AverageValue", "averageValue": "32"},
+                }],
+                "sources": [{
+                    "scrape": {
+                        "podSelector": {"matchLabels": {"app": "frontend"}},
+                        "intervalSeconds": 1,
+                    },
+                }],
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
             }),
         )
@@ -155,11 +178,11 @@ pub async fn one_of_two_frontends_is_silent(stage: &Stage) -> Result<String> {
 
     stage.script.set(&format!("{}/frontend-1", stage.namespace), Page::Hang);
     stage.stays("worker", 3, WATCHED).await?;
-    // So busy that it is not ready any more.
+    // It is overloaded and no longer ready.
     let silent = format!("{}/frontend-1", stage.namespace);
     stage.script.set_ready(&silent, false);
     stage.stays("worker", 3, WATCHED).await?;
-    // What one alone asks for is enough to grow.
+    // The load that one frontend alone reports may grow the target.
     stage.script.set(&format!("{}/frontend-0", stage.namespace), page(128));
     stage.until_replicas("worker", 4, SOON).await?;
     stage.script.set_ready(&silent, true);

@@ -1,4 +1,4 @@
-//! What can be wrong with a Prometheus.
+//! Faults of a Prometheus server.
 
 use std::time::Duration;
 
@@ -12,12 +12,13 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{FakePrometheus, Fault, Page};
 use serde_json::{Value, json};
 
-/// Longer than answers are good for, with a query a second and samples that may be 10 s old.
+/// The time that a size must stay. It exceeds the lifetime of answers, with a query a second and
+/// samples that may be 10 s old.
 const WATCHED: Duration = Duration::from_secs(14);
 const SERIES: &str = "vllm:num_requests_waiting";
 
-/// What the server says of each of the three pods of `a`.
-fn say(server: &FakePrometheus, stage: &Stage, waiting: f64) {
+/// Sets the series of each of the three pods of `a` on the server.
+fn set_waiting(server: &FakePrometheus, stage: &Stage, waiting: f64) {
     for ordinal in 0..3 {
         let labels =
             [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
@@ -26,15 +27,22 @@ fn say(server: &FakePrometheus, stage: &Stage, waiting: f64) {
 }
 
 fn source(server: &FakePrometheus) -> Value {
-    json!({"prometheus": {"url": server.url(), "intervalSeconds": 1, "timeoutSeconds": 2, "staleAfterSeconds": 10}})
+    json!({
+        "prometheus": {
+            "url": server.url(),
+            "intervalSeconds": 1,
+            "timeoutSeconds": 2,
+            "staleAfterSeconds": 10,
+        },
+    })
 }
 
-/// Three replicas whose pages do not answer, and a server that knows that each is at its target.
+/// Creates three replicas without readable pages, and a server that reports each at its target.
 async fn with_server(stage: &Stage, spec: Value) -> Result<FakePrometheus> {
     let server = FakePrometheus::start().await?;
     stage.engine("a", 3).await?;
     stage.page("a", &Page::Refuse);
-    say(&server, stage, 5.0);
+    set_waiting(&server, stage, 5.0);
     let mut all = json!({
         "sources": [source(&server)],
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
@@ -49,11 +57,11 @@ async fn with_server(stage: &Stage, spec: Value) -> Result<FakePrometheus> {
     Ok(server)
 }
 
-/// The server breaks at the moment at which it would say that there is nothing to do.
+/// Breaks the server at the moment at which it would begin to report no load.
 async fn break_server(stage: &Stage, fault: Fault, expected: &str) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     server.fail(fault).await?;
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.stays("a", 3, WATCHED).await?;
     let active =
         stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
@@ -82,37 +90,38 @@ pub async fn slow(stage: &Stage) -> Result<String> {
     break_server(stage, Fault::Slow(Duration::from_secs(20)), "no answer within 2 s").await
 }
 
-/// A dead pod's last value does not live on.
+/// A dead pod's last value expires.
 pub async fn stale(stage: &Stage) -> Result<String> {
     break_server(stage, Fault::Stale(Duration::from_mins(1)), " s old, more than 10 s").await
 }
 
-/// An answer that is not complete grows the target, and never shrinks it.
+/// A partial answer may grow the target, and never shrinks it.
 pub async fn partial(stage: &Stage) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     server.fail(Fault::Partial).await?;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.stays("a", 3, WATCHED).await?;
     stage.until_condition("a", "Advisory", "True", "PartialAnswer").await?;
-    say(&server, stage, 9.0);
+    set_waiting(&server, stage, 9.0);
     stage.until_replicas("a", 6, SOON).await?;
-    Ok("held at 3 when it says idle, 3 -> 6 when it says load".to_owned())
+    Ok("held at 3 when it reports idle, 3 -> 6 when it reports load".to_owned())
 }
 
-/// Whatever listens there, it is no Prometheus.
-pub async fn no_prometheus_at_all(stage: &Stage) -> Result<String> {
+/// A server that is not a Prometheus is reported.
+pub async fn server_is_no_prometheus(stage: &Stage) -> Result<String> {
     let fault = Fault::Answer(200, "<html>welcome</html>".to_owned());
     break_server(stage, fault, "not a response of Prometheus's API").await
 }
 
-/// The pages are out of reach, behind a firewall say: the second source has what the first has not, in both directions; when the pages
-/// answer again, they are what counts.
-pub async fn takes_over_from_the_pages(stage: &Stage) -> Result<String> {
+/// The pages become unreachable, as behind a firewall. The second source takes over the samples
+/// that the first lacks, for scale-ups and scale-downs. When the pages answer again, they are used
+/// again.
+pub async fn second_source_takes_over(stage: &Stage) -> Result<String> {
     let server = FakePrometheus::start().await?;
     stage.engine("a", 3).await?;
     stage.waiting("a", 5);
-    say(&server, stage, 5.0);
+    set_waiting(&server, stage, 5.0);
     stage
         .autoscaler(
             "a",
@@ -123,30 +132,31 @@ pub async fn takes_over_from_the_pages(stage: &Stage) -> Result<String> {
         )
         .await?;
     stage.until_condition("a", "FirstSourceUsed", "True", "FirstSource").await?;
-    ensure!(server.queries().is_empty(), "asked without need: {:?}", server.queries());
+    ensure!(server.queries().is_empty(), "queried without need: {:?}", server.queries());
 
     stage.page("a", &Page::Refuse);
     stage.until_condition("a", "FirstSourceUsed", "False", "FailedOver").await?;
-    // What the pages said last counts for a moment.
+    // The last samples of the pages count for a moment.
     llm_autoscaler_testbed::wait::until(
         "all samples to be of the second source",
         SOON,
         async || {
             let conditions = stage.status("a").await?.conditions;
-            let told = conditions.iter().find(|condition| condition.type_ == "FirstSourceUsed");
-            let says = |text: &str| told.is_some_and(|condition| condition.message.contains(text));
-            Ok((says("3 from sources[1]") && says("refused")).then_some(()))
+            let message = conditions.iter().find(|condition| condition.type_ == "FirstSourceUsed");
+            let contains =
+                |text: &str| message.is_some_and(|condition| condition.message.contains(text));
+            Ok((contains("3 from sources[1]") && contains("refused")).then_some(()))
         },
     )
     .await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
     let status = stage.status("a").await?;
     ensure!(status.targets[0].metrics[0].source.as_deref() == Some("prometheus"), "{status:?}");
-    say(&server, stage, 9.0);
+    set_waiting(&server, stage, 9.0);
     stage.until_replicas("a", 6, SOON).await?;
 
-    // The pods that are new are in neither source: half of the replicas say idle, and nothing shrinks.
-    say(&server, stage, 0.0);
+    // The new pods are in neither source: half of the replicas report idle, and nothing shrinks.
+    set_waiting(&server, stage, 0.0);
     stage.stays("a", 6, WATCHED).await?;
     stage.waiting("a", 0);
     stage.until_replicas("a", 1, SOON).await?;
@@ -154,24 +164,25 @@ pub async fn takes_over_from_the_pages(stage: &Stage) -> Result<String> {
     Ok("pages refuse: FirstSourceUsed=False/FailedOver, 3 -> 6 by Prometheus; 3 of 6 idle: held; pages again: 6 -> 1".to_owned())
 }
 
-/// A pod that two jobs scrape is one pod.
+/// A pod that two jobs scrape counts as one pod.
 pub async fn two_jobs_count_once(stage: &Stage) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     server.fail(Fault::TwoJobs).await?;
     let advice = stage.until_condition("a", "Advisory", "True", "QueueOnly").await?;
     ensure!(!advice.message.contains("2 times"), "{}", advice.message);
     stage.stays("a", 3, Duration::from_secs(5)).await?;
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.until_replicas("a", 1, SOON).await?;
     Ok("at the target it stays at 3, not at 6; idle: 3 -> 1".to_owned())
 }
 
-/// Two addresses of a pod may be parts of it, or the same thing twice: in doubt, so nothing shrinks.
+/// Two addresses of a pod may be two parts of it or duplicates. Their samples are in doubt, so
+/// nothing shrinks.
 pub async fn two_addresses_are_in_doubt(stage: &Stage) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     server.fail(Fault::TwoAddresses).await?;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.stays("a", 3, WATCHED).await?;
     let advice = stage.until_condition("a", "Advisory", "True", "TwoCandidates").await?;
     ensure!(advice.message.contains("is in doubt, and shrinks nothing"), "{}", advice.message);
@@ -180,7 +191,8 @@ pub async fn two_addresses_are_in_doubt(stage: &Stage) -> Result<String> {
     Ok("held, Advisory=True (TwoCandidates); one address: 3 -> 1".to_owned())
 }
 
-/// The server's clock is off by five minutes, ahead and behind: ages are by its own clock.
+/// The server's clock is off by five minutes, ahead and behind: the age of samples is measured by
+/// its own clock.
 pub async fn clock_skew(stage: &Stage) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     for seconds in [300, -300] {
@@ -195,17 +207,21 @@ pub async fn clock_skew(stage: &Stage) -> Result<String> {
         stage.stays("a", 3, Duration::from_secs(2)).await?;
         stage.until_condition("a", "Ready", "True", "Scaling").await?;
     }
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.until_replicas("a", 1, SOON).await?;
-    Ok("Advisory=True (ClockSkew), goes on; idle: 3 -> 1".to_owned())
+    Ok("Advisory=True (ClockSkew), scaling goes on; idle: 3 -> 1".to_owned())
 }
 
-/// Nothing is not zero, for a person's own query too.
+/// An empty result is not zero, also for a query from the spec.
 pub async fn a_query_that_gives_nothing(stage: &Stage) -> Result<String> {
     let server = FakePrometheus::start().await?;
     server.set("gateway", &[], 120.0);
     stage.engine("a", 3).await?;
-    let metric = json!({"name": "rate", "query": "gateway", "target": {"type": "AverageValue", "averageValue": "40"}});
+    let metric = json!({
+        "name": "rate",
+        "query": "gateway",
+        "target": {"type": "AverageValue", "averageValue": "40"},
+    });
     stage
         .autoscaler(
             "a",
@@ -233,7 +249,8 @@ pub async fn a_query_that_gives_nothing(stage: &Stage) -> Result<String> {
     Ok("empty: held, FailedGetExternalMetric; 240/40: 3 -> 6; 30/40: 6 -> 1".to_owned())
 }
 
-/// When no source has had anything for a while, the fallback is asked for, and never fewer than there are.
+/// When no source has had samples for a while, the fallback size applies, but never a smaller one
+/// than the current size.
 pub async fn everything_fails_and_there_is_a_fallback(stage: &Stage) -> Result<String> {
     let fallback = json!({"afterSeconds": 8, "replicas": 5});
     let mut server = with_server(stage, json!({"fallback": fallback})).await?;
@@ -253,26 +270,30 @@ pub async fn everything_fails_and_there_is_a_fallback(stage: &Stage) -> Result<S
             [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
         server.set(SERIES, &labels, 0.0);
     }
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     server.fail(Fault::None).await?;
     stage.until_replicas("a", 1, SOON).await?;
     stage.until_condition("a", "Fallback", "False", "NotNeeded").await?;
     Ok("held for 8 s, then 3 -> 5, Fallback=True; well again: 5 -> 1".to_owned())
 }
 
-/// A token from a Secret: what is missing or forbidden is told with its remedy, and a new token is picked up.
+/// A token from a Secret: a missing Secret or permission is reported with its remedy, and a new
+/// token is picked up.
 pub async fn rotated_token(stage: &Stage) -> Result<String> {
     let mut server = FakePrometheus::start().await?;
     server.fail(Fault::Token("first".to_owned())).await?;
     stage.engine("a", 3).await?;
-    say(&server, stage, 5.0);
+    set_waiting(&server, stage, 5.0);
     let mut with_token = source(&server);
     with_token["prometheus"]["authorization"] =
         json!({"credentials": {"name": "prom", "key": "token"}});
     stage
         .autoscaler(
             "a",
-            json!({"sources": [with_token], "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}),
+            json!({
+                "sources": [with_token],
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+            }),
         )
         .await?;
     let active =
@@ -285,8 +306,16 @@ pub async fn rotated_token(stage: &Stage) -> Result<String> {
 
     let binding: RoleBinding = serde_json::from_value(json!({
         "metadata": {"name": "llm-autoscaler-credentials"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "llm-autoscaler-credentials"},
-        "subjects": [{"kind": "ServiceAccount", "name": "llm-autoscaler", "namespace": "llm-autoscaler-system"}],
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "llm-autoscaler-credentials",
+        },
+        "subjects": [{
+            "kind": "ServiceAccount",
+            "name": "llm-autoscaler",
+            "namespace": "llm-autoscaler-system",
+        }],
     }))?;
     stage.api::<RoleBinding>().create(&PostParams::default(), &binding).await?;
     let secret = |token: &str| Secret {
@@ -303,14 +332,14 @@ pub async fn rotated_token(stage: &Stage) -> Result<String> {
     })
     .await?;
 
-    // The server takes another token from now on, and the Secret follows a moment later.
+    // The server requires another token from now on, and the Secret changes a moment later.
     server.fail(Fault::Token("second".to_owned())).await?;
-    say(&server, stage, 0.0);
+    set_waiting(&server, stage, 0.0);
     stage.stays("a", 3, Duration::from_secs(3)).await?;
     secrets.replace("prom", &PostParams::default(), &secret("second")).await?;
     stage.until_replicas("a", 1, SOON).await?;
     let status = stage.status("a").await?;
     ensure!(!serde_json::to_string(&status)?.contains("second"), "a token is in the status");
-    Ok("forbidden: told with the remedy; with the RoleBinding: Ready; rotated: held, then picked up"
+    Ok("forbidden: reported with the remedy; with the RoleBinding: Ready; rotated: held, then picked up"
         .to_owned())
 }

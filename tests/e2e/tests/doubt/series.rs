@@ -1,4 +1,4 @@
-//! What can be wrong with single series of a page that can be read.
+//! Faults of single series on a readable page.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ fn vllm(running: u64, waiting: u64) -> String {
     EnginePage::Vllm.page(running, waiting)
 }
 
-/// A series that a page has twice counts once.
+/// A series that appears twice on a page counts once.
 pub async fn twice_on_a_page(stage: &Stage) -> Result<String> {
     stage.engine("a", 1).await?;
     let page = vllm(8, 5);
@@ -28,11 +28,12 @@ pub async fn twice_on_a_page(stage: &Stage) -> Result<String> {
     Ok("5 twice is 5".to_owned())
 }
 
-/// A process that begins again counts from zero: the rate does not fall for it, and is never negative.
+/// A restarted process counts from zero: the rate does not drop because of it, and is never
+/// negative.
 pub async fn counter_reset(stage: &Stage) -> Result<String> {
     stage.engine("a", 3).await?;
     let target = json!({"type": "AverageValue", "averageValue": "10"});
-    // Ten a second by the clock, with a restart of all of them after 8 s.
+    // The counter grows by ten a second, with a restart of all pods after 8 s.
     let began = Instant::now();
     let count = || {
         let tenths = began.elapsed().as_millis() as u64 / 100;
@@ -45,7 +46,11 @@ pub async fn counter_reset(stage: &Stage) -> Result<String> {
             "a",
             json!({
                 "engine": "Custom",
-                "metrics": [{"series": {"name": "answered_total"}, "windowSeconds": 5, "target": target}],
+                "metrics": [{
+                    "series": {"name": "answered_total"},
+                    "windowSeconds": 5,
+                    "target": target,
+                }],
                 "behavior": serde_json::from_str::<serde_json::Value>(NO_WINDOW)?,
             }),
         )
@@ -60,11 +65,12 @@ pub async fn counter_reset(stage: &Stage) -> Result<String> {
     let current = status.targets[0].metrics[0].current.clone().unwrap_or_default();
     stage.until_replicas("a", 1, SOON).await?;
     Ok(format!(
-        "10/s through a reset: stays at 3 (shown as {current}); at rest the rate is zero, and known: 3 -> 1"
+        "10/s through a reset: stays at 3 (shown as {current}); at rest the rate is zero: 3 -> 1"
     ))
 }
 
-/// An upgrade renames a metric: what is gone is not zero, and the condition says what the page has instead.
+/// An engine upgrade renames a metric: the missing series is not zero, and the condition names the
+/// similar series of the page.
 pub async fn renamed(stage: &Stage) -> Result<String> {
     stage.engine("a", 3).await?;
     stage.page("a", &Page::text(vllm(8, 5)));
@@ -79,7 +85,7 @@ pub async fn renamed(stage: &Stage) -> Result<String> {
         stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
     ensure!(active.message.contains("has no vllm:num_requests_waiting"), "{}", active.message);
 
-    // Or it is another engine altogether.
+    // The page may also be of another engine altogether.
     stage.page("a", &Page::text(EnginePage::Sglang.page(0, 0)));
     llm_autoscaler_testbed::wait::until("the condition to name the engine", SOON, async || {
         let conditions = stage.status("a").await?.conditions;
@@ -93,7 +99,7 @@ pub async fn renamed(stage: &Stage) -> Result<String> {
     Ok("held, FailedGetPodsMetric; another engine's page is named".to_owned())
 }
 
-/// A former name still works, and is told.
+/// A former name of a series still works, and is reported.
 pub async fn former_name(stage: &Stage) -> Result<String> {
     stage.engine("a", 1).await?;
     let page = |usage: &str| {
@@ -120,7 +126,8 @@ pub async fn former_name(stage: &Stage) -> Result<String> {
     Ok("works (1 -> 3), Advisory=True/FormerName".to_owned())
 }
 
-/// Times of a few requests say nothing: no signal, which neither grows nor shrinks, and keeps no other metric from shrinking.
+/// A latency over too few requests gives no signal. It neither grows nor shrinks the target, and
+/// does not keep another metric from shrinking it.
 pub async fn too_few_events(stage: &Stage) -> Result<String> {
     stage.engine("a", 3).await?;
     let page = |events: u64, waiting: u64| {
@@ -135,21 +142,30 @@ pub async fn too_few_events(stage: &Stage) -> Result<String> {
         ))
     };
     stage.page("a", &page(0, 5));
-    let ttft = json!({"name": "ttft", "signal": "TimeToFirstToken", "windowSeconds": 5, "target": {"type": "Value", "value": "2"}});
+    let ttft = json!({
+        "name": "ttft",
+        "signal": "TimeToFirstToken",
+        "windowSeconds": 5,
+        "target": {"type": "Value", "value": "2"},
+    });
     let behavior: serde_json::Value = serde_json::from_str(NO_WINDOW)?;
     stage
         .autoscaler("a", json!({"metrics": [ttft], "behavior": behavior, "maxReplicas": 6}))
         .await?;
     stage.until_condition("a", "ScalingActive", "True", "NoSignal").await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
-    // Six events of nearly 5 s in all.
+    // Six events of nearly 5 s in total.
     stage.page("a", &page(2, 5));
     stage.stays("a", 3, Duration::from_secs(7)).await?;
-    // Thirty say enough: 4.6 s against 2.
+    // Thirty events are enough: 4.6 s against 2.
     stage.page("a", &page(12, 5));
     stage.until_replicas("a", 6, SOON).await?;
 
-    let waiting = json!({"name": "queue", "signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"}});
+    let waiting = json!({
+        "name": "queue",
+        "signal": "WaitingRequests",
+        "target": {"type": "AverageValue", "averageValue": "5"},
+    });
     stage.page("a", &page(12, 0));
     tokio::time::sleep(Duration::from_secs(6)).await;
     stage

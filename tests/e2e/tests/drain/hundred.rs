@@ -1,12 +1,15 @@
-//! A hundred scale-downs under load, by this operator with `drain` and by a plain HorizontalPodAutoscaler: which requests are cut off?
+//! A hundred scale-downs under load, by this operator with `drain` and by a plain
+//! HorizontalPodAutoscaler; it counts the requests that are cut off.
 //!
-//! Side by side, 25 StatefulSets of each shrink from five replicas to one, a replica at a time, while five clients keep each busy
-//! through its Service's address with requests of 30 s. Pods end 5 s after they are told to, as engines do that do not wait for
-//! requests. Both have the same target for each replica, no window, and let one replica go at a time; the HPA is
-//! kube-controller-manager's with its own period of 15 s, fed from the pods' pages.
+//! Side by side, 25 StatefulSets for each shrink from five replicas to one, a replica at a time.
+//! Five clients keep each StatefulSet busy through its Service's address with requests of 30 s.
+//! Pods exit 5 s after SIGTERM, like engines that do not wait for requests. Both autoscalers have
+//! the same target per replica, no window, and remove one replica at a time. The HPA is
+//! kube-controller-manager's with its default period of 15 s; it reads the pods' pages through the
+//! custom metrics API.
 
-mod busy;
-mod downs;
+mod clients;
+mod scale_downs;
 mod side;
 
 use std::{fmt::Write, time::Duration};
@@ -16,34 +19,35 @@ use llm_autoscaler_e2e::Stage;
 use llm_autoscaler_testbed::CustomMetrics;
 
 use crate::gated;
-use busy::REQUEST;
+use clients::REQUEST;
 use side::{Scaler, Side};
 
-/// What came of one of the two sides.
+/// The results of one of the two sides.
 struct Outcome {
-    /// Counted where the sizes are: how often a StatefulSet was asked for fewer replicas.
+    /// The number of times that a StatefulSet's requested replicas decreased.
     scale_downs: usize,
     answered: usize,
     cut_off: usize,
-    /// Why the first of those was.
+    /// The error of the first request that was cut off.
     first: Option<String>,
-    /// Until the last replica that was to go had been taken away.
+    /// The time until the last replica was removed.
     took: Duration,
 }
 
-/// The table; no request cut off with `drain`, and some without, or else this shows nothing.
+/// Prints the table. Fails if a request is cut off with `drain`, and also if none is without it,
+/// because then the test shows nothing.
 pub async fn a_hundred_scale_downs(stage: &Stage) -> Result<String> {
     gated::permit(stage).await?;
     let _metrics = CustomMetrics::start(stage.control_plane()).await?;
     let mut sides = (Side::new(stage, Scaler::Ours), Side::new(stage, Scaler::Hpa));
     tokio::try_join!(sides.0.create(stage), sides.1.create(stage))?;
     tokio::try_join!(sides.0.load(stage), sides.1.load(stage))?;
-    // Until everybody has sent a request, and some have been answered.
+    // By then all clients have sent a request, and some have been answered.
     tokio::time::sleep(REQUEST + REQUEST / 6).await;
 
     let late = gated::drains(stage, "deadline").await?;
     let (ours, hpa) = tokio::try_join!(sides.0.shrink(stage), sides.1.shrink(stage))?;
-    // Whatever was removed last is gone by then, and its requests with it.
+    // By then the pod that was removed last has exited, and its requests have failed.
     tokio::time::sleep(Duration::from_secs(10)).await;
     let (ours, hpa) = tokio::join!(sides.0.end(ours), sides.1.end(hpa));
     let late = gated::drains(stage, "deadline").await? - late;
@@ -59,7 +63,7 @@ pub async fn a_hundred_scale_downs(stage: &Stage) -> Result<String> {
     ))
 }
 
-/// Both, for people; `late` of ours were ended by the deadline.
+/// Formats the results of both sides. `late` of our drains were ended by the deadline.
 fn table(ours: &Outcome, hpa: &Outcome, late: u64) -> String {
     let mut table = String::from(
         "\n    |                            | with drain | plain HPA |\n    |---|---|---|\n",

@@ -1,4 +1,4 @@
-//! Scale-downs that drain: out of service first, then watched, then removed.
+//! Scale-downs that drain: pods leave service first, then finish their requests, then are removed.
 
 mod hundred;
 mod ordered;
@@ -9,27 +9,27 @@ use std::process::ExitCode;
 
 use llm_autoscaler_e2e::{gated, runner, scenarios};
 
-/// They wait for deadlines, not for the machine.
+/// The scenarios wait for deadlines more than they load the machine.
 const AT_A_TIME: usize = 5;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // What may not be done yet comes before the rest, which needs it.
+    // The scenario without the permission runs first, because the others grant it.
     let forbidden = scenarios! { scenes::not_permitted };
     let scenes = scenarios! {
         scenes::drained_then_written,
-        scenes::an_engine_of_ones_own,
+        scenes::custom_engine_drains,
         scenes::the_deadline_passes,
-        scenes::load_returns,
+        scenes::returning_load_cancels_a_drain,
         scenes::a_restart_in_the_middle,
         scenes::without_the_gate,
         scenes::a_deployment,
-        scenes::a_rollout_is_waited_for,
-        stuck::a_rollout_that_is_given_up,
-        ordered::the_highest_that_is_there,
-        ordered::several_in_turn,
+        scenes::drain_waits_for_a_rollout,
+        stuck::failed_rollout_is_not_waited_for,
+        ordered::highest_existing_ordinal_drains,
+        ordered::several_pods_drain_one_by_one,
         scenes::the_autoscaler_is_deleted,
-        scenes::less_time_to_end_than_requests_take,
+        scenes::grace_period_is_shorter_than_requests,
     };
     let hundred = scenarios! { hundred::a_hundred_scale_downs };
     runner::run_in_turn(vec![(forbidden, 1), (scenes, AT_A_TIME), (hundred, 1)]).await

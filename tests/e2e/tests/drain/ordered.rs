@@ -1,4 +1,4 @@
-//! StatefulSets that make, and remove, one pod after the other.
+//! StatefulSets that create and remove one pod after the other.
 
 use std::time::Duration;
 
@@ -8,12 +8,14 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
-use crate::gated::{self, GATE, Manner, running, until_in_service};
+use crate::gated::{self, GATE, PodSettings, running, until_in_service};
 
-const ORDERED: Manner<'_> = Manner { grace: 30, gates: &[GATE], management: "OrderedReady" };
+const ORDERED: PodSettings<'_> =
+    PodSettings { grace: 30, gates: &[GATE], management: "OrderedReady" };
 
-/// The highest ordinal that there is goes; one that has not been made yet is not waited for.
-pub async fn the_highest_that_is_there(stage: &Stage) -> Result<()> {
+/// The highest existing ordinal is drained; an ordinal that has not been created yet is not waited
+/// for.
+pub async fn highest_existing_ordinal_drains(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
     let last = format!("{}/a-2", stage.namespace);
@@ -44,8 +46,9 @@ pub async fn the_highest_that_is_there(stage: &Stage) -> Result<()> {
     stage.until_ready("a", 2).await
 }
 
-/// Several go, each after the one above it: such a set removes nobody above a pod that is not ready.
-pub async fn several_in_turn(stage: &Stage) -> Result<()> {
+/// Several pods are drained one after the other from the highest ordinal, because an `OrderedReady`
+/// StatefulSet removes no pod while a lower one is not ready.
+pub async fn several_pods_drain_one_by_one(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
     gated::autoscaler(stage, "a", 60, json!({})).await?;

@@ -1,4 +1,4 @@
-//! What can happen to a scale-down on its way.
+//! The course of a drain, and everything that can interrupt it.
 
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use serde_json::json;
 
 use crate::gated::{self, GATE, running, until_in_service};
 
-/// Long enough to see that nothing happens.
+/// A time that is long enough to see that nothing happens.
 const A_WHILE: Duration = Duration::from_secs(4);
 
-/// Three replicas, of which two are enough: the last one is on its way out, with 5 requests.
+/// Creates three replicas of which two are enough; waits until the last one drains with 5 requests
+/// in flight.
 async fn begin(stage: &Stage, deadline: i32, change: serde_json::Value) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
@@ -29,14 +30,15 @@ async fn begin(stage: &Stage, deadline: i32, change: serde_json::Value) -> Resul
     until_in_service(stage, "a-2", false).await
 }
 
-/// The requests that the last replica had are answered; what comes goes to the others.
+/// The last replica's requests have been answered; new ones go to the others.
 fn last_is_empty(stage: &Stage) {
     running(stage, "a-0", 8);
     running(stage, "a-1", 7);
     running(stage, "a-2", 0);
 }
 
-/// The size is written when the last request is answered; until then the replica serves those that it has, and gets no more.
+/// The size is written when the last request is answered. Until then the replica serves its
+/// requests and gets no new ones.
 pub async fn drained_then_written(stage: &Stage) -> Result<String> {
     begin(stage, 60, json!({})).await?;
     let draining = stage.until_condition("a", "Draining", "True", "RequestsInFlight").await?;
@@ -50,20 +52,20 @@ pub async fn drained_then_written(stage: &Stage) -> Result<String> {
             "{pod} is in service"
         );
     }
-    // The load moves from it to the others, and what is wanted stays the same.
+    // The load moves to the other replicas, so the desired size stays the same.
     last_is_empty(stage);
     let began = std::time::Instant::now();
     stage.until_replicas("a", 2, SOON).await?;
     let took = began.elapsed();
     stage.until_ready("a", 2).await?;
     let draining = stage.until_condition("a", "Draining", "False", "Drained").await?;
-    ensure!(gated::drains(stage, "drained").await? == 1, "{}", stage.operator_metrics().await?);
+    ensure!(gated::drains(stage, "drained").await? == 1, "{}", stage.operator.metrics().await?);
     stage.stays("a", 2, A_WHILE).await?;
     Ok(format!("written {:.1} s after it was empty; {}", took.as_secs_f64(), draining.message))
 }
 
-/// An engine that nobody knows: its spec says which series count its requests.
-pub async fn an_engine_of_ones_own(stage: &Stage) -> Result<String> {
+/// For a custom engine the spec names the series that count its requests.
+pub async fn custom_engine_drains(stage: &Stage) -> Result<String> {
     const RUNNING: &str = "vllm:num_requests_running";
     let target = json!({"type": "AverageValue", "averageValue": "10"});
     let series = json!([{"name": RUNNING}, {"name": "vllm:num_requests_waiting"}]);
@@ -82,13 +84,13 @@ pub async fn an_engine_of_ones_own(stage: &Stage) -> Result<String> {
     Ok(draining.message)
 }
 
-/// A replica that is never empty goes with what it has.
+/// A replica that never becomes empty is removed at the deadline with its requests.
 pub async fn the_deadline_passes(stage: &Stage) -> Result<()> {
     begin(stage, 5, json!({})).await?;
     stage.until_replicas("a", 2, SOON).await?;
     let draining = stage.until_condition("a", "Draining", "False", "DeadlineExceeded").await?;
     ensure!(draining.message.contains("a-2 (5 requests)"), "{}", draining.message);
-    ensure!(gated::drains(stage, "deadline").await? == 1, "{}", stage.operator_metrics().await?);
+    ensure!(gated::drains(stage, "deadline").await? == 1, "{}", stage.operator.metrics().await?);
     wait::until("an event", SOON, async || {
         let events = stage.events("a", "DrainDeadlineExceeded").await?;
         Ok(events.into_iter().find(|note| note.contains("a-2")).map(drop))
@@ -96,15 +98,15 @@ pub async fn the_deadline_passes(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Load that returns puts everybody back in service, and nothing is written.
-pub async fn load_returns(stage: &Stage) -> Result<()> {
+/// When the load returns, all pods return to service, and no size is written.
+pub async fn returning_load_cancels_a_drain(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({})).await?;
     stage.script.set_all(&gated::page(9));
     until_in_service(stage, "a-2", true).await?;
     stage.until_condition("a", "Draining", "False", "Cancelled").await?;
     stage.stays("a", 3, A_WHILE).await?;
-    ensure!(gated::drains(stage, "cancelled").await? == 1, "{}", stage.operator_metrics().await?);
-    // Growing waits for nobody.
+    ensure!(gated::drains(stage, "cancelled").await? == 1, "{}", stage.operator.metrics().await?);
+    // A scale-up does not wait for anything.
     stage.script.set_all(&gated::page(5));
     until_in_service(stage, "a-2", false).await?;
     gated::autoscaler(stage, "a", 60, json!({"minReplicas": 3, "maxReplicas": 4})).await?;
@@ -113,12 +115,13 @@ pub async fn load_returns(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 4, SOON).await
 }
 
-/// What is out of service stays so, and goes on to its end without waiting for a window of its own.
+/// A restart keeps a draining replica out of service, and the drain continues without a new
+/// stabilization window.
 pub async fn a_restart_in_the_middle(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 8}}})).await?;
-    stage.kill_operator();
+    stage.operator.kill();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    stage.start_operator()?;
+    stage.operator.start()?;
     let end = tokio::time::Instant::now() + A_WHILE + A_WHILE;
     while tokio::time::Instant::now() < end {
         let gate = gated::condition(stage, "a-2", GATE).await?;
@@ -131,7 +134,8 @@ pub async fn a_restart_in_the_middle(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "Draining", "False", "Drained").await.map(drop)
 }
 
-/// Without the gate the replica is watched all the same, and a condition says what that is worth.
+/// Without the gate the replica's requests are watched all the same, and a condition says that new
+/// ones still arrive.
 pub async fn without_the_gate(stage: &Stage) -> Result<()> {
     stage.script.set_all(&gated::page(9));
     stage.engine("a", 3).await?;
@@ -145,7 +149,8 @@ pub async fn without_the_gate(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 2, SOON).await
 }
 
-/// The pod with the fewest requests is chosen, marked when it is empty, and removed.
+/// For a Deployment, the pod with the fewest requests is chosen, marked with a deletion cost when
+/// it is empty, and removed.
 pub async fn a_deployment(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
@@ -173,7 +178,7 @@ pub async fn a_deployment(stage: &Stage) -> Result<()> {
     running(stage, &names[2], 7);
     until_in_service(stage, &names[1], false).await?;
     let marked = pods().await?.iter().filter(|pod| !pod.annotations().is_empty()).count();
-    ensure!(marked == 0, "nobody is marked before the size is written");
+    ensure!(marked == 0, "no pod is marked before the size is written");
     running(stage, &names[1], 0);
     wait::until("two pods", SOON, async || Ok((pods().await?.len() == 2).then_some(()))).await?;
     let left: Vec<String> = pods().await?.iter().map(ResourceExt::name_any).collect();
@@ -181,10 +186,10 @@ pub async fn a_deployment(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "Draining", "False", "Drained").await.map(drop)
 }
 
-/// Nothing shrinks while pods are replaced, and what has begun is given up.
-pub async fn a_rollout_is_waited_for(stage: &Stage) -> Result<()> {
+/// Nothing shrinks during a rollout, and a drain that has begun is cancelled.
+pub async fn drain_waits_for_a_rollout(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({})).await?;
-    // The new a-2 does not get ready, so the rollout does not come any further.
+    // The new a-2 does not become ready, so the rollout stops there.
     stage.script.set_ready(&format!("{}/a-2", stage.namespace), false);
     let template = json!({"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}});
     stage.api::<StatefulSet>().patch("a", &PatchParams::default(), &Patch::Merge(template)).await?;
@@ -204,17 +209,18 @@ pub async fn a_rollout_is_waited_for(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 2, SOON).await
 }
 
-/// Nothing stays out of service for want of somebody to put it back.
+/// When the autoscaler is deleted, its pods return to service.
 pub async fn the_autoscaler_is_deleted(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({})).await?;
     stage.api::<LLMAutoscaler>().delete("a", &DeleteParams::default()).await?;
     until_in_service(stage, "a-2", true).await?;
-    // Nor do pods to come that have the gate.
+    // Future pods with the gate become ready, too.
     gated::create(stage, "b", 1, 30).await?;
     stage.until_ready("b", 1).await
 }
 
-/// Without the permission pods with the gate do not get ready, and a condition says what to do.
+/// Without the permission, pods with the gate do not become ready, and a condition names the
+/// remedy.
 pub async fn not_permitted(stage: &Stage) -> Result<()> {
     stage.script.set_all(&gated::page(9));
     gated::autoscaler(stage, "a", 60, json!({})).await?;
@@ -236,8 +242,8 @@ pub async fn not_permitted(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Whoever is killed before its requests are answered is warned of.
-pub async fn less_time_to_end_than_requests_take(stage: &Stage) -> Result<()> {
+/// A warning is given if the grace period is shorter than requests take.
+pub async fn grace_period_is_shorter_than_requests(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     let answered = |count: u64| {
         let name = "vllm:e2e_request_latency_seconds";

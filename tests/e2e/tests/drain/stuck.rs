@@ -1,4 +1,4 @@
-//! Rollouts that come no further.
+//! Rollouts without progress.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::gated::{self, GATE, running, until_in_service};
 
-/// A rollout that its controller has given up is waited for until then, and not any longer.
-pub async fn a_rollout_that_is_given_up(stage: &Stage) -> Result<()> {
+/// A drain waits for a rollout until its controller reports that the progress deadline has passed.
+pub async fn failed_rollout_is_not_waited_for(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
     let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "plain"});
@@ -23,7 +23,7 @@ pub async fn a_rollout_that_is_given_up(stage: &Stage) -> Result<()> {
     for name in &old {
         until_in_service(stage, name, true).await?;
     }
-    // Nobody opens the other gate, so the new pod does not get ready.
+    // No controller opens the other gate, so the new pod never becomes ready.
     let gates = json!([{"conditionType": GATE}, {"conditionType": "example.com/never"}]);
     patch(stage, json!({"template": {"spec": {"readinessGates": gates}}})).await?;
     let new = wait::until("a new pod", SOON, async || {
@@ -45,7 +45,8 @@ pub async fn a_rollout_that_is_given_up(stage: &Stage) -> Result<()> {
         .await
 }
 
-/// Three replicas, one of which may be missing; a rollout may take a few seconds.
+/// Creates three replicas, of which one may be unavailable, with a progress deadline of a few
+/// seconds.
 async fn create(stage: &Stage) -> Result<()> {
     let strategy =
         "strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}\n  progressDeadlineSeconds: 8";
@@ -72,7 +73,7 @@ async fn replicas(stage: &Stage) -> Result<i32> {
     Ok(spec.replicas.unwrap_or(1))
 }
 
-/// The names of the pods that are not about to end.
+/// Returns the names of the pods that are not being deleted.
 async fn pods(stage: &Stage) -> Result<Vec<String>> {
     let list = stage.api::<Pod>().list(&ListParams::default()).await?.items;
     let stays = list.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());

@@ -9,13 +9,13 @@ use crate::real::{START, TARGET, follow, install, program, until_served};
 
 const FRONTEND: &str = "frontend";
 
-/// Workers by what the frontend says: requests in flight in the whole deployment.
+/// Scales workers by the requests in flight that the frontend reports for the whole deployment.
 pub async fn real_dynamo_by_frontends(stage: &Stage) -> Result<String> {
     let frontends = json!({"matchLabels": {"app": FRONTEND}});
     workers_follow(stage, json!({"intervalSeconds": 1, "podSelector": frontends}), "others").await
 }
 
-/// Workers by their own pages.
+/// Scales workers by their own pages.
 pub async fn real_dynamo_by_workers(stage: &Stage) -> Result<String> {
     workers_follow(stage, json!({"intervalSeconds": 1}), "scrape").await
 }
@@ -44,7 +44,7 @@ async fn workers_follow(stage: &Stage, scrape: Value, source: &str) -> Result<St
     });
     stage.autoscaler(TARGET, spec).await?;
     stage.until_condition(TARGET, "Ready", "True", "Scaling").await?;
-    // A value before there has been any request; the model takes a moment to be there.
+    // The metric had a value before any request. The model takes a moment to be registered.
     until_served(&front.url()).await?;
     let story = follow(stage, &front.url(), &[TARGET, FRONTEND]).await?;
     ensure!(story.contains(&format!("({source})")), "{story}");

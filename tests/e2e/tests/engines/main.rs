@@ -1,8 +1,9 @@
-//! Engines: whatever an engine calls its requests in flight, an autoscaler by them grows its target under load and shrinks it
-//! afterwards.
+//! Engines: by the requests in flight of any engine, an autoscaler grows its target under load and
+//! shrinks it afterwards.
 //!
-//! First the pages of all engines, as scripts; then real engines under real load, one scenario at a time, because they
-//! share the machine: vLLM (tests/vllm), and NVIDIA Dynamo with its mock engine (tests/dynamo), both installed on first use.
+//! First the recorded pages of all engines, as scripts. Then real engines under real load, one
+//! scenario at a time because they share the machine: vLLM (tests/vllm), and NVIDIA Dynamo with its
+//! mock engine (tests/dynamo). Both are installed on first use.
 
 mod dynamo;
 mod pages;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use llm_autoscaler_e2e::{runner, scenarios};
 
-/// Scripts need little of the machine.
+/// Scripted pages hardly load the machine.
 const AT_A_TIME: usize = 7;
 
 #[tokio::main]

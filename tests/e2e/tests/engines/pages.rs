@@ -1,4 +1,4 @@
-//! Every engine's page, by every source.
+//! Scales by the page of every engine, through every source.
 
 use std::{
     fmt,
@@ -13,12 +13,12 @@ use llm_autoscaler_testbed::{
 };
 use serde_json::{Value, json};
 
-/// Where an autoscaler learns what its pods do.
+/// The source from which an autoscaler reads its samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
-    /// It reads the pages.
+    /// The pages themselves.
     Scrape,
-    /// It asks a Prometheus that scrapes them.
+    /// A Prometheus that scrapes the pages.
     Prometheus,
 }
 
@@ -35,15 +35,15 @@ impl fmt::Display for Source {
     }
 }
 
-/// What is scaled.
+/// The name of the target.
 const TARGET: &str = "engine";
-/// How many requests a replica should have in flight.
+/// The target value: requests in flight per replica.
 const EACH: u64 = 16;
-/// The requests of the load: three replicas' worth.
+/// The load of one pod: 40 requests in all, which require three replicas.
 const RUNNING: u64 = 8;
 const WAITING: u64 = 32;
 
-/// A scenario for each engine's page and each source.
+/// Returns a scenario for each engine's page and each source.
 pub fn matrix() -> Vec<Scenario> {
     let pairs =
         EnginePage::ALL.into_iter().flat_map(|page| Source::ALL.map(|source| (page, source)));
@@ -54,15 +54,15 @@ pub fn matrix() -> Vec<Scenario> {
     pairs.map(scenario).collect()
 }
 
-/// The load appears on the page of one pod, and is gone later.
+/// The load appears on the page of one pod, and disappears later.
 async fn follows(stage: &Stage, page: EnginePage, source: Source) -> Result<String> {
-    let knows = if page == EnginePage::DynamoFrontend { "frontend" } else { TARGET };
-    let says = |running, waiting| Page::text(page.page(running, waiting));
+    let reporter = if page == EnginePage::DynamoFrontend { "frontend" } else { TARGET };
+    let with_load = |running, waiting| Page::text(page.page(running, waiting));
     stage.page(TARGET, &Page::Refuse);
-    stage.page(knows, &says(0, 0));
+    stage.page(reporter, &with_load(0, 0));
     stage.engine(TARGET, 1).await?;
-    if knows != TARGET {
-        stage.engine(knows, 1).await?;
+    if reporter != TARGET {
+        stage.engine(reporter, 1).await?;
     }
     let prometheus = match source {
         Source::Scrape => None,
@@ -73,8 +73,8 @@ async fn follows(stage: &Stage, page: EnginePage, source: Source) -> Result<Stri
         }
     };
     let mut spec = match &prometheus {
-        None => by_pages(knows),
-        Some(prometheus) => by_server(prometheus, stage, knows),
+        None => by_pages(reporter),
+        Some(prometheus) => by_server(prometheus, stage, reporter),
     };
     spec["engine"] = json!(page.engine());
     spec["behavior"] = json!({"scaleDown": {"stabilizationWindowSeconds": 1}});
@@ -82,9 +82,9 @@ async fn follows(stage: &Stage, page: EnginePage, source: Source) -> Result<Stri
     stage.until_condition(TARGET, "Ready", "True", "Scaling").await?;
     stage.stays(TARGET, 1, Duration::from_secs(2)).await?;
 
-    let pod = format!("{}/{knows}-0", stage.namespace);
+    let pod = format!("{}/{reporter}-0", stage.namespace);
     let loaded = Instant::now();
-    stage.script.set(&pod, says(RUNNING, WAITING));
+    stage.script.set(&pod, with_load(RUNNING, WAITING));
     stage.until_replicas(TARGET, 3, SOON).await?;
     let grown = loaded.elapsed().as_secs_f64();
     stage.until_ready(TARGET, 3).await?;
@@ -93,19 +93,19 @@ async fn follows(stage: &Stage, page: EnginePage, source: Source) -> Result<Stri
     let read = read_from(stage, source).await?;
 
     let idle = Instant::now();
-    stage.script.set(&pod, says(0, 0));
+    stage.script.set(&pod, with_load(0, 0));
     stage.until_replicas(TARGET, 1, SOON).await?;
     let shrunk = idle.elapsed().as_secs_f64();
 
     if source == Source::Scrape {
-        let asked = stage.script.last_request(&pod);
-        let asked = asked
+        let request = stage.script.last_request(&pod);
+        let request = request
             .lines()
             .next()
             .and_then(|line| line.strip_suffix(" HTTP/1.1"))
             .unwrap_or_default();
         let path = if page == EnginePage::TensorRtLlm { "/prometheus/metrics" } else { "/metrics" };
-        ensure!(asked == format!("GET {path}"), "{pod} was asked with {asked:?}");
+        ensure!(request == format!("GET {path}"), "{pod} was scraped by {request:?}");
     }
     Ok(format!(
         "{read}: {} in flight: 1 -> 3 after {grown:.1} s; none: 3 -> 1 after {shrunk:.1} s",
@@ -117,11 +117,12 @@ fn target() -> Value {
     json!({"type": "AverageValue", "averageValue": EACH.to_string()})
 }
 
-/// The pages of the target, or of other pods that know.
-fn by_pages(knows: &str) -> Value {
+/// Returns the source of pages: the target's own, or those of other pods that report for the
+/// target.
+fn by_pages(reporter: &str) -> Value {
     let mut scrape = json!({"intervalSeconds": 1});
-    if knows != TARGET {
-        scrape["podSelector"] = json!({"matchLabels": {"app": knows}});
+    if reporter != TARGET {
+        scrape["podSelector"] = json!({"matchLabels": {"app": reporter}});
     }
     json!({
         "metrics": [{"signal": "InFlightRequests", "target": target()}],
@@ -129,20 +130,21 @@ fn by_pages(knows: &str) -> Value {
     })
 }
 
-/// What a server has of the target's pods; what it has of others it is asked for in PromQL.
-fn by_server(prometheus: &Prometheus, stage: &Stage, knows: &str) -> Value {
-    let asked = json!({"url": prometheus.url(), "intervalSeconds": 1, "staleAfterSeconds": 10});
-    let metric = if knows == TARGET {
+/// Returns the source of a Prometheus: its samples of the target's pods; the load that other pods
+/// report is queried in PromQL.
+fn by_server(prometheus: &Prometheus, stage: &Stage, reporter: &str) -> Value {
+    let request = json!({"url": prometheus.url(), "intervalSeconds": 1, "staleAfterSeconds": 10});
+    let metric = if reporter == TARGET {
         json!({"signal": "InFlightRequests", "target": target()})
     } else {
-        let pods = format!(r#"namespace="{}",pod=~"{knows}-.*""#, stage.namespace);
+        let pods = format!(r#"namespace="{}",pod=~"{reporter}-.*""#, stage.namespace);
         let query = format!("sum(dynamo_frontend_inflight_requests{{{pods}}})");
         json!({"name": "in-flight", "query": query, "target": target()})
     };
-    json!({"metrics": [metric], "sources": [{"prometheus": asked}]})
+    json!({"metrics": [metric], "sources": [{"prometheus": request}]})
 }
 
-/// The series of the only metric, if its samples are from this source alone.
+/// Returns the series of the only metric. Fails if the status names another source.
 async fn read_from(stage: &Stage, source: Source) -> Result<String> {
     let status = stage.status(TARGET).await?;
     let metric = status.targets.first().and_then(|target| target.metrics.first());

@@ -1,4 +1,4 @@
-//! The processes of pods, as the machine sees them.
+//! The processes of pods, as the operating system lists them.
 
 use std::{
     collections::HashSet,
@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::Result;
 
-/// The process groups that have a process with this variable in its environment: one for each pod. Not every process of a group is
-/// known by it, because some overwrite theirs with a title.
-pub fn groups((name, value): &(&str, PathBuf)) -> Result<HashSet<u32>> {
+/// Returns the process groups with a process that has this variable in its environment: one for
+/// each pod. Some processes overwrite their environment with a title, so the group is found by the
+/// others.
+pub fn groups(name: &str, value: &Path) -> Result<HashSet<u32>> {
     let mark = format!("{name}={}\0", value.display());
     let is_marked = |process: &Path| {
         let environment = fs::read(process.join("environ")).unwrap_or_default();
@@ -20,19 +21,20 @@ pub fn groups((name, value): &(&str, PathBuf)) -> Result<HashSet<u32>> {
     Ok(marked.map(|(_, group)| group).collect())
 }
 
-/// The processes of some groups.
+/// Returns the processes of some groups.
 pub fn members(groups: &HashSet<u32>) -> Result<Vec<PathBuf>> {
     let members = all()?.into_iter().filter(|(_, group)| groups.contains(group));
     Ok(members.map(|(process, _)| process).collect())
 }
 
-/// Their memory, what they share divided among those that share it.
+/// Returns the memory of the groups in megabytes. Shared memory is divided among the processes that
+/// share it.
 pub fn megabytes(groups: &HashSet<u32>) -> Result<u64> {
     let kilobytes: u64 = members(groups)?.iter().filter_map(|process| proportional(process)).sum();
     Ok(kilobytes / 1000)
 }
 
-/// All processes that run, with their groups.
+/// Returns all running processes, with their groups.
 fn all() -> Result<Vec<(PathBuf, u32)>> {
     let all = fs::read_dir("/proc")?.flatten().map(|entry| entry.path());
     Ok(all.filter_map(|process| group(&process).map(|group| (process, group))).collect())
@@ -40,7 +42,7 @@ fn all() -> Result<Vec<(PathBuf, u32)>> {
 
 fn group(process: &Path) -> Option<u32> {
     let stat = fs::read_to_string(process.join("stat")).ok()?;
-    // "pid (name) state parent group ...", where the name may hold anything.
+    // The format is "pid (name) state parent group ...", where the name may contain any character.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let runs = !matches!(fields.next()?, "Z" | "X");
     fields.nth(1)?.parse().ok().filter(|_| runs)

@@ -16,17 +16,17 @@ use tokio::task::JoinSet;
 
 use crate::processes;
 
-/// What is scaled.
+/// The name of the target.
 pub const TARGET: &str = "engine";
-/// How many requests are in flight: three engines' worth, each of which runs 8 at a time.
+/// The number of requests in flight: enough for three engines that each run 8 at a time.
 const IN_FLIGHT: usize = 24;
-/// How long a replica may take to be ready, on a machine that others keep busy.
+/// The time that a replica may take to become ready on a busy machine.
 pub const START: Duration = Duration::from_mins(3);
-/// How long the requests under way may take, and the window after them.
+/// The time that the remaining requests may take, plus the stabilization window after them.
 const END: Duration = Duration::from_mins(1);
 
-/// Installs an engine, where it is not yet, and returns the folder of its scripts. Without the packages that takes minutes, and is told
-/// on standard error.
+/// Installs an engine if it is missing, and returns the folder of its scripts. A download of its
+/// packages takes minutes and is reported on standard error.
 pub async fn install(engine: &str) -> Result<PathBuf> {
     let folder = repository().join("tests").join(engine).canonicalize()?;
     let script = folder.join("install.sh");
@@ -36,7 +36,7 @@ pub async fn install(engine: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A script that becomes the program of a pod.
+/// Returns the engine that runs a script in each pod.
 pub fn program(stage: &Stage, script: &Path) -> Result<Command> {
     let mut command = Command::shell(&format!(r#"exec "{}""#, script.display()), stage.folder()?);
     let (name, value) = mark(stage)?;
@@ -44,12 +44,12 @@ pub fn program(stage: &Stage, script: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// The variable that a stage's programs are known by.
+/// Returns the environment variable that identifies the programs of a stage.
 fn mark(stage: &Stage) -> Result<(&'static str, PathBuf)> {
     Ok(("LLM_AUTOSCALER_STAGE", stage.folder()?))
 }
 
-/// Load on an API, until it is ended.
+/// A load on an API, which lasts until it is stopped.
 pub struct Traffic {
     generator: LoadGenerator,
     sending: JoinSet<Summary>,
@@ -66,15 +66,15 @@ impl Traffic {
         Self { generator, sending }
     }
 
-    /// Sends no more.
+    /// Stops sending requests.
     pub fn stop(&self) {
         self.generator.stop();
     }
 
-    /// Waits for what is under way.
+    /// Waits for the requests in flight. Returns the number of answered requests.
     ///
     /// # Errors
-    /// A request failed.
+    /// Fails if a request failed.
     pub async fn answered(mut self) -> Result<usize> {
         let summary = self.sending.join_next().await.context("nothing was sent")??;
         ensure!(summary.failed == 0, "{summary}");
@@ -93,9 +93,9 @@ pub async fn until_served(url: &str) -> Result<()> {
     .await
 }
 
-/// Real load at `url`: the target goes from 1 to 3, works with all of them while every metric has a value, and goes back when
-/// the load ends. No request fails on the way, and when the StatefulSets `all` are deleted nothing of them is left. Returns the
-/// story.
+/// Puts real load on `url`: the target grows from 1 to 3 replicas, uses all of them while every
+/// metric has a value, and shrinks back when the load ends. No request may fail, and when the
+/// StatefulSets `all` are deleted no process of them may be left. Returns a summary.
 pub async fn follow(stage: &Stage, url: &str, all: &[&str]) -> Result<String> {
     let began = Instant::now();
     let traffic = Traffic::start(url);
@@ -106,7 +106,8 @@ pub async fn follow(stage: &Stage, url: &str, all: &[&str]) -> Result<String> {
     stage.stays(TARGET, 3, Duration::from_secs(10)).await?;
     let values =
         wait::until("every metric to have a value", SOON, async || values(stage).await).await?;
-    let groups = processes::groups(&mark(stage)?)?;
+    let (name, value) = mark(stage)?;
+    let groups = processes::groups(name, &value)?;
     let memory = processes::megabytes(&groups)?;
 
     let ended = Instant::now();
@@ -128,7 +129,7 @@ pub async fn follow(stage: &Stage, url: &str, all: &[&str]) -> Result<String> {
     ))
 }
 
-/// Each metric's value, target and source, as the status has them; `None` where one has no value.
+/// Returns each metric's value, target and source from the status; `None` if a metric has no value.
 async fn values(stage: &Stage) -> Result<Option<String>> {
     let status = stage.status(TARGET).await?;
     let metrics = status.targets.into_iter().flat_map(|target| target.metrics);

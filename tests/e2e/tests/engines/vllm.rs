@@ -1,4 +1,4 @@
-//! Real vLLM, behind what plays its Service.
+//! Real vLLM, behind the front that plays its Service.
 
 use anyhow::Result;
 use llm_autoscaler_e2e::Stage;
@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::real::{START, TARGET, follow, install, program};
 
-/// By the requests in flight; the time to the first token has a value too, and a target that it does not reach.
+/// Scales by the requests in flight. The time to the first token has a value, too, and a target
+/// that it does not reach.
 pub async fn real_vllm(stage: &Stage) -> Result<String> {
     let scripts = install("vllm").await?;
     stage.assign(TARGET, Engine::Command(program(stage, &scripts.join("serve.sh"))?));

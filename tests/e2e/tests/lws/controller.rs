@@ -1,4 +1,4 @@
-//! The controller of all scenarios, which may go and come back.
+//! The controller that all scenarios share, and that a scenario can stop and restart.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,19 +10,19 @@ use llm_autoscaler_testbed::{ControlPlane, LeaderWorkerSets};
 pub struct Controller(Arc<Mutex<Option<LeaderWorkerSets>>>);
 
 impl Controller {
-    /// Starts it; the one before is gone.
+    /// Starts the controller, and stops the previous one.
     pub async fn start(&self, control_plane: &ControlPlane) -> Result<()> {
         let started = LeaderWorkerSets::start(control_plane).await?;
         *self.lock() = Some(started);
         Ok(())
     }
 
-    /// Kills it. Its webhooks stay.
+    /// Kills the controller. Its webhook configurations stay.
     pub fn kill(&self) {
         *self.lock() = None;
     }
 
-    /// The end of its log, for messages.
+    /// Returns the end of its log, for error messages.
     pub fn log_tail(&self) -> String {
         let log =
             self.lock().as_ref().map_or_else(|| "it is gone".to_owned(), |it| it.log_tail(20));

@@ -18,15 +18,15 @@ use llm_autoscaler_testbed::{Page, wait, workloads::leader_worker_set};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-/// How many pods a group has.
+/// The number of pods of a group.
 pub const SIZE: u32 = 3;
-/// More groups than any scenario should come to.
+/// An upper bound of the number of groups in any scenario.
 const MOST: u32 = 8;
-/// How long groups may take to come or go: their workers do so after their leader has.
+/// The time that groups may take to be created or deleted: workers follow after their leader.
 const FOLLOW: Duration = Duration::from_mins(1);
 
-/// A LeaderWorkerSet of groups of three pods. Every worker says that 1000 requests wait; a leader says what a scenario lets it say,
-/// and at first that none do.
+/// A LeaderWorkerSet with groups of three pods. Every worker reports 1000 waiting requests. A
+/// leader reports the number that a scenario sets, at first zero.
 pub struct Groups<'a> {
     stage: &'a Stage,
     name: &'a str,
@@ -36,12 +36,12 @@ pub struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    /// Creates it, and waits until all pods serve.
+    /// Creates the LeaderWorkerSet, and waits until all pods are ready.
     pub async fn create(stage: &'a Stage, name: &'a str, groups: u32) -> Result<Self> {
         Self::create_with(stage, name, groups, &[]).await
     }
 
-    /// The same with readiness gates for all pods.
+    /// Like [`Groups::create`], with readiness gates in all pods.
     pub async fn create_with(
         stage: &'a Stage,
         name: &'a str,
@@ -72,14 +72,19 @@ impl<'a> Groups<'a> {
         Ok(set)
     }
 
-    /// Applies an LLMAutoscaler of the same name for it, with 1 to 8 replicas, 5 waiting requests each, that shrinks at once.
+    /// Applies an LLMAutoscaler of the same name for it: 1 to 8 replicas, 5 waiting requests each,
+    /// without a window for scale-downs.
     pub async fn autoscale(&self) -> Result<()> {
         self.autoscale_with(json!({})).await
     }
 
-    /// The same with more in its spec.
+    /// Like [`Groups::autoscale`], with further fields in the spec.
     pub async fn autoscale_with(&self, more: serde_json::Value) -> Result<()> {
-        let target = json!({"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "name": self.name});
+        let target = json!({
+            "apiVersion": "leaderworkerset.x-k8s.io/v1",
+            "kind": "LeaderWorkerSet",
+            "name": self.name,
+        });
         let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
         let mut spec = json!({"scaleTargetRef": target, "maxReplicas": MOST, "behavior": behavior});
         for (field, value) in more.as_object().into_iter().flatten() {
@@ -88,54 +93,56 @@ impl<'a> Groups<'a> {
         self.stage.autoscaler(self.name, spec).await
     }
 
-    /// Makes the leader of one group answer with a page.
+    /// Makes the leader of a group answer with a page.
     pub fn leader(&self, group: u32, page: Page) {
         self.stage.script.set(&pod(self.stage, self.name, group, 0), page);
     }
 
-    /// Makes a worker ready or not; it still answers.
+    /// Sets the readiness of a worker. A worker that is not ready still answers.
     pub fn set_worker_ready(&self, group: u32, worker: u32, ready: bool) {
         self.stage.script.set_ready(&pod(self.stage, self.name, group, worker), ready);
     }
 
-    /// Leaves a worker to come pending, as for want of a GPU.
+    /// Leaves a future worker pending, as without a free GPU.
     pub fn leave_pending(&self, group: u32, worker: u32) {
         self.stage.leave_pending(&pod_name(self.name, group, worker));
     }
 
-    /// How often workers of any group have been asked for their pages.
+    /// Returns the number of scrapes of workers in all groups.
     pub fn requests_of_workers(&self) -> u64 {
         let workers = (0..MOST).flat_map(|group| (1..SIZE).map(move |worker| (group, worker)));
-        let asked = workers.map(|(group, worker)| {
+        let scrapes = workers.map(|(group, worker)| {
             self.stage.script.requests(&pod(self.stage, self.name, group, worker))
         });
-        asked.sum()
+        scrapes.sum()
     }
 
-    /// Every number of groups that it was asked for, in order.
+    /// Returns every number of groups that was requested, in order.
     pub fn sizes(&self) -> Vec<i64> {
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until it is asked for that many groups, and that has been noted.
+    /// Waits until this many groups are requested and the record has it.
     pub async fn until_size(&self, groups: i64) -> Result<()> {
         let what = format!("the LeaderWorkerSet {} to be scaled to {groups}", self.name);
         let awaited = wait::until(&what, SOON, async || {
             Ok((self.sizes().last() == Some(&groups)).then_some(()))
         });
-        awaited.await.with_context(|| format!("it has been asked for {:?}", self.sizes()))
+        awaited.await.with_context(|| format!("the requested sizes are {:?}", self.sizes()))
     }
 
-    /// Watches it for a while, and fails if it is ever asked for another number of groups than now.
+    /// Watches the set for a while, and fails if it ever requests another number of groups than
+    /// now.
     pub async fn stays(&self, how_long: Duration) -> Result<()> {
         let before = self.sizes();
         tokio::time::sleep(how_long).await;
         let after = self.sizes();
-        ensure!(before == after, "{} was to keep its size, and was asked for {after:?}", self.name);
+        ensure!(before == after, "{} had to keep its size, and requested {after:?}", self.name);
         Ok(())
     }
 
-    /// Waits until it has the pods of that many groups and no others, all ready, and says so itself.
+    /// Waits until the set has exactly the pods of this many groups, all are ready, and its status
+    /// says so.
     pub async fn until_served(&self, groups: u32) -> Result<()> {
         let names = (0..groups).flat_map(|group| (0..SIZE).map(move |index| (group, index)));
         let mut expected: Vec<_> =
@@ -157,7 +164,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Waits until it says itself that so many groups are ready.
+    /// Waits until the set's status counts this many ready groups.
     pub async fn until_counted_ready(&self, groups: u32) -> Result<()> {
         let what = format!("the LeaderWorkerSet {} to have {groups} readyReplicas", self.name);
         wait::until(&what, SOON, async || {
@@ -167,7 +174,7 @@ impl<'a> Groups<'a> {
         .await
     }
 
-    /// The names of its pods; `None` while one of them is not ready.
+    /// Returns the names of the set's pods; `None` while one of them is not ready.
     async fn ready_pods(&self) -> Result<Option<Vec<String>>> {
         let its = ListParams::default().labels(&format!("app={}", self.name));
         let pods = self.stage.api::<Pod>().list(&its).await?.items;
@@ -183,12 +190,12 @@ fn pod_name(set: &str, group: u32, index: u32) -> String {
     if index == 0 { format!("{set}-{group}") } else { format!("{set}-{group}-{index}") }
 }
 
-/// As the script names it.
+/// Returns the name of a pod in the script.
 fn pod(stage: &Stage, set: &str, group: u32, index: u32) -> String {
     format!("{}/{}", stage.namespace, pod_name(set, group, index))
 }
 
-/// Notes each size that an object is asked for; a watch misses none.
+/// Records each size that an object requests; the watch misses none.
 async fn record(api: Api<DynamicObject>, name: String, sizes: Arc<Mutex<Vec<i64>>>) {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut versions = watcher(api, only).default_backoff().applied_objects().boxed();
@@ -202,7 +209,7 @@ async fn record(api: Api<DynamicObject>, name: String, sizes: Arc<Mutex<Vec<i64>
                 }
             }
             Ok(None) => return,
-            Err(_) => {} // the watcher comes back by itself
+            Err(_) => {} // the watcher recovers on its own
         }
     }
 }

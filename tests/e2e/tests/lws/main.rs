@@ -1,7 +1,9 @@
-//! LeaderWorkerSets with their real controller: a replica is a group of pods, of which the leader alone speaks for the engine.
+//! LeaderWorkerSets with their real controller: a replica is a group of pods, of which only the
+//! leader reports for the engine.
 //!
-//! In every scenario a group has three pods that serve on the same port and path, and the workers' pages claim what would
-//! change any size if they counted. The pages are read by an operator of the scenario's own, as in the end-to-end test.
+//! In every scenario a group has three pods that serve on the same port and path. The workers'
+//! pages report a load that would change every size if it counted. As in the end-to-end test, each
+//! scenario has an operator of its own.
 
 mod controller;
 mod groups;
@@ -17,7 +19,7 @@ use llm_autoscaler_e2e::{
 
 use controller::Controller;
 
-/// They mostly wait.
+/// The scenarios mostly wait.
 const AT_A_TIME: usize = 4;
 
 #[tokio::main]
@@ -32,7 +34,7 @@ async fn main() -> ExitCode {
         scaling::highest_group_drains,
     };
     let its = controller.clone();
-    // Nobody else can use the controller meanwhile.
+    // This scenario stops the shared controller, so it runs alone.
     let without_it = vec![Scenario::new("controller_is_gone_for_a_while", move |stage| {
         let controller = its.clone();
         async move { scaling::controller_is_gone_for_a_while(&stage, &controller).await }

@@ -1,4 +1,5 @@
-//! A group serves as a whole or not at all. LeaderWorkerSet's own count does not ask the workers; ours does.
+//! A group is ready as a whole or not at all. LeaderWorkerSet's own count ignores the workers; ours
+//! includes them.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use llm_autoscaler_testbed::{Page, wait};
 
 use crate::groups::Groups;
 
-/// One worker that is not ready makes its group a replica that is not.
+/// A worker that is not ready makes its group an unready replica.
 pub async fn group_with_an_unready_worker_is_not_ready(stage: &Stage) -> Result<String> {
     let groups = Groups::create(stage, "a", 2).await?;
     for group in 0..2 {
@@ -23,33 +24,35 @@ pub async fn group_with_an_unready_worker_is_not_ready(stage: &Stage) -> Result<
     groups.set_worker_ready(1, 2, true);
     until_ready(stage, 2).await?;
     let sizes = groups.sizes();
-    ensure!(sizes == [2], "it was asked for {sizes:?}");
+    ensure!(sizes == [2], "the requested sizes are {sizes:?}");
     Ok("2 ready by LeaderWorkerSet's count, 1 by ours; mended: 2".to_owned())
 }
 
-/// A group that waits for a worker is help on its way: its leader's page counts for nothing yet, however much that says.
+/// A group that still lacks a worker is a starting replica: its leader's page does not count yet,
+/// whatever it reports.
 pub async fn group_that_lacks_a_worker_is_on_its_way(stage: &Stage) -> Result<String> {
     let groups = Groups::create(stage, "a", 1).await?;
     groups.leave_pending(1, 2);
     groups.autoscale().await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
 
-    // 8 on one leader ask for two groups; 8 on the second one as well would ask for four.
+    // A load of 8 on one leader requires two groups; 8 on the second one as well would require
+    // four.
     groups.leader(1, Page::waiting(8));
     groups.leader(0, Page::waiting(8));
     groups.until_size(2).await?;
     groups.until_counted_ready(2).await?;
     groups.stays(Duration::from_secs(6)).await?;
     let sizes = groups.sizes();
-    ensure!(sizes == [1, 2], "it was asked for {sizes:?}");
+    ensure!(sizes == [1, 2], "the requested sizes are {sizes:?}");
     until_ready(stage, 1).await?;
-    Ok("1 -> 2, and no further while a worker of the second is pending, whose leader has 8 waiting"
+    Ok("1 -> 2, and no further while a worker of the second is pending and its leader reports 8 waiting"
         .to_owned())
 }
 
-/// Waits until the autoscaler's status says that so many groups serve.
+/// Waits until the autoscaler's status counts this many ready groups.
 async fn until_ready(stage: &Stage, groups: i32) -> Result<()> {
-    wait::until(&format!("the status to say that {groups} groups are ready"), SOON, async || {
+    wait::until(&format!("the status to count {groups} ready groups"), SOON, async || {
         let targets = stage.status("a").await?.targets;
         Ok(targets.first().is_some_and(|target| target.ready_replicas == groups).then_some(()))
     })

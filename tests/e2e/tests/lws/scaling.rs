@@ -1,4 +1,4 @@
-//! Sizes of LeaderWorkerSets: groups, never pods.
+//! Sizes of LeaderWorkerSets are counted in groups, never in pods.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,17 +17,18 @@ use crate::{
     groups::{Groups, SIZE},
 };
 
-/// Longer than stale samples live, with a page a second: three intervals and a timeout.
+/// The time that a size must stay. It exceeds the lifetime of stale samples with a scrape a second:
+/// three intervals and a timeout.
 const WATCHED: Duration = Duration::from_secs(9);
 
-/// From 1 group to 3, and back, with no other size in between.
+/// The set grows from 1 group to 3 and back, with no other size in between.
 pub async fn groups_grow_and_go(stage: &Stage) -> Result<String> {
     let groups = Groups::create(stage, "a", 1).await?;
     groups.autoscale().await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
     groups.stays(Duration::from_secs(3)).await?;
 
-    // 11 on one leader: 3 replicas by a target of 5, however many leaders share it.
+    // A load of 11 at a target of 5 requires 3 replicas, however it is spread over the leaders.
     groups.leader(0, Page::waiting(11));
     groups.until_size(3).await?;
     groups.until_served(3).await?;
@@ -42,13 +43,17 @@ pub async fn groups_grow_and_go(stage: &Stage) -> Result<String> {
     until_row(stage, "LeaderWorkerSet/a VLLM waiting 0/5 1 8 1 1 True").await?;
 
     let sizes = groups.sizes();
-    ensure!(sizes == [1, 3, 1], "it was asked for {sizes:?}");
-    let asked = groups.requests_of_workers();
-    ensure!(asked == 0, "workers were asked {asked} times for pages that do not count");
-    Ok(format!("groups of {SIZE} pods: 1 -> 3 -> 1; no worker was asked for its page"))
+    ensure!(sizes == [1, 3, 1], "the requested sizes are {sizes:?}");
+    let scrapes = groups.requests_of_workers();
+    ensure!(
+        scrapes == 0,
+        "workers were scraped {scrapes} times, although their pages do not count"
+    );
+    Ok(format!("groups of {SIZE} pods: 1 -> 3 -> 1; no worker was scraped"))
 }
 
-/// All pods of a group have one key, and no two groups the same, not even those of two sets, which have the same indices.
+/// All pods of a group have the same key. No two groups do, not even groups of two sets, which have
+/// the same indices.
 pub async fn groups_of_two_sets_have_keys_of_their_own(stage: &Stage) -> Result<()> {
     let _sets = [Groups::create(stage, "a", 2).await?, Groups::create(stage, "b", 1).await?];
     let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -66,19 +71,21 @@ pub async fn groups_of_two_sets_have_keys_of_their_own(stage: &Stage) -> Result<
     Ok(())
 }
 
-/// The highest group is drained before it goes: all of its pods are out of service, and its leader says when it is empty.
+/// The highest group is drained before it is removed: all of its pods leave service, and its
+/// leader's page shows when it is empty.
 pub async fn highest_group_drains(stage: &Stage) -> Result<()> {
     const GATE: &str = "llmautoscaler.io/in-service";
     let label = "llmautoscaler.io/aggregate-to-targets=true";
     let role = "llm-autoscaler-in-service";
     stage.control_plane().kubectl(["label", "--overwrite", "clusterrole", role, label]).await?;
     let groups = Groups::create_with(stage, "a", 3, &[GATE]).await?;
-    let say = |waiting: u64| (0..3).for_each(|group| groups.leader(group, Page::waiting(waiting)));
-    say(5);
+    let set_waiting =
+        |waiting: u64| (0..3).for_each(|group| groups.leader(group, Page::waiting(waiting)));
+    set_waiting(5);
     groups.autoscale_with(json!({"drain": {"deadlineSeconds": 60}})).await?;
     stage.until_condition("a", "Draining", "False", "Idle").await?;
 
-    say(2);
+    set_waiting(2);
     wait::until("the last group to be out of service", SOON, async || {
         let pods = stage.api::<Pod>().list(&ListParams::default()).await?.items.into_iter().filter(
             |pod| {
@@ -95,14 +102,15 @@ pub async fn highest_group_drains(stage: &Stage) -> Result<()> {
     })
     .await?;
     groups.stays(Duration::from_secs(3)).await?;
-    say(3);
+    set_waiting(3);
     groups.leader(2, Page::idle());
     groups.until_size(2).await?;
     groups.until_served(2).await?;
     stage.until_condition("a", "Draining", "False", "Drained").await.map(drop)
 }
 
-/// A group whose leader does not answer is no idle group, whatever its workers say: nothing shrinks until it answers again.
+/// A group with a leader that does not answer is not idle, whatever its workers report: nothing
+/// shrinks until the leader answers again.
 pub async fn silent_leader_holds_the_size(stage: &Stage) -> Result<String> {
     let groups = Groups::create(stage, "a", 3).await?;
     for group in 0..3 {
@@ -112,7 +120,7 @@ pub async fn silent_leader_holds_the_size(stage: &Stage) -> Result<String> {
     stage.until_condition("a", "SamplesComplete", "True", "AllReplicas").await?;
 
     groups.leader(2, Page::Hang);
-    // Until the silence has been noticed, what the leader said before still counts.
+    // Until the silence is noticed, the leader's last sample still counts.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     groups.leader(0, Page::idle());
     groups.leader(1, Page::idle());
@@ -123,13 +131,17 @@ pub async fn silent_leader_holds_the_size(stage: &Stage) -> Result<String> {
     groups.leader(2, Page::idle());
     groups.until_size(1).await?;
     groups.until_served(1).await?;
-    let (sizes, asked) = (groups.sizes(), groups.requests_of_workers());
-    ensure!(sizes == [3, 1], "it was asked for {sizes:?}");
-    ensure!(asked == 0, "workers were asked {asked} times for pages that do not count");
+    let (sizes, scrapes) = (groups.sizes(), groups.requests_of_workers());
+    ensure!(sizes == [3, 1], "the requested sizes are {sizes:?}");
+    ensure!(
+        scrapes == 0,
+        "workers were scraped {scrapes} times, although their pages do not count"
+    );
     Ok("one of three leaders: held at 3, SamplesComplete=False; answering again: 3 -> 1".to_owned())
 }
 
-/// While nobody makes groups, a size is asked for once and not again and again; and who is no LeaderWorkerSet goes on.
+/// Without the controller no groups are created. The operator requests a size once and does not
+/// repeat it, and goes on scaling other kinds.
 pub async fn controller_is_gone_for_a_while(
     stage: &Stage,
     controller: &Controller,
@@ -148,13 +160,13 @@ pub async fn controller_is_gone_for_a_while(
     groups.until_served(3).await?;
     until_status_counts(stage, 3).await?;
     let sizes = groups.sizes();
-    ensure!(sizes == [1, 3], "it was asked for {sizes:?}");
-    Ok("gone: other pods start, 1 -> 3 is asked for once; back: 3 groups".to_owned())
+    ensure!(sizes == [1, 3], "the requested sizes are {sizes:?}");
+    Ok("without the controller: other pods start, 1 -> 3 is requested once; with it again: 3 groups".to_owned())
 }
 
-/// Waits until the autoscaler's status says that so many groups are asked for, and serve.
+/// Waits until the autoscaler's status has this many groups as desired and as ready.
 async fn until_status_counts(stage: &Stage, groups: i32) -> Result<()> {
-    let what = format!("the status to say that {groups} groups are asked for and ready");
+    let what = format!("the status to count {groups} desired and ready groups");
     wait::until(&what, SOON, async || {
         let status = stage.status("a").await?;
         let ready = status.targets.first().map(|target| target.ready_replicas);
@@ -164,7 +176,8 @@ async fn until_status_counts(stage: &Stage, groups: i32) -> Result<()> {
     .await
 }
 
-/// Waits until `kubectl get` shows the autoscaler `a` so, with one space between columns and without its age.
+/// Waits until `kubectl get` shows the autoscaler `a` like this, with one space between columns and
+/// without its age.
 async fn until_row(stage: &Stage, expected: &str) -> Result<()> {
     wait::until(&format!("kubectl get llmautoscalers to show {expected:?}"), SOON, async || {
         let args = ["-n", &stage.namespace, "get", "llmautoscalers", "a", "--no-headers"];

@@ -1,8 +1,10 @@
-//! PodMonitors as those see them who read them: a real Prometheus Operator, and real Prometheus servers with what it makes of
-//! them. And the way back: autoscalers that know of their pods only what Prometheus says.
+//! PodMonitors with their real consumers: a real Prometheus Operator, and real Prometheus servers
+//! with the configurations that it generates. And the other direction: autoscalers that read their
+//! samples only from Prometheus.
 //!
-//! A scenario has a namespace with an operator of its own, as in the end-to-end test. Its [`Setting`] adds the Prometheus
-//! Operator, which all scenarios share. Runs all of them, or those whose names contain the argument.
+//! A scenario has a namespace with an operator of its own, as in the end-to-end test. Its
+//! [`Setting`] adds the Prometheus Operator, which all scenarios share. The program runs all
+//! scenarios, or those with names that contain the argument.
 
 mod docs;
 mod neighbours;
@@ -27,27 +29,27 @@ use setting::Setting;
 /// Scenarios mostly wait, so several run at a time.
 const AT_A_TIME: usize = 6;
 
-/// A name, and what happens.
+/// The name of a scenario, and its function.
 type Scenario = (&'static str, fn(&Setting) -> LocalBoxFuture<'_, Result<()>>);
 
 macro_rules! scenarios {
     ($($module:ident :: $name:ident),* $(,)?) => {
-        /// All scenarios; the long ones first.
+        /// All scenarios, the long ones first.
         const ALL: &[Scenario] = &[$((stringify!($name), |setting| $module::$name(setting).boxed_local())),*];
     };
 }
 
 scenarios! {
-    neighbours::steps_back_for_a_persons_pod_monitor,
-    scaling::usual_chain_comes_to_the_same_size,
+    neighbours::removed_beside_a_persons_pod_monitor,
+    scaling::usual_chain_reaches_the_same_size,
     scaling::prometheus_alone_scales,
     scaling::query_scales,
     scraping::pods_of_the_target_and_no_others_are_scraped,
     scraping::tls_and_credentials_reach_prometheus,
     object::labels_annotations_and_interval_are_the_specs,
-    object::what_others_have_set_survives,
-    object::goes_when_disabled_and_with_its_autoscaler,
-    neighbours::one_that_a_person_made_is_left_alone,
+    object::fields_of_other_writers_survive,
+    object::removed_when_disabled_and_with_its_owner,
+    neighbours::persons_pod_monitor_is_left_alone,
     docs::examples_of_the_docs_are_accepted,
 }
 
@@ -58,7 +60,7 @@ async fn main() -> ExitCode {
     let chosen: Vec<_> = ALL.iter().filter(|(name, _)| name.contains(&filter)).collect();
     println!("\nrunning {} scenarios", chosen.len());
     if chosen.is_empty() {
-        return ExitCode::SUCCESS; // nothing to build Prometheus for
+        return ExitCode::SUCCESS; // no Prometheus needs to be built if no scenario is selected
     }
     let began = Instant::now();
     let (operator, cluster) = match start().await {

@@ -1,4 +1,4 @@
-//! The PodMonitor as an object that others look at, write to, and see go.
+//! The PodMonitor as an object that others read, change and see deleted.
 
 use anyhow::{Context, Result, ensure};
 use kube::api::DeleteParams;
@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 
 use crate::setting::{SOON, Setting, jobs, names};
 
-/// A Prometheus that selects PodMonitors by label finds it while it has that label, and scrapes at the spec's interval.
+/// A Prometheus that selects PodMonitors by label finds it while it has that label, and scrapes at
+/// the spec's interval.
 pub async fn labels_annotations_and_interval_are_the_specs(setting: &Setting) -> Result<()> {
     let stack = Selection {
         namespace: Some(setting.namespace.clone()),
         labels: vec![("release".to_owned(), "stack".to_owned())],
     };
-    let stack = setting.operator.instance(&stack).await?;
+    let stack = setting.prometheus_operator.instance(&stack).await?;
     setting.engine("a", 1).await?;
     let wanted = json!({
         "labels": {"release": "stack"},
@@ -50,9 +51,9 @@ pub async fn labels_annotations_and_interval_are_the_specs(setting: &Setting) ->
     .await
 }
 
-/// Fields and labels that somebody else has set on it are still there when the operator has applied it again, and
-/// Prometheus keeps to them.
-pub async fn what_others_have_set_survives(setting: &Setting) -> Result<()> {
+/// Fields and labels that others have set on it survive when the operator applies it again, and
+/// Prometheus uses them.
+pub async fn fields_of_other_writers_survive(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;
     setting.until_applied("a").await?;
@@ -74,11 +75,11 @@ pub async fn what_others_have_set_survives(setting: &Setting) -> Result<()> {
     let both = |jobs: &[Value]| {
         jobs.iter().any(|job| job["scrape_interval"] == "33s" && job["sample_limit"] == 5000)
     };
-    setting.until_jobs("Prometheus to be told both", both).await.map(|_| ())
+    setting.until_jobs("both fields in the configuration", both).await.map(|_| ())
 }
 
-/// Disabled removes it, and so does the end of its autoscaler, by ownership.
-pub async fn goes_when_disabled_and_with_its_autoscaler(setting: &Setting) -> Result<()> {
+/// Disabling removes it; so does the deletion of its autoscaler, by the owner reference.
+pub async fn removed_when_disabled_and_with_its_owner(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;
     setting.until_applied("a").await?;

@@ -1,4 +1,4 @@
-//! Sizes that follow from what Prometheus says, and from nothing else.
+//! Sizes that depend on Prometheus's samples and on nothing else.
 
 use std::time::Duration;
 
@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 use crate::setting::Setting;
 
-/// How long a size may take to follow: scraping, asking and deciding, one after the other.
+/// The time that a size may take to follow: scraping, querying and deciding, one after the other.
 const FOLLOWS: Duration = Duration::from_mins(1);
 
-/// An autoscaler whose only source is a Prometheus that scrapes by the autoscaler's own PodMonitor: from 1 to 3, and back.
+/// The only source of an autoscaler is a Prometheus that scrapes by the autoscaler's own
+/// PodMonitor: the target grows from 1 to 3, and shrinks back.
 pub async fn prometheus_alone_scales(setting: &Setting) -> Result<()> {
     let prometheus = setting.instance.run().await?;
     setting.engine("a", 1).await?;
@@ -41,7 +42,7 @@ pub async fn prometheus_alone_scales(setting: &Setting) -> Result<()> {
     Ok(())
 }
 
-/// PromQL of one's own, over series of the autoscaler's own PodMonitor.
+/// Scales by a PromQL query over series of the autoscaler's own PodMonitor.
 pub async fn query_scales(setting: &Setting) -> Result<()> {
     let prometheus = setting.instance.run().await?;
     setting.engine("a", 1).await?;
@@ -55,7 +56,7 @@ pub async fn query_scales(setting: &Setting) -> Result<()> {
     setting.until_scraped(&prometheus, &["a-0"]).await?;
     setting.until_condition("a", "Ready", "True", "Scaling").await?;
 
-    // A total of 12: 3 replicas, however it lies on them.
+    // A total of 12 requires 3 replicas, however it is spread over them.
     setting.script.set(&format!("{}/a-0", setting.namespace), Page::waiting(12));
     setting.until_replicas("a", 3, FOLLOWS).await?;
     setting.stays("a", 3, Duration::from_secs(5)).await?;
@@ -63,11 +64,12 @@ pub async fn query_scales(setting: &Setting) -> Result<()> {
     setting.until_replicas("a", 1, FOLLOWS).await
 }
 
-/// A spec with this Prometheus as the only source, scraped and asked every second; `spec` is merged over it.
+/// Returns a spec with this Prometheus as the only source, which scrapes and is queried every
+/// second; `spec` is merged over that.
 fn by(prometheus: &Prometheus, spec: &Value) -> Value {
-    let asked = json!({"url": prometheus.url(), "intervalSeconds": 1, "staleAfterSeconds": 10});
+    let source = json!({"url": prometheus.url(), "intervalSeconds": 1, "staleAfterSeconds": 10});
     let mut all = json!({
-        "sources": [{"prometheus": asked}],
+        "sources": [{"prometheus": source}],
         "podMonitor": {"intervalSeconds": 1},
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
     });
@@ -77,9 +79,9 @@ fn by(prometheus: &Prometheus, spec: &Value) -> Value {
     all
 }
 
-/// The usual chain, with the usual rule and a real HPA, beside an autoscaler that asks the same Prometheus: both come to the
-/// same size.
-pub async fn usual_chain_comes_to_the_same_size(setting: &Setting) -> Result<()> {
+/// The usual chain, with the usual rule and a real HPA, beside an autoscaler that queries the same
+/// Prometheus: both reach the same size.
+pub async fn usual_chain_reaches_the_same_size(setting: &Setting) -> Result<()> {
     let namespace = &*setting.namespace;
     for name in ["hpa", "ours"] {
         setting.engine(name, 1).await?;
@@ -91,7 +93,7 @@ pub async fn usual_chain_comes_to_the_same_size(setting: &Setting) -> Result<()>
     let series = "vllm:num_requests_waiting";
     let adapter =
         Adapter::start(setting.control_plane(), prometheus.url(), &[pods_rule(series)]).await?;
-    let values = wait::until("the adapter to know the series", FOLLOWS, async || {
+    let values = wait::until("the adapter to serve the series", FOLLOWS, async || {
         Ok(adapter.values(setting.control_plane(), namespace, series).await.ok())
     })
     .await
@@ -116,7 +118,10 @@ fn hpa(series: &str) -> Result<HorizontalPodAutoscaler> {
             "maxReplicas": 3,
             "metrics": [{
                 "type": "Pods",
-                "pods": {"metric": {"name": series}, "target": {"type": "AverageValue", "averageValue": "5"}},
+                "pods": {
+                    "metric": {"name": series},
+                    "target": {"type": "AverageValue", "averageValue": "5"},
+                },
             }],
         },
     }))?)

@@ -1,4 +1,4 @@
-//! What is scraped by an autoscaler's PodMonitor.
+//! The targets that an autoscaler's PodMonitor selects.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::setting::{SOON, Setting};
 
-/// The target's pods are scraped, and no others whose port has the same name; those that come by scaling are, those that
-/// go are not. Series have the labels that dashboards expect.
+/// The target's pods are scraped, and no other pods with a port of the same name. Pods that scaling
+/// adds are scraped; removed ones are not. Series have the labels that dashboards expect.
 pub async fn pods_of_the_target_and_no_others_are_scraped(setting: &Setting) -> Result<()> {
     setting.engine("a", 2).await?;
     setting.engine("b", 1).await?;
@@ -33,7 +33,7 @@ pub async fn pods_of_the_target_and_no_others_are_scraped(setting: &Setting) -> 
     setting.until_scraped(&prometheus, &["a-0"]).await
 }
 
-/// Of a pod's series: those that the Prometheus Operator gives, and those that the PodMonitor gives.
+/// Checks a pod's series for the labels of the Prometheus Operator and those of the PodMonitor.
 async fn carries_labels(setting: &Setting, prometheus: &Prometheus) -> Result<()> {
     let namespace = &*setting.namespace;
     let query = format!("vllm:num_requests_waiting{{namespace={namespace:?},pod=\"a-1\"}}");
@@ -61,14 +61,18 @@ async fn carries_labels(setting: &Setting, prometheus: &Prometheus) -> Result<()
     Ok(())
 }
 
-/// What lets the operator in to pods arrives in what Prometheus is configured with, resolved from Secret and ConfigMap.
+/// The credentials and TLS settings for pods reach the generated configuration, resolved from the
+/// Secret and the ConfigMap.
 pub async fn tls_and_credentials_reach_prometheus(setting: &Setting) -> Result<()> {
     setting.control_plane().apply_yaml(&credentials(&setting.namespace)).await?;
     setting.engine("a", 1).await?;
     let scrape = json!({
         "scheme": "HTTPS",
         "authorization": {"credentials": {"name": "pods", "key": "token"}},
-        "tlsConfig": {"serverName": "engines.example", "ca": {"configMap": {"name": "pods-ca", "key": "ca.crt"}}},
+        "tlsConfig": {
+            "serverName": "engines.example",
+            "ca": {"configMap": {"name": "pods-ca", "key": "ca.crt"}},
+        },
     });
     setting.autoscaler("a", json!({"sources": [{"scrape": scrape}]})).await?;
     setting.until_applied("a").await?;
@@ -82,13 +86,16 @@ pub async fn tls_and_credentials_reach_prometheus(setting: &Setting) -> Result<(
     );
     let ca = tls["ca_file"].as_str().context("no CA")?;
     ensure!(ca.contains("pods-ca") && ca.contains("ca.crt"), "{ca}");
-    // The operator itself may not read them yet, and says what would let it.
+    // The operator itself may not read them yet, and reports the permission that it lacks.
     let missing =
         setting.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
     ensure!(missing.message.contains("kubectl create rolebinding"), "{}", missing.message);
 
     let login = |key: &str| json!({"name": "pods", "key": key});
-    let scrape = json!({"scheme": "HTTPS", "basicAuth": {"username": login("user"), "password": login("password")}});
+    let scrape = json!({
+        "scheme": "HTTPS",
+        "basicAuth": {"username": login("user"), "password": login("password")},
+    });
     setting.autoscaler("a", json!({"sources": [{"scrape": scrape}]})).await?;
     let changed =
         setting.until_jobs("another way in", |jobs| !jobs[0]["basic_auth"].is_null()).await?;

@@ -1,4 +1,4 @@
-//! A stage, and what the Prometheus Operator makes of it.
+//! A stage with an instance of Prometheus.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -15,18 +15,18 @@ use llm_autoscaler_testbed::{
 };
 use serde_json::{Value, json};
 
-/// How long anything that should happen soon may take on a busy machine.
+/// The timeout of anything that should happen soon, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(30);
-/// How long it may take until a PodMonitor is looked after again, and a while.
-pub const LOOKED_AFTER: Duration = Duration::from_secs(95);
+/// The time until a PodMonitor is reconciled again, plus a margin.
+pub const RECONCILED: Duration = Duration::from_secs(95);
 
-/// A namespace with its operator, an instance of Prometheus for it, and what a scenario asks of both.
+/// A namespace with its operator, and an instance of Prometheus for it.
 pub struct Setting {
-    /// The namespace, what its pods say, and an operator that looks at it.
+    /// The namespace, the pages of its pods, and an operator that watches the namespace.
     stage: Stage,
     /// The Prometheus Operator.
-    pub operator: Arc<PrometheusOperator>,
-    /// What it makes of the PodMonitors of the namespace.
+    pub prometheus_operator: Arc<PrometheusOperator>,
+    /// The instance for the PodMonitors of the namespace.
     pub instance: Instance,
 }
 
@@ -39,19 +39,19 @@ impl Deref for Setting {
 }
 
 impl Setting {
-    /// A new namespace, and an instance for its PodMonitors.
+    /// Creates a namespace, and an instance for its PodMonitors.
     pub async fn new(
         cluster: Arc<Cluster>,
-        operator: Arc<PrometheusOperator>,
+        prometheus_operator: Arc<PrometheusOperator>,
         namespace: &str,
     ) -> Result<Self> {
-        let stage = Stage::set_with(cluster, namespace, &["--sync-period-seconds=1"]).await?;
+        let stage = Stage::create_with(cluster, namespace, &["--sync-period-seconds=1"]).await?;
         let selection = Selection { namespace: Some(namespace.to_owned()), ..Selection::default() };
-        let instance = operator.instance(&selection).await?;
-        Ok(Self { stage, operator, instance })
+        let instance = prometheus_operator.instance(&selection).await?;
+        Ok(Self { stage, prometheus_operator, instance })
     }
 
-    /// The PodMonitors of the namespace.
+    /// Returns the API of the namespace's PodMonitors.
     pub fn monitors(&self) -> Api<DynamicObject> {
         let [group, version, kind, plural] = POD_MONITOR;
         let kind =
@@ -59,7 +59,7 @@ impl Setting {
         Api::namespaced_with(self.client(), &self.namespace, &kind)
     }
 
-    /// A PodMonitor; `None` if there is none of this name.
+    /// Returns a PodMonitor; `None` if there is none of this name.
     pub async fn monitor(&self, name: &str) -> Result<Option<Value>> {
         let found = self.monitors().get_opt(name).await?;
         found.map(serde_json::to_value).transpose().context("a PodMonitor as JSON")
@@ -86,10 +86,11 @@ impl Setting {
         self.monitor(name).await?.context("the condition speaks of a PodMonitor that is not there")
     }
 
-    /// Waits until the PodMonitor's condition is False for a reason, however long that takes; returns its message.
-    pub async fn until_not_kept(&self, name: &str, reason: &str) -> Result<String> {
+    /// Waits until the PodMonitor's condition is False for a reason, which may take until the next
+    /// reconcile. Returns its message.
+    pub async fn until_not_ready(&self, name: &str, reason: &str) -> Result<String> {
         let what = format!("{name} to have PodMonitorReady=False/{reason}");
-        wait::until(&what, LOOKED_AFTER, async || {
+        wait::until(&what, RECONCILED, async || {
             let conditions = self.status(name).await?.conditions;
             let condition = conditions.into_iter().find(|c| {
                 c.type_ == "PodMonitorReady" && c.status == "False" && c.reason == reason
@@ -107,12 +108,13 @@ impl Setting {
         .await
     }
 
-    /// The jobs that the Prometheus Operator has made of the namespace's PodMonitors.
+    /// Returns the scrape jobs that the Prometheus Operator has generated from the namespace's
+    /// PodMonitors.
     pub async fn jobs(&self) -> Result<Vec<Value>> {
         jobs(&self.instance).await
     }
 
-    /// Waits until the jobs are as they should be.
+    /// Waits until `expected` holds for the jobs.
     pub async fn until_jobs(
         &self,
         what: &str,
@@ -122,7 +124,7 @@ impl Setting {
             .await
     }
 
-    /// Waits until the only job is that of this PodMonitor, and returns it.
+    /// Waits until the only job is that of this PodMonitor, and returns the job.
     pub async fn until_only_job(&self, monitor: &str) -> Result<Value> {
         let what =
             format!("the PodMonitor {monitor} to be the only one that Prometheus is to scrape by");
@@ -130,7 +132,7 @@ impl Setting {
         jobs.pop().context("no job")
     }
 
-    /// The name of the job of a PodMonitor's only endpoint.
+    /// Returns the name of the job of a PodMonitor's only endpoint.
     pub fn job(&self, monitor: &str) -> String {
         format!("podMonitor/{}/{monitor}/0", self.namespace)
     }
@@ -156,13 +158,13 @@ impl Setting {
         }
     }
 
-    /// What a person would look at when something is odd.
+    /// Describes the state of the namespace, for failed scenarios.
     pub async fn scene(&self) -> String {
         let monitors = self.monitors().list(&kube::api::ListParams::default()).await;
         let monitors =
             monitors.map(|list| list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
         let jobs = self.jobs().await.map(|jobs| names(&jobs));
-        let log = self.operator.log_tail(10);
+        let log = self.prometheus_operator.log_tail(10);
         format!(
             "{}\nPodMonitors: {monitors:?}\njobs: {jobs:?}\nPrometheus Operator:\n{log}\n---",
             self.stage.scene().await
@@ -170,13 +172,13 @@ impl Setting {
     }
 }
 
-/// The jobs of an instance.
+/// Returns the scrape jobs of an instance.
 pub async fn jobs(instance: &Instance) -> Result<Vec<Value>> {
     let config: Value = serde_saphyr::from_str(&instance.config().await?)?;
     Ok(config["scrape_configs"].as_array().cloned().unwrap_or_default())
 }
 
-/// Their names.
+/// Returns the names of jobs.
 pub fn names(jobs: &[Value]) -> Vec<String> {
     jobs.iter().filter_map(|job| job["job_name"].as_str()).map(ToOwned::to_owned).collect()
 }

@@ -1,4 +1,5 @@
-//! Roles that make no sense: refused by the API server, or by a condition, in words that name the field.
+//! Specs with invalid roles: refused by the API server, or by a condition, with a message that
+//! names the field.
 
 use anyhow::{Result, ensure};
 use llm_autoscaler_e2e::{SOON, Stage};
@@ -7,17 +8,18 @@ use serde_json::{Value, json};
 
 use crate::spec::{self, role};
 
-/// Every row is a spec with one thing wrong, and what has to be said about it.
+/// Each row is a spec with one mistake, and a part of the message that it must cause.
 pub async fn roles_that_make_no_sense(stage: &Stage) -> Result<()> {
-    ensure!(said(stage, "right", &good()).await?.is_none(), "a spec without a mistake was refused");
+    ensure!(
+        refusal(stage, "right", &good()).await?.is_none(),
+        "a spec without a mistake was refused"
+    );
     let mut wrong = Vec::new();
     for (number, (mistake, spec, expected)) in table().into_iter().enumerate() {
-        // A name of its own, so that no condition is left of the one before.
-        match said(stage, &format!("wrong-{number}"), &spec).await? {
-            Some(said) if said.contains(expected) => {}
-            said => {
-                wrong.push(format!("{mistake}: {expected:?} was expected, and it was {said:?}"))
-            }
+        // Each row has a name of its own, so that no condition of the previous row is left.
+        match refusal(stage, &format!("wrong-{number}"), &spec).await? {
+            Some(message) if message.contains(expected) => {}
+            message => wrong.push(format!("{mistake}: expected {expected:?}, got {message:?}")),
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n    "));
@@ -56,7 +58,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
             ".spec.roles: duplicate entries for key [name=\"prefill\"]",
         ),
         (
-            "a ratio to nobody",
+            "a ratio to an unknown role",
             ratio(json!(["prefill", "router"]), "250m", "4"),
             "spec.ratio: Invalid value: ratio.between must name two of the roles",
         ),
@@ -96,7 +98,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
             "spec.scaleTargetRef: Invalid value: with roles, scaleTargetRef names their RoleBasedGroup and sets no role",
         ),
         (
-            "a ceiling of GPUs, and nobody knows how many there are",
+            "a ceiling of GPUs without GPUs per replica",
             roles(&|roles| roles[1] = without(roles[1].take(), "gpusPerReplica")),
             "spec.maxGPUs: Invalid value: maxGPUs applies to all roles together: set gpusPerReplica in each role",
         ),
@@ -133,7 +135,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-/// A ratio of what has no roles.
+/// Returns a spec with a ratio and without roles.
 fn of_one_target() -> Value {
     let mut spec = good();
     spec["metrics"] = role("a", 1, 10)["metrics"].clone();
@@ -144,15 +146,16 @@ fn of_one_target() -> Value {
     spec
 }
 
-/// The target of all roles is one of them already.
+/// Returns a spec with a role as the target of all roles.
 fn role_of_a_role() -> Value {
     let mut spec = good();
     spec["scaleTargetRef"]["role"] = json!("decode");
     spec
 }
 
-/// What is said about a spec: by the API server, or else by a condition; nothing where it is taken.
-async fn said(stage: &Stage, name: &str, spec: &Value) -> Result<Option<String>> {
+/// Returns the message about a spec, from the API server or else from a condition; `None` if the
+/// spec is accepted.
+async fn refusal(stage: &Stage, name: &str, spec: &Value) -> Result<Option<String>> {
     if let Err(error) = spec::apply(stage, name, spec).await {
         return Ok(Some(format!("{error:#}")));
     }

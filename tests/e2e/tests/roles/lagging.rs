@@ -1,4 +1,4 @@
-//! A role that cannot grow.
+//! A role that cannot grow, because its pods find no node.
 
 use std::time::Duration;
 
@@ -16,43 +16,45 @@ use crate::{
     spec::{self, NAME},
 };
 
-/// So many replicas of prefill for each of decode, at most.
+/// The largest ratio of prefill to decode.
 const MOST: i64 = 2;
-/// What prefill's load needs, and decode's with it.
+/// The size that prefill's load requires, and decode's by the ratio.
 const NEEDED: Sizes = Sizes::new(8, 4);
 const A_MINUTE: Duration = Duration::from_mins(1);
-/// To see whether what was asked for comes.
+/// A time in which the operator finds out that the requested replicas do not start.
 const UNTIL_IT_LAGS: Duration = Duration::from_secs(12);
-/// Longer than it takes to be allowed another step: 15 s.
+/// The time that a size must stay. It exceeds the period after which another step is allowed: 15 s.
 const A_WHILE: Duration = Duration::from_secs(20);
 
-/// There is no room for more than one replica of decode, and has not been for a while, when prefill's load grows: it grows as far as the
-/// ratio allows with that one. When room comes, both go on.
-pub async fn a_role_without_room_holds_the_other(stage: &Stage) -> Result<String> {
+/// Decode requests four replicas and has a node for one. When prefill's load grows later, prefill
+/// grows as far as the ratio allows with that one. When nodes are free, both go on.
+pub async fn unschedulable_role_holds_the_other(stage: &Stage) -> Result<String> {
     let (_groups, record) = without_room(stage).await?;
-    say(stage, "decode", 100);
-    let wanted = format!("decode to be asked for {}", NEEDED.decode);
-    record.until(&wanted, A_MINUTE, |now| now.asked.decode == NEEDED.decode).await?;
+    set_running(stage, "decode", 100);
+    let wanted = format!("decode to request {}", NEEDED.decode);
+    record.until(&wanted, A_MINUTE, |now| now.requested.decode == NEEDED.decode).await?;
     tokio::time::sleep(UNTIL_IT_LAGS).await;
 
-    say(stage, "prefill", 100);
+    set_running(stage, "prefill", 100);
     let held = Sizes::new(MOST, NEEDED.decode);
-    record.until(&format!("{held} to be asked for"), A_MINUTE, |now| now.asked == held).await?;
+    record.until(&format!("{held} to be requested"), A_MINUTE, |now| now.requested == held).await?;
     record.stays(held, A_WHILE).await?;
     let took = room_comes(stage, &record).await?;
     let ahead = format!("more than {MOST} prefill for each decode that serves");
-    rules::never_for_long(&record, &ahead, |now| now.asked.prefill > MOST * now.ready.decode)?;
+    rules::never_for_long(&record, &ahead, |now| now.requested.prefill > MOST * now.ready.decode)?;
     Ok(format!("{held} while there was no room; {NEEDED} {took:.0} s after it came"))
 }
 
-/// Prefill's load grows, and decode is to grow with it: the first step of both is one decision. Then decode lags, and prefill takes no
-/// other step until room comes.
-pub async fn a_step_is_not_followed_by_the_next(stage: &Stage) -> Result<String> {
+/// Prefill's load grows, and decode must grow with it: the first step of both is one decision. Then
+/// decode lags, and prefill takes no further step until nodes are free.
+pub async fn lagging_role_holds_the_next_step(stage: &Stage) -> Result<String> {
     let (_groups, record) = without_room(stage).await?;
-    say(stage, "prefill", 100);
-    record.until("a step", A_MINUTE, |now| now.asked.prefill > 1 && now.asked.decode > 1).await?;
+    set_running(stage, "prefill", 100);
+    record
+        .until("a step", A_MINUTE, |now| now.requested.prefill > 1 && now.requested.decode > 1)
+        .await?;
     tokio::time::sleep(UNTIL_IT_LAGS).await;
-    let step = record.now()?.asked;
+    let step = record.now()?.requested;
     ensure!(
         step.prefill < NEEDED.prefill,
         "there is nothing left to hold back:\n{}",
@@ -63,11 +65,11 @@ pub async fn a_step_is_not_followed_by_the_next(stage: &Stage) -> Result<String>
     Ok(format!("{step} while there was no room; {NEEDED} {took:.0} s after it came"))
 }
 
-/// One replica of each role, nothing to do, and no node for others of decode.
+/// Creates one idle replica of each role, and leaves further pods of decode pending.
 async fn without_room(stage: &Stage) -> Result<(Groups<'_>, Record)> {
     later().for_each(|pod| stage.leave_pending(&pod));
     for role in ["prefill", "decode"] {
-        say(stage, role, 5);
+        set_running(stage, role, 5);
     }
     let groups = Groups::start(stage).await?;
     let role = |name| scalable(standalone(stage, name, 1));
@@ -78,7 +80,8 @@ async fn without_room(stage: &Stage) -> Result<(Groups<'_>, Record)> {
     Ok((groups, record))
 }
 
-/// Gives decode its nodes, and waits until both roles have what they need. Returns the seconds that it took.
+/// Gives decode its nodes, and waits until both roles have the needed size. Returns the seconds
+/// that it took.
 async fn room_comes(stage: &Stage, record: &Record) -> Result<f64> {
     let began = record.time();
     later().for_each(|pod| stage.make_room(&pod));
@@ -89,7 +92,7 @@ async fn room_comes(stage: &Stage, record: &Record) -> Result<f64> {
     Ok(took.as_secs_f64())
 }
 
-/// The pods of decode that there is no room for.
+/// Returns the names of the pods of decode that are left pending.
 fn later() -> impl Iterator<Item = String> {
     (1..NEEDED.decode).map(|ordinal| format!("{NAME}-decode-{ordinal}"))
 }
@@ -100,7 +103,7 @@ fn spec() -> Value {
     spec::of_group(16, &roles, ["250m", &MOST.to_string()])
 }
 
-/// Makes each pod of a role say that so many requests run, those to come too.
-fn say(stage: &Stage, role: &str, running: u64) {
+/// Makes each pod of a role, including future ones, report this many running requests.
+fn set_running(stage: &Stage, role: &str, running: u64) {
     stage.page(&format!("{NAME}-{role}"), &Page::Vllm { running, waiting: 0, kv: 0.1 });
 }

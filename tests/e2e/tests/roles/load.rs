@@ -1,4 +1,4 @@
-//! Clients of the two roles.
+//! The clients of the two roles.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,13 @@ use futures::future::try_join_all;
 use llm_autoscaler_testbed::{Load, LoadGenerator, load::Summary};
 use tokio::task::JoinHandle;
 
-/// The time within which all clients have begun.
+/// The time within which all clients start.
 const ARRIVAL: Duration = Duration::from_secs(4);
 
-/// Clients that always have a request in flight, until they are told to stop.
+/// Clients that always have a request in flight, until they are stopped.
 pub struct Clients(Vec<(Arc<LoadGenerator>, JoinHandle<Summary>)>);
 
-/// What came of their requests.
+/// The results of their requests.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub answered: usize,
@@ -22,8 +22,9 @@ pub struct Outcome {
 }
 
 impl Clients {
-    /// So many clients of a completions API, with prompts and answers of about so many tokens: they do not begin together, and each has
-    /// a length of its own, so that requests do not come in bursts.
+    /// Starts `clients` clients of a completions API, with prompts and answers of about this many
+    /// tokens. They start at different times, and the lengths differ by client, so that requests do
+    /// not come in bursts.
     pub fn start(url: &str, clients: u32, prompt: u32, answer: u32) -> Self {
         let client = |number: u32| {
             let load = Load {
@@ -36,7 +37,7 @@ impl Clients {
             };
             let generator = Arc::new(LoadGenerator::new(url, load));
             let running = generator.clone();
-            // By another order than that of the lengths.
+            // The start times have another order than the lengths.
             let delay = ARRIVAL * (number * 7 % clients) / clients;
             let task = tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
@@ -47,12 +48,12 @@ impl Clients {
         Self((0..clients).map(client).collect())
     }
 
-    /// No more requests; what is in flight goes on to its end.
+    /// Stops sending requests; the requests in flight go on to their end.
     pub fn stop(&self) {
         self.0.iter().for_each(|(generator, _)| generator.stop());
     }
 
-    /// What came of all requests, when the last one has ended.
+    /// Waits for the requests in flight, and returns the results of all requests.
     pub async fn end(mut self) -> Result<Outcome> {
         let running = std::mem::take(&mut self.0);
         let mut outcome = Outcome::default();
@@ -65,14 +66,14 @@ impl Clients {
     }
 }
 
-/// Where nobody waits for their end, they would ask for ever.
+/// Without this the clients of a failed scenario would never stop.
 impl Drop for Clients {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-/// Up to a quarter less for the first, up to a quarter more for the last.
+/// Varies a length by client: from a quarter less for the first to a quarter more for the last.
 fn about(tokens: u32, number: u32, clients: u32) -> u32 {
     (tokens * 3 / 4 + tokens * number / (2 * clients)).max(1)
 }

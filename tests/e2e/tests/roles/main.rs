@@ -1,6 +1,7 @@
-//! Two roles in proportion: prefill and decode of one service, under one ceiling.
+//! Two roles in proportion: prefill and decode of one service, under shared ceilings.
 //!
-//! In all scenarios they are called `pd-prefill` and `pd-decode`: the adapters of a RoleBasedGroup's roles, or two StatefulSets.
+//! In all scenarios they are called `pd-prefill` and `pd-decode`: the adapters of a
+//! RoleBasedGroup's roles, or two StatefulSets.
 
 mod bad_input;
 mod lagging;
@@ -16,17 +17,17 @@ use std::process::ExitCode;
 
 use llm_autoscaler_e2e::{runner, scenarios};
 
-/// They wait for windows and pods, not for the machine.
+/// The scenarios wait for windows and pods more than they load the machine.
 const AT_A_TIME: usize = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let scenes = scenarios! {
         together::grow_and_shrink_together,
-        together::shrink_in_turn,
-        lagging::a_role_without_room_holds_the_other,
-        lagging::a_step_is_not_followed_by_the_next,
-        memory::a_role_is_told_of_by_its_name,
+        together::ordered_roles_shrink_step_by_step,
+        lagging::unschedulable_role_holds_the_other,
+        lagging::lagging_role_holds_the_next_step,
+        memory::status_names_targets_by_their_roles,
         bad_input::roles_that_make_no_sense,
     };
     let run = scenarios! { shift::from_long_prompts_to_long_answers };

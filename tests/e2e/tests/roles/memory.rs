@@ -1,4 +1,4 @@
-//! What the status says of roles while the operator comes and goes, and roles are found, lost and renamed.
+//! The status of roles across restarts, and when roles are found, lost and renamed.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::spec::{self, NAME};
 
-/// Targets of other names than their roles: each is told of by its role.
-pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
+/// With targets named differently from their roles, the status names each by its role.
+pub async fn status_names_targets_by_their_roles(stage: &Stage) -> Result<()> {
     for role in ["prefill", "decode"] {
         let name = format!("{NAME}-{role}");
         stage.page(&name, &gated::page(5));
@@ -30,36 +30,36 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
     until_monitored(stage, "pd-prefill", true).await?;
     until_told(stage, ["prefill", "decode"]).await?;
 
-    // A restart: nothing is said anew before something is known anew.
-    let said = async || -> Result<_> {
+    // After a restart the status does not change before there are new samples.
+    let snapshot = async || -> Result<_> {
         let status = stage.status(NAME).await?;
         let names: Vec<_> =
             status.conditions.iter().map(|condition| condition.type_.clone()).collect();
         Ok((status.current_replicas, status.summary, names))
     };
-    let before = said().await?;
-    stage.kill_operator();
-    stage.start_operator()?;
+    let before = snapshot().await?;
+    stage.operator.kill();
+    stage.operator.start()?;
     for _ in 0..60 {
-        let now = said().await?;
+        let now = snapshot().await?;
         ensure!(now == before, "{before:?} became {now:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    // Another name for the same object.
+    // The role gets another name for the same object.
     spec::apply(stage, NAME, &of("front")).await?;
     until_told(stage, ["front", "decode"]).await?;
-    ensure!(stage.status(NAME).await?.current_replicas == Some(4), "{:?}", said().await?);
+    ensure!(stage.status(NAME).await?.current_replicas == Some(4), "{:?}", snapshot().await?);
     until_monitored(stage, "pd-prefill", false).await?;
-    // The same while nobody looks.
-    stage.kill_operator();
+    // The role is renamed while no operator runs.
+    stage.operator.kill();
     spec::apply(stage, NAME, &of("first")).await?;
-    stage.start_operator()?;
+    stage.operator.start()?;
     until_told(stage, ["first", "decode"]).await?;
     until_monitored(stage, "pd-front", false).await?;
     until_monitored(stage, "pd-first", true).await?;
 
-    // One is gone, and only that one is told of.
+    // A target is deleted, and only that role is reported.
     let lost = format!("{NAME}-decode");
     stage.api::<StatefulSet>().delete(&lost, &DeleteParams::default()).await?;
     let missing = stage.until_condition(NAME, "AbleToScale", "False", "FailedGetScale").await?;
@@ -69,7 +69,7 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
         event.iter().all(|note| note.starts_with("decode: ")) && !event.is_empty(),
         "{event:?}"
     );
-    // It comes back, and the other goes.
+    // It exists again, and the other one is deleted.
     stage.create_engine(&lost, 2).await?;
     stage.until_condition(NAME, "AbleToScale", "True", "ReadyForNewScale").await?;
     stage.api::<StatefulSet>().delete(&format!("{NAME}-prefill"), &DeleteParams::default()).await?;
@@ -87,14 +87,15 @@ pub async fn a_role_is_told_of_by_its_name(stage: &Stage) -> Result<()> {
 }
 
 async fn until_told(stage: &Stage, names: [&str; 2]) -> Result<()> {
-    wait::until(&format!("the status to tell of {names:?}"), SOON, async || {
+    wait::until(&format!("the status to name {names:?}"), SOON, async || {
         let targets = stage.status(NAME).await?.targets;
         Ok(targets.iter().map(|target| &*target.name).eq(names).then_some(()))
     })
     .await
 }
 
-/// Waits until there is a PodMonitor, or is none any longer. That of decode stays.
+/// Waits until a PodMonitor exists, or does not if `expected` is false. The one of decode must
+/// exist throughout.
 async fn until_monitored(stage: &Stage, name: &str, expected: bool) -> Result<()> {
     wait::until(&format!("the PodMonitor {name} to be there: {expected}"), SOON, async || {
         let get = ["-n", &stage.namespace, "get", "podmonitors", "-o", "name"];
@@ -105,10 +106,14 @@ async fn until_monitored(stage: &Stage, name: &str, expected: bool) -> Result<()
     .await
 }
 
-/// A role of this name, and decode.
+/// Returns a spec with a role of this name, and decode.
 fn of(first: &str) -> Value {
     let role = |name: &str, target: &str| {
-        let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{NAME}-{target}")});
+        let target = json!({
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "name": format!("{NAME}-{target}"),
+        });
         spec::with(spec::role(name, 3, 5), "scaleTargetRef", target)
     };
     let spec =

@@ -1,4 +1,4 @@
-//! What was asked for and what was there, from one change to the next.
+//! Records the requested and the existing replicas of both roles, from one change to the next.
 
 use std::{
     fmt,
@@ -30,20 +30,20 @@ pub struct Sizes {
     pub decode: i64,
 }
 
-/// How things are from `at` on, until the next moment.
+/// The state from `at` until the next moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Moment {
-    /// Since the record began.
+    /// The time since the record began.
     pub at: Duration,
-    /// What the roles are asked for.
-    pub asked: Sizes,
-    /// The pods that exist, those that end included.
+    /// The requested replicas of each role.
+    pub requested: Sizes,
+    /// The existing pods, including terminating ones.
     pub pods: Sizes,
-    /// Those that serve, and are to stay.
+    /// The pods that are ready and not terminating.
     pub ready: Sizes,
 }
 
-/// Follows both roles until it is dropped.
+/// Records both roles until it is dropped.
 pub struct Record {
     began: Instant,
     moments: Arc<Mutex<Vec<Moment>>>,
@@ -61,12 +61,12 @@ impl Sizes {
         self.prefill + self.decode
     }
 
-    /// Prefill's replicas for each of decode.
+    /// Returns prefill's replicas per replica of decode.
     pub fn ratio(self) -> f64 {
         self.prefill as f64 / self.decode as f64
     }
 
-    /// What is said of each role by its name: `pd-prefill`, `pd-decode`.
+    /// Evaluates a count for each role by its name: `pd-prefill`, `pd-decode`.
     fn of(count: impl Fn(&str) -> i64) -> Self {
         Self {
             prefill: count(&format!("{NAME}-prefill")),
@@ -76,7 +76,8 @@ impl Sizes {
 }
 
 impl Record {
-    /// Begins with what there is. The sizes are those of objects of this kind; the pods are called after them.
+    /// Starts the record with the current state. The sizes are those of objects of this kind; the
+    /// names of pods begin with the objects' names.
     pub async fn start(stage: &Stage, kind: &ApiResource) -> Result<Self> {
         let (began, moments, mut watches) = (Instant::now(), Arc::default(), JoinSet::new());
         let follow = |resource: &ApiResource, change: fn(&mut Moment, &Store)| {
@@ -88,7 +89,8 @@ impl Record {
             });
             (store, watching)
         };
-        let (sizes, watching_sizes) = follow(kind, |moment, objects| moment.asked = asked(objects));
+        let (sizes, watching_sizes) =
+            follow(kind, |moment, objects| moment.requested = requested(objects));
         let (pods, watching_pods) = follow(&ApiResource::erase::<Pod>(&()), |moment, pods| {
             moment.pods = count(pods, |_| true);
             moment.ready = count(pods, |pod| condition(pod, "Ready") == "True" && !is_ending(pod));
@@ -98,37 +100,37 @@ impl Record {
         sizes.wait_until_ready().await?;
         pods.wait_until_ready().await?;
         let record = Self { began, moments, _watches: watches };
-        let both = |moment: &Moment| moment.asked.sum() > 0 && moment.pods.sum() > 0;
+        let both = |moment: &Moment| moment.requested.sum() > 0 && moment.pods.sum() > 0;
         record.until("the sizes and pods of both roles", Duration::from_secs(10), both).await?;
-        // What there was before both were known is half the truth.
+        // The moments before both roles were known are incomplete.
         let now = record.now()?;
         *record.lock() = vec![now];
         Ok(record)
     }
 
-    /// The time of the record.
+    /// Returns the time since the record began.
     pub fn time(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// How things are.
+    /// Returns the current state.
     pub fn now(&self) -> Result<Moment> {
         self.lock().last().copied().context("nothing was seen yet")
     }
 
-    /// Everything so far.
+    /// Returns all moments so far.
     pub fn all(&self) -> Vec<Moment> {
         self.lock().clone()
     }
 
-    /// How things were at a time, and what came after it.
+    /// Returns the state at a time, and all moments after it.
     pub fn since(&self, time: Duration) -> Vec<Moment> {
         let moments = self.lock();
         let before = moments.iter().rposition(|moment| moment.at <= time).unwrap_or(0);
         moments[before..].to_vec()
     }
 
-    /// Waits until things are as expected.
+    /// Waits until `expected` holds for the current state.
     pub async fn until(
         &self,
         what: &str,
@@ -140,13 +142,13 @@ impl Record {
         waiting.await.with_context(|| story(&self.all()))
     }
 
-    /// Watches for a while, and fails if the sizes asked for are ever others.
-    pub async fn stays(&self, asked: Sizes, how_long: Duration) -> Result<()> {
+    /// Watches for a while, and fails if the requested sizes ever differ.
+    pub async fn stays(&self, requested: Sizes, how_long: Duration) -> Result<()> {
         let from = self.time();
         tokio::time::sleep(how_long).await;
         let moments = self.since(from);
-        let stayed = moments.iter().all(|moment| moment.asked == asked);
-        ensure!(stayed, "{asked} were to stay:\n{}", story(&moments));
+        let stayed = moments.iter().all(|moment| moment.requested == requested);
+        ensure!(stayed, "the sizes {requested} had to stay:\n{}", story(&moments));
         Ok(())
     }
 
@@ -163,19 +165,19 @@ impl fmt::Display for Sizes {
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, asked, pods, ready } = self;
-        write!(f, "{:7.2} s  asked {asked}, pods {pods}, ready {ready}", at.as_secs_f64())
+        let Self { at, requested, pods, ready } = self;
+        write!(f, "{:7.2} s  requested {requested}, pods {pods}, ready {ready}", at.as_secs_f64())
     }
 }
 
-/// The last moments of some, one a line.
+/// Formats the last moments, one per line.
 pub fn story(moments: &[Moment]) -> String {
     let last = &moments[moments.len().saturating_sub(25)..];
     let lines: Vec<_> = last.iter().map(|moment| format!("    {moment}")).collect();
     lines.join("\n")
 }
 
-/// The objects of a kind, and a word for each time they have changed.
+/// Caches the objects of a kind. The stream has an item for each change.
 fn reflect(stage: &Stage, resource: &ApiResource) -> (Store, impl Stream<Item = ()> + use<>) {
     let api: Api<DynamicObject> = Api::namespaced_with(stage.client(), &stage.namespace, resource);
     let writer = reflector::store::Writer::new(resource.clone());
@@ -184,18 +186,18 @@ fn reflect(stage: &Stage, resource: &ApiResource) -> (Store, impl Stream<Item = 
     (store, events.map(|_| ()))
 }
 
-/// Remembers what has changed, if anything has.
+/// Adds a moment if `change` changes the last one.
 fn note(moments: &Mutex<Vec<Moment>>, began: Instant, change: impl FnOnce(&mut Moment)) {
     let mut moments = moments.lock().unwrap_or_else(PoisonError::into_inner);
     let last = moments.last().copied().unwrap_or_default();
     let mut now = Moment { at: began.elapsed(), ..last };
     change(&mut now);
-    if (now.asked, now.pods, now.ready) != (last.asked, last.pods, last.ready) {
+    if (now.requested, now.pods, now.ready) != (last.requested, last.pods, last.ready) {
         moments.push(now);
     }
 }
 
-fn asked(objects: &Store) -> Sizes {
+fn requested(objects: &Store) -> Sizes {
     let objects = objects.state();
     Sizes::of(|name| {
         let found = objects.iter().find(|object| object.name_any() == name);

@@ -1,4 +1,4 @@
-//! What has to hold at every moment of a record.
+//! Rules that must hold at every moment of a record.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use anyhow::{Result, ensure};
 
 use crate::record::{Moment, Record, Sizes, story};
 
-/// The time between two writes of one decision, and until we hear of both.
+/// The time between the two writes of one decision, including the delay of the watch.
 const BETWEEN_TWO_WRITES: Duration = Duration::from_secs(1);
 
-/// What all roles together may have.
+/// The shared limits of all roles.
 #[derive(Debug, Clone, Copy)]
 pub struct Ceiling {
     pub replicas: i64,
@@ -18,12 +18,13 @@ pub struct Ceiling {
 }
 
 impl Ceiling {
-    /// The GPUs of so many replicas.
+    /// Returns the GPUs of these sizes.
     pub fn gpus_of(&self, sizes: Sizes) -> i64 {
         sizes.prefill * self.gpus_per_replica.prefill + sizes.decode * self.gpus_per_replica.decode
     }
 
-    /// There were never more pods, those that end included. A pod is a replica here.
+    /// Checks that the limits were never exceeded by the existing pods, including terminating ones.
+    /// A pod is a replica here.
     pub fn holds(&self, record: &Record) -> Result<()> {
         let all = record.all();
         let above = |moment: &Moment| {
@@ -36,13 +37,14 @@ impl Ceiling {
     }
 }
 
-/// The sizes asked for were in the range, but for the time between two writes.
+/// Checks that the requested sizes were within the ratio's range, except for the time between two
+/// writes.
 pub fn in_range(record: &Record, min: f64, max: f64) -> Result<()> {
     let what = format!("prefill / decode out of {min} to {max}");
-    never_for_long(record, &what, |moment| !(min..=max).contains(&moment.asked.ratio()))
+    never_for_long(record, &what, |moment| !(min..=max).contains(&moment.requested.ratio()))
 }
 
-/// Whatever is wrong is so no longer than it takes to write two sizes.
+/// Checks that a violation never lasts longer than the time between two writes.
 pub fn never_for_long(
     record: &Record,
     what: &str,

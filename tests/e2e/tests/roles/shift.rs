@@ -1,9 +1,10 @@
-//! The P/D run: load shifts from long prompts to long answers, and goes.
+//! The P/D run: load shifts from long prompts to long answers, and ends.
 //!
-//! 40 clients ask a front that sends each request to a pod of prefill and then to one of decode. Prompts of some 1000 tokens take a
-//! pod of prefill half a second each, answers of some 40 tokens take four seconds, however many a pod of decode makes at a time. So
-//! first nearly all of the 40 requests are in flight at prefill, then at decode, whatever the sizes; at 4 for each replica, ten would
-//! be needed.
+//! 40 clients send requests to a front that forwards each to a pod of prefill and then to one of
+//! decode. A prompt of some 1000 tokens takes a pod of prefill half a second; an answer of some 40
+//! tokens takes a pod of decode four seconds, however many it generates at a time. So at first
+//! nearly all of the 40 requests are in flight at prefill, later at decode, whatever the sizes; at
+//! 4 per replica, ten replicas would be needed.
 
 use std::{fmt::Write, time::Duration};
 
@@ -23,25 +24,27 @@ use crate::{
 };
 
 const CLIENTS: u32 = 40;
-/// Requests in flight for each replica.
+/// The target value: requests in flight per replica.
 const TARGET: u32 = 4;
-/// The most replicas of a role.
+/// The maximum number of replicas of a role.
 const MOST: i64 = 8;
-/// The one ceiling stops prefill, the other one decode.
+/// The limit on replicas stops prefill, the limit on GPUs stops decode.
 const CEILING: Ceiling = Ceiling { replicas: 10, gpus: 32, gpus_per_replica: Sizes::new(2, 4) };
 const RATIO: [f64; 2] = [0.25, 4.0];
 
-/// Prefill has all that it may have, and decode what the ratio asks for.
+/// The sizes under long prompts: prefill has its maximum, and decode the number that the ratio
+/// requires.
 const LONG_PROMPTS: Sizes = Sizes::new(8, 2);
-/// Decode has all that there are GPUs for, and prefill what the ratio asks for.
+/// The sizes under long answers: decode has as many replicas as there are GPUs for, and prefill the
+/// number that the ratio requires.
 const LONG_ANSWERS: Sizes = Sizes::new(2, 7);
 const IDLE: Sizes = Sizes::new(1, 1);
 
-/// To reach the sizes of a phase. A role may grow by 4 replicas in 15 s.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// How long the sizes of a phase have to last.
+/// The time to reach the sizes of a phase. A role may grow by 4 replicas in 15 s.
+const TIMEOUT: Duration = Duration::from_secs(90);
+/// The time for which the sizes of a phase must last.
 const HOLD: Duration = Duration::from_secs(20);
-/// Replicas load and end slowly enough that it matters who counts those that do.
+/// The time that replicas take to load and to end, which is long enough to matter for the ceilings.
 const LOADING: Duration = Duration::from_secs(3);
 const ENDING: Duration = Duration::from_secs(3);
 
@@ -50,19 +53,19 @@ struct Phase {
     name: &'static str,
     sizes: Sizes,
     took: Duration,
-    /// The most pods at a time, and the most GPUs.
+    /// The largest number of pods and of GPUs at any moment.
     peak: (i64, i64),
     requests: Outcome,
 }
 
-/// The roles follow the load inside of the range, and under both ceilings at every moment.
+/// The roles follow the load within the ratio, and under both limits at every moment.
 pub async fn from_long_prompts_to_long_answers(stage: &Stage) -> Result<String> {
     let groups = Groups::start(stage).await?;
     let front = serve(stage, &groups).await?;
     spec::apply(stage, NAME, &spec()).await?;
     let record = Record::start(stage, &Kind::Adapter.resource()).await?;
     let phases = run(&record, &front.url()).await;
-    // A rule that was broken says more than a size that was not reached.
+    // A broken rule explains more than a size that was not reached, so rules are checked first.
     CEILING.holds(&record)?;
     rules::in_range(&record, RATIO[0], RATIO[1])?;
     let phases = phases?;
@@ -73,11 +76,12 @@ pub async fn from_long_prompts_to_long_answers(stage: &Stage) -> Result<String> 
     Ok(table)
 }
 
-/// The three phases. Each begins with the sizes of the one before.
+/// Runs the three phases. Each begins with the sizes of the previous one.
 async fn run(record: &Record, url: &str) -> Result<[Phase; 3]> {
     let prompts = Clients::start(url, CLIENTS, 1000, 1);
     let first = phase(record, "long prompts", LONG_PROMPTS).await?;
-    // All replicas there may be: from here on nobody grows unless the other one has shrunk.
+    // The limit on replicas is reached: from here on a role can grow only after the other has
+    // shrunk.
     ensure!(first.peak.0 == CEILING.replicas, "the peak was {} replicas", first.peak.0);
     prompts.stop();
     let answers = Clients::start(url, CLIENTS, 10, 40);
@@ -91,12 +95,12 @@ async fn run(record: &Record, url: &str) -> Result<[Phase; 3]> {
     ])
 }
 
-/// Waits until the sizes are as expected and everybody serves, and sees that it stays so.
+/// Waits until the sizes are as expected and all pods are ready, and checks that this lasts.
 async fn phase(record: &Record, name: &'static str, sizes: Sizes) -> Result<Phase> {
     let from = record.time();
     record
-        .until(&format!("{name}: {sizes}"), PATIENCE, |now| {
-            (now.asked, now.pods, now.ready) == (sizes, sizes, sizes)
+        .until(&format!("{name}: {sizes}"), TIMEOUT, |now| {
+            (now.requested, now.pods, now.ready) == (sizes, sizes, sizes)
         })
         .await?;
     let took = record.time().saturating_sub(from);
@@ -108,10 +112,10 @@ async fn phase(record: &Record, name: &'static str, sizes: Sizes) -> Result<Phas
     Ok(Phase { name, sizes, took, peak, requests: Outcome::default() })
 }
 
-/// A group of one replica of each role, and the front before it.
+/// Creates a group with one replica of each role, and the front before it.
 async fn serve(stage: &Stage, groups: &Groups<'_>) -> Result<Disaggregated> {
     let config = EngineConfig { max_num_seqs: 64, ..EngineConfig::default() };
-    // One prompt after the other, so that they arrive at decode one after the other.
+    // Prompts are computed one after the other, so that they arrive at decode one after the other.
     let prefill = EngineConfig {
         prefill_tokens_per_second: 2000.0,
         max_batched_tokens: 1000,

@@ -1,4 +1,4 @@
-//! The LLMAutoscaler of two roles.
+//! Specs of an LLMAutoscaler with two roles.
 
 use anyhow::Result;
 use kube::{
@@ -9,10 +9,10 @@ use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_e2e::Stage;
 use serde_json::{Value, json};
 
-/// The autoscaler, the group, and the beginning of all other names.
+/// The name of the autoscaler and the group, and the prefix of all other names.
 pub const NAME: &str = "pd";
 
-/// Applies an LLMAutoscaler with this spec and nothing else.
+/// Applies an LLMAutoscaler with exactly this spec.
 pub async fn apply(stage: &Stage, name: &str, spec: &Value) -> Result<()> {
     let resource = ApiResource::erase::<LLMAutoscaler>(&());
     let object = json!({
@@ -26,14 +26,15 @@ pub async fn apply(stage: &Stage, name: &str, spec: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The spec for the roles of a RoleBasedGroup, with the lowest and the highest ratio of prefill to decode.
+/// Returns a spec for the roles of a RoleBasedGroup, with the range of the ratio of prefill to
+/// decode.
 pub fn of_group(max_replicas: i64, roles: &[Value], ratio: [&str; 2]) -> Value {
     let mut spec = of_roles(max_replicas, roles, ratio);
     spec["scaleTargetRef"] = json!({"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup", "name": NAME});
     spec
 }
 
-/// The same for roles that say themselves what is scaled.
+/// Like [`of_group`], for roles with scale targets of their own.
 pub fn of_roles(max_replicas: i64, roles: &[Value], [min, max]: [&str; 2]) -> Value {
     json!({
         "engine": "VLLM",
@@ -45,7 +46,7 @@ pub fn of_roles(max_replicas: i64, roles: &[Value], [min, max]: [&str; 2]) -> Va
     })
 }
 
-/// A role of one to so many replicas, with so many requests in flight each.
+/// Returns a role of 1 to `max_replicas` replicas with `requests` requests in flight each.
 pub fn role(name: &str, max_replicas: i64, requests: u32) -> Value {
     let target = json!({"type": "AverageValue", "averageValue": requests.to_string()});
     json!({
@@ -56,7 +57,7 @@ pub fn role(name: &str, max_replicas: i64, requests: u32) -> Value {
     })
 }
 
-/// The role with another field.
+/// Sets a field of an object.
 pub fn with(mut object: Value, field: &str, value: Value) -> Value {
     object[field] = value;
     object

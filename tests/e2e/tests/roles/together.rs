@@ -1,4 +1,4 @@
-//! Roles of one size.
+//! Roles that must have equal sizes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::ApiResource;
 use llm_autoscaler_e2e::{
     SOON, Stage,
-    gated::{self, GATE, Manner},
+    gated::{self, GATE, PodSettings},
 };
 use serde_json::{Value, json};
 
@@ -21,25 +21,26 @@ const ROLES: [&str; 2] = ["prefill", "decode"];
 const ONE: Sizes = Sizes::new(1, 1);
 const THREE: Sizes = Sizes::new(3, 3);
 
-/// Two StatefulSets for which the ratio is 1 and nothing else: they grow and shrink in the same moment, although only the one has load,
-/// and although a scale-down waits for the requests of the other.
+/// Two StatefulSets with a ratio of exactly 1 grow and shrink at the same moment, although only one
+/// of them has load, and although a scale-down waits for requests of the other.
 pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
     let record = one_of_each(stage, "Parallel").await?;
-    // Prefill alone has load for three.
-    say(stage, [40, 5]);
+    // Only prefill has load, enough for three replicas.
+    set_running(stage, [40, 5]);
     let up = record.time();
     record.until(&format!("{THREE} to serve"), SOON * 2, |now| now.ready == THREE).await?;
     let up = record.time().saturating_sub(up);
     record.stays(THREE, Duration::from_secs(5)).await?;
 
-    // One is enough for both, but decode's last replicas have requests that take their time.
-    say(stage, [0, 1]);
+    // A single replica is enough for both, but decode's last replicas have requests that take a
+    // while.
+    set_running(stage, [0, 1]);
     record.until("the last replicas to be out of service", SOON, |now| now.ready == ONE).await?;
     let held = record.time();
     tokio::time::sleep(Duration::from_secs(8)).await;
     let now = record.now()?;
     ensure!(
-        now.asked == THREE,
+        now.requested == THREE,
         "a role did not wait for the other:\n{}",
         story(&record.since(held))
     );
@@ -49,10 +50,10 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
         "{}",
         draining.message
     );
-    say(stage, [0, 0]);
+    set_running(stage, [0, 0]);
     let down = record.time();
     record
-        .until(&format!("{ONE} to be left"), SOON, |now| now.asked == ONE && now.pods == ONE)
+        .until(&format!("{ONE} to be left"), SOON, |now| now.requested == ONE && now.pods == ONE)
         .await?;
     let down = record.time().saturating_sub(down);
 
@@ -66,31 +67,35 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
     ))
 }
 
-/// The same where each makes and removes one pod after the other: they go down a step at a time, both in each.
-pub async fn shrink_in_turn(stage: &Stage) -> Result<String> {
+/// If each StatefulSet creates and removes one pod after the other, they shrink a step at a time,
+/// both in each step.
+pub async fn ordered_roles_shrink_step_by_step(stage: &Stage) -> Result<String> {
     let record = one_of_each(stage, "OrderedReady").await?;
-    say(stage, [40, 5]);
+    set_running(stage, [40, 5]);
     record.until(&format!("{THREE} to serve"), SOON * 2, |now| now.ready == THREE).await?;
-    say(stage, [0, 0]);
+    set_running(stage, [0, 0]);
     let down = record.time();
     record
-        .until(&format!("{ONE} to be left"), SOON * 2, |now| now.asked == ONE && now.pods == ONE)
+        .until(&format!("{ONE} to be left"), SOON * 2, |now| {
+            now.requested == ONE && now.pods == ONE
+        })
         .await?;
     let down = record.time().saturating_sub(down);
     rules::in_range(&record, 1.0, 1.0)?;
-    let steps = record.since(Duration::ZERO).iter().any(|moment| moment.asked == Sizes::new(2, 2));
+    let steps =
+        record.since(Duration::ZERO).iter().any(|moment| moment.requested == Sizes::new(2, 2));
     ensure!(steps, "they did not go down one by one:\n{}", story(&record.all()));
     Ok(format!("3 -> 2 -> 1 in {:.1} s", down.as_secs_f64()))
 }
 
-/// One replica of each role, and next to nothing to do.
+/// Creates one replica of each role, with next to no load.
 async fn one_of_each(stage: &Stage, management: &str) -> Result<Record> {
     gated::permit(stage).await?;
-    say(stage, [5, 5]);
+    set_running(stage, [5, 5]);
     spec::apply(stage, NAME, &spec()).await?;
     for role in ROLES {
-        let manner = Manner { grace: 30, gates: &[GATE], management };
-        gated::create_with(stage, &format!("{NAME}-{role}"), 1, &manner).await?;
+        let settings = PodSettings { grace: 30, gates: &[GATE], management };
+        gated::create_with(stage, &format!("{NAME}-{role}"), 1, &settings).await?;
         stage.until_ready(&format!("{NAME}-{role}"), 1).await?;
     }
     Record::start(stage, &ApiResource::erase::<StatefulSet>(&())).await
@@ -98,25 +103,30 @@ async fn one_of_each(stage: &Stage, management: &str) -> Result<Record> {
 
 fn spec() -> Value {
     let role = |name: &str| {
-        let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{NAME}-{name}")});
+        let target = json!({
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "name": format!("{NAME}-{name}"),
+        });
         spec::with(spec::role(name, 3, 10), "scaleTargetRef", target)
     };
     let spec = spec::of_roles(6, &ROLES.map(role), ["1", "1"]);
     spec::with(spec, "drain", json!({"deadlineSeconds": 120}))
 }
 
-/// Makes each pod of prefill and of decode say that so many requests run, those to come too.
-fn say(stage: &Stage, running: [u64; 2]) {
+/// Makes all pods of prefill and of decode, including future ones, report this many running
+/// requests.
+fn set_running(stage: &Stage, running: [u64; 2]) {
     for (role, running) in ROLES.into_iter().zip(running) {
         stage.page(&format!("{NAME}-{role}"), &gated::page(running));
     }
 }
 
-/// The longest time for which the sizes were not the same; none where there was never but one moment.
+/// Returns the longest time for which the sizes differed; `None` if the record has only one moment.
 fn apart(record: &Record) -> Option<Duration> {
     let all = record.all();
     let lasted = all.windows(2).map(|two| {
-        let were_apart = two[0].asked.prefill != two[0].asked.decode;
+        let were_apart = two[0].requested.prefill != two[0].requested.decode;
         if were_apart { two[1].at.saturating_sub(two[0].at) } else { Duration::ZERO }
     });
     lasted.max()

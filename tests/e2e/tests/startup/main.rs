@@ -1,6 +1,7 @@
-//! A storm: load that grows fourfold while a replica takes long to load its model.
+//! A storm: the load grows fourfold while a replica takes long to load its model.
 //!
-//! `make test-startup LOADING=300`: so many seconds from a pod's creation until it answers and is ready (60 if not said).
+//! `make test-startup LOADING=300` sets the seconds from a pod's creation until it is ready (60 by
+//! default).
 
 mod storm;
 
@@ -11,10 +12,10 @@ use llm_autoscaler_e2e::{runner, scenarios};
 #[tokio::main]
 async fn main() -> ExitCode {
     let all = scenarios! {
-        storm::all_at_once,
-        storm::over_before_they_load,
-        storm::one_after_the_other,
-        storm::no_room,
+        storm::replicas_start_in_parallel,
+        storm::load_ends_before_replicas_start,
+        storm::replicas_start_one_by_one,
+        storm::half_of_the_replicas_are_unschedulable,
     };
     runner::run(all, 4).await
 }

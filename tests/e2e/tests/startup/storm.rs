@@ -21,28 +21,29 @@ use llm_autoscaler_testbed::{engine::Page, engine::Script, wait, workloads::stat
 use serde_json::json;
 use tokio::time::Instant;
 
-/// Requests that wait for each replica that there should be.
+/// The target value: waiting requests per replica.
 const TARGET: u64 = 5;
-/// What the load needs at first, and in the storm.
+/// The sizes that the load requires before and in the storm.
 const BEFORE: i32 = 2;
 const IN_THE_STORM: i32 = 8;
-/// For how long a replica that has just begun to serve has an empty queue.
+/// The time for which a replica that has just become ready has an empty queue.
 const SETTLING: Duration = Duration::from_secs(4);
 
-/// The engines of one StatefulSet: what waits is shared by those that have loaded; the others do not answer.
+/// The engines of a StatefulSet. The waiting requests are spread over the loaded engines; the
+/// others do not answer.
 struct Engines {
     pods: Api<Pod>,
     script: Script,
     namespace: String,
     loading: Duration,
     waiting: AtomicU64,
-    /// The most replicas that were ever asked for.
+    /// The largest number of replicas that was ever requested.
     peak: std::sync::Mutex<i32>,
     sets: Api<StatefulSet>,
 }
 
 impl Engines {
-    /// Creates the StatefulSet, and an autoscaler that shrinks after ten seconds.
+    /// Creates the StatefulSet, and an autoscaler with a scale-down window of ten seconds.
     async fn start(stage: &Stage, management: &str) -> Result<Arc<Self>> {
         let mut set = stateful_set("a", BEFORE.unsigned_abs(), stage.port())?;
         set.metadata.namespace = Some(stage.namespace.clone());
@@ -77,7 +78,7 @@ impl Engines {
         Ok(engines)
     }
 
-    /// The load that so many replicas can take.
+    /// Sets the load to the capacity of `replicas` replicas.
     fn load_for(&self, replicas: i32) {
         self.waiting.store(TARGET * u64::from(replicas.unsigned_abs()), Ordering::Relaxed);
     }
@@ -86,7 +87,7 @@ impl Engines {
         *self.peak.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until so many replicas are ready.
+    /// Waits until this many replicas are ready.
     async fn until_serving(&self, replicas: i32, within: Duration) -> Result<()> {
         wait::until(&format!("{replicas} replicas to be ready"), within, async || {
             let ready = self.sets.get("a").await?.status.and_then(|status| status.ready_replicas);
@@ -95,33 +96,33 @@ impl Engines {
         .await
     }
 
-    /// Lets the load grow to what eight replicas can take, and waits until they are asked for. Returns when it grew, and
-    /// what there is to say.
+    /// Raises the load to the capacity of eight replicas, and waits until they are requested.
+    /// Returns the time of the rise, and a text for the summary.
     async fn storm(&self, stage: &Stage) -> Result<(Instant, String)> {
         let began = Instant::now();
         self.load_for(IN_THE_STORM);
         stage.until_replicas("a", IN_THE_STORM, SOON * 2).await?;
-        Ok((began, format!("{IN_THE_STORM} needed, asked for after {}", seconds(began))))
+        Ok((began, format!("{IN_THE_STORM} needed, requested after {}", seconds(began))))
     }
 
-    /// Lets the load fall, and waits until the target has its first size again. Nothing more than was needed may have been
-    /// asked for until then. Returns what there is to say.
+    /// Lowers the load, and waits until the target has its first size again. By then no more
+    /// replicas than needed may ever have been requested. Returns a text for the summary.
     async fn calm(&self, stage: &Stage, within: Duration) -> Result<String> {
-        ensure!(self.peak() <= IN_THE_STORM, "{} were asked for", self.peak());
+        ensure!(self.peak() <= IN_THE_STORM, "{} were requested", self.peak());
         let began = Instant::now();
         self.load_for(BEFORE);
         stage.until_replicas("a", BEFORE, within).await?;
         let peak = self.peak();
-        ensure!(peak <= IN_THE_STORM, "{peak} were asked for while the load fell");
+        ensure!(peak <= IN_THE_STORM, "{peak} were requested while the load fell");
         Ok(format!("peak {peak}; back to {BEFORE} {} after the load fell", seconds(began)))
     }
 
-    /// Looks at the pods once, and lets each be what its age makes it.
+    /// Lists the pods once, and sets the page of each by its age.
     async fn pass(&self, ready_since: &mut HashMap<String, Instant>) -> Result<()> {
-        let asked = self.sets.get("a").await?.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        let requested = self.sets.get("a").await?.spec.and_then(|spec| spec.replicas).unwrap_or(1);
         {
             let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
-            *peak = asked.max(*peak);
+            *peak = requested.max(*peak);
         }
         let pods = self.pods.list(&ListParams::default().labels("app=a")).await?.items;
         let age = |pod: &Pod| {
@@ -138,7 +139,8 @@ impl Engines {
             let key = format!("{}/{name}", self.namespace);
             let is_new = !ready_since.contains_key(name);
             let since = *ready_since.entry(name.clone()).or_insert_with(Instant::now);
-            // What waits elsewhere is less before anything waits here: nothing is ever counted twice.
+            // The queues elsewhere are lowered before any queue here is raised, so no request is
+            // ever counted twice.
             let share = waiting / count + u64::from(place < waiting % count);
             let share = if since.elapsed() < SETTLING { 0 } else { share };
             self.script.set(&key, Page::waiting(share));
@@ -164,7 +166,7 @@ fn pods_gone(known: &HashMap<String, Instant>, loaded: &[String]) -> Vec<String>
     known.keys().filter(|name| !loaded.contains(name)).cloned().collect()
 }
 
-/// Plays the engines until nobody holds them any more.
+/// Updates the pages until the engines are dropped.
 async fn play(engines: std::sync::Weak<Engines>) {
     let mut ready_since = HashMap::new();
     while let Some(engines) = engines.upgrade() {
@@ -181,10 +183,11 @@ fn loading() -> Result<Duration> {
     Ok(Duration::from_secs(seconds.parse().with_context(|| format!("LOADING={seconds}"))?))
 }
 
-/// All replicas that are missing load at the same time, and nothing more than the load needs is asked for meanwhile.
-pub async fn all_at_once(stage: &Stage) -> Result<String> {
+/// All missing replicas load at the same time, and no more replicas than the load requires are
+/// requested meanwhile.
+pub async fn replicas_start_in_parallel(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "Parallel").await?;
-    let (began, asked) = engines.storm(stage).await?;
+    let (began, grown) = engines.storm(stage).await?;
     stage.until_ready_within("a", IN_THE_STORM, engines.loading * 2 + SOON).await?;
     let ready = seconds(began);
     stage.stays("a", IN_THE_STORM, Duration::from_secs(5)).await?;
@@ -195,47 +198,48 @@ pub async fn all_at_once(stage: &Stage) -> Result<String> {
     ensure!((least..=most).contains(&u64::from(slowest.unsigned_abs())), "{learned:?}");
 
     let back = engines.calm(stage, SOON).await?;
-    Ok(format!("{asked}, all ready after {ready}; {back}"))
+    Ok(format!("{grown}, all ready after {ready}; {back}"))
 }
 
-/// The load ends while all that are missing load. What they would say is not known, so nobody goes before most of them say it; then
-/// all go who are too many.
-pub async fn over_before_they_load(stage: &Stage) -> Result<String> {
+/// The load ends while all missing replicas load. Their samples are unknown, so nothing is removed
+/// before most of them report; then the surplus is removed.
+pub async fn load_ends_before_replicas_start(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "Parallel").await?;
-    let (_, asked) = engines.storm(stage).await?;
+    let (_, grown) = engines.storm(stage).await?;
     engines.load_for(0);
     stage.until_condition("a", "ScalingLimited", "True", "NoQuorum").await?;
     let back = engines.calm(stage, engines.loading + SOON).await?;
-    Ok(format!("{asked}, and not needed any more before one was ready; {back}"))
+    Ok(format!("{grown}, no longer needed before one was ready; {back}"))
 }
 
-/// An `OrderedReady` StatefulSet makes a pod when the one before it is ready: those that wait for their turn are capacity on the
-/// way, too.
-pub async fn one_after_the_other(stage: &Stage) -> Result<String> {
+/// An `OrderedReady` StatefulSet creates a pod when the previous one is ready: pods that do not
+/// exist yet count as capacity on its way, too.
+pub async fn replicas_start_one_by_one(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "OrderedReady").await?;
-    let (began, asked) = engines.storm(stage).await?;
+    let (began, grown) = engines.storm(stage).await?;
     let advisory = stage.until_condition("a", "Advisory", "True", "StartsInTurn").await?;
     ensure!(advisory.message.contains("podManagementPolicy: Parallel"), "{}", advisory.message);
     engines.until_serving(5, engines.loading * 8).await?;
     let ready = seconds(began);
-    // The load falls while one of them loads and two have not even begun. Nobody waits for them, however long that takes.
+    // The load falls while one of them loads and two do not exist yet. The scale-down does not wait
+    // for them.
     let back = engines.calm(stage, SOON * 2).await?;
-    Ok(format!("{asked}, 5 ready after {ready}; {back}"))
+    Ok(format!("{grown}, 5 ready after {ready}; {back}"))
 }
 
-/// There is no GPU left for the half of the replicas. They are capacity on the way until it is clear that they are not, and when
-/// the load falls nothing is stuck.
-pub async fn no_room(stage: &Stage) -> Result<String> {
+/// There is no GPU for half of the replicas. They count as capacity on its way until they are known
+/// to be stuck, and the scale-down works when the load falls.
+pub async fn half_of_the_replicas_are_unschedulable(stage: &Stage) -> Result<String> {
     for ordinal in 4..40 {
         stage.leave_pending(&format!("a-{ordinal}"));
     }
     let engines = Engines::start(stage, "Parallel").await?;
-    let (began, asked) = engines.storm(stage).await?;
+    let (began, grown) = engines.storm(stage).await?;
     engines.until_serving(4, engines.loading * 2 + SOON).await?;
     let ready = seconds(began);
     stage.stays("a", IN_THE_STORM, Duration::from_secs(5)).await?;
 
-    // The scheduler has been saying so for six minutes.
+    // The scheduler has reported this for six minutes.
     for ordinal in 4..IN_THE_STORM {
         unschedulable(stage, &format!("a-{ordinal}")).await?;
     }
@@ -243,14 +247,17 @@ pub async fn no_room(stage: &Stage) -> Result<String> {
     ensure!(stuck.message.contains("a-4: no node has room for it"), "{}", stuck.message);
     stage.stays("a", IN_THE_STORM, Duration::from_secs(5)).await?;
     let back = engines.calm(stage, SOON).await?;
-    Ok(format!("{asked}, 4 ready after {ready} and no node for the others; {back}"))
+    Ok(format!("{grown}, 4 ready after {ready} and no node for the others; {back}"))
 }
 
-/// As a scheduler reports it.
+/// Marks a pod as unschedulable, as a scheduler does.
 async fn unschedulable(stage: &Stage, pod: &str) -> Result<()> {
     let since = (Utc::now() - TimeDelta::minutes(6)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let status = json!({"status": {"conditions": [{
-        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": since,
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "lastTransitionTime": since,
         "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
     }]}});
     stage

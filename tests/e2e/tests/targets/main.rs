@@ -1,8 +1,9 @@
-//! Targets that are more than a StatefulSet, whose controllers stand-ins play: roles of RoleBasedGroups, Grove's scaling groups and
-//! cliques, components of Dynamo's graphs.
+//! Targets that are more than a StatefulSet, with stand-ins for their controllers: roles of
+//! RoleBasedGroups, Grove's scaling groups and cliques, components of Dynamo's graphs.
 //!
-//! What the stand-in for RoleBasedGroups does is what the real controller was seen to do: [`stand_in`] holds it to that, with nothing for
-//! the operator to do. Of Grove and Dynamo the sources were read: [`played`] says which.
+//! The stand-in for RoleBasedGroups behaves as the real controller was observed to: [`stand_in`]
+//! asserts that without an operator. Grove and Dynamo follow their sources; [`played`] names the
+//! commits.
 
 mod owners;
 mod played;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use llm_autoscaler_e2e::{groups, runner, scenarios};
 
-/// They wait for controllers more than for the machine.
+/// The scenarios wait for controllers more than they load the machine.
 const AT_A_TIME: usize = 4;
 
 #[tokio::main]
@@ -25,45 +26,45 @@ async fn main() -> ExitCode {
     use stand_in::{
         adapters, instances, kinds, pods, policies, roles, rollouts, scale, selectors, sets,
     };
-    // What may not be done yet comes before the rest, which needs it.
+    // The scenario without the permission runs first, because the others grant it.
     let forbidden = scenarios! { stateless::without_the_permission };
     let all = scenarios! {
         selectors::hpas_and_kubectl_fail_on_wrong_selectors,
         policies::growth_waits_for_the_batch_before,
-        selectors::computed_once_and_often_wrong,
+        selectors::selector_is_computed_once,
         pods::labels_names_and_gates,
         pods::replicas_are_groups_of_pods,
         pods::highest_ordinal_goes_first,
-        instances::numbered_and_drawn,
+        instances::names_and_labels_of_instances,
         instances::cheapest_goes_first,
-        instances::ordered_ones_in_turn,
-        rollouts::one_by_one_from_the_highest,
-        rollouts::without_numbers,
+        instances::ordered_instances_one_by_one,
+        rollouts::instances_are_replaced_one_by_one,
+        rollouts::stateless_instances_are_replaced,
         adapters::life_of_an_adapter,
-        adapters::only_those_of_the_group_count,
-        adapters::adapter_is_the_authority,
-        scale::what_becomes_of_writes,
+        adapters::adapter_made_by_hand_has_no_effect,
+        adapters::adapter_overrides_other_writers,
+        scale::writes_to_the_scale,
         roles::json_patch_with_tests,
         roles::server_side_apply,
         roles::kubectl_takes_over,
-        sets::template_of_a_set_wins,
-        sets::all_goes_with_its_owner,
-        kinds::what_can_be_scaled,
+        sets::set_template_overrides_the_adapter,
+        sets::objects_are_deleted_with_their_owner,
+        kinds::kinds_with_a_scale,
         scaled::through_an_adapter_by_leaders,
-        scaled::one_worker_is_missed,
+        scaled::replica_lacks_a_worker,
         scaled::without_an_adapter,
         scaled::an_adapter_without_a_selector,
-        scaled::what_several_pods_of_a_replica_say_adds_up,
-        scaled::what_is_not_there_yet_is_waited_for,
+        scaled::loads_of_a_replicas_pods_are_added,
+        scaled::missing_group_is_waited_for,
         drains::a_role_by_its_highest_instance,
-        drains::an_ordered_role_in_turn,
+        drains::ordered_role_drains_one_by_one,
         stateless::the_instance_with_the_fewest_requests,
-        stateless::marks_are_taken_back,
+        stateless::returning_load_removes_the_marks,
         stateless::a_role_that_is_a_deployment,
-        rolling::a_rollout_of_a_role_is_waited_for,
-        coordinated::what_a_policy_holds_back_is_on_its_way,
-        refused::children_of_a_set,
-        refused::adapters_made_by_hand,
+        rolling::drain_waits_for_a_rollout_of_a_role,
+        coordinated::held_back_replicas_are_not_requested_again,
+        refused::groups_of_a_set_are_refused,
+        refused::adapter_made_by_hand_is_refused,
         refused::roles_of_other_kinds,
         grove::scaling_group_by_whole_replicas,
         grove::standalone_clique_without_a_selector,
@@ -71,7 +72,7 @@ async fn main() -> ExitCode {
         grove::clique_below_its_minimum,
         dynamo::component_on_grove,
         dynamo::component_of_leader_worker_sets,
-        dynamo::pods_that_do_not_say_their_replica,
+        dynamo::pods_without_a_replica_label,
         dynamo::adapter_that_is_not_there_yet,
         units::pods_and_replicas_that_do_not_match,
         claims::oldest_autoscaler_keeps_the_target,
@@ -79,10 +80,10 @@ async fn main() -> ExitCode {
         claims::same_pods_of_two_targets,
         pausing::paused_and_unpaused,
         pausing::nothing_shrinks_at_once_after_a_pause,
-        by_hand::respected_for_a_while,
-        by_hand::reclaimed_at_once,
-        by_hand::zero_is_no_size_to_return_from,
-        by_hand::fights_are_told,
+        by_hand::manual_size_is_respected_for_a_while,
+        by_hand::manual_size_is_reverted_at_once,
+        by_hand::zero_replicas_disable_scaling,
+        by_hand::repeated_manual_changes_are_reported,
         drivers::hpa_in_the_way_and_gone,
         drivers::scaled_object_in_the_way_and_gone,
         drivers::owner_that_drives_the_size,

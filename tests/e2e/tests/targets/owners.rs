@@ -1,4 +1,4 @@
-//! One owner for each target: who it is, and what becomes of the others.
+//! Each target has one owner among autoscalers, and the others report it.
 
 pub mod by_hand;
 pub mod claims;
@@ -7,7 +7,7 @@ pub mod pausing;
 
 use serde_json::{Value, json};
 
-/// A reference to a StatefulSet.
+/// Returns a reference to a StatefulSet.
 fn stateful_set(name: &str) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name})
 }

@@ -1,4 +1,5 @@
-//! Small stand-ins for controllers of which only the sources were read: a task of the test plays each.
+//! Small stand-ins for controllers that follow the controllers' sources; each is a task of the
+//! test.
 
 pub mod dynamo;
 pub mod grove;

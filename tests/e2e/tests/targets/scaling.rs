@@ -1,4 +1,5 @@
-//! The operator scales targets whose replicas are several pods, or whose size is kept elsewhere than in a scale of their own.
+//! The operator scales targets with several pods per replica, and targets that have no scale
+//! subresource of their own.
 
 pub mod coordinated;
 pub mod drains;
@@ -21,21 +22,27 @@ use serde_json::{Value, json};
 
 use crate::groups::{Groups, number, replicas_of};
 
-/// What no worker may be heard saying.
+/// The load that workers' pages report, which must never count.
 const WRONG: u64 = 1000;
 
-/// A reference to a role.
+/// Returns a reference to a role.
 fn role(group: &str, role: &str) -> Value {
-    json!({"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup", "name": group, "role": role})
+    json!({
+        "apiVersion": "workloads.x-k8s.io/v1alpha2",
+        "kind": "RoleBasedGroup",
+        "name": group,
+        "role": role,
+    })
 }
 
-/// Shrinks at once.
-fn hasty() -> Value {
+/// Returns a behavior without a window for scale-downs.
+fn without_window() -> Value {
     json!({"scaleDown": {"stabilizationWindowSeconds": 0}})
 }
 
-/// Pages of the pods NAME-INDEX-MEMBER: the leaders say how many requests wait, the workers say what is wrong.
-fn leaders_say(groups: &Groups<'_>, name: &str, size: u32, waiting: u64) {
+/// Sets the pages of the pods NAME-INDEX-MEMBER: leaders report `waiting` requests, workers report
+/// a wrong load.
+fn set_leaders_waiting(groups: &Groups<'_>, name: &str, size: u32, waiting: u64) {
     for replica in 0..6 {
         for member in 0..size {
             let page = Page::waiting(if member == 0 { waiting } else { WRONG });
@@ -47,7 +54,7 @@ fn leaders_say(groups: &Groups<'_>, name: &str, size: u32, waiting: u64) {
     }
 }
 
-/// Waits until the status of an autoscaler counts so many replicas, and so many that serve.
+/// Waits until the status of an autoscaler counts this many replicas, and this many ready ones.
 async fn until_counted(stage: &Stage, autoscaler: &str, replicas: i32, ready: i32) -> Result<()> {
     let what = format!("{autoscaler} to count {replicas} replicas, {ready} ready");
     wait::until(&what, SOON, async || {
@@ -58,15 +65,20 @@ async fn until_counted(stage: &Stage, autoscaler: &str, replicas: i32, ready: i3
     .await
 }
 
-/// Waits until the adapter, or without one the role, is asked for so many replicas.
-async fn until_asked(groups: &Groups<'_>, group: &str, role: &str, replicas: i64) -> Result<()> {
+/// Waits until the adapter, or the role if it has none, requests this many replicas.
+async fn until_requested(
+    groups: &Groups<'_>,
+    group: &str,
+    role: &str,
+    replicas: i64,
+) -> Result<()> {
     wait::until(&format!("{group}/{role} to be scaled to {replicas}"), SOON, async || {
-        Ok((asked(groups, group, role).await? == Some(replicas)).then_some(()))
+        Ok((requested(groups, group, role).await? == Some(replicas)).then_some(()))
     })
     .await
 }
 
-/// Watches a role for a while, and fails if it is ever asked for another number of replicas.
+/// Watches a role for a while, and fails if it ever requests another number of replicas.
 async fn stays(
     groups: &Groups<'_>,
     group: &str,
@@ -76,7 +88,7 @@ async fn stays(
 ) -> Result<()> {
     let end = tokio::time::Instant::now() + how_long;
     while tokio::time::Instant::now() < end {
-        let now = asked(groups, group, role).await?;
+        let now = requested(groups, group, role).await?;
         ensure!(
             now == Some(replicas),
             "{group}/{role} was to stay at {replicas}, and was scaled to {now:?}"
@@ -86,7 +98,7 @@ async fn stays(
     Ok(())
 }
 
-async fn asked(groups: &Groups<'_>, group: &str, role: &str) -> Result<Option<i64>> {
+async fn requested(groups: &Groups<'_>, group: &str, role: &str) -> Result<Option<i64>> {
     let adapter = groups.api(Kind::Adapter).get_opt(&format!("{group}-{role}")).await?;
     Ok(match adapter {
         Some(adapter) => number(&adapter, "/spec/replicas"),

@@ -1,7 +1,9 @@
-//! The stand-in for the controller of RoleBasedGroups does what the real one does.
+//! The stand-in for the controller of RoleBasedGroups behaves as the real one.
 //!
-//! Each `measured` names a behaviour of sgl-project/rbg v0.8.0-alpha.5 (commit 993491f), as it was seen without its webhooks on a control
-//! plane of Kubernetes 1.37.2; each `in_its_source` one that was only read there. The API server, the controller manager with its HPA, and kubectl are the real ones here too.
+//! Each `measured` names a behaviour of sgl-project/rbg v0.8.0-alpha.5 (commit 993491f), as it was
+//! observed without its webhooks on a control plane of Kubernetes 1.37.2; each `in_its_source`
+//! names a behaviour that was only read in the source. The API server, the controller manager with
+//! its HPA, and kubectl are the real ones.
 
 pub mod adapters;
 pub mod instances;

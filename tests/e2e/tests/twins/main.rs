@@ -1,15 +1,17 @@
-//! Twins: the real HorizontalPodAutoscaler of kube-controller-manager and an LLMAutoscaler under the profile
-//! `hpa-exact` scale two StatefulSets that tell the same story. The HPA is fed through the custom metrics API from the
-//! pods' pages, the LLMAutoscaler reads them itself.
+//! Twins: the real HorizontalPodAutoscaler of kube-controller-manager and an LLMAutoscaler under
+//! the profile `hpa-exact` scale two StatefulSets that get the same load. The HPA reads the pods'
+//! pages through the custom metrics API, the LLMAutoscaler reads them itself.
 //!
-//! Each has a tick of its own, so times differ; what must not differ is the sequence of sizes, and, whenever both have
-//! come to rest, the HPA's conditions and events to the letter. Three things are known and left out:
+//! Each has a sync period of its own, so times differ. The sequences of sizes must be equal, and so
+//! must the texts of conditions and events whenever both are at rest. Three known differences are
+//! excluded:
 //!
-//! - Why a page could not be read is ours to say: after `unable to get metric NAME:` texts are free.
-//! - `SucceededRescale` is left to be read for 15 s by ours, as by an HPA of the usual period, and for one tick by
-//!   this HPA. It is compared at the end of a timeline, when these 15 s are over, and so are the values in the status,
-//!   which ours writes no more often than that.
-//! - How often an event has been repeated.
+//! - The reason why a page could not be read is ours: the text after `unable to get metric NAME:`
+//!   is not compared.
+//! - Ours keeps `SucceededRescale` for 15 s, like an HPA with the default period; this HPA keeps it
+//!   for one period. It is compared at the end of a timeline, when these 15 s are over; so are the
+//!   values in the status, which ours writes no more often than that.
+//! - The number of repetitions of an event.
 
 mod pair;
 mod timelines;
@@ -30,21 +32,22 @@ use llm_autoscaler_testbed::{CustomMetrics, controlplane::Options};
 use pair::Pair;
 use timelines::{Then, Timeline};
 
-/// The tick of both in seconds: as short as the operator's can be, or `TWINS_PERIOD`. Timelines whose windows and policies
-/// last for seconds need the short one; the HPA's usual 15 s suits `bounds_and_tolerances`, and takes minutes.
+/// Returns the sync period of both in seconds: the shortest that the operator allows, or
+/// `TWINS_PERIOD`. Timelines with windows and policies of a few seconds need the short one. The
+/// HPA's default of 15 s suits `bounds_and_tolerances`, and takes minutes.
 fn period() -> u64 {
     std::env::var("TWINS_PERIOD").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(1)
 }
 
-/// What a longer tick adds to every wait.
+/// Returns the time that a longer period adds to every wait.
 fn longer() -> Duration {
     Duration::from_millis(1200 * (period() - 1))
 }
 
-/// How long the twins may take to come to the same rest.
+/// The time that the twins may take to reach the same state.
 const TO_REST: Duration = Duration::from_secs(30);
-/// How long the conditions of a rescale are left to be read, and a tick.
-const LAST_WORDS: Duration = Duration::from_secs(17);
+/// The time for which a rescale's conditions stay, plus a period.
+const RESCALE_CONDITIONS: Duration = Duration::from_secs(17);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -89,7 +92,7 @@ async fn start() -> Result<(Arc<Cluster>, CustomMetrics)> {
 async fn run(cluster: &Arc<Cluster>, timeline: &Timeline) -> bool {
     let began = Instant::now();
     let mut story = String::new();
-    let result = tell(cluster, timeline, &mut story).await;
+    let result = run_timeline(cluster, timeline, &mut story).await;
     let (name, seconds) = (timeline.name, began.elapsed().as_secs_f64());
     match &result {
         Ok(()) => println!("test {name} ... ok ({seconds:.1} s)\n{story}"),
@@ -98,12 +101,16 @@ async fn run(cluster: &Arc<Cluster>, timeline: &Timeline) -> bool {
     result.is_ok()
 }
 
-/// Plays a timeline to both; the story gets a line for each step.
-async fn tell(cluster: &Arc<Cluster>, timeline: &Timeline, story: &mut String) -> Result<()> {
+/// Applies a timeline to both; `story` gets a line for each step.
+async fn run_timeline(
+    cluster: &Arc<Cluster>,
+    timeline: &Timeline,
+    story: &mut String,
+) -> Result<()> {
     let period = period().to_string();
     let arguments = ["--profile=hpa-exact", "--sync-period-seconds", &period];
     let namespace = timeline.name.replace('_', "-");
-    let stage = Stage::set_with(cluster.clone(), &namespace, &arguments).await?;
+    let stage = Stage::create_with(cluster.clone(), &namespace, &arguments).await?;
     for (pod, twin) in timeline.pending.iter().flat_map(|pod| pair::TWINS.map(|twin| (pod, twin))) {
         stage.leave_pending(&format!("{twin}-{pod}"));
     }
@@ -127,12 +134,12 @@ async fn tell(cluster: &Arc<Cluster>, timeline: &Timeline, story: &mut String) -
         }
         result.with_context(|| format!("after {:?}", step.what))?;
     }
-    tokio::time::sleep(LAST_WORDS).await;
+    tokio::time::sleep(RESCALE_CONDITIONS).await;
     pair.agree(true).await.context("at the end")
 }
 
-/// Waits until both have that size and say the same, and makes sure that it is so later too: at first they may not have
-/// noticed yet that something has happened.
+/// Waits until both have this size and equal conditions, and checks that this lasts: at first they
+/// may not have noticed a change yet.
 async fn come_to_rest(pair: &Pair, size: i32, calm: Duration) -> Result<()> {
     until_at_rest(pair, size).await?;
     tokio::time::sleep(calm + longer()).await;
@@ -151,6 +158,9 @@ async fn until_at_rest(pair: &Pair, size: i32) -> Result<()> {
 async fn at_rest(pair: &Pair, size: i32) -> Result<()> {
     let sizes = pair.sizes();
     let last = sizes.each_ref().map(|sizes| sizes.last().copied());
-    ensure!(last == [Some(size); 2], "both were to come to {size} replicas; they went {sizes:?}");
+    ensure!(
+        last == [Some(size); 2],
+        "both had to reach {size} replicas; their sizes are {sizes:?}"
+    );
     pair.agree(false).await
 }

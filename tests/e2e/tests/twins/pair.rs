@@ -1,4 +1,4 @@
-//! The twins: an HPA and an LLMAutoscaler with the same spec, and what happens to both.
+//! The twins: an HPA and an LLMAutoscaler with the same spec, and changes that apply to both.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -20,12 +20,12 @@ use tokio::task::AbortHandle;
 
 use crate::{timelines::Change, view::View};
 
-/// The names of the StatefulSets and of their autoscalers: the HPA's, then ours.
+/// The names of the StatefulSets and of their autoscalers: the HPA's first, then ours.
 pub const TWINS: [&str; 2] = ["hpa", "ours"];
-/// More than any StatefulSet here has.
+/// An upper bound of the number of pods.
 const PODS: u32 = 12;
 
-/// Two StatefulSets of one namespace, scaled by the HPA and by ours.
+/// Two StatefulSets of a namespace, one scaled by the HPA and one by ours.
 pub struct Pair {
     stage: Stage,
     spec: Value,
@@ -40,7 +40,7 @@ impl Drop for Pair {
 }
 
 impl Pair {
-    /// Both with one idle replica, and with `spec` merged over what they share.
+    /// Creates both with one idle replica, and with `spec` merged over their common spec.
     pub async fn start(stage: Stage, spec: &Value) -> Result<Self> {
         for twin in TWINS {
             stage.engine(twin, 1).await?;
@@ -57,17 +57,17 @@ impl Pair {
         Ok(pair)
     }
 
-    /// All sizes that each was asked for, from the first one on.
+    /// Returns all sizes that each has requested, from the first one on.
     pub fn sizes(&self) -> [Vec<i32>; 2] {
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Something happens to both.
+    /// Applies a change to both.
     pub async fn apply(&mut self, change: &Change) -> Result<()> {
         match change {
             Change::Queue(waiting) => self.page(0, &Page::waiting(*waiting)),
             Change::Silent(pod) => self.page(*pod, &Page::Refuse),
-            // Pod 0 last: a queue that is seen keeps the size.
+            // Pod 0 is last: as long as its queue is visible, the size stays.
             Change::AllSilent => (0..PODS).rev().for_each(|pod| self.page(pod, &Page::Refuse)),
             Change::OthersIdle => (1..PODS).for_each(|pod| self.page(pod, &Page::idle())),
             Change::Ready(pod, ready) => {
@@ -128,7 +128,8 @@ impl Pair {
         Ok(())
     }
 
-    /// Whether both went the same way and say the same; `strict` where the words of the last rescale are over.
+    /// Checks that both had the same sizes and have equal conditions. `strict` includes those that
+    /// differ for a while after a rescale.
     pub async fn agree(&self, strict: bool) -> Result<()> {
         let [hpa, ours] = self.sizes();
         ensure!(hpa == ours, "sizes differ: HPA {hpa:?}, ours {ours:?}");
@@ -138,7 +139,7 @@ impl Pair {
         hpa.agrees(&ours, strict)
     }
 
-    /// What a person would look at when something is odd.
+    /// Describes the state of both, for failed timelines.
     pub async fn scene(&self) -> String {
         let describe = ["-n", &self.stage.namespace, "describe", "hpa"];
         let hpa = self.stage.control_plane().kubectl(describe).await.unwrap_or_default();
@@ -146,12 +147,12 @@ impl Pair {
     }
 }
 
-/// Writes down every size that a StatefulSet is asked for.
+/// Records every size that a StatefulSet requests.
 async fn record(api: Api<StatefulSet>, sizes: Arc<Mutex<[Vec<i32>; 2]>>) {
     let mut events =
         watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
     while let Some(event) = events.next().await {
-        let Ok(set) = event else { continue }; // the watcher comes back by itself
+        let Ok(set) = event else { continue }; // the watcher recovers on its own
         let twin = TWINS.iter().position(|twin| *twin == set.name_any());
         let size = set.spec.and_then(|spec| spec.replicas);
         let mut sizes = sizes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,71 +1,73 @@
-//! What happens to the twins.
+//! The timelines of the twins.
 //!
-//! The whole queue lies with pod 0, and 5 requests a replica are the target: the answer is a fifth of the queue however
-//! many of the new pods have been seen when a tick comes, so that the sequence of sizes does not depend on when that is. For the same reason pages change one at a time wherever two
-//! of them would give another answer than both: ours reads each pod's page at a moment of its own.
+//! The whole queue is at pod 0 and the target is 5 requests per replica, so the recommendation is a
+//! fifth of the queue, however many of the new pods a sync has seen. So the sequence of sizes does
+//! not depend on the time of syncs. For the same reason pages change one at a time where two of
+//! them would give another recommendation than both: ours reads each pod's page at a different
+//! moment.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// A story with expected sizes.
+/// A sequence of changes with expected sizes.
 pub struct Timeline {
-    /// Its name, and its namespace's.
+    /// The name of the timeline and of its namespace.
     pub name: &'static str,
-    /// Fields of the specs of both.
+    /// The fields of both specs.
     pub spec: Value,
-    /// Pods, by ordinal, that nothing can be found to run on.
+    /// The ordinals of the pods that stay pending.
     pub pending: Vec<u32>,
-    /// What happens.
+    /// The steps.
     pub steps: Vec<Step>,
 }
 
-/// Something that happens to both.
+/// A change of both, and the state to wait for.
 pub struct Step {
-    /// In words.
+    /// A description.
     pub what: &'static str,
-    /// What happens.
+    /// The change.
     pub change: Change,
-    /// What is waited for.
+    /// The state to wait for.
     pub then: Then,
 }
 
-/// What can happen.
+/// A change.
 pub enum Change {
-    /// That many requests wait at pod 0.
+    /// This many requests wait at pod 0.
     Queue(u64),
-    /// A pod no longer answers.
+    /// This pod stops answering.
     Silent(u32),
-    /// No pod answers.
+    /// All pods stop answering.
     AllSilent,
-    /// All pods but pod 0 answer, and are idle.
+    /// All pods except pod 0 answer, and are idle.
     OthersIdle,
-    /// A pod becomes ready, or no longer is; it answers all the same.
+    /// This pod becomes ready or unready; it answers all the same.
     Ready(u32, bool),
     /// The spec gets these fields.
     Spec(Value),
-    /// Somebody else sets the size.
+    /// A person sets the size.
     ByHand(i32),
     /// The StatefulSet is deleted.
     TargetGone,
-    /// It is there again, with one replica.
+    /// The StatefulSet is created again, with one replica.
     TargetBack,
 }
 
-/// What is waited for.
+/// The state to wait for.
 pub enum Then {
-    /// Only that time passes: both are still moving.
+    /// This time passes; both are still changing.
     For(Duration),
-    /// Both come to this size, say the same, and stay so.
+    /// Both reach this size, have equal conditions, and stay so.
     Rest {
         /// The size.
         size: i32,
-        /// For how long they have to stay so.
+        /// The time for which they must stay so.
         calm: Duration,
     },
 }
 
-/// More than two ticks, and than a second between two reads of a page.
+/// A time that exceeds two periods, and a second between two scrapes of a page.
 const CALM: Duration = Duration::from_secs(3);
 
 fn rest(what: &'static str, change: Change, size: i32) -> Step {
@@ -80,7 +82,7 @@ fn brief(what: &'static str, change: Change, seconds: u64) -> Step {
     Step { what, change, then: Then::For(Duration::from_secs(seconds)) }
 }
 
-/// All timelines. They run side by side.
+/// Returns all timelines, which run side by side.
 pub fn all() -> Vec<Timeline> {
     vec![
         no_behavior(),
@@ -93,13 +95,17 @@ pub fn all() -> Vec<Timeline> {
     ]
 }
 
-/// Neither windows nor policies are in the way.
+/// Returns a behavior without windows and policies.
 fn at_once() -> Value {
-    let rules = json!({"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}]});
+    let rules = json!({
+        "stabilizationWindowSeconds": 0,
+        "policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}],
+    });
     json!({"scaleUp": rules, "scaleDown": rules})
 }
 
-/// The old rules: at most twice the size, or four; and a window that makes what somebody took away grow again.
+/// The rules without behavior: at most the double or four, and a window that restores a size that a
+/// person lowered.
 fn no_behavior() -> Timeline {
     Timeline {
         name: "no_behavior",
@@ -115,15 +121,18 @@ fn no_behavior() -> Timeline {
     }
 }
 
-/// Policies by number, by percent, both, none.
+/// Policies by number, by percentage, both and none.
 fn rate_policies() -> Timeline {
     let rules = |policies: Value| json!({"stabilizationWindowSeconds": 0, "policies": policies});
     let pods = |value: u32| json!({"type": "Pods", "value": value, "periodSeconds": 3});
     let percent = |value: u32| json!({"type": "Percent", "value": value, "periodSeconds": 3});
     let by_number =
         json!({"scaleUp": rules(json!([pods(2)])), "scaleDown": rules(json!([pods(2)]))});
-    let by_both = json!({"scaleUp": rules(json!([percent(100), pods(1)])), "scaleDown": {"selectPolicy": "Disabled"}});
-    // What was scaled a moment ago counts for the next limit, so a period has to be over before the next step.
+    let by_both = json!({
+        "scaleUp": rules(json!([percent(100), pods(1)])),
+        "scaleDown": {"selectPolicy": "Disabled"},
+    });
+    // Recent changes count for the next limit, so a period must pass before the next step.
     let over = Duration::from_secs(5);
     Timeline {
         name: "rate_policies",
@@ -141,9 +150,14 @@ fn rate_policies() -> Timeline {
     }
 }
 
-/// A peak that is too short, one that lasts, and a valley with a step.
+/// A peak that is too short, a peak that lasts, and a valley with a step.
 fn windows() -> Timeline {
-    let rules = |seconds: u32| json!({"stabilizationWindowSeconds": seconds, "policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}]});
+    let rules = |seconds: u32| {
+        json!({
+            "stabilizationWindowSeconds": seconds,
+            "policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}],
+        })
+    };
     Timeline {
         name: "windows",
         spec: json!({"behavior": {"scaleUp": rules(15), "scaleDown": rules(8)}}),
@@ -160,7 +174,7 @@ fn windows() -> Timeline {
     }
 }
 
-/// Pods that do not answer, and one that is not ready but answers.
+/// Pods that do not answer, and an unready pod that answers.
 fn samples_missing() -> Timeline {
     Timeline {
         name: "samples_missing",
@@ -183,7 +197,7 @@ fn samples_missing() -> Timeline {
     }
 }
 
-/// Pods that wait for a node are counted as idle when growing, and not at all when shrinking.
+/// Pending pods count as idle for growth, and do not count for shrinking.
 fn pods_pending() -> Timeline {
     Timeline {
         name: "pods_pending",
@@ -200,7 +214,7 @@ fn pods_pending() -> Timeline {
     }
 }
 
-/// Bounds that move, a tolerance for each direction, and a size of zero by hand.
+/// Changing bounds, a tolerance for each direction, and a size of zero set by hand.
 fn bounds_and_tolerances() -> Timeline {
     let mut behavior = at_once();
     behavior["scaleUp"]["tolerance"] = json!("0.5");
@@ -222,7 +236,7 @@ fn bounds_and_tolerances() -> Timeline {
     }
 }
 
-/// What is scaled is deleted, and created again.
+/// The target is deleted, and created again.
 fn target_goes() -> Timeline {
     Timeline {
         name: "target_goes",

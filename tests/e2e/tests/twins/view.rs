@@ -1,4 +1,4 @@
-//! What an autoscaler says of itself, in a form that can be compared.
+//! The conditions, events and values of an autoscaler in a form that can be compared.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,23 +11,23 @@ use kube::api::ListParams;
 use llm_autoscaler_e2e::Stage;
 use serde_json::{Value, json};
 
-/// The conditions of an HPA.
+/// The condition types of an HPA.
 const CONDITIONS: [&str; 4] = ["AbleToScale", "ScalingActive", "ScalingLimited", "ScaledToZero"];
-/// What follows is whatever kept a metric from being read.
+/// The prefix of messages that continue with the reason why a metric could not be read.
 const UNREADABLE: &str = "unable to get metric vllm:num_requests_waiting: ";
 
-/// Conditions, events and values.
+/// The conditions, the events and the values of an autoscaler.
 pub struct View {
-    /// Status, reason and message, by type.
+    /// Status, reason and message of each condition, by type.
     conditions: BTreeMap<String, String>,
-    /// Type, reason and note.
+    /// Type, reason and note of each event.
     events: BTreeSet<String>,
-    /// Current size, desired size, and the metric's value.
+    /// The current size, the desired size, and the metric's value.
     values: Value,
 }
 
 impl View {
-    /// The view of an HPA.
+    /// Returns the view of an HPA.
     pub async fn of_hpa(stage: &Stage, name: &str) -> Result<Self> {
         let status =
             stage.api::<HorizontalPodAutoscaler>().get(name).await?.status.unwrap_or_default();
@@ -44,13 +44,13 @@ impl View {
         let metric =
             metric.and_then(|metric| metric.pods?.current.average_value).map(|value| value.0);
         Ok(Self {
-            conditions: said(name, conditions),
+            conditions: texts(name, conditions),
             events: events(stage, "HorizontalPodAutoscaler", name).await?,
             values: json!([status.current_replicas, status.desired_replicas, metric]),
         })
     }
 
-    /// The view of an LLMAutoscaler.
+    /// Returns the view of an LLMAutoscaler.
     pub async fn of_ours(stage: &Stage, name: &str) -> Result<Self> {
         let status = stage.status(name).await?;
         let conditions = status.conditions.into_iter().map(|condition| {
@@ -59,7 +59,7 @@ impl View {
         let metric =
             status.targets.into_iter().next().and_then(|target| target.metrics.into_iter().next());
         Ok(Self {
-            conditions: said(name, conditions),
+            conditions: texts(name, conditions),
             events: events(stage, "LLMAutoscaler", name).await?,
             values: json!([
                 status.current_replicas,
@@ -69,16 +69,18 @@ impl View {
         })
     }
 
-    /// Whether the HPA, which `self` is of, says the same as ours.
+    /// Checks that this view, which is an HPA's, equals ours.
     pub fn agrees(&self, ours: &Self, strict: bool) -> Result<()> {
-        let (mut hpa_says, mut ours_says) = (self.conditions.clone(), ours.conditions.clone());
+        let (mut hpa_says, mut our_conditions) = (self.conditions.clone(), ours.conditions.clone());
         if !strict
-            && ours_says.get("AbleToScale").is_some_and(|said| said.contains("SucceededRescale"))
+            && our_conditions
+                .get("AbleToScale")
+                .is_some_and(|text| text.contains("SucceededRescale"))
         {
             hpa_says.remove("AbleToScale");
-            ours_says.remove("AbleToScale");
+            our_conditions.remove("AbleToScale");
         }
-        same("conditions", &hpa_says, &ours_says)?;
+        same("conditions", &hpa_says, &our_conditions)?;
         same("events", &self.events, &ours.events)?;
         if strict {
             same("sizes and values", &self.values, &ours.values)?;
@@ -92,8 +94,8 @@ fn same<T: PartialEq + Debug>(what: &str, hpa: &T, ours: &T) -> Result<()> {
     Ok(())
 }
 
-/// The conditions that an HPA has, each as one text.
-fn said(
+/// Returns the condition types of an HPA, each formatted as one text.
+fn texts(
     name: &str,
     conditions: impl Iterator<Item = (String, String, String, String)>,
 ) -> BTreeMap<String, String> {
@@ -119,7 +121,7 @@ async fn events(stage: &Stage, kind: &str, name: &str) -> Result<BTreeSet<String
     Ok(events.items.into_iter().filter(about).map(text).collect())
 }
 
-/// A message up to where the words are free, without the twin's name.
+/// Returns a message up to the part that is not compared, without the twin's name.
 fn comparable(name: &str, message: &str) -> String {
     let end = message.find(UNREADABLE).map_or(message.len(), |at| at + UNREADABLE.len());
     message[..end].replace(&format!("\"{name}\""), "\"TARGET\"")

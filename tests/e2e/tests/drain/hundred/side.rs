@@ -1,4 +1,4 @@
-//! 25 StatefulSets that one of the two scales.
+//! The 25 StatefulSets of one of the two autoscalers.
 
 use std::time::{Duration, Instant};
 
@@ -12,45 +12,46 @@ use serde_json::{Value, json};
 
 use super::{
     Outcome,
-    busy::{self, Busy},
-    downs::Downs,
+    clients::{self, Clients},
+    scale_downs::ScaleDowns,
 };
 use crate::gated;
 
 const SETS: u32 = 25;
 const REPLICAS: u32 = 5;
-/// Time to end, in seconds.
+/// The termination grace period in seconds.
 const GRACE: i64 = 5;
-/// Of a drain, in seconds.
+/// The deadline of a drain in seconds.
 const DEADLINE: i32 = 120;
 
-/// Who scales.
+/// The autoscaler of a side.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scaler {
     /// This operator, with `drain`; the pods have its readiness gate.
     Ours,
-    /// kube-controller-manager; the pods have no gate, which nobody would open.
+    /// The HPA of kube-controller-manager; the pods have no gate, because no controller would open
+    /// it.
     Hpa,
 }
 
-/// The StatefulSets, their clients, and what was asked of them.
+/// The StatefulSets, their clients and the counter of their scale-downs.
 pub struct Side {
     scaler: Scaler,
     names: Vec<String>,
-    loads: Vec<Busy>,
-    downs: Downs,
+    loads: Vec<Clients>,
+    scale_downs: ScaleDowns,
 }
 
 impl Side {
-    /// Nothing is there yet.
+    /// Creates a side without any objects.
     pub fn new(stage: &Stage, scaler: Scaler) -> Self {
         let prefix = if scaler == Scaler::Ours { "ours" } else { "hpa" };
-        stage.assign(prefix, busy::engine());
+        stage.assign(prefix, clients::engine());
         let names = (0..SETS).map(|number| format!("{prefix}-{number}")).collect();
-        Self { scaler, names, loads: Vec::new(), downs: Downs::watch(stage.api()) }
+        Self { scaler, names, loads: Vec::new(), scale_downs: ScaleDowns::watch(stage.api()) }
     }
 
-    /// Creates everything; when it returns all replicas serve.
+    /// Creates all objects, and waits until all replicas are ready.
     pub async fn create(&self, stage: &Stage) -> Result<()> {
         try_join_all(self.names.iter().map(|name| self.create_one(stage, name))).await?;
         for name in &self.names {
@@ -60,18 +61,20 @@ impl Side {
         Ok(())
     }
 
-    /// Lets the clients ask from now on.
+    /// Starts the clients.
     pub async fn load(&mut self, stage: &Stage) -> Result<()> {
-        self.loads = try_join_all(self.names.iter().map(|name| Busy::start(stage, name))).await?;
+        self.loads =
+            try_join_all(self.names.iter().map(|name| Clients::start(stage, name))).await?;
         Ok(())
     }
 
-    /// Allows one replica, and waits until that is what there is. Returns how long it took.
+    /// Lowers the minimum to one replica, and waits until one is left. Returns the time that it
+    /// took.
     pub async fn shrink(&self, stage: &Stage) -> Result<Duration> {
         let began = Instant::now();
         try_join_all(self.names.iter().map(|name| self.keep(stage, name, 1))).await?;
         wait::until("all to be scaled to 1", Duration::from_mins(9), async || {
-            // Not as often as could be: the machine is busy.
+            // The machine is busy, so polling is slow.
             tokio::time::sleep(Duration::from_secs(1)).await;
             let sizes = try_join_all(self.names.iter().map(|name| stage.replicas(name))).await?;
             Ok(sizes.iter().all(|size| *size == 1).then_some(()))
@@ -80,11 +83,11 @@ impl Side {
         Ok(began.elapsed())
     }
 
-    /// Lets the clients end, and adds up what they have seen.
+    /// Stops the clients, and sums up their results.
     pub async fn end(self, took: Duration) -> Outcome {
-        let ended = join_all(self.loads.into_iter().map(Busy::stop)).await;
+        let ended = join_all(self.loads.into_iter().map(Clients::stop)).await;
         Outcome {
-            scale_downs: self.downs.of(&self.names),
+            scale_downs: self.scale_downs.of(&self.names),
             answered: ended.iter().map(|(answered, ..)| answered).sum(),
             cut_off: ended.iter().map(|(_, cut_off, _)| cut_off).sum(),
             first: ended.into_iter().find_map(|(.., first)| first),
@@ -95,14 +98,18 @@ impl Side {
     async fn create_one(&self, stage: &Stage, name: &str) -> Result<()> {
         self.keep(stage, name, REPLICAS).await?;
         let gates: &[&str] = if self.scaler == Scaler::Ours { &[gated::GATE] } else { &[] };
-        let manner = gated::Manner { grace: GRACE, gates, management: "Parallel" };
-        gated::create_with(stage, name, REPLICAS, &manner).await
+        let settings = gated::PodSettings { grace: GRACE, gates, management: "Parallel" };
+        gated::create_with(stage, name, REPLICAS, &settings).await
     }
 
-    /// One replica is enough for ten requests, and there are five; they go one at a time.
+    /// Creates the autoscaler. One replica is enough for ten requests, and there are five; replicas
+    /// are removed one at a time.
     async fn keep(&self, stage: &Stage, name: &str, min: u32) -> Result<()> {
         let target = json!({"type": "AverageValue", "averageValue": "10"});
-        let down = json!({"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 1}]});
+        let down = json!({
+            "stabilizationWindowSeconds": 0,
+            "policies": [{"type": "Pods", "value": 1, "periodSeconds": 1}],
+        });
         let mut spec =
             json!({"minReplicas": min, "maxReplicas": REPLICAS, "behavior": {"scaleDown": down}});
         match self.scaler {
@@ -112,7 +119,8 @@ impl Side {
                 stage.autoscaler(name, spec).await
             }
             Scaler::Hpa => {
-                // An HPA cannot add two series up; here nothing ever waits, so those that run are all.
+                // An HPA cannot add two series. Here no request ever waits, so the running ones are
+                // all.
                 let metric = json!({"name": "vllm:num_requests_running"});
                 spec["metrics"] =
                     json!([{"type": "Pods", "pods": {"metric": metric, "target": target}}]);
@@ -121,7 +129,8 @@ impl Side {
         }
     }
 
-    /// Waits until an HPA has read its metric; ours does by the time when the first answers are there.
+    /// Waits until an HPA has read its metric. Our operator has read it by the time of the first
+    /// answers.
     async fn until_active(&self, stage: &Stage, name: &str) -> Result<()> {
         if self.scaler == Scaler::Ours {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Sizes that somebody else sets.
+//! Sizes that others set.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
-/// Sets a size under the name of a manager.
+/// Sets a size under the field manager `manager`.
 async fn set(stage: &Stage, name: &str, replicas: i32, manager: &str) -> Result<()> {
     let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
@@ -17,8 +17,8 @@ async fn set(stage: &Stage, name: &str, replicas: i32, manager: &str) -> Result<
     Ok(())
 }
 
-/// Without a word about it in the spec a size that metrics do not ask for is changed back at once.
-pub async fn reclaimed_at_once(stage: &Stage) -> Result<()> {
+/// By default a size that the metrics do not require is changed back at once.
+pub async fn manual_size_is_reverted_at_once(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
     stage.waiting("a", 11);
@@ -31,13 +31,14 @@ pub async fn reclaimed_at_once(stage: &Stage) -> Result<()> {
         !status.conditions.iter().any(|condition| condition.type_ == "ManualChange"),
         "{status:?}"
     );
-    let page = stage.operator_metrics().await?;
+    let page = stage.operator.metrics().await?;
     ensure!(page.contains("llm_autoscaler_changes_by_others_total 1"), "{page}");
     Ok(())
 }
 
-/// For as long as the spec says a size that somebody else has set stays, also out of bounds and over a restart.
-pub async fn respected_for_a_while(stage: &Stage) -> Result<()> {
+/// With `manualChange` in the spec a size that others set stays for that time, even out of bounds
+/// and across a restart.
+pub async fn manual_size_is_respected_for_a_while(stage: &Stage) -> Result<()> {
     const RESPECT: Duration = Duration::from_secs(20);
     stage.engine("a", 2).await?;
     stage.waiting("a", 5);
@@ -56,8 +57,8 @@ pub async fn respected_for_a_while(stage: &Stage) -> Result<()> {
     );
     stage.until_condition("a", "Ready", "True", "ManualChange").await?;
 
-    stage.kill_operator();
-    stage.start_operator()?;
+    stage.operator.kill();
+    stage.operator.start()?;
     stage.stays("a", 1, RESPECT.saturating_sub(changed.elapsed() + Duration::from_secs(2))).await?;
     stage.until_replicas("a", 3, SOON).await?;
     ensure!(
@@ -74,8 +75,8 @@ pub async fn respected_for_a_while(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Zero replicas switch the scaling off, however long other sizes are respected.
-pub async fn zero_is_no_size_to_return_from(stage: &Stage) -> Result<()> {
+/// Zero replicas disable the scaling, however long other sizes are respected.
+pub async fn zero_replicas_disable_scaling(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 11);
     stage.autoscaler("a", json!({"manualChanges": {"respectSeconds": 1}})).await?;
@@ -85,25 +86,25 @@ pub async fn zero_is_no_size_to_return_from(stage: &Stage) -> Result<()> {
     stage.stays("a", 0, Duration::from_secs(3)).await
 }
 
-/// Who changes the size again and again after us is named in an event, once.
-pub async fn fights_are_told(stage: &Stage) -> Result<()> {
+/// Another writer that changes the size repeatedly is named in an event, once.
+pub async fn repeated_manual_changes_are_reported(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
     stage.waiting("a", 11);
     for round in 0..4 {
         stage.until_replicas("a", 3, SOON).await?;
-        let told = stage.events("a", "ReplicasContested").await?;
-        ensure!(told.is_empty() || round == 3, "too early: {told:?}");
+        let notes = stage.events("a", "ReplicasContested").await?;
+        ensure!(notes.is_empty() || round == 3, "too early: {notes:?}");
         set(stage, "a", 1, "argocd-controller").await?;
     }
     stage.until_replicas("a", 3, SOON).await?;
-    let told = wait::until("the event", SOON, async || {
-        let told = stage.events("a", "ReplicasContested").await?;
-        Ok((!told.is_empty()).then_some(told))
+    let notes = wait::until("the event", SOON, async || {
+        let notes = stage.events("a", "ReplicasContested").await?;
+        Ok((!notes.is_empty()).then_some(notes))
     })
     .await?;
     let expected =
         "argocd-controller has changed the size of StatefulSet/a three times within 10 minutes";
-    ensure!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+    ensure!(notes.len() == 1 && notes[0].starts_with(expected), "{notes:?}");
     Ok(())
 }

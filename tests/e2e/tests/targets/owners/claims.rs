@@ -1,4 +1,4 @@
-//! Several autoscalers of the same target, or of the same pods.
+//! Several autoscalers with the same target, or with the same pods.
 
 use std::time::Duration;
 
@@ -14,10 +14,11 @@ use serde_json::json;
 use super::stateful_set;
 use crate::groups::{Groups, scalable, standalone};
 
-/// Creation times are whole seconds.
+/// Creation timestamps have a resolution of a second.
 const A_SECOND: Duration = Duration::from_millis(1100);
 
-/// The oldest scales; the others say whose the target is, also after a restart; the next takes over when the owner goes.
+/// The oldest autoscaler scales; the others name it, even after a restart. When it is deleted, the
+/// next oldest takes over.
 pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 5);
@@ -34,10 +35,10 @@ pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "Ready", "False", "TargetTaken").await?;
     let stalled = stage.status("a").await?.conditions.into_iter().find(|c| c.type_ == "Stalled");
     ensure!(stalled.is_none(), "the owner may go: {stalled:?}");
-    ensure!(stage.events("a", "TargetTaken").await?.len() == 1, "not told, or more than once");
+    ensure!(stage.events("a", "TargetTaken").await?.len() == 1, "no event, or more than one");
 
-    stage.kill_operator();
-    stage.start_operator()?;
+    stage.operator.kill();
+    stage.operator.start()?;
     stage.waiting("a", 11);
     stage.until_replicas("a", 2, SOON).await?;
     stage.stays("a", 2, Duration::from_secs(4)).await?;
@@ -47,7 +48,7 @@ pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "Ready", "True", "Scaling").await.map(drop)
 }
 
-/// A role is one target, whether it is called by its group or by its adapter.
+/// A role is one target, by its group as well as by its adapter.
 pub async fn role_by_two_names(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(5));
@@ -55,7 +56,14 @@ pub async fn role_by_two_names(stage: &Stage) -> Result<()> {
         .group("pd", &[scalable(standalone(stage, "decode", 1)), standalone(stage, "prefill", 1)])
         .await?;
     let version = "workloads.x-k8s.io/v1alpha2";
-    let role = |name: &str| json!({"apiVersion": version, "kind": "RoleBasedGroup", "name": "pd", "role": name});
+    let role = |name: &str| {
+        json!({
+            "apiVersion": version,
+            "kind": "RoleBasedGroup",
+            "name": "pd",
+            "role": name,
+        })
+    };
     let adapter =
         json!({"apiVersion": version, "kind": "RoleBasedGroupScalingAdapter", "name": "pd-decode"});
     stage.autoscaler("first", json!({"scaleTargetRef": adapter})).await?;
@@ -68,7 +76,7 @@ pub async fn role_by_two_names(stage: &Stage) -> Result<()> {
     stage.until_condition("other", "Ready", "True", "Scaling").await.map(drop)
 }
 
-/// Two targets whose selectors find the same pods: neither is scaled, as with HPAs.
+/// If the selectors of two targets match the same pods, neither is scaled, as with HPAs.
 pub async fn same_pods_of_two_targets(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 5);

@@ -1,4 +1,4 @@
-//! Targets whose size somebody else drives: an HPA, a ScaledObject, an owner.
+//! Targets that something else scales: an HPA, a ScaledObject, an owner.
 
 use std::time::Duration;
 
@@ -17,23 +17,26 @@ use serde_json::{Value, json};
 use super::stateful_set;
 use crate::groups::{Groups, as_kind, standalone};
 
-/// Others are listed every 30 s.
+/// The timeout for noticing other autoscalers, which are listed every 30 s.
 const LISTED: Duration = Duration::from_mins(1);
 
-/// An HPA in the way is named, and nothing is written; when it is gone the target is ours.
+/// An HPA with the same target is named in a condition, and nothing is written. When it is deleted,
+/// the operator scales the target.
 pub async fn hpa_in_the_way_and_gone(stage: &Stage) -> Result<()> {
     let hpa = json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "old"},
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "old"},
         "spec": {"scaleTargetRef": stateful_set("a"), "minReplicas": 1, "maxReplicas": 5},
     });
     let hpas = stage.api::<HorizontalPodAutoscaler>();
     hpas.create(&PostParams::default(), &serde_json::from_value(hpa)?).await?;
     stage.engine("a", 1).await?;
     stage.waiting("a", 11);
-    // The operator that comes later knows the HPA before it writes anything.
-    stage.kill_operator();
+    // A restarted operator notices the HPA before it writes anything.
+    stage.operator.kill();
     stage.autoscaler("a", json!({})).await?;
-    stage.start_operator()?;
+    stage.operator.start()?;
     let able = stage.until_condition("a", "AbleToScale", "False", "TargetTaken").await?;
     let expected =
         "StatefulSet/a is scaled by the HorizontalPodAutoscaler old: nothing is written to it";
@@ -47,7 +50,8 @@ pub async fn hpa_in_the_way_and_gone(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "Ready", "True", "Scaling").await.map(drop)
 }
 
-/// A ScaledObject that comes later takes the target from us, and gives it back.
+/// A ScaledObject that is created later takes the target over, and gives it back when it is
+/// deleted.
 pub async fn scaled_object_in_the_way_and_gone(stage: &Stage) -> Result<()> {
     let cluster = stage.control_plane();
     cluster.apply_yaml(include_str!("../../../fixtures/scaledobject-crd.yaml")).await?;
@@ -64,7 +68,7 @@ pub async fn scaled_object_in_the_way_and_gone(stage: &Stage) -> Result<()> {
         "spec": {"scaleTargetRef": stateful_set("a")},
     });
     cluster.apply_yaml(&object.to_string()).await?;
-    wait::until("the ScaledObject to be known", LISTED, async || {
+    wait::until("the ScaledObject to be noticed", LISTED, async || {
         let conditions = stage.status("a").await?.conditions;
         let expected = "StatefulSet/a is scaled by the ScaledObject queue";
         Ok(conditions
@@ -79,7 +83,8 @@ pub async fn scaled_object_in_the_way_and_gone(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 3, LISTED).await
 }
 
-/// What a group or another controller made is refused, with the name of what to scale instead.
+/// An object that a group or another controller created is refused, with the name of the object to
+/// scale instead.
 pub async fn owner_that_drives_the_size(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
@@ -106,7 +111,7 @@ pub async fn owner_that_drives_the_size(stage: &Stage) -> Result<()> {
     stage.stays("a", 1, Duration::from_secs(3)).await
 }
 
-/// An owner that leaves the size to others, as a model server's resource does, is no obstacle.
+/// An owner that does not set the size, as a model server's resource, is no obstacle.
 pub async fn owner_that_does_not_drive_the_size(stage: &Stage) -> Result<()> {
     let maps: Api<ConfigMap> = stage.api();
     let mut model = ConfigMap::default();
@@ -120,7 +125,7 @@ pub async fn owner_that_does_not_drive_the_size(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 3, SOON).await
 }
 
-/// Makes something the owner of a StatefulSet.
+/// Sets the owner of a StatefulSet.
 async fn own(stage: &Stage, name: &str, owner: &Value) -> Result<()> {
     let mut owner = owner.clone();
     owner["controller"] = json!(true);

@@ -1,4 +1,4 @@
-//! Pausing by annotation.
+//! Pausing by an annotation.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ async fn annotate(stage: &Stage, name: &str, annotation: &str) -> Result<()> {
     stage.control_plane().kubectl(arguments).await.map(drop)
 }
 
-/// Nothing is written while it is paused, also after a restart; the status says what would be done; unpausing acts at once.
+/// While an autoscaler is paused nothing is written, even after a restart, and the status shows the
+/// desired size. Removing the annotation applies it at once.
 pub async fn paused_and_unpaused(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 5);
@@ -24,22 +25,22 @@ pub async fn paused_and_unpaused(stage: &Stage) -> Result<()> {
     stage.until_condition("a", "Ready", "True", "Paused").await?;
     stage.waiting("a", 11);
     stage.stays("a", 1, Duration::from_secs(4)).await?;
-    wait::until("the status to say what would be done", SOON, async || {
+    wait::until("the status to show the desired size", SOON, async || {
         let status = stage.status("a").await?;
-        let says = |text: &str| {
+        let shows = |text: &str| {
             status.conditions.iter().any(|c| c.type_ == "Paused" && c.message.contains(text))
         };
         let is_told =
-            says("it would be scaled from 1 to 3 now") && status.desired_replicas == Some(3);
+            shows("it would be scaled from 1 to 3 now") && status.desired_replicas == Some(3);
         Ok((is_told && status.summary.as_deref() == Some("waiting 11/5")).then_some(()))
     })
     .await?;
-    let page = stage.operator_metrics().await?;
+    let page = stage.operator.metrics().await?;
     ensure!(page.contains("llm_autoscaler_withheld_total{reason=\"paused\"}"), "{page}");
 
-    stage.kill_operator();
-    stage.start_operator()?;
-    // A bound that is not kept is left alone too, and so is the spec's newer version.
+    stage.operator.kill();
+    stage.operator.start()?;
+    // A violated bound is not corrected either, nor is a new version of the spec applied.
     stage.autoscaler("a", json!({"minReplicas": 2})).await?;
     stage.stays("a", 1, Duration::from_secs(4)).await?;
 
@@ -57,7 +58,8 @@ pub async fn paused_and_unpaused(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// After a pause a window begins anew: nothing shrinks on what was wanted meanwhile.
+/// After a pause the stabilization window begins anew: recommendations of the paused time do not
+/// shrink the target.
 pub async fn nothing_shrinks_at_once_after_a_pause(stage: &Stage) -> Result<()> {
     const WINDOW: u64 = 8;
     stage.engine("a", 3).await?;

@@ -1,19 +1,21 @@
 //! Plays the controllers of Dynamo's DynamoGraphDeployments and of their scaling adapters.
 //!
 //! ```text
-//!  DynamoGraphDeployment  <->  DynamoGraphDeploymentScalingAdapter   whose /scale autoscalers write
+//!  DynamoGraphDeployment  <->  DynamoGraphDeploymentScalingAdapter  (autoscalers write its /scale)
 //!          |
 //!     Grove's PodCliqueSet, or LeaderWorkerSets  ->  pods, one for each node of a replica
 //! ```
 //!
-//! **What was read.** ai-dynamo/dynamo, commits 0670f73, 0fddc01 and 5b768b0: an adapter is made for each component with
-//! `scalingAdapter`, named GRAPH-COMPONENT in lower case, with the component's replicas; from then on its number is the component's. Its
-//! `status.replicas` repeats its spec, and its selector finds all pods of the component. On Grove a component of several nodes is a
-//! scaling group of the cliques COMPONENT-ldr and COMPONENT-wkr. With LeaderWorkerSets it was one of them for each replica, until pull
-//! request 5468; that is what is played.
+//! **Sources.** It follows ai-dynamo/dynamo, commits 0670f73, 0fddc01 and 5b768b0. An adapter is
+//! created for each component with `scalingAdapter`. It is named GRAPH-COMPONENT in lower case and
+//! has the component's replicas; from then on its number overrides the component's. Its
+//! `status.replicas` repeats its spec, and its selector matches all pods of the component. On Grove
+//! a component of several nodes is a scaling group of the cliques COMPONENT-ldr and COMPONENT-wkr.
+//! With LeaderWorkerSets it was one set per replica until pull request 5468, which is what this
+//! plays.
 //!
-//! **What it is not.** No webhooks, no conversion, no component groups, no updates, no frontends. Pods of LeaderWorkerSets are made
-//! without their controller.
+//! **Limits.** It has no webhooks, no conversion, no component groups, no updates and no frontends.
+//! It creates pods of LeaderWorkerSets without their controller.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -39,30 +41,30 @@ const GRAPH: &str = "nvidia.com/dynamo-graph-deployment-name";
 const COMPONENT: &str = "nvidia.com/dynamo-component";
 const LWS: &str = "leaderworkerset.sigs.k8s.io";
 
-/// Who makes the pods of components of several nodes.
+/// The controller that creates the pods of components of several nodes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
-    /// Grove, which has to be played too.
+    /// Grove, which has to be played, too.
     Grove,
-    /// LeaderWorkerSets, one for each replica.
+    /// LeaderWorkerSets, one per replica.
     LeaderWorkerSets,
-    /// Somebody whose pods do not say which replica they are of.
+    /// A controller that gives its pods no label with their replica.
     Unlabelled,
 }
 
-/// Dynamo of a stage's namespace, while it is played.
+/// Dynamo in a stage's namespace. Dropping it stops it.
 pub struct Dynamo {
     world: World,
     _task: JoinSet<()>,
 }
 
 impl Dynamo {
-    /// Installs the kinds, and looks after what comes.
+    /// Installs the CRDs, and starts to reconcile.
     pub async fn start(stage: &Stage, provider: Provider) -> Result<Self> {
         Self::start_with(stage, provider, Duration::ZERO).await
     }
 
-    /// The same with adapters that have no status for so long.
+    /// Like [`Dynamo::start`], with adapters that have no status for the time `binding`.
     pub async fn start_with(stage: &Stage, provider: Provider, binding: Duration) -> Result<Self> {
         let names = [
             "dynamographdeployments.nvidia.com",
@@ -81,7 +83,7 @@ impl Dynamo {
         Ok(Self { world, _task: task })
     }
 
-    /// Creates a graph of one component that is scaled by an adapter, each replica on so many nodes.
+    /// Creates a graph with one component that has an adapter; each replica has `nodes` nodes.
     pub async fn graph(
         &self,
         name: &str,
@@ -98,7 +100,7 @@ impl Dynamo {
             .await
     }
 
-    /// How many replicas the first component of a graph, and its adapter, are asked for.
+    /// Returns the replicas of a graph's first component and of its adapter.
     pub async fn replicas(&self, graph: &str) -> Result<(i64, i64)> {
         let graph = self.world.api(&graphs()).get(graph).await?;
         let component = component_of(&graph).context("a graph without components")?;
@@ -107,7 +109,7 @@ impl Dynamo {
         Ok((count(component), count(&adapter.data["spec"])))
     }
 
-    /// Waits until both are asked for so many.
+    /// Waits until both request this many replicas.
     pub async fn until_replicas(&self, graph: &str, replicas: i64) -> Result<()> {
         wait::until(&format!("{graph} to be scaled to {replicas}"), SOON, async || {
             Ok((self.replicas(graph).await.ok() == Some((replicas, replicas))).then_some(()))
@@ -120,7 +122,7 @@ struct Played {
     world: World,
     provider: Provider,
     binding: Duration,
-    /// Since when there are adapters of these UIDs.
+    /// The time at which each adapter was first seen, by UID.
     seen: HashMap<String, Instant>,
 }
 
@@ -131,7 +133,7 @@ impl Played {
             let Some(component) = component_of(&graph) else { continue };
             let name = adapter_of(&graph, component);
             match adapters.iter().find(|adapter| adapter.name_any() == name) {
-                Some(adapter) => self.hand_on(&graph, component, adapter).await?,
+                Some(adapter) => self.propagate(&graph, component, adapter).await?,
                 None => self.make_adapter(&graph, component, &name).await?,
             }
             if self.provider == Provider::Grove {
@@ -154,8 +156,8 @@ impl Played {
         self.world.create(&adapters(), name, labels(graph, component), Some(graph), spec).await
     }
 
-    /// The adapter's number becomes the component's.
-    async fn hand_on(
+    /// Sets the component's replicas to the adapter's.
+    async fn propagate(
         &mut self,
         graph: &DynamicObject,
         component: &Value,
@@ -184,7 +186,8 @@ impl Played {
         self.world.status(&adapters(), adapter, status).await
     }
 
-    /// The set is a template: it is its scaling group that is scaled.
+    /// Creates the component's PodCliqueSet, which is only a template: afterwards its scaling group
+    /// is scaled.
     async fn on_grove(&self, graph: &DynamicObject, component: &Value) -> Result<()> {
         let (sets, groups) = (grove("PodCliqueSet"), grove("PodCliqueScalingGroup"));
         let (name, nodes, replicas) = (lower(component), nodes(component), replicas(component));
@@ -244,7 +247,7 @@ fn grove(name: &str) -> ApiResource {
     kind("grove.io", "v1alpha1", name, &format!("{}s", name.to_lowercase()))
 }
 
-/// The component that is scaled.
+/// Returns the component that has an adapter.
 fn component_of(graph: &DynamicObject) -> Option<&Value> {
     graph.data["spec"]["components"]
         .get(0)

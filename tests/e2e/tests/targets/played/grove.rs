@@ -5,12 +5,15 @@
 //!                ->  PodClique that is in no group                                       ->  pods
 //! ```
 //!
-//! **What was read.** ai-dynamo/grove, commits 0385a7b, 075aad0, 31420ec and 0ed6b2f: names, labels, owners, paths of scales,
-//! `status.replicas` of a group repeats the spec, a replica is available when each of its cliques has `minAvailable` ready pods, only
-//! cliques that are in no group have a selector, and the replicas of groups and cliques are the set's only when they are created.
+//! **Sources.** It follows ai-dynamo/grove, commits 0385a7b, 075aad0, 31420ec and 0ed6b2f: names,
+//! labels, owners and paths of scales. The `status.replicas` of a group repeats the spec. A replica
+//! is available when each of its cliques has `minAvailable` ready pods. Only cliques that are in no
+//! group have a selector. Groups and cliques take their replicas from the set only when they are
+//! created.
 //!
-//! **What it is not.** One replica of each set, no gangs and no gates for them, no start-up order, no updates, no webhooks. The real
-//! pods have names that end at random. Which replica of a group goes is read to depend on the age of its gang; here the highest does.
+//! **Limits.** It has one replica of each set, no gangs and no gates for them, no start order, no
+//! updates and no webhooks. Names of real pods end with random characters. By the source, the age
+//! of its gang decides which replica of a group is deleted; here it is the highest.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +36,7 @@ const CLIQUE: &str = "grove.io/podclique";
 const SET: &str = "app.kubernetes.io/part-of";
 const MANAGER: &str = "app.kubernetes.io/managed-by=grove-operator";
 
-/// A kind of Grove's.
+/// A kind of Grove.
 #[derive(Clone, Copy)]
 pub enum Kind {
     /// PodCliqueSet.
@@ -55,23 +58,24 @@ impl Kind {
     }
 }
 
-/// Whether groups and cliques say which pods are theirs. Up to v0.1.0-alpha.8 they did not, unless Grove made an HPA for them.
+/// The selectors of groups and cliques. Up to v0.1.0-alpha.8 Grove did not publish them, unless it
+/// made an HPA for the object.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Selectors {
-    /// As since pull request 591.
+    /// Published, as since pull request 591.
     Published,
-    /// As before.
+    /// Missing, as before.
     Missing,
 }
 
-/// Grove of a stage's namespace, while it is played.
+/// Grove in a stage's namespace. Dropping it stops it.
 pub struct Grove {
     world: World,
     _task: JoinSet<()>,
 }
 
 impl Grove {
-    /// Installs the kinds, and looks after what comes.
+    /// Installs the CRDs, and starts to reconcile.
     pub async fn start(stage: &Stage, selectors: Selectors) -> Result<Self> {
         let names =
             ["podcliquesets.grove.io", "podcliquescalinggroups.grove.io", "podcliques.grove.io"];
@@ -88,7 +92,8 @@ impl Grove {
         Ok(Self { world, _task: task })
     }
 
-    /// Creates a PodCliqueSet of these cliques, each with its number of pods, and groups, each with its cliques and replicas.
+    /// Creates a PodCliqueSet with these cliques (name, number of pods) and groups (name, cliques,
+    /// replicas).
     pub async fn set(
         &self,
         name: &str,
@@ -99,13 +104,13 @@ impl Grove {
         self.world.create(&Kind::Set.resource(), name, Labels::new(), None, spec).await
     }
 
-    /// How many replicas an object is asked for.
+    /// Returns the replicas that an object requests.
     pub async fn replicas(&self, kind: Kind, name: &str) -> Result<i64> {
         let object = self.world.api(&kind.resource()).get(name).await?;
         object.data["spec"]["replicas"].as_i64().with_context(|| format!("{name} has no replicas"))
     }
 
-    /// Waits until an object is asked for so many replicas.
+    /// Waits until an object requests this many replicas.
     pub async fn until_replicas(&self, kind: Kind, name: &str, replicas: i64) -> Result<()> {
         wait::until(&format!("{name} to be scaled to {replicas}"), SOON, async || {
             Ok((self.replicas(kind, name).await? == replicas).then_some(()))
@@ -113,7 +118,7 @@ impl Grove {
         .await
     }
 
-    /// Waits until an object says in a field of its status that so many are there.
+    /// Waits until a field of an object's status has this number.
     pub async fn until_status(
         &self,
         kind: Kind,
@@ -129,14 +134,27 @@ impl Grove {
     }
 }
 
-/// The spec of a PodCliqueSet; the pods of all cliques have these labels.
+/// Returns the spec of a PodCliqueSet; the pods of all cliques get these labels.
 pub fn set_spec(
     cliques: &[(&str, i64)],
     groups: &[(&str, &[&str], i64)],
     labels: &Labels,
 ) -> Value {
-    let clique = |(name, pods): &(&str, i64)| json!({"name": name, "labels": labels, "spec": {"roleName": name, "replicas": pods, "minAvailable": pods}});
-    let group = |(name, cliques, replicas): &(&str, &[&str], i64)| json!({"name": name, "cliqueNames": cliques, "replicas": replicas, "minAvailable": 1});
+    let clique = |(name, pods): &(&str, i64)| {
+        json!({
+            "name": name,
+            "labels": labels,
+            "spec": {"roleName": name, "replicas": pods, "minAvailable": pods},
+        })
+    };
+    let group = |(name, cliques, replicas): &(&str, &[&str], i64)| {
+        json!({
+            "name": name,
+            "cliqueNames": cliques,
+            "replicas": replicas,
+            "minAvailable": 1,
+        })
+    };
     json!({"replicas": 1, "template": {
         "cliques": cliques.iter().map(clique).collect::<Vec<_>>(),
         "podCliqueScalingGroups": groups.iter().map(group).collect::<Vec<_>>(),
@@ -165,7 +183,7 @@ async fn pass(world: &World, selectors: Selectors) -> Result<()> {
     Ok(())
 }
 
-/// Makes what a set consists of, once: from then on others may scale it.
+/// Creates the groups and cliques of a set, once; afterwards they are scaled on their own.
 async fn expand(
     world: &World,
     set: &DynamicObject,
@@ -178,7 +196,11 @@ async fn expand(
         let name = format!("{}-0-{}", set.name_any(), text(group, "name"));
         if groups.iter().all(|there| there.name_any() != name) {
             let labels = labels_of(set, "pcs-podcliquescalinggroup");
-            let spec = json!({"replicas": group["replicas"], "minAvailable": group["minAvailable"], "cliqueNames": group["cliqueNames"]});
+            let spec = json!({
+                "replicas": group["replicas"],
+                "minAvailable": group["minAvailable"],
+                "cliqueNames": group["cliqueNames"],
+            });
             world.create(&Kind::Group.resource(), &name, labels, Some(set), spec).await?;
         }
     }
@@ -197,7 +219,7 @@ async fn expand(
     Ok(())
 }
 
-/// Makes and removes the cliques of the replicas of a group.
+/// Creates and deletes the cliques of a group's replicas.
 async fn keep_cliques(
     world: &World,
     set: &DynamicObject,
@@ -251,7 +273,9 @@ async fn write_group_status(
     let available = ready.values().filter(|cliques| **cliques == size).count();
     let mut status = json!({
         "replicas": group.data["spec"]["replicas"],
-        "scheduledReplicas": ready.len(), "availableReplicas": available, "updatedReplicas": available,
+        "scheduledReplicas": ready.len(),
+        "availableReplicas": available,
+        "updatedReplicas": available,
     });
     if selectors == Selectors::Published {
         status["selector"] = json!(selector(group, GROUP));
@@ -268,14 +292,17 @@ async fn write_clique_status(
     let name = clique.name_any();
     let its = |pod: &&Pod| pod.labels().get(CLIQUE) == Some(&name) && !is_leaving(pod);
     let its: Vec<_> = pods.iter().filter(its).collect();
-    let mut status = json!({"replicas": its.len(), "readyReplicas": its.iter().filter(|pod| is_ready(pod)).count()});
+    let mut status = json!({
+        "replicas": its.len(),
+        "readyReplicas": its.iter().filter(|pod| is_ready(pod)).count(),
+    });
     if selectors == Selectors::Published && !clique.labels().contains_key(GROUP) {
         status["hpaPodSelector"] = json!(selector(clique, CLIQUE));
     }
     world.status(&Kind::Clique.resource(), clique, status).await
 }
 
-/// The pods that a clique should have: their names, labels and annotations.
+/// Returns the pods that a clique should have, as (name, (labels, annotations)).
 fn pods_of(clique: &DynamicObject) -> Vec<(String, (Labels, Labels))> {
     let mut labels = clique.labels().clone();
     labels.insert(CLIQUE.to_owned(), clique.name_any());
@@ -284,7 +311,7 @@ fn pods_of(clique: &DynamicObject) -> Vec<(String, (Labels, Labels))> {
     (0..replicas).map(pod).collect()
 }
 
-/// The cliques of a group, with the replica that each is of.
+/// Returns the cliques of a group, each with the index of its replica.
 fn of_group<'a>(
     group: &DynamicObject,
     cliques: &'a [DynamicObject],

@@ -1,4 +1,4 @@
-//! The objects of a namespace, without types, and how a played controller changes them.
+//! The untyped objects of a namespace, and the writes of a played controller.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,13 +19,13 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 
-/// How often a played controller looks at everything.
+/// The interval between two passes of a played controller.
 pub const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Labels of an object or a pod.
+/// The labels of an object or a pod.
 pub type Labels = BTreeMap<String, String>;
 
-/// What a played controller may do in the namespace of a stage.
+/// The reads and writes of a played controller in the namespace of a stage.
 #[derive(Clone)]
 pub struct World {
     client: Client,
@@ -34,24 +34,24 @@ pub struct World {
 }
 
 impl World {
-    /// Of a stage.
+    /// Creates the world of a stage.
     pub fn of(stage: &Stage) -> Self {
         Self { client: stage.client(), namespace: stage.namespace.clone(), port: stage.port() }
     }
 
-    /// The API of a kind.
+    /// Returns the API of a kind.
     pub fn api(&self, kind: &ApiResource) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.namespace, kind)
     }
 
-    /// All objects of a kind that nobody has asked to be deleted.
+    /// Returns all objects of a kind that are not being deleted.
     pub async fn all(&self, kind: &ApiResource) -> Result<Vec<DynamicObject>> {
         let mut objects = self.api(kind).list(&ListParams::default()).await?.items;
         objects.retain(|object| object.metadata.deletion_timestamp.is_none());
         Ok(objects)
     }
 
-    /// Creates an object with an owner that controls it.
+    /// Creates an object with a controlling owner.
     pub async fn create(
         &self,
         kind: &ApiResource,
@@ -69,7 +69,7 @@ impl World {
         Ok(())
     }
 
-    /// Writes the replicas of an object as it was seen.
+    /// Writes the replicas of an object, if it has not changed since it was read.
     pub async fn resize(
         &self,
         kind: &ApiResource,
@@ -88,7 +88,7 @@ impl World {
         Ok(())
     }
 
-    /// Writes a status where it is another than was seen.
+    /// Writes a status if it differs from the one that was read.
     pub async fn status(
         &self,
         kind: &ApiResource,
@@ -109,12 +109,12 @@ impl World {
         Ok(())
     }
 
-    /// The pods that have a label.
+    /// Returns the pods that have a label.
     pub async fn pods(&self, label: &str) -> Result<Vec<Pod>> {
         Ok(self.pod_api().list(&ListParams::default().labels(label)).await?.items)
     }
 
-    /// Creates the pods that are missing among those that are there, and deletes those that nobody wants.
+    /// Creates the missing pods and deletes the surplus ones.
     pub async fn keep(
         &self,
         wanted: &BTreeMap<String, (Labels, Labels)>,
@@ -125,7 +125,9 @@ impl World {
                 let port = json!({"name": "http", "containerPort": self.port});
                 let pod = json!({
                     "metadata": {"name": name, "labels": labels, "annotations": annotations},
-                    "spec": {"containers": [{"name": "engine", "image": "engine", "ports": [port]}]},
+                    "spec": {
+                        "containers": [{"name": "engine", "image": "engine", "ports": [port]}],
+                    },
                 });
                 self.pod_api()
                     .create(&PostParams::default(), &serde_json::from_value(pod)?)
@@ -145,12 +147,12 @@ impl World {
     }
 }
 
-/// A kind by its names.
+/// Returns a kind by its names.
 pub fn kind(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
-/// Installs definitions, and waits until they are served.
+/// Installs CRDs, and waits until they are served.
 pub async fn install(stage: &Stage, manifests: &str, names: &[&str]) -> Result<()> {
     stage.control_plane().apply_yaml(manifests).await?;
     let definitions = Api::<CustomResourceDefinition>::all(stage.client());
@@ -165,23 +167,24 @@ pub async fn install(stage: &Stage, manifests: &str, names: &[&str]) -> Result<(
     Ok(())
 }
 
-/// Says what went wrong in a pass; what others were quicker to do is looked at again in the next one.
-pub fn report(who: &str, pass: Result<()>) {
+/// Logs the error of a pass; conflicts with other writers are not logged, because the next pass
+/// retries.
+pub fn report(controller: &str, pass: Result<()>) {
     let Err(error) = pass else { return };
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-        _ => eprintln!("{who}: {error:#}"),
+        _ => eprintln!("{controller}: {error:#}"),
     }
 }
 
-/// Whether a pod is there to stay, and ready.
+/// Returns true if a pod is ready and not being deleted.
 pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
     let mut conditions = conditions.unwrap_or_default().iter();
     !is_leaving(pod) && conditions.any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-/// Whether somebody has asked for a pod's deletion.
+/// Returns true if a pod is being deleted.
 pub fn is_leaving(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }
@@ -189,7 +192,10 @@ pub fn is_leaving(pod: &Pod) -> bool {
 fn owned_by(owner: &DynamicObject) -> Result<Vec<OwnerReference>> {
     let types = owner.types.as_ref().context("an owner without a kind")?;
     Ok(serde_json::from_value(json!([{
-        "apiVersion": types.api_version, "kind": types.kind, "name": owner.name_any(), "uid": owner.uid(),
+        "apiVersion": types.api_version,
+        "kind": types.kind,
+        "name": owner.name_any(),
+        "uid": owner.uid(),
         "controller": true, "blockOwnerDeletion": true,
     }]))?)
 }

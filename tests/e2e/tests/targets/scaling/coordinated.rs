@@ -1,4 +1,4 @@
-//! Roles that a CoordinatedPolicy lets grow only together.
+//! Roles with a CoordinatedPolicy, by which they grow only together.
 
 use std::time::Duration;
 
@@ -8,23 +8,28 @@ use llm_autoscaler_testbed::engine::Page;
 use llm_autoscaler_testbed::rbg::Kind;
 use serde_json::json;
 
-use super::{hasty, role, stays, until_asked};
+use super::{role, stays, until_requested, without_window};
 use crate::groups::{Groups, number, scalable, standalone};
 
-/// Every engine uses so much of its cache.
+/// Sets the KV cache usage of every engine.
 fn cache(stage: &Stage, kv: f64) {
     stage.script.set_all(&Page::Vllm { running: 1, waiting: 0, kv });
 }
 
-/// A role waits for another one whose pods find no node. What has been asked for is not asked for again, and nothing is in the way
-/// when the load falls, or when the other has given up.
-pub async fn what_a_policy_holds_back_is_on_its_way(stage: &Stage) -> Result<()> {
+/// A role waits for another one that has no nodes for its pods. The operator does not request the
+/// held-back replicas again. Nothing blocks a scale-down when the load falls, or a scale-up when
+/// the other role has given up.
+pub async fn held_back_replicas_are_not_requested_again(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     cache(stage, 0.4);
     let two = |name: &str| scalable(standalone(stage, name, 2));
     groups.group("pd", &[two("prefill"), two("decode")]).await?;
     let scaling = json!({"maxSkew": "20%", "progression": "OrderReady"});
-    let policy = json!({"name": "together", "roles": ["prefill", "decode"], "strategy": {"scaling": scaling}});
+    let policy = json!({
+        "name": "together",
+        "roles": ["prefill", "decode"],
+        "strategy": {"scaling": scaling},
+    });
     groups.create(Kind::Policy, "pd", json!({"policies": [policy]})).await?;
     for ordinal in 2..10 {
         stage.leave_pending(&format!("pd-prefill-{ordinal}"));
@@ -32,23 +37,29 @@ pub async fn what_a_policy_holds_back_is_on_its_way(stage: &Stage) -> Result<()>
     groups.scale("pd-prefill", 10).await?;
     groups.until_role("pd", "prefill", 4, 2).await?;
 
-    let metric = json!({"signal": "KVCacheUsage", "target": {"type": "AverageValue", "averageValue": "450m"}});
+    let metric = json!({
+        "signal": "KVCacheUsage",
+        "target": {"type": "AverageValue", "averageValue": "450m"},
+    });
     let spec = json!({
-        "scaleTargetRef": role("pd", "decode"), "maxReplicas": 20, "metrics": [metric], "behavior": hasty(),
+        "scaleTargetRef": role("pd", "decode"),
+        "maxReplicas": 20,
+        "metrics": [metric],
+        "behavior": without_window(),
     });
     stage.autoscaler("decode", spec).await?;
     stage.until_condition("decode", "ScalingActive", "True", "ValidMetricFound").await?;
     cache(stage, 0.9);
-    until_asked(&groups, "pd", "decode", 4).await?;
+    until_requested(&groups, "pd", "decode", 4).await?;
     stays(&groups, "pd", "decode", 4, Duration::from_secs(10)).await?;
     let set = groups.get(Kind::InstanceSet, "pd-decode").await?;
     ensure!(number(&set, "/spec/replicas") == Some(2), "the policy was to hold it back");
 
     cache(stage, 0.1);
-    until_asked(&groups, "pd", "decode", 1).await?;
+    until_requested(&groups, "pd", "decode", 1).await?;
     groups.until_role("pd", "decode", 1, 1).await?;
     cache(stage, 0.9);
-    until_asked(&groups, "pd", "decode", 2).await?;
+    until_requested(&groups, "pd", "decode", 2).await?;
     stays(&groups, "pd", "decode", 2, Duration::from_secs(3)).await?;
     groups.scale("pd-prefill", 2).await?;
     cache(stage, 0.45);

@@ -1,4 +1,4 @@
-//! Replicas of several pods are drained as one.
+//! Replicas of several pods are drained as a whole.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use llm_autoscaler_testbed::engine::Page;
 use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 
-use super::{hasty, leaders_say, role, stays, until_asked};
+use super::{role, set_leaders_waiting, stays, until_requested, without_window};
 use crate::groups::{Groups, leader_worker, scalable, standalone};
 
-/// The type of the gate's condition.
+/// The condition type of the readiness gate.
 pub const GATE: &str = "llmautoscaler.io/in-service";
 
-/// Gives the operator permissions that are off without.
+/// Grants the operator permissions that it lacks by default.
 pub async fn permit(stage: &Stage, roles: &[&str]) -> Result<()> {
     for role in roles {
         let label = "llmautoscaler.io/aggregate-to-targets=true";
@@ -24,30 +24,37 @@ pub async fn permit(stage: &Stage, roles: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// An autoscaler of the role `decode` of the group `pd` that drains: up to three replicas, by 10 requests each.
+/// Applies an autoscaler with `drain` for the role `decode` of the group `pd`: up to three
+/// replicas, 10 requests each.
 pub async fn autoscaler(stage: &Stage) -> Result<()> {
-    let metric = json!({"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "10"}});
+    let metric = json!({
+        "signal": "InFlightRequests",
+        "target": {"type": "AverageValue", "averageValue": "10"},
+    });
     let spec = json!({
-        "scaleTargetRef": role("pd", "decode"), "metrics": [metric], "behavior": hasty(), "drain": {"deadlineSeconds": 60},
+        "scaleTargetRef": role("pd", "decode"),
+        "metrics": [metric],
+        "behavior": without_window(),
+        "drain": {"deadlineSeconds": 60},
     });
     stage.autoscaler("decode", spec).await
 }
 
-/// A standalone role whose pods have the gate.
+/// Adds the readiness gate to the pods of a standalone role.
 pub fn gated(mut role: Value) -> Value {
     role["standalonePattern"]["template"]["spec"]["readinessGates"] =
         json!([{"conditionType": GATE}]);
     role
 }
 
-/// Makes one pod say that so many requests run.
+/// Makes a pod report this many running requests.
 pub fn running(stage: &Stage, pod: &str, running: u64) {
     stage
         .script
         .set(&format!("{}/{pod}", stage.namespace), Page::Vllm { running, waiting: 0, kv: 0.1 });
 }
 
-/// The pods of the role that are out of service.
+/// Returns the pods of the role that are out of service.
 pub async fn out_of_service(groups: &Groups<'_>) -> Result<Vec<String>> {
     let pods = groups.pods_of("pd", "decode").await?;
     let is_out = |pod: &Pod| {
@@ -59,7 +66,7 @@ pub async fn out_of_service(groups: &Groups<'_>) -> Result<Vec<String>> {
     Ok(pods.into_iter().filter(|(_, pod)| is_out(pod)).map(|(name, _)| name).collect())
 }
 
-/// Waits until these pods are out of service, and fails where another is.
+/// Waits until these pods are out of service, and fails if another one is.
 pub async fn until_out(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
     wait::until(&format!("{expected:?} to be out of service"), SOON, async || {
         let out = out_of_service(groups).await?;
@@ -72,11 +79,12 @@ pub async fn until_out(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
     .await
 }
 
-/// The instance with the highest ordinal goes: its pods are out of service, and its leader says when it is empty.
+/// The instance with the highest ordinal is removed: its pods leave service, and its leader's page
+/// shows when it is empty.
 pub async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
     permit(stage, &["llm-autoscaler-in-service"]).await?;
     let groups = Groups::start(stage).await?;
-    leaders_say(&groups, "pd-decode", 2, 0);
+    set_leaders_waiting(&groups, "pd-decode", 2, 0);
     let all_run = |leaders: [u64; 3]| {
         for (replica, requests) in leaders.into_iter().enumerate() {
             running(stage, &format!("pd-decode-{replica}-0"), requests);
@@ -93,13 +101,14 @@ pub async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
     until_out(&groups, &["pd-decode-2-0", "pd-decode-2-1"]).await?;
     stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
     all_run([8, 7, 0]);
-    until_asked(&groups, "pd", "decode", 2).await?;
+    until_requested(&groups, "pd", "decode", 2).await?;
     groups.until_role("pd", "decode", 2, 2).await?;
     stage.until_condition("decode", "Draining", "False", "Drained").await.map(drop)
 }
 
-/// Where nobody is removed above an instance that is not ready, one at a time is out of service.
-pub async fn an_ordered_role_in_turn(stage: &Stage) -> Result<()> {
+/// In an ordered role, in which no instance is removed above one that is not ready, one instance at
+/// a time is out of service.
+pub async fn ordered_role_drains_one_by_one(stage: &Stage) -> Result<()> {
     permit(stage, &["llm-autoscaler-in-service"]).await?;
     let groups = Groups::start(stage).await?;
     let all_run = |requests: u64| {
@@ -116,6 +125,6 @@ pub async fn an_ordered_role_in_turn(stage: &Stage) -> Result<()> {
     until_out(&groups, &["pd-decode-2"]).await?;
     stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
     all_run(0);
-    until_asked(&groups, "pd", "decode", 1).await?;
+    until_requested(&groups, "pd", "decode", 1).await?;
     groups.until_role("pd", "decode", 1, 1).await
 }

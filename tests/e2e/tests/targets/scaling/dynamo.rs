@@ -1,4 +1,4 @@
-//! Components of Dynamo's graphs of several nodes, by their scaling adapters.
+//! Components of Dynamo's graphs with several nodes, by their scaling adapters.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{engine::Page, wait};
 use serde_json::{Value, json};
 
-use super::{WRONG, hasty, until_counted};
+use super::{WRONG, until_counted, without_window};
 use crate::played::{
     dynamo::{Dynamo, Provider},
     grove::{Grove, Selectors},
@@ -19,41 +19,48 @@ fn target(version: &str, name: &str) -> Value {
 }
 
 fn spec(version: &str) -> Value {
-    json!({"scaleTargetRef": target(version, "web-decode"), "maxReplicas": 6, "behavior": hasty()})
+    json!({
+        "scaleTargetRef": target(version, "web-decode"),
+        "maxReplicas": 6,
+        "behavior": without_window(),
+    })
 }
 
-/// Sets what the leaders say, by the name of the pod of a replica.
-fn leaders_say(stage: &Stage, pod: impl Fn(u32) -> String, waiting: [u64; 2]) {
+/// Sets the waiting requests of the leaders of two replicas; `pod` returns the name of a replica's
+/// leader.
+fn set_leaders_waiting(stage: &Stage, pod: impl Fn(u32) -> String, waiting: [u64; 2]) {
     for replica in 0..6 {
         let waiting = if replica == 0 { waiting[0] } else { waiting[1] };
         stage.script.set(&format!("{}/{}", stage.namespace, pod(replica)), Page::waiting(waiting));
     }
 }
 
-/// A component of two nodes on Grove: the workers have no page of the engine, and the leaders speak for both.
+/// A component of two nodes on Grove: the workers have no metrics page, and the leaders report for
+/// both.
 pub async fn component_on_grove(stage: &Stage) -> Result<()> {
     let _grove = Grove::start(stage, Selectors::Published).await?;
     let dynamo = Dynamo::start(stage, Provider::Grove).await?;
     let pod = |role: &'static str| move |replica| format!("web-0-decode-{replica}-decode-{role}-0");
     stage.script.set_all(&Page::Refuse);
-    leaders_say(stage, pod("ldr"), [11, 2]);
+    set_leaders_waiting(stage, pod("ldr"), [11, 2]);
     dynamo.graph("web", "Decode", 2, 1).await?;
     stage.autoscaler("decode", spec("v1beta1")).await?;
     up_and_down(stage, &dynamo, pod("ldr"), &pod("wkr")(1)).await
 }
 
-/// The same with LeaderWorkerSets, one for each replica: the groups of all of them have the same index.
+/// That component with LeaderWorkerSets, one per replica: the groups of all of them have the
+/// same index.
 pub async fn component_of_leader_worker_sets(stage: &Stage) -> Result<()> {
     let dynamo = Dynamo::start(stage, Provider::LeaderWorkerSets).await?;
     let pod = |replica| format!("web-decode-{replica}-0");
     stage.script.set_all(&Page::waiting(WRONG));
-    leaders_say(stage, pod, [11, 2]);
+    set_leaders_waiting(stage, pod, [11, 2]);
     dynamo.graph("web", "Decode", 2, 1).await?;
     stage.autoscaler("decode", spec("v1alpha1")).await?;
     up_and_down(stage, &dynamo, pod, "web-decode-1-0-1").await
 }
 
-/// From one replica of two pods to three, which are counted as a whole, and back.
+/// Scales from one replica of two pods to three, which are each counted as a whole, and back.
 async fn up_and_down(
     stage: &Stage,
     dynamo: &Dynamo,
@@ -68,13 +75,14 @@ async fn up_and_down(
     stage.script.set_ready(&worker, true);
     until_counted(stage, "decode", 3, 3).await?;
     stays(dynamo, 3).await?;
-    leaders_say(stage, leader, [0, 0]);
+    set_leaders_waiting(stage, leader, [0, 0]);
     dynamo.until_replicas("web", 1).await?;
     until_counted(stage, "decode", 1, 1).await
 }
 
-/// The adapter's selector finds all pods. Where these do not say which replica they are of, nothing shrinks.
-pub async fn pods_that_do_not_say_their_replica(stage: &Stage) -> Result<()> {
+/// The adapter's selector matches all pods. If these have no label with their replica, nothing
+/// shrinks.
+pub async fn pods_without_a_replica_label(stage: &Stage) -> Result<()> {
     let dynamo = Dynamo::start(stage, Provider::Unlabelled).await?;
     stage.script.set_all(&Page::idle());
     dynamo.graph("web", "Decode", 2, 2).await?;
@@ -89,7 +97,8 @@ pub async fn pods_that_do_not_say_their_replica(stage: &Stage) -> Result<()> {
     stays(&dynamo, 2).await
 }
 
-/// In GitOps the autoscaler may be there before its graph, and the adapter before its first status.
+/// With GitOps the autoscaler may be created before its graph, and the adapter before its first
+/// status.
 pub async fn adapter_that_is_not_there_yet(stage: &Stage) -> Result<()> {
     let dynamo =
         Dynamo::start_with(stage, Provider::LeaderWorkerSets, Duration::from_secs(8)).await?;
@@ -112,7 +121,8 @@ pub async fn adapter_that_is_not_there_yet(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// Watches the graph and its adapter for a while, and fails if either is ever asked for another number of replicas.
+/// Watches the graph and its adapter for a while, and fails if either ever requests another number
+/// of replicas.
 async fn stays(dynamo: &Dynamo, replicas: i64) -> Result<()> {
     let end = tokio::time::Instant::now() + Duration::from_secs(3);
     while tokio::time::Instant::now() < end {

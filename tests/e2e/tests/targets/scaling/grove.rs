@@ -9,7 +9,7 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{engine::Page, wait};
 use serde_json::{Value, json};
 
-use super::{hasty, until_counted};
+use super::{until_counted, without_window};
 use crate::played::grove::{Grove, Kind, Selectors};
 
 fn target(kind: &str, name: &str) -> Value {
@@ -17,22 +17,28 @@ fn target(kind: &str, name: &str) -> Value {
 }
 
 /// Sets the pages of the two pods of a replica of the group `web-0-pair`.
-fn pair_says(stage: &Stage, replica: u32, waiting: [u64; 2]) {
+fn set_pair_waiting(stage: &Stage, replica: u32, waiting: [u64; 2]) {
     for (clique, waiting) in ["left", "right"].into_iter().zip(waiting) {
         let pod = format!("{}/web-0-pair-{replica}-{clique}-0", stage.namespace);
         stage.script.set(&pod, Page::waiting(waiting));
     }
 }
 
-/// A replica is a pod of each of two cliques; what both say is added up, and replicas come and go as a whole.
+/// A replica is a pod of each of two cliques. The loads of both are added, and replicas are created
+/// and removed as a whole.
 pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
-    // 11 wait in the first replica, and 2 in each that comes: 15 in all, which is right for three.
-    pair_says(stage, 0, [6, 5]);
-    (1..6).for_each(|replica| pair_says(stage, replica, [1, 1]));
+    // 11 requests wait in the first replica, and 2 in each further one: 15 in all, which three
+    // replicas can take.
+    set_pair_waiting(stage, 0, [6, 5]);
+    (1..6).for_each(|replica| set_pair_waiting(stage, replica, [1, 1]));
     grove.set("web", &[("left", 1), ("right", 1)], &[("pair", &["left", "right"], 1)]).await?;
     grove.until_status(Kind::Group, "web-0-pair", "availableReplicas", 1).await?;
-    let spec = json!({"scaleTargetRef": target("PodCliqueScalingGroup", "web-0-pair"), "maxReplicas": 6, "behavior": hasty()});
+    let spec = json!({
+        "scaleTargetRef": target("PodCliqueScalingGroup", "web-0-pair"),
+        "maxReplicas": 6,
+        "behavior": without_window(),
+    });
     stage.autoscaler("pair", spec).await?;
 
     grove.until_replicas(Kind::Group, "web-0-pair", 3).await?;
@@ -40,19 +46,20 @@ pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
     until_counted(stage, "pair", 3, 3).await?;
     stays(&grove, Kind::Group, "web-0-pair", 3).await?;
 
-    // One pod that is not ready makes its replica one that does not serve.
+    // A pod that is not ready makes its replica unready.
     let right = format!("{}/web-0-pair-2-right-0", stage.namespace);
     stage.script.set_ready(&right, false);
     until_counted(stage, "pair", 3, 2).await?;
     stage.script.set_ready(&right, true);
     until_counted(stage, "pair", 3, 3).await?;
 
-    (0..6).for_each(|replica| pair_says(stage, replica, [0, 0]));
+    (0..6).for_each(|replica| set_pair_waiting(stage, replica, [0, 0]));
     grove.until_replicas(Kind::Group, "web-0-pair", 1).await?;
     until_pods(stage, &["web-0-pair-0-left-0", "web-0-pair-0-right-0"]).await
 }
 
-/// Each pod of a clique that is in no group is a replica. Grove's own HPAs apart, older versions do not say which pods these are.
+/// Each pod of a clique that is in no group is a replica. Older versions publish no selector for
+/// these pods.
 pub async fn standalone_clique_without_a_selector(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Missing).await?;
     for (index, waiting) in [11, 2, 2].into_iter().enumerate() {
@@ -62,7 +69,11 @@ pub async fn standalone_clique_without_a_selector(stage: &Stage) -> Result<()> {
     }
     grove.set("web", &[("engine", 1)], &[]).await?;
     grove.until_status(Kind::Clique, "web-0-engine", "readyReplicas", 1).await?;
-    let spec = json!({"scaleTargetRef": target("PodClique", "web-0-engine"), "maxReplicas": 6, "behavior": hasty()});
+    let spec = json!({
+        "scaleTargetRef": target("PodClique", "web-0-engine"),
+        "maxReplicas": 6,
+        "behavior": without_window(),
+    });
     stage.autoscaler("engine", spec).await?;
 
     grove.until_replicas(Kind::Clique, "web-0-engine", 3).await?;
@@ -72,7 +83,7 @@ pub async fn standalone_clique_without_a_selector(stage: &Stage) -> Result<()> {
     until_pods(stage, &["web-0-engine-0"]).await
 }
 
-/// The group drives the sizes of its cliques, so these are left alone.
+/// The group sets the sizes of its cliques, so a clique of a group is refused.
 pub async fn clique_of_a_group_is_refused(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
     stage.script.set_all(&Page::waiting(11));
@@ -87,13 +98,16 @@ pub async fn clique_of_a_group_is_refused(stage: &Stage) -> Result<()> {
     stays(&grove, Kind::Clique, "web-0-pair-0-left", 1).await
 }
 
-/// Fewer pods than `minAvailable` are refused by the API server; the autoscaler says so, and goes on when its bound is right.
+/// The API server refuses fewer pods than `minAvailable`. The autoscaler reports that, and goes on
+/// when its bound is corrected.
 pub async fn clique_below_its_minimum(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
     grove.set("web", &[("engine", 2)], &[]).await?;
     grove.until_status(Kind::Clique, "web-0-engine", "readyReplicas", 2).await?;
-    let mut spec =
-        json!({"scaleTargetRef": target("PodClique", "web-0-engine"), "behavior": hasty()});
+    let mut spec = json!({
+        "scaleTargetRef": target("PodClique", "web-0-engine"),
+        "behavior": without_window(),
+    });
     stage.autoscaler("engine", spec.clone()).await?;
     let able = stage.until_condition("engine", "AbleToScale", "False", "FailedUpdateScale").await?;
     ensure!(
@@ -108,7 +122,7 @@ pub async fn clique_below_its_minimum(stage: &Stage) -> Result<()> {
     stage.until_condition("engine", "Ready", "True", "Scaling").await.map(drop)
 }
 
-/// Watches an object for a while, and fails if it is ever asked for another number of replicas.
+/// Watches an object for a while, and fails if it ever requests another number of replicas.
 async fn stays(grove: &Grove, kind: Kind, name: &str, replicas: i64) -> Result<()> {
     let end = tokio::time::Instant::now() + Duration::from_secs(3);
     while tokio::time::Instant::now() < end {
@@ -119,7 +133,7 @@ async fn stays(grove: &Grove, kind: Kind, name: &str, replicas: i64) -> Result<(
     Ok(())
 }
 
-/// Waits until these are all pods that there are.
+/// Waits until exactly these pods exist.
 async fn until_pods(stage: &Stage, names: &[&str]) -> Result<()> {
     wait::until(&format!("no pods but {names:?}"), SOON, async || {
         let pods = stage.api::<Pod>().list(&ListParams::default()).await?.items;

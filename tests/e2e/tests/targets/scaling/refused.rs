@@ -1,4 +1,4 @@
-//! Targets whose size somebody else would undo.
+//! Targets with a size that another controller would revert.
 
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use serde_json::json;
 use super::{role, stays};
 use crate::groups::{Groups, scalable, standalone};
 
-/// The set would write its template's number over ours, and the adapter would not even say so.
-pub async fn children_of_a_set(stage: &Stage) -> Result<()> {
+/// The set would overwrite the size with its template's number, and the adapter would not even show
+/// it.
+pub async fn groups_of_a_set_are_refused(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
     groups.group("child", &[scalable(standalone(stage, "decode", 1))]).await?;
@@ -32,14 +33,16 @@ pub async fn children_of_a_set(stage: &Stage) -> Result<()> {
     stays(&groups, "child", "decode", 1, Duration::from_secs(2)).await
 }
 
-/// An adapter that somebody has made by hand takes writes, and does nothing with them.
-pub async fn adapters_made_by_hand(stage: &Stage) -> Result<()> {
+/// An adapter that a person created accepts writes and has no effect.
+pub async fn adapter_made_by_hand_is_refused(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("own", &[standalone(stage, "decode", 1)]).await?;
     let spec = json!({"scaleTargetRef": {"name": "own", "role": "decode"}, "replicas": 1});
     groups.create(Kind::Adapter, "by-hand", spec).await?;
     let target = json!({
-        "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroupScalingAdapter", "name": "by-hand",
+        "apiVersion": "workloads.x-k8s.io/v1alpha2",
+        "kind": "RoleBasedGroupScalingAdapter",
+        "name": "by-hand",
     });
     stage.autoscaler("own", json!({"scaleTargetRef": target})).await?;
     let stalled = stage.until_condition("own", "Stalled", "True", "FailedGetScale").await?;

@@ -9,29 +9,35 @@ use llm_autoscaler_testbed::rbg::{AdapterSelector, Kind};
 use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
-use super::{hasty, leaders_say, role, stays, until_asked};
+use super::{role, set_leaders_waiting, stays, until_requested, without_window};
 use crate::groups::{
     Groups, as_kind, custom, leader_worker, number, replicas_of, scalable, standalone,
 };
 
-/// A replica is a leader and two workers; the adapter's selector cannot be parsed, and would find all of them if it could.
+/// A replica is a leader and two workers. The adapter's selector cannot be parsed, and would match
+/// all of them if it could.
 pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
             .await?;
-    // 11 wait at the first replica, and 2 at each that comes: 15 in all, which is right for three.
-    leaders_say(&groups, "pd-decode", 3, 2);
+    // 11 requests wait at the first replica, and 2 at each further one: 15 in all, which three
+    // replicas can take.
+    set_leaders_waiting(&groups, "pd-decode", 3, 2);
     stage.script.set(&format!("{}/pd-decode-0-0", stage.namespace), Page::waiting(11));
     let roles = [scalable(leader_worker(stage, "decode", 1, 3)), standalone(stage, "prefill", 2)];
     groups.group("pd", &roles).await?;
     stage
         .autoscaler(
             "decode",
-            json!({"scaleTargetRef": role("pd", "decode"), "maxReplicas": 6, "behavior": hasty()}),
+            json!({
+                "scaleTargetRef": role("pd", "decode"),
+                "maxReplicas": 6,
+                "behavior": without_window(),
+            }),
         )
         .await?;
 
-    until_asked(&groups, "pd", "decode", 3).await?;
+    until_requested(&groups, "pd", "decode", 3).await?;
     groups.until_role("pd", "decode", 3, 3).await?;
     stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
     wait::until("three replicas to be counted", SOON, async || {
@@ -40,7 +46,7 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
         let counts =
             target.map(|target| (&*target.name, target.current_replicas, target.ready_replicas));
         let reference = status.reference.as_deref() == Some("RoleBasedGroup/pd/decode");
-        // Two have been seen to start.
+        // The start of two replicas has been measured.
         let learned = target.is_some_and(|target| target.start_up_seconds.len() == 2);
         Ok((reference && learned && counts == Some(("decode", 3, 3))).then_some(()))
     })
@@ -48,15 +54,15 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
     let group = groups.get(Kind::Group, "pd").await?;
     ensure!(replicas_of(&group, "prefill") == Some(2), "the other role has been touched");
 
-    leaders_say(&groups, "pd-decode", 3, 0);
-    until_asked(&groups, "pd", "decode", 1).await?;
+    set_leaders_waiting(&groups, "pd-decode", 3, 0);
+    until_requested(&groups, "pd", "decode", 1).await?;
     groups.until_role("pd", "decode", 1, 1).await
 }
 
-/// A replica serves with all of its pods or not at all.
-pub async fn one_worker_is_missed(stage: &Stage) -> Result<()> {
+/// A replica is ready with all of its pods or not at all.
+pub async fn replica_lacks_a_worker(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
-    leaders_say(&groups, "pd-decode", 2, 5);
+    set_leaders_waiting(&groups, "pd-decode", 2, 5);
     groups.group("pd", &[scalable(leader_worker(stage, "decode", 2, 2))]).await?;
     stage
         .autoscaler("decode", json!({"scaleTargetRef": role("pd", "decode"), "maxReplicas": 6}))
@@ -77,12 +83,13 @@ pub async fn one_worker_is_missed(stage: &Stage) -> Result<()> {
     ready(2).await
 }
 
-/// Without an adapter the role is patched in its group, once the operator may do that; the other roles are left alone.
+/// A role without an adapter is patched in its group, once the operator has the permission. The
+/// other roles are left alone.
 pub async fn without_an_adapter(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
     groups.group("pd", &[standalone(stage, "prefill", 2), standalone(stage, "decode", 1)]).await?;
-    let spec = json!({"scaleTargetRef": role("pd", "decode"), "behavior": hasty()});
+    let spec = json!({"scaleTargetRef": role("pd", "decode"), "behavior": without_window()});
     stage.autoscaler("decode", spec).await?;
     let able = stage.until_condition("decode", "AbleToScale", "False", "FailedUpdateScale").await?;
     ensure!(able.message.contains("or let the operator patch RoleBasedGroups"), "{}", able.message);
@@ -90,42 +97,45 @@ pub async fn without_an_adapter(stage: &Stage) -> Result<()> {
     let label = "llmautoscaler.io/aggregate-to-targets=true";
     let name = "llm-autoscaler-targets-role-based-groups";
     stage.control_plane().kubectl(["label", "clusterrole", name, label]).await?;
-    until_asked(&groups, "pd", "decode", 3).await?;
+    until_requested(&groups, "pd", "decode", 3).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     ensure!(replicas_of(&group, "prefill") == Some(2), "the other role has been touched");
     groups.until_role("pd", "decode", 3, 3).await?;
 
-    // Its place among the roles may change; it is its name that counts.
+    // The role's index may change; it is identified by its name.
     let roles = json!([standalone(stage, "decode", 3), standalone(stage, "prefill", 2)]);
     groups.patch(Kind::Group, "pd", json!({"roles": roles})).await?;
     stage.script.set_all(&Page::idle());
-    until_asked(&groups, "pd", "decode", 1).await?;
+    until_requested(&groups, "pd", "decode", 1).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     ensure!(replicas_of(&group, "prefill") == Some(2), "the other role has been touched");
     Ok(())
 }
 
-/// Roles that are plain StatefulSets have adapters without any selector. The adapter itself may be named, too.
+/// Roles that are plain StatefulSets have adapters without any selector. The adapter itself may be
+/// the target, too.
 pub async fn an_adapter_without_a_selector(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
     let stateful = as_kind(standalone(stage, "engine", 1), "apps/v1/StatefulSet");
     groups.group("plain", &[scalable(stateful)]).await?;
     let target = json!({
-        "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroupScalingAdapter", "name": "plain-engine",
+        "apiVersion": "workloads.x-k8s.io/v1alpha2",
+        "kind": "RoleBasedGroupScalingAdapter",
+        "name": "plain-engine",
     });
     stage.autoscaler("plain", json!({"scaleTargetRef": target})).await?;
-    until_asked(&groups, "plain", "engine", 3).await
+    until_requested(&groups, "plain", "engine", 3).await
 }
 
-/// Where no pod is the leader, what all pods of a replica say is added up.
-pub async fn what_several_pods_of_a_replica_say_adds_up(stage: &Stage) -> Result<()> {
+/// If no pod of a replica is the leader, the loads of all its pods are added.
+pub async fn loads_of_a_replicas_pods_are_added(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
-    // A router and two engines: 12 and not 4 wait in each replica.
+    // A router and two engines: 12 requests wait in each replica, not 4.
     stage.script.set_all(&Page::waiting(4));
     groups.group("mix", &[scalable(custom(stage, "all", 1))]).await?;
     stage.autoscaler("mix", json!({"scaleTargetRef": role("mix", "all")})).await?;
-    until_asked(&groups, "mix", "all", 3).await?;
+    until_requested(&groups, "mix", "all", 3).await?;
     wait::until("the value of a replica to be 12", SOON, async || {
         let status = stage.status("mix").await?;
         let metric = status.targets.first().and_then(|target| target.metrics.first());
@@ -134,8 +144,9 @@ pub async fn what_several_pods_of_a_replica_say_adds_up(stage: &Stage) -> Result
     .await
 }
 
-/// In GitOps the autoscaler may be there before its group, and the group before its adapter is bound.
-pub async fn what_is_not_there_yet_is_waited_for(stage: &Stage) -> Result<()> {
+/// With GitOps the autoscaler may be created before its group, and the group before its adapter is
+/// bound.
+pub async fn missing_group_is_waited_for(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.binding = Duration::from_secs(16)).await?;
     stage.script.set_all(&Page::waiting(11));
@@ -146,7 +157,7 @@ pub async fn what_is_not_there_yet_is_waited_for(stage: &Stage) -> Result<()> {
     let roles = json!([scalable(standalone(stage, "prefill", 1))]);
     groups.create(Kind::Group, "late", json!({"roles": roles})).await?;
     let message = async |part: &str| {
-        wait::until(&format!("AbleToScale to say {part}"), SOON, async || {
+        wait::until(&format!("AbleToScale to contain {part}"), SOON, async || {
             let conditions = stage.status("late").await?.conditions;
             ensure!(
                 !conditions.iter().any(|condition| condition.type_ == "Stalled"),

@@ -1,4 +1,4 @@
-//! Roles that are being rolled out.
+//! Rollouts of roles.
 
 use std::time::Duration;
 
@@ -7,11 +7,12 @@ use llm_autoscaler_e2e::Stage;
 use llm_autoscaler_testbed::rbg::Kind;
 
 use super::drains::{autoscaler, gated, permit, running, until_out};
-use super::{stays, until_asked};
+use super::{stays, until_requested};
 use crate::groups::{Groups, counts, scalable, standalone};
 
-/// Nothing shrinks while instances are replaced, and what has begun is given up; it begins anew at the end.
-pub async fn a_rollout_of_a_role_is_waited_for(stage: &Stage) -> Result<()> {
+/// Nothing shrinks while instances are replaced, and a drain that has begun is cancelled; it begins
+/// again at the end.
+pub async fn drain_waits_for_a_rollout_of_a_role(stage: &Stage) -> Result<()> {
     permit(stage, &["llm-autoscaler-in-service"]).await?;
     let groups = Groups::start(stage).await?;
     let all_run = |requests: [u64; 3]| {
@@ -25,7 +26,7 @@ pub async fn a_rollout_of_a_role_is_waited_for(stage: &Stage) -> Result<()> {
     all_run([5, 5, 5]);
     until_out(&groups, &["pd-decode-2"]).await?;
 
-    // The new one does not get ready, so the rollout does not come any further.
+    // The new instance does not become ready, so the rollout stops there.
     let last = format!("{}/pd-decode-2", stage.namespace);
     stage.script.set_ready(&last, false);
     groups.patch_template("pd", "2").await?;
@@ -40,6 +41,6 @@ pub async fn a_rollout_of_a_role_is_waited_for(stage: &Stage) -> Result<()> {
     let seen = counts(&groups.get(Kind::Group, "pd").await?, "decode").context("no status")?;
     ensure!(seen.updated == 3, "it was to wait for the end of the rollout: {seen:?}");
     all_run([8, 7, 0]);
-    until_asked(&groups, "pd", "decode", 2).await?;
+    until_requested(&groups, "pd", "decode", 2).await?;
     groups.until_role("pd", "decode", 2, 2).await
 }

@@ -1,4 +1,5 @@
-//! Stateless roles are drained by choosing: the controller is told which instances to remove.
+//! Scale-downs of stateless roles choose the instances: the operator marks those that the
+//! controller shall remove.
 
 use std::time::Duration;
 
@@ -11,14 +12,14 @@ use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 
 use super::drains::{autoscaler, gated, out_of_service, permit, running, until_out};
-use super::{stays, until_asked};
+use super::{stays, until_requested};
 use crate::groups::{Groups, as_kind, scalable, standalone, stateless};
 use crate::stand_in::instances::{COST, instances};
 
 const IN_SERVICE: &str = "llm-autoscaler-in-service";
 const COSTS: &str = "llm-autoscaler-instance-deletion-cost";
 
-/// Three replicas, of which two are enough: the second has one request, and is on its way out.
+/// Creates three replicas of which two are enough: the second one has one request, and drains.
 async fn begin(groups: &Groups<'_>) -> Result<Vec<String>> {
     begin_with(groups, stateless(gated(standalone(groups.stage, "decode", 3)))).await
 }
@@ -35,7 +36,10 @@ async fn begin_with(groups: &Groups<'_>, role: Value) -> Result<Vec<String>> {
     let names: Vec<String> = groups.pods_of("pd", "decode").await?.into_keys().collect();
     let conditions = stage.status("decode").await?.conditions;
     let effort = conditions.iter().find(|condition| condition.type_ == "DrainBestEffort");
-    ensure!(effort.is_none(), "whom a smaller size removes is known: {effort:?}");
+    ensure!(
+        effort.is_none(),
+        "the controller removes the marked instances, so there is no DrainBestEffort: {effort:?}"
+    );
     for (name, requests) in names.iter().zip([7, 1, 7]) {
         running(stage, name, requests);
     }
@@ -43,7 +47,7 @@ async fn begin_with(groups: &Groups<'_>, role: Value) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The instances that are marked.
+/// Returns the instances that are marked.
 async fn marked(groups: &Groups<'_>) -> Result<Vec<String>> {
     let all = instances(groups, "decode").await?;
     Ok(all
@@ -60,18 +64,19 @@ async fn until_marked(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
     .await
 }
 
-/// The one with the fewest requests is chosen, marked when it is empty, and removed; a mark that was left behind is no obstacle.
+/// The instance with the fewest requests is chosen, marked when it is empty, and removed. A mark
+/// that was left behind is no obstacle.
 pub async fn the_instance_with_the_fewest_requests(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE, COSTS]).await?;
     let groups = Groups::start(stage).await?;
     let names = begin(&groups).await?;
     stays(&groups, "pd", "decode", 3, Duration::from_secs(3)).await?;
-    ensure!(marked(&groups).await?.is_empty(), "nobody is marked before the size is written");
-    // As by an operator that ended between its mark and its write.
+    ensure!(marked(&groups).await?.is_empty(), "no instance is marked before the size is written");
+    // An operator that ends between its mark and its write leaves such a mark.
     let patch = Patch::Merge(json!({"metadata": {"annotations": {COST: "-2000000000"}}}));
     groups.api(Kind::Instance).patch(&names[0], &PatchParams::default(), &patch).await?;
     running(stage, &names[1], 0);
-    until_asked(&groups, "pd", "decode", 2).await?;
+    until_requested(&groups, "pd", "decode", 2).await?;
     groups.until_role("pd", "decode", 2, 2).await?;
     let left: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
     ensure!(left == [names[0].clone(), names[2].clone()], "{left:?} are left of {names:?}");
@@ -79,14 +84,14 @@ pub async fn the_instance_with_the_fewest_requests(stage: &Stage) -> Result<()> 
     stage.until_condition("decode", "Draining", "False", "Drained").await.map(drop)
 }
 
-/// Load that returns before the controller has removed anybody.
-pub async fn marks_are_taken_back(stage: &Stage) -> Result<()> {
+/// When the load returns before the controller has removed an instance, the marks are removed.
+pub async fn returning_load_removes_the_marks(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE, COSTS]).await?;
     let mut groups = Groups::start(stage).await?;
     let names = begin(&groups).await?;
     groups.stop();
     running(stage, &names[1], 0);
-    until_asked(&groups, "pd", "decode", 2).await?;
+    until_requested(&groups, "pd", "decode", 2).await?;
     until_marked(&groups, &[&names[1]]).await?;
     let instance = groups.get(Kind::Instance, &names[1]).await?;
     let writers = instance.managed_fields().iter().filter_map(|entry| entry.manager.clone());
@@ -95,7 +100,7 @@ pub async fn marks_are_taken_back(stage: &Stage) -> Result<()> {
     for name in &names {
         running(stage, name, 15);
     }
-    until_asked(&groups, "pd", "decode", 3).await?;
+    until_requested(&groups, "pd", "decode", 3).await?;
     until_marked(&groups, &[]).await?;
     wait::until("all to be in service", SOON, async || {
         Ok(out_of_service(&groups).await?.is_empty().then_some(()))
@@ -103,14 +108,14 @@ pub async fn marks_are_taken_back(stage: &Stage) -> Result<()> {
     .await
 }
 
-/// A role may be a Deployment: then it is its pods that are marked.
+/// If the role is a Deployment, its pods are marked.
 pub async fn a_role_that_is_a_deployment(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE, "llm-autoscaler-deletion-cost"]).await?;
     let groups = Groups::start(stage).await?;
     let role = as_kind(gated(standalone(stage, "decode", 3)), "apps/v1/Deployment");
     let names = begin_with(&groups, role).await?;
     running(stage, &names[1], 0);
-    until_asked(&groups, "pd", "decode", 2).await?;
+    until_requested(&groups, "pd", "decode", 2).await?;
     let left = wait::until("two pods", SOON, async || {
         let pods: Vec<String> = groups.pods_of("pd", "decode").await?.into_keys().collect();
         Ok((pods.len() == 2).then_some(pods))
@@ -120,13 +125,14 @@ pub async fn a_role_that_is_a_deployment(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Without the permission the size is written all the same, and a condition says what that is worth.
+/// Without the permission the size is written all the same, and a condition says that the choice of
+/// instances is then not ours.
 pub async fn without_the_permission(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE]).await?;
     let groups = Groups::start(stage).await?;
     let names = begin(&groups).await?;
     running(stage, &names[1], 0);
-    until_asked(&groups, "pd", "decode", 2).await?;
+    until_requested(&groups, "pd", "decode", 2).await?;
     let effort = stage.until_condition("decode", "DrainBestEffort", "True", "NotPermitted").await?;
     ensure!(
         effort.message.contains(&format!("label the ClusterRole {COSTS}")),

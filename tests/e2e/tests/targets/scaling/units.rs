@@ -1,4 +1,4 @@
-//! Kinds that nobody has heard of, and whose replicas are several pods.
+//! Unknown kinds that have several pods per replica.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{engine::Page, wait};
 use serde_json::json;
 
-use super::{WRONG, hasty};
+use super::{WRONG, without_window};
 
-/// Two replicas of two pods each: without a word on which pods are one replica nothing shrinks and a condition says why; with it,
-/// the leaders are asked, and replicas are counted.
+/// Two replicas of two pods each. Without a rule to group pods into replicas nothing shrinks, and a
+/// condition names the reason. With it, leaders are scraped and replicas are counted.
 pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
     let cluster = stage.control_plane();
     cluster.apply_yaml(include_str!("../../../fixtures/fleet-crd.yaml")).await?;
@@ -20,7 +20,9 @@ pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
         .kubectl(["wait", "--for=condition=Established", "crd/fleets.example.com", "--timeout=30s"])
         .await?;
     let fleet = json!({
-        "apiVersion": "example.com/v1", "kind": "Fleet", "metadata": {"name": "pairs", "namespace": stage.namespace},
+        "apiVersion": "example.com/v1",
+        "kind": "Fleet",
+        "metadata": {"name": "pairs", "namespace": stage.namespace},
         "spec": {"size": 2}, "status": {"size": 2, "selector": "fleet=pairs"},
     });
     cluster.apply_yaml(&fleet.to_string()).await?;
@@ -31,7 +33,7 @@ pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
         create_pod(stage, &name, group, rank).await?;
     }
     let target = json!({"apiVersion": "example.com/v1", "kind": "Fleet", "name": "pairs"});
-    let spec = json!({"scaleTargetRef": target, "maxReplicas": 2, "behavior": hasty()});
+    let spec = json!({"scaleTargetRef": target, "maxReplicas": 2, "behavior": without_window()});
     stage.autoscaler("pairs", spec.clone()).await?;
     let advisory = stage.until_condition("pairs", "Advisory", "True", "ReplicasMismatch").await?;
     ensure!(
@@ -40,7 +42,7 @@ pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
         advisory.message
     );
 
-    // All are idle now, and still nobody knows what a replica is.
+    // All pods are idle now, and the grouping is still unknown.
     for rank in [0, 1] {
         for group in [0, 1] {
             stage.script.set(&format!("{}/pair-{group}-{rank}", stage.namespace), Page::idle());

@@ -1,4 +1,4 @@
-//! Adapters, and who has the say.
+//! Scaling adapters, and their authority over the sizes of roles.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::groups::{
     Groups, PREFIX, as_kind, measured, number, refusal, replicas_of, scalable, standalone, text,
 };
 
-/// Long enough for the stand-in to have looked at everything several times.
+/// A time in which the stand-in makes several passes.
 const A_WHILE: Duration = Duration::from_secs(1);
 
-/// From nothing over unbound and bound, down to zero and up again, to its end.
+/// The life of an adapter: absent, unbound, bound, scaled to zero and up again, deleted.
 pub async fn life_of_an_adapter(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.binding = Duration::from_secs(2)).await?;
@@ -33,18 +33,18 @@ pub async fn life_of_an_adapter(stage: &Stage) -> Result<()> {
     let adapters = groups.api(Kind::Adapter);
     let adapter = groups.until(Kind::Adapter, "pd-decode", "to be there", |_| true).await?;
     measured(
-        "it is born without replicas",
+        "a new adapter has no replicas",
         number(&adapter, "/spec/replicas").is_none(),
         &adapter.data,
     )?;
     let owner =
         adapter.metadata.owner_references.iter().flatten().next().map(|owner| owner.kind.as_str());
-    measured("the group owns it", owner == Some("RoleBasedGroup"), owner)?;
+    measured("the group owns the adapter", owner == Some("RoleBasedGroup"), owner)?;
     let labels = adapter.metadata.labels.unwrap_or_default();
     let labels =
         ["group-name", "role-name"].map(|key| labels.get(&format!("{PREFIX}/{key}")).cloned());
     measured(
-        "it is labelled",
+        "the adapter has the group's labels",
         labels == [Some("pd".to_owned()), Some("decode".to_owned())],
         &labels,
     )?;
@@ -52,7 +52,11 @@ pub async fn life_of_an_adapter(stage: &Stage) -> Result<()> {
     let is_500 = code == 500
         && message.contains("the spec replicas field")
         && message.contains("does not exist");
-    measured("its scale cannot be read until it is bound: 500", is_500, (code, &message))?;
+    measured(
+        "the adapter's scale cannot be read until it is bound: 500",
+        is_500,
+        (code, &message),
+    )?;
     let adapter = groups.until_bound("pd-decode").await?;
     let copied = (number(&adapter, "/spec/replicas"), number(&adapter, "/status/replicas"));
     measured("binding copies the role's replicas", copied == (Some(2), Some(2)), copied)?;
@@ -61,7 +65,7 @@ pub async fn life_of_an_adapter(stage: &Stage) -> Result<()> {
     groups.until_role("pd", "decode", 3, 3).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     measured(
-        "its number becomes the role's and the workload's",
+        "the adapter's replicas become the role's and the workload's",
         replicas_of(&group, "decode") == Some(3),
         &group.data,
     )?;
@@ -73,7 +77,7 @@ pub async fn life_of_an_adapter(stage: &Stage) -> Result<()> {
     let patch = Patch::<Value>::Json(serde_json::from_value(patch)?);
     groups.api(Kind::Group).patch("pd", &PatchParams::default(), &patch).await?;
     until_gone(&groups, "pd-prefill").await?;
-    measured("it goes when it is no longer wanted, or its role is gone", true, ())
+    measured("the adapter is deleted when its role no longer requests it, or is gone", true, ())
 }
 
 async fn down_to_zero(groups: &Groups<'_>) -> Result<()> {
@@ -87,7 +91,7 @@ async fn down_to_zero(groups: &Groups<'_>) -> Result<()> {
     measured("a scale of zero has an empty spec", raw.contains(r#""spec":{}"#), &raw)?;
     groups.scale("pd-decode", 1).await?;
     groups.until_role("pd", "decode", 1, 1).await?;
-    measured("and it grows again from zero", true, ())
+    measured("a role grows again from zero", true, ())
 }
 
 async fn until_gone(groups: &Groups<'_>, name: &str) -> Result<()> {
@@ -98,8 +102,8 @@ async fn until_gone(groups: &Groups<'_>, name: &str) -> Result<()> {
     .await
 }
 
-/// One that a person makes takes writes and does nothing.
-pub async fn only_those_of_the_group_count(stage: &Stage) -> Result<()> {
+/// An adapter that a person creates accepts writes and has no effect.
+pub async fn adapter_made_by_hand_has_no_effect(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "decode", 2)]).await?;
     let target = json!({"scaleTargetRef": {"name": "pd", "role": "decode"}, "replicas": 2});
@@ -114,14 +118,18 @@ pub async fn only_those_of_the_group_count(stage: &Stage) -> Result<()> {
     )?;
     let scale =
         groups.api(Kind::Adapter).get_scale("by-hand").await?.spec.and_then(|spec| spec.replicas);
-    measured("its scale takes writes", scale == Some(4), scale)?;
+    measured("the scale of such an adapter accepts writes", scale == Some(4), scale)?;
     let group = groups.get(Kind::Group, "pd").await?;
-    measured("which do nothing", replicas_of(&group, "decode") == Some(2), &group.data["spec"])?;
+    measured(
+        "the writes have no effect",
+        replicas_of(&group, "decode") == Some(2),
+        &group.data["spec"],
+    )?;
     groups.until_role("pd", "decode", 2, 2).await
 }
 
-/// Whoever else writes a number is overruled, more or less visibly.
-pub async fn adapter_is_the_authority(stage: &Stage) -> Result<()> {
+/// Sizes that other writers set are reverted, more or less visibly.
+pub async fn adapter_overrides_other_writers(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
     groups.group("pd", &[scalable(standalone(stage, "decode", 4)), scalable(stateful)]).await?;
@@ -132,16 +140,16 @@ pub async fn adapter_is_the_authority(stage: &Stage) -> Result<()> {
     let set = groups.get(Kind::InstanceSet, "pd-decode").await?;
     let seen = (replicas_of(&group, "decode"), number(&set, "/spec/replicas"));
     measured(
-        "the group's spec keeps the stale number, the workload that of the adapter",
+        "the group's spec keeps the stale number, the workload the adapter's",
         seen == (Some(2), Some(4)),
         seen,
     )?;
     let events = stage.api::<Event>().list(&ListParams::default()).await?;
-    let said = events
+    let reported = events
         .items
         .iter()
         .any(|event| event.reason.as_deref() == Some("ReplicasOverriddenByAdapter"));
-    measured("an event says so", said, ())?;
+    measured("an event reports the conflict", reported, ())?;
     groups.until_role("pd", "decode", 4, 4).await?;
 
     groups.api(Kind::Adapter).delete("pd-decode", &DeleteParams::default()).await?;
@@ -162,7 +170,7 @@ pub async fn adapter_is_the_authority(stage: &Stage) -> Result<()> {
         Ok((stage.replicas("pd-plain").await? == 1).then_some(()))
     })
     .await?;
-    measured("a workload that is scaled itself is scaled back at once", true, ())?;
+    measured("a workload that is scaled directly is scaled back at once", true, ())?;
     ensure!(number(&groups.get(Kind::Adapter, "pd-plain").await?, "/spec/replicas") == Some(1));
     Ok(())
 }

@@ -14,10 +14,10 @@ use crate::groups::{
     Groups, PREFIX, in_its_source, leader_worker, scalable, standalone, stateless,
 };
 
-/// What the cost of an instance is called.
+/// The annotation with an instance's deletion cost.
 pub const COST: &str = "controller.kubernetes.io/instance-deletion-cost";
 
-/// The instances of a role, by name.
+/// Returns the instances of a role, by name.
 pub async fn instances(groups: &Groups<'_>, role: &str) -> Result<BTreeMap<String, DynamicObject>> {
     let its =
         ListParams::default().labels(&format!("{PREFIX}/group-name=pd,{PREFIX}/role-name={role}"));
@@ -25,16 +25,20 @@ pub async fn instances(groups: &Groups<'_>, role: &str) -> Result<BTreeMap<Strin
     Ok(list.into_iter().map(|instance| (instance.name_any(), instance)).collect())
 }
 
-/// Names, labels and owners.
-pub async fn numbered_and_drawn(stage: &Stage) -> Result<()> {
+/// The names, labels and owners of instances.
+pub async fn names_and_labels_of_instances(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let roles =
         [leader_worker(stage, "decode", 2, 2), stateless(leader_worker(stage, "prefill", 2, 2))];
     groups.group("pd", &roles).await?;
     for (role, mode) in [("decode", "Stateful"), ("prefill", "Stateless")] {
         let set = groups.get(Kind::InstanceSet, &format!("pd-{role}")).await?;
-        let said = set.annotations().get(&format!("{PREFIX}/role-instance-pattern")).cloned();
-        in_its_source("a set says which mode it is of", said.as_deref() == Some(mode), said)?;
+        let value = set.annotations().get(&format!("{PREFIX}/role-instance-pattern")).cloned();
+        in_its_source(
+            "a set has an annotation with its mode",
+            value.as_deref() == Some(mode),
+            value,
+        )?;
     }
     let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
     in_its_source(
@@ -51,28 +55,28 @@ pub async fn numbered_and_drawn(stage: &Stage) -> Result<()> {
             .unwrap_or_default();
         let is_so = id.len() == 5 && *name == format!("pd-prefill-{id}");
         in_its_source(
-            "stateless ones are called by five drawn characters, which are a label",
+            "names of stateless instances end with five random characters, which are a label",
             is_so,
             name,
         )?;
     }
     for (name, pod) in groups.pods_of("pd", "prefill").await? {
         let (instance, _) = name.rsplit_once('-').context("a name without a number")?;
-        let said = pod.labels().get(&format!("{PREFIX}/role-instance-name")).cloned();
+        let value = pod.labels().get(&format!("{PREFIX}/role-instance-name")).cloned();
         in_its_source(
-            "their pods are called after them",
-            said.as_deref() == Some(instance),
+            "names of pods begin with their instance's name",
+            value.as_deref() == Some(instance),
             &name,
         )?;
         let owner = pod.owner_references().first().cloned().context("no owner")?;
         let uid = drawn.get(instance).and_then(ResourceExt::uid);
         let is_so = owner.kind == "RoleInstance" && Some(owner.uid.clone()) == uid;
-        in_its_source("the pods of an instance are its own", is_so, owner)?;
+        in_its_source("an instance owns its pods", is_so, owner)?;
     }
     Ok(())
 }
 
-/// Who is not ready goes first, then who costs less, then who is newer.
+/// An unready instance is deleted first, then the one with the lower cost, then the newer one.
 pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[scalable(stateless(standalone(stage, "decode", 4)))]).await?;
@@ -91,28 +95,36 @@ pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
     groups.until_role("pd", "decode", 4, 3).await?;
     let left = scaled(3, 3).await?;
     let is_so = left == [names[0].clone(), names[2].clone(), names[3].clone()];
-    in_its_source("who is not ready goes first, whatever it costs", is_so, (&names, left))?;
+    in_its_source(
+        "an unready instance is deleted first, whatever its cost",
+        is_so,
+        (&names, left),
+    )?;
     let left = scaled(2, 2).await?;
     in_its_source(
-        "then the cheapest",
+        "the cheapest instance is deleted next",
         left == [names[2].clone(), names[3].clone()],
         (&names, left),
     )?;
 
     groups.scale("pd-decode", 3).await?;
     groups.until_role("pd", "decode", 3, 3).await?;
-    // Their creation differs by a second or more by now.
+    // By now their creation times differ by a second or more.
     let left = scaled(2, 2).await?;
     let is_so = left == [names[2].clone(), names[3].clone()];
-    in_its_source("then the newest; a cost with a plus sign is none", is_so, (&names, left))?;
+    in_its_source(
+        "the newest instance is deleted next; a cost with a plus sign is ignored",
+        is_so,
+        (&names, left),
+    )?;
     wait::until("the pods to be gone", SOON, async || {
         Ok((groups.pods_of("pd", "decode").await?.len() == 2).then_some(()))
     })
     .await
 }
 
-/// One after the other, up and down.
-pub async fn ordered_ones_in_turn(stage: &Stage) -> Result<()> {
+/// An ordered role creates and deletes one instance after the other.
+pub async fn ordered_instances_one_by_one(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let pod = |ordinal: i32| format!("{}/pd-decode-{ordinal}", stage.namespace);
     stage.script.set_ready(&pod(1), false);
@@ -124,7 +136,7 @@ pub async fn ordered_ones_in_turn(stage: &Stage) -> Result<()> {
     settled().await;
     let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
     in_its_source(
-        "the next is made when those below are ready",
+        "the next instance is created when those below are ready",
         names == ["pd-decode-0", "pd-decode-1"],
         names,
     )?;
@@ -138,7 +150,7 @@ pub async fn ordered_ones_in_turn(stage: &Stage) -> Result<()> {
     groups.scale("pd-decode", 1).await?;
     settled().await;
     let left = instances(&groups, "decode").await?.len();
-    in_its_source("one that is not ready is not removed above another", left == 3, left)?;
+    in_its_source("an unready instance is not deleted above another unready one", left == 3, left)?;
     stage.script.set_ready(&pod(1), true);
     groups.until_role("pd", "decode", 1, 1).await
 }

@@ -1,4 +1,4 @@
-//! Which kinds there are, and which can be scaled.
+//! The kinds, and the ones of them that can be scaled.
 
 use anyhow::Result;
 use kube::Api;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::groups::{Groups, leader_worker, measured, replicas_of};
 
-pub async fn what_can_be_scaled(stage: &Stage) -> Result<()> {
+pub async fn kinds_with_a_scale(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let raw = ["get", "--raw", "/apis/workloads.x-k8s.io/v1alpha2"];
     let resources: Value = serde_json::from_str(&stage.control_plane().kubectl(raw).await?)?;
@@ -27,7 +27,11 @@ pub async fn what_can_be_scaled(stage: &Stage) -> Result<()> {
         ("roleinstancesets", true),
         ("coordinatedpolicies", false),
     ] {
-        measured("which kinds have a scale", names.contains(&kind) == expected, (kind, &names))?;
+        measured(
+            "the kinds with a scale subresource",
+            names.contains(&kind) == expected,
+            (kind, &names),
+        )?;
     }
 
     groups.group("pd", &[leader_worker(stage, "decode", 1, 2)]).await?;
@@ -38,5 +42,5 @@ pub async fn what_can_be_scaled(stage: &Stage) -> Result<()> {
         .await?;
     let role = &old.data["spec"]["roles"][0];
     let is_new = role["leaderWorkerPattern"]["size"] == 2 && replicas_of(&old, "decode") == Some(1);
-    measured("a v1alpha1 read without the webhook has the shape of v1alpha2", is_new, role)
+    measured("without the webhook, v1alpha1 objects have the fields of v1alpha2", is_new, role)
 }

@@ -1,4 +1,4 @@
-//! What a replica is made of.
+//! The pods of a replica.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +12,7 @@ use crate::groups::{
     replicas_of, scalable, standalone, text,
 };
 
-/// What is on pods, and what is not what it seems.
+/// The labels, names and readiness gates of pods, and labels that mislead.
 pub async fn labels_names_and_gates(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
@@ -33,7 +33,7 @@ pub async fn labels_names_and_gates(stage: &Stage) -> Result<()> {
         let old = pods
             .values()
             .any(|pod| pod.labels().keys().any(|key| key.starts_with("rolebasedgroup.")));
-        measured("the labels of the former prefix are on no pod", !old, role)?;
+        measured("no pod has labels of the former prefix", !old, role)?;
     }
     leaders_and_workers(&groups).await?;
 
@@ -83,18 +83,22 @@ async fn leaders_and_workers(groups: &Groups<'_>) -> Result<()> {
             pod.labels(),
         )?;
         measured(
-            "component-size is the number of such pods",
+            "component-size is the number of the component's pods",
             label(pod, "component-size") == "1",
             pod.labels(),
         )?;
         let index = label(pod, "role-instance-index");
         measured(
-            "role-instance-index of a batch is that of its last replica",
+            "all pods of a batch have the role-instance-index of its last replica",
             index == "2",
             index,
         )?;
         let pod_name = pod.labels().get("statefulset.kubernetes.io/pod-name").cloned();
-        measured("and so is the pod-name", pod_name.as_deref() == Some("pd-decode-2"), pod_name)?;
+        measured(
+            "all pods of a batch have the pod-name of its last replica",
+            pod_name.as_deref() == Some("pd-decode-2"),
+            pod_name,
+        )?;
         let gates = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_ref());
         let gates: Vec<_> =
             gates.into_iter().flatten().map(|gate| gate.condition_type.as_str()).collect();
@@ -105,7 +109,7 @@ async fn leaders_and_workers(groups: &Groups<'_>) -> Result<()> {
         )?;
         let open = gates.iter().all(|gate| is_true(pod, gate)) && is_true(pod, "Ready");
         measured(
-            "the controller opens the gates, and the kubelet's conditions stay",
+            "the controller opens the gates, and keeps the kubelet's conditions",
             open,
             &pod.status,
         )?;
@@ -113,7 +117,7 @@ async fn leaders_and_workers(groups: &Groups<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A replica of several pods is one replica, and ready when all of them are.
+/// A replica of several pods counts as one, and is ready when all of them are.
 pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups
@@ -133,7 +137,11 @@ pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     let scale =
         groups.api(Kind::InstanceSet).get_scale("pd-decode").await?.status.context("no status")?;
     let scale = (scale.replicas, scale.selector);
-    measured("and its scale says 3 replicas", scale == (3, Some(selector.to_owned())), &scale)?;
+    measured(
+        "the scale of that set has 3 replicas",
+        scale == (3, Some(selector.to_owned())),
+        &scale,
+    )?;
 
     let adapter = groups.until_bound("pd-decode").await?;
     let selector = text(&adapter, "/status/selector");
@@ -141,20 +149,20 @@ pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     measured("an adapter's right selector matches leaders", leaders == 3, (selector, leaders))?;
     let adapter = groups.until_bound("pd-mix").await?;
     let all = groups.pods(text(&adapter, "/status/selector")).await?.len();
-    measured("but all pods of custom components", all == 6, all)?;
+    measured("an adapter's right selector matches all pods of custom components", all == 6, all)?;
 
     stage.script.set_ready(&format!("{}/pd-decode-1-1", stage.namespace), false);
     groups.until_role("pd", "decode", 3, 2).await?;
     let pods = groups.pods_of("pd", "decode").await?;
     let of_leader = pods.get("pd-decode-1-0").context("no leader")?;
     measured(
-        "a replica with a worker that is not ready is not ready, its leader is",
+        "a replica with an unready worker is unready, though its leader is ready",
         is_true(of_leader, "Ready"),
         (),
     )?;
     let group = groups.get(Kind::Group, "pd").await?;
     measured(
-        "Ready is False while any role is short",
+        "Ready is False while any role lacks a ready replica",
         condition(&group, "Ready") == "False",
         &group.data["status"],
     )?;
@@ -175,7 +183,7 @@ pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     measured("observedGeneration follows", observed == group.metadata.generation, observed)
 }
 
-/// Readiness does not matter, ordinals do.
+/// The highest ordinal is deleted first, ready or not.
 pub async fn highest_ordinal_goes_first(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[scalable(standalone(stage, "decode", 3))]).await?;
@@ -188,7 +196,7 @@ pub async fn highest_ordinal_goes_first(stage: &Stage) -> Result<()> {
     .await?;
     let left: Vec<_> = groups.pods_of("pd", "decode").await?.into_keys().collect();
     measured(
-        "the highest ordinal goes, though it is ready and a lower one is not",
+        "the highest ordinal is deleted, though it is ready and a lower one is not",
         left == ["pd-decode-0", "pd-decode-1"],
         &left,
     )?;
@@ -196,7 +204,7 @@ pub async fn highest_ordinal_goes_first(stage: &Stage) -> Result<()> {
     let group = groups.get(Kind::Group, "pd").await?;
     let seen = (replicas_of(&group, "decode"), counts(&group, "decode"));
     measured(
-        "which the status counts",
+        "the status counts the unready instance",
         seen == (Some(2), Some(Counts { replicas: 2, ready: 1, updated: 2 })),
         seen,
     )

@@ -1,4 +1,4 @@
-//! Roles that a CoordinatedPolicy lets grow only together.
+//! Roles with a CoordinatedPolicy, by which they grow only together.
 
 use anyhow::Result;
 use llm_autoscaler_e2e::Stage;
@@ -7,14 +7,19 @@ use serde_json::json;
 
 use crate::groups::{Groups, measured, number, scalable, standalone};
 
-/// Growth comes in batches, and each waits until the one before is ready; shrinking does not wait.
+/// Growth comes in batches, and each waits until the previous one is ready; shrinking does not
+/// wait.
 pub async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let role = |name: &str| scalable(standalone(stage, name, 2));
     groups.group("pd", &[role("prefill"), role("decode")]).await?;
     let scaling = json!({"maxSkew": "20%", "progression": "OrderReady"});
-    let policies = json!([{"name": "together", "roles": ["prefill", "decode"], "strategy": {"scaling": scaling}}]);
-    // Its name says which group it is for.
+    let policies = json!([{
+        "name": "together",
+        "roles": ["prefill", "decode"],
+        "strategy": {"scaling": scaling},
+    }]);
+    // The policy's name selects the group.
     groups.create(Kind::Policy, "pd", json!({"policies": policies})).await?;
 
     for ordinal in 2..20 {
@@ -32,16 +37,16 @@ pub async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<()> {
     )?;
     let adapter = groups.get(Kind::Adapter, "pd-prefill").await?;
     let echo = number(&adapter, "/status/replicas");
-    measured("an adapter's status.replicas are those that are wanted", echo == Some(10), echo)?;
+    measured("an adapter's status.replicas is the desired number", echo == Some(10), echo)?;
 
     for ordinal in 2..20 {
         stage.script.set_ready(&format!("{}/pd-prefill-{ordinal}", stage.namespace), true);
     }
     groups.until_role("pd", "prefill", 10, 10).await?;
     groups.until_role("pd", "decode", 10, 10).await?;
-    measured("then both go on to 10", true, ())?;
+    measured("both roles go on to 10", true, ())?;
 
-    // Down from the middle of the way to 20: nothing is waited for.
+    // Shrinking to 20 in the middle of the growth does not wait.
     for ordinal in 10..20 {
         stage.script.set_ready(&format!("{}/pd-prefill-{ordinal}", stage.namespace), false);
     }
@@ -50,7 +55,7 @@ pub async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<()> {
     groups.until(Kind::InstanceSet, "pd-prefill", "a batch of 4", is_on_its_way).await?;
     groups.scale("pd-prefill", 3).await?;
     groups.until_role("pd", "prefill", 3, 3).await?;
-    measured("20 to 3 is done at once", true, ())
+    measured("scaling from 20 to 3 is done at once", true, ())
 }
 
 async fn workloads(groups: &Groups<'_>) -> Result<[Option<i64>; 2]> {

@@ -1,4 +1,4 @@
-//! Roles without adapters: what writes to the group itself do.
+//! Writes to the group itself, for roles without adapters.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Event;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::groups::{Groups, condition, measured, refusal, replicas_of, standalone};
 
-/// The safe way.
+/// A JSON patch with `test` operations is the safe way.
 pub async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "prefill", 1), standalone(stage, "decode", 1)]).await?;
@@ -28,15 +28,19 @@ pub async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
     let version = || async { anyhow::Ok(groups.get(Kind::Group, "pd").await?.resource_version()) };
     let (code, message) = patch("prefill", version().await?, 5).await?;
     measured(
-        "a patch of the role at an index fails where another role is there",
+        "a patch of the role at an index fails if another role is there",
         code == 422,
         (code, message),
     )?;
     let (code, message) = patch("decode", Some("1".to_owned()), 5).await?;
-    measured("and where the group has changed", code == 422, (code, message))?;
+    measured(
+        "a patch of the role at an index fails if the group has changed",
+        code == 422,
+        (code, message),
+    )?;
     let replicas = replicas_of(&groups.get(Kind::Group, "pd").await?, "decode");
-    measured("nothing is written then", replicas == Some(1), replicas)?;
-    // The status may be written meanwhile, and changes the version too.
+    measured("a failed patch writes nothing", replicas == Some(1), replicas)?;
+    // The status may be written at the same time, which changes the resourceVersion, too.
     wait::until("a patch to succeed", SOON, async || {
         Ok((patch("decode", version().await?, 2).await?.0 == 200).then_some(()))
     })
@@ -44,20 +48,24 @@ pub async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
     groups.until_role("pd", "decode", 2, 2).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     let is_whole = group.data["spec"]["roles"][1]["standalonePattern"].is_object();
-    measured("the right one changes the number and nothing else", is_whole, &group.data["spec"])
+    measured(
+        "a successful patch changes the number and nothing else",
+        is_whole,
+        &group.data["spec"],
+    )
 }
 
-/// What makes server-side apply dangerous here.
+/// Server-side apply can drop fields of other writers here.
 pub async fn server_side_apply(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "prefill", 2), standalone(stage, "decode", 2)]).await?;
     let uid = groups.get(Kind::Group, "pd").await?.uid();
-    let params = PatchParams::apply("somebody");
+    let params = PatchParams::apply("another-manager");
     let forced = params.clone().force();
 
     let both = [("prefill", 3), ("decode", 3)];
     let (code, message) = refusal(apply(&groups, "pd", uid.clone(), &both, &params).await)?;
-    measured("without force, somebody else owns the replicas", code == 409, (code, message))?;
+    measured("without force, another manager owns the replicas", code == 409, (code, message))?;
     apply(&groups, "pd", uid.clone(), &both, &forced).await.context("with force")?;
     let group = apply(&groups, "pd", uid.clone(), &[("decode", 4)], &forced).await?;
     let seen = (replicas_of(&group, "prefill"), replicas_of(&group, "decode"));
@@ -71,21 +79,21 @@ pub async fn server_side_apply(stage: &Stage) -> Result<()> {
     missing_group(&groups, uid.clone(), &forced).await?;
     let group = apply(&groups, "pd", uid, &[("decode", 4), ("decoed", 2)], &forced).await?;
     measured(
-        "a role that is not there is created, without a template",
+        "a role that does not exist is created, without a template",
         replicas_of(&group, "decoed") == Some(2),
         &group.data,
     )?;
     let is_broken = |group: &DynamicObject| condition(group, "Ready") == "False";
     groups.until(Kind::Group, "pd", "Ready=False", is_broken).await?;
     let events = stage.api::<Event>();
-    let event = wait::until("an event that says why", SOON, async || {
+    let event = wait::until("an event with the reason", SOON, async || {
         let all = events.list(&ListParams::default()).await?.items;
         Ok(all.into_iter().find(|event| event.reason.as_deref() == Some("FailedReconcileWorkload")))
     })
     .await?;
     let message = event.message.unwrap_or_default();
     measured(
-        "and the group is never Ready again",
+        "a group with such a role is never Ready again",
         message.contains("no valid pattern found"),
         &message,
     )
@@ -97,7 +105,11 @@ async fn missing_group(
     forced: &PatchParams,
 ) -> Result<()> {
     let (code, message) = refusal(apply(groups, "gone", uid, &[("decode", 1)], forced).await)?;
-    measured("with the UID, a group that is gone is a conflict", code == 409, (code, message))?;
+    measured(
+        "with the UID, applying to a deleted group is a conflict",
+        code == 409,
+        (code, message),
+    )?;
     let object = json!({
         "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": Kind::Group.name(),
         "metadata": {"name": "gone", "resourceVersion": "1"},
@@ -105,7 +117,11 @@ async fn missing_group(
     });
     let with_version = groups.api(Kind::Group).patch("gone", forced, &Patch::Apply(object)).await;
     let (code, message) = refusal(with_version)?;
-    measured("a version does not protect from creating it", code == 200, (code, message))
+    measured(
+        "a resourceVersion does not prevent that the group is created",
+        code == 200,
+        (code, message),
+    )
 }
 
 async fn apply(
@@ -124,8 +140,8 @@ async fn apply(
     groups.api(Kind::Group).patch(name, params, &Patch::Apply(object)).await
 }
 
-/// What `kubectl apply --server-side` does before it applies: it takes over what was applied at the client, and then drops what is not in
-/// the file.
+/// `kubectl apply --server-side` first takes over the fields of an earlier client-side apply, and
+/// then drops those that are not in the file.
 pub async fn kubectl_takes_over(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let object = |roles: &[Value]| {
@@ -153,8 +169,14 @@ pub async fn kubectl_takes_over(stage: &Stage) -> Result<()> {
     )?;
 
     std::fs::write(&file, object(&[json!({"name": "decode", "replicas": 3})]))?;
-    let args =
-        ["apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", path];
+    let args = [
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=another-manager",
+        "-f",
+        path,
+    ];
     stage.control_plane().kubectl(args).await?;
     let group = groups.get(Kind::Group, "pd").await?;
     let seen = (replicas_of(&group, "prefill"), replicas_of(&group, "decode"));
@@ -164,7 +186,7 @@ pub async fn kubectl_takes_over(stage: &Stage) -> Result<()> {
         seen,
     )?;
 
-    // The controller writes the status meanwhile.
+    // The controller writes the status at the same time.
     wait::until("the whole group to be replaced", SOON, async || {
         let mut whole = groups.get(Kind::Group, "pd").await?;
         whole.data = json!({"spec": {"roles": roles}});

@@ -1,4 +1,4 @@
-//! What becomes of instances when the template of their role changes.
+//! Instances after the template of their role has changed.
 
 use std::time::Duration;
 
@@ -19,8 +19,9 @@ async fn until_updated(groups: &Groups<'_>, what: &str, expected: (i64, i64)) ->
     Ok(seen(&group).unwrap_or(Counts { replicas: -1, ready: -1, updated: -1 }))
 }
 
-/// One at a time, each waits until the one before is ready; a partition stays as it is.
-pub async fn one_by_one_from_the_highest(stage: &Stage) -> Result<()> {
+/// Instances are replaced one at a time, and each waits until the previous one is ready; a
+/// partition keeps its template.
+pub async fn instances_are_replaced_one_by_one(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let mut role = standalone(stage, "decode", 3);
     role["rolloutStrategy"] = json!({"rollingUpdate": {"partition": 1}});
@@ -42,7 +43,7 @@ pub async fn one_by_one_from_the_highest(stage: &Stage) -> Result<()> {
         .filter(|name| is_new(name))
         .collect();
     in_its_source(
-        "the highest is replaced first, and waited for",
+        "the highest instance is replaced first, and must be ready before the next",
         replaced == ["pd-decode-2"],
         &replaced,
     )?;
@@ -52,7 +53,7 @@ pub async fn one_by_one_from_the_highest(stage: &Stage) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let after = counts(&groups.get(Kind::Group, "pd").await?, "decode");
     in_its_source(
-        "those below the partition stay",
+        "instances below the partition stay",
         after.is_some_and(|counts| counts.updated == 2),
         after,
     )?;
@@ -60,8 +61,8 @@ pub async fn one_by_one_from_the_highest(stage: &Stage) -> Result<()> {
     until_updated(&groups, "all are updated", (3, 3)).await.map(drop)
 }
 
-/// Others come in their place, under other names.
-pub async fn without_numbers(stage: &Stage) -> Result<()> {
+/// In a stateless role new instances have new names.
+pub async fn stateless_instances_are_replaced(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[stateless(standalone(stage, "decode", 2))]).await?;
     let before: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
@@ -73,7 +74,7 @@ pub async fn without_numbers(stage: &Stage) -> Result<()> {
     .await?;
     let seen = until_updated(&groups, "both are updated", (2, 2)).await?;
     in_its_source(
-        "a stateless instance is replaced by one of another name",
+        "a stateless instance is replaced by one with another name",
         seen.replicas == 2,
         seen,
     )

@@ -1,4 +1,4 @@
-//! What becomes of writes to an adapter's scale.
+//! Writes to an adapter's scale.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::autoscaling::v1::ScaleSpec;
@@ -11,7 +11,7 @@ use crate::groups::{Groups, measured, number, refusal, scalable, standalone};
 
 const ADAPTER: &str = "pd-decode";
 
-pub async fn what_becomes_of_writes(stage: &Stage) -> Result<()> {
+pub async fn writes_to_the_scale(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[scalable(standalone(stage, "decode", 1))]).await?;
     merge_patches(&groups).await?;
@@ -24,7 +24,7 @@ async fn merge_patches(groups: &Groups<'_>) -> Result<()> {
     let adapters = groups.api(Kind::Adapter);
     let version = adapters.get_scale(ADAPTER).await?.metadata.resource_version;
     let params =
-        PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
+        PatchParams { field_manager: Some("another-manager".to_owned()), ..PatchParams::default() };
     let patch = |replicas: i64| {
         Patch::Merge(
             json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}),
@@ -33,8 +33,8 @@ async fn merge_patches(groups: &Groups<'_>) -> Result<()> {
     adapters.patch_scale(ADAPTER, &params, &patch(2)).await.context("a merge patch")?;
     let adapter = groups.get(Kind::Adapter, ADAPTER).await?;
     let managed = adapter.metadata.managed_fields.iter().flatten();
-    let mut writer = managed.filter(|entry| entry.manager.as_deref() == Some("somebody"));
-    let writer = writer.next().context("nobody has written it")?;
+    let mut writer = managed.filter(|entry| entry.manager.as_deref() == Some("another-manager"));
+    let writer = writer.next().context("no manager has written it")?;
     let fields = serde_json::to_value(&writer.fields_v1)?;
     let how = (writer.operation.as_deref(), writer.subresource.as_deref());
     let owns = fields["f:spec"]["f:replicas"].is_object();
@@ -60,23 +60,30 @@ async fn puts(groups: &Groups<'_>) -> Result<()> {
         refusal(adapters.replace_scale(ADAPTER, &PostParams::default(), &scale).await)?;
     let replicas = number(&groups.get(Kind::Adapter, ADAPTER).await?, "/spec/replicas");
     let is_done = code == 200 && replicas == Some(2);
-    measured("a PUT without a version is done whatever there is", is_done, (code, message))
+    measured("a PUT without a version succeeds whatever the version is", is_done, (code, message))
 }
 
 async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
     let adapters = groups.api(Kind::Adapter);
-    let params = PatchParams::apply("somebody").force();
-    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": ADAPTER}, "spec": {"replicas": 1}});
+    let params = PatchParams::apply("another-manager").force();
+    let scale = json!({
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {"name": ADAPTER},
+        "spec": {"replicas": 1},
+    });
     let (code, message) =
         refusal(adapters.patch_scale(ADAPTER, &params, &Patch::Apply(&scale)).await)?;
     let is_so = code == 500
         && message.contains("request to convert CR to an invalid group/version: autoscaling/v1");
-    measured("server-side apply of a scale is an error of the server", is_so, (code, message))?;
+    measured("server-side apply of a scale is a server error", is_so, (code, message))?;
 
     let reference = json!({"name": "pd", "role": "decode"});
     let adapter = |name: &str| {
         json!({
-            "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": Kind::Adapter.name(), "metadata": {"name": name},
+            "apiVersion": "workloads.x-k8s.io/v1alpha2",
+            "kind": Kind::Adapter.name(),
+            "metadata": {"name": name},
             "spec": {"replicas": 1, "scaleTargetRef": reference},
         })
     };
@@ -85,11 +92,15 @@ async fn server_side_apply(groups: &Groups<'_>) -> Result<()> {
     measured("server-side apply of the adapter itself works", code == 200, (code, message))?;
     let (code, message) =
         refusal(adapters.patch("ghost", &params, &Patch::Apply(adapter("ghost"))).await)?;
-    measured("and creates one where there is none", code == 200, (code, message))?;
+    measured(
+        "server-side apply creates an adapter that does not exist",
+        code == 200,
+        (code, message),
+    )?;
     let mut known = adapter("ghost-2");
     known["metadata"]["uid"] = json!("11111111-2222-3333-4444-555555555555");
     let (code, message) = refusal(adapters.patch("ghost-2", &params, &Patch::Apply(known)).await)?;
-    measured("unless it says which one it means", code == 409, (code, message))
+    measured("server-side apply with a UID is a conflict instead", code == 409, (code, message))
 }
 
 async fn dry_runs(groups: &Groups<'_>) -> Result<()> {
@@ -105,7 +116,7 @@ async fn dry_runs(groups: &Groups<'_>) -> Result<()> {
     let same = number(&before, "/spec/replicas") == number(&after, "/spec/replicas");
     measured("a dry run changes nothing", code == 200 && same, (code, message))?;
     let (code, message) = try_out(-1).await?;
-    measured("fewer than no replicas are invalid", code == 422, (code, message))?;
+    measured("negative replicas are invalid", code == 422, (code, message))?;
     let (code, message) = try_out(i64::from(i32::MAX) + 1).await?;
-    measured("more than fit into 32 bits are invalid", code == 422, (code, message))
+    measured("replicas that do not fit into 32 bits are invalid", code == 422, (code, message))
 }

@@ -1,4 +1,4 @@
-//! The selectors of adapters, and what HPAs and kubectl make of them.
+//! The selectors of adapters, and their effect on HPAs and kubectl.
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -13,11 +13,11 @@ use crate::groups::{
     Groups, PREFIX, as_kind, custom, leader_worker, measured, number, scalable, standalone, text,
 };
 
-/// The HPA's own tick is 15 s.
+/// The timeout for an HPA, which syncs every 15 s.
 const HPA: Duration = Duration::from_mins(1);
 
-/// Which roles have a wrong one, and what a new adapter does about it.
-pub async fn computed_once_and_often_wrong(stage: &Stage) -> Result<()> {
+/// The roles that have a wrong selector, and the selector of a new adapter.
+pub async fn selector_is_computed_once(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
             .await?;
@@ -31,7 +31,7 @@ pub async fn computed_once_and_often_wrong(stage: &Stage) -> Result<()> {
     {
         let selector = selector(&groups, role).await?;
         measured(
-            "bound before the set's status is written: a comma first, or nothing",
+            "a selector that is computed before the set's status begins with a comma, or is empty",
             selector == expected,
             (role, &selector),
         )?;
@@ -42,13 +42,13 @@ pub async fn computed_once_and_often_wrong(stage: &Stage) -> Result<()> {
         let is_right = !selector.is_empty() && !selector.starts_with(',');
         let expected = matches!(role, "multi" | "single");
         measured(
-            "a new adapter is right for RoleInstanceSets, and for nothing else",
+            "a new adapter's selector is right for RoleInstanceSets only",
             is_right == expected,
             (role, &selector),
         )?;
         let leaders = selector.ends_with(&comma);
         measured(
-            "only that of leaders and workers selects an index",
+            "only the selector of leaders and workers selects an index",
             leaders == (role == "multi"),
             (role, &selector),
         )?;
@@ -83,7 +83,7 @@ async fn rebind(groups: &Groups<'_>, role: &str) -> Result<()> {
     groups.until(Kind::Adapter, &name, "a new one that is bound", is_new).await.map(drop)
 }
 
-/// What others do with them: nothing that helps.
+/// HPAs and kubectl fail on wrong selectors.
 pub async fn hpas_and_kubectl_fail_on_wrong_selectors(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
@@ -97,19 +97,31 @@ pub async fn hpas_and_kubectl_fail_on_wrong_selectors(stage: &Stage) -> Result<(
         ["-n", &stage.namespace, "scale", "rolebasedgroupscalingadapter/pd-multi", "--replicas=2"];
     let printed = stage.control_plane().kubectl(scale).await;
     let error = printed.err().map(|error| format!("{error:#}"));
-    measured("kubectl scale fails on a comma", error.is_some(), &error)?;
+    measured("kubectl scale fails on a leading comma", error.is_some(), &error)?;
     let replicas = number(&groups.get(Kind::Adapter, "pd-multi").await?, "/spec/replicas");
-    measured("though its write took effect", replicas == Some(2), replicas)?;
+    measured(
+        "the write of kubectl scale takes effect all the same",
+        replicas == Some(2),
+        replicas,
+    )?;
     groups.until_role("pd", "multi", 2, 2).await?;
 
     let seen = until_condition(stage, "single", "ScalingActive", "InvalidSelector").await?;
-    measured("an HPA finds an empty selector missing", seen.contains("missing a selector"), &seen)?;
+    measured(
+        "an HPA reports an empty selector as missing",
+        seen.contains("missing a selector"),
+        &seen,
+    )?;
     let seen = until_condition(stage, "multi", "AbleToScale", "FailedGetScale").await?;
-    measured("and cannot get a scale with a comma", !seen.is_empty(), &seen)
+    measured("an HPA cannot read a scale with a leading comma", !seen.is_empty(), &seen)
 }
 
 async fn hpa(groups: &Groups<'_>, role: &str) -> Result<()> {
-    let target = json!({"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": Kind::Adapter.name(), "name": format!("pd-{role}")});
+    let target = json!({
+        "apiVersion": "workloads.x-k8s.io/v1alpha2",
+        "kind": Kind::Adapter.name(),
+        "name": format!("pd-{role}"),
+    });
     let average = json!({"type": "Utilization", "averageUtilization": 50});
     let hpa: HorizontalPodAutoscaler = serde_json::from_value(json!({
         "metadata": {"name": role},
@@ -122,7 +134,7 @@ async fn hpa(groups: &Groups<'_>, role: &str) -> Result<()> {
     api.create(&PostParams::default(), &hpa).await.context("creating an HPA").map(drop)
 }
 
-/// The message of a False condition with a reason.
+/// Waits until a condition is False for a reason, and returns its message.
 async fn until_condition(stage: &Stage, hpa: &str, type_: &str, reason: &str) -> Result<String> {
     let api = stage.api::<HorizontalPodAutoscaler>();
     wait::until(&format!("the HPA of {hpa} to have {type_}=False/{reason}"), HPA, async || {

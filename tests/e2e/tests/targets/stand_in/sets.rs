@@ -14,8 +14,8 @@ use crate::groups::{
     Groups, PREFIX, as_kind, condition, measured, number, replicas_of, scalable, standalone, text,
 };
 
-/// A child's adapter looks well, and does nothing; the set is what can be scaled.
-pub async fn template_of_a_set_wins(stage: &Stage) -> Result<()> {
+/// The adapter of a set's group looks bound and has no effect; only the set can be scaled.
+pub async fn set_template_overrides_the_adapter(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let roles = [scalable(standalone(stage, "decode", 1))];
     let template = json!({"spec": {"roles": roles}});
@@ -33,12 +33,12 @@ pub async fn template_of_a_set_wins(stage: &Stage) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let adapter = groups.get(Kind::Adapter, "fleet-0-decode").await?;
     let seen = (text(&adapter, "/status/phase"), number(&adapter, "/spec/replicas"));
-    measured("the adapter of a set's child says Bound and 3", seen == ("Bound", Some(3)), seen)?;
+    measured("the adapter of a set's child shows Bound and 3", seen == ("Bound", Some(3)), seen)?;
     let group = groups.get(Kind::Group, "fleet-0").await?;
     let set = groups.get(Kind::InstanceSet, "fleet-0-decode").await?;
     let seen = (replicas_of(&group, "decode"), number(&set, "/spec/replicas"));
     measured(
-        "the set has written its template over it: the workload stays at 1",
+        "the set restores its template: the workload stays at 1",
         seen == (Some(1), Some(1)),
         seen,
     )?;
@@ -55,7 +55,7 @@ async fn labels(groups: &Groups<'_>) -> Result<()> {
     let pods = groups.pods_of("fleet-0", "decode").await?;
     let pod = pods.values().next().context("no pod")?;
     let none = !pod.labels().keys().any(|key| key.contains("groupset"));
-    measured("but not their pods", none, pod.labels())
+    measured("a set does not label the pods of its groups", none, pod.labels())
 }
 
 async fn set_is_scaled(groups: &Groups<'_>) -> Result<()> {
@@ -73,8 +73,8 @@ async fn set_is_scaled(groups: &Groups<'_>) -> Result<()> {
     measured("a set can be scaled, and has no selector", selector.is_none(), selector)
 }
 
-/// Nothing stays of what is deleted.
-pub async fn all_goes_with_its_owner(stage: &Stage) -> Result<()> {
+/// Objects are deleted with their owner.
+pub async fn objects_are_deleted_with_their_owner(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
     let roles = [scalable(standalone(stage, "decode", 1)), stateful];

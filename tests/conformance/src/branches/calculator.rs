@@ -1,15 +1,15 @@
-//! The branches of the replica calculator: one metric, one proposal.
+//! The branches of the replica calculator, which makes one proposal from one metric.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// A case of mode `calc` and the oracle's answer, with the HPA's intermediate numbers worked out again.
+/// A case of mode `calc` and the oracle's answer, with the HPA's intermediate results recomputed.
 pub struct Seen<'a> {
     kind: &'a str,
     current: i64,
     target: f64,
-    /// 1 - tolerance down, 1 + tolerance up.
+    /// The lower and upper end of the tolerance as ratios: 1 - down, 1 + up.
     band: (f64, f64),
     pods: BTreeMap<&'a str, &'a Value>,
     samples: BTreeMap<&'a str, i64>,
@@ -20,17 +20,17 @@ pub struct Seen<'a> {
     averages: Averages,
 }
 
-/// Of a Pods metric: how the pods group, and the mean before and after filling in.
+/// The groups of pods of a Pods metric, and its mean before and after filling in missing samples.
 #[derive(Default)]
 struct Averages {
     ready: i64,
     unready: i64,
     missing: i64,
-    /// Of the samples that count.
+    /// The sum of the samples of ready and of unlisted pods, and below it their number.
     sum: i128,
     count: i64,
     ratio: f64,
-    /// Whether it is filled in at all, and then the ratio and the number of samples.
+    /// The ratio and the number of samples after filling in; `None` if nothing is filled in.
     filled: Option<(f64, i64)>,
 }
 
@@ -42,7 +42,7 @@ enum Group {
     Ready,
 }
 
-/// A branch, and whether what was seen is it.
+/// The name of a branch, and the predicate that recognises it.
 type Branch = (&'static str, fn(&Seen<'_>) -> bool);
 
 pub const BRANCHES: &[Branch] = &[
@@ -293,17 +293,18 @@ impl<'a> Seen<'a> {
         self.replicas.is_some_and(|replicas| (0..self.current).contains(&replicas))
     }
 
-    /// A Pods metric that has an answer.
+    /// Returns true for a Pods metric that has an answer, and for which `is` holds.
     fn averaged(&self, is: impl Fn(&Self) -> bool) -> bool {
         self.pods_metric() && self.replicas.is_some() && is(self)
     }
 
-    /// ... where nothing had to be filled in.
+    /// Like `averaged`, for cases in which no sample is filled in.
     fn complete(&self, is: impl Fn(&Self) -> bool) -> bool {
         self.averaged(|seen| seen.averages.filled.is_none() && is(seen))
     }
 
-    /// ... where something had: the ratio and the number of samples then.
+    /// Like `averaged`, for cases in which samples are filled in; `is` gets the ratio and the
+    /// number of samples after that.
     fn filled(&self, is: impl Fn(&Self, f64, f64) -> bool) -> bool {
         self.averaged(|seen| {
             seen.averages.filled.is_some_and(|(ratio, count)| is(seen, ratio, count as f64))
@@ -318,14 +319,14 @@ impl<'a> Seen<'a> {
         self.pods.iter().any(|(name, pod)| self.group(name, pod) == Group::Ready && is(pod))
     }
 
-    /// A Value target that has an answer, and its ratio.
+    /// Returns true for a Value target that has an answer, if `is` holds for its ratio.
     fn value(&self, is: impl Fn(&Self, f64) -> bool) -> bool {
         self.kind.ends_with("_value")
             && self.replicas.is_some()
             && self.usage.is_some_and(|usage| is(self, usage as f64 / self.target))
     }
 
-    /// ... that is a matter of the pods that serve.
+    /// Like `value`, for cases outside the tolerance: the answer depends on the ready pods.
     fn scaled_value(&self, is: impl Fn(&Self, f64) -> bool) -> bool {
         self.value(|seen, ratio| seen.current > 0 && !seen.holds(ratio) && is(seen, ratio))
     }
@@ -334,7 +335,8 @@ impl<'a> Seen<'a> {
         self.pods.values().filter(|pod| serves(pod)).count()
     }
 
-    /// An AverageValue target of a total that does not overflow, and its ratio.
+    /// Returns true for an AverageValue target if its total does not overflow and `is` holds for
+    /// its ratio.
     fn average(&self, is: impl Fn(&Self, f64) -> bool) -> bool {
         self.replicas.is_some()
             && self
@@ -347,7 +349,8 @@ impl<'a> Seen<'a> {
         plain.then(|| self.external.iter().sum())
     }
 
-    /// Whether an External sum turns negative on the way, and does so at a value like this.
+    /// Returns true if the running sum of an External metric turns negative, at a value for which
+    /// `at` holds.
     fn running_sum_is_negative(&self, at: impl Fn(i64) -> bool) -> bool {
         if self.kind != "external_average" || self.replicas.is_none() {
             return false;

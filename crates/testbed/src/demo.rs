@@ -1,4 +1,5 @@
-//! `testbed demo`: the operator takes a `StatefulSet` from 1 replica to 3 under load, told as it happens.
+//! `testbed demo`: the operator scales a `StatefulSet` from 1 replica to 3 under load, and each
+//! step is printed as it happens.
 
 mod load;
 mod stage;
@@ -15,13 +16,13 @@ use load::Traffic;
 use stage::{NAME, Stage};
 use watchers::{PodPages, ScaleWatch, TableWatch};
 
-/// What `testbed demo` can be told.
+/// The options of `testbed demo`.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// The operator's binary, which is started as `PATH run`
     #[arg(long)]
     operator_bin: PathBuf,
-    /// What serves in the pods
+    /// The engine that serves in the pods
     #[arg(long, value_enum, default_value_t = EngineKind::Emulated)]
     engine: EngineKind,
 }
@@ -35,12 +36,12 @@ pub(crate) enum EngineKind {
     Vllm,
 }
 
-/// Where the autoscaler is to end, and the queue length per replica that it aims at.
+/// The size that the load needs, and the target's queue length per replica.
 const REPLICAS: i32 = 3;
 const TARGET: f64 = 5.0;
 
 impl Demo {
-    /// Tells the story to its end; everything that was started is stopped, however it ends.
+    /// Runs the demo to its end. Everything that it started is stopped, even if it fails.
     pub(crate) async fn run(self) -> Result<()> {
         let story = Story::begin();
         tokio::select! {
@@ -51,15 +52,15 @@ impl Demo {
 
     async fn perform(self, story: &Story) -> Result<()> {
         ensure!(self.operator_bin.is_file(), "{}: no such file", self.operator_bin.display());
-        let stage = Stage::set(self.engine, story).await?;
+        let stage = Stage::create(self.engine, story).await?;
         let mut operator = stage.start_operator(&self.operator_bin).await?;
-        story.tell("the operator runs, as its own service account");
+        story.log("the operator runs under its own ServiceAccount");
         let result = tokio::select! {
             result = act(&stage, self.engine, story) => result,
             error = ended(&mut operator) => Err(error),
         };
         if result.is_ok() {
-            story.tell("done; stopping everything");
+            story.log("done; stopping everything");
         } else {
             eprintln!("\nThe operator's log ends with:\n{}", operator.log_tail(30));
             eprint!("{}", stage.pod_logs());
@@ -68,35 +69,35 @@ impl Demo {
     }
 }
 
-/// Returns only when the operator has ended by itself.
+/// Returns only if the operator has exited on its own, with the error to report.
 async fn ended(operator: &mut Process) -> Error {
     loop {
         if let Some(status) = operator.exited() {
-            return anyhow!("the operator ended with {status}");
+            return anyhow!("the operator exited with {status}");
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// From the first request to the last answer.
+/// Runs the demo from the first request to the last answer.
 async fn act(stage: &Stage, engine: EngineKind, story: &Story) -> Result<()> {
     let _table = TableWatch::start(stage.client(), stage.kubectl(), *story);
     let pages = PodPages::watch(stage.client(), TARGET);
     let scale = ScaleWatch::start(stage.client());
     let start = match engine {
-        EngineKind::Emulated => "5 s, as if it loaded a model",
-        EngineKind::Vllm => "some 15 s for vLLM, twice that when two start at once",
+        EngineKind::Emulated => "5 s to start, as if it loaded a model",
+        EngineKind::Vllm => "some 15 s to start vLLM, twice that if two start at once",
     };
-    story.tell(&format!("StatefulSet {NAME} with one replica; its pod starts: {start}"));
+    story.log(&format!("creating StatefulSet {NAME} with one replica; its pod takes {start}"));
     stage.create_workload().await?;
-    story.tell("the replica is ready");
+    story.log("the replica is ready");
     stage.create_autoscaler(story).await?;
-    story.tell("the autoscaler reads the replica's metrics");
+    story.log("the autoscaler reads the replica's metrics");
 
     let mut traffic = Traffic::start(engine, stage, story)?;
     let growing = scale_and_drain(stage, story, &pages, &scale);
     let (summary, ()) = tokio::try_join!(traffic.finish(story), growing)?;
-    story.show("every request is answered", &summary);
+    story.show("all requests are answered", &summary);
     Ok(())
 }
 
@@ -107,33 +108,33 @@ async fn scale_and_drain(
     scale: &ScaleWatch,
 ) -> Result<()> {
     let stepped = pages.stepped(Duration::from_mins(2)).await?;
-    story.tell_at(stepped, &format!("the queue is longer than {TARGET} for the first time"));
+    story.log_at(stepped, &format!("the queue exceeds {TARGET} for the first time"));
     let (written, replicas) = scale.changed(Duration::from_mins(1)).await?;
-    story.tell_at(written, &format!("the StatefulSet is scaled 1 -> {replicas}"));
-    // The queue is looked at every 20 ms, and the write is seen when its watch event arrives.
+    story.log_at(written, &format!("the StatefulSet is scaled 1 -> {replicas}"));
+    // The queue is polled every 20 ms, and the write is noticed when its watch event arrives.
     let reaction = written.saturating_duration_since(stepped).as_secs_f64();
-    story.tell(&format!(
+    story.log(&format!(
         "FROM THE METRIC'S CHANGE TO THE SCALE WRITE: {reaction:.2} s \
          (bounded by the sampling interval, 2 s by default)"
     ));
     if replicas != REPLICAS {
         scale.reached(REPLICAS, Duration::from_secs(90)).await?;
-        story.tell(&format!("the StatefulSet is scaled to {REPLICAS}"));
+        story.log(&format!("the StatefulSet is scaled to {REPLICAS}"));
     }
     story.show("kubectl get events", &stage.rescale_event().await?);
     let described = stage.kubectl().run(&["describe", "llmautoscaler", NAME]).await?;
     story.show("kubectl describe llmautoscaler", &described);
     stage.wait_for_ready_replicas(REPLICAS).await?;
-    story.tell(&format!("{REPLICAS} replicas are ready"));
+    story.log(&format!("{REPLICAS} replicas are ready"));
     wait::until("the queues to shrink", Duration::from_secs(90), async || {
         Ok((pages.waiting() <= TARGET).then_some(()))
     })
     .await?;
-    story.tell(&format!("the queues shrink: {} requests wait in all", pages.waiting()));
+    story.log(&format!("the queues shrink: {} requests wait in total", pages.waiting()));
     Ok(())
 }
 
-/// Lines with the time since the start.
+/// Prints lines that begin with the time since the start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Story(Instant);
 
@@ -142,20 +143,20 @@ impl Story {
         Self(Instant::now())
     }
 
-    /// Something that happens now.
-    pub(crate) fn tell(&self, what: &str) {
-        self.tell_at(Instant::now(), what);
+    /// Prints a line about something that happens now.
+    pub(crate) fn log(&self, what: &str) {
+        self.log_at(Instant::now(), what);
     }
 
-    /// Something that happened then.
-    pub(crate) fn tell_at(&self, when: Instant, what: &str) {
+    /// Prints a line about something that happened at `when`.
+    pub(crate) fn log_at(&self, when: Instant, what: &str) {
         println!("{:7.2} s  {what}", when.saturating_duration_since(self.0).as_secs_f64());
     }
 
-    /// A text with its heading, which lines of other tasks do not part.
+    /// Prints a text under a heading as one write, so that lines of other tasks do not split it.
     pub(crate) fn show(&self, what: &str, text: &str) {
         let text: String =
             text.lines().flat_map(|line| ["\n           ", line.trim_end()]).collect();
-        self.tell(&format!("{what}{text}"));
+        self.log(&format!("{what}{text}"));
     }
 }

@@ -25,8 +25,9 @@ use address::AddressPool;
 pub use plan::{ColdStart, Plan};
 pub(crate) use pod::http_port;
 
-/// Nodes that bind every pending pod of the cluster, give it an address of its own, run its engine there, and report it
-/// as a kubelet would: running, ready after its cold start, gone when it is deleted.
+/// Nodes that bind every pending pod of the cluster, give it an address of its own, run its engine
+/// there, and report its status as a kubelet does: running, ready after its cold start, gone when
+/// it is deleted.
 ///
 /// Dropping them stops all engines; the pods stay as they are.
 #[derive(Debug)]
@@ -43,10 +44,10 @@ struct Shared {
 }
 
 impl HollowNodes {
-    /// Creates the nodes `hollow-0`, … and starts to run pods. `plan` says for each pod what it becomes.
+    /// Creates the nodes `hollow-0`, … and starts to run pods. `plan` returns the plan of each pod.
     ///
     /// # Errors
-    /// Where the nodes cannot be created.
+    /// Fails if the nodes cannot be created.
     pub async fn start(
         client: Client,
         nodes: usize,
@@ -55,7 +56,7 @@ impl HollowNodes {
         let nodes: Vec<_> = (0..nodes.max(1)).map(|index| format!("hollow-{index}")).collect();
         let api = Api::<Node>::all(client.clone());
         for name in &nodes {
-            // No status: nobody then expects heartbeats of them.
+            // Without a status no controller expects heartbeats of the node.
             let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
             let params = PatchParams::apply("testbed").force();
             api.patch(name, &params, &Patch::Apply(node))
@@ -78,7 +79,8 @@ impl Shared {
         &self.nodes[self.next_node.fetch_add(1, Ordering::Relaxed) % self.nodes.len()]
     }
 
-    /// Whether the pod is for us: not finished, not held back, and on no other node.
+    /// Returns true if the pod needs a hollow node: it is not finished, not gated, and not on
+    /// another node.
     fn wants(&self, pod: &Pod) -> bool {
         let spec = pod.spec.as_ref();
         let node = spec.and_then(|spec| spec.node_name.as_ref());
@@ -92,7 +94,7 @@ impl Shared {
     }
 }
 
-/// The pods that have a worker, by UID.
+/// The channels to the workers of pods, by UID.
 type Workers = HashMap<String, watch::Sender<Option<Arc<Pod>>>>;
 
 async fn run(shared: Arc<Shared>) {
@@ -109,9 +111,9 @@ async fn run(shared: Arc<Shared>) {
                 listed.push(pod.uid().unwrap_or_default());
                 apply(&shared, &mut workers, &mut lives, pod);
             }
-            // Whatever was not listed went away while nobody watched.
+            // Pods that the list does not contain were deleted while the watch was down.
             Ok(Some(Event::InitDone)) => {
-                workers.retain(|uid, worker| listed.contains(uid) || forget(worker))
+                workers.retain(|uid, worker| listed.contains(uid) || forget(worker));
             }
             Ok(Some(Event::Apply(pod))) => apply(&shared, &mut workers, &mut lives, pod),
             Ok(Some(Event::Delete(pod))) => {
@@ -120,12 +122,13 @@ async fn run(shared: Arc<Shared>) {
                 }
             }
             Ok(None) => break,
-            Err(error) => tracing::debug!("hollow nodes: watching pods: {error}"), // the watcher comes back by itself
+            // The watcher recovers on its own.
+            Err(error) => tracing::debug!("hollow nodes: watching pods: {error}"),
         }
     }
 }
 
-/// Tells a worker that its pod is gone; always false, for `retain`.
+/// Tells a worker that its pod is gone. Always returns false, as `retain` needs it.
 fn forget(worker: &watch::Sender<Option<Arc<Pod>>>) -> bool {
     worker.send_replace(None);
     false

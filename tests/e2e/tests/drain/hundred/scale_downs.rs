@@ -1,4 +1,4 @@
-//! How often sizes have become smaller.
+//! Counts scale-downs.
 
 use std::{
     collections::HashMap,
@@ -13,33 +13,33 @@ use kube::{
 };
 use tokio::task::AbortHandle;
 
-/// By name: the latest size, and how often it has become smaller.
+/// The latest size and the number of decreases, by name.
 type Seen = Arc<Mutex<HashMap<String, (i32, usize)>>>;
 
-/// Counts how often StatefulSets are asked for fewer replicas.
-pub struct Downs {
+/// Counts the decreases of StatefulSets' requested replicas.
+pub struct ScaleDowns {
     seen: Seen,
     watch: AbortHandle,
 }
 
-impl Drop for Downs {
+impl Drop for ScaleDowns {
     fn drop(&mut self) {
         self.watch.abort();
     }
 }
 
-impl Downs {
-    /// Counts those of a namespace from now on.
+impl ScaleDowns {
+    /// Starts to count in a namespace.
     pub fn watch(api: Api<StatefulSet>) -> Self {
         let seen = Seen::default();
         let watch = tokio::spawn(follow(api, seen.clone())).abort_handle();
         Self { seen, watch }
     }
 
-    /// How often these were, together.
+    /// Returns the total number of decreases of these StatefulSets.
     pub fn of(&self, names: &[String]) -> usize {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        names.iter().filter_map(|name| seen.get(name)).map(|(_, downs)| downs).sum()
+        names.iter().filter_map(|name| seen.get(name)).map(|(_, scale_downs)| scale_downs).sum()
     }
 }
 
@@ -47,12 +47,12 @@ async fn follow(api: Api<StatefulSet>, seen: Seen) {
     let mut events =
         watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
     while let Some(event) = events.next().await {
-        let Ok(set) = event else { continue }; // the watcher comes back by itself
+        let Ok(set) = event else { continue }; // the watcher recovers on its own
         let name = set.name_any();
         let size = set.spec.and_then(|spec| spec.replicas).unwrap_or(1);
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, downs) = seen.entry(name).or_insert((size, 0));
-        *downs += usize::from(size < *last);
+        let (last, scale_downs) = seen.entry(name).or_insert((size, 0));
+        *scale_downs += usize::from(size < *last);
         *last = size;
     }
 }

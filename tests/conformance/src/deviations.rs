@@ -1,4 +1,5 @@
-//! Where the Default profile answers otherwise than the HPA, and which deviations are the reason.
+//! Counts the cases in which the Default profile's answer differs from the HPA's, by the deviation
+//! that causes the difference.
 
 use std::{
     error::Error,
@@ -6,17 +7,19 @@ use std::{
     io::{self, BufReader},
 };
 
+use llm_autoscaler::evaluate::evaluate;
 use llm_autoscaler_core::{Deviation, Profile};
 use serde_json::Value;
 
-use crate::{comparable, evaluate};
+use crate::comparable;
 
-/// What is counted apart.
+/// The columns of the table: cases of calculators, of later stages, and timelines.
 const GROUPS: [&str; 3] = ["one metric", "windows and limits", "timelines"];
 
 type IsAbout = fn(&Case) -> bool;
 
-/// What a case has to be about for a deviation to make a difference there.
+/// The feature that a case must have for a deviation to change its answer. A deviation that changes
+/// any other case is a bug.
 const SUBJECTS: [(Deviation, IsAbout); Deviation::ALL.len()] = [
     (Deviation::DirectionCheck, |case| case.has_pods_metric() || case.has_value()),
     (Deviation::NoneReady, Case::has_value),
@@ -38,9 +41,9 @@ const SUBJECTS: [(Deviation, IsAbout); Deviation::ALL.len()] = [
     }),
 ];
 
-/// Prints how often each deviation makes a difference. False where one makes a difference to a case that it is not
-/// about, or none to any.
-pub fn tell(cases: io::Lines<BufReader<File>>) -> Result<bool, Box<dyn Error>> {
+/// Prints how many answers each deviation changes. Returns false if a deviation changes a case that
+/// lacks its feature, or if it changes no case at all.
+pub fn count(cases: io::Lines<BufReader<File>>) -> Result<bool, Box<dyn Error>> {
     let (mut total, mut different) = ([0_usize; GROUPS.len()], [0_usize; GROUPS.len()]);
     let mut counts = [[0_usize; GROUPS.len()]; Deviation::ALL.len()];
     let mut unnamed = 0;
@@ -96,8 +99,8 @@ impl Case {
         }
     }
 
-    /// The deviations that make a difference here: those that change the HPA's answer by themselves, and those
-    /// without which the Default profile's is another one.
+    /// Returns the deviations that change this case's answer. A deviation does if enabling it alone
+    /// changes the HPA's answer, or if disabling it alone changes the Default profile's answer.
     fn reasons(&self) -> Result<Vec<Deviation>, Box<dyn Error>> {
         let (exact, ours) = (self.answer(Profile::HpaExact)?, self.answer(Profile::Default)?);
         if exact == ours {
@@ -120,10 +123,10 @@ impl Case {
         Ok(reasons)
     }
 
-    /// What is decided; not how the memory looks afterwards.
+    /// Evaluates the case, and keeps the decision but not the memory after it.
     fn answer(&self, profile: Profile) -> Result<Value, Box<dyn Error>> {
         let mut answer = Vec::new();
-        evaluate::evaluate(self.text.as_bytes(), &mut answer, profile, false)?;
+        evaluate(self.text.as_bytes(), &mut answer, profile, false)?;
         let mut answer = comparable(serde_json::from_slice(&answer)?);
         if let Some(answer) = answer.as_object_mut() {
             answer.retain(|key, _| {
@@ -153,7 +156,7 @@ impl Case {
         self.has_target("_average", "averageValue")
     }
 
-    /// Whether there is an Object or External metric with such a target.
+    /// Returns true if an Object or External metric has a target of this kind.
     fn has_target(&self, kind: &str, field: &str) -> bool {
         let of_calculator = self.json["kind"].as_str().is_some_and(|name| name.ends_with(kind));
         let sets = |metric: &Value, source| metric[source]["target"][field].is_string();
@@ -165,7 +168,7 @@ impl Case {
         self.specs().flat_map(|spec| spec["metrics"].as_array().into_iter().flatten())
     }
 
-    /// The specs of a timeline, one after the other.
+    /// Iterates over the specs of a timeline: the first one, then those that steps replace it by.
     fn specs(&self) -> impl Iterator<Item = &Value> {
         let timeline = &self.json["timeline"];
         let later = timeline["steps"].as_array().into_iter().flatten().map(|step| &step["spec"]);
@@ -173,7 +176,7 @@ impl Case {
     }
 }
 
-/// Whether there is a number in it that no load or size has.
+/// Returns true if any number in the case is negative or far above every real load or size.
 fn is_extreme(json: &Value) -> bool {
     match json {
         Value::Number(number) => {

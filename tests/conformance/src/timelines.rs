@@ -1,4 +1,4 @@
-//! Random timelines: a spec, and a world that changes around it.
+//! Random timelines: a spec, and metrics, pods and errors that change from step to step.
 
 use serde_json::{Map, Value, json};
 
@@ -8,10 +8,10 @@ use super::{
     random::Random,
 };
 
-/// The metrics of a timeline, by their place in the spec.
+/// The names of a timeline's metrics, in the order of the spec.
 pub const NAMES: [&str; 3] = ["qps", "vllm:num_requests_waiting", "tokens"];
 
-/// A case of mode `timeline`.
+/// Returns a case of mode `timeline`.
 pub fn timeline(random: &mut Random) -> Value {
     let mut timeline = json!({
         "spec": spec(random),
@@ -36,7 +36,7 @@ pub fn timeline(random: &mut Random) -> Value {
         case["downscale_stabilization_s"] = random.one_of(&[0.0, 15.0, 60.0, 30.5]).into();
     }
     if random.chance(20) {
-        // Oldest first, as the Default profile's memory always is.
+        // The Default profile keeps its recommendations oldest first, so the cases do, too.
         let mut ages = random.list(4, |random, _| random.between(0, 400));
         ages.sort_by_key(|age| -age);
         case["recommendations"] = ages
@@ -128,7 +128,7 @@ fn initial_status(random: &mut Random) -> Value {
     status
 }
 
-/// The condition by which the HPA knows its own zero.
+/// Returns the condition by which the HPA recognises that it scaled the target to zero itself.
 pub fn scaled_to_zero(status: &str) -> Value {
     json!({"type": "ScaledToZero", "status": status, "reason": "ScaledToZero", "message": "before",
         "lastTransitionTime": "1999-12-31T23:00:00Z"})
@@ -146,7 +146,7 @@ fn steps(random: &mut Random) -> Vec<Value> {
         .collect()
 }
 
-/// A step that changes little, most of the time.
+/// Returns a step. Most of its fields are absent most of the time, so that little changes.
 fn step(random: &mut Random, t: f64, first: bool) -> Value {
     let mut step = json!({"t": t});
     if first || random.chance(60) {

@@ -21,10 +21,10 @@ use crate::process::Process;
 use binaries::Binaries;
 use components::{Components, Ports};
 
-/// How to start a control plane.
+/// The options of a control plane.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long the API server may take until it is ready.
+    /// The time that the API server may take to become ready.
     pub ready_timeout: Duration,
     /// Further arguments of the API server.
     pub apiserver_args: Vec<String>,
@@ -44,10 +44,11 @@ impl Default for Options {
 
 /// A running control plane, with RBAC on, in a folder of its own.
 ///
-/// There is no scheduler and no kubelet: pods stay pending unless [`HollowNodes`](crate::HollowNodes) run them. Dropping
-/// it stops everything and removes the folder; so does the death of this process.
+/// There is no scheduler and no kubelet: pods stay pending unless
+/// [`HollowNodes`](crate::HollowNodes) run them. Dropping it stops everything and removes the
+/// folder; so does the death of this process.
 pub struct ControlPlane {
-    // Stopped in this order, and before the folder goes.
+    // The fields are dropped in this order, so the programs stop before their folder is removed.
     controller_manager: Process,
     apiserver: Process,
     etcd: Process,
@@ -57,15 +58,18 @@ pub struct ControlPlane {
     client: Client,
 }
 
-/// A port that was free was taken by another program before ours could listen on it: another try may do.
+/// Another program took a port that was free before our program could listen on it; a retry may
+/// succeed.
 #[derive(Debug)]
 struct PortLost(String);
 
 impl ControlPlane {
-    /// Starts a control plane and waits until it serves. The first time ever, its programs are built: some minutes.
+    /// Starts a control plane and waits until it serves. The first start builds its programs, which
+    /// takes some minutes.
     ///
     /// # Errors
-    /// Where a program cannot be built or does not come up; the error ends with the tail of its log.
+    /// Fails if a program cannot be built or does not become ready; the error ends with the tail of
+    /// its log.
     pub async fn start(options: Options) -> Result<Self> {
         crate::install_crypto();
         let binaries = Binaries::locate().await?;
@@ -99,7 +103,7 @@ impl ControlPlane {
         }
         let mut controller_manager = components.start_controller_manager()?;
         let accounts = Api::<ServiceAccount>::namespaced(client.clone(), "default");
-        // Without it no pod can be created in the namespace.
+        // A namespace admits no pods before its default ServiceAccount exists.
         let ready = async || matches!(accounts.get_opt("default").await, Ok(Some(_)));
         let mut processes = [&mut etcd, &mut apiserver, &mut controller_manager];
         if let Err(lost) =
@@ -110,35 +114,35 @@ impl ControlPlane {
         Ok(Ok(Self { controller_manager, apiserver, etcd, dir, binaries, url, client }))
     }
 
-    /// A client of the administrator (group `system:masters`).
+    /// Returns a client of the administrator (group `system:masters`).
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// The URL of the API server.
+    /// Returns the URL of the API server.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The folder with logs, keys and data, which goes with the control plane.
+    /// Returns the folder with logs, keys and data. It is removed with the control plane.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The administrator's kubeconfig.
+    /// Returns the path of the administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.dir.path().join("kubeconfig")
     }
 
-    /// The `kubectl` that fits this control plane.
+    /// Returns the path of the `kubectl` that has this control plane's version.
     pub fn kubectl_path(&self) -> &Path {
         &self.binaries.kubectl
     }
 
-    /// A fresh token of a service account, valid for a day.
+    /// Requests a token of a ServiceAccount, valid for a day.
     ///
     /// # Errors
-    /// Where the account does not exist.
+    /// Fails if the account does not exist.
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
         let request = TokenRequest {
             spec: TokenRequestSpec {
@@ -156,10 +160,11 @@ impl ControlPlane {
         Ok(answer.status.context("the API server answered without a token")?.token)
     }
 
-    /// Writes a kubeconfig with a fresh token of a service account, valid for a day.
+    /// Writes a kubeconfig with a fresh token of a ServiceAccount, valid for a day, and returns its
+    /// path.
     ///
     /// # Errors
-    /// Where the account does not exist.
+    /// Fails if the account does not exist.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let token = self.service_account_token(namespace, name).await?;
         let path = self.dir.path().join(format!("{namespace}-{name}.kubeconfig"));
@@ -167,7 +172,7 @@ impl ControlPlane {
         Ok(path)
     }
 
-    /// The last lines of the logs of all programs, for messages.
+    /// Returns the last lines of the logs of all programs, for error messages.
     pub fn log_tails(&self, lines: usize) -> String {
         [&self.etcd, &self.apiserver, &self.controller_manager]
             .map(|process| format!("--- {}\n{}", process.name(), process.log_tail(lines)))
@@ -175,10 +180,10 @@ impl ControlPlane {
     }
 }
 
-/// A client for a kubeconfig file.
+/// Creates a client from a kubeconfig file.
 ///
 /// # Errors
-/// Where the file cannot be read or names no cluster.
+/// Fails if the file cannot be read or names no cluster.
 pub async fn client(kubeconfig: &Path) -> Result<Client> {
     crate::install_crypto();
     let file = Kubeconfig::read_from(kubeconfig)
@@ -188,14 +193,21 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
 }
 
 fn write_kubeconfig(path: &Path, url: &str, token: &str) -> Result<()> {
-    // The API server makes itself a certificate that nobody signed; it never leaves loopback.
+    // The API server generates a self-signed certificate. It is not verified, because connections
+    // never leave loopback.
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "testbed",
-        "clusters": [{"name": "testbed", "cluster": {"server": url, "insecure-skip-tls-verify": true}}],
+        "clusters": [{
+            "name": "testbed",
+            "cluster": {"server": url, "insecure-skip-tls-verify": true},
+        }],
         "users": [{"name": "testbed", "user": {"token": token}}],
-        "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "testbed", "namespace": "default"}}],
+        "contexts": [{
+            "name": "testbed",
+            "context": {"cluster": "testbed", "user": "testbed", "namespace": "default"},
+        }],
     });
     let text = serde_json::to_string_pretty(&config)?;
     std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
@@ -209,7 +221,7 @@ async fn is_ready(client: &Client) -> bool {
     matches!(answer, Ok(Ok(text)) if text == "ok")
 }
 
-/// Polls until `ready`, watching that no program dies meanwhile.
+/// Polls until `ready` holds, and fails at once if a program exits in the meantime.
 async fn wait_for(
     processes: &mut [&mut Process],
     options: &Options,

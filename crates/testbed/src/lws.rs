@@ -1,6 +1,6 @@
-//! LeaderWorkerSets: groups of pods, each group one replica, made by the real controller.
+//! LeaderWorkerSets by their real controller: each replica is a group of pods.
 //!
-//! The first time ever, it is built: some minutes.
+//! The first use builds the controller, which takes some minutes.
 
 mod webhooks;
 
@@ -21,28 +21,30 @@ use webhooks::Webhooks;
 
 /// The script that builds the controller.
 const BUILD: &str = "tests/lws/build.sh";
-/// How long the API server may take to serve the resource, or to ask the webhooks.
+/// The time that the API server may take to serve the resource, or to call the webhooks.
 const SOON: Duration = Duration::from_secs(30);
-/// What defines LeaderWorkerSets.
+/// The name of the CRD of LeaderWorkerSets.
 const CRD: &str = "leaderworkersets.leaderworkerset.x-k8s.io";
-/// Where the API server is asked for them.
+/// The API path of LeaderWorkerSets in the namespace `default`.
 const PATH: &str = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/default/leaderworkersets";
 
-/// LeaderWorkerSet's controller of a control plane, as its administrator, with its webhooks.
+/// LeaderWorkerSet's controller with its webhooks, running as a control plane's administrator.
 ///
-/// Dropping it stops it. What it has made stays, its webhooks too: from then on no LeaderWorkerSet can be created or
-/// edited and none of their pods created, while scales can still be written, and all else goes on.
+/// Dropping it stops it. Its objects and its webhook configurations stay. From then on
+/// LeaderWorkerSets cannot be created or edited and their pods cannot be created, because the
+/// webhooks do not answer. Scales can still be written, and all other objects are unaffected.
 #[derive(Debug)]
 pub struct LeaderWorkerSets {
     process: Process,
 }
 
 impl LeaderWorkerSets {
-    /// Installs the resource, starts the controller, and returns when the API server asks its webhooks: without them
-    /// the controller would find objects that it cannot read.
+    /// Installs the resource, starts the controller, and returns when the API server calls its
+    /// webhooks. Without them LeaderWorkerSets would lack defaults that the controller needs.
     ///
     /// # Errors
-    /// Where it cannot be built or does not come up; the error ends with the tail of its log.
+    /// Fails if the controller cannot be built or does not become ready; the error ends with the
+    /// tail of its log.
     pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
         let folder = script::folder(BUILD).await?;
         control_plane
@@ -61,7 +63,7 @@ impl LeaderWorkerSets {
                 .args([format!("--config={configuration}")])
                 .env("KUBECONFIG", control_plane.kubeconfig()))
         };
-        // Its certificate is nobody's but its own.
+        // The controller's certificate is self-signed.
         let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
         let is_ready = async |port| webhooks.are_served(&client, port).await;
         let (process, port) = server::start(spec, is_ready).await?;
@@ -76,18 +78,18 @@ impl LeaderWorkerSets {
         Ok(Self { process })
     }
 
-    /// The last lines of its log, for messages.
+    /// Returns the last lines of its log, for error messages.
     pub fn log_tail(&self, lines: usize) -> String {
         self.process.log_tail(lines)
     }
 }
 
-/// Applies the webhooks, and returns when the API server asks them.
+/// Applies the webhook configurations, and returns when the API server calls the new webhooks.
 async fn register(control_plane: &ControlPlane, configurations: &[Value]) -> Result<()> {
     for configuration in configurations {
         control_plane.apply_yaml(&configuration.to_string()).await?;
     }
-    // Until it has noticed, the API server may ask a predecessor that is gone.
+    // Until the API server has noticed the change, it may call a previous controller that is gone.
     let asked = wait::until("a new LeaderWorkerSet to get its defaults", SOON, async || {
         Ok(gets_defaults(control_plane).await.unwrap_or(false).then_some(()))
     });
@@ -98,7 +100,7 @@ async fn register(control_plane: &ControlPlane, configurations: &[Value]) -> Res
     }
 }
 
-/// `kubectl wait` does not take a definition whose conditions nobody has written yet.
+/// Waits until the CRD is established. `kubectl wait` fails on a CRD that has no conditions yet.
 async fn until_established(control_plane: &ControlPlane) -> Result<()> {
     let definitions = Api::<CustomResourceDefinition>::all(control_plane.client());
     let established = await_condition(definitions, CRD, conditions::is_crd_established());
@@ -114,18 +116,20 @@ async fn until_established(control_plane: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-/// Whether an object that is created would have been to the webhook; it is not created.
+/// Returns true if the webhook sets defaults on a new object. The object is only created as a dry
+/// run.
 async fn gets_defaults(control_plane: &ControlPlane) -> Result<bool> {
     let object = workloads::leader_worker_set("probe", 1, 1, 8000);
     let request = Request::post(format!("{PATH}?dryRun=All"))
         .header("content-type", "application/json")
         .body(object.to_string().into_bytes())?;
     let created: Value = control_plane.client().request(request).await?;
-    // The schema has no default for it.
+    // The schema has no default for this field, so only the webhook can have set it.
     Ok(created["spec"]["networkConfig"].is_object())
 }
 
-/// Writes a certificate that signs itself, and its key, to where the configuration says, and returns the certificate.
+/// Writes a self-signed certificate and its key to the folder that the configuration names, and
+/// returns the certificate.
 fn write_certificate(dir: &Path) -> Result<String> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()])
         .context("making a certificate for 127.0.0.1")?;
@@ -137,7 +141,8 @@ fn write_certificate(dir: &Path) -> Result<String> {
     Ok(cert.pem())
 }
 
-/// Writes the configuration of a controller that listens for its webhooks and for nothing else, and returns its path.
+/// Writes a configuration by which the controller listens for its webhooks and nothing else, and
+/// returns its path.
 fn write_configuration(dir: &Path, port: u16) -> Result<String> {
     let configuration = json!({
         "apiVersion": "config.lws.x-k8s.io/v1alpha1",

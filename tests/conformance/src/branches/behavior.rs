@@ -1,4 +1,4 @@
-//! The branches of windows, rate policies, bounds and scale events, each asked by itself.
+//! The branches of windows, rate policies, bounds and scale events; a case exercises one of them.
 
 use serde_json::Value;
 
@@ -8,11 +8,11 @@ pub struct Seen<'a> {
     pub answer: &'a Value,
 }
 
-/// A branch, and whether what was seen is it.
+/// The name of a branch, and the predicate that recognises it.
 type Branch = (&'static str, fn(&Seen<'_>) -> bool);
 
 pub const BRANCHES: &[Branch] = &[
-    // The window without behavior.
+    // The stabilization window of specs without behavior.
     ("legacy window: nothing higher in it", |s| {
         s.mode("stabilize") && s.replicas() == s.n("desired")
     }),
@@ -33,7 +33,7 @@ pub const BRANCHES: &[Branch] = &[
     ("legacy window: nothing outdated, so appended", |s| {
         s.mode("stabilize") && s.recommendations().all(|(_, age)| age <= s.window())
     }),
-    // The windows with behavior.
+    // The stabilization windows of specs with behavior.
     ("windows: raised to the lowest", |s| {
         s.windows(|s| s.replicas() > s.n("current") && s.replicas() < s.n("desired"))
     }),
@@ -94,7 +94,7 @@ pub const BRANCHES: &[Branch] = &[
         let (current, desired) = (s.n("current"), s.n("desired"));
         s.mode("rate") && current == desired && !(s.n("min")..=s.n("max")).contains(&current)
     }),
-    // What the policies of one direction allow.
+    // The limit that the policies of one direction allow.
     ("limit: the default policies", |s| s.limit() && s.rules().is_null()),
     ("limit: rules without policies", |s| {
         s.limit() && s.rules().is_object() && s.rules()["policies"].is_null()
@@ -108,7 +108,7 @@ pub const BRANCHES: &[Branch] = &[
     ("limit: up, disabled", |s| s.mode("limit_up") && s.selects("Disabled")),
     ("limit: up by a number", |s| s.mode("limit_up") && s.single("Pods")),
     ("limit: up by a percentage", |s| s.mode("limit_up") && s.single("Percent")),
-    ("limit: up, the percentage is more for the order of the floats", |s| {
+    ("limit: up, the percentage is one more for the order of float operations", |s| {
         let start = s.at_start();
         let percent = s.value();
         s.mode("limit_up")
@@ -132,7 +132,7 @@ pub const BRANCHES: &[Branch] = &[
     ("limit: down, disabled", |s| s.mode("limit_down") && s.selects("Disabled")),
     ("limit: down by a number", |s| s.mode("limit_down") && s.single("Pods")),
     ("limit: down by a percentage", |s| s.mode("limit_down") && s.single("Percent")),
-    ("limit: down, the percentage is more for the order of the floats", |s| {
+    ("limit: down, the percentage is one less for the order of float operations", |s| {
         let start = s.at_start();
         let left = 100 - s.value();
         s.mode("limit_down")
@@ -192,17 +192,17 @@ impl<'a> Seen<'a> {
         self.answer["replicas"].as_i64().unwrap_or_default()
     }
 
-    /// Replicas and ages.
+    /// Iterates over the recommendations as (replicas, age in seconds).
     fn recommendations(&self) -> impl Iterator<Item = (i64, f64)> {
         entries(&self.case["recommendations"], "replicas")
     }
 
-    /// The window without behavior.
+    /// Returns the stabilization window of specs without behavior, in seconds.
     fn window(&self) -> f64 {
         self.case["downscale_stabilization_s"].as_f64().unwrap_or(300.0)
     }
 
-    /// Whether the answer is that of recommendations of such an age alone.
+    /// Returns true if every recommendation in the window that equals the answer has such an age.
     fn only_source(&self, of_age: impl Fn(f64) -> bool) -> bool {
         let counted = self.recommendations().filter(|(_, age)| *age <= self.window());
         counted.filter(|(replicas, _)| *replicas == self.replicas()).all(|(_, age)| of_age(age))
@@ -256,7 +256,7 @@ impl<'a> Seen<'a> {
         self.rules()["policies"].as_array().map_or(0, Vec::len)
     }
 
-    /// One policy, and not disabled.
+    /// Returns true if the direction has exactly one policy and is not disabled.
     fn single_policy(&self) -> bool {
         self.policies() == 1 && !self.selects("Disabled")
     }
@@ -265,7 +265,7 @@ impl<'a> Seen<'a> {
         self.single_policy() && self.rules()["policies"][0]["type"] == type_
     }
 
-    /// Of the first policy.
+    /// Returns the value of the first policy.
     fn value(&self) -> i64 {
         self.rules()["policies"][0]["value"].as_i64().unwrap_or_default()
     }
@@ -274,7 +274,7 @@ impl<'a> Seen<'a> {
         self.answer["limit"].as_i64().unwrap_or_default()
     }
 
-    /// How many there were when the first policy's period began.
+    /// Returns the number of replicas when the first policy's period began.
     fn at_start(&self) -> i64 {
         let period = self.rules()["policies"][0]["periodSeconds"].as_f64().unwrap_or_default();
         let sum = |list| -> i64 {
@@ -283,7 +283,8 @@ impl<'a> Seen<'a> {
         self.n("current") - sum("scale_up_events") + sum("scale_down_events")
     }
 
-    /// Whether there is an event of such an age, given the first policy's period.
+    /// Returns true if the list has an event for which `at(age, period)` holds, where the period is
+    /// the first policy's.
     fn changes(&self, list: &str, at: impl Fn(f64, f64) -> bool) -> bool {
         let period = self.rules()["policies"][0]["periodSeconds"].as_f64();
         period.is_some_and(|period| {
@@ -291,7 +292,7 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// Changes and ages.
+    /// Iterates over events as (change, age in seconds).
     fn events(&self, list: &str) -> impl Iterator<Item = (i64, f64)> {
         entries(&self.case[list], "change")
     }
@@ -305,7 +306,7 @@ impl<'a> Seen<'a> {
             [if self.case["direction"] == "down" { "scale_down_rules" } else { "scale_up_rules" }]
     }
 
-    /// Whether the change is of the direction that the answer shows.
+    /// Returns true if the change has the direction of the list that the answer shows.
     fn is_stored(&self) -> bool {
         (self.n("next") > self.n("prev")) == (self.case["direction"] == "up")
     }
@@ -314,7 +315,7 @@ impl<'a> Seen<'a> {
         self.mode("store_event") && self.stored_rules().is_object() && self.is_stored() && is(self)
     }
 
-    /// The events after it.
+    /// Returns the number of events after the change.
     fn stored(&self) -> usize {
         self.answer["events"].as_array().map_or(0, Vec::len)
     }
@@ -329,7 +330,7 @@ impl<'a> Seen<'a> {
         list.filter(|event| event["outdated"] == true).count()
     }
 
-    /// Marked, or too old.
+    /// Returns the number of events that are marked as outdated or older than every period.
     fn outdated(&self) -> usize {
         let list = self.case[self.stored_list()].as_array().into_iter().flatten();
         let is_old = |event: &Value| event["ago_s"].as_f64() > Some(self.longest_period());

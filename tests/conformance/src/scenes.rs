@@ -1,5 +1,5 @@
-//! Timelines with a theme, for what wholly random ones seldom come to: metrics that agree, zero and back, many changes
-//! of size under slow policies.
+//! Timelines for situations that wholly random ones rarely produce: metrics that agree, a target
+//! that goes to zero and back, and many changes of size under policies with long periods.
 
 use serde_json::{Map, Value, json};
 
@@ -8,10 +8,10 @@ use super::{
     timelines::{NAMES, scaled_to_zero},
 };
 
-/// Every metric's target, in thousandths.
+/// The target of every metric, in thousandths.
 const TARGET: i64 = 10_000;
 
-/// A target that goes to zero and comes back.
+/// Returns a timeline of a target that goes to zero and back.
 pub fn zero(random: &mut Random) -> Value {
     let kinds: &[&str] = if random.chance(10) { &["Pods"] } else { &["Object", "External"] };
     let metrics = metrics(random, kinds);
@@ -37,7 +37,7 @@ pub fn zero(random: &mut Random) -> Value {
     })
 }
 
-/// A target that is never right, and policies that remember long.
+/// Returns a timeline of a load that never fits the size, under policies with long periods.
 pub fn restless(random: &mut Random) -> Value {
     let mut behavior = json!({});
     for direction in ["scaleUp", "scaleDown"] {
@@ -78,7 +78,7 @@ fn metrics(random: &mut Random, kinds: &[&'static str]) -> Value {
     NAMES[..count].iter().copied().map(metric).collect()
 }
 
-/// Steps at which all metrics are at the same percentage of their targets.
+/// Returns steps at which all metrics are at the same percentage of their targets.
 fn steps(random: &mut Random, percentages: &[i64]) -> Vec<Value> {
     let count = random.between(4, 14);
     let mut t = 0;

@@ -1,32 +1,37 @@
-//! A stand-in for the RoleBasedGroup controller, for tests of what scales its roles.
+//! A stand-in for the RoleBasedGroup controller, for tests of autoscalers for its roles.
 //!
 //! ```text
-//!  RoleBasedGroupSet  ->  RoleBasedGroup  <->  RoleBasedGroupScalingAdapter   whose /scale autoscalers write
-//!                              |
+//!  RoleBasedGroupSet  ->  RoleBasedGroup  <->  RoleBasedGroupScalingAdapter   (autoscalers write
+//!                              |                                             its /scale)
 //!              RoleInstanceSet, StatefulSet or Deployment, one per role
 //!                              |
 //!              RoleInstance, one per replica of a RoleInstanceSet  ->  pods, one or more
 //! ```
 //!
-//! **What it is.** It treats the published kinds of `workloads.x-k8s.io` as the real controller was seen to treat them when it ran
-//! against a real control plane: sgl-project/rbg v0.8.0-alpha.5, commit 993491f, with its webhooks off. Its mistakes are reproduced
-//! with the rest, because a scaler has to live with them: adapters whose scale cannot be read until they are bound, selectors that are
-//! empty or no selectors, a status that repeats the desired number. Each of these behaviours is an assertion of the test program
+//! **Scope.** It reconciles the published kinds of `workloads.x-k8s.io` as the real controller was
+//! observed to do on a real control plane: sgl-project/rbg v0.8.0-alpha.5, commit 993491f, with its
+//! webhooks off. Its mistakes are reproduced, because an autoscaler has to cope with them: adapters
+//! without a readable scale until they are bound, selectors that are empty or malformed, a status
+//! that repeats the desired number. Each of these behaviours is an assertion of the test program
 //! `targets` of `tests/e2e`, in `stand_in.rs`.
 //!
-//! **What it is not.** It shares no code with the controller. It has no webhooks and no conversion, no order of roles' starts, no gang
-//! scheduling, no Services, no LeaderWorkerSet roles; patches of templates are merged as JSON merges. A change of a role's template
-//! replaces the instances of RoleInstanceSets only, and by new ones: nothing is updated in place, there is no `maxSurge`, and an instance
-//! that is made below a partition is of the new template. Where the cause of a behaviour was not measured, only its
-//! outcome is reproduced: the workload of a set's child follows the set's template, whatever the adapter says.
+//! **Limits.** It shares no code with the controller. It has no webhooks and no conversion, no
+//! start order of roles, no gang scheduling, no Services and no LeaderWorkerSet roles. Patches of
+//! templates are merged as JSON merges. A change of a role's template replaces only the instances
+//! of RoleInstanceSets, and always by new ones: nothing is updated in place, there is no
+//! `maxSurge`, and a new instance below a partition has the new template. Where the cause of a
+//! behaviour was not measured, only its outcome is reproduced: the workload of a set's child
+//! follows the set's template, even against the adapter.
 //!
-//! **What was read, not measured.** Details in between follow the controller's source, at commits near that one: the size of a policy's
-//! batches, the names of pods of standalone and custom roles, the words of the Ready condition, the fields of a set's template; all of
-//! stateless roles, and of rollouts. That an
-//! adapter's number reaches a stale role again when the role's readiness changes is an inference from both; that readiness gates of a
-//! template are kept beside the controller's own is an assumption.
+//! **Sources.** Further details follow the controller's source, at commits near that one, and were
+//! not measured: the size of a policy's batches, the names of pods of standalone and custom roles,
+//! the text of the Ready condition, the fields of a set's template, everything about stateless
+//! roles and about rollouts. It is an inference from both that an adapter's number reaches a stale
+//! role again when the role's readiness changes. It is an assumption that a template's readiness
+//! gates are kept beside the controller's own.
 //!
-//! Its own small CRDs are in `crds.yaml`; the published ones are installed instead from the folder that `RBG_CRDS` names.
+//! Its own small CRDs are in `rbg/crds.yaml`; if `RBG_CRDS` names a folder, the published ones are
+//! installed from there instead.
 
 mod adapters;
 mod coordination;
@@ -55,31 +60,34 @@ use crate::{ControlPlane, wait};
 pub use objects::Kind;
 use world::World;
 
-/// How often the stand-in looks at everything. It looks at a cache, so a look at what is at rest costs nothing.
+/// The interval between two passes over all objects. A pass reads a cache, so one without changes
+/// is cheap.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// What the stand-in does where the real controller does not always do the same, or takes a time of its own.
+/// The behaviours that vary with the real controller, or that take it a variable time.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The only namespace that it looks at; `None` for all of them.
+    /// The only namespace that it reconciles; `None` for all of them.
     pub namespace: Option<String>,
-    /// What becomes of the selector when an adapter is bound.
+    /// The selector that an adapter gets when it is bound.
     pub selector: AdapterSelector,
-    /// How long an adapter stays without replicas until it is bound; with the real controller some 50 ms.
+    /// The time until an adapter is bound. Until then it has no replicas; the real controller takes
+    /// some 50 ms.
     pub binding: Duration,
 }
 
-/// The selector in the status of an adapter, which is computed once, when the adapter is bound. The adapter of a StatefulSet or a
-/// Deployment never has one. Of a RoleInstanceSet, only the first adapter of a role has a wrong one: when it is deleted, its
-/// successor finds the set's status written.
+/// The selector in an adapter's status, which is computed once, when the adapter is bound. Adapters
+/// of StatefulSets and Deployments never have one. Of a RoleInstanceSet, only the first adapter of
+/// a role gets a wrong one: if that is deleted, its successor finds the set's status written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdapterSelector {
-    /// As computed from a set whose status is there: that of the set, for leader and workers with `component-index=0`.
+    /// The selector that follows from a complete status of the set: the set's own, for leader and
+    /// workers with `component-index=0`.
     Right,
-    /// Empty.
+    /// An empty selector.
     Empty,
-    /// As computed from a set whose status is not there yet: for leader and workers `,…/component-index=0`, which nobody can parse; for
-    /// other patterns empty.
+    /// The selector that follows from a set without a status: for leader and workers
+    /// `,…/component-index=0`, which cannot be parsed; for other patterns empty.
     LeadingComma,
 }
 
@@ -94,22 +102,22 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The default in one namespace.
+    /// Returns the default options, for one namespace.
     pub fn in_namespace(namespace: impl Into<String>) -> Self {
         Self { namespace: Some(namespace.into()), ..Self::default() }
     }
 }
 
-/// The stand-in, while it runs. Dropping it stops it; what it has made stays.
+/// The running stand-in. Dropping it stops it; its objects stay.
 pub struct RbgController {
     _task: Task,
 }
 
 impl RbgController {
-    /// Installs the CRDs where they are missing, and starts to look after what there is and what comes.
+    /// Installs the CRDs that are missing, and starts to reconcile.
     ///
     /// # Errors
-    /// The CRDs are refused, or the API server does not answer.
+    /// Fails if the CRDs are refused or the API server does not answer.
     pub async fn start(control_plane: &ControlPlane, options: Options) -> Result<Self> {
         install(control_plane).await.context("installing the CRDs of RoleBasedGroups")?;
         let world = World::watch(control_plane.client(), options.namespace.as_deref()).await?;
@@ -117,7 +125,7 @@ impl RbgController {
     }
 }
 
-/// One thing after the other, as if each were a controller with a queue of its own.
+/// Runs a pass of each controller in turn.
 async fn run(world: World, options: Options) {
     let mut adapters = adapters::Adapters::new(options.selector, options.binding);
     let mut instances = instances::Instances::default();
@@ -131,7 +139,7 @@ async fn run(world: World, options: Options) {
     }
 }
 
-const CRDS: &str = include_str!("crds.yaml");
+const CRDS: &str = include_str!("rbg/crds.yaml");
 
 async fn install(control_plane: &ControlPlane) -> Result<()> {
     let crds = Api::<CustomResourceDefinition>::all(control_plane.client());
@@ -155,7 +163,7 @@ async fn install(control_plane: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-/// Our own CRDs, but for those that the published ones replace.
+/// Returns our own CRDs, without those that published ones replace.
 fn manifests() -> Result<String> {
     let folder = std::env::var_os("RBG_CRDS").map(PathBuf::from);
     let published = folder.as_deref().map_or(Ok(Vec::new()), yaml_files)?;
@@ -165,7 +173,7 @@ fn manifests() -> Result<String> {
 }
 
 fn yaml_files(folder: &Path) -> Result<Vec<String>> {
-    let reading = || format!("reading the CRDs in {}, as RBG_CRDS says", folder.display());
+    let reading = || format!("reading the CRDs in {} (RBG_CRDS)", folder.display());
     let mut texts = Vec::new();
     for file in std::fs::read_dir(folder).with_context(reading)? {
         let path = file?.path();
@@ -176,7 +184,7 @@ fn yaml_files(folder: &Path) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-/// Whether one of the texts has a CRD of the same name.
+/// Returns true if one of the texts contains a CRD of the same name.
 fn is_among(crd: &str, texts: &[String]) -> bool {
     let name =
         |text: &str| text.lines().find(|line| line.starts_with("  name: ")).map(str::to_owned);

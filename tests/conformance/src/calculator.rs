@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::random::Random;
 
-/// A case of mode `calc`.
+/// Returns a case of mode `calc`.
 pub fn calculator(random: &mut Random) -> Value {
     let kind = random.pick(&[
         "pods",
@@ -46,7 +46,7 @@ pub fn calculator(random: &mut Random) -> Value {
     case
 }
 
-/// Puts the metric exactly at an end of its tolerance.
+/// Changes the case so that its metric is exactly at one end of its tolerance.
 fn at_an_end(random: &mut Random, case: &mut Value) {
     let (current, target) = (random.between(0, 15), 1000 * random.between(1, 100));
     let tolerance = random.one_of(&[0, 50, 100, 200, 333, 1000]);
@@ -76,7 +76,7 @@ fn tolerances(random: &mut Random, case: &mut Value) {
     }
 }
 
-/// Pods in every state, some of them under the same name.
+/// Returns pods in every phase and readiness. A few share a name.
 pub fn pods(random: &mut Random, most: i64) -> Vec<Value> {
     let quiet = random.chance(50);
     random.list(most, |random, index| {
@@ -128,7 +128,8 @@ fn sample(random: &mut Random, target: i64) -> Value {
     if random.chance(20) { json!({"value": value, "ts_ago_s": 5}) } else { value.into() }
 }
 
-/// Mostly near the target, or at an end of its tolerance; sometimes anything.
+/// Returns a metric value: mostly near the target or at one end of its tolerance, sometimes
+/// anything, including negative numbers and values near overflow.
 pub fn value(random: &mut Random, target: i64) -> i64 {
     let part =
         |percent: i64| (i128::from(target) * i128::from(percent) / 100).min(i64::MAX.into()) as i64;
@@ -144,6 +145,7 @@ pub fn value(random: &mut Random, target: i64) -> i64 {
     }
 }
 
+/// Returns the values of the series of an External metric.
 pub fn external(random: &mut Random, target: i64) -> Vec<i64> {
     random.list(4, |random, _| value(random, target))
 }

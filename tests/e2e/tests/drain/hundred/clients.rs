@@ -12,14 +12,14 @@ use llm_autoscaler_testbed::{
 };
 use tokio::task::JoinHandle;
 
-/// How long an answer takes.
+/// The duration of a request.
 pub const REQUEST: Duration = Duration::from_secs(30);
-/// A token comes every two seconds, to all requests of a replica at once.
+/// The time between two tokens, which all requests of a replica get at once.
 const STEP: Duration = Duration::from_secs(2);
 const TOKENS: u32 = 15;
 const CLIENTS: u64 = 5;
 
-/// An engine that answers so slowly, however much it has to do.
+/// Returns an engine that answers this slowly under any load.
 pub fn engine() -> Engine {
     let config = EngineConfig {
         step_base: STEP,
@@ -30,13 +30,13 @@ pub fn engine() -> Engine {
 }
 
 /// The clients of one StatefulSet, and its Service's address.
-pub struct Busy {
+pub struct Clients {
     _front: Front,
     clients: Vec<(Arc<LoadGenerator>, JoinHandle<Summary>)>,
 }
 
-impl Busy {
-    /// Lets them ask from now on, each one request after the other.
+impl Clients {
+    /// Starts the clients, which each send one request after the other.
     pub async fn start(stage: &Stage, name: &str) -> Result<Self> {
         let labels = format!("app={name}");
         let front =
@@ -46,7 +46,8 @@ impl Busy {
         Ok(Self { _front: front, clients })
     }
 
-    /// Lets the requests in flight end. Returns how many were answered and how many were not, and why the first was not.
+    /// Stops the clients and waits for their requests in flight. Returns the numbers of answered
+    /// and failed requests, and the first error.
     pub async fn stop(self) -> (usize, usize, Option<String>) {
         self.clients.iter().for_each(|(generator, _)| generator.stop());
         let mut total = (0, 0, None);
@@ -72,7 +73,7 @@ fn client(url: &str, seed: u64) -> (Arc<LoadGenerator>, JoinHandle<Summary>) {
     };
     let generator = Arc::new(LoadGenerator::new(url, load));
     let running = generator.clone();
-    // Not all at once.
+    // The clients start at random times.
     let delay = REQUEST.mul_f64(fastrand::f64());
     let task = tokio::spawn(async move {
         tokio::time::sleep(delay).await;

@@ -1,10 +1,12 @@
-//! Random conformance cases, and what is to be known of the answers to them; `tests/conformance/run.sh` is the way
-//! to run it.
+//! Generates random conformance cases and compares the answers to them. `tests/conformance/run.sh`
+//! runs it together with the oracle.
 //!
 //! ```text
-//! conformance generate SEED CASES TIMELINES > cases    random cases, a line each
-//! conformance deviations CASES                         where the Default profile differs, by deviation
-//! conformance compare CASES WANT GOT                   differences, and the branches that were reached
+//! conformance generate SEED CASES TIMELINES > cases    prints random cases, one per line
+//! conformance deviations CASES                         counts the differences of the Default
+//!                                                      profile from the HPA, by deviation
+//! conformance compare CASES WANT GOT                   prints differing answers, and how often
+//!                                                      each branch was reached
 //! ```
 
 mod behavior;
@@ -12,12 +14,11 @@ mod branches;
 mod calculator;
 mod compare;
 mod deviations;
-#[path = "../../src/evaluate/mod.rs"]
-mod evaluate;
-#[path = "../../tests/conformance/matching.rs"]
 mod matching;
 mod random;
 mod scenes;
+#[cfg(test)]
+mod tables;
 mod timelines;
 
 use std::{
@@ -32,6 +33,9 @@ use serde_json::Value;
 
 use random::Random;
 
+const USAGE: &str = "usage: conformance generate SEED CASES TIMELINES | deviations CASES | \
+                     compare CASES WANT GOT";
+
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -40,12 +44,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             generate(seed.parse()?, cases.parse()?, timelines.parse()?)?;
             true
         }
-        ["deviations", cases] => deviations::tell(lines(cases)?)?,
+        ["deviations", cases] => deviations::count(lines(cases)?)?,
         ["compare", cases, want, got] => {
             compare::compare(lines(cases)?, lines(want)?, lines(got)?)?
         }
         _ => {
-            return Err("usage: conformance generate SEED CASES TIMELINES | deviations CASES | compare CASES WANT GOT".into());
+            return Err(USAGE.into());
         }
     };
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -77,7 +81,8 @@ fn lines(path: &str) -> io::Result<io::Lines<BufReader<File>>> {
     Ok(BufReader::new(File::open(path)?).lines())
 }
 
-/// Without what is not compared: the HPA's rendering of quantities, and its memory where it was asked for.
+/// Removes the parts of a timeline's answer that are not compared: the HPA's rendering of
+/// quantities, and its memory, which only some cases request.
 fn comparable(mut answer: Value) -> Value {
     for step in answer.get_mut("steps").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(step) = step.as_object_mut() {

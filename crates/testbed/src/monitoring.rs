@@ -1,13 +1,13 @@
-//! What usually stands between pods' metrics and an autoscaler, each the real program: Prometheus, the Prometheus
-//! Operator, prometheus-adapter.
+//! The real programs that usually connect pods' metrics to an autoscaler: Prometheus, the
+//! Prometheus Operator, prometheus-adapter.
 //!
 //! ```text
 //!  PrometheusOperator  turns PodMonitors into an Instance's configuration; makes no pods
-//!  Prometheus          runs with a configuration of its own, or with an Instance's, reloaded when that changes
+//!  Prometheus          runs with a fixed configuration, or with an Instance's, reloaded on change
 //!  Adapter             serves the custom metrics API from a Prometheus by rules
 //! ```
 //!
-//! The first time ever, they are built: some minutes.
+//! The first use builds them, which takes some minutes.
 
 mod adapter;
 mod configuration;

@@ -21,10 +21,11 @@ use backends::Backends;
 pub use backends::Balance;
 pub use disaggregated::Disaggregated;
 
-/// A reverse proxy on loopback to the pods of a selector that are ready and not being deleted. (`EndpointSlice`s refuse
-/// loopback addresses, so there can be no real Service.)
+/// A reverse proxy on loopback to the pods of a selector that are ready and not being deleted.
+/// (`EndpointSlice`s refuse loopback addresses, so there can be no real Service.)
 ///
-/// Answers are streamed. Nothing is retried: 503 says that no pod is ready, 502 that the chosen one failed.
+/// Answers are streamed. Nothing is retried: status 503 means that no pod is ready, and 502 that
+/// the chosen pod failed.
 #[derive(Debug)]
 pub struct Front {
     address: SocketAddr,
@@ -33,10 +34,10 @@ pub struct Front {
 }
 
 impl Front {
-    /// Starts a front for the pods of a namespace with these labels (`app=llm`).
+    /// Starts a front for the pods of a namespace with these labels (such as `app=llm`).
     ///
     /// # Errors
-    /// Where no port on loopback is free.
+    /// Fails if no port on loopback is free.
     pub async fn start(
         client: Client,
         namespace: &str,
@@ -51,7 +52,7 @@ impl Front {
         Ok(Self { address, _server: serve(listener, router), _watch: watch })
     }
 
-    /// The base URL, without a slash at the end.
+    /// Returns the base URL, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -71,7 +72,7 @@ async fn forward(
     body: Bytes,
 ) -> Response {
     for name in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
-        headers.remove(name); // they belong to one hop
+        headers.remove(name); // hop-by-hop headers are not forwarded
     }
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     backends.send(method, path, headers, body).await

@@ -1,4 +1,4 @@
-//! What serves on a pod's address.
+//! The engines that serve on pods' addresses.
 
 mod command;
 mod completions;
@@ -22,28 +22,28 @@ pub use scripted::{Page, Script};
 /// The kind of engine in a pod.
 #[derive(Debug, Clone)]
 pub enum Engine {
-    /// The model of an engine in real time, behind the completions API.
+    /// An emulated engine: the model in real time, behind the completions API.
     Emulated(Emulated),
-    /// Pages that a test sets.
+    /// A scripted engine: it serves the pages that a test sets.
     Scripted(Script),
     /// A program, such as a real engine.
     Command(Command),
-    /// Nothing listens; the pod just is.
+    /// No engine: the pod runs, and nothing listens.
     Nothing,
 }
 
-/// Where an engine runs.
+/// The pod and the address that an engine runs for.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The pod's namespace.
     pub namespace: String,
     /// The pod's name.
     pub pod: String,
-    /// Where to listen; `None` where the pod has no container port.
+    /// The address to listen on; `None` if the pod has no container port.
     pub address: Option<SocketAddr>,
 }
 
-/// An engine that runs; dropping it stops it the hard way.
+/// A running engine; dropping it kills it.
 pub(crate) enum Running {
     Emulated(emulated::Server),
     Scripted(scripted::Server),
@@ -52,7 +52,7 @@ pub(crate) enum Running {
 }
 
 impl Engine {
-    /// An emulated engine of the default size.
+    /// Returns an emulated engine with the default configuration.
     pub fn emulated() -> Self {
         Self::Emulated(Emulated::default())
     }
@@ -73,7 +73,7 @@ impl Engine {
 }
 
 impl Running {
-    /// Whether the engine can serve, now and later.
+    /// Returns the readiness of the engine, which changes over time.
     pub(crate) fn ready(&self) -> watch::Receiver<bool> {
         match self {
             Self::Emulated(server) => server.ready(),
@@ -83,7 +83,7 @@ impl Running {
         }
     }
 
-    /// Stops the engine; requests in flight may finish within `grace` where the engine allows it.
+    /// Stops the engine. Requests in flight may finish within `grace` if the engine supports that.
     pub(crate) async fn stop(self, grace: Duration) {
         match self {
             Self::Emulated(server) => server.stop(grace).await,
@@ -97,7 +97,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| busy(address))
 }
 
-/// Takes the address without listening yet.
+/// Binds the address without listening yet, so that connections are still refused.
 fn bind(address: SocketAddr) -> Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;

@@ -1,4 +1,4 @@
-//! Compares the oracle's answers with ours.
+//! Compares the oracle's answers with those of `llm-autoscaler evaluate`.
 
 use std::{
     collections::BTreeMap,
@@ -11,13 +11,15 @@ use serde_json::Value;
 
 use crate::{branches::Reached, comparable, matching};
 
-/// So many differences are shown, and then only counted.
+/// The number of differences that are printed in full; further ones are only counted.
 const SHOWN: usize = 5;
 
 type Lines = io::Lines<BufReader<File>>;
 
-/// Compares line by line, in both directions, and counts by mode and by branch. True where nothing differs and
-/// every branch was reached.
+/// Compares the answers line by line, and counts cases by mode and by branch.
+///
+/// Both answers must have every field of the other. Returns true if none differ and every branch
+/// was reached.
 pub fn compare(cases: Lines, mut want: Lines, mut got: Lines) -> Result<bool, Box<dyn Error>> {
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let mut reached = Reached::new();

@@ -1,21 +1,22 @@
-//! The branches of the whole step: metrics together, bounds, zero, writes, selectors and conditions.
+//! The branches of the whole reconcile: several metrics, bounds, zero, writes, selectors and
+//! conditions.
 
 use serde_json::Value;
 
-/// One reconcile of a timeline.
+/// A reconcile of a timeline.
 pub struct Seen<'a> {
     case: &'a Value,
-    /// The spec in force.
+    /// The spec in force at this step.
     spec: &'a Value,
     step: &'a Value,
-    /// The answer to the reconcile before.
+    /// The answer to the previous reconcile.
     before: &'a Value,
     answer: &'a Value,
-    /// Whether the target has been scaled to zero before, and not by hand.
+    /// True if the HPA has scaled the target to zero in an earlier step.
     was_zero: bool,
 }
 
-/// The reconciles of a timeline, with what the oracle answered.
+/// Returns the reconciles of a timeline with the oracle's answers.
 pub fn steps<'a>(case: &'a Value, answer: &'a Value) -> Vec<Seen<'a>> {
     let timeline = &case["timeline"];
     let mut spec = &timeline["spec"];
@@ -38,11 +39,11 @@ pub fn steps<'a>(case: &'a Value, answer: &'a Value) -> Vec<Seen<'a>> {
     seen
 }
 
-/// A branch, and whether what was seen is it.
+/// The name of a branch, and the predicate that recognises it.
 type Branch = (&'static str, fn(&Seen<'_>) -> bool);
 
 pub const BRANCHES: &[Branch] = &[
-    // Metrics together.
+    // Several metrics.
     ("metrics: the first wins", |s| s.metrics() > 1 && s.is_valid() && s.is_named(0)),
     ("metrics: a later one wins", |s| s.is_valid() && s.is_named(1)),
     ("metrics: of equals the first gives the name", |s| {
@@ -95,7 +96,7 @@ pub const BRANCHES: &[Branch] = &[
             && s.step["status_replicas"].is_i64()
             && s.step["status_replicas"] != s.answer["before"]
     }),
-    // The step.
+    // The reconcile.
     ("step: the scale cannot be read", |s| s.able() == "FailedGetScale"),
     ("step: the scale can be read again", |s| {
         s.reason_before("AbleToScale") == "FailedGetScale" && s.able() != "FailedGetScale"
@@ -144,7 +145,7 @@ pub const BRANCHES: &[Branch] = &[
     ("step: all metrics below their targets", |s| {
         s.says("All metrics below target") && s.after() < s.before()
     }),
-    ("step: right as it is", |s| {
+    ("step: the size is kept", |s| {
         s.is_valid() && s.answer["scaled"] == false && s.able() == "ReadyForNewScale"
     }),
     ("step: the write fails", |s| s.event("FailedRescale").is_some()),
@@ -157,7 +158,7 @@ pub const BRANCHES: &[Branch] = &[
     ("step: the last change is remembered", |s| {
         s.answer["scaled"] == false && s.answer["last_scale_t"].as_f64() >= Some(0.0)
     }),
-    // Windows and limits in the step.
+    // Windows and limits in the reconcile.
     ("legacy step: the window grows the target", |s| {
         !s.has_behavior() && s.says("All metrics below target") && s.after() > s.before()
     }),
@@ -275,14 +276,14 @@ impl<'a> Seen<'a> {
         self.reason("ScalingLimited")
     }
 
-    /// Whether the metrics gave a result in this very step.
+    /// Returns true if the metrics gave a result in this step.
     fn is_valid(&self) -> bool {
         self.active() == "ValidMetricFound"
             && self.answer["current_metrics"].is_array()
             && self.able() != "FailedGetScale"
     }
 
-    /// Whether the metric of this index gave the result its name.
+    /// Returns true if the result is attributed to the metric with this index.
     fn is_named(&self, index: usize) -> bool {
         let name = &metric_source(&self.spec["metrics"][index])["metric"]["name"];
         let message = self.condition("ScalingActive")["message"].as_str().unwrap_or_default();
@@ -293,7 +294,7 @@ impl<'a> Seen<'a> {
         event(self.answer, reason)
     }
 
-    /// Whether the change of size is for this reason.
+    /// Returns true if the event about the change of size gives this reason.
     fn says(&self, reason: &str) -> bool {
         self.event("SuccessfulRescale").is_some_and(|message| message.contains(reason))
     }
@@ -306,7 +307,7 @@ impl<'a> Seen<'a> {
         self.spec["metrics"].as_array().map_or(0, Vec::len)
     }
 
-    /// How many metrics failed.
+    /// Returns the number of metrics that failed.
     fn failures(&self) -> usize {
         let events = self.answer["events"].as_array().into_iter().flatten();
         events
@@ -318,13 +319,14 @@ impl<'a> Seen<'a> {
             .count()
     }
 
-    /// What the status shows of a metric.
+    /// Returns the current value of a metric in the status.
     fn shown(&self, index: usize) -> Option<&'a str> {
         let current = &metric_source(&self.answer["current_metrics"][index])["current"];
         current["averageValue"].as_str().or(current["value"].as_str())
     }
 
-    /// Whether every metric shows what it should, given its spec.
+    /// Returns true if the status shows for every metric the value that `what` derives from the
+    /// metric's spec.
     fn all_show(&self, what: impl Fn(&'a Value) -> Option<&'a str>) -> bool {
         (0..self.metrics()).all(|index| {
             let shown = self.shown(index);
@@ -332,14 +334,15 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// The average target of a metric that is no Pods metric.
+    /// Returns the average target of an Object or External metric.
     fn average_of(&self, index: usize) -> Option<&'a str> {
         let metric = &self.spec["metrics"][index];
         let is_outside = metric["type"] != "Pods";
         metric_source(metric)["target"]["averageValue"].as_str().filter(|_| is_outside)
     }
 
-    /// Whether a metric of the result has a target of this type, and sets that.
+    /// Returns true if the reconcile evaluated a metric of this source with a target of this type
+    /// that sets the field `set`.
     fn has_target(&self, source: &str, type_: &str, set: &str) -> bool {
         let metrics = self.spec["metrics"].as_array().into_iter().flatten();
         let mut targets = metrics.map(|metric| &metric[source]["target"]);
@@ -361,7 +364,7 @@ fn condition<'a>(answer: &'a Value, type_: &str) -> &'a Value {
     conditions.into_iter().find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
 }
 
-/// The message of the event with this reason.
+/// Returns the message of the event with this reason.
 fn event<'a>(answer: &'a Value, reason: &str) -> Option<&'a str> {
     let mut events = answer["events"].as_array()?.iter();
     events.find(|event| event["reason"] == reason)?["message"].as_str()

@@ -1,7 +1,7 @@
-//! The branches of the HPA's algorithm by name, and how often cases reach each.
+//! Names the branches of the HPA's algorithm and counts the cases that reach each.
 //!
-//! A branch is recognised from the case and the oracle's answer to it, not from our code: what is counted is what
-//! the cases ask the HPA.
+//! A branch is recognised from the case and the oracle's answer alone, never from our code. So the
+//! counts show what the cases exercise in the HPA, whatever our implementation does.
 
 #![allow(clippy::float_cmp, reason = "the ends of tolerances, windows and periods are exact")]
 
@@ -11,7 +11,7 @@ mod timeline;
 
 use serde_json::Value;
 
-/// How often each branch was reached.
+/// The number of cases (or steps of timelines) that reached each branch.
 pub struct Reached {
     calculator: Vec<usize>,
     behavior: Vec<usize>,
@@ -27,7 +27,7 @@ impl Reached {
         }
     }
 
-    /// Counts the branches of one case, of which `answer` is the oracle's.
+    /// Counts the branches that one case reaches; `answer` is the oracle's.
     pub fn count(&mut self, case: &Value, answer: &Value) {
         match case["mode"].as_str() {
             Some("calc") => {
@@ -46,7 +46,7 @@ impl Reached {
         }
     }
 
-    /// The branches in their order, each with its count.
+    /// Returns the branches in their order, each with its count.
     pub fn table(&self) -> Vec<(&'static str, usize)> {
         let names = calculator::BRANCHES.iter().map(|(name, _)| *name);
         let names = names.chain(behavior::BRANCHES.iter().map(|(name, _)| *name));

@@ -1,10 +1,10 @@
-//! Random cases about what comes after the recommendation: windows, limits and scale events.
+//! Random cases about the stages after the recommendation: windows, limits and scale events.
 
 use serde_json::{Value, json};
 
 use super::random::Random;
 
-/// A case of one of the modes about limits, windows and scale events.
+/// Returns a case of one of the modes about limits, windows and scale events.
 pub fn behavior(random: &mut Random) -> Value {
     let mode = random.pick(&[
         "rules",
@@ -56,7 +56,8 @@ pub fn behavior(random: &mut Random) -> Value {
     case
 }
 
-/// One percentage that gives a whole number, by which floats in another order would go.
+/// Changes the case to a percentage policy with a whole number as its exact result. There the order
+/// of the float operations decides whether rounding adds a replica.
 fn at_a_whole_percentage(random: &mut Random, case: &mut Value) {
     let percent = random.one_of(&[10, 10, 80, 90]);
     let policy = json!({"type": "Percent", "value": percent, "periodSeconds": 60});
@@ -71,7 +72,7 @@ fn window(random: &mut Random) -> i64 {
     random.one_of(&[0, 1, 15, 30, 60, 300, 600, 3600])
 }
 
-/// Often exactly at the edge of a window or period.
+/// Returns an age in seconds, often exactly at the edge of a window or period.
 fn ago(random: &mut Random) -> f64 {
     match random.between(0, 2) {
         0 => random.one_of(&[0.0, 1.0, 15.0, 30.0, 60.0, 300.0, 600.0]),
@@ -91,7 +92,7 @@ fn events(random: &mut Random) -> Vec<Value> {
     })
 }
 
-/// The rules of one direction, with or without each of its fields.
+/// Returns the scaling rules of one direction; each field is present at random.
 pub fn rules(random: &mut Random) -> Value {
     let mut rules = json!({});
     if random.chance(70) {

@@ -1,5 +1,5 @@
-//! The custom metrics API, as an adapter serves it: it gives the real HPA the pages that autoscalers of this project
-//! read by themselves.
+//! Serves the custom metrics API as an adapter does, so that the real HPA reads the same pages as
+//! the autoscalers of this project.
 
 mod api;
 mod exposition;
@@ -13,14 +13,15 @@ use crate::task::Task;
 
 const GROUP: &str = "custom.metrics.k8s.io";
 const VERSION: &str = "v1beta2";
-/// The Service that stands for the adapter, whose name its certificate carries.
+/// The name of the Service that represents the adapter; the adapter's certificate carries it.
 const SERVICE: &str = "custom-metrics";
 
 /// An adapter in this process, registered with a control plane as `custom.metrics.k8s.io/v1beta2`.
 ///
-/// It serves metrics of pods. Whatever series is asked for is read at that moment from `/metrics` on the port `http` of
-/// every running pod, and summed over its labels; a pod that does not answer within a second, or has no such series, has
-/// no sample. Nothing is remembered, and it is served to whoever asks. Selectors of series are refused.
+/// It serves metrics of pods. Each request scrapes `/metrics` on the port `http` of every running
+/// pod and sums the requested series over its labels. A pod that does not answer within a second,
+/// or a page without the series, has no sample. Nothing is cached, and clients are not
+/// authenticated. Selectors of series are refused.
 ///
 /// Dropping it stops the server; the registration stays.
 #[derive(Debug)]
@@ -29,10 +30,11 @@ pub struct CustomMetrics {
 }
 
 impl CustomMetrics {
-    /// Starts the adapter on loopback, and returns when clients that ask the API server which APIs there are find it.
+    /// Starts the adapter on loopback, and returns when discovery lists its API, so that clients
+    /// find it.
     ///
     /// # Errors
-    /// Where it cannot listen, or the API server does not find it.
+    /// Fails if it cannot listen, or if the API server does not discover it.
     pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
         let certificate = tls::Certificate::new(&host(SERVICE))?;
         let listener = tls::Listener::bind(&certificate).await?;
@@ -40,7 +42,7 @@ impl CustomMetrics {
         let client = control_plane.client();
         let app = api::router(client.clone());
         let server = Task::spawn(async move {
-            let _ = axum::serve(listener, app).await; // never returns
+            let _ = axum::serve(listener, app).await; // `serve` never returns
         });
         let certificate = Some(&*certificate.pem);
         let api =

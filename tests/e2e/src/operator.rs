@@ -1,0 +1,98 @@
+//! The operator's process of a stage.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU16, AtomicU32, Ordering},
+    },
+};
+
+use anyhow::Result;
+use llm_autoscaler_testbed::process::{Process, Spec};
+
+use crate::cluster::{Cluster, operator_binary};
+
+/// An operator that watches a single namespace, and that a scenario may kill and restart.
+pub struct Operator {
+    namespace: String,
+    /// Further arguments.
+    args: Vec<String>,
+    /// The kubeconfig of its ServiceAccount.
+    kubeconfig: PathBuf,
+    /// The folder of its logs, one per start.
+    logs: PathBuf,
+    process: Mutex<Option<Process>>,
+    /// The port of its health and metrics endpoints.
+    port: AtomicU16,
+    starts: AtomicU32,
+}
+
+impl Operator {
+    pub(crate) fn new(cluster: &Cluster, namespace: &str, args: &[&str]) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            args: args.iter().map(ToString::to_string).collect(),
+            kubeconfig: cluster.operator_kubeconfig.clone(),
+            logs: cluster.control_plane.dir().to_owned(),
+            process: Mutex::default(),
+            port: AtomicU16::new(0),
+            starts: AtomicU32::new(0),
+        }
+    }
+
+    /// Starts the operator under its ServiceAccount, and stops the previous process.
+    ///
+    /// # Errors
+    /// Fails if the binary has not been built.
+    pub fn start(&self) -> Result<()> {
+        let count = self.starts.fetch_add(1, Ordering::Relaxed);
+        let log = self.logs.join(format!("operator-{}-{count}.log", self.namespace));
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        self.port.store(port, Ordering::Relaxed);
+        let address = format!("--health-address=127.0.0.1:{port}");
+        let spec = Spec::new("operator", operator_binary()?, log)
+            .args(["run", "--namespace", &self.namespace, &address])
+            .args(&self.args)
+            .env("KUBECONFIG", &self.kubeconfig);
+        *self.lock() = Some(Process::start(spec)?);
+        Ok(())
+    }
+
+    /// Kills the operator with SIGKILL.
+    pub fn kill(&self) {
+        if let Some(mut process) = self.lock().take() {
+            process.stop();
+        }
+    }
+
+    /// Returns the PID of the operator, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.lock().as_ref().and_then(Process::pid)
+    }
+
+    /// Returns the URL of the operator's own endpoints.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port.load(Ordering::Relaxed))
+    }
+
+    /// Returns the operator's own metrics page.
+    ///
+    /// # Errors
+    /// Fails if the operator does not answer.
+    pub async fn metrics(&self) -> Result<String> {
+        let url = format!("{}/metrics", self.url());
+        let client = llm_autoscaler_testbed::http_client();
+        Ok(client.get(url).send().await?.error_for_status()?.text().await?)
+    }
+
+    /// Returns the last lines of its log, for error messages.
+    pub(crate) fn log_tail(&self, lines: usize) -> String {
+        self.lock().as_ref().map(|process| process.log_tail(lines)).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
