@@ -13,6 +13,7 @@
 
 mod behavior;
 pub mod conditions;
+pub mod memory;
 pub mod messages;
 mod pause;
 mod plan;

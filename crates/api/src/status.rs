@@ -2,9 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
-use llm_autoscaler_core::HistoryRecord;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::memory::StoredHistory;
 
 /// The latest observation and decision, and the reasons.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -88,7 +89,7 @@ pub struct TargetStatus {
     /// survives a restart of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(schema_with = "history_schema")]
-    pub history: Option<HistoryRecord>,
+    pub history: Option<StoredHistory>,
 }
 
 /// A metric as it was last observed.
@@ -189,7 +190,7 @@ pub struct ManualChangeStatus {
 
 /// Reads a record, or none where it cannot be parsed, as one of another version may not. It must
 /// not make the rest of the status unreadable.
-fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HistoryRecord>, D::Error> {
+fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StoredHistory>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
 }

@@ -44,7 +44,10 @@ fn summary(step: &Step<'_>) -> String {
 fn computed(step: &Step<'_>, derivation: &Derivation) -> String {
     let Derivation { raw, stabilized, limited, desired, .. } = derivation;
     let mut text = format!("raw {raw} → stabilized {stabilized} → limited {limited} → {desired}");
-    let said = step.conditions().into_iter().filter(|condition| condition.type_ != ConditionType::ScalingActive);
+    let said = step
+        .conditions()
+        .into_iter()
+        .filter(|condition| condition.type_ != ConditionType::ScalingActive);
     let reasons: Vec<_> = said.map(|condition| condition.reason.to_string()).collect();
     let _ = write!(text, " ({})", reasons.join(", "));
     if let Some(hold) = derivation.held {

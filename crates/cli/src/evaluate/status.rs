@@ -1,7 +1,10 @@
 //! The status of the timeline's autoscaler.
 
 use chrono::{DateTime, Utc};
-use llm_autoscaler_api::{conditions::{ConditionType, ConditionUpdate}, messages::EventMessage};
+use llm_autoscaler_api::{
+    conditions::{ConditionType, ConditionUpdate},
+    messages::EventMessage,
+};
 use serde_json::{Value, json};
 
 use super::{

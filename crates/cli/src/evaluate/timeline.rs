@@ -4,9 +4,11 @@
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
-use llm_autoscaler_api::{conditions::ConditionType, messages::{
-        EventMessage, MetricDescription, Step, failed_get_scale, failed_get_scale_error,
-    got_scale }
+use llm_autoscaler_api::{
+    conditions::ConditionType,
+    messages::{
+        EventMessage, MetricDescription, Step, failed_get_scale, failed_get_scale_error, got_scale,
+    },
 };
 use llm_autoscaler_core::{
     Decision, History, Observation, Outcome, Profile, Reading, Scale, Selector, decide,

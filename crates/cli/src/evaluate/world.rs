@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use kube::core::{Selector, SelectorExt};
-use llm_autoscaler_api::{selector, messages::SelectorProblem};
+use llm_autoscaler_api::{messages::SelectorProblem, selector};
 use llm_autoscaler_core::{MetricKind, Reading};
 
 use super::{

@@ -33,6 +33,18 @@ pub struct HistoryRecord {
     pub no_metrics_since: Option<DateTime<Utc>>,
 }
 
+impl HistoryRecord {
+    /// Returns the record with at most `entries` entries. A merge lengthens a window and never shortens it.
+    pub fn merged(&self, entries: usize) -> Self {
+        let each = entries / 4;
+        let mut merged = self.clone();
+        staircase::coarsen(&mut merged.recommendations, each);
+        staircase::merge_events(&mut merged.scale_ups, each, MergeTo::Earlier);
+        staircase::merge_events(&mut merged.scale_downs, each, MergeTo::Later);
+        merged
+    }
+}
+
 impl History {
     /// Returns the history as a record of at most [`RECORD_ENTRIES`] entries.
     ///

@@ -278,7 +278,7 @@ pub async fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::pods::pod::tests::pod;
+    use llm_autoscaler_observe::pod::Pod;
 
     fn names(view: &mut PodView) -> Vec<String> {
         view.members().keys().cloned().collect()

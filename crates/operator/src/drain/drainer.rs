@@ -19,15 +19,9 @@ use llm_autoscaler_core::{Candidate, DrainStep, Draining, Removal, Resize, Verdi
 use tracing::{info, warn};
 
 use crate::drain::victim::{Leaving, has_gate, key, name, ordinal};
-use crate::drain::{
-    progress::{BestEffort, Ended, How, Left, Told, Waiting},
-    rollout::Rollouts,
-};
-use crate::{
-    cluster::pods::Gate, cluster::pods::Pod, drain::pod_gates::InService, observe::replicas::Group,
-    observe::replicas::Replicas, observe::requests::Requests, reconcile::context::Context,
-    scale::workload::Object,
-};
+use crate::drain::{progress::{BestEffort, Ended, How, Left, Told, Waiting}, rollout::Rollouts};
+use llm_autoscaler_observe::{pod::{Pod, service::Gate}, replicas::{Group, Replicas}, requests::Requests, workload::Workload};
+use crate::{drain::pod_gates::InService, reconcile::context::Context};
 
 /// For how long a replica whose removal has been written is expected to go.
 const GOES_WITHIN: Duration = Duration::from_mins(1);

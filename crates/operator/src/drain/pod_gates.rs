@@ -21,12 +21,8 @@ use llm_autoscaler_api::{workloads, managers};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use crate::{
-    cluster::pods::Gate,
-    cluster::pods::Pod,
-    cluster::pods::PodStore,
-    kube_api::{DEADLINE, patch_as, within},
-};
+use llm_autoscaler_observe::pod::{Pod, service::Gate};
+use crate::{cluster::pods::PodStore, kube_api::{DEADLINE, patch_as, within}};
 
 /// After a failure in a namespace nothing is tried there for so long.
 const RETRY: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::drain::rollout::Rollout;
+use llm_autoscaler_observe::workload::Rollout;
 
 /// What there is to tell.
 #[derive(Clone, Debug, Default, PartialEq)]

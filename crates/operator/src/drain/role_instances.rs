@@ -15,11 +15,8 @@ use llm_autoscaler_api::workloads;
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::{cluster::pods::Instance, cluster::pods::Pod};
-use crate::{
-    drain::pod_gates::Failure, drain::pod_gates::InService, drain::pod_gates::in_time,
-    drain::pod_gates::params, drain::pod_gates::unless_gone,
-};
+use llm_autoscaler_observe::pod::{Pod, instance::Instance};
+use crate::drain::pod_gates::{Failure, InService, in_time, params, unless_gone};
 
 /// What is read of an instance.
 type Metadata = PartialObjectMeta<DynamicObject>;

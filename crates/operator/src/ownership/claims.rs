@@ -16,7 +16,7 @@ use kube::{
 use llm_autoscaler_api::{LLMAutoscaler, time};
 use tokio::sync::Notify;
 
-use crate::cluster::pods::Members;
+use llm_autoscaler_observe::pod::Members;
 
 /// By what autoscalers are ordered: the oldest is the least.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -234,7 +234,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::pods::Pod;
+    use llm_autoscaler_observe::pod::Pod;
 
     fn who(namespace: &str, name: &str, second: i64) -> Seniority {
         Seniority {

@@ -16,7 +16,8 @@ use kube::{
 use llm_autoscaler_api::{POD_MONITOR, Port};
 use serde::Deserialize;
 
-use crate::{cluster::pods::Pod, kube_api::scoped_dynamic};
+use llm_autoscaler_observe::pod::Pod;
+use crate::kube_api::scoped_dynamic;
 
 /// For how long a listing is believed.
 const BELIEVED: Duration = Duration::from_secs(30);
@@ -173,7 +174,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cluster::pods::pod::tests::pod;
+    use llm_autoscaler_observe::pod::Pod;
 
     fn monitor(spec: &Value) -> Monitor {
         let object = json!({

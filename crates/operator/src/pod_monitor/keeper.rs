@@ -16,13 +16,8 @@ use llm_autoscaler_api::{
 };
 use tokio::task::AbortHandle;
 
-use crate::{
-    cluster::pods::Members,
-    kube_api::{apply_as, error_text},
-    pod_monitor::cluster_pod_monitors,
-    pod_monitor::cluster_pod_monitors::Monitor,
-    pod_monitor::cluster_pod_monitors::Monitors,
-};
+use llm_autoscaler_observe::pod::Members;
+use crate::{kube_api::{apply_as, error_text}, pod_monitor::cluster_pod_monitors::{Monitor, Monitors, self}};
 
 /// The condition that tells how it stands.
 pub const CONDITION: ConditionType = ConditionType::PodMonitorReady;

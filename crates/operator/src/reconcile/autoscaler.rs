@@ -25,10 +25,7 @@ use tracing::{info, warn};
 
 use role::Role;
 
-use crate::{
-    pod_monitor::keeper, reconcile::context::Context, reconcile::target_state::Tracked,
-    status::report, status::warnings::Announcer, status::writer::Writer,
-};
+use crate::{pod_monitor::keeper, reconcile::{context::Context, target_state::Tracked}, status::{report, warnings::Announcer, writer::Writer}};
 
 /// Samples that arrive within so much of each other make one step: this, and a share for each pod, up to a limit, so that
 /// a target of a thousand pods is not decided upon at each of them.

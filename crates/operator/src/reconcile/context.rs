@@ -5,12 +5,7 @@ use std::time::Duration;
 use kube::Client;
 use llm_autoscaler_core::Profile;
 
-use crate::{
-    cluster::other_autoscalers::Drivers, cluster::pods::PodStore, drain::pod_gates::InService,
-    http::wake::Calls, ownership::claims::Claims, pod_monitor::cluster_pod_monitors::Monitors,
-    sampling::prometheus::Servers, sampling::scrape_pool::Sampler, scale::client::Targets,
-    status::events::Events, status::write_limiter::Lane, telemetry::Telemetry,
-};
+use crate::{cluster::{other_autoscalers::Drivers, pods::PodStore}, drain::pod_gates::InService, http::wake::Calls, ownership::claims::Claims, pod_monitor::cluster_pod_monitors::Monitors, sampling::{prometheus::Servers, scrape_pool::Sampler}, scale::client::Targets, status::{events::Events, write_limiter::Lane}, telemetry::Telemetry};
 
 /// What all autoscalers share.
 pub struct Context {

@@ -1,170 +1,195 @@
-//! What is known of a target between steps: its scale, its pods, their samples, its history.
+//! The state of a target between steps: its scale, its pods, their samples, and what is remembered.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use kube::{ResourceExt, core::Selector as PodSelector};
-use llm_autoscaler_api::{
-    Advice, LLMAutoscaler, Plan, Port, SourcePlan, TargetStatus, selector, messages::SelectorProblem,
+use kube::core::Selector as PodSelector;
+use llm_autoscaler_api::{Advice, Plan, Port, SourcePlan, messages::SelectorProblem, selector};
+use llm_autoscaler_core::{Monotonic, Now, RoleMemory, Selector};
+use llm_autoscaler_observe::{
+    draining::DrainMemory, replicas::Replicas, startup_tracker::StartupTracker,
 };
-use llm_autoscaler_core::{History, Resize, Selector, StartupTimes};
 use tokio::sync::Notify;
 
 use crate::{
-    cluster::pods::PodView, drain::drainer::Drainer, observe::advice, observe::observer::Observer,
-    observe::observer::Seen, observe::replicas::Replicas, observe::requests::Requests,
-    observe::startup_tracker::Births, pod_monitor::keeper::Published, reconcile::context::Context,
-    sampling::page_view::Pace, sampling::sources::Sources, scale::client::ScaleView,
-    scale::client::TargetError,
+    cluster::pods::PodView,
+    drain::{progress::DrainProgress, workload_reader::WorkloadReader},
+    pod_monitor::keeper::Published,
+    reconcile::memory::Remembered,
+    sampling::sources::{Sampling, Sources},
+    scale::client::{ScaleView, TargetError},
 };
 
-/// How often a pod's time to end is compared with how long requests take.
-const GRACE_EVERY: Duration = Duration::from_secs(15);
-
 /// A target that has been found.
-pub struct Tracked {
+pub struct TargetState {
     /// Its scale as last read or written.
     pub view: ScaleView,
-    /// The last attempt to read its scale failed: nothing is decided on the old one.
-    pub unread: bool,
-    /// Which pods are the target's, where that can be said.
+    /// True where the last attempt to read or write its scale failed: nothing is decided by the old one.
+    pub is_outdated: bool,
+    /// Which pods are the target's, where that can be told.
     pub selector: Result<PodSelector, SelectorProblem>,
     /// The autoscalers of other targets that select some of its pods too.
-    pub rivals: Vec<String>,
+    pub overlapping: Vec<String>,
     /// Its pods.
     pub pods: PodView,
     /// Its replicas.
     pub replicas: Replicas,
-    /// How long they take to start.
-    pub start_ups: StartupTimes,
-    births: Births,
-    /// When somebody has called for it.
-    woken: Option<Instant>,
-    /// What is remembered.
-    pub history: History,
-    /// A decision has been made: the first samples are there.
+    /// The starts of its replicas.
+    starts: StartupTracker,
+    /// The time of the last wake call.
+    woken: Option<Monotonic>,
+    /// What is remembered from step to step.
+    pub memory: RoleMemory,
+    /// True once a decision has been made: the first samples are there.
     pub decided: bool,
-    /// Where samples come from.
+    /// The sources of its samples.
     pub sources: Sources,
-    /// Its scale-downs.
-    pub drain: Drainer,
-    /// When a pod's time to end was last compared with how long requests take, and what came of it.
-    grace: Option<(Instant, Option<Advice>)>,
-    /// A write that may or may not have been done: from, to.
-    pending: Option<(i32, i32)>,
+    /// Its drains.
+    pub drain: DrainMemory,
+    /// What users are told of its drains.
+    pub progress: DrainProgress,
+    /// Its own object, read for scale-downs that drain.
+    pub workload: WorkloadReader,
+    /// When the time that its pods have to end was last compared with how long requests take, and what came of it.
+    pub grace: Option<(Monotonic, Option<Advice>)>,
+    /// A write that may or may not have been carried out.
+    unanswered: Option<Unanswered>,
 }
 
-impl Tracked {
-    /// A target that was not known before, or whose selector has changed. Its history is that of `before`, or in the
+/// A write without an answer.
+#[derive(Clone, Copy)]
+struct Unanswered {
+    from: i32,
+    to: i32,
+}
+
+/// What a target's state is begun with.
+pub struct Beginning<'a> {
+    /// What sources share.
+    pub sampling: &'a Sampling,
+    /// The target's namespace.
+    pub namespace: &'a str,
+    /// Notified at each fresh sample.
+    pub fresh: &'a Arc<Notify>,
+    /// The plan of the target.
+    pub plan: &'a Plan,
+    /// What the status remembers of the object, if it does.
+    pub remembered: Option<Remembered>,
+}
+
+impl TargetState {
+    /// Begins with a target that was not known before, or whose selector has changed. Its memory is that of `before`, or of the
     /// status, if it is still the same object.
-    pub fn begin(
-        context: &Context,
-        object: &LLMAutoscaler,
-        fresh: &Arc<Notify>,
-        plan: &Plan,
-        view: ScaleView,
-        before: Option<Self>,
-    ) -> Self {
+    pub fn new(beginning: Beginning<'_>, view: ScaleView, before: Option<Self>, now: Now) -> Self {
+        let Beginning { sampling, namespace, fresh, plan, remembered } = beginning;
         let selector = match selector::parse(&view.selector) {
             _ if view.selector.is_empty() => Err(SelectorProblem::Missing),
             Ok(selector) => Ok(selector),
             Err(error) => Err(SelectorProblem::Invalid { error: error.to_string() }),
         };
         let pods = selector.clone().unwrap_or_else(|_| selector::nothing());
-        let namespace = object.namespace().unwrap_or_default();
-        let mut pods = context.pods.view(&namespace, pods);
+        let mut pods = sampling.pods.view(namespace, pods);
         pods.keep_in_service();
         let replicas = Replicas::of(&pods.members(), &plan.groupings);
-        let remembered = before.filter(|before| before.view.uid == view.uid);
-        let (history, mut start_ups) = remembered.map_or_else(
-            || (restored(object, plan, &view, &replicas), start_ups(object, &view)),
-            |before| (before.history, before.start_ups),
-        );
-        let mut births = Births::default();
-        births.follow(&replicas, &mut start_ups, Utc::now());
-        Drainer::greet(&context.in_service, &replicas);
-        let mut sources = Sources::new(context, &namespace, fresh, plan);
-        sources.follow(&replicas.speakers);
+        let before = before.filter(|before| before.view.uid == view.uid);
+        let mut memory = match (before, remembered) {
+            (Some(before), _) => before.memory,
+            (None, Some(remembered)) => {
+                let requested = view.scale.current;
+                remembered.restore(plan, requested, replicas.counts(), now.wall)
+            }
+            (None, None) => RoleMemory::default(),
+        };
+        let mut starts = StartupTracker::default();
+        starts.observe(&replicas, &mut memory.startup_times, now.wall);
+        let mut sources = Sources::new(sampling, namespace, fresh, plan);
+        sources.follow(&replicas.speakers, now.monotonic);
         Self {
             view,
-            unread: false,
+            is_outdated: false,
             selector,
-            rivals: Vec::new(),
+            overlapping: Vec::new(),
             pods,
             replicas,
-            start_ups,
-            births,
+            starts,
             woken: None,
-            history,
+            memory,
             decided: false,
             sources,
-            drain: Drainer::default(),
+            drain: DrainMemory::default(),
+            progress: DrainProgress::default(),
+            workload: WorkloadReader::default(),
             grace: None,
-            pending: None,
+            unanswered: None,
         }
     }
 
-    /// Whether a scale that was read is of this target, with these pods.
+    /// Returns whether a scale that was read is of this target, with these pods.
     pub fn is_about(&self, view: &ScaleView) -> bool {
         self.view.uid == view.uid && self.view.selector == view.selector
     }
 
-    /// Why it cannot be said which pods are the target's alone.
+    /// Returns why it cannot be told which pods are the target's alone, where it cannot.
     pub fn selector_problem(&self) -> Option<SelectorProblem> {
         let ambiguous = || SelectorProblem::Ambiguous {
             selector: self.view.selector.clone(),
-            autoscalers: self.rivals.join(", "),
+            autoscalers: self.overlapping.join(", "),
         };
         let invalid = self.selector.as_ref().err().cloned();
-        invalid.or_else(|| (!self.rivals.is_empty()).then(ambiguous))
+        invalid.or_else(|| (!self.overlapping.is_empty()).then(ambiguous))
     }
 
-    /// Takes over a scale that was read.
-    pub fn read(&mut self, plan: &Plan, view: ScaleView) {
-        if let Some((from, to)) = self.pending.take()
+    /// The selector as the decision takes it.
+    pub fn observed_selector(&self) -> Selector {
+        match self.selector {
+            Ok(_) if !self.overlapping.is_empty() => Selector::Ambiguous,
+            Ok(_) => Selector::Valid,
+            Err(SelectorProblem::Missing) => Selector::Missing,
+            Err(_) => Selector::Invalid,
+        }
+    }
+
+    /// Takes over a scale that was read. It tells whether a write without an answer has been carried out.
+    pub fn update_scale(&mut self, plan: &Plan, view: ScaleView, now: DateTime<Utc>) {
+        if let Some(Unanswered { from, to }) = self.unanswered.take()
             && view.scale.current == to
         {
-            self.history.record_scale(&plan.policy, from, to, Utc::now());
+            self.memory.history.record_scale(&plan.policy, from, to, now);
         }
         self.view = view;
-        self.unread = false;
+        self.is_outdated = false;
     }
 
-    /// A write failed. One that was not answered may have been done all the same; the next read tells.
-    pub fn write_failed(&mut self, error: &TargetError, from: i32, to: i32) {
-        self.pending = error.is_ambiguous().then_some((from, to));
-        self.unread = true;
+    /// Records a write that failed. One without an answer may have been carried out all the same; the next read tells.
+    pub fn record_failed_write(&mut self, error: &TargetError, from: i32, to: i32) {
+        self.unanswered = error.is_ambiguous().then_some(Unanswered { from, to });
+        self.is_outdated = true;
     }
 
-    /// Samples what another plan needs. The new subscriptions begin before the old ones end, so that none of the pages
-    /// is forgotten.
-    pub fn sample_by(
+    /// Samples what another plan needs. The new subscriptions begin before the old ones end, so that no page is forgotten.
+    pub fn change_plan(
         &mut self,
-        context: &Context,
-        object: &LLMAutoscaler,
+        sampling: &Sampling,
+        namespace: &str,
         fresh: &Arc<Notify>,
         plan: &Plan,
     ) {
-        let mut sources =
-            Sources::new(context, &object.namespace().unwrap_or_default(), fresh, plan);
+        let mut sources = Sources::new(sampling, namespace, fresh, plan);
         self.replicas = Replicas::of(&self.pods.members(), &plan.groupings);
-        sources.follow(&self.replicas.speakers);
+        sources.follow(&self.replicas.speakers, sampling.clock.monotonic());
         self.sources = sources;
         self.decided = false;
     }
 
-    /// Samples the pods that there are now.
-    pub fn follow_pods(&mut self, plan: &Plan) {
+    /// Takes over the pods as they are now, and samples them.
+    pub fn follow_pods(&mut self, plan: &Plan, now: Now) {
         if self.replicas.follow(&self.pods.members(), &plan.groupings) {
-            self.births.follow(&self.replicas, &mut self.start_ups, Utc::now());
+            self.starts.observe(&self.replicas, &mut self.memory.startup_times, now.wall);
         }
-        self.sources.follow(&self.replicas.speakers);
+        self.sources.follow(&self.replicas.speakers, now.monotonic);
     }
 
-    /// Returns when a pod that is looked at has come, gone or changed.
+    /// Returns when a pod of the target, or of its sources, has come, gone or changed.
     pub async fn pods_changed(&mut self) {
         let Self { pods, sources, .. } = self;
         tokio::select! {
@@ -173,26 +198,16 @@ impl Tracked {
         }
     }
 
-    /// Whose pages are to be published: of those that are read by the first source that reads pages.
+    /// The pages that a PodMonitor publishes: those that the first source reads that reads pages.
     pub fn published(&mut self, plan: &Plan, selector: PodSelector) -> Published {
         let scrape = plan.sources.iter().find_map(|source| match source {
             SourcePlan::Scrape(scrape) => Some(scrape),
             SourcePlan::Prometheus(_) => None,
         });
-        // Of the target's own pods only those that speak have a page.
-        let narrowed = plan.groupings.iter().find_map(|grouping| {
-            let with = self
-                .replicas
-                .speakers
-                .values()
-                .find(|pod| pod.labels.contains_key(&grouping.label))?;
-            Some(grouping.reporting_selector(&with.labels))
-        });
-        let others = self.sources.read();
-        let selector = if others.is_some() {
-            selector
-        } else {
-            selector.into_iter().chain(narrowed.into_iter().flatten()).collect()
+        let others = self.sources.other_pods();
+        let selector = match others {
+            Some(_) => selector,
+            None => selector.into_iter().chain(self.reporting_selector(plan)).collect(),
         };
         let pods = others.unwrap_or_else(|| self.replicas.speakers.clone());
         let usual = plan.engine.profile();
@@ -201,98 +216,32 @@ impl Tracked {
         let ports = scrape.map_or_else(usual_ports, |scrape| scrape.ports.clone());
         let port =
             pods.values().find_map(|pod| pod.first_port(&ports)).map(|(port, _)| port.clone());
-        let port = port.or_else(|| ports.first().cloned()).unwrap_or(Port::Name("http".to_owned()));
+        let port =
+            port.or_else(|| ports.first().cloned()).unwrap_or(Port::Name("http".to_owned()));
         let path =
             scrape.map_or_else(|| usual.metrics_path.to_owned(), |scrape| scrape.path.clone());
         Published { selector, pods, port, path }
     }
 
-    /// Somebody has called for it.
-    pub fn wake(&mut self) {
-        self.woken = Some(Instant::now());
+    /// Narrows the target's selector to its reporting pods, because the others have no page.
+    fn reporting_selector(&self, plan: &Plan) -> PodSelector {
+        let narrowed = plan.groupings.iter().find_map(|grouping| {
+            let mut pods = self.replicas.speakers.values();
+            let with = pods.find(|pod| pod.labels.contains_key(&grouping.label))?;
+            Some(grouping.reporting_selector(&with.labels))
+        });
+        narrowed.into_iter().flatten().collect()
     }
 
-    /// Whether somebody has called within the time after which it may go to zero.
-    fn is_woken(&self, plan: &Plan) -> bool {
-        let after = plan.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok());
-        self.woken.zip(after).is_some_and(|(at, after)| at.elapsed() < after)
+    /// Records a wake call.
+    pub fn wake(&mut self, now: Monotonic) {
+        self.woken = Some(now);
     }
 
-    /// Reads pages more often, or as often as the plan says.
-    pub fn pace(&mut self, pace: Pace) {
-        self.sources.pace(pace);
+    /// Returns whether a wake call came within the time after which the target may go to zero.
+    pub fn is_woken(&self, plan: &Plan, now: Monotonic) -> bool {
+        let after: Option<Duration> =
+            plan.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok());
+        self.woken.zip(after).is_some_and(|(at, after)| now.since(at) < after)
     }
-
-    fn observer<'a>(
-        &'a mut self,
-        plan: &'a Plan,
-        strict: bool,
-        now: DateTime<Utc>,
-    ) -> Observer<'a> {
-        let (patience, woken) = (self.start_ups.startup_timeout(), self.is_woken(plan));
-        let (sources, replicas) = (&mut self.sources, &self.replicas);
-        Observer { plan, sources, replicas, strict, now, patience, woken }
-    }
-
-    /// What each replica has still to do, as far as that is beyond doubt.
-    pub fn requests(&mut self, plan: &Plan) -> Vec<Option<Requests>> {
-        let measure = self.sources.requests.clone();
-        self.observer(plan, true, Utc::now()).requests(measure.as_ref())
-    }
-
-    /// Whether a pod has less time to end than requests take; looked at now and then.
-    pub fn grace_advice(&mut self, plan: &Plan) -> Option<Advice> {
-        if let Some((at, advice)) = &self.grace
-            && at.elapsed() < GRACE_EVERY
-        {
-            return advice.clone();
-        }
-        let measure = self.sources.latency.clone();
-        let slowest =
-            measure.and_then(|measure| self.observer(plan, false, Utc::now()).slowest(&measure));
-        let pods = self.replicas.list.iter().flat_map(|group| &group.pods);
-        let advice = slowest.and_then(|slowest| advice::short_grace(pods, slowest));
-        self.grace = Some((Instant::now(), advice.clone()));
-        advice
-    }
-
-    /// What is to be seen now; `strict` leaves out samples that are in doubt.
-    pub fn observe(&mut self, plan: &Plan, scaled_to_zero: bool, strict: bool) -> Seen {
-        // Looking at the members also takes note of their change, so the sources follow at once.
-        self.follow_pods(plan);
-        let scale = self.view.scale;
-        let mut seen = self.observer(plan, strict, Utc::now()).observe(scale, scaled_to_zero);
-        // A source that was found to be needed is asked from now on.
-        self.sources.follow(&self.replicas.speakers);
-        seen.observation.selector = match self.selector {
-            Ok(_) if !self.rivals.is_empty() => Selector::Ambiguous,
-            Ok(_) => Selector::Valid,
-            Err(SelectorProblem::Missing) => Selector::Missing,
-            Err(_) => Selector::Invalid,
-        };
-        seen
-    }
-}
-
-/// What the status has of this very object.
-fn recorded<'a>(object: &'a LLMAutoscaler, view: &ScaleView) -> Option<&'a TargetStatus> {
-    let mut targets = object.status.iter().flat_map(|status| &status.targets);
-    targets.find(|target| target.uid.as_ref() == Some(&view.uid))
-}
-
-fn start_ups(object: &LLMAutoscaler, view: &ScaleView) -> StartupTimes {
-    recorded(object, view)
-        .map_or_else(StartupTimes::default, |status| StartupTimes::from_seconds(&status.start_up_seconds))
-}
-
-/// What the status remembers of it. Replicas that are out of service were on their way out.
-fn restored(object: &LLMAutoscaler, plan: &Plan, view: &ScaleView, replicas: &Replicas) -> History {
-    let record = recorded(object, view).and_then(|target| target.history.as_ref());
-    record.map_or_else(History::default, |record| {
-        let current = view.scale.current;
-        let closed = replicas.list.iter().filter(|group| group.is_closed()).count() as i32;
-        let closed = if plan.drain.is_some() { closed } else { 0 };
-        let stay = (replicas.alive() as i32).max(current) - closed;
-        History::resume(record, &plan.policy, Resize { current, desired: stay.min(current) }, Utc::now())
-    })
 }

@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use llm_autoscaler_api::TlsSpec;
 use reqwest::{Client, Response, redirect::Policy};
 
-use crate::{sampling::connection::innermost, sampling::tls};
+use crate::sampling::{connection::innermost, tls};
 
 /// A client that checks certificates as a spec says; `ca` is PEM.
 ///

@@ -11,12 +11,7 @@ use llm_autoscaler_observe::{
 };
 use tokio::sync::Notify;
 
-use crate::{
-    sampling::connection::Address,
-    sampling::scrape_loop::Probe, sampling::scrape_loop::ProbeKey,
-    sampling::scrape_loop::STALE_INTERVALS, sampling::scrape_loop::Subscription,
-    sampling::scrape_pool::Sampler,
-};
+use crate::sampling::{connection::Address, scrape_loop::{Probe, ProbeKey, STALE_INTERVALS, Subscription}, scrape_pool::Sampler};
 
 /// How much more often pages are read near a target.
 const CLOSER: u32 = 4;

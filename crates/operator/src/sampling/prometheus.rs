@@ -29,8 +29,7 @@ use client::{Asker, Question};
 pub use state::Reply;
 use state::{Questions, State};
 
-use crate::{
-    clock::Clock,sampling::credentials::Gate, sampling::schedule::Rhythm, telemetry::Telemetry};
+use crate::{clock::Clock, sampling::{credentials::Gate, schedule::Rhythm}, telemetry::Telemetry};
 
 /// How many queries one server gets at the same time.
 const CONCURRENCY: usize = 4;

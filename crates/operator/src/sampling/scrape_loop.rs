@@ -21,11 +21,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{
-    clock::Clock,
-    sampling::connection::Address, sampling::credentials::Gate, sampling::schedule::Rhythm,
-    sampling::scrape::ScrapeError, sampling::scrape::Scraper, telemetry::Telemetry,
-};
+use crate::{clock::Clock, sampling::{connection::Address, credentials::Gate, schedule::Rhythm, scrape::{ScrapeError, Scraper}}, telemetry::Telemetry};
 
 /// The first read of a pod comes soon, yet not all pods' at once.
 const FIRST_WITHIN: Duration = Duration::from_millis(200);

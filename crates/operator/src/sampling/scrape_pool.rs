@@ -14,11 +14,7 @@ use std::{
 
 use llm_autoscaler_engines::Measure;
 
-use crate::{
-    clock::Clock,
-    sampling::credentials::Gate, sampling::scrape_loop, sampling::scrape_loop::Probe,
-    sampling::scrape_loop::ProbeKey, sampling::scrape_loop::Subscription, telemetry::Telemetry,
-};
+use crate::{clock::Clock, sampling::{credentials::Gate, scrape_loop::{Probe, ProbeKey, Subscription, self}}, telemetry::Telemetry};
 
 /// All probes.
 #[derive(Clone)]

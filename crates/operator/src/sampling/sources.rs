@@ -14,15 +14,7 @@ use llm_autoscaler_observe::{
 };
 use tokio::sync::Notify;
 
-use crate::{
-    clock::Clock,
-    cluster::pods::{PodStore, PodView},
-    sampling::{
-        page_view::{Pace, Pages},
-        prometheus::{Need, Server, ServerKey, Servers},
-        scrape_pool::Sampler,
-    },
-};
+use crate::{clock::Clock, cluster::pods::{PodStore, PodView}, sampling::{page_view::{Pace, Pages}, prometheus::{Need, Server, ServerKey, Servers}, scrape_pool::Sampler}};
 
 /// What sources of all autoscalers share. Cheap to clone.
 #[derive(Clone)]

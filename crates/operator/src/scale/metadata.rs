@@ -5,10 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use llm_autoscaler_api::{ScaleTargetRef, workloads, time};
 use serde_json::Value;
 
-use crate::{
-    scale::client, scale::client::Place, scale::client::ScaleView, scale::client::TargetError,
-    scale::client::Targets, scale::client::deadline,
-};
+use crate::scale::client::{Place, ScaleView, TargetError, Targets, deadline, self};
 
 impl Targets {
     /// The metadata of the object that a size is written to.

@@ -12,12 +12,8 @@ use llm_autoscaler_core::Scale;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{
-    kube_api::CallError, scale::client::Place, scale::client::ScaleView,
-    scale::client::TargetError, scale::client::Targets, scale::client::deadline,
-    scale::client::params, scale::client::scale_patch, scale::client::sibling,
-    scale::workload::Object, scale::workload::Progress,
-};
+use llm_autoscaler_observe::workload::{RolloutProgress, Workload};
+use crate::{kube_api::CallError, scale::client::{Place, ScaleView, TargetError, Targets, deadline, params, scale_patch, sibling}};
 
 /// What is read of a group.
 #[derive(Deserialize, Default)]

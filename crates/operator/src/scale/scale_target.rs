@@ -5,9 +5,7 @@ use kube::api::Patch;
 use llm_autoscaler_api::{ScaleTargetRef, workloads};
 use llm_autoscaler_core::Scale;
 
-use crate::scale::client::{
-    Place, ScaleView, TargetError, Targets, deadline, is_about, params, scale_patch,
-};
+use crate::scale::client::{Place, ScaleView, TargetError, Targets, deadline, is_about, params, scale_patch};
 
 impl Targets {
     /// Reads the scale of a target.

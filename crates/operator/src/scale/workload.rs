@@ -6,9 +6,7 @@ use llm_autoscaler_api::{
 };
 use serde_json::Value;
 
-use crate::{
-    scale::client, scale::client::TargetError, scale::client::Targets, scale::client::deadline,
-};
+use crate::scale::client::{TargetError, Targets, deadline, self};
 
 /// What is known of a target's object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,12 +18,8 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome, StartupTimes};
 
-use crate::{
-    drain::Told,
-    observe::{Problem, Seen},
-    restraint::Restraint,
-    target::ScaleView,
-};
+use llm_autoscaler_observe::observer::Problem;
+use crate::{drain::progress::Told, observe::Seen, ownership::write_block::Restraint, scale::client::ScaleView};
 
 pub use merged::{merged, of_role};
 pub use refusal::Refusal;

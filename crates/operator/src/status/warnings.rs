@@ -11,7 +11,7 @@ use kube::runtime::events::Event;
 use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, messages::EventMessage};
 use tracing::warn;
 
-use crate::{status::events, status::events::Events, status::write_limiter::Lane};
+use crate::status::{events::{Events, self}, write_limiter::Lane};
 
 /// A warning with a changed text is published no more often than this.
 const AGAIN_AFTER: Duration = Duration::from_mins(1);

@@ -20,12 +20,7 @@ use llm_autoscaler_api::{
 use serde_json::json;
 use tracing::warn;
 
-use crate::{
-    kube_api::{DEADLINE, apply_as, within},
-    status::report,
-    status::write_limiter::Lane,
-    telemetry::Telemetry,
-};
+use crate::{kube_api::{DEADLINE, apply_as, within}, status::{report, write_limiter::Lane}, telemetry::Telemetry};
 
 /// The shortest time between two writes for reasons and rules that change, because these may change
 /// with every sample.

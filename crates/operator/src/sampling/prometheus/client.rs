@@ -7,10 +7,7 @@ use llm_autoscaler_engines::prometheus::{QueryResponse, ResponseError, duration}
 use reqwest::{StatusCode, header};
 
 use crate::sampling::prometheus::ServerKey;
-use crate::{
-    sampling::connection::innermost, sampling::credentials::AccessError,
-    sampling::credentials::Gate, sampling::http_client, sampling::http_client::BodyError,
-};
+use crate::sampling::{connection::innermost, credentials::{AccessError, Gate}, http_client::{BodyError, self}};
 
 /// The largest answer that is read.
 const LIMIT: usize = 64 << 20;

@@ -14,10 +14,7 @@ use llm_autoscaler_engines::{
 };
 use tokio::task::AbortHandle;
 
-use crate::{
-    sampling::prometheus::Need, sampling::prometheus::client::Answered,
-    sampling::prometheus::client::QueryError,
-};
+use crate::sampling::prometheus::{Need, client::{Answered, QueryError}};
 
 /// What is known from a server.
 #[derive(Default)]

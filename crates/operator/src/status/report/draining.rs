@@ -7,10 +7,8 @@ use llm_autoscaler_api::{
 };
 
 use crate::status::report::NAMED;
-use crate::{
-    drain::progress::BestEffort, drain::progress::Ended, drain::progress::How,
-    drain::progress::Left, drain::progress::Told, drain::rollout::Rollout,
-};
+use llm_autoscaler_observe::workload::Rollout;
+use crate::drain::progress::{BestEffort, Ended, How, Left, Told};
 
 /// Returns all conditions about draining. `Err` is the type of a condition that is absent.
 pub(super) fn conditions(told: &Told) -> [Result<ConditionUpdate, ConditionType>; 4] {

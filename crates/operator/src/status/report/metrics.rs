@@ -6,7 +6,7 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_core::{Counted, MetricOutcome};
 
-use crate::observe::observer::Origin;
+use llm_autoscaler_observe::observer::Origin;
 use crate::status::report::Report;
 
 /// Returns the status of all metrics, in the order of the spec.

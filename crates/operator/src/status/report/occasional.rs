@@ -6,7 +6,7 @@ use llm_autoscaler_api::{
 };
 
 use super::{NAMED, Report, restraint};
-use crate::{observe::Origin, pods::TroubleKind};
+use llm_autoscaler_observe::{observer::Origin, pod::TroubleKind};
 
 /// The number of hints in the message.
 const ADVICE: usize = 5;

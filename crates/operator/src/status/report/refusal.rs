@@ -7,7 +7,7 @@ use llm_autoscaler_api::{
     workloads::ScalingOwner,
 };
 
-use crate::drivers::Driver;
+use crate::cluster::other_autoscalers::Driver;
 
 /// Returns whether a reason means that nothing is decided about the target.
 pub(super) fn is_obstacle(reason: &str) -> bool {

@@ -7,7 +7,7 @@ use llm_autoscaler_api::{
 };
 
 use super::Report;
-use crate::sizes::{Change, Respected};
+use crate::ownership::manual_changes::{Change, Respected};
 
 /// Returns `Ready` of an autoscaler that does all that it should. Pausing is on purpose and nothing
 /// to wait for, so `Ready` stays True.

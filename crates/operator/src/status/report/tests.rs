@@ -8,12 +8,8 @@ use llm_autoscaler_core::{
 use serde_json::json;
 
 use super::*;
-use crate::{
-    observe::Origin,
-    pods::TroubleKind,
-    sizes::{Change, Respected},
-    target::Place,
-};
+use llm_autoscaler_observe::{observer::Origin, pod::TroubleKind};
+use crate::{ownership::manual_changes::{Change, Respected}, target::Place};
 
 fn object() -> LLMAutoscaler {
     let spec: LLMAutoscalerSpec = serde_json::from_value(json!({

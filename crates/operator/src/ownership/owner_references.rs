@@ -7,10 +7,7 @@ use llm_autoscaler_api::workloads;
 use tracing::debug;
 
 use crate::reconcile::autoscaler::role::Role;
-use crate::{
-    scale::client::Place, scale::client::ScaleView, scale::metadata::objects,
-    status::report::Refusal,
-};
+use crate::{scale::{client::{Place, ScaleView}, metadata::objects}, status::report::Refusal};
 
 /// How long an answer is believed; an owner seldom comes later than what it owns.
 const BELIEVED: Duration = Duration::from_mins(1);

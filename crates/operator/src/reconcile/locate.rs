@@ -8,14 +8,8 @@ use llm_autoscaler_api::{conditions::Reason, selector};
 use llm_autoscaler_core::Decision;
 use tracing::{debug, info};
 
-use crate::{
-    ownership::claims::Standing, ownership::manual_changes::Change,
-    ownership::manual_changes::Meaning, ownership::manual_changes::Sizes,
-    ownership::write_block::Restraint, scale::client::ScaleView, scale::client::TargetError,
-    scale::metadata, scale::metadata::Author, status::events, status::report,
-    status::report::Refusal,
-};
-use crate::{reconcile::autoscaler::Failed, reconcile::autoscaler::role::Role};
+use crate::{ownership::{claims::Standing, manual_changes::{Change, Meaning, Sizes}, write_block::Restraint}, scale::{client::{ScaleView, TargetError}, metadata::{Author, self}}, status::{events, report::{Refusal, self}}};
+use crate::reconcile::autoscaler::{Failed, role::Role};
 
 /// How long older autoscalers are waited for that have not looked for their target yet.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);

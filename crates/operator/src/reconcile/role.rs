@@ -14,14 +14,8 @@ use llm_autoscaler_core::{Decision, Lag};
 use tokio::sync::Notify;
 use tracing::info;
 
-use crate::{
-    observe::observer::Seen, ownership::claims::Holding, ownership::manual_changes::Sizes,
-    ownership::write_block::Restraint, pod_monitor::keeper::PodMonitorKeeper,
-    reconcile::context::Context, reconcile::target_state::Tracked, scale::client::ScaleView,
-    scale::client::TargetError, status::events, status::report, status::report::Report,
-    status::report::Written, status::warnings, status::warnings::Warning,
-};
-use crate::{reconcile::autoscaler::Failed, reconcile::autoscaler::parent::Parental};
+use crate::{observe::observer::Seen, ownership::{claims::Holding, manual_changes::Sizes, write_block::Restraint}, pod_monitor::keeper::PodMonitorKeeper, reconcile::{context::Context, target_state::Tracked}, scale::client::{ScaleView, TargetError}, status::{events, report::{Report, Written, self}, warnings::{Warning, self}}};
+use crate::reconcile::autoscaler::{Failed, parent::Parental};
 
 /// One target, and what is known of it.
 pub(super) struct Role {

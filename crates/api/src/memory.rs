@@ -1,0 +1,242 @@
+//! The memory of an autoscaler, as its status keeps it: one versioned format, within one budget of bytes.
+//!
+//! A restart, or another copy of the operator, goes on with what is decoded here. Everything is bound to the UID of the object
+//! that is scaled, so an object that is created again under the same name begins without a past.
+
+use chrono::{DateTime, Utc};
+use llm_autoscaler_core::{
+    History, HistoryRecord, Policy, RECORD_ENTRIES, ReplicaCounts, Resize, RoleMemory, StartupTimes,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::status::{ManualChangeStatus, TargetStatus};
+
+/// The version of the format. A record of a later version is not understood, and counts as none: then the current size stands
+/// for what was recommended, so a scale-down comes later and never earlier.
+pub const MEMORY_VERSION: u32 = 1;
+
+/// The bytes that the memory of one autoscaler may take in its status, as JSON, all targets together.
+pub const MEMORY_BUDGET: usize = 16 << 10;
+
+/// The fewest entries of a history that are kept for the budget's sake.
+const FEWEST_ENTRIES: usize = 4;
+
+/// A history as the status keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredHistory {
+    /// The version of the format; 1 where it is absent.
+    #[serde(default = "first_version")]
+    pub version: u32,
+    /// The history.
+    #[serde(flatten)]
+    pub record: HistoryRecord,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+/// What a status remembers of one object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remembered {
+    /// The history; `None` where there is none, or none that is understood.
+    pub history: Option<HistoryRecord>,
+    /// How long its replicas took to start.
+    pub startup_times: StartupTimes,
+    /// A change of size by something else, if it was respected.
+    pub manual_change: Option<ManualChangeStatus>,
+}
+
+impl Remembered {
+    /// Returns what the targets of a status remember of the object with this UID; `None` where they do not know it.
+    pub fn decode(targets: &[TargetStatus], uid: &str) -> Option<Self> {
+        let target = targets.iter().find(|target| target.uid.as_deref() == Some(uid))?;
+        let history = target.history.as_ref().filter(|stored| stored.version <= MEMORY_VERSION);
+        Some(Self {
+            history: history.map(|stored| stored.record.clone()),
+            startup_times: StartupTimes::from_seconds(&target.start_up_seconds),
+            manual_change: target.manual_change.clone(),
+        })
+    }
+
+    /// Returns the size as it was last recorded.
+    pub fn replicas(&self) -> Option<i32> {
+        self.history.as_ref().and_then(|history| history.replicas)
+    }
+
+    /// Returns the memory to go on with, when `requested` replicas are requested and `counts` exist. With `drains`, replicas
+    /// that are out of service were on their way out.
+    pub fn restore(
+        &self,
+        policy: &Policy,
+        requested: i32,
+        counts: ReplicaCounts,
+        drains: bool,
+        now: DateTime<Utc>,
+    ) -> RoleMemory {
+        let counts = ReplicaCounts { closed: if drains { counts.closed } else { 0 }, ..counts };
+        let resize = Resize { current: requested, desired: counts.staying(requested) };
+        let history = self.history.as_ref();
+        RoleMemory {
+            history: history.map_or_else(History::default, |record| {
+                History::resume(record, policy, resize, now)
+            }),
+            startup_times: self.startup_times.clone(),
+            ..RoleMemory::default()
+        }
+    }
+}
+
+/// Writes the memory of one object into its target's status.
+pub fn encode(target: &mut TargetStatus, memory: &RoleMemory, manual: Option<ManualChangeStatus>) {
+    target.start_up_seconds = memory.startup_times.seconds();
+    target.manual_change = manual;
+    target.history =
+        Some(StoredHistory { version: MEMORY_VERSION, record: memory.history.snapshot() });
+}
+
+/// Makes the memory of all targets fit the budget. Past decisions go first, because only people read them, the oldest of each
+/// target before; then histories are merged further, which lengthens their windows and never shortens them.
+pub fn fit(targets: &mut [TargetStatus], budget: usize) {
+    while size(targets) > budget {
+        let most = targets.iter_mut().max_by_key(|target| target.decisions.len());
+        match most {
+            Some(target) if !target.decisions.is_empty() => {
+                target.decisions.pop();
+            }
+            _ => break,
+        }
+    }
+    let mut entries = RECORD_ENTRIES;
+    while size(targets) > budget && entries > FEWEST_ENTRIES {
+        entries /= 2;
+        for stored in targets.iter_mut().filter_map(|target| target.history.as_mut()) {
+            stored.record = stored.record.merged(entries);
+        }
+    }
+}
+
+/// Returns the bytes that the memory of all targets takes as JSON.
+pub fn size(targets: &[TargetStatus]) -> usize {
+    let bytes = |target: &TargetStatus| {
+        let remembered =
+            (&target.history, &target.start_up_seconds, &target.manual_change, &target.decisions);
+        serde_json::to_vec(&remembered).map_or(0, |json| json.len())
+    };
+    targets.iter().map(bytes).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_autoscaler_core::{Profile, Recommendation, Settings, Tolerances};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{status::PastDecision, time};
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).unwrap()
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            min_replicas: 1,
+            max_replicas: 100,
+            metrics: Vec::new(),
+            tolerance: Tolerances { down: 0.1, up: 0.1 },
+            behavior: None,
+            to_zero: None,
+            fallback: None,
+            profile: Profile::Default,
+            settings: Settings::HPA,
+        }
+    }
+
+    /// A target with the longest memory that there is.
+    fn full(uid: &str) -> TargetStatus {
+        let mut memory = RoleMemory::default();
+        for second in 0..200 {
+            let replicas = if second % 2 == 0 { 100 - second as i32 / 2 } else { second as i32 };
+            memory.history.record_recommendation(&policy(), replicas, at(second));
+            memory.history.record_scale(&policy(), replicas, replicas + 3, at(second));
+        }
+        for second in 0..9 {
+            memory.startup_times.learn(chrono::TimeDelta::seconds(second));
+        }
+        let decision = PastDecision {
+            time: time::to_kubernetes(at(0)),
+            from: 1,
+            to: 2,
+            limited_by: "DesiredWithinRange".to_owned(),
+            reason: Some("pods metric vllm:num_requests_waiting above target".repeat(3)),
+        };
+        let mut target = TargetStatus {
+            uid: Some(uid.to_owned()),
+            decisions: vec![decision; 10],
+            ..TargetStatus::default()
+        };
+        encode(&mut target, &memory, None);
+        target
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_for_the_same_object_only() {
+        let target = full("u");
+        let targets = [target.clone()];
+        let remembered = Remembered::decode(&targets, "u").unwrap();
+        let history = target.history.unwrap().record;
+        assert_eq!(remembered.replicas(), history.replicas);
+        assert_eq!(remembered.history, Some(history));
+        assert_eq!(remembered.startup_times.seconds(), target.start_up_seconds);
+        assert_eq!(Remembered::decode(&targets, "v"), None);
+    }
+
+    #[test]
+    fn a_record_without_a_version_is_read_and_one_of_a_later_version_is_not() {
+        let read = |history: serde_json::Value| {
+            let target = json!({
+                "name": "a", "uid": "u", "currentReplicas": 3, "readyReplicas": 3,
+                "desiredReplicas": 3, "history": history,
+            });
+            let target: TargetStatus = serde_json::from_value(target).unwrap();
+            Remembered::decode(&[target], "u").unwrap().history
+        };
+        let recommended = json!([{"replicas": 5, "at": "2026-01-01T00:00:00Z"}]);
+        let record = |version: Option<u32>| {
+            let mut record = json!({
+                "replicas": 3, "recommendations": recommended, "scaleUps": [], "scaleDowns": [],
+            });
+            if let Some(version) = version {
+                record["version"] = json!(version);
+            }
+            record
+        };
+        let expected = HistoryRecord {
+            replicas: Some(3),
+            recommendations: vec![Recommendation { replicas: 5, at: at(1_767_225_600) }],
+            ..HistoryRecord::default()
+        };
+        assert_eq!(read(record(None)), Some(expected.clone()));
+        assert_eq!(read(record(Some(1))), Some(expected));
+        assert_eq!(read(record(Some(2))), None);
+        assert_eq!(read(json!("damaged")), None);
+    }
+
+    #[test]
+    fn the_memory_of_many_roles_fits_the_budget() {
+        for roles in [1, 2, 8, 16] {
+            let mut targets: Vec<_> = (0..roles).map(|role| full(&role.to_string())).collect();
+            let before = targets.clone();
+            fit(&mut targets, MEMORY_BUDGET);
+            assert!(size(&targets) <= MEMORY_BUDGET, "{roles} roles: {} bytes", size(&targets));
+            if size(&before) <= MEMORY_BUDGET {
+                assert_eq!(targets, before, "nothing is lost where there is room");
+            }
+            for target in &targets {
+                let record = &target.history.as_ref().unwrap().record;
+                assert!(!record.recommendations.is_empty(), "{roles} roles forget a window");
+            }
+        }
+    }
+}
