@@ -8,6 +8,8 @@
 mod reason;
 mod types;
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -67,18 +69,23 @@ pub struct ConditionUpdate {
     pub status: bool,
     /// The reason, which scripts and alerts may match on.
     pub reason: Reason,
-    /// A sentence for people.
-    pub message: String,
+    /// A sentence for people. A borrowed text is the fixed sentence of its reason, so it is the same
+    /// for every target; an owned text has details of one target.
+    pub message: Cow<'static, str>,
 }
 
 impl ConditionUpdate {
     /// Returns a condition with the status `True`.
-    pub fn yes(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+    pub fn yes(
+        type_: ConditionType,
+        reason: Reason,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self { type_, status: true, reason, message: message.into() }
     }
 
     /// Returns a condition with the status `False`.
-    pub fn no(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+    pub fn no(type_: ConditionType, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
         Self { type_, status: false, reason, message: message.into() }
     }
 }
@@ -103,7 +110,7 @@ pub fn set(
         type_: type_.as_str().to_owned(),
         status: status_text(status).to_owned(),
         reason: reason.as_str().to_owned(),
-        message,
+        message: message.into_owned(),
         observed_generation: generation,
         last_transition_time: time::to_kubernetes(now),
     };

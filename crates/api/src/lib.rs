@@ -28,7 +28,7 @@ pub mod workloads;
 pub use behavior::{BehaviorSpec, PolicySpec, PolicyType, RulesSpec, SelectPolicy};
 pub use pause::PAUSED;
 pub use plan::{
-    Access, Advice, Asked, DrainPlan, MetricPlan, Plan, Plans, PrometheusPlan, RolePlan,
+    Access, Advice, Asked, DrainPlan, MetricPlan, Plan, Plans, PodMonitorPlan, PrometheusPlan, RolePlan,
     ScrapePlan, SourcePlan, SpecError, plan, plans,
 };
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};

@@ -19,7 +19,7 @@ pub use role::{Plans, RolePlan, plans};
 pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
 
 use crate::{
-    spec::{FallbackSpec, LLMAutoscalerSpec, ScaleTargetRef, ScaleToZeroSpec},
+    spec::{FallbackSpec, LLMAutoscalerSpec, PodMonitorSpec, ScaleTargetRef, ScaleToZeroSpec, ScrapeSpec},
     workloads::Grouping,
 };
 
@@ -43,8 +43,19 @@ pub struct Plan {
     pub respect: TimeDelta,
     /// The way to drain replicas, if the spec asks for it.
     pub drain: Option<DrainPlan>,
+    /// The target's PodMonitor.
+    pub pod_monitor: PodMonitorPlan,
     /// Hints about the spec, although it can be carried out.
     pub advice: Vec<Advice>,
+}
+
+/// The PodMonitor of one target, as the spec asks for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PodMonitorPlan {
+    /// Whether there is to be one, and with which labels and interval.
+    pub spec: PodMonitorSpec,
+    /// The first scrape source: its path, scheme, credentials and pods are the PodMonitor's.
+    pub scrape: ScrapeSpec,
 }
 
 /// A spec that cannot be carried out, because of one field.
@@ -107,7 +118,22 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     let respect = TimeDelta::seconds(respect.into());
     let engine = spec.engine.0;
     let drain = spec.drain.as_ref().map(|drain| drain::drain(drain, engine));
-    Ok(Plan { target, policy, metrics, sources, engine, groupings, respect, drain, advice })
+    let pod_monitor = PodMonitorPlan {
+        spec: spec.pod_monitor.clone().unwrap_or_default(),
+        scrape: spec.scrape(),
+    };
+    Ok(Plan {
+        target,
+        policy,
+        metrics,
+        sources,
+        engine,
+        groupings,
+        respect,
+        drain,
+        pod_monitor,
+        advice,
+    })
 }
 
 /// Parses the metrics: how to read each, and what the policy compares it with.

@@ -6,7 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::spec::{LLMAutoscaler, PodMonitorSpec, Port, Scheme, ScrapeSpec};
+use crate::{
+    plan::{Plan, PodMonitorPlan},
+    spec::{LLMAutoscaler, Port, Scheme, ScrapeSpec},
+};
 
 /// Group, version, kind and plural of the Prometheus Operator's PodMonitor.
 pub const POD_MONITOR: [&str; 4] = ["monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"];
@@ -48,26 +51,30 @@ pub fn pod_monitor_name(owner: &LLMAutoscaler, role: Option<&str>) -> String {
 ///
 /// ```
 /// use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-/// use llm_autoscaler_api::{LLMAutoscaler, PodMonitorBuilder, PodMonitorSpec, Port};
+/// use llm_autoscaler_api::{LLMAutoscaler, PodMonitorBuilder, Port, plan};
+/// use llm_autoscaler_core::Profile;
 /// use serde_json::{from_value, json};
 ///
 /// let spec = json!({
 ///     "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen3"},
 ///     "engine": "VLLM", "maxReplicas": 8,
-///     "metrics": [{"name": "up", "query": "up", "target": {"type": "Value", "value": "5"}}],
+///     "metrics": [{
+///         "signal": "WaitingRequests",
+///         "target": {"type": "AverageValue", "averageValue": "5"},
+///     }],
 /// });
 /// let owner = LLMAutoscaler::new("qwen3", from_value(spec)?);
 /// let selector: LabelSelector = from_value(json!({"matchLabels": {"app": "qwen3"}}))?;
 /// let monitor = PodMonitorBuilder {
 ///     owner: &owner,
 ///     name: "qwen3",
-///     spec: &PodMonitorSpec::default(),
+///     plan: &plan(&owner.spec, Profile::Default)?,
 ///     selector: &selector,
 ///     port: &Port::Name("http".to_owned()),
 /// }
 /// .build();
 /// assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["path"], "/metrics");
-/// # Ok::<(), serde_json::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct PodMonitorBuilder<'a> {
@@ -75,8 +82,8 @@ pub struct PodMonitorBuilder<'a> {
     pub owner: &'a LLMAutoscaler,
     /// The PodMonitor's name, as [`pod_monitor_name`] returns it.
     pub name: &'a str,
-    /// The PodMonitor's part of the spec.
-    pub spec: &'a PodMonitorSpec,
+    /// The plan of the target.
+    pub plan: &'a Plan,
     /// Selects the target's pods. Where the first scrape source selects other pods, these are used
     /// instead.
     pub selector: &'a LabelSelector,
@@ -87,9 +94,9 @@ pub struct PodMonitorBuilder<'a> {
 impl PodMonitorBuilder<'_> {
     /// Renders the PodMonitor, complete for a server-side apply.
     pub fn build(&self) -> Value {
-        let Self { owner, name, spec, selector, .. } = self;
+        let Self { owner, name, plan, selector, .. } = self;
+        let PodMonitorPlan { spec, scrape } = &plan.pod_monitor;
         let [group, version, kind, _] = POD_MONITOR;
-        let scrape = owner.spec.scrape();
         let selector = scrape.pod_selector.as_ref().unwrap_or(selector);
         let mut labels = spec.labels.clone();
         labels.insert("app.kubernetes.io/managed-by".to_owned(), "llm-autoscaler".to_owned());
@@ -105,7 +112,7 @@ impl PodMonitorBuilder<'_> {
             },
             "spec": {
                 "selector": selector,
-                "podMetricsEndpoints": [self.endpoint(&scrape)],
+                "podMetricsEndpoints": [self.endpoint(scrape)],
             },
         })
     }
@@ -113,12 +120,12 @@ impl PodMonitorBuilder<'_> {
     /// Renders the endpoint. Credentials and TLS are those of the scrape source: a PodMonitor's
     /// fields have the same names and meanings as the spec's.
     fn endpoint(&self, scrape: &ScrapeSpec) -> Value {
-        let Self { owner, spec, .. } = self;
-        let default_path = owner.spec.engine.0.profile().metrics_path;
+        let Self { plan, .. } = self;
+        let default_path = plan.engine.profile().metrics_path;
         let mut endpoint = json!({
             "path": scrape.path.as_deref().unwrap_or(default_path),
-            "interval": format!("{}s", spec.interval_seconds),
-            "relabelings": relabelings(owner),
+            "interval": format!("{}s", plan.pod_monitor.spec.interval_seconds),
+            "relabelings": relabelings(plan),
         });
         match self.port {
             Port::Name(name) => endpoint["port"] = json!(name),
@@ -142,9 +149,9 @@ impl PodMonitorBuilder<'_> {
 /// Renders the relabelings for the five labels that dashboards of inference services expect:
 /// `pod_name`, `pod_namespace`, `rbg_role`, `workload_name` and `backend`. The last two are never
 /// empty, because the target's name and the engine's are their defaults.
-fn relabelings(owner: &LLMAutoscaler) -> Vec<Value> {
-    let target = owner.spec.scale_target_ref.as_ref().map_or("", |target| &target.name);
-    let engine = owner.spec.engine.0.profile().name.to_lowercase();
+fn relabelings(plan: &Plan) -> Vec<Value> {
+    let target = &plan.target.name;
+    let engine = plan.engine.profile().name.to_lowercase();
     let mut relabelings = vec![
         from_meta("pod_name", "pod_name"),
         from_meta("namespace", "pod_namespace"),

@@ -8,7 +8,9 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricPlan, Plan};
-use llm_autoscaler_core::{Deviation, Doubt, Observation, Reading, Replica, Scale, Selector};
+use llm_autoscaler_core::{
+    Deviation, Doubt, EngineActivity, Observation, Reading, Replica, ReplicaState, Scale, Selector,
+};
 
 use crate::{
     advice,
@@ -126,6 +128,29 @@ pub fn observe(scene: &Scene<'_>) -> Observed {
     let usable = scene.observe(Evidence::Usable);
     let beyond_doubt = usable.findings.in_doubt.then(|| scene.observe(Evidence::BeyondDoubt));
     Observed { usable, beyond_doubt }
+}
+
+impl Sight {
+    /// The states of the replicas, in their order. A replica whose page has a sample answers.
+    pub fn states(&self) -> Vec<ReplicaState> {
+        let Observation { replicas, readings, .. } = &self.observation;
+        let states = replicas.iter().enumerate().map(|(place, replica)| {
+            let answers = readings.iter().any(|reading| has_sample(reading, place));
+            let activity =
+                if answers { EngineActivity::Answering } else { EngineActivity::Unknown };
+            ReplicaState::new(*replica, activity)
+        });
+        states.collect()
+    }
+}
+
+/// True for a reading to which the replica at this place has contributed.
+fn has_sample(reading: &Reading, place: usize) -> bool {
+    match reading {
+        Reading::PerReplica { samples, .. } => samples.get(place).is_some_and(Option::is_some),
+        Reading::Pooled { reported, .. } => reported.get(place).is_some_and(|reported| *reported),
+        Reading::Object(_) | Reading::External(_) | Reading::Total { .. } | Reading::Failed => false,
+    }
 }
 
 impl Scene<'_> {

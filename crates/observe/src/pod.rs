@@ -121,6 +121,25 @@ impl Pod {
         })
     }
 
+    /// A ready pod of the namespace `ns` with the label `app`, serving on the port `http`: what simulations and tests start from.
+    pub fn serving(name: &str, app: &str) -> Self {
+        Self {
+            uid: name.to_owned(),
+            name: name.to_owned(),
+            namespace: "ns".to_owned(),
+            labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
+            annotations: BTreeMap::new(),
+            ip: None,
+            ports: vec![("http".to_owned(), 8000)],
+            replica: Replica::READY,
+            trouble: None,
+            placed: true,
+            service: Service::default(),
+            instance: None,
+            created: DateTime::UNIX_EPOCH,
+        }
+    }
+
     /// What it is stuck in: it will not get ready by waiting; `patience` is for those that start.
     pub fn stuck(&self, now: DateTime<Utc>, patience: TimeDelta) -> Option<TroubleKind> {
         let Trouble { kind, since } = self.trouble.as_ref()?;
@@ -207,23 +226,8 @@ fn trouble(pod: &core::Pod) -> Option<Trouble> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A ready pod with the label `app`, serving on the port `http`.
     pub(crate) fn pod(name: &str, app: &str) -> Pod {
-        Pod {
-            uid: name.to_owned(),
-            name: name.to_owned(),
-            namespace: "ns".to_owned(),
-            labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
-            annotations: BTreeMap::new(),
-            ip: None,
-            ports: vec![("http".to_owned(), 8000)],
-            replica: Replica::READY,
-            trouble: None,
-            placed: true,
-            service: Service::default(),
-            instance: None,
-            created: DateTime::UNIX_EPOCH,
-        }
+        Pod::serving(name, app)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::workloads::Grouping;
-use llm_autoscaler_core::{Phase, Replica};
+use llm_autoscaler_core::{Phase, Replica, ReplicaCounts};
 
 use crate::pod::{Members, Pod, TroubleKind};
 
@@ -79,22 +79,17 @@ impl Replicas {
         changed
     }
 
-    /// How many take up room: those that are asked for, whether they are there by now or not, and those beside them that are about
-    /// to end.
-    pub fn taking(&self, asked: i32) -> i32 {
-        let is_ending = |group: &&Group| {
-            let replica = group.state();
-            replica.deleting && !has_ended(replica)
+    /// Counts the replicas by what they are.
+    pub fn counts(&self, now: DateTime<Utc>, startup_timeout: TimeDelta) -> ReplicaCounts {
+        let count = |is: &dyn Fn(&Group) -> bool| {
+            self.list.iter().filter(|group| is(group)).count() as i32
         };
-        let ending = self.list.iter().filter(is_ending).count();
-        asked.max(self.alive as i32).saturating_add(ending as i32)
-    }
-
-    /// How many serve, or will as soon as they have started: they have their nodes, and nothing stands in their way.
-    pub fn coming(&self, now: DateTime<Utc>, patience: TimeDelta) -> usize {
-        let comes = |pod: &Arc<Pod>| pod.placed && pod.stuck(now, patience).is_none();
-        let comes = |group: &&Group| group.is_alive() && group.pods.iter().all(comes);
-        self.list.iter().filter(comes).count()
+        ReplicaCounts {
+            alive: self.alive as i32,
+            ending: count(&Group::is_ending),
+            coming: count(&|group| group.is_coming(now, startup_timeout)),
+            closed: count(&Group::is_closed),
+        }
     }
 
     /// How many are there that could count: they have not ended, and are not about to.
@@ -108,6 +103,18 @@ impl Group {
     pub fn is_alive(&self) -> bool {
         let replica = self.state();
         !replica.deleting && !has_ended(replica)
+    }
+
+    /// Returns whether it is being deleted, and has not ended.
+    pub fn is_ending(&self) -> bool {
+        let replica = self.state();
+        replica.deleting && !has_ended(replica)
+    }
+
+    /// Returns whether it serves, or will once it has started: its pods have their nodes, and nothing is in their way.
+    pub fn is_coming(&self, now: DateTime<Utc>, startup_timeout: TimeDelta) -> bool {
+        let comes = |pod: &Arc<Pod>| pod.placed && pod.stuck(now, startup_timeout).is_none();
+        self.is_alive() && self.pods.iter().all(comes)
     }
 
     /// What the decision sees of it, but for whether it is stuck. A group is what the least of its pods is.
@@ -245,7 +252,8 @@ mod tests {
             let mut pod = pod("a-0", "a");
             change(&mut pod);
             let of = replicas([("a-0".to_owned(), Arc::new(pod))]);
-            (of.taking(0), of.taking(1), of.coming(Utc::now(), TimeDelta::minutes(10)))
+            let counts = of.counts(Utc::now(), TimeDelta::minutes(10));
+            (counts.existing(0), counts.existing(1), counts.coming)
         };
         let crashes = |pod: &mut Pod| {
             pod.trouble = Some(Trouble { kind: TroubleKind::Crashing, since: Utc::now() });
@@ -254,7 +262,7 @@ mod tests {
             pod.trouble = Some(Trouble { kind: TroubleKind::NotReady, since: Utc::now() });
         };
         // what becomes of the pod; how many take up room where none is asked for, and where one is; how many come
-        let table: [(Change, (i32, i32, usize)); 6] = [
+        let table: [(Change, (i32, i32, i32)); 6] = [
             (|_| {}, (1, 1, 1)),
             (loads, (1, 1, 1)),
             (crashes, (1, 1, 0)),

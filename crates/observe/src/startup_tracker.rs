@@ -12,15 +12,15 @@ const YOUNG: TimeDelta = TimeDelta::seconds(30);
 
 /// Replicas that are starting.
 #[derive(Debug, Default)]
-pub struct Births {
+pub struct StartupTracker {
     /// Since when; by the UID of the first of their pods.
     starting: HashMap<String, DateTime<Utc>>,
     known: HashSet<String>,
 }
 
-impl Births {
+impl StartupTracker {
     /// Looks at the replicas as they are now, and learns from those that have become ready.
-    pub fn follow(&mut self, replicas: &Replicas, learned: &mut StartupTimes, now: DateTime<Utc>) {
+    pub fn observe(&mut self, replicas: &Replicas, learned: &mut StartupTimes, now: DateTime<Utc>) {
         let mut known = HashSet::with_capacity(replicas.list.len());
         for group in &replicas.list {
             let Some((uid, born)) = born(group) else { continue };
@@ -62,10 +62,10 @@ mod tests {
 
     #[test]
     fn who_was_seen_from_the_beginning_is_learned_from() {
-        let mut births = Births::default();
+        let mut tracker = StartupTracker::default();
         let mut learned = StartupTimes::default();
         let mut at = |second: i64, replicas: &Replicas| {
-            births.follow(
+            tracker.observe(
                 replicas,
                 &mut learned,
                 DateTime::UNIX_EPOCH + TimeDelta::seconds(second),

@@ -1,8 +1,13 @@
-//! Scale-downs that drain: replicas leave their Services first, finish their requests, and are removed then.
+//! Scale-downs that drain: replicas leave their Services first, answer their requests, and are removed then.
+//!
+//! What is done here the plan has decided: nothing in this folder chooses a replica, a size or a moment.
 
 pub mod drainer;
+mod gate_sweep;
 pub mod pod_gates;
 pub mod progress;
+mod pod_write;
 mod role_instances;
-pub mod rollout;
-mod victim;
+pub mod workload_reader;
+
+pub use gate_sweep::sweep;

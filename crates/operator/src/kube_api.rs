@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use llm_autoscaler_core::Monotonic;
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, PatchParams},
@@ -91,5 +92,46 @@ pub fn scoped_dynamic(
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, kind),
         None => Api::all_with(client.clone(), kind),
+    }
+}
+
+/// The permission for one write: who may write, and until when.
+///
+/// Today one operator serves a cluster, and its permits do not end. Every write takes one all the same, so that a holder that can
+/// lose its right to write cannot write without noticing.
+#[derive(Clone, Copy, Debug)]
+pub struct WritePermit {
+    until: Option<Monotonic>,
+}
+
+impl WritePermit {
+    /// A permit that does not end.
+    pub fn unlimited() -> Self {
+        Self { until: None }
+    }
+
+    /// Returns the time that a write may take from now on; `None` once the permit has ended.
+    pub fn deadline(self, now: Monotonic) -> Option<Duration> {
+        let Some(until) = self.until else { return Some(DEADLINE) };
+        let left = until.since(now);
+        (!left.is_zero()).then(|| left.min(DEADLINE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_takes_no_longer_than_its_permit_lasts() {
+        let at = |second| Monotonic(Duration::from_secs(second));
+        let permit = |until| WritePermit { until: Some(at(until)) };
+        // the permit's end, the time, the deadline in seconds
+        let table = [(100, 0, Some(10)), (100, 95, Some(5)), (100, 100, None), (100, 101, None)];
+        for (until, now, expected) in table {
+            let deadline = permit(until).deadline(at(now)).map(|deadline| deadline.as_secs());
+            assert_eq!(deadline, expected, "until {until} at {now}");
+        }
+        assert_eq!(WritePermit::unlimited().deadline(at(1)), Some(DEADLINE));
     }
 }

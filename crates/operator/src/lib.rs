@@ -34,6 +34,8 @@ use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
 use tracing::info;
 
+use crate::{clock::Clock, cluster::{other_autoscalers::OtherAutoscalers, pods::PodStore}, drain::pod_gates::PodGates, http::{server::{Readiness, self}, wake::WakeCalls}, kube_api::WritePermit, ownership::claims::Claims, pod_monitor::cluster_pod_monitors::Monitors, reconcile::{context::Context, controller}, sampling::{credentials, prometheus::Servers, scrape_pool::Sampler, sources::Sampling}, scale::client::Targets, status::{events::Events, write_limiter::WriteLimiter}, telemetry::Telemetry};
+
 /// How the operator runs.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -68,47 +70,51 @@ pub enum RunError {
 /// # Errors
 /// See [`RunError`].
 pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
-    let telemetry = telemetry::Telemetry::default();
-    let pods = cluster::pods::PodStore::default();
-    let readiness = http::server::Readiness::new(pods.clone());
-    let calls = http::wake::Calls::default();
-    let gate = sampling::credentials::Gate::new(client.clone()).map_err(RunError::Tls)?;
-    let drivers =
-        cluster::other_autoscalers::Drivers::new(client.clone(), config.namespace.clone());
-    let in_service = drain::pod_gates::InService::new(client.clone());
-    let context = Arc::new(reconcile::context::Context {
-        client: client.clone(),
+    let clock = Clock::start();
+    let telemetry = Telemetry::default();
+    let pods = PodStore::new(clock);
+    let readiness = Readiness::new(pods.clone());
+    let wake = WakeCalls::default();
+    let credentials = credentials::Gate::new(client.clone()).map_err(RunError::Tls)?;
+    let others = OtherAutoscalers::new(client.clone(), config.namespace.clone());
+    let gates = PodGates::new(client.clone(), clock);
+    let sampling = Sampling {
+        pool: Sampler::new(credentials.clone(), telemetry.clone(), clock),
+        servers: Servers::new(credentials, telemetry.clone(), clock),
         pods: pods.clone(),
-        sampler: sampling::scrape_pool::Sampler::new(gate.clone(), telemetry.clone()),
-        servers: sampling::prometheus::Servers::new(gate, telemetry.clone()),
-        monitors: pod_monitor::cluster_pod_monitors::Monitors::new(
-            client.clone(),
-            config.namespace.clone(),
-        ),
-        targets: scale::client::Targets::new(client.clone()),
-        calls: calls.clone(),
-        claims: ownership::claims::Claims::default(),
-        drivers: drivers.clone(),
-        in_service: in_service.clone(),
-        events: status::events::Events::new(client.clone()),
-        lane: status::write_limiter::Lane::default(),
+        clock,
+    };
+    let context = Arc::new(Context {
+        client: client.clone(),
+        clock,
+        sampling,
+        monitors: Monitors::new(client.clone(), clock, config.namespace.clone()),
+        targets: Targets::new(client.clone(), clock),
+        wake: wake.clone(),
+        claims: Claims::default(),
+        other_autoscalers: others.clone(),
+        gates: gates.clone(),
+        events: Events::new(client.clone()),
+        limiter: WriteLimiter::default(),
         telemetry: telemetry.clone(),
+        permit: WritePermit::unlimited(),
         period: config.period,
         profile: config.profile,
     });
-    let autoscalers =
-        kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(&client, config.namespace.as_deref());
+    let autoscalers = kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(
+        &client,
+        config.namespace.as_deref(),
+    );
     let autoscalers = watcher(autoscalers, watcher::Config::default()).default_backoff();
-    let all_pods =
-        watcher(kube_api::scoped(&client, config.namespace.as_deref()), watcher::Config::default())
-            .default_backoff();
+    let all_pods = kube_api::scoped(&client, config.namespace.as_deref());
+    let all_pods = watcher(all_pods, watcher::Config::default()).default_backoff();
     info!(address = %config.address, namespace = config.namespace, profile = ?config.profile, "running");
     tokio::select! {
-        () = cluster::pods::follow(pods.clone(), all_pods) => Ok(()),
-        () = drivers.follow() => Ok(()),
-        () = drain::pod_gates::sweep(in_service, pods) => Ok(()),
-        () = reconcile::controller::follow(context, readiness.clone(), autoscalers) => Ok(()),
-        result = http::server::serve(config.address, readiness, telemetry, (client.clone(), calls)) => {
+        () = cluster::pods::watch(pods.clone(), all_pods) => Ok(()),
+        () = others.watch() => Ok(()),
+        () = drain::sweep(gates, pods, clock) => Ok(()),
+        () = controller::watch(context, readiness.clone(), autoscalers) => Ok(()),
+        result = server::serve(config.address, readiness, telemetry, (client.clone(), wake)) => {
             result.map_err(|source| RunError::Serve { address: config.address, source })
         }
     }

@@ -1,5 +1,7 @@
-//! Whether a target may be written to: claims, owners, sizes set by others, pauses.
+//! Whether a target may be written to: claims among LLMAutoscalers, owner references, sizes that others set, pauses.
 
 pub mod claims;
 pub mod manual_changes;
+pub mod owner_references;
+pub mod refusal;
 pub mod write_block;

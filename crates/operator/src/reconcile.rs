@@ -1,6 +1,15 @@
-//! The loop of each autoscaler, and its step.
+//! The loop of each autoscaler, and its step: locate, observe, plan, execute, report.
+//!
+//! [`step`] is the whole step in one function. What it calls is beside it: [`locate`] finds and claims the targets, [`observe`]
+//! makes observations of pods and samples, `llm_autoscaler_core::plan` decides, [`execute`] carries the plan out, and
+//! [`status`](crate::status) reports.
 
 pub mod autoscaler;
 pub mod context;
 pub mod controller;
-pub mod target_state;
+mod execute;
+mod locate;
+mod observe;
+mod role;
+mod step;
+mod target_state;

@@ -125,7 +125,7 @@ impl Telemetry {
     }
 
     /// The read of a page began this much later than planned.
-    pub fn late(&self, by: Duration) {
+    pub fn record_lateness(&self, by: Duration) {
         self.lateness.observe(by.as_secs_f64());
     }
 
@@ -135,37 +135,37 @@ impl Telemetry {
     }
 
     /// A decision was made; `result` is computed, held, silent, blind, fallback or bounds.
-    pub fn decided(&self, result: &'static str) {
+    pub fn record_decision(&self, result: &'static str) {
         self.decisions.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// So many samples of a source went into a decision; `source` is scrape, others or prometheus.
-    pub fn used(&self, source: &'static str, samples: u64) {
+    pub fn record_samples(&self, source: &'static str, samples: u64) {
         self.samples.get_or_create(&SourceLabel { source }).inc_by(samples);
     }
 
     /// A scale was written; `result` is ok, conflict or error.
-    pub fn scale_written(&self, result: &'static str) {
+    pub fn record_scale_write(&self, result: &'static str) {
         self.scale_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// A size was to be changed, and was not; `reason` is paused or respected.
-    pub fn withheld(&self, reason: &'static str) {
+    pub fn record_withheld(&self, reason: &'static str) {
         self.withheld.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Somebody else has changed a size.
-    pub fn changed_by_others(&self) {
+    pub fn record_manual_change(&self) {
         self.changes.inc();
     }
 
     /// A status was written; `result` is ok or error.
-    pub fn status_written(&self, result: &'static str) {
+    pub fn record_status_write(&self, result: &'static str) {
         self.status_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// A scale-down was drained; `result` is drained, deadline or cancelled.
-    pub fn drained(&self, result: &'static str) {
+    pub fn record_drain(&self, result: &'static str) {
         self.drains.get_or_create(&ResultLabel { result }).inc();
     }
 

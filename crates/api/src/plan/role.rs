@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use llm_autoscaler_core::{Profile, Ratio, SharedLimits};
+use llm_autoscaler_core::{Config, Profile, Ratio, RoleConfig, SharedLimits};
 
 use super::{Plan, SpecError, metric::positive, plan};
 use crate::{
@@ -19,14 +19,24 @@ pub struct Plans {
     pub terms: Option<SharedLimits>,
 }
 
+impl Plans {
+    /// Returns the part of the spec that a step is planned by.
+    pub fn config(&self) -> Config {
+        let role = |role: &RolePlan| RoleConfig {
+            policy: role.plan.policy.clone(),
+            gpus: role.gpus,
+            drain_deadline: role.plan.drain.as_ref().map(|drain| drain.deadline),
+        };
+        Config { roles: self.roles.iter().map(role).collect(), shared: self.terms.clone() }
+    }
+}
+
 /// The plan of one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RolePlan {
     /// The role's name; `None` for the only target of a spec without roles.
     pub name: Option<String>,
-    /// The spec that the role would have as the only target.
-    pub spec: LLMAutoscalerSpec,
-    /// The plan for that spec.
+    /// The plan of the target.
     pub plan: Plan,
     /// The number of GPUs that one replica takes; 0 if the spec does not limit GPUs.
     pub gpus: i64,
@@ -67,7 +77,7 @@ type Inherited = (&'static str, fn(&RoleSpec) -> bool);
 /// As for [`plan`].
 pub fn plans(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plans, SpecError> {
     let Some(roles) = &spec.roles else {
-        let only = RolePlan { name: None, spec: spec.clone(), plan: plan(spec, profile)?, gpus: 0 };
+        let only = RolePlan { name: None, plan: plan(spec, profile)?, gpus: 0 };
         return Ok(Plans { roles: vec![only], terms: None });
     };
     check(spec, roles)?;
@@ -84,7 +94,7 @@ pub fn plans(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plans, SpecEr
             return Err(SpecError::new(format!("roles[{index}].scaleTargetRef"), problem));
         }
         let gpus = role.gpus_per_replica.unwrap_or_default().into();
-        plans.push(RolePlan { name: Some(role.name.clone()), spec: own, plan, gpus });
+        plans.push(RolePlan { name: Some(role.name.clone()), plan, gpus });
     }
     let terms = SharedLimits {
         ratio: spec.ratio.as_ref().map(|ratio| between(ratio, roles)).transpose()?,

@@ -58,7 +58,7 @@ impl Status {
             type_: update.type_.to_string(),
             status: status.to_owned(),
             reason: update.reason.to_string(),
-            message: update.message,
+            message: update.message.into_owned(),
             transition,
         };
         match place {

@@ -2,7 +2,7 @@
 
 use super::{RoleObservation, drain_role::Drained};
 use crate::{
-    decision::{Decision, Derivation, Hold, Limit, Outcome},
+    decision::{Bound, Decision, Derivation, Hold, Limit, Outcome},
     policy::Policy,
     replica_state::ReplicaState,
     step::DrainAction,
@@ -89,7 +89,13 @@ impl Levels {
                 levels.push((decision.current, ReplicaReason::HeldByDoubt));
             }
             Outcome::Disabled => levels.push((decision.current, ReplicaReason::Manual)),
-            Outcome::OutOfBounds { to, .. } => levels.push((*to, ReplicaReason::Floor)),
+            Outcome::OutOfBounds { to, bound: Bound::BelowMin } => {
+                levels.push((*to, ReplicaReason::Floor));
+            }
+            // The metrics were not looked at; a bound or a wake call asks for these.
+            Outcome::OutOfBounds { to, bound: Bound::AboveMax | Bound::Wake } => {
+                levels.push((*to, ReplicaReason::Needed));
+            }
         }
         let granted = decision.desired().unwrap_or(decision.current);
         levels.push((granted, ReplicaReason::Ratio));

@@ -23,7 +23,7 @@ const EVERY: Duration = Duration::from_secs(30);
 
 /// Another autoscaler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Driver {
+pub struct OtherAutoscaler {
     /// Its kind.
     pub kind: &'static str,
     /// Its namespace, and its target's.
@@ -47,7 +47,7 @@ struct Reference {
     name: String,
 }
 
-impl Driver {
+impl OtherAutoscaler {
     /// `None` for one that nobody could act on.
     fn of(scaler: &AutoscalerKind, object: &DynamicObject) -> Option<Self> {
         let Spec { scale_target_ref } = Spec::deserialize(object.data.get("spec")?).ok()?;
@@ -71,35 +71,35 @@ impl Driver {
 }
 
 /// Which of them scales one of these objects of a namespace.
-fn driver_of<'a>(
-    drivers: &'a [Driver],
+fn find_by_target<'a>(
+    drivers: &'a [OtherAutoscaler],
     namespace: &str,
     targets: &[ScaleTargetRef],
-) -> Option<&'a Driver> {
+) -> Option<&'a OtherAutoscaler> {
     let names =
-        |driver: &Driver| targets.iter().any(|target| workloads::is_same_object(&driver.target, target));
+        |driver: &OtherAutoscaler| targets.iter().any(|target| workloads::is_same_object(&driver.target, target));
     drivers.iter().find(|driver| driver.namespace == namespace && names(driver))
 }
 
 /// All of them, as they were half a minute ago at the earliest. Cheap to clone.
 #[derive(Clone)]
-pub struct Drivers {
+pub struct OtherAutoscalers {
     client: Client,
     /// The only namespace that may be looked at.
     namespace: Option<String>,
     /// `None` before the first listing.
-    latest: watch::Sender<Option<Arc<[Driver]>>>,
+    latest: watch::Sender<Option<Arc<[OtherAutoscaler]>>>,
 }
 
-impl Drivers {
+impl OtherAutoscalers {
     /// Nothing has been listed yet.
     pub fn new(client: Client, namespace: Option<String>) -> Self {
         Self { client, namespace, latest: watch::Sender::new(None) }
     }
 
     /// Lists them again and again, for ever.
-    pub async fn follow(self) {
-        let mut known: [Vec<Driver>; AUTOSCALER_KINDS.len()] = std::array::from_fn(|_| Vec::new());
+    pub async fn watch(self) {
+        let mut known: [Vec<OtherAutoscaler>; AUTOSCALER_KINDS.len()] = std::array::from_fn(|_| Vec::new());
         loop {
             for (scaler, known) in AUTOSCALER_KINDS.iter().zip(&mut known) {
                 self.list(scaler, known).await;
@@ -110,7 +110,7 @@ impl Drivers {
     }
 
     /// Brings what is known of a kind up to date. What cannot be listed is as it was: it is not gone because nobody can see it.
-    async fn list(&self, scaler: &AutoscalerKind, known: &mut Vec<Driver>) {
+    async fn list(&self, scaler: &AutoscalerKind, known: &mut Vec<OtherAutoscaler>) {
         let gvk = GroupVersionKind::gvk(scaler.group, scaler.version, scaler.kind);
         let resource = ApiResource::from_gvk_with_plural(&gvk, scaler.plural);
         let api = scoped_dynamic(&self.client, self.namespace.as_deref(), &resource);
@@ -119,7 +119,7 @@ impl Drivers {
         match within(DEADLINE, api.list(&params)).await {
             Ok(list) => {
                 *known =
-                    list.items.iter().filter_map(|object| Driver::of(scaler, object)).collect();
+                    list.items.iter().filter_map(|object| OtherAutoscaler::of(scaler, object)).collect();
             }
             Err(error) if error.status() == Some(404) => {
                 debug!(kind = scaler.kind, "the kind is not installed");
@@ -130,11 +130,11 @@ impl Drivers {
     }
 
     /// Which of them scales one of these objects of a namespace. Waits for the first listing, for a while.
-    pub async fn of(&self, namespace: &str, targets: &[ScaleTargetRef]) -> Option<Driver> {
+    pub async fn find(&self, namespace: &str, targets: &[ScaleTargetRef]) -> Option<OtherAutoscaler> {
         let mut latest = self.latest.subscribe();
         let listed = tokio::time::timeout(2 * DEADLINE, latest.wait_for(Option::is_some)).await;
         let drivers = listed.ok()?.ok()?.clone()?;
-        driver_of(&drivers, namespace, targets).cloned()
+        find_by_target(&drivers, namespace, targets).cloned()
     }
 }
 
@@ -175,8 +175,8 @@ mod tests {
             (hpa, object("ns", "nothing", &json!({}))),
             (hpa, object("elsewhere", "by-hpa", &full("c"))),
         ];
-        let drivers: Vec<Driver> =
-            objects.iter().filter_map(|(scaler, object)| Driver::of(scaler, object)).collect();
+        let drivers: Vec<OtherAutoscaler> =
+            objects.iter().filter_map(|(scaler, object)| OtherAutoscaler::of(scaler, object)).collect();
         let table = [
             (target("apps/v1", "StatefulSet", "a"), Some("by-keda")),
             (target("apps/v1", "StatefulSet", "b"), Some("by-hpa")),
@@ -186,11 +186,11 @@ mod tests {
             (target("apps/v1", "Deployment", "empty"), Some("empty")),
         ];
         for (target, expected) in table {
-            let driver = driver_of(&drivers, "ns", std::slice::from_ref(&target));
+            let driver = find_by_target(&drivers, "ns", std::slice::from_ref(&target));
             assert_eq!(driver.map(|driver| &*driver.name), expected, "{target:?}");
         }
         let adapter = target("apps/v1", "StatefulSet", "b");
         let both = [target("apps/v1", "Deployment", "x"), adapter];
-        assert_eq!(driver_of(&drivers, "ns", &both).map(|driver| driver.kind), Some(hpa.kind));
+        assert_eq!(find_by_target(&drivers, "ns", &both).map(|driver| driver.kind), Some(hpa.kind));
     }
 }

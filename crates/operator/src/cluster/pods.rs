@@ -2,9 +2,9 @@
 
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt};
@@ -17,7 +17,10 @@ use kube::{
 use tokio::sync::watch;
 use tracing::warn;
 
+use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_observe::pod::{Members, Pod, service::Gate};
+
+use crate::clock::Clock;
 
 /// For how long a failing watch is taken for a hiccup.
 const TOLERATED: Duration = Duration::from_secs(30);
@@ -25,8 +28,11 @@ const TOLERATED: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_mins(1);
 
 /// All pods, and who looks at which of them.
-#[derive(Clone, Debug, Default)]
-pub struct PodStore(Arc<Mutex<Namespaces>>);
+#[derive(Clone, Debug)]
+pub struct PodStore {
+    namespaces: Arc<Mutex<Namespaces>>,
+    clock: Clock,
+}
 
 #[derive(Debug, Default)]
 struct Namespaces {
@@ -39,8 +45,8 @@ struct Namespaces {
 /// The watch fails, again and again.
 #[derive(Debug)]
 struct Failing {
-    since: Instant,
-    latest: Instant,
+    since: Monotonic,
+    latest: Monotonic,
     error: String,
 }
 
@@ -107,6 +113,11 @@ impl Drop for PodView {
 }
 
 impl PodStore {
+    /// An empty store, before the first listing.
+    pub fn new(clock: Clock) -> Self {
+        Self { namespaces: Arc::default(), clock }
+    }
+
     /// Begins a view of the pods of `namespace` that `selector` selects.
     pub fn view(&self, namespace: &str, selector: Selector) -> PodView {
         let mut store = self.lock();
@@ -122,10 +133,11 @@ impl PodStore {
 
     /// Why the views cannot be believed: the first listing is not complete, or the watch has been failing for a while.
     pub fn problem(&self) -> Option<String> {
+        let now = self.clock.monotonic();
         let store = self.lock();
-        let failing = store.failing.as_ref().filter(|failing| failing.latest.elapsed() < CALM);
+        let failing = store.failing.as_ref().filter(|failing| now.since(failing.latest) < CALM);
         match failing {
-            Some(failing) if !store.synced || failing.since.elapsed() > TOLERATED => {
+            Some(failing) if !store.synced || now.since(failing.since) > TOLERATED => {
                 Some(format!("the pods of the cluster cannot be watched: {}", failing.error))
             }
             _ if !store.synced => Some("the list of pods is not there yet".to_owned()),
@@ -134,9 +146,9 @@ impl PodStore {
     }
 
     /// The pods that wait for somebody to put them in service, and that nobody looks after.
-    pub fn left_out(&self) -> Vec<Arc<Pod>> {
+    pub fn unmanaged(&self) -> Vec<Arc<Pod>> {
         let store = self.lock();
-        let left_out = |namespace: &Namespace, pod: &Pod| {
+        let unmanaged = |namespace: &Namespace, pod: &Pod| {
             let kept = namespace
                 .views
                 .values()
@@ -147,15 +159,15 @@ impl PodStore {
                 && !kept
         };
         let of = |namespace: &Namespace| -> Vec<Arc<Pod>> {
-            namespace.pods.values().filter(|pod| left_out(namespace, pod)).cloned().collect()
+            namespace.pods.values().filter(|pod| unmanaged(namespace, pod)).cloned().collect()
         };
         store.by_name.values().flat_map(of).collect()
     }
 
     fn watch_failed(&self, error: String) {
         let mut store = self.lock();
-        let now = Instant::now();
-        let before = store.failing.as_ref().filter(|failing| failing.latest.elapsed() < CALM);
+        let now = self.clock.monotonic();
+        let before = store.failing.as_ref().filter(|failing| now.since(failing.latest) < CALM);
         let since = before.map_or(now, |failing| failing.since);
         store.failing = Some(Failing { since, latest: now, error });
     }
@@ -205,7 +217,7 @@ impl PodStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Namespaces> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -241,7 +253,7 @@ impl View {
 }
 
 /// Feeds the store from a watch, for ever.
-pub async fn follow(
+pub async fn watch(
     store: PodStore,
     events: impl Stream<Item = watcher::Result<watcher::Event<core::Pod>>>,
 ) {
@@ -286,15 +298,15 @@ mod tests {
 
     #[test]
     fn a_view_follows_what_its_selector_selects() {
-        let store = PodStore::default();
-        store.apply(pod("a-0", "a"));
-        store.apply(pod("b-0", "b"));
+        let store = PodStore::new(Clock::start());
+        store.apply(Pod::serving("a-0", "a"));
+        store.apply(Pod::serving("b-0", "b"));
         let mut view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
         assert_eq!(names(&mut view), ["a-0"]);
 
-        store.apply(pod("a-1", "a"));
+        store.apply(Pod::serving("a-1", "a"));
         assert_eq!(names(&mut view), ["a-0", "a-1"]);
-        store.apply(pod("a-0", "b"));
+        store.apply(Pod::serving("a-0", "b"));
         assert_eq!(names(&mut view), ["a-1"], "relabelled out of the selector");
         store.delete("ns", "a-1");
         assert!(names(&mut view).is_empty());
@@ -302,20 +314,20 @@ mod tests {
 
     #[test]
     fn other_namespaces_and_unchanged_pods_wake_nobody() {
-        let store = PodStore::default();
-        store.apply(pod("a-0", "a"));
+        let store = PodStore::new(Clock::start());
+        store.apply(Pod::serving("a-0", "a"));
         let mut view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
         view.members();
-        store.apply(pod("a-0", "a"));
-        store.apply(Pod { namespace: "other".to_owned(), ..pod("a-9", "a") });
-        store.apply(pod("b-0", "b"));
+        store.apply(Pod::serving("a-0", "a"));
+        store.apply(Pod { namespace: "other".to_owned(), ..Pod::serving("a-9", "a") });
+        store.apply(Pod::serving("b-0", "b"));
         assert!(!view.members.has_changed().unwrap());
     }
 
     #[test]
     fn a_new_listing_takes_out_what_is_gone() {
-        let store = PodStore::default();
-        store.apply(pod("a-0", "a"));
+        let store = PodStore::new(Clock::start());
+        store.apply(Pod::serving("a-0", "a"));
         let mut view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
         store.retain(&HashSet::new());
         assert!(names(&mut view).is_empty());
@@ -324,30 +336,30 @@ mod tests {
 
     #[test]
     fn a_dropped_view_leaves_nothing_behind() {
-        let store = PodStore::default();
+        let store = PodStore::new(Clock::start());
         drop(store.view("ns", Selector::default()));
         assert!(store.lock().by_name.is_empty());
     }
 
     #[test]
     fn pods_that_nobody_keeps_in_service_are_known() {
-        let store = PodStore::default();
-        let mut gated = pod("a-0", "a");
+        let store = PodStore::new(Clock::start());
+        let mut gated = Pod::serving("a-0", "a");
         gated.service.gate = Gate::Unset;
         store.apply(gated);
-        store.apply(pod("a-1", "a"));
-        let left_out = || store.left_out().iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
+        store.apply(Pod::serving("a-1", "a"));
+        let unmanaged = || store.unmanaged().iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
         let view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
-        assert_eq!(left_out(), ["a-0"], "to be looked at is not enough");
+        assert_eq!(unmanaged(), ["a-0"], "to be looked at is not enough");
         view.keep_in_service();
-        assert!(left_out().is_empty());
+        assert!(unmanaged().is_empty());
         drop(view);
-        assert_eq!(left_out(), ["a-0"]);
+        assert_eq!(unmanaged(), ["a-0"]);
     }
 
     #[test]
     fn a_watch_that_never_worked_is_a_problem_with_a_reason() {
-        let store = PodStore::default();
+        let store = PodStore::new(Clock::start());
         assert_eq!(store.problem().unwrap(), "the list of pods is not there yet");
         store.watch_failed("pods is forbidden".to_owned());
         assert!(store.problem().unwrap().contains("pods is forbidden"));

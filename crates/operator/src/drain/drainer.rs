@@ -1,427 +1,288 @@
-//! Scale-downs that drain: out of service first, then watched, then removed.
-//!
-//! Who goes, and when the size may be written, is the core's to say. Here is what it is asked with, and what is done about the
-//! answer: gates are closed and opened, victims are marked, a rollout is waited for. What is remembered between steps is on
-//! the pods, so a restart goes on with it; without the gate it is here.
+//! Carries out the drains of a plan: readiness gates are closed and opened, victims are marked for removal. Which replicas these
+//! are, and when the size may be written, the plan says.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{
-    DrainPlan, ScaleTargetRef,
-    workloads::{self, Victims},
+use llm_autoscaler_api::{DrainPlan, ScaleTargetRef, workloads::Victims};
+use llm_autoscaler_core::{DrainAction, DrainStep, Now, RolePlan, Verdict};
+use llm_autoscaler_observe::{
+    draining::{DrainMemory, GatePermission, has_gate, key, name},
+    pod::{Pod, service::Gate},
+    replicas::{Group, Replicas},
+    requests::Requests,
+    workload::Rollout,
 };
-use llm_autoscaler_core::{Candidate, DrainStep, Draining, Removal, Resize, Verdict, drain};
 use tracing::{info, warn};
 
-use crate::drain::victim::{Leaving, has_gate, key, name, ordinal};
-use crate::drain::{progress::{BestEffort, Ended, How, Left, Told, Waiting}, rollout::Rollouts};
-use llm_autoscaler_observe::{pod::{Pod, service::Gate}, replicas::{Group, Replicas}, requests::Requests, workload::Workload};
-use crate::{drain::pod_gates::InService, reconcile::context::Context};
+use crate::{drain::{pod_gates::{GatePosition, PodGates}, progress::{BestEffort, DrainOutcome, DrainProgress, FinishedDrain, GateProblem, PendingDrain, RemainingRequests}}, telemetry::Telemetry};
 
-/// For how long a replica whose removal has been written is expected to go.
-const GOES_WITHIN: Duration = Duration::from_mins(1);
-
-/// The draining of one target.
-#[derive(Default)]
-pub struct Drainer {
-    /// The replicas that are on their way out, by the UID of their first pods.
-    leaving: HashMap<String, Leaving>,
-    rollouts: Rollouts,
-    /// The size that is being written, and what is to be said of it.
-    writing: Option<Writing>,
-    /// Whom a smaller size removes, as far as that is known.
-    removal: Option<Removal>,
-    told: Told,
+/// What was observed of a target for its drains.
+#[derive(Clone, Debug, Default)]
+pub struct DrainScene {
+    /// The order in which a smaller size removes replicas; `None` where it is not known.
+    pub order: Option<Victims>,
+    /// For each candidate of the plan, its place in the list of replicas.
+    pub places: Vec<usize>,
+    /// The requests of each replica.
+    pub requests: Vec<Option<Requests>>,
 }
 
-struct Writing {
-    leaving: Vec<String>,
-    ended: Ended,
-}
-
-/// What a step looks at.
-pub struct Scene<'a> {
+/// One target, while the drains of a plan are carried out for it.
+pub struct Drainer<'a> {
+    /// Writes to pods.
+    pub gates: &'a PodGates,
+    /// Counts how drains end.
+    pub telemetry: &'a Telemetry,
     /// The target's namespace.
     pub namespace: &'a str,
     /// The target.
     pub target: &'a ScaleTargetRef,
-    /// How its scale-downs drain.
-    pub plan: &'a DrainPlan,
+    /// How its scale-downs drain, where they do.
+    pub plan: Option<&'a DrainPlan>,
     /// Its replicas.
     pub replicas: &'a Replicas,
-    /// What each of them has still to do.
-    pub requests: &'a [Option<Requests>],
-    /// The size that was asked for last, and the one that is wanted.
-    pub sizes: (i32, i32),
-    /// The time.
-    pub now: DateTime<Utc>,
+    /// What was observed for its drains.
+    pub scene: &'a DrainScene,
+    /// The time of the step.
+    pub now: Now,
 }
 
-/// Replicas that could be removed, in the order of the candidates.
-type Alive<'a> = Vec<(usize, &'a Group)>;
+/// A write that a drain is waiting to see carried out.
+pub struct PreparedWrite {
+    /// The identities of the replicas that it removes.
+    keys: Vec<String>,
+    finished: FinishedDrain,
+}
 
-impl Drainer {
-    /// What there is to tell.
-    pub fn told(&self) -> &Told {
-        &self.told
-    }
-
-    /// How far a scale-down goes by one write, when all who go by it are drained.
-    pub fn aim(&self, (current, wanted): (i32, i32)) -> i32 {
-        self.removal.map_or(wanted, |removal| removal.size_after_one_write(Resize { current, desired: wanted }))
-    }
-
-    /// Whether somebody is on the way out.
-    pub fn is_under_way(&self, replicas: &Replicas) -> bool {
-        !self.leaving.is_empty() || replicas.list.iter().any(Group::is_closed)
-    }
-
-    /// Puts pods in service that have just come.
-    pub fn greet(writer: &InService, replicas: &Replicas) {
-        for pod in replicas.list.iter().flat_map(|group| &group.pods) {
-            if pod.service.gate == Gate::Unset {
-                writer.set(pod, true);
+impl Drainer<'_> {
+    /// Carries out the drain of a role's plan. Returns `Err` where its write has to wait because victims could not be marked; else
+    /// what there is to record once the size has been written.
+    pub async fn prepare(
+        &self,
+        plan: &RolePlan,
+        memory: &mut DrainMemory,
+        progress: &mut DrainProgress,
+    ) -> Result<Option<PreparedWrite>, MarkFailed> {
+        let step = match &plan.drain {
+            DrainAction::Keep => return Ok(None),
+            DrainAction::Release => {
+                *progress = self.release(memory);
+                return Ok(None);
             }
-        }
-    }
-
-    /// Puts everybody in service: nothing is drained.
-    pub fn give_back(&mut self, writer: &InService, namespace: &str, replicas: &Replicas) {
-        for group in &replicas.list {
-            open(writer, group);
-        }
-        *self = Self {
-            told: Told { gate: gate_problem(writer, namespace, replicas), ..Told::default() },
-            rollouts: std::mem::take(&mut self.rollouts),
-            ..Self::default()
-        };
-    }
-
-    /// The same for a drain that nobody decides about any more and whose deadline has passed.
-    pub fn give_back_late(
-        &mut self,
-        writer: &InService,
-        namespace: &str,
-        replicas: &Replicas,
-        deadline: TimeDelta,
-    ) {
-        let now = Utc::now();
-        if self.leaving.values().any(|leaving| now - leaving.since >= deadline) {
-            self.give_back(writer, namespace, replicas);
-        }
-    }
-
-    /// Goes on with what is wanted now. Returns the size to write, where one is to be written.
-    pub async fn step(&mut self, context: &Context, scene: &Scene<'_>) -> Option<i32> {
-        // A size that was not written, because another role was waited for or the write failed, is void.
-        self.writing = None;
-        let (current, wanted) = scene.sizes;
-        let shrinks = wanted < current;
-        let object = match self.rollouts.look(context, scene, shrinks).await {
-            Ok(object) => object,
-            Err(error) => {
-                warn!(namespace = scene.namespace, target = scene.target.name, %error, "the target's object could not be read, so it does not shrink now");
-                return None;
+            DrainAction::ReleaseUnknown => {
+                let best_effort = Some(BestEffort::UnknownVictims);
+                *progress = DrainProgress { is_on: true, best_effort, ..self.release(memory) };
+                return Ok(None);
             }
+            DrainAction::Step(step) => step,
         };
-        let held = shrinks && self.rollouts.holds(scene.now);
-        let sizes = (current, if held { current } else { wanted });
-        let alive: Alive =
-            scene.replicas.list.iter().enumerate().filter(|(_, group)| group.is_alive()).collect();
-        self.follow(scene, &alive);
-        let Some((order, candidates)) = self.candidates(context, scene, &alive, &object) else {
-            self.give_back(&context.in_service, scene.namespace, scene.replicas);
-            self.told.is_on = true;
-            self.told.best_effort = Some(BestEffort::UnknownVictims);
-            return (wanted != current).then_some(wanted);
-        };
-        let removal = removal(order, &object);
-        self.removal = Some(removal);
-        let step = drain(removal, Resize { current: sizes.0, desired: sizes.1 }, scene.plan.deadline, &candidates, scene.now);
-        self.carry_out(context, scene, &alive, &step);
-        self.tell(context, scene, &alive, &step, held);
-        let (to, going, late) = match step.verdict {
-            Verdict::Write { to, leaving, late } => (to, &step.victims[..leaving], late),
-            Verdict::Wait { .. } => return None,
-            Verdict::Idle => return (wanted > current).then_some(wanted),
-        };
-        let going: Vec<&Group> = going.iter().map(|index| alive[*index].1).collect();
-        if !self.mark(context, order, &going).await {
-            return None;
-        }
-        self.writing = Some(self.writing(
-            scene,
-            (current, to),
-            &going,
-            &late.iter().map(|index| alive[*index]).collect::<Vec<_>>(),
-        ));
-        Some(to)
-    }
-
-    /// The size is not written yet, because the ratio to another role would suffer.
-    pub fn waits_for_role(&mut self, (from, to): (i32, i32)) {
-        if to < from {
-            self.told.for_role = Some((from, to));
-        }
-    }
-
-    /// The size has been written. Returns what there is to say about it.
-    pub fn written(&mut self, context: &Context) -> Option<&Ended> {
-        let Writing { leaving, ended } = self.writing.take()?;
-        for key in leaving {
-            if let Some(leaving) = self.leaving.get_mut(&key) {
-                leaving.written = Some(Instant::now());
-            }
-        }
-        context.telemetry.drained(if matches!(ended.how, How::Late(_)) {
-            "deadline"
+        let cancelled = self.apply(plan, step, memory);
+        *progress = self.report(plan, step, memory, progress, cancelled);
+        let Verdict::Write { to, leaving, late } = &step.verdict else { return Ok(None) };
+        let going: Vec<&Group> =
+            step.victims[..*leaving].iter().map(|victim| self.candidate(*victim)).collect();
+        self.mark(&going, progress).await?;
+        let outcome = if late.is_empty() {
+            DrainOutcome::Drained { seconds: memory.seconds(&going, self.now.wall) }
         } else {
-            "drained"
-        });
-        self.told.waiting = None;
-        self.told.ended = Some(ended);
-        self.told.ended.as_ref()
-    }
-
-    /// Takes over who is on the way out, as the pods have it, and forgets who is gone.
-    fn follow(&mut self, scene: &Scene<'_>, alive: &Alive<'_>) {
-        let keys: Vec<&str> = alive.iter().map(|(_, group)| key(group)).collect();
-        self.leaving.retain(|key, leaving| {
-            keys.contains(&key.as_str())
-                && leaving.written.is_none_or(|at| at.elapsed() < GOES_WITHIN)
-        });
-        for (_, group) in alive {
-            let closed = group.pods.iter().filter_map(|pod| match pod.service.gate {
-                Gate::Closed { since } => Some(since),
-                _ => None,
-            });
-            if let Some(since) = closed.min() {
-                let begun = Leaving { since: since.min(scene.now), out_since: None, written: None };
-                self.leaving.entry(key(group).to_owned()).or_insert(begun);
-            }
-        }
-    }
-
-    /// What the core has to know; `None` where nobody can say whom a smaller size removes.
-    fn candidates(
-        &mut self,
-        context: &Context,
-        scene: &Scene<'_>,
-        alive: &Alive<'_>,
-        object: &Object,
-    ) -> Option<(Victims, Vec<Candidate>)> {
-        let order = object.victims.or_else(|| workloads::victims(scene.target))?;
-        let ordinals: Option<Vec<i32>> =
-            alive.iter().map(|(_, group)| ordinal(group, order)).collect();
-        let ordinals = ordinals?;
-        let first = match order {
-            Victims::PodOrdinals => {
-                object.first_ordinal.or(ordinals.iter().min().copied()).unwrap_or(0)
-            }
-            Victims::LabelOrdinals(_) | Victims::DeletionCost | Victims::InstanceCost => 0,
+            DrainOutcome::Late(late.iter().map(|victim| self.remaining(*victim)).collect())
         };
-        let forbidden =
-            context.in_service.failure(scene.namespace).is_some_and(|failure| failure.is_forbidden);
-        let candidates = alive.iter().zip(ordinals).map(|((place, group), ordinal)| {
-            let requests = scene.requests.get(*place).copied().flatten();
-            let draining = self.leaving.get_mut(key(group)).map(|leaving| {
-                let gated = has_gate(group) && !forbidden;
-                leaving.look(gated, group, scene.now);
-                Draining {
-                    since: leaving.since,
-                    is_empty: leaving.is_empty(gated, requests),
-                    is_written: leaving.written.is_some(),
-                }
-            });
-            let requests = requests.map(|requests| requests.count);
-            Candidate { ordinal: ordinal - first, requests, ready: group.state().ready, draining }
-        });
-        Some((order, candidates.collect()))
+        let finished = FinishedDrain { from: plan.decision.current, to: *to, outcome };
+        let keys = going.iter().map(|group| key(group).to_owned()).collect();
+        Ok(Some(PreparedWrite { keys, finished }))
     }
 
-    /// Closes and opens gates.
-    fn carry_out(
-        &mut self,
-        context: &Context,
-        scene: &Scene<'_>,
-        alive: &Alive<'_>,
-        step: &DrainStep,
-    ) {
-        for index in &step.begin {
-            let begun = Leaving { since: scene.now, out_since: None, written: None };
-            self.leaving.insert(key(alive[*index].1).to_owned(), begun);
+    /// Returns all pods to their Services: nothing is drained.
+    pub fn release(&self, memory: &mut DrainMemory) -> DrainProgress {
+        for group in &self.replicas.list {
+            self.open(group);
         }
-        for (index, (_, group)) in alive.iter().enumerate() {
-            if step.victims.contains(&index) {
-                group.pods.iter().for_each(|pod| context.in_service.set(pod, false));
+        memory.clear();
+        let gate = gate_problem(self.gates, self.namespace, self.replicas);
+        DrainProgress { gate, ..DrainProgress::default() }
+    }
+
+    /// Closes the gates of the victims and opens all others. Returns whether a scale-down was cancelled.
+    fn apply(&self, plan: &RolePlan, step: &DrainStep, memory: &mut DrainMemory) -> bool {
+        for victim in &step.begin {
+            memory.begin(self.candidate(*victim), self.now.wall);
+        }
+        for candidate in 0..self.scene.places.len() {
+            let group = self.candidate(candidate);
+            if step.victims.contains(&candidate) {
+                group.pods.iter().for_each(|pod| self.gates.set(pod, GatePosition::Closed, self.now));
             } else {
-                open(&context.in_service, group);
+                self.open(group);
             }
         }
-        let (current, wanted) = scene.sizes;
+        let (namespace, target) = (self.namespace, &self.target.name);
         if !step.begin.is_empty() {
-            let pods: Vec<&str> = step.begin.iter().map(|index| name(alive[*index].1)).collect();
-            info!(
-                namespace = scene.namespace,
-                target = scene.target.name,
-                current,
-                wanted,
-                ?pods,
-                "draining"
-            );
+            let pods: Vec<&str> =
+                step.begin.iter().map(|victim| name(self.candidate(*victim))).collect();
+            let (current, desired) = (plan.decision.current, plan.granted);
+            info!(namespace, target, current, desired, ?pods, "draining");
         }
         let mut cancelled = false;
-        for index in &step.cancel {
-            let leaving = self.leaving.remove(key(alive[*index].1));
-            cancelled |= leaving.is_some_and(|leaving| leaving.written.is_none());
+        for replica in &step.cancel {
+            cancelled |= memory.cancel(self.candidate(*replica));
         }
-        if cancelled && step.victims.is_empty() {
-            info!(namespace = scene.namespace, target = scene.target.name, "draining is cancelled");
-            context.telemetry.drained("cancelled");
-            self.told.ended = Some(Ended { from: current, to: current, how: How::Cancelled });
+        cancelled &= step.victims.is_empty();
+        if cancelled {
+            info!(namespace, target, "the drain is cancelled");
+            self.telemetry.record_drain("cancelled");
         }
+        cancelled
     }
 
-    /// Marks those that go, where that is how they are chosen; whether the size may be written.
-    async fn mark(&mut self, context: &Context, order: Victims, going: &[&Group]) -> bool {
+    /// Marks the victims that go, where that is how the target's controller is told which replicas to remove.
+    async fn mark(&self, going: &[&Group], progress: &mut DrainProgress) -> Result<(), MarkFailed> {
         let pods: Vec<Arc<Pod>> =
             going.iter().flat_map(|group| group.pods.iter().cloned()).collect();
-        let (marked, role) = match order {
-            Victims::PodOrdinals | Victims::LabelOrdinals(_) => return true,
-            Victims::DeletionCost => {
-                (context.in_service.mark(&pods).await, "llm-autoscaler-deletion-cost")
+        let (marked, role) = match self.scene.order {
+            None | Some(Victims::PodOrdinals | Victims::LabelOrdinals(_)) => return Ok(()),
+            Some(Victims::DeletionCost) => {
+                (self.gates.mark(&pods).await, "llm-autoscaler-deletion-cost")
             }
-            Victims::InstanceCost => (
-                context.in_service.mark_instances(&pods).await,
-                "llm-autoscaler-instance-deletion-cost",
-            ),
+            Some(Victims::InstanceCost) => {
+                (self.gates.mark_instances(&pods).await, "llm-autoscaler-instance-deletion-cost")
+            }
         };
         match marked {
-            Ok(()) => true,
+            Ok(()) => Ok(()),
             Err(failure) if failure.is_forbidden => {
-                self.told
-                    .best_effort
-                    .get_or_insert(BestEffort::NotMarked { role, error: failure.text });
-                true
+                let error = failure.text;
+                progress.best_effort.get_or_insert(BestEffort::NotMarked { role, error });
+                Ok(())
             }
             Err(failure) => {
                 warn!(
+                    namespace = self.namespace,
+                    target = self.target.name,
                     error = failure.text,
-                    "replicas could not be marked for removal; trying again"
+                    "replicas could not be marked for removal; a later step tries again"
                 );
-                false
+                Err(MarkFailed)
             }
         }
     }
 
-    fn writing(
+    /// How the scale-down comes along, after the step.
+    fn report(
         &self,
-        scene: &Scene<'_>,
-        (from, to): (i32, i32),
-        going: &[&Group],
-        late: &[(usize, &Group)],
-    ) -> Writing {
-        let since = going
-            .iter()
-            .filter_map(|group| self.leaving.get(key(group)))
-            .map(|leaving| leaving.since);
-        let seconds = since.min().map_or(0, |since| (scene.now - since).num_seconds());
-        let how = if late.is_empty() {
-            How::Drained { seconds }
-        } else {
-            How::Late(late.iter().map(|(place, group)| left(scene, *place, group)).collect())
-        };
-        let leaving = going.iter().map(|group| key(group).to_owned()).collect();
-        Writing { leaving, ended: Ended { from, to, how } }
-    }
-
-    /// Notes what there is to say.
-    fn tell(
-        &mut self,
-        context: &Context,
-        scene: &Scene<'_>,
-        alive: &Alive<'_>,
+        plan: &RolePlan,
         step: &DrainStep,
-        held: bool,
-    ) {
+        memory: &DrainMemory,
+        before: &DrainProgress,
+        cancelled: bool,
+    ) -> DrainProgress {
+        let current = plan.decision.current;
         let waiting = match step.verdict {
-            Verdict::Wait { until } => {
-                let victims =
-                    step.victims.iter().map(|index| left(scene, alive[*index].0, alive[*index].1));
-                Some(Waiting {
-                    from: scene.sizes.0,
-                    to: scene.sizes.1,
-                    victims: victims.collect(),
-                    until,
-                })
-            }
-            _ => None,
+            Verdict::Wait { until } => Some(PendingDrain {
+                from: current,
+                to: plan.granted.unwrap_or(current),
+                victims: step.victims.iter().map(|victim| self.remaining(*victim)).collect(),
+                until,
+            }),
+            Verdict::Idle | Verdict::Write { .. } => None,
         };
-        let marks_failed = matches!(self.told.best_effort, Some(BestEffort::NotMarked { .. }));
-        let kept = self.told.best_effort.take().filter(|_| marks_failed);
-        self.told = Told {
+        let rollout: Option<Rollout> = memory.rollouts.rollout(self.now.wall);
+        let holds = plan.waits == Some(llm_autoscaler_core::WaitingOn::Rollout);
+        let cancelled = cancelled.then_some(FinishedDrain {
+            from: current,
+            to: current,
+            outcome: DrainOutcome::Cancelled,
+        });
+        let not_marked = before
+            .best_effort
+            .clone()
+            .filter(|best_effort| matches!(best_effort, BestEffort::NotMarked { .. }));
+        DrainProgress {
             is_on: true,
             waiting,
             for_role: None,
-            held: if held { self.rollouts.seen(scene.now) } else { None },
-            stuck: self.rollouts.seen(scene.now).filter(|_| !held),
-            ended: self.told.ended.take(),
-            best_effort: best_effort(scene, alive, context).or(kept),
-            gate: gate_problem(&context.in_service, scene.namespace, scene.replicas),
-        };
-    }
-}
-
-fn removal(order: Victims, object: &Object) -> Removal {
-    match order {
-        Victims::PodOrdinals | Victims::LabelOrdinals(_) if object.is_ordered => {
-            Removal::OrderedReady
+            held: rollout.filter(|_| holds),
+            stuck: rollout.filter(|_| !holds),
+            finished: cancelled.or_else(|| before.finished.clone()),
+            best_effort: self.best_effort().or(not_marked),
+            gate: gate_problem(self.gates, self.namespace, self.replicas),
         }
-        Victims::PodOrdinals | Victims::LabelOrdinals(_) => Removal::HighestOrdinals,
-        Victims::DeletionCost | Victims::InstanceCost => Removal::Marked,
+    }
+
+    fn best_effort(&self) -> Option<BestEffort> {
+        let candidates = (0..self.scene.places.len()).map(|candidate| self.candidate(candidate));
+        let without: Vec<String> = candidates
+            .filter(|group| !has_gate(group))
+            .map(|group| name(group).to_owned())
+            .collect();
+        if !without.is_empty() {
+            return Some(BestEffort::NoGate(without));
+        }
+        if self.gates.permission(self.namespace) == GatePermission::Denied {
+            return Some(BestEffort::NotPermitted);
+        }
+        let is_unknown = self.plan.is_some_and(|plan| plan.requests.is_none());
+        is_unknown.then_some(BestEffort::RequestsUnknown)
+    }
+
+    fn remaining(&self, candidate: usize) -> RemainingRequests {
+        let place = self.scene.places[candidate];
+        let requests = self.scene.requests.get(place).copied().flatten();
+        RemainingRequests {
+            name: name(self.candidate(candidate)).to_owned(),
+            requests: requests.map(|requests| requests.count),
+        }
+    }
+
+    fn candidate(&self, candidate: usize) -> &Group {
+        &self.replicas.list[self.scene.places[candidate]]
+    }
+
+    fn open(&self, group: &Group) {
+        for pod in &group.pods {
+            self.gates.set(pod, GatePosition::Open, self.now);
+            self.gates.unmark(pod, self.now);
+        }
     }
 }
 
-fn open(writer: &InService, group: &Group) {
-    for pod in &group.pods {
-        writer.set(pod, true);
-        writer.unmark(pod);
+/// Victims could not be marked, so that other replicas might be removed.
+#[derive(Debug)]
+pub struct MarkFailed;
+
+impl PreparedWrite {
+    /// Records that the size has been written. Returns how the scale-down ended.
+    pub fn finish(
+        self,
+        memory: &mut DrainMemory,
+        progress: &mut DrainProgress,
+        telemetry: &Telemetry,
+        now: Now,
+    ) -> FinishedDrain {
+        for key in &self.keys {
+            memory.record_write(key, now.wall);
+        }
+        let is_late = matches!(self.finished.outcome, DrainOutcome::Late(_));
+        telemetry.record_drain(if is_late { "deadline" } else { "drained" });
+        progress.waiting = None;
+        progress.finished = Some(self.finished.clone());
+        self.finished
     }
 }
 
-fn left(scene: &Scene<'_>, place: usize, group: &Group) -> Left {
-    let requests = scene.requests.get(place).copied().flatten().map(|requests| requests.count);
-    Left { name: name(group).to_owned(), requests }
+/// Returns new pods to their Services: those whose readiness gate has not been written yet.
+pub fn open_new_pods(gates: &PodGates, replicas: &Replicas, now: Now) {
+    for pod in replicas.list.iter().flat_map(|group| &group.pods) {
+        if pod.service.gate == Gate::Unset {
+            gates.set(pod, GatePosition::Open, now);
+        }
+    }
 }
 
-fn best_effort(scene: &Scene<'_>, alive: &Alive<'_>, context: &Context) -> Option<BestEffort> {
-    let without =
-        alive.iter().filter(|(_, group)| !has_gate(group)).map(|(_, group)| name(group).to_owned());
-    let without: Vec<String> = without.collect();
-    if !without.is_empty() {
-        return Some(BestEffort::NoGate(without));
-    }
-    let failure =
-        context.in_service.failure(scene.namespace).filter(|failure| failure.is_forbidden);
-    if failure.is_some() {
-        return Some(BestEffort::NotPermitted);
-    }
-    scene.plan.requests.is_none().then_some(BestEffort::RequestsUnknown)
-}
-
-/// What keeps pods from being put in service, where some depend on it.
-fn gate_problem(
-    writer: &InService,
-    namespace: &str,
-    replicas: &Replicas,
-) -> Option<(bool, String)> {
+/// Returns why readiness gates cannot be written, where pods depend on it.
+fn gate_problem(gates: &PodGates, namespace: &str, replicas: &Replicas) -> Option<GateProblem> {
     if !replicas.list.iter().any(has_gate) {
         return None;
     }
-    writer.failure(namespace).map(|failure| (failure.is_forbidden, failure.text))
+    let failure = gates.failure(namespace)?;
+    Some(GateProblem { is_forbidden: failure.is_forbidden, text: failure.text })
 }

@@ -1,93 +1,101 @@
-//! What there is to tell of draining; the words are the report's.
+//! How a target's scale-downs come along, for people; the texts are the status's.
 
 use chrono::{DateTime, Utc};
-
 use llm_autoscaler_observe::workload::Rollout;
 
-/// What there is to tell.
+/// How a target's scale-downs come along.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Told {
-    /// Whether scale-downs drain.
+pub struct DrainProgress {
+    /// True where scale-downs drain.
     pub is_on: bool,
-    /// A scale-down that waits for its victims.
-    pub waiting: Option<Waiting>,
+    /// A scale-down that waits for the requests of its victims.
+    pub waiting: Option<PendingDrain>,
     /// A scale-down that is drained, and waits for that of another role: from and to.
     pub for_role: Option<(i32, i32)>,
     /// The rollout that a scale-down waits for.
     pub held: Option<Rollout>,
-    /// The rollout that it does not wait for any more.
+    /// The rollout that a scale-down does not wait for any more.
     pub stuck: Option<Rollout>,
-    /// How the last one ended.
-    pub ended: Option<Ended>,
-    /// Why requests may be cut off all the same.
+    /// The latest scale-down that is over.
+    pub finished: Option<FinishedDrain>,
+    /// Why requests may be cut off although scale-downs drain.
     pub best_effort: Option<BestEffort>,
-    /// Why pods cannot be put in service: whether that is not permitted, and what the API server says.
-    pub gate: Option<(bool, String)>,
+    /// Why the readiness gates of pods cannot be written.
+    pub gate: Option<GateProblem>,
 }
 
-/// A scale-down that waits for its victims.
+/// A scale-down that waits for the requests of its victims.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Waiting {
-    /// The size as it is.
+pub struct PendingDrain {
+    /// The current size.
     pub from: i32,
-    /// As it is to be.
+    /// The desired size.
     pub to: i32,
-    /// Who goes.
-    pub victims: Vec<Left>,
-    /// Until when they are waited for.
+    /// The replicas that are to be removed.
+    pub victims: Vec<RemainingRequests>,
+    /// When the last deadline passes.
     pub until: DateTime<Utc>,
 }
 
-/// What a replica has still to do.
+/// The requests that a replica has left.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Left {
-    /// Its first pod.
+pub struct RemainingRequests {
+    /// The name of its first pod.
     pub name: String,
-    /// How many requests; `None` where nobody says.
+    /// The number of requests; `None` where it is not known.
     pub requests: Option<u64>,
 }
 
 /// A scale-down that is over.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ended {
+pub struct FinishedDrain {
     /// The size before.
     pub from: i32,
     /// The size after.
     pub to: i32,
     /// How it ended.
-    pub how: How,
+    pub outcome: DrainOutcome,
 }
 
 /// How a scale-down ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum How {
-    /// All victims were empty, after so many seconds.
+pub enum DrainOutcome {
+    /// All victims had answered their requests.
     Drained {
-        /// Since the first of them was taken out of service.
+        /// The time since the first of them left its Services.
         seconds: i64,
     },
-    /// The deadline of these passed before they were.
-    Late(Vec<Left>),
-    /// Fewer were not wanted any more.
+    /// The deadline of these victims passed before they had.
+    Late(Vec<RemainingRequests>),
+    /// The smaller size was not desired any more.
     Cancelled,
 }
 
-/// Why requests may be cut off all the same.
+/// Why the readiness gates of pods cannot be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateProblem {
+    /// The API server has refused it for lack of permission.
+    pub is_forbidden: bool,
+    /// The answer of the API server.
+    pub text: String,
+}
+
+/// Why requests may be cut off although scale-downs drain.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BestEffort {
-    /// These pods do not have the gate, and get requests to their end.
+    /// These pods do not have the readiness gate, and get requests until they are deleted.
     NoGate(Vec<String>),
-    /// The operator may not take pods out of service.
+    /// The operator may not write the readiness gates of pods.
     NotPermitted,
     /// The operator may not mark replicas for removal.
     NotMarked {
-        /// The `ClusterRole` that would let it.
+        /// The `ClusterRole` that grants it.
         role: &'static str,
-        /// What the API server said.
+        /// The answer of the API server.
         error: String,
     },
-    /// Nobody can say whom a smaller size removes.
+    /// It is not known which replicas a smaller size removes.
     UnknownVictims,
-    /// The engine does not say how many requests it has.
+    /// The engine has no series that counts its requests.
     RequestsUnknown,
 }

@@ -17,10 +17,10 @@ use axum::{
 use kube::Client;
 use tokio::net::TcpListener;
 
-use crate::{cluster::pods::PodStore, http::wake::Calls, telemetry::Telemetry};
+use crate::{cluster::pods::PodStore, http::wake::WakeCalls, telemetry::Telemetry};
 
 /// What readiness depends on.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Readiness {
     autoscalers: Arc<AtomicBool>,
     pods: PodStore,
@@ -59,7 +59,7 @@ pub async fn serve(
     address: SocketAddr,
     readiness: Readiness,
     telemetry: Telemetry,
-    (client, calls): (Client, Calls),
+    (client, calls): (Client, WakeCalls),
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     let wake = async move |Path((namespace, name)): Path<(String, String)>, headers: HeaderMap| {

@@ -1,4 +1,4 @@
-//! Calls for targets at zero: `POST /wake/NAMESPACE/NAME`, by whoever Kubernetes lets.
+//! WakeCalls for targets at zero: `POST /wake/NAMESPACE/NAME`, by whoever Kubernetes lets.
 //!
 //! Who calls says so with a token of the cluster (a ServiceAccount's, say), and has to be allowed to `create` the subresource
 //! `llmautoscalers/wake` of that autoscaler. Nothing of that is kept: a call is rare.
@@ -22,28 +22,28 @@ use crate::kube_api::error_text;
 
 /// Who can be called for, by namespace and name. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Calls(Arc<Mutex<Listening>>);
+pub struct WakeCalls(Arc<Mutex<Listening>>);
 
 /// How many calls there have been, for those that listen.
 type Listening = HashMap<(String, String), watch::Sender<u64>>;
 
 /// Where one autoscaler hears its calls; ends when dropped.
-pub struct Listener {
-    calls: Calls,
+pub struct WakeListener {
+    calls: WakeCalls,
     key: (String, String),
     heard: watch::Receiver<u64>,
 }
 
-impl Calls {
+impl WakeCalls {
     /// Begins to listen for an autoscaler.
-    pub fn listen(&self, object: &LLMAutoscaler) -> Listener {
+    pub fn listen(&self, object: &LLMAutoscaler) -> WakeListener {
         let key = (object.namespace().unwrap_or_default(), object.name_any());
         let (sender, heard) = watch::channel(0);
         self.lock().insert(key.clone(), sender);
-        Listener { calls: self.clone(), key, heard }
+        WakeListener { calls: self.clone(), key, heard }
     }
 
-    /// Calls for an autoscaler; whether there is such a one.
+    /// WakeCalls for an autoscaler; whether there is such a one.
     fn call(&self, namespace: &str, name: &str) -> bool {
         let calls = self.lock();
         let Some(sender) = calls.get(&(namespace.to_owned(), name.to_owned())) else {
@@ -102,7 +102,7 @@ impl Calls {
     }
 }
 
-impl Listener {
+impl WakeListener {
     /// Returns when somebody has called.
     pub async fn called(&mut self) {
         if self.heard.changed().await.is_err() {
@@ -112,7 +112,7 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for WakeListener {
     fn drop(&mut self) {
         let mut calls = self.calls.lock();
         // Not the one that has come after it.

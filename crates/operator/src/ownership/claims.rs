@@ -20,7 +20,7 @@ use llm_autoscaler_observe::pod::Members;
 
 /// By what autoscalers are ordered: the oldest is the least.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seniority {
+pub struct Precedence {
     created: DateTime<Utc>,
     namespace: String,
     name: String,
@@ -29,7 +29,7 @@ pub struct Seniority {
     role: Option<String>,
 }
 
-impl Seniority {
+impl Precedence {
     /// That of an autoscaler; where it has several targets, for one of them.
     pub fn of(object: &LLMAutoscaler, role: Option<&str>) -> Self {
         Self {
@@ -64,7 +64,7 @@ enum Claim {
 
 /// Whether a target may be scaled by who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Ownership {
     /// It is its own.
     Owner,
     /// Not yet: an older autoscaler has not looked for its target yet.
@@ -78,15 +78,15 @@ pub enum Standing {
 struct Register {
     /// All autoscalers that there were when the operator started are in it.
     is_complete: bool,
-    namespaces: HashMap<String, BTreeMap<Seniority, Claim>>,
+    namespaces: HashMap<String, BTreeMap<Precedence, Claim>>,
 }
 
 impl Register {
-    fn set(&mut self, who: &Seniority, claim: Claim) {
+    fn set(&mut self, who: &Precedence, claim: Claim) {
         self.namespaces.entry(who.namespace.clone()).or_default().insert(who.clone(), claim);
     }
 
-    fn remove(&mut self, who: &Seniority) {
+    fn remove(&mut self, who: &Precedence) {
         if let Some(namespace) = self.namespaces.get_mut(&who.namespace) {
             namespace.remove(who);
             if namespace.is_empty() {
@@ -95,43 +95,43 @@ impl Register {
         }
     }
 
-    fn of_namespace(&self, who: &Seniority) -> impl Iterator<Item = (&Seniority, &Claim)> {
+    fn claims_in_namespace(&self, who: &Precedence) -> impl Iterator<Item = (&Precedence, &Claim)> {
         self.namespaces.get(&who.namespace).into_iter().flatten()
     }
 
-    fn claim(&self, who: &Seniority) -> Option<&Claim> {
+    fn claim_of(&self, who: &Precedence) -> Option<&Claim> {
         self.namespaces.get(&who.namespace)?.get(who)
     }
 
     /// Whose the target is that `who` claims.
-    fn standing(&self, who: &Seniority) -> Standing {
-        let Some(Claim::Target { uid: mine, .. }) = self.claim(who) else {
-            return Standing::Unsettled;
+    fn ownership(&self, who: &Precedence) -> Ownership {
+        let Some(Claim::Target { uid: mine, .. }) = self.claim_of(who) else {
+            return Ownership::Unsettled;
         };
         let mut is_settled = self.is_complete;
-        for (other, claim) in self.of_namespace(who).take_while(|(other, _)| *other < who) {
+        for (other, claim) in self.claims_in_namespace(who).take_while(|(other, _)| *other < who) {
             match claim {
                 Claim::Target { uid, .. } if uid == mine => {
-                    return Standing::TakenBy(other.name.clone());
+                    return Ownership::TakenBy(other.name.clone());
                 }
                 Claim::Looking => is_settled = false,
                 Claim::Target { .. } | Claim::Nothing => {}
             }
         }
-        if is_settled { Standing::Owner } else { Standing::Unsettled }
+        if is_settled { Ownership::Owner } else { Ownership::Unsettled }
     }
 
     /// The names of the autoscalers of other targets that select any of these pods too.
-    fn rivals(&self, who: &Seniority, pods: &Members) -> Vec<String> {
-        let Some(Claim::Target { uid: mine, .. }) = self.claim(who) else { return Vec::new() };
+    fn overlapping(&self, who: &Precedence, pods: &Members) -> Vec<String> {
+        let Some(Claim::Target { uid: mine, .. }) = self.claim_of(who) else { return Vec::new() };
         let selects = |selector: &Selector| pods.values().any(|pod| selector.matches(&pod.labels));
-        let is_rival = |(other, claim): &(&Seniority, &Claim)| match claim {
+        let overlaps = |(other, claim): &(&Precedence, &Claim)| match claim {
             Claim::Target { uid, selector: Some(selector) } => {
                 *other != who && uid != mine && selects(selector)
             }
             Claim::Target { .. } | Claim::Looking | Claim::Nothing => false,
         };
-        self.of_namespace(who).filter(is_rival).map(|(other, _)| other.name.clone()).collect()
+        self.claims_in_namespace(who).filter(overlaps).map(|(other, _)| other.name.clone()).collect()
     }
 }
 
@@ -148,16 +148,16 @@ struct Shared {
 
 impl Claims {
     /// All autoscalers that there were when the operator started have begun.
-    pub fn complete(&self) {
+    pub fn complete_listing(&self) {
         self.lock().is_complete = true;
         self.0.looked.notify_waiters();
     }
 
     /// An autoscaler begins to look for its target, or for that of one of its roles.
-    pub fn begin(&self, object: &LLMAutoscaler, role: Option<&str>) -> Holding {
-        let who = Seniority::of(object, role);
+    pub fn register(&self, object: &LLMAutoscaler, role: Option<&str>) -> ClaimGuard {
+        let who = Precedence::of(object, role);
         self.lock().set(&who, Claim::Looking);
-        Holding { claims: self.clone(), who }
+        ClaimGuard { claims: self.clone(), who }
     }
 
     fn lock(&self) -> MutexGuard<'_, Register> {
@@ -167,25 +167,25 @@ impl Claims {
 
 /// What one autoscaler claims; given back when dropped.
 #[derive(Debug)]
-pub struct Holding {
+pub struct ClaimGuard {
     claims: Claims,
-    who: Seniority,
+    who: Precedence,
 }
 
-impl Holding {
+impl ClaimGuard {
     /// It has found its target.
-    pub fn target(&self, uid: &str, selector: Option<Selector>) {
+    pub fn claim(&self, uid: &str, selector: Option<Selector>) {
         self.set(Claim::Target { uid: uid.to_owned(), selector });
     }
 
     /// It has no target.
-    pub fn nothing(&self) {
+    pub fn release(&self) {
         self.set(Claim::Nothing);
     }
 
     /// Its target could not be looked at: what it had it keeps, and nobody waits for it any longer.
-    pub fn looked(&self) {
-        if self.claims.lock().claim(&self.who) == Some(&Claim::Looking) {
+    pub fn stop_looking(&self) {
+        if self.claims.lock().claim_of(&self.who) == Some(&Claim::Looking) {
             self.set(Claim::Nothing);
         }
     }
@@ -196,29 +196,29 @@ impl Holding {
     }
 
     /// Whose the target is, once that can be said.
-    pub async fn settled(&self) -> Standing {
+    pub async fn settled_ownership(&self) -> Ownership {
         loop {
             // Notified from here on, so that nobody is missed between looking and waiting.
             let looked = self.claims.0.looked.notified();
-            match self.standing() {
-                Standing::Unsettled => looked.await,
-                standing => return standing,
+            match self.ownership() {
+                Ownership::Unsettled => looked.await,
+                ownership => return ownership,
             }
         }
     }
 
     /// Whose the target is.
-    pub fn standing(&self) -> Standing {
-        self.claims.lock().standing(&self.who)
+    pub fn ownership(&self) -> Ownership {
+        self.claims.lock().ownership(&self.who)
     }
 
     /// The names of the autoscalers of other targets that select any of these pods too.
-    pub fn rivals(&self, pods: &Members) -> Vec<String> {
-        self.claims.lock().rivals(&self.who, pods)
+    pub fn overlapping(&self, pods: &Members) -> Vec<String> {
+        self.claims.lock().overlapping(&self.who, pods)
     }
 }
 
-impl Drop for Holding {
+impl Drop for ClaimGuard {
     fn drop(&mut self) {
         self.claims.lock().remove(&self.who);
         self.claims.0.looked.notify_waiters();
@@ -236,8 +236,8 @@ mod tests {
     use super::*;
     use llm_autoscaler_observe::pod::Pod;
 
-    fn who(namespace: &str, name: &str, second: i64) -> Seniority {
-        Seniority {
+    fn who(namespace: &str, name: &str, second: i64) -> Precedence {
+        Precedence {
             created: DateTime::from_timestamp(second, 0).unwrap(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
@@ -250,7 +250,7 @@ mod tests {
         Claim::Target { uid: uid.to_owned(), selector: selector::parse(selector).ok() }
     }
 
-    fn register(claims: &[(Seniority, Claim)]) -> Register {
+    fn register(claims: &[(Precedence, Claim)]) -> Register {
         let mut register = Register { is_complete: true, ..Register::default() };
         for (who, claim) in claims {
             register.set(who, claim.clone());
@@ -261,24 +261,24 @@ mod tests {
     #[test]
     fn the_oldest_keeps_a_target() {
         let mine = || (who("ns", "m", 5), target("t", "a=1"));
-        let taken = || Standing::TakenBy("other".to_owned());
+        let taken = || Ownership::TakenBy("other".to_owned());
         let table = [
             (who("ns", "other", 4), target("t", "a=1"), taken()),
-            (who("ns", "other", 6), target("t", "a=1"), Standing::Owner),
+            (who("ns", "other", 6), target("t", "a=1"), Ownership::Owner),
             // The same age: by name.
-            (who("ns", "a", 5), target("t", ""), Standing::TakenBy("a".to_owned())),
-            (who("ns", "z", 5), target("t", ""), Standing::Owner),
+            (who("ns", "a", 5), target("t", ""), Ownership::TakenBy("a".to_owned())),
+            (who("ns", "z", 5), target("t", ""), Ownership::Owner),
             // Another target, another namespace.
-            (who("ns", "other", 4), target("u", "a=1"), Standing::Owner),
-            (who("elsewhere", "other", 4), target("t", "a=1"), Standing::Owner),
+            (who("ns", "other", 4), target("u", "a=1"), Ownership::Owner),
+            (who("elsewhere", "other", 4), target("t", "a=1"), Ownership::Owner),
             // An older one that has not looked may yet turn out to be the owner; a younger one cannot.
-            (who("ns", "other", 4), Claim::Looking, Standing::Unsettled),
-            (who("ns", "other", 6), Claim::Looking, Standing::Owner),
-            (who("ns", "other", 4), Claim::Nothing, Standing::Owner),
+            (who("ns", "other", 4), Claim::Looking, Ownership::Unsettled),
+            (who("ns", "other", 6), Claim::Looking, Ownership::Owner),
+            (who("ns", "other", 4), Claim::Nothing, Ownership::Owner),
         ];
         for (other, claim, expected) in table {
             let register = register(&[mine(), (other.clone(), claim.clone())]);
-            assert_eq!(register.standing(&mine().0), expected, "{other:?} {claim:?}");
+            assert_eq!(register.ownership(&mine().0), expected, "{other:?} {claim:?}");
         }
     }
 
@@ -287,9 +287,9 @@ mod tests {
         let mine = who("ns", "m", 5);
         let mut register = register(&[(mine.clone(), target("t", "a=1"))]);
         register.is_complete = false;
-        assert_eq!(register.standing(&mine), Standing::Unsettled);
+        assert_eq!(register.ownership(&mine), Ownership::Unsettled);
         register.set(&who("ns", "older", 1), target("t", "a=1"));
-        assert_eq!(register.standing(&mine), Standing::TakenBy("older".to_owned()));
+        assert_eq!(register.ownership(&mine), Ownership::TakenBy("older".to_owned()));
     }
 
     #[test]
@@ -298,7 +298,7 @@ mod tests {
             [("a", 3), ("b", 1), ("c", 2)].map(|(name, at)| who("ns", name, at));
         let all = [&first, &second, &third];
         let mut register = register(&all.map(|who| (who.clone(), target("t", ""))));
-        let owners = |register: &Register| all.map(|who| register.standing(who) == Standing::Owner);
+        let owners = |register: &Register| all.map(|who| register.ownership(who) == Ownership::Owner);
         assert_eq!(owners(&register), [false, true, false]);
         register.remove(&second);
         assert_eq!(owners(&register), [false, false, true]);
@@ -327,14 +327,14 @@ mod tests {
         for (other, claim, expected) in table {
             let register =
                 register(&[(mine.clone(), target("t", "app=a")), (other, claim.clone())]);
-            assert_eq!(register.rivals(&mine, &pods), expected, "{claim:?}");
+            assert_eq!(register.overlapping(&mine, &pods), expected, "{claim:?}");
         }
     }
 
     #[test]
     fn what_is_dropped_is_given_back() {
         let claims = Claims::default();
-        claims.complete();
+        claims.complete_listing();
         let spec = json!({
             "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
             "metadata": {"name": "a", "namespace": "ns", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"},
@@ -344,16 +344,16 @@ mod tests {
         let older: LLMAutoscaler = serde_json::from_value(spec).unwrap();
         let mut younger = older.clone();
         younger.metadata.name = Some("b".to_owned());
-        let (first, second) = (claims.begin(&older, None), claims.begin(&younger, None));
-        second.target("t", None);
-        assert_eq!(second.standing(), Standing::Unsettled);
-        first.looked();
-        assert_eq!(second.standing(), Standing::Owner);
-        first.target("t", None);
-        first.looked();
-        assert_eq!(second.standing(), Standing::TakenBy("a".to_owned()));
+        let (first, second) = (claims.register(&older, None), claims.register(&younger, None));
+        second.claim("t", None);
+        assert_eq!(second.ownership(), Ownership::Unsettled);
+        first.stop_looking();
+        assert_eq!(second.ownership(), Ownership::Owner);
+        first.claim("t", None);
+        first.stop_looking();
+        assert_eq!(second.ownership(), Ownership::TakenBy("a".to_owned()));
         drop(first);
-        assert_eq!(second.standing(), Standing::Owner);
+        assert_eq!(second.ownership(), Ownership::Owner);
         drop(second);
         assert!(claims.lock().namespaces.is_empty());
     }

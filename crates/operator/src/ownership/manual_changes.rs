@@ -3,18 +3,18 @@
 //! Pure: what is read and when is told, and so is who has written it, as `managedFields` say.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{ManualChangeStatus, TargetStatus, managers, time};
+use llm_autoscaler_api::{ManualChangeStatus, managers, memory::Remembered, time};
 
 use crate::scale::metadata::Author;
 
 /// So many changes against ours are a fight, …
-const FIGHT: usize = 3;
+const CONTESTED_COUNT: usize = 3;
 /// … if they come within this time. It is told of no more often than that.
-const FIGHT_WITHIN: TimeDelta = TimeDelta::minutes(10);
+const CONTESTED_WITHIN: TimeDelta = TimeDelta::minutes(10);
 
 /// What is known of the size of one object.
 #[derive(Clone, Debug, Default)]
-pub struct Sizes {
+pub struct SizeTracker {
     /// The object's UID.
     pub uid: String,
     /// The size as last seen or written.
@@ -24,16 +24,16 @@ pub struct Sizes {
     /// What a write asked for of which nobody knows whether it was done.
     attempted: Option<i32>,
     /// The latest change by somebody else, if it is the latest of all.
-    change: Option<Change>,
+    change: Option<SizeChange>,
     /// When sizes of ours were changed by others, and by whom.
     contested: Vec<(DateTime<Utc>, Option<String>)>,
     /// When a fight was last told of.
-    told: Option<DateTime<Utc>>,
+    contested_reported_at: Option<DateTime<Utc>>,
 }
 
 /// A change of size by somebody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct SizeChange {
     /// The size before.
     pub from: i32,
     /// The size that was set.
@@ -46,30 +46,30 @@ pub struct Change {
 
 /// A change that is respected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Respected {
+pub struct RespectedChange {
     /// The change.
-    pub change: Change,
+    pub change: SizeChange,
     /// Until then.
     pub until: DateTime<Utc>,
 }
 
 /// What a size that was read means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum Attribution {
     /// It was us, in a write whose answer was lost, or before a restart.
     Ours,
     /// Somebody else has changed it.
-    Changed(Change),
+    Changed(SizeChange),
     /// Somebody else changes it again and again after us, and it is time to say so.
-    Contested(Change),
+    Contested(SizeChange),
 }
 
-impl Sizes {
-    /// What the status remembers of this very object.
-    pub fn restored(uid: &str, targets: &[TargetStatus]) -> Self {
-        let before = targets.iter().find(|target| target.uid.as_deref() == Some(uid));
-        let known = before.and_then(|target| target.history.as_ref()?.replicas);
-        let change = before.and_then(|target| target.manual_change.as_ref()).map(Change::restored);
+impl SizeTracker {
+    /// Begins with what the status remembers of this very object.
+    pub fn restored(uid: &str, remembered: Option<&Remembered>) -> Self {
+        let known = remembered.and_then(Remembered::replicas);
+        let change = remembered.and_then(|remembered| remembered.manual_change.as_ref());
+        let change = change.map(SizeChange::restored);
         let change = change.filter(|change| known == Some(change.to));
         Self { uid: uid.to_owned(), known, change, ..Self::default() }
     }
@@ -80,48 +80,48 @@ impl Sizes {
     }
 
     /// Whether a size that was read is another one than expected, so that it matters who has written it.
-    pub fn differs(&mut self, current: i32) -> bool {
+    pub fn observe_size(&mut self, current: i32) -> bool {
         if self.attempted.take() == Some(current) && self.known != Some(current) {
-            self.wrote(current);
+            self.record_write(current);
         }
         let differs = self.known.is_some_and(|known| known != current);
         self.known.get_or_insert(current);
         differs
     }
 
-    /// Takes over a size that [`differs`](Self::differs), and says what that means.
-    pub fn changed(&mut self, current: i32, author: Author, now: DateTime<Utc>) -> Meaning {
+    /// Takes over a size that [`observe_size`](Self::observe_size), and says what that means.
+    pub fn attribute(&mut self, current: i32, author: Author, now: DateTime<Utc>) -> Attribution {
         if author.name.as_deref() == Some(managers::SCALE) {
-            self.wrote(current);
-            return Meaning::Ours;
+            self.record_write(current);
+            return Attribution::Ours;
         }
         let from = self.known.replace(current).unwrap_or(current);
         let was_ours = std::mem::take(&mut self.is_ours);
-        let change = Change {
+        let change = SizeChange {
             from,
             to: current,
             by: author.name,
             at: author.at.map_or(now, |at| at.min(now)),
         };
         self.change = Some(change.clone());
-        if was_ours && self.is_fight(&change, now) {
-            self.told = Some(now);
-            Meaning::Contested(change)
+        if was_ours && self.record_and_check_contested(&change, now) {
+            self.contested_reported_at = Some(now);
+            Attribution::Contested(change)
         } else {
-            Meaning::Changed(change)
+            Attribution::Changed(change)
         }
     }
 
-    fn is_fight(&mut self, change: &Change, now: DateTime<Utc>) -> bool {
-        let recent = |at: DateTime<Utc>| now - at < FIGHT_WITHIN;
+    fn record_and_check_contested(&mut self, change: &SizeChange, now: DateTime<Utc>) -> bool {
+        let recent = |at: DateTime<Utc>| now - at < CONTESTED_WITHIN;
         self.contested.retain(|(at, _)| recent(*at));
         self.contested.push((now, change.by.clone()));
         let count = self.contested.iter().filter(|(_, by)| *by == change.by).count();
-        count >= FIGHT && !self.told.is_some_and(recent)
+        count >= CONTESTED_COUNT && !self.contested_reported_at.is_some_and(recent)
     }
 
     /// A size of ours was written.
-    pub fn wrote(&mut self, size: i32) {
+    pub fn record_write(&mut self, size: i32) {
         self.known = Some(size);
         self.is_ours = true;
         self.change = None;
@@ -129,20 +129,20 @@ impl Sizes {
     }
 
     /// A size of ours was written or not: there was no answer.
-    pub fn attempted(&mut self, size: i32) {
+    pub fn record_attempt(&mut self, size: i32) {
         self.attempted = Some(size);
     }
 
     /// The change by somebody else that is to be left as it is, where such changes are respected for `respect`. Zero replicas are no
     /// size to return from: who sets them switches the scaling off, as with the HPA.
-    pub fn respected(&self, respect: TimeDelta, now: DateTime<Utc>) -> Option<Respected> {
+    pub fn respected(&self, respect: TimeDelta, now: DateTime<Utc>) -> Option<RespectedChange> {
         let change = self.change.as_ref().filter(|change| change.to != 0)?;
         let until = change.at + respect;
-        (now < until).then(|| Respected { change: change.clone(), until })
+        (now < until).then(|| RespectedChange { change: change.clone(), until })
     }
 }
 
-impl Change {
+impl SizeChange {
     fn restored(status: &ManualChangeStatus) -> Self {
         let ManualChangeStatus { from, to, by, time } = status.clone();
         Self { from, to, by, at: time::from_kubernetes(&time) }
@@ -175,42 +175,42 @@ mod tests {
     }
 
     /// A size is read; what it means, where it matters.
-    fn read(sizes: &mut Sizes, current: i32, author: &str, second: i64) -> Option<Meaning> {
-        sizes.differs(current).then(|| sizes.changed(current, by(author), at(second)))
+    fn read(sizes: &mut SizeTracker, current: i32, author: &str, second: i64) -> Option<Attribution> {
+        sizes.observe_size(current).then(|| sizes.attribute(current, by(author), at(second)))
     }
 
-    fn change(from: i32, to: i32, name: &str, second: i64) -> Change {
-        Change { from, to, by: Some(name.to_owned()), at: at(second) }
+    fn change(from: i32, to: i32, name: &str, second: i64) -> SizeChange {
+        SizeChange { from, to, by: Some(name.to_owned()), at: at(second) }
     }
 
     #[test]
     fn only_others_change_a_size() {
-        let mut sizes = Sizes::default();
+        let mut sizes = SizeTracker::default();
         assert_eq!(read(&mut sizes, 2, "kubectl", 0), None, "the first size is no change");
         assert_eq!(read(&mut sizes, 2, "kubectl", 1), None);
-        sizes.wrote(3);
+        sizes.record_write(3);
         assert_eq!(read(&mut sizes, 3, "kubectl", 2), None);
         assert_eq!(
             read(&mut sizes, 1, "kubectl", 3),
-            Some(Meaning::Changed(change(3, 1, "kubectl", 3)))
+            Some(Attribution::Changed(change(3, 1, "kubectl", 3)))
         );
         assert_eq!(read(&mut sizes, 1, "kubectl", 4), None);
         // A write whose answer was lost, found done at the next look, and at a later one.
-        sizes.attempted(4);
+        sizes.record_attempt(4);
         assert_eq!(read(&mut sizes, 4, "kubectl", 5), None);
-        sizes.attempted(5);
+        sizes.record_attempt(5);
         assert_eq!(read(&mut sizes, 4, "kubectl", 6), None);
-        assert_eq!(read(&mut sizes, 5, managers::SCALE, 7), Some(Meaning::Ours));
+        assert_eq!(read(&mut sizes, 5, managers::SCALE, 7), Some(Attribution::Ours));
     }
 
     #[test]
     fn respect_ends() {
         let respect = TimeDelta::seconds(60);
-        let mut sizes = Sizes::default();
+        let mut sizes = SizeTracker::default();
         read(&mut sizes, 3, "kubectl", 0);
         assert_eq!(sizes.respected(respect, at(0)), None, "nobody has changed anything");
         read(&mut sizes, 2, "kubectl", 10);
-        let respected = |until| Some(Respected { change: change(3, 2, "kubectl", 10), until });
+        let respected = |until| Some(RespectedChange { change: change(3, 2, "kubectl", 10), until });
         assert_eq!(sizes.respected(respect, at(69)), respected(at(70)));
         assert_eq!(sizes.respected(respect, at(70)), None);
         assert_eq!(sizes.respected(TimeDelta::zero(), at(10)), None);
@@ -220,7 +220,7 @@ mod tests {
             sizes.respected(respect, at(119)).map(|respected| respected.until),
             Some(at(120))
         );
-        sizes.wrote(3);
+        sizes.record_write(3);
         assert_eq!(sizes.respected(respect, at(61)), None);
         read(&mut sizes, 0, "kubectl", 62);
         assert_eq!(sizes.respected(respect, at(63)), None);
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_an_hpa_did_is_not_respected_when_it_is_gone() {
-        let mut sizes = Sizes::driven("u", 3);
+        let mut sizes = SizeTracker::driven("u", 3);
         assert_eq!(read(&mut sizes, 3, "kube-controller-manager", 10), None);
         assert_eq!(sizes.respected(TimeDelta::seconds(60), at(10)), None);
     }
@@ -237,25 +237,24 @@ mod tests {
     fn respect_survives_a_restart() {
         let manual_change = change(3, 2, "kubectl", 10).status();
         let history = HistoryRecord { replicas: Some(2), ..HistoryRecord::default() };
-        let target = TargetStatus {
-            uid: Some("u".to_owned()),
+        let remembered = Remembered {
             manual_change: Some(manual_change),
-            history: Some(history.clone()),
-            ..TargetStatus::default()
+            history: Some(history),
+            ..Remembered::default()
         };
         let respect = TimeDelta::seconds(60);
-        let mut sizes = Sizes::restored("u", std::slice::from_ref(&target));
+        let mut sizes = SizeTracker::restored("u", Some(&remembered));
         assert_eq!(read(&mut sizes, 2, "x", 20), None);
         assert_eq!(sizes.respected(respect, at(20)).map(|respected| respected.until), Some(at(70)));
-        let other = Sizes::restored("v", std::slice::from_ref(&target));
+        let other = SizeTracker::restored("v", None);
         assert_eq!(other.respected(respect, at(20)), None, "of another object");
 
         // What was changed while nobody looked counts from when it was changed.
-        let target = TargetStatus { manual_change: None, ..target };
-        let mut sizes = Sizes::restored("u", &[target]);
-        assert!(sizes.differs(5));
+        let remembered = Remembered { manual_change: None, ..remembered };
+        let mut sizes = SizeTracker::restored("u", Some(&remembered));
+        assert!(sizes.observe_size(5));
         let author = Author { name: Some("kubectl".to_owned()), at: Some(at(0)) };
-        assert_eq!(sizes.changed(5, author, at(50)), Meaning::Changed(change(2, 5, "kubectl", 0)));
+        assert_eq!(sizes.attribute(5, author, at(50)), Attribution::Changed(change(2, 5, "kubectl", 0)));
     }
 
     #[test]
@@ -279,21 +278,21 @@ mod tests {
             ],
         ];
         for row in table {
-            let mut sizes = Sizes::default();
+            let mut sizes = SizeTracker::default();
             for (second, author, expected) in *row {
-                sizes.wrote(3);
+                sizes.record_write(3);
                 let meaning = read(&mut sizes, 1, author, *second);
                 assert_eq!(
-                    matches!(meaning, Some(Meaning::Contested(_))),
+                    matches!(meaning, Some(Attribution::Contested(_))),
                     *expected,
                     "{row:?} at {second}"
                 );
             }
         }
         // Somebody who changes his own size does not fight us.
-        let mut sizes = Sizes::default();
+        let mut sizes = SizeTracker::default();
         for size in 0..10 {
-            assert!(!matches!(read(&mut sizes, size, "kubectl", 0), Some(Meaning::Contested(_))));
+            assert!(!matches!(read(&mut sizes, size, "kubectl", 0), Some(Attribution::Contested(_))));
         }
     }
 }

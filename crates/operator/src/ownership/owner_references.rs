@@ -1,63 +1,62 @@
-//! Owners that drive the size of a target: looked at once for each target, and once a minute.
+//! Owners that drive the size of a target, as its `ownerReferences` say: read once for each target, and once a minute.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use kube::ResourceExt;
-use llm_autoscaler_api::workloads;
+use llm_autoscaler_api::{ScaleTargetRef, workloads};
+use llm_autoscaler_core::Monotonic;
 use tracing::debug;
 
-use crate::reconcile::autoscaler::role::Role;
-use crate::{scale::{client::{Place, ScaleView}, metadata::objects}, status::report::Refusal};
+use crate::{ownership::refusal::Refusal, scale::client::{Place, ScaleView, Targets}};
 
 /// How long an answer is believed; an owner seldom comes later than what it owns.
 const BELIEVED: Duration = Duration::from_mins(1);
 
-/// What was found when the owners of a target were looked at.
+/// What was found when the owners of a target were last read.
 #[derive(Default)]
-pub(super) struct Parental {
-    seen: Option<(String, Instant)>,
+pub struct OwnerReferences {
+    read: Option<(String, Monotonic)>,
     refusal: Option<Refusal>,
 }
 
-impl Role {
-    /// Why the target is somebody else's although no other LLMAutoscaler has it, if it is.
-    pub(super) async fn driven(&mut self, view: &ScaleView) -> Option<Refusal> {
-        let parent = self.parent(view).await;
-        if parent.is_some() {
-            return parent;
+impl OwnerReferences {
+    /// Returns why the target is driven by its owner, where it is. An answer is kept for a minute.
+    pub async fn refusal(
+        &mut self,
+        targets: &Targets,
+        namespace: &str,
+        target: &ScaleTargetRef,
+        view: &ScaleView,
+        now: Monotonic,
+    ) -> Option<Refusal> {
+        let is_fresh =
+            |(uid, at): &(String, Monotonic)| *uid == view.uid && now.since(*at) < BELIEVED;
+        if !self.read.as_ref().is_some_and(is_fresh) {
+            self.refusal = find_owner(targets, namespace, target, view).await;
+            self.read = Some((view.uid.clone(), now));
         }
-        let namespace = self.object.namespace().unwrap_or_default();
-        let objects = objects(&self.plan.target, view);
-        let driver = self.context.drivers.of(&namespace, &objects).await?;
-        Some(Refusal::driven(&self.reference(), &driver))
+        self.refusal.clone()
     }
+}
 
-    async fn parent(&mut self, view: &ScaleView) -> Option<Refusal> {
-        let is_fresh = |(uid, at): &(String, Instant)| *uid == view.uid && at.elapsed() < BELIEVED;
-        if !self.parent.seen.as_ref().is_some_and(is_fresh) {
-            let refusal = self.find_parent(view).await;
-            self.parent = Parental { seen: Some((view.uid.clone(), Instant::now())), refusal };
-        }
-        self.parent.refusal.clone()
+/// Metadata that cannot be read stops nothing.
+async fn find_owner(
+    targets: &Targets,
+    namespace: &str,
+    target: &ScaleTargetRef,
+    view: &ScaleView,
+) -> Option<Refusal> {
+    // The adapter of a role belongs to the group, which leaves the size to it.
+    if matches!(view.place, Place::Adapter(_)) {
+        return None;
     }
-
-    /// What cannot be looked at stops nothing.
-    async fn find_parent(&self, view: &ScaleView) -> Option<Refusal> {
-        // The adapter of a role belongs to the group, which leaves the size to it.
-        if matches!(view.place, Place::Adapter(_)) {
+    let metadata = match targets.metadata(namespace, target, view).await {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            debug!(namespace, target = target.name, %error, "cannot read the target's metadata, so its owner is not known");
             return None;
         }
-        let target = &self.plan.target;
-        let namespace = self.object.namespace().unwrap_or_default();
-        let metadata = match self.context.targets.metadata(&namespace, target, view).await {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                debug!(name = self.path(), %error, "the target's metadata cannot be read, so nobody knows who owns it");
-                return None;
-            }
-        };
-        let owners = metadata.owner_references.unwrap_or_default();
-        let (owner, parent) = workloads::scaling_owner(&target.kind, &owners)?;
-        Some(Refusal::controlled(&self.reference(), owner, parent))
-    }
+    };
+    let owners = metadata.owner_references.unwrap_or_default();
+    let (owner, kind) = workloads::scaling_owner(&target.kind, &owners)?;
+    Some(Refusal::DrivenBy { owner: owner.clone(), kind })
 }

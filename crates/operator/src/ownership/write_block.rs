@@ -1,20 +1,30 @@
 //! What keeps the operator from writing what it has decided.
 
-use crate::ownership::manual_changes::Respected;
+use llm_autoscaler_core as core;
 
-/// Reasons why nothing is written to a target that is ours, is found and is understood.
+use crate::ownership::manual_changes::RespectedChange;
+
+/// The reasons why nothing is written to a target that is the autoscaler's own, is found and is understood.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Restraint {
-    /// The autoscaler has the annotation for it.
+pub struct WriteBlock {
+    /// The autoscaler has the annotation that pauses it.
     pub paused: bool,
-    /// Somebody else has set the size, and that is respected for a while.
-    pub respected: Option<Respected>,
+    /// A change of size by something else that is respected for now.
+    pub manual_change: Option<RespectedChange>,
 }
 
-impl Restraint {
-    /// The first reason, as the operator's metrics call it; `None` where nothing stands in the way.
-    pub fn first(&self) -> Option<&'static str> {
-        let respected = self.respected.is_some().then_some("respected");
-        self.paused.then_some("paused").or(respected)
+impl WriteBlock {
+    /// The block as the plan takes it.
+    pub fn for_plan(&self) -> core::WriteBlock {
+        core::WriteBlock { paused: self.paused, manual_change: self.manual_change.is_some() }
+    }
+
+    /// The first reason, as the operator's metrics name it; `None` where nothing is blocked.
+    pub fn metric_label(&self) -> Option<&'static str> {
+        if self.paused {
+            Some("paused")
+        } else {
+            self.manual_change.is_some().then_some("manual_change")
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -14,10 +14,11 @@ use kube::{
     core::{Selector, SelectorExt},
 };
 use llm_autoscaler_api::{POD_MONITOR, Port};
+use llm_autoscaler_core::Monotonic;
 use serde::Deserialize;
 
 use llm_autoscaler_observe::pod::Pod;
-use crate::kube_api::scoped_dynamic;
+use crate::{clock::Clock, kube_api::scoped_dynamic};
 
 /// For how long a listing is believed.
 const BELIEVED: Duration = Duration::from_secs(30);
@@ -67,18 +68,19 @@ struct Endpoint {
 #[derive(Clone)]
 pub struct Monitors {
     client: Client,
+    clock: Clock,
     /// The only namespace that may be looked at.
     namespace: Option<String>,
     latest: Arc<tokio::sync::Mutex<Option<Listed>>>,
 }
 
 /// When, and what.
-type Listed = (Instant, Arc<[Monitor]>);
+type Listed = (Monotonic, Arc<[Monitor]>);
 
 impl Monitors {
     /// Nothing has been listed yet.
-    pub fn new(client: Client, namespace: Option<String>) -> Self {
-        Self { client, namespace, latest: Arc::default() }
+    pub fn new(client: Client, clock: Clock, namespace: Option<String>) -> Self {
+        Self { client, clock, namespace, latest: Arc::default() }
     }
 
     /// All PodMonitors, as they were half a minute ago at the earliest; none where there is no such kind. While they cannot be
@@ -86,7 +88,7 @@ impl Monitors {
     pub async fn all(&self) -> Arc<[Monitor]> {
         let mut latest = self.latest.lock().await;
         if let Some((at, monitors)) = &*latest
-            && at.elapsed() < BELIEVED
+            && self.clock.monotonic().since(*at) < BELIEVED
         {
             return monitors.clone();
         }
@@ -97,7 +99,7 @@ impl Monitors {
             Err(kube::Error::Api(status)) if status.code == 404 => Arc::default(),
             Err(_) => latest.take().map_or_else(Arc::default, |(_, monitors)| monitors),
         };
-        *latest = Some((Instant::now(), monitors.clone()));
+        *latest = Some((self.clock.monotonic(), monitors.clone()));
         monitors
     }
 }
@@ -219,7 +221,7 @@ mod tests {
         ];
         for (spec, expected) in table {
             assert_eq!(
-                monitor(&spec).publishes(&pod("a-0", "a"), 8000, "/metrics"),
+                monitor(&spec).publishes(&Pod::serving("a-0", "a"), 8000, "/metrics"),
                 expected,
                 "{spec}"
             );

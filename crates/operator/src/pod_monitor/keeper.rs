@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kube::{
@@ -11,9 +11,10 @@ use kube::{
     core::Selector,
 };
 use llm_autoscaler_api::{
-    LLMAutoscaler, PodMonitorMode, Port, conditions::{ConditionType, ConditionUpdate, Reason}, managers, PodMonitorBuilder,
+    LLMAutoscaler, Plan, PodMonitorMode, Port, conditions::{ConditionType, ConditionUpdate, Reason}, managers, PodMonitorBuilder,
     pod_monitor_name, selector, time,
 };
+use llm_autoscaler_core::Monotonic;
 use tokio::task::AbortHandle;
 
 use llm_autoscaler_observe::pod::Members;
@@ -31,7 +32,7 @@ pub struct PodMonitorKeeper {
     role: Option<String>,
     client: Client,
     monitors: Monitors,
-    at: Option<Instant>,
+    at: Option<Monotonic>,
     condition: Arc<Mutex<Option<ConditionUpdate>>>,
     task: Option<AbortHandle>,
 }
@@ -66,17 +67,23 @@ impl PodMonitorKeeper {
     }
 
     /// Begins to look after it, if it is time.
-    pub fn keep(&mut self, owner: &Arc<LLMAutoscaler>, published: impl FnOnce() -> Published) {
-        if self.at.is_some_and(|at| at.elapsed() < EVERY) {
+    pub fn keep(
+        &mut self,
+        owner: &Arc<LLMAutoscaler>,
+        plan: &Arc<Plan>,
+        published: impl FnOnce() -> Published,
+        now: Monotonic,
+    ) {
+        if self.at.is_some_and(|at| now.since(at) < EVERY) {
             return;
         }
-        self.at = Some(Instant::now());
+        self.at = Some(now);
         self.end();
         let (client, monitors, owner) = (self.client.clone(), self.monitors.clone(), owner.clone());
-        let (condition, published) = (self.condition.clone(), published());
+        let (condition, published, plan) = (self.condition.clone(), published(), plan.clone());
         let name = pod_monitor_name(&owner, self.role.as_deref());
         let task = tokio::spawn(async move {
-            let work = bring_about(&client, &monitors, (&owner, &name), &published);
+            let work = bring_about(&client, &monitors, (&owner, &name), &plan, &published);
             let kept = tokio::time::timeout(DEADLINE, work).await;
             let late = |_| {
                 let message =
@@ -121,11 +128,11 @@ async fn bring_about(
     client: &Client,
     monitors: &Monitors,
     (owner, name): (&LLMAutoscaler, &str),
+    plan: &Plan,
     published: &Published,
 ) -> Option<ConditionUpdate> {
     let api = cluster_pod_monitors::api(client, Some(&owner.namespace().unwrap_or_default()));
-    let spec = owner.spec.pod_monitor.clone().unwrap_or_default();
-    match spec.mode {
+    match plan.pod_monitor.spec.mode {
         PodMonitorMode::Disabled => {
             remove(&api, (owner, name)).await;
             None
@@ -133,7 +140,7 @@ async fn bring_about(
         PodMonitorMode::Create => {
             let Published { selector, port, .. } = published;
             let wanted =
-                PodMonitorBuilder { owner, name, spec: &spec, selector: &selector::to_label_selector(selector), port }.build();
+                PodMonitorBuilder { owner, name, plan, selector: &selector::to_label_selector(selector), port }.build();
             Some(apply(&api, monitors, (owner, name), published, &wanted).await)
         }
     }

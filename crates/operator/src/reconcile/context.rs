@@ -5,37 +5,37 @@ use std::time::Duration;
 use kube::Client;
 use llm_autoscaler_core::Profile;
 
-use crate::{cluster::{other_autoscalers::Drivers, pods::PodStore}, drain::pod_gates::InService, http::wake::Calls, ownership::claims::Claims, pod_monitor::cluster_pod_monitors::Monitors, sampling::{prometheus::Servers, scrape_pool::Sampler}, scale::client::Targets, status::{events::Events, write_limiter::Lane}, telemetry::Telemetry};
+use crate::{clock::Clock, cluster::other_autoscalers::OtherAutoscalers, drain::pod_gates::PodGates, http::wake::WakeCalls, kube_api::WritePermit, ownership::claims::Claims, pod_monitor::cluster_pod_monitors::Monitors, sampling::sources::Sampling, scale::client::Targets, status::{events::Events, write_limiter::WriteLimiter}, telemetry::Telemetry};
 
 /// What all autoscalers share.
 pub struct Context {
-    /// The way to the API server.
+    /// The client of the API server.
     pub client: Client,
-    /// All pods.
-    pub pods: PodStore,
-    /// All samples of pages.
-    pub sampler: Sampler,
-    /// All Prometheus servers.
-    pub servers: Servers,
-    /// All PodMonitors.
+    /// The clock.
+    pub clock: Clock,
+    /// The pages that are scraped, the Prometheus servers that are queried, and the pods of the cluster.
+    pub sampling: Sampling,
+    /// The PodMonitors of the cluster.
     pub monitors: Monitors,
-    /// Scale subresources.
+    /// The scale subresources of the cluster.
     pub targets: Targets,
-    /// Who has been called for.
-    pub calls: Calls,
-    /// Whose each of them is.
+    /// Pending wake calls.
+    pub wake: WakeCalls,
+    /// The claims of all autoscalers to their targets.
     pub claims: Claims,
-    /// Other autoscalers of the cluster.
-    pub drivers: Drivers,
-    /// Pods that are put in service, and taken out of it.
-    pub in_service: InService,
-    /// Where events go.
+    /// The other autoscalers of the cluster: HPAs and ScaledObjects.
+    pub other_autoscalers: OtherAutoscalers,
+    /// The readiness gates of pods.
+    pub gates: PodGates,
+    /// The recorder of events.
     pub events: Events,
-    /// Where writes wait that are not urgent.
-    pub lane: Lane,
+    /// The limit for writes that are not urgent.
+    pub limiter: WriteLimiter,
     /// The operator's own metrics.
     pub telemetry: Telemetry,
-    /// How often a step happens at least.
+    /// The permission to write.
+    pub permit: WritePermit,
+    /// The longest time between two steps.
     pub period: Duration,
     /// Whether decisions are the HPA's to the bit.
     pub profile: Profile,

@@ -35,7 +35,7 @@ impl Drop for Task {
 }
 
 /// Follows the watch, for ever.
-pub async fn follow(
+pub async fn watch(
     context: Arc<Context>,
     readiness: Readiness,
     events: impl Stream<Item = watcher::Result<Event>>,
@@ -52,7 +52,7 @@ pub async fn follow(
             }
             Ok(watcher::Event::InitDone) => {
                 tasks.running.retain(|key, _| listed.contains(key));
-                tasks.context.claims.complete();
+                tasks.context.claims.complete_listing();
                 readiness.autoscalers_listed();
             }
             Ok(watcher::Event::Apply(object)) => tasks.apply(object),
@@ -108,7 +108,7 @@ impl Tasks {
     fn start(&self, object: Arc<LLMAutoscaler>) -> Task {
         let uid = object.metadata.uid.clone();
         let (objects, receiver) = watch::channel(object);
-        let handle = tokio::spawn(autoscaler::keep(self.context.clone(), receiver)).abort_handle();
+        let handle = tokio::spawn(autoscaler::run(self.context.clone(), receiver)).abort_handle();
         Task { uid, objects, handle }
     }
 }

@@ -1,117 +1,162 @@
-//! What keeps an autoscaler's hands off its target: others to whom it belongs, others who have set its size, a pause.
+//! Finds the target of a role: its scale is read, the target is claimed, and a size that something else has set is noticed.
 
 use std::time::Duration;
 
-use chrono::Utc;
-use kube::ResourceExt;
-use llm_autoscaler_api::{conditions::Reason, selector};
-use llm_autoscaler_core::Decision;
+use llm_autoscaler_api::{TargetStatus, memory::Remembered, messages, selector};
+use llm_autoscaler_core::Now;
 use tracing::{debug, info};
 
-use crate::{ownership::{claims::Standing, manual_changes::{Change, Meaning, Sizes}, write_block::Restraint}, scale::{client::{ScaleView, TargetError}, metadata::{Author, self}}, status::{events, report::{Refusal, self}}};
-use crate::reconcile::autoscaler::{Failed, role::Role};
+use crate::{ownership::{claims::Ownership, manual_changes::{Attribution, SizeChange, SizeTracker}, refusal::Refusal}, reconcile::{role::Role, step::StepFailed, target_state::{Beginning, TargetState}}, scale::{client::{ScaleView, TargetError}, metadata::{Author, self}}, status::{events, refusal::RefusalTexts, report}};
 
-/// How long older autoscalers are waited for that have not looked for their target yet.
+/// The longest time for which older autoscalers are waited for that have not looked for their target yet.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Role {
-    /// Whether the scale has to be read before anything is decided: the last attempt failed, or the target is somebody else's by now.
+    /// Returns whether the scale has to be read before anything is decided: the last attempt failed, or the target belongs to
+    /// another autoscaler by now.
     pub(super) fn is_outdated(&self) -> bool {
-        self.target.as_ref().is_none_or(|target| target.unread)
-            || self.holding.standing() != Standing::Owner
+        self.target.as_ref().is_none_or(|target| target.is_outdated)
+            || self.claim.ownership() != Ownership::Owner
     }
 
-    /// Claims the target that was found, and ends the step if it is not ours.
-    pub(super) async fn claim(&mut self, view: &ScaleView) -> Result<(), Failed> {
-        let selector = Some(&view.selector).filter(|selector| !selector.is_empty());
-        self.holding
-            .target(&view.uid, selector.and_then(|selector| selector::parse(selector).ok()));
-        let reference = self.reference();
-        match tokio::time::timeout(SETTLED_WITHIN, self.holding.settled()).await {
-            Ok(Standing::Owner) => match self.driven(view).await {
-                None => Ok(()),
-                Some(refusal) => Err(self.refuse(view, refusal)),
-            },
-            Ok(Standing::TakenBy(owner)) => {
-                Err(self.refuse(view, Refusal::taken(&reference, &owner)))
+    /// Reads the target's scale, claims the target, and follows its pods. `remembered` is what the status knows of targets.
+    pub(super) async fn locate(
+        &mut self,
+        remembered: &[TargetStatus],
+        now: Now,
+    ) -> Result<(), StepFailed> {
+        let namespace = self.namespace();
+        let view = match self.context.targets.get(&namespace, &self.plan.target).await {
+            Ok(view) => view,
+            Err(error) => {
+                self.record_not_found(&error, now);
+                return Err(StepFailed);
             }
-            Ok(Standing::Unsettled) | Err(_) => Err(Failed),
+        };
+        self.claim(&view, now).await?;
+        let remembered = Remembered::decode(remembered, &view.uid);
+        self.observe_size(&view, remembered.as_ref(), now).await;
+        match &mut self.target {
+            Some(target) if target.is_about(&view) => {
+                target.update_scale(&self.plan, view, now.wall);
+            }
+            target => {
+                let beginning = Beginning {
+                    sampling: &self.context.sampling,
+                    namespace: &namespace,
+                    fresh: &self.fresh,
+                    plan: &self.plan,
+                    remembered,
+                };
+                *target = Some(TargetState::new(beginning, view, target.take(), now));
+            }
+        }
+        self.follow_pods(now);
+        if let Some(target) = &mut self.target {
+            target.overlapping = self.claim.overlapping(&target.pods.members());
+            if let Ok(selector) = target.selector.clone() {
+                let published = || target.published(&self.plan, selector);
+                self.pod_monitor.keep(&self.object, &self.plan, published, now.monotonic);
+            }
+        }
+        Ok(())
+    }
+
+    fn record_not_found(&mut self, error: &TargetError, now: Now) {
+        self.claim.stop_looking();
+        if error.is_gone() || error.is_terminal() {
+            self.target = None;
+            self.claim.release();
+        }
+        self.target.iter_mut().for_each(|target| target.is_outdated = true);
+        self.release_overdue_drain(now);
+        let (update, event) = messages::failed_get_scale(&error.to_string());
+        self.warn([event]);
+        self.fail(update, error.is_terminal());
+    }
+
+    /// Claims the target that was found, and ends the step if it is to be left alone.
+    async fn claim(&mut self, view: &ScaleView, now: Now) -> Result<(), StepFailed> {
+        let selector = Some(&view.selector).filter(|selector| !selector.is_empty());
+        let selector = selector.and_then(|selector| selector::parse(selector).ok());
+        self.claim.claim(&view.uid, selector);
+        let refusal =
+            match tokio::time::timeout(SETTLED_WITHIN, self.claim.settled_ownership()).await {
+                Ok(Ownership::Owner) => self.driven_by(view, now).await,
+                Ok(Ownership::TakenBy(owner)) => Some(Refusal::ClaimedBy(owner)),
+                Ok(Ownership::Unsettled) | Err(_) => return Err(StepFailed),
+            };
+        match refusal {
+            None => Ok(()),
+            Some(refusal) => Err(self.refuse(view, &refusal)),
         }
     }
 
-    /// Finds out who has changed the size, if anybody has since it was last seen or written.
-    pub(super) async fn notice_change(&mut self, view: &ScaleView) {
+    /// Returns why the target is to be left alone although no older LLMAutoscaler has it.
+    async fn driven_by(&mut self, view: &ScaleView, now: Now) -> Option<Refusal> {
+        let namespace = self.namespace();
+        let target = &self.plan.target;
+        let targets = &self.context.targets;
+        let owner = self.owners.refusal(targets, &namespace, target, view, now.monotonic).await;
+        if owner.is_some() {
+            return owner;
+        }
+        let objects = metadata::objects(target, view);
+        let other = self.context.other_autoscalers.find(&namespace, &objects).await?;
+        Some(Refusal::ScaledBy(other))
+    }
+
+    /// Leaves the target alone, and says why. Its pods are not sampled meanwhile; what is remembered of it is in the status.
+    fn refuse(&mut self, view: &ScaleView, refusal: &Refusal) -> StepFailed {
+        self.target = None;
+        self.sizes = SizeTracker::driven(&view.uid, view.scale.current);
+        let RefusalTexts { condition, event, terminal } =
+            RefusalTexts::new(&self.reference(), refusal);
+        self.warn([event]);
+        self.fail(condition, terminal);
+        StepFailed
+    }
+
+    /// Finds out what has changed the size, if anything has since it was last read or written.
+    async fn observe_size(
+        &mut self,
+        view: &ScaleView,
+        remembered: Option<&Remembered>,
+        now: Now,
+    ) {
         let current = view.scale.current;
         if self.sizes.uid != view.uid {
-            self.sizes = Sizes::restored(&view.uid, &self.status.targets);
+            self.sizes = SizeTracker::restored(&view.uid, remembered);
         }
-        if !self.sizes.differs(current) {
+        if !self.sizes.observe_size(current) {
             return;
         }
         let author = self.author(view).await;
-        match self.sizes.changed(current, author, Utc::now()) {
-            Meaning::Ours => {}
-            Meaning::Changed(change) => self.changed_by_others(&change),
-            Meaning::Contested(change) => {
-                self.changed_by_others(&change);
+        match self.sizes.attribute(current, author, now.wall) {
+            Attribution::Ours => {}
+            Attribution::Changed(change) => self.record_manual_change(&change),
+            Attribution::Contested(change) => {
+                self.record_manual_change(&change);
                 let note = report::contested(&self.reference(), &change);
-                self.publish(events::problem(Reason::ReplicasContested, "Contest", note));
+                self.publish(events::size_contested(note));
             }
         }
     }
 
-    fn changed_by_others(&self, Change { from, to, by, .. }: &Change) {
-        info!(name = self.path(), from, to, by, "somebody else has changed the size");
-        self.context.telemetry.changed_by_others();
+    fn record_manual_change(&self, SizeChange { from, to, by, .. }: &SizeChange) {
+        info!(autoscaler = self.path(), from, to, by, "the size was changed by another writer");
+        self.context.telemetry.record_manual_change();
     }
 
-    /// Who has written the size; nobody where that cannot be read, which is no obstacle.
+    /// The writer of the size; unknown where the target's metadata cannot be read, which is no obstacle.
     async fn author(&self, view: &ScaleView) -> Author {
-        let namespace = self.object.namespace().unwrap_or_default();
         let target = &self.plan.target;
-        match self.context.targets.metadata(&namespace, target, view).await {
-            Ok(metadata) => metadata::author(&metadata, target.role.as_deref(), &view.place),
+        match self.context.targets.metadata(&self.namespace(), target, view).await {
+            Ok(found) => metadata::author(&found, target.role.as_deref(), &view.place),
             Err(error) => {
-                debug!(name = self.path(), %error, "the target's metadata cannot be read, so nobody knows who has changed its size");
+                debug!(autoscaler = self.path(), %error, "cannot read the target's metadata, so the writer of its size is not known");
                 Author::default()
             }
         }
-    }
-
-    /// Takes note of a write of ours.
-    pub(super) fn remember_write(&mut self, result: &Result<ScaleView, TargetError>, to: i32) {
-        match result {
-            // What admission has made of it, perhaps.
-            Ok(view) => self.sizes.wrote(view.scale.current),
-            Err(error) if error.is_ambiguous() => self.sizes.attempted(to),
-            Err(_) => {}
-        }
-    }
-
-    /// Takes note of what keeps us from writing.
-    pub(super) fn restrain(&mut self) {
-        let respected = self.sizes.respected(self.plan.respect, Utc::now());
-        self.restraint = Restraint { paused: self.object.is_paused(), respected };
-    }
-
-    /// The size that is to be written, unless something keeps us from it.
-    pub(super) fn unrestrained(&self, decision: &Decision) -> Option<i32> {
-        let replicas = decision.rescale()?;
-        let Some(reason) = self.restraint.first() else { return Some(replicas) };
-        self.context.telemetry.withheld(reason);
-        None
-    }
-
-    /// Leaves the target alone, and says why. Nothing is asked of its pods meanwhile; what is remembered of it is in the status.
-    fn refuse(
-        &mut self,
-        view: &ScaleView,
-        Refusal { condition, event, terminal }: Refusal,
-    ) -> Failed {
-        self.target = None;
-        self.sizes = Sizes::driven(&view.uid, view.scale.current);
-        self.warn([event]);
-        self.failed(condition, terminal);
-        Failed
     }
 }

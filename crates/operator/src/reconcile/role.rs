@@ -1,345 +1,421 @@
 //! One target of an autoscaler, between steps and within one.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use chrono::Utc;
 use kube::{ResourceExt, runtime::events::Event};
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, Plan, RolePlan,
+    LLMAutoscaler, LLMAutoscalerStatus, Plan, RolePlan,
     conditions::ConditionUpdate,
-    managers,
-    messages::{self, EventMessage, MetricDescription, Step},
+    messages::{EventMessage, MetricDescription, Step},
 };
-use llm_autoscaler_core::{Decision, Lag};
+use llm_autoscaler_core::{self as core, Basis, Decision, Now, Outcome, Write};
+use llm_autoscaler_observe::{
+    draining::GatePermission,
+    observer::{Findings, Problem},
+};
 use tokio::sync::Notify;
-use tracing::info;
+use tracing::debug;
 
-use crate::{observe::observer::Seen, ownership::{claims::Holding, manual_changes::Sizes, write_block::Restraint}, pod_monitor::keeper::PodMonitorKeeper, reconcile::{context::Context, target_state::Tracked}, scale::client::{ScaleView, TargetError}, status::{events, report::{Report, Written, self}, warnings::{Warning, self}}};
-use crate::reconcile::autoscaler::{Failed, parent::Parental};
+use crate::{drain::{drainer::{Drainer, MarkFailed, PreparedWrite, open_new_pods}, progress::{DrainOutcome, FinishedDrain}}, ownership::{claims::ClaimGuard, manual_changes::SizeTracker, owner_references::OwnerReferences, write_block::WriteBlock}, pod_monitor::keeper::PodMonitorKeeper, reconcile::{context::Context, execute::RoleDone, observe::RoleSight, target_state::TargetState}, sampling::page_view::Pace, scale::client::TargetError, status::{events, report::{RoleReport, Written, self}, role_status::RoleStatus, warnings::{Warning, self}}};
 
 /// One target, and what is known of it.
 pub(super) struct Role {
     pub(super) context: Arc<Context>,
     /// Its name, where it is one of several.
     pub(super) name: Option<String>,
-    /// The autoscaler, with the spec that this role would have by itself.
+    /// The autoscaler.
     pub(super) object: Arc<LLMAutoscaler>,
     pub(super) plan: Arc<Plan>,
-    /// How many GPUs a replica takes.
-    pub(super) gpus: i64,
-    /// How many of its replicas do not come.
-    pub(super) lag: Lag,
-    pub(super) target: Option<Tracked>,
-    pub(super) holding: Holding,
-    pub(super) parent: Parental,
-    pub(super) sizes: Sizes,
-    pub(super) restraint: Restraint,
-    /// The status of the autoscaler, had it no other role.
-    pub(super) status: LLMAutoscalerStatus,
-    /// What is wrong, as events of this step.
+    /// What is known of the target, once it has been found.
+    pub(super) target: Option<TargetState>,
+    pub(super) claim: ClaimGuard,
+    pub(super) owners: OwnerReferences,
+    pub(super) sizes: SizeTracker,
+    pub(super) status: RoleStatus,
+    /// The warnings of this step.
     pub(super) warnings: Vec<Warning>,
-    pod_monitor: PodMonitorKeeper,
-    fresh: Arc<Notify>,
+    pub(super) pod_monitor: PodMonitorKeeper,
+    pub(super) fresh: Arc<Notify>,
 }
 
 impl Role {
-    /// Nothing is known of it but what the status of the autoscaler says.
+    /// Begins with what the status of the autoscaler says.
     pub(super) fn new(
         context: &Arc<Context>,
-        whole: &Arc<LLMAutoscaler>,
+        object: &Arc<LLMAutoscaler>,
         fresh: &Arc<Notify>,
         status: &LLMAutoscalerStatus,
-        RolePlan { name, spec, plan, gpus }: RolePlan,
+        RolePlan { name, plan, .. }: RolePlan,
     ) -> Self {
-        let monitor =
-            PodMonitorKeeper::new(context.client.clone(), context.monitors.clone(), name.clone());
+        let (client, monitors) = (context.client.clone(), context.monitors.clone());
         Self {
-            holding: context.claims.begin(whole, name.as_deref()),
-            object: named(whole, name.as_deref(), || spec),
-            status: report::of_role(status, name.as_deref()),
+            claim: context.claims.register(object, name.as_deref()),
+            object: object.clone(),
+            status: RoleStatus::restored(status, name.as_deref()),
             context: context.clone(),
             plan: Arc::new(plan),
-            gpus,
-            lag: Lag::default(),
             target: None,
-            parent: Parental::default(),
-            sizes: Sizes::default(),
-            restraint: Restraint::default(),
+            owners: OwnerReferences::default(),
+            sizes: SizeTracker::default(),
             warnings: Vec::new(),
-            pod_monitor: monitor,
+            pod_monitor: PodMonitorKeeper::new(client, monitors, name.clone()),
             fresh: fresh.clone(),
             name,
         }
     }
 
     /// Takes over a version of the object with the same spec.
-    pub(super) fn is_now(&mut self, whole: &Arc<LLMAutoscaler>) {
-        self.object = named(whole, self.name.as_deref(), || self.object.spec.clone());
+    pub(super) fn set_object(&mut self, object: &Arc<LLMAutoscaler>) {
+        self.object = object.clone();
     }
 
     /// Takes over a changed spec.
-    pub(super) fn adopt(
+    pub(super) fn change_plan(
         &mut self,
-        whole: &Arc<LLMAutoscaler>,
-        RolePlan { name, spec, plan, gpus }: RolePlan,
+        object: &Arc<LLMAutoscaler>,
+        RolePlan { plan, .. }: RolePlan,
     ) {
-        let other_target = plan.target != self.plan.target;
-        self.object = named(whole, name.as_deref(), || spec);
-        (self.plan, self.gpus) = (Arc::new(plan), gpus);
+        let is_other_target = plan.target != self.plan.target;
+        self.object = object.clone();
+        self.plan = Arc::new(plan);
         self.pod_monitor.look_again();
-        if other_target {
+        if is_other_target {
             self.target = None;
-            self.lag = Lag::default();
-            self.holding.nothing();
+            self.claim.release();
         }
+        let namespace = self.namespace();
         if let Some(target) = &mut self.target {
-            target.sample_by(&self.context, &self.object, &self.fresh, &self.plan);
+            target.change_plan(&self.context.sampling, &namespace, &self.fresh, &self.plan);
         }
     }
 
     /// The autoscaler and the role, for the log.
     pub(super) fn path(&self) -> String {
-        let object = super::path(&self.object);
-        self.name.as_ref().map_or_else(|| object.clone(), |role| format!("{object}/{role}"))
+        let path = format!("{}/{}", self.namespace(), self.object.name_any());
+        self.name.as_ref().map_or_else(|| path.clone(), |role| format!("{path}/{role}"))
     }
 
-    /// What is scaled.
+    pub(super) fn namespace(&self) -> String {
+        self.object.namespace().unwrap_or_default()
+    }
+
+    /// The target as KIND/NAME.
     pub(super) fn reference(&self) -> String {
         self.plan.target.to_string()
     }
 
-    /// Samples the pods that there are now.
-    pub(super) fn follow_pods(&mut self) {
-        if let Some(target) = &mut self.target {
-            target.follow_pods(&self.plan);
-        }
-        self.greet_pods();
+    /// Takes over the pods as they are now, and samples them.
+    pub(super) fn follow_pods(&mut self, now: Now) {
+        let Some(target) = &mut self.target else { return };
+        target.follow_pods(&self.plan, now);
+        open_new_pods(&self.context.gates, &target.replicas, now);
     }
 
-    /// Nothing is asked of it, and nothing claimed, until the spec makes sense again.
-    pub(super) fn rest(&mut self) {
-        self.holding.nothing();
-        self.nothing_decided();
+    /// Claims nothing and drains nothing until the spec can be carried out again.
+    pub(super) fn rest(&mut self, now: Now) {
+        self.claim.release();
+        self.release_overdue_drain(now);
     }
 
-    /// Reads the target's scale, and follows its pods.
-    pub(super) async fn locate(&mut self) -> Result<(), Failed> {
-        let namespace = self.object.namespace().unwrap_or_default();
-        let view = match self.context.targets.get(&namespace, &self.plan.target).await {
-            Ok(view) => view,
-            Err(error) => {
-                self.not_found(&error);
-                return Err(Failed);
-            }
-        };
-        self.claim(&view).await?;
-        self.notice_change(&view).await;
-        match &mut self.target {
-            Some(target) if target.is_about(&view) => target.read(&self.plan, view),
-            target => {
-                let before = target.take();
-                let new = Tracked::begin(
-                    &self.context,
-                    &self.object,
-                    &self.fresh,
-                    &self.plan,
-                    view,
-                    before,
-                );
-                *target = Some(new);
-            }
-        }
-        if let Some(target) = &mut self.target {
-            target.rivals = self.holding.rivals(&target.pods.members());
-        }
-        if let Some(target) = &mut self.target
-            && let Ok(selector) = target.selector.clone()
-        {
-            self.pod_monitor.keep(&self.object, || target.published(&self.plan, selector));
-        }
-        Ok(())
-    }
-
-    fn not_found(&mut self, error: &TargetError) {
-        self.holding.looked();
-        if error.is_gone() || error.is_terminal() {
-            self.target = None;
-            self.holding.nothing();
-        }
-        self.target.iter_mut().for_each(|target| target.unread = true);
-        self.nothing_decided();
-        let (update, event) = messages::failed_get_scale(&error.to_string());
-        self.warn([event]);
-        self.failed(update, error.is_terminal());
-    }
-
-    pub(super) fn remember(&mut self, decision: &Decision) {
-        if let Some(target) = &mut self.target {
-            let now = Utc::now();
-            if self.restraint.paused {
-                target.history.record_blocked(&self.plan.policy, decision, now);
-            } else {
-                target.history.record(&self.plan.policy, decision, now);
-            }
-        }
-    }
-
-    pub(super) async fn write(
-        &mut self,
-        decision: &Decision,
-        to: i32,
-    ) -> Result<ScaleView, TargetError> {
-        let Some(target) = &self.target else { return Err(TargetError::Conflict) };
-        let namespace = self.object.namespace().unwrap_or_default();
-        let result =
-            self.context.targets.set(&namespace, &self.plan.target, &target.view, to).await;
-        self.context.telemetry.scale_written(match &result {
-            Ok(_) => "ok",
-            Err(TargetError::Conflict) => "conflict",
-            Err(_) => "error",
-        });
-        self.remember_write(&result, to);
-        match &result {
-            Ok(_) => {
-                info!(
-                    name = self.path(),
-                    from = decision.current,
-                    to,
-                    manager = managers::SCALE,
-                    "scaled"
-                );
-            }
-            Err(error) => {
-                if let Some(target) = &mut self.target {
-                    target.write_failed(error, decision.current, to);
-                }
-            }
-        }
-        result
-    }
-
-    /// After a write: the event, the history of sizes, the status.
-    pub(super) fn written(
-        &mut self,
-        seen: &Seen,
-        decision: &Decision,
-        to: i32,
-        result: Result<ScaleView, TargetError>,
-    ) -> Result<(), Failed> {
-        let metrics = words_of(&self.object, &self.plan, seen);
-        let step = Step { policy: &self.plan.policy, decision, metrics: &metrics, selector: None };
-        let error = result.as_ref().err().map(ToString::to_string);
-        let outcome = error.as_deref().map_or(Ok(()), Err);
-        let written = step.after_write(&self.reference(), to, outcome);
-        let mut warning = None;
-        if let (Ok(view), Some(target)) = (result, &mut self.target) {
-            target.view = view;
-            target.history.record_scale(&self.plan.policy, decision.current, to, Utc::now());
-            self.publish(events::rescaled(decision.current, to, written.event.message));
-            self.drained();
-        } else {
-            warning = Some(written.event);
-        }
-        let size = error.is_none().then_some(to);
-        let conditions = written.conditions;
-        self.report(seen, decision, Some(Written { size, conditions, warning }));
-        if size.is_some() { Ok(()) } else { Err(Failed) }
-    }
-
-    /// Makes its status what the step has come to.
-    pub(super) fn report(&mut self, seen: &Seen, decision: &Decision, written: Option<Written>) {
-        let metrics = words_of(&self.object, &self.plan, seen);
-        let Some(target) = &self.target else { return };
-        let selector = target.selector_problem();
-        let step = Step {
-            policy: &self.plan.policy,
-            decision,
-            metrics: &metrics,
-            selector: selector.as_ref(),
-        };
-        let failed = written.as_ref().and_then(|written| written.warning.clone());
-        let warnings: Vec<_> = failed.into_iter().chain(step.events()).collect();
-        let history = target.history.snapshot();
-        let (object, plan, view, restraint) =
-            (&self.object, &self.plan, &target.view, &self.restraint);
-        let (start_ups, drain) = (&target.start_ups, target.drain.told());
-        let role = self.name.as_deref();
-        let report = Report {
-            object,
-            role,
-            plan,
-            seen,
-            view,
-            step,
-            restraint,
-            drain,
-            written,
-            history,
-            start_ups,
-        };
-        let monitor = self.pod_monitor.condition();
-        self.status = report::status(&self.status, &report, monitor.as_ref(), Utc::now());
-        self.warn(warnings);
-    }
-
-    /// It is there and ours; another role is not, so nothing is decided.
-    pub(super) fn found(&mut self) {
-        self.status = report::found(&self.status);
-    }
-
-    /// It is none of the autoscaler's roles any longer.
+    /// The role is none of the autoscaler's any longer.
     pub(super) fn retire(&mut self) {
         self.pod_monitor.retire(&self.object);
     }
 
+    /// What keeps the operator from writing.
+    pub(super) fn write_block(&self, now: Now) -> WriteBlock {
+        let manual_change = self.sizes.respected(self.plan.respect, now.wall);
+        WriteBlock { paused: self.object.is_paused(), manual_change }
+    }
+
+    pub(super) fn gate_permission(&self) -> GatePermission {
+        self.context.gates.permission(&self.namespace())
+    }
+
+    /// Nothing is decided at present. Pods do not stay out of their Services for ever for it.
+    pub(super) fn release_overdue_drain(&mut self, now: Now) {
+        let namespace = self.namespace();
+        let Some(target) = &mut self.target else { return };
+        let is_overdue = match &self.plan.drain {
+            Some(drain) => target.drain.is_overdue(drain.deadline, now.wall),
+            None => true,
+        };
+        if is_overdue {
+            let scene = crate::drain::drainer::DrainScene::default();
+            let drainer = Drainer {
+                gates: &self.context.gates,
+                telemetry: &self.context.telemetry,
+                namespace: &namespace,
+                target: &self.plan.target,
+                plan: self.plan.drain.as_ref(),
+                replicas: &target.replicas,
+                scene: &scene,
+                now,
+            };
+            target.progress = drainer.release(&mut target.drain);
+        }
+    }
+
+    /// Carries out the drain of the plan.
+    pub(super) async fn prepare(
+        &mut self,
+        plan: &core::RolePlan,
+        sight: &RoleSight,
+        now: Now,
+    ) -> Result<Option<PreparedWrite>, MarkFailed> {
+        let (context, namespace) = (self.context.clone(), self.namespace());
+        let Some(target) = &mut self.target else { return Ok(None) };
+        let drainer = Drainer {
+            gates: &context.gates,
+            telemetry: &context.telemetry,
+            namespace: &namespace,
+            target: &self.plan.target,
+            plan: self.plan.drain.as_ref(),
+            replicas: &target.replicas,
+            scene: &sight.drain,
+            now,
+        };
+        drainer.prepare(plan, &mut target.drain, &mut target.progress).await
+    }
+
+    /// Writes the size, on the condition that nothing has changed the target since it was read.
+    pub(super) async fn write(
+        &mut self,
+        context: &Context,
+        write: Write,
+    ) -> Result<(), TargetError> {
+        let namespace = self.namespace();
+        let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
+        let (reference, view) = (&self.plan.target, &target.view);
+        let result =
+            context.targets.set(&namespace, reference, view, write.to, context.permit).await;
+        context.telemetry.record_scale_write(match &result {
+            Ok(_) => "ok",
+            Err(TargetError::Conflict) => "conflict",
+            Err(_) => "error",
+        });
+        match result {
+            Ok(view) => {
+                // Admission may have made another size of it.
+                self.sizes.record_write(view.scale.current);
+                target.view = view;
+                Ok(())
+            }
+            Err(error) => {
+                if error.is_ambiguous() {
+                    self.sizes.record_attempt(write.to);
+                }
+                target.record_failed_write(&error, write.from, write.to);
+                Err(error)
+            }
+        }
+    }
+
+    /// Records that the size has been written for which victims were drained.
+    pub(super) fn finish_drain(
+        &mut self,
+        prepared: Option<PreparedWrite>,
+        now: Now,
+    ) -> Option<FinishedDrain> {
+        let target = self.target.as_mut()?;
+        let telemetry = &self.context.telemetry;
+        Some(prepared?.finish(&mut target.drain, &mut target.progress, telemetry, now))
+    }
+
+    /// Records that a size is not written yet, because the ratio to another role would suffer.
+    pub(super) fn wait_for_role(&mut self, Write { from, to, .. }: Write) {
+        if let Some(target) = self.target.as_mut().filter(|_| to < from) {
+            target.progress.for_role = Some((from, to));
+        }
+    }
+
+    /// Takes note of what the plan says about sampling, and counts the decision.
+    pub(super) fn record_sight(&mut self, plan: &core::RolePlan, sight: &RoleSight) {
+        debug!(autoscaler = self.path(), decision = ?plan.decision, reasons = ?plan.reasons, "decided");
+        let telemetry = &self.context.telemetry;
+        telemetry.record_decision(outcome_label(&plan.decision));
+        if plan.decision.rescale().is_some()
+            && let Some(reason) = sight.block.metric_label()
+        {
+            telemetry.record_withheld(reason);
+        }
+        let Some(target) = &mut self.target else { return };
+        for origin in &sight.findings(plan.basis).origins {
+            for (source, samples) in target.sources.list.iter().zip(&origin.samples) {
+                telemetry.record_samples(source.name(), u64::from(*samples));
+            }
+        }
+        target.sources.pace(if plan.near_target { Pace::Close } else { Pace::Usual });
+        if !plan.shrinks(sight.block.for_plan()) {
+            target.workload.clear(&mut target.drain);
+        }
+    }
+
+    /// Remembers the decision, reports it, and what was done about it.
+    pub(super) fn record(
+        &mut self,
+        plan: &core::RolePlan,
+        sight: &RoleSight,
+        done: &RoleDone,
+        now: Now,
+    ) {
+        if let Some(target) = &mut self.target {
+            let history = &mut target.memory.history;
+            if sight.block.paused {
+                history.record_blocked(&self.plan.policy, &plan.decision, now.wall);
+            } else {
+                history.record(&self.plan.policy, &plan.decision, now.wall);
+            }
+            if let RoleDone::Written { write, .. } = done {
+                history.record_scale(&self.plan.policy, write.from, write.to, now.wall);
+            }
+        }
+        let findings = sight.findings(plan.basis);
+        let problems = sight.problems(plan.basis);
+        let metrics = self.describe_metrics(problems);
+        let policy = &self.plan.policy;
+        let messages =
+            Step { policy, decision: &plan.decision, metrics: &metrics, selector: None };
+        let written = self.written(&messages, done);
+        self.report(&plan.decision, &metrics, &findings, problems, sight, written, now);
+    }
+
+    /// Publishes the event of a write, and returns what the status says of it.
+    fn written(&self, messages: &Step<'_>, done: &RoleDone) -> Option<Written> {
+        let reference = self.reference();
+        match done {
+            RoleDone::Nothing => None,
+            RoleDone::Written { write, finished } => {
+                let written = messages.after_write(&reference, write.to, Ok(()));
+                self.publish(events::rescaled(write.from, write.to, written.event.message));
+                if let Some(FinishedDrain { from, to, outcome: DrainOutcome::Late(left) }) = finished
+                {
+                    let names: Vec<&str> = left.iter().map(|left| left.name.as_str()).collect();
+                    self.publish(events::drain_deadline_exceeded(*from, *to, &names));
+                }
+                let (size, conditions) = (Some(write.to), written.conditions);
+                Some(Written { size, conditions, warning: None })
+            }
+            RoleDone::Failed { write, error } => {
+                let error = error.to_string();
+                let written = messages.after_write(&reference, write.to, Err(&error));
+                let (conditions, warning) = (written.conditions, Some(written.event));
+                Some(Written { size: None, conditions, warning })
+            }
+        }
+    }
+
+    /// Makes its status what the step has come to.
+    #[expect(clippy::too_many_arguments, reason = "one call, right above")]
+    fn report(
+        &mut self,
+        decision: &Decision,
+        metrics: &[MetricDescription],
+        findings: &Findings,
+        problems: &[Problem],
+        sight: &RoleSight,
+        written: Option<Written>,
+        now: Now,
+    ) {
+        let Some(target) = &self.target else { return };
+        let selector = target.selector_problem();
+        let policy = &self.plan.policy;
+        let messages = Step { policy, decision, metrics, selector: selector.as_ref() };
+        let failed = written.as_ref().and_then(|written| written.warning.clone());
+        let warnings: Vec<_> = failed.into_iter().chain(messages.events()).collect();
+        let report = RoleReport {
+            role: self.name.as_deref(),
+            generation: self.object.metadata.generation,
+            plan: &self.plan,
+            findings,
+            problems,
+            view: &target.view,
+            messages,
+            block: &sight.block,
+            drain: &target.progress,
+            written,
+            memory: &target.memory,
+            pod_monitor: self.pod_monitor.condition(),
+        };
+        self.status = report::role_status(&self.status, &report, now.wall);
+        self.warn(warnings);
+    }
+
+    /// What the texts need to know of each metric: its name, and why it failed.
+    fn describe_metrics(&self, problems: &[Problem]) -> Vec<MetricDescription> {
+        let error = report::missing(problems);
+        let namespace = self.namespace();
+        let describe = |name: &String| MetricDescription {
+            name: name.clone(),
+            namespace: namespace.clone(),
+            error: error.clone(),
+            // A query has no selector, and that is how the HPA writes it.
+            selector: "nil".to_owned(),
+            ..MetricDescription::default()
+        };
+        self.plan.metrics.iter().map(|metric| describe(&metric.series)).collect()
+    }
+
     /// The step ended before a decision: one condition says why, and nothing else changes.
-    pub(super) fn failed(&mut self, update: ConditionUpdate, terminal: bool) {
-        self.status = report::failed(&self.status, &self.object, update, terminal, Utc::now());
+    pub(super) fn fail(&mut self, update: ConditionUpdate, is_terminal: bool) {
+        let paused = report::paused_without_decision(&self.object, &self.reference());
+        self.status.fail(update, is_terminal, paused, self.object.metadata.generation);
     }
 
-    /// Has warnings said at the end of the step.
+    /// Adds warnings, which are published at the end of the step.
     pub(super) fn warn(&mut self, warnings: impl IntoIterator<Item = EventMessage>) {
-        let of = |words| Warning { role: self.name.clone(), words };
-        self.warnings.extend(warnings.into_iter().map(of));
+        let role = &self.name;
+        let of_role = |message| Warning { role: role.clone(), message };
+        self.warnings.extend(warnings.into_iter().map(of_role));
     }
 
-    /// Says something that has happened.
+    /// Publishes an event about something that has happened.
     pub(super) fn publish(&self, event: Event) {
         let event = match &self.name {
             Some(role) => events::of_role(event, role),
             None => event,
         };
-        warnings::publish(&self.context.events, &self.context.lane, &self.object, event);
+        warnings::publish(&self.context.events, &self.context.limiter, &self.object, event);
     }
 }
 
-/// The autoscaler with the spec that a role of it would have by itself.
-fn named(
-    whole: &Arc<LLMAutoscaler>,
-    role: Option<&str>,
-    spec: impl FnOnce() -> LLMAutoscalerSpec,
-) -> Arc<LLMAutoscaler> {
-    if role.is_none() {
-        return whole.clone();
+/// The decision as the operator's metrics count it.
+fn outcome_label(decision: &Decision) -> &'static str {
+    match &decision.outcome {
+        Outcome::Computed(derivation) if derivation.held.is_some() => "held",
+        Outcome::Computed(_) => "computed",
+        Outcome::NoEvents => "no_events",
+        Outcome::Fallback { .. } => "fallback",
+        Outcome::NoMetrics { .. } => "no_metrics",
+        Outcome::NoSelector => "no_selector",
+        Outcome::OutOfBounds { .. } => "out_of_bounds",
+        Outcome::Disabled => "disabled",
     }
-    Arc::new(LLMAutoscaler {
-        metadata: whole.metadata.clone(),
-        spec: spec(),
-        status: whole.status.clone(),
-    })
 }
 
-/// What the words need to know of each metric: its name, and why it failed.
-fn words_of(object: &LLMAutoscaler, plan: &Plan, seen: &Seen) -> Vec<MetricDescription> {
-    let error = report::missing(&seen.problems);
-    let namespace = object.namespace().unwrap_or_default();
-    let of = |name: &String| MetricDescription {
-        name: name.clone(),
-        namespace: namespace.clone(),
-        error: error.clone(),
-        // A query has no selector, and that is how the HPA writes it.
-        selector: "nil".to_owned(),
-        ..MetricDescription::default()
-    };
-    plan.metrics.iter().map(|metric| of(&metric.series)).collect()
+impl RoleSight {
+    /// The findings of the observation that the decision rests on. Advice is given whatever it rests on.
+    pub(super) fn findings(&self, basis: Basis) -> Cow<'_, Findings> {
+        let usable = &self.observed.usable.findings;
+        let mut findings = match (&self.observed.beyond_doubt, basis) {
+            (Some(strict), Basis::BeyondDoubt) => {
+                let mut findings = strict.findings.clone();
+                findings.advice.extend(usable.advice.iter().cloned());
+                Cow::Owned(findings)
+            }
+            _ => Cow::Borrowed(usable),
+        };
+        if let Some(advice) = &self.advice {
+            findings.to_mut().advice.insert(advice.clone());
+        }
+        findings
+    }
+
+    /// The problems to report: where a decision could not do without samples in doubt, those of the others.
+    pub(super) fn problems(&self, basis: Basis) -> &[Problem] {
+        match (&self.observed.beyond_doubt, basis) {
+            (Some(strict), Basis::BeyondDoubt | Basis::InDoubt) => &strict.findings.problems,
+            _ => &self.observed.usable.findings.problems,
+        }
+    }
 }

@@ -4,21 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use kube::core::Selector as PodSelector;
-use llm_autoscaler_api::{Advice, Plan, Port, SourcePlan, messages::SelectorProblem, selector};
+use llm_autoscaler_api::{
+    Advice, Plan, Port, SourcePlan, memory::Remembered, messages::SelectorProblem, selector,
+};
 use llm_autoscaler_core::{Monotonic, Now, RoleMemory, Selector};
 use llm_autoscaler_observe::{
     draining::DrainMemory, replicas::Replicas, startup_tracker::StartupTracker,
 };
 use tokio::sync::Notify;
 
-use crate::{
-    cluster::pods::PodView,
-    drain::{progress::DrainProgress, workload_reader::WorkloadReader},
-    pod_monitor::keeper::Published,
-    reconcile::memory::Remembered,
-    sampling::sources::{Sampling, Sources},
-    scale::client::{ScaleView, TargetError},
-};
+use crate::{cluster::pods::PodView, drain::{progress::DrainProgress, workload_reader::WorkloadReader}, pod_monitor::keeper::Published, sampling::sources::{Sampling, Sources}, scale::client::{ScaleView, TargetError}};
 
 /// A target that has been found.
 pub struct TargetState {
@@ -95,8 +90,11 @@ impl TargetState {
         let mut memory = match (before, remembered) {
             (Some(before), _) => before.memory,
             (None, Some(remembered)) => {
+                let timeout = remembered.startup_times.startup_timeout();
+                let counts = replicas.counts(now.wall, timeout);
+                let drains = plan.drain.is_some();
                 let requested = view.scale.current;
-                remembered.restore(plan, requested, replicas.counts(), now.wall)
+                remembered.restore(&plan.policy, requested, counts, drains, now.wall)
             }
             (None, None) => RoleMemory::default(),
         };

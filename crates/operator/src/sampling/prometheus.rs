@@ -26,7 +26,6 @@ use tokio::{
 
 pub use client::QueryError;
 use client::{Asker, Question};
-pub use state::Reply;
 use state::{Questions, State};
 
 use crate::{clock::Clock, sampling::{credentials::Gate, schedule::Rhythm}, telemetry::Telemetry};

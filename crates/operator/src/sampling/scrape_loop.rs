@@ -280,7 +280,7 @@ pub(crate) async fn run(shared: Arc<Shared>, probe: Arc<Probe>) {
 async fn sample(shared: &Shared, probe: &Probe, scraper: &mut Scraper, due: Instant) -> bool {
     let permits = shared.permits(&probe.key.namespace);
     let Ok(_permit) = permits.acquire().await else { return false };
-    shared.telemetry.late(due.elapsed());
+    shared.telemetry.record_lateness(due.elapsed());
     let (wanted, (interval, timeout)) = {
         let state = probe.lock();
         (state.wanted.clone(), state.demand())

@@ -38,6 +38,8 @@ pub struct Sources {
     pub list: Vec<Source>,
     /// The measures of the plan's metrics, in their order; `None` for a query.
     measures: Vec<Option<Arc<Measure>>>,
+    /// The plan's metrics that are queries, in their order; `None` for a measure.
+    queries: Vec<Option<String>>,
     /// The requests of a replica, read so that it can be drained.
     requests: Option<Arc<Measure>>,
     /// How long requests take, where that is of interest.
@@ -131,8 +133,8 @@ impl Sources {
         }
     }
 
-    /// The other pods that are read, if the first source that reads pages is of others.
-    pub fn read(&mut self) -> Option<Members> {
+    /// The other pods that are scraped, if the first source of pages is of other pods.
+    pub fn other_pods(&mut self) -> Option<Members> {
         self.list.iter_mut().find_map(|source| match &mut source.kind {
             SourceKind::Own(_) => Some(None),
             SourceKind::Others(_, view) => Some(Some(view.members())),

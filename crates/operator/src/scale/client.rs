@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kube::{
@@ -12,10 +12,10 @@ use kube::{
     discovery,
 };
 use llm_autoscaler_api::{ScaleTargetRef, workloads, managers};
-use llm_autoscaler_core::Scale;
+use llm_autoscaler_core::{Monotonic, Scale};
 use serde_json::json;
 
-use crate::kube_api::{CallError, DEADLINE, patch_as, within};
+use crate::{clock::Clock, kube_api::{CallError, DEADLINE, patch_as, within}};
 
 /// What a target's scale subresource said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,9 +94,12 @@ pub enum TargetError {
         "{0}; enable the role's scalingAdapter, or let the operator patch RoleBasedGroups (docs/targets.md)"
     )]
     RoleForbidden(String),
-    /// Somebody else wrote in between.
-    #[error("the target was changed by someone else in between")]
+    /// Another writer has changed it since it was read.
+    #[error("the target was changed by another writer in between")]
     Conflict,
+    /// The permission to write has ended.
+    #[error("this copy of the operator may not write any more")]
+    NoPermit,
     /// The API server refused or did not answer.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -135,13 +138,18 @@ const BELIEVED: Duration = Duration::from_mins(1);
 /// Reads and writes scales.
 pub struct Targets {
     client: Client,
-    kinds: Mutex<HashMap<(String, String), (Instant, ApiResource)>>,
+    clock: Clock,
+    kinds: Mutex<HashMap<(String, String), (Monotonic, ApiResource)>>,
 }
 
 impl Targets {
+    pub(super) fn now(&self) -> Monotonic {
+        self.clock.monotonic()
+    }
+
     /// Uses this client.
-    pub fn new(client: Client) -> Self {
-        Self { client, kinds: Mutex::default() }
+    pub fn new(client: Client, clock: Clock) -> Self {
+        Self { client, clock, kinds: Mutex::default() }
     }
 
     pub(super) async fn api(
@@ -156,12 +164,12 @@ impl Targets {
     async fn resource(&self, target: &ScaleTargetRef) -> Result<ApiResource, TargetError> {
         let key = (target.api_version.clone(), target.kind.clone());
         if let Some((since, resource)) = self.kinds().get(&key)
-            && since.elapsed() < BELIEVED
+            && self.clock.monotonic().since(*since) < BELIEVED
         {
             return Ok(resource.clone());
         }
         let resource = self.discover(target).await?;
-        self.kinds().insert(key, (Instant::now(), resource.clone()));
+        self.kinds().insert(key, (self.clock.monotonic(), resource.clone()));
         Ok(resource)
     }
 
@@ -193,17 +201,37 @@ impl Targets {
         Ok(resource)
     }
 
-    fn kinds(&self) -> MutexGuard<'_, HashMap<(String, String), (Instant, ApiResource)>> {
+    fn kinds(&self) -> MutexGuard<'_, HashMap<(String, String), (Monotonic, ApiResource)>> {
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The patch of a scale subresource, for as long as nobody else has changed it.
-pub(super) fn scale_patch(seen: &ScaleView, replicas: i32) -> serde_json::Value {
-    json!({
-        "metadata": {"resourceVersion": seen.resource_version},
-        "spec": {"replicas": replicas},
-    })
+/// One write of a size, on the condition that nothing has changed the target since it was read.
+#[derive(Clone, Copy)]
+pub(super) struct ScaleWrite<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) target: &'a ScaleTargetRef,
+    /// The scale that was decided by.
+    pub(super) seen: &'a ScaleView,
+    pub(super) replicas: i32,
+    /// The time that the write may take.
+    pub(super) deadline: Duration,
+}
+
+impl ScaleWrite<'_> {
+    /// The merge patch of a scale subresource. With the resourceVersion, no change by something else is overwritten.
+    pub(super) fn scale_patch(&self) -> serde_json::Value {
+        json!({
+            "metadata": {"resourceVersion": self.seen.resource_version},
+            "spec": {"replicas": self.replicas},
+        })
+    }
+
+    /// The scale after the write.
+    pub(super) fn written(&self, resource_version: Option<String>) -> ScaleView {
+        let scale = Scale { current: self.replicas, ..self.seen.scale };
+        ScaleView { scale, resource_version, ..self.seen.clone() }
+    }
 }
 
 pub(super) fn params() -> PatchParams {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use llm_autoscaler_observe::workload::{RolloutProgress, Workload};
-use crate::{kube_api::CallError, scale::client::{Place, ScaleView, TargetError, Targets, deadline, params, scale_patch, sibling}};
+use crate::{kube_api::{CallError, within}, scale::client::{Place, ScaleView, ScaleWrite, TargetError, Targets, deadline, params, sibling}};
 
 /// What is read of a group.
 #[derive(Deserialize, Default)]
@@ -137,11 +137,11 @@ impl Targets {
 
     /// Whether a role is being rolled out, and whom a smaller size of it removes. Where its instances have numbers, these begin
     /// with 0.
-    pub(super) async fn role_object(
+    pub(super) async fn role_workload(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,
-    ) -> Result<Object, TargetError> {
+    ) -> Result<Workload, TargetError> {
         let (group, role) = if target.kind == workloads::RBG_ADAPTER {
             let AdapterTarget { name, role } =
                 self.get_adapter(namespace, target).await?.0.spec.scale_target_ref;
@@ -156,12 +156,12 @@ impl Targets {
             let updated = status.updated_replicas.filter(|updated| *updated < replicas)?;
             let generation = object.metadata.generation.unwrap_or_default();
             let (wanted, ready) = (replicas.into(), ready_replicas.into());
-            Some(Progress { updated: updated.into(), wanted, ready, generation })
+            Some(RolloutProgress { updated: updated.into(), wanted, ready, generation })
         });
         let found = group.spec.roles.iter().find(|found| found.name == role);
         let victims = found.map(|role| workloads::role_victims(&role.annotations));
         let is_ordered = found.is_some_and(|role| role.pod_management_policy == workloads::ORDERED_READY);
-        Ok(Object { first_ordinal: Some(0), victims, is_ordered, rollout, is_given_up: false })
+        Ok(Workload { first_ordinal: Some(0), victims, is_ordered, rollout, is_given_up: false })
     }
 
     async fn get_group(
@@ -214,29 +214,26 @@ impl Targets {
         Ok((adapter, view))
     }
 
-    /// Asks for `replicas` of a role through its adapter.
+    /// Writes the size of a role through its adapter.
     pub(super) async fn set_adapter(
         &self,
-        namespace: &str,
-        (target, adapter): (&ScaleTargetRef, &str),
-        seen: &ScaleView,
-        replicas: i32,
+        write: &ScaleWrite<'_>,
+        adapter: &str,
     ) -> Result<ScaleView, TargetError> {
-        let target = sibling(target, workloads::RBG_ADAPTER, adapter);
-        let api = self.api(namespace, &target).await?;
-        let patch = scale_patch(seen, replicas);
-        let scale = deadline(api.patch_scale(adapter, &params(), &Patch::Merge(&patch))).await?;
-        Ok(written(seen, replicas, scale.metadata.resource_version))
+        let target = sibling(write.target, workloads::RBG_ADAPTER, adapter);
+        let api = self.api(write.namespace, &target).await?;
+        let patch = Patch::Merge(write.scale_patch());
+        let scale = within(write.deadline, api.patch_scale(adapter, &params(), &patch)).await?;
+        Ok(write.written(scale.metadata.resource_version))
     }
 
-    /// Asks for `replicas` of a role in its group, if it is still the group that was seen.
+    /// Writes the size of a role in its group, if the group is still the one that was read.
     pub(super) async fn set_role(
         &self,
-        namespace: &str,
-        (target, index): (&ScaleTargetRef, usize),
-        seen: &ScaleView,
-        replicas: i32,
+        write: &ScaleWrite<'_>,
+        index: usize,
     ) -> Result<ScaleView, TargetError> {
+        let ScaleWrite { namespace, target, seen, replicas, deadline } = *write;
         let api = self.api(namespace, target).await?;
         let patch = json!([
             {"op": "test", "path": format!("/spec/roles/{index}/name"), "value": target.role},
@@ -245,16 +242,14 @@ impl Targets {
         ]);
         let patch = serde_json::from_value(patch)
             .map_err(|error| CallError::Api(kube::Error::SerdeError(error)))?;
-        let result = deadline(api.patch(&target.name, &params(), &Patch::Json::<()>(patch))).await;
-        match result {
+        let patch = Patch::Json::<()>(patch);
+        match within(deadline, api.patch(&target.name, &params(), &patch)).await {
             // A test that fails, and nothing else that this patch could be refused for.
-            Err(TargetError::Call(error)) if error.status() == Some(422) => {
-                Err(TargetError::Conflict)
-            }
-            Err(TargetError::Call(error)) if error.status() == Some(403) => {
+            Err(error) if error.status() == Some(422) => Err(TargetError::Conflict),
+            Err(error) if error.status() == Some(403) => {
                 Err(TargetError::RoleForbidden(error.to_string()))
             }
-            result => Ok(written(seen, replicas, result?.metadata.resource_version)),
+            result => Ok(write.written(result?.metadata.resource_version)),
         }
     }
 }
@@ -278,9 +273,4 @@ fn with_status(view: ScaleView, group: &Group, role: &str) -> ScaleView {
     let status = group.status.role_statuses.iter().find(|status| status.name == role);
     let status = status.map_or(view.scale.status, |status| status.replicas);
     ScaleView { scale: Scale { status, ..view.scale }, ..view }
-}
-
-fn written(seen: &ScaleView, replicas: i32, resource_version: Option<String>) -> ScaleView {
-    let scale = Scale { current: replicas, ..seen.scale };
-    ScaleView { scale, resource_version, ..seen.clone() }
 }

@@ -5,7 +5,11 @@ use kube::api::Patch;
 use llm_autoscaler_api::{ScaleTargetRef, workloads};
 use llm_autoscaler_core::Scale;
 
-use crate::scale::client::{Place, ScaleView, TargetError, Targets, deadline, is_about, params, scale_patch};
+use crate::{
+    kube_api::{WritePermit, within},
+    scale::client::{Place, ScaleView, ScaleWrite, TargetError, Targets, deadline, is_about, params},
+};
+
 
 impl Targets {
     /// Reads the scale of a target.
@@ -34,13 +38,14 @@ impl Targets {
         target: &ScaleTargetRef,
         seen: &ScaleView,
         replicas: i32,
+        permit: WritePermit,
     ) -> Result<ScaleView, TargetError> {
+        let deadline = permit.deadline(self.now()).ok_or(TargetError::NoPermit)?;
+        let write = ScaleWrite { namespace, target, seen, replicas, deadline };
         let result = match &seen.place {
-            Place::Own => self.set_own(namespace, target, seen, replicas).await,
-            Place::Adapter(name) => {
-                self.set_adapter(namespace, (target, name), seen, replicas).await
-            }
-            Place::Role(index) => self.set_role(namespace, (target, *index), seen, replicas).await,
+            Place::Own => self.set_own(&write).await,
+            Place::Adapter(name) => self.set_adapter(&write, name).await,
+            Place::Role(index) => self.set_role(&write, *index).await,
         };
         match result {
             Err(TargetError::Call(error)) if error.status() == Some(409) => {
@@ -50,17 +55,11 @@ impl Targets {
         }
     }
 
-    async fn set_own(
-        &self,
-        namespace: &str,
-        target: &ScaleTargetRef,
-        seen: &ScaleView,
-        replicas: i32,
-    ) -> Result<ScaleView, TargetError> {
+    async fn set_own(&self, write: &ScaleWrite<'_>) -> Result<ScaleView, TargetError> {
+        let ScaleWrite { namespace, target, deadline, .. } = *write;
         let api = self.api(namespace, target).await?;
-        let patch = scale_patch(seen, replicas);
-        let scale =
-            deadline(api.patch_scale(&target.name, &params(), &Patch::Merge(&patch))).await?;
+        let patch = Patch::Merge(write.scale_patch());
+        let scale = within(deadline, api.patch_scale(&target.name, &params(), &patch)).await?;
         view(scale, target)
     }
 }

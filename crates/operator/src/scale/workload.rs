@@ -1,53 +1,23 @@
 //! What the object of a target says beyond its scale: whether it is being rolled out, and from where its ordinals count.
 
-use llm_autoscaler_api::{
-    ScaleTargetRef,
-    workloads::{self, Victims},
-};
+use llm_autoscaler_api::{ScaleTargetRef, workloads};
+use llm_autoscaler_observe::workload::{RolloutProgress, Workload};
 use serde_json::Value;
 
 use crate::scale::client::{TargetError, Targets, deadline, self};
 
-/// What is known of a target's object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Object {
-    /// The first ordinal of its replicas; `None` where it could not be read.
-    pub first_ordinal: Option<i32>,
-    /// Whom a smaller size removes, where the object says so.
-    pub victims: Option<Victims>,
-    /// It removes nobody above a replica that is not ready.
-    pub is_ordered: bool,
-    /// How far its rollout has come, while one is in progress; what changes is progress.
-    pub rollout: Option<Progress>,
-    /// The controller itself has given the rollout up.
-    pub is_given_up: bool,
-}
-
-/// How far a rollout has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Replicas that are of the new kind.
-    pub updated: i64,
-    /// Those that are to be.
-    pub wanted: i64,
-    /// Those of them that serve.
-    pub ready: i64,
-    /// The version of the object that is rolled out.
-    pub generation: i64,
-}
-
 impl Targets {
     /// Reads the object of a target, where its kind is known. One that may not be read is one of which nothing is known.
-    pub async fn object(
+    pub async fn workload(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,
-    ) -> Result<Object, TargetError> {
+    ) -> Result<Workload, TargetError> {
         if workloads::victims(target).is_none() {
-            return Ok(Object::default());
+            return Ok(Workload::default());
         }
         if client::is_about(target) {
-            return self.role_object(namespace, target).await;
+            return self.role_workload(namespace, target).await;
         }
         let api = self.api(namespace, target).await?;
         match deadline(api.get(&target.name)).await {
@@ -56,16 +26,16 @@ impl Targets {
                 let annotations = found.metadata.annotations.unwrap_or_default();
                 let victims =
                     workloads::has_modes(target).then(|| workloads::role_victims(&annotations));
-                Ok(Object { victims, ..read(&target.kind, generation, &found.data) })
+                Ok(Workload { victims, ..read(&target.kind, generation, &found.data) })
             }
-            Err(TargetError::Call(error)) if error.status() == Some(403) => Ok(Object::default()),
+            Err(TargetError::Call(error)) if error.status() == Some(403) => Ok(Workload::default()),
             Err(error) => Err(error),
         }
     }
 }
 
 /// What an object of a known kind says.
-fn read(kind: &str, generation: i64, data: &Value) -> Object {
+fn read(kind: &str, generation: i64, data: &Value) -> Workload {
     let number = |path: &str| data.pointer(path).and_then(Value::as_i64);
     let text = |path: &str| data.pointer(path).and_then(Value::as_str);
     let (replicas, updated) =
@@ -74,7 +44,7 @@ fn read(kind: &str, generation: i64, data: &Value) -> Object {
         "StatefulSet" => number("/spec/updateStrategy/rollingUpdate/partition"),
         _ => number("/spec/rolloutStrategy/rollingUpdateConfiguration/partition"),
     };
-    let progress = Progress {
+    let progress = RolloutProgress {
         updated,
         // Those below a partition stay as they are on purpose.
         wanted: (replicas - partition.unwrap_or(0)).max(0),
@@ -95,7 +65,7 @@ fn read(kind: &str, generation: i64, data: &Value) -> Object {
     };
     let conditions = data.pointer("/status/conditions").and_then(Value::as_array);
     let given_up = |condition: &Value| condition["reason"] == "ProgressDeadlineExceeded";
-    Object {
+    Workload {
         first_ordinal: Some(number("/spec/ordinals/start").unwrap_or(0) as i32),
         victims: None,
         is_ordered: text("/spec/podManagementPolicy") == Some(workloads::ORDERED_READY),

@@ -4,11 +4,13 @@ use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason};
+use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, messages::EventMessage};
 use tracing::warn;
 
 /// The name in the column `From` of `kubectl describe`.
 const REPORTER: &str = "llm-autoscaler";
+/// The longest note that the API server accepts, in bytes.
+const NOTE_LIMIT: usize = 1024;
 
 /// Publishes events about autoscalers.
 #[derive(Clone)]
@@ -31,12 +33,24 @@ impl Events {
 /// Returns the event of a new size. The action contains both sizes, because the recorder takes
 /// events with the same action for repetitions, and then repeats the note of the first one.
 pub fn rescaled(from: i32, to: i32, note: String) -> Event {
-    event(EventType::Normal, Reason::SuccessfulRescale, format!("Scale{from}To{to}"), note)
+    event(EventType::Normal, Reason::SuccessfulRescale, resize(from, to), note)
 }
 
-/// Returns a warning, with the HPA's reason where the HPA has one.
-pub fn problem(reason: Reason, action: &str, note: String) -> Event {
-    event(EventType::Warning, reason, action.to_owned(), note)
+/// Returns the event of a scale-down that removed these replicas at their deadline, before they had
+/// answered all requests.
+pub fn drain_deadline_exceeded(from: i32, to: i32, names: &[&str]) -> Event {
+    let note = format!("Removed before their requests were answered: {}", names.join(", "));
+    event(EventType::Warning, Reason::DrainDeadlineExceeded, resize(from, to), note)
+}
+
+/// Returns the event about another writer that changes the size again and again.
+pub fn size_contested(note: String) -> Event {
+    event(EventType::Warning, Reason::ReplicasContested, "Contest".to_owned(), note)
+}
+
+/// Returns the event of a warning. Warnings with different actions are no repetitions of each other.
+pub fn warning(message: EventMessage, action: String) -> Event {
+    event(EventType::Warning, message.reason, action, message.message)
 }
 
 /// Returns the event with the name of its role, so that it is no repetition of the same event about
@@ -47,10 +61,9 @@ pub fn of_role(event: Event, role: &str) -> Event {
     Event { action, note, ..event }
 }
 
-/// Cuts a note to the 1024 bytes that the API server accepts.
-fn cut(mut note: String) -> String {
-    note.truncate(note.floor_char_boundary(1024));
-    note
+/// Returns the action of a change of size.
+fn resize(from: i32, to: i32) -> String {
+    format!("Scale{from}To{to}")
 }
 
 fn event(type_: EventType, reason: Reason, action: String, note: String) -> Event {
@@ -61,4 +74,10 @@ fn event(type_: EventType, reason: Reason, action: String, note: String) -> Even
         action,
         secondary: None,
     }
+}
+
+/// Cuts a note to the length that the API server accepts.
+fn cut(mut note: String) -> String {
+    note.truncate(note.floor_char_boundary(NOTE_LIMIT));
+    note
 }

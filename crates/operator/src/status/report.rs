@@ -1,62 +1,62 @@
-//! Decision → status. Pure: the writer decides which changes to write, and when.
+//! The status of one role after a step that reached a decision. Pure: the writer decides which
+//! changes to write, and when.
 
+mod blocks;
 mod draining;
-mod merged;
+mod lists;
 mod metrics;
-mod occasional;
-mod refusal;
-mod restraint;
+mod optional_conditions;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::{
-    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, Plan,
-    TargetStatus,
-    conditions::{self, ConditionType, ConditionUpdate, Reason},
+    DecisionStatus, MetricStatus, PastDecision, Plan, TargetStatus,
+    conditions::{ConditionType, ConditionUpdate, Reason},
+    memory,
     messages::{self, EventMessage, Step},
     time,
 };
-use llm_autoscaler_core::{Derivation, HistoryRecord, Outcome, StartupTimes};
+use llm_autoscaler_core::{Derivation, Outcome, RoleMemory};
+use llm_autoscaler_observe::observer::{Findings, Problem};
 
-use llm_autoscaler_observe::observer::Problem;
-use crate::{drain::progress::Told, observe::Seen, ownership::write_block::Restraint, scale::client::ScaleView};
+use super::role_status::RoleStatus;
+use crate::{
+    drain::progress::DrainProgress, ownership::write_block::WriteBlock, scale::client::ScaleView,
+};
 
-pub use merged::{merged, of_role};
-pub use refusal::Refusal;
-pub use restraint::contested;
+pub use blocks::{contested, paused_without_decision};
 
 /// The time for which the reason of a successful write stays in the status before the next step
 /// replaces it. The HPA leaves it for as long.
 const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
 /// The number of past decisions that are kept.
 const DECISIONS: usize = 10;
-/// The number of pods that a message names.
-const NAMED: usize = 3;
 
-/// Everything that a status is made of.
-pub struct Report<'a> {
-    /// The autoscaler.
-    pub object: &'a LLMAutoscaler,
+/// Everything that the status of a role is made of after a decision.
+pub struct RoleReport<'a> {
     /// The name of the role, if there are several.
     pub role: Option<&'a str>,
+    /// The generation of the spec.
+    pub generation: Option<i64>,
     /// The plan of the target.
     pub plan: &'a Plan,
-    /// The observation.
-    pub seen: &'a Seen,
+    /// The findings of the observation on which the decision rests.
+    pub findings: &'a Findings,
+    /// The replicas without a usable sample, and the sources without an answer.
+    pub problems: &'a [Problem],
     /// The target's current scale.
     pub view: &'a ScaleView,
     /// The decision, with everything that its messages need.
-    pub step: Step<'a>,
+    pub messages: Step<'a>,
     /// Whatever keeps the operator from writing to the target.
-    pub restraint: &'a Restraint,
-    /// The progress of a scale-down that drains.
-    pub drain: &'a Told,
+    pub block: &'a WriteBlock,
+    /// The progress of scale-downs that drain.
+    pub drain: &'a DrainProgress,
     /// The write to the target, if there was one.
     pub written: Option<Written>,
-    /// The record for the next decisions.
-    pub history: HistoryRecord,
-    /// The time that replicas take to start.
-    pub start_ups: &'a StartupTimes,
+    /// The memory for the next decisions.
+    pub memory: &'a RoleMemory,
+    /// The condition of the PodMonitor, if the spec asks for one.
+    pub pod_monitor: Option<ConditionUpdate>,
 }
 
 /// A write to the target.
@@ -69,165 +69,97 @@ pub struct Written {
     pub warning: Option<EventMessage>,
 }
 
-/// Returns the status that follows `previous`.
-pub fn status(
-    previous: &LLMAutoscalerStatus,
-    report: &Report<'_>,
-    pod_monitor: Option<&ConditionUpdate>,
+/// Returns the status of a role that follows `previous`.
+pub fn role_status(
+    previous: &RoleStatus,
+    report: &RoleReport<'_>,
     now: DateTime<Utc>,
-) -> LLMAutoscalerStatus {
-    let Report { object, step: Step { decision, .. }, .. } = report;
-    let generation = object.metadata.generation;
-    let mut status = LLMAutoscalerStatus {
-        observed_generation: generation,
-        reference: Some(object.spec.reference()),
-        current_replicas: Some(decision.current),
-        desired_replicas: decision.desired().or(previous.desired_replicas),
-        ..previous.clone()
-    };
-    forget_preconditions(&mut status.conditions);
-    status.conditions.retain(|condition| {
-        condition.type_ != ConditionType::ScalingLimited || !Reason::is_of_roles(&condition.reason)
-    });
-    for update in condition_updates(previous, report, now).into_iter().chain(pod_monitor.cloned()) {
-        conditions::set(&mut status.conditions, update, generation, now);
+) -> RoleStatus {
+    let RoleReport { generation, plan, messages, .. } = report;
+    let decision = messages.decision;
+    let mut status = previous.begun(*generation);
+    for update in condition_updates(previous, report, now) {
+        status.set(update, *generation, Some(now));
     }
-    if pod_monitor.is_none() {
-        conditions::remove(&mut status.conditions, ConditionType::PodMonitorReady);
+    let optional = optional(report);
+    for (type_, update) in optional.into_iter().chain(draining::conditions(report.drain)) {
+        status.set_or_remove(type_, update, *generation, Some(now));
     }
-    conditions::remove(&mut status.conditions, ConditionType::Stalled);
-    for update in
-        occasional::occasional(report).into_iter().chain(draining::conditions(report.drain))
-    {
-        match update {
-            Ok(update) => conditions::set(&mut status.conditions, update, generation, now),
-            Err(type_) => conditions::remove(&mut status.conditions, type_),
-        }
-    }
-    conditions::sort(&mut status.conditions);
+    let metrics = metrics::statuses(plan, report.findings, messages, now);
+    status.summary = Some(summary(plan, &metrics));
+    status.current_replicas = Some(decision.current);
+    status.desired_replicas = decision.desired().or(previous.desired_replicas);
     if report.size_written().is_some() {
-        status.last_scale_time = Some(time::to_kubernetes(now));
+        status.last_scale_time = Some(now);
     }
-    let metrics = metrics::statuses(report, now);
-    status.summary = Some(summary(report.plan, &metrics));
-    let before =
-        previous.targets.iter().find(|target| target.uid.as_ref() == Some(&report.view.uid));
-    status.targets = vec![target_status(before, report, metrics, now)];
+    let before = previous.target_with_uid(&report.view.uid);
+    status.set_target(target_status(before, report, metrics, now));
     status
 }
 
-/// Returns the status of a step that ended before a decision: one condition has the reason, and
-/// nothing else changes.
-pub fn failed(
-    previous: &LLMAutoscalerStatus,
-    object: &LLMAutoscaler,
-    update: ConditionUpdate,
-    terminal: bool,
-    now: DateTime<Utc>,
-) -> LLMAutoscalerStatus {
-    let generation = object.metadata.generation;
-    let mut status = LLMAutoscalerStatus {
-        observed_generation: generation,
-        reference: Some(object.spec.reference()),
-        ..previous.clone()
-    };
-    let ConditionUpdate { reason, message, .. } = update.clone();
-    forget_preconditions(&mut status.conditions);
-    let stalled =
-        terminal.then(|| ConditionUpdate::yes(ConditionType::Stalled, reason, message.clone()));
-    let ready = ConditionUpdate::no(ConditionType::Ready, reason, message);
-    conditions::remove(&mut status.conditions, ConditionType::Stalled);
-    for update in [update, ready].into_iter().chain(stalled) {
-        conditions::set(&mut status.conditions, update, generation, now);
-    }
-    match restraint::paused_without_decision(object) {
-        Some(paused) => conditions::set(&mut status.conditions, paused, generation, now),
-        None => conditions::remove(&mut status.conditions, ConditionType::Paused),
-    }
-    conditions::sort(&mut status.conditions);
-    status
-}
-
-/// Returns the status of a role with a target that was found while that of another role was not.
-/// Its own obstacles are removed.
-pub fn found(previous: &LLMAutoscalerStatus) -> LLMAutoscalerStatus {
-    let mut status = previous.clone();
-    forget_preconditions(&mut status.conditions);
-    let able = conditions::find(&status.conditions, ConditionType::AbleToScale);
-    let obstacle =
-        able.map(|able| able.reason.clone()).filter(|reason| refusal::is_obstacle(reason));
-    if let Some(obstacle) = obstacle {
-        status.conditions.retain(|condition| condition.reason != obstacle);
-    }
-    status
-}
-
-/// Removes conditions about what kept an earlier step from deciding. If it still does, they will be
-/// set again.
-fn forget_preconditions(conditions: &mut Vec<Condition>) {
-    conditions.retain(|condition| !is_precondition(condition));
-}
-
-/// Removes one condition, if it is about what kept an earlier step from deciding.
-fn forget_precondition(conditions: &mut Vec<Condition>, type_: ConditionType) {
-    conditions.retain(|condition| condition.type_ != type_ || !is_precondition(condition));
-}
-
-fn is_precondition(condition: &Condition) -> bool {
-    [Reason::InvalidSpec, Reason::PodsUnknown].iter().any(|reason| condition.reason == *reason)
-}
-
-impl Report<'_> {
+impl RoleReport<'_> {
     fn size_written(&self) -> Option<i32> {
         self.written.as_ref().and_then(|written| written.size)
     }
 
     /// Returns why the size changes; `None` if it does not.
     fn reason(&self) -> Option<String> {
-        Some(self.step.reason()).filter(|reason| !reason.is_empty())
+        Some(self.messages.reason()).filter(|reason| !reason.is_empty())
     }
 }
 
+/// Returns the conditions that every decision sets, in the order in which to set them.
 fn condition_updates(
-    previous: &LLMAutoscalerStatus,
-    report: &Report<'_>,
+    previous: &RoleStatus,
+    report: &RoleReport<'_>,
     now: DateTime<Utc>,
 ) -> Vec<ConditionUpdate> {
     let mut updates = vec![messages::got_scale()];
-    updates.extend(report.step.conditions());
+    updates.extend(report.messages.conditions());
     updates.extend(report.written.iter().flat_map(|written| written.conditions.clone()));
-    let just_scaled = previous
-        .last_scale_time
-        .as_ref()
-        .is_some_and(|t| now - time::from_kubernetes(t) < SUCCESS_SHOWN)
-        && previous.conditions.iter().any(|condition| condition.reason == Reason::SucceededRescale);
-    if just_scaled && report.written.is_none() {
+    if report.written.is_none() && has_just_scaled(previous, now) {
         updates.retain(|update| {
             !matches!(update.reason, Reason::ReadyForNewScale | Reason::SucceededGetScale)
         });
     }
+    updates.push(ready(&updates, report.block));
+    updates.push(samples_complete(report.problems));
+    updates
+}
+
+/// Returns whether the reason of a successful write has to stay in the status for now.
+fn has_just_scaled(previous: &RoleStatus, now: DateTime<Utc>) -> bool {
+    previous.last_scale_time.is_some_and(|time| now - time < SUCCESS_SHOWN)
+        && previous
+            .conditions
+            .values()
+            .any(|condition| condition.reason == Reason::SucceededRescale)
+}
+
+/// Returns `Ready`: False with the reason of the last failure among the other conditions.
+fn ready(updates: &[ConditionUpdate], block: &WriteBlock) -> ConditionUpdate {
     let failed = updates.iter().rfind(|update| {
         !update.status
             && matches!(update.type_, ConditionType::AbleToScale | ConditionType::ScalingActive)
             && update.reason != Reason::ScalingDisabled
     });
-    updates.push(match failed {
+    match failed {
         Some(ConditionUpdate { reason, message, .. }) => {
             ConditionUpdate::no(ConditionType::Ready, *reason, message.clone())
         }
-        None => restraint::ready(report),
-    });
-    updates.push(match missing(&report.seen.problems) {
-        Some(missing) => {
-            ConditionUpdate::no(ConditionType::SamplesComplete, Reason::MissingSamples, missing)
+        None => blocks::ready(block),
+    }
+}
+
+fn samples_complete(problems: &[Problem]) -> ConditionUpdate {
+    let type_ = ConditionType::SamplesComplete;
+    match missing(problems) {
+        Some(missing) => ConditionUpdate::no(type_, Reason::MissingSamples, missing),
+        None => {
+            let message = "every running replica has a sample";
+            ConditionUpdate::yes(type_, Reason::AllReplicas, message)
         }
-        None => ConditionUpdate::yes(
-            ConditionType::SamplesComplete,
-            Reason::AllReplicas,
-            "every running replica has a sample",
-        ),
-    });
-    updates
+    }
 }
 
 /// Lists the first few replicas without a usable sample, and why they have none.
@@ -235,27 +167,38 @@ pub fn missing(problems: &[Problem]) -> Option<String> {
     if problems.is_empty() {
         return None;
     }
-    let named: Vec<String> = problems
-        .iter()
-        .take(NAMED)
-        .map(|problem| format!("{}: {}", problem.of, problem.text))
-        .collect();
-    let more = problems.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    Some(format!("no usable sample from {}{more}", named.join("; ")))
+    let text = |problem: &Problem| format!("{}: {}", problem.of, problem.text);
+    Some(format!("no usable sample from {}", lists::clauses(problems.iter().map(text))))
+}
+
+/// Returns the conditions that are present only at times, by type; `None` for an absent one.
+fn optional(report: &RoleReport<'_>) -> [(ConditionType, Option<ConditionUpdate>); 7] {
+    let RoleReport { plan, findings, messages, block, .. } = report;
+    let paused = blocks::paused(block, &plan.target.to_string(), messages.decision);
+    let first_source = optional_conditions::first_source(plan, findings);
+    [
+        (ConditionType::Paused, paused),
+        (ConditionType::ManualChange, blocks::manual_change(block, messages.decision)),
+        (ConditionType::ReplicasStuck, optional_conditions::stuck(findings)),
+        (ConditionType::FirstSourceUsed, first_source),
+        (ConditionType::Fallback, messages.fallback()),
+        (ConditionType::Advisory, optional_conditions::advisory(plan, findings)),
+        (ConditionType::PodMonitorReady, report.pod_monitor.clone()),
+    ]
 }
 
 /// Renders the metrics as the HPA's column TARGETS does: two at most.
 fn summary(plan: &Plan, metrics: &[MetricStatus]) -> String {
-    let of = |(plan, metric): (&llm_autoscaler_api::MetricPlan, &MetricStatus)| {
-        format!(
-            "{} {}/{}",
-            plan.short,
-            metric.current.as_deref().unwrap_or("<unknown>"),
-            metric.target
-        )
-    };
-    let mut parts: Vec<String> = plan.metrics.iter().zip(metrics).take(2).map(of).collect();
+    let mut parts: Vec<String> = plan
+        .metrics
+        .iter()
+        .zip(metrics)
+        .take(2)
+        .map(|(plan, metric)| {
+            let current = metric.current.as_deref().unwrap_or("<unknown>");
+            format!("{} {current}/{}", plan.short, metric.target)
+        })
+        .collect();
     if metrics.len() > 2 {
         parts.push(format!("+ {} more...", metrics.len() - 2));
     }
@@ -264,12 +207,12 @@ fn summary(plan: &Plan, metrics: &[MetricStatus]) -> String {
 
 fn target_status(
     before: Option<&TargetStatus>,
-    report: &Report<'_>,
+    report: &RoleReport<'_>,
     metrics: Vec<MetricStatus>,
     now: DateTime<Utc>,
 ) -> TargetStatus {
-    let Report { plan, view, step: Step { decision, .. }, seen, .. } = report;
-    let target = &plan.target;
+    let RoleReport { plan, view, findings, .. } = report;
+    let (target, decision) = (&plan.target, report.messages.decision);
     let name = report.role.or(target.role.as_deref()).unwrap_or(&target.name);
     let derivation = match &decision.outcome {
         Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
@@ -277,62 +220,68 @@ fn target_status(
         }
         _ => None,
     };
-    let mut decisions = before.map(|target| target.decisions.clone()).unwrap_or_default();
-    if let Some(past) = past_decision(before, report, derivation.as_ref(), now) {
-        // A rule that changes back and forth takes one line, not ten.
-        if decisions.first().is_some_and(|last| last.from == last.to && past.from == past.to) {
-            decisions.remove(0);
-        }
-        decisions.insert(0, past);
-        decisions.truncate(DECISIONS);
-    }
-    TargetStatus {
+    let mut status = TargetStatus {
         name: name.to_owned(),
         uid: Some(view.uid.clone()),
         current_replicas: decision.current,
-        ready_replicas: seen.ready,
+        ready_replicas: findings.ready,
         desired_replicas: decision
             .desired()
             .or(before.map(|target| target.desired_replicas))
             .unwrap_or(decision.current),
         metrics,
+        decisions: decisions(before, report, derivation.is_some(), now),
         decision: derivation,
-        decisions,
-        start_up_seconds: report.start_ups.seconds(),
-        manual_change: report
-            .restraint
-            .respected
-            .as_ref()
-            .map(|respected| respected.change.status()),
-        history: Some(report.history.clone()),
-    }
+        ..TargetStatus::default()
+    };
+    let manual_change = report.block.manual_change.as_ref();
+    let manual_change = manual_change.map(|respected| respected.change.status());
+    memory::encode(&mut status, report.memory, manual_change);
+    status
 }
 
-fn decision_status(derivation: &Derivation, report: &Report<'_>) -> DecisionStatus {
+fn decision_status(derivation: &Derivation, report: &RoleReport<'_>) -> DecisionStatus {
     DecisionStatus {
         raw: derivation.raw,
         stabilized: derivation.stabilized,
         limited: derivation.limited,
-        limited_by: report.step.limited_by().map_or("", Reason::as_str).to_owned(),
-        applied: report.step.decision.desired().unwrap_or(derivation.desired),
+        limited_by: report.messages.limited_by().map_or("", Reason::as_str).to_owned(),
+        applied: report.messages.decision.desired().unwrap_or(derivation.desired),
         reason: report.reason(),
     }
 }
 
+/// Returns the past decisions, latest first, with this one if it is worth keeping.
+fn decisions(
+    before: Option<&TargetStatus>,
+    report: &RoleReport<'_>,
+    is_computed: bool,
+    now: DateTime<Utc>,
+) -> Vec<PastDecision> {
+    let mut decisions = before.map(|target| target.decisions.clone()).unwrap_or_default();
+    if let Some(latest) = past_decision(decisions.first(), report, is_computed, now) {
+        // A rule that changes back and forth takes one line, not ten.
+        if decisions.first().is_some_and(|last| last.from == last.to && latest.from == latest.to) {
+            decisions.remove(0);
+        }
+        decisions.insert(0, latest);
+        decisions.truncate(DECISIONS);
+    }
+    decisions
+}
+
 /// Returns a decision that is worth keeping: the size has changed, or the rule that limits it.
 fn past_decision(
-    before: Option<&TargetStatus>,
-    report: &Report<'_>,
-    derivation: Option<&DecisionStatus>,
+    last: Option<&PastDecision>,
+    report: &RoleReport<'_>,
+    is_computed: bool,
     now: DateTime<Utc>,
 ) -> Option<PastDecision> {
-    let current = report.step.decision.current;
+    let current = report.messages.decision.current;
     let to = report.size_written().unwrap_or(current);
-    let limited_by = report.step.limited_by().unwrap_or(Reason::OutOfBounds).as_str();
-    let last =
-        before.and_then(|target| target.decisions.first()).map(|past| past.limited_by.as_str());
-    let usual = Reason::DesiredWithinRange.as_str();
-    let changed_rule = derivation.is_some() && last.unwrap_or(usual) != limited_by;
+    let limited_by = report.messages.limited_by().unwrap_or(Reason::OutOfBounds).as_str();
+    let last = last.map_or(Reason::DesiredWithinRange.as_str(), |past| past.limited_by.as_str());
+    let changed_rule = is_computed && last != limited_by;
     if to == current && !changed_rule {
         return None;
     }

@@ -1,89 +1,169 @@
-//! The HPA's warnings as events: once per change instead of once per reconcile, and never blocking
-//! a step.
+//! The warnings of steps as events: once per change instead of once per step, and never blocking a
+//! step.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kube::runtime::events::Event;
 use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, messages::EventMessage};
+use llm_autoscaler_core::Monotonic;
 use tracing::warn;
 
-use crate::status::{events::{Events, self}, write_limiter::Lane};
+use super::{
+    events::{self, Events},
+    write_limiter::WriteLimiter,
+};
+use crate::kube_api::DEADLINE;
 
 /// A warning with a changed text is published no more often than this.
 const AGAIN_AFTER: Duration = Duration::from_mins(1);
-/// The time that the API server has to accept an event.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Publishes the warnings of one autoscaler.
-pub struct Announcer {
+pub struct Warnings {
     events: Events,
-    lane: Lane,
-    said: HashMap<Key, (String, Instant)>,
+    limiter: WriteLimiter,
+    /// The warnings of the last step.
+    published: HashMap<Key, Publication>,
 }
 
 /// A warning of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The role that it is about, if there are several.
     pub role: Option<String>,
     /// The event.
-    pub words: EventMessage,
+    pub message: EventMessage,
 }
 
-/// The key under which the last publication of a warning is kept: the role, the reason, and the
-/// number among the warnings with the same reason.
-type Key = (Option<String>, Reason, usize);
+/// The identity of a warning from step to step, whatever its text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    role: Option<String>,
+    reason: Reason,
+    /// The number among the step's warnings with the same role and reason.
+    number: usize,
+}
 
-impl Announcer {
-    /// Creates an announcer that has published nothing.
-    pub fn new(events: Events, lane: Lane) -> Self {
-        Self { events, lane, said: HashMap::new() }
+/// The last publication of a warning.
+struct Publication {
+    text: String,
+    at: Monotonic,
+}
+
+impl Warnings {
+    /// Begins with no warning published.
+    pub fn new(events: Events, limiter: WriteLimiter) -> Self {
+        Self { events, limiter, published: HashMap::new() }
     }
 
     /// Publishes the warnings of a step that are new. A warning that has ended is published again
     /// when it returns.
-    pub fn warn(&mut self, about: &Arc<LLMAutoscaler>, warnings: Vec<Warning>) {
-        let mut counts: HashMap<(Option<String>, Reason), usize> = HashMap::new();
-        let mut now = HashMap::with_capacity(warnings.len());
-        for Warning { role, words: EventMessage { reason, message, .. } } in warnings {
-            let count = counts.entry((role.clone(), reason)).or_default();
-            let key = (role.clone(), reason, *count);
-            *count += 1;
-            let before = self.said.remove(&key);
-            let still =
-                |(text, at): &(String, Instant)| *text == message || at.elapsed() < AGAIN_AFTER;
-            let said = before.filter(still).unwrap_or_else(|| {
-                warn!(
-                    namespace = about.metadata.namespace,
-                    name = about.metadata.name,
-                    role,
-                    reason = reason.as_str(),
-                    message
-                );
-                let event = events::problem(reason, &format!("{reason}{}", key.2), message.clone());
-                let event = match &role {
-                    Some(role) => events::of_role(event, role),
-                    None => event,
-                };
-                publish(&self.events, &self.lane, about, event);
-                (message, Instant::now())
-            });
-            now.insert(key, said);
+    pub fn publish_new(
+        &mut self,
+        about: &Arc<LLMAutoscaler>,
+        warnings: Vec<Warning>,
+        now: Monotonic,
+    ) {
+        let mut current = HashMap::with_capacity(warnings.len());
+        for (key, message) in with_keys(warnings) {
+            let publication = match self.published.remove(&key) {
+                Some(last) if last.stands_for(&message.message, now) => last,
+                _ => {
+                    let text = message.message.clone();
+                    self.publish(about, &key, message);
+                    Publication { text, at: now }
+                }
+            };
+            current.insert(key, publication);
         }
-        self.said = now;
+        self.published = current;
+    }
+
+    fn publish(&self, about: &Arc<LLMAutoscaler>, key: &Key, message: EventMessage) {
+        let Key { role, reason, number } = key;
+        warn!(
+            namespace = about.metadata.namespace,
+            name = about.metadata.name,
+            role,
+            reason = reason.as_str(),
+            message = message.message
+        );
+        let event = events::warning(message, format!("{reason}{number}"));
+        let event = match role {
+            Some(role) => events::of_role(event, role),
+            None => event,
+        };
+        publish(&self.events, &self.limiter, about, event);
     }
 }
 
+impl Publication {
+    /// Returns whether a warning with this text is not to be published again: the text is the same,
+    /// or changes too fast.
+    fn stands_for(&self, text: &str, now: Monotonic) -> bool {
+        self.text == text || now.since(self.at) < AGAIN_AFTER
+    }
+}
+
+/// Numbers the warnings that have the same role and reason.
+fn with_keys(warnings: Vec<Warning>) -> Vec<(Key, EventMessage)> {
+    let mut counts: HashMap<(Option<String>, Reason), usize> = HashMap::new();
+    warnings
+        .into_iter()
+        .map(|Warning { role, message }| {
+            let reason = message.reason;
+            let count = counts.entry((role.clone(), reason)).or_default();
+            let number = *count;
+            *count += 1;
+            (Key { role, reason, number }, message)
+        })
+        .collect()
+}
+
 /// Publishes an event in the background.
-pub fn publish(events: &Events, lane: &Lane, about: &Arc<LLMAutoscaler>, event: Event) {
-    let (events, lane, about) = (events.clone(), lane.clone(), about.clone());
+pub fn publish(events: &Events, limiter: &WriteLimiter, about: &Arc<LLMAutoscaler>, event: Event) {
+    let (events, limiter, about) = (events.clone(), limiter.clone(), about.clone());
     tokio::spawn(async move {
-        let _turn = lane.enter().await;
+        let _permit = limiter.enter().await;
         if tokio::time::timeout(DEADLINE, events.publish(&about, event)).await.is_err() {
             warn!("an event could not be written within {} s", DEADLINE.as_secs());
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warning(role: Option<&str>, reason: Reason, text: &str) -> Warning {
+        let message = EventMessage { warning: true, reason, message: text.to_owned() };
+        Warning { role: role.map(str::to_owned), message }
+    }
+
+    #[test]
+    fn warnings_of_one_reason_are_numbered_by_role() {
+        let keyed = with_keys(vec![
+            warning(None, Reason::FailedGetPodsMetric, "a"),
+            warning(None, Reason::FailedGetPodsMetric, "b"),
+            warning(None, Reason::FailedRescale, "c"),
+            warning(Some("decode"), Reason::FailedGetPodsMetric, "d"),
+        ]);
+        let numbers: Vec<_> = keyed.iter().map(|(key, _)| key.number).collect();
+        assert_eq!(numbers, [0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_changed_text_is_published_after_a_minute_and_the_same_one_never_again() {
+        let at = |seconds| Monotonic(Duration::from_secs(seconds));
+        let last = Publication { text: "refused".to_owned(), at: at(100) };
+        // text, seconds, whether the last publication is enough
+        let table = [
+            ("refused", 100, true),
+            ("refused", 900, true),
+            ("no answer", 159, true),
+            ("no answer", 160, false),
+        ];
+        for (text, seconds, expected) in table {
+            assert_eq!(last.stands_for(text, at(seconds)), expected, "{text} at {seconds}");
+        }
+    }
 }

@@ -1,25 +1,25 @@
-//! The lane for writes that only tell: status and events. A few at a time, so that when hundreds of targets are scaled at
-//! once the sizes are written first.
+//! The limit for writes that only report: status and events. Few of them are in flight at once, so
+//! that the sizes are written first when hundreds of targets are scaled at once.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many such writes are under way at once.
-const WIDTH: usize = 4;
+/// The number of such writes that may be in flight at once.
+const IN_FLIGHT: usize = 4;
 
-/// The lane; cheap to clone.
+/// Limits the writes that only report. Clones share one limit.
 #[derive(Clone, Debug)]
-pub struct Lane(Arc<Semaphore>);
+pub struct WriteLimiter(Arc<Semaphore>);
 
-impl Default for Lane {
+impl Default for WriteLimiter {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(WIDTH)))
+        Self(Arc::new(Semaphore::new(IN_FLIGHT)))
     }
 }
 
-impl Lane {
-    /// Waits for a turn, which lasts until the answer is dropped.
+impl WriteLimiter {
+    /// Waits until a write may begin. The write counts as in flight until the permit is dropped.
     pub async fn enter(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
         self.0.clone().acquire_owned().await.ok()

@@ -4,23 +4,25 @@
 //! most every 5 s; values that merely drift at most every 15 s. A tick that changes nothing writes
 //! nothing.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use chrono::Utc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, ResourceExt, api::Patch};
 use llm_autoscaler_api::{
     LLMAutoscaler, LLMAutoscalerStatus, MetricStatus,
-    conditions::{ConditionType, ConditionUpdate},
+    conditions::ConditionType,
     managers,
+    memory::{self, MEMORY_BUDGET},
 };
+use llm_autoscaler_core::{Monotonic, Now};
 use serde_json::json;
-use tracing::warn;
+use tracing::{debug, warn};
 
-use crate::{kube_api::{DEADLINE, apply_as, within}, status::{report, write_limiter::Lane}, telemetry::Telemetry};
+use super::write_limiter::WriteLimiter;
+use crate::{
+    kube_api::{DEADLINE, apply_as, within},
+    telemetry::Telemetry,
+};
 
 /// The shortest time between two writes for reasons and rules that change, because these may change
 /// with every sample.
@@ -29,29 +31,41 @@ const REASONS_EVERY: Duration = Duration::from_secs(5);
 const VALUES_EVERY: Duration = Duration::from_secs(15);
 
 /// Writes one autoscaler's status.
-pub struct Writer {
+pub struct StatusWriter {
     api: Api<LLMAutoscaler>,
     telemetry: Telemetry,
-    lane: Lane,
+    limiter: WriteLimiter,
     /// The status that the API server has, as far as is known.
     written: LLMAutoscalerStatus,
     /// The status as it should be now.
     status: LLMAutoscalerStatus,
-    at: Option<Instant>,
-    failed: bool,
+    /// The time of the step that wrote last.
+    written_at: Option<Monotonic>,
+    has_failed: bool,
+    /// A status with more memory than the budget allows has been logged.
+    has_logged_cut: bool,
 }
 
-impl Writer {
+impl StatusWriter {
     /// Begins with the status that the object has.
     pub fn new(
         client: &Client,
         object: &Arc<LLMAutoscaler>,
         telemetry: Telemetry,
-        lane: Lane,
+        limiter: WriteLimiter,
     ) -> Self {
         let api = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
         let status = object.status.clone().unwrap_or_default();
-        Self { api, telemetry, lane, written: status.clone(), status, at: None, failed: false }
+        Self {
+            api,
+            telemetry,
+            limiter,
+            written: status.clone(),
+            status,
+            written_at: None,
+            has_failed: false,
+            has_logged_cut: false,
+        }
     }
 
     /// Returns the status as it should be now.
@@ -59,39 +73,27 @@ impl Writer {
         &self.status
     }
 
-    /// Writes that a step ended before any target was looked up: one condition has the reason, and
-    /// nothing else changes.
-    pub async fn failed(
-        &mut self,
-        object: &LLMAutoscaler,
-        update: ConditionUpdate,
-        terminal: bool,
-    ) {
-        let status = report::failed(&self.status, object, update, terminal, Utc::now());
-        self.write(object, status).await;
-    }
-
     /// Takes over a status, and writes it if it differs enough from the last one.
-    pub async fn write(&mut self, object: &LLMAutoscaler, status: LLMAutoscalerStatus) {
+    pub async fn write(&mut self, object: &LLMAutoscaler, status: LLMAutoscalerStatus, now: Now) {
         self.status = status;
-        if !self.is_worth_it() {
+        if !self.is_due(now.monotonic) {
             return;
         }
+        let name = object.name_any();
         let patch = json!({
             "apiVersion": "llmautoscaler.io/v1alpha1",
             "kind": "LLMAutoscaler",
             // With the UID, a status never reaches another object of the same name.
-            "metadata": {"name": object.name_any(), "uid": object.uid()},
-            "status": self.status,
+            "metadata": {"name": name, "uid": object.uid()},
+            "status": self.within_budget(&name),
         });
-        let params = apply_as(managers::STATUS);
-        let (name, patch) = (object.name_any(), Patch::Apply(patch));
-        let _turn = self.lane.enter().await;
+        let (params, patch) = (apply_as(managers::STATUS), Patch::Apply(patch));
+        let _permit = self.limiter.enter().await;
         let call = self.api.patch_status(&name, &params, &patch);
         let error = within(DEADLINE, call).await.err();
-        self.at = Some(Instant::now());
-        self.failed = error.is_some();
-        self.telemetry.status_written(if self.failed { "error" } else { "ok" });
+        self.written_at = Some(now.monotonic);
+        self.has_failed = error.is_some();
+        self.telemetry.record_status_write(if self.has_failed { "error" } else { "ok" });
         match error {
             Some(error) => {
                 warn!(name, %error, "the status could not be written; a later step will");
@@ -100,12 +102,28 @@ impl Writer {
         }
     }
 
-    fn is_worth_it(&self) -> bool {
-        let rested = |time: Duration| self.at.is_none_or(|at| at.elapsed() >= time);
+    /// Returns the status with no more memory than the budget allows.
+    fn within_budget(&mut self, name: &str) -> LLMAutoscalerStatus {
+        let mut status = self.status.clone();
+        let bytes = memory::size(&status.targets);
+        if bytes > MEMORY_BUDGET && !self.has_logged_cut {
+            self.has_logged_cut = true;
+            debug!(name, bytes, budget = MEMORY_BUDGET, "the memory in the status is cut");
+        }
+        memory::fit(&mut status.targets, MEMORY_BUDGET);
+        status
+    }
+
+    fn is_due(&self, now: Monotonic) -> bool {
         let (written, status) = (&self.written, &self.status);
-        urgent(written) != urgent(status) && (!self.failed || rested(REASONS_EVERY))
-            || rested(REASONS_EVERY) && reasons(written) != reasons(status)
-            || rested(VALUES_EVERY) && values(written) != values(status)
+        urgent(written) != urgent(status) && (!self.has_failed || self.rested(REASONS_EVERY, now))
+            || self.rested(REASONS_EVERY, now) && reasons(written) != reasons(status)
+            || self.rested(VALUES_EVERY, now) && values(written) != values(status)
+    }
+
+    /// Returns whether the last write is at least so long ago.
+    fn rested(&self, time: Duration, now: Monotonic) -> bool {
+        self.written_at.is_none_or(|at| now.since(at) >= time)
     }
 }
 
@@ -171,7 +189,7 @@ fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
 mod tests {
     use llm_autoscaler_api::{
         DecisionStatus, MetricStatus, TargetStatus,
-        conditions::{self, Reason},
+        conditions::{self, ConditionUpdate, Reason},
     };
 
     use super::*;

@@ -1,39 +1,42 @@
 //! The conditions about scale-downs that drain.
 
+use std::borrow::Cow;
+
 use chrono::SecondsFormat;
 use llm_autoscaler_api::{
     conditions::{ConditionType, ConditionUpdate, Reason},
     workloads::IN_SERVICE,
 };
-
-use crate::status::report::NAMED;
 use llm_autoscaler_observe::workload::Rollout;
-use crate::drain::progress::{BestEffort, Ended, How, Left, Told};
 
-/// Returns all conditions about draining. `Err` is the type of a condition that is absent.
-pub(super) fn conditions(told: &Told) -> [Result<ConditionUpdate, ConditionType>; 4] {
+use super::lists;
+use crate::drain::progress::{
+    BestEffort, DrainOutcome, DrainProgress, FinishedDrain, GateProblem, RemainingRequests,
+};
+
+/// Returns all conditions about draining, by type; `None` for a condition that is absent.
+pub(super) fn conditions(
+    progress: &DrainProgress,
+) -> [(ConditionType, Option<ConditionUpdate>); 4] {
     [
-        draining(told).ok_or(ConditionType::Draining),
-        told.best_effort.as_ref().map(best_effort).ok_or(ConditionType::DrainBestEffort),
-        told.stuck.as_ref().map(stuck).ok_or(ConditionType::RolloutStuck),
-        told.gate
-            .as_ref()
-            .map(|(is_forbidden, text)| gate(*is_forbidden, text))
-            .ok_or(ConditionType::ReadinessGateKept),
+        (ConditionType::Draining, draining(progress)),
+        (ConditionType::DrainBestEffort, progress.best_effort.as_ref().map(best_effort)),
+        (ConditionType::RolloutStuck, progress.stuck.as_ref().map(stuck)),
+        (ConditionType::ReadinessGateKept, progress.gate.as_ref().map(gate)),
     ]
 }
 
-fn draining(told: &Told) -> Option<ConditionUpdate> {
-    if !told.is_on {
+fn draining(progress: &DrainProgress) -> Option<ConditionUpdate> {
+    if !progress.is_on {
         return None;
     }
-    if let Some(waiting) = &told.waiting {
+    if let Some(waiting) = &progress.waiting {
         let until = waiting.until.to_rfc3339_opts(SecondsFormat::Secs, true);
         let message = format!(
             "{} -> {} waits for {}, until {until} at the latest",
             waiting.from,
             waiting.to,
-            named(&waiting.victims)
+            with_requests(&waiting.victims)
         );
         return Some(ConditionUpdate::yes(
             ConditionType::Draining,
@@ -41,12 +44,12 @@ fn draining(told: &Told) -> Option<ConditionUpdate> {
             message,
         ));
     }
-    if let Some((from, to)) = told.for_role {
+    if let Some((from, to)) = progress.for_role {
         let message =
             format!("{from} -> {to} is drained and waits for the other role of the ratio");
         return Some(ConditionUpdate::yes(ConditionType::Draining, Reason::WaitsForRole, message));
     }
-    if let Some(Rollout { updated, wanted, .. }) = told.held {
+    if let Some(Rollout { updated, wanted, .. }) = progress.held {
         let message = format!(
             "waiting for a rollout before scaling down: {updated} of {wanted} replicas are updated"
         );
@@ -56,39 +59,44 @@ fn draining(told: &Told) -> Option<ConditionUpdate> {
             message,
         ));
     }
-    let Some(Ended { from, to, how }) = &told.ended else {
-        return Some(ConditionUpdate::no(
-            ConditionType::Draining,
-            Reason::Idle,
-            "nothing has been drained yet",
-        ));
-    };
-    let (reason, message) = match how {
-        How::Drained { seconds } => (
-            Reason::Drained,
-            format!("{from} -> {to}: all requests were answered after {seconds} s"),
-        ),
-        How::Late(left) => (
-            Reason::DeadlineExceeded,
-            format!("{from} -> {to}: the deadline passed before {} had finished", named(left)),
-        ),
-        How::Cancelled => (
-            Reason::Cancelled,
-            "the scale-down is no longer needed; all replicas are back in service".to_owned(),
-        ),
+    let (reason, message) = match &progress.finished {
+        Some(drain) => finished(drain),
+        None => (Reason::Idle, "nothing has been drained yet".into()),
     };
     Some(ConditionUpdate::no(ConditionType::Draining, reason, message))
 }
 
+fn finished(drain: &FinishedDrain) -> (Reason, Cow<'static, str>) {
+    let FinishedDrain { from, to, outcome } = drain;
+    match outcome {
+        DrainOutcome::Drained { seconds } => (
+            Reason::Drained,
+            format!("{from} -> {to}: all requests were answered after {seconds} s").into(),
+        ),
+        DrainOutcome::Late(late) => (
+            Reason::DeadlineExceeded,
+            format!(
+                "{from} -> {to}: the deadline passed before {} had finished",
+                with_requests(late)
+            )
+            .into(),
+        ),
+        DrainOutcome::Cancelled => (
+            Reason::Cancelled,
+            "the scale-down is no longer needed; all replicas are back in service".into(),
+        ),
+    }
+}
+
 fn best_effort(why: &BestEffort) -> ConditionUpdate {
-    let (reason, message) = match why {
+    let (reason, message): (Reason, Cow<'static, str>) = match why {
         BestEffort::NoGate(pods) => {
-            let pods = some(pods.iter().cloned());
+            let pods = lists::names(pods.iter().cloned());
             let message = format!(
                 "these pods keep receiving requests until they are deleted, because they lack the \
                  readiness gate {IN_SERVICE}: {pods}"
             );
-            (Reason::NoReadinessGate, message)
+            (Reason::NoReadinessGate, message.into())
         }
         BestEffort::NotPermitted => {
             let message = format!(
@@ -96,25 +104,25 @@ fn best_effort(why: &BestEffort) -> ConditionUpdate {
                  allowed to set their condition {IN_SERVICE}: label the ClusterRole \
                  llm-autoscaler-in-service (docs/targets.md)"
             );
-            (Reason::NotPermitted, message)
+            (Reason::NotPermitted, message.into())
         }
         BestEffort::NotMarked { role, error } => {
             let message = format!(
                 "the controller may remove other pods than the drained ones: {error}; label the \
                  ClusterRole {role} (docs/targets.md)"
             );
-            (Reason::NotPermitted, message)
+            (Reason::NotPermitted, message.into())
         }
         BestEffort::UnknownVictims => {
             let message = "replicas are removed without draining, because it is not known which \
                            replicas this kind removes first";
-            (Reason::UnknownVictims, message.to_owned())
+            (Reason::UnknownVictims, message.into())
         }
         BestEffort::RequestsUnknown => {
             let message = "the engine does not expose how many requests it has, so every scale-down \
                            lasts until its deadline: name the series that count them in \
                            drain.requestSeries";
-            (Reason::RequestsUnknown, message.to_owned())
+            (Reason::RequestsUnknown, message.into())
         }
     };
     ConditionUpdate::yes(ConditionType::DrainBestEffort, reason, message)
@@ -129,34 +137,27 @@ fn stuck(rollout: &Rollout) -> ConditionUpdate {
     ConditionUpdate::yes(ConditionType::RolloutStuck, Reason::NoProgress, message)
 }
 
-fn gate(is_forbidden: bool, error: &str) -> ConditionUpdate {
-    if !is_forbidden {
-        return ConditionUpdate::no(
-            ConditionType::ReadinessGateKept,
-            Reason::WriteFailed,
-            format!("the readiness gate {IN_SERVICE} of pods cannot be written: {error}"),
+fn gate(GateProblem { is_forbidden, text }: &GateProblem) -> ConditionUpdate {
+    let (reason, message) = if *is_forbidden {
+        let message = format!(
+            "pods with the readiness gate {IN_SERVICE} do not get ready: {text}; label the \
+             ClusterRole llm-autoscaler-in-service (docs/targets.md)"
         );
-    }
-    let message = format!(
-        "pods with the readiness gate {IN_SERVICE} do not get ready: {error}; label the ClusterRole \
-         llm-autoscaler-in-service (docs/targets.md)"
-    );
-    ConditionUpdate::no(ConditionType::ReadinessGateKept, Reason::NotPermitted, message)
+        (Reason::NotPermitted, message)
+    } else {
+        let message = format!("the readiness gate {IN_SERVICE} of pods cannot be written: {text}");
+        (Reason::WriteFailed, message)
+    };
+    ConditionUpdate::no(ConditionType::ReadinessGateKept, reason, message)
 }
 
 /// Lists the first few replicas, with the requests that each still has.
-fn named(left: &[Left]) -> String {
-    some(left.iter().map(|Left { name, requests }| match requests {
+fn with_requests(replicas: &[RemainingRequests]) -> String {
+    lists::names(replicas.iter().map(|RemainingRequests { name, requests }| match requests {
         Some(1) => format!("{name} (1 request)"),
         Some(requests) => format!("{name} ({requests} requests)"),
         None => format!("{name} (number of requests unknown)"),
     }))
-}
-
-fn some(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    let names: Vec<String> = names.take(NAMED).collect();
-    if more > 0 { format!("{} and {more} more", names.join(", ")) } else { names.join(", ") }
 }
 
 #[cfg(test)]
@@ -164,64 +165,67 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::drain::progress::Waiting;
+    use crate::drain::progress::PendingDrain;
 
-    fn left(name: &str, requests: Option<u64>) -> Left {
-        Left { name: name.to_owned(), requests }
+    fn left(name: &str, requests: Option<u64>) -> RemainingRequests {
+        RemainingRequests { name: name.to_owned(), requests }
     }
 
     #[test]
     fn each_state_of_a_scale_down_has_its_reason() {
-        let on = Told { is_on: true, ..Told::default() };
-        let waiting = Waiting {
+        let on = DrainProgress { is_on: true, ..DrainProgress::default() };
+        let waiting = PendingDrain {
             from: 5,
             to: 3,
             victims: vec![left("a-4", Some(1)), left("a-3", None)],
             until: DateTime::UNIX_EPOCH,
         };
-        let ended = |how| Told { ended: Some(Ended { from: 3, to: 2, how }), ..on.clone() };
+        let ended = |outcome| DrainProgress {
+            finished: Some(FinishedDrain { from: 3, to: 2, outcome }),
+            ..on.clone()
+        };
         let rollout = Some(Rollout { updated: 1, wanted: 3, minutes: 0 });
         let table = [
             (on.clone(), false, "Idle", "nothing has been drained yet"),
             (
-                Told { waiting: Some(waiting), ..on.clone() },
+                DrainProgress { waiting: Some(waiting), ..on.clone() },
                 true,
                 "RequestsInFlight",
                 "5 -> 3 waits for a-4 (1 request), a-3 (number of requests unknown), until 1970-01-01T00:00:00Z at the latest",
             ),
             (
-                Told { for_role: Some((5, 3)), ..on.clone() },
+                DrainProgress { for_role: Some((5, 3)), ..on.clone() },
                 true,
                 "WaitsForRole",
                 "5 -> 3 is drained and waits for the other role of the ratio",
             ),
             (
-                Told { held: rollout, ..ended(How::Cancelled) },
+                DrainProgress { held: rollout, ..ended(DrainOutcome::Cancelled) },
                 false,
                 "RolloutInProgress",
                 "waiting for a rollout before scaling down: 1 of 3 replicas are updated",
             ),
             (
-                ended(How::Drained { seconds: 31 }),
+                ended(DrainOutcome::Drained { seconds: 31 }),
                 false,
                 "Drained",
                 "3 -> 2: all requests were answered after 31 s",
             ),
             (
-                ended(How::Late(vec![left("a-2", Some(4))])),
+                ended(DrainOutcome::Late(vec![left("a-2", Some(4))])),
                 false,
                 "DeadlineExceeded",
                 "3 -> 2: the deadline passed before a-2 (4 requests) had finished",
             ),
         ];
-        for (told, status, reason, message) in table {
-            let update = draining(&told).unwrap();
+        for (progress, status, reason, message) in table {
+            let update = draining(&progress).unwrap();
             assert_eq!(
                 (update.status, update.reason.as_str(), &*update.message),
                 (status, reason, message)
             );
         }
-        assert_eq!(draining(&Told::default()), None);
+        assert_eq!(draining(&DrainProgress::default()), None);
     }
 
     #[test]

@@ -1,26 +1,29 @@
-//! The status after a decision.
+//! The status of a role after a decision.
 
-use chrono::TimeDelta;
-use llm_autoscaler_api::{LLMAutoscalerSpec, messages::MetricDescription, plan};
-use llm_autoscaler_core::{
-    Decision, History, Milli, Observation, Profile, Reading, Replica, Scale, Adjustment, Adjusted, decide,
+use llm_autoscaler_api::{
+    LLMAutoscalerSpec, LLMAutoscalerStatus, messages::MetricDescription, plan,
 };
+use llm_autoscaler_core::{
+    Adjusted, Adjustment, Decision, History, Milli, Observation, Profile, Reading, Replica, Scale,
+    decide,
+};
+use llm_autoscaler_observe::{observer::Origin, pod::TroubleKind};
 use serde_json::json;
 
 use super::*;
-use llm_autoscaler_observe::{observer::Origin, pod::TroubleKind};
-use crate::{ownership::manual_changes::{Change, Respected}, target::Place};
+use crate::{
+    ownership::manual_changes::{RespectedChange, SizeChange},
+    scale::client::Place,
+    status::role_status::RoleCondition,
+};
 
-fn object() -> LLMAutoscaler {
-    let spec: LLMAutoscalerSpec = serde_json::from_value(json!({
+fn spec() -> LLMAutoscalerSpec {
+    serde_json::from_value(json!({
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"},
         "engine": "VLLM", "minReplicas": 1, "maxReplicas": 3,
         "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"}}],
     }))
-    .unwrap();
-    let mut object = LLMAutoscaler::new("a", spec);
-    object.metadata.generation = Some(1);
-    object
+    .unwrap()
 }
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -36,9 +39,8 @@ struct Moment {
 }
 
 /// Returns the status after a step; the target is scaled if the decision asks for it.
-fn after(previous: &LLMAutoscalerStatus, step: &Moment, now: DateTime<Utc>) -> LLMAutoscalerStatus {
-    let object = object();
-    let plan = plan(&object.spec, Profile::Default).unwrap();
+fn after(previous: &RoleStatus, step: &Moment, now: DateTime<Utc>) -> RoleStatus {
+    let plan = plan(&spec(), Profile::Default).unwrap();
     let replicas = vec![Replica::READY; step.current.unsigned_abs() as usize];
     let reading = match step.waiting {
         Some(waiting) => Reading::PerReplica {
@@ -50,98 +52,98 @@ fn after(previous: &LLMAutoscalerStatus, step: &Moment, now: DateTime<Utc>) -> L
     let scale = Scale { current: step.current, status: step.current };
     let observation =
         Observation { scale, replicas, readings: vec![reading], ..Observation::default() };
-    told(previous, step, observation, &plan, |_, _| {}, now)
+    after_change(previous, step, &observation, &plan, |_, _| {}, now)
 }
 
-/// Returns the status after a step with a changed observation, or with something that keeps the
-/// operator from writing.
-fn told(
-    previous: &LLMAutoscalerStatus,
+/// Returns the status after a step with changed findings, or with something that keeps the operator
+/// from writing.
+fn after_change(
+    previous: &RoleStatus,
     step: &Moment,
-    observation: Observation,
+    observation: &Observation,
     plan: &Plan,
-    change: impl FnOnce(&mut Seen, &mut Restraint),
+    change: impl FnOnce(&mut Findings, &mut WriteBlock),
     now: DateTime<Utc>,
-) -> LLMAutoscalerStatus {
-    let decision = decide(&plan.policy, &History::default(), &observation, now);
-    told_of(previous, step, (observation, decision), plan, change, now)
+) -> RoleStatus {
+    let decision = decide(&plan.policy, &History::default(), observation, now);
+    after_decision(previous, step, &decision, plan, change, now)
 }
 
 /// Returns the status after a given decision.
-fn told_of(
-    previous: &LLMAutoscalerStatus,
+fn after_decision(
+    previous: &RoleStatus,
     step: &Moment,
-    (observation, decision): (Observation, Decision),
+    decision: &Decision,
     plan: &Plan,
-    change: impl FnOnce(&mut Seen, &mut Restraint),
+    change: impl FnOnce(&mut Findings, &mut WriteBlock),
     now: DateTime<Utc>,
-) -> LLMAutoscalerStatus {
-    let object = object();
-    let scale = observation.scale;
-    let mut seen = Seen {
-        observation,
+) -> RoleStatus {
+    let mut findings = Findings {
         ready: step.current,
         problems: step.problems.clone(),
         origins: vec![Origin { samples: vec![step.current.unsigned_abs()], ..Origin::default() }],
-        stuck: Vec::new(),
         advice: plan.advice.iter().cloned().collect(),
-        doubtful: false,
-        warming_up: false,
+        ..Findings::default()
     };
-    let mut restraint = Restraint::default();
-    change(&mut seen, &mut restraint);
+    let mut block = WriteBlock::default();
+    change(&mut findings, &mut block);
     let metrics = [MetricDescription {
         name: plan.metrics[0].series.clone(),
-        error: missing(&seen.problems),
+        error: missing(&findings.problems),
         ..MetricDescription::default()
     }];
-    let words =
-        Step { policy: &plan.policy, decision: &decision, metrics: &metrics, selector: None };
-    let written = decision.rescale().filter(|_| restraint.first().is_none()).map(|to| {
-        let conditions = words.after_write("StatefulSet/a", to, Ok(())).conditions;
+    let messages = Step { policy: &plan.policy, decision, metrics: &metrics, selector: None };
+    let written = decision.rescale().filter(|_| block == WriteBlock::default()).map(|to| {
+        let conditions = messages.after_write("StatefulSet/a", to, Ok(())).conditions;
         Written { size: Some(to), conditions, warning: None }
     });
     let view = ScaleView {
-        scale,
+        scale: Scale { current: step.current, status: step.current },
         selector: String::new(),
         uid: "u".to_owned(),
         resource_version: None,
         place: Place::Own,
     };
-    let history = History::default().snapshot();
-    let (object, seen, view, restraint) = (&object, &seen, &view, &restraint);
-    let (start_ups, drain) = (&StartupTimes::default(), &Told::default());
-    let report = Report {
-        object,
+    let report = RoleReport {
         role: None,
+        generation: Some(1),
         plan,
-        seen,
-        view,
-        step: words,
-        restraint,
-        drain,
+        findings: &findings,
+        problems: &findings.problems,
+        view: &view,
+        messages,
+        block: &block,
+        drain: &DrainProgress::default(),
         written,
-        history,
-        start_ups,
+        memory: &RoleMemory::default(),
+        pod_monitor: None,
     };
-    status(previous, &report, None, now)
+    role_status(previous, &report, now)
 }
 
-fn reason(status: &LLMAutoscalerStatus, type_: ConditionType) -> &str {
-    conditions::find(&status.conditions, type_).map_or("", |condition| &condition.reason)
+fn condition(status: &RoleStatus, type_: ConditionType) -> Option<&RoleCondition> {
+    status.conditions.get(&type_)
+}
+
+fn reason(status: &RoleStatus, type_: ConditionType) -> &str {
+    condition(status, type_).map_or("", |condition| condition.reason.as_str())
+}
+
+/// Returns the target of a status.
+fn target(status: &RoleStatus) -> &TargetStatus {
+    status.target.as_ref().unwrap()
 }
 
 #[test]
 fn a_change_of_size_is_in_every_part_of_the_status() {
     let step = Moment { current: 1, waiting: Some(11), problems: Vec::new() };
-    let status = after(&LLMAutoscalerStatus::default(), &step, at(0));
-    assert_eq!(status.reference.as_deref(), Some("StatefulSet/a"));
+    let status = after(&RoleStatus::default(), &step, at(0));
     assert_eq!(status.summary.as_deref(), Some("waiting 11/5"));
     assert_eq!((status.current_replicas, status.desired_replicas), (Some(1), Some(3)));
-    assert_eq!(status.last_scale_time, Some(time::to_kubernetes(at(0))));
+    assert_eq!(status.last_scale_time, Some(at(0)));
     assert_eq!(reason(&status, ConditionType::AbleToScale), "SucceededRescale");
     assert_eq!(reason(&status, ConditionType::Ready), "Scaling");
-    let target = &status.targets[0];
+    let target = target(&status);
     assert_eq!((target.decisions[0].from, target.decisions[0].to), (1, 3));
     assert_eq!(target.metrics[0].proposal, Some(3));
 }
@@ -149,7 +151,7 @@ fn a_change_of_size_is_in_every_part_of_the_status() {
 #[test]
 fn success_is_shown_for_as_long_as_the_hpa_shows_it() {
     let grown = after(
-        &LLMAutoscalerStatus::default(),
+        &RoleStatus::default(),
         &Moment { current: 1, waiting: Some(11), problems: Vec::new() },
         at(0),
     );
@@ -168,34 +170,23 @@ fn success_is_shown_for_as_long_as_the_hpa_shows_it() {
 fn a_missing_sample_is_not_zero() {
     let problems =
         (0..5).map(|n| Problem { of: format!("a-{n}"), text: "refused".to_owned() }).collect();
-    let status = after(
-        &LLMAutoscalerStatus::default(),
-        &Moment { current: 3, waiting: None, problems },
-        at(0),
-    );
+    let status =
+        after(&RoleStatus::default(), &Moment { current: 3, waiting: None, problems }, at(0));
     assert_eq!(status.summary.as_deref(), Some("waiting <unknown>/5"));
     assert_eq!(status.desired_replicas, None);
     assert_eq!(reason(&status, ConditionType::Ready), "FailedGetPodsMetric");
     assert_eq!(reason(&status, ConditionType::SamplesComplete), "MissingSamples");
-    let samples = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == ConditionType::SamplesComplete)
-        .unwrap();
+    let samples = condition(&status, ConditionType::SamplesComplete).unwrap();
     let expected = "no usable sample from a-0: refused; a-1: refused; a-2: refused; and 2 more";
     assert_eq!(samples.message, expected);
     assert!(
-        status.targets[0].metrics[0]
-            .error
-            .as_deref()
-            .unwrap()
-            .contains("vllm:num_requests_waiting")
+        target(&status).metrics[0].error.as_deref().unwrap().contains("vllm:num_requests_waiting")
     );
 }
 
 #[test]
 fn the_reason_of_another_role_stays_only_as_long_as_it_holds() {
-    let plan = plan(&object().spec, Profile::Default).unwrap();
+    let plan = plan(&spec(), Profile::Default).unwrap();
     // Without a sample, the only limit is the one of the other role.
     let blind = |previous: &_, current: i32, adjusted: Option<Adjusted>, second| {
         let step = Moment { current, waiting: None, problems: Vec::new() };
@@ -207,18 +198,19 @@ fn the_reason_of_another_role_stays_only_as_long_as_it_holds() {
         };
         let decision = decide(&plan.policy, &History::default(), &observation, at(second));
         let decision = Decision { adjusted, ..decision };
-        told_of(previous, &step, (observation, decision), &plan, |_, _| {}, at(second))
+        after_decision(previous, &step, &decision, &plan, |_, _| {}, at(second))
     };
-    let grown = blind(&LLMAutoscalerStatus::default(), 1, Some(Adjusted { to: 2, by: Adjustment::Ratio }), 0);
+    let grown =
+        blind(&RoleStatus::default(), 1, Some(Adjusted { to: 2, by: Adjustment::Ratio }), 0);
     assert_eq!(reason(&grown, ConditionType::ScalingLimited), "RoleRatio");
-    let past = &grown.targets[0].decisions[0];
+    let past = &target(&grown).decisions[0];
     assert_eq!((past.from, past.to, &*past.limited_by), (1, 2, "RoleRatio"));
     assert_eq!(reason(&blind(&grown, 2, None, 1), ConditionType::ScalingLimited), "");
 }
 
 #[test]
 fn a_rule_that_changes_back_and_forth_is_one_past_decision() {
-    let mut status = LLMAutoscalerStatus::default();
+    let mut status = RoleStatus::default();
     for second in 0..20 {
         // The metric is above the maximum and at its target in turn, so the size is limited and
         // not.
@@ -229,7 +221,29 @@ fn a_rule_that_changes_back_and_forth_is_one_past_decision() {
             at(second),
         );
     }
-    assert_eq!(status.targets[0].decisions.len(), 1);
+    assert_eq!(target(&status).decisions.len(), 1);
+}
+
+#[test]
+fn a_renamed_role_keeps_the_past_decisions_of_its_object() {
+    let step = Moment { current: 3, waiting: Some(5), problems: Vec::new() };
+    let mut grown = after(
+        &RoleStatus::default(),
+        &Moment { current: 1, waiting: Some(11), problems: Vec::new() },
+        at(0),
+    );
+    let mut saved = grown.target.take().unwrap();
+    saved.name = "prefill".to_owned();
+    let saved = LLMAutoscalerStatus { targets: vec![saved], ..LLMAutoscalerStatus::default() };
+    let restored = RoleStatus::restored(&saved, Some("p"));
+    assert_eq!(restored.target, None);
+    let status = after(&restored, &step, at(60));
+    assert_eq!(target(&status).decisions.last(), saved.targets[0].decisions.last());
+    // Another object of the name begins without a past.
+    let mut other = saved.clone();
+    other.targets[0].uid = Some("v".to_owned());
+    let status = after(&RoleStatus::restored(&other, Some("prefill")), &step, at(60));
+    assert!(!target(&status).decisions.contains(&saved.targets[0].decisions[0]));
 }
 
 #[test]
@@ -239,25 +253,26 @@ fn a_condition_about_an_obstacle_is_removed_with_the_obstacle() {
         Reason::InvalidSpec,
         "spec.metrics: nonsense",
     );
-    let invalid = failed(&LLMAutoscalerStatus::default(), &object(), update, true, at(0));
+    let mut status = RoleStatus::default();
+    status.fail(update, true, None, Some(1));
     assert_eq!(
-        (reason(&invalid, ConditionType::Stalled), reason(&invalid, ConditionType::Ready)),
+        (reason(&status, ConditionType::Stalled), reason(&status, ConditionType::Ready)),
         ("InvalidSpec", "InvalidSpec")
     );
 
     let update =
         ConditionUpdate::no(ConditionType::AbleToScale, Reason::FailedGetScale, "not found");
-    let waiting = failed(&invalid, &object(), update, false, at(1));
+    status.fail(update, false, None, Some(1));
     assert_eq!(
-        (reason(&waiting, ConditionType::Stalled), reason(&waiting, ConditionType::ScalingActive)),
+        (reason(&status, ConditionType::Stalled), reason(&status, ConditionType::ScalingActive)),
         ("", "")
     );
-    assert_eq!(reason(&waiting, ConditionType::Ready), "FailedGetScale");
+    assert_eq!(reason(&status, ConditionType::Ready), "FailedGetScale");
 
     let fine =
-        after(&waiting, &Moment { current: 1, waiting: Some(5), problems: Vec::new() }, at(2));
+        after(&status, &Moment { current: 1, waiting: Some(5), problems: Vec::new() }, at(2));
     assert_eq!(reason(&fine, ConditionType::Ready), "Scaling");
-    let types: Vec<_> = fine.conditions.iter().map(|condition| condition.type_.as_str()).collect();
+    let types: Vec<_> = fine.conditions.keys().map(|type_| type_.as_str()).collect();
     assert_eq!(
         types,
         ["AbleToScale", "ScalingActive", "ScalingLimited", "Ready", "SamplesComplete", "Advisory"]
@@ -266,10 +281,10 @@ fn a_condition_about_an_obstacle_is_removed_with_the_obstacle() {
 
 #[test]
 fn the_sources_of_samples_are_in_the_status() {
-    let mut object = object();
+    let mut spec = spec();
     let sources = json!([{"scrape": {}}, {"prometheus": {"url": "http://p:9090"}}]);
-    object.spec.sources = serde_json::from_value(sources).unwrap();
-    let plan = plan(&object.spec, Profile::Default).unwrap();
+    spec.sources = serde_json::from_value(sources).unwrap();
+    let plan = plan(&spec, Profile::Default).unwrap();
     let step = Moment { current: 3, waiting: None, problems: Vec::new() };
     let observed = || Observation {
         scale: Scale { current: 3, status: 3 },
@@ -280,50 +295,46 @@ fn the_sources_of_samples_are_in_the_status() {
         }],
         ..Observation::default()
     };
-    let none = LLMAutoscalerStatus::default();
-    let first = told(
+    let none = RoleStatus::default();
+    let first = after_change(
         &none,
         &step,
-        observed(),
+        &observed(),
         &plan,
-        |seen, _| seen.origins[0].samples = vec![3, 0],
+        |findings, _| findings.origins[0].samples = vec![3, 0],
         at(9),
     );
     assert_eq!(reason(&first, ConditionType::FirstSourceUsed), "FirstSource");
-    let metric = &first.targets[0].metrics[0];
+    let metric = &target(&first).metrics[0];
     assert_eq!(
         (metric.source.as_deref(), &metric.sampled_at),
         (Some("scrape"), &Some(time::to_kubernetes(at(9))))
     );
 
-    let why = |seen: &mut Seen, _: &mut Restraint| {
+    let why = |findings: &mut Findings, _: &mut WriteBlock| {
         let age = std::time::Duration::from_secs(4);
-        seen.origins[0] = Origin {
+        findings.origins[0] = Origin {
             samples: vec![1, 2],
             age,
             alternative: None,
             why: Some("a-1: refused".to_owned()),
         };
     };
-    let over = told(&first, &step, observed(), &plan, why, at(10));
-    let condition = over
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == ConditionType::FirstSourceUsed)
-        .unwrap();
-    assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "FailedOver"));
+    let over = after_change(&first, &step, &observed(), &plan, why, at(10));
+    let condition = condition(&over, ConditionType::FirstSourceUsed).unwrap();
+    assert_eq!((condition.holds, condition.reason), (false, Reason::FailedOver));
     assert_eq!(
         condition.message,
         "WaitingRequests: 1 from sources[0], 2 from sources[1] (a-1: refused)"
     );
-    let metric = &over.targets[0].metrics[0];
+    let metric = &target(&over).metrics[0];
     assert_eq!(metric.source.as_deref(), Some("scrape, prometheus"));
     assert_eq!(metric.sampled_at, Some(time::to_kubernetes(at(6))));
 }
 
 #[test]
-fn occasional_conditions_come_and_go() {
-    let plan = plan(&object().spec, Profile::Default).unwrap();
+fn optional_conditions_come_and_go() {
+    let plan = plan(&spec(), Profile::Default).unwrap();
     let step = Moment { current: 1, waiting: None, problems: Vec::new() };
     let observed = || Observation {
         scale: Scale { current: 1, status: 1 },
@@ -334,16 +345,23 @@ fn occasional_conditions_come_and_go() {
         }],
         ..Observation::default()
     };
-    let none = LLMAutoscalerStatus::default();
-    let change = |seen: &mut Seen, _: &mut Restraint| {
-        seen.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
+    let none = RoleStatus::default();
+    let change = |findings: &mut Findings, _: &mut WriteBlock| {
+        findings.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
     };
-    let there = told(&none, &step, observed(), &plan, change, at(0));
+    let there = after_change(&none, &step, &observed(), &plan, change, at(0));
     assert_eq!(
         (reason(&there, ConditionType::ReplicasStuck), reason(&there, ConditionType::Advisory)),
         ("Crashing", "QueueOnly")
     );
-    let gone = told(&there, &step, observed(), &plan, |seen, _| seen.advice.clear(), at(1));
+    let gone = after_change(
+        &there,
+        &step,
+        &observed(),
+        &plan,
+        |findings, _| findings.advice.clear(),
+        at(1),
+    );
     assert_eq!(
         (
             reason(&gone, ConditionType::ReplicasStuck),
@@ -357,7 +375,7 @@ fn occasional_conditions_come_and_go() {
 #[test]
 fn a_paused_autoscaler_reports_what_it_would_do() {
     let step = Moment { current: 1, waiting: Some(11), problems: Vec::new() };
-    let plan = plan(&object().spec, Profile::Default).unwrap();
+    let plan = plan(&spec(), Profile::Default).unwrap();
     let observed = || Observation {
         scale: Scale { current: 1, status: 1 },
         replicas: vec![Replica::READY],
@@ -367,9 +385,9 @@ fn a_paused_autoscaler_reports_what_it_would_do() {
         }],
         ..Observation::default()
     };
-    let change = Change { from: 2, to: 1, by: Some("kubectl".to_owned()), at: at(0) };
-    let respected = Respected { change: change.clone(), until: at(60) };
-    let none = LLMAutoscalerStatus::default();
+    let change = SizeChange { from: 2, to: 1, by: Some("kubectl".to_owned()), at: at(0) };
+    let respected = RespectedChange { change: change.clone(), until: at(60) };
+    let none = RoleStatus::default();
     // paused, respected; the reasons of Ready, Paused and ManualChange
     let table = [
         (false, None, ["Scaling", "", ""]),
@@ -377,32 +395,28 @@ fn a_paused_autoscaler_reports_what_it_would_do() {
         (false, Some(respected.clone()), ["ManualChange", "", "Respected"]),
         (true, Some(respected), ["Paused", "PausedByAnnotation", "Respected"]),
     ];
-    for (paused, respected, expected) in table {
-        let restraint = Restraint { paused, respected };
-        let is_restrained = restraint.first().is_some();
-        let kept = restraint.respected.as_ref().map(|respected| respected.change.status());
-        let told = told(&none, &step, observed(), &plan, |_, now| *now = restraint, at(1));
+    for (paused, manual_change, expected) in table {
+        let block = WriteBlock { paused, manual_change };
+        let is_blocked = block != WriteBlock::default();
+        let kept = block.manual_change.as_ref().map(|respected| respected.change.status());
+        let status =
+            after_change(&none, &step, &observed(), &plan, |_, current| *current = block, at(1));
         assert_eq!(
             [ConditionType::Ready, ConditionType::Paused, ConditionType::ManualChange]
-                .map(|type_| reason(&told, type_)),
+                .map(|type_| reason(&status, type_)),
             expected
         );
-        assert!(conditions::holds(&told.conditions, ConditionType::Ready));
+        assert!(condition(&status, ConditionType::Ready).unwrap().holds);
         assert_eq!(
-            (told.desired_replicas, told.last_scale_time.is_none()),
-            (Some(3), is_restrained)
+            (status.desired_replicas, status.last_scale_time.is_none()),
+            (Some(3), is_blocked)
         );
-        assert_eq!(told.targets[0].manual_change, kept);
-        let says = |type_: ConditionType| {
-            let condition = told.conditions.iter().find(|condition| condition.type_ == type_);
-            condition.is_none_or(|condition| {
-                condition.message.ends_with("it would be scaled from 1 to 3 now")
-            })
-        };
-        assert!(
-            says(ConditionType::Paused) && says(ConditionType::ManualChange),
-            "{:?}",
-            told.conditions
-        );
+        assert_eq!(target(&status).manual_change, kept);
+        for type_ in [ConditionType::Paused, ConditionType::ManualChange] {
+            if let Some(condition) = condition(&status, type_) {
+                let text = &condition.message;
+                assert!(text.ends_with("it would be scaled from 1 to 3 now"), "{type_}: {text}");
+            }
+        }
     }
 }

@@ -1,0 +1,40 @@
+//! One write to a pod, or to the RoleInstance of a pod, and how it can fail.
+
+use kube::api::PatchParams;
+use llm_autoscaler_api::managers;
+
+use crate::kube_api::{CallError, DEADLINE, patch_as, within};
+
+/// A write to a pod that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The API server has refused it for lack of permission.
+    pub is_forbidden: bool,
+    /// Why it failed.
+    pub text: String,
+}
+
+impl Failure {
+    fn new(error: &CallError) -> Self {
+        Self { is_forbidden: error.status() == Some(403), text: error.to_string() }
+    }
+}
+
+/// The parameters of a patch of a pod.
+pub(super) fn params() -> PatchParams {
+    patch_as(managers::PODS)
+}
+
+/// Reads something that a write depends on.
+pub(super) async fn read<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+    within(DEADLINE, call).await.map_err(|error| Failure::new(&error))
+}
+
+/// Writes. An object that is gone, or another one by now, needs no write.
+pub(super) async fn write<T>(call: impl Future<Output = kube::Result<T>>) -> Result<(), Failure> {
+    match within(DEADLINE, call).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.status(), Some(404 | 409)) => Ok(()),
+        Err(error) => Err(Failure::new(&error)),
+    }
+}

@@ -1,0 +1,83 @@
+//! Reads a target's own object, as far as a scale-down that drains depends on it.
+
+use std::time::Duration;
+
+use llm_autoscaler_api::{ScaleTargetRef, workloads};
+use llm_autoscaler_core::{Monotonic, Now, WorkloadState};
+use llm_autoscaler_observe::draining::DrainMemory;
+use tracing::warn;
+
+use crate::scale::client::Targets;
+
+/// The shortest time between two reads of an object.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// When the object of one target was last read.
+#[derive(Debug, Default)]
+pub struct WorkloadReader {
+    /// The last read, while a scale-down is wanted.
+    read: Option<Monotonic>,
+    /// The last attempt while none was.
+    tried: Option<Monotonic>,
+    /// The last attempt for a scale-down that failed.
+    failed: Option<Monotonic>,
+}
+
+impl WorkloadReader {
+    /// What the plan knows of the object.
+    pub fn state(&self, memory: &DrainMemory, now: Now) -> WorkloadState {
+        if self.failed == Some(now.monotonic) {
+            return WorkloadState::Unreadable;
+        }
+        match self.read {
+            Some(at) if now.monotonic.since(at) < EVERY => {
+                WorkloadState::Read { rollout_holds: memory.rollouts.holds(now.wall) }
+            }
+            _ => WorkloadState::Unread,
+        }
+    }
+
+    /// Reads the object for a scale-down.
+    pub async fn read(
+        &mut self,
+        targets: &Targets,
+        namespace: &str,
+        target: &ScaleTargetRef,
+        memory: &mut DrainMemory,
+        now: Now,
+    ) {
+        match targets.workload(namespace, target).await {
+            Ok(workload) => {
+                memory.rollouts.observe(&workload, now.wall);
+                memory.workload = Some(workload);
+                self.read = Some(now.monotonic);
+            }
+            Err(error) => {
+                warn!(namespace, target = target.name, %error, "cannot read the target's object, so it does not shrink now");
+                self.failed = Some(now.monotonic);
+            }
+        }
+    }
+
+    /// Reads the object once although no scale-down is wanted, where only the object tells which replicas a smaller size removes.
+    pub async fn read_modes(
+        &mut self,
+        targets: &Targets,
+        namespace: &str,
+        target: &ScaleTargetRef,
+        memory: &mut DrainMemory,
+        now: Now,
+    ) {
+        let tried = self.tried.is_some_and(|at| now.monotonic.since(at) < EVERY);
+        if memory.workload.is_none() && !tried && workloads::has_modes(target) {
+            self.tried = Some(now.monotonic);
+            memory.workload = targets.workload(namespace, target).await.ok();
+        }
+    }
+
+    /// Records that no scale-down is wanted: the next one reads the object again.
+    pub fn clear(&mut self, memory: &mut DrainMemory) {
+        self.read = None;
+        memory.rollouts.clear();
+    }
+}

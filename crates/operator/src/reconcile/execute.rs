@@ -1,0 +1,99 @@
+//! Carries out the plan of a step: readiness gates, marks, and the writes of scales in the plan's order. No choice is made here.
+
+use llm_autoscaler_core::{Now, StepPlan, Write};
+use tracing::info;
+
+use crate::{drain::{drainer::PreparedWrite, progress::FinishedDrain}, reconcile::{context::Context, observe::RoleSight, role::Role}, scale::client::TargetError};
+
+/// What was done of a plan.
+pub struct Done {
+    /// What was done for each role.
+    pub roles: Vec<RoleDone>,
+    /// Something else has changed a target in between: nothing more was written.
+    pub conflict: bool,
+    /// A write failed.
+    pub failed: bool,
+}
+
+/// What was done for one role.
+pub enum RoleDone {
+    /// Nothing was written.
+    Nothing,
+    /// The size was written.
+    Written {
+        /// The write.
+        write: Write,
+        /// How its scale-down ended, where it drained.
+        finished: Option<FinishedDrain>,
+    },
+    /// The write failed.
+    Failed {
+        /// The write.
+        write: Write,
+        /// Why it failed.
+        error: TargetError,
+    },
+}
+
+impl RoleDone {
+    /// Returns whether a write was tried.
+    pub fn is_write(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
+/// Carries out a plan.
+pub async fn execute(
+    context: &Context,
+    roles: &mut [Role],
+    plan: &StepPlan,
+    sights: &[RoleSight],
+    now: Now,
+) -> Done {
+    let mut writes = plan.writes();
+    let mut prepared: Vec<Option<PreparedWrite>> = Vec::with_capacity(roles.len());
+    for (place, role) in roles.iter_mut().enumerate() {
+        match role.prepare(&plan.roles[place], &sights[place], now).await {
+            Ok(write) => prepared.push(write),
+            Err(_) => {
+                writes.skip(place);
+                prepared.push(None);
+            }
+        }
+    }
+    let mut done = Done {
+        roles: roles.iter().map(|_| RoleDone::Nothing).collect(),
+        conflict: false,
+        failed: false,
+    };
+    while let Some(write) = writes.next_write() {
+        let role = &mut roles[write.role];
+        match role.write(context, write).await {
+            Ok(()) => {
+                writes.record(write, true);
+                let finished = role.finish_drain(prepared[write.role].take(), now);
+                info!(
+                    autoscaler = role.path(),
+                    from = write.from,
+                    to = write.to,
+                    manager = llm_autoscaler_api::managers::SCALE,
+                    "scaled"
+                );
+                done.roles[write.role] = RoleDone::Written { write, finished };
+            }
+            Err(TargetError::Conflict) => {
+                done.conflict = true;
+                return done;
+            }
+            Err(error) => {
+                writes.record(write, false);
+                done.failed = true;
+                done.roles[write.role] = RoleDone::Failed { write, error };
+            }
+        }
+    }
+    for write in writes.waiting() {
+        roles[write.role].wait_for_role(write);
+    }
+    done
+}

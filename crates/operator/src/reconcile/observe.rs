@@ -1,0 +1,165 @@
+//! The observation of one role: its pods and samples as they are now, in the form that the plan takes.
+
+use std::time::Duration;
+
+use llm_autoscaler_api::Advice;
+use llm_autoscaler_core::{
+    DrainObservation, Now, ReplicaCounts, ReplicaState, RoleObservation,
+};
+use llm_autoscaler_observe::{
+    advice,
+    observer::{Observed, Scene, observe},
+    requests::{requests, slowest_request},
+    samples::Samples,
+};
+
+use crate::{drain::drainer::DrainScene, ownership::write_block::WriteBlock, reconcile::role::Role};
+
+/// How often the time that pods have to end is compared with how long requests take.
+const GRACE_EVERY: Duration = Duration::from_secs(15);
+
+/// What was observed of one role.
+pub struct RoleSight {
+    /// Its observations.
+    pub observed: Observed,
+    /// The states of its replicas.
+    pub states: Vec<ReplicaState>,
+    /// The number of its replicas by what they are.
+    pub counts: ReplicaCounts,
+    /// What keeps the operator from writing.
+    pub block: WriteBlock,
+    /// What was observed for its drains.
+    pub drain: DrainScene,
+    /// The same, as the plan takes it.
+    drain_observation: DrainObservation,
+    /// Advice about its drains.
+    pub advice: Option<Advice>,
+}
+
+impl RoleSight {
+    /// The observation as the plan takes it.
+    pub fn for_plan(&self) -> RoleObservation<'_> {
+        RoleObservation {
+            usable: &self.observed.usable.observation,
+            beyond_doubt: self.observed.beyond_doubt.as_ref().map(|sight| &sight.observation),
+            states: &self.states,
+            counts: self.counts,
+            block: self.block.for_plan(),
+            drain: self.drain_observation.clone(),
+        }
+    }
+}
+
+impl Role {
+    /// Observes the target; `None` where it is not known, or its first samples are on their way.
+    pub(super) async fn observe(&mut self, now: Now) -> Option<RoleSight> {
+        self.read_workload_modes(now).await;
+        let block = self.write_block(now);
+        let scaled_to_zero = self.status.is_scaled_to_zero();
+        let (target, plan) = (self.target.as_mut()?, self.plan.clone());
+        target.follow_pods(&plan, now);
+        let with_latency = plan.drain.is_some()
+            && target.grace.as_ref().is_none_or(|(at, _)| now.monotonic.since(*at) >= GRACE_EVERY);
+        let samples = target.sources.samples(&target.replicas.speakers, with_latency, now.monotonic);
+        let startup_timeout = target.memory.startup_times.startup_timeout();
+        let observed = observe(&Scene {
+            plan: &plan,
+            replicas: &target.replicas,
+            samples: &samples,
+            scale: target.view.scale,
+            selector: target.observed_selector(),
+            scaled_to_zero,
+            woken: target.is_woken(&plan, now.monotonic),
+            startup_timeout,
+            now: now.wall,
+        });
+        // A source that was found to be needed is scraped or queried from now on.
+        target.sources.renew(&observed.usable.findings.needed, now.monotonic);
+        target.sources.follow(&target.replicas.speakers, now.monotonic);
+        if observed.usable.findings.warming_up && !target.decided {
+            return None;
+        }
+        target.decided = true;
+        let mut sight = RoleSight {
+            states: observed.usable.states(),
+            counts: target.replicas.counts(now.wall, startup_timeout),
+            observed,
+            block,
+            drain: DrainScene::default(),
+            drain_observation: DrainObservation::default(),
+            advice: None,
+        };
+        if plan.drain.is_some() {
+            self.observe_drain(&mut sight, &samples, with_latency, now);
+        }
+        Some(sight)
+    }
+
+    /// Adds what a scale-down that drains has to know.
+    fn observe_drain(
+        &mut self,
+        sight: &mut RoleSight,
+        samples: &Samples,
+        with_latency: bool,
+        now: Now,
+    ) {
+        let permission = self.gate_permission();
+        let Some(target) = &mut self.target else { return };
+        if with_latency {
+            let pods = target.replicas.list.iter().flat_map(|group| &group.pods);
+            let slowest = slowest_request(&target.replicas, samples);
+            let advice = slowest.and_then(|slowest| advice::short_grace(pods, slowest));
+            target.grace = Some((now.monotonic, advice));
+        }
+        sight.advice = target.grace.as_ref().and_then(|(_, advice)| advice.clone());
+        target.drain.observe(&target.replicas, permission, now.wall);
+        let is_measured = target.sources.measures_requests();
+        sight.drain.requests = requests(&target.replicas, samples, is_measured, now.wall);
+        self.observe_candidates(sight, now);
+    }
+
+    /// Adds the replicas that could be removed, by the order in which the target's object has them removed.
+    fn observe_candidates(&self, sight: &mut RoleSight, now: Now) {
+        let Some(target) = &self.target else { return };
+        let order = target.drain.order(&self.plan.target);
+        let requests = &sight.drain.requests;
+        let candidates = order.and_then(|order| {
+            target.drain.candidates(order, &target.replicas, requests, self.gate_permission())
+        });
+        sight.drain.order = order.filter(|_| candidates.is_some());
+        let (places, candidates) = candidates.unwrap_or_default().into_iter().unzip();
+        sight.drain.places = places;
+        sight.drain_observation = DrainObservation {
+            removal: sight.drain.order.and_then(|_| target.drain.removal(&self.plan.target)),
+            candidates,
+            workload: target.workload.state(&target.drain, now),
+        };
+    }
+
+    /// Reads the target's own object for a scale-down, and observes again what depends on it.
+    pub(super) async fn read_workload(&mut self, sight: &mut RoleSight, now: Now) {
+        let (context, plan, namespace) =
+            (self.context.clone(), self.plan.clone(), self.namespace());
+        let Some(target) = &mut self.target else { return };
+        let (reader, memory) = (&mut target.workload, &mut target.drain);
+        reader.read(&context.targets, &namespace, &plan.target, memory, now).await;
+        self.observe_candidates(sight, now);
+    }
+
+    /// Reads the target's own object once, where only it tells which replicas a smaller size removes.
+    async fn read_workload_modes(&mut self, now: Now) {
+        let (context, plan, namespace) =
+            (self.context.clone(), self.plan.clone(), self.namespace());
+        let Some(target) = self.target.as_mut().filter(|_| plan.drain.is_some()) else { return };
+        let (reader, memory) = (&mut target.workload, &mut target.drain);
+        reader.read_modes(&context.targets, &namespace, &plan.target, memory, now).await;
+    }
+
+    /// Records how many requested replicas do not come.
+    pub(super) fn record_lag(&mut self, sight: &RoleSight, now: Now) {
+        let Some(target) = &mut self.target else { return };
+        let requested = sight.observed.usable.observation.scale.current;
+        target.memory.lag.observe(sight.counts.missing(requested), now.wall);
+    }
+}
+

@@ -1,0 +1,58 @@
+//! The texts about targets that this autoscaler must not scale.
+
+use llm_autoscaler_api::{
+    conditions::{ConditionType, ConditionUpdate, Reason},
+    messages::EventMessage,
+};
+
+use crate::ownership::refusal::Refusal;
+
+/// The texts about a target that is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalTexts {
+    /// The condition. `Ready` is False with the same reason.
+    pub condition: ConditionUpdate,
+    /// The event.
+    pub event: EventMessage,
+    /// Waiting does not help, so `Stalled` is True.
+    pub terminal: bool,
+}
+
+impl RefusalTexts {
+    /// The texts about a target, named as KIND/NAME.
+    pub fn new(target: &str, refusal: &Refusal) -> Self {
+        let (reason, message) = match refusal {
+            Refusal::ClaimedBy(owner) => (
+                Reason::TargetTaken,
+                format!(
+                    "{target} belongs to the LLMAutoscaler {owner}, which is older: nothing is \
+                     written to it; delete one of the two, or give it another target"
+                ),
+            ),
+            Refusal::ScaledBy(other) => (
+                Reason::TargetTaken,
+                format!(
+                    "{target} is scaled by the {kind} {}: nothing is written to it; delete the \
+                     {kind}, or give one of the two another target",
+                    other.name,
+                    kind = other.kind
+                ),
+            ),
+            Refusal::DrivenBy { owner, kind } => (
+                Reason::TargetControlled,
+                format!(
+                    "{target} belongs to the {} {}, which drives its size: nothing is written to \
+                     it; scale {} instead",
+                    owner.kind,
+                    owner.name,
+                    kind.instead.replace("NAME", &owner.name)
+                ),
+            ),
+        };
+        let condition = ConditionUpdate::no(ConditionType::AbleToScale, reason, message.clone());
+        let event = EventMessage { warning: true, reason, message };
+        // Another autoscaler may be about to be deleted; an owner stays.
+        let terminal = matches!(refusal, Refusal::DrivenBy { .. });
+        Self { condition, event, terminal }
+    }
+}
