@@ -69,8 +69,8 @@ pub struct ConditionUpdate {
     pub status: bool,
     /// The reason, which scripts and alerts may match on.
     pub reason: Reason,
-    /// A sentence for people. A borrowed text is the fixed sentence of its reason, so it is the same
-    /// for every target; an owned text has details of one target.
+    /// A sentence for people. A borrowed text is the fixed sentence of its reason, so all targets
+    /// share it; an owned text has details of one target.
     pub message: Cow<'static, str>,
 }
 

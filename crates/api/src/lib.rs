@@ -1,7 +1,7 @@
 //! The `LLMAutoscaler` resource: its types, its checks, and the texts of its conditions and events.
 //!
 //! ```text
-//! spec ──plans()──> core::Policy, sources    core::Decision ──messages──> conditions, events
+//! spec ──parse_spec()──> core::Policy, sources    core::Decision ──messages──> conditions, events
 //! ```
 //!
 //! The types are what users write and read. [`plans`] parses a spec into what the core decides by,
@@ -15,8 +15,8 @@ mod behavior;
 pub mod conditions;
 pub mod memory;
 pub mod messages;
+mod parse;
 mod pause;
-mod plan;
 mod pod_monitor;
 pub mod quantity;
 pub mod selector;
@@ -26,11 +26,12 @@ pub mod time;
 pub mod workloads;
 
 pub use behavior::{BehaviorSpec, PolicySpec, PolicyType, RulesSpec, SelectPolicy};
-pub use pause::PAUSED;
-pub use plan::{
-    Access, Advice, Asked, DrainPlan, MetricPlan, Plan, Plans, PodMonitorPlan, PrometheusPlan, RolePlan,
-    ScrapePlan, SourcePlan, SpecError, plan, plans,
+pub use parse::{
+    Access, Advice, Asked, DrainConfig, MetricConfig, ParsedRole, ParsedSpec, PodMonitorConfig,
+    PrometheusConfig, ScrapeConfig, SourceConfig, SpecError, TargetConfig, parse_spec,
+    parse_target,
 };
+pub use pause::PAUSED;
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};
 pub use quantity::{Quantity, QuantityError};
 pub use spec::{

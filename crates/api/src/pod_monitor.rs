@@ -7,7 +7,7 @@ use kube::core::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::{
-    plan::{Plan, PodMonitorPlan},
+    parse::{PodMonitorConfig, TargetConfig},
     spec::{LLMAutoscaler, Port, Scheme, ScrapeSpec},
 };
 
@@ -51,7 +51,7 @@ pub fn pod_monitor_name(owner: &LLMAutoscaler, role: Option<&str>) -> String {
 ///
 /// ```
 /// use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-/// use llm_autoscaler_api::{LLMAutoscaler, PodMonitorBuilder, Port, plan};
+/// use llm_autoscaler_api::{LLMAutoscaler, PodMonitorBuilder, Port, parse_target};
 /// use llm_autoscaler_core::Profile;
 /// use serde_json::{from_value, json};
 ///
@@ -68,7 +68,7 @@ pub fn pod_monitor_name(owner: &LLMAutoscaler, role: Option<&str>) -> String {
 /// let monitor = PodMonitorBuilder {
 ///     owner: &owner,
 ///     name: "qwen3",
-///     plan: &plan(&owner.spec, Profile::Default)?,
+///     plan: &parse_target(&owner.spec, Profile::Default)?,
 ///     selector: &selector,
 ///     port: &Port::Name("http".to_owned()),
 /// }
@@ -83,7 +83,7 @@ pub struct PodMonitorBuilder<'a> {
     /// The PodMonitor's name, as [`pod_monitor_name`] returns it.
     pub name: &'a str,
     /// The plan of the target.
-    pub plan: &'a Plan,
+    pub plan: &'a TargetConfig,
     /// Selects the target's pods. Where the first scrape source selects other pods, these are used
     /// instead.
     pub selector: &'a LabelSelector,
@@ -95,7 +95,7 @@ impl PodMonitorBuilder<'_> {
     /// Renders the PodMonitor, complete for a server-side apply.
     pub fn build(&self) -> Value {
         let Self { owner, name, plan, selector, .. } = self;
-        let PodMonitorPlan { spec, scrape } = &plan.pod_monitor;
+        let PodMonitorConfig { spec, scrape } = &plan.pod_monitor;
         let [group, version, kind, _] = POD_MONITOR;
         let selector = scrape.pod_selector.as_ref().unwrap_or(selector);
         let mut labels = spec.labels.clone();
@@ -149,7 +149,7 @@ impl PodMonitorBuilder<'_> {
 /// Renders the relabelings for the five labels that dashboards of inference services expect:
 /// `pod_name`, `pod_namespace`, `rbg_role`, `workload_name` and `backend`. The last two are never
 /// empty, because the target's name and the engine's are their defaults.
-fn relabelings(plan: &Plan) -> Vec<Value> {
+fn relabelings(plan: &TargetConfig) -> Vec<Value> {
     let target = &plan.target.name;
     let engine = plan.engine.profile().name.to_lowercase();
     let mut relabelings = vec![

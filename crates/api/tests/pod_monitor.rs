@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use llm_autoscaler_api::{LLMAutoscaler, PodMonitorBuilder, PodMonitorSpec, Port, plan};
+use llm_autoscaler_api::{LLMAutoscaler, PodMonitorBuilder, PodMonitorSpec, Port, parse_target};
 use llm_autoscaler_core::Profile;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn owner(source: &str) -> LLMAutoscaler {
 fn build(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
     let labels = BTreeMap::from([("app".to_owned(), "vllm".to_owned())]);
     let port = owner.spec.scrape().port.unwrap_or(Port::Name("http".to_owned()));
-    let mut plan = plan(&owner.spec, Profile::Default).unwrap();
+    let mut plan = parse_target(&owner.spec, Profile::Default).unwrap();
     plan.pod_monitor.spec = spec.clone();
     PodMonitorBuilder {
         owner,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{Advice, Asked, MetricPlan, conditions::Reason};
+use llm_autoscaler_api::{Advice, Asked, MetricConfig, conditions::Reason};
 
 use crate::{
     pod::Pod,
@@ -16,7 +16,7 @@ const SKEW: f64 = 10.0;
 
 /// What is to be said of a sample.
 pub fn of_sample(
-    metric: &MetricPlan,
+    metric: &MetricConfig,
     pod: &Pod,
     sample: &Sample,
     source: &str,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{Advice, Asked, MetricPlan, Plan};
+use llm_autoscaler_api::{Advice, Asked, MetricConfig, TargetConfig};
 use llm_autoscaler_core::{
     Deviation, Doubt, EngineActivity, Observation, Reading, Replica, ReplicaState, Scale, Selector,
 };
@@ -28,7 +28,7 @@ mod measured;
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
     /// The plan of the target.
-    pub plan: &'a Plan,
+    pub plan: &'a TargetConfig,
     /// Its replicas.
     pub replicas: &'a Replicas,
     /// The answers of its sources.
@@ -149,7 +149,9 @@ fn has_sample(reading: &Reading, place: usize) -> bool {
     match reading {
         Reading::PerReplica { samples, .. } => samples.get(place).is_some_and(Option::is_some),
         Reading::Pooled { reported, .. } => reported.get(place).is_some_and(|reported| *reported),
-        Reading::Object(_) | Reading::External(_) | Reading::Total { .. } | Reading::Failed => false,
+        Reading::Object(_) | Reading::External(_) | Reading::Total { .. } | Reading::Failed => {
+            false
+        }
     }
 }
 
@@ -268,7 +270,7 @@ impl Scene<'_> {
         (Reading::Failed, origin)
     }
 
-    fn metric(&self, index: usize) -> &MetricPlan {
+    fn metric(&self, index: usize) -> &MetricConfig {
         &self.plan.metrics[index]
     }
 }

@@ -1,6 +1,6 @@
 //! Values → readings: what pods, or a query, have said, as the core takes it.
 
-use llm_autoscaler_api::MetricPlan;
+use llm_autoscaler_api::MetricConfig;
 use llm_autoscaler_core::{Milli, Reading};
 use llm_autoscaler_engines::{Buckets, Fold, exposition::Value};
 
@@ -54,7 +54,7 @@ pub(crate) fn reading(values: Vec<Option<Value>>, quantile: Option<f64>, nothing
 }
 
 /// What the numbers of a query come to.
-pub(crate) fn total_of(metric: &MetricPlan, numbers: &[f64]) -> Result<Milli, String> {
+pub(crate) fn total_of(metric: &MetricConfig, numbers: &[f64]) -> Result<Milli, String> {
     let bad = numbers.iter().find(|number| !number.is_finite());
     match (numbers, bad) {
         ([], _) => Err("the query gives nothing, which is not zero".to_owned()),

@@ -81,9 +81,8 @@ impl Replicas {
 
     /// Counts the replicas by what they are.
     pub fn counts(&self, now: DateTime<Utc>, startup_timeout: TimeDelta) -> ReplicaCounts {
-        let count = |is: &dyn Fn(&Group) -> bool| {
-            self.list.iter().filter(|group| is(group)).count() as i32
-        };
+        let count =
+            |is: &dyn Fn(&Group) -> bool| self.list.iter().filter(|group| is(group)).count() as i32;
         ReplicaCounts {
             alive: self.alive as i32,
             ending: count(&Group::is_ending),

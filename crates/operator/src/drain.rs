@@ -5,8 +5,8 @@
 pub mod drainer;
 mod gate_sweep;
 pub mod pod_gates;
-pub mod progress;
 mod pod_write;
+pub mod progress;
 mod role_instances;
 pub mod workload_reader;
 

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use llm_autoscaler_core::Monotonic;
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, PatchParams},
     core::NamespaceResourceScope,
 };
+use llm_autoscaler_core::Monotonic;
 
 /// The time that the API server has for a call, unless the caller says otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(10);

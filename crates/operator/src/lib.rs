@@ -34,7 +34,23 @@ use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
 use tracing::info;
 
-use crate::{clock::Clock, cluster::{other_autoscalers::OtherAutoscalers, pods::PodStore}, drain::pod_gates::PodGates, http::{server::{Readiness, self}, wake::WakeCalls}, kube_api::WritePermit, ownership::claims::Claims, pod_monitor::cluster_pod_monitors::Monitors, reconcile::{context::Context, controller}, sampling::{credentials, prometheus::Servers, scrape_pool::Sampler, sources::Sampling}, scale::client::Targets, status::{events::Events, write_limiter::WriteLimiter}, telemetry::Telemetry};
+use crate::{
+    clock::Clock,
+    cluster::{other_autoscalers::OtherAutoscalers, pods::PodStore},
+    drain::pod_gates::PodGates,
+    http::{
+        server::{self, Readiness},
+        wake::WakeCalls,
+    },
+    kube_api::WritePermit,
+    ownership::claims::Claims,
+    pod_monitor::cluster_pod_monitors::Monitors,
+    reconcile::{context::Context, controller},
+    sampling::{credentials, prometheus::Servers, scrape_pool::Sampler, sources::Sampling},
+    scale::client::Targets,
+    status::{events::Events, write_limiter::WriteLimiter},
+    telemetry::Telemetry,
+};
 
 /// How the operator runs.
 #[derive(Clone, Debug)]
@@ -101,10 +117,8 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         period: config.period,
         profile: config.profile,
     });
-    let autoscalers = kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(
-        &client,
-        config.namespace.as_deref(),
-    );
+    let autoscalers =
+        kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(&client, config.namespace.as_deref());
     let autoscalers = watcher(autoscalers, watcher::Config::default()).default_backoff();
     let all_pods = kube_api::scoped(&client, config.namespace.as_deref());
     let all_pods = watcher(all_pods, watcher::Config::default()).default_backoff();

@@ -1,16 +1,18 @@
 //! The status of an autoscaler, its conditions and its events: everything that users read.
 //!
 //! ```text
-//! plan, findings, decision, writes ─ report ─> RoleStatus ─┐
-//!                                   ... of another role ───┴─ assemble ─> LLMAutoscalerStatus ─> writer
+//! plan, findings, decision, writes ── report ──> RoleStatus ──┐
+//!                                   (of another role) ... ────┴── assemble ──> status ──> writer
 //! ```
 //!
-//! [`report`] makes the status of one role from one step, [`assemble`] joins the roles' statuses into
-//! the object's, and [`refusal`] has the texts about targets that are left alone. These are pure: the
-//! time is an argument, and nothing is read back from a text. [`writer`], [`warnings`] and [`events`]
-//! send the results to the API server, a few at a time by [`write_limiter`].
+//! [`report`] makes the status of one role from one step, [`assemble`] joins the statuses of the
+//! roles into the object's, and [`refusal`] has the texts about targets that are left alone. These
+//! are pure: the time is an argument, and nothing is read back from a text. [`writer`],
+//! [`warnings`] and [`events`] send the results to the API server, few at a time by
+//! [`write_limiter`].
 //!
-//! Nothing is decided here, and nothing is remembered here that a decision needs.
+//! Nothing is decided here, and nothing is remembered here that the next decision needs, except for
+//! `ScaledToZero`, which the HPA keeps in its conditions too.
 
 pub mod assemble;
 pub mod events;

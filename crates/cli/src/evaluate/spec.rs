@@ -104,7 +104,7 @@ struct RatePolicySpec {
 }
 
 /// A policy, and what its metrics are called.
-pub(super) struct Plan {
+pub(super) struct ParsedCase {
     pub(super) policy: Policy,
     pub(super) metrics: Vec<MetricDescription>,
     /// The target as `KIND/NAMESPACE/NAME`.
@@ -116,7 +116,7 @@ pub(super) const NAMESPACE: &str = "kit";
 
 impl HpaSpec {
     /// What the spec means, under the controller's settings that the case names.
-    pub(super) fn plan(&self, case: &Case, profile: Profile) -> Result<Plan, Unsupported> {
+    pub(super) fn parse(&self, case: &Case, profile: Profile) -> Result<ParsedCase, Unsupported> {
         if self.metrics.is_empty() {
             return Err(Unsupported::new("a spec without metrics, which means the CPU's"));
         }
@@ -135,7 +135,7 @@ impl HpaSpec {
             profile,
             settings,
         };
-        Ok(Plan { policy, metrics: words, reference: self.reference()? })
+        Ok(ParsedCase { policy, metrics: words, reference: self.reference()? })
     }
 
     fn reference(&self) -> Result<String, Unsupported> {

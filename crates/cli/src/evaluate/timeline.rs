@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{
     Unsupported, behavior, explain,
     input::{Case, Timeline, WorldStep, seconds},
-    spec::Plan,
+    spec::ParsedCase,
     status::Status,
     world::World,
 };
@@ -40,7 +40,7 @@ pub(super) fn answer(case: &Case, profile: Profile) -> Result<Told, Unsupported>
     let mut run = Run {
         case,
         profile,
-        plan: Rc::new(timeline.spec.plan(case, profile)?),
+        plan: Rc::new(timeline.spec.parse(case, profile)?),
         generation: 1,
         history: behavior::history(case, start),
         status: Status::new(&timeline.initial_status),
@@ -60,7 +60,7 @@ struct Run<'a> {
     case: &'a Case,
     profile: Profile,
     /// Shared, because a step borrows it while the rest changes.
-    plan: Rc<Plan>,
+    plan: Rc<ParsedCase>,
     generation: i64,
     history: History,
     status: Status,
@@ -100,7 +100,7 @@ impl<'a> Run<'a> {
         self.world.apply(step, self.now);
         if let Some(spec) = &step.spec {
             self.generation += 1;
-            self.plan = Rc::new(spec.plan(self.case, self.profile)?);
+            self.plan = Rc::new(spec.parse(self.case, self.profile)?);
         }
         if step.restart {
             let record = self.history.snapshot();

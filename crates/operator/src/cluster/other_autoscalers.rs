@@ -76,8 +76,9 @@ fn find_by_target<'a>(
     namespace: &str,
     targets: &[ScaleTargetRef],
 ) -> Option<&'a OtherAutoscaler> {
-    let names =
-        |driver: &OtherAutoscaler| targets.iter().any(|target| workloads::is_same_object(&driver.target, target));
+    let names = |driver: &OtherAutoscaler| {
+        targets.iter().any(|target| workloads::is_same_object(&driver.target, target))
+    };
     drivers.iter().find(|driver| driver.namespace == namespace && names(driver))
 }
 
@@ -99,7 +100,8 @@ impl OtherAutoscalers {
 
     /// Lists them again and again, for ever.
     pub async fn watch(self) {
-        let mut known: [Vec<OtherAutoscaler>; AUTOSCALER_KINDS.len()] = std::array::from_fn(|_| Vec::new());
+        let mut known: [Vec<OtherAutoscaler>; AUTOSCALER_KINDS.len()] =
+            std::array::from_fn(|_| Vec::new());
         loop {
             for (scaler, known) in AUTOSCALER_KINDS.iter().zip(&mut known) {
                 self.list(scaler, known).await;
@@ -118,8 +120,11 @@ impl OtherAutoscalers {
         let params = ListParams::default().match_any();
         match within(DEADLINE, api.list(&params)).await {
             Ok(list) => {
-                *known =
-                    list.items.iter().filter_map(|object| OtherAutoscaler::of(scaler, object)).collect();
+                *known = list
+                    .items
+                    .iter()
+                    .filter_map(|object| OtherAutoscaler::of(scaler, object))
+                    .collect();
             }
             Err(error) if error.status() == Some(404) => {
                 debug!(kind = scaler.kind, "the kind is not installed");
@@ -130,7 +135,11 @@ impl OtherAutoscalers {
     }
 
     /// Which of them scales one of these objects of a namespace. Waits for the first listing, for a while.
-    pub async fn find(&self, namespace: &str, targets: &[ScaleTargetRef]) -> Option<OtherAutoscaler> {
+    pub async fn find(
+        &self,
+        namespace: &str,
+        targets: &[ScaleTargetRef],
+    ) -> Option<OtherAutoscaler> {
         let mut latest = self.latest.subscribe();
         let listed = tokio::time::timeout(2 * DEADLINE, latest.wait_for(Option::is_some)).await;
         let drivers = listed.ok()?.ok()?.clone()?;
@@ -175,8 +184,10 @@ mod tests {
             (hpa, object("ns", "nothing", &json!({}))),
             (hpa, object("elsewhere", "by-hpa", &full("c"))),
         ];
-        let drivers: Vec<OtherAutoscaler> =
-            objects.iter().filter_map(|(scaler, object)| OtherAutoscaler::of(scaler, object)).collect();
+        let drivers: Vec<OtherAutoscaler> = objects
+            .iter()
+            .filter_map(|(scaler, object)| OtherAutoscaler::of(scaler, object))
+            .collect();
         let table = [
             (target("apps/v1", "StatefulSet", "a"), Some("by-keda")),
             (target("apps/v1", "StatefulSet", "b"), Some("by-hpa")),

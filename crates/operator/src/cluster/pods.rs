@@ -1,6 +1,5 @@
 //! Pods, as far as scaling cares: one watch for all, and views that hold the pods of one selector.
 
-
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},

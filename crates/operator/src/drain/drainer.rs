@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use llm_autoscaler_api::{DrainPlan, ScaleTargetRef, workloads::Victims};
+use llm_autoscaler_api::{DrainConfig, ScaleTargetRef, workloads::Victims};
 use llm_autoscaler_core::{DrainAction, DrainStep, Now, RolePlan, Verdict};
 use llm_autoscaler_observe::{
     draining::{DrainMemory, GatePermission, has_gate, key, name},
@@ -14,7 +14,16 @@ use llm_autoscaler_observe::{
 };
 use tracing::{info, warn};
 
-use crate::{drain::{pod_gates::{GatePosition, PodGates}, progress::{BestEffort, DrainOutcome, DrainProgress, FinishedDrain, GateProblem, PendingDrain, RemainingRequests}}, telemetry::Telemetry};
+use crate::{
+    drain::{
+        pod_gates::{GatePosition, PodGates},
+        progress::{
+            BestEffort, DrainOutcome, DrainProgress, FinishedDrain, GateProblem, PendingDrain,
+            RemainingRequests,
+        },
+    },
+    telemetry::Telemetry,
+};
 
 /// What was observed of a target for its drains.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +47,7 @@ pub struct Drainer<'a> {
     /// The target.
     pub target: &'a ScaleTargetRef,
     /// How its scale-downs drain, where they do.
-    pub plan: Option<&'a DrainPlan>,
+    pub plan: Option<&'a DrainConfig>,
     /// Its replicas.
     pub replicas: &'a Replicas,
     /// What was observed for its drains.
@@ -110,7 +119,10 @@ impl Drainer<'_> {
         for candidate in 0..self.scene.places.len() {
             let group = self.candidate(candidate);
             if step.victims.contains(&candidate) {
-                group.pods.iter().for_each(|pod| self.gates.set(pod, GatePosition::Closed, self.now));
+                group
+                    .pods
+                    .iter()
+                    .for_each(|pod| self.gates.set(pod, GatePosition::Closed, self.now));
             } else {
                 self.open(group);
             }

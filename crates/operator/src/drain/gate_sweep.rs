@@ -2,7 +2,11 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use crate::{clock::Clock, cluster::pods::PodStore, drain::pod_gates::{GatePosition, PodGates}};
+use crate::{
+    clock::Clock,
+    cluster::pods::PodStore,
+    drain::pod_gates::{GatePosition, PodGates},
+};
 
 /// The time between two sweeps.
 const EVERY: Duration = Duration::from_secs(10);

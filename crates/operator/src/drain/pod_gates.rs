@@ -23,7 +23,13 @@ use llm_autoscaler_observe::{
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use crate::{clock::Clock, drain::{pod_write::{Failure, self}, role_instances::RoleInstances}};
+use crate::{
+    clock::Clock,
+    drain::{
+        pod_write::{self, Failure},
+        role_instances::RoleInstances,
+    },
+};
 
 /// After a failure in a namespace nothing is written there for this long.
 const RETRY: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use llm_autoscaler_observe::pod::{Pod, instance::Instance};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::drain::pod_write::{Failure, self};
+use crate::drain::pod_write::{self, Failure};
 
 /// What is read of a RoleInstance.
 type Metadata = PartialObjectMeta<DynamicObject>;
@@ -51,7 +51,9 @@ impl RoleInstances {
         else {
             if !pods.is_empty() {
                 // An older controller has no such objects: it cannot be told, and waiting would not help.
-                warn!("pods of a stateless role have no RoleInstance, so any of them may be removed");
+                warn!(
+                    "pods of a stateless role have no RoleInstance, so any of them may be removed"
+                );
             }
             return Ok(());
         };

@@ -131,7 +131,10 @@ impl Register {
             }
             Claim::Target { .. } | Claim::Looking | Claim::Nothing => false,
         };
-        self.claims_in_namespace(who).filter(overlaps).map(|(other, _)| other.name.clone()).collect()
+        self.claims_in_namespace(who)
+            .filter(overlaps)
+            .map(|(other, _)| other.name.clone())
+            .collect()
     }
 }
 
@@ -298,7 +301,8 @@ mod tests {
             [("a", 3), ("b", 1), ("c", 2)].map(|(name, at)| who("ns", name, at));
         let all = [&first, &second, &third];
         let mut register = register(&all.map(|who| (who.clone(), target("t", ""))));
-        let owners = |register: &Register| all.map(|who| register.ownership(who) == Ownership::Owner);
+        let owners =
+            |register: &Register| all.map(|who| register.ownership(who) == Ownership::Owner);
         assert_eq!(owners(&register), [false, true, false]);
         register.remove(&second);
         assert_eq!(owners(&register), [false, false, true]);

@@ -175,7 +175,12 @@ mod tests {
     }
 
     /// A size is read; what it means, where it matters.
-    fn read(sizes: &mut SizeTracker, current: i32, author: &str, second: i64) -> Option<Attribution> {
+    fn read(
+        sizes: &mut SizeTracker,
+        current: i32,
+        author: &str,
+        second: i64,
+    ) -> Option<Attribution> {
         sizes.observe_size(current).then(|| sizes.attribute(current, by(author), at(second)))
     }
 
@@ -210,7 +215,8 @@ mod tests {
         read(&mut sizes, 3, "kubectl", 0);
         assert_eq!(sizes.respected(respect, at(0)), None, "nobody has changed anything");
         read(&mut sizes, 2, "kubectl", 10);
-        let respected = |until| Some(RespectedChange { change: change(3, 2, "kubectl", 10), until });
+        let respected =
+            |until| Some(RespectedChange { change: change(3, 2, "kubectl", 10), until });
         assert_eq!(sizes.respected(respect, at(69)), respected(at(70)));
         assert_eq!(sizes.respected(respect, at(70)), None);
         assert_eq!(sizes.respected(TimeDelta::zero(), at(10)), None);
@@ -254,7 +260,10 @@ mod tests {
         let mut sizes = SizeTracker::restored("u", Some(&remembered));
         assert!(sizes.observe_size(5));
         let author = Author { name: Some("kubectl".to_owned()), at: Some(at(0)) };
-        assert_eq!(sizes.attribute(5, author, at(50)), Attribution::Changed(change(2, 5, "kubectl", 0)));
+        assert_eq!(
+            sizes.attribute(5, author, at(50)),
+            Attribution::Changed(change(2, 5, "kubectl", 0))
+        );
     }
 
     #[test]
@@ -292,7 +301,10 @@ mod tests {
         // Somebody who changes his own size does not fight us.
         let mut sizes = SizeTracker::default();
         for size in 0..10 {
-            assert!(!matches!(read(&mut sizes, size, "kubectl", 0), Some(Attribution::Contested(_))));
+            assert!(!matches!(
+                read(&mut sizes, size, "kubectl", 0),
+                Some(Attribution::Contested(_))
+            ));
         }
     }
 }

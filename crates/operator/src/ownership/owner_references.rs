@@ -6,7 +6,10 @@ use llm_autoscaler_api::{ScaleTargetRef, workloads};
 use llm_autoscaler_core::Monotonic;
 use tracing::debug;
 
-use crate::{ownership::refusal::Refusal, scale::client::{Place, ScaleView, Targets}};
+use crate::{
+    ownership::refusal::Refusal,
+    scale::client::{Place, ScaleView, Targets},
+};
 
 /// How long an answer is believed; an owner seldom comes later than what it owns.
 const BELIEVED: Duration = Duration::from_mins(1);

@@ -1,10 +1,6 @@
 //! All PodMonitors of the cluster, so that nobody's pods are published twice: managed services bill by the series.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -17,8 +13,8 @@ use llm_autoscaler_api::{POD_MONITOR, Port};
 use llm_autoscaler_core::Monotonic;
 use serde::Deserialize;
 
-use llm_autoscaler_observe::pod::Pod;
 use crate::{clock::Clock, kube_api::scoped_dynamic};
+use llm_autoscaler_observe::pod::Pod;
 
 /// For how long a listing is believed.
 const BELIEVED: Duration = Duration::from_secs(30);

@@ -11,14 +11,18 @@ use kube::{
     core::Selector,
 };
 use llm_autoscaler_api::{
-    LLMAutoscaler, Plan, PodMonitorMode, Port, conditions::{ConditionType, ConditionUpdate, Reason}, managers, PodMonitorBuilder,
-    pod_monitor_name, selector, time,
+    LLMAutoscaler, PodMonitorBuilder, PodMonitorMode, Port, TargetConfig,
+    conditions::{ConditionType, ConditionUpdate, Reason},
+    managers, pod_monitor_name, selector, time,
 };
 use llm_autoscaler_core::Monotonic;
 use tokio::task::AbortHandle;
 
+use crate::{
+    kube_api::{apply_as, error_text},
+    pod_monitor::cluster_pod_monitors::{self, Monitor, Monitors},
+};
 use llm_autoscaler_observe::pod::Members;
-use crate::{kube_api::{apply_as, error_text}, pod_monitor::cluster_pod_monitors::{Monitor, Monitors, self}};
 
 /// The condition that tells how it stands.
 pub const CONDITION: ConditionType = ConditionType::PodMonitorReady;
@@ -70,7 +74,7 @@ impl PodMonitorKeeper {
     pub fn keep(
         &mut self,
         owner: &Arc<LLMAutoscaler>,
-        plan: &Arc<Plan>,
+        plan: &Arc<TargetConfig>,
         published: impl FnOnce() -> Published,
         now: Monotonic,
     ) {
@@ -128,7 +132,7 @@ async fn bring_about(
     client: &Client,
     monitors: &Monitors,
     (owner, name): (&LLMAutoscaler, &str),
-    plan: &Plan,
+    plan: &TargetConfig,
     published: &Published,
 ) -> Option<ConditionUpdate> {
     let api = cluster_pod_monitors::api(client, Some(&owner.namespace().unwrap_or_default()));
@@ -139,8 +143,14 @@ async fn bring_about(
         }
         PodMonitorMode::Create => {
             let Published { selector, port, .. } = published;
-            let wanted =
-                PodMonitorBuilder { owner, name, plan, selector: &selector::to_label_selector(selector), port }.build();
+            let wanted = PodMonitorBuilder {
+                owner,
+                name,
+                plan,
+                selector: &selector::to_label_selector(selector),
+                port,
+            }
+            .build();
             Some(apply(&api, monitors, (owner, name), published, &wanted).await)
         }
     }

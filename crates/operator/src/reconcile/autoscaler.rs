@@ -8,12 +8,16 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future;
 use kube::ResourceExt;
-use llm_autoscaler_api::{LLMAutoscaler, Plans, SpecError, plans};
+use llm_autoscaler_api::{LLMAutoscaler, ParsedSpec, SpecError, parse_spec};
 use llm_autoscaler_core::{Config, Profile};
 use tokio::sync::{Notify, watch};
 use tracing::info;
 
-use crate::{pod_monitor::keeper, reconcile::{context::Context, role::Role, step::Cause, target_state::TargetState}, status::{warnings::Warnings, writer::StatusWriter}};
+use crate::{
+    pod_monitor::keeper,
+    reconcile::{context::Context, role::Role, step::Cause, target_state::TargetState},
+    status::{warnings::Warnings, writer::StatusWriter},
+};
 
 /// Samples that arrive within this time of each other make one step.
 const COALESCE_BASE: Duration = Duration::from_millis(10);
@@ -124,8 +128,7 @@ impl Autoscaler {
         if self.problem.is_some() || !had_roles && self.config.shared.is_none() {
             return;
         }
-        let is_role =
-            |name: &str| self.roles.iter().any(|role| role.name.as_deref() == Some(name));
+        let is_role = |name: &str| self.roles.iter().any(|role| role.name.as_deref() == Some(name));
         let forgotten =
             known.iter().map(|target| &*target.name).filter(|name| !is_role(name)).map(Some);
         // The PodMonitor of an only target, where there are several now.
@@ -173,7 +176,7 @@ impl Autoscaler {
 
     /// Makes its roles what the spec says. What is known of those that stay is kept.
     fn parse_spec(&mut self) {
-        let parsed = match plans(&self.object.spec, self.context.profile) {
+        let parsed = match parse_spec(&self.object.spec, self.context.profile) {
             Ok(parsed) => parsed,
             Err(error) => {
                 self.problem = Some(error);
@@ -183,9 +186,10 @@ impl Autoscaler {
         };
         self.problem = None;
         self.config = parsed.config();
-        let Plans { roles, .. } = parsed;
+        let ParsedSpec { roles, .. } = parsed;
         let mut before = std::mem::take(&mut self.roles);
-        for mut gone in before.extract_if(.., |old| roles.iter().all(|role| role.name != old.name)) {
+        for mut gone in before.extract_if(.., |old| roles.iter().all(|role| role.name != old.name))
+        {
             gone.retire();
         }
         for plan in roles {
@@ -195,13 +199,9 @@ impl Autoscaler {
                     role.change_plan(&self.object, plan);
                     role
                 }
-                None => Role::new(
-                    &self.context,
-                    &self.object,
-                    &self.fresh,
-                    self.status.status(),
-                    plan,
-                ),
+                None => {
+                    Role::new(&self.context, &self.object, &self.fresh, self.status.status(), plan)
+                }
             };
             self.roles.push(role);
         }

@@ -5,7 +5,19 @@ use std::time::Duration;
 use kube::Client;
 use llm_autoscaler_core::Profile;
 
-use crate::{clock::Clock, cluster::other_autoscalers::OtherAutoscalers, drain::pod_gates::PodGates, http::wake::WakeCalls, kube_api::WritePermit, ownership::claims::Claims, pod_monitor::cluster_pod_monitors::Monitors, sampling::sources::Sampling, scale::client::Targets, status::{events::Events, write_limiter::WriteLimiter}, telemetry::Telemetry};
+use crate::{
+    clock::Clock,
+    cluster::other_autoscalers::OtherAutoscalers,
+    drain::pod_gates::PodGates,
+    http::wake::WakeCalls,
+    kube_api::WritePermit,
+    ownership::claims::Claims,
+    pod_monitor::cluster_pod_monitors::Monitors,
+    sampling::sources::Sampling,
+    scale::client::Targets,
+    status::{events::Events, write_limiter::WriteLimiter},
+    telemetry::Telemetry,
+};
 
 /// What all autoscalers share.
 pub struct Context {

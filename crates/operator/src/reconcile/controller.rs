@@ -11,7 +11,10 @@ use llm_autoscaler_api::LLMAutoscaler;
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::{info, warn};
 
-use crate::{http::server::Readiness, reconcile::{autoscaler, context::Context}};
+use crate::{
+    http::server::Readiness,
+    reconcile::{autoscaler, context::Context},
+};
 
 type Key = (String, String);
 type Event = watcher::Event<DeserializeGuard<LLMAutoscaler>>;

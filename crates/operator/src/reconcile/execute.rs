@@ -3,7 +3,11 @@
 use llm_autoscaler_core::{Now, StepPlan, Write};
 use tracing::info;
 
-use crate::{drain::{drainer::PreparedWrite, progress::FinishedDrain}, reconcile::{context::Context, observe::RoleSight, role::Role}, scale::client::TargetError};
+use crate::{
+    drain::{drainer::PreparedWrite, progress::FinishedDrain},
+    reconcile::{context::Context, observe::RoleSight, role::Role},
+    scale::client::TargetError,
+};
 
 /// What was done of a plan.
 pub struct Done {

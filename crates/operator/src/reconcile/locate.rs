@@ -6,7 +6,23 @@ use llm_autoscaler_api::{TargetStatus, memory::Remembered, messages, selector};
 use llm_autoscaler_core::Now;
 use tracing::{debug, info};
 
-use crate::{ownership::{claims::Ownership, manual_changes::{Attribution, SizeChange, SizeTracker}, refusal::Refusal}, reconcile::{role::Role, step::StepFailed, target_state::{Beginning, TargetState}}, scale::{client::{ScaleView, TargetError}, metadata::{Author, self}}, status::{events, refusal::RefusalTexts, report}};
+use crate::{
+    ownership::{
+        claims::Ownership,
+        manual_changes::{Attribution, SizeChange, SizeTracker},
+        refusal::Refusal,
+    },
+    reconcile::{
+        role::Role,
+        step::StepFailed,
+        target_state::{Beginning, TargetState},
+    },
+    scale::{
+        client::{ScaleView, TargetError},
+        metadata::{self, Author},
+    },
+    status::{events, refusal::RefusalTexts, report},
+};
 
 /// The longest time for which older autoscalers are waited for that have not looked for their target yet.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
@@ -118,12 +134,7 @@ impl Role {
     }
 
     /// Finds out what has changed the size, if anything has since it was last read or written.
-    async fn observe_size(
-        &mut self,
-        view: &ScaleView,
-        remembered: Option<&Remembered>,
-        now: Now,
-    ) {
+    async fn observe_size(&mut self, view: &ScaleView, remembered: Option<&Remembered>, now: Now) {
         let current = view.scale.current;
         if self.sizes.uid != view.uid {
             self.sizes = SizeTracker::restored(&view.uid, remembered);

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use llm_autoscaler_api::Advice;
-use llm_autoscaler_core::{
-    DrainObservation, Now, ReplicaCounts, ReplicaState, RoleObservation,
-};
+use llm_autoscaler_core::{DrainObservation, Now, ReplicaCounts, ReplicaState, RoleObservation};
 use llm_autoscaler_observe::{
     advice,
     observer::{Observed, Scene, observe},
@@ -13,7 +11,9 @@ use llm_autoscaler_observe::{
     samples::Samples,
 };
 
-use crate::{drain::drainer::DrainScene, ownership::write_block::WriteBlock, reconcile::role::Role};
+use crate::{
+    drain::drainer::DrainScene, ownership::write_block::WriteBlock, reconcile::role::Role,
+};
 
 /// How often the time that pods have to end is compared with how long requests take.
 const GRACE_EVERY: Duration = Duration::from_secs(15);
@@ -60,7 +60,8 @@ impl Role {
         target.follow_pods(&plan, now);
         let with_latency = plan.drain.is_some()
             && target.grace.as_ref().is_none_or(|(at, _)| now.monotonic.since(*at) >= GRACE_EVERY);
-        let samples = target.sources.samples(&target.replicas.speakers, with_latency, now.monotonic);
+        let samples =
+            target.sources.samples(&target.replicas.speakers, with_latency, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
         let observed = observe(&Scene {
             plan: &plan,
@@ -162,4 +163,3 @@ impl Role {
         target.memory.lag.observe(sight.counts.missing(requested), now.wall);
     }
 }
-

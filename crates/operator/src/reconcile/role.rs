@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use kube::{ResourceExt, runtime::events::Event};
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerStatus, Plan, RolePlan,
+    LLMAutoscaler, LLMAutoscalerStatus, ParsedRole, TargetConfig,
     conditions::ConditionUpdate,
     messages::{EventMessage, MetricDescription, Step},
 };
@@ -16,7 +16,28 @@ use llm_autoscaler_observe::{
 use tokio::sync::Notify;
 use tracing::debug;
 
-use crate::{drain::{drainer::{Drainer, MarkFailed, PreparedWrite, open_new_pods}, progress::{DrainOutcome, FinishedDrain}}, ownership::{claims::ClaimGuard, manual_changes::SizeTracker, owner_references::OwnerReferences, write_block::WriteBlock}, pod_monitor::keeper::PodMonitorKeeper, reconcile::{context::Context, execute::RoleDone, observe::RoleSight, target_state::TargetState}, sampling::page_view::Pace, scale::client::TargetError, status::{events, report::{RoleReport, Written, self}, role_status::RoleStatus, warnings::{Warning, self}}};
+use crate::{
+    drain::{
+        drainer::{Drainer, MarkFailed, PreparedWrite, open_new_pods},
+        progress::{DrainOutcome, FinishedDrain},
+    },
+    ownership::{
+        claims::ClaimGuard, manual_changes::SizeTracker, owner_references::OwnerReferences,
+        write_block::WriteBlock,
+    },
+    pod_monitor::keeper::PodMonitorKeeper,
+    reconcile::{
+        context::Context, execute::RoleDone, observe::RoleSight, target_state::TargetState,
+    },
+    sampling::page_view::Pace,
+    scale::client::TargetError,
+    status::{
+        events,
+        report::{self, RoleReport, Written},
+        role_status::RoleStatus,
+        warnings::{self, Warning},
+    },
+};
 
 /// One target, and what is known of it.
 pub(super) struct Role {
@@ -25,7 +46,7 @@ pub(super) struct Role {
     pub(super) name: Option<String>,
     /// The autoscaler.
     pub(super) object: Arc<LLMAutoscaler>,
-    pub(super) plan: Arc<Plan>,
+    pub(super) plan: Arc<TargetConfig>,
     /// What is known of the target, once it has been found.
     pub(super) target: Option<TargetState>,
     pub(super) claim: ClaimGuard,
@@ -45,7 +66,7 @@ impl Role {
         object: &Arc<LLMAutoscaler>,
         fresh: &Arc<Notify>,
         status: &LLMAutoscalerStatus,
-        RolePlan { name, plan, .. }: RolePlan,
+        ParsedRole { name, config: plan, .. }: ParsedRole,
     ) -> Self {
         let (client, monitors) = (context.client.clone(), context.monitors.clone());
         Self {
@@ -73,7 +94,7 @@ impl Role {
     pub(super) fn change_plan(
         &mut self,
         object: &Arc<LLMAutoscaler>,
-        RolePlan { plan, .. }: RolePlan,
+        ParsedRole { config: plan, .. }: ParsedRole,
     ) {
         let is_other_target = plan.target != self.plan.target;
         self.object = object.clone();
@@ -274,8 +295,7 @@ impl Role {
         let problems = sight.problems(plan.basis);
         let metrics = self.describe_metrics(problems);
         let policy = &self.plan.policy;
-        let messages =
-            Step { policy, decision: &plan.decision, metrics: &metrics, selector: None };
+        let messages = Step { policy, decision: &plan.decision, metrics: &metrics, selector: None };
         let written = self.written(&messages, done);
         self.report(&plan.decision, &metrics, &findings, problems, sight, written, now);
     }
@@ -288,7 +308,8 @@ impl Role {
             RoleDone::Written { write, finished } => {
                 let written = messages.after_write(&reference, write.to, Ok(()));
                 self.publish(events::rescaled(write.from, write.to, written.event.message));
-                if let Some(FinishedDrain { from, to, outcome: DrainOutcome::Late(left) }) = finished
+                if let Some(FinishedDrain { from, to, outcome: DrainOutcome::Late(left) }) =
+                    finished
                 {
                     let names: Vec<&str> = left.iter().map(|left| left.name.as_str()).collect();
                     self.publish(events::drain_deadline_exceeded(*from, *to, &names));

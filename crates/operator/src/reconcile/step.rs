@@ -6,7 +6,15 @@ use llm_autoscaler_api::conditions::{ConditionType, ConditionUpdate, Reason};
 use llm_autoscaler_core::{Now, RoleMemory, RoleObservation, StepPlan, plan};
 use tracing::warn;
 
-use crate::{reconcile::{autoscaler::Autoscaler, execute::{Done, execute}, observe::RoleSight, role::Role}, status::assemble};
+use crate::{
+    reconcile::{
+        autoscaler::Autoscaler,
+        execute::{Done, execute},
+        observe::RoleSight,
+        role::Role,
+    },
+    status::assemble,
+};
 
 /// How often a step is made again because something else wrote to a target in between.
 const CONFLICTS: u32 = 5;
@@ -101,7 +109,7 @@ impl Autoscaler {
         Some(sights)
     }
 
-    /// Plans the step. Where a scale-down depends on a target's own object, the object is read and the plan made again.
+    /// ParsedSpec the step. Where a scale-down depends on a target's own object, the object is read and the plan made again.
     async fn plan(&mut self, mut sights: Vec<RoleSight>, now: Now) -> (Vec<RoleSight>, StepPlan) {
         let plan = self.plan_by(&sights, now);
         let unread: Vec<usize> = plan.needs_workload().collect();

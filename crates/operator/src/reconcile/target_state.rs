@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use kube::core::Selector as PodSelector;
 use llm_autoscaler_api::{
-    Advice, Plan, Port, SourcePlan, memory::Remembered, messages::SelectorProblem, selector,
+    Advice, Port, SourceConfig, TargetConfig, memory::Remembered, messages::SelectorProblem,
+    selector,
 };
 use llm_autoscaler_core::{Monotonic, Now, RoleMemory, Selector};
 use llm_autoscaler_observe::{
@@ -13,7 +14,13 @@ use llm_autoscaler_observe::{
 };
 use tokio::sync::Notify;
 
-use crate::{cluster::pods::PodView, drain::{progress::DrainProgress, workload_reader::WorkloadReader}, pod_monitor::keeper::Published, sampling::sources::{Sampling, Sources}, scale::client::{ScaleView, TargetError}};
+use crate::{
+    cluster::pods::PodView,
+    drain::{progress::DrainProgress, workload_reader::WorkloadReader},
+    pod_monitor::keeper::Published,
+    sampling::sources::{Sampling, Sources},
+    scale::client::{ScaleView, TargetError},
+};
 
 /// A target that has been found.
 pub struct TargetState {
@@ -67,7 +74,7 @@ pub struct Beginning<'a> {
     /// Notified at each fresh sample.
     pub fresh: &'a Arc<Notify>,
     /// The plan of the target.
-    pub plan: &'a Plan,
+    pub plan: &'a TargetConfig,
     /// What the status remembers of the object, if it does.
     pub remembered: Option<Remembered>,
 }
@@ -148,7 +155,7 @@ impl TargetState {
     }
 
     /// Takes over a scale that was read. It tells whether a write without an answer has been carried out.
-    pub fn update_scale(&mut self, plan: &Plan, view: ScaleView, now: DateTime<Utc>) {
+    pub fn update_scale(&mut self, plan: &TargetConfig, view: ScaleView, now: DateTime<Utc>) {
         if let Some(Unanswered { from, to }) = self.unanswered.take()
             && view.scale.current == to
         {
@@ -170,7 +177,7 @@ impl TargetState {
         sampling: &Sampling,
         namespace: &str,
         fresh: &Arc<Notify>,
-        plan: &Plan,
+        plan: &TargetConfig,
     ) {
         let mut sources = Sources::new(sampling, namespace, fresh, plan);
         self.replicas = Replicas::of(&self.pods.members(), &plan.groupings);
@@ -180,7 +187,7 @@ impl TargetState {
     }
 
     /// Takes over the pods as they are now, and samples them.
-    pub fn follow_pods(&mut self, plan: &Plan, now: Now) {
+    pub fn follow_pods(&mut self, plan: &TargetConfig, now: Now) {
         if self.replicas.follow(&self.pods.members(), &plan.groupings) {
             self.starts.observe(&self.replicas, &mut self.memory.startup_times, now.wall);
         }
@@ -197,10 +204,10 @@ impl TargetState {
     }
 
     /// The pages that a PodMonitor publishes: those that the first source reads that reads pages.
-    pub fn published(&mut self, plan: &Plan, selector: PodSelector) -> Published {
+    pub fn published(&mut self, plan: &TargetConfig, selector: PodSelector) -> Published {
         let scrape = plan.sources.iter().find_map(|source| match source {
-            SourcePlan::Scrape(scrape) => Some(scrape),
-            SourcePlan::Prometheus(_) => None,
+            SourceConfig::Scrape(scrape) => Some(scrape),
+            SourceConfig::Prometheus(_) => None,
         });
         let others = self.sources.other_pods();
         let selector = match others {
@@ -214,15 +221,14 @@ impl TargetState {
         let ports = scrape.map_or_else(usual_ports, |scrape| scrape.ports.clone());
         let port =
             pods.values().find_map(|pod| pod.first_port(&ports)).map(|(port, _)| port.clone());
-        let port =
-            port.or_else(|| ports.first().cloned()).unwrap_or(Port::Name("http".to_owned()));
+        let port = port.or_else(|| ports.first().cloned()).unwrap_or(Port::Name("http".to_owned()));
         let path =
             scrape.map_or_else(|| usual.metrics_path.to_owned(), |scrape| scrape.path.clone());
         Published { selector, pods, port, path }
     }
 
     /// Narrows the target's selector to its reporting pods, because the others have no page.
-    fn reporting_selector(&self, plan: &Plan) -> PodSelector {
+    fn reporting_selector(&self, plan: &TargetConfig) -> PodSelector {
         let narrowed = plan.groupings.iter().find_map(|grouping| {
             let mut pods = self.replicas.speakers.values();
             let with = pods.find(|pod| pod.labels.contains_key(&grouping.label))?;
@@ -237,7 +243,7 @@ impl TargetState {
     }
 
     /// Returns whether a wake call came within the time after which the target may go to zero.
-    pub fn is_woken(&self, plan: &Plan, now: Monotonic) -> bool {
+    pub fn is_woken(&self, plan: &TargetConfig, now: Monotonic) -> bool {
         let after: Option<Duration> =
             plan.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok());
         self.woken.zip(after).is_some_and(|(at, after)| now.since(at) < after)

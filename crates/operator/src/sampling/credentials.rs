@@ -15,7 +15,10 @@ use kube::{Api, Client};
 use llm_autoscaler_api::{Access, CaSpec, KeyRef, TlsSpec};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use crate::{kube_api::within, sampling::{connection::Manner, http_client, tls}};
+use crate::{
+    kube_api::within,
+    sampling::{connection::Manner, http_client, tls},
+};
 
 /// For how long what was read is taken for current.
 const KEPT: Duration = Duration::from_secs(30);

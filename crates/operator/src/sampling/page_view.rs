@@ -2,16 +2,20 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use llm_autoscaler_api::{Access, Port, ScrapePlan};
-use llm_autoscaler_engines::{Engine, Measure, exposition::Value};
+use llm_autoscaler_api::{Access, Port, ScrapeConfig};
 use llm_autoscaler_core::Monotonic;
+use llm_autoscaler_engines::{Engine, Measure, exposition::Value};
 use llm_autoscaler_observe::{
     pod::{Members, Pod},
     samples::{Lookup, Sample},
 };
 use tokio::sync::Notify;
 
-use crate::sampling::{connection::Address, scrape_loop::{Probe, ProbeKey, STALE_INTERVALS, Subscription}, scrape_pool::Sampler};
+use crate::sampling::{
+    connection::Address,
+    scrape_loop::{Probe, ProbeKey, STALE_INTERVALS, Subscription},
+    scrape_pool::Sampler,
+};
 
 /// How much more often pages are read near a target.
 const CLOSER: u32 = 4;
@@ -34,7 +38,7 @@ pub struct Pages {
     sampler: Sampler,
     wake: Arc<Notify>,
     measures: Arc<[Arc<Measure>]>,
-    plan: ScrapePlan,
+    plan: ScrapeConfig,
     access: Arc<Access>,
     pace: Pace,
     /// One entry per pod that is followed, in their order.
@@ -59,7 +63,7 @@ impl Pages {
         sampler: Sampler,
         wake: Arc<Notify>,
         measures: Arc<[Arc<Measure>]>,
-        plan: ScrapePlan,
+        plan: ScrapeConfig,
     ) -> Self {
         Self {
             owner: sampler.new_owner(),

@@ -28,7 +28,11 @@ pub use client::QueryError;
 use client::{Asker, Question};
 use state::{Questions, State};
 
-use crate::{clock::Clock, sampling::{credentials::Gate, schedule::Rhythm}, telemetry::Telemetry};
+use crate::{
+    clock::Clock,
+    sampling::{credentials::Gate, schedule::Rhythm},
+    telemetry::Telemetry,
+};
 
 /// How many queries one server gets at the same time.
 const CONCURRENCY: usize = 4;
@@ -89,7 +93,12 @@ pub struct Server {
 impl Servers {
     /// Is let in by `gate`.
     pub fn new(gate: Gate, telemetry: Telemetry, clock: Clock) -> Self {
-        Self(Arc::new(Shared { servers: Mutex::default(), asker: Asker::new(gate), telemetry, clock }))
+        Self(Arc::new(Shared {
+            servers: Mutex::default(),
+            asker: Asker::new(gate),
+            telemetry,
+            clock,
+        }))
     }
 
     /// Makes `owner` one of those who need something of a server, or changes what it needs.

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use llm_autoscaler_api::Access;
 
-use crate::sampling::{connection::{Address, Connection, Failure}, credentials::{AccessError, Gate}};
+use crate::sampling::{
+    connection::{Address, Connection, Failure},
+    credentials::{AccessError, Gate},
+};
 
 /// The largest page that is read. A real engine's page is 45 to 80 kB.
 const LIMIT: usize = 4 << 20;

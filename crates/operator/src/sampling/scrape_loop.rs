@@ -21,7 +21,16 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{clock::Clock, sampling::{connection::Address, credentials::Gate, schedule::Rhythm, scrape::{ScrapeError, Scraper}}, telemetry::Telemetry};
+use crate::{
+    clock::Clock,
+    sampling::{
+        connection::Address,
+        credentials::Gate,
+        schedule::Rhythm,
+        scrape::{ScrapeError, Scraper},
+    },
+    telemetry::Telemetry,
+};
 
 /// The first read of a pod comes soon, yet not all pods' at once.
 const FIRST_WITHIN: Duration = Duration::from_millis(200);
@@ -106,13 +115,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(gate: Gate, telemetry: Telemetry, clock: Clock) -> Self {
-        Self {
-            gate,
-            permits: Mutex::default(),
-            telemetry,
-            benches: Benches::default(),
-            clock,
-        }
+        Self { gate, permits: Mutex::default(), telemetry, benches: Benches::default(), clock }
     }
 
     fn permits(&self, namespace: &str) -> Arc<Semaphore> {

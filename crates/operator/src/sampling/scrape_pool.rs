@@ -14,7 +14,14 @@ use std::{
 
 use llm_autoscaler_engines::Measure;
 
-use crate::{clock::Clock, sampling::{credentials::Gate, scrape_loop::{Probe, ProbeKey, Subscription, self}}, telemetry::Telemetry};
+use crate::{
+    clock::Clock,
+    sampling::{
+        credentials::Gate,
+        scrape_loop::{self, Probe, ProbeKey, Subscription},
+    },
+    telemetry::Telemetry,
+};
 
 /// All probes.
 #[derive(Clone)]

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_autoscaler_api::{Access, Asked, Plan, PrometheusPlan, SourcePlan};
+use llm_autoscaler_api::{Access, Asked, PrometheusConfig, SourceConfig, TargetConfig};
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{Engine, Measure, exposition::Value};
 use llm_autoscaler_observe::{
@@ -14,7 +14,15 @@ use llm_autoscaler_observe::{
 };
 use tokio::sync::Notify;
 
-use crate::{clock::Clock, cluster::pods::{PodStore, PodView}, sampling::{page_view::{Pace, Pages}, prometheus::{Need, Server, ServerKey, Servers}, scrape_pool::Sampler}};
+use crate::{
+    clock::Clock,
+    cluster::pods::{PodStore, PodView},
+    sampling::{
+        page_view::{Pace, Pages},
+        prometheus::{Need, Server, ServerKey, Servers},
+        scrape_pool::Sampler,
+    },
+};
 
 /// What sources of all autoscalers share. Cheap to clone.
 #[derive(Clone)]
@@ -71,14 +79,19 @@ pub struct Asking {
     servers: Servers,
     key: ServerKey,
     need: Need,
-    plan: PrometheusPlan,
+    plan: PrometheusConfig,
     server: Option<Arc<Server>>,
     since: Monotonic,
 }
 
 impl Sources {
     /// The sources of a plan, for pods of a namespace. The first begins to be scraped or queried at once.
-    pub fn new(sampling: &Sampling, namespace: &str, wake: &Arc<Notify>, plan: &Plan) -> Self {
+    pub fn new(
+        sampling: &Sampling,
+        namespace: &str,
+        wake: &Arc<Notify>,
+        plan: &TargetConfig,
+    ) -> Self {
         let intern = |measure: &Measure| sampling.pool.intern(measure);
         let measure_of = |asked: &Asked| match asked {
             Asked::Measure { measure, .. } => Some(intern(measure)),
@@ -194,7 +207,10 @@ impl Sources {
                 return SourceSamples { is_active, ..source.kind.without_answers() };
             }
             let all = |measure: &Option<Arc<Measure>>| {
-                measure.as_ref().map(|measure| answers.of(&source.kind, measure)).unwrap_or_default()
+                measure
+                    .as_ref()
+                    .map(|measure| answers.of(&source.kind, measure))
+                    .unwrap_or_default()
             };
             let own = |measure: Option<&Arc<Measure>>| match measure {
                 Some(measure) if source.kind.is_per_pod() => answers.of(&source.kind, measure),
@@ -203,7 +219,10 @@ impl Sources {
             SourceSamples {
                 is_active,
                 metrics: measures.iter().map(all).collect(),
-                queries: queries.iter().map(|query| source.kind.reply(query.as_ref()?, now)).collect(),
+                queries: queries
+                    .iter()
+                    .map(|query| source.kind.reply(query.as_ref()?, now))
+                    .collect(),
                 requests: own(requests.as_ref()),
                 latency: own(latency),
                 ..source.kind.without_answers()
@@ -293,12 +312,12 @@ struct Subscription<'a> {
 }
 
 impl Subscription<'_> {
-    fn source(&self, source: &SourcePlan) -> SourceKind {
+    fn source(&self, source: &SourceConfig) -> SourceKind {
         let scrape = match source {
-            SourcePlan::Prometheus(prometheus) => {
+            SourceConfig::Prometheus(prometheus) => {
                 return SourceKind::Prometheus(self.prometheus(prometheus));
             }
-            SourcePlan::Scrape(scrape) => scrape,
+            SourceConfig::Scrape(scrape) => scrape,
         };
         let pages = Pages::new(
             self.sampling.pool.clone(),
@@ -315,7 +334,7 @@ impl Subscription<'_> {
         }
     }
 
-    fn prometheus(&self, plan: &PrometheusPlan) -> Asking {
+    fn prometheus(&self, plan: &PrometheusConfig) -> Asking {
         let access: Arc<Access> = Arc::new(plan.access.clone());
         let key = ServerKey {
             url: plan.url.clone(),

@@ -11,11 +11,14 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, PatchParams},
     discovery,
 };
-use llm_autoscaler_api::{ScaleTargetRef, workloads, managers};
+use llm_autoscaler_api::{ScaleTargetRef, managers, workloads};
 use llm_autoscaler_core::{Monotonic, Scale};
 use serde_json::json;
 
-use crate::{clock::Clock, kube_api::{CallError, DEADLINE, patch_as, within}};
+use crate::{
+    clock::Clock,
+    kube_api::{CallError, DEADLINE, patch_as, within},
+};
 
 /// What a target's scale subresource said.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
-use llm_autoscaler_api::{ScaleTargetRef, workloads, time};
+use llm_autoscaler_api::{ScaleTargetRef, time, workloads};
 use serde_json::Value;
 
-use crate::scale::client::{Place, ScaleView, TargetError, Targets, deadline, self};
+use crate::scale::client::{self, Place, ScaleView, TargetError, Targets, deadline};
 
 impl Targets {
     /// The metadata of the object that a size is written to.

@@ -12,8 +12,13 @@ use llm_autoscaler_core::Scale;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::{
+    kube_api::{CallError, within},
+    scale::client::{
+        Place, ScaleView, ScaleWrite, TargetError, Targets, deadline, params, sibling,
+    },
+};
 use llm_autoscaler_observe::workload::{RolloutProgress, Workload};
-use crate::{kube_api::{CallError, within}, scale::client::{Place, ScaleView, ScaleWrite, TargetError, Targets, deadline, params, sibling}};
 
 /// What is read of a group.
 #[derive(Deserialize, Default)]
@@ -160,7 +165,8 @@ impl Targets {
         });
         let found = group.spec.roles.iter().find(|found| found.name == role);
         let victims = found.map(|role| workloads::role_victims(&role.annotations));
-        let is_ordered = found.is_some_and(|role| role.pod_management_policy == workloads::ORDERED_READY);
+        let is_ordered =
+            found.is_some_and(|role| role.pod_management_policy == workloads::ORDERED_READY);
         Ok(Workload { first_ordinal: Some(0), victims, is_ordered, rollout, is_given_up: false })
     }
 
@@ -172,7 +178,8 @@ impl Targets {
         let api = self.api(namespace, target).await?;
         let object = deadline(api.get(&target.name)).await?;
         let labels = object.metadata.labels.iter().flatten();
-        if let Some((_, set)) = labels.into_iter().find(|(key, _)| *key == workloads::RBG_SET_LABEL) {
+        if let Some((_, set)) = labels.into_iter().find(|(key, _)| *key == workloads::RBG_SET_LABEL)
+        {
             return Err(TargetError::Refused(format!(
                 "the RoleBasedGroup {} belongs to the RoleBasedGroupSet {set}, which undoes every change of its roles: scale the \
                  set instead",
@@ -193,7 +200,8 @@ impl Targets {
         let adapter: Adapter = read(&object, target)?;
         let AdapterTarget { name, role } = &adapter.spec.scale_target_ref;
         let owners = object.metadata.owner_references.iter().flatten();
-        if !owners.into_iter().any(|owner| owner.kind == workloads::RBG_KIND && owner.name == *name) {
+        if !owners.into_iter().any(|owner| owner.kind == workloads::RBG_KIND && owner.name == *name)
+        {
             return Err(TargetError::Refused(format!(
                 "the scaling adapter {} was not created for a role with scalingAdapter.enable, so its controller ignores it",
                 target.name

@@ -7,9 +7,10 @@ use llm_autoscaler_core::Scale;
 
 use crate::{
     kube_api::{WritePermit, within},
-    scale::client::{Place, ScaleView, ScaleWrite, TargetError, Targets, deadline, is_about, params},
+    scale::client::{
+        Place, ScaleView, ScaleWrite, TargetError, Targets, deadline, is_about, params,
+    },
 };
-
 
 impl Targets {
     /// Reads the scale of a target.

@@ -4,7 +4,7 @@ use llm_autoscaler_api::{ScaleTargetRef, workloads};
 use llm_autoscaler_observe::workload::{RolloutProgress, Workload};
 use serde_json::Value;
 
-use crate::scale::client::{TargetError, Targets, deadline, self};
+use crate::scale::client::{self, TargetError, Targets, deadline};
 
 impl Targets {
     /// Reads the object of a target, where its kind is known. One that may not be read is one of which nothing is known.

@@ -48,7 +48,8 @@ pub fn size_contested(note: String) -> Event {
     event(EventType::Warning, Reason::ReplicasContested, "Contest".to_owned(), note)
 }
 
-/// Returns the event of a warning. Warnings with different actions are no repetitions of each other.
+/// Returns the event of a warning. Warnings with different actions are not repetitions of each
+/// other.
 pub fn warning(message: EventMessage, action: String) -> Event {
     event(EventType::Warning, message.reason, action, message.message)
 }

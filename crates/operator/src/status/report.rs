@@ -9,7 +9,7 @@ mod optional_conditions;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
-    DecisionStatus, MetricStatus, PastDecision, Plan, TargetStatus,
+    DecisionStatus, MetricStatus, PastDecision, TargetConfig, TargetStatus,
     conditions::{ConditionType, ConditionUpdate, Reason},
     memory,
     messages::{self, EventMessage, Step},
@@ -38,7 +38,7 @@ pub struct RoleReport<'a> {
     /// The generation of the spec.
     pub generation: Option<i64>,
     /// The plan of the target.
-    pub plan: &'a Plan,
+    pub plan: &'a TargetConfig,
     /// The findings of the observation on which the decision rests.
     pub findings: &'a Findings,
     /// The replicas without a usable sample, and the sources without an answer.
@@ -153,13 +153,10 @@ fn ready(updates: &[ConditionUpdate], block: &WriteBlock) -> ConditionUpdate {
 
 fn samples_complete(problems: &[Problem]) -> ConditionUpdate {
     let type_ = ConditionType::SamplesComplete;
-    match missing(problems) {
-        Some(missing) => ConditionUpdate::no(type_, Reason::MissingSamples, missing),
-        None => {
-            let message = "every running replica has a sample";
-            ConditionUpdate::yes(type_, Reason::AllReplicas, message)
-        }
+    if let Some(missing) = missing(problems) {
+        return ConditionUpdate::no(type_, Reason::MissingSamples, missing);
     }
+    ConditionUpdate::yes(type_, Reason::AllReplicas, "every running replica has a sample")
 }
 
 /// Lists the first few replicas without a usable sample, and why they have none.
@@ -188,7 +185,7 @@ fn optional(report: &RoleReport<'_>) -> [(ConditionType, Option<ConditionUpdate>
 }
 
 /// Renders the metrics as the HPA's column TARGETS does: two at most.
-fn summary(plan: &Plan, metrics: &[MetricStatus]) -> String {
+fn summary(plan: &TargetConfig, metrics: &[MetricStatus]) -> String {
     let mut parts: Vec<String> = plan
         .metrics
         .iter()

@@ -29,8 +29,8 @@ pub struct RoleStatus {
     pub(super) generation: Option<i64>,
     /// The reason of the last failure to find the target, or to be in charge of it.
     obstacle: Option<Reason>,
-    /// All targets of the status before a restart, until the first decision. A role that was renamed
-    /// finds its object here by the UID.
+    /// All targets of the status before a restart, until the first decision. A role that was
+    /// renamed finds its object here by the UID.
     restored: Vec<TargetStatus>,
 }
 
@@ -51,9 +51,9 @@ pub(super) struct RoleCondition {
 impl RoleStatus {
     /// Returns the status of a role as a saved status has it, to resume after a restart.
     ///
-    /// The only target of an autoscaler without roles gets everything back. One of several roles
-    /// gets its sizes back and no conditions, because those of the saved status are about all roles.
-    /// Conditions with unknown types or reasons are dropped.
+    /// The only target of an autoscaler without roles gets everything back. A role among several
+    /// gets its sizes back and no conditions, because those of the saved status are about all
+    /// roles. Conditions with unknown types or reasons are dropped.
     pub fn restored(status: &LLMAutoscalerStatus, role: Option<&str>) -> Self {
         let common = Self {
             last_scale_time: status.last_scale_time.as_ref().map(time::from_kubernetes),
@@ -176,8 +176,8 @@ impl RoleStatus {
         self.restored.clear();
     }
 
-    /// Returns the targets of an autoscaler without roles: before its first decision all that it has
-    /// had, so that a restart loses none of them.
+    /// Returns the targets of an autoscaler without roles: before its first decision all targets
+    /// of the saved status, so that a restart loses none of them.
     pub(super) fn all_targets(&self) -> Vec<TargetStatus> {
         if self.restored.is_empty() {
             self.target.iter().cloned().collect()
@@ -217,8 +217,8 @@ impl RoleCondition {
     }
 }
 
-/// Returns `Ready` and `Stalled` of a step that ended before a decision, for the reason in `update`.
-/// `Stalled` is present only if waiting does not help.
+/// Returns `Ready` and `Stalled` of a step that ended before a decision, for the reason in
+/// `update`. `Stalled` is present only if waiting does not help.
 pub(super) fn consequences(
     update: &ConditionUpdate,
     terminal: bool,

@@ -7,7 +7,11 @@ use llm_autoscaler_engines::prometheus::{QueryResponse, ResponseError, duration}
 use reqwest::{StatusCode, header};
 
 use crate::sampling::prometheus::ServerKey;
-use crate::sampling::{connection::innermost, credentials::{AccessError, Gate}, http_client::{BodyError, self}};
+use crate::sampling::{
+    connection::innermost,
+    credentials::{AccessError, Gate},
+    http_client::{self, BodyError},
+};
 
 /// The largest answer that is read.
 const LIMIT: usize = 64 << 20;

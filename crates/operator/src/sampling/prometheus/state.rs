@@ -10,11 +10,14 @@ use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
     Measure,
     exposition::Scratch,
-    prometheus::{QueryData, PodLabels, PodReading, PodSeries, group_by_pod},
+    prometheus::{PodLabels, PodReading, PodSeries, QueryData, group_by_pod},
 };
 use tokio::task::AbortHandle;
 
-use crate::sampling::prometheus::{Need, client::{Answered, QueryError}};
+use crate::sampling::prometheus::{
+    Need,
+    client::{Answered, QueryError},
+};
 
 /// What is known from a server.
 #[derive(Default)]
@@ -251,11 +254,8 @@ impl Reply {
                         series.iter().filter_map(|series| Some(series.samples.last()?.1)).collect()
                     }
                 };
-                *self = Self {
-                    error: None,
-                    warnings: answer.warnings,
-                    numbers: Some((at, numbers)),
-                };
+                *self =
+                    Self { error: None, warnings: answer.warnings, numbers: Some((at, numbers)) };
             }
         }
     }

@@ -111,7 +111,7 @@ fn only_a_fixed_sentence_of_all_roles_is_shown_once() {
     let (ready, limited) = (ConditionType::Ready, ConditionType::ScalingLimited);
     // type; the conditions of prefill and decode; status, reason and message of both
     let table = [
-        // The same fixed sentence.
+        // Equal fixed sentences.
         (
             ready,
             Some(fixed(true, Reason::Scaling, "fine")),

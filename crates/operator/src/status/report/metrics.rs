@@ -2,14 +2,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
-    MetricPlan, MetricStatus, Plan, ReplicasStatus, SourcePlan, messages::Step, quantity, time,
+    MetricConfig, MetricStatus, ReplicasStatus, SourceConfig, TargetConfig, messages::Step,
+    quantity, time,
 };
 use llm_autoscaler_core::{Counted, MetricOutcome};
 use llm_autoscaler_observe::observer::{Findings, Origin};
 
 /// Returns the status of all metrics, in the order of the spec.
 pub(super) fn statuses(
-    plan: &Plan,
+    plan: &TargetConfig,
     findings: &Findings,
     step: &Step<'_>,
     now: DateTime<Utc>,
@@ -27,7 +28,7 @@ pub(super) fn statuses(
         .collect()
 }
 
-fn unmeasured(metric: &MetricPlan) -> MetricStatus {
+fn unmeasured(metric: &MetricConfig) -> MetricStatus {
     MetricStatus {
         name: metric.name.clone(),
         series: metric.series.clone(),
@@ -39,8 +40,8 @@ fn unmeasured(metric: &MetricPlan) -> MetricStatus {
 /// Adds where the samples of a metric are from, if it has any.
 fn add_origin(
     status: &mut MetricStatus,
-    plan: &Plan,
-    metric: &MetricPlan,
+    plan: &TargetConfig,
+    metric: &MetricConfig,
     origin: &Origin,
     now: DateTime<Utc>,
 ) {
@@ -83,7 +84,7 @@ fn replicas(counted: &Counted) -> ReplicasStatus {
 }
 
 /// Returns `scrape`, `others`, `prometheus`, or several of them if the replicas differ.
-fn source_text(plan: &Plan, origin: &Origin) -> String {
+fn source_text(plan: &TargetConfig, origin: &Origin) -> String {
     let names: Vec<&str> = plan
         .sources
         .iter()
@@ -94,10 +95,10 @@ fn source_text(plan: &Plan, origin: &Origin) -> String {
     names.join(", ")
 }
 
-fn source_name(source: &SourcePlan) -> &'static str {
+fn source_name(source: &SourceConfig) -> &'static str {
     match source {
-        SourcePlan::Scrape(scrape) if scrape.pods.is_some() => "others",
-        SourcePlan::Scrape(_) => "scrape",
-        SourcePlan::Prometheus(_) => "prometheus",
+        SourceConfig::Scrape(scrape) if scrape.pods.is_some() => "others",
+        SourceConfig::Scrape(_) => "scrape",
+        SourceConfig::Prometheus(_) => "prometheus",
     }
 }

@@ -1,7 +1,7 @@
 //! The conditions that are present only at times.
 
 use llm_autoscaler_api::{
-    Advice, MetricPlan, Plan,
+    Advice, MetricConfig, TargetConfig,
     conditions::{ConditionType, ConditionUpdate, Reason},
 };
 use llm_autoscaler_observe::{
@@ -29,7 +29,7 @@ pub(super) fn stuck(findings: &Findings) -> Option<ConditionUpdate> {
 }
 
 /// Returns `FirstSourceUsed` if the spec has several sources.
-pub(super) fn first_source(plan: &Plan, findings: &Findings) -> Option<ConditionUpdate> {
+pub(super) fn first_source(plan: &TargetConfig, findings: &Findings) -> Option<ConditionUpdate> {
     if plan.sources.len() < 2 {
         return None;
     }
@@ -50,7 +50,7 @@ pub(super) fn first_source(plan: &Plan, findings: &Findings) -> Option<Condition
 
 /// Describes the sources of a metric's samples, if some are not from the first one although that
 /// could have them.
-fn failover(metric: &MetricPlan, origin: &Origin) -> Option<String> {
+fn failover(metric: &MetricConfig, origin: &Origin) -> Option<String> {
     let from_others: u32 = origin.samples.iter().skip(1).sum();
     let why = origin.why.as_deref().filter(|_| from_others > 0)?;
     let sources: Vec<String> = origin
@@ -63,7 +63,7 @@ fn failover(metric: &MetricPlan, origin: &Origin) -> Option<String> {
 }
 
 /// Returns `Advisory` if there is a hint. The reason is the first one's.
-pub(super) fn advisory(plan: &Plan, findings: &Findings) -> Option<ConditionUpdate> {
+pub(super) fn advisory(plan: &TargetConfig, findings: &Findings) -> Option<ConditionUpdate> {
     // Hints about the observation come before those about the spec alone.
     let (of_spec, of_observation): (Vec<&Advice>, Vec<&Advice>) =
         findings.advice.iter().partition(|advice| plan.advice.contains(advice));

@@ -1,7 +1,7 @@
 //! The status of a role after a decision.
 
 use llm_autoscaler_api::{
-    LLMAutoscalerSpec, LLMAutoscalerStatus, messages::MetricDescription, plan,
+    LLMAutoscalerSpec, LLMAutoscalerStatus, messages::MetricDescription, parse_target,
 };
 use llm_autoscaler_core::{
     Adjusted, Adjustment, Decision, History, Milli, Observation, Profile, Reading, Replica, Scale,
@@ -38,20 +38,30 @@ struct Moment {
     problems: Vec<Problem>,
 }
 
+/// Returns the observation of so many replicas, each with so many waiting requests.
+fn observed(current: i32, waiting: i64) -> Observation {
+    let replicas = vec![Replica::READY; current.unsigned_abs() as usize];
+    let samples = vec![Some(Milli::whole(waiting)); replicas.len()];
+    Observation {
+        scale: Scale { current, status: current },
+        replicas,
+        readings: vec![Reading::PerReplica { samples, strays: Vec::new() }],
+        ..Observation::default()
+    }
+}
+
+/// Returns the observation of so many replicas without a sample.
+fn unobserved(current: i32) -> Observation {
+    Observation { readings: vec![Reading::Failed], ..observed(current, 0) }
+}
+
 /// Returns the status after a step; the target is scaled if the decision asks for it.
 fn after(previous: &RoleStatus, step: &Moment, now: DateTime<Utc>) -> RoleStatus {
-    let plan = plan(&spec(), Profile::Default).unwrap();
-    let replicas = vec![Replica::READY; step.current.unsigned_abs() as usize];
-    let reading = match step.waiting {
-        Some(waiting) => Reading::PerReplica {
-            samples: vec![Some(Milli::whole(waiting)); replicas.len()],
-            strays: Vec::new(),
-        },
-        None => Reading::Failed,
+    let plan = parse_target(&spec(), Profile::Default).unwrap();
+    let observation = match step.waiting {
+        Some(waiting) => observed(step.current, waiting),
+        None => unobserved(step.current),
     };
-    let scale = Scale { current: step.current, status: step.current };
-    let observation =
-        Observation { scale, replicas, readings: vec![reading], ..Observation::default() };
     after_change(previous, step, &observation, &plan, |_, _| {}, now)
 }
 
@@ -61,7 +71,7 @@ fn after_change(
     previous: &RoleStatus,
     step: &Moment,
     observation: &Observation,
-    plan: &Plan,
+    plan: &TargetConfig,
     change: impl FnOnce(&mut Findings, &mut WriteBlock),
     now: DateTime<Utc>,
 ) -> RoleStatus {
@@ -74,7 +84,7 @@ fn after_decision(
     previous: &RoleStatus,
     step: &Moment,
     decision: &Decision,
-    plan: &Plan,
+    plan: &TargetConfig,
     change: impl FnOnce(&mut Findings, &mut WriteBlock),
     now: DateTime<Utc>,
 ) -> RoleStatus {
@@ -186,17 +196,11 @@ fn a_missing_sample_is_not_zero() {
 
 #[test]
 fn the_reason_of_another_role_stays_only_as_long_as_it_holds() {
-    let plan = plan(&spec(), Profile::Default).unwrap();
+    let plan = parse_target(&spec(), Profile::Default).unwrap();
     // Without a sample, the only limit is the one of the other role.
     let blind = |previous: &_, current: i32, adjusted: Option<Adjusted>, second| {
         let step = Moment { current, waiting: None, problems: Vec::new() };
-        let observation = Observation {
-            scale: Scale { current, status: current },
-            replicas: vec![Replica::READY; current.unsigned_abs() as usize],
-            readings: vec![Reading::Failed],
-            ..Observation::default()
-        };
-        let decision = decide(&plan.policy, &History::default(), &observation, at(second));
+        let decision = decide(&plan.policy, &History::default(), &unobserved(current), at(second));
         let decision = Decision { adjusted, ..decision };
         after_decision(previous, &step, &decision, &plan, |_, _| {}, at(second))
     };
@@ -284,22 +288,13 @@ fn the_sources_of_samples_are_in_the_status() {
     let mut spec = spec();
     let sources = json!([{"scrape": {}}, {"prometheus": {"url": "http://p:9090"}}]);
     spec.sources = serde_json::from_value(sources).unwrap();
-    let plan = plan(&spec, Profile::Default).unwrap();
+    let plan = parse_target(&spec, Profile::Default).unwrap();
     let step = Moment { current: 3, waiting: None, problems: Vec::new() };
-    let observed = || Observation {
-        scale: Scale { current: 3, status: 3 },
-        replicas: vec![Replica::READY; 3],
-        readings: vec![Reading::PerReplica {
-            samples: vec![Some(Milli::whole(5)); 3],
-            strays: Vec::new(),
-        }],
-        ..Observation::default()
-    };
     let none = RoleStatus::default();
     let first = after_change(
         &none,
         &step,
-        &observed(),
+        &observed(3, 5),
         &plan,
         |findings, _| findings.origins[0].samples = vec![3, 0],
         at(9),
@@ -320,7 +315,7 @@ fn the_sources_of_samples_are_in_the_status() {
             why: Some("a-1: refused".to_owned()),
         };
     };
-    let over = after_change(&first, &step, &observed(), &plan, why, at(10));
+    let over = after_change(&first, &step, &observed(3, 5), &plan, why, at(10));
     let condition = condition(&over, ConditionType::FirstSourceUsed).unwrap();
     assert_eq!((condition.holds, condition.reason), (false, Reason::FailedOver));
     assert_eq!(
@@ -334,22 +329,13 @@ fn the_sources_of_samples_are_in_the_status() {
 
 #[test]
 fn optional_conditions_come_and_go() {
-    let plan = plan(&spec(), Profile::Default).unwrap();
+    let plan = parse_target(&spec(), Profile::Default).unwrap();
     let step = Moment { current: 1, waiting: None, problems: Vec::new() };
-    let observed = || Observation {
-        scale: Scale { current: 1, status: 1 },
-        replicas: vec![Replica::READY],
-        readings: vec![Reading::PerReplica {
-            samples: vec![Some(Milli::whole(5))],
-            strays: Vec::new(),
-        }],
-        ..Observation::default()
-    };
     let none = RoleStatus::default();
     let change = |findings: &mut Findings, _: &mut WriteBlock| {
         findings.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
     };
-    let there = after_change(&none, &step, &observed(), &plan, change, at(0));
+    let there = after_change(&none, &step, &observed(1, 5), &plan, change, at(0));
     assert_eq!(
         (reason(&there, ConditionType::ReplicasStuck), reason(&there, ConditionType::Advisory)),
         ("Crashing", "QueueOnly")
@@ -357,7 +343,7 @@ fn optional_conditions_come_and_go() {
     let gone = after_change(
         &there,
         &step,
-        &observed(),
+        &observed(1, 5),
         &plan,
         |findings, _| findings.advice.clear(),
         at(1),
@@ -375,16 +361,7 @@ fn optional_conditions_come_and_go() {
 #[test]
 fn a_paused_autoscaler_reports_what_it_would_do() {
     let step = Moment { current: 1, waiting: Some(11), problems: Vec::new() };
-    let plan = plan(&spec(), Profile::Default).unwrap();
-    let observed = || Observation {
-        scale: Scale { current: 1, status: 1 },
-        replicas: vec![Replica::READY],
-        readings: vec![Reading::PerReplica {
-            samples: vec![Some(Milli::whole(11))],
-            strays: Vec::new(),
-        }],
-        ..Observation::default()
-    };
+    let plan = parse_target(&spec(), Profile::Default).unwrap();
     let change = SizeChange { from: 2, to: 1, by: Some("kubectl".to_owned()), at: at(0) };
     let respected = RespectedChange { change: change.clone(), until: at(60) };
     let none = RoleStatus::default();
@@ -399,8 +376,14 @@ fn a_paused_autoscaler_reports_what_it_would_do() {
         let block = WriteBlock { paused, manual_change };
         let is_blocked = block != WriteBlock::default();
         let kept = block.manual_change.as_ref().map(|respected| respected.change.status());
-        let status =
-            after_change(&none, &step, &observed(), &plan, |_, current| *current = block, at(1));
+        let status = after_change(
+            &none,
+            &step,
+            &observed(1, 11),
+            &plan,
+            |_, current| *current = block,
+            at(1),
+        );
         assert_eq!(
             [ConditionType::Ready, ConditionType::Paused, ConditionType::ManualChange]
                 .map(|type_| reason(&status, type_)),

@@ -2,7 +2,7 @@
 
 use llm_autoscaler_engines::Signal;
 
-use super::{Asked, MetricPlan, SourcePlan};
+use super::{Asked, MetricConfig, SourceConfig};
 use crate::conditions::Reason;
 
 /// A hint about a spec that can be carried out, for the condition `Advisory`.
@@ -15,7 +15,7 @@ pub struct Advice {
 }
 
 /// Returns the hints about a set of metrics.
-pub(super) fn advice(metrics: &[MetricPlan]) -> Vec<Advice> {
+pub(super) fn advice(metrics: &[MetricConfig]) -> Vec<Advice> {
     let all = |which: fn(&Asked) -> bool| metrics.iter().all(|metric| which(&metric.asked));
     let mut advice = Vec::new();
     if all(is_queue) {
@@ -33,10 +33,9 @@ pub(super) fn advice(metrics: &[MetricPlan]) -> Vec<Advice> {
 }
 
 /// Returns a hint if only a wake call can bring a replica back from zero.
-pub(super) fn of_zero(metrics: &[MetricPlan], sources: &[SourcePlan]) -> Option<Advice> {
-    let is_query = |metric: &MetricPlan| matches!(metric.asked, Asked::Query(_));
-    let of_others =
-        |source: &SourcePlan| matches!(source, SourcePlan::Scrape(scrape) if scrape.pods.is_some());
+pub(super) fn of_zero(metrics: &[MetricConfig], sources: &[SourceConfig]) -> Option<Advice> {
+    let is_query = |metric: &MetricConfig| matches!(metric.asked, Asked::Query(_));
+    let of_others = |source: &SourceConfig| matches!(source, SourceConfig::Scrape(scrape) if scrape.pods.is_some());
     let text = "at zero replicas no metric of this spec is known, so only a wake call brings a replica \
                 back (POST /wake/NAMESPACE/NAME on the operator's port); a query, or a source with \
                 podSelector, would do so by itself";

@@ -13,27 +13,30 @@ use llm_autoscaler_core::{Fallback, MetricPolicy, Policy, Profile, Settings, ToZ
 use llm_autoscaler_engines::Engine;
 
 pub use advice::Advice;
-pub use drain::DrainPlan;
-pub use metric::{Asked, MetricPlan};
-pub use role::{Plans, RolePlan, plans};
-pub use source::{Access, PrometheusPlan, ScrapePlan, SourcePlan};
+pub use drain::DrainConfig;
+pub use metric::{Asked, MetricConfig};
+pub use role::{ParsedRole, ParsedSpec, parse_spec};
+pub use source::{Access, PrometheusConfig, ScrapeConfig, SourceConfig};
 
 use crate::{
-    spec::{FallbackSpec, LLMAutoscalerSpec, PodMonitorSpec, ScaleTargetRef, ScaleToZeroSpec, ScrapeSpec},
+    spec::{
+        FallbackSpec, LLMAutoscalerSpec, PodMonitorSpec, ScaleTargetRef, ScaleToZeroSpec,
+        ScrapeSpec,
+    },
     workloads::Grouping,
 };
 
 /// A parsed spec of one target.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct TargetConfig {
     /// The object to scale.
     pub target: ScaleTargetRef,
     /// The policy that decides.
     pub policy: Policy,
     /// The way to read and name each metric of the policy, in the same order.
-    pub metrics: Vec<MetricPlan>,
+    pub metrics: Vec<MetricConfig>,
     /// The sources of samples, in the order of failover.
-    pub sources: Vec<SourcePlan>,
+    pub sources: Vec<SourceConfig>,
     /// The engine that runs in the target's pods.
     pub engine: Engine,
     /// The rules that group pods into replicas. The first one with a label that the pod has
@@ -42,16 +45,16 @@ pub struct Plan {
     /// The time for which a size that another writer sets is left as it is.
     pub respect: TimeDelta,
     /// The way to drain replicas, if the spec asks for it.
-    pub drain: Option<DrainPlan>,
+    pub drain: Option<DrainConfig>,
     /// The target's PodMonitor.
-    pub pod_monitor: PodMonitorPlan,
+    pub pod_monitor: PodMonitorConfig,
     /// Hints about the spec, although it can be carried out.
     pub advice: Vec<Advice>,
 }
 
 /// The PodMonitor of one target, as the spec asks for it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PodMonitorPlan {
+pub struct PodMonitorConfig {
     /// Whether there is to be one, and with which labels and interval.
     pub spec: PodMonitorSpec,
     /// The first scrape source: its path, scheme, credentials and pods are the PodMonitor's.
@@ -79,7 +82,7 @@ impl SpecError {
 /// # Errors
 /// Names the first field that cannot be carried out. The API server refuses most of them before;
 /// what is left is what CEL cannot express, and objects that are older than a check.
-pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecError> {
+pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<TargetConfig, SpecError> {
     if spec.min_replicas > spec.max_replicas {
         let (min, max) = (spec.min_replicas, spec.max_replicas);
         return Err(SpecError::new(
@@ -118,11 +121,11 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
     let respect = TimeDelta::seconds(respect.into());
     let engine = spec.engine.0;
     let drain = spec.drain.as_ref().map(|drain| drain::drain(drain, engine));
-    let pod_monitor = PodMonitorPlan {
+    let pod_monitor = PodMonitorConfig {
         spec: spec.pod_monitor.clone().unwrap_or_default(),
         scrape: spec.scrape(),
     };
-    Ok(Plan {
+    Ok(TargetConfig {
         target,
         policy,
         metrics,
@@ -137,8 +140,8 @@ pub fn plan(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plan, SpecErro
 }
 
 /// Parses the metrics: how to read each, and what the policy compares it with.
-fn metrics(spec: &LLMAutoscalerSpec) -> Result<(Vec<MetricPlan>, Vec<MetricPolicy>), SpecError> {
-    let mut metrics: Vec<MetricPlan> = Vec::with_capacity(spec.metrics.len());
+fn metrics(spec: &LLMAutoscalerSpec) -> Result<(Vec<MetricConfig>, Vec<MetricPolicy>), SpecError> {
+    let mut metrics: Vec<MetricConfig> = Vec::with_capacity(spec.metrics.len());
     let mut targets = Vec::with_capacity(spec.metrics.len());
     for (index, metric) in spec.metrics.iter().enumerate() {
         let (plan, target) = metric::metric(spec.engine.0, metric, &format!("metrics[{index}]"))?;
@@ -154,8 +157,8 @@ fn metrics(spec: &LLMAutoscalerSpec) -> Result<(Vec<MetricPlan>, Vec<MetricPolic
 }
 
 /// Checks that there is a Prometheus server for every query.
-fn check_queries(metrics: &[MetricPlan], sources: &[SourcePlan]) -> Result<(), SpecError> {
-    if sources.iter().any(|source| matches!(source, SourcePlan::Prometheus(_))) {
+fn check_queries(metrics: &[MetricConfig], sources: &[SourceConfig]) -> Result<(), SpecError> {
+    if sources.iter().any(|source| matches!(source, SourceConfig::Prometheus(_))) {
         return Ok(());
     }
     let query = metrics.iter().position(|metric| matches!(metric.asked, Asked::Query(_)));

@@ -13,7 +13,7 @@ const LATENCIES: Duration = Duration::from_mins(5);
 
 /// The way to drain replicas.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DrainPlan {
+pub struct DrainConfig {
     /// The longest time to wait for the requests of a replica.
     pub deadline: TimeDelta,
     /// The running and waiting requests of a replica, whichever metrics decide; `None` if the
@@ -24,13 +24,13 @@ pub struct DrainPlan {
 }
 
 /// Returns how to drain replicas, and which series of the engine to read for it.
-pub(super) fn drain(spec: &DrainSpec, engine: Engine) -> DrainPlan {
+pub(super) fn drain(spec: &DrainSpec, engine: Engine) -> DrainConfig {
     let profile = engine.profile();
     let measure = |signal, window| {
         let recipe = profile.signal(signal)?.recipe(profile.repeat_labels);
         Some(Measure { recipe, window })
     };
-    DrainPlan {
+    DrainConfig {
         deadline: TimeDelta::seconds(spec.deadline_seconds.max(1).into()),
         requests: spec
             .request_series

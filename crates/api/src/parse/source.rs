@@ -13,16 +13,16 @@ use crate::spec::{
 
 /// A source of samples.
 #[derive(Clone, Debug, PartialEq)]
-pub enum SourcePlan {
+pub enum SourceConfig {
     /// The metrics pages of pods.
-    Scrape(ScrapePlan),
+    Scrape(ScrapeConfig),
     /// A Prometheus server.
-    Prometheus(PrometheusPlan),
+    Prometheus(PrometheusConfig),
 }
 
 /// A source that scrapes pods.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ScrapePlan {
+pub struct ScrapeConfig {
     /// The container ports, by name or number. The first one that a pod has is used.
     pub ports: Vec<Port>,
     /// The path of the page.
@@ -41,7 +41,7 @@ pub struct ScrapePlan {
 
 /// A source that queries a Prometheus server.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PrometheusPlan {
+pub struct PrometheusConfig {
     /// The URL of the server, without a slash at the end.
     pub url: String,
     /// The interval between two queries.
@@ -84,23 +84,27 @@ impl Access {
 }
 
 /// Parses the sources, in the order of failover.
-pub(super) fn sources(spec: &LLMAutoscalerSpec) -> Result<Vec<SourcePlan>, SpecError> {
+pub(super) fn sources(spec: &LLMAutoscalerSpec) -> Result<Vec<SourceConfig>, SpecError> {
     let engine = spec.engine.0.profile();
     let Some(sources) = &spec.sources else {
-        return Ok(vec![SourcePlan::Scrape(scrape(engine, &ScrapeSpec::default(), "")?)]);
+        return Ok(vec![SourceConfig::Scrape(scrape(engine, &ScrapeSpec::default(), "")?)]);
     };
     let source = |(index, source): (usize, &SourceSpec)| {
         let field = format!("sources[{index}]");
         match (&source.scrape, &source.prometheus) {
-            (Some(spec), None) => Ok(SourcePlan::Scrape(scrape(engine, spec, &field)?)),
-            (None, Some(spec)) => Ok(SourcePlan::Prometheus(prometheus(spec))),
+            (Some(spec), None) => Ok(SourceConfig::Scrape(scrape(engine, spec, &field)?)),
+            (None, Some(spec)) => Ok(SourceConfig::Prometheus(prometheus(spec))),
             _ => Err(SpecError::new(field, "set exactly one of scrape and prometheus")),
         }
     };
     sources.iter().enumerate().map(source).collect()
 }
 
-fn scrape(engine: &EngineProfile, spec: &ScrapeSpec, field: &str) -> Result<ScrapePlan, SpecError> {
+fn scrape(
+    engine: &EngineProfile,
+    spec: &ScrapeSpec,
+    field: &str,
+) -> Result<ScrapeConfig, SpecError> {
     let pods = match &spec.pod_selector {
         None => None,
         Some(selector) => {
@@ -121,7 +125,7 @@ fn scrape(engine: &EngineProfile, spec: &ScrapeSpec, field: &str) -> Result<Scra
         }
     };
     let usual = || engine.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
-    Ok(ScrapePlan {
+    Ok(ScrapeConfig {
         ports: spec.port.as_ref().map_or_else(usual, |port| vec![port.clone()]),
         path: spec.path.clone().unwrap_or_else(|| engine.metrics_path.to_owned()),
         tls: spec.scheme == Scheme::HTTPS,
@@ -137,8 +141,8 @@ fn scrape(engine: &EngineProfile, spec: &ScrapeSpec, field: &str) -> Result<Scra
     })
 }
 
-fn prometheus(spec: &PrometheusSpec) -> PrometheusPlan {
-    PrometheusPlan {
+fn prometheus(spec: &PrometheusSpec) -> PrometheusConfig {
+    PrometheusConfig {
         url: spec.url.trim_end_matches('/').to_owned(),
         interval: positive(spec.interval_seconds),
         timeout: positive(spec.timeout_seconds),

@@ -7,8 +7,8 @@ use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 use llm_autoscaler_api::{
-    Asked, LLMAutoscaler, LLMAutoscalerSpec, Plan, Port, ScrapePlan, SignalName, SourcePlan,
-    conditions::Reason, plan, plans,
+    Asked, LLMAutoscaler, LLMAutoscalerSpec, Port, ScrapeConfig, SignalName, SourceConfig,
+    TargetConfig, conditions::Reason, parse_spec, parse_target,
 };
 use llm_autoscaler_core::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Milli, Profile, RatePolicy, Rules,
@@ -32,13 +32,13 @@ fn waiting(rest: &str) -> LLMAutoscalerSpec {
     spec("[{signal: WaitingRequests, target: {type: AverageValue, averageValue: 5}}]", rest)
 }
 
-fn scrape(plan: &Plan) -> &ScrapePlan {
-    let [SourcePlan::Scrape(scrape)] = &plan.sources[..] else { panic!("{plan:?}") };
+fn scrape(plan: &TargetConfig) -> &ScrapeConfig {
+    let [SourceConfig::Scrape(scrape)] = &plan.sources[..] else { panic!("{plan:?}") };
     scrape
 }
 
-fn planned(spec: &LLMAutoscalerSpec) -> Plan {
-    plan(spec, Profile::Default).unwrap()
+fn planned(spec: &LLMAutoscalerSpec) -> TargetConfig {
+    parse_target(spec, Profile::Default).unwrap()
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn every_sample_manifest_can_be_planned() {
     assert!(names.len() > 10, "{names:?}");
     // All other samples are objects of Kubernetes.
     for name in names.into_iter().filter(|name| *name != "workload.yaml") {
-        plans(&sample(name).spec, Profile::Default).unwrap();
+        parse_spec(&sample(name).spec, Profile::Default).unwrap();
     }
 }
 
@@ -204,11 +204,11 @@ fn an_error_names_its_field() {
         ),
     ];
     for (spec, expected) in table {
-        let error = plan(&spec, Profile::Default).unwrap_err().to_string();
+        let error = parse_target(&spec, Profile::Default).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
     let custom = LLMAutoscalerSpec { engine: Engine::Custom.into(), ..waiting("") };
-    let error = plan(&custom, Profile::Default).unwrap_err().to_string();
+    let error = parse_target(&custom, Profile::Default).unwrap_err().to_string();
     assert!(
         error.starts_with("spec.metrics[0].signal: engine Custom has no signal WaitingRequests"),
         "{error}"
@@ -269,7 +269,8 @@ fn sources_are_taken_in_their_order() {
         {prometheus: {url: \"https://prom.example/api/v1/prometheus/x/\", headersFrom: [{name: Authorization, secretKeyRef: {name: s, key: t}}]}}]";
     let query = "{name: gateway, query: up, target: {type: AverageValue, averageValue: 5}}";
     let plan = planned(&spec(&format!("[{query}]"), rest));
-    let [SourcePlan::Scrape(scrape), SourcePlan::Prometheus(prometheus)] = &plan.sources[..] else {
+    let [SourceConfig::Scrape(scrape), SourceConfig::Prometheus(prometheus)] = &plan.sources[..]
+    else {
         panic!("{plan:?}")
     };
     assert!(scrape.pods.is_some());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use llm_autoscaler_core::{Config, Profile, Ratio, RoleConfig, SharedLimits};
 
-use super::{Plan, SpecError, metric::positive, plan};
+use super::{SpecError, TargetConfig, metric::positive, parse_target};
 use crate::{
     quantity::Quantity,
     spec::{LLMAutoscalerSpec, RatioSpec, RoleSpec},
@@ -12,32 +12,32 @@ use crate::{
 
 /// A parsed spec: a plan for each target, and what the targets have in common.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plans {
+pub struct ParsedSpec {
     /// The plans of the targets; there is at least one.
-    pub roles: Vec<RolePlan>,
+    pub roles: Vec<ParsedRole>,
     /// The limits that the roles share; `None` if there is only one target.
-    pub terms: Option<SharedLimits>,
+    pub shared: Option<SharedLimits>,
 }
 
-impl Plans {
+impl ParsedSpec {
     /// Returns the part of the spec that a step is planned by.
     pub fn config(&self) -> Config {
-        let role = |role: &RolePlan| RoleConfig {
-            policy: role.plan.policy.clone(),
+        let role = |role: &ParsedRole| RoleConfig {
+            policy: role.config.policy.clone(),
             gpus: role.gpus,
-            drain_deadline: role.plan.drain.as_ref().map(|drain| drain.deadline),
+            drain_deadline: role.config.drain.as_ref().map(|drain| drain.deadline),
         };
-        Config { roles: self.roles.iter().map(role).collect(), shared: self.terms.clone() }
+        Config { roles: self.roles.iter().map(role).collect(), shared: self.shared.clone() }
     }
 }
 
 /// The plan of one target.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RolePlan {
+pub struct ParsedRole {
     /// The role's name; `None` for the only target of a spec without roles.
     pub name: Option<String>,
     /// The plan of the target.
-    pub plan: Plan,
+    pub config: TargetConfig,
     /// The number of GPUs that one replica takes; 0 if the spec does not limit GPUs.
     pub gpus: i64,
 }
@@ -57,7 +57,7 @@ type Inherited = (&'static str, fn(&RoleSpec) -> bool);
 /// Parses a spec, with all of its roles.
 ///
 /// ```
-/// use llm_autoscaler_api::{LLMAutoscalerSpec, plans};
+/// use llm_autoscaler_api::{LLMAutoscalerSpec, parse_spec};
 /// use llm_autoscaler_core::Profile;
 /// use serde_json::{from_value, json};
 ///
@@ -67,7 +67,7 @@ type Inherited = (&'static str, fn(&RoleSpec) -> bool);
 ///     "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue":
 /// "5"}}],
 /// }))?;
-/// let plans = plans(&spec, Profile::Default)?;
+/// let plans = parse_spec(&spec, Profile::Default)?;
 /// assert_eq!(plans.roles[0].plan.policy.min_replicas, 2);
 /// assert_eq!(plans.roles[0].plan.metrics[0].series, "vllm:num_requests_waiting");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -75,33 +75,33 @@ type Inherited = (&'static str, fn(&RoleSpec) -> bool);
 ///
 /// # Errors
 /// As for [`plan`].
-pub fn plans(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Plans, SpecError> {
+pub fn parse_spec(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<ParsedSpec, SpecError> {
     let Some(roles) = &spec.roles else {
-        let only = RolePlan { name: None, plan: plan(spec, profile)?, gpus: 0 };
-        return Ok(Plans { roles: vec![only], terms: None });
+        let only = ParsedRole { name: None, config: parse_target(spec, profile)?, gpus: 0 };
+        return Ok(ParsedSpec { roles: vec![only], shared: None });
     };
     check(spec, roles)?;
-    let mut plans: Vec<RolePlan> = Vec::with_capacity(roles.len());
+    let mut parsed: Vec<ParsedRole> = Vec::with_capacity(roles.len());
     for (index, role) in roles.iter().enumerate() {
         let own = spec.of_role(role);
-        let plan = plan(&own, profile).map_err(|error| placed(error, role, index))?;
-        if let Some(other) = plans.iter().find(|other| other.plan.target == plan.target) {
+        let config = parse_target(&own, profile).map_err(|error| placed(error, role, index))?;
+        if let Some(other) = parsed.iter().find(|other| other.config.target == config.target) {
             let problem = format!(
                 "{} is already the target of role {:?}: give each role a different target",
-                plan.target,
+                config.target,
                 other.name.as_deref().unwrap_or_default()
             );
             return Err(SpecError::new(format!("roles[{index}].scaleTargetRef"), problem));
         }
         let gpus = role.gpus_per_replica.unwrap_or_default().into();
-        plans.push(RolePlan { name: Some(role.name.clone()), plan, gpus });
+        parsed.push(ParsedRole { name: Some(role.name.clone()), config, gpus });
     }
-    let terms = SharedLimits {
+    let shared = SharedLimits {
         ratio: spec.ratio.as_ref().map(|ratio| between(ratio, roles)).transpose()?,
         max_replicas: spec.max_replicas.into(),
         max_gpus: spec.max_gpus.map(i64::from),
     };
-    Ok(Plans { roles: plans, terms: Some(terms) })
+    Ok(ParsedSpec { roles: parsed, shared: Some(shared) })
 }
 
 /// Checks the roles together. The API server checks most of this too; objects that are older than
@@ -234,19 +234,20 @@ mod tests {
         });
         let spec =
             spec(&top, &[role("prefill", &json!({"gpusPerReplica": 1})), role("decode", &own)]);
-        let Plans { roles, terms } = plans(&spec, Profile::Default).unwrap();
+        let ParsedSpec { roles, shared } = parse_spec(&spec, Profile::Default).unwrap();
         let [prefill, decode] = &roles[..] else { panic!("{roles:?}") };
-        assert_eq!(prefill.plan.target.to_string(), "RoleBasedGroup/pd/prefill");
-        assert_eq!(decode.plan.target.to_string(), "Deployment/d");
+        assert_eq!(prefill.config.target.to_string(), "RoleBasedGroup/pd/prefill");
+        assert_eq!(decode.config.target.to_string(), "Deployment/d");
         let bounds =
-            |role: &RolePlan| (role.plan.policy.min_replicas, role.plan.policy.max_replicas);
+            |role: &ParsedRole| (role.config.policy.min_replicas, role.config.policy.max_replicas);
         assert_eq!((bounds(prefill), bounds(decode)), ((1, 10), (2, 4)));
-        let deadline = |role: &RolePlan| role.plan.drain.as_ref().unwrap().deadline.num_seconds();
+        let deadline =
+            |role: &ParsedRole| role.config.drain.as_ref().unwrap().deadline.num_seconds();
         assert_eq!((deadline(prefill), deadline(decode)), (120, 9));
         assert_eq!((prefill.gpus, decode.gpus), (1, 8));
         let ratio = Ratio { between: [1, 0], min: Some(Milli(500)), max: Some(Milli(2000)) };
         assert_eq!(
-            terms.unwrap(),
+            shared.unwrap(),
             SharedLimits { ratio: Some(ratio), max_replicas: 10, max_gpus: Some(40) }
         );
         assert_eq!(spec.reference(), "RoleBasedGroup/pd/prefill, Deployment/d");
@@ -305,7 +306,7 @@ mod tests {
             ),
         ];
         for (top, roles, expected) in table {
-            let error = plans(&spec(&top, &roles), Profile::Default).unwrap_err().to_string();
+            let error = parse_spec(&spec(&top, &roles), Profile::Default).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}\n{expected}");
         }
     }

@@ -15,7 +15,7 @@ const PERCENTILE: i32 = 90;
 
 /// The plan of one metric: the source of its number, and its names.
 #[derive(Clone, Debug, PartialEq)]
-pub struct MetricPlan {
+pub struct MetricConfig {
     /// The key in spec and status.
     pub name: String,
     /// The name in messages: the series, as in the HPA's.
@@ -30,7 +30,7 @@ pub struct MetricPlan {
     pub asked: Asked,
 }
 
-impl MetricPlan {
+impl MetricConfig {
     /// Returns the series that the metric is read from if a page has it under another of its names.
     /// `alternative` is as in [`Extract`](llm_autoscaler_engines::exposition::Extract).
     pub fn series_as_found(&self, alternative: Option<(usize, usize)>) -> String {
@@ -71,7 +71,7 @@ pub(super) fn metric(
     engine: Engine,
     spec: &MetricSpec,
     field: &str,
-) -> Result<(MetricPlan, MetricPolicy), SpecError> {
+) -> Result<(MetricConfig, MetricPolicy), SpecError> {
     let (short, recipe, signal) = match (spec.signal, &spec.series, &spec.query) {
         (Some(signal), None, None) => {
             let def = signal_def(engine, signal.0, field)?;
@@ -103,14 +103,14 @@ pub(super) fn metric(
     let asked = Asked::Measure { measure: Measure { recipe, window }, quantile, signal };
     let name = name(spec, &short);
     let is_value = quantile.is_some();
-    Ok((MetricPlan { name, series, short, target: shown, is_value, asked }, policy))
+    Ok((MetricConfig { name, series, short, target: shown, is_value, asked }, policy))
 }
 
 fn query_metric(
     spec: &MetricSpec,
     query: &str,
     field: &str,
-) -> Result<(MetricPlan, MetricPolicy), SpecError> {
+) -> Result<(MetricConfig, MetricPolicy), SpecError> {
     if spec.name.is_empty() {
         let problem = "a metric with a query needs a name: status and events call it by that";
         return Err(SpecError::new(format!("{field}.name"), problem));
@@ -121,7 +121,7 @@ fn query_metric(
     let asked = Asked::Query(query.to_owned());
     let is_value = spec.target.type_.0 == TargetType::Value;
     Ok((
-        MetricPlan {
+        MetricConfig {
             series: name.clone(),
             short: name.clone(),
             name,
