@@ -67,9 +67,9 @@ type Inherited = (&'static str, fn(&RoleSpec) -> bool);
 ///     "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue":
 /// "5"}}],
 /// }))?;
-/// let plans = parse_spec(&spec, Profile::Default)?;
+/// let parsed = parse_spec(&spec, Profile::Default)?;
 /// assert_eq!(plans.roles[0].plan.policy.min_replicas, 2);
-/// assert_eq!(plans.roles[0].plan.metrics[0].series, "vllm:num_requests_waiting");
+/// assert_eq!(parsed.roles[0].config.metrics[0].series, "vllm:num_requests_waiting");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
