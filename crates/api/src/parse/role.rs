@@ -64,8 +64,10 @@ type Inherited = (&'static str, fn(&RoleSpec) -> bool);
 /// let spec: LLMAutoscalerSpec = from_value(json!({
 ///     "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen3"},
 ///     "engine": "VLLM", "minReplicas": 2, "maxReplicas": 8,
-///     "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue":
-/// "5"}}],
+///     "metrics": [{
+///         "signal": "WaitingRequests",
+///         "target": {"type": "AverageValue", "averageValue": "5"},
+///     }],
 /// }))?;
 /// let parsed = parse_spec(&spec, Profile::Default)?;
 /// assert_eq!(plans.roles[0].plan.policy.min_replicas, 2);
