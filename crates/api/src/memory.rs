@@ -7,35 +7,14 @@ use chrono::{DateTime, Utc};
 use llm_autoscaler_core::{
     History, HistoryRecord, Policy, RECORD_ENTRIES, ReplicaCounts, Resize, RoleMemory, StartupTimes,
 };
-use serde::{Deserialize, Serialize};
 
-use crate::status::{ManualChangeStatus, TargetStatus};
-
-/// The version of the format. A record of a later version is not understood, and counts as none: then the current size stands
-/// for what was recommended, so a scale-down comes later and never earlier.
-pub const MEMORY_VERSION: u32 = 1;
+use crate::status::{MEMORY_VERSION, ManualChangeStatus, StoredHistory, TargetStatus};
 
 /// The bytes that the memory of one autoscaler may take in its status, as JSON, all targets together.
 pub const MEMORY_BUDGET: usize = 16 << 10;
 
 /// The fewest entries of a history that are kept for the budget's sake.
 const FEWEST_ENTRIES: usize = 4;
-
-/// A history as the status keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoredHistory {
-    /// The version of the format; 1 where it is absent.
-    #[serde(default = "first_version")]
-    pub version: u32,
-    /// The history.
-    #[serde(flatten)]
-    pub record: HistoryRecord,
-}
-
-fn first_version() -> u32 {
-    1
-}
 
 /// What a status remembers of one object.
 #[derive(Clone, Debug, Default, PartialEq)]

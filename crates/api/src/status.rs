@@ -2,10 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
+use llm_autoscaler_core::HistoryRecord;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
-
-use crate::memory::StoredHistory;
 
 /// The latest observation and decision, and the reasons.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -203,4 +202,24 @@ fn history_schema(_: &mut SchemaGenerator) -> Schema {
         "nullable": true,
         "x-kubernetes-preserve-unknown-fields": true,
     })
+}
+
+/// The version of the format. A record of a later version is not understood, and counts as none: then the current size stands
+/// for what was recommended, so a scale-down comes later and never earlier.
+pub const MEMORY_VERSION: u32 = 1;
+
+/// A history as the status keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredHistory {
+    /// The version of the format; 1 where it is absent.
+    #[serde(default = "first_version")]
+    pub version: u32,
+    /// The history.
+    #[serde(flatten)]
+    pub record: HistoryRecord,
+}
+
+fn first_version() -> u32 {
+    1
 }

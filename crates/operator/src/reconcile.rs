@@ -4,12 +4,14 @@
 //! makes observations of pods and samples, `llm_autoscaler_core::plan` decides, [`execute`] carries the plan out, and
 //! [`status`](crate::status) reports.
 
-pub mod autoscaler;
+mod autoscaler;
 pub mod context;
 pub mod controller;
 mod execute;
 mod locate;
 mod observe;
 mod role;
+mod sight;
 mod step;
 mod target_state;
+mod task;

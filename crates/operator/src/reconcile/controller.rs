@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     http::server::Readiness,
-    reconcile::{autoscaler, context::Context},
+    reconcile::{context::Context, task},
 };
 
 type Key = (String, String);
@@ -111,7 +111,7 @@ impl Tasks {
     fn start(&self, object: Arc<LLMAutoscaler>) -> Task {
         let uid = object.metadata.uid.clone();
         let (objects, receiver) = watch::channel(object);
-        let handle = tokio::spawn(autoscaler::run(self.context.clone(), receiver)).abort_handle();
+        let handle = tokio::spawn(task::run(self.context.clone(), receiver)).abort_handle();
         Task { uid, objects, handle }
     }
 }

@@ -1,11 +1,15 @@
 //! Carries out the plan of a step: readiness gates, marks, and the writes of scales in the plan's order. No choice is made here.
 
-use llm_autoscaler_core::{Now, StepPlan, Write};
+use llm_autoscaler_core::{Now, StepPlan};
 use tracing::info;
 
 use crate::{
-    drain::{drainer::PreparedWrite, progress::FinishedDrain},
-    reconcile::{context::Context, observe::RoleSight, role::Role},
+    drain::drainer::PreparedWrite,
+    reconcile::{
+        context::Context,
+        role::{Role, RoleDone},
+        sight::RoleSight,
+    },
     scale::client::TargetError,
 };
 
@@ -17,33 +21,6 @@ pub struct Done {
     pub conflict: bool,
     /// A write failed.
     pub failed: bool,
-}
-
-/// What was done for one role.
-pub enum RoleDone {
-    /// Nothing was written.
-    Nothing,
-    /// The size was written.
-    Written {
-        /// The write.
-        write: Write,
-        /// How its scale-down ended, where it drained.
-        finished: Option<FinishedDrain>,
-    },
-    /// The write failed.
-    Failed {
-        /// The write.
-        write: Write,
-        /// Why it failed.
-        error: TargetError,
-    },
-}
-
-impl RoleDone {
-    /// Returns whether a write was tried.
-    pub fn is_write(&self) -> bool {
-        !matches!(self, Self::Nothing)
-    }
 }
 
 /// Carries out a plan.

@@ -2,53 +2,21 @@
 
 use std::time::Duration;
 
-use llm_autoscaler_api::Advice;
-use llm_autoscaler_core::{DrainObservation, Now, ReplicaCounts, ReplicaState, RoleObservation};
+use llm_autoscaler_core::{DrainObservation, Now};
 use llm_autoscaler_observe::{
     advice,
-    observer::{Observed, Scene, observe},
+    observer::{Scene, observe},
     requests::{requests, slowest_request},
     samples::Samples,
 };
 
 use crate::{
-    drain::drainer::DrainScene, ownership::write_block::WriteBlock, reconcile::role::Role,
+    drain::drainer::DrainScene,
+    reconcile::{role::Role, sight::RoleSight},
 };
 
 /// How often the time that pods have to end is compared with how long requests take.
 const GRACE_EVERY: Duration = Duration::from_secs(15);
-
-/// What was observed of one role.
-pub struct RoleSight {
-    /// Its observations.
-    pub observed: Observed,
-    /// The states of its replicas.
-    pub states: Vec<ReplicaState>,
-    /// The number of its replicas by what they are.
-    pub counts: ReplicaCounts,
-    /// What keeps the operator from writing.
-    pub block: WriteBlock,
-    /// What was observed for its drains.
-    pub drain: DrainScene,
-    /// The same, as the plan takes it.
-    drain_observation: DrainObservation,
-    /// Advice about its drains.
-    pub advice: Option<Advice>,
-}
-
-impl RoleSight {
-    /// The observation as the plan takes it.
-    pub fn for_plan(&self) -> RoleObservation<'_> {
-        RoleObservation {
-            usable: &self.observed.usable.observation,
-            beyond_doubt: self.observed.beyond_doubt.as_ref().map(|sight| &sight.observation),
-            states: &self.states,
-            counts: self.counts,
-            block: self.block.for_plan(),
-            drain: self.drain_observation.clone(),
-        }
-    }
-}
 
 impl Role {
     /// Observes the target; `None` where it is not known, or its first samples are on their way.

@@ -1,6 +1,6 @@
 //! One target of an autoscaler, between steps and within one.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use kube::{ResourceExt, runtime::events::Event};
 use llm_autoscaler_api::{
@@ -8,7 +8,7 @@ use llm_autoscaler_api::{
     conditions::ConditionUpdate,
     messages::{EventMessage, MetricDescription, Step},
 };
-use llm_autoscaler_core::{self as core, Basis, Decision, Now, Outcome, Write};
+use llm_autoscaler_core::{self as core, Decision, Now, Outcome, Write};
 use llm_autoscaler_observe::{
     draining::GatePermission,
     observer::{Findings, Problem},
@@ -26,9 +26,7 @@ use crate::{
         write_block::WriteBlock,
     },
     pod_monitor::keeper::PodMonitorKeeper,
-    reconcile::{
-        context::Context, execute::RoleDone, observe::RoleSight, target_state::TargetState,
-    },
+    reconcile::{context::Context, sight::RoleSight, target_state::TargetState},
     sampling::page_view::Pace,
     scale::client::TargetError,
     status::{
@@ -400,6 +398,33 @@ impl Role {
     }
 }
 
+/// What was done for one role.
+pub enum RoleDone {
+    /// Nothing was written.
+    Nothing,
+    /// The size was written.
+    Written {
+        /// The write.
+        write: Write,
+        /// How its scale-down ended, where it drained.
+        finished: Option<FinishedDrain>,
+    },
+    /// The write failed.
+    Failed {
+        /// The write.
+        write: Write,
+        /// Why it failed.
+        error: TargetError,
+    },
+}
+
+impl RoleDone {
+    /// Returns whether a write was tried.
+    pub fn is_write(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
 /// The decision as the operator's metrics count it.
 fn outcome_label(decision: &Decision) -> &'static str {
     match &decision.outcome {
@@ -411,32 +436,5 @@ fn outcome_label(decision: &Decision) -> &'static str {
         Outcome::NoSelector => "no_selector",
         Outcome::OutOfBounds { .. } => "out_of_bounds",
         Outcome::Disabled => "disabled",
-    }
-}
-
-impl RoleSight {
-    /// The findings of the observation that the decision rests on. Advice is given whatever it rests on.
-    pub(super) fn findings(&self, basis: Basis) -> Cow<'_, Findings> {
-        let usable = &self.observed.usable.findings;
-        let mut findings = match (&self.observed.beyond_doubt, basis) {
-            (Some(strict), Basis::BeyondDoubt) => {
-                let mut findings = strict.findings.clone();
-                findings.advice.extend(usable.advice.iter().cloned());
-                Cow::Owned(findings)
-            }
-            _ => Cow::Borrowed(usable),
-        };
-        if let Some(advice) = &self.advice {
-            findings.to_mut().advice.insert(advice.clone());
-        }
-        findings
-    }
-
-    /// The problems to report: where a decision could not do without samples in doubt, those of the others.
-    pub(super) fn problems(&self, basis: Basis) -> &[Problem] {
-        match (&self.observed.beyond_doubt, basis) {
-            (Some(strict), Basis::BeyondDoubt | Basis::InDoubt) => &strict.findings.problems,
-            _ => &self.observed.usable.findings.problems,
-        }
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     reconcile::{
         autoscaler::Autoscaler,
         execute::{Done, execute},
-        observe::RoleSight,
         role::Role,
+        sight::RoleSight,
     },
     status::assemble,
 };
@@ -174,6 +174,8 @@ impl Autoscaler {
             self.roles.iter_mut().for_each(|role| role.rest(now));
         }
         let update = ConditionUpdate::no(ConditionType::ScalingActive, reason, message);
+        // Until the next decision the roles report it too.
+        self.roles.iter_mut().for_each(|role| role.fail(update.clone(), is_terminal));
         let before = self.status.status();
         let status = assemble::obstructed(before, &self.object, update, is_terminal, now.wall);
         self.warnings.publish_new(&self.object, Vec::new(), now.monotonic);

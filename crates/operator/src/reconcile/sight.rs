@@ -1,0 +1,68 @@
+//! What was observed of one role at one moment: the input of its plan, and of its report.
+
+use std::borrow::Cow;
+
+use llm_autoscaler_api::Advice;
+use llm_autoscaler_core::{Basis, DrainObservation, ReplicaCounts, ReplicaState, RoleObservation};
+use llm_autoscaler_observe::observer::{Findings, Observed, Problem};
+
+use crate::{drain::drainer::DrainScene, ownership::write_block::WriteBlock};
+
+/// What was observed of one role.
+pub struct RoleSight {
+    /// Its observations.
+    pub observed: Observed,
+    /// The states of its replicas.
+    pub states: Vec<ReplicaState>,
+    /// The number of its replicas by what they are.
+    pub counts: ReplicaCounts,
+    /// What keeps the operator from writing.
+    pub block: WriteBlock,
+    /// What was observed for its drains.
+    pub drain: DrainScene,
+    /// The same, as the plan takes it.
+    pub drain_observation: DrainObservation,
+    /// Advice about its drains.
+    pub advice: Option<Advice>,
+}
+
+impl RoleSight {
+    /// The observation as the plan takes it.
+    pub fn for_plan(&self) -> RoleObservation<'_> {
+        RoleObservation {
+            usable: &self.observed.usable.observation,
+            beyond_doubt: self.observed.beyond_doubt.as_ref().map(|sight| &sight.observation),
+            states: &self.states,
+            counts: self.counts,
+            block: self.block.for_plan(),
+            drain: self.drain_observation.clone(),
+        }
+    }
+}
+
+impl RoleSight {
+    /// The findings of the observation that the decision rests on. Advice is given whatever it rests on.
+    pub fn findings(&self, basis: Basis) -> Cow<'_, Findings> {
+        let usable = &self.observed.usable.findings;
+        let mut findings = match (&self.observed.beyond_doubt, basis) {
+            (Some(strict), Basis::BeyondDoubt) => {
+                let mut findings = strict.findings.clone();
+                findings.advice.extend(usable.advice.iter().cloned());
+                Cow::Owned(findings)
+            }
+            _ => Cow::Borrowed(usable),
+        };
+        if let Some(advice) = &self.advice {
+            findings.to_mut().advice.insert(advice.clone());
+        }
+        findings
+    }
+
+    /// The problems to report: where a decision could not do without samples in doubt, those of the others.
+    pub fn problems(&self, basis: Basis) -> &[Problem] {
+        match (&self.observed.beyond_doubt, basis) {
+            (Some(strict), Basis::BeyondDoubt | Basis::InDoubt) => &strict.findings.problems,
+            _ => &self.observed.usable.findings.problems,
+        }
+    }
+}
