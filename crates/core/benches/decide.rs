@@ -3,6 +3,8 @@
 //! One metric with a sample per replica, behavior with both windows, a full memory; the whole tick, which is the
 //! decision and its record.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 use std::{hint::black_box, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -2,6 +2,8 @@
 //!
 //! What each role's own decision takes is `decide`; this is what comes after.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 use std::{hint::black_box, time::Instant};
 
 use llm_autoscaler_core::{Milli, Part, Ratio, Terms, share};

@@ -1,5 +1,7 @@
 //! Nothing outlives the process that started it, even when that is killed without a chance to clean up.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};

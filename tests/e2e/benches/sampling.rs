@@ -5,6 +5,8 @@
 //! page, a real one of vLLM (45 kB), or with `--small` one of 1 kB. Prints the operator's CPU time and memory over a
 //! minute, how late reads began, and how long they took.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};

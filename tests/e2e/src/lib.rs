@@ -4,6 +4,8 @@
 //! side. Pods are hollow: their metrics pages say what a scenario makes them say. Each scenario is a function in
 //! [`scenarios`]; all of them are listed in [`scenarios::all`].
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod cluster;
 pub mod gated;
 pub mod groups;

@@ -11,6 +11,8 @@
 //! is asked for 3 replicas. The chain has its defaults, and the interval of the usual guides: Prometheus scrapes every 15 s,
 //! the controller manager looks every 15 s and sends 20 requests a second.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 mod chain;
 mod many;
 mod one;

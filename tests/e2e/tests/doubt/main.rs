@@ -4,6 +4,8 @@
 //! Each scenario brings a target to rest, breaks something, lets whatever still answers say that there is nothing to
 //! do, and watches the size for longer than any window; then it mends what was broken, and the target shrinks.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod pods;
 mod prometheus;
 mod series;

@@ -1,5 +1,7 @@
 //! Scale-downs that drain: out of service first, then watched, then removed.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod hundred;
 mod ordered;
 mod scenes;

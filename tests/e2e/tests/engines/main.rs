@@ -4,6 +4,8 @@
 //! First the pages of all engines, as scripts; then real engines under real load, one scenario at a time, because they
 //! share the machine: vLLM (tests/vllm), and NVIDIA Dynamo with its mock engine (tests/dynamo), both installed on first use.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod dynamo;
 mod pages;
 mod processes;

@@ -4,6 +4,8 @@
 //! A scenario has a namespace with an operator of its own, as in the end-to-end test. Its [`Setting`] adds the Prometheus
 //! Operator, which all scenarios share. Runs all of them, or those whose names contain the argument.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod docs;
 mod neighbours;
 mod object;

@@ -2,6 +2,8 @@
 //!
 //! `make test-startup LOADING=300`: so many seconds from a pod's creation until it answers and is ready (60 if not said).
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod storm;
 
 use std::process::ExitCode;

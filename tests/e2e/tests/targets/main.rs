@@ -4,6 +4,8 @@
 //! What the stand-in for RoleBasedGroups does is what the real controller was seen to do: [`stand_in`] holds it to that, with nothing for
 //! the operator to do. Of Grove and Dynamo the sources were read: [`played`] says which.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod owners;
 mod played;
 mod scaling;

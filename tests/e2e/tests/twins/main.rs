@@ -11,6 +11,8 @@
 //!   which ours writes no more often than that.
 //! - How often an event has been repeated.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod pair;
 mod timelines;
 mod view;
