@@ -32,7 +32,9 @@ impl Explain {
             kube::Error::Api(status) => anyhow!("{}", status.message),
             error => anyhow!("reading the LLMAutoscaler {}: {error}", self.name),
         })?;
-        print!("{}", render(&object, Utc::now()));
+        #[expect(clippy::disallowed_methods, reason = "ages are counted up to now")]
+        let now = Utc::now();
+        print!("{}", render(&object, now));
         Ok(())
     }
 }
@@ -222,7 +224,7 @@ ScalingLimited=True TooManyReplicas: more than the maximum
         let mut object: LLMAutoscaler = serde_json::from_str(OBJECT).unwrap();
         object.status = None;
         assert_eq!(
-            render(&object, Utc::now()),
+            render(&object, DateTime::UNIX_EPOCH),
             "qwen3 has no status yet: is the operator running?\n"
         );
     }

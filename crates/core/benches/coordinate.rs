@@ -2,6 +2,8 @@
 //!
 //! Each role's own decision is measured by `decide`; this is the time that coordination adds.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 use std::{hint::black_box, time::Instant};
 
 use llm_autoscaler_core::{Milli, Ratio, RoleDemand, SharedLimits, coordinate};

@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p llm-autoscaler-engines`
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 use std::{collections::HashMap, hint::black_box, time::Instant};
 
 use llm_autoscaler_engines::{

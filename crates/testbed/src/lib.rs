@@ -17,6 +17,8 @@
 //! **Invariant:** nothing listens beyond loopback, and nothing outlives the process that started
 //! it, even if that is killed. It needs Linux, where all of 127.0.0.0/8 is local.
 
+#![allow(clippy::disallowed_methods, reason = "the testbed plays a cluster in real time")]
+
 mod aggregation;
 pub mod controlplane;
 pub mod custom_metrics;

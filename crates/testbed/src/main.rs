@@ -1,5 +1,7 @@
 //! The `testbed` program: a cluster to experiment with, and the demo.
 
+#![allow(clippy::disallowed_methods, reason = "the testbed plays a cluster in real time")]
+
 mod demo;
 mod up;
 

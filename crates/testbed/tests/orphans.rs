@@ -1,6 +1,8 @@
 //! Nothing outlives the process that started it, even if that is killed without a chance to clean
 //! up.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -7,6 +7,8 @@
 //! prints the operator's CPU time and memory over a minute, the delay of scrapes, and their
 //! duration.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};

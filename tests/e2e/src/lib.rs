@@ -4,6 +4,8 @@
 //! scenarios run side by side. Pods are hollow: a scenario sets the content of their metrics pages.
 //! Each scenario is a function in [`scenarios`]; all of them are listed in [`scenarios::all`].
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod cluster;
 pub mod gated;
 pub mod groups;

@@ -14,6 +14,8 @@
 //! usual guides: Prometheus scrapes every 15 s, the controller manager syncs every 15 s and sends
 //! 20 requests a second.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+
 mod chain;
 mod many;
 mod one;

@@ -5,6 +5,8 @@
 //! reports no load, and the size must stay for longer than any window. Finally the scenario repairs
 //! the fault, and the target shrinks.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod pods;
 mod prometheus;
 mod series;

@@ -1,5 +1,7 @@
 //! Scale-downs that drain: pods leave service first, then finish their requests, then are removed.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod hundred;
 mod ordered;
 mod scenes;

@@ -5,6 +5,8 @@
 //! scenario at a time because they share the machine: vLLM (tests/vllm), and NVIDIA Dynamo with its
 //! mock engine (tests/dynamo). Both are installed on first use.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod dynamo;
 mod pages;
 mod processes;

@@ -6,6 +6,8 @@
 //! [`Setting`] adds the Prometheus Operator, which all scenarios share. The program runs all
 //! scenarios, or those with names that contain the argument.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod docs;
 mod neighbours;
 mod object;

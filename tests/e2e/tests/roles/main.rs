@@ -3,6 +3,8 @@
 //! In all scenarios they are called `pd-prefill` and `pd-decode`: the adapters of a
 //! RoleBasedGroup's roles, or two StatefulSets.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod bad_input;
 mod lagging;
 mod load;

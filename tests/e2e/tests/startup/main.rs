@@ -3,6 +3,8 @@
 //! `make test-startup LOADING=300` sets the seconds from a pod's creation until it is ready (60 by
 //! default).
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod storm;
 
 use std::process::ExitCode;

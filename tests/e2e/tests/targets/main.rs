@@ -5,6 +5,8 @@
 //! asserts that without an operator. Grove and Dynamo follow their sources; [`played`] names the
 //! commits.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod owners;
 mod played;
 mod scaling;

@@ -13,6 +13,8 @@
 //!   values in the status, which ours writes no more often than that.
 //! - The number of repetitions of an event.
 
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+
 mod pair;
 mod timelines;
 mod view;
