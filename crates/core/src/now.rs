@@ -24,6 +24,7 @@ impl Monotonic {
     }
 
     /// Returns the moment that is this much later.
+    #[must_use]
     pub fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(time))
     }

@@ -19,10 +19,12 @@ mod config;
 mod engine;
 mod histogram;
 mod metrics;
+mod request;
 mod sequence;
 pub mod vllm;
 
 pub use config::EngineConfig;
-pub use engine::{Engine, Event, EventKind, Request, RequestTooLong};
+pub use engine::{Engine, Event, EventKind, RequestTooLong};
 pub use histogram::Histogram;
 pub use metrics::{FinishReason, Gauges, Metrics};
+pub use request::Request;

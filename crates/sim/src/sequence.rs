@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{EngineConfig, Metrics, Request};
+use crate::{config::EngineConfig, metrics::Metrics, request::Request};
 
 /// A request inside the engine.
 #[derive(Debug, Clone)]

@@ -17,7 +17,6 @@ const OPERATOR_LAYERS: &[&str] = &[
     "reconcile",
     "status",
     "drain",
-    "observe",
     "ownership",
     "pod_monitor",
     "http",
@@ -26,6 +25,7 @@ const OPERATOR_LAYERS: &[&str] = &[
     "scale",
     "telemetry",
     "kube_api",
+    "clock",
 ];
 
 /// The crates with checked modules, and their layers if these have a fixed order.
@@ -34,6 +34,7 @@ const LAYERED: &[(&str, &[&str])] = &[
     ("engines", &[]),
     ("api", &[]),
     ("operator", OPERATOR_LAYERS),
+    ("observe", &[]),
     ("cli", &[]),
     ("sim", &[]),
 ];
@@ -45,7 +46,9 @@ const FACES_IN_CIRCLES: &[(&str, &str)] = &[];
 const CORE: &str = "llm-autoscaler-core";
 const ENGINES: &str = "llm-autoscaler-engines";
 const API: &str = "llm-autoscaler-api";
+const OBSERVE: &str = "llm-autoscaler-observe";
 const OPERATOR: &str = "llm-autoscaler-operator";
+const CLI: &str = "llm-autoscaler";
 const SIM: &str = "llm-autoscaler-sim";
 const TESTBED: &str = "llm-autoscaler-testbed";
 
@@ -54,16 +57,19 @@ const CRATES: &[(&str, &[&str])] = &[
     (CORE, &[]),
     (ENGINES, &[CORE]),
     (API, &[CORE, ENGINES]),
-    (OPERATOR, &[CORE, ENGINES, API]),
-    ("llm-autoscaler", &[CORE, ENGINES, API, OPERATOR, SIM]),
+    (OBSERVE, &[CORE, ENGINES, API]),
+    (OPERATOR, &[CORE, ENGINES, API, OBSERVE]),
+    (CLI, &[CORE, ENGINES, API, OBSERVE, OPERATOR, SIM]),
     (SIM, &[]),
     (TESTBED, &[CORE, ENGINES, API, SIM]),
     ("llm-autoscaler-e2e", &[CORE, ENGINES, API, OPERATOR, SIM, TESTBED]),
+    ("llm-autoscaler-conformance", &[CLI, CORE]),
+    ("llm-autoscaler-parser-conformance", &[ENGINES]),
     ("llm-autoscaler-house", &[]),
 ];
 
 /// Crates that do no I/O, and packages that they would do it with.
-const PURE: [&str; 3] = [CORE, ENGINES, API];
+const PURE: [&str; 4] = [CORE, ENGINES, API, OBSERVE];
 const IO: [&str; 5] = ["tokio", "hyper", "reqwest", "tower", "kube-client"];
 
 /// Of 1,000 comment lines, so many may begin with What, Whether or The same.

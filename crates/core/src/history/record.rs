@@ -35,6 +35,7 @@ pub struct HistoryRecord {
 
 impl HistoryRecord {
     /// Returns the record with at most `entries` entries. A merge lengthens a window and never shortens it.
+    #[must_use]
     pub fn merged(&self, entries: usize) -> Self {
         let each = entries / 4;
         let mut merged = self.clone();

@@ -9,11 +9,11 @@ use crate::cluster::other_autoscalers::OtherAutoscaler;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
     /// It belongs to an older LLMAutoscaler of this name.
-    ClaimedBy(String),
+    Claimed(String),
     /// Another kind of autoscaler scales it.
-    ScaledBy(OtherAutoscaler),
+    Scaled(OtherAutoscaler),
     /// Its owner would undo what is written to it.
-    DrivenBy {
+    Driven {
         /// The owner.
         owner: OwnerReference,
         /// What is known of the owner's kind.

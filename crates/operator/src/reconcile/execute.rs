@@ -34,13 +34,11 @@ pub async fn execute(
     let mut writes = plan.writes();
     let mut prepared: Vec<Option<PreparedWrite>> = Vec::with_capacity(roles.len());
     for (place, role) in roles.iter_mut().enumerate() {
-        match role.prepare(&plan.roles[place], &sights[place], now).await {
-            Ok(write) => prepared.push(write),
-            Err(_) => {
-                writes.skip(place);
-                prepared.push(None);
-            }
+        let write = role.prepare(&plan.roles[place], &sights[place], now).await;
+        if write.is_err() {
+            writes.skip(place);
         }
+        prepared.push(write.unwrap_or_default());
     }
     let mut done = Done {
         roles: roles.iter().map(|_| RoleDone::Nothing).collect(),

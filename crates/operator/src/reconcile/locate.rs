@@ -99,7 +99,7 @@ impl Role {
         let refusal =
             match tokio::time::timeout(SETTLED_WITHIN, self.claim.settled_ownership()).await {
                 Ok(Ownership::Owner) => self.driven_by(view, now).await,
-                Ok(Ownership::TakenBy(owner)) => Some(Refusal::ClaimedBy(owner)),
+                Ok(Ownership::TakenBy(owner)) => Some(Refusal::Claimed(owner)),
                 Ok(Ownership::Unsettled) | Err(_) => return Err(StepFailed),
             };
         match refusal {
@@ -119,7 +119,7 @@ impl Role {
         }
         let objects = metadata::objects(target, view);
         let other = self.context.other_autoscalers.find(&namespace, &objects).await?;
-        Some(Refusal::ScaledBy(other))
+        Some(Refusal::Scaled(other))
     }
 
     /// Leaves the target alone, and says why. Its pods are not sampled meanwhile; what is remembered of it is in the status.

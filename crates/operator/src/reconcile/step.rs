@@ -109,7 +109,7 @@ impl Autoscaler {
         Some(sights)
     }
 
-    /// ParsedSpec the step. Where a scale-down depends on a target's own object, the object is read and the plan made again.
+    /// Plans the step. Where a scale-down depends on a target's own object, the object is read and the plan made again.
     async fn plan(&mut self, mut sights: Vec<RoleSight>, now: Now) -> (Vec<RoleSight>, StepPlan) {
         let plan = self.plan_by(&sights, now);
         let unread: Vec<usize> = plan.needs_workload().collect();

@@ -65,13 +65,12 @@ impl Autoscaler {
                     continue;
                 }
             };
-            match self.step(cause).await {
-                Ok(()) => self.failures = 0,
-                Err(_) => {
-                    let wait = FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(10));
-                    self.failures += 1;
-                    tick.reset_after(wait.min(self.context.period));
-                }
+            if self.step(cause).await.is_ok() {
+                self.failures = 0;
+            } else {
+                let wait = FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(10));
+                self.failures += 1;
+                tick.reset_after(wait.min(self.context.period));
             }
         }
     }

@@ -47,7 +47,7 @@ impl Rhythm {
         self.failures = if ok { 0 } else { self.failures.saturating_add(1) };
     }
 
-    /// ParsedSpec the next read. The second one comes a `phase` after the first, so that pods that came together are not
+    /// Plans the next read. The second one comes a `phase` after the first, so that pods that came together are not
     /// read together for ever.
     pub fn plan(&mut self, interval: Duration, phase: Duration, now: Instant) {
         let Some(beat) = self.beat else { return };
