@@ -10,6 +10,7 @@ pub mod controller;
 mod execute;
 mod locate;
 mod observe;
+mod report;
 mod role;
 mod sight;
 mod step;

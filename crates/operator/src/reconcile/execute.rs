@@ -1,15 +1,14 @@
 //! Carries out the plan of a step: readiness gates, marks, and the writes of scales in the plan's order. No choice is made here.
 
-use llm_autoscaler_core::{Now, StepPlan};
+use llm_autoscaler_core::{Now, RolePlan, StepPlan, Write};
 use tracing::info;
 
 use crate::{
-    drain::drainer::PreparedWrite,
-    reconcile::{
-        context::Context,
-        role::{Role, RoleDone},
-        sight::RoleSight,
+    drain::{
+        drainer::{Drainer, MarkFailed, PreparedWrite},
+        progress::FinishedDrain,
     },
+    reconcile::{context::Context, role::Role, sight::RoleSight},
     scale::client::TargetError,
 };
 
@@ -17,10 +16,46 @@ use crate::{
 pub struct Done {
     /// What was done for each role.
     pub roles: Vec<RoleDone>,
-    /// Something else has changed a target in between: nothing more was written.
-    pub conflict: bool,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How the execution of a plan ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All writes that may be made now were made.
+    Complete,
     /// A write failed.
-    pub failed: bool,
+    Failed,
+    /// Something else has changed a target in between: what was decided is void, and nothing more was written.
+    Conflict,
+}
+
+/// What was done for one role.
+pub enum RoleDone {
+    /// Nothing was written.
+    Nothing,
+    /// The size was written.
+    Written {
+        /// The write.
+        write: Write,
+        /// How its scale-down ended, where it drained.
+        finished: Option<FinishedDrain>,
+    },
+    /// The write failed.
+    Failed {
+        /// The write.
+        write: Write,
+        /// Why it failed.
+        error: TargetError,
+    },
+}
+
+impl RoleDone {
+    /// Returns whether a write was tried.
+    pub fn is_write(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
 }
 
 /// Carries out a plan.
@@ -40,11 +75,8 @@ pub async fn execute(
         }
         prepared.push(write.unwrap_or_default());
     }
-    let mut done = Done {
-        roles: roles.iter().map(|_| RoleDone::Nothing).collect(),
-        conflict: false,
-        failed: false,
-    };
+    let mut done =
+        Done { roles: roles.iter().map(|_| RoleDone::Nothing).collect(), end: End::Complete };
     while let Some(write) = writes.next_write() {
         let role = &mut roles[write.role];
         match role.write(context, write).await {
@@ -61,12 +93,12 @@ pub async fn execute(
                 done.roles[write.role] = RoleDone::Written { write, finished };
             }
             Err(TargetError::Conflict) => {
-                done.conflict = true;
+                done.end = End::Conflict;
                 return done;
             }
             Err(error) => {
                 writes.record(write, false);
-                done.failed = true;
+                done.end = End::Failed;
                 done.roles[write.role] = RoleDone::Failed { write, error };
             }
         }
@@ -75,4 +107,71 @@ pub async fn execute(
         roles[write.role].wait_for_role(write);
     }
     done
+}
+
+impl Role {
+    /// Carries out the drain of the plan.
+    async fn prepare(
+        &mut self,
+        plan: &RolePlan,
+        sight: &RoleSight,
+        now: Now,
+    ) -> Result<Option<PreparedWrite>, MarkFailed> {
+        let (context, namespace) = (self.context.clone(), self.namespace());
+        let Some(target) = &mut self.target else { return Ok(None) };
+        let drainer = Drainer {
+            gates: &context.gates,
+            telemetry: &context.telemetry,
+            namespace: &namespace,
+            target: &self.plan.target,
+            plan: self.plan.drain.as_ref(),
+            replicas: &target.replicas,
+            scene: &sight.drain,
+            now,
+        };
+        drainer.prepare(plan, &mut target.drain, &mut target.progress).await
+    }
+
+    /// Writes the size, on the condition that nothing has changed the target since it was read.
+    async fn write(&mut self, context: &Context, write: Write) -> Result<(), TargetError> {
+        let namespace = self.namespace();
+        let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
+        let (reference, view) = (&self.plan.target, &target.view);
+        let result =
+            context.targets.set(&namespace, reference, view, write.to, context.permit).await;
+        context.telemetry.record_scale_write(match &result {
+            Ok(_) => "ok",
+            Err(TargetError::Conflict) => "conflict",
+            Err(_) => "error",
+        });
+        match result {
+            Ok(view) => {
+                // Admission may have made another size of it.
+                self.sizes.record_write(view.scale.current);
+                target.view = view;
+                Ok(())
+            }
+            Err(error) => {
+                if error.is_ambiguous() {
+                    self.sizes.record_attempt(write.to);
+                }
+                target.record_failed_write(&error, write.from, write.to);
+                Err(error)
+            }
+        }
+    }
+
+    /// Records that the size has been written for which victims were drained.
+    fn finish_drain(&mut self, prepared: Option<PreparedWrite>, now: Now) -> Option<FinishedDrain> {
+        let target = self.target.as_mut()?;
+        let telemetry = &self.context.telemetry;
+        Some(prepared?.finish(&mut target.drain, &mut target.progress, telemetry, now))
+    }
+
+    /// Records that a size is not written yet, because the ratio to another role would suffer.
+    fn wait_for_role(&mut self, Write { from, to, .. }: Write) {
+        if let Some(target) = self.target.as_mut().filter(|_| to < from) {
+            target.progress.for_role = Some((from, to));
+        }
+    }
 }

@@ -4,34 +4,24 @@ use std::sync::Arc;
 
 use kube::{ResourceExt, runtime::events::Event};
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerStatus, ParsedRole, TargetConfig,
-    conditions::ConditionUpdate,
-    messages::{EventMessage, MetricDescription, Step},
+    LLMAutoscaler, LLMAutoscalerStatus, ParsedRole, TargetConfig, conditions::ConditionUpdate,
+    messages::EventMessage,
 };
-use llm_autoscaler_core::{self as core, Decision, Now, Outcome, Write};
-use llm_autoscaler_observe::{
-    draining::GatePermission,
-    observer::{Findings, Problem},
-};
+use llm_autoscaler_core::Now;
+use llm_autoscaler_observe::draining::GatePermission;
 use tokio::sync::Notify;
-use tracing::debug;
 
 use crate::{
-    drain::{
-        drainer::{Drainer, MarkFailed, PreparedWrite, open_new_pods},
-        progress::{DrainOutcome, FinishedDrain},
-    },
+    drain::drainer::{Drainer, open_new_pods},
     ownership::{
         claims::ClaimGuard, manual_changes::SizeTracker, owner_references::OwnerReferences,
         write_block::WriteBlock,
     },
     pod_monitor::keeper::PodMonitorKeeper,
-    reconcile::{context::Context, sight::RoleSight, target_state::TargetState},
-    sampling::page_view::Pace,
-    scale::client::TargetError,
+    reconcile::{context::Context, target_state::TargetState},
     status::{
         events,
-        report::{self, RoleReport, Written},
+        report::{self},
         role_status::RoleStatus,
         warnings::{self, Warning},
     },
@@ -175,206 +165,6 @@ impl Role {
         }
     }
 
-    /// Carries out the drain of the plan.
-    pub(super) async fn prepare(
-        &mut self,
-        plan: &core::RolePlan,
-        sight: &RoleSight,
-        now: Now,
-    ) -> Result<Option<PreparedWrite>, MarkFailed> {
-        let (context, namespace) = (self.context.clone(), self.namespace());
-        let Some(target) = &mut self.target else { return Ok(None) };
-        let drainer = Drainer {
-            gates: &context.gates,
-            telemetry: &context.telemetry,
-            namespace: &namespace,
-            target: &self.plan.target,
-            plan: self.plan.drain.as_ref(),
-            replicas: &target.replicas,
-            scene: &sight.drain,
-            now,
-        };
-        drainer.prepare(plan, &mut target.drain, &mut target.progress).await
-    }
-
-    /// Writes the size, on the condition that nothing has changed the target since it was read.
-    pub(super) async fn write(
-        &mut self,
-        context: &Context,
-        write: Write,
-    ) -> Result<(), TargetError> {
-        let namespace = self.namespace();
-        let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
-        let (reference, view) = (&self.plan.target, &target.view);
-        let result =
-            context.targets.set(&namespace, reference, view, write.to, context.permit).await;
-        context.telemetry.record_scale_write(match &result {
-            Ok(_) => "ok",
-            Err(TargetError::Conflict) => "conflict",
-            Err(_) => "error",
-        });
-        match result {
-            Ok(view) => {
-                // Admission may have made another size of it.
-                self.sizes.record_write(view.scale.current);
-                target.view = view;
-                Ok(())
-            }
-            Err(error) => {
-                if error.is_ambiguous() {
-                    self.sizes.record_attempt(write.to);
-                }
-                target.record_failed_write(&error, write.from, write.to);
-                Err(error)
-            }
-        }
-    }
-
-    /// Records that the size has been written for which victims were drained.
-    pub(super) fn finish_drain(
-        &mut self,
-        prepared: Option<PreparedWrite>,
-        now: Now,
-    ) -> Option<FinishedDrain> {
-        let target = self.target.as_mut()?;
-        let telemetry = &self.context.telemetry;
-        Some(prepared?.finish(&mut target.drain, &mut target.progress, telemetry, now))
-    }
-
-    /// Records that a size is not written yet, because the ratio to another role would suffer.
-    pub(super) fn wait_for_role(&mut self, Write { from, to, .. }: Write) {
-        if let Some(target) = self.target.as_mut().filter(|_| to < from) {
-            target.progress.for_role = Some((from, to));
-        }
-    }
-
-    /// Takes note of what the plan says about sampling, and counts the decision.
-    pub(super) fn record_sight(&mut self, plan: &core::RolePlan, sight: &RoleSight) {
-        debug!(autoscaler = self.path(), decision = ?plan.decision, reasons = ?plan.reasons, "decided");
-        let telemetry = &self.context.telemetry;
-        telemetry.record_decision(outcome_label(&plan.decision));
-        if plan.decision.rescale().is_some()
-            && let Some(reason) = sight.block.metric_label()
-        {
-            telemetry.record_withheld(reason);
-        }
-        let Some(target) = &mut self.target else { return };
-        for origin in &sight.findings(plan.basis).origins {
-            for (source, samples) in target.sources.list.iter().zip(&origin.samples) {
-                telemetry.record_samples(source.name(), u64::from(*samples));
-            }
-        }
-        target.sources.pace(if plan.near_target { Pace::Close } else { Pace::Usual });
-        if !plan.shrinks(sight.block.for_plan()) {
-            target.workload.clear(&mut target.drain);
-        }
-    }
-
-    /// Remembers the decision, reports it, and what was done about it.
-    pub(super) fn record(
-        &mut self,
-        plan: &core::RolePlan,
-        sight: &RoleSight,
-        done: &RoleDone,
-        now: Now,
-    ) {
-        if let Some(target) = &mut self.target {
-            let history = &mut target.memory.history;
-            if sight.block.paused {
-                history.record_blocked(&self.plan.policy, &plan.decision, now.wall);
-            } else {
-                history.record(&self.plan.policy, &plan.decision, now.wall);
-            }
-            if let RoleDone::Written { write, .. } = done {
-                history.record_scale(&self.plan.policy, write.from, write.to, now.wall);
-            }
-        }
-        let findings = sight.findings(plan.basis);
-        let problems = sight.problems(plan.basis);
-        let metrics = self.describe_metrics(problems);
-        let policy = &self.plan.policy;
-        let messages = Step { policy, decision: &plan.decision, metrics: &metrics, selector: None };
-        let written = self.written(&messages, done);
-        self.report(&plan.decision, &metrics, &findings, problems, sight, written, now);
-    }
-
-    /// Publishes the event of a write, and returns what the status says of it.
-    fn written(&self, messages: &Step<'_>, done: &RoleDone) -> Option<Written> {
-        let reference = self.reference();
-        match done {
-            RoleDone::Nothing => None,
-            RoleDone::Written { write, finished } => {
-                let written = messages.after_write(&reference, write.to, Ok(()));
-                self.publish(events::rescaled(write.from, write.to, written.event.message));
-                if let Some(FinishedDrain { from, to, outcome: DrainOutcome::Late(left) }) =
-                    finished
-                {
-                    let names: Vec<&str> = left.iter().map(|left| left.name.as_str()).collect();
-                    self.publish(events::drain_deadline_exceeded(*from, *to, &names));
-                }
-                let (size, conditions) = (Some(write.to), written.conditions);
-                Some(Written { size, conditions, warning: None })
-            }
-            RoleDone::Failed { write, error } => {
-                let error = error.to_string();
-                let written = messages.after_write(&reference, write.to, Err(&error));
-                let (conditions, warning) = (written.conditions, Some(written.event));
-                Some(Written { size: None, conditions, warning })
-            }
-        }
-    }
-
-    /// Makes its status what the step has come to.
-    #[expect(clippy::too_many_arguments, reason = "one call, right above")]
-    fn report(
-        &mut self,
-        decision: &Decision,
-        metrics: &[MetricDescription],
-        findings: &Findings,
-        problems: &[Problem],
-        sight: &RoleSight,
-        written: Option<Written>,
-        now: Now,
-    ) {
-        let Some(target) = &self.target else { return };
-        let selector = target.selector_problem();
-        let policy = &self.plan.policy;
-        let messages = Step { policy, decision, metrics, selector: selector.as_ref() };
-        let failed = written.as_ref().and_then(|written| written.warning.clone());
-        let warnings: Vec<_> = failed.into_iter().chain(messages.events()).collect();
-        let report = RoleReport {
-            role: self.name.as_deref(),
-            generation: self.object.metadata.generation,
-            plan: &self.plan,
-            findings,
-            problems,
-            view: &target.view,
-            messages,
-            block: &sight.block,
-            drain: &target.progress,
-            written,
-            memory: &target.memory,
-            pod_monitor: self.pod_monitor.condition(),
-        };
-        self.status = report::role_status(&self.status, &report, now.wall);
-        self.warn(warnings);
-    }
-
-    /// What the texts need to know of each metric: its name, and why it failed.
-    fn describe_metrics(&self, problems: &[Problem]) -> Vec<MetricDescription> {
-        let error = report::missing(problems);
-        let namespace = self.namespace();
-        let describe = |name: &String| MetricDescription {
-            name: name.clone(),
-            namespace: namespace.clone(),
-            error: error.clone(),
-            // A query has no selector, and that is how the HPA writes it.
-            selector: "nil".to_owned(),
-            ..MetricDescription::default()
-        };
-        self.plan.metrics.iter().map(|metric| describe(&metric.series)).collect()
-    }
-
     /// The step ended before a decision: one condition says why, and nothing else changes.
     pub(super) fn fail(&mut self, update: ConditionUpdate, is_terminal: bool) {
         let paused = report::paused_without_decision(&self.object, &self.reference());
@@ -395,46 +185,5 @@ impl Role {
             None => event,
         };
         warnings::publish(&self.context.events, &self.context.limiter, &self.object, event);
-    }
-}
-
-/// What was done for one role.
-pub enum RoleDone {
-    /// Nothing was written.
-    Nothing,
-    /// The size was written.
-    Written {
-        /// The write.
-        write: Write,
-        /// How its scale-down ended, where it drained.
-        finished: Option<FinishedDrain>,
-    },
-    /// The write failed.
-    Failed {
-        /// The write.
-        write: Write,
-        /// Why it failed.
-        error: TargetError,
-    },
-}
-
-impl RoleDone {
-    /// Returns whether a write was tried.
-    pub fn is_write(&self) -> bool {
-        !matches!(self, Self::Nothing)
-    }
-}
-
-/// The decision as the operator's metrics count it.
-fn outcome_label(decision: &Decision) -> &'static str {
-    match &decision.outcome {
-        Outcome::Computed(derivation) if derivation.held.is_some() => "held",
-        Outcome::Computed(_) => "computed",
-        Outcome::NoEvents => "no_events",
-        Outcome::Fallback { .. } => "fallback",
-        Outcome::NoMetrics { .. } => "no_metrics",
-        Outcome::NoSelector => "no_selector",
-        Outcome::OutOfBounds { .. } => "out_of_bounds",
-        Outcome::Disabled => "disabled",
     }
 }

@@ -4,19 +4,19 @@ use futures::future;
 use kube::ResourceExt;
 use llm_autoscaler_api::conditions::{ConditionType, ConditionUpdate, Reason};
 use llm_autoscaler_core::{Now, RoleMemory, RoleObservation, StepPlan, plan};
-use tracing::warn;
+use tracing::info;
 
 use crate::{
     reconcile::{
         autoscaler::Autoscaler,
-        execute::{Done, execute},
+        execute::{Done, End, execute},
         role::Role,
         sight::RoleSight,
     },
     status::assemble,
 };
 
-/// How often a step is made again because something else wrote to a target in between.
+/// How often a step is tried while something else keeps changing a target.
 const CONFLICTS: u32 = 5;
 
 /// Why a step happens.
@@ -34,16 +34,21 @@ pub enum Cause {
 #[derive(Debug)]
 pub struct StepFailed;
 
-/// What an attempt at a step has come to.
-enum Attempt {
-    /// It is complete.
-    Complete,
-    /// Something else has changed a target in between: what was decided is void.
-    Conflict,
+/// The scales that a step reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scales {
+    /// Those of all targets.
+    All,
+    /// Those that are outdated: the last attempt to read or write them failed, or something else has the target by now.
+    Outdated,
 }
 
 impl Autoscaler {
-    /// Makes one step, and reports it.
+    /// Makes one step: locate, observe, plan, execute, record, publish.
+    ///
+    /// Every choice of a step is made by `plan`, which is pure; what comes before collects its input, and what comes after carries
+    /// it out and reports it. A write is accepted only if nothing has changed the target since its scale was read; else the target is
+    /// located again, and everything decided anew. The clock is read here, and nowhere below but for the caches of `locate`.
     ///
     /// # Errors
     /// The step did not come to its end, and is to be tried again soon.
@@ -51,47 +56,29 @@ impl Autoscaler {
         if let Some(obstacle) = self.obstacle() {
             return self.report_obstacle(obstacle).await;
         }
-        let result = self.attempts(cause).await;
+        let mut scales = if cause == Cause::Sample { Scales::Outdated } else { Scales::All };
+        let mut result = Err(StepFailed);
+        for _ in 0..CONFLICTS {
+            if self.locate(scales).await.is_err() {
+                break;
+            }
+            let now = self.context.clock.now();
+            let Some(mut sights) = self.observe(now).await else {
+                // The first samples are on their way.
+                result = Ok(());
+                break;
+            };
+            let plan = self.plan(&mut sights, now).await;
+            let done = execute(&self.context, &mut self.roles, &plan, &sights, now).await;
+            self.record(&plan, &sights, &done, now);
+            if done.end != End::Conflict {
+                result = if done.end == End::Complete { Ok(()) } else { Err(StepFailed) };
+                break;
+            }
+            scales = Scales::Outdated;
+        }
         self.publish().await;
         result
-    }
-
-    async fn attempts(&mut self, cause: Cause) -> Result<(), StepFailed> {
-        self.locate(|role| cause != Cause::Sample || role.is_outdated()).await?;
-        for _ in 0..CONFLICTS {
-            if matches!(self.attempt().await?, Attempt::Complete) {
-                return Ok(());
-            }
-            // It is decided anew, so what a role has reported is reported again.
-            self.roles.iter_mut().for_each(|role| role.warnings.clear());
-            self.locate(Role::is_outdated).await?;
-        }
-        warn!(
-            namespace = self.object.namespace(),
-            name = self.object.name_any(),
-            "a target is being changed by something else all the time; trying again soon"
-        );
-        Err(StepFailed)
-    }
-
-    /// The step: observe, plan, execute, remember, report. The clock is read here and nowhere below.
-    async fn attempt(&mut self) -> Result<Attempt, StepFailed> {
-        let now = self.context.clock.now();
-        let Some(sights) = self.observe(now).await else {
-            // The first samples are on their way.
-            return Ok(Attempt::Complete);
-        };
-        let (sights, plan) = self.plan(sights, now).await;
-        let done = execute(&self.context, &mut self.roles, &plan, &sights, now).await;
-        for (role, (plan, sight)) in self.roles.iter_mut().zip(plan.roles.iter().zip(&sights)) {
-            role.record_sight(plan, sight);
-        }
-        self.record(&plan, &sights, &done, now);
-        match done {
-            Done { conflict: true, .. } => Ok(Attempt::Conflict),
-            Done { failed: true, .. } => Err(StepFailed),
-            Done { .. } => Ok(Attempt::Complete),
-        }
     }
 
     /// Observes all roles; `None` while the first samples of one of them are on their way.
@@ -110,17 +97,16 @@ impl Autoscaler {
     }
 
     /// Plans the step. Where a scale-down depends on a target's own object, the object is read and the plan made again.
-    async fn plan(&mut self, mut sights: Vec<RoleSight>, now: Now) -> (Vec<RoleSight>, StepPlan) {
-        let plan = self.plan_by(&sights, now);
+    async fn plan(&mut self, sights: &mut [RoleSight], now: Now) -> StepPlan {
+        let plan = self.plan_by(sights, now);
         let unread: Vec<usize> = plan.needs_workload().collect();
         if unread.is_empty() {
-            return (sights, plan);
+            return plan;
         }
         for role in unread {
             self.roles[role].read_workload(&mut sights[role], now).await;
         }
-        let plan = self.plan_by(&sights, now);
-        (sights, plan)
+        self.plan_by(sights, now)
     }
 
     fn plan_by(&self, sights: &[RoleSight], now: Now) -> StepPlan {
@@ -130,22 +116,30 @@ impl Autoscaler {
         plan(&self.config, &memory, &observed, now)
     }
 
-    /// Remembers what was decided and written, and reports it. After a conflict only what was written before it counts.
+    /// Remembers what was decided and written, and reports it. After a conflict only what was written before it counts; the rest is
+    /// decided anew, and reported then.
     fn record(&mut self, plan: &StepPlan, sights: &[RoleSight], done: &Done, now: Now) {
         let roles = self.roles.iter_mut().zip(&plan.roles).zip(sights).zip(&done.roles);
         for (((role, plan), sight), outcome) in roles {
-            if outcome.is_write() || !done.conflict {
+            role.adapt_sampling(plan, sight);
+            if outcome.is_write() || done.end != End::Conflict {
                 role.record(plan, sight, outcome, now);
             }
         }
+        if done.end == End::Conflict {
+            self.roles.iter_mut().for_each(|role| role.warnings.clear());
+            let (namespace, name) = (self.object.namespace(), self.object.name_any());
+            info!(namespace, name, "a target was changed by something else; deciding anew");
+        }
     }
 
-    /// Reads the scales of those targets that have to be read. A plan needs all of them.
-    async fn locate(&mut self, which: impl Fn(&Role) -> bool) -> Result<(), StepFailed> {
+    /// Reads scales, and finds and claims their targets. A plan needs all of them.
+    async fn locate(&mut self, scales: Scales) -> Result<(), StepFailed> {
         let now = self.context.clock.now();
-        let status = self.status.status().clone();
-        let mut roles: Vec<&mut Role> = self.roles.iter_mut().filter(|role| which(role)).collect();
-        let located = roles.iter_mut().map(|role| role.locate(&status.targets, now));
+        let remembered = self.status.status().targets.clone();
+        let is_read = |role: &&mut Role| scales == Scales::All || role.is_outdated();
+        let mut roles: Vec<&mut Role> = self.roles.iter_mut().filter(is_read).collect();
+        let located = roles.iter_mut().map(|role| role.locate(&remembered, now));
         let results = future::join_all(located).await;
         if results.iter().all(Result::is_ok) {
             return Ok(());

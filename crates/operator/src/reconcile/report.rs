@@ -1,0 +1,144 @@
+//! The report of one role: the decision is remembered, and told by events and the status.
+
+use llm_autoscaler_api::messages::{MetricDescription, Step};
+use llm_autoscaler_core::{Decision, Now, Outcome, RolePlan};
+use llm_autoscaler_observe::observer::Problem;
+use tracing::debug;
+
+use crate::{
+    drain::progress::{DrainOutcome, FinishedDrain},
+    reconcile::{execute::RoleDone, role::Role, sight::RoleSight},
+    sampling::page_view::Pace,
+    status::{
+        events,
+        report::{self, RoleReport, Written},
+    },
+};
+
+impl Role {
+    /// Counts the decision, and samples as closely as it needs.
+    pub(super) fn adapt_sampling(&mut self, plan: &RolePlan, sight: &RoleSight) {
+        debug!(autoscaler = self.path(), decision = ?plan.decision, reasons = ?plan.reasons, "decided");
+        let telemetry = &self.context.telemetry;
+        telemetry.record_decision(outcome_label(&plan.decision));
+        if plan.decision.rescale().is_some()
+            && let Some(reason) = sight.block.metric_label()
+        {
+            telemetry.record_withheld(reason);
+        }
+        let Some(target) = &mut self.target else { return };
+        for origin in &sight.findings(plan.basis).origins {
+            for (source, samples) in target.sources.list.iter().zip(&origin.samples) {
+                telemetry.record_samples(source.name(), u64::from(*samples));
+            }
+        }
+        target.sources.pace(if plan.near_target { Pace::Close } else { Pace::Usual });
+        if !plan.shrinks(sight.block.for_plan()) {
+            target.workload.clear(&mut target.drain);
+        }
+    }
+
+    /// Remembers the decision, and reports it with what was done about it.
+    pub(super) fn record(&mut self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone, now: Now) {
+        self.remember(&plan.decision, sight, done, now);
+        let findings = sight.findings(plan.basis);
+        let problems = sight.problems(plan.basis);
+        let metrics = self.describe_metrics(problems);
+        let Some(target) = &self.target else { return };
+        let selector = target.selector_problem();
+        let messages = Step {
+            policy: &self.plan.policy,
+            decision: &plan.decision,
+            metrics: &metrics,
+            selector: selector.as_ref(),
+        };
+        let written = self.written(&messages, done);
+        let failed = written.as_ref().and_then(|written| written.warning.clone());
+        let warnings: Vec<_> = failed.into_iter().chain(messages.events()).collect();
+        let report = RoleReport {
+            role: self.name.as_deref(),
+            generation: self.object.metadata.generation,
+            plan: &self.plan,
+            findings: &findings,
+            problems,
+            view: &target.view,
+            messages,
+            block: &sight.block,
+            drain: &target.progress,
+            written,
+            memory: &target.memory,
+            pod_monitor: self.pod_monitor.condition(),
+        };
+        self.status = report::role_status(&self.status, &report, now.wall);
+        self.warn(warnings);
+    }
+
+    /// Remembers the decision, and the size that was written. While paused, the current size stands for what was decided.
+    fn remember(&mut self, decision: &Decision, sight: &RoleSight, done: &RoleDone, now: Now) {
+        let Some(target) = &mut self.target else { return };
+        let (history, policy) = (&mut target.memory.history, &self.plan.policy);
+        if sight.block.paused {
+            history.record_blocked(policy, decision, now.wall);
+        } else {
+            history.record(policy, decision, now.wall);
+        }
+        if let RoleDone::Written { write, .. } = done {
+            history.record_scale(policy, write.from, write.to, now.wall);
+        }
+    }
+
+    /// Publishes the event of a write, and returns what the status says of it.
+    fn written(&self, messages: &Step<'_>, done: &RoleDone) -> Option<Written> {
+        let reference = self.reference();
+        match done {
+            RoleDone::Nothing => None,
+            RoleDone::Written { write, finished } => {
+                let written = messages.after_write(&reference, write.to, Ok(()));
+                self.publish(events::rescaled(write.from, write.to, written.event.message));
+                if let Some(FinishedDrain { from, to, outcome: DrainOutcome::Late(left) }) =
+                    finished
+                {
+                    let names: Vec<&str> = left.iter().map(|left| left.name.as_str()).collect();
+                    self.publish(events::drain_deadline_exceeded(*from, *to, &names));
+                }
+                let (size, conditions) = (Some(write.to), written.conditions);
+                Some(Written { size, conditions, warning: None })
+            }
+            RoleDone::Failed { write, error } => {
+                let error = error.to_string();
+                let written = messages.after_write(&reference, write.to, Err(&error));
+                let (conditions, warning) = (written.conditions, Some(written.event));
+                Some(Written { size: None, conditions, warning })
+            }
+        }
+    }
+
+    /// What the texts need to know of each metric: its name, and why it failed.
+    fn describe_metrics(&self, problems: &[Problem]) -> Vec<MetricDescription> {
+        let error = report::missing(problems);
+        let namespace = self.namespace();
+        let describe = |name: &String| MetricDescription {
+            name: name.clone(),
+            namespace: namespace.clone(),
+            error: error.clone(),
+            // A query has no selector, and that is how the HPA writes it.
+            selector: "nil".to_owned(),
+            ..MetricDescription::default()
+        };
+        self.plan.metrics.iter().map(|metric| describe(&metric.series)).collect()
+    }
+}
+
+/// The decision as the operator's metrics count it.
+fn outcome_label(decision: &Decision) -> &'static str {
+    match &decision.outcome {
+        Outcome::Computed(derivation) if derivation.held.is_some() => "held",
+        Outcome::Computed(_) => "computed",
+        Outcome::NoEvents => "no_events",
+        Outcome::Fallback { .. } => "fallback",
+        Outcome::NoMetrics { .. } => "no_metrics",
+        Outcome::NoSelector => "no_selector",
+        Outcome::OutOfBounds { .. } => "out_of_bounds",
+        Outcome::Disabled => "disabled",
+    }
+}
