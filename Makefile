@@ -32,8 +32,16 @@ lint: ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
+.PHONY: check-crates
+check-crates: ## core, engines, api and observe each by itself: none of them needs what another crate brings
+	for crate in core engines api observe; do $(CARGO) check --locked -p llm-autoscaler-$$crate; done
+
+.PHONY: doc
+doc: ## the crates' documentation, warnings are errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
 .PHONY: test
-test: controlplane lint build unit conformance-quick e2e test-doubt test-targets ## all checks of CI, which must pass before a merge
+test: controlplane lint check-crates doc build unit conformance-quick e2e test-doubt test-targets ## all checks of CI, which must pass before a merge
 	@echo "make test: everything passed"
 
 .PHONY: unit
