@@ -1,7 +1,9 @@
-//! The memory of an autoscaler, as its status keeps it: one versioned format, within one budget of bytes.
+//! The memory of an autoscaler, as its status keeps it: one versioned format, within one budget of
+//! bytes.
 //!
-//! A restart, or another copy of the operator, goes on with what is decoded here. Everything is bound to the UID of the object
-//! that is scaled, so an object that is created again under the same name begins without a past.
+//! A restart, or another copy of the operator, goes on with what is decoded here. Everything is
+//! bound to the UID of the object that is scaled, so an object that is created again under the same
+//! name begins without a past.
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_core::{
@@ -10,7 +12,8 @@ use llm_autoscaler_core::{
 
 use crate::status::{MEMORY_VERSION, ManualChangeStatus, StoredHistory, TargetStatus};
 
-/// The bytes that the memory of one autoscaler may take in its status, as JSON, all targets together.
+/// The bytes that the memory of one autoscaler may take in its status, as JSON, all targets
+/// together.
 pub const MEMORY_BUDGET: usize = 16 << 10;
 
 /// The fewest entries of a history that are kept for the budget's sake.
@@ -28,7 +31,8 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Returns what the targets of a status remember of the object with this UID; `None` where they do not know it.
+    /// Returns what the targets of a status remember of the object with this UID; `None` where they
+    /// do not know it.
     pub fn decode(targets: &[TargetStatus], uid: &str) -> Option<Self> {
         let target = targets.iter().find(|target| target.uid.as_deref() == Some(uid))?;
         let history = target.history.as_ref().filter(|stored| stored.version <= MEMORY_VERSION);
@@ -44,8 +48,8 @@ impl Remembered {
         self.history.as_ref().and_then(|history| history.replicas)
     }
 
-    /// Returns the memory to go on with, when `requested` replicas are requested and `counts` exist. With `drains`, replicas
-    /// that are out of service were on their way out.
+    /// Returns the memory to go on with, when `requested` replicas are requested and `counts`
+    /// exist. With `drains`, replicas that are out of service were on their way out.
     pub fn restore(
         &self,
         policy: &Policy,
@@ -75,8 +79,9 @@ pub fn encode(target: &mut TargetStatus, memory: &RoleMemory, manual: Option<Man
         Some(StoredHistory { version: MEMORY_VERSION, record: memory.history.snapshot() });
 }
 
-/// Makes the memory of all targets fit the budget. Past decisions go first, because only people read them, the oldest of each
-/// target before; then histories are merged further, which lengthens their windows and never shortens them.
+/// Makes the memory of all targets fit the budget. Past decisions go first, because only people
+/// read them, the oldest of each target before; then histories are merged further, which lengthens
+/// their windows and never shortens them.
 pub fn fit(targets: &mut [TargetStatus], budget: usize) {
     while size(targets) > budget {
         let most = targets.iter_mut().max_by_key(|target| target.decisions.len());

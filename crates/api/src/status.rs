@@ -204,8 +204,9 @@ fn history_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// The version of the format. A record of a later version is not understood, and counts as none: then the current size stands
-/// for what was recommended, so a scale-down comes later and never earlier.
+/// The version of the format. A record of a later version is not understood, and counts as none:
+/// then the current size stands for what was recommended, so a scale-down comes later and never
+/// earlier.
 pub const MEMORY_VERSION: u32 = 1;
 
 /// A history as the status keeps it.

@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 /// The time of a step. It is read once, at the top of the step, and passed down as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The wall clock: comparable with times of the API server, and of other processes. It may be set back.
+    /// The wall clock: comparable with times of the API server, and of other processes. It may be
+    /// set back.
     pub wall: DateTime<Utc>,
     /// The monotonic clock: for intervals and deadlines within this process.
     pub monotonic: Monotonic,

@@ -7,11 +7,13 @@ use crate::observation::{Phase, Replica};
 pub enum ReplicaState {
     /// Requested, and no pod of it exists yet.
     NotCreated,
-    /// Created, and neither ready nor answering yet: it waits for a node, for an image, or loads a model.
+    /// Created, and neither ready nor answering yet: it waits for a node, for an image, or loads a
+    /// model.
     Starting,
     /// Ready: its Services send requests to it.
     Ready,
-    /// Not ready, although its metrics page answers, as of a saturated engine whose probes time out.
+    /// Not ready, although its metrics page answers, as of a saturated engine whose probes time
+    /// out.
     Unready,
     /// Running with its engine put to sleep.
     Asleep,

@@ -1,4 +1,5 @@
-//! The step of an autoscaler as one value: all its roles are observed, decided, coordinated and drained by one pure function.
+//! The step of an autoscaler as one value: all its roles are observed, decided, coordinated and
+//! drained by one pure function.
 //!
 //! ```text
 //! Config ───────┐
@@ -6,8 +7,9 @@
 //! observations ─┘
 //! ```
 //!
-//! [`plan`] makes every choice of a step. Whoever carries the plan out asks [`Writes`] for the next write and records how it
-//! went; nothing is left to choose there. The same plan is made by the operator, by `evaluate` and by a simulator.
+//! [`plan`] makes every choice of a step. Whoever carries the plan out asks [`Writes`] for the next
+//! write and records how it went; nothing is left to choose there. The same plan is made by the
+//! operator, by `evaluate` and by a simulator.
 
 mod decide_role;
 mod drain_role;
@@ -49,7 +51,8 @@ pub struct RoleConfig {
     pub policy: Policy,
     /// The number of GPUs of one replica, where GPUs are limited.
     pub gpus: i64,
-    /// How long a scale-down waits for the requests of each replica that it removes; `None` where scale-downs do not drain.
+    /// How long a scale-down waits for the requests of each replica that it removes; `None` where
+    /// scale-downs do not drain.
     pub drain_deadline: Option<TimeDelta>,
 }
 
@@ -88,7 +91,8 @@ pub struct ReplicaCounts {
     pub alive: i32,
     /// Those that are being deleted.
     pub ending: i32,
-    /// Those that serve, or will once they have started: they have their nodes, and nothing is in their way.
+    /// Those that serve, or will once they have started: they have their nodes, and nothing is in
+    /// their way.
     pub coming: i32,
     /// Those that have been taken out of service.
     pub closed: i32,
@@ -144,9 +148,11 @@ pub struct RolePlan {
     pub decision: Decision,
     /// Which samples the decision rests on.
     pub basis: Basis,
-    /// The number of replicas that the target's own metrics and bounds ask for; `None` where they ask for nothing.
+    /// The number of replicas that the target's own metrics and bounds ask for; `None` where they
+    /// ask for nothing.
     pub demand: Option<i32>,
-    /// The number of replicas that it is granted, after coordination; `None` where nothing is asked for.
+    /// The number of replicas that it is granted, after coordination; `None` where nothing is asked
+    /// for.
     pub granted: Option<i32>,
     /// True where a metric is near its target, so that the next sample may change the decision.
     pub near_target: bool,
@@ -163,7 +169,8 @@ pub struct RolePlan {
 }
 
 impl ReplicaCounts {
-    /// Returns the replicas that take up room: those that are requested or exist, and those that are still terminating.
+    /// Returns the replicas that take up room: those that are requested or exist, and those that
+    /// are still terminating.
     pub fn existing(self, requested: i32) -> i32 {
         requested.max(self.alive).saturating_add(self.ending)
     }
@@ -173,8 +180,8 @@ impl ReplicaCounts {
         requested.saturating_sub(self.coming).max(0)
     }
 
-    /// Returns the size that a scale-down under way goes to, after a restart: replicas that are out of service were on their way
-    /// out.
+    /// Returns the size that a scale-down under way goes to, after a restart: replicas that are out
+    /// of service were on their way out.
     pub fn staying(self, requested: i32) -> i32 {
         (self.alive.max(requested) - self.closed).min(requested)
     }
@@ -188,7 +195,8 @@ impl WriteBlock {
 }
 
 impl StepPlan {
-    /// Returns the roles whose object has to be read before their scale-down can be planned. The plan is made again then.
+    /// Returns the roles whose object has to be read before their scale-down can be planned. The
+    /// plan is made again then.
     pub fn needs_workload(&self) -> impl Iterator<Item = usize> {
         let roles = self.roles.iter().enumerate();
         roles.filter(|(_, role)| role.waits == Some(WaitingOn::Workload)).map(|(role, _)| role)
@@ -202,8 +210,8 @@ impl StepPlan {
 
 /// Plans one step of all roles of an autoscaler.
 ///
-/// `memory` and `observed` are in the order of [`Config::roles`]. Nothing is remembered here: the caller records the
-/// observation's lag before, and the decisions and writes afterwards.
+/// `memory` and `observed` are in the order of [`Config::roles`]. Nothing is remembered here: the
+/// caller records the observation's lag before, and the decisions and writes afterwards.
 pub fn plan(
     config: &Config,
     memory: &[&RoleMemory],

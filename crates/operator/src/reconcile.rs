@@ -1,7 +1,8 @@
 //! The loop of each autoscaler, and its step: locate, observe, plan, execute, report.
 //!
-//! [`step`] is the whole step in one function. What it calls is beside it: [`locate`] finds and claims the targets, [`observe`]
-//! makes observations of pods and samples, `llm_autoscaler_core::plan` decides, [`execute`] carries the plan out, and
+//! [`step`] is the whole step in one function. What it calls is beside it: [`locate`] finds and
+//! claims the targets, [`observe`] makes observations of pods and samples,
+//! `llm_autoscaler_core::plan` decides, [`execute`] carries the plan out, and
 //! [`status`](crate::status) reports.
 
 mod autoscaler;

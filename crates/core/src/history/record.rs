@@ -34,7 +34,8 @@ pub struct HistoryRecord {
 }
 
 impl HistoryRecord {
-    /// Returns the record with at most `entries` entries. A merge lengthens a window and never shortens it.
+    /// Returns the record with at most `entries` entries. A merge lengthens a window and never
+    /// shortens it.
     #[must_use]
     pub fn merged(&self, entries: usize) -> Self {
         let each = entries / 4;

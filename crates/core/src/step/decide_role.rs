@@ -27,11 +27,12 @@ pub enum Basis {
     InDoubt,
 }
 
-/// Decides one role. A target never shrinks by samples in doubt: where the decision would, it is made again without them. If no
-/// metric is left then, the samples in doubt may keep the size but not reduce it.
+/// Decides one role. A target never shrinks by samples in doubt: where the decision would, it is
+/// made again without them. If no metric is left then, the samples in doubt may keep the size but
+/// not reduce it.
 ///
-/// This holds under [`Profile::HpaExact`](crate::Profile::HpaExact) too, because pods are scraped one after the other, while
-/// the HPA gets the samples of all of them at once.
+/// This holds under [`Profile::HpaExact`](crate::Profile::HpaExact) too, because pods are scraped
+/// one after the other, while the HPA gets the samples of all of them at once.
 pub(super) fn decide_role(
     policy: &Policy,
     history: &History,

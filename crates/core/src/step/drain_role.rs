@@ -1,4 +1,5 @@
-//! From the granted size to the size that can be written now: blocks, rollouts and drains come between.
+//! From the granted size to the size that can be written now: blocks, rollouts and drains come
+//! between.
 
 use chrono::{DateTime, Utc};
 

@@ -37,9 +37,10 @@ pub enum ReplicaReason {
 
 /// Returns the reason of each replica, in the order of the observation.
 ///
-/// Replicas that serve are interchangeable: the first of them are the needed ones, up to the number that the metrics ask for,
-/// and each further one is there for the rule that raised the number above it. Example: the metrics ask for 2 of 4 replicas, a
-/// window recommends 3, and `maxReplicas` is 3: needed, needed, held by a window, above the ceiling.
+/// Replicas that serve are interchangeable: the first of them are the needed ones, up to the number
+/// that the metrics ask for, and each further one is there for the rule that raised the number
+/// above it. Example: the metrics ask for 2 of 4 replicas, a window recommends 3, and `maxReplicas`
+/// is 3: needed, needed, held by a window, above the ceiling.
 pub(super) fn reasons(
     policy: &Policy,
     observed: &RoleObservation<'_>,
@@ -66,7 +67,8 @@ pub(super) fn reasons(
         .collect()
 }
 
-/// True for a replica that is a victim of the drain. Candidates are the alive replicas, in their order.
+/// True for a replica that is a victim of the drain. Candidates are the alive replicas, in their
+/// order.
 fn is_victim(action: &DrainAction, observed: &RoleObservation<'_>, place: usize) -> bool {
     let DrainAction::Step(step) = action else { return false };
     let is_alive =
@@ -113,7 +115,8 @@ impl Levels {
     }
 }
 
-/// The numbers on the way from the metrics' proposal to the desired number, each with what raises it.
+/// The numbers on the way from the metrics' proposal to the desired number, each with what raises
+/// it.
 fn derived(derivation: &Derivation) -> [(i32, ReplicaReason); 4] {
     let Derivation { raw, recommended, stabilized, desired, limit, held, .. } = *derivation;
     let held = match held {

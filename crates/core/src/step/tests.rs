@@ -44,7 +44,8 @@ impl Role {
         Self { beyond_doubt: Some(ready(samples)), ..self }
     }
 
-    /// The same role, whose scale-downs remove the highest ordinals once these candidates are drained.
+    /// The same role, whose scale-downs remove the highest ordinals once these candidates are
+    /// drained.
     fn draining(self, candidates: Vec<Candidate>, workload: WorkloadState) -> Self {
         let removal = Some(Removal::HighestOrdinals);
         Self { drain: Some(DrainObservation { removal, candidates, workload }), ..self }
@@ -146,7 +147,8 @@ fn a_step_of_one_role() {
         // A block keeps the size, whatever is decided.
         (role(&[25, 25]).blocked(PAUSED), Basis::Usable, 5, Some(WaitingOn::Pause), vec![]),
         (low().blocked(RESPECTED), Basis::Usable, 1, Some(WaitingOn::ManualChange), vec![]),
-        // A scale-down that drains reads the target's object, waits for its rollout, and for requests.
+        // A scale-down that drains reads the target's object, waits for its rollout, and for
+        // requests.
         (
             low().draining(idle.to_vec(), WorkloadState::Unread),
             Basis::Usable,

@@ -1,4 +1,5 @@
-//! The writes of a step, one after the other: each is chosen by the plan, given how the ones before it went.
+//! The writes of a step, one after the other: each is chosen by the plan, given how the ones before
+//! it went.
 
 use super::StepPlan;
 use crate::coordinate::next_write;
@@ -44,7 +45,8 @@ impl<'a> Writes<'a> {
         self.write(role)
     }
 
-    /// Records how a write went: whether the role has the new size now. It is not tried again in this step.
+    /// Records how a write went: whether the role has the new size now. It is not tried again in
+    /// this step.
     pub fn record(&mut self, write: Write, accepted: bool) {
         self.writable[write.role] = None;
         if accepted {

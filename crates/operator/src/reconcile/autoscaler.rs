@@ -54,7 +54,8 @@ impl Autoscaler {
         autoscaler
     }
 
-    /// Removes the PodMonitors of roles that the status names and the spec does not: it was changed while no operator ran.
+    /// Removes the PodMonitors of roles that the status names and the spec does not: it was changed
+    /// while no operator ran.
     fn retire_forgotten_roles(&self) {
         let known = &self.status.status().targets;
         let had_roles = known.len() > 1;
@@ -75,7 +76,8 @@ impl Autoscaler {
         self.roles.iter_mut().filter_map(|role| role.target.as_mut())
     }
 
-    /// Takes over a newer version of the object. Returns whether it asks for something else, which an annotation can do too.
+    /// Takes over a newer version of the object. Returns whether it asks for something else, which
+    /// an annotation can do too.
     pub(super) fn update_object(&mut self, object: Arc<LLMAutoscaler>) -> bool {
         let changed = object.metadata.generation != self.object.metadata.generation;
         let toggled = object.is_paused() != self.object.is_paused();

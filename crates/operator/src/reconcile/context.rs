@@ -25,7 +25,8 @@ pub struct Context {
     pub client: Client,
     /// The clock.
     pub clock: Clock,
-    /// The pages that are scraped, the Prometheus servers that are queried, and the pods of the cluster.
+    /// The pages that are scraped, the Prometheus servers that are queried, and the pods of the
+    /// cluster.
     pub sampling: Sampling,
     /// The PodMonitors of the cluster.
     pub monitors: Monitors,

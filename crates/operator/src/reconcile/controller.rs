@@ -83,7 +83,8 @@ impl Tasks {
         let key = key(&object);
         let object = match object.0 {
             Ok(object) => Arc::new(object),
-            // Written before the schema knew better, or by a newer version. Its task goes on with what it had.
+            // Written before the schema knew better, or by a newer version. Its task goes on with
+            // what it had.
             Err(error) => {
                 if self.running.get(&key).is_some_and(|task| task.uid != error.metadata.uid) {
                     self.running.remove(&key);

@@ -1,4 +1,5 @@
-//! Carries out the plan of a step: readiness gates, marks, and the writes of scales in the plan's order. No choice is made here.
+//! Carries out the plan of a step: readiness gates, marks, and the writes of scales in the plan's
+//! order. No choice is made here.
 
 use llm_autoscaler_core::{Now, RolePlan, StepPlan, Write};
 use tracing::info;
@@ -27,7 +28,8 @@ pub enum End {
     Complete,
     /// A write failed.
     Failed,
-    /// Something else has changed a target in between: what was decided is void, and nothing more was written.
+    /// Something else has changed a target in between: what was decided is void, and nothing more
+    /// was written.
     Conflict,
 }
 

@@ -1,4 +1,5 @@
-//! Finds the target of a role: its scale is read, the target is claimed, and a size that something else has set is noticed.
+//! Finds the target of a role: its scale is read, the target is claimed, and a size that something
+//! else has set is noticed.
 
 use std::time::Duration;
 
@@ -24,18 +25,20 @@ use crate::{
     status::{events, refusal::RefusalTexts, report},
 };
 
-/// The longest time for which older autoscalers are waited for that have not looked for their target yet.
+/// The longest time for which older autoscalers are waited for that have not looked for their
+/// target yet.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Role {
-    /// Returns whether the scale has to be read before anything is decided: the last attempt failed, or the target belongs to
-    /// another autoscaler by now.
+    /// Returns whether the scale has to be read before anything is decided: the last attempt
+    /// failed, or the target belongs to another autoscaler by now.
     pub(super) fn is_outdated(&self) -> bool {
         self.target.as_ref().is_none_or(|target| target.is_outdated)
             || self.claim.ownership() != Ownership::Owner
     }
 
-    /// Reads the target's scale, claims the target, and follows its pods. `remembered` is what the status knows of targets.
+    /// Reads the target's scale, claims the target, and follows its pods. `remembered` is what the
+    /// status knows of targets.
     pub(super) async fn locate(
         &mut self,
         remembered: &[TargetStatus],
@@ -122,7 +125,8 @@ impl Role {
         Some(Refusal::Scaled(other))
     }
 
-    /// Leaves the target alone, and says why. Its pods are not sampled meanwhile; what is remembered of it is in the status.
+    /// Leaves the target alone, and says why. Its pods are not sampled meanwhile; what is
+    /// remembered of it is in the status.
     fn refuse(&mut self, view: &ScaleView, refusal: &Refusal) -> StepFailed {
         self.target = None;
         self.sizes = SizeTracker::driven(&view.uid, view.scale.current);
@@ -159,7 +163,8 @@ impl Role {
         self.context.telemetry.record_manual_change();
     }
 
-    /// The writer of the size; unknown where the target's metadata cannot be read, which is no obstacle.
+    /// The writer of the size; unknown where the target's metadata cannot be read, which is no
+    /// obstacle.
     async fn author(&self, view: &ScaleView) -> Author {
         let target = &self.plan.target;
         match self.context.targets.metadata(&self.namespace(), target, view).await {

@@ -1,4 +1,5 @@
-//! The observation of one role: its pods and samples as they are now, in the form that the plan takes.
+//! The observation of one role: its pods and samples as they are now, in the form that the plan
+//! takes.
 
 use std::time::Duration;
 
@@ -87,7 +88,8 @@ impl Role {
         self.observe_candidates(sight, now);
     }
 
-    /// Adds the replicas that could be removed, by the order in which the target's object has them removed.
+    /// Adds the replicas that could be removed, by the order in which the target's object has them
+    /// removed.
     fn observe_candidates(&self, sight: &mut RoleSight, now: Now) {
         let Some(target) = &self.target else { return };
         let order = target.drain.order(&self.plan.target);
@@ -115,7 +117,8 @@ impl Role {
         self.observe_candidates(sight, now);
     }
 
-    /// Reads the target's own object once, where only it tells which replicas a smaller size removes.
+    /// Reads the target's own object once, where only it tells which replicas a smaller size
+    /// removes.
     async fn read_workload_modes(&mut self, now: Now) {
         let (context, plan, namespace) =
             (self.context.clone(), self.plan.clone(), self.namespace());

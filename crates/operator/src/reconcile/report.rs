@@ -73,7 +73,8 @@ impl Role {
         self.warn(warnings);
     }
 
-    /// Remembers the decision, and the size that was written. While paused, the current size stands for what was decided.
+    /// Remembers the decision, and the size that was written. While paused, the current size stands
+    /// for what was decided.
     fn remember(&mut self, decision: &Decision, sight: &RoleSight, done: &RoleDone, now: Now) {
         let Some(target) = &mut self.target else { return };
         let (history, policy) = (&mut target.memory.history, &self.plan.policy);

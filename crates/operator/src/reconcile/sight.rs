@@ -41,7 +41,8 @@ impl RoleSight {
 }
 
 impl RoleSight {
-    /// The findings of the observation that the decision rests on. Advice is given whatever it rests on.
+    /// The findings of the observation that the decision rests on. Advice is given whatever it
+    /// rests on.
     pub fn findings(&self, basis: Basis) -> Cow<'_, Findings> {
         let usable = &self.observed.usable.findings;
         let mut findings = match (&self.observed.beyond_doubt, basis) {
@@ -58,7 +59,8 @@ impl RoleSight {
         findings
     }
 
-    /// The problems to report: where a decision could not do without samples in doubt, those of the others.
+    /// The problems to report: where a decision could not do without samples in doubt, those of the
+    /// others.
     pub fn problems(&self, basis: Basis) -> &[Problem] {
         match (&self.observed.beyond_doubt, basis) {
             (Some(strict), Basis::BeyondDoubt | Basis::InDoubt) => &strict.findings.problems,

@@ -39,16 +39,19 @@ pub struct StepFailed;
 enum Scales {
     /// Those of all targets.
     All,
-    /// Those that are outdated: the last attempt to read or write them failed, or something else has the target by now.
+    /// Those that are outdated: the last attempt to read or write them failed, or something else
+    /// has the target by now.
     Outdated,
 }
 
 impl Autoscaler {
     /// Makes one step: locate, observe, plan, execute, record, publish.
     ///
-    /// Every choice of a step is made by `plan`, which is pure; what comes before collects its input, and what comes after carries
-    /// it out and reports it. A write is accepted only if nothing has changed the target since its scale was read; else the target is
-    /// located again, and everything decided anew. The clock is read here, and nowhere below but for the caches of `locate`.
+    /// Every choice of a step is made by `plan`, which is pure; what comes before collects its
+    /// input, and what comes after carries it out and reports it. A write is accepted only if
+    /// nothing has changed the target since its scale was read; else the target is located again,
+    /// and everything decided anew. The clock is read here, and nowhere below but for the caches of
+    /// `locate`.
     ///
     /// # Errors
     /// The step did not come to its end, and is to be tried again soon.
@@ -96,7 +99,8 @@ impl Autoscaler {
         Some(sights)
     }
 
-    /// Plans the step. Where a scale-down depends on a target's own object, the object is read and the plan made again.
+    /// Plans the step. Where a scale-down depends on a target's own object, the object is read and
+    /// the plan made again.
     async fn plan(&mut self, sights: &mut [RoleSight], now: Now) -> StepPlan {
         let plan = self.plan_by(sights, now);
         let unread: Vec<usize> = plan.needs_workload().collect();
@@ -116,8 +120,8 @@ impl Autoscaler {
         plan(&self.config, &memory, &observed, now)
     }
 
-    /// Remembers what was decided and written, and reports it. After a conflict only what was written before it counts; the rest is
-    /// decided anew, and reported then.
+    /// Remembers what was decided and written, and reports it. After a conflict only what was
+    /// written before it counts; the rest is decided anew, and reported then.
     fn record(&mut self, plan: &StepPlan, sights: &[RoleSight], done: &Done, now: Now) {
         let roles = self.roles.iter_mut().zip(&plan.roles).zip(sights).zip(&done.roles);
         for (((role, plan), sight), outcome) in roles {
@@ -160,7 +164,8 @@ impl Autoscaler {
         Some(Obstacle { reason: Reason::PodsUnknown, message, is_terminal: false })
     }
 
-    /// Reports why no role can be looked at. A spec that cannot be carried out claims nothing, and is not tried again.
+    /// Reports why no role can be looked at. A spec that cannot be carried out claims nothing, and
+    /// is not tried again.
     async fn report_obstacle(&mut self, obstacle: Obstacle) -> Result<(), StepFailed> {
         let now = self.context.clock.now();
         let Obstacle { reason, message, is_terminal } = obstacle;

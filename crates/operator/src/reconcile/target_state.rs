@@ -26,7 +26,8 @@ use crate::{
 pub struct TargetState {
     /// Its scale as last read or written.
     pub view: ScaleView,
-    /// True where the last attempt to read or write its scale failed: nothing is decided by the old one.
+    /// True where the last attempt to read or write its scale failed: nothing is decided by the old
+    /// one.
     pub is_outdated: bool,
     /// Which pods are the target's, where that can be told.
     pub selector: Result<PodSelector, SelectorProblem>,
@@ -52,7 +53,8 @@ pub struct TargetState {
     pub progress: DrainProgress,
     /// Its own object, read for scale-downs that drain.
     pub workload: WorkloadReader,
-    /// When the time that its pods have to end was last compared with how long requests take, and what came of it.
+    /// When the time that its pods have to end was last compared with how long requests take, and
+    /// what came of it.
     pub grace: Option<(Monotonic, Option<Advice>)>,
     /// A write that may or may not have been carried out.
     unanswered: Option<Unanswered>,
@@ -80,8 +82,8 @@ pub struct Beginning<'a> {
 }
 
 impl TargetState {
-    /// Begins with a target that was not known before, or whose selector has changed. Its memory is that of `before`, or of the
-    /// status, if it is still the same object.
+    /// Begins with a target that was not known before, or whose selector has changed. Its memory is
+    /// that of `before`, or of the status, if it is still the same object.
     pub fn new(beginning: Beginning<'_>, view: ScaleView, before: Option<Self>, now: Now) -> Self {
         let Beginning { sampling, namespace, fresh, plan, remembered } = beginning;
         let selector = match selector::parse(&view.selector) {
@@ -154,7 +156,8 @@ impl TargetState {
         }
     }
 
-    /// Takes over a scale that was read. It tells whether a write without an answer has been carried out.
+    /// Takes over a scale that was read. It tells whether a write without an answer has been
+    /// carried out.
     pub fn update_scale(&mut self, plan: &TargetConfig, view: ScaleView, now: DateTime<Utc>) {
         if let Some(Unanswered { from, to }) = self.unanswered.take()
             && view.scale.current == to
@@ -165,13 +168,15 @@ impl TargetState {
         self.is_outdated = false;
     }
 
-    /// Records a write that failed. One without an answer may have been carried out all the same; the next read tells.
+    /// Records a write that failed. One without an answer may have been carried out all the same;
+    /// the next read tells.
     pub fn record_failed_write(&mut self, error: &TargetError, from: i32, to: i32) {
         self.unanswered = error.is_ambiguous().then_some(Unanswered { from, to });
         self.is_outdated = true;
     }
 
-    /// Samples what another plan needs. The new subscriptions begin before the old ones end, so that no page is forgotten.
+    /// Samples what another plan needs. The new subscriptions begin before the old ones end, so
+    /// that no page is forgotten.
     pub fn change_plan(
         &mut self,
         sampling: &Sampling,

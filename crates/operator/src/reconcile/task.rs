@@ -1,8 +1,8 @@
 //! The task of one autoscaler: the loop that causes its steps.
 //!
-//! A step happens on a fixed tick, and at once when a fresh sample is there. Pods that come and go change what is sampled, and
-//! never cause a step by themselves. Between ticks a target's scale is taken as it was last read; a write is accepted only if it
-//! still is like that.
+//! A step happens on a fixed tick, and at once when a fresh sample is there. Pods that come and go
+//! change what is sampled, and never cause a step by themselves. Between ticks a target's scale is
+//! taken as it was last read; a write is accepted only if it still is like that.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,8 @@ use crate::reconcile::{autoscaler::Autoscaler, context::Context, role::Role, ste
 
 /// Samples that arrive within this time of each other make one step.
 const COALESCE_BASE: Duration = Duration::from_millis(10);
-/// What each pod adds to that time, so that a target of a thousand pods is not decided upon at each of their samples.
+/// What each pod adds to that time, so that a target of a thousand pods is not decided upon at each
+/// of their samples.
 const COALESCE_PER_POD: Duration = Duration::from_micros(200);
 /// The longest time for which samples are gathered.
 const COALESCE_MAX: Duration = Duration::from_millis(100);
@@ -28,7 +29,8 @@ pub fn run(
     mut objects: watch::Receiver<Arc<LLMAutoscaler>>,
 ) -> impl Future<Output = ()> {
     let object = objects.borrow_and_update().clone();
-    // Its claims are there before anything of it runs, so that no younger autoscaler overlooks them.
+    // Its claims are there before anything of it runs, so that no younger autoscaler overlooks
+    // them.
     let autoscaler = Autoscaler::new(context, object);
     autoscaler.run(objects)
 }
@@ -75,8 +77,9 @@ impl Autoscaler {
         }
     }
 
-    /// Returns whether fresh samples cause steps: not while a failed step waits to be tried again, and not under the HPA's profile,
-    /// which knows only its tick, once the first samples are there.
+    /// Returns whether fresh samples cause steps: not while a failed step waits to be tried again,
+    /// and not under the HPA's profile, which knows only its tick, once the first samples are
+    /// there.
     fn steps_on_samples(&mut self) -> bool {
         let waits_for_first = self.targets().any(|target| !target.decided);
         self.failures == 0 && (self.context.profile == Profile::Default || waits_for_first)
