@@ -11,41 +11,49 @@ use llm_autoscaler_engines::{
     Alternative, Engine, EngineProfile, Signal, SignalDef, SignalInfo, Standing, Term,
 };
 
+/// The width of prose.
+const COLUMNS: usize = 100;
+
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/engines.md");
 
 const INTRODUCTION: &str = "\
 # Engines and their signals
 
-<!-- Generated from crates/engines by `UPDATE=1 cargo test -p llm-autoscaler-engines --test docs`; do not edit. -->
+<!-- Generated from crates/engines; do not edit. To write it:
+`UPDATE=1 cargo test -p llm-autoscaler-engines --test docs` -->
 
-A *signal* is a quantity that engines report about themselves, by one name for all of them: `signal: WaitingRequests`
-in a spec works for every engine that has it, and for every version of one. `engine` selects the series that it is read
-from. `llm-autoscaler engines` prints these tables; `llm-autoscaler probe URL` reads a page as the operator does and
-lists the signals that it has.
+A *signal* is a quantity that engines report about themselves, by one name for all of them: `signal:
+WaitingRequests` in a spec works for every engine that has it, and for every version of one.
+`engine` selects the series that it is read from. `llm-autoscaler engines` prints these tables;
+`llm-autoscaler probe URL` reads a page as the operator does and lists the signals that it has.
 
 ";
 
 const READING: &str = "
-- A **gauge** is the latest value, or with `windowSeconds` the mean over that time. A **counter** is the rate per second
-  over the window (60 s by default); it may restart at zero. A **histogram** is the `percentile` (90 by default) of the
-  events of the window (60 s by default), pooled over all replicas. With too few events there is *no value*, which is not
-  zero: such a metric neither scales the target up nor keeps another metric from scaling it down.
-- A **target** of type `AverageValue` is compared with the mean over the replicas, one of type `Value` with the value of
-  the service. Each signal allows only the type that makes sense for it.
-- If a signal has **several summands** (`+`), all of them must be on the page. One that is missing makes the signal
-  missing for that replica, never smaller.
-- If a summand has **several names**, the first that is on the page counts. They are never added. If a *former* name is in
-  use, the condition `Advisory` reports it, because the next upgrade takes the name away.
-- If a page has **several series** of a name (data-parallel engines, ranks), they become one number for the replica by
-  the rule in the column \"several series\". Ranks that repeat a value count once.
-- A series that is NaN or infinite is missing. So is everything on a page that is cut off or is not a metrics page.
+- A **gauge** is the latest value, or with `windowSeconds` the mean over that time. A **counter** is
+  the rate per second over the window (60 s by default); it may restart at zero. A **histogram** is
+  the `percentile` (90 by default) of the events of the window (60 s by default), pooled over all
+  replicas. With too few events there is *no value*, which is not zero: such a metric neither scales
+  the target up nor keeps another metric from scaling it down.
+- A **target** of type `AverageValue` is compared with the mean over the replicas, one of type
+  `Value` with the value of the service. Each signal allows only the type that makes sense for it.
+- If a signal has **several summands** (`+`), all of them must be on the page. One that is missing
+  makes the signal missing for that replica, never smaller.
+- If a summand has **several names**, the first that is on the page counts. They are never added. If
+  a *former* name is in use, the condition `Advisory` reports it, because the next upgrade takes the
+  name away.
+- If a page has **several series** of a name (data-parallel engines, ranks), they become one number
+  for the replica by the rule in the column \"several series\". Ranks that repeat a value count once.
+- A series that is NaN or infinite is missing. So is everything on a page that is cut off or is not
+  a metrics page.
 ";
 
 const CLOSING: &str = "
 ## Any other series
 
-`series` reads a series by its full name (with `_total`, `_count` or the like), from any engine. All series of that
-name on a page are added up; `selector.matchLabels` selects some of them. With `engine: Custom` it is the only way.
+`series` reads a series by its full name (with `_total`, `_count` or the like), from any engine. All
+series of that name on a page are added up; `selector.matchLabels` selects some of them. With
+`engine: Custom` it is the only way.
 
 ```yaml
 metrics:
@@ -56,10 +64,10 @@ metrics:
   target: {type: AverageValue, averageValue: \"5\"}
 ```
 
-A page is in Prometheus's text format 0.0.4; the additions of OpenMetrics (exemplars, `# EOF`) and quoted UTF-8 names
-are read too. Malformed lines of other families do no harm. A series that a page repeats counts once, by its first
-value, as in Prometheus. The last line must end with a line feed, which the format requires: otherwise the page counts
-as cut off.
+A page is in Prometheus's text format 0.0.4; the additions of OpenMetrics (exemplars, `# EOF`) and
+quoted UTF-8 names are read too. Malformed lines of other families do no harm. A series that a page
+repeats counts once, by its first value, as in Prometheus. The last line must end with a line feed,
+which the format requires: otherwise the page counts as cut off.
 ";
 
 #[test]
@@ -78,7 +86,32 @@ fn the_document_is_up_to_date_with_the_tables() {
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     write_page(&mut page).expect("a string can be written to");
-    page + CLOSING
+    wrap(&(page + CLOSING))
+}
+
+/// Wraps the prose of a page; tables and code stay as they are.
+fn wrap(page: &str) -> String {
+    let mut wrapped = String::with_capacity(page.len());
+    let mut is_code = false;
+    for line in page.lines() {
+        is_code ^= line.starts_with("```");
+        let is_prose = !is_code && !line.starts_with(['|', '#', '<']);
+        let width = if is_prose { COLUMNS } else { usize::MAX };
+        let indent = if line.starts_with("- ") { "  " } else { "" };
+        let mut column = 0;
+        for word in line.split_inclusive(' ') {
+            if column > 0 && column + word.trim_end().chars().count() > width {
+                wrapped.truncate(wrapped.trim_end_matches(' ').len());
+                wrapped.push('\n');
+                wrapped.push_str(indent);
+                column = indent.len();
+            }
+            wrapped.push_str(word);
+            column += word.chars().count();
+        }
+        wrapped.push('\n');
+    }
+    wrapped
 }
 
 fn write_page(page: &mut String) -> fmt::Result {
