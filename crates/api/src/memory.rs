@@ -19,7 +19,7 @@ pub const MEMORY_BUDGET: usize = 16 << 10;
 /// The fewest entries of a history that are kept for the budget's sake.
 const FEWEST_ENTRIES: usize = 4;
 
-/// What a status remembers of one object.
+/// The memory of one object, as a status has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remembered {
     /// The history; `None` where there is none, or none that is understood.

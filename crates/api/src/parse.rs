@@ -55,7 +55,7 @@ pub struct TargetConfig {
 /// The PodMonitor of one target, as the spec asks for it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodMonitorConfig {
-    /// Whether there is to be one, and with which labels and interval.
+    /// Its mode, labels and interval.
     pub spec: PodMonitorSpec,
     /// The first scrape source: its path, scheme, credentials and pods are the PodMonitor's.
     pub scrape: ScrapeSpec,

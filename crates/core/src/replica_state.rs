@@ -12,7 +12,7 @@ pub enum ReplicaState {
     Starting,
     /// Ready: its Services send requests to it.
     Ready,
-    /// Not ready, although its metrics page answers, as of a saturated engine whose probes time
+    /// Not ready, although its metrics page answers: a saturated engine lets its probes time
     /// out.
     Unready,
     /// Running with its engine put to sleep.
@@ -27,7 +27,7 @@ pub enum ReplicaState {
     Stuck,
 }
 
-/// What a replica's engine does, as far as its metrics page tells.
+/// The activity of a replica's engine, as far as its metrics page shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EngineActivity {
     /// No sample tells.

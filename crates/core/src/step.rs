@@ -7,9 +7,9 @@
 //! observations ─┘
 //! ```
 //!
-//! [`plan`] makes every choice of a step. Whoever carries the plan out asks [`Writes`] for the next
-//! write and records how it went; nothing is left to choose there. The same plan is made by the
-//! operator, by `evaluate` and by a simulator.
+//! [`plan`] makes every choice of a step. The caller that carries it out asks [`Writes`] for the
+//! next write and records how it went; nothing is left to choose there. The same plan is made by
+//! the operator, by `evaluate` and by a simulator.
 
 mod decide_role;
 mod drain_role;
@@ -35,16 +35,16 @@ pub use drain_role::{DrainAction, WaitingOn};
 pub use reasons::ReplicaReason;
 pub use writes::{Write, Writes};
 
-/// What an autoscaler is to do: the parsed spec.
+/// The part of a spec that steps are planned by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Its roles, at least one.
     pub roles: Vec<RoleConfig>,
-    /// What the roles share, where there are several.
+    /// The limits that the roles share; `None` where there is only one role.
     pub shared: Option<SharedLimits>,
 }
 
-/// What is to be done with one target.
+/// The part of a spec that is about one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoleConfig {
     /// The policy of its decisions.
@@ -56,7 +56,7 @@ pub struct RoleConfig {
     pub drain_deadline: Option<TimeDelta>,
 }
 
-/// What is remembered of one target from step to step.
+/// The memory of one target, from step to step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoleMemory {
     /// Past recommendations and changes of size.
@@ -67,7 +67,7 @@ pub struct RoleMemory {
     pub lag: Lag,
 }
 
-/// What was observed of one target.
+/// The observation of one target.
 #[derive(Clone, Debug)]
 pub struct RoleObservation<'a> {
     /// By all usable samples: good enough to grow by, or to stay.
@@ -78,9 +78,9 @@ pub struct RoleObservation<'a> {
     pub states: &'a [ReplicaState],
     /// The number of replicas by what they are.
     pub counts: ReplicaCounts,
-    /// What keeps the autoscaler from writing.
+    /// The reasons why the autoscaler may not write.
     pub block: WriteBlock,
-    /// What a scale-down has to know; of no matter where scale-downs do not drain.
+    /// The observation for scale-downs that drain; ignored where they do not.
     pub drain: DrainObservation,
 }
 
@@ -98,7 +98,7 @@ pub struct ReplicaCounts {
     pub closed: i32,
 }
 
-/// What keeps an autoscaler from writing to a target that is its own.
+/// The reasons why an autoscaler may not write to a target that is its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteBlock {
     /// The autoscaler is paused.
@@ -107,7 +107,7 @@ pub struct WriteBlock {
     pub manual_change: bool,
 }
 
-/// What a scale-down that drains has to know of a target.
+/// The observation of a target for scale-downs that drain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrainObservation {
     /// Which replicas a smaller size removes; `None` where that is not known.
@@ -118,7 +118,7 @@ pub struct DrainObservation {
     pub workload: WorkloadState,
 }
 
-/// What is known of the target's own object, as far as a scale-down depends on it.
+/// The knowledge of the target's own object, as far as a scale-down depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WorkloadState {
     /// It has not been read, or too long ago.
@@ -133,7 +133,7 @@ pub enum WorkloadState {
     },
 }
 
-/// Everything that one step has come to.
+/// The plan of one step: every choice of it, as a value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepPlan {
     /// One plan per role, in their order.
@@ -141,7 +141,7 @@ pub struct StepPlan {
     shared: Option<SharedLimits>,
 }
 
-/// What one step has come to for one target.
+/// The plan of one step for one target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RolePlan {
     /// The decision, after coordination with other roles.
@@ -162,7 +162,7 @@ pub struct RolePlan {
     pub write: Option<i32>,
     /// The size when everything is written that one write can reach.
     goal: i32,
-    /// What a change of size waits for.
+    /// The event that a decided change of size waits for; `None` where it does not wait.
     pub waits: Option<WaitingOn>,
     /// Why each replica exists, in the order of [`Observation::replicas`].
     pub reasons: Vec<ReplicaReason>,
@@ -195,8 +195,8 @@ impl WriteBlock {
 }
 
 impl StepPlan {
-    /// Returns the roles whose object has to be read before their scale-down can be planned. The
-    /// plan is made again then.
+    /// Returns the roles that need their target's own object before their scale-down can be
+    /// planned. The plan is made again then.
     pub fn needs_workload(&self) -> impl Iterator<Item = usize> {
         let roles = self.roles.iter().enumerate();
         roles.filter(|(_, role)| role.waits == Some(WaitingOn::Workload)).map(|(role, _)| role)

@@ -1,5 +1,6 @@
-//! Calls to the API server: how long each may take, how its errors read, under which field manager it writes, and in which scope
-//! it reads. Each of these is here once, so that every module of the operator does it alike.
+//! Calls to the API server: how long each may take, how its errors read, under which field manager
+//! it writes, and in which scope it reads. Each of these is here once, so that every module of the
+//! operator does it alike.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ pub enum CallError {
     /// The API server refused the call, or could not be reached.
     #[error("{}", error_text(.0))]
     Api(#[from] kube::Error),
-    /// The API server did not answer within this time. A write may have been carried out all the same.
+    /// The API server did not answer within this time. A write may have been carried out all the
+    /// same.
     #[error("the API server did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
 }
@@ -33,7 +35,8 @@ impl CallError {
         }
     }
 
-    /// True for a write that may have been carried out although it failed: there was no answer, or a server error.
+    /// True for a write that may have been carried out although it failed: there was no answer, or
+    /// a server error.
     pub fn is_ambiguous(&self) -> bool {
         self.status().is_none_or(|status| status >= 500)
     }
@@ -66,7 +69,8 @@ pub fn patch_as(manager: &str) -> PatchParams {
     PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
 }
 
-/// The parameters of a server-side apply by one of the operator's field managers. It takes fields over that others have set.
+/// The parameters of a server-side apply by one of the operator's field managers. It takes fields
+/// over that others have set.
 pub fn apply_as(manager: &str) -> PatchParams {
     PatchParams::apply(manager).force()
 }
@@ -95,10 +99,10 @@ pub fn scoped_dynamic(
     }
 }
 
-/// The permission for one write: who may write, and until when.
+/// The permission for one write: it may be carried out until a moment.
 ///
-/// Today one operator serves a cluster, and its permits do not end. Every write takes one all the same, so that a holder that can
-/// lose its right to write cannot write without noticing.
+/// Today one operator serves a cluster, and its permits do not end. Every write takes one all the
+/// same, so that a holder that can lose its right to write cannot write without noticing.
 #[derive(Clone, Copy, Debug)]
 pub struct WritePermit {
     until: Option<Monotonic>,

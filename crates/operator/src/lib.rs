@@ -5,8 +5,9 @@
 //! pods       ── one watch, many views ──────────────────────┘             sampler ── one task per page
 //! ```
 //!
-//! Sampling and deciding are two loops. A page is read once per interval, whoever looks at it (`sampler`); a
-//! decision is made on a tick, and at once when a fresh sample is there (`autoscaler`).
+//! Sampling and deciding are two loops. A page is read once per interval, whoever looks at it
+//! (`sampler`); a decision is made on a tick, and at once when a fresh sample is there
+//! (`autoscaler`).
 //!
 //! Invariant: no arithmetic on replicas; whatever a number becomes, `core` has decided.
 
@@ -61,7 +62,7 @@ pub struct Config {
     pub address: SocketAddr,
     /// How often an autoscaler decides at least.
     pub period: Duration,
-    /// Whether decisions are the HPA's to the bit.
+    /// The rules of decisions: the HPA's to the bit, or with deviations.
     pub profile: Profile,
 }
 
@@ -73,7 +74,7 @@ pub enum RunError {
     Serve {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The TLS library could not be set up.

@@ -13,7 +13,7 @@ use crate::{
     policy::Policy,
 };
 
-/// A metric whose usage is within this range of its target is near it.
+/// The range of usage divided by target in which a metric is near its target.
 const NEAR_TARGET: RangeInclusive<f64> = 0.7..=1.3;
 
 /// The samples that a decision rests on.

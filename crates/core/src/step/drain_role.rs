@@ -10,7 +10,7 @@ use crate::{
     units::Resize,
 };
 
-/// What is to be done about the Services of a target's pods.
+/// The change to the readiness gates of a target's pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DrainAction {
     /// Nothing changes: what a scale-down depends on is not known yet.
@@ -23,7 +23,7 @@ pub enum DrainAction {
     Step(DrainStep),
 }
 
-/// What a change of size waits for.
+/// The event that a decided change of size waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitingOn {
     /// For the autoscaler to be resumed.

@@ -32,25 +32,25 @@ struct Role {
     drain: Option<DrainObservation>,
 }
 
-/// A role whose replicas are all ready, with these samples.
+/// A role of ready replicas with these samples.
 fn role(samples: &[i64]) -> Role {
     let samples: Vec<Option<i64>> = samples.iter().copied().map(Some).collect();
     Role { usable: ready(&samples), ..Role::default() }
 }
 
 impl Role {
-    /// The same role, where only these samples are beyond doubt.
+    /// Leaves only these samples beyond doubt.
     fn in_doubt(self, samples: &[Option<i64>]) -> Self {
         Self { beyond_doubt: Some(ready(samples)), ..self }
     }
 
-    /// The same role, whose scale-downs remove the highest ordinals once these candidates are
-    /// drained.
+    /// Lets scale-downs remove the highest ordinals once these candidates are drained.
     fn draining(self, candidates: Vec<Candidate>, workload: WorkloadState) -> Self {
         let removal = Some(Removal::HighestOrdinals);
         Self { drain: Some(DrainObservation { removal, candidates, workload }), ..self }
     }
 
+    /// Adds reasons not to write.
     fn blocked(self, block: WriteBlock) -> Self {
         Self { block, ..self }
     }

@@ -22,7 +22,7 @@ pub struct Autoscaler {
     pub(super) problem: Option<SpecError>,
     /// Its targets.
     pub(super) roles: Vec<Role>,
-    /// What the plan of a step is made by.
+    /// The configuration that steps are planned by.
     pub(super) config: Config,
     pub(super) status: StatusWriter,
     pub(super) warnings: Warnings,

@@ -1,4 +1,4 @@
-//! What all autoscalers share.
+//! The handles that all autoscalers share.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// What all autoscalers share.
+/// The handles that all autoscalers share.
 pub struct Context {
     /// The client of the API server.
     pub client: Client,
@@ -50,6 +50,6 @@ pub struct Context {
     pub permit: WritePermit,
     /// The longest time between two steps.
     pub period: Duration,
-    /// Whether decisions are the HPA's to the bit.
+    /// The rules of decisions: the HPA's to the bit, or with deviations.
     pub profile: Profile,
 }

@@ -13,9 +13,9 @@ use crate::{
     scale::client::TargetError,
 };
 
-/// What was done of a plan.
+/// The result of carrying a plan out.
 pub struct Done {
-    /// What was done for each role.
+    /// The results of the roles, in their order.
     pub roles: Vec<RoleDone>,
     /// How it ended.
     pub end: End,
@@ -33,7 +33,7 @@ pub enum End {
     Conflict,
 }
 
-/// What was done for one role.
+/// The result for one role.
 pub enum RoleDone {
     /// Nothing was written.
     Nothing,

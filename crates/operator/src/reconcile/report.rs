@@ -114,7 +114,7 @@ impl Role {
         }
     }
 
-    /// What the texts need to know of each metric: its name, and why it failed.
+    /// Describes each metric for the texts: its name, and why it failed.
     fn describe_metrics(&self, problems: &[Problem]) -> Vec<MetricDescription> {
         let error = report::missing(problems);
         let namespace = self.namespace();

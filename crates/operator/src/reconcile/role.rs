@@ -35,7 +35,7 @@ pub(super) struct Role {
     /// The autoscaler.
     pub(super) object: Arc<LLMAutoscaler>,
     pub(super) plan: Arc<TargetConfig>,
-    /// What is known of the target, once it has been found.
+    /// The state of the target, once it has been found.
     pub(super) target: Option<TargetState>,
     pub(super) claim: ClaimGuard,
     pub(super) owners: OwnerReferences,
@@ -131,7 +131,7 @@ impl Role {
         self.pod_monitor.retire(&self.object);
     }
 
-    /// What keeps the operator from writing.
+    /// The reasons why the operator may not write.
     pub(super) fn write_block(&self, now: Now) -> WriteBlock {
         let manual_change = self.sizes.respected(self.plan.respect, now.wall);
         WriteBlock { paused: self.object.is_paused(), manual_change }

@@ -1,4 +1,4 @@
-//! What was observed of one role at one moment: the input of its plan, and of its report.
+//! The observation of one role at one moment: the input of its plan, and of its report.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use llm_autoscaler_observe::observer::{Findings, Observed, Problem};
 
 use crate::{drain::drainer::DrainScene, ownership::write_block::WriteBlock};
 
-/// What was observed of one role.
+/// The observation of one role.
 pub struct RoleSight {
     /// Its observations.
     pub observed: Observed,
@@ -16,11 +16,11 @@ pub struct RoleSight {
     pub states: Vec<ReplicaState>,
     /// The number of its replicas by what they are.
     pub counts: ReplicaCounts,
-    /// What keeps the operator from writing.
+    /// The reasons why the operator may not write.
     pub block: WriteBlock,
-    /// What was observed for its drains.
+    /// Its drains, as they are carried out.
     pub drain: DrainScene,
-    /// The same, as the plan takes it.
+    /// Its drains, as the plan takes them.
     pub drain_observation: DrainObservation,
     /// Advice about its drains.
     pub advice: Option<Advice>,

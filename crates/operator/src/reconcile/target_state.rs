@@ -41,7 +41,7 @@ pub struct TargetState {
     starts: StartupTracker,
     /// The time of the last wake call.
     woken: Option<Monotonic>,
-    /// What is remembered from step to step.
+    /// The memory from step to step.
     pub memory: RoleMemory,
     /// True once a decision has been made: the first samples are there.
     pub decided: bool,
@@ -49,7 +49,7 @@ pub struct TargetState {
     pub sources: Sources,
     /// Its drains.
     pub drain: DrainMemory,
-    /// What users are told of its drains.
+    /// The progress of its drains, for people.
     pub progress: DrainProgress,
     /// Its own object, read for scale-downs that drain.
     pub workload: WorkloadReader,
@@ -67,9 +67,9 @@ struct Unanswered {
     to: i32,
 }
 
-/// What a target's state is begun with.
+/// The inputs of a new target's state.
 pub struct Beginning<'a> {
-    /// What sources share.
+    /// The scrapes and queries that sources share.
     pub sampling: &'a Sampling,
     /// The target's namespace.
     pub namespace: &'a str,
@@ -77,12 +77,12 @@ pub struct Beginning<'a> {
     pub fresh: &'a Arc<Notify>,
     /// The plan of the target.
     pub plan: &'a TargetConfig,
-    /// What the status remembers of the object, if it does.
+    /// The status's memory of the object, if there is one.
     pub remembered: Option<Remembered>,
 }
 
 impl TargetState {
-    /// Begins with a target that was not known before, or whose selector has changed. Its memory is
+    /// Begins with a new target, or with a new selector of the same one. Its memory is
     /// that of `before`, or of the status, if it is still the same object.
     pub fn new(beginning: Beginning<'_>, view: ScaleView, before: Option<Self>, now: Now) -> Self {
         let Beginning { sampling, namespace, fresh, plan, remembered } = beginning;

@@ -15,7 +15,7 @@ use crate::reconcile::{autoscaler::Autoscaler, context::Context, role::Role, ste
 
 /// Samples that arrive within this time of each other make one step.
 const COALESCE_BASE: Duration = Duration::from_millis(10);
-/// What each pod adds to that time, so that a target of a thousand pods is not decided upon at each
+/// The time that each pod adds, so that a target of a thousand pods is not decided upon at each
 /// of their samples.
 const COALESCE_PER_POD: Duration = Duration::from_micros(200);
 /// The longest time for which samples are gathered.
