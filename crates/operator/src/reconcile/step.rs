@@ -140,10 +140,10 @@ impl Autoscaler {
     /// Reads scales, and finds and claims their targets. A plan needs all of them.
     async fn locate(&mut self, scales: Scales) -> Result<(), StepFailed> {
         let now = self.context.clock.now();
-        let remembered = self.status.status().targets.clone();
+        let remembered = &self.status.status().targets;
         let is_read = |role: &&mut Role| scales == Scales::All || role.is_outdated();
         let mut roles: Vec<&mut Role> = self.roles.iter_mut().filter(is_read).collect();
-        let located = roles.iter_mut().map(|role| role.locate(&remembered, now));
+        let located = roles.iter_mut().map(|role| role.locate(remembered, now));
         let results = future::join_all(located).await;
         if results.iter().all(Result::is_ok) {
             return Ok(());
