@@ -1,4 +1,5 @@
-//! The clock of the operator: the only place, besides the loops of [`sampling`](crate::sampling), where the time is read.
+//! The clock of the operator: the only place, besides the loops of [`sampling`](crate::sampling),
+//! where the time is read.
 
 use chrono::Utc;
 use llm_autoscaler_core::{Monotonic, Now};
