@@ -183,8 +183,8 @@ impl PageState {
         Timing { interval, timeout: timeout.unwrap_or(interval) }
     }
 
-    /// Records a scrape, and returns the subscribers to wake. Measures whose last subscription
-    /// ended during the scrape are ignored.
+    /// Records a scrape, and returns the subscribers to wake. Measures that lost their last
+    /// subscription during the scrape are ignored.
     pub(crate) fn record_scrape(&mut self, result: ScrapeResult<'_>) -> Vec<Arc<Notify>> {
         let ScrapeResult { measures, at, error, page } = result;
         self.error = error;

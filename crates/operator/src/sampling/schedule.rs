@@ -24,7 +24,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Returns a schedule whose first read is at this moment.
+    /// Returns a schedule with the first read at this moment.
     pub(crate) fn new(first: Instant) -> Self {
         Self { last_tick: None, next: first, is_settled: false, failures: 0, is_retry: false }
     }

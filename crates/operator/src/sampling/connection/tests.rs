@@ -1,4 +1,4 @@
-//! Scrapes of a server whose responses are given byte by byte.
+//! Scrapes of a server with responses that are given byte by byte.
 
 use std::{collections::VecDeque, io::Write, net::IpAddr, sync::Arc};
 
