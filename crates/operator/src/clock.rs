@@ -1,11 +1,12 @@
-//! The clock of the operator: the only place, besides the loops of [`sampling`](crate::sampling),
-//! where the time is read.
+//! The operator's clock. Besides the loops of [`sampling`](crate::sampling), it is the only code
+//! that reads the time.
 
 use chrono::Utc;
 use llm_autoscaler_core::{Monotonic, Now};
 use tokio::time::Instant;
 
-/// A clock, started with the process; cheap to copy. All moments of one process are of one clock.
+/// A clock that starts with the process. Cheap to copy. Only moments of the same clock can be
+/// compared, so a process has one.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
@@ -18,7 +19,7 @@ impl Clock {
         Self { started: Instant::now() }
     }
 
-    /// Reads the clock.
+    /// Reads the wall clock and the monotonic clock.
     pub fn now(&self) -> Now {
         Now { wall: Utc::now(), monotonic: self.monotonic() }
     }

@@ -1,6 +1,5 @@
-//! Calls to the API server: how long each may take, how its errors read, under which field manager
-//! it writes, and in which scope it reads. Each of these is here once, so that every module of the
-//! operator does it alike.
+//! Calls to the API server: their deadline, the text of their errors, their field manager and their
+//! scope. Each of these is here once, so that all modules of the operator call alike.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use kube::{
 };
 use llm_autoscaler_core::Monotonic;
 
-/// The time that the API server has for a call, unless the caller says otherwise.
+/// The usual deadline of a call.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A call to the API server that failed.
@@ -20,14 +19,13 @@ pub enum CallError {
     /// The API server refused the call, or could not be reached.
     #[error("{}", error_text(.0))]
     Api(#[from] kube::Error),
-    /// The API server did not answer within this time. A write may have been carried out all the
-    /// same.
+    /// The API server did not answer within this time. It may still have carried out a write.
     #[error("the API server did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
 }
 
 impl CallError {
-    /// The HTTP status of the answer; `None` where there was no answer.
+    /// Returns the HTTP status of the response; `None` if there was no response.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Api(kube::Error::Api(status)) => Some(status.code),
@@ -35,8 +33,8 @@ impl CallError {
         }
     }
 
-    /// True for a write that may have been carried out although it failed: there was no answer, or
-    /// a server error.
+    /// Returns true if a failed write may still have been carried out: there was no response, or a
+    /// server error.
     pub fn is_ambiguous(&self) -> bool {
         self.status().is_none_or(|status| status >= 500)
     }
@@ -56,7 +54,8 @@ pub async fn within<T>(
     }
 }
 
-/// Returns the API server's own sentence where it sent one: `statefulsets.apps "qwen3" not found`.
+/// Returns the message of the API server if it sent one, such as
+/// `statefulsets.apps "qwen3" not found`; otherwise the text of the error.
 pub fn error_text(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
@@ -64,18 +63,18 @@ pub fn error_text(error: &kube::Error) -> String {
     }
 }
 
-/// The parameters of a patch by one of the operator's field managers.
+/// Returns the parameters of a patch by one of the operator's field managers.
 pub fn patch_as(manager: &str) -> PatchParams {
     PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
 }
 
-/// The parameters of a server-side apply by one of the operator's field managers. It takes fields
-/// over that others have set.
+/// Returns the parameters of a server-side apply by one of the operator's field managers. It takes
+/// over fields of other managers.
 pub fn apply_as(manager: &str) -> PatchParams {
     PatchParams::apply(manager).force()
 }
 
-/// The API of a kind that is known at compile time, in one namespace or in all of them.
+/// Returns the API of a kind that is known at compile time, in one namespace or in all of them.
 pub fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = NamespaceResourceScope>,
@@ -87,7 +86,7 @@ where
     }
 }
 
-/// The API of a kind that is named at run time, in one namespace or in all of them.
+/// Returns the API of a kind that is named at run time, in one namespace or in all of them.
 pub fn scoped_dynamic(
     client: &Client,
     namespace: Option<&str>,
@@ -99,22 +98,22 @@ pub fn scoped_dynamic(
     }
 }
 
-/// The permission for one write: it may be carried out until a moment.
+/// The permission to write to the API server until a deadline.
 ///
-/// Today one operator serves a cluster, and its permits do not end. Every write takes one all the
-/// same, so that a holder that can lose its right to write cannot write without noticing.
+/// Today one operator serves a cluster, and its permits do not end. All writes still require a
+/// permit, so that an operator with leader election could not write after the end of its lease.
 #[derive(Clone, Copy, Debug)]
 pub struct WritePermit {
     until: Option<Monotonic>,
 }
 
 impl WritePermit {
-    /// A permit that does not end.
+    /// Returns a permit that does not end.
     pub fn unlimited() -> Self {
         Self { until: None }
     }
 
-    /// Returns the time that a write may take from now on; `None` once the permit has ended.
+    /// Returns the deadline of a write that starts now; `None` once the permit has ended.
     pub fn deadline(self, now: Monotonic) -> Option<Duration> {
         let Some(until) = self.until else { return Some(DEADLINE) };
         let left = until.since(now);

@@ -16,6 +16,7 @@ mod cluster;
 mod drain;
 mod http;
 mod kube_api;
+mod lock;
 mod ownership;
 mod pod_monitor;
 mod reconcile;

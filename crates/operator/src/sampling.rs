@@ -1,13 +1,26 @@
-//! Sampling: metrics pages are scraped and Prometheus servers are queried, on schedules of their own.
+//! Sampling: metrics pages are scraped and Prometheus servers are queried, each on its own
+//! schedule.
+//!
+//! ```text
+//! sources -> page_view -> scrape_pool -> scrape_loop -> scrape -> connection
+//!         -> prometheus: server_view -> pool -> query_loop -> client -> http_client
+//! ```
+//!
+//! A *source* belongs to one autoscaler. It subscribes to *feeds*: pages and servers that one task
+//! samples for all autoscalers. The task wakes its subscribers when a sample is there.
 
 mod connection;
 pub mod credentials;
+mod error;
+mod feed;
 mod http_client;
+mod page_lookup;
+mod page_state;
 pub mod page_view;
 pub mod prometheus;
 mod schedule;
-pub mod scrape;
-pub mod scrape_loop;
+mod scrape;
+mod scrape_loop;
 pub mod scrape_pool;
 pub mod sources;
-pub mod tls;
+mod tls;

@@ -1,17 +1,20 @@
-//! The operator's own metrics.
+//! The operator's own metrics, in Prometheus' conventions. `docs/monitoring.md` lists them.
+//!
+//! The values of labels are `snake_case` words that the callers choose, so that this module knows
+//! no other.
 
 use std::{sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 
-/// Bounds of how late a read may begin, in seconds.
-const LATENESS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+/// The upper bounds of the lateness histogram's buckets, in seconds.
+const LATENESS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
-/// Counts what happens; cheap to clone.
+/// The operator's own metrics. Cheap to clone.
 #[derive(Clone)]
 pub struct Telemetry {
     registry: Arc<Registry>,
@@ -43,138 +46,127 @@ struct SourceLabel {
     source: &'static str,
 }
 
+/// Registers a metric. A counter's name gets the suffix `_total` when it is exposed.
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// Registers counters, one for each set of labels.
+fn counters<L>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Counter>
+where
+    Family<L, Counter>: Metric + Default,
+{
+    register(registry, name, help, Family::default())
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("llm_autoscaler");
-        let (scrapes, queries, samples, decisions, scale_writes, status_writes) = (
-            Family::default(),
-            Family::default(),
-            Family::default(),
-            Family::default(),
-            Family::default(),
-            Family::default(),
-        );
-        let (lateness, autoscalers) = (Histogram::new(LATENESS), Gauge::default());
-        let (withheld, changes) = (Family::default(), Counter::default());
-        registry.register("scrapes", "Pages of pods that were read, by result", scrapes.clone());
-        registry.register(
-            "scrape_lateness_seconds",
-            "How much later than planned the read of a page began",
-            lateness.clone(),
-        );
-        registry.register("queries", "Queries to Prometheus servers, by result", queries.clone());
-        registry.register(
-            "samples",
-            "Samples that decisions were made of, by their source",
-            samples.clone(),
-        );
-        registry.register(
-            "decisions",
-            "Decisions that were made, by what they rest on",
-            decisions.clone(),
-        );
-        registry.register(
-            "scale_writes",
-            "Writes to scale subresources, by result",
-            scale_writes.clone(),
-        );
-        registry.register(
-            "withheld",
-            "Decisions to change a size that were not carried out, by what stood in the way",
-            withheld.clone(),
-        );
-        registry.register(
-            "changes_by_others",
-            "Changes of a target's size by somebody else",
-            changes.clone(),
-        );
-        registry.register(
-            "status_writes",
-            "Writes of LLMAutoscaler status, by result",
-            status_writes.clone(),
-        );
-        let drains = Family::default();
-        registry.register(
-            "drains",
-            "Scale-downs that were drained, by how that ended",
-            drains.clone(),
-        );
-        registry.register("autoscalers", "LLMAutoscalers that are kept", autoscalers.clone());
-        let registry = Arc::new(registry);
+        let all = &mut registry;
         Self {
-            registry,
-            scrapes,
-            lateness,
-            queries,
-            samples,
-            decisions,
-            scale_writes,
-            withheld,
-            changes,
-            status_writes,
-            drains,
-            autoscalers,
+            scrapes: counters(all, "scrapes", "Scrapes of metrics pages of pods, by result"),
+            lateness: register(
+                all,
+                "scrape_lateness_seconds",
+                "Delay of the start of a scrape after its scheduled time",
+                Histogram::new(LATENESS_BUCKETS),
+            ),
+            queries: counters(all, "queries", "Queries to Prometheus servers, by result"),
+            samples: counters(all, "samples", "Samples used by decisions, by source"),
+            decisions: counters(
+                all,
+                "decisions",
+                "Decisions on the replicas of targets, by result",
+            ),
+            scale_writes: counters(all, "scale_writes", "Writes to scale subresources, by result"),
+            withheld: counters(
+                all,
+                "withheld",
+                "Decisions to change the replicas of a target that were not written, by reason",
+            ),
+            changes: register(
+                all,
+                "changes_by_others",
+                "Changes of the replicas of a target that the operator did not make",
+                Counter::default(),
+            ),
+            status_writes: counters(
+                all,
+                "status_writes",
+                "Writes of the status of LLMAutoscalers, by result",
+            ),
+            drains: counters(all, "drains", "Scale-downs that drained their pods, by result"),
+            autoscalers: register(
+                all,
+                "autoscalers",
+                "LLMAutoscalers that the operator reconciles",
+                Gauge::default(),
+            ),
+            registry: Arc::new(registry),
         }
     }
 }
 
 impl Telemetry {
-    /// Counts a scrape; `result` is ok, or the kind of its error.
+    /// Counts a scrape. The result is `ok`, or the kind of the error.
     pub fn record_scrape(&self, result: &'static str) {
         self.scrapes.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// The read of a page began this much later than planned.
-    pub fn record_lateness(&self, by: Duration) {
-        self.lateness.observe(by.as_secs_f64());
+    /// Records the delay of the start of a scrape after its scheduled time.
+    pub fn record_lateness(&self, lateness: Duration) {
+        self.lateness.observe(lateness.as_secs_f64());
     }
 
-    /// Counts a query to a Prometheus server; `result` is ok, or the kind of its error.
+    /// Counts a query to a Prometheus server. The result is `ok`, or the kind of the error.
     pub fn record_query(&self, result: &'static str) {
         self.queries.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// A decision was made; `result` is computed, held, silent, blind, fallback or bounds.
+    /// Counts a decision. The result is `computed`, `held`, `no_events`, `no_metrics`,
+    /// `no_selector`, `fallback`, `out_of_bounds` or `disabled`.
     pub fn record_decision(&self, result: &'static str) {
         self.decisions.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// So many samples of a source went into a decision; `source` is scrape, others or prometheus.
+    /// Counts the samples of a source that a decision used. The source is `scrape`, `others` or
+    /// `prometheus`.
     pub fn record_samples(&self, source: &'static str, samples: u64) {
         self.samples.get_or_create(&SourceLabel { source }).inc_by(samples);
     }
 
-    /// A scale was written; `result` is ok, conflict or error.
+    /// Counts a write to a scale subresource. The result is `ok`, `conflict` or `error`.
     pub fn record_scale_write(&self, result: &'static str) {
         self.scale_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// A size was to be changed, and was not; `reason` is paused or respected.
+    /// Counts a decision that was not written. The reason is `paused` or `manual_change`.
     pub fn record_withheld(&self, reason: &'static str) {
         self.withheld.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// Somebody else has changed a size.
+    /// Counts a change of a target's replicas that the operator did not make.
     pub fn record_manual_change(&self) {
         self.changes.inc();
     }
 
-    /// A status was written; `result` is ok or error.
+    /// Counts a write of a status. The result is `ok` or `error`.
     pub fn record_status_write(&self, result: &'static str) {
         self.status_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// A scale-down was drained; `result` is drained, deadline or cancelled.
+    /// Counts a scale-down that drained. The result is `drained`, `deadline` or `cancelled`.
     pub fn record_drain(&self, result: &'static str) {
         self.drains.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// How many autoscalers there are.
+    /// Sets the number of LLMAutoscalers that the operator reconciles.
     pub fn set_autoscalers(&self, count: usize) {
         self.autoscalers.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// The metrics page.
+    /// Returns the metrics page in Prometheus' text format.
     pub fn page(&self) -> String {
         let mut page = String::new();
         // Writing to a string does not fail.
@@ -188,12 +180,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_are_told_apart() {
+    fn each_result_has_a_counter() {
         let telemetry = Telemetry::default();
         telemetry.record_scrape("ok");
         telemetry.record_scrape("status");
         let page = telemetry.page();
         assert!(page.contains("llm_autoscaler_scrapes_total{result=\"ok\"} 1"), "{page}");
         assert!(page.contains("llm_autoscaler_scrapes_total{result=\"status\"} 1"), "{page}");
+    }
+
+    #[test]
+    fn every_metric_is_documented_with_its_labels() {
+        let telemetry = Telemetry::default();
+        telemetry.record_scrape("ok");
+        telemetry.record_query("ok");
+        telemetry.record_decision("computed");
+        telemetry.record_samples("scrape", 1);
+        telemetry.record_scale_write("ok");
+        telemetry.record_withheld("paused");
+        telemetry.record_status_write("ok");
+        telemetry.record_drain("drained");
+        let page = telemetry.page();
+        let documented = include_str!("../../../docs/monitoring.md");
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let series = line.split(' ').next().unwrap();
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let suffixes = ["_bucket", "_sum", "_count"];
+            let name = suffixes.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            let row = documented.lines().find(|row| row.starts_with(&format!("| `{name}` |")));
+            let row = row.unwrap_or_else(|| panic!("{name} is not in docs/monitoring.md"));
+            let label = labels.split('=').next().filter(|label| !matches!(*label, "" | "le"));
+            assert!(label.is_none_or(|label| row.contains(&format!("`{label}`"))), "{row}");
+        }
     }
 }

@@ -1,11 +1,12 @@
-//! What it takes to be let in: headers from Secrets, and how certificates are checked.
+//! Credentials of sources: headers from Secrets, and rules for checking certificates.
 //!
-//! Spec fields name Secrets and ConfigMaps of the autoscaler's own namespace. They are read when they are needed, kept
-//! for half a minute, and read anew at once when a server refuses what they said: a rotated token is picked up.
+//! Spec fields refer to Secrets and ConfigMaps of the autoscaler's own namespace. They are read
+//! when they are needed, and cached for 30 s. If a server rejects the credentials, they are read
+//! again at once, so that a rotated token works immediately.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -17,216 +18,202 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     kube_api::within,
-    sampling::{connection::Manner, http_client, tls},
+    lock::lock,
+    sampling::{connection::RequestConfig, error::AccessError, http_client, tls},
 };
 
-/// For how long what was read is taken for current.
-const KEPT: Duration = Duration::from_secs(30);
-/// How often it is read anew because a server refuses it.
-const REFUSED_AGAIN: Duration = Duration::from_secs(5);
-/// How long the API server may take.
+/// The time for which credentials are cached.
+const CACHED_FOR: Duration = Duration::from_secs(30);
+/// The shortest time between two invalidations of the same credentials.
+const INVALIDATED_EVERY: Duration = Duration::from_secs(5);
+/// The deadline of a call to the API server.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why nobody can be asked: what would let us in cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AccessError {
-    /// The object, or the key in it, is not there.
-    #[error("{kind} {namespace}/{name} has no key {key}: create it, or correct the reference")]
-    Missing {
-        /// Secret or `ConfigMap`.
-        kind: &'static str,
-        /// The autoscaler's namespace.
-        namespace: String,
-        /// As in the reference.
-        name: String,
-        /// As in the reference.
-        key: String,
-    },
-    /// The operator may not read it.
-    #[error(
-        "the operator is not allowed to read {kind} {namespace}/{name}; grant access with: kubectl create rolebinding \
-         llm-autoscaler-credentials -n {namespace} --clusterrole=llm-autoscaler-credentials \
-         --serviceaccount=llm-autoscaler-system:llm-autoscaler"
-    )]
-    Forbidden {
-        /// Secret or `ConfigMap`.
-        kind: &'static str,
-        /// The autoscaler's namespace.
-        namespace: String,
-        /// As in the reference.
-        name: String,
-    },
-    /// The API server did not give it.
-    #[error("{kind} {namespace}/{name} could not be read: {problem}")]
-    Unread {
-        /// Secret or `ConfigMap`.
-        kind: &'static str,
-        /// The autoscaler's namespace.
-        namespace: String,
-        /// As in the reference.
-        name: String,
-        /// The server's words.
-        problem: String,
-    },
-    /// What is there is no header value, or no certificate.
-    #[error("{what} cannot be used: {problem}")]
-    Unusable {
-        /// Which header or certificate.
-        what: String,
-        /// What is wrong with it; never its content.
-        problem: String,
-    },
-}
-
-/// What lets us in to a server.
+/// A client and headers for requests to a Prometheus server.
 #[derive(Clone, Debug)]
-pub struct Admission {
-    /// The client that checks certificates as it should.
-    pub client: reqwest::Client,
-    /// What is sent with each request.
-    pub headers: HeaderMap,
+pub(crate) struct ServerAccess {
+    /// The client, which checks certificates by the spec's rules.
+    pub(crate) client: reqwest::Client,
+    /// The headers of every request.
+    pub(crate) headers: HeaderMap,
 }
 
-/// What was read from Secrets and `ConfigMaps`, made into what a pod or a server needs.
+/// The other side of the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Peer {
+    /// The pods of a namespace.
+    Pods,
+    /// A Prometheus server.
+    Server,
+}
+
+/// The content of Secrets and ConfigMaps, in the form that the requests need.
 #[derive(Clone, Debug)]
-enum Pass {
-    Pod(Arc<Manner>),
-    Server(Arc<Admission>),
+enum Credentials {
+    Pods(Arc<RequestConfig>),
+    Server(Arc<ServerAccess>),
 }
 
-/// All admissions, by namespace and reference. Cheap to clone.
+/// A kind of object that credentials are read from.
+#[derive(Clone, Copy)]
+enum ObjectKind {
+    Secret,
+    ConfigMap,
+}
+
+/// The credentials of all sources. Cheap to clone.
 #[derive(Clone)]
-pub struct Gate(Arc<Inner>);
+pub(crate) struct CredentialStore(Arc<StoreState>);
 
-struct Inner {
-    kubernetes: Client,
-    /// Without anything from Secrets.
-    open_pods: Arc<Manner>,
-    open_servers: Arc<Admission>,
-    slots: Mutex<HashMap<Key, Arc<Slot>>>,
+struct StoreState {
+    reader: CredentialReader,
+    cache: Mutex<HashMap<CacheKey, Arc<CacheEntry>>>,
 }
 
-/// What a pass is for. The namespace is the autoscaler's: what one tenant's Secret says is never used for another.
+/// Reads credentials from the API server.
+struct CredentialReader {
+    kubernetes: Client,
+    /// The configuration without anything from Secrets.
+    open_pods: Arc<RequestConfig>,
+    open_server: Arc<ServerAccess>,
+}
+
+/// The use of credentials. The namespace is the autoscaler's, so that one tenant's Secrets are
+/// never used for another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct CacheKey {
     namespace: String,
     access: Arc<Access>,
-    of_pods: bool,
+    peer: Peer,
 }
 
 #[derive(Default)]
-struct Slot {
-    latest: tokio::sync::Mutex<Option<(Instant, Result<Pass, AccessError>)>>,
-    refused: Mutex<Option<Instant>>,
+struct CacheEntry {
+    latest: tokio::sync::Mutex<Option<CachedCredentials>>,
+    invalidated: Mutex<Option<Instant>>,
 }
 
-impl Gate {
-    /// Reads Secrets with this client.
+struct CachedCredentials {
+    read_at: Instant,
+    result: Result<Credentials, AccessError>,
+}
+
+impl ObjectKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
+impl CredentialStore {
+    /// Returns an empty store that reads Secrets with this client.
     ///
     /// # Errors
     /// The TLS library cannot be set up.
-    pub fn new(kubernetes: Client) -> Result<Self, String> {
+    pub(crate) fn new(kubernetes: Client) -> Result<Self, String> {
         let (headers, server_name) = (HeaderMap::new(), None);
-        // A pod's address is in few certificates; who wants them checked says how.
+        // Few certificates are for a pod's address, so they are only checked if the spec has rules.
         let unchecked = TlsSpec { insecure_skip_verify: true, ..TlsSpec::default() };
         let tls = Arc::new(tls::config(&unchecked, None)?);
         let client = http_client::client(&TlsSpec::default(), None)?;
-        Ok(Self(Arc::new(Inner {
+        let reader = CredentialReader {
             kubernetes,
-            open_pods: Arc::new(Manner { headers: headers.clone(), tls, server_name }),
-            open_servers: Arc::new(Admission { client, headers }),
-            slots: Mutex::default(),
-        })))
-    }
-
-    /// What lets us in to pods of a namespace.
-    ///
-    /// # Errors
-    /// See [`AccessError`].
-    pub async fn to_pods(
-        &self,
-        namespace: &str,
-        access: &Arc<Access>,
-    ) -> Result<Arc<Manner>, AccessError> {
-        match self.pass(namespace, access, true).await? {
-            Some(Pass::Pod(manner)) => Ok(manner),
-            _ => Ok(self.0.open_pods.clone()),
-        }
-    }
-
-    /// What lets us in to a server, with the Secrets of a namespace.
-    ///
-    /// # Errors
-    /// See [`AccessError`].
-    pub async fn to_server(
-        &self,
-        namespace: &str,
-        access: &Arc<Access>,
-    ) -> Result<Arc<Admission>, AccessError> {
-        match self.pass(namespace, access, false).await? {
-            Some(Pass::Server(admission)) => Ok(admission),
-            _ => Ok(self.0.open_servers.clone()),
-        }
-    }
-
-    /// `None` where nothing is needed.
-    async fn pass(
-        &self,
-        namespace: &str,
-        access: &Arc<Access>,
-        of_pods: bool,
-    ) -> Result<Option<Pass>, AccessError> {
-        if **access == Access::default() {
-            return Ok(None);
-        }
-        let key = Key { namespace: namespace.to_owned(), access: access.clone(), of_pods };
-        let slot = self.slot(key.clone());
-        let mut latest = slot.latest.lock().await;
-        let pass = match &*latest {
-            Some((at, pass)) if at.elapsed() < KEPT => pass.clone(),
-            _ => {
-                let pass = self.0.read(&key).await;
-                *latest = Some((Instant::now(), pass.clone()));
-                pass
-            }
+            open_pods: Arc::new(RequestConfig { headers: headers.clone(), tls, server_name }),
+            open_server: Arc::new(ServerAccess { client, headers }),
         };
-        pass.map(Some)
+        Ok(Self(Arc::new(StoreState { reader, cache: Mutex::default() })))
     }
 
-    /// A pod or a server has refused what the Secrets said: they are read anew before the next request.
-    pub async fn refused(&self, namespace: &str, access: &Arc<Access>, of_pods: bool) {
+    /// Returns the configuration of requests to pods.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub(crate) async fn for_pods(
+        &self,
+        namespace: &str,
+        access: &Arc<Access>,
+    ) -> Result<Arc<RequestConfig>, AccessError> {
+        match self.get(namespace, access, Peer::Pods).await? {
+            Some(Credentials::Pods(config)) => Ok(config),
+            _ => Ok(self.0.reader.open_pods.clone()),
+        }
+    }
+
+    /// Returns the access to a Prometheus server, with the Secrets of a namespace.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub(crate) async fn for_server(
+        &self,
+        namespace: &str,
+        access: &Arc<Access>,
+    ) -> Result<Arc<ServerAccess>, AccessError> {
+        match self.get(namespace, access, Peer::Server).await? {
+            Some(Credentials::Server(access)) => Ok(access),
+            _ => Ok(self.0.reader.open_server.clone()),
+        }
+    }
+
+    /// Makes the next request read the Secrets again, because a pod or a server has rejected the
+    /// credentials.
+    pub(crate) async fn invalidate(&self, namespace: &str, access: &Arc<Access>, peer: Peer) {
         if access.is_open() {
             return;
         }
-        let slot =
-            self.slot(Key { namespace: namespace.to_owned(), access: access.clone(), of_pods });
-        let again = {
-            let mut refused = slot.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            let again = refused.is_none_or(|at| at.elapsed() >= REFUSED_AGAIN);
-            if again {
-                *refused = Some(Instant::now());
+        let (namespace, access) = (namespace.to_owned(), access.clone());
+        let entry = self.entry(CacheKey { namespace, access, peer });
+        let is_due = {
+            let mut invalidated = lock(&entry.invalidated);
+            let is_due = invalidated.is_none_or(|at| at.elapsed() >= INVALIDATED_EVERY);
+            if is_due {
+                *invalidated = Some(Instant::now());
             }
-            again
+            is_due
         };
-        if again {
-            *slot.latest.lock().await = None;
+        if is_due {
+            *entry.latest.lock().await = None;
         }
     }
 
-    fn slot(&self, key: Key) -> Arc<Slot> {
-        let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if !slots.contains_key(&key) {
-            // What nobody asks for any more is forgotten.
-            slots.retain(|key, _| Arc::strong_count(&key.access) > 1);
+    /// Returns `None` if the source needs neither credentials nor rules for certificates.
+    async fn get(
+        &self,
+        namespace: &str,
+        access: &Arc<Access>,
+        peer: Peer,
+    ) -> Result<Option<Credentials>, AccessError> {
+        if **access == Access::default() {
+            return Ok(None);
         }
-        slots.entry(key).or_default().clone()
+        let key = CacheKey { namespace: namespace.to_owned(), access: access.clone(), peer };
+        let entry = self.entry(key.clone());
+        let mut latest = entry.latest.lock().await;
+        if let Some(cached) = &*latest
+            && cached.read_at.elapsed() < CACHED_FOR
+        {
+            return cached.result.clone().map(Some);
+        }
+        let result = self.0.reader.read(&key).await;
+        *latest = Some(CachedCredentials { read_at: Instant::now(), result: result.clone() });
+        result.map(Some)
+    }
+
+    fn entry(&self, key: CacheKey) -> Arc<CacheEntry> {
+        let mut cache = lock(&self.0.cache);
+        if !cache.contains_key(&key) {
+            // Entries that no source refers to are dropped.
+            cache.retain(|key, _| Arc::strong_count(&key.access) > 1);
+        }
+        cache.entry(key).or_default().clone()
     }
 }
 
-impl Inner {
-    async fn read(&self, key: &Key) -> Result<Pass, AccessError> {
+impl CredentialReader {
+    async fn read(&self, key: &CacheKey) -> Result<Credentials, AccessError> {
         let Access { headers, headers_from, authorization, basic_auth, tls } = &*key.access;
-        let secret = |reference| self.value(&key.namespace, false, reference);
+        let secret = |reference| self.value(&key.namespace, ObjectKind::Secret, reference);
         let mut sent = HeaderMap::new();
         for (name, value) in headers {
             insert(&mut sent, name, value.as_bytes(), false)?;
@@ -254,47 +241,50 @@ impl Inner {
         let ca = match tls.as_ref().and_then(|tls| tls.ca.as_ref()) {
             Some(CaSpec { secret: Some(reference), .. }) => Some(secret(reference).await?),
             Some(CaSpec { config_map: Some(reference), .. }) => {
-                Some(self.value(&key.namespace, true, reference).await?)
+                Some(self.value(&key.namespace, ObjectKind::ConfigMap, reference).await?)
             }
             _ => None,
         };
         let unusable = |problem| AccessError::Unusable { what: "tlsConfig".to_owned(), problem };
-        let made = match tls {
-            _ if key.of_pods => self
-                .manner(sent, tls.as_ref(), ca.as_deref())
-                .map(|manner| Pass::Pod(Arc::new(manner))),
-            None => {
-                let client = self.open_servers.client.clone();
-                Ok(Pass::Server(Arc::new(Admission { client, headers: sent })))
+        let credentials = match (key.peer, tls) {
+            (Peer::Pods, tls) => self
+                .request_config(sent, tls.as_ref(), ca.as_deref())
+                .map(|config| Credentials::Pods(Arc::new(config))),
+            (Peer::Server, None) => {
+                let client = self.open_server.client.clone();
+                Ok(Credentials::Server(Arc::new(ServerAccess { client, headers: sent })))
             }
-            Some(tls) => http_client::client(tls, ca.as_deref())
-                .map(|client| Pass::Server(Arc::new(Admission { client, headers: sent }))),
+            (Peer::Server, Some(tls)) => http_client::client(tls, ca.as_deref()).map(|client| {
+                Credentials::Server(Arc::new(ServerAccess { client, headers: sent }))
+            }),
         };
-        made.map_err(unusable)
+        credentials.map_err(unusable)
     }
 
-    fn manner(
+    fn request_config(
         &self,
         headers: HeaderMap,
         tls: Option<&TlsSpec>,
         ca: Option<&[u8]>,
-    ) -> Result<Manner, String> {
+    ) -> Result<RequestConfig, String> {
         let Some(spec) = tls else {
-            return Ok(Manner { headers, ..(*self.open_pods).clone() });
+            return Ok(RequestConfig { headers, ..(*self.open_pods).clone() });
         };
         let server_name = spec.server_name.as_deref().map(tls::server_name).transpose()?;
-        Ok(Manner { headers, tls: Arc::new(tls::config(spec, ca)?), server_name })
+        Ok(RequestConfig { headers, tls: Arc::new(tls::config(spec, ca)?), server_name })
     }
 
+    /// Reads one key of a Secret or a ConfigMap.
     async fn value(
         &self,
         namespace: &str,
-        public: bool,
-        at: &KeyRef,
+        object: ObjectKind,
+        reference: &KeyRef,
     ) -> Result<Vec<u8>, AccessError> {
-        let kind = if public { "ConfigMap" } else { "Secret" };
-        let (namespace, name, key) = (namespace.to_owned(), at.name.clone(), at.key.clone());
-        match within(DEADLINE, self.data(&namespace, public, &name)).await {
+        let kind = object.name();
+        let namespace = namespace.to_owned();
+        let KeyRef { name, key, .. } = reference.clone();
+        match within(DEADLINE, self.data(&namespace, object, &name)).await {
             Ok(Some(mut data)) => {
                 data.remove(&key).ok_or(AccessError::Missing { kind, namespace, name, key })
             }
@@ -311,22 +301,23 @@ impl Inner {
     async fn data(
         &self,
         namespace: &str,
-        public: bool,
+        object: ObjectKind,
         name: &str,
     ) -> Result<Option<BTreeMap<String, Vec<u8>>>, kube::Error> {
-        if public {
-            let found = Api::<ConfigMap>::namespaced(self.kubernetes.clone(), namespace)
-                .get_opt(name)
-                .await?;
-            let data = found.map(|map| map.data.unwrap_or_default());
-            return Ok(data.map(|data| {
-                data.into_iter().map(|(key, text)| (key, text.into_bytes())).collect()
-            }));
+        let client = self.kubernetes.clone();
+        match object {
+            ObjectKind::ConfigMap => {
+                let found = Api::<ConfigMap>::namespaced(client, namespace).get_opt(name).await?;
+                let data = found.map(|map| map.data.unwrap_or_default());
+                let bytes = |(key, text): (String, String)| (key, text.into_bytes());
+                Ok(data.map(|data| data.into_iter().map(bytes).collect()))
+            }
+            ObjectKind::Secret => {
+                let found = Api::<Secret>::namespaced(client, namespace).get_opt(name).await?;
+                let data = found.map(|secret| secret.data.unwrap_or_default());
+                Ok(data.map(|data| data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect()))
+            }
         }
-        let found =
-            Api::<Secret>::namespaced(self.kubernetes.clone(), namespace).get_opt(name).await?;
-        let data = found.map(|secret| secret.data.unwrap_or_default());
-        Ok(data.map(|data| data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect()))
     }
 }
 
@@ -334,17 +325,17 @@ fn insert(
     headers: &mut HeaderMap,
     name: &str,
     value: &[u8],
-    secret: bool,
+    is_secret: bool,
 ) -> Result<(), AccessError> {
     let unusable = |problem: &str| AccessError::Unusable {
-        what: format!("the value of the header {name}"),
+        what: format!("the header {name}"),
         problem: problem.to_owned(),
     };
     let header =
-        HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable("the name is no header's"))?;
-    let mut value =
-        HeaderValue::from_bytes(value).map_err(|_| unusable("it has a line break or the like"))?;
-    value.set_sensitive(secret);
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable("its name is not valid"))?;
+    let mut value = HeaderValue::from_bytes(value)
+        .map_err(|_| unusable("its value contains a line break or another invalid character"))?;
+    value.set_sensitive(is_secret);
     headers.insert(header, value);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The HTTP client for servers: no redirects, no proxy, connections kept alive, bodies bounded.
+//! The HTTP client for Prometheus servers. It follows no redirects, uses no proxy, keeps
+//! connections alive, and limits the size of bodies.
 
 use std::time::Duration;
 
@@ -6,13 +7,16 @@ use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use llm_autoscaler_api::TlsSpec;
 use reqwest::{Client, Response, redirect::Policy};
 
-use crate::sampling::{connection::innermost, tls};
+use crate::sampling::{
+    error::{FetchProblem, root_cause},
+    tls,
+};
 
-/// A client that checks certificates as a spec says; `ca` is PEM.
+/// Returns a client that checks certificates by these settings. `ca` is PEM.
 ///
 /// # Errors
-/// What is wrong with the certificate or the name.
-pub fn client(tls: &TlsSpec, ca: Option<&[u8]>) -> Result<Client, String> {
+/// The CA or the server name is not valid.
+pub(crate) fn client(tls: &TlsSpec, ca: Option<&[u8]>) -> Result<Client, String> {
     Client::builder()
         .user_agent(concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
@@ -22,36 +26,33 @@ pub fn client(tls: &TlsSpec, ca: Option<&[u8]>) -> Result<Client, String> {
         .pool_max_idle_per_host(4)
         .tls_backend_preconfigured(tls::config(tls, ca)?)
         .build()
-        .map_err(|error| innermost(&error))
+        .map_err(|error| root_cause(&error))
 }
 
-/// The value of the header Authorization for user name and password.
-pub fn basic(username: &[u8], password: &[u8]) -> String {
+/// Returns the value of the header Authorization for a user name and a password.
+pub(crate) fn basic(username: &[u8], password: &[u8]) -> String {
     let plain = [username.trim_ascii(), b":", password.trim_ascii()].concat();
     format!("Basic {}", BASE64.encode(plain))
 }
 
-/// Why a body was not read to its end.
-pub enum BodyError {
-    /// It is longer than the limit.
-    TooLarge,
-    /// The connection broke.
-    Broken(reqwest::Error),
-}
-
-/// Appends the body of an answer to `body`, unpacked, if it has no more than `limit` bytes.
-pub async fn read_body(
+/// Appends the body of a response to `body`, up to `limit` bytes.
+pub(crate) async fn read_body(
     response: &mut Response,
     body: &mut Vec<u8>,
     limit: usize,
-) -> Result<(), BodyError> {
-    while let Some(chunk) = response.chunk().await.map_err(BodyError::Broken)? {
+) -> Result<(), FetchProblem> {
+    while let Some(chunk) = response.chunk().await.map_err(network)? {
         if body.len() + chunk.len() > limit {
-            return Err(BodyError::TooLarge);
+            return Err(FetchProblem::TooLarge(limit));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(())
+}
+
+/// Returns the problem of a request without its URL, which the error's reader knows.
+pub(crate) fn network(error: reqwest::Error) -> FetchProblem {
+    FetchProblem::network(&error.without_url())
 }
 
 #[cfg(test)]

@@ -1,289 +1,235 @@
-//! The pages of some pods, as one autoscaler sees them.
+//! The metrics pages of some pods, as one autoscaler sees them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use llm_autoscaler_api::{Access, Port, ScrapeConfig};
 use llm_autoscaler_core::Monotonic;
-use llm_autoscaler_engines::{Engine, Measure, exposition::Value};
+use llm_autoscaler_engines::{Engine, Measure};
 use llm_autoscaler_observe::{
     pod::{Members, Pod},
-    samples::{Lookup, Sample},
+    samples::Lookup,
 };
 use tokio::sync::Notify;
 
 use crate::sampling::{
     connection::Address,
-    scrape_loop::{Probe, ProbeKey, STALE_INTERVALS, Subscription},
-    scrape_pool::Sampler,
+    feed::SubscriberId,
+    page_lookup::PageLookup,
+    page_state::{PageKey, PageSubscription},
+    scrape_loop::ScrapeLoop,
+    scrape_pool::ScrapePool,
 };
 
-/// How much more often pages are read near a target.
-const CLOSER: u32 = 4;
-/// But no more often than this.
-const CLOSEST: Duration = Duration::from_millis(500);
+/// Near a target, the interval of scrapes is divided by this.
+const NEAR_TARGET_DIVISOR: u32 = 4;
+/// The shortest interval of scrapes near a target, unless the spec's is shorter.
+const NEAR_TARGET_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How near the metrics are to their targets.
+/// The frequency of scrapes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pace {
-    /// Not near: as often as the spec says.
+pub enum ScrapePace {
+    /// Scrapes are at the interval of the spec.
     #[default]
-    Usual,
-    /// So near that the next sample may change the answer.
-    Close,
+    Normal,
+    /// A metric is so near its target that the next sample may change the decision. Scrapes are
+    /// more frequent.
+    NearTarget,
 }
 
-/// Subscriptions to the pages of some pods.
-pub struct Pages {
-    owner: u64,
-    sampler: Sampler,
+/// The subscriptions of one autoscaler to the pages of some pods.
+pub(crate) struct PageView {
+    subscriber: SubscriberId,
+    pool: ScrapePool,
     wake: Arc<Notify>,
     measures: Arc<[Arc<Measure>]>,
-    plan: ScrapeConfig,
+    config: ScrapeConfig,
     access: Arc<Access>,
-    pace: Pace,
-    /// One entry per pod that is followed, in their order.
-    places: Vec<Place>,
-    followed: Option<Members>,
+    pace: ScrapePace,
+    /// An entry per pod of `members`, in their order.
+    pages: Vec<PodPage>,
+    members: Option<Members>,
 }
 
-/// A pod that is followed; without a subscription if there is nowhere to read.
-struct Place {
-    name: String,
-    subscribed: Option<Subscribed>,
+/// The page of one pod.
+struct PodPage {
+    pod_name: String,
+    /// `None` if the pod has no address to scrape.
+    subscription: Option<PageOfView>,
 }
 
-struct Subscribed {
-    probe: Arc<Probe>,
+/// A page that the view is subscribed to.
+struct PageOfView {
+    page: Arc<ScrapeLoop>,
     since: Monotonic,
 }
 
-impl Pages {
-    /// None yet.
-    pub fn new(
-        sampler: Sampler,
+impl PageView {
+    /// Returns a view without pods.
+    pub(crate) fn new(
+        pool: ScrapePool,
         wake: Arc<Notify>,
         measures: Arc<[Arc<Measure>]>,
-        plan: ScrapeConfig,
+        config: ScrapeConfig,
     ) -> Self {
         Self {
-            owner: sampler.new_owner(),
-            sampler,
+            subscriber: pool.new_subscriber(),
+            pool,
             wake,
             measures,
-            access: Arc::new(plan.access.clone()),
-            plan,
-            pace: Pace::default(),
-            places: Vec::new(),
-            followed: None,
+            access: Arc::new(config.access.clone()),
+            config,
+            pace: ScrapePace::default(),
+            pages: Vec::new(),
+            members: None,
         }
     }
 
-    /// Subscribes to the running pods, and to no others.
-    pub fn follow(&mut self, members: &Members, now: Monotonic) {
-        if self.followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, members)) {
+    /// Subscribes to the pages of these pods, as far as they run, and to no others.
+    pub(crate) fn set_pods(&mut self, members: &Members, now: Monotonic) {
+        if self.members.as_ref().is_some_and(|current| Arc::ptr_eq(current, members)) {
             return;
         }
-        self.followed = Some(members.clone());
-        let mut before: HashMap<String, Subscribed> = std::mem::take(&mut self.places)
+        self.members = Some(members.clone());
+        let mut former: HashMap<String, PageOfView> = std::mem::take(&mut self.pages)
             .into_iter()
-            .filter_map(|place| Some((place.name, place.subscribed?)))
+            .filter_map(|page| Some((page.pod_name, page.subscription?)))
             .collect();
         for pod in members.values() {
-            let known = before.remove(&pod.name);
-            let subscribed = match (self.key(pod), known) {
-                (Some(key), Some(known)) if known.probe.key == key => Some(known),
-                (key, known) => {
-                    self.end(known);
-                    key.map(|key| self.begin(&key, now))
+            let subscription = match (self.key(pod), former.remove(&pod.name)) {
+                (Some(key), Some(former)) if former.page.key == key => Some(former),
+                (key, former) => {
+                    if let Some(former) = former {
+                        self.unsubscribe(&former);
+                    }
+                    key.map(|key| self.subscribe(&key, now))
                 }
             };
-            self.places.push(Place { name: pod.name.clone(), subscribed });
+            self.pages.push(PodPage { pod_name: pod.name.clone(), subscription });
         }
-        for gone in before.into_values() {
-            self.end(Some(gone));
-        }
-    }
-
-    fn begin(&self, key: &ProbeKey, now: Monotonic) -> Subscribed {
-        let probe = self.sampler.subscribe(self.owner, key, self.subscription());
-        Subscribed { probe, since: now }
-    }
-
-    fn end(&self, subscribed: Option<Subscribed>) {
-        if let Some(Subscribed { probe, .. }) = subscribed {
-            self.sampler.unsubscribe(self.owner, &probe.key);
+        for former in former.values() {
+            self.unsubscribe(former);
         }
     }
 
-    /// How many pods are followed.
-    pub fn len(&self) -> u32 {
-        self.places.len() as u32
-    }
-
-    /// Follows nobody.
-    pub fn stop(&mut self) {
-        for place in std::mem::take(&mut self.places) {
-            self.end(place.subscribed);
+    /// Ends all subscriptions.
+    pub(crate) fn clear_pods(&mut self) {
+        for page in std::mem::take(&mut self.pages) {
+            if let Some(subscription) = page.subscription {
+                self.unsubscribe(&subscription);
+            }
         }
-        self.followed = None;
+        self.members = None;
     }
 
-    /// Reads more often, or as often as the spec says.
-    pub fn pace(&mut self, pace: Pace) {
+    /// Returns the number of pods.
+    pub(crate) fn len(&self) -> u32 {
+        self.pages.len() as u32
+    }
+
+    /// Sets the frequency of scrapes.
+    pub(crate) fn set_pace(&mut self, pace: ScrapePace) {
         if self.pace == pace {
             return;
         }
         self.pace = pace;
-        for subscribed in self.places.iter().filter_map(|place| place.subscribed.as_ref()) {
-            self.sampler.subscribe(self.owner, &subscribed.probe.key, self.subscription());
+        for PageOfView { page, .. } in
+            self.pages.iter().filter_map(|page| page.subscription.as_ref())
+        {
+            self.pool.subscribe(self.subscriber, &page.key, self.subscription());
         }
     }
 
-    fn subscription(&self) -> Subscription {
-        let usual = self.plan.interval;
-        let interval = match self.pace {
-            Pace::Usual => usual,
-            Pace::Close => (usual / CLOSER).max(CLOSEST).min(usual),
-        };
-        Subscription {
-            interval,
-            // A page that is slow does not fail for being asked more often.
-            timeout: self.plan.timeout.min(usual),
-            measures: self.measures.clone(),
-            wake: self.wake.clone(),
-        }
-    }
-
-    fn key(&self, pod: &Pod) -> Option<ProbeKey> {
-        if !pod.is_running() {
-            return None;
-        }
-        let (_, port) = pod.first_port(&self.plan.ports)?;
-        let address =
-            Address { ip: pod.ip?, port, tls: self.plan.tls, path: self.plan.path.clone() };
-        let (namespace, pod_uid) = (pod.namespace.clone(), pod.uid.clone());
-        Some(ProbeKey { namespace, pod_uid, address, access: self.access.clone() })
-    }
-
-    /// The subscription to a pod's page. `place` is where the pod stands among those that are followed, as far as the caller
-    /// knows.
-    fn subscribed(&self, place: usize, pod: &Pod) -> Option<&Subscribed> {
-        let found = match self.places.get(place) {
-            Some(at) if at.name == pod.name => at,
-            _ => &self.places[self.places.binary_search_by(|at| at.name.cmp(&pod.name)).ok()?],
-        };
-        found.subscribed.as_ref()
-    }
-
-    /// The answers of the pages of these pods about one measure, in their order.
-    pub fn lookups(
+    /// Returns the latest samples of a measure on the pages of these pods, in their order.
+    pub(crate) fn lookups(
         &self,
         pods: &Members,
         measure: &Arc<Measure>,
         engine: Engine,
         now: Monotonic,
     ) -> Vec<Lookup> {
-        let pods = pods.values().enumerate();
-        pods.map(|(place, pod)| self.lookup(place, pod, measure, engine, now)).collect()
-    }
-
-    /// The answer of one pod's page. `place` is where the pod stands among those that are scraped, as far as the caller knows.
-    fn lookup(
-        &self,
-        place: usize,
-        pod: &Pod,
-        measure: &Arc<Measure>,
-        engine: Engine,
-        now: Monotonic,
-    ) -> Lookup {
-        if !pod.is_running() {
-            return Lookup::Missing("it does not run".to_owned());
-        }
-        let Some(Subscribed { probe, since }) = self.subscribed(place, pod) else {
-            return Lookup::Missing(self.unreachable(pod));
-        };
-        let url = || probe.key.address.url();
-        let waited = now.since(*since);
-        let state = probe.lock();
-        let age = state.at().map(|at| now.since(at));
-        let usable = age.filter(|age| *age <= self.stale_after());
-        let (Some(age), Some((track, found))) = (usable, state.look(measure)) else {
-            return match state.error() {
-                Some(error) => Lookup::Missing(error.to_string()),
-                // Subscribed a moment ago: the answer is on its way.
-                None if !state.has_tried(measure) && waited < self.patience() => {
-                    Lookup::Pending { error: None }
-                }
-                None => Lookup::Missing(format!("{}: no sample yet", url())),
+        let lookup = |(index, pod): (usize, &Arc<Pod>)| {
+            if !pod.is_running() {
+                return Lookup::Missing("it is not running".to_owned());
+            }
+            let Some(PageOfView { page, since }) = self.page(index, pod) else {
+                return Lookup::Missing(self.unreachable(pod));
             };
+            let lookup = PageLookup {
+                address: &page.key.address,
+                config: &self.config,
+                engine,
+                subscribed_at: *since,
+                now,
+            };
+            lookup.sample(&page.state(), measure)
         };
-        let failed = (!state.is_latest()).then(|| match state.error() {
-            Some(error) => error.to_string(),
-            None => format!("{}: no sample yet", url()),
-        });
-        if track.is_pending() {
-            // A rate needs two reads.
-            let is_early = waited < self.patience() + 2 * self.plan.interval;
-            if is_early {
-                return Lookup::Pending { error: failed };
+        pods.values().enumerate().map(lookup).collect()
+    }
+
+    fn subscribe(&self, key: &PageKey, now: Monotonic) -> PageOfView {
+        let page = self.pool.subscribe(self.subscriber, key, self.subscription());
+        PageOfView { page, since: now }
+    }
+
+    fn unsubscribe(&self, subscription: &PageOfView) {
+        self.pool.unsubscribe(self.subscriber, &subscription.page.key);
+    }
+
+    fn subscription(&self) -> PageSubscription {
+        let normal = self.config.interval;
+        let interval = match self.pace {
+            ScrapePace::Normal => normal,
+            ScrapePace::NearTarget => {
+                (normal / NEAR_TARGET_DIVISOR).max(NEAR_TARGET_INTERVAL).min(normal)
             }
-            let reason = failed.unwrap_or_else(|| format!("{}: only one sample yet", url()));
-            return Lookup::Missing(reason);
-        }
-        match track.value() {
-            Value::Absent => {
-                // A line that could not be read says more than its absence.
-                let error = state.error().map(ToString::to_string);
-                Lookup::Missing(
-                    error.unwrap_or_else(|| absent(&url(), measure, state.looks_like(), engine)),
-                )
-            }
-            value => {
-                let young = || format!("{}: too few samples yet to shrink by", url());
-                let doubt = failed.or_else(|| track.is_young().then(young));
-                Lookup::Sample(Sample { value, age, doubt, found, copies: 1 })
-            }
+        };
+        PageSubscription {
+            interval,
+            // A slow page does not fail because it is scraped more often.
+            timeout: self.config.timeout.min(normal),
+            measures: self.measures.clone(),
+            wake: self.wake.clone(),
         }
     }
 
-    /// Why a running pod is not asked at all.
+    fn key(&self, pod: &Pod) -> Option<PageKey> {
+        if !pod.is_running() {
+            return None;
+        }
+        let (_, port) = pod.first_port(&self.config.ports)?;
+        let address =
+            Address { ip: pod.ip?, port, tls: self.config.tls, path: self.config.path.clone() };
+        let (namespace, pod_uid) = (pod.namespace.clone(), pod.uid.clone());
+        Some(PageKey { namespace, pod_uid, address, access: self.access.clone() })
+    }
+
+    /// Returns the page of a pod. `index` is its likely position, which saves a search.
+    fn page(&self, index: usize, pod: &Pod) -> Option<&PageOfView> {
+        let found = match self.pages.get(index) {
+            Some(page) if page.pod_name == pod.name => page,
+            _ => {
+                let by_name = |page: &PodPage| page.pod_name.cmp(&pod.name);
+                &self.pages[self.pages.binary_search_by(by_name).ok()?]
+            }
+        };
+        found.subscription.as_ref()
+    }
+
+    /// Returns the reason why a running pod is not scraped.
     fn unreachable(&self, pod: &Pod) -> String {
         if pod.ip.is_none() {
-            return "it has no address yet".to_owned();
+            return "it has no IP address yet".to_owned();
         }
-        let known: Vec<String> =
-            pod.ports.iter().map(|(name, number)| format!("{name} ({number})")).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let wanted: Vec<String> = self.plan.ports.iter().map(Port::to_string).collect();
-        format!("no container port is named {}; named ports: {known}", wanted.join(" or "))
-    }
-
-    fn stale_after(&self) -> Duration {
-        self.plan.interval * STALE_INTERVALS + self.plan.timeout
-    }
-
-    /// How long the first answer may take before its absence means something.
-    fn patience(&self) -> Duration {
-        self.plan.timeout + Duration::from_secs(1)
+        let named = pod.ports.iter().map(|(name, number)| format!("{name} ({number})"));
+        let named: Vec<String> = named.collect();
+        let named = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+        let wanted: Vec<String> = self.config.ports.iter().map(Port::to_string).collect();
+        format!("no container port is named {}; named ports: {named}", wanted.join(" or "))
     }
 }
 
-impl Drop for Pages {
+impl Drop for PageView {
     fn drop(&mut self) {
-        self.stop();
+        self.clear_pods();
     }
-}
-
-/// What is said of a page that does not have what is wanted.
-fn absent(url: &str, measure: &Measure, looks_like: Option<Engine>, engine: Engine) -> String {
-    let hint = match looks_like {
-        Some(other) if other != engine => {
-            format!("; it looks like a page of {}: is engine right?", other.profile().display)
-        }
-        None if engine != Engine::Custom => {
-            format!(", nor anything else of {}", engine.profile().display)
-        }
-        _ => String::new(),
-    };
-    format!("{url} has no {}{hint}", measure.recipe.accepted_names())
 }

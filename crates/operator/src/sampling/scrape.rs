@@ -1,83 +1,27 @@
-//! One read of one metrics page.
+//! The scrape of a metrics page.
 
 use std::{sync::Arc, time::Duration};
 
 use llm_autoscaler_api::Access;
+use llm_autoscaler_engines::exposition::PageError;
 
 use crate::sampling::{
-    connection::{Address, Connection, Failure},
-    credentials::{AccessError, Gate},
+    connection::{Address, Connection},
+    credentials::{CredentialStore, Peer},
+    error::{FetchError, FetchProblem},
+    page_state::Timing,
 };
 
-/// The largest page that is read. A real engine's page is 45 to 80 kB.
+/// The size of the largest page that is accepted. An engine's page has 45 to 80 kB.
 const LIMIT: usize = 4 << 20;
 
-/// Why a page could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ScrapeError {
-    /// What would let us in cannot be had.
-    #[error("{0}")]
-    Access(#[from] AccessError),
-    /// Nothing listens there, or the connection broke.
-    #[error("{url}: {problem}")]
-    Unreachable {
-        /// What was asked.
-        url: String,
-        /// What the network said.
-        problem: String,
-    },
-    /// There was no complete answer in time.
-    #[error("{url}: no answer within {} s", .after.as_secs())]
-    Timeout {
-        /// What was asked.
-        url: String,
-        /// The timeout.
-        after: Duration,
-    },
-    /// The answer was not a page.
-    #[error("{url}: answered with HTTP {status}")]
-    Status {
-        /// What was asked.
-        url: String,
-        /// The status code.
-        status: u16,
-    },
-    /// The page does not end.
-    #[error("{url}: the page is larger than {LIMIT} bytes")]
-    TooLarge {
-        /// What was asked.
-        url: String,
-    },
-    /// The page is not in Prometheus's text format.
-    #[error("{url}: {problem}")]
-    NotMetrics {
-        /// What was asked.
-        url: String,
-        /// The parser's words.
-        problem: String,
-    },
-}
-
-impl ScrapeError {
-    /// A word for a counter.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Access(_) => "access",
-            Self::Unreachable { .. } => "unreachable",
-            Self::Timeout { .. } => "timeout",
-            Self::Status { .. } => "status",
-            Self::TooLarge { .. } => "too_large",
-            Self::NotMetrics { .. } => "not_metrics",
-        }
-    }
-}
-
-/// Connections are kept between reads that are less apart than this: common servers close them after 5 s.
+/// Connections are kept open between scrapes at a shorter interval than this: common servers close
+/// idle connections after 5 s.
 const KEPT_FOR: Duration = Duration::from_secs(4);
 
-/// Reads the page of one pod, again and again.
-pub struct Scraper {
-    gate: Gate,
+/// Scrapes the page of one pod.
+pub(crate) struct Scraper {
+    credentials: CredentialStore,
     namespace: String,
     access: Arc<Access>,
     address: Address,
@@ -86,49 +30,50 @@ pub struct Scraper {
 }
 
 impl Scraper {
-    /// Is let in to a pod of `namespace` by `gate`.
-    pub fn new(gate: Gate, namespace: String, access: Arc<Access>, address: Address) -> Self {
+    /// Returns a scraper of a page of a pod in `namespace`.
+    pub(crate) fn new(
+        credentials: CredentialStore,
+        namespace: String,
+        access: Arc<Access>,
+        address: Address,
+    ) -> Self {
         let url = address.url();
-        Self { gate, namespace, access, address, url, connection: Connection::default() }
+        Self { credentials, namespace, access, address, url, connection: Connection::default() }
     }
 
-    /// Reads the page into `page`, which is emptied first. The next read is planned in `interval`.
+    /// Reads the page into `page`, which it clears first.
     ///
     /// # Errors
-    /// See [`ScrapeError`].
-    pub async fn read(
+    /// See [`FetchError`].
+    pub(crate) async fn scrape(
         &mut self,
-        timeout: Duration,
-        interval: Duration,
+        timing: &Timing,
         page: &mut Vec<u8>,
-    ) -> Result<(), ScrapeError> {
+    ) -> Result<(), FetchError> {
         page.clear();
-        let keep = interval < KEPT_FOR;
-        let read = tokio::time::timeout(timeout, self.fetch(keep, page)).await;
-        if !matches!(read, Ok(Ok(()))) {
+        let keep = timing.interval < KEPT_FOR;
+        let fetched = tokio::time::timeout(timing.timeout, self.fetch(keep, page)).await;
+        if !matches!(fetched, Ok(Ok(()))) {
             self.connection.close();
         }
-        read.unwrap_or_else(|_| Err(ScrapeError::Timeout { url: self.url.clone(), after: timeout }))
+        fetched.unwrap_or_else(|_| Err(self.error(FetchProblem::Timeout(timing.timeout))))
     }
 
-    /// The page's address.
-    pub fn url(&self) -> &str {
-        &self.url
+    /// Returns the error of a response that is not a valid page.
+    pub(crate) fn invalid(&self, error: &PageError) -> FetchError {
+        self.error(FetchProblem::Invalid(error.to_string()))
     }
 
-    async fn fetch(&mut self, keep: bool, page: &mut Vec<u8>) -> Result<(), ScrapeError> {
-        let manner = self.gate.to_pods(&self.namespace, &self.access).await?;
-        let url = || self.url.clone();
-        match self.connection.read(&self.address, &manner, keep, page, LIMIT).await {
-            Ok(()) => Ok(()),
-            Err(Failure::Network(problem)) => Err(ScrapeError::Unreachable { url: url(), problem }),
-            Err(Failure::TooLarge) => Err(ScrapeError::TooLarge { url: url() }),
-            Err(Failure::Status(status)) => {
-                if matches!(status, 401 | 403) {
-                    self.gate.refused(&self.namespace, &self.access, true).await;
-                }
-                Err(ScrapeError::Status { url: url(), status })
-            }
+    fn error(&self, problem: FetchProblem) -> FetchError {
+        FetchError::Request { url: self.url.clone(), problem }
+    }
+
+    async fn fetch(&mut self, keep: bool, page: &mut Vec<u8>) -> Result<(), FetchError> {
+        let config = self.credentials.for_pods(&self.namespace, &self.access).await?;
+        let response = self.connection.get(&self.address, &config, keep, page, LIMIT).await;
+        if let Err(FetchProblem::Status(401 | 403)) = response {
+            self.credentials.invalidate(&self.namespace, &self.access, Peer::Pods).await;
         }
+        response.map_err(|problem| self.error(problem))
     }
 }

@@ -1,58 +1,56 @@
-//! Sampling: every pod's page is read once per interval, whoever looks at it.
+//! The pages that are scraped: each once per interval, for all of its subscribers.
 //!
-//! A probe is a task that reads one page; its key is (pod, scheme, port, path, credentials). Autoscalers subscribe to
-//! probes with the measures that they need; the shortest interval of the subscribers counts, one pass over
-//! the page serves all of them, and each subscriber is woken when a fresh result is there.
+//! A page's key is its pod, scheme, port, path and credentials. Autoscalers subscribe to pages with
+//! the measures that they need. The shortest interval of the subscribers counts, one pass over the
+//! page extracts all measures, and each scrape wakes every subscriber.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::HashSet,
+    sync::{Arc, Mutex},
 };
 
 use llm_autoscaler_engines::Measure;
 
 use crate::{
     clock::Clock,
+    lock::lock,
     sampling::{
-        credentials::Gate,
-        scrape_loop::{self, Probe, ProbeKey, Subscription},
+        credentials::CredentialStore,
+        feed::{FeedRegistry, SubscriberId},
+        page_state::{PageKey, PageState, PageSubscription},
+        scrape_loop::{self, ScrapeContext, ScrapeLoop},
     },
     telemetry::Telemetry,
 };
 
-/// All probes.
+/// All pages that have subscribers. Cheap to clone.
 #[derive(Clone)]
-pub struct Sampler(Arc<Shared>);
+pub(crate) struct ScrapePool(Arc<PoolState>);
 
-struct Shared {
-    probes: Mutex<HashMap<ProbeKey, Arc<Probe>>>,
+struct PoolState {
+    pages: FeedRegistry<PageKey, PageState>,
     measures: Mutex<HashSet<Arc<Measure>>>,
-    loops: Arc<scrape_loop::Shared>,
-    owners: AtomicU64,
+    context: Arc<ScrapeContext>,
 }
 
-impl Sampler {
-    /// Is let in to pods by `gate`.
-    pub fn new(gate: Gate, telemetry: Telemetry, clock: Clock) -> Self {
-        Self(Arc::new(Shared {
-            probes: Mutex::default(),
+impl ScrapePool {
+    /// Returns a pool without pages.
+    pub(crate) fn new(credentials: CredentialStore, telemetry: Telemetry, clock: Clock) -> Self {
+        Self(Arc::new(PoolState {
+            pages: FeedRegistry::default(),
             measures: Mutex::default(),
-            loops: Arc::new(scrape_loop::Shared::new(gate, telemetry, clock)),
-            owners: AtomicU64::new(0),
+            context: Arc::new(ScrapeContext::new(credentials, telemetry, clock)),
         }))
     }
 
-    /// A number that no other subscriber has.
-    pub fn new_owner(&self) -> u64 {
-        self.0.owners.fetch_add(1, Ordering::Relaxed)
+    /// Returns the ID of a new subscriber.
+    pub(crate) fn new_subscriber(&self) -> SubscriberId {
+        self.0.pages.new_subscriber()
     }
 
-    /// The one copy of a measure: equal ones are the same, so that they are found by their address.
-    pub fn intern(&self, measure: &Measure) -> Arc<Measure> {
-        let mut measures = self.0.measures.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Returns the one shared copy of a measure, so that its address identifies it.
+    pub(crate) fn intern(&self, measure: &Measure) -> Arc<Measure> {
+        let mut measures = lock(&self.0.measures);
         if let Some(known) = measures.get(measure) {
             return known.clone();
         }
@@ -62,38 +60,20 @@ impl Sampler {
         measure
     }
 
-    /// Subscribes `owner` to a page, or changes its subscription.
-    pub fn subscribe(&self, owner: u64, key: &ProbeKey, subscription: Subscription) -> Arc<Probe> {
-        let mut probes = self.probes();
-        let probe = probes.entry(key.clone()).or_insert_with(|| Probe::new(key.clone())).clone();
-        let mut state = probe.lock();
-        state.subscribers.insert(owner, subscription);
-        state.unite();
-        if state.task.is_none() {
-            let task = tokio::spawn(scrape_loop::run(self.0.loops.clone(), probe.clone()));
-            state.task = Some(task.abort_handle());
-        }
-        drop(state);
-        probe.changed.notify_one();
-        probe
+    /// Subscribes to a page, or changes the subscription.
+    pub(crate) fn subscribe(
+        &self,
+        subscriber: SubscriberId,
+        key: &PageKey,
+        subscription: PageSubscription,
+    ) -> Arc<ScrapeLoop> {
+        let context = &self.0.context;
+        let run = |page| scrape_loop::run(context.clone(), page);
+        self.0.pages.subscribe(subscriber, key, subscription, run)
     }
 
-    /// Ends the subscription of `owner` to a page; the last one ends the probe.
-    pub fn unsubscribe(&self, owner: u64, key: &ProbeKey) {
-        let mut probes = self.probes();
-        let Some(probe) = probes.get(key).cloned() else { return };
-        let mut state = probe.lock();
-        state.subscribers.remove(&owner);
-        state.unite();
-        if state.subscribers.is_empty() {
-            if let Some(task) = state.task.take() {
-                task.abort();
-            }
-            probes.remove(key);
-        }
-    }
-
-    fn probes(&self) -> MutexGuard<'_, HashMap<ProbeKey, Arc<Probe>>> {
-        self.0.probes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends the subscription to a page.
+    pub(crate) fn unsubscribe(&self, subscriber: SubscriberId, key: &PageKey) {
+        self.0.pages.unsubscribe(subscriber, key);
     }
 }

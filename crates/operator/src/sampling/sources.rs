@@ -1,16 +1,16 @@
 //! The sources of one autoscaler, in the order of failover.
 //!
-//! A source beside the first is asked only while it is needed: when a replica has no sample in the sources before it,
-//! and for a minute longer.
+//! A source after the first is only scraped or queried while it is needed: when a replica has no
+//! sample in the sources before it, and for a minute longer.
 
 use std::{sync::Arc, time::Duration};
 
-use llm_autoscaler_api::{Access, Asked, PrometheusConfig, SourceConfig, TargetConfig};
+use llm_autoscaler_api::{Asked, SourceConfig, TargetConfig};
 use llm_autoscaler_core::Monotonic;
-use llm_autoscaler_engines::{Engine, Measure, exposition::Value};
+use llm_autoscaler_engines::{Engine, Measure};
 use llm_autoscaler_observe::{
-    pod::{Members, Pod},
-    samples::{self, Found, Lookup, QueryLookup, Sample, Samples, SourceSamples},
+    pod::Members,
+    samples::{self, Lookup, QueryLookup, Samples, SourceSamples},
 };
 use tokio::sync::Notify;
 
@@ -18,81 +18,95 @@ use crate::{
     clock::Clock,
     cluster::pods::{PodStore, PodView},
     sampling::{
-        page_view::{Pace, Pages},
-        prometheus::{Need, Server, ServerKey, Servers},
-        scrape_pool::Sampler,
+        page_state::distinct,
+        page_view::{PageView, ScrapePace},
+        prometheus::{
+            pool::PrometheusPool,
+            server_view::{ServerView, TargetDemand},
+        },
+        scrape_pool::ScrapePool,
     },
 };
 
-/// What sources of all autoscalers share. Cheap to clone.
+/// The resources that the sources of all autoscalers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Sampling {
     /// The pages that are scraped.
-    pub pool: Sampler,
+    pub(crate) scrape_pool: ScrapePool,
     /// The Prometheus servers that are queried.
-    pub servers: Servers,
+    pub(crate) prometheus_pool: PrometheusPool,
     /// The pods of the cluster.
-    pub pods: PodStore,
+    pub(crate) pods: PodStore,
     /// The clock of samples.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
 }
 
-/// For how long a source that was needed is asked.
+/// The time for which a source stays active after it was needed.
 const NEEDED_FOR: Duration = Duration::from_mins(1);
 
-/// All sources.
+/// The sources of one autoscaler.
 pub struct Sources {
-    /// In the order of failover.
+    /// The sources, in the order of failover.
     pub list: Vec<Source>,
-    /// The measures of the plan's metrics, in their order; `None` for a query.
+    /// For each metric, its measure; `None` for a query.
     measures: Vec<Option<Arc<Measure>>>,
-    /// The plan's metrics that are queries, in their order; `None` for a measure.
+    /// For each metric, its PromQL expression; `None` for a measure.
     queries: Vec<Option<String>>,
-    /// The requests of a replica, read so that it can be drained.
+    /// The requests of a replica, if scale-downs drain.
     requests: Option<Arc<Measure>>,
-    /// How long requests take, where that is of interest.
+    /// The duration of requests, if scale-downs drain.
     latency: Option<Arc<Measure>>,
     engine: Engine,
 }
 
-/// One source.
+/// A source, and the time in which it is active.
 pub struct Source {
-    /// What it is.
-    pub kind: SourceKind,
-    /// Until when it is asked; for ever if absent.
-    until: Option<Monotonic>,
+    kind: SourceKind,
+    activity: Activity,
 }
 
-/// What a source is.
-pub enum SourceKind {
+/// A source by its kind.
+enum SourceKind {
     /// The pages of the target's own pods.
-    Own(Pages),
-    /// The pages of other pods, which know of the target as a whole.
-    Others(Pages, PodView),
+    OwnPods(PageView),
+    /// The pages of other pods, which report for the target as a whole.
+    OtherPods(PageView, PodView),
     /// A Prometheus server.
-    Prometheus(Asking),
+    Prometheus(ServerView),
 }
 
-/// What one autoscaler needs of a server.
-pub struct Asking {
-    owner: u64,
-    servers: Servers,
-    key: ServerKey,
-    need: Need,
-    plan: PrometheusConfig,
-    server: Option<Arc<Server>>,
-    since: Monotonic,
+/// The time in which a source is scraped or queried.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Activity {
+    Always,
+    Until(Monotonic),
+}
+
+impl Activity {
+    fn is_active(self, now: Monotonic) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Until(end) => now < end,
+        }
+    }
+
+    /// Keeps the source active for [`NEEDED_FOR`].
+    fn renew(&mut self, now: Monotonic) {
+        if let Self::Until(end) = self {
+            *end = now.after(NEEDED_FOR);
+        }
+    }
 }
 
 impl Sources {
-    /// The sources of a plan, for pods of a namespace. The first begins to be scraped or queried at once.
+    /// Returns the sources of a configuration, for pods of a namespace. Samples wake `wake`.
     pub fn new(
         sampling: &Sampling,
         namespace: &str,
         wake: &Arc<Notify>,
-        plan: &TargetConfig,
+        config: &TargetConfig,
     ) -> Self {
-        let intern = |measure: &Measure| sampling.pool.intern(measure);
+        let intern = |measure: &Measure| sampling.scrape_pool.intern(measure);
         let measure_of = |asked: &Asked| match asked {
             Asked::Measure { measure, .. } => Some(intern(measure)),
             Asked::Query(_) => None,
@@ -101,82 +115,83 @@ impl Sources {
             Asked::Measure { .. } => None,
             Asked::Query(query) => Some(query.clone()),
         };
-        let measures: Vec<_> =
-            plan.metrics.iter().map(|metric| measure_of(&metric.asked)).collect();
-        let queries: Vec<_> = plan.metrics.iter().map(|metric| query_of(&metric.asked)).collect();
-        let drain = plan.drain.as_ref();
+        let metrics = || config.metrics.iter().map(|metric| &metric.asked);
+        let measures: Vec<_> = metrics().map(measure_of).collect();
+        let queries: Vec<_> = metrics().map(query_of).collect();
+        let drain = config.drain.as_ref();
         let requests = drain.and_then(|drain| drain.requests.as_ref()).map(intern);
         let latency = drain.and_then(|drain| drain.latency.as_ref()).map(intern);
         let all = measures.iter().flatten().chain(&requests).chain(&latency);
-        let mut subscription = Subscription {
-            sampling,
+        let demand = TargetDemand {
             namespace,
-            wake,
-            measures: Arc::default(),
+            measures: distinct(all).into(),
             queries: queries.iter().flatten().cloned().collect(),
+            wake,
         };
-        subscription.measures = distinct(all);
         let now = sampling.clock.monotonic();
-        let list = plan.sources.iter().enumerate().map(|(index, source)| {
-            let kind = subscription.source(source);
-            // A query has no other source.
-            let always = index == 0
-                || matches!(&kind, SourceKind::Prometheus(asking) if asking.has_queries());
-            Source { kind, until: (!always).then_some(now) }
+        let list = config.sources.iter().enumerate().map(|(index, source)| {
+            let kind = SourceKind::new(sampling, source, &demand);
+            // No other source has the result of a query.
+            let is_always = index == 0 || kind.has_queries();
+            let activity = if is_always { Activity::Always } else { Activity::Until(now) };
+            Source { kind, activity }
         });
-        Self { list: list.collect(), measures, queries, requests, latency, engine: plan.engine }
+        Self { list: list.collect(), measures, queries, requests, latency, engine: config.engine }
     }
 
-    /// True where the engine has a series that counts its requests.
+    /// Returns true if the engine has a series that counts its requests.
     pub fn measures_requests(&self) -> bool {
         self.requests.is_some()
     }
 
-    /// Scrapes and queries what active sources have to say about the target's pods as they are now; stops the others.
-    pub fn follow(&mut self, members: &Members, now: Monotonic) {
+    /// Subscribes active sources to the pages of these pods of the target, and to servers. Ends the
+    /// subscriptions of the other sources.
+    pub fn update_subscriptions(&mut self, members: &Members, now: Monotonic) {
         for source in &mut self.list {
-            let active = source.is_active(now);
+            let is_active = source.is_active(now);
             match &mut source.kind {
-                SourceKind::Own(pages) if active => pages.follow(members, now),
-                SourceKind::Others(pages, view) if active => pages.follow(&view.members(), now),
-                SourceKind::Own(pages) | SourceKind::Others(pages, _) => pages.stop(),
-                SourceKind::Prometheus(asking) if active => asking.start(now),
-                SourceKind::Prometheus(asking) => asking.stop(),
+                SourceKind::OwnPods(pages) if is_active => pages.set_pods(members, now),
+                SourceKind::OtherPods(pages, view) if is_active => {
+                    pages.set_pods(&view.members(), now);
+                }
+                SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => pages.clear_pods(),
+                SourceKind::Prometheus(server) if is_active => server.subscribe(now),
+                SourceKind::Prometheus(server) => server.unsubscribe(),
             }
         }
     }
 
-    /// The other pods that are scraped, if the first source of pages is of other pods.
+    /// Returns the pods of the first source that scrapes, if they are other pods.
     pub fn other_pods(&mut self) -> Option<Members> {
         self.list.iter_mut().find_map(|source| match &mut source.kind {
-            SourceKind::Own(_) => Some(None),
-            SourceKind::Others(_, view) => Some(Some(view.members())),
+            SourceKind::OwnPods(_) => Some(None),
+            SourceKind::OtherPods(_, view) => Some(Some(view.members())),
             SourceKind::Prometheus(_) => None,
         })?
     }
 
-    /// How many pods' pages are read.
-    pub fn pods(&self) -> u32 {
-        let pages = self.list.iter().filter_map(|source| match &source.kind {
-            SourceKind::Own(pages) | SourceKind::Others(pages, _) => Some(pages.len()),
+    /// Returns the number of pods that are scraped.
+    pub fn pod_count(&self) -> u32 {
+        let counts = self.list.iter().filter_map(|source| match &source.kind {
+            SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => Some(pages.len()),
             SourceKind::Prometheus(_) => None,
         });
-        pages.sum()
+        counts.sum()
     }
 
-    /// Sets the pace of what is read directly.
-    pub fn pace(&mut self, pace: Pace) {
+    /// Sets the frequency of scrapes.
+    pub fn set_pace(&mut self, pace: ScrapePace) {
         for source in &mut self.list {
-            if let SourceKind::Own(pages) | SourceKind::Others(pages, _) = &mut source.kind {
-                pages.pace(pace);
+            if let SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) = &mut source.kind {
+                pages.set_pace(pace);
             }
         }
     }
 
-    /// Returns when other pods that are read have come, gone or changed.
-    pub async fn others_changed(&mut self) {
+    /// Returns when one of the other pods has been created, deleted or changed.
+    pub async fn other_pods_changed(&mut self) {
         let views = self.list.iter_mut().filter_map(|source| match &mut source.kind {
-            SourceKind::Others(_, view) => Some(Box::pin(view.changed())),
+            SourceKind::OtherPods(_, view) => Some(Box::pin(view.changed())),
             _ => None,
         });
         let views: Vec<_> = views.collect();
@@ -186,95 +201,121 @@ impl Sources {
         futures::future::select_all(views).await;
     }
 
-    /// Keeps those sources active that were needed, for a minute from now on.
+    /// Keeps the sources that were needed active for another minute. `needed` has an entry per
+    /// source.
     pub fn renew(&mut self, needed: &[bool], now: Monotonic) {
         for (source, needed) in self.list.iter_mut().zip(needed) {
-            if let (true, Some(until)) = (*needed, &mut source.until) {
-                *until = now.after(NEEDED_FOR);
+            if *needed {
+                source.activity.renew(now);
             }
         }
     }
 
-    /// The answers of all active sources about these reporting pods of the target; those about how long requests take only where
-    /// they are asked for.
+    /// Returns the latest samples of all active sources about these reporting pods of the target.
+    /// The duration of requests is only included on demand.
     pub fn samples(&mut self, reporting: &Members, with_latency: bool, now: Monotonic) -> Samples {
-        let Self { list, measures, queries, requests, latency, engine } = self;
-        let latency = latency.as_ref().filter(|_| with_latency);
-        let sources = list.iter_mut().map(|source| {
-            let is_active = source.is_active(now);
-            let answers = Answers { pods: reporting, engine: *engine, now };
-            if !is_active {
-                return SourceSamples { is_active, ..source.kind.without_answers() };
-            }
-            let all = |measure: &Option<Arc<Measure>>| {
-                measure
-                    .as_ref()
-                    .map(|measure| answers.of(&source.kind, measure))
-                    .unwrap_or_default()
-            };
-            let own = |measure: Option<&Arc<Measure>>| match measure {
-                Some(measure) if source.kind.is_per_pod() => answers.of(&source.kind, measure),
-                _ => Vec::new(),
-            };
-            SourceSamples {
-                is_active,
-                metrics: measures.iter().map(all).collect(),
-                queries: queries
-                    .iter()
-                    .map(|query| source.kind.reply(query.as_ref()?, now))
-                    .collect(),
-                requests: own(requests.as_ref()),
-                latency: own(latency),
-                ..source.kind.without_answers()
+        let lookups = Lookups { pods: reporting, engine: self.engine, now };
+        let sources = self.list.iter().map(|source| {
+            if source.is_active(now) {
+                self.active_samples(&source.kind, &lookups, with_latency)
+            } else {
+                source.kind.without_samples()
             }
         });
         Samples { sources: sources.collect() }
     }
+
+    fn active_samples(
+        &self,
+        source: &SourceKind,
+        lookups: &Lookups<'_>,
+        with_latency: bool,
+    ) -> SourceSamples {
+        let metric = |measure: &Option<Arc<Measure>>| {
+            measure.as_ref().map(|measure| lookups.of(source, measure)).unwrap_or_default()
+        };
+        let per_pod = |measure: Option<&Arc<Measure>>| match measure {
+            Some(measure) if source.is_per_pod() => lookups.of(source, measure),
+            _ => Vec::new(),
+        };
+        let reply = |query: &Option<String>| source.reply(query.as_ref()?, lookups.now);
+        SourceSamples {
+            is_active: true,
+            metrics: self.measures.iter().map(metric).collect(),
+            queries: self.queries.iter().map(reply).collect(),
+            requests: per_pod(self.requests.as_ref()),
+            latency: per_pod(self.latency.as_ref().filter(|_| with_latency)),
+            ..source.without_samples()
+        }
+    }
 }
 
-/// What answers are about.
-struct Answers<'a> {
+/// Lookups of samples about pods of the target.
+struct Lookups<'a> {
     pods: &'a Members,
     engine: Engine,
     now: Monotonic,
 }
 
-impl Answers<'_> {
+impl Lookups<'_> {
     fn of(&self, source: &SourceKind, measure: &Arc<Measure>) -> Vec<Lookup> {
         match source {
-            SourceKind::Own(pages) => pages.lookups(self.pods, measure, self.engine, self.now),
-            SourceKind::Others(pages, view) => {
+            SourceKind::OwnPods(pages) => pages.lookups(self.pods, measure, self.engine, self.now),
+            SourceKind::OtherPods(pages, view) => {
                 pages.lookups(&view.latest(), measure, self.engine, self.now)
             }
-            SourceKind::Prometheus(asking) => {
-                self.pods.values().map(|pod| asking.lookup(pod, measure, self.now)).collect()
+            SourceKind::Prometheus(server) => {
+                self.pods.values().map(|pod| server.lookup(pod, measure, self.now)).collect()
             }
         }
     }
 }
 
 impl SourceKind {
+    fn new(sampling: &Sampling, config: &SourceConfig, demand: &TargetDemand<'_>) -> Self {
+        let scrape = match config {
+            SourceConfig::Prometheus(config) => {
+                let pool = sampling.prometheus_pool.clone();
+                return Self::Prometheus(ServerView::new(pool, config, demand));
+            }
+            SourceConfig::Scrape(scrape) => scrape,
+        };
+        let (pool, wake) = (sampling.scrape_pool.clone(), demand.wake.clone());
+        let pages = PageView::new(pool, wake, demand.measures.clone(), scrape.clone());
+        match &scrape.pods {
+            None => Self::OwnPods(pages),
+            Some(selector) => {
+                let view = sampling.pods.view(demand.namespace, selector.clone());
+                Self::OtherPods(pages, view)
+            }
+        }
+    }
+
+    fn has_queries(&self) -> bool {
+        matches!(self, Self::Prometheus(server) if server.has_queries())
+    }
+
     fn is_per_pod(&self) -> bool {
-        !matches!(self, Self::Others(..))
+        !matches!(self, Self::OtherPods(..))
     }
 
     fn reply(&self, query: &str, now: Monotonic) -> Option<QueryLookup> {
         match self {
-            Self::Prometheus(asking) => Some(asking.reply(query, now)),
-            Self::Own(_) | Self::Others(..) => None,
+            Self::Prometheus(server) => Some(server.reply(query, now)),
+            Self::OwnPods(_) | Self::OtherPods(..) => None,
         }
     }
 
-    /// The source, without any answer.
-    fn without_answers(&self) -> SourceSamples {
+    /// Returns the description of the source, inactive and without samples.
+    fn without_samples(&self) -> SourceSamples {
         SourceSamples {
             kind: match self {
-                Self::Own(_) => samples::SourceKind::OwnPods,
-                Self::Others(_, view) => samples::SourceKind::OtherPods(view.latest()),
-                Self::Prometheus(asking) => samples::SourceKind::Prometheus {
-                    url: asking.url().to_owned(),
-                    clock_ahead: asking.ahead(),
-                    warning: asking.warning(),
+                Self::OwnPods(_) => samples::SourceKind::OwnPods,
+                Self::OtherPods(_, view) => samples::SourceKind::OtherPods(view.latest()),
+                Self::Prometheus(server) => samples::SourceKind::Prometheus {
+                    url: server.url().to_owned(),
+                    clock_ahead: server.clock_ahead(),
+                    warning: server.warning(),
                 },
             },
             is_active: false,
@@ -287,213 +328,42 @@ impl SourceKind {
 }
 
 impl Source {
-    /// True while it is scraped or queried.
-    pub fn is_active(&self, now: Monotonic) -> bool {
-        self.until.is_none_or(|until| now < until)
+    fn is_active(&self, now: Monotonic) -> bool {
+        self.activity.is_active(now)
     }
 
-    /// Its name in conditions and metrics.
+    /// Returns the name of the source in the operator's own metrics.
     pub fn name(&self) -> &'static str {
         match self.kind {
-            SourceKind::Own(_) => "scrape",
-            SourceKind::Others(..) => "others",
+            SourceKind::OwnPods(_) => "scrape",
+            SourceKind::OtherPods(..) => "others",
             SourceKind::Prometheus(_) => "prometheus",
         }
     }
 }
 
-/// What the sources of one plan subscribe to.
-struct Subscription<'a> {
-    sampling: &'a Sampling,
-    namespace: &'a str,
-    wake: &'a Arc<Notify>,
-    measures: Arc<[Arc<Measure>]>,
-    queries: Arc<[String]>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Subscription<'_> {
-    fn source(&self, source: &SourceConfig) -> SourceKind {
-        let scrape = match source {
-            SourceConfig::Prometheus(prometheus) => {
-                return SourceKind::Prometheus(self.prometheus(prometheus));
+    #[test]
+    fn a_later_source_is_active_for_a_minute_after_it_was_needed() {
+        let at = |second| Monotonic(Duration::from_secs(second));
+        // The activity at 100 s, the time of renewal, and whether it is active at 100, 130 and 160
+        // s.
+        for (name, activity, renewed, expected) in [
+            ("always", Activity::Always, None, [true; 3]),
+            ("always, and needed", Activity::Always, Some(100), [true; 3]),
+            ("never needed", Activity::Until(at(100)), None, [false; 3]),
+            ("needed", Activity::Until(at(100)), Some(100), [true, true, false]),
+            ("needed again", Activity::Until(at(110)), Some(101), [true; 3]),
+        ] {
+            let mut activity = activity;
+            if let Some(second) = renewed {
+                activity.renew(at(second));
             }
-            SourceConfig::Scrape(scrape) => scrape,
-        };
-        let pages = Pages::new(
-            self.sampling.pool.clone(),
-            self.wake.clone(),
-            self.measures.clone(),
-            scrape.clone(),
-        );
-        match &scrape.pods {
-            None => SourceKind::Own(pages),
-            Some(selector) => {
-                let view = self.sampling.pods.view(self.namespace, selector.clone());
-                SourceKind::Others(pages, view)
-            }
+            let active = [100, 130, 160].map(|second| activity.is_active(at(second)));
+            assert_eq!(active, expected, "{name}");
         }
-    }
-
-    fn prometheus(&self, plan: &PrometheusConfig) -> Asking {
-        let access: Arc<Access> = Arc::new(plan.access.clone());
-        let key = ServerKey {
-            url: plan.url.clone(),
-            labels: plan.labels.clone(),
-            namespace: (!access.is_open()).then(|| self.namespace.to_owned()),
-            access,
-        };
-        let need = Need {
-            namespace: self.namespace.to_owned(),
-            measures: self.measures.clone(),
-            queries: self.queries.clone(),
-            interval: plan.interval,
-            timeout: plan.timeout,
-            stale_after: plan.stale_after,
-            wake: self.wake.clone(),
-        };
-        Asking {
-            owner: self.sampling.pool.new_owner(),
-            servers: self.sampling.servers.clone(),
-            key,
-            need,
-            plan: plan.clone(),
-            server: None,
-            since: self.sampling.clock.monotonic(),
-        }
-    }
-}
-
-/// Each measure once.
-fn distinct<'a>(all: impl Iterator<Item = &'a Arc<Measure>>) -> Arc<[Arc<Measure>]> {
-    let mut distinct: Vec<Arc<Measure>> = Vec::new();
-    for measure in all {
-        if !distinct.iter().any(|known| Arc::ptr_eq(known, measure)) {
-            distinct.push(measure.clone());
-        }
-    }
-    distinct.into()
-}
-
-impl Asking {
-    fn has_queries(&self) -> bool {
-        !self.need.queries.is_empty()
-    }
-
-    fn start(&mut self, now: Monotonic) {
-        if self.server.is_none() {
-            self.server = Some(self.servers.subscribe(self.owner, &self.key, self.need.clone()));
-            self.since = now;
-        }
-    }
-
-    fn stop(&mut self) {
-        if self.server.take().is_some() {
-            self.servers.unsubscribe(self.owner, &self.key);
-        }
-    }
-
-    /// The answer about a measure of a pod.
-    fn lookup(&self, pod: &Pod, measure: &Arc<Measure>, now: Monotonic) -> Lookup {
-        let Some(server) = &self.server else { return Lookup::Pending { error: None } };
-        let mut state = server.lock();
-        let stale_after = self.plan.stale_after;
-        let sample = match state.sample((&pod.namespace, &pod.name), measure, stale_after, now) {
-            Ok(Some(sample)) => sample,
-            Ok(None) if !state.has_tried(measure, stale_after) && self.is_early(now) => {
-                return Lookup::Pending { error: None };
-            }
-            Ok(None) => {
-                return Lookup::Missing(self.absent(measure, state.warnings(measure, stale_after)));
-            }
-            Err(error) => return Lookup::Missing(error.to_string()),
-        };
-        if sample.age > stale_after {
-            if let Some(error) = state.error(measure, stale_after) {
-                return Lookup::Missing(error.to_string());
-            }
-            let (url, age, limit) = (&self.key.url, sample.age.as_secs(), stale_after.as_secs());
-            return Lookup::Missing(format!(
-                "{url}: its latest sample is {age} s old, more than {limit} s"
-            ));
-        }
-        let reading = sample.reading;
-        let absent = || self.absent(measure, state.warnings(measure, stale_after));
-        if reading.value == Value::Absent {
-            return Lookup::Missing(absent());
-        }
-        let is_certain = sample.is_latest && reading.addresses <= 1 && !reading.is_young;
-        let found = Found {
-            alternative: reading.extract.alternative,
-            ambiguous: reading.extract.ambiguous,
-        };
-        let copies = reading.scrapes.max(reading.addresses);
-        let doubt = (!is_certain).then(absent);
-        Lookup::Sample(Sample { value: reading.value, age: sample.age, doubt, found, copies })
-    }
-
-    fn absent(&self, measure: &Measure, warnings: &[String]) -> String {
-        let says =
-            warnings.first().map(|warning| format!(" (and says: {warning})")).unwrap_or_default();
-        let (url, series) = (&self.key.url, measure.recipe.accepted_names());
-        format!(
-            "{url} has no {series} of it in the last {} s{says}",
-            self.plan.stale_after.as_secs()
-        )
-    }
-
-    /// The latest answer to a query of the spec, if it is recent.
-    fn reply(&self, query: &str, now: Monotonic) -> QueryLookup {
-        let Some(server) = &self.server else { return QueryLookup::Pending };
-        let state = server.lock();
-        let Some(reply) = state.reply(query) else {
-            if self.is_early(now) {
-                return QueryLookup::Pending;
-            }
-            return QueryLookup::Missing(format!("{}: no answer yet", self.key.url));
-        };
-        let limit = 3 * self.plan.interval + self.plan.timeout;
-        match (&reply.numbers, &reply.error) {
-            (Some((at, numbers)), _) if now.since(*at) <= limit => QueryLookup::Numbers {
-                numbers: numbers.clone(),
-                age: now.since(*at),
-                warning: reply.warnings.first().cloned(),
-                complete: reply.error.is_none() && reply.warnings.is_empty(),
-            },
-            (_, Some(error)) => QueryLookup::Missing(error.to_string()),
-            _ => QueryLookup::Missing(format!(
-                "{}: no answer for {} s",
-                self.key.url,
-                limit.as_secs()
-            )),
-        }
-    }
-
-    /// How many seconds the server's clock is ahead of ours.
-    pub fn ahead(&self) -> Option<f64> {
-        self.server.as_ref().and_then(|server| server.lock().ahead())
-    }
-
-    /// What the server said against its latest answer about pods.
-    pub fn warning(&self) -> Option<String> {
-        let state = self.server.as_ref()?.lock();
-        let of = |measure: &Arc<Measure>| state.warnings(measure, self.plan.stale_after).first();
-        let measures: &[Arc<Measure>] = &self.need.measures;
-        measures.iter().find_map(of).cloned()
-    }
-
-    /// Its address.
-    pub fn url(&self) -> &str {
-        &self.key.url
-    }
-
-    /// How long the first answer may take before its absence means something.
-    fn is_early(&self, now: Monotonic) -> bool {
-        now.since(self.since) < self.plan.timeout + Duration::from_secs(1)
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! How certificates are checked.
+//! The rules for checking the certificates of servers.
 
 use std::sync::Arc;
 
@@ -13,11 +13,12 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
-/// TLS as a spec says; `ca` is PEM. Where it says nothing, the usual authorities are asked.
+/// Returns the configuration for these settings. `ca` is PEM; without it, the CAs of the system are
+/// trusted.
 ///
 /// # Errors
-/// What is wrong with the certificate or the name.
-pub fn config(tls: &TlsSpec, ca: Option<&[u8]>) -> Result<ClientConfig, String> {
+/// The CA or the server name is not valid.
+pub(crate) fn config(tls: &TlsSpec, ca: Option<&[u8]>) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = if tls.insecure_skip_verify {
         Arc::new(Unchecked(provider.clone()))
@@ -26,8 +27,8 @@ pub fn config(tls: &TlsSpec, ca: Option<&[u8]>) -> Result<ClientConfig, String> 
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
         verifier.map_err(|error| error.to_string())?
     } else {
-        let usual = rustls_platform_verifier::Verifier::new(provider.clone());
-        Arc::new(usual.map_err(|error| error.to_string())?)
+        let system = rustls_platform_verifier::Verifier::new(provider.clone());
+        Arc::new(system.map_err(|error| error.to_string())?)
     };
     let verifier = match &tls.server_name {
         None => verifier,
@@ -42,31 +43,33 @@ pub fn config(tls: &TlsSpec, ca: Option<&[u8]>) -> Result<ClientConfig, String> 
     Ok(config)
 }
 
-/// A name that a certificate may be for.
+/// Parses the name that a certificate must be for.
 ///
 /// # Errors
-/// It is none.
-pub fn server_name(name: &str) -> Result<ServerName<'static>, String> {
-    ServerName::try_from(name.to_owned()).map_err(|_| format!("serverName {name:?} is no name"))
+/// The name is neither a DNS name nor an IP address.
+pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| format!("serverName {name:?} is not a DNS name or an IP address"))
 }
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("the CA is not PEM: {error}"))?;
+        let certificate =
+            certificate.map_err(|error| format!("the CA is not valid PEM: {error}"))?;
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
-    if roots.is_empty() { Err("the CA has no certificate in PEM".to_owned()) } else { Ok(roots) }
+    if roots.is_empty() { Err("the CA contains no PEM certificate".to_owned()) } else { Ok(roots) }
 }
 
-/// Checks certificates against a name of the spec instead of the address that was called.
+/// Checks certificates against the name in the spec instead of the name or address in the URL.
 #[derive(Debug)]
 struct ByName {
     name: ServerName<'static>,
     verifier: Arc<dyn ServerCertVerifier>,
 }
 
-/// Takes any certificate, if its owner has the key.
+/// Accepts every certificate, if the server has its key.
 #[derive(Debug)]
 struct Unchecked(Arc<CryptoProvider>);
 
@@ -75,7 +78,7 @@ impl ServerCertVerifier for ByName {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _called: &ServerName<'_>,
+        _requested: &ServerName<'_>,
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {

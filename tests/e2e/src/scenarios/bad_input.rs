@@ -32,7 +32,7 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
     stage.stays("a", 3, Duration::from_secs(8)).await?;
     let missing = stage.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
     ensure!(
-        missing.message.contains("a-1: ") && missing.message.contains("no answer within 1 s"),
+        missing.message.contains("a-1: ") && missing.message.contains("timed out after 1 s"),
         "{}",
         missing.message
     );
@@ -84,7 +84,7 @@ pub async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
         [
             (Page::text(""), "has no vllm:num_requests_waiting"),
             (status(404), "HTTP 404"),
-            (status(500), "HTTP 500"),
+            (status(500), "HTTP status 500"),
         ],
     );
     for (name, pages) in [("a", &a), ("b", &b)] {

@@ -51,13 +51,13 @@ pub async fn refuse(stage: &Stage) -> Result<String> {
 }
 
 pub async fn hang(stage: &Stage) -> Result<String> {
-    break_pages(stage, Page::Hang, "no answer within 1 s").await
+    break_pages(stage, Page::Hang, "timed out after 1 s").await
 }
 
 pub async fn answer_500(stage: &Stage) -> Result<String> {
     let page =
         Page::Raw { status: 500, content_type: "text/plain".to_owned(), body: "oops".to_owned() };
-    break_pages(stage, page, "answered with HTTP 500").await
+    break_pages(stage, page, "returned HTTP status 500").await
 }
 
 pub async fn garbage(stage: &Stage) -> Result<String> {
@@ -75,7 +75,7 @@ pub async fn half_a_page(stage: &Stage) -> Result<String> {
 }
 
 pub async fn fifty_megabytes(stage: &Stage) -> Result<String> {
-    break_pages(stage, Page::Endless(50 << 20), "the page is larger than").await
+    break_pages(stage, Page::Endless(50 << 20), "the response is larger than").await
 }
 
 pub async fn not_a_number(stage: &Stage) -> Result<String> {

@@ -78,16 +78,20 @@ pub async fn down(stage: &Stage) -> Result<String> {
 }
 
 pub async fn empty(stage: &Stage) -> Result<String> {
-    break_server(stage, Fault::Empty, "has no vllm:num_requests_waiting of it in the last 10 s")
-        .await
+    break_server(
+        stage,
+        Fault::Empty,
+        "has no vllm:num_requests_waiting of this pod in the last 10 s",
+    )
+    .await
 }
 
 pub async fn unauthorized(stage: &Stage) -> Result<String> {
-    break_server(stage, Fault::Token("secret".to_owned()), "answered with HTTP 401").await
+    break_server(stage, Fault::Token("secret".to_owned()), "returned HTTP status 401").await
 }
 
 pub async fn slow(stage: &Stage) -> Result<String> {
-    break_server(stage, Fault::Slow(Duration::from_secs(20)), "no answer within 2 s").await
+    break_server(stage, Fault::Slow(Duration::from_secs(20)), "timed out after 2 s").await
 }
 
 /// A dead pod's last value expires.

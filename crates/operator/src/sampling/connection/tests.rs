@@ -1,4 +1,4 @@
-//! A server that says, byte by byte, what a test wants it to.
+//! Scrapes of a server with responses that are given byte by byte.
 
 use std::{collections::VecDeque, io::Write, net::IpAddr, sync::Arc};
 
@@ -19,57 +19,62 @@ use crate::sampling::tls;
 
 const LIMIT: usize = 64 << 10;
 
-/// One answer, and whether the server hangs up after it.
-type Answer = (Vec<u8>, bool);
+/// A response.
+struct Response {
+    bytes: Vec<u8>,
+    /// The server closes the connection after the response.
+    closes: bool,
+}
 
-/// What the server was asked, one entry per connection.
-type Heard = Arc<Mutex<Vec<Vec<String>>>>;
+/// The requests to the server by connection.
+type Requests = Arc<Mutex<Vec<Vec<String>>>>;
 
 struct Server {
     address: Address,
-    heard: Heard,
+    requests: Requests,
 }
 
 impl Server {
-    async fn start(ip: &str, tls: Option<ServerConfig>, answers: Vec<Answer>) -> Self {
+    async fn start(ip: &str, tls: Option<ServerConfig>, responses: Vec<Response>) -> Self {
         let ip: IpAddr = ip.parse().unwrap();
         let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let address = Address { ip, port, tls: tls.is_some(), path: "/metrics".to_owned() };
-        let heard = Heard::default();
+        let requests = Requests::default();
         tokio::spawn(serve(
             listener,
             tls.map(|tls| TlsAcceptor::from(Arc::new(tls))),
-            answers.into(),
-            heard.clone(),
+            responses.into(),
+            requests.clone(),
         ));
-        Self { address, heard }
+        Self { address, requests }
     }
 
-    async fn plain(answers: Vec<Answer>) -> Self {
-        Self::start("127.0.0.1", None, answers).await
+    async fn plain(responses: Vec<Response>) -> Self {
+        Self::start("127.0.0.1", None, responses).await
     }
 
-    async fn read(&self, manner: &Manner) -> Result<String, Failure> {
+    async fn get(&self, config: &RequestConfig) -> Result<String, FetchProblem> {
         let mut page = Vec::new();
-        let read = Connection::default().read(&self.address, manner, false, &mut page, LIMIT).await;
-        read.map(|()| String::from_utf8(page).unwrap())
+        let response =
+            Connection::default().get(&self.address, config, false, &mut page, LIMIT).await;
+        response.map(|()| String::from_utf8(page).unwrap())
     }
 }
 
 async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    mut answers: VecDeque<Answer>,
-    heard: Heard,
+    mut responses: VecDeque<Response>,
+    requests: Requests,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
-        heard.lock().await.push(Vec::new());
+        requests.lock().await.push(Vec::new());
         match &tls {
-            None => converse(stream, &mut answers, &heard).await,
+            None => converse(stream, &mut responses, &requests).await,
             Some(tls) => {
                 if let Ok(stream) = tls.accept(stream).await {
-                    converse(stream, &mut answers, &heard).await;
+                    converse(stream, &mut responses, &requests).await;
                 }
             }
         }
@@ -78,17 +83,17 @@ async fn serve(
 
 async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
-    answers: &mut VecDeque<Answer>,
-    heard: &Heard,
+    responses: &mut VecDeque<Response>,
+    requests: &Requests,
 ) {
     let mut read = Vec::new();
     while let Ok(1..) = stream.read_buf(&mut read).await {
         if read.ends_with(b"\r\n\r\n") {
             let request = String::from_utf8(std::mem::take(&mut read)).unwrap();
-            heard.lock().await.last_mut().unwrap().push(request);
-            let (answer, hangs_up) = answers.pop_front().unwrap_or_default();
-            let written = stream.write_all(&answer).await;
-            if written.is_err() || hangs_up {
+            requests.lock().await.last_mut().unwrap().push(request);
+            let Response { bytes, closes } = responses.pop_front().unwrap();
+            let written = stream.write_all(&bytes).await;
+            if written.is_err() || closes {
                 let _ = stream.shutdown().await;
                 return;
             }
@@ -96,20 +101,25 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-fn answer(headers: &str, body: &[u8]) -> Vec<u8> {
+fn ok(headers: &str, body: &[u8]) -> Vec<u8> {
     [b"HTTP/1.1 200 OK\r\n", headers.as_bytes(), b"\r\n", body].concat()
 }
 
-fn sized(body: &[u8]) -> Vec<u8> {
-    answer(&format!("Content-Length: {}\r\n", body.len()), body)
+/// A response after which the server closes the connection.
+fn last(bytes: Vec<u8>) -> Response {
+    Response { bytes, closes: true }
 }
 
-fn manner() -> Manner {
+fn sized(body: &[u8]) -> Vec<u8> {
+    ok(&format!("Content-Length: {}\r\n", body.len()), body)
+}
+
+fn unchecked() -> RequestConfig {
     checking(&TlsSpec { insecure_skip_verify: true, ..TlsSpec::default() }, None)
 }
 
-fn checking(spec: &TlsSpec, ca: Option<&str>) -> Manner {
-    Manner {
+fn checking(spec: &TlsSpec, ca: Option<&str>) -> RequestConfig {
+    RequestConfig {
         headers: HeaderMap::new(),
         tls: Arc::new(tls::config(spec, ca.map(str::as_bytes)).unwrap()),
         server_name: spec.server_name.as_deref().map(|name| tls::server_name(name).unwrap()),
@@ -123,37 +133,36 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_page_is_complete_where_the_answer_says_so() {
-    let until_the_end = answer("", b"a 1\nb 2");
-    let chunked = answer("Transfer-Encoding: chunked\r\n", b"4\r\na 1\n\r\n3\r\nb 2\r\n0\r\n\r\n");
+async fn a_page_is_complete_if_the_response_is_framed() {
+    let unframed = ok("", b"a 1\nb 2");
+    let chunked = ok("Transfer-Encoding: chunked\r\n", b"4\r\na 1\n\r\n3\r\nb 2\r\n0\r\n\r\n");
     let packed = gzip(b"a 1\nb 2");
     let packed =
-        answer(&format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", packed.len()), &packed);
-    for (name, said, page) in [
+        ok(&format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", packed.len()), &packed);
+    for (name, response, page) in [
         ("a length", sized(b"a 1\nb 2"), "a 1\nb 2\n"),
         ("chunks", chunked, "a 1\nb 2\n"),
         ("gzip", packed, "a 1\nb 2\n"),
-        // Perhaps it was "b 20\n".
-        ("neither", until_the_end, "a 1\nb 2"),
+        // The last line may have been "b 20\n".
+        ("neither", unframed, "a 1\nb 2"),
         ("nothing", sized(b""), ""),
     ] {
-        let server = Server::plain(vec![(said, true)]).await;
-        assert_eq!(server.read(&manner()).await.unwrap(), page, "{name}");
+        let server = Server::plain(vec![last(response)]).await;
+        assert_eq!(server.get(&unchecked()).await.unwrap(), page, "{name}");
     }
 }
 
 #[tokio::test]
-async fn what_is_no_page_is_a_failure() {
+async fn a_response_without_a_page_is_an_error() {
     let bomb = gzip(&vec![b'0'; 100 * LIMIT]);
     assert!(bomb.len() < LIMIT);
-    let bomb =
-        answer(&format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", bomb.len()), &bomb);
-    for (name, said, failure) in [
-        ("too few bytes", answer("Content-Length: 9\r\n", b"a 1\n"), "Network"),
-        ("no last chunk", answer("Transfer-Encoding: chunked\r\n", b"4\r\na 1\n\r\n"), "Network"),
+    let bomb = ok(&format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", bomb.len()), &bomb);
+    for (name, response, expected) in [
+        ("too few bytes", ok("Content-Length: 9\r\n", b"a 1\n"), "Network"),
+        ("no last chunk", ok("Transfer-Encoding: chunked\r\n", b"4\r\na 1\n\r\n"), "Network"),
         ("too long", sized(&vec![b'\n'; LIMIT + 1]), "TooLarge"),
         ("too long unpacked", bomb, "TooLarge"),
-        ("cut off in gzip", answer("Content-Encoding: gzip\r\n", &gzip(b"a 1\n")[..12]), "Network"),
+        ("cut off in gzip", ok("Content-Encoding: gzip\r\n", &gzip(b"a 1\n")[..12]), "Network"),
         (
             "refused",
             b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_vec(),
@@ -167,46 +176,47 @@ async fn what_is_no_page_is_a_failure() {
         ("not HTTP", b"SSH-2.0-OpenSSH_9.9\r\n".to_vec(), "Network"),
         ("nothing", Vec::new(), "Network"),
     ] {
-        let server = Server::plain(vec![(said, true)]).await;
-        let said = format!("{:?}", server.read(&manner()).await.unwrap_err());
-        assert!(said.starts_with(failure), "{name}: {said}");
+        let server = Server::plain(vec![last(response)]).await;
+        let error = format!("{:?}", server.get(&unchecked()).await.unwrap_err());
+        assert!(error.starts_with(expected), "{name}: {error}");
     }
 }
 
 #[tokio::test]
-async fn a_kept_connection_serves_again_and_is_opened_anew_when_the_server_closed_it() {
-    let page = |keeps: bool| (sized(b"a 1\n"), !keeps);
-    let server = Server::plain(vec![page(true), page(false), page(true)]).await;
+async fn a_kept_connection_is_used_again_and_replaced_after_the_server_closed_it() {
+    let page = |closes: bool| Response { bytes: sized(b"a 1\n"), closes };
+    let server = Server::plain(vec![page(false), page(true), page(false)]).await;
     let mut connection = Connection::default();
     for _ in 0..3 {
         let mut page = Vec::new();
-        connection.read(&server.address, &manner(), true, &mut page, LIMIT).await.unwrap();
+        connection.get(&server.address, &unchecked(), true, &mut page, LIMIT).await.unwrap();
         assert_eq!(page, b"a 1\n");
     }
-    let requests: Vec<usize> = server.heard.lock().await.iter().map(Vec::len).collect();
+    let requests: Vec<usize> = server.requests.lock().await.iter().map(Vec::len).collect();
     assert_eq!(requests, [2, 1]);
 }
 
 #[tokio::test]
-async fn without_a_second_read_in_sight_the_server_is_told_to_close() {
-    let server = Server::plain(vec![(sized(b"a 1\n"), false), (sized(b"a 1\n"), true)]).await;
+async fn a_connection_that_is_not_kept_sends_the_header_connection_close() {
+    let first = Response { bytes: sized(b"a 1\n"), closes: false };
+    let server = Server::plain(vec![first, last(sized(b"a 1\n"))]).await;
     let mut connection = Connection::default();
-    connection.read(&server.address, &manner(), true, &mut Vec::new(), LIMIT).await.unwrap();
-    connection.read(&server.address, &manner(), false, &mut Vec::new(), LIMIT).await.unwrap();
-    let heard = server.heard.lock().await;
+    connection.get(&server.address, &unchecked(), true, &mut Vec::new(), LIMIT).await.unwrap();
+    connection.get(&server.address, &unchecked(), false, &mut Vec::new(), LIMIT).await.unwrap();
+    let requests = server.requests.lock().await;
     let closes: Vec<bool> =
-        heard[0].iter().map(|request| request.contains("connection: close")).collect();
+        requests[0].iter().map(|request| request.contains("connection: close")).collect();
     assert_eq!(closes, [false, true]);
 }
 
 #[tokio::test]
-async fn headers_of_the_spec_stand_above_the_usual_ones() {
-    let server = Server::plain(vec![(sized(b""), true)]).await;
-    let mut manner = manner();
-    manner.headers.insert("authorization", HeaderValue::from_static("Bearer sesame"));
-    manner.headers.insert("host", HeaderValue::from_static("engine.example"));
-    server.read(&manner).await.unwrap();
-    let request = &server.heard.lock().await[0][0];
+async fn headers_of_the_spec_replace_the_usual_ones() {
+    let server = Server::plain(vec![last(sized(b""))]).await;
+    let mut config = unchecked();
+    config.headers.insert("authorization", HeaderValue::from_static("Bearer sesame"));
+    config.headers.insert("host", HeaderValue::from_static("engine.example"));
+    server.get(&config).await.unwrap();
+    let request = &server.requests.lock().await[0][0];
     assert!(request.contains("authorization: Bearer sesame\r\n"), "{request}");
     assert!(
         request.contains("host: engine.example\r\n") && !request.contains("127.0.0.1"),
@@ -215,14 +225,14 @@ async fn headers_of_the_spec_stand_above_the_usual_ones() {
 }
 
 #[tokio::test]
-async fn a_pod_with_an_ipv6_address_is_called_in_brackets() {
-    let server = Server::start("::1", None, vec![(sized(b"a 1\n"), true)]).await;
-    assert_eq!(server.read(&manner()).await.unwrap(), "a 1\n");
+async fn an_ipv6_address_is_in_brackets() {
+    let server = Server::start("::1", None, vec![last(sized(b"a 1\n"))]).await;
+    assert_eq!(server.get(&unchecked()).await.unwrap(), "a 1\n");
     let host = format!("host: [::1]:{}\r\n", server.address.port);
-    assert!(server.heard.lock().await[0][0].contains(&host));
+    assert!(server.requests.lock().await[0][0].contains(&host));
 }
 
-/// An authority as PEM, and a server's certificate for a name, signed by it.
+/// Returns a CA as PEM, and the configuration of a server with a certificate for a name from it.
 fn certified(name: &str) -> (String, ServerConfig) {
     let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -255,25 +265,26 @@ async fn a_certificate_is_checked_as_the_spec_says() {
         ("another authority", "engine.example", named("engine.example"), true, false),
     ] {
         let (ca, config) = certified(certificate_for);
-        let server = Server::start("127.0.0.1", Some(config), vec![(sized(b"a 1\n"), true)]).await;
-        let read = server.read(&checking(&spec, Some(if other { &other_ca } else { &ca }))).await;
+        let server = Server::start("127.0.0.1", Some(config), vec![last(sized(b"a 1\n"))]).await;
+        let read = server.get(&checking(&spec, Some(if other { &other_ca } else { &ca }))).await;
         assert_eq!(read.is_ok(), works, "{name}: {read:?}");
     }
     let (_, config) = certified("engine.example");
-    let server = Server::start("127.0.0.1", Some(config), vec![(sized(b"a 1\n"), true)]).await;
-    assert_eq!(server.read(&manner()).await.unwrap(), "a 1\n", "unchecked");
+    let server = Server::start("127.0.0.1", Some(config), vec![last(sized(b"a 1\n"))]).await;
+    assert_eq!(server.get(&unchecked()).await.unwrap(), "a 1\n", "unchecked");
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_said_in_the_networks_words() {
+async fn a_refused_connection_has_the_text_of_the_system() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let address =
         Address { ip: [127, 0, 0, 1].into(), port, tls: false, path: "/metrics".to_owned() };
-    let read = Connection::default().read(&address, &manner(), false, &mut Vec::new(), LIMIT).await;
+    let response =
+        Connection::default().get(&address, &unchecked(), false, &mut Vec::new(), LIMIT).await;
     assert!(
-        matches!(&read, Err(Failure::Network(problem)) if problem.contains("refused")),
-        "{read:?}"
+        matches!(&response, Err(FetchProblem::Network(problem)) if problem.contains("refused")),
+        "{response:?}"
     );
 }

@@ -1,7 +1,7 @@
-//! What is known from one server.
+//! The state of one Prometheus server: the subscriptions to it, and its latest results.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -12,201 +12,215 @@ use llm_autoscaler_engines::{
     exposition::Scratch,
     prometheus::{PodLabels, PodReading, PodSeries, QueryData, group_by_pod},
 };
-use tokio::task::AbortHandle;
+use tokio::sync::Notify;
 
-use crate::sampling::prometheus::{
-    Need,
-    client::{Answered, QueryError},
+use crate::sampling::{
+    error::FetchError,
+    feed::{FeedState, SubscriberId},
+    prometheus::{
+        client::QueryResult,
+        demand::{QueryDemand, range},
+        query_plan::{Purpose, QueryPlan},
+    },
 };
 
-/// What is known from a server.
+/// The interval of a server without subscribers, which is not queried.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// The subscriptions to a server, and its latest results.
 #[derive(Default)]
-pub struct State {
-    pub(super) needs: HashMap<u64, Need>,
-    /// The raw samples of each stretch of time.
-    stretches: HashMap<Duration, Stretch>,
-    queries: HashMap<String, Reply>,
-    /// How far the server's clock is ahead of ours, in seconds, if it says.
-    ahead: Option<f64>,
-    pub(super) task: Option<AbortHandle>,
+pub(crate) struct ServerState {
+    demands: HashMap<SubscriberId, QueryDemand>,
+    /// The samples of pods, by the range of time.
+    ranges: HashMap<Duration, RangeSamples>,
+    /// The results of the specs' queries, by their PromQL expression.
+    replies: HashMap<String, QueryReply>,
+    clock_ahead: Option<f64>,
 }
 
-/// The raw samples of one stretch of time.
+/// The samples of pods over one range of time.
 #[derive(Default)]
-struct Stretch {
-    /// What was wrong with the latest query.
-    error: Option<QueryError>,
-    /// What the server said against its latest answer.
+struct RangeSamples {
+    /// The error of the latest query.
+    error: Option<FetchError>,
+    /// The warnings of the latest response.
     warnings: Vec<String>,
-    /// When the latest answer came.
+    /// The time of the latest response.
     at: Option<Monotonic>,
-    /// The server's time then.
-    now: f64,
-    /// By namespace and name.
-    pods: HashMap<String, HashMap<String, OfPod>>,
+    /// The server's time of the latest response, in seconds since 1970.
+    server_time: f64,
+    /// The pods, by namespace and name.
+    pods: HashMap<String, HashMap<String, PodSamples>>,
 }
 
-/// The samples of a pod, and what was made of them so far.
+/// The series of a pod, and the readings that have been taken from them.
 #[derive(Default)]
-struct OfPod {
+struct PodSamples {
     series: PodSeries,
     readings: Vec<(Arc<Measure>, Option<PodReading>)>,
 }
 
-/// The answer to somebody's own query.
+/// The latest results of a query of a spec.
 #[derive(Clone, Debug, Default)]
-pub struct Reply {
-    /// What was wrong with the latest attempt.
-    pub error: Option<QueryError>,
-    /// What the server said against its latest answer.
-    pub warnings: Vec<String>,
-    /// The latest answer: when it came, and its numbers, one of each series.
-    pub numbers: Option<(Monotonic, Vec<f64>)>,
+pub(super) struct QueryReply {
+    /// The error of the latest query.
+    pub(super) error: Option<FetchError>,
+    /// The warnings of the latest response.
+    pub(super) warnings: Vec<String>,
+    /// The latest response.
+    pub(super) numbers: Option<QueryNumbers>,
 }
 
-/// What a server says about a pod.
-pub struct Sample {
-    /// The reading.
-    pub reading: PodReading,
-    /// For how long it has been scraped.
-    pub age: Duration,
-    /// Whether it is from the latest query, which was answered in full.
-    pub is_latest: bool,
+/// The numbers of a response, one per series.
+#[derive(Clone, Debug)]
+pub(super) struct QueryNumbers {
+    pub(super) at: Monotonic,
+    pub(super) numbers: Vec<f64>,
 }
 
-/// The stretch of time that a measure needs: its window, and as much before it as a sample may be old.
-fn stretch(measure: &Measure, stale_after: Duration) -> Duration {
-    measure.window + stale_after
+/// The value of a measure of a pod.
+pub(super) struct PodSample {
+    pub(super) reading: PodReading,
+    /// The time since the server scraped it.
+    pub(super) age: Duration,
+    /// True if the latest query succeeded without warnings.
+    pub(super) is_latest: bool,
 }
 
-impl State {
-    /// What is known of a pod; `Ok(None)` while nobody has asked yet, or where the answer has nothing of it.
+/// The result of a query, and its use.
+pub(super) struct CompletedQuery {
+    pub(super) purpose: Purpose,
+    pub(super) result: Result<QueryResult, FetchError>,
+}
+
+impl FeedState for ServerState {
+    type Subscription = QueryDemand;
+
+    fn subscribe(&mut self, subscriber: SubscriberId, demand: QueryDemand) {
+        self.demands.insert(subscriber, demand);
+    }
+
+    fn unsubscribe(&mut self, subscriber: SubscriberId) {
+        self.demands.remove(&subscriber);
+    }
+
+    fn has_subscribers(&self) -> bool {
+        !self.demands.is_empty()
+    }
+}
+
+impl ServerState {
+    /// Returns the sample of a pod, given by namespace and name. `Ok(None)` before the first query,
+    /// and if the latest response has no series of the pod.
     ///
     /// # Errors
-    /// The latest query failed, and there is no answer before it.
-    pub fn sample(
+    /// The latest query failed, and no earlier response has a series of the pod.
+    pub(super) fn sample(
         &mut self,
         pod: (&str, &str),
         measure: &Arc<Measure>,
         stale_after: Duration,
-        at_present: Monotonic,
-    ) -> Result<Option<Sample>, QueryError> {
-        let Some(stretch) = self.stretches.get_mut(&stretch(measure, stale_after)) else {
+        now: Monotonic,
+    ) -> Result<Option<PodSample>, FetchError> {
+        let Some(samples) = self.ranges.get_mut(&range(measure, stale_after)) else {
             return Ok(None);
         };
-        let Some(at) = stretch.at else { return stretch.error.clone().map_or(Ok(None), Err) };
-        let is_latest = stretch.error.is_none() && stretch.warnings.is_empty();
-        let now = stretch.now;
-        let Some(reading) = stretch.reading(pod, measure, stale_after) else {
-            return stretch.error.clone().map_or(Ok(None), Err);
+        let Some(at) = samples.at else { return samples.error.clone().map_or(Ok(None), Err) };
+        let is_latest = samples.error.is_none() && samples.warnings.is_empty();
+        let server_time = samples.server_time;
+        let Some(reading) = samples.reading(pod, measure, stale_after) else {
+            return samples.error.clone().map_or(Ok(None), Err);
         };
-        let age = Duration::try_from_secs_f64((now - reading.at).max(0.0)).unwrap_or(Duration::MAX);
-        Ok(Some(Sample { reading, age: age.saturating_add(at_present.since(at)), is_latest }))
+        let age = Duration::try_from_secs_f64((server_time - reading.at).max(0.0));
+        let age = age.unwrap_or(Duration::MAX).saturating_add(now.since(at));
+        Ok(Some(PodSample { reading, age, is_latest }))
     }
 
-    /// Whether a query for this measure has been tried.
-    pub fn has_tried(&self, measure: &Measure, stale_after: Duration) -> bool {
-        let stretch = self.stretches.get(&stretch(measure, stale_after));
-        stretch.is_some_and(|stretch| stretch.at.is_some() || stretch.error.is_some())
+    /// Returns true if a query for this measure has been tried.
+    pub(super) fn has_tried(&self, measure: &Measure, stale_after: Duration) -> bool {
+        let samples = self.ranges.get(&range(measure, stale_after));
+        samples.is_some_and(|samples| samples.at.is_some() || samples.error.is_some())
     }
 
-    /// What was wrong with the latest query for this measure.
-    pub fn error(&self, measure: &Measure, stale_after: Duration) -> Option<&QueryError> {
-        self.stretches.get(&stretch(measure, stale_after))?.error.as_ref()
+    /// Returns the error of the latest query for this measure.
+    pub(super) fn error(&self, measure: &Measure, stale_after: Duration) -> Option<&FetchError> {
+        self.ranges.get(&range(measure, stale_after))?.error.as_ref()
     }
 
-    /// What the server said against its latest answer.
-    pub fn warnings(&self, measure: &Measure, stale_after: Duration) -> &[String] {
-        self.stretches.get(&stretch(measure, stale_after)).map_or(&[], |stretch| &stretch.warnings)
+    /// Returns the warnings of the latest response for this measure.
+    pub(super) fn warnings(&self, measure: &Measure, stale_after: Duration) -> &[String] {
+        let samples = self.ranges.get(&range(measure, stale_after));
+        samples.map_or(&[], |samples| &samples.warnings)
     }
 
-    /// The latest answer to a query.
-    pub fn reply(&self, query: &str) -> Option<&Reply> {
-        self.queries.get(query)
+    /// Returns the latest results of a query of a spec; `None` before the first.
+    pub(super) fn reply(&self, expression: &str) -> Option<&QueryReply> {
+        self.replies.get(expression)
     }
 
-    /// How many seconds the server's clock is ahead of ours.
-    pub fn ahead(&self) -> Option<f64> {
-        self.ahead
+    /// Returns the seconds that the server's clock is ahead of the operator's, if its responses
+    /// have a Date.
+    pub(super) fn clock_ahead(&self) -> Option<f64> {
+        self.clock_ahead
     }
 
-    /// The interval that serves everybody.
+    /// Returns the shortest interval of the subscribers.
     pub(super) fn interval(&self) -> Duration {
-        self.needs.values().map(|need| need.interval).min().unwrap_or(Duration::from_secs(15))
+        let intervals = self.demands.values().map(|demand| demand.interval);
+        intervals.min().unwrap_or(DEFAULT_INTERVAL)
     }
 
-    /// What is to be asked to serve everybody.
-    pub(super) fn questions(&self) -> Questions {
-        let mut questions = Questions::default();
-        for need in self.needs.values() {
-            questions.timeout = questions.timeout.max(need.timeout);
-            for measure in need.measures.iter() {
-                let wanted =
-                    questions.stretches.entry(stretch(measure, need.stale_after)).or_default();
-                wanted.0.extend(measure.recipe.families());
-                wanted.1.insert(need.namespace.clone());
-            }
-            for query in need.queries.iter() {
-                let stale_after =
-                    questions.queries.entry(query.clone()).or_insert(need.stale_after);
-                *stale_after = need.stale_after.min(*stale_after);
-            }
-        }
-        questions
+    /// Returns the queries that serve all subscribers.
+    pub(super) fn plan(&self) -> QueryPlan {
+        QueryPlan::merge(self.demands.values())
     }
 
-    /// Takes in what was answered to questions, by the stretch of time that they were about, or the query.
-    pub(super) fn take(
+    /// Records a round of queries, and returns the subscribers to wake. Ranges and expressions that
+    /// the round did not query are forgotten.
+    pub(super) fn record_results(
         &mut self,
-        answers: Vec<(Option<Duration>, String, Result<Answered, QueryError>)>,
+        completed: Vec<CompletedQuery>,
         labels: &PodLabels,
         at: Monotonic,
-    ) {
-        let mut by_stretch: HashMap<Duration, Result<Vec<Answered>, QueryError>> = HashMap::new();
-        let mut queries = std::mem::take(&mut self.queries);
-        for (stretch, query, answered) in answers {
-            if let Ok(answered) = &answered {
-                self.ahead = answered.ahead;
+    ) -> Vec<Arc<Notify>> {
+        let mut former_replies = std::mem::take(&mut self.replies);
+        let mut ranges: BTreeMap<Duration, Result<Vec<QueryResult>, FetchError>> = BTreeMap::new();
+        for CompletedQuery { purpose, result } in completed {
+            if let Ok(result) = &result {
+                self.clock_ahead = result.clock_ahead;
             }
-            match stretch {
-                None => {
-                    let mut reply = queries.remove(&query).unwrap_or_default();
-                    reply.take(answered, at);
-                    self.queries.insert(query, reply);
+            match purpose {
+                Purpose::Query(expression) => {
+                    let mut reply = former_replies.remove(&expression).unwrap_or_default();
+                    reply.record_result(result, at);
+                    self.replies.insert(expression, reply);
                 }
-                Some(stretch) => {
-                    let all = by_stretch.entry(stretch).or_insert_with(|| Ok(Vec::new()));
-                    match (&mut *all, answered) {
-                        (Ok(all), Ok(answered)) => all.push(answered),
-                        (Ok(_), Err(error)) => *all = Err(error),
+                Purpose::Range(range) => {
+                    let merged = ranges.entry(range).or_insert_with(|| Ok(Vec::new()));
+                    match (&mut *merged, result) {
+                        (Ok(results), Ok(result)) => results.push(result),
+                        (Ok(_), Err(error)) => *merged = Err(error),
                         (Err(_), _) => {}
                     }
                 }
             }
         }
-        self.stretches.retain(|stretch, _| by_stretch.contains_key(stretch));
-        for (stretch, answered) in by_stretch {
-            self.stretches.entry(stretch).or_default().take(answered, labels, at);
+        self.ranges.retain(|range, _| ranges.contains_key(range));
+        for (range, results) in ranges {
+            self.ranges.entry(range).or_default().record_results(results, labels, at);
         }
+        self.demands.values().map(|demand| demand.wake.clone()).collect()
     }
 }
 
-/// Families and namespaces by the stretch of time; queries with the age that a sample may have.
-#[derive(Default)]
-pub(super) struct Questions {
-    pub(super) stretches: BTreeMap<Duration, (BTreeSet<String>, BTreeSet<String>)>,
-    pub(super) queries: BTreeMap<String, Duration>,
-    pub(super) timeout: Duration,
-}
-
-impl Stretch {
+impl RangeSamples {
     fn reading(
         &mut self,
-        pod: (&str, &str),
+        (namespace, name): (&str, &str),
         measure: &Arc<Measure>,
         gap: Duration,
     ) -> Option<PodReading> {
-        let OfPod { series, readings } = self.pods.get_mut(pod.0)?.get_mut(pod.1)?;
+        let PodSamples { series, readings } = self.pods.get_mut(namespace)?.get_mut(name)?;
         if let Some((_, reading)) = readings.iter().find(|(known, _)| Arc::ptr_eq(known, measure)) {
             return reading.clone();
         }
@@ -215,47 +229,45 @@ impl Stretch {
         reading
     }
 
-    fn take(
+    fn record_results(
         &mut self,
-        answered: Result<Vec<Answered>, QueryError>,
+        results: Result<Vec<QueryResult>, FetchError>,
         labels: &PodLabels,
         at: Monotonic,
     ) {
-        let answers = match answered {
-            Ok(answers) => answers,
+        let results = match results {
+            Ok(results) => results,
             Err(error) => return self.error = Some(error),
         };
         *self = Self { at: Some(at), ..Self::default() };
-        for answer in answers {
-            self.now = self.now.max(answer.now);
-            self.warnings.extend(answer.answer.warnings);
-            let QueryData::Series(series) = answer.answer.data else { continue };
+        for QueryResult { response, now, .. } in results {
+            self.server_time = self.server_time.max(now);
+            self.warnings.extend(response.warnings);
+            let QueryData::Series(series) = response.data else { continue };
             for ((namespace, pod), series) in group_by_pod(series, labels) {
-                self.pods
-                    .entry(namespace)
-                    .or_default()
-                    .entry(pod)
-                    .or_default()
-                    .series
-                    .extend(series);
+                let pods = self.pods.entry(namespace).or_default();
+                pods.entry(pod).or_default().series.extend(series);
             }
         }
     }
 }
 
-impl Reply {
-    fn take(&mut self, answered: Result<Answered, QueryError>, at: Monotonic) {
-        match answered {
+impl QueryReply {
+    fn record_result(&mut self, result: Result<QueryResult, FetchError>, at: Monotonic) {
+        match result {
             Err(error) => self.error = Some(error),
-            Ok(Answered { answer, .. }) => {
-                let numbers = match answer.data {
+            Ok(QueryResult { response, .. }) => {
+                let numbers = match response.data {
                     QueryData::Scalar(number) => vec![number],
                     QueryData::Series(series) => {
                         series.iter().filter_map(|series| Some(series.samples.last()?.1)).collect()
                     }
                 };
-                *self =
-                    Self { error: None, warnings: answer.warnings, numbers: Some((at, numbers)) };
+                *self = Self {
+                    error: None,
+                    warnings: response.warnings,
+                    numbers: Some(QueryNumbers { at, numbers }),
+                };
             }
         }
     }

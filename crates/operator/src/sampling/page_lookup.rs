@@ -1,0 +1,104 @@
+//! The sample of one measure on one page, and the doubt about it.
+
+use std::{sync::Arc, time::Duration};
+
+use llm_autoscaler_api::ScrapeConfig;
+use llm_autoscaler_core::Monotonic;
+use llm_autoscaler_engines::{Engine, Measure, exposition::Value};
+use llm_autoscaler_observe::samples::{Lookup, Sample};
+
+use crate::sampling::{
+    connection::Address,
+    page_state::{PageState, STALE_INTERVALS},
+};
+
+/// The time after a scrape's timeout in which its result is still awaited.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// A lookup of samples on one page.
+pub(super) struct PageLookup<'a> {
+    pub(super) address: &'a Address,
+    pub(super) config: &'a ScrapeConfig,
+    /// The engine of the spec.
+    pub(super) engine: Engine,
+    /// The start of the subscription.
+    pub(super) subscribed_at: Monotonic,
+    pub(super) now: Monotonic,
+}
+
+impl PageLookup<'_> {
+    /// Returns the latest sample of a measure, or the reason why there is none.
+    pub(super) fn sample(&self, state: &PageState, measure: &Arc<Measure>) -> Lookup {
+        let age = state.valid_at().map(|at| self.now.since(at));
+        let age = age.filter(|age| *age <= self.stale_after());
+        let (Some(age), Some((track, found))) = (age, state.track(measure)) else {
+            return match state.error() {
+                Some(error) => Lookup::Missing(error.to_string()),
+                // The first scrape is still awaited.
+                None if !state.has_tried(measure) && self.subscribed_for() < self.patience() => {
+                    Lookup::Pending { error: None }
+                }
+                None => Lookup::Missing(self.no_sample()),
+            };
+        };
+        let failed = (!state.is_latest())
+            .then(|| state.error().map_or_else(|| self.no_sample(), ToString::to_string));
+        if track.is_pending() {
+            // A rate needs two scrapes.
+            if self.subscribed_for() < self.patience() + 2 * self.config.interval {
+                return Lookup::Pending { error: failed };
+            }
+            let reason = failed.unwrap_or_else(|| self.text("only one sample so far"));
+            return Lookup::Missing(reason);
+        }
+        let value = track.value();
+        if value == Value::Absent {
+            // The error of a bad line explains more than the absence of the series.
+            let error = state.error().map(ToString::to_string);
+            return Lookup::Missing(error.unwrap_or_else(|| self.absent(state, measure)));
+        }
+        let young = || self.text("too few samples so far for a scale-down");
+        let doubt = failed.or_else(|| track.is_young().then(young));
+        Lookup::Sample(Sample { value, age, doubt, found, copies: 1 })
+    }
+
+    fn subscribed_for(&self) -> Duration {
+        self.now.since(self.subscribed_at)
+    }
+
+    /// Returns the age after which a sample is stale.
+    fn stale_after(&self) -> Duration {
+        self.config.interval * STALE_INTERVALS + self.config.timeout
+    }
+
+    /// Returns the time for which the first scrape is awaited.
+    fn patience(&self) -> Duration {
+        self.config.timeout + MARGIN
+    }
+
+    fn no_sample(&self) -> String {
+        self.text("no sample yet")
+    }
+
+    fn text(&self, problem: &str) -> String {
+        format!("{}: {problem}", self.address.url())
+    }
+
+    /// Returns the reason why a valid page has no sample.
+    fn absent(&self, state: &PageState, measure: &Measure) -> String {
+        let hint = match state.looks_like() {
+            Some(other) if other != self.engine => {
+                let other = other.profile().display;
+                format!("; it looks like a page of {other}: check the field engine")
+            }
+            None if self.engine != Engine::Custom => {
+                format!(", and no other series of {}", self.engine.profile().display)
+            }
+            _ => String::new(),
+        };
+        format!("{} has no {}{hint}", self.address.url(), measure.recipe.accepted_names())
+    }
+}
+
+#[cfg(test)]
+mod tests;

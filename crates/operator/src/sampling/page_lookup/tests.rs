@@ -1,0 +1,227 @@
+//! Lookups on a page after one or more scrapes, at the interval 1 s and the timeout 1 s.
+
+use std::iter;
+
+use llm_autoscaler_engines::{
+    Kind, Recipe,
+    exposition::{PageError, Scratch},
+};
+use tokio::sync::Notify;
+
+use super::*;
+use crate::sampling::{
+    error::{FetchError, FetchProblem},
+    feed::{FeedRegistry, FeedState},
+    page_state::{PageKey, PageSubscription, ScrapeResult, ScrapedPage},
+};
+
+/// A scrape: its time in ms, and the page or the problem.
+type Scrape<'a> = (u64, Result<&'a str, FetchProblem>);
+
+const WAITING: &str = "vllm:num_requests_waiting 3\n";
+const SGLANG: &str = "# TYPE sglang:num_queue_reqs gauge\nsglang:num_queue_reqs 3\n\
+    # TYPE sglang:num_running_reqs gauge\nsglang:num_running_reqs 3\n";
+const BAD_LINE: &str = "vllm:num_requests_waiting many\n";
+
+fn ms(ms: u64) -> Monotonic {
+    Monotonic(Duration::from_millis(ms))
+}
+
+fn address() -> Address {
+    Address { ip: [10, 0, 0, 7].into(), port: 8000, tls: false, path: "/metrics".to_owned() }
+}
+
+fn config() -> ScrapeConfig {
+    ScrapeConfig {
+        ports: Vec::new(),
+        path: "/metrics".to_owned(),
+        tls: false,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        pods: None,
+        access: llm_autoscaler_api::Access::default(),
+    }
+}
+
+fn measure(kind: Kind, window: u64) -> Arc<Measure> {
+    let name = match kind {
+        Kind::Counter => "vllm:request_success_total",
+        _ => "vllm:num_requests_waiting",
+    };
+    let recipe = Recipe::series(kind, name, iter::empty());
+    Arc::new(Measure { recipe, window: Duration::from_secs(window) })
+}
+
+fn subscription(measure: &Arc<Measure>) -> PageSubscription {
+    PageSubscription {
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        measures: [measure.clone()].into(),
+        wake: Arc::new(Notify::new()),
+    }
+}
+
+fn state(measure: &Arc<Measure>, scrapes: &[Scrape<'_>]) -> PageState {
+    let mut state = PageState::default();
+    let subscriber = FeedRegistry::<PageKey, PageState>::default().new_subscriber();
+    state.subscribe(subscriber, subscription(measure));
+    for scrape in scrapes {
+        record(&mut state, scrape);
+    }
+    state
+}
+
+fn record(state: &mut PageState, (at, response): &Scrape<'_>) {
+    let measures = state.measures();
+    let (mut scratch, mut extracts) = (Scratch::default(), Vec::new());
+    let request = |problem| FetchError::Request { url: address().url(), problem };
+    let (bytes, error) = match response {
+        Err(problem) => (None, Some(request(problem.clone()))),
+        Ok(text) => {
+            let parsed = measures.extractor.read(text.as_bytes(), &mut scratch, &mut extracts);
+            let is_valid = matches!(parsed, Ok(_) | Err(PageError::BadLine { .. }));
+            let error = parsed.err().map(|error| FetchProblem::Invalid(error.to_string()));
+            (is_valid.then_some(text.as_bytes()), error.map(request))
+        }
+    };
+    let page = bytes.map(|bytes| ScrapedPage { bytes, extracts: &extracts });
+    state.record_scrape(ScrapeResult { measures, at: ms(*at), error, page });
+}
+
+fn sample(state: &PageState, measure: &Arc<Measure>, engine: Engine, now: u64) -> Lookup {
+    let (address, config) = (address(), config());
+    let lookup = PageLookup {
+        address: &address,
+        config: &config,
+        engine,
+        subscribed_at: ms(0),
+        now: ms(now),
+    };
+    lookup.sample(state, measure)
+}
+
+fn text(lookup: &Lookup) -> String {
+    match lookup {
+        Lookup::Pending { error: None } => "pending".to_owned(),
+        Lookup::Pending { error: Some(error) } => format!("pending: {error}"),
+        Lookup::Missing(reason) => format!("missing: {reason}"),
+        Lookup::Sample(Sample { value, age, doubt, .. }) => {
+            let doubt = doubt.as_ref().map(|doubt| format!(", doubt: {doubt}"));
+            let (age, doubt) = (age.as_millis(), doubt.unwrap_or_default());
+            match value {
+                Value::Number(number) => format!("{number} after {age} ms{doubt}"),
+                other => format!("{other:?} after {age} ms{doubt}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gauge_is_pending_then_sampled_then_stale() {
+    const URL: &str = "http://10.0.0.7:8000/metrics";
+    let timeout = || Err(FetchProblem::Timeout(Duration::from_secs(1)));
+    let page = |at| (at, Ok(WAITING));
+    let timed_out = format!("{URL}: timed out after 1 s");
+    for (name, scrapes, now, expected) in [
+        ("the first scrape is awaited", vec![], 1900, "pending".to_owned()),
+        ("for its timeout and 1 s", vec![], 2000, format!("missing: {URL}: no sample yet")),
+        ("a failed first scrape", vec![(100, timeout())], 200, format!("missing: {timed_out}")),
+        ("a sample", vec![page(100)], 300, "3 after 200 ms".to_owned()),
+        (
+            "an older sample after an error is in doubt",
+            vec![page(100), (1100, timeout())],
+            1200,
+            format!("3 after 1100 ms, doubt: {timed_out}"),
+        ),
+        ("three intervals and the timeout", vec![page(100)], 4100, "3 after 4000 ms".to_owned()),
+        ("stale", vec![page(100)], 4101, format!("missing: {URL}: no sample yet")),
+        (
+            "stale after errors",
+            vec![page(100), (4100, timeout())],
+            4101,
+            format!("missing: {timed_out}"),
+        ),
+    ] {
+        let measure = measure(Kind::Gauge, 0);
+        let state = state(&measure, &scrapes);
+        assert_eq!(text(&sample(&state, &measure, Engine::Vllm, now)), expected, "{name}");
+    }
+}
+
+#[test]
+fn an_absent_series_is_explained() {
+    let has_no = "missing: http://10.0.0.7:8000/metrics has no vllm:num_requests_waiting";
+    for (name, page, engine, expected) in [
+        ("another engine", SGLANG, Engine::Vllm, "; it looks like a page of SGLang: check"),
+        ("no engine", "up 1\n", Engine::Vllm, ", and no other series of vLLM"),
+        ("a custom engine", "up 1\n", Engine::Custom, ""),
+    ] {
+        let measure = measure(Kind::Gauge, 0);
+        let state = state(&measure, &[(100, Ok(page))]);
+        let found = text(&sample(&state, &measure, engine, 200));
+        assert!(found.starts_with(&format!("{has_no}{expected}")), "{name}: {found}");
+    }
+}
+
+#[test]
+fn a_bad_line_is_reported_instead_of_the_absence() {
+    let measure = measure(Kind::Gauge, 0);
+    let state = state(&measure, &[(100, Ok(BAD_LINE))]);
+    let found = text(&sample(&state, &measure, Engine::Vllm, 200));
+    assert!(found.starts_with("missing: ") && !found.contains("has no"), "{found}");
+    let error = state.error().map(ToString::to_string);
+    assert_eq!(error.map(|error| format!("missing: {error}")), Some(found));
+}
+
+#[test]
+fn a_rate_is_pending_then_young_then_certain() {
+    let url = "http://10.0.0.7:8000/metrics";
+    let requests: Vec<String> =
+        (0..=10).map(|n| format!("vllm:request_success_total {n}\n")).collect();
+    let page = |second: usize| (second as u64 * 1000, Ok(requests[second].as_str()));
+    let pages = |seconds: usize| (0..=seconds).map(page).collect::<Vec<_>>();
+    let timeout = (1000, Err(FetchProblem::Timeout(Duration::from_secs(1))));
+    for (name, scrapes, now, expected) in [
+        ("one sample", vec![page(0)], 900, "pending".to_owned()),
+        (
+            "an error instead of the second",
+            vec![page(0), timeout.clone()],
+            1100,
+            format!("pending: {url}: timed out after 1 s"),
+        ),
+        (
+            "the second sample is overdue",
+            vec![page(0)],
+            4000,
+            format!("missing: {url}: only one sample so far"),
+        ),
+        (
+            "less than half of the window",
+            pages(2),
+            2100,
+            format!("1 after 100 ms, doubt: {url}: too few samples so far for a scale-down"),
+        ),
+        ("half of the window", pages(5), 5100, "1 after 100 ms".to_owned()),
+        ("the window", pages(10), 10_100, "1 after 100 ms".to_owned()),
+    ] {
+        let measure = measure(Kind::Counter, 10);
+        let state = state(&measure, &scrapes);
+        assert_eq!(text(&sample(&state, &measure, Engine::Vllm, now)), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_new_subscription_asks_for_a_scrape_and_the_others_keep_their_past() {
+    let (waiting, requests) = (measure(Kind::Gauge, 0), measure(Kind::Counter, 10));
+    let registry = FeedRegistry::<PageKey, PageState>::default();
+    let (first, second) = (registry.new_subscriber(), registry.new_subscriber());
+    let mut state = PageState::default();
+    state.subscribe(first, subscription(&waiting));
+    record(&mut state, &(100, Ok(WAITING)));
+    assert!(!state.has_new_measures());
+    state.subscribe(second, subscription(&requests));
+    assert!(state.has_new_measures());
+    assert_eq!(text(&sample(&state, &waiting, Engine::Vllm, 200)), "3 after 100 ms");
+    state.unsubscribe(first);
+    assert!(state.track(&waiting).is_none() && state.track(&requests).is_some());
+}

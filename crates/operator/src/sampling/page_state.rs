@@ -1,0 +1,242 @@
+//! The state of one metrics page: the subscriptions to it, and its samples.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use llm_autoscaler_api::Access;
+use llm_autoscaler_core::Monotonic;
+use llm_autoscaler_engines::{
+    Engine, Measure, Track,
+    exposition::{Extract, Extractor, Value},
+    recognize,
+};
+use llm_autoscaler_observe::samples::Found;
+use tokio::sync::Notify;
+
+use crate::sampling::{
+    connection::Address,
+    error::FetchError,
+    feed::{FeedState, SubscriberId},
+};
+
+/// The number of intervals after which a sample is stale.
+pub(crate) const STALE_INTERVALS: u32 = 3;
+
+/// The interval of a page without subscribers, which is not scraped.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A metrics page of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PageKey {
+    /// The pod's namespace.
+    pub(crate) namespace: String,
+    /// The pod's UID. A pod that is created anew is another pod, even at the same address.
+    pub(crate) pod_uid: String,
+    /// The address of the page.
+    pub(crate) address: Address,
+    /// The credentials and TLS settings.
+    pub(crate) access: Arc<Access>,
+}
+
+/// The demand of one subscriber.
+#[derive(Clone, Debug)]
+pub(crate) struct PageSubscription {
+    /// The longest interval between two scrapes.
+    pub(crate) interval: Duration,
+    /// The timeout of a scrape.
+    pub(crate) timeout: Duration,
+    /// The quantities to read from the page.
+    pub(crate) measures: Arc<[Arc<Measure>]>,
+    /// Notified after each scrape.
+    pub(crate) wake: Arc<Notify>,
+}
+
+/// The subscriptions to a page, and its samples.
+#[derive(Default)]
+pub(crate) struct PageState {
+    subscriptions: HashMap<SubscriberId, PageSubscription>,
+    measures: Arc<MeasureSet>,
+    /// The past of each measure.
+    tracks: Vec<Track>,
+    /// The way in which each measure was found on the last valid page.
+    found: Vec<Found>,
+    /// The time of the last valid page.
+    valid_at: Option<Monotonic>,
+    /// The measures of the latest scrape.
+    scraped: Option<Arc<MeasureSet>>,
+    /// The error of the latest scrape.
+    error: Option<FetchError>,
+    /// True if the latest scrape returned a valid page.
+    is_latest: bool,
+    /// The engine that the page resembles; only determined if a measure is absent.
+    looks_like: Option<Engine>,
+}
+
+/// The measures of all subscribers, and the extractor that finds them in one pass.
+#[derive(Default)]
+pub(crate) struct MeasureSet {
+    measures: Vec<Arc<Measure>>,
+    pub(crate) extractor: Extractor,
+}
+
+/// The interval and the timeout that serve all subscribers.
+pub(crate) struct Timing {
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+}
+
+/// The result of one scrape. A page with a bad line has both an error and a page: the quantities
+/// that do not need the line are valid.
+pub(crate) struct ScrapeResult<'a> {
+    /// The measures that the scrape extracted.
+    pub(crate) measures: Arc<MeasureSet>,
+    /// The end of the scrape.
+    pub(crate) at: Monotonic,
+    pub(crate) error: Option<FetchError>,
+    pub(crate) page: Option<ScrapedPage<'a>>,
+}
+
+/// A valid page, and the extract of each measure.
+pub(crate) struct ScrapedPage<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) extracts: &'a [Extract],
+}
+
+impl MeasureSet {
+    fn new(measures: Vec<Arc<Measure>>) -> Self {
+        let recipes: Vec<_> = measures.iter().map(|measure| measure.recipe.clone()).collect();
+        Self { measures, extractor: Extractor::new(&recipes) }
+    }
+
+    /// Measures are interned, so their addresses identify them.
+    fn index(&self, measure: &Arc<Measure>) -> Option<usize> {
+        self.measures.iter().position(|known| Arc::ptr_eq(known, measure))
+    }
+}
+
+impl FeedState for PageState {
+    type Subscription = PageSubscription;
+
+    fn subscribe(&mut self, subscriber: SubscriberId, subscription: PageSubscription) {
+        self.subscriptions.insert(subscriber, subscription);
+        self.merge_measures();
+    }
+
+    fn unsubscribe(&mut self, subscriber: SubscriberId) {
+        self.subscriptions.remove(&subscriber);
+        self.merge_measures();
+    }
+
+    fn has_subscribers(&self) -> bool {
+        !self.subscriptions.is_empty()
+    }
+}
+
+impl PageState {
+    /// Returns the time of the last valid page.
+    pub(crate) fn valid_at(&self) -> Option<Monotonic> {
+        self.valid_at
+    }
+
+    /// Returns true if the latest scrape returned a valid page.
+    pub(crate) fn is_latest(&self) -> bool {
+        self.is_latest
+    }
+
+    /// Returns true if the latest scrape extracted this measure, successfully or not.
+    pub(crate) fn has_tried(&self, measure: &Arc<Measure>) -> bool {
+        self.scraped.as_ref().is_some_and(|scraped| scraped.index(measure).is_some())
+    }
+
+    /// Returns the error of the latest scrape.
+    pub(crate) fn error(&self) -> Option<&FetchError> {
+        self.error.as_ref()
+    }
+
+    /// Returns the engine that the page resembles, if a measure is absent.
+    pub(crate) fn looks_like(&self) -> Option<Engine> {
+        self.looks_like
+    }
+
+    /// Returns the past of a measure, and the way in which it was found on the last valid page.
+    /// `None` if there was no valid page.
+    pub(crate) fn track(&self, measure: &Arc<Measure>) -> Option<(&Track, Found)> {
+        let index = self.measures.index(measure)?;
+        self.valid_at.and_then(|_| Some((self.tracks.get(index)?, *self.found.get(index)?)))
+    }
+
+    /// Returns the measures of all subscribers.
+    pub(crate) fn measures(&self) -> Arc<MeasureSet> {
+        self.measures.clone()
+    }
+
+    /// Returns true if a subscriber has a measure that the latest scrape did not extract.
+    pub(crate) fn has_new_measures(&self) -> bool {
+        self.scraped.as_ref().is_some_and(|scraped| !Arc::ptr_eq(scraped, &self.measures))
+    }
+
+    /// Returns the shortest interval and the longest timeout of the subscribers.
+    pub(crate) fn timing(&self) -> Timing {
+        let subscriptions = self.subscriptions.values();
+        let interval = subscriptions.clone().map(|subscription| subscription.interval).min();
+        let interval = interval.unwrap_or(DEFAULT_INTERVAL);
+        let timeout = subscriptions.map(|subscription| subscription.timeout).max();
+        Timing { interval, timeout: timeout.unwrap_or(interval) }
+    }
+
+    /// Records a scrape, and returns the subscribers to wake. Measures that lost their last
+    /// subscription during the scrape are ignored.
+    pub(crate) fn record_scrape(&mut self, result: ScrapeResult<'_>) -> Vec<Arc<Notify>> {
+        let ScrapeResult { measures, at, error, page } = result;
+        self.error = error;
+        self.is_latest = page.is_some();
+        if let Some(ScrapedPage { bytes, extracts }) = page {
+            let is_absent = |extract: &Extract| extract.value == Value::Absent;
+            self.looks_like = if extracts.iter().any(is_absent) { recognize(bytes) } else { None };
+            for (extract, measure) in extracts.iter().zip(&measures.measures) {
+                let Some(index) = self.measures.index(measure) else { continue };
+                let Extract { value, alternative, ambiguous } = extract;
+                self.tracks[index].push(at.0, value);
+                self.found[index] = Found { alternative: *alternative, ambiguous: *ambiguous };
+            }
+            self.valid_at = Some(at);
+        }
+        self.scraped = Some(measures);
+        self.subscriptions.values().map(|subscription| subscription.wake.clone()).collect()
+    }
+
+    /// Merges the measures of all subscribers. Measures that stay keep their past.
+    fn merge_measures(&mut self) {
+        let subscriptions = self.subscriptions.values();
+        let wanted = subscriptions.flat_map(|subscription| subscription.measures.iter());
+        let measures = distinct(wanted);
+        let before = &self.measures;
+        if measures.len() == before.measures.len()
+            && measures.iter().all(|measure| before.index(measure).is_some())
+        {
+            return;
+        }
+        let intervals = self.subscriptions.values().map(|subscription| subscription.interval);
+        let gap = intervals.max().unwrap_or_default() * STALE_INTERVALS;
+        let tracks = measures.iter().map(|measure| match before.index(measure) {
+            Some(index) => self.tracks[index].clone(),
+            None => Track::new(measure.recipe.kind(), measure.window, gap),
+        });
+        let tracks = tracks.collect();
+        let found = measures.iter().map(|measure| before.index(measure));
+        let found = found.map(|index| index.map_or(Found::default(), |index| self.found[index]));
+        let found = found.collect();
+        self.measures = Arc::new(MeasureSet::new(measures));
+        (self.tracks, self.found) = (tracks, found);
+    }
+}
+
+/// Returns each measure once, in the order of its first occurrence.
+pub(crate) fn distinct<'a>(measures: impl Iterator<Item = &'a Arc<Measure>>) -> Vec<Arc<Measure>> {
+    let mut distinct: Vec<Arc<Measure>> = Vec::new();
+    for measure in measures {
+        if !distinct.iter().any(|known| Arc::ptr_eq(known, measure)) {
+            distinct.push(measure.clone());
+        }
+    }
+    distinct
+}

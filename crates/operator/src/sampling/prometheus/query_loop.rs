@@ -1,0 +1,87 @@
+//! The loop that queries one Prometheus server.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures::{StreamExt, stream};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    clock::Clock,
+    sampling::{
+        credentials::CredentialStore,
+        error::FetchError,
+        feed::Feed,
+        prometheus::{
+            client::QueryClient,
+            demand::ServerKey,
+            query_plan::{PlannedQuery, QueryPlan},
+            state::{CompletedQuery, ServerState},
+        },
+        schedule::Schedule,
+    },
+    telemetry::Telemetry,
+};
+
+/// The number of concurrent queries to one server.
+const CONCURRENCY: usize = 4;
+
+/// A server and its results, which one task queries for all subscribers.
+pub(crate) type PrometheusServer = Feed<ServerKey, ServerState>;
+
+/// The resources that all query loops share.
+pub(super) struct QueryContext {
+    client: QueryClient,
+    telemetry: Telemetry,
+    clock: Clock,
+}
+
+impl QueryContext {
+    pub(super) fn new(credentials: CredentialStore, telemetry: Telemetry, clock: Clock) -> Self {
+        Self { client: QueryClient::new(credentials), telemetry, clock }
+    }
+}
+
+/// Queries one server until the task is aborted.
+pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer>) {
+    let mut schedule = Schedule::new(Instant::now());
+    let mut queried = BTreeSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = sleep_until(schedule.next()) => {
+                let plan = server.state().plan();
+                queried = plan.parts();
+                schedule.record_read(query_all(&context, &server, &plan).await);
+            }
+            () = server.changed.notified() => {
+                // A new demand is queried at once.
+                if !server.state().plan().parts().is_subset(&queried) {
+                    schedule.tick_now(Instant::now());
+                    continue;
+                }
+            }
+        }
+        let interval = server.state().interval();
+        schedule.plan_next(interval, server.phase(interval), Instant::now());
+    }
+}
+
+/// Sends all queries of a plan once, and wakes the subscribers. Returns true if all succeeded.
+async fn query_all(context: &QueryContext, server: &PrometheusServer, plan: &QueryPlan) -> bool {
+    let completed: Vec<_> = stream::iter(plan.queries(&server.key.labels))
+        .map(|PlannedQuery { purpose, query }| async move {
+            let result = context.client.query(&server.key, &query).await;
+            context.telemetry.record_query(result.as_ref().err().map_or("ok", FetchError::kind));
+            CompletedQuery { purpose, result }
+        })
+        .buffer_unordered(CONCURRENCY)
+        .collect()
+        .await;
+    let ok = completed.iter().all(|query| query.result.is_ok());
+    let now = context.clock.monotonic();
+    let subscribers = server.state().record_results(completed, &server.key.labels, now);
+    for subscriber in subscribers {
+        subscriber.notify_one();
+    }
+    ok
+}
