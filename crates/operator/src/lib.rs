@@ -48,7 +48,10 @@ use crate::{
     ownership::claims::Claims,
     pod_monitor::cluster_pod_monitors::Monitors,
     reconcile::{context::Context, controller},
-    sampling::{credentials, prometheus::Servers, scrape_pool::Sampler, sources::Sampling},
+    sampling::{
+        credentials::CredentialStore, prometheus::pool::PrometheusPool, scrape_pool::ScrapePool,
+        sources::Sampling,
+    },
     scale::client::Targets,
     status::{events::Events, write_limiter::WriteLimiter},
     telemetry::Telemetry,
@@ -93,12 +96,12 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let pods = PodStore::new(clock);
     let readiness = Readiness::new(pods.clone());
     let wake = WakeCalls::default();
-    let credentials = credentials::Gate::new(client.clone()).map_err(RunError::Tls)?;
+    let credentials = CredentialStore::new(client.clone()).map_err(RunError::Tls)?;
     let others = OtherAutoscalers::new(client.clone(), config.namespace.clone());
     let gates = PodGates::new(client.clone(), clock);
     let sampling = Sampling {
-        pool: Sampler::new(credentials.clone(), telemetry.clone(), clock),
-        servers: Servers::new(credentials, telemetry.clone(), clock),
+        scrape_pool: ScrapePool::new(credentials.clone(), telemetry.clone(), clock),
+        prometheus_pool: PrometheusPool::new(credentials, telemetry.clone(), clock),
         pods: pods.clone(),
         clock,
     };

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -216,7 +216,7 @@ impl PodStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Namespaces> {
-        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock::lock(&self.namespaces)
     }
 }
 

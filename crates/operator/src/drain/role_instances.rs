@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use futures::future::try_join_all;
@@ -104,7 +104,7 @@ impl RoleInstances {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock::lock(&self.marked)
     }
 }
 

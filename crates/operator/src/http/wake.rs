@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use axum::http::{HeaderMap, StatusCode};
@@ -54,7 +54,7 @@ impl WakeCalls {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Listening> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock::lock(&self.0)
     }
 
     /// Answers a call: the status and a line for whoever made it.

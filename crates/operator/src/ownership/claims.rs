@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use chrono::{DateTime, Utc};
@@ -164,7 +164,7 @@ impl Claims {
     }
 
     fn lock(&self) -> MutexGuard<'_, Register> {
-        self.0.register.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock::lock(&self.0.register)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keeps the PodMonitor of an autoscaler: beside the scaling, in a task of its own, never in its way.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -67,7 +67,7 @@ impl PodMonitorKeeper {
 
     /// How it stood when last looked at; `None` if there is to be no PodMonitor, or nobody knows yet.
     pub fn condition(&self) -> Option<ConditionUpdate> {
-        self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        crate::lock::lock(&self.condition).clone()
     }
 
     /// Begins to look after it, if it is time.
@@ -94,7 +94,7 @@ impl PodMonitorKeeper {
                     format!("the API server did not answer within {} s", DEADLINE.as_secs());
                 Some(ConditionUpdate::no(CONDITION, Reason::ApplyFailed, message))
             };
-            *condition.lock().unwrap_or_else(PoisonError::into_inner) = kept.unwrap_or_else(late);
+            *crate::lock::lock(&condition) = kept.unwrap_or_else(late);
         });
         self.task = Some(task.abort_handle());
     }

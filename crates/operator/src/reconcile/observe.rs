@@ -45,7 +45,7 @@ impl Role {
         });
         // A source that was found to be needed is scraped or queried from now on.
         target.sources.renew(&observed.usable.findings.needed, now.monotonic);
-        target.sources.follow(&target.replicas.speakers, now.monotonic);
+        target.sources.update_subscriptions(&target.replicas.speakers, now.monotonic);
         if observed.usable.findings.warming_up && !target.decided {
             return None;
         }

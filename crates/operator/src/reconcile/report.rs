@@ -8,7 +8,7 @@ use tracing::debug;
 use crate::{
     drain::progress::{DrainOutcome, FinishedDrain},
     reconcile::{execute::RoleDone, role::Role, sight::RoleSight},
-    sampling::page_view::Pace,
+    sampling::page_view::ScrapePace,
     status::{
         events,
         report::{self, RoleReport, Written},
@@ -32,7 +32,11 @@ impl Role {
                 telemetry.record_samples(source.name(), u64::from(*samples));
             }
         }
-        target.sources.pace(if plan.near_target { Pace::Close } else { Pace::Usual });
+        target.sources.set_pace(if plan.near_target {
+            ScrapePace::NearTarget
+        } else {
+            ScrapePace::Normal
+        });
         if !plan.shrinks(sight.block.for_plan()) {
             target.workload.clear(&mut target.drain);
         }

@@ -110,7 +110,7 @@ impl TargetState {
         let mut starts = StartupTracker::default();
         starts.observe(&replicas, &mut memory.startup_times, now.wall);
         let mut sources = Sources::new(sampling, namespace, fresh, plan);
-        sources.follow(&replicas.speakers, now.monotonic);
+        sources.update_subscriptions(&replicas.speakers, now.monotonic);
         Self {
             view,
             is_outdated: false,
@@ -186,7 +186,7 @@ impl TargetState {
     ) {
         let mut sources = Sources::new(sampling, namespace, fresh, plan);
         self.replicas = Replicas::of(&self.pods.members(), &plan.groupings);
-        sources.follow(&self.replicas.speakers, sampling.clock.monotonic());
+        sources.update_subscriptions(&self.replicas.speakers, sampling.clock.monotonic());
         self.sources = sources;
         self.decided = false;
     }
@@ -196,7 +196,7 @@ impl TargetState {
         if self.replicas.follow(&self.pods.members(), &plan.groupings) {
             self.starts.observe(&self.replicas, &mut self.memory.startup_times, now.wall);
         }
-        self.sources.follow(&self.replicas.speakers, now.monotonic);
+        self.sources.update_subscriptions(&self.replicas.speakers, now.monotonic);
     }
 
     /// Returns when a pod of the target, or of its sources, has come, gone or changed.
@@ -204,7 +204,7 @@ impl TargetState {
         let Self { pods, sources, .. } = self;
         tokio::select! {
             () = pods.changed() => {}
-            () = sources.others_changed() => {}
+            () = sources.other_pods_changed() => {}
         }
     }
 

@@ -87,7 +87,7 @@ impl Autoscaler {
 
     /// The time for which further samples are gathered.
     fn coalesce_window(&mut self) -> Duration {
-        let pods: u32 = self.targets().map(|target| target.sources.pods()).sum();
+        let pods: u32 = self.targets().map(|target| target.sources.pod_count()).sum();
         (COALESCE_BASE + COALESCE_PER_POD * pods).min(COALESCE_MAX)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -205,7 +205,7 @@ impl Targets {
     }
 
     fn kinds(&self) -> MutexGuard<'_, HashMap<(String, String), (Monotonic, ApiResource)>> {
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock::lock(&self.kinds)
     }
 }
 
