@@ -20,6 +20,7 @@ mod lock;
 mod ownership;
 mod pod_monitor;
 mod reconcile;
+#[expect(clippy::disallowed_methods, reason = "the loops of sampling have schedules of their own")]
 mod sampling;
 mod scale;
 mod status;

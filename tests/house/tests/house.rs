@@ -26,6 +26,7 @@ const OPERATOR_LAYERS: &[&str] = &[
     "telemetry",
     "kube_api",
     "clock",
+    "lock",
 ];
 
 /// The crates with checked modules, and their layers if these have a fixed order.

@@ -19,7 +19,7 @@ use tracing::warn;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_observe::pod::{Members, Pod, service::Gate};
 
-use crate::clock::Clock;
+use crate::{clock::Clock, lock::lock};
 
 /// For how long a failing watch is taken for a hiccup.
 const TOLERATED: Duration = Duration::from_secs(30);
@@ -216,7 +216,7 @@ impl PodStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Namespaces> {
-        crate::lock::lock(&self.namespaces)
+        lock(&self.namespaces)
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
         pod_write::{self, Failure},
         role_instances::RoleInstances,
     },
+    lock::lock,
 };
 
 /// After a failure in a namespace nothing is written there for this long.
@@ -214,7 +215,7 @@ impl PodGates {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        crate::lock::lock(&self.0.state)
+        lock(&self.0.state)
     }
 }
 

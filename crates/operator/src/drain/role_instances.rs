@@ -18,7 +18,10 @@ use llm_autoscaler_observe::pod::{Pod, instance::Instance};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::drain::pod_write::{self, Failure};
+use crate::{
+    drain::pod_write::{self, Failure},
+    lock::lock,
+};
 
 /// What is read of a RoleInstance.
 type Metadata = PartialObjectMeta<DynamicObject>;
@@ -104,7 +107,7 @@ impl RoleInstances {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        crate::lock::lock(&self.marked)
+        lock(&self.marked)
     }
 }
 

@@ -18,7 +18,7 @@ use llm_autoscaler_api::LLMAutoscaler;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::kube_api::error_text;
+use crate::{kube_api::error_text, lock::lock};
 
 /// Who can be called for, by namespace and name. Cheap to clone.
 #[derive(Clone, Default)]
@@ -54,7 +54,7 @@ impl WakeCalls {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Listening> {
-        crate::lock::lock(&self.0)
+        lock(&self.0)
     }
 
     /// Answers a call: the status and a line for whoever made it.

@@ -16,6 +16,8 @@ use kube::{
 use llm_autoscaler_api::{LLMAutoscaler, time};
 use tokio::sync::Notify;
 
+use crate::lock::lock;
+
 use llm_autoscaler_observe::pod::Members;
 
 /// By what autoscalers are ordered: the oldest is the least.
@@ -164,7 +166,7 @@ impl Claims {
     }
 
     fn lock(&self) -> MutexGuard<'_, Register> {
-        crate::lock::lock(&self.0.register)
+        lock(&self.0.register)
     }
 }
 

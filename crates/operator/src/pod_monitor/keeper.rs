@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     kube_api::{apply_as, error_text},
+    lock::lock,
     pod_monitor::cluster_pod_monitors::{self, Monitor, Monitors},
 };
 use llm_autoscaler_observe::pod::Members;
@@ -67,7 +68,7 @@ impl PodMonitorKeeper {
 
     /// How it stood when last looked at; `None` if there is to be no PodMonitor, or nobody knows yet.
     pub fn condition(&self) -> Option<ConditionUpdate> {
-        crate::lock::lock(&self.condition).clone()
+        lock(&self.condition).clone()
     }
 
     /// Begins to look after it, if it is time.
@@ -94,7 +95,7 @@ impl PodMonitorKeeper {
                     format!("the API server did not answer within {} s", DEADLINE.as_secs());
                 Some(ConditionUpdate::no(CONDITION, Reason::ApplyFailed, message))
             };
-            *crate::lock::lock(&condition) = kept.unwrap_or_else(late);
+            *lock(&condition) = kept.unwrap_or_else(late);
         });
         self.task = Some(task.abort_handle());
     }

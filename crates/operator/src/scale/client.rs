@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::{
     clock::Clock,
     kube_api::{CallError, DEADLINE, patch_as, within},
+    lock::lock,
 };
 
 /// What a target's scale subresource said.
@@ -205,7 +206,7 @@ impl Targets {
     }
 
     fn kinds(&self) -> MutexGuard<'_, HashMap<(String, String), (Monotonic, ApiResource)>> {
-        crate::lock::lock(&self.kinds)
+        lock(&self.kinds)
     }
 }
 
