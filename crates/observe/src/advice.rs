@@ -27,8 +27,8 @@ pub fn of_sample(
         && let Some((former, newest)) = def.former_name(term, alternative)
     {
         let text = format!(
-            "{} is read from {former}, a former name of {newest}: an upgrade of the engine takes it \
-             away",
+            "{} is read from {former}, a former name of {newest}: an upgrade of the engine takes \
+             it away",
             metric.name
         );
         advice.insert(Advice { reason: Reason::FormerName, text });
@@ -59,8 +59,8 @@ pub fn of_sources(sources: &[SourceSamples], advice: &mut BTreeSet<Advice>) {
         if let Some(ahead) = clock_ahead.filter(|ahead| ahead.abs() > MAX_CLOCK_SKEW) {
             let direction = if ahead > 0.0 { "ahead of" } else { "behind" };
             let text = format!(
-                "the clock of {url} is {:.0} s {direction} the operator's; ages of samples are taken \
-                 by the server's",
+                "the clock of {url} is {:.0} s {direction} the operator's; ages of samples are \
+                 taken by the server's",
                 ahead.abs()
             );
             advice.insert(Advice { reason: Reason::ClockSkew, text });
@@ -83,8 +83,8 @@ const ORDINAL: &str = "apps.kubernetes.io/pod-index";
 /// The age of a pod from which the next pod of a StatefulSet would exist, if it were not held back.
 const CREATION_DELAY: TimeDelta = TimeDelta::seconds(5);
 
-/// Returns the advice for a StatefulSet that seems to create one pod after the other: the lowest pod
-/// that is not ready holds back the others.
+/// Returns the advice for a StatefulSet that seems to create one pod after the other: the lowest
+/// pod that is not ready holds back the others.
 pub fn ordered_start(replicas: &Replicas, requested: usize, now: DateTime<Utc>) -> Option<Advice> {
     let alive = replicas.alive();
     if alive >= requested {

@@ -98,8 +98,8 @@ impl DrainMemory {
         self.replicas.insert(key(group).to_owned(), DrainingReplica::new(now));
     }
 
-    /// Records that a replica is not to be removed any more. Returns true if it was draining and its
-    /// removal had not been written.
+    /// Records that a replica is not to be removed any more. Returns true if it was draining and
+    /// its removal had not been written.
     pub fn cancel(&mut self, group: &ReplicaPods) -> bool {
         self.replicas.remove(key(group)).is_some_and(|draining| draining.written.is_none())
     }
@@ -165,8 +165,8 @@ impl DrainMemory {
         Some(candidates.collect())
     }
 
-    /// Returns the ordinal that counts as 0. The pods of a StatefulSet start at `spec.ordinals.start`;
-    /// if that is unknown, the lowest pod's ordinal is used.
+    /// Returns the ordinal that counts as 0. The pods of a StatefulSet start at
+    /// `spec.ordinals.start`; if that is unknown, the lowest pod's ordinal is used.
     fn first_ordinal(&self, order: Victims, ordinals: &[i32]) -> i32 {
         let stated = self.workload.as_ref().and_then(|workload| workload.first_ordinal);
         match order {
@@ -181,8 +181,8 @@ impl DrainingReplica {
         Self { since, out_since: None, written: None }
     }
 
-    /// Records the time at which Services ceased to send requests. Without the gate they never cease,
-    /// so the time at which the drain began counts.
+    /// Records the time at which Services ceased to send requests. Without the gate they never
+    /// cease, so the time at which the drain began counts.
     fn observe(&mut self, gated: bool, group: &ReplicaPods, now: DateTime<Utc>) {
         if !gated {
             self.out_since.get_or_insert(self.since);
@@ -244,66 +244,4 @@ fn ordinal(group: &ReplicaPods, order: Victims) -> Option<i32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use llm_autoscaler_api::workloads;
-
-    use super::*;
-    use crate::pod::{Pod, tests::pod};
-
-    fn group(name: &str, change: impl Fn(&mut Pod)) -> ReplicaPods {
-        let mut pod = pod(name, "a");
-        change(&mut pod);
-        let members = Arc::new([(name.to_owned(), Arc::new(pod))].into_iter().collect());
-        Replicas::of(&members, &workloads::known_groupings()).list.remove(0)
-    }
-
-    fn at(second: i64) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
-    }
-
-    #[test]
-    fn ordinals_are_parsed_if_the_kind_has_them() {
-        let lws = Victims::LabelOrdinals("leaderworkerset.sigs.k8s.io/group-index");
-        let labelled = group("pd-7-1", |pod| {
-            pod.labels.insert("leaderworkerset.sigs.k8s.io/group-index".to_owned(), "7".to_owned());
-        });
-        let table = [
-            (group("eng-12", |_| {}), Victims::PodOrdinals, Some(12)),
-            (group("eng-x7k2p", |_| {}), Victims::PodOrdinals, None),
-            (group("eng-x7k2p", |_| {}), Victims::DeletionCost, Some(0)),
-            (labelled, lws, Some(7)),
-            (group("pd-3", |_| {}), lws, Some(3)),
-        ];
-        for (group, order, expected) in table {
-            assert_eq!(ordinal(&group, order), expected, "{order:?} {}", name(&group));
-        }
-    }
-
-    #[test]
-    fn a_replica_is_empty_by_a_sample_after_requests_have_ceased() {
-        let requests = |count, second| Some(Requests { count, at: at(second) });
-        let closed = |serves| {
-            group("a-0", move |pod| {
-                pod.service.gate = Gate::Closed { since: at(0) };
-                pod.service.serves = serves;
-            })
-        };
-        let begun = DrainingReplica::new(at(0));
-
-        let mut leaving = begun;
-        leaving.observe(true, &closed(true), at(1));
-        assert!(!leaving.is_empty(true, requests(0, 10)), "requests are still sent to it");
-        leaving.observe(true, &closed(false), at(5));
-        leaving.observe(true, &closed(false), at(9));
-        assert!(!leaving.is_empty(true, requests(0, 6)), "requests may be on their way");
-        assert!(!leaving.is_empty(true, requests(1, 8)));
-        assert!(!leaving.is_empty(true, None), "a missing sample is not empty");
-        assert!(leaving.is_empty(true, requests(0, 7)));
-
-        let mut ungated = begun;
-        ungated.observe(false, &group("a-0", |_| {}), at(5));
-        assert!(ungated.is_empty(false, requests(0, 0)), "it is never out of service");
-    }
-}
+mod tests;

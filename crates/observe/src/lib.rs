@@ -21,8 +21,8 @@
 //!
 //! # Example
 //!
-//! Two pods with 20 waiting requests each, at a target of 5 per replica, scale from 2 to 8. As soon
-//! as the sample of the second pod is in doubt, a low load of both no longer scales down:
+//! Two pods with 12 waiting requests each, at a target of 5 per replica, scale from 2 to 5. With no
+//! load they scale to 1, but not while the sample of the second pod is in doubt:
 //!
 //! ```
 //! use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -30,8 +30,8 @@
 //! use chrono::{DateTime, TimeDelta};
 //! use llm_autoscaler_api::parse_spec;
 //! use llm_autoscaler_core::{
-//!     Basis, DrainObservation, Monotonic, Now, Profile, RoleMemory, RoleObservation, RolePlan, Scale,
-//!     Selector, WriteBlock, plan,
+//!     Basis, DrainObservation, Monotonic, Now, Profile, RoleMemory, RoleObservation, RolePlan,
+//!     Scale, Selector, WriteBlock, plan,
 //! };
 //! use llm_autoscaler_engines::exposition::Value;
 //! use llm_autoscaler_observe::{
@@ -63,7 +63,8 @@
 //!         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
 //!     }));
 //!     let parsed = parse_spec(&spec.unwrap(), Profile::Default).unwrap();
-//!     let pods = ["llm-0", "llm-1"].map(|name| (name.to_owned(), Arc::new(Pod::serving(name, "llm"))));
+//!     let pods = ["llm-0", "llm-1"].map(|name| Pod::serving(name, "llm"));
+//!     let pods = pods.map(|pod| (pod.name.clone(), Arc::new(pod)));
 //!     let replicas = Replicas::of(&Arc::new(BTreeMap::from(pods)), &[]);
 //!     let own_pods = SourceSamples {
 //!         kind: SourceKind::OwnPods,
@@ -97,11 +98,11 @@
 //!     plan(&parsed.config(), &[&RoleMemory::default()], &[role], now).roles.remove(0)
 //! }
 //!
-//! let busy = planned(vec![waiting(20.0, None), waiting(20.0, None)]);
-//! assert_eq!(busy.write, Some(8));
-//! let idle = planned(vec![waiting(1.0, None), waiting(0.0, None)]);
+//! let busy = planned(vec![waiting(12.0, None), waiting(12.0, None)]);
+//! assert_eq!(busy.write, Some(5));
+//! let idle = planned(vec![waiting(0.0, None), waiting(0.0, None)]);
 //! assert_eq!((idle.write, idle.basis), (Some(1), Basis::Usable));
-//! let doubtful = planned(vec![waiting(1.0, None), waiting(0.0, Some("connection refused"))]);
+//! let doubtful = planned(vec![waiting(0.0, None), waiting(0.0, Some("connection refused"))]);
 //! assert_eq!((doubtful.write, doubtful.basis), (None, Basis::BeyondDoubt));
 //! ```
 

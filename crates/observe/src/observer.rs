@@ -11,7 +11,8 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricConfig, TargetConfig};
 use llm_autoscaler_core::{
-    Deviation, Doubt, EngineActivity, Observation, Reading, Replica, ReplicaState, Scale, Selector,
+    Basis, Deviation, Doubt, EngineActivity, Observation, Reading, Replica, ReplicaState, Scale,
+    Selector,
 };
 
 use crate::{
@@ -134,6 +135,26 @@ pub fn observe(snapshot: &TargetSnapshot<'_>) -> Observations {
     let usable = snapshot.observe(Evidence::Usable);
     let beyond_doubt = usable.findings.in_doubt.then(|| snapshot.observe(Evidence::BeyondDoubt));
     Observations { usable, beyond_doubt }
+}
+
+impl Observations {
+    /// Returns the observation that a decision with this basis was made by.
+    ///
+    /// A decision in doubt was made by all usable samples, because nothing is beyond doubt.
+    pub fn by_basis(&self, basis: Basis) -> &TargetObservation {
+        match (&self.beyond_doubt, basis) {
+            (Some(beyond_doubt), Basis::BeyondDoubt) => beyond_doubt,
+            _ => &self.usable,
+        }
+    }
+
+    /// Returns the observation without samples in doubt, if a decision with this basis asked for it.
+    ///
+    /// Its [`Findings::needed_sources`] are needed too: another source may have the sample that is
+    /// in doubt, and the target may shrink by that one.
+    pub fn without_doubt(&self, basis: Basis) -> Option<&TargetObservation> {
+        self.beyond_doubt.as_ref().filter(|_| basis != Basis::Usable)
+    }
 }
 
 impl TargetObservation {

@@ -37,8 +37,8 @@ pub enum TroubleKind {
 }
 
 impl TroubleKind {
-    /// Returns the time after which a pod in this trouble is stuck. The autoscaler of the cluster may
-    /// add a node within a few minutes; start-up times are learned.
+    /// Returns the time after which a pod in this trouble is stuck. The autoscaler of the cluster
+    /// may add a node within a few minutes; start-up times are learned.
     fn timeout(self, startup_timeout: TimeDelta) -> TimeDelta {
         match self {
             Self::Crashing => TimeDelta::zero(),

@@ -28,30 +28,30 @@ pub(crate) fn fold_values(values: Vec<Value>, fold: Fold) -> Option<Value> {
 
 /// Returns the values of replicas as a reading. For a quantile, the events of all replicas are
 /// pooled.
-pub(crate) fn reading(values: Vec<Option<Value>>, quantile: Option<f64>) -> Reading {
+pub(crate) fn reading(values: &[Option<Value>], quantile: Option<f64>) -> Reading {
     match quantile {
         Some(quantile) => pooled(values, quantile),
         None => Reading::PerReplica {
-            samples: values.into_iter().map(milli).collect(),
+            samples: values.iter().map(|value| milli(value.as_ref())).collect(),
             strays: Vec::new(),
         },
     }
 }
 
-fn milli(value: Option<Value>) -> Option<Milli> {
+fn milli(value: Option<&Value>) -> Option<Milli> {
     match value {
-        Some(Value::Number(number)) => Milli::from_f64(number),
+        Some(Value::Number(number)) => Milli::from_f64(*number),
         _ => None,
     }
 }
 
-fn pooled(values: Vec<Option<Value>>, quantile: f64) -> Reading {
+fn pooled(values: &[Option<Value>], quantile: f64) -> Reading {
     let mut pool = Buckets::default();
     let mut reported = Vec::with_capacity(values.len());
     for value in values {
         reported.push(value.is_some());
         if let Some(Value::Buckets(buckets)) = value {
-            pool.add(&buckets);
+            pool.add(buckets);
         }
     }
     let value = pool.quantile_if_enough(quantile).and_then(Milli::from_f64);

@@ -38,8 +38,8 @@ pub struct ReplicaPods {
 }
 
 impl Replicas {
-    /// Groups pods into replicas. The first grouping with a label that a pod has applies; a pod with
-    /// none of the labels is a replica by itself.
+    /// Groups pods into replicas. The first grouping with a label that a pod has applies; a pod
+    /// with none of the labels is a replica by itself.
     pub fn of(members: &Members, groupings: &[Grouping]) -> Self {
         let mut list: Vec<ReplicaPods> = Vec::new();
         let mut places: HashMap<(usize, &str), usize> = HashMap::new();
@@ -143,8 +143,8 @@ impl ReplicaPods {
         }
     }
 
-    /// Returns the phase of a group. It serves with all of its pods or not at all, and pods that have
-    /// ended are created again, so a group of running and ended pods is pending.
+    /// Returns the phase of a group. It serves with all of its pods or not at all, and pods that
+    /// have ended are created again, so a group of running and ended pods is pending.
     fn phase(&self, is_complete: bool) -> Phase {
         let all = |phase| self.pods.iter().all(|pod| pod.replica.phase == phase);
         if all(Phase::Failed) {
@@ -165,8 +165,8 @@ impl ReplicaPods {
         self.pods.iter().any(|pod| pod.service.is_closed())
     }
 
-    /// Returns the first pod that will not become ready by waiting, and its trouble. The whole replica
-    /// is stuck then.
+    /// Returns the first pod that will not become ready by waiting, and its trouble. The whole
+    /// replica is stuck then.
     pub fn stuck(
         &self,
         now: DateTime<Utc>,

@@ -69,12 +69,12 @@ pub fn slowest_request(replicas: &Replicas, samples: &Samples) -> Option<f64> {
 }
 
 /// Returns the value of a reporting pod in the first active source that has one, and its age.
-fn first_sample<'a>(
-    samples: &'a Samples,
+fn first_sample(
+    samples: &Samples,
     lookups: fn(&SourceSamples) -> &Vec<Lookup>,
     place: usize,
     evidence: Evidence,
-) -> Option<(&'a Value, Duration)> {
+) -> Option<(&Value, Duration)> {
     let own = samples.sources.iter().filter(|source| source.kind.is_per_pod() && source.is_active);
     own.filter_map(|source| lookups(source).get(place)).find_map(|lookup| {
         match lookup.admitted(evidence) {

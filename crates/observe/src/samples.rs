@@ -139,7 +139,8 @@ pub enum Evidence {
 }
 
 impl Lookup {
-    /// Returns the answer under this evidence. A sample that the evidence does not admit is missing.
+    /// Returns the answer under this evidence. A sample that the evidence does not admit is
+    /// missing.
     pub(crate) fn admitted(&self, evidence: Evidence) -> Answer<'_> {
         match (self, evidence) {
             (Self::Sample(Sample { doubt: Some(doubt), .. }), Evidence::BeyondDoubt) => {

@@ -114,7 +114,8 @@ impl<'a> MetricReader<'a> {
         pending
     }
 
-    /// Returns the answer about the pod at a place. A pod that is newer than the answers is pending.
+    /// Returns the answer about the pod at a place. A pod that is newer than the answers is
+    /// pending.
     fn answer<'l>(&self, lookups: &'l [Lookup], at: usize) -> Answer<'l> {
         lookups.get(at).map_or(Answer::Pending, |lookup| lookup.admitted(self.evidence))
     }
@@ -158,7 +159,7 @@ impl<'a> MetricReader<'a> {
             self.record_missing(&format!("sources[{place}]"), reason);
             return None;
         }
-        Some(self.total_reading(reading(values, self.quantile), complete))
+        Some(self.total_reading(reading(&values, self.quantile), complete))
     }
 
     /// Returns true if another pod is stuck. Start-up times are learned of the target's pods only,
@@ -201,7 +202,8 @@ impl<'a> MetricReader<'a> {
         Some(format!("{of}: {}", texts.first()?))
     }
 
-    /// Adds the reasons for what no source has to the problems, and turns the values into a reading.
+    /// Adds the reasons for what no source has to the problems, and turns the values into a
+    /// reading.
     fn finish(mut self, problems: &mut Problems) -> (Reading, Origin) {
         let reporting_pods = &self.snapshot.replicas.reporting_pods;
         for (pod, value) in reporting_pods.values().zip(&self.values) {
@@ -224,7 +226,7 @@ impl<'a> MetricReader<'a> {
             // The texts of the problems are more useful than "no samples" would be.
             return (Reading::Failed, self.origin);
         }
-        (reading(self.by_replica(), self.quantile), self.origin)
+        (reading(&self.by_replica(), self.quantile), self.origin)
     }
 
     /// Folds the values of each replica's reporting pods into one value per replica. If any
