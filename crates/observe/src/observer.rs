@@ -138,16 +138,6 @@ pub fn observe(snapshot: &TargetSnapshot<'_>) -> Observations {
 }
 
 impl Observations {
-    /// Returns the observation that a decision with this basis was made by.
-    ///
-    /// A decision in doubt was made by all usable samples, because nothing is beyond doubt.
-    pub fn by_basis(&self, basis: Basis) -> &TargetObservation {
-        match (&self.beyond_doubt, basis) {
-            (Some(beyond_doubt), Basis::BeyondDoubt) => beyond_doubt,
-            _ => &self.usable,
-        }
-    }
-
     /// Returns the observation without samples in doubt, if a decision with this basis asked for it.
     ///
     /// Its [`Findings::needed_sources`] are needed too: another source may have the sample that is

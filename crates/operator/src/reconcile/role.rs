@@ -251,7 +251,7 @@ impl Role {
     }
 
     /// Takes note of what the plan says about sampling, and counts the decision.
-    pub(super) fn record_sight(&mut self, plan: &core::RolePlan, sight: &RoleSight) {
+    pub(super) fn record_sight(&mut self, plan: &core::RolePlan, sight: &RoleSight, now: Now) {
         debug!(autoscaler = self.path(), decision = ?plan.decision, reasons = ?plan.reasons, "decided");
         let telemetry = &self.context.telemetry;
         telemetry.record_decision(outcome_label(&plan.decision));
@@ -265,6 +265,11 @@ impl Role {
             for (source, samples) in target.sources.list.iter().zip(&origin.samples) {
                 telemetry.record_samples(source.name(), u64::from(*samples));
             }
+        }
+        if let Some(certain) = sight.observed.without_doubt(plan.basis) {
+            // Another source may have a sample beyond doubt, so it is scraped or queried from now on.
+            target.sources.renew(&certain.findings.needed_sources, now.monotonic);
+            target.sources.follow(&target.replicas.reporting_pods, now.monotonic);
         }
         target.sources.pace(if plan.near_target { Pace::Close } else { Pace::Usual });
         if !plan.shrinks(sight.block.for_plan()) {
@@ -432,11 +437,10 @@ impl RoleSight {
         findings
     }
 
-    /// The problems to report: where a decision could not do without samples in doubt, those of the others.
+    /// Returns the problems to report. Samples in doubt are among them if the decision was made
+    /// again without them.
     pub(super) fn problems(&self, basis: Basis) -> &[Problem] {
-        match (&self.observed.beyond_doubt, basis) {
-            (Some(strict), Basis::BeyondDoubt | Basis::InDoubt) => &strict.findings.problems,
-            _ => &self.observed.usable.findings.problems,
-        }
+        let reported = self.observed.without_doubt(basis).unwrap_or(&self.observed.usable);
+        &reported.findings.problems
     }
 }

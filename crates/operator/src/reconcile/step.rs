@@ -84,7 +84,7 @@ impl Autoscaler {
         let (sights, plan) = self.plan(sights, now).await;
         let done = execute(&self.context, &mut self.roles, &plan, &sights, now).await;
         for (role, (plan, sight)) in self.roles.iter_mut().zip(plan.roles.iter().zip(&sights)) {
-            role.record_sight(plan, sight);
+            role.record_sight(plan, sight, now);
         }
         self.record(&plan, &sights, &done, now);
         match done {
