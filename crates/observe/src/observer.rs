@@ -138,7 +138,8 @@ pub fn observe(snapshot: &TargetSnapshot<'_>) -> Observations {
 }
 
 impl Observations {
-    /// Returns the observation without samples in doubt, if a decision with this basis asked for it.
+    /// Returns the observation without samples in doubt, if a decision with this basis asked for
+    /// it.
     ///
     /// Its [`Findings::needed_sources`] are needed too: another source may have the sample that is
     /// in doubt, and the target may shrink by that one.

@@ -4,87 +4,55 @@ use llm_autoscaler_core::Basis;
 
 use super::*;
 
-/// The expected outcome of one row.
-struct Expected {
-    reading: Reading,
-    samples: [u32; 2],
-    why: Option<&'static str>,
-    is_needed: bool,
-    problems: &'static [&'static str],
-}
-
 #[test]
 fn each_pod_is_read_from_the_first_source_that_has_a_sample() {
+    const NONE: &[&str] = &[];
     let refused = || missing("refused");
-    // answers of the metrics pages, and of the Prometheus server
+    let absent = || missing("no series");
+    let both = ["a-0: no series; refused", "a-1: no series; refused"];
+    // answers of the metrics pages, of the server; reading, samples by source, reason for the
+    // server, problems
     let table = [
         (
-            vec![sample(1.0), sample(2.0)],
-            vec![sample(7.0), sample(8.0)],
-            Expected {
-                reading: per_replica(&[Some(1), Some(2)]),
-                samples: [2, 0],
-                why: None,
-                is_needed: false,
-                problems: &[],
-            },
+            [sample(1.0), sample(2.0)],
+            [sample(7.0), sample(8.0)],
+            [Some(1), Some(2)],
+            [2, 0],
+            None,
+            NONE,
         ),
         (
-            vec![sample(1.0), refused()],
-            vec![sample(7.0), sample(8.0)],
-            Expected {
-                reading: per_replica(&[Some(1), Some(8)]),
-                samples: [1, 1],
-                why: Some("a-1: refused"),
-                is_needed: true,
-                problems: &[],
-            },
+            [sample(1.0), refused()],
+            [sample(7.0), sample(8.0)],
+            [Some(1), Some(8)],
+            [1, 1],
+            Some("a-1: refused"),
+            NONE,
         ),
-        // A pending pod is not looked up elsewhere by itself.
+        // A pending pod is not looked up in the server by itself.
+        ([sample(1.0), pending()], [sample(7.0), sample(8.0)], [Some(1), None], [1, 0], None, NONE),
         (
-            vec![sample(1.0), pending()],
-            vec![sample(7.0), sample(8.0)],
-            Expected {
-                reading: per_replica(&[Some(1), None]),
-                samples: [1, 0],
-                why: None,
-                is_needed: false,
-                problems: &[],
-            },
+            [sample(1.0), refused()],
+            [sample(7.0), absent()],
+            [Some(1), None],
+            [1, 0],
+            None,
+            &["a-1: no series; refused"],
         ),
-        (
-            vec![sample(1.0), refused()],
-            vec![sample(7.0), missing("no series")],
-            Expected {
-                reading: per_replica(&[Some(1), None]),
-                samples: [1, 0],
-                why: None,
-                is_needed: true,
-                problems: &["a-1: no series; refused"],
-            },
-        ),
-        (
-            vec![refused(), refused()],
-            vec![missing("no series"), missing("no series")],
-            Expected {
-                reading: Reading::Failed,
-                samples: [0, 0],
-                why: None,
-                is_needed: true,
-                problems: &["a-0: no series; refused", "a-1: no series; refused"],
-            },
-        ),
+        ([refused(), refused()], [absent(), absent()], [None, None], [0, 0], None, &both),
     ];
-    for (row, (pages, server, expected)) in table.into_iter().enumerate() {
+    for (row, (pages, server, values, samples, why, problems)) in table.into_iter().enumerate() {
+        let needs_server = pages.iter().any(|answer| matches!(answer, Lookup::Missing(_)));
         let target = waiting(pods(2))
-            .source(SourceKind::OwnPods, pages)
-            .source(prometheus("http://prometheus"), server);
+            .source(SourceKind::OwnPods, pages.to_vec())
+            .source(prometheus("http://prometheus"), server.to_vec());
         let found = target.observe().usable;
-        assert_eq!(found.reading(), &expected.reading, "row {row}");
-        assert_eq!(found.origin().samples, expected.samples, "row {row}");
-        assert_eq!(found.origin().why.as_deref(), expected.why, "row {row}");
-        assert_eq!(found.findings.needed_sources, [false, expected.is_needed], "row {row}");
-        assert_eq!(found.problems(), expected.problems, "row {row}");
+        let reading = if values == [None, None] { Reading::Failed } else { per_replica(&values) };
+        assert_eq!(found.reading(), &reading, "row {row}");
+        assert_eq!(found.origin().samples, samples, "row {row}");
+        assert_eq!(found.origin().why.as_deref(), why, "row {row}");
+        assert_eq!(found.findings.needed_sources, [false, needs_server], "row {row}");
+        assert_eq!(found.problems(), problems, "row {row}");
     }
 }
 
