@@ -1,4 +1,4 @@
-//! What a person should know of what the sources publish, although nothing is wrong yet.
+//! Advice: hints for people about samples, pods and servers, although nothing is wrong yet.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,14 +7,14 @@ use llm_autoscaler_api::{Advice, Asked, MetricConfig, conditions::Reason};
 
 use crate::{
     pod::Pod,
-    replicas::{Group, Replicas},
+    replicas::{ReplicaPods, Replicas},
     samples::{Sample, SourceKind, SourceSamples},
 };
 
-/// How far a server's clock may be off, in seconds, before it is worth a word.
-const SKEW: f64 = 10.0;
+/// The clock skew of a server, in seconds, up to which there is no advice.
+const MAX_CLOCK_SKEW: f64 = 10.0;
 
-/// What is to be said of a sample.
+/// Adds the advice about a sample: a deprecated name, two names with different values, or copies.
 pub fn of_sample(
     metric: &MetricConfig,
     pod: &Pod,
@@ -27,14 +27,16 @@ pub fn of_sample(
         && let Some((former, newest)) = def.former_name(term, alternative)
     {
         let text = format!(
-            "{} is read from {former}, a former name of {newest}: an upgrade of the engine takes it away",
+            "{} is read from {former}, a former name of {newest}: an upgrade of the engine takes \
+             it away",
             metric.name
         );
         advice.insert(Advice { reason: Reason::FormerName, text });
     }
     if sample.found.ambiguous {
         let text = format!(
-            "{}: pods publish it under a former name too, with another value; the newer name counts",
+            "{}: pods publish it under a former name too, with another value; the newer name \
+             counts",
             metric.name
         );
         advice.insert(Advice { reason: Reason::TwoCandidates, text });
@@ -50,75 +52,81 @@ pub fn of_sample(
     }
 }
 
-/// Advice about the sources as a whole: their clocks and their warnings.
+/// Adds the advice about the clocks and the warnings of Prometheus servers.
 pub fn of_sources(sources: &[SourceSamples], advice: &mut BTreeSet<Advice>) {
     for source in sources {
         let SourceKind::Prometheus { url, clock_ahead, warning } = &source.kind else { continue };
-        if let Some(ahead) = clock_ahead.filter(|ahead| ahead.abs() > SKEW) {
+        if let Some(ahead) = clock_ahead.filter(|ahead| ahead.abs() > MAX_CLOCK_SKEW) {
             let direction = if ahead > 0.0 { "ahead of" } else { "behind" };
             let text = format!(
-                "the clock of {url} is {:.0} s {direction} the operator's; ages of samples are taken by the server's",
+                "the clock of {url} is {:.0} s {direction} the operator's; ages of samples are \
+                 taken by the server's",
                 ahead.abs()
             );
             advice.insert(Advice { reason: Reason::ClockSkew, text });
         }
-        advice.extend(warning.iter().map(|warning| partial(url, warning)));
+        advice.extend(warning.iter().map(|warning| partial_answer(url, warning)));
     }
 }
 
-/// What is to be said where more replicas are found than the target has.
+/// Returns the advice for a target that has fewer replicas than its selector finds.
 pub fn surplus(found: usize, listed: usize) -> Advice {
     let text = format!(
-        "the target has {listed} replicas and its selector finds {found}: while that is so nothing shrinks; if a replica is \
-         several pods, spec.replicaPods says which"
+        "the target has {listed} replicas and its selector finds {found}: while that is so nothing \
+         shrinks; if a replica is several pods, spec.replicaPods says which"
     );
     Advice { reason: Reason::ReplicasMismatch, text }
 }
 
-/// The label of the pods of a StatefulSet.
+/// The label with the ordinal of a StatefulSet's pod.
 const ORDINAL: &str = "apps.kubernetes.io/pod-index";
-/// For how long the next pod of a StatefulSet may just not have been made yet.
-const MOMENT: TimeDelta = TimeDelta::seconds(5);
+/// The age of a pod from which the next pod of a StatefulSet would exist, if it were not held back.
+const CREATION_DELAY: TimeDelta = TimeDelta::seconds(5);
 
-/// What is to be said where a StatefulSet seems to make one pod after the other, and which of them the others wait for.
-pub fn in_turn(replicas: &Replicas, asked: usize, now: DateTime<Utc>) -> Option<Advice> {
-    let there = replicas.alive();
-    if there >= asked {
+/// Returns the advice for a StatefulSet that seems to create one pod after the other: the lowest
+/// pod that is not ready holds back the others.
+pub fn ordered_start(replicas: &Replicas, requested: usize, now: DateTime<Utc>) -> Option<Advice> {
+    let alive = replicas.alive();
+    if alive >= requested {
         return None;
     }
-    let ordinal = |group: &Group| {
+    let ordinal = |group: &ReplicaPods| {
         group.pods.iter().find_map(|pod| pod.labels.get(ORDINAL)?.parse::<u32>().ok())
     };
-    let waited_for = |group: &&Group| {
-        let born = group.pods.iter().map(|pod| pod.created).min();
-        !group.state().ready && born.is_some_and(|born| now - born >= MOMENT)
+    let waited_for = |group: &&ReplicaPods| {
+        let created = group.pods.iter().map(|pod| pod.created).min();
+        !group.state().ready && created.is_some_and(|created| now - created >= CREATION_DELAY)
     };
     let starting =
         replicas.list.iter().filter(waited_for).filter_map(|group| Some((ordinal(group)?, group)));
     let (_, first) = starting.min_by_key(|(ordinal, _)| *ordinal)?;
     let text = format!(
-        "{there} of {asked} replicas exist, and {} is not ready: an OrderedReady StatefulSet makes the next pod only then; \
-         podManagementPolicy: Parallel lets them start at the same time",
+        "{alive} of {requested} replicas exist, and {} is not ready: an OrderedReady StatefulSet \
+         makes the next pod only then; podManagementPolicy: Parallel lets them start at the same \
+         time",
         first.pods[0].name
     );
     Some(Advice { reason: Reason::StartsInTurn, text })
 }
 
-/// What is to be said of pods that are killed before their requests are answered. `slowest` is how many seconds 99 of 100
-/// requests take at most.
-pub fn short_grace<'p>(pods: impl Iterator<Item = &'p Arc<Pod>>, slowest: f64) -> Option<Advice> {
-    let shortest = pods.min_by_key(|pod| pod.service.grace)?;
-    let grace = shortest.service.grace;
+/// Returns the advice for pods that are killed before their requests are answered. `slowest` is the
+/// 99th percentile of the duration of requests, in seconds.
+pub fn short_grace_period<'p>(
+    pods: impl Iterator<Item = &'p Arc<Pod>>,
+    slowest: f64,
+) -> Option<Advice> {
+    let shortest = pods.min_by_key(|pod| pod.service.termination_grace_seconds)?;
+    let grace = shortest.service.termination_grace_seconds;
     let text = format!(
-        "1 of 100 requests takes {slowest:.0} s or longer, and {} is killed {grace} s after its deletion: raise the \
-         terminationGracePeriodSeconds of the pods",
+        "1 of 100 requests takes {slowest:.0} s or longer, and {} is killed {grace} s after its \
+         deletion: raise the terminationGracePeriodSeconds of the pods",
         shortest.name
     );
     ((grace as f64) < slowest).then_some(Advice { reason: Reason::ShortGracePeriod, text })
 }
 
-/// What is to be said of an answer that is not complete.
-pub fn partial(url: &str, warning: &str) -> Advice {
+/// Returns the advice for an answer of a Prometheus server with a warning.
+pub fn partial_answer(url: &str, warning: &str) -> Advice {
     Advice { reason: Reason::PartialAnswer, text: format!("{url} warns: {warning}") }
 }
 
@@ -132,7 +140,7 @@ mod tests {
     use crate::pod::{Pod, tests::pod};
 
     #[test]
-    fn who_keeps_the_next_ones_from_being_made() {
+    fn the_lowest_pod_that_is_not_ready_holds_back_the_others() {
         let replicas = |states: &[bool], ordinals: bool| {
             let pods = states.iter().enumerate().map(|(ordinal, ready)| {
                 let name = format!("a-{ordinal}");
@@ -145,8 +153,7 @@ mod tests {
             });
             Replicas::of(&Arc::new(pods.collect()), &[])
         };
-        let made = DateTime::UNIX_EPOCH;
-        // ready, with ordinals, asked for, seconds since they were made; who is waited for
+        // ready, with ordinals, requested, age in seconds; the pod that holds back the others
         let table = [
             (&[true, false][..], true, 5, 60, Some("a-1")),
             (&[true, false, true, false], true, 5, 60, Some("a-1")),
@@ -155,11 +162,14 @@ mod tests {
             (&[true, true], true, 5, 60, None),
             (&[true, false], false, 5, 60, None),
         ];
-        for (states, ordinals, asked, second, expected) in table {
-            let found =
-                in_turn(&replicas(states, ordinals), asked, made + TimeDelta::seconds(second));
+        for (states, ordinals, requested, second, expected) in table {
+            let found = ordered_start(
+                &replicas(states, ordinals),
+                requested,
+                DateTime::UNIX_EPOCH + TimeDelta::seconds(second),
+            );
             let named = found.map(|advice| advice.text);
-            assert_eq!(named.is_some(), expected.is_some(), "{states:?} {asked} {second}");
+            assert_eq!(named.is_some(), expected.is_some(), "{states:?} {requested} {second}");
             let says = |name: &str| {
                 named
                     .as_ref()

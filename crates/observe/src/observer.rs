@@ -1,5 +1,7 @@
-//! The observation of one target: its replicas and the answers of its sources, made into what a decision rests on, and into
-//! findings for people about what is missing and why.
+//! The observation of one target.
+//!
+//! It makes pods and samples the input of a decision, and findings: texts about what is missing or
+//! doubtful, and why.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,89 +11,92 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricConfig, TargetConfig};
 use llm_autoscaler_core::{
-    Deviation, Doubt, EngineActivity, Observation, Reading, Replica, ReplicaState, Scale, Selector,
+    Basis, Deviation, Doubt, EngineActivity, Observation, Reading, Replica, ReplicaState, Scale,
+    Selector,
 };
 
 use crate::{
     advice,
     pod::{Pod, TroubleKind},
-    reading::total_of,
-    replicas::{Group, Replicas},
+    reading::query_total,
+    replicas::{ReplicaPods, Replicas},
     samples::{Evidence, QueryLookup, Sample, Samples, SourceKind},
 };
 
-use self::measured::Measured;
+use self::metric_reader::MetricReader;
 
-mod measured;
+mod metric_reader;
 
 /// Everything that is known of one target at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
-    /// The plan of the target.
-    pub plan: &'a TargetConfig,
+pub struct TargetSnapshot<'a> {
+    /// The target's part of the spec.
+    pub config: &'a TargetConfig,
     /// Its replicas.
     pub replicas: &'a Replicas,
     /// The answers of its sources.
     pub samples: &'a Samples,
-    /// Its scale as last read.
+    /// Its scale subresource as last read.
     pub scale: Scale,
-    /// What the scale says about the pods that belong to it.
+    /// The state of the scale subresource's selector.
     pub selector: Selector,
-    /// True where this autoscaler has scaled it to zero.
+    /// True if this autoscaler is the one that scaled it to zero.
     pub scaled_to_zero: bool,
-    /// True where a wake call came within the time after which it may go to zero.
+    /// True if a wake call arrived within the time after which the target may go to zero.
     pub woken: bool,
-    /// How long a replica that is not ready is waited for.
+    /// The time that a replica may take to become ready.
     pub startup_timeout: TimeDelta,
-    /// The time.
+    /// The time of the observation.
     pub now: DateTime<Utc>,
 }
 
-/// The observations of one target.
+/// The observations of one target, from the same snapshot.
 #[derive(Clone, Debug)]
-pub struct Observed {
-    /// By all samples that are usable: good enough to grow by, or to stay.
-    pub usable: Sight,
-    /// By samples beyond doubt only: good enough to shrink by. `None` where no sample is in doubt, and the two are one.
-    pub beyond_doubt: Option<Sight>,
+pub struct Observations {
+    /// The observation by all usable samples. They may scale up, or keep the size.
+    pub usable: TargetObservation,
+    /// The observation by samples beyond doubt only, which may scale down. `None` if no sample is
+    /// in doubt; both observations are equal then.
+    pub beyond_doubt: Option<TargetObservation>,
 }
 
-/// One observation, and what there is to tell of it.
+/// One observation of a target.
 #[derive(Clone, Debug)]
-pub struct Sight {
+pub struct TargetObservation {
     /// The input of a decision.
     pub observation: Observation,
-    /// What there is to tell.
+    /// The findings for people.
     pub findings: Findings,
 }
 
-/// What an observation tells people.
+/// The findings of an observation for people.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     /// The number of replicas that serve.
     pub ready: i32,
-    /// The replicas without a usable sample, and the sources without an answer.
+    /// The pods without a usable sample and the sources without an answer, sorted by name.
     pub problems: Vec<Problem>,
-    /// The origin of the samples of each metric.
+    /// The origin of the samples of each metric, in the order of the spec.
     pub origins: Vec<Origin>,
-    /// The replicas that will not get ready by waiting, by the name of a pod, and why.
+    /// The replicas that will not become ready by waiting: the name of a pod, and its trouble.
     pub stuck: Vec<(String, TroubleKind)>,
-    /// Things that a person should know of although nothing is wrong.
+    /// Hints, although nothing is wrong.
     pub advice: BTreeSet<Advice>,
-    /// True where a sample is in doubt.
+    /// True if a sample of the target's pods is in doubt.
     pub in_doubt: bool,
-    /// True where a first answer is still due: it is too early to say that something is missing.
+    /// True if a first answer is still due, so that it is too early to call a sample missing.
     pub warming_up: bool,
-    /// For each source, true where it was needed because the sources before it were not enough.
-    pub needed: Vec<bool>,
+    /// For each source, true if the sources before it were not enough. The first source is always
+    /// scraped or queried, so its entry is false.
+    pub needed_sources: Vec<bool>,
 }
 
-/// A replica without a usable sample, and why.
+/// A pod without a usable sample, or a source without an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The name of the pod; of the source or the metric, where no pod can be named.
+    /// The name of the pod. If no pod can be named, it is that of the source or of the metric.
     pub of: String,
-    /// The reasons.
+    /// The reasons, separated by semicolons.
     pub text: String,
 }
 
@@ -102,9 +107,10 @@ pub struct Origin {
     pub samples: Vec<u32>,
     /// The age of the oldest sample.
     pub age: Duration,
-    /// How the first sample was found that was not found under its first name.
+    /// The place of the alternative name that the first sample with one was found under. See
+    /// `Extract::alternative` in the engines crate.
     pub alternative: Option<(usize, usize)>,
-    /// Why the first source was not enough, where it was not.
+    /// The reason why the first source was not enough, if another source was used.
     pub why: Option<String>,
 }
 
@@ -113,25 +119,38 @@ impl Origin {
         Self { samples: vec![0; sources], ..Self::default() }
     }
 
-    fn count(&mut self, source: usize, sample: &Sample) {
+    fn record_sample(&mut self, source: usize, sample: &Sample) {
         self.samples[source] += 1;
         self.age = self.age.max(sample.age);
         self.alternative = self.alternative.or(sample.found.alternative);
     }
 }
 
-/// The problems of each pod, source or metric, by name.
+/// The reasons why there is no sample, by the name of a pod, a source or a metric.
 type Problems = BTreeMap<String, BTreeSet<String>>;
 
-/// Observes a target: by all usable samples, and, where one of them is in doubt, by those beyond doubt as well.
-pub fn observe(scene: &Scene<'_>) -> Observed {
-    let usable = scene.observe(Evidence::Usable);
-    let beyond_doubt = usable.findings.in_doubt.then(|| scene.observe(Evidence::BeyondDoubt));
-    Observed { usable, beyond_doubt }
+/// Observes a target by all usable samples. If one of them is in doubt, it is also observed by the
+/// samples beyond doubt.
+pub fn observe(snapshot: &TargetSnapshot<'_>) -> Observations {
+    let usable = snapshot.observe(Evidence::Usable);
+    let beyond_doubt = usable.findings.in_doubt.then(|| snapshot.observe(Evidence::BeyondDoubt));
+    Observations { usable, beyond_doubt }
 }
 
-impl Sight {
-    /// The states of the replicas, in their order. A replica whose page has a sample answers.
+impl Observations {
+    /// Returns the observation without samples in doubt, if a decision with this basis asked for
+    /// it.
+    ///
+    /// Its [`Findings::needed_sources`] are needed too: another source may have the sample that is
+    /// in doubt, and the target may shrink by that one.
+    pub fn without_doubt(&self, basis: Basis) -> Option<&TargetObservation> {
+        self.beyond_doubt.as_ref().filter(|_| basis != Basis::Usable)
+    }
+}
+
+impl TargetObservation {
+    /// Returns the states of the replicas, in their order. The engine of a replica with a sample
+    /// answers.
     pub fn states(&self) -> Vec<ReplicaState> {
         let Observation { replicas, readings, .. } = &self.observation;
         let states = replicas.iter().enumerate().map(|(place, replica)| {
@@ -144,7 +163,7 @@ impl Sight {
     }
 }
 
-/// True for a reading to which the replica at this place has contributed.
+/// Returns true if the replica at this place has contributed to the reading.
 fn has_sample(reading: &Reading, place: usize) -> bool {
     match reading {
         Reading::PerReplica { samples, .. } => samples.get(place).is_some_and(Option::is_some),
@@ -155,90 +174,93 @@ fn has_sample(reading: &Reading, place: usize) -> bool {
     }
 }
 
-impl Scene<'_> {
+impl TargetSnapshot<'_> {
     /// Makes one observation by the samples that the evidence admits.
-    pub fn observe(&self, evidence: Evidence) -> Sight {
+    pub fn observe(&self, evidence: Evidence) -> TargetObservation {
         let mut problems = Problems::new();
-        let mut sight = Sight {
-            observation: Observation {
-                scale: self.scale,
-                selector: self.selector,
-                scaled_to_zero: self.scaled_to_zero,
-                replicas: self.replicas.list.iter().map(|group| self.replica(group)).collect(),
-                readings: Vec::with_capacity(self.plan.metrics.len()),
-                doubt: self.surplus().then_some(Doubt::Surplus),
-                woken: self.woken,
-            },
-            findings: self.findings(),
-        };
-        for (index, metric) in self.plan.metrics.iter().enumerate() {
+        let mut findings = self.findings_without_samples();
+        let mut readings = Vec::with_capacity(self.config.metrics.len());
+        for (index, metric) in self.config.metrics.iter().enumerate() {
             let (reading, origin) = match &metric.asked {
                 Asked::Measure { measure, quantile, .. } => {
-                    let measured = Measured::new(self, evidence, index, measure, *quantile);
-                    measured.read(&mut sight.findings, &mut problems)
+                    MetricReader::new(self, evidence, index, measure, *quantile)
+                        .read(&mut findings, &mut problems)
                 }
-                Asked::Query(_) => self.queried(index, &mut sight.findings, &mut problems),
+                Asked::Query(_) => self.read_query(index, &mut findings, &mut problems),
             };
-            sight.observation.readings.push(reading);
-            sight.findings.origins.push(origin);
+            readings.push(reading);
+            findings.origins.push(origin);
         }
-        advice::of_sources(&self.samples.sources, &mut sight.findings.advice);
-        sight.findings.problems = problems.into_iter().map(problem).collect();
-        sight
+        advice::of_sources(&self.samples.sources, &mut findings.advice);
+        findings.problems = problems.into_iter().map(|(of, texts)| problem(of, texts)).collect();
+        let observation = Observation {
+            scale: self.scale,
+            selector: self.selector,
+            scaled_to_zero: self.scaled_to_zero,
+            replicas: self.replicas.list.iter().map(|group| self.replica(group)).collect(),
+            readings,
+            doubt: self.has_surplus().then_some(Doubt::Surplus),
+            woken: self.woken,
+        };
+        TargetObservation { observation, findings }
     }
 
-    /// The findings that do not depend on samples.
-    fn findings(&self) -> Findings {
-        let mut advice: BTreeSet<Advice> = self.plan.advice.iter().cloned().collect();
-        if self.surplus() {
-            advice.insert(advice::surplus(self.replicas.alive(), self.listed()));
+    /// Returns the findings that do not depend on samples.
+    fn findings_without_samples(&self) -> Findings {
+        let mut advice: BTreeSet<Advice> = self.config.advice.iter().cloned().collect();
+        if self.has_surplus() {
+            advice.insert(advice::surplus(self.replicas.alive(), self.reported_size()));
         }
-        let asked = usize::try_from(self.scale.current).unwrap_or_default();
-        advice.extend(advice::in_turn(self.replicas, asked, self.now));
+        let requested = usize::try_from(self.scale.current).unwrap_or_default();
+        advice.extend(advice::ordered_start(self.replicas, requested, self.now));
         Findings {
             ready: self.replicas.list.iter().filter(|group| serves(group)).count() as i32,
-            stuck: self.stuck(),
+            stuck: self.stuck_replicas(),
             advice,
-            needed: vec![false; self.samples.sources.len()],
+            needed_sources: vec![false; self.samples.sources.len()],
             ..Findings::default()
         }
     }
 
-    fn stuck(&self) -> Vec<(String, TroubleKind)> {
-        let stuck = |group: &Group| {
-            group.stuck(self.now, self.startup_timeout).map(|(pod, kind)| (pod.name.clone(), kind))
-        };
-        self.replicas.list.iter().filter_map(stuck).collect()
+    fn stuck_replicas(&self) -> Vec<(String, TroubleKind)> {
+        let stuck = self.replicas.list.iter().filter_map(|group| self.stuck_pod(group));
+        stuck.map(|(pod, kind)| (pod.name.clone(), kind)).collect()
     }
 
-    /// The number of replicas that the scale subresource knows of.
-    fn listed(&self) -> usize {
+    fn stuck_pod<'g>(&self, group: &'g ReplicaPods) -> Option<(&'g Pod, TroubleKind)> {
+        group.stuck(self.now, self.startup_timeout).map(|(pod, kind)| (&**pod, kind))
+    }
+
+    /// Returns the number of replicas by the scale subresource.
+    fn reported_size(&self) -> usize {
         usize::try_from(self.scale.current.max(self.scale.status)).unwrap_or_default()
     }
 
-    /// True where more replicas are found than the target has: what is one replica has not been understood.
-    fn surplus(&self) -> bool {
-        self.replicas.alive() > self.listed()
+    /// Returns true if more replicas are alive than the target reports. The grouping of pods into
+    /// replicas is in doubt then.
+    fn has_surplus(&self) -> bool {
+        self.replicas.alive() > self.reported_size()
     }
 
-    fn replica(&self, group: &Group) -> Replica {
-        Replica { stuck: group.stuck(self.now, self.startup_timeout).is_some(), ..group.state() }
+    fn replica(&self, group: &ReplicaPods) -> Replica {
+        Replica { stuck: self.stuck_pod(group).is_some(), ..group.state() }
     }
 
-    /// True for a pod that should have a sample: it runs, and is not stuck. The HPA does not know what stuck is.
+    /// Returns true if a pod should have a sample: it runs and is not stuck. The HPA has no stuck
+    /// pods, so under its profile every running pod should have one.
     fn should_report(&self, pod: &Pod) -> bool {
-        let knows_stuck = self.plan.policy.profile.has(Deviation::StuckReplicas);
+        let knows_stuck = self.config.policy.profile.has(Deviation::StuckReplicas);
         pod.is_running() && !(knows_stuck && pod.stuck(self.now, self.startup_timeout).is_some())
     }
 
-    /// The reading of a metric that is a query: of the first server that has an answer.
-    fn queried(
+    /// Reads a metric that is a query. The first Prometheus server with an answer counts.
+    fn read_query(
         &self,
         index: usize,
         findings: &mut Findings,
         problems: &mut Problems,
     ) -> (Reading, Origin) {
-        let metric = &self.plan.metrics[index];
+        let metric = self.metric(index);
         let mut origin = Origin::new(self.samples.sources.len());
         let mut reasons = BTreeSet::new();
         for (place, source) in self.samples.sources.iter().enumerate() {
@@ -249,7 +271,7 @@ impl Scene<'_> {
                     reasons.insert(reason.clone());
                 }
                 Some(QueryLookup::Numbers { numbers, age, warning, complete }) => {
-                    match total_of(metric, numbers) {
+                    match query_total(metric, numbers) {
                         Err(problem) => {
                             reasons.insert(format!("{url}: {problem}"));
                         }
@@ -257,7 +279,8 @@ impl Scene<'_> {
                             origin.samples[place] = 1;
                             origin.age = *age;
                             origin.why = reasons.first().cloned();
-                            findings.advice.extend(warning.iter().map(|w| advice::partial(url, w)));
+                            let warning = warning.iter();
+                            findings.advice.extend(warning.map(|w| advice::partial_answer(url, w)));
                             return (Reading::Total { value, complete: *complete }, origin);
                         }
                     }
@@ -271,17 +294,18 @@ impl Scene<'_> {
     }
 
     fn metric(&self, index: usize) -> &MetricConfig {
-        &self.plan.metrics[index]
+        &self.config.metrics[index]
     }
 }
 
-/// True for a replica that serves new requests. One that is out of service counts for the decision, and gets no new ones.
-fn serves(group: &Group) -> bool {
+/// Returns true if a replica gets new requests. A replica that has been taken out of service counts
+/// for the decision, but gets none.
+fn serves(group: &ReplicaPods) -> bool {
     let replica = group.state();
     replica.ready && !replica.deleting && !group.is_closed()
 }
 
-fn problem((of, texts): (String, BTreeSet<String>)) -> Problem {
+fn problem(of: String, texts: BTreeSet<String>) -> Problem {
     let texts: Vec<String> = texts.into_iter().collect();
     Problem { of, text: texts.join("; ") }
 }

@@ -1,6 +1,6 @@
-//! One pod, as far as scaling cares: a projection of a dozen fields.
+//! A projection of one pod: the fields that scaling depends on.
 
-pub mod instance;
+pub mod role_instance;
 pub mod service;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -11,42 +11,43 @@ use kube::ResourceExt;
 use llm_autoscaler_api::{Port, time, workloads};
 use llm_autoscaler_core::{Phase, Replica};
 
-use self::{instance::Instance, service::Service};
+use self::{role_instance::RoleInstance, service::ServiceState};
 
-/// The pods of one selector, by name. Cheap to clone.
+/// The pods of one selector, by name. A clone is cheap.
 pub type Members = Arc<BTreeMap<String, Arc<Pod>>>;
 
-/// What keeps a pod from serving.
+/// A condition that keeps a pod from serving.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
-    /// What it is.
+    /// The kind of trouble.
     pub kind: TroubleKind,
-    /// Since when.
+    /// The time at which it began.
     pub since: DateTime<Utc>,
 }
 
-/// What keeps a pod from serving.
+/// A kind of [`Trouble`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TroubleKind {
-    /// A container cannot be started, or ends again and again.
+    /// A container cannot start, or crashes again and again.
     Crashing,
-    /// No node has room for it.
+    /// No node has room for the pod.
     Unschedulable,
-    /// It runs, or is about to, and is not ready.
+    /// The pod runs or is about to run, and is not ready.
     NotReady,
 }
 
 impl TroubleKind {
-    /// After how long it is no use waiting. A new node takes a while to come; how long a start-up takes is learned.
-    fn patience(self, start_up: TimeDelta) -> TimeDelta {
+    /// Returns the time after which a pod in this trouble is stuck. The autoscaler of the cluster
+    /// may add a node within a few minutes; start-up times are learned.
+    fn timeout(self, startup_timeout: TimeDelta) -> TimeDelta {
         match self {
             Self::Crashing => TimeDelta::zero(),
             Self::Unschedulable => TimeDelta::minutes(5),
-            Self::NotReady => start_up,
+            Self::NotReady => startup_timeout,
         }
     }
 
-    /// Its name in a condition.
+    /// Returns its description in conditions.
     pub fn text(self) -> &'static str {
         match self {
             Self::Crashing => "its containers cannot start, or crash again and again",
@@ -56,39 +57,41 @@ impl TroubleKind {
     }
 }
 
-/// One pod.
+/// The fields of a pod that scaling depends on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pod {
-    /// Its UID: a pod that is made again under the same name is another pod.
+    /// The UID. A pod that is created again under the same name has another one.
     pub uid: String,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its namespace.
+    /// The namespace.
     pub namespace: String,
-    /// Its labels.
+    /// The labels.
     pub labels: BTreeMap<String, String>,
-    /// Those of its annotations that say of how many pods its replica is.
+    /// The annotations that hold the number of pods of its replica.
     pub annotations: BTreeMap<String, String>,
-    /// Its address, once it has one.
+    /// The IP address, once there is one.
     pub ip: Option<IpAddr>,
-    /// The container ports that have a name.
+    /// The named container ports.
     pub ports: Vec<(String, u16)>,
-    /// What the decision sees of it, but for whether it is stuck: that takes time to say.
+    /// The state of the pod for a decision. `stuck` is always false here, because it depends on the
+    /// time; see [`Self::stuck`].
     pub replica: Replica,
-    /// What keeps it from serving, and since when; being taken out of service does not.
+    /// The trouble that keeps it from serving, if there is any. A pod that has been taken out of
+    /// service is in no trouble.
     pub trouble: Option<Trouble>,
-    /// Whether it has a node.
-    pub placed: bool,
-    /// Whether it is in service.
-    pub service: Service,
-    /// The RoleInstance that it is of.
-    pub instance: Option<Instance>,
-    /// When it was created.
+    /// True if the pod has a node.
+    pub is_scheduled: bool,
+    /// The state of its readiness gate, and of its removal.
+    pub service: ServiceState,
+    /// The RoleInstance that controls it.
+    pub role_instance: Option<RoleInstance>,
+    /// The creation time.
     pub created: DateTime<Utc>,
 }
 
 impl Pod {
-    /// The projection; `None` for a pod without name or UID, which the API server does not send.
+    /// Projects a pod; `None` if it has no name or UID, which the API server never sends.
     pub fn of(pod: &core::Pod) -> Option<Self> {
         let status = pod.status.as_ref();
         let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
@@ -97,7 +100,7 @@ impl Pod {
             .filter_map(|port| Some((port.name.clone()?, u16::try_from(port.container_port).ok()?)))
             .collect();
         let created = pod.metadata.creation_timestamp.as_ref();
-        let service = Service::of(pod);
+        let service = ServiceState::of(pod);
         let ready = service::is_ready(pod, service);
         Some(Self {
             uid: pod.metadata.uid.clone()?,
@@ -114,14 +117,15 @@ impl Pod {
                 stuck: false,
             },
             trouble: if ready { None } else { trouble(pod) },
-            placed: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
+            is_scheduled: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
             service,
-            instance: Instance::of(pod),
+            role_instance: RoleInstance::of(pod),
             created: created.map(time::from_kubernetes).unwrap_or_default(),
         })
     }
 
-    /// A ready pod of the namespace `ns` with the label `app`, serving on the port `http`: what simulations and tests start from.
+    /// Returns a ready pod of the namespace `ns` with the label `app` and the port `http`, for
+    /// simulations and tests.
     pub fn serving(name: &str, app: &str) -> Self {
         Self {
             uid: name.to_owned(),
@@ -133,20 +137,21 @@ impl Pod {
             ports: vec![("http".to_owned(), 8000)],
             replica: Replica::READY,
             trouble: None,
-            placed: true,
-            service: Service::default(),
-            instance: None,
+            is_scheduled: true,
+            service: ServiceState::default(),
+            role_instance: None,
             created: DateTime::UNIX_EPOCH,
         }
     }
 
-    /// What it is stuck in: it will not get ready by waiting; `patience` is for those that start.
-    pub fn stuck(&self, now: DateTime<Utc>, patience: TimeDelta) -> Option<TroubleKind> {
+    /// Returns the trouble in which the pod is stuck: it will not become ready by waiting.
+    /// `startup_timeout` is the time that a pod may take to start.
+    pub fn stuck(&self, now: DateTime<Utc>, startup_timeout: TimeDelta) -> Option<TroubleKind> {
         let Trouble { kind, since } = self.trouble.as_ref()?;
-        (now - *since >= kind.patience(patience)).then_some(*kind)
+        (now - *since >= kind.timeout(startup_timeout)).then_some(*kind)
     }
 
-    /// The number of the port that a spec means.
+    /// Returns the number of a port of the spec.
     pub fn port(&self, port: &Port) -> Option<u16> {
         match port {
             Port::Number(number) => Some(*number),
@@ -156,12 +161,12 @@ impl Pod {
         }
     }
 
-    /// The first of these ports that it has, and its number.
+    /// Returns the first of these ports that the pod has, and its number.
     pub fn first_port<'p>(&self, ports: &'p [Port]) -> Option<(&'p Port, u16)> {
         ports.iter().find_map(|port| Some((port, self.port(port)?)))
     }
 
-    /// Whether it can be asked for its metrics.
+    /// Returns true if the pod can be scraped.
     pub fn is_running(&self) -> bool {
         self.replica.phase == Phase::Running && !self.replica.deleting
     }
@@ -183,7 +188,7 @@ fn phase(phase: Option<&str>) -> Phase {
     }
 }
 
-/// Reasons of a waiting container that do not go away by waiting.
+/// The reasons of a waiting container that will not start by waiting.
 const HOPELESS: [&str; 7] = [
     "CrashLoopBackOff",
     "ImagePullBackOff",
@@ -231,22 +236,34 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_waiting_does_not_help_is_stuck() {
+    fn a_pod_is_stuck_after_the_time_of_its_trouble() {
         let status = |status: serde_json::Value| -> core::Pod {
-            let metadata = serde_json::json!({"name": "a", "namespace": "ns", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"});
+            let metadata = serde_json::json!({
+                "name": "a", "namespace": "ns", "uid": "u",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            });
             serde_json::from_value(serde_json::json!({"metadata": metadata, "status": status}))
                 .unwrap()
         };
-        let condition = |type_: &str, status: &str, reason: &str, at: &str| serde_json::json!({"type": type_, "status": status, "reason": reason, "lastTransitionTime": format!("2026-01-01T00:{at}:00Z")});
+        let condition = |type_: &str, status: &str, reason: &str, at: &str| {
+            serde_json::json!({
+                "type": type_, "status": status, "reason": reason,
+                "lastTransitionTime": format!("2026-01-01T00:{at}:00Z"),
+            })
+        };
         let waiting = |reason: &str| {
-            serde_json::json!([{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 3,
-                "state": {"waiting": {"reason": reason}}}])
+            serde_json::json!([{
+                "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 3,
+                "state": {"waiting": {"reason": reason}},
+            }])
         };
         let unready = condition("Ready", "False", "", "10");
         let table = [
             (serde_json::json!({"conditions": [condition("Ready", "True", "", "10")]}), None),
             (
-                serde_json::json!({"conditions": [unready], "containerStatuses": waiting("CrashLoopBackOff")}),
+                serde_json::json!({
+                    "conditions": [unready], "containerStatuses": waiting("CrashLoopBackOff"),
+                }),
                 Some((TroubleKind::Crashing, 10)),
             ),
             (
@@ -254,19 +271,25 @@ pub(crate) mod tests {
                 Some((TroubleKind::Crashing, 0)),
             ),
             (
-                serde_json::json!({"conditions": [unready], "containerStatuses": waiting("ContainerCreating")}),
+                serde_json::json!({
+                    "conditions": [unready], "containerStatuses": waiting("ContainerCreating"),
+                }),
                 Some((TroubleKind::NotReady, 30)),
             ),
             (
-                serde_json::json!({"conditions": [condition("PodScheduled", "False", "Unschedulable", "01")]}),
+                serde_json::json!({
+                    "conditions": [condition("PodScheduled", "False", "Unschedulable", "01")],
+                }),
                 Some((TroubleKind::Unschedulable, 6)),
             ),
             (
-                serde_json::json!({"conditions": [condition("PodScheduled", "False", "SchedulingGated", "01")]}),
+                serde_json::json!({
+                    "conditions": [condition("PodScheduled", "False", "SchedulingGated", "01")],
+                }),
                 Some((TroubleKind::NotReady, 20)),
             ),
         ];
-        let patience = TimeDelta::minutes(20);
+        let startup_timeout = TimeDelta::minutes(20);
         for (value, expected) in table {
             let pod = Pod::of(&status(value.clone())).unwrap();
             let at = |minute| {
@@ -274,11 +297,11 @@ pub(crate) mod tests {
                     + TimeDelta::minutes(minute)
             };
             match expected {
-                None => assert_eq!(pod.stuck(at(59), patience), None, "{value}"),
+                None => assert_eq!(pod.stuck(at(59), startup_timeout), None, "{value}"),
                 Some((kind, minute)) => {
-                    assert_eq!(pod.stuck(at(minute), patience), Some(kind), "{value}");
+                    assert_eq!(pod.stuck(at(minute), startup_timeout), Some(kind), "{value}");
                     assert_eq!(
-                        pod.stuck(at(minute) - TimeDelta::seconds(1), patience),
+                        pod.stuck(at(minute) - TimeDelta::seconds(1), startup_timeout),
                         None,
                         "{value}"
                     );
@@ -288,7 +311,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn ports_by_name_and_number() {
+    fn ports_are_found_by_name_and_by_number() {
         let pod = pod("a-0", "a");
         assert_eq!(pod.port(&Port::Name("http".to_owned())), Some(8000));
         assert_eq!(pod.port(&Port::Name("grpc".to_owned())), None);

@@ -1,11 +1,12 @@
-//! Values → readings: what pods, or a query, have said, as the core takes it.
+//! From the values of pods, or the numbers of a query, to a reading of the core.
 
 use llm_autoscaler_api::MetricConfig;
 use llm_autoscaler_core::{Milli, Reading};
 use llm_autoscaler_engines::{Buckets, Fold, exposition::Value};
 
-/// One value of the values of a replica's pods, as of several series of a page.
-pub(crate) fn folded(values: Vec<Value>, fold: Fold) -> Option<Value> {
+/// Folds the values of a replica's pods into one, as several series of one page are folded. Returns
+/// `None` if there is no value, or if numbers and buckets are mixed.
+pub(crate) fn fold_values(values: Vec<Value>, fold: Fold) -> Option<Value> {
     let count = values.len() as f64;
     let mut values = values.into_iter();
     let first = values.next()?;
@@ -25,36 +26,44 @@ pub(crate) fn folded(values: Vec<Value>, fold: Fold) -> Option<Value> {
     })
 }
 
-/// The values of replicas as a reading; a quantile pools them.
-pub(crate) fn reading(values: Vec<Option<Value>>, quantile: Option<f64>, nothing: bool) -> Reading {
-    if nothing {
-        // Where nobody answered, the problems say more than "no samples" would.
-        return Reading::Failed;
-    }
-    let Some(quantile) = quantile else {
-        let milli = |value: Option<Value>| match value {
-            Some(Value::Number(number)) => Milli::from_f64(number),
-            _ => None,
-        };
-        return Reading::PerReplica {
-            samples: values.into_iter().map(milli).collect(),
+/// Returns the values of replicas as a reading. For a quantile, the events of all replicas are
+/// pooled.
+pub(crate) fn reading(values: &[Option<Value>], quantile: Option<f64>) -> Reading {
+    match quantile {
+        Some(quantile) => pooled(values, quantile),
+        None => Reading::PerReplica {
+            samples: values.iter().map(|value| milli(value.as_ref())).collect(),
             strays: Vec::new(),
-        };
-    };
+        },
+    }
+}
+
+fn milli(value: Option<&Value>) -> Option<Milli> {
+    match value {
+        Some(Value::Number(number)) => Milli::from_f64(*number),
+        _ => None,
+    }
+}
+
+fn pooled(values: &[Option<Value>], quantile: f64) -> Reading {
     let mut pool = Buckets::default();
     let mut reported = Vec::with_capacity(values.len());
     for value in values {
         reported.push(value.is_some());
         if let Some(Value::Buckets(buckets)) = value {
-            pool.add(&buckets);
+            pool.add(buckets);
         }
     }
     let value = pool.quantile_if_enough(quantile).and_then(Milli::from_f64);
     Reading::Pooled { value, reported }
 }
 
-/// What the numbers of a query come to.
-pub(crate) fn total_of(metric: &MetricConfig, numbers: &[f64]) -> Result<Milli, String> {
+/// Returns the sum of the numbers of a query. A target of type `Value` is compared with a single
+/// number, so several series are an error there.
+///
+/// # Errors
+/// There is no number to compare with the target. The text says why.
+pub(crate) fn query_total(metric: &MetricConfig, numbers: &[f64]) -> Result<Milli, String> {
     let bad = numbers.iter().find(|number| !number.is_finite());
     match (numbers, bad) {
         ([], _) => Err("the query gives nothing, which is not zero".to_owned()),
@@ -62,7 +71,8 @@ pub(crate) fn total_of(metric: &MetricConfig, numbers: &[f64]) -> Result<Milli, 
         ([_, _, ..], None) if metric.is_value => {
             let count = numbers.len();
             Err(format!(
-                "the query gives {count} series, and a target of type Value needs one: aggregate them"
+                "the query gives {count} series, and a target of type Value needs one: aggregate \
+                 them"
             ))
         }
         _ => Milli::from_f64(numbers.iter().sum())

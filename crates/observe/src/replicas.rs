@@ -1,4 +1,6 @@
-//! Pods → replicas: which pods are one unit of scale, and which of them speak for it.
+//! From pods to replicas.
+//!
+//! A replica is one unit of scale: a pod, or all pods of a group. Some of its pods report for it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,42 +13,43 @@ use llm_autoscaler_core::{Phase, Replica, ReplicaCounts};
 
 use crate::pod::{Members, Pod, TroubleKind};
 
-/// The replicas of a target, as its pods are now.
+/// The replicas of a target.
 #[derive(Clone, Debug, Default)]
 pub struct Replicas {
-    /// In the order of their first pods' names.
-    pub list: Vec<Group>,
-    /// The pods that speak for some replica.
-    pub speakers: Members,
-    /// For each speaker, in their order, the place of its replica in the list.
-    pub of_speaker: Vec<usize>,
+    /// The replicas, in the order of the names of their first pods.
+    pub list: Vec<ReplicaPods>,
+    /// The pods that expose metrics for a replica, by name.
+    pub reporting_pods: Members,
+    /// For each reporting pod, in their order, the place of its replica in the list.
+    pub replica_of_reporting_pod: Vec<usize>,
     alive: usize,
-    of: Members,
+    members: Members,
 }
 
-/// One replica: one pod, or several.
+/// The pods of one replica.
 #[derive(Clone, Debug)]
-pub struct Group {
-    /// Its pods; at least one.
+pub struct ReplicaPods {
+    /// The pods, sorted by name; at least one.
     pub pods: Vec<Arc<Pod>>,
-    /// How many of them speak for it.
-    pub speakers: usize,
-    /// How many pods it has when it is complete, where somebody says.
+    /// The number of pods that expose metrics for the replica.
+    pub reporting_pods: usize,
+    /// The number of pods of a complete replica, if it is known.
     size: Option<usize>,
 }
 
 impl Replicas {
-    /// Takes the pods together that are one replica by the first grouping whose label they have.
+    /// Groups pods into replicas. The first grouping with a label that a pod has applies; a pod
+    /// with none of the labels is a replica by itself.
     pub fn of(members: &Members, groupings: &[Grouping]) -> Self {
-        let mut list: Vec<Group> = Vec::new();
+        let mut list: Vec<ReplicaPods> = Vec::new();
         let mut places: HashMap<(usize, &str), usize> = HashMap::new();
-        let mut speakers = BTreeMap::new();
-        let mut of_speaker = Vec::with_capacity(members.len());
+        let mut reporting_pods = BTreeMap::new();
+        let mut replica_of_reporting_pod = Vec::with_capacity(members.len());
         for (name, pod) in members.iter() {
             let own = groupings.iter().enumerate().find_map(|(index, grouping)| {
                 Some((index, grouping, pod.labels.get(&grouping.label)?.as_str()))
             });
-            let alone = Group { pods: Vec::new(), speakers: 0, size: None };
+            let alone = ReplicaPods { pods: Vec::new(), reporting_pods: 0, size: None };
             let place = match own {
                 None => list.len(),
                 Some((index, _, value)) => *places.entry((index, value)).or_insert(list.len()),
@@ -58,65 +61,72 @@ impl Replicas {
             group.size = group.size.or_else(|| own?.1.size(&pod.annotations));
             group.pods.push(pod.clone());
             if own.is_none_or(|(_, grouping, _)| grouping.reports(&pod.labels)) {
-                group.speakers += 1;
-                speakers.insert(name.clone(), pod.clone());
-                of_speaker.push(place);
+                group.reporting_pods += 1;
+                reporting_pods.insert(name.clone(), pod.clone());
+                replica_of_reporting_pod.push(place);
             }
         }
-        // Where each pod speaks, as nearly everywhere, the two are one.
-        let speakers =
-            if speakers.len() == members.len() { members.clone() } else { Arc::new(speakers) };
+        // Usually every pod reports; then nothing is copied.
+        let reporting_pods = if reporting_pods.len() == members.len() {
+            members.clone()
+        } else {
+            Arc::new(reporting_pods)
+        };
         let alive = list.iter().filter(|group| group.is_alive()).count();
-        Self { list, speakers, of_speaker, alive, of: members.clone() }
+        Self { list, reporting_pods, replica_of_reporting_pod, alive, members: members.clone() }
     }
 
-    /// Takes over the pods as they are now; whether anything has changed.
-    pub fn follow(&mut self, members: &Members, groupings: &[Grouping]) -> bool {
-        let changed = !Arc::ptr_eq(&self.of, members);
+    /// Groups the pods again if they have changed. Returns true if they have.
+    pub fn update(&mut self, members: &Members, groupings: &[Grouping]) -> bool {
+        let changed = !Arc::ptr_eq(&self.members, members);
         if changed {
             *self = Self::of(members, groupings);
         }
         changed
     }
 
-    /// Counts the replicas by what they are.
+    /// Counts the replicas by their state.
     pub fn counts(&self, now: DateTime<Utc>, startup_timeout: TimeDelta) -> ReplicaCounts {
-        let count =
-            |is: &dyn Fn(&Group) -> bool| self.list.iter().filter(|group| is(group)).count() as i32;
         ReplicaCounts {
             alive: self.alive as i32,
-            ending: count(&Group::is_ending),
-            coming: count(&|group| group.is_coming(now, startup_timeout)),
-            closed: count(&Group::is_closed),
+            ending: self.count(ReplicaPods::is_ending),
+            coming: self.count(|group| group.is_coming(now, startup_timeout)),
+            closed: self.count(ReplicaPods::is_closed),
         }
     }
 
-    /// How many are there that could count: they have not ended, and are not about to.
+    fn count(&self, is_counted: impl Fn(&ReplicaPods) -> bool) -> i32 {
+        self.list.iter().filter(|group| is_counted(group)).count() as i32
+    }
+
+    /// Returns the number of replicas that have not ended and are not being deleted.
     pub fn alive(&self) -> usize {
         self.alive
     }
 }
 
-impl Group {
-    /// Whether it could count: it has not ended, and is not about to.
+impl ReplicaPods {
+    /// Returns true if the replica has not ended and is not being deleted.
     pub fn is_alive(&self) -> bool {
         let replica = self.state();
         !replica.deleting && !has_ended(replica)
     }
 
-    /// Returns whether it is being deleted, and has not ended.
+    /// Returns true if the replica is being deleted and has not ended.
     pub fn is_ending(&self) -> bool {
         let replica = self.state();
         replica.deleting && !has_ended(replica)
     }
 
-    /// Returns whether it serves, or will once it has started: its pods have their nodes, and nothing is in their way.
+    /// Returns true if the replica serves, or will once it has started: all its pods are scheduled,
+    /// and none is stuck.
     pub fn is_coming(&self, now: DateTime<Utc>, startup_timeout: TimeDelta) -> bool {
-        let comes = |pod: &Arc<Pod>| pod.placed && pod.stuck(now, startup_timeout).is_none();
+        let comes = |pod: &Arc<Pod>| pod.is_scheduled && pod.stuck(now, startup_timeout).is_none();
         self.is_alive() && self.pods.iter().all(comes)
     }
 
-    /// What the decision sees of it, but for whether it is stuck. A group is what the least of its pods is.
+    /// Returns the state of the replica for a decision. A group is as ready as its least ready pod.
+    /// `stuck` is always false here; see [`Self::stuck`].
     pub fn state(&self) -> Replica {
         if let [pod] = &*self.pods
             && self.size.is_none_or(|size| size <= 1)
@@ -125,35 +135,44 @@ impl Group {
         }
         let all = |which: fn(&Replica) -> bool| self.pods.iter().all(|pod| which(&pod.replica));
         let is_complete = self.size.is_none_or(|size| self.pods.len() >= size);
-        let is = |phase| self.pods.iter().any(|pod| pod.replica.phase == phase);
-        // It serves with all of its pods or not at all, and those that have ended are made again.
-        let phase = match () {
-            () if all(|pod| pod.phase == Phase::Failed) => Phase::Failed,
-            () if all(|pod| pod.phase == Phase::Succeeded) => Phase::Succeeded,
-            () if is(Phase::Unknown) => Phase::Unknown,
-            () if is_complete && all(|pod| pod.phase == Phase::Running) => Phase::Running,
-            () => Phase::Pending,
-        };
         Replica {
-            phase,
+            phase: self.phase(is_complete),
             deleting: self.pods.iter().any(|pod| pod.replica.deleting),
             ready: is_complete && all(|pod| pod.ready && !pod.deleting),
             stuck: false,
         }
     }
 
-    /// Whether it has been taken out of service.
+    /// Returns the phase of a group. It serves with all of its pods or not at all, and pods that
+    /// have ended are created again, so a group of running and ended pods is pending.
+    fn phase(&self, is_complete: bool) -> Phase {
+        let all = |phase| self.pods.iter().all(|pod| pod.replica.phase == phase);
+        if all(Phase::Failed) {
+            Phase::Failed
+        } else if all(Phase::Succeeded) {
+            Phase::Succeeded
+        } else if self.pods.iter().any(|pod| pod.replica.phase == Phase::Unknown) {
+            Phase::Unknown
+        } else if is_complete && all(Phase::Running) {
+            Phase::Running
+        } else {
+            Phase::Pending
+        }
+    }
+
+    /// Returns true if the replica has been taken out of service.
     pub fn is_closed(&self) -> bool {
         self.pods.iter().any(|pod| pod.service.is_closed())
     }
 
-    /// The first of its pods that will not get ready by waiting, and why: then the whole replica will not.
+    /// Returns the first pod that will not become ready by waiting, and its trouble. The whole
+    /// replica is stuck then.
     pub fn stuck(
         &self,
         now: DateTime<Utc>,
-        patience: TimeDelta,
+        startup_timeout: TimeDelta,
     ) -> Option<(&Arc<Pod>, TroubleKind)> {
-        self.pods.iter().find_map(|pod| Some((pod, pod.stuck(now, patience)?)))
+        self.pods.iter().find_map(|pod| Some((pod, pod.stuck(now, startup_timeout)?)))
     }
 }
 
@@ -170,7 +189,7 @@ mod tests {
 
     const LWS: &str = "leaderworkerset.sigs.k8s.io";
 
-    /// A pod of a group of two: its group, its place in it, its state.
+    /// Returns a pod of a group of two, by its group, its place in the group and its state.
     fn member(group: u32, index: u32, replica: Replica) -> (String, Arc<Pod>) {
         let name = format!("pd-{group}-{index}");
         let mut pod = Pod { replica, ..pod(&name, "pd") };
@@ -190,22 +209,22 @@ mod tests {
         let members: Members = Arc::new(pods.into_iter().collect());
         let replicas = Replicas::of(&members, &workloads::known_groupings());
         assert_eq!(replicas.list.len(), 2);
-        assert!(Arc::ptr_eq(&replicas.speakers, &members), "nothing is copied");
-        assert_eq!(replicas.of_speaker, [0, 1]);
+        assert!(Arc::ptr_eq(&replicas.reporting_pods, &members), "nothing is copied");
+        assert_eq!(replicas.replica_of_reporting_pod, [0, 1]);
     }
 
     #[test]
-    fn the_leader_speaks_for_its_group() {
+    fn the_leader_reports_for_its_group() {
         let all = [(0, 0), (0, 1), (1, 0), (1, 1)];
         let replicas = replicas(all.map(|(group, index)| member(group, index, Replica::READY)));
         assert_eq!(replicas.list.iter().map(|group| group.pods.len()).collect::<Vec<_>>(), [2, 2]);
-        assert_eq!(replicas.speakers.keys().collect::<Vec<_>>(), ["pd-0-0", "pd-1-0"]);
-        assert_eq!(replicas.of_speaker, [0, 1]);
+        assert_eq!(replicas.reporting_pods.keys().collect::<Vec<_>>(), ["pd-0-0", "pd-1-0"]);
+        assert_eq!(replicas.replica_of_reporting_pod, [0, 1]);
         assert_eq!(replicas.alive(), 2);
     }
 
     #[test]
-    fn groups_of_several_sets_are_told_by_their_keys() {
+    fn groups_of_several_sets_differ_by_their_keys() {
         let of_set = |set: &str, index| {
             let (name, pod) = member(0, index, Replica::READY);
             let mut pod = Pod::clone(&pod);
@@ -218,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_what_the_least_of_its_pods_is() {
+    fn a_group_is_as_ready_as_its_least_ready_pod() {
         const READY: Replica = Replica::READY;
         const LOADING: Replica = Replica { ready: false, ..READY };
         const DELETING: Replica = Replica { deleting: true, ..READY };
@@ -227,7 +246,7 @@ mod tests {
             (vec![READY, READY], READY),
             (vec![READY, LOADING], LOADING),
             (vec![READY, Replica::PENDING], Replica::PENDING),
-            // Its worker is not there yet.
+            // The worker has not been created yet.
             (vec![READY], Replica::PENDING),
             (vec![READY, DELETING], Replica { ready: false, ..DELETING }),
             (vec![READY, FAILED], Replica::PENDING),
@@ -245,28 +264,30 @@ mod tests {
     }
 
     #[test]
-    fn who_is_there_and_who_comes() {
+    fn replicas_are_counted_by_their_state() {
         type Change = fn(&mut Pod);
         let one = |change: Change| {
             let mut pod = pod("a-0", "a");
             change(&mut pod);
             let of = replicas([("a-0".to_owned(), Arc::new(pod))]);
-            let counts = of.counts(Utc::now(), TimeDelta::minutes(10));
+            let counts = of.counts(DateTime::UNIX_EPOCH, TimeDelta::minutes(10));
             (counts.existing(0), counts.existing(1), counts.coming)
         };
         let crashes = |pod: &mut Pod| {
-            pod.trouble = Some(Trouble { kind: TroubleKind::Crashing, since: Utc::now() });
+            pod.trouble =
+                Some(Trouble { kind: TroubleKind::Crashing, since: DateTime::UNIX_EPOCH });
         };
         let loads = |pod: &mut Pod| {
-            pod.trouble = Some(Trouble { kind: TroubleKind::NotReady, since: Utc::now() });
+            pod.trouble =
+                Some(Trouble { kind: TroubleKind::NotReady, since: DateTime::UNIX_EPOCH });
         };
-        // what becomes of the pod; how many take up room where none is asked for, and where one is; how many come
+        // change of the pod; existing replicas if none is requested and if one is; coming replicas
         let table: [(Change, (i32, i32, i32)); 6] = [
             (|_| {}, (1, 1, 1)),
             (loads, (1, 1, 1)),
             (crashes, (1, 1, 0)),
-            (|pod| pod.placed = false, (1, 1, 0)),
-            // Another one is about to take its place.
+            (|pod| pod.is_scheduled = false, (1, 1, 0)),
+            // A pod that is about to be created takes its place.
             (|pod| pod.replica.deleting = true, (1, 2, 0)),
             (|pod| pod.replica.phase = Phase::Failed, (0, 1, 0)),
         ];
@@ -276,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spec_says_what_a_replica_is() {
+    fn the_spec_can_define_a_replica() {
         let grouping = Grouping {
             label: "app".to_owned(),
             reporting: ReportingPods::All,
@@ -284,7 +305,7 @@ mod tests {
         };
         let pods = ["a-0", "a-1"].map(|name| (name.to_owned(), Arc::new(pod(name, "a"))));
         let replicas = Replicas::of(&Arc::new(pods.into_iter().collect()), &[grouping]);
-        assert_eq!((replicas.list.len(), replicas.list[0].speakers), (1, 2));
+        assert_eq!((replicas.list.len(), replicas.list[0].reporting_pods), (1, 2));
         assert_eq!(replicas.list[0].state(), Replica::PENDING, "two of three");
     }
 }

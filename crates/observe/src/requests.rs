@@ -1,4 +1,4 @@
-//! The requests of each replica, and how long requests take: the input of a scale-down that drains.
+//! The number and the duration of requests, for scale-downs that drain.
 
 use std::time::Duration;
 
@@ -10,35 +10,36 @@ use crate::{
     samples::{Answer, Evidence, Lookup, Samples, SourceSamples},
 };
 
-/// The requests of a replica, running and waiting, by samples beyond doubt.
+/// The running and waiting requests of a replica, by samples beyond doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requests {
     /// The number of requests.
     pub count: u64,
-    /// When the sample was taken; of several pods the oldest.
+    /// The time of the sample; of several pods, that of the oldest sample.
     pub at: DateTime<Utc>,
 }
 
-/// Returns the requests of each replica, in their order; `None` where they are not known. A replica without a running pod has none.
+/// Returns the requests of each replica, in the order of the replicas; `None` if they are unknown.
 ///
-/// `is_measured` is false where the engine has no series that counts requests.
+/// A replica without a running pod has no requests. If one reporting pod of a replica has no sample
+/// beyond doubt, the requests of the replica are unknown. `is_measured` is false if the engine has
+/// no series that counts requests.
 pub fn requests(
     replicas: &Replicas,
     samples: &Samples,
     is_measured: bool,
     now: DateTime<Utc>,
 ) -> Vec<Option<Requests>> {
-    let nothing = Requests { count: 0, at: now };
-    let is_idle = |running: bool| (!running).then_some(nothing);
-    let running = replicas.list.iter().map(|group| group.pods.iter().any(|pod| pod.is_running()));
-    let mut all: Vec<Option<Requests>> = running.map(is_idle).collect();
+    let none = Requests { count: 0, at: now };
+    let runs = replicas.list.iter().map(|group| group.pods.iter().any(|pod| pod.is_running()));
+    let mut all: Vec<Option<Requests>> = runs.map(|runs| (!runs).then_some(none)).collect();
     if !is_measured {
         return all;
     }
     let mut reported = vec![0; all.len()];
-    let mut sums = vec![nothing; all.len()];
-    for (place, replica) in replicas.of_speaker.iter().enumerate() {
-        let sample = first(samples, |source| &source.requests, place, Evidence::BeyondDoubt);
+    let mut sums = vec![none; all.len()];
+    for (place, replica) in replicas.replica_of_reporting_pod.iter().enumerate() {
+        let sample = first_sample(samples, |source| &source.requests, place, Evidence::BeyondDoubt);
         if let Some((Value::Number(number), age)) = sample {
             let sum = &mut sums[*replica];
             sum.count = sum.count.saturating_add(number.ceil().max(0.0) as u64);
@@ -47,18 +48,19 @@ pub fn requests(
         }
     }
     for (place, group) in replicas.list.iter().enumerate() {
-        if group.speakers > 0 && reported[place] == group.speakers {
+        if group.reporting_pods > 0 && reported[place] == group.reporting_pods {
             all[place] = Some(sums[place]);
         }
     }
     all
 }
 
-/// Returns the seconds in which 99 of 100 requests are answered; `None` where too few requests have been seen to tell.
+/// Returns the 99th percentile of the duration of requests, in seconds; `None` if too few requests
+/// have been answered.
 pub fn slowest_request(replicas: &Replicas, samples: &Samples) -> Option<f64> {
     let mut pool = Buckets::default();
-    for place in 0..replicas.speakers.len() {
-        let sample = first(samples, |source| &source.latency, place, Evidence::Usable);
+    for place in 0..replicas.reporting_pods.len() {
+        let sample = first_sample(samples, |source| &source.latency, place, Evidence::Usable);
         if let Some((Value::Buckets(buckets), _)) = sample {
             pool.add(buckets);
         }
@@ -66,13 +68,13 @@ pub fn slowest_request(replicas: &Replicas, samples: &Samples) -> Option<f64> {
     pool.quantile_if_enough(0.99)
 }
 
-/// The value of a reporting pod in the first active source that has one, and its age.
-fn first<'a>(
-    samples: &'a Samples,
+/// Returns the value of a reporting pod in the first active source that has one, and its age.
+fn first_sample(
+    samples: &Samples,
     lookups: fn(&SourceSamples) -> &Vec<Lookup>,
     place: usize,
     evidence: Evidence,
-) -> Option<(&'a Value, Duration)> {
+) -> Option<(&Value, Duration)> {
     let own = samples.sources.iter().filter(|source| source.kind.is_per_pod() && source.is_active);
     own.filter_map(|source| lookups(source).get(place)).find_map(|lookup| {
         match lookup.admitted(evidence) {
@@ -81,3 +83,6 @@ fn first<'a>(
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The answers of all sources at one moment: the input of an observation.
+//! The answers of all sources at one moment, which are the input of an observation.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use llm_autoscaler_engines::exposition::Value;
 
 use crate::pod::Members;
 
-/// The answers of all sources of a plan, in the order of failover.
+/// The answers of all sources of one target, in the order of failover.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
-    /// One entry per source of the plan.
+    /// One entry per source of the spec.
     pub sources: Vec<SourceSamples>,
 }
 
@@ -18,16 +18,19 @@ pub struct Samples {
 pub struct SourceSamples {
     /// The source.
     pub kind: SourceKind,
-    /// True while the source is scraped or queried. A source after the first is only while it is needed.
+    /// True while the source is scraped or queried. A source after the first one is active only
+    /// while it is needed.
     pub is_active: bool,
-    /// For each metric of the plan, an answer per pod: per reporting pod of the target, or per pod of
-    /// [`SourceKind::OtherPods`]. Empty for a metric that is a query, and for a source that is not active.
+    /// For each metric of the spec, the answers by pod: those of the target's reporting pods, or of
+    /// the pods of [`SourceKind::OtherPods`], in the order of their names. Empty for a metric that
+    /// is a query, and if the source is not active.
     pub metrics: Vec<Vec<Lookup>>,
-    /// For each metric of the plan that is a query, the answer of a Prometheus server; `None` elsewhere.
+    /// For each metric of the spec that is a query, the answer of a Prometheus server. `None` for
+    /// other metrics and other sources.
     pub queries: Vec<Option<QueryLookup>>,
-    /// The requests of each reporting pod, where scale-downs drain.
+    /// The number of requests of each reporting pod, if scale-downs drain.
     pub requests: Vec<Lookup>,
-    /// How long requests take, per reporting pod, where somebody asks.
+    /// The durations of requests of each reporting pod. Empty if they are not needed.
     pub latency: Vec<Lookup>,
 }
 
@@ -42,15 +45,15 @@ pub enum SourceKind {
     Prometheus {
         /// Its URL, without credentials.
         url: String,
-        /// How many seconds its clock is ahead of the operator's; `None` where it does not say.
+        /// The seconds that its clock is ahead of the operator's; `None` if it sends no time.
         clock_ahead: Option<f64>,
-        /// The warning that came with its latest answer about pods.
+        /// The warning of its latest answer about pods.
         warning: Option<String>,
     },
 }
 
 impl SourceKind {
-    /// The name of the source in conditions and metrics.
+    /// Returns the name of the source in conditions and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::OwnPods => "scrape",
@@ -59,23 +62,24 @@ impl SourceKind {
         }
     }
 
-    /// True for a source that has one value per reporting pod of the target.
+    /// Returns true if the source has one value per reporting pod of the target.
     pub fn is_per_pod(&self) -> bool {
         !matches!(self, Self::OtherPods(_))
     }
 }
 
-/// The answer to a question about one measure of one pod.
+/// The answer of a source about one measure of one pod.
 #[derive(Clone, Debug)]
 pub enum Lookup {
-    /// A value.
+    /// The source has a sample.
     Sample(Sample),
-    /// The first answer is still due, so nothing is missing yet.
+    /// The first answer is still due, so that it is too early to call the sample missing.
     Pending {
-        /// The error of the latest scrape, where it failed: then nothing beyond doubt is pending.
+        /// The error of the latest scrape, if it failed. The sample counts as missing then where
+        /// only samples beyond doubt are admitted.
         error: Option<String>,
     },
-    /// No value, for this reason.
+    /// The source has no usable sample, for this reason. The latest one may be too old.
     Missing(String),
 }
 
@@ -86,55 +90,57 @@ pub struct Sample {
     pub value: Value,
     /// The time since it was scraped.
     pub age: Duration,
-    /// Why the sample is in doubt: it is not of the latest scrape, or less than half of its window is known. A sample in
-    /// doubt is good enough to grow by, or to stay. `None` where it is beyond doubt.
+    /// The reason why the sample is in doubt: it is not of the latest scrape, or less than half of
+    /// its window is known. A sample in doubt may scale up or keep the size, but not scale down.
+    /// `None` if it is beyond doubt.
     pub doubt: Option<String>,
-    /// How the series was found.
+    /// The way in which the series was found.
     pub found: Found,
-    /// How many scrape jobs, or addresses, have the sample, where that is known; 1 where all is well.
+    /// The number of scrape jobs, or addresses, that have the sample; normally 1.
     pub copies: usize,
 }
 
-/// How a series was found.
+/// The way in which a series was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// See `Extract::alternative` in the engines crate.
+    /// The place of the name in use, as in `Extract::alternative` of the engines crate.
     pub alternative: Option<(usize, usize)>,
-    /// See `Extract::ambiguous` in the engines crate.
+    /// True if two names have different values, as in `Extract::ambiguous` of the engines crate.
     pub ambiguous: bool,
 }
 
 /// The answer of a Prometheus server to a query of the spec.
 #[derive(Clone, Debug)]
 pub enum QueryLookup {
-    /// Numbers, one per series; none where the query gives nothing.
+    /// The server has answered.
     Numbers {
-        /// The numbers.
+        /// One number per series of the answer. Empty if the query matches nothing.
         numbers: Vec<f64>,
         /// The time since the answer.
         age: Duration,
-        /// A warning of the server.
+        /// The first warning of the answer.
         warning: Option<String>,
-        /// True where the latest attempt was answered, and without a warning.
+        /// True if the latest attempt was answered, without a warning.
         complete: bool,
     },
     /// The first answer is still due.
     Pending,
-    /// No answer, for this reason.
+    /// There is no answer, for this reason.
     Missing(String),
 }
 
-/// Which samples an observation rests on.
+/// The samples that an observation rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// All samples that are not stale.
     Usable,
-    /// Only samples beyond doubt.
+    /// Samples beyond doubt only.
     BeyondDoubt,
 }
 
 impl Lookup {
-    /// The answer with those samples left out that the evidence does not allow.
+    /// Returns the answer under this evidence. A sample that the evidence does not admit is
+    /// missing.
     pub(crate) fn admitted(&self, evidence: Evidence) -> Answer<'_> {
         match (self, evidence) {
             (Self::Sample(Sample { doubt: Some(doubt), .. }), Evidence::BeyondDoubt) => {
@@ -148,7 +154,7 @@ impl Lookup {
     }
 }
 
-/// A lookup as the evidence admits it.
+/// An answer that the evidence admits.
 pub(crate) enum Answer<'a> {
     Sample(&'a Sample),
     Pending,
@@ -156,7 +162,7 @@ pub(crate) enum Answer<'a> {
 }
 
 impl Sample {
-    /// True where the sample is good enough to shrink by.
+    /// Returns true if the sample is beyond doubt, so that it may scale down.
     pub fn is_certain(&self) -> bool {
         self.doubt.is_none()
     }

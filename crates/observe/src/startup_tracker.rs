@@ -1,35 +1,37 @@
-//! Which replicas have been seen from their beginning, so that their start-up time is known when they are ready.
+//! Start-up times are learned of replicas that were observed from their creation on.
 
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_core::StartupTimes;
 
-use crate::replicas::{Group, Replicas};
+use crate::replicas::{ReplicaPods, Replicas};
 
-/// One that is seen for the first time when it is older may have been ready before.
-const YOUNG: TimeDelta = TimeDelta::seconds(30);
+/// The age up to which a replica counts as observed from its creation on. An older one that is
+/// observed for the first time may have been ready before.
+const NEW: TimeDelta = TimeDelta::seconds(30);
 
-/// Replicas that are starting.
+/// The replicas that are starting.
 #[derive(Debug, Default)]
 pub struct StartupTracker {
-    /// Since when; by the UID of the first of their pods.
+    /// The creation times of starting replicas, by the UIDs of their oldest pods.
     starting: HashMap<String, DateTime<Utc>>,
+    /// The UIDs of all replicas of the previous observation.
     known: HashSet<String>,
 }
 
 impl StartupTracker {
-    /// Looks at the replicas as they are now, and learns from those that have become ready.
+    /// Observes the replicas, and learns the start-up times of those that have become ready.
     pub fn observe(&mut self, replicas: &Replicas, learned: &mut StartupTimes, now: DateTime<Utc>) {
         let mut known = HashSet::with_capacity(replicas.list.len());
         for group in &replicas.list {
-            let Some((uid, born)) = born(group) else { continue };
+            let Some((uid, created)) = oldest(group) else { continue };
             let ready = group.state().ready;
-            if ready && let Some(born) = self.starting.remove(uid) {
-                learned.learn(now - born);
+            if ready && let Some(created) = self.starting.remove(uid) {
+                learned.learn(now - created);
             }
-            if !ready && !self.known.contains(uid) && now - born < YOUNG {
-                self.starting.insert(uid.to_owned(), born);
+            if !ready && !self.known.contains(uid) && now - created < NEW {
+                self.starting.insert(uid.to_owned(), created);
             }
             known.insert(uid.to_owned());
         }
@@ -38,10 +40,10 @@ impl StartupTracker {
     }
 }
 
-/// The first pod of a replica, and when it was made.
-fn born(group: &Group) -> Option<(&str, DateTime<Utc>)> {
-    let first = group.pods.iter().min_by_key(|pod| pod.created)?;
-    Some((&first.uid, first.created))
+/// Returns the UID and the creation time of the oldest pod of a replica.
+fn oldest(group: &ReplicaPods) -> Option<(&str, DateTime<Utc>)> {
+    let pod = group.pods.iter().min_by_key(|pod| pod.created)?;
+    Some((&pod.uid, pod.created))
 }
 
 #[cfg(test)]
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
     use crate::pod::{Pod, tests::pod};
 
-    /// A replica of one pod, made at a second.
+    /// Returns a replica of one pod that was created at a second.
     fn replicas(name: &str, made: i64, ready: bool) -> Replicas {
         let created = DateTime::UNIX_EPOCH + TimeDelta::seconds(made);
         let pod = Pod { created, replica: Replica { ready, ..Replica::READY }, ..pod(name, "a") };
@@ -61,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_seen_from_the_beginning_is_learned_from() {
+    fn start_up_times_of_new_replicas_are_learned() {
         let mut tracker = StartupTracker::default();
         let mut learned = StartupTimes::default();
         let mut at = |second: i64, replicas: &Replicas| {
@@ -74,13 +76,13 @@ mod tests {
         };
         assert_eq!(at(101, &replicas("a-0", 100, false)), [0; 0]);
         assert_eq!(at(400, &replicas("a-0", 100, true)), [300]);
-        // Not again when it is ready again.
+        // A replica that becomes ready again is not learned again.
         at(500, &replicas("a-0", 100, false));
         assert_eq!(at(600, &replicas("a-0", 100, true)), [300]);
-        // This one may have been ready before anybody looked.
+        // This replica may have been ready before it was observed.
         at(700, &replicas("a-1", 600, false));
         assert_eq!(at(710, &replicas("a-1", 600, true)), [300]);
-        // This one is gone before it was ready.
+        // This replica is gone before it was ready.
         at(801, &replicas("a-2", 800, false));
         at(802, &replicas("a-3", 800, true));
         assert_eq!(at(900, &replicas("a-2", 800, true)), [300]);

@@ -1,27 +1,28 @@
-//! What a target's own object says beyond its scale, and how its rollout comes along.
+//! The target's own object, beyond its scale subresource, and the progress of its rollout.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::workloads::Victims;
 
-/// A rollout without progress for this long is stuck, and no longer holds a scale-down.
+/// The time without progress after which a rollout is stuck. It no longer holds a scale-down then.
 const STUCK_AFTER: TimeDelta = TimeDelta::minutes(10);
 
-/// What is known of a target's object.
+/// The fields of a target's object that a scale-down depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
-    /// The first ordinal of its replicas; `None` where it could not be read.
+    /// The ordinal of its first replica; `None` if it could not be read.
     pub first_ordinal: Option<i32>,
-    /// Which replicas a smaller size removes, where the object says so.
+    /// The order in which a smaller size removes replicas, if the object defines it.
     pub victims: Option<Victims>,
-    /// True where a replica is only removed while all replicas below it are ready (`podManagementPolicy: OrderedReady`).
+    /// True if a replica is removed only while all replicas below it are ready
+    /// (`podManagementPolicy: OrderedReady`).
     pub is_ordered: bool,
     /// The rollout, while one is in progress.
     pub rollout: Option<RolloutProgress>,
-    /// True where the controller itself has given the rollout up.
+    /// True if the controller has given up the rollout.
     pub is_given_up: bool,
 }
 
-/// How far a rollout has come.
+/// The progress of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RolloutProgress {
     /// The number of updated replicas.
@@ -34,7 +35,7 @@ pub struct RolloutProgress {
     pub generation: i64,
 }
 
-/// A rollout, for people.
+/// A rollout in conditions and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rollout {
     /// The number of updated replicas.
@@ -45,16 +46,18 @@ pub struct Rollout {
     pub minutes: i64,
 }
 
-/// The rollout of one target between steps. Progress is a new generation, another updated replica, or another ready one; a
-/// replica that loses its readiness and gets it back is none.
+/// The memory of the rollout of one target from step to step.
+///
+/// A new generation, another number of updated replicas, or another ready replica is progress. A
+/// replica that loses its readiness and becomes ready again is not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RolloutMemory {
-    latest: Option<Observed>,
+    latest: Option<OngoingRollout>,
 }
 
 /// A rollout in progress.
 #[derive(Clone, Copy, Debug)]
-struct Observed {
+struct OngoingRollout {
     progress: RolloutProgress,
     /// The time of the last progress.
     since: DateTime<Utc>,
@@ -62,37 +65,37 @@ struct Observed {
 }
 
 impl RolloutMemory {
-    /// Records the object as it was read.
+    /// Records a read of the object.
     pub fn observe(&mut self, workload: &Workload, now: DateTime<Utc>) {
         let before = self.latest;
         self.latest = workload.rollout.map(|progress| {
             let is_given_up = workload.is_given_up;
             match before {
-                Some(Observed { progress: before, since, .. })
+                Some(OngoingRollout { progress: before, since, .. })
                     if before.generation == progress.generation
                         && before.updated == progress.updated
                         && before.ready >= progress.ready =>
                 {
-                    Observed { progress: before, since, is_given_up }
+                    OngoingRollout { progress: before, since, is_given_up }
                 }
-                _ => Observed { progress, since: now, is_given_up },
+                _ => OngoingRollout { progress, since: now, is_given_up },
             }
         });
     }
 
-    /// Forgets the rollout: no scale-down waits for it.
+    /// Forgets the rollout, because no scale-down waits for it.
     pub fn clear(&mut self) {
         self.latest = None;
     }
 
-    /// True while a rollout keeps the target from shrinking.
+    /// Returns true while a rollout holds scale-downs.
     pub fn holds(&self, now: DateTime<Utc>) -> bool {
         self.latest.is_some_and(|latest| !latest.is_given_up && now - latest.since < STUCK_AFTER)
     }
 
-    /// The rollout in progress.
+    /// Returns the rollout in progress.
     pub fn rollout(&self, now: DateTime<Utc>) -> Option<Rollout> {
-        let Observed { progress: RolloutProgress { updated, wanted, .. }, since, .. } =
+        let OngoingRollout { progress: RolloutProgress { updated, wanted, .. }, since, .. } =
             self.latest?;
         Some(Rollout { updated, wanted, minutes: (now - since).num_minutes() })
     }
@@ -111,7 +114,7 @@ mod tests {
         };
         let mut rollouts = RolloutMemory::default();
         assert!(!rollouts.holds(at(0)));
-        // minute, what is read; whether it holds
+        // minute, object; expected hold
         let table = [
             (0, rolling(1, 3), true),
             (9, rolling(1, 4), true),

@@ -1,66 +1,69 @@
-//! Whether a pod is in service, as far as that is ours to say.
+//! The service state of a pod: its readiness gate, its readiness, and its removal.
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1 as core;
 use kube::ResourceExt;
 use llm_autoscaler_api::{time, workloads};
 
-/// What there is to know of a pod to take it out of service.
+/// The fields of a pod that draining depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceState {
     /// The project's readiness gate.
     pub gate: Gate,
-    /// The condition `Ready` as it is: whether Services send requests to it.
+    /// True if the condition `Ready` holds, so that Services send requests to the pod.
     pub serves: bool,
-    /// How long it may take to end, in seconds.
-    pub grace: i64,
-    /// It is marked as the one to be removed first.
+    /// The `terminationGracePeriodSeconds`; 30 if unset, as in Kubernetes.
+    pub termination_grace_seconds: i64,
+    /// True if its deletion cost marks it as the pod to be removed first.
     pub is_marked: bool,
 }
 
-/// The readiness gate of a pod.
+/// The project's readiness gate of a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Gate {
-    /// It has none: it cannot be taken out of service.
+    /// The pod has none, so it cannot be taken out of service.
     #[default]
     Absent,
-    /// Nobody has said anything yet, so it is not ready.
+    /// The condition is not set yet, so the pod is not ready.
     Unset,
-    /// It may be in service.
+    /// The pod may be in service.
     Open,
-    /// It is out of service.
+    /// The pod is out of service.
     Closed {
-        /// Since when.
+        /// The time since which it is closed.
         since: DateTime<Utc>,
     },
 }
 
-impl Service {
-    /// As a pod has it.
+impl ServiceState {
+    /// Reads the state of a pod.
     pub fn of(pod: &core::Pod) -> Self {
         let spec = pod.spec.as_ref();
         let cost = pod.annotations().get(workloads::DELETION_COST);
         Self {
             gate: gate(pod),
             serves: holds(pod, "Ready"),
-            grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
+            termination_grace_seconds: spec
+                .and_then(|spec| spec.termination_grace_period_seconds)
+                .unwrap_or(30),
             is_marked: cost.is_some_and(|cost| cost == workloads::CHEAPEST),
         }
     }
 
-    /// Whether the pod can be taken out of service.
+    /// Returns true if the pod can be taken out of service.
     pub fn has_gate(self) -> bool {
         self.gate != Gate::Absent
     }
 
-    /// Whether it has been taken out of service.
+    /// Returns true if the pod has been taken out of service.
     pub fn is_closed(self) -> bool {
         matches!(self.gate, Gate::Closed { .. })
     }
 }
 
-/// Whether a pod would be ready, were it not for us: taking it out of service does not make it a worse replica.
-pub fn is_ready(pod: &core::Pod, service: Service) -> bool {
+/// Returns true if a pod is ready, or would be if its gate were open. A replica that the operator
+/// has taken out of service still counts as ready capacity.
+pub fn is_ready(pod: &core::Pod, service: ServiceState) -> bool {
     let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
     let mut others = gates.filter(|gate| gate.condition_type != workloads::IN_SERVICE);
     service.serves
@@ -101,9 +104,9 @@ mod tests {
     use crate::pod::Pod;
 
     #[test]
-    fn out_of_service_is_as_good_as_ready() {
+    fn a_pod_out_of_service_counts_as_ready() {
         let ours = workloads::IN_SERVICE;
-        // gates, conditions that hold, ours; gate is closed, serves, ready, in trouble
+        // gates, conditions that hold, status of our condition; closed, serves, ready, in trouble
         let table = [
             (vec![], vec!["Ready"], None, (false, true, true, false)),
             (vec![ours], vec!["ContainersReady"], None, (false, false, false, true)),

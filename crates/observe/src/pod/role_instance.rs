@@ -1,22 +1,23 @@
-//! The object between a role and its pods: it is what is removed.
+//! The RoleInstance, which is the object between a role of a RoleBasedGroup and its pods. A smaller
+//! size removes RoleInstances.
 
 use k8s_openapi::api::core::v1 as core;
 use kube::ResourceExt;
 use llm_autoscaler_api::workloads;
 
-/// The RoleInstance of a pod.
+/// The RoleInstance that controls a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instance {
-    /// The version in which its controller writes it.
+pub struct RoleInstance {
+    /// The `apiVersion` of the owner reference.
     pub api_version: String,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its UID.
+    /// The UID.
     pub uid: String,
 }
 
-impl Instance {
-    /// Of a pod that one controls.
+impl RoleInstance {
+    /// Reads it from the owner references of a pod.
     pub fn of(pod: &core::Pod) -> Option<Self> {
         let is_its = |version: &str| {
             version.split_once('/').is_some_and(|(group, _)| group == workloads::RBG_GROUP)

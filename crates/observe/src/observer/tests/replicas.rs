@@ -1,0 +1,152 @@
+//! Replicas of several pods, percentiles over replicas, and findings about replicas.
+
+use llm_autoscaler_api::workloads::{GroupSize, ReportingPods};
+use llm_autoscaler_core::{Doubt, ReplicaState};
+
+use super::*;
+
+/// Returns so many replicas of two pods, all of which report.
+fn pairs(target: impl FnOnce(Vec<Pod>) -> Target, count: usize) -> Target {
+    let pods = pods(2 * count).into_iter().enumerate().map(|(place, mut pod)| {
+        pod.labels.insert("pair".to_owned(), (place / 2).to_string());
+        pod
+    });
+    let grouping = Grouping {
+        label: "pair".to_owned(),
+        reporting: ReportingPods::All,
+        size: GroupSize::Fixed(2),
+    };
+    target(pods.collect()).grouped(&[grouping])
+}
+
+#[test]
+fn a_replica_has_a_value_only_if_all_its_reporting_pods_have_one() {
+    // answers of a-0 to a-3; reading of two replicas
+    let table = [
+        ([sample(1.0), sample(2.0), sample(3.0), sample(4.0)], per_replica(&[Some(3), Some(7)])),
+        ([sample(1.0), missing("x"), sample(3.0), sample(4.0)], per_replica(&[None, Some(7)])),
+        ([sample(1.0), pending(), sample(3.0), missing("x")], per_replica(&[None, None])),
+    ];
+    for (answers, expected) in table {
+        let target = pairs(waiting, 2).source(SourceKind::OwnPods, answers.to_vec());
+        assert_eq!(target.observe().usable.reading(), &expected, "{answers:?}");
+    }
+}
+
+#[test]
+fn a_pod_in_doubt_puts_its_replica_in_doubt() {
+    let answers = vec![sample(1.0), doubtful(2.0), sample(3.0), sample(4.0)];
+    let observed = pairs(waiting, 2).source(SourceKind::OwnPods, answers).observe();
+    assert_eq!(observed.usable.reading(), &per_replica(&[Some(3), Some(7)]));
+    assert_eq!(observed.beyond_doubt.unwrap().reading(), &per_replica(&[None, Some(7)]));
+}
+
+#[test]
+fn a_share_of_a_replica_is_the_mean_of_its_pods() {
+    let metrics = json!([average("KVCacheUsage", 1)]);
+    let target = pairs(|pods| target(&metrics, pods), 1)
+        .source(SourceKind::OwnPods, vec![sample(3.0), sample(5.0)]);
+    assert_eq!(target.observe().usable.reading(), &per_replica(&[Some(4)]));
+}
+
+#[test]
+fn a_percentile_is_of_the_events_of_all_replicas() {
+    let pooled = |value: Option<i64>, reported: &[bool]| Reading::Pooled {
+        value: value.map(Milli),
+        reported: reported.to_vec(),
+    };
+    // answers of three replicas; reading
+    let table = [
+        (vec![events(60.0), events(40.0), events(0.0)], pooled(Some(1_900), &[true; 3])),
+        (vec![events(60.0), missing("x"), events(40.0)], pooled(Some(1_900), &[true, false, true])),
+        // A 90th percentile needs 10 events.
+        (vec![events(4.0), events(5.0), events(0.0)], pooled(None, &[true; 3])),
+        (vec![events(5.0), events(5.0), events(0.0)], pooled(Some(1_900), &[true; 3])),
+        (vec![missing("x"), missing("x"), missing("x")], Reading::Failed),
+    ];
+    for (answers, expected) in table {
+        let target = ttft(pods(3)).source(SourceKind::OwnPods, answers.clone());
+        assert_eq!(target.observe().usable.reading(), &expected, "{answers:?}");
+    }
+    let target = pairs(ttft, 1).source(SourceKind::OwnPods, vec![events(50.0), missing("x")]);
+    assert_eq!(target.observe().usable.reading(), &pooled(None, &[false]));
+}
+
+#[test]
+fn more_replicas_than_the_target_has_are_a_doubt() {
+    let mut ended = Pod::serving("a-2", "a");
+    ended.replica.deleting = true;
+    // pods, current and reported size; surplus
+    let table = [
+        (pods(3), (3, 3), false),
+        (pods(3), (2, 3), false),
+        (pods(3), (3, 2), false),
+        (pods(3), (2, 2), true),
+        ([pods(2), vec![ended]].concat(), (2, 2), false),
+        (pods(0), (-1, 0), false),
+    ];
+    for (row, (pods, (current, status), surplus)) in table.into_iter().enumerate() {
+        let found = waiting(pods).sized(current, status).observe().usable;
+        assert_eq!(found.observation.doubt == Some(Doubt::Surplus), surplus, "row {row}");
+        assert_eq!(found.findings.advice.len(), usize::from(surplus), "row {row}");
+    }
+}
+
+#[test]
+fn replicas_that_serve_and_replicas_that_are_stuck_are_found() {
+    let mut closed = Pod::serving("a-1", "a");
+    closed.service.gate = crate::pod::service::Gate::Closed { since: DateTime::UNIX_EPOCH };
+    let mut deleted = Pod::serving("a-2", "a");
+    deleted.replica.deleting = true;
+    let target =
+        waiting([Pod::serving("a-0", "a"), closed, deleted, unready(Pod::serving("a-3", "a"))]);
+    let found = target.observe_at(STARTUP_TIMEOUT.num_seconds()).usable;
+    assert_eq!(found.findings.ready, 1);
+    assert_eq!(found.findings.stuck, [("a-3".to_owned(), TroubleKind::NotReady)]);
+    let stuck: Vec<bool> = found.observation.replicas.iter().map(|replica| replica.stuck).collect();
+    assert_eq!(stuck, [false, false, false, true]);
+    assert_eq!(target.observe().usable.findings.stuck, []);
+}
+
+#[test]
+fn the_engine_of_a_replica_with_a_sample_answers() {
+    use ReplicaState::{Ready, Starting, Unready};
+    let three = || [unready(Pod::serving("a-0", "a")), unready(Pod::serving("a-1", "a"))];
+    let ready = || Pod::serving("a-2", "a");
+    let all = || three().into_iter().chain([ready()]);
+    let answers = vec![sample(1.0), missing("x"), missing("x")];
+    let target = waiting(all()).source(SourceKind::OwnPods, answers);
+    assert_eq!(target.observe().usable.states(), [Unready, Starting, Ready]);
+    let pooled = ttft(all()).source(SourceKind::OwnPods, vec![events(1.0), pending(), pending()]);
+    assert_eq!(pooled.observe().usable.states(), [Unready, Starting, Ready]);
+    // A total is of no replica.
+    let gateway = SourceKind::OtherPods(members([Pod::serving("g-0", "g")]));
+    let total = waiting(all()).source(gateway, vec![sample(9.0)]);
+    assert_eq!(total.observe().usable.states(), [Starting, Starting, Ready]);
+}
+
+#[test]
+fn samples_give_advice() {
+    let extract = |found, copies| match sample(1.0) {
+        Lookup::Sample(sample) => Lookup::Sample(Sample { found, copies, ..sample }),
+        other => other,
+    };
+    let former = Found { alternative: Some((0, 1)), ambiguous: false };
+    let ambiguous = Found { alternative: None, ambiguous: true };
+    let name = "KVCacheUsage";
+    // answer; text
+    let table = [
+        (extract(Found::default(), 1), None),
+        (extract(former, 1), Some("is read from vllm:gpu_cache_usage_perc, a former name of")),
+        (extract(ambiguous, 1), Some("pods publish it under a former name too")),
+        (extract(Found::default(), 2), Some("the scrape source has it 2 times for the pod a-0")),
+    ];
+    for (answer, expected) in table {
+        let target = target(&json!([average(name, 1)]), pods(1))
+            .source(SourceKind::OwnPods, vec![answer.clone()]);
+        let found = target.observe().usable;
+        let texts: Vec<&str> = found.findings.advice.iter().map(|advice| &*advice.text).collect();
+        assert_eq!(texts.len(), usize::from(expected.is_some()), "{texts:?}");
+        assert!(expected.is_none_or(|expected| texts[0].contains(expected)), "{texts:?}");
+    }
+}
