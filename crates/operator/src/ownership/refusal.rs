@@ -8,15 +8,15 @@ use crate::cluster::other_autoscalers::OtherAutoscaler;
 /// The reason why a target that was found is left alone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
-    /// It belongs to an older LLMAutoscaler of this name.
+    /// An older LLMAutoscaler of this name has the target.
     ClaimedBy(String),
-    /// Another kind of autoscaler scales it.
+    /// Another kind of autoscaler scales the target.
     ScaledBy(OtherAutoscaler),
-    /// Its owner would undo what is written to it.
+    /// The target's owner would revert what is written to it.
     DrivenBy {
         /// The owner.
         owner: OwnerReference,
-        /// What is known of the owner's kind.
+        /// The facts that are known of the owner's kind.
         kind: &'static ScalingOwner,
     },
 }
