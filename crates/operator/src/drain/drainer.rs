@@ -1,5 +1,5 @@
-//! Carries out the drains of a plan: readiness gates are closed and opened, victims are marked for removal. Which replicas these
-//! are, and when the size may be written, the plan says.
+//! Carries out the drains of a plan: closes and opens readiness gates, and marks victims for
+//! removal. The plan has chosen the replicas, and the moment at which the size may be written.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// What was observed of a target for its drains.
+/// The observation of a target that its drains need.
 #[derive(Clone, Debug, Default)]
 pub struct DrainScene {
     /// The order in which a smaller size removes replicas; `None` where it is not known.
@@ -36,7 +36,7 @@ pub struct DrainScene {
     pub requests: Vec<Option<Requests>>,
 }
 
-/// One target, while the drains of a plan are carried out for it.
+/// A target, while the drains of a plan are carried out for it.
 pub struct Drainer<'a> {
     /// Writes to pods.
     pub gates: &'a PodGates,
@@ -46,17 +46,17 @@ pub struct Drainer<'a> {
     pub namespace: &'a str,
     /// The target.
     pub target: &'a ScaleTargetRef,
-    /// How its scale-downs drain, where they do.
+    /// The configuration of its drains; `None` if its scale-downs do not drain.
     pub plan: Option<&'a DrainConfig>,
     /// Its replicas.
     pub replicas: &'a Replicas,
-    /// What was observed for its drains.
+    /// The observation that its drains need.
     pub scene: &'a DrainScene,
     /// The time of the step.
     pub now: Now,
 }
 
-/// A write that a drain is waiting to see carried out.
+/// A write of a size for which victims have been drained.
 pub struct PreparedWrite {
     /// The identities of the replicas that it removes.
     keys: Vec<String>,
@@ -64,8 +64,11 @@ pub struct PreparedWrite {
 }
 
 impl Drainer<'_> {
-    /// Carries out the drain of a role's plan. Returns `Err` where its write has to wait because victims could not be marked; else
-    /// what there is to record once the size has been written.
+    /// Carries out the drain of a role's plan. Returns the write that the plan prepares, if it
+    /// does.
+    ///
+    /// # Errors
+    /// The write has to wait, because victims could not be marked.
     pub async fn prepare(
         &self,
         plan: &RolePlan,
@@ -111,7 +114,8 @@ impl Drainer<'_> {
         DrainProgress { gate, ..DrainProgress::default() }
     }
 
-    /// Closes the gates of the victims and opens all others. Returns whether a scale-down was cancelled.
+    /// Closes the gates of the victims and opens all others. Returns whether a scale-down was
+    /// cancelled.
     fn apply(&self, plan: &RolePlan, step: &DrainStep, memory: &mut DrainMemory) -> bool {
         for victim in &step.begin {
             memory.begin(self.candidate(*victim), self.now.wall);
@@ -146,7 +150,11 @@ impl Drainer<'_> {
         cancelled
     }
 
-    /// Marks the victims that go, where that is how the target's controller is told which replicas to remove.
+    /// Marks the victims that are to be removed, where the target's controller chooses replicas by
+    /// their deletion costs.
+    ///
+    /// # Errors
+    /// A victim could not be marked, for another reason than a lack of permission.
     async fn mark(&self, going: &[&Group], progress: &mut DrainProgress) -> Result<(), MarkFailed> {
         let pods: Vec<Arc<Pod>> =
             going.iter().flat_map(|group| group.pods.iter().cloned()).collect();
@@ -178,7 +186,7 @@ impl Drainer<'_> {
         }
     }
 
-    /// How the scale-down comes along, after the step.
+    /// Returns the progress of the scale-down after the step.
     fn report(
         &self,
         plan: &RolePlan,
@@ -281,7 +289,7 @@ impl PreparedWrite {
     }
 }
 
-/// Returns new pods to their Services: those whose readiness gate has not been written yet.
+/// Opens the readiness gates of new pods, which have not been written yet.
 pub fn open_new_pods(gates: &PodGates, replicas: &Replicas, now: Now) {
     for pod in replicas.list.iter().flat_map(|group| &group.pods) {
         if pod.service.gate == Gate::Unset {

@@ -12,7 +12,7 @@ use crate::scale::client::ScaleClient;
 /// The shortest time between two reads of an object.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// When the object of one target was last read.
+/// The times at which the object of one target was last read.
 #[derive(Debug, Default)]
 pub struct WorkloadReader {
     /// The last read, while a scale-down is wanted.
@@ -24,7 +24,7 @@ pub struct WorkloadReader {
 }
 
 impl WorkloadReader {
-    /// What the plan knows of the object.
+    /// Returns the state of the object as the plan takes it.
     pub fn state(&self, memory: &DrainMemory, now: Now) -> WorkloadState {
         if self.failed == Some(now.monotonic) {
             return WorkloadState::Unreadable;
@@ -62,7 +62,8 @@ impl WorkloadReader {
         }
     }
 
-    /// Reads the object once although no scale-down is wanted, where only the object tells which replicas a smaller size removes.
+    /// Reads the object once although no scale-down is wanted, if its kind has modes, so that the
+    /// victims of a smaller size are known.
     pub async fn read_modes(
         &mut self,
         client: &ScaleClient,
