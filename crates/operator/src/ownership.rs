@@ -1,4 +1,4 @@
-//! Whether a target may be written to, and what keeps the operator from it.
+//! The right to write to a target, and the obstacles to it.
 //!
 //! A target belongs to one LLMAutoscaler (`claims`), to no other autoscaler, and to no owner that
 //! sets its size (`owner_references`). A size that something else has set may be respected for a

@@ -1,4 +1,4 @@
-//! The PodMonitor of each target: whether it may exist beside others of the cluster, and its writes.
+//! The PodMonitor of each target, and the other PodMonitors of the cluster.
 //!
 //! Scaling does not depend on it. `plan` decides without I/O, and `reconciler` carries the plan out
 //! in a task of its own.

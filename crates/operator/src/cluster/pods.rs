@@ -122,7 +122,7 @@ impl PodStore {
         self.lock().health.problem(now)
     }
 
-    /// Returns the pods whose readiness gate is not open and is written by no autoscaler.
+    /// Returns the pods with a readiness gate that is not open, and that no autoscaler writes.
     pub fn unmanaged(&self) -> Vec<Arc<Pod>> {
         let state = self.lock();
         state.namespaces.values().flat_map(Namespace::unmanaged).cloned().collect()

@@ -70,12 +70,14 @@ mod tests {
         Fails,
     }
 
+    type Row<'a> = (&'a [(u64, Event)], u64, Option<&'a str>);
+
     #[test]
     fn a_watch_is_a_problem_before_its_listing_and_after_half_a_minute_of_failures() {
         use Event::{Fails, Listed, Works};
         let forbidden = "the pods of the cluster cannot be watched: pods is forbidden";
         // events by their second; the second of the question, the problem
-        let table: &[(&[(u64, Event)], u64, Option<&str>)] = &[
+        let table: &[Row] = &[
             (&[], 0, Some("the list of pods is not there yet")),
             (&[(0, Works)], 1, Some("the list of pods is not there yet")),
             (&[(0, Fails)], 0, Some(forbidden)),

@@ -124,8 +124,7 @@ impl Register {
         if is_settled { Ownership::Owner } else { Ownership::Unsettled }
     }
 
-    /// Returns the names of the autoscalers of other targets whose selectors match any of these
-    /// pods too.
+    /// Returns the names of autoscalers of other targets that select any of these pods too.
     fn overlapping(&self, claimant: &Claimant, pods: &Members) -> Vec<String> {
         let Some(Claim::Target { uid: claimed, .. }) = self.claim_of(claimant) else {
             return Vec::new();
@@ -220,8 +219,7 @@ impl ClaimGuard {
         self.claims.lock().ownership(&self.claimant)
     }
 
-    /// Returns the names of the autoscalers of other targets whose selectors match any of these
-    /// pods too.
+    /// Returns the names of autoscalers of other targets that select any of these pods too.
     pub fn overlapping(&self, pods: &Members) -> Vec<String> {
         self.claims.lock().overlapping(&self.claimant, pods)
     }

@@ -75,5 +75,5 @@ async fn find_owner(
     };
     let owners = metadata.owner_references.unwrap_or_default();
     let (owner, kind) = workloads::scaling_owner(&target.kind, &owners)?;
-    Some(Refusal::DrivenBy { owner: owner.clone(), kind })
+    Some(Refusal::Owner { owner: owner.clone(), kind })
 }

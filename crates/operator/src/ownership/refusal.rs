@@ -1,4 +1,4 @@
-//! Why a target that was found is left alone.
+//! The refusal to scale a target that was found.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use llm_autoscaler_api::workloads::ScalingOwner;
@@ -9,11 +9,11 @@ use crate::cluster::other_autoscalers::OtherAutoscaler;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
     /// An older LLMAutoscaler of this name has the target.
-    ClaimedBy(String),
+    OlderClaim(String),
     /// Another kind of autoscaler scales the target.
-    ScaledBy(OtherAutoscaler),
+    OtherAutoscaler(OtherAutoscaler),
     /// The target's owner would revert what is written to it.
-    DrivenBy {
+    Owner {
         /// The owner.
         owner: OwnerReference,
         /// The facts that are known of the owner's kind.

@@ -1,10 +1,10 @@
-//! Why nothing is written to a target that the autoscaler has, found and understood.
+//! The obstacles to writing to a target that the autoscaler owns.
 
 use llm_autoscaler_core as core;
 
 use crate::ownership::manual_changes::RespectedChange;
 
-/// The reasons why nothing is written to a target that the autoscaler has, found and understood.
+/// The reasons why nothing is written to a target that the autoscaler owns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WriteBlock {
     /// The autoscaler has the annotation that pauses it.

@@ -193,11 +193,11 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
-    fn existing(is_ours: bool) -> Option<ExistingPodMonitor> {
+    fn existing(is_ours: bool) -> ExistingPodMonitor {
         let object = monitor("a", "a", 5, &json!({}));
         let mut owner = LLMAutoscaler::new("a", serde_json::from_value(spec()).unwrap());
         owner.metadata.uid = Some(if is_ours { "owner" } else { "another" }.to_owned());
-        Some(ExistingPodMonitor::of(&object, &owner))
+        ExistingPodMonitor::of(&object, &owner)
     }
 
     fn spec() -> Value {
@@ -218,7 +218,7 @@ mod tests {
         let remove = |because| PodMonitorPlan::Remove { uid: "uid-of-a".to_owned(), because };
         let duplicate = || Unwanted::Duplicate { of: "ns/other".to_owned() };
         let leave = PodMonitorPlan::LeaveAlone;
-        let (absent, ours, foreign) = (None, existing(true), existing(false));
+        let (absent, ours, foreign) = (None, Some(existing(true)), Some(existing(false)));
         // wanted, the object of its name, other PodMonitors; the plan
         let table = [
             (None, &absent, vec![], leave(Unwanted::NotAskedFor)),

@@ -191,7 +191,7 @@ impl OwnPodMonitor {
     }
 }
 
-/// One reconciliation.
+/// A reconciliation of one PodMonitor, with its inputs.
 struct Reconciliation {
     object: OwnPodMonitor,
     monitors: ClusterPodMonitors,

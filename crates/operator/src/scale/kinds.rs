@@ -1,4 +1,4 @@
-//! Kinds whose scale subresource is absent or cannot be used.
+//! Kinds without a scale subresource, or with one that cannot be used.
 
 use llm_autoscaler_api::{ScaleTargetRef, workloads};
 

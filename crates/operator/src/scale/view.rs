@@ -65,7 +65,7 @@ impl ScaleView {
     }
 }
 
-/// One write of a size, on the condition that nothing has changed the target since it was read.
+/// A write of a size, on the condition that nothing has changed the target since it was read.
 #[derive(Clone, Copy)]
 pub(super) struct ScaleWrite<'a> {
     pub(super) namespace: &'a str,
@@ -88,8 +88,8 @@ impl ScaleWrite<'_> {
         })
     }
 
-    /// Returns the JSON patch of a group whose role at `index` is scaled. It tests that the group
-    /// still is the version that was read, and the role still is the target's.
+    /// Returns the JSON patch that scales the role at `index` of a group. It tests that the group
+    /// still is the version that was read, and that the role still is the target.
     pub(super) fn group_patch(&self, index: usize) -> Value {
         let (role, version) = (&self.target.role, &self.basis.resource_version);
         json!([
@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    fn subresource(uid: Option<&str>, spec: Value, status: Value) -> autoscaling::Scale {
+    fn subresource(uid: Option<&str>, spec: &Value, status: &Value) -> autoscaling::Scale {
         let metadata = json!({"name": "qwen3", "uid": uid, "resourceVersion": "7"});
         let scale = json!({"metadata": metadata, "spec": spec, "status": status});
         serde_json::from_value(scale).unwrap()
@@ -148,7 +148,7 @@ mod tests {
             ),
         ];
         for (target, spec, status, (current, reported, selector)) in table {
-            let scale = subresource(Some("u"), spec, status);
+            let scale = subresource(Some("u"), &spec, &status);
             let expected = ScaleView {
                 scale: Scale { current, status: reported },
                 selector: selector.to_owned(),
@@ -158,7 +158,7 @@ mod tests {
             };
             assert_eq!(ScaleView::from_subresource(scale, target).unwrap(), expected);
         }
-        let nameless = subresource(None, json!({}), json!({"replicas": 0}));
+        let nameless = subresource(None, &json!({}), &json!({"replicas": 0}));
         let error = ScaleView::from_subresource(nameless, &set).unwrap_err();
         assert!(matches!(error, TargetError::NotScalable { .. }), "{error:?}");
     }
