@@ -1,4 +1,5 @@
-//! The cluster as the operator sees it: pods, and the other autoscalers that might drive a target.
+//! The cluster as the operator observes it: its pods, and other autoscalers that scale a target.
 
 pub mod other_autoscalers;
 pub mod pods;
+mod watch_health;

@@ -1,4 +1,5 @@
-//! HTTP that the operator serves: health, its own metrics, and calls that wake a target at zero.
+//! The HTTP server of the operator: health, its own metrics, and wake calls for targets at zero.
 
 pub mod server;
 pub mod wake;
+mod wake_endpoint;

@@ -1,15 +1,35 @@
-//! Everything that touches the world: watches, sampling, scale subresources, status, events.
+//! Everything that touches the world: watches, samples, scale subresources, readiness gates,
+//! status and events.
 //!
 //! ```text
-//! controller ── one task per LLMAutoscaler ──> autoscaler: observe ─> core::decide ─> target ─> report
-//! pods       ── one watch, many views ──────────────────────┘             sampler ── one task per page
+//!                  reconcile   one task per LLMAutoscaler; a step: locate, observe, plan, execute
+//!       ┌─────────┬────┴────┬────────────┐
+//!    status     drain   ownership   pod_monitor    http
+//!       └─────────┴────┬────┴────────────┴──────────┘
+//!                  sampling    the other loop: scrapes pods, queries Prometheus
+//!                      │
+//!                cluster  scale    pods and other autoscalers; scales of targets
+//!                      │
+//!          telemetry  kube_api  clock  lock
 //! ```
 //!
-//! Sampling and deciding are two loops. A page is read once per interval, whoever looks at it
-//! (`sampler`); a decision is made on a tick, and at once when a fresh sample is there
-//! (`autoscaler`).
+//! Each folder is a phase of the step or a port to the world, and imports only from below:
+//! `ownership` finds out whether a target may be written to, `observe` (a crate of its own) turns
+//! pods and samples into an observation, `core` plans, `drain` and `scale` carry the plan out, and
+//! `status` reports it. Sampling and deciding are two loops: a page is scraped once per interval,
+//! however many autoscalers read it, and a step follows each tick and each fresh sample.
 //!
-//! Invariant: no arithmetic on replicas; whatever a number becomes, `core` has decided.
+//! Invariant: no arithmetic on replicas. `core` decides every number, and the step is one value of
+//! it, the plan; this crate only carries it out.
+//!
+//! To add
+//!
+//! - a kind of workload: its facts to `api::workloads`; if it has no usable scale subresource, a
+//!   module like `scale::role_based_group`; its rollout to `scale::workload`;
+//! - a kind of autoscaler or owner that has targets of its own: `api::workloads`. The code in
+//!   `cluster::other_autoscalers` and `ownership::owner_references` serves any kind;
+//! - a condition: its type and reasons to `api::conditions`, its text to `status::report`;
+//! - a rule that holds scale-downs: `core`, with its facts from the observation.
 
 mod clock;
 mod cluster;
@@ -40,41 +60,41 @@ use tracing::info;
 use crate::{
     clock::Clock,
     cluster::{other_autoscalers::OtherAutoscalers, pods::PodStore},
-    drain::pod_gates::PodGates,
+    drain::{gate_sweep, pod_gates::PodGates},
     http::{
-        server::{self, Readiness},
+        server::{self, Endpoints, Readiness},
         wake::WakeCalls,
     },
     kube_api::WritePermit,
     ownership::claims::Claims,
-    pod_monitor::cluster_pod_monitors::Monitors,
+    pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
     reconcile::{context::Context, controller},
     sampling::{
         credentials::CredentialStore, prometheus::pool::PrometheusPool, scrape_pool::ScrapePool,
         sources::Sampling,
     },
-    scale::client::Targets,
+    scale::client::ScaleClient,
     status::{events::Events, write_limiter::WriteLimiter},
     telemetry::Telemetry,
 };
 
-/// How the operator runs.
+/// The configuration of an operator.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The only namespace that is looked at; all if absent.
+    /// The only namespace that the operator serves; all if absent.
     pub namespace: Option<String>,
-    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    /// The address that serves `/livez`, `/readyz`, `/metrics` and `/wake`.
     pub address: SocketAddr,
-    /// How often an autoscaler decides at least.
+    /// The longest time between two steps of an autoscaler.
     pub period: Duration,
-    /// The rules of decisions: the HPA's to the bit, or with deviations.
+    /// The profile of decisions: the operator's own, or the HPA's to the bit.
     pub profile: Profile,
 }
 
-/// Why the operator ended.
+/// The reason why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The address of the health endpoints is taken, or not ours.
+    /// The address of the HTTP server is in use, or not of this machine.
     #[error("cannot serve health and metrics on {address}: {source}")]
     Serve {
         /// The address.
@@ -87,7 +107,7 @@ pub enum RunError {
     Tls(String),
 }
 
-/// Runs until the future is dropped, or its health endpoints cannot be served.
+/// Runs the operator until the future is dropped, or its HTTP server ends.
 ///
 /// # Errors
 /// See [`RunError`].
@@ -110,8 +130,8 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         client: client.clone(),
         clock,
         sampling,
-        monitors: Monitors::new(client.clone(), clock, config.namespace.clone()),
-        targets: Targets::new(client.clone(), clock),
+        monitors: ClusterPodMonitors::new(client.clone(), clock, config.namespace.clone()),
+        scales: ScaleClient::new(client.clone(), clock),
         wake: wake.clone(),
         claims: Claims::default(),
         other_autoscalers: others.clone(),
@@ -123,19 +143,21 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         period: config.period,
         profile: config.profile,
     });
-    let autoscalers =
-        kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(&client, config.namespace.as_deref());
+    let Config { namespace, address, profile, .. } = config;
+    let scope = namespace.as_deref();
+    let autoscalers = kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(&client, scope);
     let autoscalers = watcher(autoscalers, watcher::Config::default()).default_backoff();
-    let all_pods = kube_api::scoped(&client, config.namespace.as_deref());
+    let all_pods = kube_api::scoped(&client, scope);
     let all_pods = watcher(all_pods, watcher::Config::default()).default_backoff();
-    info!(address = %config.address, namespace = config.namespace, profile = ?config.profile, "running");
+    let endpoints = Endpoints { readiness: readiness.clone(), telemetry, wake, client };
+    info!(%address, namespace, ?profile, "running");
     tokio::select! {
         () = cluster::pods::watch(pods.clone(), all_pods) => Ok(()),
         () = others.watch() => Ok(()),
-        () = drain::sweep(gates, pods, clock) => Ok(()),
-        () = controller::watch(context, readiness.clone(), autoscalers) => Ok(()),
-        result = server::serve(config.address, readiness, telemetry, (client.clone(), wake)) => {
-            result.map_err(|source| RunError::Serve { address: config.address, source })
+        () = gate_sweep::run(gates, pods, clock) => Ok(()),
+        () = controller::watch(context, readiness, autoscalers) => Ok(()),
+        result = server::serve(address, endpoints) => {
+            result.map_err(|source| RunError::Serve { address, source })
         }
     }
 }

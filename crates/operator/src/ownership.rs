@@ -1,4 +1,8 @@
-//! Whether a target may be written to: claims among LLMAutoscalers, owner references, sizes that others set, pauses.
+//! The right to write to a target, and the obstacles to it.
+//!
+//! A target belongs to one LLMAutoscaler (`claims`), to no other autoscaler, and to no owner that
+//! sets its size (`owner_references`). A size that something else has set may be respected for a
+//! while (`manual_changes`), and an annotation pauses all writes (`write_block`).
 
 pub mod claims;
 pub mod manual_changes;

@@ -1,7 +1,15 @@
-//! Scale targets: reading and writing the number of replicas of any kind.
+//! Scale targets: reads and writes the number of replicas of any kind.
+//!
+//! A kind with a scale subresource needs no code here: `client` finds it by discovery. A kind
+//! without one, or with a subresource that cannot be used, has a module of its own, as
+//! `role_based_group` is one; `scale_target` chooses it by `kinds`. Facts about kinds that need no
+//! API call, such as their victims and their owners, are in `llm_autoscaler_api::workloads`.
 
 pub mod client;
+pub mod error;
+mod kinds;
 pub mod metadata;
 mod role_based_group;
 mod scale_target;
+pub mod view;
 pub mod workload;

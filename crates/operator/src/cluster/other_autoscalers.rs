@@ -1,6 +1,7 @@
-//! Other autoscalers of the cluster: HorizontalPodAutoscalers and ScaledObjects, listed now and then for everybody.
+//! Other autoscalers of the cluster: HorizontalPodAutoscalers and ScaledObjects.
 //!
-//! Whatever they name as their target is theirs. A kind that is not installed, or that the operator may not list, stops nothing.
+//! A target that one of them names is left alone. They are listed every 30 s, once for all
+//! LLMAutoscalers. A kind that is not installed, or that the operator may not list, is no obstacle.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,17 +19,17 @@ use tracing::debug;
 
 use crate::kube_api::{DEADLINE, scoped_dynamic, within};
 
-/// How often they are listed.
-const EVERY: Duration = Duration::from_secs(30);
+/// The time between two listings.
+const PERIOD: Duration = Duration::from_secs(30);
 
 /// Another autoscaler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherAutoscaler {
-    /// Its kind.
+    /// The kind of the autoscaler.
     pub kind: &'static str,
-    /// Its namespace, and its target's.
+    /// The namespace of the autoscaler, and of its target.
     namespace: String,
-    /// Its name.
+    /// The name of the autoscaler.
     pub name: String,
     target: ScaleTargetRef,
 }
@@ -48,93 +49,89 @@ struct Reference {
 }
 
 impl OtherAutoscaler {
-    /// `None` for one that nobody could act on.
-    fn of(scaler: &AutoscalerKind, object: &DynamicObject) -> Option<Self> {
+    /// Parses an object of one of the kinds. Returns `None` if it names no target.
+    fn parse(kind: &AutoscalerKind, object: &DynamicObject) -> Option<Self> {
         let Spec { scale_target_ref } = Spec::deserialize(object.data.get("spec")?).ok()?;
-        let given = |value: Option<String>, default: &str| {
-            value.filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
-        };
-        let (api_version, kind) = scaler.default_target;
+        let (api_version, target_kind) = kind.default_target;
         let target = ScaleTargetRef {
-            api_version: given(scale_target_ref.api_version, api_version),
-            kind: given(scale_target_ref.kind, kind),
+            api_version: or_default(scale_target_ref.api_version, api_version),
+            kind: or_default(scale_target_ref.kind, target_kind),
             name: scale_target_ref.name,
             role: None,
         };
         Some(Self {
-            kind: scaler.kind,
+            kind: kind.kind,
             namespace: object.namespace()?,
             name: object.name_any(),
             target,
         })
     }
+
+    /// Returns whether the autoscaler scales one of these objects of a namespace.
+    fn scales(&self, namespace: &str, targets: &[ScaleTargetRef]) -> bool {
+        self.namespace == namespace
+            && targets.iter().any(|target| workloads::is_same_object(&self.target, target))
+    }
 }
 
-/// Which of them scales one of these objects of a namespace.
-fn find_by_target<'a>(
-    drivers: &'a [OtherAutoscaler],
-    namespace: &str,
-    targets: &[ScaleTargetRef],
-) -> Option<&'a OtherAutoscaler> {
-    let names = |driver: &OtherAutoscaler| {
-        targets.iter().any(|target| workloads::is_same_object(&driver.target, target))
-    };
-    drivers.iter().find(|driver| driver.namespace == namespace && names(driver))
+/// Returns the default for an absent or empty field.
+fn or_default(field: Option<String>, default: &str) -> String {
+    field.filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
 }
 
-/// All of them, as they were half a minute ago at the earliest. Cheap to clone.
+/// All other autoscalers of the cluster, as of the latest listing; cheap to clone.
 #[derive(Clone)]
 pub struct OtherAutoscalers {
     client: Client,
-    /// The only namespace that may be looked at.
+    /// The only namespace that the operator serves; all if absent.
     namespace: Option<String>,
-    /// `None` before the first listing.
+    /// The latest listing; `None` before the first one.
     latest: watch::Sender<Option<Arc<[OtherAutoscaler]>>>,
 }
 
 impl OtherAutoscalers {
-    /// Nothing has been listed yet.
+    /// Creates the list, which is empty until [`watch`](Self::watch) fills it.
     pub fn new(client: Client, namespace: Option<String>) -> Self {
         Self { client, namespace, latest: watch::Sender::new(None) }
     }
 
-    /// Lists them again and again, for ever.
+    /// Lists the other autoscalers again and again, for the life of the process.
     pub async fn watch(self) {
         let mut known: [Vec<OtherAutoscaler>; AUTOSCALER_KINDS.len()] =
             std::array::from_fn(|_| Vec::new());
         loop {
-            for (scaler, known) in AUTOSCALER_KINDS.iter().zip(&mut known) {
-                self.list(scaler, known).await;
+            for (kind, known) in AUTOSCALER_KINDS.iter().zip(&mut known) {
+                self.list(kind, known).await;
             }
             self.latest.send_replace(Some(known.concat().into()));
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(PERIOD).await;
         }
     }
 
-    /// Brings what is known of a kind up to date. What cannot be listed is as it was: it is not gone because nobody can see it.
-    async fn list(&self, scaler: &AutoscalerKind, known: &mut Vec<OtherAutoscaler>) {
-        let gvk = GroupVersionKind::gvk(scaler.group, scaler.version, scaler.kind);
-        let resource = ApiResource::from_gvk_with_plural(&gvk, scaler.plural);
+    /// Updates the known autoscalers of one kind. While the kind cannot be listed they are kept:
+    /// an autoscaler that cannot be seen may still scale its target.
+    async fn list(&self, kind: &AutoscalerKind, known: &mut Vec<OtherAutoscaler>) {
+        let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
         let api = scoped_dynamic(&self.client, self.namespace.as_deref(), &resource);
-        // Out of the API server's cache: they are looked at every half minute anyway.
+        // Any version from the API server's cache is recent enough for a listing every 30 s.
         let params = ListParams::default().match_any();
         match within(DEADLINE, api.list(&params)).await {
             Ok(list) => {
-                *known = list
-                    .items
-                    .iter()
-                    .filter_map(|object| OtherAutoscaler::of(scaler, object))
-                    .collect();
+                let objects = list.items.iter();
+                *known =
+                    objects.filter_map(|object| OtherAutoscaler::parse(kind, object)).collect();
             }
             Err(error) if error.status() == Some(404) => {
-                debug!(kind = scaler.kind, "the kind is not installed");
+                debug!(kind = kind.kind, "the kind is not installed");
                 known.clear();
             }
-            Err(error) => debug!(kind = scaler.kind, %error, "cannot list other autoscalers"),
+            Err(error) => debug!(kind = kind.kind, %error, "cannot list other autoscalers"),
         }
     }
 
-    /// Which of them scales one of these objects of a namespace. Waits for the first listing, for a while.
+    /// Returns another autoscaler that scales one of these objects of a namespace. Waits for the
+    /// first listing, for at most twice the usual deadline.
     pub async fn find(
         &self,
         namespace: &str,
@@ -142,8 +139,8 @@ impl OtherAutoscalers {
     ) -> Option<OtherAutoscaler> {
         let mut latest = self.latest.subscribe();
         let listed = tokio::time::timeout(2 * DEADLINE, latest.wait_for(Option::is_some)).await;
-        let drivers = listed.ok()?.ok()?.clone()?;
-        find_by_target(&drivers, namespace, targets).cloned()
+        let all = listed.ok()?.ok()?.clone()?;
+        all.iter().find(|autoscaler| autoscaler.scales(namespace, targets)).cloned()
     }
 }
 
@@ -171,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_names_a_target_drives_it() {
+    fn an_autoscaler_scales_the_target_that_it_names() {
         let [keda, hpa] = &AUTOSCALER_KINDS;
         let full =
             |name: &str| json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name});
@@ -184,10 +181,14 @@ mod tests {
             (hpa, object("ns", "nothing", &json!({}))),
             (hpa, object("elsewhere", "by-hpa", &full("c"))),
         ];
-        let drivers: Vec<OtherAutoscaler> = objects
+        let all: Vec<OtherAutoscaler> = objects
             .iter()
-            .filter_map(|(scaler, object)| OtherAutoscaler::of(scaler, object))
+            .filter_map(|(kind, object)| OtherAutoscaler::parse(kind, object))
             .collect();
+        let find = |targets: &[ScaleTargetRef]| {
+            all.iter().find(|autoscaler| autoscaler.scales("ns", targets))
+        };
+        // target; the autoscaler that scales it
         let table = [
             (target("apps/v1", "StatefulSet", "a"), Some("by-keda")),
             (target("apps/v1", "StatefulSet", "b"), Some("by-hpa")),
@@ -197,11 +198,11 @@ mod tests {
             (target("apps/v1", "Deployment", "empty"), Some("empty")),
         ];
         for (target, expected) in table {
-            let driver = find_by_target(&drivers, "ns", std::slice::from_ref(&target));
-            assert_eq!(driver.map(|driver| &*driver.name), expected, "{target:?}");
+            let found = find(std::slice::from_ref(&target));
+            assert_eq!(found.map(|found| &*found.name), expected, "{target:?}");
         }
         let adapter = target("apps/v1", "StatefulSet", "b");
         let both = [target("apps/v1", "Deployment", "x"), adapter];
-        assert_eq!(find_by_target(&drivers, "ns", &both).map(|driver| driver.kind), Some(hpa.kind));
+        assert_eq!(find(&both).map(|found| found.kind), Some(hpa.kind));
     }
 }

@@ -1,9 +1,8 @@
-//! Pods, as far as scaling cares: one watch for all, and views that hold the pods of one selector.
+//! The pods of the cluster: one watch for all, and views that hold the pods of one selector.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
 
 use futures::{Stream, StreamExt};
@@ -13,40 +12,24 @@ use kube::{
     core::{Selector, SelectorExt},
     runtime::watcher,
 };
+use llm_autoscaler_observe::pod::{Members, Pod, service::Gate};
 use tokio::sync::watch;
 use tracing::warn;
 
-use llm_autoscaler_core::Monotonic;
-use llm_autoscaler_observe::pod::{Members, Pod, service::Gate};
+use crate::{clock::Clock, cluster::watch_health::WatchHealth, lock::lock};
 
-use crate::{clock::Clock, lock::lock};
-
-/// For how long a failing watch is taken for a hiccup.
-const TOLERATED: Duration = Duration::from_secs(30);
-/// A watch that has not failed for this long works; it fails at least every 30 s while it does.
-const CALM: Duration = Duration::from_mins(1);
-
-/// All pods, and who looks at which of them.
+/// All pods that are watched, and the views of them; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PodStore {
-    namespaces: Arc<Mutex<Namespaces>>,
+    state: Arc<Mutex<State>>,
     clock: Clock,
 }
 
 #[derive(Debug, Default)]
-struct Namespaces {
-    by_name: HashMap<String, Namespace>,
+struct State {
+    namespaces: HashMap<String, Namespace>,
     next_view: u64,
-    synced: bool,
-    failing: Option<Failing>,
-}
-
-/// The watch fails, again and again.
-#[derive(Debug)]
-struct Failing {
-    since: Monotonic,
-    latest: Monotonic,
-    error: String,
+    health: WatchHealth,
 }
 
 #[derive(Debug, Default)]
@@ -59,11 +42,11 @@ struct Namespace {
 struct View {
     selector: Selector,
     members: watch::Sender<Members>,
-    /// Who looks at it keeps its pods in service.
-    keeps: bool,
+    /// True if the holder of the view writes the readiness gates of its pods.
+    manages_gates: bool,
 }
 
-/// A live view of the pods of one selector; ends when dropped.
+/// A live view of the pods of one selector; it ends when dropped.
 #[derive(Debug)]
 pub struct PodView {
     store: PodStore,
@@ -73,29 +56,31 @@ pub struct PodView {
 }
 
 impl PodView {
-    /// The pods as they are now.
+    /// Returns the pods as they are now. [`changed`](Self::changed) waits for later changes only.
     pub fn members(&mut self) -> Members {
         self.members.borrow_and_update().clone()
     }
 
-    /// The pods as they are now, without taking note that they were looked at.
+    /// Returns the pods as they are now. [`changed`](Self::changed) still returns for changes that
+    /// this call has shown.
     pub fn latest(&self) -> Members {
         self.members.borrow().clone()
     }
 
-    /// Whoever looks at this view keeps its pods in service, or takes them out of it.
-    pub fn keep_in_service(&self) {
-        let mut store = self.store.lock();
-        let namespace = store.by_name.get_mut(&self.namespace);
+    /// Records that the holder of the view writes the readiness gates of its pods, so that
+    /// [`PodStore::unmanaged`] leaves them out.
+    pub fn manage_gates(&self) {
+        let mut state = self.store.lock();
+        let namespace = state.namespaces.get_mut(&self.namespace);
         if let Some(view) = namespace.and_then(|namespace| namespace.views.get_mut(&self.id)) {
-            view.keeps = true;
+            view.manages_gates = true;
         }
     }
 
     /// Returns when a pod has come, gone or changed.
     pub async fn changed(&mut self) {
         if self.members.changed().await.is_err() {
-            // The store lives as long as its views; nothing more will come.
+            // The store lives as long as its views, so this happens only at the end of the process.
             std::future::pending::<()>().await;
         }
     }
@@ -103,82 +88,50 @@ impl PodView {
 
 impl Drop for PodView {
     fn drop(&mut self) {
-        let mut store = self.store.lock();
-        if let Some(namespace) = store.by_name.get_mut(&self.namespace) {
+        let mut state = self.store.lock();
+        if let Some(namespace) = state.namespaces.get_mut(&self.namespace) {
             namespace.views.remove(&self.id);
         }
-        store.tidy(&self.namespace);
+        state.remove_if_empty(&self.namespace);
     }
 }
 
 impl PodStore {
-    /// An empty store, before the first listing.
+    /// Creates an empty store, which waits for the first listing.
     pub fn new(clock: Clock) -> Self {
-        Self { namespaces: Arc::default(), clock }
+        Self { state: Arc::default(), clock }
     }
 
     /// Begins a view of the pods of `namespace` that `selector` selects.
     pub fn view(&self, namespace: &str, selector: Selector) -> PodView {
-        let mut store = self.lock();
-        store.next_view += 1;
-        let id = store.next_view;
-        let entry = store.by_name.entry(namespace.to_owned()).or_default();
+        let mut state = self.lock();
+        state.next_view += 1;
+        let id = state.next_view;
+        let entry = state.namespaces.entry(namespace.to_owned()).or_default();
         let selected = entry.pods.values().filter(|pod| selector.matches(&pod.labels));
         let members = selected.map(|pod| (pod.name.clone(), pod.clone())).collect();
         let (sender, receiver) = watch::channel(Arc::new(members));
-        entry.views.insert(id, View { selector, members: sender, keeps: false });
+        entry.views.insert(id, View { selector, members: sender, manages_gates: false });
         PodView { store: self.clone(), namespace: namespace.to_owned(), id, members: receiver }
     }
 
-    /// Why the views cannot be believed: the first listing is not complete, or the watch has been failing for a while.
+    /// Returns why the views cannot be relied on: the first listing is not complete, or the watch
+    /// has been failing for a while.
     pub fn problem(&self) -> Option<String> {
         let now = self.clock.monotonic();
-        let store = self.lock();
-        let failing = store.failing.as_ref().filter(|failing| now.since(failing.latest) < CALM);
-        match failing {
-            Some(failing) if !store.synced || now.since(failing.since) > TOLERATED => {
-                Some(format!("the pods of the cluster cannot be watched: {}", failing.error))
-            }
-            _ if !store.synced => Some("the list of pods is not there yet".to_owned()),
-            _ => None,
-        }
+        self.lock().health.problem(now)
     }
 
-    /// The pods that wait for somebody to put them in service, and that nobody looks after.
+    /// Returns the pods with a readiness gate that is not open, and that no autoscaler writes.
     pub fn unmanaged(&self) -> Vec<Arc<Pod>> {
-        let store = self.lock();
-        let unmanaged = |namespace: &Namespace, pod: &Pod| {
-            let kept = namespace
-                .views
-                .values()
-                .any(|view| view.keeps && view.selector.matches(&pod.labels));
-            pod.service.has_gate()
-                && pod.service.gate != Gate::Open
-                && !pod.replica.deleting
-                && !kept
-        };
-        let of = |namespace: &Namespace| -> Vec<Arc<Pod>> {
-            namespace.pods.values().filter(|pod| unmanaged(namespace, pod)).cloned().collect()
-        };
-        store.by_name.values().flat_map(of).collect()
+        let state = self.lock();
+        state.namespaces.values().flat_map(Namespace::unmanaged).cloned().collect()
     }
 
-    fn watch_failed(&self, error: String) {
-        let mut store = self.lock();
-        let now = self.clock.monotonic();
-        let before = store.failing.as_ref().filter(|failing| now.since(failing.latest) < CALM);
-        let since = before.map_or(now, |failing| failing.since);
-        store.failing = Some(Failing { since, latest: now, error });
-    }
-
-    fn watch_works(&self) {
-        self.lock().failing = None;
-    }
-
-    /// Puts a pod in, or a newer state of it.
+    /// Adds a pod, or replaces it by a newer version.
     pub fn apply(&self, pod: Pod) {
-        let mut store = self.lock();
-        let namespace = store.by_name.entry(pod.namespace.clone()).or_default();
+        let mut state = self.lock();
+        let namespace = state.namespaces.entry(pod.namespace.clone()).or_default();
         let pod = Arc::new(pod);
         if namespace.pods.get(&pod.name).is_some_and(|known| *known == pod) {
             return;
@@ -189,22 +142,22 @@ impl PodStore {
         }
     }
 
-    /// Takes a pod out.
+    /// Removes a pod.
     pub fn delete(&self, namespace_name: &str, name: &str) {
-        let mut store = self.lock();
-        let Some(namespace) = store.by_name.get_mut(namespace_name) else { return };
+        let mut state = self.lock();
+        let Some(namespace) = state.namespaces.get_mut(namespace_name) else { return };
         namespace.pods.remove(name);
         for view in namespace.views.values() {
             view.remove(name);
         }
-        store.tidy(namespace_name);
+        state.remove_if_empty(namespace_name);
     }
 
-    /// Takes out whatever is not in a complete listing.
+    /// Removes all pods that are not in a complete listing.
     fn retain(&self, listed: &HashSet<(String, String)>) {
         let gone: Vec<(String, String)> = {
-            let store = self.lock();
-            let keys = store.by_name.iter().flat_map(|(namespace, entry)| {
+            let state = self.lock();
+            let keys = state.namespaces.iter().flat_map(|(namespace, entry)| {
                 entry.pods.keys().map(move |name| (namespace.clone(), name.clone()))
             });
             keys.filter(|key| !listed.contains(key)).collect()
@@ -212,24 +165,46 @@ impl PodStore {
         for (namespace, name) in gone {
             self.delete(&namespace, &name);
         }
-        self.lock().synced = true;
+        self.lock().health.record_listing();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Namespaces> {
-        lock(&self.namespaces)
+    fn record_failure(&self, error: String) {
+        let now = self.clock.monotonic();
+        self.lock().health.record_failure(error, now);
+    }
+
+    fn record_event(&self) {
+        self.lock().health.record_event();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 }
 
-impl Namespaces {
-    /// Forgets a namespace that has no pods and that nobody looks at.
-    fn tidy(&mut self, name: &str) {
-        if self
-            .by_name
-            .get(name)
-            .is_some_and(|entry| entry.pods.is_empty() && entry.views.is_empty())
-        {
-            self.by_name.remove(name);
+impl State {
+    /// Removes a namespace without pods and views.
+    fn remove_if_empty(&mut self, name: &str) {
+        let namespace = self.namespaces.get(name);
+        if namespace.is_some_and(|entry| entry.pods.is_empty() && entry.views.is_empty()) {
+            self.namespaces.remove(name);
         }
+    }
+}
+
+impl Namespace {
+    fn unmanaged(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.pods.values().filter(|pod| {
+            pod.service.has_gate()
+                && pod.service.gate != Gate::Open
+                && !pod.replica.deleting
+                && !self.is_managed(pod)
+        })
+    }
+
+    fn is_managed(&self, pod: &Pod) -> bool {
+        let mut managing = self.views.values().filter(|view| view.manages_gates);
+        managing.any(|view| view.selector.matches(&pod.labels))
     }
 }
 
@@ -251,7 +226,7 @@ impl View {
     }
 }
 
-/// Feeds the store from a watch, for ever.
+/// Feeds the store from a watch, until the watch ends.
 pub async fn watch(
     store: PodStore,
     events: impl Stream<Item = watcher::Result<watcher::Event<core::Pod>>>,
@@ -278,25 +253,24 @@ pub async fn watch(
             }
             Err(error) => {
                 warn!(%error, "watching pods failed; trying again");
-                store.watch_failed(error.to_string());
+                store.record_failure(error.to_string());
                 continue;
             }
         }
-        store.watch_works();
+        store.record_event();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llm_autoscaler_observe::pod::Pod;
 
     fn names(view: &mut PodView) -> Vec<String> {
         view.members().keys().cloned().collect()
     }
 
     #[test]
-    fn a_view_follows_what_its_selector_selects() {
+    fn a_view_holds_the_pods_that_its_selector_selects() {
         let store = PodStore::new(Clock::start());
         store.apply(Pod::serving("a-0", "a"));
         store.apply(Pod::serving("b-0", "b"));
@@ -312,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn other_namespaces_and_unchanged_pods_wake_nobody() {
+    fn a_view_does_not_change_for_other_namespaces_and_unchanged_pods() {
         let store = PodStore::new(Clock::start());
         store.apply(Pod::serving("a-0", "a"));
         let mut view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
@@ -324,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_listing_takes_out_what_is_gone() {
+    fn a_new_listing_removes_pods_that_are_gone() {
         let store = PodStore::new(Clock::start());
         store.apply(Pod::serving("a-0", "a"));
         let mut view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
@@ -337,11 +311,11 @@ mod tests {
     fn a_dropped_view_leaves_nothing_behind() {
         let store = PodStore::new(Clock::start());
         drop(store.view("ns", Selector::default()));
-        assert!(store.lock().by_name.is_empty());
+        assert!(store.lock().namespaces.is_empty());
     }
 
     #[test]
-    fn pods_that_nobody_keeps_in_service_are_known() {
+    fn a_pod_is_unmanaged_until_a_view_manages_its_gate() {
         let store = PodStore::new(Clock::start());
         let mut gated = Pod::serving("a-0", "a");
         gated.service.gate = Gate::Unset;
@@ -349,8 +323,8 @@ mod tests {
         store.apply(Pod::serving("a-1", "a"));
         let unmanaged = || store.unmanaged().iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
         let view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
-        assert_eq!(unmanaged(), ["a-0"], "to be looked at is not enough");
-        view.keep_in_service();
+        assert_eq!(unmanaged(), ["a-0"], "a view alone manages no gates");
+        view.manage_gates();
         assert!(unmanaged().is_empty());
         drop(view);
         assert_eq!(unmanaged(), ["a-0"]);
@@ -360,11 +334,11 @@ mod tests {
     fn a_watch_that_never_worked_is_a_problem_with_a_reason() {
         let store = PodStore::new(Clock::start());
         assert_eq!(store.problem().unwrap(), "the list of pods is not there yet");
-        store.watch_failed("pods is forbidden".to_owned());
+        store.record_failure("pods is forbidden".to_owned());
         assert!(store.problem().unwrap().contains("pods is forbidden"));
-        store.watch_works();
+        store.record_event();
         store.retain(&HashSet::new());
-        store.watch_failed("a hiccup".to_owned());
+        store.record_failure("a short failure".to_owned());
         assert_eq!(store.problem(), None);
     }
 }

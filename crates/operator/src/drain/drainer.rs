@@ -1,5 +1,5 @@
-//! Carries out the drains of a plan: readiness gates are closed and opened, victims are marked for removal. Which replicas these
-//! are, and when the size may be written, the plan says.
+//! Carries out the drains of a plan: closes and opens readiness gates, and marks victims for
+//! removal. The plan has chosen the replicas, and the moment at which the size may be written.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use llm_autoscaler_core::{DrainAction, DrainStep, Now, RolePlan, Verdict};
 use llm_autoscaler_observe::{
     draining::{DrainMemory, GatePermission, has_gate, key, name},
     pod::{Pod, service::Gate},
-    replicas::{Group, Replicas},
+    replicas::{ReplicaPods, Replicas},
     requests::Requests,
     workload::Rollout,
 };
@@ -25,7 +25,7 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// What was observed of a target for its drains.
+/// The observation of a target that its drains need.
 #[derive(Clone, Debug, Default)]
 pub struct DrainScene {
     /// The order in which a smaller size removes replicas; `None` where it is not known.
@@ -36,7 +36,7 @@ pub struct DrainScene {
     pub requests: Vec<Option<Requests>>,
 }
 
-/// One target, while the drains of a plan are carried out for it.
+/// A target, while the drains of a plan are carried out for it.
 pub struct Drainer<'a> {
     /// Writes to pods.
     pub gates: &'a PodGates,
@@ -46,17 +46,17 @@ pub struct Drainer<'a> {
     pub namespace: &'a str,
     /// The target.
     pub target: &'a ScaleTargetRef,
-    /// How its scale-downs drain, where they do.
+    /// The configuration of its drains; `None` if its scale-downs do not drain.
     pub plan: Option<&'a DrainConfig>,
     /// Its replicas.
     pub replicas: &'a Replicas,
-    /// What was observed for its drains.
+    /// The observation that its drains need.
     pub scene: &'a DrainScene,
     /// The time of the step.
     pub now: Now,
 }
 
-/// A write that a drain is waiting to see carried out.
+/// A write of a size for which victims have been drained.
 pub struct PreparedWrite {
     /// The identities of the replicas that it removes.
     keys: Vec<String>,
@@ -64,8 +64,11 @@ pub struct PreparedWrite {
 }
 
 impl Drainer<'_> {
-    /// Carries out the drain of a role's plan. Returns `Err` where its write has to wait because victims could not be marked; else
-    /// what there is to record once the size has been written.
+    /// Carries out the drain of a role's plan. Returns the write that the plan prepares, if it
+    /// does.
+    ///
+    /// # Errors
+    /// The write has to wait, because victims could not be marked.
     pub async fn prepare(
         &self,
         plan: &RolePlan,
@@ -88,7 +91,7 @@ impl Drainer<'_> {
         let cancelled = self.apply(plan, step, memory);
         *progress = self.report(plan, step, memory, progress, cancelled);
         let Verdict::Write { to, leaving, late } = &step.verdict else { return Ok(None) };
-        let going: Vec<&Group> =
+        let going: Vec<&ReplicaPods> =
             step.victims[..*leaving].iter().map(|victim| self.candidate(*victim)).collect();
         self.mark(&going, progress).await?;
         let outcome = if late.is_empty() {
@@ -111,7 +114,8 @@ impl Drainer<'_> {
         DrainProgress { gate, ..DrainProgress::default() }
     }
 
-    /// Closes the gates of the victims and opens all others. Returns whether a scale-down was cancelled.
+    /// Closes the gates of the victims and opens all others. Returns whether a scale-down was
+    /// cancelled.
     fn apply(&self, plan: &RolePlan, step: &DrainStep, memory: &mut DrainMemory) -> bool {
         for victim in &step.begin {
             memory.begin(self.candidate(*victim), self.now.wall);
@@ -146,8 +150,16 @@ impl Drainer<'_> {
         cancelled
     }
 
-    /// Marks the victims that go, where that is how the target's controller is told which replicas to remove.
-    async fn mark(&self, going: &[&Group], progress: &mut DrainProgress) -> Result<(), MarkFailed> {
+    /// Marks the victims that are to be removed, where the target's controller chooses replicas by
+    /// their deletion costs.
+    ///
+    /// # Errors
+    /// A victim could not be marked, for another reason than a lack of permission.
+    async fn mark(
+        &self,
+        going: &[&ReplicaPods],
+        progress: &mut DrainProgress,
+    ) -> Result<(), MarkFailed> {
         let pods: Vec<Arc<Pod>> =
             going.iter().flat_map(|group| group.pods.iter().cloned()).collect();
         let (marked, role) = match self.scene.order {
@@ -178,7 +190,7 @@ impl Drainer<'_> {
         }
     }
 
-    /// How the scale-down comes along, after the step.
+    /// Returns the progress of the scale-down after the step.
     fn report(
         &self,
         plan: &RolePlan,
@@ -245,11 +257,11 @@ impl Drainer<'_> {
         }
     }
 
-    fn candidate(&self, candidate: usize) -> &Group {
+    fn candidate(&self, candidate: usize) -> &ReplicaPods {
         &self.replicas.list[self.scene.places[candidate]]
     }
 
-    fn open(&self, group: &Group) {
+    fn open(&self, group: &ReplicaPods) {
         for pod in &group.pods {
             self.gates.set(pod, GatePosition::Open, self.now);
             self.gates.unmark(pod, self.now);
@@ -281,7 +293,7 @@ impl PreparedWrite {
     }
 }
 
-/// Returns new pods to their Services: those whose readiness gate has not been written yet.
+/// Opens the readiness gates of new pods, which have not been written yet.
 pub fn open_new_pods(gates: &PodGates, replicas: &Replicas, now: Now) {
     for pod in replicas.list.iter().flat_map(|group| &group.pods) {
         if pod.service.gate == Gate::Unset {

@@ -9,23 +9,23 @@ use crate::{
 };
 
 /// The time between two sweeps.
-const EVERY: Duration = Duration::from_secs(10);
+const PERIOD: Duration = Duration::from_secs(10);
 
-/// Runs for the life of the process. A pod must be found unmanaged in two consecutive sweeps, so that a pod that moves from one
-/// autoscaler to another is left alone.
-pub async fn sweep(gates: PodGates, pods: PodStore, clock: Clock) {
-    let mut tick = tokio::time::interval(EVERY);
-    let mut before: HashSet<String> = HashSet::new();
+/// Sweeps for the life of the process. A pod must be found unmanaged in two consecutive sweeps, so
+/// that a pod that moves from one autoscaler to another is left alone.
+pub async fn run(gates: PodGates, pods: PodStore, clock: Clock) {
+    let mut tick = tokio::time::interval(PERIOD);
+    let mut unmanaged_before: HashSet<String> = HashSet::new();
     loop {
         tick.tick().await;
         if pods.problem().is_some() {
-            before.clear();
+            unmanaged_before.clear();
             continue;
         }
         let unmanaged = pods.unmanaged();
-        for pod in unmanaged.iter().filter(|pod| before.contains(&pod.uid)) {
+        for pod in unmanaged.iter().filter(|pod| unmanaged_before.contains(&pod.uid)) {
             gates.set(pod, GatePosition::Open, clock.now());
         }
-        before = unmanaged.iter().map(|pod| pod.uid.clone()).collect();
+        unmanaged_before = unmanaged.iter().map(|pod| pod.uid.clone()).collect();
     }
 }

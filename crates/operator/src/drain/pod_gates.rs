@@ -1,9 +1,10 @@
 //! Opens and closes the readiness gates of pods, and marks the pods that are to be removed first.
 //!
-//! A pod with the project's readiness gate is ready only while the gate's condition is True. The autoscaler of a target sets it
-//! on all pods of the target but those that drain; [`sweep`](crate::drain::sweep) sets it on pods without an autoscaler, so that
-//! no pod stays out of its Services for want of one. Only a difference to what the watch has shown is written, and a write that
-//! fails is tried again.
+//! A pod with the project's readiness gate is ready only while the gate's condition is True. The
+//! autoscaler of a target sets it on all pods of the target but those that drain. The
+//! [sweep](crate::drain::gate_sweep) sets it on pods without an autoscaler, so that none stays out
+//! of its Services for want of one. Only a difference to the watched pod is written, and a write
+//! that fails is tried again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::SubsecRound;
+use chrono::{DateTime, SubsecRound, Utc};
 use k8s_openapi::api::core::v1 as core;
 use kube::{Api, Client, api::Patch};
 use llm_autoscaler_api::workloads;
@@ -52,10 +53,48 @@ struct Shared {
 struct State {
     /// The UIDs of pods that are being written to.
     under_way: HashSet<String>,
-    /// What was written to pods a moment ago, by UID: the watch may not show it yet.
-    done: HashMap<String, (Write, Monotonic)>,
+    /// The latest writes to pods, by UID: the watch may not show them yet.
+    done: HashMap<String, RecentWrite>,
     /// The latest failure of each namespace.
-    failures: HashMap<String, (Failure, Monotonic)>,
+    failures: HashMap<String, RecentFailure>,
+}
+
+struct RecentWrite {
+    write: Write,
+    at: Monotonic,
+}
+
+struct RecentFailure {
+    failure: Failure,
+    at: Monotonic,
+}
+
+impl State {
+    /// Returns whether a write may begin now, and records that it does. It may not while another
+    /// write to the pod is under way, shortly after the same write, and shortly after a failure in
+    /// the namespace.
+    fn begin(&mut self, pod: &Pod, write: Write, now: Monotonic) -> bool {
+        self.done.retain(|_, done| now.since(done.at) < SEEN_WITHIN);
+        let failed = self.failures.get(&pod.namespace);
+        let has_failed = failed.is_some_and(|failed| now.since(failed.at) < RETRY);
+        let is_done = self.done.get(&pod.uid).is_some_and(|done| done.write == write);
+        !has_failed && !is_done && self.under_way.insert(pod.uid.clone())
+    }
+
+    /// Records the end of a write.
+    fn end(&mut self, pod: &Pod, write: Write, result: Result<(), Failure>, now: Monotonic) {
+        self.under_way.remove(&pod.uid);
+        match result {
+            Ok(()) => {
+                self.failures.remove(&pod.namespace);
+                self.done.insert(pod.uid.clone(), RecentWrite { write, at: now });
+            }
+            Err(failure) => {
+                let failure = RecentFailure { failure, at: now };
+                self.failures.insert(pod.namespace.clone(), failure);
+            }
+        }
+    }
 }
 
 /// The position of a readiness gate.
@@ -67,7 +106,7 @@ pub enum GatePosition {
     Closed,
 }
 
-/// What is written to a pod, or to its RoleInstance.
+/// A write to a pod, or to its RoleInstance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {
     Gate(GatePosition),
@@ -83,38 +122,16 @@ impl PodGates {
         Self(Arc::new(Shared { client, clock, instances, state: Mutex::default() }))
     }
 
-    /// Brings the gate of a pod to a position, where the pod has the gate. Returns at once; the watch of the pods shows when it is
-    /// done.
+    /// Brings the gate of a pod to a position, if the pod has the gate. Returns at once; the watch
+    /// of the pods shows when it is done.
     pub fn set(&self, pod: &Arc<Pod>, position: GatePosition, now: Now) {
-        let is_there = match pod.service.gate {
-            Gate::Absent => return,
-            Gate::Unset => false,
-            Gate::Open => position == GatePosition::Open,
-            Gate::Closed { .. } => position == GatePosition::Closed,
-        };
-        if is_there || pod.replica.deleting {
-            return;
+        if let Some(patch) = gate_patch(pod, position, now.wall) {
+            self.spawn(pod, patch, Write::Gate(position), now.monotonic);
         }
-        let (status, reason, message) = match position {
-            GatePosition::Open => ("True", "InService", "requests may come"),
-            GatePosition::Closed => (
-                "False",
-                "Draining",
-                "it is about to be removed: requests are answered, and no more come",
-            ),
-        };
-        let condition = json!({
-            "type": workloads::IN_SERVICE,
-            "status": status,
-            "reason": reason,
-            "message": message,
-            "lastTransitionTime": now.wall.trunc_subsecs(0).to_rfc3339(),
-        });
-        let patch = json!({"status": {"conditions": [condition]}});
-        self.spawn(pod, patch, Write::Gate(position), now.monotonic);
     }
 
-    /// Takes the mark off a pod that is not to be removed any more, and off its RoleInstance. Returns at once.
+    /// Removes the mark of a pod that is not to be removed any more, and that of its RoleInstance.
+    /// Returns at once.
     pub fn unmark(&self, pod: &Arc<Pod>, now: Now) {
         if pod.replica.deleting {
             return;
@@ -148,7 +165,7 @@ impl PodGates {
 
     /// The latest failure in a namespace; `None` once a write has succeeded since.
     pub fn failure(&self, namespace: &str) -> Option<Failure> {
-        self.lock().failures.get(namespace).map(|(failure, _)| failure.clone())
+        self.lock().failures.get(namespace).map(|failed| failed.failure.clone())
     }
 
     /// The permission to write gates in a namespace, as far as is known.
@@ -160,16 +177,9 @@ impl PodGates {
     }
 
     fn spawn(&self, pod: &Arc<Pod>, patch: Value, write: Write, now: Monotonic) {
-        let mut state = self.lock();
-        state.done.retain(|_, (_, at)| now.since(*at) < SEEN_WITHIN);
-        let failed = state.failures.get(&pod.namespace);
-        if failed.is_some_and(|(_, at)| now.since(*at) < RETRY)
-            || state.done.get(&pod.uid).is_some_and(|(done, _)| *done == write)
-            || !state.under_way.insert(pod.uid.clone())
-        {
+        if !self.lock().begin(pod, write, now) {
             return;
         }
-        drop(state);
         info!(namespace = pod.namespace, pod = pod.name, ?write, "writing to the pod");
         let (gates, pod) = (self.clone(), pod.clone());
         tokio::spawn(async move {
@@ -179,24 +189,16 @@ impl PodGates {
     }
 
     fn record(&self, pod: &Pod, write: Write, result: Result<(), Failure>) {
-        let now = self.0.clock.monotonic();
-        let mut state = self.lock();
-        state.under_way.remove(&pod.uid);
-        match result {
-            Ok(()) => {
-                state.failures.remove(&pod.namespace);
-                state.done.insert(pod.uid.clone(), (write, now));
-            }
-            Err(failure) => {
-                warn!(
-                    namespace = pod.namespace,
-                    pod = pod.name,
-                    error = failure.text,
-                    "the write to the pod failed; it is tried again"
-                );
-                state.failures.insert(pod.namespace.clone(), (failure, now));
-            }
+        if let Err(failure) = &result {
+            warn!(
+                namespace = pod.namespace,
+                pod = pod.name,
+                error = failure.text,
+                "the write to the pod failed; it is tried again"
+            );
         }
+        let now = self.0.clock.monotonic();
+        self.lock().end(pod, write, result, now);
     }
 
     async fn patch(&self, pod: &Pod, mut patch: Value, write: Write) -> Result<(), Failure> {
@@ -219,6 +221,90 @@ impl PodGates {
     }
 }
 
+/// Returns the patch that brings the gate of a pod to a position; `None` if the pod has no gate, is
+/// being deleted, or has its gate there already.
+fn gate_patch(pod: &Pod, position: GatePosition, now: DateTime<Utc>) -> Option<Value> {
+    let is_there = match pod.service.gate {
+        Gate::Absent => return None,
+        Gate::Unset => false,
+        Gate::Open => position == GatePosition::Open,
+        Gate::Closed { .. } => position == GatePosition::Closed,
+    };
+    if is_there || pod.replica.deleting {
+        return None;
+    }
+    let (status, reason, message) = match position {
+        GatePosition::Open => ("True", "InService", "requests may come"),
+        GatePosition::Closed => (
+            "False",
+            "Draining",
+            "it is about to be removed: requests are answered, and no more come",
+        ),
+    };
+    let condition = json!({
+        "type": workloads::IN_SERVICE,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": now.trunc_subsecs(0).to_rfc3339(),
+    });
+    Some(json!({"status": {"conditions": [condition]}}))
+}
+
 fn deletion_cost(value: &Value) -> Value {
     json!({"metadata": {"annotations": {workloads::DELETION_COST: value}}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(gate: Gate, deleting: bool) -> Pod {
+        let mut pod = Pod::serving("a-0", "a");
+        pod.service.gate = gate;
+        pod.replica.deleting = deleting;
+        pod
+    }
+
+    #[test]
+    fn a_gate_is_written_where_it_differs() {
+        use GatePosition::{Closed, Open};
+        let closed = Gate::Closed { since: DateTime::UNIX_EPOCH };
+        // the gate, whether the pod is being deleted, the position; the status that is written
+        let table = [
+            (Gate::Absent, false, Open, None),
+            (Gate::Unset, false, Open, Some("True")),
+            (Gate::Unset, false, Closed, Some("False")),
+            (Gate::Open, false, Open, None),
+            (Gate::Open, false, Closed, Some("False")),
+            (closed, false, Closed, None),
+            (closed, false, Open, Some("True")),
+            (Gate::Open, true, Closed, None),
+        ];
+        for (gate, deleting, position, expected) in table {
+            let patch = gate_patch(&pod(gate, deleting), position, DateTime::UNIX_EPOCH);
+            let condition = patch.map(|patch| patch["status"]["conditions"][0].clone());
+            let status = condition.as_ref().and_then(|condition| condition["status"].as_str());
+            assert_eq!(status, expected, "{gate:?} {deleting} {position:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_waits_for_the_one_before_it_and_after_a_failure() {
+        let at = |millis| Monotonic(Duration::from_millis(millis));
+        let pod = pod(Gate::Open, false);
+        let (close, open) = (Write::Gate(GatePosition::Closed), Write::Gate(GatePosition::Open));
+        let mut state = State::default();
+        assert!(state.begin(&pod, close, at(0)));
+        assert!(!state.begin(&pod, open, at(1)), "a write is under way");
+        state.end(&pod, close, Ok(()), at(10));
+        assert!(!state.begin(&pod, close, at(2_009)), "the watch may not show it yet");
+        assert!(state.begin(&pod, open, at(2_009)), "another write need not wait");
+        let failure = Failure { is_forbidden: true, text: "forbidden".to_owned() };
+        state.end(&pod, open, Err(failure), at(2_010));
+        assert!(!state.begin(&pod, open, at(7_009)));
+        assert!(state.begin(&pod, open, at(7_010)));
+        state.end(&pod, open, Ok(()), at(7_020));
+        assert!(state.failures.is_empty());
+    }
 }

@@ -1,4 +1,4 @@
-//! One write to a pod, or to the RoleInstance of a pod, and how it can fail.
+//! A write to a pod, or to the RoleInstance of a pod, and its failure.
 
 use kube::api::PatchParams;
 use llm_autoscaler_api::managers;
@@ -10,7 +10,7 @@ use crate::kube_api::{CallError, DEADLINE, patch_as, within};
 pub struct Failure {
     /// The API server has refused it for lack of permission.
     pub is_forbidden: bool,
-    /// Why it failed.
+    /// The error, as a text for the log and the status.
     pub text: String,
 }
 

@@ -1,27 +1,36 @@
-//! How a target's scale-downs come along, for people; the texts are the status's.
+//! The progress of a target's scale-downs, for the status, which has the texts.
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_observe::workload::Rollout;
 
-/// How a target's scale-downs come along.
+/// The progress of a target's scale-downs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DrainProgress {
     /// True where scale-downs drain.
     pub is_on: bool,
     /// A scale-down that waits for the requests of its victims.
     pub waiting: Option<PendingDrain>,
-    /// A scale-down that is drained, and waits for that of another role: from and to.
-    pub for_role: Option<(i32, i32)>,
+    /// A scale-down that is drained, and waits for that of another role.
+    pub for_role: Option<SizeStep>,
     /// The rollout that a scale-down waits for.
     pub held: Option<Rollout>,
     /// The rollout that a scale-down does not wait for any more.
     pub stuck: Option<Rollout>,
     /// The latest scale-down that is over.
     pub finished: Option<FinishedDrain>,
-    /// Why requests may be cut off although scale-downs drain.
+    /// The reason why requests may be cut off although scale-downs drain.
     pub best_effort: Option<BestEffort>,
-    /// Why the readiness gates of pods cannot be written.
+    /// The reason why the readiness gates of pods cannot be written.
     pub gate: Option<GateProblem>,
+}
+
+/// A smaller size that is still to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeStep {
+    /// The current size.
+    pub from: i32,
+    /// The desired size.
+    pub to: i32,
 }
 
 /// A scale-down that waits for the requests of its victims.
@@ -33,7 +42,7 @@ pub struct PendingDrain {
     pub to: i32,
     /// The replicas that are to be removed.
     pub victims: Vec<RemainingRequests>,
-    /// When the last deadline passes.
+    /// The time at which the last deadline passes.
     pub until: DateTime<Utc>,
 }
 
@@ -53,11 +62,11 @@ pub struct FinishedDrain {
     pub from: i32,
     /// The size after.
     pub to: i32,
-    /// How it ended.
+    /// The end of the scale-down.
     pub outcome: DrainOutcome,
 }
 
-/// How a scale-down ended.
+/// The end of a scale-down.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DrainOutcome {
     /// All victims had answered their requests.
@@ -71,7 +80,7 @@ pub enum DrainOutcome {
     Cancelled,
 }
 
-/// Why the readiness gates of pods cannot be written.
+/// The reason why the readiness gates of pods cannot be written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateProblem {
     /// The API server has refused it for lack of permission.
@@ -80,7 +89,7 @@ pub struct GateProblem {
     pub text: String,
 }
 
-/// Why requests may be cut off although scale-downs drain.
+/// The reason why requests may be cut off although scale-downs drain.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BestEffort {
     /// These pods do not have the readiness gate, and get requests until they are deleted.

@@ -1,7 +1,8 @@
-//! Marks RoleInstances: a smaller size of a stateless role of a RoleBasedGroup removes them, and not their pods.
+//! Marks RoleInstances: a smaller size of a stateless role of a RoleBasedGroup removes them, and
+//! not their pods.
 //!
-//! They are not watched. So the RoleInstances of a set are listed before a size is written, which also finds marks left behind
-//! by an operator that ended between a mark and its write.
+//! They are not watched. So the RoleInstances of a set are listed before a size is written, which
+//! also finds marks left behind by an operator that ended between a mark and its write.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +15,7 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PartialObjectMeta, Patch},
 };
 use llm_autoscaler_api::workloads;
-use llm_autoscaler_observe::pod::{Pod, instance::Instance};
+use llm_autoscaler_observe::pod::{Pod, role_instance::RoleInstance};
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -23,13 +24,14 @@ use crate::{
     lock::lock,
 };
 
-/// What is read of a RoleInstance.
+/// The metadata of a RoleInstance.
 type Metadata = PartialObjectMeta<DynamicObject>;
 
 /// Writes to RoleInstances.
 pub(super) struct RoleInstances {
     client: Client,
-    /// The UIDs of the RoleInstances that were marked, each with that of its set: no watch would tell.
+    /// The UIDs of the RoleInstances that were marked, each with that of its set. No watch shows
+    /// them.
     marked: Mutex<HashMap<String, String>>,
 }
 
@@ -40,20 +42,22 @@ impl RoleInstances {
 
     /// Returns whether the RoleInstance of a pod was marked by this process.
     pub(super) fn is_marked(&self, pod: &Pod) -> bool {
-        pod.instance.as_ref().is_some_and(|instance| self.lock().contains_key(&instance.uid))
+        pod.role_instance.as_ref().is_some_and(|instance| self.lock().contains_key(&instance.uid))
     }
 
-    /// Marks the RoleInstances of pods of one set as the first to be removed, and no others of the set.
+    /// Marks the RoleInstances of pods of one set as the first to be removed, and unmarks all
+    /// others of the set.
     ///
     /// # Errors
     /// A RoleInstance could not be marked.
     pub(super) async fn mark(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
         let going: HashSet<&str> =
-            pods.iter().filter_map(|pod| Some(pod.instance.as_ref()?.uid.as_str())).collect();
-        let Some((pod, instance)) = pods.iter().find_map(|pod| Some((pod, pod.instance.as_ref()?)))
+            pods.iter().filter_map(|pod| Some(pod.role_instance.as_ref()?.uid.as_str())).collect();
+        let Some((pod, instance)) =
+            pods.iter().find_map(|pod| Some((pod, pod.role_instance.as_ref()?)))
         else {
             if !pods.is_empty() {
-                // An older controller has no such objects: it cannot be told, and waiting would not help.
+                // An older controller has no such objects, so waiting would not help.
                 warn!(
                     "pods of a stateless role have no RoleInstance, so any of them may be removed"
                 );
@@ -63,44 +67,35 @@ impl RoleInstances {
         let api = self.api(pod, instance);
         let of_role = ListParams::default().labels(&workloads::role_labels(&pod.labels));
         let found = pod_write::read(api.list_metadata(&of_role)).await?;
-        let goes = |instance: &Metadata| {
-            instance.metadata.uid.as_deref().is_some_and(|uid| going.contains(uid))
-        };
-        let Some(set) = found.items.iter().find(|instance| goes(instance)).map(set_of) else {
-            return Ok(());
-        };
-        let of_set = found.items.iter().filter(|instance| set_of(instance) == set);
-        let differing = of_set.filter(|instance| has_mark(instance) != goes(instance));
-        // Recorded first: what may have been written has to be taken back.
-        self.record(set.unwrap_or_default(), &going);
-        let changes = differing.map(|instance| {
-            let cost = if goes(instance) { json!(workloads::CHEAPEST) } else { Value::Null };
-            let uid = instance.metadata.uid.as_deref().unwrap_or_default();
-            set_cost(&api, instance.name_any(), uid, cost)
-        });
-        try_join_all(changes).await.map(drop)
+        let Some(marking) = Marking::plan(&found.items, &going) else { return Ok(()) };
+        // Recorded before the writes, so that a mark is removed again even if its write seems to
+        // have failed.
+        self.record(&marking.set, &going);
+        let writes = marking.changes.into_iter();
+        let writes = writes.map(|CostChange { name, uid, cost }| set_cost(&api, name, uid, cost));
+        try_join_all(writes).await.map(drop)
     }
 
-    /// Takes the mark off the RoleInstance of a pod.
+    /// Removes the mark of the RoleInstance of a pod.
     ///
     /// # Errors
-    /// It could not be written.
+    /// The RoleInstance could not be written.
     pub(super) async fn unmark(&self, pod: &Pod) -> Result<(), Failure> {
-        let Some(instance) = &pod.instance else { return Ok(()) };
+        let Some(instance) = &pod.role_instance else { return Ok(()) };
         let api = self.api(pod, instance);
-        set_cost(&api, instance.name.clone(), &instance.uid, Value::Null).await?;
+        set_cost(&api, instance.name.clone(), instance.uid.clone(), Value::Null).await?;
         self.lock().remove(&instance.uid);
         Ok(())
     }
 
-    /// Records which RoleInstances of a set are marked: these, and no others.
+    /// Records that these RoleInstances of a set are marked, and no others.
     fn record(&self, set: &str, going: &HashSet<&str>) {
         let mut marked = self.lock();
         marked.retain(|_, of| of != set);
         marked.extend(going.iter().map(|uid| ((*uid).to_owned(), set.to_owned())));
     }
 
-    fn api(&self, pod: &Pod, instance: &Instance) -> Api<DynamicObject> {
+    fn api(&self, pod: &Pod, instance: &RoleInstance) -> Api<DynamicObject> {
         let version = instance.api_version.rsplit('/').next().unwrap_or_default();
         let kind = GroupVersionKind::gvk(workloads::RBG_GROUP, version, workloads::RBG_INSTANCE);
         Api::namespaced_with(self.client.clone(), &pod.namespace, &ApiResource::from_gvk(&kind))
@@ -111,7 +106,42 @@ impl RoleInstances {
     }
 }
 
-/// The UID of the set that a RoleInstance belongs to.
+/// The writes that mark the RoleInstances of one set that are to be removed, and no others.
+#[derive(Debug, PartialEq)]
+struct Marking {
+    /// The UID of the set.
+    set: String,
+    changes: Vec<CostChange>,
+}
+
+/// A write of a RoleInstance's deletion cost; null removes it.
+#[derive(Debug, PartialEq)]
+struct CostChange {
+    name: String,
+    uid: String,
+    cost: Value,
+}
+
+impl Marking {
+    /// Plans the writes for the RoleInstances with the UIDs in `going`. Returns `None` if none of
+    /// these exists any more.
+    fn plan(found: &[Metadata], going: &HashSet<&str>) -> Option<Self> {
+        let goes = |instance: &Metadata| {
+            instance.metadata.uid.as_deref().is_some_and(|uid| going.contains(uid))
+        };
+        let set = found.iter().find(|instance| goes(instance)).map(set_of)?;
+        let of_set = found.iter().filter(|instance| set_of(instance) == set);
+        let differing = of_set.filter(|instance| has_mark(instance) != goes(instance));
+        let changes = differing.map(|instance| CostChange {
+            name: instance.name_any(),
+            uid: instance.metadata.uid.clone().unwrap_or_default(),
+            cost: if goes(instance) { json!(workloads::CHEAPEST) } else { Value::Null },
+        });
+        Some(Self { set: set.unwrap_or_default().to_owned(), changes: changes.collect() })
+    }
+}
+
+/// Returns the UID of the set that a RoleInstance belongs to.
 fn set_of(instance: &Metadata) -> Option<&str> {
     let owners = instance.owner_references().iter();
     owners.into_iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
@@ -128,11 +158,57 @@ fn has_mark(instance: &Metadata) -> bool {
 async fn set_cost(
     api: &Api<DynamicObject>,
     name: String,
-    uid: &str,
+    uid: String,
     cost: Value,
 ) -> Result<(), Failure> {
     // With the UID, a patch never reaches another RoleInstance of the same name.
     let metadata = json!({"uid": uid, "annotations": {workloads::INSTANCE_DELETION_COST: cost}});
     let patch = Patch::Merge(json!({"metadata": metadata}));
     pod_write::write(api.patch_metadata(&name, &pod_write::params(), &patch)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(name: &str, set: &str, is_marked: bool) -> Metadata {
+        let cost = is_marked.then_some(workloads::CHEAPEST);
+        let object = json!({
+            "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleInstance",
+            "metadata": {
+                "name": name, "uid": name,
+                "annotations": {workloads::INSTANCE_DELETION_COST: cost.unwrap_or("5")},
+                "ownerReferences": [{
+                    "apiVersion": "v", "kind": "RoleInstanceSet", "name": set, "uid": set,
+                    "controller": true,
+                }],
+            },
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn the_instances_of_a_set_are_marked_if_they_go_and_unmarked_if_they_stay() {
+        let found = [
+            instance("a", "set", false),
+            instance("b", "set", true),
+            instance("c", "set", true),
+            instance("d", "set", false),
+            instance("e", "another", true),
+        ];
+        // the instances that go; the writes of marks and unmarks
+        let table = [
+            (vec!["a", "b"], vec![("a", true), ("c", false)]),
+            (vec!["b", "c"], vec![]),
+            (vec!["d"], vec![("b", false), ("c", false), ("d", true)]),
+        ];
+        for (going, expected) in table {
+            let marking = Marking::plan(&found, &going.iter().copied().collect()).unwrap();
+            assert_eq!(marking.set, "set");
+            let changes = marking.changes.iter();
+            let changes: Vec<_> = changes.map(|it| (&*it.uid, !it.cost.is_null())).collect();
+            assert_eq!(changes, expected, "{going:?}");
+        }
+        assert_eq!(Marking::plan(&found, &HashSet::from(["gone"])), None);
+    }
 }

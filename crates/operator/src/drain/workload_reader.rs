@@ -7,12 +7,12 @@ use llm_autoscaler_core::{Monotonic, Now, WorkloadState};
 use llm_autoscaler_observe::draining::DrainMemory;
 use tracing::warn;
 
-use crate::scale::client::Targets;
+use crate::scale::client::ScaleClient;
 
 /// The shortest time between two reads of an object.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// When the object of one target was last read.
+/// The times at which the object of one target was last read.
 #[derive(Debug, Default)]
 pub struct WorkloadReader {
     /// The last read, while a scale-down is wanted.
@@ -24,7 +24,7 @@ pub struct WorkloadReader {
 }
 
 impl WorkloadReader {
-    /// What the plan knows of the object.
+    /// Returns the state of the object as the plan takes it.
     pub fn state(&self, memory: &DrainMemory, now: Now) -> WorkloadState {
         if self.failed == Some(now.monotonic) {
             return WorkloadState::Unreadable;
@@ -40,29 +40,33 @@ impl WorkloadReader {
     /// Reads the object for a scale-down.
     pub async fn read(
         &mut self,
-        targets: &Targets,
+        client: &ScaleClient,
         namespace: &str,
         target: &ScaleTargetRef,
         memory: &mut DrainMemory,
         now: Now,
     ) {
-        match targets.workload(namespace, target).await {
+        match client.get_workload(namespace, target).await {
             Ok(workload) => {
                 memory.rollouts.observe(&workload, now.wall);
                 memory.workload = Some(workload);
                 self.read = Some(now.monotonic);
             }
             Err(error) => {
-                warn!(namespace, target = target.name, %error, "cannot read the target's object, so it does not shrink now");
+                warn!(
+                    namespace, target = target.name, %error,
+                    "cannot read the target's object, so it does not shrink now"
+                );
                 self.failed = Some(now.monotonic);
             }
         }
     }
 
-    /// Reads the object once although no scale-down is wanted, where only the object tells which replicas a smaller size removes.
+    /// Reads the object once although no scale-down is wanted, if its kind has modes, so that the
+    /// victims of a smaller size are known.
     pub async fn read_modes(
         &mut self,
-        targets: &Targets,
+        client: &ScaleClient,
         namespace: &str,
         target: &ScaleTargetRef,
         memory: &mut DrainMemory,
@@ -71,7 +75,7 @@ impl WorkloadReader {
         let tried = self.tried.is_some_and(|at| now.monotonic.since(at) < EVERY);
         if memory.workload.is_none() && !tried && workloads::has_modes(target) {
             self.tried = Some(now.monotonic);
-            memory.workload = targets.workload(namespace, target).await.ok();
+            memory.workload = client.get_workload(namespace, target).await.ok();
         }
     }
 

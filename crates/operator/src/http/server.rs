@@ -1,4 +1,4 @@
-//! Liveness, readiness and the operator's own metrics over HTTP.
+//! Serves liveness, readiness, the operator's own metrics, and wake calls.
 
 use std::{
     net::SocketAddr,
@@ -17,9 +17,19 @@ use axum::{
 use kube::Client;
 use tokio::net::TcpListener;
 
-use crate::{cluster::pods::PodStore, http::wake::WakeCalls, telemetry::Telemetry};
+use crate::{
+    cluster::pods::PodStore,
+    http::{
+        wake::{AutoscalerKey, WakeCalls},
+        wake_endpoint::WakeEndpoint,
+    },
+    telemetry::Telemetry,
+};
 
-/// What readiness depends on.
+/// The content type of the operator's own metrics.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The facts that readiness depends on: the autoscalers are listed, and the pods are watched.
 #[derive(Clone)]
 pub struct Readiness {
     autoscalers: Arc<AtomicBool>,
@@ -27,50 +37,72 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Ready once this store and the autoscalers are listed.
+    /// Waits for the autoscalers and for this store.
     pub fn new(pods: PodStore) -> Self {
         Self { autoscalers: Arc::default(), pods }
     }
 
-    /// The autoscalers are listed.
-    pub fn autoscalers_listed(&self) {
+    /// Records that the autoscalers are listed.
+    pub fn record_autoscaler_listing(&self) {
         self.autoscalers.store(true, Ordering::Relaxed);
     }
 
     fn check(&self) -> (StatusCode, String) {
-        if !self.autoscalers.load(Ordering::Relaxed) {
-            return (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "waiting for the list of LLMAutoscalers\n".to_owned(),
-            );
-        }
-        match self.pods.problem() {
+        let problem = if self.autoscalers.load(Ordering::Relaxed) {
+            self.pods.problem()
+        } else {
+            Some("waiting for the list of LLMAutoscalers".to_owned())
+        };
+        match problem {
             Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
             None => (StatusCode::OK, "ok\n".to_owned()),
         }
     }
 }
 
-/// Serves `/livez`, `/readyz`, `/metrics` and `/wake/NAMESPACE/NAME`, for ever.
+/// The sources of the server's answers.
+pub struct Endpoints {
+    /// Answers `/readyz`.
+    pub readiness: Readiness,
+    /// Answers `/metrics`.
+    pub telemetry: Telemetry,
+    /// Receives the calls of `/wake`.
+    pub wake: WakeCalls,
+    /// Authenticates the callers of `/wake`.
+    pub client: Client,
+}
+
+/// Serves `/livez`, `/readyz`, `/metrics` and `/wake/NAMESPACE/NAME`, for the life of the process.
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub async fn serve(
-    address: SocketAddr,
-    readiness: Readiness,
-    telemetry: Telemetry,
-    (client, calls): (Client, WakeCalls),
-) -> std::io::Result<()> {
+pub async fn serve(address: SocketAddr, endpoints: Endpoints) -> std::io::Result<()> {
+    let Endpoints { readiness, telemetry, wake, client } = endpoints;
     let listener = TcpListener::bind(address).await?;
-    let wake = async move |Path((namespace, name)): Path<(String, String)>, headers: HeaderMap| {
-        calls.answer(&client, (&namespace, &name), &headers).await
+    let wake = WakeEndpoint::new(client, wake);
+    let call = async move |Path((namespace, name)): Path<(String, String)>, headers: HeaderMap| {
+        wake.answer(&AutoscalerKey { namespace, name }, &headers).await
     };
-    let content_type =
-        [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    let content_type = [("content-type", OPEN_METRICS)];
     let app = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(move || std::future::ready(readiness.check())))
         .route("/metrics", get(move || std::future::ready((content_type, telemetry.page()))))
-        .route("/wake/{namespace}/{name}", post(wake));
+        .route("/wake/{namespace}/{name}", post(call));
     axum::serve(listener, app).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn an_operator_is_not_ready_before_its_listings() {
+        let readiness = Readiness::new(PodStore::new(Clock::start()));
+        let unavailable = |text: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{text}\n"));
+        assert_eq!(readiness.check(), unavailable("waiting for the list of LLMAutoscalers"));
+        readiness.record_autoscaler_listing();
+        assert_eq!(readiness.check(), unavailable("the list of pods is not there yet"));
+    }
 }

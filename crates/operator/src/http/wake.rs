@@ -1,111 +1,72 @@
-//! WakeCalls for targets at zero: `POST /wake/NAMESPACE/NAME`, by whoever Kubernetes lets.
-//!
-//! Who calls says so with a token of the cluster (a ServiceAccount's, say), and has to be allowed to `create` the subresource
-//! `llmautoscalers/wake` of that autoscaler. Nothing of that is kept: a call is rare.
+//! Wake calls for targets at zero, on their way from the HTTP server to the autoscalers.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-use axum::http::{HeaderMap, StatusCode};
-use k8s_openapi::api::{
-    authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
-    authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
-};
-use kube::{Api, Client, ResourceExt, api::PostParams};
+use kube::ResourceExt;
 use llm_autoscaler_api::LLMAutoscaler;
 use tokio::sync::watch;
-use tracing::{info, warn};
 
-use crate::{kube_api::error_text, lock::lock};
+use crate::lock::lock;
 
-/// Who can be called for, by namespace and name. Cheap to clone.
+/// The namespace and the name of an autoscaler.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AutoscalerKey {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl AutoscalerKey {
+    /// Returns the key of an autoscaler.
+    pub fn of(object: &LLMAutoscaler) -> Self {
+        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    }
+}
+
+/// The autoscalers that listen for wake calls; cheap to clone.
 #[derive(Clone, Default)]
-pub struct WakeCalls(Arc<Mutex<Listening>>);
+pub struct WakeCalls(Arc<Mutex<Listeners>>);
 
-/// How many calls there have been, for those that listen.
-type Listening = HashMap<(String, String), watch::Sender<u64>>;
+/// The number of calls so far, for each autoscaler that listens.
+type Listeners = HashMap<AutoscalerKey, watch::Sender<u64>>;
 
-/// Where one autoscaler hears its calls; ends when dropped.
+/// Receives the wake calls of one autoscaler, until it is dropped.
 pub struct WakeListener {
     calls: WakeCalls,
-    key: (String, String),
-    heard: watch::Receiver<u64>,
+    key: AutoscalerKey,
+    received: watch::Receiver<u64>,
 }
 
 impl WakeCalls {
-    /// Begins to listen for an autoscaler.
-    pub fn listen(&self, object: &LLMAutoscaler) -> WakeListener {
-        let key = (object.namespace().unwrap_or_default(), object.name_any());
-        let (sender, heard) = watch::channel(0);
+    /// Begins to listen for the calls of an autoscaler. An earlier listener of the same name
+    /// receives no more calls.
+    pub fn listen(&self, key: AutoscalerKey) -> WakeListener {
+        let (sender, received) = watch::channel(0);
         self.lock().insert(key.clone(), sender);
-        WakeListener { calls: self.clone(), key, heard }
+        WakeListener { calls: self.clone(), key, received }
     }
 
-    /// WakeCalls for an autoscaler; whether there is such a one.
-    fn call(&self, namespace: &str, name: &str) -> bool {
-        let calls = self.lock();
-        let Some(sender) = calls.get(&(namespace.to_owned(), name.to_owned())) else {
-            return false;
-        };
+    /// Passes a call on to an autoscaler. Returns false if no autoscaler has this name.
+    pub(super) fn send(&self, key: &AutoscalerKey) -> bool {
+        let listeners = self.lock();
+        let Some(sender) = listeners.get(key) else { return false };
         sender.send_modify(|count| *count += 1);
         true
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Listening> {
+    fn lock(&self) -> MutexGuard<'_, Listeners> {
         lock(&self.0)
-    }
-
-    /// Answers a call: the status and a line for whoever made it.
-    pub async fn answer(
-        &self,
-        client: &Client,
-        (namespace, name): (&str, &str),
-        headers: &HeaderMap,
-    ) -> (StatusCode, String) {
-        let header = headers.get("authorization").and_then(|value| value.to_str().ok());
-        let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
-            return (
-                StatusCode::UNAUTHORIZED,
-                "say who you are: Authorization: Bearer TOKEN\n".to_owned(),
-            );
-        };
-        let user = match authenticate(client, token).await {
-            Ok(Some(user)) => user,
-            Ok(None) => {
-                return (
-                    StatusCode::UNAUTHORIZED,
-                    "the cluster does not know this token\n".to_owned(),
-                );
-            }
-            Err(error) => return unavailable("authenticating the caller", &error),
-        };
-        let who = user.username.clone().unwrap_or_default();
-        match is_allowed(client, user, (namespace, name)).await {
-            Ok(true) => {}
-            Ok(false) => {
-                let message =
-                    format!("{who} may not create llmautoscalers/wake {name} in {namespace}\n");
-                return (StatusCode::FORBIDDEN, message);
-            }
-            Err(error) => return unavailable("authorizing the caller", &error),
-        }
-        if !self.call(namespace, name) {
-            return (
-                StatusCode::NOT_FOUND,
-                format!("there is no LLMAutoscaler {name} in {namespace}\n"),
-            );
-        }
-        info!(namespace, name, by = who, "called for");
-        (StatusCode::ACCEPTED, "called\n".to_owned())
     }
 }
 
 impl WakeListener {
-    /// Returns when somebody has called.
-    pub async fn called(&mut self) {
-        if self.heard.changed().await.is_err() {
+    /// Returns when a call has arrived since this method last returned.
+    pub async fn next_call(&mut self) {
+        if self.received.changed().await.is_err() {
             // Another autoscaler of this name listens now.
             std::future::pending::<()>().await;
         }
@@ -114,53 +75,45 @@ impl WakeListener {
 
 impl Drop for WakeListener {
     fn drop(&mut self) {
-        let mut calls = self.calls.lock();
-        // Not the one that has come after it.
-        if calls.get(&self.key).is_some_and(|sender| sender.subscribe().same_channel(&self.heard)) {
-            calls.remove(&self.key);
+        let mut listeners = self.calls.lock();
+        let sender = listeners.get(&self.key);
+        // A later listener of the same name stays.
+        if sender.is_some_and(|sender| sender.subscribe().same_channel(&self.received)) {
+            listeners.remove(&self.key);
         }
     }
 }
 
-fn unavailable(doing: &str, error: &kube::Error) -> (StatusCode, String) {
-    let error = error_text(error);
-    warn!(error, "{doing} failed");
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{doing} failed: {error}\n"))
-}
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
 
-async fn authenticate(client: &Client, token: &str) -> Result<Option<UserInfo>, kube::Error> {
-    let spec = TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() };
-    let review = TokenReview { spec, ..TokenReview::default() };
-    let review =
-        Api::<TokenReview>::all(client.clone()).create(&PostParams::default(), &review).await?;
-    let status = review.status.unwrap_or_default();
-    Ok(status.user.filter(|_| status.authenticated == Some(true)))
-}
+    use super::*;
 
-async fn is_allowed(
-    client: &Client,
-    user: UserInfo,
-    (namespace, name): (&str, &str),
-) -> Result<bool, kube::Error> {
-    let attributes = ResourceAttributes {
-        group: Some("llmautoscaler.io".to_owned()),
-        resource: Some("llmautoscalers".to_owned()),
-        subresource: Some("wake".to_owned()),
-        verb: Some("create".to_owned()),
-        namespace: Some(namespace.to_owned()),
-        name: Some(name.to_owned()),
-        ..ResourceAttributes::default()
-    };
-    let spec = SubjectAccessReviewSpec {
-        resource_attributes: Some(attributes),
-        user: user.username,
-        uid: user.uid,
-        groups: user.groups,
-        extra: user.extra,
-        ..SubjectAccessReviewSpec::default()
-    };
-    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-    let api = Api::<SubjectAccessReview>::all(client.clone());
-    let review = api.create(&PostParams::default(), &review).await?;
-    Ok(review.status.is_some_and(|status| status.allowed))
+    fn key(name: &str) -> AutoscalerKey {
+        AutoscalerKey { namespace: "ns".to_owned(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn a_call_reaches_the_autoscaler_that_listens_under_its_name() {
+        let calls = WakeCalls::default();
+        let mut listener = calls.listen(key("a"));
+        assert!(!calls.send(&key("b")), "no autoscaler has this name");
+        assert_eq!(listener.next_call().now_or_never(), None);
+        assert!(calls.send(&key("a")) && calls.send(&key("a")));
+        assert_eq!(listener.next_call().now_or_never(), Some(()));
+        assert_eq!(listener.next_call().now_or_never(), None, "two calls are one");
+    }
+
+    #[test]
+    fn a_dropped_listener_leaves_a_later_one_of_its_name() {
+        let calls = WakeCalls::default();
+        let (mut first, mut second) = (calls.listen(key("a")), calls.listen(key("a")));
+        assert!(calls.send(&key("a")));
+        assert_eq!(first.next_call().now_or_never(), None);
+        drop(first);
+        assert_eq!(second.next_call().now_or_never(), Some(()));
+        drop(second);
+        assert!(!calls.send(&key("a")));
+    }
 }

@@ -1,7 +1,8 @@
-//! Whose a target is: of several autoscalers of the same target the oldest one's.
+//! Claims: of several LLMAutoscalers that name the same target, the oldest one has it.
 //!
-//! Targets are of the autoscaler's own namespace, so it is enough to look at the others of that namespace. An autoscaler that has
-//! not looked for its target yet may turn out to be the owner of any, so younger ones wait for it: it is a matter of moments.
+//! A target is in the namespace of its autoscaler, so only claims of one namespace compete. An
+//! autoscaler that still searches for its target may turn out to claim any; younger ones wait for
+//! it, which takes moments.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,32 +15,29 @@ use kube::{
     core::{Selector, SelectorExt},
 };
 use llm_autoscaler_api::{LLMAutoscaler, time};
+use llm_autoscaler_observe::pod::Members;
 use tokio::sync::Notify;
 
 use crate::lock::lock;
 
-use llm_autoscaler_observe::pod::Members;
-
-/// By what autoscalers are ordered: the oldest is the least.
+/// An autoscaler, or one role of it, that claims a target. Claimants are ordered by age: the oldest
+/// is the least, and precedes all others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Precedence {
+pub struct Claimant {
     created: DateTime<Utc>,
     namespace: String,
     name: String,
     uid: String,
-    /// One of several targets of the autoscaler, by its name.
+    /// The name of the role, where the autoscaler has several.
     role: Option<String>,
 }
 
-impl Precedence {
-    /// That of an autoscaler; where it has several targets, for one of them.
-    pub fn of(object: &LLMAutoscaler, role: Option<&str>) -> Self {
+impl Claimant {
+    /// Returns the claimant for an autoscaler's only target, or for one of its roles.
+    fn of(object: &LLMAutoscaler, role: Option<&str>) -> Self {
+        let created = object.creation_timestamp();
         Self {
-            created: object
-                .creation_timestamp()
-                .as_ref()
-                .map(time::from_kubernetes)
-                .unwrap_or_default(),
+            created: created.as_ref().map(time::from_kubernetes).unwrap_or_default(),
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
@@ -48,121 +46,125 @@ impl Precedence {
     }
 }
 
-/// What an autoscaler scales.
+/// A claimant's claim.
 #[derive(Clone, Debug, PartialEq)]
 enum Claim {
-    /// Nobody knows yet.
-    Looking,
-    /// Nothing: its target is not there, or its spec means nothing.
+    /// The claimant has not read its target yet.
+    Searching,
+    /// The claimant has no target: it does not exist, or the spec is invalid.
     Nothing,
-    /// A target.
+    /// The claimant has read its target.
     Target {
-        /// The UID of what is scaled.
+        /// The UID of the object that is scaled.
         uid: String,
-        /// Which pods are the target's, where that can be said.
+        /// The selector of the target's pods, where it has one.
         selector: Option<Selector>,
     },
 }
 
-/// Whether a target may be scaled by who asks.
+/// The answer to a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// It is its own.
+    /// The claimant has the target.
     Owner,
-    /// Not yet: an older autoscaler has not looked for its target yet.
+    /// An older autoscaler still searches for its target, which may be this one.
     Unsettled,
-    /// It belongs to an older autoscaler of this name.
+    /// An older autoscaler of this name has the target.
     TakenBy(String),
 }
 
-/// What all autoscalers claim.
+/// The claims of all autoscalers.
 #[derive(Debug, Default)]
 struct Register {
-    /// All autoscalers that there were when the operator started are in it.
+    /// True once all autoscalers that existed when the operator started are registered.
     is_complete: bool,
-    namespaces: HashMap<String, BTreeMap<Precedence, Claim>>,
+    namespaces: HashMap<String, BTreeMap<Claimant, Claim>>,
 }
 
 impl Register {
-    fn set(&mut self, who: &Precedence, claim: Claim) {
-        self.namespaces.entry(who.namespace.clone()).or_default().insert(who.clone(), claim);
+    fn set(&mut self, claimant: &Claimant, claim: Claim) {
+        let namespace = self.namespaces.entry(claimant.namespace.clone()).or_default();
+        namespace.insert(claimant.clone(), claim);
     }
 
-    fn remove(&mut self, who: &Precedence) {
-        if let Some(namespace) = self.namespaces.get_mut(&who.namespace) {
-            namespace.remove(who);
+    fn remove(&mut self, claimant: &Claimant) {
+        if let Some(namespace) = self.namespaces.get_mut(&claimant.namespace) {
+            namespace.remove(claimant);
             if namespace.is_empty() {
-                self.namespaces.remove(&who.namespace);
+                self.namespaces.remove(&claimant.namespace);
             }
         }
     }
 
-    fn claims_in_namespace(&self, who: &Precedence) -> impl Iterator<Item = (&Precedence, &Claim)> {
-        self.namespaces.get(&who.namespace).into_iter().flatten()
+    fn claims_in_namespace(
+        &self,
+        claimant: &Claimant,
+    ) -> impl Iterator<Item = (&Claimant, &Claim)> {
+        self.namespaces.get(&claimant.namespace).into_iter().flatten()
     }
 
-    fn claim_of(&self, who: &Precedence) -> Option<&Claim> {
-        self.namespaces.get(&who.namespace)?.get(who)
+    fn claim_of(&self, claimant: &Claimant) -> Option<&Claim> {
+        self.namespaces.get(&claimant.namespace)?.get(claimant)
     }
 
-    /// Whose the target is that `who` claims.
-    fn ownership(&self, who: &Precedence) -> Ownership {
-        let Some(Claim::Target { uid: mine, .. }) = self.claim_of(who) else {
+    /// Returns whether the claimant has the target that it claims.
+    fn ownership(&self, claimant: &Claimant) -> Ownership {
+        let Some(Claim::Target { uid: claimed, .. }) = self.claim_of(claimant) else {
             return Ownership::Unsettled;
         };
         let mut is_settled = self.is_complete;
-        for (other, claim) in self.claims_in_namespace(who).take_while(|(other, _)| *other < who) {
+        let claims = self.claims_in_namespace(claimant);
+        for (older, claim) in claims.take_while(|(other, _)| *other < claimant) {
             match claim {
-                Claim::Target { uid, .. } if uid == mine => {
-                    return Ownership::TakenBy(other.name.clone());
+                Claim::Target { uid, .. } if uid == claimed => {
+                    return Ownership::TakenBy(older.name.clone());
                 }
-                Claim::Looking => is_settled = false,
+                Claim::Searching => is_settled = false,
                 Claim::Target { .. } | Claim::Nothing => {}
             }
         }
         if is_settled { Ownership::Owner } else { Ownership::Unsettled }
     }
 
-    /// The names of the autoscalers of other targets that select any of these pods too.
-    fn overlapping(&self, who: &Precedence, pods: &Members) -> Vec<String> {
-        let Some(Claim::Target { uid: mine, .. }) = self.claim_of(who) else { return Vec::new() };
-        let selects = |selector: &Selector| pods.values().any(|pod| selector.matches(&pod.labels));
-        let overlaps = |(other, claim): &(&Precedence, &Claim)| match claim {
-            Claim::Target { uid, selector: Some(selector) } => {
-                *other != who && uid != mine && selects(selector)
-            }
-            Claim::Target { .. } | Claim::Looking | Claim::Nothing => false,
+    /// Returns the names of autoscalers of other targets that select any of these pods too.
+    fn overlapping(&self, claimant: &Claimant, pods: &Members) -> Vec<String> {
+        let Some(Claim::Target { uid: claimed, .. }) = self.claim_of(claimant) else {
+            return Vec::new();
         };
-        self.claims_in_namespace(who)
-            .filter(overlaps)
-            .map(|(other, _)| other.name.clone())
-            .collect()
+        let others = self.claims_in_namespace(claimant).filter(|(other, _)| *other != claimant);
+        let overlapping = others.filter(|(_, claim)| match claim {
+            Claim::Target { uid, selector: Some(selector) } => {
+                uid != claimed && pods.values().any(|pod| selector.matches(&pod.labels))
+            }
+            Claim::Target { .. } | Claim::Searching | Claim::Nothing => false,
+        });
+        overlapping.map(|(other, _)| other.name.clone()).collect()
     }
 }
 
-/// What all autoscalers claim; cheap to clone.
+/// The claims of all autoscalers; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Claims(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     register: Mutex<Register>,
-    /// Somebody who may have been waited for has looked.
-    looked: Notify,
+    /// Notified at each change that may settle an ownership.
+    changed: Notify,
 }
 
 impl Claims {
-    /// All autoscalers that there were when the operator started have begun.
+    /// Records that all autoscalers that existed when the operator started are registered.
     pub fn complete_listing(&self) {
         self.lock().is_complete = true;
-        self.0.looked.notify_waiters();
+        self.0.changed.notify_waiters();
     }
 
-    /// An autoscaler begins to look for its target, or for that of one of its roles.
+    /// Registers an autoscaler, or one role of it, which begins to search for its target.
     pub fn register(&self, object: &LLMAutoscaler, role: Option<&str>) -> ClaimGuard {
-        let who = Precedence::of(object, role);
-        self.lock().set(&who, Claim::Looking);
-        ClaimGuard { claims: self.clone(), who }
+        let claimant = Claimant::of(object, role);
+        self.lock().set(&claimant, Claim::Searching);
+        ClaimGuard { claims: self.clone(), claimant }
     }
 
     fn lock(&self) -> MutexGuard<'_, Register> {
@@ -170,63 +172,65 @@ impl Claims {
     }
 }
 
-/// What one autoscaler claims; given back when dropped.
+/// The claim of one autoscaler, or of one role of it; removed when dropped.
 #[derive(Debug)]
 pub struct ClaimGuard {
     claims: Claims,
-    who: Precedence,
+    claimant: Claimant,
 }
 
 impl ClaimGuard {
-    /// It has found its target.
+    /// Claims the target that was found.
     pub fn claim(&self, uid: &str, selector: Option<Selector>) {
         self.set(Claim::Target { uid: uid.to_owned(), selector });
     }
 
-    /// It has no target.
+    /// Claims nothing, because there is no target.
     pub fn release(&self) {
         self.set(Claim::Nothing);
     }
 
-    /// Its target could not be looked at: what it had it keeps, and nobody waits for it any longer.
-    pub fn stop_looking(&self) {
-        if self.claims.lock().claim_of(&self.who) == Some(&Claim::Looking) {
+    /// Ends the search for a target that could not be read, so that younger autoscalers do not wait
+    /// for it. A target that was found before stays claimed.
+    pub fn end_search(&self) {
+        if self.claims.lock().claim_of(&self.claimant) == Some(&Claim::Searching) {
             self.set(Claim::Nothing);
         }
     }
 
     fn set(&self, claim: Claim) {
-        self.claims.lock().set(&self.who, claim);
-        self.claims.0.looked.notify_waiters();
+        self.claims.lock().set(&self.claimant, claim);
+        self.claims.0.changed.notify_waiters();
     }
 
-    /// Whose the target is, once that can be said.
+    /// Waits until it is settled whether the claimant has its target. The answer is never
+    /// [`Ownership::Unsettled`].
     pub async fn settled_ownership(&self) -> Ownership {
         loop {
-            // Notified from here on, so that nobody is missed between looking and waiting.
-            let looked = self.claims.0.looked.notified();
+            // Created before the check, so that a change between the check and the wait is noticed.
+            let changed = self.claims.0.changed.notified();
             match self.ownership() {
-                Ownership::Unsettled => looked.await,
+                Ownership::Unsettled => changed.await,
                 ownership => return ownership,
             }
         }
     }
 
-    /// Whose the target is.
+    /// Returns whether the claimant has its target, as far as is known now.
     pub fn ownership(&self) -> Ownership {
-        self.claims.lock().ownership(&self.who)
+        self.claims.lock().ownership(&self.claimant)
     }
 
-    /// The names of the autoscalers of other targets that select any of these pods too.
+    /// Returns the names of autoscalers of other targets that select any of these pods too.
     pub fn overlapping(&self, pods: &Members) -> Vec<String> {
-        self.claims.lock().overlapping(&self.who, pods)
+        self.claims.lock().overlapping(&self.claimant, pods)
     }
 }
 
 impl Drop for ClaimGuard {
     fn drop(&mut self) {
-        self.claims.lock().remove(&self.who);
-        self.claims.0.looked.notify_waiters();
+        self.claims.lock().remove(&self.claimant);
+        self.claims.0.changed.notify_waiters();
     }
 }
 
@@ -236,13 +240,13 @@ mod tests {
 
     use k8s_openapi::api::core::v1 as core;
     use llm_autoscaler_api::selector;
+    use llm_autoscaler_observe::pod::Pod;
     use serde_json::json;
 
     use super::*;
-    use llm_autoscaler_observe::pod::Pod;
 
-    fn who(namespace: &str, name: &str, second: i64) -> Precedence {
-        Precedence {
+    fn claimant(namespace: &str, name: &str, second: i64) -> Claimant {
+        Claimant {
             created: DateTime::from_timestamp(second, 0).unwrap(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
@@ -255,31 +259,32 @@ mod tests {
         Claim::Target { uid: uid.to_owned(), selector: selector::parse(selector).ok() }
     }
 
-    fn register(claims: &[(Precedence, Claim)]) -> Register {
+    fn register(claims: &[(Claimant, Claim)]) -> Register {
         let mut register = Register { is_complete: true, ..Register::default() };
-        for (who, claim) in claims {
-            register.set(who, claim.clone());
+        for (claimant, claim) in claims {
+            register.set(claimant, claim.clone());
         }
         register
     }
 
     #[test]
     fn the_oldest_keeps_a_target() {
-        let mine = || (who("ns", "m", 5), target("t", "a=1"));
+        let mine = || (claimant("ns", "m", 5), target("t", "a=1"));
         let taken = || Ownership::TakenBy("other".to_owned());
+        // the other claimant and its claim; the answer to ours
         let table = [
-            (who("ns", "other", 4), target("t", "a=1"), taken()),
-            (who("ns", "other", 6), target("t", "a=1"), Ownership::Owner),
-            // The same age: by name.
-            (who("ns", "a", 5), target("t", ""), Ownership::TakenBy("a".to_owned())),
-            (who("ns", "z", 5), target("t", ""), Ownership::Owner),
+            (claimant("ns", "other", 4), target("t", "a=1"), taken()),
+            (claimant("ns", "other", 6), target("t", "a=1"), Ownership::Owner),
+            // Autoscalers of one age are ordered by name.
+            (claimant("ns", "a", 5), target("t", ""), Ownership::TakenBy("a".to_owned())),
+            (claimant("ns", "z", 5), target("t", ""), Ownership::Owner),
             // Another target, another namespace.
-            (who("ns", "other", 4), target("u", "a=1"), Ownership::Owner),
-            (who("elsewhere", "other", 4), target("t", "a=1"), Ownership::Owner),
-            // An older one that has not looked may yet turn out to be the owner; a younger one cannot.
-            (who("ns", "other", 4), Claim::Looking, Ownership::Unsettled),
-            (who("ns", "other", 6), Claim::Looking, Ownership::Owner),
-            (who("ns", "other", 4), Claim::Nothing, Ownership::Owner),
+            (claimant("ns", "other", 4), target("u", "a=1"), Ownership::Owner),
+            (claimant("elsewhere", "other", 4), target("t", "a=1"), Ownership::Owner),
+            // An older one that still searches may turn out to be the owner; a younger one cannot.
+            (claimant("ns", "other", 4), Claim::Searching, Ownership::Unsettled),
+            (claimant("ns", "other", 6), Claim::Searching, Ownership::Owner),
+            (claimant("ns", "other", 4), Claim::Nothing, Ownership::Owner),
         ];
         for (other, claim, expected) in table {
             let register = register(&[mine(), (other.clone(), claim.clone())]);
@@ -288,23 +293,24 @@ mod tests {
     }
 
     #[test]
-    fn nobody_owns_anything_before_all_are_known() {
-        let mine = who("ns", "m", 5);
+    fn a_target_has_no_owner_before_all_autoscalers_are_registered() {
+        let mine = claimant("ns", "m", 5);
         let mut register = register(&[(mine.clone(), target("t", "a=1"))]);
         register.is_complete = false;
         assert_eq!(register.ownership(&mine), Ownership::Unsettled);
-        register.set(&who("ns", "older", 1), target("t", "a=1"));
+        register.set(&claimant("ns", "older", 1), target("t", "a=1"));
         assert_eq!(register.ownership(&mine), Ownership::TakenBy("older".to_owned()));
     }
 
     #[test]
-    fn when_the_owner_goes_the_next_takes_over() {
+    fn the_next_oldest_takes_over_when_the_owner_goes() {
         let [first, second, third] =
-            [("a", 3), ("b", 1), ("c", 2)].map(|(name, at)| who("ns", name, at));
+            [("a", 3), ("b", 1), ("c", 2)].map(|(name, at)| claimant("ns", name, at));
         let all = [&first, &second, &third];
-        let mut register = register(&all.map(|who| (who.clone(), target("t", ""))));
-        let owners =
-            |register: &Register| all.map(|who| register.ownership(who) == Ownership::Owner);
+        let mut register = register(&all.map(|claimant| (claimant.clone(), target("t", ""))));
+        let owners = |register: &Register| {
+            all.map(|claimant| register.ownership(claimant) == Ownership::Owner)
+        };
         assert_eq!(owners(&register), [false, true, false]);
         register.remove(&second);
         assert_eq!(owners(&register), [false, false, true]);
@@ -313,22 +319,24 @@ mod tests {
     }
 
     #[test]
-    fn pods_of_two_targets_make_rivals_of_both() {
+    fn two_targets_with_the_same_pods_overlap() {
         let pod = json!({
-            "metadata": {"name": "p", "namespace": "ns", "uid": "p", "labels": {"app": "a", "tier": "x"},
-                "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "metadata": {
+                "name": "p", "namespace": "ns", "uid": "p", "labels": {"app": "a", "tier": "x"},
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
             "spec": {"containers": []},
         });
         let pod = Pod::of(&serde_json::from_value::<core::Pod>(pod).unwrap()).unwrap();
         let pods: Members = Arc::new(BTreeMap::from([("p".to_owned(), Arc::new(pod))]));
-        let mine = who("ns", "m", 5);
+        let mine = claimant("ns", "m", 5);
         let table = [
-            (who("ns", "other", 9), target("u", "tier=x"), vec!["other".to_owned()]),
-            (who("ns", "other", 9), target("u", "tier=y"), Vec::new()),
-            (who("elsewhere", "other", 9), target("u", "tier=x"), Vec::new()),
-            // Of the same target: that is a matter of age, not of pods.
-            (who("ns", "other", 9), target("t", "app=a"), Vec::new()),
-            (who("ns", "other", 9), Claim::Nothing, Vec::new()),
+            (claimant("ns", "other", 9), target("u", "tier=x"), vec!["other".to_owned()]),
+            (claimant("ns", "other", 9), target("u", "tier=y"), Vec::new()),
+            (claimant("elsewhere", "other", 9), target("u", "tier=x"), Vec::new()),
+            // Another autoscaler of this target: age decides, not pods.
+            (claimant("ns", "other", 9), target("t", "app=a"), Vec::new()),
+            (claimant("ns", "other", 9), Claim::Nothing, Vec::new()),
         ];
         for (other, claim, expected) in table {
             let register =
@@ -338,14 +346,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_is_given_back() {
+    fn a_dropped_claim_is_removed() {
         let claims = Claims::default();
         claims.complete_listing();
         let spec = json!({
             "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
-            "metadata": {"name": "a", "namespace": "ns", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"},
-                "engine": "VLLM", "maxReplicas": 3, "metrics": []},
+            "metadata": {
+                "name": "a", "namespace": "ns", "uid": "1",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"},
+                "engine": "VLLM", "maxReplicas": 3, "metrics": [],
+            },
         });
         let older: LLMAutoscaler = serde_json::from_value(spec).unwrap();
         let mut younger = older.clone();
@@ -353,10 +366,10 @@ mod tests {
         let (first, second) = (claims.register(&older, None), claims.register(&younger, None));
         second.claim("t", None);
         assert_eq!(second.ownership(), Ownership::Unsettled);
-        first.stop_looking();
+        first.end_search();
         assert_eq!(second.ownership(), Ownership::Owner);
         first.claim("t", None);
-        first.stop_looking();
+        first.end_search();
         assert_eq!(second.ownership(), Ownership::TakenBy("a".to_owned()));
         drop(first);
         assert_eq!(second.ownership(), Ownership::Owner);

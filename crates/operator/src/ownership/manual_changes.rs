@@ -1,71 +1,79 @@
-//! Who has changed a target's size, and what that means: our own writes, changes by others that are respected for a while, and fights.
+//! Changes of a target's size by other writers: which they are, how long they are respected, and
+//! whether another writer contests the operator's sizes.
 //!
-//! Pure: what is read and when is told, and so is who has written it, as `managedFields` say.
+//! Pure: the caller passes the observed size, the time, and the writer named in `managedFields`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{ManualChangeStatus, managers, memory::Remembered, time};
 
 use crate::scale::metadata::Author;
 
-/// So many changes against ours are a fight, …
+/// A writer contests the operator's sizes by changing them this often within [`CONTESTED_WITHIN`].
 const CONTESTED_COUNT: usize = 3;
-/// … if they come within this time. It is told of no more often than that.
+/// The time in which changes are counted, and the shortest time between two reports of a contest.
 const CONTESTED_WITHIN: TimeDelta = TimeDelta::minutes(10);
 
-/// What is known of the size of one object.
+/// The size of one object, and its latest writer.
 #[derive(Clone, Debug, Default)]
 pub struct SizeTracker {
     /// The object's UID.
     pub uid: String,
-    /// The size as last seen or written.
+    /// The size that was last observed or written.
     known: Option<i32>,
-    /// That is what we have written.
-    is_ours: bool,
-    /// What a write asked for of which nobody knows whether it was done.
+    /// True if the operator has written that size.
+    is_own_write: bool,
+    /// The size of a write that may have been carried out: it had no answer.
     attempted: Option<i32>,
-    /// The latest change by somebody else, if it is the latest of all.
+    /// The latest change by another writer, unless the operator has written since.
     change: Option<SizeChange>,
-    /// When sizes of ours were changed by others, and by whom.
-    contested: Vec<(DateTime<Utc>, Option<String>)>,
-    /// When a fight was last told of.
-    contested_reported_at: Option<DateTime<Utc>>,
+    /// The latest changes of sizes that the operator had written.
+    contests: Vec<Contest>,
+    /// The time at which a contest was last reported.
+    contest_reported_at: Option<DateTime<Utc>>,
 }
 
-/// A change of size by somebody else.
+/// A change of a size that the operator had written.
+#[derive(Clone, Debug)]
+struct Contest {
+    at: DateTime<Utc>,
+    by: Option<String>,
+}
+
+/// A change of size by another writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SizeChange {
     /// The size before.
     pub from: i32,
     /// The size that was set.
     pub to: i32,
-    /// The field manager; `None` where it could not be found out.
+    /// The field manager of the writer; `None` where it is not known.
     pub by: Option<String>,
-    /// When.
+    /// The time of the change.
     pub at: DateTime<Utc>,
 }
 
-/// A change that is respected.
+/// A change that is respected: nothing is written meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RespectedChange {
     /// The change.
     pub change: SizeChange,
-    /// Until then.
+    /// The time until which it is respected.
     pub until: DateTime<Utc>,
 }
 
-/// What a size that was read means.
+/// The explanation of a size that was not expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attribution {
-    /// It was us, in a write whose answer was lost, or before a restart.
+    /// The operator has written it, before a restart or in a write without an answer.
     Ours,
-    /// Somebody else has changed it.
+    /// Another writer has changed it.
     Changed(SizeChange),
-    /// Somebody else changes it again and again after us, and it is time to say so.
+    /// Another writer changes the operator's sizes repeatedly, and it is time to report that.
     Contested(SizeChange),
 }
 
 impl SizeTracker {
-    /// Begins with what the status remembers of this very object.
+    /// Creates a tracker from the status, as far as it remembers this very object.
     pub fn restored(uid: &str, remembered: Option<&Remembered>) -> Self {
         let known = remembered.and_then(Remembered::replicas);
         let change = remembered.and_then(|remembered| remembered.manual_change.as_ref());
@@ -74,12 +82,14 @@ impl SizeTracker {
         Self { uid: uid.to_owned(), known, change, ..Self::default() }
     }
 
-    /// What whoever drives the object has made of it so far, and is no change that we would respect.
+    /// Creates a tracker for an object that another autoscaler drives. The size that it has set so
+    /// far is no change to respect.
     pub fn driven(uid: &str, current: i32) -> Self {
         Self { uid: uid.to_owned(), known: Some(current), ..Self::default() }
     }
 
-    /// Whether a size that was read is another one than expected, so that it matters who has written it.
+    /// Records an observed size. Returns whether it differs from the known one, so that its writer
+    /// is to be found out for [`attribute`](Self::attribute).
     pub fn observe_size(&mut self, current: i32) -> bool {
         if self.attempted.take() == Some(current) && self.known != Some(current) {
             self.record_write(current);
@@ -89,52 +99,51 @@ impl SizeTracker {
         differs
     }
 
-    /// Takes over a size that [`observe_size`](Self::observe_size), and says what that means.
+    /// Records the writer of a size for which [`observe_size`](Self::observe_size) returned true.
+    /// Returns the explanation of the size.
     pub fn attribute(&mut self, current: i32, author: Author, now: DateTime<Utc>) -> Attribution {
         if author.name.as_deref() == Some(managers::SCALE) {
             self.record_write(current);
             return Attribution::Ours;
         }
         let from = self.known.replace(current).unwrap_or(current);
-        let was_ours = std::mem::take(&mut self.is_ours);
-        let change = SizeChange {
-            from,
-            to: current,
-            by: author.name,
-            at: author.at.map_or(now, |at| at.min(now)),
-        };
+        let was_own_write = std::mem::take(&mut self.is_own_write);
+        let at = author.at.map_or(now, |at| at.min(now));
+        let change = SizeChange { from, to: current, by: author.name, at };
         self.change = Some(change.clone());
-        if was_ours && self.record_and_check_contested(&change, now) {
-            self.contested_reported_at = Some(now);
+        if was_own_write && self.record_and_check_contested(&change, now) {
+            self.contest_reported_at = Some(now);
             Attribution::Contested(change)
         } else {
             Attribution::Changed(change)
         }
     }
 
+    /// Records a change of the operator's size. Returns whether a contest is to be reported.
     fn record_and_check_contested(&mut self, change: &SizeChange, now: DateTime<Utc>) -> bool {
-        let recent = |at: DateTime<Utc>| now - at < CONTESTED_WITHIN;
-        self.contested.retain(|(at, _)| recent(*at));
-        self.contested.push((now, change.by.clone()));
-        let count = self.contested.iter().filter(|(_, by)| *by == change.by).count();
-        count >= CONTESTED_COUNT && !self.contested_reported_at.is_some_and(recent)
+        let is_recent = |at: DateTime<Utc>| now - at < CONTESTED_WITHIN;
+        self.contests.retain(|contest| is_recent(contest.at));
+        self.contests.push(Contest { at: now, by: change.by.clone() });
+        let count = self.contests.iter().filter(|contest| contest.by == change.by).count();
+        count >= CONTESTED_COUNT && !self.contest_reported_at.is_some_and(is_recent)
     }
 
-    /// A size of ours was written.
+    /// Records that the operator has written a size.
     pub fn record_write(&mut self, size: i32) {
         self.known = Some(size);
-        self.is_ours = true;
+        self.is_own_write = true;
         self.change = None;
         self.attempted = None;
     }
 
-    /// A size of ours was written or not: there was no answer.
+    /// Records a write without an answer, which may have been carried out.
     pub fn record_attempt(&mut self, size: i32) {
         self.attempted = Some(size);
     }
 
-    /// The change by somebody else that is to be left as it is, where such changes are respected for `respect`. Zero replicas are no
-    /// size to return from: who sets them switches the scaling off, as with the HPA.
+    /// Returns the change by another writer that is respected now, if changes are respected for
+    /// this long. Zero replicas are never respected as a size: as with the HPA, they switch scaling
+    /// off.
     pub fn respected(&self, respect: TimeDelta, now: DateTime<Utc>) -> Option<RespectedChange> {
         let change = self.change.as_ref().filter(|change| change.to != 0)?;
         let until = change.at + respect;
@@ -148,15 +157,15 @@ impl SizeChange {
         Self { from, to, by, at: time::from_kubernetes(&time) }
     }
 
-    /// As it is kept in the status.
+    /// Returns the change as the status keeps it.
     pub fn status(&self) -> ManualChangeStatus {
         let Self { from, to, by, at } = self.clone();
         ManualChangeStatus { from, to, by, time: time::to_kubernetes(at) }
     }
 
-    /// Who has done it, in a sentence.
+    /// Returns the writer, as the subject of a sentence.
     pub fn author(&self) -> &str {
-        self.by.as_deref().unwrap_or("somebody")
+        self.by.as_deref().unwrap_or("another writer")
     }
 }
 
@@ -174,7 +183,7 @@ mod tests {
         Author { name: Some(name.to_owned()), at: None }
     }
 
-    /// A size is read; what it means, where it matters.
+    /// Observes a size, and attributes it to `author` if it was not expected.
     fn read(
         sizes: &mut SizeTracker,
         current: i32,
@@ -189,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn only_others_change_a_size() {
+    fn a_change_is_by_another_writer_than_the_operator() {
         let mut sizes = SizeTracker::default();
         assert_eq!(read(&mut sizes, 2, "kubectl", 0), None, "the first size is no change");
         assert_eq!(read(&mut sizes, 2, "kubectl", 1), None);
@@ -200,7 +209,7 @@ mod tests {
             Some(Attribution::Changed(change(3, 1, "kubectl", 3)))
         );
         assert_eq!(read(&mut sizes, 1, "kubectl", 4), None);
-        // A write whose answer was lost, found done at the next look, and at a later one.
+        // A write without an answer, observed by the next read, or by a later one.
         sizes.record_attempt(4);
         assert_eq!(read(&mut sizes, 4, "kubectl", 5), None);
         sizes.record_attempt(5);
@@ -209,18 +218,18 @@ mod tests {
     }
 
     #[test]
-    fn respect_ends() {
+    fn a_change_is_respected_for_a_time() {
         let respect = TimeDelta::seconds(60);
         let mut sizes = SizeTracker::default();
         read(&mut sizes, 3, "kubectl", 0);
-        assert_eq!(sizes.respected(respect, at(0)), None, "nobody has changed anything");
+        assert_eq!(sizes.respected(respect, at(0)), None, "nothing has changed the size");
         read(&mut sizes, 2, "kubectl", 10);
         let respected =
             |until| Some(RespectedChange { change: change(3, 2, "kubectl", 10), until });
         assert_eq!(sizes.respected(respect, at(69)), respected(at(70)));
         assert_eq!(sizes.respected(respect, at(70)), None);
         assert_eq!(sizes.respected(TimeDelta::zero(), at(10)), None);
-        // Each change is respected anew; a write of ours ends it; zero is another matter.
+        // Each change is respected anew, a write of the operator ends that, and zero never is.
         read(&mut sizes, 4, "kubectl", 60);
         assert_eq!(
             sizes.respected(respect, at(119)).map(|respected| respected.until),
@@ -233,14 +242,14 @@ mod tests {
     }
 
     #[test]
-    fn what_an_hpa_did_is_not_respected_when_it_is_gone() {
+    fn the_size_of_a_former_hpa_is_not_respected() {
         let mut sizes = SizeTracker::driven("u", 3);
         assert_eq!(read(&mut sizes, 3, "kube-controller-manager", 10), None);
         assert_eq!(sizes.respected(TimeDelta::seconds(60), at(10)), None);
     }
 
     #[test]
-    fn respect_survives_a_restart() {
+    fn a_respected_change_survives_a_restart() {
         let manual_change = change(3, 2, "kubectl", 10).status();
         let history = HistoryRecord { replicas: Some(2), ..HistoryRecord::default() };
         let remembered = Remembered {
@@ -253,9 +262,9 @@ mod tests {
         assert_eq!(read(&mut sizes, 2, "x", 20), None);
         assert_eq!(sizes.respected(respect, at(20)).map(|respected| respected.until), Some(at(70)));
         let other = SizeTracker::restored("v", None);
-        assert_eq!(other.respected(respect, at(20)), None, "of another object");
+        assert_eq!(other.respected(respect, at(20)), None, "another object");
 
-        // What was changed while nobody looked counts from when it was changed.
+        // A change while no operator ran counts from its own time.
         let remembered = Remembered { manual_change: None, ..remembered };
         let mut sizes = SizeTracker::restored("u", Some(&remembered));
         assert!(sizes.observe_size(5));
@@ -267,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn three_times_against_ours_is_a_fight() {
-        // when and by whom a size of ours is changed; whether that is told as a fight
+    fn three_changes_of_our_sizes_by_one_writer_are_a_contest() {
+        // the second and the writer of each change; whether a contest is reported
         let table: &[&[(i64, &str, bool)]] = &[
             &[
                 (0, "helm", false),
@@ -298,7 +307,7 @@ mod tests {
                 );
             }
         }
-        // Somebody who changes his own size does not fight us.
+        // A writer that changes its own size contests none of ours.
         let mut sizes = SizeTracker::default();
         for size in 0..10 {
             assert!(!matches!(

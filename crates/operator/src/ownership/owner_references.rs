@@ -1,4 +1,4 @@
-//! Owners that drive the size of a target, as its `ownerReferences` say: read once for each target, and once a minute.
+//! The `ownerReferences` of a target: an owner may be a controller that sets the target's size.
 
 use std::time::Duration;
 
@@ -8,58 +8,72 @@ use tracing::debug;
 
 use crate::{
     ownership::refusal::Refusal,
-    scale::client::{Place, ScaleView, Targets},
+    scale::{
+        client::ScaleClient,
+        view::{ScaleLocation, ScaleView},
+    },
 };
 
-/// How long an answer is believed; an owner seldom comes later than what it owns.
-const BELIEVED: Duration = Duration::from_mins(1);
+/// The age at which owners are read again. An object seldom gets an owner after its creation.
+const MAX_AGE: Duration = Duration::from_mins(1);
 
-/// What was found when the owners of a target were last read.
+/// The owners of one target, as they were last read.
 #[derive(Default)]
 pub struct OwnerReferences {
-    read: Option<(String, Monotonic)>,
+    latest: Option<Reading>,
+}
+
+struct Reading {
+    /// The UID of the target.
+    uid: String,
+    at: Monotonic,
     refusal: Option<Refusal>,
 }
 
 impl OwnerReferences {
-    /// Returns why the target is driven by its owner, where it is. An answer is kept for a minute.
+    /// Returns why the target is left to its owner, if it is. An answer is kept for a minute.
     pub async fn refusal(
         &mut self,
-        targets: &Targets,
+        client: &ScaleClient,
         namespace: &str,
         target: &ScaleTargetRef,
         view: &ScaleView,
         now: Monotonic,
     ) -> Option<Refusal> {
-        let is_fresh =
-            |(uid, at): &(String, Monotonic)| *uid == view.uid && now.since(*at) < BELIEVED;
-        if !self.read.as_ref().is_some_and(is_fresh) {
-            self.refusal = find_owner(targets, namespace, target, view).await;
-            self.read = Some((view.uid.clone(), now));
+        if let Some(Reading { uid, at, refusal }) = &self.latest
+            && *uid == view.uid
+            && now.since(*at) < MAX_AGE
+        {
+            return refusal.clone();
         }
-        self.refusal.clone()
+        let refusal = find_owner(client, namespace, target, view).await;
+        self.latest = Some(Reading { uid: view.uid.clone(), at: now, refusal: refusal.clone() });
+        refusal
     }
 }
 
-/// Metadata that cannot be read stops nothing.
+/// Finds an owner that sets the target's size. Metadata that cannot be read is no obstacle.
 async fn find_owner(
-    targets: &Targets,
+    client: &ScaleClient,
     namespace: &str,
     target: &ScaleTargetRef,
     view: &ScaleView,
 ) -> Option<Refusal> {
-    // The adapter of a role belongs to the group, which leaves the size to it.
-    if matches!(view.place, Place::Adapter(_)) {
+    // The group owns the adapter of a role, and leaves the size to it.
+    if matches!(view.location, ScaleLocation::Adapter(_)) {
         return None;
     }
-    let metadata = match targets.metadata(namespace, target, view).await {
+    let metadata = match client.get_metadata(namespace, target, view).await {
         Ok(metadata) => metadata,
         Err(error) => {
-            debug!(namespace, target = target.name, %error, "cannot read the target's metadata, so its owner is not known");
+            debug!(
+                namespace, target = target.name, %error,
+                "cannot read the target's metadata, so its owner is not known"
+            );
             return None;
         }
     };
     let owners = metadata.owner_references.unwrap_or_default();
     let (owner, kind) = workloads::scaling_owner(&target.kind, &owners)?;
-    Some(Refusal::Driven { owner: owner.clone(), kind })
+    Some(Refusal::Owner { owner: owner.clone(), kind })
 }

@@ -1,4 +1,4 @@
-//! Why a target that was found is left alone.
+//! The refusal to scale a target that was found.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use llm_autoscaler_api::workloads::ScalingOwner;
@@ -8,15 +8,15 @@ use crate::cluster::other_autoscalers::OtherAutoscaler;
 /// The reason why a target that was found is left alone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
-    /// It belongs to an older LLMAutoscaler of this name.
-    Claimed(String),
-    /// Another kind of autoscaler scales it.
-    Scaled(OtherAutoscaler),
-    /// Its owner would undo what is written to it.
-    Driven {
+    /// An older LLMAutoscaler of this name has the target.
+    OlderClaim(String),
+    /// Another kind of autoscaler scales the target.
+    OtherAutoscaler(OtherAutoscaler),
+    /// The target's owner would revert what is written to it.
+    Owner {
         /// The owner.
         owner: OwnerReference,
-        /// What is known of the owner's kind.
+        /// The facts that are known of the owner's kind.
         kind: &'static ScalingOwner,
     },
 }

@@ -1,25 +1,25 @@
-//! What keeps the operator from writing what it has decided.
+//! The obstacles to writing to a target that the autoscaler owns.
 
 use llm_autoscaler_core as core;
 
 use crate::ownership::manual_changes::RespectedChange;
 
-/// The reasons why nothing is written to a target that is the autoscaler's own, is found and is understood.
+/// The reasons why nothing is written to a target that the autoscaler owns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WriteBlock {
     /// The autoscaler has the annotation that pauses it.
     pub paused: bool,
-    /// A change of size by something else that is respected for now.
+    /// A change of size by another writer that is respected for now.
     pub manual_change: Option<RespectedChange>,
 }
 
 impl WriteBlock {
-    /// The block as the plan takes it.
+    /// Returns the block as the plan takes it.
     pub fn for_plan(&self) -> core::WriteBlock {
         core::WriteBlock { paused: self.paused, manual_change: self.manual_change.is_some() }
     }
 
-    /// The first reason, as the operator's metrics name it; `None` where nothing is blocked.
+    /// Returns the first reason, as the operator's metrics name it; `None` if nothing is blocked.
     pub fn metric_label(&self) -> Option<&'static str> {
         if self.paused {
             Some("paused")

@@ -1,6 +1,6 @@
-//! All PodMonitors of the cluster, so that nobody's pods are published twice: managed services bill by the series.
+//! All PodMonitors of the cluster: a target's pods may be covered by one of them already.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -9,28 +9,28 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
     core::{Selector, SelectorExt},
 };
-use llm_autoscaler_api::{POD_MONITOR, Port};
+use llm_autoscaler_api::{POD_MONITOR, Port, time};
 use llm_autoscaler_core::Monotonic;
+use llm_autoscaler_observe::pod::Pod;
 use serde::Deserialize;
 
 use crate::{clock::Clock, kube_api::scoped_dynamic};
-use llm_autoscaler_observe::pod::Pod;
 
-/// For how long a listing is believed.
-const BELIEVED: Duration = Duration::from_secs(30);
+/// The age at which a listing is made anew.
+const MAX_AGE: Duration = Duration::from_secs(30);
 
-/// A PodMonitor, as far as it matters which pods it selects.
+/// A PodMonitor, as far as it tells which pods it covers.
 #[derive(Clone, Debug)]
-pub struct Monitor {
-    /// Its namespace.
+pub struct ClusterPodMonitor {
+    /// The namespace.
     pub namespace: String,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its UID.
+    /// The UID.
     pub uid: String,
-    /// When it was made.
+    /// The time of its creation.
     pub created: DateTime<Utc>,
-    /// Whether an autoscaler made it.
+    /// True if an LLMAutoscaler has created it.
     pub is_managed: bool,
     spec: Spec,
     selector: Selector,
@@ -40,13 +40,13 @@ pub struct Monitor {
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     selector: LabelSelector,
-    namespace_selector: Namespaces,
+    namespace_selector: NamespaceSelector,
     pod_metrics_endpoints: Vec<Endpoint>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Namespaces {
+struct NamespaceSelector {
     any: bool,
     match_names: Vec<String>,
 }
@@ -60,47 +60,48 @@ struct Endpoint {
     path: Option<String>,
 }
 
-/// The PodMonitors, listed now and then for everybody. Cheap to clone.
+/// The PodMonitors of the cluster, listed when they are needed; cheap to clone.
 #[derive(Clone)]
-pub struct Monitors {
+pub struct ClusterPodMonitors {
     client: Client,
     clock: Clock,
-    /// The only namespace that may be looked at.
+    /// The only namespace that the operator serves; all if absent.
     namespace: Option<String>,
-    latest: Arc<tokio::sync::Mutex<Option<Listed>>>,
+    latest: Arc<tokio::sync::Mutex<Option<Listing>>>,
 }
 
-/// When, and what.
-type Listed = (Monotonic, Arc<[Monitor]>);
+struct Listing {
+    at: Monotonic,
+    monitors: Arc<[ClusterPodMonitor]>,
+}
 
-impl Monitors {
-    /// Nothing has been listed yet.
+impl ClusterPodMonitors {
+    /// Creates the list, which asks the API server at the first call of [`all`](Self::all).
     pub fn new(client: Client, clock: Clock, namespace: Option<String>) -> Self {
         Self { client, clock, namespace, latest: Arc::default() }
     }
 
-    /// All PodMonitors, as they were half a minute ago at the earliest; none where there is no such kind. While they cannot be
-    /// listed, those that were known before: a neighbour is not gone because nobody can see it.
-    pub async fn all(&self) -> Arc<[Monitor]> {
+    /// Returns all PodMonitors, as of the last 30 s; none where the kind is not installed. While
+    /// they cannot be listed the former ones are returned: they may still exist.
+    pub async fn all(&self) -> Arc<[ClusterPodMonitor]> {
         let mut latest = self.latest.lock().await;
-        if let Some((at, monitors)) = &*latest
-            && self.clock.monotonic().since(*at) < BELIEVED
+        if let Some(Listing { at, monitors }) = &*latest
+            && self.clock.monotonic().since(*at) < MAX_AGE
         {
             return monitors.clone();
         }
-        let listed =
-            api(&self.client, self.namespace.as_deref()).list(&ListParams::default()).await;
-        let monitors: Arc<[Monitor]> = match listed {
-            Ok(list) => list.items.iter().filter_map(Monitor::of).collect(),
+        let api = api(&self.client, self.namespace.as_deref());
+        let monitors: Arc<[ClusterPodMonitor]> = match api.list(&ListParams::default()).await {
+            Ok(list) => list.items.iter().filter_map(ClusterPodMonitor::parse).collect(),
             Err(kube::Error::Api(status)) if status.code == 404 => Arc::default(),
-            Err(_) => latest.take().map_or_else(Arc::default, |(_, monitors)| monitors),
+            Err(_) => latest.take().map_or_else(Arc::default, |listing| listing.monitors),
         };
-        *latest = Some((self.clock.monotonic(), monitors.clone()));
+        *latest = Some(Listing { at: self.clock.monotonic(), monitors: monitors.clone() });
         monitors
     }
 }
 
-/// The API of PodMonitors, of one namespace or of all.
+/// Returns the API of PodMonitors, of one namespace or of all.
 pub fn api(client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
     let [group, version, kind, plural] = POD_MONITOR;
     let resource =
@@ -108,9 +109,9 @@ pub fn api(client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
     scoped_dynamic(client, namespace, &resource)
 }
 
-impl Monitor {
-    /// `None` for one that nobody could act on.
-    fn of(object: &DynamicObject) -> Option<Self> {
+impl ClusterPodMonitor {
+    /// Parses a PodMonitor. Returns `None` for one that the Prometheus Operator cannot read either.
+    pub(super) fn parse(object: &DynamicObject) -> Option<Self> {
         let spec: Spec = serde_json::from_value(object.data.get("spec")?.clone()).ok()?;
         let created = object.creation_timestamp()?;
         let managed_by = object.labels().get("app.kubernetes.io/managed-by");
@@ -118,39 +119,38 @@ impl Monitor {
             namespace: object.namespace()?,
             name: object.name_any(),
             uid: object.uid()?,
-            created: llm_autoscaler_api::time::from_kubernetes(&created),
+            created: time::from_kubernetes(&created),
             is_managed: managed_by.is_some_and(|manager| manager == "llm-autoscaler"),
             selector: Selector::try_from(spec.selector.clone()).ok()?,
             spec,
         })
     }
 
-    /// Whether it publishes the page of a pod at this port and path.
-    pub fn publishes(&self, pod: &Pod, port: u16, path: &str) -> bool {
-        let Namespaces { any, match_names } = &self.spec.namespace_selector;
-        let of_namespace = *any
-            || match_names.contains(&pod.namespace)
-            || match_names.is_empty() && self.namespace == pod.namespace;
-        let labels: &BTreeMap<String, String> = &pod.labels;
-        let same_page =
-            |endpoint: &Endpoint| endpoint.number(pod) == Some(port) && endpoint.path() == path;
-        of_namespace
-            && self.selector.matches(labels)
-            && self.spec.pod_metrics_endpoints.iter().any(same_page)
+    /// Returns whether the PodMonitor makes Prometheus scrape a pod at this port and path.
+    pub(super) fn covers(&self, pod: &Pod, port: u16, path: &str) -> bool {
+        let mut endpoints = self.spec.pod_metrics_endpoints.iter();
+        self.is_in_scope(&pod.namespace)
+            && self.selector.matches(&pod.labels)
+            && endpoints
+                .any(|endpoint| endpoint.number(pod) == Some(port) && endpoint.path() == path)
     }
 
-    /// Whether it goes before one that was made, or will be, at `created`: what people made does, and what was made before.
-    pub fn goes_before(&self, created: Option<(DateTime<Utc>, &str)>) -> bool {
-        !self.is_managed
-            || match created {
-                None => true,
-                Some((at, uid)) => (self.created, &*self.uid) < (at, uid),
-            }
+    fn is_in_scope(&self, namespace: &str) -> bool {
+        let NamespaceSelector { any, match_names } = &self.spec.namespace_selector;
+        let is_default = match_names.is_empty() && self.namespace == namespace;
+        *any || is_default || match_names.iter().any(|name| name == namespace)
+    }
+
+    /// Returns whether the PodMonitor precedes an autoscaler's own, which has this creation time
+    /// and UID; `None` if it does not exist yet. A PodMonitor that people have made always
+    /// precedes. Of two that autoscalers have made the older one does.
+    pub(super) fn precedes(&self, own: Option<(DateTime<Utc>, &str)>) -> bool {
+        !self.is_managed || own.is_none_or(|(at, uid)| (self.created, &*self.uid) < (at, uid))
     }
 }
 
-/// What is empty counts as absent, as it does for the Prometheus Operator.
 impl Endpoint {
+    /// Returns the number of the port. The Prometheus Operator treats an empty field as absent.
     fn number(&self, pod: &Pod) -> Option<u16> {
         match self {
             Self { port: Some(name), .. } if !name.is_empty() => {
@@ -172,21 +172,30 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use llm_autoscaler_observe::pod::Pod;
 
-    fn monitor(spec: &Value) -> Monitor {
+    fn monitor(spec: &Value) -> ClusterPodMonitor {
         let object = json!({
             "apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor",
-            "metadata": {"name": "m", "namespace": "ns", "uid": "u-5", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "metadata": {
+                "name": "m", "namespace": "ns", "uid": "u-5",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
             "spec": spec,
         });
-        Monitor::of(&serde_json::from_value(object).unwrap()).unwrap()
+        ClusterPodMonitor::parse(&serde_json::from_value(object).unwrap()).unwrap()
     }
 
     #[test]
-    fn a_page_is_published_by_who_selects_its_pod_and_port() {
+    fn a_monitor_covers_the_pods_and_ports_that_it_selects() {
         let http = json!([{"port": "http"}]);
         let app = json!({"matchLabels": {"app": "a"}});
+        let of_endpoint =
+            |endpoint: Value| json!({"selector": app, "podMetricsEndpoints": [endpoint]});
+        let in_namespaces = |namespaces: Value| {
+            json!({
+                "selector": app, "podMetricsEndpoints": http, "namespaceSelector": namespaces,
+            })
+        };
         let table = [
             (json!({"selector": app, "podMetricsEndpoints": http}), true),
             (json!({"selector": {}, "podMetricsEndpoints": http}), true),
@@ -194,30 +203,19 @@ mod tests {
                 json!({"selector": {"matchLabels": {"app": "b"}}, "podMetricsEndpoints": http}),
                 false,
             ),
-            (json!({"selector": app, "podMetricsEndpoints": [{"port": "grpc"}]}), false),
-            (json!({"selector": app, "podMetricsEndpoints": [{"portNumber": 8000}]}), true),
-            (json!({"selector": app, "podMetricsEndpoints": [{"targetPort": "http"}]}), true),
-            (
-                json!({"selector": app, "podMetricsEndpoints": [{"port": "http", "path": "/other"}]}),
-                false,
-            ),
-            (json!({"selector": app, "podMetricsEndpoints": [{"port": "http", "path": ""}]}), true),
-            (
-                json!({"selector": app, "podMetricsEndpoints": [{"port": "", "portNumber": 8000}]}),
-                true,
-            ),
-            (
-                json!({"selector": app, "podMetricsEndpoints": http, "namespaceSelector": {"matchNames": ["x"]}}),
-                false,
-            ),
-            (
-                json!({"selector": app, "podMetricsEndpoints": http, "namespaceSelector": {"any": true}}),
-                true,
-            ),
+            (of_endpoint(json!({"port": "grpc"})), false),
+            (of_endpoint(json!({"portNumber": 8000})), true),
+            (of_endpoint(json!({"targetPort": "http"})), true),
+            (of_endpoint(json!({"port": "http", "path": "/other"})), false),
+            (of_endpoint(json!({"port": "http", "path": ""})), true),
+            (of_endpoint(json!({"port": "", "portNumber": 8000})), true),
+            (in_namespaces(json!({"matchNames": ["x"]})), false),
+            (in_namespaces(json!({"matchNames": ["x", "ns"]})), true),
+            (in_namespaces(json!({"any": true})), true),
         ];
         for (spec, expected) in table {
             assert_eq!(
-                monitor(&spec).publishes(&Pod::serving("a-0", "a"), 8000, "/metrics"),
+                monitor(&spec).covers(&Pod::serving("a-0", "a"), 8000, "/metrics"),
                 expected,
                 "{spec}"
             );
@@ -225,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_autoscalers_the_older_ones_stays() {
+    fn of_two_autoscalers_monitors_the_older_one_precedes() {
         let mut other = monitor(&json!({"selector": {}}));
-        assert!(other.goes_before(None) && other.goes_before(Some((DateTime::UNIX_EPOCH, "u-1"))));
+        assert!(other.precedes(None) && other.precedes(Some((DateTime::UNIX_EPOCH, "u-1"))));
         other.is_managed = true;
         let at = other.created;
-        assert!(other.goes_before(None));
-        assert!(other.goes_before(Some((at + chrono::TimeDelta::seconds(1), "u-1"))));
-        assert!(!other.goes_before(Some((at - chrono::TimeDelta::seconds(1), "u-9"))));
-        assert!(other.goes_before(Some((at, "u-9"))) && !other.goes_before(Some((at, "u-1"))));
+        assert!(other.precedes(None));
+        assert!(other.precedes(Some((at + chrono::TimeDelta::seconds(1), "u-1"))));
+        assert!(!other.precedes(Some((at - chrono::TimeDelta::seconds(1), "u-9"))));
+        assert!(other.precedes(Some((at, "u-9"))) && !other.precedes(Some((at, "u-1"))));
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tracing::info;
 
 use crate::{
-    pod_monitor::keeper,
+    pod_monitor::reconciler,
     reconcile::{context::Context, role::Role, target_state::TargetState},
     status::{warnings::Warnings, writer::StatusWriter},
 };
@@ -68,7 +68,7 @@ impl Autoscaler {
         // The PodMonitor of an only target, where there are several now.
         let only = self.config.shared.as_ref().map(|_| None);
         for role in forgotten.chain(only) {
-            keeper::retire(&self.context.client, &self.object, role);
+            reconciler::delete(&self.context.client, &self.object, role);
         }
     }
 

@@ -12,9 +12,9 @@ use crate::{
     http::wake::WakeCalls,
     kube_api::WritePermit,
     ownership::claims::Claims,
-    pod_monitor::cluster_pod_monitors::Monitors,
+    pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
     sampling::sources::Sampling,
-    scale::client::Targets,
+    scale::client::ScaleClient,
     status::{events::Events, write_limiter::WriteLimiter},
     telemetry::Telemetry,
 };
@@ -29,9 +29,9 @@ pub struct Context {
     /// cluster.
     pub sampling: Sampling,
     /// The PodMonitors of the cluster.
-    pub monitors: Monitors,
+    pub monitors: ClusterPodMonitors,
     /// The scale subresources of the cluster.
-    pub targets: Targets,
+    pub scales: ScaleClient,
     /// Pending wake calls.
     pub wake: WakeCalls,
     /// The claims of all autoscalers to their targets.

@@ -56,7 +56,7 @@ pub async fn watch(
             Ok(watcher::Event::InitDone) => {
                 tasks.running.retain(|key, _| listed.contains(key));
                 tasks.context.claims.complete_listing();
-                readiness.autoscalers_listed();
+                readiness.record_autoscaler_listing();
             }
             Ok(watcher::Event::Apply(object)) => tasks.apply(object),
             Ok(watcher::Event::Delete(object)) => {

@@ -7,10 +7,10 @@ use tracing::info;
 use crate::{
     drain::{
         drainer::{Drainer, MarkFailed, PreparedWrite},
-        progress::FinishedDrain,
+        progress::{FinishedDrain, SizeStep},
     },
     reconcile::{context::Context, role::Role, sight::RoleSight},
-    scale::client::TargetError,
+    scale::error::TargetError,
 };
 
 /// The result of carrying a plan out.
@@ -140,7 +140,7 @@ impl Role {
         let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
         let (reference, view) = (&self.plan.target, &target.view);
         let result =
-            context.targets.set(&namespace, reference, view, write.to, context.permit).await;
+            context.scales.patch_scale(&namespace, reference, view, write.to, context.permit).await;
         context.telemetry.record_scale_write(match &result {
             Ok(_) => "ok",
             Err(TargetError::Conflict) => "conflict",
@@ -173,7 +173,7 @@ impl Role {
     /// Records that a size is not written yet, because the ratio to another role would suffer.
     fn wait_for_role(&mut self, Write { from, to, .. }: Write) {
         if let Some(target) = self.target.as_mut().filter(|_| to < from) {
-            target.progress.for_role = Some((from, to));
+            target.progress.for_role = Some(SizeStep { from, to });
         }
     }
 }

@@ -19,8 +19,9 @@ use crate::{
         target_state::{Beginning, TargetState},
     },
     scale::{
-        client::{ScaleView, TargetError},
+        error::TargetError,
         metadata::{self, Author},
+        view::ScaleView,
     },
     status::{events, refusal::RefusalTexts, report},
 };
@@ -45,7 +46,7 @@ impl Role {
         now: Now,
     ) -> Result<(), StepFailed> {
         let namespace = self.namespace();
-        let view = match self.context.targets.get(&namespace, &self.plan.target).await {
+        let view = match self.context.scales.get_scale(&namespace, &self.plan.target).await {
             Ok(view) => view,
             Err(error) => {
                 self.record_not_found(&error, now);
@@ -74,15 +75,15 @@ impl Role {
         if let Some(target) = &mut self.target {
             target.overlapping = self.claim.overlapping(&target.pods.members());
             if let Ok(selector) = target.selector.clone() {
-                let published = || target.published(&self.plan, selector);
-                self.pod_monitor.keep(&self.object, &self.plan, published, now.monotonic);
+                let pods = || target.monitored_pods(&self.plan, selector);
+                self.pod_monitor.reconcile(&self.object, &self.plan, pods, now.monotonic);
             }
         }
         Ok(())
     }
 
     fn record_not_found(&mut self, error: &TargetError, now: Now) {
-        self.claim.stop_looking();
+        self.claim.end_search();
         if error.is_gone() || error.is_terminal() {
             self.target = None;
             self.claim.release();
@@ -102,7 +103,7 @@ impl Role {
         let refusal =
             match tokio::time::timeout(SETTLED_WITHIN, self.claim.settled_ownership()).await {
                 Ok(Ownership::Owner) => self.driven_by(view, now).await,
-                Ok(Ownership::TakenBy(owner)) => Some(Refusal::Claimed(owner)),
+                Ok(Ownership::TakenBy(owner)) => Some(Refusal::OlderClaim(owner)),
                 Ok(Ownership::Unsettled) | Err(_) => return Err(StepFailed),
             };
         match refusal {
@@ -115,14 +116,14 @@ impl Role {
     async fn driven_by(&mut self, view: &ScaleView, now: Now) -> Option<Refusal> {
         let namespace = self.namespace();
         let target = &self.plan.target;
-        let targets = &self.context.targets;
+        let targets = &self.context.scales;
         let owner = self.owners.refusal(targets, &namespace, target, view, now.monotonic).await;
         if owner.is_some() {
             return owner;
         }
-        let objects = metadata::objects(target, view);
+        let objects = metadata::equivalent_references(target, view);
         let other = self.context.other_autoscalers.find(&namespace, &objects).await?;
-        Some(Refusal::Scaled(other))
+        Some(Refusal::OtherAutoscaler(other))
     }
 
     /// Leaves the target alone, and says why. Its pods are not sampled meanwhile; what is
@@ -167,8 +168,8 @@ impl Role {
     /// obstacle.
     async fn author(&self, view: &ScaleView) -> Author {
         let target = &self.plan.target;
-        match self.context.targets.metadata(&self.namespace(), target, view).await {
-            Ok(found) => metadata::author(&found, target.role.as_deref(), &view.place),
+        match self.context.scales.get_metadata(&self.namespace(), target, view).await {
+            Ok(found) => metadata::author(&found, target.role.as_deref(), &view.location),
             Err(error) => {
                 debug!(autoscaler = self.path(), %error, "cannot read the target's metadata, so the writer of its size is not known");
                 Author::default()

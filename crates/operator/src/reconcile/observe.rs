@@ -6,7 +6,7 @@ use std::time::Duration;
 use llm_autoscaler_core::{DrainObservation, Now};
 use llm_autoscaler_observe::{
     advice,
-    observer::{Scene, observe},
+    observer::{TargetSnapshot, observe},
     requests::{requests, slowest_request},
     samples::Samples,
 };
@@ -30,10 +30,10 @@ impl Role {
         let with_latency = plan.drain.is_some()
             && target.grace.as_ref().is_none_or(|(at, _)| now.monotonic.since(*at) >= GRACE_EVERY);
         let samples =
-            target.sources.samples(&target.replicas.speakers, with_latency, now.monotonic);
+            target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
-        let observed = observe(&Scene {
-            plan: &plan,
+        let observed = observe(&TargetSnapshot {
+            config: &plan,
             replicas: &target.replicas,
             samples: &samples,
             scale: target.view.scale,
@@ -44,8 +44,8 @@ impl Role {
             now: now.wall,
         });
         // A source that was found to be needed is scraped or queried from now on.
-        target.sources.renew(&observed.usable.findings.needed, now.monotonic);
-        target.sources.update_subscriptions(&target.replicas.speakers, now.monotonic);
+        target.sources.renew(&observed.usable.findings.needed_sources, now.monotonic);
+        target.sources.update_subscriptions(&target.replicas.reporting_pods, now.monotonic);
         if observed.usable.findings.warming_up && !target.decided {
             return None;
         }
@@ -78,7 +78,7 @@ impl Role {
         if with_latency {
             let pods = target.replicas.list.iter().flat_map(|group| &group.pods);
             let slowest = slowest_request(&target.replicas, samples);
-            let advice = slowest.and_then(|slowest| advice::short_grace(pods, slowest));
+            let advice = slowest.and_then(|slowest| advice::short_grace_period(pods, slowest));
             target.grace = Some((now.monotonic, advice));
         }
         sight.advice = target.grace.as_ref().and_then(|(_, advice)| advice.clone());
@@ -113,7 +113,7 @@ impl Role {
             (self.context.clone(), self.plan.clone(), self.namespace());
         let Some(target) = &mut self.target else { return };
         let (reader, memory) = (&mut target.workload, &mut target.drain);
-        reader.read(&context.targets, &namespace, &plan.target, memory, now).await;
+        reader.read(&context.scales, &namespace, &plan.target, memory, now).await;
         self.observe_candidates(sight, now);
     }
 
@@ -124,7 +124,7 @@ impl Role {
             (self.context.clone(), self.plan.clone(), self.namespace());
         let Some(target) = self.target.as_mut().filter(|_| plan.drain.is_some()) else { return };
         let (reader, memory) = (&mut target.workload, &mut target.drain);
-        reader.read_modes(&context.targets, &namespace, &plan.target, memory, now).await;
+        reader.read_modes(&context.scales, &namespace, &plan.target, memory, now).await;
     }
 
     /// Records how many requested replicas do not come.

@@ -17,7 +17,7 @@ use crate::{
 
 impl Role {
     /// Counts the decision, and samples as closely as it needs.
-    pub(super) fn adapt_sampling(&mut self, plan: &RolePlan, sight: &RoleSight) {
+    pub(super) fn adapt_sampling(&mut self, plan: &RolePlan, sight: &RoleSight, now: Now) {
         debug!(autoscaler = self.path(), decision = ?plan.decision, reasons = ?plan.reasons, "decided");
         let telemetry = &self.context.telemetry;
         telemetry.record_decision(outcome_label(&plan.decision));
@@ -31,6 +31,10 @@ impl Role {
             for (source, samples) in target.sources.list.iter().zip(&origin.samples) {
                 telemetry.record_samples(source.name(), u64::from(*samples));
             }
+        }
+        if let Some(certain) = sight.observed.without_doubt(plan.basis) {
+            target.sources.renew(&certain.findings.needed_sources, now.monotonic);
+            target.sources.update_subscriptions(&target.replicas.reporting_pods, now.monotonic);
         }
         target.sources.set_pace(if plan.near_target {
             ScrapePace::NearTarget

@@ -17,7 +17,7 @@ use crate::{
         claims::ClaimGuard, manual_changes::SizeTracker, owner_references::OwnerReferences,
         write_block::WriteBlock,
     },
-    pod_monitor::keeper::PodMonitorKeeper,
+    pod_monitor::reconciler::PodMonitorReconciler,
     reconcile::{context::Context, target_state::TargetState},
     status::{
         events,
@@ -43,7 +43,7 @@ pub(super) struct Role {
     pub(super) status: RoleStatus,
     /// The warnings of this step.
     pub(super) warnings: Vec<Warning>,
-    pub(super) pod_monitor: PodMonitorKeeper,
+    pub(super) pod_monitor: PodMonitorReconciler,
     pub(super) fresh: Arc<Notify>,
 }
 
@@ -67,7 +67,7 @@ impl Role {
             owners: OwnerReferences::default(),
             sizes: SizeTracker::default(),
             warnings: Vec::new(),
-            pod_monitor: PodMonitorKeeper::new(client, monitors, name.clone()),
+            pod_monitor: PodMonitorReconciler::new(client, monitors, name.clone()),
             fresh: fresh.clone(),
             name,
         }
@@ -87,7 +87,7 @@ impl Role {
         let is_other_target = plan.target != self.plan.target;
         self.object = object.clone();
         self.plan = Arc::new(plan);
-        self.pod_monitor.look_again();
+        self.pod_monitor.make_due();
         if is_other_target {
             self.target = None;
             self.claim.release();
@@ -128,7 +128,7 @@ impl Role {
 
     /// The role is none of the autoscaler's any longer.
     pub(super) fn retire(&mut self) {
-        self.pod_monitor.retire(&self.object);
+        self.pod_monitor.delete(&self.object);
     }
 
     /// The reasons why the operator may not write.

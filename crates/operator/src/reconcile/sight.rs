@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use llm_autoscaler_api::Advice;
 use llm_autoscaler_core::{Basis, DrainObservation, ReplicaCounts, ReplicaState, RoleObservation};
-use llm_autoscaler_observe::observer::{Findings, Observed, Problem};
+use llm_autoscaler_observe::observer::{Findings, Observations, Problem};
 
 use crate::{drain::drainer::DrainScene, ownership::write_block::WriteBlock};
 
 /// The observation of one role.
 pub struct RoleSight {
     /// Its observations.
-    pub observed: Observed,
+    pub observed: Observations,
     /// The states of its replicas.
     pub states: Vec<ReplicaState>,
     /// The number of its replicas by what they are.
@@ -62,9 +62,7 @@ impl RoleSight {
     /// The problems to report: where a decision could not do without samples in doubt, those of the
     /// others.
     pub fn problems(&self, basis: Basis) -> &[Problem] {
-        match (&self.observed.beyond_doubt, basis) {
-            (Some(strict), Basis::BeyondDoubt | Basis::InDoubt) => &strict.findings.problems,
-            _ => &self.observed.usable.findings.problems,
-        }
+        let usable = &self.observed.usable;
+        &self.observed.without_doubt(basis).unwrap_or(usable).findings.problems
     }
 }

@@ -125,7 +125,7 @@ impl Autoscaler {
     fn record(&mut self, plan: &StepPlan, sights: &[RoleSight], done: &Done, now: Now) {
         let roles = self.roles.iter_mut().zip(&plan.roles).zip(sights).zip(&done.roles);
         for (((role, plan), sight), outcome) in roles {
-            role.adapt_sampling(plan, sight);
+            role.adapt_sampling(plan, sight, now);
             if outcome.is_write() || done.end != End::Conflict {
                 role.record(plan, sight, outcome, now);
             }

@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 use crate::{
     cluster::pods::PodView,
     drain::{progress::DrainProgress, workload_reader::WorkloadReader},
-    pod_monitor::keeper::Published,
+    pod_monitor::plan::MonitoredPods,
     sampling::sources::{Sampling, Sources},
-    scale::client::{ScaleView, TargetError},
+    scale::{error::TargetError, view::ScaleView},
 };
 
 /// A target that has been found.
@@ -93,7 +93,7 @@ impl TargetState {
         };
         let pods = selector.clone().unwrap_or_else(|_| selector::nothing());
         let mut pods = sampling.pods.view(namespace, pods);
-        pods.keep_in_service();
+        pods.manage_gates();
         let replicas = Replicas::of(&pods.members(), &plan.groupings);
         let before = before.filter(|before| before.view.uid == view.uid);
         let mut memory = match (before, remembered) {
@@ -110,7 +110,7 @@ impl TargetState {
         let mut starts = StartupTracker::default();
         starts.observe(&replicas, &mut memory.startup_times, now.wall);
         let mut sources = Sources::new(sampling, namespace, fresh, plan);
-        sources.update_subscriptions(&replicas.speakers, now.monotonic);
+        sources.update_subscriptions(&replicas.reporting_pods, now.monotonic);
         Self {
             view,
             is_outdated: false,
@@ -186,17 +186,17 @@ impl TargetState {
     ) {
         let mut sources = Sources::new(sampling, namespace, fresh, plan);
         self.replicas = Replicas::of(&self.pods.members(), &plan.groupings);
-        sources.update_subscriptions(&self.replicas.speakers, sampling.clock.monotonic());
+        sources.update_subscriptions(&self.replicas.reporting_pods, sampling.clock.monotonic());
         self.sources = sources;
         self.decided = false;
     }
 
     /// Takes over the pods as they are now, and samples them.
     pub fn follow_pods(&mut self, plan: &TargetConfig, now: Now) {
-        if self.replicas.follow(&self.pods.members(), &plan.groupings) {
+        if self.replicas.update(&self.pods.members(), &plan.groupings) {
             self.starts.observe(&self.replicas, &mut self.memory.startup_times, now.wall);
         }
-        self.sources.update_subscriptions(&self.replicas.speakers, now.monotonic);
+        self.sources.update_subscriptions(&self.replicas.reporting_pods, now.monotonic);
     }
 
     /// Returns when a pod of the target, or of its sources, has come, gone or changed.
@@ -209,7 +209,7 @@ impl TargetState {
     }
 
     /// The pages that a PodMonitor publishes: those that the first source reads that reads pages.
-    pub fn published(&mut self, plan: &TargetConfig, selector: PodSelector) -> Published {
+    pub fn monitored_pods(&mut self, plan: &TargetConfig, selector: PodSelector) -> MonitoredPods {
         let scrape = plan.sources.iter().find_map(|source| match source {
             SourceConfig::Scrape(scrape) => Some(scrape),
             SourceConfig::Prometheus(_) => None,
@@ -219,7 +219,7 @@ impl TargetState {
             Some(_) => selector,
             None => selector.into_iter().chain(self.reporting_selector(plan)).collect(),
         };
-        let pods = others.unwrap_or_else(|| self.replicas.speakers.clone());
+        let pods = others.unwrap_or_else(|| self.replicas.reporting_pods.clone());
         let usual = plan.engine.profile();
         let usual_ports =
             || usual.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
@@ -229,13 +229,13 @@ impl TargetState {
         let port = port.or_else(|| ports.first().cloned()).unwrap_or(Port::Name("http".to_owned()));
         let path =
             scrape.map_or_else(|| usual.metrics_path.to_owned(), |scrape| scrape.path.clone());
-        Published { selector, pods, port, path }
+        MonitoredPods { selector, pods, port, path }
     }
 
     /// Narrows the target's selector to its reporting pods, because the others have no page.
     fn reporting_selector(&self, plan: &TargetConfig) -> PodSelector {
         let narrowed = plan.groupings.iter().find_map(|grouping| {
-            let mut pods = self.replicas.speakers.values();
+            let mut pods = self.replicas.reporting_pods.values();
             let with = pods.find(|pod| pod.labels.contains_key(&grouping.label))?;
             Some(grouping.reporting_selector(&with.labels))
         });

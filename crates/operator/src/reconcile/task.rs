@@ -11,7 +11,10 @@ use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
 use tokio::sync::watch;
 
-use crate::reconcile::{autoscaler::Autoscaler, context::Context, role::Role, step::Cause};
+use crate::{
+    http::wake::AutoscalerKey,
+    reconcile::{autoscaler::Autoscaler, context::Context, role::Role, step::Cause},
+};
 
 /// Samples that arrive within this time of each other make one step.
 const COALESCE_BASE: Duration = Duration::from_millis(10);
@@ -37,7 +40,7 @@ pub fn run(
 
 impl Autoscaler {
     async fn run(mut self, mut objects: watch::Receiver<Arc<LLMAutoscaler>>) {
-        let mut wake = self.context.wake.listen(&self.object);
+        let mut wake = self.context.wake.listen(AutoscalerKey::of(&self.object));
         let mut tick = tokio::time::interval(self.context.period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -56,7 +59,7 @@ impl Autoscaler {
                     tokio::time::sleep(self.coalesce_window()).await;
                     Cause::Sample
                 }
-                () = wake.called() => {
+                () = wake.next_call() => {
                     let now = self.context.clock.monotonic();
                     self.targets().for_each(|target| target.wake(now));
                     Cause::Tick

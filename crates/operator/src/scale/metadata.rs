@@ -1,87 +1,101 @@
-//! What an object says about itself beside its size: who owns it, and who has written it.
+//! The metadata of the object that a size is written to: its owners, and the last writer of the
+//! size.
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use llm_autoscaler_api::{ScaleTargetRef, time, workloads};
 use serde_json::Value;
 
-use crate::scale::client::{self, Place, ScaleView, TargetError, Targets, deadline};
+use crate::scale::{
+    client::{ScaleClient, within_deadline},
+    error::TargetError,
+    kinds::same_version,
+    view::{ScaleLocation, ScaleView},
+};
 
-impl Targets {
-    /// The metadata of the object that a size is written to.
+impl ScaleClient {
+    /// Reads the metadata of the object that the target's size is written to.
     ///
     /// # Errors
-    /// See [`TargetError`]; the operator may not be allowed to read more than the scale.
-    pub async fn metadata(
+    /// See [`TargetError`]. The operator may have no permission to read more than the scale.
+    pub async fn get_metadata(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,
         view: &ScaleView,
     ) -> Result<ObjectMeta, TargetError> {
-        let target = match &view.place {
-            Place::Adapter(name) => &client::sibling(target, workloads::RBG_ADAPTER, name),
-            Place::Own | Place::Role(_) => target,
+        let target = match &view.location {
+            ScaleLocation::Adapter(name) => &same_version(target, workloads::RBG_ADAPTER, name),
+            ScaleLocation::Subresource | ScaleLocation::Role(_) => target,
         };
         let api = self.api(namespace, target).await?;
-        Ok(deadline(api.get_metadata(&target.name)).await?.metadata)
+        Ok(within_deadline(api.get_metadata(&target.name)).await?.metadata)
     }
 }
 
-/// Who has written a size last, and when.
+/// The last writer of a size. Both fields are absent where `managedFields` do not tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Author {
     /// The field manager.
     pub name: Option<String>,
-    /// When; whole seconds.
+    /// The time of the write, in whole seconds.
     pub at: Option<DateTime<Utc>>,
 }
 
-/// The objects by which a target may be called: itself, and the adapter of a role.
-pub fn objects(target: &ScaleTargetRef, view: &ScaleView) -> Vec<ScaleTargetRef> {
-    let adapter = match &view.place {
-        Place::Adapter(name) => Some(client::sibling(target, workloads::RBG_ADAPTER, name)),
-        Place::Own | Place::Role(_) => None,
+/// Returns the references by which another autoscaler may name this target: its own, and that of
+/// the role's adapter.
+pub fn equivalent_references(target: &ScaleTargetRef, view: &ScaleView) -> Vec<ScaleTargetRef> {
+    let adapter = match &view.location {
+        ScaleLocation::Adapter(name) => Some(same_version(target, workloads::RBG_ADAPTER, name)),
+        ScaleLocation::Subresource | ScaleLocation::Role(_) => None,
     };
     std::iter::once(target.clone()).chain(adapter).collect()
 }
 
-/// Who has written the size last. Where it is kept elsewhere than in `spec.replicas`, who has written the scale.
-pub fn author(metadata: &ObjectMeta, role: Option<&str>, place: &Place) -> Author {
+/// Finds the last writer of the size in `managedFields`. Where the size is kept in another field
+/// than `spec.replicas`, the last writer of the scale subresource counts.
+pub fn author(metadata: &ObjectMeta, role: Option<&str>, location: &ScaleLocation) -> Author {
     let entries = metadata.managed_fields.as_deref().unwrap_or_default();
-    let role = role.filter(|_| matches!(place, Place::Role(_)));
-    let paths = match role {
-        Some(role) => vec![
-            vec!["f:spec".to_owned(), "f:roles".to_owned(), key(role), "f:replicas".to_owned()],
-            vec!["f:spec".to_owned(), "f:roles".to_owned()],
-        ],
-        None => vec![vec!["f:spec".to_owned(), "f:replicas".to_owned()]],
-    };
-    let owns = |path: &[String]| latest(entries, |entry| has(entry, path));
-    let found = paths.iter().find_map(|path| owns(path));
-    let found =
-        found.or_else(|| latest(entries, |entry| entry.subresource.as_deref() == Some("scale")));
-    found.map_or_else(Author::default, |entry| Author {
+    let role = role.filter(|_| matches!(location, ScaleLocation::Role(_)));
+    let paths = size_paths(role);
+    let owner = paths.iter().find_map(|path| latest(entries, |entry| owns(entry, path)));
+    let entry =
+        owner.or_else(|| latest(entries, |entry| entry.subresource.as_deref() == Some("scale")));
+    entry.map_or_else(Author::default, |entry| Author {
         name: entry.manager.clone(),
         at: entry.time.as_ref().map(time::from_kubernetes),
     })
 }
 
-/// How `managedFields` call an element of a list that is keyed by name.
-fn key(name: &str) -> String {
+/// Returns the paths in `fieldsV1` that hold a size, the most specific one first. The list of roles
+/// may be owned as a whole, where the CRD does not key it by name.
+fn size_paths(role: Option<&str>) -> Vec<Vec<String>> {
+    let path = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect();
+    match role {
+        Some(role) => vec![
+            path(&["f:spec", "f:roles", &element_key(role), "f:replicas"]),
+            path(&["f:spec", "f:roles"]),
+        ],
+        None => vec![path(&["f:spec", "f:replicas"])],
+    }
+}
+
+/// Returns the name that `fieldsV1` gives an element of a list that is keyed by name.
+fn element_key(name: &str) -> String {
     format!("k:{}", serde_json::json!({"name": name}))
 }
 
 fn latest(
     entries: &[ManagedFieldsEntry],
-    wanted: impl Fn(&ManagedFieldsEntry) -> bool,
+    matches: impl Fn(&ManagedFieldsEntry) -> bool,
 ) -> Option<&ManagedFieldsEntry> {
     entries
         .iter()
-        .filter(|entry| wanted(entry))
+        .filter(|entry| matches(entry))
         .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
 }
 
-fn has(entry: &ManagedFieldsEntry, path: &[String]) -> bool {
+fn owns(entry: &ManagedFieldsEntry, path: &[String]) -> bool {
     let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
     let inner = path.iter().try_fold(fields, |at: Option<&Value>, part| Some(at?.get(part)));
     inner.flatten().is_some()
@@ -94,19 +108,22 @@ mod tests {
     use super::*;
 
     fn entry(manager: &str, second: u32, subresource: &str, fields: &Value) -> Value {
+        let time = format!("2026-01-01T00:00:{second:02}Z");
         json!({
-            "manager": manager, "operation": "Update", "time": format!("2026-01-01T00:00:{second:02}Z"),
+            "manager": manager, "operation": "Update", "time": time,
             "subresource": subresource, "fieldsV1": fields,
         })
     }
 
     #[test]
-    fn who_has_written_the_size() {
+    fn the_latest_owner_of_the_field_has_written_the_size() {
         let replicas = json!({"f:spec": {"f:replicas": {}, "f:template": {}}});
         let size = json!({"f:spec": {"f:size": {}}});
         let other = json!({"f:spec": {"f:template": {}}});
-        let role =
-            |name: &str| json!({"f:spec": {"f:roles": {key(name): {".": {}, "f:replicas": {}}}}});
+        let role = |name: &str| {
+            let fields = json!({".": {}, "f:replicas": {}});
+            json!({"f:spec": {"f:roles": {element_key(name): fields}}})
+        };
         let roles = json!({"f:spec": {"f:roles": {}}});
         // entries, role, the author
         let table = [
@@ -129,8 +146,11 @@ mod tests {
         ];
         for (entries, role, expected) in table {
             let metadata = serde_json::from_value(json!({"managedFields": entries})).unwrap();
-            let place = if role.is_some() { Place::Role(0) } else { Place::Own };
-            let author = author(&metadata, role, &place);
+            let location = match role {
+                Some(_) => ScaleLocation::Role(0),
+                None => ScaleLocation::Subresource,
+            };
+            let author = author(&metadata, role, &location);
             assert_eq!(author.name.as_deref(), expected, "{entries:?}");
             assert_eq!(author.at.is_some(), expected.is_some());
         }

@@ -1,52 +1,55 @@
-//! Scale targets: any kind of the cluster that has a scale subresource, found by discovery, and roles of groups.
+//! Reads and writes the scale of a target: through its scale subresource, or as a role of a group.
 
-use k8s_openapi::api::autoscaling::v1 as autoscaling;
 use kube::api::Patch;
-use llm_autoscaler_api::{ScaleTargetRef, workloads};
-use llm_autoscaler_core::Scale;
+use llm_autoscaler_api::ScaleTargetRef;
 
 use crate::{
     kube_api::{WritePermit, within},
-    scale::client::{
-        Place, ScaleView, ScaleWrite, TargetError, Targets, deadline, is_about, params,
+    scale::{
+        client::{ScaleClient, patch_params, within_deadline},
+        error::TargetError,
+        kinds,
+        view::{ScaleLocation, ScaleView, ScaleWrite},
     },
 };
 
-impl Targets {
+impl ScaleClient {
     /// Reads the scale of a target.
     ///
     /// # Errors
     /// See [`TargetError`].
-    pub async fn get(
+    pub async fn get_scale(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,
     ) -> Result<ScaleView, TargetError> {
-        if is_about(target) {
+        if kinds::is_group_role(target) {
             return self.get_role(namespace, target).await;
         }
         let api = self.api(namespace, target).await?;
-        view(deadline(api.get_scale(&target.name)).await?, target)
+        let scale = within_deadline(api.get_scale(&target.name)).await?;
+        ScaleView::from_subresource(scale, target)
     }
 
-    /// Asks for `replicas`, on the condition that nobody has changed the target since it was `seen`.
+    /// Writes a size, on the condition that nothing has changed the target since `basis` was read.
+    /// Returns the scale after the write.
     ///
     /// # Errors
-    /// [`TargetError::Conflict`] if somebody has: read again, and decide again.
-    pub async fn set(
+    /// [`TargetError::Conflict`] if another writer came first: read the target and decide again.
+    pub async fn patch_scale(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,
-        seen: &ScaleView,
+        basis: &ScaleView,
         replicas: i32,
         permit: WritePermit,
     ) -> Result<ScaleView, TargetError> {
         let deadline = permit.deadline(self.now()).ok_or(TargetError::NoPermit)?;
-        let write = ScaleWrite { namespace, target, seen, replicas, deadline };
-        let result = match &seen.place {
-            Place::Own => self.set_own(&write).await,
-            Place::Adapter(name) => self.set_adapter(&write, name).await,
-            Place::Role(index) => self.set_role(&write, *index).await,
+        let write = ScaleWrite { namespace, target, basis, replicas, deadline };
+        let result = match &basis.location {
+            ScaleLocation::Subresource => self.patch_subresource(&write).await,
+            ScaleLocation::Adapter(name) => self.patch_adapter(&write, name).await,
+            ScaleLocation::Role(index) => self.patch_group(&write, *index).await,
         };
         match result {
             Err(TargetError::Call(error)) if error.status() == Some(409) => {
@@ -56,32 +59,12 @@ impl Targets {
         }
     }
 
-    async fn set_own(&self, write: &ScaleWrite<'_>) -> Result<ScaleView, TargetError> {
+    async fn patch_subresource(&self, write: &ScaleWrite<'_>) -> Result<ScaleView, TargetError> {
         let ScaleWrite { namespace, target, deadline, .. } = *write;
         let api = self.api(namespace, target).await?;
-        let patch = Patch::Merge(write.scale_patch());
-        let scale = within(deadline, api.patch_scale(&target.name, &params(), &patch)).await?;
-        view(scale, target)
+        let patch = Patch::Merge(write.subresource_patch());
+        let params = patch_params();
+        let scale = within(deadline, api.patch_scale(&target.name, &params, &patch)).await?;
+        ScaleView::from_subresource(scale, target)
     }
-}
-
-/// A custom resource's scale leaves `spec.replicas` out when it is 0.
-fn view(scale: autoscaling::Scale, target: &ScaleTargetRef) -> Result<ScaleView, TargetError> {
-    let status = scale.status.unwrap_or_default();
-    let Some(uid) = scale.metadata.uid else {
-        return Err(TargetError::NotScalable {
-            api_version: target.api_version.clone(),
-            kind: target.kind.clone(),
-        });
-    };
-    Ok(ScaleView {
-        scale: Scale {
-            current: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
-            status: status.replicas,
-        },
-        selector: workloads::pod_selector(target).or(status.selector).unwrap_or_default(),
-        uid,
-        resource_version: scale.metadata.resource_version,
-        place: Place::Own,
-    })
 }

@@ -1,14 +1,28 @@
-//! What the object of a target says beyond its scale: whether it is being rolled out, and from where its ordinals count.
+//! The object of a target, as far as scale-downs that drain depend on it: its rollout, its first
+//! ordinal, and the rule by which a smaller size removes replicas.
 
 use llm_autoscaler_api::{ScaleTargetRef, workloads};
 use llm_autoscaler_observe::workload::{RolloutProgress, Workload};
 use serde_json::Value;
 
-use crate::scale::client::{self, TargetError, Targets, deadline};
+use crate::scale::{
+    client::{ScaleClient, within_deadline},
+    error::TargetError,
+    kinds,
+};
 
-impl Targets {
-    /// Reads the object of a target, where its kind is known. One that may not be read is one of which nothing is known.
-    pub async fn workload(
+/// The partition of a StatefulSet's rolling update.
+const SET_PARTITION: &str = "/spec/updateStrategy/rollingUpdate/partition";
+/// The partition of a LeaderWorkerSet's rolling update. Other kinds have none.
+const GROUPS_PARTITION: &str = "/spec/rolloutStrategy/rollingUpdateConfiguration/partition";
+
+impl ScaleClient {
+    /// Reads the object of a target, where its kind is known. If the operator may not read it, the
+    /// answer is the default: nothing is known of the object.
+    ///
+    /// # Errors
+    /// See [`TargetError`].
+    pub async fn get_workload(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,
@@ -16,17 +30,17 @@ impl Targets {
         if workloads::victims(target).is_none() {
             return Ok(Workload::default());
         }
-        if client::is_about(target) {
-            return self.role_workload(namespace, target).await;
+        if kinds::is_group_role(target) {
+            return self.get_role_workload(namespace, target).await;
         }
         let api = self.api(namespace, target).await?;
-        match deadline(api.get(&target.name)).await {
+        match within_deadline(api.get(&target.name)).await {
             Ok(found) => {
                 let generation = found.metadata.generation.unwrap_or_default();
                 let annotations = found.metadata.annotations.unwrap_or_default();
                 let victims =
                     workloads::has_modes(target).then(|| workloads::role_victims(&annotations));
-                Ok(Workload { victims, ..read(&target.kind, generation, &found.data) })
+                Ok(Workload { victims, ..parse(&target.kind, generation, &found.data) })
             }
             Err(TargetError::Call(error)) if error.status() == Some(403) => Ok(Workload::default()),
             Err(error) => Err(error),
@@ -34,44 +48,54 @@ impl Targets {
     }
 }
 
-/// What an object of a known kind says.
-fn read(kind: &str, generation: i64, data: &Value) -> Workload {
-    let number = |path: &str| data.pointer(path).and_then(Value::as_i64);
-    let text = |path: &str| data.pointer(path).and_then(Value::as_str);
-    let (replicas, updated) =
-        (number("/status/replicas").unwrap_or(0), number("/status/updatedReplicas").unwrap_or(0));
-    let partition = match kind {
-        "StatefulSet" => number("/spec/updateStrategy/rollingUpdate/partition"),
-        _ => number("/spec/rolloutStrategy/rollingUpdateConfiguration/partition"),
-    };
+/// Parses the fields of an object of a known kind, without the rule for its victims.
+fn parse(kind: &str, generation: i64, data: &Value) -> Workload {
+    let is_set = kind == "StatefulSet";
+    let partition = if is_set { SET_PARTITION } else { GROUPS_PARTITION };
+    let partition = number(data, partition).unwrap_or(0);
+    let replicas = number(data, "/status/replicas").unwrap_or(0);
     let progress = RolloutProgress {
-        updated,
-        // Those below a partition stay as they are on purpose.
-        wanted: (replicas - partition.unwrap_or(0)).max(0),
-        ready: number("/status/readyReplicas").unwrap_or(0),
+        updated: number(data, "/status/updatedReplicas").unwrap_or(0),
+        // Replicas below a partition keep their revision on purpose.
+        wanted: (replicas - partition).max(0),
+        ready: number(data, "/status/readyReplicas").unwrap_or(0),
         generation,
     };
-    let unobserved =
-        number("/status/observedGeneration").is_some_and(|observed| observed < generation);
-    let unfinished = updated < progress.wanted;
-    let in_progress = match kind {
-        // Whoever updates by deleting pods says when.
-        "StatefulSet" if text("/spec/updateStrategy/type") == Some("OnDelete") => unobserved,
-        "StatefulSet" => {
-            let revisions = text("/status/currentRevision") != text("/status/updateRevision");
-            unobserved || unfinished || revisions && partition.unwrap_or(0) == 0
-        }
-        _ => unobserved || unfinished,
+    let is_unobserved =
+        number(data, "/status/observedGeneration").is_some_and(|observed| observed < generation);
+    let is_unfinished = progress.updated < progress.wanted;
+    let is_in_progress = if !is_set {
+        is_unobserved || is_unfinished
+    } else if text(data, "/spec/updateStrategy/type") == Some("OnDelete") {
+        // A replica is updated when something else deletes its pod, which may be never.
+        is_unobserved
+    } else {
+        let revisions =
+            ["/status/currentRevision", "/status/updateRevision"].map(|path| text(data, path));
+        is_unobserved || is_unfinished || partition == 0 && revisions[0] != revisions[1]
     };
-    let conditions = data.pointer("/status/conditions").and_then(Value::as_array);
-    let given_up = |condition: &Value| condition["reason"] == "ProgressDeadlineExceeded";
     Workload {
-        first_ordinal: Some(number("/spec/ordinals/start").unwrap_or(0) as i32),
+        first_ordinal: Some(number(data, "/spec/ordinals/start").unwrap_or(0) as i32),
         victims: None,
-        is_ordered: text("/spec/podManagementPolicy") == Some(workloads::ORDERED_READY),
-        rollout: in_progress.then_some(progress),
-        is_given_up: conditions.into_iter().flatten().any(given_up),
+        is_ordered: text(data, "/spec/podManagementPolicy") == Some(workloads::ORDERED_READY),
+        rollout: is_in_progress.then_some(progress),
+        is_given_up: is_given_up(data),
     }
+}
+
+/// Returns whether a Deployment's controller has given its rollout up.
+fn is_given_up(data: &Value) -> bool {
+    let conditions = data.pointer("/status/conditions").and_then(Value::as_array);
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition["reason"] == "ProgressDeadlineExceeded")
+}
+
+fn number(data: &Value, path: &str) -> Option<i64> {
+    data.pointer(path).and_then(Value::as_i64)
+}
+
+fn text<'a>(data: &'a Value, path: &str) -> Option<&'a str> {
+    data.pointer(path).and_then(Value::as_str)
 }
 
 #[cfg(test)]
@@ -80,50 +104,80 @@ mod tests {
 
     use super::*;
 
+    fn stateful_set(spec: &Value, current: &str, updated: i64, observed: i64) -> Value {
+        json!({"spec": spec, "status": {
+            "replicas": 4, "updatedReplicas": updated, "observedGeneration": observed,
+            "currentRevision": current, "updateRevision": "b",
+        }})
+    }
+
+    fn deployment(updated: i64, replicas: i64) -> Value {
+        json!({"spec": {}, "status": {
+            "replicas": replicas, "updatedReplicas": updated, "observedGeneration": 2,
+            "unavailableReplicas": 1,
+        }})
+    }
+
     #[test]
-    fn a_rollout_is_seen_by_the_kind_of_its_object() {
-        let set = |spec: Value, current: &str, updated: i64, observed: i64| {
-            let status = json!({"replicas": 4, "updatedReplicas": updated, "currentRevision": current, "updateRevision": "b",
-                "observedGeneration": observed});
-            json!({"spec": spec, "status": status})
+    fn a_rollout_is_in_progress_by_the_rules_of_its_kind() {
+        let rolling = |partition: i64| {
+            let rolling = json!({"partition": partition});
+            json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling}})
         };
-        let rolling = |partition: i64| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}});
-        let deployment = |updated: i64, replicas: i64| {
-            json!({"spec": {}, "status": {"replicas": replicas, "updatedReplicas": updated, "observedGeneration": 2,
-                "unavailableReplicas": 1}})
-        };
+        let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
+        // kind, object of generation 2; whether it rolls out
         let table = [
-            ("StatefulSet", set(rolling(0), "b", 4, 2), false),
-            ("StatefulSet", set(rolling(0), "b", 4, 1), true),
-            ("StatefulSet", set(rolling(0), "a", 1, 2), true),
-            ("StatefulSet", set(rolling(0), "a", 4, 2), true),
+            ("StatefulSet", stateful_set(&rolling(0), "b", 4, 2), false),
+            ("StatefulSet", stateful_set(&rolling(0), "b", 4, 1), true),
+            ("StatefulSet", stateful_set(&rolling(0), "a", 1, 2), true),
+            ("StatefulSet", stateful_set(&rolling(0), "a", 4, 2), true),
             // A canary that is to stay one.
-            ("StatefulSet", set(rolling(3), "a", 1, 2), false),
-            ("StatefulSet", set(rolling(2), "a", 1, 2), true),
-            ("StatefulSet", set(json!({"updateStrategy": {"type": "OnDelete"}}), "a", 0, 2), false),
-            // One that is out of service is not available, which is no rollout.
+            ("StatefulSet", stateful_set(&rolling(3), "a", 1, 2), false),
+            ("StatefulSet", stateful_set(&rolling(2), "a", 1, 2), true),
+            ("StatefulSet", stateful_set(&on_delete, "a", 0, 2), false),
+            // A pod out of service is not available, which is no rollout.
             ("Deployment", deployment(3, 3), false),
             ("Deployment", deployment(1, 4), true),
             ("LeaderWorkerSet", deployment(1, 2), true),
         ];
         for (kind, data, expected) in table {
-            assert_eq!(read(kind, 2, &data).rollout.is_some(), expected, "{kind} {data}");
+            assert_eq!(parse(kind, 2, &data).rollout.is_some(), expected, "{kind} {data}");
         }
+    }
+
+    #[test]
+    fn a_rollout_counts_the_replicas_above_the_partition() {
+        let object = json!({
+            "spec": {"updateStrategy": {"rollingUpdate": {"partition": 3}}},
+            "status": {"replicas": 5, "updatedReplicas": 1, "readyReplicas": 4},
+        });
+        let expected = RolloutProgress { updated: 1, wanted: 2, ready: 4, generation: 7 };
+        assert_eq!(parse("StatefulSet", 7, &object).rollout, Some(expected));
+    }
+
+    #[test]
+    fn a_deployment_gives_its_rollout_up_at_its_progress_deadline() {
+        let of = |reason: &str| {
+            let status = json!({"conditions": [{"type": "Progressing", "reason": reason}]});
+            parse("Deployment", 1, &json!({"spec": {}, "status": status})).is_given_up
+        };
+        assert!(of("ProgressDeadlineExceeded"));
+        assert!(!of("ReplicaSetUpdated"));
     }
 
     #[test]
     fn ordinals_may_begin_anywhere() {
         let of = |spec: Value| {
-            read("StatefulSet", 1, &json!({"spec": spec, "status": {}})).first_ordinal
+            parse("StatefulSet", 1, &json!({"spec": spec, "status": {}})).first_ordinal
         };
         assert_eq!(of(json!({})), Some(0));
         assert_eq!(of(json!({"ordinals": {"start": 5}})), Some(5));
     }
 
     #[test]
-    fn some_go_in_turn() {
+    fn a_stateful_set_is_ordered_by_its_pod_management_policy() {
         let of = |policy: &str| {
-            read("StatefulSet", 1, &json!({"spec": {"podManagementPolicy": policy}})).is_ordered
+            parse("StatefulSet", 1, &json!({"spec": {"podManagementPolicy": policy}})).is_ordered
         };
         assert!(of("OrderedReady"));
         assert!(!of("Parallel"));

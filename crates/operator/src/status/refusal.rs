@@ -22,14 +22,14 @@ impl RefusalTexts {
     /// The texts about a target, named as KIND/NAME.
     pub fn new(target: &str, refusal: &Refusal) -> Self {
         let (reason, message) = match refusal {
-            Refusal::Claimed(owner) => (
+            Refusal::OlderClaim(owner) => (
                 Reason::TargetTaken,
                 format!(
                     "{target} belongs to the LLMAutoscaler {owner}, which is older: nothing is \
                      written to it; delete one of the two, or give it another target"
                 ),
             ),
-            Refusal::Scaled(other) => (
+            Refusal::OtherAutoscaler(other) => (
                 Reason::TargetTaken,
                 format!(
                     "{target} is scaled by the {kind} {}: nothing is written to it; delete the \
@@ -38,7 +38,7 @@ impl RefusalTexts {
                     kind = other.kind
                 ),
             ),
-            Refusal::Driven { owner, kind } => (
+            Refusal::Owner { owner, kind } => (
                 Reason::TargetControlled,
                 format!(
                     "{target} belongs to the {} {}, which drives its size: nothing is written to \
@@ -52,7 +52,7 @@ impl RefusalTexts {
         let condition = ConditionUpdate::no(ConditionType::AbleToScale, reason, message.clone());
         let event = EventMessage { warning: true, reason, message };
         // Another autoscaler may be about to be deleted; an owner stays.
-        let terminal = matches!(refusal, Refusal::Driven { .. });
+        let terminal = matches!(refusal, Refusal::Owner { .. });
         Self { condition, event, terminal }
     }
 }

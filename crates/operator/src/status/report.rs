@@ -20,7 +20,7 @@ use llm_autoscaler_observe::observer::{Findings, Problem};
 
 use super::role_status::RoleStatus;
 use crate::{
-    drain::progress::DrainProgress, ownership::write_block::WriteBlock, scale::client::ScaleView,
+    drain::progress::DrainProgress, ownership::write_block::WriteBlock, scale::view::ScaleView,
 };
 
 pub use blocks::{contested, paused_without_decision};

@@ -12,6 +12,7 @@ use llm_autoscaler_observe::workload::Rollout;
 use super::lists;
 use crate::drain::progress::{
     BestEffort, DrainOutcome, DrainProgress, FinishedDrain, GateProblem, RemainingRequests,
+    SizeStep,
 };
 
 /// Returns all conditions about draining, by type; `None` for a condition that is absent.
@@ -44,7 +45,7 @@ fn draining(progress: &DrainProgress) -> Option<ConditionUpdate> {
             message,
         ));
     }
-    if let Some((from, to)) = progress.for_role {
+    if let Some(SizeStep { from, to }) = progress.for_role {
         let message =
             format!("{from} -> {to} is drained and waits for the other role of the ratio");
         return Some(ConditionUpdate::yes(ConditionType::Draining, Reason::WaitsForRole, message));
@@ -194,7 +195,7 @@ mod tests {
                 "5 -> 3 waits for a-4 (1 request), a-3 (number of requests unknown), until 1970-01-01T00:00:00Z at the latest",
             ),
             (
-                DrainProgress { for_role: Some((5, 3)), ..on.clone() },
+                DrainProgress { for_role: Some(SizeStep { from: 5, to: 3 }), ..on.clone() },
                 true,
                 "WaitsForRole",
                 "5 -> 3 is drained and waits for the other role of the ratio",

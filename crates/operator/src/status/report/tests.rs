@@ -13,7 +13,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     ownership::manual_changes::{RespectedChange, SizeChange},
-    scale::client::Place,
+    scale::view::ScaleLocation,
     status::role_status::RoleCondition,
 };
 
@@ -112,7 +112,7 @@ fn after_decision(
         selector: String::new(),
         uid: "u".to_owned(),
         resource_version: None,
-        place: Place::Own,
+        location: ScaleLocation::Subresource,
     };
     let report = RoleReport {
         role: None,

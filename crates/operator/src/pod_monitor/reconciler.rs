@@ -1,0 +1,250 @@
+//! Keeps the PodMonitor of a target as it should be, in a task beside the steps of the autoscaler.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, Preconditions},
+};
+use llm_autoscaler_api::{
+    LLMAutoscaler, PodMonitorBuilder, PodMonitorMode, TargetConfig,
+    conditions::{ConditionUpdate, Reason},
+    managers, pod_monitor_name, selector,
+};
+use llm_autoscaler_core::Monotonic;
+use serde_json::Value;
+use tokio::task::AbortHandle;
+
+use crate::{
+    kube_api::{apply_as, error_text},
+    lock::lock,
+    pod_monitor::{
+        cluster_pod_monitors::{self, ClusterPodMonitors},
+        plan::{CONDITION, ExistingPodMonitor, MonitoredPods, PodMonitorPlan, Unwanted},
+    },
+};
+
+/// The time between two reconciliations while the spec does not change.
+const PERIOD: Duration = Duration::from_mins(1);
+/// The time that one reconciliation may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Reconciles the PodMonitor of one target.
+pub struct PodMonitorReconciler {
+    /// The name of the target, where it is one of several.
+    role: Option<String>,
+    client: Client,
+    monitors: ClusterPodMonitors,
+    /// The start of the latest reconciliation.
+    started: Option<Monotonic>,
+    condition: Arc<Mutex<Option<ConditionUpdate>>>,
+    task: Option<AbortHandle>,
+}
+
+impl PodMonitorReconciler {
+    /// Creates a reconciler. `role` is the name of the target, where it is one of several.
+    pub fn new(client: Client, monitors: ClusterPodMonitors, role: Option<String>) -> Self {
+        Self { role, client, monitors, started: None, condition: Arc::default(), task: None }
+    }
+
+    /// Makes the next call of [`reconcile`](Self::reconcile) start one at once.
+    pub fn make_due(&mut self) {
+        self.started = None;
+    }
+
+    /// Returns the result of the latest reconciliation; `None` if there was none, or the spec asks
+    /// for no PodMonitor.
+    pub fn condition(&self) -> Option<ConditionUpdate> {
+        lock(&self.condition).clone()
+    }
+
+    /// Starts a reconciliation if it is due, and aborts one that still runs. Returns at once.
+    pub fn reconcile(
+        &mut self,
+        owner: &Arc<LLMAutoscaler>,
+        config: &Arc<TargetConfig>,
+        pods: impl FnOnce() -> MonitoredPods,
+        now: Monotonic,
+    ) {
+        if self.started.is_some_and(|at| now.since(at) < PERIOD) {
+            return;
+        }
+        self.started = Some(now);
+        self.abort();
+        let work = Reconciliation {
+            object: OwnPodMonitor::new(&self.client, owner, self.role.as_deref()),
+            monitors: self.monitors.clone(),
+            config: config.clone(),
+            pods: pods(),
+        };
+        let condition = self.condition.clone();
+        let task = tokio::spawn(async move {
+            let result = match tokio::time::timeout(DEADLINE, work.run()).await {
+                Ok(result) => result,
+                Err(_) => Some(not_in_time()),
+            };
+            *lock(&condition) = result;
+        });
+        self.task = Some(task.abort_handle());
+    }
+
+    /// Deletes the PodMonitor, because the autoscaler no longer has this target.
+    pub fn delete(&mut self, owner: &Arc<LLMAutoscaler>) {
+        self.abort();
+        delete(&self.client, owner, self.role.as_deref());
+    }
+
+    fn abort(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for PodMonitorReconciler {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+/// Deletes the PodMonitor of a target that the autoscaler no longer has, if there is one. Returns
+/// at once.
+pub fn delete(client: &Client, owner: &Arc<LLMAutoscaler>, role: Option<&str>) {
+    let object = OwnPodMonitor::new(client, owner, role);
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(DEADLINE, object.remove()).await;
+    });
+}
+
+/// The PodMonitor object of one target, which may not exist.
+struct OwnPodMonitor {
+    api: Api<DynamicObject>,
+    owner: Arc<LLMAutoscaler>,
+    name: String,
+}
+
+impl OwnPodMonitor {
+    fn new(client: &Client, owner: &Arc<LLMAutoscaler>, role: Option<&str>) -> Self {
+        let namespace = owner.namespace().unwrap_or_default();
+        Self {
+            api: cluster_pod_monitors::api(client, Some(&namespace)),
+            owner: owner.clone(),
+            name: pod_monitor_name(owner, role),
+        }
+    }
+
+    /// Reads the object; `None` if it does not exist, or its kind does not.
+    async fn get(&self) -> kube::Result<Option<ExistingPodMonitor>> {
+        match self.api.get(&self.name).await {
+            Ok(found) => Ok(Some(ExistingPodMonitor::of(&found, &self.owner))),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn apply(&self, wanted: &Value) -> ConditionUpdate {
+        let params = apply_as(managers::CHILDREN);
+        match self.api.patch(&self.name, &params, &Patch::Apply(wanted)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => ConditionUpdate::no(
+                CONDITION,
+                Reason::MonitoringNotInstalled,
+                "the cluster has no PodMonitor (monitoring.coreos.com/v1); scaling does not need \
+                 it",
+            ),
+            Err(error) => failed(&error),
+            Ok(_) => ConditionUpdate::yes(
+                CONDITION,
+                Reason::Applied,
+                format!("the PodMonitor {} is up to date", self.name),
+            ),
+        }
+    }
+
+    /// Deletes the object of this UID, and no other of its name. A later reconciliation repeats an
+    /// attempt that fails.
+    async fn delete(&self, uid: String) {
+        let preconditions = Preconditions { uid: Some(uid), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let _ = self.api.delete(&self.name, &params).await;
+    }
+
+    /// Carries a plan out. Returns the condition that reports the result.
+    async fn carry_out(&self, plan: PodMonitorPlan) -> Option<ConditionUpdate> {
+        match plan {
+            PodMonitorPlan::Apply(wanted) => Some(self.apply(&wanted).await),
+            PodMonitorPlan::Remove { uid, because } => {
+                self.delete(uid).await;
+                because.condition(&self.name)
+            }
+            PodMonitorPlan::LeaveAlone(because) => because.condition(&self.name),
+        }
+    }
+
+    /// Deletes the object, if the autoscaler has created it.
+    async fn remove(&self) {
+        if let Ok(existing) = self.get().await {
+            let plan = PodMonitorPlan::without(existing.as_ref(), Unwanted::NotAskedFor);
+            self.carry_out(plan).await;
+        }
+    }
+}
+
+/// A reconciliation of one PodMonitor, with its inputs.
+struct Reconciliation {
+    object: OwnPodMonitor,
+    monitors: ClusterPodMonitors,
+    config: Arc<TargetConfig>,
+    pods: MonitoredPods,
+}
+
+impl Reconciliation {
+    /// Reads the cluster, plans, and carries the plan out. Returns the condition that reports the
+    /// result; `None` if the spec asks for no PodMonitor.
+    async fn run(self) -> Option<ConditionUpdate> {
+        let object = &self.object;
+        let wanted = self.wanted();
+        let existing = match object.get().await {
+            Ok(existing) => existing,
+            Err(error) => return wanted.map(|_| failed(&error)),
+        };
+        let all = match wanted {
+            Some(_) => self.monitors.all().await,
+            None => Arc::default(),
+        };
+        object.carry_out(PodMonitorPlan::new(wanted, &self.pods, existing.as_ref(), &all)).await
+    }
+
+    /// Builds the object that the spec asks for, if it does.
+    fn wanted(&self) -> Option<Value> {
+        match self.config.pod_monitor.spec.mode {
+            PodMonitorMode::Disabled => None,
+            PodMonitorMode::Create => {
+                let builder = PodMonitorBuilder {
+                    owner: &self.object.owner,
+                    name: &self.object.name,
+                    plan: &self.config,
+                    selector: &selector::to_label_selector(&self.pods.selector),
+                    port: &self.pods.port,
+                };
+                Some(builder.build())
+            }
+        }
+    }
+}
+
+fn not_in_time() -> ConditionUpdate {
+    let message = format!("the API server did not answer within {} s", DEADLINE.as_secs());
+    ConditionUpdate::no(CONDITION, Reason::ApplyFailed, message)
+}
+
+fn failed(error: &kube::Error) -> ConditionUpdate {
+    let reason = match error {
+        kube::Error::Api(status) if status.code == 403 => Reason::Forbidden,
+        _ => Reason::ApplyFailed,
+    };
+    let message = format!("the PodMonitor could not be applied: {}", error_text(error));
+    ConditionUpdate::no(CONDITION, reason, message)
+}
