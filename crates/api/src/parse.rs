@@ -1,4 +1,4 @@
-//! Spec → plan: parse, don't validate. After this, no text of the spec is left to misread.
+//! Spec → configuration: parse, don't validate. After this, no text of the spec is left to misread.
 
 mod advice;
 mod behavior;
@@ -77,7 +77,7 @@ impl SpecError {
     }
 }
 
-/// Parses a spec that has one target; [`plans`] parses any.
+/// Parses a spec that has one target; [`parse_spec`] parses any.
 ///
 /// # Errors
 /// Names the first field that cannot be carried out. The API server refuses most of them before;
@@ -144,13 +144,13 @@ fn metrics(spec: &LLMAutoscalerSpec) -> Result<(Vec<MetricConfig>, Vec<MetricPol
     let mut metrics: Vec<MetricConfig> = Vec::with_capacity(spec.metrics.len());
     let mut targets = Vec::with_capacity(spec.metrics.len());
     for (index, metric) in spec.metrics.iter().enumerate() {
-        let (plan, target) = metric::metric(spec.engine.0, metric, &format!("metrics[{index}]"))?;
-        if metrics.iter().any(|other| other.name == plan.name) {
+        let (config, target) = metric::metric(spec.engine.0, metric, &format!("metrics[{index}]"))?;
+        if metrics.iter().any(|other| other.name == config.name) {
             let problem =
-                format!("two metrics are called {:?}: give each a different name", plan.name);
+                format!("two metrics are called {:?}: give each a different name", config.name);
             return Err(SpecError::new(format!("metrics[{index}].name"), problem));
         }
-        metrics.push(plan);
+        metrics.push(config);
         targets.push(target);
     }
     Ok((metrics, targets))

@@ -56,9 +56,9 @@ mod tests {
     fn requests_are_read_whichever_metrics_decide() {
         let spec = DrainSpec { deadline_seconds: 60, request_series: None };
         for engine in Engine::ALL {
-            let plan = drain(&spec, engine);
-            assert_eq!(plan.requests.is_some(), engine != Engine::Custom, "{engine:?}");
-            assert_eq!(plan.deadline, TimeDelta::seconds(60));
+            let config = drain(&spec, engine);
+            assert_eq!(config.requests.is_some(), engine != Engine::Custom, "{engine:?}");
+            assert_eq!(config.deadline, TimeDelta::seconds(60));
         }
     }
 

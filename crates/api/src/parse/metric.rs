@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_mins(1);
 /// The percentile of a histogram, if the spec has none.
 const PERCENTILE: i32 = 90;
 
-/// The plan of one metric: the source of its number, and its names.
+/// The configuration of one metric: the source of its number, and its names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricConfig {
     /// The key in spec and status.
@@ -66,7 +66,7 @@ pub enum Asked {
     Query(String),
 }
 
-/// Checks one metric of a spec and turns it into a plan and a policy.
+/// Checks one metric of a spec and turns it into a configuration and a policy.
 pub(super) fn metric(
     engine: Engine,
     spec: &MetricSpec,

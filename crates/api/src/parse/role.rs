@@ -1,4 +1,4 @@
-//! `spec.roles` and `spec.ratio` → a plan for each target, and what the targets have in common.
+//! `spec.roles` and `spec.ratio` → a configuration for each target, and the limits that they share.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::{
     spec::{LLMAutoscalerSpec, RatioSpec, RoleSpec},
 };
 
-/// A parsed spec: a plan for each target, and what the targets have in common.
+/// A parsed spec: a configuration for each target, and the limits that the targets share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParsedSpec {
-    /// The plans of the targets; there is at least one.
+    /// The targets, in the order of the spec; there is at least one.
     pub roles: Vec<ParsedRole>,
     /// The limits that the roles share; `None` if there is only one target.
     pub shared: Option<SharedLimits>,
@@ -31,12 +31,12 @@ impl ParsedSpec {
     }
 }
 
-/// The plan of one target.
+/// One parsed target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParsedRole {
     /// The role's name; `None` for the only target of a spec without roles.
     pub name: Option<String>,
-    /// The plan of the target.
+    /// The configuration of the target.
     pub config: TargetConfig,
     /// The number of GPUs that one replica takes; 0 if the spec does not limit GPUs.
     pub gpus: i64,
@@ -70,13 +70,13 @@ type Inherited = (&'static str, fn(&RoleSpec) -> bool);
 ///     }],
 /// }))?;
 /// let parsed = parse_spec(&spec, Profile::Default)?;
-/// assert_eq!(plans.roles[0].plan.policy.min_replicas, 2);
+/// assert_eq!(parsed.roles[0].config.policy.min_replicas, 2);
 /// assert_eq!(parsed.roles[0].config.metrics[0].series, "vllm:num_requests_waiting");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
-/// As for [`plan`].
+/// As for [`parse_target`].
 pub fn parse_spec(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<ParsedSpec, SpecError> {
     let Some(roles) = &spec.roles else {
         let only = ParsedRole { name: None, config: parse_target(spec, profile)?, gpus: 0 };

@@ -28,8 +28,9 @@ pub enum Basis {
 }
 
 /// Decides one role. A target never shrinks by samples in doubt: where the decision would, it is
-/// made again without them. If no metric is left then, the samples in doubt may keep the size but
-/// not reduce it.
+/// made again without them, and the larger size of the two is taken: without a sample of much load
+/// a target may seem to need fewer. If no metric is left without them, the samples in doubt may keep
+/// the size but not reduce it.
 ///
 /// This holds under [`Profile::HpaExact`](crate::Profile::HpaExact) too, because pods are scraped
 /// one after the other, while the HPA gets the samples of all of them at once.
@@ -45,10 +46,25 @@ pub(super) fn decide_role(
     };
     let strict = decide(policy, history, beyond_doubt, now);
     if !matches!(strict.outcome, Outcome::NoMetrics { .. } | Outcome::NoEvents) {
-        return (strict, Basis::BeyondDoubt);
+        return if size(&decision) > size(&strict) {
+            (decision, Basis::Usable)
+        } else {
+            (strict, Basis::BeyondDoubt)
+        };
     }
     let marked = Observation { doubt: Some(Doubt::Samples), ..observed.usable.clone() };
     (decide(policy, history, &marked, now), Basis::InDoubt)
+}
+
+/// Returns the desired replicas, and the recommendation for later scale-downs.
+fn size(decision: &Decision) -> (Option<i32>, Option<i32>) {
+    let recommended = match &decision.outcome {
+        Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
+            Some(derivation.recommended)
+        }
+        _ => None,
+    };
+    (decision.own_desired(), recommended)
 }
 
 /// Returns whether a metric is near its target, so that the next sample may change the decision.

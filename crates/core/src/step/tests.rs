@@ -144,6 +144,14 @@ fn a_step_of_one_role() {
         (role(&[25, 25]).in_doubt(&[None, None]), Basis::Usable, 5, None, vec![(0, 5)]),
         (low().in_doubt(&[Some(3), Some(3), None]), Basis::BeyondDoubt, 3, None, vec![]),
         (low().in_doubt(&[None, None, None]), Basis::InDoubt, 3, None, vec![]),
+        // Nor does their absence: without the sample of 20, two replicas would do.
+        (
+            role(&[20, 1, 1, 1, 1]).in_doubt(&[None, Some(1), Some(1), Some(1), Some(1)]),
+            Basis::Usable,
+            3,
+            None,
+            vec![(0, 3)],
+        ),
         // A block keeps the size, whatever is decided.
         (role(&[25, 25]).blocked(PAUSED), Basis::Usable, 5, Some(WaitingOn::Pause), vec![]),
         (low().blocked(RESPECTED), Basis::Usable, 1, Some(WaitingOn::ManualChange), vec![]),

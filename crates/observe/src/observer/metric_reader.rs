@@ -145,7 +145,10 @@ impl<'a> MetricReader<'a> {
                     complete &= sample.is_certain();
                     values.push(Some(sample.value.clone()));
                 }
-                Answer::Pending => findings.warming_up = true,
+                Answer::Pending => {
+                    complete = false;
+                    findings.warming_up = true;
+                }
                 // A pod that has been unready for so long gets no requests.
                 Answer::Missing(_) if self.is_stuck(pod) => {}
                 Answer::Missing(reason) => {

@@ -13,8 +13,12 @@ use llm_autoscaler_api::{POD_MONITOR, Port, time};
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_observe::pod::Pod;
 use serde::Deserialize;
+use tracing::warn;
 
-use crate::{clock::Clock, kube_api::scoped_dynamic};
+use crate::{
+    clock::Clock,
+    kube_api::{error_text, scoped_dynamic},
+};
 
 /// The age at which a listing is made anew.
 const MAX_AGE: Duration = Duration::from_secs(30);
@@ -94,7 +98,10 @@ impl ClusterPodMonitors {
         let monitors: Arc<[ClusterPodMonitor]> = match api.list(&ListParams::default()).await {
             Ok(list) => list.items.iter().filter_map(ClusterPodMonitor::parse).collect(),
             Err(kube::Error::Api(status)) if status.code == 404 => Arc::default(),
-            Err(_) => latest.take().map_or_else(Arc::default, |listing| listing.monitors),
+            Err(error) => {
+                warn!("listing PodMonitors: {}", error_text(&error));
+                latest.take().map_or_else(Arc::default, |listing| listing.monitors)
+            }
         };
         *latest = Some(Listing { at: self.clock.monotonic(), monitors: monitors.clone() });
         monitors

@@ -231,11 +231,13 @@ impl Sources {
         lookups: &Lookups<'_>,
         with_latency: bool,
     ) -> SourceSamples {
+        // The other pods of the description are those of the lookups, one to one.
+        let kind = source.describe();
         let metric = |measure: &Option<Arc<Measure>>| {
-            measure.as_ref().map(|measure| lookups.of(source, measure)).unwrap_or_default()
+            measure.as_ref().map(|measure| lookups.of(source, &kind, measure)).unwrap_or_default()
         };
         let per_pod = |measure: Option<&Arc<Measure>>| match measure {
-            Some(measure) if source.is_per_pod() => lookups.of(source, measure),
+            Some(measure) if source.is_per_pod() => lookups.of(source, &kind, measure),
             _ => Vec::new(),
         };
         let reply = |query: &Option<String>| source.reply(query.as_ref()?, lookups.now);
@@ -245,7 +247,7 @@ impl Sources {
             queries: self.queries.iter().map(reply).collect(),
             requests: per_pod(self.requests.as_ref()),
             latency: per_pod(self.latency.as_ref().filter(|_| with_latency)),
-            ..source.without_samples()
+            kind,
         }
     }
 }
@@ -258,11 +260,19 @@ struct Lookups<'a> {
 }
 
 impl Lookups<'_> {
-    fn of(&self, source: &SourceKind, measure: &Arc<Measure>) -> Vec<Lookup> {
+    fn of(
+        &self,
+        source: &SourceKind,
+        described: &samples::SourceKind,
+        measure: &Arc<Measure>,
+    ) -> Vec<Lookup> {
         match source {
-            SourceKind::OwnPods(pages) => pages.lookups(self.pods, measure, self.engine, self.now),
-            SourceKind::OtherPods(pages, view) => {
-                pages.lookups(&view.latest(), measure, self.engine, self.now)
+            SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => {
+                let pods = match described {
+                    samples::SourceKind::OtherPods(others) => others,
+                    _ => self.pods,
+                };
+                pages.lookups(pods, measure, self.engine, self.now)
             }
             SourceKind::Prometheus(server) => {
                 self.pods.values().map(|pod| server.lookup(pod, measure, self.now)).collect()
@@ -306,18 +316,23 @@ impl SourceKind {
         }
     }
 
+    /// Returns the description of the source as it is now.
+    fn describe(&self) -> samples::SourceKind {
+        match self {
+            Self::OwnPods(_) => samples::SourceKind::OwnPods,
+            Self::OtherPods(_, view) => samples::SourceKind::OtherPods(view.latest()),
+            Self::Prometheus(server) => samples::SourceKind::Prometheus {
+                url: server.url().to_owned(),
+                clock_ahead: server.clock_ahead(),
+                warning: server.warning(),
+            },
+        }
+    }
+
     /// Returns the description of the source, inactive and without samples.
     fn without_samples(&self) -> SourceSamples {
         SourceSamples {
-            kind: match self {
-                Self::OwnPods(_) => samples::SourceKind::OwnPods,
-                Self::OtherPods(_, view) => samples::SourceKind::OtherPods(view.latest()),
-                Self::Prometheus(server) => samples::SourceKind::Prometheus {
-                    url: server.url().to_owned(),
-                    clock_ahead: server.clock_ahead(),
-                    warning: server.warning(),
-                },
-            },
+            kind: self.describe(),
             is_active: false,
             metrics: Vec::new(),
             queries: Vec::new(),

@@ -28,8 +28,8 @@ fn values_of_other_pods_are_summed() {
         (two(), vec![sample(20.0), sample(5.0)], total(25, true), vec![]),
         (two(), vec![sample(20.0), doubtful(5.0)], total(25, false), vec![]),
         (two(), vec![sample(20.0), missing("refused")], total(20, false), vec![]),
-        // The first answer of a pod is due, and nothing is known to be missing.
-        (two(), vec![sample(20.0), pending()], total(20, true), vec![]),
+        // The first answer of a pod is due: no problem yet, and no whole total either.
+        (two(), vec![sample(20.0), pending()], total(20, false), vec![]),
         // A terminating pod may still process requests.
         (
             vec![gateway("g-0"), deleted(gateway("g-1"))],
