@@ -44,7 +44,7 @@ impl Case {
     /// # Errors
     /// The first error in the text.
     pub(super) fn read(text: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut parts = Parts { text, first_error: None };
+        let mut parts = Parts { text, errors: Vec::new() };
         let case = Self {
             header: parts.read(),
             settings: parts.read(),
@@ -53,7 +53,7 @@ impl Case {
             behavior: parts.read(),
             timeline: parts.read(),
         };
-        parts.first_error.map_or(Ok(case), Err)
+        parts.first_error().map_or(Ok(case), Err)
     }
 
     /// Answers the case.
@@ -71,23 +71,28 @@ impl Case {
     }
 }
 
-/// The text of a case while its parts are read, and the error that is the first in the text.
+/// The text of a case while its parts are read, and the errors so far.
 struct Parts<'t> {
     text: &'t [u8],
-    first_error: Option<serde_json::Error>,
+    errors: Vec<serde_json::Error>,
 }
 
 impl<'t> Parts<'t> {
     fn read<T: Deserialize<'t> + Default>(&mut self) -> T {
+        serde_json::from_slice(self.text).unwrap_or_else(|error| {
+            self.errors.push(error);
+            T::default()
+        })
+    }
+
+    /// Returns the error that is the first in the text. If the text ends within a field, all parts
+    /// fail there: one or two that read the field, with the error to report, and those that skip it.
+    fn first_error(self) -> Option<serde_json::Error> {
         let place = |error: &serde_json::Error| (error.line(), error.column());
-        match serde_json::from_slice(self.text) {
-            Ok(part) => part,
-            Err(error) => {
-                if self.first_error.as_ref().is_none_or(|first| place(&error) < place(first)) {
-                    self.first_error = Some(error);
-                }
-                T::default()
-            }
-        }
+        let texts: Vec<String> = self.errors.iter().map(ToString::to_string).collect();
+        let count = |text: &String| texts.iter().filter(|other| *other == text).count();
+        let errors = self.errors.into_iter().zip(&texts);
+        let first = errors.min_by_key(|(error, text)| (place(error), count(text)));
+        first.map(|(error, _)| error)
     }
 }

@@ -17,6 +17,7 @@ mod pods;
 mod problem;
 mod report;
 mod samples;
+mod seconds;
 mod sight;
 mod target;
 
@@ -38,16 +39,20 @@ use self::{
 };
 use super::answer::Answer;
 
-/// Answers the case in `text`, which begins on this line of the input. A malformed one, and one with
-/// a spec that cannot be carried out, is answered by `Err`: an error with its field and line.
+/// Answers the case in `text`, which begins on this line of the input. A malformed case, and one
+/// with a spec that cannot be carried out, is answered by `Err`: an error with its field and line.
 pub(super) fn answer(text: &[u8], line: usize, profile: Profile) -> Result<Answer, Answer> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let case: Case = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let (field, error) = (error.path().to_string(), error.into_inner());
+        let field = match error.path().to_string().as_str() {
+            "." => String::new(),
+            field => format!("{field}: "),
+        };
+        let error = error.into_inner();
         let line = line + error.line().saturating_sub(1);
         let error = error.to_string();
         let what = error.split(" at line ").next().unwrap_or_default();
-        Answer::malformed(line, &format!("not a case: {field}: {what}"))
+        Answer::malformed(line, &format!("not a case: {field}{what}"))
     })?;
     let profile = case.profile.map_or(profile, |profile| match profile {
         ProfileName::Default => Profile::Default,
@@ -110,8 +115,8 @@ impl Autoscaler {
         }
     }
 
-    /// Makes one step: observe, plan, execute, record. Returns its answer, as JSON and in sentences.
-    /// `status` is given in the first step.
+    /// Makes one step: observe, plan, execute, record. Returns its answer, as JSON and in
+    /// sentences. `status` is given in the first step.
     fn step(
         &mut self,
         step: &StepCase,

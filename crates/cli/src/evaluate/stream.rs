@@ -64,8 +64,8 @@ impl<R: BufRead> Lines<R> {
         Ok(Item { line, text })
     }
 
-    /// Reads the rest of the stream as one array. From the first malformed element on, the rest is one
-    /// item, and so one error.
+    /// Reads the rest of the stream as one array. From the first malformed element on, the rest is
+    /// one item, and so one error.
     fn array(&mut self, line: usize, mut text: Vec<u8>) -> io::Result<Option<Item>> {
         self.input.read_to_end(&mut text)?;
         let line_of = |place: usize| line + text[..place].split(|byte| *byte == b'\n').count() - 1;

@@ -1,4 +1,5 @@
-//! The parts of a decision after the recommendation, each by itself: limits, windows and scale events.
+//! The parts of a decision after the recommendation, each by itself: limits, windows and scale
+//! events.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::messages::{limit_reason, stabilization_reason};
@@ -75,10 +76,12 @@ pub(super) fn answer(
             limited(limit::with_behavior(&policy, &behavior, &history, current, desired, now))
         }
         "limit_up" => {
-            json!({"limit": limit::scale_up(profile, &behavior.scale_up, &history, current, now)})
+            let rules = &behavior.scale_up;
+            json!({"limit": limit::scale_up(profile, rules, &history, current, now)})
         }
         "limit_down" => {
-            json!({"limit": limit::scale_down(profile, &behavior.scale_down, &history, current, now)})
+            let rules = &behavior.scale_down;
+            json!({"limit": limit::scale_down(profile, rules, &history, current, now)})
         }
         "stabilize" => stabilized(&policy, history, desired, now),
         "stabilize_behavior" => {

@@ -166,7 +166,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// Returns the samples by pod. A listed value without a pod is a stray, of a pod that is not listed.
+/// Returns the samples by pod. A value without a pod is a stray, as of a pod that is not listed.
 fn samples(metric: &MetricState, pods: &[Pod]) -> BTreeMap<String, i64> {
     if let Some(values) = &metric.per_pod {
         let name =

@@ -1,15 +1,15 @@
 //! The format of a case in mode `step`; `docs/evaluate.md` describes it for users.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::{LLMAutoscalerSpec, LLMAutoscalerStatus};
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, IgnoredAny},
-};
+use serde::{Deserialize, de::IgnoredAny};
 
-use super::lookup::{LookupCase, QueryCase};
+use super::{
+    lookup::{LookupCase, QueryCase},
+    seconds::Seconds,
+};
 
 /// An autoscaler, and its steps in time.
 #[derive(Debug, Deserialize)]
@@ -36,7 +36,8 @@ pub(super) enum ProfileName {
     HpaExact,
 }
 
-/// One step. A field that is absent, here and below, is as in the step before.
+/// The state of the cluster in one step. A field that is absent, here and below, is as in the step
+/// before.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct StepCase {
@@ -200,38 +201,12 @@ pub(super) struct RolloutCase {
     pub(super) generation: i64,
 }
 
-/// A time in seconds that is not negative.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Seconds(Duration);
-
-impl Seconds {
-    pub(super) fn duration(self) -> Duration {
-        self.0
-    }
-
-    pub(super) fn delta(self) -> chrono::TimeDelta {
-        chrono::TimeDelta::from_std(self.0).unwrap_or(chrono::TimeDelta::MAX)
-    }
-}
-
-impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// A hundred years, so that no sum of times overflows.
-        const MOST: f64 = 3e9;
-        let seconds = f64::deserialize(deserializer)?;
-        if !(0.0..=MOST).contains(&seconds) {
-            return Err(D::Error::custom(format!("{seconds} s is not between 0 and {MOST:e}")));
-        }
-        Ok(Self(Duration::from_secs_f64(seconds)))
-    }
-}
-
 fn yes() -> bool {
     true
 }
 
 fn an_hour() -> Seconds {
-    Seconds(Duration::from_hours(1))
+    Seconds::AN_HOUR
 }
 
 fn half_a_minute() -> i64 {

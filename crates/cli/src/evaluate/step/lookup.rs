@@ -1,6 +1,6 @@
 //! The answer of a source about one pod, or to one query: a bare number, or an object.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
 use llm_autoscaler_engines::{Buckets, exposition::Value};
 use llm_autoscaler_observe::samples::{Found, Lookup, QueryLookup, Sample};
@@ -9,7 +9,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::case::Seconds;
+use super::seconds::Seconds;
 
 /// An answer about one pod.
 #[derive(Clone, Debug)]
@@ -136,7 +136,7 @@ impl<'de> Deserialize<'de> for LookupCase {
         let of_number = |number| {
             Lookup::Sample(Sample {
                 value: Value::Number(number),
-                age: std::time::Duration::ZERO,
+                age: Duration::ZERO,
                 doubt: None,
                 found: Found::default(),
                 copies: 1,
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for QueryCase {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let of_number = |number| QueryLookup::Numbers {
             numbers: vec![number],
-            age: std::time::Duration::ZERO,
+            age: Duration::ZERO,
             warning: None,
             complete: true,
         };

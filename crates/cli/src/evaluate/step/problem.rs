@@ -25,8 +25,8 @@ impl Problem {
     }
 }
 
-/// Returns the line of `text`, counted from 0, on which the value of a field begins. If the field is
-/// absent, it is the line of the innermost object around it that is present.
+/// Returns the line of `text`, counted from 0, on which the value of a field begins. If the field
+/// is absent, it is the line of the innermost object around it that is present.
 pub(super) fn line_of(text: &[u8], field: &str) -> usize {
     let Ok(text) = std::str::from_utf8(text) else { return 0 };
     let (mut value, mut rest) = (text, field);

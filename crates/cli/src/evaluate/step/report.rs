@@ -5,13 +5,17 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::{
     Advice,
+    conditions::Reason,
     messages::{MetricDescription, Step},
     quantity::show,
 };
 use llm_autoscaler_core::{
     Derivation, MetricOutcome, Outcome, ReplicaCounts, RolePlan, Verdict, WaitingOn,
 };
-use llm_autoscaler_observe::observer::Origin;
+use llm_autoscaler_observe::{
+    observer::{Origin, Problem},
+    pod::TroubleKind,
+};
 use serde_json::{Value, json};
 
 use super::{names, pods::NAMESPACE, sight::RoleSight, target::Target};
@@ -36,9 +40,7 @@ impl<'a> RoleReport<'a> {
         start: DateTime<Utc>,
     ) -> Self {
         let problems = sight.problems(plan.basis);
-        let text = |problem: &llm_autoscaler_observe::observer::Problem| {
-            format!("{}: {}", problem.of, problem.text)
-        };
+        let text = |problem: &Problem| format!("{}: {}", problem.of, problem.text);
         let error = (!problems.is_empty()).then(|| {
             format!(
                 "no usable sample from {}",
@@ -69,7 +71,9 @@ impl<'a> RoleReport<'a> {
     pub(super) fn json(&self) -> Value {
         let Self { plan, sight, .. } = self;
         let findings = sight.findings(plan.basis);
-        let problem = |problem: &llm_autoscaler_observe::observer::Problem| json!({"of": problem.of, "text": problem.text});
+        let problem = |problem: &Problem| json!({"of": problem.of, "text": problem.text});
+        let stuck =
+            |(pod, trouble): &(String, TroubleKind)| json!({"of": pod, "text": trouble.text()});
         let advice =
             |advice: &&Advice| json!({"reason": advice.reason.as_str(), "text": advice.text});
         let ReplicaCounts { alive, ending, coming, closed } = sight.counts;
@@ -86,6 +90,7 @@ impl<'a> RoleReport<'a> {
             "replicas": self.replicas(),
             "counts": {"alive": alive, "ready": findings.ready, "ending": ending, "coming": coming,
                        "closed": closed},
+            "stuck": findings.stuck.iter().map(stuck).collect::<Value>(),
             "problems": sight.problems(plan.basis).iter().map(problem).collect::<Value>(),
             "advice": sight.all_advice(plan.basis).iter().map(advice).collect::<Value>(),
         }))
@@ -98,7 +103,7 @@ impl<'a> RoleReport<'a> {
             "outcome": names::outcome(&decision.outcome),
             "current": decision.current,
             "desired": decision.desired(),
-            "limitedBy": messages.limited_by().map(|reason| reason.as_str()),
+            "limitedBy": messages.limited_by().map(Reason::as_str),
             "reason": Some(messages.reason()).filter(|reason| !reason.is_empty()),
         });
         if let Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } =

@@ -1,4 +1,4 @@
-//! One role as a step has observed it, in the form that the plan takes.
+//! The observation of one role in a step, in the form that the plan takes.
 
 use std::collections::BTreeSet;
 

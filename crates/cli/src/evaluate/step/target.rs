@@ -1,4 +1,4 @@
-//! One target between steps: its state in the cluster, and the memory of the operator about it.
+//! A target between steps: its state in the cluster, and the memory of the operator about it.
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::{
@@ -30,7 +30,7 @@ use super::{
     sight::RoleSight,
 };
 
-/// One target, and everything that is known of it.
+/// A target, and everything that is known of it.
 #[derive(Debug)]
 pub(super) struct Target {
     /// The name of the role; `None` for the only target of a spec without roles.
