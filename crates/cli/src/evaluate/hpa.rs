@@ -86,7 +86,8 @@ impl<'t> Parts<'t> {
     }
 
     /// Returns the error that is the first in the text. If the text ends within a field, all parts
-    /// fail there: one or two that read the field, with the error to report, and those that skip it.
+    /// fail there: one or two that read the field, with the error to report, and those that skip
+    /// it.
     fn first_error(self) -> Option<serde_json::Error> {
         let place = |error: &serde_json::Error| (error.line(), error.column());
         let texts: Vec<String> = self.errors.iter().map(ToString::to_string).collect();
