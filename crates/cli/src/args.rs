@@ -3,13 +3,18 @@
 use std::{io::IsTerminal, net::SocketAddr, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use kube::{Client, CustomResourceExt};
+use kube::CustomResourceExt;
 use llm_autoscaler::evaluate;
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_operator::Config;
 
-use crate::{engines::Engines, explain::Explain, probe::Probe};
+use crate::{
+    cluster::{client, with_cluster},
+    engines::Engines,
+    explain::Explain,
+    probe::Probe,
+};
 
 /// Keeps LLM inference services at the right number of replicas.
 #[derive(Debug, Parser)]
@@ -171,20 +176,6 @@ async fn terminated() {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate => {}
     }
-}
-
-/// Runs `work` on a runtime, with one TLS library for the API server and the pods.
-pub fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
-}
-
-/// Returns a client of the cluster that this process runs in, or that KUBECONFIG names.
-pub async fn client() -> anyhow::Result<Client> {
-    // The error's text contains its causes; printed as a chain they would be repeated.
-    let unknown =
-        |error| anyhow::anyhow!("no cluster found: run in a pod, or set KUBECONFIG ({error})");
-    Client::try_default().await.map_err(unknown)
 }
 
 /// Prints the CRD as YAML.

@@ -1,29 +1,32 @@
-//! `explain`: why a live object has the size it has, from its status alone.
+//! `explain`: the way to the size of a live target, from the status of its autoscaler alone.
 
 use std::fmt::Write;
 
 use anyhow::anyhow;
 use chrono::{DateTime, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
     LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus, PastDecision,
-    ReplicasStatus, RoleSpec, TargetStatus, conditions::ConditionType, time,
+    ReplicasStatus, RoleSpec, TargetStatus,
+    conditions::{ConditionType, status_text},
+    time,
 };
 
-/// Which object.
+/// The options of `explain`.
 #[derive(Debug, clap::Args)]
 pub struct Explain {
     /// The name of the LLMAutoscaler.
     name: String,
-    /// Its namespace; that of the current context if absent.
+    /// Its namespace; by default that of the current context.
     #[arg(long, short)]
     namespace: Option<String>,
 }
 
 impl Explain {
-    /// Reads the object and prints what its status says.
+    /// Reads the object and prints the explanation that its status gives.
     pub async fn explain(self) -> anyhow::Result<()> {
-        let client = crate::args::client().await?;
+        let client = crate::cluster::client().await?;
         let api: Api<LLMAutoscaler> = match &self.namespace {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::default_namespaced(client),
@@ -39,7 +42,7 @@ impl Explain {
     }
 }
 
-/// The explanation.
+/// Returns the explanation.
 fn render(object: &LLMAutoscaler, now: DateTime<Utc>) -> String {
     let mut text = String::new();
     let Some(status) = &object.status else {
@@ -78,7 +81,8 @@ fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
     let TargetStatus { current_replicas, ready_replicas, desired_replicas, .. } = target;
     let _ = writeln!(
         text,
-        "\nreplicas   {current_replicas} asked for, {ready_replicas} ready, {desired_replicas} wanted"
+        "\nreplicas   {current_replicas} asked for, {ready_replicas} ready, \
+         {desired_replicas} wanted"
     );
     for metric in &target.metrics {
         let _ = writeln!(text, "metric     {}", metric_text(metric, now));
@@ -87,7 +91,7 @@ fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
         let rule = &decision.limited_by;
         let _ = writeln!(text, "raw        {}", decision.raw);
         let _ = writeln!(text, "stabilized {}", decision.stabilized);
-        // What other roles make of it comes last.
+        // A change by other roles comes last.
         let (own, joint) = if decision.applied == decision.limited {
             (format!(" ({rule})"), String::new())
         } else {
@@ -145,15 +149,10 @@ fn past_text(past: &PastDecision, now: DateTime<Utc>) -> String {
     format!("{age:>6} s ago  {} -> {}  {} ({reason})", past.from, past.to, past.limited_by)
 }
 
-/// Those conditions that a person should know of.
+/// Returns the conditions that are worth pointing out to a person, one per line.
 fn conditions_text(status: &LLMAutoscalerStatus) -> String {
-    let usual = |type_: &str| ConditionType::parse(type_).is_some_and(ConditionType::usual_status);
-    let wrong = status
-        .conditions
-        .iter()
-        .filter(|condition| (condition.status == "True") != usual(&condition.type_));
     let mut text = String::new();
-    for condition in wrong {
+    for condition in status.conditions.iter().filter(|condition| is_unusual(condition)) {
         let separator = if text.is_empty() { "\n" } else { "" };
         let _ = writeln!(
             text,
@@ -162,6 +161,13 @@ fn conditions_text(status: &LLMAutoscalerStatus) -> String {
         );
     }
     text
+}
+
+/// Returns whether a condition does not have its usual status. A condition of an unknown type, as a
+/// later version may write it, is pointed out while it is `True`.
+fn is_unusual(condition: &Condition) -> bool {
+    let usual = ConditionType::parse(&condition.type_).is_some_and(ConditionType::usual_status);
+    (condition.status == status_text(true)) != usual
 }
 
 #[cfg(test)]
@@ -176,43 +182,51 @@ mod tests {
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "qwen3"},
             "engine": "VLLM", "minReplicas": 1, "maxReplicas": 3,
-            "metrics": [{"signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"}}]
+            "metrics": [{"signal": "WaitingRequests",
+                         "target": {"type": "AverageValue", "averageValue": "5"}}]
         },
         "status": {
             "observedGeneration": 2, "reference": "StatefulSet/qwen3",
             "conditions": [
-                {"type": "Ready", "status": "True", "reason": "Scaling", "message": "fine", "lastTransitionTime": "2026-01-01T00:00:00Z"},
-                {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas", "message": "more than the maximum", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+                {"type": "Ready", "status": "True", "reason": "Scaling", "message": "fine",
+                 "lastTransitionTime": "2026-01-01T00:00:00Z"},
+                {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas",
+                 "message": "more than the maximum", "lastTransitionTime": "2026-01-01T00:00:00Z"}
             ],
             "targets": [{
                 "name": "qwen3", "currentReplicas": 3, "readyReplicas": 2, "desiredReplicas": 3,
-                "metrics": [{"name": "WaitingRequests", "series": "vllm:num_requests_waiting", "current": "11", "target": "5",
-                             "proposal": 7, "replicas": {"used": 2, "missing": 1, "notReady": 0},
+                "metrics": [{"name": "WaitingRequests", "series": "vllm:num_requests_waiting",
+                             "current": "11", "target": "5", "proposal": 7,
+                             "replicas": {"used": 2, "missing": 1, "notReady": 0},
                              "source": "scrape", "sampledAt": "2026-01-01T00:01:00Z"}],
-                "decision": {"raw": 7, "stabilized": 7, "limited": 3, "limitedBy": "TooManyReplicas", "applied": 3,
+                "decision": {"raw": 7, "stabilized": 7, "limited": 3,
+                             "limitedBy": "TooManyReplicas", "applied": 3,
                              "reason": "pods metric vllm:num_requests_waiting above target"},
-                "decisions": [{"time": "2026-01-01T00:00:00Z", "from": 1, "to": 3, "limitedBy": "DesiredWithinRange",
+                "decisions": [{"time": "2026-01-01T00:00:00Z", "from": 1, "to": 3,
+                               "limitedBy": "DesiredWithinRange",
                                "reason": "pods metric vllm:num_requests_waiting above target"}]
             }]
         }
     }"#;
 
     #[test]
-    fn the_way_from_a_metric_to_a_size() {
+    fn the_way_from_a_metric_to_a_size_is_printed() {
         let object: LLMAutoscaler = serde_json::from_str(OBJECT).unwrap();
         let now = DateTime::parse_from_rfc3339("2026-01-01T00:01:30Z").unwrap().to_utc();
         let expected = "\
 qwen3 keeps StatefulSet/qwen3 between 1 and 3 replicas.
 
 replicas   3 asked for, 2 ready, 3 wanted
-metric     WaitingRequests (vllm:num_requests_waiting): 11 / 5 -> 7   from 2 replicas, 1 missing, 0 not ready, 0 stuck   (by scrape, 30 s ago)
+metric     WaitingRequests (vllm:num_requests_waiting): 11 / 5 -> 7   \
+from 2 replicas, 1 missing, 0 not ready, 0 stuck   (by scrape, 30 s ago)
 raw        7
 stabilized 7
 limited    3 (TooManyReplicas)
 applied    3
 because    pods metric vllm:num_requests_waiting above target
 
-decisions      90 s ago  1 -> 3  DesiredWithinRange (pods metric vllm:num_requests_waiting above target)
+decisions      90 s ago  1 -> 3  DesiredWithinRange \
+(pods metric vllm:num_requests_waiting above target)
 
 ScalingLimited=True TooManyReplicas: more than the maximum
 ";
@@ -220,7 +234,7 @@ ScalingLimited=True TooManyReplicas: more than the maximum
     }
 
     #[test]
-    fn without_a_status_there_is_nothing_to_explain() {
+    fn an_object_without_a_status_cannot_be_explained() {
         let mut object: LLMAutoscaler = serde_json::from_str(OBJECT).unwrap();
         object.status = None;
         assert_eq!(
@@ -233,8 +247,10 @@ ScalingLimited=True TooManyReplicas: more than the maximum
     fn each_role_has_its_own_way() {
         let target = json!({
             "currentReplicas": 4, "readyReplicas": 4, "desiredReplicas": 4,
-            "decision": {"raw": 9, "stabilized": 9, "limited": 8, "limitedBy": "SharedCeiling", "applied": 4,
-                         "reason": "pods metric above target"},
+            "decision": {
+                "raw": 9, "stabilized": 9, "limited": 8, "limitedBy": "SharedCeiling",
+                "applied": 4, "reason": "pods metric above target",
+            },
         });
         let named = |name: &str| {
             let mut target = target.clone();
@@ -245,14 +261,23 @@ ScalingLimited=True TooManyReplicas: more than the maximum
             "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
             "metadata": {"name": "pd", "generation": 1},
             "spec": {
-                "scaleTargetRef": {"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup", "name": "pd"},
+                "scaleTargetRef": {
+                    "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup",
+                    "name": "pd",
+                },
                 "engine": "VLLM", "maxReplicas": 10,
-                "roles": [{"name": "prefill", "maxReplicas": 8, "metrics": []}, {"name": "decode", "minReplicas": 2, "metrics": []}],
+                "roles": [
+                    {"name": "prefill", "maxReplicas": 8, "metrics": []},
+                    {"name": "decode", "minReplicas": 2, "metrics": []},
+                ],
             },
             "status": {
                 "observedGeneration": 1, "reference": "RoleBasedGroup/pd",
-                "conditions": [{"type": "Draining", "status": "False", "reason": "Idle", "message": "nothing has been removed yet",
-                                "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+                "conditions": [{
+                    "type": "Draining", "status": "False", "reason": "Idle",
+                    "message": "nothing has been removed yet",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }],
                 "targets": [named("prefill"), named("decode")],
             },
         });

@@ -1,6 +1,8 @@
-//! The `llm-autoscaler` binary: a command line over the crates, without logic of its own.
+//! The `llm-autoscaler` binary: the command line, and the texts that its subcommands print.
+//! Decisions are made by the crates below it.
 
 mod args;
+mod cluster;
 mod engines;
 mod explain;
 mod probe;
@@ -9,16 +11,19 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Args, Command};
+use crate::{
+    args::{Args, Command},
+    cluster::with_cluster,
+};
 
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run(run) => run.run(),
         Command::Crd => args::print_crd(),
         Command::Engines(engines) => engines.print(),
-        Command::Probe(probe) => args::with_cluster(probe.probe()),
+        Command::Probe(probe) => with_cluster(probe.probe()),
         Command::Evaluate(evaluate) => evaluate.evaluate(),
-        Command::Explain(explain) => args::with_cluster(explain.explain()),
+        Command::Explain(explain) => with_cluster(explain.explain()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -115,7 +115,8 @@ fn unknown(page: &[u8]) -> String {
     let known = Engine::ALL.iter().filter(|engine| !engine.profile().signals.is_empty());
     let names: Vec<&str> = known.map(|engine| engine.profile().name).collect();
     format!(
-        "the page is of none of these engines: {}; name its engine with --engine, or read it by series",
+        "the page is of none of these engines: {}; name its engine with --engine, or read it \
+         by series",
         names.join(", ")
     )
 }
@@ -223,7 +224,8 @@ mod tests {
         let printed = text("page", renamed.len(), &inspection, None);
         assert!(
             printed.contains(
-                "vllm:num_requests_waiting is not on the page; the page has vllm:num_requests_queued"
+                "vllm:num_requests_waiting is not on the page; \
+             the page has vllm:num_requests_queued"
             ),
             "{printed}"
         );

@@ -77,7 +77,8 @@ fn a_malformed_case_is_reported_by_its_line_and_the_others_are_answered() {
 
 #[test]
 fn explain_prints_the_stages_of_a_decision() {
-    let case = r#"{"id": "queue", "mode": "timeline", "timeline": {"initial_replicas": 1, "spec": {"maxReplicas": 3,
+    let case = r#"{"id": "queue", "mode": "timeline", "timeline": {
+        "initial_replicas": 1, "spec": {"maxReplicas": 3,
         "metrics": [{"type": "Pods", "pods": {"metric": {"name": "vllm:num_requests_waiting"},
         "target": {"type": "AverageValue", "averageValue": "5"}}}]},
         "steps": [{"t": 0, "metrics": {"vllm:num_requests_waiting": {"each": 11000}}}]}}"#;
@@ -87,6 +88,139 @@ fn explain_prints_the_stages_of_a_decision() {
         "raw 3 → stabilized 3 → limited 3 → 3",
         "pods metric vllm:num_requests_waiting above target",
         "11 of 5 [1 ready] proposes 3",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+/// Returns whether `whole` has everything that `part` has: all fields of objects, all elements of
+/// arrays.
+fn contains(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            part.iter().all(|(key, part)| whole.get(key).is_some_and(|whole| contains(whole, part)))
+        }
+        (Value::Array(whole), Value::Array(part)) => {
+            whole.len() == part.len()
+                && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
+        }
+        (Value::Number(whole), Value::Number(part)) => whole.as_f64() == part.as_f64(),
+        (whole, part) => whole == part,
+    }
+}
+
+/// Returns the fenced blocks of JSON in a page.
+fn json_blocks(page: &str) -> Vec<Value> {
+    let blocks = page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.map(|block| serde_json::from_str(block).unwrap()).collect()
+}
+
+#[test]
+fn the_examples_of_the_docs_have_these_answers() {
+    let page = include_str!("../../../docs/evaluate.md");
+    let blocks = json_blocks(page);
+    assert_eq!(blocks.len(), 6, "three cases, each with its answer");
+    for pair in blocks.chunks(2) {
+        let (case, part) = (&pair[0], &pair[1]);
+        let output = evaluate(&[], &case.to_string());
+        let answer = &answers(&output)[0];
+        assert!(contains(answer, part), "{part:#}\n is not in\n{answer:#}");
+    }
+}
+
+/// Each file has a case and its answer. A changed answer is printed as it would be in the file.
+#[test]
+fn the_cases_in_files_have_their_answers() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/evaluate");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = std::fs::read_to_string(&path).unwrap();
+        let file: Value = serde_json::from_str(&file).unwrap();
+        let output = evaluate(&[], &file["case"].to_string());
+        assert!(output.status.success(), "{}", path.display());
+        let answer = &answers(&output)[0];
+        assert!(*answer == file["answer"], "{}: the answer is now\n{answer:#}", path.display());
+        count += 1;
+    }
+    assert!(count >= 10, "{count} files");
+}
+
+#[test]
+fn an_error_in_a_step_names_its_field_and_its_line() {
+    let case = r#"{
+        "id": "x", "mode": "step",
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "q"},
+                 "engine": "VLLM", "maxReplicas": 3,
+                 "metrics": [{"signal": "WaitingRequests",
+                              "target": {"type": "AverageValue", "averageValue": "5"}}]},
+        "steps": [{"t": 1, "roles": [{"scale": {"specReplicas": 1},
+                   "pods": [{"name": "a",
+                             "phase": "Running"}],
+                   "sources": [{"metrics":
+                                {"WaitingRequests": {"a":
+                                                     1}}}]}]}]
+    }"#;
+    assert!(evaluate(&[], case).status.success());
+    // a text and its replacement; the line of the error, the beginning of its text
+    let table = [
+        (r#""Running""#, r#""Walking""#, 9, "steps[0].roles[0].pods[0].phase: unknown variant"),
+        (r#""phase""#, r#""phrase""#, 9, "steps[0].roles[0].pods[0].phrase: unknown field"),
+        (r#""specReplicas""#, r#""replicas""#, 7, "steps[0].roles[0].scale.replicas: unknown"),
+        (r#""t": 1"#, r#""t": -1"#, 7, "steps[0].t: -1 s is not between"),
+        (
+            "\n                                                     1",
+            "{}",
+            11,
+            "steps[0].roles[0].sources[0].metrics.WaitingRequests.a: give exactly one of",
+        ),
+        (r#"{"scale": {"specReplicas": 1},"#, "{", 7, "steps[0].roles: the target has no scale"),
+        (r#"[{"scale""#, r#"[{"name": "b", "scale""#, 7, "steps[0].roles[0].name: the spec has no"),
+        (
+            r#"{"WaitingRequests": {"a""#,
+            r#"{"Waiting": {"a""#,
+            11,
+            "steps[0].roles[0].sources[0].metrics.Waiting: the spec has no signal or series",
+        ),
+        (
+            "1}}}]",
+            r#"{"buckets": {"1": 1, "+Inf": 1}}}}}]"#,
+            12,
+            "steps[0].roles[0].sources[0].metrics.WaitingRequests.a: vllm:num_requests_waiting",
+        ),
+        ("1}}}]", "1}}}, {}]", 12, "steps[0].roles[0].sources[1]: the spec has 1 sources"),
+        (
+            r#""averageValue": "5""#,
+            r#""averageValue": "0""#,
+            6,
+            "spec.metrics[0].target.averageValue: 0 is not greater than 0",
+        ),
+        (r#""steps""#, r#""stairs""#, 7, "stairs: unknown field"),
+    ];
+    for (text, replacement, line, expected) in table {
+        assert!(case.contains(text), "{text}");
+        let good = r#"{"id": "good", "mode": "rules"}"#;
+        let output = evaluate(&[], &format!("{good}\n{}", case.replacen(text, replacement, 1)));
+        assert!(!output.status.success(), "{replacement}");
+        let answers = answers(&output);
+        let error = answers[1]["error"].as_str().unwrap();
+        let begin = format!("line {}: not a case: {expected}", line + 1);
+        assert!(error.starts_with(&begin), "{replacement}: {error}\n{begin}");
+        assert_eq!(answers[1]["id"], "x");
+    }
+}
+
+#[test]
+fn explain_prints_the_waits_and_the_drains_of_a_step() {
+    let file = include_str!("evaluate/one_role_in_doubt_and_one_draining.json");
+    let file: Value = serde_json::from_str(file).unwrap();
+    let output = evaluate(&["--explain"], &file["case"].to_string());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "t=0 prefill: 2 replicas: raw 0 → stabilized 2",
+        "held: Doubt",
+        "waits for Requests until t=60",
+        "drains decode-2",
     ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }

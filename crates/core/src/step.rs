@@ -16,7 +16,7 @@ mod drain_role;
 mod reasons;
 mod writes;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     coordinate::{Lag, RoleDemand, SharedLimits, coordinate},
@@ -65,6 +65,28 @@ pub struct RoleMemory {
     pub startup_times: StartupTimes,
     /// How many requested replicas do not start.
     pub lag: Lag,
+}
+
+impl RoleMemory {
+    /// Records a decision, and the size that was written, if any. While the autoscaler is paused,
+    /// the current size stands for what was decided.
+    pub fn record(
+        &mut self,
+        policy: &Policy,
+        decision: &Decision,
+        block: WriteBlock,
+        written: Option<Write>,
+        now: DateTime<Utc>,
+    ) {
+        if block.paused {
+            self.history.record_blocked(policy, decision, now);
+        } else {
+            self.history.record(policy, decision, now);
+        }
+        if let Some(Write { from, to, .. }) = written {
+            self.history.record_scale(policy, from, to, now);
+        }
+    }
 }
 
 /// The observation of one target.

@@ -138,6 +138,21 @@ pub fn observe(snapshot: &TargetSnapshot<'_>) -> Observations {
 }
 
 impl Observations {
+    /// Returns the observation that a decision with this basis was made by. A decision in doubt was
+    /// made by all usable samples, because nothing is beyond doubt.
+    pub fn by_basis(&self, basis: Basis) -> &TargetObservation {
+        match (&self.beyond_doubt, basis) {
+            (Some(beyond_doubt), Basis::BeyondDoubt) => beyond_doubt,
+            _ => &self.usable,
+        }
+    }
+
+    /// Returns the problems to report. If a decision could not do without samples in doubt, they
+    /// are those of the samples beyond doubt.
+    pub fn problems(&self, basis: Basis) -> &[Problem] {
+        &self.without_doubt(basis).unwrap_or(&self.usable).findings.problems
+    }
+
     /// Returns the observation without samples in doubt, if a decision with this basis asked for
     /// it.
     ///

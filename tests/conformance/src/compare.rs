@@ -65,7 +65,8 @@ fn summarize(counts: &BTreeMap<String, (usize, usize)>, reached: &Reached) -> bo
     let different: usize = counts.values().map(|count| count.1).sum();
     let missed = branches.iter().filter(|(_, count)| *count == 0).count();
     println!(
-        "\nconformance: {cases} cases and {timelines} timelines, {different} different; {} of {} branches reached",
+        "\nconformance: {cases} cases and {timelines} timelines, {different} different; \
+         {} of {} branches reached",
         branches.len() - missed,
         branches.len()
     );

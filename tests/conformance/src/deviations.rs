@@ -61,7 +61,8 @@ pub fn count(cases: io::Lines<BufReader<File>>) -> Result<bool, Box<dyn Error>> 
         }
     }
     println!(
-        "Where the Default profile differs from the HPA, and the deviations that make a difference there:\n"
+        "Where the Default profile differs from the HPA, and the deviations that make a \
+         difference there:\n"
     );
     row("", GROUPS.map(str::to_owned));
     row("---", GROUPS.map(|_| "---:".to_owned()));

@@ -71,7 +71,8 @@ fn metrics(random: &mut Random, kinds: &[&'static str]) -> Value {
         match random.pick(kinds) {
             "Pods" => json!({"type": "Pods", "pods": {"metric": metric, "target": average}}),
             "Object" => json!({"type": "Object", "object": {"metric": metric, "target": outside,
-                "describedObject": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "gateway"}}}),
+                "describedObject":
+                        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "gateway"}}}),
             _ => json!({"type": "External", "external": {"metric": metric, "target": outside}}),
         }
     };

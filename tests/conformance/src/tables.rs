@@ -56,7 +56,8 @@ fn the_hpas_own_tables_are_answered_as_expected() {
     }
     assert!(wrong.is_empty(), "{} of {relevant} cases differ:\n{}", wrong.len(), wrong.join("\n"));
     println!(
-        "{relevant} cases of the HPA's own tables agree; the {others} others are about CPU and memory"
+        "{relevant} cases of the HPA's own tables agree; \
+         the {others} others are about CPU and memory"
     );
     assert_eq!((relevant, others), (82, 62));
 }

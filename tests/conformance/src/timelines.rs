@@ -100,7 +100,8 @@ fn metric(random: &mut Random, name: &str) -> Value {
     match random.between(0, 2) {
         0 => json!({"type": "Pods", "pods": {"metric": id, "target": average}}),
         1 => json!({"type": "Object", "object": {"metric": id, "target": target,
-            "describedObject": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "gateway"}}}),
+            "describedObject":
+                        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "gateway"}}}),
         _ => json!({"type": "External", "external": {"metric": id, "target": target}}),
     }
 }

@@ -1,11 +1,11 @@
-//! A step for people: what was seen, and how it became a number.
+//! A step in sentences: the observed values, and the way from them to a number.
 
 use std::fmt::Write;
 
 use llm_autoscaler_api::{conditions::ConditionType, messages::Step, quantity::show};
 use llm_autoscaler_core::{Derivation, MetricOutcome, Outcome, Proposal, Target};
 
-/// Raw, stabilized, limited, and why; a metric a line.
+/// Returns the stages of the decision and the reason, and one line per metric.
 pub(super) fn step(step: &Step<'_>) -> String {
     let current = step.decision.current;
     let mut text = format!("{current} replicas: {}", summary(step));

@@ -54,6 +54,14 @@ pub enum RoleDone {
 }
 
 impl RoleDone {
+    /// Returns the write that was accepted.
+    pub fn written(&self) -> Option<Write> {
+        match self {
+            Self::Written { write, .. } => Some(*write),
+            Self::Nothing | Self::Failed { .. } => None,
+        }
+    }
+
     /// Returns whether a write was tried.
     pub fn is_write(&self) -> bool {
         !matches!(self, Self::Nothing)

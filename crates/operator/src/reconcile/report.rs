@@ -48,9 +48,18 @@ impl Role {
 
     /// Remembers the decision, and reports it with what was done about it.
     pub(super) fn record(&mut self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone, now: Now) {
-        self.remember(&plan.decision, sight, done, now);
+        if let Some(target) = &mut self.target {
+            let block = sight.block.for_plan();
+            target.memory.record(
+                &self.plan.policy,
+                &plan.decision,
+                block,
+                done.written(),
+                now.wall,
+            );
+        }
         let findings = sight.findings(plan.basis);
-        let problems = sight.problems(plan.basis);
+        let problems = sight.observed.problems(plan.basis);
         let metrics = self.describe_metrics(problems);
         let Some(target) = &self.target else { return };
         let selector = target.selector_problem();
@@ -79,21 +88,6 @@ impl Role {
         };
         self.status = report::role_status(&self.status, &report, now.wall);
         self.warn(warnings);
-    }
-
-    /// Remembers the decision, and the size that was written. While paused, the current size stands
-    /// for what was decided.
-    fn remember(&mut self, decision: &Decision, sight: &RoleSight, done: &RoleDone, now: Now) {
-        let Some(target) = &mut self.target else { return };
-        let (history, policy) = (&mut target.memory.history, &self.plan.policy);
-        if sight.block.paused {
-            history.record_blocked(policy, decision, now.wall);
-        } else {
-            history.record(policy, decision, now.wall);
-        }
-        if let RoleDone::Written { write, .. } = done {
-            history.record_scale(policy, write.from, write.to, now.wall);
-        }
     }
 
     /// Publishes the event of a write, and returns what the status says of it.

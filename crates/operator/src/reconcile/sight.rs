@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use llm_autoscaler_api::Advice;
 use llm_autoscaler_core::{Basis, DrainObservation, ReplicaCounts, ReplicaState, RoleObservation};
-use llm_autoscaler_observe::observer::{Findings, Observations, Problem};
+use llm_autoscaler_observe::observer::{Findings, Observations};
 
 use crate::{drain::drainer::DrainScene, ownership::write_block::WriteBlock};
 
@@ -38,31 +38,18 @@ impl RoleSight {
             drain: self.drain_observation.clone(),
         }
     }
-}
 
-impl RoleSight {
     /// The findings of the observation that the decision rests on. Advice is given whatever it
     /// rests on.
     pub fn findings(&self, basis: Basis) -> Cow<'_, Findings> {
         let usable = &self.observed.usable.findings;
-        let mut findings = match (&self.observed.beyond_doubt, basis) {
-            (Some(strict), Basis::BeyondDoubt) => {
-                let mut findings = strict.findings.clone();
-                findings.advice.extend(usable.advice.iter().cloned());
-                Cow::Owned(findings)
-            }
-            _ => Cow::Borrowed(usable),
-        };
+        let mut findings = Cow::Borrowed(&self.observed.by_basis(basis).findings);
+        if !usable.advice.is_subset(&findings.advice) {
+            findings.to_mut().advice.extend(usable.advice.iter().cloned());
+        }
         if let Some(advice) = &self.advice {
             findings.to_mut().advice.insert(advice.clone());
         }
         findings
-    }
-
-    /// The problems to report: where a decision could not do without samples in doubt, those of the
-    /// others.
-    pub fn problems(&self, basis: Basis) -> &[Problem] {
-        let usable = &self.observed.usable;
-        &self.observed.without_doubt(basis).unwrap_or(usable).findings.problems
     }
 }

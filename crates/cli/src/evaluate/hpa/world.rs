@@ -1,4 +1,4 @@
-//! The cluster of a timeline: a scale, its pods, and what the metrics APIs say.
+//! The cluster of a timeline: a scale, its pods, and the metrics APIs.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,10 @@ use llm_autoscaler_api::{messages::SelectorProblem, selector};
 use llm_autoscaler_core::{MetricKind, Reading};
 
 use super::{
-    calc::{Answer, Pods, read},
-    input::{MetricState, Pod, Timeline, WorldStep, seconds},
+    pods::{MetricsAnswer, Pod, Pods},
+    scenario::{MetricState, Timeline, WorldStep},
 };
+use crate::evaluate::fields::seconds;
 
 pub(super) struct World<'a> {
     timeline: &'a Timeline,
@@ -18,7 +19,7 @@ pub(super) struct World<'a> {
     pub(super) replicas: i32,
     status: Option<i32>,
     selector: &'a str,
-    /// Pods that a step has listed; they take the place of the automatic ones.
+    /// The pods that a step has listed, which replace the automatic ones.
     explicit: Option<&'a [Pod]>,
     automatic: Vec<AutomaticPod>,
     created: usize,
@@ -27,10 +28,10 @@ pub(super) struct World<'a> {
     pub(super) update_scale_error: Option<String>,
 }
 
-/// A pod that follows the scale.
+/// A pod that is created and removed as the scale changes.
 struct AutomaticPod {
     name: String,
-    /// `None`: there from the beginning.
+    /// The time of its creation; `None` if it exists from the beginning.
     created: Option<DateTime<Utc>>,
 }
 
@@ -91,7 +92,7 @@ impl<'a> World<'a> {
         self.status.unwrap_or(self.replicas)
     }
 
-    /// What is wrong with the scale's selector.
+    /// Returns the problem of the scale's selector, if it has one.
     pub(super) fn selector_problem(&self) -> Option<SelectorProblem> {
         if self.selector.is_empty() {
             return Some(SelectorProblem::Missing);
@@ -100,7 +101,7 @@ impl<'a> World<'a> {
         Some(SelectorProblem::Invalid { error: error.to_string() })
     }
 
-    /// The pods that the selector finds; every pod has the label `app=kit`.
+    /// Returns the pods that the selector matches; every pod has the label `app=kit`.
     pub(super) fn selected_pods(&self, now: DateTime<Utc>) -> Pods {
         let labels = BTreeMap::from([("app".to_owned(), "kit".to_owned())]);
         let found = selector::parse(self.selector)
@@ -133,7 +134,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// One metric as the metrics client gives it.
+    /// Reads one metric as the HPA's metrics client does.
     pub(super) fn read(
         &self,
         kind: MetricKind,
@@ -141,10 +142,15 @@ impl<'a> World<'a> {
         selected: &Pods,
         now: DateTime<Utc>,
     ) -> (Reading, Option<String>) {
-        read(kind, self.ask(kind, name, now), selected)
+        selected.reading(kind, self.query(kind, name, now))
     }
 
-    fn ask(&self, kind: MetricKind, name: &str, now: DateTime<Utc>) -> Result<Answer, String> {
+    fn query(
+        &self,
+        kind: MetricKind,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<MetricsAnswer, String> {
         let unknown = || format!("the server could not find the metric {name}");
         let metric = self.metrics.get(name).ok_or_else(unknown)?;
         if !metric.error.is_empty() {
@@ -152,15 +158,15 @@ impl<'a> World<'a> {
         }
         Ok(match kind {
             MetricKind::PerReplica | MetricKind::Pooled => {
-                Answer::PerPod(samples(metric, &self.pods(now)))
+                MetricsAnswer::PerPod(samples(metric, &self.pods(now)))
             }
-            MetricKind::Object => Answer::Object(metric.object.ok_or_else(unknown)?),
-            MetricKind::External => Answer::External(metric.external.clone()),
+            MetricKind::Object => MetricsAnswer::Object(metric.object.ok_or_else(unknown)?),
+            MetricKind::External => MetricsAnswer::External(metric.external.clone()),
         })
     }
 }
 
-/// The samples by pod. A listed value without a pod is that of a pod that is not there.
+/// Returns the samples by pod. A value without a pod is a stray, as of a pod that is not listed.
 fn samples(metric: &MetricState, pods: &[Pod]) -> BTreeMap<String, i64> {
     if let Some(values) = &metric.per_pod {
         let name =

@@ -1,4 +1,4 @@
-//! An `autoscaling/v2` spec, and the policy and the names that it means.
+//! A spec of `autoscaling/v2`, parsed into a policy and the names of its metrics.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,8 @@ use llm_autoscaler_core::{
 };
 use serde::Deserialize;
 
-use super::{
-    Unsupported,
-    input::{Case, or_default, seconds},
-};
+use super::settings::SettingsCase;
+use crate::evaluate::{answer::Unsupported, fields::or_default};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,39 +101,44 @@ struct RatePolicySpec {
     period_seconds: i32,
 }
 
-/// A policy, and what its metrics are called.
-pub(super) struct ParsedCase {
+/// A parsed spec.
+pub(super) struct ParsedHpa {
     pub(super) policy: Policy,
+    /// The names of the policy's metrics in messages, in the same order.
     pub(super) metrics: Vec<MetricDescription>,
     /// The target as `KIND/NAMESPACE/NAME`.
     pub(super) reference: String,
 }
 
-/// The namespace that everything is in.
+/// The namespace of all objects.
 pub(super) const NAMESPACE: &str = "kit";
 
 impl HpaSpec {
-    /// What the spec means, under the controller's settings that the case names.
-    pub(super) fn parse(&self, case: &Case, profile: Profile) -> Result<ParsedCase, Unsupported> {
+    /// Parses the spec, under the controller's settings that the case names.
+    pub(super) fn parse(
+        &self,
+        settings_case: &SettingsCase,
+        profile: Profile,
+    ) -> Result<ParsedHpa, Unsupported> {
         if self.metrics.is_empty() {
             return Err(Unsupported::new("a spec without metrics, which means the CPU's"));
         }
-        let (metrics, words) =
+        let (metrics, descriptions) =
             self.metrics.iter().map(MetricSpec::read).collect::<Result<(Vec<_>, Vec<_>), _>>()?;
-        let settings = settings(case);
+        let settings = settings_case.settings();
         let behavior = self.behavior.as_ref();
         let policy = Policy {
             min_replicas: self.min_replicas.unwrap_or(1),
             max_replicas: self.max_replicas,
             metrics,
-            tolerance: tolerances(behavior, case.tolerance_up.unwrap_or(0.1))?,
+            tolerance: tolerances(behavior, settings_case.tolerance_up())?,
             behavior: behavior.map(|spec| spec.read(&settings)),
             to_zero: None,
             fallback: None,
             profile,
             settings,
         };
-        Ok(ParsedCase { policy, metrics: words, reference: self.reference()? })
+        Ok(ParsedHpa { policy, metrics: descriptions, reference: self.reference()? })
     }
 
     fn reference(&self) -> Result<String, Unsupported> {
@@ -159,7 +162,7 @@ impl MetricSpec {
         let source = source
             .as_ref()
             .ok_or_else(|| Unsupported::new(format!("{} without its source", self.type_)))?;
-        let words = MetricDescription {
+        let description = MetricDescription {
             name: source.metric.name.clone(),
             namespace: NAMESPACE.to_owned(),
             object: ObjectDescription {
@@ -169,12 +172,13 @@ impl MetricSpec {
             selector: selector_text(source.metric.selector.as_ref()),
             error: None,
         };
-        Ok((MetricPolicy { kind, target: source.target.read(kind)? }, words))
+        Ok((MetricPolicy { kind, target: source.target.read(kind)? }, description))
     }
 }
 
 impl TargetSpec {
-    /// Object goes by the type, External by what is set, Pods has an average only.
+    /// Reads the target as the HPA does: that of an Object metric by its type, that of an External
+    /// metric by the field that is set; a Pods metric has an average only.
     fn read(&self, kind: MetricKind) -> Result<Target, Unsupported> {
         let milli = |quantity: &Quantity| {
             quantity.milli().map_err(|error| Unsupported::new(error.to_string()))
@@ -186,7 +190,7 @@ impl TargetSpec {
             (MetricKind::Object, "AverageValue") | (MetricKind::PerReplica, _) => {
                 average()?.map(Target::AverageValue)
             }
-            // The HPA knows no pooled metrics, and no case asks for one.
+            // The HPA has no pooled metrics, so no case has one.
             (MetricKind::Object | MetricKind::Pooled, _) => None,
             (MetricKind::External, _) => match average()? {
                 Some(average) => Some(Target::AverageValue(average)),
@@ -211,12 +215,12 @@ pub(super) fn rules_of_scale_up(spec: Option<&RulesSpec>) -> Rules {
 }
 
 pub(super) fn rules_of_scale_down(spec: Option<&RulesSpec>, settings: &Settings) -> Rules {
-    // The controller fills its own window in, in whole seconds.
+    // The default window is the controller's own, in whole seconds.
     let window = TimeDelta::seconds(settings.downscale_stabilization.num_seconds());
     with_defaults(spec, Rules::default_scale_down(window))
 }
 
-/// Rules that no default has been filled into.
+/// Returns the rules of a spec without any default.
 pub(super) fn rules_as_written(spec: &RulesSpec) -> Rules {
     with_defaults(
         Some(spec),
@@ -262,20 +266,7 @@ fn tolerances(behavior: Option<&BehaviorSpec>, default: f64) -> Result<Tolerance
     })
 }
 
-/// The controller's settings that a case names.
-pub(super) fn settings(case: &Case) -> Settings {
-    Settings {
-        downscale_stabilization: case
-            .downscale_stabilization_s
-            .map_or(Settings::HPA.downscale_stabilization, seconds),
-        scale_up_limit_factor: case
-            .scale_up_limit_factor
-            .unwrap_or(Settings::HPA.scale_up_limit_factor),
-        scale_to_zero: case.scale_to_zero_gate.unwrap_or(true),
-    }
-}
-
-/// The selector that the calculator's External metrics have.
+/// Returns the selector of the calculator's External metrics.
 pub(super) fn calculator_selector() -> LabelSelector {
     let labels = BTreeMap::from([("label".to_owned(), "value".to_owned())]);
     LabelSelector { match_labels: Some(labels), match_expressions: None }

@@ -2,15 +2,22 @@
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::{
-    conditions::{ConditionType, ConditionUpdate},
+    conditions::{ConditionType, ConditionUpdate, status_text},
     messages::EventMessage,
 };
 use serde_json::{Value, json};
 
-use super::{
-    input::{InitialCondition, InitialStatus},
-    timeline::Reconciled,
-};
+use super::scenario::{InitialCondition, InitialStatus};
+
+/// The results of one reconcile besides the status.
+#[derive(Default)]
+pub(super) struct Reconciled {
+    pub(super) events: Vec<EventMessage>,
+    pub(super) error: Option<String>,
+    pub(super) scaled: bool,
+    /// The step in sentences.
+    pub(super) explanation: String,
+}
 
 pub(super) struct Status {
     pub(super) current: i32,
@@ -49,7 +56,7 @@ impl Status {
     pub(super) fn set(&mut self, update: ConditionUpdate, now: DateTime<Utc>) {
         let place = self.conditions.iter().position(|condition| condition.type_ == update.type_);
         let old = place.map(|place| &self.conditions[place]);
-        let status = if update.status { "True" } else { "False" };
+        let status = status_text(update.status);
         let transition = match old {
             Some(old) if old.status == status => old.transition,
             _ => Some(now),
@@ -73,10 +80,10 @@ impl Status {
 
     pub(super) fn holds(&self, type_: ConditionType) -> bool {
         let found = self.conditions.iter().find(|condition| condition.type_ == type_);
-        found.is_some_and(|condition| condition.status == "True")
+        found.is_some_and(|condition| condition.status == status_text(true))
     }
 
-    /// What the oracle tells about one step.
+    /// Returns one step as the oracle answers it.
     pub(super) fn snapshot(
         &self,
         t: f64,
@@ -91,7 +98,8 @@ impl Status {
             "scaled": reconciled.scaled,
             "status_current": self.current,
             "status_desired": self.desired,
-            "conditions": self.conditions.iter().map(|condition| condition.out(start)).collect::<Value>(),
+            "conditions":
+                self.conditions.iter().map(|condition| condition.out(start)).collect::<Value>(),
             "events": reconciled.events.iter().map(event_out).collect::<Value>(),
         });
         if let Some(time) = self.last_scale_time {

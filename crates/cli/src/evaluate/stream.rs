@@ -1,4 +1,4 @@
-//! Cases out of a stream: one a line, one printed over several lines, or one array of them.
+//! The cases of a stream: one per line, one printed over several lines, or one array of them.
 
 use std::io::{self, BufRead};
 
@@ -7,12 +7,12 @@ use serde_json::Deserializer;
 
 /// The text of one case.
 pub(super) struct Item {
-    /// The line on which it begins, from 1.
+    /// The line on which it begins, counted from 1.
     pub(super) line: usize,
     pub(super) text: Vec<u8>,
 }
 
-/// The cases of a stream, as they come.
+/// Returns the cases of a stream, as they arrive.
 pub(super) fn items(input: impl BufRead) -> impl Iterator<Item = io::Result<Item>> {
     let mut lines = Lines { input, number: 0, ready: Vec::new() };
     std::iter::from_fn(move || lines.next_item().transpose())
@@ -21,7 +21,7 @@ pub(super) fn items(input: impl BufRead) -> impl Iterator<Item = io::Result<Item
 struct Lines<R> {
     input: R,
     number: usize,
-    /// What is left of an array, last first.
+    /// The rest of an array, last first.
     ready: Vec<Item>,
 }
 
@@ -34,7 +34,7 @@ impl<R: BufRead> Lines<R> {
             let line = self.number;
             match text.trim_ascii() {
                 b"" => {}
-                // Opened and not closed on its line: printed over several.
+                // An object that is not closed on its first line is printed over several lines.
                 b"{" => return self.object(line, text).map(Some),
                 [b'[', ..] => return self.array(line, text),
                 text => return Ok(Some(Item { line, text: text.to_vec() })),
@@ -52,7 +52,7 @@ impl<R: BufRead> Lines<R> {
         Ok(Some(text))
     }
 
-    /// Reads on to the brace that closes the object: the first one that stands where it was opened.
+    /// Reads the rest of an object, up to the first line that begins with its closing brace.
     fn object(&mut self, line: usize, mut text: Vec<u8>) -> io::Result<Item> {
         while let Some(next) = self.line()? {
             let closes = next.starts_with(b"}");
@@ -64,7 +64,8 @@ impl<R: BufRead> Lines<R> {
         Ok(Item { line, text })
     }
 
-    /// Reads the rest as one array. From where it is none, the rest is one item, and so one error.
+    /// Reads the rest of the stream as one array. From the first malformed element on, the rest is
+    /// one item, and so one error.
     fn array(&mut self, line: usize, mut text: Vec<u8>) -> io::Result<Option<Item>> {
         self.input.read_to_end(&mut text)?;
         let line_of = |place: usize| line + text[..place].split(|byte| *byte == b'\n').count() - 1;
@@ -81,7 +82,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The next place after white space, one `mark` if it is there, and white space.
+/// Returns the next place after white space, an optional `mark`, and white space.
 fn skip(text: &[u8], place: usize, mark: u8) -> usize {
     let blank =
         |place: usize| text[place..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();

@@ -1,23 +1,58 @@
-//! The parts after the recommendation, each by itself.
+//! The parts of a decision after the recommendation, each by itself: limits, windows and scale
+//! events.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::messages::{limit_reason, stabilization_reason};
 use llm_autoscaler_core::{
-    Behavior, History, Limit, Policy, Profile, Recommendation, Rules, ScaleEvent, Stabilization,
-    Tolerances, limit, stabilize,
+    Behavior, History, Limit, Policy, Profile, Rules, ScaleEvent, Stabilization, Tolerances, limit,
+    stabilize,
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Unsupported,
-    input::{Case, Event, PastRecommendation, seconds},
-    spec::{rules_as_written, rules_of_scale_down, rules_of_scale_up, settings},
+    history::HistoryCase,
+    settings::SettingsCase,
+    spec::{RulesSpec, rules_as_written, rules_of_scale_down, rules_of_scale_up},
 };
+use crate::evaluate::{answer::Unsupported, fields::or_default};
+
+/// A case about limits, windows or scale events.
+#[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "struct Case")]
+pub(super) struct BehaviorCase {
+    #[serde(default, deserialize_with = "or_default")]
+    current: i32,
+    #[serde(default, deserialize_with = "or_default")]
+    desired: i32,
+    #[serde(default, deserialize_with = "or_default")]
+    min: i32,
+    #[serde(default, deserialize_with = "or_default")]
+    max: i32,
+    scale_up_rules: Option<RulesSpec>,
+    scale_down_rules: Option<RulesSpec>,
+    #[serde(default, deserialize_with = "or_default")]
+    up_window_s: i32,
+    #[serde(default, deserialize_with = "or_default")]
+    down_window_s: i32,
+    #[serde(default, deserialize_with = "or_default")]
+    direction: String,
+    #[serde(default, deserialize_with = "or_default")]
+    prev: i32,
+    #[serde(default, deserialize_with = "or_default")]
+    next: i32,
+}
 
 /// Answers a case about limits, windows or scale events.
-pub(super) fn answer(case: &Case, profile: Profile) -> Result<Value, Unsupported> {
+pub(super) fn answer(
+    case: &BehaviorCase,
+    mode: &str,
+    history: &HistoryCase,
+    settings: &SettingsCase,
+    profile: Profile,
+) -> Result<Value, Unsupported> {
     let now = DateTime::UNIX_EPOCH;
-    let settings = settings(case);
+    let settings = settings.settings();
     let behavior = Behavior {
         scale_up: rules_of_scale_up(case.scale_up_rules.as_ref()),
         scale_down: rules_of_scale_down(case.scale_down_rules.as_ref(), &settings),
@@ -33,18 +68,20 @@ pub(super) fn answer(case: &Case, profile: Profile) -> Result<Value, Unsupported
         profile,
         settings,
     };
-    let history = history(case, now);
+    let history = history.at(now);
     let (current, desired) = (case.current, case.desired);
-    Ok(match case.mode.as_str() {
+    Ok(match mode {
         "rules" => limited(limit::legacy(&policy, &history, current, desired, now)),
         "rate" => {
             limited(limit::with_behavior(&policy, &behavior, &history, current, desired, now))
         }
         "limit_up" => {
-            json!({"limit": limit::scale_up(profile, &behavior.scale_up, &history, current, now)})
+            let rules = &behavior.scale_up;
+            json!({"limit": limit::scale_up(profile, rules, &history, current, now)})
         }
         "limit_down" => {
-            json!({"limit": limit::scale_down(profile, &behavior.scale_down, &history, current, now)})
+            let rules = &behavior.scale_down;
+            json!({"limit": limit::scale_down(profile, rules, &history, current, now)})
         }
         "stabilize" => stabilized(&policy, history, desired, now),
         "stabilize_behavior" => {
@@ -83,7 +120,8 @@ fn stabilized_with_behavior(
     now: DateTime<Utc>,
 ) -> Value {
     history.record_recommendation(policy, desired, now);
-    // The function itself always says which way it would hold; only the step looks whether it did.
+    // The function always names the direction in which it would hold; only a step checks whether
+    // it did.
     let direction = if desired >= current { Stabilization::Up } else { Stabilization::Down };
     let (reason, message) = stabilization_reason(direction);
     json!({
@@ -94,7 +132,7 @@ fn stabilized_with_behavior(
     })
 }
 
-fn with_windows(behavior: Behavior, case: &Case) -> Behavior {
+fn with_windows(behavior: Behavior, case: &BehaviorCase) -> Behavior {
     let window = |seconds: i32| TimeDelta::seconds(seconds.into());
     Behavior {
         scale_up: Rules { window: window(case.up_window_s), ..behavior.scale_up },
@@ -104,7 +142,7 @@ fn with_windows(behavior: Behavior, case: &Case) -> Behavior {
 
 fn stored_event(
     mut policy: Policy,
-    case: &Case,
+    case: &BehaviorCase,
     mut history: History,
     now: DateTime<Utc>,
 ) -> Value {
@@ -122,26 +160,6 @@ fn stored_event(
     history.record_scale(&policy, case.prev, case.next, now);
     let events: Vec<_> = events(&history).iter().map(|event| event_out(event, now)).collect();
     json!({"change_in_60s": change, "events": events})
-}
-
-/// The memory that a case describes, as it is at `now`.
-pub(super) fn history(case: &Case, now: DateTime<Utc>) -> History {
-    let recommendation = |past: &PastRecommendation| Recommendation {
-        replicas: past.replicas,
-        at: now - seconds(past.ago_s),
-    };
-    let event = |past: &Event| ScaleEvent {
-        change: past.change,
-        at: now - seconds(past.ago_s),
-        outdated: past.outdated,
-    };
-    let events = |list: &Option<Vec<Event>>| list.iter().flatten().map(event).collect();
-    let recommendations = case.recommendations.as_ref();
-    History::from_lists(
-        recommendations.map(|list| list.iter().map(recommendation).collect()),
-        events(&case.scale_up_events),
-        events(&case.scale_down_events),
-    )
 }
 
 fn recommendations(history: &History, now: DateTime<Utc>) -> Value {
