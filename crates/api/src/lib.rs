@@ -4,12 +4,17 @@
 //! spec ──parse_spec()──> core::Policy, sources    core::Decision ──messages──> conditions, events
 //! ```
 //!
-//! The types are what users write and read. [`plans`] parses a spec into what the core decides by,
-//! and [`messages`] renders a decision in the HPA's own sentences. [`conditions`] lists every
+//! The types are what users write and read. [`parse_spec`] parses a spec into what the core decides
+//! by, and [`messages`] renders a decision in the HPA's own sentences. [`conditions`] lists every
 //! condition and reason, [`workloads`] holds what is known about kinds of targets, and
 //! [`PodMonitorBuilder`] renders the PodMonitor of a target.
 //!
 //! Invariant: there is no network and no clock here; every function is pure.
+
+#![allow(
+    unreachable_pub,
+    reason = "deriving `KubeSchema` repeats each type where it is not reachable"
+)]
 
 mod behavior;
 pub mod conditions;

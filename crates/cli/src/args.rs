@@ -19,7 +19,7 @@ use crate::{
 /// Keeps LLM inference services at the right number of replicas.
 #[derive(Debug, Parser)]
 #[command(version)]
-pub struct Args {
+pub(crate) struct Args {
     /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
@@ -27,7 +27,7 @@ pub struct Args {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run the operator.
     Run(Run),
     /// Print the CustomResourceDefinition as YAML.
@@ -48,7 +48,7 @@ pub enum Command {
 
 /// The options of the operator.
 #[derive(Debug, clap::Args)]
-pub struct Run {
+pub(crate) struct Run {
     /// Watch only this namespace.
     #[arg(long, env = "WATCH_NAMESPACE")]
     namespace: Option<String>,
@@ -69,7 +69,7 @@ pub struct Run {
 
 /// The options of `evaluate`.
 #[derive(Debug, clap::Args)]
-pub struct Evaluate {
+pub(crate) struct Evaluate {
     /// Print the stages of each decision in sentences instead of JSON.
     #[arg(long)]
     explain: bool,
@@ -80,7 +80,7 @@ pub struct Evaluate {
 
 impl Evaluate {
     /// Answers the cases on standard input.
-    pub fn evaluate(self) -> anyhow::Result<()> {
+    pub(crate) fn evaluate(self) -> anyhow::Result<()> {
         let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
         let summary = evaluate::evaluate(input, output, self.profile.into(), self.explain)?;
         anyhow::ensure!(
@@ -107,7 +107,7 @@ enum LogFormat {
 
 impl Run {
     /// Runs the operator until SIGINT or SIGTERM.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         self.log_format.init();
         raise_open_files_limit();
         with_cluster(self.operate())
@@ -179,7 +179,7 @@ async fn terminated() {
 }
 
 /// Prints the CRD as YAML.
-pub fn print_crd() -> anyhow::Result<()> {
+pub(crate) fn print_crd() -> anyhow::Result<()> {
     print!("{}", serde_saphyr::to_string(&LLMAutoscaler::crd())?);
     Ok(())
 }

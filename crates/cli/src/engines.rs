@@ -9,14 +9,14 @@ use llm_autoscaler_engines::{
 
 /// The options of `engines`.
 #[derive(Debug, clap::Args)]
-pub struct Engines {
+pub(crate) struct Engines {
     /// The engine to print, such as VLLM or SGLang; all if absent.
     name: Option<String>,
 }
 
 impl Engines {
     /// Prints the tables.
-    pub fn print(self) -> anyhow::Result<()> {
+    pub(crate) fn print(self) -> anyhow::Result<()> {
         let engines = match &self.name {
             Some(name) => vec![by_name(name)?],
             None => Engine::ALL.to_vec(),
@@ -28,7 +28,7 @@ impl Engines {
 }
 
 /// Returns the engine of this name, ignoring case.
-pub fn by_name(name: &str) -> anyhow::Result<Engine> {
+pub(crate) fn by_name(name: &str) -> anyhow::Result<Engine> {
     let found =
         Engine::ALL.into_iter().find(|engine| engine.profile().name.eq_ignore_ascii_case(name));
     let Some(engine) = found else {

@@ -1,6 +1,6 @@
 //! `llm-autoscaler evaluate`: answers cases about decisions, one JSON object each.
 //!
-//! The modes of [`hpa`] are those of the oracle in `tests/conformance`. Mode `step` plans whole
+//! The modes of `hpa` are those of the oracle in `tests/conformance`. Mode `step` plans whole
 //! steps of an autoscaler from its pods and samples; `docs/evaluate.md` describes its format.
 
 mod answer;

@@ -15,7 +15,7 @@ use llm_autoscaler_api::{
 
 /// The options of `explain`.
 #[derive(Debug, clap::Args)]
-pub struct Explain {
+pub(crate) struct Explain {
     /// The name of the LLMAutoscaler.
     name: String,
     /// Its namespace; by default that of the current context.
@@ -25,7 +25,7 @@ pub struct Explain {
 
 impl Explain {
     /// Reads the object and prints the explanation that its status gives.
-    pub async fn explain(self) -> anyhow::Result<()> {
+    pub(crate) async fn explain(self) -> anyhow::Result<()> {
         let client = crate::cluster::client().await?;
         let api: Api<LLMAutoscaler> = match &self.namespace {
             Some(namespace) => Api::namespaced(client, namespace),

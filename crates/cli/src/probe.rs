@@ -16,7 +16,7 @@ const LIMIT: usize = 4 << 20;
 
 /// The options of `probe`.
 #[derive(Debug, clap::Args)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// The page: a URL such as <http://10.0.0.7:8000/metrics>, or a file.
     page: String,
     /// The engine of the page, such as VLLM; recognised by its series if absent.
@@ -49,7 +49,7 @@ enum Format {
 impl Probe {
     /// Reads the page and prints its signals. Fails if it is not a metrics page, or if its engine
     /// is not recognised.
-    pub async fn probe(self) -> anyhow::Result<()> {
+    pub(crate) async fn probe(self) -> anyhow::Result<()> {
         let page = self.read().await?;
         let engine = match &self.engine {
             Some(name) => by_name(name)?,

@@ -1,5 +1,5 @@
 //! The cluster as the operator observes it: its pods, and other autoscalers that scale a target.
 
-pub mod other_autoscalers;
-pub mod pods;
+pub(crate) mod other_autoscalers;
+pub(crate) mod pods;
 mod watch_health;

@@ -3,10 +3,10 @@
 //!
 //! The plan has chosen the replicas, the size and the moment; this folder carries the plan out.
 
-pub mod drainer;
-pub mod gate_sweep;
-pub mod pod_gates;
+pub(crate) mod drainer;
+pub(crate) mod gate_sweep;
+pub(crate) mod pod_gates;
 mod pod_write;
-pub mod progress;
+pub(crate) mod progress;
 mod role_instances;
-pub mod workload_reader;
+pub(crate) mod workload_reader;

@@ -11,11 +11,11 @@ use kube::{
 use llm_autoscaler_core::Monotonic;
 
 /// The usual deadline of a call.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A call to the API server that failed.
 #[derive(Debug, thiserror::Error)]
-pub enum CallError {
+pub(crate) enum CallError {
     /// The API server refused the call, or could not be reached.
     #[error("{}", error_text(.0))]
     Api(#[from] kube::Error),
@@ -26,7 +26,7 @@ pub enum CallError {
 
 impl CallError {
     /// Returns the HTTP status of the response; `None` if there was no response.
-    pub fn status(&self) -> Option<u16> {
+    pub(crate) fn status(&self) -> Option<u16> {
         match self {
             Self::Api(kube::Error::Api(status)) => Some(status.code),
             Self::Api(_) | Self::Timeout(_) => None,
@@ -35,7 +35,7 @@ impl CallError {
 
     /// Returns true if a failed write may still have been carried out: there was no response, or a
     /// server error.
-    pub fn is_ambiguous(&self) -> bool {
+    pub(crate) fn is_ambiguous(&self) -> bool {
         self.status().is_none_or(|status| status >= 500)
     }
 }
@@ -44,7 +44,7 @@ impl CallError {
 ///
 /// # Errors
 /// See [`CallError`].
-pub async fn within<T>(
+pub(crate) async fn within<T>(
     deadline: Duration,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, CallError> {
@@ -56,7 +56,7 @@ pub async fn within<T>(
 
 /// Returns the message of the API server if it sent one, such as
 /// `statefulsets.apps "qwen3" not found`; otherwise the text of the error.
-pub fn error_text(error: &kube::Error) -> String {
+pub(crate) fn error_text(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         other => other.to_string(),
@@ -64,18 +64,18 @@ pub fn error_text(error: &kube::Error) -> String {
 }
 
 /// Returns the parameters of a patch by one of the operator's field managers.
-pub fn patch_as(manager: &str) -> PatchParams {
+pub(crate) fn patch_as(manager: &str) -> PatchParams {
     PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
 }
 
 /// Returns the parameters of a server-side apply by one of the operator's field managers. It takes
 /// over fields of other managers.
-pub fn apply_as(manager: &str) -> PatchParams {
+pub(crate) fn apply_as(manager: &str) -> PatchParams {
     PatchParams::apply(manager).force()
 }
 
 /// Returns the API of a kind that is known at compile time, in one namespace or in all of them.
-pub fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+pub(crate) fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = NamespaceResourceScope>,
     K::DynamicType: Default,
@@ -87,7 +87,7 @@ where
 }
 
 /// Returns the API of a kind that is named at run time, in one namespace or in all of them.
-pub fn scoped_dynamic(
+pub(crate) fn scoped_dynamic(
     client: &Client,
     namespace: Option<&str>,
     kind: &ApiResource,
@@ -103,18 +103,18 @@ pub fn scoped_dynamic(
 /// Today one operator serves a cluster, and its permits do not end. All writes still require a
 /// permit, so that an operator with leader election could not write after the end of its lease.
 #[derive(Clone, Copy, Debug)]
-pub struct WritePermit {
+pub(crate) struct WritePermit {
     until: Option<Monotonic>,
 }
 
 impl WritePermit {
     /// Returns a permit that does not end.
-    pub fn unlimited() -> Self {
+    pub(crate) fn unlimited() -> Self {
         Self { until: None }
     }
 
     /// Returns the deadline of a write that starts now; `None` once the permit has ended.
-    pub fn deadline(self, now: Monotonic) -> Option<Duration> {
+    pub(crate) fn deadline(self, now: Monotonic) -> Option<Duration> {
         let Some(until) = self.until else { return Some(DEADLINE) };
         let left = until.since(now);
         (!left.is_zero()).then(|| left.min(DEADLINE))

@@ -4,8 +4,8 @@
 //! sets its size (`owner_references`). A size that something else has set may be respected for a
 //! while (`manual_changes`), and an annotation pauses all writes (`write_block`).
 
-pub mod claims;
-pub mod manual_changes;
-pub mod owner_references;
-pub mod refusal;
-pub mod write_block;
+pub(crate) mod claims;
+pub(crate) mod manual_changes;
+pub(crate) mod owner_references;
+pub(crate) mod refusal;
+pub(crate) mod write_block;

@@ -3,6 +3,6 @@
 //! Scaling does not depend on it. `plan` decides without I/O, and `reconciler` carries the plan out
 //! in a task of its own.
 
-pub mod cluster_pod_monitors;
-pub mod plan;
-pub mod reconciler;
+pub(crate) mod cluster_pod_monitors;
+pub(crate) mod plan;
+pub(crate) mod reconciler;

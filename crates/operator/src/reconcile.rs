@@ -6,8 +6,8 @@
 //! [`status`](crate::status) reports.
 
 mod autoscaler;
-pub mod context;
-pub mod controller;
+pub(crate) mod context;
+pub(crate) mod controller;
 mod execute;
 mod locate;
 mod observe;

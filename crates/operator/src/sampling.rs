@@ -10,17 +10,17 @@
 //! samples for all autoscalers. The task wakes its subscribers when a sample is there.
 
 mod connection;
-pub mod credentials;
+pub(crate) mod credentials;
 mod error;
 mod feed;
 mod http_client;
 mod page_lookup;
 mod page_state;
-pub mod page_view;
-pub mod prometheus;
+pub(crate) mod page_view;
+pub(crate) mod prometheus;
 mod schedule;
 mod scrape;
 mod scrape_loop;
-pub mod scrape_pool;
-pub mod sources;
+pub(crate) mod scrape_pool;
+pub(crate) mod sources;
 mod tls;

@@ -5,11 +5,11 @@
 //! `role_based_group` is one; `scale_target` chooses it by `kinds`. Facts about kinds that need no
 //! API call, such as their victims and their owners, are in `llm_autoscaler_api::workloads`.
 
-pub mod client;
-pub mod error;
+pub(crate) mod client;
+pub(crate) mod error;
 mod kinds;
-pub mod metadata;
+pub(crate) mod metadata;
 mod role_based_group;
 mod scale_target;
-pub mod view;
-pub mod workload;
+pub(crate) mod view;
+pub(crate) mod workload;

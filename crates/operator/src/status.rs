@@ -14,11 +14,11 @@
 //! Nothing is decided here, and nothing is remembered here that the next decision needs, except for
 //! `ScaledToZero`, which the HPA keeps in its conditions too.
 
-pub mod assemble;
-pub mod events;
-pub mod refusal;
-pub mod report;
-pub mod role_status;
-pub mod warnings;
-pub mod write_limiter;
-pub mod writer;
+pub(crate) mod assemble;
+pub(crate) mod events;
+pub(crate) mod refusal;
+pub(crate) mod report;
+pub(crate) mod role_status;
+pub(crate) mod warnings;
+pub(crate) mod write_limiter;
+pub(crate) mod writer;

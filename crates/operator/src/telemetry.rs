@@ -16,7 +16,7 @@ const LATENESS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 
 /// The operator's own metrics. Cheap to clone.
 #[derive(Clone)]
-pub struct Telemetry {
+pub(crate) struct Telemetry {
     registry: Arc<Registry>,
     scrapes: Family<ResultLabel, Counter>,
     lateness: Histogram,
@@ -110,64 +110,64 @@ impl Default for Telemetry {
 
 impl Telemetry {
     /// Counts a scrape. The result is `ok`, or the kind of the error.
-    pub fn record_scrape(&self, result: &'static str) {
+    pub(crate) fn record_scrape(&self, result: &'static str) {
         self.scrapes.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Records the delay of the start of a scrape after its scheduled time.
-    pub fn record_lateness(&self, lateness: Duration) {
+    pub(crate) fn record_lateness(&self, lateness: Duration) {
         self.lateness.observe(lateness.as_secs_f64());
     }
 
     /// Counts a query to a Prometheus server. The result is `ok`, or the kind of the error.
-    pub fn record_query(&self, result: &'static str) {
+    pub(crate) fn record_query(&self, result: &'static str) {
         self.queries.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Counts a decision. The result is `computed`, `held`, `no_events`, `no_metrics`,
     /// `no_selector`, `fallback`, `out_of_bounds` or `disabled`.
-    pub fn record_decision(&self, result: &'static str) {
+    pub(crate) fn record_decision(&self, result: &'static str) {
         self.decisions.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Counts the samples of a source that a decision used. The source is `scrape`, `others` or
     /// `prometheus`.
-    pub fn record_samples(&self, source: &'static str, samples: u64) {
+    pub(crate) fn record_samples(&self, source: &'static str, samples: u64) {
         self.samples.get_or_create(&SourceLabel { source }).inc_by(samples);
     }
 
     /// Counts a write to a scale subresource. The result is `ok`, `conflict` or `error`.
-    pub fn record_scale_write(&self, result: &'static str) {
+    pub(crate) fn record_scale_write(&self, result: &'static str) {
         self.scale_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Counts a decision that was not written. The reason is `paused` or `manual_change`.
-    pub fn record_withheld(&self, reason: &'static str) {
+    pub(crate) fn record_withheld(&self, reason: &'static str) {
         self.withheld.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Counts a change of a target's replicas that the operator did not make.
-    pub fn record_manual_change(&self) {
+    pub(crate) fn record_manual_change(&self) {
         self.changes.inc();
     }
 
     /// Counts a write of a status. The result is `ok` or `error`.
-    pub fn record_status_write(&self, result: &'static str) {
+    pub(crate) fn record_status_write(&self, result: &'static str) {
         self.status_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Counts a scale-down that drained. The result is `drained`, `deadline` or `cancelled`.
-    pub fn record_drain(&self, result: &'static str) {
+    pub(crate) fn record_drain(&self, result: &'static str) {
         self.drains.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Sets the number of LLMAutoscalers that the operator reconciles.
-    pub fn set_autoscalers(&self, count: usize) {
+    pub(crate) fn set_autoscalers(&self, count: usize) {
         self.autoscalers.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Returns the metrics page in Prometheus' text format.
-    pub fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         let mut page = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut page, &self.registry);

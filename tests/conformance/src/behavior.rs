@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::random::Random;
 
 /// Returns a case of one of the modes about limits, windows and scale events.
-pub fn behavior(random: &mut Random) -> Value {
+pub(crate) fn behavior(random: &mut Random) -> Value {
     let mode = random.pick(&[
         "rules",
         "rate",
@@ -93,7 +93,7 @@ fn events(random: &mut Random) -> Vec<Value> {
 }
 
 /// Returns the scaling rules of one direction; each field is present at random.
-pub fn rules(random: &mut Random) -> Value {
+pub(crate) fn rules(random: &mut Random) -> Value {
     let mut rules = json!({});
     if random.chance(70) {
         let count = random.between(1, 3);

@@ -12,14 +12,14 @@ mod timeline;
 use serde_json::Value;
 
 /// The number of cases (or steps of timelines) that reached each branch.
-pub struct Reached {
+pub(crate) struct Reached {
     calculator: Vec<usize>,
     behavior: Vec<usize>,
     timeline: Vec<usize>,
 }
 
 impl Reached {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             calculator: vec![0; calculator::BRANCHES.len()],
             behavior: vec![0; behavior::BRANCHES.len()],
@@ -28,7 +28,7 @@ impl Reached {
     }
 
     /// Counts the branches that one case reaches; `answer` is the oracle's.
-    pub fn count(&mut self, case: &Value, answer: &Value) {
+    pub(crate) fn count(&mut self, case: &Value, answer: &Value) {
         match case["mode"].as_str() {
             Some("calc") => {
                 let seen = calculator::Seen::new(case, answer);
@@ -47,7 +47,7 @@ impl Reached {
     }
 
     /// Returns the branches in their order, each with its count.
-    pub fn table(&self) -> Vec<(&'static str, usize)> {
+    pub(crate) fn table(&self) -> Vec<(&'static str, usize)> {
         let names = calculator::BRANCHES.iter().map(|(name, _)| *name);
         let names = names.chain(behavior::BRANCHES.iter().map(|(name, _)| *name));
         let names = names.chain(timeline::BRANCHES.iter().map(|(name, _)| *name));

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::random::Random;
 
 /// Returns a case of mode `calc`.
-pub fn calculator(random: &mut Random) -> Value {
+pub(crate) fn calculator(random: &mut Random) -> Value {
     let kind = random.pick(&[
         "pods",
         "pods",
@@ -77,7 +77,7 @@ fn tolerances(random: &mut Random, case: &mut Value) {
 }
 
 /// Returns pods in every phase and readiness. A few share a name.
-pub fn pods(random: &mut Random, most: i64) -> Vec<Value> {
+pub(crate) fn pods(random: &mut Random, most: i64) -> Vec<Value> {
     let quiet = random.chance(50);
     random.list(most, |random, index| {
         let mut pod = json!({"name": format!("pod-{index}")});
@@ -130,7 +130,7 @@ fn sample(random: &mut Random, target: i64) -> Value {
 
 /// Returns a metric value: mostly near the target or at one end of its tolerance, sometimes
 /// anything, including negative numbers and values near overflow.
-pub fn value(random: &mut Random, target: i64) -> i64 {
+pub(crate) fn value(random: &mut Random, target: i64) -> i64 {
     let part =
         |percent: i64| (i128::from(target) * i128::from(percent) / 100).min(i64::MAX.into()) as i64;
     match random.between(0, 19) {
@@ -146,6 +146,6 @@ pub fn value(random: &mut Random, target: i64) -> i64 {
 }
 
 /// Returns the values of the series of an External metric.
-pub fn external(random: &mut Random, target: i64) -> Vec<i64> {
+pub(crate) fn external(random: &mut Random, target: i64) -> Vec<i64> {
     random.list(4, |random, _| value(random, target))
 }

@@ -20,7 +20,11 @@ type Lines = io::Lines<BufReader<File>>;
 ///
 /// Both answers must have every field of the other. Returns true if none differ and every branch
 /// was reached.
-pub fn compare(cases: Lines, mut want: Lines, mut got: Lines) -> Result<bool, Box<dyn Error>> {
+pub(crate) fn compare(
+    cases: Lines,
+    mut want: Lines,
+    mut got: Lines,
+) -> Result<bool, Box<dyn Error>> {
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let mut reached = Reached::new();
     let mut shown = 0;

@@ -43,7 +43,7 @@ const SUBJECTS: [(Deviation, IsAbout); Deviation::ALL.len()] = [
 
 /// Prints how many answers each deviation changes. Returns false if a deviation changes a case that
 /// lacks its feature, or if it changes no case at all.
-pub fn count(cases: io::Lines<BufReader<File>>) -> Result<bool, Box<dyn Error>> {
+pub(crate) fn count(cases: io::Lines<BufReader<File>>) -> Result<bool, Box<dyn Error>> {
     let (mut total, mut different) = ([0_usize; GROUPS.len()], [0_usize; GROUPS.len()]);
     let mut counts = [[0_usize; GROUPS.len()]; Deviation::ALL.len()];
     let mut unnamed = 0;

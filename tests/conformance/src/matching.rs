@@ -6,7 +6,7 @@ use serde_json::Value;
 ///
 /// An expected `error` must be contained in the error of the answer, and an unexpected error is a
 /// mismatch. Lists must have the same length.
-pub fn matches(want: &Value, got: &Value) -> bool {
+pub(crate) fn matches(want: &Value, got: &Value) -> bool {
     match (want, got) {
         (Value::Object(want), Value::Object(got)) => {
             let unexpected_error = got.contains_key("error") && !want.contains_key("error");

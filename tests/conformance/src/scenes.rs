@@ -12,7 +12,7 @@ use super::{
 const TARGET: i64 = 10_000;
 
 /// Returns a timeline of a target that goes to zero and back.
-pub fn zero(random: &mut Random) -> Value {
+pub(crate) fn zero(random: &mut Random) -> Value {
     let kinds: &[&str] = if random.chance(10) { &["Pods"] } else { &["Object", "External"] };
     let metrics = metrics(random, kinds);
     let mut spec = json!({
@@ -38,7 +38,7 @@ pub fn zero(random: &mut Random) -> Value {
 }
 
 /// Returns a timeline of a load that never fits the size, under policies with long periods.
-pub fn restless(random: &mut Random) -> Value {
+pub(crate) fn restless(random: &mut Random) -> Value {
     let mut behavior = json!({});
     for direction in ["scaleUp", "scaleDown"] {
         let policy = json!({

@@ -9,10 +9,10 @@ use super::{
 };
 
 /// The names of a timeline's metrics, in the order of the spec.
-pub const NAMES: [&str; 3] = ["qps", "vllm:num_requests_waiting", "tokens"];
+pub(crate) const NAMES: [&str; 3] = ["qps", "vllm:num_requests_waiting", "tokens"];
 
 /// Returns a case of mode `timeline`.
-pub fn timeline(random: &mut Random) -> Value {
+pub(crate) fn timeline(random: &mut Random) -> Value {
     let mut timeline = json!({
         "spec": spec(random),
         "initial_replicas": random.between(0, 8),
@@ -130,7 +130,7 @@ fn initial_status(random: &mut Random) -> Value {
 }
 
 /// Returns the condition by which the HPA recognises that it scaled the target to zero itself.
-pub fn scaled_to_zero(status: &str) -> Value {
+pub(crate) fn scaled_to_zero(status: &str) -> Value {
     json!({"type": "ScaledToZero", "status": status, "reason": "ScaledToZero", "message": "before",
         "lastTransitionTime": "1999-12-31T23:00:00Z"})
 }

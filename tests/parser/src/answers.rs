@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::model::{Bytes, Sample, Verdict};
 
 /// Parses an answer.
-pub fn verdict(answer: &Value) -> Result<Verdict, Box<dyn Error>> {
+pub(crate) fn verdict(answer: &Value) -> Result<Verdict, Box<dyn Error>> {
     let error = match (answer["ok"].as_bool(), answer["error"].as_str()) {
         (Some(true), _) => None,
         (Some(false), Some(error)) => Some(error.to_owned()),

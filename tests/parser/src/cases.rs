@@ -34,7 +34,7 @@ impl Oracle for Answers {
 }
 
 /// Repeats the comparison of recorded cases, one per line, and returns those with another outcome.
-pub fn check(cases: &str) -> Result<Vec<String>, Box<dyn Error>> {
+pub(crate) fn check(cases: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let mut problems = Vec::new();
     for (index, line) in cases.lines().enumerate() {
         let mut recorded = from_json(&serde_json::from_str(line)?)?;
@@ -57,7 +57,11 @@ fn word(outcome: &Outcome) -> String {
     format!("{outcome:?}")
 }
 
-pub fn to_json(case: &Case, answers: &[((Format, Bytes), Verdict)], outcomes: &[Outcome]) -> Value {
+pub(crate) fn to_json(
+    case: &Case,
+    answers: &[((Format, Bytes), Verdict)],
+    outcomes: &[Outcome],
+) -> Value {
     let recipes = case.recipes.iter().map(|recipe| {
         let selector = &recipe.terms()[0][0];
         json!({"kind": kind(recipe.kind()), "series": selector.name, "labels": selector.labels})

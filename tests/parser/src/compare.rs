@@ -14,7 +14,7 @@ use crate::{
 
 /// A page, and the recipes that are read from it.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub(crate) struct Case {
     pub format: Format,
     pub page: Bytes,
     pub recipes: Vec<Recipe>,
@@ -22,7 +22,7 @@ pub struct Case {
 
 /// The outcome of a comparison, for one recipe.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Prometheus and we have the same number.
     Same,
     /// Neither has one.
@@ -39,13 +39,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub fn is_wrong(&self) -> bool {
+    pub(crate) fn is_wrong(&self) -> bool {
         matches!(self, Self::Wrong(_))
     }
 }
 
 /// Compares all recipes of a page.
-pub fn compare(oracle: &mut impl Oracle, case: &Case) -> Vec<Outcome> {
+pub(crate) fn compare(oracle: &mut impl Oracle, case: &Case) -> Vec<Outcome> {
     let Case { format, page, recipes } = case;
     let mut found = Vec::new();
     let result = Extractor::new(recipes).read(page, &mut Scratch::default(), &mut found);
@@ -181,7 +181,7 @@ fn is_explained_by_leading_blanks(recipe: &Recipe, samples: &[Sample], found: &Q
 
 /// Counts of the outcomes and the spellings.
 #[derive(Clone, Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     pub same: usize,
     pub absent: usize,
     pub refused: usize,
@@ -192,7 +192,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub fn add(&mut self, outcome: &Outcome) {
+    pub(crate) fn add(&mut self, outcome: &Outcome) {
         let (count, words) = match outcome {
             Outcome::Same => (&mut self.same, &[][..]),
             Outcome::Absent => (&mut self.absent, &[][..]),

@@ -6,19 +6,19 @@ use crate::model::{Bytes, Sample, Verdict};
 
 /// The format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Format {
+pub(crate) enum Format {
     Text,
     OpenMetrics,
 }
 
 /// A source of the verdicts of Prometheus's parsers.
-pub trait Oracle {
+pub(crate) trait Oracle {
     fn ask(&mut self, format: Format, page: &[u8]) -> Verdict;
 }
 
 /// A known spelling that Prometheus and our reader treat differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Spelling {
+pub(crate) enum Spelling {
     // These occur on pages that Prometheus accepts.
     CutOff,
     NoComma,
@@ -37,9 +37,9 @@ pub enum Spelling {
 }
 
 impl Format {
-    pub const ALL: [Self; 2] = [Self::Text, Self::OpenMetrics];
+    pub(crate) const ALL: [Self; 2] = [Self::Text, Self::OpenMetrics];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::OpenMetrics => "openmetrics",
@@ -53,7 +53,7 @@ impl Format {
 
 /// The content of a page, from each line by itself.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     pub samples: Vec<Sample>,
     /// Families with a malformed line.
     pub spoiled: BTreeSet<Bytes>,
@@ -71,7 +71,7 @@ enum Line {
 
 impl Lines {
     /// Reads a page of `format`. Malformed lines matter in the `wanted` families only.
-    pub fn read(
+    pub(crate) fn read(
         oracle: &mut impl Oracle,
         format: Format,
         page: &[u8],
@@ -106,7 +106,7 @@ impl Lines {
 }
 
 /// Returns the line without blanks around it and without a carriage return at its end.
-pub fn trim(line: &[u8]) -> &[u8] {
+pub(crate) fn trim(line: &[u8]) -> &[u8] {
     trim_blanks(line.strip_suffix(b"\r").unwrap_or(line))
 }
 

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use llm_autoscaler_engines::{Kind, Recipe, exposition};
 
 /// Any text of a page, which need not be UTF-8.
-pub type Bytes = Vec<u8>;
+pub(crate) type Bytes = Vec<u8>;
 
 /// The identity of a series: its name, and its labels that are not empty.
 type Series = (Bytes, Vec<(Bytes, Bytes)>);
 
 /// A sample that one of Prometheus's parsers has read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+pub(crate) struct Sample {
     pub name: Bytes,
     /// The labels, sorted.
     pub labels: Vec<(Bytes, Bytes)>,
@@ -24,7 +24,7 @@ pub struct Sample {
 
 /// A parser's answer about a page.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// The parser's error, if it has rejected the page.
     pub error: Option<String>,
     /// The samples up to the error.
@@ -33,7 +33,7 @@ pub struct Verdict {
 
 /// The result of a recipe.
 #[derive(Clone, Debug)]
-pub enum Quantity {
+pub(crate) enum Quantity {
     Absent,
     Number(f64),
     /// Upper bounds, and the number of events up to each.
@@ -44,7 +44,7 @@ impl Verdict {
     /// Returns the samples if Prometheus accepts the page. Its parser must accept it, and so must
     /// its scrape loop and its storage, which reject names that are empty or not UTF-8, and
     /// repeated labels.
-    pub fn accepted(&self) -> Option<&[Sample]> {
+    pub(crate) fn accepted(&self) -> Option<&[Sample]> {
         let sound = self.error.is_none() && self.samples.iter().all(Sample::is_sound);
         sound.then_some(&*self.samples)
     }
@@ -59,25 +59,25 @@ impl Sample {
     }
 
     /// Returns the value of a label; a missing label has an empty one.
-    pub fn label(&self, wanted: &[u8]) -> &[u8] {
+    pub(crate) fn label(&self, wanted: &[u8]) -> &[u8] {
         self.labels.iter().find(|(name, _)| name == wanted).map_or(b"", |(_, value)| value)
     }
 
     /// Returns the identity of its series. An empty label is as good as none.
-    pub fn series(&self) -> Series {
+    pub(crate) fn series(&self) -> Series {
         let labels = self.labels.iter().filter(|(_, value)| !value.is_empty());
         (self.name.clone(), labels.cloned().collect())
     }
 }
 
 /// Returns the family that a recipe of one series reads.
-pub fn family(recipe: &Recipe) -> Bytes {
+pub(crate) fn family(recipe: &Recipe) -> Bytes {
     recipe.families().next().expect("a recipe has a family").into_bytes()
 }
 
 /// Computes a recipe of one series from all samples of a page. Families with a malformed line
 /// (`spoiled`) have no result.
-pub fn quantity<'s>(
+pub(crate) fn quantity<'s>(
     recipe: &Recipe,
     samples: impl IntoIterator<Item = &'s Sample>,
     spoiled: &BTreeSet<Bytes>,
@@ -138,7 +138,7 @@ fn buckets(selected: &[&Sample]) -> Option<Quantity> {
 
 /// Parses a number as Prometheus's parsers do: a NaN with a sign and a number that overflows are
 /// rejected.
-pub fn number(text: &[u8]) -> Option<f64> {
+pub(crate) fn number(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let number: f64 = text.parse().ok()?;
     let too_large = number.is_infinite() && text.contains(|c: char| c.is_ascii_digit());
@@ -159,12 +159,12 @@ fn hexadecimal(text: &[u8]) -> Option<f64> {
 }
 
 impl Quantity {
-    pub fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
     /// Returns true if both are equal, apart from the order in which floats were added.
-    pub fn is_near(&self, other: &Self) -> bool {
+    pub(crate) fn is_near(&self, other: &Self) -> bool {
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
         match (self, other) {
             (Self::Absent, Self::Absent) => true,
@@ -193,7 +193,7 @@ impl From<&exposition::Value> for Quantity {
 
 /// Returns true if two samples of a family differ only in the spelling of a bound or of a quantile.
 /// Prometheus's parsers normalize the spelling below a `# TYPE`.
-pub fn has_bounds_of_two_spellings(samples: &[Sample], family: &[u8]) -> bool {
+pub(crate) fn has_bounds_of_two_spellings(samples: &[Sample], family: &[u8]) -> bool {
     let mut spellings: BTreeMap<Series, BTreeSet<Bytes>> = BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.name == family) {
         let (name, mut labels) = sample.series();

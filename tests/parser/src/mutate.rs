@@ -35,7 +35,7 @@ const PAGE_CHANGES: [fn(&mut Random, &mut Lines); 7] = [
 ];
 
 /// Returns the page of these lines, after up to `most` changes.
-pub fn mutate(random: &mut Random, mut lines: Lines, most: usize) -> Bytes {
+pub(crate) fn mutate(random: &mut Random, mut lines: Lines, most: usize) -> Bytes {
     for _ in 0..random.between(0, most) {
         if lines.is_empty() || random.chance(25) {
             random.pick(&PAGE_CHANGES)(random, &mut lines);

@@ -19,7 +19,7 @@ use crate::{
 /// The number of answers that are cached, because the same lines come again and again.
 const KEPT: usize = 200_000;
 
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     questions: BufWriter<ChildStdin>,
     answers: BufReader<ChildStdout>,
@@ -29,7 +29,7 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(path: &str) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start(path: &str) -> Result<Self, Box<dyn Error>> {
         let mut command = Command::new(path);
         command.arg("parse").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("starting {path}: {error}"))?;

@@ -10,11 +10,11 @@ use crate::{compare::Case, lines::Format, mutate, random::Random};
 type Families = Vec<Vec<String>>;
 
 /// The real pages that random ones are cut from.
-pub struct Pages(Vec<Families>);
+pub(crate) struct Pages(Vec<Families>);
 
 /// The limits of a random page.
 #[derive(Clone, Copy)]
-pub struct Size {
+pub(crate) struct Size {
     pub families: usize,
     /// Samples per family.
     pub samples: usize,
@@ -38,7 +38,7 @@ const ODD_LABELS: [(&str, &str, &str); 6] = [
 
 impl Pages {
     /// Loads the fixtures of the repository.
-    pub fn load() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn load() -> Result<Self, Box<dyn Error>> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/engines");
         let mut pages = BTreeMap::new();
         for entry in fs::read_dir(&folder)
@@ -57,7 +57,7 @@ impl Pages {
     }
 
     /// Returns a random page with random damage.
-    pub fn case(&self, random: &mut Random, size: Size) -> Case {
+    pub(crate) fn case(&self, random: &mut Random, size: Size) -> Case {
         let format = if random.chance(40) { Format::OpenMetrics } else { Format::Text };
         let size = Size { labels: random.between(0, size.labels), ..size };
         let page = random.pick(&self.0);

@@ -51,7 +51,7 @@ const LENIENCIES: [(Spelling, &str); 6] = [
 ];
 
 /// Compares random pages. Returns true if all differences are known.
-pub fn compare(oracle: &str, pages: usize, seed: u64) -> Result<bool, Box<dyn Error>> {
+pub(crate) fn compare(oracle: &str, pages: usize, seed: u64) -> Result<bool, Box<dyn Error>> {
     let size =
         Size { families: 3, samples: 8, labels: 4, mutations: 5, recipes: 4, name: usize::MAX };
     let (mut oracle, source, mut random) =
@@ -142,7 +142,7 @@ fn print_spellings(spellings: &[(Spelling, &str)], counts: &Counts) {
 
 /// Prints small cases with the oracle's answers: few that are alike, and at least one for every
 /// spelling.
-pub fn cases(oracle: &str, wanted: usize, seed: u64) -> Result<bool, Box<dyn Error>> {
+pub(crate) fn cases(oracle: &str, wanted: usize, seed: u64) -> Result<bool, Box<dyn Error>> {
     let size = Size { families: 1, samples: 3, labels: 2, mutations: 3, recipes: 2, name: 27 };
     let (mut oracle, source, mut random) =
         (Process::start(oracle)?, Pages::load()?, Random::new(seed));
@@ -196,7 +196,7 @@ impl Kinds {
 }
 
 /// Checks recorded cases without the oracle. Returns true if all outcomes are as recorded.
-pub fn check(path: &str) -> Result<bool, Box<dyn Error>> {
+pub(crate) fn check(path: &str) -> Result<bool, Box<dyn Error>> {
     let text = fs::read_to_string(path).map_err(|error| format!("reading {path}: {error}"))?;
     let problems = cases::check(&text)?;
     for problem in &problems {

@@ -12,7 +12,7 @@ use llm_autoscaler_engines::{
 
 /// The expected results of a page.
 #[derive(Debug)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// The value of each recipe.
     pub values: Vec<Value>,
     /// The number of the first malformed line of a wanted family; the first line is 1.
@@ -30,7 +30,7 @@ struct Line {
 
 /// Reads `page`, which must end with a line feed. The recipes must be sums of one term with one
 /// name.
-pub fn read(recipes: &[Recipe], page: &str) -> Expected {
+pub(crate) fn read(recipes: &[Recipe], page: &str) -> Expected {
     let wanted: BTreeSet<String> = recipes.iter().flat_map(Recipe::families).collect();
     let mut lines = Vec::new();
     let mut seen = BTreeSet::new();
@@ -51,7 +51,7 @@ pub fn read(recipes: &[Recipe], page: &str) -> Expected {
 }
 
 /// Returns true if the results are equal, apart from the order in which floats were added.
-pub fn is_same(found: &[Extract], expected: &[Value]) -> bool {
+pub(crate) fn is_same(found: &[Extract], expected: &[Value]) -> bool {
     let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
     found.len() == expected.len()
         && found.iter().zip(expected).all(|(found, expected)| match (&found.value, expected) {

@@ -24,7 +24,7 @@ const PERIOD: Duration = Duration::from_secs(30);
 
 /// Another autoscaler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtherAutoscaler {
+pub(crate) struct OtherAutoscaler {
     /// The kind of the autoscaler.
     pub kind: &'static str,
     /// The namespace of the autoscaler, and of its target.
@@ -81,7 +81,7 @@ fn or_default(field: Option<String>, default: &str) -> String {
 
 /// All other autoscalers of the cluster, as of the latest listing; cheap to clone.
 #[derive(Clone)]
-pub struct OtherAutoscalers {
+pub(crate) struct OtherAutoscalers {
     client: Client,
     /// The only namespace that the operator serves; all if absent.
     namespace: Option<String>,
@@ -91,12 +91,12 @@ pub struct OtherAutoscalers {
 
 impl OtherAutoscalers {
     /// Creates the list, which is empty until [`watch`](Self::watch) fills it.
-    pub fn new(client: Client, namespace: Option<String>) -> Self {
+    pub(crate) fn new(client: Client, namespace: Option<String>) -> Self {
         Self { client, namespace, latest: watch::Sender::new(None) }
     }
 
     /// Lists the other autoscalers again and again, for the life of the process.
-    pub async fn watch(self) {
+    pub(crate) async fn watch(self) {
         let mut known: [Vec<OtherAutoscaler>; AUTOSCALER_KINDS.len()] =
             std::array::from_fn(|_| Vec::new());
         loop {
@@ -132,7 +132,7 @@ impl OtherAutoscalers {
 
     /// Returns another autoscaler that scales one of these objects of a namespace. Waits for the
     /// first listing, for at most twice the usual deadline.
-    pub async fn find(
+    pub(crate) async fn find(
         &self,
         namespace: &str,
         targets: &[ScaleTargetRef],

@@ -20,7 +20,7 @@ use crate::{clock::Clock, cluster::watch_health::WatchHealth, lock::lock};
 
 /// All pods that are watched, and the views of them; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct PodStore {
+pub(crate) struct PodStore {
     state: Arc<Mutex<State>>,
     clock: Clock,
 }
@@ -48,7 +48,7 @@ struct View {
 
 /// A live view of the pods of one selector; it ends when dropped.
 #[derive(Debug)]
-pub struct PodView {
+pub(crate) struct PodView {
     store: PodStore,
     namespace: String,
     id: u64,
@@ -57,19 +57,19 @@ pub struct PodView {
 
 impl PodView {
     /// Returns the pods as they are now. [`changed`](Self::changed) waits for later changes only.
-    pub fn members(&mut self) -> Members {
+    pub(crate) fn members(&mut self) -> Members {
         self.members.borrow_and_update().clone()
     }
 
     /// Returns the pods as they are now. [`changed`](Self::changed) still returns for changes that
     /// this call has shown.
-    pub fn latest(&self) -> Members {
+    pub(crate) fn latest(&self) -> Members {
         self.members.borrow().clone()
     }
 
     /// Records that the holder of the view writes the readiness gates of its pods, so that
     /// [`PodStore::unmanaged`] leaves them out.
-    pub fn manage_gates(&self) {
+    pub(crate) fn manage_gates(&self) {
         let mut state = self.store.lock();
         let namespace = state.namespaces.get_mut(&self.namespace);
         if let Some(view) = namespace.and_then(|namespace| namespace.views.get_mut(&self.id)) {
@@ -78,7 +78,7 @@ impl PodView {
     }
 
     /// Returns when a pod has come, gone or changed.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         if self.members.changed().await.is_err() {
             // The store lives as long as its views, so this happens only at the end of the process.
             std::future::pending::<()>().await;
@@ -98,12 +98,12 @@ impl Drop for PodView {
 
 impl PodStore {
     /// Creates an empty store, which waits for the first listing.
-    pub fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self { state: Arc::default(), clock }
     }
 
     /// Begins a view of the pods of `namespace` that `selector` selects.
-    pub fn view(&self, namespace: &str, selector: Selector) -> PodView {
+    pub(crate) fn view(&self, namespace: &str, selector: Selector) -> PodView {
         let mut state = self.lock();
         state.next_view += 1;
         let id = state.next_view;
@@ -117,19 +117,19 @@ impl PodStore {
 
     /// Returns why the views cannot be relied on: the first listing is not complete, or the watch
     /// has been failing for a while.
-    pub fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         let now = self.clock.monotonic();
         self.lock().health.problem(now)
     }
 
     /// Returns the pods with a readiness gate that is not open, and that no autoscaler writes.
-    pub fn unmanaged(&self) -> Vec<Arc<Pod>> {
+    pub(crate) fn unmanaged(&self) -> Vec<Arc<Pod>> {
         let state = self.lock();
         state.namespaces.values().flat_map(Namespace::unmanaged).cloned().collect()
     }
 
     /// Adds a pod, or replaces it by a newer version.
-    pub fn apply(&self, pod: Pod) {
+    pub(crate) fn apply(&self, pod: Pod) {
         let mut state = self.lock();
         let namespace = state.namespaces.entry(pod.namespace.clone()).or_default();
         let pod = Arc::new(pod);
@@ -143,7 +143,7 @@ impl PodStore {
     }
 
     /// Removes a pod.
-    pub fn delete(&self, namespace_name: &str, name: &str) {
+    pub(crate) fn delete(&self, namespace_name: &str, name: &str) {
         let mut state = self.lock();
         let Some(namespace) = state.namespaces.get_mut(namespace_name) else { return };
         namespace.pods.remove(name);
@@ -227,7 +227,7 @@ impl View {
 }
 
 /// Feeds the store from a watch, until the watch ends.
-pub async fn watch(
+pub(crate) async fn watch(
     store: PodStore,
     events: impl Stream<Item = watcher::Result<watcher::Event<core::Pod>>>,
 ) {

@@ -27,7 +27,7 @@ use crate::{
 
 /// The observation of a target that its drains need.
 #[derive(Clone, Debug, Default)]
-pub struct DrainScene {
+pub(crate) struct DrainScene {
     /// The order in which a smaller size removes replicas; `None` where it is not known.
     pub order: Option<Victims>,
     /// For each candidate of the plan, its place in the list of replicas.
@@ -37,7 +37,7 @@ pub struct DrainScene {
 }
 
 /// A target, while the drains of a plan are carried out for it.
-pub struct Drainer<'a> {
+pub(crate) struct Drainer<'a> {
     /// Writes to pods.
     pub gates: &'a PodGates,
     /// Counts how drains end.
@@ -57,7 +57,7 @@ pub struct Drainer<'a> {
 }
 
 /// A write of a size for which victims have been drained.
-pub struct PreparedWrite {
+pub(crate) struct PreparedWrite {
     /// The identities of the replicas that it removes.
     keys: Vec<String>,
     finished: FinishedDrain,
@@ -69,7 +69,7 @@ impl Drainer<'_> {
     ///
     /// # Errors
     /// The write has to wait, because victims could not be marked.
-    pub async fn prepare(
+    pub(crate) async fn prepare(
         &self,
         plan: &RolePlan,
         memory: &mut DrainMemory,
@@ -105,7 +105,7 @@ impl Drainer<'_> {
     }
 
     /// Returns all pods to their Services: nothing is drained.
-    pub fn release(&self, memory: &mut DrainMemory) -> DrainProgress {
+    pub(crate) fn release(&self, memory: &mut DrainMemory) -> DrainProgress {
         for group in &self.replicas.list {
             self.open(group);
         }
@@ -271,11 +271,11 @@ impl Drainer<'_> {
 
 /// Victims could not be marked, so that other replicas might be removed.
 #[derive(Debug)]
-pub struct MarkFailed;
+pub(crate) struct MarkFailed;
 
 impl PreparedWrite {
     /// Records that the size has been written. Returns how the scale-down ended.
-    pub fn finish(
+    pub(crate) fn finish(
         self,
         memory: &mut DrainMemory,
         progress: &mut DrainProgress,
@@ -294,7 +294,7 @@ impl PreparedWrite {
 }
 
 /// Opens the readiness gates of new pods, which have not been written yet.
-pub fn open_new_pods(gates: &PodGates, replicas: &Replicas, now: Now) {
+pub(crate) fn open_new_pods(gates: &PodGates, replicas: &Replicas, now: Now) {
     for pod in replicas.list.iter().flat_map(|group| &group.pods) {
         if pod.service.gate == Gate::Unset {
             gates.set(pod, GatePosition::Open, now);

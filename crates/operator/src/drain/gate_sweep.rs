@@ -13,7 +13,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// Sweeps for the life of the process. A pod must be found unmanaged in two consecutive sweeps, so
 /// that a pod that moves from one autoscaler to another is left alone.
-pub async fn run(gates: PodGates, pods: PodStore, clock: Clock) {
+pub(crate) async fn run(gates: PodGates, pods: PodStore, clock: Clock) {
     let mut tick = tokio::time::interval(PERIOD);
     let mut unmanaged_before: HashSet<String> = HashSet::new();
     loop {

@@ -40,7 +40,7 @@ const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Writes to pods; cheap to clone.
 #[derive(Clone)]
-pub struct PodGates(Arc<Shared>);
+pub(crate) struct PodGates(Arc<Shared>);
 
 struct Shared {
     client: Client,
@@ -99,7 +99,7 @@ impl State {
 
 /// The position of a readiness gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GatePosition {
+pub(crate) enum GatePosition {
     /// Services send requests to the pod, if it is ready otherwise.
     Open,
     /// Services send no requests to the pod.
@@ -117,14 +117,14 @@ enum Write {
 
 impl PodGates {
     /// Writes through this client.
-    pub fn new(client: Client, clock: Clock) -> Self {
+    pub(crate) fn new(client: Client, clock: Clock) -> Self {
         let instances = RoleInstances::new(client.clone());
         Self(Arc::new(Shared { client, clock, instances, state: Mutex::default() }))
     }
 
     /// Brings the gate of a pod to a position, if the pod has the gate. Returns at once; the watch
     /// of the pods shows when it is done.
-    pub fn set(&self, pod: &Arc<Pod>, position: GatePosition, now: Now) {
+    pub(crate) fn set(&self, pod: &Arc<Pod>, position: GatePosition, now: Now) {
         if let Some(patch) = gate_patch(pod, position, now.wall) {
             self.spawn(pod, patch, Write::Gate(position), now.monotonic);
         }
@@ -132,7 +132,7 @@ impl PodGates {
 
     /// Removes the mark of a pod that is not to be removed any more, and that of its RoleInstance.
     /// Returns at once.
-    pub fn unmark(&self, pod: &Arc<Pod>, now: Now) {
+    pub(crate) fn unmark(&self, pod: &Arc<Pod>, now: Now) {
         if pod.replica.deleting {
             return;
         }
@@ -148,7 +148,7 @@ impl PodGates {
     ///
     /// # Errors
     /// A pod could not be marked.
-    pub async fn mark(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
+    pub(crate) async fn mark(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
         let unmarked = pods.iter().filter(|pod| !pod.service.is_marked && !pod.replica.deleting);
         let cheapest = json!(workloads::CHEAPEST);
         let marking = unmarked.map(|pod| self.patch(pod, deletion_cost(&cheapest), Write::Mark));
@@ -159,17 +159,17 @@ impl PodGates {
     ///
     /// # Errors
     /// A RoleInstance could not be marked.
-    pub async fn mark_instances(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
+    pub(crate) async fn mark_instances(&self, pods: &[Arc<Pod>]) -> Result<(), Failure> {
         self.0.instances.mark(pods).await
     }
 
     /// The latest failure in a namespace; `None` once a write has succeeded since.
-    pub fn failure(&self, namespace: &str) -> Option<Failure> {
+    pub(crate) fn failure(&self, namespace: &str) -> Option<Failure> {
         self.lock().failures.get(namespace).map(|failed| failed.failure.clone())
     }
 
     /// The permission to write gates in a namespace, as far as is known.
-    pub fn permission(&self, namespace: &str) -> GatePermission {
+    pub(crate) fn permission(&self, namespace: &str) -> GatePermission {
         match self.failure(namespace) {
             Some(failure) if failure.is_forbidden => GatePermission::Denied,
             _ => GatePermission::Granted,

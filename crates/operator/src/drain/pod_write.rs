@@ -7,7 +7,7 @@ use crate::kube_api::{CallError, DEADLINE, patch_as, within};
 
 /// A write to a pod that failed.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The API server has refused it for lack of permission.
     pub is_forbidden: bool,
     /// The error, as a text for the log and the status.

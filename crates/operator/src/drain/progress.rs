@@ -5,7 +5,7 @@ use llm_autoscaler_observe::workload::Rollout;
 
 /// The progress of a target's scale-downs.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct DrainProgress {
+pub(crate) struct DrainProgress {
     /// True where scale-downs drain.
     pub is_on: bool,
     /// A scale-down that waits for the requests of its victims.
@@ -26,7 +26,7 @@ pub struct DrainProgress {
 
 /// A smaller size that is still to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SizeStep {
+pub(crate) struct SizeStep {
     /// The current size.
     pub from: i32,
     /// The desired size.
@@ -35,7 +35,7 @@ pub struct SizeStep {
 
 /// A scale-down that waits for the requests of its victims.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PendingDrain {
+pub(crate) struct PendingDrain {
     /// The current size.
     pub from: i32,
     /// The desired size.
@@ -48,7 +48,7 @@ pub struct PendingDrain {
 
 /// The requests that a replica has left.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RemainingRequests {
+pub(crate) struct RemainingRequests {
     /// The name of its first pod.
     pub name: String,
     /// The number of requests; `None` where it is not known.
@@ -57,7 +57,7 @@ pub struct RemainingRequests {
 
 /// A scale-down that is over.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FinishedDrain {
+pub(crate) struct FinishedDrain {
     /// The size before.
     pub from: i32,
     /// The size after.
@@ -68,7 +68,7 @@ pub struct FinishedDrain {
 
 /// The end of a scale-down.
 #[derive(Clone, Debug, PartialEq)]
-pub enum DrainOutcome {
+pub(crate) enum DrainOutcome {
     /// All victims had answered their requests.
     Drained {
         /// The time since the first of them left its Services.
@@ -82,7 +82,7 @@ pub enum DrainOutcome {
 
 /// The reason why the readiness gates of pods cannot be written.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GateProblem {
+pub(crate) struct GateProblem {
     /// The API server has refused it for lack of permission.
     pub is_forbidden: bool,
     /// The answer of the API server.
@@ -91,7 +91,7 @@ pub struct GateProblem {
 
 /// The reason why requests may be cut off although scale-downs drain.
 #[derive(Clone, Debug, PartialEq)]
-pub enum BestEffort {
+pub(crate) enum BestEffort {
     /// These pods do not have the readiness gate, and get requests until they are deleted.
     NoGate(Vec<String>),
     /// The operator may not write the readiness gates of pods.

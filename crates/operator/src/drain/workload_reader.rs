@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// The times at which the object of one target was last read.
 #[derive(Debug, Default)]
-pub struct WorkloadReader {
+pub(crate) struct WorkloadReader {
     /// The last read, while a scale-down is wanted.
     read: Option<Monotonic>,
     /// The last attempt while none was.
@@ -25,7 +25,7 @@ pub struct WorkloadReader {
 
 impl WorkloadReader {
     /// Returns the state of the object as the plan takes it.
-    pub fn state(&self, memory: &DrainMemory, now: Now) -> WorkloadState {
+    pub(crate) fn state(&self, memory: &DrainMemory, now: Now) -> WorkloadState {
         if self.failed == Some(now.monotonic) {
             return WorkloadState::Unreadable;
         }
@@ -38,7 +38,7 @@ impl WorkloadReader {
     }
 
     /// Reads the object for a scale-down.
-    pub async fn read(
+    pub(crate) async fn read(
         &mut self,
         client: &ScaleClient,
         namespace: &str,
@@ -64,7 +64,7 @@ impl WorkloadReader {
 
     /// Reads the object once although no scale-down is wanted, if its kind has modes, so that the
     /// victims of a smaller size are known.
-    pub async fn read_modes(
+    pub(crate) async fn read_modes(
         &mut self,
         client: &ScaleClient,
         namespace: &str,
@@ -80,7 +80,7 @@ impl WorkloadReader {
     }
 
     /// Records that no scale-down is wanted: the next one reads the object again.
-    pub fn clear(&mut self, memory: &mut DrainMemory) {
+    pub(crate) fn clear(&mut self, memory: &mut DrainMemory) {
         self.read = None;
         memory.rollouts.clear();
     }

@@ -31,19 +31,19 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// The facts that readiness depends on: the autoscalers are listed, and the pods are watched.
 #[derive(Clone)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     autoscalers: Arc<AtomicBool>,
     pods: PodStore,
 }
 
 impl Readiness {
     /// Waits for the autoscalers and for this store.
-    pub fn new(pods: PodStore) -> Self {
+    pub(crate) fn new(pods: PodStore) -> Self {
         Self { autoscalers: Arc::default(), pods }
     }
 
     /// Records that the autoscalers are listed.
-    pub fn record_autoscaler_listing(&self) {
+    pub(crate) fn record_autoscaler_listing(&self) {
         self.autoscalers.store(true, Ordering::Relaxed);
     }
 
@@ -61,7 +61,7 @@ impl Readiness {
 }
 
 /// The sources of the server's answers.
-pub struct Endpoints {
+pub(crate) struct Endpoints {
     /// Answers `/readyz`.
     pub readiness: Readiness,
     /// Answers `/metrics`.
@@ -76,7 +76,7 @@ pub struct Endpoints {
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub async fn serve(address: SocketAddr, endpoints: Endpoints) -> std::io::Result<()> {
+pub(crate) async fn serve(address: SocketAddr, endpoints: Endpoints) -> std::io::Result<()> {
     let Endpoints { readiness, telemetry, wake, client } = endpoints;
     let listener = TcpListener::bind(address).await?;
     let wake = WakeEndpoint::new(client, wake);

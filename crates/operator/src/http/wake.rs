@@ -13,7 +13,7 @@ use crate::lock::lock;
 
 /// The namespace and the name of an autoscaler.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AutoscalerKey {
+pub(crate) struct AutoscalerKey {
     /// The namespace.
     pub namespace: String,
     /// The name.
@@ -22,20 +22,20 @@ pub struct AutoscalerKey {
 
 impl AutoscalerKey {
     /// Returns the key of an autoscaler.
-    pub fn of(object: &LLMAutoscaler) -> Self {
+    pub(crate) fn of(object: &LLMAutoscaler) -> Self {
         Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
     }
 }
 
 /// The autoscalers that listen for wake calls; cheap to clone.
 #[derive(Clone, Default)]
-pub struct WakeCalls(Arc<Mutex<Listeners>>);
+pub(crate) struct WakeCalls(Arc<Mutex<Listeners>>);
 
 /// The number of calls so far, for each autoscaler that listens.
 type Listeners = HashMap<AutoscalerKey, watch::Sender<u64>>;
 
 /// Receives the wake calls of one autoscaler, until it is dropped.
-pub struct WakeListener {
+pub(crate) struct WakeListener {
     calls: WakeCalls,
     key: AutoscalerKey,
     received: watch::Receiver<u64>,
@@ -44,7 +44,7 @@ pub struct WakeListener {
 impl WakeCalls {
     /// Begins to listen for the calls of an autoscaler. An earlier listener of the same name
     /// receives no more calls.
-    pub fn listen(&self, key: AutoscalerKey) -> WakeListener {
+    pub(crate) fn listen(&self, key: AutoscalerKey) -> WakeListener {
         let (sender, received) = watch::channel(0);
         self.lock().insert(key.clone(), sender);
         WakeListener { calls: self.clone(), key, received }
@@ -65,7 +65,7 @@ impl WakeCalls {
 
 impl WakeListener {
     /// Returns when a call has arrived since this method last returned.
-    pub async fn next_call(&mut self) {
+    pub(crate) async fn next_call(&mut self) {
         if self.received.changed().await.is_err() {
             // Another autoscaler of this name listens now.
             std::future::pending::<()>().await;

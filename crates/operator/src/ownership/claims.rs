@@ -23,7 +23,7 @@ use crate::lock::lock;
 /// An autoscaler, or one role of it, that claims a target. Claimants are ordered by age: the oldest
 /// is the least, and precedes all others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claimant {
+pub(crate) struct Claimant {
     created: DateTime<Utc>,
     namespace: String,
     name: String,
@@ -64,7 +64,7 @@ enum Claim {
 
 /// The answer to a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ownership {
+pub(crate) enum Ownership {
     /// The claimant has the target.
     Owner,
     /// An older autoscaler still searches for its target, which may be this one.
@@ -144,7 +144,7 @@ impl Register {
 
 /// The claims of all autoscalers; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Claims(Arc<Shared>);
+pub(crate) struct Claims(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -155,13 +155,13 @@ struct Shared {
 
 impl Claims {
     /// Records that all autoscalers that existed when the operator started are registered.
-    pub fn complete_listing(&self) {
+    pub(crate) fn complete_listing(&self) {
         self.lock().is_complete = true;
         self.0.changed.notify_waiters();
     }
 
     /// Registers an autoscaler, or one role of it, which begins to search for its target.
-    pub fn register(&self, object: &LLMAutoscaler, role: Option<&str>) -> ClaimGuard {
+    pub(crate) fn register(&self, object: &LLMAutoscaler, role: Option<&str>) -> ClaimGuard {
         let claimant = Claimant::of(object, role);
         self.lock().set(&claimant, Claim::Searching);
         ClaimGuard { claims: self.clone(), claimant }
@@ -174,25 +174,25 @@ impl Claims {
 
 /// The claim of one autoscaler, or of one role of it; removed when dropped.
 #[derive(Debug)]
-pub struct ClaimGuard {
+pub(crate) struct ClaimGuard {
     claims: Claims,
     claimant: Claimant,
 }
 
 impl ClaimGuard {
     /// Claims the target that was found.
-    pub fn claim(&self, uid: &str, selector: Option<Selector>) {
+    pub(crate) fn claim(&self, uid: &str, selector: Option<Selector>) {
         self.set(Claim::Target { uid: uid.to_owned(), selector });
     }
 
     /// Claims nothing, because there is no target.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.set(Claim::Nothing);
     }
 
     /// Ends the search for a target that could not be read, so that younger autoscalers do not wait
     /// for it. A target that was found before stays claimed.
-    pub fn end_search(&self) {
+    pub(crate) fn end_search(&self) {
         if self.claims.lock().claim_of(&self.claimant) == Some(&Claim::Searching) {
             self.set(Claim::Nothing);
         }
@@ -205,7 +205,7 @@ impl ClaimGuard {
 
     /// Waits until it is settled whether the claimant has its target. The answer is never
     /// [`Ownership::Unsettled`].
-    pub async fn settled_ownership(&self) -> Ownership {
+    pub(crate) async fn settled_ownership(&self) -> Ownership {
         loop {
             // Created before the check, so that a change between the check and the wait is noticed.
             let changed = self.claims.0.changed.notified();
@@ -217,12 +217,12 @@ impl ClaimGuard {
     }
 
     /// Returns whether the claimant has its target, as far as is known now.
-    pub fn ownership(&self) -> Ownership {
+    pub(crate) fn ownership(&self) -> Ownership {
         self.claims.lock().ownership(&self.claimant)
     }
 
     /// Returns the names of autoscalers of other targets that select any of these pods too.
-    pub fn overlapping(&self, pods: &Members) -> Vec<String> {
+    pub(crate) fn overlapping(&self, pods: &Members) -> Vec<String> {
         self.claims.lock().overlapping(&self.claimant, pods)
     }
 }

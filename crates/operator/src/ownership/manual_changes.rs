@@ -15,7 +15,7 @@ const CONTESTED_WITHIN: TimeDelta = TimeDelta::minutes(10);
 
 /// The size of one object, and its latest writer.
 #[derive(Clone, Debug, Default)]
-pub struct SizeTracker {
+pub(crate) struct SizeTracker {
     /// The object's UID.
     pub uid: String,
     /// The size that was last observed or written.
@@ -41,7 +41,7 @@ struct Contest {
 
 /// A change of size by another writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SizeChange {
+pub(crate) struct SizeChange {
     /// The size before.
     pub from: i32,
     /// The size that was set.
@@ -54,7 +54,7 @@ pub struct SizeChange {
 
 /// A change that is respected: nothing is written meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RespectedChange {
+pub(crate) struct RespectedChange {
     /// The change.
     pub change: SizeChange,
     /// The time until which it is respected.
@@ -63,7 +63,7 @@ pub struct RespectedChange {
 
 /// The explanation of a size that was not expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attribution {
+pub(crate) enum Attribution {
     /// The operator has written it, before a restart or in a write without an answer.
     Ours,
     /// Another writer has changed it.
@@ -74,7 +74,7 @@ pub enum Attribution {
 
 impl SizeTracker {
     /// Creates a tracker from the status, as far as it remembers this very object.
-    pub fn restored(uid: &str, remembered: Option<&Remembered>) -> Self {
+    pub(crate) fn restored(uid: &str, remembered: Option<&Remembered>) -> Self {
         let known = remembered.and_then(Remembered::replicas);
         let change = remembered.and_then(|remembered| remembered.manual_change.as_ref());
         let change = change.map(SizeChange::restored);
@@ -84,13 +84,13 @@ impl SizeTracker {
 
     /// Creates a tracker for an object that another autoscaler drives. The size that it has set so
     /// far is no change to respect.
-    pub fn driven(uid: &str, current: i32) -> Self {
+    pub(crate) fn driven(uid: &str, current: i32) -> Self {
         Self { uid: uid.to_owned(), known: Some(current), ..Self::default() }
     }
 
     /// Records an observed size. Returns whether it differs from the known one, so that its writer
     /// is to be found out for [`attribute`](Self::attribute).
-    pub fn observe_size(&mut self, current: i32) -> bool {
+    pub(crate) fn observe_size(&mut self, current: i32) -> bool {
         if self.attempted.take() == Some(current) && self.known != Some(current) {
             self.record_write(current);
         }
@@ -101,7 +101,12 @@ impl SizeTracker {
 
     /// Records the writer of a size for which [`observe_size`](Self::observe_size) returned true.
     /// Returns the explanation of the size.
-    pub fn attribute(&mut self, current: i32, author: Author, now: DateTime<Utc>) -> Attribution {
+    pub(crate) fn attribute(
+        &mut self,
+        current: i32,
+        author: Author,
+        now: DateTime<Utc>,
+    ) -> Attribution {
         if author.name.as_deref() == Some(managers::SCALE) {
             self.record_write(current);
             return Attribution::Ours;
@@ -129,7 +134,7 @@ impl SizeTracker {
     }
 
     /// Records that the operator has written a size.
-    pub fn record_write(&mut self, size: i32) {
+    pub(crate) fn record_write(&mut self, size: i32) {
         self.known = Some(size);
         self.is_own_write = true;
         self.change = None;
@@ -137,14 +142,18 @@ impl SizeTracker {
     }
 
     /// Records a write without an answer, which may have been carried out.
-    pub fn record_attempt(&mut self, size: i32) {
+    pub(crate) fn record_attempt(&mut self, size: i32) {
         self.attempted = Some(size);
     }
 
     /// Returns the change by another writer that is respected now, if changes are respected for
     /// this long. Zero replicas are never respected as a size: as with the HPA, they switch scaling
     /// off.
-    pub fn respected(&self, respect: TimeDelta, now: DateTime<Utc>) -> Option<RespectedChange> {
+    pub(crate) fn respected(
+        &self,
+        respect: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Option<RespectedChange> {
         let change = self.change.as_ref().filter(|change| change.to != 0)?;
         let until = change.at + respect;
         (now < until).then(|| RespectedChange { change: change.clone(), until })
@@ -158,13 +167,13 @@ impl SizeChange {
     }
 
     /// Returns the change as the status keeps it.
-    pub fn status(&self) -> ManualChangeStatus {
+    pub(crate) fn status(&self) -> ManualChangeStatus {
         let Self { from, to, by, at } = self.clone();
         ManualChangeStatus { from, to, by, time: time::to_kubernetes(at) }
     }
 
     /// Returns the writer, as the subject of a sentence.
-    pub fn author(&self) -> &str {
+    pub(crate) fn author(&self) -> &str {
         self.by.as_deref().unwrap_or("another writer")
     }
 }

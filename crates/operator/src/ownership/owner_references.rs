@@ -19,7 +19,7 @@ const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// The owners of one target, as they were last read.
 #[derive(Default)]
-pub struct OwnerReferences {
+pub(crate) struct OwnerReferences {
     latest: Option<Reading>,
 }
 
@@ -32,7 +32,7 @@ struct Reading {
 
 impl OwnerReferences {
     /// Returns why the target is left to its owner, if it is. An answer is kept for a minute.
-    pub async fn refusal(
+    pub(crate) async fn refusal(
         &mut self,
         client: &ScaleClient,
         namespace: &str,

@@ -7,7 +7,7 @@ use crate::cluster::other_autoscalers::OtherAutoscaler;
 
 /// The reason why a target that was found is left alone.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// An older LLMAutoscaler of this name has the target.
     OlderClaim(String),
     /// Another kind of autoscaler scales the target.

@@ -6,7 +6,7 @@ use crate::ownership::manual_changes::RespectedChange;
 
 /// The reasons why nothing is written to a target that the autoscaler owns.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct WriteBlock {
+pub(crate) struct WriteBlock {
     /// The autoscaler has the annotation that pauses it.
     pub paused: bool,
     /// A change of size by another writer that is respected for now.
@@ -15,12 +15,12 @@ pub struct WriteBlock {
 
 impl WriteBlock {
     /// Returns the block as the plan takes it.
-    pub fn for_plan(&self) -> core::WriteBlock {
+    pub(crate) fn for_plan(&self) -> core::WriteBlock {
         core::WriteBlock { paused: self.paused, manual_change: self.manual_change.is_some() }
     }
 
     /// Returns the first reason, as the operator's metrics name it; `None` if nothing is blocked.
-    pub fn metric_label(&self) -> Option<&'static str> {
+    pub(crate) fn metric_label(&self) -> Option<&'static str> {
         if self.paused {
             Some("paused")
         } else {

@@ -25,7 +25,7 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 
 /// A PodMonitor, as far as it tells which pods it covers.
 #[derive(Clone, Debug)]
-pub struct ClusterPodMonitor {
+pub(crate) struct ClusterPodMonitor {
     /// The namespace.
     pub namespace: String,
     /// The name.
@@ -66,7 +66,7 @@ struct Endpoint {
 
 /// The PodMonitors of the cluster, listed when they are needed; cheap to clone.
 #[derive(Clone)]
-pub struct ClusterPodMonitors {
+pub(crate) struct ClusterPodMonitors {
     client: Client,
     clock: Clock,
     /// The only namespace that the operator serves; all if absent.
@@ -81,13 +81,13 @@ struct Listing {
 
 impl ClusterPodMonitors {
     /// Creates the list, which asks the API server at the first call of [`all`](Self::all).
-    pub fn new(client: Client, clock: Clock, namespace: Option<String>) -> Self {
+    pub(crate) fn new(client: Client, clock: Clock, namespace: Option<String>) -> Self {
         Self { client, clock, namespace, latest: Arc::default() }
     }
 
     /// Returns all PodMonitors, as of the last 30 s; none where the kind is not installed. While
     /// they cannot be listed the former ones are returned: they may still exist.
-    pub async fn all(&self) -> Arc<[ClusterPodMonitor]> {
+    pub(crate) async fn all(&self) -> Arc<[ClusterPodMonitor]> {
         let mut latest = self.latest.lock().await;
         if let Some(Listing { at, monitors }) = &*latest
             && self.clock.monotonic().since(*at) < MAX_AGE
@@ -109,7 +109,7 @@ impl ClusterPodMonitors {
 }
 
 /// Returns the API of PodMonitors, of one namespace or of all.
-pub fn api(client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
+pub(crate) fn api(client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
     let [group, version, kind, plural] = POD_MONITOR;
     let resource =
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);

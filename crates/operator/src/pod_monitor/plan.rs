@@ -17,7 +17,7 @@ pub(super) const CONDITION: ConditionType = ConditionType::PodMonitorReady;
 
 /// The pods that a PodMonitor makes Prometheus scrape.
 #[derive(Clone)]
-pub struct MonitoredPods {
+pub(crate) struct MonitoredPods {
     /// The selector of the pods.
     pub selector: Selector,
     /// The pods, of the target or of its first source.

@@ -33,7 +33,7 @@ const PERIOD: Duration = Duration::from_mins(1);
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Reconciles the PodMonitor of one target.
-pub struct PodMonitorReconciler {
+pub(crate) struct PodMonitorReconciler {
     /// The name of the target, where it is one of several.
     role: Option<String>,
     client: Client,
@@ -46,23 +46,23 @@ pub struct PodMonitorReconciler {
 
 impl PodMonitorReconciler {
     /// Creates a reconciler. `role` is the name of the target, where it is one of several.
-    pub fn new(client: Client, monitors: ClusterPodMonitors, role: Option<String>) -> Self {
+    pub(crate) fn new(client: Client, monitors: ClusterPodMonitors, role: Option<String>) -> Self {
         Self { role, client, monitors, started: None, condition: Arc::default(), task: None }
     }
 
     /// Makes the next call of [`reconcile`](Self::reconcile) start one at once.
-    pub fn make_due(&mut self) {
+    pub(crate) fn make_due(&mut self) {
         self.started = None;
     }
 
     /// Returns the result of the latest reconciliation; `None` if there was none, or the spec asks
     /// for no PodMonitor.
-    pub fn condition(&self) -> Option<ConditionUpdate> {
+    pub(crate) fn condition(&self) -> Option<ConditionUpdate> {
         lock(&self.condition).clone()
     }
 
     /// Starts a reconciliation if it is due, and aborts one that still runs. Returns at once.
-    pub fn reconcile(
+    pub(crate) fn reconcile(
         &mut self,
         owner: &Arc<LLMAutoscaler>,
         config: &Arc<TargetConfig>,
@@ -92,7 +92,7 @@ impl PodMonitorReconciler {
     }
 
     /// Deletes the PodMonitor, because the autoscaler no longer has this target.
-    pub fn delete(&mut self, owner: &Arc<LLMAutoscaler>) {
+    pub(crate) fn delete(&mut self, owner: &Arc<LLMAutoscaler>) {
         self.abort();
         delete(&self.client, owner, self.role.as_deref());
     }
@@ -112,7 +112,7 @@ impl Drop for PodMonitorReconciler {
 
 /// Deletes the PodMonitor of a target that the autoscaler no longer has, if there is one. Returns
 /// at once.
-pub fn delete(client: &Client, owner: &Arc<LLMAutoscaler>, role: Option<&str>) {
+pub(crate) fn delete(client: &Client, owner: &Arc<LLMAutoscaler>, role: Option<&str>) {
     let object = OwnPodMonitor::new(client, owner, role);
     tokio::spawn(async move {
         let _ = tokio::time::timeout(DEADLINE, object.remove()).await;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The state of one autoscaler between steps.
-pub struct Autoscaler {
+pub(super) struct Autoscaler {
     pub(super) context: Arc<Context>,
     pub(super) object: Arc<LLMAutoscaler>,
     /// Why its spec cannot be carried out. Its roles are those of the last spec that could.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The handles that all autoscalers share.
-pub struct Context {
+pub(crate) struct Context {
     /// The client of the API server.
     pub client: Client,
     /// The clock.

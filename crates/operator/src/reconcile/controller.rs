@@ -38,7 +38,7 @@ impl Drop for Task {
 }
 
 /// Follows the watch, for ever.
-pub async fn watch(
+pub(crate) async fn watch(
     context: Arc<Context>,
     readiness: Readiness,
     events: impl Stream<Item = watcher::Result<Event>>,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The result of carrying a plan out.
-pub struct Done {
+pub(super) struct Done {
     /// The results of the roles, in their order.
     pub roles: Vec<RoleDone>,
     /// How it ended.
@@ -23,7 +23,7 @@ pub struct Done {
 
 /// How the execution of a plan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// All writes that may be made now were made.
     Complete,
     /// A write failed.
@@ -34,7 +34,7 @@ pub enum End {
 }
 
 /// The result for one role.
-pub enum RoleDone {
+pub(super) enum RoleDone {
     /// Nothing was written.
     Nothing,
     /// The size was written.
@@ -55,7 +55,7 @@ pub enum RoleDone {
 
 impl RoleDone {
     /// Returns the write that was accepted.
-    pub fn written(&self) -> Option<Write> {
+    pub(super) fn written(&self) -> Option<Write> {
         match self {
             Self::Written { write, .. } => Some(*write),
             Self::Nothing | Self::Failed { .. } => None,
@@ -63,13 +63,13 @@ impl RoleDone {
     }
 
     /// Returns whether a write was tried.
-    pub fn is_write(&self) -> bool {
+    pub(super) fn is_write(&self) -> bool {
         !matches!(self, Self::Nothing)
     }
 }
 
 /// Carries out a plan.
-pub async fn execute(
+pub(super) async fn execute(
     context: &Context,
     roles: &mut [Role],
     plan: &StepPlan,

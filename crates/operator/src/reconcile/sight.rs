@@ -9,7 +9,7 @@ use llm_autoscaler_observe::observer::{Findings, Observations};
 use crate::{drain::drainer::DrainScene, ownership::write_block::WriteBlock};
 
 /// The observation of one role.
-pub struct RoleSight {
+pub(super) struct RoleSight {
     /// Its observations.
     pub observed: Observations,
     /// The states of its replicas.
@@ -28,7 +28,7 @@ pub struct RoleSight {
 
 impl RoleSight {
     /// The observation as the plan takes it.
-    pub fn for_plan(&self) -> RoleObservation<'_> {
+    pub(super) fn for_plan(&self) -> RoleObservation<'_> {
         RoleObservation {
             usable: &self.observed.usable.observation,
             beyond_doubt: self.observed.beyond_doubt.as_ref().map(|sight| &sight.observation),
@@ -41,7 +41,7 @@ impl RoleSight {
 
     /// The findings of the observation that the decision rests on. Advice is given whatever it
     /// rests on.
-    pub fn findings(&self, basis: Basis) -> Cow<'_, Findings> {
+    pub(super) fn findings(&self, basis: Basis) -> Cow<'_, Findings> {
         let usable = &self.observed.usable.findings;
         let mut findings = Cow::Borrowed(&self.observed.by_basis(basis).findings);
         if !usable.advice.is_subset(&findings.advice) {

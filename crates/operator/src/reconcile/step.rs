@@ -21,7 +21,7 @@ const CONFLICTS: u32 = 5;
 
 /// Why a step happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub(super) enum Cause {
     /// The period has passed, or a wake call came: all scales are read.
     Tick,
     /// The spec, or the annotation that pauses, has changed: all scales are read.
@@ -32,7 +32,7 @@ pub enum Cause {
 
 /// A step that is to be tried again soon. What went wrong is in the status by then.
 #[derive(Debug)]
-pub struct StepFailed;
+pub(super) struct StepFailed;
 
 /// The scales that a step reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A target that has been found.
-pub struct TargetState {
+pub(super) struct TargetState {
     /// Its scale as last read or written.
     pub view: ScaleView,
     /// True where the last attempt to read or write its scale failed: nothing is decided by the old
@@ -68,7 +68,7 @@ struct Unanswered {
 }
 
 /// The inputs of a new target's state.
-pub struct Beginning<'a> {
+pub(super) struct Beginning<'a> {
     /// The scrapes and queries that sources share.
     pub sampling: &'a Sampling,
     /// The target's namespace.
@@ -84,7 +84,12 @@ pub struct Beginning<'a> {
 impl TargetState {
     /// Begins with a new target, or with a new selector of the same one. Its memory is
     /// that of `before`, or of the status, if it is still the same object.
-    pub fn new(beginning: Beginning<'_>, view: ScaleView, before: Option<Self>, now: Now) -> Self {
+    pub(super) fn new(
+        beginning: Beginning<'_>,
+        view: ScaleView,
+        before: Option<Self>,
+        now: Now,
+    ) -> Self {
         let Beginning { sampling, namespace, fresh, plan, remembered } = beginning;
         let selector = match selector::parse(&view.selector) {
             _ if view.selector.is_empty() => Err(SelectorProblem::Missing),
@@ -132,12 +137,12 @@ impl TargetState {
     }
 
     /// Returns whether a scale that was read is of this target, with these pods.
-    pub fn is_about(&self, view: &ScaleView) -> bool {
+    pub(super) fn is_about(&self, view: &ScaleView) -> bool {
         self.view.uid == view.uid && self.view.selector == view.selector
     }
 
     /// Returns why it cannot be told which pods are the target's alone, where it cannot.
-    pub fn selector_problem(&self) -> Option<SelectorProblem> {
+    pub(super) fn selector_problem(&self) -> Option<SelectorProblem> {
         let ambiguous = || SelectorProblem::Ambiguous {
             selector: self.view.selector.clone(),
             autoscalers: self.overlapping.join(", "),
@@ -147,7 +152,7 @@ impl TargetState {
     }
 
     /// The selector as the decision takes it.
-    pub fn observed_selector(&self) -> Selector {
+    pub(super) fn observed_selector(&self) -> Selector {
         match self.selector {
             Ok(_) if !self.overlapping.is_empty() => Selector::Ambiguous,
             Ok(_) => Selector::Valid,
@@ -158,7 +163,12 @@ impl TargetState {
 
     /// Takes over a scale that was read. It tells whether a write without an answer has been
     /// carried out.
-    pub fn update_scale(&mut self, plan: &TargetConfig, view: ScaleView, now: DateTime<Utc>) {
+    pub(super) fn update_scale(
+        &mut self,
+        plan: &TargetConfig,
+        view: ScaleView,
+        now: DateTime<Utc>,
+    ) {
         if let Some(Unanswered { from, to }) = self.unanswered.take()
             && view.scale.current == to
         {
@@ -170,14 +180,14 @@ impl TargetState {
 
     /// Records a write that failed. One without an answer may have been carried out all the same;
     /// the next read tells.
-    pub fn record_failed_write(&mut self, error: &TargetError, from: i32, to: i32) {
+    pub(super) fn record_failed_write(&mut self, error: &TargetError, from: i32, to: i32) {
         self.unanswered = error.is_ambiguous().then_some(Unanswered { from, to });
         self.is_outdated = true;
     }
 
     /// Samples what another plan needs. The new subscriptions begin before the old ones end, so
     /// that no page is forgotten.
-    pub fn change_plan(
+    pub(super) fn change_plan(
         &mut self,
         sampling: &Sampling,
         namespace: &str,
@@ -192,7 +202,7 @@ impl TargetState {
     }
 
     /// Takes over the pods as they are now, and samples them.
-    pub fn follow_pods(&mut self, plan: &TargetConfig, now: Now) {
+    pub(super) fn follow_pods(&mut self, plan: &TargetConfig, now: Now) {
         if self.replicas.update(&self.pods.members(), &plan.groupings) {
             self.starts.observe(&self.replicas, &mut self.memory.startup_times, now.wall);
         }
@@ -200,7 +210,7 @@ impl TargetState {
     }
 
     /// Returns when a pod of the target, or of its sources, has come, gone or changed.
-    pub async fn pods_changed(&mut self) {
+    pub(super) async fn pods_changed(&mut self) {
         let Self { pods, sources, .. } = self;
         tokio::select! {
             () = pods.changed() => {}
@@ -209,7 +219,11 @@ impl TargetState {
     }
 
     /// The pages that a PodMonitor publishes: those that the first source reads that reads pages.
-    pub fn monitored_pods(&mut self, plan: &TargetConfig, selector: PodSelector) -> MonitoredPods {
+    pub(super) fn monitored_pods(
+        &mut self,
+        plan: &TargetConfig,
+        selector: PodSelector,
+    ) -> MonitoredPods {
         let scrape = plan.sources.iter().find_map(|source| match source {
             SourceConfig::Scrape(scrape) => Some(scrape),
             SourceConfig::Prometheus(_) => None,
@@ -243,12 +257,12 @@ impl TargetState {
     }
 
     /// Records a wake call.
-    pub fn wake(&mut self, now: Monotonic) {
+    pub(super) fn wake(&mut self, now: Monotonic) {
         self.woken = Some(now);
     }
 
     /// Returns whether a wake call came within the time after which the target may go to zero.
-    pub fn is_woken(&self, plan: &TargetConfig, now: Monotonic) -> bool {
+    pub(super) fn is_woken(&self, plan: &TargetConfig, now: Monotonic) -> bool {
         let after: Option<Duration> =
             plan.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok());
         self.woken.zip(after).is_some_and(|(at, after)| now.since(at) < after)

@@ -27,7 +27,7 @@ const COALESCE_MAX: Duration = Duration::from_millis(100);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 /// Runs one autoscaler until its object is gone. `objects` carries every version of it.
-pub fn run(
+pub(super) fn run(
     context: Arc<Context>,
     mut objects: watch::Receiver<Arc<LLMAutoscaler>>,
 ) -> impl Future<Output = ()> {

@@ -27,7 +27,7 @@ const NEAR_TARGET_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The frequency of scrapes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ScrapePace {
+pub(crate) enum ScrapePace {
     /// Scrapes are at the interval of the spec.
     #[default]
     Normal,

@@ -5,8 +5,8 @@
 
 mod client;
 mod demand;
-pub mod pool;
+pub(crate) mod pool;
 mod query_loop;
 mod query_plan;
-pub mod server_view;
+pub(crate) mod server_view;
 mod state;

@@ -30,7 +30,7 @@ use crate::{
 
 /// The resources that the sources of all autoscalers share. Cheap to clone.
 #[derive(Clone)]
-pub struct Sampling {
+pub(crate) struct Sampling {
     /// The pages that are scraped.
     pub(crate) scrape_pool: ScrapePool,
     /// The Prometheus servers that are queried.
@@ -45,7 +45,7 @@ pub struct Sampling {
 const NEEDED_FOR: Duration = Duration::from_mins(1);
 
 /// The sources of one autoscaler.
-pub struct Sources {
+pub(crate) struct Sources {
     /// The sources, in the order of failover.
     pub list: Vec<Source>,
     /// For each metric, its measure; `None` for a query.
@@ -60,7 +60,7 @@ pub struct Sources {
 }
 
 /// A source, and the time in which it is active.
-pub struct Source {
+pub(crate) struct Source {
     kind: SourceKind,
     activity: Activity,
 }
@@ -100,7 +100,7 @@ impl Activity {
 
 impl Sources {
     /// Returns the sources of a configuration, for pods of a namespace. Samples wake `wake`.
-    pub fn new(
+    pub(crate) fn new(
         sampling: &Sampling,
         namespace: &str,
         wake: &Arc<Notify>,
@@ -140,13 +140,13 @@ impl Sources {
     }
 
     /// Returns true if the engine has a series that counts its requests.
-    pub fn measures_requests(&self) -> bool {
+    pub(crate) fn measures_requests(&self) -> bool {
         self.requests.is_some()
     }
 
     /// Subscribes active sources to the pages of these pods of the target, and to servers. Ends the
     /// subscriptions of the other sources.
-    pub fn update_subscriptions(&mut self, members: &Members, now: Monotonic) {
+    pub(crate) fn update_subscriptions(&mut self, members: &Members, now: Monotonic) {
         for source in &mut self.list {
             let is_active = source.is_active(now);
             match &mut source.kind {
@@ -162,7 +162,7 @@ impl Sources {
     }
 
     /// Returns the pods of the first source that scrapes, if they are other pods.
-    pub fn other_pods(&mut self) -> Option<Members> {
+    pub(crate) fn other_pods(&mut self) -> Option<Members> {
         self.list.iter_mut().find_map(|source| match &mut source.kind {
             SourceKind::OwnPods(_) => Some(None),
             SourceKind::OtherPods(_, view) => Some(Some(view.members())),
@@ -171,7 +171,7 @@ impl Sources {
     }
 
     /// Returns the number of pods that are scraped.
-    pub fn pod_count(&self) -> u32 {
+    pub(crate) fn pod_count(&self) -> u32 {
         let counts = self.list.iter().filter_map(|source| match &source.kind {
             SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => Some(pages.len()),
             SourceKind::Prometheus(_) => None,
@@ -180,7 +180,7 @@ impl Sources {
     }
 
     /// Sets the frequency of scrapes.
-    pub fn set_pace(&mut self, pace: ScrapePace) {
+    pub(crate) fn set_pace(&mut self, pace: ScrapePace) {
         for source in &mut self.list {
             if let SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) = &mut source.kind {
                 pages.set_pace(pace);
@@ -189,7 +189,7 @@ impl Sources {
     }
 
     /// Returns when one of the other pods has been created, deleted or changed.
-    pub async fn other_pods_changed(&mut self) {
+    pub(crate) async fn other_pods_changed(&mut self) {
         let views = self.list.iter_mut().filter_map(|source| match &mut source.kind {
             SourceKind::OtherPods(_, view) => Some(Box::pin(view.changed())),
             _ => None,
@@ -203,7 +203,7 @@ impl Sources {
 
     /// Keeps the sources that were needed active for another minute. `needed` has an entry per
     /// source.
-    pub fn renew(&mut self, needed: &[bool], now: Monotonic) {
+    pub(crate) fn renew(&mut self, needed: &[bool], now: Monotonic) {
         for (source, needed) in self.list.iter_mut().zip(needed) {
             if *needed {
                 source.activity.renew(now);
@@ -213,7 +213,12 @@ impl Sources {
 
     /// Returns the latest samples of all active sources about these reporting pods of the target.
     /// The duration of requests is only included on demand.
-    pub fn samples(&mut self, reporting: &Members, with_latency: bool, now: Monotonic) -> Samples {
+    pub(crate) fn samples(
+        &mut self,
+        reporting: &Members,
+        with_latency: bool,
+        now: Monotonic,
+    ) -> Samples {
         let lookups = Lookups { pods: reporting, engine: self.engine, now };
         let sources = self.list.iter().map(|source| {
             if source.is_active(now) {
@@ -348,7 +353,7 @@ impl Source {
     }
 
     /// Returns the name of the source in the operator's own metrics.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self.kind {
             SourceKind::OwnPods(_) => "scrape",
             SourceKind::OtherPods(..) => "others",

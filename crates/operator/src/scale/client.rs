@@ -25,7 +25,7 @@ use crate::{
 const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// Reads and writes the scales of targets.
-pub struct ScaleClient {
+pub(crate) struct ScaleClient {
     client: Client,
     clock: Clock,
     kinds: Mutex<DiscoveredKinds>,
@@ -41,7 +41,7 @@ struct DiscoveredKind {
 
 impl ScaleClient {
     /// Creates a client that has discovered no kind yet.
-    pub fn new(client: Client, clock: Clock) -> Self {
+    pub(crate) fn new(client: Client, clock: Clock) -> Self {
         Self { client, clock, kinds: Mutex::default() }
     }
 

@@ -4,7 +4,7 @@ use crate::kube_api::CallError;
 
 /// The reason why a target's scale could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     /// `apiVersion` is no group and version.
     #[error("spec.scaleTargetRef.apiVersion {0:?} is not GROUP/VERSION")]
     BadApiVersion(String),
@@ -67,7 +67,7 @@ pub enum TargetError {
 
 impl TargetError {
     /// Returns whether waiting will not help, because the reference itself is wrong.
-    pub fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         matches!(
             self,
             Self::BadApiVersion(_)
@@ -78,7 +78,7 @@ impl TargetError {
     }
 
     /// Returns whether the target does not exist; false where it could not be read.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         match self {
             Self::NoSuchKind { .. } | Self::NoSuchRole { .. } => true,
             Self::Call(error) => error.status() == Some(404),
@@ -87,7 +87,7 @@ impl TargetError {
     }
 
     /// Returns whether a write may have been carried out although it failed.
-    pub fn is_ambiguous(&self) -> bool {
+    pub(crate) fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Call(error) if error.is_ambiguous())
     }
 }

@@ -18,7 +18,7 @@ impl ScaleClient {
     ///
     /// # Errors
     /// See [`TargetError`]. The operator may have no permission to read more than the scale.
-    pub async fn get_metadata(
+    pub(crate) async fn get_metadata(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,
@@ -35,7 +35,7 @@ impl ScaleClient {
 
 /// The last writer of a size. Both fields are absent where `managedFields` do not tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Author {
+pub(crate) struct Author {
     /// The field manager.
     pub name: Option<String>,
     /// The time of the write, in whole seconds.
@@ -44,7 +44,10 @@ pub struct Author {
 
 /// Returns the references by which another autoscaler may name this target: its own, and that of
 /// the role's adapter.
-pub fn equivalent_references(target: &ScaleTargetRef, view: &ScaleView) -> Vec<ScaleTargetRef> {
+pub(crate) fn equivalent_references(
+    target: &ScaleTargetRef,
+    view: &ScaleView,
+) -> Vec<ScaleTargetRef> {
     let adapter = match &view.location {
         ScaleLocation::Adapter(name) => Some(same_version(target, workloads::RBG_ADAPTER, name)),
         ScaleLocation::Subresource | ScaleLocation::Role(_) => None,
@@ -54,7 +57,11 @@ pub fn equivalent_references(target: &ScaleTargetRef, view: &ScaleView) -> Vec<S
 
 /// Finds the last writer of the size in `managedFields`. Where the size is kept in another field
 /// than `spec.replicas`, the last writer of the scale subresource counts.
-pub fn author(metadata: &ObjectMeta, role: Option<&str>, location: &ScaleLocation) -> Author {
+pub(crate) fn author(
+    metadata: &ObjectMeta,
+    role: Option<&str>,
+    location: &ScaleLocation,
+) -> Author {
     let entries = metadata.managed_fields.as_deref().unwrap_or_default();
     let role = role.filter(|_| matches!(location, ScaleLocation::Role(_)));
     let paths = size_paths(role);

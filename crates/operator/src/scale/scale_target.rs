@@ -18,7 +18,7 @@ impl ScaleClient {
     ///
     /// # Errors
     /// See [`TargetError`].
-    pub async fn get_scale(
+    pub(crate) async fn get_scale(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,
@@ -36,7 +36,7 @@ impl ScaleClient {
     ///
     /// # Errors
     /// [`TargetError::Conflict`] if another writer came first: read the target and decide again.
-    pub async fn patch_scale(
+    pub(crate) async fn patch_scale(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,

@@ -11,7 +11,7 @@ use crate::scale::error::TargetError;
 
 /// The scale of a target as it was read, or as it is after a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScaleView {
+pub(crate) struct ScaleView {
     /// The requested replicas and the replicas that the controller reports.
     pub scale: Scale,
     /// The selector of the target's pods, as text; empty if there is none.
@@ -27,7 +27,7 @@ pub struct ScaleView {
 
 /// The field that a target's size is written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ScaleLocation {
+pub(crate) enum ScaleLocation {
     /// The target's own scale subresource.
     Subresource,
     /// The scale subresource of a role's adapter, which has this name.

@@ -22,7 +22,7 @@ impl ScaleClient {
     ///
     /// # Errors
     /// See [`TargetError`].
-    pub async fn get_workload(
+    pub(crate) async fn get_workload(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,

@@ -20,7 +20,7 @@ type NamedRole<'a> = (Option<&'a str>, &'a RoleStatus);
 
 /// Returns the whole status that follows `previous`. An only target without a role name has its own
 /// conditions as they are; those of several roles are joined into one of each type.
-pub fn assemble(
+pub(crate) fn assemble(
     previous: &LLMAutoscalerStatus,
     object: &LLMAutoscaler,
     roles: &[(Option<&str>, &RoleStatus)],
@@ -35,7 +35,7 @@ pub fn assemble(
 /// Returns the whole status that follows `previous`, where a step ended before any role was looked
 /// up: the update says why, `Ready` is False with the same reason, and `Stalled` is True if waiting
 /// does not help. `Paused` is as the object says, and nothing else changes.
-pub fn obstructed(
+pub(crate) fn obstructed(
     previous: &LLMAutoscalerStatus,
     object: &LLMAutoscaler,
     update: ConditionUpdate,

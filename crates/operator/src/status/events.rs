@@ -14,16 +14,16 @@ const NOTE_LIMIT: usize = 1024;
 
 /// Publishes events about autoscalers.
 #[derive(Clone)]
-pub struct Events(Recorder);
+pub(crate) struct Events(Recorder);
 
 impl Events {
     /// Creates a publisher that uses this client.
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self(Recorder::new(client, Reporter { controller: REPORTER.into(), instance: None }))
     }
 
     /// Publishes an event. A failure is logged and never stops the caller.
-    pub async fn publish(&self, about: &LLMAutoscaler, event: Event) {
+    pub(crate) async fn publish(&self, about: &LLMAutoscaler, event: Event) {
         if let Err(error) = self.0.publish(&event, &about.object_ref(&())).await {
             warn!(%error, reason = event.reason, "an event could not be written");
         }
@@ -32,31 +32,31 @@ impl Events {
 
 /// Returns the event of a new size. The action contains both sizes, because the recorder takes
 /// events with the same action for repetitions, and then repeats the note of the first one.
-pub fn rescaled(from: i32, to: i32, note: String) -> Event {
+pub(crate) fn rescaled(from: i32, to: i32, note: String) -> Event {
     event(EventType::Normal, Reason::SuccessfulRescale, resize(from, to), note)
 }
 
 /// Returns the event of a scale-down that removed these replicas at their deadline, before they had
 /// answered all requests.
-pub fn drain_deadline_exceeded(from: i32, to: i32, names: &[&str]) -> Event {
+pub(crate) fn drain_deadline_exceeded(from: i32, to: i32, names: &[&str]) -> Event {
     let note = format!("Removed before their requests were answered: {}", names.join(", "));
     event(EventType::Warning, Reason::DrainDeadlineExceeded, resize(from, to), note)
 }
 
 /// Returns the event about another writer that changes the size again and again.
-pub fn size_contested(note: String) -> Event {
+pub(crate) fn size_contested(note: String) -> Event {
     event(EventType::Warning, Reason::ReplicasContested, "Contest".to_owned(), note)
 }
 
 /// Returns the event of a warning. Warnings with different actions are not repetitions of each
 /// other.
-pub fn warning(message: EventMessage, action: String) -> Event {
+pub(crate) fn warning(message: EventMessage, action: String) -> Event {
     event(EventType::Warning, message.reason, action, message.message)
 }
 
 /// Returns the event with the name of its role, so that it is no repetition of the same event about
 /// another role.
-pub fn of_role(event: Event, role: &str) -> Event {
+pub(crate) fn of_role(event: Event, role: &str) -> Event {
     let action = format!("{}:{role}", event.action);
     let note = event.note.map(|note| cut(format!("{role}: {note}")));
     Event { action, note, ..event }

@@ -9,7 +9,7 @@ use crate::ownership::refusal::Refusal;
 
 /// The texts about a target that is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusalTexts {
+pub(crate) struct RefusalTexts {
     /// The condition. `Ready` is False with the same reason.
     pub condition: ConditionUpdate,
     /// The event.
@@ -20,7 +20,7 @@ pub struct RefusalTexts {
 
 impl RefusalTexts {
     /// The texts about a target, named as KIND/NAME.
-    pub fn new(target: &str, refusal: &Refusal) -> Self {
+    pub(crate) fn new(target: &str, refusal: &Refusal) -> Self {
         let (reason, message) = match refusal {
             Refusal::OlderClaim(owner) => (
                 Reason::TargetTaken,

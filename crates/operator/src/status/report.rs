@@ -23,7 +23,7 @@ use crate::{
     drain::progress::DrainProgress, ownership::write_block::WriteBlock, scale::view::ScaleView,
 };
 
-pub use blocks::{contested, paused_without_decision};
+pub(crate) use blocks::{contested, paused_without_decision};
 
 /// The time for which the reason of a successful write stays in the status before the next step
 /// replaces it. The HPA leaves it for as long.
@@ -32,7 +32,7 @@ const SUCCESS_SHOWN: TimeDelta = TimeDelta::seconds(15);
 const DECISIONS: usize = 10;
 
 /// Everything that the status of a role is made of after a decision.
-pub struct RoleReport<'a> {
+pub(crate) struct RoleReport<'a> {
     /// The name of the role, if there are several.
     pub role: Option<&'a str>,
     /// The generation of the spec.
@@ -60,7 +60,7 @@ pub struct RoleReport<'a> {
 }
 
 /// A write to the target.
-pub struct Written {
+pub(crate) struct Written {
     /// The new size; `None` if the write failed.
     pub size: Option<i32>,
     /// The conditions that follow from it.
@@ -70,7 +70,7 @@ pub struct Written {
 }
 
 /// Returns the status of a role that follows `previous`.
-pub fn role_status(
+pub(crate) fn role_status(
     previous: &RoleStatus,
     report: &RoleReport<'_>,
     now: DateTime<Utc>,
@@ -160,7 +160,7 @@ fn samples_complete(problems: &[Problem]) -> ConditionUpdate {
 }
 
 /// Lists the first few replicas without a usable sample, and why they have none.
-pub fn missing(problems: &[Problem]) -> Option<String> {
+pub(crate) fn missing(problems: &[Problem]) -> Option<String> {
     if problems.is_empty() {
         return None;
     }

@@ -13,7 +13,7 @@ use llm_autoscaler_api::{
 /// The status of one role between steps. It becomes part of a Kubernetes status only in
 /// [`assemble`](super::assemble::assemble).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct RoleStatus {
+pub(crate) struct RoleStatus {
     /// The metrics, abbreviated; `None` until the first decision since the start.
     pub summary: Option<String>,
     /// The number of replicas in the spec of the target when the last decision was made.
@@ -54,7 +54,7 @@ impl RoleStatus {
     /// The only target of an autoscaler without roles gets everything back. A role among several
     /// gets its sizes back and no conditions, because those of the saved status are about all
     /// roles. Conditions with unknown types or reasons are dropped.
-    pub fn restored(status: &LLMAutoscalerStatus, role: Option<&str>) -> Self {
+    pub(crate) fn restored(status: &LLMAutoscalerStatus, role: Option<&str>) -> Self {
         let common = Self {
             last_scale_time: status.last_scale_time.as_ref().map(time::from_kubernetes),
             restored: status.targets.clone(),
@@ -81,14 +81,14 @@ impl RoleStatus {
     }
 
     /// Returns whether this autoscaler was the one that scaled the target to zero.
-    pub fn is_scaled_to_zero(&self) -> bool {
+    pub(crate) fn is_scaled_to_zero(&self) -> bool {
         self.conditions.get(&ConditionType::ScaledToZero).is_some_and(|condition| condition.holds)
     }
 
     /// Records that a step ended before a decision: the update says why, `Ready` is False with the
     /// same reason, and `Stalled` is True if waiting does not help. `Paused` is as given, and
     /// nothing else changes.
-    pub fn fail(
+    pub(crate) fn fail(
         &mut self,
         update: ConditionUpdate,
         terminal: bool,
@@ -109,7 +109,7 @@ impl RoleStatus {
 
     /// Removes the conditions about the obstacle that [`fail`](Self::fail) recorded: the target was
     /// found, while that of another role was not.
-    pub fn clear_obstacle(&mut self) {
+    pub(crate) fn clear_obstacle(&mut self) {
         self.forget_preconditions();
         if let Some(obstacle) = self.obstacle.take() {
             self.conditions.retain(|_, condition| condition.reason != obstacle);

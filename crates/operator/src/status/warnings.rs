@@ -18,7 +18,7 @@ use crate::kube_api::DEADLINE;
 const AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// Publishes the warnings of one autoscaler.
-pub struct Warnings {
+pub(crate) struct Warnings {
     events: Events,
     limiter: WriteLimiter,
     /// The warnings of the last step.
@@ -27,7 +27,7 @@ pub struct Warnings {
 
 /// A warning of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
+pub(crate) struct Warning {
     /// The role that it is about, if there are several.
     pub role: Option<String>,
     /// The event.
@@ -51,13 +51,13 @@ struct Publication {
 
 impl Warnings {
     /// Begins with no warning published.
-    pub fn new(events: Events, limiter: WriteLimiter) -> Self {
+    pub(crate) fn new(events: Events, limiter: WriteLimiter) -> Self {
         Self { events, limiter, published: HashMap::new() }
     }
 
     /// Publishes the warnings of a step that are new. A warning that has ended is published again
     /// when it returns.
-    pub fn publish_new(
+    pub(crate) fn publish_new(
         &mut self,
         about: &Arc<LLMAutoscaler>,
         warnings: Vec<Warning>,
@@ -120,7 +120,12 @@ fn with_keys(warnings: Vec<Warning>) -> Vec<(Key, EventMessage)> {
 }
 
 /// Publishes an event in the background.
-pub fn publish(events: &Events, limiter: &WriteLimiter, about: &Arc<LLMAutoscaler>, event: Event) {
+pub(crate) fn publish(
+    events: &Events,
+    limiter: &WriteLimiter,
+    about: &Arc<LLMAutoscaler>,
+    event: Event,
+) {
     let (events, limiter, about) = (events.clone(), limiter.clone(), about.clone());
     tokio::spawn(async move {
         let _permit = limiter.enter().await;

@@ -10,7 +10,7 @@ const IN_FLIGHT: usize = 4;
 
 /// Limits the writes that only report. Clones share one limit.
 #[derive(Clone, Debug)]
-pub struct WriteLimiter(Arc<Semaphore>);
+pub(crate) struct WriteLimiter(Arc<Semaphore>);
 
 impl Default for WriteLimiter {
     fn default() -> Self {
@@ -20,7 +20,7 @@ impl Default for WriteLimiter {
 
 impl WriteLimiter {
     /// Waits until a write may begin. The write counts as in flight until the permit is dropped.
-    pub async fn enter(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
         self.0.clone().acquire_owned().await.ok()
     }

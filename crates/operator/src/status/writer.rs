@@ -31,7 +31,7 @@ const REASONS_EVERY: Duration = Duration::from_secs(5);
 const VALUES_EVERY: Duration = Duration::from_secs(15);
 
 /// Writes one autoscaler's status.
-pub struct StatusWriter {
+pub(crate) struct StatusWriter {
     api: Api<LLMAutoscaler>,
     telemetry: Telemetry,
     limiter: WriteLimiter,
@@ -48,7 +48,7 @@ pub struct StatusWriter {
 
 impl StatusWriter {
     /// Begins with the status that the object has.
-    pub fn new(
+    pub(crate) fn new(
         client: &Client,
         object: &Arc<LLMAutoscaler>,
         telemetry: Telemetry,
@@ -69,12 +69,17 @@ impl StatusWriter {
     }
 
     /// Returns the status as it should be now.
-    pub fn status(&self) -> &LLMAutoscalerStatus {
+    pub(crate) fn status(&self) -> &LLMAutoscalerStatus {
         &self.status
     }
 
     /// Takes over a status, and writes it if it differs enough from the last one.
-    pub async fn write(&mut self, object: &LLMAutoscaler, status: LLMAutoscalerStatus, now: Now) {
+    pub(crate) async fn write(
+        &mut self,
+        object: &LLMAutoscaler,
+        status: LLMAutoscalerStatus,
+        now: Now,
+    ) {
         self.status = status;
         if !self.is_due(now.monotonic) {
             return;

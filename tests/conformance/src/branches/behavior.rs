@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// A case of one of these modes and the oracle's answer.
-pub struct Seen<'a> {
+pub(super) struct Seen<'a> {
     pub case: &'a Value,
     pub answer: &'a Value,
 }
@@ -11,7 +11,7 @@ pub struct Seen<'a> {
 /// The name of a branch, and the predicate that recognises it.
 type Branch = (&'static str, fn(&Seen<'_>) -> bool);
 
-pub const BRANCHES: &[Branch] = &[
+pub(super) const BRANCHES: &[Branch] = &[
     // The stabilization window of specs without behavior.
     ("legacy window: nothing higher in it", |s| {
         s.mode("stabilize") && s.replicas() == s.n("desired")

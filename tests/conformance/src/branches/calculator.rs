@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// A case of mode `calc` and the oracle's answer, with the HPA's intermediate results recomputed.
-pub struct Seen<'a> {
+pub(super) struct Seen<'a> {
     kind: &'a str,
     current: i64,
     target: f64,
@@ -45,7 +45,7 @@ enum Group {
 /// The name of a branch, and the predicate that recognises it.
 type Branch = (&'static str, fn(&Seen<'_>) -> bool);
 
-pub const BRANCHES: &[Branch] = &[
+pub(super) const BRANCHES: &[Branch] = &[
     ("pods: the metrics API fails", |s| s.pods_metric() && s.failed("unable to fetch metrics")),
     ("pods: the metrics API has nothing", |s| s.pods_metric() && s.failed("no metrics returned")),
     ("pods: the selector finds none", |s| {
@@ -199,7 +199,7 @@ pub const BRANCHES: &[Branch] = &[
 ];
 
 impl<'a> Seen<'a> {
-    pub fn new(case: &'a Value, answer: &'a Value) -> Self {
+    pub(super) fn new(case: &'a Value, answer: &'a Value) -> Self {
         let number =
             |value: &Value| value.as_i64().or_else(|| value["value"].as_i64()).unwrap_or_default();
         let tolerance = |key: &str| case[key].as_f64().unwrap_or(0.1);

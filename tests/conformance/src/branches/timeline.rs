@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// A reconcile of a timeline.
-pub struct Seen<'a> {
+pub(super) struct Seen<'a> {
     case: &'a Value,
     /// The spec in force at this step.
     spec: &'a Value,
@@ -17,7 +17,7 @@ pub struct Seen<'a> {
 }
 
 /// Returns the reconciles of a timeline with the oracle's answers.
-pub fn steps<'a>(case: &'a Value, answer: &'a Value) -> Vec<Seen<'a>> {
+pub(super) fn steps<'a>(case: &'a Value, answer: &'a Value) -> Vec<Seen<'a>> {
     let timeline = &case["timeline"];
     let mut spec = &timeline["spec"];
     let mut before = &Value::Null;
@@ -42,7 +42,7 @@ pub fn steps<'a>(case: &'a Value, answer: &'a Value) -> Vec<Seen<'a>> {
 /// The name of a branch, and the predicate that recognises it.
 type Branch = (&'static str, fn(&Seen<'_>) -> bool);
 
-pub const BRANCHES: &[Branch] = &[
+pub(super) const BRANCHES: &[Branch] = &[
     // Several metrics.
     ("metrics: the first wins", |s| s.metrics() > 1 && s.is_valid() && s.is_named(0)),
     ("metrics: a later one wins", |s| s.is_valid() && s.is_named(1)),

@@ -19,14 +19,14 @@ const SCRAPED_EVERY: Duration = Duration::from_secs(15);
 const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Prometheus and the adapter for the pods of one namespace.
-pub struct Chain {
+pub(crate) struct Chain {
     _prometheus: Prometheus,
     _adapter: Adapter,
 }
 
 impl Chain {
     /// Starts Prometheus and the adapter.
-    pub async fn start(stage: &Stage) -> Result<Self> {
+    pub(crate) async fn start(stage: &Stage) -> Result<Self> {
         let configuration = scrape_pods(stage.control_plane(), &[&stage.namespace], SCRAPED_EVERY);
         let prometheus = Prometheus::start(&configuration).await?;
         let rules = [pods_rule(SERIES)];
@@ -36,7 +36,7 @@ impl Chain {
 }
 
 /// Creates an HPA as in the guides, except that it scales down without a window.
-pub async fn create_hpa(stage: &Stage, name: &str) -> Result<()> {
+pub(crate) async fn create_hpa(stage: &Stage, name: &str) -> Result<()> {
     let target = json!({"type": "AverageValue", "averageValue": "5"});
     let hpa = json!({
         "metadata": {"name": name},
@@ -56,7 +56,7 @@ pub async fn create_hpa(stage: &Stage, name: &str) -> Result<()> {
 }
 
 /// Waits until an HPA has read its metric.
-pub async fn until_active(stage: &Stage, name: &str) -> Result<()> {
+pub(crate) async fn until_active(stage: &Stage, name: &str) -> Result<()> {
     let hpas = stage.api::<HorizontalPodAutoscaler>();
     wait::until(&format!("the HPA {name} to be active"), TIMEOUT, async || {
         let status = hpas.get(name).await?.status.unwrap_or_default();

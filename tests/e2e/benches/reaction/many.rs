@@ -26,7 +26,7 @@ const AT_ONCE: usize = 64;
 
 /// Creates `count` StatefulSets of one replica in one namespace, and measures each kind of
 /// autoscaler in turn.
-pub async fn measure(cluster: &Arc<Cluster>, count: usize) -> Result<()> {
+pub(crate) async fn measure(cluster: &Arc<Cluster>, count: usize) -> Result<()> {
     let stage = Stage::create(cluster.clone(), "many").await?;
     let fleet = Fleet {
         sizes: Sizes::watch(stage.api()),

@@ -20,7 +20,7 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Runs all series side by side; they hardly influence each other.
-pub async fn measure(cluster: &Arc<Cluster>, steps: usize) -> Result<()> {
+pub(crate) async fn measure(cluster: &Arc<Cluster>, steps: usize) -> Result<()> {
     println!("one autoscaler, {steps} steps each");
     let stage = &Stage::create(cluster.clone(), "one").await?;
     let sizes = &Sizes::watch(stage.api());

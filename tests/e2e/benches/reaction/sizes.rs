@@ -16,7 +16,7 @@ use kube::{
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 /// The current sizes of all StatefulSets of a namespace.
-pub struct Sizes {
+pub(crate) struct Sizes {
     known: Arc<Known>,
     task: AbortHandle,
 }
@@ -30,7 +30,7 @@ struct Known {
 
 impl Sizes {
     /// Starts the watch.
-    pub fn watch(api: Api<StatefulSet>) -> Self {
+    pub(crate) fn watch(api: Api<StatefulSet>) -> Self {
         let known = Arc::new(Known::default());
         let task = tokio::spawn(follow(api, known.clone()));
         Self { known, task: task.abort_handle() }
@@ -40,7 +40,12 @@ impl Sizes {
     ///
     /// # Errors
     /// Fails if it does not within this time.
-    pub async fn until(&self, name: &str, replicas: i32, within: Duration) -> Result<Instant> {
+    pub(crate) async fn until(
+        &self,
+        name: &str,
+        replicas: i32,
+        within: Duration,
+    ) -> Result<Instant> {
         let wait = async {
             loop {
                 let changed = self.known.changed.notified();

@@ -10,7 +10,7 @@ use crate::{Stage, stage::SOON};
 
 /// When two of three pods stop answering, and then all, the size stays and a condition names the
 /// pods. The neighbour is still scaled.
-pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> {
+pub(super) async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> {
     stage.engine("a", 3).await?;
     stage.waiting("a", 5);
     let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
@@ -69,7 +69,7 @@ pub async fn pods_that_do_not_answer_hold_the_size(stage: &Stage) -> Result<()> 
 
 /// Web pages, other exporters' pages, malformed lines and status codes are each reported; none
 /// counts as zero.
-pub async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
+pub(super) async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
     let status = |status: u16| Page::Raw {
         status,
         content_type: "text/plain".to_owned(),
@@ -113,7 +113,7 @@ pub async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
 }
 
 /// A port that no container has is reported, together with the ports that exist.
-pub async fn port_that_no_pod_has(stage: &Stage) -> Result<()> {
+pub(super) async fn port_that_no_pod_has(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({"sources": [{"scrape": {"port": "metrics"}}]})).await?;
     let missing = stage.until_condition("a", "SamplesComplete", "False", "MissingSamples").await?;
@@ -127,7 +127,7 @@ pub async fn port_that_no_pod_has(stage: &Stage) -> Result<()> {
 
 /// A mistake that the API server cannot detect becomes a condition that names the field, until it
 /// is corrected.
-pub async fn spec_that_only_the_operator_can_refuse(stage: &Stage) -> Result<()> {
+pub(super) async fn spec_that_only_the_operator_can_refuse(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     let target = json!({"type": "AverageValue", "averageValue": "5"});
     let twice = json!([
@@ -155,7 +155,7 @@ pub async fn spec_that_only_the_operator_can_refuse(stage: &Stage) -> Result<()>
 
 /// The API server refuses specs that make no sense, with a message that names the field in the
 /// user's terms.
-pub async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
+pub(super) async fn specs_that_make_no_sense_are_refused(stage: &Stage) -> Result<()> {
     for (spec, expected) in [wrong_metrics(), wrong_sources(), wrong_behavior()].concat() {
         match stage.autoscaler("a", spec.clone()).await {
             Ok(()) => anyhow::bail!("accepted: {spec}"),

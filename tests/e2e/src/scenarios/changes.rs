@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{Stage, stage::SOON};
 
 /// A new bound applies at once, and a new target at the next sample; nothing is lost in between.
-pub async fn spec_is_edited_mid_flight(stage: &Stage) -> Result<()> {
+pub(super) async fn spec_is_edited_mid_flight(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({"maxReplicas": 2})).await?;
     stage.waiting("a", 11);
@@ -43,7 +43,7 @@ pub async fn spec_is_edited_mid_flight(stage: &Stage) -> Result<()> {
 }
 
 /// A restart never makes a scale-down come earlier, and delays it by at most one window.
-pub async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) -> Result<()> {
+pub(super) async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) -> Result<()> {
     const WINDOW: Duration = Duration::from_secs(15);
     stage.engine("a", 1).await?;
     let window = WINDOW.as_secs();
@@ -80,7 +80,7 @@ pub async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) -> Resu
 }
 
 /// Without news the operator writes nothing.
-pub async fn quiet_autoscaler_writes_nothing(stage: &Stage) -> Result<()> {
+pub(super) async fn quiet_autoscaler_writes_nothing(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({"podMonitor": {"mode": "Disabled"}})).await?;
     stage.waiting("a", 5);
@@ -104,7 +104,7 @@ pub async fn quiet_autoscaler_writes_nothing(stage: &Stage) -> Result<()> {
 }
 
 /// A size that a person sets is noticed, and kept while the metrics agree with it.
-pub async fn size_is_changed_by_hand(stage: &Stage) -> Result<()> {
+pub(super) async fn size_is_changed_by_hand(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
     stage.waiting("a", 5);

@@ -12,7 +12,7 @@ const NAME: &str = "vllm-inference";
 
 /// A replica with a queue of 11 grows to 3 with the HPA's conditions and events. When the queue
 /// is gone, the target shrinks to 1.
-pub async fn queue_grows_and_goes(stage: &Stage) -> Result<()> {
+pub(super) async fn queue_grows_and_goes(stage: &Stage) -> Result<()> {
     stage.engine(NAME, 1).await?;
     stage
         .autoscaler(NAME, json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}}}))

@@ -9,7 +9,7 @@ use crate::{Stage, stage::SOON};
 
 /// Without the monitoring CRDs a condition reports that and scaling goes on. With them the
 /// PodMonitor is applied, kept and, on request, removed.
-pub async fn pod_monitor_needs_its_crd(stage: &Stage) -> Result<()> {
+pub(super) async fn pod_monitor_needs_its_crd(stage: &Stage) -> Result<()> {
     let cluster = stage.control_plane();
     stage.engine("a", 1).await?;
     stage.waiting("a", 11);
@@ -53,7 +53,7 @@ async fn owns_replicas(stage: &Stage) -> Result<()> {
 }
 
 /// The one-file installation equals the output of kustomize for `config/default`.
-pub async fn install_yaml_is_config_default(stage: &Stage) -> Result<()> {
+pub(super) async fn install_yaml_is_config_default(stage: &Stage) -> Result<()> {
     let root = repository();
     let rendered = stage
         .control_plane()

@@ -10,7 +10,7 @@ use crate::{Stage, stage::SOON};
 
 /// A missing target does not make the autoscaler fail: a condition reports it, and scaling begins
 /// when the target exists.
-pub async fn target_is_deleted_and_created_again(stage: &Stage) -> Result<()> {
+pub(super) async fn target_is_deleted_and_created_again(stage: &Stage) -> Result<()> {
     stage.autoscaler("a", json!({})).await?;
     let able = stage.until_condition("a", "AbleToScale", "False", "FailedGetScale").await?;
     let expected = "the HPA controller was unable to get the target's current scale: statefulsets.apps \"a\" not found";
@@ -47,7 +47,7 @@ pub async fn target_is_deleted_and_created_again(stage: &Stage) -> Result<()> {
 
 /// Deployments and unknown kinds are scaled: discovery finds them, and an aggregated role grants
 /// the permission.
-pub async fn any_kind_with_a_scale_subresource(stage: &Stage) -> Result<()> {
+pub(super) async fn any_kind_with_a_scale_subresource(stage: &Stage) -> Result<()> {
     let port = stage.port();
     let cluster = stage.control_plane();
     cluster.apply_yaml(include_str!("../../fixtures/fleet-crd.yaml")).await?;
@@ -87,7 +87,7 @@ pub async fn any_kind_with_a_scale_subresource(stage: &Stage) -> Result<()> {
 }
 
 /// A reference that can never work is reported as such.
-pub async fn kind_without_a_scale_subresource(stage: &Stage) -> Result<()> {
+pub(super) async fn kind_without_a_scale_subresource(stage: &Stage) -> Result<()> {
     let target = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt"});
     stage.autoscaler("a", json!({"scaleTargetRef": target})).await?;
     let stalled = stage.until_condition("a", "Stalled", "True", "FailedGetScale").await?;

@@ -13,7 +13,7 @@ const AFTER: u64 = 6;
 
 /// The last replica is removed after a time without load; a Prometheus query about the gateway
 /// brings it back.
-pub async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
+pub(super) async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
     let server = FakePrometheus::start().await?;
     let query = "gateway_queue";
     server.set(query, &[], 11.0);
@@ -51,7 +51,7 @@ pub async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
 
 /// A wake call brings the first replica back if no source reports at zero. The caller must be
 /// authenticated and authorized.
-pub async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
+pub(super) async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 0);
     let spec = json!({

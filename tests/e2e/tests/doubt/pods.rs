@@ -46,27 +46,27 @@ async fn break_pages(stage: &Stage, broken: Page, expected: &str) -> Result<Stri
     ))
 }
 
-pub async fn refuse(stage: &Stage) -> Result<String> {
+pub(crate) async fn refuse(stage: &Stage) -> Result<String> {
     break_pages(stage, Page::Refuse, "Connection refused").await
 }
 
-pub async fn hang(stage: &Stage) -> Result<String> {
+pub(crate) async fn hang(stage: &Stage) -> Result<String> {
     break_pages(stage, Page::Hang, "timed out after 1 s").await
 }
 
-pub async fn answer_500(stage: &Stage) -> Result<String> {
+pub(crate) async fn answer_500(stage: &Stage) -> Result<String> {
     let page =
         Page::Raw { status: 500, content_type: "text/plain".to_owned(), body: "oops".to_owned() };
     break_pages(stage, page, "returned HTTP status 500").await
 }
 
-pub async fn garbage(stage: &Stage) -> Result<String> {
+pub(crate) async fn garbage(stage: &Stage) -> Result<String> {
     let page = Page::text("<html><body>vllm:num_requests_waiting 0</body></html>\n");
     break_pages(stage, page, "not a metrics page in Prometheus's text format").await
 }
 
 /// The page is cut off within a number: its text reports 1 waiting request instead of 10.
-pub async fn half_a_page(stage: &Stage) -> Result<String> {
+pub(crate) async fn half_a_page(stage: &Stage) -> Result<String> {
     let page = EnginePage::Vllm.page(0, 10);
     let cut = page.find("vllm:num_requests_waiting{").unwrap_or_default();
     let cut = cut + page[cut..].find(" 10").unwrap_or_default() + 2;
@@ -74,11 +74,11 @@ pub async fn half_a_page(stage: &Stage) -> Result<String> {
     break_pages(stage, Page::Cut(page[..cut].to_owned()), "is cut off").await
 }
 
-pub async fn fifty_megabytes(stage: &Stage) -> Result<String> {
+pub(crate) async fn fifty_megabytes(stage: &Stage) -> Result<String> {
     break_pages(stage, Page::Endless(50 << 20), "the response is larger than").await
 }
 
-pub async fn not_a_number(stage: &Stage) -> Result<String> {
+pub(crate) async fn not_a_number(stage: &Stage) -> Result<String> {
     let page = EnginePage::Vllm
         .page(0, 0)
         .replace("waiting{engine=\"0\",model_name=\"qwen3-32b\"} 0", "waiting NaN");
@@ -87,7 +87,7 @@ pub async fn not_a_number(stage: &Stage) -> Result<String> {
 
 /// Three of ten pods do not answer, and the others report no load: nothing shrinks. When the
 /// kubelet reports that the three crash repeatedly, they are stuck, and the other samples suffice.
-pub async fn three_of_ten_are_dead(stage: &Stage) -> Result<String> {
+pub(crate) async fn three_of_ten_are_dead(stage: &Stage) -> Result<String> {
     stage.engine("a", 10).await?;
     stage.waiting("a", 5);
     let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
@@ -148,7 +148,7 @@ async fn crash(stage: &Stage, pod: &str) -> Result<()> {
 
 /// Two frontends report the load of a target. When one stops answering, the other's half does not
 /// count as the total.
-pub async fn one_of_two_frontends_is_silent(stage: &Stage) -> Result<String> {
+pub(crate) async fn one_of_two_frontends_is_silent(stage: &Stage) -> Result<String> {
     stage.engine("worker", 3).await?;
     stage.page("worker", &Page::Refuse);
     stage.engine("frontend", 2).await?;

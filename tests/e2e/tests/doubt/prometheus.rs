@@ -73,11 +73,11 @@ async fn break_server(stage: &Stage, fault: Fault, expected: &str) -> Result<Str
     Ok(format!("held, Ready=False ({expected}); well again: 3 -> 1"))
 }
 
-pub async fn down(stage: &Stage) -> Result<String> {
+pub(crate) async fn down(stage: &Stage) -> Result<String> {
     break_server(stage, Fault::Down, "Connection refused").await
 }
 
-pub async fn empty(stage: &Stage) -> Result<String> {
+pub(crate) async fn empty(stage: &Stage) -> Result<String> {
     break_server(
         stage,
         Fault::Empty,
@@ -86,21 +86,21 @@ pub async fn empty(stage: &Stage) -> Result<String> {
     .await
 }
 
-pub async fn unauthorized(stage: &Stage) -> Result<String> {
+pub(crate) async fn unauthorized(stage: &Stage) -> Result<String> {
     break_server(stage, Fault::Token("secret".to_owned()), "returned HTTP status 401").await
 }
 
-pub async fn slow(stage: &Stage) -> Result<String> {
+pub(crate) async fn slow(stage: &Stage) -> Result<String> {
     break_server(stage, Fault::Slow(Duration::from_secs(20)), "timed out after 2 s").await
 }
 
 /// A dead pod's last value expires.
-pub async fn stale(stage: &Stage) -> Result<String> {
+pub(crate) async fn stale(stage: &Stage) -> Result<String> {
     break_server(stage, Fault::Stale(Duration::from_mins(1)), " s old, more than 10 s").await
 }
 
 /// A partial answer may grow the target, and never shrinks it.
-pub async fn partial(stage: &Stage) -> Result<String> {
+pub(crate) async fn partial(stage: &Stage) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     server.fail(Fault::Partial).await?;
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -113,7 +113,7 @@ pub async fn partial(stage: &Stage) -> Result<String> {
 }
 
 /// A server that is not a Prometheus is reported.
-pub async fn server_is_no_prometheus(stage: &Stage) -> Result<String> {
+pub(crate) async fn server_is_no_prometheus(stage: &Stage) -> Result<String> {
     let fault = Fault::Answer(200, "<html>welcome</html>".to_owned());
     break_server(stage, fault, "not a response of Prometheus's API").await
 }
@@ -121,7 +121,7 @@ pub async fn server_is_no_prometheus(stage: &Stage) -> Result<String> {
 /// The pages become unreachable, as behind a firewall. The second source takes over the samples
 /// that the first lacks, for scale-ups and scale-downs. When the pages answer again, they are used
 /// again.
-pub async fn second_source_takes_over(stage: &Stage) -> Result<String> {
+pub(crate) async fn second_source_takes_over(stage: &Stage) -> Result<String> {
     let server = FakePrometheus::start().await?;
     stage.engine("a", 3).await?;
     stage.waiting("a", 5);
@@ -169,7 +169,7 @@ pub async fn second_source_takes_over(stage: &Stage) -> Result<String> {
 }
 
 /// A pod that two jobs scrape counts as one pod.
-pub async fn two_jobs_count_once(stage: &Stage) -> Result<String> {
+pub(crate) async fn two_jobs_count_once(stage: &Stage) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     server.fail(Fault::TwoJobs).await?;
     let advice = stage.until_condition("a", "Advisory", "True", "QueueOnly").await?;
@@ -182,7 +182,7 @@ pub async fn two_jobs_count_once(stage: &Stage) -> Result<String> {
 
 /// Two addresses of a pod may be two parts of it or duplicates. Their samples are in doubt, so
 /// nothing shrinks.
-pub async fn two_addresses_are_in_doubt(stage: &Stage) -> Result<String> {
+pub(crate) async fn two_addresses_are_in_doubt(stage: &Stage) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     server.fail(Fault::TwoAddresses).await?;
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -197,7 +197,7 @@ pub async fn two_addresses_are_in_doubt(stage: &Stage) -> Result<String> {
 
 /// The server's clock is off by five minutes, ahead and behind: the age of samples is measured by
 /// its own clock.
-pub async fn clock_skew(stage: &Stage) -> Result<String> {
+pub(crate) async fn clock_skew(stage: &Stage) -> Result<String> {
     let mut server = with_server(stage, json!({})).await?;
     for seconds in [300, -300] {
         server.fail(Fault::Clock(seconds)).await?;
@@ -217,7 +217,7 @@ pub async fn clock_skew(stage: &Stage) -> Result<String> {
 }
 
 /// An empty result is not zero, also for a query from the spec.
-pub async fn a_query_that_gives_nothing(stage: &Stage) -> Result<String> {
+pub(crate) async fn a_query_that_gives_nothing(stage: &Stage) -> Result<String> {
     let server = FakePrometheus::start().await?;
     server.set("gateway", &[], 120.0);
     stage.engine("a", 3).await?;
@@ -255,7 +255,7 @@ pub async fn a_query_that_gives_nothing(stage: &Stage) -> Result<String> {
 
 /// When no source has had samples for a while, the fallback size applies, but never a smaller one
 /// than the current size.
-pub async fn everything_fails_and_there_is_a_fallback(stage: &Stage) -> Result<String> {
+pub(crate) async fn everything_fails_and_there_is_a_fallback(stage: &Stage) -> Result<String> {
     let fallback = json!({"afterSeconds": 8, "replicas": 5});
     let mut server = with_server(stage, json!({"fallback": fallback})).await?;
     stage.until_condition("a", "Fallback", "False", "NotNeeded").await?;
@@ -283,7 +283,7 @@ pub async fn everything_fails_and_there_is_a_fallback(stage: &Stage) -> Result<S
 
 /// A token from a Secret: a missing Secret or permission is reported with its remedy, and a new
 /// token is picked up.
-pub async fn rotated_token(stage: &Stage) -> Result<String> {
+pub(crate) async fn rotated_token(stage: &Stage) -> Result<String> {
     let mut server = FakePrometheus::start().await?;
     server.fail(Fault::Token("first".to_owned())).await?;
     stage.engine("a", 3).await?;

@@ -14,7 +14,7 @@ fn vllm(running: u64, waiting: u64) -> String {
 }
 
 /// A series that appears twice on a page counts once.
-pub async fn twice_on_a_page(stage: &Stage) -> Result<String> {
+pub(crate) async fn twice_on_a_page(stage: &Stage) -> Result<String> {
     stage.engine("a", 1).await?;
     let page = vllm(8, 5);
     let series =
@@ -30,7 +30,7 @@ pub async fn twice_on_a_page(stage: &Stage) -> Result<String> {
 
 /// A restarted process counts from zero: the rate does not drop because of it, and is never
 /// negative.
-pub async fn counter_reset(stage: &Stage) -> Result<String> {
+pub(crate) async fn counter_reset(stage: &Stage) -> Result<String> {
     stage.engine("a", 3).await?;
     let target = json!({"type": "AverageValue", "averageValue": "10"});
     // The counter grows by ten a second, with a restart of all pods after 8 s.
@@ -71,7 +71,7 @@ pub async fn counter_reset(stage: &Stage) -> Result<String> {
 
 /// An engine upgrade renames a metric: the missing series is not zero, and the condition names the
 /// similar series of the page.
-pub async fn renamed(stage: &Stage) -> Result<String> {
+pub(crate) async fn renamed(stage: &Stage) -> Result<String> {
     stage.engine("a", 3).await?;
     stage.page("a", &Page::text(vllm(8, 5)));
     stage
@@ -100,7 +100,7 @@ pub async fn renamed(stage: &Stage) -> Result<String> {
 }
 
 /// A former name of a series still works, and is reported.
-pub async fn former_name(stage: &Stage) -> Result<String> {
+pub(crate) async fn former_name(stage: &Stage) -> Result<String> {
     stage.engine("a", 1).await?;
     let page = |usage: &str| {
         let page = vllm(8, 0).replace("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc");
@@ -128,7 +128,7 @@ pub async fn former_name(stage: &Stage) -> Result<String> {
 
 /// A latency over too few requests gives no signal. It neither grows nor shrinks the target, and
 /// does not keep another metric from shrinking it.
-pub async fn too_few_events(stage: &Stage) -> Result<String> {
+pub(crate) async fn too_few_events(stage: &Stage) -> Result<String> {
     stage.engine("a", 3).await?;
     let page = |events: u64, waiting: u64| {
         let bucket = |le: &str, count: u64| {

@@ -36,7 +36,7 @@ struct Outcome {
 
 /// Prints the table. Fails if a request is cut off with `drain`, and also if none is without it,
 /// because then the test shows nothing.
-pub async fn a_hundred_scale_downs(stage: &Stage) -> Result<String> {
+pub(crate) async fn a_hundred_scale_downs(stage: &Stage) -> Result<String> {
     gated::permit(stage).await?;
     let _metrics = CustomMetrics::start(stage.control_plane()).await?;
     let mut sides = (Side::new(stage, Scaler::Ours), Side::new(stage, Scaler::Hpa));

@@ -15,7 +15,7 @@ const ORDERED: PodSettings<'_> =
 
 /// The highest existing ordinal is drained; an ordinal that has not been created yet is not waited
 /// for.
-pub async fn highest_existing_ordinal_drains(stage: &Stage) -> Result<()> {
+pub(crate) async fn highest_existing_ordinal_drains(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
     let last = format!("{}/a-2", stage.namespace);
@@ -48,7 +48,7 @@ pub async fn highest_existing_ordinal_drains(stage: &Stage) -> Result<()> {
 
 /// Several pods are drained one after the other from the highest ordinal, because an `OrderedReady`
 /// StatefulSet removes no pod while a lower one is not ready.
-pub async fn several_pods_drain_one_by_one(stage: &Stage) -> Result<()> {
+pub(crate) async fn several_pods_drain_one_by_one(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
     gated::autoscaler(stage, "a", 60, json!({})).await?;

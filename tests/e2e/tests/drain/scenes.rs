@@ -39,7 +39,7 @@ fn last_is_empty(stage: &Stage) {
 
 /// The size is written when the last request is answered. Until then the replica serves its
 /// requests and gets no new ones.
-pub async fn drained_then_written(stage: &Stage) -> Result<String> {
+pub(crate) async fn drained_then_written(stage: &Stage) -> Result<String> {
     begin(stage, 60, json!({})).await?;
     let draining = stage.until_condition("a", "Draining", "True", "RequestsInFlight").await?;
     ensure!(draining.message.starts_with("3 -> 2 waits for a-2 ("), "{}", draining.message);
@@ -65,7 +65,7 @@ pub async fn drained_then_written(stage: &Stage) -> Result<String> {
 }
 
 /// For a custom engine the spec names the series that count its requests.
-pub async fn custom_engine_drains(stage: &Stage) -> Result<String> {
+pub(crate) async fn custom_engine_drains(stage: &Stage) -> Result<String> {
     const RUNNING: &str = "vllm:num_requests_running";
     let target = json!({"type": "AverageValue", "averageValue": "10"});
     let series = json!([{"name": RUNNING}, {"name": "vllm:num_requests_waiting"}]);
@@ -85,7 +85,7 @@ pub async fn custom_engine_drains(stage: &Stage) -> Result<String> {
 }
 
 /// A replica that never becomes empty is removed at the deadline with its requests.
-pub async fn the_deadline_passes(stage: &Stage) -> Result<()> {
+pub(crate) async fn the_deadline_passes(stage: &Stage) -> Result<()> {
     begin(stage, 5, json!({})).await?;
     stage.until_replicas("a", 2, SOON).await?;
     let draining = stage.until_condition("a", "Draining", "False", "DeadlineExceeded").await?;
@@ -99,7 +99,7 @@ pub async fn the_deadline_passes(stage: &Stage) -> Result<()> {
 }
 
 /// When the load returns, all pods return to service, and no size is written.
-pub async fn returning_load_cancels_a_drain(stage: &Stage) -> Result<()> {
+pub(crate) async fn returning_load_cancels_a_drain(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({})).await?;
     stage.script.set_all(&gated::page(9));
     until_in_service(stage, "a-2", true).await?;
@@ -117,7 +117,7 @@ pub async fn returning_load_cancels_a_drain(stage: &Stage) -> Result<()> {
 
 /// A restart keeps a draining replica out of service, and the drain continues without a new
 /// stabilization window.
-pub async fn a_restart_in_the_middle(stage: &Stage) -> Result<()> {
+pub(crate) async fn a_restart_in_the_middle(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 8}}})).await?;
     stage.operator.kill();
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -136,7 +136,7 @@ pub async fn a_restart_in_the_middle(stage: &Stage) -> Result<()> {
 
 /// Without the gate the replica's requests are watched all the same, and a condition says that new
 /// ones still arrive.
-pub async fn without_the_gate(stage: &Stage) -> Result<()> {
+pub(crate) async fn without_the_gate(stage: &Stage) -> Result<()> {
     stage.script.set_all(&gated::page(9));
     stage.engine("a", 3).await?;
     gated::autoscaler(stage, "a", 60, json!({})).await?;
@@ -151,7 +151,7 @@ pub async fn without_the_gate(stage: &Stage) -> Result<()> {
 
 /// For a Deployment, the pod with the fewest requests is chosen, marked with a deletion cost when
 /// it is empty, and removed.
-pub async fn a_deployment(stage: &Stage) -> Result<()> {
+pub(crate) async fn a_deployment(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
     let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "plain"});
@@ -187,7 +187,7 @@ pub async fn a_deployment(stage: &Stage) -> Result<()> {
 }
 
 /// Nothing shrinks during a rollout, and a drain that has begun is cancelled.
-pub async fn drain_waits_for_a_rollout(stage: &Stage) -> Result<()> {
+pub(crate) async fn drain_waits_for_a_rollout(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({})).await?;
     // The new a-2 does not become ready, so the rollout stops there.
     stage.script.set_ready(&format!("{}/a-2", stage.namespace), false);
@@ -210,7 +210,7 @@ pub async fn drain_waits_for_a_rollout(stage: &Stage) -> Result<()> {
 }
 
 /// When the autoscaler is deleted, its pods return to service.
-pub async fn the_autoscaler_is_deleted(stage: &Stage) -> Result<()> {
+pub(crate) async fn the_autoscaler_is_deleted(stage: &Stage) -> Result<()> {
     begin(stage, 60, json!({})).await?;
     stage.api::<LLMAutoscaler>().delete("a", &DeleteParams::default()).await?;
     until_in_service(stage, "a-2", true).await?;
@@ -221,7 +221,7 @@ pub async fn the_autoscaler_is_deleted(stage: &Stage) -> Result<()> {
 
 /// Without the permission, pods with the gate do not become ready, and a condition names the
 /// remedy.
-pub async fn not_permitted(stage: &Stage) -> Result<()> {
+pub(crate) async fn not_permitted(stage: &Stage) -> Result<()> {
     stage.script.set_all(&gated::page(9));
     gated::autoscaler(stage, "a", 60, json!({})).await?;
     gated::create(stage, "a", 3, 30).await?;
@@ -243,7 +243,7 @@ pub async fn not_permitted(stage: &Stage) -> Result<()> {
 }
 
 /// A warning is given if the grace period is shorter than requests take.
-pub async fn grace_period_is_shorter_than_requests(stage: &Stage) -> Result<()> {
+pub(crate) async fn grace_period_is_shorter_than_requests(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     let answered = |count: u64| {
         let name = "vllm:e2e_request_latency_seconds";

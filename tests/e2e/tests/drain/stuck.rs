@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::gated::{self, GATE, running, until_in_service};
 
 /// A drain waits for a rollout until its controller reports that the progress deadline has passed.
-pub async fn failed_rollout_is_not_waited_for(stage: &Stage) -> Result<()> {
+pub(crate) async fn failed_rollout_is_not_waited_for(stage: &Stage) -> Result<()> {
     gated::permit(stage).await?;
     stage.script.set_all(&gated::page(9));
     let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "plain"});

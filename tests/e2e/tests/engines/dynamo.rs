@@ -10,13 +10,13 @@ use crate::real::{START, TARGET, follow, install, program, until_served};
 const FRONTEND: &str = "frontend";
 
 /// Scales workers by the requests in flight that the frontend reports for the whole deployment.
-pub async fn real_dynamo_by_frontends(stage: &Stage) -> Result<String> {
+pub(crate) async fn real_dynamo_by_frontends(stage: &Stage) -> Result<String> {
     let frontends = json!({"matchLabels": {"app": FRONTEND}});
     workers_follow(stage, json!({"intervalSeconds": 1, "podSelector": frontends}), "others").await
 }
 
 /// Scales workers by their own pages.
-pub async fn real_dynamo_by_workers(stage: &Stage) -> Result<String> {
+pub(crate) async fn real_dynamo_by_workers(stage: &Stage) -> Result<String> {
     workers_follow(stage, json!({"intervalSeconds": 1}), "scrape").await
 }
 

@@ -44,7 +44,7 @@ const RUNNING: u64 = 8;
 const WAITING: u64 = 32;
 
 /// Returns a scenario for each engine's page and each source.
-pub fn matrix() -> Vec<Scenario> {
+pub(crate) fn matrix() -> Vec<Scenario> {
     let pairs =
         EnginePage::ALL.into_iter().flat_map(|page| Source::ALL.map(|source| (page, source)));
     let scenario = |(page, source): (EnginePage, Source)| {

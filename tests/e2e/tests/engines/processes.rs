@@ -11,7 +11,7 @@ use anyhow::Result;
 /// Returns the process groups with a process that has this variable in its environment: one for
 /// each pod. Some processes overwrite their environment with a title, so the group is found by the
 /// others.
-pub fn groups(name: &str, value: &Path) -> Result<HashSet<u32>> {
+pub(crate) fn groups(name: &str, value: &Path) -> Result<HashSet<u32>> {
     let mark = format!("{name}={}\0", value.display());
     let is_marked = |process: &Path| {
         let environment = fs::read(process.join("environ")).unwrap_or_default();
@@ -22,14 +22,14 @@ pub fn groups(name: &str, value: &Path) -> Result<HashSet<u32>> {
 }
 
 /// Returns the processes of some groups.
-pub fn members(groups: &HashSet<u32>) -> Result<Vec<PathBuf>> {
+pub(crate) fn members(groups: &HashSet<u32>) -> Result<Vec<PathBuf>> {
     let members = all()?.into_iter().filter(|(_, group)| groups.contains(group));
     Ok(members.map(|(process, _)| process).collect())
 }
 
 /// Returns the memory of the groups in megabytes. Shared memory is divided among the processes that
 /// share it.
-pub fn megabytes(groups: &HashSet<u32>) -> Result<u64> {
+pub(crate) fn megabytes(groups: &HashSet<u32>) -> Result<u64> {
     let kilobytes: u64 = members(groups)?.iter().filter_map(|process| proportional(process)).sum();
     Ok(kilobytes / 1000)
 }

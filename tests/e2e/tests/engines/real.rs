@@ -17,17 +17,17 @@ use tokio::task::JoinSet;
 use crate::processes;
 
 /// The name of the target.
-pub const TARGET: &str = "engine";
+pub(crate) const TARGET: &str = "engine";
 /// The number of requests in flight: enough for three engines that each run 8 at a time.
 const IN_FLIGHT: usize = 24;
 /// The time that a replica may take to become ready on a busy machine.
-pub const START: Duration = Duration::from_mins(3);
+pub(crate) const START: Duration = Duration::from_mins(3);
 /// The time that the remaining requests may take, plus the stabilization window after them.
 const END: Duration = Duration::from_mins(1);
 
 /// Installs an engine if it is missing, and returns the folder of its scripts. A download of its
 /// packages takes minutes and is reported on standard error.
-pub async fn install(engine: &str) -> Result<PathBuf> {
+pub(crate) async fn install(engine: &str) -> Result<PathBuf> {
     let folder = repository().join("tests").join(engine).canonicalize()?;
     let script = folder.join("install.sh");
     let installed = tokio::process::Command::new(&script).stdout(Stdio::null()).status().await;
@@ -37,7 +37,7 @@ pub async fn install(engine: &str) -> Result<PathBuf> {
 }
 
 /// Returns the engine that runs a script in each pod.
-pub fn program(stage: &Stage, script: &Path) -> Result<Command> {
+pub(crate) fn program(stage: &Stage, script: &Path) -> Result<Command> {
     let mut command = Command::shell(&format!(r#"exec "{}""#, script.display()), stage.folder()?);
     let (name, value) = mark(stage)?;
     command.env.push((name.to_owned(), value.into_os_string()));
@@ -50,14 +50,14 @@ fn mark(stage: &Stage) -> Result<(&'static str, PathBuf)> {
 }
 
 /// A load on an API, which lasts until it is stopped.
-pub struct Traffic {
+pub(crate) struct Traffic {
     generator: LoadGenerator,
     sending: JoinSet<Summary>,
 }
 
 impl Traffic {
     /// Keeps [`IN_FLIGHT`] requests in flight.
-    pub fn start(url: &str) -> Self {
+    pub(crate) fn start(url: &str) -> Self {
         let load = Load { requests: 100_000, concurrency: IN_FLIGHT, ..Load::default() };
         let generator = LoadGenerator::new(url, load);
         let mut sending = JoinSet::new();
@@ -67,7 +67,7 @@ impl Traffic {
     }
 
     /// Stops sending requests.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.generator.stop();
     }
 
@@ -75,7 +75,7 @@ impl Traffic {
     ///
     /// # Errors
     /// Fails if a request failed.
-    pub async fn answered(mut self) -> Result<usize> {
+    pub(crate) async fn answered(mut self) -> Result<usize> {
         let summary = self.sending.join_next().await.context("nothing was sent")??;
         ensure!(summary.failed == 0, "{summary}");
         Ok(summary.successful)
@@ -83,7 +83,7 @@ impl Traffic {
 }
 
 /// Waits until an API answers a request.
-pub async fn until_served(url: &str) -> Result<()> {
+pub(crate) async fn until_served(url: &str) -> Result<()> {
     let load =
         Load { requests: 1, input_tokens: 10, output_tokens: 1, concurrency: 1, ..Load::default() };
     wait::until("the API to answer", SOON, async || {
@@ -96,7 +96,7 @@ pub async fn until_served(url: &str) -> Result<()> {
 /// Puts real load on `url`: the target grows from 1 to 3 replicas, uses all of them while every
 /// metric has a value, and shrinks back when the load ends. No request may fail, and when the
 /// StatefulSets `all` are deleted no process of them may be left. Returns a summary.
-pub async fn follow(stage: &Stage, url: &str, all: &[&str]) -> Result<String> {
+pub(crate) async fn follow(stage: &Stage, url: &str, all: &[&str]) -> Result<String> {
     let began = Instant::now();
     let traffic = Traffic::start(url);
     stage.until_replicas(TARGET, 3, SOON).await?;

@@ -9,7 +9,7 @@ use crate::real::{START, TARGET, follow, install, program};
 
 /// Scales by the requests in flight. The time to the first token has a value, too, and a target
 /// that it does not reach.
-pub async fn real_vllm(stage: &Stage) -> Result<String> {
+pub(crate) async fn real_vllm(stage: &Stage) -> Result<String> {
     let scripts = install("vllm").await?;
     stage.assign(TARGET, Engine::Command(program(stage, &scripts.join("serve.sh"))?));
     stage.create_engine(TARGET, 1).await?;

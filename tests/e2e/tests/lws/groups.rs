@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 /// The number of pods of a group.
-pub const SIZE: u32 = 3;
+pub(crate) const SIZE: u32 = 3;
 /// An upper bound of the number of groups in any scenario.
 const MOST: u32 = 8;
 /// The time that groups may take to be created or deleted: workers follow after their leader.
@@ -27,7 +27,7 @@ const FOLLOW: Duration = Duration::from_mins(1);
 
 /// A LeaderWorkerSet with groups of three pods. Every worker reports 1000 waiting requests. A
 /// leader reports the number that a scenario sets, at first zero.
-pub struct Groups<'a> {
+pub(crate) struct Groups<'a> {
     stage: &'a Stage,
     name: &'a str,
     api: Api<DynamicObject>,
@@ -37,12 +37,12 @@ pub struct Groups<'a> {
 
 impl<'a> Groups<'a> {
     /// Creates the LeaderWorkerSet, and waits until all pods are ready.
-    pub async fn create(stage: &'a Stage, name: &'a str, groups: u32) -> Result<Self> {
+    pub(crate) async fn create(stage: &'a Stage, name: &'a str, groups: u32) -> Result<Self> {
         Self::create_with(stage, name, groups, &[]).await
     }
 
     /// Like [`Groups::create`], with readiness gates in all pods.
-    pub async fn create_with(
+    pub(crate) async fn create_with(
         stage: &'a Stage,
         name: &'a str,
         groups: u32,
@@ -74,12 +74,12 @@ impl<'a> Groups<'a> {
 
     /// Applies an LLMAutoscaler of the same name for it: 1 to 8 replicas, 5 waiting requests each,
     /// without a window for scale-downs.
-    pub async fn autoscale(&self) -> Result<()> {
+    pub(crate) async fn autoscale(&self) -> Result<()> {
         self.autoscale_with(json!({})).await
     }
 
     /// Like [`Groups::autoscale`], with further fields in the spec.
-    pub async fn autoscale_with(&self, more: serde_json::Value) -> Result<()> {
+    pub(crate) async fn autoscale_with(&self, more: serde_json::Value) -> Result<()> {
         let target = json!({
             "apiVersion": "leaderworkerset.x-k8s.io/v1",
             "kind": "LeaderWorkerSet",
@@ -94,22 +94,22 @@ impl<'a> Groups<'a> {
     }
 
     /// Makes the leader of a group answer with a page.
-    pub fn leader(&self, group: u32, page: Page) {
+    pub(crate) fn leader(&self, group: u32, page: Page) {
         self.stage.script.set(&pod(self.stage, self.name, group, 0), page);
     }
 
     /// Sets the readiness of a worker. A worker that is not ready still answers.
-    pub fn set_worker_ready(&self, group: u32, worker: u32, ready: bool) {
+    pub(crate) fn set_worker_ready(&self, group: u32, worker: u32, ready: bool) {
         self.stage.script.set_ready(&pod(self.stage, self.name, group, worker), ready);
     }
 
     /// Leaves a future worker pending, as without a free GPU.
-    pub fn leave_pending(&self, group: u32, worker: u32) {
+    pub(crate) fn leave_pending(&self, group: u32, worker: u32) {
         self.stage.leave_pending(&pod_name(self.name, group, worker));
     }
 
     /// Returns the number of scrapes of workers in all groups.
-    pub fn requests_of_workers(&self) -> u64 {
+    pub(crate) fn requests_of_workers(&self) -> u64 {
         let workers = (0..MOST).flat_map(|group| (1..SIZE).map(move |worker| (group, worker)));
         let scrapes = workers.map(|(group, worker)| {
             self.stage.script.requests(&pod(self.stage, self.name, group, worker))
@@ -118,12 +118,12 @@ impl<'a> Groups<'a> {
     }
 
     /// Returns every number of groups that was requested, in order.
-    pub fn sizes(&self) -> Vec<i64> {
+    pub(crate) fn sizes(&self) -> Vec<i64> {
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until this many groups are requested and the record has it.
-    pub async fn until_size(&self, groups: i64) -> Result<()> {
+    pub(crate) async fn until_size(&self, groups: i64) -> Result<()> {
         let what = format!("the LeaderWorkerSet {} to be scaled to {groups}", self.name);
         let awaited = wait::until(&what, SOON, async || {
             Ok((self.sizes().last() == Some(&groups)).then_some(()))
@@ -133,7 +133,7 @@ impl<'a> Groups<'a> {
 
     /// Watches the set for a while, and fails if it ever requests another number of groups than
     /// now.
-    pub async fn stays(&self, how_long: Duration) -> Result<()> {
+    pub(crate) async fn stays(&self, how_long: Duration) -> Result<()> {
         let before = self.sizes();
         tokio::time::sleep(how_long).await;
         let after = self.sizes();
@@ -143,7 +143,7 @@ impl<'a> Groups<'a> {
 
     /// Waits until the set has exactly the pods of this many groups, all are ready, and its status
     /// says so.
-    pub async fn until_served(&self, groups: u32) -> Result<()> {
+    pub(crate) async fn until_served(&self, groups: u32) -> Result<()> {
         let names = (0..groups).flat_map(|group| (0..SIZE).map(move |index| (group, index)));
         let mut expected: Vec<_> =
             names.map(|(group, index)| pod_name(self.name, group, index)).collect();
@@ -165,7 +165,7 @@ impl<'a> Groups<'a> {
     }
 
     /// Waits until the set's status counts this many ready groups.
-    pub async fn until_counted_ready(&self, groups: u32) -> Result<()> {
+    pub(crate) async fn until_counted_ready(&self, groups: u32) -> Result<()> {
         let what = format!("the LeaderWorkerSet {} to have {groups} readyReplicas", self.name);
         wait::until(&what, SOON, async || {
             let data = self.api.get(self.name).await?.data;

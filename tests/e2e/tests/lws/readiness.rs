@@ -10,7 +10,7 @@ use llm_autoscaler_testbed::{Page, wait};
 use crate::groups::Groups;
 
 /// A worker that is not ready makes its group an unready replica.
-pub async fn group_with_an_unready_worker_is_not_ready(stage: &Stage) -> Result<String> {
+pub(crate) async fn group_with_an_unready_worker_is_not_ready(stage: &Stage) -> Result<String> {
     let groups = Groups::create(stage, "a", 2).await?;
     for group in 0..2 {
         groups.leader(group, Page::waiting(5));
@@ -30,7 +30,7 @@ pub async fn group_with_an_unready_worker_is_not_ready(stage: &Stage) -> Result<
 
 /// A group that still lacks a worker is a starting replica: its leader's page does not count yet,
 /// whatever it reports.
-pub async fn group_that_lacks_a_worker_is_on_its_way(stage: &Stage) -> Result<String> {
+pub(crate) async fn group_that_lacks_a_worker_is_on_its_way(stage: &Stage) -> Result<String> {
     let groups = Groups::create(stage, "a", 1).await?;
     groups.leave_pending(1, 2);
     groups.autoscale().await?;

@@ -22,7 +22,7 @@ use crate::{
 const WATCHED: Duration = Duration::from_secs(9);
 
 /// The set grows from 1 group to 3 and back, with no other size in between.
-pub async fn groups_grow_and_go(stage: &Stage) -> Result<String> {
+pub(crate) async fn groups_grow_and_go(stage: &Stage) -> Result<String> {
     let groups = Groups::create(stage, "a", 1).await?;
     groups.autoscale().await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
@@ -54,7 +54,7 @@ pub async fn groups_grow_and_go(stage: &Stage) -> Result<String> {
 
 /// All pods of a group have the same key. No two groups do, not even groups of two sets, which have
 /// the same indices.
-pub async fn groups_of_two_sets_have_keys_of_their_own(stage: &Stage) -> Result<()> {
+pub(crate) async fn groups_of_two_sets_have_keys_of_their_own(stage: &Stage) -> Result<()> {
     let _sets = [Groups::create(stage, "a", 2).await?, Groups::create(stage, "b", 1).await?];
     let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for pod in stage.api::<Pod>().list(&ListParams::default()).await?.items {
@@ -73,7 +73,7 @@ pub async fn groups_of_two_sets_have_keys_of_their_own(stage: &Stage) -> Result<
 
 /// The highest group is drained before it is removed: all of its pods leave service, and its
 /// leader's page shows when it is empty.
-pub async fn highest_group_drains(stage: &Stage) -> Result<()> {
+pub(crate) async fn highest_group_drains(stage: &Stage) -> Result<()> {
     const GATE: &str = "llmautoscaler.io/in-service";
     let label = "llmautoscaler.io/aggregate-to-targets=true";
     let role = "llm-autoscaler-in-service";
@@ -111,7 +111,7 @@ pub async fn highest_group_drains(stage: &Stage) -> Result<()> {
 
 /// A group with a leader that does not answer is not idle, whatever its workers report: nothing
 /// shrinks until the leader answers again.
-pub async fn silent_leader_holds_the_size(stage: &Stage) -> Result<String> {
+pub(crate) async fn silent_leader_holds_the_size(stage: &Stage) -> Result<String> {
     let groups = Groups::create(stage, "a", 3).await?;
     for group in 0..3 {
         groups.leader(group, Page::waiting(5));
@@ -142,7 +142,7 @@ pub async fn silent_leader_holds_the_size(stage: &Stage) -> Result<String> {
 
 /// Without the controller no groups are created. The operator requests a size once and does not
 /// repeat it, and goes on scaling other kinds.
-pub async fn controller_is_gone_for_a_while(
+pub(crate) async fn controller_is_gone_for_a_while(
     stage: &Stage,
     controller: &Controller,
 ) -> Result<String> {

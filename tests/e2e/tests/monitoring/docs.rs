@@ -6,7 +6,7 @@ use llm_autoscaler_testbed::repository;
 use crate::setting::Setting;
 
 /// The API server accepts every object in the document.
-pub async fn examples_of_the_docs_are_accepted(setting: &Setting) -> Result<()> {
+pub(crate) async fn examples_of_the_docs_are_accepted(setting: &Setting) -> Result<()> {
     let text = std::fs::read_to_string(repository().join("docs/monitoring.md"))?;
     let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let objects: Vec<&str> = blocks.filter(|block| block.contains("apiVersion:")).collect();

@@ -9,7 +9,7 @@ use crate::setting::{RECONCILED, SOON, Setting};
 
 /// If a person's PodMonitor has the same pods at the same port, ours is removed, and applied again
 /// when theirs is gone: series that are scraped twice are counted twice, and billed twice.
-pub async fn removed_beside_a_persons_pod_monitor(setting: &Setting) -> Result<()> {
+pub(crate) async fn removed_beside_a_persons_pod_monitor(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;
     setting.until_applied("a").await?;
@@ -32,7 +32,7 @@ pub async fn removed_beside_a_persons_pod_monitor(setting: &Setting) -> Result<(
 }
 
 /// A person's PodMonitor of the autoscaler's name is neither changed nor removed.
-pub async fn persons_pod_monitor_is_left_alone(setting: &Setting) -> Result<()> {
+pub(crate) async fn persons_pod_monitor_is_left_alone(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.persons_monitor("a", "something-else").await?;
     let before = setting.monitor("a").await?.context("no PodMonitor")?;

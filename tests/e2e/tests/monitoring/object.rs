@@ -10,7 +10,7 @@ use crate::setting::{SOON, Setting, jobs, names};
 
 /// A Prometheus that selects PodMonitors by label finds it while it has that label, and scrapes at
 /// the spec's interval.
-pub async fn labels_annotations_and_interval_are_the_specs(setting: &Setting) -> Result<()> {
+pub(crate) async fn labels_annotations_and_interval_are_the_specs(setting: &Setting) -> Result<()> {
     let stack = Selection {
         namespace: Some(setting.namespace.clone()),
         labels: vec![("release".to_owned(), "stack".to_owned())],
@@ -53,7 +53,7 @@ pub async fn labels_annotations_and_interval_are_the_specs(setting: &Setting) ->
 
 /// Fields and labels that others have set on it survive when the operator applies it again, and
 /// Prometheus uses them.
-pub async fn fields_of_other_writers_survive(setting: &Setting) -> Result<()> {
+pub(crate) async fn fields_of_other_writers_survive(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;
     setting.until_applied("a").await?;
@@ -79,7 +79,7 @@ pub async fn fields_of_other_writers_survive(setting: &Setting) -> Result<()> {
 }
 
 /// Disabling removes it; so does the deletion of its autoscaler, by the owner reference.
-pub async fn removed_when_disabled_and_with_its_owner(setting: &Setting) -> Result<()> {
+pub(crate) async fn removed_when_disabled_and_with_its_owner(setting: &Setting) -> Result<()> {
     setting.engine("a", 1).await?;
     setting.autoscaler("a", json!({})).await?;
     setting.until_applied("a").await?;

@@ -19,7 +19,7 @@ const FOLLOWS: Duration = Duration::from_mins(1);
 
 /// The only source of an autoscaler is a Prometheus that scrapes by the autoscaler's own
 /// PodMonitor: the target grows from 1 to 3, and shrinks back.
-pub async fn prometheus_alone_scales(setting: &Setting) -> Result<()> {
+pub(crate) async fn prometheus_alone_scales(setting: &Setting) -> Result<()> {
     let prometheus = setting.instance.run().await?;
     setting.engine("a", 1).await?;
     setting.autoscaler("a", by(&prometheus, &json!({}))).await?;
@@ -43,7 +43,7 @@ pub async fn prometheus_alone_scales(setting: &Setting) -> Result<()> {
 }
 
 /// Scales by a PromQL query over series of the autoscaler's own PodMonitor.
-pub async fn query_scales(setting: &Setting) -> Result<()> {
+pub(crate) async fn query_scales(setting: &Setting) -> Result<()> {
     let prometheus = setting.instance.run().await?;
     setting.engine("a", 1).await?;
     let labels = format!("pod_namespace={:?},workload_name=\"a\"", setting.namespace);
@@ -81,7 +81,7 @@ fn by(prometheus: &Prometheus, spec: &Value) -> Value {
 
 /// The usual chain, with the usual rule and a real HPA, beside an autoscaler that queries the same
 /// Prometheus: both reach the same size.
-pub async fn usual_chain_reaches_the_same_size(setting: &Setting) -> Result<()> {
+pub(crate) async fn usual_chain_reaches_the_same_size(setting: &Setting) -> Result<()> {
     let namespace = &*setting.namespace;
     for name in ["hpa", "ours"] {
         setting.engine(name, 1).await?;

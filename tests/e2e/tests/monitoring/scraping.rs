@@ -10,7 +10,7 @@ use crate::setting::{SOON, Setting};
 
 /// The target's pods are scraped, and no other pods with a port of the same name. Pods that scaling
 /// adds are scraped; removed ones are not. Series have the labels that dashboards expect.
-pub async fn pods_of_the_target_and_no_others_are_scraped(setting: &Setting) -> Result<()> {
+pub(crate) async fn pods_of_the_target_and_no_others_are_scraped(setting: &Setting) -> Result<()> {
     setting.engine("a", 2).await?;
     setting.engine("b", 1).await?;
     setting.waiting("a", 5);
@@ -63,7 +63,7 @@ async fn carries_labels(setting: &Setting, prometheus: &Prometheus) -> Result<()
 
 /// The credentials and TLS settings for pods reach the generated configuration, resolved from the
 /// Secret and the ConfigMap.
-pub async fn tls_and_credentials_reach_prometheus(setting: &Setting) -> Result<()> {
+pub(crate) async fn tls_and_credentials_reach_prometheus(setting: &Setting) -> Result<()> {
     setting.control_plane().apply_yaml(&credentials(&setting.namespace)).await?;
     setting.engine("a", 1).await?;
     let scrape = json!({

@@ -16,12 +16,12 @@ use llm_autoscaler_testbed::{
 use serde_json::{Value, json};
 
 /// The timeout of anything that should happen soon, on a busy machine.
-pub const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// The time until a PodMonitor is reconciled again, plus a margin.
-pub const RECONCILED: Duration = Duration::from_secs(95);
+pub(crate) const RECONCILED: Duration = Duration::from_secs(95);
 
 /// A namespace with its operator, and an instance of Prometheus for it.
-pub struct Setting {
+pub(crate) struct Setting {
     /// The namespace, the pages of its pods, and an operator that watches the namespace.
     stage: Stage,
     /// The Prometheus Operator.
@@ -40,7 +40,7 @@ impl Deref for Setting {
 
 impl Setting {
     /// Creates a namespace, and an instance for its PodMonitors.
-    pub async fn new(
+    pub(crate) async fn new(
         cluster: Arc<Cluster>,
         prometheus_operator: Arc<PrometheusOperator>,
         namespace: &str,
@@ -52,7 +52,7 @@ impl Setting {
     }
 
     /// Returns the API of the namespace's PodMonitors.
-    pub fn monitors(&self) -> Api<DynamicObject> {
+    pub(crate) fn monitors(&self) -> Api<DynamicObject> {
         let [group, version, kind, plural] = POD_MONITOR;
         let kind =
             ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
@@ -60,13 +60,13 @@ impl Setting {
     }
 
     /// Returns a PodMonitor; `None` if there is none of this name.
-    pub async fn monitor(&self, name: &str) -> Result<Option<Value>> {
+    pub(crate) async fn monitor(&self, name: &str) -> Result<Option<Value>> {
         let found = self.monitors().get_opt(name).await?;
         found.map(serde_json::to_value).transpose().context("a PodMonitor as JSON")
     }
 
     /// Creates a PodMonitor as a person would, for the pods of an engine of the stage.
-    pub async fn persons_monitor(&self, name: &str, engine: &str) -> Result<()> {
+    pub(crate) async fn persons_monitor(&self, name: &str, engine: &str) -> Result<()> {
         let monitor = json!({
             "apiVersion": "monitoring.coreos.com/v1",
             "kind": "PodMonitor",
@@ -81,14 +81,14 @@ impl Setting {
     }
 
     /// Waits until the PodMonitor of an autoscaler is applied, and returns it.
-    pub async fn until_applied(&self, name: &str) -> Result<Value> {
+    pub(crate) async fn until_applied(&self, name: &str) -> Result<Value> {
         self.until_condition(name, "PodMonitorReady", "True", "Applied").await?;
         self.monitor(name).await?.context("the condition speaks of a PodMonitor that is not there")
     }
 
     /// Waits until the PodMonitor's condition is False for a reason, which may take until the next
     /// reconcile. Returns its message.
-    pub async fn until_not_ready(&self, name: &str, reason: &str) -> Result<String> {
+    pub(crate) async fn until_not_ready(&self, name: &str, reason: &str) -> Result<String> {
         let what = format!("{name} to have PodMonitorReady=False/{reason}");
         wait::until(&what, RECONCILED, async || {
             let conditions = self.status(name).await?.conditions;
@@ -101,7 +101,7 @@ impl Setting {
     }
 
     /// Waits until there is no PodMonitor of this name.
-    pub async fn until_no_monitor(&self, name: &str) -> Result<()> {
+    pub(crate) async fn until_no_monitor(&self, name: &str) -> Result<()> {
         wait::until(&format!("the PodMonitor {name} to be gone"), SOON, async || {
             Ok(self.monitor(name).await?.is_none().then_some(()))
         })
@@ -110,12 +110,12 @@ impl Setting {
 
     /// Returns the scrape jobs that the Prometheus Operator has generated from the namespace's
     /// PodMonitors.
-    pub async fn jobs(&self) -> Result<Vec<Value>> {
+    pub(crate) async fn jobs(&self) -> Result<Vec<Value>> {
         jobs(&self.instance).await
     }
 
     /// Waits until `expected` holds for the jobs.
-    pub async fn until_jobs(
+    pub(crate) async fn until_jobs(
         &self,
         what: &str,
         are: impl Fn(&[Value]) -> bool,
@@ -125,7 +125,7 @@ impl Setting {
     }
 
     /// Waits until the only job is that of this PodMonitor, and returns the job.
-    pub async fn until_only_job(&self, monitor: &str) -> Result<Value> {
+    pub(crate) async fn until_only_job(&self, monitor: &str) -> Result<Value> {
         let what =
             format!("the PodMonitor {monitor} to be the only one that Prometheus is to scrape by");
         let mut jobs = self.until_jobs(&what, |jobs| names(jobs) == [self.job(monitor)]).await?;
@@ -133,12 +133,12 @@ impl Setting {
     }
 
     /// Returns the name of the job of a PodMonitor's only endpoint.
-    pub fn job(&self, monitor: &str) -> String {
+    pub(crate) fn job(&self, monitor: &str) -> String {
         format!("podMonitor/{}/{monitor}/0", self.namespace)
     }
 
     /// Waits until exactly these pods are scraped, each once and with success.
-    pub async fn until_scraped(&self, prometheus: &Prometheus, pods: &[&str]) -> Result<()> {
+    pub(crate) async fn until_scraped(&self, prometheus: &Prometheus, pods: &[&str]) -> Result<()> {
         let result = wait::until(&format!("exactly {pods:?} to be scraped"), SOON, async || {
             let targets = prometheus.targets().await?;
             let mut scraped: Vec<&str> = targets
@@ -159,7 +159,7 @@ impl Setting {
     }
 
     /// Describes the state of the namespace, for failed scenarios.
-    pub async fn scene(&self) -> String {
+    pub(crate) async fn scene(&self) -> String {
         let monitors = self.monitors().list(&kube::api::ListParams::default()).await;
         let monitors =
             monitors.map(|list| list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
@@ -173,12 +173,12 @@ impl Setting {
 }
 
 /// Returns the scrape jobs of an instance.
-pub async fn jobs(instance: &Instance) -> Result<Vec<Value>> {
+pub(crate) async fn jobs(instance: &Instance) -> Result<Vec<Value>> {
     let config: Value = serde_saphyr::from_str(&instance.config().await?)?;
     Ok(config["scrape_configs"].as_array().cloned().unwrap_or_default())
 }
 
 /// Returns the names of jobs.
-pub fn names(jobs: &[Value]) -> Vec<String> {
+pub(crate) fn names(jobs: &[Value]) -> Vec<String> {
     jobs.iter().filter_map(|job| job["job_name"].as_str()).map(ToOwned::to_owned).collect()
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::spec::{self, role};
 
 /// Each row is a spec with one mistake, and a part of the message that it must cause.
-pub async fn roles_that_make_no_sense(stage: &Stage) -> Result<()> {
+pub(crate) async fn roles_that_make_no_sense(stage: &Stage) -> Result<()> {
     ensure!(
         refusal(stage, "right", &good()).await?.is_none(),
         "a spec without a mistake was refused"

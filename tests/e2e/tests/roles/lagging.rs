@@ -28,7 +28,7 @@ const A_WHILE: Duration = Duration::from_secs(20);
 
 /// Decode requests four replicas and has a node for one. When prefill's load grows later, prefill
 /// grows as far as the ratio allows with that one. When nodes are free, both go on.
-pub async fn unschedulable_role_holds_the_other(stage: &Stage) -> Result<String> {
+pub(crate) async fn unschedulable_role_holds_the_other(stage: &Stage) -> Result<String> {
     let (_groups, record) = without_room(stage).await?;
     set_running(stage, "decode", 100);
     let wanted = format!("decode to request {}", NEEDED.decode);
@@ -47,7 +47,7 @@ pub async fn unschedulable_role_holds_the_other(stage: &Stage) -> Result<String>
 
 /// Prefill's load grows, and decode must grow with it: the first step of both is one decision. Then
 /// decode lags, and prefill takes no further step until nodes are free.
-pub async fn lagging_role_holds_the_next_step(stage: &Stage) -> Result<String> {
+pub(crate) async fn lagging_role_holds_the_next_step(stage: &Stage) -> Result<String> {
     let (_groups, record) = without_room(stage).await?;
     set_running(stage, "prefill", 100);
     record

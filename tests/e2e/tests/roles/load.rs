@@ -11,11 +11,11 @@ use tokio::task::JoinHandle;
 const ARRIVAL: Duration = Duration::from_secs(4);
 
 /// Clients that always have a request in flight, until they are stopped.
-pub struct Clients(Vec<(Arc<LoadGenerator>, JoinHandle<Summary>)>);
+pub(crate) struct Clients(Vec<(Arc<LoadGenerator>, JoinHandle<Summary>)>);
 
 /// The results of their requests.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub answered: usize,
     pub failed: usize,
     pub first_failure: Option<String>,
@@ -25,7 +25,7 @@ impl Clients {
     /// Starts `clients` clients of a completions API, with prompts and answers of about this many
     /// tokens. They start at different times, and the lengths differ by client, so that requests do
     /// not come in bursts.
-    pub fn start(url: &str, clients: u32, prompt: u32, answer: u32) -> Self {
+    pub(crate) fn start(url: &str, clients: u32, prompt: u32, answer: u32) -> Self {
         let client = |number: u32| {
             let load = Load {
                 requests: usize::MAX / 2,
@@ -49,12 +49,12 @@ impl Clients {
     }
 
     /// Stops sending requests; the requests in flight go on to their end.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.0.iter().for_each(|(generator, _)| generator.stop());
     }
 
     /// Waits for the requests in flight, and returns the results of all requests.
-    pub async fn end(mut self) -> Result<Outcome> {
+    pub(crate) async fn end(mut self) -> Result<Outcome> {
         let running = std::mem::take(&mut self.0);
         let mut outcome = Outcome::default();
         for summary in try_join_all(running.into_iter().map(|(_, task)| task)).await? {

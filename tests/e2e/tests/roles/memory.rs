@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::spec::{self, NAME};
 
 /// With targets named differently from their roles, the status names each by its role.
-pub async fn status_names_targets_by_their_roles(stage: &Stage) -> Result<()> {
+pub(crate) async fn status_names_targets_by_their_roles(stage: &Stage) -> Result<()> {
     for role in ["prefill", "decode"] {
         let name = format!("{NAME}-{role}");
         stage.page(&name, &gated::page(5));

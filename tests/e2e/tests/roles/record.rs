@@ -25,14 +25,14 @@ use crate::spec::NAME;
 
 /// A number for each role.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sizes {
+pub(crate) struct Sizes {
     pub prefill: i64,
     pub decode: i64,
 }
 
 /// The state from `at` until the next moment.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// The time since the record began.
     pub at: Duration,
     /// The requested replicas of each role.
@@ -44,7 +44,7 @@ pub struct Moment {
 }
 
 /// Records both roles until it is dropped.
-pub struct Record {
+pub(crate) struct Record {
     began: Instant,
     moments: Arc<Mutex<Vec<Moment>>>,
     _watches: JoinSet<()>,
@@ -53,16 +53,16 @@ pub struct Record {
 type Store = reflector::Store<DynamicObject>;
 
 impl Sizes {
-    pub const fn new(prefill: i64, decode: i64) -> Self {
+    pub(crate) const fn new(prefill: i64, decode: i64) -> Self {
         Self { prefill, decode }
     }
 
-    pub fn sum(self) -> i64 {
+    pub(crate) fn sum(self) -> i64 {
         self.prefill + self.decode
     }
 
     /// Returns prefill's replicas per replica of decode.
-    pub fn ratio(self) -> f64 {
+    pub(crate) fn ratio(self) -> f64 {
         self.prefill as f64 / self.decode as f64
     }
 
@@ -78,7 +78,7 @@ impl Sizes {
 impl Record {
     /// Starts the record with the current state. The sizes are those of objects of this kind; the
     /// names of pods begin with the objects' names.
-    pub async fn start(stage: &Stage, kind: &ApiResource) -> Result<Self> {
+    pub(crate) async fn start(stage: &Stage, kind: &ApiResource) -> Result<Self> {
         let (began, moments, mut watches) = (Instant::now(), Arc::default(), JoinSet::new());
         let follow = |resource: &ApiResource, change: fn(&mut Moment, &Store)| {
             let (store, changes) = reflect(stage, resource);
@@ -109,29 +109,29 @@ impl Record {
     }
 
     /// Returns the time since the record began.
-    pub fn time(&self) -> Duration {
+    pub(crate) fn time(&self) -> Duration {
         self.began.elapsed()
     }
 
     /// Returns the current state.
-    pub fn now(&self) -> Result<Moment> {
+    pub(crate) fn now(&self) -> Result<Moment> {
         self.lock().last().copied().context("nothing was seen yet")
     }
 
     /// Returns all moments so far.
-    pub fn all(&self) -> Vec<Moment> {
+    pub(crate) fn all(&self) -> Vec<Moment> {
         self.lock().clone()
     }
 
     /// Returns the state at a time, and all moments after it.
-    pub fn since(&self, time: Duration) -> Vec<Moment> {
+    pub(crate) fn since(&self, time: Duration) -> Vec<Moment> {
         let moments = self.lock();
         let before = moments.iter().rposition(|moment| moment.at <= time).unwrap_or(0);
         moments[before..].to_vec()
     }
 
     /// Waits until `expected` holds for the current state.
-    pub async fn until(
+    pub(crate) async fn until(
         &self,
         what: &str,
         within: Duration,
@@ -143,7 +143,7 @@ impl Record {
     }
 
     /// Watches for a while, and fails if the requested sizes ever differ.
-    pub async fn stays(&self, requested: Sizes, how_long: Duration) -> Result<()> {
+    pub(crate) async fn stays(&self, requested: Sizes, how_long: Duration) -> Result<()> {
         let from = self.time();
         tokio::time::sleep(how_long).await;
         let moments = self.since(from);
@@ -171,7 +171,7 @@ impl fmt::Display for Moment {
 }
 
 /// Formats the last moments, one per line.
-pub fn story(moments: &[Moment]) -> String {
+pub(crate) fn story(moments: &[Moment]) -> String {
     let last = &moments[moments.len().saturating_sub(25)..];
     let lines: Vec<_> = last.iter().map(|moment| format!("    {moment}")).collect();
     lines.join("\n")

@@ -11,7 +11,7 @@ const BETWEEN_TWO_WRITES: Duration = Duration::from_secs(1);
 
 /// The shared limits of all roles.
 #[derive(Debug, Clone, Copy)]
-pub struct Ceiling {
+pub(crate) struct Ceiling {
     pub replicas: i64,
     pub gpus: i64,
     pub gpus_per_replica: Sizes,
@@ -19,13 +19,13 @@ pub struct Ceiling {
 
 impl Ceiling {
     /// Returns the GPUs of these sizes.
-    pub fn gpus_of(&self, sizes: Sizes) -> i64 {
+    pub(crate) fn gpus_of(&self, sizes: Sizes) -> i64 {
         sizes.prefill * self.gpus_per_replica.prefill + sizes.decode * self.gpus_per_replica.decode
     }
 
     /// Checks that the limits were never exceeded by the existing pods, including terminating ones.
     /// A pod is a replica here.
-    pub fn holds(&self, record: &Record) -> Result<()> {
+    pub(crate) fn holds(&self, record: &Record) -> Result<()> {
         let all = record.all();
         let above = |moment: &Moment| {
             moment.pods.sum() > self.replicas || self.gpus_of(moment.pods) > self.gpus
@@ -39,13 +39,13 @@ impl Ceiling {
 
 /// Checks that the requested sizes were within the ratio's range, except for the time between two
 /// writes.
-pub fn in_range(record: &Record, min: f64, max: f64) -> Result<()> {
+pub(crate) fn in_range(record: &Record, min: f64, max: f64) -> Result<()> {
     let what = format!("prefill / decode out of {min} to {max}");
     never_for_long(record, &what, |moment| !(min..=max).contains(&moment.requested.ratio()))
 }
 
 /// Checks that a violation never lasts longer than the time between two writes.
-pub fn never_for_long(
+pub(crate) fn never_for_long(
     record: &Record,
     what: &str,
     is_wrong: impl Fn(&Moment) -> bool,

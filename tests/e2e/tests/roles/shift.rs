@@ -59,7 +59,7 @@ struct Phase {
 }
 
 /// The roles follow the load within the ratio, and under both limits at every moment.
-pub async fn from_long_prompts_to_long_answers(stage: &Stage) -> Result<String> {
+pub(crate) async fn from_long_prompts_to_long_answers(stage: &Stage) -> Result<String> {
     let groups = Groups::start(stage).await?;
     let front = serve(stage, &groups).await?;
     spec::apply(stage, NAME, &spec()).await?;

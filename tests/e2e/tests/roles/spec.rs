@@ -10,10 +10,10 @@ use llm_autoscaler_e2e::Stage;
 use serde_json::{Value, json};
 
 /// The name of the autoscaler and the group, and the prefix of all other names.
-pub const NAME: &str = "pd";
+pub(crate) const NAME: &str = "pd";
 
 /// Applies an LLMAutoscaler with exactly this spec.
-pub async fn apply(stage: &Stage, name: &str, spec: &Value) -> Result<()> {
+pub(crate) async fn apply(stage: &Stage, name: &str, spec: &Value) -> Result<()> {
     let resource = ApiResource::erase::<LLMAutoscaler>(&());
     let object = json!({
         "apiVersion": resource.api_version,
@@ -28,14 +28,14 @@ pub async fn apply(stage: &Stage, name: &str, spec: &Value) -> Result<()> {
 
 /// Returns a spec for the roles of a RoleBasedGroup, with the range of the ratio of prefill to
 /// decode.
-pub fn of_group(max_replicas: i64, roles: &[Value], ratio: [&str; 2]) -> Value {
+pub(crate) fn of_group(max_replicas: i64, roles: &[Value], ratio: [&str; 2]) -> Value {
     let mut spec = of_roles(max_replicas, roles, ratio);
     spec["scaleTargetRef"] = json!({"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup", "name": NAME});
     spec
 }
 
 /// Like [`of_group`], for roles with scale targets of their own.
-pub fn of_roles(max_replicas: i64, roles: &[Value], [min, max]: [&str; 2]) -> Value {
+pub(crate) fn of_roles(max_replicas: i64, roles: &[Value], [min, max]: [&str; 2]) -> Value {
     json!({
         "engine": "VLLM",
         "maxReplicas": max_replicas,
@@ -47,7 +47,7 @@ pub fn of_roles(max_replicas: i64, roles: &[Value], [min, max]: [&str; 2]) -> Va
 }
 
 /// Returns a role of 1 to `max_replicas` replicas with `requests` requests in flight each.
-pub fn role(name: &str, max_replicas: i64, requests: u32) -> Value {
+pub(crate) fn role(name: &str, max_replicas: i64, requests: u32) -> Value {
     let target = json!({"type": "AverageValue", "averageValue": requests.to_string()});
     json!({
         "name": name,
@@ -58,7 +58,7 @@ pub fn role(name: &str, max_replicas: i64, requests: u32) -> Value {
 }
 
 /// Sets a field of an object.
-pub fn with(mut object: Value, field: &str, value: Value) -> Value {
+pub(crate) fn with(mut object: Value, field: &str, value: Value) -> Value {
     object[field] = value;
     object
 }

@@ -23,7 +23,7 @@ const THREE: Sizes = Sizes::new(3, 3);
 
 /// Two StatefulSets with a ratio of exactly 1 grow and shrink at the same moment, although only one
 /// of them has load, and although a scale-down waits for requests of the other.
-pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
+pub(crate) async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
     let record = one_of_each(stage, "Parallel").await?;
     // Only prefill has load, enough for three replicas.
     set_running(stage, [40, 5]);
@@ -69,7 +69,7 @@ pub async fn grow_and_shrink_together(stage: &Stage) -> Result<String> {
 
 /// If each StatefulSet creates and removes one pod after the other, they shrink a step at a time,
 /// both in each step.
-pub async fn ordered_roles_shrink_step_by_step(stage: &Stage) -> Result<String> {
+pub(crate) async fn ordered_roles_shrink_step_by_step(stage: &Stage) -> Result<String> {
     let record = one_of_each(stage, "OrderedReady").await?;
     set_running(stage, [40, 5]);
     record.until(&format!("{THREE} to serve"), SOON * 2, |now| now.ready == THREE).await?;

@@ -185,7 +185,7 @@ fn loading() -> Result<Duration> {
 
 /// All missing replicas load at the same time, and no more replicas than the load requires are
 /// requested meanwhile.
-pub async fn replicas_start_in_parallel(stage: &Stage) -> Result<String> {
+pub(crate) async fn replicas_start_in_parallel(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "Parallel").await?;
     let (began, grown) = engines.storm(stage).await?;
     stage.until_ready_within("a", IN_THE_STORM, engines.loading * 2 + SOON).await?;
@@ -203,7 +203,7 @@ pub async fn replicas_start_in_parallel(stage: &Stage) -> Result<String> {
 
 /// The load ends while all missing replicas load. Their samples are unknown, so nothing is removed
 /// before most of them report; then the surplus is removed.
-pub async fn load_ends_before_replicas_start(stage: &Stage) -> Result<String> {
+pub(crate) async fn load_ends_before_replicas_start(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "Parallel").await?;
     let (_, grown) = engines.storm(stage).await?;
     engines.load_for(0);
@@ -214,7 +214,7 @@ pub async fn load_ends_before_replicas_start(stage: &Stage) -> Result<String> {
 
 /// An `OrderedReady` StatefulSet creates a pod when the previous one is ready: pods that do not
 /// exist yet count as capacity on its way, too.
-pub async fn replicas_start_one_by_one(stage: &Stage) -> Result<String> {
+pub(crate) async fn replicas_start_one_by_one(stage: &Stage) -> Result<String> {
     let engines = Engines::start(stage, "OrderedReady").await?;
     let (began, grown) = engines.storm(stage).await?;
     let advisory = stage.until_condition("a", "Advisory", "True", "StartsInTurn").await?;
@@ -229,7 +229,7 @@ pub async fn replicas_start_one_by_one(stage: &Stage) -> Result<String> {
 
 /// There is no GPU for half of the replicas. They count as capacity on its way until they are known
 /// to be stuck, and the scale-down works when the load falls.
-pub async fn half_of_the_replicas_are_unschedulable(stage: &Stage) -> Result<String> {
+pub(crate) async fn half_of_the_replicas_are_unschedulable(stage: &Stage) -> Result<String> {
     for ordinal in 4..40 {
         stage.leave_pending(&format!("a-{ordinal}"));
     }

@@ -1,9 +1,9 @@
 //! Each target has one owner among autoscalers, and the others report it.
 
-pub mod by_hand;
-pub mod claims;
-pub mod drivers;
-pub mod pausing;
+pub(crate) mod by_hand;
+pub(crate) mod claims;
+pub(crate) mod drivers;
+pub(crate) mod pausing;
 
 use serde_json::{Value, json};
 

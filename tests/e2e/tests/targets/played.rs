@@ -1,6 +1,6 @@
 //! Small stand-ins for controllers that follow the controllers' sources; each is a task of the
 //! test.
 
-pub mod dynamo;
-pub mod grove;
+pub(crate) mod dynamo;
+pub(crate) mod grove;
 mod world;

@@ -1,15 +1,15 @@
 //! The operator scales targets with several pods per replica, and targets that have no scale
 //! subresource of their own.
 
-pub mod coordinated;
-pub mod drains;
-pub mod dynamo;
-pub mod grove;
-pub mod refused;
-pub mod roles;
-pub mod rolling;
-pub mod stateless;
-pub mod units;
+pub(crate) mod coordinated;
+pub(crate) mod drains;
+pub(crate) mod dynamo;
+pub(crate) mod grove;
+pub(crate) mod refused;
+pub(crate) mod roles;
+pub(crate) mod rolling;
+pub(crate) mod stateless;
+pub(crate) mod units;
 
 use std::time::Duration;
 

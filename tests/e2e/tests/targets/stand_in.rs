@@ -5,13 +5,13 @@
 //! names a behaviour that was only read in the source. The API server, the controller manager with
 //! its HPA, and kubectl are the real ones.
 
-pub mod adapters;
-pub mod instances;
-pub mod kinds;
-pub mod pods;
-pub mod policies;
-pub mod roles;
-pub mod rollouts;
-pub mod scale;
-pub mod selectors;
-pub mod sets;
+pub(crate) mod adapters;
+pub(crate) mod instances;
+pub(crate) mod kinds;
+pub(crate) mod pods;
+pub(crate) mod policies;
+pub(crate) mod roles;
+pub(crate) mod rollouts;
+pub(crate) mod scale;
+pub(crate) mod selectors;
+pub(crate) mod sets;

@@ -21,12 +21,12 @@ use tokio::task::AbortHandle;
 use crate::{timelines::Change, view::View};
 
 /// The names of the StatefulSets and of their autoscalers: the HPA's first, then ours.
-pub const TWINS: [&str; 2] = ["hpa", "ours"];
+pub(crate) const TWINS: [&str; 2] = ["hpa", "ours"];
 /// An upper bound of the number of pods.
 const PODS: u32 = 12;
 
 /// Two StatefulSets of a namespace, one scaled by the HPA and one by ours.
-pub struct Pair {
+pub(crate) struct Pair {
     stage: Stage,
     spec: Value,
     sizes: Arc<Mutex<[Vec<i32>; 2]>>,
@@ -41,7 +41,7 @@ impl Drop for Pair {
 
 impl Pair {
     /// Creates both with one idle replica, and with `spec` merged over their common spec.
-    pub async fn start(stage: Stage, spec: &Value) -> Result<Self> {
+    pub(crate) async fn start(stage: Stage, spec: &Value) -> Result<Self> {
         for twin in TWINS {
             stage.engine(twin, 1).await?;
         }
@@ -58,12 +58,12 @@ impl Pair {
     }
 
     /// Returns all sizes that each has requested, from the first one on.
-    pub fn sizes(&self) -> [Vec<i32>; 2] {
+    pub(crate) fn sizes(&self) -> [Vec<i32>; 2] {
         self.sizes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Applies a change to both.
-    pub async fn apply(&mut self, change: &Change) -> Result<()> {
+    pub(crate) async fn apply(&mut self, change: &Change) -> Result<()> {
         match change {
             Change::Queue(waiting) => self.page(0, &Page::waiting(*waiting)),
             Change::Silent(pod) => self.page(*pod, &Page::Refuse),
@@ -130,7 +130,7 @@ impl Pair {
 
     /// Checks that both had the same sizes and have equal conditions. `strict` includes those that
     /// differ for a while after a rescale.
-    pub async fn agree(&self, strict: bool) -> Result<()> {
+    pub(crate) async fn agree(&self, strict: bool) -> Result<()> {
         let [hpa, ours] = self.sizes();
         ensure!(hpa == ours, "sizes differ: HPA {hpa:?}, ours {ours:?}");
         let [hpa, ours] = TWINS;
@@ -140,7 +140,7 @@ impl Pair {
     }
 
     /// Describes the state of both, for failed timelines.
-    pub async fn scene(&self) -> String {
+    pub(crate) async fn scene(&self) -> String {
         let describe = ["-n", &self.stage.namespace, "describe", "hpa"];
         let hpa = self.stage.control_plane().kubectl(describe).await.unwrap_or_default();
         format!("{hpa}{}\n", self.stage.scene().await)

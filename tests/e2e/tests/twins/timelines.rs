@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 /// A sequence of changes with expected sizes.
-pub struct Timeline {
+pub(crate) struct Timeline {
     /// The name of the timeline and of its namespace.
     pub name: &'static str,
     /// The fields of both specs.
@@ -23,7 +23,7 @@ pub struct Timeline {
 }
 
 /// A change of both, and the state to wait for.
-pub struct Step {
+pub(crate) struct Step {
     /// A description.
     pub what: &'static str,
     /// The change.
@@ -33,7 +33,7 @@ pub struct Step {
 }
 
 /// A change.
-pub enum Change {
+pub(crate) enum Change {
     /// This many requests wait at pod 0.
     Queue(u64),
     /// This pod stops answering.
@@ -55,7 +55,7 @@ pub enum Change {
 }
 
 /// The state to wait for.
-pub enum Then {
+pub(crate) enum Then {
     /// This time passes; both are still changing.
     For(Duration),
     /// Both reach this size, have equal conditions, and stay so.
@@ -83,7 +83,7 @@ fn brief(what: &'static str, change: Change, seconds: u64) -> Step {
 }
 
 /// Returns all timelines, which run side by side.
-pub fn all() -> Vec<Timeline> {
+pub(crate) fn all() -> Vec<Timeline> {
     vec![
         no_behavior(),
         rate_policies(),

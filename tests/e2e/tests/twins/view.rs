@@ -17,7 +17,7 @@ const CONDITIONS: [&str; 4] = ["AbleToScale", "ScalingActive", "ScalingLimited",
 const UNREADABLE: &str = "unable to get metric vllm:num_requests_waiting: ";
 
 /// The conditions, the events and the values of an autoscaler.
-pub struct View {
+pub(crate) struct View {
     /// Status, reason and message of each condition, by type.
     conditions: BTreeMap<String, String>,
     /// Type, reason and note of each event.
@@ -28,7 +28,7 @@ pub struct View {
 
 impl View {
     /// Returns the view of an HPA.
-    pub async fn of_hpa(stage: &Stage, name: &str) -> Result<Self> {
+    pub(crate) async fn of_hpa(stage: &Stage, name: &str) -> Result<Self> {
         let status =
             stage.api::<HorizontalPodAutoscaler>().get(name).await?.status.unwrap_or_default();
         let conditions = status.conditions.into_iter().flatten().map(|condition| {
@@ -51,7 +51,7 @@ impl View {
     }
 
     /// Returns the view of an LLMAutoscaler.
-    pub async fn of_ours(stage: &Stage, name: &str) -> Result<Self> {
+    pub(crate) async fn of_ours(stage: &Stage, name: &str) -> Result<Self> {
         let status = stage.status(name).await?;
         let conditions = status.conditions.into_iter().map(|condition| {
             (condition.type_, condition.status, condition.reason, condition.message)
@@ -70,7 +70,7 @@ impl View {
     }
 
     /// Checks that this view, which is an HPA's, equals ours.
-    pub fn agrees(&self, ours: &Self, strict: bool) -> Result<()> {
+    pub(crate) fn agrees(&self, ours: &Self, strict: bool) -> Result<()> {
         let (mut hpa_says, mut our_conditions) = (self.conditions.clone(), ours.conditions.clone());
         if !strict
             && our_conditions

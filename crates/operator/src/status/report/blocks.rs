@@ -42,7 +42,10 @@ pub(super) fn paused(
 
 /// Returns `Paused` while the autoscaler is paused and there is no decision. `reference` is its
 /// target, or all of them.
-pub fn paused_without_decision(object: &LLMAutoscaler, reference: &str) -> Option<ConditionUpdate> {
+pub(crate) fn paused_without_decision(
+    object: &LLMAutoscaler,
+    reference: &str,
+) -> Option<ConditionUpdate> {
     object.is_paused().then(|| by_annotation(reference, ""))
 }
 
@@ -63,7 +66,7 @@ pub(super) fn manual_change(block: &WriteBlock, decision: &Decision) -> Option<C
 }
 
 /// Returns the text of the event about another writer that changes the size again and again.
-pub fn contested(target: &str, change: &SizeChange) -> String {
+pub(crate) fn contested(target: &str, change: &SizeChange) -> String {
     let (author, SizeChange { from, to, .. }) = (change.author(), change);
     format!(
         "{author} has changed the size of {target} three times within 10 minutes against this \

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 type Seen = Arc<Mutex<HashMap<String, (i32, usize)>>>;
 
 /// Counts the decreases of StatefulSets' requested replicas.
-pub struct ScaleDowns {
+pub(super) struct ScaleDowns {
     seen: Seen,
     watch: AbortHandle,
 }
@@ -30,14 +30,14 @@ impl Drop for ScaleDowns {
 
 impl ScaleDowns {
     /// Starts to count in a namespace.
-    pub fn watch(api: Api<StatefulSet>) -> Self {
+    pub(super) fn watch(api: Api<StatefulSet>) -> Self {
         let seen = Seen::default();
         let watch = tokio::spawn(follow(api, seen.clone())).abort_handle();
         Self { seen, watch }
     }
 
     /// Returns the total number of decreases of these StatefulSets.
-    pub fn of(&self, names: &[String]) -> usize {
+    pub(super) fn of(&self, names: &[String]) -> usize {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         names.iter().filter_map(|name| seen.get(name)).map(|(_, scale_downs)| scale_downs).sum()
     }

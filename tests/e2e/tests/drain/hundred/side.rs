@@ -26,7 +26,7 @@ const DEADLINE: i32 = 120;
 
 /// The autoscaler of a side.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Scaler {
+pub(super) enum Scaler {
     /// This operator, with `drain`; the pods have its readiness gate.
     Ours,
     /// The HPA of kube-controller-manager; the pods have no gate, because no controller would open
@@ -35,7 +35,7 @@ pub enum Scaler {
 }
 
 /// The StatefulSets, their clients and the counter of their scale-downs.
-pub struct Side {
+pub(super) struct Side {
     scaler: Scaler,
     names: Vec<String>,
     loads: Vec<Clients>,
@@ -44,7 +44,7 @@ pub struct Side {
 
 impl Side {
     /// Creates a side without any objects.
-    pub fn new(stage: &Stage, scaler: Scaler) -> Self {
+    pub(super) fn new(stage: &Stage, scaler: Scaler) -> Self {
         let prefix = if scaler == Scaler::Ours { "ours" } else { "hpa" };
         stage.assign(prefix, clients::engine());
         let names = (0..SETS).map(|number| format!("{prefix}-{number}")).collect();
@@ -52,7 +52,7 @@ impl Side {
     }
 
     /// Creates all objects, and waits until all replicas are ready.
-    pub async fn create(&self, stage: &Stage) -> Result<()> {
+    pub(super) async fn create(&self, stage: &Stage) -> Result<()> {
         try_join_all(self.names.iter().map(|name| self.create_one(stage, name))).await?;
         for name in &self.names {
             stage.until_ready_within(name, REPLICAS.cast_signed(), Duration::from_mins(2)).await?;
@@ -62,7 +62,7 @@ impl Side {
     }
 
     /// Starts the clients.
-    pub async fn load(&mut self, stage: &Stage) -> Result<()> {
+    pub(super) async fn load(&mut self, stage: &Stage) -> Result<()> {
         self.loads =
             try_join_all(self.names.iter().map(|name| Clients::start(stage, name))).await?;
         Ok(())
@@ -70,7 +70,7 @@ impl Side {
 
     /// Lowers the minimum to one replica, and waits until one is left. Returns the time that it
     /// took.
-    pub async fn shrink(&self, stage: &Stage) -> Result<Duration> {
+    pub(super) async fn shrink(&self, stage: &Stage) -> Result<Duration> {
         let began = Instant::now();
         try_join_all(self.names.iter().map(|name| self.keep(stage, name, 1))).await?;
         wait::until("all to be scaled to 1", Duration::from_mins(9), async || {
@@ -84,7 +84,7 @@ impl Side {
     }
 
     /// Stops the clients, and sums up their results.
-    pub async fn end(self, took: Duration) -> Outcome {
+    pub(super) async fn end(self, took: Duration) -> Outcome {
         let ended = join_all(self.loads.into_iter().map(Clients::stop)).await;
         Outcome {
             scale_downs: self.scale_downs.of(&self.names),

@@ -18,7 +18,7 @@ async fn set(stage: &Stage, name: &str, replicas: i32, manager: &str) -> Result<
 }
 
 /// By default a size that the metrics do not require is changed back at once.
-pub async fn manual_size_is_reverted_at_once(stage: &Stage) -> Result<()> {
+pub(crate) async fn manual_size_is_reverted_at_once(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
     stage.waiting("a", 11);
@@ -38,7 +38,7 @@ pub async fn manual_size_is_reverted_at_once(stage: &Stage) -> Result<()> {
 
 /// With `manualChange` in the spec a size that others set stays for that time, even out of bounds
 /// and across a restart.
-pub async fn manual_size_is_respected_for_a_while(stage: &Stage) -> Result<()> {
+pub(crate) async fn manual_size_is_respected_for_a_while(stage: &Stage) -> Result<()> {
     const RESPECT: Duration = Duration::from_secs(20);
     stage.engine("a", 2).await?;
     stage.waiting("a", 5);
@@ -76,7 +76,7 @@ pub async fn manual_size_is_respected_for_a_while(stage: &Stage) -> Result<()> {
 }
 
 /// Zero replicas disable the scaling, however long other sizes are respected.
-pub async fn zero_replicas_disable_scaling(stage: &Stage) -> Result<()> {
+pub(crate) async fn zero_replicas_disable_scaling(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 11);
     stage.autoscaler("a", json!({"manualChanges": {"respectSeconds": 1}})).await?;
@@ -87,7 +87,7 @@ pub async fn zero_replicas_disable_scaling(stage: &Stage) -> Result<()> {
 }
 
 /// Another writer that changes the size repeatedly is named in an event, once.
-pub async fn repeated_manual_changes_are_reported(stage: &Stage) -> Result<()> {
+pub(crate) async fn repeated_manual_changes_are_reported(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
     stage.waiting("a", 11);

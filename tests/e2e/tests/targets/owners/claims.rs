@@ -19,7 +19,7 @@ const A_SECOND: Duration = Duration::from_millis(1100);
 
 /// The oldest autoscaler scales; the others name it, even after a restart. When it is deleted, the
 /// next oldest takes over.
-pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
+pub(crate) async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 5);
     stage.autoscaler("zz", json!({"scaleTargetRef": stateful_set("a"), "maxReplicas": 2})).await?;
@@ -49,7 +49,7 @@ pub async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<()> {
 }
 
 /// A role is one target, by its group as well as by its adapter.
-pub async fn role_by_two_names(stage: &Stage) -> Result<()> {
+pub(crate) async fn role_by_two_names(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(5));
     groups
@@ -77,7 +77,7 @@ pub async fn role_by_two_names(stage: &Stage) -> Result<()> {
 }
 
 /// If the selectors of two targets match the same pods, neither is scaled, as with HPAs.
-pub async fn same_pods_of_two_targets(stage: &Stage) -> Result<()> {
+pub(crate) async fn same_pods_of_two_targets(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 5);
     stage.autoscaler("a", json!({})).await?;

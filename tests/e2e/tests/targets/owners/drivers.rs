@@ -22,7 +22,7 @@ const LISTED: Duration = Duration::from_mins(1);
 
 /// An HPA with the same target is named in a condition, and nothing is written. When it is deleted,
 /// the operator scales the target.
-pub async fn hpa_in_the_way_and_gone(stage: &Stage) -> Result<()> {
+pub(crate) async fn hpa_in_the_way_and_gone(stage: &Stage) -> Result<()> {
     let hpa = json!({
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -52,7 +52,7 @@ pub async fn hpa_in_the_way_and_gone(stage: &Stage) -> Result<()> {
 
 /// A ScaledObject that is created later takes the target over, and gives it back when it is
 /// deleted.
-pub async fn scaled_object_in_the_way_and_gone(stage: &Stage) -> Result<()> {
+pub(crate) async fn scaled_object_in_the_way_and_gone(stage: &Stage) -> Result<()> {
     let cluster = stage.control_plane();
     cluster.apply_yaml(include_str!("../../../fixtures/scaledobject-crd.yaml")).await?;
     let established =
@@ -85,7 +85,7 @@ pub async fn scaled_object_in_the_way_and_gone(stage: &Stage) -> Result<()> {
 
 /// An object that a group or another controller created is refused, with the name of the object to
 /// scale instead.
-pub async fn owner_that_drives_the_size(stage: &Stage) -> Result<()> {
+pub(crate) async fn owner_that_drives_the_size(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
     groups.group("pd", &[as_kind(standalone(stage, "decode", 1), "apps/v1/StatefulSet")]).await?;
@@ -112,7 +112,7 @@ pub async fn owner_that_drives_the_size(stage: &Stage) -> Result<()> {
 }
 
 /// An owner that does not set the size, as a model server's resource, is no obstacle.
-pub async fn owner_that_does_not_drive_the_size(stage: &Stage) -> Result<()> {
+pub(crate) async fn owner_that_does_not_drive_the_size(stage: &Stage) -> Result<()> {
     let maps: Api<ConfigMap> = stage.api();
     let mut model = ConfigMap::default();
     model.metadata.name = Some("model".to_owned());

@@ -15,7 +15,7 @@ async fn annotate(stage: &Stage, name: &str, annotation: &str) -> Result<()> {
 
 /// While an autoscaler is paused nothing is written, even after a restart, and the status shows the
 /// desired size. Removing the annotation applies it at once.
-pub async fn paused_and_unpaused(stage: &Stage) -> Result<()> {
+pub(crate) async fn paused_and_unpaused(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 5);
     stage.autoscaler("a", json!({})).await?;
@@ -60,7 +60,7 @@ pub async fn paused_and_unpaused(stage: &Stage) -> Result<()> {
 
 /// After a pause the stabilization window begins anew: recommendations of the paused time do not
 /// shrink the target.
-pub async fn nothing_shrinks_at_once_after_a_pause(stage: &Stage) -> Result<()> {
+pub(crate) async fn nothing_shrinks_at_once_after_a_pause(stage: &Stage) -> Result<()> {
     const WINDOW: u64 = 8;
     stage.engine("a", 3).await?;
     stage.waiting("a", 5);

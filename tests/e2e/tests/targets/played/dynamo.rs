@@ -43,7 +43,7 @@ const LWS: &str = "leaderworkerset.sigs.k8s.io";
 
 /// The controller that creates the pods of components of several nodes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Provider {
+pub(crate) enum Provider {
     /// Grove, which has to be played, too.
     Grove,
     /// LeaderWorkerSets, one per replica.
@@ -53,19 +53,23 @@ pub enum Provider {
 }
 
 /// Dynamo in a stage's namespace. Dropping it stops it.
-pub struct Dynamo {
+pub(crate) struct Dynamo {
     world: World,
     _task: JoinSet<()>,
 }
 
 impl Dynamo {
     /// Installs the CRDs, and starts to reconcile.
-    pub async fn start(stage: &Stage, provider: Provider) -> Result<Self> {
+    pub(crate) async fn start(stage: &Stage, provider: Provider) -> Result<Self> {
         Self::start_with(stage, provider, Duration::ZERO).await
     }
 
     /// Like [`Dynamo::start`], with adapters that have no status for the time `binding`.
-    pub async fn start_with(stage: &Stage, provider: Provider, binding: Duration) -> Result<Self> {
+    pub(crate) async fn start_with(
+        stage: &Stage,
+        provider: Provider,
+        binding: Duration,
+    ) -> Result<Self> {
         let names = [
             "dynamographdeployments.nvidia.com",
             "dynamographdeploymentscalingadapters.nvidia.com",
@@ -84,7 +88,7 @@ impl Dynamo {
     }
 
     /// Creates a graph with one component that has an adapter; each replica has `nodes` nodes.
-    pub async fn graph(
+    pub(crate) async fn graph(
         &self,
         name: &str,
         component: &str,
@@ -101,7 +105,7 @@ impl Dynamo {
     }
 
     /// Returns the replicas of a graph's first component and of its adapter.
-    pub async fn replicas(&self, graph: &str) -> Result<(i64, i64)> {
+    pub(crate) async fn replicas(&self, graph: &str) -> Result<(i64, i64)> {
         let graph = self.world.api(&graphs()).get(graph).await?;
         let component = component_of(&graph).context("a graph without components")?;
         let adapter = self.world.api(&adapters()).get(&adapter_of(&graph, component)).await?;
@@ -110,7 +114,7 @@ impl Dynamo {
     }
 
     /// Waits until both request this many replicas.
-    pub async fn until_replicas(&self, graph: &str, replicas: i64) -> Result<()> {
+    pub(crate) async fn until_replicas(&self, graph: &str, replicas: i64) -> Result<()> {
         wait::until(&format!("{graph} to be scaled to {replicas}"), SOON, async || {
             Ok((self.replicas(graph).await.ok() == Some((replicas, replicas))).then_some(()))
         })

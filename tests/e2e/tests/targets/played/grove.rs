@@ -38,7 +38,7 @@ const MANAGER: &str = "app.kubernetes.io/managed-by=grove-operator";
 
 /// A kind of Grove.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// PodCliqueSet.
     Set,
     /// PodCliqueScalingGroup.
@@ -61,7 +61,7 @@ impl Kind {
 /// The selectors of groups and cliques. Up to v0.1.0-alpha.8 Grove did not publish them, unless it
 /// made an HPA for the object.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Selectors {
+pub(crate) enum Selectors {
     /// Published, as since pull request 591.
     Published,
     /// Missing, as before.
@@ -69,14 +69,14 @@ pub enum Selectors {
 }
 
 /// Grove in a stage's namespace. Dropping it stops it.
-pub struct Grove {
+pub(crate) struct Grove {
     world: World,
     _task: JoinSet<()>,
 }
 
 impl Grove {
     /// Installs the CRDs, and starts to reconcile.
-    pub async fn start(stage: &Stage, selectors: Selectors) -> Result<Self> {
+    pub(crate) async fn start(stage: &Stage, selectors: Selectors) -> Result<Self> {
         let names =
             ["podcliquesets.grove.io", "podcliquescalinggroups.grove.io", "podcliques.grove.io"];
         install(stage, include_str!("../../../fixtures/grove-crds.yaml"), &names).await?;
@@ -94,7 +94,7 @@ impl Grove {
 
     /// Creates a PodCliqueSet with these cliques (name, number of pods) and groups (name, cliques,
     /// replicas).
-    pub async fn set(
+    pub(crate) async fn set(
         &self,
         name: &str,
         cliques: &[(&str, i64)],
@@ -105,13 +105,13 @@ impl Grove {
     }
 
     /// Returns the replicas that an object requests.
-    pub async fn replicas(&self, kind: Kind, name: &str) -> Result<i64> {
+    pub(crate) async fn replicas(&self, kind: Kind, name: &str) -> Result<i64> {
         let object = self.world.api(&kind.resource()).get(name).await?;
         object.data["spec"]["replicas"].as_i64().with_context(|| format!("{name} has no replicas"))
     }
 
     /// Waits until an object requests this many replicas.
-    pub async fn until_replicas(&self, kind: Kind, name: &str, replicas: i64) -> Result<()> {
+    pub(crate) async fn until_replicas(&self, kind: Kind, name: &str, replicas: i64) -> Result<()> {
         wait::until(&format!("{name} to be scaled to {replicas}"), SOON, async || {
             Ok((self.replicas(kind, name).await? == replicas).then_some(()))
         })
@@ -119,7 +119,7 @@ impl Grove {
     }
 
     /// Waits until a field of an object's status has this number.
-    pub async fn until_status(
+    pub(crate) async fn until_status(
         &self,
         kind: Kind,
         name: &str,
@@ -135,7 +135,7 @@ impl Grove {
 }
 
 /// Returns the spec of a PodCliqueSet; the pods of all cliques get these labels.
-pub fn set_spec(
+pub(crate) fn set_spec(
     cliques: &[(&str, i64)],
     groups: &[(&str, &[&str], i64)],
     labels: &Labels,

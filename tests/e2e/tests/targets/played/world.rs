@@ -20,14 +20,14 @@ use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 
 /// The interval between two passes of a played controller.
-pub const INTERVAL: Duration = Duration::from_millis(200);
+pub(super) const INTERVAL: Duration = Duration::from_millis(200);
 
 /// The labels of an object or a pod.
-pub type Labels = BTreeMap<String, String>;
+pub(super) type Labels = BTreeMap<String, String>;
 
 /// The reads and writes of a played controller in the namespace of a stage.
 #[derive(Clone)]
-pub struct World {
+pub(super) struct World {
     client: Client,
     namespace: String,
     port: u16,
@@ -35,24 +35,24 @@ pub struct World {
 
 impl World {
     /// Creates the world of a stage.
-    pub fn of(stage: &Stage) -> Self {
+    pub(super) fn of(stage: &Stage) -> Self {
         Self { client: stage.client(), namespace: stage.namespace.clone(), port: stage.port() }
     }
 
     /// Returns the API of a kind.
-    pub fn api(&self, kind: &ApiResource) -> Api<DynamicObject> {
+    pub(super) fn api(&self, kind: &ApiResource) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.namespace, kind)
     }
 
     /// Returns all objects of a kind that are not being deleted.
-    pub async fn all(&self, kind: &ApiResource) -> Result<Vec<DynamicObject>> {
+    pub(super) async fn all(&self, kind: &ApiResource) -> Result<Vec<DynamicObject>> {
         let mut objects = self.api(kind).list(&ListParams::default()).await?.items;
         objects.retain(|object| object.metadata.deletion_timestamp.is_none());
         Ok(objects)
     }
 
     /// Creates an object with a controlling owner.
-    pub async fn create(
+    pub(super) async fn create(
         &self,
         kind: &ApiResource,
         name: &str,
@@ -70,7 +70,7 @@ impl World {
     }
 
     /// Writes the replicas of an object, if it has not changed since it was read.
-    pub async fn resize(
+    pub(super) async fn resize(
         &self,
         kind: &ApiResource,
         seen: &DynamicObject,
@@ -89,7 +89,7 @@ impl World {
     }
 
     /// Writes a status if it differs from the one that was read.
-    pub async fn status(
+    pub(super) async fn status(
         &self,
         kind: &ApiResource,
         seen: &DynamicObject,
@@ -104,18 +104,18 @@ impl World {
     }
 
     /// Deletes an object.
-    pub async fn delete(&self, kind: &ApiResource, name: &str) -> Result<()> {
+    pub(super) async fn delete(&self, kind: &ApiResource, name: &str) -> Result<()> {
         self.api(kind).delete(name, &DeleteParams::background()).await?;
         Ok(())
     }
 
     /// Returns the pods that have a label.
-    pub async fn pods(&self, label: &str) -> Result<Vec<Pod>> {
+    pub(super) async fn pods(&self, label: &str) -> Result<Vec<Pod>> {
         Ok(self.pod_api().list(&ListParams::default().labels(label)).await?.items)
     }
 
     /// Creates the missing pods and deletes the surplus ones.
-    pub async fn keep(
+    pub(super) async fn keep(
         &self,
         wanted: &BTreeMap<String, (Labels, Labels)>,
         there: &[Pod],
@@ -148,12 +148,12 @@ impl World {
 }
 
 /// Returns a kind by its names.
-pub fn kind(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+pub(super) fn kind(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
 /// Installs CRDs, and waits until they are served.
-pub async fn install(stage: &Stage, manifests: &str, names: &[&str]) -> Result<()> {
+pub(super) async fn install(stage: &Stage, manifests: &str, names: &[&str]) -> Result<()> {
     stage.control_plane().apply_yaml(manifests).await?;
     let definitions = Api::<CustomResourceDefinition>::all(stage.client());
     for name in names {
@@ -169,7 +169,7 @@ pub async fn install(stage: &Stage, manifests: &str, names: &[&str]) -> Result<(
 
 /// Logs the error of a pass; conflicts with other writers are not logged, because the next pass
 /// retries.
-pub fn report(controller: &str, pass: Result<()>) {
+pub(super) fn report(controller: &str, pass: Result<()>) {
     let Err(error) = pass else { return };
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
@@ -178,14 +178,14 @@ pub fn report(controller: &str, pass: Result<()>) {
 }
 
 /// Returns true if a pod is ready and not being deleted.
-pub fn is_ready(pod: &Pod) -> bool {
+pub(super) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
     let mut conditions = conditions.unwrap_or_default().iter();
     !is_leaving(pod) && conditions.any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 /// Returns true if a pod is being deleted.
-pub fn is_leaving(pod: &Pod) -> bool {
+pub(super) fn is_leaving(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }
 

@@ -19,7 +19,7 @@ fn cache(stage: &Stage, kv: f64) {
 /// A role waits for another one that has no nodes for its pods. The operator does not request the
 /// held-back replicas again. Nothing blocks a scale-down when the load falls, or a scale-up when
 /// the other role has given up.
-pub async fn held_back_replicas_are_not_requested_again(stage: &Stage) -> Result<()> {
+pub(crate) async fn held_back_replicas_are_not_requested_again(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     cache(stage, 0.4);
     let two = |name: &str| scalable(standalone(stage, name, 2));

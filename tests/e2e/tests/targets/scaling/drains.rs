@@ -13,10 +13,10 @@ use super::{role, set_leaders_waiting, stays, until_requested, without_window};
 use crate::groups::{Groups, leader_worker, scalable, standalone};
 
 /// The condition type of the readiness gate.
-pub const GATE: &str = "llmautoscaler.io/in-service";
+pub(crate) const GATE: &str = "llmautoscaler.io/in-service";
 
 /// Grants the operator permissions that it lacks by default.
-pub async fn permit(stage: &Stage, roles: &[&str]) -> Result<()> {
+pub(crate) async fn permit(stage: &Stage, roles: &[&str]) -> Result<()> {
     for role in roles {
         let label = "llmautoscaler.io/aggregate-to-targets=true";
         stage.control_plane().kubectl(["label", "--overwrite", "clusterrole", role, label]).await?;
@@ -26,7 +26,7 @@ pub async fn permit(stage: &Stage, roles: &[&str]) -> Result<()> {
 
 /// Applies an autoscaler with `drain` for the role `decode` of the group `pd`: up to three
 /// replicas, 10 requests each.
-pub async fn autoscaler(stage: &Stage) -> Result<()> {
+pub(crate) async fn autoscaler(stage: &Stage) -> Result<()> {
     let metric = json!({
         "signal": "InFlightRequests",
         "target": {"type": "AverageValue", "averageValue": "10"},
@@ -41,21 +41,21 @@ pub async fn autoscaler(stage: &Stage) -> Result<()> {
 }
 
 /// Adds the readiness gate to the pods of a standalone role.
-pub fn gated(mut role: Value) -> Value {
+pub(crate) fn gated(mut role: Value) -> Value {
     role["standalonePattern"]["template"]["spec"]["readinessGates"] =
         json!([{"conditionType": GATE}]);
     role
 }
 
 /// Makes a pod report this many running requests.
-pub fn running(stage: &Stage, pod: &str, running: u64) {
+pub(crate) fn running(stage: &Stage, pod: &str, running: u64) {
     stage
         .script
         .set(&format!("{}/{pod}", stage.namespace), Page::Vllm { running, waiting: 0, kv: 0.1 });
 }
 
 /// Returns the pods of the role that are out of service.
-pub async fn out_of_service(groups: &Groups<'_>) -> Result<Vec<String>> {
+pub(crate) async fn out_of_service(groups: &Groups<'_>) -> Result<Vec<String>> {
     let pods = groups.pods_of("pd", "decode").await?;
     let is_out = |pod: &Pod| {
         let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
@@ -67,7 +67,7 @@ pub async fn out_of_service(groups: &Groups<'_>) -> Result<Vec<String>> {
 }
 
 /// Waits until these pods are out of service, and fails if another one is.
-pub async fn until_out(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
+pub(crate) async fn until_out(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
     wait::until(&format!("{expected:?} to be out of service"), SOON, async || {
         let out = out_of_service(groups).await?;
         ensure!(
@@ -81,7 +81,7 @@ pub async fn until_out(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
 
 /// The instance with the highest ordinal is removed: its pods leave service, and its leader's page
 /// shows when it is empty.
-pub async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
+pub(crate) async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
     permit(stage, &["llm-autoscaler-in-service"]).await?;
     let groups = Groups::start(stage).await?;
     set_leaders_waiting(&groups, "pd-decode", 2, 0);
@@ -108,7 +108,7 @@ pub async fn a_role_by_its_highest_instance(stage: &Stage) -> Result<()> {
 
 /// In an ordered role, in which no instance is removed above one that is not ready, one instance at
 /// a time is out of service.
-pub async fn ordered_role_drains_one_by_one(stage: &Stage) -> Result<()> {
+pub(crate) async fn ordered_role_drains_one_by_one(stage: &Stage) -> Result<()> {
     permit(stage, &["llm-autoscaler-in-service"]).await?;
     let groups = Groups::start(stage).await?;
     let all_run = |requests: u64| {

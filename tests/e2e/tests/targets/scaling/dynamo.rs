@@ -37,7 +37,7 @@ fn set_leaders_waiting(stage: &Stage, pod: impl Fn(u32) -> String, waiting: [u64
 
 /// A component of two nodes on Grove: the workers have no metrics page, and the leaders report for
 /// both.
-pub async fn component_on_grove(stage: &Stage) -> Result<()> {
+pub(crate) async fn component_on_grove(stage: &Stage) -> Result<()> {
     let _grove = Grove::start(stage, Selectors::Published).await?;
     let dynamo = Dynamo::start(stage, Provider::Grove).await?;
     let pod = |role: &'static str| move |replica| format!("web-0-decode-{replica}-decode-{role}-0");
@@ -50,7 +50,7 @@ pub async fn component_on_grove(stage: &Stage) -> Result<()> {
 
 /// That component with LeaderWorkerSets, one per replica: the groups of all of them have the
 /// same index.
-pub async fn component_of_leader_worker_sets(stage: &Stage) -> Result<()> {
+pub(crate) async fn component_of_leader_worker_sets(stage: &Stage) -> Result<()> {
     let dynamo = Dynamo::start(stage, Provider::LeaderWorkerSets).await?;
     let pod = |replica| format!("web-decode-{replica}-0");
     stage.script.set_all(&Page::waiting(WRONG));
@@ -82,7 +82,7 @@ async fn up_and_down(
 
 /// The adapter's selector matches all pods. If these have no label with their replica, nothing
 /// shrinks.
-pub async fn pods_without_a_replica_label(stage: &Stage) -> Result<()> {
+pub(crate) async fn pods_without_a_replica_label(stage: &Stage) -> Result<()> {
     let dynamo = Dynamo::start(stage, Provider::Unlabelled).await?;
     stage.script.set_all(&Page::idle());
     dynamo.graph("web", "Decode", 2, 2).await?;
@@ -99,7 +99,7 @@ pub async fn pods_without_a_replica_label(stage: &Stage) -> Result<()> {
 
 /// With GitOps the autoscaler may be created before its graph, and the adapter before its first
 /// status.
-pub async fn adapter_that_is_not_there_yet(stage: &Stage) -> Result<()> {
+pub(crate) async fn adapter_that_is_not_there_yet(stage: &Stage) -> Result<()> {
     let dynamo =
         Dynamo::start_with(stage, Provider::LeaderWorkerSets, Duration::from_secs(8)).await?;
     stage.script.set_all(&Page::waiting(11));

@@ -26,7 +26,7 @@ fn set_pair_waiting(stage: &Stage, replica: u32, waiting: [u64; 2]) {
 
 /// A replica is a pod of each of two cliques. The loads of both are added, and replicas are created
 /// and removed as a whole.
-pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
+pub(crate) async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
     // 11 requests wait in the first replica, and 2 in each further one: 15 in all, which three
     // replicas can take.
@@ -60,7 +60,7 @@ pub async fn scaling_group_by_whole_replicas(stage: &Stage) -> Result<()> {
 
 /// Each pod of a clique that is in no group is a replica. Older versions publish no selector for
 /// these pods.
-pub async fn standalone_clique_without_a_selector(stage: &Stage) -> Result<()> {
+pub(crate) async fn standalone_clique_without_a_selector(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Missing).await?;
     for (index, waiting) in [11, 2, 2].into_iter().enumerate() {
         stage
@@ -84,7 +84,7 @@ pub async fn standalone_clique_without_a_selector(stage: &Stage) -> Result<()> {
 }
 
 /// The group sets the sizes of its cliques, so a clique of a group is refused.
-pub async fn clique_of_a_group_is_refused(stage: &Stage) -> Result<()> {
+pub(crate) async fn clique_of_a_group_is_refused(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
     stage.script.set_all(&Page::waiting(11));
     grove.set("web", &[("left", 1), ("right", 1)], &[("pair", &["left", "right"], 1)]).await?;
@@ -100,7 +100,7 @@ pub async fn clique_of_a_group_is_refused(stage: &Stage) -> Result<()> {
 
 /// The API server refuses fewer pods than `minAvailable`. The autoscaler reports that, and goes on
 /// when its bound is corrected.
-pub async fn clique_below_its_minimum(stage: &Stage) -> Result<()> {
+pub(crate) async fn clique_below_its_minimum(stage: &Stage) -> Result<()> {
     let grove = Grove::start(stage, Selectors::Published).await?;
     grove.set("web", &[("engine", 2)], &[]).await?;
     grove.until_status(Kind::Clique, "web-0-engine", "readyReplicas", 2).await?;

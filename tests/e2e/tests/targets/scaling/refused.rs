@@ -13,7 +13,7 @@ use crate::groups::{Groups, scalable, standalone};
 
 /// The set would overwrite the size with its template's number, and the adapter would not even show
 /// it.
-pub async fn groups_of_a_set_are_refused(stage: &Stage) -> Result<()> {
+pub(crate) async fn groups_of_a_set_are_refused(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
     groups.group("child", &[scalable(standalone(stage, "decode", 1))]).await?;
@@ -34,7 +34,7 @@ pub async fn groups_of_a_set_are_refused(stage: &Stage) -> Result<()> {
 }
 
 /// An adapter that a person created accepts writes and has no effect.
-pub async fn adapter_made_by_hand_is_refused(stage: &Stage) -> Result<()> {
+pub(crate) async fn adapter_made_by_hand_is_refused(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("own", &[standalone(stage, "decode", 1)]).await?;
     let spec = json!({"scaleTargetRef": {"name": "own", "role": "decode"}, "replicas": 1});
@@ -51,7 +51,7 @@ pub async fn adapter_made_by_hand_is_refused(stage: &Stage) -> Result<()> {
 }
 
 /// A role belongs to a RoleBasedGroup, and a RoleBasedGroup is scaled by its roles.
-pub async fn roles_of_other_kinds(stage: &Stage) -> Result<()> {
+pub(crate) async fn roles_of_other_kinds(stage: &Stage) -> Result<()> {
     let plain =
         json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a", "role": "decode"});
     let mut whole = role("a", "decode");

@@ -16,7 +16,7 @@ use crate::groups::{
 
 /// A replica is a leader and two workers. The adapter's selector cannot be parsed, and would match
 /// all of them if it could.
-pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
+pub(crate) async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
             .await?;
@@ -60,7 +60,7 @@ pub async fn through_an_adapter_by_leaders(stage: &Stage) -> Result<()> {
 }
 
 /// A replica is ready with all of its pods or not at all.
-pub async fn replica_lacks_a_worker(stage: &Stage) -> Result<()> {
+pub(crate) async fn replica_lacks_a_worker(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     set_leaders_waiting(&groups, "pd-decode", 2, 5);
     groups.group("pd", &[scalable(leader_worker(stage, "decode", 2, 2))]).await?;
@@ -85,7 +85,7 @@ pub async fn replica_lacks_a_worker(stage: &Stage) -> Result<()> {
 
 /// A role without an adapter is patched in its group, once the operator has the permission. The
 /// other roles are left alone.
-pub async fn without_an_adapter(stage: &Stage) -> Result<()> {
+pub(crate) async fn without_an_adapter(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
     groups.group("pd", &[standalone(stage, "prefill", 2), standalone(stage, "decode", 1)]).await?;
@@ -114,7 +114,7 @@ pub async fn without_an_adapter(stage: &Stage) -> Result<()> {
 
 /// Roles that are plain StatefulSets have adapters without any selector. The adapter itself may be
 /// the target, too.
-pub async fn an_adapter_without_a_selector(stage: &Stage) -> Result<()> {
+pub(crate) async fn an_adapter_without_a_selector(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     stage.script.set_all(&Page::waiting(11));
     let stateful = as_kind(standalone(stage, "engine", 1), "apps/v1/StatefulSet");
@@ -129,7 +129,7 @@ pub async fn an_adapter_without_a_selector(stage: &Stage) -> Result<()> {
 }
 
 /// If no pod of a replica is the leader, the loads of all its pods are added.
-pub async fn loads_of_a_replicas_pods_are_added(stage: &Stage) -> Result<()> {
+pub(crate) async fn loads_of_a_replicas_pods_are_added(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     // A router and two engines: 12 requests wait in each replica, not 4.
     stage.script.set_all(&Page::waiting(4));
@@ -146,7 +146,7 @@ pub async fn loads_of_a_replicas_pods_are_added(stage: &Stage) -> Result<()> {
 
 /// With GitOps the autoscaler may be created before its group, and the group before its adapter is
 /// bound.
-pub async fn missing_group_is_waited_for(stage: &Stage) -> Result<()> {
+pub(crate) async fn missing_group_is_waited_for(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.binding = Duration::from_secs(16)).await?;
     stage.script.set_all(&Page::waiting(11));

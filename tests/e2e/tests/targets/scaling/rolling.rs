@@ -12,7 +12,7 @@ use crate::groups::{Groups, counts, scalable, standalone};
 
 /// Nothing shrinks while instances are replaced, and a drain that has begun is cancelled; it begins
 /// again at the end.
-pub async fn drain_waits_for_a_rollout_of_a_role(stage: &Stage) -> Result<()> {
+pub(crate) async fn drain_waits_for_a_rollout_of_a_role(stage: &Stage) -> Result<()> {
     permit(stage, &["llm-autoscaler-in-service"]).await?;
     let groups = Groups::start(stage).await?;
     let all_run = |requests: [u64; 3]| {

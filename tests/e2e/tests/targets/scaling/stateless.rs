@@ -66,7 +66,7 @@ async fn until_marked(groups: &Groups<'_>, expected: &[&str]) -> Result<()> {
 
 /// The instance with the fewest requests is chosen, marked when it is empty, and removed. A mark
 /// that was left behind is no obstacle.
-pub async fn the_instance_with_the_fewest_requests(stage: &Stage) -> Result<()> {
+pub(crate) async fn the_instance_with_the_fewest_requests(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE, COSTS]).await?;
     let groups = Groups::start(stage).await?;
     let names = begin(&groups).await?;
@@ -85,7 +85,7 @@ pub async fn the_instance_with_the_fewest_requests(stage: &Stage) -> Result<()> 
 }
 
 /// When the load returns before the controller has removed an instance, the marks are removed.
-pub async fn returning_load_removes_the_marks(stage: &Stage) -> Result<()> {
+pub(crate) async fn returning_load_removes_the_marks(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE, COSTS]).await?;
     let mut groups = Groups::start(stage).await?;
     let names = begin(&groups).await?;
@@ -109,7 +109,7 @@ pub async fn returning_load_removes_the_marks(stage: &Stage) -> Result<()> {
 }
 
 /// If the role is a Deployment, its pods are marked.
-pub async fn a_role_that_is_a_deployment(stage: &Stage) -> Result<()> {
+pub(crate) async fn a_role_that_is_a_deployment(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE, "llm-autoscaler-deletion-cost"]).await?;
     let groups = Groups::start(stage).await?;
     let role = as_kind(gated(standalone(stage, "decode", 3)), "apps/v1/Deployment");
@@ -127,7 +127,7 @@ pub async fn a_role_that_is_a_deployment(stage: &Stage) -> Result<()> {
 
 /// Without the permission the size is written all the same, and a condition says that the choice of
 /// instances is then not ours.
-pub async fn without_the_permission(stage: &Stage) -> Result<()> {
+pub(crate) async fn without_the_permission(stage: &Stage) -> Result<()> {
     permit(stage, &[IN_SERVICE]).await?;
     let groups = Groups::start(stage).await?;
     let names = begin(&groups).await?;

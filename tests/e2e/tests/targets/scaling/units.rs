@@ -13,7 +13,7 @@ use super::{WRONG, without_window};
 
 /// Two replicas of two pods each. Without a rule to group pods into replicas nothing shrinks, and a
 /// condition names the reason. With it, leaders are scraped and replicas are counted.
-pub async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
+pub(crate) async fn pods_and_replicas_that_do_not_match(stage: &Stage) -> Result<()> {
     let cluster = stage.control_plane();
     cluster.apply_yaml(include_str!("../../../fixtures/fleet-crd.yaml")).await?;
     cluster

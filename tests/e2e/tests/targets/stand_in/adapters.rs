@@ -19,7 +19,7 @@ use crate::groups::{
 const A_WHILE: Duration = Duration::from_secs(1);
 
 /// The life of an adapter: absent, unbound, bound, scaled to zero and up again, deleted.
-pub async fn life_of_an_adapter(stage: &Stage) -> Result<()> {
+pub(crate) async fn life_of_an_adapter(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.binding = Duration::from_secs(2)).await?;
     let role = scalable(standalone(stage, "decode", 2));
@@ -103,7 +103,7 @@ async fn until_gone(groups: &Groups<'_>, name: &str) -> Result<()> {
 }
 
 /// An adapter that a person creates accepts writes and has no effect.
-pub async fn adapter_made_by_hand_has_no_effect(stage: &Stage) -> Result<()> {
+pub(crate) async fn adapter_made_by_hand_has_no_effect(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "decode", 2)]).await?;
     let target = json!({"scaleTargetRef": {"name": "pd", "role": "decode"}, "replicas": 2});
@@ -129,7 +129,7 @@ pub async fn adapter_made_by_hand_has_no_effect(stage: &Stage) -> Result<()> {
 }
 
 /// Sizes that other writers set are reverted, more or less visibly.
-pub async fn adapter_overrides_other_writers(stage: &Stage) -> Result<()> {
+pub(crate) async fn adapter_overrides_other_writers(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
     groups.group("pd", &[scalable(standalone(stage, "decode", 4)), scalable(stateful)]).await?;

@@ -15,10 +15,13 @@ use crate::groups::{
 };
 
 /// The annotation with an instance's deletion cost.
-pub const COST: &str = "controller.kubernetes.io/instance-deletion-cost";
+pub(crate) const COST: &str = "controller.kubernetes.io/instance-deletion-cost";
 
 /// Returns the instances of a role, by name.
-pub async fn instances(groups: &Groups<'_>, role: &str) -> Result<BTreeMap<String, DynamicObject>> {
+pub(crate) async fn instances(
+    groups: &Groups<'_>,
+    role: &str,
+) -> Result<BTreeMap<String, DynamicObject>> {
     let its =
         ListParams::default().labels(&format!("{PREFIX}/group-name=pd,{PREFIX}/role-name={role}"));
     let list = groups.api(Kind::Instance).list(&its).await?;
@@ -26,7 +29,7 @@ pub async fn instances(groups: &Groups<'_>, role: &str) -> Result<BTreeMap<Strin
 }
 
 /// The names, labels and owners of instances.
-pub async fn names_and_labels_of_instances(stage: &Stage) -> Result<()> {
+pub(crate) async fn names_and_labels_of_instances(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let roles =
         [leader_worker(stage, "decode", 2, 2), stateless(leader_worker(stage, "prefill", 2, 2))];
@@ -77,7 +80,7 @@ pub async fn names_and_labels_of_instances(stage: &Stage) -> Result<()> {
 }
 
 /// An unready instance is deleted first, then the one with the lower cost, then the newer one.
-pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
+pub(crate) async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[scalable(stateless(standalone(stage, "decode", 4)))]).await?;
     let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
@@ -124,7 +127,7 @@ pub async fn cheapest_goes_first(stage: &Stage) -> Result<()> {
 }
 
 /// An ordered role creates and deletes one instance after the other.
-pub async fn ordered_instances_one_by_one(stage: &Stage) -> Result<()> {
+pub(crate) async fn ordered_instances_one_by_one(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let pod = |ordinal: i32| format!("{}/pd-decode-{ordinal}", stage.namespace);
     stage.script.set_ready(&pod(1), false);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::groups::{Groups, leader_worker, measured, replicas_of};
 
-pub async fn kinds_with_a_scale(stage: &Stage) -> Result<()> {
+pub(crate) async fn kinds_with_a_scale(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let raw = ["get", "--raw", "/apis/workloads.x-k8s.io/v1alpha2"];
     let resources: Value = serde_json::from_str(&stage.control_plane().kubectl(raw).await?)?;

@@ -13,7 +13,7 @@ use crate::groups::{
 };
 
 /// The labels, names and readiness gates of pods, and labels that mislead.
-pub async fn labels_names_and_gates(stage: &Stage) -> Result<()> {
+pub(crate) async fn labels_names_and_gates(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
     let deployed = as_kind(standalone(stage, "web", 1), "apps/v1/Deployment");
@@ -118,7 +118,7 @@ async fn leaders_and_workers(groups: &Groups<'_>) -> Result<()> {
 }
 
 /// A replica of several pods counts as one, and is ready when all of them are.
-pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
+pub(crate) async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups
         .group(
@@ -184,7 +184,7 @@ pub async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
 }
 
 /// The highest ordinal is deleted first, ready or not.
-pub async fn highest_ordinal_goes_first(stage: &Stage) -> Result<()> {
+pub(crate) async fn highest_ordinal_goes_first(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[scalable(standalone(stage, "decode", 3))]).await?;
     stage.script.set_ready(&format!("{}/pd-decode-0", stage.namespace), false);

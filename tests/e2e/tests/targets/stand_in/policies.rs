@@ -9,7 +9,7 @@ use crate::groups::{Groups, measured, number, scalable, standalone};
 
 /// Growth comes in batches, and each waits until the previous one is ready; shrinking does not
 /// wait.
-pub async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<()> {
+pub(crate) async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let role = |name: &str| scalable(standalone(stage, name, 2));
     groups.group("pd", &[role("prefill"), role("decode")]).await?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::groups::{Groups, condition, measured, refusal, replicas_of, standalone};
 
 /// A JSON patch with `test` operations is the safe way.
-pub async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
+pub(crate) async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "prefill", 1), standalone(stage, "decode", 1)]).await?;
     let api = groups.api(Kind::Group);
@@ -56,7 +56,7 @@ pub async fn json_patch_with_tests(stage: &Stage) -> Result<()> {
 }
 
 /// Server-side apply can drop fields of other writers here.
-pub async fn server_side_apply(stage: &Stage) -> Result<()> {
+pub(crate) async fn server_side_apply(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[standalone(stage, "prefill", 2), standalone(stage, "decode", 2)]).await?;
     let uid = groups.get(Kind::Group, "pd").await?.uid();
@@ -142,7 +142,7 @@ async fn apply(
 
 /// `kubectl apply --server-side` first takes over the fields of an earlier client-side apply, and
 /// then drops those that are not in the file.
-pub async fn kubectl_takes_over(stage: &Stage) -> Result<()> {
+pub(crate) async fn kubectl_takes_over(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let object = |roles: &[Value]| {
         json!({

@@ -21,7 +21,7 @@ async fn until_updated(groups: &Groups<'_>, what: &str, expected: (i64, i64)) ->
 
 /// Instances are replaced one at a time, and each waits until the previous one is ready; a
 /// partition keeps its template.
-pub async fn instances_are_replaced_one_by_one(stage: &Stage) -> Result<()> {
+pub(crate) async fn instances_are_replaced_one_by_one(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let mut role = standalone(stage, "decode", 3);
     role["rolloutStrategy"] = json!({"rollingUpdate": {"partition": 1}});
@@ -62,7 +62,7 @@ pub async fn instances_are_replaced_one_by_one(stage: &Stage) -> Result<()> {
 }
 
 /// In a stateless role new instances have new names.
-pub async fn stateless_instances_are_replaced(stage: &Stage) -> Result<()> {
+pub(crate) async fn stateless_instances_are_replaced(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[stateless(standalone(stage, "decode", 2))]).await?;
     let before: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();

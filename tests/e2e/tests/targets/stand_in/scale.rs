@@ -11,7 +11,7 @@ use crate::groups::{Groups, measured, number, refusal, scalable, standalone};
 
 const ADAPTER: &str = "pd-decode";
 
-pub async fn writes_to_the_scale(stage: &Stage) -> Result<()> {
+pub(crate) async fn writes_to_the_scale(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     groups.group("pd", &[scalable(standalone(stage, "decode", 1))]).await?;
     merge_patches(&groups).await?;

@@ -17,7 +17,7 @@ use crate::groups::{
 const HPA: Duration = Duration::from_mins(1);
 
 /// The roles that have a wrong selector, and the selector of a new adapter.
-pub async fn selector_is_computed_once(stage: &Stage) -> Result<()> {
+pub(crate) async fn selector_is_computed_once(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
             .await?;
@@ -84,7 +84,7 @@ async fn rebind(groups: &Groups<'_>, role: &str) -> Result<()> {
 }
 
 /// HPAs and kubectl fail on wrong selectors.
-pub async fn hpas_and_kubectl_fail_on_wrong_selectors(stage: &Stage) -> Result<()> {
+pub(crate) async fn hpas_and_kubectl_fail_on_wrong_selectors(stage: &Stage) -> Result<()> {
     let groups =
         Groups::start_with(stage, |options| options.selector = AdapterSelector::LeadingComma)
             .await?;

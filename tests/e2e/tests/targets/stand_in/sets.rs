@@ -15,7 +15,7 @@ use crate::groups::{
 };
 
 /// The adapter of a set's group looks bound and has no effect; only the set can be scaled.
-pub async fn set_template_overrides_the_adapter(stage: &Stage) -> Result<()> {
+pub(crate) async fn set_template_overrides_the_adapter(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let roles = [scalable(standalone(stage, "decode", 1))];
     let template = json!({"spec": {"roles": roles}});
@@ -74,7 +74,7 @@ async fn set_is_scaled(groups: &Groups<'_>) -> Result<()> {
 }
 
 /// Objects are deleted with their owner.
-pub async fn objects_are_deleted_with_their_owner(stage: &Stage) -> Result<()> {
+pub(crate) async fn objects_are_deleted_with_their_owner(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let stateful = as_kind(standalone(stage, "plain", 1), "apps/v1/StatefulSet");
     let roles = [scalable(standalone(stage, "decode", 1)), stateful];
