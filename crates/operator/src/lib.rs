@@ -112,14 +112,14 @@ pub enum RunError {
 /// # Errors
 /// See [`RunError`].
 pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
-    let clock = Clock::start();
+    let (clock, permit) = (Clock::start(), WritePermit::unlimited());
     let telemetry = Telemetry::default();
     let pods = PodStore::new(clock);
     let readiness = Readiness::new(pods.clone());
     let wake = WakeCalls::default();
     let credentials = CredentialStore::new(client.clone()).map_err(RunError::Tls)?;
     let others = OtherAutoscalers::new(client.clone(), config.namespace.clone());
-    let gates = PodGates::new(client.clone(), clock);
+    let gates = PodGates::new(client.clone(), clock, permit);
     let sampling = Sampling {
         scrape_pool: ScrapePool::new(credentials.clone(), telemetry.clone(), clock),
         prometheus_pool: PrometheusPool::new(credentials, telemetry.clone(), clock),
@@ -139,7 +139,7 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         events: Events::new(client.clone()),
         limiter: WriteLimiter::default(),
         telemetry: telemetry.clone(),
-        permit: WritePermit::unlimited(),
+        permit,
         period: config.period,
         profile: config.profile,
     });

@@ -27,9 +27,10 @@ use tracing::{info, warn};
 use crate::{
     clock::Clock,
     drain::{
-        pod_write::{self, Failure},
+        pod_write::{self, Failure, PodWriter},
         role_instances::RoleInstances,
     },
+    kube_api::WritePermit,
     lock::lock,
 };
 
@@ -44,7 +45,7 @@ pub(crate) struct PodGates(Arc<Shared>);
 
 struct Shared {
     client: Client,
-    clock: Clock,
+    writer: PodWriter,
     instances: RoleInstances,
     state: Mutex<State>,
 }
@@ -116,10 +117,11 @@ enum Write {
 }
 
 impl PodGates {
-    /// Writes through this client.
-    pub(crate) fn new(client: Client, clock: Clock) -> Self {
-        let instances = RoleInstances::new(client.clone());
-        Self(Arc::new(Shared { client, clock, instances, state: Mutex::default() }))
+    /// Writes through this client, as long as the permit lasts.
+    pub(crate) fn new(client: Client, clock: Clock, permit: WritePermit) -> Self {
+        let writer = PodWriter { permit, clock };
+        let instances = RoleInstances::new(client.clone(), writer);
+        Self(Arc::new(Shared { client, writer, instances, state: Mutex::default() }))
     }
 
     /// Brings the gate of a pod to a position, if the pod has the gate. Returns at once; the watch
@@ -197,7 +199,7 @@ impl PodGates {
                 "the write to the pod failed; it is tried again"
             );
         }
-        let now = self.0.clock.monotonic();
+        let now = self.0.writer.clock.monotonic();
         self.lock().end(pod, write, result, now);
     }
 
@@ -210,9 +212,9 @@ impl PodGates {
         let api: Api<core::Pod> = Api::namespaced(self.0.client.clone(), &pod.namespace);
         let (params, patch) = (pod_write::params(), Patch::Strategic(patch));
         if matches!(write, Write::Gate(_)) {
-            pod_write::write(api.patch_status(&pod.name, &params, &patch)).await
+            self.0.writer.write(api.patch_status(&pod.name, &params, &patch)).await
         } else {
-            pod_write::write(api.patch(&pod.name, &params, &patch)).await
+            self.0.writer.write(api.patch(&pod.name, &params, &patch)).await
         }
     }
 

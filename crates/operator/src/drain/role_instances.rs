@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::{
-    drain::pod_write::{self, Failure},
+    drain::pod_write::{self, Failure, PodWriter},
     lock::lock,
 };
 
@@ -30,14 +30,15 @@ type Metadata = PartialObjectMeta<DynamicObject>;
 /// Writes to RoleInstances.
 pub(super) struct RoleInstances {
     client: Client,
+    writer: PodWriter,
     /// The UIDs of the RoleInstances that were marked, each with that of its set. No watch shows
     /// them.
     marked: Mutex<HashMap<String, String>>,
 }
 
 impl RoleInstances {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, marked: Mutex::default() }
+    pub(super) fn new(client: Client, writer: PodWriter) -> Self {
+        Self { client, writer, marked: Mutex::default() }
     }
 
     /// Returns whether the RoleInstance of a pod was marked by this process.
@@ -72,7 +73,7 @@ impl RoleInstances {
         // have failed.
         self.record(&marking.set, &going);
         let writes = marking.changes.into_iter();
-        let writes = writes.map(|CostChange { name, uid, cost }| set_cost(&api, name, uid, cost));
+        let writes = writes.map(|change| set_cost(self.writer, &api, change));
         try_join_all(writes).await.map(drop)
     }
 
@@ -83,7 +84,8 @@ impl RoleInstances {
     pub(super) async fn unmark(&self, pod: &Pod) -> Result<(), Failure> {
         let Some(instance) = &pod.role_instance else { return Ok(()) };
         let api = self.api(pod, instance);
-        set_cost(&api, instance.name.clone(), instance.uid.clone(), Value::Null).await?;
+        let (name, uid) = (instance.name.clone(), instance.uid.clone());
+        set_cost(self.writer, &api, CostChange { name, uid, cost: Value::Null }).await?;
         self.lock().remove(&instance.uid);
         Ok(())
     }
@@ -156,15 +158,14 @@ fn has_mark(instance: &Metadata) -> bool {
 
 /// Writes the deletion cost of one RoleInstance.
 async fn set_cost(
+    writer: PodWriter,
     api: &Api<DynamicObject>,
-    name: String,
-    uid: String,
-    cost: Value,
+    CostChange { name, uid, cost }: CostChange,
 ) -> Result<(), Failure> {
     // With the UID, a patch never reaches another RoleInstance of the same name.
     let metadata = json!({"uid": uid, "annotations": {workloads::INSTANCE_DELETION_COST: cost}});
     let patch = Patch::Merge(json!({"metadata": metadata}));
-    pod_write::write(api.patch_metadata(&name, &pod_write::params(), &patch)).await
+    writer.write(api.patch_metadata(&name, &pod_write::params(), &patch)).await
 }
 
 #[cfg(test)]

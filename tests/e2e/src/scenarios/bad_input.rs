@@ -83,7 +83,7 @@ pub(super) async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
         ],
         [
             (Page::text(""), "has no vllm:num_requests_waiting"),
-            (status(404), "HTTP 404"),
+            (status(404), "returned HTTP status 404"),
             (status(500), "HTTP status 500"),
         ],
     );
