@@ -79,9 +79,10 @@ pub fn encode(target: &mut TargetStatus, memory: &RoleMemory, manual: Option<Man
         Some(StoredHistory { version: MEMORY_VERSION, record: memory.history.snapshot() });
 }
 
-/// Makes the memory of all targets fit the budget. Past decisions go first, because only people
-/// read them, the oldest of each target before; then histories are merged further, which lengthens
-/// their windows and never shortens them.
+/// Makes the memory of all targets fit the budget, in bytes of JSON. Past decisions are dropped
+/// first, because no decision depends on them: the oldest one of the target that has the most. Then
+/// histories are merged further, down to four entries each, which lengthens their windows and never
+/// shortens them.
 pub fn fit(targets: &mut [TargetStatus], budget: usize) {
     while size(targets) > budget {
         let most = targets.iter_mut().max_by_key(|target| target.decisions.len());

@@ -192,7 +192,7 @@ pub struct Derivation {
     pub desired: i32,
     /// The reason why the size changes, or would change if no hold applied.
     pub reason: Option<Reason>,
-    /// The rule of the Default profile that kept the target from shrinking, if one did;
+    /// The rule that kept the target from shrinking, if one did;
     /// `recommended` is the current size then.
     pub held: Option<Hold>,
 }
@@ -238,7 +238,7 @@ pub enum Reason {
     Fallback,
 }
 
-/// A rule of the Default profile that kept the target from shrinking.
+/// A rule that kept the target from shrinking. The HPA has none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// Fewer than four fifths of the replicas have a sample ([`Counted::is_quorum`]).

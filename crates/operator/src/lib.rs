@@ -22,14 +22,7 @@
 //! Invariant: no arithmetic on replicas. `core` decides every number, and the step is one value of
 //! it, the plan; this crate only carries it out.
 //!
-//! To add
-//!
-//! - a kind of workload: its facts to `api::workloads`; if it has no usable scale subresource, a
-//!   module like `scale::role_based_group`; its rollout to `scale::workload`;
-//! - a kind of autoscaler or owner that has targets of its own: `api::workloads`. The code in
-//!   `cluster::other_autoscalers` and `ownership::owner_references` serves any kind;
-//! - a condition: its type and reasons to `api::conditions`, its text to `status::report`;
-//! - a rule that holds scale-downs: `core`, with its facts from the observation.
+//! `docs/architecture.md` has a table of where an addition belongs.
 
 mod clock;
 mod cluster;

@@ -7,7 +7,7 @@
 //!
 //! [`report`] makes the status of one role from one step, [`assemble`] joins the statuses of the
 //! roles into the object's, and [`refusal`] has the texts about targets that are left alone. These
-//! are pure: the time is an argument, and nothing is read back from a text. [`writer`],
+//! are pure: the time is an argument, and nothing depends on the text of a message. [`writer`],
 //! [`warnings`] and [`events`] send the results to the API server, few at a time by
 //! [`write_limiter`].
 //!

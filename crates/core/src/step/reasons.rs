@@ -1,4 +1,4 @@
-//! Why each replica of a target exists: what a bill of its GPU-seconds is made of.
+//! The reason of each replica's existence, by which its GPU-seconds can be accounted for.
 
 use super::{RoleObservation, drain_role::Drained};
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
     step::DrainAction,
 };
 
-/// The reason of one replica's existence. If several hold, it is the first of them in this order.
+/// The reason of one replica's existence. A replica that does not serve has a reason by its state;
+/// for the others see [`reasons`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReplicaReason {
     /// The metrics ask for it.
@@ -17,7 +18,8 @@ pub enum ReplicaReason {
     Starting,
     /// It is on its way out.
     Draining,
-    /// A stabilization window, a rate policy, or the time until the target is idle keeps it.
+    /// A stabilization window, a rate policy, the time until the target is idle, a rollout, or a
+    /// write of another role that comes first keeps it.
     HeldByWindow,
     /// Samples are missing or in doubt, so nothing shrinks.
     HeldByDoubt,

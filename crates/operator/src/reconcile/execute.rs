@@ -1,5 +1,5 @@
 //! Carries out the plan of a step: readiness gates, marks, and the writes of scales in the plan's
-//! order. No choice is made here.
+//! order. No size is chosen here.
 
 use llm_autoscaler_core::{Now, RolePlan, StepPlan, Write};
 use tracing::info;
@@ -62,8 +62,8 @@ impl RoleDone {
         }
     }
 
-    /// Returns whether a write was tried.
-    pub(super) fn is_write(&self) -> bool {
+    /// Returns whether the write was tried, and met no conflict.
+    pub(super) fn was_tried(&self) -> bool {
         !matches!(self, Self::Nothing)
     }
 }

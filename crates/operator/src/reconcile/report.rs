@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl Role {
-    /// Counts the decision, and samples as closely as it needs.
+    /// Counts the decision and its samples, sets the pace of scrapes, and keeps the sources that
+    /// the decision needs active.
     pub(super) fn adapt_sampling(&mut self, plan: &RolePlan, sight: &RoleSight, now: Now) {
         debug!(autoscaler = self.path(), decision = ?plan.decision, reasons = ?plan.reasons, "decided");
         let telemetry = &self.context.telemetry;
@@ -47,7 +48,7 @@ impl Role {
     }
 
     /// Remembers the decision, and reports it with what was done about it.
-    pub(super) fn record(&mut self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone, now: Now) {
+    pub(super) fn report(&mut self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone, now: Now) {
         if let Some(target) = &mut self.target {
             let block = sight.block.for_plan();
             target.memory.record(

@@ -120,13 +120,13 @@ impl Role {
         open_new_pods(&self.context.gates, &target.replicas, now);
     }
 
-    /// Claims nothing and drains nothing until the spec can be carried out again.
+    /// Releases the claim, and drains that are overdue, until the spec can be carried out again.
     pub(super) fn rest(&mut self, now: Now) {
         self.claim.release();
         self.release_overdue_drain(now);
     }
 
-    /// The role is none of the autoscaler's any longer.
+    /// Deletes the PodMonitor of a role that the spec has no longer.
     pub(super) fn retire(&mut self) {
         self.pod_monitor.delete(&self.object);
     }
@@ -141,7 +141,8 @@ impl Role {
         self.context.gates.permission(&self.namespace())
     }
 
-    /// Nothing is decided at present. Pods do not stay out of their Services for ever for it.
+    /// Returns draining pods to their Services once their deadline has passed, while no decision
+    /// can be made.
     pub(super) fn release_overdue_drain(&mut self, now: Now) {
         let namespace = self.namespace();
         let Some(target) = &mut self.target else { return };
@@ -165,7 +166,8 @@ impl Role {
         }
     }
 
-    /// The step ended before a decision: one condition says why, and nothing else changes.
+    /// Reports that the step ended before a decision: one condition says why, and nothing else
+    /// changes.
     pub(super) fn fail(&mut self, update: ConditionUpdate, is_terminal: bool) {
         let paused = report::paused_without_decision(&self.object, &self.reference());
         self.status.fail(update, is_terminal, paused, self.object.metadata.generation);

@@ -16,10 +16,10 @@ use crate::{
     status::assemble,
 };
 
-/// How often a step is tried while something else keeps changing a target.
-const CONFLICTS: u32 = 5;
+/// The number of times that a step is tried while something else keeps changing a target.
+const MAX_ATTEMPTS: u32 = 5;
 
-/// Why a step happens.
+/// The cause of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The period has passed, or a wake call came: all scales are read.
@@ -30,7 +30,8 @@ pub(super) enum Cause {
     Sample,
 }
 
-/// A step that is to be tried again soon. What went wrong is in the status by then.
+/// A step that did not come to its end. `task` tries again after a second, and after twice as long
+/// for each further failure, up to the period.
 #[derive(Debug)]
 pub(super) struct StepFailed;
 
@@ -45,13 +46,13 @@ enum Scales {
 }
 
 impl Autoscaler {
-    /// Makes one step: locate, observe, plan, execute, record, publish.
+    /// Makes one step: locate, observe, plan, execute, report.
     ///
-    /// Every choice of a step is made by `plan`, which is pure; what comes before collects its
-    /// input, and what comes after carries it out and reports it. A write is accepted only if
-    /// nothing has changed the target since its scale was read; else the target is located again,
-    /// and everything decided anew. The clock is read here, and nowhere below but for the caches of
-    /// `locate`.
+    /// All sizes, drains and orders of writes are decided by `core::plan`, which is pure; what
+    /// comes before collects its input, and what comes after carries it out and reports it. A write
+    /// is accepted only if nothing has changed the target since its scale was read; otherwise the
+    /// target is located again, and everything decided anew. One `now` dates everything from
+    /// observing to reporting.
     ///
     /// # Errors
     /// The step did not come to its end, and is to be tried again soon.
@@ -61,7 +62,7 @@ impl Autoscaler {
         }
         let mut scales = if cause == Cause::Sample { Scales::Outdated } else { Scales::All };
         let mut result = Err(StepFailed);
-        for _ in 0..CONFLICTS {
+        for _ in 0..MAX_ATTEMPTS {
             if self.locate(scales).await.is_err() {
                 break;
             }
@@ -71,9 +72,9 @@ impl Autoscaler {
                 result = Ok(());
                 break;
             };
-            let plan = self.plan(&mut sights, now).await;
+            let plan = self.plan_step(&mut sights, now).await;
             let done = execute(&self.context, &mut self.roles, &plan, &sights, now).await;
-            self.record(&plan, &sights, &done, now);
+            self.report(&plan, &sights, &done, now);
             if done.end != End::Conflict {
                 result = if done.end == End::Complete { Ok(()) } else { Err(StepFailed) };
                 break;
@@ -101,7 +102,7 @@ impl Autoscaler {
 
     /// Plans the step. Where a scale-down depends on a target's own object, the object is read and
     /// the plan made again.
-    async fn plan(&mut self, sights: &mut [RoleSight], now: Now) -> StepPlan {
+    async fn plan_step(&mut self, sights: &mut [RoleSight], now: Now) -> StepPlan {
         let plan = self.plan_by(sights, now);
         let unread: Vec<usize> = plan.needs_workload().collect();
         if unread.is_empty() {
@@ -120,20 +121,20 @@ impl Autoscaler {
         plan(&self.config, &memory, &observed, now)
     }
 
-    /// Remembers what was decided and written, and reports it. After a conflict only what was
-    /// written before it counts; the rest is decided anew, and reported then.
-    fn record(&mut self, plan: &StepPlan, sights: &[RoleSight], done: &Done, now: Now) {
+    /// Remembers and reports what was decided and written. After a conflict only roles with an
+    /// earlier write are reported: everything else is decided anew.
+    fn report(&mut self, plan: &StepPlan, sights: &[RoleSight], done: &Done, now: Now) {
         let roles = self.roles.iter_mut().zip(&plan.roles).zip(sights).zip(&done.roles);
         for (((role, plan), sight), outcome) in roles {
-            role.adapt_sampling(plan, sight, now);
-            if outcome.is_write() || done.end != End::Conflict {
-                role.record(plan, sight, outcome, now);
+            if outcome.was_tried() || done.end != End::Conflict {
+                role.adapt_sampling(plan, sight, now);
+                role.report(plan, sight, outcome, now);
             }
         }
         if done.end == End::Conflict {
             self.roles.iter_mut().for_each(|role| role.warnings.clear());
             let (namespace, name) = (self.object.namespace(), self.object.name_any());
-            info!(namespace, name, "a target was changed by something else; deciding anew");
+            info!(namespace, name, "a target was changed by something else since it was read");
         }
     }
 
@@ -154,7 +155,7 @@ impl Autoscaler {
         Err(StepFailed)
     }
 
-    /// Why no role can be looked at.
+    /// Returns the reason why no role can be decided on, if there is one.
     fn obstacle(&self) -> Option<Obstacle> {
         if let Some(error) = &self.problem {
             let reason = Reason::InvalidSpec;
@@ -164,8 +165,8 @@ impl Autoscaler {
         Some(Obstacle { reason: Reason::PodsUnknown, message, is_terminal: false })
     }
 
-    /// Reports why no role can be looked at. A spec that cannot be carried out claims nothing, and
-    /// is not tried again.
+    /// Reports the reason why no role can be decided on. A spec that cannot be carried out claims
+    /// nothing, and is not tried again.
     async fn report_obstacle(&mut self, obstacle: Obstacle) -> Result<(), StepFailed> {
         let now = self.context.clock.now();
         let Obstacle { reason, message, is_terminal } = obstacle;
@@ -195,7 +196,7 @@ impl Autoscaler {
     }
 }
 
-/// Why no role of an autoscaler can be looked at.
+/// The reason why no role of an autoscaler can be decided on.
 struct Obstacle {
     reason: Reason,
     message: String,

@@ -43,7 +43,7 @@ pub(super) struct TargetState {
     woken: Option<Monotonic>,
     /// The memory from step to step.
     pub memory: RoleMemory,
-    /// True once a decision has been made: the first samples are there.
+    /// True once the first samples were there.
     pub decided: bool,
     /// The sources of its samples.
     pub sources: Sources,
@@ -53,8 +53,8 @@ pub(super) struct TargetState {
     pub progress: DrainProgress,
     /// Its own object, read for scale-downs that drain.
     pub workload: WorkloadReader,
-    /// When the time that its pods have to end was last compared with how long requests take, and
-    /// what came of it.
+    /// The latest comparison of the pods' grace period with the slowest requests: its time, and the
+    /// advice that came of it.
     pub grace: Option<(Monotonic, Option<Advice>)>,
     /// A write that may or may not have been carried out.
     unanswered: Option<Unanswered>,
@@ -82,8 +82,8 @@ pub(super) struct Beginning<'a> {
 }
 
 impl TargetState {
-    /// Begins with a new target, or with a new selector of the same one. Its memory is
-    /// that of `before`, or of the status, if it is still the same object.
+    /// Begins with a new target, or with a new selector of the same one. The history and the
+    /// start-up times are those of `before`, or of the status, if it is still the same object.
     pub(super) fn new(
         beginning: Beginning<'_>,
         view: ScaleView,

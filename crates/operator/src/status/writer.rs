@@ -174,8 +174,8 @@ fn reasons(status: &LLMAutoscalerStatus) -> impl PartialEq {
     (conditions, targets)
 }
 
-/// Returns all other parts, except for the history and the times of samples, which change with
-/// every decision.
+/// Returns the parts that drift with the samples. The memory (history, start-up times, a manual
+/// change) and the times of samples alone cause no write.
 fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
     let metrics = status.targets.iter().flat_map(|target| &target.metrics);
     let metrics: Vec<_> = metrics
