@@ -125,7 +125,7 @@ pub struct Proposal {
 }
 
 /// The number of replicas in each group of the recommendation, as in `groupPods` of
-/// `pkg/controller/podautoscaler/replica_calculator.go`, with two groups more.
+/// `pkg/controller/podautoscaler/replica_calculator.go`, with three groups more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Replicas with a sample that counts.
@@ -136,11 +136,15 @@ pub struct Counted {
     pub missing: u32,
     /// Replicas that are requested and not listed yet; always 0 for the HPA.
     pub absent: u32,
-    /// Replicas that are being deleted or have failed: neither load nor capacity.
+    /// Replicas that are being deleted or have ended: neither load nor capacity. The HPA ignores
+    /// those that have failed, and not those that have succeeded.
     pub ignored: u32,
     /// Replicas that will not become ready by waiting: not capacity, and no reason to hold a
     /// scale-down; always 0 for the HPA.
     pub stuck: u32,
+    /// Replicas whose engines are halted (asleep or wedged): neither load nor capacity, and kept
+    /// beside the replicas that the metric requires; always 0 for the HPA.
+    pub halted: u32,
 }
 
 impl Counted {

@@ -45,14 +45,16 @@ pub use decision::{
 pub use drain::{Candidate, DrainStep, Draining, Removal, Verdict, drain};
 pub use history::{History, HistoryRecord, RECORD_ENTRIES, Recommendation, ScaleEvent};
 pub use now::{Monotonic, Now};
-pub use observation::{Doubt, Observation, Phase, Reading, Replica, Scale, Selector};
+pub use observation::{
+    Doubt, EngineActivity, Observation, Phase, Reading, Replica, Scale, Selector,
+};
 pub use policy::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Policy, RatePolicy, Rules, Select,
     Settings, Target, ToZero, Tolerances,
 };
 pub use profile::{Deviation, Deviations, Profile};
 pub use recommend::propose;
-pub use replica_state::{EngineActivity, ReplicaState};
+pub use replica_state::ReplicaState;
 pub use startup_times::StartupTimes;
 pub use step::{
     Basis, Config, DrainAction, DrainObservation, ReplicaCounts, ReplicaReason, RoleConfig,

@@ -68,17 +68,48 @@ pub struct Replica {
     /// True if it serves: the pod's condition `Ready`; of a group, that of every pod.
     pub ready: bool,
     /// True if it will not become ready by waiting: it crash-loops, cannot be scheduled, or is long
-    /// past the start-up time of its kind.
+    /// past the start-up time of its kind. A replica that was ready before and whose metrics page
+    /// answers is not stuck: it is saturated.
     pub stuck: bool,
+    /// The activity of its engine.
+    pub activity: EngineActivity,
+}
+
+/// The activity of a replica's engine, as far as its metrics page shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EngineActivity {
+    /// No sample tells.
+    #[default]
+    Unknown,
+    /// Its metrics page answers, and the replica has been ready before.
+    Answering,
+    /// Its metrics page says that it sleeps.
+    Asleep,
+    /// It has requests, and none of them progresses.
+    Wedged,
 }
 
 impl Replica {
     /// A replica that runs and serves.
-    pub const READY: Self =
-        Self { phase: Phase::Running, deleting: false, ready: true, stuck: false };
+    pub const READY: Self = Self {
+        phase: Phase::Running,
+        deleting: false,
+        ready: true,
+        stuck: false,
+        activity: EngineActivity::Unknown,
+    };
     /// A replica that has not begun to run.
-    pub const PENDING: Self =
-        Self { phase: Phase::Pending, deleting: false, ready: false, stuck: false };
+    pub const PENDING: Self = Self { phase: Phase::Pending, ready: false, ..Self::READY };
+
+    /// Returns whether all containers have ended, with or without success.
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// Returns whether its engine is halted: asleep or wedged.
+    pub const fn is_halted(&self) -> bool {
+        matches!(self.activity, EngineActivity::Asleep | EngineActivity::Wedged)
+    }
 }
 
 /// A pod's `status.phase`.

@@ -30,6 +30,14 @@ pub enum Deviation {
     StartingReplicas,
     /// A stuck replica is not capacity, and holds back no scale-down.
     StuckReplicas,
+    /// A replica that has succeeded is ignored like one that has failed.
+    EndedReplicas,
+    /// A replica that is being deleted is not counted as ready where a ratio is multiplied by the
+    /// ready replicas.
+    EndingReplicas,
+    /// A replica that answers is capacity although it is not ready; one whose engine sleeps or
+    /// makes no progress is neither load nor capacity.
+    EngineActivity,
     /// A total is compared with `spec.replicas`; the HPA compares it with `status.replicas`.
     AskedForReplicas,
     /// The window of a spec without `behavior` never scales up.
@@ -47,13 +55,16 @@ pub enum Deviation {
 
 impl Deviation {
     /// Every deviation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::DirectionCheck,
         Self::NoneReady,
         Self::Quorum,
         Self::ReplicaUnits,
         Self::StartingReplicas,
         Self::StuckReplicas,
+        Self::EndedReplicas,
+        Self::EndingReplicas,
+        Self::EngineActivity,
         Self::AskedForReplicas,
         Self::WindowNeverGrows,
         Self::GrowthByTime,
@@ -65,7 +76,7 @@ impl Deviation {
 
 /// A set of deviations, collected from an iterator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Deviations(u16);
+pub struct Deviations(u32);
 
 impl Deviations {
     /// Returns whether the set contains a deviation.

@@ -1,6 +1,6 @@
 //! The state of a replica as one value, and the two questions that are asked of it.
 
-use crate::observation::{Phase, Replica};
+use crate::observation::{EngineActivity, Replica};
 
 /// The state of one replica of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,30 +27,16 @@ pub enum ReplicaState {
     Stuck,
 }
 
-/// The activity of a replica's engine, as far as its metrics page shows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum EngineActivity {
-    /// No sample tells.
-    #[default]
-    Unknown,
-    /// Its metrics page answers.
-    Answering,
-    /// Its metrics page says that it sleeps.
-    Asleep,
-    /// It has requests, and none of them progresses.
-    Wedged,
-}
-
 impl ReplicaState {
-    /// Derives the state from what Kubernetes says of a replica, and what its metrics page says.
-    pub fn new(replica: Replica, activity: EngineActivity) -> Self {
-        if matches!(replica.phase, Phase::Succeeded | Phase::Failed) {
+    /// Derives the state of a replica from its fields.
+    pub fn new(replica: Replica) -> Self {
+        if replica.has_ended() {
             return Self::Ended;
         }
         if replica.deleting {
             return Self::Ending;
         }
-        match (activity, replica.ready) {
+        match (replica.activity, replica.ready) {
             (EngineActivity::Asleep, _) => Self::Asleep,
             (EngineActivity::Wedged, _) => Self::Wedged,
             (_, true) => Self::Ready,
@@ -91,6 +77,7 @@ impl ReplicaState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::Phase;
 
     #[test]
     fn a_replica_has_one_state() {
@@ -114,7 +101,7 @@ mod tests {
             (FAILED, Unknown, ReplicaState::Ended, false, false, false),
         ];
         for (replica, activity, state, load, capacity, coming) in table {
-            let found = ReplicaState::new(replica, activity);
+            let found = ReplicaState::new(Replica { activity, ..replica });
             assert_eq!(found, state, "{replica:?} {activity:?}");
             let answers = (found.bears_load(), found.is_capacity(), found.is_coming());
             assert_eq!(answers, (load, capacity, coming), "{state:?}");

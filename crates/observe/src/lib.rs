@@ -91,7 +91,7 @@
 //!         usable: &observed.usable.observation,
 //!         beyond_doubt: observed.beyond_doubt.as_ref().map(|observed| &observed.observation),
 //!         states: &observed.usable.states(),
-//!         counts: replicas.counts(now.wall, startup_timeout),
+//!         counts: replicas.counts(&observed.usable.observation.replicas),
 //!         block: WriteBlock::default(),
 //!         drain: DrainObservation::default(),
 //!     };

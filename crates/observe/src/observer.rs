@@ -20,7 +20,7 @@ use crate::{
     pod::{Pod, TroubleKind},
     reading::query_total,
     replicas::{ReplicaPods, Replicas},
-    samples::{Evidence, QueryLookup, Sample, Samples, SourceKind},
+    samples::{Evidence, Lookup, QueryLookup, Sample, Samples, SourceKind},
 };
 
 use self::metric_reader::MetricReader;
@@ -164,36 +164,18 @@ impl Observations {
 }
 
 impl TargetObservation {
-    /// Returns the states of the replicas, in their order. The engine of a replica with a sample
-    /// answers.
+    /// Returns the states of the replicas, in their order.
     pub fn states(&self) -> Vec<ReplicaState> {
-        let Observation { replicas, readings, .. } = &self.observation;
-        let states = replicas.iter().enumerate().map(|(place, replica)| {
-            let answers = readings.iter().any(|reading| has_sample(reading, place));
-            let activity =
-                if answers { EngineActivity::Answering } else { EngineActivity::Unknown };
-            ReplicaState::new(*replica, activity)
-        });
-        states.collect()
-    }
-}
-
-/// Returns true if the replica at this place has contributed to the reading.
-fn has_sample(reading: &Reading, place: usize) -> bool {
-    match reading {
-        Reading::PerReplica { samples, .. } => samples.get(place).is_some_and(Option::is_some),
-        Reading::Pooled { reported, .. } => reported.get(place).is_some_and(|reported| *reported),
-        Reading::Object(_) | Reading::External(_) | Reading::Total { .. } | Reading::Failed => {
-            false
-        }
+        self.observation.replicas.iter().copied().map(ReplicaState::new).collect()
     }
 }
 
 impl TargetSnapshot<'_> {
     /// Makes one observation by the samples that the evidence admits.
     pub fn observe(&self, evidence: Evidence) -> TargetObservation {
+        let answering = self.answering();
         let mut problems = Problems::new();
-        let mut findings = self.findings_without_samples();
+        let mut findings = self.findings_without_metrics(&answering);
         let mut readings = Vec::with_capacity(self.config.metrics.len());
         for (index, metric) in self.config.metrics.iter().enumerate() {
             let (reading, origin) = match &metric.asked {
@@ -212,7 +194,13 @@ impl TargetSnapshot<'_> {
             scale: self.scale,
             selector: self.selector,
             scaled_to_zero: self.scaled_to_zero,
-            replicas: self.replicas.list.iter().map(|group| self.replica(group)).collect(),
+            replicas: self
+                .replicas
+                .list
+                .iter()
+                .zip(&answering)
+                .map(|(group, answers)| self.replica(group, *answers))
+                .collect(),
             readings,
             doubt: self.has_surplus().then_some(Doubt::Surplus),
             woken: self.woken,
@@ -220,8 +208,8 @@ impl TargetSnapshot<'_> {
         TargetObservation { observation, findings }
     }
 
-    /// Returns the findings that do not depend on samples.
-    fn findings_without_samples(&self) -> Findings {
+    /// Returns the findings that do not depend on the metrics.
+    fn findings_without_metrics(&self, answering: &[bool]) -> Findings {
         let mut advice: BTreeSet<Advice> = self.config.advice.iter().cloned().collect();
         if self.has_surplus() {
             advice.insert(advice::surplus(self.replicas.alive(), self.reported_size()));
@@ -230,20 +218,50 @@ impl TargetSnapshot<'_> {
         advice.extend(advice::ordered_start(self.replicas, requested, self.now));
         Findings {
             ready: self.replicas.list.iter().filter(|group| serves(group)).count() as i32,
-            stuck: self.stuck_replicas(),
+            stuck: self.stuck_replicas(answering),
             advice,
             needed_sources: vec![false; self.samples.sources.len()],
             ..Findings::default()
         }
     }
 
-    fn stuck_replicas(&self) -> Vec<(String, TroubleKind)> {
-        let stuck = self.replicas.list.iter().filter_map(|group| self.stuck_pod(group));
+    fn stuck_replicas(&self, answering: &[bool]) -> Vec<(String, TroubleKind)> {
+        let groups = self.replicas.list.iter().zip(answering);
+        let stuck = groups.filter_map(|(group, answers)| self.stuck_pod(group, *answers));
         stuck.map(|(pod, kind)| (pod.name.clone(), kind)).collect()
     }
 
-    fn stuck_pod<'g>(&self, group: &'g ReplicaPods) -> Option<(&'g Pod, TroubleKind)> {
-        group.stuck(self.now, self.startup_timeout).map(|(pod, kind)| (&**pod, kind))
+    /// Returns the pod that makes a replica stuck, and its trouble. A replica that answers is
+    /// saturated instead: a busy engine lets its probes time out.
+    fn stuck_pod<'g>(
+        &self,
+        group: &'g ReplicaPods,
+        answers: bool,
+    ) -> Option<(&'g Pod, TroubleKind)> {
+        let stuck = group.stuck(self.now, self.startup_timeout).filter(|_| !answers);
+        stuck.map(|(pod, kind)| (&**pod, kind))
+    }
+
+    /// Returns true for each replica that was ready before and whose reporting pods all have a
+    /// sample.
+    fn answering(&self) -> Vec<bool> {
+        let Replicas { list, replica_of_reporting_pod, .. } = self.replicas;
+        let mut answering: Vec<bool> =
+            list.iter().map(|group| group.reporting_pods > 0 && group.was_ready()).collect();
+        for (at, place) in replica_of_reporting_pod.iter().enumerate() {
+            answering[*place] &= self.has_sample(at);
+        }
+        answering
+    }
+
+    /// Returns true if an active source has a sample of the reporting pod at a place.
+    fn has_sample(&self, at: usize) -> bool {
+        let is_sample = |lookups: &Vec<Lookup>| matches!(lookups.get(at), Some(Lookup::Sample(_)));
+        self.samples.sources.iter().filter(|source| source.kind.is_per_pod()).any(|source| {
+            source.metrics.iter().any(is_sample)
+                || is_sample(&source.requests)
+                || is_sample(&source.latency)
+        })
     }
 
     /// Returns the number of replicas by the scale subresource.
@@ -257,15 +275,22 @@ impl TargetSnapshot<'_> {
         self.replicas.alive() > self.reported_size()
     }
 
-    fn replica(&self, group: &ReplicaPods) -> Replica {
-        Replica { stuck: self.stuck_pod(group).is_some(), ..group.state() }
+    fn replica(&self, group: &ReplicaPods, answers: bool) -> Replica {
+        let activity = if answers { EngineActivity::Answering } else { EngineActivity::Unknown };
+        let stuck = self.stuck_pod(group, answers).is_some();
+        Replica { stuck, activity, ..group.state() }
     }
 
-    /// Returns true if a pod should have a sample: it runs and is not stuck. The HPA has no stuck
-    /// pods, so under its profile every running pod should have one.
-    fn should_report(&self, pod: &Pod) -> bool {
+    /// Returns true if the reporting pod at a place should have a sample: it runs, and is not stuck
+    /// by itself. The HPA has no stuck pods, so under its profile every running pod should have
+    /// one.
+    fn should_report(&self, at: usize, pod: &Pod) -> bool {
         let knows_stuck = self.config.policy.profile.has(Deviation::StuckReplicas);
-        pod.is_running() && !(knows_stuck && pod.stuck(self.now, self.startup_timeout).is_some())
+        let is_stuck = || {
+            let is_saturated = pod.was_ready && self.has_sample(at);
+            !is_saturated && pod.stuck(self.now, self.startup_timeout).is_some()
+        };
+        pod.is_running() && !(knows_stuck && is_stuck())
     }
 
     /// Reads a metric that is a query. The first Prometheus server with an answer counts.

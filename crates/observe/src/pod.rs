@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1 as core;
 use kube::ResourceExt;
 use llm_autoscaler_api::{Port, time, workloads};
-use llm_autoscaler_core::{Phase, Replica};
+use llm_autoscaler_core::{EngineActivity, Phase, Replica};
 
 use self::{role_instance::RoleInstance, service::ServiceState};
 
@@ -77,6 +77,9 @@ pub struct Pod {
     /// The state of the pod for a decision. `stuck` is always false here, because it depends on the
     /// time; see [`Self::stuck`].
     pub replica: Replica,
+    /// True if the pod is or has been ready. A pod that loses its readiness later is saturated or
+    /// broken; its metrics page tells which.
+    pub was_ready: bool,
     /// The trouble that keeps it from serving, if there is any. A pod that has been taken out of
     /// service is in no trouble.
     pub trouble: Option<Trouble>,
@@ -115,7 +118,9 @@ impl Pod {
                 deleting: pod.metadata.deletion_timestamp.is_some(),
                 ready,
                 stuck: false,
+                activity: EngineActivity::Unknown,
             },
+            was_ready: ready || lost_readiness(pod),
             trouble: if ready { None } else { trouble(pod) },
             is_scheduled: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
             service,
@@ -136,6 +141,7 @@ impl Pod {
             ip: None,
             ports: vec![("http".to_owned(), 8000)],
             replica: Replica::READY,
+            was_ready: true,
             trouble: None,
             is_scheduled: true,
             service: ServiceState::default(),
@@ -185,6 +191,24 @@ fn phase(phase: Option<&str>) -> Phase {
         Some("Failed") => Phase::Failed,
         Some("Unknown") => Phase::Unknown,
         _ => Phase::Pending,
+    }
+}
+
+/// The time after the start of a pod within which the kubelet writes its first conditions.
+const FIRST_CONDITIONS: TimeDelta = TimeDelta::seconds(10);
+
+/// Returns true if a pod that is not ready has been ready. The kubelet writes the first `Ready`
+/// condition, which is `False`, when the pod starts; a later transition to `False` is the loss of
+/// the readiness that was there before.
+fn lost_readiness(pod: &core::Pod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready");
+    let transition = ready.and_then(|condition| condition.last_transition_time.as_ref());
+    match (transition, &status.start_time) {
+        (Some(transition), Some(start)) => {
+            time::from_kubernetes(transition) - time::from_kubernetes(start) > FIRST_CONDITIONS
+        }
+        _ => false,
     }
 }
 

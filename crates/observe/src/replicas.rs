@@ -9,7 +9,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::workloads::Grouping;
-use llm_autoscaler_core::{Phase, Replica, ReplicaCounts};
+use llm_autoscaler_core::{EngineActivity, Phase, Replica, ReplicaCounts};
 
 use crate::pod::{Members, Pod, TroubleKind};
 
@@ -85,18 +85,35 @@ impl Replicas {
         changed
     }
 
-    /// Counts the replicas by their state.
-    pub fn counts(&self, now: DateTime<Utc>, startup_timeout: TimeDelta) -> ReplicaCounts {
+    /// Counts the replicas by their state. `observed` holds the observation of each, in the order
+    /// of the list.
+    pub fn counts(&self, observed: &[Replica]) -> ReplicaCounts {
+        let comes = |(group, replica): &(&ReplicaPods, &Replica)| {
+            group.is_alive() && group.is_scheduled() && !replica.stuck
+        };
         ReplicaCounts {
             alive: self.alive as i32,
             ending: self.count(ReplicaPods::is_ending),
-            coming: self.count(|group| group.is_coming(now, startup_timeout)),
+            coming: self.list.iter().zip(observed).filter(comes).count() as i32,
             closed: self.count(ReplicaPods::is_closed),
         }
     }
 
     fn count(&self, is_counted: impl Fn(&ReplicaPods) -> bool) -> i32 {
         self.list.iter().filter(|group| is_counted(group)).count() as i32
+    }
+
+    /// Returns the states of the replicas where no sample is there yet.
+    pub fn states_without_samples(
+        &self,
+        now: DateTime<Utc>,
+        startup_timeout: TimeDelta,
+    ) -> Vec<Replica> {
+        let state = |group: &ReplicaPods| {
+            let stuck = group.stuck(now, startup_timeout).is_some();
+            Replica { stuck, ..group.state() }
+        };
+        self.list.iter().map(state).collect()
     }
 
     /// Returns the number of replicas that have not ended and are not being deleted.
@@ -109,20 +126,23 @@ impl ReplicaPods {
     /// Returns true if the replica has not ended and is not being deleted.
     pub fn is_alive(&self) -> bool {
         let replica = self.state();
-        !replica.deleting && !has_ended(replica)
+        !replica.deleting && !replica.has_ended()
     }
 
     /// Returns true if the replica is being deleted and has not ended.
     pub fn is_ending(&self) -> bool {
         let replica = self.state();
-        replica.deleting && !has_ended(replica)
+        replica.deleting && !replica.has_ended()
     }
 
-    /// Returns true if the replica serves, or will once it has started: all its pods are scheduled,
-    /// and none is stuck.
-    pub fn is_coming(&self, now: DateTime<Utc>, startup_timeout: TimeDelta) -> bool {
-        let comes = |pod: &Arc<Pod>| pod.is_scheduled && pod.stuck(now, startup_timeout).is_none();
-        self.is_alive() && self.pods.iter().all(comes)
+    /// Returns true if all pods of the replica have a node.
+    pub fn is_scheduled(&self) -> bool {
+        self.pods.iter().all(|pod| pod.is_scheduled)
+    }
+
+    /// Returns true if all pods of the replica are or have been ready.
+    pub fn was_ready(&self) -> bool {
+        self.pods.iter().all(|pod| pod.was_ready)
     }
 
     /// Returns the state of the replica for a decision. A group is as ready as its least ready pod.
@@ -140,6 +160,7 @@ impl ReplicaPods {
             deleting: self.pods.iter().any(|pod| pod.replica.deleting),
             ready: is_complete && all(|pod| pod.ready && !pod.deleting),
             stuck: false,
+            activity: EngineActivity::Unknown,
         }
     }
 
@@ -174,10 +195,6 @@ impl ReplicaPods {
     ) -> Option<(&Arc<Pod>, TroubleKind)> {
         self.pods.iter().find_map(|pod| Some((pod, pod.stuck(now, startup_timeout)?)))
     }
-}
-
-fn has_ended(replica: Replica) -> bool {
-    matches!(replica.phase, Phase::Succeeded | Phase::Failed)
 }
 
 #[cfg(test)]
@@ -270,7 +287,8 @@ mod tests {
             let mut pod = pod("a-0", "a");
             change(&mut pod);
             let of = replicas([("a-0".to_owned(), Arc::new(pod))]);
-            let counts = of.counts(DateTime::UNIX_EPOCH, TimeDelta::minutes(10));
+            let counts =
+                of.counts(&of.states_without_samples(DateTime::UNIX_EPOCH, TimeDelta::minutes(10)));
             (counts.existing(0), counts.existing(1), counts.coming)
         };
         let crashes = |pod: &mut Pod| {

@@ -96,6 +96,9 @@ pub(crate) fn pods(random: &mut Random, most: i64) -> Vec<Value> {
             pod["ready"] = random.pick(&["True", "True", "False", "Unknown", "none"]).into();
             pod["deleted"] = random.chance(10).into();
             pod["stuck"] = random.chance(5).into();
+            if random.chance(10) {
+                pod["activity"] = random.pick(&["Answering", "Asleep", "Wedged"]).into();
+            }
         }
         if random.chance(2) {
             pod["name"] = "pod-0".into();

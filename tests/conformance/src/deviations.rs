@@ -27,6 +27,11 @@ const SUBJECTS: [(Deviation, IsAbout); Deviation::ALL.len()] = [
     (Deviation::ReplicaUnits, Case::has_pods_metric),
     (Deviation::StartingReplicas, Case::has_pods_metric),
     (Deviation::StuckReplicas, |case| case.text.contains(r#""stuck":true"#)),
+    (Deviation::EndedReplicas, |case| {
+        case.has_pods_metric() && case.text.contains(r#""phase":"Succeeded""#)
+    }),
+    (Deviation::EndingReplicas, |case| case.text.contains(r#""deleted":true"#)),
+    (Deviation::EngineActivity, |case| case.text.contains(r#""activity":""#)),
     (Deviation::AskedForReplicas, Case::has_average),
     (Deviation::WindowNeverGrows, |case| case.specs().any(|spec| spec["behavior"].is_null())),
     (Deviation::GrowthByTime, |case| {

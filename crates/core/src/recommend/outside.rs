@@ -3,7 +3,7 @@
 use super::in_direction;
 use crate::{
     decision::{Counted, MetricError, Proposal},
-    observation::{Observation, Phase, Reading, Replica},
+    observation::{EngineActivity, Observation, Phase, Reading, Replica},
     policy::{MetricKind, Policy},
     profile::{Deviation, Profile},
     units::Milli,
@@ -80,10 +80,12 @@ pub(super) fn propose_value(
     observation: &Observation,
 ) -> Result<Proposal, MetricError> {
     let Policy { profile, tolerance, .. } = *policy;
-    let current = observation.scale.current;
+    let halted = halted(profile, &observation.replicas);
+    let current = (observation.scale.current - halted).max(0);
     let ratio = usage as f64 / target.0 as f64;
-    let proposal = |replicas, ready| {
-        let counted = Counted { ready, ..Counted::default() };
+    let proposal = |replicas: i32, ready| {
+        let counted = Counted { ready, halted: halted as u32, ..Counted::default() };
+        let replicas = replicas.saturating_add(halted);
         Proposal { replicas, usage: Milli(usage), ratio, counted }
     };
     if current == 0 {
@@ -103,14 +105,32 @@ pub(super) fn propose_value(
     Ok(proposal(in_direction(profile, ratio, replicas, current), ready))
 }
 
-/// Returns the number of ready replicas. As in the HPA's `getReadyPodsCount`, pods that are being
-/// deleted count.
+/// Returns the number of replicas that a ratio is multiplied by. The HPA's `getReadyPodsCount`
+/// counts the running pods that are ready, with those that are being deleted.
 fn ready(profile: Profile, replicas: &[Replica]) -> u32 {
     let serves = |replica: &&Replica| {
+        let answers = replica.activity == EngineActivity::Answering;
+        let by_activity = profile.has(Deviation::EngineActivity);
         let stuck = replica.stuck && profile.has(Deviation::StuckReplicas);
-        replica.phase == Phase::Running && replica.ready && !stuck
+        let ending = replica.deleting && profile.has(Deviation::EndingReplicas);
+        let halted = replica.is_halted() && by_activity;
+        replica.phase == Phase::Running
+            && (replica.ready || (answers && by_activity))
+            && !(stuck || ending || halted)
     };
     replicas.iter().filter(serves).count() as u32
+}
+
+/// Returns the number of replicas whose engines are halted. They stay, beside the replicas that a
+/// metric requires.
+fn halted(profile: Profile, replicas: &[Replica]) -> i32 {
+    if !profile.has(Deviation::EngineActivity) {
+        return 0;
+    }
+    let halted = |replica: &&Replica| {
+        replica.is_halted() && replica.phase == Phase::Running && !replica.deleting
+    };
+    replicas.iter().filter(halted).count() as i32
 }
 
 /// Returns the proposal ⌈total ÷ target⌉; the current replicas matter to the tolerance only.
@@ -127,7 +147,9 @@ pub(super) fn propose_average(
 ) -> Proposal {
     let Policy { profile, tolerance, .. } = *policy;
     let scale = observation.scale;
+    let halted = halted(profile, &observation.replicas);
     let base = if profile.has(Deviation::AskedForReplicas) { scale.current } else { scale.status };
+    let base = (base - halted).max(0);
     let ratio = usage as f64 / (target.0 as f64 * f64::from(base));
     let wanted = usage as f64 / target.0 as f64;
     let replicas = if tolerance.hold(ratio) {
@@ -138,7 +160,8 @@ pub(super) fn propose_average(
         profile.ceil32(wanted)
     };
     let shown = Milli(average(profile, kind, usage, base));
-    Proposal { replicas, usage: shown, ratio, counted: Counted::default() }
+    let counted = Counted { halted: halted as u32, ..Counted::default() };
+    Proposal { replicas: replicas.saturating_add(halted), usage: shown, ratio, counted }
 }
 
 /// Returns the average to display. At zero replicas the HPA's is the smallest integer; ours is the

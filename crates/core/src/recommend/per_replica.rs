@@ -27,6 +27,7 @@ enum Group {
     Missing,
     Ignored,
     Stuck,
+    Halted,
 }
 
 /// Returns the proposal from the samples of the replicas, as `calcPlainMetricReplicas` of
@@ -49,11 +50,17 @@ pub(super) fn propose(
     if groups.samples == 0 {
         return Err(MetricError::NoSamples);
     }
-    let current = observation.scale.current;
+    // Halted replicas stay, beside the replicas that the load of the others requires.
+    let halted = groups.counted.halted as i32;
+    let current = (observation.scale.current - halted).max(0);
     let usage = mean(profile, groups.sum, groups.samples);
     let ratio = usage as f64 / target.0 as f64;
-    let proposal =
-        |replicas| Proposal { replicas, usage: Milli(usage), ratio, counted: groups.counted };
+    let proposal = |replicas: i32| Proposal {
+        replicas: replicas.saturating_add(halted),
+        usage: Milli(usage),
+        ratio,
+        counted: groups.counted,
+    };
 
     if groups.are_complete(ratio) {
         if tolerance.hold(ratio) {
@@ -118,6 +125,7 @@ impl Groups {
             Group::Missing => self.counted.missing += 1,
             Group::Ignored => self.counted.ignored += 1,
             Group::Stuck => self.counted.stuck += 1,
+            Group::Halted => self.counted.halted += 1,
         }
     }
 
@@ -128,8 +136,8 @@ impl Groups {
 
     /// Counts the replicas that are requested and not listed yet.
     fn count_absent(&mut self, current: i32) {
-        let Counted { ready, unready, missing, stuck, .. } = self.counted;
-        let listed = i64::from(ready) + i64::from(unready) + i64::from(missing) + i64::from(stuck);
+        let Counted { ready, unready, missing, stuck, halted, .. } = self.counted;
+        let listed: i64 = [ready, unready, missing, stuck, halted].map(i64::from).iter().sum();
         self.counted.absent = (i64::from(current) - listed).max(0) as u32;
     }
 
@@ -161,10 +169,18 @@ impl Groups {
 /// Returns the group of a replica, as the HPA's `groupPods` does; the first rule that applies
 /// decides.
 fn group(profile: Profile, replica: Replica, sample: Option<Milli>) -> Group {
-    if replica.deleting || replica.phase == Phase::Failed {
+    let has_succeeded = replica.phase == Phase::Succeeded;
+    if replica.deleting
+        || replica.phase == Phase::Failed
+        || (has_succeeded && profile.has(Deviation::EndedReplicas))
+    {
         return Group::Ignored;
     }
-    if replica.stuck && profile.has(Deviation::StuckReplicas) {
+    if replica.is_halted() && profile.has(Deviation::EngineActivity) {
+        return Group::Halted;
+    }
+    // A page that answers is load, whether or not the replica gets ready.
+    if replica.stuck && sample.is_none() && profile.has(Deviation::StuckReplicas) {
         return Group::Stuck;
     }
     match (replica.phase, sample) {
@@ -249,8 +265,15 @@ mod tests {
             &observation.readings[0],
             &observation,
         );
-        let expected =
-            Counted { ready: 1, unready: 2, missing: 3, absent: 6, ignored: 4, stuck: 5 };
+        let expected = Counted {
+            ready: 1,
+            unready: 2,
+            missing: 3,
+            absent: 6,
+            ignored: 4,
+            stuck: 5,
+            ..Counted::default()
+        };
         assert_eq!(proposal.unwrap().counted, expected);
     }
 

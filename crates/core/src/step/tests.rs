@@ -10,9 +10,9 @@ use crate::{
     coordinate::{Ratio, SharedLimits},
     drain::{Candidate, Draining, Removal},
     now::{Monotonic, Now},
-    observation::Observation,
+    observation::{EngineActivity, Observation, Replica},
     profile::Profile,
-    replica_state::{EngineActivity, ReplicaState},
+    replica_state::ReplicaState,
     tests::support::{at, policy_with_windows, ready},
     units::Milli,
 };
@@ -57,7 +57,8 @@ impl Role {
 
     fn states(&self) -> Vec<ReplicaState> {
         let replicas = self.usable.replicas.iter();
-        replicas.map(|replica| ReplicaState::new(*replica, EngineActivity::Answering)).collect()
+        let activity = EngineActivity::Answering;
+        replicas.map(|replica| ReplicaState::new(Replica { activity, ..*replica })).collect()
     }
 
     fn counts(&self) -> ReplicaCounts {

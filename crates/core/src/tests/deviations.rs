@@ -4,7 +4,7 @@ use crate::{
     decide::decide,
     decision::{Hold, Outcome},
     history::{History, HistoryRecord, Recommendation},
-    observation::{Observation, Reading, Replica},
+    observation::{EngineActivity, Observation, Phase, Reading, Replica},
     policy::{MetricKind, MetricPolicy, Policy, Target},
     profile::Profile,
     tests::support::{at, legacy_policy, observed, per_replica, policy_with_windows, ready},
@@ -15,6 +15,11 @@ const READY: Replica = Replica::READY;
 const PENDING: Replica = Replica::PENDING;
 const LOADING: Replica = Replica { ready: false, ..READY };
 const STUCK: Replica = Replica { ready: false, stuck: true, ..READY };
+const ENDED: Replica = Replica { phase: Phase::Succeeded, ..LOADING };
+const ENDING: Replica = Replica { deleting: true, ..READY };
+const ANSWERING: Replica = Replica { activity: EngineActivity::Answering, ..LOADING };
+const ASLEEP: Replica = Replica { activity: EngineActivity::Asleep, ..READY };
+const WEDGED: Replica = Replica { activity: EngineActivity::Wedged, ..READY };
 const STUCK_PENDING: Replica = Replica { stuck: true, ..PENDING };
 
 const OBJECT_VALUE: MetricPolicy =
@@ -122,6 +127,52 @@ fn stuck_replicas() {
     let broken = observed(4, &[(READY, Some(15)), (STUCK, None), (STUCK, None), (STUCK, None)]);
     assert_eq!(per_pod(&broken)[1], Some(4));
     assert_eq!(per_pod(&observed(2, &[(STUCK, None); 2]))[1], None);
+}
+
+#[test]
+fn ended_replicas() {
+    // In the HPA pods that have succeeded, as after the shutdown of a node, are missing samples.
+    let leftovers = |samples, count| {
+        let mut replicas = vec![(READY, Some(samples)); 4];
+        replicas.extend(vec![(ENDED, None); count]);
+        observed(4, &replicas)
+    };
+    assert_eq!(per_pod(&leftovers(20, 4)), [Some(4), Some(8)]);
+    assert_eq!(per_pod(&leftovers(1, 3)), [Some(4), Some(1)]);
+    assert_eq!(per_pod(&leftovers(20, 0)), [Some(8), Some(8)]);
+}
+
+#[test]
+fn ending_replicas() {
+    let mut replicas = vec![READY; 2];
+    replicas.extend([ENDING; 8]);
+    assert_eq!(both(OBJECT_VALUE, &outside(15, 2, &replicas)), [Some(15), Some(3)]);
+    let mut one = vec![READY];
+    one.extend([ENDING; 9]);
+    assert_eq!(both(OBJECT_VALUE, &outside(5, 1, &one)), [Some(5), Some(1)]);
+}
+
+#[test]
+fn engine_activity() {
+    // Saturated replicas lose their readiness. They are capacity, and their load counts.
+    assert_eq!(both(OBJECT_VALUE, &outside(20, 2, &[ANSWERING; 2])), [Some(1), Some(4)]);
+    assert_eq!(both(OBJECT_VALUE, &outside(20, 2, &[READY, ANSWERING])), [Some(2), Some(4)]);
+    let saturated = [(STUCK, Some(50)), (READY, Some(1))];
+    assert_eq!(per_pod(&observed(2, &saturated)), [Some(6), Some(6)]);
+    assert_eq!(per_pod(&observed(2, &[(STUCK, Some(50)); 2])), [Some(10), Some(10)]);
+    // Replicas that sleep are no idle capacity: the load of the others is shared by the others.
+    let asleep = |load| observed(3, &[(READY, Some(load)), (ASLEEP, Some(0)), (ASLEEP, Some(0))]);
+    assert_eq!(per_pod(&asleep(18)), [Some(2), Some(4)]);
+    assert_eq!(per_pod(&asleep(10)), [Some(1), Some(3)]);
+    assert_eq!(per_pod(&asleep(1)), [Some(1), Some(3)]);
+    let replicas = [READY, ASLEEP, ASLEEP];
+    assert_eq!(both(OBJECT_AVERAGE, &outside(18, 3, &replicas)), [Some(2), Some(4)]);
+    assert_eq!(both(OBJECT_VALUE, &outside(20, 3, &replicas)), [Some(6), Some(4)]);
+    assert_eq!(per_pod(&observed(2, &[(ASLEEP, Some(0)); 2])), [Some(1), None]);
+    // The requests of a wedged replica are no load that others could take; it is replaced once.
+    assert_eq!(per_pod(&observed(2, &[(READY, Some(18)), (WEDGED, Some(20))])), [Some(4), Some(3)]);
+    let replaced = [(READY, Some(9)), (READY, Some(9)), (WEDGED, Some(20))];
+    assert_eq!(per_pod(&observed(3, &replaced)), [Some(4), Some(3)]);
 }
 
 #[test]

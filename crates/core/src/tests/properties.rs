@@ -7,7 +7,7 @@ use crate::{
     decide::decide,
     decision::Outcome,
     history::{History, Recommendation, ScaleEvent},
-    observation::{Doubt, Observation, Phase, Reading, Replica, Scale, Selector},
+    observation::{Doubt, EngineActivity, Observation, Phase, Reading, Replica, Scale, Selector},
     policy::{
         Amount, Behavior, Fallback, MetricKind, MetricPolicy, Policy, RatePolicy, Rules, Select,
         Settings, Target, Tolerances,
@@ -75,10 +75,25 @@ fn replica() -> impl Strategy<Value = Replica> {
         8 => Just(Phase::Running),
         2 => Just(Phase::Pending),
         1 => Just(Phase::Failed),
+        1 => Just(Phase::Succeeded),
         1 => Just(Phase::Unknown),
     ];
-    (phase, prop::bool::weighted(0.1), prop::bool::weighted(0.8), prop::bool::weighted(0.1))
-        .prop_map(|(phase, deleting, ready, stuck)| Replica { phase, deleting, ready, stuck })
+    let activity = prop_oneof![
+        6 => Just(EngineActivity::Unknown),
+        2 => Just(EngineActivity::Answering),
+        1 => Just(EngineActivity::Asleep),
+        1 => Just(EngineActivity::Wedged),
+    ];
+    let rarely = || prop::bool::weighted(0.1);
+    (phase, rarely(), prop::bool::weighted(0.8), rarely(), activity).prop_map(
+        |(phase, deleting, ready, stuck, activity)| Replica {
+            phase,
+            deleting,
+            ready,
+            stuck,
+            activity,
+        },
+    )
 }
 
 /// Usual loads, and absurd ones.

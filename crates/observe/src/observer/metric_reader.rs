@@ -87,8 +87,9 @@ impl<'a> MetricReader<'a> {
 
     /// Returns the number of pods that should report and have no value yet.
     fn unanswered(&self) -> usize {
-        let pods = self.snapshot.replicas.reporting_pods.values().zip(&self.values);
-        pods.filter(|(pod, value)| value.is_none() && self.snapshot.should_report(pod)).count()
+        let pods = self.snapshot.replicas.reporting_pods.values().enumerate();
+        pods.filter(|(at, pod)| self.values[*at].is_none() && self.snapshot.should_report(*at, pod))
+            .count()
     }
 
     /// Fills in the values that a source has and the sources before it have not. Returns the number
@@ -97,17 +98,19 @@ impl<'a> MetricReader<'a> {
         let snapshot = self.snapshot;
         let mut pending = 0;
         for (at, pod) in snapshot.replicas.reporting_pods.values().enumerate() {
-            if self.values[at].is_some() || !snapshot.should_report(pod) {
+            if self.values[at].is_some() || !pod.is_running() {
                 continue;
             }
+            let is_due = snapshot.should_report(at, pod);
             match self.answer(lookups, at) {
                 Answer::Sample(sample) => {
                     self.record_sample(place, pod, sample, findings);
                     findings.in_doubt |= !sample.is_certain();
                     self.values[at] = Some(sample.value.clone());
                 }
-                Answer::Pending => pending += 1,
-                Answer::Missing(reason) => self.record_missing(&pod.name, reason),
+                Answer::Pending if is_due => pending += 1,
+                Answer::Missing(reason) if is_due => self.record_missing(&pod.name, reason),
+                Answer::Pending | Answer::Missing(_) => {}
             }
         }
         findings.warming_up |= pending > 0;
@@ -209,9 +212,9 @@ impl<'a> MetricReader<'a> {
     /// reading.
     fn finish(mut self, problems: &mut Problems) -> (Reading, Origin) {
         let reporting_pods = &self.snapshot.replicas.reporting_pods;
-        for (pod, value) in reporting_pods.values().zip(&self.values) {
+        for (at, (pod, value)) in reporting_pods.values().zip(&self.values).enumerate() {
             if value.is_none()
-                && self.snapshot.should_report(pod)
+                && self.snapshot.should_report(at, pod)
                 && let Some(texts) = self.reasons.remove(&pod.name)
             {
                 problems.entry(pod.name.clone()).or_default().extend(texts);

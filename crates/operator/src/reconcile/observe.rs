@@ -52,7 +52,7 @@ impl Role {
         target.decided = true;
         let mut sight = RoleSight {
             states: observed.usable.states(),
-            counts: target.replicas.counts(now.wall, startup_timeout),
+            counts: target.replicas.counts(&observed.usable.observation.replicas),
             observed,
             block,
             drain: DrainScene::default(),

@@ -105,7 +105,8 @@ impl TargetState {
             (Some(before), _) => before.memory,
             (None, Some(remembered)) => {
                 let timeout = remembered.startup_times.startup_timeout();
-                let counts = replicas.counts(now.wall, timeout);
+                let states = replicas.states_without_samples(now.wall, timeout);
+                let counts = replicas.counts(&states);
                 let drains = plan.drain.is_some();
                 let requested = view.scale.current;
                 remembered.restore(&plan.policy, requested, counts, drains, now.wall)

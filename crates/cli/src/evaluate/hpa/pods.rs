@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use llm_autoscaler_core::{MetricKind, Milli, Phase, Reading, Replica};
+use llm_autoscaler_core::{EngineActivity, MetricKind, Milli, Phase, Reading, Replica};
 use serde::Deserialize;
 
 use crate::evaluate::fields::or_default;
@@ -21,6 +21,19 @@ pub(super) struct Pod {
     /// True if it will not become ready by waiting, which the HPA does not know of.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) stuck: bool,
+    /// The activity of its engine, which the HPA does not know of.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) activity: Activity,
+}
+
+/// The activity of an engine.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) enum Activity {
+    #[default]
+    Unknown,
+    Answering,
+    Asleep,
+    Wedged,
 }
 
 /// The pods that the selector matches, one for each name.
@@ -84,5 +97,11 @@ fn replica(pod: &Pod) -> Replica {
         _ => Phase::Unknown,
     };
     let ready = matches!(pod.ready.as_str(), "" | "True");
-    Replica { phase, deleting: pod.deleted, ready, stuck: pod.stuck }
+    let activity = match pod.activity {
+        Activity::Unknown => EngineActivity::Unknown,
+        Activity::Answering => EngineActivity::Answering,
+        Activity::Asleep => EngineActivity::Asleep,
+        Activity::Wedged => EngineActivity::Wedged,
+    };
+    Replica { phase, deleting: pod.deleted, ready, stuck: pod.stuck, activity }
 }

@@ -10,9 +10,9 @@ use llm_autoscaler_api::{
     messages::{MetricDescription, Step, failed_get_scale, failed_get_scale_error, got_scale},
 };
 use llm_autoscaler_core::{
-    Config, Decision, DrainObservation, EngineActivity, History, Monotonic, Now, Observation,
-    Outcome, Profile, Reading, ReplicaCounts, ReplicaState, RoleConfig, RoleMemory,
-    RoleObservation, Scale, Selector, StepPlan, Write, WriteBlock, plan,
+    Config, Decision, DrainObservation, History, Monotonic, Now, Observation, Outcome, Profile,
+    Reading, ReplicaCounts, ReplicaState, RoleConfig, RoleMemory, RoleObservation, Scale, Selector,
+    StepPlan, Write, WriteBlock, plan,
 };
 use serde_json::{Value, json};
 
@@ -185,8 +185,8 @@ impl<'a> Run<'a> {
         let policy = self.hpa.policy.clone();
         let role = RoleConfig { policy, gpus: 0, drain_deadline: None };
         let config = Config { roles: vec![role], shared: None };
-        let state = |replica| ReplicaState::new(replica, EngineActivity::Unknown);
-        let states: Vec<ReplicaState> = observation.replicas.iter().copied().map(state).collect();
+        let states: Vec<ReplicaState> =
+            observation.replicas.iter().copied().map(ReplicaState::new).collect();
         let observed = RoleObservation {
             usable: observation,
             beyond_doubt: None,

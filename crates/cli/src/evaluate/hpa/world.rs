@@ -8,7 +8,7 @@ use llm_autoscaler_api::{messages::SelectorProblem, selector};
 use llm_autoscaler_core::{MetricKind, Reading};
 
 use super::{
-    pods::{MetricsAnswer, Pod, Pods},
+    pods::{Activity, MetricsAnswer, Pod, Pods},
     scenario::{MetricState, Timeline, WorldStep},
 };
 use crate::evaluate::fields::seconds;
@@ -131,6 +131,7 @@ impl<'a> World<'a> {
             ready: ready.to_owned(),
             deleted: false,
             stuck: false,
+            activity: Activity::Unknown,
         }
     }
 

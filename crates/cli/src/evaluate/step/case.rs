@@ -95,6 +95,9 @@ pub(super) struct PodCase {
     /// True if the pod is ready apart from the readiness gate of the operator.
     #[serde(default = "yes")]
     pub(super) ready: bool,
+    /// True if a pod that is not ready has been ready before.
+    #[serde(default)]
+    pub(super) was_ready: bool,
     #[serde(default)]
     pub(super) deleting: bool,
     pub(super) trouble: Option<TroubleCase>,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use llm_autoscaler_core::{Phase, Replica};
+use llm_autoscaler_core::{EngineActivity, Phase, Replica};
 use llm_autoscaler_observe::{
     pod::{
         Members, Pod, Trouble, TroubleKind,
@@ -117,7 +117,9 @@ impl PodState {
                 deleting: case.deleting,
                 ready,
                 stuck: false,
+                activity: EngineActivity::Unknown,
             },
+            was_ready: ready || case.was_ready,
             trouble: (!ready).then_some(trouble),
             is_scheduled: case.has_node.unwrap_or(case.phase != PhaseCase::Pending),
             service: ServiceState {

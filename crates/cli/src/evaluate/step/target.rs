@@ -94,7 +94,8 @@ impl Target {
             let own = TargetStatus { uid: Some(UID.to_owned()), ..own.clone() };
             if let Some(remembered) = Remembered::decode(&[own], UID) {
                 let timeout = remembered.startup_times.startup_timeout();
-                let counts = self.replicas.counts(now, timeout);
+                let counts =
+                    self.replicas.counts(&self.replicas.states_without_samples(now, timeout));
                 let (requested, drains) = (self.scale().current, self.config.drain.is_some());
                 self.memory =
                     remembered.restore(&self.config.policy, requested, counts, drains, now);
@@ -182,7 +183,7 @@ impl Target {
         let mut sight = RoleSight {
             states: observed.usable.states(),
             names: self.replicas.list.iter().map(|group| name(group).to_owned()).collect(),
-            counts: self.replicas.counts(now.wall, startup_timeout),
+            counts: self.replicas.counts(&observed.usable.observation.replicas),
             block: WriteBlock { paused, manual_change: self.cluster.manual_change },
             observed,
             order: None,

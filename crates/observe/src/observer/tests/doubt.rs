@@ -81,22 +81,32 @@ fn the_reasons_of_several_metrics_are_one_problem_per_pod() {
 }
 
 #[test]
-fn pods_that_do_not_run_or_are_stuck_report_nothing() {
+fn a_page_that_answers_is_load_and_a_stuck_pod_owes_no_sample() {
     let mut deleted = Pod::serving("a-0", "a");
     deleted.replica.deleting = true;
     let stuck_at = STARTUP_TIMEOUT.num_seconds();
-    // pod, second; reading under the Default profile and under HpaExact
+    let saturated = || unready(Pod::serving("a-0", "a"));
+    let never_ready = || Pod { was_ready: false, ..saturated() };
+    let (one, refused) = (|| sample(1.0), || missing("refused"));
+    // pod, answer, second; sample, problems under the Default profile and under HpaExact
     let table = [
-        (deleted, 0, None, None),
-        (unready(Pod::serving("a-0", "a")), stuck_at - 1, Some(1), Some(1)),
-        (unready(Pod::serving("a-0", "a")), stuck_at, None, Some(1)),
+        (deleted, one(), 0, None, [0, 0]),
+        (saturated(), one(), stuck_at - 1, Some(1), [0, 0]),
+        (saturated(), one(), stuck_at, Some(1), [0, 0]),
+        (never_ready(), one(), stuck_at, Some(1), [0, 0]),
+        (saturated(), refused(), stuck_at - 1, None, [1, 1]),
+        (saturated(), refused(), stuck_at, None, [0, 1]),
+        (never_ready(), refused(), stuck_at, None, [0, 1]),
     ];
-    for (pod, second, by_default, exact) in table {
-        let mut target = waiting([pod.clone()]).source(SourceKind::OwnPods, vec![sample(1.0)]);
-        let found = target.observe_at(second).usable;
-        assert_eq!(found.reading(), &per_replica(&[by_default]), "{pod:?} {second}");
-        target.config.policy.profile = Profile::HpaExact;
-        let found = target.observe_at(second).usable;
-        assert_eq!(found.reading(), &per_replica(&[exact]), "{pod:?} {second}");
+    for (pod, answer, second, expected, problems) in table {
+        for (profile, problems) in [Profile::Default, Profile::HpaExact].into_iter().zip(problems) {
+            let mut target =
+                waiting([pod.clone()]).source(SourceKind::OwnPods, vec![answer.clone()]);
+            target.config.policy.profile = profile;
+            let found = target.observe_at(second).usable;
+            let reading = if problems > 0 { Reading::Failed } else { per_replica(&[expected]) };
+            assert_eq!(found.reading(), &reading, "{pod:?} {second} {profile:?}");
+            assert_eq!(found.problems().len(), problems, "{pod:?} {second} {profile:?}");
+        }
     }
 }

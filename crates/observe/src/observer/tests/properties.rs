@@ -87,7 +87,7 @@ fn step(target: &Target) -> i32 {
         usable: &observed.usable.observation,
         beyond_doubt: observed.beyond_doubt.as_ref().map(|observed| &observed.observation),
         states: &observed.usable.states(),
-        counts: target.replicas.counts(now.wall, STARTUP_TIMEOUT),
+        counts: target.replicas.counts(&observed.usable.observation.replicas),
         block: WriteBlock::default(),
         drain: DrainObservation::default(),
     };

@@ -1,7 +1,7 @@
 //! Replicas of several pods, percentiles over replicas, and findings about replicas.
 
 use llm_autoscaler_api::workloads::{GroupSize, ReportingPods};
-use llm_autoscaler_core::{Doubt, ReplicaState};
+use llm_autoscaler_core::{Doubt, EngineActivity, ReplicaState};
 
 use super::*;
 
@@ -106,6 +106,43 @@ fn replicas_that_serve_and_replicas_that_are_stuck_are_found() {
     let stuck: Vec<bool> = found.observation.replicas.iter().map(|replica| replica.stuck).collect();
     assert_eq!(stuck, [false, false, false, true]);
     assert_eq!(target.observe().usable.findings.stuck, []);
+}
+
+#[test]
+fn a_replica_that_was_ready_and_answers_is_saturated_and_not_stuck() {
+    use EngineActivity::{Answering, Unknown};
+    let saturated = || unready(Pod::serving("a-0", "a"));
+    let never_ready = || Pod { was_ready: false, ..saturated() };
+    let stuck_at = STARTUP_TIMEOUT.num_seconds();
+    // pod, answer, second; stuck, activity, replicas that are coming
+    let table = [
+        (saturated(), sample(500.0), stuck_at - 1, false, Answering, 1),
+        (saturated(), sample(500.0), stuck_at, false, Answering, 1),
+        (saturated(), doubtful(500.0), stuck_at, false, Answering, 1),
+        (saturated(), missing("timed out"), stuck_at, true, Unknown, 0),
+        (saturated(), missing("timed out"), stuck_at - 1, false, Unknown, 1),
+        (never_ready(), sample(0.0), stuck_at, true, Unknown, 0),
+        (never_ready(), sample(0.0), stuck_at - 1, false, Unknown, 1),
+    ];
+    for (row, (pod, answer, second, stuck, activity, coming)) in table.into_iter().enumerate() {
+        let target = waiting([pod]).source(SourceKind::OwnPods, vec![answer]);
+        let found = target.observe_at(second).usable;
+        let replica = found.observation.replicas[0];
+        assert_eq!((replica.stuck, replica.activity), (stuck, activity), "row {row}");
+        assert_eq!(found.findings.stuck.len(), usize::from(stuck), "row {row}");
+        let counts = target.replicas.counts(&found.observation.replicas);
+        assert_eq!(counts.coming, coming, "row {row}");
+    }
+}
+
+#[test]
+fn a_group_is_saturated_if_all_its_reporting_pods_answer() {
+    let worker = |answer| {
+        let target = pairs(waiting, 1).source(SourceKind::OwnPods, vec![sample(9.0), answer]);
+        target.observe_at(STARTUP_TIMEOUT.num_seconds()).usable.observation.replicas[0].activity
+    };
+    assert_eq!(worker(sample(9.0)), EngineActivity::Answering);
+    assert_eq!(worker(missing("x")), EngineActivity::Unknown);
 }
 
 #[test]
