@@ -8,9 +8,11 @@ mod replica;
 mod role;
 mod source;
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
-use llm_autoscaler_core::{Fallback, MetricPolicy, Policy, Profile, Settings, ToZero};
-use llm_autoscaler_engines::Engine;
+use llm_autoscaler_core::{Deviation, Fallback, MetricPolicy, Policy, Profile, Settings, ToZero};
+use llm_autoscaler_engines::{Engine, Measure};
 
 pub use advice::Advice;
 pub use drain::DrainConfig;
@@ -46,6 +48,9 @@ pub struct TargetConfig {
     pub respect: TimeDelta,
     /// The way to drain replicas, if the spec asks for it.
     pub drain: Option<DrainConfig>,
+    /// The numbers of the engine's processes that are awake, and that sleep, if it exposes them.
+    /// Absent under a profile that does not ask.
+    pub sleep: Option<[Measure; 2]>,
     /// The target's PodMonitor.
     pub pod_monitor: PodMonitorConfig,
     /// Hints about the spec, although it can be carried out.
@@ -134,9 +139,16 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
         groupings,
         respect,
         drain,
+        sleep: sleep(engine, profile),
         pod_monitor,
         advice,
     })
+}
+
+/// Returns the measures that tell if an engine sleeps.
+fn sleep(engine: Engine, profile: Profile) -> Option<[Measure; 2]> {
+    let series = engine.profile().sleep.filter(|_| profile.has(Deviation::EngineActivity))?;
+    Some(series.recipes().map(|recipe| Measure { recipe, window: Duration::ZERO }))
 }
 
 /// Parses the metrics: how to read each, and what the policy compares it with.

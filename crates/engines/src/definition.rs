@@ -1,7 +1,7 @@
 //! Definitions: how one engine reports one signal.
 
 use crate::{
-    kind::Fold,
+    kind::{Fold, Kind},
     recipe::{Recipe, Selector, Standing},
     signal::Signal,
 };
@@ -41,8 +41,7 @@ impl SignalDef {
     /// Returns the recipe that reads the signal from a page. `repeat_labels` are labels by which
     /// the engine repeats a series, see [`Recipe::with_repeat_labels`].
     pub fn recipe(&self, repeat_labels: &[&str]) -> Recipe {
-        let terms = self.terms.iter().map(|term| term.0.iter().map(selector).collect());
-        Recipe::new(self.signal.info().kind, terms.collect(), self.fold)
+        recipe(self.signal.info().kind, self.terms, self.fold)
             .with_repeat_labels(repeat_labels.iter().map(|label| (*label).to_owned()))
     }
 
@@ -57,6 +56,12 @@ impl SignalDef {
         let used = names.get(alternative)?;
         (used.standing == Standing::Former).then_some((used.series, names[0].series))
     }
+}
+
+/// Returns the recipe of a sum of terms.
+pub(crate) fn recipe(kind: Kind, terms: &[Term], fold: Fold) -> Recipe {
+    let terms = terms.iter().map(|term| term.0.iter().map(selector).collect());
+    Recipe::new(kind, terms.collect(), fold)
 }
 
 fn selector(alternative: &Alternative) -> Selector {

@@ -8,7 +8,12 @@ mod tensorrt_llm;
 mod tgi;
 mod vllm;
 
-use crate::{definition::SignalDef, recipe::Recipe, signal::Signal};
+use crate::{
+    definition::{SignalDef, Term, recipe},
+    kind::{Fold, Kind},
+    recipe::Recipe,
+    signal::Signal,
+};
 
 /// An inference engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +54,29 @@ pub struct EngineProfile {
     /// Labels by which it repeats a series, because each rank publishes the same value. All other
     /// labels distinguish parts of a whole.
     pub repeat_labels: &'static [&'static str],
+    /// The series that tell if it sleeps, where it has them.
+    pub sleep: Option<SleepDef>,
     /// The signals that it reports.
     pub signals: &'static [SignalDef],
+}
+
+/// The series by which an engine tells how many of its processes are awake, and how many sleep.
+///
+/// Both are needed: before the first request an engine may expose neither as 1, and of several
+/// processes in one pod some may sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SleepDef {
+    /// The number of processes that are awake.
+    pub awake: &'static [Term],
+    /// The number of processes that sleep.
+    pub asleep: &'static [Term],
+}
+
+impl SleepDef {
+    /// Returns the recipes of the two numbers: awake, and asleep.
+    pub fn recipes(&self) -> [Recipe; 2] {
+        [self.awake, self.asleep].map(|terms| recipe(Kind::Gauge, terms, Fold::Sum))
+    }
 }
 
 impl Engine {

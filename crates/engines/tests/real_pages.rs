@@ -62,6 +62,41 @@ fn signals(engine: Engine, name: &str, expected: &[(Signal, i64)]) {
     }
 }
 
+/// A vLLM with two engine processes in these states of sleep.
+fn asleep(states: [[u8; 3]; 2]) -> String {
+    let names = ["awake", "weights_offloaded", "discard_all"];
+    let of_engine = |(engine, values): (usize, [u8; 3])| {
+        let line = |(name, value): (&str, u8)| {
+            format!(
+                "vllm:engine_sleep_state{{engine=\"{engine}\",sleep_state=\"{name}\"}} {value}\n"
+            )
+        };
+        names.into_iter().zip(values).map(line).collect::<String>()
+    };
+    states.into_iter().enumerate().map(of_engine).collect()
+}
+
+#[test]
+fn processes_that_are_awake_and_processes_that_sleep_are_counted() {
+    let file = |name| page(name);
+    // page; awake, asleep
+    let table = [
+        (file("vllm-0.15.1-idle.txt"), [Some(1000), Some(0)]),
+        (file("vllm-0.15.1-dp2-busy.txt"), [Some(2000), Some(0)]),
+        (asleep([[0, 1, 0], [0, 0, 1]]), [Some(0), Some(2000)]),
+        (asleep([[1, 0, 0], [0, 1, 0]]), [Some(1000), Some(1000)]),
+        (asleep([[0, 0, 0], [0, 0, 0]]), [Some(0), Some(0)]),
+        (file("sglang-0.5.23-collector.txt"), [None, None]),
+    ];
+    for engine in [Engine::Vllm, Engine::Dynamo] {
+        let recipes = engine.profile().sleep.unwrap().recipes();
+        for (page, expected) in &table {
+            let (_, found) = read(&recipes, page);
+            assert_eq!([shown(&found[0]), shown(&found[1])], *expected, "{page}");
+        }
+    }
+}
+
 #[test]
 fn signals_of_vllm() {
     // The server has completed six requests before.

@@ -69,6 +69,20 @@ pub fn of_sources(sources: &[SourceSamples], advice: &mut BTreeSet<Advice>) {
     }
 }
 
+/// Returns the advice about replicas whose engines sleep, if there are any.
+pub fn asleep<'a>(replicas: impl Iterator<Item = &'a str>) -> Option<Advice> {
+    let names: Vec<&str> = replicas.collect();
+    if names.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "the engines of {} sleep: they are neither idle capacity nor a reason to shrink; wake them \
+         to use them",
+        names.join(", ")
+    );
+    Some(Advice { reason: Reason::EngineAsleep, text })
+}
+
 /// Returns the advice for a target that has fewer replicas than its selector finds.
 pub fn surplus(found: usize, listed: usize) -> Advice {
     let text = format!(

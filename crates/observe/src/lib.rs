@@ -73,6 +73,7 @@
 //!         queries: vec![None],
 //!         requests: Vec::new(),
 //!         latency: Vec::new(),
+//!         sleep: Default::default(),
 //!     };
 //!     let now = Now { wall: DateTime::UNIX_EPOCH, monotonic: Monotonic::default() };
 //!     let startup_timeout = TimeDelta::minutes(10);

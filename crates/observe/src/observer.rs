@@ -14,13 +14,14 @@ use llm_autoscaler_core::{
     Basis, Deviation, Doubt, EngineActivity, Observation, Reading, Replica, ReplicaState, Scale,
     Selector,
 };
+use llm_autoscaler_engines::exposition::Value;
 
 use crate::{
     advice,
     pod::{Pod, TroubleKind},
     reading::query_total,
     replicas::{ReplicaPods, Replicas},
-    samples::{Evidence, Lookup, QueryLookup, Sample, Samples, SourceKind},
+    samples::{Evidence, Lookup, QueryLookup, Sample, Samples, SourceKind, SourceSamples},
 };
 
 use self::metric_reader::MetricReader;
@@ -173,9 +174,9 @@ impl TargetObservation {
 impl TargetSnapshot<'_> {
     /// Makes one observation by the samples that the evidence admits.
     pub fn observe(&self, evidence: Evidence) -> TargetObservation {
-        let answering = self.answering();
+        let activities = self.activities();
         let mut problems = Problems::new();
-        let mut findings = self.findings_without_metrics(&answering);
+        let mut findings = self.findings_without_metrics(&activities);
         let mut readings = Vec::with_capacity(self.config.metrics.len());
         for (index, metric) in self.config.metrics.iter().enumerate() {
             let (reading, origin) = match &metric.asked {
@@ -198,8 +199,8 @@ impl TargetSnapshot<'_> {
                 .replicas
                 .list
                 .iter()
-                .zip(&answering)
-                .map(|(group, answers)| self.replica(group, *answers))
+                .zip(&activities)
+                .map(|(group, activity)| self.replica(group, *activity))
                 .collect(),
             readings,
             doubt: self.has_surplus().then_some(Doubt::Surplus),
@@ -209,25 +210,28 @@ impl TargetSnapshot<'_> {
     }
 
     /// Returns the findings that do not depend on the metrics.
-    fn findings_without_metrics(&self, answering: &[bool]) -> Findings {
+    fn findings_without_metrics(&self, activities: &[EngineActivity]) -> Findings {
         let mut advice: BTreeSet<Advice> = self.config.advice.iter().cloned().collect();
         if self.has_surplus() {
             advice.insert(advice::surplus(self.replicas.alive(), self.reported_size()));
         }
         let requested = usize::try_from(self.scale.current).unwrap_or_default();
         advice.extend(advice::ordered_start(self.replicas, requested, self.now));
+        let asleep = self.replicas.list.iter().zip(activities);
+        let asleep = asleep.filter(|(_, activity)| **activity == EngineActivity::Asleep);
+        advice.extend(advice::asleep(asleep.map(|(group, _)| &*group.pods[0].name)));
         Findings {
             ready: self.replicas.list.iter().filter(|group| serves(group)).count() as i32,
-            stuck: self.stuck_replicas(answering),
+            stuck: self.stuck_replicas(activities),
             advice,
             needed_sources: vec![false; self.samples.sources.len()],
             ..Findings::default()
         }
     }
 
-    fn stuck_replicas(&self, answering: &[bool]) -> Vec<(String, TroubleKind)> {
-        let groups = self.replicas.list.iter().zip(answering);
-        let stuck = groups.filter_map(|(group, answers)| self.stuck_pod(group, *answers));
+    fn stuck_replicas(&self, activities: &[EngineActivity]) -> Vec<(String, TroubleKind)> {
+        let groups = self.replicas.list.iter().zip(activities);
+        let stuck = groups.filter_map(|(group, activity)| self.stuck_pod(group, *activity));
         stuck.map(|(pod, kind)| (pod.name.clone(), kind)).collect()
     }
 
@@ -236,22 +240,45 @@ impl TargetSnapshot<'_> {
     fn stuck_pod<'g>(
         &self,
         group: &'g ReplicaPods,
-        answers: bool,
+        activity: EngineActivity,
     ) -> Option<(&'g Pod, TroubleKind)> {
-        let stuck = group.stuck(self.now, self.startup_timeout).filter(|_| !answers);
+        let stuck = group.stuck(self.now, self.startup_timeout);
+        let stuck = stuck.filter(|_| activity == EngineActivity::Unknown);
         stuck.map(|(pod, kind)| (&**pod, kind))
     }
 
-    /// Returns true for each replica that was ready before and whose reporting pods all have a
-    /// sample.
-    fn answering(&self) -> Vec<bool> {
+    /// Returns the activity of each replica's engine. It answers if the replica was ready before
+    /// and all its reporting pods have a sample; it sleeps if the engines of all of them do.
+    fn activities(&self) -> Vec<EngineActivity> {
         let Replicas { list, replica_of_reporting_pod, .. } = self.replicas;
-        let mut answering: Vec<bool> =
-            list.iter().map(|group| group.reporting_pods > 0 && group.was_ready()).collect();
+        let reports = |group: &ReplicaPods| group.reporting_pods > 0;
+        let mut asleep: Vec<bool> = list.iter().map(reports).collect();
+        let mut answers: Vec<bool> =
+            list.iter().map(|group| reports(group) && group.was_ready()).collect();
         for (at, place) in replica_of_reporting_pod.iter().enumerate() {
-            answering[*place] &= self.has_sample(at);
+            answers[*place] &= self.has_sample(at);
+            asleep[*place] &= self.is_asleep(at);
         }
-        answering
+        let activity = |(asleep, answers)| match (asleep, answers) {
+            (true, _) => EngineActivity::Asleep,
+            (false, true) => EngineActivity::Answering,
+            (false, false) => EngineActivity::Unknown,
+        };
+        asleep.into_iter().zip(answers).map(activity).collect()
+    }
+
+    /// Returns true if the first source that tells says that all engine processes of the reporting
+    /// pod at a place sleep.
+    fn is_asleep(&self, at: usize) -> bool {
+        let number = |lookups: &Vec<Lookup>| match lookups.get(at) {
+            Some(Lookup::Sample(Sample { value: Value::Number(number), .. })) => Some(*number),
+            _ => None,
+        };
+        let mut sources = self.samples.sources.iter();
+        let told = sources.find_map(|SourceSamples { sleep: [awake, asleep], .. }| {
+            Some((number(awake)?, number(asleep)?))
+        });
+        told.is_some_and(|(awake, asleep)| awake == 0.0 && asleep > 0.0)
     }
 
     /// Returns true if an active source has a sample of the reporting pod at a place.
@@ -275,9 +302,8 @@ impl TargetSnapshot<'_> {
         self.replicas.alive() > self.reported_size()
     }
 
-    fn replica(&self, group: &ReplicaPods, answers: bool) -> Replica {
-        let activity = if answers { EngineActivity::Answering } else { EngineActivity::Unknown };
-        let stuck = self.stuck_pod(group, answers).is_some();
+    fn replica(&self, group: &ReplicaPods, activity: EngineActivity) -> Replica {
+        let stuck = self.stuck_pod(group, activity).is_some();
         Replica { stuck, activity, ..group.state() }
     }
 

@@ -32,6 +32,9 @@ pub struct SourceSamples {
     pub requests: Vec<Lookup>,
     /// The durations of requests of each reporting pod. Empty if they are not needed.
     pub latency: Vec<Lookup>,
+    /// The number of awake engine processes in each reporting pod, and then the number of those
+    /// that sleep. Both are empty if the engine does not expose them.
+    pub sleep: [Vec<Lookup>; 2],
 }
 
 /// A kind of source.

@@ -164,6 +164,8 @@ named_variants! {
         // `Advisory`.
         /// The clock of a Prometheus server differs from the operator's.
         ClockSkew,
+        /// The engines of some replicas sleep.
+        EngineAsleep,
         /// A metric is read from a series that has been renamed.
         FormerName,
         /// All metrics are latencies, which are unknown without requests.

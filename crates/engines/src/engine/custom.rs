@@ -11,5 +11,6 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     enabling: "",
     prefixes: &[],
     repeat_labels: &[],
+    sleep: None,
     signals: &[],
 };

@@ -9,7 +9,7 @@
 //! Before its first request, a worker has no engine gauges, and a frontend has no gauges of its
 //! own. The frontend's requests in flight are read from its request plane then, and are none.
 
-use super::{sglang, tensorrt_llm};
+use super::{sglang, tensorrt_llm, vllm};
 use crate::{
     definition::{Alternative, SignalDef, Term},
     engine::EngineProfile,
@@ -26,6 +26,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     enabling: "A frontend serves it on its HTTP port (8000), a worker on `DYN_SYSTEM_PORT`, which is off by default.",
     prefixes: &["dynamo_", "nv_llm_http_service_"],
     repeat_labels: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
+    sleep: Some(vllm::SLEEP),
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

@@ -21,6 +21,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     enabling: "Before 0.11 it publishes metrics only with `--enable-metrics`. Each data-parallel rank has a port of its own.",
     prefixes: &["lmdeploy:"],
     repeat_labels: &[],
+    sleep: None,
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

@@ -29,6 +29,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     enabling: "It publishes metrics only with `--enable-metrics`.",
     prefixes: &["sglang:"],
     repeat_labels: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
+    sleep: None,
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },

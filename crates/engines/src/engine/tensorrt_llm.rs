@@ -22,6 +22,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
                its `/metrics` is JSON and not this page.",
     prefixes: &["trtllm_", "trtllm:"],
     repeat_labels: &[],
+    sleep: None,
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },

@@ -20,6 +20,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     enabling: "",
     prefixes: &["tgi_"],
     repeat_labels: &[],
+    sleep: None,
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },

@@ -9,7 +9,7 @@
 
 use crate::{
     definition::{Alternative, SignalDef, Term},
-    engine::EngineProfile,
+    engine::{EngineProfile, SleepDef},
     kind::Fold,
     signal::Signal,
 };
@@ -23,6 +23,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     enabling: "",
     prefixes: &["vllm:"],
     repeat_labels: &[],
+    sleep: Some(SLEEP),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },
@@ -83,3 +84,14 @@ const KV_CACHE: Term = Term(&[
     Alternative::current("vllm:kv_cache_usage_perc", "0.9.2 and later"),
     Alternative::former("vllm:gpu_cache_usage_perc", "up to 0.10"),
 ]);
+
+/// `discard_all` is level 2 of sleeping, `weights_offloaded` level 1. With several API servers all
+/// three are 0 before the first request.
+pub(super) const SLEEP: SleepDef = SleepDef {
+    awake: &[Term(&[SLEEP_STATE.with(&[("sleep_state", "awake")])])],
+    asleep: &[
+        Term(&[SLEEP_STATE.with(&[("sleep_state", "weights_offloaded")])]),
+        Term(&[SLEEP_STATE.with(&[("sleep_state", "discard_all")])]),
+    ],
+};
+const SLEEP_STATE: Alternative = Alternative::always("vllm:engine_sleep_state");

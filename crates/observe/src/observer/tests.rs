@@ -99,6 +99,7 @@ impl Target {
             queries: Vec::new(),
             requests: Vec::new(),
             latency: Vec::new(),
+            sleep: Default::default(),
         });
         self
     }

@@ -47,6 +47,7 @@ fn source(requests: Vec<Lookup>, latency: Vec<Lookup>) -> SourceSamples {
         queries: Vec::new(),
         requests,
         latency,
+        sleep: Default::default(),
     }
 }
 

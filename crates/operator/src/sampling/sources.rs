@@ -56,6 +56,8 @@ pub(crate) struct Sources {
     requests: Option<Arc<Measure>>,
     /// The duration of requests, if scale-downs drain.
     latency: Option<Arc<Measure>>,
+    /// The numbers of engine processes that are awake, and that sleep.
+    sleep: Option<[Arc<Measure>; 2]>,
     engine: Engine,
 }
 
@@ -121,7 +123,9 @@ impl Sources {
         let drain = config.drain.as_ref();
         let requests = drain.and_then(|drain| drain.requests.as_ref()).map(intern);
         let latency = drain.and_then(|drain| drain.latency.as_ref()).map(intern);
+        let sleep = config.sleep.as_ref().map(|sleep| sleep.each_ref().map(intern));
         let all = measures.iter().flatten().chain(&requests).chain(&latency);
+        let all = all.chain(sleep.iter().flatten());
         let demand = TargetDemand {
             namespace,
             measures: distinct(all).into(),
@@ -136,7 +140,8 @@ impl Sources {
             let activity = if is_always { Activity::Always } else { Activity::Until(now) };
             Source { kind, activity }
         });
-        Self { list: list.collect(), measures, queries, requests, latency, engine: config.engine }
+        let list = list.collect();
+        Self { list, measures, queries, requests, latency, sleep, engine: config.engine }
     }
 
     /// Returns true if the engine has a series that counts its requests.
@@ -252,6 +257,10 @@ impl Sources {
             queries: self.queries.iter().map(reply).collect(),
             requests: per_pod(self.requests.as_ref()),
             latency: per_pod(self.latency.as_ref().filter(|_| with_latency)),
+            sleep: match &self.sleep {
+                Some(sleep) => sleep.each_ref().map(|measure| per_pod(Some(measure))),
+                None => Default::default(),
+            },
             kind,
         }
     }
@@ -343,6 +352,7 @@ impl SourceKind {
             queries: Vec::new(),
             requests: Vec::new(),
             latency: Vec::new(),
+            sleep: Default::default(),
         }
     }
 }

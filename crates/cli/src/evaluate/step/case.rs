@@ -169,6 +169,12 @@ pub(super) struct SourceCase {
     /// The latency of the requests of each pod, where scale-downs drain.
     #[serde(default)]
     pub(super) latency: BTreeMap<String, LookupCase>,
+    /// The number of awake engine processes of each pod.
+    #[serde(default)]
+    pub(super) awake: BTreeMap<String, LookupCase>,
+    /// The number of sleeping engine processes of each pod.
+    #[serde(default)]
+    pub(super) asleep: BTreeMap<String, LookupCase>,
     pub(super) clock_ahead_seconds: Option<f64>,
     pub(super) warning: Option<String>,
 }

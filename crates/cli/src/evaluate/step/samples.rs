@@ -110,8 +110,8 @@ impl Sources {
         };
         let is_active =
             given.active.unwrap_or_else(|| self.until[place].is_none_or(|until| now < until));
-        let (metrics, queries, requests, latency) = Default::default();
-        let silent = SourceSamples { kind, is_active, metrics, queries, requests, latency };
+        let (metrics, queries, requests, latency, sleep) = Default::default();
+        let silent = SourceSamples { kind, is_active, metrics, queries, requests, latency, sleep };
         if !is_active {
             return silent;
         }
@@ -134,6 +134,10 @@ impl Sources {
             queries: queries.collect(),
             requests: of_drain(drain.and_then(|drain| drain.requests.as_ref()), &given.requests),
             latency: of_drain(drain.and_then(|drain| drain.latency.as_ref()), &given.latency),
+            sleep: match config.sleep.as_ref().filter(|_| silent.kind.is_per_pod()) {
+                Some(_) => [&given.awake, &given.asleep].map(|given| lookups(Some(given), pods)),
+                None => Default::default(),
+            },
             ..silent
         }
     }

@@ -136,6 +136,36 @@ fn a_replica_that_was_ready_and_answers_is_saturated_and_not_stuck() {
 }
 
 #[test]
+fn a_replica_sleeps_if_all_its_engine_processes_do() {
+    use EngineActivity::{Answering, Asleep};
+    let unknown = || missing("no such series");
+    // awake and sleeping processes; activity
+    let table = [
+        (sample(1.0), sample(0.0), Answering),
+        (sample(0.0), sample(1.0), Asleep),
+        (sample(0.0), sample(2.0), Asleep),
+        // One of two processes sleeps.
+        (sample(1.0), sample(1.0), Answering),
+        // Before the first request neither is exposed as 1.
+        (sample(0.0), sample(0.0), Answering),
+        (unknown(), unknown(), Answering),
+        (unknown(), sample(1.0), Answering),
+    ];
+    for (awake, asleep, expected) in table {
+        let row = format!("{awake:?} {asleep:?}");
+        let mut target =
+            waiting(pods(2)).source(SourceKind::OwnPods, vec![sample(60.0), sample(0.0)]);
+        target.samples.sources[0].sleep = [vec![unknown(), awake], vec![unknown(), asleep]];
+        let found = target.observe().usable;
+        let activities = found.observation.replicas.iter().map(|replica| replica.activity);
+        assert_eq!(activities.collect::<Vec<_>>(), [Answering, expected], "{row}");
+        let advice: Vec<_> = found.findings.advice.iter().map(|advice| &*advice.text).collect();
+        let is_told = advice.iter().any(|text| text.starts_with("the engines of a-1 sleep"));
+        assert_eq!(is_told, expected == Asleep, "{row}");
+    }
+}
+
+#[test]
 fn a_group_is_saturated_if_all_its_reporting_pods_answer() {
     let worker = |answer| {
         let target = pairs(waiting, 1).source(SourceKind::OwnPods, vec![sample(9.0), answer]);
