@@ -11,6 +11,9 @@ use crate::spec::{
     ScrapeSpec, SourceSpec, TlsSpec,
 };
 
+/// The labels of replicas of a server.
+const REPLICA_LABELS: [&str; 2] = ["replica", "prometheus_replica"];
+
 /// A source of samples.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceConfig {
@@ -147,7 +150,11 @@ fn prometheus(spec: &PrometheusSpec) -> PrometheusConfig {
         interval: positive(spec.interval_seconds),
         timeout: positive(spec.timeout_seconds),
         stale_after: positive(spec.stale_after_seconds),
-        labels: PodLabels { namespace: spec.namespace_label.clone(), pod: spec.pod_label.clone() },
+        labels: PodLabels {
+            namespace: spec.namespace_label.clone(),
+            pod: spec.pod_label.clone(),
+            replicas: REPLICA_LABELS.map(str::to_owned).into(),
+        },
         access: Access {
             headers: spec.headers.clone(),
             headers_from: spec.headers_from.clone().unwrap_or_default(),

@@ -150,7 +150,11 @@ mod tests {
     }
 
     fn expressions(demands: &[QueryDemand]) -> Vec<String> {
-        let labels = PodLabels { namespace: "namespace".to_owned(), pod: "pod".to_owned() };
+        let labels = PodLabels {
+            namespace: "namespace".to_owned(),
+            pod: "pod".to_owned(),
+            replicas: [].into(),
+        };
         let queries = QueryPlan::merge(demands.iter()).queries(&labels);
         queries.into_iter().map(|planned| planned.query.expression).collect()
     }
