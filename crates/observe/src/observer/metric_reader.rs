@@ -100,6 +100,9 @@ impl<'a> MetricReader<'a> {
             if self.values[at].is_some() || !snapshot.should_report(pod) {
                 continue;
             }
+            if let Some(Lookup::Ambiguous(text)) = lookups.get(at) {
+                findings.advice.insert(advice::ambiguous(snapshot.metric(self.index), text));
+            }
             match self.answer(lookups, at) {
                 Answer::Sample(sample) => {
                     self.record_sample(place, pod, sample, findings);

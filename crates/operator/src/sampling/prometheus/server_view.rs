@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use llm_autoscaler_api::{Access, PrometheusConfig};
 use llm_autoscaler_core::Monotonic;
-use llm_autoscaler_engines::{Measure, exposition::Value, prometheus::PodReading};
+use llm_autoscaler_engines::{
+    Measure,
+    exposition::Value,
+    prometheus::{Conflict, PodReading},
+};
 use llm_autoscaler_observe::{
     pod::Pod,
     samples::{Found, Lookup, QueryLookup, Sample},
@@ -63,6 +67,7 @@ impl ServerView {
         let key = ServerKey {
             url: config.url.clone(),
             labels: config.labels.clone(),
+            matchers: config.matchers.clone(),
             namespace: (!access.is_open()).then(|| demand.namespace.to_owned()),
             access,
         };
@@ -201,10 +206,23 @@ fn lookup_of(
     if reading.value == Value::Absent {
         return Lookup::Missing(absent());
     }
+    if let Some(conflict) = reading.conflict {
+        return Lookup::Ambiguous(conflict_text(url, &conflict));
+    }
     let doubt = doubt.map(|doubt| doubt_text(url, doubt));
     let PodReading { value, extract, scrapes, addresses, .. } = reading;
     let found = Found { alternative: extract.alternative, ambiguous: extract.ambiguous };
     Lookup::Sample(Sample { value, age, doubt, found, copies: scrapes.max(addresses) })
+}
+
+/// Returns what is wrong with the series of several pods under one name, and what to do.
+fn conflict_text(url: &str, conflict: &Conflict) -> String {
+    let Conflict { label, values: [one, other] } = conflict;
+    format!(
+        "{url} has several pods of this name, which differ in the label {label} ({one:?}, \
+         {other:?}), and are no number: select one by matchers of the source, or add {label} to \
+         its replicaLabels if they are the same pod"
+    )
 }
 
 fn doubt_text(url: &str, doubt: SampleDoubt) -> String {
@@ -246,11 +264,23 @@ mod tests {
 
     fn lookup(doubt: Option<SampleDoubt>, age: u64, reading: PodReading) -> Lookup {
         let sample = PodSample { reading, age: Duration::from_secs(age), doubt };
-        lookup_of(sample, URL, Duration::from_secs(60), || "absent".to_owned())
+        lookup_of(sample, URL, Duration::from_mins(1), || "absent".to_owned())
     }
 
     fn reading(value: f64) -> PodReading {
         PodReading { value: Value::Number(value), scrapes: 1, addresses: 1, ..Default::default() }
+    }
+
+    #[test]
+    fn several_pods_of_one_name_are_no_number() {
+        let values = ["eu-1".to_owned(), "us-1".to_owned()];
+        let conflict = Some(Conflict { label: "cluster".to_owned(), values });
+        let reading = PodReading { conflict, ..reading(40.0) };
+        let Lookup::Ambiguous(text) = lookup(None, 1, reading.clone()) else { panic!("a number") };
+        let expected =
+            "differ in the label cluster (\"eu-1\", \"us-1\"), and are no number: select";
+        assert!(text.starts_with(URL) && text.contains(expected), "{text}");
+        assert!(matches!(lookup(None, 61, reading), Lookup::Missing(_)), "too old");
     }
 
     #[test]
