@@ -19,8 +19,17 @@ const LATEST: usize = 5;
 
 /// Labels that identify a scrape, not a series. A pod that two jobs scrape has each of its series
 /// twice, and the two differ in these.
-const SCRAPE_LABELS: [&str; 6] =
-    [INSTANCE, "job", "endpoint", "container", "prometheus", "__replica__"];
+const SCRAPE_LABELS: [&str; 9] = [
+    INSTANCE,
+    "job",
+    "endpoint",
+    "container",
+    "prometheus",
+    "__replica__",
+    "ha_replica",
+    "receive_replica",
+    "thanos_replica",
+];
 /// The label of the address that was scraped.
 const INSTANCE: &str = "instance";
 /// Labels by which a store tells its clusters and servers apart. Pods of one name that differ in

@@ -282,6 +282,9 @@ fn replicas_of_a_server_repeat_a_series() {
             assert_eq!(facts(&found), (Value::Number(8.0), 1, 1, None), "{label} {shift}");
         }
     }
+    // Copies that a store makes under other usual names count once too.
+    let found = [at("receive_replica", "a", "0", 100.0), at("receive_replica", "b", "0", 100.0)];
+    assert_eq!(facts(&found), (Value::Number(4.0), 2, 1, None));
     // One of them has lost the target: the other goes on.
     let found = [at("replica", "a", "0", 60.0), at("replica", "b", "0", 100.0)];
     assert_eq!(facts(&found), (Value::Number(4.0), 1, 1, None));
