@@ -262,6 +262,61 @@ fn the_type_of_a_series_follows_from_its_name_or_the_spec() {
     }
 }
 
+/// Returns a spec with a Prometheus server that has these fields.
+fn prometheus(fields: &str) -> LLMAutoscalerSpec {
+    waiting(&format!(", sources: [{{prometheus: {{url: \"http://p:9090\", {fields}}}}}]"))
+}
+
+#[test]
+fn labels_of_a_prometheus_server_are_checked() {
+    let table = [
+        (
+            prometheus("matchers: {namespace: models}"),
+            "spec.sources[0].prometheus.matchers: the operator reads namespace by itself",
+        ),
+        (
+            prometheus("podLabel: pod_name, matchers: {pod_name: a}"),
+            "spec.sources[0].prometheus.matchers: the operator reads pod_name by itself",
+        ),
+        (
+            prometheus("matchers: {cluster: \"a\\nb\"}"),
+            "spec.sources[0].prometheus.matchers: the value of cluster has more than 1024 bytes",
+        ),
+        (
+            prometheus("matchers: {\"\": a}"),
+            "spec.sources[0].prometheus.matchers: \"\" is no name of a label",
+        ),
+        (
+            prometheus("replicaLabels: [replica, le]"),
+            "spec.sources[0].prometheus.replicaLabels: the operator reads le by itself",
+        ),
+    ];
+    for (spec, expected) in table {
+        let error = parse_target(&spec, Profile::Default).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn labels_of_a_prometheus_server_have_defaults() {
+    let table = [
+        ("intervalSeconds: 5", &[][..], &["replica", "prometheus_replica"][..]),
+        (
+            "matchers: {cluster: eu-1, k8s.env: \"\"}, replicaLabels: []",
+            &[("cluster", "eu-1"), ("k8s.env", "")],
+            &[],
+        ),
+    ];
+    for (fields, matchers, replicas) in table {
+        let plan = planned(&prometheus(fields));
+        let [SourceConfig::Prometheus(source)] = &plan.sources[..] else { panic!("{plan:?}") };
+        let found: Vec<_> = source.matchers.iter().map(|(k, v)| (&**k, &**v)).collect();
+        assert_eq!(found, matchers, "{fields}");
+        let found: Vec<&str> = source.labels.replicas.iter().map(|label| &**label).collect();
+        assert_eq!(found, replicas, "{fields}");
+    }
+}
+
 #[test]
 fn sources_are_taken_in_their_order() {
     let rest = ", fallback: {replicas: 3}, sources: [

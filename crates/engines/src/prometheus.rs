@@ -9,7 +9,9 @@
 mod pods;
 mod promql;
 mod response;
+mod scrapes;
 
 pub use pods::{PodLabels, PodReading, PodSeries, group_by_pod};
 pub use promql::{duration, label_matcher, range_selector};
 pub use response::{QueryData, QueryResponse, ResponseError, Series};
+pub use scrapes::{Conflict, late_after};

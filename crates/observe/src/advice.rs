@@ -52,6 +52,11 @@ pub fn of_sample(
     }
 }
 
+/// Returns the advice about a metric of which a source has samples of several pods under one name.
+pub fn ambiguous(metric: &MetricConfig, text: &str) -> Advice {
+    Advice { reason: Reason::TwoCandidates, text: format!("{}: {text}", metric.name) }
+}
+
 /// Adds the advice about the clocks and the warnings of Prometheus servers.
 pub fn of_sources(sources: &[SourceSamples], advice: &mut BTreeSet<Advice>) {
     for source in sources {

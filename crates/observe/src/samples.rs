@@ -84,6 +84,10 @@ pub enum Lookup {
     },
     /// The source has no usable sample, for this reason. The latest one may be too old.
     Missing(String),
+    /// The source has samples of several pods under this pod's name, such as those of another
+    /// cluster. None of them is a number of the pod, so that it counts as missing. The text says in
+    /// which label they differ, and is an advice.
+    Ambiguous(String),
 }
 
 /// A value of one measure of one pod.
@@ -152,7 +156,7 @@ impl Lookup {
             (Self::Pending { error: Some(error) }, Evidence::BeyondDoubt) => Answer::Missing(error),
             (Self::Sample(sample), _) => Answer::Sample(sample),
             (Self::Pending { .. }, _) => Answer::Pending,
-            (Self::Missing(reason), _) => Answer::Missing(reason),
+            (Self::Missing(reason) | Self::Ambiguous(reason), _) => Answer::Missing(reason),
         }
     }
 }

@@ -50,6 +50,8 @@ pub enum Fault {
     TwoJobs,
     /// Each series was scraped at two addresses of its pod.
     TwoAddresses,
+    /// Each series exists in two clusters. The matcher `cluster="a"` selects one of them.
+    TwoClusters,
 }
 
 /// The fake server. Dropping it stops it.
@@ -180,6 +182,8 @@ fn answer(query: &str, series: &[Series], fault: &Fault, now: DateTime<Utc>) -> 
         Fault::Empty => &[],
         Fault::TwoJobs => &[("job", "a"), ("job", "b")],
         Fault::TwoAddresses => &[("instance", "10.0.0.1:1"), ("instance", "10.0.0.1:2")],
+        Fault::TwoClusters if query.contains(r#"cluster="a""#) => &[("cluster", "a")],
+        Fault::TwoClusters => &[("cluster", "a"), ("cluster", "b")],
         _ => &[("job", "pods")],
     };
     let age = if let Fault::Stale(age) = fault { age.as_secs().cast_signed() } else { 1 };

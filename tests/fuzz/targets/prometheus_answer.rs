@@ -195,7 +195,11 @@ fuzz_target!(|input: &[u8]| {
             }
         },
     };
-    let labels = PodLabels { namespace: "namespace".to_owned(), pod: "pod".to_owned() };
+    let labels = PodLabels {
+        namespace: "namespace".to_owned(),
+        pod: "pod".to_owned(),
+        replicas: ["replica".to_owned()].into(),
+    };
     let mut scratch = Scratch::default();
     for pod in group_by_pod(all, &labels).values() {
         check(pod, &mut scratch);

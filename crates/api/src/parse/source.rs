@@ -52,6 +52,8 @@ pub struct PrometheusConfig {
     pub stale_after: Duration,
     /// The names of the labels that contain the pod and its namespace.
     pub labels: PodLabels,
+    /// Labels and values that series must have. They do not apply to queries of the spec.
+    pub matchers: BTreeMap<String, String>,
     /// Credentials and TLS.
     pub access: Access,
 }
@@ -93,7 +95,7 @@ pub(super) fn sources(spec: &LLMAutoscalerSpec) -> Result<Vec<SourceConfig>, Spe
         let field = format!("sources[{index}]");
         match (&source.scrape, &source.prometheus) {
             (Some(spec), None) => Ok(SourceConfig::Scrape(scrape(engine, spec, &field)?)),
-            (None, Some(spec)) => Ok(SourceConfig::Prometheus(prometheus(spec))),
+            (None, Some(spec)) => Ok(SourceConfig::Prometheus(prometheus(spec, &field)?)),
             _ => Err(SpecError::new(field, "set exactly one of scrape and prometheus")),
         }
     };
@@ -141,13 +143,58 @@ fn scrape(
     })
 }
 
-fn prometheus(spec: &PrometheusSpec) -> PrometheusConfig {
-    PrometheusConfig {
+/// The length of the longest name of a label, and of the longest value of a matcher, in bytes.
+const LONGEST_LABEL: usize = 128;
+const LONGEST_VALUE: usize = 1024;
+
+/// Returns why a label can be neither matched nor ignored; `None` if it can.
+fn label_problem(spec: &PrometheusSpec, name: &str) -> Option<String> {
+    if name.is_empty() || name.len() > LONGEST_LABEL || name.contains(char::is_control) {
+        return Some(format!(
+            "{name:?} is no name of a label: give 1 to {LONGEST_LABEL} bytes without control \
+             characters"
+        ));
+    }
+    let is_reserved = ["__name__", "le"].contains(&name)
+        || [&spec.namespace_label, &spec.pod_label].into_iter().any(|label| label == name);
+    is_reserved.then(|| format!("the operator reads {name} by itself: remove it"))
+}
+
+/// Checks the labels by which series are selected, and those that only repeat a series.
+fn check_labels(spec: &PrometheusSpec, field: &str) -> Result<(), SpecError> {
+    for (name, value) in &spec.matchers {
+        let problem = label_problem(spec, name).or_else(|| {
+            let is_wrong = value.len() > LONGEST_VALUE || value.contains(char::is_control);
+            is_wrong.then(|| {
+                format!(
+                    "the value of {name} has more than {LONGEST_VALUE} bytes, or control \
+                     characters"
+                )
+            })
+        });
+        if let Some(problem) = problem {
+            return Err(SpecError::new(format!("{field}.prometheus.matchers"), problem));
+        }
+    }
+    let problem = spec.replica_labels.iter().find_map(|name| label_problem(spec, name));
+    problem.map_or(Ok(()), |problem| {
+        Err(SpecError::new(format!("{field}.prometheus.replicaLabels"), problem))
+    })
+}
+
+fn prometheus(spec: &PrometheusSpec, field: &str) -> Result<PrometheusConfig, SpecError> {
+    check_labels(spec, field)?;
+    Ok(PrometheusConfig {
         url: spec.url.trim_end_matches('/').to_owned(),
         interval: positive(spec.interval_seconds),
         timeout: positive(spec.timeout_seconds),
         stale_after: positive(spec.stale_after_seconds),
-        labels: PodLabels { namespace: spec.namespace_label.clone(), pod: spec.pod_label.clone() },
+        labels: PodLabels {
+            namespace: spec.namespace_label.clone(),
+            pod: spec.pod_label.clone(),
+            replicas: spec.replica_labels.as_slice().into(),
+        },
+        matchers: spec.matchers.clone(),
         access: Access {
             headers: spec.headers.clone(),
             headers_from: spec.headers_from.clone().unwrap_or_default(),
@@ -155,7 +202,7 @@ fn prometheus(spec: &PrometheusSpec) -> PrometheusConfig {
             basic_auth: spec.basic_auth.clone(),
             tls: spec.tls_config.clone(),
         },
-    }
+    })
 }
 
 fn positive(seconds: i32) -> Duration {

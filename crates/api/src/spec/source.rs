@@ -100,7 +100,8 @@ pub struct PrometheusSpec {
     #[schemars(range(min = 1, max = 60))]
     pub timeout_seconds: i32,
     /// The age after which a sample is ignored, in seconds. Defaults to 60. Use at least twice the
-    /// interval at which Prometheus scrapes.
+    /// interval at which Prometheus scrapes. A sample is in doubt, and shrinks nothing, from 2.5
+    /// of these intervals on.
     #[serde(default = "sixty")]
     #[schemars(range(min = 5, max = 600))]
     pub stale_after_seconds: i32,
@@ -112,6 +113,17 @@ pub struct PrometheusSpec {
     #[serde(default = "namespace_label")]
     #[schemars(length(min = 1, max = 128))]
     pub namespace_label: String,
+    /// Labels and values that the series of pods must have, such as cluster. They are added to
+    /// every selector that the operator writes, but not to a metric's query. An empty value stands
+    /// for series without the label.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub matchers: BTreeMap<String, String>,
+    /// The labels of replicas of the server: series that differ only in these are one. Defaults to
+    /// two names that are usual.
+    #[serde(default = "replica_labels")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128)))]
+    pub replica_labels: Vec<String>,
     /// HTTP headers without secrets, such as X-Scope-OrgID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 16))]
@@ -232,6 +244,10 @@ fn pod_label() -> String {
 
 fn namespace_label() -> String {
     "namespace".into()
+}
+
+fn replica_labels() -> Vec<String> {
+    vec!["replica".into(), "prometheus_replica".into()]
 }
 
 fn bearer() -> String {

@@ -3,7 +3,8 @@
 use std::{fmt::Write, time::Duration};
 
 /// Returns a range vector selector for the raw samples of all series with one of these names in one
-/// of these namespaces. `range` is the time up to now that it covers.
+/// of these namespaces. `range` is the time up to now that it covers, and `matchers` are labels
+/// and values that all of the series must have.
 ///
 /// A single query serves every autoscaler that needs any of the series, so selectors by other
 /// labels are applied to the response.
@@ -13,18 +14,21 @@ use std::{fmt::Write, time::Duration};
 ///
 /// use llm_autoscaler_engines::prometheus::range_selector;
 ///
-/// let query = range_selector(["a", "b"], "namespace", ["models"], Duration::from_secs(60));
-/// assert_eq!(query, r#"{__name__=~"a|b",namespace="models"}[1m]"#);
+/// let (range, cluster) = (Duration::from_secs(60), [("cluster", "eu-1")]);
+/// let query = range_selector(["a", "b"], "namespace", ["models"], cluster, range);
+/// assert_eq!(query, r#"{__name__=~"a|b",namespace="models",cluster="eu-1"}[1m]"#);
 /// ```
 pub fn range_selector<'a>(
     names: impl IntoIterator<Item = &'a str>,
     namespace_label: &str,
     namespaces: impl IntoIterator<Item = &'a str>,
+    matchers: impl IntoIterator<Item = (&'a str, &'a str)>,
     range: Duration,
 ) -> String {
-    let (names, namespaces) =
-        (label_matcher("__name__", names), label_matcher(namespace_label, namespaces));
-    format!("{{{names},{namespaces}}}[{}]", duration(range))
+    let own = [label_matcher("__name__", names), label_matcher(namespace_label, namespaces)];
+    let others = matchers.into_iter().map(|(label, value)| label_matcher(label, [value]));
+    let all: Vec<String> = own.into_iter().chain(others).collect();
+    format!("{{{}}}[{}]", all.join(","), duration(range))
 }
 
 /// Returns a label matcher for one of these values: `namespace="models"`, or `namespace=~"a|b"`.
@@ -86,11 +90,21 @@ mod tests {
             ["vllm:num_requests_waiting"],
             "namespace",
             ["models"],
+            [],
             Duration::from_secs(75),
         );
         assert_eq!(query, r#"{__name__="vllm:num_requests_waiting",namespace="models"}[1m15s]"#);
-        let query = range_selector(["a:b", "c"], "k8s.ns", ["x", "y"], Duration::from_millis(1500));
-        assert_eq!(query, r#"{__name__=~"a:b|c","k8s.ns"=~"x|y"}[1s500ms]"#);
+        let matchers = [("cluster", "eu\"1"), ("k8s.env", "")];
+        let query = range_selector(
+            ["a:b", "c"],
+            "k8s.ns",
+            ["x", "y"],
+            matchers,
+            Duration::from_millis(1500),
+        );
+        let expected =
+            r#"{__name__=~"a:b|c","k8s.ns"=~"x|y",cluster="eu\"1","k8s.env"=""}[1s500ms]"#;
+        assert_eq!(query, expected);
     }
 
     #[test]

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, de::IgnoredAny};
 
+/// The warning that a response with `isPartial` stands for.
+const PARTIAL: &str = "isPartial: a part of its storage nodes did not answer";
+
 /// A successful response to a query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueryResponse {
@@ -71,6 +74,10 @@ struct RawResponse<'a> {
     error: String,
     #[serde(default)]
     warnings: Option<Vec<String>>,
+    /// True if a storage node did not answer. Only clusters of `VictoriaMetrics` send it, and no
+    /// warning beside it.
+    #[serde(default, rename = "isPartial")]
+    is_partial: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -118,8 +125,7 @@ impl QueryResponse {
                 error: short(&raw.error),
             });
         }
-        let warnings =
-            raw.warnings.unwrap_or_default().iter().map(|warning| short(warning)).collect();
+        let warnings = warnings(&raw);
         let Some(RawData { result_type, result }) = raw.data else {
             return Err(ResponseError::NotPrometheus("it has no data".to_owned()));
         };
@@ -194,6 +200,14 @@ impl<'de> Deserialize<'de> for Point {
     }
 }
 
+/// Returns the warnings of a response. A partial one counts as a warning, because it lacks
+/// the series of the nodes that did not answer.
+fn warnings(raw: &RawResponse<'_>) -> Vec<String> {
+    let warnings = raw.warnings.iter().flatten().map(|warning| short(warning));
+    let partial = raw.is_partial.unwrap_or_default().then(|| PARTIAL.to_owned());
+    warnings.chain(partial).collect()
+}
+
 fn not_prometheus(error: &serde_json::Error) -> ResponseError {
     ResponseError::NotPrometheus(short(&error.to_string()))
 }
@@ -255,6 +269,27 @@ mod tests {
     fn a_partial_response_has_warnings() {
         let body = r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["store a is\ndown"]}"#;
         assert_eq!(QueryResponse::parse(body.as_bytes()).unwrap().warnings, ["store a is down"]);
+    }
+
+    #[test]
+    fn a_partial_response_of_victoriametrics_has_a_warning() {
+        let table = [
+            (r#""isPartial":true,"#, &[PARTIAL][..]),
+            (r#""isPartial":true,"warnings":["a"],"#, &["a", PARTIAL]),
+            (r#""isPartial":false,"#, &[]),
+            (r#""isPartial":null,"#, &[]),
+        ];
+        // As vmselect sends it, with one of two storage nodes down.
+        let data = r#""data":{"resultType":"vector","result":[{"metric":{},"value":[1795828825,"15"]}]},"stats":{"seriesFetched":"2"}"#;
+        for (partial, expected) in table {
+            let body = format!(r#"{{"status":"success",{partial}{data}}}"#);
+            let response = QueryResponse::parse(body.as_bytes()).unwrap();
+            assert_eq!(response.warnings, expected, "{partial}");
+            assert_ne!(response.data, QueryData::default(), "{partial}: the numbers stay");
+        }
+        let range =
+            r#"{"status":"success","isPartial":true,"data":{"resultType":"matrix","result":[]}}"#;
+        assert_eq!(QueryResponse::parse(range.as_bytes()).unwrap().warnings, [PARTIAL]);
     }
 
     #[test]

@@ -102,6 +102,9 @@ impl<'a> MetricReader<'a> {
                 continue;
             }
             let is_due = snapshot.should_report(at, pod);
+            if let Some(Lookup::Ambiguous(text)) = lookups.get(at) {
+                findings.advice.insert(advice::ambiguous(snapshot.metric(self.index), text));
+            }
             match self.answer(lookups, at) {
                 Answer::Sample(sample) => {
                     self.record_sample(place, pod, sample, findings);

@@ -40,6 +40,7 @@ async fn main() -> ExitCode {
         prometheus::second_source_takes_over,
         prometheus::two_jobs_count_once,
         prometheus::two_addresses_are_in_doubt,
+        prometheus::two_clusters_are_no_number,
         prometheus::clock_skew,
         prometheus::a_query_that_gives_nothing,
         prometheus::everything_fails_and_there_is_a_fallback,

@@ -195,6 +195,20 @@ pub(crate) async fn two_addresses_are_in_doubt(stage: &Stage) -> Result<String> 
     Ok("held, Advisory=True (TwoCandidates); one address: 3 -> 1".to_owned())
 }
 
+/// Pods of one name in two clusters of a store are neither added nor chosen from, so nothing grows
+/// or shrinks.
+pub(crate) async fn two_clusters_are_no_number(stage: &Stage) -> Result<String> {
+    let mut server = with_server(stage, json!({})).await?;
+    server.fail(Fault::TwoClusters).await?;
+    let advice = stage.until_condition("a", "Advisory", "True", "TwoCandidates").await?;
+    ensure!(advice.message.contains("the label cluster"), "{}", advice.message);
+    set_waiting(&server, stage, 9.0);
+    stage.stays("a", 3, WATCHED).await?;
+    server.fail(Fault::None).await?;
+    stage.until_replicas("a", 6, SOON).await?;
+    Ok("held, Advisory=True (TwoCandidates) names the label; one cluster: 3 -> 6".to_owned())
+}
+
 /// The server's clock is off by five minutes, ahead and behind: the age of samples is measured by
 /// its own clock.
 pub(crate) async fn clock_skew(stage: &Stage) -> Result<String> {

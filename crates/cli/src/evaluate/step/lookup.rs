@@ -35,6 +35,7 @@ struct LookupFields {
     /// The error of the latest scrape, of an answer that is pending.
     error: Option<String>,
     missing: Option<String>,
+    ambiguous: Option<String>,
 }
 
 fn one() -> usize {
@@ -58,13 +59,17 @@ struct QueryFields {
 
 impl LookupFields {
     fn lookup(self) -> Result<Lookup, String> {
-        let Self { value, buckets, age_seconds, doubt, copies, pending, error, missing } = self;
-        let value = match (value, buckets, pending, missing) {
-            (Some(number), None, false, None) => Value::Number(number),
-            (None, Some(counts), false, None) => Value::Buckets(histogram(&counts)?),
-            (None, None, true, None) => return Ok(Lookup::Pending { error }),
-            (None, None, false, Some(reason)) => return Ok(Lookup::Missing(reason)),
-            _ => return Err("give exactly one of value, buckets, pending and missing".to_owned()),
+        let Self { age_seconds, doubt, copies, error, .. } = self;
+        let value = match (self.value, self.buckets, self.pending, self.missing, self.ambiguous) {
+            (Some(number), None, false, None, None) => Value::Number(number),
+            (None, Some(counts), false, None, None) => Value::Buckets(histogram(&counts)?),
+            (None, None, true, None, None) => return Ok(Lookup::Pending { error }),
+            (None, None, false, Some(reason), None) => return Ok(Lookup::Missing(reason)),
+            (None, None, false, None, Some(text)) => return Ok(Lookup::Ambiguous(text)),
+            _ => {
+                let fields = "value, buckets, pending, missing and ambiguous";
+                return Err(format!("give exactly one of {fields}"));
+            }
         };
         let age = age_seconds.duration();
         Ok(Lookup::Sample(Sample { value, age, doubt, found: Found::default(), copies }))

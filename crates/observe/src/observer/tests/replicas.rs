@@ -3,6 +3,8 @@
 use llm_autoscaler_api::workloads::{GroupSize, ReportingPods};
 use llm_autoscaler_core::{Doubt, EngineActivity, ReplicaState};
 
+use llm_autoscaler_api::conditions::Reason;
+
 use super::*;
 
 /// Returns so many replicas of two pods, all of which report.
@@ -190,6 +192,23 @@ fn the_engine_of_a_replica_with_a_sample_answers() {
     let gateway = SourceKind::OtherPods(members([Pod::serving("g-0", "g")]));
     let total = waiting(all()).source(gateway, vec![sample(9.0)]);
     assert_eq!(total.observe().usable.states(), [Starting, Starting, Ready]);
+}
+
+#[test]
+fn samples_of_several_pods_of_one_name_are_no_number() {
+    let text = "two values of cluster: set matchers";
+    let several = || Lookup::Ambiguous(text.to_owned());
+    let observe = |answers| waiting(pods(2)).source(SourceKind::OwnPods, answers).observe();
+    let found = observe(vec![several(), sample(3.0)]).usable;
+    assert_eq!(found.reading(), &per_replica(&[None, Some(3)]));
+    assert_eq!(found.problems(), [format!("a-0: {text}")]);
+    let advice: Vec<_> = found.findings.advice.iter().collect();
+    assert_eq!(advice.len(), 1);
+    assert_eq!(advice[0].reason, Reason::TwoCandidates);
+    assert!(advice[0].text.ends_with(text), "{advice:?}");
+    let found = observe(vec![several(), several()]).usable;
+    assert_eq!(found.reading(), &Reading::Failed, "the size stays");
+    assert_eq!(found.findings.advice.len(), 1, "once for all pods");
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn text(lookup: &Lookup) -> String {
     match lookup {
         Lookup::Pending { error: None } => "pending".to_owned(),
         Lookup::Pending { error: Some(error) } => format!("pending: {error}"),
-        Lookup::Missing(reason) => format!("missing: {reason}"),
+        Lookup::Missing(reason) | Lookup::Ambiguous(reason) => format!("missing: {reason}"),
         Lookup::Sample(Sample { value, age, doubt, .. }) => {
             let doubt = doubt.as_ref().map(|doubt| format!(", doubt: {doubt}"));
             let (age, doubt) = (age.as_millis(), doubt.unwrap_or_default());

@@ -1,6 +1,6 @@
 //! The demand of one autoscaler on one Prometheus server.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use llm_autoscaler_api::Access;
 use llm_autoscaler_engines::{Measure, prometheus::PodLabels};
@@ -13,6 +13,8 @@ pub(crate) struct ServerKey {
     pub(crate) url: String,
     /// The server's names of the labels for pods and namespaces.
     pub(crate) labels: PodLabels,
+    /// Labels and values that the series of pods must have.
+    pub(crate) matchers: BTreeMap<String, String>,
     /// The credentials and TLS settings.
     pub(crate) access: Arc<Access>,
     /// The namespace of the credentials' Secrets; `None` without any.

@@ -68,7 +68,7 @@ pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer
 
 /// Sends all queries of a plan once, and wakes the subscribers. Returns true if all succeeded.
 async fn query_all(context: &QueryContext, server: &PrometheusServer, plan: &QueryPlan) -> bool {
-    let completed: Vec<_> = stream::iter(plan.queries(&server.key.labels))
+    let completed: Vec<_> = stream::iter(plan.queries(&server.key))
         .map(|PlannedQuery { purpose, query }| async move {
             let result = context.client.query(&server.key, &query).await;
             context.telemetry.record_query(result.as_ref().err().map_or("ok", FetchError::kind));

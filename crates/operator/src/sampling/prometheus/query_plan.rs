@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use llm_autoscaler_engines::prometheus::{PodLabels, range_selector};
+use llm_autoscaler_engines::prometheus::range_selector;
 
 use crate::sampling::prometheus::{
     client::InstantQuery,
-    demand::{QueryDemand, range},
+    demand::{QueryDemand, ServerKey, range},
 };
 
 /// The largest number of families, and of namespaces, that one query selects.
@@ -92,8 +92,10 @@ impl QueryPlan {
         parts
     }
 
-    /// Returns the queries to a server with these names of labels.
-    pub(super) fn queries(&self, labels: &PodLabels) -> Vec<PlannedQuery> {
+    /// Returns the queries to this server. Its matchers belong to the selectors of pods; a spec's
+    /// own expression stays as it is.
+    pub(super) fn queries(&self, server: &ServerKey) -> Vec<PlannedQuery> {
+        let (label, matchers) = (&server.labels.namespace, &server.matchers);
         let timeout = self.timeout;
         let mut planned = Vec::new();
         for (range, RangeDemand { families, namespaces }) in &self.ranges {
@@ -103,8 +105,8 @@ impl QueryPlan {
                 for namespaces in namespaces.chunks(CHUNK) {
                     let (families, namespaces) = (families.iter(), namespaces.iter());
                     let (families, namespaces) = (families.copied(), namespaces.copied());
-                    let expression =
-                        range_selector(families, &labels.namespace, namespaces, *range);
+                    let matchers = matchers.iter().map(|(name, value)| (&**name, &**value));
+                    let expression = range_selector(families, label, namespaces, matchers, *range);
                     let query = InstantQuery { expression, lookback: None, timeout };
                     planned.push(PlannedQuery { purpose: Purpose::Range(*range), query });
                 }
@@ -126,7 +128,7 @@ impl QueryPlan {
 mod tests {
     use std::sync::Arc;
 
-    use llm_autoscaler_engines::{Kind, Measure, Recipe};
+    use llm_autoscaler_engines::{Kind, Measure, Recipe, prometheus::PodLabels};
 
     use super::*;
 
@@ -149,10 +151,34 @@ mod tests {
         }
     }
 
-    fn expressions(demands: &[QueryDemand]) -> Vec<String> {
-        let labels = PodLabels { namespace: "namespace".to_owned(), pod: "pod".to_owned() };
-        let queries = QueryPlan::merge(demands.iter()).queries(&labels);
+    fn expressions_of(demands: &[QueryDemand], matchers: &[(&str, &str)]) -> Vec<String> {
+        let labels = PodLabels {
+            namespace: "namespace".to_owned(),
+            pod: "pod".to_owned(),
+            replicas: [].into(),
+        };
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let server = ServerKey {
+            url: "http://prometheus".to_owned(),
+            labels,
+            matchers: matchers.iter().map(owned).collect(),
+            access: Arc::default(),
+            namespace: None,
+        };
+        let queries = QueryPlan::merge(demands.iter()).queries(&server);
         queries.into_iter().map(|planned| planned.query.expression).collect()
+    }
+
+    fn expressions(demands: &[QueryDemand]) -> Vec<String> {
+        expressions_of(demands, &[])
+    }
+
+    #[test]
+    fn matchers_belong_to_selectors_and_not_to_queries() {
+        let demand = [demand("a", 0, &["x"], &["sum(x)"])];
+        let matchers = [("cluster", "eu-1"), ("tenant.id", "")];
+        let expected = r#"{__name__="x",namespace="a",cluster="eu-1","tenant.id"=""}[10s]"#;
+        assert_eq!(expressions_of(&demand, &matchers), [expected, "sum(x)"]);
     }
 
     #[test]

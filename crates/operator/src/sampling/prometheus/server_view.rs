@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use llm_autoscaler_api::{Access, PrometheusConfig};
 use llm_autoscaler_core::Monotonic;
-use llm_autoscaler_engines::{Measure, exposition::Value};
+use llm_autoscaler_engines::{
+    Measure,
+    exposition::Value,
+    prometheus::{Conflict, PodReading},
+};
 use llm_autoscaler_observe::{
     pod::Pod,
     samples::{Found, Lookup, QueryLookup, Sample},
@@ -17,6 +21,7 @@ use crate::sampling::{
         demand::{QueryDemand, ServerKey},
         pool::PrometheusPool,
         query_loop::PrometheusServer,
+        state::{PodSample, SampleDoubt},
     },
 };
 
@@ -62,6 +67,7 @@ impl ServerView {
         let key = ServerKey {
             url: config.url.clone(),
             labels: config.labels.clone(),
+            matchers: config.matchers.clone(),
             namespace: (!access.is_open()).then(|| demand.namespace.to_owned()),
             access,
         };
@@ -116,28 +122,13 @@ impl ServerView {
             }
             Err(error) => return Lookup::Missing(error.to_string()),
         };
-        if sample.age > stale_after {
-            if let Some(error) = state.error(measure, stale_after) {
-                return Lookup::Missing(error.to_string());
-            }
-            let (url, age, limit) = (&self.key.url, sample.age.as_secs(), stale_after.as_secs());
-            return Lookup::Missing(format!(
-                "{url}: its latest sample is {age} s old, more than {limit} s"
-            ));
+        if sample.age > stale_after
+            && let Some(error) = state.error(measure, stale_after)
+        {
+            return Lookup::Missing(error.to_string());
         }
-        let reading = sample.reading;
         let absent = || self.absent(measure, state.warnings(measure, stale_after));
-        if reading.value == Value::Absent {
-            return Lookup::Missing(absent());
-        }
-        let is_certain = sample.is_latest && reading.addresses <= 1 && !reading.is_young;
-        let found = Found {
-            alternative: reading.extract.alternative,
-            ambiguous: reading.extract.ambiguous,
-        };
-        let copies = reading.scrapes.max(reading.addresses);
-        let doubt = (!is_certain).then(absent);
-        Lookup::Sample(Sample { value: reading.value, age: sample.age, doubt, found, copies })
+        lookup_of(sample, &self.key.url, stale_after, absent)
     }
 
     /// Returns the latest result of a query of the spec, if it is recent.
@@ -198,8 +189,125 @@ impl ServerView {
     }
 }
 
+/// Turns a sample into the answer of a server. `absent` is the text for a sample without a number.
+fn lookup_of(
+    sample: PodSample,
+    url: &str,
+    stale_after: Duration,
+    absent: impl FnOnce() -> String,
+) -> Lookup {
+    let PodSample { reading, age, doubt } = sample;
+    if age > stale_after {
+        let (age, limit) = (age.as_secs(), stale_after.as_secs());
+        return Lookup::Missing(format!(
+            "{url}: its latest sample is {age} s old, more than {limit} s"
+        ));
+    }
+    if reading.value == Value::Absent {
+        return Lookup::Missing(absent());
+    }
+    if let Some(conflict) = reading.conflict {
+        return Lookup::Ambiguous(conflict_text(url, &conflict));
+    }
+    let doubt = doubt.map(|doubt| doubt_text(url, doubt));
+    let PodReading { value, extract, scrapes, addresses, .. } = reading;
+    let found = Found { alternative: extract.alternative, ambiguous: extract.ambiguous };
+    Lookup::Sample(Sample { value, age, doubt, found, copies: scrapes.max(addresses) })
+}
+
+/// Returns what is wrong with the series of several pods under one name, and what to do.
+fn conflict_text(url: &str, conflict: &Conflict) -> String {
+    let Conflict { label, values: [one, other] } = conflict;
+    format!(
+        "{url} has several pods of this name, which differ in the label {label} ({one:?}, \
+         {other:?}), and are no number: select one by matchers of the source, or add {label} to \
+         its replicaLabels if they are the same pod"
+    )
+}
+
+fn doubt_text(url: &str, doubt: SampleDoubt) -> String {
+    match doubt {
+        SampleDoubt::Failed(error) => error.to_string(),
+        SampleDoubt::Warned(warning) => format!("{url} warns: {warning}"),
+        SampleDoubt::Late { age, spacing } => {
+            let usual = spacing
+                .map(|spacing| format!(", and one every {:.0} s is usual", spacing.as_secs_f64()));
+            format!(
+                "{url}: its latest sample is {} s old{}: the server does not scrape it any more, \
+                 or in vain",
+                age.as_secs(),
+                usual.unwrap_or_default()
+            )
+        }
+        SampleDoubt::Addresses(count) => format!(
+            "{url} has it at {count} addresses of the pod, which may be parts of a number or \
+             repeat it"
+        ),
+        SampleDoubt::Young => {
+            format!("{url} has samples of less than half of the metric's window")
+        }
+    }
+}
+
 impl Drop for ServerView {
     fn drop(&mut self) {
         self.unsubscribe();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampling::error::{FetchError, FetchProblem};
+
+    const URL: &str = "http://prometheus:9090";
+
+    fn lookup(doubt: Option<SampleDoubt>, age: u64, reading: PodReading) -> Lookup {
+        let sample = PodSample { reading, age: Duration::from_secs(age), doubt };
+        lookup_of(sample, URL, Duration::from_mins(1), || "absent".to_owned())
+    }
+
+    fn reading(value: f64) -> PodReading {
+        PodReading { value: Value::Number(value), scrapes: 1, addresses: 1, ..Default::default() }
+    }
+
+    #[test]
+    fn several_pods_of_one_name_are_no_number() {
+        let values = ["eu-1".to_owned(), "us-1".to_owned()];
+        let conflict = Some(Conflict { label: "cluster".to_owned(), values });
+        let reading = PodReading { conflict, ..reading(40.0) };
+        let Lookup::Ambiguous(text) = lookup(None, 1, reading.clone()) else { panic!("a number") };
+        let expected =
+            "differ in the label cluster (\"eu-1\", \"us-1\"), and are no number: select";
+        assert!(text.starts_with(URL) && text.contains(expected), "{text}");
+        assert!(matches!(lookup(None, 61, reading), Lookup::Missing(_)), "too old");
+    }
+
+    #[test]
+    fn a_doubt_is_explained() {
+        let second = Duration::from_secs(1);
+        let timeout = FetchProblem::Timeout(5 * second);
+        let failed = FetchError::Request { url: URL.to_owned(), problem: timeout };
+        let table = [
+            (SampleDoubt::Failed(failed.clone()), &*failed.to_string()),
+            (
+                SampleDoubt::Warned("isPartial".to_owned()),
+                "http://prometheus:9090 warns: isPartial",
+            ),
+            (
+                SampleDoubt::Late { age: 25 * second, spacing: Some(5 * second) },
+                "its latest sample is 25 s old, and one every 5 s is usual",
+            ),
+            (SampleDoubt::Late { age: 35 * second, spacing: None }, "is 35 s old: the server"),
+            (SampleDoubt::Addresses(2), "at 2 addresses of the pod"),
+            (SampleDoubt::Young, "less than half of the metric's window"),
+        ];
+        for (doubt, expected) in table {
+            let Lookup::Sample(sample) = lookup(Some(doubt), 25, reading(0.0)) else {
+                panic!("{expected}: it may grow the target still");
+            };
+            let text = sample.doubt.unwrap();
+            assert!(text.contains(expected), "{text}");
+        }
     }
 }

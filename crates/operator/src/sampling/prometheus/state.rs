@@ -10,7 +10,7 @@ use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
     Measure,
     exposition::Scratch,
-    prometheus::{PodLabels, PodReading, PodSeries, QueryData, group_by_pod},
+    prometheus::{PodLabels, PodReading, PodSeries, QueryData, group_by_pod, late_after},
 };
 use tokio::sync::Notify;
 
@@ -49,6 +49,9 @@ struct RangeSamples {
     at: Option<Monotonic>,
     /// The server's time of the latest response, in seconds since 1970.
     server_time: f64,
+    /// The shortest spacing of a namespace's series in seconds, for a pod with a single sample: it
+    /// is scraped as often as its neighbours.
+    spacings: HashMap<String, f64>,
     /// The pods, by namespace and name.
     pods: HashMap<String, HashMap<String, PodSamples>>,
 }
@@ -83,8 +86,28 @@ pub(super) struct PodSample {
     pub(super) reading: PodReading,
     /// The time since the server scraped it.
     pub(super) age: Duration,
-    /// True if the latest query succeeded without warnings.
-    pub(super) is_latest: bool,
+    /// The reason why it is not the pod's number of now.
+    pub(super) doubt: Option<SampleDoubt>,
+}
+
+/// A reason to doubt a sample.
+#[derive(Debug, PartialEq)]
+pub(super) enum SampleDoubt {
+    /// The latest query has failed.
+    Failed(FetchError),
+    /// The latest response has this warning.
+    Warned(String),
+    /// The server has not scraped the pod lately, as far as the spacing of its samples tells.
+    Late {
+        /// The age of the sample at the time of the query.
+        age: Duration,
+        /// The time from one sample to the next; `None` if no pod of the namespace shows it.
+        spacing: Option<Duration>,
+    },
+    /// The pod has the series at this many addresses.
+    Addresses(usize),
+    /// Less than half of the window is known.
+    Young,
 }
 
 /// The result of a query, and its use.
@@ -126,14 +149,12 @@ impl ServerState {
             return Ok(None);
         };
         let Some(at) = samples.at else { return samples.error.clone().map_or(Ok(None), Err) };
-        let is_latest = samples.error.is_none() && samples.warnings.is_empty();
-        let server_time = samples.server_time;
         let Some(reading) = samples.reading(pod, measure, stale_after) else {
             return samples.error.clone().map_or(Ok(None), Err);
         };
-        let age = Duration::try_from_secs_f64((server_time - reading.at).max(0.0));
-        let age = age.unwrap_or(Duration::MAX).saturating_add(now.since(at));
-        Ok(Some(PodSample { reading, age, is_latest }))
+        let then = seconds(samples.server_time - reading.at);
+        let doubt = samples.doubt(&reading, pod.0, then, stale_after);
+        Ok(Some(PodSample { reading, age: then.saturating_add(now.since(at)), doubt }))
     }
 
     /// Returns true if a query for this measure has been tried.
@@ -213,7 +234,39 @@ impl ServerState {
     }
 }
 
+/// Returns a time in seconds as a duration; zero if it is negative.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
 impl RangeSamples {
+    /// Returns why a reading of a pod of this namespace is in doubt. `age` is that of its latest
+    /// sample at the time of the query. Where the spacing is unknown, it is taken to be at most
+    /// half of `stale_after`, as the documentation of that field demands.
+    fn doubt(
+        &self,
+        reading: &PodReading,
+        namespace: &str,
+        age: Duration,
+        stale_after: Duration,
+    ) -> Option<SampleDoubt> {
+        if let Some(error) = &self.error {
+            return Some(SampleDoubt::Failed(error.clone()));
+        }
+        if let Some(warning) = self.warnings.first() {
+            return Some(SampleDoubt::Warned(warning.clone()));
+        }
+        let spacing = reading.spacing.or_else(|| self.spacings.get(namespace).copied());
+        let late_after = spacing.map_or(stale_after / 2, |spacing| seconds(late_after(spacing)));
+        if age > late_after {
+            return Some(SampleDoubt::Late { age, spacing: spacing.map(seconds) });
+        }
+        if reading.addresses > 1 {
+            return Some(SampleDoubt::Addresses(reading.addresses));
+        }
+        reading.is_young.then_some(SampleDoubt::Young)
+    }
+
     fn reading(
         &mut self,
         (namespace, name): (&str, &str),
@@ -245,6 +298,10 @@ impl RangeSamples {
             self.warnings.extend(response.warnings);
             let QueryData::Series(series) = response.data else { continue };
             for ((namespace, pod), series) in group_by_pod(series, labels) {
+                if let Some(spacing) = series.shortest_spacing() {
+                    let known = self.spacings.entry(namespace.clone()).or_insert(spacing);
+                    *known = known.min(spacing);
+                }
                 let pods = self.pods.entry(namespace).or_default();
                 pods.entry(pod).or_default().series.extend(series);
             }
@@ -272,3 +329,6 @@ impl QueryReply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

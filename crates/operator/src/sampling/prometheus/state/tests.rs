@@ -1,0 +1,121 @@
+use llm_autoscaler_engines::{Kind, Recipe, exposition::Value, prometheus::QueryResponse};
+use serde_json::json;
+
+use super::*;
+
+const STALE_AFTER: Duration = Duration::from_mins(1);
+/// The server's time of the responses.
+const NOW: f64 = 1000.0;
+
+fn labels() -> PodLabels {
+    let replicas = ["replica".to_owned()].into();
+    PodLabels { namespace: "namespace".to_owned(), pod: "pod".to_owned(), replicas }
+}
+
+fn measure() -> Arc<Measure> {
+    let recipe = Recipe::series(Kind::Gauge, "q", []);
+    Arc::new(Measure { recipe, window: Duration::ZERO })
+}
+
+/// Returns the series of a pod with samples of this value, the latest one at this age.
+fn series(pod: &str, age: f64, spacing: f64, count: u32, value: f64) -> serde_json::Value {
+    let at = |n: u32| NOW - age - f64::from(n) * spacing;
+    let values = (0..count).rev().map(|n| json!([at(n), value.to_string()]));
+    json!({
+        "metric": {"__name__": "q", "namespace": "models", "pod": pod},
+        "values": values.collect::<Vec<_>>(),
+    })
+}
+
+fn state(series: &[serde_json::Value], partial: bool) -> ServerState {
+    let body = json!({
+        "status": "success",
+        "isPartial": partial,
+        "data": {"resultType": "matrix", "result": series},
+    });
+    let response = QueryResponse::parse(body.to_string().as_bytes()).unwrap();
+    let result = Ok(QueryResult { response, now: NOW, clock_ahead: None });
+    let mut state = ServerState::default();
+    let purpose = Purpose::Range(range(&measure(), STALE_AFTER));
+    state.record_results(vec![CompletedQuery { purpose, result }], &labels(), Monotonic::default());
+    state
+}
+
+fn doubt(state: &mut ServerState, pod: &str) -> Option<SampleDoubt> {
+    let now = Monotonic::default();
+    let sample = state.sample(("models", pod), &measure(), STALE_AFTER, now).unwrap().unwrap();
+    assert!(matches!(sample.reading.value, Value::Number(_)), "it may grow the target still");
+    sample.doubt
+}
+
+#[test]
+fn a_sample_that_should_have_had_successors_is_in_doubt() {
+    // age and spacing in seconds, number of samples; whether it is late
+    let table = [
+        (25.0, 5.0, 7, true),
+        (13.0, 5.0, 9, true),
+        (12.0, 5.0, 9, false),
+        (25.0, 15.0, 3, false),
+        (37.0, 15.0, 2, false),
+        (38.0, 15.0, 2, true),
+        (59.0, 30.0, 2, false),
+        // Samples of short intervals reach a store late.
+        (6.0, 1.0, 50, false),
+        (8.0, 1.0, 50, true),
+        // A pod with one sample, and no neighbour.
+        (20.0, 0.0, 1, false),
+        (31.0, 0.0, 1, true),
+    ];
+    for (age, spacing, count, is_late) in table {
+        let mut state = state(&[series("a-3", age, spacing, count, 0.0)], false);
+        let found = doubt(&mut state, "a-3");
+        let found_late = matches!(found, Some(SampleDoubt::Late { .. }));
+        assert_eq!((found_late, found.is_some()), (is_late, is_late), "{age} {spacing} {count}");
+    }
+}
+
+#[test]
+fn the_last_sample_of_a_pod_has_the_spacing_of_its_neighbours() {
+    let series = [series("a-0", 3.0, 5.0, 9, 5.0), series("a-3", 25.0, 0.0, 1, 0.0)];
+    let mut state = state(&series, false);
+    assert_eq!(doubt(&mut state, "a-0"), None);
+    let (age, spacing) = (Duration::from_secs(25), Some(Duration::from_secs(5)));
+    assert_eq!(doubt(&mut state, "a-3"), Some(SampleDoubt::Late { age, spacing }));
+}
+
+#[test]
+fn a_sample_of_a_partial_response_is_in_doubt() {
+    let series = [series("a-0", 3.0, 5.0, 9, 5.0)];
+    assert_eq!(doubt(&mut state(&series, false), "a-0"), None);
+    let found = doubt(&mut state(&series, true), "a-0");
+    assert!(matches!(&found, Some(SampleDoubt::Warned(text)) if text.contains("isPartial")));
+}
+
+#[test]
+fn a_partial_response_to_a_query_has_a_warning() {
+    let body = br#"{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[{"metric":{},"value":[1795828825,"15"]}]}}"#;
+    let response = QueryResponse::parse(body).unwrap();
+    let result = Ok(QueryResult { response, now: NOW, clock_ahead: None });
+    let purpose = Purpose::Query("sum(q)".to_owned());
+    let mut state = ServerState::default();
+    state.record_results(vec![CompletedQuery { purpose, result }], &labels(), Monotonic::default());
+    let reply = state.reply("sum(q)").unwrap();
+    assert_eq!(reply.numbers.as_ref().unwrap().numbers, [15.0]);
+    assert_eq!(reply.warnings.len(), 1, "so the total is incomplete");
+}
+
+#[test]
+fn a_pod_that_has_come_back_is_at_one_address() {
+    let at = |address: &str, age, count, value| {
+        let mut series = series("a-0", age, 5.0, count, value);
+        series["metric"]["instance"] = json!(address);
+        series
+    };
+    // age of the old pod's latest sample in seconds; addresses
+    for (age, addresses) in [(10.0, 2), (16.0, 1), (50.0, 1)] {
+        let series = [at("10.0.0.1:8000", age, 3, 0.0), at("10.0.0.2:8000", 1.0, 2, 7.0)];
+        let mut state = state(&series, false);
+        let expected = (addresses > 1).then_some(SampleDoubt::Addresses(addresses));
+        assert_eq!(doubt(&mut state, "a-0"), expected, "{age}");
+    }
+}
