@@ -8,7 +8,11 @@ mod tensorrt_llm;
 mod tgi;
 mod vllm;
 
-use crate::{definition::SignalDef, recipe::Recipe, signal::Signal};
+use crate::{
+    definition::{IdleRule, SignalDef},
+    recipe::Recipe,
+    signal::Signal,
+};
 
 /// An inference engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +55,8 @@ pub struct EngineProfile {
     pub repeat_labels: &'static [&'static str],
     /// The signals that it reports.
     pub signals: &'static [SignalDef],
+    /// The pages that prove that it has had no request yet.
+    pub idle_rules: &'static [IdleRule],
 }
 
 impl Engine {
@@ -88,7 +94,12 @@ impl EngineProfile {
     /// Returns the recipe of `signal` for the engine's page; `None` if the engine does not report
     /// it.
     pub fn recipe(&self, signal: Signal) -> Option<Recipe> {
-        self.signal(signal).map(|def| def.recipe(self.repeat_labels))
+        self.signal(signal).map(|def| self.recipe_of(def))
+    }
+
+    /// Returns the recipe of a signal of this engine.
+    pub fn recipe_of(&self, def: &SignalDef) -> Recipe {
+        def.recipe(self.repeat_labels, self.idle_rules)
     }
 }
 

@@ -12,4 +12,5 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     prefixes: &[],
     repeat_labels: &[],
     signals: &[],
+    idle_rules: &[],
 };

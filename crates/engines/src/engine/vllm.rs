@@ -6,9 +6,12 @@
 //! `vllm:num_requests_waiting_by_reason` (0.20 and later) repeats the queue by reason and must not
 //! be added to it. `vllm:request_time_per_output_token_seconds` is a mean per request, not the
 //! former name of the inter-token latency.
+//!
+//! With several API servers, which is the default with data parallelism, the gauges are not on the
+//! page before they are first set, by the first request. Counters are there from the start.
 
 use crate::{
-    definition::{Alternative, SignalDef, Term},
+    definition::{Alternative, IdleRule, SignalDef, Term},
     engine::EngineProfile,
     kind::Fold,
     signal::Signal,
@@ -75,6 +78,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             fold: Fold::Sum,
         },
     ],
+    idle_rules: IDLE_RULES,
 };
 
 const WAITING: Term = Term(&[Alternative::always("vllm:num_requests_waiting")]);
@@ -83,3 +87,21 @@ const KV_CACHE: Term = Term(&[
     Alternative::current("vllm:kv_cache_usage_perc", "0.9.2 and later"),
     Alternative::former("vllm:gpu_cache_usage_perc", "up to 0.10"),
 ]);
+
+/// No prompt has been processed, and no gauge has been set.
+const IDLE_RULES: &[IdleRule] = &[IdleRule {
+    signals: &[
+        Signal::WaitingRequests,
+        Signal::RunningRequests,
+        Signal::InFlightRequests,
+        Signal::KVCacheUsage,
+    ],
+    zero: &[Alternative::always("vllm:prompt_tokens_total")],
+    without: &[
+        Alternative::always("vllm:num_requests_running"),
+        Alternative::always("vllm:num_requests_waiting"),
+        Alternative::always("vllm:kv_cache_usage_perc"),
+        Alternative::always("vllm:gpu_cache_usage_perc"),
+    ],
+    prefix: None,
+}];

@@ -240,6 +240,14 @@ impl<'p> Labels<'p> {
         None
     }
 
+    /// Returns the value of a label as text. The labels must have been parsed before.
+    pub(super) fn text(self, name: &str) -> Option<String> {
+        let Text { raw, escaped } = self.find(name)?;
+        let text = String::from_utf8_lossy(raw).into_owned();
+        let unescape = || text.replace("\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\");
+        Some(if escaped { unescape() } else { text })
+    }
+
     /// Returns true if there is a label of this name before the first malformed one.
     fn has_name(self, wanted: Text<'_>) -> bool {
         let mut labels = self;
