@@ -21,6 +21,7 @@ mod accumulator;
 mod error;
 mod idle;
 mod line;
+mod listing;
 mod mismatch;
 
 use std::hash::{DefaultHasher, Hasher};
@@ -35,6 +36,7 @@ use self::{
 pub use self::{
     accumulator::{LabelSet, Scratch},
     error::PageError,
+    listing::{ListedSeries, declared_type, kind_of, list_series, parse_series},
     mismatch::LabelMismatch,
 };
 use crate::{

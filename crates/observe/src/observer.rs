@@ -228,6 +228,8 @@ impl TargetSnapshot<'_> {
         }
         let requested = usize::try_from(self.scale.current).unwrap_or_default();
         advice.extend(advice::ordered_start(self.replicas, requested, self.now));
+        let (groupings, sources) = (&self.config.groupings, &self.config.sources);
+        advice.extend(advice::workers_with_port(self.replicas, groupings, sources));
         Findings {
             ready: self.replicas.list.iter().filter(|group| serves(group)).count() as i32,
             stuck: self.stuck_replicas(),

@@ -40,10 +40,12 @@ impl LabelMismatch {
                 continue;
             }
             let Ok(sample) = Sample::parse(line) else { continue };
+            let all = sample.labels.all();
+            let value = |wanted: &str| all.iter().find(|(name, _)| name == wanted);
+            let value = |wanted| value(wanted).map_or(String::new(), |(_, value)| value.clone());
             let labels = selector.labels.iter();
-            let labels: Vec<(String, String)> = labels
-                .map(|(name, _)| (name.clone(), sample.labels.text(name).unwrap_or_default()))
-                .collect();
+            let labels: Vec<(String, String)> =
+                labels.map(|(name, _)| (name.clone(), value(name))).collect();
             if labels == selector.labels {
                 return None;
             }

@@ -105,7 +105,12 @@ impl PageLookup<'_> {
         let hint = match state.looks_like() {
             Some(other) if other != self.engine => {
                 let other = other.profile().display;
-                format!("; it looks like a page of {other}: check the field engine")
+                let own = self.engine.profile().display;
+                format!(
+                    "; it looks like a page of {other}: check the field engine, which is {own}; of \
+                     pods with several engines, each engine needs an autoscaler and a workload of \
+                     its own"
+                )
             }
             None if self.engine != Engine::Custom => {
                 format!(", and no other series of {}", self.engine.profile().display)

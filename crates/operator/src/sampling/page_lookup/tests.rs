@@ -34,6 +34,7 @@ fn address() -> Address {
 fn config() -> ScrapeConfig {
     ScrapeConfig {
         ports: Vec::new(),
+        usual_port: None,
         path: "/metrics".to_owned(),
         tls: false,
         interval: Duration::from_secs(1),
