@@ -40,8 +40,8 @@ pub use pause::PAUSED;
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};
 pub use quantity::{Quantity, QuantityError};
 pub use spec::{
-    AuthorizationSpec, BasicAuthSpec, CaSpec, DrainSpec, EngineName, FallbackSpec, GaugeSpec,
-    HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, ManualChangesSpec, MetricSpec,
+    AbsentSeries, AuthorizationSpec, BasicAuthSpec, CaSpec, DrainSpec, EngineName, FallbackSpec,
+    GaugeSpec, HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, ManualChangesSpec, MetricSpec,
     MetricTarget, Name, Named, PodMonitorMode, PodMonitorSpec, Port, PrometheusSpec, RatioSpec,
     ReplicaPodsSpec, RoleSpec, ScaleTargetRef, ScaleToZeroSpec, Scheme, ScrapeSpec, SeriesSelector,
     SeriesSpec, SeriesType, SignalName, SourceSpec, TargetTypeName, TlsSpec,

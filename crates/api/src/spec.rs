@@ -14,7 +14,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-pub use metric::{GaugeSpec, MetricSpec, MetricTarget, SeriesSelector, SeriesSpec, SeriesType};
+pub use metric::{
+    AbsentSeries, GaugeSpec, MetricSpec, MetricTarget, SeriesSelector, SeriesSpec, SeriesType,
+};
 pub use name::{EngineName, Name, Named, SignalName, TargetTypeName};
 pub use pod_monitor::{PodMonitorMode, PodMonitorSpec};
 pub use role::{RatioSpec, RoleSpec};

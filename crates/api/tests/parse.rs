@@ -14,7 +14,7 @@ use llm_autoscaler_core::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Milli, Profile, RatePolicy, Rules,
     Select, Target, Tolerances,
 };
-use llm_autoscaler_engines::{Engine, Kind};
+use llm_autoscaler_engines::{Absence, Engine, Kind};
 
 fn sample(name: &str) -> LLMAutoscaler {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../config/samples").join(name);
@@ -77,6 +77,25 @@ fn a_series_is_read_with_its_labels() {
     let scrape = scrape(&plan);
     assert_eq!(scrape.ports, [Port::Name("metrics".to_owned())]);
     assert_eq!((scrape.interval, scrape.timeout), (Duration::from_secs(5), Duration::from_secs(2)));
+}
+
+#[test]
+fn an_absent_series_is_zero_for_gauges_and_counters() {
+    let spec = |series: &str| {
+        let target = "target: {type: AverageValue, averageValue: 4}";
+        spec(&format!("[{{series: {{{series}}}, {target}}}]"), "")
+    };
+    let absence = |series| {
+        let plan = planned(&spec(series));
+        let Asked::Measure { measure, .. } = &plan.metrics[0].asked else { panic!("{plan:?}") };
+        measure.recipe.absence().clone()
+    };
+    assert_eq!(absence("name: inflight"), Absence::Unknown);
+    assert_eq!(absence("name: inflight, absent: Zero"), Absence::Zero);
+    assert_eq!(absence("name: requests_total, absent: Zero"), Absence::Zero);
+    let histogram = spec("name: t, type: Histogram, absent: Zero");
+    let error = parse_spec(&histogram, Profile::Default).unwrap_err();
+    assert!(error.to_string().contains("metrics[0].series.absent"), "{error}");
 }
 
 #[test]

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus, PastDecision,
-    ReplicasStatus, RoleSpec, TargetStatus,
-    conditions::{ConditionType, status_text},
+    DecisionStatus, LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus,
+    PastDecision, ReplicasStatus, RoleSpec, TargetStatus,
+    conditions::{ConditionType, Reason, status_text},
     time,
 };
 
@@ -99,11 +99,7 @@ fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
         };
         let _ = writeln!(text, "limited    {}{own}", decision.limited);
         let _ = writeln!(text, "applied    {}{joint}", decision.applied);
-        let _ = writeln!(
-            text,
-            "because    {}",
-            decision.reason.as_deref().unwrap_or("the metrics are at their targets")
-        );
+        let _ = writeln!(text, "because    {}", because(decision));
     }
     for (index, past) in target.decisions.iter().enumerate() {
         let _ = writeln!(
@@ -114,6 +110,22 @@ fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
         );
     }
     text
+}
+
+/// Returns the reason of a decision. One without a reason keeps the size, which need not mean that
+/// the metrics are at their targets: a limit may hold it.
+fn because(decision: &DecisionStatus) -> String {
+    let DecisionStatus { raw, limited_by, applied, reason, .. } = decision;
+    match reason {
+        Some(reason) => reason.clone(),
+        None if raw != applied => {
+            format!("the metrics ask for {raw}, and {limited_by} keeps {applied}")
+        }
+        None if limited_by.is_empty() || limited_by == Reason::DesiredWithinRange.as_str() => {
+            "the metrics ask for no other size".to_owned()
+        }
+        None => format!("{limited_by} keeps {applied}"),
+    }
 }
 
 fn metric_text(metric: &MetricStatus, now: DateTime<Utc>) -> String {
@@ -145,7 +157,9 @@ fn metric_text(metric: &MetricStatus, now: DateTime<Utc>) -> String {
 
 fn past_text(past: &PastDecision, now: DateTime<Utc>) -> String {
     let age = (now - time::from_kubernetes(&past.time)).num_seconds().max(0);
-    let reason = past.reason.as_deref().unwrap_or("the metrics are at their targets");
+    let unchanged =
+        || if past.from == past.to { "the size stays" } else { "no reason is recorded" };
+    let reason = past.reason.as_deref().unwrap_or_else(unchanged);
     format!("{age:>6} s ago  {} -> {}  {} ({reason})", past.from, past.to, past.limited_by)
 }
 
@@ -231,6 +245,24 @@ decisions      90 s ago  1 -> 3  DesiredWithinRange \
 ScalingLimited=True TooManyReplicas: more than the maximum
 ";
         assert_eq!(render(&object, now), expected);
+    }
+
+    #[test]
+    fn a_size_that_stays_is_not_said_to_be_right() {
+        let decision = |raw, limited_by: &str| DecisionStatus {
+            raw,
+            stabilized: raw,
+            limited: 4,
+            limited_by: limited_by.to_owned(),
+            applied: 4,
+            reason: None,
+        };
+        // 64 of 32, at the maximum.
+        let text = because(&decision(8, "TooManyReplicas"));
+        assert_eq!(text, "the metrics ask for 8, and TooManyReplicas keeps 4");
+        let text = because(&decision(4, "DesiredWithinRange"));
+        assert_eq!(text, "the metrics ask for no other size");
+        assert_eq!(because(&decision(4, "NoQuorum")), "NoQuorum keeps 4");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The subcommand `probe`, which reads a metrics page as the operator would.
 
+mod series;
+
 use std::{fmt::Write, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use llm_autoscaler_engines::{
     Engine, Finding, Inspection, SignalInfo, exposition::Value as Quantity, inspect, recognize,
@@ -22,6 +24,9 @@ pub(crate) struct Probe {
     /// The engine of the page, such as VLLM; recognised by its series if absent.
     #[arg(long)]
     engine: Option<String>,
+    /// A series to read instead of signals: its name, with labels in braces as in PromQL.
+    #[arg(long, value_name = "SERIES", conflicts_with_all = ["engine", "over"])]
+    series: Option<String>,
     /// Read the URL twice, this long apart (such as 10s), and print rates and percentiles over that
     /// time.
     #[arg(long, value_parser = humantime::parse_duration)]
@@ -47,10 +52,14 @@ enum Format {
 }
 
 impl Probe {
-    /// Reads the page and prints its signals. Fails if it is not a metrics page, or if its engine
-    /// is not recognised.
+    /// Reads the page and prints its signals, or one series. Fails if it is not a metrics page, if
+    /// its engine is not recognised, or if nothing that was asked for could be read.
     pub(crate) async fn probe(self) -> anyhow::Result<()> {
         let page = self.read().await?;
+        ensure!(!page.trim_ascii().is_empty(), "{}: the page is empty", self.page);
+        if let Some(series) = &self.series {
+            return self.probe_series(&page, series);
+        }
         let engine = match &self.engine {
             Some(name) => by_name(name)?,
             None => recognize(&page).with_context(|| unknown(&page))?,
@@ -66,6 +75,32 @@ impl Probe {
                 println!("{:#}", as_json(&self.page, page.len(), &inspection, self.over));
             }
         }
+        self.conclude(&page, &inspection)
+    }
+
+    /// Fails if no signal could be read. A page of a program without signals fails if it has no
+    /// samples; its likely gauges are printed.
+    fn conclude(&self, page: &[u8], inspection: &Inspection) -> anyhow::Result<()> {
+        let Inspection { engine, summary, findings, .. } = inspection;
+        if findings.iter().any(|finding| finding.value != Quantity::Absent) {
+            return Ok(());
+        }
+        if findings.is_empty() && summary.samples > 0 {
+            if let Format::Text = self.output {
+                print!("{}", series::likely(page));
+            }
+            return Ok(());
+        }
+        bail!("{}: no signal of {} could be read", self.page, engine.profile().display)
+    }
+
+    fn probe_series(&self, page: &[u8], text: &str) -> anyhow::Result<()> {
+        let found = series::find(page, text).with_context(|| self.page.clone())?;
+        match self.output {
+            Format::Text => print!("{}", found.text(&self.page)),
+            Format::Json => println!("{:#}", found.as_json(&self.page, page.len())),
+        }
+        ensure!(found.is_read(), "{}: {text} could not be read", self.page);
         Ok(())
     }
 
@@ -92,7 +127,10 @@ impl Probe {
             request = request.header(name.trim(), value.trim());
         }
         let mut response = request.send().await?;
-        ensure!(response.status().is_success(), "{}: HTTP status {}", self.page, response.status());
+        let location = response.headers().get("location").and_then(|to| to.to_str().ok());
+        let to = location.map(|to| format!(", a redirect to {to}")).unwrap_or_default();
+        let status = response.status();
+        ensure!(status.is_success(), "{}: HTTP status {status}{to}", self.page);
         let mut page = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             ensure!(
@@ -116,8 +154,9 @@ fn unknown(page: &[u8]) -> String {
     let names: Vec<&str> = known.map(|engine| engine.profile().name).collect();
     format!(
         "the page is of none of these engines: {}; name its engine with --engine, or read it \
-         by series",
-        names.join(", ")
+         with --series\n{}",
+        names.join(", "),
+        series::likely(page)
     )
 }
 

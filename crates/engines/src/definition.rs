@@ -2,7 +2,7 @@
 
 use crate::{
     kind::{Fold, Kind},
-    recipe::{Recipe, Selector, Standing},
+    recipe::{Absence, IdleProof, Recipe, Selector, Standing},
     signal::Signal,
 };
 
@@ -25,7 +25,7 @@ pub struct SignalDef {
 pub struct Term(pub &'static [Alternative]);
 
 /// The name of a series in some versions of an engine, or on one of its pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Alternative {
     /// The full name of the series; a histogram's is without `_bucket`.
     pub series: &'static str,
@@ -37,12 +37,46 @@ pub struct Alternative {
     pub standing: Standing,
 }
 
+/// A page that proves that its engine has had no request yet, and so has none now.
+///
+/// Some engines publish a gauge only once it has been set. The conditions must exclude every page
+/// of an engine that has ever had a request: all of them have to be met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IdleRule {
+    /// The signals that are 0 on such a page, where their series are absent.
+    pub signals: &'static [Signal],
+    /// Series that are on the page, all of them at 0.
+    pub zero: &'static [Alternative],
+    /// Series that are not on the page.
+    pub without: &'static [Alternative],
+    /// The beginning of a name that a sample or a comment of the page has. Needed where `zero` is
+    /// empty, because an empty page proves nothing.
+    pub prefix: Option<&'static str>,
+}
+
+impl IdleRule {
+    fn proof(&self) -> IdleProof {
+        IdleProof {
+            zero: self.zero.iter().map(selector).collect(),
+            without: self.without.iter().map(selector).collect(),
+            prefix: self.prefix,
+        }
+    }
+}
+
 impl SignalDef {
     /// Returns the recipe that reads the signal from a page. `repeat_labels` are labels by which
     /// the engine repeats a series, see [`Recipe::with_repeat_labels`].
-    pub fn recipe(&self, repeat_labels: &[&str]) -> Recipe {
+    pub(crate) fn recipe(&self, repeat_labels: &[&str], idle_rules: &[IdleRule]) -> Recipe {
+        let rules = idle_rules.iter().filter(|rule| rule.signals.contains(&self.signal));
+        let proofs: Vec<IdleProof> = rules.map(IdleRule::proof).collect();
+        let absence = match &proofs[..] {
+            [] => Absence::Unknown,
+            _ => Absence::ZeroBeforeRequests(proofs),
+        };
         recipe(self.signal.info().kind, self.terms, self.fold)
             .with_repeat_labels(repeat_labels.iter().map(|label| (*label).to_owned()))
+            .with_absence(absence)
     }
 
     /// Returns the name of this `alternative` of this `term`, if it is a former one, and the name

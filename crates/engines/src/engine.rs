@@ -9,7 +9,7 @@ mod tgi;
 mod vllm;
 
 use crate::{
-    definition::{SignalDef, Term, recipe},
+    definition::{IdleRule, SignalDef, Term, recipe},
     kind::{Fold, Kind},
     recipe::Recipe,
     signal::Signal,
@@ -58,6 +58,8 @@ pub struct EngineProfile {
     pub sleep: Option<SleepDef>,
     /// The signals that it reports.
     pub signals: &'static [SignalDef],
+    /// The pages that prove that it has had no request yet.
+    pub idle_rules: &'static [IdleRule],
 }
 
 /// The series by which an engine tells how many of its processes are awake, and how many sleep.
@@ -114,7 +116,12 @@ impl EngineProfile {
     /// Returns the recipe of `signal` for the engine's page; `None` if the engine does not report
     /// it.
     pub fn recipe(&self, signal: Signal) -> Option<Recipe> {
-        self.signal(signal).map(|def| def.recipe(self.repeat_labels))
+        self.signal(signal).map(|def| self.recipe_of(def))
+    }
+
+    /// Returns the recipe of a signal of this engine.
+    pub fn recipe_of(&self, def: &SignalDef) -> Recipe {
+        def.recipe(self.repeat_labels, self.idle_rules)
     }
 }
 

@@ -19,7 +19,10 @@
 
 mod accumulator;
 mod error;
+mod idle;
 mod line;
+mod listing;
+mod mismatch;
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -27,11 +30,14 @@ use memchr::memchr_iter;
 
 use self::{
     accumulator::Grouping,
+    idle::{ValidPage, ZeroIf},
     line::{Sample, Text, looks_like_sample, name_of, name_without_blank, trim},
 };
 pub use self::{
     accumulator::{LabelSet, Scratch},
     error::PageError,
+    listing::{ListedSeries, declared_type, kind_of, list_series, parse_series},
+    mismatch::LabelMismatch,
 };
 use crate::{
     buckets::Buckets,
@@ -77,6 +83,7 @@ struct CompiledSelector {
 struct CompiledRecipe {
     recipe: Recipe,
     terms: Vec<Vec<usize>>,
+    zero_if: ZeroIf,
 }
 
 /// The result of one recipe, from a page or from a Prometheus server's response.
@@ -118,6 +125,14 @@ pub struct PageSummary {
     pub duplicates: usize,
 }
 
+impl PageSummary {
+    /// Returns true if the page has neither samples nor comments. A page without any malformed
+    /// line is an empty page then.
+    pub const fn is_empty(&self) -> bool {
+        self.samples == 0 && self.comments == 0
+    }
+}
+
 impl Extractor {
     /// Returns an extractor for the quantities of `recipes`.
     pub fn new(recipes: &[Recipe]) -> Self {
@@ -126,9 +141,12 @@ impl Extractor {
             let mut terms = Vec::with_capacity(recipe.terms().len());
             for term in recipe.terms() {
                 let selectors = term.iter();
-                terms.push(selectors.map(|selector| extractor.compile(recipe, selector)).collect());
+                let compile =
+                    |selector| extractor.compile(recipe.kind(), recipe.repeat_labels(), selector);
+                terms.push(selectors.map(compile).collect());
             }
-            extractor.recipes.push(CompiledRecipe { recipe: recipe.clone(), terms });
+            let zero_if = ZeroIf::new(&mut extractor, recipe.absence());
+            extractor.recipes.push(CompiledRecipe { recipe: recipe.clone(), terms, zero_if });
         }
         extractor
     }
@@ -165,7 +183,7 @@ impl Extractor {
         if rest.is_err() {
             scratch.begin(self.accumulators);
         }
-        self.finish(scratch, out);
+        self.finish(scratch, out, rest.is_ok().then_some(ValidPage { bytes: page, summary }));
         rest?;
         bad_line.map_or(Ok(summary), Err)
     }
@@ -184,22 +202,22 @@ impl Extractor {
                 family.add(scratch, &labels, value);
             }
         }
-        self.finish(scratch, out);
+        self.finish(scratch, out, None);
     }
 
-    fn finish(&self, scratch: &mut Scratch, out: &mut Vec<Extract>) {
+    fn finish(&self, scratch: &mut Scratch, out: &mut Vec<Extract>, page: Option<ValidPage<'_>>) {
         scratch.finish();
         out.resize_with(self.recipes.len(), Extract::default);
         for (extract, recipe) in out.iter_mut().zip(&self.recipes) {
-            recipe.fill(scratch, extract);
+            recipe.fill(scratch, extract, page);
         }
     }
 
     /// Returns the accumulator of `selector`, which recipes with the same selector share.
-    fn compile(&mut self, recipe: &Recipe, selector: &Selector) -> usize {
-        let name = recipe.kind().family(&selector.name).into_bytes();
-        let by_bucket = recipe.kind() == Kind::Histogram;
-        let grouping = Grouping { by_bucket, repeat_labels: recipe.repeat_labels().to_vec() };
+    fn compile(&mut self, kind: Kind, repeat_labels: &[String], selector: &Selector) -> usize {
+        let name = kind.family(&selector.name).into_bytes();
+        let by_bucket = kind == Kind::Histogram;
+        let grouping = Grouping { by_bucket, repeat_labels: repeat_labels.to_vec() };
         let index =
             self.families.iter().position(|family| family.name == name).unwrap_or_else(|| {
                 self.lengths |= length_bit(&name);
@@ -324,8 +342,8 @@ impl Pass<'_> {
 }
 
 impl CompiledRecipe {
-    /// Fills in the quantity if every term is present and finite.
-    fn fill(&self, scratch: &Scratch, extract: &mut Extract) {
+    /// Fills in the quantity if every term is finite, and is present or counts as 0.
+    fn fill(&self, scratch: &Scratch, extract: &mut Extract, page: Option<ValidPage<'_>>) {
         (extract.alternative, extract.ambiguous) = (None, false);
         if self.recipe.kind() == Kind::Histogram {
             return self.fill_buckets(scratch, extract);
@@ -336,7 +354,9 @@ impl CompiledRecipe {
                 Some((alternative, scratch.number(*accumulator, self.recipe.fold())?))
             });
             let Some((alternative, value)) = found.next() else {
-                total = None;
+                if !self.zero_if.holds(scratch, page) {
+                    total = None;
+                }
                 continue;
             };
             // Comparisons with NaN are false: a value that is not finite is absent, not ambiguous.

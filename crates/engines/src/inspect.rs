@@ -50,8 +50,7 @@ pub struct Finding {
 /// Fails if the page is not a metrics page, or is cut off.
 pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
     let profile = engine.profile();
-    let recipes: Vec<_> =
-        profile.signals.iter().map(|def| def.recipe(profile.repeat_labels)).collect();
+    let recipes: Vec<_> = profile.signals.iter().map(|def| profile.recipe_of(def)).collect();
     let mut out = Vec::new();
     let read = Extractor::new(&recipes).read(page, &mut Scratch::default(), &mut out);
     let (summary, problem) = match read {

@@ -12,7 +12,8 @@
 //! the [`Buckets`] of a window of them.
 //!
 //! Invariants: no I/O, no clock, and *empty is not zero*: a quantity that a page does not have in
-//! full is absent.
+//! full is absent, unless the page proves that the engine has had no request yet (an [`IdleRule`])
+//! or the spec says so ([`Absence::Zero`]).
 //!
 //! # Example
 //!
@@ -63,11 +64,11 @@ pub mod exposition;
 pub mod prometheus;
 
 pub use buckets::Buckets;
-pub use definition::{Alternative, SignalDef, Term};
+pub use definition::{Alternative, IdleRule, SignalDef, Term};
 pub use engine::{Engine, EngineProfile};
 pub use inspect::{Finding, Inspection, inspect};
 pub use kind::{Fold, Kind, TargetType};
-pub use recipe::{Recipe, Selector, Standing};
+pub use recipe::{Absence, IdleProof, Recipe, Selector, Standing};
 pub use recognize::recognize;
 pub use signal::{Signal, SignalInfo};
 pub use window::{Measure, Track};

@@ -31,7 +31,33 @@ pub struct Recipe {
     terms: Vec<Vec<Selector>>,
     fold: Fold,
     repeat_labels: Vec<String>,
+    absence: Absence,
     name: String,
+}
+
+/// The meaning of a page without a series that a recipe needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Absence {
+    /// The quantity is absent: empty is not zero.
+    #[default]
+    Unknown,
+    /// The series counts as 0, on a metrics page that has at least one sample or comment. A page
+    /// that is empty, cut off, or no metrics page never gives a zero.
+    Zero,
+    /// The series counts as 0 on a page that has one of these proofs.
+    ZeroBeforeRequests(Vec<IdleProof>),
+}
+
+/// The proof on a page that its engine has had no request yet; see
+/// [`IdleRule`](crate::IdleRule).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IdleProof {
+    /// Series that are on the page, all of them at 0.
+    pub zero: Vec<Selector>,
+    /// Series that are not on the page.
+    pub without: Vec<Selector>,
+    /// The beginning of a name that a sample or a comment of the page has.
+    pub prefix: Option<&'static str>,
 }
 
 /// Selects the series of one name that have all of these labels.
@@ -70,7 +96,8 @@ impl Recipe {
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         let terms = self.terms.into_iter().chain(other.terms).collect();
-        Self { repeat_labels: self.repeat_labels, ..Self::new(self.kind, terms, self.fold) }
+        let Self { kind, fold, repeat_labels, absence, .. } = self;
+        Self { repeat_labels, absence, ..Self::new(kind, terms, fold) }
     }
 
     /// Returns the sum of `terms`, each a list of alternatives.
@@ -78,7 +105,7 @@ impl Recipe {
         let primary = terms.iter().filter_map(|alternatives| alternatives.first());
         let names: Vec<&str> = primary.map(|selector| selector.name.as_str()).collect();
         let name = names.join("+");
-        Self { kind, terms, fold, repeat_labels: Vec::new(), name }
+        Self { kind, terms, fold, repeat_labels: Vec::new(), absence: Absence::Unknown, name }
     }
 
     /// Declares that series which differ only in these labels repeat each other. They count once,
@@ -86,6 +113,17 @@ impl Recipe {
     #[must_use]
     pub fn with_repeat_labels(self, labels: impl IntoIterator<Item = String>) -> Self {
         Self { repeat_labels: labels.into_iter().collect(), ..self }
+    }
+
+    /// Declares what a page without one of its series means.
+    #[must_use]
+    pub fn with_absence(self, absence: Absence) -> Self {
+        Self { absence, ..self }
+    }
+
+    /// Returns what a page without one of its series means.
+    pub const fn absence(&self) -> &Absence {
+        &self.absence
     }
 
     /// Returns the kind of its series.
@@ -109,14 +147,16 @@ impl Recipe {
         names.join("+")
     }
 
-    /// Returns the name with every alternative in brackets, for a message that none was found.
+    /// Returns the name with every alternative in brackets, for a message that none was found. Each
+    /// has the labels that select it.
     pub fn accepted_names(&self) -> String {
-        let others = self.terms.iter().flat_map(|term| term.iter().skip(1));
-        let others: Vec<&str> = others.map(|selector| selector.name.as_str()).collect();
+        let first = self.terms.iter().filter_map(|term| term.first()).map(Selector::text);
+        let others = self.terms.iter().flat_map(|term| term.iter().skip(1)).map(Selector::text);
+        let (first, others): (Vec<_>, Vec<_>) = (first.collect(), others.collect());
         if others.is_empty() {
-            self.name.clone()
+            first.join("+")
         } else {
-            format!("{} (or {})", self.name, others.join(", "))
+            format!("{} (or {})", first.join("+"), others.join(", "))
         }
     }
 
@@ -135,9 +175,19 @@ impl Recipe {
         &self.repeat_labels
     }
 
-    /// Returns the families that are read; a histogram's with `_bucket`.
+    /// Returns the families that are read, with those that prove that there was no request yet; a
+    /// histogram's with `_bucket`. A family may be there twice.
     pub fn families(&self) -> impl Iterator<Item = String> {
-        self.terms.iter().flatten().map(|selector| self.kind.family(&selector.name))
+        let proofs = match &self.absence {
+            Absence::ZeroBeforeRequests(proofs) => &proofs[..],
+            Absence::Unknown | Absence::Zero => &[],
+        };
+        // Without a series that has to be at 0, only a page can be a proof.
+        let proofs = proofs.iter().filter(|proof| !proof.zero.is_empty());
+        let proofs = proofs.flat_map(|proof| proof.zero.iter().chain(&proof.without));
+        let proofs = proofs.map(|series| series.name.clone());
+        let own = self.terms.iter().flatten().map(|selector| self.kind.family(&selector.name));
+        own.chain(proofs)
     }
 }
 
@@ -151,6 +201,23 @@ impl Selector {
         labels.sort_unstable();
         Self { name: name.into(), labels, standing: Standing::Current }
     }
+}
+
+impl Selector {
+    /// Returns the name with the labels that select it, such as `queue{model="a"}`.
+    fn text(&self) -> String {
+        if self.labels.is_empty() {
+            return self.name.clone();
+        }
+        format!("{}{{{}}}", self.name, label_text(&self.labels))
+    }
+}
+
+/// Returns labels as text, such as `model="a",rank="0"`.
+pub(crate) fn label_text(labels: &[(String, String)]) -> String {
+    let labels: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    labels.join(",")
 }
 
 #[cfg(test)]
@@ -180,6 +247,8 @@ mod tests {
         assert_eq!(recipe.name_as_found(Some((0, 1))), "vllm:gpu_cache_usage_perc");
         let recipe = Engine::Vllm.profile().recipe(Signal::InFlightRequests).unwrap();
         assert_eq!(recipe.accepted_names(), recipe.series_name());
+        let recipe = Recipe::series(Kind::Gauge, "a", [("b".to_owned(), "c\"d".to_owned())]);
+        assert_eq!(recipe.accepted_names(), r#"a{b="c\"d"}"#);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use llm_autoscaler_engines::{
-    Alternative, Engine, EngineProfile, Signal, SignalDef, SignalInfo, Standing, Term,
+    Alternative, Engine, EngineProfile, IdleRule, Signal, SignalDef, SignalInfo, Standing, Term,
 };
 
 /// The width of prose.
@@ -38,7 +38,8 @@ const READING: &str = "
 - A **target** of type `AverageValue` is compared with the mean over the replicas, one of type
   `Value` with the value of the service. Each signal allows only the type that makes sense for it.
 - If a signal has **several summands** (`+`), all of them must be on the page. One that is missing
-  makes the signal missing for that replica, never smaller.
+  makes the signal missing for that replica, never smaller. The exception are series that an engine
+  does not publish before its first request, by the rules below the tables: they are 0.
 - If a summand has **several names**, the first that is on the page counts. They are never added. If
   a *former* name is in use, the condition `Advisory` reports it, because the next upgrade takes the
   name away.
@@ -54,6 +55,14 @@ const CLOSING: &str = "
 `series` reads a series by its full name (with `_total`, `_count` or the like), from any engine. All
 series of that name on a page are added up; `selector.matchLabels` selects some of them. With
 `engine: Custom` it is the only way.
+
+A series that is not on the page is missing, because empty is not zero. Some programs publish a
+series only once something has happened: a router without a request since its start has no gauge of
+requests in flight. With `absent: Zero` a series that is not on a page counts as 0, if the page is a
+metrics page and has anything on it; an empty page, one that is cut off, and one that does not
+answer never give a 0. It is for gauges and counters, on pages that are scraped: in a Prometheus
+server an absent series stays missing, because nothing there tells a page without it from no page. A
+misspelled name or label is 0 for ever then, so look first: `llm-autoscaler probe URL --series NAME`.
 
 ```yaml
 metrics:
@@ -137,6 +146,7 @@ fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
         enabling,
         repeat_labels,
         signals,
+        idle_rules,
         ..
     } = engine;
     writeln!(page, "\n## `engine: {name}`\n")?;
@@ -163,7 +173,33 @@ fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
         let terms: Vec<String> = terms.iter().map(term).collect();
         writeln!(page, "| `{}` | {} | {} |", signal.info().name, terms.join(" + "), fold.name())?;
     }
+    for rule in *idle_rules {
+        writeln!(page, "\n{}", idle(rule))?;
+    }
     Ok(())
+}
+
+/// Describes the pages on which absent series are 0.
+fn idle(rule: &IdleRule) -> String {
+    let IdleRule { signals, zero, without, prefix } = rule;
+    let list = |series: &[Alternative]| {
+        let names: Vec<String> = series.iter().map(|name| alternative(name, true)).collect();
+        names.join(", ")
+    };
+    let signals: Vec<String> =
+        signals.iter().map(|signal| format!("`{}`", signal.info().name)).collect();
+    let mut conditions = Vec::new();
+    if !zero.is_empty() {
+        conditions.push(format!("has {} at 0", list(zero)));
+    }
+    if let Some(prefix) = prefix {
+        conditions.push(format!("has a sample or a comment of a family `{prefix}…`"));
+    }
+    if !without.is_empty() {
+        conditions.push(format!("has no {}", list(without)));
+    }
+    let (signals, conditions) = (signals.join(", "), conditions.join(", and "));
+    format!("Before the first request, {signals} are 0 where absent: on a page that {conditions}.")
 }
 
 fn term(term: &Term) -> String {

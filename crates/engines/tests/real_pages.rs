@@ -56,7 +56,8 @@ fn signals(engine: Engine, name: &str, expected: &[(Signal, i64)]) {
     // A signal that is not listed must be absent, so that a test covers the whole page.
     for def in engine.profile().signals {
         if expected.iter().all(|(signal, _)| *signal != def.signal) {
-            let (_, found) = read(&[def.recipe(engine.profile().repeat_labels)], &page);
+            let recipe = engine.profile().recipe(def.signal).expect("the table has it");
+            let (_, found) = read(&[recipe], &page);
             assert_eq!(shown(&found[0]), None, "{name}: {:?} is there too", def.signal);
         }
     }
@@ -248,7 +249,8 @@ fn signals_of_dynamos_workers_and_frontends() {
         (RequestLatency, 15),
     ];
     signals(Engine::Dynamo, "dynamo-1.6.1-frontend-busy.txt", &frontend);
-    signals(Engine::Dynamo, "dynamo-1.6.1-frontend-idle.txt", &[(InFlightRequests, 0)]);
+    let idle = [(WaitingRequests, 0), (InFlightRequests, 0), (RequestRate, 0)];
+    signals(Engine::Dynamo, "dynamo-1.6.1-frontend-idle.txt", &idle);
 }
 
 #[test]
@@ -343,7 +345,7 @@ fn no_page_uses_a_former_name() {
     for (name, page) in pages() {
         let engine = recognize(page.as_bytes()).unwrap();
         for def in engine.profile().signals {
-            let (_, found) = read(&[def.recipe(engine.profile().repeat_labels)], &page);
+            let (_, found) = read(&[engine.profile().recipe_of(def)], &page);
             let former = found[0]
                 .alternative
                 .and_then(|(term, alternative)| def.former_name(term, alternative));

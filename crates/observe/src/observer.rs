@@ -220,6 +220,8 @@ impl TargetSnapshot<'_> {
         let asleep = self.replicas.list.iter().zip(activities);
         let asleep = asleep.filter(|(_, activity)| **activity == EngineActivity::Asleep);
         advice.extend(advice::asleep(asleep.map(|(group, _)| &*group.pods[0].name)));
+        let (groupings, sources) = (&self.config.groupings, &self.config.sources);
+        advice.extend(advice::workers_with_port(self.replicas, groupings, sources));
         Findings {
             ready: self.replicas.list.iter().filter(|group| serves(group)).count() as i32,
             stuck: self.stuck_replicas(activities),

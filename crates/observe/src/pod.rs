@@ -74,6 +74,8 @@ pub struct Pod {
     pub ip: Option<IpAddr>,
     /// The named container ports.
     pub ports: Vec<(String, u16)>,
+    /// The container ports without a name.
+    pub unnamed_ports: Vec<u16>,
     /// The state of the pod for a decision. `stuck` is always false here, because it depends on the
     /// time; see [`Self::stuck`].
     pub replica: Replica,
@@ -98,10 +100,14 @@ impl Pod {
     pub fn of(pod: &core::Pod) -> Option<Self> {
         let status = pod.status.as_ref();
         let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-        let ports = containers
-            .flat_map(|container| container.ports.iter().flatten())
-            .filter_map(|port| Some((port.name.clone()?, u16::try_from(port.container_port).ok()?)))
-            .collect();
+        let (mut ports, mut unnamed_ports) = (Vec::new(), Vec::new());
+        for port in containers.flat_map(|container| container.ports.iter().flatten()) {
+            let Ok(number) = u16::try_from(port.container_port) else { continue };
+            match &port.name {
+                Some(name) => ports.push((name.clone(), number)),
+                None => unnamed_ports.push(number),
+            }
+        }
         let created = pod.metadata.creation_timestamp.as_ref();
         let service = ServiceState::of(pod);
         let ready = service::is_ready(pod, service);
@@ -113,6 +119,7 @@ impl Pod {
             annotations: annotations(pod),
             ip: status.and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok()),
             ports,
+            unnamed_ports,
             replica: Replica {
                 phase: phase(status.and_then(|status| status.phase.as_deref())),
                 deleting: pod.metadata.deletion_timestamp.is_some(),
@@ -140,6 +147,7 @@ impl Pod {
             annotations: BTreeMap::new(),
             ip: None,
             ports: vec![("http".to_owned(), 8000)],
+            unnamed_ports: Vec::new(),
             replica: Replica::READY,
             was_ready: true,
             trouble: None,
@@ -170,6 +178,13 @@ impl Pod {
     /// Returns the first of these ports that the pod has, and its number.
     pub fn first_port<'p>(&self, ports: &'p [Port]) -> Option<(&'p Port, u16)> {
         ports.iter().find_map(|port| Some((port, self.port(port)?)))
+    }
+
+    /// Returns true if its containers declare this port, by any name or none, and no other.
+    pub fn has_only_port(&self, number: u16) -> bool {
+        let named = self.ports.iter().map(|(_, number)| *number);
+        let mut all = named.chain(self.unnamed_ports.iter().copied()).peekable();
+        all.peek().is_some() && all.all(|declared| declared == number)
     }
 
     /// Returns true if the pod can be scraped.
@@ -342,5 +357,15 @@ pub(crate) mod tests {
         assert_eq!(pod.port(&Port::Number(9)), Some(9));
         let usual = ["grpc", "http"].map(|name| Port::Name(name.to_owned()));
         assert_eq!(pod.first_port(&usual), Some((&usual[1], 8000)));
+    }
+
+    #[test]
+    fn the_only_port_of_a_pod_may_be_unnamed() {
+        let only = |ports: &[(&str, u16)], unnamed: &[u16]| {
+            let ports = ports.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect();
+            Pod { ports, unnamed_ports: unnamed.to_vec(), ..pod("a", "a") }.has_only_port(8000)
+        };
+        assert!(only(&[], &[8000]) && only(&[("api", 8000)], &[]) && only(&[], &[8000, 8000]));
+        assert!(!only(&[], &[]) && !only(&[], &[8000, 9000]) && !only(&[("api", 9000)], &[8000]));
     }
 }

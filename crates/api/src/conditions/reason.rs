@@ -184,6 +184,8 @@ named_variants! {
         StartsInTurn,
         /// A metric has two candidates with different values.
         TwoCandidates,
+        /// Pods that are not scraped as workers of a replica declare the metrics port as well.
+        WorkersWithPort,
 
         // `PodMonitorReady`.
         /// The PodMonitor is up to date.

@@ -26,10 +26,7 @@ pub struct DrainConfig {
 /// Returns how to drain replicas, and which series of the engine to read for it.
 pub(super) fn drain(spec: &DrainSpec, engine: Engine) -> DrainConfig {
     let profile = engine.profile();
-    let measure = |signal, window| {
-        let recipe = profile.signal(signal)?.recipe(profile.repeat_labels);
-        Some(Measure { recipe, window })
-    };
+    let measure = |signal, window| Some(Measure { recipe: profile.recipe(signal)?, window });
     DrainConfig {
         deadline: TimeDelta::seconds(spec.deadline_seconds.max(1).into()),
         requests: spec

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use llm_autoscaler_core::{MetricKind, MetricPolicy, Milli, Target};
-use llm_autoscaler_engines::{Engine, Kind, Measure, Recipe, Signal, SignalDef, TargetType};
+use llm_autoscaler_engines::{
+    Absence, Engine, Kind, Measure, Recipe, Signal, SignalDef, TargetType,
+};
 
 use super::SpecError;
-use crate::{MetricSpec, Quantity, SeriesSelector, SeriesSpec, SeriesType, quantity};
+use crate::{AbsentSeries, MetricSpec, Quantity, SeriesSelector, SeriesSpec, SeriesType, quantity};
 
 /// The window of a rate or a percentile, if the spec has none.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -75,10 +77,12 @@ pub(super) fn metric(
     let (short, recipe, signal) = match (spec.signal, &spec.series, &spec.query) {
         (Some(signal), None, None) => {
             let def = signal_def(engine, signal.0, field)?;
-            let recipe = def.recipe(engine.profile().repeat_labels);
+            let recipe = engine.profile().recipe_of(def);
             (def.signal.info().short.to_owned(), recipe, Some(def))
         }
-        (None, Some(series), None) => (series.name.clone(), recipe(series, spec.percentile), None),
+        (None, Some(series), None) => {
+            (series.name.clone(), series_recipe(series, spec.percentile, field)?, None)
+        }
         (None, None, Some(query)) => return query_metric(spec, query, field),
         _ => return Err(SpecError::new(field, "give exactly one of signal, series and query")),
     };
@@ -147,6 +151,24 @@ fn signal_def(
         let problem = format!("engine {engine} has no signal {name} ({others} has)");
         SpecError::new(format!("{field}.signal"), problem)
     })
+}
+
+/// Returns the recipe of a series, with the meaning of a page without it.
+fn series_recipe(
+    series: &SeriesSpec,
+    percentile: Option<i32>,
+    field: &str,
+) -> Result<Recipe, SpecError> {
+    let recipe = recipe(series, percentile);
+    match series.absent {
+        None => Ok(recipe),
+        Some(AbsentSeries::Zero) if recipe.kind() == Kind::Histogram => {
+            let problem = "Zero is for gauges and counters: a histogram without events has no \
+                           percentile";
+            Err(SpecError::new(format!("{field}.series.absent"), problem))
+        }
+        Some(AbsentSeries::Zero) => Ok(recipe.with_absence(Absence::Zero)),
+    }
 }
 
 fn recipe(series: &SeriesSpec, percentile: Option<i32>) -> Recipe {

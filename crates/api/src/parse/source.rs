@@ -25,6 +25,9 @@ pub enum SourceConfig {
 pub struct ScrapeConfig {
     /// The container ports, by name or number. The first one that a pod has is used.
     pub ports: Vec<Port>,
+    /// The engine's usual number, which is used if a pod has none of `ports` and declares this port
+    /// and no other. `None` if the spec has a port.
+    pub usual_port: Option<u16>,
     /// The path of the page.
     pub path: String,
     /// Uses TLS if true.
@@ -129,6 +132,7 @@ fn scrape(
     let usual = || engine.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
     Ok(ScrapeConfig {
         ports: spec.port.as_ref().map_or_else(usual, |port| vec![port.clone()]),
+        usual_port: engine.port.filter(|_| spec.port.is_none()),
         path: spec.path.clone().unwrap_or_else(|| engine.metrics_path.to_owned()),
         tls: spec.scheme == Scheme::HTTPS,
         interval: positive(spec.interval_seconds),

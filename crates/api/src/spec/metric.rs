@@ -59,6 +59,10 @@ pub struct MetricSpec {
 
 /// A series by name. If a pod has several that match, their values are added up.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("!has(self.absent) || !has(self.type) || self.type != 'Histogram'")
+        .message("absent is for gauges and counters: a histogram without events has no percentile")
+)]
 pub struct SeriesSpec {
     /// The name of the series, such as `vllm:num_requests_waiting`; a histogram's is without
     /// `_bucket`.
@@ -71,6 +75,19 @@ pub struct SeriesSpec {
     /// Selects series of that name by their labels; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<SeriesSelector>,
+    /// What a metrics page without the series means; left out, the pod has no sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<AbsentSeries>,
+}
+
+/// What a metrics page without the series means. Zero: it counts as 0, for programs that publish it
+/// only after their first request. Only a page that is a metrics page and has anything on it gives
+/// a 0; an empty page, one that fails, and a Prometheus server never do. If this is left out, a pod
+/// without the series has no sample. For gauges and counters.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbsentSeries {
+    /// The series counts as 0.
+    Zero,
 }
 
 /// A gauge by name. If a pod has several series that match, their values are added up.

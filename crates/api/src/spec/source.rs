@@ -39,7 +39,8 @@ pub struct SourceSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ScrapeSpec {
     /// The container port that serves the metrics: its name in the pod, or a number. If absent, the
-    /// first port with a name that is usual for the engine, such as http or metrics.
+    /// first port with a name that is usual for the engine, such as http or metrics, or else the
+    /// engine's usual number, such as 8000 for VLLM, if the pod declares that port and no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
     /// The path of the metrics page. If absent, the engine's path, which is /metrics, or

@@ -13,4 +13,5 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &[],
     sleep: None,
     signals: &[],
+    idle_rules: &[],
 };

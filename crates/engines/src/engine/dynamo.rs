@@ -7,11 +7,12 @@
 //! which count the whole deployment. Its queue is the number of requests without a first token.
 //!
 //! Before its first request, a worker has no engine gauges, and a frontend has no gauges of its
-//! own. The frontend's requests in flight are read from its request plane then, and are none.
+//! own. The frontend's requests in flight are read from its request plane then, and are none. So
+//! is its queue; a worker's requests are none while its endpoint `generate` has had no request.
 
 use super::{sglang, tensorrt_llm, vllm};
 use crate::{
-    definition::{Alternative, SignalDef, Term},
+    definition::{Alternative, IdleRule, SignalDef, Term},
     engine::EngineProfile,
     kind::Fold,
     signal::Signal,
@@ -151,6 +152,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             fold: Fold::Sum,
         },
     ],
+    idle_rules: IDLE_RULES,
 };
 
 /// A worker has series for each of its endpoints; `generate` is the one that serves requests.
@@ -163,3 +165,27 @@ const fn worker(series: &'static str) -> Alternative {
 const fn frontend(series: &'static str) -> Alternative {
     Alternative::current(series, "frontend")
 }
+
+const IDLE_RULES: &[IdleRule] = &[
+    // A worker whose endpoint has had no request.
+    IdleRule {
+        signals: &[Signal::WaitingRequests, Signal::RunningRequests, Signal::KVCacheUsage],
+        zero: &[
+            worker("dynamo_component_requests_total").with(GENERATE),
+            worker("dynamo_component_inflight_requests").with(GENERATE),
+        ],
+        without: &[],
+        prefix: None,
+    },
+    // A frontend that has had no request.
+    IdleRule {
+        signals: &[Signal::WaitingRequests, Signal::RequestRate],
+        zero: &[frontend("dynamo_request_plane_inflight_requests")],
+        without: &[
+            frontend("dynamo_frontend_inflight_requests"),
+            frontend("dynamo_frontend_requests_total"),
+            worker("dynamo_component_requests_total"),
+        ],
+        prefix: Some("dynamo_frontend_"),
+    },
+];

@@ -88,6 +88,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             fold: Fold::Sum,
         },
     ],
+    idle_rules: &[],
 };
 
 const BEFORE_THE_ENGINE: Term =

@@ -107,6 +107,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             fold: Fold::Sum,
         },
     ],
+    idle_rules: &[],
 };
 
 /// The total of all priorities.

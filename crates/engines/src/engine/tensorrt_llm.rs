@@ -74,6 +74,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         },
         SignalDef { signal: Signal::RequestLatency, terms: &[Term(&[LATENCY])], fold: Fold::Sum },
     ],
+    idle_rules: &[],
 };
 
 pub(super) const WAITING: Alternative =

@@ -2,10 +2,14 @@
 //!
 //! A page has one series of each family. TGI publishes no time to first token, no KV cache usage
 //! and no counters of tokens; for the latter, the sums of histograms are read. Counters have no
-//! `_total`. The page has no queue before the server's first request.
+//! `_total`.
+//!
+//! No series is on the page before it is first set: before the server's first request there is no
+//! queue, no batch and no counter, but at most the description of the families. The counter
+//! `tgi_request_count` is the first that a request changes.
 
 use crate::{
-    definition::{Alternative, SignalDef, Term},
+    definition::{Alternative, IdleRule, SignalDef, Term},
     engine::EngineProfile,
     kind::Fold,
     signal::Signal,
@@ -51,7 +55,27 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             fold: Fold::Sum,
         },
     ],
+    idle_rules: IDLE_RULES,
 };
 
 const WAITING: Term = Term(&[Alternative::always("tgi_queue_size")]);
 const RUNNING: Term = Term(&[Alternative::always("tgi_batch_current_size")]);
+
+/// No request has been counted, and none has been answered.
+const IDLE_RULES: &[IdleRule] = &[IdleRule {
+    signals: &[
+        Signal::WaitingRequests,
+        Signal::RunningRequests,
+        Signal::InFlightRequests,
+        Signal::RequestRate,
+        Signal::PromptTokenRate,
+        Signal::GenerationTokenRate,
+    ],
+    zero: &[],
+    without: &[
+        Alternative::always("tgi_request_count"),
+        Alternative::always("tgi_request_success"),
+        Alternative::always("tgi_batch_inference_count"),
+    ],
+    prefix: Some("tgi_"),
+}];

@@ -6,9 +6,12 @@
 //! `vllm:num_requests_waiting_by_reason` (0.20 and later) repeats the queue by reason and must not
 //! be added to it. `vllm:request_time_per_output_token_seconds` is a mean per request, not the
 //! former name of the inter-token latency.
+//!
+//! With several API servers, which is the default with data parallelism, the gauges are not on the
+//! page before they are first set, by the first request. Counters are there from the start.
 
 use crate::{
-    definition::{Alternative, SignalDef, Term},
+    definition::{Alternative, IdleRule, SignalDef, Term},
     engine::{EngineProfile, SleepDef},
     kind::Fold,
     signal::Signal,
@@ -76,6 +79,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             fold: Fold::Sum,
         },
     ],
+    idle_rules: IDLE_RULES,
 };
 
 const WAITING: Term = Term(&[Alternative::always("vllm:num_requests_waiting")]);
@@ -95,3 +99,21 @@ pub(super) const SLEEP: SleepDef = SleepDef {
     ],
 };
 const SLEEP_STATE: Alternative = Alternative::always("vllm:engine_sleep_state");
+
+/// No prompt has been processed, and no gauge has been set.
+const IDLE_RULES: &[IdleRule] = &[IdleRule {
+    signals: &[
+        Signal::WaitingRequests,
+        Signal::RunningRequests,
+        Signal::InFlightRequests,
+        Signal::KVCacheUsage,
+    ],
+    zero: &[Alternative::always("vllm:prompt_tokens_total")],
+    without: &[
+        Alternative::always("vllm:num_requests_running"),
+        Alternative::always("vllm:num_requests_waiting"),
+        Alternative::always("vllm:kv_cache_usage_perc"),
+        Alternative::always("vllm:gpu_cache_usage_perc"),
+    ],
+    prefix: None,
+}];

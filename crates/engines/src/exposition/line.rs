@@ -240,6 +240,18 @@ impl<'p> Labels<'p> {
         None
     }
 
+    /// Returns all labels as text, in their order. They must have been parsed before.
+    pub(super) fn all(self) -> Vec<(String, String)> {
+        let mut labels = self;
+        let mut all = Vec::new();
+        while let Ok(Some(item)) = labels.next() {
+            if let Item::Label(label) = item {
+                all.push((label.name.to_text(), label.value.to_text()));
+            }
+        }
+        all
+    }
+
     /// Returns true if there is a label of this name before the first malformed one.
     fn has_name(self, wanted: Text<'_>) -> bool {
         let mut labels = self;
@@ -308,6 +320,23 @@ fn quoted(text: &[u8]) -> Parsed<(Text<'_>, &[u8])> {
 }
 
 impl<'p> Text<'p> {
+    /// Returns the text with its backslashes resolved.
+    pub(super) fn to_text(self) -> String {
+        let text = String::from_utf8_lossy(self.raw);
+        if !self.escaped {
+            return text.into_owned();
+        }
+        let mut characters = text.chars();
+        let mut resolved = String::new();
+        while let Some(character) = characters.next() {
+            resolved.extend(match character {
+                '\\' => characters.next().map(|next| if next == 'n' { '\n' } else { next }),
+                character => Some(character),
+            });
+        }
+        resolved
+    }
+
     pub(super) fn bare(raw: &'p [u8]) -> Self {
         Self { raw, escaped: false }
     }

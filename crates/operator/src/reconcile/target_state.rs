@@ -241,6 +241,9 @@ impl TargetState {
         let ports = scrape.map_or_else(usual_ports, |scrape| scrape.ports.clone());
         let port =
             pods.values().find_map(|pod| pod.first_port(&ports)).map(|(port, _)| port.clone());
+        let usual_port = scrape.map_or(usual.port, |scrape| scrape.usual_port);
+        let is_only = |number: &u16| pods.values().any(|pod| pod.has_only_port(*number));
+        let port = port.or_else(|| usual_port.filter(is_only).map(Port::Number));
         let port = port.or_else(|| ports.first().cloned()).unwrap_or(Port::Name("http".to_owned()));
         let path =
             scrape.map_or_else(|| usual.metrics_path.to_owned(), |scrape| scrape.path.clone());

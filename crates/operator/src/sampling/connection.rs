@@ -7,6 +7,7 @@ use std::{
     io::Read,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use flate2::read::MultiGzDecoder;
@@ -20,7 +21,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{io, net::TcpStream, task::AbortHandle};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::sampling::error::FetchProblem;
 
@@ -31,6 +32,8 @@ const BUFFER: usize = 8 << 10;
 /// There is no header Accept-Encoding, because compression costs the engine more than it saves;
 /// a compressed page is accepted all the same.
 const ACCEPT: &str = "text/plain;version=0.0.4, */*;q=0.1";
+/// The time within which a TLS server answers a handshake.
+const TLS_WITHIN: Duration = Duration::from_millis(200);
 const USER_AGENT: &str = concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"));
 
 /// The address of a page.
@@ -110,6 +113,26 @@ impl Connection {
         page: &mut Vec<u8>,
         limit: usize,
     ) -> Result<(), FetchProblem> {
+        let problem = match self.try_get(address, config, keep, page, limit).await {
+            Ok(()) => return Ok(()),
+            Err(problem) => problem,
+        };
+        // A TLS server closes a connection without TLS, answers in TLS, or with a status of 400.
+        let is_suspect = matches!(problem, FetchProblem::Network(_) | FetchProblem::Status(400));
+        if is_suspect && !address.tls && speaks_tls(address, config).await {
+            return Err(FetchProblem::SpeaksTls(problem.to_string()));
+        }
+        Err(problem)
+    }
+
+    async fn try_get(
+        &mut self,
+        address: &Address,
+        config: &RequestConfig,
+        keep: bool,
+        page: &mut Vec<u8>,
+        limit: usize,
+    ) -> Result<(), FetchProblem> {
         let kept = self.0.take();
         let was_kept = kept.is_some();
         let mut open = match kept {
@@ -166,10 +189,45 @@ async fn open_to(address: &Address, config: &RequestConfig) -> Result<Open, Fetc
     if !address.tls {
         return handshake(stream).await;
     }
+    let stream = tls_stream(address, config, stream).await;
+    let problem = |error: io::Error| match (tls_error(&error), network(&error)) {
+        (Some(rustls::Error::InvalidMessage(_)), FetchProblem::Network(text)) => {
+            FetchProblem::SpeaksNoTls(text)
+        }
+        (_, problem) => problem,
+    };
+    handshake(stream.map_err(problem)?).await
+}
+
+async fn tls_stream(
+    address: &Address,
+    config: &RequestConfig,
+    stream: TcpStream,
+) -> io::Result<TlsStream<TcpStream>> {
     let name = config.server_name.clone();
     let name = name.unwrap_or_else(|| ServerName::IpAddress(address.ip.into()));
-    let stream = TlsConnector::from(config.tls.clone()).connect(name, stream).await;
-    handshake(stream.map_err(network)?).await
+    TlsConnector::from(config.tls.clone()).connect(name, stream).await
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Returns true if a TLS server listens at this address, whether or not its certificate is valid.
+async fn speaks_tls(address: &Address, config: &RequestConfig) -> bool {
+    let attempt = async {
+        let stream = TcpStream::connect((address.ip, address.port)).await?;
+        tls_stream(address, config, stream).await
+    };
+    match tokio::time::timeout(TLS_WITHIN, attempt).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => matches!(
+            tls_error(&error),
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+        ),
+        // A server that waits for the end of a request does not speak TLS.
+        Err(_) => false,
+    }
 }
 
 async fn handshake<S>(stream: S) -> Result<Open, FetchProblem>
@@ -193,7 +251,8 @@ async fn read_body(
 ) -> Result<(), FetchProblem> {
     let (head, mut body) = response.into_parts();
     if head.status != hyper::StatusCode::OK {
-        return Err(FetchProblem::Status(head.status.as_u16()));
+        let location = head.headers.get(header::LOCATION).map(header::HeaderValue::as_bytes);
+        return Err(FetchProblem::status(head.status.as_u16(), location));
     }
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(network)?.into_data() else { continue };

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The length of the longest header Location that is shown, in characters.
+const LONGEST_LOCATION: usize = 200;
+
 /// The reason why a page could not be scraped, or a Prometheus server not be queried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FetchError {
@@ -30,6 +33,23 @@ pub(crate) enum FetchProblem {
     /// The status of the response is not 200 OK.
     #[error("returned HTTP status {0}")]
     Status(u16),
+    /// The response is a redirect, which is not followed.
+    #[error(
+        "returned HTTP status {status}, a redirect to {location}, which is not followed: if the \
+         metrics are there, configure the source with that scheme, port and path"
+    )]
+    Redirect {
+        /// The status.
+        status: u16,
+        /// The header Location.
+        location: String,
+    },
+    /// The port speaks TLS, and the request was without it.
+    #[error("{0}; the port speaks TLS: set the source's scheme to HTTPS")]
+    SpeaksTls(String),
+    /// The port does not speak TLS, and the request was with it.
+    #[error("{0}; the port does not speak TLS: set the source's scheme to HTTP")]
+    SpeaksNoTls(String),
     /// The body of the response is larger than this limit, in bytes.
     #[error("the response is larger than {0} bytes")]
     TooLarge(usize),
@@ -99,9 +119,11 @@ impl FetchError {
         match self {
             Self::Access(_) => "access",
             Self::Request { problem, .. } => match problem {
-                FetchProblem::Network(_) => "unreachable",
+                FetchProblem::Network(_)
+                | FetchProblem::SpeaksTls(_)
+                | FetchProblem::SpeaksNoTls(_) => "unreachable",
                 FetchProblem::Timeout(_) => "timeout",
-                FetchProblem::Status(_) => "status",
+                FetchProblem::Status(_) | FetchProblem::Redirect { .. } => "status",
                 FetchProblem::TooLarge(_) => "too_large",
                 FetchProblem::Rejected(_) => "rejected",
                 FetchProblem::Invalid(_) => "invalid",
@@ -111,6 +133,18 @@ impl FetchError {
 }
 
 impl FetchProblem {
+    /// Returns the problem of a response with this status, and with this header Location.
+    pub(crate) fn status(status: u16, location: Option<&[u8]>) -> Self {
+        match location {
+            Some(location) if (300..400).contains(&status) => {
+                let location = String::from_utf8_lossy(location);
+                let printable = location.chars().filter(|c| !c.is_control());
+                Self::Redirect { status, location: printable.take(LONGEST_LOCATION).collect() }
+            }
+            _ => Self::Status(status),
+        }
+    }
+
     /// Returns the problem of an error of the network.
     pub(crate) fn network(error: &dyn std::error::Error) -> Self {
         Self::Network(root_cause(error))

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use llm_autoscaler_api::ScrapeConfig;
 use llm_autoscaler_core::Monotonic;
-use llm_autoscaler_engines::{Engine, Measure, exposition::Value};
+use llm_autoscaler_engines::{
+    Engine, Measure,
+    exposition::{LabelMismatch, Value},
+};
 use llm_autoscaler_observe::samples::{Lookup, Sample};
 
 use crate::sampling::{
@@ -85,18 +88,36 @@ impl PageLookup<'_> {
     }
 
     /// Returns the reason why a valid page has no sample.
-    fn absent(&self, state: &PageState, measure: &Measure) -> String {
+    fn absent(&self, state: &PageState, measure: &Arc<Measure>) -> String {
+        let url = self.address.url();
+        if state.is_empty() {
+            return format!(
+                "the page {url} is empty: the server answers, but publishes no metrics there (yet)"
+            );
+        }
+        if let Some(LabelMismatch { series, wanted, found }) = state.mismatch(measure) {
+            let found = found.join(" and ");
+            return format!(
+                "{url} has {series}, but none with the labels of the selector, {wanted}: it has \
+                 {found}"
+            );
+        }
         let hint = match state.looks_like() {
             Some(other) if other != self.engine => {
                 let other = other.profile().display;
-                format!("; it looks like a page of {other}: check the field engine")
+                let own = self.engine.profile().display;
+                format!(
+                    "; it looks like a page of {other}: check the field engine, which is {own}; of \
+                     pods with several engines, each engine needs an autoscaler and a workload of \
+                     its own"
+                )
             }
             None if self.engine != Engine::Custom => {
                 format!(", and no other series of {}", self.engine.profile().display)
             }
             _ => String::new(),
         };
-        format!("{} has no {}{hint}", self.address.url(), measure.recipe.accepted_names())
+        format!("{url} has no {}{hint}", measure.recipe.accepted_names())
     }
 }
 

@@ -6,7 +6,7 @@ use llm_autoscaler_api::Access;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
     Engine, Measure, Track,
-    exposition::{Extract, Extractor, Value},
+    exposition::{Extract, Extractor, LabelMismatch, Value},
     recognize,
 };
 use llm_autoscaler_observe::samples::Found;
@@ -69,6 +69,10 @@ pub(crate) struct PageState {
     is_latest: bool,
     /// The engine that the page resembles; only determined if a measure is absent.
     looks_like: Option<Engine>,
+    /// True if the last valid page had nothing on it.
+    is_empty: bool,
+    /// For each measure that is absent: the series that the last valid page has with other labels.
+    mismatches: Vec<Option<LabelMismatch>>,
 }
 
 /// The measures of all subscribers, and the extractor that finds them in one pass.
@@ -157,6 +161,17 @@ impl PageState {
         self.looks_like
     }
 
+    /// Returns true if the last valid page had nothing on it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
+    /// Returns the series that the last valid page has with other labels than those of an absent
+    /// measure.
+    pub(crate) fn mismatch(&self, measure: &Arc<Measure>) -> Option<&LabelMismatch> {
+        self.mismatches.get(self.measures.index(measure)?)?.as_ref()
+    }
+
     /// Returns the past of a measure, and the way in which it was found on the last valid page.
     /// `None` if there was no valid page.
     pub(crate) fn track(&self, measure: &Arc<Measure>) -> Option<(&Track, Found)> {
@@ -192,8 +207,11 @@ impl PageState {
         if let Some(ScrapedPage { bytes, extracts }) = page {
             let is_absent = |extract: &Extract| extract.value == Value::Absent;
             self.looks_like = if extracts.iter().any(is_absent) { recognize(bytes) } else { None };
+            self.is_empty = bytes.trim_ascii().is_empty();
             for (extract, measure) in extracts.iter().zip(&measures.measures) {
                 let Some(index) = self.measures.index(measure) else { continue };
+                let find = || LabelMismatch::find(bytes, &measure.recipe);
+                self.mismatches[index] = is_absent(extract).then(find).flatten();
                 let Extract { value, alternative, ambiguous } = extract;
                 self.tracks[index].push(at.0, value);
                 self.found[index] = Found { alternative: *alternative, ambiguous: *ambiguous };
@@ -227,6 +245,7 @@ impl PageState {
         let found = found.collect();
         self.measures = Arc::new(MeasureSet::new(measures));
         (self.tracks, self.found) = (tracks, found);
+        self.mismatches = vec![None; self.measures.measures.len()];
     }
 }
 

@@ -177,16 +177,9 @@ impl PageView {
 
     fn subscription(&self) -> PageSubscription {
         let normal = self.config.interval;
-        let interval = match self.pace {
-            ScrapePace::Normal => normal,
-            ScrapePace::NearTarget => {
-                (normal / NEAR_TARGET_DIVISOR).max(NEAR_TARGET_INTERVAL).min(normal)
-            }
-        };
         PageSubscription {
-            interval,
-            // A slow page does not fail because it is scraped more often.
-            timeout: self.config.timeout.min(normal),
+            interval: interval(normal, self.pace),
+            timeout: timeout_of(&self.config),
             measures: self.measures.clone(),
             wake: self.wake.clone(),
         }
@@ -196,7 +189,7 @@ impl PageView {
         if !pod.is_running() {
             return None;
         }
-        let (_, port) = pod.first_port(&self.config.ports)?;
+        let port = port_of(pod, &self.config)?;
         let address =
             Address { ip: pod.ip?, port, tls: self.config.tls, path: self.config.path.clone() };
         let (namespace, pod_uid) = (pod.namespace.clone(), pod.uid.clone());
@@ -220,16 +213,122 @@ impl PageView {
         if pod.ip.is_none() {
             return "it has no IP address yet".to_owned();
         }
-        let named = pod.ports.iter().map(|(name, number)| format!("{name} ({number})"));
-        let named: Vec<String> = named.collect();
-        let named = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
-        let wanted: Vec<String> = self.config.ports.iter().map(Port::to_string).collect();
-        format!("no container port is named {}; named ports: {named}", wanted.join(" or "))
+        no_port(pod, &self.config)
     }
 }
 
 impl Drop for PageView {
     fn drop(&mut self) {
         self.clear_pods();
+    }
+}
+
+/// Returns the port to scrape: the first of the usual names, or the engine's usual number if the
+/// pod declares no other port.
+fn port_of(pod: &Pod, config: &ScrapeConfig) -> Option<u16> {
+    let named = pod.first_port(&config.ports).map(|(_, port)| port);
+    named.or_else(|| config.usual_port.filter(|port| pod.has_only_port(*port)))
+}
+
+/// Returns the reason why none of a pod's ports is scraped.
+fn no_port(pod: &Pod, config: &ScrapeConfig) -> String {
+    let wanted: Vec<String> = config.ports.iter().map(Port::to_string).collect();
+    let text = format!("no container port is named {}", wanted.join(" or "));
+    let named = pod.ports.iter().map(|(name, number)| format!("{name} ({number})"));
+    let unnamed: Vec<String> = pod.unnamed_ports.iter().map(u16::to_string).collect();
+    let set = "set the source's port to one of these numbers";
+    match (&named.collect::<Vec<_>>()[..], &unnamed[..]) {
+        ([], []) => format!("{text}, and the pod declares none: set the source's port to a number"),
+        (named, []) => format!("{text}; named ports: {}", named.join(", ")),
+        ([], unnamed) => format!("{text}; ports without a name: {}: {set}", unnamed.join(", ")),
+        (named, unnamed) => {
+            let (named, unnamed) = (named.join(", "), unnamed.join(", "));
+            format!("{text}; named ports: {named}; ports without a name: {unnamed}: {set}")
+        }
+    }
+}
+
+/// Returns the timeout of a scrape at any pace: a slow page does not fail because it is scraped
+/// more often.
+fn timeout_of(config: &ScrapeConfig) -> Duration {
+    config.timeout.min(config.interval)
+}
+
+/// Returns the interval of scrapes at a pace, given that of the spec.
+fn interval(normal: Duration, pace: ScrapePace) -> Duration {
+    match pace {
+        ScrapePace::Normal => normal,
+        ScrapePace::NearTarget => {
+            (normal / NEAR_TARGET_DIVISOR).max(NEAR_TARGET_INTERVAL).min(normal)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // docs/sources.md has these numbers.
+    #[test]
+    fn near_a_target_the_interval_is_a_quarter_but_the_timeout_stays() {
+        let near = |ms| interval(Duration::from_millis(ms), ScrapePace::NearTarget).as_millis();
+        for (normal, expected) in [(1000, 500), (2000, 500), (4000, 1000), (15_000, 3750)] {
+            assert_eq!(near(normal), expected, "{normal} ms");
+        }
+        for (timeout, interval, expected) in [(1, 2, 1), (5, 15, 5), (15, 15, 15)] {
+            let seconds = Duration::from_secs;
+            let config = ScrapeConfig {
+                interval: seconds(interval),
+                timeout: seconds(timeout),
+                ..config(None)
+            };
+            assert_eq!(timeout_of(&config), seconds(expected));
+        }
+    }
+
+    fn config(usual_port: Option<u16>) -> ScrapeConfig {
+        ScrapeConfig {
+            ports: ["http", "metrics"].map(|name| Port::Name(name.to_owned())).to_vec(),
+            usual_port,
+            path: "/metrics".to_owned(),
+            tls: false,
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            pods: None,
+            access: Access::default(),
+        }
+    }
+
+    #[test]
+    fn a_pod_without_a_usual_name_is_scraped_at_its_only_port_or_its_numbers_are_shown() {
+        let no_name = "no container port is named http or metrics";
+        let set = "set the source's port to one of these numbers";
+        for (ports, unnamed, expected) in [
+            (&[("http", 9000)][..], &[8000][..], Ok(9000)),
+            (&[], &[8000], Ok(8000)),
+            (&[("api", 8000)], &[], Ok(8000)),
+            (&[], &[9000], Err(format!("; ports without a name: 9000: {set}"))),
+            (&[], &[8000, 9000], Err(format!("; ports without a name: 8000, 9000: {set}"))),
+            (&[("api", 9000)], &[], Err("; named ports: api (9000)".to_owned())),
+            (
+                &[("api", 9000)],
+                &[8000],
+                Err(format!("; named ports: api (9000); ports without a name: 8000: {set}")),
+            ),
+            (
+                &[],
+                &[],
+                Err(", and the pod declares none: set the source's port to a number".to_owned()),
+            ),
+        ] {
+            let ports = ports.iter().map(|(name, port)| ((*name).to_owned(), *port)).collect();
+            let pod = Pod { ports, unnamed_ports: unnamed.to_vec(), ..Pod::serving("a", "a") };
+            let config = config(Some(8000));
+            let found = port_of(&pod, &config).ok_or_else(|| no_port(&pod, &config));
+            assert_eq!(found, expected.map_err(|rest| format!("{no_name}{rest}")));
+        }
+        // A port of the spec, and an engine without a usual number, are never replaced.
+        let pod = Pod { ports: Vec::new(), unnamed_ports: vec![8000], ..Pod::serving("a", "a") };
+        assert_eq!(port_of(&pod, &config(None)), None);
     }
 }

@@ -123,7 +123,7 @@ fn condition_updates(
         });
     }
     updates.push(ready(&updates, report.block));
-    updates.push(samples_complete(report.problems));
+    updates.push(samples_complete(report.problems, report.findings));
     updates
 }
 
@@ -151,12 +151,17 @@ fn ready(updates: &[ConditionUpdate], block: &WriteBlock) -> ConditionUpdate {
     }
 }
 
-fn samples_complete(problems: &[Problem]) -> ConditionUpdate {
+fn samples_complete(problems: &[Problem], findings: &Findings) -> ConditionUpdate {
     let type_ = ConditionType::SamplesComplete;
     if let Some(missing) = missing(problems) {
         return ConditionUpdate::no(type_, Reason::MissingSamples, missing);
     }
-    ConditionUpdate::yes(type_, Reason::AllReplicas, "every running replica has a sample")
+    let asked = "every replica and source that is asked has a sample";
+    let message = match findings.stuck.len() {
+        0 => asked.to_owned(),
+        stuck => format!("{asked}; {stuck} stuck (see ReplicasStuck)"),
+    };
+    ConditionUpdate::yes(type_, Reason::AllReplicas, message)
 }
 
 /// Lists the first few replicas without a usable sample, and why they have none.

@@ -106,6 +106,7 @@ impl PodState {
             namespace: NAMESPACE.to_owned(),
             labels: case.labels.clone(),
             annotations: case.annotations.clone(),
+            ports: Vec::new(),
             replica: Replica {
                 phase: match case.phase {
                     PhaseCase::Pending => Phase::Pending,

@@ -171,7 +171,7 @@ async fn a_response_without_a_page_is_an_error() {
         (
             "elsewhere",
             b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n".to_vec(),
-            "Status(302)",
+            "Redirect { status: 302, location: \"http://127.0.0.1:1/\" }",
         ),
         ("not HTTP", b"SSH-2.0-OpenSSH_9.9\r\n".to_vec(), "Network"),
         ("nothing", Vec::new(), "Network"),
@@ -230,6 +230,47 @@ async fn an_ipv6_address_is_in_brackets() {
     assert_eq!(server.get(&unchecked()).await.unwrap(), "a 1\n");
     let host = format!("host: [::1]:{}\r\n", server.address.port);
     assert!(server.requests.lock().await[0][0].contains(&host));
+}
+
+#[tokio::test]
+async fn a_redirect_says_where_to() {
+    for (location, expected) in [
+        ("Location: /metrics/\r\n", "a redirect to /metrics/, which is not followed"),
+        ("", "returned HTTP status 307"),
+    ] {
+        let response = format!("HTTP/1.1 307 Temporary Redirect\r\n{location}\r\n");
+        let server = Server::plain(vec![last(response.into_bytes())]).await;
+        let error = server.get(&unchecked()).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_speaks_tls_or_does_not_is_told_from_the_other() {
+    let (_, config) = certified("engine.example");
+    let mut server = Server::start("127.0.0.1", Some(config), Vec::new()).await;
+    server.address.tls = false;
+    for config in [unchecked(), checking(&TlsSpec::default(), None)] {
+        let error = server.get(&config).await.unwrap_err();
+        assert!(matches!(error, FetchProblem::SpeaksTls(_)), "{error}");
+        assert!(error.to_string().ends_with("set the source's scheme to HTTPS"), "{error}");
+    }
+    // A Go server answers a request without TLS in clear text, a plain one does so to TLS.
+    let bad = || last(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let server = Server::plain(vec![bad()]).await;
+    assert_eq!(server.get(&unchecked()).await, Err(FetchProblem::Status(400)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let address =
+        Address { ip: [127, 0, 0, 1].into(), port, tls: true, path: "/metrics".to_owned() };
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    let response =
+        Connection::default().get(&address, &unchecked(), false, &mut Vec::new(), LIMIT).await;
+    assert!(matches!(response, Err(FetchProblem::SpeaksNoTls(_))), "{response:?}");
 }
 
 /// Returns a CA as PEM, and the configuration of a server with a certificate for a name from it.

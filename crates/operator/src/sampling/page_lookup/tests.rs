@@ -34,6 +34,7 @@ fn address() -> Address {
 fn config() -> ScrapeConfig {
     ScrapeConfig {
         ports: Vec::new(),
+        usual_port: None,
         path: "/metrics".to_owned(),
         tls: false,
         interval: Duration::from_secs(1),
@@ -155,11 +156,50 @@ fn an_absent_series_is_explained() {
         ("another engine", SGLANG, Engine::Vllm, "; it looks like a page of SGLang: check"),
         ("no engine", "up 1\n", Engine::Vllm, ", and no other series of vLLM"),
         ("a custom engine", "up 1\n", Engine::Custom, ""),
+        ("an engine without a sample", "# TYPE up gauge\n", Engine::Custom, ""),
     ] {
         let measure = measure(Kind::Gauge, 0);
         let state = state(&measure, &[(100, Ok(page))]);
         let found = text(&sample(&state, &measure, engine, 200));
         assert!(found.starts_with(&format!("{has_no}{expected}")), "{name}: {found}");
+    }
+}
+
+#[test]
+fn an_empty_page_is_called_empty() {
+    let measure = measure(Kind::Gauge, 0);
+    for page in ["", "\n \n"] {
+        let state = state(&measure, &[(100, Ok(page))]);
+        let found = text(&sample(&state, &measure, Engine::Vllm, 200));
+        let expected = "missing: the page http://10.0.0.7:8000/metrics is empty: ";
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+#[test]
+fn labels_that_no_series_has_are_named_with_those_that_there_are() {
+    let labels = [("model_name".to_owned(), "Qwen/Qwen3-32B".to_owned())];
+    for (kind, page) in [
+        (Kind::Gauge, "queue{engine=\"0\",model_name=\"qwen3-32b\"} 9\n"),
+        (Kind::Counter, "queue{model_name=\"qwen3-32b\"} 9\n"),
+        (Kind::Histogram, "queue_bucket{model_name=\"qwen3-32b\",le=\"+Inf\"} 9\n"),
+    ] {
+        let recipe = Recipe::series(kind, "queue", labels.clone());
+        let measure = Arc::new(Measure { recipe, window: Duration::ZERO });
+        // A rate is pending until there have been two pages.
+        let state = state(&measure, &[(100, Ok(page)), (1100, Ok(page))]);
+        let found = text(&sample(&state, &measure, Engine::Vllm, 9000));
+        let found = if found.contains("no sample yet") {
+            text(&sample(&state, &measure, Engine::Vllm, 1200))
+        } else {
+            found
+        };
+        assert_eq!(
+            found,
+            "missing: http://10.0.0.7:8000/metrics has queue, but none with the labels of the \
+             selector, model_name=\"Qwen/Qwen3-32B\": it has model_name=\"qwen3-32b\"",
+            "{kind:?}"
+        );
     }
 }
 

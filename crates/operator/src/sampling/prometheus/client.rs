@@ -83,6 +83,7 @@ impl QueryClient {
 
 async fn read(mut response: Response) -> Result<QueryResult, FetchProblem> {
     let status = response.status();
+    let location = response.headers().get(header::LOCATION).cloned();
     let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
     let mut body = Vec::new();
@@ -101,7 +102,10 @@ async fn read(mut response: Response) -> Result<QueryResult, FetchProblem> {
             Err(FetchProblem::Rejected(error.to_string()))
         }
         Err(error) if status.is_success() => Err(FetchProblem::Invalid(error.to_string())),
-        _ => Err(FetchProblem::Status(status.as_u16())),
+        _ => {
+            let location = location.as_ref().map(header::HeaderValue::as_bytes);
+            Err(FetchProblem::status(status.as_u16(), location))
+        }
     }
 }
 
