@@ -32,7 +32,7 @@ named_variants! {
         SuccessfulRescale,
         /// The event of a size that could not be written. The HPA's.
         FailedRescale,
-        /// The event of another writer that changes the size again and again.
+        /// Another writer changes the size again and again. An event too.
         ReplicasContested,
 
         // Computing a number: `ScalingActive`, and events.
@@ -180,6 +180,8 @@ named_variants! {
         ShortGracePeriod,
         /// The replicas start one after the other.
         StartsInTurn,
+        /// A controller owns the target, and it is not known whether that sets the size.
+        UnknownController,
         /// A metric has two candidates with different values.
         TwoCandidates,
 

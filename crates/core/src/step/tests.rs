@@ -128,8 +128,12 @@ fn pair(ratio: Option<(i64, i64)>, max_replicas: i64) -> SharedLimits {
 
 #[test]
 fn a_step_of_one_role() {
-    const PAUSED: WriteBlock = WriteBlock { paused: true, manual_change: false };
-    const RESPECTED: WriteBlock = WriteBlock { paused: false, manual_change: true };
+    const FREE: WriteBlock =
+        WriteBlock { paused: false, manual_change: false, contested_until: None };
+    const PAUSED: WriteBlock = WriteBlock { paused: true, ..FREE };
+    const RESPECTED: WriteBlock = WriteBlock { manual_change: true, ..FREE };
+    let contested = WriteBlock { contested_until: Some(at(130)), ..FREE };
+    let contest = Some(WaitingOn::Contest { until: at(130) });
     let idle = [candidate(0, 1, None), candidate(1, 0, None), candidate(2, 3, None)];
     let empty = [candidate(0, 1, None), candidate(1, 0, Some(90)), candidate(2, 0, Some(90))];
     let late = [candidate(0, 1, None), candidate(1, 0, Some(90)), candidate(2, 3, Some(-30))];
@@ -155,6 +159,10 @@ fn a_step_of_one_role() {
         // A block keeps the size, whatever is decided.
         (role(&[25, 25]).blocked(PAUSED), Basis::Usable, 5, Some(WaitingOn::Pause), vec![]),
         (low().blocked(RESPECTED), Basis::Usable, 1, Some(WaitingOn::ManualChange), vec![]),
+        (low().blocked(contested), Basis::Usable, 1, contest, vec![]),
+        (role(&[25, 25]).blocked(contested), Basis::Usable, 5, contest, vec![]),
+        // A size that is the right one waits for nothing.
+        (role(&[10, 10]).blocked(contested), Basis::Usable, 2, None, vec![]),
         // A scale-down that drains reads the target's object, waits for its rollout, and for
         // requests.
         (

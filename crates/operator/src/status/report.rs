@@ -6,6 +6,7 @@ mod draining;
 mod lists;
 mod metrics;
 mod optional_conditions;
+mod ownership;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub(crate) use blocks::{contested, paused_without_decision};
+pub(crate) use ownership::unknown_controller;
 
 /// The time for which the reason of a successful write stays in the status before the next step
 /// replaces it. The HPA leaves it for as long.
@@ -122,7 +124,8 @@ fn condition_updates(
             !matches!(update.reason, Reason::ReadyForNewScale | Reason::SucceededGetScale)
         });
     }
-    updates.push(ready(&updates, report.block));
+    add_contest(&mut updates, report);
+    updates.push(ready(&updates, report));
     updates.push(samples_complete(report.problems));
     updates
 }
@@ -136,8 +139,21 @@ fn has_just_scaled(previous: &RoleStatus, now: DateTime<Utc>) -> bool {
             .any(|condition| condition.reason == Reason::SucceededRescale)
 }
 
+/// Replaces `AbleToScale` while another writer undoes what is written. A write that failed is of
+/// more interest. The condition must not be True for a part of the step, because that would be a
+/// transition in each step.
+fn add_contest(updates: &mut Vec<ConditionUpdate>, report: &RoleReport<'_>) {
+    let RoleReport { plan, block, messages, .. } = report;
+    let has_failed = updates.iter().any(|update| update.reason == Reason::FailedUpdateScale);
+    let contest = blocks::contest(block, plan.policy.profile, messages.decision);
+    if let Some(contest) = contest.filter(|_| !has_failed) {
+        updates.retain(|update| update.type_ != ConditionType::AbleToScale);
+        updates.push(contest);
+    }
+}
+
 /// Returns `Ready`: False with the reason of the last failure among the other conditions.
-fn ready(updates: &[ConditionUpdate], block: &WriteBlock) -> ConditionUpdate {
+fn ready(updates: &[ConditionUpdate], report: &RoleReport<'_>) -> ConditionUpdate {
     let failed = updates.iter().rfind(|update| {
         !update.status
             && matches!(update.type_, ConditionType::AbleToScale | ConditionType::ScalingActive)
@@ -147,7 +163,7 @@ fn ready(updates: &[ConditionUpdate], block: &WriteBlock) -> ConditionUpdate {
         Some(ConditionUpdate { reason, message, .. }) => {
             ConditionUpdate::no(ConditionType::Ready, *reason, message.clone())
         }
-        None => blocks::ready(block),
+        None => blocks::ready(report.block, report.messages.decision),
     }
 }
 

@@ -86,18 +86,24 @@ pub(crate) async fn zero_replicas_disable_scaling(stage: &Stage) -> Result<()> {
     stage.stays("a", 0, Duration::from_secs(3)).await
 }
 
-/// Another writer that changes the size repeatedly is named in an event, once.
+/// Another writer that changes the size repeatedly is named in an event, once, and in the
+/// conditions; it is answered ever more seldom.
 pub(crate) async fn repeated_manual_changes_are_reported(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
     stage.waiting("a", 11);
+    // From the third change on the next write waits for 30 s, then for a minute.
+    const WAITS: Duration = Duration::from_secs(90);
     for round in 0..4 {
-        stage.until_replicas("a", 3, SOON).await?;
+        stage.until_replicas("a", 3, WAITS).await?;
         let notes = stage.events("a", "ReplicasContested").await?;
         ensure!(notes.is_empty() || round == 3, "too early: {notes:?}");
         set(stage, "a", 1, "argocd-controller").await?;
     }
-    stage.until_replicas("a", 3, SOON).await?;
+    let contested = stage.until_condition("a", "Ready", "False", "ReplicasContested").await?;
+    ensure!(contested.message.starts_with("argocd-controller changes"), "{}", contested.message);
+    stage.until_condition("a", "AbleToScale", "False", "ReplicasContested").await?;
+    stage.until_replicas("a", 3, WAITS).await?;
     let notes = wait::until("the event", SOON, async || {
         let notes = stage.events("a", "ReplicasContested").await?;
         Ok((!notes.is_empty()).then_some(notes))
