@@ -11,5 +11,6 @@ pub(crate) mod contest;
 pub(crate) mod manual_changes;
 pub(crate) mod owner_references;
 pub(crate) mod refusal;
+pub(crate) mod repeated_changes;
 pub(crate) mod size_change;
 pub(crate) mod write_block;

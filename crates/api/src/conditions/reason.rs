@@ -178,6 +178,8 @@ named_variants! {
         ReplicasMismatch,
         /// Pods are killed before their slowest requests are answered.
         ShortGracePeriod,
+        /// A writer has set the same size three times within seven days. An event too.
+        SizeSetAgain,
         /// The replicas start one after the other.
         StartsInTurn,
         /// A controller owns the target, and it is not known whether that sets the size.

@@ -4,11 +4,12 @@
 //! Pure: the caller passes the observed size, the time, and the writer named in `managedFields`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{managers, memory::Remembered};
+use llm_autoscaler_api::{ChangeRecord, managers, memory::Remembered};
 
 use crate::{
     ownership::{
         contest::{Contest, ContestTracker, OwnWrite},
+        repeated_changes::RepeatedChanges,
         size_change::SizeChange,
     },
     scale::metadata::Author,
@@ -29,6 +30,8 @@ pub(crate) struct SizeTracker {
     change: Option<SizeChange>,
     /// The changes of sizes that the operator had written.
     contests: ContestTracker,
+    /// The changes that other writers repeat over days.
+    repeated: RepeatedChanges,
 }
 
 /// A change that is respected: nothing is written meanwhile.
@@ -49,6 +52,8 @@ pub(crate) enum Attribution {
     Changed(SizeChange),
     /// Another writer changes the operator's sizes repeatedly, and it is time to report that.
     Contested(SizeChange),
+    /// Another writer sets the same size again and again over days, and it is time to report that.
+    Repeated(SizeChange, ChangeRecord),
 }
 
 impl SizeTracker {
@@ -58,13 +63,20 @@ impl SizeTracker {
         let change = remembered.and_then(|remembered| remembered.manual_change.as_ref());
         let change = change.map(SizeChange::restored);
         let change = change.filter(|change| known == Some(change.to));
-        Self { uid: uid.to_owned(), known, change, ..Self::default() }
+        let changes = remembered.map(|remembered| remembered.changes.as_slice());
+        let repeated = RepeatedChanges::restored(changes.unwrap_or_default());
+        Self { uid: uid.to_owned(), known, change, repeated, ..Self::default() }
     }
 
     /// Creates a tracker for an object that another autoscaler drives. The size that it has set so
     /// far is no change to respect.
     pub(crate) fn driven(uid: &str, current: i32) -> Self {
         Self { uid: uid.to_owned(), known: Some(current), ..Self::default() }
+    }
+
+    /// Returns the changes that other writers repeat over days.
+    pub(crate) fn repeated(&self) -> &RepeatedChanges {
+        &self.repeated
     }
 
     /// Records an observed size. Returns whether it differs from the known one, so that its writer
@@ -95,8 +107,11 @@ impl SizeTracker {
         let at = author.at.map_or(now, |at| at.min(now));
         let change = SizeChange { from, to: current, by: author.name, at };
         self.change = Some(change.clone());
+        let repeated = self.repeated.record(&change, now);
         if undone.is_some_and(|undone| self.contests.record(&change, undone, now)) {
             Attribution::Contested(change)
+        } else if let Some(record) = repeated.filter(|_| self.contest(now).is_none()) {
+            Attribution::Repeated(change, record)
         } else {
             Attribution::Changed(change)
         }
@@ -300,5 +315,26 @@ mod tests {
             }
         }
         assert_eq!(writes, [0, 15, 30, 60, 120, 240, 480, 780, 1080, 1380, 1680]);
+    }
+    #[test]
+    fn a_size_that_is_set_every_day_is_named_over_restarts() {
+        let mut remembered =
+            Remembered { history: Some(HistoryRecord::default()), ..Remembered::default() };
+        for day in 0..3 {
+            remembered.history.iter_mut().for_each(|history| history.replicas = Some(5));
+            let mut sizes = SizeTracker::restored("u", Some(&remembered));
+            let change = change(5, 2, "helm", day * 86_400);
+            let found = read(&mut sizes, 2, "helm", day * 86_400).unwrap();
+            if day < 2 {
+                assert_eq!(found, Attribution::Changed(change));
+            } else {
+                assert!(
+                    matches!(&found, Attribution::Repeated(now, record)
+                        if *now == change && record.by == "helm" && record.times.len() == 3),
+                    "{found:?}"
+                );
+            }
+            remembered.changes = sizes.repeated().records().to_vec();
+        }
     }
 }

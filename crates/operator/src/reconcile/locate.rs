@@ -162,6 +162,11 @@ impl Role {
                 let note = report::contested(&self.reference(), &change);
                 self.publish(events::size_contested(note));
             }
+            Attribution::Repeated(change, record) => {
+                self.record_manual_change(&change);
+                let note = report::repeated(&self.reference(), &record).text;
+                self.publish(events::size_set_again(note));
+            }
         }
     }
 

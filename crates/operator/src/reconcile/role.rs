@@ -143,11 +143,16 @@ impl Role {
     }
 
     /// The advice about other writers of the size.
-    pub(super) fn ownership_advice(&self, _block: &WriteBlock, _now: Now) -> Vec<Advice> {
+    pub(super) fn ownership_advice(&self, block: &WriteBlock, now: Now) -> Vec<Advice> {
+        let target = self.reference();
         let unknown = self.owners.unknown();
+        let unknown = unknown.map(|owner| report::unknown_controller(&target, owner));
+        // A contest names the writer already.
+        let repeated = self.sizes.repeated().repeated(now.wall);
+        let repeated = repeated.filter(|_| block.contest.is_none());
         unknown
-            .map(|owner| report::unknown_controller(&self.reference(), owner))
             .into_iter()
+            .chain(repeated.map(|record| report::repeated(&target, record)))
             .collect()
     }
 

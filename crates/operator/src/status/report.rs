@@ -10,7 +10,7 @@ mod ownership;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
-    DecisionStatus, MetricStatus, PastDecision, TargetConfig, TargetStatus,
+    ChangeRecord, DecisionStatus, MetricStatus, PastDecision, TargetConfig, TargetStatus,
     conditions::{ConditionType, ConditionUpdate, Reason},
     memory,
     messages::{self, EventMessage, Step},
@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub(crate) use blocks::{contested, paused_without_decision};
-pub(crate) use ownership::unknown_controller;
+pub(crate) use ownership::{repeated, unknown_controller};
 
 /// The time for which the reason of a successful write stays in the status before the next step
 /// replaces it. The HPA leaves it for as long.
@@ -57,6 +57,8 @@ pub(crate) struct RoleReport<'a> {
     pub written: Option<Written>,
     /// The memory for the next decisions.
     pub memory: &'a RoleMemory,
+    /// The latest changes of size by other writers, to be remembered.
+    pub changes: &'a [ChangeRecord],
     /// The condition of the PodMonitor, if the spec asks for one.
     pub pod_monitor: Option<ConditionUpdate>,
 }
@@ -249,7 +251,7 @@ fn target_status(
     };
     let manual_change = report.block.manual_change.as_ref();
     let manual_change = manual_change.map(|respected| respected.change.status());
-    memory::encode(&mut status, report.memory, manual_change);
+    memory::encode(&mut status, report.memory, manual_change, report.changes);
     status
 }
 

@@ -137,6 +137,6 @@ fn otherwise(decision: &Decision) -> String {
     }
 }
 
-fn moment(at: DateTime<Utc>) -> String {
+pub(super) fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -124,6 +124,7 @@ fn after_decision(
         drain: &DrainProgress::default(),
         written,
         memory: &RoleMemory::default(),
+        changes: &[],
         pod_monitor: None,
     };
     role_status(previous, &report, now)

@@ -124,6 +124,7 @@ pub(crate) async fn owner_that_does_not_drive_the_size(stage: &Stage) -> Result<
     stage.waiting("a", 11);
     stage.autoscaler("a", json!({})).await?;
     stage.until_replicas("a", 3, SOON).await?;
+    stage.until_ready("a", 3).await?;
     let hint = stage.until_condition("a", "Advisory", "True", "UnknownController").await?;
     let expected = "StatefulSet/a is controlled by the ConfigMap model (v1)";
     ensure!(hint.message.starts_with(expected), "{}", hint.message);
