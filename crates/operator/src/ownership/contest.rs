@@ -17,10 +17,12 @@ const CONTESTED_WITHIN: TimeDelta = TimeDelta::minutes(10);
 const FIRST_WAIT: TimeDelta = TimeDelta::seconds(30);
 /// The longest time between two writes. Growth under overload is tried at least this often.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(5);
-/// The time after the operator's latest write at which a contest has ended: the write has stood, or
-/// no other one was needed. It is longer than [`LONGEST_WAIT`], so that a contest with long waits
-/// does not end with each of them.
+/// The time after which a write has stood, and the contest has ended. It is longer than
+/// [`LONGEST_WAIT`], because a writer that comes every five minutes contests too.
 const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(6);
+/// The time after the latest write, which was undone, at which a contest has ended because no other
+/// size was needed. A scale-down that drains may take long until it is written.
+const FORGOTTEN_AFTER: TimeDelta = TimeDelta::minutes(30);
 
 /// A write of the operator that has not been changed by another writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub(crate) enum ContestState {
 /// The changes of sizes that the operator had written.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ContestTracker {
-    /// The latest of them, before they are a contest.
+    /// Those of the last minutes.
     latest: Vec<(DateTime<Utc>, Option<String>)>,
     ongoing: Option<Ongoing>,
     reported_at: Option<DateTime<Utc>>,
@@ -86,29 +88,27 @@ impl ContestTracker {
         {
             return false;
         }
-        let goes_on = |contest: &&Ongoing| contest.change.by == change.by && contest.lasts(now);
-        let count = if let Some(contest) = self.ongoing.as_ref().filter(goes_on) {
-            contest.count.saturating_add(1)
-        } else {
-            self.latest.retain(|(at, _)| is_recent(*at));
-            self.latest.push((now, change.by.clone()));
-            let count = self.latest.iter().filter(|(_, by)| *by == change.by).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        if count < CONTESTED_COUNT {
-            return false;
+        self.latest.retain(|(at, _)| is_recent(*at));
+        self.latest.push((now, change.by.clone()));
+        let recent = self.latest.iter().filter(|(_, by)| *by == change.by).count();
+        let recent = u32::try_from(recent).unwrap_or(u32::MAX);
+        self.ongoing = self.ongoing.take().filter(|contest| contest.lasts(true, now));
+        let is_same = |contest: &&Ongoing| contest.change.by == change.by;
+        let ongoing = self.ongoing.as_ref().filter(is_same);
+        let count = ongoing.map_or(recent, |contest| contest.count.saturating_add(1));
+        if count >= CONTESTED_COUNT {
+            self.ongoing = Some(Ongoing { count, change: change.clone(), written_at: undone.at });
         }
-        self.ongoing = Some(Ongoing { count, change: change.clone(), written_at: undone.at });
-        let is_due = !self.reported_at.is_some_and(is_recent);
+        let is_due = recent >= CONTESTED_COUNT && !self.reported_at.is_some_and(is_recent);
         if is_due {
             self.reported_at = Some(now);
         }
         is_due
     }
 
-    /// Records that the operator has written a size.
-    pub(crate) fn record_write(&mut self, now: DateTime<Utc>) {
-        self.ongoing = self.ongoing.take().filter(|contest| contest.lasts(now));
+    /// Records that the operator has written a size; `stood` where the write before was not undone.
+    pub(crate) fn record_write(&mut self, stood: bool, now: DateTime<Utc>) {
+        self.ongoing = self.ongoing.take().filter(|contest| contest.lasts(stood, now));
         if let Some(contest) = &mut self.ongoing {
             contest.written_at = now;
         }
@@ -116,13 +116,13 @@ impl ContestTracker {
 
     /// Returns the contest that goes on; `stands` where the latest write has not been undone.
     pub(crate) fn contest(&self, stands: bool, now: DateTime<Utc>) -> Option<Contest> {
-        let contest = self.ongoing.as_ref().filter(|contest| contest.lasts(now))?;
+        let contest = self.ongoing.as_ref().filter(|contest| contest.lasts(stands, now))?;
         let Ongoing { count, change, written_at } = contest;
-        // A clock that was set back must not lengthen the wait.
-        let until = (*written_at + wait(*count)).min(now + LONGEST_WAIT);
+        let until = *written_at + wait(*count);
         let state = if stands {
             ContestState::Stands
-        } else if now < until {
+        // A clock that was set back must not lengthen the wait.
+        } else if (*written_at..until).contains(&now) {
             ContestState::WaitsUntil(until)
         } else {
             ContestState::MayWrite
@@ -132,9 +132,9 @@ impl ContestTracker {
 }
 
 impl Ongoing {
-    /// Returns whether the contest has not ended.
-    fn lasts(&self, now: DateTime<Utc>) -> bool {
-        now - self.written_at < SETTLED_AFTER
+    /// Returns whether the contest has not ended; `stands` where the latest write was not undone.
+    fn lasts(&self, stands: bool, now: DateTime<Utc>) -> bool {
+        now - self.written_at < if stands { SETTLED_AFTER } else { FORGOTTEN_AFTER }
     }
 }
 

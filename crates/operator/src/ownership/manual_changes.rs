@@ -119,8 +119,8 @@ impl SizeTracker {
 
     /// Records that the operator has written a size.
     pub(crate) fn record_write(&mut self, size: i32, now: DateTime<Utc>) {
+        self.contests.record_write(self.own_write.is_some(), now);
         self.own_write = Some(OwnWrite { at: now, before: self.known.replace(size) });
-        self.contests.record_write(now);
         self.change = None;
         self.attempted = None;
     }

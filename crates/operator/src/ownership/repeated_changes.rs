@@ -89,11 +89,14 @@ mod tests {
         SizeChange { from: 5, to, by: Some(by.to_owned()), at: at(second) }
     }
 
+    /// A writer, the size that it sets, and the second of that.
+    type Change = (&'static str, i32, i64);
+
     #[test]
     fn the_same_size_three_times_in_seven_days_is_repeated() {
         let flux = "kustomize-controller";
-        // the writer, the size and the time of each change; the writers that repeat theirs
-        let table: &[(&[(&str, i32, i64)], &[&str])] = &[
+        // the changes; the writers that repeat theirs
+        let table: &[(&[Change], &[&str])] = &[
             // Flux every ten minutes, helm upgrade every day.
             (&[(flux, 2, 0), (flux, 2, 600), (flux, 2, 1200)], &[flux]),
             (&[("helm", 2, 0), ("helm", 2, DAY), ("helm", 2, 2 * DAY)], &["helm"]),

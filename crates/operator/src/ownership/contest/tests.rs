@@ -32,7 +32,7 @@ fn writes_that_are_undone_wait_twice_as_long_each_time_and_five_minutes_at_most(
         // The wait begins with the write, a second earlier.
         assert_eq!(wait, (expected - 1).max(0), "after {second} s");
         second += expected.max(15);
-        tracker.record_write(at(second));
+        tracker.record_write(false, at(second));
     }
 }
 
@@ -46,7 +46,7 @@ fn a_contest_lasts_until_a_write_has_stood() {
     assert_eq!(state(&tracker, false, 31), Some(ContestState::WaitsUntil(at(60))));
     // In the step that writes, and after it, the contest is still reported.
     assert_eq!(state(&tracker, false, 60), Some(ContestState::MayWrite));
-    tracker.record_write(at(60));
+    tracker.record_write(false, at(60));
     assert_eq!(state(&tracker, true, 61), Some(ContestState::Stands));
     assert_eq!(state(&tracker, true, 419), Some(ContestState::Stands));
     assert_eq!(state(&tracker, true, 420), None);
@@ -54,7 +54,7 @@ fn a_contest_lasts_until_a_write_has_stood() {
     // ended.
     undo(&mut tracker, "model-operator", 60);
     assert_eq!(state(&tracker, false, 62), Some(ContestState::WaitsUntil(at(120))));
-    tracker.record_write(at(120));
+    tracker.record_write(false, at(120));
     let undone = OwnWrite { at: at(120), before: Some(2) };
     assert!(!tracker.record(&change("model-operator", 5, 2, 640), undone, at(640)));
     assert_eq!(state(&tracker, false, 640), None);
@@ -65,7 +65,7 @@ fn a_clock_that_was_set_back_does_not_lengthen_a_wait() {
     let mut tracker = ContestTracker::default();
     let _ = [9000, 9015, 9030].map(|written| undo(&mut tracker, "model-operator", written));
     let contest = tracker.contest(false, at(0)).unwrap();
-    assert_eq!(contest.waits_until(), Some(at(300)));
+    assert_eq!(contest.state, ContestState::MayWrite);
 }
 
 #[test]
@@ -89,4 +89,25 @@ fn sizes_set_by_hand_are_a_contest_only_if_they_restore_the_size_before() {
         }
         assert_eq!(tracker.contest(false, at(10)).is_some(), *expected, "{by} {sizes:?}");
     }
+}
+
+#[test]
+fn a_contest_waits_for_a_drain_and_ends_when_the_size_is_right() {
+    let contested = || {
+        let mut tracker = ContestTracker::default();
+        let _ = [0, 15, 30].map(|written| undo(&mut tracker, "model-operator", written));
+        tracker
+    };
+    // The next write comes late, because the replicas to be removed had requests, or not at all.
+    for (second, expected) in [(30 + 1799, true), (30 + 1800, false)] {
+        let mut tracker = contested();
+        assert_eq!(tracker.contest(false, at(second)).is_some(), expected, "{second}");
+        tracker.record_write(false, at(second));
+        assert_eq!(tracker.contest(true, at(second)).is_some(), expected, "{second}");
+    }
+    // A further write after one that has stood contests nothing.
+    let mut tracker = contested();
+    tracker.record_write(false, at(60));
+    tracker.record_write(true, at(420));
+    assert_eq!(tracker.contest(true, at(420)), None);
 }

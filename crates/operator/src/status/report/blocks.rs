@@ -22,7 +22,7 @@ const REMEDY: &str = "remove spec.replicas from what it applies, scale the objec
 /// nothing to wait for, so `Ready` stays True. While another writer undoes what is written it is
 /// False.
 pub(super) fn ready(block: &WriteBlock, decision: &Decision) -> ConditionUpdate {
-    if let Some(contest) = block.contest.as_ref().filter(|_| !block.paused) {
+    if let Some(contest) = contest_to_report(block, decision) {
         return contest_update(ConditionType::Ready, contest, decision);
     }
     let (reason, message) = if block.paused {
@@ -82,9 +82,17 @@ pub(super) fn contest(
     profile: Profile,
     decision: &Decision,
 ) -> Option<ConditionUpdate> {
-    let contest = block.contest.as_ref().filter(|_| !block.paused)?;
+    let contest = contest_to_report(block, decision)?;
     let update = || contest_update(ConditionType::AbleToScale, contest, decision);
     (profile != Profile::HpaExact).then(update)
+}
+
+/// Returns the contest, unless nothing would be written now anyway.
+fn contest_to_report<'a>(block: &'a WriteBlock, decision: &Decision) -> Option<&'a Contest> {
+    let is_wanted = |contest: &&Contest| {
+        contest.state != ContestState::MayWrite || decision.rescale().is_some()
+    };
+    block.contest.as_ref().filter(|_| !block.paused).filter(is_wanted)
 }
 
 fn contest_update(

@@ -101,6 +101,11 @@ fn ready_is_false_while_another_writer_undoes_what_is_written() {
         for type_ in [ConditionType::AbleToScale, ConditionType::Ready] {
             assert_eq!(changed_at(&second, type_), changed_at(&first, type_), "{type_}");
         }
+        // A size that is the right one is not contested.
+        let agreed = |_: &mut Findings, current: &mut WriteBlock| *current = block.clone();
+        let agreed = after_change(&none, &step, &observed(2, 5), &plan, agreed, at(1));
+        let is_false = reason(&agreed, ConditionType::Ready) == "ReplicasContested";
+        assert_eq!(is_false, state != ContestState::MayWrite);
         // A paused autoscaler writes nothing, so nothing is contested.
         let paused = |_: &mut Findings, current: &mut WriteBlock| {
             *current = WriteBlock { paused: true, ..block.clone() };
