@@ -253,6 +253,18 @@ fn a_shared_limit_grants_less_than_is_demanded() {
 }
 
 #[test]
+fn a_contested_size_counts_as_it_is_for_the_ratio() {
+    // Both would grow from 2 to 8; decode's size is undone again and again, so prefill gets no more
+    // than twice as many as decode has.
+    let block = WriteBlock { contested_until: Some(at(130)), ..WriteBlock::default() };
+    let roles = [role(&[40, 40]), role(&[40, 40]).blocked(block)];
+    let plan = planned(&roles, Some(pair(Some((500, 2000)), 40)));
+    let granted: Vec<_> = plan.roles.iter().map(|role| (role.demand, role.granted)).collect();
+    assert_eq!(granted[0], (Some(8), Some(4)));
+    assert_eq!(writes(&plan), [(0, 4)]);
+}
+
+#[test]
 fn each_replica_has_one_reason() {
     let windows = |down| policy_with_windows(Profile::Default, 0, down);
     // samples per replica, minimum, maximum; reasons
