@@ -47,8 +47,8 @@ pub use spec::{
     SeriesSpec, SeriesType, SignalName, SourceSpec, TargetTypeName, TlsSpec,
 };
 pub use status::{
-    DecisionStatus, LLMAutoscalerStatus, ManualChangeStatus, MetricStatus, PastDecision,
-    ReplicasStatus, TargetStatus,
+    ChangeRecord, DecisionStatus, LLMAutoscalerStatus, ManualChangeStatus, MetricStatus,
+    PastDecision, ReplicasStatus, TargetStatus,
 };
 
 /// The operator's field managers, which are its names in `metadata.managedFields`. They are public

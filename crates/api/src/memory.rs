@@ -10,7 +10,9 @@ use llm_autoscaler_core::{
     History, HistoryRecord, Policy, RECORD_ENTRIES, ReplicaCounts, Resize, RoleMemory, StartupTimes,
 };
 
-use crate::status::{MEMORY_VERSION, ManualChangeStatus, StoredHistory, TargetStatus};
+use crate::status::{
+    ChangeRecord, MEMORY_VERSION, ManualChangeStatus, StoredHistory, TargetStatus,
+};
 
 /// The bytes that the memory of one autoscaler may take in its status, as JSON, all targets
 /// together.
@@ -28,6 +30,8 @@ pub struct Remembered {
     pub startup_times: StartupTimes,
     /// A change of size by something else, if it was respected.
     pub manual_change: Option<ManualChangeStatus>,
+    /// The latest changes of size by other writers, latest first.
+    pub changes: Vec<ChangeRecord>,
 }
 
 impl Remembered {
@@ -40,6 +44,7 @@ impl Remembered {
             history: history.map(|stored| stored.record.clone()),
             startup_times: StartupTimes::from_seconds(&target.start_up_seconds),
             manual_change: target.manual_change.clone(),
+            changes: history.map(|stored| stored.changes.clone()).unwrap_or_default(),
         })
     }
 
@@ -72,25 +77,37 @@ impl Remembered {
 }
 
 /// Writes the memory of one object into its target's status.
-pub fn encode(target: &mut TargetStatus, memory: &RoleMemory, manual: Option<ManualChangeStatus>) {
+pub fn encode(
+    target: &mut TargetStatus,
+    memory: &RoleMemory,
+    manual: Option<ManualChangeStatus>,
+    changes: &[ChangeRecord],
+) {
     target.start_up_seconds = memory.startup_times.seconds();
     target.manual_change = manual;
-    target.history =
-        Some(StoredHistory { version: MEMORY_VERSION, record: memory.history.snapshot() });
+    target.history = Some(StoredHistory {
+        version: MEMORY_VERSION,
+        changes: changes.to_vec(),
+        record: memory.history.snapshot(),
+    });
 }
 
 /// Makes the memory of all targets fit the budget, in bytes of JSON. Past decisions are dropped
-/// first, because no decision depends on them: the oldest one of the target that has the most. Then
-/// histories are merged further, down to four entries each, which lengthens their windows and never
-/// shortens them.
+/// first, because no decision depends on them: the oldest one of the target that has the most; then
+/// changes by other writers, in the same order. Then histories are merged further, down to four
+/// entries each, which lengthens their windows and never shortens them.
 pub fn fit(targets: &mut [TargetStatus], budget: usize) {
     while size(targets) > budget {
         let most = targets.iter_mut().max_by_key(|target| target.decisions.len());
-        match most {
-            Some(target) if !target.decisions.is_empty() => {
-                target.decisions.pop();
-            }
-            _ => break,
+        if most.and_then(|target| target.decisions.pop()).is_none() {
+            break;
+        }
+    }
+    while size(targets) > budget {
+        let histories = targets.iter_mut().filter_map(|target| target.history.as_mut());
+        let most = histories.max_by_key(|stored| stored.changes.len());
+        if most.and_then(|stored| stored.changes.pop()).is_none() {
+            break;
         }
     }
     let mut entries = RECORD_ENTRIES;
@@ -161,7 +178,13 @@ mod tests {
             decisions: vec![decision; 10],
             ..TargetStatus::default()
         };
-        encode(&mut target, &memory, None);
+        let change = ChangeRecord {
+            by: "a-deployment-tool-with-quite-a-long-name".to_owned(),
+            from: 100,
+            to: 2,
+            times: vec![at(2), at(1), at(0)],
+        };
+        encode(&mut target, &memory, None, &vec![change; 8]);
         target
     }
 
@@ -170,9 +193,10 @@ mod tests {
         let target = full("u");
         let targets = [target.clone()];
         let remembered = Remembered::decode(&targets, "u").unwrap();
-        let history = target.history.unwrap().record;
+        let StoredHistory { record: history, changes, .. } = target.history.unwrap();
         assert_eq!(remembered.replicas(), history.replicas);
         assert_eq!(remembered.history, Some(history));
+        assert_eq!((remembered.changes.len(), remembered.changes), (8, changes));
         assert_eq!(remembered.startup_times.seconds(), target.start_up_seconds);
         assert_eq!(Remembered::decode(&targets, "v"), None);
     }

@@ -1,5 +1,6 @@
 //! `status` of an `LLMAutoscaler`: what was observed, what was decided, and why.
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use llm_autoscaler_core::HistoryRecord;
@@ -84,8 +85,8 @@ pub struct TargetStatus {
     /// the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual_change: Option<ManualChangeStatus>,
-    /// The record that the operator keeps for the stabilization windows and rate policies. It
-    /// survives a restart of the operator.
+    /// The record that the operator keeps for the stabilization windows, rate policies and repeated
+    /// changes by other writers. It survives a restart of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(schema_with = "history_schema")]
     pub history: Option<StoredHistory>,
@@ -198,7 +199,7 @@ fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StoredHi
 fn history_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "description": "The record that the operator keeps for the stabilization windows and rate policies. It survives a restart of the operator.",
+        "description": "The record that the operator keeps for the stabilization windows, rate policies and repeated changes by other writers. It survives a restart of the operator.",
         "nullable": true,
         "x-kubernetes-preserve-unknown-fields": true,
     })
@@ -216,9 +217,26 @@ pub struct StoredHistory {
     /// The version of the format; 1 where it is absent.
     #[serde(default = "first_version")]
     pub version: u32,
+    /// The latest changes of size by other writers, latest first; absent in older records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangeRecord>,
     /// The history.
     #[serde(flatten)]
     pub record: HistoryRecord,
+}
+
+/// The times at which one writer has set one size. A record takes less than 300 bytes as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeRecord {
+    /// The writer, as in the target's managedFields.
+    pub by: String,
+    /// The number of replicas before the latest of them.
+    pub from: i32,
+    /// The number of replicas that was set.
+    pub to: i32,
+    /// The latest times, latest first, in whole seconds.
+    pub times: Vec<DateTime<Utc>>,
 }
 
 fn first_version() -> u32 {

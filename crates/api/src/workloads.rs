@@ -13,6 +13,7 @@ use crate::spec::ScaleTargetRef;
 
 pub use other_autoscalers::{
     AUTOSCALER_KINDS, AutoscalerKind, ScalingOwner, is_same_object, scaling_owner,
+    unknown_controller,
 };
 pub use removal::{
     CHEAPEST, DELETION_COST, IN_SERVICE, INSTANCE_DELETION_COST, ORDERED_READY, RBG_INSTANCE,

@@ -127,6 +127,9 @@ pub struct WriteBlock {
     pub paused: bool,
     /// Something else has set the size, and that is respected for now.
     pub manual_change: bool,
+    /// Something else undoes every size that is written, and the next write waits until this time;
+    /// `None` where it does not wait.
+    pub contested_until: Option<DateTime<Utc>>,
 }
 
 /// The observation of a target for scale-downs that drain.
@@ -212,7 +215,13 @@ impl ReplicaCounts {
 impl WriteBlock {
     /// Returns whether nothing may be written.
     pub fn is_blocked(self) -> bool {
-        self.paused || self.manual_change
+        self.paused || self.keeps_size()
+    }
+
+    /// Returns whether a size that something else has set stays for now, so that roles that share
+    /// limits with it have to reckon with it.
+    pub fn keeps_size(self) -> bool {
+        self.manual_change || self.contested_until.is_some()
     }
 }
 
@@ -274,7 +283,7 @@ fn demand(
     decision: &Decision,
     now: Now,
 ) -> RoleDemand {
-    let fixed = observed.block.manual_change;
+    let fixed = observed.block.keeps_size();
     RoleDemand {
         existing: observed.counts.existing(decision.current),
         lagging: memory.lag.lagging(),

@@ -32,7 +32,7 @@ named_variants! {
         SuccessfulRescale,
         /// The event of a size that could not be written. The HPA's.
         FailedRescale,
-        /// The event of another writer that changes the size again and again.
+        /// Another writer changes the size again and again. An event too.
         ReplicasContested,
 
         // Computing a number: `ScalingActive`, and events.
@@ -180,8 +180,12 @@ named_variants! {
         ReplicasMismatch,
         /// Pods are killed before their slowest requests are answered.
         ShortGracePeriod,
+        /// A writer has set the same size three times within seven days. An event too.
+        SizeSetAgain,
         /// The replicas start one after the other.
         StartsInTurn,
+        /// A controller owns the target, and it is not known whether that sets the size.
+        UnknownController,
         /// A metric has two candidates with different values.
         TwoCandidates,
         /// Pods that are not scraped as workers of a replica declare the metrics port as well.

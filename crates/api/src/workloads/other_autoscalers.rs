@@ -49,8 +49,7 @@ pub struct ScalingOwner {
     pub instead: &'static str,
 }
 
-/// The kinds of owners that drive a size. All others, such as the resource of a model server, leave
-/// it to autoscalers.
+/// The kinds of owners that drive a size.
 const SCALING_OWNERS: [ScalingOwner; 7] = [
     ScalingOwner {
         group: "apps",
@@ -96,6 +95,25 @@ const SCALING_OWNERS: [ScalingOwner; 7] = [
         instead: "the PodCliqueScalingGroup NAME",
     },
 ];
+
+/// The kinds of owners that leave a size to autoscalers: group, kind, and the kind of the object.
+const LEAVING_OWNERS: [(&str, &str, &str); 3] = [
+    ("nvidia.com", "DynamoGraphDeployment", "DynamoGraphDeploymentScalingAdapter"),
+    ("grove.io", "PodCliqueSet", "PodClique"),
+    ("grove.io", "PodCliqueSet", "PodCliqueScalingGroup"),
+];
+
+/// Finds the controller that owns an object of this kind, if nothing is known of the controller:
+/// it may drive the size, or leave it to autoscalers.
+pub fn unknown_controller<'a>(
+    kind: &str,
+    owners: &'a [OwnerReference],
+) -> Option<&'a OwnerReference> {
+    let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
+    let drives = SCALING_OWNERS.iter().any(|known| known.matches(kind, owner));
+    let leaves = LEAVING_OWNERS.contains(&(group(&owner.api_version), owner.kind.as_str(), kind));
+    (!drives && !leaves).then_some(owner)
+}
 
 /// Finds the owner that drives the size of an object of this kind, if there is one.
 pub fn scaling_owner<'a>(
@@ -166,6 +184,27 @@ mod tests {
         for (kind, owner, expected) in table {
             let owners = [owner];
             assert_eq!(scaling_owner(kind, &owners).is_some(), expected, "{kind} of {owners:?}");
+        }
+    }
+
+    #[test]
+    fn a_controller_of_another_kind_is_unknown() {
+        let adapter = "DynamoGraphDeploymentScalingAdapter";
+        let graph = |kind| owner("nvidia.com/v1beta1", kind, true);
+        let table = [
+            ("Deployment", owner("serving.example.com/v1", "ModelService", true), true),
+            ("Deployment", owner("serving.example.com/v1", "ModelService", false), false),
+            ("Deployment", graph("DynamoComponentDeployment"), true),
+            (adapter, graph("DynamoGraphDeployment"), false),
+            ("StatefulSet", graph("DynamoGraphDeployment"), true),
+            ("PodClique", owner("grove.io/v1alpha1", "PodCliqueSet", true), false),
+            ("ReplicaSet", owner("apps/v1", "Deployment", true), false),
+            ("StatefulSet", owner("apps/v1", "Deployment", true), true),
+        ];
+        for (kind, owner, expected) in table {
+            let owners = [owner];
+            let found = unknown_controller(kind, &owners);
+            assert_eq!(found.is_some(), expected, "{kind} of {owners:?}");
         }
     }
 

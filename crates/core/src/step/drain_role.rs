@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{DrainObservation, RoleConfig, RoleObservation, WorkloadState};
+use super::{DrainObservation, RoleConfig, RoleObservation, WorkloadState, WriteBlock};
 use crate::{
     decision::Decision,
     drain::{DrainStep, Verdict, drain},
@@ -30,6 +30,11 @@ pub enum WaitingOn {
     Pause,
     /// For the end of the time during which a change by something else is respected.
     ManualChange,
+    /// For the time between two writes of a size that something else undoes again and again.
+    Contest {
+        /// When the next write may be made.
+        until: DateTime<Utc>,
+    },
     /// For the target's own object to be read.
     Workload,
     /// For a rollout to complete.
@@ -95,9 +100,12 @@ pub(super) fn drain_role(
 /// The block that keeps a decided change from being written.
 fn blocking(observed: &RoleObservation<'_>, decision: &Decision) -> Option<WaitingOn> {
     decision.rescale()?;
-    if observed.block.paused {
+    let WriteBlock { paused, manual_change, contested_until } = observed.block;
+    if paused {
         Some(WaitingOn::Pause)
+    } else if manual_change {
+        Some(WaitingOn::ManualChange)
     } else {
-        observed.block.manual_change.then_some(WaitingOn::ManualChange)
+        contested_until.map(|until| WaitingOn::Contest { until })
     }
 }

@@ -129,8 +129,12 @@ fn pair(ratio: Option<(i64, i64)>, max_replicas: i64) -> SharedLimits {
 
 #[test]
 fn a_step_of_one_role() {
-    const PAUSED: WriteBlock = WriteBlock { paused: true, manual_change: false };
-    const RESPECTED: WriteBlock = WriteBlock { paused: false, manual_change: true };
+    const FREE: WriteBlock =
+        WriteBlock { paused: false, manual_change: false, contested_until: None };
+    const PAUSED: WriteBlock = WriteBlock { paused: true, ..FREE };
+    const RESPECTED: WriteBlock = WriteBlock { manual_change: true, ..FREE };
+    let contested = WriteBlock { contested_until: Some(at(130)), ..FREE };
+    let contest = Some(WaitingOn::Contest { until: at(130) });
     let idle = [candidate(0, 1, None), candidate(1, 0, None), candidate(2, 3, None)];
     let empty = [candidate(0, 1, None), candidate(1, 0, Some(90)), candidate(2, 0, Some(90))];
     let late = [candidate(0, 1, None), candidate(1, 0, Some(90)), candidate(2, 3, Some(-30))];
@@ -156,6 +160,10 @@ fn a_step_of_one_role() {
         // A block keeps the size, whatever is decided.
         (role(&[25, 25]).blocked(PAUSED), Basis::Usable, 5, Some(WaitingOn::Pause), vec![]),
         (low().blocked(RESPECTED), Basis::Usable, 1, Some(WaitingOn::ManualChange), vec![]),
+        (low().blocked(contested), Basis::Usable, 1, contest, vec![]),
+        (role(&[25, 25]).blocked(contested), Basis::Usable, 5, contest, vec![]),
+        // A size that is the right one waits for nothing.
+        (role(&[10, 10]).blocked(contested), Basis::Usable, 2, None, vec![]),
         // A scale-down that drains reads the target's object, waits for its rollout, and for
         // requests.
         (
@@ -242,6 +250,18 @@ fn a_shared_limit_grants_less_than_is_demanded() {
     let plan = planned(&[role(&[40, 40]), role(&[10, 10])], Some(pair(None, 6)));
     let granted: Vec<_> = plan.roles.iter().map(|role| (role.demand, role.granted)).collect();
     assert_eq!(granted, [(Some(8), Some(4)), (Some(2), Some(2))]);
+    assert_eq!(writes(&plan), [(0, 4)]);
+}
+
+#[test]
+fn a_contested_size_counts_as_it_is_for_the_ratio() {
+    // Both would grow from 2 to 8; decode's size is undone again and again, so prefill gets no more
+    // than twice as many as decode has.
+    let block = WriteBlock { contested_until: Some(at(130)), ..WriteBlock::default() };
+    let roles = [role(&[40, 40]), role(&[40, 40]).blocked(block)];
+    let plan = planned(&roles, Some(pair(Some((500, 2000)), 40)));
+    let granted: Vec<_> = plan.roles.iter().map(|role| (role.demand, role.granted)).collect();
+    assert_eq!(granted[0], (Some(8), Some(4)));
     assert_eq!(writes(&plan), [(0, 4)]);
 }
 

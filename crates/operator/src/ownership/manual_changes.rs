@@ -4,14 +4,16 @@
 //! Pure: the caller passes the observed size, the time, and the writer named in `managedFields`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{ManualChangeStatus, managers, memory::Remembered, time};
+use llm_autoscaler_api::{ChangeRecord, managers, memory::Remembered};
 
-use crate::scale::metadata::Author;
-
-/// A writer contests the operator's sizes by changing them this often within [`CONTESTED_WITHIN`].
-const CONTESTED_COUNT: usize = 3;
-/// The time in which changes are counted, and the shortest time between two reports of a contest.
-const CONTESTED_WITHIN: TimeDelta = TimeDelta::minutes(10);
+use crate::{
+    ownership::{
+        contest::{Contest, ContestTracker, OwnWrite},
+        repeated_changes::RepeatedChanges,
+        size_change::SizeChange,
+    },
+    scale::metadata::Author,
+};
 
 /// The size of one object, and its latest writer.
 #[derive(Clone, Debug, Default)]
@@ -20,36 +22,16 @@ pub(crate) struct SizeTracker {
     pub uid: String,
     /// The size that was last observed or written.
     known: Option<i32>,
-    /// True if the operator has written that size.
-    is_own_write: bool,
+    /// The write of that size, if the operator has made it.
+    own_write: Option<OwnWrite>,
     /// The size of a write that may have been carried out: it had no answer.
     attempted: Option<i32>,
     /// The latest change by another writer, unless the operator has written since.
     change: Option<SizeChange>,
-    /// The latest changes of sizes that the operator had written.
-    contests: Vec<Contest>,
-    /// The time at which a contest was last reported.
-    contest_reported_at: Option<DateTime<Utc>>,
-}
-
-/// A change of a size that the operator had written.
-#[derive(Clone, Debug)]
-struct Contest {
-    at: DateTime<Utc>,
-    by: Option<String>,
-}
-
-/// A change of size by another writer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SizeChange {
-    /// The size before.
-    pub from: i32,
-    /// The size that was set.
-    pub to: i32,
-    /// The field manager of the writer; `None` where it is not known.
-    pub by: Option<String>,
-    /// The time of the change.
-    pub at: DateTime<Utc>,
+    /// The changes of sizes that the operator had written.
+    contests: ContestTracker,
+    /// The changes that other writers repeat over days.
+    repeated: RepeatedChanges,
 }
 
 /// A change that is respected: nothing is written meanwhile.
@@ -70,6 +52,8 @@ pub(crate) enum Attribution {
     Changed(SizeChange),
     /// Another writer changes the operator's sizes repeatedly, and it is time to report that.
     Contested(SizeChange),
+    /// Another writer sets the same size again and again over days, and it is time to report that.
+    Repeated(SizeChange, ChangeRecord),
 }
 
 impl SizeTracker {
@@ -79,7 +63,9 @@ impl SizeTracker {
         let change = remembered.and_then(|remembered| remembered.manual_change.as_ref());
         let change = change.map(SizeChange::restored);
         let change = change.filter(|change| known == Some(change.to));
-        Self { uid: uid.to_owned(), known, change, ..Self::default() }
+        let changes = remembered.map(|remembered| remembered.changes.as_slice());
+        let repeated = RepeatedChanges::restored(changes.unwrap_or_default());
+        Self { uid: uid.to_owned(), known, change, repeated, ..Self::default() }
     }
 
     /// Creates a tracker for an object that another autoscaler drives. The size that it has set so
@@ -88,11 +74,16 @@ impl SizeTracker {
         Self { uid: uid.to_owned(), known: Some(current), ..Self::default() }
     }
 
+    /// Returns the changes that other writers repeat over days.
+    pub(crate) fn repeated(&self) -> &RepeatedChanges {
+        &self.repeated
+    }
+
     /// Records an observed size. Returns whether it differs from the known one, so that its writer
     /// is to be found out for [`attribute`](Self::attribute).
-    pub(crate) fn observe_size(&mut self, current: i32) -> bool {
+    pub(crate) fn observe_size(&mut self, current: i32, now: DateTime<Utc>) -> bool {
         if self.attempted.take() == Some(current) && self.known != Some(current) {
-            self.record_write(current);
+            self.record_write(current, now);
         }
         let differs = self.known.is_some_and(|known| known != current);
         self.known.get_or_insert(current);
@@ -108,35 +99,28 @@ impl SizeTracker {
         now: DateTime<Utc>,
     ) -> Attribution {
         if author.name.as_deref() == Some(managers::SCALE) {
-            self.record_write(current);
+            self.record_write(current, now);
             return Attribution::Ours;
         }
         let from = self.known.replace(current).unwrap_or(current);
-        let was_own_write = std::mem::take(&mut self.is_own_write);
+        let undone = self.own_write.take();
         let at = author.at.map_or(now, |at| at.min(now));
         let change = SizeChange { from, to: current, by: author.name, at };
         self.change = Some(change.clone());
-        if was_own_write && self.record_and_check_contested(&change, now) {
-            self.contest_reported_at = Some(now);
+        let repeated = self.repeated.record(&change, now);
+        if undone.is_some_and(|undone| self.contests.record(&change, undone, now)) {
             Attribution::Contested(change)
+        } else if let Some(record) = repeated.filter(|_| self.contest(now).is_none()) {
+            Attribution::Repeated(change, record)
         } else {
             Attribution::Changed(change)
         }
     }
 
-    /// Records a change of the operator's size. Returns whether a contest is to be reported.
-    fn record_and_check_contested(&mut self, change: &SizeChange, now: DateTime<Utc>) -> bool {
-        let is_recent = |at: DateTime<Utc>| now - at < CONTESTED_WITHIN;
-        self.contests.retain(|contest| is_recent(contest.at));
-        self.contests.push(Contest { at: now, by: change.by.clone() });
-        let count = self.contests.iter().filter(|contest| contest.by == change.by).count();
-        count >= CONTESTED_COUNT && !self.contest_reported_at.is_some_and(is_recent)
-    }
-
     /// Records that the operator has written a size.
-    pub(crate) fn record_write(&mut self, size: i32) {
-        self.known = Some(size);
-        self.is_own_write = true;
+    pub(crate) fn record_write(&mut self, size: i32, now: DateTime<Utc>) {
+        self.contests.record_write(self.own_write.is_some(), now);
+        self.own_write = Some(OwnWrite { at: now, before: self.known.replace(size) });
         self.change = None;
         self.attempted = None;
     }
@@ -144,6 +128,11 @@ impl SizeTracker {
     /// Records a write without an answer, which may have been carried out.
     pub(crate) fn record_attempt(&mut self, size: i32) {
         self.attempted = Some(size);
+    }
+
+    /// Returns the contest of another writer that goes on.
+    pub(crate) fn contest(&self, now: DateTime<Utc>) -> Option<Contest> {
+        self.contests.contest(self.own_write.is_some(), now)
     }
 
     /// Returns the change by another writer that is respected now, if changes are respected for
@@ -157,24 +146,6 @@ impl SizeTracker {
         let change = self.change.as_ref().filter(|change| change.to != 0)?;
         let until = change.at + respect;
         (now < until).then(|| RespectedChange { change: change.clone(), until })
-    }
-}
-
-impl SizeChange {
-    fn restored(status: &ManualChangeStatus) -> Self {
-        let ManualChangeStatus { from, to, by, time } = status.clone();
-        Self { from, to, by, at: time::from_kubernetes(&time) }
-    }
-
-    /// Returns the change as the status keeps it.
-    pub(crate) fn status(&self) -> ManualChangeStatus {
-        let Self { from, to, by, at } = self.clone();
-        ManualChangeStatus { from, to, by, time: time::to_kubernetes(at) }
-    }
-
-    /// Returns the writer, as the subject of a sentence.
-    pub(crate) fn author(&self) -> &str {
-        self.by.as_deref().unwrap_or("another writer")
     }
 }
 
@@ -199,7 +170,9 @@ mod tests {
         author: &str,
         second: i64,
     ) -> Option<Attribution> {
-        sizes.observe_size(current).then(|| sizes.attribute(current, by(author), at(second)))
+        sizes
+            .observe_size(current, at(second))
+            .then(|| sizes.attribute(current, by(author), at(second)))
     }
 
     fn change(from: i32, to: i32, name: &str, second: i64) -> SizeChange {
@@ -211,7 +184,7 @@ mod tests {
         let mut sizes = SizeTracker::default();
         assert_eq!(read(&mut sizes, 2, "kubectl", 0), None, "the first size is no change");
         assert_eq!(read(&mut sizes, 2, "kubectl", 1), None);
-        sizes.record_write(3);
+        sizes.record_write(3, at(1));
         assert_eq!(read(&mut sizes, 3, "kubectl", 2), None);
         assert_eq!(
             read(&mut sizes, 1, "kubectl", 3),
@@ -244,7 +217,7 @@ mod tests {
             sizes.respected(respect, at(119)).map(|respected| respected.until),
             Some(at(120))
         );
-        sizes.record_write(3);
+        sizes.record_write(3, at(61));
         assert_eq!(sizes.respected(respect, at(61)), None);
         read(&mut sizes, 0, "kubectl", 62);
         assert_eq!(sizes.respected(respect, at(63)), None);
@@ -276,7 +249,7 @@ mod tests {
         // A change while no operator ran counts from its own time.
         let remembered = Remembered { manual_change: None, ..remembered };
         let mut sizes = SizeTracker::restored("u", Some(&remembered));
-        assert!(sizes.observe_size(5));
+        assert!(sizes.observe_size(5, at(50)));
         let author = Author { name: Some("kubectl".to_owned()), at: Some(at(0)) };
         assert_eq!(
             sizes.attribute(5, author, at(50)),
@@ -307,7 +280,7 @@ mod tests {
         for row in table {
             let mut sizes = SizeTracker::default();
             for (second, author, expected) in *row {
-                sizes.record_write(3);
+                sizes.record_write(3, at(*second));
                 let meaning = read(&mut sizes, 1, author, *second);
                 assert_eq!(
                     matches!(meaning, Some(Attribution::Contested(_))),
@@ -323,6 +296,45 @@ mod tests {
                 read(&mut sizes, size, "kubectl", 0),
                 Some(Attribution::Contested(_))
             ));
+        }
+    }
+    #[test]
+    fn an_owner_that_restores_its_size_is_answered_more_and_more_seldom() {
+        let mut sizes = SizeTracker::default();
+        let mut size = 2;
+        let mut writes = Vec::new();
+        for second in (0..1800).step_by(15) {
+            read(&mut sizes, size, "model-operator", second);
+            let waits = sizes.contest(at(second)).and_then(|contest| contest.waits_until());
+            assert_eq!(writes.len() >= 3, sizes.contest(at(second)).is_some(), "at {second}");
+            if waits.is_none() {
+                sizes.record_write(5, at(second));
+                writes.push(second);
+                // The owner restores its size before the next step.
+                size = 2;
+            }
+        }
+        assert_eq!(writes, [0, 15, 30, 60, 120, 240, 480, 780, 1080, 1380, 1680]);
+    }
+    #[test]
+    fn a_size_that_is_set_every_day_is_named_over_restarts() {
+        let mut remembered =
+            Remembered { history: Some(HistoryRecord::default()), ..Remembered::default() };
+        for day in 0..3 {
+            remembered.history.iter_mut().for_each(|history| history.replicas = Some(5));
+            let mut sizes = SizeTracker::restored("u", Some(&remembered));
+            let change = change(5, 2, "helm", day * 86_400);
+            let found = read(&mut sizes, 2, "helm", day * 86_400).unwrap();
+            if day < 2 {
+                assert_eq!(found, Attribution::Changed(change));
+            } else {
+                assert!(
+                    matches!(&found, Attribution::Repeated(now, record)
+                        if *now == change && record.by == "helm" && record.times.len() == 3),
+                    "{found:?}"
+                );
+            }
+            remembered.changes = sizes.repeated().records().to_vec();
         }
     }
 }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use llm_autoscaler_api::{ScaleTargetRef, workloads};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use llm_autoscaler_api::{
+    ScaleTargetRef,
+    workloads::{self, ScalingOwner},
+};
 use llm_autoscaler_core::Monotonic;
 use tracing::debug;
 
 use crate::{
-    ownership::refusal::Refusal,
+    ownership::{authors, refusal::Refusal, size_change::SizeChange},
     scale::{
         client::ScaleClient,
         view::{ScaleLocation, ScaleView},
@@ -21,13 +25,24 @@ const MAX_AGE: Duration = Duration::from_mins(1);
 #[derive(Default)]
 pub(crate) struct OwnerReferences {
     latest: Option<Reading>,
+    /// The owner of an unknown kind that has undone what was written, and its latest change.
+    undoing: Option<(OwnerReference, SizeChange)>,
 }
 
 struct Reading {
     /// The UID of the target.
     uid: String,
     at: Monotonic,
-    refusal: Option<Refusal>,
+    owner: Option<Controller>,
+}
+
+/// The controller that owns a target, unless it is known to leave the size to others.
+#[derive(Clone, Debug, PartialEq)]
+enum Controller {
+    /// It is known to drive the size.
+    Driving(OwnerReference, &'static ScalingOwner),
+    /// Nothing is known of its kind.
+    Unknown(OwnerReference),
 }
 
 impl OwnerReferences {
@@ -40,25 +55,61 @@ impl OwnerReferences {
         view: &ScaleView,
         now: Monotonic,
     ) -> Option<Refusal> {
-        if let Some(Reading { uid, at, refusal }) = &self.latest
-            && *uid == view.uid
-            && now.since(*at) < MAX_AGE
-        {
-            return refusal.clone();
+        let is_recent =
+            |reading: &Reading| reading.uid == view.uid && now.since(reading.at) < MAX_AGE;
+        if !self.latest.as_ref().is_some_and(is_recent) {
+            let owner = find_owner(client, namespace, target, view).await;
+            self.latest = Some(Reading { uid: view.uid.clone(), at: now, owner });
         }
-        let refusal = find_owner(client, namespace, target, view).await;
-        self.latest = Some(Reading { uid: view.uid.clone(), at: now, refusal: refusal.clone() });
-        refusal
+        self.refusal_by_owner()
+    }
+
+    /// Returns why the target is left to its owner, by what was last read.
+    fn refusal_by_owner(&self) -> Option<Refusal> {
+        match self.latest.as_ref()?.owner.as_ref()? {
+            Controller::Driving(owner, kind) => Some(Refusal::Owner { owner: owner.clone(), kind }),
+            Controller::Unknown(owner) => {
+                let (undoing, change) = self.undoing.as_ref()?;
+                let is_undoing = undoing.uid == owner.uid;
+                is_undoing
+                    .then(|| Refusal::UndoingOwner { owner: owner.clone(), change: change.clone() })
+            }
+        }
+    }
+
+    /// Returns the controller that owns the target and of which nothing is known.
+    pub(crate) fn unknown(&self) -> Option<&OwnerReference> {
+        match self.latest.as_ref()?.owner.as_ref()? {
+            Controller::Unknown(owner) => Some(owner),
+            Controller::Driving(..) => None,
+        }
+    }
+
+    /// Records a change in a contest. Returns why the target is left to its owner from now on, if
+    /// it has one of an unknown kind that may have made the change. People and tools that apply
+    /// manifests are no owners.
+    pub(crate) fn record_contest(&mut self, change: &SizeChange) -> Option<Refusal> {
+        let owner = self.unknown()?.clone();
+        if change.by.as_deref().is_some_and(authors::is_deployment_tool) {
+            return None;
+        }
+        self.undoing = Some((owner, change.clone()));
+        self.refusal_by_owner()
+    }
+
+    /// Has a target tried again that is left to an owner of an unknown kind.
+    pub(crate) fn forget_contest(&mut self) {
+        self.undoing = None;
     }
 }
 
-/// Finds an owner that sets the target's size. Metadata that cannot be read is no obstacle.
+/// Finds the controller that owns the target. Metadata that cannot be read is no obstacle.
 async fn find_owner(
     client: &ScaleClient,
     namespace: &str,
     target: &ScaleTargetRef,
     view: &ScaleView,
-) -> Option<Refusal> {
+) -> Option<Controller> {
     // The group owns the adapter of a role, and leaves the size to it.
     if matches!(view.location, ScaleLocation::Adapter(_)) {
         return None;
@@ -73,7 +124,77 @@ async fn find_owner(
             return None;
         }
     };
-    let owners = metadata.owner_references.unwrap_or_default();
-    let (owner, kind) = workloads::scaling_owner(&target.kind, &owners)?;
-    Some(Refusal::Owner { owner: owner.clone(), kind })
+    controller(&target.kind, &metadata.owner_references.unwrap_or_default())
+}
+
+/// Finds the controller among the owners of an object of this kind.
+fn controller(kind: &str, owners: &[OwnerReference]) -> Option<Controller> {
+    let driving = workloads::scaling_owner(kind, owners);
+    let driving = driving.map(|(owner, kind)| Controller::Driving(owner.clone(), kind));
+    let unknown = || workloads::unknown_controller(kind, owners).cloned();
+    driving.or_else(|| unknown().map(Controller::Unknown))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn owner(api_version: &str, kind: &str, uid: &str) -> OwnerReference {
+        OwnerReference {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            name: "o".to_owned(),
+            uid: uid.to_owned(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        }
+    }
+
+    fn owned_by(owner: OwnerReference) -> OwnerReferences {
+        let owner = controller("StatefulSet", &[owner]);
+        let latest = Some(Reading { uid: "t".to_owned(), at: Monotonic::default(), owner });
+        OwnerReferences { latest, undoing: None }
+    }
+
+    fn change(by: Option<&str>) -> SizeChange {
+        SizeChange { from: 5, to: 2, by: by.map(str::to_owned), at: DateTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn an_owner_of_an_unknown_kind_is_no_obstacle_until_it_undoes_what_is_written() {
+        let model = || owner("serving.example.com/v1", "ModelService", "1");
+        // the writer in a contest; whether the target is left to its owner
+        let table = [
+            (Some("model-operator"), true),
+            (None, true),
+            (Some("kubectl-scale"), false),
+            (Some("helm"), false),
+            (Some("argocd-controller"), false),
+        ];
+        for (by, expected) in table {
+            let mut owners = owned_by(model());
+            assert_eq!(owners.refusal_by_owner(), None);
+            assert!(owners.unknown().is_some());
+            let refused = owners.record_contest(&change(by));
+            assert_eq!(refused.is_some(), expected, "{by:?}");
+            assert_eq!(owners.refusal_by_owner(), refused);
+            owners.forget_contest();
+            assert_eq!(owners.refusal_by_owner(), None);
+        }
+        // Another owner has undone nothing so far.
+        let mut owners = owned_by(model());
+        owners.record_contest(&change(Some("model-operator")));
+        owners.latest = owned_by(owner("serving.example.com/v1", "ModelService", "2")).latest;
+        assert_eq!(owners.refusal_by_owner(), None);
+    }
+
+    #[test]
+    fn an_owner_that_is_known_to_drive_the_size_is_refused_at_once() {
+        let mut owners = owned_by(owner("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "1"));
+        assert!(matches!(owners.refusal_by_owner(), Some(Refusal::Owner { .. })));
+        assert_eq!(owners.unknown(), None);
+        assert_eq!(owners.record_contest(&change(None)), None);
+    }
 }

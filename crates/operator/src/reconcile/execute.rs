@@ -89,7 +89,7 @@ pub(super) async fn execute(
         Done { roles: roles.iter().map(|_| RoleDone::Nothing).collect(), end: End::Complete };
     while let Some(write) = writes.next_write() {
         let role = &mut roles[write.role];
-        match role.write(context, write).await {
+        match role.write(context, write, now).await {
             Ok(()) => {
                 writes.record(write, true);
                 let finished = role.finish_drain(prepared[write.role].take(), now);
@@ -143,7 +143,12 @@ impl Role {
     }
 
     /// Writes the size, on the condition that nothing has changed the target since it was read.
-    async fn write(&mut self, context: &Context, write: Write) -> Result<(), TargetError> {
+    async fn write(
+        &mut self,
+        context: &Context,
+        write: Write,
+        now: Now,
+    ) -> Result<(), TargetError> {
         let namespace = self.namespace();
         let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
         let (reference, view) = (&self.plan.target, &target.view);
@@ -157,7 +162,7 @@ impl Role {
         match result {
             Ok(view) => {
                 // Admission may have made another size of it.
-                self.sizes.record_write(view.scale.current);
+                self.sizes.record_write(view.scale.current, now.wall);
                 target.view = view;
                 Ok(())
             }

@@ -10,8 +10,9 @@ use tracing::{debug, info};
 use crate::{
     ownership::{
         claims::Ownership,
-        manual_changes::{Attribution, SizeChange, SizeTracker},
+        manual_changes::{Attribution, SizeTracker},
         refusal::Refusal,
+        size_change::SizeChange,
     },
     reconcile::{
         role::Role,
@@ -56,6 +57,11 @@ impl Role {
         self.claim(&view, now).await?;
         let remembered = Remembered::decode(remembered, &view.uid);
         self.observe_size(&view, remembered.as_ref(), now).await;
+        if let Some(contest) = self.sizes.contest(now.wall)
+            && let Some(refusal) = self.owners.record_contest(&contest.change)
+        {
+            return Err(self.refuse(&view, &refusal));
+        }
         match &mut self.target {
             Some(target) if target.is_about(&view) => {
                 target.update_scale(&self.plan, view, now.wall);
@@ -144,7 +150,7 @@ impl Role {
         if self.sizes.uid != view.uid {
             self.sizes = SizeTracker::restored(&view.uid, remembered);
         }
-        if !self.sizes.observe_size(current) {
+        if !self.sizes.observe_size(current, now.wall) {
             return;
         }
         let author = self.author(view).await;
@@ -155,6 +161,11 @@ impl Role {
                 self.record_manual_change(&change);
                 let note = report::contested(&self.reference(), &change);
                 self.publish(events::size_contested(note));
+            }
+            Attribution::Repeated(change, record) => {
+                self.record_manual_change(&change);
+                let note = report::repeated(&self.reference(), &record).text;
+                self.publish(events::size_set_again(note));
             }
         }
     }

@@ -25,6 +25,7 @@ impl Role {
         self.read_workload_modes(now).await;
         let block = self.write_block(now);
         let scaled_to_zero = self.status.is_scaled_to_zero();
+        let ownership_advice = self.ownership_advice(&block, now);
         let (target, plan) = (self.target.as_mut()?, self.plan.clone());
         target.follow_pods(&plan, now);
         let with_latency = plan.drain.is_some()
@@ -57,7 +58,7 @@ impl Role {
             block,
             drain: DrainScene::default(),
             drain_observation: DrainObservation::default(),
-            advice: None,
+            advice: ownership_advice,
         };
         if plan.drain.is_some() {
             self.observe_drain(&mut sight, &samples, with_latency, now);
@@ -81,7 +82,7 @@ impl Role {
             let advice = slowest.and_then(|slowest| advice::short_grace_period(pods, slowest));
             target.grace = Some((now.monotonic, advice));
         }
-        sight.advice = target.grace.as_ref().and_then(|(_, advice)| advice.clone());
+        sight.advice.extend(target.grace.as_ref().and_then(|(_, advice)| advice.clone()));
         target.drain.observe(&target.replicas, permission, now.wall);
         let is_measured = target.sources.measures_requests();
         sight.drain.requests = requests(&target.replicas, samples, is_measured, now.wall);

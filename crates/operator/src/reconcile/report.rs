@@ -85,6 +85,7 @@ impl Role {
             drain: &target.progress,
             written,
             memory: &target.memory,
+            changes: self.sizes.repeated().records(),
             pod_monitor: self.pod_monitor.condition(),
         };
         self.status = report::role_status(&self.status, &report, now.wall);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use kube::{ResourceExt, runtime::events::Event};
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerStatus, ParsedRole, TargetConfig, conditions::ConditionUpdate,
-    messages::EventMessage,
+    Advice, LLMAutoscaler, LLMAutoscalerStatus, ParsedRole, TargetConfig,
+    conditions::ConditionUpdate, messages::EventMessage,
 };
-use llm_autoscaler_core::Now;
+use llm_autoscaler_core::{Now, Profile};
 use llm_autoscaler_observe::draining::GatePermission;
 use tokio::sync::Notify;
 
@@ -88,6 +88,7 @@ impl Role {
         self.object = object.clone();
         self.plan = Arc::new(plan);
         self.pod_monitor.make_due();
+        self.owners.forget_contest();
         if is_other_target {
             self.target = None;
             self.claim.release();
@@ -134,7 +135,25 @@ impl Role {
     /// The reasons why the operator may not write.
     pub(super) fn write_block(&self, now: Now) -> WriteBlock {
         let manual_change = self.sizes.respected(self.plan.respect, now.wall);
-        WriteBlock { paused: self.object.is_paused(), manual_change }
+        let contest = self.sizes.contest(now.wall);
+        // The HPA writes at each of its ticks, whatever comes of it.
+        let waits = self.plan.policy.profile != Profile::HpaExact;
+        let contest = contest.map(|contest| if waits { contest } else { contest.without_wait() });
+        WriteBlock { paused: self.object.is_paused(), manual_change, contest }
+    }
+
+    /// The advice about other writers of the size.
+    pub(super) fn ownership_advice(&self, block: &WriteBlock, now: Now) -> Vec<Advice> {
+        let target = self.reference();
+        let unknown = self.owners.unknown();
+        let unknown = unknown.map(|owner| report::unknown_controller(&target, owner));
+        // A contest names the writer already.
+        let repeated = self.sizes.repeated().repeated(now.wall);
+        let repeated = repeated.filter(|_| block.contest.is_none());
+        unknown
+            .into_iter()
+            .chain(repeated.map(|record| report::repeated(&target, record)))
+            .collect()
     }
 
     pub(super) fn gate_permission(&self) -> GatePermission {

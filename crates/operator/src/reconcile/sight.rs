@@ -22,8 +22,8 @@ pub(super) struct RoleSight {
     pub drain: DrainScene,
     /// Its drains, as the plan takes them.
     pub drain_observation: DrainObservation,
-    /// Advice about its drains.
-    pub advice: Option<Advice>,
+    /// Advice about its drains and its owner.
+    pub advice: Vec<Advice>,
 }
 
 impl RoleSight {
@@ -47,8 +47,8 @@ impl RoleSight {
         if !usable.advice.is_subset(&findings.advice) {
             findings.to_mut().advice.extend(usable.advice.iter().cloned());
         }
-        if let Some(advice) = &self.advice {
-            findings.to_mut().advice.insert(advice.clone());
+        if !self.advice.is_empty() {
+            findings.to_mut().advice.extend(self.advice.iter().cloned());
         }
         findings
     }

@@ -48,6 +48,11 @@ pub(crate) fn size_contested(note: String) -> Event {
     event(EventType::Warning, Reason::ReplicasContested, "Contest".to_owned(), note)
 }
 
+/// Returns the event about another writer that sets the same size again and again over days.
+pub(crate) fn size_set_again(note: String) -> Event {
+    event(EventType::Warning, Reason::SizeSetAgain, "Repeat".to_owned(), note)
+}
+
 /// Returns the event of a warning. Warnings with different actions are not repetitions of each
 /// other.
 pub(crate) fn warning(message: EventMessage, action: String) -> Event {

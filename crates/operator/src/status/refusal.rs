@@ -48,11 +48,27 @@ impl RefusalTexts {
                     kind.instead.replace("NAME", &owner.name)
                 ),
             ),
+            Refusal::UndoingOwner { owner, change } => (
+                Reason::TargetControlled,
+                format!(
+                    "{target} belongs to the {} {} ({}), which seems to drive its size: {} changed \
+                     it again and again, most recently from {} to {}; nothing is written to it; \
+                     have that {} leave the size to others, or scale it instead, and delete this \
+                     object; a change of this spec has it tried again",
+                    owner.kind,
+                    owner.name,
+                    owner.api_version,
+                    change.author(),
+                    change.from,
+                    change.to,
+                    owner.kind,
+                ),
+            ),
         };
         let condition = ConditionUpdate::no(ConditionType::AbleToScale, reason, message.clone());
         let event = EventMessage { warning: true, reason, message };
         // Another autoscaler may be about to be deleted; an owner stays.
-        let terminal = matches!(refusal, Refusal::Owner { .. });
+        let terminal = matches!(refusal, Refusal::Owner { .. } | Refusal::UndoingOwner { .. });
         Self { condition, event, terminal }
     }
 }

@@ -6,10 +6,11 @@ mod draining;
 mod lists;
 mod metrics;
 mod optional_conditions;
+mod ownership;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
-    DecisionStatus, MetricStatus, PastDecision, TargetConfig, TargetStatus,
+    ChangeRecord, DecisionStatus, MetricStatus, PastDecision, TargetConfig, TargetStatus,
     conditions::{ConditionType, ConditionUpdate, Reason},
     memory,
     messages::{self, EventMessage, Step},
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub(crate) use blocks::{contested, paused_without_decision};
+pub(crate) use ownership::{repeated, unknown_controller};
 
 /// The time for which the reason of a successful write stays in the status before the next step
 /// replaces it. The HPA leaves it for as long.
@@ -55,6 +57,8 @@ pub(crate) struct RoleReport<'a> {
     pub written: Option<Written>,
     /// The memory for the next decisions.
     pub memory: &'a RoleMemory,
+    /// The latest changes of size by other writers, to be remembered.
+    pub changes: &'a [ChangeRecord],
     /// The condition of the PodMonitor, if the spec asks for one.
     pub pod_monitor: Option<ConditionUpdate>,
 }
@@ -122,7 +126,8 @@ fn condition_updates(
             !matches!(update.reason, Reason::ReadyForNewScale | Reason::SucceededGetScale)
         });
     }
-    updates.push(ready(&updates, report.block));
+    add_contest(&mut updates, report);
+    updates.push(ready(&updates, report));
     updates.push(samples_complete(report.problems, report.findings));
     updates
 }
@@ -136,8 +141,21 @@ fn has_just_scaled(previous: &RoleStatus, now: DateTime<Utc>) -> bool {
             .any(|condition| condition.reason == Reason::SucceededRescale)
 }
 
+/// Replaces `AbleToScale` while another writer undoes what is written. A write that failed is of
+/// more interest. The condition must not be True for a part of the step, because that would be a
+/// transition in each step.
+fn add_contest(updates: &mut Vec<ConditionUpdate>, report: &RoleReport<'_>) {
+    let RoleReport { plan, block, messages, .. } = report;
+    let has_failed = updates.iter().any(|update| update.reason == Reason::FailedUpdateScale);
+    let contest = blocks::contest(block, plan.policy.profile, messages.decision);
+    if let Some(contest) = contest.filter(|_| !has_failed) {
+        updates.retain(|update| update.type_ != ConditionType::AbleToScale);
+        updates.push(contest);
+    }
+}
+
 /// Returns `Ready`: False with the reason of the last failure among the other conditions.
-fn ready(updates: &[ConditionUpdate], block: &WriteBlock) -> ConditionUpdate {
+fn ready(updates: &[ConditionUpdate], report: &RoleReport<'_>) -> ConditionUpdate {
     let failed = updates.iter().rfind(|update| {
         !update.status
             && matches!(update.type_, ConditionType::AbleToScale | ConditionType::ScalingActive)
@@ -147,7 +165,7 @@ fn ready(updates: &[ConditionUpdate], block: &WriteBlock) -> ConditionUpdate {
         Some(ConditionUpdate { reason, message, .. }) => {
             ConditionUpdate::no(ConditionType::Ready, *reason, message.clone())
         }
-        None => blocks::ready(block),
+        None => blocks::ready(report.block, report.messages.decision),
     }
 }
 
@@ -238,7 +256,7 @@ fn target_status(
     };
     let manual_change = report.block.manual_change.as_ref();
     let manual_change = manual_change.map(|respected| respected.change.status());
-    memory::encode(&mut status, report.memory, manual_change);
+    memory::encode(&mut status, report.memory, manual_change, report.changes);
     status
 }
 

@@ -86,6 +86,7 @@ async fn main() -> ExitCode {
         by_hand::manual_size_is_reverted_at_once,
         by_hand::zero_replicas_disable_scaling,
         by_hand::repeated_manual_changes_are_reported,
+        by_hand::sizes_set_again_are_named_over_restarts,
         drivers::hpa_in_the_way_and_gone,
         drivers::scaled_object_in_the_way_and_gone,
         drivers::owner_that_drives_the_size,

@@ -58,6 +58,7 @@ pub(super) struct RoleCase {
     pub(super) sources: Option<Vec<SourceCase>>,
     pub(super) workload: Option<WorkloadCase>,
     pub(super) manual_change: Option<bool>,
+    pub(super) contested_for_seconds: Option<Seconds>,
     pub(super) woken: Option<bool>,
     pub(super) write_fails: Option<bool>,
 }

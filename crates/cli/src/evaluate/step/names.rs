@@ -37,6 +37,7 @@ pub(super) fn waiting_on(waits: WaitingOn) -> &'static str {
     match waits {
         WaitingOn::Pause => "Pause",
         WaitingOn::ManualChange => "ManualChange",
+        WaitingOn::Contest { .. } => "Contest",
         WaitingOn::Workload => "Workload",
         WaitingOn::Rollout => "Rollout",
         WaitingOn::Requests { .. } => "Requests",

@@ -152,7 +152,7 @@ impl<'a> RoleReport<'a> {
 
     fn waits(&self, waits: WaitingOn) -> Value {
         let mut out = json!({"for": names::waiting_on(waits)});
-        if let WaitingOn::Requests { until } = waits {
+        if let WaitingOn::Requests { until } | WaitingOn::Contest { until } = waits {
             out["untilT"] = json!(self.since_start(until));
         }
         out
@@ -201,7 +201,7 @@ impl<'a> RoleReport<'a> {
         text += &explain::step(&self.messages());
         match self.plan.waits {
             None => {}
-            Some(waits @ WaitingOn::Requests { until }) => {
+            Some(waits @ (WaitingOn::Requests { until } | WaitingOn::Contest { until })) => {
                 let (name, t) = (names::waiting_on(waits), self.since_start(until));
                 let _ = write!(text, "\n  waits for {name} until t={t}");
             }

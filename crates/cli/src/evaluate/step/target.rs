@@ -56,6 +56,8 @@ struct Cluster {
     pods: Pods,
     workload: WorkloadCase,
     manual_change: bool,
+    /// The time until which writes wait, because another writer undoes them.
+    contested_until: Option<DateTime<Utc>>,
     woken: bool,
     write_fails: bool,
 }
@@ -110,6 +112,9 @@ impl Target {
         cluster.scale = role.scale.or(cluster.scale);
         cluster.selector = role.selector.unwrap_or(cluster.selector);
         cluster.manual_change = role.manual_change.unwrap_or(cluster.manual_change);
+        if let Some(wait) = role.contested_for_seconds {
+            cluster.contested_until = Some(now + wait.delta());
+        }
         cluster.woken = role.woken.unwrap_or(cluster.woken);
         cluster.write_fails = role.write_fails.unwrap_or(cluster.write_fails);
         if let Some(workload) = &role.workload {
@@ -184,7 +189,11 @@ impl Target {
             states: observed.usable.states(),
             names: self.replicas.list.iter().map(|group| name(group).to_owned()).collect(),
             counts: self.replicas.counts(&observed.usable.observation.replicas),
-            block: WriteBlock { paused, manual_change: self.cluster.manual_change },
+            block: WriteBlock {
+                paused,
+                manual_change: self.cluster.manual_change,
+                contested_until: self.cluster.contested_until.filter(|until| now.wall < *until),
+            },
             observed,
             order: None,
             places: Vec::new(),

@@ -5,16 +5,26 @@ use llm_autoscaler_api::{
     LLMAutoscaler, PAUSED,
     conditions::{ConditionType, ConditionUpdate, Reason},
 };
-use llm_autoscaler_core::Decision;
+use llm_autoscaler_core::{Decision, Profile};
 
 use crate::ownership::{
-    manual_changes::{RespectedChange, SizeChange},
+    contest::{Contest, ContestState},
+    manual_changes::RespectedChange,
+    size_change::SizeChange,
     write_block::WriteBlock,
 };
 
-/// Returns `Ready` of an autoscaler that does all that it should. Pausing is on purpose and nothing
-/// to wait for, so `Ready` stays True.
-pub(super) fn ready(block: &WriteBlock) -> ConditionUpdate {
+/// The ways out of a contest.
+const REMEDY: &str = "remove spec.replicas from what it applies, scale the object that it follows, or pause this \
+     autoscaler with the annotation llmautoscaler.io/paused (docs/targets.md)";
+
+/// Returns `Ready` of an autoscaler whose target is found and measured. Pausing is on purpose and
+/// nothing to wait for, so `Ready` stays True. While another writer undoes what is written it is
+/// False.
+pub(super) fn ready(block: &WriteBlock, decision: &Decision) -> ConditionUpdate {
+    if let Some(contest) = contest_to_report(block, decision) {
+        return contest_update(ConditionType::Ready, contest, decision);
+    }
     let (reason, message) = if block.paused {
         (
             Reason::Paused,
@@ -65,13 +75,58 @@ pub(super) fn manual_change(block: &WriteBlock, decision: &Decision) -> Option<C
     Some(ConditionUpdate::yes(ConditionType::ManualChange, Reason::Respected, message))
 }
 
+/// Returns `AbleToScale` with the status False while another writer undoes what is written. Under
+/// the HPA's profile the condition is the HPA's, which does not notice.
+pub(super) fn contest(
+    block: &WriteBlock,
+    profile: Profile,
+    decision: &Decision,
+) -> Option<ConditionUpdate> {
+    let contest = contest_to_report(block, decision)?;
+    let update = || contest_update(ConditionType::AbleToScale, contest, decision);
+    (profile != Profile::HpaExact).then(update)
+}
+
+/// Returns the contest, unless nothing would be written now anyway.
+fn contest_to_report<'a>(block: &'a WriteBlock, decision: &Decision) -> Option<&'a Contest> {
+    let is_wanted = |contest: &&Contest| {
+        contest.state != ContestState::MayWrite || decision.rescale().is_some()
+    };
+    block.contest.as_ref().filter(|_| !block.paused).filter(is_wanted)
+}
+
+fn contest_update(
+    type_: ConditionType,
+    Contest { change, written_at, state }: &Contest,
+    decision: &Decision,
+) -> ConditionUpdate {
+    let next = match state {
+        ContestState::WaitsUntil(until) => {
+            format!("the next size is written at {} at the earliest", moment(*until))
+        }
+        ContestState::MayWrite => "the next size may be written now".to_owned(),
+        ContestState::Stands => {
+            format!("the size that was written at {} has stood so far", moment(*written_at))
+        }
+    };
+    let message = format!(
+        "{} changes the size that this autoscaler writes again and again, most recently from {} to \
+         {} at {}; {next}, and {}; {REMEDY}",
+        change.author(),
+        change.from,
+        change.to,
+        moment(change.at),
+        otherwise(decision),
+    );
+    ConditionUpdate::no(type_, Reason::ReplicasContested, message)
+}
+
 /// Returns the text of the event about another writer that changes the size again and again.
 pub(crate) fn contested(target: &str, change: &SizeChange) -> String {
     let (author, SizeChange { from, to, .. }) = (change.author(), change);
     format!(
         "{author} has changed the size of {target} three times within 10 minutes against this \
-         autoscaler, most recently from {from} to {to}: remove spec.replicas from what it applies, or \
-         pause this autoscaler with the annotation {PAUSED} (docs/targets.md)"
+         autoscaler, most recently from {from} to {to}: {REMEDY}"
     )
 }
 
@@ -90,6 +145,6 @@ fn otherwise(decision: &Decision) -> String {
     }
 }
 
-fn moment(at: DateTime<Utc>) -> String {
+pub(super) fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

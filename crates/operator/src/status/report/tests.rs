@@ -11,11 +11,9 @@ use llm_autoscaler_observe::{observer::Origin, pod::TroubleKind};
 use serde_json::json;
 
 use super::*;
-use crate::{
-    ownership::manual_changes::{RespectedChange, SizeChange},
-    scale::view::ScaleLocation,
-    status::role_status::RoleCondition,
-};
+use crate::{scale::view::ScaleLocation, status::role_status::RoleCondition};
+
+mod blocked;
 
 fn spec() -> LLMAutoscalerSpec {
     serde_json::from_value(json!({
@@ -126,6 +124,7 @@ fn after_decision(
         drain: &DrainProgress::default(),
         written,
         memory: &RoleMemory::default(),
+        changes: &[],
         pod_monitor: None,
     };
     role_status(previous, &report, now)
@@ -356,50 +355,4 @@ fn optional_conditions_come_and_go() {
         ),
         ("", "", "")
     );
-}
-
-#[test]
-fn a_paused_autoscaler_reports_what_it_would_do() {
-    let step = Moment { current: 1, waiting: Some(11), problems: Vec::new() };
-    let plan = parse_target(&spec(), Profile::Default).unwrap();
-    let change = SizeChange { from: 2, to: 1, by: Some("kubectl".to_owned()), at: at(0) };
-    let respected = RespectedChange { change: change.clone(), until: at(60) };
-    let none = RoleStatus::default();
-    // paused, respected; the reasons of Ready, Paused and ManualChange
-    let table = [
-        (false, None, ["Scaling", "", ""]),
-        (true, None, ["Paused", "PausedByAnnotation", ""]),
-        (false, Some(respected.clone()), ["ManualChange", "", "Respected"]),
-        (true, Some(respected), ["Paused", "PausedByAnnotation", "Respected"]),
-    ];
-    for (paused, manual_change, expected) in table {
-        let block = WriteBlock { paused, manual_change };
-        let is_blocked = block != WriteBlock::default();
-        let kept = block.manual_change.as_ref().map(|respected| respected.change.status());
-        let status = after_change(
-            &none,
-            &step,
-            &observed(1, 11),
-            &plan,
-            |_, current| *current = block,
-            at(1),
-        );
-        assert_eq!(
-            [ConditionType::Ready, ConditionType::Paused, ConditionType::ManualChange]
-                .map(|type_| reason(&status, type_)),
-            expected
-        );
-        assert!(condition(&status, ConditionType::Ready).unwrap().holds);
-        assert_eq!(
-            (status.desired_replicas, status.last_scale_time.is_none()),
-            (Some(3), is_blocked)
-        );
-        assert_eq!(target(&status).manual_change, kept);
-        for type_ in [ConditionType::Paused, ConditionType::ManualChange] {
-            if let Some(condition) = condition(&status, type_) {
-                let text = &condition.message;
-                assert!(text.ends_with("it would be scaled from 1 to 3 now"), "{type_}: {text}");
-            }
-        }
-    }
 }

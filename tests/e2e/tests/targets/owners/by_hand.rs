@@ -86,18 +86,52 @@ pub(crate) async fn zero_replicas_disable_scaling(stage: &Stage) -> Result<()> {
     stage.stays("a", 0, Duration::from_secs(3)).await
 }
 
-/// Another writer that changes the size repeatedly is named in an event, once.
+/// A tool that sets the same size again and again is named, although the operator restarts in
+/// between.
+pub(crate) async fn sizes_set_again_are_named_over_restarts(stage: &Stage) -> Result<()> {
+    stage.engine("a", 1).await?;
+    stage.autoscaler("a", json!({})).await?;
+    stage.waiting("a", 11);
+    for times in 1..=3 {
+        stage.until_replicas("a", 3, SOON).await?;
+        stage.until_ready("a", 3).await?;
+        set(stage, "a", 1, "kustomize-controller").await?;
+        wait::until("the change to be remembered", SOON, async || {
+            let status = stage.status("a").await?;
+            let stored = status.targets.iter().find_map(|target| target.history.as_ref());
+            let change = stored.and_then(|stored| stored.changes.first());
+            Ok(change.filter(|change| change.times.len() == times).map(|_| ()))
+        })
+        .await?;
+        stage.operator.kill();
+        stage.operator.start()?;
+    }
+    let hint = stage.until_condition("a", "Advisory", "True", "SizeSetAgain").await?;
+    let expected =
+        "kustomize-controller has set the size of StatefulSet/a to 1 at least three times";
+    ensure!(hint.message.starts_with(expected), "{}", hint.message);
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    Ok(())
+}
+
+/// Another writer that changes the size repeatedly is named in an event, once, and in the
+/// conditions; it is answered ever more seldom.
 pub(crate) async fn repeated_manual_changes_are_reported(stage: &Stage) -> Result<()> {
+    // From the third change on the next write waits for 30 s, then for a minute.
+    const WAITS: Duration = Duration::from_secs(90);
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
     stage.waiting("a", 11);
     for round in 0..4 {
-        stage.until_replicas("a", 3, SOON).await?;
+        stage.until_replicas("a", 3, WAITS).await?;
         let notes = stage.events("a", "ReplicasContested").await?;
         ensure!(notes.is_empty() || round == 3, "too early: {notes:?}");
         set(stage, "a", 1, "argocd-controller").await?;
     }
-    stage.until_replicas("a", 3, SOON).await?;
+    let contested = stage.until_condition("a", "Ready", "False", "ReplicasContested").await?;
+    ensure!(contested.message.starts_with("argocd-controller changes"), "{}", contested.message);
+    stage.until_condition("a", "AbleToScale", "False", "ReplicasContested").await?;
+    stage.until_replicas("a", 3, WAITS).await?;
     let notes = wait::until("the event", SOON, async || {
         let notes = stage.events("a", "ReplicasContested").await?;
         Ok((!notes.is_empty()).then_some(notes))

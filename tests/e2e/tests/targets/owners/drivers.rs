@@ -111,7 +111,8 @@ pub(crate) async fn owner_that_drives_the_size(stage: &Stage) -> Result<()> {
     stage.stays("a", 1, Duration::from_secs(3)).await
 }
 
-/// An owner that does not set the size, as a model server's resource, is no obstacle.
+/// An owner of an unknown kind, as a model server's resource, is no obstacle until it has undone
+/// three writes.
 pub(crate) async fn owner_that_does_not_drive_the_size(stage: &Stage) -> Result<()> {
     let maps: Api<ConfigMap> = stage.api();
     let mut model = ConfigMap::default();
@@ -122,7 +123,26 @@ pub(crate) async fn owner_that_does_not_drive_the_size(stage: &Stage) -> Result<
         .await?;
     stage.waiting("a", 11);
     stage.autoscaler("a", json!({})).await?;
-    stage.until_replicas("a", 3, SOON).await
+    stage.until_replicas("a", 3, SOON).await?;
+    stage.until_ready("a", 3).await?;
+    let hint = stage.until_condition("a", "Advisory", "True", "UnknownController").await?;
+    let expected = "StatefulSet/a is controlled by the ConfigMap model (v1)";
+    ensure!(hint.message.starts_with(expected), "{}", hint.message);
+
+    for _ in 0..3 {
+        stage.until_replicas("a", 3, SOON).await?;
+        let patch = Patch::Merge(json!({"spec": {"replicas": 1}}));
+        let params = PatchParams {
+            field_manager: Some("model-operator".to_owned()),
+            ..PatchParams::default()
+        };
+        stage.api::<StatefulSet>().patch("a", &params, &patch).await?;
+    }
+    let refused = stage.until_condition("a", "Stalled", "True", "TargetControlled").await?;
+    let expected = "StatefulSet/a belongs to the ConfigMap model (v1), which seems to drive its \
+                    size: model-operator changed it again and again, most recently from 3 to 1; ";
+    ensure!(refused.message.starts_with(expected), "{}", refused.message);
+    stage.stays("a", 1, Duration::from_secs(3)).await
 }
 
 /// Sets the owner of a StatefulSet.
