@@ -45,7 +45,7 @@ pub use decision::{
 pub use drain::{Candidate, DrainStep, Draining, Removal, Verdict, drain};
 pub use history::{History, HistoryRecord, RECORD_ENTRIES, Recommendation, ScaleEvent};
 pub use now::{Monotonic, Now};
-pub use observation::{Doubt, Observation, Phase, Reading, Replica, Scale, Selector};
+pub use observation::{Doubt, Observation, Phase, Precision, Reading, Replica, Scale, Selector};
 pub use policy::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Policy, RatePolicy, Rules, Select,
     Settings, Target, ToZero, Tolerances,

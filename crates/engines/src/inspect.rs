@@ -156,8 +156,12 @@ impl Finding {
             (Value::Buckets(buckets), _, since) => {
                 let when =
                     since.map_or("since its start".to_owned(), |time| format!("in {time:?}"));
-                let [p50, p90, p99] = [0.5, 0.9, 0.99]
-                    .map(|quantile| buckets.quantile(quantile).map_or("-".to_owned(), round));
+                let shown = |quantile| match buckets.quantile(quantile) {
+                    Some(size) if buckets.is_beyond(quantile) => format!(">{}", round(size)),
+                    Some(size) => round(size),
+                    None => "-".to_owned(),
+                };
+                let [p50, p90, p99] = [0.5, 0.9, 0.99].map(shown);
                 let events = buckets.events();
                 format!("p50 {p50}, p90 {p90}, p99 {p99} s of {events} {when}")
             }

@@ -180,6 +180,8 @@ named_variants! {
         ShortGracePeriod,
         /// The replicas start one after the other.
         StartsInTurn,
+        /// No value that a metric can have exceeds its target, or its values say too little for it.
+        TargetOutOfReach,
         /// A metric has two candidates with different values.
         TwoCandidates,
 

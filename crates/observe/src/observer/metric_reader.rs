@@ -1,6 +1,6 @@
 //! The reading of one metric of pods, with failover between sources.
 
-use llm_autoscaler_core::{Milli, Reading, StartupTimes};
+use llm_autoscaler_core::{Milli, Precision, Reading, StartupTimes};
 use llm_autoscaler_engines::{Fold, Kind, Measure, exposition::Value};
 
 use super::{Findings, Origin, Problems, TargetSnapshot};
@@ -82,7 +82,7 @@ impl<'a> MetricReader<'a> {
         if self.origin.samples.iter().skip(1).any(|count| *count > 0) {
             self.origin.why = self.first_reason();
         }
-        self.finish(problems)
+        self.finish(findings, problems)
     }
 
     /// Returns the number of pods that should report and have no value yet.
@@ -162,6 +162,7 @@ impl<'a> MetricReader<'a> {
             self.record_missing(&format!("sources[{place}]"), reason);
             return None;
         }
+        self.advise_on_buckets(&values, findings);
         Some(self.total_reading(reading(&values, self.quantile), complete))
     }
 
@@ -175,15 +176,17 @@ impl<'a> MetricReader<'a> {
     /// is a missing value if a pod is missing, and else counts as reported by all replicas.
     fn total_reading(&self, reading: Reading, complete: bool) -> Reading {
         match reading {
-            Reading::Pooled { value: Some(value), .. } => Reading::Total { value, complete },
-            Reading::Pooled { value: None, .. } if complete => {
+            Reading::Pooled { value: Some(value), precision, .. } => {
+                Reading::Total { value, precision, complete }
+            }
+            Reading::Pooled { value: None, precision, .. } if complete => {
                 let reported = vec![true; self.snapshot.replicas.list.len()];
-                Reading::Pooled { value: None, reported }
+                Reading::Pooled { value: None, precision, reported }
             }
             Reading::PerReplica { samples, .. } => {
                 let samples = samples.into_iter().flatten();
                 let total = samples.fold(0_i64, |total, Milli(m)| total.saturating_add(m));
-                Reading::Total { value: Milli(total), complete }
+                Reading::Total { value: Milli(total), precision: Precision::Exact, complete }
             }
             _ => Reading::Failed,
         }
@@ -207,7 +210,7 @@ impl<'a> MetricReader<'a> {
 
     /// Adds the reasons for what no source has to the problems, and turns the values into a
     /// reading.
-    fn finish(mut self, problems: &mut Problems) -> (Reading, Origin) {
+    fn finish(mut self, findings: &mut Findings, problems: &mut Problems) -> (Reading, Origin) {
         let reporting_pods = &self.snapshot.replicas.reporting_pods;
         for (pod, value) in reporting_pods.values().zip(&self.values) {
             if value.is_none()
@@ -229,7 +232,19 @@ impl<'a> MetricReader<'a> {
             // The texts of the problems are more useful than "no samples" would be.
             return (Reading::Failed, self.origin);
         }
-        (reading(&self.by_replica(), self.quantile), self.origin)
+        let values = self.by_replica();
+        self.advise_on_buckets(&values, findings);
+        (reading(&values, self.quantile), self.origin)
+    }
+
+    /// Adds the advice about a target outside of a histogram's buckets.
+    fn advise_on_buckets(&self, values: &[Option<Value>], findings: &mut Findings) {
+        let policy = &self.snapshot.config.policy;
+        if let Some(metric) = policy.metrics.get(self.index) {
+            let name = &self.snapshot.metric(self.index).name;
+            let advice = advice::of_buckets(name, metric.target, policy.tolerance, values);
+            findings.advice.extend(advice);
+        }
     }
 
     /// Folds the values of each replica's reporting pods into one value per replica. If any
