@@ -37,6 +37,7 @@ const READING: &str = "
   the target up nor keeps another metric from scaling it down.
 - A **target** of type `AverageValue` is compared with the mean over the replicas, one of type
   `Value` with the value of the service. Each signal allows only the type that makes sense for it.
+  A share takes a target of 0 to 1: 0.8 is 80 %, and 80 is refused.
 - If a signal has **several summands** (`+`), all of them must be on the page. One that is missing
   makes the signal missing for that replica, never smaller.
 - If a summand has **several names**, the first that is on the page counts. They are never added. If
