@@ -18,6 +18,7 @@
 //! Timestamps are ignored, because the reader of a page knows when it was scraped.
 
 mod accumulator;
+mod declared;
 mod error;
 mod line;
 
@@ -31,6 +32,7 @@ use self::{
 };
 pub use self::{
     accumulator::{LabelSet, Scratch},
+    declared::{Contradiction, Declaration, DeclaredType},
     error::PageError,
 };
 use crate::{
@@ -89,6 +91,9 @@ pub struct Extract {
     pub alternative: Option<(usize, usize)>,
     /// A term was found under a former name as well, with a different value.
     pub ambiguous: bool,
+    /// The page's `# TYPE` of one of the series, if it is of another kind. The value is as on the
+    /// page, and means something else than the recipe's quantity.
+    pub contradiction: Option<Contradiction>,
 }
 
 /// A quantity at one moment.
@@ -261,7 +266,10 @@ impl Pass<'_> {
         let line = trim(line);
         match line.first() {
             None => {}
-            Some(b'#') => self.summary.comments += 1,
+            Some(b'#') => {
+                self.summary.comments += 1;
+                self.declare(line);
+            }
             Some(_) => match name_of(line) {
                 Some(name) => match self.extractor.family(name) {
                     Some(family) => self.wanted(line, family),
@@ -269,6 +277,19 @@ impl Pass<'_> {
                 },
                 None => self.summary.skipped_malformed += 1,
             },
+        }
+    }
+
+    /// Notes the type of a `# TYPE` line for the wanted series that it is about. A line about the
+    /// series itself counts before one about its family.
+    fn declare(&mut self, line: &[u8]) {
+        let Some((name, declared)) = declared::type_line(line) else { return };
+        for family in &self.extractor.families {
+            if let Some(declaration) = Declaration::of(&family.name, name, declared) {
+                for selector in &family.selectors {
+                    self.scratch.declare(selector.accumulator, declaration);
+                }
+            }
         }
     }
 
@@ -327,6 +348,7 @@ impl CompiledRecipe {
     /// Fills in the quantity if every term is present and finite.
     fn fill(&self, scratch: &Scratch, extract: &mut Extract) {
         (extract.alternative, extract.ambiguous) = (None, false);
+        extract.contradiction = self.contradiction(scratch);
         if self.recipe.kind() == Kind::Histogram {
             return self.fill_buckets(scratch, extract);
         }
@@ -352,6 +374,22 @@ impl CompiledRecipe {
             Some(total) if total.is_finite() => Value::Number(total),
             _ => Value::Absent,
         };
+    }
+
+    /// Returns the first declaration that contradicts the kind of a name that a term is read from.
+    fn contradiction(&self, scratch: &Scratch) -> Option<Contradiction> {
+        let of_term = |(term, names): (usize, &Vec<usize>)| {
+            let mut names = names.iter().enumerate();
+            let (alternative, accumulator) =
+                names.find(|(_, accumulator)| scratch.has_series(**accumulator))?;
+            let declaration = scratch.declaration(*accumulator)?;
+            declaration.contradicts(self.recipe.kind()).then_some(Contradiction {
+                term,
+                alternative,
+                declaration,
+            })
+        };
+        self.terms.iter().enumerate().find_map(of_term)
     }
 
     /// Fills in a histogram, which has one term.

@@ -56,6 +56,13 @@ const CLOSING: &str = "
 series of that name on a page are added up; `selector.matchLabels` selects some of them. With
 `engine: Custom` it is the only way.
 
+Its kind is that of `type`. Without one, a metric with a `percentile` is a histogram, a name that
+ends in `_total`, `_count` or `_sum` is a counter, one that ends in `_bucket` a histogram (a single
+bucket, selected by `le`, a counter), and any other a gauge. A page whose `# TYPE` line says
+otherwise has no sample, from any source, and the text says which type it has: a total that is read
+as a gauge would ask for the maximum of replicas. The same goes for the series of signals, after an
+upgrade of the engine for example. A Prometheus server tells no types: there the name decides.
+
 ```yaml
 metrics:
 - name: queue

@@ -81,6 +81,9 @@ pub enum Lookup {
     },
     /// The source has no usable sample, for this reason. The latest one may be too old.
     Missing(String),
+    /// The source has the series, and says that it is of another kind, for this reason. No other
+    /// source is asked about the pod: a Prometheus server would have the same number, and no types.
+    Contradicted(String),
 }
 
 /// A value of one measure of one pod.
@@ -150,6 +153,7 @@ impl Lookup {
             (Self::Sample(sample), _) => Answer::Sample(sample),
             (Self::Pending { .. }, _) => Answer::Pending,
             (Self::Missing(reason), _) => Answer::Missing(reason),
+            (Self::Contradicted(reason), _) => Answer::Contradicted(reason),
         }
     }
 }
@@ -159,6 +163,7 @@ pub(crate) enum Answer<'a> {
     Sample(&'a Sample),
     Pending,
     Missing(&'a str),
+    Contradicted(&'a str),
 }
 
 impl Sample {

@@ -154,13 +154,34 @@ fn signal_def(
 
 fn recipe(series: &SeriesSpec, percentile: Option<i32>) -> Recipe {
     let kind = match series.type_ {
+        Some(SeriesType::Gauge) => Kind::Gauge,
         Some(SeriesType::Counter) => Kind::Counter,
         Some(SeriesType::Histogram) => Kind::Histogram,
         None if percentile.is_some() => Kind::Histogram,
-        None if series.name.ends_with("_total") => Kind::Counter,
-        Some(SeriesType::Gauge) | None => Kind::Gauge,
+        None => usual_kind(series),
     };
-    sum_of(kind, &series.name, series.selector.as_ref())
+    let name = match (kind, series.name.strip_suffix(BUCKET)) {
+        (Kind::Histogram, Some(name)) => name,
+        _ => &series.name,
+    };
+    sum_of(kind, name, series.selector.as_ref())
+}
+
+/// The end of the names of a histogram's buckets.
+const BUCKET: &str = "_bucket";
+
+/// Returns the kind of a series by the end of its name, as Prometheus's conventions have it. A
+/// single bucket, selected by its bound, counts the events up to that bound.
+fn usual_kind(series: &SeriesSpec) -> Kind {
+    const COUNTERS: [&str; 3] = ["_total", "_count", "_sum"];
+    let has_bound =
+        series.selector.as_ref().is_some_and(|selector| selector.match_labels.contains_key("le"));
+    match &series.name {
+        name if COUNTERS.iter().any(|end| name.ends_with(end)) => Kind::Counter,
+        name if name.ends_with(BUCKET) && has_bound => Kind::Counter,
+        name if name.ends_with(BUCKET) => Kind::Histogram,
+        _ => Kind::Gauge,
+    }
 }
 
 /// Returns the sum of all series of this name that match the selector.

@@ -3,6 +3,7 @@
 
 use std::{cmp::Ordering, collections::HashSet};
 
+use super::declared::Declaration;
 use crate::{buckets::Buckets, kind::Fold};
 
 /// The number of series up to which a search one by one is faster than a hash set.
@@ -37,6 +38,8 @@ struct Accumulator {
     /// NaN as soon as one value is not finite.
     sum: f64,
     max: f64,
+    /// The type of its series by the page.
+    declaration: Option<Declaration>,
     /// The range of its entries in [`Scratch::entries`], once the pass is over.
     entries: (usize, usize),
 }
@@ -66,7 +69,8 @@ pub struct Scratch {
 }
 
 impl Accumulator {
-    const EMPTY: Self = Self { count: 0, sum: 0.0, max: f64::NEG_INFINITY, entries: (0, 0) };
+    const EMPTY: Self =
+        Self { count: 0, sum: 0.0, max: f64::NEG_INFINITY, declaration: None, entries: (0, 0) };
 
     fn add(&mut self, value: f64) {
         // An infinite value makes the sum as meaningless as NaN does.
@@ -130,6 +134,21 @@ impl Scratch {
         }
         self.accumulators[accumulator].count += 1;
         self.entries.push(Entry { accumulator, le, part, value });
+    }
+
+    /// Notes the type of an accumulator's series. The first one counts, and one about the series
+    /// itself before one about its family.
+    pub(super) fn declare(&mut self, accumulator: usize, declaration: Declaration) {
+        let known = &mut self.accumulators[accumulator].declaration;
+        let is_nearer = |known: Declaration| declaration.suffix.len() < known.suffix.len();
+        if known.is_none_or(is_nearer) {
+            *known = Some(declaration);
+        }
+    }
+
+    /// Returns the type of an accumulator's series by the page.
+    pub(super) fn declaration(&self, accumulator: usize) -> Option<Declaration> {
+        self.accumulators[accumulator].declaration
     }
 
     /// Makes the result of an accumulator absent.

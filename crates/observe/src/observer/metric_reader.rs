@@ -20,6 +20,8 @@ pub(super) struct MetricReader<'a> {
     quantile: Option<f64>,
     /// The value of each reporting pod, in the order of `Replicas::reporting_pods`.
     values: Vec<Option<Value>>,
+    /// True for each of them whose page contradicts the metric's kind. No other source is asked.
+    contradicted: Vec<bool>,
     origin: Origin,
     /// The reasons why pods and sources have no sample.
     reasons: Problems,
@@ -40,6 +42,7 @@ impl<'a> MetricReader<'a> {
             measure,
             quantile,
             values: vec![None; snapshot.replicas.reporting_pods.len()],
+            contradicted: vec![false; snapshot.replicas.reporting_pods.len()],
             origin: Origin::new(snapshot.samples.sources.len()),
             reasons: Problems::new(),
         }
@@ -65,6 +68,7 @@ impl<'a> MetricReader<'a> {
             let lookups = source.metrics.get(self.index).map_or(&[][..], Vec::as_slice);
             if let SourceKind::OtherPods(others) = &source.kind {
                 if self.values.iter().all(Option::is_none)
+                    && !self.contradicted.contains(&true)
                     && let Some(total) = self.total(place, others, lookups, findings)
                 {
                     self.origin.why = self.first_reason().filter(|_| place > 0);
@@ -97,7 +101,8 @@ impl<'a> MetricReader<'a> {
         let snapshot = self.snapshot;
         let mut pending = 0;
         for (at, pod) in snapshot.replicas.reporting_pods.values().enumerate() {
-            if self.values[at].is_some() || !snapshot.should_report(pod) {
+            let is_settled = self.values[at].is_some() || self.contradicted[at];
+            if is_settled || !snapshot.should_report(pod) {
                 continue;
             }
             match self.answer(lookups, at) {
@@ -108,6 +113,10 @@ impl<'a> MetricReader<'a> {
                 }
                 Answer::Pending => pending += 1,
                 Answer::Missing(reason) => self.record_missing(&pod.name, reason),
+                Answer::Contradicted(reason) => {
+                    self.record_missing(&pod.name, reason);
+                    self.contradicted[at] = true;
+                }
             }
         }
         findings.warming_up |= pending > 0;
@@ -151,7 +160,7 @@ impl<'a> MetricReader<'a> {
                 }
                 // A pod that has been unready for so long gets no requests.
                 Answer::Missing(_) if self.is_stuck(pod) => {}
-                Answer::Missing(reason) => {
+                Answer::Missing(reason) | Answer::Contradicted(reason) => {
                     complete = false;
                     self.record_missing(&pod.name, reason);
                 }

@@ -52,6 +52,10 @@ impl PageLookup<'_> {
             return Lookup::Missing(reason);
         }
         let value = track.value();
+        if let Some(contradiction) = state.contradiction(measure) {
+            let text = contradiction.describe(&measure.recipe);
+            return Lookup::Contradicted(self.text(&text));
+        }
         if value == Value::Absent {
             // The error of a bad line explains more than the absence of the series.
             let error = state.error().map(ToString::to_string);

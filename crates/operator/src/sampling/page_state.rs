@@ -6,7 +6,7 @@ use llm_autoscaler_api::Access;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
     Engine, Measure, Track,
-    exposition::{Extract, Extractor, Value},
+    exposition::{Contradiction, Extract, Extractor, Value},
     recognize,
 };
 use llm_autoscaler_observe::samples::Found;
@@ -59,6 +59,8 @@ pub(crate) struct PageState {
     tracks: Vec<Track>,
     /// The way in which each measure was found on the last valid page.
     found: Vec<Found>,
+    /// The type of each measure's series on the last valid page, if it contradicts the measure's.
+    contradictions: Vec<Option<Contradiction>>,
     /// The time of the last valid page.
     valid_at: Option<Monotonic>,
     /// The measures of the latest scrape.
@@ -164,6 +166,12 @@ impl PageState {
         self.valid_at.and_then(|_| Some((self.tracks.get(index)?, *self.found.get(index)?)))
     }
 
+    /// Returns the type of a measure's series on the last valid page, if it contradicts the
+    /// measure's kind.
+    pub(crate) fn contradiction(&self, measure: &Arc<Measure>) -> Option<Contradiction> {
+        self.contradictions.get(self.measures.index(measure)?).copied().flatten()
+    }
+
     /// Returns the measures of all subscribers.
     pub(crate) fn measures(&self) -> Arc<MeasureSet> {
         self.measures.clone()
@@ -194,9 +202,12 @@ impl PageState {
             self.looks_like = if extracts.iter().any(is_absent) { recognize(bytes) } else { None };
             for (extract, measure) in extracts.iter().zip(&measures.measures) {
                 let Some(index) = self.measures.index(measure) else { continue };
-                let Extract { value, alternative, ambiguous } = extract;
+                let Extract { value, alternative, ambiguous, contradiction } = extract;
+                // A number of another kind means something else: a total instead of a rate.
+                let value = if contradiction.is_some() { &Value::Absent } else { value };
                 self.tracks[index].push(at.0, value);
                 self.found[index] = Found { alternative: *alternative, ambiguous: *ambiguous };
+                self.contradictions[index] = *contradiction;
             }
             self.valid_at = Some(at);
         }
@@ -225,8 +236,10 @@ impl PageState {
         let found = measures.iter().map(|measure| before.index(measure));
         let found = found.map(|index| index.map_or(Found::default(), |index| self.found[index]));
         let found = found.collect();
+        let contradictions = measures.iter().map(|measure| before.index(measure));
+        let contradictions = contradictions.map(|index| self.contradictions[index?]).collect();
         self.measures = Arc::new(MeasureSet::new(measures));
-        (self.tracks, self.found) = (tracks, found);
+        (self.tracks, self.found, self.contradictions) = (tracks, found, contradictions);
     }
 }
 

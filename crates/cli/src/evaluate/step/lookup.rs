@@ -35,6 +35,7 @@ struct LookupFields {
     /// The error of the latest scrape, of an answer that is pending.
     error: Option<String>,
     missing: Option<String>,
+    contradicted: Option<String>,
 }
 
 fn one() -> usize {
@@ -58,13 +59,23 @@ struct QueryFields {
 
 impl LookupFields {
     fn lookup(self) -> Result<Lookup, String> {
-        let Self { value, buckets, age_seconds, doubt, copies, pending, error, missing } = self;
+        let Self { value, buckets, age_seconds, doubt, copies, pending, error, .. } = self;
+        let missing = match (self.missing, self.contradicted) {
+            (Some(_), Some(_)) => {
+                return Err("give one of missing and contradicted".to_owned());
+            }
+            (missing, None) => missing.map(Lookup::Missing),
+            (None, contradicted) => contradicted.map(Lookup::Contradicted),
+        };
         let value = match (value, buckets, pending, missing) {
             (Some(number), None, false, None) => Value::Number(number),
             (None, Some(counts), false, None) => Value::Buckets(histogram(&counts)?),
             (None, None, true, None) => return Ok(Lookup::Pending { error }),
-            (None, None, false, Some(reason)) => return Ok(Lookup::Missing(reason)),
-            _ => return Err("give exactly one of value, buckets, pending and missing".to_owned()),
+            (None, None, false, Some(missing)) => return Ok(missing),
+            _ => {
+                let fields = "value, buckets, pending, missing and contradicted";
+                return Err(format!("give exactly one of {fields}"));
+            }
         };
         let age = age_seconds.duration();
         Ok(Lookup::Sample(Sample { value, age, doubt, found: Found::default(), copies }))
