@@ -5,9 +5,9 @@
 //! at.
 //!
 //! Anything doubtful is absent, never small:
-//! - A wanted series with a value of NaN or infinity makes its quantity absent. An infinite gauge
-//!   means as little as a missing one, and would ask for the maximum of replicas. A sum that
-//!   overflows is absent too.
+//! - A wanted series with a value of NaN or infinity makes its quantity absent, unless a finite
+//!   series repeats it. An infinite gauge means as little as a missing one, and would ask for the
+//!   maximum of replicas. A sum that overflows is absent too.
 //! - A wanted line that is malformed makes the quantities absent that might have needed it, and no
 //!   others.
 //! - A series that a page repeats counts once, by its first value, as in Prometheus; spelling makes
@@ -18,9 +18,12 @@
 //! Timestamps are ignored, because the reader of a page knows when it was scraped.
 
 mod accumulator;
+mod contradiction;
 mod declared;
 mod error;
 mod line;
+mod non_number;
+mod not_finite;
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -32,8 +35,11 @@ use self::{
 };
 pub use self::{
     accumulator::{LabelSet, Scratch},
-    declared::{Contradiction, Declaration, DeclaredType},
+    contradiction::Contradiction,
+    declared::{Declaration, DeclaredType},
     error::PageError,
+    non_number::NonNumber,
+    not_finite::NotFinite,
 };
 use crate::{
     buckets::Buckets,
@@ -94,6 +100,8 @@ pub struct Extract {
     /// The page's `# TYPE` of one of the series, if it is of another kind. The value is as on the
     /// page, and means something else than the recipe's quantity.
     pub contradiction: Option<Contradiction>,
+    /// The series that makes the value absent, if one is NaN or infinite.
+    pub not_finite: Option<NotFinite>,
 }
 
 /// A quantity at one moment.
@@ -348,7 +356,8 @@ impl CompiledRecipe {
     /// Fills in the quantity if every term is present and finite.
     fn fill(&self, scratch: &Scratch, extract: &mut Extract) {
         (extract.alternative, extract.ambiguous) = (None, false);
-        extract.contradiction = self.contradiction(scratch);
+        extract.contradiction = Contradiction::find(&self.terms, self.recipe.kind(), scratch);
+        extract.not_finite = NotFinite::find(&self.terms, scratch);
         if self.recipe.kind() == Kind::Histogram {
             return self.fill_buckets(scratch, extract);
         }
@@ -374,22 +383,6 @@ impl CompiledRecipe {
             Some(total) if total.is_finite() => Value::Number(total),
             _ => Value::Absent,
         };
-    }
-
-    /// Returns the first declaration that contradicts the kind of a name that a term is read from.
-    fn contradiction(&self, scratch: &Scratch) -> Option<Contradiction> {
-        let of_term = |(term, names): (usize, &Vec<usize>)| {
-            let mut names = names.iter().enumerate();
-            let (alternative, accumulator) =
-                names.find(|(_, accumulator)| scratch.has_series(**accumulator))?;
-            let declaration = scratch.declaration(*accumulator)?;
-            declaration.contradicts(self.recipe.kind()).then_some(Contradiction {
-                term,
-                alternative,
-                declaration,
-            })
-        };
-        self.terms.iter().enumerate().find_map(of_term)
     }
 
     /// Fills in a histogram, which has one term.

@@ -45,7 +45,8 @@ const READING: &str = "
   name away.
 - If a page has **several series** of a name (data-parallel engines, ranks), they become one number
   for the replica by the rule in the column \"several series\". Ranks that repeat a value count once.
-- A series that is NaN or infinite is missing. So is everything on a page that is cut off or is not
+- A series that is NaN or infinite is missing, unless a rank repeats it with a number; series of
+  other labels than the wanted ones do no harm. So is everything on a page that is cut off or is not
   a metrics page.
 ";
 

@@ -1,7 +1,9 @@
 //! Series on a page that are no value: of another type, or not finite.
 
+#![allow(clippy::panic, clippy::unwrap_used)]
+
 use llm_autoscaler_engines::{
-    Kind, Recipe,
+    Engine, Kind, Recipe, Signal,
     exposition::{Extract, Extractor, Scratch, Value},
 };
 
@@ -55,5 +57,94 @@ fn a_type_that_contradicts_the_kind_is_reported() {
         let found = extract(&recipe, page);
         assert_eq!(found.contradiction.is_some(), contradicted, "{page}");
         assert_eq!(found.value, Value::Number(1.0), "the page's number stays");
+    }
+}
+
+#[test]
+fn a_series_that_is_no_number_is_called_by_its_name() {
+    let sglang = |signal| Engine::Sglang.profile().recipe(signal).unwrap();
+    let in_flight = |running: &str, waiting: &str| {
+        let ranks = "engine_type=\"unified\",tp_rank=\"0\"";
+        format!(
+            "sglang:fwd_occupancy{{{ranks}}} NaN\nsglang:num_running_reqs{{{ranks}}} {running}\n\
+             sglang:num_queue_reqs{{{ranks}}} {waiting}\n"
+        )
+    };
+    let gauge = || Recipe::series(Kind::Gauge, "a", [("x".to_owned(), "1".to_owned())]);
+    let ttft = Recipe::series(Kind::Histogram, "t", []);
+    // recipe, page, the value, and the text about it
+    let table = [
+        (sglang(Signal::InFlightRequests), in_flight("3.0", "1.0"), Some(4.0), None),
+        (
+            sglang(Signal::InFlightRequests),
+            in_flight("3.0", "NaN"),
+            None,
+            Some("sglang:num_queue_reqs{priority=\"\"} is NaN, which is no number"),
+        ),
+        (
+            sglang(Signal::RunningRequests),
+            in_flight("+Inf", "1.0"),
+            None,
+            Some("sglang:num_running_reqs{priority=\"\"} is +Inf, which is no number"),
+        ),
+        (gauge(), "a{x=\"1\"} 2\na{x=\"2\"} NaN\n".to_owned(), Some(2.0), None),
+        (
+            gauge(),
+            "a{x=\"1\",y=\"1\"} 2\na{x=\"1\",y=\"2\"} -Inf\n".to_owned(),
+            None,
+            Some("a{x=\"1\"} is -Inf, which is no number"),
+        ),
+        (
+            ttft,
+            "t_bucket{le=\"1\"} NaN\nt_bucket{le=\"+Inf\"} 2\n".to_owned(),
+            None,
+            Some("t_bucket is NaN, which is no number"),
+        ),
+        (
+            Recipe::series(Kind::Gauge, "a", []),
+            "a 1e308\na{x=\"1\"} 1.7e308\n".to_owned(),
+            None,
+            None,
+        ),
+    ];
+    for (recipe, page, value, expected) in table {
+        let found = extract(&recipe, &page);
+        let number = value.map_or(Value::Absent, Value::Number);
+        assert_eq!(found.value, number, "{page}");
+        let text = found.not_finite.map(|flaw| flaw.describe(&recipe));
+        assert_eq!(text.as_deref(), expected, "{page}");
+    }
+}
+
+#[test]
+fn a_rank_that_is_no_number_does_not_spoil_those_that_repeat_it() {
+    let repeats = ["tp".to_owned()];
+    let gauge = Recipe::series(Kind::Gauge, "a", []).with_repeat_labels(repeats.clone());
+    let histogram = Recipe::series(Kind::Histogram, "t", []).with_repeat_labels(repeats);
+    let bucket = |le: &str, rank: u8, count: &str| {
+        format!("t_bucket{{le=\"{le}\",tp=\"{rank}\"}} {count}\n")
+    };
+    for other in ["NaN", "+Inf", "-Inf"] {
+        for page in [
+            format!("a{{tp=\"0\"}} 3\na{{tp=\"1\"}} {other}\n"),
+            format!("a{{tp=\"0\"}} {other}\na{{tp=\"1\"}} 3\n"),
+        ] {
+            let found = extract(&gauge, &page);
+            assert_eq!((found.value, found.not_finite), (Value::Number(3.0), None), "{page}");
+        }
+        // Another data-parallel engine is a part of the sum.
+        let part = format!("a{{tp=\"0\"}} 3\na{{dp=\"1\",tp=\"0\"}} {other}\n");
+        let found = extract(&gauge, &part);
+        assert_eq!((found.value, found.not_finite.is_some()), (Value::Absent, true), "{part}");
+        let page = [
+            bucket("1", 0, "2"),
+            bucket("1", 1, other),
+            bucket("+Inf", 0, "3"),
+            bucket("+Inf", 1, "3"),
+        ];
+        let Value::Buckets(found) = extract(&histogram, &page.concat()).value else {
+            panic!("{other}")
+        };
+        assert_eq!(found.counts(), [2.0, 3.0], "{other}");
     }
 }

@@ -2,7 +2,10 @@
 
 use llm_autoscaler_api::MetricConfig;
 use llm_autoscaler_core::{Milli, Precision, Reading};
-use llm_autoscaler_engines::{Buckets, Fold, exposition::Value};
+use llm_autoscaler_engines::{
+    Buckets, Fold,
+    exposition::{NonNumber, Value},
+};
 
 /// Folds the values of a replica's pods into one, as several series of one page are folded. Returns
 /// `None` if there is no value, or if numbers and buckets are mixed.
@@ -83,10 +86,10 @@ fn pooled(values: &[Option<Value>], quantile: f64) -> Reading {
 /// # Errors
 /// There is no number to compare with the target. The text says why.
 pub(crate) fn query_total(metric: &MetricConfig, numbers: &[f64]) -> Result<Milli, String> {
-    let bad = numbers.iter().find(|number| !number.is_finite());
+    let bad = numbers.iter().find_map(|number| NonNumber::of(*number));
     match (numbers, bad) {
         ([], _) => Err("the query gives nothing, which is not zero".to_owned()),
-        (_, Some(bad)) => Err(format!("the query gives {bad}")),
+        (_, Some(bad)) => Err(format!("the query gives {}", bad.name())),
         ([_, _, ..], None) if metric.is_value => {
             let count = numbers.len();
             Err(format!(

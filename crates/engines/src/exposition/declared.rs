@@ -1,7 +1,7 @@
 //! Declared types: the `# TYPE` lines of a page, as far as they are about wanted families.
 
 use super::line::after_blanks;
-use crate::{kind::Kind, recipe::Recipe};
+use crate::kind::Kind;
 
 /// A type that a page's `# TYPE` line gives to a family. Other types, such as `untyped`, say
 /// nothing.
@@ -25,17 +25,6 @@ pub struct Declaration {
     /// The end of the series' name, such as `_count`, if the line is about a family of several
     /// series; empty if it is about the series itself.
     pub suffix: &'static str,
-}
-
-/// A page's `# TYPE` that contradicts the kind by which a quantity is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contradiction {
-    /// The index of the term of the recipe.
-    pub term: usize,
-    /// The index of the name of that term.
-    pub alternative: usize,
-    /// The page's declaration.
-    pub declaration: Declaration,
 }
 
 /// The ends of names that are below another name's `# TYPE`, and the types that have them. A
@@ -97,20 +86,6 @@ impl Declaration {
             "" | "_total" => format!("a {declared}"),
             part => format!("the {} of a {declared}", part.trim_start_matches('_')),
         }
-    }
-}
-
-impl Contradiction {
-    /// Returns the sentence about the contradiction, for the recipe that was read.
-    pub fn describe(&self, recipe: &Recipe) -> String {
-        let selector = recipe.terms().get(self.term).and_then(|names| names.get(self.alternative));
-        let name = selector.map(|selector| recipe.kind().family(&selector.name));
-        let (name, kind) = (name.unwrap_or_default(), recipe.kind().name());
-        format!(
-            "the page's # TYPE says that {name} is {}, and it is read as a {kind}: it is not used; \
-             if the metric is a series, set its type",
-            self.declaration.describe()
-        )
     }
 }
 

@@ -6,7 +6,7 @@ use llm_autoscaler_api::Access;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
     Engine, Measure, Track,
-    exposition::{Contradiction, Extract, Extractor, Value},
+    exposition::{Contradiction, Extract, Extractor, NotFinite, Value},
     recognize,
 };
 use llm_autoscaler_observe::samples::Found;
@@ -59,8 +59,8 @@ pub(crate) struct PageState {
     tracks: Vec<Track>,
     /// The way in which each measure was found on the last valid page.
     found: Vec<Found>,
-    /// The type of each measure's series on the last valid page, if it contradicts the measure's.
-    contradictions: Vec<Option<Contradiction>>,
+    /// The flaws of each measure's series on the last valid page.
+    flaws: Vec<Flaws>,
     /// The time of the last valid page.
     valid_at: Option<Monotonic>,
     /// The measures of the latest scrape.
@@ -71,6 +71,15 @@ pub(crate) struct PageState {
     is_latest: bool,
     /// The engine that the page resembles; only determined if a measure is absent.
     looks_like: Option<Engine>,
+}
+
+/// The reasons why the series of a measure are on a page and have no value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flaws {
+    /// The page's type of a series, if it contradicts the measure's kind.
+    pub(crate) contradiction: Option<Contradiction>,
+    /// A series that is NaN or infinite.
+    pub(crate) not_finite: Option<NotFinite>,
 }
 
 /// The measures of all subscribers, and the extractor that finds them in one pass.
@@ -166,10 +175,10 @@ impl PageState {
         self.valid_at.and_then(|_| Some((self.tracks.get(index)?, *self.found.get(index)?)))
     }
 
-    /// Returns the type of a measure's series on the last valid page, if it contradicts the
-    /// measure's kind.
-    pub(crate) fn contradiction(&self, measure: &Arc<Measure>) -> Option<Contradiction> {
-        self.contradictions.get(self.measures.index(measure)?).copied().flatten()
+    /// Returns the flaws of a measure's series on the last valid page.
+    pub(crate) fn flaws(&self, measure: &Arc<Measure>) -> Flaws {
+        let index = self.measures.index(measure);
+        index.and_then(|index| self.flaws.get(index)).copied().unwrap_or_default()
     }
 
     /// Returns the measures of all subscribers.
@@ -202,12 +211,13 @@ impl PageState {
             self.looks_like = if extracts.iter().any(is_absent) { recognize(bytes) } else { None };
             for (extract, measure) in extracts.iter().zip(&measures.measures) {
                 let Some(index) = self.measures.index(measure) else { continue };
-                let Extract { value, alternative, ambiguous, contradiction } = extract;
+                let Extract { value, alternative, ambiguous, contradiction, not_finite } = extract;
                 // A number of another kind means something else: a total instead of a rate.
                 let value = if contradiction.is_some() { &Value::Absent } else { value };
                 self.tracks[index].push(at.0, value);
                 self.found[index] = Found { alternative: *alternative, ambiguous: *ambiguous };
-                self.contradictions[index] = *contradiction;
+                self.flaws[index] =
+                    Flaws { contradiction: *contradiction, not_finite: *not_finite };
             }
             self.valid_at = Some(at);
         }
@@ -236,10 +246,9 @@ impl PageState {
         let found = measures.iter().map(|measure| before.index(measure));
         let found = found.map(|index| index.map_or(Found::default(), |index| self.found[index]));
         let found = found.collect();
-        let contradictions = measures.iter().map(|measure| before.index(measure));
-        let contradictions = contradictions.map(|index| self.contradictions[index?]).collect();
+        let flaws = measures.iter().map(|measure| self.flaws(measure)).collect();
         self.measures = Arc::new(MeasureSet::new(measures));
-        (self.tracks, self.found, self.contradictions) = (tracks, found, contradictions);
+        (self.tracks, self.found, self.flaws) = (tracks, found, flaws);
     }
 }
 

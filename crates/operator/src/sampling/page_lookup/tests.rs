@@ -246,3 +246,18 @@ fn a_page_that_contradicts_the_kind_has_no_sample_at_once_and_after_an_upgrade()
         assert_eq!(text(&sample(&state, &measure, Engine::Vllm, 1200)), expected, "{name}");
     }
 }
+
+#[test]
+fn a_value_that_is_no_number_is_called_by_its_name() {
+    const URL: &str = "http://10.0.0.7:8000/metrics";
+    for (value, name) in [("NaN", "NaN"), ("+Inf", "+Inf"), ("-Inf", "-Inf")] {
+        let page = format!("vllm:num_requests_waiting {value}\n");
+        let measure = measure(Kind::Gauge, 0);
+        let expected =
+            format!("missing: {URL}: vllm:num_requests_waiting is {name}, which is no number");
+        for scrapes in [vec![(1100, Ok(&*page))], vec![(100, Ok(WAITING)), (1100, Ok(&*page))]] {
+            let state = state(&measure, &scrapes);
+            assert_eq!(text(&sample(&state, &measure, Engine::Vllm, 1200)), expected);
+        }
+    }
+}

@@ -128,7 +128,11 @@ impl ServerView {
         let reading = sample.reading;
         let absent = || self.absent(measure, state.warnings(measure, stale_after));
         if reading.value == Value::Absent {
-            return Lookup::Missing(absent());
+            let not_finite = reading
+                .extract
+                .not_finite
+                .map(|flaw| format!("{}: {}", self.key.url, flaw.describe(&measure.recipe)));
+            return Lookup::Missing(not_finite.unwrap_or_else(absent));
         }
         let is_certain = sample.is_latest && reading.addresses <= 1 && !reading.is_young;
         let found = Found {
