@@ -79,13 +79,13 @@ fn a_series_that_is_no_number_is_called_by_its_name() {
             sglang(Signal::InFlightRequests),
             in_flight("3.0", "NaN"),
             None,
-            Some("sglang:num_queue_reqs{priority=\"\"} is NaN, which is no number"),
+            Some("sglang:num_queue_reqs is NaN, which is no number"),
         ),
         (
             sglang(Signal::RunningRequests),
             in_flight("+Inf", "1.0"),
             None,
-            Some("sglang:num_running_reqs{priority=\"\"} is +Inf, which is no number"),
+            Some("sglang:num_running_reqs is +Inf, which is no number"),
         ),
         (gauge(), "a{x=\"1\"} 2\na{x=\"2\"} NaN\n".to_owned(), Some(2.0), None),
         (

@@ -31,7 +31,7 @@ impl NotFinite {
     pub fn describe(&self, recipe: &Recipe) -> String {
         let selector = recipe.terms().get(self.term).and_then(|names| names.get(self.alternative));
         let name = selector.map(|selector| {
-            let labels = selector.labels.iter();
+            let labels = selector.labels.iter().filter(|(_, value)| !value.is_empty());
             let labels: Vec<_> =
                 labels.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
             let family = recipe.kind().family(&selector.name);
