@@ -118,6 +118,7 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
         settings: Settings::HPA,
     };
     let mut advice = advice::advice(&metrics);
+    advice.extend(advice::of_shares(&metrics, &policy));
     if spec.scale_to_zero.is_some() {
         advice.extend(advice::of_zero(&metrics, &sources));
     }

@@ -194,12 +194,12 @@ fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration
             format!("; the page has {}", finding.similar.join(", "))
         };
         let name = finding.def.signal.info().name;
-        let _ = writeln!(
-            text,
-            "  {name:<24} {:<44} {} is not on the page{hint}",
-            "missing",
-            finding.series.join(" + ")
-        );
+        let series = finding.series.join(" + ");
+        let why = match &finding.flaw {
+            Some(flaw) => flaw.clone(),
+            None => format!("{series} is not on the page{hint}"),
+        };
+        let _ = writeln!(text, "  {name:<24} {:<44} {why}", "missing");
     }
     text
 }
@@ -239,6 +239,7 @@ fn finding_json(finding: &Finding) -> Value {
         "formerName": finding.former.map(|(former, newest)| json!({"used": former, "now": newest})),
         "ambiguous": finding.ambiguous,
         "similar": finding.similar,
+        "flaw": finding.flaw,
     })
 }
 

@@ -46,7 +46,7 @@ pub use drain::{Candidate, DrainStep, Draining, Removal, Verdict, drain};
 pub use history::{History, HistoryRecord, RECORD_ENTRIES, Recommendation, ScaleEvent};
 pub use now::{Monotonic, Now};
 pub use observation::{
-    Doubt, EngineActivity, Observation, Phase, Reading, Replica, Scale, Selector,
+    Doubt, EngineActivity, Observation, Phase, Precision, Reading, Replica, Scale, Selector,
 };
 pub use policy::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Policy, RatePolicy, Rules, Select,

@@ -147,6 +147,8 @@ pub enum Reading {
     Pooled {
         /// The value; `None` where there were too few events for one, which is not zero.
         value: Option<Milli>,
+        /// The precision of the value.
+        precision: Precision,
         /// True for each replica that has contributed, in the order of [`Observation::replicas`].
         reported: Vec<bool>,
     },
@@ -154,10 +156,40 @@ pub enum Reading {
     Total {
         /// The value.
         value: Milli,
+        /// The precision of the value.
+        precision: Precision,
         /// True if all sources have contributed. An incomplete total may scale up and never scales
         /// down.
         complete: bool,
     },
     /// No value: the read failed or returned nothing. The caller holds the cause.
     Failed,
+}
+
+/// The precision of a value that was read from a histogram.
+///
+/// A histogram counts events between bounds. Beyond its last bound, and below its first one, the
+/// size of an event is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// The value is what it says.
+    #[default]
+    Exact,
+    /// The quantity is at least the value, and may be any larger one. Example: more than 60 s.
+    AtLeast,
+    /// The quantity is no more than this bound, and may be any smaller one; the value is an
+    /// estimate. Example: less than 0.3 s.
+    AtMost(Milli),
+}
+
+impl Precision {
+    /// Returns true if the quantity is known to be above the target, or below it, whichever the
+    /// value is. Example: "more than 60" says nothing about a target of 120.
+    pub(crate) fn tells(self, value: Milli, target: Milli) -> bool {
+        match self {
+            Self::Exact => true,
+            Self::AtLeast => value >= target,
+            Self::AtMost(bound) => bound <= target,
+        }
+    }
 }

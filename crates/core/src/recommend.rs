@@ -61,11 +61,12 @@ pub fn propose(
             _ => Err(MetricError::Fetch),
         },
         (MetricKind::Pooled, Target::Value(target)) => match reading {
-            Reading::Pooled { value, reported } => {
-                pooled::propose(policy, *value, reported, target, observation)
+            Reading::Pooled { value, precision, reported } => {
+                let value = value.ok_or(MetricError::NoSamples)?;
+                pooled::propose(policy, value, *precision, reported, target, observation)
             }
-            Reading::Total { value, .. } => {
-                outside::propose_value(policy, value.0, target, observation)
+            Reading::Total { value, precision, .. } => {
+                pooled::propose_value(policy, *value, *precision, target, observation)
             }
             _ => Err(MetricError::Fetch),
         },

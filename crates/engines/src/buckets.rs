@@ -125,7 +125,7 @@ impl Buckets {
         }
         let rank = quantile.clamp(0.0, 1.0) * events;
         let last = self.bounds.len() - 1;
-        let index = self.counts.partition_point(|count| *count < rank).min(last);
+        let index = self.bucket_of(rank);
         if index == last {
             return Some(self.bounds[last - 1]);
         }
@@ -144,6 +144,39 @@ impl Buckets {
         const FEWEST: f64 = 10.0;
         let needed = FEWEST.max((1.0 / (1.0 - quantile)).round());
         if self.events() >= needed { self.quantile(quantile) } else { None }
+    }
+
+    /// Returns the index of the bucket with the event of this rank.
+    fn bucket_of(&self, rank: f64) -> usize {
+        let last = self.bounds.len().saturating_sub(1);
+        self.counts.partition_point(|count| *count < rank).min(last)
+    }
+
+    /// Returns true if a quantile is beyond the last finite bound, so that its size is not known.
+    pub fn is_beyond(&self, quantile: f64) -> bool {
+        let index = self.bucket_of(quantile.clamp(0.0, 1.0) * self.events());
+        index + 1 == self.bounds.len()
+    }
+
+    /// Returns the first bound. Events below it may have any smaller size.
+    pub fn first_bound(&self) -> Option<f64> {
+        self.bounds.first().copied()
+    }
+
+    /// Returns the last finite bound. Events beyond it may have any larger size.
+    pub fn last_bound(&self) -> Option<f64> {
+        self.bounds.iter().rev().nth(1).copied()
+    }
+
+    /// Returns true if an event is in the first bucket.
+    pub fn has_first(&self) -> bool {
+        self.counts.first().is_some_and(|count| *count > 0.0)
+    }
+
+    /// Returns true if an event is beyond the last finite bound.
+    pub fn has_beyond(&self) -> bool {
+        let below = self.counts.iter().rev().nth(1);
+        below.is_some_and(|below| *below < self.events())
     }
 
     fn lower(&self, index: usize) -> f64 {
@@ -211,6 +244,18 @@ mod tests {
         let mut both = buckets(&[(0.0, 1.0), (INF, 1.0)]);
         both.add(&far);
         assert!(both.counts().is_sorted(), "{both:?}");
+    }
+
+    #[test]
+    fn a_quantile_beyond_the_last_bound_is_no_size() {
+        let found = buckets(&[(0.3, 50.0), (60.0, 90.0), (INF, 100.0)]);
+        let beyond = [0.5, 0.9, 0.91, 0.99].map(|quantile| found.is_beyond(quantile));
+        assert_eq!(beyond, [false, false, true, true]);
+        assert_eq!((found.first_bound(), found.last_bound()), (Some(0.3), Some(60.0)));
+        assert!(found.has_first() && found.has_beyond());
+        let inside = buckets(&[(0.3, 0.0), (60.0, 100.0), (INF, 100.0)]);
+        assert!(!inside.has_first() && !inside.has_beyond() && !inside.is_beyond(0.99));
+        assert_eq!(Buckets::default().last_bound(), None);
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! at.
 //!
 //! Anything doubtful is absent, never small:
-//! - A wanted series with a value of NaN or infinity makes its quantity absent. An infinite gauge
-//!   means as little as a missing one, and would ask for the maximum of replicas. A sum that
-//!   overflows is absent too.
+//! - A wanted series with a value of NaN or infinity makes its quantity absent, unless a finite
+//!   series repeats it. An infinite gauge means as little as a missing one, and would ask for the
+//!   maximum of replicas. A sum that overflows is absent too.
 //! - A wanted line that is malformed makes the quantities absent that might have needed it, and no
 //!   others.
 //! - A series that a page repeats counts once, by its first value, as in Prometheus; spelling makes
@@ -18,11 +18,15 @@
 //! Timestamps are ignored, because the reader of a page knows when it was scraped.
 
 mod accumulator;
+mod contradiction;
+mod declared;
 mod error;
 mod idle;
 mod line;
 mod listing;
 mod mismatch;
+mod non_number;
+mod not_finite;
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -35,9 +39,13 @@ use self::{
 };
 pub use self::{
     accumulator::{LabelSet, Scratch},
+    contradiction::Contradiction,
+    declared::{Declaration, DeclaredType},
     error::PageError,
     listing::{ListedSeries, declared_type, kind_of, list_series, parse_series},
     mismatch::LabelMismatch,
+    non_number::NonNumber,
+    not_finite::NotFinite,
 };
 use crate::{
     buckets::Buckets,
@@ -96,6 +104,11 @@ pub struct Extract {
     pub alternative: Option<(usize, usize)>,
     /// A term was found under a former name as well, with a different value.
     pub ambiguous: bool,
+    /// The page's `# TYPE` of one of the series, if it is of another kind. The value is as on the
+    /// page, and means something else than the recipe's quantity.
+    pub contradiction: Option<Contradiction>,
+    /// The series that makes the value absent, if one is NaN or infinite.
+    pub not_finite: Option<NotFinite>,
 }
 
 /// A quantity at one moment.
@@ -279,7 +292,10 @@ impl Pass<'_> {
         let line = trim(line);
         match line.first() {
             None => {}
-            Some(b'#') => self.summary.comments += 1,
+            Some(b'#') => {
+                self.summary.comments += 1;
+                self.declare(line);
+            }
             Some(_) => match name_of(line) {
                 Some(name) => match self.extractor.family(name) {
                     Some(family) => self.wanted(line, family),
@@ -287,6 +303,19 @@ impl Pass<'_> {
                 },
                 None => self.summary.skipped_malformed += 1,
             },
+        }
+    }
+
+    /// Notes the type of a `# TYPE` line for the wanted series that it is about. A line about the
+    /// series itself counts before one about its family.
+    fn declare(&mut self, line: &[u8]) {
+        let Some((name, declared)) = declared::type_line(line) else { return };
+        for family in &self.extractor.families {
+            if let Some(declaration) = Declaration::of(&family.name, name, declared) {
+                for selector in &family.selectors {
+                    self.scratch.declare(selector.accumulator, declaration);
+                }
+            }
         }
     }
 
@@ -345,6 +374,8 @@ impl CompiledRecipe {
     /// Fills in the quantity if every term is finite, and is present or counts as 0.
     fn fill(&self, scratch: &Scratch, extract: &mut Extract, page: Option<ValidPage<'_>>) {
         (extract.alternative, extract.ambiguous) = (None, false);
+        extract.contradiction = Contradiction::find(&self.terms, self.recipe.kind(), scratch);
+        extract.not_finite = NotFinite::find(&self.terms, scratch);
         if self.recipe.kind() == Kind::Histogram {
             return self.fill_buckets(scratch, extract);
         }

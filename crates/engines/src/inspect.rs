@@ -40,6 +40,8 @@ pub struct Finding {
     pub former: Option<(&'static str, &'static str)>,
     /// True if a former name is on the page as well, with a different value.
     pub ambiguous: bool,
+    /// The reason why a series that is on the page has no value: it is NaN, or of another type.
+    pub flaw: Option<String>,
     /// Names on the page that resemble the missing ones.
     pub similar: Vec<String>,
 }
@@ -59,8 +61,11 @@ pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
         Err(error) => return Err(error),
     };
     let names = names(page);
-    let findings = profile.signals.iter().zip(out).map(|(def, extract)| {
-        let missing = extract.value == Value::Absent;
+    let findings = profile.signals.iter().zip(out).zip(&recipes).map(|((def, extract), recipe)| {
+        let contradiction = extract.contradiction.map(|flaw| flaw.describe(recipe));
+        let not_finite = extract.not_finite.map(|flaw| flaw.describe(recipe));
+        let value = if contradiction.is_some() { Value::Absent } else { extract.value.clone() };
+        let missing = value == Value::Absent;
         let former =
             extract.alternative.and_then(|(term, alternative)| def.former_name(term, alternative));
         Finding {
@@ -69,7 +74,8 @@ pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
             former: former.filter(|_| !missing),
             ambiguous: extract.ambiguous,
             similar: if missing { similar(def, &names) } else { Vec::new() },
-            value: extract.value,
+            flaw: contradiction.or(not_finite),
+            value,
         }
     });
     Ok(Inspection { engine, summary, problem, findings: findings.collect() })
@@ -155,8 +161,12 @@ impl Finding {
             (Value::Buckets(buckets), _, since) => {
                 let when =
                     since.map_or("since its start".to_owned(), |time| format!("in {time:?}"));
-                let [p50, p90, p99] = [0.5, 0.9, 0.99]
-                    .map(|quantile| buckets.quantile(quantile).map_or("-".to_owned(), round));
+                let shown = |quantile| match buckets.quantile(quantile) {
+                    Some(size) if buckets.is_beyond(quantile) => format!(">{}", round(size)),
+                    Some(size) => round(size),
+                    None => "-".to_owned(),
+                };
+                let [p50, p90, p99] = [0.5, 0.9, 0.99].map(shown);
                 let events = buckets.events();
                 format!("p50 {p50}, p90 {p90}, p99 {p99} s of {events} {when}")
             }

@@ -109,7 +109,7 @@ impl Recipe {
     }
 
     /// Declares that series which differ only in these labels repeat each other. They count once,
-    /// by the highest of their values.
+    /// by the highest of their finite values.
     #[must_use]
     pub fn with_repeat_labels(self, labels: impl IntoIterator<Item = String>) -> Self {
         Self { repeat_labels: labels.into_iter().collect(), ..self }

@@ -20,6 +20,8 @@ pub struct SignalInfo {
     pub doc: &'static str,
     /// The kind of its series, which decides how a number is made of samples.
     pub kind: Kind,
+    /// The highest value that it can have, such as 1 for a share; `None` if it has no upper end.
+    pub highest: Option<u32>,
 }
 
 /// Makes the enum [`Signal`], the list [`Signal::ALL`] and each signal's [`SignalInfo`] of the rows
@@ -29,7 +31,8 @@ pub struct SignalInfo {
 /// times (a variant, its documentation, an item of `ALL`, an arm of `info`), and no compiler would
 /// notice a signal that is missing in `ALL` or described in two ways.
 macro_rules! signals {
-    ($(#[doc = $doc:literal] $name:ident: $kind:ident, $short:literal, $unit:literal;)+) => {
+    ($(#[doc = $doc:literal] $name:ident: $kind:ident, $short:literal, $unit:literal
+        $(, up to $highest:literal)?;)+) => {
         /// A quantity that inference engines report about themselves.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Signal {
@@ -48,6 +51,7 @@ macro_rules! signals {
             unit: $unit,
             doc: $doc.trim_ascii(),
             kind: Kind::$kind,
+            highest: [$(Some($highest),)? None][0],
         },)+];
     };
 }
@@ -60,7 +64,7 @@ signals! {
     /// Running and waiting requests: a measure of demand that has no upper end.
     InFlightRequests: Gauge, "in-flight", "requests";
     /// The share of the KV cache that is in use.
-    KVCacheUsage: Gauge, "kv", "share, 0 to 1";
+    KVCacheUsage: Gauge, "kv", "share, 0 to 1", up to 1;
     /// Completed requests.
     RequestRate: Counter, "requests/s", "requests/s";
     /// Prompt tokens.
@@ -101,6 +105,13 @@ mod tests {
         let names: HashSet<_> = Signal::ALL.iter().map(|signal| signal.info().name).collect();
         let shorts: HashSet<_> = Signal::ALL.iter().map(|signal| signal.info().short).collect();
         assert_eq!((names.len(), shorts.len()), (Signal::ALL.len(), Signal::ALL.len()));
+    }
+
+    #[test]
+    fn every_share_ends_at_1_and_nothing_else_ends() {
+        for info in Signal::ALL.map(Signal::info) {
+            assert_eq!(info.highest, info.unit.starts_with("share").then_some(1), "{}", info.name);
+        }
     }
 
     #[test]

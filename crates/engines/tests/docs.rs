@@ -37,6 +37,7 @@ const READING: &str = "
   the target up nor keeps another metric from scaling it down.
 - A **target** of type `AverageValue` is compared with the mean over the replicas, one of type
   `Value` with the value of the service. Each signal allows only the type that makes sense for it.
+  A share takes a target of 0 to 1: 0.8 is 80 %, and 80 is refused.
 - If a signal has **several summands** (`+`), all of them must be on the page. One that is missing
   makes the signal missing for that replica, never smaller. The exception are series that an engine
   does not publish before its first request, by the rules below the tables: they are 0.
@@ -45,7 +46,8 @@ const READING: &str = "
   name away.
 - If a page has **several series** of a name (data-parallel engines, ranks), they become one number
   for the replica by the rule in the column \"several series\". Ranks that repeat a value count once.
-- A series that is NaN or infinite is missing. So is everything on a page that is cut off or is not
+- A series that is NaN or infinite is missing, unless a rank repeats it with a number; series of
+  other labels than the wanted ones do no harm. So is everything on a page that is cut off or is not
   a metrics page.
 ";
 
@@ -55,6 +57,13 @@ const CLOSING: &str = "
 `series` reads a series by its full name (with `_total`, `_count` or the like), from any engine. All
 series of that name on a page are added up; `selector.matchLabels` selects some of them. With
 `engine: Custom` it is the only way.
+
+Its kind is that of `type`. Without one, a metric with a `percentile` is a histogram, a name that
+ends in `_total`, `_count` or `_sum` is a counter, one that ends in `_bucket` a histogram (a single
+bucket, selected by `le`, a counter), and any other a gauge. A page whose `# TYPE` line says
+otherwise has no sample, from any source, and the text says which type it has: a total that is read
+as a gauge would ask for the maximum of replicas. The same goes for the series of signals, after an
+upgrade of the engine for example. A Prometheus server tells no types: there the name decides.
 
 A series that is not on the page is missing, because empty is not zero. Some programs publish a
 series only once something has happened: a router without a request since its start has no gauge of

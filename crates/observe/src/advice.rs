@@ -6,8 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
     Advice, Asked, MetricConfig, Port, SourceConfig,
     conditions::Reason,
+    quantity,
     workloads::{Grouping, ReportingPods},
 };
+use llm_autoscaler_core::{Target, Tolerances};
+use llm_autoscaler_engines::{Buckets, exposition::Value};
 
 use crate::{
     pod::Pod,
@@ -181,6 +184,48 @@ pub fn short_grace_period<'p>(
         shortest.name
     );
     ((grace as f64) < slowest).then_some(Advice { reason: Reason::ShortGracePeriod, text })
+}
+
+/// Returns the advice for a percentile whose target is outside of the histogram's buckets, or so
+/// near their end that no percentile can exceed it by more than the tolerance.
+pub fn of_buckets(
+    name: &str,
+    target: Target,
+    tolerance: Tolerances,
+    values: &[Option<Value>],
+) -> Option<Advice> {
+    let Target::Value(target) = target else { return None };
+    let histograms = values.iter().filter_map(|value| match value {
+        Some(Value::Buckets(buckets)) if !buckets.bounds().is_empty() => Some(buckets),
+        _ => None,
+    });
+    let lowest = histograms.clone().max_by(|a, b| a.bounds()[0].total_cmp(&b.bounds()[0]))?;
+    let end = |buckets: &Buckets| buckets.last_bound().unwrap_or_default();
+    let highest = histograms.min_by(|a, b| end(a).total_cmp(&end(b)))?;
+    let (first, last) = (lowest.bounds()[0], end(highest));
+    let (wanted, shown) = (target.0 as f64 / 1000.0, quantity::show(target));
+    let (problem, buckets) = if last <= wanted * (1.0 + tolerance.up) {
+        let percent = tolerance.up * 100.0;
+        let problem = format!(
+            "the histogram's last bound is {last}, and the target is {shown}: a percentile beyond \
+             it says no more than \"more than {last}\", which never exceeds the target by more \
+             than the tolerance of {percent:.0} %, so it neither grows nor shrinks the target"
+        );
+        (problem, highest)
+    } else if first > wanted {
+        let problem = format!(
+            "the histogram's first bound is {first}, and the target is {shown}: a percentile below \
+             it says no more than \"less than {first}\", which may be below the target or above \
+             it, so it neither grows nor shrinks the target"
+        );
+        (problem, lowest)
+    } else {
+        return None;
+    };
+    let bounds: Vec<String> = buckets.bounds().iter().map(ToString::to_string).collect();
+    let bounds = bounds[..bounds.len() - 1].join(", ");
+    let text = format!("{name}: {problem}; choose a target between its bounds {bounds}");
+    Some(Advice { reason: Reason::TargetOutOfReach, text })
 }
 
 /// Returns the advice for an answer of a Prometheus server with a warning.

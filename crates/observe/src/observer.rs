@@ -11,8 +11,8 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricConfig, TargetConfig};
 use llm_autoscaler_core::{
-    Basis, Deviation, Doubt, EngineActivity, Observation, Reading, Replica, ReplicaState, Scale,
-    Selector,
+    Basis, Deviation, Doubt, EngineActivity, Observation, Precision, Reading, Replica,
+    ReplicaState, Scale, Selector,
 };
 use llm_autoscaler_engines::exposition::Value;
 
@@ -349,7 +349,9 @@ impl TargetSnapshot<'_> {
                             origin.why = reasons.first().cloned();
                             let warning = warning.iter();
                             findings.advice.extend(warning.map(|w| advice::partial_answer(url, w)));
-                            return (Reading::Total { value, complete: *complete }, origin);
+                            let precision = Precision::Exact;
+                            let complete = *complete;
+                            return (Reading::Total { value, precision, complete }, origin);
                         }
                     }
                 }

@@ -1,8 +1,11 @@
 //! From the values of pods, or the numbers of a query, to a reading of the core.
 
 use llm_autoscaler_api::MetricConfig;
-use llm_autoscaler_core::{Milli, Reading};
-use llm_autoscaler_engines::{Buckets, Fold, exposition::Value};
+use llm_autoscaler_core::{Milli, Precision, Reading};
+use llm_autoscaler_engines::{
+    Buckets, Fold,
+    exposition::{NonNumber, Value},
+};
 
 /// Folds the values of a replica's pods into one, as several series of one page are folded. Returns
 /// `None` if there is no value, or if numbers and buckets are mixed.
@@ -54,8 +57,27 @@ fn pooled(values: &[Option<Value>], quantile: f64) -> Reading {
             pool.add(buckets);
         }
     }
-    let value = pool.quantile_if_enough(quantile).and_then(Milli::from_f64);
-    Reading::Pooled { value, reported }
+    let Some(size) = pool.quantile_if_enough(quantile) else {
+        return Reading::Pooled { value: None, precision: Precision::Exact, reported };
+    };
+    let parts = values.iter().filter_map(|value| match value {
+        Some(Value::Buckets(buckets)) => Some(buckets),
+        _ => None,
+    });
+    // Beyond this size, and below that one, some of the events may have any size. The versions of a
+    // service may have different buckets.
+    let beyond = parts.clone().filter(|part| part.has_beyond()).filter_map(Buckets::last_bound);
+    let beyond = beyond.fold(f64::INFINITY, f64::min);
+    let below = parts.filter(|part| part.has_first()).filter_map(Buckets::first_bound);
+    let below = below.fold(f64::NEG_INFINITY, f64::max);
+    let (size, precision) = if size > beyond || pool.is_beyond(quantile) {
+        (size.min(beyond), Precision::AtLeast)
+    } else if size <= below {
+        (size, Milli::from_f64(below).map_or(Precision::Exact, Precision::AtMost))
+    } else {
+        (size, Precision::Exact)
+    };
+    Reading::Pooled { value: Milli::from_f64(size), precision, reported }
 }
 
 /// Returns the sum of the numbers of a query. A target of type `Value` is compared with a single
@@ -64,10 +86,10 @@ fn pooled(values: &[Option<Value>], quantile: f64) -> Reading {
 /// # Errors
 /// There is no number to compare with the target. The text says why.
 pub(crate) fn query_total(metric: &MetricConfig, numbers: &[f64]) -> Result<Milli, String> {
-    let bad = numbers.iter().find(|number| !number.is_finite());
+    let bad = numbers.iter().find_map(|number| NonNumber::of(*number));
     match (numbers, bad) {
         ([], _) => Err("the query gives nothing, which is not zero".to_owned()),
-        (_, Some(bad)) => Err(format!("the query gives {bad}")),
+        (_, Some(bad)) => Err(format!("the query gives {}", bad.name())),
         ([_, _, ..], None) if metric.is_value => {
             let count = numbers.len();
             Err(format!(

@@ -79,7 +79,7 @@ fn first_sample(
     own.filter_map(|source| lookups(source).get(place)).find_map(|lookup| {
         match lookup.admitted(evidence) {
             Answer::Sample(sample) => Some((&sample.value, sample.age)),
-            Answer::Pending | Answer::Missing(_) => None,
+            Answer::Pending | Answer::Missing(_) | Answer::Contradicted(_) => None,
         }
     })
 }

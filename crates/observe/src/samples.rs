@@ -88,6 +88,9 @@ pub enum Lookup {
     /// cluster. None of them is a number of the pod, so that it counts as missing. The text says in
     /// which label they differ, and is an advice.
     Ambiguous(String),
+    /// The source has the series, and says that it is of another kind, for this reason. No other
+    /// source is asked about the pod: a Prometheus server would have the same number, and no types.
+    Contradicted(String),
 }
 
 /// A value of one measure of one pod.
@@ -157,6 +160,7 @@ impl Lookup {
             (Self::Sample(sample), _) => Answer::Sample(sample),
             (Self::Pending { .. }, _) => Answer::Pending,
             (Self::Missing(reason) | Self::Ambiguous(reason), _) => Answer::Missing(reason),
+            (Self::Contradicted(reason), _) => Answer::Contradicted(reason),
         }
     }
 }
@@ -166,6 +170,7 @@ pub(crate) enum Answer<'a> {
     Sample(&'a Sample),
     Pending,
     Missing(&'a str),
+    Contradicted(&'a str),
 }
 
 impl Sample {

@@ -184,6 +184,8 @@ named_variants! {
         SizeSetAgain,
         /// The replicas start one after the other.
         StartsInTurn,
+        /// No value that a metric can have exceeds its target, or its values say too little for it.
+        TargetOutOfReach,
         /// A controller owns the target, and it is not known whether that sets the size.
         UnknownController,
         /// A metric has two candidates with different values.

@@ -1,8 +1,9 @@
 //! Hints about a spec, or about what its pods expose, although nothing is wrong with it.
 
-use llm_autoscaler_engines::Signal;
+use llm_autoscaler_core::{Milli, Policy, Target};
+use llm_autoscaler_engines::{Engine, Recipe, Signal, SignalDef};
 
-use super::{Asked, MetricConfig, SourceConfig};
+use super::{Asked, MetricConfig, SourceConfig, metric::likely_share};
 use crate::conditions::Reason;
 
 /// A hint about a spec that can be carried out, for the condition `Advisory`.
@@ -30,6 +31,57 @@ pub(super) fn advice(metrics: &[MetricConfig]) -> Vec<Advice> {
         advice.push(Advice { reason: Reason::LatencyOnly, text: text.to_owned() });
     }
     advice
+}
+
+/// Returns the hints about targets that a share cannot exceed.
+pub(super) fn of_shares(metrics: &[MetricConfig], policy: &Policy) -> Vec<Advice> {
+    let targets = policy.metrics.iter().map(|metric| metric.target);
+    let hints = metrics.iter().zip(targets).filter_map(|(metric, target)| {
+        let (Target::AverageValue(wanted) | Target::Value(wanted)) = target else { return None };
+        let Asked::Measure { signal, measure, .. } = &metric.asked else { return None };
+        match signal {
+            Some(def) => of_signal(metric, def.signal.info().highest?, wanted, policy.tolerance.up),
+            None => of_series(metric, &measure.recipe, wanted),
+        }
+    });
+    let hint = |text| Advice { reason: Reason::TargetOutOfReach, text };
+    hints.map(hint).collect()
+}
+
+/// Returns the hint about a signal that never exceeds its target by more than the tolerance.
+fn of_signal(metric: &MetricConfig, highest: u32, wanted: Milli, tolerance: f64) -> Option<String> {
+    let highest_target = f64::from(highest) / (1.0 + tolerance);
+    if (wanted.0 as f64) / 1000.0 < highest_target {
+        return None;
+    }
+    // Rounded down, so that the number in the text is good enough.
+    let (percent, below) = (tolerance * 100.0, (highest_target * 100.0).floor() / 100.0);
+    Some(format!(
+        "{} is at most {highest}, and never exceeds its target of {} by more than the tolerance of \
+         {percent:.0} %, so it never grows the target: choose one below {below}",
+        metric.name, metric.target
+    ))
+}
+
+/// Returns the hint about a series that is known as a share, and has a target that no share has.
+/// Several of them are added up, so a target a little above 1 can be meant.
+fn of_series(metric: &MetricConfig, recipe: &Recipe, wanted: Milli) -> Option<String> {
+    let signals = Engine::ALL.iter().flat_map(|engine| engine.profile().signals);
+    let mut shares = signals.filter_map(|def| Some((def, def.signal.info().highest?)));
+    let is_read = |def: &SignalDef| {
+        let mut names = def.terms.iter().flat_map(|term| term.0);
+        names.any(|name| name.series == recipe.series_name())
+    };
+    let (def, highest) = shares.find(|(def, _)| is_read(def))?;
+    (wanted > Milli::whole(highest.into())).then(|| {
+        format!(
+            "{} is a {}, and its target is {}{}",
+            recipe.series_name(),
+            def.signal.info().unit,
+            metric.target,
+            likely_share(wanted, highest)
+        )
+    })
 }
 
 /// Returns a hint if only a wake call can bring a replica back from zero.

@@ -98,6 +98,9 @@ pub(super) fn metric(
     let window = window.unwrap_or(if kind == Kind::Gauge { Duration::ZERO } else { WINDOW });
     let percentile = (kind == Kind::Histogram).then(|| spec.percentile.unwrap_or(PERCENTILE));
     let (target, shown) = target(spec, kind.target(), recipe.series_name(), field)?;
+    if let Some(def) = signal {
+        check_range(def.signal, target, &format!("{field}.target"))?;
+    }
     let quantile = percentile.map(|percentile| f64::from(percentile) / 100.0);
     let series = with_quantile(recipe.series_name().to_owned(), quantile);
     let policy = MetricPolicy {
@@ -173,13 +176,34 @@ fn series_recipe(
 
 fn recipe(series: &SeriesSpec, percentile: Option<i32>) -> Recipe {
     let kind = match series.type_ {
+        Some(SeriesType::Gauge) => Kind::Gauge,
         Some(SeriesType::Counter) => Kind::Counter,
         Some(SeriesType::Histogram) => Kind::Histogram,
         None if percentile.is_some() => Kind::Histogram,
-        None if series.name.ends_with("_total") => Kind::Counter,
-        Some(SeriesType::Gauge) | None => Kind::Gauge,
+        None => usual_kind(series),
     };
-    sum_of(kind, &series.name, series.selector.as_ref())
+    let name = match (kind, series.name.strip_suffix(BUCKET)) {
+        (Kind::Histogram, Some(name)) => name,
+        _ => &series.name,
+    };
+    sum_of(kind, name, series.selector.as_ref())
+}
+
+/// The end of the names of a histogram's buckets.
+const BUCKET: &str = "_bucket";
+
+/// Returns the kind of a series by the end of its name, as Prometheus's conventions have it. A
+/// single bucket, selected by its bound, counts the events up to that bound.
+fn usual_kind(series: &SeriesSpec) -> Kind {
+    const COUNTERS: [&str; 3] = ["_total", "_count", "_sum"];
+    let has_bound =
+        series.selector.as_ref().is_some_and(|selector| selector.match_labels.contains_key("le"));
+    match &series.name {
+        name if COUNTERS.iter().any(|end| name.ends_with(end)) => Kind::Counter,
+        name if name.ends_with(BUCKET) && has_bound => Kind::Counter,
+        name if name.ends_with(BUCKET) => Kind::Histogram,
+        _ => Kind::Gauge,
+    }
 }
 
 /// Returns the sum of all series of this name that match the selector.
@@ -223,6 +247,34 @@ fn target(
         TargetType::Value => Target::Value(milli),
     };
     Ok((target, quantity::show(milli)))
+}
+
+/// Checks that a signal can have the value that is its target.
+fn check_range(signal: Signal, target: Target, field: &str) -> Result<(), SpecError> {
+    let (Target::AverageValue(wanted) | Target::Value(wanted)) = target else { return Ok(()) };
+    let info = signal.info();
+    let Some(highest) = info.highest.filter(|highest| wanted > Milli::whole((*highest).into()))
+    else {
+        return Ok(());
+    };
+    let name = if matches!(target, Target::Value(_)) { "value" } else { "averageValue" };
+    let problem = format!(
+        "{} is a {}, so it never reaches {}{}",
+        info.name,
+        info.unit,
+        quantity::show(wanted),
+        likely_share(wanted, highest)
+    );
+    Err(SpecError::new(format!("{field}.{name}"), problem))
+}
+
+/// Returns the hint that a share seems to be given in percent: `: 0.8 is 80 %`.
+pub(super) fn likely_share(wanted: Milli, highest: u32) -> String {
+    let percent = wanted.0 as f64 / 1000.0;
+    if percent > 100.0 * f64::from(highest) {
+        return format!("; give a share of 0 to {highest}, such as 0.8 for 80 %");
+    }
+    format!(": {} is {percent} %", wanted.0 as f64 / 100_000.0)
 }
 
 /// Reads a quantity that must be greater than 0.

@@ -64,12 +64,14 @@ pub struct MetricSpec {
         .message("absent is for gauges and counters: a histogram without events has no percentile")
 )]
 pub struct SeriesSpec {
-    /// The name of the series, such as `vllm:num_requests_waiting`; a histogram's is without
-    /// `_bucket`.
+    /// The name of the series, such as `vllm:num_requests_waiting`; a histogram's may be given
+    /// with or without `_bucket`.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
     pub name: String,
-    /// The type of the series. If absent, a name that ends in `_total` is a Counter, a metric with
-    /// a percentile a Histogram, and any other a Gauge.
+    /// The type of the series. If absent, a metric with a percentile is a Histogram, a name that
+    /// ends in `_total`, `_count` or `_sum` a Counter, one that ends in `_bucket` a Histogram (with
+    /// a selector for `le` a Counter), and any other a Gauge. A page whose `# TYPE` contradicts the
+    /// type has no sample.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<SeriesType>,
     /// Selects series of that name by their labels; all if absent.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    observation::Precision,
     policy::{Fallback, MetricKind, MetricPolicy, Target},
     profile::Profile,
     tests::support::{at, legacy_policy, per_replica, policy_with_windows, ready},
@@ -138,7 +139,11 @@ fn an_incomplete_total_never_scales_down() {
     let policy = policy_with_windows(Profile::Default, 0, 0);
     let derivation = |value, complete| {
         let mut observation = ready(&[None; 4]);
-        observation.readings = vec![Reading::Total { value: Milli::whole(value), complete }];
+        observation.readings = vec![Reading::Total {
+            value: Milli::whole(value),
+            precision: Precision::Exact,
+            complete,
+        }];
         match outcome(&policy, &observation) {
             Outcome::Computed(derivation) => (derivation.raw, derivation.desired, derivation.held),
             outcome => panic!("{outcome:?}"),

@@ -7,7 +7,7 @@
 use super::{outside, per_replica};
 use crate::{
     decision::{Counted, MetricError, Proposal},
-    observation::{Observation, Reading},
+    observation::{Observation, Precision, Reading},
     policy::Policy,
     profile::Profile,
     units::Milli,
@@ -23,23 +23,41 @@ pub(super) fn without_events(
     reading: &Reading,
     observation: &Observation,
 ) -> Option<Counted> {
-    let Reading::Pooled { value: None, reported } = reading else { return None };
+    let Reading::Pooled { value: None, reported, .. } = reading else { return None };
     let counted = per_replica::count(profile, observation, reported);
     (counted.ready > 0 && counted.is_quorum()).then_some(counted)
 }
 
-/// Returns the proposal of a pooled metric.
+/// Returns the proposal of a pooled metric with a value of this precision.
 pub(super) fn propose(
     policy: &Policy,
-    value: Option<Milli>,
+    value: Milli,
+    precision: Precision,
     reported: &[bool],
     target: Milli,
     observation: &Observation,
 ) -> Result<Proposal, MetricError> {
-    let value = value.ok_or(MetricError::NoSamples)?;
     let counted = per_replica::count(policy.profile, observation, reported);
-    let proposal = outside::propose_value(policy, value.0, target, observation)?;
+    let proposal = propose_value(policy, value, precision, target, observation)?;
     Ok(Proposal { counted, ..proposal })
+}
+
+/// Returns the proposal of a `Value` target. If the value is so imprecise that it may be above the
+/// target or below it, the current size is proposed; at zero replicas, one replica.
+pub(super) fn propose_value(
+    policy: &Policy,
+    value: Milli,
+    precision: Precision,
+    target: Milli,
+    observation: &Observation,
+) -> Result<Proposal, MetricError> {
+    let proposal = outside::propose_value(policy, value.0, target, observation)?;
+    if precision.tells(value, target) {
+        return Ok(proposal);
+    }
+    let current = observation.scale.current;
+    let replicas = if current == 0 { proposal.replicas.min(1) } else { current };
+    Ok(Proposal { replicas, ..proposal })
 }
 
 #[cfg(test)]
@@ -56,6 +74,10 @@ mod tests {
 
     const READY: Replica = Replica::READY;
 
+    fn exact(value: Option<Milli>, reported: Vec<bool>) -> Reading {
+        Reading::Pooled { value, precision: Precision::Exact, reported }
+    }
+
     /// Decides on a TTFT against a target of 2 s, of replicas that have reported or have not.
     fn decided(value: Option<i64>, replicas: &[(Replica, bool)]) -> Decision {
         let ttft =
@@ -64,7 +86,7 @@ mod tests {
         let states: Vec<_> = replicas.iter().map(|(replica, _)| (*replica, None)).collect();
         let mut observation = observed(replicas.len() as i32, &states);
         let reported = replicas.iter().map(|(_, reported)| *reported).collect();
-        observation.readings = vec![Reading::Pooled { value: value.map(Milli::whole), reported }];
+        observation.readings = vec![exact(value.map(Milli::whole), reported)];
         decide(&policy, &History::default(), &observation, at(0))
     }
 
@@ -112,7 +134,7 @@ mod tests {
         policy.metrics.insert(0, ttft);
         let mut observation = ready(&[Some(1), Some(1)]);
         for (reported, expected) in [(vec![true; 2], Some(1)), (vec![false; 2], None)] {
-            let pooled = Reading::Pooled { value: None, reported };
+            let pooled = exact(None, reported);
             observation.readings = vec![pooled, observation.readings.pop().unwrap()];
             let decision = decide(&policy, &History::default(), &observation, at(0));
             let raw = match decision.outcome {
@@ -120,6 +142,52 @@ mod tests {
                 _ => None,
             };
             assert_eq!(raw, expected);
+        }
+    }
+
+    #[test]
+    fn a_value_beyond_the_buckets_moves_nothing_that_it_does_not_tell() {
+        use Precision::{AtLeast, AtMost, Exact};
+        let bound = |thousandths| AtMost(Milli(thousandths));
+        // value and precision, target, and replicas of four; all in thousandths
+        let table = [
+            ("more than 60, at a target of 120", 60_000, AtLeast, 120_000, 4),
+            ("60, at a target of 120", 60_000, Exact, 120_000, 2),
+            ("more than 60, at a target of 30", 60_000, AtLeast, 30_000, 8),
+            ("more than 60, at a target of 60", 60_000, AtLeast, 60_000, 4),
+            ("less than 0.3, at a target of 0.2", 270, bound(300), 200, 4),
+            ("0.27, at a target of 0.2", 270, Exact, 200, 6),
+            ("less than 0.3, estimated below the target of 0.2", 100, bound(300), 200, 4),
+            ("less than 0.3, at a target of 1", 270, bound(300), 1_000, 2),
+            ("less than 0.3, at a target of 0.3", 150, bound(300), 300, 2),
+        ];
+        for profile in [Profile::Default, Profile::HpaExact] {
+            for (name, value, precision, target, expected) in table {
+                let observation = observed(4, &[(READY, None); 4]);
+                let policy = Policy { profile, ..legacy_policy() };
+                let (value, target) = (Milli(value), Milli(target));
+                let metric =
+                    MetricPolicy { kind: MetricKind::Pooled, target: Target::Value(target) };
+                let readings = [
+                    Reading::Pooled { value: Some(value), precision, reported: vec![true; 4] },
+                    Reading::Total { value, precision, complete: true },
+                ];
+                for reading in readings {
+                    let found = super::super::propose(&policy, &metric, &reading, &observation);
+                    assert_eq!(found.unwrap().replicas, expected, "{name}: {reading:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_beyond_the_buckets_wakes_one_replica() {
+        let observation = observed(0, &[]);
+        for precision in [Precision::AtLeast, Precision::AtMost(Milli(900))] {
+            let (value, target) =
+                (Milli(800), Milli(if precision == Precision::AtLeast { 2_000 } else { 100 }));
+            let found = propose_value(&legacy_policy(), value, precision, target, &observation);
+            assert_eq!(found.unwrap().replicas, 1, "{precision:?}");
         }
     }
 }

@@ -7,7 +7,9 @@ use crate::{
     decide::decide,
     decision::Outcome,
     history::{History, Recommendation, ScaleEvent},
-    observation::{Doubt, EngineActivity, Observation, Phase, Reading, Replica, Scale, Selector},
+    observation::{
+        Doubt, EngineActivity, Observation, Phase, Precision, Reading, Replica, Scale, Selector,
+    },
     policy::{
         Amount, Behavior, Fallback, MetricKind, MetricPolicy, Policy, RatePolicy, Rules, Select,
         Settings, Target, Tolerances,
@@ -107,24 +109,33 @@ fn reading(metric: MetricPolicy, replicas: usize) -> impl Strategy<Value = Readi
     let strays = prop::collection::vec(load(), 0..2);
     let values = prop::collection::vec(load(), 1..4);
     let how = (prop::bool::weighted(0.1), prop::bool::weighted(0.2), prop::bool::weighted(0.7));
-    (samples, strays, values, how).prop_map(
-        move |(samples, strays, values, (failed, elsewhere, complete))| match metric.kind {
-            _ if failed => Reading::Failed,
-            MetricKind::PerReplica | MetricKind::Pooled | MetricKind::External if elsewhere => {
-                Reading::Total { value: Milli(values[0]), complete }
+    (samples, strays, values, how, precision()).prop_map(
+        move |(samples, strays, values, how, precision)| {
+            let (failed, elsewhere, complete) = how;
+            match metric.kind {
+                _ if failed => Reading::Failed,
+                MetricKind::PerReplica | MetricKind::Pooled | MetricKind::External if elsewhere => {
+                    Reading::Total { value: Milli(values[0]), precision, complete }
+                }
+                MetricKind::Pooled => Reading::Pooled {
+                    value: complete.then_some(Milli(values[0])),
+                    precision,
+                    reported: samples.iter().map(Option::is_some).collect(),
+                },
+                MetricKind::PerReplica => Reading::PerReplica {
+                    samples: samples.into_iter().map(|sample| sample.map(Milli)).collect(),
+                    strays: strays.into_iter().map(Milli).collect(),
+                },
+                MetricKind::Object => Reading::Object(Milli(values[0])),
+                MetricKind::External => Reading::External(values.into_iter().map(Milli).collect()),
             }
-            MetricKind::Pooled => Reading::Pooled {
-                value: complete.then_some(Milli(values[0])),
-                reported: samples.iter().map(Option::is_some).collect(),
-            },
-            MetricKind::PerReplica => Reading::PerReplica {
-                samples: samples.into_iter().map(|sample| sample.map(Milli)).collect(),
-                strays: strays.into_iter().map(Milli).collect(),
-            },
-            MetricKind::Object => Reading::Object(Milli(values[0])),
-            MetricKind::External => Reading::External(values.into_iter().map(Milli).collect()),
         },
     )
+}
+
+fn precision() -> impl Strategy<Value = Precision> {
+    let bound = (0_i64..200_000).prop_map(|bound| Precision::AtMost(Milli(bound)));
+    prop_oneof![4 => Just(Precision::Exact), 1 => Just(Precision::AtLeast), 1 => bound]
 }
 
 fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
@@ -192,11 +203,13 @@ fn with_more_load(observation: &Observation, more: i64) -> Observation {
         },
         Reading::Object(value) => Reading::Object(raise(value)),
         Reading::External(values) => Reading::External(values.iter().map(raise).collect()),
-        Reading::Pooled { value, reported } => {
-            Reading::Pooled { value: value.as_ref().map(raise), reported: reported.clone() }
-        }
-        Reading::Total { value, complete } => {
-            Reading::Total { value: raise(value), complete: *complete }
+        Reading::Pooled { value, precision, reported } => Reading::Pooled {
+            value: value.as_ref().map(raise),
+            precision: *precision,
+            reported: reported.clone(),
+        },
+        Reading::Total { value, precision, complete } => {
+            Reading::Total { value: raise(value), precision: *precision, complete: *complete }
         }
         Reading::Failed => Reading::Failed,
     });
@@ -254,7 +267,11 @@ proptest! {
     ) {
         let current = within_bounds(&policy, &mut observation);
         policy.metrics.push(per_replica(10));
-        observation.readings.push(Reading::Total { value: Milli(value), complete: false });
+        observation.readings.push(Reading::Total {
+            value: Milli(value),
+            precision: Precision::Exact,
+            complete: false,
+        });
         prop_assert!(replicas(&policy, &history, &observation) >= current);
     }
 
@@ -326,9 +343,11 @@ fn at_ratio(metric: MetricPolicy, ratio: f64, replicas: i32) -> Reading {
         }
         (MetricKind::External, Target::AverageValue(target)) => Reading::External(each(target)),
         (MetricKind::Object, Target::Value(target)) => Reading::Object(value(target)),
-        (MetricKind::Pooled, Target::Value(target)) => {
-            Reading::Pooled { value: Some(value(target)), reported: vec![true; replicas as usize] }
-        }
+        (MetricKind::Pooled, Target::Value(target)) => Reading::Pooled {
+            value: Some(value(target)),
+            precision: Precision::Exact,
+            reported: vec![true; replicas as usize],
+        },
         (MetricKind::External, Target::Value(target)) => Reading::External(vec![value(target)]),
         _ => Reading::Failed,
     }

@@ -3,6 +3,7 @@
 
 use std::{cmp::Ordering, collections::HashSet};
 
+use super::{declared::Declaration, non_number::NonNumber};
 use crate::{buckets::Buckets, kind::Fold};
 
 /// The number of series up to which a search one by one is faster than a hash set.
@@ -37,6 +38,10 @@ struct Accumulator {
     /// NaN as soon as one value is not finite.
     sum: f64,
     max: f64,
+    /// The first value that was not finite.
+    non_number: Option<NonNumber>,
+    /// The type of its series by the page.
+    declaration: Option<Declaration>,
     /// The range of its entries in [`Scratch::entries`], once the pass is over.
     entries: (usize, usize),
 }
@@ -66,11 +71,20 @@ pub struct Scratch {
 }
 
 impl Accumulator {
-    const EMPTY: Self = Self { count: 0, sum: 0.0, max: f64::NEG_INFINITY, entries: (0, 0) };
+    const EMPTY: Self = Self {
+        count: 0,
+        sum: 0.0,
+        max: f64::NEG_INFINITY,
+        non_number: None,
+        declaration: None,
+        entries: (0, 0),
+    };
 
     fn add(&mut self, value: f64) {
         // An infinite value makes the sum as meaningless as NaN does.
-        let value = if value.is_finite() { value } else { f64::NAN };
+        let non_number = NonNumber::of(value);
+        let value = if non_number.is_none() { value } else { f64::NAN };
+        self.non_number = self.non_number.or(non_number);
         self.count += 1;
         self.sum += value;
         self.max = self.max.max(value);
@@ -125,16 +139,45 @@ impl Scratch {
         // Adding zero turns -0 into 0, so that both are one bound.
         let le = if *by_bucket { labels.number("le").unwrap_or(f64::NAN) + 0.0 } else { 0.0 };
         let part = if repeat_labels.is_empty() { 0 } else { part(labels, repeat_labels) };
-        if le.is_nan() || !value.is_finite() {
+        if le.is_nan() {
             return self.invalidate(accumulator);
+        }
+        // A part that others may repeat is counted later: one of them may be finite.
+        if part == 0 && !value.is_finite() {
+            return self.accumulators[accumulator].add(value);
         }
         self.accumulators[accumulator].count += 1;
         self.entries.push(Entry { accumulator, le, part, value });
     }
 
+    /// Notes the type of an accumulator's series. The first one counts, and one about the series
+    /// itself before one about its family.
+    pub(super) fn declare(&mut self, accumulator: usize, declaration: Declaration) {
+        let known = &mut self.accumulators[accumulator].declaration;
+        let is_nearer = |known: Declaration| declaration.suffix.len() < known.suffix.len();
+        if known.is_none_or(is_nearer) {
+            *known = Some(declaration);
+        }
+    }
+
+    /// Returns the type of an accumulator's series by the page.
+    pub(super) fn declaration(&self, accumulator: usize) -> Option<Declaration> {
+        self.accumulators[accumulator].declaration
+    }
+
     /// Makes the result of an accumulator absent.
     pub(super) fn invalidate(&mut self, accumulator: usize) {
-        self.accumulators[accumulator].add(f64::NAN);
+        let Accumulator { count, sum, .. } = &mut self.accumulators[accumulator];
+        *count += 1;
+        *sum = f64::NAN;
+    }
+
+    /// Returns the first value of an accumulator's series that is not finite, and is repeated by no
+    /// finite one.
+    pub(super) fn non_number(&self, accumulator: usize) -> Option<NonNumber> {
+        let Accumulator { non_number, entries: (start, end), .. } = self.accumulators[accumulator];
+        let mut entries = self.entries[start..end].iter();
+        non_number.or_else(|| entries.find_map(|entry| NonNumber::of(entry.value)))
     }
 
     /// Ends the pass: removes duplicate entries, and gives each accumulator the range of its own.
@@ -188,13 +231,14 @@ impl Scratch {
 }
 
 impl Entry {
-    /// Orders entries so that duplicates are neighbours, the highest value first: it is the one
-    /// that `dedup_by` keeps.
+    /// Orders entries so that duplicates are neighbours, the highest finite value first: it is the
+    /// one that `dedup_by` keeps.
     fn order(&self, other: &Self) -> Ordering {
         self.accumulator
             .cmp(&other.accumulator)
             .then(self.le.total_cmp(&other.le))
             .then(self.part.cmp(&other.part))
+            .then(other.value.is_finite().cmp(&self.value.is_finite()))
             .then(other.value.total_cmp(&self.value))
     }
 

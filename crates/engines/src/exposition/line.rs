@@ -382,7 +382,7 @@ impl<'p> Text<'p> {
 }
 
 /// Returns the text without leading blanks.
-fn after_blanks(mut text: &[u8]) -> &[u8] {
+pub(super) fn after_blanks(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
     }

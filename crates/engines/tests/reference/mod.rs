@@ -76,12 +76,18 @@ fn value(recipe: &Recipe, lines: &[Line]) -> Value {
             continue;
         }
         let bound = if is_histogram { number(&label("le")) } else { Some(0.0) };
-        let Some(bound) = bound.filter(|bound| !bound.is_nan() && value.is_finite()) else {
+        let Some(bound) = bound.filter(|bound| !bound.is_nan()) else {
             return Value::Absent;
         };
         let part = Part::of(recipe, labels, bound, index);
         let (_, highest) = parts.entry(part).or_insert((bound, *value));
-        *highest = highest.max(*value);
+        let is_higher = value.is_finite() && *value > *highest;
+        if is_higher || !highest.is_finite() {
+            *highest = *value;
+        }
+    }
+    if parts.values().any(|(_, value)| !value.is_finite()) {
+        return Value::Absent;
     }
     if is_histogram {
         return Buckets::new(parts.into_values()).map_or(Value::Absent, Value::Buckets);
@@ -90,7 +96,8 @@ fn value(recipe: &Recipe, lines: &[Line]) -> Value {
     if parts.is_empty() || !total.is_finite() { Value::Absent } else { Value::Number(total) }
 }
 
-/// A part of a sum. Series that differ only in repeat labels are one part, and the highest counts.
+/// A part of a sum. Series that differ only in repeat labels are one part, and the highest
+/// finite value counts.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
     bound: String,

@@ -1,6 +1,6 @@
 //! The reading of one metric of pods, with failover between sources.
 
-use llm_autoscaler_core::{Milli, Reading, StartupTimes};
+use llm_autoscaler_core::{Milli, Precision, Reading, StartupTimes};
 use llm_autoscaler_engines::{Fold, Kind, Measure, exposition::Value};
 
 use super::{Findings, Origin, Problems, TargetSnapshot};
@@ -20,6 +20,8 @@ pub(super) struct MetricReader<'a> {
     quantile: Option<f64>,
     /// The value of each reporting pod, in the order of `Replicas::reporting_pods`.
     values: Vec<Option<Value>>,
+    /// True for each of them whose page contradicts the metric's kind. No other source is asked.
+    contradicted: Vec<bool>,
     origin: Origin,
     /// The reasons why pods and sources have no sample.
     reasons: Problems,
@@ -40,6 +42,7 @@ impl<'a> MetricReader<'a> {
             measure,
             quantile,
             values: vec![None; snapshot.replicas.reporting_pods.len()],
+            contradicted: vec![false; snapshot.replicas.reporting_pods.len()],
             origin: Origin::new(snapshot.samples.sources.len()),
             reasons: Problems::new(),
         }
@@ -65,6 +68,7 @@ impl<'a> MetricReader<'a> {
             let lookups = source.metrics.get(self.index).map_or(&[][..], Vec::as_slice);
             if let SourceKind::OtherPods(others) = &source.kind {
                 if self.values.iter().all(Option::is_none)
+                    && !self.contradicted.contains(&true)
                     && let Some(total) = self.total(place, others, lookups, findings)
                 {
                     self.origin.why = self.first_reason().filter(|_| place > 0);
@@ -82,7 +86,7 @@ impl<'a> MetricReader<'a> {
         if self.origin.samples.iter().skip(1).any(|count| *count > 0) {
             self.origin.why = self.first_reason();
         }
-        self.finish(problems)
+        self.finish(findings, problems)
     }
 
     /// Returns the number of pods that should report and have no value yet.
@@ -98,7 +102,8 @@ impl<'a> MetricReader<'a> {
         let snapshot = self.snapshot;
         let mut pending = 0;
         for (at, pod) in snapshot.replicas.reporting_pods.values().enumerate() {
-            if self.values[at].is_some() || !pod.is_running() {
+            let is_settled = self.values[at].is_some() || self.contradicted[at];
+            if is_settled || !pod.is_running() {
                 continue;
             }
             let is_due = snapshot.should_report(at, pod);
@@ -113,7 +118,11 @@ impl<'a> MetricReader<'a> {
                 }
                 Answer::Pending if is_due => pending += 1,
                 Answer::Missing(reason) if is_due => self.record_missing(&pod.name, reason),
-                Answer::Pending | Answer::Missing(_) => {}
+                Answer::Contradicted(reason) if is_due => {
+                    self.record_missing(&pod.name, reason);
+                    self.contradicted[at] = true;
+                }
+                Answer::Pending | Answer::Missing(_) | Answer::Contradicted(_) => {}
             }
         }
         findings.warming_up |= pending > 0;
@@ -157,7 +166,7 @@ impl<'a> MetricReader<'a> {
                 }
                 // A pod that has been unready for so long gets no requests.
                 Answer::Missing(_) if self.is_stuck(pod) => {}
-                Answer::Missing(reason) => {
+                Answer::Missing(reason) | Answer::Contradicted(reason) => {
                     complete = false;
                     self.record_missing(&pod.name, reason);
                 }
@@ -168,6 +177,7 @@ impl<'a> MetricReader<'a> {
             self.record_missing(&format!("sources[{place}]"), reason);
             return None;
         }
+        self.advise_on_buckets(&values, findings);
         Some(self.total_reading(reading(&values, self.quantile), complete))
     }
 
@@ -181,15 +191,17 @@ impl<'a> MetricReader<'a> {
     /// is a missing value if a pod is missing, and else counts as reported by all replicas.
     fn total_reading(&self, reading: Reading, complete: bool) -> Reading {
         match reading {
-            Reading::Pooled { value: Some(value), .. } => Reading::Total { value, complete },
-            Reading::Pooled { value: None, .. } if complete => {
+            Reading::Pooled { value: Some(value), precision, .. } => {
+                Reading::Total { value, precision, complete }
+            }
+            Reading::Pooled { value: None, precision, .. } if complete => {
                 let reported = vec![true; self.snapshot.replicas.list.len()];
-                Reading::Pooled { value: None, reported }
+                Reading::Pooled { value: None, precision, reported }
             }
             Reading::PerReplica { samples, .. } => {
                 let samples = samples.into_iter().flatten();
                 let total = samples.fold(0_i64, |total, Milli(m)| total.saturating_add(m));
-                Reading::Total { value: Milli(total), complete }
+                Reading::Total { value: Milli(total), precision: Precision::Exact, complete }
             }
             _ => Reading::Failed,
         }
@@ -213,7 +225,7 @@ impl<'a> MetricReader<'a> {
 
     /// Adds the reasons for what no source has to the problems, and turns the values into a
     /// reading.
-    fn finish(mut self, problems: &mut Problems) -> (Reading, Origin) {
+    fn finish(mut self, findings: &mut Findings, problems: &mut Problems) -> (Reading, Origin) {
         let reporting_pods = &self.snapshot.replicas.reporting_pods;
         for (at, (pod, value)) in reporting_pods.values().zip(&self.values).enumerate() {
             if value.is_none()
@@ -235,7 +247,19 @@ impl<'a> MetricReader<'a> {
             // The texts of the problems are more useful than "no samples" would be.
             return (Reading::Failed, self.origin);
         }
-        (reading(&self.by_replica(), self.quantile), self.origin)
+        let values = self.by_replica();
+        self.advise_on_buckets(&values, findings);
+        (reading(&values, self.quantile), self.origin)
+    }
+
+    /// Adds the advice about a target outside of a histogram's buckets.
+    fn advise_on_buckets(&self, values: &[Option<Value>], findings: &mut Findings) {
+        let policy = &self.snapshot.config.policy;
+        if let Some(metric) = policy.metrics.get(self.index) {
+            let name = &self.snapshot.metric(self.index).name;
+            let advice = advice::of_buckets(name, metric.target, policy.tolerance, values);
+            findings.advice.extend(advice);
+        }
     }
 
     /// Folds the values of each replica's reporting pods into one value per replica. If any

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{TargetConfig, parse_target, workloads::Grouping};
-use llm_autoscaler_core::{Milli, Profile, Reading, Scale, Selector};
+use llm_autoscaler_core::{Milli, Precision, Profile, Reading, Scale, Selector};
 use llm_autoscaler_engines::{Buckets, exposition::Value};
 use serde_json::{Value as Json, json};
 
@@ -213,5 +213,5 @@ fn per_replica(samples: &[Option<i64>]) -> Reading {
 }
 
 fn total(value: i64, complete: bool) -> Reading {
-    Reading::Total { value: Milli::whole(value), complete }
+    Reading::Total { value: Milli::whole(value), precision: Precision::Exact, complete }
 }

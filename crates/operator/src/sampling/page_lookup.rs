@@ -55,10 +55,19 @@ impl PageLookup<'_> {
             return Lookup::Missing(reason);
         }
         let value = track.value();
+        let flaws = state.flaws(measure);
+        if let Some(contradiction) = flaws.contradiction {
+            let text = contradiction.describe(&measure.recipe);
+            return Lookup::Contradicted(self.text(&text));
+        }
         if value == Value::Absent {
             // The error of a bad line explains more than the absence of the series.
             let error = state.error().map(ToString::to_string);
-            return Lookup::Missing(error.unwrap_or_else(|| self.absent(state, measure)));
+            let not_finite = flaws.not_finite.filter(|_| state.is_latest());
+            let not_finite =
+                not_finite.map(|not_finite| self.text(&not_finite.describe(&measure.recipe)));
+            let reason = error.or(not_finite);
+            return Lookup::Missing(reason.unwrap_or_else(|| self.absent(state, measure)));
         }
         let young = || self.text("too few samples so far for a scale-down");
         let doubt = failed.or_else(|| track.is_young().then(young));

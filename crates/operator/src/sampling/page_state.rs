@@ -6,7 +6,7 @@ use llm_autoscaler_api::Access;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
     Engine, Measure, Track,
-    exposition::{Extract, Extractor, LabelMismatch, Value},
+    exposition::{Contradiction, Extract, Extractor, LabelMismatch, NotFinite, Value},
     recognize,
 };
 use llm_autoscaler_observe::samples::Found;
@@ -59,6 +59,8 @@ pub(crate) struct PageState {
     tracks: Vec<Track>,
     /// The way in which each measure was found on the last valid page.
     found: Vec<Found>,
+    /// The flaws of each measure's series on the last valid page.
+    flaws: Vec<Flaws>,
     /// The time of the last valid page.
     valid_at: Option<Monotonic>,
     /// The measures of the latest scrape.
@@ -73,6 +75,15 @@ pub(crate) struct PageState {
     is_empty: bool,
     /// For each measure that is absent: the series that the last valid page has with other labels.
     mismatches: Vec<Option<LabelMismatch>>,
+}
+
+/// The reasons why the series of a measure are on a page and have no value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flaws {
+    /// The page's type of a series, if it contradicts the measure's kind.
+    pub(crate) contradiction: Option<Contradiction>,
+    /// A series that is NaN or infinite.
+    pub(crate) not_finite: Option<NotFinite>,
 }
 
 /// The measures of all subscribers, and the extractor that finds them in one pass.
@@ -179,6 +190,12 @@ impl PageState {
         self.valid_at.and_then(|_| Some((self.tracks.get(index)?, *self.found.get(index)?)))
     }
 
+    /// Returns the flaws of a measure's series on the last valid page.
+    pub(crate) fn flaws(&self, measure: &Arc<Measure>) -> Flaws {
+        let index = self.measures.index(measure);
+        index.and_then(|index| self.flaws.get(index)).copied().unwrap_or_default()
+    }
+
     /// Returns the measures of all subscribers.
     pub(crate) fn measures(&self) -> Arc<MeasureSet> {
         self.measures.clone()
@@ -212,9 +229,13 @@ impl PageState {
                 let Some(index) = self.measures.index(measure) else { continue };
                 let find = || LabelMismatch::find(bytes, &measure.recipe);
                 self.mismatches[index] = is_absent(extract).then(find).flatten();
-                let Extract { value, alternative, ambiguous } = extract;
+                let Extract { value, alternative, ambiguous, contradiction, not_finite } = extract;
+                // A number of another kind means something else: a total instead of a rate.
+                let value = if contradiction.is_some() { &Value::Absent } else { value };
                 self.tracks[index].push(at.0, value);
                 self.found[index] = Found { alternative: *alternative, ambiguous: *ambiguous };
+                self.flaws[index] =
+                    Flaws { contradiction: *contradiction, not_finite: *not_finite };
             }
             self.valid_at = Some(at);
         }
@@ -243,8 +264,9 @@ impl PageState {
         let found = measures.iter().map(|measure| before.index(measure));
         let found = found.map(|index| index.map_or(Found::default(), |index| self.found[index]));
         let found = found.collect();
+        let flaws = measures.iter().map(|measure| self.flaws(measure)).collect();
         self.measures = Arc::new(MeasureSet::new(measures));
-        (self.tracks, self.found) = (tracks, found);
+        (self.tracks, self.found, self.flaws) = (tracks, found, flaws);
         self.mismatches = vec![None; self.measures.measures.len()];
     }
 }

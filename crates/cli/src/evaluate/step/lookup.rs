@@ -36,6 +36,7 @@ struct LookupFields {
     error: Option<String>,
     missing: Option<String>,
     ambiguous: Option<String>,
+    contradicted: Option<String>,
 }
 
 fn one() -> usize {
@@ -59,15 +60,20 @@ struct QueryFields {
 
 impl LookupFields {
     fn lookup(self) -> Result<Lookup, String> {
-        let Self { age_seconds, doubt, copies, error, .. } = self;
-        let value = match (self.value, self.buckets, self.pending, self.missing, self.ambiguous) {
+        let Self { value, buckets, age_seconds, doubt, copies, pending, error, .. } = self;
+        let reasons = [
+            self.missing.map(Lookup::Missing),
+            self.ambiguous.map(Lookup::Ambiguous),
+            self.contradicted.map(Lookup::Contradicted),
+        ];
+        let mut reasons = reasons.into_iter().flatten();
+        let value = match (value, buckets, pending, reasons.next(), reasons.next()) {
             (Some(number), None, false, None, None) => Value::Number(number),
             (None, Some(counts), false, None, None) => Value::Buckets(histogram(&counts)?),
             (None, None, true, None, None) => return Ok(Lookup::Pending { error }),
-            (None, None, false, Some(reason), None) => return Ok(Lookup::Missing(reason)),
-            (None, None, false, None, Some(text)) => return Ok(Lookup::Ambiguous(text)),
+            (None, None, false, Some(reason), None) => return Ok(reason),
             _ => {
-                let fields = "value, buckets, pending, missing and ambiguous";
+                let fields = "value, buckets, pending, missing, ambiguous and contradicted";
                 return Err(format!("give exactly one of {fields}"));
             }
         };

@@ -289,3 +289,15 @@ fn replicas_of_a_server_repeat_a_series() {
     let found = [at("replica", "a", "0", 60.0), at("replica", "b", "0", 100.0)];
     assert_eq!(facts(&found), (Value::Number(4.0), 1, 1, None));
 }
+
+#[test]
+fn a_sample_that_is_no_number_is_called_by_its_name() {
+    let measure = measure(Kind::Gauge, "q", 0);
+    for (value, name) in [(f64::NAN, "NaN"), (f64::INFINITY, "+Inf"), (f64::NEG_INFINITY, "-Inf")] {
+        let found = [series("q", &[], &[(100.0, 1.0), (115.0, value)])];
+        let reading = reading(&found, &measure).unwrap();
+        assert_eq!(reading.value, Value::Absent, "{name}");
+        let text = reading.extract.not_finite.map(|flaw| flaw.describe(&measure.recipe));
+        assert_eq!(text, Some(format!("q is {name}, which is no number")));
+    }
+}

@@ -129,3 +129,40 @@ fn servers_warn_about_their_clocks_and_answers() {
         assert!(expected.is_none_or(|expected| texts[0].starts_with(expected)), "{texts:?}");
     }
 }
+
+#[test]
+fn a_contradicted_kind_asks_no_other_source() {
+    let contradicted = || Lookup::Contradicted("it is a counter".to_owned());
+    let server = || prometheus("http://prometheus");
+    // answers of the metrics pages; the reading
+    let table = [
+        ([contradicted(), contradicted()], Reading::Failed),
+        ([contradicted(), sample(2.0)], per_replica(&[None, Some(2)])),
+        ([contradicted(), missing("refused")], per_replica(&[None, Some(8_000)])),
+    ];
+    for (pages, expected) in table {
+        let target = waiting(pods(2))
+            .source(SourceKind::OwnPods, pages.to_vec())
+            .source(server(), vec![sample(9_000.0), sample(8_000.0)]);
+        let found = target.observe().usable;
+        assert_eq!(found.reading(), &expected, "{pages:?}");
+        assert!(
+            found.problems().iter().any(|text| text == "a-0: it is a counter"),
+            "{:?}",
+            found.problems()
+        );
+    }
+    let gateway = || SourceKind::OtherPods(members([Pod::serving("g-0", "gateway")]));
+    let target = waiting(pods(1))
+        .source(SourceKind::OwnPods, vec![contradicted()])
+        .source(gateway(), vec![sample(9_000.0)]);
+    assert_eq!(target.observe().usable.reading(), &Reading::Failed);
+    let target = waiting(pods(1)).source(gateway(), vec![contradicted()]);
+    let found = target.observe().usable;
+    assert_eq!(found.reading(), &Reading::Failed);
+    assert!(
+        found.problems().iter().any(|text| text == "g-0: it is a counter"),
+        "{:?}",
+        found.problems()
+    );
+}

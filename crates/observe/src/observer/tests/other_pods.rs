@@ -115,12 +115,16 @@ fn a_target_without_replicas_is_measured_by_other_pods() {
 #[test]
 fn percentiles_of_other_pods_are_of_all_their_events() {
     let two = || others([gateway("g-0"), gateway("g-1")]);
-    let p90 = |complete| Reading::Total { value: Milli(1_900), complete };
+    let p90 =
+        |complete| Reading::Total { value: Milli(1_900), precision: Precision::Exact, complete };
     // answers; reading
     let table = [
         (vec![events(60.0), events(40.0)], p90(true)),
         (vec![events(60.0), missing("x")], p90(false)),
-        (vec![events(1.0), events(1.0)], Reading::Pooled { value: None, reported: vec![true; 3] }),
+        (
+            vec![events(1.0), events(1.0)],
+            Reading::Pooled { value: None, precision: Precision::Exact, reported: vec![true; 3] },
+        ),
         (vec![events(1.0), missing("x")], Reading::Failed),
     ];
     for (answers, expected) in table {

@@ -35,7 +35,7 @@ fn the_series_of_a_query_are_summed_for_an_average_only() {
         (VALUE, &[], Err("the query gives nothing, which is not zero")),
         (AVERAGE, &[], Err("the query gives nothing, which is not zero")),
         (AVERAGE, &[5.0, f64::NAN], Err("the query gives NaN")),
-        (VALUE, &[f64::INFINITY], Err("the query gives inf")),
+        (VALUE, &[f64::INFINITY], Err("the query gives +Inf")),
     ];
     for (type_, answer, expected) in table {
         let found = queried(type_).query("http://p", numbers(answer)).observe().usable;

@@ -1,9 +1,10 @@
 //! Replicas of several pods, percentiles over replicas, and findings about replicas.
 
-use llm_autoscaler_api::workloads::{GroupSize, ReportingPods};
+use llm_autoscaler_api::{
+    conditions::Reason,
+    workloads::{GroupSize, ReportingPods},
+};
 use llm_autoscaler_core::{Doubt, EngineActivity, ReplicaState};
-
-use llm_autoscaler_api::conditions::Reason;
 
 use super::*;
 
@@ -55,6 +56,7 @@ fn a_share_of_a_replica_is_the_mean_of_its_pods() {
 fn a_percentile_is_of_the_events_of_all_replicas() {
     let pooled = |value: Option<i64>, reported: &[bool]| Reading::Pooled {
         value: value.map(Milli),
+        precision: Precision::Exact,
         reported: reported.to_vec(),
     };
     // answers of three replicas; reading
@@ -234,5 +236,55 @@ fn samples_give_advice() {
         let texts: Vec<&str> = found.findings.advice.iter().map(|advice| &*advice.text).collect();
         assert_eq!(texts.len(), usize::from(expected.is_some()), "{texts:?}");
         assert!(expected.is_none_or(|expected| texts[0].contains(expected)), "{texts:?}");
+    }
+}
+
+#[test]
+fn a_percentile_outside_of_the_buckets_is_a_bound_and_advice_names_them() {
+    let buckets = |cumulative: &[(f64, f64)]| {
+        let cumulative = cumulative.iter().copied();
+        sample_of(Value::Buckets(Buckets::new(cumulative).unwrap()), None)
+    };
+    let shape =
+        |below: f64, up_to: f64| buckets(&[(0.3, below), (60.0, up_to), (f64::INFINITY, 100.0)]);
+    // A newer version of the engine has more buckets. Its events are larger than 60 too.
+    let newer = || buckets(&[(0.1, 0.0), (60.0, 0.0), (240.0, 100.0), (f64::INFINITY, 100.0)]);
+    let exact = |value| (value, Precision::Exact);
+    // the target; answers of two replicas; the value in thousandths; a part of the advice
+    let table = [
+        ("120", [shape(0.0, 0.0), shape(0.0, 0.0)], (60_000, Precision::AtLeast), "bound is 60"),
+        ("120", [shape(0.0, 90.0), shape(0.0, 90.0)], exact(60_000), "bound is 60"),
+        ("58", [shape(0.0, 100.0), shape(0.0, 100.0)], exact(54_030), "tolerance of 10 %"),
+        ("120", [shape(0.0, 0.0), newer()], (60_000, Precision::AtLeast), "bounds 0.3, 60"),
+        ("2", [shape(0.0, 0.0), shape(0.0, 0.0)], (60_000, Precision::AtLeast), ""),
+        (
+            "200m",
+            [shape(100.0, 100.0), shape(100.0, 100.0)],
+            (270, Precision::AtMost(Milli(300))),
+            "first bound is 0.3",
+        ),
+        ("2", [shape(100.0, 100.0), shape(100.0, 100.0)], (270, Precision::AtMost(Milli(300))), ""),
+    ];
+    for (target_value, answers, (value, precision), advice) in table {
+        let wanted = json!({"type": "Value", "value": target_value});
+        let metrics = json!([{"signal": "TimeToFirstToken", "target": wanted}]);
+        let own = target(&metrics, pods(2)).source(SourceKind::OwnPods, answers.to_vec());
+        let found = own.observe().usable;
+        let reading =
+            Reading::Pooled { value: Some(Milli(value)), precision, reported: vec![true; 2] };
+        assert_eq!(found.reading(), &reading, "{target_value}: {answers:?}");
+        let texts: Vec<_> = found.findings.advice.iter().collect();
+        match (advice, &texts[..]) {
+            ("", found) => assert!(
+                found.iter().all(|advice| advice.reason != Reason::TargetOutOfReach),
+                "{found:?}"
+            ),
+            (part, found) => assert!(
+                found.iter().any(|advice| {
+                    advice.reason == Reason::TargetOutOfReach && advice.text.contains(part)
+                }),
+                "{part}: {found:?}"
+            ),
+        }
     }
 }

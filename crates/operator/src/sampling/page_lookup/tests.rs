@@ -106,6 +106,7 @@ fn text(lookup: &Lookup) -> String {
         Lookup::Pending { error: None } => "pending".to_owned(),
         Lookup::Pending { error: Some(error) } => format!("pending: {error}"),
         Lookup::Missing(reason) | Lookup::Ambiguous(reason) => format!("missing: {reason}"),
+        Lookup::Contradicted(reason) => format!("contradicted: {reason}"),
         Lookup::Sample(Sample { value, age, doubt, .. }) => {
             let doubt = doubt.as_ref().map(|doubt| format!(", doubt: {doubt}"));
             let (age, doubt) = (age.as_millis(), doubt.unwrap_or_default());
@@ -264,4 +265,39 @@ fn a_new_subscription_asks_for_a_scrape_and_the_others_keep_their_past() {
     assert_eq!(text(&sample(&state, &waiting, Engine::Vllm, 200)), "3 after 100 ms");
     state.unsubscribe(first);
     assert!(state.track(&waiting).is_none() && state.track(&requests).is_some());
+}
+
+#[test]
+fn a_page_that_contradicts_the_kind_has_no_sample_at_once_and_after_an_upgrade() {
+    const GAUGE: &str = "# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting 3\n";
+    const COUNTER: &str =
+        "# TYPE vllm:num_requests_waiting counter\nvllm:num_requests_waiting 9000\n";
+    let contradicted = "contradicted: http://10.0.0.7:8000/metrics: the page's # TYPE says that \
+        vllm:num_requests_waiting is a counter, and it is read as a gauge: it is not used; if the \
+        metric is a series, set its type";
+    for (name, scrapes, expected) in [
+        ("the first page", vec![(100, Ok(COUNTER))], contradicted),
+        ("an upgrade", vec![(100, Ok(GAUGE)), (1100, Ok(COUNTER))], contradicted),
+        ("back again", vec![(100, Ok(COUNTER)), (1100, Ok(GAUGE))], "3 after 100 ms"),
+        ("a page without types", vec![(1100, Ok(WAITING))], "3 after 100 ms"),
+    ] {
+        let measure = measure(Kind::Gauge, 0);
+        let state = state(&measure, &scrapes);
+        assert_eq!(text(&sample(&state, &measure, Engine::Vllm, 1200)), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_value_that_is_no_number_is_called_by_its_name() {
+    const URL: &str = "http://10.0.0.7:8000/metrics";
+    for (value, name) in [("NaN", "NaN"), ("+Inf", "+Inf"), ("-Inf", "-Inf")] {
+        let page = format!("vllm:num_requests_waiting {value}\n");
+        let measure = measure(Kind::Gauge, 0);
+        let expected =
+            format!("missing: {URL}: vllm:num_requests_waiting is {name}, which is no number");
+        for scrapes in [vec![(1100, Ok(&*page))], vec![(100, Ok(WAITING)), (1100, Ok(&*page))]] {
+            let state = state(&measure, &scrapes);
+            assert_eq!(text(&sample(&state, &measure, Engine::Vllm, 1200)), expected);
+        }
+    }
 }

@@ -128,7 +128,7 @@ impl ServerView {
             return Lookup::Missing(error.to_string());
         }
         let absent = || self.absent(measure, state.warnings(measure, stale_after));
-        lookup_of(sample, &self.key.url, stale_after, absent)
+        lookup_of(sample, measure, &self.key.url, stale_after, absent)
     }
 
     /// Returns the latest result of a query of the spec, if it is recent.
@@ -192,6 +192,7 @@ impl ServerView {
 /// Turns a sample into the answer of a server. `absent` is the text for a sample without a number.
 fn lookup_of(
     sample: PodSample,
+    measure: &Measure,
     url: &str,
     stale_after: Duration,
     absent: impl FnOnce() -> String,
@@ -204,7 +205,10 @@ fn lookup_of(
         ));
     }
     if reading.value == Value::Absent {
-        return Lookup::Missing(absent());
+        let not_finite = reading.extract.not_finite;
+        let not_finite =
+            not_finite.map(|flaw| format!("{url}: {}", flaw.describe(&measure.recipe)));
+        return Lookup::Missing(not_finite.unwrap_or_else(absent));
     }
     if let Some(conflict) = reading.conflict {
         return Lookup::Ambiguous(conflict_text(url, &conflict));
@@ -257,6 +261,8 @@ impl Drop for ServerView {
 
 #[cfg(test)]
 mod tests {
+    use llm_autoscaler_engines::{Kind, Recipe};
+
     use super::*;
     use crate::sampling::error::{FetchError, FetchProblem};
 
@@ -264,7 +270,9 @@ mod tests {
 
     fn lookup(doubt: Option<SampleDoubt>, age: u64, reading: PodReading) -> Lookup {
         let sample = PodSample { reading, age: Duration::from_secs(age), doubt };
-        lookup_of(sample, URL, Duration::from_mins(1), || "absent".to_owned())
+        let recipe = Recipe::series(Kind::Gauge, "q", []);
+        let measure = Measure { recipe, window: Duration::ZERO };
+        lookup_of(sample, &measure, URL, Duration::from_mins(1), || "absent".to_owned())
     }
 
     fn reading(value: f64) -> PodReading {
