@@ -2,7 +2,7 @@
 //!
 //! A [`Stage`] is a namespace with an operator of its own that watches nothing else, so that
 //! scenarios run side by side. Pods are hollow: a scenario sets the content of their metrics pages.
-//! Each scenario is a function in [`scenarios`]; all of them are listed in [`scenarios::all`].
+//! Each scenario is a function in [`mod@scenarios`]; all of them are listed in [`scenarios::all`].
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
