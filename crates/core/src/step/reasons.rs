@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The reason of one replica's existence. A replica that does not serve has a reason by its state;
-/// for the others see [`reasons`].
+/// for the others it is that of the rule that keeps them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReplicaReason {
     /// The metrics ask for it.
