@@ -359,7 +359,7 @@ fn no_page_contradicts_the_kind_of_a_signal() {
     for (name, page) in pages() {
         let engine = recognize(page.as_bytes()).unwrap();
         for def in engine.profile().signals {
-            let (_, found) = read(&[def.recipe(engine.profile().repeat_labels)], &page);
+            let (_, found) = read(&[engine.profile().recipe_of(def)], &page);
             assert_eq!(found[0].contradiction, None, "{name}: {:?}", def.signal);
         }
     }
