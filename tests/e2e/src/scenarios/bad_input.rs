@@ -82,7 +82,7 @@ pub(super) async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
             (Page::text("vllm:num_requests_waiting{engine=\"0\"} many\n"), "not a number"),
         ],
         [
-            (Page::text(""), "has no vllm:num_requests_waiting"),
+            (Page::text(""), "is empty: the server answers"),
             (status(404), "returned HTTP status 404"),
             (status(500), "HTTP status 500"),
         ],
