@@ -7,10 +7,17 @@ use super::{RoleDemand, SharedLimits};
 impl SharedLimits {
     /// Returns whether sizes, one for each role, are within the limits on replicas and GPUs.
     fn allows(&self, roles: &[RoleDemand], sizes: &[i32]) -> bool {
-        let replicas: i64 = sizes.iter().map(|size| i64::from(*size)).sum();
-        let gpus =
-            roles.iter().zip(sizes).map(|(role, size)| role.gpus.saturating_mul((*size).into()));
-        replicas <= self.max_replicas && self.max_gpus.is_none_or(|max| gpus.sum::<i64>() <= max)
+        self.allow(roles.iter().zip(sizes.iter().copied()))
+    }
+
+    /// Returns whether roles with these sizes are within the limits on replicas and GPUs.
+    fn allow<'r>(&self, roles: impl Iterator<Item = (&'r RoleDemand, i32)>) -> bool {
+        let (mut replicas, mut gpus) = (0_i64, 0_i64);
+        for (role, size) in roles {
+            replicas += i64::from(size);
+            gpus += role.gpus.saturating_mul(size.into());
+        }
+        replicas <= self.max_replicas && self.max_gpus.is_none_or(|max| gpus <= max)
     }
 
     fn ratio_error(&self, sizes: &[i32]) -> f64 {
@@ -70,9 +77,7 @@ pub(super) fn grow(limits: &SharedLimits, roles: &[RoleDemand], fitting: &[i32])
 
 /// Returns whether sizes fit beside the replicas that are still there.
 fn has_room(limits: &SharedLimits, roles: &[RoleDemand], sizes: &[i32]) -> bool {
-    let occupied: Vec<i32> =
-        roles.iter().zip(sizes).map(|(role, size)| occupied(role, *size)).collect();
-    limits.allows(roles, &occupied)
+    limits.allow(roles.iter().zip(sizes).map(|(role, size)| (role, occupied(role, *size))))
 }
 
 /// Returns the replicas that take up room when a role gets `size`: those that exist and those that
@@ -144,41 +149,41 @@ fn fill(
 ) {
     // A role that cannot grow now cannot grow later either, until a role of the ratio changes.
     let mut is_blocked = vec![false; sizes.len()];
+    let mut next = sizes.to_vec();
     loop {
-        let mut roles: Vec<usize> = (0..sizes.len())
+        let fraction = |role: usize| granted_fraction(sizes, goal.demand, role);
+        let Some(role) = (0..sizes.len())
             .filter(|role| sizes[*role] < goal.demand[*role] && !is_blocked[*role])
-            .collect();
-        roles.sort_by(|a, b| {
-            let fraction = |role| granted_fraction(sizes, goal.demand, role);
-            fraction(*a).total_cmp(&fraction(*b))
-        });
-        let next = roles.into_iter().find_map(|role| {
-            let next = with_one_more(limits, goal.agreed, sizes, role);
-            is_blocked[role] = !has_room(&next) || !limits.is_no_worse(&next, sizes);
-            (!is_blocked[role]).then_some(next)
-        });
-        let Some(next) = next else { return };
-        if limits
+            .min_by(|a, b| fraction(*a).total_cmp(&fraction(*b)))
+        else {
+            return;
+        };
+        next.copy_from_slice(sizes);
+        add_one(limits, goal.agreed, sizes, role, &mut next);
+        is_blocked[role] = !has_room(&next) || !limits.is_no_worse(&next, sizes);
+        if is_blocked[role] {
+            continue;
+        }
+        let changes_ratio = limits
             .ratio
-            .is_some_and(|ratio| ratio.between.iter().any(|role| next[*role] != sizes[*role]))
-        {
+            .is_some_and(|ratio| ratio.between.iter().any(|role| next[*role] != sizes[*role]));
+        if changes_ratio {
             is_blocked.fill(false);
         }
         sizes.copy_from_slice(&next);
     }
 }
 
-/// Returns the sizes with one more replica of a role, and with those of the other role of the ratio
-/// that keep the ratio from getting worse.
-fn with_one_more(limits: &SharedLimits, agreed: &[i32], sizes: &[i32], role: usize) -> Vec<i32> {
-    let mut next = changed(sizes, role, 1);
-    while let Some((_, small)) = limits.ratio.and_then(|ratio| ratio.too_large_and_too_small(&next))
-        && !limits.is_no_worse(&next, sizes)
+/// Adds one replica of a role to `next`, which equals `sizes`, and those of the other role of the
+/// ratio that keep the ratio from getting worse.
+fn add_one(limits: &SharedLimits, agreed: &[i32], sizes: &[i32], role: usize, next: &mut [i32]) {
+    next[role] += 1;
+    while let Some((_, small)) = limits.ratio.and_then(|ratio| ratio.too_large_and_too_small(next))
+        && !limits.is_no_worse(next, sizes)
         && next[small] < agreed[small]
     {
         next[small] += 1;
     }
-    next
 }
 
 fn changed(sizes: &[i32], role: usize, by: i32) -> Vec<i32> {

@@ -100,9 +100,10 @@ impl Groups {
         strays: &[Milli],
     ) -> Self {
         let mut groups = Self { counted: Counted::default(), samples: 0, sum: 0 };
+        let rules = GroupRules::of(profile);
         for (index, replica) in observation.replicas.iter().enumerate() {
             let sample = samples.get(index).copied().flatten();
-            groups.add(group(profile, *replica, sample));
+            groups.add(rules.group(*replica, sample));
         }
         if profile.has(Deviation::StartingReplicas) {
             groups.count_absent(observation.scale.current);
@@ -166,27 +167,44 @@ impl Groups {
     }
 }
 
-/// Returns the group of a replica, as the HPA's `groupPods` does; the first rule that applies
-/// decides.
-fn group(profile: Profile, replica: Replica, sample: Option<Milli>) -> Group {
-    let has_succeeded = replica.phase == Phase::Succeeded;
-    if replica.deleting
-        || replica.phase == Phase::Failed
-        || (has_succeeded && profile.has(Deviation::EndedReplicas))
-    {
-        return Group::Ignored;
+/// The deviations that decide on the group of a replica, looked up once for all replicas.
+#[derive(Clone, Copy)]
+struct GroupRules {
+    ended: bool,
+    stuck: bool,
+    activity: bool,
+}
+
+impl GroupRules {
+    fn of(profile: Profile) -> Self {
+        Self {
+            ended: profile.has(Deviation::EndedReplicas),
+            stuck: profile.has(Deviation::StuckReplicas),
+            activity: profile.has(Deviation::EngineActivity),
+        }
     }
-    if replica.is_halted() && profile.has(Deviation::EngineActivity) {
-        return Group::Halted;
-    }
-    // A page that answers is load, whether or not the replica gets ready.
-    if replica.stuck && sample.is_none() && profile.has(Deviation::StuckReplicas) {
-        return Group::Stuck;
-    }
-    match (replica.phase, sample) {
-        (Phase::Pending, _) => Group::Unready,
-        (_, None) => Group::Missing,
-        (_, Some(sample)) => Group::Ready(sample),
+
+    /// Returns the group of a replica, as the HPA's `groupPods` does; the first rule that applies
+    /// decides.
+    fn group(self, replica: Replica, sample: Option<Milli>) -> Group {
+        let has_ended = match replica.phase {
+            Phase::Failed => true,
+            Phase::Succeeded => self.ended,
+            Phase::Pending | Phase::Running | Phase::Unknown => false,
+        };
+        if replica.deleting || has_ended {
+            return Group::Ignored;
+        }
+        if self.activity && replica.is_halted() {
+            return Group::Halted;
+        }
+        match (replica.phase, sample) {
+            // A page that answers is load, whether or not the replica gets ready.
+            (_, None) if self.stuck && replica.stuck => Group::Stuck,
+            (Phase::Pending, _) => Group::Unready,
+            (_, None) => Group::Missing,
+            (_, Some(sample)) => Group::Ready(sample),
+        }
     }
 }
 
