@@ -82,7 +82,8 @@ pub(crate) async fn not_a_number(stage: &Stage) -> Result<String> {
     let page = EnginePage::Vllm
         .page(0, 0)
         .replace("waiting{engine=\"0\",model_name=\"qwen3-32b\"} 0", "waiting NaN");
-    break_pages(stage, Page::text(page), "vllm:num_requests_waiting is NaN, which is no number").await
+    break_pages(stage, Page::text(page), "vllm:num_requests_waiting is NaN, which is no number")
+        .await
 }
 
 /// Three of ten pods do not answer, and the others report no load: nothing shrinks. When the
