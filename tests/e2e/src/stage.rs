@@ -291,6 +291,19 @@ impl Stage {
         .await
     }
 
+    /// Waits until an object has an event with this reason whose note begins like this. Events are
+    /// sent after the write that they are about.
+    ///
+    /// # Errors
+    /// There is no such event in time, or the API server does not answer.
+    pub async fn until_event(&self, name: &str, reason: &str, note: &str) -> Result<()> {
+        wait::until(&format!("{name} to have an event {reason}: {note}"), SOON, async || {
+            let notes = self.events(name, reason).await?;
+            Ok(notes.iter().any(|found| found.starts_with(note)).then_some(()))
+        })
+        .await
+    }
+
     /// Returns the notes of an LLMAutoscaler's events with a reason.
     ///
     /// # Errors

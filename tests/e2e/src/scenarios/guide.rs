@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
 use crate::{Stage, stage::SOON};
@@ -34,25 +33,14 @@ pub(super) async fn queue_grows_and_goes(stage: &Stage) -> Result<()> {
         "shrunk after {:?}, within the window",
         emptied.elapsed()
     );
-    let notes = stage.events(NAME, "SuccessfulRescale").await?;
-    ensure!(
-        notes.contains(&"New size: 1; reason: All metrics below target".to_owned()),
-        "{notes:?}"
-    );
+    let note = "New size: 1; reason: All metrics below target";
+    stage.until_event(NAME, "SuccessfulRescale", note).await?;
     stage.until_ready(NAME, 1).await
 }
 
 async fn grown(stage: &Stage) -> Result<()> {
     let note = "New size: 3; reason: pods metric vllm:num_requests_waiting above target";
-    wait::until("the event", SOON, async || {
-        Ok(stage
-            .events(NAME, "SuccessfulRescale")
-            .await?
-            .iter()
-            .any(|found| found == note)
-            .then_some(()))
-    })
-    .await?;
+    stage.until_event(NAME, "SuccessfulRescale", note).await?;
     let able = stage.until_condition(NAME, "AbleToScale", "True", "SucceededRescale").await?;
     ensure!(
         able.message == "the HPA controller was able to update the target scale to 3",

@@ -64,11 +64,9 @@ pub(crate) async fn status_names_targets_by_their_roles(stage: &Stage) -> Result
     stage.api::<StatefulSet>().delete(&lost, &DeleteParams::default()).await?;
     let missing = stage.until_condition(NAME, "AbleToScale", "False", "FailedGetScale").await?;
     ensure!(missing.message.starts_with("decode: "), "{}", missing.message);
-    let event = stage.events(NAME, "FailedGetScale").await?;
-    ensure!(
-        event.iter().all(|note| note.starts_with("decode: ")) && !event.is_empty(),
-        "{event:?}"
-    );
+    stage.until_event(NAME, "FailedGetScale", "decode: ").await?;
+    let events = stage.events(NAME, "FailedGetScale").await?;
+    ensure!(events.iter().all(|note| note.starts_with("decode: ")), "{events:?}");
     // It exists again, and the other one is deleted.
     stage.create_engine(&lost, 2).await?;
     stage.until_condition(NAME, "AbleToScale", "True", "ReadyForNewScale").await?;
@@ -79,11 +77,7 @@ pub(crate) async fn status_names_targets_by_their_roles(stage: &Stage) -> Result
         "{}",
         missing.message
     );
-    wait::until("an event about the other role", SOON, async || {
-        let events = stage.events(NAME, "FailedGetScale").await?;
-        Ok(events.iter().any(|note| note.starts_with("first: ")).then_some(()))
-    })
-    .await
+    stage.until_event(NAME, "FailedGetScale", "first: ").await
 }
 
 async fn until_told(stage: &Stage, names: [&str; 2]) -> Result<()> {

@@ -35,7 +35,8 @@ pub(crate) async fn oldest_autoscaler_keeps_the_target(stage: &Stage) -> Result<
     stage.until_condition("a", "Ready", "False", "TargetTaken").await?;
     let stalled = stage.status("a").await?.conditions.into_iter().find(|c| c.type_ == "Stalled");
     ensure!(stalled.is_none(), "the owner may go: {stalled:?}");
-    ensure!(stage.events("a", "TargetTaken").await?.len() == 1, "no event, or more than one");
+    stage.until_event("a", "TargetTaken", "").await?;
+    ensure!(stage.events("a", "TargetTaken").await?.len() == 1, "more than one event");
 
     stage.operator.kill();
     stage.operator.start()?;
