@@ -81,7 +81,7 @@ pub fn of_sources(sources: &[SourceSamples], advice: &mut BTreeSet<Advice>) {
     }
 }
 
-/// Returns the advice about replicas whose engines sleep, if there are any.
+/// Returns the advice about replicas with sleeping engines, if there are any.
 pub fn asleep<'a>(replicas: impl Iterator<Item = &'a str>) -> Option<Advice> {
     let names: Vec<&str> = replicas.collect();
     if names.is_empty() {
@@ -186,7 +186,7 @@ pub fn short_grace_period<'p>(
     ((grace as f64) < slowest).then_some(Advice { reason: Reason::ShortGracePeriod, text })
 }
 
-/// Returns the advice for a percentile whose target is outside of the histogram's buckets, or so
+/// Returns the advice for a percentile with a target outside of the histogram's buckets, or so
 /// near their end that no percentile can exceed it by more than the tolerance.
 pub fn of_buckets(
     name: &str,

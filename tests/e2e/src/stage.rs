@@ -291,8 +291,8 @@ impl Stage {
         .await
     }
 
-    /// Waits until an object has an event with this reason whose note begins like this. Events are
-    /// sent after the write that they are about.
+    /// Waits until an object has an event with this reason and a note that begins like this. Events
+    /// are sent after the write that they are about.
     ///
     /// # Errors
     /// There is no such event in time, or the API server does not answer.

@@ -50,12 +50,12 @@ fn target(metrics: &Json, pods: impl IntoIterator<Item = Pod>) -> Target {
     Target { config, replicas, samples: Samples::default(), scale }
 }
 
-/// Returns a target whose metric is the number of waiting requests, at 10 per replica.
+/// Returns a target with one metric, the number of waiting requests, at 10 per replica.
 fn waiting(pods: impl IntoIterator<Item = Pod>) -> Target {
     target(&json!([average("WaitingRequests", 10)]), pods)
 }
 
-/// Returns a target whose metric is the 90th percentile of the time to the first token.
+/// Returns a target with one metric, the 90th percentile of the time to the first token.
 fn ttft(pods: impl IntoIterator<Item = Pod>) -> Target {
     let target_value = json!({"type": "Value", "value": "2"});
     target(&json!([{"signal": "TimeToFirstToken", "target": target_value}]), pods)
