@@ -218,9 +218,9 @@ fn as_json(page: &str, bytes: usize, inspection: &Inspection, over: Option<Durat
     })
 }
 
-fn finding_json(finding: &Finding) -> Value {
-    let SignalInfo { name, unit, kind, .. } = finding.def.signal.info();
-    let value = match &finding.value {
+/// Returns a number, the events and percentiles of a histogram, or null.
+fn quantity_json(quantity: &Quantity) -> Value {
+    match quantity {
         Quantity::Absent => Value::Null,
         Quantity::Number(number) => json!(number),
         Quantity::Buckets(buckets) => json!({
@@ -229,7 +229,12 @@ fn finding_json(finding: &Finding) -> Value {
             "p90": buckets.quantile(0.9),
             "p99": buckets.quantile(0.99),
         }),
-    };
+    }
+}
+
+fn finding_json(finding: &Finding) -> Value {
+    let SignalInfo { name, unit, kind, .. } = finding.def.signal.info();
+    let value = quantity_json(&finding.value);
     json!({
         "signal": name,
         "kind": kind.name(),

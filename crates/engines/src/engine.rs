@@ -11,7 +11,7 @@ mod vllm;
 use crate::{
     definition::{IdleRule, SignalDef, Term, recipe},
     kind::{Fold, Kind},
-    recipe::Recipe,
+    recipe::{Absence, Recipe},
     signal::Signal,
 };
 
@@ -77,7 +77,8 @@ pub struct SleepDef {
 impl SleepDef {
     /// Returns the recipes of the two numbers: awake, and asleep.
     pub fn recipes(&self) -> [Recipe; 2] {
-        [self.awake, self.asleep].map(|terms| recipe(Kind::Gauge, terms, Fold::Sum))
+        [self.awake, self.asleep]
+            .map(|terms| recipe(Kind::Gauge, terms, Fold::Sum).with_absence(Absence::Usual))
     }
 }
 

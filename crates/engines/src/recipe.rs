@@ -41,6 +41,9 @@ pub enum Absence {
     /// The quantity is absent: empty is not zero.
     #[default]
     Unknown,
+    /// The quantity is absent, and that needs no explanation: some versions and pages of the engine
+    /// never have the series.
+    Usual,
     /// The series counts as 0, on a metrics page that has at least one sample or comment. A page
     /// that is empty, cut off, or no metrics page never gives a zero.
     Zero,
@@ -180,7 +183,7 @@ impl Recipe {
     pub fn families(&self) -> impl Iterator<Item = String> {
         let proofs = match &self.absence {
             Absence::ZeroBeforeRequests(proofs) => &proofs[..],
-            Absence::Unknown | Absence::Zero => &[],
+            Absence::Unknown | Absence::Usual | Absence::Zero => &[],
         };
         // Without a series that has to be at 0, only a page can be a proof.
         let proofs = proofs.iter().filter(|proof| !proof.zero.is_empty());

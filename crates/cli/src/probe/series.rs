@@ -106,16 +106,7 @@ impl Found {
     }
 
     pub(super) fn as_json(&self, page: &str, bytes: usize) -> Value {
-        let value = match &self.value {
-            Quantity::Absent => Value::Null,
-            Quantity::Number(number) => json!(number),
-            Quantity::Buckets(buckets) => json!({
-                "events": buckets.events(),
-                "p50": buckets.quantile(0.5),
-                "p90": buckets.quantile(0.9),
-                "p99": buckets.quantile(0.99),
-            }),
-        };
+        let value = super::quantity_json(&self.value);
         let of = |series: &ListedSeries| {
             let labels = series.labels.iter().map(|(name, value)| (name.clone(), json!(value)));
             json!({

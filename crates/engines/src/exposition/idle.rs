@@ -36,7 +36,7 @@ pub(super) struct ValidPage<'p> {
 impl ZeroIf {
     pub(super) fn new(extractor: &mut Extractor, absence: &Absence) -> Self {
         match absence {
-            Absence::Unknown => Self::Never,
+            Absence::Unknown | Absence::Usual => Self::Never,
             Absence::Zero => Self::Page,
             Absence::ZeroBeforeRequests(proofs) => {
                 let compile = |proof| CompiledProof::new(extractor, proof);

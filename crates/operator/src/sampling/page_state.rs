@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use llm_autoscaler_api::Access;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
-    Engine, Measure, Track,
+    Absence, Engine, Measure, Track,
     exposition::{Contradiction, Extract, Extractor, LabelMismatch, NotFinite, Value},
     recognize,
 };
@@ -222,13 +222,18 @@ impl PageState {
         self.error = error;
         self.is_latest = page.is_some();
         if let Some(ScrapedPage { bytes, extracts }) = page {
-            let is_absent = |extract: &Extract| extract.value == Value::Absent;
-            self.looks_like = if extracts.iter().any(is_absent) { recognize(bytes) } else { None };
+            // Both explanations below read the whole page again, so they are for absences that a
+            // text may have to explain.
+            let is_unexplained = |(extract, measure): (&Extract, &Measure)| {
+                extract.value == Value::Absent && *measure.recipe.absence() != Absence::Usual
+            };
+            let mut all = extracts.iter().zip(measures.measures.iter().map(|measure| &**measure));
+            self.looks_like = if all.any(is_unexplained) { recognize(bytes) } else { None };
             self.is_empty = bytes.trim_ascii().is_empty();
             for (extract, measure) in extracts.iter().zip(&measures.measures) {
                 let Some(index) = self.measures.index(measure) else { continue };
                 let find = || LabelMismatch::find(bytes, &measure.recipe);
-                self.mismatches[index] = is_absent(extract).then(find).flatten();
+                self.mismatches[index] = is_unexplained((extract, measure)).then(find).flatten();
                 let Extract { value, alternative, ambiguous, contradiction, not_finite } = extract;
                 // A number of another kind means something else: a total instead of a rate.
                 let value = if contradiction.is_some() { &Value::Absent } else { value };
