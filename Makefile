@@ -87,6 +87,11 @@ test-startup: controlplane ## load x 4 while replicas take LOADING seconds to st
 	$(CARGO) build --locked -p llm-autoscaler
 	LOADING=$(LOADING) $(CARGO) test --locked -p llm-autoscaler-e2e --test startup
 
+.PHONY: test-wedged
+test-wedged: controlplane ## engines that have requests and answer none: replaced once, and remembered (7 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test wedged
+
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes
 	$(CARGO) build --locked -p llm-autoscaler

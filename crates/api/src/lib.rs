@@ -33,8 +33,8 @@ pub mod workloads;
 pub use behavior::{BehaviorSpec, PolicySpec, PolicyType, RulesSpec, SelectPolicy};
 pub use parse::{
     Access, Advice, Asked, DrainConfig, MetricConfig, ParsedRole, ParsedSpec, PodMonitorConfig,
-    PrometheusConfig, ScrapeConfig, SourceConfig, SpecError, TargetConfig, parse_spec,
-    parse_target,
+    PrometheusConfig, ScrapeConfig, SourceConfig, SpecError, TargetConfig, VitalMeasures,
+    WEDGED_AFTER, parse_spec, parse_target,
 };
 pub use pause::PAUSED;
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};

@@ -18,6 +18,10 @@ use crate::status::{
 /// together.
 pub const MEMORY_BUDGET: usize = 16 << 10;
 
+/// The number of pods with wedged engines that are remembered. Further ones are found again after a
+/// restart.
+const WEDGED_PODS: usize = 20;
+
 /// The fewest entries of a history that are kept for the budget's sake.
 const FEWEST_ENTRIES: usize = 4;
 
@@ -32,6 +36,8 @@ pub struct Remembered {
     pub manual_change: Option<ManualChangeStatus>,
     /// The latest changes of size by other writers, latest first.
     pub changes: Vec<ChangeRecord>,
+    /// The UIDs of the pods with wedged engines.
+    pub wedged: Vec<String>,
 }
 
 impl Remembered {
@@ -45,6 +51,7 @@ impl Remembered {
             startup_times: StartupTimes::from_seconds(&target.start_up_seconds),
             manual_change: target.manual_change.clone(),
             changes: history.map(|stored| stored.changes.clone()).unwrap_or_default(),
+            wedged: history.map(|stored| stored.wedged.clone()).unwrap_or_default(),
         })
     }
 
@@ -82,20 +89,22 @@ pub fn encode(
     memory: &RoleMemory,
     manual: Option<ManualChangeStatus>,
     changes: &[ChangeRecord],
+    wedged: &[String],
 ) {
     target.start_up_seconds = memory.startup_times.seconds();
     target.manual_change = manual;
     target.history = Some(StoredHistory {
         version: MEMORY_VERSION,
         changes: changes.to_vec(),
+        wedged: wedged[..wedged.len().min(WEDGED_PODS)].to_vec(),
         record: memory.history.snapshot(),
     });
 }
 
 /// Makes the memory of all targets fit the budget, in bytes of JSON. Past decisions are dropped
 /// first, because no decision depends on them: the oldest one of the target that has the most; then
-/// changes by other writers, in the same order. Then histories are merged further, down to four
-/// entries each, which lengthens their windows and never shortens them.
+/// changes by other writers and wedged engines, in the same order. Then histories are merged
+/// further, down to four entries each, which lengthens their windows and never shortens them.
 pub fn fit(targets: &mut [TargetStatus], budget: usize) {
     while size(targets) > budget {
         let most = targets.iter_mut().max_by_key(|target| target.decisions.len());
@@ -107,6 +116,13 @@ pub fn fit(targets: &mut [TargetStatus], budget: usize) {
         let histories = targets.iter_mut().filter_map(|target| target.history.as_mut());
         let most = histories.max_by_key(|stored| stored.changes.len());
         if most.and_then(|stored| stored.changes.pop()).is_none() {
+            break;
+        }
+    }
+    while size(targets) > budget {
+        let histories = targets.iter_mut().filter_map(|target| target.history.as_mut());
+        let most = histories.max_by_key(|stored| stored.wedged.len());
+        if most.and_then(|stored| stored.wedged.pop()).is_none() {
             break;
         }
     }
@@ -184,7 +200,9 @@ mod tests {
             to: 2,
             times: vec![at(2), at(1), at(0)],
         };
-        encode(&mut target, &memory, None, &vec![change; 8]);
+        let uid = |pod| format!("{pod:08}-0000-4000-8000-000000000000");
+        let wedged: Vec<_> = (0..30).map(uid).collect();
+        encode(&mut target, &memory, None, &vec![change; 8], &wedged);
         target
     }
 
@@ -193,10 +211,11 @@ mod tests {
         let target = full("u");
         let targets = [target.clone()];
         let remembered = Remembered::decode(&targets, "u").unwrap();
-        let StoredHistory { record: history, changes, .. } = target.history.unwrap();
+        let StoredHistory { record: history, changes, wedged, .. } = target.history.unwrap();
         assert_eq!(remembered.replicas(), history.replicas);
         assert_eq!(remembered.history, Some(history));
         assert_eq!((remembered.changes.len(), remembered.changes), (8, changes));
+        assert_eq!((remembered.wedged.len(), remembered.wedged), (WEDGED_PODS, wedged));
         assert_eq!(remembered.startup_times.seconds(), target.start_up_seconds);
         assert_eq!(Remembered::decode(&targets, "v"), None);
     }

@@ -7,11 +7,10 @@ mod metric;
 mod replica;
 mod role;
 mod source;
-
-use std::time::Duration;
+mod vitals;
 
 use chrono::TimeDelta;
-use llm_autoscaler_core::{Deviation, Fallback, MetricPolicy, Policy, Profile, Settings, ToZero};
+use llm_autoscaler_core::{Fallback, MetricPolicy, Policy, Profile, Settings, ToZero};
 use llm_autoscaler_engines::{Engine, Measure};
 
 pub use advice::Advice;
@@ -19,6 +18,7 @@ pub use drain::DrainConfig;
 pub use metric::{Asked, MetricConfig};
 pub use role::{ParsedRole, ParsedSpec, parse_spec};
 pub use source::{Access, PrometheusConfig, ScrapeConfig, SourceConfig};
+pub use vitals::{VitalMeasures, WEDGED_AFTER};
 
 use crate::{
     spec::{
@@ -51,6 +51,9 @@ pub struct TargetConfig {
     /// The numbers of the engine's processes that are awake, and that sleep, if it exposes them.
     /// Absent under a profile that does not ask.
     pub sleep: Option<[Measure; 2]>,
+    /// The numbers that tell if the engine makes progress, if it exposes them. Absent under a
+    /// profile that does not ask.
+    pub vitals: Option<VitalMeasures>,
     /// The target's PodMonitor.
     pub pod_monitor: PodMonitorConfig,
     /// Hints about the spec, although it can be carried out.
@@ -140,16 +143,11 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
         groupings,
         respect,
         drain,
-        sleep: sleep(engine, profile),
+        sleep: vitals::sleep(engine, profile),
+        vitals: vitals::vitals(engine, profile),
         pod_monitor,
         advice,
     })
-}
-
-/// Returns the measures that tell if an engine sleeps.
-fn sleep(engine: Engine, profile: Profile) -> Option<[Measure; 2]> {
-    let series = engine.profile().sleep.filter(|_| profile.has(Deviation::EngineActivity))?;
-    Some(series.recipes().map(|recipe| Measure { recipe, window: Duration::ZERO }))
 }
 
 /// Parses the metrics: how to read each, and what the policy compares it with.

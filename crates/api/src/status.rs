@@ -220,6 +220,9 @@ pub struct StoredHistory {
     /// The latest changes of size by other writers, latest first; absent in older records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeRecord>,
+    /// The UIDs of the pods with wedged engines; absent in older records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wedged: Vec<String>,
     /// The history.
     #[serde(flatten)]
     pub record: HistoryRecord,

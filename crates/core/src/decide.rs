@@ -13,7 +13,7 @@ use crate::{
     observation::{Doubt, Observation, Reading, Scale, Selector},
     policy::{Policy, ToZero},
     profile::Deviation,
-    recommend::{Winner, recommend, winner},
+    recommend::{Winner, halted::Halted, recommend, winner},
     stabilize,
 };
 
@@ -232,6 +232,11 @@ fn derive(
         }
     };
     let limit = if stays_awake && limited == 1 { Limit::NotIdleYet } else { limit };
+    let halted = Halted::of(policy.profile, observation);
+    let why = match reason(current, proposed) {
+        Some(Reason::AboveTarget) if halted.needs_replacement() => Some(Reason::Replacement),
+        why => why,
+    };
     let is_below_min = current == 0 && limited < policy.min_replicas;
     Derivation {
         winner,
@@ -243,7 +248,7 @@ fn derive(
         limited,
         limit,
         desired: if is_below_min { policy.min_replicas } else { limited },
-        reason: reason(current, proposed).or(is_below_min.then_some(Reason::BelowMin)),
+        reason: why.or(is_below_min.then_some(Reason::BelowMin)),
         held,
     }
 }

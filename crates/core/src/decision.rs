@@ -240,6 +240,8 @@ pub enum Reason {
     BelowMin,
     /// Every metric has failed for long enough that the fallback applies.
     Fallback,
+    /// The engines of all replicas are halted, and some are wedged: one replica is added.
+    Replacement,
 }
 
 /// A rule that kept the target from shrinking. The HPA has none of them.

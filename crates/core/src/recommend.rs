@@ -1,9 +1,11 @@
 //! From readings to proposals: the number of replicas that would bring each metric to its target.
 
+pub(crate) mod halted;
 mod outside;
 mod per_replica;
 mod pooled;
 
+use self::halted::Halted;
 use crate::{
     decision::{MetricError, MetricOutcome, Proposal},
     observation::{Observation, Reading},
@@ -13,6 +15,7 @@ use crate::{
 
 /// Returns the outcome of every metric, in the order of the policy.
 pub(crate) fn recommend(policy: &Policy, observation: &Observation) -> Vec<MetricOutcome> {
+    let halted = Halted::of(policy.profile, observation);
     let outcome = |(index, metric)| {
         let reading = observation.readings.get(index).unwrap_or(&Reading::Failed);
         if let Some(counted) = pooled::without_events(policy.profile, reading, observation) {
@@ -23,7 +26,7 @@ pub(crate) fn recommend(policy: &Policy, observation: &Observation) -> Vec<Metri
             Err(error) => MetricOutcome::Failed(error),
         }
     };
-    policy.metrics.iter().enumerate().map(outcome).collect()
+    policy.metrics.iter().enumerate().map(outcome).map(|outcome| halted.raise(outcome)).collect()
 }
 
 /// Returns the number of replicas that would bring one metric to its target.

@@ -56,6 +56,8 @@ pub struct EngineProfile {
     pub repeat_labels: &'static [&'static str],
     /// The series that tell if it sleeps, where it has them.
     pub sleep: Option<SleepDef>,
+    /// The counters that tell if it makes progress, where it has them.
+    pub progress: Option<ProgressDef>,
     /// The signals that it reports.
     pub signals: &'static [SignalDef],
     /// The pages that prove that it has had no request yet.
@@ -72,6 +74,20 @@ pub struct SleepDef {
     pub awake: &'static [Term],
     /// The number of processes that sleep.
     pub asleep: &'static [Term],
+}
+
+/// The counters by which an engine shows that it works on its requests.
+///
+/// They stand still if the engine has no work, or does none. An engine with requests whose counters
+/// stand still for minutes is wedged, so a counter belongs here only if it grows, at the latest
+/// every few seconds, while a single long request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgressDef {
+    /// The counters, which are added up.
+    pub counters: &'static [Term],
+    /// True if the counters grow only when a request ends. Then the engine can be called wedged
+    /// only while its page has the usage of the KV cache, which grows with each block of tokens.
+    pub at_end: bool,
 }
 
 impl SleepDef {
@@ -123,6 +139,15 @@ impl EngineProfile {
     /// Returns the recipe of a signal of this engine.
     pub fn recipe_of(&self, def: &SignalDef) -> Recipe {
         def.recipe(self.repeat_labels, self.idle_rules)
+    }
+
+    /// Returns the recipe of the counters that tell if the engine makes progress; `None` if it has
+    /// none. Some versions lack them, so that a page without them needs no explanation.
+    pub fn progress_recipe(&self) -> Option<Recipe> {
+        let progress = self.progress?;
+        let repeats = self.repeat_labels.iter().map(|label| (*label).to_owned());
+        let recipe = recipe(Kind::Counter, progress.counters, Fold::Sum);
+        Some(recipe.with_repeat_labels(repeats).with_absence(Absence::Usual))
     }
 }
 

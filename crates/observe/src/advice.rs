@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
-    Advice, Asked, MetricConfig, Port, SourceConfig,
+    Advice, Asked, MetricConfig, Port, SourceConfig, WEDGED_AFTER,
     conditions::Reason,
     quantity,
     workloads::{Grouping, ReportingPods},
@@ -93,6 +93,29 @@ pub fn asleep<'a>(replicas: impl Iterator<Item = &'a str>) -> Option<Advice> {
         names.join(", ")
     );
     Some(Advice { reason: Reason::EngineAsleep, text })
+}
+
+/// Returns the advice about pods with wedged engines and the requests that each has, if there are
+/// any.
+pub fn wedged<'a>(pods: impl Iterator<Item = (&'a str, Option<f64>)>) -> Option<Advice> {
+    let minutes = WEDGED_AFTER.as_secs() / 60;
+    let mut names: Vec<String> = Vec::new();
+    for (name, requests) in pods {
+        names.push(match requests {
+            Some(requests) => format!("{name} ({requests} requests)"),
+            None => name.to_owned(),
+        });
+    }
+    if names.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "{} had requests for {minutes} minutes and produced no token: such a replica counts \
+         neither as load nor as capacity, and is replaced by one beside it; look at its log, and \
+         delete the pod to restart its engine",
+        names.join(", ")
+    );
+    Some(Advice { reason: Reason::EngineWedged, text })
 }
 
 /// Returns the advice for a target that has fewer replicas than its selector finds.

@@ -37,8 +37,9 @@
 //! use llm_autoscaler_observe::{
 //!     observer::{TargetSnapshot, observe},
 //!     pod::Pod,
+//!     progress::ProgressTracker,
 //!     replicas::Replicas,
-//!     samples::{Found, Lookup, Sample, Samples, SourceKind, SourceSamples},
+//!     samples::{Found, Lookup, Sample, Samples, SourceKind, SourceSamples, VitalLookups},
 //! };
 //!
 //! /// Returns a sample of a pod's waiting requests, as a scrape 3 s ago has found it.
@@ -74,6 +75,7 @@
 //!         requests: Vec::new(),
 //!         latency: Vec::new(),
 //!         sleep: Default::default(),
+//!         vitals: VitalLookups::default(),
 //!     };
 //!     let now = Now { wall: DateTime::UNIX_EPOCH, monotonic: Monotonic::default() };
 //!     let startup_timeout = TimeDelta::minutes(10);
@@ -85,6 +87,7 @@
 //!         selector: Selector::Valid,
 //!         scaled_to_zero: false,
 //!         woken: false,
+//!         progress: &ProgressTracker::default(),
 //!         startup_timeout,
 //!         now: now.wall,
 //!     });
@@ -111,6 +114,7 @@ pub mod advice;
 pub mod draining;
 pub mod observer;
 pub mod pod;
+pub mod progress;
 mod reading;
 pub mod replicas;
 pub mod requests;

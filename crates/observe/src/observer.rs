@@ -19,6 +19,7 @@ use llm_autoscaler_engines::exposition::Value;
 use crate::{
     advice,
     pod::{Pod, TroubleKind},
+    progress::{Progress, ProgressTracker},
     reading::query_total,
     replicas::{ReplicaPods, Replicas},
     samples::{Evidence, Lookup, QueryLookup, Sample, Samples, SourceKind, SourceSamples},
@@ -45,6 +46,8 @@ pub struct TargetSnapshot<'a> {
     pub scaled_to_zero: bool,
     /// True if a wake call arrived within the time after which the target may go to zero.
     pub woken: bool,
+    /// The engines that make no progress.
+    pub progress: &'a ProgressTracker,
     /// The time that a replica may take to become ready.
     pub startup_timeout: TimeDelta,
     /// The time of the observation.
@@ -220,6 +223,7 @@ impl TargetSnapshot<'_> {
         let asleep = self.replicas.list.iter().zip(activities);
         let asleep = asleep.filter(|(_, activity)| **activity == EngineActivity::Asleep);
         advice.extend(advice::asleep(asleep.map(|(group, _)| &*group.pods[0].name)));
+        advice.extend(advice::wedged(self.wedged_pods()));
         let (groupings, sources) = (&self.config.groupings, &self.config.sources);
         advice.extend(advice::workers_with_port(self.replicas, groupings, sources));
         Findings {
@@ -250,23 +254,40 @@ impl TargetSnapshot<'_> {
     }
 
     /// Returns the activity of each replica's engine. It answers if the replica was ready before
-    /// and all its reporting pods have a sample; it sleeps if the engines of all of them do.
+    /// and all its reporting pods have a sample; it sleeps if the engines of all of them do; it is
+    /// wedged if the engine of one of them is, and those of the others are, or have no requests.
     fn activities(&self) -> Vec<EngineActivity> {
         let Replicas { list, replica_of_reporting_pod, .. } = self.replicas;
         let reports = |group: &ReplicaPods| group.reporting_pods > 0;
         let mut asleep: Vec<bool> = list.iter().map(reports).collect();
         let mut answers: Vec<bool> =
             list.iter().map(|group| reports(group) && group.was_ready()).collect();
+        let (mut works, mut wedged) = (vec![false; list.len()], vec![false; list.len()]);
         for (at, place) in replica_of_reporting_pod.iter().enumerate() {
             answers[*place] &= self.has_sample(at);
             asleep[*place] &= self.is_asleep(at);
+            match self.progress.of(at) {
+                Progress::Idle => {}
+                Progress::Unknown | Progress::Working => works[*place] = true,
+                Progress::Wedged(_) => wedged[*place] = true,
+            }
         }
-        let activity = |(asleep, answers)| match (asleep, answers) {
+        let activity = |place: usize| match (asleep[place], wedged[place] && !works[place]) {
             (true, _) => EngineActivity::Asleep,
-            (false, true) => EngineActivity::Answering,
+            (false, true) => EngineActivity::Wedged,
+            (false, false) if answers[place] => EngineActivity::Answering,
             (false, false) => EngineActivity::Unknown,
         };
-        asleep.into_iter().zip(answers).map(activity).collect()
+        (0..list.len()).map(activity).collect()
+    }
+
+    /// Returns the pods with wedged engines, and the requests of each.
+    fn wedged_pods(&self) -> impl Iterator<Item = (&str, Option<f64>)> {
+        let pods = self.replicas.reporting_pods.values().enumerate();
+        pods.filter_map(|(at, pod)| match self.progress.of(at) {
+            Progress::Wedged(requests) => Some((&*pod.name, requests)),
+            Progress::Unknown | Progress::Idle | Progress::Working => None,
+        })
     }
 
     /// Returns true if the first source that tells says that all engine processes of the reporting

@@ -35,6 +35,21 @@ pub struct SourceSamples {
     /// The number of awake engine processes in each reporting pod, and then the number of those
     /// that sleep. Both are empty if the engine does not expose them.
     pub sleep: [Vec<Lookup>; 2],
+    /// The numbers that tell if the engine of each reporting pod makes progress.
+    pub vitals: VitalLookups,
+}
+
+/// The answers of a source about the progress of each reporting pod's engine, as
+/// [`VitalMeasures`](llm_autoscaler_api::VitalMeasures) asks for them. Each is empty if the engine
+/// does not expose it.
+#[derive(Clone, Debug, Default)]
+pub struct VitalLookups {
+    /// The number of requests.
+    pub requests: Vec<Lookup>,
+    /// The rate of the counters of progress.
+    pub progress: Vec<Lookup>,
+    /// The running requests, and the usage of the KV cache.
+    pub gauges: [Vec<Lookup>; 2],
 }
 
 /// A kind of source.

@@ -9,6 +9,7 @@
 //! A *source* belongs to one autoscaler. It subscribes to *feeds*: pages and servers that one task
 //! samples for all autoscalers. The task wakes its subscribers when a sample is there.
 
+mod activity;
 mod connection;
 pub(crate) mod credentials;
 mod error;

@@ -166,6 +166,8 @@ named_variants! {
         ClockSkew,
         /// The engines of some replicas sleep.
         EngineAsleep,
+        /// The engines of some replicas have requests, and make no progress.
+        EngineWedged,
         /// A metric is read from a series that has been renamed.
         FormerName,
         /// All metrics are latencies, which are unknown without requests.

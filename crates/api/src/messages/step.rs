@@ -161,6 +161,10 @@ impl Step<'_> {
                             self.policy.fallback.map_or(0, |fallback| fallback.after.num_seconds());
                         format!("no metric has been available for {seconds} s")
                     }
+                    Some(core::Reason::Replacement) => {
+                        "no engine answers requests: one is added beside those that are wedged"
+                            .to_owned()
+                    }
                     None => String::new(),
                 }
             }

@@ -126,7 +126,7 @@ impl Autoscaler {
         for target in &mut self.targets {
             target.follow_pods();
             match status {
-                Some(status) => target.restore(status, now.wall),
+                Some(status) => target.restore(status, now),
                 None => target.learn_starts(now.wall),
             }
         }

@@ -1,6 +1,6 @@
 //! Metrics from outside of the replicas (`type: Object`, `type: External`).
 
-use super::in_direction;
+use super::{halted::Halted, in_direction};
 use crate::{
     decision::{Counted, MetricError, Proposal},
     observation::{EngineActivity, Observation, Phase, Reading, Replica},
@@ -80,7 +80,7 @@ pub(super) fn propose_value(
     observation: &Observation,
 ) -> Result<Proposal, MetricError> {
     let Policy { profile, tolerance, .. } = *policy;
-    let halted = halted(profile, &observation.replicas);
+    let halted = Halted::of(profile, observation).count();
     let current = (observation.scale.current - halted).max(0);
     let ratio = usage as f64 / target.0 as f64;
     let proposal = |replicas: i32, ready| {
@@ -121,18 +121,6 @@ fn ready(profile: Profile, replicas: &[Replica]) -> u32 {
     replicas.iter().filter(serves).count() as u32
 }
 
-/// Returns the number of replicas whose engines are halted. They stay, beside the replicas that a
-/// metric requires.
-fn halted(profile: Profile, replicas: &[Replica]) -> i32 {
-    if !profile.has(Deviation::EngineActivity) {
-        return 0;
-    }
-    let halted = |replica: &&Replica| {
-        replica.is_halted() && replica.phase == Phase::Running && !replica.deleting
-    };
-    replicas.iter().filter(halted).count() as i32
-}
-
 /// Returns the proposal ⌈total ÷ target⌉; the current replicas matter to the tolerance only.
 ///
 /// The formula is `GetObjectPerPodMetricReplicas` and `GetExternalPerPodMetricReplicas` of
@@ -147,7 +135,7 @@ pub(super) fn propose_average(
 ) -> Proposal {
     let Policy { profile, tolerance, .. } = *policy;
     let scale = observation.scale;
-    let halted = halted(profile, &observation.replicas);
+    let halted = Halted::of(profile, observation).count();
     let base = if profile.has(Deviation::AskedForReplicas) { scale.current } else { scale.status };
     let base = (base - halted).max(0);
     let ratio = usage as f64 / (target.0 as f64 * f64::from(base));

@@ -33,7 +33,7 @@ pub enum ReplicaReason {
     AboveCeiling,
     /// Its engine sleeps.
     Asleep,
-    /// It will not get ready by waiting.
+    /// It will not serve by waiting: it does not get ready, or its engine is wedged.
     Stuck,
 }
 
@@ -56,9 +56,9 @@ pub(super) fn reasons(
         .map(|(place, state)| match state {
             ReplicaState::Starting | ReplicaState::NotCreated => ReplicaReason::Starting,
             ReplicaState::Ending | ReplicaState::Ended => ReplicaReason::Draining,
-            ReplicaState::Stuck => ReplicaReason::Stuck,
+            ReplicaState::Stuck | ReplicaState::Wedged => ReplicaReason::Stuck,
             ReplicaState::Asleep => ReplicaReason::Asleep,
-            ReplicaState::Ready | ReplicaState::Unready | ReplicaState::Wedged => {
+            ReplicaState::Ready | ReplicaState::Unready => {
                 if is_victim(&drained.action, observed, place) {
                     return ReplicaReason::Draining;
                 }

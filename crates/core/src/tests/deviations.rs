@@ -173,6 +173,27 @@ fn engine_activity() {
     assert_eq!(per_pod(&observed(2, &[(READY, Some(18)), (WEDGED, Some(20))])), [Some(4), Some(3)]);
     let replaced = [(READY, Some(9)), (READY, Some(9)), (WEDGED, Some(20))];
     assert_eq!(per_pod(&observed(3, &replaced)), [Some(4), Some(3)]);
+    // Where no other replica serves, one is added, once, and stays without any load.
+    let wedged = |others: &[(Replica, Option<i64>)], current| {
+        let mut replicas = vec![(WEDGED, Some(121))];
+        replicas.extend(others);
+        per_pod(&observed(current, &replicas))[1]
+    };
+    assert_eq!(wedged(&[], 1), Some(2));
+    assert_eq!(wedged(&[], 2), Some(2));
+    assert_eq!(wedged(&[(PENDING, None)], 2), Some(2));
+    assert_eq!(wedged(&[(LOADING, None)], 2), Some(2));
+    assert_eq!(wedged(&[(READY, None)], 2), None, "a replica that serves has no sample");
+    assert_eq!(wedged(&[(READY, Some(0))], 2), Some(2));
+    assert_eq!(wedged(&[(READY, Some(0)); 3], 4), Some(2));
+    assert_eq!(wedged(&[(WEDGED, Some(9))], 2), Some(3));
+    assert_eq!(wedged(&[(ASLEEP, Some(0))], 2), Some(3));
+    assert_eq!(wedged(&[(WEDGED, Some(9)), (READY, Some(25))], 3), Some(5));
+    assert_eq!(both(OBJECT_VALUE, &outside(0, 1, &[WEDGED])), [Some(1), Some(2)]);
+    assert_eq!(both(OBJECT_AVERAGE, &outside(0, 2, &[READY, WEDGED])), [Some(1), Some(2)]);
+    // An idle replica beside sleeping ones is the one that is awake.
+    assert_eq!(per_pod(&asleep(0)), [Some(1), Some(3)]);
+    assert_eq!(both(OBJECT_AVERAGE, &outside(0, 2, &[ASLEEP; 2])), [Some(1), Some(2)]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     prefixes: &[],
     repeat_labels: &[],
     sleep: None,
+    progress: None,
     signals: &[],
     idle_rules: &[],
 };

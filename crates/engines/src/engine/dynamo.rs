@@ -13,7 +13,7 @@
 use super::{sglang, tensorrt_llm, vllm};
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
-    engine::EngineProfile,
+    engine::{EngineProfile, ProgressDef},
     kind::Fold,
     signal::Signal,
 };
@@ -28,6 +28,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     prefixes: &["dynamo_", "nv_llm_http_service_"],
     repeat_labels: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
     sleep: Some(vllm::SLEEP),
+    progress: Some(PROGRESS),
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,
@@ -189,3 +190,12 @@ const IDLE_RULES: &[IdleRule] = &[
         prefix: Some("dynamo_frontend_"),
     },
 ];
+
+/// Those of the worker's engine. TensorRT-LLM's grow only when a request ends.
+const PROGRESS: ProgressDef = ProgressDef {
+    counters: &[
+        Term(&[worker("vllm:prompt_tokens_total"), sglang::REALTIME_TOKENS.on("worker")]),
+        Term(&[worker("vllm:generation_tokens_total"), sglang::REALTIME_TOKENS.on("worker")]),
+    ],
+    at_end: false,
+};

@@ -7,7 +7,7 @@
 
 use crate::{
     definition::{Alternative, SignalDef, Term},
-    engine::EngineProfile,
+    engine::{EngineProfile, ProgressDef},
     kind::Fold,
     signal::Signal,
 };
@@ -22,6 +22,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     prefixes: &["lmdeploy:"],
     repeat_labels: &[],
     sleep: None,
+    progress: Some(PROGRESS),
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,
@@ -93,3 +94,12 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
 
 const BEFORE_THE_ENGINE: Term =
     Term(&[Alternative::current("lmdeploy:num_api_requests_waiting", "0.12 and later")]);
+
+/// Both grow with each step of the engine.
+const PROGRESS: ProgressDef = ProgressDef {
+    counters: &[
+        Term(&[Alternative::always("lmdeploy:prompt_tokens_total")]),
+        Term(&[Alternative::always("lmdeploy:generation_tokens_total")]),
+    ],
+    at_end: false,
+};

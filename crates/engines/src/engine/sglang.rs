@@ -15,7 +15,7 @@
 
 use crate::{
     definition::{Alternative, SignalDef, Term},
-    engine::EngineProfile,
+    engine::{EngineProfile, ProgressDef},
     kind::Fold,
     signal::Signal,
 };
@@ -30,6 +30,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     prefixes: &["sglang:"],
     repeat_labels: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
     sleep: None,
+    progress: Some(PROGRESS),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },
@@ -124,3 +125,9 @@ pub(super) const TTFT: Alternative = Alternative::always("sglang:time_to_first_t
 pub(super) const ITL: Alternative =
     Alternative::current("sglang:inter_token_latency_seconds", "0.4.3 and later");
 pub(super) const LATENCY: Alternative = Alternative::always("sglang:e2e_request_latency_seconds");
+
+/// It grows with each log interval, in all of its modes; the other counters of tokens grow only
+/// when a request ends, and `sglang:token_usage` is rounded to hundredths.
+const PROGRESS: ProgressDef = ProgressDef { counters: &[Term(&[REALTIME_TOKENS])], at_end: false };
+pub(super) const REALTIME_TOKENS: Alternative =
+    Alternative::current("sglang:realtime_tokens_total", "0.5.7 and later");

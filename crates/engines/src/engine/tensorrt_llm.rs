@@ -7,7 +7,7 @@
 
 use crate::{
     definition::{Alternative, SignalDef, Term},
-    engine::EngineProfile,
+    engine::{EngineProfile, ProgressDef},
     kind::Fold,
     signal::Signal,
 };
@@ -23,6 +23,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     prefixes: &["trtllm_", "trtllm:"],
     repeat_labels: &[],
     sleep: None,
+    progress: Some(PROGRESS),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },
@@ -86,3 +87,11 @@ pub(super) const KV_CACHE: Alternative =
 pub(super) const TTFT: Alternative = Alternative::always("trtllm_time_to_first_token_seconds");
 pub(super) const ITL: Alternative = Alternative::always("trtllm_time_per_output_token_seconds");
 pub(super) const LATENCY: Alternative = Alternative::always("trtllm_e2e_request_latency_seconds");
+
+const PROGRESS: ProgressDef = ProgressDef {
+    counters: &[
+        Term(&[Alternative::always("trtllm_generation_tokens_total")]),
+        Term(&[Alternative::always("trtllm_request_success_total")]),
+    ],
+    at_end: true,
+};

@@ -10,7 +10,7 @@
 
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
-    engine::EngineProfile,
+    engine::{EngineProfile, ProgressDef},
     kind::Fold,
     signal::Signal,
 };
@@ -25,6 +25,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     prefixes: &["tgi_"],
     repeat_labels: &[],
     sleep: None,
+    progress: Some(PROGRESS),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },
@@ -79,3 +80,9 @@ const IDLE_RULES: &[IdleRule] = &[IdleRule {
     ],
     prefix: Some("tgi_"),
 }];
+
+/// It grows with each step of the engine.
+const PROGRESS: ProgressDef = ProgressDef {
+    counters: &[Term(&[Alternative::always("tgi_batch_inference_count")])],
+    at_end: false,
+};

@@ -12,7 +12,7 @@
 
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
-    engine::{EngineProfile, SleepDef},
+    engine::{EngineProfile, ProgressDef, SleepDef},
     kind::Fold,
     signal::Signal,
 };
@@ -27,6 +27,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     prefixes: &["vllm:"],
     repeat_labels: &[],
     sleep: Some(SLEEP),
+    progress: Some(PROGRESS),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },
@@ -117,3 +118,12 @@ const IDLE_RULES: &[IdleRule] = &[IdleRule {
     ],
     prefix: None,
 }];
+
+/// Both grow with each step of the engine. The prompt's tokens count when its first token is there.
+pub(super) const PROGRESS: ProgressDef = ProgressDef {
+    counters: &[
+        Term(&[Alternative::always("vllm:prompt_tokens_total")]),
+        Term(&[Alternative::always("vllm:generation_tokens_total")]),
+    ],
+    at_end: false,
+};

@@ -18,8 +18,11 @@ use serde_json::{Value as Json, json};
 use super::{Observations, Origin, TargetObservation, TargetSnapshot, observe};
 use crate::{
     pod::{Members, Pod, Trouble, TroubleKind},
+    progress::ProgressTracker,
     replicas::Replicas,
-    samples::{Found, Lookup, QueryLookup, Sample, Samples, SourceKind, SourceSamples},
+    samples::{
+        Found, Lookup, QueryLookup, Sample, Samples, SourceKind, SourceSamples, VitalLookups,
+    },
 };
 
 const STARTUP_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
@@ -30,6 +33,7 @@ struct Target {
     replicas: Replicas,
     samples: Samples,
     scale: Scale,
+    progress: ProgressTracker,
 }
 
 /// Returns a target with these metrics and pods, without a source. Its scale is the number of its
@@ -47,7 +51,8 @@ fn target(metrics: &Json, pods: impl IntoIterator<Item = Pod>) -> Target {
     let replicas = Replicas::of(&members(pods), &[]);
     let size = replicas.list.len() as i32;
     let scale = Scale { current: size, status: size };
-    Target { config, replicas, samples: Samples::default(), scale }
+    let (samples, progress) = Default::default();
+    Target { config, replicas, samples, scale, progress }
 }
 
 /// Returns a target with one metric, the number of waiting requests, at 10 per replica.
@@ -100,6 +105,7 @@ impl Target {
             requests: Vec::new(),
             latency: Vec::new(),
             sleep: Default::default(),
+            vitals: VitalLookups::default(),
         });
         self
     }
@@ -138,6 +144,7 @@ impl Target {
             selector: Selector::Valid,
             scaled_to_zero: false,
             woken: false,
+            progress: &self.progress,
             startup_timeout: STARTUP_TIMEOUT,
             now,
         }

@@ -48,6 +48,7 @@ fn source(requests: Vec<Lookup>, latency: Vec<Lookup>) -> SourceSamples {
         requests,
         latency,
         sleep: Default::default(),
+        vitals: crate::samples::VitalLookups::default(),
     }
 }
 

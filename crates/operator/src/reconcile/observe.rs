@@ -32,6 +32,7 @@ impl Role {
             && target.grace.as_ref().is_none_or(|(at, _)| now.monotonic.since(*at) >= GRACE_EVERY);
         let samples =
             target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
+        target.engines.observe(plan.vitals.as_ref(), &target.replicas, &samples, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
         let observed = observe(&TargetSnapshot {
             config: &plan,
@@ -41,6 +42,7 @@ impl Role {
             selector: target.observed_selector(),
             scaled_to_zero,
             woken: target.is_woken(&plan, now.monotonic),
+            progress: &target.engines,
             startup_timeout,
             now: now.wall,
         });

@@ -86,6 +86,7 @@ impl Role {
             written,
             memory: &target.memory,
             changes: self.sizes.repeated().records(),
+            wedged: target.engines.wedged(),
             pod_monitor: self.pod_monitor.condition(),
         };
         self.status = report::role_status(&self.status, &report, now.wall);

@@ -10,7 +10,8 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_core::{Monotonic, Now, RoleMemory, Selector};
 use llm_autoscaler_observe::{
-    draining::DrainMemory, replicas::Replicas, startup_tracker::StartupTracker,
+    draining::DrainMemory, progress::ProgressTracker, replicas::Replicas,
+    startup_tracker::StartupTracker,
 };
 use tokio::sync::Notify;
 
@@ -39,6 +40,8 @@ pub(super) struct TargetState {
     pub replicas: Replicas,
     /// The starts of its replicas.
     starts: StartupTracker,
+    /// The progress of the engines.
+    pub engines: ProgressTracker,
     /// The time of the last wake call.
     woken: Option<Monotonic>,
     /// The memory from step to step.
@@ -101,17 +104,18 @@ impl TargetState {
         pods.manage_gates();
         let replicas = Replicas::of(&pods.members(), &plan.groupings);
         let before = before.filter(|before| before.view.uid == view.uid);
-        let mut memory = match (before, remembered) {
-            (Some(before), _) => before.memory,
+        let (mut memory, engines) = match (before, remembered) {
+            (Some(before), _) => (before.memory, before.engines),
             (None, Some(remembered)) => {
                 let timeout = remembered.startup_times.startup_timeout();
                 let states = replicas.states_without_samples(now.wall, timeout);
                 let counts = replicas.counts(&states);
                 let drains = plan.drain.is_some();
                 let requested = view.scale.current;
-                remembered.restore(&plan.policy, requested, counts, drains, now.wall)
+                let memory = remembered.restore(&plan.policy, requested, counts, drains, now.wall);
+                (memory, ProgressTracker::restored(&remembered.wedged, now.monotonic))
             }
-            (None, None) => RoleMemory::default(),
+            (None, None) => Default::default(),
         };
         let mut starts = StartupTracker::default();
         starts.observe(&replicas, &mut memory.startup_times, now.wall);
@@ -125,6 +129,7 @@ impl TargetState {
             pods,
             replicas,
             starts,
+            engines,
             woken: None,
             memory,
             decided: false,

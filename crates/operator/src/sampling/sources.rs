@@ -3,14 +3,14 @@
 //! A source after the first is only scraped or queried while it is needed: when a replica has no
 //! sample in the sources before it, and for a minute longer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use llm_autoscaler_api::{Asked, SourceConfig, TargetConfig};
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{Engine, Measure};
 use llm_autoscaler_observe::{
     pod::Members,
-    samples::{self, Lookup, QueryLookup, Samples, SourceSamples},
+    samples::{self, Lookup, QueryLookup, Samples, SourceSamples, VitalLookups},
 };
 use tokio::sync::Notify;
 
@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     cluster::pods::{PodStore, PodView},
     sampling::{
+        activity::Activity,
         page_state::distinct,
         page_view::{PageView, ScrapePace},
         prometheus::{
@@ -41,9 +42,6 @@ pub(crate) struct Sampling {
     pub(crate) clock: Clock,
 }
 
-/// The time for which a source stays active after it was needed.
-const NEEDED_FOR: Duration = Duration::from_mins(1);
-
 /// The sources of one autoscaler.
 pub(crate) struct Sources {
     /// The sources, in the order of failover.
@@ -58,7 +56,23 @@ pub(crate) struct Sources {
     latency: Option<Arc<Measure>>,
     /// The numbers of engine processes that are awake, and that sleep.
     sleep: Option<[Arc<Measure>; 2]>,
+    /// The numbers that tell if the engines make progress.
+    vitals: Option<Vitals>,
     engine: Engine,
+}
+
+/// The numbers that tell if an engine makes progress, as
+/// [`VitalMeasures`](llm_autoscaler_api::VitalMeasures) has them.
+struct Vitals {
+    requests: Arc<Measure>,
+    progress: Arc<Measure>,
+    gauges: [Option<Arc<Measure>>; 2],
+}
+
+impl Vitals {
+    fn measures(&self) -> impl Iterator<Item = &Arc<Measure>> {
+        [&self.requests, &self.progress].into_iter().chain(self.gauges.iter().flatten())
+    }
 }
 
 /// A source, and the time in which it is active.
@@ -75,29 +89,6 @@ enum SourceKind {
     OtherPods(PageView, PodView),
     /// A Prometheus server.
     Prometheus(ServerView),
-}
-
-/// The time in which a source is scraped or queried.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Activity {
-    Always,
-    Until(Monotonic),
-}
-
-impl Activity {
-    fn is_active(self, now: Monotonic) -> bool {
-        match self {
-            Self::Always => true,
-            Self::Until(end) => now < end,
-        }
-    }
-
-    /// Keeps the source active for [`NEEDED_FOR`].
-    fn renew(&mut self, now: Monotonic) {
-        if let Self::Until(end) = self {
-            *end = now.after(NEEDED_FOR);
-        }
-    }
 }
 
 impl Sources {
@@ -125,7 +116,13 @@ impl Sources {
         let latency = drain.and_then(|drain| drain.latency.as_ref()).map(intern);
         let sleep = config.sleep.as_ref().map(|sleep| sleep.each_ref().map(intern));
         let all = measures.iter().flatten().chain(&requests).chain(&latency);
+        let vitals = config.vitals.as_ref().map(|vitals| Vitals {
+            requests: intern(&vitals.requests),
+            progress: intern(&vitals.progress),
+            gauges: vitals.gauges.each_ref().map(|gauge| gauge.as_ref().map(intern)),
+        });
         let all = all.chain(sleep.iter().flatten());
+        let all = all.chain(vitals.iter().flat_map(Vitals::measures));
         let demand = TargetDemand {
             namespace,
             measures: distinct(all).into(),
@@ -141,7 +138,8 @@ impl Sources {
             Source { kind, activity }
         });
         let list = list.collect();
-        Self { list, measures, queries, requests, latency, sleep, engine: config.engine }
+        let engine = config.engine;
+        Self { list, measures, queries, requests, latency, sleep, vitals, engine }
     }
 
     /// Returns true if the engine has a series that counts its requests.
@@ -261,6 +259,14 @@ impl Sources {
                 Some(sleep) => sleep.each_ref().map(|measure| per_pod(Some(measure))),
                 None => Default::default(),
             },
+            vitals: match &self.vitals {
+                Some(vitals) => VitalLookups {
+                    requests: per_pod(Some(&vitals.requests)),
+                    progress: per_pod(Some(&vitals.progress)),
+                    gauges: vitals.gauges.each_ref().map(|gauge| per_pod(gauge.as_ref())),
+                },
+                None => VitalLookups::default(),
+            },
             kind,
         }
     }
@@ -353,6 +359,7 @@ impl SourceKind {
             requests: Vec::new(),
             latency: Vec::new(),
             sleep: Default::default(),
+            vitals: VitalLookups::default(),
         }
     }
 }
@@ -368,32 +375,6 @@ impl Source {
             SourceKind::OwnPods(_) => "scrape",
             SourceKind::OtherPods(..) => "others",
             SourceKind::Prometheus(_) => "prometheus",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_later_source_is_active_for_a_minute_after_it_was_needed() {
-        let at = |second| Monotonic(Duration::from_secs(second));
-        // The activity at 100 s, the time of renewal, and whether it is active at 100, 130 and 160
-        // s.
-        for (name, activity, renewed, expected) in [
-            ("always", Activity::Always, None, [true; 3]),
-            ("always, and needed", Activity::Always, Some(100), [true; 3]),
-            ("never needed", Activity::Until(at(100)), None, [false; 3]),
-            ("needed", Activity::Until(at(100)), Some(100), [true, true, false]),
-            ("needed again", Activity::Until(at(110)), Some(101), [true; 3]),
-        ] {
-            let mut activity = activity;
-            if let Some(second) = renewed {
-                activity.renew(at(second));
-            }
-            let active = [100, 130, 160].map(|second| activity.is_active(at(second)));
-            assert_eq!(active, expected, "{name}");
         }
     }
 }

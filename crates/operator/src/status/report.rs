@@ -59,6 +59,8 @@ pub(crate) struct RoleReport<'a> {
     pub memory: &'a RoleMemory,
     /// The latest changes of size by other writers, to be remembered.
     pub changes: &'a [ChangeRecord],
+    /// The UIDs of the pods with wedged engines, to be remembered.
+    pub wedged: Vec<String>,
     /// The condition of the PodMonitor, if the spec asks for one.
     pub pod_monitor: Option<ConditionUpdate>,
 }
@@ -256,7 +258,7 @@ fn target_status(
     };
     let manual_change = report.block.manual_change.as_ref();
     let manual_change = manual_change.map(|respected| respected.change.status());
-    memory::encode(&mut status, report.memory, manual_change, report.changes);
+    memory::encode(&mut status, report.memory, manual_change, report.changes, &report.wedged);
     status
 }
 

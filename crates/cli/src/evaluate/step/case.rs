@@ -176,8 +176,29 @@ pub(super) struct SourceCase {
     /// The number of sleeping engine processes of each pod.
     #[serde(default)]
     pub(super) asleep: BTreeMap<String, LookupCase>,
+    /// The numbers that tell if the engine of each pod makes progress.
+    #[serde(default)]
+    pub(super) vitals: VitalsCase,
     pub(super) clock_ahead_seconds: Option<f64>,
     pub(super) warning: Option<String>,
+}
+
+/// The numbers that tell if an engine makes progress, by pod.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct VitalsCase {
+    /// The number of requests, running and waiting.
+    #[serde(default)]
+    pub(super) requests: BTreeMap<String, LookupCase>,
+    /// The rate of the counters of progress over five minutes.
+    #[serde(default)]
+    pub(super) progress: BTreeMap<String, LookupCase>,
+    /// The number of running requests.
+    #[serde(default)]
+    pub(super) running: BTreeMap<String, LookupCase>,
+    /// The usage of the KV cache.
+    #[serde(default)]
+    pub(super) kv_cache: BTreeMap<String, LookupCase>,
 }
 
 /// The target's own object, as far as a scale-down that drains depends on it.

@@ -7,11 +7,11 @@ use llm_autoscaler_api::{Asked, SourceConfig, TargetConfig};
 use llm_autoscaler_engines::{Kind, Measure, exposition::Value};
 use llm_autoscaler_observe::{
     pod::Members,
-    samples::{Lookup, QueryLookup, Sample, Samples, SourceKind, SourceSamples},
+    samples::{Lookup, QueryLookup, Sample, Samples, SourceKind, SourceSamples, VitalLookups},
 };
 
 use super::{
-    case::SourceCase,
+    case::{SourceCase, VitalsCase},
     lookup::{LookupCase, QueryCase},
     pods::Pods,
     problem::Problem,
@@ -110,8 +110,16 @@ impl Sources {
         };
         let is_active =
             given.active.unwrap_or_else(|| self.until[place].is_none_or(|until| now < until));
-        let (metrics, queries, requests, latency, sleep) = Default::default();
-        let silent = SourceSamples { kind, is_active, metrics, queries, requests, latency, sleep };
+        let silent = SourceSamples {
+            kind,
+            is_active,
+            metrics: Vec::new(),
+            queries: Vec::new(),
+            requests: Vec::new(),
+            latency: Vec::new(),
+            sleep: Default::default(),
+            vitals: VitalLookups::default(),
+        };
         if !is_active {
             return silent;
         }
@@ -138,8 +146,21 @@ impl Sources {
                 Some(_) => [&given.awake, &given.asleep].map(|given| lookups(Some(given), pods)),
                 None => Default::default(),
             },
+            vitals: match config.vitals.as_ref().filter(|_| silent.kind.is_per_pod()) {
+                Some(_) => vital_lookups(&given.vitals, pods),
+                None => VitalLookups::default(),
+            },
             ..silent
         }
+    }
+}
+
+fn vital_lookups(given: &VitalsCase, pods: &Members) -> VitalLookups {
+    let VitalsCase { requests, progress, running, kv_cache } = given;
+    VitalLookups {
+        requests: lookups(Some(requests), pods),
+        progress: lookups(Some(progress), pods),
+        gauges: [running, kv_cache].map(|gauge| lookups(Some(gauge), pods)),
     }
 }
 

@@ -15,6 +15,7 @@ use llm_autoscaler_observe::{
     advice,
     draining::{DrainMemory, GatePermission, key, name},
     observer::{TargetSnapshot, observe},
+    progress::ProgressTracker,
     replicas::{ReplicaPods, Replicas},
     requests::{Requests, requests, slowest_request},
     samples::Samples,
@@ -43,6 +44,7 @@ pub(super) struct Target {
     replicas: Replicas,
     starts: StartupTracker,
     drain: DrainMemory,
+    engines: ProgressTracker,
     /// True after the first decision: its first samples have arrived.
     is_decided: bool,
     scaled_to_zero: bool,
@@ -76,6 +78,7 @@ impl Target {
             replicas: Replicas::default(),
             starts: StartupTracker::default(),
             drain: DrainMemory::default(),
+            engines: ProgressTracker::default(),
             is_decided: false,
             scaled_to_zero: false,
             config,
@@ -83,8 +86,9 @@ impl Target {
     }
 
     /// Restores the memory from a status, as the operator does when it is restarted.
-    pub(super) fn restore(&mut self, status: &LLMAutoscalerStatus, now: DateTime<Utc>) {
+    pub(super) fn restore(&mut self, status: &LLMAutoscalerStatus, now: Now) {
         const UID: &str = "target";
+        let Now { wall: now, monotonic } = now;
         self.scaled_to_zero = self.name.is_none()
             && status.conditions.iter().any(|condition| {
                 condition.type_ == ConditionType::ScaledToZero
@@ -101,6 +105,7 @@ impl Target {
                 let (requested, drains) = (self.scale().current, self.config.drain.is_some());
                 self.memory =
                     remembered.restore(&self.config.policy, requested, counts, drains, now);
+                self.engines = ProgressTracker::restored(&remembered.wedged, monotonic);
             }
         }
         self.learn_starts(now);
@@ -163,6 +168,8 @@ impl Target {
             self.drain.workload = Some(self.workload());
         }
         let samples = self.sources.samples(&self.config, &self.replicas.reporting_pods, now.wall);
+        let vitals = self.config.vitals.as_ref();
+        self.engines.observe(vitals, &self.replicas, &samples, now.monotonic);
         let startup_timeout = self.memory.startup_times.startup_timeout();
         let observed = observe(&TargetSnapshot {
             config: &self.config,
@@ -177,6 +184,7 @@ impl Target {
             },
             scaled_to_zero: self.scaled_to_zero,
             woken: self.cluster.woken,
+            progress: &self.engines,
             startup_timeout,
             now: now.wall,
         });

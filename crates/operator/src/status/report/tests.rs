@@ -125,6 +125,7 @@ fn after_decision(
         written,
         memory: &RoleMemory::default(),
         changes: &[],
+        wedged: Vec::new(),
         pod_monitor: None,
     };
     role_status(previous, &report, now)

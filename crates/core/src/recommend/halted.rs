@@ -1,0 +1,93 @@
+//! Replicas whose engines are halted: asleep, or wedged.
+//!
+//! They are neither load nor capacity, so a metric is met by the other replicas, and they stay
+//! beside those.
+
+use crate::{
+    decision::{Counted, MetricError, MetricOutcome, Proposal},
+    observation::{EngineActivity, Observation, Replica},
+    profile::{Deviation, Profile},
+    units::Milli,
+};
+
+/// The halted replicas of an observation, and the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Halted {
+    /// The replicas whose engines sleep or are wedged.
+    count: i32,
+    has_wedged: bool,
+    /// True if a replica is left that is not halted, or is requested and not listed yet.
+    has_others: bool,
+    /// True if one of the others serves.
+    has_serving: bool,
+    /// The requested replicas.
+    current: i32,
+}
+
+impl Halted {
+    /// Counts the replicas. Under a profile that does not know halted engines there are none.
+    pub(crate) fn of(profile: Profile, observation: &Observation) -> Self {
+        if !profile.has(Deviation::EngineActivity) {
+            return Self::default();
+        }
+        let mut found = Self { current: observation.scale.current, ..Self::default() };
+        for replica in observation.replicas.iter().filter(|replica| is_alive(**replica)) {
+            if replica.is_halted() {
+                found.count += 1;
+                found.has_wedged |= replica.activity == EngineActivity::Wedged;
+            } else {
+                found.has_others = true;
+                found.has_serving |= replica.ready || replica.activity == EngineActivity::Answering;
+            }
+        }
+        found.has_others |= found.current > found.count;
+        found
+    }
+
+    /// Returns the number of halted replicas.
+    pub(crate) fn count(self) -> i32 {
+        self.count
+    }
+
+    /// Returns true if every replica is halted and some are wedged, so that nothing serves until
+    /// one replica is added.
+    pub(crate) fn needs_replacement(self) -> bool {
+        self.has_wedged && !self.has_others
+    }
+
+    /// Returns the outcome of a metric, raised so that a replica that is not halted stays, or comes
+    /// if all are halted and some of them wedged.
+    ///
+    /// While nothing but wedged engines has a sample, because a replacement is needed or starts,
+    /// the metric proposes that, instead of failing.
+    pub(crate) fn raise(self, outcome: MetricOutcome) -> MetricOutcome {
+        if self.count == 0 {
+            return outcome;
+        }
+        let others = i32::from(self.has_others || self.has_wedged);
+        let least = self.count.saturating_add(others);
+        let without_sample = Proposal {
+            replicas: least.max(self.current),
+            usage: Milli(0),
+            ratio: 0.0,
+            counted: Counted { halted: self.count as u32, ..Counted::default() },
+        };
+        match outcome {
+            MetricOutcome::Proposal(proposal) => MetricOutcome::Proposal(Proposal {
+                replicas: proposal.replicas.max(least),
+                ..proposal
+            }),
+            MetricOutcome::NoEvents(_)
+            | MetricOutcome::Failed(MetricError::NoSamples | MetricError::NoneReady)
+                if self.has_wedged && !self.has_serving =>
+            {
+                MetricOutcome::Proposal(without_sample)
+            }
+            MetricOutcome::NoEvents(_) | MetricOutcome::Failed(_) => outcome,
+        }
+    }
+}
+
+fn is_alive(replica: Replica) -> bool {
+    !replica.deleting && !replica.has_ended()
+}
