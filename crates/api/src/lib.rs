@@ -20,6 +20,7 @@ mod behavior;
 pub mod conditions;
 pub mod memory;
 pub mod messages;
+pub mod names;
 mod parse;
 mod pause;
 mod pod_monitor;

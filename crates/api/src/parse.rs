@@ -6,6 +6,7 @@ mod drain;
 mod metric;
 mod replica;
 mod role;
+mod safety;
 mod source;
 mod vitals;
 
@@ -106,6 +107,7 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
     let Some(target) = spec.scale_target_ref.clone() else {
         return Err(SpecError::new("scaleTargetRef", "it is missing: name the object to scale"));
     };
+    safety::check_target(&target)?;
     let (metrics, targets) = metrics(spec)?;
     let sources = source::sources(spec)?;
     check_queries(&metrics, &sources)?;

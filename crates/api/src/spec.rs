@@ -303,13 +303,22 @@ fn two_minutes() -> i32 {
 #[serde(rename_all = "camelCase")]
 pub struct ScaleTargetRef {
     /// The API group and version of the object, such as apps/v1.
-    #[schemars(length(min = 1, max = 316))]
+    #[schemars(
+        length(min = 1, max = 316),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub api_version: String,
     /// The kind of the object, such as StatefulSet.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$")
+    )]
     pub kind: String,
     /// The name of the object.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: String,
     /// The role to scale, such as decode, where the object is a RoleBasedGroup. Not allowed for
     /// other kinds.

@@ -36,6 +36,36 @@ fn unexplained(schema: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
+/// Collects the paths of fields of the spec that have no limit of their length.
+fn unlimited(schema: &Value, path: &str, found: &mut Vec<String>) {
+    let lacks = |limit: &str| schema[limit].is_null();
+    let is_text = schema["type"] == "string" && lacks("enum") && schema["format"] != "date-time";
+    let is_map = schema["additionalProperties"].is_object();
+    if is_text && lacks("maxLength")
+        || schema["type"] == "array" && lacks("maxItems")
+        || is_map && lacks("maxProperties")
+    {
+        found.push(path.to_owned());
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        unlimited(property, &format!("{path}.{name}"), found);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if schema[inner].is_object() {
+            unlimited(&schema[inner], &format!("{path}[]"), found);
+        }
+    }
+}
+
+#[test]
+fn every_list_map_and_text_of_the_spec_has_a_limit() {
+    let crd: Value = serde_saphyr::from_str(&printed()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut found = Vec::new();
+    unlimited(schema, "spec", &mut found);
+    assert_eq!(found, Vec::<String>::new());
+}
+
 #[test]
 fn every_field_is_explained() {
     let crd: Value = serde_saphyr::from_str(&printed()).unwrap();

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use kube::core::Selector;
 use llm_autoscaler_engines::{EngineProfile, prometheus::PodLabels};
 
-use super::SpecError;
+use super::{
+    SpecError,
+    safety::{check_access, check_url},
+};
 use crate::spec::{
     AuthorizationSpec, BasicAuthSpec, HeaderFrom, LLMAutoscalerSpec, Port, PrometheusSpec, Scheme,
     ScrapeSpec, SourceSpec, TlsSpec,
@@ -129,6 +132,13 @@ fn scrape(
             Some(selector)
         }
     };
+    let access = Access {
+        authorization: spec.authorization.clone(),
+        basic_auth: spec.basic_auth.clone(),
+        tls: spec.tls_config.clone(),
+        ..Access::default()
+    };
+    check_access(&access, &format!("{field}.scrape"))?;
     let usual = || engine.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
     Ok(ScrapeConfig {
         ports: spec.port.as_ref().map_or_else(usual, |port| vec![port.clone()]),
@@ -138,12 +148,7 @@ fn scrape(
         interval: positive(spec.interval_seconds),
         timeout: positive(spec.timeout_seconds),
         pods,
-        access: Access {
-            authorization: spec.authorization.clone(),
-            basic_auth: spec.basic_auth.clone(),
-            tls: spec.tls_config.clone(),
-            ..Access::default()
-        },
+        access,
     })
 }
 
@@ -188,6 +193,16 @@ fn check_labels(spec: &PrometheusSpec, field: &str) -> Result<(), SpecError> {
 
 fn prometheus(spec: &PrometheusSpec, field: &str) -> Result<PrometheusConfig, SpecError> {
     check_labels(spec, field)?;
+    let field = format!("{field}.prometheus");
+    check_url(&spec.url, &field)?;
+    let access = Access {
+        headers: spec.headers.clone(),
+        headers_from: spec.headers_from.clone().unwrap_or_default(),
+        authorization: spec.authorization.clone(),
+        basic_auth: spec.basic_auth.clone(),
+        tls: spec.tls_config.clone(),
+    };
+    check_access(&access, &field)?;
     Ok(PrometheusConfig {
         url: spec.url.trim_end_matches('/').to_owned(),
         interval: positive(spec.interval_seconds),
@@ -199,13 +214,7 @@ fn prometheus(spec: &PrometheusSpec, field: &str) -> Result<PrometheusConfig, Sp
             replicas: spec.replica_labels.as_slice().into(),
         },
         matchers: spec.matchers.clone(),
-        access: Access {
-            headers: spec.headers.clone(),
-            headers_from: spec.headers_from.clone().unwrap_or_default(),
-            authorization: spec.authorization.clone(),
-            basic_auth: spec.basic_auth.clone(),
-            tls: spec.tls_config.clone(),
-        },
+        access,
     })
 }
 

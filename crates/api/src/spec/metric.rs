@@ -7,7 +7,10 @@ use llm_autoscaler_engines::{Signal, TargetType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::name::{SignalName, TargetTypeName};
+use super::{
+    name::{SignalName, TargetTypeName},
+    source::short_text,
+};
 use crate::Quantity;
 
 /// A metric and its target.
@@ -119,7 +122,7 @@ pub enum SeriesType {
 #[serde(rename_all = "camelCase")]
 pub struct SeriesSelector {
     /// Labels that a series must have, with these values.
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = short_text(1024)))]
     pub match_labels: BTreeMap<String, String>,
 }
 

@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::source::short_text;
+
 /// The PodMonitor that makes Prometheus scrape the pods of the target.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -21,11 +23,11 @@ pub struct PodMonitorSpec {
     /// Labels of the PodMonitor. Many Prometheus installations select PodMonitors by a label, such
     /// as release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = short_text(63)))]
     pub labels: BTreeMap<String, String>,
     /// Annotations of the PodMonitor, such as arms.prometheus.io/discovery: "true".
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = short_text(4096)))]
     pub annotations: BTreeMap<String, String>,
 }
 

@@ -31,7 +31,7 @@ fn label_selector(description: &str) -> Schema {
                 "type": "object",
                 "description": "Labels that the pods must have, with these values.",
                 "maxProperties": 16,
-                "additionalProperties": {"type": "string"},
+                "additionalProperties": {"type": "string", "maxLength": 63},
             },
             "matchExpressions": {
                 "type": "array",
@@ -43,7 +43,11 @@ fn label_selector(description: &str) -> Schema {
                     "description": "One requirement.",
                     "required": ["key", "operator"],
                     "properties": {
-                        "key": {"type": "string", "description": "The label."},
+                        "key": {
+                            "type": "string",
+                            "description": "The label.",
+                            "maxLength": 317,
+                        },
                         "operator": {
                             "type": "string",
                             "description": "In, NotIn, Exists or DoesNotExist.",
@@ -52,8 +56,9 @@ fn label_selector(description: &str) -> Schema {
                         "values": {
                             "type": "array",
                             "description": "The values for In and NotIn.",
+                            "maxItems": 64,
                             "x-kubernetes-list-type": "atomic",
-                            "items": {"type": "string"},
+                            "items": {"type": "string", "maxLength": 63},
                         },
                     },
                 },

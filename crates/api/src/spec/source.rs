@@ -85,7 +85,10 @@ pub struct ScrapeSpec {
         .message("set the header Authorization only once: in authorization, basicAuth or headersFrom"),
     validation = Rule::new("!has(self.tlsConfig) || self.url.startsWith('https://')")
         .message("tlsConfig needs a URL that begins with https://")
-        .field_path(".tlsConfig")
+        .field_path(".tlsConfig"),
+    validation = Rule::new("!self.url.matches('/([.]|%2[eE]){1,2}(/|$)')")
+        .message("the path must not contain . or .. as a segment: write the path that is meant")
+        .field_path(".url")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PrometheusSpec {
@@ -118,16 +121,17 @@ pub struct PrometheusSpec {
     /// every selector that the operator writes, but not to a metric's query. An empty value stands
     /// for series without the label.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = short_text(1024)))]
     pub matchers: BTreeMap<String, String>,
     /// The labels of replicas of the server: series that differ only in these are one. Defaults to
     /// two names that are usual.
     #[serde(default = "replica_labels")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 128)))]
     pub replica_labels: Vec<String>,
-    /// HTTP headers without secrets, such as X-Scope-OrgID.
+    /// HTTP headers without secrets, such as X-Scope-OrgID. Host and the headers of the connection
+    /// are the operator's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = short_text(4096)))]
     pub headers: BTreeMap<String, String>,
     /// HTTP headers from Secrets in this namespace. The Secret contains the whole value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,10 +184,13 @@ pub struct BasicAuthSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRef {
     /// The name of the Secret or ConfigMap.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: String,
     /// The key in it.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }
 
@@ -221,6 +228,11 @@ pub struct CaSpec {
     /// The key of a ConfigMap that contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<KeyRef>,
+}
+
+/// Returns the schema of a text of at most this many characters.
+pub(super) fn short_text(longest: u32) -> serde_json::Value {
+    serde_json::json!({"type": "string", "maxLength": longest})
 }
 
 fn one() -> i32 {
