@@ -4,10 +4,12 @@ mod series;
 
 use std::{fmt::Write, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::ValueEnum;
 use llm_autoscaler_engines::{
-    Engine, Finding, Inspection, SignalInfo, exposition::Value as Quantity, inspect, recognize,
+    Engine, Finding, Inspection, SignalInfo,
+    exposition::{PageError, Value as Quantity},
+    inspect, recognize,
 };
 use serde_json::{Value, json};
 
@@ -105,7 +107,7 @@ impl Probe {
     }
 
     fn inspect(&self, page: &[u8], engine: Engine) -> anyhow::Result<Inspection> {
-        inspect(page, engine).with_context(|| self.page.clone())
+        inspect(page, engine).map_err(|error| anyhow!("{}: {}", self.page, told(&error)))
     }
 
     async fn read(&self) -> anyhow::Result<Vec<u8>> {
@@ -170,7 +172,7 @@ fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration
         summary.samples
     );
     if let Some(problem) = problem {
-        let _ = writeln!(text, "{problem}");
+        let _ = writeln!(text, "{}", told(problem));
     }
     for finding in &there {
         let SignalInfo { name, .. } = finding.def.signal.info();
@@ -204,6 +206,15 @@ fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration
     text
 }
 
+/// Returns the text of an error with the beginning of the line that is wrong, which the status of
+/// an autoscaler does not show.
+fn told(error: &PageError) -> String {
+    match error.excerpt() {
+        "" => error.to_string(),
+        excerpt => format!("{error}: {excerpt:?}"),
+    }
+}
+
 fn as_json(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration>) -> Value {
     let Inspection { engine, summary, problem, findings } = inspection;
     let signals: Vec<Value> = findings.iter().map(finding_json).collect();
@@ -212,7 +223,7 @@ fn as_json(page: &str, bytes: usize, inspection: &Inspection, over: Option<Durat
         "engine": engine.profile().name,
         "bytes": bytes,
         "samples": summary.samples,
-        "problem": problem.as_ref().map(ToString::to_string),
+        "problem": problem.as_ref().map(told),
         "overSeconds": over.map(|over| over.as_secs_f64()),
         "signals": signals,
     })
