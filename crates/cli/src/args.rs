@@ -7,10 +7,10 @@ use kube::CustomResourceExt;
 use llm_autoscaler::evaluate;
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
-use llm_autoscaler_operator::Config;
+use llm_autoscaler_operator::{Config, EgressRules, HostPattern};
 
 use crate::{
-    cluster::{client, with_cluster},
+    cluster::{api_server, client, with_cluster},
     engines::Engines,
     explain::Explain,
     probe::Probe,
@@ -62,6 +62,13 @@ pub(crate) struct Run {
     /// The arithmetic: exactly the HPA's, or with the deviations in docs/hpa-compatibility.md.
     #[arg(long, value_enum, default_value_t = ProfileName::Default)]
     profile: ProfileName,
+    /// The hosts that the sources of a spec may name, separated by commas: prom.example, *.example,
+    /// 10.0.0.0/8. By default all; link-local addresses and the API server never.
+    #[arg(long, env = "ALLOW_SOURCE_HOSTS", value_delimiter = ',')]
+    allow_source_hosts: Vec<HostPattern>,
+    /// Allow loopback addresses for sources and pods, such as a proxy beside the operator.
+    #[arg(long, env = "ALLOW_LOOPBACK")]
+    allow_loopback: bool,
     /// The format of the logs.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -120,6 +127,11 @@ impl Run {
             address: self.health_address,
             period: Duration::from_secs(self.sync_period_seconds),
             profile: self.profile.into(),
+            egress: EgressRules {
+                hosts: self.allow_source_hosts,
+                loopback: self.allow_loopback,
+                api_server: api_server().await,
+            },
         };
         tokio::select! {
             result = llm_autoscaler_operator::run(config, client) => Ok(result?),

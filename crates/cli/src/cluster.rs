@@ -1,5 +1,7 @@
 //! The connection to a cluster, for the subcommands that need one.
 
+use std::net::SocketAddr;
+
 use kube::Client;
 
 /// Runs `work` on a runtime, with one TLS library for the API server and the pods.
@@ -14,4 +16,29 @@ pub(crate) async fn client() -> anyhow::Result<Client> {
     let unknown =
         |error| anyhow::anyhow!("no cluster found: run in a pod, or set KUBECONFIG ({error})");
     Client::try_default().await.map_err(unknown)
+}
+
+/// Returns the addresses of the API server, as far as they can be resolved: that of the
+/// configuration, and in a pod that of its Service.
+pub(crate) async fn api_server() -> Vec<SocketAddr> {
+    let mut hosts = Vec::new();
+    if let Ok(config) = kube::Config::infer().await {
+        let url = config.cluster_url;
+        let port = url.port_u16().unwrap_or(443);
+        hosts.extend(url.host().map(|host| (host.trim_matches(['[', ']']).to_owned(), port)));
+    }
+    let service = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"].map(std::env::var);
+    if let [Ok(host), Ok(port)] = service
+        && let Ok(port) = port.parse()
+    {
+        hosts.push((host, port));
+    }
+    let mut addresses = Vec::new();
+    for (host, port) in hosts {
+        match tokio::net::lookup_host((host.as_str(), port)).await {
+            Ok(found) => addresses.extend(found),
+            Err(error) => tracing::warn!(host, %error, "the API server's name was not resolved"),
+        }
+    }
+    addresses
 }

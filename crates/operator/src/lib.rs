@@ -50,6 +50,8 @@ use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
 use tracing::info;
 
+pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
+
 use crate::{
     clock::Clock,
     cluster::{other_autoscalers::OtherAutoscalers, pods::PodStore},
@@ -63,8 +65,8 @@ use crate::{
     pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
     reconcile::{context::Context, controller},
     sampling::{
-        credentials::CredentialStore, prometheus::pool::PrometheusPool, scrape_pool::ScrapePool,
-        sources::Sampling,
+        credentials::CredentialStore, egress::Egress, prometheus::pool::PrometheusPool,
+        scrape_pool::ScrapePool, sources::Sampling,
     },
     scale::client::ScaleClient,
     status::{events::Events, write_limiter::WriteLimiter},
@@ -82,6 +84,8 @@ pub struct Config {
     pub period: Duration,
     /// The profile of decisions: the operator's own, or the HPA's to the bit.
     pub profile: Profile,
+    /// The addresses that samples may be fetched from.
+    pub egress: EgressRules,
 }
 
 /// The reason why the operator ended.
@@ -110,7 +114,8 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
     let pods = PodStore::new(clock);
     let readiness = Readiness::new(pods.clone());
     let wake = WakeCalls::default();
-    let credentials = CredentialStore::new(client.clone()).map_err(RunError::Tls)?;
+    let egress = Egress::new(config.egress);
+    let credentials = CredentialStore::new(client.clone(), egress).map_err(RunError::Tls)?;
     let others = OtherAutoscalers::new(client.clone(), config.namespace.clone());
     let gates = PodGates::new(client.clone(), clock, permit);
     let sampling = Sampling {

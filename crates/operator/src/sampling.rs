@@ -12,6 +12,7 @@
 mod activity;
 mod connection;
 pub(crate) mod credentials;
+pub(crate) mod egress;
 mod error;
 mod feed;
 mod http_client;

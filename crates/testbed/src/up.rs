@@ -20,7 +20,7 @@ pub(crate) struct Up {
 
 const EXAMPLE: &str = r#"
     kubectl apply --server-side -k config/crd
-    target/debug/llm-autoscaler run --health-address 127.0.0.1:8080 &
+    target/debug/llm-autoscaler run --allow-loopback --health-address 127.0.0.1:8080 &
     kubectl apply -f config/samples/workload.yaml -f config/samples/waiting.yaml
     kubectl get llmautoscalers,pods -o wide
     curl -s "http://$(kubectl get pod vllm-inference-0 -o jsonpath='{.status.podIP}'):8000/metrics"

@@ -53,7 +53,7 @@ impl Operator {
         self.port.store(port, Ordering::Relaxed);
         let address = format!("--health-address=127.0.0.1:{port}");
         let spec = Spec::new("operator", operator_binary()?, log)
-            .args(["run", "--namespace", &self.namespace, &address])
+            .args(["run", "--allow-loopback", "--namespace", &self.namespace, &address])
             .args(&self.args)
             .env("KUBECONFIG", &self.kubeconfig);
         *self.lock() = Some(Process::start(spec)?);

@@ -5,6 +5,7 @@ mod changes;
 mod guide;
 mod manifests;
 mod targets;
+mod urls;
 mod zero;
 
 use crate::{runner::Scenario, scenarios};
@@ -26,6 +27,9 @@ pub fn all() -> Vec<Scenario> {
         targets::kind_without_a_scale_subresource,
         bad_input::pages_that_are_not_metrics,
         bad_input::port_that_no_pod_has,
+        urls::names_that_would_change_a_path_are_refused,
+        urls::link_local_addresses_are_not_called,
+        urls::policy_for_source_hosts_covers_roles,
         bad_input::spec_that_only_the_operator_can_refuse,
         bad_input::specs_that_make_no_sense_are_refused,
         manifests::install_yaml_is_config_default,

@@ -23,7 +23,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{io, net::TcpStream, task::AbortHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::sampling::error::FetchProblem;
+use crate::sampling::{egress::Egress, error::FetchProblem};
 
 /// The size of a connection's read buffer, in bytes.
 const BUFFER: usize = 8 << 10;
@@ -66,6 +66,8 @@ pub(crate) struct RequestConfig {
     pub(crate) tls: Arc<ClientConfig>,
     /// The name that the certificate must be for; `None` for the IP address.
     pub(crate) server_name: Option<ServerName<'static>>,
+    /// The addresses that may be called.
+    pub(crate) egress: Egress,
 }
 
 /// A connection that is opened when it is needed.
@@ -184,6 +186,7 @@ fn request(
 }
 
 async fn open_to(address: &Address, config: &RequestConfig) -> Result<Open, FetchProblem> {
+    config.egress.check_address(SocketAddr::new(address.ip, address.port))?;
     let stream = TcpStream::connect((address.ip, address.port)).await.map_err(network)?;
     stream.set_nodelay(true).map_err(network)?;
     if !address.tls {

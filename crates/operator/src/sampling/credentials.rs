@@ -19,7 +19,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use crate::{
     kube_api::within,
     lock::lock,
-    sampling::{connection::RequestConfig, error::AccessError, http_client, tls},
+    sampling::{connection::RequestConfig, egress::Egress, error::AccessError, http_client, tls},
 };
 
 /// The time for which credentials are cached.
@@ -76,6 +76,7 @@ struct CredentialReader {
     /// The configuration without anything from Secrets.
     open_pods: Arc<RequestConfig>,
     open_server: Arc<ServerAccess>,
+    egress: Egress,
 }
 
 /// The use of credentials. The namespace is the autoscaler's, so that one tenant's Secrets are
@@ -112,18 +113,29 @@ impl CredentialStore {
     ///
     /// # Errors
     /// The TLS library cannot be set up.
-    pub(crate) fn new(kubernetes: Client) -> Result<Self, String> {
+    pub(crate) fn new(kubernetes: Client, egress: Egress) -> Result<Self, String> {
         let (headers, server_name) = (HeaderMap::new(), None);
         // Few certificates are for a pod's address, so they are only checked if the spec has rules.
         let unchecked = TlsSpec { insecure_skip_verify: true, ..TlsSpec::default() };
         let tls = Arc::new(tls::config(&unchecked, None)?);
-        let client = http_client::client(&TlsSpec::default(), None)?;
+        let client = http_client::client(&TlsSpec::default(), None, &egress)?;
         let reader = CredentialReader {
             kubernetes,
-            open_pods: Arc::new(RequestConfig { headers: headers.clone(), tls, server_name }),
+            open_pods: Arc::new(RequestConfig {
+                headers: headers.clone(),
+                tls,
+                server_name,
+                egress: egress.clone(),
+            }),
             open_server: Arc::new(ServerAccess { client, headers }),
+            egress,
         };
         Ok(Self(Arc::new(StoreState { reader, cache: Mutex::default() })))
+    }
+
+    /// Returns the rules for the addresses of sources.
+    pub(crate) fn egress(&self) -> &Egress {
+        &self.0.reader.egress
     }
 
     /// Returns the configuration of requests to pods.
@@ -254,9 +266,12 @@ impl CredentialReader {
                 let client = self.open_server.client.clone();
                 Ok(Credentials::Server(Arc::new(ServerAccess { client, headers: sent })))
             }
-            (Peer::Server, Some(tls)) => http_client::client(tls, ca.as_deref()).map(|client| {
-                Credentials::Server(Arc::new(ServerAccess { client, headers: sent }))
-            }),
+            (Peer::Server, Some(tls)) => {
+                let client = http_client::client(tls, ca.as_deref(), &self.egress);
+                client.map(|client| {
+                    Credentials::Server(Arc::new(ServerAccess { client, headers: sent }))
+                })
+            }
         };
         credentials.map_err(unusable)
     }
@@ -271,7 +286,8 @@ impl CredentialReader {
             return Ok(RequestConfig { headers, ..(*self.open_pods).clone() });
         };
         let server_name = spec.server_name.as_deref().map(tls::server_name).transpose()?;
-        Ok(RequestConfig { headers, tls: Arc::new(tls::config(spec, ca)?), server_name })
+        let tls = Arc::new(tls::config(spec, ca)?);
+        Ok(RequestConfig { headers, tls, server_name, ..(*self.open_pods).clone() })
     }
 
     /// Reads one key of a Secret or a ConfigMap.

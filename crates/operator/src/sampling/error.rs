@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::sampling::egress::Refusal;
+
 /// The length of the longest header Location that is shown, in characters.
 const LONGEST_LOCATION: usize = 200;
 
@@ -27,6 +29,9 @@ pub(crate) enum FetchProblem {
     /// The connection could not be established, or broke. The text is the system's.
     #[error("{0}")]
     Network(String),
+    /// The address is not called.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
     /// The response was not complete within the timeout.
     #[error("timed out after {} s", .0.as_secs())]
     Timeout(Duration),
@@ -122,6 +127,7 @@ impl FetchError {
                 FetchProblem::Network(_)
                 | FetchProblem::SpeaksTls(_)
                 | FetchProblem::SpeaksNoTls(_) => "unreachable",
+                FetchProblem::Refused(_) => "refused",
                 FetchProblem::Timeout(_) => "timeout",
                 FetchProblem::Status(_) | FetchProblem::Redirect { .. } => "status",
                 FetchProblem::TooLarge(_) => "too_large",

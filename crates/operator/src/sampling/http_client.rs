@@ -1,25 +1,28 @@
 //! The HTTP client for Prometheus servers. It follows no redirects, uses no proxy, keeps
 //! connections alive, and limits the size of bodies.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use llm_autoscaler_api::TlsSpec;
 use reqwest::{Client, Response, redirect::Policy};
 
 use crate::sampling::{
+    egress::Egress,
     error::{FetchProblem, root_cause},
     tls,
 };
 
-/// Returns a client that checks certificates by these settings. `ca` is PEM.
+/// Returns a client that checks certificates by these settings, and addresses by `egress`. `ca` is
+/// PEM.
 ///
 /// # Errors
 /// The CA or the server name is not valid.
-pub(crate) fn client(tls: &TlsSpec, ca: Option<&[u8]>) -> Result<Client, String> {
+pub(crate) fn client(tls: &TlsSpec, ca: Option<&[u8]>, egress: &Egress) -> Result<Client, String> {
     Client::builder()
         .user_agent(concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
+        .dns_resolver(Arc::new(egress.clone()))
         .redirect(Policy::none())
         .tcp_nodelay(true)
         .pool_idle_timeout(Duration::from_secs(90))

@@ -92,7 +92,7 @@ impl Stage {
     pub(super) async fn start_operator(&self, binary: &Path) -> Result<Process> {
         let account = self.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT);
         let spec = Spec::new("operator", binary, self.plane.dir().join("operator.log"))
-            .args(["run"])
+            .args(["run", "--allow-loopback"])
             .env("KUBECONFIG", account.await?)
             .env("HEALTH_ADDRESS", "127.0.0.1:0")
             .grace(Duration::from_secs(10));

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::sampling::tls;
+use crate::sampling::{egress::EgressRules, tls};
 
 const LIMIT: usize = 64 << 10;
 
@@ -123,6 +123,7 @@ fn checking(spec: &TlsSpec, ca: Option<&str>) -> RequestConfig {
         headers: HeaderMap::new(),
         tls: Arc::new(tls::config(spec, ca.map(str::as_bytes)).unwrap()),
         server_name: spec.server_name.as_deref().map(|name| tls::server_name(name).unwrap()),
+        egress: Egress::new(EgressRules { loopback: true, ..EgressRules::default() }),
     }
 }
 

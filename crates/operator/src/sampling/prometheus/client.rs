@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_engines::prometheus::{QueryResponse, ResponseError, duration};
-use reqwest::{Response, StatusCode, header};
+use reqwest::{Response, StatusCode, Url, header};
 
 use crate::sampling::{
     credentials::{CredentialStore, Peer},
@@ -70,6 +70,9 @@ impl QueryClient {
         query: &InstantQuery,
     ) -> Result<QueryResult, FetchError> {
         let failed = |problem| FetchError::Request { url: url.to_owned(), problem };
+        let parsed = Url::parse(url);
+        let parsed = parsed.map_err(|error| failed(FetchProblem::Network(error.to_string())))?;
+        self.credentials.egress().check_url(&parsed).map_err(|refusal| failed(refusal.into()))?;
         let namespace = server.namespace.as_deref().unwrap_or_default();
         let access = self.credentials.for_server(namespace, &server.access).await?;
         let request = access.client.post(url).headers(access.headers.clone()).form(&form(query));
