@@ -66,6 +66,10 @@ pub(crate) struct Run {
     /// 10.0.0.0/8. By default all; link-local addresses and the API server never.
     #[arg(long, env = "ALLOW_SOURCE_HOSTS", value_delimiter = ',')]
     allow_source_hosts: Vec<HostPattern>,
+    /// The namespaces of which a PodMonitor that selects pods of others makes the operator's own
+    /// unnecessary, separated by commas.
+    #[arg(long, env = "MONITORING_NAMESPACES", value_delimiter = ',')]
+    monitoring_namespaces: Vec<String>,
     /// Allow loopback addresses for sources and pods, such as a proxy beside the operator.
     #[arg(long, env = "ALLOW_LOOPBACK")]
     allow_loopback: bool,
@@ -132,6 +136,7 @@ impl Run {
                 loopback: self.allow_loopback,
                 api_server: api_server().await,
             },
+            monitoring_namespaces: self.monitoring_namespaces,
         };
         tokio::select! {
             result = llm_autoscaler_operator::run(config, client) => Ok(result?),

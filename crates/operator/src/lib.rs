@@ -86,6 +86,8 @@ pub struct Config {
     pub profile: Profile,
     /// The addresses that samples may be fetched from.
     pub egress: EgressRules,
+    /// The namespaces that may have PodMonitors for pods of others.
+    pub monitoring_namespaces: Vec<String>,
 }
 
 /// The reason why the operator ended.
@@ -128,7 +130,12 @@ pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
         client: client.clone(),
         clock,
         sampling,
-        monitors: ClusterPodMonitors::new(client.clone(), clock, config.namespace.clone()),
+        monitors: ClusterPodMonitors::new(
+            client.clone(),
+            clock,
+            config.namespace.clone(),
+            config.monitoring_namespaces,
+        ),
         scales: ScaleClient::new(client.clone(), clock),
         wake: wake.clone(),
         claims: Claims::default(),

@@ -20,8 +20,8 @@ pub struct RoleInstance {
 }
 
 impl RoleInstance {
-    /// Reads it from the owner references of a pod. The API server does not check their names, which
-    /// become a part of the paths of calls, so a reference with a wrong name counts as none.
+    /// Reads it from the owner references of a pod. The API server does not check their names,
+    /// which become a part of the paths of calls, so a reference with a wrong name counts as none.
     pub fn of(pod: &core::Pod) -> Option<Self> {
         let is_its = |version: &str| {
             version.split_once('/').is_some_and(|(group, _)| group == workloads::RBG_GROUP)

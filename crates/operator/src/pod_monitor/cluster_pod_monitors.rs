@@ -36,6 +36,8 @@ pub(crate) struct ClusterPodMonitor {
     pub created: DateTime<Utc>,
     /// True if an LLMAutoscaler has created it.
     pub is_managed: bool,
+    /// True if the PodMonitors of its namespace decide about pods of all namespaces.
+    pub is_trusted: bool,
     spec: Spec,
     selector: Selector,
 }
@@ -71,6 +73,8 @@ pub(crate) struct ClusterPodMonitors {
     clock: Clock,
     /// The only namespace that the operator serves; all if absent.
     namespace: Option<String>,
+    /// The namespaces that may have PodMonitors for pods of others.
+    trusted: Arc<[String]>,
     latest: Arc<tokio::sync::Mutex<Option<Listing>>>,
 }
 
@@ -81,8 +85,14 @@ struct Listing {
 
 impl ClusterPodMonitors {
     /// Creates the list, which asks the API server at the first call of [`all`](Self::all).
-    pub(crate) fn new(client: Client, clock: Clock, namespace: Option<String>) -> Self {
-        Self { client, clock, namespace, latest: Arc::default() }
+    /// `trusted` are the namespaces of the platform, which may have PodMonitors for pods of others.
+    pub(crate) fn new(
+        client: Client,
+        clock: Clock,
+        namespace: Option<String>,
+        trusted: Vec<String>,
+    ) -> Self {
+        Self { client, clock, namespace, trusted: trusted.into(), latest: Arc::default() }
     }
 
     /// Returns all PodMonitors, as of the last 30 s; none where the kind is not installed. While
@@ -96,7 +106,10 @@ impl ClusterPodMonitors {
         }
         let api = api(&self.client, self.namespace.as_deref());
         let monitors: Arc<[ClusterPodMonitor]> = match api.list(&ListParams::default()).await {
-            Ok(list) => list.items.iter().filter_map(ClusterPodMonitor::parse).collect(),
+            Ok(list) => {
+                let parsed = list.items.iter().filter_map(ClusterPodMonitor::parse);
+                parsed.map(|monitor| monitor.trusted_if_of(&self.trusted)).collect()
+            }
             Err(kube::Error::Api(status)) if status.code == 404 => Arc::default(),
             Err(error) => {
                 warn!("listing PodMonitors: {}", error_text(&error));
@@ -127,10 +140,23 @@ impl ClusterPodMonitor {
             name: object.name_any(),
             uid: object.uid()?,
             created: time::from_kubernetes(&created),
+            is_trusted: false,
             is_managed: managed_by.is_some_and(|manager| manager == "llm-autoscaler"),
             selector: Selector::try_from(spec.selector.clone()).ok()?,
             spec,
         })
+    }
+
+    /// Marks the PodMonitor as trusted if it is of one of these namespaces.
+    pub(super) fn trusted_if_of(self, namespaces: &[String]) -> Self {
+        Self { is_trusted: namespaces.contains(&self.namespace), ..self }
+    }
+
+    /// Returns whether the PodMonitor decides about a pod: it is of the pod's own namespace, or
+    /// trusted. One tenant's PodMonitor may select the pods of all others, and must not remove
+    /// theirs.
+    pub(super) fn decides_about(&self, pod: &Pod) -> bool {
+        self.is_trusted || self.namespace == pod.namespace
     }
 
     /// Returns whether the PodMonitor makes Prometheus scrape a pod at this port and path.

@@ -7,7 +7,7 @@ use llm_autoscaler_api::{
     conditions::{ConditionType, ConditionUpdate, Reason},
     time,
 };
-use llm_autoscaler_observe::pod::Members;
+use llm_autoscaler_observe::pod::{Members, Pod};
 use serde_json::Value;
 
 use crate::pod_monitor::cluster_pod_monitors::ClusterPodMonitor;
@@ -57,7 +57,12 @@ impl ExistingPodMonitor {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum PodMonitorPlan {
     /// The object is applied.
-    Apply(Value),
+    Apply {
+        /// The object.
+        wanted: Value,
+        /// True if a PodMonitor of another namespace covers the same pods, which decides nothing.
+        is_covered: bool,
+    },
     /// The object of this UID is deleted, which the autoscaler has created.
     Remove {
         /// The UID of the object.
@@ -96,10 +101,15 @@ impl PodMonitorPlan {
         if existing.is_some_and(|existing| !existing.is_ours) {
             return Self::LeaveAlone(Unwanted::NotOurs);
         }
-        match duplicated(pods, existing, all) {
-            Some(of) => Self::without(existing, Unwanted::Duplicate { of }),
-            None => Self::Apply(wanted),
+        let deciding = ClusterPodMonitor::decides_about;
+        if let Some(of) = duplicated(pods, existing, all, deciding) {
+            return Self::without(existing, Unwanted::Duplicate { of });
         }
+        let is_foreign = |monitor: &ClusterPodMonitor, pod: &Pod| {
+            !monitor.is_managed && !monitor.decides_about(pod)
+        };
+        let is_covered = duplicated(pods, existing, all, is_foreign).is_some();
+        Self::Apply { wanted, is_covered }
     }
 
     /// Removes the autoscaler's own PodMonitor, if there is one.
@@ -135,11 +145,13 @@ impl Unwanted {
     }
 }
 
-/// Returns another PodMonitor that covers one of these pods, and precedes the autoscaler's own.
+/// Returns another PodMonitor that covers one of these pods, precedes the autoscaler's own, and has
+/// this relation to the pod.
 fn duplicated(
     pods: &MonitoredPods,
     existing: Option<&ExistingPodMonitor>,
     all: &[ClusterPodMonitor],
+    is_related: impl Fn(&ClusterPodMonitor, &Pod) -> bool,
 ) -> Option<String> {
     let uid = existing.map(|existing| existing.uid.as_str());
     let created = existing.and_then(|existing| existing.created);
@@ -149,6 +161,7 @@ fn duplicated(
             && pods.pods.values().any(|pod| {
                 let port = pod.port(&pods.port);
                 port.is_some_and(|port| monitor.covers(pod, port, &pods.path))
+                    && is_related(monitor, pod)
             })
     })?;
     Some(format!("{}/{}", other.namespace, other.name))
@@ -158,7 +171,6 @@ fn duplicated(
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use llm_autoscaler_observe::pod::Pod;
     use serde_json::json;
 
     use super::*;
@@ -212,9 +224,19 @@ mod tests {
         let managed = json!({"app.kubernetes.io/managed-by": "llm-autoscaler"});
         let by_people = |app: &str| monitor("other", app, 9, &json!({}));
         let by_autoscaler = |second: u32| monitor("other", "a", second, &managed);
+        let in_namespace = |namespace: &str| {
+            let mut other = by_people("a");
+            other.metadata.namespace = Some(namespace.to_owned());
+            other.data["spec"]["namespaceSelector"] = json!({"any": true});
+            other
+        };
         let itself = || monitor("a", "a", 5, &managed);
         let wanted = || Some(json!({"kind": "PodMonitor"}));
-        let apply = || PodMonitorPlan::Apply(json!({"kind": "PodMonitor"}));
+        let apply_beside = |is_covered| PodMonitorPlan::Apply {
+            wanted: json!({"kind": "PodMonitor"}),
+            is_covered,
+        };
+        let apply = || apply_beside(false);
         let remove = |because| PodMonitorPlan::Remove { uid: "uid-of-a".to_owned(), because };
         let duplicate = || Unwanted::Duplicate { of: "ns/other".to_owned() };
         let leave = PodMonitorPlan::LeaveAlone;
@@ -236,9 +258,20 @@ mod tests {
             (wanted(), &absent, vec![by_autoscaler(4)], leave(duplicate())),
             (wanted(), &ours, vec![by_autoscaler(4)], remove(duplicate())),
             (wanted(), &ours, vec![by_autoscaler(6)], apply()),
+            // A PodMonitor of another namespace decides nothing, unless that is the platform's.
+            (wanted(), &ours, vec![itself(), in_namespace("tenant")], apply_beside(true)),
+            (wanted(), &absent, vec![in_namespace("tenant")], apply_beside(true)),
+            (
+                wanted(),
+                &ours,
+                vec![itself(), in_namespace("monitoring")],
+                remove(Unwanted::Duplicate { of: "monitoring/other".to_owned() }),
+            ),
         ];
         for (row, (wanted, existing, others, expected)) in table.into_iter().enumerate() {
-            let all: Vec<_> = others.iter().filter_map(ClusterPodMonitor::parse).collect();
+            let all = others.iter().filter_map(ClusterPodMonitor::parse);
+            let all: Vec<_> =
+                all.map(|monitor| monitor.trusted_if_of(&["monitoring".to_owned()])).collect();
             assert_eq!(all.len(), others.len(), "row {row}");
             let plan = PodMonitorPlan::new(wanted, &pods(), existing.as_ref(), &all);
             assert_eq!(plan, expected, "row {row}");

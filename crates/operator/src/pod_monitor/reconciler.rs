@@ -119,6 +119,11 @@ pub(crate) fn delete(client: &Client, owner: &Arc<LLMAutoscaler>, role: Option<&
     });
 }
 
+/// The end of the message where another namespace's PodMonitor has the same pods.
+const COVERED: &str = "; one of another namespace selects the same pods, so Prometheus may store \
+                       every series twice: set podMonitor.mode to Disabled, or name its namespace \
+                       in the operator's --monitoring-namespaces";
+
 /// The PodMonitor object of one target, which may not exist.
 struct OwnPodMonitor {
     api: Api<DynamicObject>,
@@ -145,7 +150,7 @@ impl OwnPodMonitor {
         }
     }
 
-    async fn apply(&self, wanted: &Value) -> ConditionUpdate {
+    async fn apply(&self, wanted: &Value, is_covered: bool) -> ConditionUpdate {
         let params = apply_as(managers::CHILDREN);
         match self.api.patch(&self.name, &params, &Patch::Apply(wanted)).await {
             Err(kube::Error::Api(status)) if status.code == 404 => ConditionUpdate::no(
@@ -158,7 +163,11 @@ impl OwnPodMonitor {
             Ok(_) => ConditionUpdate::yes(
                 CONDITION,
                 Reason::Applied,
-                format!("the PodMonitor {} is up to date", self.name),
+                format!(
+                    "the PodMonitor {} is up to date{}",
+                    self.name,
+                    if is_covered { COVERED } else { "" }
+                ),
             ),
         }
     }
@@ -174,7 +183,9 @@ impl OwnPodMonitor {
     /// Carries a plan out. Returns the condition that reports the result.
     async fn carry_out(&self, plan: PodMonitorPlan) -> Option<ConditionUpdate> {
         match plan {
-            PodMonitorPlan::Apply(wanted) => Some(self.apply(&wanted).await),
+            PodMonitorPlan::Apply { wanted, is_covered } => {
+                Some(self.apply(&wanted, is_covered).await)
+            }
             PodMonitorPlan::Remove { uid, because } => {
                 self.delete(uid).await;
                 because.condition(&self.name)
