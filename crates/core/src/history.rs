@@ -4,13 +4,14 @@ mod exact;
 mod record;
 mod staircase;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     decision::{Decision, Outcome},
     policy::{Behavior, Policy},
     profile::Deviation,
+    units::Resize,
 };
 
 pub use record::{HistoryRecord, RECORD_ENTRIES};
@@ -119,7 +120,25 @@ impl History {
             &decision.outcome
         {
             self.record_recommendation(policy, derivation.recommended, now);
+        } else if is_unobserved(&decision.outcome) && policy.profile.has(Deviation::UnobservedTime)
+        {
+            self.record_recommendation(policy, decision.current, now);
         }
+    }
+
+    /// Goes on after a time in which nothing was decided, as if the process had been restarted at
+    /// its end: `resize.desired`, which is the current size unless a scale-down is under way,
+    /// stands for the unknown recommendations, and the target has not been idle.
+    pub fn bridge_gap(&mut self, policy: &Policy, resize: Resize, now: DateTime<Utc>) {
+        *self = Self::resume(&self.snapshot(), policy, resize, now);
+    }
+
+    /// Moves all times, after the wall clock was set by that much.
+    pub fn shift(&mut self, by: TimeDelta) {
+        let shifted = |at: &mut DateTime<Utc>| *at = at.checked_add_signed(by).unwrap_or(*at);
+        self.recommendations.iter_mut().flatten().for_each(|entry| shifted(&mut entry.at));
+        self.scale_ups.iter_mut().chain(&mut self.scale_downs).for_each(|e| shifted(&mut e.at));
+        self.no_metrics_since.iter_mut().chain(&mut self.idle_since).for_each(shifted);
     }
 
     /// Records a decision that must not be written, because something else keeps the target's size.
@@ -172,5 +191,17 @@ impl History {
         } else {
             exact::insert_event(same, rules, event);
         }
+    }
+}
+
+/// Returns whether a decision rests on no metric although it should: they failed, or had too few
+/// events, or the pods are not known.
+fn is_unobserved(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::NoMetrics { .. } | Outcome::NoEvents | Outcome::NoSelector => true,
+        Outcome::Computed(_)
+        | Outcome::Fallback { .. }
+        | Outcome::OutOfBounds { .. }
+        | Outcome::Disabled => false,
     }
 }

@@ -47,6 +47,9 @@ pub enum Deviation {
     GrowthByTime,
     /// The history survives a restart and has a bounded size.
     SurvivingHistory,
+    /// Time without a usable metric counts as if the current size had been recommended. In the HPA
+    /// it counts as nothing, so the first low sample after it may shrink the target at once.
+    UnobservedTime,
     /// Scale events are remembered as long as a policy of either direction counts them.
     KeptScaleEvents,
     /// Numbers out of range saturate; the HPA's wrap around or turn negative.
@@ -55,7 +58,7 @@ pub enum Deviation {
 
 impl Deviation {
     /// Every deviation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::DirectionCheck,
         Self::NoneReady,
         Self::Quorum,
@@ -69,6 +72,7 @@ impl Deviation {
         Self::WindowNeverGrows,
         Self::GrowthByTime,
         Self::SurvivingHistory,
+        Self::UnobservedTime,
         Self::KeptScaleEvents,
         Self::Saturation,
     ];

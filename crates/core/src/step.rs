@@ -16,6 +16,8 @@ mod drain_role;
 mod reasons;
 mod writes;
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
@@ -28,6 +30,7 @@ use crate::{
     policy::Policy,
     replica_state::ReplicaState,
     startup_times::StartupTimes,
+    units::Resize,
 };
 
 pub use decide_role::Basis;
@@ -65,9 +68,38 @@ pub struct RoleMemory {
     pub startup_times: StartupTimes,
     /// How many requested replicas do not start.
     pub lag: Lag,
+    /// The time of the latest step; `None` before the first one of this process.
+    pub latest: Option<Now>,
 }
 
+/// The difference between the ways of the two clocks, from step to step, up to which the wall clock
+/// has not been set.
+const CLOCK_JITTER: TimeDelta = TimeDelta::seconds(2);
+
 impl RoleMemory {
+    /// Begins a step. What is remembered moves with the wall clock, if that was set since the
+    /// latest step; and if that is longer ago than `longest_gap`, the time in between is unknown,
+    /// so it counts as a restart does. Returns true after such a gap.
+    pub fn begin_step(
+        &mut self,
+        policy: &Policy,
+        resize: Resize,
+        now: Now,
+        longest_gap: Duration,
+    ) -> bool {
+        let Some(latest) = self.latest.replace(now) else { return false };
+        let elapsed = now.monotonic.since(latest.monotonic);
+        let set_by = (now.wall - latest.wall) - TimeDelta::from_std(elapsed).unwrap_or_default();
+        if set_by.abs() > CLOCK_JITTER {
+            self.history.shift(set_by);
+        }
+        let is_gap = elapsed > longest_gap;
+        if is_gap {
+            self.history.bridge_gap(policy, resize, now.wall);
+        }
+        is_gap
+    }
+
     /// Records a decision, and the size that was written, if any. While the autoscaler is paused,
     /// the current size stands for what was decided.
     pub fn record(

@@ -37,6 +37,7 @@ const SUBJECTS: [(Deviation, IsAbout); Deviation::ALL.len()] = [
     (Deviation::GrowthByTime, |case| {
         case.json["mode"] == "rules" || case.specs().any(|spec| spec["behavior"].is_null())
     }),
+    (Deviation::UnobservedTime, Case::is_timeline),
     (Deviation::SurvivingHistory, |case| {
         case.is_timeline() && (case.text.contains(r#""restart":true"#) || case.specs().count() > 1)
     }),

@@ -272,3 +272,24 @@ fn saturation() {
     let absurd = ready(&[Some(i64::MAX / 1000), Some(i64::MAX / 1000)]);
     assert_eq!(per_pod(&absurd), [Some(1), Some(20)]);
 }
+
+#[test]
+fn unobserved_time() {
+    // Five replicas were needed at 0 s, and no metric was there from 100 s to 400 s.
+    let both = [Profile::HpaExact, Profile::Default].map(|profile| {
+        let policy =
+            Policy { metrics: vec![per_replica(10)], ..policy_with_windows(profile, 0, 300) };
+        let mut history = History::default();
+        let mut step = |observation: &Observation, second| {
+            let decision = decide(&policy, &history, observation, at(second));
+            history.record(&policy, &decision, at(second));
+            decision.desired()
+        };
+        step(&ready(&[Some(10); 5]), 0);
+        for second in (100..=400).step_by(15) {
+            assert_eq!(step(&ready(&[None; 5]), second), None);
+        }
+        step(&ready(&[Some(0); 5]), 410)
+    });
+    assert_eq!(both, [Some(1), Some(5)]);
+}

@@ -28,6 +28,7 @@ impl Role {
         let ownership_advice = self.ownership_advice(&block, now);
         let (target, plan) = (self.target.as_mut()?, self.plan.clone());
         target.follow_pods(&plan, now);
+        target.begin_step(&plan, self.context.period, now);
         let with_latency = plan.drain.is_some()
             && target.grace.as_ref().is_none_or(|(at, _)| now.monotonic.since(*at) >= GRACE_EVERY);
         let samples =

@@ -8,12 +8,13 @@ use llm_autoscaler_api::{
     Advice, Port, SourceConfig, TargetConfig, memory::Remembered, messages::SelectorProblem,
     selector,
 };
-use llm_autoscaler_core::{Monotonic, Now, RoleMemory, Selector};
+use llm_autoscaler_core::{Monotonic, Now, Resize, RoleMemory, Selector};
 use llm_autoscaler_observe::{
     draining::DrainMemory, progress::ProgressTracker, replicas::Replicas,
     startup_tracker::StartupTracker,
 };
 use tokio::sync::Notify;
+use tracing::info;
 
 use crate::{
     cluster::pods::PodView,
@@ -69,6 +70,9 @@ struct Unanswered {
     from: i32,
     to: i32,
 }
+
+/// A shorter time without a step is no gap, whatever the period.
+const SHORTEST_GAP: Duration = Duration::from_secs(30);
 
 /// The inputs of a new target's state.
 pub(super) struct Beginning<'a> {
@@ -139,6 +143,23 @@ impl TargetState {
             workload: WorkloadReader::default(),
             grace: None,
             unanswered: None,
+        }
+    }
+
+    /// Prepares the memory for a step. Steps come at least once a period, so longer gaps are times
+    /// in which the target could not be read, or this process did not run.
+    pub(super) fn begin_step(&mut self, plan: &TargetConfig, period: Duration, now: Now) {
+        let timeout = self.memory.startup_times.startup_timeout();
+        let states = self.replicas.states_without_samples(now.wall, timeout);
+        let mut counts = self.replicas.counts(&states);
+        if plan.drain.is_none() {
+            counts.closed = 0;
+        }
+        let current = self.view.scale.current;
+        let resize = Resize { current, desired: counts.staying(current) };
+        let longest_gap = (2 * period).max(SHORTEST_GAP);
+        if self.memory.begin_step(&plan.policy, resize, now, longest_gap) {
+            info!(target = %plan.target, "nothing was decided for a while: that time counts as if the current size had been recommended");
         }
     }
 
