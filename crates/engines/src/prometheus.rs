@@ -6,12 +6,16 @@
 //! raw samples a dead pod's last value is known to be old, and means, rates and quantiles are
 //! computed exactly as from metrics pages.
 
+mod histogram;
 mod pods;
 mod promql;
 mod response;
 mod scrapes;
+mod stored;
 
+pub use histogram::{Bucket, Histogram};
 pub use pods::{PodLabels, PodReading, PodSeries, group_by_pod};
 pub use promql::{duration, label_matcher, range_selector};
 pub use response::{QueryData, QueryResponse, ResponseError, Series};
 pub use scrapes::{Conflict, late_after};
+pub use stored::stored_names;

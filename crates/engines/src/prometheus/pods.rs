@@ -10,10 +10,10 @@ use std::{
 use super::{
     Series,
     scrapes::{self, Choice, Conflict},
+    stored::Family,
 };
 use crate::{
     exposition::{Extract, Extractor, LabelSet, Scratch, Value, number},
-    recipe::Selector,
     window::{Measure, Track},
 };
 
@@ -52,6 +52,10 @@ pub struct PodReading {
     pub scrapes: usize,
     /// True if less than half of the window is known.
     pub is_young: bool,
+    /// True if all series of the pod are NaN at the time of the latest sample. `VictoriaMetrics`
+    /// marks the end of a series so, after a scrape that failed; Prometheus keeps such markers to
+    /// itself. A page with nothing but NaN looks the same.
+    pub is_marked: bool,
     /// The number of addresses of the pod that have it. Several may be parts of the value or repeat
     /// it; the labels do not show which.
     pub addresses: usize,
@@ -88,7 +92,7 @@ impl PodSeries {
 
     /// Returns the shortest spacing of its series, in seconds. `None` if each has one sample.
     pub fn shortest_spacing(&self) -> Option<f64> {
-        let spacings = self.series.iter().filter_map(|series| scrapes::spacing(&series.samples));
+        let spacings = self.series.iter().filter_map(scrapes::spacing_of);
         spacings.min_by(f64::total_cmp)
     }
 
@@ -101,22 +105,27 @@ impl PodSeries {
         gap: Duration,
         scratch: &mut Scratch,
     ) -> Option<PodReading> {
-        let recipe = &measure.recipe;
-        let selectors = recipe.terms().iter().flatten();
-        let selectors: Vec<(String, &Selector)> =
-            selectors.map(|selector| (recipe.kind().family(&selector.name), selector)).collect();
-        let is_read = |series: &&Series| {
-            let mut selectors = selectors.iter();
-            selectors.any(|(family, selector)| {
-                *family == series.name
-                    && selector.labels.iter().all(|(name, value)| series.has(name, value))
-            })
-        };
-        let series = self.series.iter().filter(is_read);
+        let families = Family::all_of(&measure.recipe);
+        let found: Vec<_> =
+            families.iter().flat_map(|family| family.series(&self.series)).collect();
+        let series = found.iter().map(|series| &**series);
         let Choice { series, spacing, scrapes, addresses, conflict } =
             scrapes::choose(series, &self.replica_labels)?;
         let reading = replay(&series, measure, gap, scratch);
-        Some(PodReading { scrapes, addresses, spacing, conflict, ..reading })
+        let is_marked = self.is_marked(reading.at);
+        Some(PodReading { scrapes, addresses, spacing, conflict, is_marked, ..reading })
+    }
+}
+
+impl PodSeries {
+    /// Returns true if all samples of this time are NaN.
+    fn is_marked(&self, at: f64) -> bool {
+        let of_then = |series: &Series| {
+            let index = series.samples.partition_point(|(earlier, _)| *earlier < at);
+            series.samples.get(index).filter(|(found, _)| found.total_cmp(&at).is_eq()).copied()
+        };
+        let mut values = self.series.iter().filter_map(of_then).map(|(_, value)| value).peekable();
+        values.peek().is_some() && values.all(f64::is_nan)
     }
 }
 

@@ -3,7 +3,9 @@
 //! Types and fields have the API's own names, see
 //! <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
+
+use super::Histogram;
 
 /// The warning that a response with `isPartial` stands for.
 const PARTIAL: &str = "isPartial: a part of its storage nodes did not answer";
@@ -36,6 +38,8 @@ pub struct Series {
     /// Times (seconds since 1970, by the clock of the server that scraped them) and values, the
     /// oldest first.
     pub samples: Vec<(f64, f64)>,
+    /// Times and native histograms, the oldest first.
+    pub histograms: Vec<(f64, Histogram)>,
 }
 
 /// The reason why a response has no numbers.
@@ -55,6 +59,12 @@ pub enum ResponseError {
     /// The result is of a type without numbers.
     #[error("the query returns a {0}, not numbers")]
     NoNumbers(String),
+    /// An element of the vector is a native histogram.
+    #[error(
+        "the query returns a native histogram, not numbers: apply histogram_quantile, \
+         histogram_count or histogram_sum to it"
+    )]
+    Histogram,
 }
 
 impl Default for QueryData {
@@ -93,11 +103,8 @@ struct RawSeries {
     metric: Metric,
     value: Option<Point>,
     values: Option<Vec<Point>>,
-    /// Native histograms are ignored, because no query asks for them.
-    #[serde(default, rename = "histogram")]
-    _histogram: Option<IgnoredAny>,
-    #[serde(default, rename = "histograms")]
-    _histograms: Option<IgnoredAny>,
+    histogram: Option<(f64, Histogram)>,
+    histograms: Option<Vec<(f64, Histogram)>>,
 }
 
 /// The labels of a series, with the name apart from the others.
@@ -133,7 +140,12 @@ impl QueryResponse {
             "vector" | "matrix" => {
                 let series: Vec<RawSeries> =
                     serde_json::from_str(result.get()).map_err(|error| not_prometheus(&error))?;
-                QueryData::Series(series.into_iter().map(Series::from).collect())
+                let series: Vec<Series> = series.into_iter().map(Series::from).collect();
+                let is_histogram = |series: &Series| !series.histograms.is_empty();
+                if result_type == "vector" && series.iter().any(is_histogram) {
+                    return Err(ResponseError::Histogram);
+                }
+                QueryData::Series(series)
             }
             "scalar" => {
                 let Point(_, value) =
@@ -151,13 +163,22 @@ impl Series {
     pub fn label(&self, wanted: &str) -> Option<&str> {
         self.labels.iter().find(|(name, _)| name == wanted).map(|(_, value)| &**value)
     }
+
+    /// Returns the times of its samples and of its histograms, the oldest first. A series has one
+    /// of the two forms.
+    pub fn times(&self) -> impl DoubleEndedIterator<Item = f64> {
+        let samples = self.samples.iter().map(|(at, _)| *at);
+        samples.chain(self.histograms.iter().map(|(at, _)| *at))
+    }
 }
 
 impl From<RawSeries> for Series {
     fn from(raw: RawSeries) -> Self {
         let points = raw.values.unwrap_or_default().into_iter().chain(raw.value);
         let samples = points.map(|Point(at, value)| (at, value)).collect();
-        Self { name: raw.metric.name, labels: raw.metric.labels, samples }
+        let histograms = raw.histograms.unwrap_or_default().into_iter().chain(raw.histogram);
+        let Metric { name, labels } = raw.metric;
+        Self { name, labels, samples, histograms: histograms.collect() }
     }
 }
 
@@ -230,7 +251,7 @@ mod tests {
     fn series(name: &str, labels: &[(&str, &str)], samples: &[(f64, f64)]) -> Series {
         let labels =
             labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Series { name: name.to_owned(), labels, samples: samples.to_vec() }
+        Series { name: name.to_owned(), labels, samples: samples.to_vec(), ..Series::default() }
     }
 
     #[test]
@@ -263,6 +284,27 @@ mod tests {
             assert_eq!(format!("{:?}", response.data), format!("{expected:?}"), "{body}");
             assert!(response.warnings.is_empty());
         }
+    }
+
+    #[test]
+    fn native_histograms_are_parsed_and_no_result_of_an_expression() {
+        let body = |kind, field, histograms| {
+            let histogram = r#"{"count":"172","sum":"708.92","buckets":[[0,"2.5","5","172"]]}"#;
+            let histograms = str::replace(histograms, "H", histogram);
+            let series = format!(r#"{{"metric":{{"__name__":"t"}},"{field}":{histograms}}}"#);
+            format!(
+                r#"{{"status":"success","data":{{"resultType":"{kind}","result":[{series}]}}}}"#
+            )
+        };
+        let raw = body("matrix", "histograms", "[[1795826677.658,H],[1795826682.658,H]]");
+        let QueryData::Series(series) = QueryResponse::parse(raw.as_bytes()).unwrap().data else {
+            panic!("a scalar")
+        };
+        assert_eq!(series[0].times().collect::<Vec<_>>(), [1795826677.658, 1795826682.658]);
+        assert_eq!(series[0].histograms[1].1.buckets[0].count, 172.0);
+        let computed = body("vector", "histogram", "[1795826677.658,H]");
+        let error = QueryResponse::parse(computed.as_bytes()).unwrap_err();
+        assert_eq!(error, ResponseError::Histogram);
     }
 
     #[test]

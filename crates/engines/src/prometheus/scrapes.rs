@@ -257,9 +257,15 @@ fn latest(series: &Series) -> f64 {
     series.samples.last().map_or(f64::NEG_INFINITY, |(at, _)| *at)
 }
 
+/// Returns the usual distance of the latest samples of a series, of whatever form.
+pub(super) fn spacing_of(series: &Series) -> Option<f64> {
+    let times: Vec<(f64, f64)> = series.times().map(|at| (at, 0.0)).collect();
+    spacing(&times)
+}
+
 /// Returns the usual distance of the latest samples: the second longest of four, so that one failed
 /// scrape does not stretch it, and samples that two servers have taken in turn do not shrink it.
-pub(super) fn spacing(samples: &[(f64, f64)]) -> Option<f64> {
+fn spacing(samples: &[(f64, f64)]) -> Option<f64> {
     let latest = &samples[samples.len().saturating_sub(LATEST)..];
     let mut distances: Vec<f64> = latest.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     distances.retain(|distance| distance.is_finite() && *distance > 0.0);

@@ -7,6 +7,20 @@ use crate::sampling::egress::Refusal;
 /// The length of the longest header Location that is shown, in characters.
 const LONGEST_LOCATION: usize = 200;
 
+/// The beginning of the body by which Mimir and Cortex refuse a query without a tenant.
+const NO_TENANT: &[u8] = b"no org id";
+/// The words by which `VictoriaMetrics` refuses a path that it does not know.
+const NO_PATH: &[u8] = b"unsupported path";
+
+const TENANT: &str = "the server has tenants; name one in the source, such as \
+                      headers: {X-Scope-OrgID: team-a}";
+const CREDENTIALS: &str = "the server wants credentials (authorization, basicAuth or headersFrom \
+                           of the source) or a tenant (headers: {X-Scope-OrgID: …})";
+const FORBIDDEN: &str = "the credentials or the tenant of the source are not allowed to query; \
+                         check authorization, basicAuth, headersFrom and headers";
+const PREFIX: &str = "there is no Prometheus API at this path; complete the URL of the source with \
+                      the server's prefix, such as /prometheus for Mimir and Cortex";
+
 /// The reason why a page could not be scraped, or a Prometheus server not be queried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FetchError {
@@ -38,6 +52,14 @@ pub(crate) enum FetchProblem {
     /// The status of the response is not 200 OK.
     #[error("returned HTTP status {0}")]
     Status(u16),
+    /// A server's response has a status other than 200 OK.
+    #[error("returned HTTP status {status}: {hint}")]
+    ServerStatus {
+        /// The status.
+        status: u16,
+        /// The reason that is usual, and what to do.
+        hint: &'static str,
+    },
     /// The response is a redirect, which is not followed.
     #[error(
         "returned HTTP status {status}, a redirect to {location}, which is not followed: if the \
@@ -129,7 +151,9 @@ impl FetchError {
                 | FetchProblem::SpeaksNoTls(_) => "unreachable",
                 FetchProblem::Refused(_) => "refused",
                 FetchProblem::Timeout(_) => "timeout",
-                FetchProblem::Status(_) | FetchProblem::Redirect { .. } => "status",
+                FetchProblem::Status(_)
+                | FetchProblem::ServerStatus { .. }
+                | FetchProblem::Redirect { .. } => "status",
                 FetchProblem::TooLarge(_) => "too_large",
                 FetchProblem::Rejected(_) => "rejected",
                 FetchProblem::Invalid(_) => "invalid",
@@ -151,10 +175,29 @@ impl FetchProblem {
         }
     }
 
+    /// Returns the problem of a Prometheus server's response with this status, body, and header
+    /// Location. Nothing of the body is shown, because it may be that of any server.
+    pub(crate) fn server_status(status: u16, location: Option<&[u8]>, body: &[u8]) -> Self {
+        match status {
+            401 if contains(body, NO_TENANT) => Self::ServerStatus { status, hint: TENANT },
+            401 => Self::ServerStatus { status, hint: CREDENTIALS },
+            403 => Self::ServerStatus { status, hint: FORBIDDEN },
+            // VictoriaMetrics answers 400 where other servers answer 404.
+            404 => Self::ServerStatus { status, hint: PREFIX },
+            400 if contains(body, NO_PATH) => Self::ServerStatus { status, hint: PREFIX },
+            _ => Self::status(status, location),
+        }
+    }
+
     /// Returns the problem of an error of the network.
     pub(crate) fn network(error: &dyn std::error::Error) -> Self {
         Self::Network(root_cause(error))
     }
+}
+
+/// Returns true if the text is in the first part of a body.
+fn contains(body: &[u8], text: &[u8]) -> bool {
+    body.windows(text.len()).take(1000).any(|part| part == text)
 }
 
 /// Returns the text of an error's innermost cause, such as "Connection refused (os error 111)".
@@ -164,4 +207,35 @@ pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_status_has_a_hint_and_nothing_of_the_body() {
+        let table: [(u16, &str, &str); 8] = [
+            (
+                401,
+                "no org id\n",
+                "status 401: the server has tenants; name one in the source, such as headers: {X-Scope-OrgID",
+            ),
+            (401, "Unauthorized", "status 401: the server wants credentials (authorization"),
+            (401, "", "or a tenant (headers: {X-Scope-OrgID"),
+            (403, "secret", "status 403: the credentials or the tenant"),
+            (404, "404 page not found\n", "such as /prometheus for Mimir and Cortex"),
+            (
+                400,
+                "unsupported path requested: \"/x/api/v1/query\"",
+                "status 400: there is no Prometheus API at this path",
+            ),
+            (400, "bad", "returned HTTP status 400"),
+            (503, "", "returned HTTP status 503"),
+        ];
+        for (status, body, expected) in table {
+            let text = FetchProblem::server_status(status, None, body.as_bytes()).to_string();
+            assert!(text.contains(expected) && !text.contains("secret"), "{body}: {text}");
+        }
+    }
 }

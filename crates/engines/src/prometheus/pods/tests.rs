@@ -1,11 +1,22 @@
 use super::*;
-use crate::{engine::Engine, kind::Kind, recipe::Recipe, signal::Signal};
+use crate::{
+    engine::Engine,
+    kind::Kind,
+    prometheus::{Bucket, Histogram},
+    recipe::Recipe,
+    signal::Signal,
+};
 
 fn series(name: &str, labels: &[(&str, &str)], samples: &[(f64, f64)]) -> Series {
     let own = [("namespace", "models"), ("pod", "a-0")];
     let labels =
         own.iter().chain(labels).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Series { name: name.to_owned(), labels: labels.collect(), samples: samples.to_vec() }
+    Series {
+        name: name.to_owned(),
+        labels: labels.collect(),
+        samples: samples.to_vec(),
+        ..Series::default()
+    }
 }
 
 fn measure(kind: Kind, name: &str, window: u64) -> Measure {
@@ -300,4 +311,57 @@ fn a_sample_that_is_no_number_is_called_by_its_name() {
         let text = reading.extract.not_finite.map(|flaw| flaw.describe(&measure.recipe));
         assert_eq!(text, Some(format!("q is {name}, which is no number")));
     }
+}
+
+#[test]
+fn a_marker_of_the_server_ends_all_series_of_a_pod() {
+    let ended = |name| series(name, &[], &[(100.0, 1.0), (115.0, f64::NAN)]);
+    let table = [
+        (vec![ended("q")], true),
+        (vec![ended("q"), ended("other")], true),
+        (vec![ended("q"), series("gone", &[], &[(70.0, 1.0)])], true),
+        (vec![ended("q"), series("other", &[], &[(100.0, 1.0), (115.0, 2.0)])], false),
+        (vec![series("q", &[], &[(115.0, 1.0)])], false),
+    ];
+    for (found, expected) in table {
+        let reading = reading(&found, &measure(Kind::Gauge, "q", 0)).unwrap();
+        assert_eq!(reading.is_marked, expected, "{found:?}");
+    }
+}
+
+/// Prometheus 3 keeps a classic histogram in this form with `convert_classic_histograms_to_nhcb`,
+/// and an exponential one with `scrape_native_histograms`.
+#[test]
+fn a_native_histogram_is_read_as_a_classic_one() {
+    let native = |rank: &str, at: &[(f64, f64, f64)]| {
+        let histogram = |&(at, fast, slow): &(f64, f64, f64)| {
+            let bucket = |lower, upper, count| Bucket { lower, upper, count };
+            let buckets = vec![bucket(0.1, 0.25, fast), bucket(2.5, 5.0, slow)];
+            (at, Histogram { count: fast + slow, sum: 1.0, buckets })
+        };
+        let histograms = at.iter().map(histogram).collect();
+        Series { histograms, ..series("t", &[("engine", rank)], &[]) }
+    };
+    let found = [
+        native("0", &[(1.0, 5.0, 0.0), (16.0, 9.0, 2.0)]),
+        native("1", &[(1.0, 0.0, 7.0), (16.0, 0.0, 10.0)]),
+    ];
+    let found = super::tests::reading(&found, &measure(Kind::Histogram, "t", 60)).unwrap();
+    let Value::Buckets(buckets) = &found.value else { panic!("{found:?}") };
+    assert_eq!(buckets.bounds(), [0.1, 0.25, 2.5, 5.0, f64::INFINITY]);
+    assert_eq!(buckets.counts(), [0.0, 4.0, 4.0, 9.0, 9.0]);
+    assert_eq!((found.at, found.scrapes, found.spacing), (16.0, 1, Some(15.0)));
+    assert_eq!(found.conflict, None);
+
+    let counter = [native("0", &[(1.0, 5.0, 0.0), (16.0, 9.0, 11.0)])];
+    let rate = reading(&counter, &measure(Kind::Counter, "t_count", 60)).unwrap();
+    assert_eq!(rate.value, Value::Number(1.0));
+}
+
+#[test]
+fn a_gauge_that_came_by_otlp_has_a_suffix() {
+    let found = [series("vllm:kv_cache_usage_perc_ratio", &[], &[(100.0, 0.5), (115.0, 0.75)])];
+    let recipe = Engine::Vllm.profile().recipe(Signal::KVCacheUsage).unwrap();
+    let reading = reading(&found, &Measure { recipe, window: Duration::ZERO }).unwrap();
+    assert_eq!((reading.value, reading.extract.alternative), (Value::Number(0.75), None));
 }

@@ -15,6 +15,8 @@ use crate::sampling::{
 
 /// The size of the largest response that is accepted.
 const LIMIT: usize = 64 << 20;
+/// The shortest delay that `VictoriaMetrics` accepts.
+const LATENCY_OFFSET: &str = "1ms";
 
 /// An instant query.
 #[derive(Debug, PartialEq)]
@@ -107,19 +109,50 @@ async fn read(mut response: Response) -> Result<QueryResult, FetchProblem> {
         Err(error) if status.is_success() => Err(FetchProblem::Invalid(error.to_string())),
         _ => {
             let location = location.as_ref().map(header::HeaderValue::as_bytes);
-            Err(FetchProblem::status(status.as_u16(), location))
+            Err(FetchProblem::server_status(status.as_u16(), location, &body))
         }
     }
 }
 
-/// Returns the parameters of an instant query. `lookback_delta` is the age after which Prometheus
-/// ignores a sample; its default of 5 minutes would let a dead pod live on. Servers that do not
-/// know the parameter ignore it.
+/// Returns the parameters of an instant query. Servers ignore those that they do not know.
+///
+/// `lookback_delta` is the age after which Prometheus ignores a sample; its default of 5 minutes
+/// would let a dead pod live on. `max_lookback` is `VictoriaMetrics`'s name of it. That server
+/// computes an expression as of 30 s ago, unless `latency_offset` is shorter, and gives the time of
+/// the question to the result.
 fn form(query: &InstantQuery) -> BTreeMap<&'static str, String> {
     let mut form =
         BTreeMap::from([("query", query.expression.clone()), ("timeout", duration(query.timeout))]);
     if let Some(lookback) = query.lookback {
         form.insert("lookback_delta", duration(lookback));
+        form.insert("max_lookback", duration(lookback));
+        form.insert("latency_offset", LATENCY_OFFSET.to_owned());
     }
     form
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_has_a_limit_to_the_age_of_its_samples_and_raw_samples_have_none() {
+        let second = Duration::from_secs(1);
+        let query = |lookback| InstantQuery {
+            expression: "sum(q)".to_owned(),
+            lookback,
+            timeout: 5 * second,
+        };
+        let names = |query| form(&query).into_keys().collect::<Vec<_>>();
+        assert_eq!(names(query(None)), ["query", "timeout"]);
+        let form = form(&query(Some(60 * second)));
+        let expected = [
+            ("latency_offset", "1ms"),
+            ("lookback_delta", "1m"),
+            ("max_lookback", "1m"),
+            ("query", "sum(q)"),
+            ("timeout", "5s"),
+        ];
+        assert_eq!(form, expected.map(|(name, value)| (name, value.to_owned())).into());
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use llm_autoscaler_engines::prometheus::range_selector;
+use llm_autoscaler_engines::prometheus::{range_selector, stored_names};
 
 use crate::sampling::prometheus::{
     client::InstantQuery,
@@ -65,7 +65,7 @@ impl QueryPlan {
             plan.timeout = plan.timeout.max(demand.timeout);
             for measure in demand.measures.iter() {
                 let merged = plan.ranges.entry(range(measure, demand.stale_after)).or_default();
-                merged.families.extend(measure.recipe.families());
+                merged.families.extend(stored_names(&measure.recipe));
                 merged.namespaces.insert(demand.namespace.clone());
             }
             for query in demand.queries.iter() {

@@ -27,6 +27,9 @@ use crate::sampling::{
 
 /// The time after a query's timeout in which its result is still awaited.
 const MARGIN: Duration = Duration::from_secs(1);
+/// The explanation of a NaN that is the latest value of all series of a pod.
+const MARKER: &str = ", and so are all of its series there: the server marks the end of series so, \
+                      because its latest scrape of the pod failed";
 /// The number of intervals after which the result of a spec's query is stale.
 const STALE_INTERVALS: u32 = 3;
 
@@ -205,10 +208,10 @@ fn lookup_of(
         ));
     }
     if reading.value == Value::Absent {
-        let not_finite = reading.extract.not_finite;
-        let not_finite =
-            not_finite.map(|flaw| format!("{url}: {}", flaw.describe(&measure.recipe)));
-        return Lookup::Missing(not_finite.unwrap_or_else(absent));
+        let Some(flaw) = reading.extract.not_finite else { return Lookup::Missing(absent()) };
+        let flaw = flaw.describe(&measure.recipe);
+        let marker = if reading.is_marked { MARKER } else { "" };
+        return Lookup::Missing(format!("{url}: {flaw}{marker}"));
     }
     if let Some(conflict) = reading.conflict {
         return Lookup::Ambiguous(conflict_text(url, &conflict));
@@ -261,7 +264,10 @@ impl Drop for ServerView {
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_engines::{Kind, Recipe};
+    use llm_autoscaler_engines::{
+        Kind, Recipe,
+        exposition::{Extract, NonNumber, NotFinite},
+    };
 
     use super::*;
     use crate::sampling::error::{FetchError, FetchProblem};
@@ -289,6 +295,20 @@ mod tests {
             "differ in the label cluster (\"eu-1\", \"us-1\"), and are no number: select";
         assert!(text.starts_with(URL) && text.contains(expected), "{text}");
         assert!(matches!(lookup(None, 61, reading), Lookup::Missing(_)), "too old");
+    }
+
+    #[test]
+    fn a_marker_of_the_server_is_told_from_a_page_with_nan() {
+        let not_finite = NotFinite { term: 0, alternative: 0, value: NonNumber::Nan };
+        let extract = Extract { not_finite: Some(not_finite), ..Extract::default() };
+        for (is_marked, expected) in [
+            (false, "http://prometheus:9090: q is NaN, which is no number".to_owned()),
+            (true, format!("http://prometheus:9090: q is NaN, which is no number{MARKER}")),
+        ] {
+            let reading = PodReading { extract: extract.clone(), is_marked, ..Default::default() };
+            let Lookup::Missing(text) = lookup(None, 1, reading) else { panic!("a number") };
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]
