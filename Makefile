@@ -103,9 +103,10 @@ test-monitoring: controlplane monitoring ## PodMonitors with the real Prometheus
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test monitoring
 
 .PHONY: test-lws
-test-lws: controlplane lws ## LeaderWorkerSets, with their real controller: groups of pods that are one replica each
+test-lws: controlplane lws ## LeaderWorkerSets, with their real controllers: groups of pods that are one replica each
 	$(CARGO) build --locked -p llm-autoscaler
-	$(CARGO) test --locked -p llm-autoscaler-e2e --test lws
+	LWS_VERSION=0.8 $(CARGO) test --locked -p llm-autoscaler-e2e --test lws
+	LWS_VERSION=0.9 $(CARGO) test --locked -p llm-autoscaler-e2e --test lws
 
 .PHONY: demo
 demo: controlplane ## watch a StatefulSet grow from 1 to 3 under load; ENGINE=vllm for real vLLM
@@ -126,8 +127,9 @@ monitoring: ## Prometheus, the Prometheus Operator, prometheus-adapter, built on
 	@tests/monitoring/build.sh > /dev/null
 
 .PHONY: lws
-lws: ## LeaderWorkerSet's controller, built once (minutes)
+lws: ## LeaderWorkerSet's controllers, built once (minutes)
 	@tests/lws/build.sh > /dev/null
+	@tests/lws/build.sh 0.9 > /dev/null
 
 .PHONY: conformance
 conformance: ## 200,000 random cases and 10,000 timelines against the HPA's own code

@@ -30,6 +30,14 @@ pub const RBG_ADAPTER: &str = "RoleBasedGroupScalingAdapter";
 /// role's size.
 pub const RBG_SET_LABEL: &str = "rbg.workloads.x-k8s.io/groupset-name";
 
+/// The API group of DisaggregatedSets, whose roles are LeaderWorkerSets.
+pub const DISAGGREGATED_GROUP: &str = "disaggregatedset.x-k8s.io";
+/// The kind that has the scale subresource of one role of a DisaggregatedSet.
+pub const ROLE_SCALER: &str = "DisaggregatedSetRoleScaler";
+/// The labels that name the DisaggregatedSet and the role of a scaler, and of its LeaderWorkerSets.
+pub const DISAGGREGATED_LABELS: [&str; 2] =
+    ["disaggregatedset.x-k8s.io/name", "disaggregatedset.x-k8s.io/role"];
+
 /// The labels that name the group and the role of a pod or a RoleInstance.
 const ROLE_LABELS: [&str; 2] =
     ["rbg.workloads.x-k8s.io/group-name", "rbg.workloads.x-k8s.io/role-name"];
@@ -56,6 +64,19 @@ pub fn pod_selector(target: &ScaleTargetRef) -> Option<String> {
         _ => return None,
     };
     Some(format!("{label}={}", target.name))
+}
+
+/// Drops the requirement that only leaders of LeaderWorkerSets meet from the selector of a scale,
+/// unless it is the only one. Pods are counted in groups, and a group of which only the leader is
+/// found would lack its workers for ever. Example:
+/// `name=pd,leaderworkerset.sigs.k8s.io/worker-index=0` becomes `name=pd`.
+pub fn with_workers(selector: &str) -> String {
+    let is_leaders = |part: &&str| {
+        let found = part.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+        matches!(found, Some((WORKER_INDEX, "0" | "=0" | "= 0")))
+    };
+    let parts: Vec<&str> = selector.split(',').filter(|part| !is_leaders(part)).collect();
+    if parts.is_empty() { selector.to_owned() } else { parts.join(",") }
 }
 
 /// The label that names the PodClique of a pod.
@@ -124,10 +145,13 @@ pub fn known_groupings() -> Vec<Grouping> {
     ]
 }
 
+/// The label that holds the place of a pod in its group; the leader has 0.
+const WORKER_INDEX: &str = "leaderworkerset.sigs.k8s.io/worker-index";
+
 fn leader_worker_set(label: &str) -> Grouping {
     Grouping {
         label: label.to_owned(),
-        reporting: leader("leaderworkerset.sigs.k8s.io/worker-index"),
+        reporting: leader(WORKER_INDEX),
         size: GroupSize::Annotation(ANNOTATIONS[0].to_owned()),
     }
 }
@@ -242,6 +266,27 @@ mod tests {
         assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "8")])), Some(8));
         assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "many")])), None);
         assert_eq!(lws.size(&labels(&[])), None);
+    }
+
+    #[test]
+    fn a_selector_of_leaders_finds_their_workers_too() {
+        let table = [
+            ("name=pd,leaderworkerset.sigs.k8s.io/worker-index=0", "name=pd"),
+            ("leaderworkerset.sigs.k8s.io/worker-index==0,name=pd", "name=pd"),
+            (
+                "name=pd,leaderworkerset.sigs.k8s.io/worker-index=1",
+                "name=pd,leaderworkerset.sigs.k8s.io/worker-index=1",
+            ),
+            ("app in (a,b),role=x", "app in (a,b),role=x"),
+            (
+                "leaderworkerset.sigs.k8s.io/worker-index=0",
+                "leaderworkerset.sigs.k8s.io/worker-index=0",
+            ),
+            ("", ""),
+        ];
+        for (selector, expected) in table {
+            assert_eq!(with_workers(selector), expected, "{selector}");
+        }
     }
 
     #[test]

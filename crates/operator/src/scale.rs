@@ -6,6 +6,7 @@
 //! API call, such as their victims and their owners, are in `llm_autoscaler_api::workloads`.
 
 pub(crate) mod client;
+mod disaggregated_set;
 pub(crate) mod error;
 mod kinds;
 pub(crate) mod metadata;

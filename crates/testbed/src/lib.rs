@@ -46,7 +46,7 @@ pub use engine::{Emulated, Engine, EnginePage, Page, Script};
 pub use fake_prometheus::{FakePrometheus, Fault};
 pub use front::{Balance, Disaggregated, Front};
 pub use load::{Load, LoadGenerator};
-pub use lws::LeaderWorkerSets;
+pub use lws::{LeaderWorkerSets, RoleScalers, Version as LwsVersion};
 pub use nodes::{ColdStart, HollowNodes, Plan};
 pub use page_server::PageServer;
 pub use rbg::RbgController;

@@ -2,12 +2,13 @@
 //!
 //! The first use builds the controller, which takes some minutes.
 
+mod role_scalers;
 mod webhooks;
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use axum::http::Request;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
@@ -17,16 +18,59 @@ use serde_json::{Value, json};
 
 use crate::process::{Process, Spec};
 use crate::{ControlPlane, script, server, wait, workloads};
+pub use role_scalers::RoleScalers;
 use webhooks::Webhooks;
 
 /// The script that builds the controller.
 const BUILD: &str = "tests/lws/build.sh";
 /// The time that the API server may take to serve the resource, or to call the webhooks.
 const SOON: Duration = Duration::from_secs(30);
-/// The name of the CRD of LeaderWorkerSets.
-const CRD: &str = "leaderworkersets.leaderworkerset.x-k8s.io";
 /// The API path of LeaderWorkerSets in the namespace `default`.
 const PATH: &str = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/default/leaderworkersets";
+
+/// A version of the controller.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Version {
+    /// v0.8.0.
+    #[default]
+    V0_8,
+    /// v0.9.0, which has DisaggregatedSets too.
+    V0_9,
+}
+
+impl Version {
+    /// Returns the version of this name: `0.8` or `0.9`.
+    ///
+    /// # Errors
+    /// Fails for another name.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "0.8" => Ok(Self::V0_8),
+            "0.9" => Ok(Self::V0_9),
+            other => bail!("LeaderWorkerSet {other} is not pinned here; 0.8 and 0.9 are"),
+        }
+    }
+
+    /// Returns the arguments of the script that builds it.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::V0_8 => &[],
+            Self::V0_9 => &["0.9"],
+        }
+    }
+
+    /// Returns the names of its CRDs.
+    fn crds(self) -> &'static [&'static str] {
+        match self {
+            Self::V0_8 => &[CRDS[0]],
+            Self::V0_9 => &CRDS,
+        }
+    }
+}
+
+/// The names of the CRDs of LeaderWorkerSets and of DisaggregatedSets.
+const CRDS: [&str; 2] =
+    ["leaderworkersets.leaderworkerset.x-k8s.io", "disaggregatedsets.disaggregatedset.x-k8s.io"];
 
 /// LeaderWorkerSet's controller with its webhooks, running as a control plane's administrator.
 ///
@@ -45,13 +89,13 @@ impl LeaderWorkerSets {
     /// # Errors
     /// Fails if the controller cannot be built or does not become ready; the error ends with the
     /// tail of its log.
-    pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
-        let folder = script::folder(BUILD).await?;
-        control_plane
-            .apply_file(folder.join("crds"))
-            .await
-            .context("installing the CRD of LeaderWorkerSet")?;
-        until_established(control_plane).await?;
+    pub async fn start(control_plane: &ControlPlane, version: Version) -> Result<Self> {
+        let folder = script::folder_of(BUILD, version.arguments()).await?;
+        install(control_plane, &folder.join("crds")).await.context("installing its CRDs")?;
+        // The controller of v0.9 exits if one of its CRDs is not established.
+        for crd in version.crds() {
+            until_established(control_plane, crd).await?;
+        }
 
         let webhooks = Webhooks::read(&folder.join("webhooks/manifests.yaml"))?;
         let dir = control_plane.dir().join("lws");
@@ -84,6 +128,24 @@ impl LeaderWorkerSets {
     }
 }
 
+/// Installs the CRDs in a folder. A role of a DisaggregatedSet may have the field by which it asks
+/// for a [scaler](RoleScalers).
+async fn install(control_plane: &ControlPlane, folder: &Path) -> Result<()> {
+    for file in std::fs::read_dir(folder)? {
+        let path = file?.path();
+        let text = std::fs::read_to_string(&path)?;
+        let crds: Vec<Value> = serde_saphyr::from_multiple(&text)
+            .with_context(|| format!("reading {}", path.display()))?;
+        for mut crd in crds {
+            if crd["metadata"]["name"] == CRDS[1] {
+                role_scalers::add_mode(&mut crd);
+            }
+            control_plane.apply_yaml(&crd.to_string()).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Applies the webhook configurations, and returns when the API server calls the new webhooks.
 async fn register(control_plane: &ControlPlane, configurations: &[Value]) -> Result<()> {
     for configuration in configurations {
@@ -100,15 +162,15 @@ async fn register(control_plane: &ControlPlane, configurations: &[Value]) -> Res
     }
 }
 
-/// Waits until the CRD is established. `kubectl wait` fails on a CRD that has no conditions yet.
-async fn until_established(control_plane: &ControlPlane) -> Result<()> {
+/// Waits until a CRD is established. `kubectl wait` fails on a CRD that has no conditions yet.
+async fn until_established(control_plane: &ControlPlane, crd: &str) -> Result<()> {
     let definitions = Api::<CustomResourceDefinition>::all(control_plane.client());
-    let established = await_condition(definitions, CRD, conditions::is_crd_established());
+    let established = await_condition(definitions, crd, conditions::is_crd_established());
     let result = tokio::time::timeout(SOON, established).await;
     result.map_err(anyhow::Error::from).and_then(|established| Ok(established?)).with_context(
         || {
             format!(
-                "waiting up to {} s for the API server to serve what {CRD} defines",
+                "waiting up to {} s for the API server to serve what {crd} defines",
                 SOON.as_secs()
             )
         },

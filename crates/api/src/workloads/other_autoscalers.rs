@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
+use super::{DISAGGREGATED_GROUP, ROLE_SCALER};
 use crate::spec::ScaleTargetRef;
 
 /// A kind of autoscaler. Its objects name the object that they scale in `spec.scaleTargetRef`.
@@ -50,7 +51,7 @@ pub struct ScalingOwner {
 }
 
 /// The kinds of owners that drive a size.
-const SCALING_OWNERS: [ScalingOwner; 7] = [
+const SCALING_OWNERS: [ScalingOwner; 8] = [
     ScalingOwner {
         group: "apps",
         kind: "Deployment",
@@ -69,6 +70,14 @@ const SCALING_OWNERS: [ScalingOwner; 7] = [
         kind: "Pod",
         of: Some("StatefulSet"),
         instead: "the LeaderWorkerSet of the pod NAME",
+    },
+    // The name of such a LeaderWorkerSet has a revision in it, so a rollout ends it.
+    ScalingOwner {
+        group: DISAGGREGATED_GROUP,
+        kind: "DisaggregatedSet",
+        of: Some("LeaderWorkerSet"),
+        instead: "the DisaggregatedSetRoleScaler NAME-ROLE (LeaderWorkerSet v0.10, for a role with \
+                  scaling.mode External)",
     },
     ScalingOwner {
         group: "workloads.x-k8s.io",
@@ -97,8 +106,9 @@ const SCALING_OWNERS: [ScalingOwner; 7] = [
 ];
 
 /// The kinds of owners that leave a size to autoscalers: group, kind, and the kind of the object.
-const LEAVING_OWNERS: [(&str, &str, &str); 3] = [
+const LEAVING_OWNERS: [(&str, &str, &str); 4] = [
     ("nvidia.com", "DynamoGraphDeployment", "DynamoGraphDeploymentScalingAdapter"),
+    (DISAGGREGATED_GROUP, "DisaggregatedSet", ROLE_SCALER),
     ("grove.io", "PodCliqueSet", "PodClique"),
     ("grove.io", "PodCliqueSet", "PodCliqueScalingGroup"),
 ];
@@ -175,8 +185,15 @@ mod tests {
                 owner("workloads.x-k8s.io/v1alpha2", "RoleBasedGroupSet", true),
                 true,
             ),
+            (
+                "LeaderWorkerSet",
+                owner("disaggregatedset.x-k8s.io/v1", "DisaggregatedSet", true),
+                true,
+            ),
+            (ROLE_SCALER, owner("disaggregatedset.x-k8s.io/v1", "DisaggregatedSet", true), false),
             ("PodClique", owner("grove.io/v1alpha1", "PodCliqueScalingGroup", true), true),
             ("PodClique", owner("grove.io/v1alpha1", "PodCliqueSet", true), false),
+            (ROLE_SCALER, owner("disaggregatedset.x-k8s.io/v1", "DisaggregatedSet", true), false),
             ("ReplicaSet", owner("apps/v1", "Deployment", true), true),
             ("Deployment", owner("serving.example.com/v1", "ModelService", true), false),
             ("StatefulSet", owner("example.com/v1", "RoleBasedGroup", true), false),

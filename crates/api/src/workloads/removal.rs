@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{INSTANCE_LABEL, RBG_ADAPTER, RBG_GROUP, RBG_KIND, ROLE_LABELS};
+use super::{
+    DISAGGREGATED_GROUP, INSTANCE_LABEL, RBG_ADAPTER, RBG_GROUP, RBG_KIND, ROLE_LABELS, ROLE_SCALER,
+};
 use crate::spec::ScaleTargetRef;
 
 /// The type of the condition of pods by which they are taken out of service. It takes effect where
@@ -54,7 +56,10 @@ pub fn victims(target: &ScaleTargetRef) -> Option<Victims> {
     match (group, &*target.kind) {
         ("apps", "StatefulSet") => Some(Victims::PodOrdinals),
         ("apps", "Deployment") => Some(Victims::DeletionCost),
-        ("leaderworkerset.x-k8s.io", "LeaderWorkerSet") => Some(LWS_GROUP),
+        // Outside of a rollout a role has one LeaderWorkerSet.
+        ("leaderworkerset.x-k8s.io", "LeaderWorkerSet") | (DISAGGREGATED_GROUP, ROLE_SCALER) => {
+            Some(LWS_GROUP)
+        }
         (RBG_GROUP, RBG_KIND | RBG_ADAPTER | "RoleInstanceSet") => Some(INSTANCES),
         _ => None,
     }

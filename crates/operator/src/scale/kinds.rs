@@ -24,6 +24,16 @@ pub(super) fn same_version(target: &ScaleTargetRef, kind: &str, name: &str) -> S
     }
 }
 
+/// Returns a reference to a LeaderWorkerSet.
+pub(super) fn leader_worker_set(name: &str) -> ScaleTargetRef {
+    ScaleTargetRef {
+        api_version: "leaderworkerset.x-k8s.io/v1".to_owned(),
+        kind: "LeaderWorkerSet".to_owned(),
+        name: name.to_owned(),
+        role: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

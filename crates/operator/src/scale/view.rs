@@ -57,7 +57,9 @@ impl ScaleView {
                 current: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
                 status: status.replicas,
             },
-            selector: workloads::pod_selector(target).or(status.selector).unwrap_or_default(),
+            selector: workloads::pod_selector(target)
+                .or_else(|| status.selector.as_deref().map(workloads::with_workers))
+                .unwrap_or_default(),
             uid,
             resource_version: scale.metadata.resource_version,
             location: ScaleLocation::Subresource,
@@ -129,6 +131,7 @@ mod tests {
     fn a_scale_subresource_is_read_as_its_kind_fills_it_in() {
         let set = target("apps/v1", "StatefulSet", None);
         let groups = target("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", None);
+        let scaler = target("disaggregatedset.x-k8s.io/v1", workloads::ROLE_SCALER, None);
         // target, spec, status; requested and reported replicas, selector
         let table = [
             (
@@ -145,6 +148,12 @@ mod tests {
                 json!({"replicas": 1}),
                 json!({"replicas": 1, "selector": "leader=true"}),
                 (1, 1, "leaderworkerset.sigs.k8s.io/name=qwen3"),
+            ),
+            (
+                &scaler,
+                json!({"replicas": 4}),
+                json!({"replicas": 5, "selector": "n=a,leaderworkerset.sigs.k8s.io/worker-index=0"}),
+                (4, 5, "n=a"),
             ),
         ];
         for (target, spec, status, (current, reported, selector)) in table {

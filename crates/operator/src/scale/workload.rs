@@ -33,23 +33,34 @@ impl ScaleClient {
         if kinds::is_group_role(target) {
             return self.get_role_workload(namespace, target).await;
         }
-        let api = self.api(namespace, target).await?;
-        match within_deadline(api.get(&target.name)).await {
-            Ok(found) => {
-                let generation = found.metadata.generation.unwrap_or_default();
-                let annotations = found.metadata.annotations.unwrap_or_default();
-                let victims =
-                    workloads::has_modes(target).then(|| workloads::role_victims(&annotations));
-                Ok(Workload { victims, ..parse(&target.kind, generation, &found.data) })
-            }
+        let found = if target.kind == workloads::ROLE_SCALER {
+            self.get_scaler_workload(namespace, target).await
+        } else {
+            self.get_own_workload(namespace, target).await
+        };
+        match found {
             Err(TargetError::Call(error)) if error.status() == Some(403) => Ok(Workload::default()),
-            Err(error) => Err(error),
+            found => found,
         }
+    }
+
+    /// Reads the object that a reference names, which is of a known kind.
+    async fn get_own_workload(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+    ) -> Result<Workload, TargetError> {
+        let api = self.api(namespace, target).await?;
+        let found = within_deadline(api.get(&target.name)).await?;
+        let generation = found.metadata.generation.unwrap_or_default();
+        let annotations = found.metadata.annotations.unwrap_or_default();
+        let victims = workloads::has_modes(target).then(|| workloads::role_victims(&annotations));
+        Ok(Workload { victims, ..parse(&target.kind, generation, &found.data) })
     }
 }
 
 /// Parses the fields of an object of a known kind, without the rule for its victims.
-fn parse(kind: &str, generation: i64, data: &Value) -> Workload {
+pub(super) fn parse(kind: &str, generation: i64, data: &Value) -> Workload {
     let is_set = kind == "StatefulSet";
     let partition = if is_set { SET_PARTITION } else { GROUPS_PARTITION };
     let partition = number(data, partition).unwrap_or(0);
@@ -90,7 +101,7 @@ fn is_given_up(data: &Value) -> bool {
     conditions.any(|condition| condition["reason"] == "ProgressDeadlineExceeded")
 }
 
-fn number(data: &Value, path: &str) -> Option<i64> {
+pub(super) fn number(data: &Value, path: &str) -> Option<i64> {
     data.pointer(path).and_then(Value::as_i64)
 }
 

@@ -3,16 +3,29 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
-use llm_autoscaler_testbed::{ControlPlane, LeaderWorkerSets};
+use llm_autoscaler_testbed::{ControlPlane, LeaderWorkerSets, LwsVersion};
+
+/// Returns the version that `LWS_VERSION` chooses.
+pub(crate) fn version() -> Result<LwsVersion> {
+    std::env::var("LWS_VERSION").map_or(Ok(LwsVersion::V0_8), |name| LwsVersion::parse(&name))
+}
 
 /// LeaderWorkerSet's controller, while it runs. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Controller(Arc<Mutex<Option<LeaderWorkerSets>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Controller {
+    version: LwsVersion,
+    running: Arc<Mutex<Option<LeaderWorkerSets>>>,
+}
 
 impl Controller {
+    /// Returns a controller of this version that does not run yet.
+    pub(crate) fn new(version: LwsVersion) -> Self {
+        Self { version, running: Arc::default() }
+    }
+
     /// Starts the controller, and stops the previous one.
     pub(crate) async fn start(&self, control_plane: &ControlPlane) -> Result<()> {
-        let started = LeaderWorkerSets::start(control_plane).await?;
+        let started = LeaderWorkerSets::start(control_plane, self.version).await?;
         *self.lock() = Some(started);
         Ok(())
     }
@@ -30,6 +43,6 @@ impl Controller {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<LeaderWorkerSets>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,8 +4,12 @@
 //! In every scenario a group has three pods that serve on the same port and path. The workers'
 //! pages report a load that would change every size if it counted. As in the end-to-end test, each
 //! scenario has an operator of its own.
+//!
+//! `LWS_VERSION` chooses the controller: 0.8, which is the default, or 0.9, which has
+//! DisaggregatedSets too. `make test-lws` runs both.
 
 mod controller;
+mod disaggregated;
 mod groups;
 mod readiness;
 mod scaling;
@@ -18,14 +22,22 @@ use llm_autoscaler_e2e::{
 };
 
 use controller::Controller;
+use llm_autoscaler_testbed::LwsVersion;
 
 /// The scenarios mostly wait.
 const AT_A_TIME: usize = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let controller = Controller::default();
-    let with_it = scenarios! {
+    let version = match controller::version() {
+        Ok(version) => version,
+        Err(error) => {
+            eprintln!("LWS_VERSION: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let controller = Controller::new(version);
+    let mut with_it = scenarios! {
         scaling::groups_grow_and_go,
         scaling::groups_of_two_sets_have_keys_of_their_own,
         readiness::group_that_lacks_a_worker_is_on_its_way,
@@ -33,6 +45,13 @@ async fn main() -> ExitCode {
         scaling::silent_leader_holds_the_size,
         scaling::highest_group_drains,
     };
+    if version == LwsVersion::V0_9 {
+        with_it.extend(scenarios! {
+            disaggregated::leader_worker_set_of_a_set_is_refused,
+            disaggregated::role_scalers_keep_a_ratio,
+            disaggregated::role_drains_and_waits_for_a_rollout,
+        });
+    }
     let its = controller.clone();
     // This scenario stops the shared controller, so it runs alone.
     let without_it = vec![Scenario::new("controller_is_gone_for_a_while", move |stage| {
