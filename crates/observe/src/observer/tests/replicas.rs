@@ -61,6 +61,7 @@ fn a_percentile_is_of_the_events_of_all_replicas() {
         precision: Precision::Exact,
         reported: reported.to_vec(),
     };
+    let fresh = || sample_of(Value::Buckets(Buckets::default()), None);
     // answers of three replicas; reading
     let table = [
         (vec![events(60.0), events(40.0), events(0.0)], pooled(Some(1_900), &[true; 3])),
@@ -68,6 +69,11 @@ fn a_percentile_is_of_the_events_of_all_replicas() {
         // A 90th percentile needs 10 events.
         (vec![events(4.0), events(5.0), events(0.0)], pooled(None, &[true; 3])),
         (vec![events(5.0), events(5.0), events(0.0)], pooled(Some(1_900), &[true; 3])),
+        // Before its first request an engine may have no buckets.
+        (vec![events(60.0), events(40.0), fresh()], pooled(Some(1_900), &[true; 3])),
+        (vec![fresh(), events(60.0), events(40.0)], pooled(Some(1_900), &[true; 3])),
+        (vec![fresh(), fresh(), fresh()], pooled(None, &[true; 3])),
+        (vec![fresh(), missing("x"), fresh()], pooled(None, &[true, false, true])),
         (vec![missing("x"), missing("x"), missing("x")], Reading::Failed),
     ];
     for (answers, expected) in table {
