@@ -365,17 +365,15 @@ impl CompiledRecipe {
         let alternatives = self.terms.iter().flatten().copied().enumerate();
         let mut present = alternatives.filter(|(_, accumulator)| scratch.has_series(*accumulator));
         match present.next() {
-            Some((alternative, accumulator)) => {
-                if scratch.fill_buckets(accumulator, &mut buckets) {
-                    extract.alternative = (alternative > 0).then_some((0, alternative));
-                    extract.value = Value::Buckets(buckets);
-                }
+            Some((alternative, accumulator)) if scratch.fill_buckets(accumulator, &mut buckets) => {
+                extract.alternative = (alternative > 0).then_some((0, alternative));
+                extract.value = Value::Buckets(buckets);
             }
             None if self.zero_if.holds(scratch, page) => {
                 buckets.clear();
                 extract.value = Value::Buckets(buckets);
             }
-            None => {}
+            _ => {}
         }
     }
 }
