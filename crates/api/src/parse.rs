@@ -131,7 +131,7 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
     let respect = spec.manual_changes.as_ref().map_or(0, |changes| changes.respect_seconds);
     let respect = TimeDelta::seconds(respect.into());
     let engine = spec.engine.0;
-    let drain = spec.drain.as_ref().map(|drain| drain::drain(drain, engine));
+    let drain = spec.drain.as_ref().map(|drain| drain::drain(drain, engine)).transpose()?;
     let pod_monitor = PodMonitorConfig {
         spec: spec.pod_monitor.clone().unwrap_or_default(),
         scrape: spec.scrape(),

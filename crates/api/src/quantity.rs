@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use llm_autoscaler_core::Milli;
+use llm_autoscaler_core::{Milli, Precision, Proposal};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -188,8 +188,20 @@ pub fn show(value: Milli) -> String {
     if value.0 % 1000 == 0 { (value.0 / 1000).to_string() } else { format!("{}m", value.0) }
 }
 
+/// Formats the usage of a proposal, with its precision: `60`, `>60`, `<300m`. In the last, the
+/// bound is more useful than the estimate below it.
+pub fn show_usage(proposal: &Proposal) -> String {
+    match proposal.precision {
+        Precision::Exact => show(proposal.usage),
+        Precision::AtLeast => format!(">{}", show(proposal.usage)),
+        Precision::AtMost(bound) => format!("<{}", show(bound)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use llm_autoscaler_core::Counted;
+
     use super::*;
 
     #[test]
@@ -270,5 +282,12 @@ mod tests {
     fn values_are_shown_as_kubectl_does() {
         assert_eq!(show(Milli(11_000)), "11");
         assert_eq!(show(Milli(12_500)), "12500m");
+        let shown = |usage, precision| {
+            let (usage, counted) = (Milli(usage), Counted::default());
+            show_usage(&Proposal { replicas: 3, usage, precision, ratio: 1.0, counted })
+        };
+        assert_eq!(shown(60_000, Precision::Exact), "60");
+        assert_eq!(shown(60_000, Precision::AtLeast), ">60");
+        assert_eq!(shown(270, Precision::AtMost(Milli(300))), "<300m");
     }
 }

@@ -100,7 +100,8 @@ pub struct MetricStatus {
     pub name: String,
     /// The series from which it is read.
     pub series: String,
-    /// The current value; absent where it could not be computed.
+    /// The current value; absent where it could not be computed. `>60` is a percentile beyond the
+    /// last bound of its histogram, `<300m` one below the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<String>,
     /// The target.

@@ -11,6 +11,7 @@ use llm_autoscaler_engines::{
     exposition::{PageError, Value as Quantity},
     inspect, recognize,
 };
+use llm_autoscaler_operator::other_scheme;
 use serde_json::{Value, json};
 
 use crate::engines::by_name;
@@ -128,11 +129,18 @@ impl Probe {
                 header.split_once(':').with_context(|| format!("{header:?} is not NAME: VALUE"))?;
             request = request.header(name.trim(), value.trim());
         }
-        let mut response = request.send().await?;
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.with_scheme(&client, error).await),
+        };
         let location = response.headers().get("location").and_then(|to| to.to_str().ok());
         let to = location.map(|to| format!(", a redirect to {to}")).unwrap_or_default();
         let status = response.status();
-        ensure!(status.is_success(), "{}: HTTP status {status}{to}", self.page);
+        let hint = match status.as_u16() {
+            400 => scheme_hint(other_scheme(&client, &self.page, None).await),
+            _ => String::new(),
+        };
+        ensure!(status.is_success(), "{}: HTTP status {status}{to}{hint}", self.page);
         let mut page = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             ensure!(
@@ -144,6 +152,20 @@ impl Probe {
         }
         Ok(page)
     }
+
+    /// Returns the error of a request, with a hint to the other scheme if the port speaks it.
+    async fn with_scheme(&self, client: &reqwest::Client, error: reqwest::Error) -> anyhow::Error {
+        match other_scheme(client, &self.page, Some(&error)).await {
+            None => error.into(),
+            scheme => anyhow!("{}: {}{}", self.page, error.without_url(), scheme_hint(scheme)),
+        }
+    }
+}
+
+/// Returns the hint to a URL with the other scheme, if that is the right one.
+fn scheme_hint(scheme: Option<&str>) -> String {
+    let hint = |scheme| format!("; the port speaks {scheme}: begin the URL with {scheme}://");
+    scheme.map(hint).unwrap_or_default()
 }
 
 /// Explains why no engine was recognised.

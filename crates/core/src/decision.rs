@@ -1,7 +1,7 @@
 //! A decision and every number on the way to it, so that a message or a status can explain it
 //! without another read. The texts are made from these values by the `api` crate.
 
-use crate::units::Milli;
+use crate::{observation::Precision, units::Milli};
 
 /// The result of [`decide`](crate::decide()) for one observation of one target.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,6 +118,8 @@ pub struct Proposal {
     pub replicas: i32,
     /// The current value for display: the mean per replica for an average, else the value itself.
     pub usage: Milli,
+    /// The precision of that value.
+    pub precision: Precision,
     /// Usage divided by target, before missing and unready replicas are filled in.
     pub ratio: f64,
     /// The number of replicas in each group; all zero for a metric that depends on no replica.
@@ -142,7 +144,7 @@ pub struct Counted {
     /// Replicas that will not become ready by waiting: not capacity, and no reason to hold a
     /// scale-down; always 0 for the HPA.
     pub stuck: u32,
-    /// Replicas whose engines are halted (asleep or wedged): neither load nor capacity, and kept
+    /// Replicas with halted engines (asleep or wedged): neither load nor capacity, and kept
     /// beside the replicas that the metric requires; always 0 for the HPA.
     pub halted: u32,
 }

@@ -132,12 +132,13 @@ fn in_direction(profile: Profile, ratio: f64, replicas: i32, current: i32) -> i3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{decision::Counted, units::Milli};
+    use crate::{decision::Counted, observation::Precision, units::Milli};
 
     fn proposal(replicas: i32) -> MetricOutcome {
         MetricOutcome::Proposal(Proposal {
             replicas,
             usage: Milli(0),
+            precision: Precision::Exact,
             ratio: 1.0,
             counted: Counted::default(),
         })

@@ -327,7 +327,7 @@ impl CompiledRecipe {
         extract.contradiction = Contradiction::find(&self.terms, self.recipe.kind(), scratch);
         extract.not_finite = NotFinite::find(&self.terms, scratch);
         if self.recipe.kind() == Kind::Histogram {
-            return self.fill_buckets(scratch, extract);
+            return self.fill_buckets(scratch, extract, page);
         }
         let mut total = Some(0.0);
         for (index, (term, names)) in self.terms.iter().zip(self.recipe.terms()).enumerate() {
@@ -355,19 +355,25 @@ impl CompiledRecipe {
         };
     }
 
-    /// Fills in a histogram, which has one term.
-    fn fill_buckets(&self, scratch: &Scratch, extract: &mut Extract) {
+    /// Fills in a histogram, which has one term. One that is absent and counts as 0 has no events,
+    /// and no buckets.
+    fn fill_buckets(&self, scratch: &Scratch, extract: &mut Extract, page: Option<ValidPage<'_>>) {
         let mut buckets = match std::mem::take(&mut extract.value) {
             Value::Buckets(buckets) => buckets,
             Value::Absent | Value::Number(_) => Buckets::default(),
         };
         let alternatives = self.terms.iter().flatten().copied().enumerate();
         let mut present = alternatives.filter(|(_, accumulator)| scratch.has_series(*accumulator));
-        if let Some((alternative, accumulator)) = present.next()
-            && scratch.fill_buckets(accumulator, &mut buckets)
-        {
-            extract.alternative = (alternative > 0).then_some((0, alternative));
-            extract.value = Value::Buckets(buckets);
+        match present.next() {
+            Some((alternative, accumulator)) if scratch.fill_buckets(accumulator, &mut buckets) => {
+                extract.alternative = (alternative > 0).then_some((0, alternative));
+                extract.value = Value::Buckets(buckets);
+            }
+            None if self.zero_if.holds(scratch, page) => {
+                buckets.clear();
+                extract.value = Value::Buckets(buckets);
+            }
+            _ => {}
         }
     }
 }

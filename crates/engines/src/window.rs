@@ -139,8 +139,10 @@ impl Track {
                     Value::Buckets(before) if has_grown(before, now) => Some(before),
                     _ => None,
                 };
-                if self.totals.sums.len() != now.bounds().len() {
+                let known = self.totals.sums.len();
+                if known > 0 && known != now.bounds().len() {
                     // Other bounds mean another version of the engine, which has started at zero.
+                    // Before its first event a histogram may have no bounds at all.
                     self.totals = Totals::default();
                     self.past.clear();
                     self.past.push_back((since, Totals::default()));

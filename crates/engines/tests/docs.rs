@@ -8,7 +8,8 @@ use std::{
 };
 
 use llm_autoscaler_engines::{
-    Alternative, Engine, EngineProfile, IdleRule, Signal, SignalDef, SignalInfo, Standing, Term,
+    Alternative, Engine, EngineProfile, IdleRule, Kind, Signal, SignalDef, SignalInfo, Standing,
+    Term,
 };
 
 /// The width of prose.
@@ -40,7 +41,12 @@ const READING: &str = "
   A share takes a target of 0 to 1: 0.8 is 80 %, and 80 is refused.
 - If a signal has **several summands** (`+`), all of them must be on the page. One that is missing
   makes the signal missing for that replica, never smaller. The exception are series that an engine
-  does not publish before its first request, by the rules below the tables: they are 0.
+  does not publish before its first request, by the rules below the tables: they are 0, and a
+  histogram has no events. **LMDeploy** needs no rule, because all of its series are there from the
+  start. **SGLang** has its gauges after the request that it warms up with, or after 30 idle
+  seconds, and its counters and latencies after that request. **TensorRT-LLM** has its gauges after
+  the first iteration, and the rest when the first request ends; no series of either tells a page
+  without a request from one whose first request is still running, so what is absent is missing.
 - If a summand has **several names**, the first that is on the page counts. They are never added. If
   a *former* name is in use, the condition `Advisory` reports it, because the next upgrade takes the
   name away.
@@ -195,8 +201,17 @@ fn idle(rule: &IdleRule) -> String {
         let names: Vec<String> = series.iter().map(|name| alternative(name, true)).collect();
         names.join(", ")
     };
-    let signals: Vec<String> =
-        signals.iter().map(|signal| format!("`{}`", signal.info().name)).collect();
+    let named = |histograms: bool| {
+        let of_kind = signals.iter().map(|signal| signal.info());
+        let of_kind = of_kind.filter(|info| (info.kind == Kind::Histogram) == histograms);
+        let names: Vec<String> = of_kind.map(|info| format!("`{}`", info.name)).collect();
+        names.join(", ")
+    };
+    let (numbers, histograms) = (named(false), named(true));
+    let events = match &*histograms {
+        "" => String::new(),
+        some => format!(", and {some} have no events,"),
+    };
     let mut conditions = Vec::new();
     if !zero.is_empty() {
         conditions.push(format!("has {} at 0", list(zero)));
@@ -207,8 +222,10 @@ fn idle(rule: &IdleRule) -> String {
     if !without.is_empty() {
         conditions.push(format!("has no {}", list(without)));
     }
-    let (signals, conditions) = (signals.join(", "), conditions.join(", and "));
-    format!("Before the first request, {signals} are 0 where absent: on a page that {conditions}.")
+    let conditions = conditions.join(", and ");
+    format!(
+        "Before the first request, {numbers} are 0{events} where absent: on a page that {conditions}."
+    )
 }
 
 fn term(term: &Term) -> String {

@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use Signal::{
-    GenerationTokenRate, InFlightRequests, KVCacheUsage, RequestRate, RunningRequests,
-    TimeToFirstToken, WaitingRequests,
+    GenerationTokenRate, InFlightRequests, InterTokenLatency, KVCacheUsage, QueueTime,
+    RequestLatency, RequestRate, RunningRequests, TimeToFirstToken, WaitingRequests,
 };
 use llm_autoscaler_engines::{
-    Absence, Engine, Kind, Recipe, Signal,
+    Absence, Buckets, Engine, Kind, Recipe, Signal, Track,
     exposition::{Extractor, Scratch, Value},
 };
 
@@ -104,7 +104,69 @@ fn a_worker_and_a_frontend_of_dynamo_have_no_requests_before_their_first_one() {
 }
 
 #[test]
-fn other_engines_and_percentiles_have_no_rule() {
+fn a_percentile_of_an_engine_without_requests_has_no_events() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/engines");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let frontend = read("dynamo-1.6.1-frontend-idle.txt");
+    let no_events = Value::Buckets(Buckets::default());
+    for latency in [TimeToFirstToken, InterTokenLatency, RequestLatency] {
+        assert_eq!(signal(Engine::Dynamo, latency, &frontend), no_events, "{latency:?}");
+        let served = format!("{frontend}dynamo_frontend_inflight_requests 0\n");
+        assert_eq!(signal(Engine::Dynamo, latency, &served), Value::Absent, "{latency:?}");
+    }
+    let endpoint = "{dynamo_endpoint=\"generate\"}";
+    let worker = |requests| {
+        format!(
+            "dynamo_component_requests_total{endpoint} {requests}\n\
+             dynamo_component_inflight_requests{endpoint} 0\n"
+        )
+    };
+    for latency in [TimeToFirstToken, InterTokenLatency] {
+        assert_eq!(signal(Engine::Dynamo, latency, &worker(0)), no_events, "{latency:?}");
+        assert_eq!(signal(Engine::Dynamo, latency, &worker(1)), Value::Absent, "{latency:?}");
+    }
+    // A worker has this one from the start.
+    assert_eq!(signal(Engine::Dynamo, RequestLatency, &worker(0)), Value::Absent);
+    let described = "# TYPE tgi_request_duration histogram\n";
+    for latency in [QueueTime, RequestLatency] {
+        assert_eq!(signal(Engine::Tgi, latency, described), no_events, "{latency:?}");
+        for page in ["", "up 1\n", "tgi_request_count 1\n"] {
+            assert_eq!(signal(Engine::Tgi, latency, page), Value::Absent, "{latency:?}: {page}");
+        }
+    }
+    // Half a histogram is no histogram, and not empty.
+    let half = format!("{described}tgi_request_duration_bucket{{le=\"1\"}} 0\n");
+    assert_eq!(signal(Engine::Tgi, RequestLatency, &half), Value::Absent);
+    // A vLLM has its histograms from the start.
+    let fresh = read("vllm-0.32.0-dp2-idle.txt");
+    let Value::Buckets(buckets) = signal(Engine::Vllm, TimeToFirstToken, &fresh) else { panic!() };
+    assert!(buckets.events() == 0.0 && !buckets.bounds().is_empty());
+}
+
+#[test]
+fn the_events_of_the_first_requests_count_in_a_window_that_began_without_any() {
+    let seconds = std::time::Duration::from_secs;
+    let mut track = Track::new(Kind::Histogram, seconds(60), seconds(15));
+    let none = Value::Buckets(Buckets::default());
+    let some =
+        |count| Value::Buckets(Buckets::new([(1.0, count), (f64::INFINITY, count)]).unwrap());
+    track.push(seconds(0), &none);
+    assert!(track.is_pending());
+    track.push(seconds(40), &none);
+    assert_eq!((track.value(), track.is_young()), (none.clone(), false));
+    track.push(seconds(42), &some(12.0));
+    assert_eq!((track.value(), track.is_young()), (some(12.0), false), "the window goes on");
+    track.push(seconds(44), &some(15.0));
+    assert_eq!(track.value(), some(15.0));
+    // The process has started again, and has no events yet.
+    track.push(seconds(46), &none);
+    assert_eq!((track.value(), track.is_young()), (none, true));
+    track.push(seconds(48), &some(3.0));
+    assert_eq!(track.value(), some(3.0));
+}
+
+#[test]
+fn engines_whose_pages_prove_nothing_have_no_rule() {
     let recipe = |engine: Engine, signal| engine.profile().recipe(signal).unwrap();
     for engine in [Engine::Sglang, Engine::TensorRtLlm, Engine::LmDeploy] {
         assert_eq!(recipe(engine, WaitingRequests).absence(), &Absence::Unknown, "{engine:?}");

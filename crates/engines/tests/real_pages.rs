@@ -249,7 +249,14 @@ fn signals_of_dynamos_workers_and_frontends() {
         (RequestLatency, 15),
     ];
     signals(Engine::Dynamo, "dynamo-1.6.1-frontend-busy.txt", &frontend);
-    let idle = [(WaitingRequests, 0), (InFlightRequests, 0), (RequestRate, 0)];
+    let idle = [
+        (WaitingRequests, 0),
+        (InFlightRequests, 0),
+        (RequestRate, 0),
+        (TimeToFirstToken, 0),
+        (InterTokenLatency, 0),
+        (RequestLatency, 0),
+    ];
     signals(Engine::Dynamo, "dynamo-1.6.1-frontend-idle.txt", &idle);
 }
 

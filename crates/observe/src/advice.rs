@@ -1,22 +1,24 @@
 //! Advice: hints for people about samples, pods and servers, although nothing is wrong yet.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{
-    Advice, Asked, MetricConfig, Port, SourceConfig, WEDGED_AFTER,
-    conditions::Reason,
-    quantity,
-    workloads::{Grouping, ReportingPods},
-};
+use llm_autoscaler_api::{Advice, Asked, MetricConfig, WEDGED_AFTER, conditions::Reason, quantity};
 use llm_autoscaler_core::{Target, Tolerances};
-use llm_autoscaler_engines::{Buckets, exposition::Value};
+use llm_autoscaler_engines::{Buckets, Engine, exposition::Value};
 
 use crate::{
     pod::Pod,
     replicas::{ReplicaPods, Replicas},
     samples::{Sample, SourceKind, SourceSamples},
 };
+
+pub use workers::workers_with_port;
+
+mod workers;
 
 /// The clock skew of a server, in seconds, up to which there is no advice.
 const MAX_CLOCK_SKEW: f64 = 10.0;
@@ -118,6 +120,42 @@ pub fn wedged<'a>(pods: impl Iterator<Item = (&'a str, Option<f64>)>) -> Option<
     Some(Advice { reason: Reason::EngineWedged, text })
 }
 
+/// The number of pods that an advice names.
+const NAMED_PODS: usize = 5;
+
+/// Returns the advice about pods of other engines than the spec's. `running` is the number of pods
+/// that should report.
+pub fn other_engines(
+    own: Engine,
+    others: &BTreeMap<String, Engine>,
+    running: usize,
+) -> Option<Advice> {
+    let first = *others.values().next()?;
+    let found: BTreeSet<&str> = others.values().map(|engine| engine.profile().display).collect();
+    let found: Vec<&str> = found.into_iter().collect();
+    let (found, name) = (found.join(" and "), own.profile().name);
+    let text = if others.len() >= running && others.values().all(|engine| *engine == first) {
+        format!(
+            "the pages of all {running} pods are of {found}, and the field engine is {name}: set \
+             it to {}",
+            first.profile().name
+        )
+    } else {
+        let names: Vec<&str> = others.keys().take(NAMED_PODS).map(String::as_str).collect();
+        let names = names.join(", ");
+        let more = match others.len().saturating_sub(NAMED_PODS) {
+            0 => String::new(),
+            more => format!(" and of {more} more pods"),
+        };
+        format!(
+            "the pages of {names}{more} are of {found}, and the field engine is {name}: their load \
+             is unknown, which slows growth and holds scale-downs; give each engine a workload and \
+             an autoscaler of its own"
+        )
+    };
+    Some(Advice { reason: Reason::OtherEngine, text })
+}
+
 /// Returns the advice for a target that has fewer replicas than its selector finds.
 pub fn surplus(found: usize, listed: usize) -> Advice {
     let text = format!(
@@ -156,41 +194,6 @@ pub fn ordered_start(replicas: &Replicas, requested: usize, now: DateTime<Utc>) 
         first.pods[0].name
     );
     Some(Advice { reason: Reason::StartsInTurn, text })
-}
-
-/// Returns the advice for replicas of several pods, of which only the leaders are scraped although
-/// ready workers declare the metrics port as well: each may run an engine of its own, and its
-/// requests would not count.
-pub fn workers_with_port(
-    replicas: &Replicas,
-    groupings: &[Grouping],
-    sources: &[SourceConfig],
-) -> Option<Advice> {
-    let scrape = sources.iter().find_map(|source| match source {
-        SourceConfig::Scrape(scrape) if scrape.pods.is_none() => Some(scrape),
-        _ => None,
-    })?;
-    let has_port = |pod: &Pod| {
-        pod.first_port(&scrape.ports).is_some_and(|(port, _)| matches!(port, Port::Name(_)))
-            || scrape.usual_port.is_some_and(|port| pod.has_only_port(port))
-    };
-    // A grouping by the spec says on purpose which pods are scraped.
-    let label = |pod: &Pod| {
-        let mut groupings = groupings.iter();
-        let grouping = groupings.find(|grouping| pod.labels.contains_key(&grouping.label))?;
-        matches!(grouping.reporting, ReportingPods::LabelOrAbsent(..)).then_some(&*grouping.label)
-    };
-    let mut workers = replicas.list.iter().flat_map(|group| &group.pods).filter(|pod| {
-        !replicas.reporting_pods.contains_key(&pod.name) && pod.replica.ready && has_port(pod)
-    });
-    let (first, label) = workers.find_map(|pod| Some((&pod.name, label(pod)?)))?;
-    let text = format!(
-        "only the leader of each replica is scraped, but {first} and {} other workers declare the \
-         metrics port too: if each pod runs an engine of its own, set spec.replicaPods to \
-         {{groupLabel: {label}}}, and all of them count",
-        workers.count()
-    );
-    Some(Advice { reason: Reason::WorkersWithPort, text })
 }
 
 /// Returns the advice for pods that are killed before their requests are answered. `slowest` is the
@@ -260,58 +263,10 @@ pub fn partial_answer(url: &str, warning: &str) -> Advice {
 mod tests {
     use std::sync::Arc;
 
-    use llm_autoscaler_api::{Access, ScrapeConfig, workloads};
     use llm_autoscaler_core::Replica;
 
     use super::*;
     use crate::pod::{Pod, tests::pod};
-
-    #[test]
-    fn workers_that_declare_the_metrics_port_are_named() {
-        const LWS: &str = "leaderworkerset.sigs.k8s.io";
-        let scrape = ScrapeConfig {
-            ports: vec![Port::Name("http".to_owned())],
-            usual_port: Some(8000),
-            path: "/metrics".to_owned(),
-            tls: false,
-            interval: std::time::Duration::from_secs(2),
-            timeout: std::time::Duration::from_secs(1),
-            pods: None,
-            access: Access::default(),
-        };
-        let sources = [SourceConfig::Scrape(scrape)];
-        let mut all = workloads::known_groupings();
-        for grouping in &mut all {
-            grouping.reporting = ReportingPods::All;
-        }
-        let known = workloads::known_groupings();
-        for (name, groupings, ports, unnamed, ready, expected) in [
-            ("a named port", &known, &[("http", 8000)][..], &[][..], true, true),
-            ("the usual number", &known, &[], &[8000], true, true),
-            ("another port", &known, &[("ray", 6379)], &[], true, false),
-            ("no port", &known, &[], &[], true, false),
-            ("a worker that is not ready", &known, &[("http", 8000)], &[], false, false),
-            ("every pod is scraped", &all, &[("http", 8000)], &[], true, false),
-        ] {
-            let pods = ["0", "1"].map(|index| {
-                let mut pod = pod(&format!("pd-0-{index}"), "pd");
-                pod.labels.insert(format!("{LWS}/group-index"), "0".to_owned());
-                pod.labels.insert(format!("{LWS}/worker-index"), index.to_owned());
-                if index == "1" {
-                    let ports = ports.iter().map(|(name, port)| ((*name).to_owned(), *port));
-                    (pod.ports, pod.unnamed_ports) = (ports.collect(), unnamed.to_vec());
-                    pod.replica.ready = ready;
-                }
-                (pod.name.clone(), Arc::new(pod))
-            });
-            let replicas = Replicas::of(&Arc::new(pods.into_iter().collect()), groupings);
-            let advice = workers_with_port(&replicas, groupings, &sources);
-            assert_eq!(advice.is_some(), expected, "{name}");
-            let text = advice.map(|advice| advice.text).unwrap_or_default();
-            let label = format!("{{groupLabel: {LWS}/group-index}}");
-            assert!(!expected || text.contains("pd-0-1") && text.contains(&label), "{text}");
-        }
-    }
 
     #[test]
     fn the_lowest_pod_that_is_not_ready_holds_back_the_others() {

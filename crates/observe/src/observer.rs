@@ -14,7 +14,7 @@ use llm_autoscaler_core::{
     Basis, Deviation, Doubt, EngineActivity, Observation, Precision, Reading, Replica,
     ReplicaState, Scale, Selector,
 };
-use llm_autoscaler_engines::exposition::Value;
+use llm_autoscaler_engines::{Engine, exposition::Value};
 
 use crate::{
     advice,
@@ -86,6 +86,8 @@ pub struct Findings {
     pub stuck: Vec<(String, TroubleKind)>,
     /// Hints, although nothing is wrong.
     pub advice: BTreeSet<Advice>,
+    /// The pods with pages of another engine than the spec's, by name, and that engine.
+    pub other_engines: BTreeMap<String, Engine>,
     /// True if a sample of the target's pods is in doubt.
     pub in_doubt: bool,
     /// True if a first answer is still due, so that it is too early to call a sample missing.
@@ -193,6 +195,9 @@ impl TargetSnapshot<'_> {
             findings.origins.push(origin);
         }
         advice::of_sources(&self.samples.sources, &mut findings.advice);
+        let reporting = self.replicas.reporting_pods.values().filter(|pod| pod.is_running());
+        let (own, others) = (self.config.engine, &findings.other_engines);
+        findings.advice.extend(advice::other_engines(own, others, reporting.count()));
         findings.problems = problems.into_iter().map(|(of, texts)| problem(of, texts)).collect();
         let observation = Observation {
             scale: self.scale,
@@ -224,8 +229,7 @@ impl TargetSnapshot<'_> {
         let asleep = asleep.filter(|(_, activity)| **activity == EngineActivity::Asleep);
         advice.extend(advice::asleep(asleep.map(|(group, _)| &*group.pods[0].name)));
         advice.extend(advice::wedged(self.wedged_pods()));
-        let (groupings, sources) = (&self.config.groupings, &self.config.sources);
-        advice.extend(advice::workers_with_port(self.replicas, groupings, sources));
+        advice.extend(advice::workers_with_port(self.replicas, self.config));
         Findings {
             ready: self.replicas.list.iter().filter(|group| serves(group)).count() as i32,
             stuck: self.stuck_replicas(activities),

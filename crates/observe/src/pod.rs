@@ -180,6 +180,18 @@ impl Pod {
         ports.iter().find_map(|port| Some((port, self.port(port)?)))
     }
 
+    /// Returns true if its containers declare this port, by its name or its number.
+    pub fn declares(&self, port: &Port) -> bool {
+        let number = |wanted: &u16| {
+            self.ports.iter().any(|(_, number)| number == wanted)
+                || self.unnamed_ports.contains(wanted)
+        };
+        match port {
+            Port::Name(_) => self.port(port).is_some(),
+            Port::Number(wanted) => number(wanted),
+        }
+    }
+
     /// Returns true if its containers declare this port, by any name or none, and no other.
     pub fn has_only_port(&self, number: u16) -> bool {
         let named = self.ports.iter().map(|(_, number)| *number);
@@ -357,6 +369,22 @@ pub(crate) mod tests {
         assert_eq!(pod.port(&Port::Number(9)), Some(9));
         let usual = ["grpc", "http"].map(|name| Port::Name(name.to_owned()));
         assert_eq!(pod.first_port(&usual), Some((&usual[1], 8000)));
+    }
+
+    #[test]
+    fn a_port_is_declared_by_its_name_or_its_number() {
+        let pod = Pod { unnamed_ports: vec![9000], ..pod("a-0", "a") };
+        let name = |name: &str| Port::Name(name.to_owned());
+        for (port, expected) in [
+            (name("http"), true),
+            (name("grpc"), false),
+            (Port::Number(8000), true),
+            (Port::Number(9000), true),
+            // `port` returns the number of any pod, because a container need not declare it.
+            (Port::Number(9001), false),
+        ] {
+            assert_eq!(pod.declares(&port), expected, "{port}");
+        }
     }
 
     #[test]

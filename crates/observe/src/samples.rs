@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use llm_autoscaler_engines::exposition::Value;
+use llm_autoscaler_engines::{Engine, exposition::Value};
 
 use crate::pod::Members;
 
@@ -106,6 +106,13 @@ pub enum Lookup {
     /// The source has the series, and says that it is of another kind, for this reason. No other
     /// source is asked about the pod: a Prometheus server would have the same number, and no types.
     Contradicted(String),
+    /// The pod's page has no sample, and is one of another engine than the spec's.
+    OtherEngine {
+        /// The engine that the page is of.
+        engine: Engine,
+        /// The reason why there is no sample.
+        reason: String,
+    },
 }
 
 /// A value of one measure of one pod.
@@ -174,7 +181,10 @@ impl Lookup {
             (Self::Pending { error: Some(error) }, Evidence::BeyondDoubt) => Answer::Missing(error),
             (Self::Sample(sample), _) => Answer::Sample(sample),
             (Self::Pending { .. }, _) => Answer::Pending,
-            (Self::Missing(reason) | Self::Ambiguous(reason), _) => Answer::Missing(reason),
+            (
+                Self::Missing(reason) | Self::Ambiguous(reason) | Self::OtherEngine { reason, .. },
+                _,
+            ) => Answer::Missing(reason),
             (Self::Contradicted(reason), _) => Answer::Contradicted(reason),
         }
     }

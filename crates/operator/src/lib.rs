@@ -39,6 +39,8 @@ mod scale;
 mod status;
 mod telemetry;
 
+pub use sampling::tls_hint::other_scheme;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::{

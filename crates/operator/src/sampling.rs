@@ -26,3 +26,4 @@ mod scrape_loop;
 pub(crate) mod scrape_pool;
 pub(crate) mod sources;
 mod tls;
+pub(crate) mod tls_hint;

@@ -174,6 +174,8 @@ named_variants! {
         LatencyOnly,
         /// At zero replicas only a wake call brings one back.
         OnlyCallsWake,
+        /// Pods publish metrics of another engine than the spec's.
+        OtherEngine,
         /// A Prometheus server warns that its answer is not complete.
         PartialAnswer,
         /// All metrics are queues, which are empty until all replicas are busy.

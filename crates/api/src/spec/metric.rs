@@ -104,6 +104,10 @@ pub struct GaugeSpec {
     /// Selects series of that name by their labels; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<SeriesSelector>,
+    /// What a metrics page without the series means; left out, the pod has no sample. Give it to
+    /// all of the series or to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<AbsentSeries>,
 }
 
 /// The type of a series.

@@ -2,7 +2,11 @@
 
 use std::fmt::Write;
 
-use llm_autoscaler_api::{conditions::ConditionType, messages::Step, quantity::show};
+use llm_autoscaler_api::{
+    conditions::ConditionType,
+    messages::Step,
+    quantity::{show, show_usage},
+};
 use llm_autoscaler_core::{Derivation, MetricOutcome, Outcome, Proposal, Target};
 
 /// Returns the stages of the decision and the reason, and one line per metric.
@@ -78,6 +82,6 @@ fn proposal(found: &Proposal, target: Target) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, group)| format!("{count} {group}"))
         .collect();
-    let usage = show(found.usage);
+    let usage = show_usage(found);
     format!("{usage} of {target} [{}] proposes {}", groups.join(", "), found.replicas)
 }

@@ -1,11 +1,11 @@
-//! Replicas whose engines are halted: asleep, or wedged.
+//! Replicas with halted engines: asleep, or wedged.
 //!
 //! They are neither load nor capacity, so a metric is met by the other replicas, and they stay
 //! beside those.
 
 use crate::{
     decision::{Counted, MetricError, MetricOutcome, Proposal},
-    observation::{EngineActivity, Observation, Replica},
+    observation::{EngineActivity, Observation, Precision, Replica},
     profile::{Deviation, Profile},
     units::Milli,
 };
@@ -13,7 +13,7 @@ use crate::{
 /// The halted replicas of an observation, and the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Halted {
-    /// The replicas whose engines sleep or are wedged.
+    /// The replicas with sleeping or wedged engines.
     count: i32,
     has_wedged: bool,
     /// True if a replica is left that is not halted, or is requested and not listed yet.
@@ -69,6 +69,7 @@ impl Halted {
         let without_sample = Proposal {
             replicas: least.max(self.current),
             usage: Milli(0),
+            precision: Precision::Exact,
             ratio: 0.0,
             counted: Counted { halted: self.count as u32, ..Counted::default() },
         };

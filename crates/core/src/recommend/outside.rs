@@ -3,7 +3,7 @@
 use super::{halted::Halted, in_direction};
 use crate::{
     decision::{Counted, MetricError, Proposal},
-    observation::{EngineActivity, Observation, Phase, Reading, Replica},
+    observation::{EngineActivity, Observation, Phase, Precision, Reading, Replica},
     policy::{MetricKind, Policy},
     profile::{Deviation, Profile},
     units::Milli,
@@ -86,7 +86,8 @@ pub(super) fn propose_value(
     let proposal = |replicas: i32, ready| {
         let counted = Counted { ready, halted: halted as u32, ..Counted::default() };
         let replicas = replicas.saturating_add(halted);
-        Proposal { replicas, usage: Milli(usage), ratio, counted }
+        let usage = Milli(usage);
+        Proposal { replicas, usage, precision: Precision::Exact, ratio, counted }
     };
     if current == 0 {
         return Ok(proposal(profile.ceil32(ratio), 0));
@@ -149,7 +150,8 @@ pub(super) fn propose_average(
     };
     let shown = Milli(average(profile, kind, usage, base));
     let counted = Counted { halted: halted as u32, ..Counted::default() };
-    Proposal { replicas: replicas.saturating_add(halted), usage: shown, ratio, counted }
+    let replicas = replicas.saturating_add(halted);
+    Proposal { replicas, usage: shown, precision: Precision::Exact, ratio, counted }
 }
 
 /// Returns the average to display. At zero replicas the HPA's is the smallest integer; ours is the

@@ -6,7 +6,7 @@
 use super::{in_direction, is_against};
 use crate::{
     decision::{Counted, MetricError, Proposal},
-    observation::{Observation, Phase, Replica},
+    observation::{Observation, Phase, Precision, Replica},
     policy::Policy,
     profile::{Deviation, Profile},
     units::Milli,
@@ -58,6 +58,7 @@ pub(super) fn propose(
     let proposal = |replicas: i32| Proposal {
         replicas: replicas.saturating_add(halted),
         usage: Milli(usage),
+        precision: Precision::Exact,
         ratio,
         counted: groups.counted,
     };

@@ -52,6 +52,7 @@ pub(super) fn propose_value(
     observation: &Observation,
 ) -> Result<Proposal, MetricError> {
     let proposal = outside::propose_value(policy, value.0, target, observation)?;
+    let proposal = Proposal { precision, ..proposal };
     if precision.tells(value, target) {
         return Ok(proposal);
     }

@@ -170,7 +170,13 @@ const fn frontend(series: &'static str) -> Alternative {
 const IDLE_RULES: &[IdleRule] = &[
     // A worker whose endpoint has had no request.
     IdleRule {
-        signals: &[Signal::WaitingRequests, Signal::RunningRequests, Signal::KVCacheUsage],
+        signals: &[
+            Signal::WaitingRequests,
+            Signal::RunningRequests,
+            Signal::KVCacheUsage,
+            Signal::TimeToFirstToken,
+            Signal::InterTokenLatency,
+        ],
         zero: &[
             worker("dynamo_component_requests_total").with(GENERATE),
             worker("dynamo_component_inflight_requests").with(GENERATE),
@@ -180,7 +186,13 @@ const IDLE_RULES: &[IdleRule] = &[
     },
     // A frontend that has had no request.
     IdleRule {
-        signals: &[Signal::WaitingRequests, Signal::RequestRate],
+        signals: &[
+            Signal::WaitingRequests,
+            Signal::RequestRate,
+            Signal::TimeToFirstToken,
+            Signal::InterTokenLatency,
+            Signal::RequestLatency,
+        ],
         zero: &[frontend("dynamo_request_plane_inflight_requests")],
         without: &[
             frontend("dynamo_frontend_inflight_requests"),

@@ -71,6 +71,8 @@ const IDLE_RULES: &[IdleRule] = &[IdleRule {
         Signal::RequestRate,
         Signal::PromptTokenRate,
         Signal::GenerationTokenRate,
+        Signal::QueueTime,
+        Signal::RequestLatency,
     ],
     zero: &[],
     without: &[

@@ -110,6 +110,9 @@ impl<'a> MetricReader<'a> {
             if let Some(Lookup::Ambiguous(text)) = lookups.get(at) {
                 findings.advice.insert(advice::ambiguous(snapshot.metric(self.index), text));
             }
+            if let Some(Lookup::OtherEngine { engine, .. }) = lookups.get(at) {
+                findings.other_engines.insert(pod.name.clone(), *engine);
+            }
             match self.answer(lookups, at) {
                 Answer::Sample(sample) => {
                     self.record_sample(place, pod, sample, findings);

@@ -33,8 +33,12 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Role {
     /// Returns whether the scale has to be read before anything is decided: the last attempt
-    /// failed, or the target belongs to another autoscaler by now.
+    /// failed, or the target belongs to another autoscaler by now. A target that is left alone is
+    /// read again at the next tick.
     pub(super) fn is_outdated(&self) -> bool {
+        if self.refused.is_some() {
+            return false;
+        }
         self.target.as_ref().is_none_or(|target| target.is_outdated)
             || self.claim.ownership() != Ownership::Owner
     }
@@ -62,6 +66,7 @@ impl Role {
         {
             return Err(self.refuse(&view, &refusal));
         }
+        self.refused = None;
         match &mut self.target {
             Some(target) if target.is_about(&view) => {
                 target.update_scale(&self.plan, view, now.wall);
@@ -90,6 +95,7 @@ impl Role {
 
     fn record_not_found(&mut self, error: &TargetError, now: Now) {
         self.claim.end_search();
+        self.refused = None;
         if error.is_gone() || error.is_terminal() {
             self.target = None;
             self.claim.release();
@@ -110,7 +116,10 @@ impl Role {
             match tokio::time::timeout(SETTLED_WITHIN, self.claim.settled_ownership()).await {
                 Ok(Ownership::Owner) => self.driven_by(view, now).await,
                 Ok(Ownership::TakenBy(owner)) => Some(Refusal::OlderClaim(owner)),
-                Ok(Ownership::Unsettled) | Err(_) => return Err(StepFailed),
+                Ok(Ownership::Unsettled) | Err(_) => {
+                    self.refused = None;
+                    return Err(StepFailed);
+                }
             };
         match refusal {
             None => Ok(()),
@@ -135,7 +144,7 @@ impl Role {
     /// Leaves the target alone, and says why. Its pods are not sampled meanwhile; what is
     /// remembered of it is in the status.
     fn refuse(&mut self, view: &ScaleView, refusal: &Refusal) -> StepFailed {
-        self.target = None;
+        (self.target, self.refused) = (None, Some(view.scale));
         self.sizes = SizeTracker::driven(&view.uid, view.scale.current);
         let RefusalTexts { condition, event, terminal } =
             RefusalTexts::new(&self.reference(), refusal);

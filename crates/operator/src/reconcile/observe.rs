@@ -62,6 +62,7 @@ impl Role {
             drain: DrainScene::default(),
             drain_observation: DrainObservation::default(),
             advice: ownership_advice,
+            is_left_alone: false,
         };
         if plan.drain.is_some() {
             self.observe_drain(&mut sight, &samples, with_latency, now);

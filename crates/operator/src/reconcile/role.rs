@@ -7,7 +7,7 @@ use llm_autoscaler_api::{
     Advice, LLMAutoscaler, LLMAutoscalerStatus, ParsedRole, TargetConfig,
     conditions::ConditionUpdate, messages::EventMessage,
 };
-use llm_autoscaler_core::{Now, Profile};
+use llm_autoscaler_core::{Now, Profile, Scale};
 use llm_autoscaler_observe::draining::GatePermission;
 use tokio::sync::Notify;
 
@@ -37,6 +37,8 @@ pub(super) struct Role {
     pub(super) plan: Arc<TargetConfig>,
     /// The state of the target, once it has been found.
     pub(super) target: Option<TargetState>,
+    /// The scale of the target as last read, while the target is left to another owner.
+    pub(super) refused: Option<Scale>,
     pub(super) claim: ClaimGuard,
     pub(super) owners: OwnerReferences,
     pub(super) sizes: SizeTracker,
@@ -64,6 +66,7 @@ impl Role {
             context: context.clone(),
             plan: Arc::new(plan),
             target: None,
+            refused: None,
             owners: OwnerReferences::default(),
             sizes: SizeTracker::default(),
             warnings: Vec::new(),
@@ -90,7 +93,7 @@ impl Role {
         self.pod_monitor.make_due();
         self.owners.forget_contest();
         if is_other_target {
-            self.target = None;
+            (self.target, self.refused) = (None, None);
             self.claim.release();
         }
         let namespace = self.namespace();

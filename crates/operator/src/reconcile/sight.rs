@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 
 use llm_autoscaler_api::Advice;
-use llm_autoscaler_core::{Basis, DrainObservation, ReplicaCounts, ReplicaState, RoleObservation};
-use llm_autoscaler_observe::observer::{Findings, Observations};
+use llm_autoscaler_core::{
+    Basis, DrainObservation, Observation, Reading, ReplicaCounts, ReplicaState, RoleObservation,
+    Scale,
+};
+use llm_autoscaler_observe::observer::{Findings, Observations, TargetObservation};
 
 use crate::{drain::drainer::DrainScene, ownership::write_block::WriteBlock};
 
@@ -24,17 +27,46 @@ pub(super) struct RoleSight {
     pub drain_observation: DrainObservation,
     /// Advice about its drains and its owner.
     pub advice: Vec<Advice>,
+    /// True if the target is left to another owner. Other roles reckon with its size.
+    pub is_left_alone: bool,
 }
 
 impl RoleSight {
-    /// The observation as the plan takes it.
+    /// Returns the observation of a target that is left to another owner: nothing is known but its
+    /// size.
+    pub(super) fn left_alone(scale: Scale, metrics: usize) -> Self {
+        let observation = Observation {
+            scale,
+            readings: vec![Reading::Failed; metrics],
+            ..Observation::default()
+        };
+        let alive = scale.current.max(scale.status);
+        Self {
+            observed: Observations {
+                usable: TargetObservation { observation, findings: Findings::default() },
+                beyond_doubt: None,
+            },
+            states: Vec::new(),
+            counts: ReplicaCounts { alive, coming: alive, ..ReplicaCounts::default() },
+            block: WriteBlock::default(),
+            drain: DrainScene::default(),
+            drain_observation: DrainObservation::default(),
+            advice: Vec::new(),
+            is_left_alone: true,
+        }
+    }
+
+    /// The observation as the plan takes it. A target that is left alone keeps its size, as one
+    /// whose size was set by hand does.
     pub(super) fn for_plan(&self) -> RoleObservation<'_> {
+        let mut block = self.block.for_plan();
+        block.manual_change |= self.is_left_alone;
         RoleObservation {
             usable: &self.observed.usable.observation,
             beyond_doubt: self.observed.beyond_doubt.as_ref().map(|sight| &sight.observation),
             states: &self.states,
             counts: self.counts,
-            block: self.block.for_plan(),
+            block,
             drain: self.drain_observation.clone(),
         }
     }

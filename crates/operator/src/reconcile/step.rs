@@ -90,7 +90,10 @@ impl Autoscaler {
         let shared = self.config.shared.is_some();
         let mut sights = Vec::with_capacity(self.roles.len());
         for role in &mut self.roles {
-            sights.push(role.observe(now).await?);
+            sights.push(match role.refused {
+                Some(scale) => RoleSight::left_alone(scale, role.plan.metrics.len()),
+                None => role.observe(now).await?,
+            });
         }
         if shared {
             for (role, sight) in self.roles.iter_mut().zip(&sights) {
@@ -115,8 +118,10 @@ impl Autoscaler {
     }
 
     fn plan_by(&self, sights: &[RoleSight], now: Now) -> StepPlan {
+        let none = RoleMemory::default();
+        let targets = self.roles.iter().map(|role| role.target.as_ref());
         let memory: Vec<&RoleMemory> =
-            self.roles.iter().filter_map(|role| Some(&role.target.as_ref()?.memory)).collect();
+            targets.map(|target| target.map_or(&none, |target| &target.memory)).collect();
         let observed: Vec<RoleObservation<'_>> = sights.iter().map(RoleSight::for_plan).collect();
         plan(&self.config, &memory, &observed, now)
     }
@@ -126,6 +131,10 @@ impl Autoscaler {
     fn report(&mut self, plan: &StepPlan, sights: &[RoleSight], done: &Done, now: Now) {
         let roles = self.roles.iter_mut().zip(&plan.roles).zip(sights).zip(&done.roles);
         for (((role, plan), sight), outcome) in roles {
+            // Why a target is left alone has been reported.
+            if sight.is_left_alone {
+                continue;
+            }
             if outcome.was_tried() || done.end != End::Conflict {
                 role.adapt_sampling(plan, sight, now);
                 role.report(plan, sight, outcome, now);
@@ -138,7 +147,8 @@ impl Autoscaler {
         }
     }
 
-    /// Reads scales, and finds and claims their targets. A plan needs all of them.
+    /// Reads scales, and finds and claims their targets. A plan needs all of them, but for those
+    /// that another owner has and no other role depends on.
     async fn locate(&mut self, scales: Scales) -> Result<(), StepFailed> {
         let now = self.context.clock.now();
         let remembered = &self.status.status().targets;
@@ -146,13 +156,28 @@ impl Autoscaler {
         let mut roles: Vec<&mut Role> = self.roles.iter_mut().filter(is_read).collect();
         let located = roles.iter_mut().map(|role| role.locate(remembered, now));
         let results = future::join_all(located).await;
-        if results.iter().all(Result::is_ok) {
+        let is_known = |(role, result): (&&mut Role, &Result<(), StepFailed>)| {
+            result.is_ok() || role.refused.is_some()
+        };
+        let all_known = roles.iter().zip(&results).all(is_known);
+        if all_known && self.decides_without_refused() {
             return Ok(());
         }
-        let found = roles.into_iter().zip(&results).filter(|(_, result)| result.is_ok());
+        let roles = self.roles.iter_mut().filter(is_read);
+        let found = roles.zip(&results).filter(|(_, result)| result.is_ok());
         found.for_each(|(role, _)| role.status.clear_obstacle());
         self.roles.iter_mut().for_each(|role| role.release_overdue_drain(now));
         Err(StepFailed)
+    }
+
+    /// Returns true if roles can be decided on although others belong to another owner. Those keep
+    /// the size that they have, which the shared ceilings reckon with. A ratio to such a role is no
+    /// basis: its size follows something else, and would shrink this one.
+    fn decides_without_refused(&self) -> bool {
+        let is_refused = |place: &usize| self.roles[*place].refused.is_some();
+        let ratio = self.config.shared.as_ref().and_then(|shared| shared.ratio.as_ref());
+        let is_open = self.roles.iter().any(|role| role.refused.is_none());
+        is_open && !ratio.is_some_and(|ratio| ratio.between.iter().any(is_refused))
     }
 
     /// Returns the reason why no role can be decided on, if there is one.

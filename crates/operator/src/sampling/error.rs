@@ -77,6 +77,14 @@ pub(crate) enum FetchProblem {
     /// The port does not speak TLS, and the request was with it.
     #[error("{0}; the port does not speak TLS: set the source's scheme to HTTP")]
     SpeaksNoTls(String),
+    /// The port of a server speaks the other of `http` and `https` than its URL has.
+    #[error("{problem}; the port speaks {scheme}: begin the source's url with {scheme}://")]
+    WrongScheme {
+        /// The text of the failed request.
+        problem: String,
+        /// `http` or `https`.
+        scheme: &'static str,
+    },
     /// The body of the response is larger than this limit, in bytes.
     #[error("the response is larger than {0} bytes")]
     TooLarge(usize),
@@ -148,7 +156,8 @@ impl FetchError {
             Self::Request { problem, .. } => match problem {
                 FetchProblem::Network(_)
                 | FetchProblem::SpeaksTls(_)
-                | FetchProblem::SpeaksNoTls(_) => "unreachable",
+                | FetchProblem::SpeaksNoTls(_)
+                | FetchProblem::WrongScheme { .. } => "unreachable",
                 FetchProblem::Refused(_) => "refused",
                 FetchProblem::Timeout(_) => "timeout",
                 FetchProblem::Status(_)

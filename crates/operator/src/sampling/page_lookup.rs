@@ -67,7 +67,7 @@ impl PageLookup<'_> {
             let not_finite =
                 not_finite.map(|not_finite| self.text(&not_finite.describe(&measure.recipe)));
             let reason = error.or(not_finite);
-            return Lookup::Missing(reason.unwrap_or_else(|| self.absent(state, measure)));
+            return reason.map_or_else(|| self.absent(state, measure), Lookup::Missing);
         }
         let young = || self.text("too few samples so far for a scale-down");
         let doubt = failed.or_else(|| track.is_young().then(young));
@@ -97,36 +97,42 @@ impl PageLookup<'_> {
     }
 
     /// Returns the reason why a valid page has no sample.
-    fn absent(&self, state: &PageState, measure: &Arc<Measure>) -> String {
+    fn absent(&self, state: &PageState, measure: &Arc<Measure>) -> Lookup {
         let url = self.address.url();
         if state.is_empty() {
-            return format!(
+            return Lookup::Missing(format!(
                 "the page {url} is empty: the server answers, but publishes no metrics there (yet)"
-            );
+            ));
         }
         if let Some(LabelMismatch { series, wanted, found }) = state.mismatch(measure) {
             let found = found.join(" and ");
-            return format!(
+            return Lookup::Missing(format!(
                 "{url} has {series}, but none with the labels of the selector, {wanted}: it has \
                  {found}"
-            );
+            ));
         }
-        let hint = match state.looks_like() {
-            Some(other) if other != self.engine => {
-                let other = other.profile().display;
-                let own = self.engine.profile().display;
-                format!(
-                    "; it looks like a page of {other}: check the field engine, which is {own}; of \
-                     pods with several engines, each engine needs an autoscaler and a workload of \
-                     its own"
-                )
+        let missing = format!("{url} has no {}", measure.recipe.accepted_names());
+        let own = self.engine.profile().display;
+        match state.looks_like() {
+            Some(engine) if engine != self.engine => {
+                let other = engine.profile().display;
+                let reason = format!(
+                    "{missing}; it looks like a page of {other}: check the field engine, which is \
+                     {own}; of pods with several engines, each engine needs an autoscaler and a \
+                     workload of its own"
+                );
+                // A custom program may publish anything, so its page is not of another engine.
+                if self.engine == Engine::Custom {
+                    Lookup::Missing(reason)
+                } else {
+                    Lookup::OtherEngine { engine, reason }
+                }
             }
             None if self.engine != Engine::Custom => {
-                format!(", and no other series of {}", self.engine.profile().display)
+                Lookup::Missing(format!("{missing}, and no other series of {own}"))
             }
-            _ => String::new(),
-        };
-        format!("{url} has no {}{hint}", measure.recipe.accepted_names())
+            _ => Lookup::Missing(missing),
+        }
     }
 }
 

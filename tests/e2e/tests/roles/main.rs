@@ -10,6 +10,7 @@ mod lagging;
 mod load;
 mod memory;
 mod record;
+mod refused;
 mod rules;
 mod shift;
 mod spec;
@@ -31,6 +32,7 @@ async fn main() -> ExitCode {
         lagging::lagging_role_holds_the_next_step,
         memory::status_names_targets_by_their_roles,
         bad_input::roles_that_make_no_sense,
+        refused::role_of_another_owner_stops_no_other,
     };
     let run = scenarios! { shift::from_long_prompts_to_long_answers };
     runner::run_in_turn(vec![(scenes, AT_A_TIME), (run, 1)]).await

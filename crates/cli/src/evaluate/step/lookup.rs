@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
+use llm_autoscaler_api::{EngineName, Name};
 use llm_autoscaler_engines::{Buckets, exposition::Value};
 use llm_autoscaler_observe::samples::{Found, Lookup, QueryLookup, Sample};
 use serde::{
@@ -37,6 +38,8 @@ struct LookupFields {
     missing: Option<String>,
     ambiguous: Option<String>,
     contradicted: Option<String>,
+    /// The engine that the page without the sample is of.
+    page_of: Option<EngineName>,
 }
 
 fn one() -> usize {
@@ -61,8 +64,13 @@ struct QueryFields {
 impl LookupFields {
     fn lookup(self) -> Result<Lookup, String> {
         let Self { value, buckets, age_seconds, doubt, copies, pending, error, .. } = self;
+        let missing = match (self.missing, self.page_of) {
+            (Some(reason), Some(Name(engine))) => Some(Lookup::OtherEngine { engine, reason }),
+            (None, Some(_)) => return Err("pageOf goes with missing".to_owned()),
+            (missing, None) => missing.map(Lookup::Missing),
+        };
         let reasons = [
-            self.missing.map(Lookup::Missing),
+            missing,
             self.ambiguous.map(Lookup::Ambiguous),
             self.contradicted.map(Lookup::Contradicted),
         ];

@@ -7,7 +7,7 @@ use llm_autoscaler_api::{
     Advice,
     conditions::Reason,
     messages::{MetricDescription, Step},
-    quantity::show,
+    quantity::show_usage,
 };
 use llm_autoscaler_core::{
     Derivation, MetricOutcome, Outcome, ReplicaCounts, RolePlan, Verdict, WaitingOn,
@@ -131,7 +131,7 @@ impl<'a> RoleReport<'a> {
                 });
                 match plan.decision.metrics.get(place) {
                     Some(MetricOutcome::Proposal(proposal)) => {
-                        out["current"] = json!(show(proposal.usage));
+                        out["current"] = json!(show_usage(proposal));
                         out["proposal"] = json!(proposal.replicas);
                     }
                     Some(MetricOutcome::Failed(error)) => {

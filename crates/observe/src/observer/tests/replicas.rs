@@ -5,8 +5,10 @@ use llm_autoscaler_api::{
     workloads::{GroupSize, ReportingPods},
 };
 use llm_autoscaler_core::{Doubt, EngineActivity, ReplicaState};
+use llm_autoscaler_engines::Engine;
 
 use super::*;
+use crate::observer::Problem;
 
 /// Returns so many replicas of two pods, all of which report.
 fn pairs(target: impl FnOnce(Vec<Pod>) -> Target, count: usize) -> Target {
@@ -59,6 +61,7 @@ fn a_percentile_is_of_the_events_of_all_replicas() {
         precision: Precision::Exact,
         reported: reported.to_vec(),
     };
+    let fresh = || sample_of(Value::Buckets(Buckets::default()), None);
     // answers of three replicas; reading
     let table = [
         (vec![events(60.0), events(40.0), events(0.0)], pooled(Some(1_900), &[true; 3])),
@@ -66,6 +69,11 @@ fn a_percentile_is_of_the_events_of_all_replicas() {
         // A 90th percentile needs 10 events.
         (vec![events(4.0), events(5.0), events(0.0)], pooled(None, &[true; 3])),
         (vec![events(5.0), events(5.0), events(0.0)], pooled(Some(1_900), &[true; 3])),
+        // Before its first request an engine may have no buckets.
+        (vec![events(60.0), events(40.0), fresh()], pooled(Some(1_900), &[true; 3])),
+        (vec![fresh(), events(60.0), events(40.0)], pooled(Some(1_900), &[true; 3])),
+        (vec![fresh(), fresh(), fresh()], pooled(None, &[true; 3])),
+        (vec![fresh(), missing("x"), fresh()], pooled(None, &[true, false, true])),
         (vec![missing("x"), missing("x"), missing("x")], Reading::Failed),
     ];
     for (answers, expected) in table {
@@ -211,6 +219,50 @@ fn samples_of_several_pods_of_one_name_are_no_number() {
     let found = observe(vec![several(), several()]).usable;
     assert_eq!(found.reading(), &Reading::Failed, "the size stays");
     assert_eq!(found.findings.advice.len(), 1, "once for all pods");
+}
+
+#[test]
+fn pods_with_pages_of_another_engine_are_named_and_count_as_nothing() {
+    let other = |engine: Engine| Lookup::OtherEngine { engine, reason: "no series".to_owned() };
+    let (sglang, tgi) = (|| other(Engine::Sglang), || other(Engine::Tgi));
+    // answers; the reading, if one pod has a sample; the text
+    let some = [None, None, Some(3), Some(4)];
+    let table = [
+        (
+            vec![sglang(), sglang(), sample(3.0), sample(4.0)],
+            per_replica(&some),
+            "the pages of a-0, a-1 are of SGLang, and the field engine is VLLM: their load",
+        ),
+        (
+            vec![sglang(), tgi(), sample(3.0), sample(4.0)],
+            per_replica(&some),
+            "a-0, a-1 are of SGLang and Text Generation Inference, and the field engine is VLLM",
+        ),
+        (
+            vec![sglang(), sglang()],
+            Reading::Failed,
+            "of all 2 pods are of SGLang, and the field \
+            engine is VLLM: set it to SGLang",
+        ),
+        (
+            (0..8).map(|_| sglang()).chain([sample(3.0)]).collect(),
+            per_replica(&[None, None, None, None, None, None, None, None, Some(3)]),
+            "a-0, a-1, a-2, a-3, a-4 and of 3 more pods are of SGLang",
+        ),
+    ];
+    for (answers, reading, expected) in table {
+        let target = waiting(pods(answers.len())).source(SourceKind::OwnPods, answers.clone());
+        let found = target.observe().usable;
+        assert_eq!(found.findings.advice.len(), 1, "{:?}", found.findings.advice);
+        let advice = found.findings.advice.first().unwrap();
+        assert_eq!(advice.reason, Reason::OtherEngine);
+        assert!(advice.text.contains(expected), "{}", advice.text);
+        assert_eq!(found.reading(), &reading, "{answers:?}");
+        assert_eq!(
+            found.findings.problems[0],
+            Problem { of: "a-0".to_owned(), text: "no series".to_owned() }
+        );
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::sampling::{egress::EgressRules, tls};
+use crate::sampling::{egress::EgressRules, http_client, tls, tls_hint::other_scheme};
 
 const LIMIT: usize = 64 << 10;
 
@@ -118,12 +118,17 @@ fn unchecked() -> RequestConfig {
     checking(&TlsSpec { insecure_skip_verify: true, ..TlsSpec::default() }, None)
 }
 
+/// The rules under which the servers of these tests may be called.
+fn loopback() -> Egress {
+    Egress::new(EgressRules { loopback: true, ..EgressRules::default() })
+}
+
 fn checking(spec: &TlsSpec, ca: Option<&str>) -> RequestConfig {
     RequestConfig {
         headers: HeaderMap::new(),
         tls: Arc::new(tls::config(spec, ca.map(str::as_bytes)).unwrap()),
         server_name: spec.server_name.as_deref().map(|name| tls::server_name(name).unwrap()),
-        egress: Egress::new(EgressRules { loopback: true, ..EgressRules::default() }),
+        egress: loopback(),
     }
 }
 
@@ -272,6 +277,43 @@ async fn a_port_that_speaks_tls_or_does_not_is_told_from_the_other() {
     let response =
         Connection::default().get(&address, &unchecked(), false, &mut Vec::new(), LIMIT).await;
     assert!(matches!(response, Err(FetchProblem::SpeaksNoTls(_))), "{response:?}");
+}
+
+#[tokio::test]
+async fn a_url_with_the_wrong_scheme_is_told_from_one_with_the_right_one() {
+    let bad = || last(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let unchecked = TlsSpec { insecure_skip_verify: true, ..TlsSpec::default() };
+    // the server has TLS, the URL, the client's settings; the scheme that it should have
+    for (has_tls, scheme, spec, expected) in [
+        (true, "http", TlsSpec::default(), Some("https")),
+        (true, "http", unchecked.clone(), Some("https")),
+        // The certificate is the problem.
+        (true, "https", TlsSpec::default(), None),
+        (false, "http", TlsSpec::default(), None),
+    ] {
+        let config = has_tls.then(|| certified("engine.example").1);
+        let server = Server::start("127.0.0.1", config, vec![bad(), bad()]).await;
+        let url = format!("{scheme}://127.0.0.1:{}/metrics", server.address.port);
+        let client = http_client::client(&spec, None, &loopback()).unwrap();
+        let sent = client.get(&url).timeout(Duration::from_secs(5)).send().await;
+        let found = other_scheme(&client, &url, sent.as_ref().err()).await;
+        assert_eq!(found, expected, "TLS {has_tls}, {url}: {sent:?}");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+    drop(listener);
+    let client = http_client::client(&TlsSpec::default(), None, &loopback()).unwrap();
+    let refused = client.get(&url).send().await.unwrap_err();
+    assert_eq!(other_scheme(&client, &url, Some(&refused)).await, None, "nothing listens");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/metrics", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    let plain = client.get(&url).send().await.unwrap_err();
+    assert_eq!(other_scheme(&client, &url, Some(&plain)).await, Some("http"));
 }
 
 /// Returns a CA as PEM, and the configuration of a server with a certificate for a name from it.

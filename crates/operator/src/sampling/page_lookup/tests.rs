@@ -105,7 +105,9 @@ fn text(lookup: &Lookup) -> String {
     match lookup {
         Lookup::Pending { error: None } => "pending".to_owned(),
         Lookup::Pending { error: Some(error) } => format!("pending: {error}"),
-        Lookup::Missing(reason) | Lookup::Ambiguous(reason) => format!("missing: {reason}"),
+        Lookup::Missing(reason)
+        | Lookup::Ambiguous(reason)
+        | Lookup::OtherEngine { reason, .. } => format!("missing: {reason}"),
         Lookup::Contradicted(reason) => format!("contradicted: {reason}"),
         Lookup::Sample(Sample { value, age, doubt, .. }) => {
             let doubt = doubt.as_ref().map(|doubt| format!(", doubt: {doubt}"));
@@ -158,10 +160,14 @@ fn an_absent_series_is_explained() {
         ("no engine", "up 1\n", Engine::Vllm, ", and no other series of vLLM"),
         ("a custom engine", "up 1\n", Engine::Custom, ""),
         ("an engine without a sample", "# TYPE up gauge\n", Engine::Custom, ""),
+        ("a custom engine's other series", SGLANG, Engine::Custom, "; it looks like a page of"),
     ] {
         let measure = measure(Kind::Gauge, 0);
         let state = state(&measure, &[(100, Ok(page))]);
-        let found = text(&sample(&state, &measure, engine, 200));
+        let lookup = sample(&state, &measure, engine, 200);
+        let is_other = name == "another engine";
+        assert_eq!(matches!(lookup, Lookup::OtherEngine { .. }), is_other, "{name}: {lookup:?}");
+        let found = text(&lookup);
         assert!(found.starts_with(&format!("{has_no}{expected}")), "{name}: {found}");
     }
 }

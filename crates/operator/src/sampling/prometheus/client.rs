@@ -11,6 +11,7 @@ use crate::sampling::{
     error::{FetchError, FetchProblem},
     http_client::{self, network},
     prometheus::demand::ServerKey,
+    tls_hint::other_scheme,
 };
 
 /// The size of the largest response that is accepted.
@@ -78,11 +79,33 @@ impl QueryClient {
         let namespace = server.namespace.as_deref().unwrap_or_default();
         let access = self.credentials.for_server(namespace, &server.access).await?;
         let request = access.client.post(url).headers(access.headers.clone()).form(&form(query));
-        let response = request.send().await.map_err(|error| failed(network(error)))?;
-        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            self.credentials.invalidate(namespace, &server.access, Peer::Server).await;
-        }
-        read(response).await.map_err(failed)
+        let problem = match request.send().await {
+            Ok(response) => {
+                if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                    self.credentials.invalidate(namespace, &server.access, Peer::Server).await;
+                }
+                match read(response).await {
+                    Ok(result) => return Ok(result),
+                    Err(problem @ FetchProblem::Status(400)) => {
+                        with_scheme(problem, other_scheme(&access.client, url, None).await)
+                    }
+                    Err(problem) => problem,
+                }
+            }
+            Err(error) => {
+                let scheme = other_scheme(&access.client, url, Some(&error)).await;
+                with_scheme(network(error), scheme)
+            }
+        };
+        Err(failed(problem))
+    }
+}
+
+/// Adds the scheme that the server's URL should have to a problem, if it is known.
+fn with_scheme(problem: FetchProblem, scheme: Option<&'static str>) -> FetchProblem {
+    match scheme {
+        Some(scheme) => FetchProblem::WrongScheme { problem: problem.to_string(), scheme },
+        None => problem,
     }
 }
 

@@ -58,7 +58,7 @@ fn add_origin(
 fn add_outcome(status: &mut MetricStatus, step: &Step<'_>, index: usize) {
     match step.decision.metrics.get(index) {
         Some(MetricOutcome::Proposal(proposal)) => {
-            status.current = Some(quantity::show(proposal.usage));
+            status.current = Some(quantity::show_usage(proposal));
             status.proposal = Some(proposal.replicas);
             status.replicas = Some(replicas(&proposal.counted));
         }

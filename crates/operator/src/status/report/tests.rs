@@ -4,8 +4,8 @@ use llm_autoscaler_api::{
     LLMAutoscalerSpec, LLMAutoscalerStatus, messages::MetricDescription, parse_target,
 };
 use llm_autoscaler_core::{
-    Adjusted, Adjustment, Decision, History, Milli, Observation, Profile, Reading, Replica, Scale,
-    decide,
+    Adjusted, Adjustment, Decision, History, Milli, Observation, Precision, Profile, Reading,
+    Replica, Scale, decide,
 };
 use llm_autoscaler_observe::{observer::Origin, pod::TroubleKind};
 use serde_json::json;
@@ -192,6 +192,47 @@ fn a_missing_sample_is_not_zero() {
     assert!(
         target(&status).metrics[0].error.as_deref().unwrap().contains("vllm:num_requests_waiting")
     );
+}
+
+#[test]
+fn complete_samples_are_said_of_those_that_are_asked_and_stuck_replicas_beside_them() {
+    let plan = parse_target(&spec(), Profile::Default).unwrap();
+    let stuck = |count: usize| {
+        let step = Moment { current: 3, waiting: Some(5), problems: Vec::new() };
+        let stuck = (0..count).map(|n| (format!("a-{n}"), TroubleKind::NotReady)).collect();
+        let change = |findings: &mut Findings, _: &mut WriteBlock| findings.stuck = stuck;
+        let before = RoleStatus::default();
+        let status = after_change(&before, &step, &observed(3, 5), &plan, change, at(0));
+        assert_eq!(reason(&status, ConditionType::SamplesComplete), "AllReplicas");
+        condition(&status, ConditionType::SamplesComplete).unwrap().message.clone()
+    };
+    let asked = "every replica and source that is asked has a sample";
+    assert_eq!(stuck(0), asked);
+    assert_eq!(stuck(2), format!("{asked}; 2 stuck (see ReplicasStuck)"));
+}
+
+#[test]
+fn a_percentile_beyond_the_buckets_is_shown_as_a_bound() {
+    let target = json!({"type": "Value", "value": "120"});
+    let metrics = json!([{"signal": "TimeToFirstToken", "target": target}]);
+    let spec = LLMAutoscalerSpec { metrics: serde_json::from_value(metrics).unwrap(), ..spec() };
+    let plan = parse_target(&spec, Profile::Default).unwrap();
+    let bound = Precision::AtMost(Milli(300));
+    for (value, precision, current) in [
+        (60_000, Precision::AtLeast, ">60"),
+        (60_000, Precision::Exact, "60"),
+        (270, bound, "<300m"),
+    ] {
+        let reported = vec![true; 3];
+        let reading = Reading::Pooled { value: Some(Milli(value)), precision, reported };
+        let observation = Observation { readings: vec![reading], ..observed(3, 0) };
+        let step = Moment { current: 3, waiting: None, problems: Vec::new() };
+        let before = RoleStatus::default();
+        let status = after_change(&before, &step, &observation, &plan, |_, _| {}, at(0));
+        assert_eq!(self::target(&status).metrics[0].current.as_deref(), Some(current));
+        let summary = status.summary.as_deref().unwrap();
+        assert!(summary.ends_with(&format!(" {current}/120")), "{summary}");
+    }
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! The hint that a port speaks TLS, or does not, where a request by a URL assumed the opposite.
+
+use std::{error::Error, io, time::Duration};
+
+use reqwest::Client;
+
+/// The time within which a TLS server answers a request. It is short, because the request has
+/// failed already.
+const WITHIN: Duration = Duration::from_millis(500);
+
+/// Returns the scheme, `https` or `http`, that a failed request should have had; `None` if its URL
+/// has the right one, or nothing tells. `error` is `None` if the server returned the status 400,
+/// which is how some TLS servers answer a request without TLS.
+///
+/// For a URL with `http` the server is tried with `https`; its certificate need not be valid.
+pub async fn other_scheme(
+    client: &Client,
+    url: &str,
+    error: Option<&reqwest::Error>,
+) -> Option<&'static str> {
+    if let Some(rest) = url.strip_prefix("http://") {
+        let attempt = client.head(format!("https://{rest}")).timeout(WITHIN).send().await;
+        let speaks_tls = match &attempt {
+            Ok(_) => true,
+            // An error after the handshake is one of HTTP.
+            Err(error) if !error.is_connect() && !error.is_timeout() => true,
+            Err(error) => matches!(
+                tls_error(error),
+                Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+            ),
+        };
+        return speaks_tls.then_some("https");
+    }
+    let is_plain =
+        matches!(error.and_then(|error| tls_error(error))?, rustls::Error::InvalidMessage(_));
+    is_plain.then_some("http")
+}
+
+/// Returns the error of TLS among an error and its causes. An [`io::Error`] holds one without
+/// calling it its source.
+fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = match held {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
+    }
+    None
+}
