@@ -10,7 +10,7 @@ use llm_autoscaler_core::Profile;
 use llm_autoscaler_operator::Config;
 
 use crate::{
-    cluster::{client, with_cluster},
+    cluster::{self, with_cluster},
     engines::Engines,
     explain::Explain,
     probe::Probe,
@@ -114,7 +114,7 @@ impl Run {
     }
 
     async fn operate(self) -> anyhow::Result<()> {
-        let client = client().await?;
+        let cluster = cluster::config().await?;
         let config = Config {
             namespace: self.namespace,
             address: self.health_address,
@@ -122,7 +122,7 @@ impl Run {
             profile: self.profile.into(),
         };
         tokio::select! {
-            result = llm_autoscaler_operator::run(config, client) => Ok(result?),
+            result = llm_autoscaler_operator::run(config, cluster) => Ok(result?),
             () = terminated() => {
                 tracing::info!("terminated by a signal");
                 Ok(())
