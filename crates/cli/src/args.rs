@@ -10,7 +10,7 @@ use llm_autoscaler_core::Profile;
 use llm_autoscaler_operator::{Config, EgressRules, HostPattern};
 
 use crate::{
-    cluster::{api_server, client, with_cluster},
+    cluster::{self, with_cluster},
     engines::Engines,
     explain::Explain,
     probe::Probe,
@@ -125,7 +125,7 @@ impl Run {
     }
 
     async fn operate(self) -> anyhow::Result<()> {
-        let client = client().await?;
+        let cluster = cluster::config().await?;
         let config = Config {
             namespace: self.namespace,
             address: self.health_address,
@@ -134,12 +134,12 @@ impl Run {
             egress: EgressRules {
                 hosts: self.allow_source_hosts,
                 loopback: self.allow_loopback,
-                api_server: api_server().await,
+                api_server: cluster::api_server(&cluster).await,
             },
             monitoring_namespaces: self.monitoring_namespaces,
         };
         tokio::select! {
-            result = llm_autoscaler_operator::run(config, client) => Ok(result?),
+            result = llm_autoscaler_operator::run(config, cluster) => Ok(result?),
             () = terminated() => {
                 tracing::info!("terminated by a signal");
                 Ok(())

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use kube::Client;
+use kube::{Client, Config};
 
 /// Runs `work` on a runtime, with one TLS library for the API server and the pods.
 pub(crate) fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -12,21 +12,24 @@ pub(crate) fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> an
 
 /// Returns a client of the cluster that this process runs in, or that KUBECONFIG names.
 pub(crate) async fn client() -> anyhow::Result<Client> {
+    Ok(Client::try_from(config().await?)?)
+}
+
+/// Returns the configuration of the cluster that this process runs in, or that KUBECONFIG names.
+pub(crate) async fn config() -> anyhow::Result<Config> {
     // The error's text contains its causes; printed as a chain they would be repeated.
     let unknown =
         |error| anyhow::anyhow!("no cluster found: run in a pod, or set KUBECONFIG ({error})");
-    Client::try_default().await.map_err(unknown)
+    Config::infer().await.map_err(unknown)
 }
 
 /// Returns the addresses of the API server, as far as they can be resolved: that of the
 /// configuration, and in a pod that of its Service.
-pub(crate) async fn api_server() -> Vec<SocketAddr> {
-    let mut hosts = Vec::new();
-    if let Ok(config) = kube::Config::infer().await {
-        let url = config.cluster_url;
-        let port = url.port_u16().unwrap_or(443);
-        hosts.extend(url.host().map(|host| (host.trim_matches(['[', ']']).to_owned(), port)));
-    }
+pub(crate) async fn api_server(config: &Config) -> Vec<SocketAddr> {
+    let url = &config.cluster_url;
+    let port = url.port_u16().unwrap_or(443);
+    let host = url.host().map(|host| (host.trim_matches(['[', ']']).to_owned(), port));
+    let mut hosts: Vec<(String, u16)> = host.into_iter().collect();
     let service = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"].map(std::env::var);
     if let [Ok(host), Ok(port)] = service
         && let Ok(port) = port.parse()

@@ -2,4 +2,5 @@
 
 pub(crate) mod other_autoscalers;
 pub(crate) mod pods;
-mod watch_health;
+pub(crate) mod watch;
+pub(crate) mod watch_health;

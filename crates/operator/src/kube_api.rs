@@ -1,6 +1,9 @@
 //! Calls to the API server: their deadline, the text of their errors, their field manager and their
 //! scope. Each of these is here once, so that all modules of the operator call alike.
 
+#[cfg(test)]
+pub(crate) mod stand_in;
+
 use std::time::Duration;
 
 use kube::{
@@ -12,6 +15,9 @@ use llm_autoscaler_core::Monotonic;
 
 /// The usual deadline of a call.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The longest text of an error that is passed on, in bytes.
+const TEXT_LIMIT: usize = 1024;
 
 /// A call to the API server that failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,13 @@ impl CallError {
             Self::Api(kube::Error::Api(status)) => Some(status.code),
             Self::Api(_) | Self::Timeout(_) => None,
         }
+    }
+
+    /// Returns the time that the API server asks to wait for before the next call.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let Self::Api(kube::Error::Api(status)) = self else { return None };
+        let seconds = status.details.as_ref()?.retry_after_seconds;
+        (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))
     }
 
     /// Returns true if a failed write may still have been carried out: there was no response, or a
@@ -58,9 +71,18 @@ pub(crate) async fn within<T>(
 /// `statefulsets.apps "qwen3" not found`; otherwise the text of the error.
 pub(crate) fn error_text(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        other => other.to_string(),
+        kube::Error::Api(status) if !status.message.is_empty() => printable(&status.message),
+        other => printable(&other.to_string()),
     }
+}
+
+/// Returns a text of another program in one line of at most 1 KiB: a webhook that refuses a write
+/// chooses the text of the error, and must not be able to make a line of the log with it.
+pub(crate) fn printable(text: &str) -> String {
+    let is_breaking = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let mut line: String = text.chars().map(|c| if is_breaking(c) { ' ' } else { c }).collect();
+    line.truncate(line.floor_char_boundary(TEXT_LIMIT));
+    line
 }
 
 /// Returns the parameters of a patch by one of the operator's field managers.
@@ -124,6 +146,24 @@ impl WritePermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_of_the_api_server_is_one_line() {
+        let forged = "denied\n2026-01-01T00:00:00Z INFO scaled name=\"b/x\" from=5 to=0";
+        let status = kube::core::Status::failure(forged, "Forbidden").boxed();
+        let text = error_text(&kube::Error::Api(status));
+        assert_eq!(text, forged.replace('\n', " "));
+        // text, as it is passed on
+        let table = [
+            ("a\r\nb\u{1b}[2Jc\td", "a  b [2Jc d"),
+            ("a\u{2028}b\u{85}c", "a b c"),
+            ("ein schöner Grund", "ein schöner Grund"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(printable(text), expected, "{text:?}");
+        }
+        assert_eq!(printable(&"é".repeat(1000)).len(), TEXT_LIMIT);
+    }
 
     #[test]
     fn a_write_takes_no_longer_than_its_permit_lasts() {

@@ -10,7 +10,7 @@
 //!                      │
 //!                cluster  scale    pods and other autoscalers; scales of targets
 //!                      │
-//!          telemetry  kube_api  clock  lock
+//!    supervise  telemetry  kube_api  backoff  clock  lock
 //! ```
 //!
 //! Each folder is a phase of the step or a port to the world, and imports only from below:
@@ -24,6 +24,7 @@
 //!
 //! `docs/architecture.md` has a table of where an addition belongs.
 
+mod backoff;
 mod clock;
 mod cluster;
 mod drain;
@@ -37,17 +38,14 @@ mod reconcile;
 mod sampling;
 mod scale;
 mod status;
+mod supervise;
 mod telemetry;
 
 pub use sampling::tls_hint::other_scheme;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use kube::{
-    Client,
-    core::DeserializeGuard,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::{Client, core::DeserializeGuard};
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
 use tracing::info;
@@ -56,7 +54,10 @@ pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
 
 use crate::{
     clock::Clock,
-    cluster::{other_autoscalers::OtherAutoscalers, pods::PodStore},
+    cluster::{
+        other_autoscalers::OtherAutoscalers, pods::PodStore, watch::Watch,
+        watch_health::WatchHealth,
+    },
     drain::{gate_sweep, pod_gates::PodGates},
     http::{
         server::{self, Endpoints, Readiness},
@@ -72,6 +73,7 @@ use crate::{
     },
     scale::client::ScaleClient,
     status::{events::Events, write_limiter::WriteLimiter},
+    supervise::Supervisor,
     telemetry::Telemetry,
 };
 
@@ -103,68 +105,102 @@ pub enum RunError {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// The configuration of the cluster cannot be used.
+    #[error("cannot make a client of the API server: {0}")]
+    Client(#[from] kube::Error),
     /// The TLS library could not be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
+}
+
+/// Returns what all autoscalers of an operator share.
+fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
+    let (clock, permit) = (Clock::start(), WritePermit::unlimited());
+    let telemetry = Telemetry::default();
+    let supervisor = Supervisor::new(telemetry.clone(), clock);
+    let credentials = CredentialStore::new(client.clone(), Egress::new(config.egress.clone()));
+    let credentials = credentials.map_err(RunError::Tls)?;
+    let namespace = || config.namespace.clone();
+    Ok(Context {
+        sampling: Sampling {
+            scrape_pool: ScrapePool::new(credentials.clone(), telemetry.clone(), clock),
+            prometheus_pool: PrometheusPool::new(credentials, telemetry.clone(), clock),
+            pods: PodStore::new(clock),
+            clock,
+        },
+        autoscalers: WatchHealth::new("LLMAutoscalers", clock),
+        monitors: ClusterPodMonitors::new(
+            client.clone(),
+            clock,
+            namespace(),
+            config.monitoring_namespaces.clone(),
+        ),
+        scales: ScaleClient::new(client.clone(), clock),
+        wake: WakeCalls::default(),
+        claims: Claims::default(),
+        other_autoscalers: OtherAutoscalers::new(client.clone(), namespace()),
+        gates: PodGates::new(client.clone(), clock, permit, supervisor.clone()),
+        events: Events::new(client.clone(), supervisor.clone()),
+        limiter: WriteLimiter::default(),
+        client: client.clone(),
+        clock,
+        telemetry,
+        supervisor,
+        permit,
+        period: config.period,
+        profile: config.profile,
+    })
 }
 
 /// Runs the operator until the future is dropped, or its HTTP server ends.
 ///
 /// # Errors
 /// See [`RunError`].
-pub async fn run(config: Config, client: Client) -> Result<(), RunError> {
-    let (clock, permit) = (Clock::start(), WritePermit::unlimited());
-    let telemetry = Telemetry::default();
-    let pods = PodStore::new(clock);
-    let readiness = Readiness::new(pods.clone());
-    let wake = WakeCalls::default();
-    let egress = Egress::new(config.egress);
-    let credentials = CredentialStore::new(client.clone(), egress).map_err(RunError::Tls)?;
-    let others = OtherAutoscalers::new(client.clone(), config.namespace.clone());
-    let gates = PodGates::new(client.clone(), clock, permit);
-    let sampling = Sampling {
-        scrape_pool: ScrapePool::new(credentials.clone(), telemetry.clone(), clock),
-        prometheus_pool: PrometheusPool::new(credentials, telemetry.clone(), clock),
-        pods: pods.clone(),
-        clock,
-    };
-    let context = Arc::new(Context {
-        client: client.clone(),
-        clock,
-        sampling,
-        monitors: ClusterPodMonitors::new(
-            client.clone(),
-            clock,
-            config.namespace.clone(),
-            config.monitoring_namespaces,
-        ),
-        scales: ScaleClient::new(client.clone(), clock),
-        wake: wake.clone(),
-        claims: Claims::default(),
-        other_autoscalers: others.clone(),
-        gates: gates.clone(),
-        events: Events::new(client.clone()),
-        limiter: WriteLimiter::default(),
-        telemetry: telemetry.clone(),
-        permit,
-        period: config.period,
-        profile: config.profile,
-    });
+pub async fn run(config: Config, mut cluster: kube::Config) -> Result<(), RunError> {
+    supervise::log_places();
+    let client = Client::try_from(cluster.clone())?;
+    // The watches have a back-off of their own.
+    cluster.default_retry = false;
+    let watching = Client::try_from(cluster)?;
+    let context = Arc::new(context(&config, &client)?);
     let Config { namespace, address, profile, .. } = config;
-    let scope = namespace.as_deref();
-    let autoscalers = kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(&client, scope);
-    let autoscalers = watcher(autoscalers, watcher::Config::default()).default_backoff();
-    let all_pods = kube_api::scoped(&client, scope);
-    let all_pods = watcher(all_pods, watcher::Config::default()).default_backoff();
-    let endpoints = Endpoints { readiness: readiness.clone(), telemetry, wake, client };
+    let endpoints = Endpoints {
+        readiness: Readiness::new(
+            context.autoscalers.clone(),
+            context.sampling.pods.health().clone(),
+        ),
+        telemetry: context.telemetry.clone(),
+        wake: context.wake.clone(),
+        client,
+    };
     info!(%address, namespace, ?profile, "running");
     tokio::select! {
-        () = cluster::pods::watch(pods.clone(), all_pods) => Ok(()),
-        () = others.watch() => Ok(()),
-        () = gate_sweep::run(gates, pods, clock) => Ok(()),
-        () = controller::watch(context, readiness, autoscalers) => Ok(()),
+        () = watch_all(&context, &watching, namespace.as_deref()) => Ok(()),
         result = server::serve(address, endpoints) => {
             result.map_err(|source| RunError::Serve { address, source })
         }
     }
+}
+
+/// Runs the watches, for the life of the process. One that panics begins again with a listing.
+async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&str>) {
+    let Context { supervisor, clock, autoscalers, gates, .. } = &**context;
+    let store = &context.sampling.pods;
+    let pods = || {
+        let api = kube_api::scoped(client, namespace);
+        cluster::pods::watch(store.clone(), Watch::new(api, store.health().clone(), *clock))
+    };
+    let objects = || {
+        let api = kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(client, namespace);
+        let watch = Watch::new(api, autoscalers.clone(), *clock);
+        controller::watch(context.clone(), watch)
+    };
+    let others = || context.other_autoscalers.clone().watch();
+    let sweep = || gate_sweep::run(gates.clone(), store.clone(), *clock);
+    tokio::join!(
+        supervisor.repeat("watch", pods, |panic| store.health().record_failure(panic.to_string())),
+        supervisor.repeat("watch", objects, |panic| autoscalers.record_failure(panic.to_string())),
+        supervisor.repeat("watch", others, |_| {}),
+        supervisor.repeat("watch", sweep, |_| {}),
+    );
 }

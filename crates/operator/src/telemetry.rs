@@ -3,7 +3,10 @@
 //! The values of labels are `snake_case` words that the callers choose, so that this module knows
 //! no other.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -28,7 +31,9 @@ pub(crate) struct Telemetry {
     changes: Counter,
     status_writes: Family<ResultLabel, Counter>,
     drains: Family<ResultLabel, Counter>,
+    panics: Family<TaskLabel, Counter>,
     autoscalers: Gauge,
+    watch_age: Family<KindLabel, Gauge<f64, AtomicU64>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,6 +49,16 @@ struct ReasonLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabel {
     source: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabel {
+    task: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
 }
 
 /// Registers a metric. A counter's name gets the suffix `_total` when it is exposed.
@@ -97,11 +112,22 @@ impl Default for Telemetry {
                 "Writes of the status of LLMAutoscalers, by result",
             ),
             drains: counters(all, "drains", "Scale-downs that drained their pods, by result"),
+            panics: counters(
+                all,
+                "panics",
+                "Panics of tasks, which are faults of the operator, by task",
+            ),
             autoscalers: register(
                 all,
                 "autoscalers",
                 "LLMAutoscalers that the operator reconciles",
                 Gauge::default(),
+            ),
+            watch_age: register(
+                all,
+                "watch_age_seconds",
+                "Time since the latest word of a watch, by the kind that is watched",
+                Family::default(),
             ),
             registry: Arc::new(registry),
         }
@@ -162,9 +188,20 @@ impl Telemetry {
         self.drains.get_or_create(&ResultLabel { result }).inc();
     }
 
+    /// Counts a panic. The task is `autoscaler`, `page`, `prometheus`, `watch`, `event`, `status`,
+    /// `pod_monitor`, `pod` or `connection`.
+    pub(crate) fn record_panic(&self, task: &'static str) {
+        self.panics.get_or_create(&TaskLabel { task }).inc();
+    }
+
     /// Sets the number of LLMAutoscalers that the operator reconciles.
     pub(crate) fn set_autoscalers(&self, count: usize) {
         self.autoscalers.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the time since the latest word of a watch. The kind is `llmautoscalers` or `pods`.
+    pub(crate) fn set_watch_age(&self, kind: &'static str, age: Duration) {
+        self.watch_age.get_or_create(&KindLabel { kind }).set(age.as_secs_f64());
     }
 
     /// Returns the metrics page in Prometheus' text format.
@@ -201,6 +238,8 @@ mod tests {
         telemetry.record_withheld("paused");
         telemetry.record_status_write("ok");
         telemetry.record_drain("drained");
+        telemetry.record_panic("page");
+        telemetry.set_watch_age("pods", Duration::ZERO);
         let page = telemetry.page();
         let documented = include_str!("../../../docs/monitoring.md");
         for line in page.lines().filter(|line| !line.starts_with('#')) {

@@ -23,8 +23,10 @@ const OPERATOR_LAYERS: &[&str] = &[
     "sampling",
     "cluster",
     "scale",
+    "supervise",
     "telemetry",
     "kube_api",
+    "backoff",
     "clock",
     "lock",
 ];

@@ -60,6 +60,8 @@ named_variants! {
         InvalidSpec,
         /// The pods of the cluster could not be listed yet.
         PodsUnknown,
+        /// The operator's own code has failed, and begins again.
+        InternalError,
 
         // The rule that made the number: `ScalingLimited`, and `limitedBy`.
         /// No rule changes the number. The HPA's.
@@ -100,6 +102,8 @@ named_variants! {
         // `Ready`, `Paused` and `ManualChange`.
         /// The autoscaler does all that it should.
         Scaling,
+        /// The LLMAutoscalers of the cluster cannot be watched, so a newer spec may be unseen.
+        AutoscalersUnknown,
         /// The autoscaler does all that it should, except for writing.
         Paused,
         /// The autoscaler does all that it should, and respects a size set by another writer.

@@ -5,31 +5,32 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1 as core;
 use kube::{
     ResourceExt,
     core::{Selector, SelectorExt},
-    runtime::watcher,
+    runtime::watcher::Event,
 };
 use llm_autoscaler_observe::pod::{Members, Pod, service::Gate};
 use tokio::sync::watch;
-use tracing::warn;
 
-use crate::{clock::Clock, cluster::watch_health::WatchHealth, lock::lock};
+use crate::{
+    clock::Clock,
+    cluster::{watch::Watch, watch_health::WatchHealth},
+    lock::lock,
+};
 
 /// All pods that are watched, and the views of them; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct PodStore {
     state: Arc<Mutex<State>>,
-    clock: Clock,
+    health: WatchHealth,
 }
 
 #[derive(Debug, Default)]
 struct State {
     namespaces: HashMap<String, Namespace>,
     next_view: u64,
-    health: WatchHealth,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +100,12 @@ impl Drop for PodView {
 impl PodStore {
     /// Creates an empty store, which waits for the first listing.
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { state: Arc::default(), clock }
+        Self { state: Arc::default(), health: WatchHealth::new("pods", clock) }
+    }
+
+    /// Returns the health of the watch that feeds the store.
+    pub(crate) fn health(&self) -> &WatchHealth {
+        &self.health
     }
 
     /// Begins a view of the pods of `namespace` that `selector` selects.
@@ -118,8 +124,7 @@ impl PodStore {
     /// Returns why the views cannot be relied on: the first listing is not complete, or the watch
     /// has been failing for a while.
     pub(crate) fn problem(&self) -> Option<String> {
-        let now = self.clock.monotonic();
-        self.lock().health.problem(now)
+        self.health.problem()
     }
 
     /// Returns the pods with a readiness gate that is not open, and that no autoscaler writes.
@@ -165,16 +170,6 @@ impl PodStore {
         for (namespace, name) in gone {
             self.delete(&namespace, &name);
         }
-        self.lock().health.record_listing();
-    }
-
-    fn record_failure(&self, error: String) {
-        let now = self.clock.monotonic();
-        self.lock().health.record_failure(error, now);
-    }
-
-    fn record_event(&self) {
-        self.lock().health.record_event();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -226,39 +221,28 @@ impl View {
     }
 }
 
-/// Feeds the store from a watch, until the watch ends.
-pub(crate) async fn watch(
-    store: PodStore,
-    events: impl Stream<Item = watcher::Result<watcher::Event<core::Pod>>>,
-) {
-    let mut events = std::pin::pin!(events);
+/// Feeds the store from a watch, for the life of the process.
+pub(crate) async fn watch(store: PodStore, pods: Watch<core::Pod>) {
     let mut listed = HashSet::new();
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Init) => listed.clear(),
-            Ok(watcher::Event::InitApply(pod)) => {
-                if let Some(pod) = Pod::of(&pod) {
-                    listed.insert((pod.namespace.clone(), pod.name.clone()));
-                    store.apply(pod);
-                }
-            }
-            Ok(watcher::Event::InitDone) => store.retain(&std::mem::take(&mut listed)),
-            Ok(watcher::Event::Apply(pod)) => {
-                if let Some(pod) = Pod::of(&pod) {
-                    store.apply(pod);
-                }
-            }
-            Ok(watcher::Event::Delete(pod)) => {
-                store.delete(&pod.namespace().unwrap_or_default(), &pod.name_any());
-            }
-            Err(error) => {
-                warn!(%error, "watching pods failed; trying again");
-                store.record_failure(error.to_string());
-                continue;
+    let take = |event| match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(pod) => {
+            if let Some(pod) = Pod::of(&pod) {
+                listed.insert((pod.namespace.clone(), pod.name.clone()));
+                store.apply(pod);
             }
         }
-        store.record_event();
-    }
+        Event::InitDone => store.retain(&std::mem::take(&mut listed)),
+        Event::Apply(pod) => {
+            if let Some(pod) = Pod::of(&pod) {
+                store.apply(pod);
+            }
+        }
+        Event::Delete(pod) => {
+            store.delete(&pod.namespace().unwrap_or_default(), &pod.name_any());
+        }
+    };
+    pods.follow(take).await;
 }
 
 #[cfg(test)]
@@ -304,7 +288,6 @@ mod tests {
         let mut view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
         store.retain(&HashSet::new());
         assert!(names(&mut view).is_empty());
-        assert_eq!(store.problem(), None);
     }
 
     #[test]
@@ -328,17 +311,5 @@ mod tests {
         assert!(unmanaged().is_empty());
         drop(view);
         assert_eq!(unmanaged(), ["a-0"]);
-    }
-
-    #[test]
-    fn a_watch_that_never_worked_is_a_problem_with_a_reason() {
-        let store = PodStore::new(Clock::start());
-        assert_eq!(store.problem().unwrap(), "the list of pods is not there yet");
-        store.record_failure("pods is forbidden".to_owned());
-        assert!(store.problem().unwrap().contains("pods is forbidden"));
-        store.record_event();
-        store.retain(&HashSet::new());
-        store.record_failure("a short failure".to_owned());
-        assert_eq!(store.problem(), None);
     }
 }

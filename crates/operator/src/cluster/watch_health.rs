@@ -1,62 +1,122 @@
-//! The health of a watch: whether a store that is fed by it can be relied on.
+//! The health of a watch: whether what is known by it can be relied on.
+//!
+//! A watch works if it has told something: a complete listing, a change, a bookmark, or its end at
+//! the time that was asked for. That a listing has begun tells nothing.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use llm_autoscaler_core::Monotonic;
 
-/// The time for which failures of the watch are tolerated: it may recover by itself.
-const TOLERATED: Duration = Duration::from_secs(30);
-/// A watch that has not failed for this long works. While it does not work, it is tried, and
-/// fails, at least every 30 s.
-const CALM: Duration = Duration::from_mins(1);
+use crate::{clock::Clock, lock::lock};
 
-/// The health of the watch of the pods.
+/// The time for which failures and silence of the API server are tolerated.
+const TOLERATED: Duration = Duration::from_secs(30);
+
+/// The health of a watch. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchHealth {
+    /// The objects that are watched, such as "pods".
+    objects: &'static str,
+    clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
 #[derive(Debug, Default)]
-pub(super) struct WatchHealth {
+struct State {
     /// True once the first listing is complete.
     is_synced: bool,
+    /// The time of the latest word of the watch.
+    told: Monotonic,
+    /// The time of a request that has not been answered yet.
+    asked: Option<Monotonic>,
+    /// The failures since the latest word.
     failing: Option<Failing>,
 }
 
-/// A watch that fails repeatedly.
 #[derive(Debug)]
 struct Failing {
     since: Monotonic,
-    latest: Monotonic,
     error: String,
 }
 
 impl WatchHealth {
-    /// Records that a listing is complete.
-    pub(super) fn record_listing(&mut self) {
-        self.is_synced = true;
+    /// Begins with a watch that has told nothing.
+    pub(crate) fn new(objects: &'static str, clock: Clock) -> Self {
+        let state = State { told: clock.monotonic(), ..State::default() };
+        Self { objects, clock, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Records an event, by which the watch works.
-    pub(super) fn record_event(&mut self) {
-        self.failing = None;
+    /// Records a request for a page of a listing, or for a watch.
+    pub(super) fn record_request(&self) {
+        let now = self.clock.monotonic();
+        lock(&self.state).asked.get_or_insert(now);
+    }
+
+    /// Records the answer to a request. It does not end a series of failures: a listing may fail at
+    /// its second page again and again.
+    pub(super) fn record_answer(&self) {
+        lock(&self.state).asked = None;
+    }
+
+    /// Records that a listing is complete.
+    pub(crate) fn record_listing(&self) {
+        lock(&self.state).is_synced = true;
+        self.record_word();
+    }
+
+    /// Records a change, a bookmark, or the end of a watch at its time.
+    pub(super) fn record_word(&self) {
+        self.record_word_at(self.clock.monotonic());
+    }
+
+    fn record_word_at(&self, now: Monotonic) {
+        let mut state = lock(&self.state);
+        (state.told, state.asked, state.failing) = (now, None, None);
     }
 
     /// Records a failure.
-    pub(super) fn record_failure(&mut self, error: String, now: Monotonic) {
-        let since = self.failing(now).map_or(now, |failing| failing.since);
-        self.failing = Some(Failing { since, latest: now, error });
+    pub(crate) fn record_failure(&self, error: String) {
+        self.record_failure_at(error, self.clock.monotonic());
     }
 
-    fn failing(&self, now: Monotonic) -> Option<&Failing> {
-        self.failing.as_ref().filter(|failing| now.since(failing.latest) < CALM)
+    fn record_failure_at(&self, error: String, now: Monotonic) {
+        let mut state = lock(&self.state);
+        let since = state.asked.take().unwrap_or(now);
+        let since = state.failing.as_ref().map_or(since, |failing| failing.since);
+        state.failing = Some(Failing { since, error });
     }
 
-    /// Returns why the store cannot be relied on: the first listing is not complete, or the watch
-    /// has been failing for a while.
-    pub(super) fn problem(&self, now: Monotonic) -> Option<String> {
-        match self.failing(now) {
-            Some(failing) if !self.is_synced || now.since(failing.since) > TOLERATED => {
-                Some(format!("the pods of the cluster cannot be watched: {}", failing.error))
-            }
-            _ if !self.is_synced => Some("the list of pods is not there yet".to_owned()),
-            _ => None,
+    /// Returns the time since the latest word.
+    pub(crate) fn age(&self) -> Duration {
+        self.clock.monotonic().since(lock(&self.state).told)
+    }
+
+    /// Returns why the watch cannot be relied on: the first listing is not complete, or the API
+    /// server has refused it, or not answered, for a while.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem_at(self.clock.monotonic())
+    }
+
+    pub(super) fn problem_at(&self, now: Monotonic) -> Option<String> {
+        let state = lock(&self.state);
+        let objects = self.objects;
+        if let Some(Failing { since, error }) = &state.failing
+            && (!state.is_synced || now.since(*since) > TOLERATED)
+        {
+            return Some(format!("the {objects} of the cluster cannot be watched: {error}"));
         }
+        let silent = state.asked.map(|asked| now.since(asked)).filter(|time| *time > TOLERATED);
+        if let Some(silent) = silent {
+            return Some(format!(
+                "the {objects} of the cluster cannot be watched: the API server has not answered \
+                 for {} s",
+                silent.as_secs()
+            ));
+        }
+        (!state.is_synced).then(|| format!("the list of {objects} is not there yet"))
     }
 }
 
@@ -65,6 +125,8 @@ mod tests {
     use super::*;
 
     enum Event {
+        Asks,
+        Answered,
         Listed,
         Works,
         Fails,
@@ -73,34 +135,49 @@ mod tests {
     type Row<'a> = (&'a [(u64, Event)], u64, Option<&'a str>);
 
     #[test]
-    fn a_watch_is_a_problem_before_its_listing_and_after_half_a_minute_of_failures() {
-        use Event::{Fails, Listed, Works};
+    fn a_watch_is_a_problem_before_its_listing_and_after_half_a_minute_without_a_word() {
+        use Event::{Answered, Asks, Fails, Listed, Works};
+        let not_there = "the list of pods is not there yet";
         let forbidden = "the pods of the cluster cannot be watched: pods is forbidden";
+        let silent = "the pods of the cluster cannot be watched: the API server has not answered \
+                      for 31 s";
         // events by their second; the second of the question, the problem
         let table: &[Row] = &[
-            (&[], 0, Some("the list of pods is not there yet")),
-            (&[(0, Works)], 1, Some("the list of pods is not there yet")),
-            (&[(0, Fails)], 0, Some(forbidden)),
+            (&[], 0, Some(not_there)),
+            (&[(0, Asks), (1, Answered)], 40, Some(not_there)),
+            (&[(0, Asks), (1, Fails)], 1, Some(forbidden)),
             (&[(0, Listed)], 0, None),
-            (&[(0, Listed), (5, Fails)], 5, None),
-            (&[(0, Listed), (5, Fails), (30, Fails)], 35, None),
+            (&[(0, Listed), (5, Fails)], 35, None),
             (&[(0, Listed), (5, Fails), (30, Fails)], 36, Some(forbidden)),
             (&[(0, Listed), (5, Fails), (30, Works)], 36, None),
-            // The second failure begins anew: the watch was calm in between.
-            (&[(0, Listed), (5, Fails), (65, Fails)], 66, None),
-            (&[(0, Listed), (5, Fails), (30, Fails)], 90, None),
+            // That a listing begins, and even its first pages, tell nothing.
+            (&[(0, Listed), (5, Fails), (30, Asks), (31, Answered)], 36, Some(forbidden)),
+            (&[(0, Listed), (5, Fails), (30, Asks), (31, Answered), (34, Listed)], 36, None),
+            // However rare the failures are, there was no word in between.
+            (&[(0, Listed), (5, Fails), (90, Fails)], 91, Some(forbidden)),
+            // A request that is never answered.
+            (&[(0, Listed), (5, Asks)], 35, None),
+            (&[(0, Listed), (5, Asks)], 36, Some(silent)),
+            (&[(0, Asks)], 31, Some(silent)),
+            (&[(0, Listed), (5, Asks), (20, Fails)], 36, Some(forbidden)),
+            (&[(0, Listed), (5, Asks), (20, Works)], 90, None),
         ];
         for (row, (events, second, expected)) in table.iter().enumerate() {
             let at = |second: &u64| Monotonic(Duration::from_secs(*second));
-            let mut health = WatchHealth::default();
+            let health = WatchHealth::new("pods", Clock::start());
             for (second, event) in *events {
                 match event {
-                    Listed => health.record_listing(),
-                    Works => health.record_event(),
-                    Fails => health.record_failure("pods is forbidden".to_owned(), at(second)),
+                    Asks => drop(lock(&health.state).asked.get_or_insert(at(second))),
+                    Answered => health.record_answer(),
+                    Listed => {
+                        health.record_listing();
+                        health.record_word_at(at(second));
+                    }
+                    Works => health.record_word_at(at(second)),
+                    Fails => health.record_failure_at("pods is forbidden".to_owned(), at(second)),
                 }
             }
-            assert_eq!(health.problem(at(second)).as_deref(), *expected, "row {row}");
+            assert_eq!(health.problem_at(at(second)).as_deref(), *expected, "row {row}");
         }
     }
 }

@@ -32,6 +32,7 @@ use crate::{
     },
     kube_api::WritePermit,
     lock::lock,
+    supervise::Supervisor,
 };
 
 /// After a failure in a namespace nothing is written there for this long.
@@ -47,6 +48,7 @@ struct Shared {
     client: Client,
     writer: PodWriter,
     instances: RoleInstances,
+    supervisor: Supervisor,
     state: Mutex<State>,
 }
 
@@ -118,10 +120,15 @@ enum Write {
 
 impl PodGates {
     /// Writes through this client, as long as the permit lasts.
-    pub(crate) fn new(client: Client, clock: Clock, permit: WritePermit) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        clock: Clock,
+        permit: WritePermit,
+        supervisor: Supervisor,
+    ) -> Self {
         let writer = PodWriter { permit, clock };
         let instances = RoleInstances::new(client.clone(), writer);
-        Self(Arc::new(Shared { client, writer, instances, state: Mutex::default() }))
+        Self(Arc::new(Shared { client, writer, instances, supervisor, state: Mutex::default() }))
     }
 
     /// Brings the gate of a pod to a position, if the pod has the gate. Returns at once; the watch
@@ -184,8 +191,9 @@ impl PodGates {
         }
         info!(namespace = pod.namespace, pod = pod.name, ?write, "writing to the pod");
         let (gates, pod) = (self.clone(), pod.clone());
-        tokio::spawn(async move {
-            let result = gates.patch(&pod, patch, write).await;
+        self.0.supervisor.spawn("pod", async move {
+            let patch = gates.0.supervisor.attempt("pod", gates.patch(&pod, patch, write));
+            let result = patch.await.unwrap_or_else(|panic| Err(Failure::internal(&panic)));
             gates.record(&pod, write, result);
         });
     }

@@ -6,6 +6,7 @@ use llm_autoscaler_api::managers;
 use crate::{
     clock::Clock,
     kube_api::{CallError, DEADLINE, WritePermit, patch_as, within},
+    supervise::Panic,
 };
 
 /// A write to a pod that failed.
@@ -20,6 +21,11 @@ pub(crate) struct Failure {
 impl Failure {
     fn new(error: &CallError) -> Self {
         Self { is_forbidden: error.status() == Some(403), text: error.to_string() }
+    }
+
+    /// Returns the failure of a write that panicked.
+    pub(super) fn internal(panic: &Panic) -> Self {
+        Self { is_forbidden: false, text: panic.to_string() }
     }
 }
 

@@ -1,12 +1,6 @@
 //! Serves liveness, readiness, the operator's own metrics, and wake calls.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::net::SocketAddr;
 
 use axum::{
     Router,
@@ -18,7 +12,7 @@ use kube::Client;
 use tokio::net::TcpListener;
 
 use crate::{
-    cluster::pods::PodStore,
+    cluster::watch_health::WatchHealth,
     http::{
         wake::{AutoscalerKey, WakeCalls},
         wake_endpoint::WakeEndpoint,
@@ -29,33 +23,27 @@ use crate::{
 /// The content type of the operator's own metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The facts that readiness depends on: the autoscalers are listed, and the pods are watched.
+/// The watches that readiness depends on.
 #[derive(Clone)]
-pub(crate) struct Readiness {
-    autoscalers: Arc<AtomicBool>,
-    pods: PodStore,
-}
+pub(crate) struct Readiness(Vec<(&'static str, WatchHealth)>);
 
 impl Readiness {
-    /// Waits for the autoscalers and for this store.
-    pub(crate) fn new(pods: PodStore) -> Self {
-        Self { autoscalers: Arc::default(), pods }
-    }
-
-    /// Records that the autoscalers are listed.
-    pub(crate) fn record_autoscaler_listing(&self) {
-        self.autoscalers.store(true, Ordering::Relaxed);
+    /// Depends on the watches of the LLMAutoscalers and of the pods.
+    pub(crate) fn new(autoscalers: WatchHealth, pods: WatchHealth) -> Self {
+        Self(vec![("llmautoscalers", autoscalers), ("pods", pods)])
     }
 
     fn check(&self) -> (StatusCode, String) {
-        let problem = if self.autoscalers.load(Ordering::Relaxed) {
-            self.pods.problem()
-        } else {
-            Some("waiting for the list of LLMAutoscalers".to_owned())
-        };
-        match problem {
+        match self.0.iter().find_map(|(_, watch)| watch.problem()) {
             Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
             None => (StatusCode::OK, "ok\n".to_owned()),
+        }
+    }
+
+    /// Sets the ages of the watches in the operator's metrics.
+    fn record_ages(&self, telemetry: &Telemetry) {
+        for (kind, watch) in &self.0 {
+            telemetry.set_watch_age(kind, watch.age());
         }
     }
 }
@@ -83,11 +71,15 @@ pub(crate) async fn serve(address: SocketAddr, endpoints: Endpoints) -> std::io:
     let call = async move |Path((namespace, name)): Path<(String, String)>, headers: HeaderMap| {
         wake.answer(&AutoscalerKey { namespace, name }, &headers).await
     };
-    let content_type = [("content-type", OPEN_METRICS)];
+    let ready = readiness.clone();
+    let metrics = async move || {
+        readiness.record_ages(&telemetry);
+        ([("content-type", OPEN_METRICS)], telemetry.page())
+    };
     let app = Router::new()
         .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(move || std::future::ready(readiness.check())))
-        .route("/metrics", get(move || std::future::ready((content_type, telemetry.page()))))
+        .route("/readyz", get(move || std::future::ready(ready.check())))
+        .route("/metrics", get(metrics))
         .route("/wake/{namespace}/{name}", post(call));
     axum::serve(listener, app).await
 }
@@ -98,11 +90,28 @@ mod tests {
     use crate::clock::Clock;
 
     #[test]
-    fn an_operator_is_not_ready_before_its_listings() {
-        let readiness = Readiness::new(PodStore::new(Clock::start()));
+    fn an_operator_is_ready_while_its_watches_work() {
+        let clock = Clock::start();
+        let (autoscalers, pods) =
+            (WatchHealth::new("LLMAutoscalers", clock), WatchHealth::new("pods", clock));
+        let readiness = Readiness::new(autoscalers.clone(), pods.clone());
         let unavailable = |text: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{text}\n"));
-        assert_eq!(readiness.check(), unavailable("waiting for the list of LLMAutoscalers"));
-        readiness.record_autoscaler_listing();
+        let not_there = "the list of LLMAutoscalers is not there yet";
+        assert_eq!(readiness.check(), unavailable(not_there));
+        autoscalers.record_listing();
         assert_eq!(readiness.check(), unavailable("the list of pods is not there yet"));
+        pods.record_failure("pods is forbidden".to_owned());
+        let forbidden = "the pods of the cluster cannot be watched: pods is forbidden";
+        assert_eq!(readiness.check(), unavailable(forbidden));
+        pods.record_listing();
+        assert_eq!(readiness.check(), (StatusCode::OK, "ok\n".to_owned()));
+
+        let telemetry = Telemetry::default();
+        readiness.record_ages(&telemetry);
+        let page = telemetry.page();
+        for kind in ["llmautoscalers", "pods"] {
+            let series = format!("llm_autoscaler_watch_age_seconds{{kind=\"{kind}\"}} 0.");
+            assert!(page.contains(&series), "{page}");
+        }
     }
 }

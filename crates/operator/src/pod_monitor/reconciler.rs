@@ -25,6 +25,7 @@ use crate::{
         cluster_pod_monitors::{self, ClusterPodMonitors},
         plan::{CONDITION, ExistingPodMonitor, MonitoredPods, PodMonitorPlan, Unwanted},
     },
+    supervise::Supervisor,
 };
 
 /// The time between two reconciliations while the spec does not change.
@@ -38,6 +39,7 @@ pub(crate) struct PodMonitorReconciler {
     role: Option<String>,
     client: Client,
     monitors: ClusterPodMonitors,
+    supervisor: Supervisor,
     /// The start of the latest reconciliation.
     started: Option<Monotonic>,
     condition: Arc<Mutex<Option<ConditionUpdate>>>,
@@ -46,8 +48,14 @@ pub(crate) struct PodMonitorReconciler {
 
 impl PodMonitorReconciler {
     /// Creates a reconciler. `role` is the name of the target, where it is one of several.
-    pub(crate) fn new(client: Client, monitors: ClusterPodMonitors, role: Option<String>) -> Self {
-        Self { role, client, monitors, started: None, condition: Arc::default(), task: None }
+    pub(crate) fn new(
+        client: Client,
+        monitors: ClusterPodMonitors,
+        supervisor: Supervisor,
+        role: Option<String>,
+    ) -> Self {
+        let condition = Arc::default();
+        Self { role, client, monitors, supervisor, started: None, condition, task: None }
     }
 
     /// Makes the next call of [`reconcile`](Self::reconcile) start one at once.
@@ -81,20 +89,20 @@ impl PodMonitorReconciler {
             pods: pods(),
         };
         let condition = self.condition.clone();
-        let task = tokio::spawn(async move {
+        let task = self.supervisor.spawn("pod_monitor", async move {
             let result = match tokio::time::timeout(DEADLINE, work.run()).await {
                 Ok(result) => result,
                 Err(_) => Some(not_in_time()),
             };
             *lock(&condition) = result;
         });
-        self.task = Some(task.abort_handle());
+        self.task = Some(task);
     }
 
     /// Deletes the PodMonitor, because the autoscaler no longer has this target.
     pub(crate) fn delete(&mut self, owner: &Arc<LLMAutoscaler>) {
         self.abort();
-        delete(&self.client, owner, self.role.as_deref());
+        delete(&self.client, &self.supervisor, owner, self.role.as_deref());
     }
 
     fn abort(&mut self) {
@@ -112,9 +120,14 @@ impl Drop for PodMonitorReconciler {
 
 /// Deletes the PodMonitor of a target that the autoscaler no longer has, if there is one. Returns
 /// at once.
-pub(crate) fn delete(client: &Client, owner: &Arc<LLMAutoscaler>, role: Option<&str>) {
+pub(crate) fn delete(
+    client: &Client,
+    supervisor: &Supervisor,
+    owner: &Arc<LLMAutoscaler>,
+    role: Option<&str>,
+) {
     let object = OwnPodMonitor::new(client, owner, role);
-    tokio::spawn(async move {
+    supervisor.spawn("pod_monitor", async move {
         let _ = tokio::time::timeout(DEADLINE, object.remove()).await;
     });
 }

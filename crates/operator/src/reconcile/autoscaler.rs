@@ -1,6 +1,6 @@
 //! One autoscaler: its state between steps, and how it follows the spec.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use llm_autoscaler_api::{LLMAutoscaler, ParsedSpec, SpecError, parse_spec};
@@ -9,10 +9,14 @@ use tokio::sync::Notify;
 use tracing::info;
 
 use crate::{
+    backoff::Backoff,
     pod_monitor::reconciler,
     reconcile::{context::Context, role::Role, target_state::TargetState},
     status::{warnings::Warnings, writer::StatusWriter},
 };
+
+/// The wait after a failed step; it doubles with each further failure, up to the period.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 /// The state of one autoscaler between steps.
 pub(super) struct Autoscaler {
@@ -27,8 +31,8 @@ pub(super) struct Autoscaler {
     pub(super) status: StatusWriter,
     pub(super) warnings: Warnings,
     pub(super) fresh: Arc<Notify>,
-    /// The number of steps that have failed in a row.
-    pub(super) failures: u32,
+    /// The waits after steps that have failed in a row.
+    pub(super) retries: Backoff,
 }
 
 impl Autoscaler {
@@ -45,7 +49,7 @@ impl Autoscaler {
             ),
             warnings: Warnings::new(context.events.clone(), context.limiter.clone()),
             fresh: Arc::default(),
-            failures: 0,
+            retries: Backoff::new(FIRST_RETRY, context.period),
             context,
             object,
         };
@@ -68,7 +72,8 @@ impl Autoscaler {
         // The PodMonitor of an only target, where there are several now.
         let only = self.config.shared.as_ref().map(|_| None);
         for role in forgotten.chain(only) {
-            reconciler::delete(&self.context.client, &self.object, role);
+            let Context { client, supervisor, .. } = &*self.context;
+            reconciler::delete(client, supervisor, &self.object, role);
         }
     }
 

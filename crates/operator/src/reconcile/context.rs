@@ -7,7 +7,7 @@ use llm_autoscaler_core::Profile;
 
 use crate::{
     clock::Clock,
-    cluster::other_autoscalers::OtherAutoscalers,
+    cluster::{other_autoscalers::OtherAutoscalers, watch_health::WatchHealth},
     drain::pod_gates::PodGates,
     http::wake::WakeCalls,
     kube_api::WritePermit,
@@ -16,6 +16,7 @@ use crate::{
     sampling::sources::Sampling,
     scale::client::ScaleClient,
     status::{events::Events, write_limiter::WriteLimiter},
+    supervise::Supervisor,
     telemetry::Telemetry,
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Context {
     /// The pages that are scraped, the Prometheus servers that are queried, and the pods of the
     /// cluster.
     pub sampling: Sampling,
+    /// The health of the watch of the LLMAutoscalers.
+    pub autoscalers: WatchHealth,
     /// The PodMonitors of the cluster.
     pub monitors: ClusterPodMonitors,
     /// The scale subresources of the cluster.
@@ -46,6 +49,8 @@ pub(crate) struct Context {
     pub limiter: WriteLimiter,
     /// The operator's own metrics.
     pub telemetry: Telemetry,
+    /// Catches the panics of tasks.
+    pub supervisor: Supervisor,
     /// The permission to write.
     pub permit: WritePermit,
     /// The longest time between two steps.

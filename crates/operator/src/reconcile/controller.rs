@@ -5,19 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use futures::{Stream, StreamExt};
-use kube::{ResourceExt, core::DeserializeGuard, runtime::watcher};
+use kube::{ResourceExt, core::DeserializeGuard, runtime::watcher::Event};
 use llm_autoscaler_api::LLMAutoscaler;
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::{info, warn};
 
 use crate::{
-    http::server::Readiness,
+    cluster::watch::Watch,
     reconcile::{context::Context, task},
 };
 
 type Key = (String, String);
-type Event = watcher::Event<DeserializeGuard<LLMAutoscaler>>;
 
 /// The tasks, by namespace and name.
 struct Tasks {
@@ -37,29 +35,26 @@ impl Drop for Task {
     }
 }
 
-/// Follows the watch, for ever.
+/// Follows the watch, for the life of the process.
 pub(crate) async fn watch(
     context: Arc<Context>,
-    readiness: Readiness,
-    events: impl Stream<Item = watcher::Result<Event>>,
+    autoscalers: Watch<DeserializeGuard<LLMAutoscaler>>,
 ) {
-    let mut events = std::pin::pin!(events);
     let mut tasks = Tasks { context, running: HashMap::new() };
     let mut listed = HashSet::new();
-    while let Some(event) = events.next().await {
+    let take = |event| {
         match event {
-            Ok(watcher::Event::Init) => listed.clear(),
-            Ok(watcher::Event::InitApply(object)) => {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) => {
                 listed.insert(key(&object));
                 tasks.apply(object);
             }
-            Ok(watcher::Event::InitDone) => {
+            Event::InitDone => {
                 tasks.running.retain(|key, _| listed.contains(key));
                 tasks.context.claims.complete_listing();
-                readiness.record_autoscaler_listing();
             }
-            Ok(watcher::Event::Apply(object)) => tasks.apply(object),
-            Ok(watcher::Event::Delete(object)) => {
+            Event::Apply(object) => tasks.apply(object),
+            Event::Delete(object) => {
                 let key = key(&object);
                 info!(
                     namespace = key.0,
@@ -68,10 +63,10 @@ pub(crate) async fn watch(
                 );
                 tasks.running.remove(&key);
             }
-            Err(error) => warn!(%error, "watching LLMAutoscalers failed; trying again"),
         }
         tasks.context.telemetry.set_autoscalers(tasks.running.len());
-    }
+    };
+    autoscalers.follow(take).await;
 }
 
 fn key(object: &DeserializeGuard<LLMAutoscaler>) -> Key {
@@ -112,7 +107,8 @@ impl Tasks {
     fn start(&self, object: Arc<LLMAutoscaler>) -> Task {
         let uid = object.metadata.uid.clone();
         let (objects, receiver) = watch::channel(object);
-        let handle = tokio::spawn(task::run(self.context.clone(), receiver)).abort_handle();
+        let task = task::run(self.context.clone(), receiver);
+        let handle = self.context.supervisor.spawn(task::NAME, task);
         Task { uid, objects, handle }
     }
 }

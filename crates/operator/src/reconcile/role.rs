@@ -59,6 +59,7 @@ impl Role {
         ParsedRole { name, config: plan, .. }: ParsedRole,
     ) -> Self {
         let (client, monitors) = (context.client.clone(), context.monitors.clone());
+        let supervisor = context.supervisor.clone();
         Self {
             claim: context.claims.register(object, name.as_deref()),
             object: object.clone(),
@@ -70,7 +71,7 @@ impl Role {
             owners: OwnerReferences::default(),
             sizes: SizeTracker::default(),
             warnings: Vec::new(),
-            pod_monitor: PodMonitorReconciler::new(client, monitors, name.clone()),
+            pod_monitor: PodMonitorReconciler::new(client, monitors, supervisor, name.clone()),
             fresh: fresh.clone(),
             name,
         }

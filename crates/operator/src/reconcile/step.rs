@@ -216,7 +216,13 @@ impl Autoscaler {
         self.warnings.publish_new(&self.object, warnings, now.monotonic);
         let roles: Vec<_> =
             self.roles.iter().map(|role| (role.name.as_deref(), &role.status)).collect();
-        let status = assemble::assemble(self.status.status(), &self.object, &roles, now.wall);
+        let before = self.status.status();
+        let mut status = assemble::assemble(before, &self.object, &roles, now.wall);
+        if let Some(problem) = self.context.autoscalers.problem() {
+            let message = format!("{problem}; changes of the spec may not be seen");
+            let reason = Reason::AutoscalersUnknown;
+            status = assemble::unready(before, status, reason, message, now.wall);
+        }
         self.status.write(&self.object, status, now).await;
     }
 }

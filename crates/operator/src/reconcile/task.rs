@@ -7,13 +7,18 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future;
-use llm_autoscaler_api::LLMAutoscaler;
+use llm_autoscaler_api::{
+    LLMAutoscaler,
+    conditions::{ConditionType, ConditionUpdate, Reason},
+};
 use llm_autoscaler_core::Profile;
 use tokio::sync::watch;
 
 use crate::{
     http::wake::AutoscalerKey,
     reconcile::{autoscaler::Autoscaler, context::Context, role::Role, step::Cause},
+    status::{assemble, writer::StatusWriter},
+    supervise::Panic,
 };
 
 /// Samples that arrive within this time of each other make one step.
@@ -23,19 +28,78 @@ const COALESCE_BASE: Duration = Duration::from_millis(10);
 const COALESCE_PER_POD: Duration = Duration::from_micros(200);
 /// The longest time for which samples are gathered.
 const COALESCE_MAX: Duration = Duration::from_millis(100);
-/// The wait after a failed step; it doubles with each further failure, up to the period.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The task's name in the operator's metrics.
+pub(super) const NAME: &str = "autoscaler";
 
 /// Runs one autoscaler until its object is gone. `objects` carries every version of it.
+///
+/// A panic is reported in the status, and the autoscaler begins again, as after a restart of the
+/// operator: after a while, or at once when the spec has changed.
 pub(super) fn run(
     context: Arc<Context>,
     mut objects: watch::Receiver<Arc<LLMAutoscaler>>,
 ) -> impl Future<Output = ()> {
-    let object = objects.borrow_and_update().clone();
     // Its claims are there before anything of it runs, so that no younger autoscaler overlooks
     // them.
-    let autoscaler = Autoscaler::new(context, object);
-    autoscaler.run(objects)
+    let mut begun = begin(&context, &mut objects);
+    async move {
+        let mut restarts = context.supervisor.restarts();
+        loop {
+            restarts.record_start();
+            let result = match begun {
+                Ok(autoscaler) => {
+                    let run = Box::pin(autoscaler.run(objects.clone()));
+                    context.supervisor.attempt(NAME, run).await
+                }
+                Err(panic) => Err(panic),
+            };
+            let Err(panic) = result else { return };
+            let wait = restarts.wait();
+            let report = report_panic(&context, &objects, &panic, wait);
+            // A second panic is counted, and changes nothing.
+            let _ = context.supervisor.attempt(NAME, report).await;
+            let broken = objects.borrow().metadata.generation;
+            let is_changed = |object: &Arc<LLMAutoscaler>| object.metadata.generation != broken;
+            let changed = objects.wait_for(is_changed);
+            if tokio::time::timeout(wait, changed).await.is_ok_and(|changed| changed.is_err()) {
+                // The object is gone.
+                return;
+            }
+            begun = begin(&context, &mut objects);
+        }
+    }
+}
+
+fn begin(
+    context: &Arc<Context>,
+    objects: &mut watch::Receiver<Arc<LLMAutoscaler>>,
+) -> Result<Autoscaler, Panic> {
+    let object = objects.borrow_and_update().clone();
+    context.supervisor.call(NAME, || {
+        #[cfg(test)]
+        tests::panic_if_asked(&object);
+        Autoscaler::new(context.clone(), object)
+    })
+}
+
+/// Says in the status that the autoscaler has panicked.
+async fn report_panic(
+    context: &Context,
+    objects: &watch::Receiver<Arc<LLMAutoscaler>>,
+    panic: &Panic,
+    wait: Duration,
+) {
+    let (object, now) = (objects.borrow().clone(), context.clock.now());
+    let message = format!(
+        "{panic}; the autoscaler begins again in {} s, or when its spec changes; please report \
+         this with the operator's log",
+        wait.as_secs().max(1)
+    );
+    let update = ConditionUpdate::no(ConditionType::ScalingActive, Reason::InternalError, message);
+    let (telemetry, limiter) = (context.telemetry.clone(), context.limiter.clone());
+    let mut writer = StatusWriter::new(&context.client, &object, telemetry, limiter);
+    let status = assemble::obstructed(writer.status(), &object, update, false, now.wall);
+    writer.write(&object, status, now).await;
 }
 
 impl Autoscaler {
@@ -71,11 +135,9 @@ impl Autoscaler {
                 }
             };
             if self.step(cause).await.is_ok() {
-                self.failures = 0;
+                self.retries.reset();
             } else {
-                let wait = FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(10));
-                self.failures += 1;
-                tick.reset_after(wait.min(self.context.period));
+                tick.reset_after(self.retries.next().min(self.context.period));
             }
         }
     }
@@ -85,7 +147,7 @@ impl Autoscaler {
     /// there.
     fn steps_on_samples(&mut self) -> bool {
         let waits_for_first = self.targets().any(|target| !target.decided);
-        self.failures == 0 && (self.context.profile == Profile::Default || waits_for_first)
+        !self.retries.has_failed() && (self.context.profile == Profile::Default || waits_for_first)
     }
 
     /// The time for which further samples are gathered.
@@ -104,3 +166,6 @@ async fn pods_changed(roles: &mut [Role]) {
         future::select_all(changes).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -352,6 +352,22 @@ fn insert(
     let mut value = HeaderValue::from_bytes(value)
         .map_err(|_| unusable("its value contains a line break or another invalid character"))?;
     value.set_sensitive(is_secret);
-    headers.insert(header, value);
+    // A map of headers has room for 32,768, and panics at the next.
+    headers.try_insert(header, value).map_err(|_| unusable("there are too many headers"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_headers_are_an_error() {
+        let mut headers = HeaderMap::new();
+        let failed = (0..40_000)
+            .find_map(|number| insert(&mut headers, &format!("x-{number}"), b"v", false).err());
+        assert!(failed.unwrap().to_string().ends_with("there are too many headers"));
+        let spare = insert(&mut headers, "x-0", b"w", false);
+        assert!(spare.is_ok() || headers.len() >= 20_000, "a known name is replaced, or refused");
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::sampling::egress::Refusal;
+use crate::supervise::Panic;
 
 /// The length of the longest header Location that is shown, in characters.
 const LONGEST_LOCATION: usize = 200;
@@ -35,6 +36,9 @@ pub(crate) enum FetchError {
         /// The reason.
         problem: FetchProblem,
     },
+    /// The task of the page or the server has panicked. It is started again.
+    #[error("{0}; it is tried again (InternalError)")]
+    Internal(Panic),
 }
 
 /// The reason why a request has no usable response.
@@ -153,6 +157,7 @@ impl FetchError {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Access(_) => "access",
+            Self::Internal(_) => "internal",
             Self::Request { problem, .. } => match problem {
                 FetchProblem::Network(_)
                 | FetchProblem::SpeaksTls(_)

@@ -23,6 +23,7 @@ use crate::{
         schedule::Schedule,
         scrape::Scraper,
     },
+    supervise::{Panic, Supervisor},
     telemetry::Telemetry,
 };
 
@@ -45,6 +46,7 @@ pub(crate) struct ScrapeContext {
     telemetry: Telemetry,
     buffers: BufferPool,
     clock: Clock,
+    supervisor: Supervisor,
 }
 
 /// The memory of one scrape. It is reused.
@@ -76,7 +78,8 @@ impl BufferPool {
 impl ScrapeContext {
     pub(crate) fn new(credentials: CredentialStore, telemetry: Telemetry, clock: Clock) -> Self {
         let (permits, buffers) = (Mutex::default(), BufferPool::default());
-        Self { credentials, permits, telemetry, buffers, clock }
+        let supervisor = Supervisor::new(telemetry.clone(), clock);
+        Self { credentials, permits, telemetry, buffers, clock, supervisor }
     }
 
     fn permits(&self, namespace: &str) -> Arc<Semaphore> {
@@ -86,8 +89,25 @@ impl ScrapeContext {
     }
 }
 
-/// Scrapes one page until the task is aborted.
+/// Scrapes one page until the task is aborted. A panic is the error of a scrape.
 pub(crate) async fn run(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
+    let start = || scrape_repeatedly(context.clone(), page.clone());
+    context.supervisor.repeat("page", start, |panic| fail(&context, &page, panic)).await;
+}
+
+/// Records a panic, and wakes the subscribers.
+fn fail(context: &ScrapeContext, page: &ScrapeLoop, panic: &Panic) {
+    let error = FetchError::Internal(panic.clone());
+    context.telemetry.record_scrape(error.kind());
+    let (measures, at) = (page.state().measures(), context.clock.monotonic());
+    let result = ScrapeResult { measures, at, error: Some(error), page: None };
+    let subscribers = page.state().record_scrape(result);
+    for subscriber in subscribers {
+        subscriber.notify_one();
+    }
+}
+
+async fn scrape_repeatedly(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
     let PageKey { namespace, address, access, .. } = page.key.clone();
     let mut scraper = Scraper::new(context.credentials.clone(), namespace, access, address);
     let mut schedule = Schedule::new(Instant::now() + page.phase(FIRST_WITHIN));

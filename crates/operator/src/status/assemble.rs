@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::{
     LLMAutoscaler, LLMAutoscalerStatus,
-    conditions::{self, ConditionType, ConditionUpdate},
+    conditions::{self, ConditionType, ConditionUpdate, Reason},
     time,
 };
 
@@ -64,6 +64,26 @@ pub(crate) fn obstructed(
     for update in updates {
         conditions::set(&mut status.conditions, update, generation, now);
     }
+    conditions::sort(&mut status.conditions);
+    status
+}
+
+/// Makes `Ready` False in a status that follows `previous`, for a reason that is none of its
+/// roles'.
+pub(crate) fn unready(
+    previous: &LLMAutoscalerStatus,
+    mut status: LLMAutoscalerStatus,
+    reason: Reason,
+    message: String,
+    now: DateTime<Utc>,
+) -> LLMAutoscalerStatus {
+    let update = ConditionUpdate::no(ConditionType::Ready, reason, message);
+    // It keeps its transition time if it was False before.
+    if let Some(before) = conditions::find(&previous.conditions, ConditionType::Ready) {
+        conditions::remove(&mut status.conditions, ConditionType::Ready);
+        status.conditions.push(before.clone());
+    }
+    conditions::set(&mut status.conditions, update, status.observed_generation, now);
     conditions::sort(&mut status.conditions);
     status
 }

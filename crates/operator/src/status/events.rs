@@ -7,6 +7,8 @@ use kube::{
 use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, messages::EventMessage};
 use tracing::warn;
 
+use crate::{kube_api::printable, supervise::Supervisor};
+
 /// The name in the column `From` of `kubectl describe`.
 const REPORTER: &str = "llm-autoscaler";
 /// The longest note that the API server accepts, in bytes.
@@ -14,18 +16,25 @@ const NOTE_LIMIT: usize = 1024;
 
 /// Publishes events about autoscalers.
 #[derive(Clone)]
-pub(crate) struct Events(Recorder);
+pub(crate) struct Events {
+    recorder: Recorder,
+    /// Spawns the writes of events.
+    pub(super) supervisor: Supervisor,
+}
 
 impl Events {
     /// Creates a publisher that uses this client.
-    pub(crate) fn new(client: Client) -> Self {
-        Self(Recorder::new(client, Reporter { controller: REPORTER.into(), instance: None }))
+    pub(crate) fn new(client: Client, supervisor: Supervisor) -> Self {
+        let reporter = Reporter { controller: REPORTER.into(), instance: None };
+        Self { recorder: Recorder::new(client, reporter), supervisor }
     }
 
     /// Publishes an event. A failure is logged and never stops the caller.
     pub(crate) async fn publish(&self, about: &LLMAutoscaler, event: Event) {
-        if let Err(error) = self.0.publish(&event, &about.object_ref(&())).await {
-            warn!(%error, reason = event.reason, "an event could not be written");
+        if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
+            let error = error.to_string();
+            let error = printable(&error);
+            warn!(error, reason = event.reason, "an event could not be written");
         }
     }
 }

@@ -127,7 +127,7 @@ pub(crate) fn publish(
     event: Event,
 ) {
     let (events, limiter, about) = (events.clone(), limiter.clone(), about.clone());
-    tokio::spawn(async move {
+    events.supervisor.clone().spawn("event", async move {
         let _permit = limiter.enter().await;
         if tokio::time::timeout(DEADLINE, events.publish(&about, event)).await.is_err() {
             warn!("an event could not be written within {} s", DEADLINE.as_secs());

@@ -19,6 +19,7 @@ use crate::{
         },
         schedule::Schedule,
     },
+    supervise::{Panic, Supervisor},
     telemetry::Telemetry,
 };
 
@@ -33,16 +34,39 @@ pub(super) struct QueryContext {
     client: QueryClient,
     telemetry: Telemetry,
     clock: Clock,
+    supervisor: Supervisor,
 }
 
 impl QueryContext {
     pub(super) fn new(credentials: CredentialStore, telemetry: Telemetry, clock: Clock) -> Self {
-        Self { client: QueryClient::new(credentials), telemetry, clock }
+        let supervisor = Supervisor::new(telemetry.clone(), clock);
+        Self { client: QueryClient::new(credentials), telemetry, clock, supervisor }
     }
 }
 
-/// Queries one server until the task is aborted.
+/// Queries one server until the task is aborted. A panic is the error of all of its queries.
 pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer>) {
+    let start = || query_repeatedly(context.clone(), server.clone());
+    context.supervisor.repeat("prometheus", start, |panic| fail(&context, &server, panic)).await;
+}
+
+/// Records a panic, and wakes the subscribers.
+fn fail(context: &QueryContext, server: &PrometheusServer, panic: &Panic) {
+    let error = FetchError::Internal(panic.clone());
+    let queries = server.state().plan().queries(&server.key);
+    let completed = queries.into_iter().map(|PlannedQuery { purpose, .. }| {
+        context.telemetry.record_query(error.kind());
+        CompletedQuery { purpose, result: Err(error.clone()) }
+    });
+    let now = context.clock.monotonic();
+    let completed = completed.collect();
+    let subscribers = server.state().record_results(completed, &server.key.labels, now);
+    for subscriber in subscribers {
+        subscriber.notify_one();
+    }
+}
+
+async fn query_repeatedly(context: Arc<QueryContext>, server: Arc<PrometheusServer>) {
     let mut schedule = Schedule::new(Instant::now());
     let mut queried = BTreeSet::new();
     loop {

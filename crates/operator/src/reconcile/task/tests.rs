@@ -1,0 +1,71 @@
+use kube::ResourceExt;
+use llm_autoscaler_api::conditions;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    Config, context,
+    kube_api::stand_in::{Answer, Received, StandIn, until},
+};
+
+/// The annotation by which a test makes an autoscaler panic when it begins.
+const PANICS: &str = "test/panics";
+
+pub(super) fn panic_if_asked(object: &LLMAutoscaler) {
+    assert!(!object.annotations().contains_key(PANICS), "a test asked for it");
+}
+
+fn object(generation: i64, annotations: &Value) -> Arc<LLMAutoscaler> {
+    let object = json!({
+        "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
+        "metadata": {"name": "a", "namespace": "ns", "uid": "1", "generation": generation,
+            "annotations": annotations},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"},
+            "maxReplicas": 3, "engine": "VLLM",
+            "metrics": [{"signal": "WaitingRequests", "target":
+                {"type": "AverageValue", "averageValue": "5"}}],
+        },
+    });
+    Arc::new(serde_json::from_value(object).unwrap())
+}
+
+/// Returns the reason of `Ready` in the latest status that was written.
+fn ready(api: &StandIn) -> Option<String> {
+    let writes = api.received(|request| request.method == "PATCH");
+    let status = writes.last()?.body.get("status")?.clone();
+    let status: llm_autoscaler_api::LLMAutoscalerStatus = serde_json::from_value(status).unwrap();
+    let ready = conditions::find(&status.conditions, ConditionType::Ready)?;
+    assert_eq!(ready.status, "False");
+    Some(ready.reason.clone())
+}
+
+/// Only a restart used to help, and the last status, perhaps `Ready=True`, stayed.
+#[tokio::test]
+async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_changes() {
+    let api = StandIn::start(|request: &Received| match request.method.as_str() {
+        "PATCH" => Answer::Json(200, request.body.clone()),
+        _ => Answer::refusal(404),
+    })
+    .await;
+    let config = Config {
+        namespace: None,
+        address: ([127, 0, 0, 1], 0).into(),
+        period: Duration::from_secs(15),
+        profile: Profile::Default,
+        egress: crate::EgressRules { loopback: true, ..crate::EgressRules::default() },
+        monitoring_namespaces: Vec::new(),
+    };
+    let context = Arc::new(context(&config, &api.client).unwrap());
+    let (objects, receiver) = watch::channel(object(1, &json!({PANICS: "yes"})));
+    let task = context.supervisor.spawn(NAME, run(context.clone(), receiver));
+    until("the status to say so", || ready(&api).as_deref() == Some("InternalError")).await;
+    assert!(context.telemetry.page().contains("panics_total{task=\"autoscaler\"} 1\n"));
+
+    objects.send_replace(object(2, &json!({})));
+    // It has not been told of any pod, and says that instead.
+    until("it to begin again", || ready(&api).as_deref() == Some("PodsUnknown")).await;
+    assert!(context.telemetry.page().contains("panics_total{task=\"autoscaler\"} 1\n"));
+    drop(objects);
+    until("its task to end with its object", || task.is_finished()).await;
+}
