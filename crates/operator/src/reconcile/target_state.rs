@@ -75,8 +75,8 @@ pub(super) struct Beginning<'a> {
     pub namespace: &'a str,
     /// Notified at each fresh sample.
     pub fresh: &'a Arc<Notify>,
-    /// The plan of the target.
-    pub plan: &'a TargetConfig,
+    /// The target's part of the spec.
+    pub config: &'a TargetConfig,
     /// The status's memory of the object, if there is one.
     pub remembered: Option<Remembered>,
 }
@@ -90,7 +90,7 @@ impl TargetState {
         before: Option<Self>,
         now: Now,
     ) -> Self {
-        let Beginning { sampling, namespace, fresh, plan, remembered } = beginning;
+        let Beginning { sampling, namespace, fresh, config, remembered } = beginning;
         let selector = match selector::parse(&view.selector) {
             _ if view.selector.is_empty() => Err(SelectorProblem::Missing),
             Ok(selector) => Ok(selector),
@@ -99,7 +99,7 @@ impl TargetState {
         let pods = selector.clone().unwrap_or_else(|_| selector::nothing());
         let mut pods = sampling.pods.view(namespace, pods);
         pods.manage_gates();
-        let replicas = Replicas::of(&pods.members(), &plan.groupings);
+        let replicas = Replicas::of(&pods.members(), &config.groupings);
         let before = before.filter(|before| before.view.uid == view.uid);
         let mut memory = match (before, remembered) {
             (Some(before), _) => before.memory,
@@ -107,15 +107,15 @@ impl TargetState {
                 let timeout = remembered.startup_times.startup_timeout();
                 let states = replicas.states_without_samples(now.wall, timeout);
                 let counts = replicas.counts(&states);
-                let drains = plan.drain.is_some();
+                let drains = config.drain.is_some();
                 let requested = view.scale.current;
-                remembered.restore(&plan.policy, requested, counts, drains, now.wall)
+                remembered.restore(&config.policy, requested, counts, drains, now.wall)
             }
             (None, None) => RoleMemory::default(),
         };
         let mut starts = StartupTracker::default();
         starts.observe(&replicas, &mut memory.startup_times, now.wall);
-        let mut sources = Sources::new(sampling, namespace, fresh, plan);
+        let mut sources = Sources::new(sampling, namespace, fresh, config);
         sources.update_subscriptions(&replicas.reporting_pods, now.monotonic);
         Self {
             view,
@@ -166,14 +166,14 @@ impl TargetState {
     /// carried out.
     pub(super) fn update_scale(
         &mut self,
-        plan: &TargetConfig,
+        config: &TargetConfig,
         view: ScaleView,
         now: DateTime<Utc>,
     ) {
         if let Some(Unanswered { from, to }) = self.unanswered.take()
             && view.scale.current == to
         {
-            self.memory.history.record_scale(&plan.policy, from, to, now);
+            self.memory.history.record_scale(&config.policy, from, to, now);
         }
         self.view = view;
         self.is_outdated = false;
@@ -188,23 +188,23 @@ impl TargetState {
 
     /// Samples what another plan needs. The new subscriptions begin before the old ones end, so
     /// that no page is forgotten.
-    pub(super) fn change_plan(
+    pub(super) fn change_config(
         &mut self,
         sampling: &Sampling,
         namespace: &str,
         fresh: &Arc<Notify>,
-        plan: &TargetConfig,
+        config: &TargetConfig,
     ) {
-        let mut sources = Sources::new(sampling, namespace, fresh, plan);
-        self.replicas = Replicas::of(&self.pods.members(), &plan.groupings);
+        let mut sources = Sources::new(sampling, namespace, fresh, config);
+        self.replicas = Replicas::of(&self.pods.members(), &config.groupings);
         sources.update_subscriptions(&self.replicas.reporting_pods, sampling.clock.monotonic());
         self.sources = sources;
         self.decided = false;
     }
 
     /// Takes over the pods as they are now, and samples them.
-    pub(super) fn follow_pods(&mut self, plan: &TargetConfig, now: Now) {
-        if self.replicas.update(&self.pods.members(), &plan.groupings) {
+    pub(super) fn follow_pods(&mut self, config: &TargetConfig, now: Now) {
+        if self.replicas.update(&self.pods.members(), &config.groupings) {
             self.starts.observe(&self.replicas, &mut self.memory.startup_times, now.wall);
         }
         self.sources.update_subscriptions(&self.replicas.reporting_pods, now.monotonic);
@@ -222,20 +222,20 @@ impl TargetState {
     /// The pages that a PodMonitor publishes: those that the first source reads that reads pages.
     pub(super) fn monitored_pods(
         &mut self,
-        plan: &TargetConfig,
+        config: &TargetConfig,
         selector: PodSelector,
     ) -> MonitoredPods {
-        let scrape = plan.sources.iter().find_map(|source| match source {
+        let scrape = config.sources.iter().find_map(|source| match source {
             SourceConfig::Scrape(scrape) => Some(scrape),
             SourceConfig::Prometheus(_) => None,
         });
         let others = self.sources.other_pods();
         let selector = match others {
             Some(_) => selector,
-            None => selector.into_iter().chain(self.reporting_selector(plan)).collect(),
+            None => selector.into_iter().chain(self.reporting_selector(config)).collect(),
         };
         let pods = others.unwrap_or_else(|| self.replicas.reporting_pods.clone());
-        let usual = plan.engine.profile();
+        let usual = config.engine.profile();
         let usual_ports =
             || usual.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
         let ports = scrape.map_or_else(usual_ports, |scrape| scrape.ports.clone());
@@ -251,8 +251,8 @@ impl TargetState {
     }
 
     /// Narrows the target's selector to its reporting pods, because the others have no page.
-    fn reporting_selector(&self, plan: &TargetConfig) -> PodSelector {
-        let narrowed = plan.groupings.iter().find_map(|grouping| {
+    fn reporting_selector(&self, config: &TargetConfig) -> PodSelector {
+        let narrowed = config.groupings.iter().find_map(|grouping| {
             let mut pods = self.replicas.reporting_pods.values();
             let with = pods.find(|pod| pod.labels.contains_key(&grouping.label))?;
             Some(grouping.reporting_selector(&with.labels))
@@ -266,9 +266,9 @@ impl TargetState {
     }
 
     /// Returns whether a wake call came within the time after which the target may go to zero.
-    pub(super) fn is_woken(&self, plan: &TargetConfig, now: Monotonic) -> bool {
+    pub(super) fn is_woken(&self, config: &TargetConfig, now: Monotonic) -> bool {
         let after: Option<Duration> =
-            plan.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok());
+            config.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok());
         self.woken.zip(after).is_some_and(|(at, after)| now.since(at) < after)
     }
 }
