@@ -1,4 +1,4 @@
-//! The state of a replica as one value, and the two questions that are asked of it.
+//! The state of a replica as one value.
 
 use crate::observation::{EngineActivity, Replica};
 
@@ -45,33 +45,6 @@ impl ReplicaState {
             (EngineActivity::Unknown, false) => Self::Starting,
         }
     }
-
-    /// Returns whether the replica may have requests: then what its page reports is load.
-    pub fn bears_load(self) -> bool {
-        match self {
-            Self::Ready | Self::Unready | Self::Wedged | Self::Ending => true,
-            Self::NotCreated | Self::Starting | Self::Asleep | Self::Ended | Self::Stuck => false,
-        }
-    }
-
-    /// Returns whether the replica is capacity now: new requests are answered by it.
-    pub fn is_capacity(self) -> bool {
-        match self {
-            Self::Ready | Self::Unready => true,
-            Self::NotCreated
-            | Self::Starting
-            | Self::Asleep
-            | Self::Wedged
-            | Self::Ending
-            | Self::Ended
-            | Self::Stuck => false,
-        }
-    }
-
-    /// Returns whether the replica is capacity on its way: it is not asked for twice.
-    pub fn is_coming(self) -> bool {
-        matches!(self, Self::NotCreated | Self::Starting)
-    }
 }
 
 #[cfg(test)]
@@ -87,25 +60,22 @@ mod tests {
         const STUCK: Replica = Replica { stuck: true, ..LOADING };
         const DELETING: Replica = Replica { deleting: true, ..READY };
         const FAILED: Replica = Replica { phase: Phase::Failed, ..LOADING };
-        // replica, activity; state, bears load, is capacity, is coming
+        // replica, activity; state
         let table = [
-            (READY, Unknown, ReplicaState::Ready, true, true, false),
-            (READY, Answering, ReplicaState::Ready, true, true, false),
-            (READY, Asleep, ReplicaState::Asleep, false, false, false),
-            (READY, Wedged, ReplicaState::Wedged, true, false, false),
-            (LOADING, Unknown, ReplicaState::Starting, false, false, true),
-            (LOADING, Answering, ReplicaState::Unready, true, true, false),
-            (Replica::PENDING, Unknown, ReplicaState::Starting, false, false, true),
-            (STUCK, Unknown, ReplicaState::Stuck, false, false, false),
-            (DELETING, Answering, ReplicaState::Ending, true, false, false),
-            (FAILED, Unknown, ReplicaState::Ended, false, false, false),
+            (READY, Unknown, ReplicaState::Ready),
+            (READY, Answering, ReplicaState::Ready),
+            (READY, Asleep, ReplicaState::Asleep),
+            (READY, Wedged, ReplicaState::Wedged),
+            (LOADING, Unknown, ReplicaState::Starting),
+            (LOADING, Answering, ReplicaState::Unready),
+            (Replica::PENDING, Unknown, ReplicaState::Starting),
+            (STUCK, Unknown, ReplicaState::Stuck),
+            (DELETING, Answering, ReplicaState::Ending),
+            (FAILED, Unknown, ReplicaState::Ended),
         ];
-        for (replica, activity, state, load, capacity, coming) in table {
+        for (replica, activity, state) in table {
             let found = ReplicaState::new(Replica { activity, ..replica });
             assert_eq!(found, state, "{replica:?} {activity:?}");
-            let answers = (found.bears_load(), found.is_capacity(), found.is_coming());
-            assert_eq!(answers, (load, capacity, coming), "{state:?}");
         }
-        assert!(ReplicaState::NotCreated.is_coming());
     }
 }

@@ -76,11 +76,6 @@ impl DrainMemory {
         }
     }
 
-    /// Returns true while a replica drains.
-    pub fn is_under_way(&self, replicas: &Replicas) -> bool {
-        !self.replicas.is_empty() || replicas.list.iter().any(ReplicaPods::is_closed)
-    }
-
     /// Returns true if a drain has taken longer than its deadline.
     pub fn is_overdue(&self, deadline: TimeDelta, now: DateTime<Utc>) -> bool {
         self.replicas.values().any(|draining| now - draining.since >= deadline)

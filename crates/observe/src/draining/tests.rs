@@ -188,7 +188,6 @@ fn a_restart_resumes_the_drains_of_closed_gates() {
         |second, is_empty| Some(Draining { since: at(second), is_empty, is_written: false });
     // A gate that was closed in the future, by another clock, counts from now on.
     assert_eq!(draining, [None, since(40, true), since(100, false)]);
-    assert!(memory.is_under_way(&replicas));
     let groups: Vec<&ReplicaPods> = replicas.list.iter().collect();
     assert_eq!(memory.seconds(&groups, at(100)), 60);
     let deadline = TimeDelta::seconds(60);
@@ -220,8 +219,7 @@ fn a_replica_that_is_gone_or_stays_is_forgotten() {
     memory.observe(&replicas([gated("a-0")]), GatePermission::Granted, at(1));
     assert!(!memory.cancel(&both.list[1]), "a-1 is gone");
     assert!(memory.cancel(&both.list[0]), "a-0 was not written");
-    assert!(!memory.is_under_way(&both));
-    assert!(memory.is_under_way(&replicas([closed("a-0", 0)])), "its gate is still closed");
+    assert!(!memory.is_overdue(TimeDelta::zero(), at(100)), "both are forgotten");
 }
 
 #[test]

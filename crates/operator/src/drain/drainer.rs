@@ -47,7 +47,7 @@ pub(crate) struct Drainer<'a> {
     /// The target.
     pub target: &'a ScaleTargetRef,
     /// The configuration of its drains; `None` if its scale-downs do not drain.
-    pub plan: Option<&'a DrainConfig>,
+    pub config: Option<&'a DrainConfig>,
     /// Its replicas.
     pub replicas: &'a Replicas,
     /// The observation that its drains need.
@@ -244,7 +244,7 @@ impl Drainer<'_> {
         if self.gates.permission(self.namespace) == GatePermission::Denied {
             return Some(BestEffort::NotPermitted);
         }
-        let is_unknown = self.plan.is_some_and(|plan| plan.requests.is_none());
+        let is_unknown = self.config.is_some_and(|config| config.requests.is_none());
         is_unknown.then_some(BestEffort::RequestsUnknown)
     }
 

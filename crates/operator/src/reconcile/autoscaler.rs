@@ -119,16 +119,20 @@ impl Autoscaler {
         {
             gone.retire();
         }
-        for plan in roles {
-            let role = match before.iter().position(|old| old.name == plan.name) {
+        for parsed in roles {
+            let role = match before.iter().position(|old| old.name == parsed.name) {
                 Some(known) => {
                     let mut role = before.swap_remove(known);
-                    role.change_plan(&self.object, plan);
+                    role.change_config(&self.object, parsed);
                     role
                 }
-                None => {
-                    Role::new(&self.context, &self.object, &self.fresh, self.status.status(), plan)
-                }
+                None => Role::new(
+                    &self.context,
+                    &self.object,
+                    &self.fresh,
+                    self.status.status(),
+                    parsed,
+                ),
             };
             self.roles.push(role);
         }

@@ -133,8 +133,8 @@ impl Role {
             gates: &context.gates,
             telemetry: &context.telemetry,
             namespace: &namespace,
-            target: &self.plan.target,
-            plan: self.plan.drain.as_ref(),
+            target: &self.config.target,
+            config: self.config.drain.as_ref(),
             replicas: &target.replicas,
             scene: &sight.drain,
             now,
@@ -151,7 +151,7 @@ impl Role {
     ) -> Result<(), TargetError> {
         let namespace = self.namespace();
         let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
-        let (reference, view) = (&self.plan.target, &target.view);
+        let (reference, view) = (&self.config.target, &target.view);
         let result =
             context.scales.patch_scale(&namespace, reference, view, write.to, context.permit).await;
         context.telemetry.record_scale_write(match &result {

@@ -51,7 +51,7 @@ impl Role {
         now: Now,
     ) -> Result<(), StepFailed> {
         let namespace = self.namespace();
-        let view = match self.context.scales.get_scale(&namespace, &self.plan.target).await {
+        let view = match self.context.scales.get_scale(&namespace, &self.config.target).await {
             Ok(view) => view,
             Err(error) => {
                 self.record_not_found(&error, now);
@@ -69,14 +69,14 @@ impl Role {
         self.refused = None;
         match &mut self.target {
             Some(target) if target.is_about(&view) => {
-                target.update_scale(&self.plan, view, now.wall);
+                target.update_scale(&self.config, view, now.wall);
             }
             target => {
                 let beginning = Beginning {
                     sampling: &self.context.sampling,
                     namespace: &namespace,
                     fresh: &self.fresh,
-                    plan: &self.plan,
+                    config: &self.config,
                     remembered,
                 };
                 *target = Some(TargetState::new(beginning, view, target.take(), now));
@@ -86,8 +86,8 @@ impl Role {
         if let Some(target) = &mut self.target {
             target.overlapping = self.claim.overlapping(&target.pods.members());
             if let Ok(selector) = target.selector.clone() {
-                let pods = || target.monitored_pods(&self.plan, selector);
-                self.pod_monitor.reconcile(&self.object, &self.plan, pods, now.monotonic);
+                let pods = || target.monitored_pods(&self.config, selector);
+                self.pod_monitor.reconcile(&self.object, &self.config, pods, now.monotonic);
             }
         }
         Ok(())
@@ -130,7 +130,7 @@ impl Role {
     /// Returns why the target is to be left alone although no older LLMAutoscaler has it.
     async fn driven_by(&mut self, view: &ScaleView, now: Now) -> Option<Refusal> {
         let namespace = self.namespace();
-        let target = &self.plan.target;
+        let target = &self.config.target;
         let targets = &self.context.scales;
         let owner = self.owners.refusal(targets, &namespace, target, view, now.monotonic).await;
         if owner.is_some() {
@@ -187,7 +187,7 @@ impl Role {
     /// The writer of the size; unknown where the target's metadata cannot be read, which is no
     /// obstacle.
     async fn author(&self, view: &ScaleView) -> Author {
-        let target = &self.plan.target;
+        let target = &self.config.target;
         match self.context.scales.get_metadata(&self.namespace(), target, view).await {
             Ok(found) => metadata::author(&found, target.role.as_deref(), &view.location),
             Err(error) => {

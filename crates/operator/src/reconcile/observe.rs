@@ -26,23 +26,23 @@ impl Role {
         let block = self.write_block(now);
         let scaled_to_zero = self.status.is_scaled_to_zero();
         let ownership_advice = self.ownership_advice(&block, now);
-        let (target, plan) = (self.target.as_mut()?, self.plan.clone());
-        target.follow_pods(&plan, now);
-        target.begin_step(&plan, self.context.period, now);
-        let with_latency = plan.drain.is_some()
+        let (target, config) = (self.target.as_mut()?, self.config.clone());
+        target.follow_pods(&config, now);
+        target.begin_step(&config, self.context.period, now);
+        let with_latency = config.drain.is_some()
             && target.grace.as_ref().is_none_or(|(at, _)| now.monotonic.since(*at) >= GRACE_EVERY);
         let samples =
             target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
-        target.engines.observe(plan.vitals.as_ref(), &target.replicas, &samples, now.monotonic);
+        target.engines.observe(config.vitals.as_ref(), &target.replicas, &samples, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
         let observed = observe(&TargetSnapshot {
-            config: &plan,
+            config: &config,
             replicas: &target.replicas,
             samples: &samples,
             scale: target.view.scale,
             selector: target.observed_selector(),
             scaled_to_zero,
-            woken: target.is_woken(&plan, now.monotonic),
+            woken: target.is_woken(&config, now.monotonic),
             progress: &target.engines,
             startup_timeout,
             now: now.wall,
@@ -64,7 +64,7 @@ impl Role {
             advice: ownership_advice,
             is_left_alone: false,
         };
-        if plan.drain.is_some() {
+        if config.drain.is_some() {
             self.observe_drain(&mut sight, &samples, with_latency, now);
         }
         Some(sight)
@@ -97,7 +97,7 @@ impl Role {
     /// removed.
     fn observe_candidates(&self, sight: &mut RoleSight, now: Now) {
         let Some(target) = &self.target else { return };
-        let order = target.drain.order(&self.plan.target);
+        let order = target.drain.order(&self.config.target);
         let requests = &sight.drain.requests;
         let candidates = order.and_then(|order| {
             target.drain.candidates(order, &target.replicas, requests, self.gate_permission())
@@ -106,7 +106,7 @@ impl Role {
         let (places, candidates) = candidates.unwrap_or_default().into_iter().unzip();
         sight.drain.places = places;
         sight.drain_observation = DrainObservation {
-            removal: sight.drain.order.and_then(|_| target.drain.removal(&self.plan.target)),
+            removal: sight.drain.order.and_then(|_| target.drain.removal(&self.config.target)),
             candidates,
             workload: target.workload.state(&target.drain, now),
         };
@@ -114,22 +114,22 @@ impl Role {
 
     /// Reads the target's own object for a scale-down, and observes again what depends on it.
     pub(super) async fn read_workload(&mut self, sight: &mut RoleSight, now: Now) {
-        let (context, plan, namespace) =
-            (self.context.clone(), self.plan.clone(), self.namespace());
+        let (context, config, namespace) =
+            (self.context.clone(), self.config.clone(), self.namespace());
         let Some(target) = &mut self.target else { return };
         let (reader, memory) = (&mut target.workload, &mut target.drain);
-        reader.read(&context.scales, &namespace, &plan.target, memory, now).await;
+        reader.read(&context.scales, &namespace, &config.target, memory, now).await;
         self.observe_candidates(sight, now);
     }
 
     /// Reads the target's own object once, where only it tells which replicas a smaller size
     /// removes.
     async fn read_workload_modes(&mut self, now: Now) {
-        let (context, plan, namespace) =
-            (self.context.clone(), self.plan.clone(), self.namespace());
-        let Some(target) = self.target.as_mut().filter(|_| plan.drain.is_some()) else { return };
+        let (context, config, namespace) =
+            (self.context.clone(), self.config.clone(), self.namespace());
+        let Some(target) = self.target.as_mut().filter(|_| config.drain.is_some()) else { return };
         let (reader, memory) = (&mut target.workload, &mut target.drain);
-        reader.read_modes(&context.scales, &namespace, &plan.target, memory, now).await;
+        reader.read_modes(&context.scales, &namespace, &config.target, memory, now).await;
     }
 
     /// Records how many requested replicas do not come.

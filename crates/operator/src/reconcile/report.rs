@@ -52,7 +52,7 @@ impl Role {
         if let Some(target) = &mut self.target {
             let block = sight.block.for_plan();
             target.memory.record(
-                &self.plan.policy,
+                &self.config.policy,
                 &plan.decision,
                 block,
                 done.written(),
@@ -65,7 +65,7 @@ impl Role {
         let Some(target) = &self.target else { return };
         let selector = target.selector_problem();
         let messages = Step {
-            policy: &self.plan.policy,
+            policy: &self.config.policy,
             decision: &plan.decision,
             metrics: &metrics,
             selector: selector.as_ref(),
@@ -76,7 +76,7 @@ impl Role {
         let report = RoleReport {
             role: self.name.as_deref(),
             generation: self.object.metadata.generation,
-            plan: &self.plan,
+            config: &self.config,
             findings: &findings,
             problems,
             view: &target.view,
@@ -131,7 +131,7 @@ impl Role {
             selector: "nil".to_owned(),
             ..MetricDescription::default()
         };
-        self.plan.metrics.iter().map(|metric| describe(&metric.series)).collect()
+        self.config.metrics.iter().map(|metric| describe(&metric.series)).collect()
     }
 }
 

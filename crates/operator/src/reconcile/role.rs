@@ -34,7 +34,7 @@ pub(super) struct Role {
     pub(super) name: Option<String>,
     /// The autoscaler.
     pub(super) object: Arc<LLMAutoscaler>,
-    pub(super) plan: Arc<TargetConfig>,
+    pub(super) config: Arc<TargetConfig>,
     /// The state of the target, once it has been found.
     pub(super) target: Option<TargetState>,
     /// The scale of the target as last read, while the target is left to another owner.
@@ -56,7 +56,7 @@ impl Role {
         object: &Arc<LLMAutoscaler>,
         fresh: &Arc<Notify>,
         status: &LLMAutoscalerStatus,
-        ParsedRole { name, config: plan, .. }: ParsedRole,
+        ParsedRole { name, config, .. }: ParsedRole,
     ) -> Self {
         let (client, monitors) = (context.client.clone(), context.monitors.clone());
         let supervisor = context.supervisor.clone();
@@ -65,7 +65,7 @@ impl Role {
             object: object.clone(),
             status: RoleStatus::restored(status, name.as_deref()),
             context: context.clone(),
-            plan: Arc::new(plan),
+            config: Arc::new(config),
             target: None,
             refused: None,
             owners: OwnerReferences::default(),
@@ -83,14 +83,14 @@ impl Role {
     }
 
     /// Takes over a changed spec.
-    pub(super) fn change_plan(
+    pub(super) fn change_config(
         &mut self,
         object: &Arc<LLMAutoscaler>,
-        ParsedRole { config: plan, .. }: ParsedRole,
+        ParsedRole { config, .. }: ParsedRole,
     ) {
-        let is_other_target = plan.target != self.plan.target;
+        let is_other_target = config.target != self.config.target;
         self.object = object.clone();
-        self.plan = Arc::new(plan);
+        self.config = Arc::new(config);
         self.pod_monitor.make_due();
         self.owners.forget_contest();
         if is_other_target {
@@ -99,7 +99,7 @@ impl Role {
         }
         let namespace = self.namespace();
         if let Some(target) = &mut self.target {
-            target.change_plan(&self.context.sampling, &namespace, &self.fresh, &self.plan);
+            target.change_config(&self.context.sampling, &namespace, &self.fresh, &self.config);
         }
     }
 
@@ -115,13 +115,13 @@ impl Role {
 
     /// The target as KIND/NAME.
     pub(super) fn reference(&self) -> String {
-        self.plan.target.to_string()
+        self.config.target.to_string()
     }
 
     /// Takes over the pods as they are now, and samples them.
     pub(super) fn follow_pods(&mut self, now: Now) {
         let Some(target) = &mut self.target else { return };
-        target.follow_pods(&self.plan, now);
+        target.follow_pods(&self.config, now);
         open_new_pods(&self.context.gates, &target.replicas, now);
     }
 
@@ -138,10 +138,10 @@ impl Role {
 
     /// The reasons why the operator may not write.
     pub(super) fn write_block(&self, now: Now) -> WriteBlock {
-        let manual_change = self.sizes.respected(self.plan.respect, now.wall);
+        let manual_change = self.sizes.respected(self.config.respect, now.wall);
         let contest = self.sizes.contest(now.wall);
         // The HPA writes at each of its ticks, whatever comes of it.
-        let waits = self.plan.policy.profile != Profile::HpaExact;
+        let waits = self.config.policy.profile != Profile::HpaExact;
         let contest = contest.map(|contest| if waits { contest } else { contest.without_wait() });
         WriteBlock { paused: self.object.is_paused(), manual_change, contest }
     }
@@ -169,7 +169,7 @@ impl Role {
     pub(super) fn release_overdue_drain(&mut self, now: Now) {
         let namespace = self.namespace();
         let Some(target) = &mut self.target else { return };
-        let is_overdue = match &self.plan.drain {
+        let is_overdue = match &self.config.drain {
             Some(drain) => target.drain.is_overdue(drain.deadline, now.wall),
             None => true,
         };
@@ -179,8 +179,8 @@ impl Role {
                 gates: &self.context.gates,
                 telemetry: &self.context.telemetry,
                 namespace: &namespace,
-                target: &self.plan.target,
-                plan: self.plan.drain.as_ref(),
+                target: &self.config.target,
+                config: self.config.drain.as_ref(),
                 replicas: &target.replicas,
                 scene: &scene,
                 now,

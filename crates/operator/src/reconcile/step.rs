@@ -91,7 +91,7 @@ impl Autoscaler {
         let mut sights = Vec::with_capacity(self.roles.len());
         for role in &mut self.roles {
             sights.push(match role.refused {
-                Some(scale) => RoleSight::left_alone(scale, role.plan.metrics.len()),
+                Some(scale) => RoleSight::left_alone(scale, role.config.metrics.len()),
                 None => role.observe(now).await?,
             });
         }

@@ -82,8 +82,8 @@ pub(super) struct Beginning<'a> {
     pub namespace: &'a str,
     /// Notified at each fresh sample.
     pub fresh: &'a Arc<Notify>,
-    /// The plan of the target.
-    pub plan: &'a TargetConfig,
+    /// The target's part of the spec.
+    pub config: &'a TargetConfig,
     /// The status's memory of the object, if there is one.
     pub remembered: Option<Remembered>,
 }
@@ -97,7 +97,7 @@ impl TargetState {
         before: Option<Self>,
         now: Now,
     ) -> Self {
-        let Beginning { sampling, namespace, fresh, plan, remembered } = beginning;
+        let Beginning { sampling, namespace, fresh, config, remembered } = beginning;
         let selector = match selector::parse(&view.selector) {
             _ if view.selector.is_empty() => Err(SelectorProblem::Missing),
             Ok(selector) => Ok(selector),
@@ -106,7 +106,7 @@ impl TargetState {
         let pods = selector.clone().unwrap_or_else(|_| selector::nothing());
         let mut pods = sampling.pods.view(namespace, pods);
         pods.manage_gates();
-        let replicas = Replicas::of(&pods.members(), &plan.groupings);
+        let replicas = Replicas::of(&pods.members(), &config.groupings);
         let before = before.filter(|before| before.view.uid == view.uid);
         let (mut memory, engines) = match (before, remembered) {
             (Some(before), _) => (before.memory, before.engines),
@@ -114,16 +114,17 @@ impl TargetState {
                 let timeout = remembered.startup_times.startup_timeout();
                 let states = replicas.states_without_samples(now.wall, timeout);
                 let counts = replicas.counts(&states);
-                let drains = plan.drain.is_some();
+                let drains = config.drain.is_some();
                 let requested = view.scale.current;
-                let memory = remembered.restore(&plan.policy, requested, counts, drains, now.wall);
+                let memory =
+                    remembered.restore(&config.policy, requested, counts, drains, now.wall);
                 (memory, ProgressTracker::restored(&remembered.wedged, now.monotonic))
             }
             (None, None) => Default::default(),
         };
         let mut starts = StartupTracker::default();
         starts.observe(&replicas, &mut memory.startup_times, now.wall);
-        let mut sources = Sources::new(sampling, namespace, fresh, plan);
+        let mut sources = Sources::new(sampling, namespace, fresh, config);
         sources.update_subscriptions(&replicas.reporting_pods, now.monotonic);
         Self {
             view,
@@ -148,18 +149,18 @@ impl TargetState {
 
     /// Prepares the memory for a step. Steps come at least once a period, so longer gaps are times
     /// in which the target could not be read, or this process did not run.
-    pub(super) fn begin_step(&mut self, plan: &TargetConfig, period: Duration, now: Now) {
+    pub(super) fn begin_step(&mut self, config: &TargetConfig, period: Duration, now: Now) {
         let timeout = self.memory.startup_times.startup_timeout();
         let states = self.replicas.states_without_samples(now.wall, timeout);
         let mut counts = self.replicas.counts(&states);
-        if plan.drain.is_none() {
+        if config.drain.is_none() {
             counts.closed = 0;
         }
         let current = self.view.scale.current;
         let resize = Resize { current, desired: counts.staying(current) };
         let longest_gap = (2 * period).max(SHORTEST_GAP);
-        if self.memory.begin_step(&plan.policy, resize, now, longest_gap) {
-            info!(target = %plan.target, "nothing was decided for a while: that time counts as if the current size had been recommended");
+        if self.memory.begin_step(&config.policy, resize, now, longest_gap) {
+            info!(target = %config.target, "nothing was decided for a while: that time counts as if the current size had been recommended");
         }
     }
 
@@ -192,14 +193,14 @@ impl TargetState {
     /// carried out.
     pub(super) fn update_scale(
         &mut self,
-        plan: &TargetConfig,
+        config: &TargetConfig,
         view: ScaleView,
         now: DateTime<Utc>,
     ) {
         if let Some(Unanswered { from, to }) = self.unanswered.take()
             && view.scale.current == to
         {
-            self.memory.history.record_scale(&plan.policy, from, to, now);
+            self.memory.history.record_scale(&config.policy, from, to, now);
         }
         self.view = view;
         self.is_outdated = false;
@@ -212,25 +213,25 @@ impl TargetState {
         self.is_outdated = true;
     }
 
-    /// Samples what another plan needs. The new subscriptions begin before the old ones end, so
+    /// Samples what another configuration needs. The new subscriptions begin before the old ones end, so
     /// that no page is forgotten.
-    pub(super) fn change_plan(
+    pub(super) fn change_config(
         &mut self,
         sampling: &Sampling,
         namespace: &str,
         fresh: &Arc<Notify>,
-        plan: &TargetConfig,
+        config: &TargetConfig,
     ) {
-        let mut sources = Sources::new(sampling, namespace, fresh, plan);
-        self.replicas = Replicas::of(&self.pods.members(), &plan.groupings);
+        let mut sources = Sources::new(sampling, namespace, fresh, config);
+        self.replicas = Replicas::of(&self.pods.members(), &config.groupings);
         sources.update_subscriptions(&self.replicas.reporting_pods, sampling.clock.monotonic());
         self.sources = sources;
         self.decided = false;
     }
 
     /// Takes over the pods as they are now, and samples them.
-    pub(super) fn follow_pods(&mut self, plan: &TargetConfig, now: Now) {
-        if self.replicas.update(&self.pods.members(), &plan.groupings) {
+    pub(super) fn follow_pods(&mut self, config: &TargetConfig, now: Now) {
+        if self.replicas.update(&self.pods.members(), &config.groupings) {
             self.starts.observe(&self.replicas, &mut self.memory.startup_times, now.wall);
         }
         self.sources.update_subscriptions(&self.replicas.reporting_pods, now.monotonic);
@@ -248,20 +249,20 @@ impl TargetState {
     /// The pages that a PodMonitor publishes: those that the first source reads that reads pages.
     pub(super) fn monitored_pods(
         &mut self,
-        plan: &TargetConfig,
+        config: &TargetConfig,
         selector: PodSelector,
     ) -> MonitoredPods {
-        let scrape = plan.sources.iter().find_map(|source| match source {
+        let scrape = config.sources.iter().find_map(|source| match source {
             SourceConfig::Scrape(scrape) => Some(scrape),
             SourceConfig::Prometheus(_) => None,
         });
         let others = self.sources.other_pods();
         let selector = match others {
             Some(_) => selector,
-            None => selector.into_iter().chain(self.reporting_selector(plan)).collect(),
+            None => selector.into_iter().chain(self.reporting_selector(config)).collect(),
         };
         let pods = others.unwrap_or_else(|| self.replicas.reporting_pods.clone());
-        let usual = plan.engine.profile();
+        let usual = config.engine.profile();
         let usual_ports =
             || usual.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
         let ports = scrape.map_or_else(usual_ports, |scrape| scrape.ports.clone());
@@ -277,8 +278,8 @@ impl TargetState {
     }
 
     /// Narrows the target's selector to its reporting pods, because the others have no page.
-    fn reporting_selector(&self, plan: &TargetConfig) -> PodSelector {
-        let narrowed = plan.groupings.iter().find_map(|grouping| {
+    fn reporting_selector(&self, config: &TargetConfig) -> PodSelector {
+        let narrowed = config.groupings.iter().find_map(|grouping| {
             let mut pods = self.replicas.reporting_pods.values();
             let with = pods.find(|pod| pod.labels.contains_key(&grouping.label))?;
             Some(grouping.reporting_selector(&with.labels))
@@ -292,9 +293,9 @@ impl TargetState {
     }
 
     /// Returns whether a wake call came within the time after which the target may go to zero.
-    pub(super) fn is_woken(&self, plan: &TargetConfig, now: Monotonic) -> bool {
+    pub(super) fn is_woken(&self, config: &TargetConfig, now: Monotonic) -> bool {
         let after: Option<Duration> =
-            plan.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok());
+            config.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok());
         self.woken.zip(after).is_some_and(|(at, after)| now.since(at) < after)
     }
 }

@@ -39,8 +39,8 @@ pub(crate) struct RoleReport<'a> {
     pub role: Option<&'a str>,
     /// The generation of the spec.
     pub generation: Option<i64>,
-    /// The plan of the target.
-    pub plan: &'a TargetConfig,
+    /// The target's part of the spec.
+    pub config: &'a TargetConfig,
     /// The findings of the observation on which the decision rests.
     pub findings: &'a Findings,
     /// The replicas without a usable sample, and the sources without an answer.
@@ -81,7 +81,7 @@ pub(crate) fn role_status(
     report: &RoleReport<'_>,
     now: DateTime<Utc>,
 ) -> RoleStatus {
-    let RoleReport { generation, plan, messages, .. } = report;
+    let RoleReport { generation, config, messages, .. } = report;
     let decision = messages.decision;
     let mut status = previous.begun(*generation);
     for update in condition_updates(previous, report, now) {
@@ -91,8 +91,8 @@ pub(crate) fn role_status(
     for (type_, update) in optional.into_iter().chain(draining::conditions(report.drain)) {
         status.set_or_remove(type_, update, *generation, Some(now));
     }
-    let metrics = metrics::statuses(plan, report.findings, messages, now);
-    status.summary = Some(summary(plan, &metrics));
+    let metrics = metrics::statuses(config, report.findings, messages, now);
+    status.summary = Some(summary(config, &metrics));
     status.current_replicas = Some(decision.current);
     status.desired_replicas = decision.desired().or(previous.desired_replicas);
     if report.size_written().is_some() {
@@ -147,9 +147,9 @@ fn has_just_scaled(previous: &RoleStatus, now: DateTime<Utc>) -> bool {
 /// more interest. The condition must not be True for a part of the step, because that would be a
 /// transition in each step.
 fn add_contest(updates: &mut Vec<ConditionUpdate>, report: &RoleReport<'_>) {
-    let RoleReport { plan, block, messages, .. } = report;
+    let RoleReport { config, block, messages, .. } = report;
     let has_failed = updates.iter().any(|update| update.reason == Reason::FailedUpdateScale);
-    let contest = blocks::contest(block, plan.policy.profile, messages.decision);
+    let contest = blocks::contest(block, config.policy.profile, messages.decision);
     if let Some(contest) = contest.filter(|_| !has_failed) {
         updates.retain(|update| update.type_ != ConditionType::AbleToScale);
         updates.push(contest);
@@ -195,30 +195,30 @@ pub(crate) fn missing(problems: &[Problem]) -> Option<String> {
 
 /// Returns the conditions that are present only at times, by type; `None` for an absent one.
 fn optional(report: &RoleReport<'_>) -> [(ConditionType, Option<ConditionUpdate>); 7] {
-    let RoleReport { plan, findings, messages, block, .. } = report;
-    let paused = blocks::paused(block, &plan.target.to_string(), messages.decision);
-    let first_source = optional_conditions::first_source(plan, findings);
+    let RoleReport { config, findings, messages, block, .. } = report;
+    let paused = blocks::paused(block, &config.target.to_string(), messages.decision);
+    let first_source = optional_conditions::first_source(config, findings);
     [
         (ConditionType::Paused, paused),
         (ConditionType::ManualChange, blocks::manual_change(block, messages.decision)),
         (ConditionType::ReplicasStuck, optional_conditions::stuck(findings)),
         (ConditionType::FirstSourceUsed, first_source),
         (ConditionType::Fallback, messages.fallback()),
-        (ConditionType::Advisory, optional_conditions::advisory(plan, findings)),
+        (ConditionType::Advisory, optional_conditions::advisory(config, findings)),
         (ConditionType::PodMonitorReady, report.pod_monitor.clone()),
     ]
 }
 
 /// Renders the metrics as the HPA's column TARGETS does: two at most.
-fn summary(plan: &TargetConfig, metrics: &[MetricStatus]) -> String {
-    let mut parts: Vec<String> = plan
+fn summary(config: &TargetConfig, metrics: &[MetricStatus]) -> String {
+    let mut parts: Vec<String> = config
         .metrics
         .iter()
         .zip(metrics)
         .take(2)
-        .map(|(plan, metric)| {
+        .map(|(config, metric)| {
             let current = metric.current.as_deref().unwrap_or("<unknown>");
-            format!("{} {current}/{}", plan.short, metric.target)
+            format!("{} {current}/{}", config.short, metric.target)
         })
         .collect();
     if metrics.len() > 2 {
@@ -233,8 +233,8 @@ fn target_status(
     metrics: Vec<MetricStatus>,
     now: DateTime<Utc>,
 ) -> TargetStatus {
-    let RoleReport { plan, view, findings, .. } = report;
-    let (target, decision) = (&plan.target, report.messages.decision);
+    let RoleReport { config, view, findings, .. } = report;
+    let (target, decision) = (&config.target, report.messages.decision);
     let name = report.role.or(target.role.as_deref()).unwrap_or(&target.name);
     let derivation = match &decision.outcome {
         Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {

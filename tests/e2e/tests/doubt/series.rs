@@ -95,6 +95,13 @@ pub(crate) async fn renamed(stage: &Stage) -> Result<String> {
         Ok(conditions.iter().find(says).map(|_| ()))
     })
     .await?;
+    // The pages are scraped one after the other.
+    let expected = "the pages of all 3 pods are of SGLang, and the field engine is VLLM: set it to";
+    llm_autoscaler_testbed::wait::until("the advice about all pods", SOON, async || {
+        let advice = stage.until_condition("a", "Advisory", "True", "OtherEngine").await?;
+        Ok(advice.message.contains(expected).then_some(()))
+    })
+    .await?;
     stage.stays("a", 3, Duration::from_secs(2)).await?;
     Ok("held, FailedGetPodsMetric; another engine's page is named".to_owned())
 }

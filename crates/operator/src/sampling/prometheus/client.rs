@@ -156,7 +156,16 @@ fn form(query: &InstantQuery) -> BTreeMap<&'static str, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use llm_autoscaler_api::Access;
+    use llm_autoscaler_engines::prometheus::PodLabels;
+    use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
     use super::*;
+    use crate::sampling::egress::{Egress, EgressRules};
 
     #[test]
     fn an_expression_has_a_limit_to_the_age_of_its_samples_and_raw_samples_have_none() {
@@ -177,5 +186,60 @@ mod tests {
             ("timeout", "5s"),
         ];
         assert_eq!(form, expected.map(|(name, value)| (name, value.to_owned())).into());
+    }
+
+    /// Returns the port of a server that ends each connection after the handshake.
+    async fn tls_server() -> u16 {
+        let certified = rcgen::generate_simple_self_signed(["prometheus.example".to_owned()]);
+        let rcgen::CertifiedKey { cert, signing_key } = certified.unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![cert.der().clone()],
+                PrivateKeyDer::Pkcs8(signing_key.serialize_der().into()),
+            );
+        let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(acceptor.accept(stream).await);
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_server_that_speaks_tls_behind_an_http_url_is_told() {
+        let kubernetes = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let kubernetes = kube::Client::try_from(kubernetes).unwrap();
+        let loopback = Egress::new(EgressRules { loopback: true, ..EgressRules::default() });
+        let client = QueryClient::new(CredentialStore::new(kubernetes, loopback).unwrap());
+        let query = InstantQuery {
+            expression: "up".to_owned(),
+            lookback: None,
+            timeout: Duration::from_secs(10),
+        };
+        let port = tls_server().await;
+        for (scheme, expected) in [
+            ("http", "; the port speaks https: begin the source's url with https://"),
+            ("https", "invalid peer certificate: UnknownIssuer"),
+        ] {
+            let server = ServerKey {
+                url: format!("{scheme}://127.0.0.1:{port}"),
+                labels: PodLabels {
+                    namespace: "namespace".to_owned(),
+                    pod: "pod".to_owned(),
+                    replicas: Arc::new([]),
+                },
+                matchers: BTreeMap::new(),
+                access: Arc::new(Access::default()),
+                namespace: None,
+            };
+            let Err(error) = client.query(&server, &query).await else { panic!("an answer") };
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 }

@@ -10,17 +10,17 @@ use llm_autoscaler_observe::observer::{Findings, Origin};
 
 /// Returns the status of all metrics, in the order of the spec.
 pub(super) fn statuses(
-    plan: &TargetConfig,
+    config: &TargetConfig,
     findings: &Findings,
     step: &Step<'_>,
     now: DateTime<Utc>,
 ) -> Vec<MetricStatus> {
-    let metrics = plan.metrics.iter().enumerate();
+    let metrics = config.metrics.iter().enumerate();
     metrics
         .map(|(index, metric)| {
             let mut status = unmeasured(metric);
             if let Some(origin) = findings.origins.get(index) {
-                add_origin(&mut status, plan, metric, origin, now);
+                add_origin(&mut status, config, metric, origin, now);
             }
             add_outcome(&mut status, step, index);
             status
@@ -40,7 +40,7 @@ fn unmeasured(metric: &MetricConfig) -> MetricStatus {
 /// Adds where the samples of a metric are from, if it has any.
 fn add_origin(
     status: &mut MetricStatus,
-    plan: &TargetConfig,
+    config: &TargetConfig,
     metric: &MetricConfig,
     origin: &Origin,
     now: DateTime<Utc>,
@@ -49,7 +49,7 @@ fn add_origin(
         return;
     }
     status.series = metric.series_as_found(origin.alternative);
-    status.source = Some(source_text(plan, origin));
+    status.source = Some(source_text(config, origin));
     let age = TimeDelta::from_std(origin.age).unwrap_or(TimeDelta::MAX);
     status.sampled_at = now.checked_sub_signed(age).map(time::to_kubernetes);
 }
@@ -84,8 +84,8 @@ fn replicas(counted: &Counted) -> ReplicasStatus {
 }
 
 /// Returns `scrape`, `others`, `prometheus`, or several of them if the replicas differ.
-fn source_text(plan: &TargetConfig, origin: &Origin) -> String {
-    let names: Vec<&str> = plan
+fn source_text(config: &TargetConfig, origin: &Origin) -> String {
+    let names: Vec<&str> = config
         .sources
         .iter()
         .zip(&origin.samples)

@@ -29,11 +29,11 @@ pub(super) fn stuck(findings: &Findings) -> Option<ConditionUpdate> {
 }
 
 /// Returns `FirstSourceUsed` if the spec has several sources.
-pub(super) fn first_source(plan: &TargetConfig, findings: &Findings) -> Option<ConditionUpdate> {
-    if plan.sources.len() < 2 {
+pub(super) fn first_source(config: &TargetConfig, findings: &Findings) -> Option<ConditionUpdate> {
+    if config.sources.len() < 2 {
         return None;
     }
-    let failed_over: Vec<String> = plan
+    let failed_over: Vec<String> = config
         .metrics
         .iter()
         .zip(&findings.origins)
@@ -63,10 +63,10 @@ fn failover(metric: &MetricConfig, origin: &Origin) -> Option<String> {
 }
 
 /// Returns `Advisory` if there is a hint. The reason is the first one's.
-pub(super) fn advisory(plan: &TargetConfig, findings: &Findings) -> Option<ConditionUpdate> {
+pub(super) fn advisory(config: &TargetConfig, findings: &Findings) -> Option<ConditionUpdate> {
     // Hints about the observation come before those about the spec alone.
     let (of_spec, of_observation): (Vec<&Advice>, Vec<&Advice>) =
-        findings.advice.iter().partition(|advice| plan.advice.contains(advice));
+        findings.advice.iter().partition(|advice| config.advice.contains(advice));
     let advice: Vec<&Advice> = of_observation.into_iter().chain(of_spec).collect();
     let reason = advice.first()?.reason;
     let texts: Vec<&str> = advice.into_iter().take(ADVICE).map(|advice| &*advice.text).collect();

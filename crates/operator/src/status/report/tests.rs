@@ -55,12 +55,12 @@ fn unobserved(current: i32) -> Observation {
 
 /// Returns the status after a step; the target is scaled if the decision asks for it.
 fn after(previous: &RoleStatus, step: &Moment, now: DateTime<Utc>) -> RoleStatus {
-    let plan = parse_target(&spec(), Profile::Default).unwrap();
+    let config = parse_target(&spec(), Profile::Default).unwrap();
     let observation = match step.waiting {
         Some(waiting) => observed(step.current, waiting),
         None => unobserved(step.current),
     };
-    after_change(previous, step, &observation, &plan, |_, _| {}, now)
+    after_change(previous, step, &observation, &config, |_, _| {}, now)
 }
 
 /// Returns the status after a step with changed findings, or with something that keeps the operator
@@ -69,12 +69,12 @@ fn after_change(
     previous: &RoleStatus,
     step: &Moment,
     observation: &Observation,
-    plan: &TargetConfig,
+    config: &TargetConfig,
     change: impl FnOnce(&mut Findings, &mut WriteBlock),
     now: DateTime<Utc>,
 ) -> RoleStatus {
-    let decision = decide(&plan.policy, &History::default(), observation, now);
-    after_decision(previous, step, &decision, plan, change, now)
+    let decision = decide(&config.policy, &History::default(), observation, now);
+    after_decision(previous, step, &decision, config, change, now)
 }
 
 /// Returns the status after a given decision.
@@ -82,7 +82,7 @@ fn after_decision(
     previous: &RoleStatus,
     step: &Moment,
     decision: &Decision,
-    plan: &TargetConfig,
+    config: &TargetConfig,
     change: impl FnOnce(&mut Findings, &mut WriteBlock),
     now: DateTime<Utc>,
 ) -> RoleStatus {
@@ -90,17 +90,17 @@ fn after_decision(
         ready: step.current,
         problems: step.problems.clone(),
         origins: vec![Origin { samples: vec![step.current.unsigned_abs()], ..Origin::default() }],
-        advice: plan.advice.iter().cloned().collect(),
+        advice: config.advice.iter().cloned().collect(),
         ..Findings::default()
     };
     let mut block = WriteBlock::default();
     change(&mut findings, &mut block);
     let metrics = [MetricDescription {
-        name: plan.metrics[0].series.clone(),
+        name: config.metrics[0].series.clone(),
         error: missing(&findings.problems),
         ..MetricDescription::default()
     }];
-    let messages = Step { policy: &plan.policy, decision, metrics: &metrics, selector: None };
+    let messages = Step { policy: &config.policy, decision, metrics: &metrics, selector: None };
     let written = decision.rescale().filter(|_| block == WriteBlock::default()).map(|to| {
         let conditions = messages.after_write("StatefulSet/a", to, Ok(())).conditions;
         Written { size: Some(to), conditions, warning: None }
@@ -115,7 +115,7 @@ fn after_decision(
     let report = RoleReport {
         role: None,
         generation: Some(1),
-        plan,
+        config,
         findings: &findings,
         problems: &findings.problems,
         view: &view,
@@ -196,13 +196,13 @@ fn a_missing_sample_is_not_zero() {
 
 #[test]
 fn complete_samples_are_said_of_those_that_are_asked_and_stuck_replicas_beside_them() {
-    let plan = parse_target(&spec(), Profile::Default).unwrap();
+    let config = parse_target(&spec(), Profile::Default).unwrap();
     let stuck = |count: usize| {
         let step = Moment { current: 3, waiting: Some(5), problems: Vec::new() };
         let stuck = (0..count).map(|n| (format!("a-{n}"), TroubleKind::NotReady)).collect();
         let change = |findings: &mut Findings, _: &mut WriteBlock| findings.stuck = stuck;
         let before = RoleStatus::default();
-        let status = after_change(&before, &step, &observed(3, 5), &plan, change, at(0));
+        let status = after_change(&before, &step, &observed(3, 5), &config, change, at(0));
         assert_eq!(reason(&status, ConditionType::SamplesComplete), "AllReplicas");
         condition(&status, ConditionType::SamplesComplete).unwrap().message.clone()
     };
@@ -216,7 +216,7 @@ fn a_percentile_beyond_the_buckets_is_shown_as_a_bound() {
     let target = json!({"type": "Value", "value": "120"});
     let metrics = json!([{"signal": "TimeToFirstToken", "target": target}]);
     let spec = LLMAutoscalerSpec { metrics: serde_json::from_value(metrics).unwrap(), ..spec() };
-    let plan = parse_target(&spec, Profile::Default).unwrap();
+    let config = parse_target(&spec, Profile::Default).unwrap();
     let bound = Precision::AtMost(Milli(300));
     for (value, precision, current) in [
         (60_000, Precision::AtLeast, ">60"),
@@ -228,7 +228,7 @@ fn a_percentile_beyond_the_buckets_is_shown_as_a_bound() {
         let observation = Observation { readings: vec![reading], ..observed(3, 0) };
         let step = Moment { current: 3, waiting: None, problems: Vec::new() };
         let before = RoleStatus::default();
-        let status = after_change(&before, &step, &observation, &plan, |_, _| {}, at(0));
+        let status = after_change(&before, &step, &observation, &config, |_, _| {}, at(0));
         assert_eq!(self::target(&status).metrics[0].current.as_deref(), Some(current));
         let summary = status.summary.as_deref().unwrap();
         assert!(summary.ends_with(&format!(" {current}/120")), "{summary}");
@@ -237,13 +237,14 @@ fn a_percentile_beyond_the_buckets_is_shown_as_a_bound() {
 
 #[test]
 fn the_reason_of_another_role_stays_only_as_long_as_it_holds() {
-    let plan = parse_target(&spec(), Profile::Default).unwrap();
+    let config = parse_target(&spec(), Profile::Default).unwrap();
     // Without a sample, the only limit is the one of the other role.
     let blind = |previous: &_, current: i32, adjusted: Option<Adjusted>, second| {
         let step = Moment { current, waiting: None, problems: Vec::new() };
-        let decision = decide(&plan.policy, &History::default(), &unobserved(current), at(second));
+        let decision =
+            decide(&config.policy, &History::default(), &unobserved(current), at(second));
         let decision = Decision { adjusted, ..decision };
-        after_decision(previous, &step, &decision, &plan, |_, _| {}, at(second))
+        after_decision(previous, &step, &decision, &config, |_, _| {}, at(second))
     };
     let grown =
         blind(&RoleStatus::default(), 1, Some(Adjusted { to: 2, by: Adjustment::Ratio }), 0);
@@ -329,14 +330,14 @@ fn the_sources_of_samples_are_in_the_status() {
     let mut spec = spec();
     let sources = json!([{"scrape": {}}, {"prometheus": {"url": "http://p:9090"}}]);
     spec.sources = serde_json::from_value(sources).unwrap();
-    let plan = parse_target(&spec, Profile::Default).unwrap();
+    let config = parse_target(&spec, Profile::Default).unwrap();
     let step = Moment { current: 3, waiting: None, problems: Vec::new() };
     let none = RoleStatus::default();
     let first = after_change(
         &none,
         &step,
         &observed(3, 5),
-        &plan,
+        &config,
         |findings, _| findings.origins[0].samples = vec![3, 0],
         at(9),
     );
@@ -356,7 +357,7 @@ fn the_sources_of_samples_are_in_the_status() {
             why: Some("a-1: refused".to_owned()),
         };
     };
-    let over = after_change(&first, &step, &observed(3, 5), &plan, why, at(10));
+    let over = after_change(&first, &step, &observed(3, 5), &config, why, at(10));
     let condition = condition(&over, ConditionType::FirstSourceUsed).unwrap();
     assert_eq!((condition.holds, condition.reason), (false, Reason::FailedOver));
     assert_eq!(
@@ -370,13 +371,13 @@ fn the_sources_of_samples_are_in_the_status() {
 
 #[test]
 fn optional_conditions_come_and_go() {
-    let plan = parse_target(&spec(), Profile::Default).unwrap();
+    let config = parse_target(&spec(), Profile::Default).unwrap();
     let step = Moment { current: 1, waiting: None, problems: Vec::new() };
     let none = RoleStatus::default();
     let change = |findings: &mut Findings, _: &mut WriteBlock| {
         findings.stuck = vec![("a-1".to_owned(), TroubleKind::Crashing)];
     };
-    let there = after_change(&none, &step, &observed(1, 5), &plan, change, at(0));
+    let there = after_change(&none, &step, &observed(1, 5), &config, change, at(0));
     assert_eq!(
         (reason(&there, ConditionType::ReplicasStuck), reason(&there, ConditionType::Advisory)),
         ("Crashing", "QueueOnly")
@@ -385,7 +386,7 @@ fn optional_conditions_come_and_go() {
         &there,
         &step,
         &observed(1, 5),
-        &plan,
+        &config,
         |findings, _| findings.advice.clear(),
         at(1),
     );

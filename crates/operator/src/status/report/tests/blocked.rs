@@ -12,7 +12,7 @@ use crate::ownership::{
 #[test]
 fn a_paused_autoscaler_reports_what_it_would_do() {
     let step = Moment { current: 1, waiting: Some(11), problems: Vec::new() };
-    let plan = parse_target(&spec(), Profile::Default).unwrap();
+    let config = parse_target(&spec(), Profile::Default).unwrap();
     let change = SizeChange { from: 2, to: 1, by: Some("kubectl".to_owned()), at: at(0) };
     let respected = RespectedChange { change: change.clone(), until: at(60) };
     let none = RoleStatus::default();
@@ -31,7 +31,7 @@ fn a_paused_autoscaler_reports_what_it_would_do() {
             &none,
             &step,
             &observed(1, 11),
-            &plan,
+            &config,
             |_, current| *current = block,
             at(1),
         );
@@ -72,13 +72,13 @@ fn ready_is_false_while_another_writer_undoes_what_is_written() {
         (Profile::HpaExact, ContestState::MayWrite, "ReadyForNewScale", "may be written now"),
     ];
     for (profile, state, able, part) in table {
-        let plan = parse_target(&spec(), profile).unwrap();
+        let config = parse_target(&spec(), profile).unwrap();
         let contest = Contest { change: change.clone(), written_at: at(-1), state };
         let block = WriteBlock { contest: Some(contest), ..WriteBlock::default() };
         let observation = observed(2, 11);
         let status = |previous: &RoleStatus, now| {
             let change = |_: &mut Findings, current: &mut WriteBlock| *current = block.clone();
-            after_change(previous, &step, &observation, &plan, change, now)
+            after_change(previous, &step, &observation, &config, change, now)
         };
         let first = status(&none, at(1));
         assert_eq!(reason(&first, ConditionType::AbleToScale), able);
@@ -103,14 +103,14 @@ fn ready_is_false_while_another_writer_undoes_what_is_written() {
         }
         // A size that is the right one is not contested.
         let agreed = |_: &mut Findings, current: &mut WriteBlock| *current = block.clone();
-        let agreed = after_change(&none, &step, &observed(2, 5), &plan, agreed, at(1));
+        let agreed = after_change(&none, &step, &observed(2, 5), &config, agreed, at(1));
         let is_false = reason(&agreed, ConditionType::Ready) == "ReplicasContested";
         assert_eq!(is_false, state != ContestState::MayWrite);
         // A paused autoscaler writes nothing, so nothing is contested.
         let paused = |_: &mut Findings, current: &mut WriteBlock| {
             *current = WriteBlock { paused: true, ..block.clone() };
         };
-        let paused = after_change(&first, &step, &observation, &plan, paused, at(31));
+        let paused = after_change(&first, &step, &observation, &config, paused, at(31));
         assert_eq!(reason(&paused, ConditionType::Ready), "Paused");
     }
 }
