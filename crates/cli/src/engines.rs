@@ -67,7 +67,11 @@ fn line(term: &Term, index: usize, name: &Alternative) -> String {
     let labels =
         if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
     let joint = if index > 0 { "else " } else { "" };
-    let former = if name.standing == Standing::Former { "former, " } else { "" };
+    let former = match name.standing {
+        Standing::Current => "",
+        Standing::Former => "former, ",
+        Standing::Preferred => "preferred, ",
+    };
     let note =
         if term.0.len() > 1 { format!("  ({former}{})", name.versions) } else { String::new() };
     format!("{joint}{}{labels}{note}", name.series)

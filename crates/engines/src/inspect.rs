@@ -3,10 +3,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    definition::{SignalDef, Term},
+    definition::SignalDef,
     engine::Engine,
-    exposition::{Extract, Extractor, PageError, PageSummary, Scratch, Value},
+    exposition::{
+        Extract, Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type,
+        kind_of, list_series,
+    },
     kind::Kind,
+    recipe::{Recipe, Selector},
     window::Track,
 };
 
@@ -35,7 +39,7 @@ pub struct Finding {
     /// Absent if the signal is missing.
     pub value: Value,
     /// The series that it was read from, or would be read from: one for each term.
-    pub series: Vec<&'static str>,
+    pub series: Vec<String>,
     /// A former name that is in use, and the name that has replaced it.
     pub former: Option<(&'static str, &'static str)>,
     /// True if a former name is on the page as well, with a different value.
@@ -70,10 +74,10 @@ pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
             extract.alternative.and_then(|(term, alternative)| def.former_name(term, alternative));
         Finding {
             def,
-            series: series(def, &extract),
+            series: series(recipe, &extract),
             former: former.filter(|_| !missing),
             ambiguous: extract.ambiguous,
-            similar: if missing { similar(def, &names) } else { Vec::new() },
+            similar: if missing { similar(recipe, &names) } else { Vec::new() },
             flaw: contradiction.or(not_finite),
             value,
         }
@@ -82,13 +86,12 @@ pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
 }
 
 /// Returns the name under which each term was found, or the first name of a term that was not.
-fn series(def: &SignalDef, extract: &Extract) -> Vec<&'static str> {
-    let mut series = Vec::with_capacity(def.terms.len());
-    for (index, Term(names)) in def.terms.iter().enumerate() {
+fn series(recipe: &Recipe, extract: &Extract) -> Vec<String> {
+    let name = |(index, names): (usize, &Vec<Selector>)| {
         let used = extract.alternative.filter(|(of, _)| *of == index).map_or(0, |(_, used)| used);
-        series.push(names[used].series);
-    }
-    series
+        names[used].name.clone()
+    };
+    recipe.terms().iter().enumerate().map(name).collect()
 }
 
 impl Inspection {
@@ -109,6 +112,11 @@ impl Inspection {
     }
 }
 
+/// Returns names on a page that resemble those of a recipe, the most alike first.
+pub fn similar_names(page: &[u8], recipe: &Recipe) -> Vec<String> {
+    similar(recipe, &names(page))
+}
+
 /// Returns the names of all series of a page; a histogram's without the suffixes.
 fn names(page: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(page);
@@ -122,10 +130,10 @@ fn without_suffix(name: &str) -> &str {
     suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-/// Returns the names that share the most words with one of the names of a signal.
-fn similar(def: &SignalDef, names: &BTreeSet<String>) -> Vec<String> {
-    let wanted = def.terms.iter().flat_map(|term| term.0);
-    let wanted: Vec<BTreeSet<&str>> = wanted.map(|name| words(name.series)).collect();
+/// Returns the names that share the most words with one of the names of a recipe.
+fn similar(recipe: &Recipe, names: &BTreeSet<String>) -> Vec<String> {
+    let wanted = recipe.terms().iter().flatten();
+    let wanted: Vec<BTreeSet<&str>> = wanted.map(|selector| words(&selector.name)).collect();
     let mut alike = Vec::new();
     for name in names {
         let found = words(name);
@@ -136,6 +144,42 @@ fn similar(def: &SignalDef, names: &BTreeSet<String>) -> Vec<String> {
     }
     alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     alike.into_iter().take(SIMILAR).map(|(_, name)| name.clone()).collect()
+}
+
+/// The words in the names of gauges that may tell the load.
+const LIKELY: [&str; 7] = ["request", "reqs", "queue", "running", "inflight", "active", "waiting"];
+
+/// A gauge that may tell the load.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LikelyGauge {
+    /// Its name.
+    pub name: String,
+    /// The number of its series.
+    pub series: usize,
+    /// The sum of their values.
+    pub sum: f64,
+}
+
+/// Returns the gauges of a page that may tell the load, by their names, in the page's order.
+pub fn likely_gauges(page: &[u8]) -> Vec<LikelyGauge> {
+    let mut found: Vec<LikelyGauge> = Vec::new();
+    for ListedSeries { name, value, .. } in list_series(page) {
+        if !LIKELY.iter().any(|word| name.contains(word)) {
+            continue;
+        }
+        match found.iter_mut().find(|gauge| gauge.name == name) {
+            Some(gauge) => {
+                gauge.series += 1;
+                gauge.sum += value;
+            }
+            None => found.push(LikelyGauge { name, series: 1, sum: value }),
+        }
+    }
+    let is_gauge = |gauge: &LikelyGauge| {
+        kind_of(&gauge.name, declared_type(page, &gauge.name).as_deref()) == Kind::Gauge
+    };
+    found.retain(is_gauge);
+    found
 }
 
 fn words(name: &str) -> BTreeSet<&str> {

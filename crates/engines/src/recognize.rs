@@ -15,19 +15,39 @@ pub fn recognize(page: &[u8]) -> Option<Engine> {
 }
 
 fn by_lines(page: &[u8], name: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<Engine> {
-    if count(page, Engine::Dynamo, &name) > 0 {
-        return Some(Engine::Dynamo);
+    let mut counts = Engine::ALL.map(|engine| (0_usize, engine));
+    for engine in lines(page).filter_map(name).filter_map(of_name) {
+        if engine == Engine::Dynamo {
+            return Some(engine);
+        }
+        for (lines, counted) in &mut counts {
+            *lines += usize::from(*counted == engine);
+        }
     }
-    let counts = Engine::ALL.map(|engine| (count(page, engine, &name), engine));
     let found = counts.into_iter().filter(|(lines, _)| *lines > 0);
     found.max_by_key(|(lines, _)| *lines).map(|(_, engine)| engine)
 }
 
-/// Counts the lines with a name that begins like those of `engine`.
-fn count(page: &[u8], engine: Engine, name: impl Fn(&[u8]) -> Option<&[u8]>) -> usize {
-    let prefixes = engine.profile().prefixes;
-    let begins = |line: &[u8]| prefixes.iter().any(|prefix| line.starts_with(prefix.as_bytes()));
-    lines(page).filter_map(name).filter(|name| begins(name)).count()
+/// A router of vLLM's project, which is no engine.
+const ROUTER: &[u8] = b"vllm_router_";
+
+/// Returns the engine with the longest prefix that a name begins with.
+fn of_name(name: &[u8]) -> Option<Engine> {
+    if name.starts_with(ROUTER) {
+        return None;
+    }
+    let of = |engine: Engine| engine.profile().prefixes.iter().map(move |prefix| (*prefix, engine));
+    let prefixes = Engine::ALL.into_iter().flat_map(of);
+    let found = prefixes.filter(|(prefix, _)| begins(name, prefix));
+    found.max_by_key(|(prefix, _)| prefix.len()).map(|(_, engine)| engine)
+}
+
+/// Returns true if a name begins with a prefix, as an engine or a program that passes it on spells
+/// it: with an underscore in place of a colon, and with `ray_` before it.
+fn begins(name: &[u8], prefix: &str) -> bool {
+    let alike = |(found, wanted): (&u8, u8)| *found == wanted || (wanted == b':' && *found == b'_');
+    let name = name.strip_prefix(b"ray_").unwrap_or(name);
+    name.len() >= prefix.len() && name.iter().zip(prefix.bytes()).all(alike)
 }
 
 /// Returns true if a sample or a comment on a family has a name that begins with `prefix`.
@@ -76,5 +96,23 @@ mod tests {
         let mixed = format!("{comments}vllm:num_requests_waiting 3\n");
         assert_eq!(recognize(mixed.as_bytes()), Some(Engine::Vllm));
         assert_eq!(recognize(b""), None);
+    }
+
+    #[test]
+    fn names_are_recognized_as_other_programs_spell_them() {
+        for (name, expected) in [
+            ("vllm_num_requests_running", Some(Engine::Vllm)),
+            ("ray_vllm:num_requests_running", Some(Engine::Vllm)),
+            ("ray_vllm_num_requests_running", Some(Engine::Vllm)),
+            ("vllm_omni:num_requests_running", Some(Engine::Vllm)),
+            ("vllm_router_running_requests", None),
+            ("sglang_num_queue_reqs", Some(Engine::Sglang)),
+            ("trtllm:time_to_first_token_seconds_sum", Some(Engine::TensorRtLlm)),
+            ("time_to_first_token_seconds_sum", Some(Engine::TensorRtLlm)),
+            ("ray_node_cpu_utilization", None),
+            ("vllm", None),
+        ] {
+            assert_eq!(recognize(format!("{name} 1\n").as_bytes()), expected, "{name}");
+        }
     }
 }

@@ -43,7 +43,10 @@ const READING: &str = "
   does not publish before its first request, by the rules below the tables: they are 0.
 - If a summand has **several names**, the first that is on the page counts. They are never added. If
   a *former* name is in use, the condition `Advisory` reports it, because the next upgrade takes the
-  name away.
+  name away. A *preferred* name counts before the others.
+- A name with a colon is also read with an **underscore** in its place, as routers and collectors of
+  OpenTelemetry write it (`vllm_num_requests_waiting`, `sglang_num_queue_reqs`); vLLM's names also
+  with `ray_` before them, as Ray Serve publishes them.
 - If a page has **several series** of a name (data-parallel engines, ranks), they become one number
   for the replica by the rule in the column \"several series\". Ranks that repeat a value count once.
 - A series that is NaN or infinite is missing, unless a rank repeats it with a number; series of
@@ -190,7 +193,7 @@ fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
 
 /// Describes the pages on which absent series are 0.
 fn idle(rule: &IdleRule) -> String {
-    let IdleRule { signals, zero, without, prefix } = rule;
+    let IdleRule { signals, zero, present, without, prefix } = rule;
     let list = |series: &[Alternative]| {
         let names: Vec<String> = series.iter().map(|name| alternative(name, true)).collect();
         names.join(", ")
@@ -200,6 +203,9 @@ fn idle(rule: &IdleRule) -> String {
     let mut conditions = Vec::new();
     if !zero.is_empty() {
         conditions.push(format!("has {} at 0", list(zero)));
+    }
+    if !present.is_empty() {
+        conditions.push(format!("has {}", list(present)));
     }
     if let Some(prefix) = prefix {
         conditions.push(format!("has a sample or a comment of a family `{prefix}…`"));
@@ -222,7 +228,11 @@ fn alternative(name: &Alternative, is_alone: bool) -> String {
     let labels: Vec<String> = labels.collect();
     let labels =
         if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-    let former = if name.standing == Standing::Former { "former, " } else { "" };
+    let former = match name.standing {
+        Standing::Current => "",
+        Standing::Former => "former, ",
+        Standing::Preferred => "preferred, ",
+    };
     let note = if is_alone { String::new() } else { format!(" ({former}{})", name.versions) };
     format!("`{}{labels}`{note}", name.series)
 }

@@ -118,6 +118,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
                 sglang::TTFT.on("worker"),
                 tensorrt_llm::TTFT.on("worker"),
                 frontend("dynamo_frontend_time_to_first_token_seconds"),
+                Alternative::former("trtllm:time_to_first_token_seconds", OLD_TENSORRT),
                 Alternative::former(
                     "nv_llm_http_service_time_to_first_token_seconds",
                     "frontend up to 0.4.0",
@@ -132,6 +133,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
                 sglang::ITL.on("worker"),
                 tensorrt_llm::ITL.on("worker"),
                 frontend("dynamo_frontend_inter_token_latency_seconds"),
+                Alternative::former("trtllm:time_per_output_token_seconds", OLD_TENSORRT),
                 Alternative::former(
                     "nv_llm_http_service_inter_token_latency_seconds",
                     "frontend up to 0.4.0",
@@ -158,6 +160,9 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
 /// A worker has series for each of its endpoints; `generate` is the one that serves requests.
 const GENERATE: &[(&str, &str)] = &[("dynamo_endpoint", "generate")];
 
+/// A worker with TensorRT-LLM, whose names Dynamo began in another way.
+const OLD_TENSORRT: &str = "worker with TensorRT-LLM, up to 0.7";
+
 const fn worker(series: &'static str) -> Alternative {
     Alternative::current(series, "worker")
 }
@@ -174,6 +179,7 @@ const IDLE_RULES: &[IdleRule] = &[
             worker("dynamo_component_requests_total").with(GENERATE),
             worker("dynamo_component_inflight_requests").with(GENERATE),
         ],
+        present: &[],
         without: &[],
         prefix: None,
     },
@@ -181,6 +187,7 @@ const IDLE_RULES: &[IdleRule] = &[
     IdleRule {
         signals: &[Signal::WaitingRequests, Signal::RequestRate],
         zero: &[frontend("dynamo_request_plane_inflight_requests")],
+        present: &[],
         without: &[
             frontend("dynamo_frontend_inflight_requests"),
             frontend("dynamo_frontend_requests_total"),

@@ -72,6 +72,7 @@ const IDLE_RULES: &[IdleRule] = &[IdleRule {
         Signal::GenerationTokenRate,
     ],
     zero: &[],
+    present: &[],
     without: &[
         Alternative::always("tgi_request_count"),
         Alternative::always("tgi_request_success"),

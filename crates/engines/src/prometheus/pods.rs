@@ -103,14 +103,16 @@ impl PodSeries {
     ) -> Option<PodReading> {
         let recipe = &measure.recipe;
         let selectors = recipe.terms().iter().flatten();
-        let selectors: Vec<(String, &Selector)> =
-            selectors.map(|selector| (recipe.kind().family(&selector.name), selector)).collect();
+        let families = |selector: &Selector| {
+            let own = recipe.kind().family(&selector.name);
+            std::iter::once(own).chain(selector.scale.over.clone())
+        };
+        let selectors: Vec<(String, &Selector)> = selectors
+            .flat_map(|selector| families(selector).map(move |family| (family, selector)))
+            .collect();
         let is_read = |series: &&Series| {
             let mut selectors = selectors.iter();
-            selectors.any(|(family, selector)| {
-                *family == series.name
-                    && selector.labels.iter().all(|(name, value)| series.has(name, value))
-            })
+            selectors.any(|(family, selector)| *family == series.name && selector.matches(series))
         };
         let series = self.series.iter().filter(is_read);
         let Choice { series, spacing, scrapes, addresses, conflict } =

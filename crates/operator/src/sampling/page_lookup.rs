@@ -12,7 +12,7 @@ use llm_autoscaler_observe::samples::{Lookup, Sample};
 
 use crate::sampling::{
     connection::Address,
-    page_state::{PageState, STALE_INTERVALS},
+    page_state::{PageHint, PageState, STALE_INTERVALS},
 };
 
 /// The time after a scrape's timeout in which its result is still awaited.
@@ -126,7 +126,14 @@ impl PageLookup<'_> {
             }
             _ => String::new(),
         };
-        format!("{url} has no {}{hint}", measure.recipe.accepted_names())
+        let instead = match state.hint(measure) {
+            Some(PageHint::Similar(names)) => format!("; the page has {}", names.join(", ")),
+            Some(PageHint::Likely(names)) => {
+                format!("; its gauges that may tell the load are {}", names.join(", "))
+            }
+            Some(PageHint::Nothing) | None => String::new(),
+        };
+        format!("{url} has no {}{hint}{instead}", measure.recipe.accepted_names())
     }
 }
 

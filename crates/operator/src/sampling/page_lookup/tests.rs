@@ -157,6 +157,19 @@ fn an_absent_series_is_explained() {
         ("another engine", SGLANG, Engine::Vllm, "; it looks like a page of SGLang: check"),
         ("no engine", "up 1\n", Engine::Vllm, ", and no other series of vLLM"),
         ("a custom engine", "up 1\n", Engine::Custom, ""),
+        (
+            "a name that resembles it",
+            "vllm:num_requests_queued 1\n",
+            Engine::Vllm,
+            "; the page has vllm:num_requests_queued",
+        ),
+        (
+            "an unknown program",
+            "up 1\njobs_queue 1\nactive_jobs 2\njobs_queue_total 3\n",
+            Engine::Vllm,
+            ", and no other series of vLLM; its gauges that may tell the load are jobs_queue, \
+             active_jobs",
+        ),
         ("an engine without a sample", "# TYPE up gauge\n", Engine::Custom, ""),
     ] {
         let measure = measure(Kind::Gauge, 0);
