@@ -1,5 +1,7 @@
 //! Definitions: how one engine reports one signal.
 
+use std::fmt::Write;
+
 use crate::{
     kind::{Fold, Kind},
     labels::LabelRule,
@@ -178,6 +180,32 @@ impl Alternative {
     #[must_use]
     pub const fn on(self, versions: &'static str) -> Self {
         Self { versions, ..self }
+    }
+
+    /// Returns the series with its labels, and the way from its values to the quantity, such as
+    /// `queue{model="a"}` or `latency_milliseconds / 1000`.
+    pub fn formula(&self) -> String {
+        let Self { series, labels, except, less, per, over, .. } = self;
+        let equal = labels.iter().map(|(label, value)| format!("{label}={value:?}"));
+        let rule = |(label, values): &(&str, &[&str])| {
+            let values: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+            format!("{label} notin ({})", values.join(", "))
+        };
+        let labels: Vec<String> = equal.chain(except.iter().map(rule)).collect();
+        let mut text = (*series).to_owned();
+        if !labels.is_empty() {
+            let _ = write!(text, "{{{}}}", labels.join(","));
+        }
+        if let Some(over) = over {
+            let _ = write!(text, " / {over}");
+        }
+        if *less > 0 {
+            let _ = write!(text, " - {less}");
+        }
+        if *per > 1 {
+            let _ = write!(text, " / {per}");
+        }
+        text
     }
 
     /// Restricts the name to series with these labels.

@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     definition::SignalDef,
-    engine::Engine,
     exposition::{
         Extract, Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type,
         kind_of, list_series,
     },
+    gateway::Program,
     kind::Kind,
     recipe::{Recipe, Selector},
     window::Track,
@@ -20,8 +20,8 @@ const SIMILAR: usize = 3;
 /// The signals of an engine on one page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
-    /// The engine that the signals are of.
-    pub engine: Engine,
+    /// The engine or gateway that the signals are of.
+    pub program: Program,
     /// Counts of the page's lines.
     pub summary: PageSummary,
     /// The first malformed line of a wanted family, if there is one.
@@ -50,12 +50,13 @@ pub struct Finding {
     pub similar: Vec<String>,
 }
 
-/// Reads all signals of `engine` from a page.
+/// Reads all signals of an engine or a gateway from a page.
 ///
 /// # Errors
 /// Fails if the page is not a metrics page, or is cut off.
-pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
-    let profile = engine.profile();
+pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, PageError> {
+    let program = program.into();
+    let profile = program.profile();
     let recipes: Vec<_> = profile.signals.iter().map(|def| profile.recipe_of(def)).collect();
     let mut out = Vec::new();
     let read = Extractor::new(&recipes).read(page, &mut Scratch::default(), &mut out);
@@ -82,7 +83,7 @@ pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
             value,
         }
     });
-    Ok(Inspection { engine, summary, problem, findings: findings.collect() })
+    Ok(Inspection { program, summary, problem, findings: findings.collect() })
 }
 
 /// Returns the name under which each term was found, or the first name of a term that was not.
@@ -227,7 +228,7 @@ fn round(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signal::Signal;
+    use crate::{engine::Engine, signal::Signal};
 
     fn finding(page: &str, signal: Signal) -> Finding {
         let inspection = inspect(page.as_bytes(), Engine::Vllm).unwrap();

@@ -132,7 +132,12 @@ impl Recipe {
         name: impl Into<String>,
         labels: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
-        Self::new(kind, vec![vec![Selector::new(name, labels)]], Fold::Sum)
+        Self::selected(kind, Selector::new(name, labels))
+    }
+
+    /// Returns the sum of all series that `selector` selects.
+    pub fn selected(kind: Kind, selector: Selector) -> Self {
+        Self::new(kind, vec![vec![selector]], Fold::Sum)
     }
 
     /// Returns the sum of both recipes, with the kind of the first.

@@ -2,7 +2,7 @@
 
 use memchr::memchr_iter;
 
-use crate::engine::Engine;
+use crate::{engine::Engine, gateway::Program};
 
 /// Returns the engine that most samples of a page belong to; `None` if they belong to no known
 /// engine. On a page without samples, the comments on families count instead: an engine may publish
@@ -11,43 +11,46 @@ use crate::engine::Engine;
 /// A worker of Dynamo also publishes the series of the engine that it runs, so a page with any
 /// series of Dynamo's is Dynamo's.
 pub fn recognize(page: &[u8]) -> Option<Engine> {
+    match recognize_program(page)? {
+        Program::Engine(engine) => Some(engine),
+        Program::Gateway(_) => None,
+    }
+}
+
+/// Returns the engine or the gateway that most samples of a page belong to, as [`recognize`] does.
+pub fn recognize_program(page: &[u8]) -> Option<Program> {
     by_lines(page, |line| Some(line)).or_else(|| by_lines(page, described_family))
 }
 
-fn by_lines(page: &[u8], name: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<Engine> {
-    let mut counts = Engine::ALL.map(|engine| (0_usize, engine));
-    for engine in lines(page).filter_map(name).filter_map(of_name) {
-        if engine == Engine::Dynamo {
-            return Some(engine);
+fn by_lines(page: &[u8], name: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<Program> {
+    let mut counts: Vec<(usize, Program)> = Program::all().map(|program| (0, program)).collect();
+    for program in lines(page).filter_map(name).filter_map(of_name) {
+        if program == Program::Engine(Engine::Dynamo) {
+            return Some(program);
         }
         for (lines, counted) in &mut counts {
-            *lines += usize::from(*counted == engine);
+            *lines += usize::from(*counted == program);
         }
     }
     let found = counts.into_iter().filter(|(lines, _)| *lines > 0);
-    found.max_by_key(|(lines, _)| *lines).map(|(_, engine)| engine)
+    found.max_by_key(|(lines, _)| *lines).map(|(_, program)| program)
 }
 
-/// A router of vLLM's project, which is no engine.
-const ROUTER: &[u8] = b"vllm_router_";
-
-/// Returns the engine with the longest prefix that a name begins with.
-fn of_name(name: &[u8]) -> Option<Engine> {
-    if name.starts_with(ROUTER) {
-        return None;
-    }
-    let of = |engine: Engine| engine.profile().prefixes.iter().map(move |prefix| (*prefix, engine));
-    let prefixes = Engine::ALL.into_iter().flat_map(of);
-    let found = prefixes.filter(|(prefix, _)| begins(name, prefix));
-    found.max_by_key(|(prefix, _)| prefix.len()).map(|(_, engine)| engine)
+/// Returns the program with the longest prefix that a name begins with.
+fn of_name(name: &[u8]) -> Option<Program> {
+    let of =
+        |program: Program| program.profile().prefixes.iter().map(move |prefix| (*prefix, program));
+    let found = Program::all().flat_map(of).filter(|(prefix, _)| begins(name, prefix));
+    found.max_by_key(|(prefix, _)| prefix.len()).map(|(_, program)| program)
 }
 
 /// Returns true if a name begins with a prefix, as an engine or a program that passes it on spells
 /// it: with an underscore in place of a colon, and with `ray_` before it.
 fn begins(name: &[u8], prefix: &str) -> bool {
     let alike = |(found, wanted): (&u8, u8)| *found == wanted || (wanted == b':' && *found == b'_');
-    let name = name.strip_prefix(b"ray_").unwrap_or(name);
-    name.len() >= prefix.len() && name.iter().zip(prefix.bytes()).all(alike)
+    let begins =
+        |name: &[u8]| name.len() >= prefix.len() && name.iter().zip(prefix.bytes()).all(alike);
+    begins(name) || name.strip_prefix(b"ray_").is_some_and(begins)
 }
 
 /// Returns true if a sample or a comment on a family has a name that begins with `prefix`.
@@ -75,6 +78,7 @@ fn lines(page: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::Gateway;
 
     #[test]
     fn a_name_is_found_in_samples_and_comments() {
@@ -100,6 +104,10 @@ mod tests {
 
     #[test]
     fn names_are_recognized_as_other_programs_spell_them() {
+        let gateway = |name: &str| recognize_program(format!("{name} 1\n").as_bytes());
+        let router = Some(Program::Gateway(Gateway::VllmRouter));
+        assert_eq!(gateway("vllm_router_running_requests"), router);
+        assert_eq!(gateway("ray_serve_x"), Some(Program::Gateway(Gateway::RayServe)));
         for (name, expected) in [
             ("vllm_num_requests_running", Some(Engine::Vllm)),
             ("ray_vllm:num_requests_running", Some(Engine::Vllm)),

@@ -8,7 +8,8 @@ use std::{
 };
 
 use llm_autoscaler_engines::{
-    Alternative, Engine, EngineProfile, IdleRule, Signal, SignalDef, SignalInfo, Standing, Term,
+    Alternative, Engine, EngineProfile, Gateway, GatewayProfile, IdleRule, Signal, SignalDef,
+    SignalInfo, Standing, Term,
 };
 
 /// The width of prose.
@@ -54,12 +55,22 @@ const READING: &str = "
   a metrics page.
 ";
 
+const GATEWAYS: &str = "
+## Gateways
+
+A gateway in front of the engines reports for the whole target: as a source with `podSelector` and
+`gateway` ([sources.md](sources.md#gateways)). Its signals are read from its own series, those of
+the target's pods from the engine's. `ArrivalRate` counts requests as they arrive, refused ones
+included, so it wakes a target that has no replica ([targets.md](targets.md#to-zero-and-back)).
+";
+
 const CLOSING: &str = "
 ## Any other series
 
 `series` reads a series by its full name (with `_total`, `_count` or the like), from any engine. All
-series of that name on a page are added up; `selector.matchLabels` selects some of them. With
-`engine: Custom` it is the only way.
+series of that name on a page are added up; `selector` selects some of them, by `matchLabels` and
+`matchExpressions` (`In`, `NotIn`, `Exists`, `DoesNotExist`). With `engine: Custom` it is the only
+way.
 
 Its kind is that of `type`. Without one, a metric with a `percentile` is a histogram, a name that
 ends in `_total`, `_count` or `_sum` is a counter, one that ends in `_bucket` a histogram (a single
@@ -143,12 +154,22 @@ fn write_page(page: &mut String) -> fmt::Result {
     }
     page.push_str(READING);
     for engine in Engine::ALL {
-        section(page, engine.profile())?;
+        section(page, "engine", engine.profile())?;
+    }
+    page.push_str(GATEWAYS);
+    for gateway in Gateway::ALL {
+        let GatewayProfile { table, holds_requests, versions, notes, .. } = gateway.profile();
+        section(page, "gateway", table)?;
+        let held = if *holds_requests { "holds" } else { "does not hold" };
+        writeln!(page, "\nVersions: {versions}. It {held} requests while there is no replica.")?;
+        for note in *notes {
+            writeln!(page, "- {note}")?;
+        }
     }
     Ok(())
 }
 
-fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
+fn section(page: &mut String, field: &str, engine: &EngineProfile) -> fmt::Result {
     let EngineProfile {
         name,
         display,
@@ -161,7 +182,8 @@ fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
         idle_rules,
         ..
     } = engine;
-    writeln!(page, "\n## `engine: {name}`\n")?;
+    let level = if field == "gateway" { "###" } else { "##" };
+    writeln!(page, "\n{level} `{field}: {name}`\n")?;
     let ports: Vec<String> = port_names.iter().map(|name| format!("`{name}`")).collect();
     let number = port.map(|port| format!(", its number {port}")).unwrap_or_default();
     let ports = ports.join(" or ");
@@ -214,7 +236,9 @@ fn idle(rule: &IdleRule) -> String {
         conditions.push(format!("has no {}", list(without)));
     }
     let (signals, conditions) = (signals.join(", "), conditions.join(", and "));
-    format!("Before the first request, {signals} are 0 where absent: on a page that {conditions}.")
+    let when = if present.is_empty() { "Before the first request, " } else { "" };
+    let verb = if rule.signals.len() == 1 { "is" } else { "are" };
+    format!("{when}{signals} {verb} 0 where absent: on a page that {conditions}.")
 }
 
 fn term(term: &Term) -> String {
@@ -224,15 +248,11 @@ fn term(term: &Term) -> String {
 }
 
 fn alternative(name: &Alternative, is_alone: bool) -> String {
-    let labels = name.labels.iter().map(|(name, value)| format!("{name}=\"{value}\""));
-    let labels: Vec<String> = labels.collect();
-    let labels =
-        if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
     let former = match name.standing {
         Standing::Current => "",
         Standing::Former => "former, ",
         Standing::Preferred => "preferred, ",
     };
     let note = if is_alone { String::new() } else { format!(" ({former}{})", name.versions) };
-    format!("`{}{labels}`{note}", name.series)
+    format!("`{}`{note}", name.formula())
 }

@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
-    Advice, Asked, MetricConfig, Port, SourceConfig,
+    Advice, MetricConfig, Port, SourceConfig,
     conditions::Reason,
     quantity,
     workloads::{Grouping, ReportingPods},
 };
 use llm_autoscaler_core::{Target, Tolerances};
-use llm_autoscaler_engines::{Buckets, exposition::Value};
+use llm_autoscaler_engines::{Buckets, SignalDef, exposition::Value};
 
 use crate::{
     pod::Pod,
@@ -22,14 +22,15 @@ use crate::{
 const MAX_CLOCK_SKEW: f64 = 10.0;
 
 /// Adds the advice about a sample: a deprecated name, two names with different values, or copies.
+/// `def` is the definition of the metric's signal in the sample's source.
 pub fn of_sample(
-    metric: &MetricConfig,
+    (metric, def): (&MetricConfig, Option<&'static SignalDef>),
     pod: &Pod,
     sample: &Sample,
     source: &str,
     advice: &mut BTreeSet<Advice>,
 ) {
-    if let Asked::Measure { signal: Some(def), .. } = &metric.asked
+    if let Some(def) = def
         && let Some((term, alternative)) = sample.found.alternative
         && let Some((former, newest)) = def.former_name(term, alternative)
     {
@@ -254,6 +255,7 @@ mod tests {
             interval: std::time::Duration::from_secs(2),
             timeout: std::time::Duration::from_secs(1),
             pods: None,
+            gateway: None,
             access: Access::default(),
         };
         let sources = [SourceConfig::Scrape(scrape)];

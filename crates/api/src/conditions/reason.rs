@@ -172,6 +172,8 @@ named_variants! {
         LatencyOnly,
         /// At zero replicas only a wake call brings one back.
         OnlyCallsWake,
+        /// At zero replicas only gauges are known, which change if requests are held then.
+        OnlyHeldRequestsWake,
         /// A Prometheus server warns that its answer is not complete.
         PartialAnswer,
         /// All metrics are queues, which are empty until all replicas are busy.

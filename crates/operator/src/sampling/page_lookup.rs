@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use llm_autoscaler_api::ScrapeConfig;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
-    Engine, Measure,
+    Engine, Measure, Program,
     exposition::{LabelMismatch, Value},
 };
 use llm_autoscaler_observe::samples::{Lookup, Sample};
@@ -22,8 +22,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(super) struct PageLookup<'a> {
     pub(super) address: &'a Address,
     pub(super) config: &'a ScrapeConfig,
-    /// The engine of the spec.
-    pub(super) engine: Engine,
+    /// The engine or gateway of the spec.
+    pub(super) program: Program,
     /// The start of the subscription.
     pub(super) subscribed_at: Monotonic,
     pub(super) now: Monotonic,
@@ -111,19 +111,27 @@ impl PageLookup<'_> {
                  {found}"
             );
         }
-        let hint = match state.looks_like() {
-            Some(other) if other != self.engine => {
+        let own = self.program.profile().display;
+        let hint = match (state.looks_like(), self.program) {
+            (Some(other), Program::Engine(_)) if other != self.program => {
                 let other = other.profile().display;
-                let own = self.engine.profile().display;
                 format!(
                     "; it looks like a page of {other}: check the field engine, which is {own}; of \
                      pods with several engines, each engine needs an autoscaler and a workload of \
                      its own"
                 )
             }
-            None if self.engine != Engine::Custom => {
-                format!(", and no other series of {}", self.engine.profile().display)
+            (Some(other), Program::Gateway(_)) if other != self.program => {
+                let other = other.profile().display;
+                format!(
+                    "; it looks like a page of {other}: check podSelector and the field gateway, \
+                     which is {own}"
+                )
             }
+            (None, program) if program != Program::Engine(Engine::Custom) => {
+                format!(", and no other series of {own}")
+            }
+            (Some(_), Program::Gateway(gateway)) => format!("; {}", gateway.profile().missing),
             _ => String::new(),
         };
         let instead = match state.hint(measure) {

@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use llm_autoscaler_api::Access;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
-    Absence, Engine, Measure, Recipe, Track,
+    Absence, Measure, Program, Recipe, Track,
     exposition::{Contradiction, Extract, Extractor, LabelMismatch, NotFinite, Value},
-    likely_gauges, recognize, similar_names,
+    likely_gauges, recognize_program, similar_names,
 };
 use llm_autoscaler_observe::samples::Found;
 use tokio::sync::Notify;
@@ -69,8 +69,8 @@ pub(crate) struct PageState {
     error: Option<FetchError>,
     /// True if the latest scrape returned a valid page.
     is_latest: bool,
-    /// The engine that the page resembles; only determined if a measure is absent.
-    looks_like: Option<Engine>,
+    /// The engine or gateway that the page resembles; only determined if a measure is absent.
+    looks_like: Option<Program>,
     /// True if the last valid page had nothing on it.
     is_empty: bool,
     /// For each measure that is absent: the series that the last valid page has with other labels.
@@ -198,8 +198,8 @@ impl PageState {
         self.error.as_ref()
     }
 
-    /// Returns the engine that the page resembles, if a measure is absent.
-    pub(crate) fn looks_like(&self) -> Option<Engine> {
+    /// Returns the engine or gateway that the page resembles, if a measure is absent.
+    pub(crate) fn looks_like(&self) -> Option<Program> {
         self.looks_like
     }
 
@@ -264,7 +264,7 @@ impl PageState {
                 extract.value == Value::Absent && *measure.recipe.absence() != Absence::Usual
             };
             let mut all = extracts.iter().zip(measures.measures.iter().map(|measure| &**measure));
-            self.looks_like = if all.any(is_unexplained) { recognize(bytes) } else { None };
+            self.looks_like = if all.any(is_unexplained) { recognize_program(bytes) } else { None };
             self.is_empty = bytes.trim_ascii().is_empty();
             for (extract, measure) in extracts.iter().zip(&measures.measures) {
                 let Some(index) = self.measures.index(measure) else { continue };
