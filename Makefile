@@ -82,6 +82,11 @@ test-engines: controlplane monitoring ## every engine's page scales, by pages an
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test engines
 
+.PHONY: test-gateways
+test-gateways: controlplane ## real gateways (smg, vllm-router; 65 MB, once) before emulated engines: scaled by their pages, woken by refused requests
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test gateways
+
 .PHONY: test-startup
 test-startup: controlplane ## load x 4 while replicas take LOADING seconds to start: no more replicas are requested than needed
 	$(CARGO) build --locked -p llm-autoscaler

@@ -34,18 +34,19 @@ pub mod workloads;
 pub use behavior::{BehaviorSpec, PolicySpec, PolicyType, RulesSpec, SelectPolicy};
 pub use parse::{
     Access, Advice, Asked, DrainConfig, MetricConfig, ParsedRole, ParsedSpec, PodMonitorConfig,
-    PrometheusConfig, ScrapeConfig, SourceConfig, SpecError, TargetConfig, VitalMeasures,
-    WEDGED_AFTER, parse_spec, parse_target,
+    PrometheusConfig, ScrapeConfig, SourceConfig, SourceMeasure, SpecError, TargetConfig,
+    VitalMeasures, WEDGED_AFTER, parse_spec, parse_target,
 };
 pub use pause::PAUSED;
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};
 pub use quantity::{Quantity, QuantityError};
 pub use spec::{
     AbsentSeries, AuthorizationSpec, BasicAuthSpec, CaSpec, DrainSpec, EngineName, FallbackSpec,
-    GaugeSpec, HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, ManualChangesSpec, MetricSpec,
-    MetricTarget, Name, Named, PodMonitorMode, PodMonitorSpec, Port, PrometheusSpec, RatioSpec,
-    ReplicaPodsSpec, RoleSpec, ScaleTargetRef, ScaleToZeroSpec, Scheme, ScrapeSpec, SeriesSelector,
-    SeriesSpec, SeriesType, SignalName, SourceSpec, TargetTypeName, TlsSpec,
+    GatewayName, GaugeSpec, HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, LabelOperator,
+    LabelRequirement, ManualChangesSpec, MetricSpec, MetricTarget, Name, Named, PodMonitorMode,
+    PodMonitorSpec, Port, PrometheusSpec, RatioSpec, ReplicaPodsSpec, RoleSpec, ScaleTargetRef,
+    ScaleToZeroSpec, Scheme, ScrapeSpec, SeriesSelector, SeriesSpec, SeriesType, SignalName,
+    SourceSpec, TargetTypeName, TlsSpec,
 };
 pub use status::{
     ChangeRecord, DecisionStatus, LLMAutoscalerStatus, ManualChangeStatus, MetricStatus,

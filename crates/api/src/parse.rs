@@ -16,7 +16,7 @@ use llm_autoscaler_engines::{Engine, Measure};
 
 pub use advice::Advice;
 pub use drain::DrainConfig;
-pub use metric::{Asked, MetricConfig};
+pub use metric::{Asked, MetricConfig, SourceMeasure};
 pub use role::{ParsedRole, ParsedSpec, parse_spec};
 pub use source::{Access, PrometheusConfig, ScrapeConfig, SourceConfig};
 pub use vitals::{VitalMeasures, WEDGED_AFTER};
@@ -59,6 +59,15 @@ pub struct TargetConfig {
     pub pod_monitor: PodMonitorConfig,
     /// Hints about the spec, although it can be carried out.
     pub advice: Vec<Advice>,
+}
+
+impl TargetConfig {
+    /// Returns true if a source is the first of the spec, or the first that has one of the metrics.
+    /// Such a source is always sampled.
+    pub fn is_first_source(&self, source: usize) -> bool {
+        let first = |metric: &MetricConfig| metric.by_source.iter().position(Option::is_some);
+        source == 0 || self.metrics.iter().any(|metric| first(metric) == Some(source))
+    }
 }
 
 /// The PodMonitor of one target, as the spec asks for it.
@@ -108,8 +117,8 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
         return Err(SpecError::new("scaleTargetRef", "it is missing: name the object to scale"));
     };
     safety::check_target(&target)?;
-    let (metrics, targets) = metrics(spec)?;
     let sources = source::sources(spec)?;
+    let (metrics, targets) = metrics(spec, &sources)?;
     check_queries(&metrics, &sources)?;
     let policy = Policy {
         min_replicas: spec.min_replicas,
@@ -153,11 +162,15 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
 }
 
 /// Parses the metrics: how to read each, and what the policy compares it with.
-fn metrics(spec: &LLMAutoscalerSpec) -> Result<(Vec<MetricConfig>, Vec<MetricPolicy>), SpecError> {
+fn metrics(
+    spec: &LLMAutoscalerSpec,
+    sources: &[SourceConfig],
+) -> Result<(Vec<MetricConfig>, Vec<MetricPolicy>), SpecError> {
     let mut metrics: Vec<MetricConfig> = Vec::with_capacity(spec.metrics.len());
     let mut targets = Vec::with_capacity(spec.metrics.len());
     for (index, metric) in spec.metrics.iter().enumerate() {
-        let (config, target) = metric::metric(spec.engine.0, metric, &format!("metrics[{index}]"))?;
+        let (config, target) =
+            metric::metric(spec.engine.0, sources, metric, &format!("metrics[{index}]"))?;
         if metrics.iter().any(|other| other.name == config.name) {
             let problem =
                 format!("two metrics are called {:?}: give each a different name", config.name);

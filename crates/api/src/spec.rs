@@ -15,9 +15,10 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 pub use metric::{
-    AbsentSeries, GaugeSpec, MetricSpec, MetricTarget, SeriesSelector, SeriesSpec, SeriesType,
+    AbsentSeries, GaugeSpec, LabelOperator, LabelRequirement, MetricSpec, MetricTarget,
+    SeriesSelector, SeriesSpec, SeriesType,
 };
-pub use name::{EngineName, Name, Named, SignalName, TargetTypeName};
+pub use name::{EngineName, GatewayName, Name, Named, SignalName, TargetTypeName};
 pub use pod_monitor::{PodMonitorMode, PodMonitorSpec};
 pub use role::{RatioSpec, RoleSpec};
 pub use source::{
@@ -117,8 +118,8 @@ use crate::{behavior::BehaviorSpec, status::LLMAutoscalerStatus};
     validation = Rule::new("!has(self.ratio) || has(self.roles) && self.ratio.between.all(n, self.roles.exists(r, r.name == n))")
         .message("ratio.between must name two of the roles")
         .field_path(".ratio"),
-    validation = Rule::new("self.engine != 'Custom' || !has(self.metrics) || self.metrics.all(m, !has(m.signal))")
-        .message("engine Custom has no signals: set series or query in each metric, or name the engine")
+    validation = Rule::new("self.engine != 'Custom' || !has(self.metrics) || self.metrics.all(m, !has(m.signal)) || has(self.sources) && self.sources.exists(s, has(s.scrape) && has(s.scrape.gateway))")
+        .message("engine Custom has no signals: set series or query in each metric, or name the engine, or the gateway of a source")
         .field_path(".metrics"),
     validation = Rule::new("!has(self.metrics) || self.metrics.all(m, !has(m.query)) || has(self.sources) && self.sources.exists(s, has(s.prometheus))")
         .message("a metric with a query needs a prometheus among the sources")
@@ -151,8 +152,9 @@ pub struct LLMAutoscalerSpec {
     pub min_replicas: i32,
 
     /// When to remove the last replica, where minReplicas is 0. The first replica comes back for a
-    /// metric that is known without the target's pods (a query, or a source with podSelector), or
-    /// for a wake call: POST /wake/NAMESPACE/NAME on the operator's port.
+    /// metric that is known without the target's pods and changes when a request comes, such as
+    /// ArrivalRate of a source with a gateway, a counter as a series of other pods, or a query of
+    /// one; or for a wake call: POST /wake/NAMESPACE/NAME on the operator's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_to_zero: Option<ScaleToZeroSpec>,
 

@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use anyhow::bail;
 use llm_autoscaler_engines::{
-    Alternative, Engine, EngineProfile, SignalDef, SignalInfo, Standing, Term,
+    Alternative, EngineProfile, Program, SignalDef, SignalInfo, Standing, Term,
 };
 
 /// The options of `engines`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Engines {
-    /// The engine to print, such as VLLM or SGLang; all if absent.
+    /// The engine or gateway to print, such as VLLM or SMG; all if absent.
     name: Option<String>,
 }
 
@@ -19,28 +19,37 @@ impl Engines {
     pub(crate) fn print(self) -> anyhow::Result<()> {
         let engines = match &self.name {
             Some(name) => vec![by_name(name)?],
-            None => Engine::ALL.to_vec(),
+            None => Program::all().collect(),
         };
-        let texts: Vec<String> = engines.iter().map(|engine| text(engine.profile())).collect();
+        let texts: Vec<String> = engines.iter().map(|program| text(*program)).collect();
         print!("{}", texts.join("\n"));
         Ok(())
     }
 }
 
-/// Returns the engine of this name, ignoring case.
-pub(crate) fn by_name(name: &str) -> anyhow::Result<Engine> {
-    let found =
-        Engine::ALL.into_iter().find(|engine| engine.profile().name.eq_ignore_ascii_case(name));
-    let Some(engine) = found else {
-        let names: Vec<&str> = Engine::ALL.iter().map(|engine| engine.profile().name).collect();
-        bail!("unknown engine {name}; known engines are {}", names.join(", "));
+/// Returns the engine or gateway of this name, ignoring case.
+pub(crate) fn by_name(name: &str) -> anyhow::Result<Program> {
+    let found = Program::all().find(|program| program.profile().name.eq_ignore_ascii_case(name));
+    let Some(program) = found else {
+        let names: Vec<&str> = Program::all().map(|program| program.profile().name).collect();
+        bail!("unknown engine {name}; known engines and gateways are {}", names.join(", "));
     };
-    Ok(engine)
+    Ok(program)
 }
 
-fn text(engine: &EngineProfile) -> String {
+/// Returns the sentences about what makes a gateway's numbers differ from what they seem to be.
+pub(crate) fn notes(program: Program) -> String {
+    let Program::Gateway(gateway) = program else { return String::new() };
+    let mut text = String::new();
+    for note in gateway.profile().notes {
+        let _ = writeln!(text, "  note: {}", note.replace('`', ""));
+    }
+    text
+}
+
+fn text(program: Program) -> String {
     let EngineProfile { name, display, metrics_path, port_names, port, enabling, signals, .. } =
-        engine;
+        program.profile();
     let number = port.map(|port| format!(", {port}")).unwrap_or_default();
     let mut text =
         format!("{name}: {display}; {metrics_path} on port {}{number}\n", port_names.join(" or "));
@@ -58,30 +67,32 @@ fn text(engine: &EngineProfile) -> String {
             let _ = writeln!(text, "  {:<44} {line}", "");
         }
     }
-    text
+    text + &notes(program)
 }
 
 fn line(term: &Term, index: usize, name: &Alternative) -> String {
-    let labels: Vec<String> =
-        name.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-    let labels =
-        if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
     let joint = if index > 0 { "else " } else { "" };
-    let former = if name.standing == Standing::Former { "former, " } else { "" };
+    let former = match name.standing {
+        Standing::Current => "",
+        Standing::Former => "former, ",
+        Standing::Preferred => "preferred, ",
+    };
     let note =
         if term.0.len() > 1 { format!("  ({former}{})", name.versions) } else { String::new() };
-    format!("{joint}{}{labels}{note}", name.series)
+    format!("{joint}{}{note}", name.formula())
 }
 
 #[cfg(test)]
 mod tests {
+    use llm_autoscaler_engines::{Engine, Gateway};
+
     use super::*;
 
     #[test]
     fn every_series_of_a_table_is_printed() {
-        for engine in Engine::ALL {
-            let printed = text(engine.profile());
-            for def in engine.profile().signals {
+        for program in Program::all() {
+            let printed = text(program);
+            for def in program.profile().signals {
                 assert!(printed.contains(def.signal.info().name), "{printed}");
                 for name in def.terms.iter().flat_map(|term| term.0) {
                     assert!(printed.contains(name.series), "{} in {printed}", name.series);
@@ -92,7 +103,8 @@ mod tests {
 
     #[test]
     fn names_are_found_in_any_case() {
-        assert_eq!(by_name("sglang").unwrap(), Engine::Sglang);
+        assert_eq!(by_name("sglang").unwrap(), Engine::Sglang.into());
+        assert_eq!(by_name("vllmrouter").unwrap(), Gateway::VllmRouter.into());
         assert!(by_name("ollama").unwrap_err().to_string().contains("VLLM, SGLang, Dynamo"));
     }
 }

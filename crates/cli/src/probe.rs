@@ -7,14 +7,14 @@ use std::{fmt::Write, time::Duration};
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::ValueEnum;
 use llm_autoscaler_engines::{
-    Engine, Finding, Inspection, SignalInfo,
+    Engine, Finding, Inspection, Program, SignalInfo,
     exposition::{PageError, Value as Quantity},
-    inspect, recognize,
+    inspect, recognize_program,
 };
 use llm_autoscaler_operator::other_scheme;
 use serde_json::{Value, json};
 
-use crate::engines::by_name;
+use crate::engines::{by_name, notes};
 
 /// The size limit of a page in bytes, which is the operator's.
 const LIMIT: usize = 4 << 20;
@@ -24,7 +24,7 @@ const LIMIT: usize = 4 << 20;
 pub(crate) struct Probe {
     /// The page: a URL such as <http://10.0.0.7:8000/metrics>, or a file.
     page: String,
-    /// The engine of the page, such as VLLM; recognised by its series if absent.
+    /// The engine or gateway of the page, such as VLLM or SMG; recognised by its series if absent.
     #[arg(long)]
     engine: Option<String>,
     /// A series to read instead of signals: its name, with labels in braces as in PromQL.
@@ -65,7 +65,7 @@ impl Probe {
         }
         let engine = match &self.engine {
             Some(name) => by_name(name)?,
-            None => recognize(&page).with_context(|| unknown(&page))?,
+            None => recognize_program(&page).with_context(|| unknown(&page))?,
         };
         let mut inspection = self.inspect(&page, engine)?;
         if let Some(over) = self.over {
@@ -84,7 +84,7 @@ impl Probe {
     /// Fails if no signal could be read. A page of a program without signals fails if it has no
     /// samples; its likely gauges are printed.
     fn conclude(&self, page: &[u8], inspection: &Inspection) -> anyhow::Result<()> {
-        let Inspection { engine, summary, findings, .. } = inspection;
+        let Inspection { program, summary, findings, .. } = inspection;
         if findings.iter().any(|finding| finding.value != Quantity::Absent) {
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl Probe {
             }
             return Ok(());
         }
-        bail!("{}: no signal of {} could be read", self.page, engine.profile().display)
+        bail!("{}: no signal of {} could be read", self.page, program.profile().display)
     }
 
     fn probe_series(&self, page: &[u8], text: &str) -> anyhow::Result<()> {
@@ -107,7 +107,7 @@ impl Probe {
         Ok(())
     }
 
-    fn inspect(&self, page: &[u8], engine: Engine) -> anyhow::Result<Inspection> {
+    fn inspect(&self, page: &[u8], engine: Program) -> anyhow::Result<Inspection> {
         inspect(page, engine).map_err(|error| anyhow!("{}: {}", self.page, told(&error)))
     }
 
@@ -174,10 +174,10 @@ fn unknown(page: &[u8]) -> String {
     if let Err(error) = inspect(page, Engine::Custom) {
         return error.to_string();
     }
-    let known = Engine::ALL.iter().filter(|engine| !engine.profile().signals.is_empty());
-    let names: Vec<&str> = known.map(|engine| engine.profile().name).collect();
+    let known = Program::all().filter(|program| !program.profile().signals.is_empty());
+    let names: Vec<&str> = known.map(|program| program.profile().name).collect();
     format!(
-        "the page is of none of these engines: {}; name its engine with --engine, or read it \
+        "the page is of none of these engines and gateways: {}; name its engine with --engine, or read it \
          with --series\n{}",
         names.join(", "),
         series::likely(page)
@@ -185,12 +185,12 @@ fn unknown(page: &[u8]) -> String {
 }
 
 fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration>) -> String {
-    let Inspection { engine, summary, problem, findings } = inspection;
+    let Inspection { program, summary, problem, findings } = inspection;
     let (there, missing): (Vec<&Finding>, Vec<&Finding>) =
         findings.iter().partition(|finding| finding.value != Quantity::Absent);
     let mut text = format!(
         "{page}: {}, {bytes} bytes, {} samples\n",
-        engine.profile().display,
+        program.profile().display,
         summary.samples
     );
     if let Some(problem) = problem {
@@ -225,7 +225,7 @@ fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration
         };
         let _ = writeln!(text, "  {name:<24} {:<44} {why}", "missing");
     }
-    text
+    text + &notes(*program)
 }
 
 /// Returns the text of an error with the beginning of the line that is wrong, which the status of
@@ -238,11 +238,11 @@ fn told(error: &PageError) -> String {
 }
 
 fn as_json(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration>) -> Value {
-    let Inspection { engine, summary, problem, findings } = inspection;
+    let Inspection { program, summary, problem, findings } = inspection;
     let signals: Vec<Value> = findings.iter().map(finding_json).collect();
     json!({
         "page": page,
-        "engine": engine.profile().name,
+        "engine": program.profile().name,
         "bytes": bytes,
         "samples": summary.samples,
         "problem": problem.as_ref().map(told),
@@ -310,6 +310,18 @@ mod tests {
         let json = as_json("page", renamed.len(), &inspection, None);
         assert_eq!(json["signals"][0]["value"], Value::Null);
         assert_eq!(json["signals"][1]["value"], 7.0);
+    }
+
+    #[test]
+    fn a_gateways_page_comes_with_its_notes() {
+        let page = include_str!("../../../tests/fixtures/gateways/vllm-router-0.1.17-busy.txt");
+        let program = recognize_program(page.as_bytes()).unwrap();
+        let printed = text("p", page.len(), &inspect(page.as_bytes(), program).unwrap(), None);
+        assert!(printed.starts_with("p: vLLM's router"), "{printed}");
+        assert!(printed.contains("  InFlightRequests         20 "), "{printed}");
+        let note =
+            "  note: It has InFlightRequests only with the policy cache_aware, its default.\n";
+        assert!(printed.contains(note), "{printed}");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Definitions: how one engine reports one signal.
 
+use std::fmt::Write;
+
 use crate::{
     kind::{Fold, Kind},
-    recipe::{Absence, IdleProof, Recipe, Selector, Standing},
+    labels::LabelRule,
+    recipe::{Absence, IdleProof, Recipe, Scale, Selector, Standing},
     signal::Signal,
 };
 
@@ -31,6 +34,14 @@ pub struct Alternative {
     pub series: &'static str,
     /// Labels that the series must have, with their values.
     pub labels: &'static [(&'static str, &'static str)],
+    /// Labels with values that the series is not allowed to have.
+    pub except: &'static [(&'static str, &'static [&'static str])],
+    /// The number that is subtracted from the sum of the series, see [`Scale::less`].
+    pub less: u32,
+    /// The number of the series' units in the signal's, see [`Scale::per`].
+    pub per: u32,
+    /// The series by which it is divided, see [`Scale::over`].
+    pub over: Option<&'static str>,
     /// The versions, or the page, that have this name, as text for the documentation.
     pub versions: &'static str,
     /// If the name is in use or has been replaced.
@@ -47,10 +58,12 @@ pub struct IdleRule {
     pub signals: &'static [Signal],
     /// Series that are on the page, all of them at 0.
     pub zero: &'static [Alternative],
+    /// Series that are on the page, with any value.
+    pub present: &'static [Alternative],
     /// Series that are not on the page.
     pub without: &'static [Alternative],
-    /// The beginning of a name that a sample or a comment of the page has. Needed where `zero` is
-    /// empty, because an empty page proves nothing.
+    /// The beginning of a name that a sample or a comment of the page has. Needed where `zero` and
+    /// `present` are empty, because an empty page proves nothing.
     pub prefix: Option<&'static str>,
 }
 
@@ -58,6 +71,7 @@ impl IdleRule {
     fn proof(&self) -> IdleProof {
         IdleProof {
             zero: self.zero.iter().map(selector).collect(),
+            present: self.present.iter().map(selector).collect(),
             without: self.without.iter().map(selector).collect(),
             prefix: self.prefix,
         }
@@ -87,21 +101,49 @@ impl SignalDef {
         alternative: usize,
     ) -> Option<(&'static str, &'static str)> {
         let names = self.terms.get(term)?.0;
-        let used = names.get(alternative)?;
+        let respelled = names.iter().flat_map(|name| respellings(name.series).map(move |_| name));
+        let used = names.iter().chain(respelled).nth(alternative)?;
         (used.standing == Standing::Former).then_some((used.series, names[0].series))
     }
 }
 
 /// Returns the recipe of a sum of terms.
 pub(crate) fn recipe(kind: Kind, terms: &[Term], fold: Fold) -> Recipe {
-    let terms = terms.iter().map(|term| term.0.iter().map(selector).collect());
-    Recipe::new(kind, terms.collect(), fold)
+    let names = |Term(names): &Term| {
+        let respelled = |name| {
+            let selector = selector(name);
+            respellings(name.series).map(move |series| Selector {
+                name: series,
+                is_respelled: true,
+                ..selector.clone()
+            })
+        };
+        names.iter().map(selector).chain(names.iter().flat_map(respelled)).collect()
+    };
+    Recipe::new(kind, terms.iter().map(names).collect(), fold)
 }
 
-fn selector(alternative: &Alternative) -> Selector {
-    let labels = alternative.labels.iter();
-    let labels = labels.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Selector { standing: alternative.standing, ..Selector::new(alternative.series, labels) }
+/// Returns the names that programs which pass a series on make of its name: routers and collectors
+/// of OpenTelemetry replace the colon, and Ray puts `ray_` before a name of vLLM's.
+fn respellings(series: &'static str) -> impl Iterator<Item = String> {
+    let is_ray = series.starts_with("vllm:");
+    let plain = series.contains(':').then(|| series.replace(':', "_"));
+    let of_ray = plain.clone().filter(|_| is_ray);
+    let of_ray = of_ray.into_iter().flat_map(move |plain| [plain, series.to_owned()]);
+    plain.into_iter().chain(of_ray.map(|name| format!("ray_{name}")))
+}
+
+fn selector(name: &Alternative) -> Selector {
+    let Alternative { series, labels, except, less, per, over, standing, .. } = *name;
+    let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned()));
+    let rule = |(label, values): &(&str, &[&str])| LabelRule {
+        label: (*label).to_owned(),
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+        is_in: false,
+    };
+    let scale = Scale { less, per, over: over.map(str::to_owned) };
+    let rules = except.iter().map(rule).collect();
+    Selector { rules, standing, scale, ..Selector::new(series, labels) }
 }
 
 impl Alternative {
@@ -112,12 +154,26 @@ impl Alternative {
 
     /// Returns a name that these versions, or this page, publish.
     pub const fn current(series: &'static str, versions: &'static str) -> Self {
-        Self { series, labels: &[], versions, standing: Standing::Current }
+        Self {
+            series,
+            labels: &[],
+            except: &[],
+            less: 0,
+            per: 1,
+            over: None,
+            versions,
+            standing: Standing::Current,
+        }
     }
 
     /// Returns a name that only older versions publish.
     pub const fn former(series: &'static str, versions: &'static str) -> Self {
-        Self { series, labels: &[], versions, standing: Standing::Former }
+        Self { standing: Standing::Former, ..Self::current(series, versions) }
+    }
+
+    /// Returns a name that counts before the first one of its term; see [`Standing::Preferred`].
+    pub const fn preferred(series: &'static str, versions: &'static str) -> Self {
+        Self { standing: Standing::Preferred, ..Self::current(series, versions) }
     }
 
     /// Replaces the versions or the page that have this name.
@@ -126,9 +182,59 @@ impl Alternative {
         Self { versions, ..self }
     }
 
+    /// Returns the series with its labels, and the way from its values to the quantity, such as
+    /// `queue{model="a"}` or `latency_milliseconds / 1000`.
+    pub fn formula(&self) -> String {
+        let Self { series, labels, except, less, per, over, .. } = self;
+        let equal = labels.iter().map(|(label, value)| format!("{label}={value:?}"));
+        let rule = |(label, values): &(&str, &[&str])| {
+            let values: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+            format!("{label} notin ({})", values.join(", "))
+        };
+        let labels: Vec<String> = equal.chain(except.iter().map(rule)).collect();
+        let mut text = (*series).to_owned();
+        if !labels.is_empty() {
+            let _ = write!(text, "{{{}}}", labels.join(","));
+        }
+        if let Some(over) = over {
+            let _ = write!(text, " / {over}");
+        }
+        if *less > 0 {
+            let _ = write!(text, " - {less}");
+        }
+        if *per > 1 {
+            let _ = write!(text, " / {per}");
+        }
+        text
+    }
+
     /// Restricts the name to series with these labels.
     #[must_use]
     pub const fn with(self, labels: &'static [(&'static str, &'static str)]) -> Self {
         Self { labels, ..self }
+    }
+
+    /// Restricts the name to series of which these labels have none of these values.
+    #[must_use]
+    pub const fn except(self, except: &'static [(&'static str, &'static [&'static str])]) -> Self {
+        Self { except, ..self }
+    }
+
+    /// Subtracts a number from the sum of the series.
+    #[must_use]
+    pub const fn less(self, less: u32) -> Self {
+        Self { less, ..self }
+    }
+
+    /// Divides the sum of the series by a number.
+    #[must_use]
+    pub const fn per(self, per: u32) -> Self {
+        Self { per, ..self }
+    }
+
+    /// Divides the sum of the series by that of another one.
+    #[must_use]
+    pub const fn over(self, over: &'static str) -> Self {
+        Self { over: Some(over), ..self }
     }
 }

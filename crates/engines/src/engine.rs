@@ -3,6 +3,7 @@
 mod custom;
 mod dynamo;
 mod lmdeploy;
+mod max;
 mod sglang;
 mod tensorrt_llm;
 mod tgi;
@@ -30,6 +31,8 @@ pub enum Engine {
     LmDeploy,
     /// Text Generation Inference.
     Tgi,
+    /// Modular MAX.
+    Max,
     /// Any other program that publishes metrics in Prometheus's text format.
     Custom,
 }
@@ -100,13 +103,14 @@ impl SleepDef {
 
 impl Engine {
     /// Every engine, in the order of the documentation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Vllm,
         Self::Sglang,
         Self::Dynamo,
         Self::TensorRtLlm,
         Self::LmDeploy,
         Self::Tgi,
+        Self::Max,
         Self::Custom,
     ];
 
@@ -119,6 +123,7 @@ impl Engine {
             Self::TensorRtLlm => &tensorrt_llm::PROFILE,
             Self::LmDeploy => &lmdeploy::PROFILE,
             Self::Tgi => &tgi::PROFILE,
+            Self::Max => &max::PROFILE,
             Self::Custom => &custom::PROFILE,
         }
     }

@@ -18,6 +18,7 @@
 //! Timestamps are ignored, because the reader of a page knows when it was scraped.
 
 mod accumulator;
+mod compiled;
 mod contradiction;
 mod declared;
 mod error;
@@ -35,11 +36,12 @@ use memchr::memchr_iter;
 
 use self::{
     accumulator::Grouping,
+    compiled::{CompiledName, CompiledRecipe},
     idle::{ValidPage, ZeroIf},
     line::{Sample, Text, looks_like_sample, name_of, name_without_blank, trim},
 };
 pub use self::{
-    accumulator::{LabelSet, Scratch},
+    accumulator::Scratch,
     contradiction::Contradiction,
     declared::{Declaration, DeclaredType},
     error::PageError,
@@ -50,10 +52,12 @@ pub use self::{
     not_finite::NotFinite,
 };
 use crate::{
-    buckets::Buckets,
     kind::Kind,
+    labels::{LabelRule, matches},
     recipe::{Recipe, Selector, Standing},
 };
+
+pub use crate::labels::LabelSet;
 
 pub(crate) use self::line::number;
 
@@ -84,16 +88,9 @@ struct Family {
 #[derive(Clone, Debug)]
 struct CompiledSelector {
     labels: Vec<(String, String)>,
+    rules: Vec<LabelRule>,
     grouping: Grouping,
     accumulator: usize,
-}
-
-/// A recipe with an accumulator in place of each selector.
-#[derive(Clone, Debug)]
-struct CompiledRecipe {
-    recipe: Recipe,
-    terms: Vec<Vec<usize>>,
-    zero_if: ZeroIf,
 }
 
 impl Extractor {
@@ -103,10 +100,11 @@ impl Extractor {
         for recipe in recipes {
             let mut terms = Vec::with_capacity(recipe.terms().len());
             for term in recipe.terms() {
-                let selectors = term.iter();
-                let compile =
-                    |selector| extractor.compile(recipe.kind(), recipe.repeat_labels(), selector);
-                terms.push(selectors.map(compile).collect());
+                let names = term.iter().enumerate();
+                let mut names: Vec<_> =
+                    names.map(|name| extractor.compile_name(recipe, name)).collect();
+                names.sort_by_key(|name| term[name.alternative].standing != Standing::Preferred);
+                terms.push(names);
             }
             let zero_if = ZeroIf::new(&mut extractor, recipe.absence());
             extractor.recipes.push(CompiledRecipe { recipe: recipe.clone(), terms, zero_if });
@@ -176,6 +174,21 @@ impl Extractor {
         }
     }
 
+    /// Compiles a name of a term, given its index and its selector.
+    fn compile_name(
+        &mut self,
+        recipe: &Recipe,
+        (alternative, selector): (usize, &Selector),
+    ) -> CompiledName {
+        let labels = recipe.repeat_labels();
+        let divisor = selector.scale.over.as_ref().map(|over| {
+            let over = Selector { name: over.clone(), ..selector.clone() };
+            self.compile(Kind::Gauge, labels, &over)
+        });
+        let accumulator = self.compile(recipe.kind(), labels, selector);
+        CompiledName { alternative, accumulator, divisor, scale: selector.scale.clone() }
+    }
+
     /// Returns the accumulator of `selector`, which recipes with the same selector share.
     fn compile(&mut self, kind: Kind, repeat_labels: &[String], selector: &Selector) -> usize {
         let name = kind.family(&selector.name).into_bytes();
@@ -191,15 +204,17 @@ impl Extractor {
                 self.families.len() - 1
             });
         let selectors = &mut self.families[index].selectors;
-        let known = selectors
-            .iter()
-            .find(|known| known.labels == selector.labels && known.grouping == grouping);
+        let known = selectors.iter().find(|known| {
+            known.labels == selector.labels
+                && known.rules == selector.rules
+                && known.grouping == grouping
+        });
         if let Some(known) = known {
             return known.accumulator;
         }
         let accumulator = self.accumulators;
-        let labels = selector.labels.clone();
-        selectors.push(CompiledSelector { labels, grouping, accumulator });
+        let (labels, rules) = (selector.labels.clone(), selector.rules.clone());
+        selectors.push(CompiledSelector { labels, rules, grouping, accumulator });
         self.accumulators += 1;
         accumulator
     }
@@ -216,7 +231,7 @@ impl Family {
     fn add(&self, scratch: &mut Scratch, labels: &impl LabelSet, value: f64) -> bool {
         let mut counted = false;
         for selector in &self.selectors {
-            if selector.labels.iter().all(|(name, value)| labels.has(name, value)) {
+            if matches(&selector.labels, &selector.rules, labels) {
                 scratch.add(selector.accumulator, &selector.grouping, labels, value);
                 counted = true;
             }
@@ -316,64 +331,6 @@ impl Pass<'_> {
             Ok(())
         } else {
             Err(PageError::cut_off(self.lines, rest))
-        }
-    }
-}
-
-impl CompiledRecipe {
-    /// Fills in the quantity if every term is finite, and is present or counts as 0.
-    fn fill(&self, scratch: &Scratch, extract: &mut Extract, page: Option<ValidPage<'_>>) {
-        (extract.alternative, extract.ambiguous) = (None, false);
-        extract.contradiction = Contradiction::find(&self.terms, self.recipe.kind(), scratch);
-        extract.not_finite = NotFinite::find(&self.terms, scratch);
-        if self.recipe.kind() == Kind::Histogram {
-            return self.fill_buckets(scratch, extract, page);
-        }
-        let mut total = Some(0.0);
-        for (index, (term, names)) in self.terms.iter().zip(self.recipe.terms()).enumerate() {
-            let mut found = term.iter().enumerate().filter_map(|(alternative, accumulator)| {
-                Some((alternative, scratch.number(*accumulator, self.recipe.fold())?))
-            });
-            let Some((alternative, value)) = found.next() else {
-                if !self.zero_if.holds(scratch, page) {
-                    total = None;
-                }
-                continue;
-            };
-            // Comparisons with NaN are false: a value that is not finite is absent, not ambiguous.
-            extract.ambiguous |= found.any(|(other, rival)| {
-                names[other].standing == Standing::Former && (rival - value).abs() > 1e-9
-            });
-            if alternative > 0 && extract.alternative.is_none() {
-                extract.alternative = Some((index, alternative));
-            }
-            total = total.map(|total| total + value);
-        }
-        extract.value = match total {
-            Some(total) if total.is_finite() => Value::Number(total),
-            _ => Value::Absent,
-        };
-    }
-
-    /// Fills in a histogram, which has one term. One that is absent and counts as 0 has no events,
-    /// and no buckets.
-    fn fill_buckets(&self, scratch: &Scratch, extract: &mut Extract, page: Option<ValidPage<'_>>) {
-        let mut buckets = match std::mem::take(&mut extract.value) {
-            Value::Buckets(buckets) => buckets,
-            Value::Absent | Value::Number(_) => Buckets::default(),
-        };
-        let alternatives = self.terms.iter().flatten().copied().enumerate();
-        let mut present = alternatives.filter(|(_, accumulator)| scratch.has_series(*accumulator));
-        match present.next() {
-            Some((alternative, accumulator)) if scratch.fill_buckets(accumulator, &mut buckets) => {
-                extract.alternative = (alternative > 0).then_some((0, alternative));
-                extract.value = Value::Buckets(buckets);
-            }
-            None if self.zero_if.holds(scratch, page) => {
-                buckets.clear();
-                extract.value = Value::Buckets(buckets);
-            }
-            _ => {}
         }
     }
 }

@@ -3,10 +3,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    definition::{SignalDef, Term},
-    engine::Engine,
-    exposition::{Extract, Extractor, PageError, PageSummary, Scratch, Value},
+    definition::SignalDef,
+    exposition::{
+        Extract, Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type,
+        kind_of, list_series,
+    },
+    gateway::Program,
     kind::Kind,
+    recipe::{Recipe, Selector},
     window::Track,
 };
 
@@ -16,8 +20,8 @@ const SIMILAR: usize = 3;
 /// The signals of an engine on one page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
-    /// The engine that the signals are of.
-    pub engine: Engine,
+    /// The engine or gateway that the signals are of.
+    pub program: Program,
     /// Counts of the page's lines.
     pub summary: PageSummary,
     /// The first malformed line of a wanted family, if there is one.
@@ -35,7 +39,7 @@ pub struct Finding {
     /// Absent if the signal is missing.
     pub value: Value,
     /// The series that it was read from, or would be read from: one for each term.
-    pub series: Vec<&'static str>,
+    pub series: Vec<String>,
     /// A former name that is in use, and the name that has replaced it.
     pub former: Option<(&'static str, &'static str)>,
     /// True if a former name is on the page as well, with a different value.
@@ -46,12 +50,13 @@ pub struct Finding {
     pub similar: Vec<String>,
 }
 
-/// Reads all signals of `engine` from a page.
+/// Reads all signals of an engine or a gateway from a page.
 ///
 /// # Errors
 /// Fails if the page is not a metrics page, or is cut off.
-pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
-    let profile = engine.profile();
+pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, PageError> {
+    let program = program.into();
+    let profile = program.profile();
     let recipes: Vec<_> = profile.signals.iter().map(|def| profile.recipe_of(def)).collect();
     let mut out = Vec::new();
     let read = Extractor::new(&recipes).read(page, &mut Scratch::default(), &mut out);
@@ -70,25 +75,24 @@ pub fn inspect(page: &[u8], engine: Engine) -> Result<Inspection, PageError> {
             extract.alternative.and_then(|(term, alternative)| def.former_name(term, alternative));
         Finding {
             def,
-            series: series(def, &extract),
+            series: series(recipe, &extract),
             former: former.filter(|_| !missing),
             ambiguous: extract.ambiguous,
-            similar: if missing { similar(def, &names) } else { Vec::new() },
+            similar: if missing { similar(recipe, &names) } else { Vec::new() },
             flaw: contradiction.or(not_finite),
             value,
         }
     });
-    Ok(Inspection { engine, summary, problem, findings: findings.collect() })
+    Ok(Inspection { program, summary, problem, findings: findings.collect() })
 }
 
 /// Returns the name under which each term was found, or the first name of a term that was not.
-fn series(def: &SignalDef, extract: &Extract) -> Vec<&'static str> {
-    let mut series = Vec::with_capacity(def.terms.len());
-    for (index, Term(names)) in def.terms.iter().enumerate() {
+fn series(recipe: &Recipe, extract: &Extract) -> Vec<String> {
+    let name = |(index, names): (usize, &Vec<Selector>)| {
         let used = extract.alternative.filter(|(of, _)| *of == index).map_or(0, |(_, used)| used);
-        series.push(names[used].series);
-    }
-    series
+        names[used].name.clone()
+    };
+    recipe.terms().iter().enumerate().map(name).collect()
 }
 
 impl Inspection {
@@ -109,6 +113,11 @@ impl Inspection {
     }
 }
 
+/// Returns names on a page that resemble those of a recipe, the most alike first.
+pub fn similar_names(page: &[u8], recipe: &Recipe) -> Vec<String> {
+    similar(recipe, &names(page))
+}
+
 /// Returns the names of all series of a page; a histogram's without the suffixes.
 fn names(page: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(page);
@@ -122,10 +131,10 @@ fn without_suffix(name: &str) -> &str {
     suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-/// Returns the names that share the most words with one of the names of a signal.
-fn similar(def: &SignalDef, names: &BTreeSet<String>) -> Vec<String> {
-    let wanted = def.terms.iter().flat_map(|term| term.0);
-    let wanted: Vec<BTreeSet<&str>> = wanted.map(|name| words(name.series)).collect();
+/// Returns the names that share the most words with one of the names of a recipe.
+fn similar(recipe: &Recipe, names: &BTreeSet<String>) -> Vec<String> {
+    let wanted = recipe.terms().iter().flatten();
+    let wanted: Vec<BTreeSet<&str>> = wanted.map(|selector| words(&selector.name)).collect();
     let mut alike = Vec::new();
     for name in names {
         let found = words(name);
@@ -136,6 +145,42 @@ fn similar(def: &SignalDef, names: &BTreeSet<String>) -> Vec<String> {
     }
     alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     alike.into_iter().take(SIMILAR).map(|(_, name)| name.clone()).collect()
+}
+
+/// The words in the names of gauges that may tell the load.
+const LIKELY: [&str; 7] = ["request", "reqs", "queue", "running", "inflight", "active", "waiting"];
+
+/// A gauge that may tell the load.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LikelyGauge {
+    /// Its name.
+    pub name: String,
+    /// The number of its series.
+    pub series: usize,
+    /// The sum of their values.
+    pub sum: f64,
+}
+
+/// Returns the gauges of a page that may tell the load, by their names, in the page's order.
+pub fn likely_gauges(page: &[u8]) -> Vec<LikelyGauge> {
+    let mut found: Vec<LikelyGauge> = Vec::new();
+    for ListedSeries { name, value, .. } in list_series(page) {
+        if !LIKELY.iter().any(|word| name.contains(word)) {
+            continue;
+        }
+        match found.iter_mut().find(|gauge| gauge.name == name) {
+            Some(gauge) => {
+                gauge.series += 1;
+                gauge.sum += value;
+            }
+            None => found.push(LikelyGauge { name, series: 1, sum: value }),
+        }
+    }
+    let is_gauge = |gauge: &LikelyGauge| {
+        kind_of(&gauge.name, declared_type(page, &gauge.name).as_deref()) == Kind::Gauge
+    };
+    found.retain(is_gauge);
+    found
 }
 
 fn words(name: &str) -> BTreeSet<&str> {
@@ -183,7 +228,7 @@ fn round(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signal::Signal;
+    use crate::{engine::Engine, signal::Signal};
 
     fn finding(page: &str, signal: Signal) -> Finding {
         let inspection = inspect(page.as_bytes(), Engine::Vllm).unwrap();

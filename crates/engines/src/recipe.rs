@@ -1,6 +1,9 @@
 //! Recipes: how one quantity is read from one page, whatever the engine.
 
-use crate::kind::{Fold, Kind};
+use crate::{
+    kind::{Fold, Kind},
+    labels::{LabelRule, LabelSet, label_text, matches},
+};
 
 /// A *recipe* is the way to get one quantity from the metrics page of one replica: which series to
 /// read, and how to add them up.
@@ -57,6 +60,8 @@ pub enum Absence {
 pub struct IdleProof {
     /// Series that are on the page, all of them at 0.
     pub zero: Vec<Selector>,
+    /// Series that are on the page, with any value.
+    pub present: Vec<Selector>,
     /// Series that are not on the page.
     pub without: Vec<Selector>,
     /// The beginning of a name that a sample or a comment of the page has.
@@ -72,8 +77,40 @@ pub struct Selector {
     /// Labels and their values, sorted. An empty value also matches a series without that label,
     /// because the two are the same in Prometheus's data model.
     pub labels: Vec<(String, String)>,
+    /// Further requirements for labels.
+    pub rules: Vec<LabelRule>,
     /// If the name is in use or has been replaced.
     pub standing: Standing,
+    /// True if the name is that of a program that passes series on, and has changed it.
+    pub is_respelled: bool,
+    /// The way from the values of the series to the quantity.
+    pub scale: Scale,
+}
+
+/// The way from the values of a series to a quantity in the unit of its signal: `less` is
+/// subtracted from their sum, and the rest divided by `per`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Scale {
+    /// The number that is subtracted, such as 1 of a gauge of requests that counts its own scrape.
+    /// The result is at least 0.
+    pub less: u32,
+    /// The number of the series' units in the quantity's, such as 1000 for milliseconds.
+    pub per: u32,
+    /// The name of the series by the sum of which that of the values is divided, so that the
+    /// quantity is a share. It is selected by the same labels.
+    pub over: Option<String>,
+}
+
+impl Scale {
+    /// The quantity is in the unit of the series.
+    pub const UNIT: Self = Self { less: 0, per: 1, over: None };
+
+    /// Returns the quantity, given the sum of the values. NaN stays NaN.
+    pub(crate) fn apply(&self, sum: f64) -> f64 {
+        let rest = sum - f64::from(self.less);
+        let rest = if self.less > 0 && rest < 0.0 { 0.0 } else { rest };
+        rest / f64::from(self.per)
+    }
 }
 
 /// The relation of an alternative name to the first one of its term.
@@ -83,6 +120,9 @@ pub enum Standing {
     Current,
     /// A former name, which an upgrade of the engine takes away.
     Former,
+    /// A name in use that counts before the first one on a page that has both, because it is the
+    /// number of the whole.
+    Preferred,
 }
 
 impl Recipe {
@@ -92,7 +132,12 @@ impl Recipe {
         name: impl Into<String>,
         labels: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
-        Self::new(kind, vec![vec![Selector::new(name, labels)]], Fold::Sum)
+        Self::selected(kind, Selector::new(name, labels))
+    }
+
+    /// Returns the sum of all series that `selector` selects.
+    pub fn selected(kind: Kind, selector: Selector) -> Self {
+        Self::new(kind, vec![vec![selector]], Fold::Sum)
     }
 
     /// Returns the sum of both recipes, with the kind of the first.
@@ -151,10 +196,13 @@ impl Recipe {
     }
 
     /// Returns the name with every alternative in brackets, for a message that none was found. Each
-    /// has the labels that select it.
+    /// has the labels that select it. Names of programs built upon the engine, and those that other
+    /// programs make of these, are left out.
     pub fn accepted_names(&self) -> String {
         let first = self.terms.iter().filter_map(|term| term.first()).map(Selector::text);
-        let others = self.terms.iter().flat_map(|term| term.iter().skip(1)).map(Selector::text);
+        let others = self.terms.iter().flat_map(|term| term.iter().skip(1));
+        let is_own = |name: &&Selector| !name.is_respelled && name.standing != Standing::Preferred;
+        let others = others.filter(is_own).map(Selector::text);
         let (first, others): (Vec<_>, Vec<_>) = (first.collect(), others.collect());
         if others.is_empty() {
             first.join("+")
@@ -185,12 +233,15 @@ impl Recipe {
             Absence::ZeroBeforeRequests(proofs) => &proofs[..],
             Absence::Unknown | Absence::Usual | Absence::Zero => &[],
         };
-        // Without a series that has to be at 0, only a page can be a proof.
-        let proofs = proofs.iter().filter(|proof| !proof.zero.is_empty());
-        let proofs = proofs.flat_map(|proof| proof.zero.iter().chain(&proof.without));
+        // Without a series that has to be there, only a page can be a proof.
+        let is_by_series = |proof: &&IdleProof| !proof.zero.is_empty() || !proof.present.is_empty();
+        let proofs = proofs.iter().filter(is_by_series);
+        let proofs =
+            proofs.flat_map(|proof| proof.zero.iter().chain(&proof.present).chain(&proof.without));
         let proofs = proofs.map(|series| series.name.clone());
         let own = self.terms.iter().flatten().map(|selector| self.kind.family(&selector.name));
-        own.chain(proofs)
+        let divisors = self.terms.iter().flatten().filter_map(|term| term.scale.over.clone());
+        own.chain(divisors).chain(proofs)
     }
 }
 
@@ -202,25 +253,41 @@ impl Selector {
     ) -> Self {
         let mut labels: Vec<_> = labels.into_iter().collect();
         labels.sort_unstable();
-        Self { name: name.into(), labels, standing: Standing::Current }
+        Self {
+            name: name.into(),
+            labels,
+            rules: Vec::new(),
+            standing: Standing::Current,
+            is_respelled: false,
+            scale: Scale::UNIT,
+        }
     }
-}
 
-impl Selector {
+    /// Adds requirements for labels.
+    #[must_use]
+    pub fn with_rules(self, rules: Vec<LabelRule>) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// Returns true if a series has the labels. Its name is not looked at.
+    pub(crate) fn matches(&self, labels: &impl LabelSet) -> bool {
+        matches(&self.labels, &self.rules, labels)
+    }
+
+    /// Returns the requirements for labels as text, such as `model="a",rank notin ("0", "1")`.
+    pub(crate) fn labels_text(&self) -> String {
+        let equal = (!self.labels.is_empty()).then(|| label_text(&self.labels));
+        let rules = self.rules.iter().map(LabelRule::text);
+        equal.into_iter().chain(rules).collect::<Vec<_>>().join(",")
+    }
+
     /// Returns the name with the labels that select it, such as `queue{model="a"}`.
     fn text(&self) -> String {
-        if self.labels.is_empty() {
-            return self.name.clone();
+        match &*self.labels_text() {
+            "" => self.name.clone(),
+            labels => format!("{}{{{labels}}}", self.name),
         }
-        format!("{}{{{}}}", self.name, label_text(&self.labels))
     }
-}
-
-/// Returns labels as text, such as `model="a",rank="0"`.
-pub(crate) fn label_text(labels: &[(String, String)]) -> String {
-    let labels: Vec<String> =
-        labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-    labels.join(",")
 }
 
 #[cfg(test)]

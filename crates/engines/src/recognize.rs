@@ -2,7 +2,7 @@
 
 use memchr::memchr_iter;
 
-use crate::engine::Engine;
+use crate::{engine::Engine, gateway::Program};
 
 /// Returns the engine that most samples of a page belong to; `None` if they belong to no known
 /// engine. On a page without samples, the comments on families count instead: an engine may publish
@@ -11,23 +11,46 @@ use crate::engine::Engine;
 /// A worker of Dynamo also publishes the series of the engine that it runs, so a page with any
 /// series of Dynamo's is Dynamo's.
 pub fn recognize(page: &[u8]) -> Option<Engine> {
+    match recognize_program(page)? {
+        Program::Engine(engine) => Some(engine),
+        Program::Gateway(_) => None,
+    }
+}
+
+/// Returns the engine or the gateway that most samples of a page belong to, as [`recognize`] does.
+pub fn recognize_program(page: &[u8]) -> Option<Program> {
     by_lines(page, |line| Some(line)).or_else(|| by_lines(page, described_family))
 }
 
-fn by_lines(page: &[u8], name: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<Engine> {
-    if count(page, Engine::Dynamo, &name) > 0 {
-        return Some(Engine::Dynamo);
+fn by_lines(page: &[u8], name: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<Program> {
+    let mut counts: Vec<(usize, Program)> = Program::all().map(|program| (0, program)).collect();
+    for program in lines(page).filter_map(name).filter_map(of_name) {
+        if program == Program::Engine(Engine::Dynamo) {
+            return Some(program);
+        }
+        for (lines, counted) in &mut counts {
+            *lines += usize::from(*counted == program);
+        }
     }
-    let counts = Engine::ALL.map(|engine| (count(page, engine, &name), engine));
     let found = counts.into_iter().filter(|(lines, _)| *lines > 0);
-    found.max_by_key(|(lines, _)| *lines).map(|(_, engine)| engine)
+    found.max_by_key(|(lines, _)| *lines).map(|(_, program)| program)
 }
 
-/// Counts the lines with a name that begins like those of `engine`.
-fn count(page: &[u8], engine: Engine, name: impl Fn(&[u8]) -> Option<&[u8]>) -> usize {
-    let prefixes = engine.profile().prefixes;
-    let begins = |line: &[u8]| prefixes.iter().any(|prefix| line.starts_with(prefix.as_bytes()));
-    lines(page).filter_map(name).filter(|name| begins(name)).count()
+/// Returns the program with the longest prefix that a name begins with.
+fn of_name(name: &[u8]) -> Option<Program> {
+    let of =
+        |program: Program| program.profile().prefixes.iter().map(move |prefix| (*prefix, program));
+    let found = Program::all().flat_map(of).filter(|(prefix, _)| begins(name, prefix));
+    found.max_by_key(|(prefix, _)| prefix.len()).map(|(_, program)| program)
+}
+
+/// Returns true if a name begins with a prefix, as an engine or a program that passes it on spells
+/// it: with an underscore in place of a colon, and with `ray_` before it.
+fn begins(name: &[u8], prefix: &str) -> bool {
+    let alike = |(found, wanted): (&u8, u8)| *found == wanted || (wanted == b':' && *found == b'_');
+    let begins =
+        |name: &[u8]| name.len() >= prefix.len() && name.iter().zip(prefix.bytes()).all(alike);
+    begins(name) || name.strip_prefix(b"ray_").is_some_and(begins)
 }
 
 /// Returns true if a sample or a comment on a family has a name that begins with `prefix`.
@@ -55,6 +78,7 @@ fn lines(page: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::Gateway;
 
     #[test]
     fn a_name_is_found_in_samples_and_comments() {
@@ -76,5 +100,27 @@ mod tests {
         let mixed = format!("{comments}vllm:num_requests_waiting 3\n");
         assert_eq!(recognize(mixed.as_bytes()), Some(Engine::Vllm));
         assert_eq!(recognize(b""), None);
+    }
+
+    #[test]
+    fn names_are_recognized_as_other_programs_spell_them() {
+        let gateway = |name: &str| recognize_program(format!("{name} 1\n").as_bytes());
+        let router = Some(Program::Gateway(Gateway::VllmRouter));
+        assert_eq!(gateway("vllm_router_running_requests"), router);
+        assert_eq!(gateway("ray_serve_x"), Some(Program::Gateway(Gateway::RayServe)));
+        for (name, expected) in [
+            ("vllm_num_requests_running", Some(Engine::Vllm)),
+            ("ray_vllm:num_requests_running", Some(Engine::Vllm)),
+            ("ray_vllm_num_requests_running", Some(Engine::Vllm)),
+            ("vllm_omni:num_requests_running", Some(Engine::Vllm)),
+            ("vllm_router_running_requests", None),
+            ("sglang_num_queue_reqs", Some(Engine::Sglang)),
+            ("trtllm:time_to_first_token_seconds_sum", Some(Engine::TensorRtLlm)),
+            ("time_to_first_token_seconds_sum", Some(Engine::TensorRtLlm)),
+            ("ray_node_cpu_utilization", None),
+            ("vllm", None),
+        ] {
+            assert_eq!(recognize(format!("{name} 1\n").as_bytes()), expected, "{name}");
+        }
     }
 }

@@ -67,6 +67,8 @@ signals! {
     KVCacheUsage: Gauge, "kv", "share, 0 to 1", up to 1;
     /// Completed requests.
     RequestRate: Counter, "requests/s", "requests/s";
+    /// Requests that arrive at a gateway, refused ones included: the signal that wakes a target.
+    ArrivalRate: Counter, "arrivals/s", "requests/s";
     /// Prompt tokens.
     PromptTokenRate: Counter, "prompt tok/s", "tokens/s";
     /// Generated tokens.

@@ -8,8 +8,8 @@ use std::{
 };
 
 use llm_autoscaler_engines::{
-    Alternative, Engine, EngineProfile, IdleRule, Kind, Signal, SignalDef, SignalInfo, Standing,
-    Term,
+    Alternative, Engine, EngineProfile, Gateway, GatewayProfile, IdleRule, Kind, Signal, SignalDef,
+    SignalInfo, Standing, Term,
 };
 
 /// The width of prose.
@@ -49,7 +49,10 @@ const READING: &str = "
   without a request from one whose first request is still running, so what is absent is missing.
 - If a summand has **several names**, the first that is on the page counts. They are never added. If
   a *former* name is in use, the condition `Advisory` reports it, because the next upgrade takes the
-  name away.
+  name away. A *preferred* name counts before the others.
+- A name with a colon is also read with an **underscore** in its place, as routers and collectors of
+  OpenTelemetry write it (`vllm_num_requests_waiting`, `sglang_num_queue_reqs`); vLLM's names also
+  with `ray_` before them, as Ray Serve publishes them.
 - If a page has **several series** of a name (data-parallel engines, ranks), they become one number
   for the replica by the rule in the column \"several series\". Ranks that repeat a value count once.
 - A series that is NaN or infinite is missing, unless a rank repeats it with a number; series of
@@ -57,12 +60,22 @@ const READING: &str = "
   a metrics page.
 ";
 
+const GATEWAYS: &str = "
+## Gateways
+
+A gateway in front of the engines reports for the whole target: as a source with `podSelector` and
+`gateway` ([sources.md](sources.md#gateways)). Its signals are read from its own series, those of
+the target's pods from the engine's. `ArrivalRate` counts requests as they arrive, refused ones
+included, so it wakes a target that has no replica ([targets.md](targets.md#to-zero-and-back)).
+";
+
 const CLOSING: &str = "
 ## Any other series
 
 `series` reads a series by its full name (with `_total`, `_count` or the like), from any engine. All
-series of that name on a page are added up; `selector.matchLabels` selects some of them. With
-`engine: Custom` it is the only way.
+series of that name on a page are added up; `selector` selects some of them, by `matchLabels` and
+`matchExpressions` (`In`, `NotIn`, `Exists`, `DoesNotExist`). With `engine: Custom` it is the only
+way.
 
 Its kind is that of `type`. Without one, a metric with a `percentile` is a histogram, a name that
 ends in `_total`, `_count` or `_sum` is a counter, one that ends in `_bucket` a histogram (a single
@@ -146,12 +159,22 @@ fn write_page(page: &mut String) -> fmt::Result {
     }
     page.push_str(READING);
     for engine in Engine::ALL {
-        section(page, engine.profile())?;
+        section(page, "engine", engine.profile())?;
+    }
+    page.push_str(GATEWAYS);
+    for gateway in Gateway::ALL {
+        let GatewayProfile { table, holds_requests, versions, notes, .. } = gateway.profile();
+        section(page, "gateway", table)?;
+        let held = if *holds_requests { "holds" } else { "does not hold" };
+        writeln!(page, "\nVersions: {versions}. It {held} requests while there is no replica.")?;
+        for note in *notes {
+            writeln!(page, "- {note}")?;
+        }
     }
     Ok(())
 }
 
-fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
+fn section(page: &mut String, field: &str, engine: &EngineProfile) -> fmt::Result {
     let EngineProfile {
         name,
         display,
@@ -164,7 +187,8 @@ fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
         idle_rules,
         ..
     } = engine;
-    writeln!(page, "\n## `engine: {name}`\n")?;
+    let level = if field == "gateway" { "###" } else { "##" };
+    writeln!(page, "\n{level} `{field}: {name}`\n")?;
     let ports: Vec<String> = port_names.iter().map(|name| format!("`{name}`")).collect();
     let number = port.map(|port| format!(", its number {port}")).unwrap_or_default();
     let ports = ports.join(" or ");
@@ -196,7 +220,7 @@ fn section(page: &mut String, engine: &EngineProfile) -> fmt::Result {
 
 /// Describes the pages on which absent series are 0.
 fn idle(rule: &IdleRule) -> String {
-    let IdleRule { signals, zero, without, prefix } = rule;
+    let IdleRule { signals, zero, present, without, prefix } = rule;
     let list = |series: &[Alternative]| {
         let names: Vec<String> = series.iter().map(|name| alternative(name, true)).collect();
         names.join(", ")
@@ -216,6 +240,9 @@ fn idle(rule: &IdleRule) -> String {
     if !zero.is_empty() {
         conditions.push(format!("has {} at 0", list(zero)));
     }
+    if !present.is_empty() {
+        conditions.push(format!("has {}", list(present)));
+    }
     if let Some(prefix) = prefix {
         conditions.push(format!("has a sample or a comment of a family `{prefix}…`"));
     }
@@ -223,9 +250,9 @@ fn idle(rule: &IdleRule) -> String {
         conditions.push(format!("has no {}", list(without)));
     }
     let conditions = conditions.join(", and ");
-    format!(
-        "Before the first request, {numbers} are 0{events} where absent: on a page that {conditions}."
-    )
+    let when = if present.is_empty() { "Before the first request, " } else { "" };
+    let verb = if rule.signals.len() == 1 { "is" } else { "are" };
+    format!("{when}{numbers} {verb} 0{events} where absent: on a page that {conditions}.")
 }
 
 fn term(term: &Term) -> String {
@@ -235,11 +262,11 @@ fn term(term: &Term) -> String {
 }
 
 fn alternative(name: &Alternative, is_alone: bool) -> String {
-    let labels = name.labels.iter().map(|(name, value)| format!("{name}=\"{value}\""));
-    let labels: Vec<String> = labels.collect();
-    let labels =
-        if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-    let former = if name.standing == Standing::Former { "former, " } else { "" };
+    let former = match name.standing {
+        Standing::Current => "",
+        Standing::Former => "former, ",
+        Standing::Preferred => "preferred, ",
+    };
     let note = if is_alone { String::new() } else { format!(" ({former}{})", name.versions) };
-    format!("`{}{labels}`{note}", name.series)
+    format!("`{}`{note}", name.formula())
 }

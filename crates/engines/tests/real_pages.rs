@@ -320,6 +320,7 @@ fn a_pages_engine_is_recognized() {
         ("trtllm-", Engine::TensorRtLlm),
         ("lmdeploy-", Engine::LmDeploy),
         ("tgi-", Engine::Tgi),
+        ("max-", Engine::Max),
     ];
     for (name, page) in pages() {
         let expected = prefixes.iter().find(|(prefix, _)| name.starts_with(prefix)).expect(&name).1;

@@ -6,9 +6,9 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{Advice, Asked, MetricConfig, WEDGED_AFTER, conditions::Reason, quantity};
+use llm_autoscaler_api::{Advice, MetricConfig, WEDGED_AFTER, conditions::Reason, quantity};
 use llm_autoscaler_core::{Target, Tolerances};
-use llm_autoscaler_engines::{Buckets, Engine, exposition::Value};
+use llm_autoscaler_engines::{Buckets, Engine, SignalDef, exposition::Value};
 
 use crate::{
     pod::Pod,
@@ -24,14 +24,15 @@ mod workers;
 const MAX_CLOCK_SKEW: f64 = 10.0;
 
 /// Adds the advice about a sample: a deprecated name, two names with different values, or copies.
+/// `def` is the definition of the metric's signal in the sample's source.
 pub fn of_sample(
-    metric: &MetricConfig,
+    (metric, def): (&MetricConfig, Option<&'static SignalDef>),
     pod: &Pod,
     sample: &Sample,
     source: &str,
     advice: &mut BTreeSet<Advice>,
 ) {
-    if let Asked::Measure { signal: Some(def), .. } = &metric.asked
+    if let Some(def) = def
         && let Some((term, alternative)) = sample.found.alternative
         && let Some((former, newest)) = def.former_name(term, alternative)
     {

@@ -116,6 +116,8 @@ pub struct Origin {
     /// The place of the alternative name that the first sample with one was found under. See
     /// `Extract::alternative` in the engines crate.
     pub alternative: Option<(usize, usize)>,
+    /// The place of the source of the first sample; 0 without one.
+    pub source: usize,
     /// The reason why the first source was not enough, if another source was used.
     pub why: Option<String>,
 }
@@ -126,9 +128,15 @@ impl Origin {
     }
 
     fn record_sample(&mut self, source: usize, sample: &Sample) {
+        if self.samples.iter().all(|samples| *samples == 0) {
+            self.source = source;
+        }
         self.samples[source] += 1;
         self.age = self.age.max(sample.age);
-        self.alternative = self.alternative.or(sample.found.alternative);
+        // The place of a name is that in the table of the first sample's program.
+        if self.source == source {
+            self.alternative = self.alternative.or(sample.found.alternative);
+        }
     }
 }
 

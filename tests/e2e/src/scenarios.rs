@@ -23,6 +23,7 @@ pub fn all() -> Vec<Scenario> {
         manifests::pod_monitor_needs_its_crd,
         zero::to_zero_and_back_by_a_query,
         zero::to_zero_and_back_by_a_call,
+        zero::to_zero_and_back_by_arrivals_at_a_gateway,
         targets::any_kind_with_a_scale_subresource,
         targets::kind_without_a_scale_subresource,
         bad_input::pages_that_are_not_metrics,

@@ -178,6 +178,8 @@ named_variants! {
         LatencyOnly,
         /// At zero replicas only a wake call brings one back.
         OnlyCallsWake,
+        /// At zero replicas only gauges are known, which change if requests are held then.
+        OnlyHeldRequestsWake,
         /// Pods publish metrics of another engine than the spec's.
         OtherEngine,
         /// A Prometheus server warns that its answer is not complete.

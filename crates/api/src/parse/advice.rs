@@ -1,7 +1,7 @@
 //! Hints about a spec, or about what its pods expose, although nothing is wrong with it.
 
 use llm_autoscaler_core::{Milli, Policy, Target};
-use llm_autoscaler_engines::{Engine, Recipe, Signal, SignalDef};
+use llm_autoscaler_engines::{Engine, Kind, Recipe, Signal, SignalDef};
 
 use super::{Asked, MetricConfig, SourceConfig, metric::likely_share};
 use crate::conditions::Reason;
@@ -84,15 +84,72 @@ fn of_series(metric: &MetricConfig, recipe: &Recipe, wanted: Milli) -> Option<St
     })
 }
 
-/// Returns a hint if only a wake call can bring a replica back from zero.
+/// The way in which a metric brings a target back from zero replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wake {
+    /// It does not: it is unknown at zero, or a request changes nothing about it.
+    Never,
+    /// A gauge of a program that may hold requests while there is no replica, or refuse them.
+    IfHeld,
+    /// A request changes it.
+    Yes,
+}
+
+/// Returns a hint if a target at zero replicas is not woken by its metrics, or may not be.
 pub(super) fn of_zero(metrics: &[MetricConfig], sources: &[SourceConfig]) -> Option<Advice> {
-    let is_query = |metric: &MetricConfig| matches!(metric.asked, Asked::Query(_));
-    let of_others = |source: &SourceConfig| matches!(source, SourceConfig::Scrape(scrape) if scrape.pods.is_some());
-    let text = "at zero replicas no metric of this spec is known, so only a wake call brings a replica \
-                back (POST /wake/NAMESPACE/NAME on the operator's port); a query, or a source with \
-                podSelector, would do so by itself";
-    let only_calls = !metrics.iter().any(is_query) && !sources.iter().any(of_others);
-    only_calls.then(|| Advice { reason: Reason::OnlyCallsWake, text: text.to_owned() })
+    let wakes = |metric: &MetricConfig| wake(metric, sources);
+    match metrics.iter().map(wakes).max()? {
+        Wake::Yes => None,
+        Wake::IfHeld => {
+            let held = metrics.iter().filter(|metric| wakes(metric) == Wake::IfHeld);
+            let names: Vec<&str> = held.map(|metric| &*metric.name).collect();
+            let text = format!(
+                "at zero replicas {} brings a replica back only if its gauge counts requests that \
+                 are held while there is none; smg, sglang-router, vllm-router, LiteLLM and \
+                 Dynamo's frontend refuse them at once, and their gauges stay at 0: add a counter \
+                 of requests, such as ArrivalRate of a source with gateway, or a rate in a query",
+                names.join(", ")
+            );
+            Some(Advice { reason: Reason::OnlyHeldRequestsWake, text })
+        }
+        Wake::Never => {
+            let text = "at zero replicas no request changes a metric of this spec, so only a wake \
+                        call brings a replica back (POST /wake/NAMESPACE/NAME on the operator's \
+                        port); a counter of requests does so by itself: ArrivalRate of a source \
+                        with gateway, a counter as a series of a source with podSelector, or a \
+                        query of a rate";
+            Some(Advice { reason: Reason::OnlyCallsWake, text: text.to_owned() })
+        }
+    }
+}
+
+/// Returns the best way in which a metric brings a target back, among all sources.
+fn wake(metric: &MetricConfig, sources: &[SourceConfig]) -> Wake {
+    let measure = match &metric.asked {
+        Asked::Query(query) => return wake_by_query(query),
+        Asked::Measure { measure, .. } => measure,
+    };
+    let others = sources.iter().enumerate().filter(|(_, source)| source.is_of_other_pods());
+    let others = others.filter(|(place, _)| metric.measure_at(*place).is_some());
+    let ways = others.map(|(place, source)| {
+        let holds = source.gateway().map(|gateway| gateway.profile().holds_requests);
+        match (measure.recipe.kind(), metric.signal_at(place).map(|def| def.signal)) {
+            (Kind::Counter, None | Some(Signal::ArrivalRate)) => Wake::Yes,
+            (Kind::Gauge, _) if holds == Some(true) => Wake::Yes,
+            (Kind::Gauge, None) if holds.is_none() => Wake::IfHeld,
+            // Latencies and rates of answers need answers, and an engine at zero has no page.
+            (Kind::Gauge | Kind::Counter | Kind::Histogram, _) => Wake::Never,
+        }
+    });
+    ways.max().unwrap_or(Wake::Never)
+}
+
+/// Returns the way of a PromQL expression: one with a function of counters counts requests.
+fn wake_by_query(query: &str) -> Wake {
+    // `irate(` ends like the first.
+    const COUNTS: [&str; 2] = ["rate(", "increase("];
+    let counts = COUNTS.iter().any(|function| query.contains(function));
+    if counts { Wake::Yes } else { Wake::IfHeld }
 }
 
 fn is_queue(asked: &Asked) -> bool {

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use llm_autoscaler_core::{MetricKind, MetricPolicy, Milli, Target};
 use llm_autoscaler_engines::{
-    Absence, Engine, Kind, Measure, Recipe, Signal, SignalDef, TargetType,
+    Absence, Engine, Kind, LabelRule, Measure, Program, Recipe, Selector, Signal, SignalDef,
+    TargetType,
 };
 
-use super::SpecError;
-use crate::{AbsentSeries, MetricSpec, Quantity, SeriesSelector, SeriesSpec, SeriesType, quantity};
+use super::{SourceConfig, SpecError};
+use crate::{
+    AbsentSeries, LabelOperator, LabelRequirement, MetricSpec, Quantity, SeriesSelector,
+    SeriesSpec, SeriesType, quantity,
+};
 
 /// The window of a rate or a percentile, if the spec has none.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -30,17 +34,47 @@ pub struct MetricConfig {
     pub is_value: bool,
     /// The source of the number.
     pub asked: Asked,
+    /// For each source of samples, the way in which the metric is read there: `None` if it is not,
+    /// because the source's program has no such signal. Empty for a query.
+    pub by_source: Vec<Option<SourceMeasure>>,
+}
+
+/// The way to read a metric from one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceMeasure {
+    /// The quantity and its window.
+    pub measure: Measure,
+    /// The signal's definition, if the metric is a signal.
+    pub signal: Option<&'static SignalDef>,
 }
 
 impl MetricConfig {
-    /// Returns the series that the metric is read from if a page has it under another of its names.
-    /// `alternative` is as in [`Extract`](llm_autoscaler_engines::exposition::Extract).
-    pub fn series_as_found(&self, alternative: Option<(usize, usize)>) -> String {
-        match (&self.asked, alternative) {
-            (Asked::Measure { measure, quantile, .. }, Some(_)) => {
+    /// Returns the series that the metric is read from in a source, by the name under which it was
+    /// found. `alternative` is as in [`Extract`](llm_autoscaler_engines::exposition::Extract).
+    pub fn series_as_found(&self, source: usize, alternative: Option<(usize, usize)>) -> String {
+        match (&self.asked, self.measure_at(source)) {
+            (Asked::Measure { quantile, .. }, Some(measure)) => {
                 with_quantile(measure.recipe.name_as_found(alternative), *quantile)
             }
             _ => self.series.clone(),
+        }
+    }
+
+    /// Returns the measure by which the metric is read from a source; `None` if it is not.
+    pub fn measure_at(&self, source: usize) -> Option<&Measure> {
+        match (self.by_source.get(source), &self.asked) {
+            (Some(read), _) => read.as_ref().map(|read| &read.measure),
+            (None, Asked::Measure { measure, .. }) => Some(measure),
+            (None, Asked::Query(_)) => None,
+        }
+    }
+
+    /// Returns the definition of the signal that the metric is in a source.
+    pub fn signal_at(&self, source: usize) -> Option<&'static SignalDef> {
+        match (self.by_source.get(source), &self.asked) {
+            (Some(read), _) => read.as_ref().and_then(|read| read.signal),
+            (None, Asked::Measure { signal, .. }) => *signal,
+            (None, Asked::Query(_)) => None,
         }
     }
 }
@@ -71,20 +105,26 @@ pub enum Asked {
 /// Checks one metric of a spec and turns it into a configuration and a policy.
 pub(super) fn metric(
     engine: Engine,
+    sources: &[SourceConfig],
     spec: &MetricSpec,
     field: &str,
 ) -> Result<(MetricConfig, MetricPolicy), SpecError> {
-    let (short, recipe, signal) = match (spec.signal, &spec.series, &spec.query) {
+    let (short, reads) = match (spec.signal, &spec.series, &spec.query) {
         (Some(signal), None, None) => {
-            let def = signal_def(engine, signal.0, field)?;
-            let recipe = engine.profile().recipe_of(def);
-            (def.signal.info().short.to_owned(), recipe, Some(def))
+            let reads = signal_reads(engine, sources, signal.0);
+            (signal.0.info().short.to_owned(), reads)
         }
         (None, Some(series), None) => {
-            (series.name.clone(), series_recipe(series, spec.percentile, field)?, None)
+            let recipe = series_recipe(series, spec.percentile, field)?;
+            let reads = sources.iter().map(|_| Some((recipe.clone(), None)));
+            (series.name.clone(), reads.collect())
         }
         (None, None, Some(query)) => return query_metric(spec, query, field),
         _ => return Err(SpecError::new(field, "give exactly one of signal, series and query")),
+    };
+    let Some((recipe, signal)) = reads.iter().flatten().next().cloned() else {
+        let name = spec.signal.map_or(Signal::WaitingRequests, |signal| signal.0);
+        return Err(no_signal(engine, sources, name, field));
     };
     let kind = recipe.kind();
     if kind != Kind::Histogram && spec.percentile.is_some() {
@@ -108,9 +148,29 @@ pub(super) fn metric(
         target,
     };
     let asked = Asked::Measure { measure: Measure { recipe, window }, quantile, signal };
+    let source = |(recipe, signal)| SourceMeasure { measure: Measure { recipe, window }, signal };
+    let by_source = reads.into_iter().map(|read| read.map(source)).collect();
     let name = name(spec, &short);
     let is_value = quantile.is_some();
-    Ok((MetricConfig { name, series, short, target: shown, is_value, asked }, policy))
+    Ok((MetricConfig { name, series, short, target: shown, is_value, asked, by_source }, policy))
+}
+
+/// A quantity, and the definition of the signal that it is.
+type Read = (Recipe, Option<&'static SignalDef>);
+
+/// Returns how a signal is read from each source: by the gateway's table, or by the engine's.
+fn signal_reads(engine: Engine, sources: &[SourceConfig], signal: Signal) -> Vec<Option<Read>> {
+    let read = |source: &SourceConfig| {
+        let program = program(engine, source).profile();
+        let def = program.signal(signal)?;
+        Some((program.recipe_of(def), Some(def)))
+    };
+    sources.iter().map(read).collect()
+}
+
+/// Returns the program of which a source has the pages.
+fn program(engine: Engine, source: &SourceConfig) -> Program {
+    source.gateway().map_or(Program::Engine(engine), Program::Gateway)
 }
 
 fn query_metric(
@@ -135,25 +195,34 @@ fn query_metric(
             target: shown,
             is_value,
             asked,
+            by_source: Vec::new(),
         },
         policy,
     ))
 }
 
-fn signal_def(
-    engine: Engine,
-    signal: Signal,
-    field: &str,
-) -> Result<&'static SignalDef, SpecError> {
-    let profile = engine.profile();
-    profile.signal(signal).ok_or_else(|| {
-        let others = Engine::ALL.iter().map(|other| other.profile());
-        let others = others.filter(|other| other.signal(signal).is_some());
-        let others: Vec<&str> = others.map(|other| other.name).collect();
-        let (engine, name, others) = (profile.name, signal.info().name, others.join(", "));
-        let problem = format!("engine {engine} has no signal {name} ({others} has)");
-        SpecError::new(format!("{field}.signal"), problem)
-    })
+/// Returns the error of a signal that no source has.
+fn no_signal(engine: Engine, sources: &[SourceConfig], signal: Signal, field: &str) -> SpecError {
+    let names = |programs: &mut dyn Iterator<Item = Program>| {
+        let names: Vec<String> = programs
+            .map(|program| match program {
+                Program::Engine(engine) => format!("engine {}", engine.profile().name),
+                Program::Gateway(gateway) => format!("gateway {}", gateway.profile().table.name),
+            })
+            .collect();
+        names.join(", ")
+    };
+    let mut asked: Vec<Program> = Vec::new();
+    for program in sources.iter().map(|source| program(engine, source)) {
+        if !asked.contains(&program) {
+            asked.push(program);
+        }
+    }
+    let others = names(&mut Program::all().filter(|other| other.signal(signal).is_some()));
+    let others = others.replace("engine ", "");
+    let (asked, name) = (names(&mut asked.into_iter()), signal.info().name);
+    let problem = format!("{asked} has no signal {name} ({others} has)");
+    SpecError::new(format!("{field}.signal"), problem)
 }
 
 /// Returns the recipe of a series, with the meaning of a page without it.
@@ -209,7 +278,20 @@ fn usual_kind(series: &SeriesSpec) -> Kind {
 /// Returns the sum of all series of this name that match the selector.
 pub(super) fn sum_of(kind: Kind, name: &str, selector: Option<&SeriesSelector>) -> Recipe {
     let labels = selector.into_iter().flat_map(|selector| selector.match_labels.clone());
-    Recipe::series(kind, name, labels)
+    let rules = selector.into_iter().flat_map(|selector| &selector.match_expressions).map(rule);
+    Recipe::selected(kind, Selector::new(name, labels).with_rules(rules.collect()))
+}
+
+fn rule(requirement: &LabelRequirement) -> LabelRule {
+    let LabelRequirement { key, operator, values } = requirement;
+    let no_value = || vec![String::new()];
+    let (values, is_in) = match operator {
+        LabelOperator::In => (values.clone(), true),
+        LabelOperator::NotIn => (values.clone(), false),
+        LabelOperator::Exists => (no_value(), false),
+        LabelOperator::DoesNotExist => (no_value(), true),
+    };
+    LabelRule { label: key.clone(), values, is_in }
 }
 
 fn name(spec: &MetricSpec, short: &str) -> String {

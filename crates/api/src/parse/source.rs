@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use kube::core::Selector;
-use llm_autoscaler_engines::{EngineProfile, prometheus::PodLabels};
+use llm_autoscaler_engines::{EngineProfile, Gateway, prometheus::PodLabels};
 
 use super::{
     SpecError,
@@ -41,6 +41,8 @@ pub struct ScrapeConfig {
     pub timeout: Duration,
     /// Selects pods that report for the whole target. If `None`, the target's own pods are scraped.
     pub pods: Option<Selector>,
+    /// The gateway that runs in these pods, if it is known.
+    pub gateway: Option<Gateway>,
     /// Credentials and TLS.
     pub access: Access,
 }
@@ -78,6 +80,22 @@ pub struct Access {
     pub basic_auth: Option<BasicAuthSpec>,
     /// The rules for checking certificates; `None` is the default of the source.
     pub tls: Option<TlsSpec>,
+}
+
+impl SourceConfig {
+    /// Returns the gateway of the source, if it has one.
+    pub fn gateway(&self) -> Option<Gateway> {
+        match self {
+            Self::Scrape(scrape) => scrape.gateway,
+            Self::Prometheus(_) => None,
+        }
+    }
+
+    /// Returns true if the source reports for the target as a whole, so that it is known without
+    /// the target's pods.
+    pub fn is_of_other_pods(&self) -> bool {
+        matches!(self, Self::Scrape(scrape) if scrape.pods.is_some())
+    }
 }
 
 impl Access {
@@ -139,15 +157,22 @@ fn scrape(
         ..Access::default()
     };
     check_access(&access, &format!("{field}.scrape"))?;
-    let usual = || engine.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
+    let gateway = spec.gateway.map(|name| name.0);
+    if gateway.is_some() && pods.is_none() {
+        let problem = "it needs podSelector, which selects the gateway's pods";
+        return Err(SpecError::new(format!("{field}.scrape.gateway"), problem));
+    }
+    let program = gateway.map_or(engine, |gateway| &gateway.profile().table);
+    let usual = || program.port_names.iter().map(|name| Port::Name((*name).to_owned())).collect();
     Ok(ScrapeConfig {
         ports: spec.port.as_ref().map_or_else(usual, |port| vec![port.clone()]),
-        usual_port: engine.port.filter(|_| spec.port.is_none()),
-        path: spec.path.clone().unwrap_or_else(|| engine.metrics_path.to_owned()),
+        usual_port: program.port.filter(|_| spec.port.is_none()),
+        path: spec.path.clone().unwrap_or_else(|| program.metrics_path.to_owned()),
         tls: spec.scheme == Scheme::HTTPS,
         interval: positive(spec.interval_seconds),
         timeout: positive(spec.timeout_seconds),
         pods,
+        gateway,
         access,
     })
 }

@@ -121,13 +121,53 @@ pub enum SeriesType {
     Histogram,
 }
 
-/// Selects series by their labels.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// Selects series by their labels: those that meet all requirements. A series without a label has
+/// an empty value of it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SeriesSelector {
     /// Labels that a series must have, with these values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = short_text(1024)))]
     pub match_labels: BTreeMap<String, String>,
+    /// Further requirements for labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub match_expressions: Vec<LabelRequirement>,
+}
+
+/// A requirement for a label of a series.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)")
+        .message("In and NotIn need values, Exists and DoesNotExist have none")
+        .field_path(".values")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LabelRequirement {
+    /// The label.
+    #[schemars(length(min = 1, max = 128))]
+    pub key: String,
+    /// In: it has one of the values. NotIn: it has none of them. Exists: it has a value.
+    /// DoesNotExist: it has none.
+    pub operator: LabelOperator,
+    /// The values for In and NotIn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 1024)))]
+    pub values: Vec<String>,
+}
+
+/// The operator of a requirement for a label.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelOperator {
+    /// The label has one of the values.
+    In,
+    /// The label has none of the values.
+    NotIn,
+    /// The label has a value.
+    Exists,
+    /// The label has no value.
+    DoesNotExist,
 }
 
 /// The target of a metric.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use llm_autoscaler_engines::{Engine, Signal, TargetType};
+use llm_autoscaler_engines::{Engine, Gateway, Signal, TargetType};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -17,6 +17,8 @@ pub struct Name<T>(pub T);
 pub type SignalName = Name<Signal>;
 /// An inference engine by its name, such as `VLLM`.
 pub type EngineName = Name<Engine>;
+/// A gateway by its name, such as `SMG`.
+pub type GatewayName = Name<Gateway>;
 /// A type of target by its name, `AverageValue` or `Value`.
 pub type TargetTypeName = Name<TargetType>;
 
@@ -65,6 +67,20 @@ impl Named for Engine {
 
     fn describe(self) -> String {
         format!("{}.", self.profile().display)
+    }
+}
+
+impl Named for Gateway {
+    const SCHEMA: &'static str = "GatewayName";
+    const DESCRIPTION: &'static str = "A gateway in front of engines:";
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.profile().table.name
+    }
+
+    fn describe(self) -> String {
+        format!("{}.", self.profile().table.display)
     }
 }
 

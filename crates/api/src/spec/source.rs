@@ -7,6 +7,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::name::GatewayName;
+
 /// A source of samples. A replica that has no sample in the first source is looked up in the next
 /// one.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -32,6 +34,9 @@ pub struct SourceSpec {
         .field_path(".timeoutSeconds"),
     validation = Rule::new("!(has(self.authorization) && has(self.basicAuth))")
         .message("set authorization or basicAuth, not both"),
+    validation = Rule::new("!has(self.gateway) || has(self.podSelector)")
+        .message("gateway needs podSelector, which selects the gateway's pods")
+        .field_path(".gateway"),
     validation = Rule::new("!has(self.tlsConfig) || self.scheme == 'HTTPS'")
         .message("tlsConfig needs scheme HTTPS")
         .field_path(".tlsConfig")
@@ -66,6 +71,10 @@ pub struct ScrapeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::selector::other_pods")]
     pub pod_selector: Option<LabelSelector>,
+    /// The gateway that runs in the pods of podSelector. It determines the series from which each
+    /// signal is read there, the usual port and the path. If absent, they are the engine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayName>,
     /// The header Authorization, with credentials from a Secret in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<AuthorizationSpec>,
@@ -276,6 +285,7 @@ impl Default for ScrapeSpec {
             interval_seconds: two(),
             timeout_seconds: one(),
             pod_selector: None,
+            gateway: None,
             authorization: None,
             basic_auth: None,
             tls_config: None,

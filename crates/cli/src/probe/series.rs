@@ -4,19 +4,17 @@ use std::fmt::Write;
 
 use anyhow::Context;
 use llm_autoscaler_engines::{
-    Kind, Recipe,
+    Kind, LikelyGauge, Recipe,
     exposition::{
         Extractor, LabelMismatch, ListedSeries, Scratch, Value as Quantity, declared_type, kind_of,
         list_series, parse_series,
     },
+    likely_gauges,
 };
 use serde_json::{Value, json};
 
 /// The number of series, or of likely names, that are printed.
 const SHOWN: usize = 20;
-
-/// The words in the names of gauges that may tell the load.
-const LIKELY: [&str; 7] = ["request", "reqs", "queue", "running", "inflight", "active", "waiting"];
 
 /// A series of a page, as a metric with `series` reads it.
 pub(super) struct Found {
@@ -55,20 +53,9 @@ pub(super) fn find(page: &[u8], text: &str) -> anyhow::Result<Found> {
 
 /// Lists the gauges of a page that may tell the load, with their sums; empty if there are none.
 pub(super) fn likely(page: &[u8]) -> String {
-    let mut names: Vec<(String, usize, f64)> = Vec::new();
-    for ListedSeries { name, value, .. } in list_series(page) {
-        match names.iter_mut().find(|(known, ..)| *known == name) {
-            Some((_, count, sum)) => (*count, *sum) = (*count + 1, *sum + value),
-            None => names.push((name, 1, value)),
-        }
-    }
-    names.retain(|(name, ..)| {
-        LIKELY.iter().any(|word| name.contains(word))
-            && kind_of(name, declared_type(page, name).as_deref()) == Kind::Gauge
-    });
     let mut text = String::new();
-    for (name, count, sum) in names.iter().take(SHOWN) {
-        let _ = writeln!(text, "  {name:<44} {sum}   gauge, {count} series");
+    for LikelyGauge { name, series, sum } in likely_gauges(page).iter().take(SHOWN) {
+        let _ = writeln!(text, "  {name:<44} {sum}   gauge, {series} series");
     }
     if text.is_empty() { text } else { format!("gauges that may tell the load:\n{text}") }
 }

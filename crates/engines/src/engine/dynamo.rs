@@ -119,6 +119,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
                 sglang::TTFT.on("worker"),
                 tensorrt_llm::TTFT.on("worker"),
                 frontend("dynamo_frontend_time_to_first_token_seconds"),
+                Alternative::former("trtllm:time_to_first_token_seconds", OLD_TENSORRT),
                 Alternative::former(
                     "nv_llm_http_service_time_to_first_token_seconds",
                     "frontend up to 0.4.0",
@@ -133,6 +134,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
                 sglang::ITL.on("worker"),
                 tensorrt_llm::ITL.on("worker"),
                 frontend("dynamo_frontend_inter_token_latency_seconds"),
+                Alternative::former("trtllm:time_per_output_token_seconds", OLD_TENSORRT),
                 Alternative::former(
                     "nv_llm_http_service_inter_token_latency_seconds",
                     "frontend up to 0.4.0",
@@ -159,6 +161,9 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
 /// A worker has series for each of its endpoints; `generate` is the one that serves requests.
 const GENERATE: &[(&str, &str)] = &[("dynamo_endpoint", "generate")];
 
+/// A worker with TensorRT-LLM; Dynamo began its names in another way.
+const OLD_TENSORRT: &str = "worker with TensorRT-LLM, up to 0.7";
+
 const fn worker(series: &'static str) -> Alternative {
     Alternative::current(series, "worker")
 }
@@ -168,7 +173,7 @@ const fn frontend(series: &'static str) -> Alternative {
 }
 
 const IDLE_RULES: &[IdleRule] = &[
-    // A worker whose endpoint has had no request.
+    // A worker with an endpoint that has had no request.
     IdleRule {
         signals: &[
             Signal::WaitingRequests,
@@ -181,6 +186,7 @@ const IDLE_RULES: &[IdleRule] = &[
             worker("dynamo_component_requests_total").with(GENERATE),
             worker("dynamo_component_inflight_requests").with(GENERATE),
         ],
+        present: &[],
         without: &[],
         prefix: None,
     },
@@ -194,6 +200,7 @@ const IDLE_RULES: &[IdleRule] = &[
             Signal::RequestLatency,
         ],
         zero: &[frontend("dynamo_request_plane_inflight_requests")],
+        present: &[],
         without: &[
             frontend("dynamo_frontend_inflight_requests"),
             frontend("dynamo_frontend_requests_total"),

@@ -20,7 +20,15 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     port: Some(8000),
     enabling: "It publishes latencies only with `return_perf_metrics: true`, gauges with `enable_iter_perf_stats: true` as well; \
                its `/metrics` is JSON and not this page.",
-    prefixes: &["trtllm_", "trtllm:"],
+    prefixes: &[
+        "trtllm_",
+        "trtllm:",
+        "e2e_request_latency_seconds",
+        "time_to_first_token_seconds",
+        "time_per_output_token_seconds",
+        "request_queue_time_seconds",
+        "request_success_total",
+    ],
     repeat_labels: &[],
     sleep: None,
     progress: Some(PROGRESS),
@@ -35,7 +43,11 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         SignalDef { signal: Signal::KVCacheUsage, terms: &[Term(&[KV_CACHE])], fold: Fold::Mean },
         SignalDef {
             signal: Signal::RequestRate,
-            terms: &[Term(&[Alternative::always("trtllm_request_success_total")])],
+            terms: &[Term(&[
+                Alternative::always("trtllm_request_success_total"),
+                Alternative::former("trtllm:request_success_total", DYNAMO),
+                Alternative::former("request_success_total", BARE),
+            ])],
             fold: Fold::Sum,
         },
         SignalDef {
@@ -52,7 +64,8 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             signal: Signal::TimeToFirstToken,
             terms: &[Term(&[
                 TTFT,
-                Alternative::former("trtllm:time_to_first_token_seconds", "under Dynamo up to 0.7"),
+                Alternative::former("trtllm:time_to_first_token_seconds", DYNAMO),
+                Alternative::former("time_to_first_token_seconds", BARE),
             ])],
             fold: Fold::Sum,
         },
@@ -61,22 +74,36 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
             signal: Signal::InterTokenLatency,
             terms: &[Term(&[
                 ITL,
-                Alternative::former(
-                    "trtllm:time_per_output_token_seconds",
-                    "under Dynamo up to 0.7",
-                ),
+                Alternative::former("trtllm:time_per_output_token_seconds", DYNAMO),
+                Alternative::former("time_per_output_token_seconds", BARE),
             ])],
             fold: Fold::Sum,
         },
         SignalDef {
             signal: Signal::QueueTime,
-            terms: &[Term(&[Alternative::always("trtllm_request_queue_time_seconds")])],
+            terms: &[Term(&[
+                Alternative::always("trtllm_request_queue_time_seconds"),
+                Alternative::former("trtllm:request_queue_time_seconds", DYNAMO),
+                Alternative::former("request_queue_time_seconds", BARE),
+            ])],
             fold: Fold::Sum,
         },
-        SignalDef { signal: Signal::RequestLatency, terms: &[Term(&[LATENCY])], fold: Fold::Sum },
+        SignalDef {
+            signal: Signal::RequestLatency,
+            terms: &[Term(&[
+                LATENCY,
+                Alternative::former("trtllm:e2e_request_latency_seconds", DYNAMO),
+                Alternative::former("e2e_request_latency_seconds", BARE),
+            ])],
+            fold: Fold::Sum,
+        },
     ],
     idle_rules: &[],
 };
+
+/// The versions that have the names with a colon, and those that have them without any prefix.
+const DYNAMO: &str = "under Dynamo up to 0.7";
+const BARE: &str = "before the prefix";
 
 pub(super) const WAITING: Alternative =
     Alternative::current("trtllm_num_requests_waiting", "1.3 and later");

@@ -75,6 +75,7 @@ const IDLE_RULES: &[IdleRule] = &[IdleRule {
         Signal::RequestLatency,
     ],
     zero: &[],
+    present: &[],
     without: &[
         Alternative::always("tgi_request_count"),
         Alternative::always("tgi_request_success"),

@@ -7,6 +7,10 @@
 //! be added to it. `vllm:request_time_per_output_token_seconds` is a mean per request, not the
 //! former name of the inter-token latency.
 //!
+//! vLLM-Omni has the series of vLLM for each stage of its pipeline, and of the whole pipeline those
+//! with `omni`, which count (`vllm_omni/metrics/prometheus.py`, pull requests 3362 and 3576 of
+//! vllm-project/vllm-omni; not run). A request is in one stage or in several.
+//!
 //! With several API servers, which is the default with data parallelism, the gauges are not on the
 //! page before they are first set, by the first request. Counters are there from the start.
 
@@ -24,7 +28,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     port_names: &["http", "metrics"],
     port: Some(8000),
     enabling: "",
-    prefixes: &["vllm:"],
+    prefixes: &["vllm:", "vllm_omni:"],
     repeat_labels: &[],
     sleep: Some(SLEEP),
     progress: Some(PROGRESS),
@@ -38,7 +42,11 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         SignalDef { signal: Signal::KVCacheUsage, terms: &[KV_CACHE], fold: Fold::Mean },
         SignalDef {
             signal: Signal::RequestRate,
-            terms: &[Term(&[Alternative::always("vllm:request_success_total")])],
+            terms: &[Term(&[
+                Alternative::always("vllm:request_success_total"),
+                Alternative::preferred("vllm_omni:requests_success_total", OMNI),
+                Alternative::preferred("vllm:omni_requests_success_total", EARLY_OMNI),
+            ])],
             fold: Fold::Sum,
         },
         SignalDef {
@@ -71,20 +79,38 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         },
         SignalDef {
             signal: Signal::QueueTime,
-            terms: &[Term(&[Alternative::always("vllm:request_queue_time_seconds")])],
+            terms: &[Term(&[
+                Alternative::always("vllm:request_queue_time_seconds"),
+                Alternative::preferred("vllm_omni:request_queue_time_seconds", OMNI),
+            ])],
             fold: Fold::Sum,
         },
         SignalDef {
             signal: Signal::RequestLatency,
-            terms: &[Term(&[Alternative::always("vllm:e2e_request_latency_seconds")])],
+            terms: &[Term(&[
+                Alternative::always("vllm:e2e_request_latency_seconds"),
+                Alternative::preferred("vllm_omni:e2e_request_latency_seconds", OMNI),
+                Alternative::preferred("vllm:omni_e2e_request_latency_s", EARLY_OMNI),
+            ])],
             fold: Fold::Sum,
         },
     ],
     idle_rules: IDLE_RULES,
 };
 
-const WAITING: Term = Term(&[Alternative::always("vllm:num_requests_waiting")]);
-const RUNNING: Term = Term(&[Alternative::always("vllm:num_requests_running")]);
+const OMNI: &str = "vLLM-Omni";
+const EARLY_OMNI: &str = "an earlier vLLM-Omni";
+
+const WAITING: Term = Term(&[
+    Alternative::always("vllm:num_requests_waiting"),
+    Alternative::preferred("vllm_omni:num_requests_waiting", OMNI),
+    Alternative::preferred("vllm:omni_num_requests_waiting", EARLY_OMNI),
+]);
+const RUNNING: Term = Term(&[
+    Alternative::always("vllm:num_requests_running"),
+    Alternative::preferred("vllm_omni:num_requests_running", OMNI),
+    Alternative::preferred("vllm:omni_num_requests_running", EARLY_OMNI),
+]);
 const KV_CACHE: Term = Term(&[
     Alternative::current("vllm:kv_cache_usage_perc", "0.9.2 and later"),
     Alternative::former("vllm:gpu_cache_usage_perc", "up to 0.10"),
@@ -110,6 +136,7 @@ const IDLE_RULES: &[IdleRule] = &[IdleRule {
         Signal::KVCacheUsage,
     ],
     zero: &[Alternative::always("vllm:prompt_tokens_total")],
+    present: &[],
     without: &[
         Alternative::always("vllm:num_requests_running"),
         Alternative::always("vllm:num_requests_waiting"),

@@ -4,23 +4,10 @@
 use std::{cmp::Ordering, collections::HashSet};
 
 use super::{declared::Declaration, non_number::NonNumber};
-use crate::{buckets::Buckets, kind::Fold};
+use crate::{buckets::Buckets, kind::Fold, labels::LabelSet};
 
 /// The number of series up to which a search one by one is faster than a hash set.
 const FEW: usize = 64;
-
-/// The labels of a series, in any representation.
-pub trait LabelSet {
-    /// Returns true if the label `name` has this value. A missing label has an empty value.
-    fn has(&self, name: &str, value: &str) -> bool;
-
-    /// Returns the value of the label `name` as a number.
-    fn number(&self, name: &str) -> Option<f64>;
-
-    /// Calls `visit` for every label with its name, and with a hash of its name and value that is 0
-    /// if the value is empty. Hashes are comparable only between labels of one representation.
-    fn for_each(&self, visit: &mut dyn FnMut(&[u8], u64));
-}
 
 /// The rule by which the series of a selector are added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,14 +206,15 @@ impl Scratch {
         self.accumulators[accumulator].count > 0
     }
 
-    /// Adds up the buckets of an accumulator. Returns false if they are no complete histogram.
-    pub(super) fn fill_buckets(&self, accumulator: usize, buckets: &mut Buckets) -> bool {
+    /// Adds up the buckets of an accumulator, with their bounds divided by `per`. Returns false if
+    /// they are no complete histogram.
+    pub(super) fn fill_buckets(&self, accumulator: usize, per: f64, buckets: &mut Buckets) -> bool {
         let found = &self.accumulators[accumulator];
         let (start, end) = found.entries;
         if found.sum.is_nan() {
             return false;
         }
-        buckets.fill(self.entries[start..end].iter().map(|entry| (entry.le, entry.value)))
+        buckets.fill(self.entries[start..end].iter().map(|entry| (entry.le / per, entry.value)))
     }
 }
 

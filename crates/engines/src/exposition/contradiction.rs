@@ -1,6 +1,6 @@
 //! Declared types that contradict the kind by which a quantity is read.
 
-use super::{accumulator::Scratch, declared::Declaration};
+use super::{accumulator::Scratch, compiled::CompiledName, declared::Declaration};
 use crate::{kind::Kind, recipe::Recipe};
 
 /// A page's `# TYPE` that contradicts the kind by which a quantity is read.
@@ -17,13 +17,15 @@ pub struct Contradiction {
 impl Contradiction {
     /// Finds the first term, by the accumulators of its names, with a declaration that contradicts
     /// the kind.
-    pub(super) fn find(terms: &[Vec<usize>], kind: Kind, scratch: &Scratch) -> Option<Self> {
+    pub(super) fn find(terms: &[Vec<CompiledName>], kind: Kind, scratch: &Scratch) -> Option<Self> {
         terms.iter().enumerate().find_map(|(term, names)| {
-            let mut names = names.iter().enumerate();
-            let (alternative, accumulator) =
-                names.find(|(_, accumulator)| scratch.has_series(**accumulator))?;
-            let declaration = scratch.declaration(*accumulator)?;
-            declaration.contradicts(kind).then_some(Self { term, alternative, declaration })
+            let name = names.iter().find(|name| scratch.has_series(name.accumulator))?;
+            let declaration = scratch.declaration(name.accumulator)?;
+            declaration.contradicts(kind).then_some(Self {
+                term,
+                alternative: name.alternative,
+                declaration,
+            })
         })
     }
 

@@ -22,6 +22,7 @@ pub(super) enum ZeroIf {
 #[derive(Clone, Debug)]
 pub(super) struct CompiledProof {
     zero: Vec<usize>,
+    present: Vec<usize>,
     without: Vec<usize>,
     prefix: Option<&'static str>,
 }
@@ -61,6 +62,7 @@ impl CompiledProof {
         let mut compile = |series: &Selector| extractor.compile(Kind::Gauge, &[], series);
         Self {
             zero: proof.zero.iter().map(&mut compile).collect(),
+            present: proof.present.iter().map(&mut compile).collect(),
             without: proof.without.iter().map(&mut compile).collect(),
             prefix: proof.prefix,
         }
@@ -72,7 +74,11 @@ impl CompiledProof {
             scratch.number(*series, Fold::Max).is_some_and(|number| number.abs() < f64::EPSILON)
         };
         let is_on_page = |prefix| page.is_some_and(|page| has_name(page.bytes, prefix));
+        let is_there = |series: &usize| {
+            scratch.number(*series, Fold::Max).is_some_and(|number| !number.is_nan())
+        };
         self.zero.iter().all(is_zero)
+            && self.present.iter().all(is_there)
             && !self.without.iter().any(|series| scratch.has_series(*series))
             && self.prefix.is_none_or(is_on_page)
     }

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 use memchr::{memchr2, memchr3};
 
-use super::accumulator::LabelSet;
+use crate::labels::LabelSet;
 
 /// Text of a page: a bare name, or the text between two quotes.
 #[derive(Clone, Copy, Debug)]

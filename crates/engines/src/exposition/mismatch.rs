@@ -25,7 +25,8 @@ impl LabelMismatch {
     /// if there is none.
     pub fn find(page: &[u8], recipe: &Recipe) -> Option<Self> {
         let selectors = recipe.terms().iter().flatten();
-        let mut selectors = selectors.filter(|selector| !selector.labels.is_empty());
+        let mut selectors =
+            selectors.filter(|selector| !selector.labels.is_empty() || !selector.rules.is_empty());
         selectors
             .find_map(|selector| Self::of(page, &recipe.kind().family(&selector.name), selector))
     }
@@ -40,21 +41,22 @@ impl LabelMismatch {
                 continue;
             }
             let Ok(sample) = Sample::parse(line) else { continue };
+            if selector.matches(&sample.labels) {
+                return None;
+            }
             let all = sample.labels.all();
             let value = |wanted: &str| all.iter().find(|(name, _)| name == wanted);
             let value = |wanted| value(wanted).map_or(String::new(), |(_, value)| value.clone());
-            let labels = selector.labels.iter();
+            let equal = selector.labels.iter().map(|(name, _)| name);
+            let wanted = equal.chain(selector.rules.iter().map(|rule| &rule.label));
             let labels: Vec<(String, String)> =
-                labels.map(|(name, _)| (name.clone(), value(name))).collect();
-            if labels == selector.labels {
-                return None;
-            }
-            let text = crate::recipe::label_text(&labels);
+                wanted.map(|name| (name.clone(), value(name))).collect();
+            let text = crate::labels::label_text(&labels);
             if found.len() < SHOWN && !found.contains(&text) {
                 found.push(text);
             }
         }
-        let wanted = crate::recipe::label_text(&selector.labels);
+        let wanted = selector.labels_text();
         (!found.is_empty()).then(|| Self { series: selector.name.clone(), wanted, found })
     }
 }

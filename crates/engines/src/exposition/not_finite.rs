@@ -1,6 +1,6 @@
 //! Series that are NaN or infinite.
 
-use super::{accumulator::Scratch, non_number::NonNumber};
+use super::{accumulator::Scratch, compiled::CompiledName, non_number::NonNumber};
 use crate::recipe::Recipe;
 
 /// A series whose value makes a quantity absent, because it is NaN or infinite.
@@ -16,13 +16,11 @@ pub struct NotFinite {
 
 impl NotFinite {
     /// Finds the first term, by the accumulators of its names, that has such a series.
-    pub(super) fn find(terms: &[Vec<usize>], scratch: &Scratch) -> Option<Self> {
+    pub(super) fn find(terms: &[Vec<CompiledName>], scratch: &Scratch) -> Option<Self> {
         terms.iter().enumerate().find_map(|(term, names)| {
-            let mut names = names.iter().enumerate();
-            let (alternative, accumulator) =
-                names.find(|(_, accumulator)| scratch.has_series(**accumulator))?;
-            let value = scratch.non_number(*accumulator)?;
-            Some(Self { term, alternative, value })
+            let name = names.iter().find(|name| scratch.has_series(name.accumulator))?;
+            let value = scratch.non_number(name.accumulator)?;
+            Some(Self { term, alternative: name.alternative, value })
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! | on the page | on the server | if |
 //! |---|---|---|
-//! | `x_bucket`, `x_count`, `x_sum` | `x`, a native histogram | Prometheus converts histograms, or the engine exposes native ones |
+//! | `x_bucket`, `x_count`, `x_sum` | native histogram `x` | Prometheus converts, or the engine has them |
 //! | a gauge `x` that is a share | `x_ratio` | it came by OTLP, and its unit is `1` |
 
 use std::borrow::Cow;
@@ -50,10 +50,12 @@ impl<'r> Family<'r> {
     pub(super) fn all_of(recipe: &'r Recipe) -> Vec<Self> {
         let mut families: Vec<Self> = Vec::new();
         for selector in recipe.terms().iter().flatten() {
-            let name = recipe.kind().family(&selector.name);
-            match families.iter_mut().find(|family| family.name == name) {
-                Some(family) => family.selectors.push(selector),
-                None => families.push(Self { recipe, name, selectors: vec![selector] }),
+            let own = recipe.kind().family(&selector.name);
+            for name in std::iter::once(own).chain(selector.scale.over.clone()) {
+                match families.iter_mut().find(|family| family.name == name) {
+                    Some(family) => family.selectors.push(selector),
+                    None => families.push(Self { recipe, name, selectors: vec![selector] }),
+                }
             }
         }
         families
@@ -87,9 +89,7 @@ impl<'r> Family<'r> {
     }
 
     fn selects(&self, series: &Series) -> bool {
-        let has =
-            |(name, value): &(String, String)| series.label(name).unwrap_or_default() == value;
-        self.selectors.iter().any(|selector| selector.labels.iter().all(has))
+        self.selectors.iter().any(|selector| selector.matches(&series))
     }
 }
 

@@ -20,7 +20,8 @@ pub(super) struct MetricReader<'a> {
     quantile: Option<f64>,
     /// The value of each reporting pod, in the order of `Replicas::reporting_pods`.
     values: Vec<Option<Value>>,
-    /// True for each of them whose page contradicts the metric's kind. No other source is asked.
+    /// True for each of them with a page that contradicts the metric's kind. No other source is
+    /// asked.
     contradicted: Vec<bool>,
     origin: Origin,
     /// The reasons why pods and sources have no sample.
@@ -57,11 +58,16 @@ impl<'a> MetricReader<'a> {
         findings: &mut Findings,
         problems: &mut Problems,
     ) -> (Reading, Origin) {
-        for (place, source) in self.snapshot.samples.sources.iter().enumerate() {
+        let metric = self.snapshot.metric(self.index);
+        let sources = self.snapshot.samples.sources.iter().enumerate();
+        let mut first = None;
+        for (place, source) in sources.filter(|(place, _)| metric.measure_at(*place).is_some()) {
+            let first = *first.get_or_insert(place);
             if place > 0 {
                 findings.needed_sources[place] = true;
                 if !source.is_active {
                     // The source is scraped or queried from now on, and answers the next time.
+                    findings.warming_up |= place == first;
                     break;
                 }
             }
@@ -71,7 +77,7 @@ impl<'a> MetricReader<'a> {
                     && !self.contradicted.contains(&true)
                     && let Some(total) = self.total(place, others, lookups, findings)
                 {
-                    self.origin.why = self.first_reason().filter(|_| place > 0);
+                    self.origin.why = self.first_reason().filter(|_| place > first);
                     return (total, self.origin);
                 }
                 continue;
@@ -213,7 +219,8 @@ impl<'a> MetricReader<'a> {
     fn record_sample(&mut self, place: usize, pod: &Pod, sample: &Sample, findings: &mut Findings) {
         let metric = self.snapshot.metric(self.index);
         let source = self.snapshot.samples.sources[place].kind.name();
-        advice::of_sample(metric, pod, sample, source, &mut findings.advice);
+        let def = metric.signal_at(place);
+        advice::of_sample((metric, def), pod, sample, source, &mut findings.advice);
         self.origin.record_sample(place, sample);
     }
 

@@ -37,7 +37,10 @@ impl Role {
             target.sources.renew(&certain.findings.needed_sources, now.monotonic);
             target.sources.update_subscriptions(&target.replicas.reporting_pods, now.monotonic);
         }
-        target.sources.set_pace(if plan.near_target {
+        let observation = &sight.observed.usable.observation;
+        target.sources.set_pace(if observation.scale.current == 0 && observation.scaled_to_zero {
+            ScrapePace::AtZero
+        } else if plan.near_target {
             ScrapePace::NearTarget
         } else {
             ScrapePace::Normal

@@ -213,8 +213,8 @@ impl TargetState {
         self.is_outdated = true;
     }
 
-    /// Samples what another configuration needs. The new subscriptions begin before the old ones end, so
-    /// that no page is forgotten.
+    /// Samples what another configuration needs. The new subscriptions begin before the old ones
+    /// end, so that no page is forgotten.
     pub(super) fn change_config(
         &mut self,
         sampling: &Sampling,

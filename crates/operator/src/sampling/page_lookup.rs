@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use llm_autoscaler_api::ScrapeConfig;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
-    Engine, Measure,
+    Engine, Measure, Program,
     exposition::{LabelMismatch, Value},
 };
 use llm_autoscaler_observe::samples::{Lookup, Sample};
 
 use crate::sampling::{
     connection::Address,
-    page_state::{PageState, STALE_INTERVALS},
+    page_state::{PageHint, PageState, STALE_INTERVALS},
 };
 
 /// The time after a scrape's timeout in which its result is still awaited.
@@ -22,8 +22,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(super) struct PageLookup<'a> {
     pub(super) address: &'a Address,
     pub(super) config: &'a ScrapeConfig,
-    /// The engine of the spec.
-    pub(super) engine: Engine,
+    /// The engine or gateway of the spec.
+    pub(super) program: Program,
     /// The start of the subscription.
     pub(super) subscribed_at: Monotonic,
     pub(super) now: Monotonic,
@@ -111,27 +111,44 @@ impl PageLookup<'_> {
                  {found}"
             ));
         }
-        let missing = format!("{url} has no {}", measure.recipe.accepted_names());
-        let own = self.engine.profile().display;
-        match state.looks_like() {
-            Some(engine) if engine != self.engine => {
-                let other = engine.profile().display;
-                let reason = format!(
-                    "{missing}; it looks like a page of {other}: check the field engine, which is \
-                     {own}; of pods with several engines, each engine needs an autoscaler and a \
-                     workload of its own"
-                );
-                // A custom program may publish anything, so its page is not of another engine.
-                if self.engine == Engine::Custom {
-                    Lookup::Missing(reason)
-                } else {
-                    Lookup::OtherEngine { engine, reason }
-                }
+        let own = self.program.profile().display;
+        let looks_like = state.looks_like().filter(|other| *other != self.program);
+        let hint = match (state.looks_like(), self.program) {
+            (Some(other), Program::Engine(_)) if other != self.program => {
+                let other = other.profile().display;
+                format!(
+                    "; it looks like a page of {other}: check the field engine, which is {own}; of \
+                     pods with several engines, each engine needs an autoscaler and a workload of \
+                     its own"
+                )
             }
-            None if self.engine != Engine::Custom => {
-                Lookup::Missing(format!("{missing}, and no other series of {own}"))
+            (Some(other), Program::Gateway(_)) if other != self.program => {
+                let other = other.profile().display;
+                format!(
+                    "; it looks like a page of {other}: check podSelector and the field gateway, \
+                     which is {own}"
+                )
             }
-            _ => Lookup::Missing(missing),
+            (None, program) if program != Program::Engine(Engine::Custom) => {
+                format!(", and no other series of {own}")
+            }
+            (Some(_), Program::Gateway(gateway)) => format!("; {}", gateway.profile().missing),
+            _ => String::new(),
+        };
+        let instead = match state.hint(measure) {
+            Some(PageHint::Similar(names)) => format!("; the page has {}", names.join(", ")),
+            Some(PageHint::Likely(names)) => {
+                format!("; its gauges that may tell the load are {}", names.join(", "))
+            }
+            Some(PageHint::Nothing) | None => String::new(),
+        };
+        let reason = format!("{url} has no {}{hint}{instead}", measure.recipe.accepted_names());
+        match (looks_like, self.program) {
+            // A custom program may publish anything, so its page is not of another engine.
+            (Some(Program::Engine(engine)), Program::Engine(own)) if own != Engine::Custom => {
+                Lookup::OtherEngine { engine, reason }
+            }
+            _ => Lookup::Missing(reason),
         }
     }
 }

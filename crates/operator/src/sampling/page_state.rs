@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use llm_autoscaler_api::Access;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
-    Absence, Engine, Measure, Track,
+    Absence, Measure, Program, Recipe, Track,
     exposition::{Contradiction, Extract, Extractor, LabelMismatch, NotFinite, Value},
-    recognize,
+    likely_gauges, recognize_program, similar_names,
 };
 use llm_autoscaler_observe::samples::Found;
 use tokio::sync::Notify;
@@ -69,12 +69,43 @@ pub(crate) struct PageState {
     error: Option<FetchError>,
     /// True if the latest scrape returned a valid page.
     is_latest: bool,
-    /// The engine that the page resembles; only determined if a measure is absent.
-    looks_like: Option<Engine>,
+    /// The engine or gateway that the page resembles; only determined if a measure is absent.
+    looks_like: Option<Program>,
     /// True if the last valid page had nothing on it.
     is_empty: bool,
     /// For each measure that is absent: the series that the last valid page has with other labels.
     mismatches: Vec<Option<LabelMismatch>>,
+    /// For each measure that is absent: what the page has instead.
+    hints: Vec<Option<PageHint>>,
+}
+
+/// The series of a page that an absent measure may have to be read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PageHint {
+    /// Names that resemble those of the measure.
+    Similar(Vec<String>),
+    /// Gauges that may tell the load, on a page of an unknown program.
+    Likely(Vec<String>),
+    /// There are none.
+    Nothing,
+}
+
+/// The number of gauges that a hint names.
+const LIKELY_SHOWN: usize = 5;
+
+impl PageHint {
+    fn of(page: &[u8], recipe: &Recipe, is_known: bool) -> Self {
+        let similar = similar_names(page, recipe);
+        if !similar.is_empty() {
+            return Self::Similar(similar);
+        }
+        if is_known {
+            return Self::Nothing;
+        }
+        let likely = likely_gauges(page).into_iter().take(LIKELY_SHOWN);
+        let likely: Vec<String> = likely.map(|gauge| gauge.name).collect();
+        if likely.is_empty() { Self::Nothing } else { Self::Likely(likely) }
+    }
 }
 
 /// The reasons why the series of a measure are on a page and have no value.
@@ -167,8 +198,8 @@ impl PageState {
         self.error.as_ref()
     }
 
-    /// Returns the engine that the page resembles, if a measure is absent.
-    pub(crate) fn looks_like(&self) -> Option<Engine> {
+    /// Returns the engine or gateway that the page resembles, if a measure is absent.
+    pub(crate) fn looks_like(&self) -> Option<Program> {
         self.looks_like
     }
 
@@ -181,6 +212,11 @@ impl PageState {
     /// measure.
     pub(crate) fn mismatch(&self, measure: &Arc<Measure>) -> Option<&LabelMismatch> {
         self.mismatches.get(self.measures.index(measure)?)?.as_ref()
+    }
+
+    /// Returns what the page has instead of an absent measure.
+    pub(crate) fn hint(&self, measure: &Arc<Measure>) -> Option<&PageHint> {
+        self.hints.get(self.measures.index(measure)?)?.as_ref()
     }
 
     /// Returns the past of a measure, and the way in which it was found on the last valid page.
@@ -228,12 +264,21 @@ impl PageState {
                 extract.value == Value::Absent && *measure.recipe.absence() != Absence::Usual
             };
             let mut all = extracts.iter().zip(measures.measures.iter().map(|measure| &**measure));
-            self.looks_like = if all.any(is_unexplained) { recognize(bytes) } else { None };
+            self.looks_like = if all.any(is_unexplained) { recognize_program(bytes) } else { None };
             self.is_empty = bytes.trim_ascii().is_empty();
             for (extract, measure) in extracts.iter().zip(&measures.measures) {
                 let Some(index) = self.measures.index(measure) else { continue };
                 let find = || LabelMismatch::find(bytes, &measure.recipe);
-                self.mismatches[index] = is_unexplained((extract, measure)).then(find).flatten();
+                let is_unexplained = is_unexplained((extract, measure));
+                self.mismatches[index] = is_unexplained.then(find).flatten();
+                let hint = &mut self.hints[index];
+                if is_unexplained {
+                    // A page keeps its names, so a hint is looked for once.
+                    let is_known = self.looks_like.is_some();
+                    hint.get_or_insert_with(|| PageHint::of(bytes, &measure.recipe, is_known));
+                } else {
+                    *hint = None;
+                }
                 let Extract { value, alternative, ambiguous, contradiction, not_finite } = extract;
                 // A number of another kind means something else: a total instead of a rate.
                 let value = if contradiction.is_some() { &Value::Absent } else { value };
@@ -273,6 +318,7 @@ impl PageState {
         self.measures = Arc::new(MeasureSet::new(measures));
         (self.tracks, self.found, self.flaws) = (tracks, found, flaws);
         self.mismatches = vec![None; self.measures.measures.len()];
+        self.hints = vec![None; self.measures.measures.len()];
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use llm_autoscaler_api::{Access, Port, ScrapeConfig};
 use llm_autoscaler_core::Monotonic;
-use llm_autoscaler_engines::{Engine, Measure};
+use llm_autoscaler_engines::{Measure, Program};
 use llm_autoscaler_observe::{
     pod::{Members, Pod},
     samples::Lookup,
@@ -22,8 +22,9 @@ use crate::sampling::{
 
 /// Near a target, the interval of scrapes is divided by this.
 const NEAR_TARGET_DIVISOR: u32 = 4;
-/// The shortest interval of scrapes near a target, unless the spec's is shorter.
-const NEAR_TARGET_INTERVAL: Duration = Duration::from_millis(500);
+/// The shortest interval of scrapes near a target, and the interval while a target is at zero,
+/// unless the spec's is shorter.
+const SHORT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The frequency of scrapes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub(crate) enum ScrapePace {
     /// A metric is so near its target that the next sample may change the decision. Scrapes are
     /// more frequent.
     NearTarget,
+    /// The target was scaled to zero. Scrapes are as frequent as they get, because a client waits
+    /// for the first replica.
+    AtZero,
 }
 
 /// The subscriptions of one autoscaler to the pages of some pods.
@@ -43,6 +47,8 @@ pub(crate) struct PageView {
     wake: Arc<Notify>,
     measures: Arc<[Arc<Measure>]>,
     config: ScrapeConfig,
+    /// The engine or gateway that runs in the pods.
+    program: Program,
     access: Arc<Access>,
     pace: ScrapePace,
     /// An entry per pod of `members`, in their order.
@@ -70,6 +76,7 @@ impl PageView {
         wake: Arc<Notify>,
         measures: Arc<[Arc<Measure>]>,
         config: ScrapeConfig,
+        program: Program,
     ) -> Self {
         Self {
             subscriber: pool.new_subscriber(),
@@ -78,6 +85,7 @@ impl PageView {
             measures,
             access: Arc::new(config.access.clone()),
             config,
+            program,
             pace: ScrapePace::default(),
             pages: Vec::new(),
             members: None,
@@ -144,7 +152,6 @@ impl PageView {
         &self,
         pods: &Members,
         measure: &Arc<Measure>,
-        engine: Engine,
         now: Monotonic,
     ) -> Vec<Lookup> {
         let lookup = |(index, pod): (usize, &Arc<Pod>)| {
@@ -157,7 +164,7 @@ impl PageView {
             let lookup = PageLookup {
                 address: &page.key.address,
                 config: &self.config,
-                engine,
+                program: self.program,
                 subscribed_at: *since,
                 now,
             };
@@ -258,9 +265,8 @@ fn timeout_of(config: &ScrapeConfig) -> Duration {
 fn interval(normal: Duration, pace: ScrapePace) -> Duration {
     match pace {
         ScrapePace::Normal => normal,
-        ScrapePace::NearTarget => {
-            (normal / NEAR_TARGET_DIVISOR).max(NEAR_TARGET_INTERVAL).min(normal)
-        }
+        ScrapePace::NearTarget => (normal / NEAR_TARGET_DIVISOR).max(SHORT_INTERVAL).min(normal),
+        ScrapePace::AtZero => normal.min(SHORT_INTERVAL),
     }
 }
 
@@ -270,11 +276,13 @@ mod tests {
 
     // docs/sources.md has these numbers.
     #[test]
-    fn near_a_target_the_interval_is_a_quarter_but_the_timeout_stays() {
+    fn near_a_target_and_at_zero_the_interval_is_shorter_but_the_timeout_stays() {
         let near = |ms| interval(Duration::from_millis(ms), ScrapePace::NearTarget).as_millis();
         for (normal, expected) in [(1000, 500), (2000, 500), (4000, 1000), (15_000, 3750)] {
             assert_eq!(near(normal), expected, "{normal} ms");
         }
+        let at_zero = interval(Duration::from_secs(15), ScrapePace::AtZero);
+        assert_eq!(at_zero, Duration::from_millis(500));
         for (timeout, interval, expected) in [(1, 2, 1), (5, 15, 5), (15, 15, 15)] {
             let seconds = Duration::from_secs;
             let config = ScrapeConfig {
@@ -295,6 +303,7 @@ mod tests {
             interval: Duration::from_secs(2),
             timeout: Duration::from_secs(1),
             pods: None,
+            gateway: None,
             access: Access::default(),
         }
     }

@@ -1,13 +1,14 @@
 //! The sources of one autoscaler, in the order of failover.
 //!
 //! A source after the first is only scraped or queried while it is needed: when a replica has no
-//! sample in the sources before it, and for a minute longer.
+//! sample in the sources before it, and for a minute longer. It is always needed where it is the
+//! first that has a metric.
 
 use std::sync::Arc;
 
 use llm_autoscaler_api::{Asked, SourceConfig, TargetConfig};
 use llm_autoscaler_core::Monotonic;
-use llm_autoscaler_engines::{Engine, Measure};
+use llm_autoscaler_engines::{Engine, Measure, Program};
 use llm_autoscaler_observe::{
     pod::Members,
     samples::{self, Lookup, QueryLookup, Samples, SourceSamples, VitalLookups},
@@ -46,8 +47,6 @@ pub(crate) struct Sampling {
 pub(crate) struct Sources {
     /// The sources, in the order of failover.
     pub list: Vec<Source>,
-    /// For each metric, its measure; `None` for a query.
-    measures: Vec<Option<Arc<Measure>>>,
     /// For each metric, its PromQL expression; `None` for a measure.
     queries: Vec<Option<String>>,
     /// The requests of a replica, if scale-downs drain.
@@ -58,7 +57,6 @@ pub(crate) struct Sources {
     sleep: Option<[Arc<Measure>; 2]>,
     /// The numbers that tell if the engines make progress.
     vitals: Option<Vitals>,
-    engine: Engine,
 }
 
 /// The numbers that tell if an engine makes progress, as
@@ -78,6 +76,9 @@ impl Vitals {
 /// A source, and the time in which it is active.
 pub(crate) struct Source {
     kind: SourceKind,
+    /// For each metric, its measure in this source; `None` for a query, and for a signal that the
+    /// source's program does not have.
+    measures: Vec<Option<Arc<Measure>>>,
     activity: Activity,
 }
 
@@ -100,46 +101,45 @@ impl Sources {
         config: &TargetConfig,
     ) -> Self {
         let intern = |measure: &Measure| sampling.scrape_pool.intern(measure);
-        let measure_of = |asked: &Asked| match asked {
-            Asked::Measure { measure, .. } => Some(intern(measure)),
-            Asked::Query(_) => None,
-        };
         let query_of = |asked: &Asked| match asked {
             Asked::Measure { .. } => None,
             Asked::Query(query) => Some(query.clone()),
         };
         let metrics = || config.metrics.iter().map(|metric| &metric.asked);
-        let measures: Vec<_> = metrics().map(measure_of).collect();
         let queries: Vec<_> = metrics().map(query_of).collect();
         let drain = config.drain.as_ref();
         let requests = drain.and_then(|drain| drain.requests.as_ref()).map(intern);
         let latency = drain.and_then(|drain| drain.latency.as_ref()).map(intern);
         let sleep = config.sleep.as_ref().map(|sleep| sleep.each_ref().map(intern));
-        let all = measures.iter().flatten().chain(&requests).chain(&latency);
         let vitals = config.vitals.as_ref().map(|vitals| Vitals {
             requests: intern(&vitals.requests),
             progress: intern(&vitals.progress),
             gauges: vitals.gauges.each_ref().map(|gauge| gauge.as_ref().map(intern)),
         });
-        let all = all.chain(sleep.iter().flatten());
-        let all = all.chain(vitals.iter().flat_map(Vitals::measures));
-        let demand = TargetDemand {
-            namespace,
-            measures: distinct(all).into(),
-            queries: queries.iter().flatten().cloned().collect(),
-            wake,
-        };
+        let of_pods = requests.iter().chain(&latency).chain(sleep.iter().flatten());
+        let of_pods = of_pods.chain(vitals.iter().flat_map(Vitals::measures));
+        let of_pods: Vec<_> = of_pods.cloned().collect();
+        let all_queries: Arc<[String]> = queries.iter().flatten().cloned().collect();
         let now = sampling.clock.monotonic();
         let list = config.sources.iter().enumerate().map(|(index, source)| {
-            let kind = SourceKind::new(sampling, source, &demand);
+            let measures = config.metrics.iter().map(|metric| metric.measure_at(index).map(intern));
+            let measures: Vec<_> = measures.collect();
+            // Other pods report for the target as a whole, and not for one of its replicas.
+            let per_pod = of_pods.iter().filter(|_| !source.is_of_other_pods());
+            let demand = TargetDemand {
+                namespace,
+                measures: distinct(measures.iter().flatten().chain(per_pod)).into(),
+                queries: all_queries.clone(),
+                wake,
+            };
+            let kind = SourceKind::new(sampling, source, &demand, config.engine);
             // No other source has the result of a query.
-            let is_always = index == 0 || kind.has_queries();
+            let is_always = config.is_first_source(index) || kind.has_queries();
             let activity = if is_always { Activity::Always } else { Activity::Until(now) };
-            Source { kind, activity }
+            Source { kind, measures, activity }
         });
         let list = list.collect();
-        let engine = config.engine;
-        Self { list, measures, queries, requests, latency, sleep, vitals, engine }
+        Self { list, queries, requests, latency, sleep, vitals }
     }
 
     /// Returns true if the engine has a series that counts its requests.
@@ -222,10 +222,10 @@ impl Sources {
         with_latency: bool,
         now: Monotonic,
     ) -> Samples {
-        let lookups = Lookups { pods: reporting, engine: self.engine, now };
+        let lookups = Lookups { pods: reporting, now };
         let sources = self.list.iter().map(|source| {
             if source.is_active(now) {
-                self.active_samples(&source.kind, &lookups, with_latency)
+                self.active_samples(source, &lookups, with_latency)
             } else {
                 source.kind.without_samples()
             }
@@ -235,7 +235,7 @@ impl Sources {
 
     fn active_samples(
         &self,
-        source: &SourceKind,
+        Source { kind: source, measures, .. }: &Source,
         lookups: &Lookups<'_>,
         with_latency: bool,
     ) -> SourceSamples {
@@ -251,7 +251,7 @@ impl Sources {
         let reply = |query: &Option<String>| source.reply(query.as_ref()?, lookups.now);
         SourceSamples {
             is_active: true,
-            metrics: self.measures.iter().map(metric).collect(),
+            metrics: measures.iter().map(metric).collect(),
             queries: self.queries.iter().map(reply).collect(),
             requests: per_pod(self.requests.as_ref()),
             latency: per_pod(self.latency.as_ref().filter(|_| with_latency)),
@@ -275,7 +275,6 @@ impl Sources {
 /// Lookups of samples about pods of the target.
 struct Lookups<'a> {
     pods: &'a Members,
-    engine: Engine,
     now: Monotonic,
 }
 
@@ -292,7 +291,7 @@ impl Lookups<'_> {
                     samples::SourceKind::OtherPods(others) => others,
                     _ => self.pods,
                 };
-                pages.lookups(pods, measure, self.engine, self.now)
+                pages.lookups(pods, measure, self.now)
             }
             SourceKind::Prometheus(server) => {
                 self.pods.values().map(|pod| server.lookup(pod, measure, self.now)).collect()
@@ -302,7 +301,12 @@ impl Lookups<'_> {
 }
 
 impl SourceKind {
-    fn new(sampling: &Sampling, config: &SourceConfig, demand: &TargetDemand<'_>) -> Self {
+    fn new(
+        sampling: &Sampling,
+        config: &SourceConfig,
+        demand: &TargetDemand<'_>,
+        engine: Engine,
+    ) -> Self {
         let scrape = match config {
             SourceConfig::Prometheus(config) => {
                 let pool = sampling.prometheus_pool.clone();
@@ -311,7 +315,8 @@ impl SourceKind {
             SourceConfig::Scrape(scrape) => scrape,
         };
         let (pool, wake) = (sampling.scrape_pool.clone(), demand.wake.clone());
-        let pages = PageView::new(pool, wake, demand.measures.clone(), scrape.clone());
+        let program = scrape.gateway.map_or(Program::Engine(engine), Program::Gateway);
+        let pages = PageView::new(pool, wake, demand.measures.clone(), scrape.clone(), program);
         match &scrape.pods {
             None => Self::OwnPods(pages),
             Some(selector) => {

@@ -257,6 +257,16 @@ fn wrong_sources() -> Vec<(Value, &'static str)> {
             "set the header Authorization only once",
         ),
         (scrape(json!({"tlsConfig": {}})), "tlsConfig needs scheme HTTPS"),
+        (scrape(json!({"gateway": "SMG"})), "gateway needs podSelector"),
+        (
+            json!({"metrics": [{
+                "series": {"name": "q", "selector": {"matchExpressions": [
+                    {"key": "worker", "operator": "In"},
+                ]}},
+                "target": {"type": "AverageValue", "averageValue": "5"},
+            }]}),
+            "In and NotIn need values",
+        ),
         (
             scrape(json!({
                 "scheme": "HTTPS",

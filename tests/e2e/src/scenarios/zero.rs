@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use llm_autoscaler_testbed::{FakePrometheus, http_client, wait};
+use llm_autoscaler_testbed::{FakePrometheus, Page, http_client, wait};
 use serde_json::json;
 
 use crate::{Stage, stage::SOON};
@@ -47,6 +47,59 @@ pub(super) async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
     server.set(query, &[], 11.0);
     stage.until_replicas("a", 3, SOON).await?;
     stage.until_condition("a", "ScaledToZero", "False", "NotScaledToZero").await.map(drop)
+}
+
+/// The counters of a gateway bring the last replica back, although the gateway refuses each request
+/// and its gauge of requests in flight is 0 at every sample.
+pub(super) async fn to_zero_and_back_by_arrivals_at_a_gateway(stage: &Stage) -> Result<()> {
+    let page = |refused: u32| {
+        let counted = format!(
+            "smg_http_requests_total{{method=\"POST\",path=\"/v1/completions\"}} {refused}\n\
+             smg_router_requests_total{{model=\"other\"}} {refused}\nsmg_admission_inflight 0\n"
+        );
+        Page::text(if refused == 0 { "smg_worker_pool_size 0\n".to_owned() } else { counted })
+    };
+    stage.engine("gateway", 1).await?;
+    stage.page("gateway", &page(0));
+    stage.engine("a", 1).await?;
+    stage.waiting("a", 0);
+    let gateway = |interval: u64| {
+        let pods = json!({"matchLabels": {"app": "gateway"}});
+        json!({"podSelector": pods, "gateway": "SMG", "port": "http", "intervalSeconds": interval})
+    };
+    let target = json!({"type": "AverageValue", "averageValue": "5"});
+    let mut spec = json!({
+        "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
+        "metrics": [
+            {"name": "in-flight", "signal": "InFlightRequests", "target": target},
+            {"name": "arrivals", "signal": "ArrivalRate", "windowSeconds": 5, "target": target},
+        ],
+        "sources": [{"scrape": {"intervalSeconds": 1}}, {"scrape": gateway(2)}],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+    });
+    stage.autoscaler("a", spec.clone()).await?;
+    stage.until_replicas("a", 0, SOON).await?;
+    stage.until_condition("a", "ScaledToZero", "True", "ScaledToZero").await?;
+    // At zero it is scraped twice a second all the same.
+    spec["sources"][1]["scrape"] = gateway(60);
+    stage.autoscaler("a", spec.clone()).await?;
+    stage.stays("a", 0, Duration::from_secs(2)).await?;
+    let pod = format!("{}/gateway-0", stage.namespace);
+    let before = stage.script.requests(&pod);
+    wait::until("frequent scrapes of the gateway", Duration::from_secs(10), async || {
+        Ok((stage.script.requests(&pod) >= before + 4).then_some(()))
+    })
+    .await?;
+
+    stage.page("gateway", &page(1));
+    stage.until_replicas("a", 1, Duration::from_secs(10)).await?;
+    let note = "New size: 1; reason: pods metric smg_http_requests_total above target";
+    stage.until_event("a", "SuccessfulRescale", note).await?;
+    stage.until_condition("a", "FirstSourceUsed", "True", "FirstSource").await?;
+    // No further request comes, and the target sleeps again.
+    spec["sources"][1]["scrape"] = gateway(2);
+    stage.autoscaler("a", spec).await?;
+    stage.until_replicas("a", 0, SOON).await
 }
 
 /// A wake call brings the first replica back if no source reports at zero. The caller must be

@@ -39,7 +39,8 @@ impl Sources {
         let has_queries =
             config.metrics.iter().any(|metric| matches!(metric.asked, Asked::Query(_)));
         let always = |place: usize, source: &SourceConfig| {
-            place == 0 || has_queries && matches!(source, SourceConfig::Prometheus(_))
+            config.is_first_source(place)
+                || has_queries && matches!(source, SourceConfig::Prometheus(_))
         };
         let sources = config.sources.iter().enumerate();
         Self {
@@ -125,9 +126,9 @@ impl Sources {
         }
         let is_prometheus = matches!(silent.kind, SourceKind::Prometheus { .. });
         let pods = if silent.kind.is_per_pod() { reporting } else { others };
-        let metrics = config.metrics.iter().map(|metric| match &metric.asked {
-            Asked::Measure { .. } => lookups(given.metrics.get(&metric.name), pods),
-            Asked::Query(_) => Vec::new(),
+        let metrics = config.metrics.iter().map(|metric| match metric.measure_at(place) {
+            Some(_) => lookups(given.metrics.get(&metric.name), pods),
+            None => Vec::new(),
         });
         let queries = config.metrics.iter().map(|metric| match &metric.asked {
             Asked::Query(_) if is_prometheus => Some(query(given.queries.get(&metric.name))),
@@ -184,8 +185,12 @@ fn check(config: &TargetConfig, place: usize, source: &SourceCase) -> Result<(),
     for (name, answers) in &source.metrics {
         let field = format!("metrics.{name}");
         let metric = config.metrics.iter().find(|metric| metric.name == *name);
-        let Some(Asked::Measure { measure, .. }) = metric.map(|metric| &metric.asked) else {
+        let Some(metric) = metric.filter(|metric| matches!(metric.asked, Asked::Measure { .. }))
+        else {
             return Err(Problem::new(field, "the spec has no signal or series with this name"));
+        };
+        let Some(measure) = metric.measure_at(place) else {
+            return Err(Problem::new(field, "the source's engine or gateway has no such signal"));
         };
         check_kinds(measure, answers).map_err(|problem| problem.below(&field))?;
     }

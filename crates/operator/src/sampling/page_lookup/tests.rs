@@ -3,7 +3,7 @@
 use std::iter;
 
 use llm_autoscaler_engines::{
-    Kind, Recipe,
+    Gateway, Kind, Program, Recipe, Signal,
     exposition::{PageError, Scratch},
 };
 use tokio::sync::Notify;
@@ -40,6 +40,7 @@ fn config() -> ScrapeConfig {
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         pods: None,
+        gateway: None,
         access: llm_autoscaler_api::Access::default(),
     }
 }
@@ -89,12 +90,17 @@ fn record(state: &mut PageState, (at, response): &Scrape<'_>) {
     state.record_scrape(ScrapeResult { measures, at: ms(*at), error, page });
 }
 
-fn sample(state: &PageState, measure: &Arc<Measure>, engine: Engine, now: u64) -> Lookup {
+fn sample(
+    state: &PageState,
+    measure: &Arc<Measure>,
+    program: impl Into<Program>,
+    now: u64,
+) -> Lookup {
     let (address, config) = (address(), config());
     let lookup = PageLookup {
         address: &address,
         config: &config,
-        engine,
+        program: program.into(),
         subscribed_at: ms(0),
         now: ms(now),
     };
@@ -159,6 +165,19 @@ fn an_absent_series_is_explained() {
         ("another engine", SGLANG, Engine::Vllm, "; it looks like a page of SGLang: check"),
         ("no engine", "up 1\n", Engine::Vllm, ", and no other series of vLLM"),
         ("a custom engine", "up 1\n", Engine::Custom, ""),
+        (
+            "a name that resembles it",
+            "vllm:num_requests_queued 1\n",
+            Engine::Vllm,
+            "; the page has vllm:num_requests_queued",
+        ),
+        (
+            "an unknown program",
+            "up 1\njobs_queue 1\nactive_jobs 2\njobs_queue_total 3\n",
+            Engine::Vllm,
+            ", and no other series of vLLM; its gauges that may tell the load are jobs_queue, \
+             active_jobs",
+        ),
         ("an engine without a sample", "# TYPE up gauge\n", Engine::Custom, ""),
         ("a custom engine's other series", SGLANG, Engine::Custom, "; it looks like a page of"),
     ] {
@@ -169,6 +188,32 @@ fn an_absent_series_is_explained() {
         assert_eq!(matches!(lookup, Lookup::OtherEngine { .. }), is_other, "{name}: {lookup:?}");
         let found = text(&lookup);
         assert!(found.starts_with(&format!("{has_no}{expected}")), "{name}: {found}");
+    }
+}
+
+#[test]
+fn a_gateway_without_a_series_is_explained_by_what_it_needs() {
+    let url = "missing: http://10.0.0.7:8000/metrics has no vllm_router_running_requests";
+    let policy = "vllm-router publishes its requests in flight only with the policy cache_aware";
+    let signal = Gateway::VllmRouter.profile().table.recipe(Signal::InFlightRequests).unwrap();
+    let measure = Arc::new(Measure { recipe: signal, window: Duration::ZERO });
+    for (page, expected) in [
+        (
+            "vllm_router_processed_requests_total{worker=\"w\"} 3\nvllm_router_active_workers 1\n",
+            format!("{url}; {policy}"),
+        ),
+        (
+            SGLANG,
+            format!(
+                "{url}; it looks like a page of SGLang: check podSelector and the field gateway, \
+                 which is vLLM's router (`vllm-router`)"
+            ),
+        ),
+        ("up 1\n", format!("{url}, and no other series of vLLM's router (`vllm-router`)")),
+    ] {
+        let state = state(&measure, &[(100, Ok(page))]);
+        let found = text(&sample(&state, &measure, Gateway::VllmRouter, 200));
+        assert!(found.starts_with(&expected), "{found}");
     }
 }
 

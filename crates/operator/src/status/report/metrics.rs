@@ -48,7 +48,7 @@ fn add_origin(
     if origin.samples.iter().all(|samples| *samples == 0) {
         return;
     }
-    status.series = metric.series_as_found(origin.alternative);
+    status.series = metric.series_as_found(origin.source, origin.alternative);
     status.source = Some(source_text(config, origin));
     let age = TimeDelta::from_std(origin.age).unwrap_or(TimeDelta::MAX);
     status.sampled_at = now.checked_sub_signed(age).map(time::to_kubernetes);

@@ -354,6 +354,7 @@ fn the_sources_of_samples_are_in_the_status() {
             samples: vec![1, 2],
             age,
             alternative: None,
+            source: 0,
             why: Some("a-1: refused".to_owned()),
         };
     };

@@ -1,0 +1,135 @@
+//! The endpoint picker of the Gateway API Inference Extension 1.5.0, of which its metrics package
+//! was run and no server; and that of llm-d, which has the same series under new names, beside the
+//! old ones (`pkg/epp/metrics/metrics.go`, as read).
+//!
+//! Not used: `inference_pool_average_queue_size` and `inference_pool_average_kv_cache_utilization`,
+//! which are means over replicas, and keep their last value when the pool is empty.
+
+use super::GatewayProfile;
+use crate::{
+    definition::{Alternative, IdleRule, SignalDef, Term},
+    engine::EngineProfile,
+    kind::Fold,
+    signal::Signal,
+};
+
+pub(super) const PROFILE: GatewayProfile = GatewayProfile {
+    table: EngineProfile {
+        name: "EndpointPicker",
+        display: "the endpoint picker of the Gateway API Inference Extension, and llm-d's",
+        metrics_path: "/metrics",
+        port_names: &["metrics"],
+        port: Some(9090),
+        enabling: "It answers 401 without a token that may read `/metrics`: set `authorization`.",
+        prefixes: &[
+            "inference_objective_",
+            "inference_extension_",
+            "inference_pool_",
+            "llm_d_epp_",
+        ],
+        repeat_labels: &[],
+        sleep: None,
+        progress: None,
+        signals: &[
+            SignalDef { signal: Signal::WaitingRequests, terms: &[Term(QUEUE)], fold: Fold::Sum },
+            SignalDef { signal: Signal::RunningRequests, terms: &[Term(RUNNING)], fold: Fold::Sum },
+            SignalDef {
+                signal: Signal::InFlightRequests,
+                terms: &[Term(RUNNING), Term(QUEUE)],
+                fold: Fold::Sum,
+            },
+            SignalDef {
+                signal: Signal::ArrivalRate,
+                terms: &[
+                    Term(&[REQUESTS[0], REQUESTS[1]]),
+                    Term(&[
+                        Alternative::current("inference_objective_request_error_total", GAIE),
+                        Alternative::current("llm_d_epp_request_error_total", LLM_D),
+                    ]),
+                ],
+                fold: Fold::Sum,
+            },
+        ],
+        idle_rules: &[
+            IdleRule {
+                signals: &[
+                    Signal::WaitingRequests,
+                    Signal::RunningRequests,
+                    Signal::InFlightRequests,
+                ],
+                zero: &[],
+                present: &[],
+                without: REQUESTS,
+                prefix: Some("inference_"),
+            },
+            IdleRule {
+                signals: &[
+                    Signal::WaitingRequests,
+                    Signal::RunningRequests,
+                    Signal::InFlightRequests,
+                ],
+                zero: &[],
+                present: &[],
+                without: REQUESTS,
+                prefix: Some("llm_d_epp_"),
+            },
+            // Flow control is off, or has held no request yet.
+            IdleRule {
+                signals: &[Signal::WaitingRequests, Signal::InFlightRequests],
+                zero: &[],
+                present: &[RUNNING[0]],
+                without: &[],
+                prefix: None,
+            },
+            IdleRule {
+                signals: &[Signal::WaitingRequests, Signal::InFlightRequests],
+                zero: &[],
+                present: &[RUNNING[1]],
+                without: &[],
+                prefix: None,
+            },
+            // A counter that is not there has counted nothing.
+            IdleRule {
+                signals: &[Signal::ArrivalRate],
+                zero: &[],
+                present: &[],
+                without: &[Alternative::former("inference_model_request_total", "before 1.0")],
+                prefix: Some("inference_"),
+            },
+            IdleRule {
+                signals: &[Signal::ArrivalRate],
+                zero: &[],
+                present: &[],
+                without: &[],
+                prefix: Some("llm_d_epp_"),
+            },
+        ],
+    },
+    holds_requests: true,
+    versions: "1.5.0, its metrics package run; llm-d's names from its source",
+    notes: &[
+        "It holds requests while there is no engine only with flow control, which is a feature gate; \
+         otherwise it refuses them, and `ArrivalRate` counts them among the errors.",
+        "Before its first request its page has none of these series, and nothing shrinks.",
+        "`ArrivalRate` counts a request twice that fails after it was sent.",
+    ],
+    missing: "the endpoint picker has no series before its first request",
+};
+
+const GAIE: &str = "Gateway API Inference Extension";
+const LLM_D: &str = "llm-d";
+
+/// The counters of requests under all of their names.
+const REQUESTS: &[Alternative] = &[
+    Alternative::current("inference_objective_request_total", GAIE),
+    Alternative::current("llm_d_epp_request_total", LLM_D),
+    Alternative::former("inference_model_request_total", "before 1.0"),
+];
+const QUEUE: &[Alternative] = &[
+    Alternative::current("inference_extension_flow_control_queue_size", GAIE),
+    Alternative::current("llm_d_epp_flow_control_queue_size", LLM_D),
+];
+const RUNNING: &[Alternative] = &[
+    Alternative::current("inference_objective_running_requests", GAIE),
+    Alternative::current("llm_d_epp_request_running", LLM_D),
+];
