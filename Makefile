@@ -107,6 +107,11 @@ test-monitoring: controlplane monitoring ## PodMonitors with the real Prometheus
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test monitoring
 
+.PHONY: test-backends
+test-backends: controlplane monitoring backends ## scaling by a real Prometheus, VictoriaMetrics, Thanos and Mimir; stores that die
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test backends
+
 .PHONY: test-lws
 test-lws: controlplane lws ## LeaderWorkerSets, with their real controllers: groups of pods that are one replica each
 	$(CARGO) build --locked -p llm-autoscaler
@@ -130,6 +135,10 @@ controlplane: ## etcd, kube-apiserver, kube-controller-manager, kubectl, built o
 .PHONY: monitoring
 monitoring: ## Prometheus, the Prometheus Operator, prometheus-adapter, built once (minutes)
 	@tests/monitoring/build.sh > /dev/null
+
+.PHONY: backends
+backends: ## VictoriaMetrics, Thanos and Mimir, built once (minutes)
+	@tests/backends/build.sh > /dev/null
 
 .PHONY: lws
 lws: ## LeaderWorkerSet's controllers, built once (minutes)

@@ -9,6 +9,7 @@
 //!  Disaggregated  plays the router in front of prefill and decode
 //!  CustomMetrics  plays the HPA's metrics adapter: custom.metrics.k8s.io from the pods' pages
 //!  monitoring     Prometheus, the Prometheus Operator and prometheus-adapter: the real ones
+//!  backends       VictoriaMetrics, Thanos and Mimir: the real ones
 //!  lws            the real controller of LeaderWorkerSets, which are replicas of several pods
 //!  RbgController  plays the controller of RoleBasedGroups
 //!  LoadGenerator  keeps a number of requests in flight, and reports as benchmark tools do
@@ -20,6 +21,7 @@
 #![allow(clippy::disallowed_methods, reason = "the testbed plays a cluster in real time")]
 
 mod aggregation;
+pub mod backends;
 pub mod controlplane;
 pub mod custom_metrics;
 pub mod engine;

@@ -28,7 +28,7 @@ pub(crate) async fn start(
 }
 
 /// Draws a port that is free at this moment.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let held =
         TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port on 127.0.0.1")?;
     Ok(held.local_addr()?.port())

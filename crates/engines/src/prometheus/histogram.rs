@@ -30,8 +30,8 @@ pub struct Histogram {
 pub struct Bucket {
     /// The lower bound.
     pub lower: f64,
-    /// The upper bound. Whether an event of exactly this size belongs to the bucket makes no
-    /// difference to a quantile.
+    /// The upper bound. An event of exactly this size may belong to this bucket or to the next one,
+    /// which makes no difference to a quantile.
     pub upper: f64,
     /// The number of events between the two.
     pub count: f64,
@@ -88,7 +88,9 @@ fn common_bounds(histograms: &[&Series]) -> Vec<f64> {
     let mut bounds: Vec<f64> = buckets().flat_map(|bucket| [bucket.lower, bucket.upper]).collect();
     bounds.retain(|bound| bound.is_finite());
     // Adding zero turns -0 into 0, so that both are one bound.
-    bounds.iter_mut().for_each(|bound| *bound += 0.0);
+    for bound in &mut bounds {
+        *bound += 0.0;
+    }
     bounds.sort_by(f64::total_cmp);
     bounds.dedup();
     // Each bucket marks the bounds inside of it: those after its lower and before its upper one.
@@ -96,7 +98,9 @@ fn common_bounds(histograms: &[&Series]) -> Vec<f64> {
     for bucket in buckets() {
         let start = bounds.partition_point(|bound| *bound <= bucket.lower);
         let end = bounds.partition_point(|bound| *bound < bucket.upper);
-        is_inside.get_mut(start..end).into_iter().flatten().for_each(|inside| *inside = true);
+        for inside in is_inside.get_mut(start..end).into_iter().flatten() {
+            *inside = true;
+        }
     }
     let mut inside = is_inside.into_iter();
     bounds.retain(|_| !inside.next().unwrap_or_default());
@@ -134,31 +138,35 @@ fn bucket_series(series: &Series, name: &str, bounds: &[f64]) -> Vec<Series> {
 }
 
 #[derive(Deserialize)]
-struct RawHistogram<'a> {
-    #[serde(borrow)]
-    count: Cow<'a, str>,
-    #[serde(borrow)]
-    sum: Cow<'a, str>,
+struct RawHistogram {
+    count: Text,
+    sum: Text,
     /// The rule of the boundaries, the two bounds, and the count.
-    #[serde(borrow, default)]
-    buckets: Option<Vec<(u8, Cow<'a, str>, Cow<'a, str>, Cow<'a, str>)>>,
+    #[serde(default)]
+    buckets: Option<Vec<(u8, Text, Text, Text)>>,
+}
+
+/// A number in a string, such as `"+Inf"`.
+struct Text(f64);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let invalid = <D::Error as serde::de::Error>::custom;
+        text.parse().map(Self).map_err(|_| invalid("a value of a histogram is not a number"))
+    }
 }
 
 impl<'de> Deserialize<'de> for Histogram {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = RawHistogram::deserialize(deserializer)?;
-        let number = |text: &str| {
-            text.parse::<f64>().map_err(|_| {
-                <D::Error as serde::de::Error>::custom("a number of a histogram is not a number")
-            })
-        };
-        let buckets = raw.buckets.unwrap_or_default();
-        let buckets = buckets.iter().map(|(_, lower, upper, count)| {
-            Ok(Bucket { lower: number(lower)?, upper: number(upper)?, count: number(count)? })
-        });
-        let mut buckets = buckets.collect::<Result<Vec<_>, D::Error>>()?;
+        let RawHistogram { count: Text(count), sum: Text(sum), buckets } =
+            RawHistogram::deserialize(deserializer)?;
+        let buckets = buckets.unwrap_or_default().into_iter();
+        let mut buckets: Vec<Bucket> = buckets
+            .map(|(_, Text(lower), Text(upper), Text(count))| Bucket { lower, upper, count })
+            .collect();
         buckets.sort_by(|a, b| a.upper.total_cmp(&b.upper));
-        Ok(Self { count: number(&raw.count)?, sum: number(&raw.sum)?, buckets })
+        Ok(Self { count, sum, buckets })
     }
 }
 
@@ -253,8 +261,8 @@ mod tests {
         let other = series("1", &[(10.0, histogram(4.0, &[(1.0, 2.5, 4.0)]))]);
         let found = buckets(&[&one, &other]);
         let bounds: Vec<&str> = found.iter().map(|(le, _)| &**le).collect();
-        let once = ["0.1", "0.25", "1.0", "2.5", "+Inf"];
-        assert_eq!(bounds, [once, once].concat());
+        let expected = ["0.1", "0.25", "1.0", "2.5", "+Inf"];
+        assert_eq!(bounds, [expected, expected].concat());
         let counts: Vec<f64> = found.iter().map(|(_, counts)| counts[0]).collect();
         assert_eq!(counts, [0.0, 3.0, 3.0, 3.0, 3.0, 0.0, 0.0, 0.0, 4.0, 4.0]);
     }

@@ -52,10 +52,6 @@ pub struct PodReading {
     pub scrapes: usize,
     /// True if less than half of the window is known.
     pub is_young: bool,
-    /// True if all series of the pod are NaN at the time of the latest sample. `VictoriaMetrics`
-    /// marks the end of a series so, after a scrape that failed; Prometheus keeps such markers to
-    /// itself. A page with nothing but NaN looks the same.
-    pub is_marked: bool,
     /// The number of addresses of the pod that have it. Several may be parts of the value or repeat
     /// it; the labels do not show which.
     pub addresses: usize,
@@ -64,6 +60,10 @@ pub struct PodReading {
     /// The label by which there are several pods of this name, so that the value is no number of
     /// the pod; `None` if there is one.
     pub conflict: Option<Conflict>,
+    /// True if all series of the pod are NaN at the time of the latest sample. `VictoriaMetrics`
+    /// marks the end of a series so, after a scrape that failed; Prometheus keeps such markers to
+    /// itself. A page with nothing but NaN looks the same.
+    pub is_marked: bool,
 }
 
 /// Groups the series of a response by namespace and pod. Series without these labels are left out.
@@ -115,9 +115,7 @@ impl PodSeries {
         let is_marked = self.is_marked(reading.at);
         Some(PodReading { scrapes, addresses, spacing, conflict, is_marked, ..reading })
     }
-}
 
-impl PodSeries {
     /// Returns true if all samples of this time are NaN.
     fn is_marked(&self, at: f64) -> bool {
         let of_then = |series: &Series| {

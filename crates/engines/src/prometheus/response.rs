@@ -296,13 +296,13 @@ mod tests {
                 r#"{{"status":"success","data":{{"resultType":"{kind}","result":[{series}]}}}}"#
             )
         };
-        let raw = body("matrix", "histograms", "[[1795826677.658,H],[1795826682.658,H]]");
+        let raw = body("matrix", "histograms", "[[1.5,H],[6.5,H]]");
         let QueryData::Series(series) = QueryResponse::parse(raw.as_bytes()).unwrap().data else {
             panic!("a scalar")
         };
-        assert_eq!(series[0].times().collect::<Vec<_>>(), [1795826677.658, 1795826682.658]);
-        assert_eq!(series[0].histograms[1].1.buckets[0].count, 172.0);
-        let computed = body("vector", "histogram", "[1795826677.658,H]");
+        assert_eq!(series[0].times().collect::<Vec<_>>(), [1.5, 6.5]);
+        assert_eq!(series[0].histograms[1].1.buckets.len(), 1);
+        let computed = body("vector", "histogram", "[1.5,H]");
         let error = QueryResponse::parse(computed.as_bytes()).unwrap_err();
         assert_eq!(error, ResponseError::Histogram);
     }

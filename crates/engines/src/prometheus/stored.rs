@@ -1,9 +1,8 @@
 //! The names under which a server has the series of a recipe, which may be others than the page's.
 //!
-//! | on the page | on the server | if |
-//! |---|---|---|
-//! | `x_bucket`, `x_count`, `x_sum` | native histogram `x` | Prometheus converts, or the engine has them |
-//! | a gauge `x` that is a share | `x_ratio` | it came by OTLP, and its unit is `1` |
+//! - `x`, a native histogram, in place of `x_bucket`, `x_count` and `x_sum`: Prometheus converts
+//!   classic histograms, or the engine exposes native ones.
+//! - `x_ratio` in place of a gauge `x` that is a share: it came by OTLP, and its unit is `1`.
 
 use std::borrow::Cow;
 
@@ -78,12 +77,11 @@ impl<'r> Family<'r> {
         if others.is_empty() || latest(&others) <= latest(&own) {
             return borrowed(own);
         }
-        let renamed: Vec<Series> = match part {
-            Some((_, part)) => classic(&others, &self.name, part),
-            None => {
-                let rename = |series: &Series| Series { name: self.name.clone(), ..series.clone() };
-                others.into_iter().map(rename).collect()
-            }
+        let renamed: Vec<Series> = if let Some((_, part)) = part {
+            classic(&others, &self.name, part)
+        } else {
+            let rename = |series: &Series| Series { name: self.name.clone(), ..series.clone() };
+            others.into_iter().map(rename).collect()
         };
         renamed.into_iter().map(Cow::Owned).collect()
     }

@@ -70,6 +70,14 @@ impl Prometheus {
     /// Fails if it cannot be built or does not become ready; the error ends with the tail of its
     /// log.
     pub async fn start(configuration: &str) -> Result<Self> {
+        Self::start_with(configuration, &[]).await
+    }
+
+    /// Like [`Prometheus::start`], with further arguments.
+    ///
+    /// # Errors
+    /// Same as [`Prometheus::start`].
+    pub async fn start_with(configuration: &str, args: &[&str]) -> Result<Self> {
         let program = script::folder(BUILD).await?.join("prometheus");
         let dir = tempfile::Builder::new().prefix("prometheus-").tempdir()?;
         let file = dir.path().join("prometheus.yml");
@@ -82,6 +90,7 @@ impl Prometheus {
                 format!("--web.listen-address=127.0.0.1:{port}"),
                 "--web.enable-lifecycle".to_owned(),
             ]);
+            spec = spec.args(args);
             spec.remove = Some(dir.path().to_owned());
             Ok(spec)
         };
