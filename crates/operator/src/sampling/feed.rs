@@ -14,8 +14,8 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::lock::lock;
 
-/// A subscriber of feeds: one source of one autoscaler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A subscriber of feeds: one source of one autoscaler. An older one is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SubscriberId(u64);
 
 /// A page or a server, and the state that its task shares with the subscribers.

@@ -37,6 +37,9 @@ impl PageLookup<'_> {
         let (Some(age), Some((track, found))) = (age, state.track(measure)) else {
             return match state.error() {
                 Some(error) => Lookup::Missing(error.to_string()),
+                None if state.is_refused(measure) => Lookup::Missing(self.text(
+                    "others read so many different series of this page that no more are taken",
+                )),
                 // The first scrape is still awaited.
                 None if !state.has_tried(measure) && self.subscribed_for() < self.patience() => {
                     Lookup::Pending { error: None }

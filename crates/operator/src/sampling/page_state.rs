@@ -1,6 +1,10 @@
 //! The state of one metrics page: the subscriptions to it, and its samples.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use llm_autoscaler_api::Access;
 use llm_autoscaler_core::Monotonic;
@@ -20,6 +24,10 @@ use crate::sampling::{
 
 /// The number of intervals after which a sample is stale.
 pub(crate) const STALE_INTERVALS: u32 = 3;
+
+/// The most measures of one page, of all its subscribers together. One gateway may serve the models
+/// of hundreds of autoscalers.
+const MOST_MEASURES: usize = 2048;
 
 /// The interval of a page without subscribers, which is not scraped.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
@@ -54,7 +62,12 @@ pub(crate) struct PageSubscription {
 #[derive(Default)]
 pub(crate) struct PageState {
     subscriptions: HashMap<SubscriberId, PageSubscription>,
+    /// True if the measures of the subscriptions may differ from `measures`. They are merged once,
+    /// before the next scrape, however many subscriptions have changed until then.
+    has_changed: bool,
     measures: Arc<MeasureSet>,
+    /// The measures that no scrape extracts, because others are as many as a page may have.
+    refused: HashSet<usize>,
     /// The past of each measure.
     tracks: Vec<Track>,
     /// The way in which each measure was found on the last valid page.
@@ -121,6 +134,8 @@ pub(crate) struct Flaws {
 #[derive(Default)]
 pub(crate) struct MeasureSet {
     measures: Vec<Arc<Measure>>,
+    /// The place of each measure, by its address.
+    places: HashMap<usize, usize>,
     pub(crate) extractor: Extractor,
 }
 
@@ -150,26 +165,32 @@ pub(crate) struct ScrapedPage<'a> {
 impl MeasureSet {
     fn new(measures: Vec<Arc<Measure>>) -> Self {
         let recipes: Vec<_> = measures.iter().map(|measure| measure.recipe.clone()).collect();
-        Self { measures, extractor: Extractor::new(&recipes) }
+        let places = measures.iter().enumerate().map(|(place, measure)| (address(measure), place));
+        let places = places.collect();
+        Self { measures, places, extractor: Extractor::new(&recipes) }
     }
 
-    /// Measures are interned, so their addresses identify them.
     fn index(&self, measure: &Arc<Measure>) -> Option<usize> {
-        self.measures.iter().position(|known| Arc::ptr_eq(known, measure))
+        self.places.get(&address(measure)).copied()
     }
+}
+
+/// Returns the address of a measure. Measures are interned, so their addresses identify them.
+fn address(measure: &Arc<Measure>) -> usize {
+    Arc::as_ptr(measure).addr()
 }
 
 impl FeedState for PageState {
     type Subscription = PageSubscription;
 
     fn subscribe(&mut self, subscriber: SubscriberId, subscription: PageSubscription) {
-        self.subscriptions.insert(subscriber, subscription);
-        self.merge_measures();
+        let measures = subscription.measures.clone();
+        let former = self.subscriptions.insert(subscriber, subscription);
+        self.has_changed |= former.is_none_or(|former| !Arc::ptr_eq(&former.measures, &measures));
     }
 
     fn unsubscribe(&mut self, subscriber: SubscriberId) {
-        self.subscriptions.remove(&subscriber);
-        self.merge_measures();
+        self.has_changed |= self.subscriptions.remove(&subscriber).is_some();
     }
 
     fn has_subscribers(&self) -> bool {
@@ -232,13 +253,23 @@ impl PageState {
         index.and_then(|index| self.flaws.get(index)).copied().unwrap_or_default()
     }
 
-    /// Returns the measures of all subscribers.
-    pub(crate) fn measures(&self) -> Arc<MeasureSet> {
+    /// Returns true if others have as many measures of the page as it may have, so that this one is
+    /// not extracted.
+    pub(crate) fn is_refused(&self, measure: &Arc<Measure>) -> bool {
+        self.refused.contains(&address(measure))
+    }
+
+    /// Returns the measures of all subscribers, as the next scrape extracts them.
+    pub(crate) fn measures(&mut self) -> Arc<MeasureSet> {
+        if std::mem::take(&mut self.has_changed) {
+            self.merge_measures();
+        }
         self.measures.clone()
     }
 
     /// Returns true if a subscriber has a measure that the latest scrape did not extract.
-    pub(crate) fn has_new_measures(&self) -> bool {
+    pub(crate) fn has_new_measures(&mut self) -> bool {
+        self.measures();
         self.scraped.as_ref().is_some_and(|scraped| !Arc::ptr_eq(scraped, &self.measures))
     }
 
@@ -295,9 +326,13 @@ impl PageState {
 
     /// Merges the measures of all subscribers. Measures that stay keep their past.
     fn merge_measures(&mut self) {
-        let subscriptions = self.subscriptions.values();
-        let wanted = subscriptions.flat_map(|subscription| subscription.measures.iter());
-        let measures = distinct(wanted);
+        // The oldest subscriptions come first, so that the same measures are refused each time.
+        let mut subscriptions: Vec<_> = self.subscriptions.iter().collect();
+        subscriptions.sort_unstable_by_key(|(subscriber, _)| **subscriber);
+        let wanted = subscriptions.iter().flat_map(|(_, subscription)| &*subscription.measures);
+        let mut measures = distinct(wanted);
+        let refused = measures.split_off(measures.len().min(MOST_MEASURES));
+        self.refused = refused.iter().map(address).collect();
         let before = &self.measures;
         if measures.len() == before.measures.len()
             && measures.iter().all(|measure| before.index(measure).is_some())
@@ -324,11 +359,6 @@ impl PageState {
 
 /// Returns each measure once, in the order of its first occurrence.
 pub(crate) fn distinct<'a>(measures: impl Iterator<Item = &'a Arc<Measure>>) -> Vec<Arc<Measure>> {
-    let mut distinct: Vec<Arc<Measure>> = Vec::new();
-    for measure in measures {
-        if !distinct.iter().any(|known| Arc::ptr_eq(known, measure)) {
-            distinct.push(measure.clone());
-        }
-    }
-    distinct
+    let mut known = HashSet::new();
+    measures.filter(|measure| known.insert(address(measure))).cloned().collect()
 }

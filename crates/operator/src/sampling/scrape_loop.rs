@@ -141,7 +141,7 @@ async fn scrape(
     let Ok(_permit) = permits.acquire().await else { return false };
     context.telemetry.record_lateness(due.elapsed());
     let (measures, timing) = {
-        let state = page.state();
+        let mut state = page.state();
         (state.measures(), state.timing())
     };
     let mut buffers = context.buffers.acquire();

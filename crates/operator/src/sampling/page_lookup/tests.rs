@@ -315,7 +315,39 @@ fn a_new_subscription_asks_for_a_scrape_and_the_others_keep_their_past() {
     assert!(state.has_new_measures());
     assert_eq!(text(&sample(&state, &waiting, Engine::Vllm, 200)), "3 after 100 ms");
     state.unsubscribe(first);
+    state.measures();
     assert!(state.track(&waiting).is_none() && state.track(&requests).is_some());
+}
+
+#[test]
+fn a_page_has_a_limited_number_of_measures_and_the_oldest_subscriptions_come_first() {
+    let registry = FeedRegistry::<PageKey, PageState>::default();
+    let mut state = PageState::default();
+    let series = |subscriber: usize, at: usize| {
+        let recipe = Recipe::series(Kind::Gauge, format!("s{subscriber}_{at}"), []);
+        Arc::new(Measure { recipe, window: Duration::ZERO })
+    };
+    let mut subscribers = Vec::new();
+    for subscriber in 0..300 {
+        let measures: Vec<_> = (0..16).map(|at| series(subscriber, at)).collect();
+        let id = registry.new_subscriber();
+        let wanted = measures.clone().into();
+        state.subscribe(id, PageSubscription { measures: wanted, ..subscription(&measures[0]) });
+        subscribers.push((id, measures));
+    }
+    let is_extracted = |state: &mut PageState, place: usize| {
+        let (_, measures): &(_, Vec<Arc<Measure>>) = &subscribers[place];
+        record(state, &(100, Ok("other 1\n")));
+        (state.has_tried(&measures[0]), state.is_refused(&measures[0]))
+    };
+    assert_eq!(is_extracted(&mut state, 127), (true, false));
+    assert_eq!(is_extracted(&mut state, 128), (false, true));
+    let refused = sample(&state, &subscribers[299].1[0], Engine::Vllm, 200);
+    assert!(text(&refused).contains("others read so many different series"), "{refused:?}");
+    // Where one goes, the next ones take its place.
+    state.unsubscribe(subscribers[0].0);
+    assert_eq!(is_extracted(&mut state, 128), (true, false));
+    assert_eq!(is_extracted(&mut state, 129), (false, true));
 }
 
 #[test]
