@@ -70,7 +70,8 @@ fn of_series(metric: &MetricConfig, recipe: &Recipe, wanted: Milli) -> Option<St
     let mut shares = signals.filter_map(|def| Some((def, def.signal.info().highest?)));
     let is_read = |def: &SignalDef| {
         let mut names = def.terms.iter().flat_map(|term| term.0);
-        names.any(|name| name.series == recipe.series_name())
+        // A quotient of two series is a share, and its parts are none.
+        names.any(|name| name.series == recipe.series_name() && name.over.is_none())
     };
     let (def, highest) = shares.find(|(def, _)| is_read(def))?;
     (wanted > Milli::whole(highest.into())).then(|| {
