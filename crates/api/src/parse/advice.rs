@@ -1,7 +1,9 @@
 //! Hints about a spec, or about what its pods expose, although nothing is wrong with it.
 
 use llm_autoscaler_core::{Milli, Policy, Target};
-use llm_autoscaler_engines::{Engine, Kind, Recipe, Signal, SignalDef};
+use llm_autoscaler_engines::{
+    Engine, GatewayProfile, Kind, Recipe, Signal, SignalDef, UnfitSeries,
+};
 
 use super::{Asked, MetricConfig, SourceConfig, metric::likely_share};
 use crate::conditions::Reason;
@@ -83,6 +85,22 @@ fn of_series(metric: &MetricConfig, recipe: &Recipe, wanted: Milli) -> Option<St
             likely_share(wanted, highest)
         )
     })
+}
+
+/// Returns the hints about series that look like a measure of load and are none.
+pub(super) fn of_unfit_series(metrics: &[MetricConfig]) -> Vec<Advice> {
+    let hint = |metric: &MetricConfig| {
+        let Asked::Measure { measure, signal: None, .. } = &metric.asked else { return None };
+        let (gateway, unfit) = GatewayProfile::of_unfit(measure.recipe.series_name())?;
+        let UnfitSeries { series, why, instead } = unfit;
+        let (instead, name) = (instead.info().name, gateway.table.name);
+        let text = format!(
+            "{}: {series} {why}; read the signal {instead} from a source with gateway: {name}",
+            metric.name
+        );
+        Some(Advice { reason: Reason::UnfitSeries, text })
+    };
+    metrics.iter().filter_map(hint).collect()
 }
 
 /// The way in which a metric brings a target back from zero replicas.
