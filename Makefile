@@ -83,7 +83,7 @@ test-engines: controlplane monitoring ## every engine's page scales, by pages an
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test engines
 
 .PHONY: test-gateways
-test-gateways: controlplane ## real gateways (smg, vllm-router; 65 MB, once) before emulated engines: scaled by their pages, woken by refused requests
+test-gateways: controlplane ## real gateways (smg, vllm-router, Dynamo's frontend; 160 MB, once): scaled by their pages, woken by refused requests
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test gateways
 

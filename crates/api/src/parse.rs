@@ -133,6 +133,7 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
     };
     let mut advice = advice::advice(&metrics);
     advice.extend(advice::of_shares(&metrics, &policy));
+    advice.extend(advice::of_unfit_series(&metrics));
     if spec.scale_to_zero.is_some() {
         advice.extend(advice::of_zero(&metrics, &sources));
     }

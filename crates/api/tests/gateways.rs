@@ -134,3 +134,24 @@ fn a_target_at_zero_is_told_what_wakes_it() {
         assert_eq!(found, expected, "{engine} {metrics} {sources}");
     }
 }
+
+#[test]
+fn a_series_that_is_no_measure_of_load_is_named() {
+    let others = format!("{{scrape: {{{OTHERS}}}}}");
+    let target = "target: {type: AverageValue, averageValue: 5}";
+    for (series, part) in [
+        (
+            "smg_engine_waiting_requests",
+            Some("read the signal WaitingRequests from a source with gateway: SMG"),
+        ),
+        ("litellm_in_flight_requests", Some("counts the scrape itself")),
+        ("vllm_router_active_workers", Some("workers that have died")),
+        ("smg_admission_inflight", None),
+    ] {
+        let metric = format!("{{series: {{name: {series}}}, {target}}}");
+        let advice = planned("Custom", &metric, &others).advice;
+        let found = advice.iter().find(|advice| advice.reason == Reason::UnfitSeries);
+        let has_part = |part: &str| found.is_some_and(|advice| advice.text.contains(part));
+        assert_eq!(found.is_some(), part.is_some_and(has_part), "{series}: {found:?}");
+    }
+}

@@ -45,6 +45,7 @@ fn a_target_that_a_share_cannot_have_is_refused_with_the_likely_one() {
         ("signal: KVCacheUsage", "1", "choose one below 0.9"),
         ("signal: WaitingRequests", "80", ""),
         ("series: {name: some_usage}", "80", ""),
+        ("series: {name: maxserve_cache_num_used_blocks}", "80", ""),
         ("series: {name: 'vllm:kv_cache_usage_perc'}", "0.8", ""),
         ("series: {name: 'vllm:gpu_cache_usage_perc'}", "80", "its target is 80: 0.8 is 80 %"),
         ("series: {name: 'sglang:token_usage'}", "80", "its target is 80: 0.8 is 80 %"),

@@ -70,6 +70,9 @@ pub struct Extractor {
     /// Bit n is set if a family's name has n bytes; the highest bit stands for longer names as
     /// well. Most unwanted names fail this test.
     lengths: u128,
+    /// The places of the families whose names have n bytes; the last entry is for longer ones too.
+    /// A family may have several spellings, so that there are many of them.
+    by_length: Vec<Vec<usize>>,
     /// The number of accumulators: one for each distinct selector.
     accumulators: usize,
     recipes: Vec<CompiledRecipe>,
@@ -92,6 +95,9 @@ struct CompiledSelector {
     grouping: Grouping,
     accumulator: usize,
 }
+
+/// The length of the longest end of a name that a `# TYPE` line of its family is about.
+const LONGEST_SUFFIX: usize = "_bucket".len();
 
 impl Extractor {
     /// Returns an extractor for the quantities of `recipes`.
@@ -200,7 +206,10 @@ impl Extractor {
                 let mut hasher = DefaultHasher::new();
                 hasher.write(&name);
                 let (hash, selectors) = (hasher.finish(), Vec::new());
+                let length = length(&name);
                 self.families.push(Family { name, hash, selectors });
+                self.by_length.resize(self.by_length.len().max(length + 1), Vec::new());
+                self.by_length[length].push(self.families.len() - 1);
                 self.families.len() - 1
             });
         let selectors = &mut self.families[index].selectors;
@@ -220,8 +229,14 @@ impl Extractor {
     }
 
     fn family(&self, name: Text<'_>) -> Option<&Family> {
-        let possible = name.escaped || self.lengths & length_bit(name.raw) != 0;
-        if possible { self.families.iter().find(|family| name.is(&family.name)) } else { None }
+        if name.escaped {
+            return self.families.iter().find(|family| name.is(&family.name));
+        }
+        if self.lengths & length_bit(name.raw) == 0 {
+            return None;
+        }
+        let families = self.by_length[length(name.raw)].iter().map(|place| &self.families[*place]);
+        families.into_iter().find(|family| name.is(&family.name))
     }
 }
 
@@ -275,7 +290,11 @@ impl Pass<'_> {
     /// series itself counts before one about its family.
     fn declare(&mut self, line: &[u8]) {
         let Some((name, declared)) = declared::type_line(line) else { return };
-        for family in &self.extractor.families {
+        // The family itself, or a part of it such as `_bucket`, which is longer by seven at most.
+        let lengths = length(name)..=(name.len() + LONGEST_SUFFIX).min(127);
+        let by_length = self.extractor.by_length.iter().skip(*lengths.start());
+        let places = by_length.take(lengths.count()).flatten();
+        for family in places.map(|place| &self.extractor.families[*place]) {
             if let Some(declaration) = Declaration::of(&family.name, name, declared) {
                 for selector in &family.selectors {
                     self.scratch.declare(selector.accumulator, declaration);
@@ -336,5 +355,10 @@ impl Pass<'_> {
 }
 
 fn length_bit(name: &[u8]) -> u128 {
-    1 << name.len().min(127)
+    1 << length(name)
+}
+
+/// Returns the length of a name, up to 127.
+fn length(name: &[u8]) -> usize {
+    name.len().min(127)
 }

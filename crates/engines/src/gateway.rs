@@ -43,8 +43,21 @@ pub struct GatewayProfile {
     pub versions: &'static str,
     /// Sentences about what makes its numbers differ from what they seem to be.
     pub notes: &'static [&'static str],
+    /// Series of its page that look like a measure of load and are none.
+    pub unfit: &'static [UnfitSeries],
     /// The likely reason for a signal that is not on its page.
     pub missing: &'static str,
+}
+
+/// A series that looks like a measure of load and is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnfitSeries {
+    /// Its name.
+    pub series: &'static str,
+    /// The rest of a sentence about it, such as `keeps its last value when an engine dies`.
+    pub why: &'static str,
+    /// The signal to read instead.
+    pub instead: Signal,
 }
 
 /// A program with a metrics page: an engine or a gateway.
@@ -70,6 +83,15 @@ impl Gateway {
             Self::RayServe => &ray_serve::PROFILE,
             Self::EndpointPicker => &endpoint_picker::PROFILE,
         }
+    }
+}
+
+impl GatewayProfile {
+    /// Returns the gateway that has a series which is no measure of load, and the series.
+    pub fn of_unfit(series: &str) -> Option<(&'static Self, UnfitSeries)> {
+        let profiles = Gateway::ALL.iter().map(|gateway| gateway.profile());
+        let unfit = profiles.flat_map(|profile| profile.unfit.iter().map(move |it| (profile, *it)));
+        unfit.into_iter().find(|(_, unfit)| unfit.series == series)
     }
 }
 
@@ -130,6 +152,19 @@ mod tests {
                 assert_eq!(*fold, Fold::Sum, "{gateway:?} {signal:?}");
                 let histogram = signal.info().kind == Kind::Histogram;
                 assert!(!histogram || terms.len() == 1, "{gateway:?} {signal:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_signal_is_read_from_an_unfit_series_as_it_is() {
+        for gateway in Gateway::ALL {
+            let GatewayProfile { table, unfit, .. } = gateway.profile();
+            for UnfitSeries { series, instead, .. } in *unfit {
+                assert!(table.signal(*instead).is_some(), "{gateway:?}: {instead:?}");
+                let names = table.signals.iter().flat_map(|def| def.terms).flat_map(|term| term.0);
+                let mut plain = names.filter(|name| name.series == *series && name.less == 0);
+                assert_eq!(plain.next(), None, "{gateway:?}");
             }
         }
     }

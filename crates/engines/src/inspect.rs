@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     definition::SignalDef,
     exposition::{
-        Extract, Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type,
-        kind_of, list_series,
+        Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type, kind_of,
+        list_series,
     },
     gateway::Program,
     kind::Kind,
-    recipe::{Recipe, Selector},
+    recipe::Recipe,
     window::Track,
 };
 
@@ -75,7 +75,11 @@ pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, P
             extract.alternative.and_then(|(term, alternative)| def.former_name(term, alternative));
         Finding {
             def,
-            series: series(recipe, &extract),
+            series: recipe
+                .names_as_found(extract.alternative)
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect(),
             former: former.filter(|_| !missing),
             ambiguous: extract.ambiguous,
             similar: if missing { similar(recipe, &names) } else { Vec::new() },
@@ -84,15 +88,6 @@ pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, P
         }
     });
     Ok(Inspection { program, summary, problem, findings: findings.collect() })
-}
-
-/// Returns the name under which each term was found, or the first name of a term that was not.
-fn series(recipe: &Recipe, extract: &Extract) -> Vec<String> {
-    let name = |(index, names): (usize, &Vec<Selector>)| {
-        let used = extract.alternative.filter(|(of, _)| *of == index).map_or(0, |(_, used)| used);
-        names[used].name.clone()
-    };
-    recipe.terms().iter().enumerate().map(name).collect()
 }
 
 impl Inspection {

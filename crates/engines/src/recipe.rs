@@ -187,12 +187,29 @@ impl Recipe {
     /// Returns the name for messages if one term was read under another of its names. `alternative`
     /// is as in [`Extract`](crate::exposition::Extract).
     pub fn name_as_found(&self, alternative: Option<(usize, usize)>) -> String {
-        let mut names = Vec::new();
-        for (index, term) in self.terms.iter().enumerate() {
-            let used = alternative.filter(|(of, _)| *of == index).map_or(0, |(_, used)| used);
-            names.extend(term.get(used).map(|selector| selector.name.as_str()));
-        }
-        names.join("+")
+        self.names_as_found(alternative).join("+")
+    }
+
+    /// Returns the name of each term. The first term that was not read under its first name tells
+    /// how a program between spells all of them.
+    pub(crate) fn names_as_found(&self, alternative: Option<(usize, usize)>) -> Vec<&str> {
+        let place = |index: usize| {
+            let (term, used) = alternative?;
+            let found = self.name_at(term, used)?;
+            let alike = |other: &Selector| {
+                (other.is_respelled, other.standing) == (found.is_respelled, found.standing)
+            };
+            let is_alike =
+                found.is_of_another_program() && self.name_at(index, used).is_some_and(alike);
+            (term == index || is_alike).then_some(used)
+        };
+        let terms = 0..self.terms.len();
+        let names = terms.filter_map(|index| self.name_at(index, place(index).unwrap_or_default()));
+        names.map(|selector| selector.name.as_str()).collect()
+    }
+
+    fn name_at(&self, term: usize, alternative: usize) -> Option<&Selector> {
+        self.terms.get(term)?.get(alternative)
     }
 
     /// Returns the name with every alternative in brackets, for a message that none was found. Each
@@ -267,6 +284,12 @@ impl Selector {
     #[must_use]
     pub fn with_rules(self, rules: Vec<LabelRule>) -> Self {
         Self { rules, ..self }
+    }
+
+    /// Returns true if the name is that of a program built upon the engine, or of one that passes
+    /// its series on.
+    fn is_of_another_program(&self) -> bool {
+        self.is_respelled || self.standing == Standing::Preferred
     }
 
     /// Returns true if a series has the labels. Its name is not looked at.

@@ -9,7 +9,7 @@ use std::{
 
 use llm_autoscaler_engines::{
     Alternative, Engine, EngineProfile, Gateway, GatewayProfile, IdleRule, Kind, Signal, SignalDef,
-    SignalInfo, Standing, Term,
+    SignalInfo, Standing, Term, UnfitSeries,
 };
 
 /// The width of prose.
@@ -163,12 +163,16 @@ fn write_page(page: &mut String) -> fmt::Result {
     }
     page.push_str(GATEWAYS);
     for gateway in Gateway::ALL {
-        let GatewayProfile { table, holds_requests, versions, notes, .. } = gateway.profile();
+        let GatewayProfile { table, holds_requests, versions, notes, unfit, .. } =
+            gateway.profile();
         section(page, "gateway", table)?;
         let held = if *holds_requests { "holds" } else { "does not hold" };
         writeln!(page, "\nVersions: {versions}. It {held} requests while there is no replica.")?;
         for note in *notes {
             writeln!(page, "- {note}")?;
+        }
+        for UnfitSeries { series, why, .. } in *unfit {
+            writeln!(page, "- Do not name `{series}` as a `series`: it {why}.")?;
         }
     }
     Ok(())

@@ -48,6 +48,9 @@ fn colons_are_underscores_behind_routers_and_collectors() {
         assert_eq!(recognize(page.as_bytes()), Some(Engine::Vllm), "{prefix}");
         assert_eq!(found(InFlightRequests), Some(12.0), "{prefix}");
         assert_eq!(found(TimeToFirstToken), Some(30.0), "{prefix}");
+        let name = Engine::Vllm.profile().recipe(InFlightRequests).unwrap();
+        let name = name.name_as_found(read(Engine::Vllm, InFlightRequests, &page).alternative);
+        assert_eq!(name, format!("{prefix}num_requests_running+{prefix}num_requests_waiting"));
         // A former name is one in every spelling.
         let inspection = inspect(page.as_bytes(), Engine::Vllm).unwrap();
         let mut findings = inspection.findings.iter();
@@ -107,6 +110,10 @@ fn the_whole_pipeline_of_vllm_omni_counts_before_its_stages() {
         let pipeline = format!("{prefix}num_requests_running 7\n{prefix}num_requests_waiting 2\n");
         for page in [pipeline.clone(), format!("{stages}{pipeline}"), pipeline + stages] {
             assert_eq!(number(Engine::Vllm, InFlightRequests, &page), Some(9.0), "{page}");
+            let found = read(Engine::Vllm, InFlightRequests, &page).alternative;
+            let name =
+                Engine::Vllm.profile().recipe(InFlightRequests).unwrap().name_as_found(found);
+            assert_eq!(name, format!("{prefix}num_requests_running+{prefix}num_requests_waiting"));
         }
     }
     assert_eq!(number(Engine::Vllm, InFlightRequests, stages), Some(12.0));

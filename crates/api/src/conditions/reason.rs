@@ -200,6 +200,8 @@ named_variants! {
         UnknownController,
         /// A metric has two candidates with different values.
         TwoCandidates,
+        /// A series of a gateway looks like a measure of load and is none.
+        UnfitSeries,
         /// Pods that are not scraped as workers of a replica declare the metrics port as well.
         WorkersWithPort,
 

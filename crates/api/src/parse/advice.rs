@@ -1,7 +1,9 @@
 //! Hints about a spec, or about what its pods expose, although nothing is wrong with it.
 
 use llm_autoscaler_core::{Milli, Policy, Target};
-use llm_autoscaler_engines::{Engine, Kind, Recipe, Signal, SignalDef};
+use llm_autoscaler_engines::{
+    Engine, GatewayProfile, Kind, Recipe, Signal, SignalDef, UnfitSeries,
+};
 
 use super::{Asked, MetricConfig, SourceConfig, metric::likely_share};
 use crate::conditions::Reason;
@@ -70,7 +72,8 @@ fn of_series(metric: &MetricConfig, recipe: &Recipe, wanted: Milli) -> Option<St
     let mut shares = signals.filter_map(|def| Some((def, def.signal.info().highest?)));
     let is_read = |def: &SignalDef| {
         let mut names = def.terms.iter().flat_map(|term| term.0);
-        names.any(|name| name.series == recipe.series_name())
+        // A quotient of two series is a share, and its parts are none.
+        names.any(|name| name.series == recipe.series_name() && name.over.is_none())
     };
     let (def, highest) = shares.find(|(def, _)| is_read(def))?;
     (wanted > Milli::whole(highest.into())).then(|| {
@@ -82,6 +85,22 @@ fn of_series(metric: &MetricConfig, recipe: &Recipe, wanted: Milli) -> Option<St
             likely_share(wanted, highest)
         )
     })
+}
+
+/// Returns the hints about series that look like a measure of load and are none.
+pub(super) fn of_unfit_series(metrics: &[MetricConfig]) -> Vec<Advice> {
+    let hint = |metric: &MetricConfig| {
+        let Asked::Measure { measure, signal: None, .. } = &metric.asked else { return None };
+        let (gateway, unfit) = GatewayProfile::of_unfit(measure.recipe.series_name())?;
+        let UnfitSeries { series, why, instead } = unfit;
+        let (instead, name) = (instead.info().name, gateway.table.name);
+        let text = format!(
+            "{}: {series} {why}; read the signal {instead} from a source with gateway: {name}",
+            metric.name
+        );
+        Some(Advice { reason: Reason::UnfitSeries, text })
+    };
+    metrics.iter().filter_map(hint).collect()
 }
 
 /// The way in which a metric brings a target back from zero replicas.

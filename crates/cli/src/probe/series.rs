@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Context;
 use llm_autoscaler_engines::{
-    Kind, LikelyGauge, Recipe,
+    GatewayProfile, Kind, LikelyGauge, Recipe, UnfitSeries,
     exposition::{
         Extractor, LabelMismatch, ListedSeries, Scratch, Value as Quantity, declared_type, kind_of,
         list_series, parse_series,
@@ -89,6 +89,11 @@ impl Found {
             let found = found.join(" and ");
             let _ = writeln!(text, "  the page has {series}, but not with {wanted}: {found}");
         }
+        let name = self.text.split('{').next().unwrap_or_default();
+        if let Some((gateway, UnfitSeries { why, instead, .. })) = GatewayProfile::of_unfit(name) {
+            let (signal, gateway) = (instead.info().name, gateway.table.name);
+            let _ = writeln!(text, "  it {why}: read {signal} by gateway: {gateway}");
+        }
         text
     }
 
@@ -146,6 +151,9 @@ mod tests {
         assert!(text.contains("    {m=\"a\",rank=\"0\"} 3\n"), "{text}");
         let text = find(PAGE, "queue{m=\"c\"}").unwrap().text("page");
         assert!(text.ends_with("but not with m=\"c\": m=\"a\" and m=\"b\"\n"), "{text}");
+        let stale = b"smg_engine_waiting_requests{worker=\"w\"} 16\n";
+        let text = find(stale, "smg_engine_waiting_requests{worker=\"w\"}").unwrap().text("page");
+        assert!(text.ends_with("read WaitingRequests by gateway: SMG\n"), "{text}");
         assert!(find(PAGE, "t").unwrap().text("page").contains("of 5 events"));
         assert!(find(PAGE, "sum(queue)").is_err() && find(b"<html>\n", "queue").is_err());
     }

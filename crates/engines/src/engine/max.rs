@@ -16,7 +16,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     name: "MAX",
     display: "Modular MAX",
     metrics_path: "/metrics",
-    port_names: &["metrics"],
+    port_names: &["metrics", "http"],
     port: Some(8001),
     enabling: "Its page is on a port of its own, not on that of the API. From its source, not run.",
     prefixes: &["maxserve_"],

@@ -1,11 +1,8 @@
 //! The endpoint picker of the Gateway API Inference Extension 1.5.0, of which its metrics package
 //! was run and no server; and that of llm-d, which has the same series under new names, beside the
 //! old ones (`pkg/epp/metrics/metrics.go`, as read).
-//!
-//! Not used: `inference_pool_average_queue_size` and `inference_pool_average_kv_cache_utilization`,
-//! which are means over replicas, and keep their last value when the pool is empty.
 
-use super::GatewayProfile;
+use super::{GatewayProfile, UnfitSeries};
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
     engine::EngineProfile,
@@ -112,6 +109,18 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
          otherwise it refuses them, and `ArrivalRate` counts them among the errors.",
         "Before its first request its page has none of these series, and nothing shrinks.",
         "`ArrivalRate` counts a request twice that fails after it was sent.",
+    ],
+    unfit: &[
+        UnfitSeries {
+            series: "inference_pool_average_queue_size",
+            why: "is a mean over replicas, and keeps its last value when the pool is empty",
+            instead: Signal::WaitingRequests,
+        },
+        UnfitSeries {
+            series: "inference_pool_average_kv_cache_utilization",
+            why: "is a mean over replicas, and keeps its last value when the pool is empty",
+            instead: Signal::InFlightRequests,
+        },
     ],
     missing: "the endpoint picker has no series before its first request",
 };

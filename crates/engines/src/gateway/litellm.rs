@@ -1,7 +1,7 @@
 //! The proxy of LiteLLM 1.110.2. Its page was read while it ran; the counter of all requests and
 //! the histograms are from `litellm/integrations/prometheus.py` of that version.
 
-use super::GatewayProfile;
+use super::{GatewayProfile, UnfitSeries};
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
     engine::EngineProfile,
@@ -66,5 +66,10 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         "`InFlightRequests` has no label of the model: a proxy of several models gives each target \
          the load of all of them. The counter has `requested_model`, for a `series`.",
     ],
+    unfit: &[UnfitSeries {
+        series: "litellm_in_flight_requests",
+        why: "counts the scrape itself, so that it is never 0",
+        instead: Signal::InFlightRequests,
+    }],
     missing: "LiteLLM publishes metrics only with callbacks: [prometheus]",
 };

@@ -69,6 +69,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
          of them, or in none.",
         "`InFlightRequests` has no label of the application: it is the load of all of them.",
     ],
+    unfit: &[],
     missing: "Ray Serve publishes a gauge only after a first request, and for 20 s after the last",
 };
 

@@ -2,11 +2,9 @@
 //! run, with the policies `round_robin` and `cache_aware`.
 //!
 //! Series appear when they are first set. `smg_http_requests_total` and `smg_router_requests_total`
-//! grow when a request arrives. Not used: `smg_engine_*`, which keep their last value when workers
-//! die, or become -1; `smg_http_connections_active`, which the SGLang router's streams leave at
-//! their first byte; `smg_http_inflight_request_age_count`, which is sampled now and then.
+//! grow when a request arrives.
 
-use super::GatewayProfile;
+use super::{GatewayProfile, UnfitSeries};
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
     engine::EngineProfile,
@@ -106,6 +104,28 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
          load of all of them.",
         "The page of `sglang-router` is empty before its first HTTP request, of which a probe of \
          the kubelet is one; an empty page is no sample.",
+    ],
+    unfit: &[
+        UnfitSeries {
+            series: "smg_engine_waiting_requests",
+            why: "keeps its last value when an engine dies, or becomes -1, so that it asks for replicas for ever",
+            instead: Signal::WaitingRequests,
+        },
+        UnfitSeries {
+            series: "smg_engine_running_requests",
+            why: "keeps its last value when an engine dies, or becomes -1, so that it asks for replicas for ever",
+            instead: Signal::InFlightRequests,
+        },
+        UnfitSeries {
+            series: "smg_http_connections_active",
+            why: "is left by the streams of sglang-router at their first byte, so that it shrinks a service at full load",
+            instead: Signal::InFlightRequests,
+        },
+        UnfitSeries {
+            series: "smg_http_inflight_request_age_count",
+            why: "is sampled now and then, and counts requests that have ended",
+            instead: Signal::InFlightRequests,
+        },
     ],
     missing: "sglang-router publishes its requests in flight only with the policy cache_aware",
 };

@@ -2,10 +2,9 @@
 //!
 //! Series appear when they are first set. `vllm_router_processed_requests_total` grows when a
 //! request is sent to a worker, with every policy; `vllm_router_requests_total` when it ends. A
-//! request without a worker is refused after four more tries, and each try is an error. Not used:
-//! `vllm_router_active_workers`, which keeps counting workers that have died.
+//! request without a worker is refused after four more tries, and each try is an error.
 
-use super::GatewayProfile;
+use super::{GatewayProfile, UnfitSeries};
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
     engine::EngineProfile,
@@ -79,6 +78,11 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         "No series has a label of the model: a router of several models gives each target the load \
          of all of them.",
     ],
+    unfit: &[UnfitSeries {
+        series: "vllm_router_active_workers",
+        why: "keeps counting workers that have died",
+        instead: Signal::InFlightRequests,
+    }],
     missing: "vllm-router publishes its requests in flight only with the policy cache_aware",
 };
 

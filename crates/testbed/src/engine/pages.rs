@@ -7,6 +7,8 @@ use std::fmt;
 pub enum EnginePage {
     /// vLLM 0.15.1.
     Vllm,
+    /// The same vLLM as Ray Serve publishes it, with other names.
+    VllmUnderRay,
     /// SGLang 0.5.23.
     Sglang,
     /// A worker of NVIDIA Dynamo 1.6.1 that runs vLLM.
@@ -19,6 +21,8 @@ pub enum EnginePage {
     LmDeploy,
     /// Text Generation Inference 3.
     Tgi,
+    /// Modular MAX 26.7.0.
+    Max,
 }
 
 /// A series on a page, and the value it is set to.
@@ -39,25 +43,28 @@ enum Quantity {
 
 impl EnginePage {
     /// All pages.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Vllm,
+        Self::VllmUnderRay,
         Self::Sglang,
         Self::DynamoWorker,
         Self::DynamoFrontend,
         Self::TensorRtLlm,
         Self::LmDeploy,
         Self::Tgi,
+        Self::Max,
     ];
 
     /// Returns the engine's name in a spec.
     pub fn engine(self) -> &'static str {
         match self {
-            Self::Vllm => "VLLM",
+            Self::Vllm | Self::VllmUnderRay => "VLLM",
             Self::Sglang => "SGLang",
             Self::DynamoWorker | Self::DynamoFrontend => "Dynamo",
             Self::TensorRtLlm => "TensorRTLLM",
             Self::LmDeploy => "LMDeploy",
             Self::Tgi => "TGI",
+            Self::Max => "MAX",
         }
     }
 
@@ -83,7 +90,7 @@ impl EnginePage {
             }
             page.push('\n');
         }
-        page
+        if self == Self::VllmUnderRay { page.replace("vllm:", "ray_vllm_") } else { page }
     }
 
     fn fixture(self) -> &'static str {
@@ -93,13 +100,14 @@ impl EnginePage {
             };
         }
         match self {
-            Self::Vllm => fixture!("vllm-0.15.1-busy.txt"),
+            Self::Vllm | Self::VllmUnderRay => fixture!("vllm-0.15.1-busy.txt"),
             Self::Sglang => fixture!("sglang-0.5.23-collector.txt"),
             Self::DynamoWorker => fixture!("dynamo-1.6.1-mocker-vllm-busy.txt"),
             Self::DynamoFrontend => fixture!("dynamo-1.6.1-frontend-busy.txt"),
             Self::TensorRtLlm => fixture!("trtllm-050f80d-declared.txt"),
             Self::LmDeploy => fixture!("lmdeploy-0.18.0-rank0-collector.txt"),
             Self::Tgi => fixture!("tgi-3.x-by-hand.txt"),
+            Self::Max => fixture!("max-26.7.0-declared.txt"),
         }
     }
 
@@ -108,7 +116,7 @@ impl EnginePage {
         let generate =
             |name| Setting { name, label: "dynamo_endpoint=\"generate\"", of: Quantity::InFlight };
         match self {
-            Self::Vllm => vec![
+            Self::Vllm | Self::VllmUnderRay => vec![
                 set("vllm:num_requests_running", Quantity::Running),
                 set("vllm:num_requests_waiting", Quantity::Waiting),
             ],
@@ -138,6 +146,10 @@ impl EnginePage {
                 set("tgi_batch_current_size", Quantity::Running),
                 set("tgi_queue_size", Quantity::Waiting),
             ],
+            Self::Max => vec![
+                set("maxserve_num_requests_running", Quantity::InFlight),
+                set("maxserve_num_requests_queued", Quantity::Waiting),
+            ],
         }
     }
 }
@@ -146,12 +158,14 @@ impl fmt::Display for EnginePage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Vllm => "vllm",
+            Self::VllmUnderRay => "vllm-under-ray",
             Self::Sglang => "sglang",
             Self::DynamoWorker => "dynamo-worker",
             Self::DynamoFrontend => "dynamo-frontend",
             Self::TensorRtLlm => "tensorrt-llm",
             Self::LmDeploy => "lmdeploy",
             Self::Tgi => "tgi",
+            Self::Max => "max",
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    path::Path,
+    path::PathBuf,
     process::Stdio,
     sync::{
         Arc,
@@ -21,11 +21,11 @@ use tokio::task::JoinSet;
 /// The name of the engines' StatefulSet, which is the target.
 pub(crate) const TARGET: &str = "engine";
 /// The name of the gateway's StatefulSet.
-const GATEWAY: &str = "gateway";
+pub(crate) const GATEWAY: &str = "gateway";
 /// The port of a gateway's metrics page.
 const METRICS: u16 = 29_000;
 /// The time that a gateway may take to start on a busy machine.
-const START: Duration = Duration::from_mins(2);
+pub(crate) const START: Duration = Duration::from_mins(2);
 
 /// A gateway.
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +76,7 @@ impl Kind {
 /// Installs the gateways if they are missing, and starts one of them as a pod. Returns the URL of
 /// its API.
 pub(crate) async fn start(stage: &Stage, kind: Kind) -> Result<String> {
-    let folder = repository().join("tests/gateways").canonicalize()?;
-    install(&folder.join("install.sh")).await?;
-    let script = folder.join(format!("{kind}.sh"));
+    let script = installed("gateways").await?.join(format!("{kind}.sh"));
     let command = Command::shell(&format!(r#"exec "{}""#, script.display()), stage.folder()?);
     let mut command = Command { health_path: "/liveness".to_owned(), ..command };
     let kubeconfig = stage.control_plane().kubeconfig();
@@ -87,16 +85,24 @@ pub(crate) async fn start(stage: &Stage, kind: Kind) -> Result<String> {
     stage.assign(GATEWAY, Engine::Command(command));
     stage.create_engine(GATEWAY, 1).await?;
     stage.until_ready_within(GATEWAY, 1, START).await?;
+    url_of(stage).await
+}
+
+/// Returns the URL of the API of the gateway's pod.
+pub(crate) async fn url_of(stage: &Stage) -> Result<String> {
     let pod = stage.api::<Pod>().get(&format!("{GATEWAY}-0")).await?;
     let address = pod.status.and_then(|status| status.pod_ip).context("it has no address")?;
     Ok(format!("http://{address}:{}", stage.port()))
 }
 
-async fn install(script: &Path) -> Result<()> {
-    let installed = tokio::process::Command::new(script).stdout(Stdio::null()).status().await;
-    let installed = installed.with_context(|| format!("running {}", script.display()))?;
-    ensure!(installed.success(), "{} failed; the reason is above", script.display());
-    Ok(())
+/// Installs what a folder of `tests` is about, if it is missing, and returns the folder.
+pub(crate) async fn installed(name: &str) -> Result<PathBuf> {
+    let folder = repository().join("tests").join(name).canonicalize()?;
+    let script = folder.join("install.sh");
+    let status = tokio::process::Command::new(&script).stdout(Stdio::null()).status().await;
+    let status = status.with_context(|| format!("running {}", script.display()))?;
+    ensure!(status.success(), "{} failed; the reason is above", script.display());
+    Ok(folder)
 }
 
 /// Sends one request, and returns the HTTP status of its answer once that is there.

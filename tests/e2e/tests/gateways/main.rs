@@ -2,10 +2,12 @@
 //!
 //! smg and vLLM's router (tests/gateways) are installed on first use. With each of them, the size
 //! follows the requests in flight at the gateway, a target at zero is woken by a request that the
-//! gateway refuses, and engines that die under load make nothing grow.
+//! gateway refuses, and engines that die under load make nothing grow. Dynamo's frontend
+//! (tests/dynamo) tells of no request that it refuses, so that only a call wakes its workers.
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
+mod dynamo;
 mod gateway;
 mod scenarios;
 
@@ -33,5 +35,8 @@ async fn main() -> ExitCode {
             }),
         ]
     });
-    runner::run(scenarios.collect(), AT_A_TIME).await
+    let dynamo = Scenario::new("dynamo_wakes_by_calls_only", |stage| async move {
+        dynamo::only_calls_wake_workers(&stage).await
+    });
+    runner::run(scenarios.chain([dynamo]).collect(), AT_A_TIME).await
 }
