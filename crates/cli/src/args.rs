@@ -13,6 +13,7 @@ use crate::{
     cluster::{self, with_cluster},
     engines::Engines,
     explain::Explain,
+    one_line::OneLine,
     probe::Probe,
 };
 
@@ -182,7 +183,7 @@ impl LogFormat {
         let colours = std::io::stderr().is_terminal();
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr)
+            .with_writer(move || OneLine { inner: std::io::stderr(), colours })
             .with_ansi(colours);
         match self {
             Self::Text => builder.init(),

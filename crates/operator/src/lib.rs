@@ -10,7 +10,7 @@
 //!                      │
 //!                cluster  scale    pods and other autoscalers; scales of targets
 //!                      │
-//!    supervise  telemetry  kube_api  backoff  clock  lock
+//!    supervise  telemetry  kube_api  backoff  lanes  clock  lock
 //! ```
 //!
 //! Each folder is a phase of the step or a port to the world, and imports only from below:
@@ -30,6 +30,7 @@ mod cluster;
 mod drain;
 mod http;
 mod kube_api;
+mod lanes;
 mod lock;
 mod ownership;
 mod pod_monitor;
@@ -72,7 +73,7 @@ use crate::{
         sources::Sampling,
     },
     scale::client::ScaleClient,
-    status::{events::Events, write_limiter::WriteLimiter},
+    status::{events::Events, write_limiter::WriteLimiter, writer::StatusClient},
     supervise::Supervisor,
     telemetry::Telemetry,
 };
@@ -84,7 +85,7 @@ pub struct Config {
     pub namespace: Option<String>,
     /// The address that serves `/livez`, `/readyz` and `/metrics`.
     pub health_address: SocketAddr,
-    /// How wake calls are served; `None` if they are not.
+    /// The configuration of wake calls; `None` if none are served.
     pub wake: Option<WakeConfig>,
     /// The longest time between two steps of an autoscaler.
     pub period: Duration,
@@ -119,6 +120,7 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
     let telemetry = Telemetry::default();
     let supervisor = Supervisor::new(telemetry.clone(), clock);
     let credentials = CredentialStore::new(client.clone()).map_err(RunError::Tls)?;
+    supervisor.spawn("credentials", credentials.clone().sweep());
     let namespace = || config.namespace.clone();
     Ok(Context {
         sampling: Sampling {
@@ -135,7 +137,13 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
         other_autoscalers: OtherAutoscalers::new(client.clone(), namespace()),
         gates: PodGates::new(client.clone(), clock, permit, supervisor.clone()),
         events: Events::new(client.clone(), supervisor.clone()),
-        limiter: WriteLimiter::default(),
+        status: StatusClient {
+            client: client.clone(),
+            clock,
+            telemetry: telemetry.clone(),
+            limiter: WriteLimiter::default(),
+            supervisor: supervisor.clone(),
+        },
         client: client.clone(),
         clock,
         telemetry,

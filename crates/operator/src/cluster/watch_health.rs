@@ -162,7 +162,7 @@ mod tests {
             // That a listing begins, and even its first pages, tell nothing.
             (&[(0, Listed), (5, Fails), (30, Asks), (31, Answered)], 36, Some(forbidden)),
             (&[(0, Listed), (5, Fails), (30, Asks), (31, Answered), (34, Listed)], 36, None),
-            // However rare the failures are, there was no word in between.
+            // Failures are rare, and there was no word in between.
             (&[(0, Listed), (5, Fails), (90, Fails)], 91, Some(forbidden)),
             // A request that is never answered.
             (&[(0, Listed), (5, Asks)], 35, None),

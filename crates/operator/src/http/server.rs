@@ -114,7 +114,7 @@ pub(crate) fn serve_health(
         .map(drop)
 }
 
-/// How wake calls are served.
+/// The configuration of wake calls.
 #[derive(Clone, Debug)]
 pub struct WakeConfig {
     /// The address that serves `/wake`.
