@@ -1,5 +1,4 @@
-//! Limits by namespace, so that a namespace that has much to do, or whose work is slow, waits by
-//! itself.
+//! Limits by namespace, so that a namespace with much to do, or with slow work, waits by itself.
 
 use std::{
     collections::HashMap,
