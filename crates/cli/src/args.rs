@@ -1,18 +1,19 @@
 //! The command line: subcommands, flags, logging and signals.
 
-use std::{io::IsTerminal, net::SocketAddr, time::Duration};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use kube::CustomResourceExt;
 use llm_autoscaler::evaluate;
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
-use llm_autoscaler_operator::{Config, EgressRules, HostPattern};
+use llm_autoscaler_operator::{CertificateFiles, Config, EgressRules, HostPattern, WakeConfig};
 
 use crate::{
     cluster::{self, with_cluster},
     engines::Engines,
     explain::Explain,
+    one_line::OneLine,
     probe::Probe,
 };
 
@@ -55,6 +56,8 @@ pub(crate) struct Run {
     /// The address that serves /livez, /readyz and /metrics.
     #[arg(long, env = "HEALTH_ADDRESS", default_value = "[::]:8080")]
     health_address: SocketAddr,
+    #[command(flatten)]
+    wake: Wake,
     /// The longest time between two decisions of an autoscaler, in seconds. Fresh samples cause a
     /// decision at once.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=300))]
@@ -76,6 +79,38 @@ pub(crate) struct Run {
     /// The format of the logs.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+}
+
+/// The options of wake calls. They are served if there is a certificate, or plain HTTP is chosen.
+#[derive(Debug, clap::Args)]
+struct Wake {
+    /// The address that serves /wake.
+    #[arg(long = "wake-address", env = "WAKE_ADDRESS", default_value = "[::]:8443")]
+    address: SocketAddr,
+    /// The file of the certificate for /wake, in PEM, followed by those that signed it. It is read
+    /// again when it changes, and may come later.
+    #[arg(long = "wake-tls-cert-file", env = "WAKE_TLS_CERT_FILE", requires = "key_file")]
+    certificate_file: Option<PathBuf>,
+    /// The file of the certificate's private key, in PEM.
+    #[arg(long = "wake-tls-key-file", env = "WAKE_TLS_KEY_FILE", requires = "certificate_file")]
+    key_file: Option<PathBuf>,
+    /// Serve /wake by plain HTTP: the tokens of callers can be read on the network.
+    #[arg(long = "wake-plain-http", env = "WAKE_PLAIN_HTTP", conflicts_with = "certificate_file")]
+    plain_http: bool,
+    /// The audience that tokens of callers must be for. Empty: the API server's own, for which
+    /// every pod has a token by default; such a token opens the API server as well.
+    #[arg(long = "wake-audience", env = "WAKE_AUDIENCE", default_value = "llm-autoscaler")]
+    audience: String,
+}
+
+impl Wake {
+    fn config(self) -> Option<WakeConfig> {
+        let files = self.certificate_file.zip(self.key_file);
+        let certificate = files.map(|(certificate, key)| CertificateFiles { certificate, key });
+        let audience = Some(self.audience).filter(|audience| !audience.is_empty());
+        let is_served = certificate.is_some() || self.plain_http;
+        is_served.then_some(WakeConfig { address: self.address, certificate, audience })
+    }
 }
 
 /// The options of `evaluate`.
@@ -128,7 +163,8 @@ impl Run {
         let cluster = cluster::config().await?;
         let config = Config {
             namespace: self.namespace,
-            address: self.health_address,
+            health_address: self.health_address,
+            wake: self.wake.config(),
             period: Duration::from_secs(self.sync_period_seconds),
             profile: self.profile.into(),
             egress: EgressRules {
@@ -164,7 +200,7 @@ impl LogFormat {
         let colours = std::io::stderr().is_terminal();
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr)
+            .with_writer(move || OneLine { inner: std::io::stderr(), colours })
             .with_ansi(colours);
         match self {
             Self::Text => builder.init(),

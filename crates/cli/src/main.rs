@@ -5,6 +5,7 @@ mod args;
 mod cluster;
 mod engines;
 mod explain;
+mod one_line;
 mod probe;
 
 use std::process::ExitCode;

@@ -27,7 +27,7 @@ impl Backoff {
     /// Returns the wait after one more failure, which is at least as long as the server asked for.
     pub(crate) fn next_after(&mut self, asked: Option<Duration>) -> Duration {
         let wait = self.next();
-        // What the server asks for is a floor, and a text from the network: not for ever.
+        // It is a text from the network, so it is not honoured for ever.
         wait + asked.unwrap_or_default().min(self.longest)
     }
 

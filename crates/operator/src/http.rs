@@ -1,5 +1,9 @@
-//! The HTTP server of the operator: health, its own metrics, and wake calls for targets at zero.
+//! The operator's HTTP server: health, metrics and wake calls.
 
+pub(crate) mod certificate;
+pub(crate) mod heartbeat;
+pub(crate) mod listener;
 pub(crate) mod server;
 pub(crate) mod wake;
 mod wake_endpoint;
+mod wake_reviews;

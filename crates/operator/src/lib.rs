@@ -10,7 +10,7 @@
 //!                      │
 //!                cluster  scale    pods and other autoscalers; scales of targets
 //!                      │
-//!    supervise  telemetry  kube_api  backoff  clock  lock
+//!    supervise  telemetry  kube_api  backoff  lanes  clock  lock
 //! ```
 //!
 //! Each folder is a phase of the step or a port to the world, and imports only from below:
@@ -30,6 +30,7 @@ mod cluster;
 mod drain;
 mod http;
 mod kube_api;
+mod lanes;
 mod lock;
 mod ownership;
 mod pod_monitor;
@@ -48,10 +49,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use kube::{Client, core::DeserializeGuard};
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
+use tokio::{net::TcpListener, sync::oneshot};
 use tracing::info;
 
+pub use crate::http::{certificate::CertificateFiles, server::WakeConfig};
 pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
-
 use crate::{
     clock::Clock,
     cluster::{
@@ -60,7 +62,9 @@ use crate::{
     },
     drain::{gate_sweep, pod_gates::PodGates},
     http::{
-        server::{self, Endpoints, Readiness},
+        heartbeat::Heartbeat,
+        listener,
+        server::{self, Health, Readiness},
         wake::WakeCalls,
     },
     kube_api::WritePermit,
@@ -72,7 +76,7 @@ use crate::{
         scrape_pool::ScrapePool, sources::Sampling,
     },
     scale::client::ScaleClient,
-    status::{events::Events, write_limiter::WriteLimiter},
+    status::{events::Events, write_limiter::WriteLimiter, writer::StatusClient},
     supervise::Supervisor,
     telemetry::Telemetry,
 };
@@ -82,8 +86,10 @@ use crate::{
 pub struct Config {
     /// The only namespace that the operator serves; all if absent.
     pub namespace: Option<String>,
-    /// The address that serves `/livez`, `/readyz`, `/metrics` and `/wake`.
-    pub address: SocketAddr,
+    /// The address that serves `/livez`, `/readyz` and `/metrics`.
+    pub health_address: SocketAddr,
+    /// The configuration of wake calls; `None` if none are served.
+    pub wake: Option<WakeConfig>,
     /// The longest time between two steps of an autoscaler.
     pub period: Duration,
     /// The profile of decisions: the operator's own, or the HPA's to the bit.
@@ -97,9 +103,11 @@ pub struct Config {
 /// The reason why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The address of the HTTP server is in use, or not of this machine.
-    #[error("cannot serve health and metrics on {address}: {source}")]
+    /// An address to serve on is in use, or not of this machine.
+    #[error("cannot serve {what} on {address}: {source}")]
     Serve {
+        /// The requests that come there.
+        what: &'static str,
         /// The address.
         address: SocketAddr,
         /// The error of the operating system.
@@ -120,6 +128,7 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
     let supervisor = Supervisor::new(telemetry.clone(), clock);
     let credentials = CredentialStore::new(client.clone(), Egress::new(config.egress.clone()));
     let credentials = credentials.map_err(RunError::Tls)?;
+    supervisor.spawn("credentials", credentials.clone().sweep());
     let namespace = || config.namespace.clone();
     Ok(Context {
         sampling: Sampling {
@@ -141,7 +150,13 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
         other_autoscalers: OtherAutoscalers::new(client.clone(), namespace()),
         gates: PodGates::new(client.clone(), clock, permit, supervisor.clone()),
         events: Events::new(client.clone(), supervisor.clone()),
-        limiter: WriteLimiter::default(),
+        status: StatusClient {
+            client: client.clone(),
+            clock,
+            telemetry: telemetry.clone(),
+            limiter: WriteLimiter::default(),
+            supervisor: supervisor.clone(),
+        },
         client: client.clone(),
         clock,
         telemetry,
@@ -152,7 +167,7 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
     })
 }
 
-/// Runs the operator until the future is dropped, or its HTTP server ends.
+/// Runs the operator until the future is dropped.
 ///
 /// # Errors
 /// See [`RunError`].
@@ -163,23 +178,51 @@ pub async fn run(config: Config, mut cluster: kube::Config) -> Result<(), RunErr
     cluster.default_retry = false;
     let watching = Client::try_from(cluster)?;
     let context = Arc::new(context(&config, &client)?);
-    let Config { namespace, address, profile, .. } = config;
-    let endpoints = Endpoints {
-        readiness: Readiness::new(
-            context.autoscalers.clone(),
-            context.sampling.pods.health().clone(),
-        ),
-        telemetry: context.telemetry.clone(),
-        wake: context.wake.clone(),
-        client,
-    };
-    info!(%address, namespace, ?profile, "running");
+    let Config { namespace, health_address, wake, profile, .. } = config;
+    // The thread of health ends with this future.
+    let _health = serve_health(health_address, &context).await?;
+    info!(address = %health_address, namespace, ?profile, "running");
     tokio::select! {
         () = watch_all(&context, &watching, namespace.as_deref()) => Ok(()),
-        result = server::serve(address, endpoints) => {
-            result.map_err(|source| RunError::Serve { address, source })
-        }
+        result = serve_wake(wake, &context) => result,
     }
+}
+
+async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
+    let listener = listener::bind(address).await;
+    listener.map_err(|source| RunError::Serve { what, address, source })
+}
+
+async fn serve_health(
+    address: SocketAddr,
+    context: &Context,
+) -> Result<oneshot::Sender<()>, RunError> {
+    let (what, supervisor) = ("health and metrics", context.supervisor.clone());
+    let pods = context.sampling.pods.health().clone();
+    let health = Health {
+        heartbeat: Heartbeat::start(context.clock, &supervisor),
+        readiness: Readiness::new(context.autoscalers.clone(), pods),
+        telemetry: context.telemetry.clone(),
+        supervisor,
+    };
+    let (sender, end) = oneshot::channel();
+    let listener = listen(what, address).await?;
+    let served =
+        listener.into_std().and_then(|listener| server::serve_health(listener, health, end));
+    served.map(|()| sender).map_err(|source| RunError::Serve { what, address, source })
+}
+
+/// Serves wake calls, for the life of the process.
+async fn serve_wake(wake: Option<WakeConfig>, context: &Context) -> Result<(), RunError> {
+    let Some(wake) = wake else {
+        info!("wake calls are not served: see --wake-tls-cert-file and --wake-plain-http");
+        return std::future::pending().await;
+    };
+    let listener = listen("wake calls", wake.address).await?;
+    info!(address = %wake.address, is_plain = wake.certificate.is_none(), "wake calls are served");
+    let calls = (context.client.clone(), context.wake.clone());
+    server::serve_wake(listener, wake, calls, context.clock, context.supervisor.clone()).await;
+    Ok(())
 }
 
 /// Runs the watches, for the life of the process. One that panics begins again with a listing.

@@ -189,7 +189,8 @@ impl Telemetry {
     }
 
     /// Counts a panic. The task is `autoscaler`, `page`, `prometheus`, `watch`, `event`, `status`,
-    /// `pod_monitor`, `pod` or `connection`.
+    /// `pod_monitor`, `pod`, `connection`, `heartbeat`
+    /// or `credentials`.
     pub(crate) fn record_panic(&self, task: &'static str) {
         self.panics.get_or_create(&TaskLabel { task }).inc();
     }

@@ -26,6 +26,8 @@ pub struct Operator {
     process: Mutex<Option<Process>>,
     /// The port of its health and metrics endpoints.
     port: AtomicU16,
+    /// The port of wake calls.
+    wake_port: AtomicU16,
     starts: AtomicU32,
 }
 
@@ -38,6 +40,7 @@ impl Operator {
             logs: cluster.control_plane.dir().to_owned(),
             process: Mutex::default(),
             port: AtomicU16::new(0),
+            wake_port: AtomicU16::new(0),
             starts: AtomicU32::new(0),
         }
     }
@@ -49,11 +52,16 @@ impl Operator {
     pub fn start(&self) -> Result<()> {
         let count = self.starts.fetch_add(1, Ordering::Relaxed);
         let log = self.logs.join(format!("operator-{}-{count}.log", self.namespace));
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        self.port.store(port, Ordering::Relaxed);
-        let address = format!("--health-address=127.0.0.1:{port}");
+        let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+        let [health, wake] = [listeners[0].local_addr()?, listeners[1].local_addr()?];
+        drop(listeners);
+        self.port.store(health.port(), Ordering::Relaxed);
+        self.wake_port.store(wake.port(), Ordering::Relaxed);
+        let health = format!("--health-address={health}");
+        let wake = format!("--wake-address={wake}");
         let spec = Spec::new("operator", operator_binary()?, log)
-            .args(["run", "--allow-loopback", "--namespace", &self.namespace, &address])
+            .args(["run", "--allow-loopback", "--namespace", &self.namespace])
+            .args([&health, &wake, "--wake-plain-http"])
             .args(&self.args)
             .env("KUBECONFIG", &self.kubeconfig);
         *self.lock() = Some(Process::start(spec)?);
@@ -75,6 +83,11 @@ impl Operator {
     /// Returns the URL of the operator's own endpoints.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port.load(Ordering::Relaxed))
+    }
+
+    /// Returns the URL of wake calls.
+    pub fn wake_url(&self) -> String {
+        format!("http://127.0.0.1:{}/wake", self.wake_port.load(Ordering::Relaxed))
     }
 
     /// Returns the operator's own metrics page.

@@ -27,6 +27,7 @@ const OPERATOR_LAYERS: &[&str] = &[
     "telemetry",
     "kube_api",
     "backoff",
+    "lanes",
     "clock",
     "lock",
 ];

@@ -15,6 +15,10 @@ use crate::{clock::Clock, lock::lock};
 /// The time for which failures and silence of the API server are tolerated.
 const TOLERATED: Duration = Duration::from_secs(30);
 
+/// A watch that works tells something more often than this, even where nothing changes. One that
+/// does not is stuck in this process.
+const SILENT: Duration = Duration::from_mins(1);
+
 /// The health of a watch. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchHealth {
@@ -116,6 +120,11 @@ impl WatchHealth {
                 silent.as_secs()
             ));
         }
+        let told = now.since(state.told);
+        if state.is_synced && state.asked.is_none() && told > SILENT {
+            let seconds = told.as_secs();
+            return Some(format!("the watch of the {objects} has told nothing for {seconds} s"));
+        }
         (!state.is_synced).then(|| format!("the list of {objects} is not there yet"))
     }
 }
@@ -153,14 +162,19 @@ mod tests {
             // That a listing begins, and even its first pages, tell nothing.
             (&[(0, Listed), (5, Fails), (30, Asks), (31, Answered)], 36, Some(forbidden)),
             (&[(0, Listed), (5, Fails), (30, Asks), (31, Answered), (34, Listed)], 36, None),
-            // However rare the failures are, there was no word in between.
+            // Failures are rare, and there was no word in between.
             (&[(0, Listed), (5, Fails), (90, Fails)], 91, Some(forbidden)),
             // A request that is never answered.
             (&[(0, Listed), (5, Asks)], 35, None),
             (&[(0, Listed), (5, Asks)], 36, Some(silent)),
             (&[(0, Asks)], 31, Some(silent)),
             (&[(0, Listed), (5, Asks), (20, Fails)], 36, Some(forbidden)),
-            (&[(0, Listed), (5, Asks), (20, Works)], 90, None),
+            (&[(0, Listed), (5, Asks), (20, Works)], 80, None),
+            (
+                &[(0, Listed), (20, Works)],
+                81,
+                Some("the watch of the pods has told nothing for 61 s"),
+            ),
         ];
         for (row, (events, second, expected)) in table.iter().enumerate() {
             let at = |second: &u64| Monotonic(Duration::from_secs(*second));

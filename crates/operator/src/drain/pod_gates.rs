@@ -37,6 +37,8 @@ use crate::{
 
 /// After a failure in a namespace nothing is written there for this long.
 const RETRY: Duration = Duration::from_secs(5);
+/// A failure is remembered for this long without another one: its namespace may be gone.
+const FAILURE_REMEMBERED: Duration = Duration::from_hours(1);
 /// The watch of the pods shows a write within this time.
 const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -87,6 +89,7 @@ impl State {
     /// Records the end of a write.
     fn end(&mut self, pod: &Pod, write: Write, result: Result<(), Failure>, now: Monotonic) {
         self.under_way.remove(&pod.uid);
+        self.failures.retain(|_, failed| now.since(failed.at) < FAILURE_REMEMBERED);
         match result {
             Ok(()) => {
                 self.failures.remove(&pod.namespace);

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use futures::future::try_join_all;
@@ -15,6 +16,7 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PartialObjectMeta, Patch},
 };
 use llm_autoscaler_api::workloads;
+use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_observe::pod::{Pod, role_instance::RoleInstance};
 use serde_json::{Value, json};
 use tracing::warn;
@@ -24,6 +26,10 @@ use crate::{
     lock::lock,
 };
 
+/// The time for which a mark is remembered. A later scale-down of the set lists its RoleInstances
+/// and finds it all the same.
+const REMEMBERED: Duration = Duration::from_hours(24);
+
 /// The metadata of a RoleInstance.
 type Metadata = PartialObjectMeta<DynamicObject>;
 
@@ -31,9 +37,24 @@ type Metadata = PartialObjectMeta<DynamicObject>;
 pub(super) struct RoleInstances {
     client: Client,
     writer: PodWriter,
-    /// The UIDs of the RoleInstances that were marked, each with that of its set. No watch shows
-    /// them.
-    marked: Mutex<HashMap<String, String>>,
+    /// The RoleInstances that were marked. No watch shows them.
+    marked: Mutex<HashMap<InstanceKey, Mark>>,
+}
+
+/// A RoleInstance. A pod names its own by an owner reference, which the API server does not check:
+/// with its namespace, no pod of another one can be taken for one of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct InstanceKey {
+    namespace: String,
+    uid: String,
+}
+
+/// A mark that was written.
+#[derive(Clone, Debug)]
+struct Mark {
+    /// The UID of the set.
+    set: String,
+    at: Monotonic,
 }
 
 impl RoleInstances {
@@ -43,7 +64,8 @@ impl RoleInstances {
 
     /// Returns whether the RoleInstance of a pod was marked by this process.
     pub(super) fn is_marked(&self, pod: &Pod) -> bool {
-        pod.role_instance.as_ref().is_some_and(|instance| self.lock().contains_key(&instance.uid))
+        let Some(instance) = &pod.role_instance else { return false };
+        self.lock().contains_key(&InstanceKey::new(&pod.namespace, &instance.uid))
     }
 
     /// Marks the RoleInstances of pods of one set as the first to be removed, and unmarks all
@@ -71,7 +93,7 @@ impl RoleInstances {
         let Some(marking) = Marking::plan(&found.items, &going) else { return Ok(()) };
         // Recorded before the writes, so that a mark is removed again even if its write seems to
         // have failed.
-        self.record(&marking.set, &going);
+        self.record(&pod.namespace, &marking.set, &going);
         let writes = marking.changes.into_iter();
         let writes = writes.map(|change| set_cost(self.writer, &api, change));
         try_join_all(writes).await.map(drop)
@@ -86,15 +108,18 @@ impl RoleInstances {
         let api = self.api(pod, instance);
         let (name, uid) = (instance.name.clone(), instance.uid.clone());
         set_cost(self.writer, &api, CostChange { name, uid, cost: Value::Null }).await?;
-        self.lock().remove(&instance.uid);
+        self.lock().remove(&InstanceKey::new(&pod.namespace, &instance.uid));
         Ok(())
     }
 
     /// Records that these RoleInstances of a set are marked, and no others.
-    fn record(&self, set: &str, going: &HashSet<&str>) {
+    fn record(&self, namespace: &str, set: &str, going: &HashSet<&str>) {
+        let now = self.writer.clock.monotonic();
         let mut marked = self.lock();
-        marked.retain(|_, of| of != set);
-        marked.extend(going.iter().map(|uid| ((*uid).to_owned(), set.to_owned())));
+        // A set that is deleted in the middle of its scale-down would stay for ever.
+        marked.retain(|_, mark| mark.set != set && now.since(mark.at) < REMEMBERED);
+        let mark = Mark { set: set.to_owned(), at: now };
+        marked.extend(going.iter().map(|uid| (InstanceKey::new(namespace, uid), mark.clone())));
     }
 
     fn api(&self, pod: &Pod, instance: &RoleInstance) -> Api<DynamicObject> {
@@ -103,8 +128,14 @@ impl RoleInstances {
         Api::namespaced_with(self.client.clone(), &pod.namespace, &ApiResource::from_gvk(&kind))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, String>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<InstanceKey, Mark>> {
         lock(&self.marked)
+    }
+}
+
+impl InstanceKey {
+    fn new(namespace: &str, uid: &str) -> Self {
+        Self { namespace: namespace.to_owned(), uid: uid.to_owned() }
     }
 }
 
@@ -171,6 +202,13 @@ async fn set_cost(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        clock::Clock,
+        kube_api::{
+            WritePermit,
+            stand_in::{Answer, Received, StandIn},
+        },
+    };
 
     fn instance(name: &str, set: &str, is_marked: bool) -> Metadata {
         let cost = is_marked.then_some(workloads::CHEAPEST);
@@ -186,6 +224,31 @@ mod tests {
             },
         });
         serde_json::from_value(object).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_mark_is_unknown_to_pods_of_another_namespace_and_is_not_kept_for_ever() {
+        let api = StandIn::start(|_: &Received| Answer::refusal(404)).await;
+        let writer = PodWriter { permit: WritePermit::unlimited(), clock: Clock::start() };
+        let instances = RoleInstances::new(api.client.clone(), writer);
+        let pod = |namespace: &str, uid: &str| {
+            let (api_version, name) = ("workloads.x-k8s.io/v1alpha2".to_owned(), "a".to_owned());
+            let role_instance = Some(RoleInstance { api_version, name, uid: uid.to_owned() });
+            let pod = Pod::serving("a-0", "a");
+            Pod { namespace: namespace.to_owned(), role_instance, ..pod }
+        };
+        instances.record("ns", "set", &HashSet::from(["1"]));
+        let (own, foreign) = (pod("ns", "1"), pod("other", "1"));
+        assert!(instances.is_marked(&own) && !instances.is_marked(&foreign));
+        instances.unmark(&foreign).await.unwrap();
+        assert!(instances.is_marked(&own), "a pod of another namespace claims the instance");
+        for mark in instances.lock().values_mut() {
+            mark.at = Monotonic::default();
+        }
+        instances.record("ns", "another", &HashSet::from(["2"]));
+        assert!(instances.is_marked(&own), "a day has not passed");
+        instances.unmark(&own).await.unwrap();
+        assert!(!instances.is_marked(&own));
     }
 
     #[test]

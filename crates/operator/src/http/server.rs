@@ -1,6 +1,7 @@
-//! Serves liveness, readiness, the operator's own metrics, and wake calls.
+//! The operator's servers: liveness, readiness and its own metrics on one address, and wake calls on
+//! another, because other clients are to reach them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -9,14 +10,19 @@ use axum::{
     routing::{get, post},
 };
 use kube::Client;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
+    clock::Clock,
     cluster::watch_health::WatchHealth,
     http::{
+        certificate::{Certificate, CertificateFiles},
+        heartbeat::Heartbeat,
+        listener,
         wake::{AutoscalerKey, WakeCalls},
         wake_endpoint::WakeEndpoint,
     },
+    supervise::Supervisor,
     telemetry::Telemetry,
 };
 
@@ -48,46 +54,104 @@ impl Readiness {
     }
 }
 
-/// The sources of the server's answers.
-pub(crate) struct Endpoints {
+/// The sources of the answers about health.
+#[derive(Clone)]
+pub(crate) struct Health {
+    /// Answers `/livez`.
+    pub heartbeat: Heartbeat,
     /// Answers `/readyz`.
     pub readiness: Readiness,
     /// Answers `/metrics`.
     pub telemetry: Telemetry,
-    /// Receives the calls of `/wake`.
-    pub wake: WakeCalls,
-    /// Authenticates the callers of `/wake`.
-    pub client: Client,
+    /// Catches the panics of connections.
+    pub supervisor: Supervisor,
 }
 
-/// Serves `/livez`, `/readyz`, `/metrics` and `/wake/NAMESPACE/NAME`, for the life of the process.
+impl Health {
+    fn alive(&self) -> (StatusCode, String) {
+        match self.heartbeat.problem() {
+            Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
+            None => (StatusCode::OK, "ok\n".to_owned()),
+        }
+    }
+
+    fn page(&self) -> ([(&'static str, &'static str); 1], String) {
+        self.readiness.record_ages(&self.telemetry);
+        ([("content-type", OPEN_METRICS)], self.telemetry.page())
+    }
+}
+
+/// Serves `/livez`, `/readyz` and `/metrics` on a listener, until the sender of `end` is dropped.
+/// The thread and its runtime are the server's own, so that it answers whatever the others do.
 ///
 /// # Errors
-/// The address cannot be listened on.
-pub(crate) async fn serve(address: SocketAddr, endpoints: Endpoints) -> std::io::Result<()> {
-    let Endpoints { readiness, telemetry, wake, client } = endpoints;
-    let listener = TcpListener::bind(address).await?;
-    let wake = WakeEndpoint::new(client, wake);
+/// There is no further thread to be had.
+pub(crate) fn serve_health(
+    listener: std::net::TcpListener,
+    health: Health,
+    end: oneshot::Receiver<()>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _entered = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    let supervisor = health.supervisor.clone();
+    let (alive, ready, page) = (health.clone(), health.readiness.clone(), health);
+    let app = Router::new()
+        .route("/livez", get(async move || alive.alive()))
+        .route("/readyz", get(async move || ready.check()))
+        .route("/metrics", get(async move || page.page()));
+    let serve = async move {
+        tokio::select! {
+            () = listener::serve(listener, None, app, supervisor) => {}
+            _ = end => {}
+        }
+    };
+    std::thread::Builder::new()
+        .name("health".to_owned())
+        .spawn(move || runtime.block_on(serve))
+        .map(drop)
+}
+
+/// The configuration of wake calls.
+#[derive(Clone, Debug)]
+pub struct WakeConfig {
+    /// The address that serves `/wake`.
+    pub address: SocketAddr,
+    /// The certificate; `None` serves plain HTTP, over which tokens can be read.
+    pub certificate: Option<CertificateFiles>,
+    /// The audience that tokens must be for; `None` means the API server's own.
+    pub audience: Option<String>,
+}
+
+/// Serves `/wake/NAMESPACE/NAME` on a listener, for the life of the process.
+pub(crate) async fn serve_wake(
+    listener: TcpListener,
+    config: WakeConfig,
+    (client, calls): (Client, WakeCalls),
+    clock: Clock,
+    supervisor: Supervisor,
+) {
+    let wake = WakeEndpoint::new(client, calls, config.audience, clock);
     let call = async move |Path((namespace, name)): Path<(String, String)>, headers: HeaderMap| {
         wake.answer(&AutoscalerKey { namespace, name }, &headers).await
     };
-    let ready = readiness.clone();
-    let metrics = async move || {
-        readiness.record_ages(&telemetry);
-        ([("content-type", OPEN_METRICS)], telemetry.page())
+    let app = Router::new().route("/wake/{namespace}/{name}", post(call));
+    let certificate = config.certificate.map(|files| Arc::new(Certificate::new(files)));
+    let watched = certificate.clone();
+    let watch = async {
+        match &watched {
+            Some(certificate) => certificate.watch().await,
+            None => std::future::pending().await,
+        }
     };
-    let app = Router::new()
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(move || std::future::ready(ready.check())))
-        .route("/metrics", get(metrics))
-        .route("/wake/{namespace}/{name}", post(call));
-    axum::serve(listener, app).await
+    tokio::join!(listener::serve(listener, certificate, app, supervisor), watch);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
 
     #[test]
     fn an_operator_is_ready_while_its_watches_work() {

@@ -1,10 +1,16 @@
 //! `POST /wake/NAMESPACE/NAME`, for callers that Kubernetes permits it.
 //!
 //! A caller sends a token of the cluster, such as a ServiceAccount's, and needs the permission to
-//! `create` the subresource `llmautoscalers/wake` of that autoscaler. No answer of the API server
-//! is cached, because calls are rare.
+//! `create` the subresource `llmautoscalers/wake` of that autoscaler. No permission is cached,
+//! because calls are rare; refusals are, because floods of calls are refused. A caller that is not
+//! known yet learns nothing about the API server: its errors are in the log.
 
-use axum::http::{HeaderMap, StatusCode};
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    http::{HeaderMap, StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
 use k8s_openapi::api::{
     authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
     authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
@@ -13,67 +19,118 @@ use kube::{Api, Client, api::PostParams};
 use tracing::{info, warn};
 
 use crate::{
-    http::wake::{AutoscalerKey, WakeCalls},
+    clock::Clock,
+    http::{
+        wake::{AutoscalerKey, WakeCalls},
+        wake_reviews::{Refused, Reviews},
+    },
     kube_api::error_text,
 };
 
-/// Answers wake calls.
+/// The longest token, in bytes. A ServiceAccount's has about 1 KiB.
+const LONGEST_TOKEN: usize = 8 << 10;
+/// The time for both reviews of a call.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Answers wake calls. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct WakeEndpoint {
     client: Client,
     calls: WakeCalls,
+    /// The audience that tokens must be for; `None` means the API server's own.
+    audience: Option<String>,
+    reviews: Arc<Reviews>,
+    clock: Clock,
 }
 
-/// A status, and a line of text for the caller.
-type Response = (StatusCode, String);
+/// The reason why a call is not passed on.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    NoToken,
+    UnknownToken,
+    /// The name of the caller.
+    NotAllowed(String),
+    TooMany,
+    Unavailable,
+}
 
 impl WakeEndpoint {
     /// Creates an endpoint that passes calls on to `calls`.
-    pub(super) fn new(client: Client, calls: WakeCalls) -> Self {
-        Self { client, calls }
+    pub(super) fn new(
+        client: Client,
+        calls: WakeCalls,
+        audience: Option<String>,
+        clock: Clock,
+    ) -> Self {
+        Self { client, calls, audience, reviews: Arc::new(Reviews::new()), clock }
     }
 
     /// Authenticates and authorizes a call, and passes it on to the autoscaler.
     pub(super) async fn answer(&self, key: &AutoscalerKey, headers: &HeaderMap) -> Response {
         let AutoscalerKey { namespace, name } = key;
-        let Some(token) = bearer_token(headers) else {
-            let message = "a token is required: Authorization: Bearer TOKEN\n";
-            return (StatusCode::UNAUTHORIZED, message.to_owned());
+        let caller = match self.review(key, headers).await {
+            Ok(caller) => caller,
+            Err(refusal) => return refusal.response(key),
         };
-        let user = match self.authenticate(token).await {
-            Ok(Some(user)) => user,
-            Ok(None) => {
-                let message = "the cluster does not know this token\n";
-                return (StatusCode::UNAUTHORIZED, message.to_owned());
-            }
-            Err(error) => return unavailable("authenticating the caller", &error),
-        };
-        let caller = user.username.clone().unwrap_or_default();
-        match self.is_allowed(user, key).await {
-            Ok(true) => {}
-            Ok(false) => {
-                let message =
-                    format!("{caller} may not create llmautoscalers/wake {name} in {namespace}\n");
-                return (StatusCode::FORBIDDEN, message);
-            }
-            Err(error) => return unavailable("authorizing the caller", &error),
-        }
         if !self.calls.send(key) {
             let message = format!("there is no LLMAutoscaler {name} in {namespace}\n");
-            return (StatusCode::NOT_FOUND, message);
+            return (StatusCode::NOT_FOUND, message).into_response();
         }
         info!(namespace, name, caller, "a wake call arrived");
-        (StatusCode::ACCEPTED, "accepted\n".to_owned())
+        (StatusCode::ACCEPTED, "accepted\n").into_response()
+    }
+
+    /// Returns the name of a caller that may wake an autoscaler.
+    async fn review(&self, key: &AutoscalerKey, headers: &HeaderMap) -> Result<String, Refusal> {
+        let token = bearer_token(headers).ok_or(Refusal::NoToken)?;
+        let unknown = Refused { token, key: None };
+        let stranger = Refused { token, key: Some(key) };
+        let now = self.clock.monotonic();
+        if token.len() > LONGEST_TOKEN || self.reviews.is_refused(unknown, now) {
+            return Err(Refusal::UnknownToken);
+        }
+        if self.reviews.is_refused(stranger, now) {
+            return Err(Refusal::NotAllowed("the caller".to_owned()));
+        }
+        let _permit = self.reviews.begin().ok_or(Refusal::TooMany)?;
+        let reviewed = async {
+            let Some(user) = self.authenticate(token).await? else {
+                return Ok(Err((Refusal::UnknownToken, unknown)));
+            };
+            let caller = user.username.clone().unwrap_or_default();
+            let is_allowed = self.is_allowed(user, key).await?;
+            Ok(if is_allowed { Ok(caller) } else { Err((Refusal::NotAllowed(caller), stranger)) })
+        };
+        let answer = match tokio::time::timeout(DEADLINE, reviewed).await {
+            Ok(answer) => answer.map_err(|error: kube::Error| error_text(&error)),
+            Err(_) => Err(format!("the API server did not answer within {} s", DEADLINE.as_secs())),
+        };
+        match answer {
+            Ok(Ok(caller)) => Ok(caller),
+            Ok(Err((refusal, refused))) => {
+                self.reviews.record_refusal(refused, self.clock.monotonic());
+                Err(refusal)
+            }
+            Err(error) => {
+                warn!(error, "a wake call could not be reviewed");
+                Err(Refusal::Unavailable)
+            }
+        }
     }
 
     /// Returns the user that a token belongs to; `None` if the cluster does not accept the token.
     async fn authenticate(&self, token: &str) -> kube::Result<Option<UserInfo>> {
-        let spec = TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() };
+        let audiences = self.audience.clone().map(|audience| vec![audience]);
+        let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences };
         let review = TokenReview { spec, ..TokenReview::default() };
         let api = Api::<TokenReview>::all(self.client.clone());
         let review = api.create(&PostParams::default(), &review).await?;
         let status = review.status.unwrap_or_default();
-        Ok(status.user.filter(|_| status.authenticated == Some(true)))
+        // An API server that knows nothing of audiences names none, and then has not checked it.
+        let is_for_us = self.audience.as_ref().is_none_or(|audience| {
+            status.audiences.is_some_and(|audiences| audiences.contains(audience))
+        });
+        Ok(status.user.filter(|_| status.authenticated == Some(true) && is_for_us))
     }
 
     /// Returns whether a user may create the subresource `wake` of an autoscaler.
@@ -106,15 +163,46 @@ fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
-fn unavailable(action: &str, error: &kube::Error) -> Response {
-    let error = error_text(error);
-    warn!(error, "{action} failed");
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{action} failed: {error}\n"))
+impl Refusal {
+    fn response(self, key: &AutoscalerKey) -> Response {
+        let AutoscalerKey { namespace, name } = key;
+        let soon = [(RETRY_AFTER, "1")];
+        match self {
+            Self::NoToken => {
+                let message = "a token is required: Authorization: Bearer TOKEN\n";
+                (StatusCode::UNAUTHORIZED, message).into_response()
+            }
+            Self::UnknownToken => {
+                let message = "the cluster does not know this token, or it is for another \
+                               audience\n";
+                (StatusCode::UNAUTHORIZED, message).into_response()
+            }
+            Self::NotAllowed(caller) => {
+                let message =
+                    format!("{caller} may not create llmautoscalers/wake {name} in {namespace}\n");
+                (StatusCode::FORBIDDEN, message).into_response()
+            }
+            Self::TooMany => {
+                let message = "too many wake calls at once: try again in a second\n";
+                (StatusCode::TOO_MANY_REQUESTS, soon, message).into_response()
+            }
+            Self::Unavailable => {
+                let message = "the caller cannot be authenticated at present: try again\n";
+                (StatusCode::SERVICE_UNAVAILABLE, soon, message).into_response()
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::{
+        kube_api::stand_in::{Answer, Received, StandIn, until},
+        supervise::Supervisor,
+    };
 
     #[test]
     fn a_token_follows_the_word_bearer() {
@@ -131,5 +219,109 @@ mod tests {
             }
             assert_eq!(bearer_token(&headers), expected, "{header:?}");
         }
+    }
+
+    /// A call with a token, which waits for its answer.
+    fn call(endpoint: &WakeEndpoint, token: &str) -> impl Future<Output = StatusCode> + use<> {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let key = AutoscalerKey { namespace: "ns".to_owned(), name: "a".to_owned() };
+        let endpoint = endpoint.clone();
+        async move { endpoint.answer(&key, &headers).await.status() }
+    }
+
+    fn endpoint(api: &StandIn, audience: Option<&str>) -> WakeEndpoint {
+        let (calls, clock) = (WakeCalls::default(), Clock::start());
+        WakeEndpoint::new(api.client.clone(), calls, audience.map(str::to_owned), clock)
+    }
+
+    /// Answers reviews: the token `gateway` may wake, `stranger` may not, others are not known.
+    fn reviews(request: &Received) -> Answer {
+        let mut review = request.body.clone();
+        let token = review["spec"]["token"].as_str().map(str::to_owned);
+        review["status"] = match token.as_deref() {
+            Some("broken") => return Answer::refusal(500),
+            Some(token @ ("gateway" | "stranger")) => {
+                let audiences = review["spec"]["audiences"].clone();
+                json!({"authenticated": true, "user": {"username": token}, "audiences": audiences})
+            }
+            Some("unaware") => json!({"authenticated": true, "user": {"username": "gateway"}}),
+            Some(_) => json!({"authenticated": false}),
+            None => json!({"allowed": review["spec"]["user"] == "gateway"}),
+        };
+        Answer::Json(201, review)
+    }
+
+    #[tokio::test]
+    async fn a_token_is_for_the_audience_and_a_refusal_is_not_asked_for_again() {
+        let api = StandIn::start(reviews).await;
+        let endpoint = endpoint(&api, Some("llm-autoscaler"));
+        let long = "x".repeat(LONGEST_TOKEN + 1);
+        // token, status, requests to the API server
+        let table = [
+            ("junk", 401, 1),
+            ("junk", 401, 0),
+            (&long, 401, 0),
+            ("unaware", 401, 1),
+            ("stranger", 403, 2),
+            ("stranger", 403, 0),
+            // It listens to no autoscaler in this test.
+            ("gateway", 404, 2),
+            ("gateway", 404, 2),
+            ("broken", 503, 1),
+        ];
+        for (token, status, requests) in table {
+            let before = api.received(|_| true).len();
+            assert_eq!(call(&endpoint, token).await.as_u16(), status, "{token}");
+            assert_eq!(api.received(|_| true).len() - before, requests, "{token}");
+        }
+        let reviews = api.received(|request| request.path.contains("tokenreviews"));
+        let audience = json!(["llm-autoscaler"]);
+        assert!(reviews.iter().all(|review| review.body["spec"]["audiences"] == audience));
+    }
+
+    #[tokio::test]
+    async fn the_api_servers_own_audience_is_a_choice() {
+        let api = StandIn::start(reviews).await;
+        let endpoint = endpoint(&api, None);
+        assert_eq!(call(&endpoint, "unaware").await, StatusCode::NOT_FOUND);
+        let reviews = api.received(|request| request.path.contains("tokenreviews"));
+        assert_eq!(reviews[0].body["spec"].get("audiences"), None);
+    }
+
+    /// An API server that hangs used to have one review for each junk call.
+    #[tokio::test]
+    async fn the_ninth_review_at_once_is_refused() {
+        let api = StandIn::start(|_: &Received| Answer::Never).await;
+        let endpoint = endpoint(&api, None);
+        let supervisor = Supervisor::impatient();
+        let calls: Vec<_> = (0..8)
+            .map(|number| {
+                let call = call(&endpoint, &number.to_string());
+                supervisor.spawn("call", async move {
+                    let _ = call.await;
+                })
+            })
+            .collect();
+        until("eight reviews", || api.received(|_| true).len() == 8).await;
+        assert_eq!(call(&endpoint, "ninth").await, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(api.received(|_| true).len(), 8);
+        calls.iter().for_each(tokio::task::AbortHandle::abort);
+        until("them to end", || calls.iter().all(tokio::task::AbortHandle::is_finished)).await;
+        assert!(endpoint.reviews.begin().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_error_of_the_api_server_is_not_told() {
+        let api = StandIn::start(|_: &Received| Answer::refusal(500)).await;
+        let endpoint = endpoint(&api, None);
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Bearer x".parse().unwrap());
+        let key = AutoscalerKey { namespace: "ns".to_owned(), name: "a".to_owned() };
+        let response = endpoint.answer(&key, &headers).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        let body = axum::body::to_bytes(response.into_body(), 1024).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("refused with 500"), "{body:?}");
     }
 }

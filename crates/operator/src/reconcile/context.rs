@@ -15,7 +15,7 @@ use crate::{
     pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
     sampling::sources::Sampling,
     scale::client::ScaleClient,
-    status::{events::Events, write_limiter::WriteLimiter},
+    status::{events::Events, writer::StatusClient},
     supervise::Supervisor,
     telemetry::Telemetry,
 };
@@ -45,8 +45,8 @@ pub(crate) struct Context {
     pub gates: PodGates,
     /// The recorder of events.
     pub events: Events,
-    /// The limit for writes that are not urgent.
-    pub limiter: WriteLimiter,
+    /// The handles that the writers of statuses share.
+    pub status: StatusClient,
     /// The operator's own metrics.
     pub telemetry: Telemetry,
     /// Catches the panics of tasks.

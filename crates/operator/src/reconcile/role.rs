@@ -209,6 +209,7 @@ impl Role {
             Some(role) => events::of_role(event, role),
             None => event,
         };
-        warnings::publish(&self.context.events, &self.context.limiter, &self.object, event);
+        let Context { events, status, .. } = &*self.context;
+        warnings::publish(events, &status.limiter, &self.object, event);
     }
 }

@@ -58,7 +58,7 @@ impl Autoscaler {
     /// The step did not come to its end, and is to be tried again soon.
     pub(super) async fn step(&mut self, cause: Cause) -> Result<(), StepFailed> {
         if let Some(obstacle) = self.obstacle() {
-            return self.report_obstacle(obstacle).await;
+            return self.report_obstacle(obstacle);
         }
         let mut scales = if cause == Cause::Sample { Scales::Outdated } else { Scales::All };
         let mut result = Err(StepFailed);
@@ -81,7 +81,7 @@ impl Autoscaler {
             }
             scales = Scales::Outdated;
         }
-        self.publish().await;
+        self.publish();
         result
     }
 
@@ -192,7 +192,7 @@ impl Autoscaler {
 
     /// Reports the reason why no role can be decided on. A spec that cannot be carried out claims
     /// nothing, and is not tried again.
-    async fn report_obstacle(&mut self, obstacle: Obstacle) -> Result<(), StepFailed> {
+    fn report_obstacle(&mut self, obstacle: Obstacle) -> Result<(), StepFailed> {
         let now = self.context.clock.now();
         let Obstacle { reason, message, is_terminal } = obstacle;
         if is_terminal {
@@ -204,12 +204,12 @@ impl Autoscaler {
         let before = self.status.status();
         let status = assemble::obstructed(before, &self.object, update, is_terminal, now.wall);
         self.warnings.publish_new(&self.object, Vec::new(), now.monotonic);
-        self.status.write(&self.object, status, now).await;
+        self.status.write(&self.object, status);
         if is_terminal { Ok(()) } else { Err(StepFailed) }
     }
 
     /// Publishes the events and the status of the step.
-    async fn publish(&mut self) {
+    fn publish(&mut self) {
         let now = self.context.clock.now();
         let warnings =
             self.roles.iter_mut().flat_map(|role| std::mem::take(&mut role.warnings)).collect();
@@ -223,7 +223,7 @@ impl Autoscaler {
             let reason = Reason::AutoscalersUnknown;
             status = assemble::unready(before, status, reason, message, now.wall);
         }
-        self.status.write(&self.object, status, now).await;
+        self.status.write(&self.object, status);
     }
 }
 

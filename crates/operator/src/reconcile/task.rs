@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::{
     http::wake::AutoscalerKey,
     reconcile::{autoscaler::Autoscaler, context::Context, role::Role, step::Cause},
-    status::{assemble, writer::StatusWriter},
+    status::{assemble, writer::write_once},
     supervise::Panic,
 };
 
@@ -96,10 +96,9 @@ async fn report_panic(
         wait.as_secs().max(1)
     );
     let update = ConditionUpdate::no(ConditionType::ScalingActive, Reason::InternalError, message);
-    let (telemetry, limiter) = (context.telemetry.clone(), context.limiter.clone());
-    let mut writer = StatusWriter::new(&context.client, &object, telemetry, limiter);
-    let status = assemble::obstructed(writer.status(), &object, update, false, now.wall);
-    writer.write(&object, status, now).await;
+    let before = object.status.clone().unwrap_or_default();
+    let status = assemble::obstructed(&before, &object, update, false, now.wall);
+    write_once(&context.status, &object, status).await;
 }
 
 impl Autoscaler {

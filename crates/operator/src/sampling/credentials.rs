@@ -213,12 +213,20 @@ impl CredentialStore {
     }
 
     fn entry(&self, key: CacheKey) -> Arc<CacheEntry> {
-        let mut cache = lock(&self.0.cache);
-        if !cache.contains_key(&key) {
-            // Entries that no source refers to are dropped.
-            cache.retain(|key, _| Arc::strong_count(&key.access) > 1);
+        lock(&self.0.cache).entry(key).or_default().clone()
+    }
+
+    /// Forgets the credentials that no source refers to any more, so that the values of Secrets do
+    /// not stay in memory; again and again, for the life of the process.
+    pub(crate) async fn sweep(self) {
+        loop {
+            tokio::time::sleep(CACHED_FOR).await;
+            self.forget_unused();
         }
-        cache.entry(key).or_default().clone()
+    }
+
+    fn forget_unused(&self) {
+        lock(&self.0.cache).retain(|key, _| Arc::strong_count(&key.access) > 1);
     }
 }
 
@@ -360,6 +368,28 @@ fn insert(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kube_api::stand_in::{Answer, Received, StandIn};
+
+    #[tokio::test]
+    async fn values_of_secrets_are_forgotten_with_their_source() {
+        let api = StandIn::start(|_: &Received| {
+            let data = serde_json::json!({"token": "c2VjcmV0"});
+            Answer::Json(200, serde_json::json!({"metadata": {"name": "s"}, "data": data}))
+        })
+        .await;
+        let store = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
+        let authorization = serde_json::json!({"type": "Bearer",
+            "credentials": {"name": "s", "key": "token"}});
+        let authorization = serde_json::from_value(authorization).unwrap();
+        let access = Arc::new(Access { authorization: Some(authorization), ..Access::default() });
+        let config = store.for_pods("ns", &access).await.unwrap();
+        assert_eq!(config.headers[AUTHORIZATION], "Bearer secret");
+        store.forget_unused();
+        assert_eq!(lock(&store.0.cache).len(), 1, "a source refers to it");
+        drop((access, config));
+        store.forget_unused();
+        assert!(lock(&store.0.cache).is_empty());
+    }
 
     #[test]
     fn too_many_headers_are_an_error() {

@@ -1,19 +1,16 @@
 //! The loop that scrapes one page.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use llm_autoscaler_engines::exposition::{Extract, PageError, Scratch};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     clock::Clock,
+    lanes::Lanes,
     lock::lock,
     sampling::{
         credentials::CredentialStore,
@@ -42,7 +39,7 @@ pub(crate) type ScrapeLoop = Feed<PageKey, PageState>;
 /// The resources that all scrape loops share.
 pub(crate) struct ScrapeContext {
     credentials: CredentialStore,
-    permits: Mutex<HashMap<String, Arc<Semaphore>>>,
+    permits: Lanes,
     telemetry: Telemetry,
     buffers: BufferPool,
     clock: Clock,
@@ -77,15 +74,9 @@ impl BufferPool {
 
 impl ScrapeContext {
     pub(crate) fn new(credentials: CredentialStore, telemetry: Telemetry, clock: Clock) -> Self {
-        let (permits, buffers) = (Mutex::default(), BufferPool::default());
+        let (permits, buffers) = (Lanes::new(CONCURRENCY), BufferPool::default());
         let supervisor = Supervisor::new(telemetry.clone(), clock);
         Self { credentials, permits, telemetry, buffers, clock, supervisor }
-    }
-
-    fn permits(&self, namespace: &str) -> Arc<Semaphore> {
-        let mut permits = lock(&self.permits);
-        let new = || Arc::new(Semaphore::new(CONCURRENCY));
-        permits.entry(namespace.to_owned()).or_insert_with(new).clone()
     }
 }
 
@@ -137,8 +128,7 @@ async fn scrape(
     scraper: &mut Scraper,
     due: Instant,
 ) -> bool {
-    let permits = context.permits(&page.key.namespace);
-    let Ok(_permit) = permits.acquire().await else { return false };
+    let _permit = context.permits.enter(&page.key.namespace).await;
     context.telemetry.record_lateness(due.elapsed());
     let (measures, timing) = {
         let mut state = page.state();

@@ -3,10 +3,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kube::runtime::events::Event;
+use kube::{ResourceExt, runtime::events::Event};
 use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, messages::EventMessage};
 use llm_autoscaler_core::Monotonic;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     events::{self, Events},
@@ -126,9 +126,16 @@ pub(crate) fn publish(
     about: &Arc<LLMAutoscaler>,
     event: Event,
 ) {
+    let namespace = about.namespace().unwrap_or_default();
+    let Some(queued) = limiter.queue_event(&namespace) else {
+        let reason = event.reason;
+        debug!(namespace, reason, "too many events of the namespace wait: one is left out");
+        return;
+    };
     let (events, limiter, about) = (events.clone(), limiter.clone(), about.clone());
     events.supervisor.clone().spawn("event", async move {
-        let _permit = limiter.enter().await;
+        let _turn = limiter.enter(&namespace).await;
+        drop(queued);
         if tokio::time::timeout(DEADLINE, events.publish(&about, event)).await.is_err() {
             warn!("an event could not be written within {} s", DEADLINE.as_secs());
         }

@@ -1,10 +1,16 @@
 //! Writes status, and only if it differs enough from the last one.
 //!
-//! Sizes, and conditions that begin or cease to hold, are written at once; reasons and rules at
-//! most every 5 s; values that merely drift at most every 15 s. A tick that changes nothing writes
-//! nothing.
+//! Sizes, and conditions that begin or cease to hold, are written at once, but at most every
+//! second; reasons and rules at most every 5 s; values that merely drift at most every 15 s. A tick
+//! that changes nothing writes nothing.
+//!
+//! A task writes, and steps never wait for it: a webhook or an etcd that makes writes of a status
+//! slow delays no size. What has become old while a write was under way is never written.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, ResourceExt, api::Patch};
@@ -14,58 +20,104 @@ use llm_autoscaler_api::{
     managers,
     memory::{self, MEMORY_BUDGET},
 };
-use llm_autoscaler_core::{Monotonic, Now};
+use llm_autoscaler_core::Monotonic;
 use serde_json::json;
+use tokio::{sync::watch, task::AbortHandle};
 use tracing::{debug, warn};
 
 use super::write_limiter::WriteLimiter;
 use crate::{
+    clock::Clock,
     kube_api::{DEADLINE, apply_as, within},
+    lock::lock,
+    supervise::Supervisor,
     telemetry::Telemetry,
 };
 
+/// The shortest time between two writes.
+const EVERY: Duration = Duration::from_secs(1);
 /// The shortest time between two writes for reasons and rules that change, because these may change
 /// with every sample.
 const REASONS_EVERY: Duration = Duration::from_secs(5);
 /// The shortest time between two writes for values that drift.
 const VALUES_EVERY: Duration = Duration::from_secs(15);
 
+/// The handles that the writers of all autoscalers share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct StatusClient {
+    /// The client of the API server.
+    pub client: Client,
+    /// The clock.
+    pub clock: Clock,
+    /// The operator's own metrics.
+    pub telemetry: Telemetry,
+    /// The limit for writes that only report.
+    pub limiter: WriteLimiter,
+    /// Spawns the tasks that write.
+    pub supervisor: Supervisor,
+}
+
 /// Writes one autoscaler's status.
 pub(crate) struct StatusWriter {
-    api: Api<LLMAutoscaler>,
-    telemetry: Telemetry,
-    limiter: WriteLimiter,
-    /// The status that the API server has, as far as is known.
-    written: LLMAutoscalerStatus,
     /// The status as it should be now.
     status: LLMAutoscalerStatus,
-    /// The time of the step that wrote last.
+    clock: Clock,
+    ledger: Arc<Mutex<Ledger>>,
+    /// The latest status that is to be written.
+    wanted: watch::Sender<Option<Arc<Wanted>>>,
+    task: AbortHandle,
+}
+
+/// A status that is to be written.
+struct Wanted {
+    name: String,
+    uid: Option<String>,
+    status: LLMAutoscalerStatus,
+}
+
+/// The record of what has been written.
+struct Ledger {
+    /// The status that the API server has, as far as is known.
+    written: LLMAutoscalerStatus,
+    /// The beginning of the latest write.
     written_at: Option<Monotonic>,
     has_failed: bool,
-    /// A status with more memory than the budget allows has been logged.
-    has_logged_cut: bool,
+}
+
+/// The time at which a status is to be written.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    /// It is not different enough.
+    No,
+    /// After this time.
+    In(Duration),
+}
+
+impl Drop for StatusWriter {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl StatusWriter {
     /// Begins with the status that the object has.
-    pub(crate) fn new(
-        client: &Client,
-        object: &Arc<LLMAutoscaler>,
-        telemetry: Telemetry,
-        limiter: WriteLimiter,
-    ) -> Self {
-        let api = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
+    pub(crate) fn new(client: &StatusClient, object: &LLMAutoscaler) -> Self {
         let status = object.status.clone().unwrap_or_default();
-        Self {
-            api,
-            telemetry,
-            limiter,
-            written: status.clone(),
-            status,
-            written_at: None,
-            has_failed: false,
-            has_logged_cut: false,
-        }
+        let (ledger, (wanted, receiver)) =
+            (Arc::new(Mutex::new(Ledger::new(status.clone()))), watch::channel(None));
+        let namespace = object.namespace().unwrap_or_default();
+        let writes = Arc::new(Writes {
+            api: Api::namespaced(client.client.clone(), &namespace),
+            namespace,
+            client: client.clone(),
+            ledger: ledger.clone(),
+        });
+        let supervisor = client.supervisor.clone();
+        let task = client.supervisor.spawn("status", async move {
+            let start = || writes.clone().run(receiver.clone());
+            supervisor.repeat("status", start, |_| {}).await;
+        });
+        Self { status, clock: client.clock, ledger, wanted, task }
     }
 
     /// Returns the status as it should be now.
@@ -73,62 +125,127 @@ impl StatusWriter {
         &self.status
     }
 
-    /// Takes over a status, and writes it if it differs enough from the last one.
-    pub(crate) async fn write(
-        &mut self,
-        object: &LLMAutoscaler,
-        status: LLMAutoscalerStatus,
-        now: Now,
-    ) {
+    /// Takes over a status. If it differs enough from the last one, it is written in the
+    /// background.
+    pub(crate) fn write(&mut self, object: &LLMAutoscaler, status: LLMAutoscalerStatus) {
+        let due = lock(&self.ledger).due(&status, self.clock.monotonic());
         self.status = status;
-        if !self.is_due(now.monotonic) {
-            return;
+        if due != Due::No {
+            self.wanted.send_replace(Some(Arc::new(Wanted::new(object, self.status.clone()))));
         }
-        let name = object.name_any();
-        let patch = json!({
-            "apiVersion": "llmautoscaler.io/v1alpha1",
-            "kind": "LLMAutoscaler",
-            // With the UID, a status never reaches another object of the same name.
-            "metadata": {"name": name, "uid": object.uid()},
-            "status": self.within_budget(&name),
-        });
-        let (params, patch) = (apply_as(managers::STATUS), Patch::Apply(patch));
-        let _permit = self.limiter.enter().await;
-        let call = self.api.patch_status(&name, &params, &patch);
-        let error = within(DEADLINE, call).await.err();
-        self.written_at = Some(now.monotonic);
-        self.has_failed = error.is_some();
-        self.telemetry.record_status_write(if self.has_failed { "error" } else { "ok" });
-        match error {
-            Some(error) => {
-                warn!(name, %error, "the status could not be written; a later step will");
-            }
-            None => self.written = self.status.clone(),
-        }
+    }
+}
+
+/// Writes a status once, and waits for that.
+pub(crate) async fn write_once(
+    client: &StatusClient,
+    object: &LLMAutoscaler,
+    status: LLMAutoscalerStatus,
+) {
+    let namespace = object.namespace().unwrap_or_default();
+    let writes = Writes {
+        api: Api::namespaced(client.client.clone(), &namespace),
+        namespace,
+        client: client.clone(),
+        ledger: Arc::new(Mutex::new(Ledger::new(LLMAutoscalerStatus::default()))),
+    };
+    writes.write(&Wanted::new(object, status)).await;
+}
+
+impl Wanted {
+    fn new(object: &LLMAutoscaler, status: LLMAutoscalerStatus) -> Self {
+        Self { name: object.name_any(), uid: object.uid(), status }
     }
 
     /// Returns the status with no more memory than the budget allows.
-    fn within_budget(&mut self, name: &str) -> LLMAutoscalerStatus {
+    fn within_budget(&self) -> LLMAutoscalerStatus {
         let mut status = self.status.clone();
         let bytes = memory::size(&status.targets);
-        if bytes > MEMORY_BUDGET && !self.has_logged_cut {
-            self.has_logged_cut = true;
+        if bytes > MEMORY_BUDGET {
+            let name = &self.name;
             debug!(name, bytes, budget = MEMORY_BUDGET, "the memory in the status is cut");
         }
         memory::fit(&mut status.targets, MEMORY_BUDGET);
         status
     }
+}
 
-    fn is_due(&self, now: Monotonic) -> bool {
-        let (written, status) = (&self.written, &self.status);
-        urgent(written) != urgent(status) && (!self.has_failed || self.rested(REASONS_EVERY, now))
-            || self.rested(REASONS_EVERY, now) && reasons(written) != reasons(status)
-            || self.rested(VALUES_EVERY, now) && values(written) != values(status)
+impl Ledger {
+    fn new(written: LLMAutoscalerStatus) -> Self {
+        Self { written, written_at: None, has_failed: false }
+    }
+
+    fn due(&self, status: &LLMAutoscalerStatus, now: Monotonic) -> Due {
+        let written = &self.written;
+        if urgent(written) != urgent(status) {
+            let every = if self.has_failed { REASONS_EVERY } else { EVERY };
+            let rested = self.written_at.map_or(every, |at| now.since(at));
+            return Due::In(every.saturating_sub(rested));
+        }
+        let is_due = self.rested(REASONS_EVERY, now) && reasons(written) != reasons(status)
+            || self.rested(VALUES_EVERY, now) && values(written) != values(status);
+        if is_due { Due::In(Duration::ZERO) } else { Due::No }
     }
 
     /// Returns whether the last write is at least so long ago.
     fn rested(&self, time: Duration, now: Monotonic) -> bool {
         self.written_at.is_none_or(|at| now.since(at) >= time)
+    }
+}
+
+/// The writes of one autoscaler's status, one after the other.
+struct Writes {
+    api: Api<LLMAutoscaler>,
+    namespace: String,
+    client: StatusClient,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Writes {
+    /// Writes the latest status whenever it is due, until the writer is dropped.
+    async fn run(self: Arc<Self>, mut wanted: watch::Receiver<Option<Arc<Wanted>>>) {
+        while wanted.changed().await.is_ok() {
+            // While it waits, a later one may come.
+            loop {
+                let latest = wanted.borrow_and_update().clone();
+                let Some(latest) = latest else { break };
+                let due = lock(&self.ledger).due(&latest.status, self.client.clock.monotonic());
+                match due {
+                    Due::No => break,
+                    Due::In(Duration::ZERO) => {
+                        self.write(&latest).await;
+                        break;
+                    }
+                    Due::In(wait) => tokio::time::sleep(wait).await,
+                }
+            }
+        }
+    }
+
+    async fn write(&self, wanted: &Wanted) {
+        let patch = json!({
+            "apiVersion": "llmautoscaler.io/v1alpha1",
+            "kind": "LLMAutoscaler",
+            // With the UID, a status never reaches another object of the same name.
+            "metadata": {"name": wanted.name, "uid": wanted.uid},
+            "status": wanted.within_budget(),
+        });
+        let (params, patch) = (apply_as(managers::STATUS), Patch::Apply(patch));
+        let _turn = self.client.limiter.enter(&self.namespace).await;
+        lock(&self.ledger).written_at = Some(self.client.clock.monotonic());
+        let call = self.api.patch_status(&wanted.name, &params, &patch);
+        let error = within(DEADLINE, call).await.err();
+        let result = if error.is_some() { "error" } else { "ok" };
+        self.client.telemetry.record_status_write(result);
+        let mut ledger = lock(&self.ledger);
+        ledger.has_failed = error.is_some();
+        match error {
+            Some(error) => {
+                let (namespace, name) = (&self.namespace, &wanted.name);
+                warn!(namespace, name, %error, "the status could not be written; a later step will");
+            }
+            None => ledger.written = wanted.status.clone(),
+        }
     }
 }
 
@@ -191,58 +308,4 @@ fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
 }
 
 #[cfg(test)]
-mod tests {
-    use llm_autoscaler_api::{
-        DecisionStatus, MetricStatus, TargetStatus,
-        conditions::{self, ConditionUpdate, Reason},
-    };
-
-    use super::*;
-
-    fn status(desired: i32, reason: Reason, current: &str) -> LLMAutoscalerStatus {
-        let mut conditions = Vec::new();
-        let now = chrono::DateTime::UNIX_EPOCH;
-        conditions::set(
-            &mut conditions,
-            ConditionUpdate::yes(ConditionType::AbleToScale, reason, "m"),
-            Some(1),
-            now,
-        );
-        let decision = DecisionStatus {
-            raw: 1,
-            stabilized: 1,
-            limited: 1,
-            limited_by: "x".into(),
-            applied: 1,
-            reason: None,
-        };
-        let metrics =
-            vec![MetricStatus { current: Some(current.into()), ..MetricStatus::default() }];
-        let target = TargetStatus { decision: Some(decision), metrics, ..TargetStatus::default() };
-        LLMAutoscalerStatus {
-            desired_replicas: Some(desired),
-            conditions,
-            targets: vec![target],
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn sizes_are_urgent_and_values_are_not() {
-        let base = status(1, Reason::ReadyForNewScale, "5");
-        let table = [
-            (status(1, Reason::ReadyForNewScale, "5"), [false, false, false]),
-            (status(2, Reason::ReadyForNewScale, "5"), [true, false, false]),
-            (status(1, Reason::ScaleDownStabilized, "5"), [false, true, true]),
-            (status(1, Reason::ReadyForNewScale, "6"), [false, false, true]),
-        ];
-        for (other, expected) in table {
-            let differs = [
-                urgent(&base) != urgent(&other),
-                reasons(&base) != reasons(&other),
-                values(&base) != values(&other),
-            ];
-            assert_eq!(differs, expected, "{other:?}");
-        }
-    }
-}
+mod tests;

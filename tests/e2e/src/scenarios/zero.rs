@@ -124,14 +124,19 @@ pub(super) async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
     let account = format!("--serviceaccount={namespace}:gateway");
     let role = "--clusterrole=llm-autoscaler-caller";
     cluster.kubectl(["-n", namespace, "create", "rolebinding", "caller", role, &account]).await?;
-    let token =
-        async |account: &str| cluster.kubectl(["-n", namespace, "create", "token", account]).await;
-    let (gateway, stranger) = (token("gateway").await?, token("stranger").await?);
+    let token = async |account: &str, audience: &[&str]| {
+        let create = ["-n", namespace, "create", "token", account];
+        cluster.kubectl([&create, audience].concat()).await
+    };
+    let ours = ["--audience=llm-autoscaler"];
+    let (gateway, stranger) = (token("gateway", &ours).await?, token("stranger", &ours).await?);
+    let for_the_api_server = token("gateway", &[]).await?;
 
     // Each row is (token, target, expected answer).
     let table = [
         (None, "a", 401),
         (Some("nonsense"), "a", 401),
+        (Some(for_the_api_server.as_str()), "a", 401),
         (Some(stranger.as_str()), "a", 403),
         (Some(gateway.as_str()), "b", 404),
     ];
@@ -154,7 +159,7 @@ pub(super) async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
 }
 
 async fn call(stage: &Stage, name: &str, token: Option<&str>) -> Result<u16> {
-    let url = format!("{}/wake/{}/{name}", stage.operator.url(), stage.namespace);
+    let url = format!("{}/{}/{name}", stage.operator.wake_url(), stage.namespace);
     let request = http_client().post(url);
     let request = match token {
         Some(token) => request.header("authorization", format!("Bearer {}", token.trim())),

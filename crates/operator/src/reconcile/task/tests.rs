@@ -50,7 +50,8 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
     .await;
     let config = Config {
         namespace: None,
-        address: ([127, 0, 0, 1], 0).into(),
+        health_address: ([127, 0, 0, 1], 0).into(),
+        wake: None,
         period: Duration::from_secs(15),
         profile: Profile::Default,
         egress: crate::EgressRules { loopback: true, ..crate::EgressRules::default() },

@@ -8,6 +8,8 @@ use llm_autoscaler_api::{
 use llm_autoscaler_core::{Counted, MetricOutcome};
 use llm_autoscaler_observe::observer::{Findings, Origin};
 
+use crate::kube_api::printable;
+
 /// Returns the status of all metrics, in the order of the spec.
 pub(super) fn statuses(
     config: &TargetConfig,
@@ -68,7 +70,8 @@ fn add_outcome(status: &mut MetricStatus, step: &Step<'_>, index: usize) {
         }
         Some(MetricOutcome::Failed(error)) => {
             let failure = step.metrics[index].failure(&step.policy.metrics[index], *error);
-            status.error = Some(failure.error);
+            // Texts of pages and servers: a status of megabytes would be refused for ever.
+            status.error = Some(printable(&failure.error));
         }
         None => {}
     }

@@ -1,0 +1,156 @@
+//! Listeners that no client can fill up: each connection has deadlines, and their number is
+//! limited.
+//!
+//! Every pod of the cluster can connect. A connection costs at most 16 KiB of headers, ends 5 s
+//! after its last request, and after a minute in any case. Where there are too many, the oldest one
+//! makes room, so that the kubelet's probes are answered while a flood goes on: they need
+//! milliseconds.
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use crate::{http::certificate::Certificate, supervise::Supervisor};
+
+/// The number of connections of one listener.
+const CONNECTIONS: usize = 256;
+/// The largest head of a request, in bytes.
+const HEAD: usize = 16 << 10;
+/// The largest number of headers of a request.
+const HEADERS: usize = 64;
+/// The time for a TLS handshake, and for the head of a request; an idle connection ends after it.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+/// The longest life of a connection, which also ends clients that do not read.
+const LIFE: Duration = Duration::from_mins(1);
+/// The wait after a connection could not be accepted: usually there are too many open files.
+const REFUSED: Duration = Duration::from_secs(1);
+/// The error of Linux for a family of addresses that is switched off, `EAFNOSUPPORT`.
+const NO_SUCH_FAMILY: i32 = 97;
+
+/// The limits of a listener.
+#[derive(Clone, Copy)]
+struct Limits {
+    connections: usize,
+    head_deadline: Duration,
+    life: Duration,
+}
+
+const LIMITS: Limits =
+    Limits { connections: CONNECTIONS, head_deadline: HEAD_DEADLINE, life: LIFE };
+
+/// Listens on an address. Where IPv6 is switched off, all addresses are those of IPv4.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) => match without_ipv6(address, &error) {
+            Some(fallback) => TcpListener::bind(fallback).await,
+            None => Err(error),
+        },
+        Ok(listener) => Ok(listener),
+    }
+}
+
+/// Returns the address to listen on instead of one that failed.
+fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let is_missing = error.raw_os_error() == Some(NO_SUCH_FAMILY)
+        || matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported);
+    let is_any = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    (is_missing && is_any).then(|| (Ipv4Addr::UNSPECIFIED, address.port()).into())
+}
+
+/// Serves connections for the life of the process: by TLS with a certificate, else in plain text.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    certificate: Option<Arc<Certificate>>,
+    app: Router,
+    supervisor: Supervisor,
+) {
+    serve_within(LIMITS, listener, certificate, app, supervisor).await;
+}
+
+async fn serve_within(
+    limits: Limits,
+    listener: TcpListener,
+    certificate: Option<Arc<Certificate>>,
+    app: Router,
+    supervisor: Supervisor,
+) {
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(REFUSED).await;
+                continue;
+            }
+        };
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= limits.connections
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        let (app, certificate) = (app.clone(), certificate.clone());
+        open.push_back(supervisor.spawn("connection", async move {
+            // Its end is of no interest, whatever it is.
+            let _ = timeout(limits.life, answer(limits, stream, certificate, app)).await;
+        }));
+    }
+}
+
+async fn answer(
+    limits: Limits,
+    stream: TcpStream,
+    certificate: Option<Arc<Certificate>>,
+    app: Router,
+) {
+    let Some(certificate) = certificate else { return answer_http(limits, stream, app).await };
+    // Without a certificate nothing can be said.
+    let Some(config) = certificate.config() else { return };
+    match timeout(limits.head_deadline, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(stream)) => answer_http(limits, stream, app).await,
+        Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
+        Err(_) => debug!("a TLS handshake was not complete in time"),
+    }
+}
+
+async fn answer_http<S>(limits: Limits, stream: S, app: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_deadline)
+        .max_buf_size(HEAD)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    if let Err(error) = connection.await {
+        debug!(%error, "a connection ended with an error");
+    }
+}
+
+#[cfg(test)]
+mod tests;

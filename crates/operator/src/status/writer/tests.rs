@@ -1,0 +1,146 @@
+use llm_autoscaler_api::{
+    DecisionStatus, MetricStatus, TargetStatus,
+    conditions::{self, ConditionUpdate, Reason},
+};
+
+use super::*;
+use crate::kube_api::stand_in::{Answer, Received, StandIn, until};
+
+fn status(desired: i32, reason: Reason, current: &str) -> LLMAutoscalerStatus {
+    let mut conditions = Vec::new();
+    let now = chrono::DateTime::UNIX_EPOCH;
+    conditions::set(
+        &mut conditions,
+        ConditionUpdate::yes(ConditionType::AbleToScale, reason, "m"),
+        Some(1),
+        now,
+    );
+    let decision = DecisionStatus {
+        raw: 1,
+        stabilized: 1,
+        limited: 1,
+        limited_by: "x".into(),
+        applied: 1,
+        reason: None,
+    };
+    let metrics = vec![MetricStatus { current: Some(current.into()), ..MetricStatus::default() }];
+    let target = TargetStatus { decision: Some(decision), metrics, ..TargetStatus::default() };
+    LLMAutoscalerStatus {
+        desired_replicas: Some(desired),
+        conditions,
+        targets: vec![target],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_status_is_due_by_what_has_changed() {
+    let at = |seconds| Monotonic(Duration::from_secs(seconds));
+    let base = status(1, Reason::ReadyForNewScale, "5");
+    let ledger =
+        |has_failed| Ledger { written: base.clone(), written_at: Some(at(100)), has_failed };
+    let after = |seconds| Due::In(Duration::from_secs(seconds));
+    let urgent = || status(2, Reason::ReadyForNewScale, "5");
+    let reason = || status(1, Reason::ScaleDownStabilized, "5");
+    let value = || status(1, Reason::ReadyForNewScale, "6");
+    // status, whether the last write failed, second, the time at which it is due
+    let table = [
+        (base.clone(), false, 200, Due::No),
+        // Sizes that swing with every sample are not written with every sample.
+        (urgent(), false, 100, after(1)),
+        (urgent(), false, 101, after(0)),
+        (urgent(), true, 101, after(4)),
+        (reason(), false, 104, Due::No),
+        (reason(), false, 105, after(0)),
+        (value(), false, 114, Due::No),
+        (value(), false, 115, after(0)),
+    ];
+    for (row, (status, has_failed, second, expected)) in table.into_iter().enumerate() {
+        assert_eq!(ledger(has_failed).due(&status, at(second)), expected, "row {row}");
+    }
+    let first = Ledger { written_at: None, ..ledger(false) };
+    assert_eq!(first.due(&urgent(), at(0)), after(0));
+}
+
+fn client(api: &StandIn) -> StatusClient {
+    let (telemetry, clock) = (Telemetry::default(), Clock::start());
+    let supervisor = Supervisor::impatient();
+    let (client, limiter) = (api.client.clone(), WriteLimiter::default());
+    StatusClient { client, clock, telemetry, limiter, supervisor }
+}
+
+fn object(namespace: &str, name: &str) -> LLMAutoscaler {
+    let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name});
+    let object = json!({
+        "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
+        "metadata": {"name": name, "namespace": namespace, "uid": name},
+        "spec": {"scaleTargetRef": target, "maxReplicas": 3, "engine": "VLLM", "metrics": []},
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+/// Sizes of b waited for the statuses of a, which a webhook of a made slow: 43 s instead of 2.
+#[tokio::test]
+async fn writes_of_statuses_that_hang_delay_no_step_and_no_other_namespace() {
+    let api = StandIn::start(|request: &Received| {
+        if request.path.contains("/namespaces/a/") {
+            return Answer::Never;
+        }
+        Answer::Json(200, request.body.clone())
+    })
+    .await;
+    let client = client(&api);
+    let mut writers = Vec::new();
+    for number in 0..60 {
+        let object = object("a", &number.to_string());
+        let mut writer = StatusWriter::new(&client, &object);
+        // This is no future: a step cannot wait for it.
+        writer.write(&object, status(1, Reason::ReadyForNewScale, "5"));
+        writers.push(writer);
+    }
+    let of = |namespace: &'static str| {
+        api.received(|request| request.path.contains(&format!("/namespaces/{namespace}/"))).len()
+    };
+    until("the lane of the namespace to be full", || of("a") == 4).await;
+    let object = object("b", "b");
+    let mut writer = StatusWriter::new(&client, &object);
+    writer.write(&object, status(1, Reason::ReadyForNewScale, "5"));
+    until("the status of the other namespace", || of("b") == 1).await;
+    assert_eq!(of("a"), 4);
+}
+
+#[tokio::test]
+async fn a_status_that_has_become_old_while_another_was_written_is_left_out() {
+    let api = StandIn::start(|request| Answer::Json(200, request.body.clone())).await;
+    let client = client(&api);
+    let object = object("a", "a");
+    let mut writer = StatusWriter::new(&client, &object);
+    writer.write(&object, status(1, Reason::ReadyForNewScale, "5"));
+    until("the first", || api.received(|_| true).len() == 1).await;
+    for desired in 2..20 {
+        writer.write(&object, status(desired, Reason::ReadyForNewScale, "5"));
+    }
+    let last = || api.received(|_| true).last().map(|last| last.body.clone());
+    let is_last = || last().is_some_and(|body| body["status"]["desiredReplicas"] == 19);
+    until("the last", is_last).await;
+    assert_eq!(api.received(|_| true).len(), 2);
+}
+
+#[test]
+fn sizes_are_urgent_and_values_are_not() {
+    let base = status(1, Reason::ReadyForNewScale, "5");
+    let table = [
+        (status(1, Reason::ReadyForNewScale, "5"), [false, false, false]),
+        (status(2, Reason::ReadyForNewScale, "5"), [true, false, false]),
+        (status(1, Reason::ScaleDownStabilized, "5"), [false, true, true]),
+        (status(1, Reason::ReadyForNewScale, "6"), [false, false, true]),
+    ];
+    for (other, expected) in table {
+        let differs = [
+            urgent(&base) != urgent(&other),
+            reasons(&base) != reasons(&other),
+            values(&base) != values(&other),
+        ];
+        assert_eq!(differs, expected, "{other:?}");
+    }
+}
