@@ -22,6 +22,7 @@ use crate::{
     reading::query_total,
     replicas::{ReplicaPods, Replicas},
     samples::{Evidence, Lookup, QueryLookup, Sample, Samples, SourceKind, SourceSamples},
+    settling::Unsettled,
 };
 
 use self::metric_reader::MetricReader;
@@ -81,6 +82,8 @@ pub struct Findings {
     pub origins: Vec<Origin>,
     /// The replicas that will not become ready by waiting: the name of a pod, and its trouble.
     pub stuck: Vec<(String, TroubleKind)>,
+    /// The requested replicas that are not created, where that is overdue.
+    pub uncreated: Option<Unsettled>,
     /// Hints, although nothing is wrong.
     pub advice: BTreeSet<Advice>,
     /// True if a sample of the target's pods is in doubt.

@@ -130,6 +130,8 @@ named_variants! {
         Unschedulable,
         /// A replica has not become ready for far longer than usual.
         NotReady,
+        /// Requested replicas are not created.
+        NotCreated,
 
         // Draining: `Draining`, `DrainBestEffort`, `RolloutStuck`, `ReadinessGateKept`, and events.
         /// The scale-down waits for requests in flight.
@@ -170,6 +172,8 @@ named_variants! {
         FormerName,
         /// All metrics are latencies, which are unknown without requests.
         LatencyOnly,
+        /// Replicas too many are not removed.
+        NotRemoved,
         /// At zero replicas only a wake call brings one back.
         OnlyCallsWake,
         /// A Prometheus server warns that its answer is not complete.

@@ -89,7 +89,7 @@ const SCALING_OWNERS: [ScalingOwner; 8] = [
         group: "workloads.x-k8s.io",
         kind: "RoleBasedGroupSet",
         of: None,
-        instead: "the RoleBasedGroupSet NAME",
+        instead: "a role of a group that is in no set",
     },
     ScalingOwner {
         group: "workloads.x-k8s.io",

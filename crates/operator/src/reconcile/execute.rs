@@ -68,12 +68,14 @@ impl RoleDone {
     }
 }
 
-/// Carries out a plan.
+/// Carries out a plan. A conflict ends the attempt, so that everything is decided anew; in the
+/// `last` attempt of a step it is a write that failed.
 pub(super) async fn execute(
     context: &Context,
     roles: &mut [Role],
     plan: &StepPlan,
     sights: &[RoleSight],
+    last: bool,
     now: Now,
 ) -> Done {
     let mut writes = plan.writes();
@@ -102,7 +104,7 @@ pub(super) async fn execute(
                 );
                 done.roles[write.role] = RoleDone::Written { write, finished };
             }
-            Err(TargetError::Conflict) => {
+            Err(TargetError::Conflict) if !last => {
                 done.end = End::Conflict;
                 return done;
             }

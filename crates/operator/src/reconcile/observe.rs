@@ -33,6 +33,8 @@ impl Role {
         let samples =
             target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
+        let scale = target.view.scale;
+        target.settling.observe(&target.replicas, scale, startup_timeout, now.wall);
         let observed = observe(&TargetSnapshot {
             config: &plan,
             replicas: &target.replicas,
@@ -59,6 +61,7 @@ impl Role {
             drain: DrainScene::default(),
             drain_observation: DrainObservation::default(),
             advice: ownership_advice,
+            unsettled: target.settling.overdue(now.wall).cloned(),
         };
         if plan.drain.is_some() {
             self.observe_drain(&mut sight, &samples, with_latency, now);

@@ -4,7 +4,11 @@ use std::borrow::Cow;
 
 use llm_autoscaler_api::Advice;
 use llm_autoscaler_core::{Basis, DrainObservation, ReplicaCounts, ReplicaState, RoleObservation};
-use llm_autoscaler_observe::observer::{Findings, Observations};
+use llm_autoscaler_observe::{
+    advice,
+    observer::{Findings, Observations},
+    settling::Unsettled,
+};
 
 use crate::{drain::drainer::DrainScene, ownership::write_block::WriteBlock};
 
@@ -24,6 +28,8 @@ pub(super) struct RoleSight {
     pub drain_observation: DrainObservation,
     /// Advice about its drains and its owner.
     pub advice: Vec<Advice>,
+    /// The difference between requested and existing replicas, where it is overdue.
+    pub unsettled: Option<Unsettled>,
 }
 
 impl RoleSight {
@@ -49,6 +55,15 @@ impl RoleSight {
         }
         if !self.advice.is_empty() {
             findings.to_mut().advice.extend(self.advice.iter().cloned());
+        }
+        match &self.unsettled {
+            Some(unsettled @ Unsettled::NotCreated { .. }) => {
+                findings.to_mut().uncreated = Some(unsettled.clone());
+            }
+            Some(Unsettled::NotRemoved { requested, existing }) => {
+                findings.to_mut().advice.insert(advice::not_removed(*existing, *requested));
+            }
+            None => {}
         }
         findings
     }

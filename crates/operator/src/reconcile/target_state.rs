@@ -10,7 +10,7 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_core::{Monotonic, Now, RoleMemory, Selector};
 use llm_autoscaler_observe::{
-    draining::DrainMemory, replicas::Replicas, startup_tracker::StartupTracker,
+    draining::DrainMemory, replicas::Replicas, settling::Settling, startup_tracker::StartupTracker,
 };
 use tokio::sync::Notify;
 
@@ -37,6 +37,8 @@ pub(super) struct TargetState {
     pub pods: PodView,
     /// Its replicas.
     pub replicas: Replicas,
+    /// The difference between its requested replicas and those that exist.
+    pub settling: Settling,
     /// The starts of its replicas.
     starts: StartupTracker,
     /// The time of the last wake call.
@@ -124,6 +126,7 @@ impl TargetState {
             overlapping: Vec::new(),
             pods,
             replicas,
+            settling: Settling::default(),
             starts,
             woken: None,
             memory,

@@ -54,8 +54,12 @@ pub(crate) enum TargetError {
          (docs/targets.md)"
     )]
     RoleForbidden(String),
-    /// Another writer has changed the target since it was read.
-    #[error("the target was changed by another writer in between")]
+    /// Another writer has changed the target since it was read. The step is tried again at once, so
+    /// this text is seen only after several attempts.
+    #[error(
+        "other writers change the target all the time: each of the last writes came too late, after \
+         a change since the target was read"
+    )]
     Conflict,
     /// The permission to write has ended.
     #[error("this copy of the operator may not write any more")]
@@ -84,6 +88,11 @@ impl TargetError {
             Self::Call(error) => error.status() == Some(404),
             _ => false,
         }
+    }
+
+    /// Returns whether the API server answered that the operator may not make the call.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Call(error) if error.status() == Some(403))
     }
 
     /// Returns whether a write may have been carried out although it failed.
