@@ -104,7 +104,7 @@ pub(super) async fn execute(
                 );
                 done.roles[write.role] = RoleDone::Written { write, finished };
             }
-            Err(TargetError::Conflict) if !last => {
+            Err(TargetError::Conflict(_)) if !last => {
                 done.end = End::Conflict;
                 return done;
             }
@@ -152,13 +152,15 @@ impl Role {
         now: Now,
     ) -> Result<(), TargetError> {
         let namespace = self.namespace();
-        let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
+        let Some(target) = &mut self.target else {
+            return Err(TargetError::Conflict("the target is gone".to_owned()));
+        };
         let (reference, view) = (&self.plan.target, &target.view);
         let result =
             context.scales.patch_scale(&namespace, reference, view, write.to, context.permit).await;
         context.telemetry.record_scale_write(match &result {
             Ok(_) => "ok",
-            Err(TargetError::Conflict) => "conflict",
+            Err(TargetError::Conflict(_)) => "conflict",
             Err(_) => "error",
         });
         match result {

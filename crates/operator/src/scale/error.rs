@@ -56,11 +56,8 @@ pub(crate) enum TargetError {
     RoleForbidden(String),
     /// Another writer has changed the target since it was read. The step is tried again at once, so
     /// this text is seen only after several attempts.
-    #[error(
-        "other writers change the target all the time: each of the last writes came too late, after \
-         a change since the target was read"
-    )]
-    Conflict,
+    #[error("several writes in a row were refused as outdated; the last answer: {0}")]
+    Conflict(String),
     /// The permission to write has ended.
     #[error("this copy of the operator may not write any more")]
     NoPermit,
@@ -125,7 +122,7 @@ mod tests {
             (TargetError::BadApiVersion("a/b/c".to_owned()), [false, true, false]),
             (TargetError::Refused("the set".to_owned()), [false, true, false]),
             (TargetError::NotYet("the adapter".to_owned()), [false, false, false]),
-            (TargetError::Conflict, [false, false, false]),
+            (TargetError::Conflict("changed".to_owned()), [false, false, false]),
             (TargetError::NoPermit, [false, false, false]),
         ];
         for (error, expected) in table {

@@ -127,7 +127,9 @@ impl ScaleClient {
             .map_err(|error| CallError::Api(kube::Error::SerdeError(error)))?;
         let patch = Patch::Json::<()>(patch);
         match within(deadline, api.patch(&target.name, &patch_params(), &patch)).await {
-            Err(error) if is_failed_test(&error) => Err(TargetError::Conflict),
+            Err(error) if is_failed_test(&error) => {
+                Err(TargetError::Conflict("another role is at the role's place".to_owned()))
+            }
             Err(error) if lacks_permission(&error) => {
                 Err(TargetError::RoleForbidden(error.to_string()))
             }

@@ -56,7 +56,7 @@ impl ScaleClient {
         };
         match result {
             Err(TargetError::Call(error)) if error.status() == Some(409) => {
-                Err(TargetError::Conflict)
+                Err(TargetError::Conflict(error.to_string()))
             }
             result => result,
         }

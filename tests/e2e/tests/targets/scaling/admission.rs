@@ -51,7 +51,7 @@ pub(crate) async fn refused_patch_of_a_role_is_reported(stage: &Stage) -> Result
             stage.until_condition(&name, "AbleToScale", "False", "FailedUpdateScale").await?;
         let text = &able.message;
         ensure!(text.contains("ValidatingAdmissionPolicy"), "{text}");
-        ensure!(!text.contains("other writers") && !text.contains("let the operator"), "{text}");
+        ensure!(!text.contains("outdated") && !text.contains("let the operator"), "{text}");
         stage.until_condition(&name, "Ready", "False", "FailedUpdateScale").await?;
         let args = ["-n", &stage.namespace, "delete", "llmautoscaler", &name];
         stage.control_plane().kubectl(args).await?;
