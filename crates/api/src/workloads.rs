@@ -32,7 +32,7 @@ pub const RBG_SET: &str = "RoleBasedGroupSet";
 /// role's size.
 pub const RBG_SET_LABEL: &str = "rbg.workloads.x-k8s.io/groupset-name";
 
-/// The API group of DisaggregatedSets, whose roles are LeaderWorkerSets.
+/// The API group of DisaggregatedSets. Their roles are LeaderWorkerSets.
 pub const DISAGGREGATED_GROUP: &str = "disaggregatedset.x-k8s.io";
 /// The kind that has the scale subresource of one role of a DisaggregatedSet.
 pub const ROLE_SCALER: &str = "DisaggregatedSetRoleScaler";
@@ -63,6 +63,8 @@ pub fn pod_selector(target: &ScaleTargetRef) -> Option<String> {
         // Up to v0.1.0-alpha.8, Grove fills in a selector only where it creates an HPA itself.
         ("grove.io", "PodCliqueScalingGroup") => "grove.io/podcliquescalinggroup",
         ("grove.io", "PodClique") => CLIQUE,
+        // Its scale has no selector.
+        ("kubeai.org", "Model") => "model",
         _ => return None,
     };
     Some(format!("{label}={}", target.name))
@@ -389,6 +391,7 @@ mod tests {
         assert_eq!(pod_selector(&group).unwrap(), "grove.io/podcliquescalinggroup=pd");
         let clique = target("grove.io/v1alpha1", "PodClique");
         assert_eq!(pod_selector(&clique).unwrap(), "grove.io/podclique=pd");
+        assert_eq!(pod_selector(&target("kubeai.org/v1", "Model")).unwrap(), "model=pd");
         assert_eq!(pod_selector(&target("grove.io/v1alpha1", "PodCliqueSet")), None);
         assert_eq!(pod_selector(&target("apps/v1", "StatefulSet")), None);
         assert_eq!(pod_selector(&target("v1", "LeaderWorkerSet")), None);
