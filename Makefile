@@ -118,6 +118,11 @@ test-lws: controlplane lws ## LeaderWorkerSets, with their real controllers: gro
 	LWS_VERSION=0.8 $(CARGO) test --locked -p llm-autoscaler-e2e --test lws
 	LWS_VERSION=0.9 $(CARGO) test --locked -p llm-autoscaler-e2e --test lws
 
+.PHONY: test-owners
+test-owners: controlplane owners ## model servers that own workloads, by the CRDs that they publish
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test owners
+
 .PHONY: demo
 demo: controlplane ## watch a StatefulSet grow from 1 to 3 under load; ENGINE=vllm for real vLLM
 	$(CARGO) build --locked -p llm-autoscaler -p llm-autoscaler-testbed
@@ -144,6 +149,10 @@ backends: ## VictoriaMetrics, Thanos and Mimir, built once (minutes)
 lws: ## LeaderWorkerSet's controllers, built once (minutes)
 	@tests/lws/build.sh > /dev/null
 	@tests/lws/build.sh 0.9 > /dev/null
+
+.PHONY: owners
+owners: ## the CRDs of model servers that own workloads, fetched once
+	@tests/owners/build.sh > /dev/null
 
 .PHONY: conformance
 conformance: ## 200,000 random cases and 10,000 timelines against the HPA's own code

@@ -165,7 +165,8 @@ pub struct PastDecision {
     pub time: Time,
     /// The number of replicas before.
     pub from: i32,
-    /// The number of replicas that was asked for.
+    /// The number of replicas that was asked for. It equals that before if only the rule that
+    /// limits it has changed.
     pub to: i32,
     /// The rule that limited it.
     pub limited_by: String,

@@ -17,7 +17,7 @@ pub use other_autoscalers::{
 };
 pub use removal::{
     CHEAPEST, DELETION_COST, IN_SERVICE, INSTANCE_DELETION_COST, ORDERED_READY, RBG_INSTANCE,
-    Victims, has_modes, role_labels, role_victims, victims,
+    Victims, has_modes, role_labels, role_victims, role_workload, victims,
 };
 
 /// The API group of RoleBasedGroups.
@@ -26,11 +26,13 @@ pub const RBG_GROUP: &str = "workloads.x-k8s.io";
 pub const RBG_KIND: &str = "RoleBasedGroup";
 /// The kind that has the scale subresource of one role.
 pub const RBG_ADAPTER: &str = "RoleBasedGroupScalingAdapter";
+/// The kind that makes several RoleBasedGroups of one template.
+pub const RBG_SET: &str = "RoleBasedGroupSet";
 /// The label that names the RoleBasedGroupSet of a RoleBasedGroup. The set undoes every change of a
 /// role's size.
 pub const RBG_SET_LABEL: &str = "rbg.workloads.x-k8s.io/groupset-name";
 
-/// The API group of DisaggregatedSets, whose roles are LeaderWorkerSets.
+/// The API group of DisaggregatedSets. Their roles are LeaderWorkerSets.
 pub const DISAGGREGATED_GROUP: &str = "disaggregatedset.x-k8s.io";
 /// The kind that has the scale subresource of one role of a DisaggregatedSet.
 pub const ROLE_SCALER: &str = "DisaggregatedSetRoleScaler";
@@ -61,6 +63,8 @@ pub fn pod_selector(target: &ScaleTargetRef) -> Option<String> {
         // Up to v0.1.0-alpha.8, Grove fills in a selector only where it creates an HPA itself.
         ("grove.io", "PodCliqueScalingGroup") => "grove.io/podcliquescalinggroup",
         ("grove.io", "PodClique") => CLIQUE,
+        // Its scale has no selector.
+        ("kubeai.org", "Model") => "model",
         _ => return None,
     };
     Some(format!("{label}={}", target.name))
@@ -118,7 +122,20 @@ pub enum GroupSize {
     Fixed(usize),
     /// The number is in this annotation of each pod.
     Annotation(String),
+    /// Each pod has the labels of a RoleInstance's component: its name, and the number of its pods,
+    /// or of leaders and workers that of the whole replica.
+    Components,
 }
+
+/// The label that holds the place of a leader or a worker in its RoleInstance; the leader has 0.
+const COMPONENT_INDEX: &str = "rbg.workloads.x-k8s.io/component-index";
+/// The label that names the component of a RoleInstance's pod.
+const COMPONENT_NAME: &str = "rbg.workloads.x-k8s.io/component-name";
+/// The label that holds the size of that component.
+const COMPONENT_SIZE: &str = "rbg.workloads.x-k8s.io/component-size";
+
+/// Labels or annotations.
+type Pairs = BTreeMap<String, String>;
 
 /// The annotations of pods that some [`GroupSize`] refers to; others need not be kept in memory.
 pub const ANNOTATIONS: [&str; 1] = ["leaderworkerset.sigs.k8s.io/size"];
@@ -130,8 +147,8 @@ pub fn known_groupings() -> Vec<Grouping> {
         // By the instance's name. Its index is wrong where several are created at once.
         Grouping {
             label: INSTANCE_LABEL.to_owned(),
-            reporting: leader("rbg.workloads.x-k8s.io/component-index"),
-            size: GroupSize::Unknown,
+            reporting: leader(COMPONENT_INDEX),
+            size: GroupSize::Components,
         },
         // By the key. Several LeaderWorkerSets behind one selector, as Dynamo creates them, all
         // have a group with the index 0.
@@ -174,12 +191,42 @@ impl Grouping {
         }
     }
 
-    /// Returns the number of pods of a complete replica, given the annotations of one of its pods.
-    pub fn size(&self, annotations: &BTreeMap<String, String>) -> Option<usize> {
+    /// Returns the components that replicas of a target have, by the labels of its pods: their
+    /// names and sizes.
+    pub fn components<'a>(
+        &self,
+        pods: impl Iterator<Item = &'a Pairs>,
+    ) -> BTreeMap<&'a str, usize> {
+        let pods = pods.filter(|labels| {
+            self.size == GroupSize::Components && !labels.contains_key(COMPONENT_INDEX)
+        });
+        pods.filter_map(|labels| Some((&**labels.get(COMPONENT_NAME)?, stated(labels)?))).collect()
+    }
+
+    /// Returns the number of pods of a complete replica, given the labels and the annotations of
+    /// those that it has, and the [components](Self::components) of all replicas: a component of
+    /// which it has no pod is missing as well.
+    pub fn size<'a>(
+        &self,
+        mut pods: impl Iterator<Item = (&'a Pairs, &'a Pairs)>,
+        components: &BTreeMap<&str, usize>,
+    ) -> Option<usize> {
         match &self.size {
             GroupSize::Unknown => None,
             GroupSize::Fixed(size) => Some(*size),
-            GroupSize::Annotation(key) => annotations.get(key)?.parse().ok(),
+            GroupSize::Annotation(key) => {
+                pods.find_map(|(_, annotations)| annotations.get(key)?.parse().ok())
+            }
+            GroupSize::Components => {
+                let pods: Vec<&Pairs> = pods.map(|(labels, _)| labels).collect();
+                let whole = pods.iter().filter(|labels| labels.contains_key(COMPONENT_INDEX));
+                if let Some(size) = whole.filter_map(|labels| stated(labels)).max() {
+                    return Some(size);
+                }
+                let own = self.components(pods.into_iter());
+                let sizes = components.iter().map(|(name, size)| *own.get(name).unwrap_or(size));
+                Some(sizes.sum()).filter(|size| *size > 0)
+            }
         }
     }
 
@@ -198,6 +245,11 @@ impl Grouping {
             ReportingPods::Selected(selector) => selector.clone(),
         }
     }
+}
+
+/// Returns the size that the labels of a RoleInstance's pod state.
+fn stated(labels: &Pairs) -> Option<usize> {
+    labels.get(COMPONENT_SIZE)?.parse().ok()
 }
 
 /// Returns whether a pod is in the clique COMPONENT-wkr, or in one of several such cliques. Their
@@ -263,9 +315,45 @@ mod tests {
     #[test]
     fn the_size_of_a_group_is_in_an_annotation() {
         let lws = known_groupings().remove(1);
-        assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "8")])), Some(8));
-        assert_eq!(lws.size(&labels(&[(ANNOTATIONS[0], "many")])), None);
-        assert_eq!(lws.size(&labels(&[])), None);
+        let of = |pairs: &[(&str, &str)]| {
+            let annotations = labels(pairs);
+            lws.size([(&BTreeMap::new(), &annotations)].into_iter(), &BTreeMap::new())
+        };
+        assert_eq!(of(&[(ANNOTATIONS[0], "8")]), Some(8));
+        assert_eq!(of(&[(ANNOTATIONS[0], "many")]), None);
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn the_size_of_an_instance_is_in_labels_of_its_components() {
+        let rbg = known_groupings().remove(0);
+        let pod = |name: &str, size: &str, index: Option<&str>| {
+            let index = index.map(|index| (COMPONENT_INDEX, index));
+            let component = [(COMPONENT_NAME, name), (COMPONENT_SIZE, size)];
+            labels(&component.into_iter().chain(index).collect::<Vec<_>>())
+        };
+        let leader = || pod("leader", "4", Some("0"));
+        let engine = || pod("engine", "2", None);
+        let router = || pod("router", "1", None);
+        // the pods of the replica, and of another one; the size
+        let table = [
+            // Leaders and workers state the size of the whole replica.
+            (vec![leader()], vec![], Some(4)),
+            (vec![leader(), pod("worker", "4", Some("1"))], vec![], Some(4)),
+            // Other components state their own.
+            (vec![engine()], vec![], Some(2)),
+            (vec![engine(), router()], vec![], Some(3)),
+            // No router has been created.
+            (vec![engine(), engine()], vec![engine(), router()], Some(3)),
+            (vec![pod("decode", "1", None)], vec![pod("decode", "1", None)], Some(1)),
+            (vec![labels(&[])], vec![], None),
+        ];
+        for (own, others, expected) in table {
+            let components = rbg.components(own.iter().chain(&others));
+            let none = BTreeMap::new();
+            let pods = own.iter().map(|labels| (labels, &none));
+            assert_eq!(rbg.size(pods, &components), expected, "{own:?} {others:?}");
+        }
     }
 
     #[test]
@@ -303,6 +391,7 @@ mod tests {
         assert_eq!(pod_selector(&group).unwrap(), "grove.io/podcliquescalinggroup=pd");
         let clique = target("grove.io/v1alpha1", "PodClique");
         assert_eq!(pod_selector(&clique).unwrap(), "grove.io/podclique=pd");
+        assert_eq!(pod_selector(&target("kubeai.org/v1", "Model")).unwrap(), "model=pd");
         assert_eq!(pod_selector(&target("grove.io/v1alpha1", "PodCliqueSet")), None);
         assert_eq!(pod_selector(&target("apps/v1", "StatefulSet")), None);
         assert_eq!(pod_selector(&target("v1", "LeaderWorkerSet")), None);

@@ -166,6 +166,16 @@ pub fn surplus(found: usize, listed: usize) -> Advice {
     Advice { reason: Reason::ReplicasMismatch, text }
 }
 
+/// Returns the advice for replicas too many, which their controller does not remove.
+pub fn not_removed(existing: i32, requested: i32) -> Advice {
+    let text = format!(
+        "{existing} replicas exist and {requested} are requested, and for a minute or longer none \
+         has been removed: their controller holds them back, as a CoordinatedPolicy does while \
+         another role grows, or OrderedReady while a lower replica is not ready"
+    );
+    Advice { reason: Reason::NotRemoved, text }
+}
+
 /// The label with the ordinal of a StatefulSet's pod.
 const ORDINAL: &str = "apps.kubernetes.io/pod-index";
 /// The age of a pod from which the next pod of a StatefulSet would exist, if it were not held back.

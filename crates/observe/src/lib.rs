@@ -119,5 +119,6 @@ mod reading;
 pub mod replicas;
 pub mod requests;
 pub mod samples;
+pub mod settling;
 pub mod startup_tracker;
 pub mod workload;

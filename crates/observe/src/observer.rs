@@ -23,6 +23,7 @@ use crate::{
     reading::query_total,
     replicas::{ReplicaPods, Replicas},
     samples::{Evidence, Lookup, QueryLookup, Sample, Samples, SourceKind, SourceSamples},
+    settling::Unsettled,
 };
 
 use self::metric_reader::MetricReader;
@@ -84,6 +85,8 @@ pub struct Findings {
     pub origins: Vec<Origin>,
     /// The replicas that will not become ready by waiting: the name of a pod, and its trouble.
     pub stuck: Vec<(String, TroubleKind)>,
+    /// The requested replicas that are not created, where that is overdue.
+    pub uncreated: Option<Unsettled>,
     /// Hints, although nothing is wrong.
     pub advice: BTreeSet<Advice>,
     /// The pods with pages of another engine than the spec's, by name, and that engine.

@@ -42,6 +42,7 @@ impl Replicas {
     /// with none of the labels is a replica by itself.
     pub fn of(members: &Members, groupings: &[Grouping]) -> Self {
         let mut list: Vec<ReplicaPods> = Vec::new();
+        let mut grouped_by: Vec<Option<usize>> = Vec::new();
         let mut places: HashMap<(usize, &str), usize> = HashMap::new();
         let mut reporting_pods = BTreeMap::new();
         let mut replica_of_reporting_pod = Vec::with_capacity(members.len());
@@ -56,9 +57,9 @@ impl Replicas {
             };
             if place == list.len() {
                 list.push(alone);
+                grouped_by.push(own.map(|(index, ..)| index));
             }
             let group = &mut list[place];
-            group.size = group.size.or_else(|| own?.1.size(&pod.annotations));
             group.pods.push(pod.clone());
             if own.is_none_or(|(_, grouping, _)| grouping.reports(&pod.labels)) {
                 group.reporting_pods += 1;
@@ -66,6 +67,7 @@ impl Replicas {
                 replica_of_reporting_pod.push(place);
             }
         }
+        state_sizes(&mut list, &grouped_by, groupings);
         // Usually every pod reports; then nothing is copied.
         let reporting_pods = if reporting_pods.len() == members.len() {
             members.clone()
@@ -122,7 +124,38 @@ impl Replicas {
     }
 }
 
+/// Sets the sizes of groups. `grouped_by` has the place of each group's grouping.
+fn state_sizes(list: &mut [ReplicaPods], grouped_by: &[Option<usize>], groupings: &[Grouping]) {
+    for (index, grouping) in groupings.iter().enumerate() {
+        let is_its = |place: usize| grouped_by[place] == Some(index);
+        let sizes: Vec<(usize, Option<usize>)> = {
+            let its = || list.iter().enumerate().filter(|(place, _)| is_its(*place));
+            let all = its().flat_map(|(_, group)| &group.pods);
+            let components = grouping.components(all.map(|pod| &pod.labels));
+            let size = |group: &ReplicaPods| {
+                let pods = group.pods.iter().map(|pod| (&pod.labels, &pod.annotations));
+                grouping.size(pods, &components)
+            };
+            its().map(|(place, group)| (place, size(group))).collect()
+        };
+        for (place, size) in sizes {
+            list[place].size = size;
+        }
+    }
+}
+
 impl ReplicaPods {
+    /// Returns the number of pods of a complete replica, if it is known.
+    pub fn size(&self) -> Option<usize> {
+        self.size
+    }
+
+    /// Returns true if the replica has as many pods as a complete one, or it is not known how many
+    /// that are.
+    pub fn is_complete(&self) -> bool {
+        self.size.is_none_or(|size| self.pods.len() >= size)
+    }
+
     /// Returns true if the replica has not ended and is not being deleted.
     pub fn is_alive(&self) -> bool {
         let replica = self.state();
@@ -154,7 +187,7 @@ impl ReplicaPods {
             return pod.replica;
         }
         let all = |which: fn(&Replica) -> bool| self.pods.iter().all(|pod| which(&pod.replica));
-        let is_complete = self.size.is_none_or(|size| self.pods.len() >= size);
+        let is_complete = self.is_complete();
         Replica {
             phase: self.phase(is_complete),
             deleting: self.pods.iter().any(|pod| pod.replica.deleting),
@@ -312,6 +345,26 @@ mod tests {
         for (row, (change, expected)) in table.into_iter().enumerate() {
             assert_eq!(one(change), expected, "row {row}");
         }
+    }
+
+    #[test]
+    fn an_instance_of_a_role_lacks_pods_by_its_labels() {
+        const RBG: &str = "rbg.workloads.x-k8s.io";
+        let member = |instance: u32, index: u32| {
+            let name = format!("pd-{instance}-{index}");
+            let mut pod = pod(&name, "pd");
+            for (key, value) in [
+                ("role-instance-name", format!("pd-{instance}")),
+                ("component-index", index.to_string()),
+                ("component-size", "2".to_owned()),
+            ] {
+                pod.labels.insert(format!("{RBG}/{key}"), value);
+            }
+            (name, Arc::new(pod))
+        };
+        let replicas = replicas([member(0, 0), member(0, 1), member(1, 0)]);
+        let states: Vec<Replica> = replicas.list.iter().map(ReplicaPods::state).collect();
+        assert_eq!(states, [Replica::READY, Replica::PENDING]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod load;
 pub mod lws;
 pub mod monitoring;
 pub mod nodes;
+pub mod owners;
 pub mod page_server;
 pub mod process;
 pub mod rbg;

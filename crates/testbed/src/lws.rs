@@ -163,7 +163,7 @@ async fn register(control_plane: &ControlPlane, configurations: &[Value]) -> Res
 }
 
 /// Waits until a CRD is established. `kubectl wait` fails on a CRD that has no conditions yet.
-async fn until_established(control_plane: &ControlPlane, crd: &str) -> Result<()> {
+pub(crate) async fn until_established(control_plane: &ControlPlane, crd: &str) -> Result<()> {
     let definitions = Api::<CustomResourceDefinition>::all(control_plane.client());
     let established = await_condition(definitions, crd, conditions::is_crd_established());
     let result = tokio::time::timeout(SOON, established).await;

@@ -12,23 +12,24 @@
 //! observed to do on a real control plane: sgl-project/rbg v0.8.0-alpha.5, commit 993491f, with its
 //! webhooks off. Its mistakes are reproduced, because an autoscaler has to cope with them: adapters
 //! without a readable scale until they are bound, selectors that are empty or malformed, a status
-//! that repeats the desired number. Each of these behaviours is an assertion of the test program
-//! `targets` of `tests/e2e`, in `stand_in.rs`.
+//! that repeats the desired number, counts of a rollout that are outdated. Each of these behaviours
+//! is an assertion of the test program `targets` of `tests/e2e`, in `stand_in.rs`.
 //!
 //! **Limits.** It shares no code with the controller. It has no webhooks and no conversion, no
 //! start order of roles, no gang scheduling, no Services and no LeaderWorkerSet roles. Patches of
-//! templates are merged as JSON merges. A change of a role's template replaces only the instances
-//! of RoleInstanceSets, and always by new ones: nothing is updated in place, there is no
-//! `maxSurge`, and a new instance below a partition has the new template. Where the cause of a
-//! behaviour was not measured, only its outcome is reproduced: the workload of a set's child
-//! follows the set's template, even against the adapter.
+//! templates are merged as JSON merges. A change of a role's template changes only the instances
+//! of RoleInstanceSets. An update in place is done at once, without an unready moment. A rollout
+//! that an unready instance blocks goes on only when that is ready. A new instance below a
+//! partition has the new template. Where the cause of a behaviour was not measured, only its
+//! outcome is reproduced: the workload of a set's child follows the set's template, even against
+//! the adapter.
 //!
 //! **Sources.** Further details follow the controller's source, at commits near that one, and were
 //! not measured: the size of a policy's batches, the names of pods of standalone and custom roles,
-//! the text of the Ready condition, the fields of a set's template, everything about stateless
-//! roles and about rollouts. It is an inference from both that an adapter's number reaches a stale
-//! role again when the role's readiness changes. It is an assumption that a template's readiness
-//! gates are kept beside the controller's own.
+//! the text of the Ready condition, the fields of a set's template, rollouts that replace pods, and
+//! the choice among stateless instances. It is an inference from both that an adapter's number
+//! reaches a stale role again when the role's readiness changes. It is an assumption that a
+//! template's readiness gates are kept beside the controller's own.
 //!
 //! Its own small CRDs are in `rbg/crds.yaml`; if `RBG_CRDS` names a folder, the published ones are
 //! installed from there instead.

@@ -134,6 +134,8 @@ named_variants! {
         Unschedulable,
         /// A replica has not become ready for far longer than usual.
         NotReady,
+        /// Requested replicas are not created.
+        NotCreated,
 
         // Draining: `Draining`, `DrainBestEffort`, `RolloutStuck`, `ReadinessGateKept`, and events.
         /// The scale-down waits for requests in flight.
@@ -176,6 +178,8 @@ named_variants! {
         FormerName,
         /// All metrics are latencies, which are unknown without requests.
         LatencyOnly,
+        /// Replicas too many are not removed.
+        NotRemoved,
         /// At zero replicas only a wake call brings one back.
         OnlyCallsWake,
         /// At zero replicas only gauges are known, which change if requests are held then.

@@ -22,13 +22,21 @@ pub struct AutoscalerKind {
 
 /// The kinds of other autoscalers. KEDA's comes first: it creates an HPA of its own for each
 /// ScaledObject, and a message should name what the user has created.
-pub const AUTOSCALER_KINDS: [AutoscalerKind; 2] = [
+pub const AUTOSCALER_KINDS: [AutoscalerKind; 3] = [
     AutoscalerKind {
         group: "keda.sh",
         version: "v1alpha1",
         kind: "ScaledObject",
         plural: "scaledobjects",
         default_target: ("apps/v1", "Deployment"),
+    },
+    // AIBrix's may create an HPA too.
+    AutoscalerKind {
+        group: "autoscaling.aibrix.ai",
+        version: "v1alpha1",
+        kind: "PodAutoscaler",
+        plural: "podautoscalers",
+        default_target: ("", ""),
     },
     AutoscalerKind {
         group: "autoscaling",
@@ -89,7 +97,7 @@ const SCALING_OWNERS: [ScalingOwner; 8] = [
         group: "workloads.x-k8s.io",
         kind: "RoleBasedGroupSet",
         of: None,
-        instead: "the RoleBasedGroupSet NAME",
+        instead: "a role of a group that is in no set",
     },
     ScalingOwner {
         group: "workloads.x-k8s.io",

@@ -83,6 +83,13 @@ pub fn role_victims(annotations: &BTreeMap<String, String>) -> Victims {
     }
 }
 
+/// Returns the `apiVersion` and the kind of a role's workload, given the annotations of the role;
+/// `None` if they cannot be read.
+pub fn role_workload(annotations: &BTreeMap<String, String>) -> Option<(&str, &str)> {
+    let stated = annotations.get(ROLE_WORKLOAD).map(String::as_str).filter(|text| !text.is_empty());
+    stated.unwrap_or("workloads.x-k8s.io/v1alpha2/RoleInstanceSet").rsplit_once('/')
+}
+
 /// Returns the selector of all instances of the role to which a pod with these labels belongs. It
 /// is empty, and so selects everything, where the pod belongs to no role.
 pub fn role_labels(labels: &BTreeMap<String, String>) -> String {

@@ -1,4 +1,4 @@
-//! Other autoscalers of the cluster: HorizontalPodAutoscalers and ScaledObjects.
+//! Other autoscalers of the cluster: HorizontalPodAutoscalers, ScaledObjects and PodAutoscalers.
 //!
 //! A target that one of them names is left alone. They are listed every 30 s, once for all
 //! LLMAutoscalers. A kind that is not installed, or that the operator may not list, is no obstacle.
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn an_autoscaler_scales_the_target_that_it_names() {
-        let [keda, hpa] = &AUTOSCALER_KINDS;
+        let [keda, _, hpa] = &AUTOSCALER_KINDS;
         let full =
             |name: &str| json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name});
         let objects = [

@@ -68,12 +68,14 @@ impl RoleDone {
     }
 }
 
-/// Carries out a plan.
+/// Carries out a plan. A conflict ends the attempt, so that everything is decided anew; in the
+/// `last` attempt of a step it is a write that failed.
 pub(super) async fn execute(
     context: &Context,
     roles: &mut [Role],
     plan: &StepPlan,
     sights: &[RoleSight],
+    last: bool,
     now: Now,
 ) -> Done {
     let mut writes = plan.writes();
@@ -102,7 +104,7 @@ pub(super) async fn execute(
                 );
                 done.roles[write.role] = RoleDone::Written { write, finished };
             }
-            Err(TargetError::Conflict) => {
+            Err(TargetError::Conflict(_)) if !last => {
                 done.end = End::Conflict;
                 return done;
             }
@@ -150,13 +152,15 @@ impl Role {
         now: Now,
     ) -> Result<(), TargetError> {
         let namespace = self.namespace();
-        let Some(target) = &mut self.target else { return Err(TargetError::Conflict) };
+        let Some(target) = &mut self.target else {
+            return Err(TargetError::Conflict("the target is gone".to_owned()));
+        };
         let (reference, view) = (&self.config.target, &target.view);
         let result =
             context.scales.patch_scale(&namespace, reference, view, write.to, context.permit).await;
         context.telemetry.record_scale_write(match &result {
             Ok(_) => "ok",
-            Err(TargetError::Conflict) => "conflict",
+            Err(TargetError::Conflict(_)) => "conflict",
             Err(_) => "error",
         });
         match result {

@@ -35,6 +35,8 @@ impl Role {
             target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
         target.engines.observe(config.vitals.as_ref(), &target.replicas, &samples, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
+        let scale = target.view.scale;
+        target.settling.observe(&target.replicas, scale, startup_timeout, now.wall);
         let observed = observe(&TargetSnapshot {
             config: &config,
             replicas: &target.replicas,
@@ -63,6 +65,7 @@ impl Role {
             drain_observation: DrainObservation::default(),
             advice: ownership_advice,
             is_left_alone: false,
+            unsettled: target.settling.overdue(now.wall).cloned(),
         };
         if config.drain.is_some() {
             self.observe_drain(&mut sight, &samples, with_latency, now);

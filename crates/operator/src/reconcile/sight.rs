@@ -7,7 +7,11 @@ use llm_autoscaler_core::{
     Basis, DrainObservation, Observation, Reading, ReplicaCounts, ReplicaState, RoleObservation,
     Scale,
 };
-use llm_autoscaler_observe::observer::{Findings, Observations, TargetObservation};
+use llm_autoscaler_observe::{
+    advice,
+    observer::{Findings, Observations, TargetObservation},
+    settling::Unsettled,
+};
 
 use crate::{drain::drainer::DrainScene, ownership::write_block::WriteBlock};
 
@@ -29,6 +33,8 @@ pub(super) struct RoleSight {
     pub advice: Vec<Advice>,
     /// True if the target is left to another owner. Other roles reckon with its size.
     pub is_left_alone: bool,
+    /// The difference between requested and existing replicas, where it is overdue.
+    pub unsettled: Option<Unsettled>,
 }
 
 impl RoleSight {
@@ -53,6 +59,7 @@ impl RoleSight {
             drain_observation: DrainObservation::default(),
             advice: Vec::new(),
             is_left_alone: true,
+            unsettled: None,
         }
     }
 
@@ -81,6 +88,15 @@ impl RoleSight {
         }
         if !self.advice.is_empty() {
             findings.to_mut().advice.extend(self.advice.iter().cloned());
+        }
+        match &self.unsettled {
+            Some(unsettled @ Unsettled::NotCreated { .. }) => {
+                findings.to_mut().uncreated = Some(unsettled.clone());
+            }
+            Some(Unsettled::NotRemoved { requested, existing }) => {
+                findings.to_mut().advice.insert(advice::not_removed(*existing, *requested));
+            }
+            None => {}
         }
         findings
     }

@@ -62,7 +62,7 @@ impl Autoscaler {
         }
         let mut scales = if cause == Cause::Sample { Scales::Outdated } else { Scales::All };
         let mut result = Err(StepFailed);
-        for _ in 0..MAX_ATTEMPTS {
+        for attempt in 1..=MAX_ATTEMPTS {
             if self.locate(scales).await.is_err() {
                 break;
             }
@@ -73,7 +73,8 @@ impl Autoscaler {
                 break;
             };
             let plan = self.plan_step(&mut sights, now).await;
-            let done = execute(&self.context, &mut self.roles, &plan, &sights, now).await;
+            let last = attempt == MAX_ATTEMPTS;
+            let done = execute(&self.context, &mut self.roles, &plan, &sights, last, now).await;
             self.report(&plan, &sights, &done, now);
             if done.end != End::Conflict {
                 result = if done.end == End::Complete { Ok(()) } else { Err(StepFailed) };

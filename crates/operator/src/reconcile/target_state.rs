@@ -10,7 +10,7 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_core::{Monotonic, Now, Resize, RoleMemory, Selector};
 use llm_autoscaler_observe::{
-    draining::DrainMemory, progress::ProgressTracker, replicas::Replicas,
+    draining::DrainMemory, progress::ProgressTracker, replicas::Replicas, settling::Settling,
     startup_tracker::StartupTracker,
 };
 use tokio::sync::Notify;
@@ -39,6 +39,8 @@ pub(super) struct TargetState {
     pub pods: PodView,
     /// Its replicas.
     pub replicas: Replicas,
+    /// The difference between its requested replicas and those that exist.
+    pub settling: Settling,
     /// The starts of its replicas.
     starts: StartupTracker,
     /// The progress of the engines.
@@ -133,6 +135,7 @@ impl TargetState {
             overlapping: Vec::new(),
             pods,
             replicas,
+            settling: Settling::default(),
             starts,
             engines,
             woken: None,

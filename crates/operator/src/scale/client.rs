@@ -69,10 +69,25 @@ impl ScaleClient {
         {
             return Ok(known.resource.clone());
         }
-        let resource = self.discover(target).await?;
+        let resource = self.discover_without_loss(target).await?;
         let found = DiscoveredKind { at: self.clock.monotonic(), resource: resource.clone() };
         self.kinds().insert(key, found);
         Ok(resource)
+    }
+
+    /// Discovers the version of a kind by which it loses no fields. A cluster may serve an older
+    /// one only.
+    async fn discover_without_loss(
+        &self,
+        target: &ScaleTargetRef,
+    ) -> Result<ApiResource, TargetError> {
+        if let Some(newest) = kinds::without_loss(target) {
+            match self.discover(&newest).await {
+                Err(TargetError::NoSuchKind { .. }) => {}
+                found => return found,
+            }
+        }
+        self.discover(target).await
     }
 
     async fn discover(&self, target: &ScaleTargetRef) -> Result<ApiResource, TargetError> {

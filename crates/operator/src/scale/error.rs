@@ -54,9 +54,10 @@ pub(crate) enum TargetError {
          (docs/targets.md)"
     )]
     RoleForbidden(String),
-    /// Another writer has changed the target since it was read.
-    #[error("the target was changed by another writer in between")]
-    Conflict,
+    /// Another writer has changed the target since it was read. The step is tried again at once, so
+    /// this text is seen only after several attempts.
+    #[error("several writes in a row were refused as outdated; the last answer: {0}")]
+    Conflict(String),
     /// The permission to write has ended.
     #[error("this copy of the operator may not write any more")]
     NoPermit,
@@ -84,6 +85,11 @@ impl TargetError {
             Self::Call(error) => error.status() == Some(404),
             _ => false,
         }
+    }
+
+    /// Returns whether the API server answered that the operator may not make the call.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Call(error) if error.status() == Some(403))
     }
 
     /// Returns whether a write may have been carried out although it failed.
@@ -116,7 +122,7 @@ mod tests {
             (TargetError::BadApiVersion("a/b/c".to_owned()), [false, true, false]),
             (TargetError::Refused("the set".to_owned()), [false, true, false]),
             (TargetError::NotYet("the adapter".to_owned()), [false, false, false]),
-            (TargetError::Conflict, [false, false, false]),
+            (TargetError::Conflict("changed".to_owned()), [false, false, false]),
             (TargetError::NoPermit, [false, false, false]),
         ];
         for (error, expected) in table {

@@ -53,18 +53,34 @@ impl ScaleClient {
     }
 
     /// Reads the rollout of a role, and the rule by which a smaller size removes its replicas.
+    ///
+    /// The rollout is read from the role's workload. The number of updated replicas in the group's
+    /// status is written only together with another number of replicas or of ready ones, so it is
+    /// outdated while a rollout waits for a pod that is out of service.
     pub(super) async fn get_role_workload(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,
     ) -> Result<Workload, TargetError> {
-        if target.kind == workloads::RBG_ADAPTER {
+        let (group, role) = if target.kind == workloads::RBG_ADAPTER {
             let Adapter { group, role, .. } = self.get_adapter(namespace, target).await?;
-            let group = same_version(target, workloads::RBG_KIND, &group);
-            return Ok(self.get_group(namespace, &group).await?.workload(&role));
+            (same_version(target, workloads::RBG_KIND, &group), role)
+        } else {
+            (target.clone(), target.role.clone().unwrap_or_default())
+        };
+        let group = self.get_group(namespace, &group).await?;
+        let stated = group.workload(&role);
+        let Some(workload) = group.workload_reference(&role) else { return Ok(stated) };
+        match self.get_own_workload(namespace, &workload).await {
+            Ok(found) => Ok(Workload {
+                victims: stated.victims,
+                is_ordered: stated.is_ordered || found.is_ordered,
+                ..found
+            }),
+            // It may not have been created yet, or the operator may not read it.
+            Err(error) if error.is_gone() || error.is_forbidden() => Ok(stated),
+            Err(error) => Err(error),
         }
-        let role = target.role.as_deref().unwrap_or_default();
-        Ok(self.get_group(namespace, target).await?.workload(role))
     }
 
     async fn get_group(
@@ -111,12 +127,62 @@ impl ScaleClient {
             .map_err(|error| CallError::Api(kube::Error::SerdeError(error)))?;
         let patch = Patch::Json::<()>(patch);
         match within(deadline, api.patch(&target.name, &patch_params(), &patch)).await {
-            // Only a failed test makes the API server answer this patch with 422.
-            Err(error) if error.status() == Some(422) => Err(TargetError::Conflict),
-            Err(error) if error.status() == Some(403) => {
+            Err(error) if is_failed_test(&error) => {
+                Err(TargetError::Conflict("another role is at the role's place".to_owned()))
+            }
+            Err(error) if lacks_permission(&error) => {
                 Err(TargetError::RoleForbidden(error.to_string()))
             }
             result => Ok(write.view_after(result?.metadata.resource_version)),
+        }
+    }
+}
+
+/// Returns whether a JSON patch could not be applied, because one of its tests failed. Every other
+/// refusal with 422, as by a CRD's rules or an admission policy, names the object in its details.
+fn is_failed_test(error: &CallError) -> bool {
+    let CallError::Api(kube::Error::Api(status)) = error else { return false };
+    let names_object = status.details.as_ref().is_some_and(|details| !details.name.is_empty());
+    status.code == 422 && !names_object
+}
+
+/// Returns whether RBAC forbids the patch. Admission webhooks answer 403 as well.
+fn lacks_permission(error: &CallError) -> bool {
+    error.status() == Some(403) && error.to_string().contains("cannot patch resource")
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_patch_is_a_conflict_only_where_a_test_of_it_failed() {
+        let admission = "rolebasedgroups.workloads.x-k8s.io \"pd\" is forbidden: ValidatingAdmissionPolicy \
+             'max5' with binding 'max5' denied request: at most 5";
+        let webhook = "admission webhook \"vrolebasedgroup.kb.io\" denied the request: partition: 2 \
+                       must be less than replicas 1";
+        let rbac = "rolebasedgroups.workloads.x-k8s.io \"pd\" is forbidden: User \"o\" cannot patch \
+                    resource \"rolebasedgroups\" in API group \"workloads.x-k8s.io\"";
+        let generic = "the server rejected our request due to an error in our request";
+        // code, message, name in the details; a failed test, a lack of permission
+        let table = [
+            (422, generic, "", [true, false]),
+            (422, admission, "pd", [false, false]),
+            (422, "RoleBasedGroup \"pd\" is invalid: spec.roles[0]", "pd", [false, false]),
+            (403, webhook, "", [false, false]),
+            (403, rbac, "pd", [false, true]),
+            (409, "the object has been modified", "pd", [false, false]),
+        ];
+        for (code, message, name, expected) in table {
+            let details = json!({"name": name});
+            let status = json!({"code": code, "message": message, "details": details});
+            let status: Status = serde_json::from_value(status).unwrap();
+            let error = CallError::Api(kube::Error::Api(Box::new(status)));
+            let found = [is_failed_test(&error), lacks_permission(&error)];
+            assert_eq!(found, expected, "{code} {message}");
         }
     }
 }

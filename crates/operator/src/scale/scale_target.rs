@@ -23,6 +23,9 @@ impl ScaleClient {
         namespace: &str,
         target: &ScaleTargetRef,
     ) -> Result<ScaleView, TargetError> {
+        if let Some(why) = kinds::refusal(target) {
+            return Err(TargetError::Refused(why.to_owned()));
+        }
         if kinds::is_group_role(target) {
             return self.get_role(namespace, target).await;
         }
@@ -53,7 +56,7 @@ impl ScaleClient {
         };
         match result {
             Err(TargetError::Call(error)) if error.status() == Some(409) => {
-                Err(TargetError::Conflict)
+                Err(TargetError::Conflict(error.to_string()))
             }
             result => result,
         }

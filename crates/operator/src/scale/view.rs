@@ -90,13 +90,14 @@ impl ScaleWrite<'_> {
         })
     }
 
-    /// Returns the JSON patch that scales the role at `index` of a group. It tests that the group
-    /// still is the version that was read, and that the role still is the target.
+    /// Returns the JSON patch that scales the role at `index` of a group. It tests that the role
+    /// still is the target. With the resourceVersion it fails with a conflict where another writer
+    /// came first.
     pub(super) fn group_patch(&self, index: usize) -> Value {
         let (role, version) = (&self.target.role, &self.basis.resource_version);
         json!([
             {"op": "test", "path": format!("/spec/roles/{index}/name"), "value": role},
-            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
             {"op": "add", "path": format!("/spec/roles/{index}/replicas"), "value": self.replicas},
         ])
     }
@@ -189,7 +190,7 @@ mod tests {
         assert_eq!(write.subresource_patch(), of_subresource);
         let of_group = json!([
             {"op": "test", "path": "/spec/roles/1/name", "value": "decode"},
-            {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
             {"op": "add", "path": "/spec/roles/1/replicas", "value": 3},
         ]);
         assert_eq!(write.group_patch(1), of_group);

@@ -13,6 +13,8 @@ use crate::scale::{
 
 /// The partition of a StatefulSet's rolling update.
 const SET_PARTITION: &str = "/spec/updateStrategy/rollingUpdate/partition";
+/// The partition of a RoleInstanceSet's rollout, as a number or a percentage.
+const INSTANCES_PARTITION: &str = "/spec/updateStrategy/partition";
 /// The partition of a LeaderWorkerSet's rolling update. Other kinds have none.
 const GROUPS_PARTITION: &str = "/spec/rolloutStrategy/rollingUpdateConfiguration/partition";
 
@@ -39,13 +41,13 @@ impl ScaleClient {
             self.get_own_workload(namespace, target).await
         };
         match found {
-            Err(TargetError::Call(error)) if error.status() == Some(403) => Ok(Workload::default()),
+            Err(error) if error.is_forbidden() => Ok(Workload::default()),
             found => found,
         }
     }
 
     /// Reads the object that a reference names, which is of a known kind.
-    async fn get_own_workload(
+    pub(super) async fn get_own_workload(
         &self,
         namespace: &str,
         target: &ScaleTargetRef,
@@ -62,8 +64,12 @@ impl ScaleClient {
 /// Parses the fields of an object of a known kind, without the rule for its victims.
 pub(super) fn parse(kind: &str, generation: i64, data: &Value) -> Workload {
     let is_set = kind == "StatefulSet";
-    let partition = if is_set { SET_PARTITION } else { GROUPS_PARTITION };
-    let partition = number(data, partition).unwrap_or(0);
+    let partition = match kind {
+        "StatefulSet" => SET_PARTITION,
+        "RoleInstanceSet" => INSTANCES_PARTITION,
+        _ => GROUPS_PARTITION,
+    };
+    let partition = share(data, partition).unwrap_or(0);
     let replicas = number(data, "/status/replicas").unwrap_or(0);
     let progress = RolloutProgress {
         updated: number(data, "/status/updatedReplicas").unwrap_or(0),
@@ -99,6 +105,14 @@ fn is_given_up(data: &Value) -> bool {
     let conditions = data.pointer("/status/conditions").and_then(Value::as_array);
     let mut conditions = conditions.into_iter().flatten();
     conditions.any(|condition| condition["reason"] == "ProgressDeadlineExceeded")
+}
+
+/// Returns a number, or a percentage of the requested replicas, rounded up.
+fn share(data: &Value, path: &str) -> Option<i64> {
+    let requested = number(data, "/spec/replicas").unwrap_or(1);
+    let percent = |text: &str| text.strip_suffix('%')?.parse::<i64>().ok();
+    let of_requested = |percent: i64| (percent * requested + 99) / 100;
+    number(data, path).or_else(|| Some(of_requested(percent(text(data, path)?)?)))
 }
 
 pub(super) fn number(data: &Value, path: &str) -> Option<i64> {
@@ -153,6 +167,33 @@ mod tests {
         ];
         for (kind, data, expected) in table {
             assert_eq!(parse(kind, 2, &data).rollout.is_some(), expected, "{kind} {data}");
+        }
+    }
+
+    #[test]
+    fn an_instance_set_rolls_out_until_enough_instances_are_updated() {
+        let set = |strategy: Value, updated: i64, observed: i64| {
+            // A surge is one instance more than requested.
+            let status = json!({
+                "replicas": 4, "readyReplicas": 2, "updatedReplicas": updated,
+                "observedGeneration": observed, "currentRevision": "a", "updateRevision": "b",
+            });
+            json!({"spec": {"replicas": 3, "updateStrategy": strategy}, "status": status})
+        };
+        // object of generation 2; whether it rolls out
+        let table = [
+            (set(json!({}), 0, 2), true),
+            (set(json!({}), 4, 2), false),
+            (set(json!({}), 4, 1), true),
+            (set(json!({"partition": 2}), 2, 2), false),
+            (set(json!({"partition": 2}), 1, 2), true),
+            // 10 % of 3 is one instance.
+            (set(json!({"partition": "10%"}), 3, 2), false),
+            (set(json!({"partition": "10%"}), 2, 2), true),
+        ];
+        for (data, expected) in table {
+            let found = parse("RoleInstanceSet", 2, &data).rollout;
+            assert_eq!(found.is_some(), expected, "{data}");
         }
     }
 

@@ -83,8 +83,8 @@ fn crd() -> Value {
     })
 }
 
-/// Adds `scaling.mode` of a role to the CRD of DisaggregatedSets of v0.9, whose controller ignores
-/// it.
+/// Adds `scaling.mode` of a role to the CRD of DisaggregatedSets of v0.9. Its controller ignores
+/// the field.
 pub(super) fn add_mode(crd: &mut Value) {
     let roles = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/roles/items";
     if let Some(role) = crd.pointer_mut(roles) {

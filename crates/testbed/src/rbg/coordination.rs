@@ -69,14 +69,15 @@ fn percentage(text: &Value) -> Option<f64> {
 }
 
 impl Rule {
-    /// Returns the replicas that each role's workload may request now. Only growth is held back.
+    /// Returns the replicas that each role's workload may request now. While the batch of a role
+    /// that grows is not done, all roles of the rule keep their size, also those that shrink.
     pub(super) fn targets(&self, states: &BTreeMap<String, State>) -> BTreeMap<String, i64> {
         let growing = || states.values().filter(|state| state.current < state.desired);
         let waits = growing().any(|state| !self.batch_is_done(state));
         let slowest = growing().map(State::progress).fold(1.0, f64::min);
         let target = |state: &State| match state {
-            state if state.desired <= state.current => state.desired,
             state if waits => state.current,
+            state if state.desired <= state.current => state.desired,
             state => state.up_to(slowest + self.max_skew),
         };
         states.iter().map(|(name, state)| (name.clone(), target(state))).collect()
@@ -140,9 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn shrinking_waits_for_nothing() {
+    fn shrinking_waits_for_the_batches_of_other_roles_only() {
         assert_eq!(targets("OrderReady", (3, 20, 20), (20, 20, 20)), (3, 20));
-        assert_eq!(targets("OrderReady", (3, 20, 0), (20, 12, 6)), (3, 12));
+        assert_eq!(targets("OrderReady", (3, 20, 0), (20, 12, 6)), (20, 12));
+        assert_eq!(targets("OrderReady", (3, 20, 0), (20, 12, 12)), (3, 16));
+        assert_eq!(targets("OrderReady", (3, 14, 10), (2, 2, 2)), (3, 2));
         assert_eq!(targets("OrderReady", (0, 2, 2), (0, 0, 0)), (0, 0));
     }
 

@@ -97,6 +97,7 @@ async fn write_status(
         .iter()
         .map(|role| {
             let counts = workload(world, group, role).map(|workload| Counts::of(&workload));
+            let counts = counts.map(|counts| counts.after(Counts::of_role(group, &role.name)));
             (role.name.clone(), desired.get(&role.name).copied().unwrap_or(0), counts)
         })
         .collect();
@@ -163,6 +164,11 @@ async fn reconcile_role(world: &World, group: &DynamicObject, role: &Role, repli
         (Some(workload), Ok(_)) if number(&workload, "/spec/replicas") != Some(replicas) => {
             world.patch(&resource, &workload, json!({"spec": {"replicas": replicas}})).await;
         }
+        (Some(workload), Ok(_)) if has_other_strategy(&workload, role) => {
+            // A merge would keep the fields that are gone.
+            let strategy = workloads::update_strategy(role);
+            world.replace_strategy(&resource, &workload, strategy).await;
+        }
         (Some(_), Ok(_)) => {}
     }
     let name = workloads::name(group, &role.name);
@@ -171,6 +177,11 @@ async fn reconcile_role(world: &World, group: &DynamicObject, role: &Role, repli
         let object = new_adapter(group, role, &name, further);
         world.create(&Kind::Adapter.resource(), &namespace(group), object).await;
     }
+}
+
+fn has_other_strategy(workload: &DynamicObject, role: &Role) -> bool {
+    role.workload == Workload::InstanceSet
+        && workload.data["spec"]["updateStrategy"] != workloads::update_strategy(role)
 }
 
 /// Builds an adapter without replicas. Its scale cannot be read until it is bound.

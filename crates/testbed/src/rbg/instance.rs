@@ -36,7 +36,8 @@ pub(super) async fn pass(world: &World) {
 async fn reconcile(world: &World, instance: &DynamicObject) {
     let there = world.pods(|pod| owner(pod, Kind::Instance) == instance.uid().as_deref());
     create_missing(world, instance).await;
-    open_gates(world, &there).await;
+    update_in_place(world, instance, &there).await;
+    write_gates(world, &there).await;
     write_status(world, instance, &there).await;
 }
 
@@ -80,6 +81,16 @@ fn size(component: &Value) -> i64 {
     component["size"].as_i64().unwrap_or(1)
 }
 
+/// Returns the size that the labels of a component's pods state: of leaders and workers, that of
+/// the whole pattern.
+fn stated_size(instance: &DynamicObject, component: &Value) -> i64 {
+    if label(instance, ROLE_TYPE) == Some(Shape::LeaderWorker.name()) {
+        components(instance).iter().map(size).sum()
+    } else {
+        size(component)
+    }
+}
+
 /// Creates the missing pods. A name that a terminating pod still has is left for a later pass.
 async fn create_missing(world: &World, instance: &DynamicObject) {
     let ns = namespace(instance);
@@ -105,7 +116,7 @@ fn new_pod(instance: &DynamicObject, pod: &Planned<'_>) -> Value {
             INSTANCE: instance.name_any(),
             COMPONENT: pod.component["name"],
             COMPONENT_ID: pod.id.to_string(),
-            COMPONENT_SIZE: size(pod.component).to_string(),
+            COMPONENT_SIZE: stated_size(instance, pod.component).to_string(),
         }),
     );
     if label(instance, ROLE_TYPE) == Some(Shape::LeaderWorker.name()) {
@@ -120,15 +131,52 @@ fn new_pod(instance: &DynamicObject, pod: &Planned<'_>) -> Value {
     object
 }
 
-async fn open_gates(world: &World, there: &[Arc<DynamicObject>]) {
-    let condition = |gate| json!({"type": gate, "status": "True", "lastTransitionTime": now()});
-    let closed =
-        there.iter().filter(|pod| !is_leaving(pod) && !GATES.iter().all(|gate| is_true(pod, gate)));
-    let opening = closed.map(|pod| {
-        let conditions = GATES.map(condition);
+/// Brings pods of an earlier template to the metadata and the images of the instance's. They keep
+/// their names, UIDs and nodes.
+async fn update_in_place(world: &World, instance: &DynamicObject, there: &[Arc<DynamicObject>]) {
+    let revision = label(instance, REVISION);
+    let outdated = there.iter().filter(|pod| !is_leaving(pod) && label(pod, REVISION) != revision);
+    let updating = outdated.filter_map(|pod| {
+        let name = label(pod, COMPONENT)?;
+        let component = components(instance).iter().find(|found| found["name"] == name)?;
+        let template = &component["template"];
+        let mut labels = template["metadata"]["labels"].clone();
+        if !labels.is_object() {
+            labels = json!({});
+        }
+        labels[REVISION] = json!(revision);
+        let annotations = template["metadata"]["annotations"].clone();
+        let image =
+            |container: &Value| json!({"name": container["name"], "image": container["image"]});
+        let containers = template["spec"]["containers"].as_array();
+        let containers: Vec<Value> = containers.into_iter().flatten().map(image).collect();
+        let patch = json!({
+            "metadata": {"labels": labels, "annotations": annotations},
+            "spec": {"containers": containers},
+        });
+        Some(async move { world.patch_strategic(&pods(), pod, patch).await })
+    });
+    join_all(updating).await;
+}
+
+/// Writes the gates. The pods of an instance are ready only while the containers of all of its
+/// existing pods are, so a worker that is not ready makes its leader unready as well.
+async fn write_gates(world: &World, there: &[Arc<DynamicObject>]) {
+    let alive: Vec<_> = there.iter().filter(|pod| !is_leaving(pod)).collect();
+    let all_ready = alive.iter().all(|pod| is_true(pod, "ContainersReady"));
+    let wanted = [true, all_ready];
+    let condition = |(gate, wanted): (&str, bool)| {
+        let status = if wanted { "True" } else { "False" };
+        json!({"type": gate, "status": status, "lastTransitionTime": now()})
+    };
+    let is_right = |pod: &DynamicObject| {
+        GATES.iter().zip(wanted).all(|(gate, wanted)| is_true(pod, gate) == wanted)
+    };
+    let writing = alive.into_iter().filter(|pod| !is_right(pod)).map(|pod| {
+        let conditions = [0, 1].map(|gate| condition((GATES[gate], wanted[gate])));
         async move { world.patch_status(&pods(), pod, json!({"conditions": conditions})).await }
     });
-    join_all(opening).await;
+    join_all(writing).await;
 }
 
 /// Writes the status. An instance is ready when all of its pods exist and are ready.

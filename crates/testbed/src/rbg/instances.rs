@@ -1,8 +1,9 @@
 //! RoleInstanceSets, which make a RoleInstance for each replica.
 //!
 //! Instances of a stateful role are numbered, and the highest ordinals are deleted first; instances
-//! of a stateless role have random names. An instance of an outdated template is deleted and a
-//! new one made, at most as many at a time as may be unavailable.
+//! of a stateless role have random names. An instance of an outdated template is updated in place
+//! where only metadata and images differ, or else deleted and a new one made; at most as many at a
+//! time as may be unavailable.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -80,7 +81,14 @@ impl Instances {
         let set = self.set(world, object, &role, pattern);
         self.create(world, &set).await;
         self.delete(world, set.surplus()).await;
-        self.delete(world, set.to_be_replaced()).await;
+        let (in_place, replaced) = set.to_be_updated();
+        for instance in in_place {
+            let labels = json!({REVISION: set.revision});
+            let spec = json!({"components": components(set.pattern)});
+            let patch = json!({"metadata": {"labels": labels}, "spec": spec});
+            world.patch(&Kind::Instance.resource(), &instance, patch).await;
+        }
+        self.delete(world, replaced).await;
         write_status(world, &set, labels::selector(group, &role.name)).await;
     }
 
@@ -140,12 +148,12 @@ impl Set<'_> {
     fn missing(&self) -> Vec<(String, String)> {
         let name = self.object.name_any();
         if self.role.is_stateless {
-            let count = self.replicas - self.there.len() as i64 - self.coming;
+            let count = self.wanted() - self.there.len() as i64 - self.coming;
             return (0..count).map(|_| drawn()).map(|id| (format!("{name}-{id}"), id)).collect();
         }
         let is_there = |name: &str| self.there.iter().find(|instance| instance.name_any() == name);
         let all =
-            (0..self.replicas).map(|ordinal| (format!("{name}-{ordinal}"), ordinal.to_string()));
+            (0..self.wanted()).map(|ordinal| (format!("{name}-{ordinal}"), ordinal.to_string()));
         if !self.role.is_ordered {
             return all.filter(|(name, _)| is_there(name).is_none()).collect();
         }
@@ -153,6 +161,16 @@ impl Set<'_> {
             .into_iter()
             .find(|(name, _)| !is_there(name).is_some_and(|instance| is_ready(instance)));
         next.into_iter().filter(|(name, _)| is_there(name).is_none()).collect()
+    }
+
+    /// Returns the number of instances: the replicas, and the surge of a rollout.
+    fn wanted(&self) -> i64 {
+        let rolls = !self.role.rollout.is_paused
+            && self
+                .outdated()
+                .iter()
+                .any(|instance| self.role.is_stateless || ordinal(instance) < self.replicas);
+        self.replicas + if rolls { self.role.rollout.max_surge(self.replicas) } else { 0 }
     }
 
     fn instance(&self, name: &str, id: &str, last: &str) -> Value {
@@ -188,11 +206,12 @@ impl Set<'_> {
     /// stateless role, the cheapest.
     fn surplus(&self) -> Vec<Arc<DynamicObject>> {
         if !self.role.is_stateless {
-            let is_surplus = |instance: &&Arc<DynamicObject>| ordinal(instance) >= self.replicas;
+            let wanted = self.wanted();
+            let is_surplus = |instance: &&Arc<DynamicObject>| ordinal(instance) >= wanted;
             let surplus = self.there.iter().filter(is_surplus).cloned().collect();
             return if self.role.is_ordered { self.in_turn(surplus) } else { surplus };
         }
-        let surplus = self.there.len().saturating_sub(usize::try_from(self.replicas).unwrap_or(0));
+        let surplus = self.there.len().saturating_sub(usize::try_from(self.wanted()).unwrap_or(0));
         let (old, updated) = self.there.iter().cloned().partition(|instance| self.is_old(instance));
         let partition = usize::try_from(self.partition()).unwrap_or(0);
         victims(old, updated, Sizes { surplus, partition }, |instance| rank(instance))
@@ -213,17 +232,21 @@ impl Set<'_> {
         surplus.into_iter().take_while(goes).collect()
     }
 
-    /// Returns the outdated instances to delete now. An instance that is not ready does not count
-    /// against the limit.
-    fn to_be_replaced(&self) -> Vec<Arc<DynamicObject>> {
-        if self.role.rollout.is_paused || self.there.len() as i64 > self.replicas {
-            return Vec::new(); // the scale-down comes first
+    /// Returns the outdated instances to update now: those to update in place, and those to delete,
+    /// which are made anew.
+    ///
+    /// Every unready instance counts against the limit. So an instance of a stateful role that was
+    /// not ready before the rollout blocks it. A stateless role updates such an instance first, and
+    /// it does not count.
+    fn to_be_updated(&self) -> (Vec<Arc<DynamicObject>>, Vec<Arc<DynamicObject>>) {
+        if self.role.rollout.is_paused || self.there.len() as i64 > self.wanted() {
+            return Default::default(); // the scale-down comes first
         }
         let ready = self.there.iter().filter(|instance| is_ready(instance)).count() as i64;
-        let mut free = self.role.rollout.max_unavailable(self.replicas) - (self.replicas - ready);
+        let mut free = ready - self.replicas + self.role.rollout.max_unavailable(self.replicas);
         let mut chosen = Vec::new();
         for instance in self.outdated() {
-            if is_ready(&instance) {
+            if !self.role.is_stateless || is_ready(&instance) {
                 free -= 1;
             }
             if free < 0 {
@@ -231,7 +254,24 @@ impl Set<'_> {
             }
             chosen.push(instance);
         }
-        chosen
+        chosen.into_iter().partition(|instance| self.can_be_updated_in_place(instance))
+    }
+
+    /// Returns whether an outdated instance differs from the template in metadata and images only.
+    fn can_be_updated_in_place(&self, instance: &DynamicObject) -> bool {
+        let rest = |components: &Value| {
+            let mut components = components.clone();
+            for component in components.as_array_mut().into_iter().flatten() {
+                component["template"]["metadata"] = Value::Null;
+                let containers = component["template"]["spec"]["containers"].as_array_mut();
+                for container in containers.into_iter().flatten() {
+                    container["image"] = Value::Null;
+                }
+            }
+            components
+        };
+        let current = json!(components(self.pattern));
+        !self.role.rollout.recreates && rest(&instance.data["spec"]["components"]) == rest(&current)
     }
 
     /// Returns the outdated instances that the partition does not keep, in the order of their
@@ -285,9 +325,11 @@ async fn write_status(world: &World, set: &Set<'_>, selector: String) {
     let count = |is_so: &dyn Fn(&DynamicObject) -> bool| {
         set.there.iter().filter(|instance| is_so(instance)).count()
     };
+    // Of an ordered role the wanted number counts, though some instances do not exist yet.
+    let wanted = if set.role.is_ordered { set.replicas } else { 0 };
     let status = json!({
         "observedGeneration": set.object.metadata.generation,
-        "replicas": set.there.len(),
+        "replicas": wanted.max(set.there.len() as i64),
         "readyReplicas": count(&is_ready),
         "updatedReplicas": count(&|instance| !set.is_old(instance)),
         "labelSelector": selector,

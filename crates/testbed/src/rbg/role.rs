@@ -43,6 +43,12 @@ pub(super) struct Rollout {
     partition: Value,
     /// The number of instances that may be unavailable at a time: a number or a percentage.
     max_unavailable: Value,
+    /// The number of further instances during a rollout: a number or a percentage.
+    max_surge: Value,
+    /// True if pods are never updated in place.
+    pub(super) recreates: bool,
+    /// The same, as the spec has it.
+    pub(super) strategy: Value,
 }
 
 /// The pods of one replica.
@@ -109,6 +115,9 @@ impl Rollout {
             is_paused: strategy["paused"] == true,
             partition: strategy["partition"].clone(),
             max_unavailable: strategy["maxUnavailable"].clone(),
+            max_surge: strategy["maxSurge"].clone(),
+            recreates: strategy["type"] == "RecreatePod",
+            strategy: strategy.clone(),
         }
     }
 
@@ -117,10 +126,16 @@ impl Rollout {
         share(&self.partition, replicas).unwrap_or(0)
     }
 
-    /// Returns the number of `replicas` that may be unavailable at a time: at least one, or no
-    /// rollout would proceed.
+    /// Returns the number of `replicas` that may be unavailable at a time: at least one where there
+    /// is no surge, or no rollout would proceed.
     pub(super) fn max_unavailable(&self, replicas: i64) -> i64 {
-        share(&self.max_unavailable, replicas).unwrap_or(1).max(1)
+        let least = i64::from(self.max_surge(replicas) == 0);
+        share(&self.max_unavailable, replicas).unwrap_or(1).max(least)
+    }
+
+    /// Returns the number of instances above `replicas` during a rollout.
+    pub(super) fn max_surge(&self, replicas: i64) -> i64 {
+        share(&self.max_surge, replicas).unwrap_or(0)
     }
 }
 

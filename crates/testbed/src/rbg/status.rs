@@ -25,6 +25,14 @@ impl Counts {
         }
     }
 
+    /// Returns the counts as they are written to a group's status. As in the real controller, the
+    /// number of updated replicas is written only together with another one.
+    pub(super) fn after(self, before: Option<Self>) -> Self {
+        let unchanged =
+            before.filter(|before| (before.replicas, before.ready) == (self.replicas, self.ready));
+        unchanged.unwrap_or(self)
+    }
+
     /// Reads the counts of a role from a group's status.
     pub(super) fn of_role(group: &DynamicObject, role: &str) -> Option<Self> {
         let statuses = group.data["status"]["roleStatuses"].as_array();

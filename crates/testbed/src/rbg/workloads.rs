@@ -30,6 +30,9 @@ pub(super) fn build(group: &DynamicObject, role: &Role, pattern: &Pattern, repli
         add_labels(&mut object, &json!({labels::ROLE_TYPE: pattern.shape.name()}));
         let mode = if role.is_stateless { "Stateless" } else { "Stateful" };
         object["metadata"]["annotations"] = json!({labels::PATTERN: mode});
+        object["spec"]["updateStrategy"] = update_strategy(role);
+        object["spec"]["podManagementPolicy"] =
+            json!(if role.is_ordered { "OrderedReady" } else { "Parallel" });
         return object;
     }
     let mut template =
@@ -42,6 +45,12 @@ pub(super) fn build(group: &DynamicObject, role: &Role, pattern: &Pattern, repli
         object["spec"]["podManagementPolicy"] = json!("Parallel");
     }
     object
+}
+
+/// Returns the update strategy of a role's RoleInstanceSet.
+pub(super) fn update_strategy(role: &Role) -> Value {
+    let strategy = &role.rollout.strategy;
+    if strategy.is_object() { strategy.clone() } else { json!({}) }
 }
 
 /// Adds labels to a template or an object.

@@ -105,6 +105,43 @@ impl World {
         report(&format!("changing {} {ns}/{name}", resource.kind), result.map(drop))
     }
 
+    /// Merges a patch into a built-in object as it was read, lists by their keys. Returns true if
+    /// the object had not changed.
+    pub(super) async fn patch_strategic(
+        &self,
+        resource: &ApiResource,
+        seen: &DynamicObject,
+        mut patch: Value,
+    ) -> bool {
+        patch["metadata"]["resourceVersion"] = json!(seen.metadata.resource_version);
+        let (ns, name, params) = (namespace(seen), seen.name_any(), manager());
+        let result = self.api(resource, &ns).patch(&name, &params, &Patch::Strategic(patch)).await;
+        report(&format!("changing {} {ns}/{name}", resource.kind), result.map(drop))
+    }
+
+    /// Replaces the update strategy of a RoleInstanceSet as it was read.
+    pub(super) async fn replace_strategy(
+        &self,
+        resource: &ApiResource,
+        seen: &DynamicObject,
+        strategy: Value,
+    ) -> bool {
+        let patch = json!([
+            {"op": "replace", "path": "/metadata/resourceVersion",
+             "value": seen.metadata.resource_version},
+            {"op": "add", "path": "/spec/updateStrategy", "value": strategy},
+        ]);
+        let (ns, name, params) = (namespace(seen), seen.name_any(), manager());
+        let result = match serde_json::from_value(patch) {
+            Ok(patch) => {
+                let patch = Patch::<()>::Json(patch);
+                self.api(resource, &ns).patch(&name, &params, &patch).await.map(drop)
+            }
+            Err(error) => Err(kube::Error::SerdeError(error)),
+        };
+        report(&format!("changing {} {ns}/{name}", resource.kind), result)
+    }
+
     /// Merges a patch into the status, regardless of other changes. Returns false if the object is
     /// gone.
     pub(super) async fn patch_status(

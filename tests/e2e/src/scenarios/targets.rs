@@ -8,6 +8,14 @@ use serde_json::json;
 
 use crate::{Stage, stage::SOON};
 
+/// Waits for the UID of the target in the status, which is written after the size.
+async fn uid_in_status(stage: &Stage) -> Result<Option<String>> {
+    wait::until("the target to be in the status", SOON, async || {
+        Ok(stage.status("a").await?.targets.first().map(|target| target.uid.clone()))
+    })
+    .await
+}
+
 /// A missing target does not make the autoscaler fail: a condition reports it, and scaling begins
 /// when the target exists.
 pub(super) async fn target_is_deleted_and_created_again(stage: &Stage) -> Result<()> {
@@ -24,7 +32,7 @@ pub(super) async fn target_is_deleted_and_created_again(stage: &Stage) -> Result
     stage.waiting("a", 11);
     stage.engine("a", 1).await?;
     stage.until_replicas("a", 3, SOON).await?;
-    let first = stage.status("a").await?.targets[0].uid.clone();
+    let first = uid_in_status(stage).await?;
 
     stage.api::<StatefulSet>().delete("a", &DeleteParams::foreground()).await?;
     stage.until_condition("a", "AbleToScale", "False", "FailedGetScale").await?;
@@ -39,7 +47,7 @@ pub(super) async fn target_is_deleted_and_created_again(stage: &Stage) -> Result
         stage.replicas("a").await? == 1,
         "what is remembered of the old one does not hold for the new one"
     );
-    let second = stage.status("a").await?.targets[0].uid.clone();
+    let second = uid_in_status(stage).await?;
     ensure!(first != second, "the status still speaks of the old one");
     stage.waiting("a", 11);
     stage.until_replicas("a", 3, SOON).await

@@ -48,7 +48,7 @@ pub(crate) async fn leader_worker_set_of_a_set_is_refused(stage: &Stage) -> Resu
     Ok(())
 }
 
-/// Two roles with groups of two pods keep their ratio by their scalers, whose selectors find
+/// Two roles with groups of two pods keep their ratio by their scalers. The selectors of those find
 /// leaders only. Workers are part of their replicas, and are not scraped.
 pub(crate) async fn role_scalers_keep_a_ratio(stage: &Stage) -> Result<String> {
     let set = Disaggregated { stage, gates: &[] };

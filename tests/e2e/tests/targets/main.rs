@@ -14,23 +14,33 @@ mod stand_in;
 
 use std::process::ExitCode;
 
-use llm_autoscaler_e2e::{groups, runner, scenarios};
+use llm_autoscaler_e2e::{
+    groups,
+    runner::{self, Scenario},
+    scenarios,
+};
 
 /// The scenarios wait for controllers more than they load the machine.
 const AT_A_TIME: usize = 4;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    use owners::{by_hand, claims, drivers, pausing};
-    use scaling::{
-        coordinated, drains, dynamo, grove, refused, roles as scaled, rolling, stateless, units,
+    use scaling::{roles as scaled, stateless};
+    // The scenarios without a permission run first, because the others grant it.
+    let forbidden = scenarios! {
+        stateless::without_the_permission,
+        scaled::without_an_adapter,
     };
+    let all = of_the_stand_in().into_iter().chain(of_the_operator()).collect();
+    runner::run_in_turn(vec![(forbidden, 2), (all, AT_A_TIME)]).await
+}
+
+/// Lists the scenarios of the stand-in for RoleBasedGroups, without an operator's part in them.
+fn of_the_stand_in() -> Vec<Scenario> {
     use stand_in::{
         adapters, instances, kinds, pods, policies, roles, rollouts, scale, selectors, sets,
     };
-    // The scenario without the permission runs first, because the others grant it.
-    let forbidden = scenarios! { stateless::without_the_permission };
-    let all = scenarios! {
+    scenarios! {
         selectors::hpas_and_kubectl_fail_on_wrong_selectors,
         policies::growth_waits_for_the_batch_before,
         selectors::selector_is_computed_once,
@@ -40,8 +50,11 @@ async fn main() -> ExitCode {
         instances::names_and_labels_of_instances,
         instances::cheapest_goes_first,
         instances::ordered_instances_one_by_one,
+        rollouts::instances_are_updated_in_place,
+        rollouts::unready_instance_blocks_a_rollout,
+        rollouts::stateless_instances_are_updated_in_place,
         rollouts::instances_are_replaced_one_by_one,
-        rollouts::stateless_instances_are_replaced,
+        rollouts::surge_is_counted,
         adapters::life_of_an_adapter,
         adapters::adapter_made_by_hand_has_no_effect,
         adapters::adapter_overrides_other_writers,
@@ -52,9 +65,19 @@ async fn main() -> ExitCode {
         sets::set_template_overrides_the_adapter,
         sets::objects_are_deleted_with_their_owner,
         kinds::kinds_with_a_scale,
+    }
+}
+
+/// Lists the scenarios of the operator.
+fn of_the_operator() -> Vec<Scenario> {
+    use owners::{by_hand, claims, drivers, pausing};
+    use scaling::{
+        admission, coordinated, drains, dynamo, grove, refused, roles as scaled, rolling,
+        stateless, units,
+    };
+    scenarios! {
         scaled::through_an_adapter_by_leaders,
         scaled::replica_lacks_a_worker,
-        scaled::without_an_adapter,
         scaled::an_adapter_without_a_selector,
         scaled::loads_of_a_replicas_pods_are_added,
         scaled::missing_group_is_waited_for,
@@ -63,8 +86,13 @@ async fn main() -> ExitCode {
         stateless::the_instance_with_the_fewest_requests,
         stateless::returning_load_removes_the_marks,
         stateless::a_role_that_is_a_deployment,
-        rolling::drain_waits_for_a_rollout_of_a_role,
+        rolling::drain_makes_way_for_a_rollout_of_a_role,
+        rolling::nothing_shrinks_during_a_blocked_rollout,
         coordinated::held_back_replicas_are_not_requested_again,
+        admission::replicas_that_cannot_be_created_are_reported,
+        admission::refused_patch_of_a_role_is_reported,
+        admission::old_version_is_written_as_the_new_one,
+        refused::set_is_refused,
         refused::groups_of_a_set_are_refused,
         refused::adapter_made_by_hand_is_refused,
         refused::roles_of_other_kinds,
@@ -91,6 +119,5 @@ async fn main() -> ExitCode {
         drivers::scaled_object_in_the_way_and_gone,
         drivers::owner_that_drives_the_size,
         drivers::owner_that_does_not_drive_the_size,
-    };
-    runner::run_in_turn(vec![(forbidden, 1), (all, AT_A_TIME)]).await
+    }
 }

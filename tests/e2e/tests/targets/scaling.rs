@@ -1,6 +1,7 @@
 //! The operator scales targets with several pods per replica, and targets that have no scale
 //! subresource of their own.
 
+pub(crate) mod admission;
 pub(crate) mod coordinated;
 pub(crate) mod drains;
 pub(crate) mod dynamo;

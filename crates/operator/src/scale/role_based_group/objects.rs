@@ -109,7 +109,7 @@ impl Group {
         if let Some(set) = object.labels().get(workloads::RBG_SET_LABEL) {
             return Err(TargetError::Refused(format!(
                 "the RoleBasedGroup {} belongs to the RoleBasedGroupSet {set}, which undoes every \
-                 change of its roles: scale the set instead",
+                 change of its roles: scale roles of groups that are in no set",
                 target.name
             )));
         }
@@ -171,8 +171,22 @@ impl Group {
         ScaleView { uid: format!("{}/{role}", self.uid), scale, ..view }
     }
 
-    /// Returns the rollout of a role, and the rule by which a smaller size removes its replicas.
-    /// Ordinals of instances begin at 0.
+    /// Returns a reference to the workload of a role, if the group has the role. It has the group's
+    /// name and the role's.
+    pub(super) fn workload_reference(&self, role: &str) -> Option<ScaleTargetRef> {
+        let found = self.roles.iter().find(|found| found.name == role)?;
+        let (api_version, kind) = workloads::role_workload(&found.annotations)?;
+        let name = format!("{}-{role}", self.name);
+        Some(ScaleTargetRef {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            name,
+            role: None,
+        })
+    }
+
+    /// Returns the rollout of a role, as its group's status has it, and the rule by which a smaller
+    /// size removes its replicas. Ordinals of instances begin at 0.
     pub(super) fn workload(&self, role: &str) -> Workload {
         let spec = self.roles.iter().find(|found| found.name == role);
         Workload {
@@ -269,6 +283,9 @@ mod tests {
             "spec": {"roles": [
                 {"name": "prefill", "scalingAdapter": {"enable": true}, "replicas": 2},
                 {"name": "decode", "podManagementPolicy": "OrderedReady"},
+                {"name": "embed", "annotations": {
+                    "rbg.workloads.x-k8s.io/role-workload-type": "apps/v1/StatefulSet",
+                }},
             ]},
             "status": {"roleStatuses": [
                 {"name": "prefill", "replicas": 3, "readyReplicas": 2, "updatedReplicas": 1},
@@ -292,7 +309,27 @@ mod tests {
         };
         assert_eq!(view, expected);
         let error = group.role_view("router").unwrap_err().to_string();
-        assert_eq!(error, "the RoleBasedGroup g has no role router; its roles are prefill, decode");
+        assert_eq!(
+            error,
+            "the RoleBasedGroup g has no role router; its roles are prefill, decode, embed"
+        );
+    }
+
+    #[test]
+    fn the_workload_of_a_role_is_named_by_its_kind() {
+        let group = group();
+        let of = |role: &str| {
+            let found = group.workload_reference(role)?;
+            Some((found.api_version, found.kind, found.name))
+        };
+        let reference = |parts: [&str; 3]| {
+            let [api_version, kind, name] = parts.map(str::to_owned);
+            Some((api_version, kind, name))
+        };
+        let instances = ["workloads.x-k8s.io/v1alpha2", "RoleInstanceSet", "g-decode"];
+        assert_eq!(of("decode"), reference(instances));
+        assert_eq!(of("embed"), reference(["apps/v1", "StatefulSet", "g-embed"]));
+        assert_eq!(of("router"), None);
     }
 
     #[test]

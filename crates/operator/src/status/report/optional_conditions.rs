@@ -7,6 +7,7 @@ use llm_autoscaler_api::{
 use llm_autoscaler_observe::{
     observer::{Findings, Origin},
     pod::TroubleKind,
+    settling::Unsettled,
 };
 
 use super::lists;
@@ -14,18 +15,37 @@ use super::lists;
 /// The number of hints in the message.
 const ADVICE: usize = 5;
 
-/// Returns `ReplicasStuck` if a replica will not get ready by waiting.
+/// Returns `ReplicasStuck` if a replica will not get ready by waiting, or is not created.
 pub(super) fn stuck(findings: &Findings) -> Option<ConditionUpdate> {
     let stuck = &findings.stuck;
-    let reason = match stuck.first()?.1 {
-        TroubleKind::Crashing => Reason::Crashing,
-        TroubleKind::Unschedulable => Reason::Unschedulable,
-        TroubleKind::NotReady => Reason::NotReady,
+    let uncreated = findings.uncreated.as_ref().and_then(uncreated);
+    let reason = match stuck.first() {
+        Some((_, TroubleKind::Crashing)) => Reason::Crashing,
+        Some((_, TroubleKind::Unschedulable)) => Reason::Unschedulable,
+        Some((_, TroubleKind::NotReady)) => Reason::NotReady,
+        None if uncreated.is_some() => Reason::NotCreated,
+        None => return None,
     };
     let replicas =
         lists::clauses(stuck.iter().map(|(pod, kind)| format!("{pod}: {}", kind.text())));
-    let message = format!("stuck, so neither counted as capacity nor waited for: {replicas}");
+    let stuck = (!stuck.is_empty())
+        .then(|| format!("stuck, so neither counted as capacity nor waited for: {replicas}"));
+    let message = stuck.into_iter().chain(uncreated).collect::<Vec<_>>().join("; ");
     Some(ConditionUpdate::yes(ConditionType::ReplicasStuck, reason, message))
+}
+
+/// Describes requested replicas that are not created.
+fn uncreated(unsettled: &Unsettled) -> Option<String> {
+    let Unsettled::NotCreated { requested, complete, lacking } = unsettled else { return None };
+    let lacking = lacking.as_ref().map_or_else(String::new, |(pod, pods, size)| {
+        format!(" (that of {pod} has {pods} of its {size} pods)")
+    });
+    Some(format!(
+        "{complete} of {requested} requested replicas exist{lacking}, and for a minute or longer \
+         none has been created: a ResourceQuota, a LimitRange or an admission policy may refuse \
+         their pods, or a CoordinatedPolicy may hold them back; the events of their controller \
+         tell"
+    ))
 }
 
 /// Returns `FirstSourceUsed` if the spec has several sources.

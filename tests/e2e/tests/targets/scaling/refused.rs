@@ -33,6 +33,20 @@ pub(crate) async fn groups_of_a_set_are_refused(stage: &Stage) -> Result<()> {
     stays(&groups, "child", "decode", 1, Duration::from_secs(2)).await
 }
 
+/// A set has a scale, and no selector: there is nothing to measure.
+pub(crate) async fn set_is_refused(stage: &Stage) -> Result<()> {
+    let _groups = Groups::start(stage).await?;
+    let target = json!({
+        "apiVersion": "workloads.x-k8s.io/v1alpha2",
+        "kind": "RoleBasedGroupSet",
+        "name": "parent",
+    });
+    stage.autoscaler("set", json!({"scaleTargetRef": target})).await?;
+    let stalled = stage.until_condition("set", "Stalled", "True", "FailedGetScale").await?;
+    ensure!(stalled.message.contains("has no selector"), "{}", stalled.message);
+    Ok(())
+}
+
 /// An adapter that a person created accepts writes and has no effect.
 pub(crate) async fn adapter_made_by_hand_is_refused(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;

@@ -11,7 +11,7 @@ use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
 use crate::groups::{
-    Groups, PREFIX, in_its_source, leader_worker, scalable, standalone, stateless,
+    Groups, PREFIX, in_its_source, leader_worker, measured, scalable, standalone, stateless,
 };
 
 /// The annotation with an instance's deletion cost.
@@ -134,12 +134,12 @@ pub(crate) async fn ordered_instances_one_by_one(stage: &Stage) -> Result<()> {
     let mut role = scalable(standalone(stage, "decode", 3));
     role["podManagementPolicy"] = json!("OrderedReady");
     groups.create(Kind::Group, "pd", json!({"roles": [role]})).await?;
-    groups.until_role("pd", "decode", 2, 1).await?;
+    groups.until_role("pd", "decode", 3, 1).await?;
     let settled = async || tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     settled().await;
     let names: Vec<String> = instances(&groups, "decode").await?.into_keys().collect();
-    in_its_source(
-        "the next instance is created when those below are ready",
+    measured(
+        "the next instance is created when those below are ready; all three count before",
         names == ["pd-decode-0", "pd-decode-1"],
         names,
     )?;

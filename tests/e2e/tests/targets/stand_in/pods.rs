@@ -44,6 +44,11 @@ pub(crate) async fn labels_names_and_gates(stage: &Stage) -> Result<()> {
         label(pod, "component-name") == "prefill",
         pod.labels(),
     )?;
+    measured(
+        "component-size of a standalone role is 1",
+        label(pod, "component-size") == "1",
+        pod.labels(),
+    )?;
     let index = pod.labels().get(&format!("{PREFIX}/component-index"));
     measured("component-index is only on leaders and workers", index.is_none(), index)
 }
@@ -83,8 +88,8 @@ async fn leaders_and_workers(groups: &Groups<'_>) -> Result<()> {
             pod.labels(),
         )?;
         measured(
-            "component-size is the number of the component's pods",
-            label(pod, "component-size") == "1",
+            "component-size of leaders and workers is the size of the pattern",
+            label(pod, "component-size") == "2",
             pod.labels(),
         )?;
         let index = label(pod, "role-instance-index");
@@ -150,15 +155,22 @@ pub(crate) async fn replicas_are_groups_of_pods(stage: &Stage) -> Result<()> {
     let adapter = groups.until_bound("pd-mix").await?;
     let all = groups.pods(text(&adapter, "/status/selector")).await?.len();
     measured("an adapter's right selector matches all pods of custom components", all == 6, all)?;
+    let of_custom = groups.pods_of("pd", "mix").await?;
+    let sizes: Vec<_> = of_custom.values().map(|pod| label(pod, "component-size")).collect();
+    measured(
+        "component-size of custom components is the component's",
+        sizes == ["2", "2", "1", "2", "2", "1"],
+        &sizes,
+    )?;
 
     stage.script.set_ready(&format!("{}/pd-decode-1-1", stage.namespace), false);
     groups.until_role("pd", "decode", 3, 2).await?;
     let pods = groups.pods_of("pd", "decode").await?;
     let of_leader = pods.get("pd-decode-1-0").context("no leader")?;
     measured(
-        "a replica with an unready worker is unready, though its leader is ready",
-        is_true(of_leader, "Ready"),
-        (),
+        "an unready worker makes its leader unready, by the gate InstancePodReady",
+        !is_true(of_leader, "InstancePodReady") && is_true(of_leader, "ContainersReady"),
+        &of_leader.status,
     )?;
     let group = groups.get(Kind::Group, "pd").await?;
     measured(

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::groups::{Groups, measured, number, scalable, standalone};
 
-/// Growth comes in batches, and each waits until the previous one is ready; shrinking does not
-/// wait.
+/// Growth comes in batches, and each waits until the previous one is ready. Meanwhile no role of
+/// the policy shrinks.
 pub(crate) async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<()> {
     let groups = Groups::start(stage).await?;
     let role = |name: &str| scalable(standalone(stage, name, 2));
@@ -35,6 +35,15 @@ pub(crate) async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<(
         seen == [Some(4), Some(2)],
         seen,
     )?;
+    groups.scale("pd-decode", 1).await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let seen = workloads(&groups).await?;
+    measured(
+        "a role keeps its size, though it is to shrink, while the batch of another is not ready",
+        seen == [Some(4), Some(2)],
+        seen,
+    )?;
+    groups.scale("pd-decode", 10).await?;
     let adapter = groups.get(Kind::Adapter, "pd-prefill").await?;
     let echo = number(&adapter, "/status/replicas");
     measured("an adapter's status.replicas is the desired number", echo == Some(10), echo)?;
@@ -46,7 +55,7 @@ pub(crate) async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<(
     groups.until_role("pd", "decode", 10, 10).await?;
     measured("both roles go on to 10", true, ())?;
 
-    // Shrinking to 20 in the middle of the growth does not wait.
+    // Nothing grows any more when the only growing role is to shrink.
     for ordinal in 10..20 {
         stage.script.set_ready(&format!("{}/pd-prefill-{ordinal}", stage.namespace), false);
     }
@@ -55,7 +64,7 @@ pub(crate) async fn growth_waits_for_the_batch_before(stage: &Stage) -> Result<(
     groups.until(Kind::InstanceSet, "pd-prefill", "a batch of 4", is_on_its_way).await?;
     groups.scale("pd-prefill", 3).await?;
     groups.until_role("pd", "prefill", 3, 3).await?;
-    measured("scaling from 20 to 3 is done at once", true, ())
+    measured("scaling from 20 to 3 is done at once where no other role grows", true, ())
 }
 
 async fn workloads(groups: &Groups<'_>) -> Result<[Option<i64>; 2]> {
