@@ -234,7 +234,7 @@ fn derive(
     let limit = if stays_awake && limited == 1 { Limit::NotIdleYet } else { limit };
     let halted = Halted::of(policy.profile, observation);
     let why = match reason(current, proposed) {
-        Some(Reason::AboveTarget) if halted.needs_replacement() => Some(Reason::Replacement),
+        Some(Reason::AboveTarget) if halted.replacement() == Some(raw) => Some(Reason::Replacement),
         why => why,
     };
     let is_below_min = current == 0 && limited < policy.min_replicas;

@@ -83,6 +83,9 @@ pub enum EngineActivity {
     Unknown,
     /// Its metrics page answers, and the replica has been ready before.
     Answering,
+    /// Its metrics page answers, and the replica has never been ready. It may have requests, and is
+    /// no capacity yet.
+    Warming,
     /// Its metrics page says that it sleeps.
     Asleep,
     /// It has requests, and none of them progresses.

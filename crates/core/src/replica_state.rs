@@ -42,7 +42,7 @@ impl ReplicaState {
             (_, true) => Self::Ready,
             (_, false) if replica.stuck => Self::Stuck,
             (EngineActivity::Answering, false) => Self::Unready,
-            (EngineActivity::Unknown, false) => Self::Starting,
+            (EngineActivity::Unknown | EngineActivity::Warming, false) => Self::Starting,
         }
     }
 }

@@ -16,7 +16,10 @@ pub(crate) struct Halted {
     /// The replicas with sleeping or wedged engines.
     count: i32,
     has_wedged: bool,
-    /// True if a replica is left that is not halted, or is requested and not listed yet.
+    /// The replicas that will not get ready by waiting.
+    stuck: i32,
+    /// True if a replica is left that is neither halted nor stuck, or is requested and not listed
+    /// yet.
     has_others: bool,
     /// True if one of the others serves.
     has_serving: bool,
@@ -35,12 +38,14 @@ impl Halted {
             if replica.is_halted() {
                 found.count += 1;
                 found.has_wedged |= replica.activity == EngineActivity::Wedged;
+            } else if replica.stuck && profile.has(Deviation::StuckReplicas) {
+                found.stuck += 1;
             } else {
                 found.has_others = true;
                 found.has_serving |= replica.ready || replica.activity == EngineActivity::Answering;
             }
         }
-        found.has_others |= found.current > found.count;
+        found.has_others |= found.current > found.count + found.stuck;
         found
     }
 
@@ -49,23 +54,24 @@ impl Halted {
         self.count
     }
 
-    /// Returns true if every replica is halted and some are wedged, so that nothing serves until
-    /// one replica is added.
-    pub(crate) fn needs_replacement(self) -> bool {
-        self.has_wedged && !self.has_others
+    /// Returns the size with one replica more, if every replica is halted or stuck and some are
+    /// wedged, so that nothing serves until one is added.
+    pub(crate) fn replacement(self) -> Option<i32> {
+        let needs = self.has_wedged && !self.has_others;
+        needs.then(|| self.count.saturating_add(self.stuck).saturating_add(1))
     }
 
     /// Returns the outcome of a metric, raised so that a replica that is not halted stays, or comes
     /// if all are halted and some of them wedged.
     ///
-    /// While nothing but wedged engines has a sample, because a replacement is needed or starts,
-    /// the metric proposes that, instead of failing.
+    /// While nothing but halted engines has a sample, the metric proposes a replacement if one is
+    /// needed, and else the current size, instead of failing: nothing is missing.
     pub(crate) fn raise(self, outcome: MetricOutcome) -> MetricOutcome {
         if self.count == 0 {
             return outcome;
         }
-        let others = i32::from(self.has_others || self.has_wedged);
-        let least = self.count.saturating_add(others);
+        let beside = self.count.saturating_add(i32::from(self.has_others));
+        let least = self.replacement().unwrap_or(beside);
         let without_sample = Proposal {
             replicas: least.max(self.current),
             usage: Milli(0),
@@ -80,7 +86,7 @@ impl Halted {
             }),
             MetricOutcome::NoEvents(_)
             | MetricOutcome::Failed(MetricError::NoSamples | MetricError::NoneReady)
-                if self.has_wedged && !self.has_serving =>
+                if !self.has_serving =>
             {
                 MetricOutcome::Proposal(without_sample)
             }

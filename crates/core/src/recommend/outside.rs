@@ -89,8 +89,12 @@ pub(super) fn propose_value(
         let usage = Milli(usage);
         Proposal { replicas, usage, precision: Precision::Exact, ratio, counted }
     };
-    if current == 0 {
+    if observation.scale.current <= 0 {
         return Ok(proposal(profile.ceil32(ratio), 0));
+    }
+    if current == 0 {
+        // All replicas are halted, so nothing tells what one of them could do.
+        return Ok(proposal(0, 0));
     }
     if tolerance.hold(ratio) {
         return Ok(proposal(current, 0));
@@ -115,9 +119,10 @@ fn ready(profile: Profile, replicas: &[Replica]) -> u32 {
         let stuck = replica.stuck && profile.has(Deviation::StuckReplicas);
         let ending = replica.deleting && profile.has(Deviation::EndingReplicas);
         let halted = replica.is_halted() && by_activity;
-        replica.phase == Phase::Running
-            && (replica.ready || (answers && by_activity))
-            && !(stuck || ending || halted)
+        let runs = replica.phase == Phase::Running;
+        // A group of pods of which one does not run is pending, and its leader may answer.
+        let serves = runs && replica.ready || by_activity && answers && !replica.has_ended();
+        serves && !(stuck || ending || halted)
     };
     replicas.iter().filter(serves).count() as u32
 }

@@ -6,7 +6,7 @@
 use super::{in_direction, is_against};
 use crate::{
     decision::{Counted, MetricError, Proposal},
-    observation::{Observation, Phase, Precision, Replica},
+    observation::{EngineActivity, Observation, Phase, Precision, Replica},
     policy::Policy,
     profile::{Deviation, Profile},
     units::Milli,
@@ -17,12 +17,18 @@ struct Groups {
     counted: Counted,
     samples: i64,
     sum: i128,
+    /// The load of replicas that are no capacity, which the others have to take.
+    load_of_others: i128,
 }
 
 /// The group of one replica.
 #[derive(Clone, Copy)]
 enum Group {
     Ready(Milli),
+    /// Its load counts, and it is no capacity yet.
+    Warming(Milli),
+    /// Its load counts, and it will be no capacity.
+    StuckWithLoad(Milli),
     Unready,
     Missing,
     Ignored,
@@ -100,7 +106,8 @@ impl Groups {
         samples: &[Option<Milli>],
         strays: &[Milli],
     ) -> Self {
-        let mut groups = Self { counted: Counted::default(), samples: 0, sum: 0 };
+        let mut groups =
+            Self { counted: Counted::default(), samples: 0, sum: 0, load_of_others: 0 };
         let rules = GroupRules::of(profile);
         for (index, replica) in observation.replicas.iter().enumerate() {
             let sample = samples.get(index).copied().flatten();
@@ -109,6 +116,7 @@ impl Groups {
         if profile.has(Deviation::StartingReplicas) {
             groups.count_absent(observation.scale.current);
         }
+        groups.add_load_of_others(observation, samples, rules);
         if !profile.has(Deviation::ReplicaUnits) {
             for stray in strays {
                 groups.add_sample(*stray);
@@ -123,11 +131,47 @@ impl Groups {
                 self.counted.ready += 1;
                 self.add_sample(sample);
             }
+            Group::Warming(Milli(load)) => {
+                self.counted.unready += 1;
+                self.load_of_others += i128::from(load);
+            }
+            Group::StuckWithLoad(Milli(load)) => {
+                self.counted.stuck += 1;
+                self.load_of_others += i128::from(load);
+            }
             Group::Unready => self.counted.unready += 1,
             Group::Missing => self.counted.missing += 1,
             Group::Ignored => self.counted.ignored += 1,
             Group::Stuck => self.counted.stuck += 1,
             Group::Halted => self.counted.halted += 1,
+        }
+    }
+
+    /// Adds the load of replicas that are no capacity to that of the others. Where there are no
+    /// others, they count as the capacity that they may be, as in the HPA.
+    fn add_load_of_others(
+        &mut self,
+        observation: &Observation,
+        samples: &[Option<Milli>],
+        rules: GroupRules,
+    ) {
+        if self.samples > 0 || self.load_of_others == 0 {
+            self.sum += self.load_of_others;
+            return;
+        }
+        for (index, replica) in observation.replicas.iter().enumerate() {
+            let sample = samples.get(index).copied().flatten();
+            match rules.group(*replica, sample) {
+                Group::Warming(sample) => {
+                    self.counted.unready -= 1;
+                    self.add(Group::Ready(sample));
+                }
+                Group::StuckWithLoad(sample) => {
+                    self.counted.stuck -= 1;
+                    self.add(Group::Ready(sample));
+                }
+                _ => {}
+            }
         }
     }
 
@@ -199,9 +243,19 @@ impl GroupRules {
         if self.activity && replica.is_halted() {
             return Group::Halted;
         }
+        let answers = replica.activity == EngineActivity::Answering;
+        let is_warming =
+            self.activity && replica.activity == EngineActivity::Warming && !replica.ready;
         match (replica.phase, sample) {
-            // A page that answers is load, whether or not the replica gets ready.
             (_, None) if self.stuck && replica.stuck => Group::Stuck,
+            // A page that answers is load, whether or not the replica gets ready; capacity only a
+            // replica that has been ready.
+            (_, Some(sample)) if is_warming && self.stuck && replica.stuck => {
+                Group::StuckWithLoad(sample)
+            }
+            (_, Some(sample)) if is_warming => Group::Warming(sample),
+            // A group of pods of which one does not run is pending, and its leader may answer.
+            (Phase::Pending, Some(sample)) if self.activity && answers => Group::Ready(sample),
             (Phase::Pending, _) => Group::Unready,
             (_, None) => Group::Missing,
             (_, Some(sample)) => Group::Ready(sample),

@@ -168,7 +168,7 @@ fn engine_activity() {
     let replicas = [READY, ASLEEP, ASLEEP];
     assert_eq!(both(OBJECT_AVERAGE, &outside(18, 3, &replicas)), [Some(2), Some(4)]);
     assert_eq!(both(OBJECT_VALUE, &outside(20, 3, &replicas)), [Some(6), Some(4)]);
-    assert_eq!(per_pod(&observed(2, &[(ASLEEP, Some(0)); 2])), [Some(1), None]);
+    assert_eq!(per_pod(&observed(2, &[(ASLEEP, Some(0)); 2])), [Some(1), Some(2)]);
     // The requests of a wedged replica are no load that others could take; it is replaced once.
     assert_eq!(per_pod(&observed(2, &[(READY, Some(18)), (WEDGED, Some(20))])), [Some(4), Some(3)]);
     let replaced = [(READY, Some(9)), (READY, Some(9)), (WEDGED, Some(20))];
@@ -190,6 +190,10 @@ fn engine_activity() {
     assert_eq!(wedged(&[(ASLEEP, Some(0))], 2), Some(3));
     assert_eq!(wedged(&[(WEDGED, Some(9)), (READY, Some(25))], 3), Some(5));
     assert_eq!(both(OBJECT_VALUE, &outside(0, 1, &[WEDGED])), [Some(1), Some(2)]);
+    assert_eq!(both(OBJECT_VALUE, &outside(11, 1, &[WEDGED]))[1], Some(2), "never by a ratio");
+    // One that crashes beside it serves nothing either.
+    assert_eq!(wedged(&[(STUCK, None)], 2), Some(3));
+    assert_eq!(wedged(&[(STUCK, None), (PENDING, None)], 3), Some(3));
     assert_eq!(both(OBJECT_AVERAGE, &outside(0, 2, &[READY, WEDGED])), [Some(1), Some(2)]);
     // An idle replica beside sleeping ones is the one that is awake.
     assert_eq!(per_pod(&asleep(0)), [Some(1), Some(3)]);
@@ -292,4 +296,28 @@ fn unobserved_time() {
         step(&ready(&[Some(0); 5]), 410)
     });
     assert_eq!(both, [Some(1), Some(5)]);
+}
+
+#[test]
+fn engine_activity_of_replicas_that_were_never_ready() {
+    const WARMING: Replica = Replica { activity: EngineActivity::Warming, ..LOADING };
+    const STUCK_WARMING: Replica = Replica { stuck: true, ..WARMING };
+    const GROUP: Replica =
+        Replica { phase: Phase::Pending, activity: EngineActivity::Answering, ..LOADING };
+    // Two replicas take the load of 36. Four that answer and were never ready are no capacity.
+    let mut six = vec![(READY, Some(18)); 2];
+    six.extend([(STUCK_WARMING, Some(0)); 4]);
+    assert_eq!(per_pod(&observed(6, &six)), [Some(4), Some(6)]);
+    // Their load counts.
+    let loaded = [(READY, Some(10)), (WARMING, Some(25))];
+    assert_eq!(per_pod(&observed(2, &loaded)), [Some(4), Some(4)]);
+    let starting = [(READY, Some(20)), (WARMING, Some(0)), (WARMING, Some(0))];
+    assert_eq!(per_pod(&observed(3, &starting)), [Some(2), Some(3)]);
+    assert_eq!(per_pod(&observed(2, &[(WARMING, Some(20)); 2])), [Some(4), Some(4)]);
+    assert_eq!(per_pod(&observed(2, &[(WARMING, Some(0)); 2])), [Some(1), None]);
+    // The leader of a group answers while a worker is created anew.
+    let mut five = vec![(READY, Some(2)); 4];
+    five.push((GROUP, Some(40)));
+    assert_eq!(per_pod(&observed(5, &five)), [Some(1), Some(5)]);
+    assert_eq!(both(OBJECT_VALUE, &outside(20, 2, &[READY, GROUP])), [Some(2), Some(4)]);
 }
