@@ -86,7 +86,8 @@ pub struct SleepDef {
 /// every few seconds, while a single long request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgressDef {
-    /// The counters, which are added up.
+    /// The counters, which are added up. One that a page lacks is left out, as long as another one
+    /// is there.
     pub counters: &'static [Term],
     /// True if the counters grow only when a request ends. Then the engine can be called wedged
     /// only while its page has the usage of the KV cache, which grows with each block of tokens.
@@ -152,7 +153,7 @@ impl EngineProfile {
         let progress = self.progress?;
         let repeats = self.repeat_labels.iter().map(|label| (*label).to_owned());
         let recipe = recipe(Kind::Counter, progress.counters, Fold::Sum);
-        Some(recipe.with_repeat_labels(repeats).with_absence(Absence::Usual))
+        Some(recipe.with_repeat_labels(repeats).with_absence(Absence::LeftOut))
     }
 }
 

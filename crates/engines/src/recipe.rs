@@ -47,6 +47,9 @@ pub enum Absence {
     /// The quantity is absent, and that needs no explanation: some versions and pages of the engine
     /// never have the series.
     Usual,
+    /// A summand that is absent is left out, as long as another one is there; else as for `Usual`.
+    /// For sums of which only the growth matters.
+    LeftOut,
     /// The series counts as 0, on a metrics page that has at least one sample or comment. A page
     /// that is empty, cut off, or no metrics page never gives a zero.
     Zero,
@@ -248,7 +251,7 @@ impl Recipe {
     pub fn families(&self) -> impl Iterator<Item = String> {
         let proofs = match &self.absence {
             Absence::ZeroBeforeRequests(proofs) => &proofs[..],
-            Absence::Unknown | Absence::Usual | Absence::Zero => &[],
+            Absence::Unknown | Absence::Usual | Absence::LeftOut | Absence::Zero => &[],
         };
         // Without a series that has to be there, only a page can be a proof.
         let is_by_series = |proof: &&IdleProof| !proof.zero.is_empty() || !proof.present.is_empty();

@@ -198,6 +198,7 @@ impl TargetSnapshot<'_> {
             let (reading, origin) = match &metric.asked {
                 Asked::Measure { measure, quantile, .. } => {
                     MetricReader::new(self, evidence, index, measure, *quantile)
+                        .without_sleeping(&activities)
                         .read(&mut findings, &mut problems)
                 }
                 Asked::Query(_) => self.read_query(index, &mut findings, &mut problems),
@@ -263,23 +264,25 @@ impl TargetSnapshot<'_> {
         group: &'g ReplicaPods,
         activity: EngineActivity,
     ) -> Option<(&'g Pod, TroubleKind)> {
+        if group.state().has_ended() {
+            return None;
+        }
         let stuck = group.stuck(self.now, self.startup_timeout);
-        let stuck = stuck.filter(|_| activity == EngineActivity::Unknown);
-        stuck.map(|(pod, kind)| (&**pod, kind))
+        let may_be_stuck = matches!(activity, EngineActivity::Unknown | EngineActivity::Warming);
+        stuck.filter(|_| may_be_stuck).map(|(pod, kind)| (&**pod, kind))
     }
 
-    /// Returns the activity of each replica's engine. It answers if the replica was ready before
-    /// and all its reporting pods have a sample; it sleeps if the engines of all of them do; it is
-    /// wedged if the engine of one of them is, and those of the others are, or have no requests.
+    /// Returns the activity of each replica's engine. It answers if one of its reporting pods does,
+    /// because a dead engine answers nothing at all; it sleeps if the engines of all of them do; it
+    /// is wedged if the engine of one of them is, and those of the others are, or have no requests.
     fn activities(&self) -> Vec<EngineActivity> {
         let Replicas { list, replica_of_reporting_pod, .. } = self.replicas;
-        let reports = |group: &ReplicaPods| group.reporting_pods > 0;
-        let mut asleep: Vec<bool> = list.iter().map(reports).collect();
-        let mut answers: Vec<bool> =
-            list.iter().map(|group| reports(group) && group.was_ready()).collect();
+        let mut asleep: Vec<bool> = list.iter().map(|group| group.reporting_pods > 0).collect();
+        let mut answers = vec![false; list.len()];
         let (mut works, mut wedged) = (vec![false; list.len()], vec![false; list.len()]);
-        for (at, place) in replica_of_reporting_pod.iter().enumerate() {
-            answers[*place] &= self.has_sample(at);
+        let pods = self.replicas.reporting_pods.values();
+        for ((at, place), pod) in replica_of_reporting_pod.iter().enumerate().zip(pods) {
+            answers[*place] |= self.answers(at, pod);
             asleep[*place] &= self.is_asleep(at);
             match self.progress.of(at) {
                 Progress::Idle => {}
@@ -287,13 +290,20 @@ impl TargetSnapshot<'_> {
                 Progress::Wedged(_) => wedged[*place] = true,
             }
         }
-        let activity = |place: usize| match (asleep[place], wedged[place] && !works[place]) {
-            (true, _) => EngineActivity::Asleep,
-            (false, true) => EngineActivity::Wedged,
-            (false, false) if answers[place] => EngineActivity::Answering,
-            (false, false) => EngineActivity::Unknown,
+        let activity = |(place, group): (usize, &ReplicaPods)| {
+            if asleep[place] {
+                EngineActivity::Asleep
+            } else if wedged[place] && !works[place] {
+                EngineActivity::Wedged
+            } else if !answers[place] {
+                EngineActivity::Unknown
+            } else if group.was_ready() {
+                EngineActivity::Answering
+            } else {
+                EngineActivity::Warming
+            }
         };
-        (0..list.len()).map(activity).collect()
+        list.iter().enumerate().map(activity).collect()
     }
 
     /// Returns the pods with wedged engines, and the requests of each.
@@ -319,14 +329,18 @@ impl TargetSnapshot<'_> {
         told.is_some_and(|(awake, asleep)| awake == 0.0 && asleep > 0.0)
     }
 
-    /// Returns true if an active source has a sample of the reporting pod at a place.
-    fn has_sample(&self, at: usize) -> bool {
-        let is_sample = |lookups: &Vec<Lookup>| matches!(lookups.get(at), Some(Lookup::Sample(_)));
-        self.samples.sources.iter().filter(|source| source.kind.is_per_pod()).any(|source| {
-            source.metrics.iter().any(is_sample)
-                || is_sample(&source.requests)
-                || is_sample(&source.latency)
-        })
+    /// Returns true if an active source has an answer about the reporting pod at a place, with or
+    /// without a number that is asked for. Where no source reads the target's own pods, one that
+    /// was ready is taken for saturated: nothing tells that it is dead.
+    fn answers(&self, at: usize, pod: &Pod) -> bool {
+        let mut own = self.samples.sources.iter().filter(|source| source.kind.is_per_pod());
+        if !own.clone().any(SourceSamples::reads_pods) {
+            let crashes = |kind| matches!(kind, TroubleKind::Crashing | TroubleKind::Unschedulable);
+            let is_broken = pod.trouble.as_ref().is_some_and(|trouble| crashes(trouble.kind));
+            return pod.was_ready && pod.is_running() && !is_broken;
+        }
+        let is_answer = |lookups: &Vec<Lookup>| lookups.get(at).is_some_and(Lookup::is_answer);
+        own.any(|source| source.lookups().any(is_answer))
     }
 
     /// Returns the number of replicas by the scale subresource.
@@ -345,16 +359,30 @@ impl TargetSnapshot<'_> {
         Replica { stuck, activity, ..group.state() }
     }
 
-    /// Returns true if the reporting pod at a place should have a sample: it runs, and is not stuck
-    /// by itself. The HPA has no stuck pods, so under its profile every running pod should have
-    /// one.
+    /// Returns true if the reporting pod at a place should have a sample: it runs, and its replica
+    /// is not stuck by it. The HPA has no stuck pods, so under its profile every running pod should
+    /// have one.
     fn should_report(&self, at: usize, pod: &Pod) -> bool {
         let knows_stuck = self.config.policy.profile.has(Deviation::StuckReplicas);
         let is_stuck = || {
-            let is_saturated = pod.was_ready && self.has_sample(at);
-            !is_saturated && pod.stuck(self.now, self.startup_timeout).is_some()
+            let is_late = pod.stuck(self.now, self.startup_timeout).is_some();
+            is_late && !(pod.was_ready && self.any_answers(at, pod))
         };
         pod.is_running() && !(knows_stuck && is_stuck())
+    }
+
+    /// Returns true if a reporting pod of the same replica as this one, which is at a place, answers.
+    fn any_answers(&self, at: usize, pod: &Pod) -> bool {
+        let Replicas { list, replica_of_reporting_pod: places, reporting_pods, .. } = self.replicas;
+        let own = places.get(at);
+        let is_alone =
+            own.and_then(|place| list.get(*place)).is_none_or(|group| group.reporting_pods == 1);
+        if is_alone {
+            return self.answers(at, pod);
+        }
+        let pods = reporting_pods.values().enumerate();
+        pods.filter(|(other, _)| places.get(*other) == own)
+            .any(|(other, pod)| self.answers(other, pod))
     }
 
     /// Reads a metric that is a query. The first Prometheus server with an answer counts.

@@ -85,6 +85,8 @@ pub struct Pod {
     /// The trouble that keeps it from serving, if there is any. A pod that has been taken out of
     /// service is in no trouble.
     pub trouble: Option<Trouble>,
+    /// The number of times that its containers have been restarted.
+    pub restarts: i64,
     /// True if the pod has a node.
     pub is_scheduled: bool,
     /// The state of its readiness gate, and of its removal.
@@ -129,6 +131,7 @@ impl Pod {
             },
             was_ready: ready || lost_readiness(pod),
             trouble: if ready { None } else { trouble(pod) },
+            restarts: restarts(pod),
             is_scheduled: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
             service,
             role_instance: RoleInstance::of(pod),
@@ -151,6 +154,7 @@ impl Pod {
             replica: Replica::READY,
             was_ready: true,
             trouble: None,
+            restarts: 0,
             is_scheduled: true,
             service: ServiceState::default(),
             role_instance: None,
@@ -203,6 +207,11 @@ impl Pod {
     pub fn is_running(&self) -> bool {
         self.replica.phase == Phase::Running && !self.replica.deleting
     }
+}
+
+fn restarts(pod: &core::Pod) -> i64 {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    statuses.map(|status| i64::from(status.restart_count)).sum()
 }
 
 fn annotations(pod: &core::Pod) -> BTreeMap<String, String> {

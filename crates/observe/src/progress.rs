@@ -13,6 +13,7 @@ use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::exposition::Value;
 
 use crate::{
+    pod::Pod,
     replicas::Replicas,
     samples::{Lookup, Sample, Samples, VitalLookups},
 };
@@ -53,6 +54,8 @@ struct Standstill {
     /// The running requests, and the usage of the KV cache, as far as they are known.
     gauges: [Option<f64>; 2],
     is_wedged: bool,
+    /// The restarts of the pod's containers when it began; `None` after a restart of the operator.
+    restarts: Option<i64>,
 }
 
 /// The sample of one engine.
@@ -67,8 +70,13 @@ struct Vitals {
 impl ProgressTracker {
     /// Goes on with the wedged engines that a status remembers, by the UIDs of their pods.
     pub fn restored(wedged: &[String], now: Monotonic) -> Self {
-        let standstill =
-            Standstill { since: now, requests: None, gauges: [None; 2], is_wedged: true };
+        let standstill = Standstill {
+            since: now,
+            requests: None,
+            gauges: [None; 2],
+            is_wedged: true,
+            restarts: None,
+        };
         let standing = wedged.iter().map(|uid| (uid.clone(), standstill)).collect();
         Self { standing, latest: Vec::new() }
     }
@@ -91,21 +99,36 @@ impl ProgressTracker {
         }
         for (at, pod) in pods.values().enumerate() {
             let vitals = Vitals::of(samples, at, measures.at_end);
-            let progress = self.observe_engine(&pod.uid, vitals, now);
+            self.forget_restarted(pod);
+            let progress = self.observe_engine(pod, vitals, now);
             self.latest.push(progress);
         }
     }
 
-    fn observe_engine(&mut self, uid: &str, vitals: Option<Vitals>, now: Monotonic) -> Progress {
+    /// Forgets an engine with a process that has been restarted.
+    fn forget_restarted(&mut self, pod: &Pod) {
+        if let Some(standing) = self.standing.get_mut(&pod.uid) {
+            let began_with = *standing.restarts.get_or_insert(pod.restarts);
+            if began_with != pod.restarts {
+                self.standing.remove(&pod.uid);
+            }
+        }
+    }
+
+    fn observe_engine(&mut self, pod: &Pod, vitals: Option<Vitals>, now: Monotonic) -> Progress {
+        let uid = &pod.uid;
+        let is_wedged = self.standing.get(uid).is_some_and(|standing| standing.is_wedged);
         let standing = match vitals {
             None => self.standing.get(uid),
-            Some(Vitals { requests, .. }) if requests <= 0.0 => {
+            // Clients that give up are no progress, so a wedged engine stays wedged.
+            Some(Vitals { requests, .. }) if requests <= 0.0 && !is_wedged => {
                 self.standing.remove(uid);
                 return Progress::Idle;
             }
             Some(vitals) => {
                 if !self.standing.contains_key(uid) {
-                    self.standing.insert(uid.to_owned(), Standstill::begun(&vitals, now));
+                    let begun = Standstill::begun(&vitals, pod.restarts, now);
+                    self.standing.insert(uid.clone(), begun);
                 }
                 let standing = self.standing.get_mut(uid);
                 standing.map(|standing| standing.observe(&vitals, now))
@@ -133,18 +156,19 @@ impl ProgressTracker {
 }
 
 impl Standstill {
-    fn begun(vitals: &Vitals, now: Monotonic) -> Self {
+    fn begun(vitals: &Vitals, restarts: i64, now: Monotonic) -> Self {
         let Vitals { requests, gauges, .. } = *vitals;
-        Self { since: now, requests: Some(requests), gauges, is_wedged: false }
+        let (requests, restarts) = (Some(requests), Some(restarts));
+        Self { since: now, requests, gauges, is_wedged: false, restarts }
     }
 
-    /// Takes a sample. A gauge that moves begins the time anew, and a token ends a verdict.
+    /// Takes a sample. A gauge that moves begins the time anew; a verdict is ended by a token only.
     fn observe(&mut self, vitals: &Vitals, now: Monotonic) -> &Self {
         let has_moved = |(before, now): (&Option<f64>, &Option<f64>)| {
             before.zip(*now).is_some_and(|(before, now)| before.total_cmp(&now).is_ne())
         };
         if self.gauges.iter().zip(&vitals.gauges).any(has_moved) {
-            *self = Self::begun(vitals, now);
+            self.since = now;
         }
         self.requests = Some(vitals.requests);
         for (known, latest) in self.gauges.iter_mut().zip(vitals.gauges) {

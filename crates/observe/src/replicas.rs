@@ -68,6 +68,7 @@ impl Replicas {
             }
         }
         state_sizes(&mut list, &grouped_by, groupings);
+        leave_out_ended(&mut list, &mut reporting_pods, &mut replica_of_reporting_pod);
         // Usually every pod reports; then nothing is copied.
         let reporting_pods = if reporting_pods.len() == members.len() {
             members.clone()
@@ -124,6 +125,30 @@ impl Replicas {
     }
 }
 
+/// Takes pods that have ended out of groups that have others: they report nothing any more.
+fn leave_out_ended(
+    list: &mut [ReplicaPods],
+    reporting: &mut BTreeMap<String, Arc<Pod>>,
+    places: &mut Vec<usize>,
+) {
+    let has_ended = |pod: &Pod| pod.replica.has_ended();
+    if !reporting.values().any(|pod| has_ended(pod)) {
+        return;
+    }
+    let lives: Vec<bool> =
+        list.iter().map(|group| group.pods.iter().any(|pod| !has_ended(pod))).collect();
+    let stays = |pod: &Pod, place: usize| !(has_ended(pod) && lives[place]);
+    let kept: Vec<bool> =
+        reporting.values().zip(&*places).map(|(pod, place)| stays(pod, *place)).collect();
+    for (place, _) in places.iter().zip(&kept).filter(|(_, kept)| !**kept) {
+        list[*place].reporting_pods -= 1;
+    }
+    let mut keeps = kept.iter();
+    reporting.retain(|_, _| *keeps.next().unwrap_or(&true));
+    let mut keeps = kept.iter();
+    places.retain(|_| *keeps.next().unwrap_or(&true));
+}
+
 /// Sets the sizes of groups. `grouped_by` has the place of each group's grouping.
 fn state_sizes(list: &mut [ReplicaPods], grouped_by: &[Option<usize>], groupings: &[Grouping]) {
     for (index, grouping) in groupings.iter().enumerate() {
@@ -150,10 +175,17 @@ impl ReplicaPods {
         self.size
     }
 
+    /// Returns the pods that count: those that have not ended, or all if all have. A pod that has
+    /// ended is replaced by another one, and may be left over for long.
+    fn living(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        let has_living = self.pods.iter().any(|pod| !pod.replica.has_ended());
+        self.pods.iter().filter(move |pod| !has_living || !pod.replica.has_ended())
+    }
+
     /// Returns true if the replica has as many pods as a complete one, or it is not known how many
     /// that are.
     pub fn is_complete(&self) -> bool {
-        self.size.is_none_or(|size| self.pods.len() >= size)
+        self.size.is_none_or(|size| self.living().count() >= size)
     }
 
     /// Returns true if the replica has not ended and is not being deleted.
@@ -170,12 +202,12 @@ impl ReplicaPods {
 
     /// Returns true if all pods of the replica have a node.
     pub fn is_scheduled(&self) -> bool {
-        self.pods.iter().all(|pod| pod.is_scheduled)
+        self.living().all(|pod| pod.is_scheduled)
     }
 
     /// Returns true if all pods of the replica are or have been ready.
     pub fn was_ready(&self) -> bool {
-        self.pods.iter().all(|pod| pod.was_ready)
+        self.living().all(|pod| pod.was_ready)
     }
 
     /// Returns the state of the replica for a decision. A group is as ready as its least ready pod.
@@ -186,26 +218,26 @@ impl ReplicaPods {
         {
             return pod.replica;
         }
-        let all = |which: fn(&Replica) -> bool| self.pods.iter().all(|pod| which(&pod.replica));
+        let all = |which: fn(&Replica) -> bool| self.living().all(|pod| which(&pod.replica));
         let is_complete = self.is_complete();
         Replica {
             phase: self.phase(is_complete),
-            deleting: self.pods.iter().any(|pod| pod.replica.deleting),
+            deleting: self.living().any(|pod| pod.replica.deleting),
             ready: is_complete && all(|pod| pod.ready && !pod.deleting),
             stuck: false,
             activity: EngineActivity::Unknown,
         }
     }
 
-    /// Returns the phase of a group. It serves with all of its pods or not at all, and pods that
-    /// have ended are created again, so a group of running and ended pods is pending.
+    /// Returns the phase of a group. It serves with all of its pods or not at all. Pods that have
+    /// ended are created again, so they count only where all have.
     fn phase(&self, is_complete: bool) -> Phase {
-        let all = |phase| self.pods.iter().all(|pod| pod.replica.phase == phase);
-        if all(Phase::Failed) {
-            Phase::Failed
-        } else if all(Phase::Succeeded) {
+        let all = |phase| self.living().all(|pod| pod.replica.phase == phase);
+        if all(Phase::Succeeded) {
             Phase::Succeeded
-        } else if self.pods.iter().any(|pod| pod.replica.phase == Phase::Unknown) {
+        } else if self.living().all(|pod| pod.replica.has_ended()) {
+            Phase::Failed
+        } else if self.living().any(|pod| pod.replica.phase == Phase::Unknown) {
             Phase::Unknown
         } else if is_complete && all(Phase::Running) {
             Phase::Running
@@ -216,7 +248,7 @@ impl ReplicaPods {
 
     /// Returns true if the replica has been taken out of service.
     pub fn is_closed(&self) -> bool {
-        self.pods.iter().any(|pod| pod.service.is_closed())
+        self.living().any(|pod| pod.service.is_closed())
     }
 
     /// Returns the first pod that will not become ready by waiting, and its trouble. The whole
@@ -226,7 +258,7 @@ impl ReplicaPods {
         now: DateTime<Utc>,
         startup_timeout: TimeDelta,
     ) -> Option<(&Arc<Pod>, TroubleKind)> {
-        self.pods.iter().find_map(|pod| Some((pod, pod.stuck(now, startup_timeout)?)))
+        self.living().find_map(|pod| Some((pod, pod.stuck(now, startup_timeout)?)))
     }
 }
 

@@ -52,6 +52,21 @@ pub struct VitalLookups {
     pub gauges: [Vec<Lookup>; 2],
 }
 
+impl SourceSamples {
+    /// Returns the answers by pod, of each measure that is read.
+    pub(crate) fn lookups(&self) -> impl Iterator<Item = &Vec<Lookup>> {
+        let Self { metrics, requests, latency, sleep, vitals, .. } = self;
+        let VitalLookups { requests: in_flight, progress, gauges } = vitals;
+        let single = [requests, latency, in_flight, progress];
+        metrics.iter().chain(single).chain(sleep).chain(gauges)
+    }
+
+    /// Returns true if anything of the target's own pods is read.
+    pub(crate) fn reads_pods(&self) -> bool {
+        self.is_active && self.lookups().any(|lookups| !lookups.is_empty())
+    }
+}
+
 /// A kind of source.
 #[derive(Clone, Debug)]
 pub enum SourceKind {
@@ -99,6 +114,9 @@ pub enum Lookup {
     },
     /// The source has no usable sample, for this reason. The latest one may be too old.
     Missing(String),
+    /// The source answers about the pod, and has no usable number, for this reason: its series is
+    /// absent or NaN. The number counts as missing, and the pod as one that answers.
+    NoNumber(String),
     /// The source has samples of several pods under this pod's name, such as those of another
     /// cluster. None of them is a number of the pod, so that it counts as missing. The text says in
     /// which label they differ, and is an advice.
@@ -171,6 +189,18 @@ pub enum Evidence {
 }
 
 impl Lookup {
+    /// Returns true if the source has an answer about the pod, with or without a usable number.
+    pub(crate) fn is_answer(&self) -> bool {
+        match self {
+            Self::Sample(_)
+            | Self::NoNumber(_)
+            | Self::Ambiguous(_)
+            | Self::Contradicted(_)
+            | Self::OtherEngine { .. } => true,
+            Self::Pending { .. } | Self::Missing(_) => false,
+        }
+    }
+
     /// Returns the answer under this evidence. A sample that the evidence does not admit is
     /// missing.
     pub(crate) fn admitted(&self, evidence: Evidence) -> Answer<'_> {
@@ -182,7 +212,10 @@ impl Lookup {
             (Self::Sample(sample), _) => Answer::Sample(sample),
             (Self::Pending { .. }, _) => Answer::Pending,
             (
-                Self::Missing(reason) | Self::Ambiguous(reason) | Self::OtherEngine { reason, .. },
+                Self::Missing(reason)
+                | Self::NoNumber(reason)
+                | Self::Ambiguous(reason)
+                | Self::OtherEngine { reason, .. },
                 _,
             ) => Answer::Missing(reason),
             (Self::Contradicted(reason), _) => Answer::Contradicted(reason),

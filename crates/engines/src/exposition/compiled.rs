@@ -45,7 +45,7 @@ impl CompiledRecipe {
         if self.recipe.kind() == Kind::Histogram {
             return self.fill_buckets(scratch, extract, page);
         }
-        let mut total = Some(0.0);
+        let (mut total, mut found_any) = (Some(0.0), false);
         for (index, (term, names)) in self.terms.iter().zip(self.recipe.terms()).enumerate() {
             let mut found = term.iter().filter_map(|name| {
                 Some((name.alternative, name.number(scratch, self.recipe.fold())?))
@@ -56,6 +56,7 @@ impl CompiledRecipe {
                 }
                 continue;
             };
+            found_any = true;
             // Comparisons with NaN are false: a value that is not finite is absent, not ambiguous.
             extract.ambiguous |= found.any(|(other, rival)| {
                 names[other].standing == Standing::Former && (rival - value).abs() > 1e-9
@@ -64,6 +65,9 @@ impl CompiledRecipe {
                 extract.alternative = Some((index, alternative));
             }
             total = total.map(|total| total + value);
+        }
+        if !found_any && matches!(self.zero_if, ZeroIf::BesideOthers) {
+            total = None;
         }
         extract.value = match total {
             Some(total) if total.is_finite() => Value::Number(total),

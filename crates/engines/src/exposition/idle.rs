@@ -12,6 +12,8 @@ use crate::{
 pub(super) enum ZeroIf {
     /// Nothing does.
     Never,
+    /// Another summand is there.
+    BesideOthers,
     /// The page is a metrics page that is not empty.
     Page,
     /// The page has one of these proofs.
@@ -38,6 +40,7 @@ impl ZeroIf {
     pub(super) fn new(extractor: &mut Extractor, absence: &Absence) -> Self {
         match absence {
             Absence::Unknown | Absence::Usual => Self::Never,
+            Absence::LeftOut => Self::BesideOthers,
             Absence::Zero => Self::Page,
             Absence::ZeroBeforeRequests(proofs) => {
                 let compile = |proof| CompiledProof::new(extractor, proof);
@@ -51,6 +54,8 @@ impl ZeroIf {
     pub(super) fn holds(&self, scratch: &Scratch, page: Option<ValidPage<'_>>) -> bool {
         match self {
             Self::Never => false,
+            // That is known at the end of the sum.
+            Self::BesideOthers => true,
             Self::Page => page.is_some_and(|page| !page.summary.is_empty()),
             Self::Proofs(proofs) => proofs.iter().any(|proof| proof.holds(scratch, page)),
         }

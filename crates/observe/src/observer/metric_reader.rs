@@ -1,12 +1,15 @@
 //! The reading of one metric of pods, with failover between sources.
 
-use llm_autoscaler_core::{Milli, Precision, Reading, StartupTimes};
+use std::sync::Arc;
+
+use llm_autoscaler_core::{EngineActivity, Milli, Precision, Reading, StartupTimes};
 use llm_autoscaler_engines::{Fold, Kind, Measure, exposition::Value};
 
 use super::{Findings, Origin, Problems, TargetSnapshot};
 use crate::{
     advice,
     pod::{Members, Pod},
+    progress::Progress,
     reading::{fold_values, reading},
     samples::{Answer, Evidence, Lookup, Sample, SourceKind},
 };
@@ -20,6 +23,9 @@ pub(super) struct MetricReader<'a> {
     quantile: Option<f64>,
     /// The value of each reporting pod, in the order of `Replicas::reporting_pods`.
     values: Vec<Option<Value>>,
+    /// True for each of them of a replica that sleeps. Its numbers are no load, and must not hide
+    /// the total of another source.
+    asleep: Vec<bool>,
     /// True for each of them with a page that contradicts the metric's kind. No other source is
     /// asked.
     contradicted: Vec<bool>,
@@ -43,10 +49,19 @@ impl<'a> MetricReader<'a> {
             measure,
             quantile,
             values: vec![None; snapshot.replicas.reporting_pods.len()],
+            asleep: vec![false; snapshot.replicas.reporting_pods.len()],
             contradicted: vec![false; snapshot.replicas.reporting_pods.len()],
             origin: Origin::new(snapshot.samples.sources.len()),
             reasons: Problems::new(),
         }
+    }
+
+    /// Leaves out the pods of replicas that sleep.
+    pub(super) fn without_sleeping(mut self, activities: &[EngineActivity]) -> Self {
+        let places = self.snapshot.replicas.replica_of_reporting_pod.iter();
+        let is_asleep = |place: &usize| activities.get(*place) == Some(&EngineActivity::Asleep);
+        self.asleep = places.map(is_asleep).collect();
+        self
     }
 
     /// Takes the value of each pod from the first source that has one.
@@ -84,8 +99,9 @@ impl<'a> MetricReader<'a> {
             }
             let pending = self.fill(place, lookups, findings);
             // No other source is used for a pod whose first answer is still due. A target without
-            // replicas can still have a total of other pods.
-            if self.unanswered() == pending && !self.snapshot.replicas.list.is_empty() {
+            // replicas, or with replicas that sleep only, can still have a total of other pods.
+            let has_awake = self.asleep.iter().any(|asleep| !asleep);
+            if self.unanswered() == pending && has_awake {
                 break;
             }
         }
@@ -98,8 +114,10 @@ impl<'a> MetricReader<'a> {
     /// Returns the number of pods that should report and have no value yet.
     fn unanswered(&self) -> usize {
         let pods = self.snapshot.replicas.reporting_pods.values().enumerate();
-        pods.filter(|(at, pod)| self.values[*at].is_none() && self.snapshot.should_report(*at, pod))
-            .count()
+        let is_open = |(at, pod): &(usize, &Arc<Pod>)| {
+            self.values[*at].is_none() && !self.asleep[*at] && self.snapshot.should_report(*at, pod)
+        };
+        pods.filter(is_open).count()
     }
 
     /// Fills in the values that a source has and the sources before it have not. Returns the number
@@ -108,7 +126,7 @@ impl<'a> MetricReader<'a> {
         let snapshot = self.snapshot;
         let mut pending = 0;
         for (at, pod) in snapshot.replicas.reporting_pods.values().enumerate() {
-            let is_settled = self.values[at].is_some() || self.contradicted[at];
+            let is_settled = self.values[at].is_some() || self.contradicted[at] || self.asleep[at];
             if is_settled || !pod.is_running() {
                 continue;
             }
@@ -161,7 +179,8 @@ impl<'a> MetricReader<'a> {
         }
         let mut values = Vec::new();
         // A terminating pod may still process requests, and is not scraped any more.
-        let mut complete = !others.values().any(|pod| pod.replica.deleting);
+        let is_ending = |pod: &Pod| pod.replica.deleting && !pod.replica.has_ended();
+        let mut complete = !others.values().any(|pod| is_ending(pod));
         for (at, pod) in others.values().enumerate().filter(|(_, pod)| pod.is_running()) {
             match self.answer(lookups, at) {
                 Answer::Sample(sample) => {
@@ -173,8 +192,8 @@ impl<'a> MetricReader<'a> {
                     complete = false;
                     findings.warming_up = true;
                 }
-                // A pod that has been unready for so long gets no requests.
-                Answer::Missing(_) if self.is_stuck(pod) => {}
+                // A pod that has been unready for so long, and does not answer, gets no requests.
+                Answer::Missing(_) if self.is_stuck(pod) && !has_answer(lookups, at, pod) => {}
                 Answer::Missing(reason) | Answer::Contradicted(reason) => {
                     complete = false;
                     self.record_missing(&pod.name, reason);
@@ -281,11 +300,23 @@ impl<'a> MetricReader<'a> {
             return values;
         }
         let mut parts: Vec<Vec<Option<Value>>> = vec![Vec::new(); replicas.list.len()];
-        for (replica, value) in replicas.replica_of_reporting_pod.iter().zip(values) {
-            parts[*replica].push(value);
+        for ((at, replica), value) in
+            replicas.replica_of_reporting_pod.iter().enumerate().zip(values)
+        {
+            // The requests of a wedged engine are no load, also where others of its replica work.
+            let is_wedged = matches!(self.snapshot.progress.of(at), Progress::Wedged(_));
+            let is_alone = replicas.list[*replica].reporting_pods == 1;
+            if !is_wedged || is_alone {
+                parts[*replica].push(value);
+            }
         }
         let fold = self.measure.recipe.fold();
         let parts = parts.into_iter().map(|parts| parts.into_iter().collect::<Option<Vec<_>>>());
         parts.map(|parts| fold_values(parts?, fold)).collect()
     }
+}
+
+/// Returns true if a pod that was ready before answers, with or without a usable number.
+fn has_answer(lookups: &[Lookup], at: usize, pod: &Pod) -> bool {
+    pod.was_ready && lookups.get(at).is_some_and(Lookup::is_answer)
 }

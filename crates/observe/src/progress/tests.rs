@@ -226,9 +226,9 @@ fn what_is_not_known_is_no_evidence_and_ends_no_verdict() {
             Working,
         ),
         (
-            "the process restarted",
-            vec![page(0, FROZEN), page(end, FROZEN), page(end + 1, IDLE), page(end + 2, FROZEN)],
-            Working,
+            "clients give up",
+            vec![page(0, FROZEN), page(end, FROZEN), page(end + 1, IDLE)],
+            Wedged(Some(0.0)),
         ),
         (
             "requests end",
@@ -237,7 +237,7 @@ fn what_is_not_known_is_no_evidence_and_ends_no_verdict() {
                 page(end, FROZEN),
                 page(end + 1, Page { running: Some(105.0), ..FROZEN }),
             ],
-            Working,
+            Wedged(Some(121.0)),
         ),
     ];
     check(table);

@@ -70,7 +70,7 @@ impl PageLookup<'_> {
             let not_finite =
                 not_finite.map(|not_finite| self.text(&not_finite.describe(&measure.recipe)));
             let reason = error.or(not_finite);
-            return reason.map_or_else(|| self.absent(state, measure), Lookup::Missing);
+            return reason.map_or_else(|| self.absent(state, measure), Lookup::NoNumber);
         }
         let young = || self.text("too few samples so far for a scale-down");
         let doubt = failed.or_else(|| track.is_young().then(young));
@@ -103,13 +103,13 @@ impl PageLookup<'_> {
     fn absent(&self, state: &PageState, measure: &Arc<Measure>) -> Lookup {
         let url = self.address.url();
         if state.is_empty() {
-            return Lookup::Missing(format!(
+            return Lookup::NoNumber(format!(
                 "the page {url} is empty: the server answers, but publishes no metrics there (yet)"
             ));
         }
         if let Some(LabelMismatch { series, wanted, found }) = state.mismatch(measure) {
             let found = found.join(" and ");
-            return Lookup::Missing(format!(
+            return Lookup::NoNumber(format!(
                 "{url} has {series}, but none with the labels of the selector, {wanted}: it has \
                  {found}"
             ));
@@ -151,7 +151,7 @@ impl PageLookup<'_> {
             (Some(Program::Engine(engine)), Program::Engine(own)) if own != Engine::Custom => {
                 Lookup::OtherEngine { engine, reason }
             }
-            _ => Lookup::Missing(reason),
+            _ => Lookup::NoNumber(reason),
         }
     }
 }

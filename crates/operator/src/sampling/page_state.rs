@@ -292,7 +292,9 @@ impl PageState {
             // Both explanations below read the whole page again, so they are for absences that a
             // text may have to explain.
             let is_unexplained = |(extract, measure): (&Extract, &Measure)| {
-                extract.value == Value::Absent && *measure.recipe.absence() != Absence::Usual
+                let absence = measure.recipe.absence();
+                let is_usual = matches!(absence, Absence::Usual | Absence::LeftOut);
+                extract.value == Value::Absent && !is_usual
             };
             let mut all = extracts.iter().zip(measures.measures.iter().map(|measure| &**measure));
             self.looks_like = if all.any(is_unexplained) { recognize_program(bytes) } else { None };

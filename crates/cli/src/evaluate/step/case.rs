@@ -99,6 +99,9 @@ pub(super) struct PodCase {
     /// True if a pod that is not ready has been ready before.
     #[serde(default)]
     pub(super) was_ready: bool,
+    /// The number of times that its containers have been restarted.
+    #[serde(default)]
+    pub(super) restarts: i64,
     #[serde(default)]
     pub(super) deleting: bool,
     pub(super) trouble: Option<TroubleCase>,

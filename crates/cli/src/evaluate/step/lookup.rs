@@ -36,6 +36,8 @@ struct LookupFields {
     /// The error of the latest scrape, of an answer that is pending.
     error: Option<String>,
     missing: Option<String>,
+    /// The reason why the source answers and has no usable number.
+    no_number: Option<String>,
     ambiguous: Option<String>,
     contradicted: Option<String>,
     /// The engine that the page without the sample is of.
@@ -71,6 +73,7 @@ impl LookupFields {
         };
         let reasons = [
             missing,
+            self.no_number.map(Lookup::NoNumber),
             self.ambiguous.map(Lookup::Ambiguous),
             self.contradicted.map(Lookup::Contradicted),
         ];
@@ -81,7 +84,8 @@ impl LookupFields {
             (None, None, true, None, None) => return Ok(Lookup::Pending { error }),
             (None, None, false, Some(reason), None) => return Ok(reason),
             _ => {
-                let fields = "value, buckets, pending, missing, ambiguous and contradicted";
+                let fields =
+                    "value, buckets, pending, missing, noNumber, ambiguous and contradicted";
                 return Err(format!("give exactly one of {fields}"));
             }
         };

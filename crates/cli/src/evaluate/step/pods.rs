@@ -122,6 +122,7 @@ impl PodState {
             },
             was_ready: ready || case.was_ready,
             trouble: (!ready).then_some(trouble),
+            restarts: case.restarts,
             is_scheduled: case.has_node.unwrap_or(case.phase != PhaseCase::Pending),
             service: ServiceState {
                 gate: *gate,

@@ -112,6 +112,8 @@ fn replicas_that_serve_and_replicas_that_are_stuck_are_found() {
     deleted.replica.deleting = true;
     let target =
         waiting([Pod::serving("a-0", "a"), closed, deleted, unready(Pod::serving("a-3", "a"))]);
+    let answers = vec![sample(1.0), sample(1.0), sample(1.0), missing("timed out")];
+    let target = target.source(SourceKind::OwnPods, answers);
     let found = target.observe_at(STARTUP_TIMEOUT.num_seconds()).usable;
     assert_eq!(found.findings.ready, 1);
     assert_eq!(found.findings.stuck, [("a-3".to_owned(), TroubleKind::NotReady)]);
@@ -122,7 +124,7 @@ fn replicas_that_serve_and_replicas_that_are_stuck_are_found() {
 
 #[test]
 fn a_replica_that_was_ready_and_answers_is_saturated_and_not_stuck() {
-    use EngineActivity::{Answering, Unknown};
+    use EngineActivity::{Answering, Unknown, Warming};
     let saturated = || unready(Pod::serving("a-0", "a"));
     let never_ready = || Pod { was_ready: false, ..saturated() };
     let stuck_at = STARTUP_TIMEOUT.num_seconds();
@@ -133,8 +135,12 @@ fn a_replica_that_was_ready_and_answers_is_saturated_and_not_stuck() {
         (saturated(), doubtful(500.0), stuck_at, false, Answering, 1),
         (saturated(), missing("timed out"), stuck_at, true, Unknown, 0),
         (saturated(), missing("timed out"), stuck_at - 1, false, Unknown, 1),
-        (never_ready(), sample(0.0), stuck_at, true, Unknown, 0),
-        (never_ready(), sample(0.0), stuck_at - 1, false, Unknown, 1),
+        (never_ready(), sample(0.0), stuck_at, true, Warming, 0),
+        (never_ready(), sample(0.0), stuck_at - 1, false, Warming, 1),
+        // A page that answers without a usable number is no dead one.
+        (saturated(), Lookup::NoNumber("NaN".to_owned()), stuck_at, false, Answering, 1),
+        (saturated(), Lookup::Contradicted("a counter".to_owned()), stuck_at, false, Answering, 1),
+        (saturated(), Lookup::Ambiguous("two".to_owned()), stuck_at, false, Answering, 1),
     ];
     for (row, (pod, answer, second, stuck, activity, coming)) in table.into_iter().enumerate() {
         let target = waiting([pod]).source(SourceKind::OwnPods, vec![answer]);
@@ -178,13 +184,16 @@ fn a_replica_sleeps_if_all_its_engine_processes_do() {
 }
 
 #[test]
-fn a_group_is_saturated_if_all_its_reporting_pods_answer() {
+fn a_group_is_saturated_if_one_of_its_reporting_pods_answers() {
     let worker = |answer| {
         let target = pairs(waiting, 1).source(SourceKind::OwnPods, vec![sample(9.0), answer]);
         target.observe_at(STARTUP_TIMEOUT.num_seconds()).usable.observation.replicas[0].activity
     };
     assert_eq!(worker(sample(9.0)), EngineActivity::Answering);
-    assert_eq!(worker(missing("x")), EngineActivity::Unknown);
+    assert_eq!(worker(missing("x")), EngineActivity::Answering);
+    let dead = pairs(waiting, 1).source(SourceKind::OwnPods, vec![missing("x"), missing("y")]);
+    let found = dead.observe_at(STARTUP_TIMEOUT.num_seconds()).usable;
+    assert_eq!(found.observation.replicas[0].activity, EngineActivity::Unknown);
 }
 
 #[test]
@@ -198,10 +207,10 @@ fn the_engine_of_a_replica_with_a_sample_answers() {
     assert_eq!(target.observe().usable.states(), [Unready, Starting, Ready]);
     let pooled = ttft(all()).source(SourceKind::OwnPods, vec![events(1.0), pending(), pending()]);
     assert_eq!(pooled.observe().usable.states(), [Unready, Starting, Ready]);
-    // A total is of no replica.
+    // A total is of no replica. Then nothing tells that a pod which was ready is dead.
     let gateway = SourceKind::OtherPods(members([Pod::serving("g-0", "g")]));
     let total = waiting(all()).source(gateway, vec![sample(9.0)]);
-    assert_eq!(total.observe().usable.states(), [Starting, Starting, Ready]);
+    assert_eq!(total.observe().usable.states(), [Unready, Unready, Ready]);
 }
 
 #[test]

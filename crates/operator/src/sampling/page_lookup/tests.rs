@@ -112,6 +112,7 @@ fn text(lookup: &Lookup) -> String {
         Lookup::Pending { error: None } => "pending".to_owned(),
         Lookup::Pending { error: Some(error) } => format!("pending: {error}"),
         Lookup::Missing(reason)
+        | Lookup::NoNumber(reason)
         | Lookup::Ambiguous(reason)
         | Lookup::OtherEngine { reason, .. } => format!("missing: {reason}"),
         Lookup::Contradicted(reason) => format!("contradicted: {reason}"),
