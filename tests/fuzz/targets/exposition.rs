@@ -16,7 +16,7 @@ static EXTRACTOR: LazyLock<(Extractor, usize)> = LazyLock::new(|| {
     let profiles = Engine::ALL.map(Engine::profile);
     let signals = profiles
         .iter()
-        .flat_map(|profile| profile.signals.iter().map(|def| def.recipe(profile.repeat_labels)));
+        .flat_map(|profile| profile.signals.iter().map(|def| profile.recipe_of(def)));
     let mut recipes: Vec<Recipe> = signals.collect();
     for kind in [Kind::Gauge, Kind::Counter, Kind::Histogram] {
         for name in ["a", "a:b", "a.b"] {

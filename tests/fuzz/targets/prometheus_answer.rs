@@ -12,12 +12,13 @@ use llm_autoscaler_engines::{
     Kind, Measure, Recipe,
     exposition::{Scratch, Value},
     prometheus::{
-        PodLabels, PodReading, PodSeries, QueryData, QueryResponse, Series, group_by_pod,
+        Bucket, Histogram, PodLabels, PodReading, PodSeries, QueryData, QueryResponse, Series,
+        group_by_pod,
     },
 };
 use serde_json::json;
 
-const NAMES: [&str; 5] = ["q", "t_total", "h_bucket", "a.b", ""];
+const NAMES: [&str; 6] = ["q", "t_total", "h_bucket", "h", "a.b", ""];
 const LABELS: [&str; 9] =
     ["namespace", "pod", "instance", "job", "le", "tp_rank", "engine", "k8s.pod", "__name__"];
 const VALUES: [&str; 9] = ["models", "a-0", "a-1", "0.5", "1", "+Inf", "NaN", "", "10.0.0.1:8000"];
@@ -36,6 +37,7 @@ static MEASURES: LazyLock<Vec<Measure>> = LazyLock::new(|| {
         Measure { recipe: Recipe::series(Kind::Gauge, "a.b", []), window: window(0) },
         Measure { recipe: Recipe::series(Kind::Counter, "t_total", []), window: window(60) },
         Measure { recipe: Recipe::series(Kind::Histogram, "h", []), window: window(60) },
+        Measure { recipe: Recipe::series(Kind::Counter, "h_count", []), window: window(60) },
         Measure {
             recipe: Recipe::series(Kind::Histogram, "h", []).with_repeat_labels(repeats()),
             window: window(15),
@@ -57,6 +59,45 @@ enum Number {
     Any(f64),
 }
 
+#[derive(Arbitrary, Debug)]
+struct NativePoint {
+    point: Point,
+    sum: Number,
+    /// The bounds and the count of each bucket.
+    buckets: Vec<(Number, Number, Number)>,
+}
+
+impl Point {
+    fn time(&self) -> f64 {
+        let at = f64::from(self.at);
+        if self.far { at * 1e15 } else { 1_700_000_000.0 + at / 1000.0 }
+    }
+}
+
+impl NativePoint {
+    fn histogram(self) -> (f64, Histogram) {
+        let buckets = self.buckets.iter().take(8).map(|(lower, upper, count)| Bucket {
+            lower: lower.number(),
+            upper: upper.number(),
+            count: count.number(),
+        });
+        let mut buckets: Vec<Bucket> = buckets.collect();
+        // As the parser leaves them.
+        buckets.sort_by(|a, b| a.upper.total_cmp(&b.upper));
+        let (count, sum) = (self.point.value.number(), self.sum.number());
+        (self.point.time(), Histogram { count, sum, buckets })
+    }
+}
+
+impl Number {
+    fn number(&self) -> f64 {
+        match self {
+            Self::Small(value) => f64::from(*value),
+            Self::Any(value) => *value,
+        }
+    }
+}
+
 /// Makes series that a server might return. The labels of a series have distinct names.
 fn series(input: &mut Unstructured) -> arbitrary::Result<Vec<Series>> {
     let mut all = Vec::new();
@@ -69,19 +110,13 @@ fn series(input: &mut Unstructured) -> arbitrary::Result<Vec<Series>> {
                 labels.push((label.to_owned(), (*input.choose(&VALUES)?).to_owned()));
             }
         }
-        let samples = input.arbitrary_iter::<Point>()?.take(20).map(|point| {
-            let Point { at, far, value } = point?;
-            let at =
-                if far { f64::from(at) * 1e15 } else { 1_700_000_000.0 + f64::from(at) / 1000.0 };
-            Ok((
-                at,
-                match value {
-                    Number::Small(value) => f64::from(value),
-                    Number::Any(value) => value,
-                },
-            ))
-        });
-        all.push(Series { name, labels, samples: samples.collect::<arbitrary::Result<_>>()? });
+        let samples = input.arbitrary_iter::<Point>()?.take(20);
+        let samples = samples.map(|point| point.map(|point| (point.time(), point.value.number())));
+        let samples = samples.collect::<arbitrary::Result<_>>()?;
+        let histograms = input.arbitrary_iter::<NativePoint>()?.take(5);
+        let histograms = histograms.map(|point| point.map(NativePoint::histogram));
+        let histograms = histograms.collect::<arbitrary::Result<_>>()?;
+        all.push(Series { name, labels, samples, histograms });
     }
     Ok(all)
 }
@@ -105,7 +140,22 @@ fn body(series: &[Series]) -> Vec<u8> {
             metric.insert("__name__".to_owned(), json!(series.name));
             let values: Vec<_> =
                 series.samples.iter().map(|(at, value)| json!([at, text(*value)])).collect();
-            json!({"metric": metric, "values": values})
+            let buckets = |found: &Histogram| {
+                let buckets = found.buckets.iter();
+                let buckets = buckets.map(|Bucket { lower, upper, count }| {
+                    json!([0, text(*lower), text(*upper), text(*count)])
+                });
+                buckets.collect::<Vec<_>>()
+            };
+            let histograms: Vec<_> = series
+                .histograms
+                .iter()
+                .map(|(at, found)| {
+                    let (count, sum) = (text(found.count), text(found.sum));
+                    json!([at, {"count": count, "sum": sum, "buckets": buckets(found)}])
+                })
+                .collect();
+            json!({"metric": metric, "values": values, "histograms": histograms})
         })
         .collect();
     let response = json!({"status": "success", "data": {"resultType": "matrix", "result": result}});
@@ -130,6 +180,11 @@ fn round_trip(written: &[Series]) -> Vec<Series> {
         assert_eq!(read.samples.len(), written.samples.len());
         for (read, written) in read.samples.iter().zip(&written.samples) {
             assert!(same(read.0, written.0) && same(read.1, written.1), "{read:?} {written:?}");
+        }
+        assert_eq!(read.histograms.len(), written.histograms.len());
+        for ((at, read), (then, written)) in read.histograms.iter().zip(&written.histograms) {
+            assert!(same(*at, *then) && same(read.count, written.count), "{read:?} {written:?}");
+            assert_eq!(read.buckets.len(), written.buckets.len());
         }
     }
     read

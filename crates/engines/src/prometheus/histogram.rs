@@ -11,6 +11,9 @@ use serde::Deserialize;
 
 use super::Series;
 
+/// The largest number of cumulative counts that are made of one pod's histograms; 8 ranks with 160
+/// buckets each, for 10 minutes of samples every 5 s, need 150,000.
+const MOST_COUNTS: usize = 1 << 19;
 /// The label of a bucket's upper bound.
 const LE: &str = "le";
 
@@ -104,11 +107,21 @@ fn common_bounds(histograms: &[&Series]) -> Vec<f64> {
     }
     let mut inside = is_inside.into_iter();
     bounds.retain(|_| !inside.next().unwrap_or_default());
+    thin(&mut bounds, MOST_COUNTS / all().count().max(1));
     if bounds.is_empty() {
         // A histogram without events is complete too, and needs a bound to be one.
         bounds.push(0.0);
     }
     bounds
+}
+
+/// Keeps at most this many bounds, and at least one: the last one and others at equal distances.
+/// Buckets between the bounds that stay are merged.
+fn thin(bounds: &mut Vec<f64>, limit: usize) {
+    let last = bounds.len().saturating_sub(1);
+    let step = bounds.len().div_ceil(limit.max(1)).max(1);
+    let mut index = 0..;
+    bounds.retain(|_| index.next().is_some_and(|index| (last - index).is_multiple_of(step)));
 }
 
 /// Returns the cumulative counts of a native histogram at these bounds, a series for each.
@@ -253,6 +266,28 @@ mod tests {
         let expected: Vec<_> =
             expected.map(|(le, counts)| (le.to_owned(), counts.to_vec())).collect();
         assert_eq!(buckets(&[&found]), expected);
+    }
+
+    #[test]
+    fn many_bounds_are_thinned() {
+        let thinned = |count: u32, limit| {
+            let mut bounds: Vec<f64> = (1..=count).map(f64::from).collect();
+            thin(&mut bounds, limit);
+            bounds
+        };
+        assert_eq!(thinned(7, 7), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        assert_eq!(thinned(7, 6), [1.0, 3.0, 5.0, 7.0]);
+        assert_eq!(thinned(7, 2), [3.0, 7.0]);
+        assert_eq!((thinned(7, 0), thinned(0, 0)), (vec![7.0], vec![]));
+        // A response of a few megabytes would make 10 million counts.
+        let bucket = |n: u32| (f64::from(n), f64::from(n + 1), 1.0);
+        let all: Vec<_> = (0..1000).map(bucket).collect();
+        let histograms: Vec<_> =
+            (0..10_000).map(|at| (f64::from(at), histogram(1.0, &all[..1]))).collect();
+        let mut found = series("0", &histograms);
+        found.histograms[0].1 = histogram(1000.0, &all);
+        let counts: usize = buckets(&[&found]).iter().map(|(_, counts)| counts.len()).sum();
+        assert!(counts < MOST_COUNTS + 20_000, "{counts}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ const NO_PATH: &[u8] = b"unsupported path";
 
 const TENANT: &str = "the server has tenants; name one in the source, such as \
                       headers: {X-Scope-OrgID: team-a}";
-const CREDENTIALS: &str = "the server wants credentials (authorization, basicAuth or headersFrom \
+const CREDENTIALS: &str = "the server requires credentials (authorization, basicAuth or headersFrom \
                            of the source) or a tenant (headers: {X-Scope-OrgID: …})";
 const FORBIDDEN: &str = "the credentials or the tenant of the source are not allowed to query; \
                          check authorization, basicAuth, headersFrom and headers";
@@ -235,7 +235,7 @@ mod tests {
                 "no org id\n",
                 "status 401: the server has tenants; name one in the source, such as headers: {X-Scope-OrgID",
             ),
-            (401, "Unauthorized", "status 401: the server wants credentials (authorization"),
+            (401, "Unauthorized", "status 401: the server requires credentials (authorization"),
             (401, "", "or a tenant (headers: {X-Scope-OrgID"),
             (403, "secret", "status 403: the credentials or the tenant"),
             (404, "404 page not found\n", "such as /prometheus for Mimir and Cortex"),

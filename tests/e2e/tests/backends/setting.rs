@@ -86,7 +86,7 @@ async fn only_by_prometheus(stage: &Stage) -> Result<()> {
 
 /// Waits until a condition's message contains this text, and returns the message.
 pub(crate) async fn until_told(stage: &Stage, text: &str) -> Result<String> {
-    wait::until(&format!("a condition to say {text:?}"), FOLLOWS, async || {
+    wait::until(&format!("a condition to contain {text:?}"), FOLLOWS, async || {
         let conditions = stage.status("a").await?.conditions;
         Ok(conditions.into_iter().map(|found| found.message).find(|found| found.contains(text)))
     })

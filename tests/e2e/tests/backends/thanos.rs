@@ -7,6 +7,7 @@ use llm_autoscaler_e2e::Stage;
 use llm_autoscaler_testbed::{
     backends::{Sidecar, thanos_query},
     monitoring::Prometheus,
+    wait,
 };
 use serde_json::{Value, json};
 
@@ -75,6 +76,13 @@ pub(crate) async fn partial_total_holds_the_size(stage: &Stage) -> Result<()> {
         stage.engine(name, 3).await?;
         stage.waiting(name, 5);
     }
+    // A total has no mark of the pods that have not been scraped yet.
+    wait::until("all pods to be scraped", FOLLOWS, async || {
+        let series = "vllm:num_requests_waiting";
+        let found = even.query(series).await?.len() + odd.query(series).await?.len();
+        Ok((found == 6).then_some(()))
+    })
+    .await?;
     let total = json!({"metrics": [queue_query_of(stage, "a")]});
     stage.autoscaler("a", by(query.url(), &json!({}), &total)).await?;
     stage.autoscaler("b", by(query.url(), &json!({}), &json!({}))).await?;

@@ -30,13 +30,17 @@ pub(crate) async fn raw_samples_scale(stage: &Stage) -> Result<()> {
     stage.stays("a", 2, HELD).await
 }
 
-/// An expression is computed as of now. The server's own delay is five minutes here, so that no new
-/// value would come in time without the operator's parameter.
+/// A wrong path, which this server refuses with status 400, is explained. An expression is computed
+/// as of now: the server's own delay is five minutes here, so that no new value would come in time
+/// without the operator's parameter.
 pub(crate) async fn query_is_of_now(stage: &Stage) -> Result<()> {
     let args = ["-search.latencyOffset=5m"];
     let server = victoria_metrics(&scrape(stage)?.to_string(), &args).await?;
     stage.engine("a", 1).await?;
     let metrics = json!({"metrics": [queue_query(stage)]});
+    let wrong = format!("{}/select/0/prometheus", server.url());
+    stage.autoscaler("a", by(&wrong, &json!({}), &metrics)).await?;
+    until_told(stage, "status 400: there is no Prometheus API at this path").await?;
     stage.autoscaler("a", by(server.url(), &json!({}), &metrics)).await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
     stage.waiting("a", 0);
