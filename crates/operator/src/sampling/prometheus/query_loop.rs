@@ -61,7 +61,7 @@ pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer
                 }
             }
         }
-        let interval = server.state().interval();
+        let interval = server.state().interval(server.key.pace);
         schedule.plan_next(interval, server.phase(interval), Instant::now());
     }
 }
