@@ -127,6 +127,10 @@ fn a_target_at_zero_is_told_what_wakes_it() {
         ("VLLM", &query("sum(gateway_requests_in_flight)"), &prometheus, held),
         ("VLLM", &query("sum(rate(gateway_requests_total[1m]))"), &prometheus, None),
         ("VLLM", &query("sum(increase(gateway_requests_total[1m]))"), &prometheus, None),
+        ("VLLM", &query("sum(increase_pure(gateway_requests_total[1m]))"), &prometheus, None),
+        ("VLLM", &query("sum(changes(gateway_requests_total[1m]))"), &prometheus, None),
+        // One metric that a request changes is enough.
+        ("VLLM", &format!("{in_flight}, {}", series("requests_total")), &others, None),
     ] {
         let advice = planned(engine, metrics, sources).advice;
         let wakes = [Reason::OnlyCallsWake, Reason::OnlyHeldRequestsWake];

@@ -165,8 +165,8 @@ fn wake(metric: &MetricConfig, sources: &[SourceConfig]) -> Wake {
 
 /// Returns the way of a PromQL expression: one with a function of counters counts requests.
 fn wake_by_query(query: &str) -> Wake {
-    // `irate(` ends like the first.
-    const COUNTS: [&str; 2] = ["rate(", "increase("];
+    // `irate(` ends like the first, and MetricsQL has several functions that begin like the second.
+    const COUNTS: [&str; 4] = ["rate(", "increase", "changes(", "delta("];
     let counts = COUNTS.iter().any(|function| query.contains(function));
     if counts { Wake::Yes } else { Wake::IfHeld }
 }

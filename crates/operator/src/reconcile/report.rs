@@ -38,13 +38,14 @@ impl Role {
             target.sources.update_subscriptions(&target.replicas.reporting_pods, now.monotonic);
         }
         let observation = &sight.observed.usable.observation;
-        target.sources.set_pace(if observation.scale.current == 0 && observation.scaled_to_zero {
+        let pace = if observation.scale.current == 0 && observation.scaled_to_zero {
             ScrapePace::AtZero
         } else if plan.near_target {
             ScrapePace::NearTarget
         } else {
             ScrapePace::Normal
-        });
+        };
+        target.sources.set_pace(pace, now.monotonic);
         if !plan.shrinks(sight.block.for_plan()) {
             target.workload.clear(&mut target.drain);
         }

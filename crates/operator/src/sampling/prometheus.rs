@@ -4,7 +4,7 @@
 //! also the namespace of their Secrets. Demands for the same range of time share the queries.
 
 mod client;
-mod demand;
+pub(crate) mod demand;
 pub(crate) mod pool;
 mod query_loop;
 mod query_plan;

@@ -23,6 +23,7 @@ use crate::{
         page_state::distinct,
         page_view::{PageView, ScrapePace},
         prometheus::{
+            demand::QueryPace,
             pool::PrometheusPool,
             server_view::{ServerView, TargetDemand},
         },
@@ -182,11 +183,18 @@ impl Sources {
         counts.sum()
     }
 
-    /// Sets the frequency of scrapes.
-    pub(crate) fn set_pace(&mut self, pace: ScrapePace) {
+    /// Sets the frequency of scrapes, and of queries while the target is at zero.
+    pub(crate) fn set_pace(&mut self, pace: ScrapePace, now: Monotonic) {
+        let queries = match pace {
+            ScrapePace::Normal | ScrapePace::NearTarget => QueryPace::Normal,
+            ScrapePace::AtZero => QueryPace::AtZero,
+        };
         for source in &mut self.list {
-            if let SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) = &mut source.kind {
-                pages.set_pace(pace);
+            match &mut source.kind {
+                SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => {
+                    pages.set_pace(pace);
+                }
+                SourceKind::Prometheus(server) => server.set_pace(queries, now),
             }
         }
     }

@@ -18,21 +18,19 @@ pub(super) async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
     let query = "gateway_queue";
     server.set(query, &[], 11.0);
     stage.engine("a", 1).await?;
-    stage
-        .autoscaler(
-            "a",
-            json!({
-                "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
-                "metrics": [{
-                    "name": "gateway",
-                    "query": query,
-                    "target": {"type": "AverageValue", "averageValue": "5"},
-                }],
-                "sources": [{"prometheus": {"url": server.url(), "intervalSeconds": 1}}],
-                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
-            }),
-        )
-        .await?;
+    let spec = |interval: u64| {
+        json!({
+            "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
+            "metrics": [{
+                "name": "gateway",
+                "query": query,
+                "target": {"type": "AverageValue", "averageValue": "5"},
+            }],
+            "sources": [{"prometheus": {"url": server.url(), "intervalSeconds": interval}}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        })
+    };
+    stage.autoscaler("a", spec(1)).await?;
     stage.until_replicas("a", 3, SOON).await?;
 
     server.set(query, &[], 0.0);
@@ -41,11 +39,16 @@ pub(super) async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
     stage.until_replicas("a", 0, SOON).await?;
     stage.until_condition("a", "ScaledToZero", "True", "ScaledToZero").await?;
     stage.stays("a", 0, Duration::from_secs(2)).await?;
-    // A restarted operator has no memory of the reason for zero; it reads the status.
+    // A restarted operator has no memory of the reason for zero; it reads the status. At zero it
+    // queries twice a second all the same.
+    stage.autoscaler("a", spec(60)).await?;
     stage.operator.kill();
     stage.operator.start()?;
+    stage.stays("a", 0, Duration::from_secs(3)).await?;
     server.set(query, &[], 11.0);
-    stage.until_replicas("a", 3, SOON).await?;
+    stage.until_replicas("a", 3, Duration::from_secs(15)).await?;
+    // The answers that woke it are not forgotten for the older ones of the usual queries.
+    stage.stays("a", 3, Duration::from_secs(5)).await?;
     stage.until_condition("a", "ScaledToZero", "False", "NotScaledToZero").await.map(drop)
 }
 

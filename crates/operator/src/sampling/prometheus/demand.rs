@@ -19,6 +19,39 @@ pub(crate) struct ServerKey {
     pub(crate) access: Arc<Access>,
     /// The namespace of the credentials' Secrets; `None` without any.
     pub(crate) namespace: Option<String>,
+    /// The frequency of its queries. A server has a task for each.
+    pub(crate) pace: QueryPace,
+}
+
+/// The frequency of queries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum QueryPace {
+    /// All demands, at the shortest of their intervals.
+    #[default]
+    Normal,
+    /// The expressions of targets that were scaled to zero, more often, because a client waits for
+    /// the first replica.
+    AtZero,
+}
+
+/// The interval of queries for targets at zero.
+const AT_ZERO_INTERVAL: Duration = Duration::from_millis(500);
+/// The time per expression below which that interval does not go: a server gets at most 40 of these
+/// queries a second, however many targets are at zero.
+const PER_QUERY: Duration = Duration::from_millis(25);
+
+impl QueryPace {
+    /// Returns the interval between two rounds of queries, given the shortest interval of the
+    /// demands and the number of different expressions.
+    pub(super) fn interval(self, shortest: Duration, expressions: usize) -> Duration {
+        match self {
+            Self::Normal => shortest,
+            Self::AtZero => {
+                let many = PER_QUERY * u32::try_from(expressions).unwrap_or(u32::MAX);
+                AT_ZERO_INTERVAL.max(many).min(shortest)
+            }
+        }
+    }
 }
 
 /// The demand of one subscriber.
@@ -44,4 +77,24 @@ pub(crate) struct QueryDemand {
 /// may have.
 pub(super) fn range(measure: &Measure, stale_after: Duration) -> Duration {
     measure.window + stale_after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_of_targets_at_zero_are_frequent_but_few_per_second() {
+        let ms = Duration::from_millis;
+        for (pace, shortest, expressions, expected) in [
+            (QueryPace::Normal, 5000, 1, 5000),
+            (QueryPace::AtZero, 5000, 1, 500),
+            (QueryPace::AtZero, 5000, 20, 500),
+            (QueryPace::AtZero, 5000, 100, 2500),
+            (QueryPace::AtZero, 5000, 1000, 5000),
+        ] {
+            let found = pace.interval(ms(shortest), expressions);
+            assert_eq!(found, ms(expected), "{pace:?} {expressions}");
+        }
+    }
 }

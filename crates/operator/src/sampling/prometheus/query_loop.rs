@@ -85,7 +85,7 @@ async fn query_repeatedly(context: Arc<QueryContext>, server: Arc<PrometheusServ
                 }
             }
         }
-        let interval = server.state().interval();
+        let interval = server.state().interval(server.key.pace);
         schedule.plan_next(interval, server.phase(interval), Instant::now());
     }
 }

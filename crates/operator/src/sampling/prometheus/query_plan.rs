@@ -131,6 +131,7 @@ mod tests {
     use llm_autoscaler_engines::{Kind, Measure, Recipe, prometheus::PodLabels};
 
     use super::*;
+    use crate::sampling::prometheus::demand::QueryPace;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -164,6 +165,7 @@ mod tests {
             matchers: matchers.iter().map(owned).collect(),
             access: Arc::default(),
             namespace: None,
+            pace: QueryPace::Normal,
         };
         let queries = QueryPlan::merge(demands.iter()).queries(&server);
         queries.into_iter().map(|planned| planned.query.expression).collect()

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::sampling::{
     feed::SubscriberId,
     prometheus::{
-        demand::{QueryDemand, ServerKey},
+        demand::{QueryDemand, QueryPace, ServerKey},
         pool::PrometheusPool,
         query_loop::PrometheusServer,
         state::{PodSample, SampleDoubt},
@@ -40,6 +40,8 @@ pub(crate) struct ServerView {
     key: ServerKey,
     demand: QueryDemand,
     subscription: Option<ServerSubscription>,
+    /// The subscription to more frequent queries of the spec, while the target is at zero.
+    at_zero: Option<ServerSubscription>,
 }
 
 struct ServerSubscription {
@@ -73,6 +75,7 @@ impl ServerView {
             matchers: config.matchers.clone(),
             namespace: (!access.is_open()).then(|| demand.namespace.to_owned()),
             access,
+            pace: QueryPace::Normal,
         };
         let demand = QueryDemand {
             namespace: demand.namespace.to_owned(),
@@ -83,7 +86,8 @@ impl ServerView {
             stale_after: config.stale_after,
             wake: demand.wake.clone(),
         };
-        Self { subscriber: pool.new_subscriber(), pool, key, demand, subscription: None }
+        let subscriber = pool.new_subscriber();
+        Self { subscriber, pool, key, demand, subscription: None, at_zero: None }
     }
 
     /// Returns true if the spec has queries for this server.
@@ -104,6 +108,44 @@ impl ServerView {
         if self.subscription.take().is_some() {
             self.pool.unsubscribe(self.subscriber, &self.key);
         }
+        if self.at_zero.take().is_some() {
+            self.pool.unsubscribe(self.subscriber, &self.key_at_zero());
+        }
+    }
+
+    /// Begins or ends more frequent queries of the spec's expressions. They end only once the usual
+    /// queries have later answers, so that none is replaced by an older one.
+    pub(crate) fn set_pace(&mut self, pace: QueryPace, now: Monotonic) {
+        let is_wanted = pace == QueryPace::AtZero && self.has_queries();
+        if is_wanted && self.subscription.is_some() && self.at_zero.is_none() {
+            let demand = QueryDemand { measures: Arc::new([]), ..self.demand.clone() };
+            let server = self.pool.subscribe(self.subscriber, &self.key_at_zero(), demand);
+            self.at_zero = Some(ServerSubscription { server, since: now });
+        } else if !is_wanted && self.at_zero.is_some() && self.is_up_to_date() {
+            self.at_zero = None;
+            self.pool.unsubscribe(self.subscriber, &self.key_at_zero());
+        }
+    }
+
+    /// Returns true if no answer of the more frequent queries is later than the usual one.
+    fn is_up_to_date(&self) -> bool {
+        let mut queries = self.demand.queries.iter();
+        queries.all(|query| self.latest(query).is_none_or(|latest| latest.server.key == self.key))
+    }
+
+    /// Returns the subscription with the latest answer to a query of the spec.
+    fn latest(&self, expression: &str) -> Option<&ServerSubscription> {
+        let both = self.subscription.iter().chain(&self.at_zero);
+        let answered = both.filter_map(|subscription| {
+            let state = subscription.server.state();
+            let at = state.reply(expression)?.numbers.as_ref()?.at;
+            Some((at, subscription))
+        });
+        answered.max_by_key(|(at, _)| *at).map(|(_, subscription)| subscription)
+    }
+
+    fn key_at_zero(&self) -> ServerKey {
+        ServerKey { pace: QueryPace::AtZero, ..self.key.clone() }
     }
 
     /// Returns the latest sample of a measure of a pod.
@@ -136,7 +178,10 @@ impl ServerView {
 
     /// Returns the latest result of a query of the spec, if it is recent.
     pub(crate) fn reply(&self, expression: &str, now: Monotonic) -> QueryLookup {
-        let Some(subscription) = &self.subscription else { return QueryLookup::Pending };
+        let latest = self.latest(expression).or(self.subscription.as_ref());
+        let Some(subscription) = latest else {
+            return QueryLookup::Pending;
+        };
         let state = subscription.server.state();
         let url = &self.key.url;
         let Some(reply) = state.reply(expression) else {

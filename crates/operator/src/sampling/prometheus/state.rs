@@ -19,7 +19,7 @@ use crate::sampling::{
     feed::{FeedState, SubscriberId},
     prometheus::{
         client::QueryResult,
-        demand::{QueryDemand, range},
+        demand::{QueryDemand, QueryPace, range},
         query_plan::{Purpose, QueryPlan},
     },
 };
@@ -185,10 +185,11 @@ impl ServerState {
         self.clock_ahead
     }
 
-    /// Returns the shortest interval of the subscribers.
-    pub(super) fn interval(&self) -> Duration {
+    /// Returns the interval that serves all subscribers at a pace.
+    pub(super) fn interval(&self, pace: QueryPace) -> Duration {
         let intervals = self.demands.values().map(|demand| demand.interval);
-        intervals.min().unwrap_or(DEFAULT_INTERVAL)
+        let shortest = intervals.min().unwrap_or(DEFAULT_INTERVAL);
+        pace.interval(shortest, self.replies.len())
     }
 
     /// Returns the queries that serve all subscribers.
