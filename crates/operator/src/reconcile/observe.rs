@@ -33,7 +33,8 @@ impl Role {
         let samples =
             target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
-        let scale = target.view.scale;
+        let existing = target.replicas.alive();
+        let scale = target.view.counted(existing);
         target.settling.observe(&target.replicas, scale, startup_timeout, now.wall);
         let observed = observe(&TargetSnapshot {
             config: &plan,
