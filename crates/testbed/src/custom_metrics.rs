@@ -3,7 +3,7 @@
 
 mod api;
 mod exposition;
-mod tls;
+pub(crate) mod tls;
 
 use anyhow::Result;
 

@@ -39,6 +39,7 @@ mod script;
 mod server;
 mod task;
 pub mod wait;
+mod webhook;
 pub mod workloads;
 
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ pub use lws::{LeaderWorkerSets, RoleScalers, Version as LwsVersion};
 pub use nodes::{ColdStart, HollowNodes, Plan};
 pub use page_server::PageServer;
 pub use rbg::RbgController;
+pub use webhook::Webhook;
 
 /// Returns the root of the repository, which holds the tests' scripts and the manifests.
 pub fn repository() -> PathBuf {

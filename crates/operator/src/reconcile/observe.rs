@@ -35,7 +35,8 @@ impl Role {
             target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
         target.engines.observe(config.vitals.as_ref(), &target.replicas, &samples, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
-        let scale = target.view.scale;
+        let existing = target.replicas.alive();
+        let scale = target.view.counted(existing);
         target.settling.observe(&target.replicas, scale, startup_timeout, now.wall);
         let observed = observe(&TargetSnapshot {
             config: &config,

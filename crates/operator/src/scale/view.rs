@@ -67,6 +67,20 @@ impl ScaleView {
     }
 }
 
+impl ScaleView {
+    /// Returns the scale with the number of replicas that exist, given the number that the selector
+    /// finds. The status of an ordered role counts wanted replicas that do not exist yet; but the
+    /// selector of a role is known to find all of its pods and no others.
+    pub(crate) fn counted(&self, found: usize) -> Scale {
+        match self.location {
+            ScaleLocation::Subresource => self.scale,
+            ScaleLocation::Adapter(_) | ScaleLocation::Role(_) => {
+                Scale { status: i32::try_from(found).unwrap_or(i32::MAX), ..self.scale }
+            }
+        }
+    }
+}
+
 /// A write of a size, on the condition that nothing has changed the target since it was read.
 #[derive(Clone, Copy)]
 pub(super) struct ScaleWrite<'a> {
@@ -197,6 +211,9 @@ mod tests {
         let after = write.view_after(Some("8".to_owned()));
         assert_eq!(after.scale, Scale { current: 3, status: 1 });
         assert_eq!(after.resource_version.as_deref(), Some("8"));
+        assert_eq!(after.counted(2), Scale { current: 3, status: 2 });
+        let own = ScaleView { location: ScaleLocation::Subresource, ..after.clone() };
+        assert_eq!(own.counted(2), after.scale);
         assert_eq!((after.uid, after.location), ("u".to_owned(), ScaleLocation::Role(1)));
     }
 }

@@ -17,15 +17,15 @@ use tokio_rustls::server::TlsStream;
 const HANDSHAKE: Duration = Duration::from_secs(1);
 
 /// A self-signed certificate and its key.
-pub(super) struct Certificate {
+pub(crate) struct Certificate {
     /// The certificate, for the clients that shall trust it.
-    pub(super) pem: String,
+    pub(crate) pem: String,
     config: Arc<ServerConfig>,
 }
 
 impl Certificate {
     /// Generates a certificate for a DNS name.
-    pub(super) fn new(name: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         crate::install_crypto();
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()])
             .with_context(|| format!("making a certificate for {name}"))?;
@@ -38,21 +38,21 @@ impl Certificate {
 }
 
 /// Accepts TLS connections on loopback.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     listener: TcpListener,
     acceptor: TlsAcceptor,
 }
 
 impl Listener {
     /// Listens on a free port.
-    pub(super) async fn bind(certificate: &Certificate) -> Result<Self> {
+    pub(crate) async fn bind(certificate: &Certificate) -> Result<Self> {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening on 127.0.0.1")?;
         Ok(Self { listener, acceptor: TlsAcceptor::from(certificate.config.clone()) })
     }
 
     /// Returns the port.
-    pub(super) fn port(&self) -> Result<u16> {
+    pub(crate) fn port(&self) -> Result<u16> {
         Ok(self.listener.local_addr()?.port())
     }
 }

@@ -115,15 +115,18 @@ pub(crate) async fn role_drains_and_waits_for_a_rollout(stage: &Stage) -> Result
     stage.script.set_all(&Page::waiting(2));
     set.until_out(&["2", "2"]).await?;
 
-    set.apply(3, "2").await?;
+    // The pods of the new template do not become ready, so the rollout stops at the first group.
+    let unready = Disaggregated { stage, gates: &[GATE, "example.com/never"] };
+    unready.apply(3, "2").await?;
     let held = stage.until_condition("decode", "Draining", "False", "RolloutInProgress").await?;
     ensure!(held.message.contains("replicas are updated"), "{}", held.message);
     set.until_out(&[]).await?;
     set.until_sizes([3, 3]).await?;
 
+    set.apply(3, "3").await?;
     // At its end the drain begins again, with the highest group of the new LeaderWorkerSet.
+    set.until_only("decode").await?;
     set.until_out(&["2", "2"]).await?;
-    set.leader_worker_set("decode").await?;
     stage.script.set_all(&Page::waiting(3));
     set.page("decode", 2, Page::idle()).await?;
     set.until_sizes([3, 2]).await?;
@@ -219,6 +222,14 @@ impl Disaggregated<'_> {
                 alone &= self.leader_worker_set(role).await.is_ok();
             }
             Ok((all && counted && alone).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until a role has one LeaderWorkerSet.
+    async fn until_only(&self, role: &str) -> Result<()> {
+        wait::until(&format!("one LeaderWorkerSet of {role}"), FOLLOW, async || {
+            Ok(self.leader_worker_set(role).await.ok().map(drop))
         })
         .await
     }

@@ -91,6 +91,7 @@ fn of_the_operator() -> Vec<Scenario> {
         coordinated::held_back_replicas_are_not_requested_again,
         admission::replicas_that_cannot_be_created_are_reported,
         admission::refused_patch_of_a_role_is_reported,
+        admission::answers_of_a_webhook_are_reported,
         admission::old_version_is_written_as_the_new_one,
         refused::set_is_refused,
         refused::groups_of_a_set_are_refused,

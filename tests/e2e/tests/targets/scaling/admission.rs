@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::engine::Page;
 use llm_autoscaler_testbed::rbg::Kind;
-use llm_autoscaler_testbed::wait;
+use llm_autoscaler_testbed::{Webhook, wait};
 use serde_json::{Value, json};
 
 use super::drains::permit;
@@ -37,11 +37,7 @@ pub(crate) async fn refused_patch_of_a_role_is_reported(stage: &Stage) -> Result
         deny(stage, "few-replicas", &rule, few, reason).await?;
         let code = if reason == "Invalid" { 422 } else { 403 };
         wait::until(&format!("the policy to answer {code}"), SOON, async || {
-            let patch = json!([{"op": "add", "path": "/spec/roles/0/replicas", "value": 2}]);
-            let patch = Patch::<Value>::Json(serde_json::from_value(patch)?);
-            let dry = PatchParams { dry_run: true, ..PatchParams::default() };
-            let answer = refusal(groups.api(Kind::Group).patch("pd", &dry, &patch).await)?;
-            Ok((answer.0 == code).then_some(()))
+            Ok((dry_patch(&groups).await?.0 == code).then_some(()))
         })
         .await?;
         let spec = json!({"scaleTargetRef": role("pd", "decode"), "behavior": without_window()});
@@ -59,6 +55,51 @@ pub(crate) async fn refused_patch_of_a_role_is_reported(stage: &Stage) -> Result
     let group = groups.get(Kind::Group, "pd").await?;
     ensure!(replicas_of(&group, "decode") == Some(1), "{}", group.data["spec"]);
     Ok(())
+}
+
+/// A webhook's 403 is no lack of permission, and its 409, which looks like another writer's change,
+/// is told after several attempts, so that the status is never empty.
+pub(crate) async fn answers_of_a_webhook_are_reported(stage: &Stage) -> Result<()> {
+    permit(stage, &[PATCH]).await?;
+    let groups = Groups::start(stage).await?;
+    stage.script.set_all(&Page::waiting(11));
+    groups.group("pd", &[standalone(stage, "decode", 1)]).await?;
+    let rule = json!({
+        "apiGroups": ["workloads.x-k8s.io"], "apiVersions": ["*"],
+        "resources": ["rolebasedgroups"], "operations": ["UPDATE"],
+    });
+    let webhook =
+        Webhook::start(stage.control_plane(), "few.example.com", &stage.namespace, rule).await?;
+    for (code, message, expected) in [
+        (403, "too many", "denied the request: too many"),
+        (409, "not now", "refused as outdated; the last answer: admission webhook"),
+    ] {
+        webhook.deny(code, message);
+        wait::until(&format!("the webhook to answer {code}"), SOON, async || {
+            let answer = dry_patch(&groups).await?;
+            Ok((answer.0 == code && answer.1.contains(message)).then_some(()))
+        })
+        .await?;
+        let name = format!("answer-{code}");
+        let spec = json!({"scaleTargetRef": role("pd", "decode"), "behavior": without_window()});
+        stage.autoscaler(&name, spec).await?;
+        let able =
+            stage.until_condition(&name, "AbleToScale", "False", "FailedUpdateScale").await?;
+        ensure!(able.message.contains(expected), "{}", able.message);
+        ensure!(!able.message.contains("let the operator"), "{}", able.message);
+        let args = ["-n", &stage.namespace, "delete", "llmautoscaler", &name];
+        stage.control_plane().kubectl(args).await?;
+    }
+    Ok(())
+}
+
+/// Tries to scale the first role of the group `pd`, without an effect. Returns the answer's status
+/// code and message.
+async fn dry_patch(groups: &Groups<'_>) -> Result<(u16, String)> {
+    let patch = json!([{"op": "add", "path": "/spec/roles/0/replicas", "value": 2}]);
+    let patch = Patch::<Value>::Json(serde_json::from_value(patch)?);
+    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+    refusal(groups.api(Kind::Group).patch("pd", &dry, &patch).await)
 }
 
 /// A reference to an old version of a group is read and written as the new one, because its

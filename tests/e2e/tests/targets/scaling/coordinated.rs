@@ -6,10 +6,14 @@ use anyhow::{Result, ensure};
 use llm_autoscaler_e2e::Stage;
 use llm_autoscaler_testbed::engine::Page;
 use llm_autoscaler_testbed::rbg::Kind;
+use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
 use super::{role, stays, until_requested, without_window};
 use crate::groups::{Groups, number, scalable, standalone};
+
+/// The time within which replicas that are not removed are reported.
+const REPORTED: Duration = Duration::from_mins(2);
 
 /// Sets the KV cache usage of every engine.
 fn cache(stage: &Stage, kv: f64) {
@@ -60,6 +64,15 @@ pub(crate) async fn held_back_replicas_are_not_requested_again(stage: &Stage) ->
     stays(&groups, "pd", "decode", 1, Duration::from_secs(3)).await?;
     let set = groups.get(Kind::InstanceSet, "pd-decode").await?;
     ensure!(number(&set, "/spec/replicas") == Some(2), "the policy was to hold it back");
+    wait::until("the replica that is not removed to be reported", REPORTED, async || {
+        let conditions = stage.status("decode").await?.conditions;
+        let expected = "2 replicas exist and 1 are requested";
+        let is_told = conditions
+            .iter()
+            .any(|condition| condition.type_ == "Advisory" && condition.message.contains(expected));
+        Ok(is_told.then_some(()))
+    })
+    .await?;
     groups.scale("pd-prefill", 2).await?;
     groups.until_role("pd", "decode", 1, 1).await?;
     cache(stage, 0.9);
