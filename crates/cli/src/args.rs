@@ -14,6 +14,7 @@ use crate::{
     engines::Engines,
     explain::Explain,
     one_line::OneLine,
+    output,
     probe::Probe,
 };
 
@@ -127,8 +128,9 @@ pub(crate) struct Evaluate {
 impl Evaluate {
     /// Answers the cases on standard input.
     pub(crate) fn evaluate(self) -> anyhow::Result<()> {
-        let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
-        let summary = evaluate::evaluate(input, output, self.profile.into(), self.explain)?;
+        let (input, printed) = (std::io::stdin().lock(), std::io::stdout().lock());
+        let summary = evaluate::evaluate(input, printed, self.profile.into(), self.explain);
+        let Some(summary) = output::unless_closed(summary)? else { return Ok(()) };
         anyhow::ensure!(
             summary.malformed == 0,
             "{} of {} cases could not be read; see the errors in their answers",
@@ -233,6 +235,5 @@ async fn terminated() {
 
 /// Prints the CRD as YAML.
 pub(crate) fn print_crd() -> anyhow::Result<()> {
-    print!("{}", serde_saphyr::to_string(&LLMAutoscaler::crd())?);
-    Ok(())
+    output::print(&serde_saphyr::to_string(&LLMAutoscaler::crd())?)
 }

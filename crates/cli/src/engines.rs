@@ -7,6 +7,8 @@ use llm_autoscaler_engines::{
     Alternative, EngineProfile, Program, SignalDef, SignalInfo, Standing, Term,
 };
 
+use crate::output::print;
+
 /// The options of `engines`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Engines {
@@ -22,8 +24,7 @@ impl Engines {
             None => Program::all().collect(),
         };
         let texts: Vec<String> = engines.iter().map(|program| text(*program)).collect();
-        print!("{}", texts.join("\n"));
-        Ok(())
+        print(&texts.join("\n"))
     }
 }
 

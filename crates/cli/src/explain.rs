@@ -13,6 +13,8 @@ use llm_autoscaler_api::{
     time,
 };
 
+use crate::output::print;
+
 /// The options of `explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {
@@ -37,8 +39,7 @@ impl Explain {
         })?;
         #[expect(clippy::disallowed_methods, reason = "ages are counted up to now")]
         let now = Utc::now();
-        print!("{}", render(&object, now));
-        Ok(())
+        print(&render(&object, now))
     }
 }
 

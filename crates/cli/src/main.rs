@@ -1,11 +1,15 @@
 //! The `llm-autoscaler` binary: the command line, and the texts that its subcommands print.
 //! Decisions are made by the crates below it.
 
+// These macros panic if the reader of the output has gone away; `output` does not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod cluster;
 mod engines;
 mod explain;
 mod one_line;
+mod output;
 mod probe;
 
 use std::process::ExitCode;
@@ -29,7 +33,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("llm-autoscaler: {error:#}");
+            output::print_error(&error);
             ExitCode::FAILURE
         }
     }

@@ -14,7 +14,10 @@ use llm_autoscaler_engines::{
 use llm_autoscaler_operator::other_scheme;
 use serde_json::{Value, json};
 
-use crate::engines::{by_name, notes};
+use crate::{
+    engines::{by_name, notes},
+    output::print,
+};
 
 /// The size limit of a page in bytes, which is the operator's.
 const LIMIT: usize = 4 << 20;
@@ -73,9 +76,10 @@ impl Probe {
             inspection = self.inspect(&self.read().await?, engine)?.since(&inspection, over);
         }
         match self.output {
-            Format::Text => print!("{}", text(&self.page, page.len(), &inspection, self.over)),
+            Format::Text => print(&text(&self.page, page.len(), &inspection, self.over))?,
             Format::Json => {
-                println!("{:#}", as_json(&self.page, page.len(), &inspection, self.over));
+                let json = as_json(&self.page, page.len(), &inspection, self.over);
+                print(&format!("{json:#}\n"))?;
             }
         }
         self.conclude(&page, &inspection)
@@ -90,7 +94,7 @@ impl Probe {
         }
         if findings.is_empty() && summary.samples > 0 {
             if let Format::Text = self.output {
-                print!("{}", series::likely(page));
+                print(&series::likely(page))?;
             }
             return Ok(());
         }
@@ -100,8 +104,8 @@ impl Probe {
     fn probe_series(&self, page: &[u8], text: &str) -> anyhow::Result<()> {
         let found = series::find(page, text).with_context(|| self.page.clone())?;
         match self.output {
-            Format::Text => print!("{}", found.text(&self.page)),
-            Format::Json => println!("{:#}", found.as_json(&self.page, page.len())),
+            Format::Text => print(&found.text(&self.page))?,
+            Format::Json => print(&format!("{:#}\n", found.as_json(&self.page, page.len())))?,
         }
         ensure!(found.is_read(), "{}: {text} could not be read", self.page);
         Ok(())

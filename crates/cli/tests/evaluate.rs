@@ -225,3 +225,32 @@ fn explain_prints_the_waits_and_the_drains_of_a_step() {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
 }
+
+#[test]
+fn explain_names_the_replicas_whose_engines_are_halted() {
+    let file = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let asleep = file(include_str!("evaluate/sleeping_engines_are_no_idle_capacity.json"));
+    let wedged = file(include_str!("evaluate/a_wedged_engine_is_replaced_once.json"));
+    let of_gateway = file(include_str!("evaluate/arrivals_at_a_gateway_wake_a_target.json"));
+    let table = [
+        (&asleep, "60 of 32 [1 ready, 2 halted] proposes 4\n  2 asleep: p-1, p-2\n"),
+        (&wedged, "0 of 32 [1 halted] proposes 2\n  1 wedged: p-0\n"),
+    ];
+    let explained = |file: &Value| {
+        let output = evaluate(&["--explain"], &file["case"].to_string());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (file, part) in table {
+        let text = explained(file);
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    // Without any sample the reason why is shown too.
+    let mut all = asleep.clone();
+    let step = &mut all["case"]["steps"][0]["roles"][0];
+    step["sources"][0]["awake"] = serde_json::json!({"*": 0});
+    step["sources"][0]["asleep"] = serde_json::json!({"*": 1});
+    let text = explained(&all);
+    assert!(text.contains("\n  3 asleep: p-0, p-1, p-2\n"), "{text}");
+    let text = explained(&of_gateway);
+    assert!(!text.contains("[]"), "{text}");
+}

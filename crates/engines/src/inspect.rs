@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     definition::SignalDef,
     exposition::{
-        Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type, kind_of,
-        list_series,
+        Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type, list_series,
     },
     gateway::Program,
     kind::Kind,
@@ -171,8 +170,10 @@ pub fn likely_gauges(page: &[u8]) -> Vec<LikelyGauge> {
             None => found.push(LikelyGauge { name, series: 1, sum: value }),
         }
     }
-    let is_gauge = |gauge: &LikelyGauge| {
-        kind_of(&gauge.name, declared_type(page, &gauge.name).as_deref()) == Kind::Gauge
+    let is_gauge = |gauge: &LikelyGauge| match declared_type(page, &gauge.name).as_deref() {
+        Some("gauge") => true,
+        Some("counter" | "histogram" | "summary") => false,
+        _ => Kind::of_name(&gauge.name, false) == Kind::Gauge,
     };
     found.retain(is_gauge);
     found

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The end of the names of a histogram's buckets.
+const BUCKET: &str = "_bucket";
+
 /// The type of a metric in Prometheus's sense. It decides how a number is made of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -38,6 +41,28 @@ pub enum TargetType {
 }
 
 impl Kind {
+    /// Returns the kind of a series by the end of its name, as Prometheus's conventions have it. A
+    /// single bucket, which `has_bound` as a label that selects it, counts the events up to that
+    /// bound.
+    pub fn of_name(series: &str, has_bound: bool) -> Self {
+        const COUNTERS: [&str; 3] = ["_total", "_count", "_sum"];
+        match series {
+            name if COUNTERS.iter().any(|end| name.ends_with(end)) => Self::Counter,
+            name if name.ends_with(BUCKET) && has_bound => Self::Counter,
+            name if name.ends_with(BUCKET) => Self::Histogram,
+            _ => Self::Gauge,
+        }
+    }
+
+    /// Returns the name by which a recipe of this kind selects a series: a histogram's is without
+    /// `_bucket`.
+    pub fn selected_name(self, series: &str) -> &str {
+        match (self, series.strip_suffix(BUCKET)) {
+            (Self::Histogram, Some(name)) => name,
+            _ => series,
+        }
+    }
+
     /// Returns the type of target that makes sense for this kind: gauges and counters add up over
     /// replicas and have a mean, while a pooled quantile is one value of the service.
     pub const fn target(self) -> TargetType {
@@ -60,7 +85,7 @@ impl Kind {
     pub fn family(self, series: &str) -> String {
         match self {
             Self::Gauge | Self::Counter => series.to_owned(),
-            Self::Histogram => format!("{series}_bucket"),
+            Self::Histogram => format!("{series}{BUCKET}"),
         }
     }
 }
@@ -92,5 +117,26 @@ impl TargetType {
 impl fmt::Display for TargetType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_the_kind_by_its_end() {
+        for (name, has_bound, kind, selected) in [
+            ("a_total", false, Kind::Counter, "a_total"),
+            ("a_count", false, Kind::Counter, "a_count"),
+            ("a_sum", true, Kind::Counter, "a_sum"),
+            ("a_bucket", false, Kind::Histogram, "a"),
+            ("a_bucket", true, Kind::Counter, "a_bucket"),
+            ("a_bucket_size", false, Kind::Gauge, "a_bucket_size"),
+            ("a", true, Kind::Gauge, "a"),
+        ] {
+            let found = Kind::of_name(name, has_bound);
+            assert_eq!((found, found.selected_name(name)), (kind, selected), "{name} {has_bound}");
+        }
     }
 }

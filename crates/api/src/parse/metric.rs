@@ -251,28 +251,14 @@ fn recipe(series: &SeriesSpec, percentile: Option<i32>) -> Recipe {
         None if percentile.is_some() => Kind::Histogram,
         None => usual_kind(series),
     };
-    let name = match (kind, series.name.strip_suffix(BUCKET)) {
-        (Kind::Histogram, Some(name)) => name,
-        _ => &series.name,
-    };
-    sum_of(kind, name, series.selector.as_ref())
+    sum_of(kind, kind.selected_name(&series.name), series.selector.as_ref())
 }
 
-/// The end of the names of a histogram's buckets.
-const BUCKET: &str = "_bucket";
-
-/// Returns the kind of a series by the end of its name, as Prometheus's conventions have it. A
-/// single bucket, selected by its bound, counts the events up to that bound.
+/// Returns the kind of a series without a type.
 fn usual_kind(series: &SeriesSpec) -> Kind {
-    const COUNTERS: [&str; 3] = ["_total", "_count", "_sum"];
     let has_bound =
         series.selector.as_ref().is_some_and(|selector| selector.match_labels.contains_key("le"));
-    match &series.name {
-        name if COUNTERS.iter().any(|end| name.ends_with(end)) => Kind::Counter,
-        name if name.ends_with(BUCKET) && has_bound => Kind::Counter,
-        name if name.ends_with(BUCKET) => Kind::Histogram,
-        _ => Kind::Gauge,
-    }
+    Kind::of_name(&series.name, has_bound)
 }
 
 /// Returns the sum of all series of this name that match the selector.

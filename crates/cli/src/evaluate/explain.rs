@@ -76,12 +76,17 @@ fn proposal(found: &Proposal, target: Target) -> String {
         (counted.absent, "absent"),
         (counted.ignored, "ignored"),
         (counted.stuck, "stuck"),
+        (counted.halted, "halted"),
     ];
     let groups: Vec<_> = groups
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, group)| format!("{count} {group}"))
         .collect();
-    let usage = show_usage(found);
-    format!("{usage} of {target} [{}] proposes {}", groups.join(", "), found.replicas)
+    // A number of the whole service, or of no replica, has no groups.
+    let groups = match &groups[..] {
+        [] => String::new(),
+        groups => format!(" [{}]", groups.join(", ")),
+    };
+    format!("{} of {target}{groups} proposes {}", show_usage(found), found.replicas)
 }

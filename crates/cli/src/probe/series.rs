@@ -6,7 +6,7 @@ use anyhow::Context;
 use llm_autoscaler_engines::{
     GatewayProfile, Kind, LikelyGauge, Recipe, UnfitSeries,
     exposition::{
-        Extractor, LabelMismatch, ListedSeries, Scratch, Value as Quantity, declared_type, kind_of,
+        Extract, Extractor, LabelMismatch, ListedSeries, Scratch, Value as Quantity, declared_type,
         list_series, parse_series,
     },
     likely_gauges,
@@ -19,9 +19,15 @@ const SHOWN: usize = 20;
 /// A series of a page, as a metric with `series` reads it.
 pub(super) struct Found {
     text: String,
+    /// The kind by which a spec without `series.type` reads it, or with a `percentile` if that
+    /// reads it only.
     kind: Kind,
     declared: Option<String>,
+    /// The kind that a spec has to name in `series.type`, if it is not the one of the name.
+    needs_type: Option<Kind>,
     value: Quantity,
+    /// The reason why the series is on the page and has no value.
+    flaw: Option<String>,
     /// The series that were added up; a histogram's are its buckets.
     series: Vec<ListedSeries>,
     mismatch: Option<LabelMismatch>,
@@ -34,21 +40,40 @@ pub(super) struct Found {
 pub(super) fn find(page: &[u8], text: &str) -> anyhow::Result<Found> {
     let (name, labels) = parse_series(text)
         .with_context(|| format!("{text:?} is not a series such as name{{label=\"value\"}}"))?;
+    let all = list_series(page);
     let declared = declared_type(page, &name);
-    let kind = kind_of(&name, declared.as_deref());
-    let recipe = Recipe::series(kind, &name, labels.clone());
+    let by_name = Kind::of_name(&name, labels.iter().any(|(label, _)| label == "le"));
+    let is_family = declared.as_deref() == Some(Kind::Histogram.name())
+        && by_name == Kind::Gauge
+        && !all.iter().any(|series| series.name == name);
+    let kind = if is_family { Kind::Histogram } else { by_name };
+    let name = kind.selected_name(&name);
+    let recipe = Recipe::series(kind, name, labels.clone());
     let mut out = Vec::new();
     Extractor::new(std::slice::from_ref(&recipe)).read(page, &mut Scratch::default(), &mut out)?;
-    let value = out.pop().unwrap_or_default().value;
-    let family = if kind == Kind::Histogram { format!("{name}_bucket") } else { name };
+    let Extract { value, contradiction, not_finite, .. } = out.pop().unwrap_or_default();
+    let contradicted = contradiction.map(|found| found.describe(&recipe));
+    let not_finite = not_finite.map(|found| found.describe(&recipe));
+    let family = kind.family(name);
     let is_selected = |series: &ListedSeries| {
         let value = |wanted: &String| series.labels.iter().find(|(name, _)| name == wanted);
         let value = |wanted| value(wanted).map_or("", |(_, value)| value.as_str());
         series.name == family && labels.iter().all(|(name, wanted)| value(name) == wanted)
     };
-    let series = list_series(page).into_iter().filter(is_selected).collect();
-    let mismatch = LabelMismatch::find(page, &recipe);
-    Ok(Found { text: text.to_owned(), kind, declared, value, series, mismatch })
+    let series = all.into_iter().filter(is_selected).collect();
+    Ok(Found {
+        text: text.to_owned(),
+        kind,
+        needs_type: match contradiction {
+            Some(found) => Some(found.declaration.kind()),
+            None => is_family.then_some(kind),
+        },
+        declared,
+        value: if contradiction.is_some() { Quantity::Absent } else { value },
+        flaw: contradicted.or(not_finite),
+        series,
+        mismatch: LabelMismatch::find(page, &recipe),
+    })
 }
 
 /// Lists the gauges of a page that may tell the load, with their sums; empty if there are none.
@@ -71,7 +96,9 @@ impl Found {
             Quantity::Absent => "missing".to_owned(),
             Quantity::Number(number) => number.to_string(),
             Quantity::Buckets(buckets) => {
-                let p90 = buckets.quantile(0.9).map_or("-".to_owned(), |p90| p90.to_string());
+                let beyond = if buckets.is_beyond(0.9) { ">" } else { "" };
+                let p90 = buckets.quantile(0.9);
+                let p90 = p90.map_or("-".to_owned(), |p90| format!("{beyond}{p90}"));
                 format!("p90 {p90} of {} events since its start", buckets.events())
             }
         };
@@ -84,6 +111,13 @@ impl Found {
         }
         if count > SHOWN {
             let _ = writeln!(text, "    and {} more", count - SHOWN);
+        }
+        if let Some(flaw) = &self.flaw {
+            let _ = writeln!(text, "  {flaw}");
+        }
+        if let Some(kind) = self.needs_type {
+            let or = if kind == Kind::Histogram { ", or a percentile" } else { "" };
+            let _ = writeln!(text, "  a spec needs series.type: {}{or}", type_name(kind));
         }
         if let Some(LabelMismatch { series, wanted, found }) = &self.mismatch {
             let found = found.join(" and ");
@@ -112,10 +146,21 @@ impl Found {
             "series": self.text,
             "kind": self.kind.name(),
             "declaredType": self.declared,
+            "needsType": self.needs_type.map(type_name),
             "value": value,
+            "flaw": self.flaw,
             "count": self.series.len(),
             "found": self.series.iter().map(of).collect::<Vec<_>>(),
         })
+    }
+}
+
+/// Returns the name of a kind in `series.type` of a spec.
+fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Gauge => "Gauge",
+        Kind::Counter => "Counter",
+        Kind::Histogram => "Histogram",
     }
 }
 
@@ -156,6 +201,59 @@ mod tests {
         assert!(text.ends_with("read WaitingRequests by gateway: SMG\n"), "{text}");
         assert!(find(PAGE, "t").unwrap().text("page").contains("of 5 events"));
         assert!(find(PAGE, "sum(queue)").is_err() && find(b"<html>\n", "queue").is_err());
+    }
+
+    /// A spec names the series without a type, and the operator has a sample of it or not.
+    #[test]
+    fn a_series_is_read_as_the_operator_reads_it_without_a_type() {
+        const TYPED: &[u8] = b"# TYPE my_requests counter\nmy_requests 50000\n\
+            # TYPE my_lat_count gauge\nmy_lat_count 4\n# TYPE my_sum untyped\nmy_sum 4\n\
+            # TYPE h histogram\nh_bucket{le=\"1\"} 3\nh_bucket{le=\"+Inf\"} 4\nh_sum 3\n\
+            h_count 4\n# TYPE g gauge\ng 1\ng_count 2\nq NaN\ni{a=\"x\"} -Inf\n";
+        // the series, its kind, the type that a spec needs, the value, and the reason for none
+        for (text, kind, needs_type, value, flaw) in [
+            (
+                "my_requests",
+                "gauge",
+                json!("Counter"),
+                Value::Null,
+                "says that my_requests is a counter, and it is read as a gauge: it is not used",
+            ),
+            (
+                "my_lat_count",
+                "counter",
+                json!("Gauge"),
+                Value::Null,
+                "says that my_lat_count is a gauge, and it is read as a counter",
+            ),
+            ("my_sum", "counter", Value::Null, json!(4.0), ""),
+            ("h_count", "counter", Value::Null, json!(4.0), ""),
+            ("g_count", "counter", Value::Null, json!(2.0), ""),
+            ("h_bucket{le=\"1\"}", "counter", Value::Null, json!(3.0), ""),
+            ("q", "gauge", Value::Null, Value::Null, "q is NaN, which is no number"),
+            ("i{a=\"x\"}", "gauge", Value::Null, Value::Null, "i{a=\"x\"} is -Inf, which is no"),
+        ] {
+            let found = find(TYPED, text).unwrap();
+            let json = found.as_json("page", TYPED.len());
+            assert_eq!(json["kind"], kind, "{text}");
+            assert_eq!(json["needsType"], needs_type, "{text}");
+            assert_eq!(json["value"], value, "{text}");
+            assert!(json["flaw"].as_str().unwrap_or_default().contains(flaw), "{text}: {json}");
+            assert_eq!(json["flaw"].is_null(), flaw.is_empty(), "{text}: {json}");
+            assert_eq!(found.is_read(), !value.is_null(), "{text}");
+            let printed = found.text("page");
+            assert!(printed.contains(flaw), "{printed}");
+            let hint = needs_type.as_str().map(|kind| format!("series.type: {kind}\n"));
+            assert!(printed.contains(&hint.unwrap_or_default()), "{printed}");
+        }
+        let buckets = find(TYPED, "h_bucket").unwrap();
+        assert_eq!((buckets.kind, buckets.needs_type), (Kind::Histogram, None));
+        assert_eq!(buckets.as_json("page", 0)["value"]["events"], 4.0);
+        let family = find(TYPED, "h").unwrap();
+        assert_eq!((family.kind, &family.value), (Kind::Histogram, &buckets.value));
+        let printed = family.text("page");
+        assert!(printed.contains("value   p90 >1 of 4 events"), "{printed}");
+        assert!(printed.contains("needs series.type: Histogram, or a percentile"), "{printed}");
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl DeclaredType {
         }
     }
 
-    fn parse(word: &[u8]) -> Option<Self> {
+    pub(super) fn parse(word: &[u8]) -> Option<Self> {
         let all = [Self::Counter, Self::Gauge, Self::Histogram, Self::Summary];
         all.into_iter().find(|declared| declared.name().as_bytes() == word)
     }
@@ -77,6 +77,12 @@ impl Declaration {
             (Kind::Counter, DeclaredType::Histogram | DeclaredType::Summary) => !is_part,
             _ => true,
         }
+    }
+
+    /// Returns the kind by which a series with this declaration can be read.
+    pub fn kind(self) -> Kind {
+        let kinds = [Kind::Gauge, Kind::Counter];
+        kinds.into_iter().find(|kind| !self.contradicts(*kind)).unwrap_or(Kind::Histogram)
     }
 
     /// Returns the words for a message: `a gauge`, or `the count of a histogram`.
@@ -145,6 +151,7 @@ mod tests {
         ];
         for (series, family, declared, expected) in table {
             let found = Declaration::of(series.as_bytes(), family.as_bytes(), declared);
+            assert!(found.is_none_or(|found| !found.contradicts(found.kind())), "{series}");
             let kinds = [Kind::Gauge, Kind::Counter, Kind::Histogram];
             let found = found.map(|found| kinds.map(|kind| found.contradicts(kind)));
             assert_eq!(found, expected, "{series}: {family} {declared:?}");

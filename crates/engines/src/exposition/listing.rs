@@ -2,8 +2,10 @@
 
 use memchr::memchr_iter;
 
-use super::line::{Sample, name_of, trim};
-use crate::kind::Kind;
+use super::{
+    declared::{Declaration, DeclaredType},
+    line::{Sample, name_of, trim},
+};
 
 /// A series of a page.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,27 +42,22 @@ pub fn parse_series(text: &str) -> Option<(String, Vec<(String, String)>)> {
     Some((name, labels))
 }
 
-/// Returns the type that a page declares for the family of this series by `# TYPE`.
+/// Returns the type that a page declares for this series by `# TYPE`, as it is written there. A
+/// line about the series itself counts before one about its family.
 pub fn declared_type(page: &[u8], series: &str) -> Option<String> {
-    let families = ["", "_total", "_bucket", "_count", "_sum"];
-    let families: Vec<&str> =
-        families.iter().filter_map(|suffix| series.strip_suffix(suffix)).collect();
-    String::from_utf8_lossy(page).lines().find_map(|line| {
-        let (name, kind) = line.strip_prefix("# TYPE ")?.trim().split_once([' ', '\t'])?;
-        families.contains(&name).then(|| kind.trim().to_owned())
-    })
-}
-
-/// Returns the kind of a series: that of its declared type, or else that of its name's ending.
-pub fn kind_of(series: &str, declared: Option<&str>) -> Kind {
-    let is_part = ["_total", "_count", "_sum", "_bucket"].iter().any(|end| series.ends_with(end));
-    match declared {
-        Some("histogram") if !is_part => Kind::Histogram,
-        Some("gauge") => Kind::Gauge,
-        Some("counter" | "histogram" | "summary") => Kind::Counter,
-        _ if is_part => Kind::Counter,
-        _ => Kind::Gauge,
-    }
+    let text = String::from_utf8_lossy(page);
+    let lines = text.lines().filter_map(|line| {
+        let (name, declared) = line.strip_prefix("# TYPE ")?.trim().split_once([' ', '\t'])?;
+        Some((name, declared.trim()))
+    });
+    let is_family = |(name, declared): &(&str, &str)| {
+        let declared = DeclaredType::parse(declared.as_bytes());
+        declared.is_some_and(|declared| {
+            Declaration::of(series.as_bytes(), name.as_bytes(), declared).is_some()
+        })
+    };
+    let own = lines.clone().find(|(name, _)| *name == series);
+    own.or_else(|| lines.clone().find(is_family)).map(|(_, declared)| declared.to_owned())
 }
 
 #[cfg(test)]
@@ -79,20 +76,22 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_is_that_of_the_declared_type_or_of_the_name() {
-        let page = b"# TYPE a gauge\n# TYPE t histogram\n# TYPE c counter\n# TYPE n_count gauge\n";
-        for (series, declared, kind) in [
-            ("a", Some("gauge"), Kind::Gauge),
-            ("t", Some("histogram"), Kind::Histogram),
-            ("t_count", Some("histogram"), Kind::Counter),
-            ("c_total", Some("counter"), Kind::Counter),
-            ("n_count", Some("gauge"), Kind::Gauge),
-            ("b", None, Kind::Gauge),
-            ("b_total", None, Kind::Counter),
+    fn a_declared_type_is_that_of_the_series_or_of_its_family() {
+        let page = b"# TYPE a gauge\n# TYPE t histogram\n# TYPE c counter\n# TYPE n summary\n\
+            # TYPE n_count gauge\n# TYPE u untyped\n";
+        for (series, declared) in [
+            ("a", Some("gauge")),
+            ("t", Some("histogram")),
+            ("t_count", Some("histogram")),
+            ("c_total", Some("counter")),
+            ("n_count", Some("gauge")),
+            ("n_sum", Some("summary")),
+            ("u", Some("untyped")),
+            // A gauge has no count, so that a_count is another series.
+            ("a_count", None),
+            ("b", None),
         ] {
-            let found = declared_type(page, series);
-            assert_eq!(found.as_deref(), declared, "{series}");
-            assert_eq!(kind_of(series, declared), kind, "{series}");
+            assert_eq!(declared_type(page, series).as_deref(), declared, "{series}");
         }
     }
 }

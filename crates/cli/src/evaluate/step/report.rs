@@ -10,7 +10,8 @@ use llm_autoscaler_api::{
     quantity::show_usage,
 };
 use llm_autoscaler_core::{
-    Derivation, MetricOutcome, Outcome, ReplicaCounts, RolePlan, Verdict, WaitingOn,
+    Derivation, Deviation, EngineActivity, MetricOutcome, Outcome, Replica, ReplicaCounts,
+    RolePlan, Verdict, WaitingOn,
 };
 use llm_autoscaler_observe::{
     observer::{Origin, Problem},
@@ -20,6 +21,9 @@ use serde_json::{Value, json};
 
 use super::{names, pods::NAMESPACE, sight::RoleSight, target::Target};
 use crate::evaluate::explain;
+
+/// The number of replicas that are named in a sentence.
+const SHOWN: usize = 5;
 
 /// A role after a step.
 pub(super) struct RoleReport<'a> {
@@ -199,6 +203,7 @@ impl<'a> RoleReport<'a> {
             let _ = write!(text, "{name}: ");
         }
         text += &explain::step(&self.messages());
+        text += &self.halted();
         match self.plan.waits {
             None => {}
             Some(waits @ (WaitingOn::Requests { until } | WaitingOn::Contest { until })) => {
@@ -213,6 +218,37 @@ impl<'a> RoleReport<'a> {
             let _ = write!(text, "\n  drains {}", self.candidates(&step.victims).join(", "));
         }
         text
+    }
+
+    /// Returns a line about the replicas with sleeping engines, and one about those with wedged
+    /// engines: they are neither load nor capacity.
+    fn halted(&self) -> String {
+        let Self { target, sight, plan, .. } = self;
+        if !target.config.policy.profile.has(Deviation::EngineActivity) {
+            return String::new();
+        }
+        let replicas = &sight.observed.by_basis(plan.basis).observation.replicas;
+        let alive = |replica: &Replica| !replica.deleting && !replica.has_ended();
+        let kinds = [(EngineActivity::Asleep, "asleep"), (EngineActivity::Wedged, "wedged")];
+        let mut text = String::new();
+        for (activity, word) in kinds {
+            let replicas = replicas.iter().zip(&sight.names);
+            let names = replicas.filter(|(it, _)| it.activity == activity && alive(it));
+            let names: Vec<&str> = names.map(|(_, name)| name.as_str()).collect();
+            if !names.is_empty() {
+                let _ = write!(text, "\n  {} {word}: {}", names.len(), listed(&names));
+            }
+        }
+        text
+    }
+}
+
+/// Returns the names of replicas, of which a long list is cut short.
+fn listed(names: &[&str]) -> String {
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
