@@ -1,5 +1,5 @@
-//! The operator's servers: liveness, readiness and its own metrics on one address, and wake calls on
-//! another, because other clients are to reach them.
+//! The operator's servers: liveness, readiness and its own metrics on one address, and wake calls
+//! on another, because other clients are to reach them.
 
 use std::{net::SocketAddr, sync::Arc};
 
