@@ -97,6 +97,11 @@ test-wedged: controlplane ## engines that have requests and answer none: replace
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test wedged
 
+.PHONY: test-tenants
+test-tenants: controlplane ## a tenant's attacks, and an API server in trouble: the others are served (6 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test tenants
+
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes
 	$(CARGO) build --locked -p llm-autoscaler

@@ -72,8 +72,19 @@ pub(crate) async fn within<T>(
 pub(crate) fn error_text(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => printable(&status.message),
-        other => printable(&other.to_string()),
+        other => printable(&with_cause(other)),
     }
+}
+
+/// Returns the text of an error and that of its innermost cause, such as "client error (Connect):
+/// Connection refused (os error 111)".
+fn with_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    let (text, cause) = (error.to_string(), cause.to_string());
+    if text.contains(&cause) { text } else { format!("{text}: {cause}") }
 }
 
 /// Returns a text of another program in one line of at most 1 KiB: a webhook that refuses a write
@@ -146,6 +157,18 @@ impl WritePermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_api_server_that_is_down_is_told_with_the_cause() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let client = Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
+        let error = client.apiserver_version().await.unwrap_err();
+        let text = error_text(&error);
+        assert!(text.ends_with("Connection refused (os error 111)"), "{text}");
+    }
 
     #[test]
     fn a_text_of_the_api_server_is_one_line() {

@@ -57,7 +57,9 @@ pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
 use crate::{
     clock::Clock,
     cluster::{
-        other_autoscalers::OtherAutoscalers, pods::PodStore, watch::Watch,
+        other_autoscalers::OtherAutoscalers,
+        pods::PodStore,
+        watch::{self, Watch},
         watch_health::WatchHealth,
     },
     drain::{gate_sweep, pod_gates::PodGates},
@@ -231,19 +233,23 @@ async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&s
     let store = &context.sampling.pods;
     let pods = || {
         let api = kube_api::scoped(client, namespace);
-        cluster::pods::watch(store.clone(), Watch::new(api, store.health().clone(), *clock))
+        let health = store.health().clone();
+        let watch = Watch::new(api, health, *clock, supervisor.clone());
+        cluster::pods::watch(store.clone(), watch)
     };
     let objects = || {
         let api = kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(client, namespace);
-        let watch = Watch::new(api, autoscalers.clone(), *clock);
+        let watch = Watch::new(api, autoscalers.clone(), *clock, supervisor.clone());
         controller::watch(context.clone(), watch)
     };
     let others = || context.other_autoscalers.clone().watch();
     let sweep = || gate_sweep::run(gates.clone(), store.clone(), *clock);
     tokio::join!(
-        supervisor.repeat("watch", pods, |panic| store.health().record_failure(panic.to_string())),
-        supervisor.repeat("watch", objects, |panic| autoscalers.record_failure(panic.to_string())),
-        supervisor.repeat("watch", others, |_| {}),
-        supervisor.repeat("watch", sweep, |_| {}),
+        supervisor
+            .repeat(watch::NAME, pods, |panic| store.health().record_failure(panic.to_string())),
+        supervisor
+            .repeat(watch::NAME, objects, |panic| autoscalers.record_failure(panic.to_string())),
+        supervisor.repeat(watch::NAME, others, |_| {}),
+        supervisor.repeat(watch::NAME, sweep, |_| {}),
     );
 }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  ControlPlane   etcd, kube-apiserver, kube-controller-manager: the real ones
+//!  ApiProxy       stands in front of the API server, and breaks chosen requests
 //!  HollowNodes    play scheduler and kubelet: every pod has an address in 127.0.0.0/8 ...
 //!  Engine         ... where an engine serves: emulated, scripted, or a program such as vLLM
 //!  Front          plays the Service: a reverse proxy to the pods that are ready
@@ -21,6 +22,7 @@
 #![allow(clippy::disallowed_methods, reason = "the testbed plays a cluster in real time")]
 
 mod aggregation;
+pub mod api_proxy;
 pub mod backends;
 pub mod controlplane;
 pub mod custom_metrics;
@@ -44,6 +46,7 @@ pub mod workloads;
 
 use std::path::PathBuf;
 
+pub use api_proxy::ApiProxy;
 pub use controlplane::ControlPlane;
 pub use custom_metrics::CustomMetrics;
 pub use engine::{Emulated, Engine, EnginePage, Page, Script};

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Result;
 use llm_autoscaler_testbed::process::{Process, Spec};
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, operator_binary};
 
@@ -20,7 +21,7 @@ pub struct Operator {
     /// Further arguments.
     args: Vec<String>,
     /// The kubeconfig of its ServiceAccount.
-    kubeconfig: PathBuf,
+    kubeconfig: Mutex<PathBuf>,
     /// The folder of its logs, one per start.
     logs: PathBuf,
     process: Mutex<Option<Process>>,
@@ -36,7 +37,7 @@ impl Operator {
         Self {
             namespace: namespace.to_owned(),
             args: args.iter().map(ToString::to_string).collect(),
-            kubeconfig: cluster.operator_kubeconfig.clone(),
+            kubeconfig: Mutex::new(cluster.operator_kubeconfig.clone()),
             logs: cluster.control_plane.dir().to_owned(),
             process: Mutex::default(),
             port: AtomicU16::new(0),
@@ -63,9 +64,26 @@ impl Operator {
             .args(["run", "--allow-loopback", "--namespace", &self.namespace])
             .args([&health, &wake, "--wake-plain-http"])
             .args(&self.args)
-            .env("KUBECONFIG", &self.kubeconfig);
+            .env("KUBECONFIG", self.kubeconfig());
         *self.lock() = Some(Process::start(spec)?);
         Ok(())
+    }
+
+    /// Starts the operator with another URL of the API server, such as that of a proxy.
+    ///
+    /// # Errors
+    /// Same as [`Operator::start`].
+    pub fn start_behind(&self, url: &str) -> Result<()> {
+        let mut config: Value = serde_json::from_slice(&std::fs::read(self.kubeconfig())?)?;
+        config["clusters"][0]["cluster"]["server"] = json!(url);
+        let path = self.logs.join(format!("operator-{}.kubeconfig", self.namespace));
+        std::fs::write(&path, config.to_string())?;
+        *self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        self.start()
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Kills the operator with SIGKILL.

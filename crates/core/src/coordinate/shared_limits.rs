@@ -83,7 +83,8 @@ fn has_room(limits: &SharedLimits, roles: &[RoleDemand], sizes: &[i32]) -> bool 
 /// Returns the replicas that take up room when a role gets `size`: those that exist and those that
 /// it adds.
 fn occupied(role: &RoleDemand, size: i32) -> i32 {
-    role.existing.max(role.current) + (size - role.current).max(0)
+    let added = size.saturating_sub(role.current).max(0);
+    role.existing.max(role.current).saturating_add(added)
 }
 
 /// Shrinks roles until the limits hold: each replica is taken from the role that leaves the ratio

@@ -22,8 +22,11 @@ use crate::{
     clock::Clock,
     cluster::watch_health::WatchHealth,
     kube_api::{CallError, within},
+    supervise::Supervisor,
 };
 
+/// The task's name in the operator's metrics.
+pub(crate) const NAME: &str = "watch";
 /// The number of objects in a page of a listing.
 const PAGE: u32 = 500;
 /// The time in seconds after which the API server is asked to end a watch, and to be asked again.
@@ -55,6 +58,7 @@ pub(crate) struct Watch<K> {
     api: Api<K>,
     health: WatchHealth,
     clock: Clock,
+    supervisor: Supervisor,
     limits: Limits,
     /// The version to follow from; `None` if the objects have to be listed.
     version: Option<String>,
@@ -88,12 +92,23 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     /// Begins with a listing. `health` is told how the watch fares.
-    pub(crate) fn new(api: Api<K>, health: WatchHealth, clock: Clock) -> Self {
-        Self { api, health, clock, limits: LIMITS, version: None, backoff: WAITS }
+    pub(crate) fn new(
+        api: Api<K>,
+        health: WatchHealth,
+        clock: Clock,
+        supervisor: Supervisor,
+    ) -> Self {
+        let (limits, version, backoff) = (LIMITS, None, WAITS);
+        Self { api, health, clock, supervisor, limits, version, backoff }
     }
 
-    /// Lists the objects and follows their changes, and passes all of them to `take`.
+    /// Lists the objects and follows their changes, and passes all of them to `take`. Where it
+    /// panics at an object, that one is left out: the objects of others are not to suffer by it.
     pub(crate) async fn follow(mut self, mut take: impl FnMut(Event<K>)) {
+        let supervisor = self.supervisor.clone();
+        let mut take = |event| {
+            let _ = supervisor.call(NAME, || take(event));
+        };
         loop {
             let result = match self.version.clone() {
                 None => self.list(&mut take).await,

@@ -84,6 +84,9 @@ impl Certificate {
                 info!(%path, "wake calls are served with the certificate of this file");
                 state.config = Some(Arc::new(config));
             }
+            Err(error) if !self.files.certificate.exists() && state.config.is_none() => {
+                info!(error, "there is no certificate yet: wake calls are not served");
+            }
             Err(error) => {
                 let in_use = if state.config.is_some() { "the former one" } else { "none" };
                 warn!(%path, error, in_use, "the certificate for wake calls cannot be used");

@@ -7,14 +7,14 @@
 //! milliseconds.
 
 use std::{
-    collections::VecDeque,
+    collections::HashMap,
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -45,6 +45,10 @@ const LIFE: Duration = Duration::from_mins(1);
 const REFUSED: Duration = Duration::from_secs(1);
 /// The error of Linux for a family of addresses that is switched off, `EAFNOSUPPORT`.
 const NO_SUCH_FAMILY: i32 = 97;
+
+/// The address of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Peer(pub IpAddr);
 
 /// The limits of a listener.
 #[derive(Clone, Copy)]
@@ -96,10 +100,10 @@ async fn serve_within(
     app: Router,
     supervisor: Supervisor,
 ) {
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    let mut open: Vec<(Peer, AbortHandle)> = Vec::new();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok((stream, peer)) => (stream, Peer(peer.ip())),
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
             Err(error) => {
                 warn!(%error, "a connection could not be accepted");
@@ -107,18 +111,29 @@ async fn serve_within(
                 continue;
             }
         };
-        open.retain(|connection| !connection.is_finished());
-        if open.len() >= limits.connections
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
+        open.retain(|(_, connection)| !connection.is_finished());
+        if open.len() >= limits.connections {
+            let (_, crowding) = open.remove(most_crowding(&open));
+            crowding.abort();
         }
-        let (app, certificate) = (app.clone(), certificate.clone());
-        open.push_back(supervisor.spawn("connection", async move {
+        let (app, certificate) = (app.clone().layer(Extension(peer)), certificate.clone());
+        let connection = supervisor.spawn("connection", async move {
             // Its end is of no interest, whatever it is.
             let _ = timeout(limits.life, answer(limits, stream, certificate, app)).await;
-        }));
+        });
+        open.push((peer, connection));
     }
+}
+
+/// Returns the index of the connection that makes room for the next one: the oldest one of the
+/// client with the most, so that a flood from one pod ends only its own.
+fn most_crowding<T>(open: &[(Peer, T)]) -> usize {
+    let mut counts: HashMap<Peer, usize> = HashMap::new();
+    for (peer, _) in open {
+        *counts.entry(*peer).or_default() += 1;
+    }
+    let most = counts.values().copied().max();
+    open.iter().position(|(peer, _)| counts.get(peer).copied() == most).unwrap_or(0)
 }
 
 async fn answer(

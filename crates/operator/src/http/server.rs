@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::Path,
     http::{HeaderMap, StatusCode},
     routing::{get, post},
@@ -18,7 +18,7 @@ use crate::{
     http::{
         certificate::{Certificate, CertificateFiles},
         heartbeat::Heartbeat,
-        listener,
+        listener::{self, Peer},
         wake::{AutoscalerKey, WakeCalls},
         wake_endpoint::WakeEndpoint,
     },
@@ -134,8 +134,10 @@ pub(crate) async fn serve_wake(
     supervisor: Supervisor,
 ) {
     let wake = WakeEndpoint::new(client, calls, config.audience, clock);
-    let call = async move |Path((namespace, name)): Path<(String, String)>, headers: HeaderMap| {
-        wake.answer(&AutoscalerKey { namespace, name }, &headers).await
+    let call = async move |Path((namespace, name)): Path<(String, String)>,
+                           Extension(peer): Extension<Peer>,
+                           headers: HeaderMap| {
+        wake.answer(&AutoscalerKey { namespace, name }, &headers, peer).await
     };
     let app = Router::new().route("/wake/{namespace}/{name}", post(call));
     let certificate = config.certificate.map(|files| Arc::new(Certificate::new(files)));

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::{
     clock::Clock,
     http::{
+        listener::Peer,
         wake::{AutoscalerKey, WakeCalls},
         wake_reviews::{Refused, Reviews},
     },
@@ -66,9 +67,14 @@ impl WakeEndpoint {
     }
 
     /// Authenticates and authorizes a call, and passes it on to the autoscaler.
-    pub(super) async fn answer(&self, key: &AutoscalerKey, headers: &HeaderMap) -> Response {
+    pub(super) async fn answer(
+        &self,
+        key: &AutoscalerKey,
+        headers: &HeaderMap,
+        peer: Peer,
+    ) -> Response {
         let AutoscalerKey { namespace, name } = key;
-        let caller = match self.review(key, headers).await {
+        let caller = match self.review(key, headers, peer).await {
             Ok(caller) => caller,
             Err(refusal) => return refusal.response(key),
         };
@@ -81,7 +87,12 @@ impl WakeEndpoint {
     }
 
     /// Returns the name of a caller that may wake an autoscaler.
-    async fn review(&self, key: &AutoscalerKey, headers: &HeaderMap) -> Result<String, Refusal> {
+    async fn review(
+        &self,
+        key: &AutoscalerKey,
+        headers: &HeaderMap,
+        peer: Peer,
+    ) -> Result<String, Refusal> {
         let token = bearer_token(headers).ok_or(Refusal::NoToken)?;
         let unknown = Refused { token, key: None };
         let stranger = Refused { token, key: Some(key) };
@@ -92,7 +103,7 @@ impl WakeEndpoint {
         if self.reviews.is_refused(stranger, now) {
             return Err(Refusal::NotAllowed("the caller".to_owned()));
         }
-        let _permit = self.reviews.begin().ok_or(Refusal::TooMany)?;
+        let _permit = self.reviews.begin(peer).ok_or(Refusal::TooMany)?;
         let reviewed = async {
             let Some(user) = self.authenticate(token).await? else {
                 return Ok(Err((Refusal::UnknownToken, unknown)));
@@ -221,13 +232,21 @@ mod tests {
         }
     }
 
-    /// A call with a token, which waits for its answer.
-    fn call(endpoint: &WakeEndpoint, token: &str) -> impl Future<Output = StatusCode> + use<> {
+    fn peer(number: u8) -> Peer {
+        Peer([10, 0, 0, number].into())
+    }
+
+    /// A call with a token from one of several addresses, which waits for its answer.
+    fn call(
+        endpoint: &WakeEndpoint,
+        token: &str,
+        from: u8,
+    ) -> impl Future<Output = StatusCode> + use<> {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
         let key = AutoscalerKey { namespace: "ns".to_owned(), name: "a".to_owned() };
         let endpoint = endpoint.clone();
-        async move { endpoint.answer(&key, &headers).await.status() }
+        async move { endpoint.answer(&key, &headers, peer(from)).await.status() }
     }
 
     fn endpoint(api: &StandIn, audience: Option<&str>) -> WakeEndpoint {
@@ -272,7 +291,7 @@ mod tests {
         ];
         for (token, status, requests) in table {
             let before = api.received(|_| true).len();
-            assert_eq!(call(&endpoint, token).await.as_u16(), status, "{token}");
+            assert_eq!(call(&endpoint, token, 1).await.as_u16(), status, "{token}");
             assert_eq!(api.received(|_| true).len() - before, requests, "{token}");
         }
         let reviews = api.received(|request| request.path.contains("tokenreviews"));
@@ -284,7 +303,7 @@ mod tests {
     async fn the_api_servers_own_audience_is_a_choice() {
         let api = StandIn::start(reviews).await;
         let endpoint = endpoint(&api, None);
-        assert_eq!(call(&endpoint, "unaware").await, StatusCode::NOT_FOUND);
+        assert_eq!(call(&endpoint, "unaware", 1).await, StatusCode::NOT_FOUND);
         let reviews = api.received(|request| request.path.contains("tokenreviews"));
         assert_eq!(reviews[0].body["spec"].get("audiences"), None);
     }
@@ -295,20 +314,21 @@ mod tests {
         let api = StandIn::start(|_: &Received| Answer::Never).await;
         let endpoint = endpoint(&api, None);
         let supervisor = Supervisor::impatient();
-        let calls: Vec<_> = (0..8)
+        let calls: Vec<_> = (0..8_u8)
             .map(|number| {
-                let call = call(&endpoint, &number.to_string());
+                // Two from each of four addresses.
+                let call = call(&endpoint, &number.to_string(), number / 2);
                 supervisor.spawn("call", async move {
                     let _ = call.await;
                 })
             })
             .collect();
         until("eight reviews", || api.received(|_| true).len() == 8).await;
-        assert_eq!(call(&endpoint, "ninth").await, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(call(&endpoint, "ninth", 9).await, StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(api.received(|_| true).len(), 8);
         calls.iter().for_each(tokio::task::AbortHandle::abort);
         until("them to end", || calls.iter().all(tokio::task::AbortHandle::is_finished)).await;
-        assert!(endpoint.reviews.begin().is_some());
+        assert!(endpoint.reviews.begin(peer(0)).is_some());
     }
 
     #[tokio::test]
@@ -318,7 +338,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", "Bearer x".parse().unwrap());
         let key = AutoscalerKey { namespace: "ns".to_owned(), name: "a".to_owned() };
-        let response = endpoint.answer(&key, &headers).await;
+        let response = endpoint.answer(&key, &headers, peer(1)).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[RETRY_AFTER], "1");
         let body = axum::body::to_bytes(response.into_body(), 1024).await.unwrap();

@@ -10,10 +10,16 @@ use std::{
 use llm_autoscaler_core::Monotonic;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{http::wake::AutoscalerKey, lock::lock};
+use crate::{
+    http::{listener::Peer, wake::AutoscalerKey},
+    lanes::Lanes,
+    lock::lock,
+};
 
 /// The number of calls that may be reviewed at once.
 const IN_FLIGHT: usize = 8;
+/// The number of them from one address, so that a flood from one pod leaves the most to others.
+const IN_FLIGHT_OF_PEER: usize = 2;
 /// The time for which a refusal is remembered.
 const REMEMBERED: Duration = Duration::from_secs(10);
 /// The number of refusals that are remembered.
@@ -22,6 +28,7 @@ const REFUSALS: usize = 1024;
 /// The reviews that are under way, and the latest refusals.
 pub(super) struct Reviews {
     permits: Arc<Semaphore>,
+    peers: Lanes,
     refusals: Mutex<HashMap<u64, Monotonic>>,
     /// Has a random key, so that no token can be made to look like another.
     hasher: RandomState,
@@ -41,14 +48,17 @@ impl Reviews {
     pub(super) fn new() -> Self {
         Self {
             permits: Arc::new(Semaphore::new(IN_FLIGHT)),
+            peers: Lanes::new(IN_FLIGHT_OF_PEER),
             refusals: Mutex::default(),
             hasher: RandomState::new(),
         }
     }
 
-    /// Begins a review, which counts until the permit is dropped; `None` if there are too many.
-    pub(super) fn begin(&self) -> Option<OwnedSemaphorePermit> {
-        self.permits.clone().try_acquire_owned().ok()
+    /// Begins a review, which counts until the permits are dropped; `None` if there are too many,
+    /// of all or of this client.
+    pub(super) fn begin(&self, Peer(peer): Peer) -> Option<[OwnedSemaphorePermit; 2]> {
+        let of_peer = self.peers.try_enter(&peer.to_string())?;
+        Some([self.permits.clone().try_acquire_owned().ok()?, of_peer])
     }
 
     /// Remembers a refusal for a while.
@@ -78,12 +88,16 @@ mod tests {
     }
 
     #[test]
-    fn at_most_eight_calls_are_reviewed_at_once() {
+    fn at_most_eight_calls_are_reviewed_at_once_and_two_of_one_client() {
         let reviews = Reviews::new();
-        let mut permits: Vec<_> = (0..IN_FLIGHT).map(|_| reviews.begin().unwrap()).collect();
-        assert!(reviews.begin().is_none());
-        permits.pop();
-        assert!(reviews.begin().is_some());
+        let begin = |number| reviews.begin(Peer([10, 0, 0, number].into()));
+        let mut permits: Vec<_> =
+            [1, 1, 2, 2].into_iter().map(|number| begin(number).unwrap()).collect();
+        assert!(begin(1).is_none() && begin(2).is_none());
+        permits.extend([3, 4, 5, 6].into_iter().map(|number| begin(number).unwrap()));
+        assert!(begin(7).is_none());
+        drop(permits.remove(0));
+        assert!(begin(1).is_some());
     }
 
     #[test]

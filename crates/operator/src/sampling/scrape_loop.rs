@@ -159,3 +159,54 @@ async fn scrape(
     }
     is_valid
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use llm_autoscaler_api::Access;
+    use llm_autoscaler_engines::{Kind, Measure, Recipe};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::{
+        kube_api::stand_in::{Answer, Received, StandIn},
+        sampling::{
+            connection::Address, egress::Egress, feed::FeedRegistry, page_state::PageSubscription,
+        },
+    };
+
+    #[tokio::test]
+    async fn a_page_whose_task_panics_has_an_error_and_tells_its_subscribers() {
+        let api = StandIn::start(|_: &Received| Answer::Never).await;
+        let (telemetry, clock) = (Telemetry::default(), Clock::start());
+        let credentials = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
+        let context = ScrapeContext::new(credentials, telemetry.clone(), clock);
+        let address =
+            Address { ip: [10, 0, 0, 7].into(), port: 1, tls: false, path: "/m".to_owned() };
+        let key = PageKey {
+            namespace: "ns".to_owned(),
+            pod_uid: "1".to_owned(),
+            address,
+            access: Arc::new(Access::default()),
+        };
+        let (wake, second) = (Arc::new(Notify::new()), Duration::from_secs(1));
+        let recipe = Recipe::series(Kind::Gauge, "q", []);
+        let measures = [Arc::new(Measure { recipe, window: Duration::ZERO })].into();
+        let subscription =
+            PageSubscription { interval: second, timeout: second, measures, wake: wake.clone() };
+        let registry = FeedRegistry::<PageKey, PageState>::default();
+        let never = |_| std::future::pending();
+        let page = registry.subscribe(registry.new_subscriber(), &key, subscription, never);
+
+        let panic = Supervisor::impatient().call("page", || panic!("index out of bounds"));
+        fail(&context, &page, &panic.unwrap_err());
+        let error = page.state().error().map(ToString::to_string).unwrap();
+        assert!(
+            error.contains("index out of bounds") && error.contains("InternalError"),
+            "{error}"
+        );
+        assert!(page.state().valid_at().is_none() && !page.state().is_latest());
+        assert!(wake.notified().now_or_never().is_some());
+        assert!(telemetry.page().contains("scrapes_total{result=\"internal\"} 1\n"));
+    }
+}

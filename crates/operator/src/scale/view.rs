@@ -54,7 +54,8 @@ impl ScaleView {
         };
         Ok(Self {
             scale: Scale {
-                current: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
+                // A custom resource may have anything there, and fewer than none are none.
+                current: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0).max(0),
                 status: status.replicas,
             },
             selector: workloads::pod_selector(target)

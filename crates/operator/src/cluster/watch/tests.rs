@@ -45,12 +45,17 @@ fn health() -> (WatchHealth, Clock) {
 /// Follows the pods with limits of milliseconds, and records what it is told.
 fn follow(api: &StandIn, health: &WatchHealth, clock: Clock) -> Arc<Mutex<Vec<String>>> {
     let ms = Duration::from_millis;
-    let mut watch = Watch::<Pod>::new(Api::all(api.client.clone()), health.clone(), clock);
+    let (pods, supervisor) = (Api::all(api.client.clone()), Supervisor::impatient());
+    let mut watch = Watch::<Pod>::new(pods, health.clone(), clock, supervisor);
     watch.limits = Limits { page: ms(50), begin: ms(50), silence: ms(50), shortest: ms(0) };
     watch.backoff = Backoff::new(ms(1), ms(10));
     let told = Arc::<Mutex<Vec<String>>>::default();
     let log = told.clone();
-    let take = move |event: Event<Pod>| lock(&log).push(event.to_string());
+    let take = move |event: Event<Pod>| {
+        let event = event.to_string();
+        assert!(!event.contains("poison"), "a test asked for it");
+        lock(&log).push(event);
+    };
     #[expect(clippy::disallowed_methods, reason = "a panic fails the test")]
     tokio::spawn(watch.follow(take));
     told
@@ -90,6 +95,25 @@ async fn a_listing_is_followed_from_its_version_and_from_bookmarks() {
     until("the watch to go on from its bookmark", resumed).await;
     let expected = ["Init", "InitApply(a)", "InitApply(b)", "InitDone", "Apply(c)", "Delete(a)"];
     assert_eq!(*lock(&told), expected);
+    assert_eq!(health.problem(), None);
+}
+
+/// A pod of one tenant must not end the watch of all pods.
+#[tokio::test]
+async fn an_object_at_which_the_operator_panics_is_left_out() {
+    let api = StandIn::start(|request: &Received| {
+        if request.is_watch() {
+            let changes =
+                vec![change("ADDED", &pod("poison", "6")), change("ADDED", &pod("b", "7"))];
+            return Answer::Silence(changes);
+        }
+        listing(&[pod("poison", "1"), pod("a", "2")], "5", "")
+    })
+    .await;
+    let (health, clock) = health();
+    let told = follow(&api, &health, clock);
+    until("the last pod", || lock(&told).iter().any(|told| told == "Apply(b)")).await;
+    assert_eq!(*lock(&told), ["Init", "InitApply(a)", "InitDone", "Apply(b)"]);
     assert_eq!(health.problem(), None);
 }
 

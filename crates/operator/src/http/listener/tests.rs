@@ -99,6 +99,17 @@ async fn a_flood_of_connections_leaves_room_for_the_next_one() {
     assert_eq!(closed, 100 - 15, "and one is the probe's");
 }
 
+#[test]
+fn the_client_with_the_most_connections_makes_room_by_its_oldest() {
+    // the last bytes of the addresses, from the oldest connection; the one that makes room
+    let table: [(&[u8], usize); 4] =
+        [(&[1], 0), (&[1, 2, 2], 1), (&[2, 1, 3, 1, 2, 2], 0), (&[3, 1, 2, 1], 1)];
+    for (peers, expected) in table {
+        let open = peers.iter().map(|last| (Peer([10, 0, 0, *last].into()), ()));
+        assert_eq!(most_crowding(&open.collect::<Vec<_>>()), expected, "{peers:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_listener_with_a_certificate_speaks_tls_only() {
     let folder = std::env::temp_dir().join(format!("llm-autoscaler-tls-{}", std::process::id()));

@@ -76,7 +76,7 @@ impl QueryClient {
         let parsed = Url::parse(url);
         let parsed = parsed.map_err(|error| failed(FetchProblem::Network(error.to_string())))?;
         self.credentials.egress().check_url(&parsed).map_err(|refusal| failed(refusal.into()))?;
-        let namespace = server.namespace.as_deref().unwrap_or_default();
+        let namespace = &server.namespace;
         let access = self.credentials.for_server(namespace, &server.access).await?;
         let request = access.client.post(url).headers(access.headers.clone()).form(&form(query));
         let problem = match request.send().await {
@@ -236,7 +236,8 @@ mod tests {
                 },
                 matchers: BTreeMap::new(),
                 access: Arc::new(Access::default()),
-                namespace: None,
+                namespace: "ns".to_owned(),
+                pace: crate::sampling::prometheus::demand::QueryPace::Normal,
             };
             let Err(error) = client.query(&server, &query).await else { panic!("an answer") };
             assert!(error.to_string().contains(expected), "{error}");

@@ -17,8 +17,9 @@ pub(crate) struct ServerKey {
     pub(crate) matchers: BTreeMap<String, String>,
     /// The credentials and TLS settings.
     pub(crate) access: Arc<Access>,
-    /// The namespace of the credentials' Secrets; `None` without any.
-    pub(crate) namespace: Option<String>,
+    /// The namespace of the autoscalers. Tenants share no queries: those of one neither delay those
+    /// of another, nor fail with them.
+    pub(crate) namespace: String,
     /// The frequency of its queries. A server has a task for each.
     pub(crate) pace: QueryPace,
 }

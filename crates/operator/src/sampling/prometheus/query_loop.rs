@@ -109,3 +109,68 @@ async fn query_all(context: &QueryContext, server: &PrometheusServer, plan: &Que
     }
     ok
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use llm_autoscaler_api::Access;
+    use llm_autoscaler_engines::{Kind, Measure, Recipe, prometheus::PodLabels};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::{
+        kube_api::stand_in::{Answer, Received, StandIn},
+        sampling::{
+            egress::Egress,
+            feed::FeedRegistry,
+            prometheus::demand::{QueryDemand, QueryPace},
+        },
+    };
+
+    /// A server whose first round panicked used to say "no answer yet" for ever.
+    #[tokio::test]
+    async fn a_server_whose_task_panics_has_an_error_for_every_query() {
+        let api = StandIn::start(|_: &Received| Answer::Never).await;
+        let credentials = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
+        let telemetry = Telemetry::default();
+        let context = QueryContext::new(credentials, telemetry.clone(), Clock::start());
+        let (namespace, pod) = ("namespace".to_owned(), "pod".to_owned());
+        let key = ServerKey {
+            url: "http://prometheus:9090".to_owned(),
+            labels: PodLabels { namespace, pod, replicas: [].into() },
+            matchers: [].into(),
+            access: Arc::new(Access::default()),
+            namespace: "ns".to_owned(),
+            pace: QueryPace::Normal,
+        };
+        let (wake, second) = (Arc::new(Notify::new()), Duration::from_secs(1));
+        let recipe = Recipe::series(Kind::Gauge, "q", []);
+        let measure = Arc::new(Measure { recipe, window: Duration::ZERO });
+        let demand = QueryDemand {
+            namespace: "ns".to_owned(),
+            measures: [measure.clone()].into(),
+            queries: ["up".to_owned()].into(),
+            interval: second,
+            timeout: second,
+            stale_after: second,
+            wake: wake.clone(),
+        };
+        let registry = FeedRegistry::<ServerKey, ServerState>::default();
+        let never = |_| std::future::pending();
+        let server = registry.subscribe(registry.new_subscriber(), &key, demand, never);
+
+        let panic = Supervisor::impatient().call("prometheus", || panic!("overflow"));
+        fail(&context, &server, &panic.unwrap_err());
+        let state = server.state();
+        let of_range = state.error(&measure, second).map(ToString::to_string);
+        let of_query = state.reply("up").and_then(|reply| reply.error.as_ref());
+        for error in [of_range, of_query.map(ToString::to_string)] {
+            let error = error.unwrap();
+            assert!(error.contains("overflow") && error.contains("InternalError"), "{error}");
+        }
+        assert!(wake.notified().now_or_never().is_some());
+        assert!(telemetry.page().contains("queries_total{result=\"internal\"} 2\n"));
+    }
+}

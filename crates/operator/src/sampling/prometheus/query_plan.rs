@@ -164,7 +164,7 @@ mod tests {
             labels,
             matchers: matchers.iter().map(owned).collect(),
             access: Arc::default(),
-            namespace: None,
+            namespace: "ns".to_owned(),
             pace: QueryPace::Normal,
         };
         let queries = QueryPlan::merge(demands.iter()).queries(&server);

@@ -73,7 +73,7 @@ impl ServerView {
             url: config.url.clone(),
             labels: config.labels.clone(),
             matchers: config.matchers.clone(),
-            namespace: (!access.is_open()).then(|| demand.namespace.to_owned()),
+            namespace: demand.namespace.to_owned(),
             access,
             pace: QueryPace::Normal,
         };
