@@ -1,7 +1,10 @@
 //! Inspection of a page: which signals of an engine it has, and which are missing.
 
+mod form;
+
 use std::{collections::BTreeSet, time::Duration};
 
+use self::form::OtherForm;
 use crate::{
     definition::SignalDef,
     exposition::{
@@ -43,7 +46,8 @@ pub struct Finding {
     pub former: Option<(&'static str, &'static str)>,
     /// True if a former name is on the page as well, with a different value.
     pub ambiguous: bool,
-    /// The reason why a series that is on the page has no value: it is NaN, or of another type.
+    /// The reason why a series that is on the page has no value: it is NaN, or of another type or
+    /// form.
     pub flaw: Option<String>,
     /// Names on the page that resemble the missing ones.
     pub similar: Vec<String>,
@@ -72,6 +76,9 @@ pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, P
         let missing = value == Value::Absent;
         let former =
             extract.alternative.and_then(|(term, alternative)| def.former_name(term, alternative));
+        let other_form = || OtherForm::find(page, &names, recipe);
+        let other_form = if missing { other_form() } else { None };
+        let other_form = other_form.map(|OtherForm { name, form }| format!("{name} {form}"));
         Finding {
             def,
             series: recipe
@@ -82,7 +89,7 @@ pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, P
             former: former.filter(|_| !missing),
             ambiguous: extract.ambiguous,
             similar: if missing { similar(recipe, &names) } else { Vec::new() },
-            flaw: contradiction.or(not_finite),
+            flaw: contradiction.or(not_finite).or(other_form),
             value,
         }
     });
@@ -107,17 +114,22 @@ impl Inspection {
     }
 }
 
-/// Returns names on a page that resemble those of a recipe, the most alike first.
+/// Returns names on a page that resemble those of a recipe, the most alike first. If the page has a
+/// name of the recipe in another form, it is the only one, with its form.
 pub fn similar_names(page: &[u8], recipe: &Recipe) -> Vec<String> {
-    similar(recipe, &names(page))
+    let names = names(page);
+    match OtherForm::find(page, &names, recipe) {
+        Some(OtherForm { name, form }) => vec![format!("{name}, which {form}")],
+        None => similar(recipe, &names),
+    }
 }
 
-/// Returns the names of all series of a page; a histogram's without the suffixes.
+/// Returns the names of all series of a page.
 fn names(page: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(page);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let names = lines.filter_map(|line| line.trim().split(['{', ' ', '\t']).next());
-    names.filter(|name| !name.is_empty()).map(|name| without_suffix(name).to_owned()).collect()
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn without_suffix(name: &str) -> &str {
@@ -125,11 +137,13 @@ fn without_suffix(name: &str) -> &str {
     suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-/// Returns the names that share the most words with one of the names of a recipe.
+/// Returns the names that share the most words with one of the names of a recipe; a histogram's are
+/// without the suffixes.
 fn similar(recipe: &Recipe, names: &BTreeSet<String>) -> Vec<String> {
     let wanted = recipe.terms().iter().flatten();
     let wanted: Vec<BTreeSet<&str>> = wanted.map(|selector| words(&selector.name)).collect();
     let mut alike = Vec::new();
+    let names: BTreeSet<&str> = names.iter().map(|name| without_suffix(name)).collect();
     for name in names {
         let found = words(name);
         let best = wanted.iter().map(|wanted| similarity(wanted, &found)).fold(0.0, f64::max);
@@ -138,7 +152,7 @@ fn similar(recipe: &Recipe, names: &BTreeSet<String>) -> Vec<String> {
         }
     }
     alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    alike.into_iter().take(SIMILAR).map(|(_, name)| name.clone()).collect()
+    alike.into_iter().take(SIMILAR).map(|(_, name)| name.to_owned()).collect()
 }
 
 /// The words in the names of gauges that may tell the load.
@@ -285,6 +299,25 @@ mod tests {
         assert_eq!(missing.describe(None), "missing");
         assert_eq!(missing.similar, ["vllm:num_requests_queued"]);
         assert_eq!(finding(page, Signal::KVCacheUsage).similar, [""; 0]);
+    }
+
+    #[test]
+    fn a_summary_is_not_said_to_be_missing() {
+        let page = "# TYPE vllm:time_to_first_token_seconds summary\n\
+            vllm:time_to_first_token_seconds{quantile=\"0.5\"} 1\n\
+            vllm:time_to_first_token_seconds_sum 5\nvllm:time_to_first_token_seconds_count 4\n";
+        let found = finding(page, Signal::TimeToFirstToken);
+        let form = "is a summary and not a histogram";
+        let flaw = format!("vllm:time_to_first_token_seconds {form}");
+        assert_eq!((found.value, found.flaw), (Value::Absent, Some(flaw)));
+        let recipe = Engine::Vllm.profile().recipe(Signal::TimeToFirstToken).unwrap();
+        let similar = similar_names(page.as_bytes(), &recipe);
+        assert_eq!(similar, [format!("vllm:time_to_first_token_seconds, which {form}")]);
+        let other = finding(page, Signal::InterTokenLatency);
+        assert_eq!(
+            (other.flaw, &*other.similar),
+            (None, &["vllm:time_to_first_token_seconds".to_owned()][..])
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use llm_autoscaler_core::Milli;
 use llm_autoscaler_engines::{
     Engine, Kind, Recipe, Signal,
     exposition::{Extract, Extractor, PageSummary, Scratch, Value},
-    recognize,
+    inspect, recognize,
 };
 
 use Signal::{
@@ -363,12 +363,15 @@ fn no_page_uses_a_former_name() {
 }
 
 #[test]
-fn no_page_contradicts_the_kind_of_a_signal() {
+fn no_page_contradicts_the_kind_of_a_signal_or_has_it_in_another_form() {
     for (name, page) in pages() {
         let engine = recognize(page.as_bytes()).unwrap();
         for def in engine.profile().signals {
             let (_, found) = read(&[engine.profile().recipe_of(def)], &page);
             assert_eq!(found[0].contradiction, None, "{name}: {:?}", def.signal);
         }
+        let inspection = inspect(page.as_bytes(), engine).unwrap();
+        let flaws = inspection.findings.iter().filter_map(|finding| finding.flaw.as_ref());
+        assert_eq!(flaws.collect::<Vec<_>>(), [""; 0], "{name}");
     }
 }
