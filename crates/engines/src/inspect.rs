@@ -7,12 +7,15 @@ use std::{collections::BTreeSet, time::Duration};
 use self::form::OtherForm;
 use crate::{
     definition::SignalDef,
+    engine::SleepDef,
     exposition::{
-        Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type, list_series,
+        Extract, Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type,
+        list_series,
     },
     gateway::Program,
     kind::Kind,
     recipe::Recipe,
+    recognize::recognize_program,
     window::Track,
 };
 
@@ -30,6 +33,27 @@ pub struct Inspection {
     pub problem: Option<PageError>,
     /// The signals, in the order of the engine's table.
     pub findings: Vec<Finding>,
+    /// The engine or gateway that the page's series are of, whatever it was read as.
+    pub recognized: Option<Program>,
+    /// The processes of the engine that are awake, and those that sleep; `None` if the page does
+    /// not have both numbers.
+    pub processes: Option<Processes>,
+}
+
+/// The processes of an engine, by its series about sleep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Processes {
+    /// The number of processes that are awake.
+    pub awake: f64,
+    /// The number of processes that sleep.
+    pub asleep: f64,
+}
+
+impl Processes {
+    /// Returns true if all of them sleep. Before its first request an engine may report neither.
+    pub fn all_sleep(self) -> bool {
+        self.awake == 0.0 && self.asleep > 0.0
+    }
 }
 
 /// A signal on a page.
@@ -60,7 +84,9 @@ pub struct Finding {
 pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, PageError> {
     let program = program.into();
     let profile = program.profile();
-    let recipes: Vec<_> = profile.signals.iter().map(|def| profile.recipe_of(def)).collect();
+    let signals = profile.signals.iter().map(|def| profile.recipe_of(def));
+    let sleep = profile.sleep.iter().flat_map(SleepDef::recipes);
+    let recipes: Vec<_> = signals.chain(sleep).collect();
     let mut out = Vec::new();
     let read = Extractor::new(&recipes).read(page, &mut Scratch::default(), &mut out);
     let (summary, problem) = match read {
@@ -69,6 +95,7 @@ pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, P
         Err(error) => return Err(error),
     };
     let names = names(page);
+    let processes = processes(&out[profile.signals.len()..]);
     let findings = profile.signals.iter().zip(out).zip(&recipes).map(|((def, extract), recipe)| {
         let contradiction = extract.contradiction.map(|flaw| flaw.describe(recipe));
         let not_finite = extract.not_finite.map(|flaw| flaw.describe(recipe));
@@ -93,7 +120,19 @@ pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, P
             value,
         }
     });
-    Ok(Inspection { program, summary, problem, findings: findings.collect() })
+    let findings = findings.collect();
+    let recognized = recognize_program(page);
+    Ok(Inspection { program, summary, problem, findings, recognized, processes })
+}
+
+/// Returns the processes of an engine, given the numbers of those that are awake, and that sleep.
+fn processes(extracts: &[Extract]) -> Option<Processes> {
+    match extracts.iter().map(|extract| &extract.value).collect::<Vec<_>>()[..] {
+        [Value::Number(awake), Value::Number(asleep)] => {
+            Some(Processes { awake: *awake, asleep: *asleep })
+        }
+        _ => None,
+    }
 }
 
 impl Inspection {
@@ -299,6 +338,28 @@ mod tests {
         assert_eq!(missing.describe(None), "missing");
         assert_eq!(missing.similar, ["vllm:num_requests_queued"]);
         assert_eq!(finding(page, Signal::KVCacheUsage).similar, [""; 0]);
+    }
+
+    #[test]
+    fn the_processes_that_sleep_are_counted() {
+        let page = |awake: u32, asleep: u32| {
+            format!(
+                "vllm:engine_sleep_state{{sleep_state=\"awake\"}} {awake}\n\
+                 vllm:engine_sleep_state{{sleep_state=\"weights_offloaded\"}} {asleep}\n\
+                 vllm:engine_sleep_state{{sleep_state=\"discard_all\"}} 0\n"
+            )
+        };
+        let processes =
+            |page: &str, program: Engine| inspect(page.as_bytes(), program).unwrap().processes;
+        for (awake, asleep, all_sleep) in
+            [(0, 1, true), (1, 1, false), (1, 0, false), (0, 0, false)]
+        {
+            let found = processes(&page(awake, asleep), Engine::Vllm).unwrap();
+            assert_eq!((found.awake, found.asleep), (awake.into(), asleep.into()));
+            assert_eq!(found.all_sleep(), all_sleep, "{awake} awake, {asleep} asleep");
+        }
+        assert_eq!(processes("vllm:num_requests_waiting 0\n", Engine::Vllm), None);
+        assert_eq!(processes(&page(0, 1), Engine::Sglang), None);
     }
 
     #[test]
