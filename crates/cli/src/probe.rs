@@ -1,23 +1,19 @@
 //! The subcommand `probe`, which reads a metrics page as the operator would.
 
 mod series;
+mod signals;
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::ValueEnum;
 use llm_autoscaler_engines::{
-    Engine, Finding, Inspection, Program, SignalInfo,
-    exposition::{PageError, Value as Quantity},
-    inspect, recognize_program,
+    Engine, Inspection, Program, exposition::Value as Quantity, inspect, recognize_program,
 };
 use llm_autoscaler_operator::other_scheme;
 use serde_json::{Value, json};
 
-use crate::{
-    engines::{by_name, notes},
-    output::print,
-};
+use crate::{engines::by_name, output::print};
 
 /// The size limit of a page in bytes, which is the operator's.
 const LIMIT: usize = 4 << 20;
@@ -76,9 +72,9 @@ impl Probe {
             inspection = self.inspect(&self.read().await?, engine)?.since(&inspection, over);
         }
         match self.output {
-            Format::Text => print(&text(&self.page, page.len(), &inspection, self.over))?,
+            Format::Text => print(&signals::text(&self.page, page.len(), &inspection, self.over))?,
             Format::Json => {
-                let json = as_json(&self.page, page.len(), &inspection, self.over);
+                let json = signals::as_json(&self.page, page.len(), &inspection, self.over);
                 print(&format!("{json:#}\n"))?;
             }
         }
@@ -98,7 +94,9 @@ impl Probe {
             }
             return Ok(());
         }
-        bail!("{}: no signal of {} could be read", self.page, program.profile().display)
+        let hint =
+            signals::other_program(inspection).map(|hint| format!("; {hint}")).unwrap_or_default();
+        bail!("{}: no signal of {} could be read{hint}", self.page, program.profile().display)
     }
 
     fn probe_series(&self, page: &[u8], text: &str) -> anyhow::Result<()> {
@@ -112,7 +110,7 @@ impl Probe {
     }
 
     fn inspect(&self, page: &[u8], engine: Program) -> anyhow::Result<Inspection> {
-        inspect(page, engine).map_err(|error| anyhow!("{}: {}", self.page, told(&error)))
+        inspect(page, engine).map_err(|error| anyhow!("{}: {}", self.page, signals::told(&error)))
     }
 
     async fn read(&self) -> anyhow::Result<Vec<u8>> {
@@ -188,73 +186,6 @@ fn unknown(page: &[u8]) -> String {
     )
 }
 
-fn text(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration>) -> String {
-    let Inspection { program, summary, problem, findings } = inspection;
-    let (there, missing): (Vec<&Finding>, Vec<&Finding>) =
-        findings.iter().partition(|finding| finding.value != Quantity::Absent);
-    let mut text = format!(
-        "{page}: {}, {bytes} bytes, {} samples\n",
-        program.profile().display,
-        summary.samples
-    );
-    if let Some(problem) = problem {
-        let _ = writeln!(text, "{}", told(problem));
-    }
-    for finding in &there {
-        let SignalInfo { name, .. } = finding.def.signal.info();
-        let _ = writeln!(
-            text,
-            "  {name:<24} {:<44} {}",
-            finding.describe(over),
-            finding.series.join(" + ")
-        );
-    }
-    for (former, newest) in there.iter().filter_map(|finding| finding.former) {
-        let _ = writeln!(
-            text,
-            "  {former} is a former name of {newest}, which an upgrade of the engine will remove"
-        );
-    }
-    for finding in &missing {
-        let hint = if finding.similar.is_empty() {
-            String::new()
-        } else {
-            format!("; the page has {}", finding.similar.join(", "))
-        };
-        let name = finding.def.signal.info().name;
-        let series = finding.series.join(" + ");
-        let why = match &finding.flaw {
-            Some(flaw) => flaw.clone(),
-            None => format!("{series} is not on the page{hint}"),
-        };
-        let _ = writeln!(text, "  {name:<24} {:<44} {why}", "missing");
-    }
-    text + &notes(*program)
-}
-
-/// Returns the text of an error with the beginning of the line that is wrong, which the status of
-/// an autoscaler does not show.
-fn told(error: &PageError) -> String {
-    match error.excerpt() {
-        "" => error.to_string(),
-        excerpt => format!("{error}: {excerpt:?}"),
-    }
-}
-
-fn as_json(page: &str, bytes: usize, inspection: &Inspection, over: Option<Duration>) -> Value {
-    let Inspection { program, summary, problem, findings } = inspection;
-    let signals: Vec<Value> = findings.iter().map(finding_json).collect();
-    json!({
-        "page": page,
-        "engine": program.profile().name,
-        "bytes": bytes,
-        "samples": summary.samples,
-        "problem": problem.as_ref().map(told),
-        "overSeconds": over.map(|over| over.as_secs_f64()),
-        "signals": signals,
-    })
-}
-
 /// Returns a number, the events and percentiles of a histogram, or null.
 fn quantity_json(quantity: &Quantity) -> Value {
     match quantity {
@@ -269,64 +200,9 @@ fn quantity_json(quantity: &Quantity) -> Value {
     }
 }
 
-fn finding_json(finding: &Finding) -> Value {
-    let SignalInfo { name, unit, kind, .. } = finding.def.signal.info();
-    let value = quantity_json(&finding.value);
-    json!({
-        "signal": name,
-        "kind": kind.name(),
-        "unit": unit,
-        "value": value,
-        "series": finding.series,
-        "formerName": finding.former.map(|(former, newest)| json!({"used": former, "now": newest})),
-        "ambiguous": finding.ambiguous,
-        "similar": finding.similar,
-        "flaw": finding.flaw,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PAGE: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-busy.txt");
-
-    #[test]
-    fn each_signal_of_a_page_is_printed() {
-        let inspection = inspect(PAGE.as_bytes(), Engine::Vllm).unwrap();
-        let printed = text("page", PAGE.len(), &inspection, None);
-        let lines: Vec<&str> = printed.lines().collect();
-        assert_eq!(lines[0], "page: vLLM, 44971 bytes, 387 samples");
-        assert!(lines[1].starts_with("  WaitingRequests          11  "), "{printed}");
-        assert!(lines[1].ends_with(" vllm:num_requests_waiting"), "{printed}");
-        assert_eq!(lines.len(), 13);
-
-        let renamed = PAGE.replace("vllm:num_requests_waiting", "vllm:num_requests_queued");
-        let inspection = inspect(renamed.as_bytes(), Engine::Vllm).unwrap();
-        let printed = text("page", renamed.len(), &inspection, None);
-        assert!(
-            printed.contains(
-                "vllm:num_requests_waiting is not on the page; \
-             the page has vllm:num_requests_queued"
-            ),
-            "{printed}"
-        );
-        let json = as_json("page", renamed.len(), &inspection, None);
-        assert_eq!(json["signals"][0]["value"], Value::Null);
-        assert_eq!(json["signals"][1]["value"], 7.0);
-    }
-
-    #[test]
-    fn a_gateways_page_comes_with_its_notes() {
-        let page = include_str!("../../../tests/fixtures/gateways/vllm-router-0.1.17-busy.txt");
-        let program = recognize_program(page.as_bytes()).unwrap();
-        let printed = text("p", page.len(), &inspect(page.as_bytes(), program).unwrap(), None);
-        assert!(printed.starts_with("p: vLLM's router"), "{printed}");
-        assert!(printed.contains("  InFlightRequests         20 "), "{printed}");
-        let note =
-            "  note: It has InFlightRequests only with the policy cache_aware, its default.\n";
-        assert!(printed.contains(note), "{printed}");
-    }
 
     #[test]
     fn an_unrecognized_page_explains_what_to_do() {

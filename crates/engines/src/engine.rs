@@ -92,6 +92,9 @@ pub struct ProgressDef {
     /// True if the counters grow only when a request ends. Then the engine can be called wedged
     /// only while its page has the usage of the KV cache, which grows with each block of tokens.
     pub at_end: bool,
+    /// A sentence about the versions and pages without the counters, of which an engine is never
+    /// called wedged; empty if there are none.
+    pub missing: &'static str,
 }
 
 impl SleepDef {

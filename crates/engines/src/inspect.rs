@@ -1,15 +1,21 @@
 //! Inspection of a page: which signals of an engine it has, and which are missing.
 
+mod form;
+
 use std::{collections::BTreeSet, time::Duration};
 
+use self::form::OtherForm;
 use crate::{
     definition::SignalDef,
+    engine::SleepDef,
     exposition::{
-        Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type, list_series,
+        Extract, Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type,
+        list_series,
     },
     gateway::Program,
     kind::Kind,
     recipe::Recipe,
+    recognize::recognize_program,
     window::Track,
 };
 
@@ -27,6 +33,27 @@ pub struct Inspection {
     pub problem: Option<PageError>,
     /// The signals, in the order of the engine's table.
     pub findings: Vec<Finding>,
+    /// The engine or gateway that the page's series are of, whatever it was read as.
+    pub recognized: Option<Program>,
+    /// The processes of the engine that are awake, and those that sleep; `None` if the page does
+    /// not have both numbers.
+    pub processes: Option<Processes>,
+}
+
+/// The processes of an engine, by its series about sleep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Processes {
+    /// The number of processes that are awake.
+    pub awake: f64,
+    /// The number of processes that sleep.
+    pub asleep: f64,
+}
+
+impl Processes {
+    /// Returns true if all of them sleep. Before its first request an engine may report neither.
+    pub fn all_sleep(self) -> bool {
+        self.awake == 0.0 && self.asleep > 0.0
+    }
 }
 
 /// A signal on a page.
@@ -43,7 +70,8 @@ pub struct Finding {
     pub former: Option<(&'static str, &'static str)>,
     /// True if a former name is on the page as well, with a different value.
     pub ambiguous: bool,
-    /// The reason why a series that is on the page has no value: it is NaN, or of another type.
+    /// The reason why a series that is on the page has no value: it is NaN, or of another type or
+    /// form.
     pub flaw: Option<String>,
     /// Names on the page that resemble the missing ones.
     pub similar: Vec<String>,
@@ -56,7 +84,9 @@ pub struct Finding {
 pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, PageError> {
     let program = program.into();
     let profile = program.profile();
-    let recipes: Vec<_> = profile.signals.iter().map(|def| profile.recipe_of(def)).collect();
+    let signals = profile.signals.iter().map(|def| profile.recipe_of(def));
+    let sleep = profile.sleep.iter().flat_map(SleepDef::recipes);
+    let recipes: Vec<_> = signals.chain(sleep).collect();
     let mut out = Vec::new();
     let read = Extractor::new(&recipes).read(page, &mut Scratch::default(), &mut out);
     let (summary, problem) = match read {
@@ -65,6 +95,7 @@ pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, P
         Err(error) => return Err(error),
     };
     let names = names(page);
+    let processes = processes(&out[profile.signals.len()..]);
     let findings = profile.signals.iter().zip(out).zip(&recipes).map(|((def, extract), recipe)| {
         let contradiction = extract.contradiction.map(|flaw| flaw.describe(recipe));
         let not_finite = extract.not_finite.map(|flaw| flaw.describe(recipe));
@@ -72,6 +103,9 @@ pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, P
         let missing = value == Value::Absent;
         let former =
             extract.alternative.and_then(|(term, alternative)| def.former_name(term, alternative));
+        let other_form = || OtherForm::find(page, &names, recipe);
+        let other_form = if missing { other_form() } else { None };
+        let other_form = other_form.map(|OtherForm { name, form }| format!("{name} {form}"));
         Finding {
             def,
             series: recipe
@@ -82,11 +116,23 @@ pub fn inspect(page: &[u8], program: impl Into<Program>) -> Result<Inspection, P
             former: former.filter(|_| !missing),
             ambiguous: extract.ambiguous,
             similar: if missing { similar(recipe, &names) } else { Vec::new() },
-            flaw: contradiction.or(not_finite),
+            flaw: contradiction.or(not_finite).or(other_form),
             value,
         }
     });
-    Ok(Inspection { program, summary, problem, findings: findings.collect() })
+    let findings = findings.collect();
+    let recognized = recognize_program(page);
+    Ok(Inspection { program, summary, problem, findings, recognized, processes })
+}
+
+/// Returns the processes of an engine, given the numbers of those that are awake, and that sleep.
+fn processes(extracts: &[Extract]) -> Option<Processes> {
+    match extracts.iter().map(|extract| &extract.value).collect::<Vec<_>>()[..] {
+        [Value::Number(awake), Value::Number(asleep)] => {
+            Some(Processes { awake: *awake, asleep: *asleep })
+        }
+        _ => None,
+    }
 }
 
 impl Inspection {
@@ -107,17 +153,22 @@ impl Inspection {
     }
 }
 
-/// Returns names on a page that resemble those of a recipe, the most alike first.
+/// Returns names on a page that resemble those of a recipe, the most alike first. If the page has a
+/// name of the recipe in another form, it is the only one, with its form.
 pub fn similar_names(page: &[u8], recipe: &Recipe) -> Vec<String> {
-    similar(recipe, &names(page))
+    let names = names(page);
+    match OtherForm::find(page, &names, recipe) {
+        Some(OtherForm { name, form }) => vec![format!("{name}, which {form}")],
+        None => similar(recipe, &names),
+    }
 }
 
-/// Returns the names of all series of a page; a histogram's without the suffixes.
+/// Returns the names of all series of a page.
 fn names(page: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(page);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let names = lines.filter_map(|line| line.trim().split(['{', ' ', '\t']).next());
-    names.filter(|name| !name.is_empty()).map(|name| without_suffix(name).to_owned()).collect()
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn without_suffix(name: &str) -> &str {
@@ -125,11 +176,13 @@ fn without_suffix(name: &str) -> &str {
     suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-/// Returns the names that share the most words with one of the names of a recipe.
+/// Returns the names that share the most words with one of the names of a recipe; a histogram's are
+/// without the suffixes.
 fn similar(recipe: &Recipe, names: &BTreeSet<String>) -> Vec<String> {
     let wanted = recipe.terms().iter().flatten();
     let wanted: Vec<BTreeSet<&str>> = wanted.map(|selector| words(&selector.name)).collect();
     let mut alike = Vec::new();
+    let names: BTreeSet<&str> = names.iter().map(|name| without_suffix(name)).collect();
     for name in names {
         let found = words(name);
         let best = wanted.iter().map(|wanted| similarity(wanted, &found)).fold(0.0, f64::max);
@@ -138,7 +191,7 @@ fn similar(recipe: &Recipe, names: &BTreeSet<String>) -> Vec<String> {
         }
     }
     alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    alike.into_iter().take(SIMILAR).map(|(_, name)| name.clone()).collect()
+    alike.into_iter().take(SIMILAR).map(|(_, name)| name.to_owned()).collect()
 }
 
 /// The words in the names of gauges that may tell the load.
@@ -285,6 +338,47 @@ mod tests {
         assert_eq!(missing.describe(None), "missing");
         assert_eq!(missing.similar, ["vllm:num_requests_queued"]);
         assert_eq!(finding(page, Signal::KVCacheUsage).similar, [""; 0]);
+    }
+
+    #[test]
+    fn the_processes_that_sleep_are_counted() {
+        let page = |awake: u32, asleep: u32| {
+            format!(
+                "vllm:engine_sleep_state{{sleep_state=\"awake\"}} {awake}\n\
+                 vllm:engine_sleep_state{{sleep_state=\"weights_offloaded\"}} {asleep}\n\
+                 vllm:engine_sleep_state{{sleep_state=\"discard_all\"}} 0\n"
+            )
+        };
+        let processes =
+            |page: &str, program: Engine| inspect(page.as_bytes(), program).unwrap().processes;
+        for (awake, asleep, all_sleep) in
+            [(0, 1, true), (1, 1, false), (1, 0, false), (0, 0, false)]
+        {
+            let found = processes(&page(awake, asleep), Engine::Vllm).unwrap();
+            assert_eq!((found.awake, found.asleep), (awake.into(), asleep.into()));
+            assert_eq!(found.all_sleep(), all_sleep, "{awake} awake, {asleep} asleep");
+        }
+        assert_eq!(processes("vllm:num_requests_waiting 0\n", Engine::Vllm), None);
+        assert_eq!(processes(&page(0, 1), Engine::Sglang), None);
+    }
+
+    #[test]
+    fn a_summary_is_not_said_to_be_missing() {
+        let page = "# TYPE vllm:time_to_first_token_seconds summary\n\
+            vllm:time_to_first_token_seconds{quantile=\"0.5\"} 1\n\
+            vllm:time_to_first_token_seconds_sum 5\nvllm:time_to_first_token_seconds_count 4\n";
+        let found = finding(page, Signal::TimeToFirstToken);
+        let form = "is a summary and not a histogram";
+        let flaw = format!("vllm:time_to_first_token_seconds {form}");
+        assert_eq!((found.value, found.flaw), (Value::Absent, Some(flaw)));
+        let recipe = Engine::Vllm.profile().recipe(Signal::TimeToFirstToken).unwrap();
+        let similar = similar_names(page.as_bytes(), &recipe);
+        assert_eq!(similar, [format!("vllm:time_to_first_token_seconds, which {form}")]);
+        let other = finding(page, Signal::InterTokenLatency);
+        assert_eq!(
+            (other.flaw, &*other.similar),
+            (None, &["vllm:time_to_first_token_seconds".to_owned()][..])
+        );
     }
 
     #[test]

@@ -67,9 +67,11 @@ pub mod prometheus;
 
 pub use buckets::Buckets;
 pub use definition::{Alternative, IdleRule, SignalDef, Term};
-pub use engine::{Engine, EngineProfile};
+pub use engine::{Engine, EngineProfile, ProgressDef};
 pub use gateway::{Gateway, GatewayProfile, Program, UnfitSeries};
-pub use inspect::{Finding, Inspection, LikelyGauge, inspect, likely_gauges, similar_names};
+pub use inspect::{
+    Finding, Inspection, LikelyGauge, Processes, inspect, likely_gauges, similar_names,
+};
 pub use kind::{Fold, Kind, TargetType};
 pub use labels::LabelRule;
 pub use recipe::{Absence, IdleProof, Recipe, Scale, Selector, Standing};

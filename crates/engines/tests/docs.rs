@@ -8,8 +8,8 @@ use std::{
 };
 
 use llm_autoscaler_engines::{
-    Alternative, Engine, EngineProfile, Gateway, GatewayProfile, IdleRule, Kind, Signal, SignalDef,
-    SignalInfo, Standing, Term, UnfitSeries,
+    Alternative, Engine, EngineProfile, Gateway, GatewayProfile, IdleRule, Kind, ProgressDef,
+    Signal, SignalDef, SignalInfo, Standing, Term, UnfitSeries,
 };
 
 /// The width of prose.
@@ -55,6 +55,9 @@ const READING: &str = "
   with `ray_` before them, as Ray Serve publishes them.
 - If a page has **several series** of a name (data-parallel engines, ranks), they become one number
   for the replica by the rule in the column \"several series\". Ranks that repeat a value count once.
+- An engine that has requests and answers none is **wedged**: for five minutes its counters of
+  tokens or steps have stood still, and so have its running requests and its KV cache
+  (`Advisory=EngineWedged`, [conditions.md](conditions.md)). Below each table is by which counters.
 - A series that is NaN or infinite is missing, unless a rank repeats it with a number; series of
   other labels than the wanted ones do no harm. So is everything on a page that is cut off or is not
   a metrics page.
@@ -160,6 +163,7 @@ fn write_page(page: &mut String) -> fmt::Result {
     page.push_str(READING);
     for engine in Engine::ALL {
         section(page, "engine", engine.profile())?;
+        writeln!(page, "\n{}", wedged(engine.profile()))?;
     }
     page.push_str(GATEWAYS);
     for gateway in Gateway::ALL {
@@ -220,6 +224,37 @@ fn section(page: &mut String, field: &str, engine: &EngineProfile) -> fmt::Resul
         writeln!(page, "\n{}", idle(rule))?;
     }
     Ok(())
+}
+
+/// Describes by which counters an engine that answers no requests is found, if it is.
+fn wedged(engine: &EngineProfile) -> String {
+    let Some(ProgressDef { counters, at_end, missing }) = engine.progress else {
+        return "If it is wedged, it is not found: none of its series is known to grow while a \
+                request is answered."
+            .to_owned();
+    };
+    let mut names: Vec<String> = Vec::new();
+    for name in counters.iter().flat_map(|term| term.0) {
+        let name = format!("`{}`", name.formula());
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let last = names.pop().expect("an engine with progress has a counter");
+    let (counters, verb, it_grows) = match &names[..] {
+        [] => (last, "stands", "It grows"),
+        others => (format!("{} and {last}", others.join(", ")), "stand", "They grow"),
+    };
+    let mut sentences =
+        vec![format!("If it is wedged, it is found by {counters}, which {verb} still.")];
+    if at_end {
+        sentences.push(format!(
+            "{it_grows} only when a request ends, so it is found only while its page has \
+             `KVCacheUsage`."
+        ));
+    }
+    sentences.extend((!missing.is_empty()).then(|| missing.to_owned()));
+    sentences.join(" ")
 }
 
 /// Describes the pages on which absent series are 0.

@@ -9,7 +9,7 @@ use llm_autoscaler_core::Milli;
 use llm_autoscaler_engines::{
     Engine, Kind, Recipe, Signal,
     exposition::{Extract, Extractor, PageSummary, Scratch, Value},
-    recognize,
+    inspect, recognize,
 };
 
 use Signal::{
@@ -384,13 +384,49 @@ fn no_page_uses_a_former_name() {
     }
 }
 
+/// The sentences about wedged engines in docs/engines.md name the pages without the counters.
 #[test]
-fn no_page_contradicts_the_kind_of_a_signal() {
+fn a_page_has_the_counters_of_progress_or_the_docs_say_why_not() {
+    let has_counters = |engine: Engine, page: &str| {
+        let recipe = engine.profile().progress_recipe();
+        recipe.is_some_and(|recipe| read(&[recipe], page).1[0].value != Value::Absent)
+    };
+    for (name, expected) in [
+        ("vllm-0.15.1-busy.txt", true),
+        ("vllm-0.32.0-dp2-idle.txt", true),
+        ("sglang-0.5.23-dp2-collector.txt", true),
+        // It has had no tokens yet.
+        ("sglang-0.5.23-collector.txt", false),
+        ("dynamo-1.6.1-frontend-busy.txt", false),
+        ("trtllm-050f80d-declared.txt", true),
+        ("lmdeploy-0.18.0-rank0-collector.txt", true),
+        ("tgi-3.x-by-hand.txt", true),
+        ("max-26.7.0-declared.txt", false),
+    ] {
+        let page = page(name);
+        assert_eq!(has_counters(recognize(page.as_bytes()).unwrap(), &page), expected, "{name}");
+    }
+    let trtllm = "trtllm_generation_tokens_total 5\ntrtllm_request_success_total 1\n";
+    assert!(has_counters(Engine::TensorRtLlm, trtllm) && !has_counters(Engine::Dynamo, trtllm));
+    for (engine, page) in [
+        (Engine::Tgi, "tgi_queue_size 3\ntgi_request_count 3\n"),
+        (Engine::Sglang, "sglang:num_running_reqs 3\nsglang:prompt_tokens_total 9\n"),
+        (Engine::Custom, "tokens_total 5\n"),
+    ] {
+        assert!(!has_counters(engine, page), "{engine:?}");
+    }
+}
+
+#[test]
+fn no_page_contradicts_the_kind_of_a_signal_or_has_it_in_another_form() {
     for (name, page) in pages() {
         let engine = recognize(page.as_bytes()).unwrap();
         for def in engine.profile().signals {
             let (_, found) = read(&[engine.profile().recipe_of(def)], &page);
             assert_eq!(found[0].contradiction, None, "{name}: {:?}", def.signal);
         }
+        let inspection = inspect(page.as_bytes(), engine).unwrap();
+        let flaws = inspection.findings.iter().filter_map(|finding| finding.flaw.as_ref());
+        assert_eq!(flaws.collect::<Vec<_>>(), [""; 0], "{name}");
     }
 }

@@ -9,7 +9,7 @@ use llm_autoscaler_engines::{
         Extract, Extractor, LabelMismatch, ListedSeries, Scratch, Value as Quantity, declared_type,
         list_series, parse_series,
     },
-    likely_gauges,
+    likely_gauges, similar_names,
 };
 use serde_json::{Value, json};
 
@@ -31,6 +31,8 @@ pub(super) struct Found {
     /// The series that were added up; a histogram's are its buckets.
     series: Vec<ListedSeries>,
     mismatch: Option<LabelMismatch>,
+    /// The names on the page that resemble the one that is missing.
+    similar: Vec<String>,
 }
 
 /// Reads the series that `text` selects, such as `queue{model="a"}`.
@@ -60,6 +62,9 @@ pub(super) fn find(page: &[u8], text: &str) -> anyhow::Result<Found> {
         let value = |wanted| value(wanted).map_or("", |(_, value)| value.as_str());
         series.name == family && labels.iter().all(|(name, wanted)| value(name) == wanted)
     };
+    let mismatch = LabelMismatch::find(page, &recipe);
+    let is_found = value != Quantity::Absent || not_finite.is_some() || mismatch.is_some();
+    let similar = if is_found { Vec::new() } else { similar_names(page, &recipe) };
     let series = all.into_iter().filter(is_selected).collect();
     Ok(Found {
         text: text.to_owned(),
@@ -72,7 +77,8 @@ pub(super) fn find(page: &[u8], text: &str) -> anyhow::Result<Found> {
         value: if contradiction.is_some() { Quantity::Absent } else { value },
         flaw: contradicted.or(not_finite),
         series,
-        mismatch: LabelMismatch::find(page, &recipe),
+        mismatch,
+        similar,
     })
 }
 
@@ -123,6 +129,9 @@ impl Found {
             let found = found.join(" and ");
             let _ = writeln!(text, "  the page has {series}, but not with {wanted}: {found}");
         }
+        if !self.similar.is_empty() {
+            let _ = writeln!(text, "  the page has {}", self.similar.join(", "));
+        }
         let name = self.text.split('{').next().unwrap_or_default();
         if let Some((gateway, UnfitSeries { why, instead, .. })) = GatewayProfile::of_unfit(name) {
             let (signal, gateway) = (instead.info().name, gateway.table.name);
@@ -149,6 +158,7 @@ impl Found {
             "needsType": self.needs_type.map(type_name),
             "value": value,
             "flaw": self.flaw,
+            "similar": self.similar,
             "count": self.series.len(),
             "found": self.series.iter().map(of).collect::<Vec<_>>(),
         })
@@ -196,6 +206,10 @@ mod tests {
         assert!(text.contains("    {m=\"a\",rank=\"0\"} 3\n"), "{text}");
         let text = find(PAGE, "queue{m=\"c\"}").unwrap().text("page");
         assert!(text.ends_with("but not with m=\"c\": m=\"a\" and m=\"b\"\n"), "{text}");
+        let text = find(PAGE, "requests_running").unwrap().text("page");
+        assert!(!text.contains("queue") && !text.contains("the page has"), "{text}");
+        let text = find(PAGE, "active_requests").unwrap().text("page");
+        assert!(text.ends_with("  the page has requests_active\n"), "{text}");
         let stale = b"smg_engine_waiting_requests{worker=\"w\"} 16\n";
         let text = find(stale, "smg_engine_waiting_requests{worker=\"w\"}").unwrap().text("page");
         assert!(text.ends_with("read WaitingRequests by gateway: SMG\n"), "{text}");

@@ -217,4 +217,5 @@ const PROGRESS: ProgressDef = ProgressDef {
         Term(&[worker("vllm:generation_tokens_total"), sglang::REALTIME_TOKENS.on("worker")]),
     ],
     at_end: false,
+    missing: "They are those of a worker's engine: a worker with TensorRT-LLM is not found, nor is a frontend.",
 };

@@ -102,4 +102,5 @@ const PROGRESS: ProgressDef = ProgressDef {
         Term(&[Alternative::always("lmdeploy:generation_tokens_total")]),
     ],
     at_end: false,
+    missing: "",
 };

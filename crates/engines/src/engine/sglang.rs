@@ -127,7 +127,12 @@ pub(super) const ITL: Alternative =
 pub(super) const LATENCY: Alternative = Alternative::always("sglang:e2e_request_latency_seconds");
 
 /// It grows with each log interval, in all of its modes; the other counters of tokens grow only
-/// when a request ends, and `sglang:token_usage` is rounded to hundredths.
-const PROGRESS: ProgressDef = ProgressDef { counters: &[Term(&[REALTIME_TOKENS])], at_end: false };
+/// when a request ends, and `sglang:token_usage` is rounded to hundredths. The series of a mode is
+/// on the page from its first tokens on, such as those of the request that it warms up with.
+const PROGRESS: ProgressDef = ProgressDef {
+    counters: &[Term(&[REALTIME_TOKENS])],
+    at_end: false,
+    missing: "Before 0.5.7, and before its first tokens, the counter is not on the page, and it is not found.",
+};
 pub(super) const REALTIME_TOKENS: Alternative =
     Alternative::current("sglang:realtime_tokens_total", "0.5.7 and later");

@@ -121,4 +121,5 @@ const PROGRESS: ProgressDef = ProgressDef {
         Term(&[Alternative::always("trtllm_request_success_total")]),
     ],
     at_end: true,
+    missing: "Before its first request has ended they are not on the page, and it is not found.",
 };

@@ -88,4 +88,5 @@ const IDLE_RULES: &[IdleRule] = &[IdleRule {
 const PROGRESS: ProgressDef = ProgressDef {
     counters: &[Term(&[Alternative::always("tgi_batch_inference_count")])],
     at_end: false,
+    missing: "Before its first batch the counter is not on the page, and it is not found.",
 };

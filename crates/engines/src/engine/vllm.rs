@@ -153,4 +153,5 @@ pub(super) const PROGRESS: ProgressDef = ProgressDef {
         Term(&[Alternative::always("vllm:generation_tokens_total")]),
     ],
     at_end: false,
+    missing: "",
 };
