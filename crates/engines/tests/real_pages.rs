@@ -99,28 +99,6 @@ fn processes_that_are_awake_and_processes_that_sleep_are_counted() {
 }
 
 #[test]
-fn counters_of_progress_are_added_up_as_far_as_they_are_there() {
-    let one = "# TYPE vllm:generation_tokens_total counter\nvllm:generation_tokens_total 40211\n";
-    let gauges = "vllm:num_requests_waiting 6\n";
-    // engine; page; sum
-    let table = [
-        (Engine::Vllm, page("vllm-0.15.1-busy.txt"), Some(447_670_000)),
-        (Engine::Vllm, one.to_owned(), Some(40_211_000)),
-        (Engine::Vllm, gauges.to_owned(), None),
-        (Engine::Dynamo, one.to_owned(), Some(40_211_000)),
-        (Engine::Sglang, page("sglang-0.5.23-dp2-all-schedulers-collector.txt"), Some(36_490_000)),
-        (Engine::Tgi, page("tgi-3.x-by-hand.txt"), Some(668_000)),
-        (Engine::LmDeploy, page("lmdeploy-0.18.0-rank0-collector.txt"), Some(36_328_000)),
-    ];
-    for (engine, page, expected) in table {
-        let recipe = engine.profile().progress_recipe().unwrap();
-        let (_, found) = read(&[recipe], &page);
-        assert_eq!(shown(&found[0]), expected, "{engine:?}");
-    }
-    assert_eq!(Engine::Custom.profile().progress_recipe(), None);
-}
-
-#[test]
 fn signals_of_vllm() {
     // The server has completed six requests before.
     let idle = [
