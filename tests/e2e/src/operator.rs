@@ -1,7 +1,7 @@
 //! The operator's process of a stage.
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -53,9 +53,7 @@ impl Operator {
     pub fn start(&self) -> Result<()> {
         let count = self.starts.fetch_add(1, Ordering::Relaxed);
         let log = self.logs.join(format!("operator-{}-{count}.log", self.namespace));
-        let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-        let [health, wake] = [listeners[0].local_addr()?, listeners[1].local_addr()?];
-        drop(listeners);
+        let [health, wake] = [free_address(), free_address()];
         self.port.store(health.port(), Ordering::Relaxed);
         self.wake_port.store(wake.port(), Ordering::Relaxed);
         let health = format!("--health-address={health}");
@@ -125,5 +123,16 @@ impl Operator {
 
     fn lock(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns an address of loopback that nothing listens at. Its port is below those that the system
+/// gives to outgoing connections, because one of these might take it until the operator does.
+fn free_address() -> SocketAddr {
+    loop {
+        let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(30_000..32_500)));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
     }
 }

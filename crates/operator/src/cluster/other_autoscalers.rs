@@ -21,6 +21,16 @@ use crate::kube_api::{DEADLINE, scoped_dynamic, within};
 
 /// The time between two listings.
 const PERIOD: Duration = Duration::from_secs(30);
+/// The time between two listings until every kind has been listed once.
+const FIRST_PERIOD: Duration = Duration::from_secs(2);
+
+/// The other autoscalers have not been listed yet, so one of them may scale the target.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "HorizontalPodAutoscalers and other autoscalers could not be listed yet, and one of them may \
+     scale the target"
+)]
+pub(crate) struct Unlisted;
 
 /// Another autoscaler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,18 +109,25 @@ impl OtherAutoscalers {
     pub(crate) async fn watch(self) {
         let mut known: [Vec<OtherAutoscaler>; AUTOSCALER_KINDS.len()] =
             std::array::from_fn(|_| Vec::new());
+        let mut is_listed = [false; AUTOSCALER_KINDS.len()];
         loop {
-            for (kind, known) in AUTOSCALER_KINDS.iter().zip(&mut known) {
-                self.list(kind, known).await;
+            for ((kind, known), is_listed) in
+                AUTOSCALER_KINDS.iter().zip(&mut known).zip(&mut is_listed)
+            {
+                *is_listed |= self.list(kind, known).await;
             }
-            self.latest.send_replace(Some(known.concat().into()));
-            tokio::time::sleep(PERIOD).await;
+            let all_listed = is_listed.iter().all(|listed| *listed);
+            if all_listed {
+                self.latest.send_replace(Some(known.concat().into()));
+            }
+            tokio::time::sleep(if all_listed { PERIOD } else { FIRST_PERIOD }).await;
         }
     }
 
     /// Updates the known autoscalers of one kind. While the kind cannot be listed they are kept:
-    /// an autoscaler that cannot be seen may still scale its target.
-    async fn list(&self, kind: &AutoscalerKind, known: &mut Vec<OtherAutoscaler>) {
+    /// an autoscaler that cannot be seen may still scale its target. Returns true if the API server
+    /// has answered.
+    async fn list(&self, kind: &AutoscalerKind, known: &mut Vec<OtherAutoscaler>) -> bool {
         let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
         let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
         let api = scoped_dynamic(&self.client, self.namespace.as_deref(), &resource);
@@ -121,26 +138,35 @@ impl OtherAutoscalers {
                 let objects = list.items.iter();
                 *known =
                     objects.filter_map(|object| OtherAutoscaler::parse(kind, object)).collect();
+                true
             }
             Err(error) if error.status() == Some(404) => {
                 debug!(kind = kind.kind, "the kind is not installed");
                 known.clear();
+                true
             }
-            Err(error) => debug!(kind = kind.kind, %error, "cannot list other autoscalers"),
+            Err(error) => {
+                debug!(kind = kind.kind, %error, "cannot list other autoscalers");
+                error.status() == Some(403)
+            }
         }
     }
 
     /// Returns another autoscaler that scales one of these objects of a namespace. Waits for the
     /// first listing, for at most twice the usual deadline.
+    ///
+    /// # Errors
+    /// There is no first listing yet.
     pub(crate) async fn find(
         &self,
         namespace: &str,
         targets: &[ScaleTargetRef],
-    ) -> Option<OtherAutoscaler> {
+    ) -> Result<Option<OtherAutoscaler>, Unlisted> {
         let mut latest = self.latest.subscribe();
         let listed = tokio::time::timeout(2 * DEADLINE, latest.wait_for(Option::is_some)).await;
-        let all = listed.ok()?.ok()?.clone()?;
-        all.iter().find(|autoscaler| autoscaler.scales(namespace, targets)).cloned()
+        let listed = listed.map_err(|_| Unlisted)?.map_err(|_| Unlisted)?;
+        let all = listed.clone().ok_or(Unlisted)?;
+        Ok(all.iter().find(|autoscaler| autoscaler.scales(namespace, targets)).cloned())
     }
 }
 

@@ -114,7 +114,7 @@ impl Role {
         self.claim.claim(&view.uid, selector);
         let refusal =
             match tokio::time::timeout(SETTLED_WITHIN, self.claim.settled_ownership()).await {
-                Ok(Ownership::Owner) => self.driven_by(view, now).await,
+                Ok(Ownership::Owner) => self.driven_by(view, now).await?,
                 Ok(Ownership::TakenBy(owner)) => Some(Refusal::OlderClaim(owner)),
                 Ok(Ownership::Unsettled) | Err(_) => {
                     self.refused = None;
@@ -128,17 +128,29 @@ impl Role {
     }
 
     /// Returns why the target is to be left alone although no older LLMAutoscaler has it.
-    async fn driven_by(&mut self, view: &ScaleView, now: Now) -> Option<Refusal> {
+    /// Ends the step where that is not known.
+    async fn driven_by(
+        &mut self,
+        view: &ScaleView,
+        now: Now,
+    ) -> Result<Option<Refusal>, StepFailed> {
         let namespace = self.namespace();
         let target = &self.config.target;
         let targets = &self.context.scales;
         let owner = self.owners.refusal(targets, &namespace, target, view, now.monotonic).await;
         if owner.is_some() {
-            return owner;
+            return Ok(owner);
         }
         let objects = metadata::equivalent_references(target, view);
-        let other = self.context.other_autoscalers.find(&namespace, &objects).await?;
-        Some(Refusal::OtherAutoscaler(other))
+        match self.context.other_autoscalers.find(&namespace, &objects).await {
+            Ok(other) => Ok(other.map(Refusal::OtherAutoscaler)),
+            Err(unlisted) => {
+                let (update, event) = messages::failed_get_scale(&unlisted.to_string());
+                self.warn([event]);
+                self.fail(update, false);
+                Err(StepFailed)
+            }
+        }
     }
 
     /// Leaves the target alone, and says why. Its pods are not sampled meanwhile; what is

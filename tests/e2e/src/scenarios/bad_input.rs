@@ -77,7 +77,7 @@ pub(super) async fn pages_that_are_not_metrics(stage: &Stage) -> Result<()> {
     };
     let (a, b) = (
         [
-            (Page::text("<html><body>hello</body></html>\n"), "<html>"),
+            (Page::text("<html><body>hello</body></html>\n"), "it looks like HTML or XML"),
             (Page::text("up 1\nprocess_open_fds 7\n"), "has no vllm:num_requests_waiting"),
             (Page::text("vllm:num_requests_waiting{engine=\"0\"} many\n"), "not a number"),
         ],
