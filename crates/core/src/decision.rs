@@ -127,13 +127,16 @@ pub struct Proposal {
 }
 
 /// The number of replicas in each group of the recommendation, as in `groupPods` of
-/// `pkg/controller/podautoscaler/replica_calculator.go`, with three groups more.
+/// `pkg/controller/podautoscaler/replica_calculator.go`, with four groups more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Replicas with a sample that counts.
     pub ready: u32,
     /// Replicas that are pending, so their samples do not count yet.
     pub unready: u32,
+    /// Replicas that answer and have never been ready: their load is known, and they are no capacity
+    /// yet; always 0 for the HPA.
+    pub warming: u32,
     /// Replicas without a sample.
     pub missing: u32,
     /// Replicas that are requested and not listed yet; always 0 for the HPA.
@@ -154,8 +157,9 @@ impl Counted {
     ///
     /// Example: 4 ready and 1 missing are a quorum; 7 ready and 3 missing are not.
     pub fn is_quorum(&self) -> bool {
-        let Self { ready, unready, missing, .. } = *self;
-        5 * u64::from(ready) >= 4 * (u64::from(ready) + u64::from(unready) + u64::from(missing))
+        let Self { ready, unready, warming, missing, .. } = *self;
+        let sampled = u64::from(ready) + u64::from(warming);
+        5 * sampled >= 4 * (sampled + u64::from(unready) + u64::from(missing))
     }
 }
 

@@ -72,6 +72,7 @@ fn proposal(found: &Proposal, target: Target) -> String {
     let groups = [
         (counted.ready, "ready"),
         (counted.unready, "unready"),
+        (counted.warming, "warming"),
         (counted.missing, "missing"),
         (counted.absent, "absent"),
         (counted.ignored, "ignored"),

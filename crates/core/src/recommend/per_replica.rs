@@ -132,7 +132,7 @@ impl Groups {
                 self.add_sample(sample);
             }
             Group::Warming(Milli(load)) => {
-                self.counted.unready += 1;
+                self.counted.warming += 1;
                 self.load_of_others += i128::from(load);
             }
             Group::StuckWithLoad(Milli(load)) => {
@@ -163,7 +163,7 @@ impl Groups {
             let sample = samples.get(index).copied().flatten();
             match rules.group(*replica, sample) {
                 Group::Warming(sample) => {
-                    self.counted.unready -= 1;
+                    self.counted.warming -= 1;
                     self.add(Group::Ready(sample));
                 }
                 Group::StuckWithLoad(sample) => {
@@ -182,15 +182,17 @@ impl Groups {
 
     /// Counts the replicas that are requested and not listed yet.
     fn count_absent(&mut self, current: i32) {
-        let Counted { ready, unready, missing, stuck, halted, .. } = self.counted;
-        let listed: i64 = [ready, unready, missing, stuck, halted].map(i64::from).iter().sum();
+        let Counted { ready, unready, warming, missing, stuck, halted, .. } = self.counted;
+        let listed = [ready, unready, warming, missing, stuck, halted];
+        let listed: i64 = listed.map(i64::from).iter().sum();
         self.counted.absent = (i64::from(current) - listed).max(0) as u32;
     }
 
     /// Returns the replicas that are starting: they have no load now and will take their share of
     /// it.
     fn starting(&self) -> i64 {
-        i64::from(self.counted.unready) + i64::from(self.counted.absent)
+        let Counted { unready, warming, absent, .. } = self.counted;
+        [unready, warming, absent].map(i64::from).iter().sum()
     }
 
     /// Returns whether no sample is to be filled in. Starting replicas matter to a scale-up only.

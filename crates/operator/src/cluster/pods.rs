@@ -134,9 +134,12 @@ impl PodStore {
     }
 
     /// Adds a pod, or replaces it by a newer version.
-    pub(crate) fn apply(&self, pod: Pod) {
+    pub(crate) fn apply(&self, mut pod: Pod) {
         let mut state = self.lock();
         let namespace = state.namespaces.entry(pod.namespace.clone()).or_default();
+        // Readiness that was seen is certain; that a status tells only after some seconds.
+        let known = namespace.pods.get(&pod.name).filter(|known| known.uid == pod.uid);
+        pod.was_ready |= known.is_some_and(|known| known.was_ready);
         let pod = Arc::new(pod);
         if namespace.pods.get(&pod.name).is_some_and(|known| *known == pod) {
             return;

@@ -81,7 +81,7 @@ fn replicas(counted: &Counted) -> ReplicasStatus {
     ReplicasStatus {
         used: counted.ready as i32,
         missing: counted.missing as i32,
-        not_ready: counted.unready as i32,
+        not_ready: (counted.unready + counted.warming) as i32,
         stuck: counted.stuck as i32,
     }
 }
