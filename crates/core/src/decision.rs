@@ -134,8 +134,8 @@ pub struct Counted {
     pub ready: u32,
     /// Replicas that are pending, so their samples do not count yet.
     pub unready: u32,
-    /// Replicas that answer and have never been ready: their load is known, and they are no capacity
-    /// yet; always 0 for the HPA.
+    /// Replicas that answer and have never been ready: their load is known, and they are no
+    /// capacity yet; always 0 for the HPA.
     pub warming: u32,
     /// Replicas without a sample.
     pub missing: u32,

@@ -8,7 +8,7 @@
 
 use std::{
     collections::HashSet,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
     sync::Arc,
     time::Duration,
@@ -26,6 +26,12 @@ use tokio::sync::Semaphore;
 const LOOKUPS: usize = 16;
 /// The time that a lookup may take.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Metadata services with other than link-local addresses: AWS's by IPv6, and Alibaba Cloud's.
+const METADATA: [IpAddr; 2] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+];
 
 /// The rules for addresses of sources, as the operator's flags set them.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +66,9 @@ pub(crate) enum Refusal {
     /// A link-local address, which only the node's own services have.
     #[error("the operator calls no link-local address")]
     LinkLocal,
+    /// A metadata service of a cloud that is not link-local.
+    #[error("the operator calls no metadata service of a cloud")]
+    Metadata,
     /// The operator's own pod.
     #[error("the operator calls no loopback address, unless it runs with --allow-loopback")]
     Loopback,
@@ -158,6 +167,8 @@ impl Egress {
         let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
         if is_link_local {
             Err(Refusal::LinkLocal)
+        } else if METADATA.contains(&ip) {
+            Err(Refusal::Metadata)
         } else if ip.is_loopback() && !self.0.given.loopback {
             Err(Refusal::Loopback)
         } else if ip.is_unspecified() || ip.is_multicast() || is_broadcast {
@@ -253,7 +264,7 @@ mod tests {
 
     #[test]
     fn addresses_that_are_not_a_server_are_never_called() {
-        use Refusal::{ApiServer, LinkLocal, Loopback, NoHost};
+        use Refusal::{ApiServer, LinkLocal, Loopback, Metadata, NoHost};
         let table = [
             ("http://10.1.2.3:9090", None),
             ("http://[fd00::1]:9090", None),
@@ -265,6 +276,8 @@ mod tests {
             ("http://0251.0376.0251.0376", Some(LinkLocal)),
             ("http://[::ffff:169.254.169.254]", Some(LinkLocal)),
             ("http://[fe80::1]", Some(LinkLocal)),
+            ("http://[fd00:ec2::254]/latest", Some(Metadata)),
+            ("http://100.100.100.200/latest", Some(Metadata)),
             ("http://127.0.0.1:9090", Some(Loopback)),
             ("http://127.9.9.9:9090", Some(Loopback)),
             ("http://[::1]:9090", Some(Loopback)),
