@@ -154,7 +154,7 @@ pub struct LLMAutoscalerSpec {
     /// When to remove the last replica, where minReplicas is 0. The first replica comes back for a
     /// metric that is known without the target's pods and changes when a request comes, such as
     /// ArrivalRate of a source with a gateway, a counter as a series of other pods, or a query of
-    /// one; or for a wake call: POST /wake/NAMESPACE/NAME on the operator's port.
+    /// one; or for a wake call: POST /wake/NAMESPACE/NAME on the operator's wake port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_to_zero: Option<ScaleToZeroSpec>,
 
@@ -238,7 +238,8 @@ impl LLMAutoscalerSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ScaleToZeroSpec {
     /// The time for which the target must be idle (no requests and no wake calls) before it is
-    /// scaled to zero. Defaults to 600.
+    /// scaled to zero. The scale-down window runs at the same time, and the longer one decides.
+    /// Defaults to 600.
     #[serde(default = "ten_minutes")]
     #[schemars(range(min = 1, max = 604_800))]
     pub after_seconds: i32,

@@ -215,7 +215,7 @@ fn derive(
     let Scale { current, .. } = observation.scale;
     let stays_awake = stays_awake(policy, history, observation, raw, now);
     let proposed = raw.max(i32::from(stays_awake));
-    let recommended = if held.is_some() { current } else { proposed };
+    let recommended = if held.is_some() { current } else { raw };
 
     let first = [Recommendation { replicas: current, at: now }];
     let past = history.recommendations().unwrap_or(&first);
@@ -231,7 +231,8 @@ fn derive(
             (stabilized, limit::with_behavior(policy, behavior, history, current, stabilized, now))
         }
     };
-    let limit = if stays_awake && limited == 1 { Limit::NotIdleYet } else { limit };
+    let (limited, limit) =
+        if stays_awake && limited <= 1 { (1, Limit::NotIdleYet) } else { (limited, limit) };
     let halted = Halted::of(policy.profile, observation);
     let why = match reason(current, proposed) {
         Some(Reason::AboveTarget) if halted.replacement() == Some(raw) => Some(Reason::Replacement),

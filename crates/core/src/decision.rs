@@ -187,14 +187,15 @@ pub struct Derivation {
     pub failed: usize,
     /// The highest proposal.
     pub raw: i32,
-    /// The recommendation that the history records: the proposal (at least 1 while the target may
-    /// not go to zero yet), or the current size where a [`Hold`] applies.
+    /// The recommendation that the history records: the proposal, or the current size where a
+    /// [`Hold`] applies.
     pub recommended: i32,
     /// The size after the stabilization windows.
     pub stabilized: i32,
     /// The window that changed the size, if any.
     pub stabilization: Stabilization,
-    /// The size after rate policies and bounds.
+    /// The size after rate policies and bounds, and at least 1 while the target may not go to zero
+    /// yet.
     pub limited: i32,
     /// The limit that applied.
     pub limit: Limit,

@@ -205,9 +205,10 @@ impl ReplicaPods {
         self.living().all(|pod| pod.is_scheduled)
     }
 
-    /// Returns true if all pods of the replica are or have been ready.
+    /// Returns true if the replica is complete and all of its pods are or have been ready. A leader
+    /// is there before its workers are created, so it alone tells nothing.
     pub fn was_ready(&self) -> bool {
-        self.living().all(|pod| pod.was_ready)
+        self.is_complete() && self.living().all(|pod| pod.was_ready)
     }
 
     /// Returns the state of the replica for a decision. A group is as ready as its least ready pod.

@@ -134,7 +134,7 @@ pub(super) fn of_zero(metrics: &[MetricConfig], sources: &[SourceConfig]) -> Opt
         Wake::Never => {
             let text = "at zero replicas no request changes a metric of this spec, so only a wake \
                         call brings a replica back (POST /wake/NAMESPACE/NAME on the operator's \
-                        port); a counter of requests does so by itself: ArrivalRate of a source \
+                        wake port); a counter of requests does so by itself: ArrivalRate of a source \
                         with gateway, a counter as a series of a source with podSelector, or a \
                         query of a rate";
             Some(Advice { reason: Reason::OnlyCallsWake, text: text.to_owned() })

@@ -106,6 +106,11 @@ pub fn parse_spec(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<ParsedSp
     Ok(ParsedSpec { roles: parsed, shared: Some(shared) })
 }
 
+/// The largest `maxReplicas` of a spec with roles, as in the schema, which objects that were never
+/// in a cluster have not seen. Sizes that share a limit are found replica by replica, so an absurd
+/// number would take minutes.
+const MOST_TOGETHER: i32 = 100_000;
+
 /// Checks the roles together. The API server checks most of this too; objects that are older than
 /// its checks, and the sums, are left.
 fn check(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> {
@@ -129,6 +134,14 @@ fn check(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> 
                 "it is missing: maxGPUs is set, so each role needs the GPUs of one replica";
             return Err(SpecError::new(format!("roles[{index}].gpusPerReplica"), problem));
         }
+    }
+    let most = roles.iter().enumerate().filter_map(|(index, role)| {
+        Some((format!("roles[{index}].maxReplicas"), role.max_replicas?))
+    });
+    let mut most = most.chain([("maxReplicas".to_owned(), spec.max_replicas)]);
+    if let Some((field, most)) = most.find(|(_, most)| *most > MOST_TOGETHER) {
+        let problem = format!("{most} is more than {MOST_TOGETHER}, the most for roles");
+        return Err(SpecError::new(field, problem));
     }
     let least: i64 = roles.iter().map(|role| i64::from(role.min_replicas)).sum();
     if least > spec.max_replicas.into() {
@@ -283,6 +296,11 @@ mod tests {
                 json!({}),
                 vec![role("a", &tolerance), role("b", &json!({}))],
                 "spec.roles[0].behavior.scaleUp.tolerance: ",
+            ),
+            (
+                json!({"maxReplicas": 100_001}),
+                pair().to_vec(),
+                "spec.maxReplicas: 100001 is more than 100000, the most for roles",
             ),
             (json!({}), many.to_vec(), "spec.maxReplicas: 10 for all roles together is less than"),
             (json!({"maxGPUs": 9}), pair().to_vec(), "spec.roles[0].gpusPerReplica: "),

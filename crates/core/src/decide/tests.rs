@@ -238,6 +238,26 @@ fn the_last_replica_goes_after_the_idle_time() {
     }
 }
 
+/// The idle time and the scale-down window run at the same time: the longer one decides.
+#[test]
+fn the_last_replica_goes_after_the_longer_of_idle_time_and_window() {
+    // idle time in s, window in s, last second of load, second of the write to zero
+    let table = [(60, 0, 20, 90), (60, 300, 20, 320), (300, 60, 20, 330), (600, 300, 20, 630)];
+    for (after, window, loaded, expected) in table {
+        let to_zero = Some(ToZero { after: chrono::TimeDelta::seconds(after) });
+        let policy = policy_with_windows(Profile::Default, 0, window);
+        let policy = Policy { min_replicas: 0, to_zero, ..policy };
+        let mut history = History::default();
+        let zero = (0..1_000).step_by(10).find(|second| {
+            let samples = vec![Some(if *second <= loaded { 10 } else { 0 })];
+            let decision = decide(&policy, &history, &ready(&samples), at(*second));
+            history.record(&policy, &decision, at(*second));
+            decision.desired() == Some(0)
+        });
+        assert_eq!(zero, Some(expected), "{after} s, {window} s");
+    }
+}
+
 #[test]
 fn a_target_that_something_else_scaled_to_zero_is_not_woken() {
     let to_zero = Some(ToZero { after: chrono::TimeDelta::zero() });

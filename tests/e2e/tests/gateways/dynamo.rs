@@ -80,8 +80,9 @@ async fn call(stage: &Stage) -> Result<()> {
     let role = "--clusterrole=llm-autoscaler-caller";
     cluster.kubectl(["-n", namespace, "create", "serviceaccount", "caller"]).await?;
     cluster.kubectl(["-n", namespace, "create", "rolebinding", "wake", role, &account]).await?;
-    let token = cluster.kubectl(["-n", namespace, "create", "token", "caller"]).await?;
-    let url = format!("{}/wake/{namespace}/{TARGET}", stage.operator.url());
+    let create = ["-n", namespace, "create", "token", "caller", "--audience=llm-autoscaler"];
+    let token = cluster.kubectl(create).await?;
+    let url = format!("{}/{namespace}/{TARGET}", stage.operator.wake_url());
     // The API server applies a new RoleBinding a moment later.
     wait::until("the call to be taken", SOON, async || {
         let request = http_client().post(&url);

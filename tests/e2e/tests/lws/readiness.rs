@@ -36,25 +36,26 @@ pub(crate) async fn group_with_an_unready_worker_is_not_ready(stage: &Stage) -> 
     Ok(format!("{counted} ready by LeaderWorkerSet's count, 1 by ours; mended: 2"))
 }
 
-/// A group that still lacks a worker is a starting replica: its leader's page does not count yet,
-/// whatever it reports.
+/// A group that still lacks a worker is a starting replica: it is no capacity, but the requests
+/// that wait at its leader are load.
 pub(crate) async fn group_that_lacks_a_worker_is_on_its_way(stage: &Stage) -> Result<String> {
     let groups = Groups::create(stage, "a", 1).await?;
     groups.leave_pending(1, 2);
     groups.autoscale().await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
 
-    // A load of 8 on one leader requires two groups; 8 on the second one as well would require
-    // four.
-    groups.leader(1, Page::waiting(8));
     groups.leader(0, Page::waiting(8));
     groups.until_size(2).await?;
     until_counted(&groups).await?;
-    groups.stays(Duration::from_secs(6)).await?;
-    let sizes = groups.sizes();
-    ensure!(sizes == [1, 2], "the requested sizes are {sizes:?}");
     until_ready(stage, 1).await?;
-    Ok("1 -> 2, and no further while a worker of the second is pending and its leader reports 8 waiting"
+    groups.stays(Duration::from_secs(6)).await?;
+    // 16 waiting requests require four groups.
+    groups.leader(1, Page::waiting(8));
+    groups.until_size(4).await?;
+    until_ready(stage, 3).await?;
+    let sizes = groups.sizes();
+    ensure!(sizes == [1, 2, 4], "the requested sizes are {sizes:?}");
+    Ok("1 -> 2, and 2 -> 4 by 8 requests that wait at the leader of a group without its worker"
         .to_owned())
 }
 
