@@ -215,7 +215,7 @@ fn derive(
     let Scale { current, .. } = observation.scale;
     let stays_awake = stays_awake(policy, history, observation, raw, now);
     let proposed = raw.max(i32::from(stays_awake));
-    let recommended = if held.is_some() { current } else { raw };
+    let recommended = if held.is_some() { current } else { raw.max(0) };
 
     let first = [Recommendation { replicas: current, at: now }];
     let past = history.recommendations().unwrap_or(&first);
