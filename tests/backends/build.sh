@@ -17,15 +17,6 @@ target=$(cd ../.. && pwd)/.cache/backends/$(key {victoriametrics,thanos,mimir}/g
 kept=(victoria-metrics thanos mimir)
 begin
 
-# program MODULE NAME PACKAGE FLAG...: builds the program of one module.
-program() {
-    local module=$1 name=$2 package=$3
-    shift 3
-    flags=(-buildvcs=false -trimpath -ldflags "-s -w" "$@")
-    cd "$here/$module"
-    build "$work/kept/$name" "$package"
-}
-
 export GOTOOLCHAIN=auto # the modules' own toolchains
 say "building VictoriaMetrics, Thanos and Mimir; this is done once and takes some minutes"
 program victoriametrics victoria-metrics github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics

@@ -4,12 +4,11 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=$root/.cache/dynamo
-key() { cat "$@" | sha256sum | cut -c1-12; }
-venv=${VENV:-$cache/$(key "$here"/{install.sh,requirements.lock,mock_model.py} "$root/tests/vllm/tiny_model.py")}
+what="Dynamo"
+# shellcheck source=tests/lib/say.sh
+. "$root/tests/lib/say.sh"
+venv=${VENV:-$cache/$(key "$here"/{install.sh,requirements.lock,mock_model.py} "$root"/tests/{vllm/tiny_model.py,lib/venv.sh})}
 model=${MODEL:-$venv/model}
-
-say() { echo "Dynamo: $*" >&2; }
-die() { say "$*"; exit 1; }
 
 # Sets the environment of one pod: how it discovers the others, and that it listens on its own address
 # only.

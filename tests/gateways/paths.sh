@@ -4,11 +4,10 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=$root/.cache/gateways
-key() { cat "$@" | sha256sum | cut -c1-12; }
-venv=${VENV:-$cache/$(key "$here"/{install.sh,requirements.lock})}
-
-say() { echo "gateways: $*" >&2; }
-die() { say "$*"; exit 1; }
+what="gateways"
+# shellcheck source=tests/lib/say.sh
+. "$root/tests/lib/say.sh"
+venv=${VENV:-$cache/$(key "$here"/{install.sh,requirements.lock} "$root/tests/lib/venv.sh")}
 
 # Sets the environment of one pod, and `discovery`, the arguments by which a gateway finds the pods of
 # its engines in the API server.

@@ -7,17 +7,14 @@
 #   begin    prints `result` and exits if everything has been built; else creates the folder $work
 #            with `kept` in it
 #   build    builds programs into $work/kept; may be called several times
+#   program  builds the program of one module, which is in a folder beside the script
 #   finish   moves $work/kept to `target`, and prints `result`
 #
 # `result` is the only line on standard output: `target`, unless the script sets it to a path in
 # `target`. Everything else goes to standard error.
 
-say() { echo "$what: $*" >&2; }
-die() { say "$*"; exit 1; }
-
-sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
-# Prints a key that changes with these files.
-key() { cat "$@" | sha256 | cut -c1-12; }
+# shellcheck source=tests/lib/say.sh
+. "$(dirname "${BASH_SOURCE[0]}")/say.sh"
 
 is_kept() {
     local name
@@ -92,6 +89,15 @@ build() {
         die "the build failed after $(elapsed); its messages are above"
     fi
     job=
+}
+
+# program MODULE NAME PACKAGE FLAG...: builds a program of the module in the folder $here/MODULE.
+program() {
+    local module=$1 name=$2 package=$3
+    shift 3
+    flags=(-buildvcs=false -trimpath -ldflags "-s -w" "$@")
+    cd "$here/$module"
+    build "$work/kept/$name" "$package"
 }
 
 # Prints the progress of the running build.

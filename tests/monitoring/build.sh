@@ -17,15 +17,6 @@ target=$(cd ../.. && pwd)/.cache/monitoring/$(key {prometheus,operator,adapter}/
 kept=(prometheus prometheus-operator prometheus-adapter crds)
 begin
 
-# program MODULE NAME PACKAGE FLAG...: builds the program of one module.
-program() {
-    local module=$1 name=$2 package=$3
-    shift 3
-    flags=(-buildvcs=false -trimpath -ldflags "-s -w" "$@")
-    cd "$here/$module"
-    build "$work/kept/$name" "$package"
-}
-
 say "building Prometheus, its operator and its adapter with $have; this is done once and takes some minutes"
 # Only the Kubernetes service discovery is built in: the others are most of Prometheus's code.
 program prometheus prometheus github.com/prometheus/prometheus/cmd/prometheus -tags remove_all_sd,enable_kubernetes_sd

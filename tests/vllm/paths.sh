@@ -4,12 +4,11 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=$root/.cache/vllm
-key() { (cd "$here" && cat "$@") | sha256sum | cut -c1-12; }
-venv=${VENV:-$cache/$(key install.sh requirements.lock cuda_stub.py)}
-model=${MODEL:-$cache/tiny-model-$(key tiny_model.py)}
-
-say() { echo "vLLM: $*" >&2; }
-die() { say "$*"; exit 1; }
+what="vLLM"
+# shellcheck source=tests/lib/say.sh
+. "$root/tests/lib/say.sh"
+venv=${VENV:-$cache/$(key "$here"/{install.sh,requirements.lock,cuda_stub.py} "$root/tests/lib/venv.sh")}
+model=${MODEL:-$cache/tiny-model-$(key "$here/tiny_model.py")}
 
 need_installed() {
     [[ -x $venv/bin/python && -e $venv/.complete ]] || die "it is not installed in $venv: run $here/install.sh"

@@ -97,12 +97,9 @@ impl World {
         &self,
         resource: &ApiResource,
         seen: &DynamicObject,
-        mut patch: Value,
+        patch: Value,
     ) -> bool {
-        patch["metadata"]["resourceVersion"] = json!(seen.metadata.resource_version);
-        let (ns, name, params) = (namespace(seen), seen.name_any(), manager());
-        let result = self.api(resource, &ns).patch(&name, &params, &Patch::Merge(patch)).await;
-        report(&format!("changing {} {ns}/{name}", resource.kind), result.map(drop))
+        self.merge(resource, seen, patch, Patch::Merge).await
     }
 
     /// Merges a patch into a built-in object as it was read, lists by their keys. Returns true if
@@ -111,11 +108,21 @@ impl World {
         &self,
         resource: &ApiResource,
         seen: &DynamicObject,
+        patch: Value,
+    ) -> bool {
+        self.merge(resource, seen, patch, Patch::Strategic).await
+    }
+
+    async fn merge(
+        &self,
+        resource: &ApiResource,
+        seen: &DynamicObject,
         mut patch: Value,
+        strategy: fn(Value) -> Patch<Value>,
     ) -> bool {
         patch["metadata"]["resourceVersion"] = json!(seen.metadata.resource_version);
         let (ns, name, params) = (namespace(seen), seen.name_any(), manager());
-        let result = self.api(resource, &ns).patch(&name, &params, &Patch::Strategic(patch)).await;
+        let result = self.api(resource, &ns).patch(&name, &params, &strategy(patch)).await;
         report(&format!("changing {} {ns}/{name}", resource.kind), result.map(drop))
     }
 

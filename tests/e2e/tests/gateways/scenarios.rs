@@ -39,8 +39,8 @@ async fn until_answered(url: &str) -> Result<()> {
     .await
 }
 
-/// A target that is scaled by nothing but the gateway's page follows its requests in flight.
-pub(crate) async fn size_follows_requests_in_flight(stage: &Stage, kind: Kind) -> Result<String> {
+/// Starts the same, scaled by the requests in flight on the gateway's page. Returns the URL.
+async fn serve_and_scale(stage: &Stage, kind: Kind) -> Result<String> {
     let url = serve(stage, kind).await?;
     let spec = json!({
         "maxReplicas": 10,
@@ -49,6 +49,12 @@ pub(crate) async fn size_follows_requests_in_flight(stage: &Stage, kind: Kind) -
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 2}},
     });
     stage.autoscaler(TARGET, spec).await?;
+    Ok(url)
+}
+
+/// A target that is scaled by nothing but the gateway's page follows its requests in flight.
+pub(crate) async fn size_follows_requests_in_flight(stage: &Stage, kind: Kind) -> Result<String> {
+    let url = serve_and_scale(stage, kind).await?;
     stage.until_condition(TARGET, "Ready", "True", "Scaling").await?;
     stage.stays(TARGET, 1, Duration::from_secs(3)).await?;
 
@@ -131,14 +137,7 @@ pub(crate) async fn engines_that_die_make_nothing_grow(
     stage: &Stage,
     kind: Kind,
 ) -> Result<String> {
-    let url = serve(stage, kind).await?;
-    let spec = json!({
-        "maxReplicas": 10,
-        "metrics": [{"signal": "InFlightRequests", "target": each("8")}],
-        "sources": [kind.source()],
-        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 2}},
-    });
-    stage.autoscaler(TARGET, spec).await?;
+    let url = serve_and_scale(stage, kind).await?;
     let traffic = Traffic::start(&url, IN_FLIGHT);
     stage.until_replicas(TARGET, 3, SOON).await?;
     stage.until_ready(TARGET, 3).await?;
