@@ -106,25 +106,11 @@ pub fn encode(
 /// changes by other writers and wedged engines, in the same order. Then histories are merged
 /// further, down to four entries each, which lengthens their windows and never shortens them.
 pub fn fit(targets: &mut [TargetStatus], budget: usize) {
-    while size(targets) > budget {
-        let most = targets.iter_mut().max_by_key(|target| target.decisions.len());
-        if most.and_then(|target| target.decisions.pop()).is_none() {
-            break;
-        }
-    }
-    while size(targets) > budget {
-        let histories = targets.iter_mut().filter_map(|target| target.history.as_mut());
-        let most = histories.max_by_key(|stored| stored.changes.len());
-        if most.and_then(|stored| stored.changes.pop()).is_none() {
-            break;
-        }
-    }
-    while size(targets) > budget {
-        let histories = targets.iter_mut().filter_map(|target| target.history.as_mut());
-        let most = histories.max_by_key(|stored| stored.wedged.len());
-        if most.and_then(|stored| stored.wedged.pop()).is_none() {
-            break;
-        }
+    if drop_last(targets, budget, |target| Some(&mut target.decisions))
+        || drop_last(targets, budget, |target| Some(&mut target.history.as_mut()?.changes))
+        || drop_last(targets, budget, |target| Some(&mut target.history.as_mut()?.wedged))
+    {
+        return;
     }
     let mut entries = RECORD_ENTRIES;
     while size(targets) > budget && entries > FEWEST_ENTRIES {
@@ -133,6 +119,22 @@ pub fn fit(targets: &mut [TargetStatus], budget: usize) {
             stored.record = stored.record.merged(entries);
         }
     }
+}
+
+/// Drops the last entry of the longest list, one after the other. Returns true once the memory fits
+/// the budget, and false if all lists are empty before.
+fn drop_last<T>(
+    targets: &mut [TargetStatus],
+    budget: usize,
+    list: impl Fn(&mut TargetStatus) -> Option<&mut Vec<T>>,
+) -> bool {
+    while size(targets) > budget {
+        let longest = targets.iter_mut().filter_map(&list).max_by_key(|entries| entries.len());
+        if longest.and_then(Vec::pop).is_none() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Returns the bytes that the memory of all targets takes as JSON.

@@ -233,9 +233,9 @@ fn derive(
     };
     let (limited, limit) =
         if stays_awake && limited <= 1 { (1, Limit::NotIdleYet) } else { (limited, limit) };
-    let halted = Halted::of(policy.profile, observation);
+    let is_replacement = || Halted::of(policy.profile, observation).replacement() == Some(raw);
     let why = match reason(current, proposed) {
-        Some(Reason::AboveTarget) if halted.replacement() == Some(raw) => Some(Reason::Replacement),
+        Some(Reason::AboveTarget) if is_replacement() => Some(Reason::Replacement),
         why => why,
     };
     let is_below_min = current == 0 && limited < policy.min_replicas;

@@ -68,6 +68,10 @@ pub struct IdleRule {
 }
 
 impl IdleRule {
+    /// A rule without conditions, to be completed: as it is, it proves nothing about any signal.
+    pub(crate) const NONE: Self =
+        Self { signals: &[], zero: &[], present: &[], without: &[], prefix: None };
+
     fn proof(&self) -> IdleProof {
         IdleProof {
             zero: self.zero.iter().map(selector).collect(),

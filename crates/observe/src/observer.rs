@@ -192,14 +192,16 @@ impl TargetSnapshot<'_> {
     /// Makes one observation by the samples that the evidence admits.
     pub fn observe(&self, evidence: Evidence) -> TargetObservation {
         let activities = self.activities();
+        let places = self.replicas.replica_of_reporting_pod.iter();
+        let is_asleep = |place: &usize| activities.get(*place) == Some(&EngineActivity::Asleep);
+        let asleep: Vec<bool> = places.map(is_asleep).collect();
         let mut problems = Problems::new();
         let mut findings = self.findings_without_metrics(&activities);
         let mut readings = Vec::with_capacity(self.config.metrics.len());
         for (index, metric) in self.config.metrics.iter().enumerate() {
             let (reading, origin) = match &metric.asked {
                 Asked::Measure { measure, quantile, .. } => {
-                    MetricReader::new(self, evidence, index, measure, *quantile)
-                        .without_sleeping(&activities)
+                    MetricReader::new(self, evidence, index, measure, *quantile, &asleep)
                         .read(&mut findings, &mut problems)
                 }
                 Asked::Query(_) => self.read_query(index, &mut findings, &mut problems),

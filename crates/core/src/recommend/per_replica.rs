@@ -13,12 +13,15 @@ use crate::{
 };
 
 /// The replicas by group, and the sum of the samples that count.
+#[derive(Default)]
 struct Groups {
     counted: Counted,
     samples: i64,
     sum: i128,
     /// The load of replicas that are no capacity, which the others have to take.
     load_of_others: i128,
+    /// The number of stuck replicas that are among these others.
+    stuck_with_load: u32,
 }
 
 /// The group of one replica.
@@ -106,8 +109,7 @@ impl Groups {
         samples: &[Option<Milli>],
         strays: &[Milli],
     ) -> Self {
-        let mut groups =
-            Self { counted: Counted::default(), samples: 0, sum: 0, load_of_others: 0 };
+        let mut groups = Self::default();
         let rules = GroupRules::of(profile);
         for (index, replica) in observation.replicas.iter().enumerate() {
             let sample = samples.get(index).copied().flatten();
@@ -116,7 +118,7 @@ impl Groups {
         if profile.has(Deviation::StartingReplicas) {
             groups.count_absent(observation.scale.current);
         }
-        groups.add_load_of_others(observation, samples, rules);
+        groups.add_load_of_others();
         if !profile.has(Deviation::ReplicaUnits) {
             for stray in strays {
                 groups.add_sample(*stray);
@@ -137,6 +139,7 @@ impl Groups {
             }
             Group::StuckWithLoad(Milli(load)) => {
                 self.counted.stuck += 1;
+                self.stuck_with_load += 1;
                 self.load_of_others += i128::from(load);
             }
             Group::Unready => self.counted.unready += 1,
@@ -149,29 +152,14 @@ impl Groups {
 
     /// Adds the load of replicas that are no capacity to that of the others. Where there are no
     /// others, they count as the capacity that they may be, as in the HPA.
-    fn add_load_of_others(
-        &mut self,
-        observation: &Observation,
-        samples: &[Option<Milli>],
-        rules: GroupRules,
-    ) {
-        if self.samples > 0 || self.load_of_others == 0 {
-            self.sum += self.load_of_others;
-            return;
-        }
-        for (index, replica) in observation.replicas.iter().enumerate() {
-            let sample = samples.get(index).copied().flatten();
-            match rules.group(*replica, sample) {
-                Group::Warming(sample) => {
-                    self.counted.warming -= 1;
-                    self.add(Group::Ready(sample));
-                }
-                Group::StuckWithLoad(sample) => {
-                    self.counted.stuck -= 1;
-                    self.add(Group::Ready(sample));
-                }
-                _ => {}
-            }
+    fn add_load_of_others(&mut self) {
+        self.sum += self.load_of_others;
+        if self.samples == 0 && self.load_of_others != 0 {
+            let others = self.counted.warming + self.stuck_with_load;
+            self.counted.ready += others;
+            self.counted.stuck -= self.stuck_with_load;
+            self.counted.warming = 0;
+            self.samples = others.into();
         }
     }
 

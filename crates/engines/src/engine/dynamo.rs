@@ -186,9 +186,7 @@ const IDLE_RULES: &[IdleRule] = &[
             worker("dynamo_component_requests_total").with(GENERATE),
             worker("dynamo_component_inflight_requests").with(GENERATE),
         ],
-        present: &[],
-        without: &[],
-        prefix: None,
+        ..IdleRule::NONE
     },
     // A frontend that has had no request.
     IdleRule {
@@ -200,13 +198,13 @@ const IDLE_RULES: &[IdleRule] = &[
             Signal::RequestLatency,
         ],
         zero: &[frontend("dynamo_request_plane_inflight_requests")],
-        present: &[],
         without: &[
             frontend("dynamo_frontend_inflight_requests"),
             frontend("dynamo_frontend_requests_total"),
             worker("dynamo_component_requests_total"),
         ],
         prefix: Some("dynamo_frontend_"),
+        ..IdleRule::NONE
     },
 ];
 

@@ -75,10 +75,9 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         // A request is counted, and running, from its arrival on.
         IdleRule {
             signals: &[Signal::WaitingRequests, Signal::InFlightRequests, Signal::RequestRate],
-            zero: &[],
-            present: &[],
             without: &[RUNNING, REQUESTS],
             prefix: Some("maxserve_"),
+            ..IdleRule::NONE
         },
     ],
 };

@@ -54,10 +54,9 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
                     Signal::RunningRequests,
                     Signal::InFlightRequests,
                 ],
-                zero: &[],
-                present: &[],
                 without: REQUESTS,
                 prefix: Some("inference_"),
+                ..IdleRule::NONE
             },
             IdleRule {
                 signals: &[
@@ -65,40 +64,32 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
                     Signal::RunningRequests,
                     Signal::InFlightRequests,
                 ],
-                zero: &[],
-                present: &[],
                 without: REQUESTS,
                 prefix: Some("llm_d_epp_"),
+                ..IdleRule::NONE
             },
             // Flow control is off, or has held no request yet.
             IdleRule {
                 signals: &[Signal::WaitingRequests, Signal::InFlightRequests],
-                zero: &[],
                 present: &[RUNNING[0]],
-                without: &[],
-                prefix: None,
+                ..IdleRule::NONE
             },
             IdleRule {
                 signals: &[Signal::WaitingRequests, Signal::InFlightRequests],
-                zero: &[],
                 present: &[RUNNING[1]],
-                without: &[],
-                prefix: None,
+                ..IdleRule::NONE
             },
             // A counter that is not there has counted nothing.
             IdleRule {
                 signals: &[Signal::ArrivalRate],
-                zero: &[],
-                present: &[],
                 without: &[Alternative::former("inference_model_request_total", "before 1.0")],
                 prefix: Some("inference_"),
+                ..IdleRule::NONE
             },
             IdleRule {
                 signals: &[Signal::ArrivalRate],
-                zero: &[],
-                present: &[],
-                without: &[],
                 prefix: Some("llm_d_epp_"),
+                ..IdleRule::NONE
             },
         ],
     },

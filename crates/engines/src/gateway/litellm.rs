@@ -50,10 +50,8 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
             // A counter that is not there has counted nothing.
             IdleRule {
                 signals: &[Signal::ArrivalRate],
-                zero: &[],
-                present: &[],
-                without: &[],
                 prefix: Some("litellm_"),
+                ..IdleRule::NONE
             },
         ],
     },

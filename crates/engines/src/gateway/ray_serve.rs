@@ -54,9 +54,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
             IdleRule {
                 signals: &[Signal::InFlightRequests, Signal::RunningRequests],
                 zero: &[QUEUED],
-                present: &[],
-                without: &[],
-                prefix: None,
+                ..IdleRule::NONE
             },
         ],
     },

@@ -57,8 +57,6 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         idle_rules: &[
             IdleRule {
                 signals: &[Signal::WaitingRequests, Signal::InFlightRequests],
-                zero: &[],
-                present: &[],
                 without: &[
                     ADMITTED,
                     QUEUE,
@@ -66,30 +64,21 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
                     Alternative::always("smg_router_requests_total"),
                 ],
                 prefix: Some("smg_"),
+                ..IdleRule::NONE
             },
             // The queue has a series only once a request has waited.
             IdleRule {
                 signals: &[Signal::WaitingRequests, Signal::InFlightRequests],
-                zero: &[],
                 present: &[ADMITTED],
-                without: &[],
-                prefix: None,
+                ..IdleRule::NONE
             },
             // The SGLang router has no queue.
-            IdleRule {
-                signals: &[Signal::InFlightRequests],
-                zero: &[],
-                present: &[ACTIVE],
-                without: &[],
-                prefix: None,
-            },
+            IdleRule { signals: &[Signal::InFlightRequests], present: &[ACTIVE], ..IdleRule::NONE },
             // A counter that is not there has counted nothing.
             IdleRule {
                 signals: &[Signal::RequestRate, Signal::ArrivalRate],
-                zero: &[],
-                present: &[],
-                without: &[],
                 prefix: Some("smg_"),
+                ..IdleRule::NONE
             },
         ],
     },

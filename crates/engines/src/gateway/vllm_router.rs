@@ -54,18 +54,15 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         idle_rules: &[
             IdleRule {
                 signals: &[Signal::InFlightRequests],
-                zero: &[],
-                present: &[],
                 without: &[RUNNING, SENT],
                 prefix: Some("vllm_router_"),
+                ..IdleRule::NONE
             },
             // A counter that is not there has counted nothing.
             IdleRule {
                 signals: &[Signal::RequestRate, Signal::ArrivalRate],
-                zero: &[],
-                present: &[],
-                without: &[],
                 prefix: Some("vllm_router_"),
+                ..IdleRule::NONE
             },
         ],
     },

@@ -28,12 +28,11 @@ impl TargetSnapshot<'_> {
         group: &'g ReplicaPods,
         activity: EngineActivity,
     ) -> Option<(&'g Pod, TroubleKind)> {
-        if group.state().has_ended() {
+        let may_be_stuck = matches!(activity, EngineActivity::Unknown | EngineActivity::Warming);
+        if !may_be_stuck || group.state().has_ended() {
             return None;
         }
-        let stuck = group.stuck(self.now, self.startup_timeout);
-        let may_be_stuck = matches!(activity, EngineActivity::Unknown | EngineActivity::Warming);
-        stuck.filter(|_| may_be_stuck).map(|(pod, kind)| (&**pod, kind))
+        group.stuck(self.now, self.startup_timeout).map(|(pod, kind)| (&**pod, kind))
     }
 
     /// Returns the activity of each replica's engine. It answers if one of its reporting pods does,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llm_autoscaler_core::{EngineActivity, Milli, Precision, Reading, StartupTimes};
+use llm_autoscaler_core::{Milli, Precision, Reading, StartupTimes};
 use llm_autoscaler_engines::{Fold, Kind, Measure, exposition::Value};
 
 use super::{Findings, Origin, Problems, TargetSnapshot};
@@ -25,7 +25,7 @@ pub(super) struct MetricReader<'a> {
     values: Vec<Option<Value>>,
     /// True for each of them of a replica that sleeps. Its numbers are no load, and must not hide
     /// the total of another source.
-    asleep: Vec<bool>,
+    asleep: &'a [bool],
     /// True for each of them with a page that contradicts the metric's kind. No other source is
     /// asked.
     contradicted: Vec<bool>,
@@ -41,6 +41,7 @@ impl<'a> MetricReader<'a> {
         index: usize,
         measure: &'a Measure,
         quantile: Option<f64>,
+        asleep: &'a [bool],
     ) -> Self {
         Self {
             snapshot,
@@ -49,19 +50,11 @@ impl<'a> MetricReader<'a> {
             measure,
             quantile,
             values: vec![None; snapshot.replicas.reporting_pods.len()],
-            asleep: vec![false; snapshot.replicas.reporting_pods.len()],
+            asleep,
             contradicted: vec![false; snapshot.replicas.reporting_pods.len()],
             origin: Origin::new(snapshot.samples.sources.len()),
             reasons: Problems::new(),
         }
-    }
-
-    /// Leaves out the pods of replicas that sleep.
-    pub(super) fn without_sleeping(mut self, activities: &[EngineActivity]) -> Self {
-        let places = self.snapshot.replicas.replica_of_reporting_pod.iter();
-        let is_asleep = |place: &usize| activities.get(*place) == Some(&EngineActivity::Asleep);
-        self.asleep = places.map(is_asleep).collect();
-        self
     }
 
     /// Takes the value of each pod from the first source that has one.
