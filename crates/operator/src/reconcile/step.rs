@@ -153,19 +153,21 @@ impl Autoscaler {
     async fn locate(&mut self, scales: Scales) -> Result<(), StepFailed> {
         let now = self.context.clock.now();
         let remembered = &self.status.status().targets;
-        let is_read = |role: &&mut Role| scales == Scales::All || role.is_outdated();
-        let mut roles: Vec<&mut Role> = self.roles.iter_mut().filter(is_read).collect();
-        let located = roles.iter_mut().map(|role| role.locate(remembered, now));
+        let located = self.roles.iter_mut().map(|role| async move {
+            let is_read = scales == Scales::All || role.is_outdated();
+            if is_read { Some(role.locate(remembered, now).await) } else { None }
+        });
+        // One for each role; `None` where the scale was known.
         let results = future::join_all(located).await;
-        let is_known = |(role, result): (&&mut Role, &Result<(), StepFailed>)| {
-            result.is_ok() || role.refused.is_some()
+        let is_known = |(role, result): (&Role, &Option<Result<(), StepFailed>>)| {
+            !matches!(result, Some(Err(_))) || role.refused.is_some()
         };
-        let all_known = roles.iter().zip(&results).all(is_known);
+        let all_known = self.roles.iter().zip(&results).all(is_known);
         if all_known && self.decides_without_refused() {
             return Ok(());
         }
-        let roles = self.roles.iter_mut().filter(is_read);
-        let found = roles.zip(&results).filter(|(_, result)| result.is_ok());
+        let roles = self.roles.iter_mut().zip(&results);
+        let found = roles.filter(|(_, result)| matches!(result, Some(Ok(()))));
         found.for_each(|(role, _)| role.status.clear_obstacle());
         self.roles.iter_mut().for_each(|role| role.release_overdue_drain(now));
         Err(StepFailed)
