@@ -53,6 +53,20 @@ pub struct VitalLookups {
 }
 
 impl SourceSamples {
+    /// Returns the samples of a source that is not active: none.
+    pub fn inactive(kind: SourceKind) -> Self {
+        Self {
+            kind,
+            is_active: false,
+            metrics: Vec::new(),
+            queries: Vec::new(),
+            requests: Vec::new(),
+            latency: Vec::new(),
+            sleep: Default::default(),
+            vitals: VitalLookups::default(),
+        }
+    }
+
     /// Returns the answers by pod, of each measure that is read.
     pub(crate) fn lookups(&self) -> impl Iterator<Item = &Vec<Lookup>> {
         let Self { metrics, requests, latency, sleep, vitals, .. } = self;

@@ -79,12 +79,17 @@ pub(crate) fn error_text(error: &kube::Error) -> String {
 /// Returns the text of an error and that of its innermost cause, such as "client error (Connect):
 /// Connection refused (os error 111)".
 fn with_cause(error: &dyn std::error::Error) -> String {
+    let (text, cause) = (error.to_string(), root_cause(error));
+    if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+}
+
+/// Returns the text of an error's innermost cause, such as "Connection refused (os error 111)".
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;
     }
-    let (text, cause) = (error.to_string(), cause.to_string());
-    if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    cause.to_string()
 }
 
 /// Returns a text of another program in one line of at most 1 KiB: a webhook that refuses a write

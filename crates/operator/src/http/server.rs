@@ -40,10 +40,7 @@ impl Readiness {
     }
 
     fn check(&self) -> (StatusCode, String) {
-        match self.0.iter().find_map(|(_, watch)| watch.problem()) {
-            Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
-            None => (StatusCode::OK, "ok\n".to_owned()),
-        }
+        answer(self.0.iter().find_map(|(_, watch)| watch.problem()))
     }
 
     /// Sets the ages of the watches in the operator's metrics.
@@ -69,15 +66,19 @@ pub(crate) struct Health {
 
 impl Health {
     fn alive(&self) -> (StatusCode, String) {
-        match self.heartbeat.problem() {
-            Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
-            None => (StatusCode::OK, "ok\n".to_owned()),
-        }
+        answer(self.heartbeat.problem())
     }
 
     fn page(&self) -> ([(&'static str, &'static str); 1], String) {
         self.readiness.record_ages(&self.telemetry);
         ([("content-type", OPEN_METRICS)], self.telemetry.page())
+    }
+}
+
+fn answer(problem: Option<String>) -> (StatusCode, String) {
+    match problem {
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
+        None => (StatusCode::OK, "ok\n".to_owned()),
     }
 }
 

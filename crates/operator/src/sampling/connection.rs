@@ -23,7 +23,11 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{io, net::TcpStream, task::AbortHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::sampling::{egress::Egress, error::FetchProblem};
+use crate::sampling::{
+    egress::Egress,
+    error::FetchProblem,
+    tls_hint::{is_of_plain_server, is_of_tls_server},
+};
 
 /// The size of a connection's read buffer, in bytes.
 const BUFFER: usize = 8 << 10;
@@ -193,11 +197,11 @@ async fn open_to(address: &Address, config: &RequestConfig) -> Result<Open, Fetc
         return handshake(stream).await;
     }
     let stream = tls_stream(address, config, stream).await;
-    let problem = |error: io::Error| match (tls_error(&error), network(&error)) {
-        (Some(rustls::Error::InvalidMessage(_)), FetchProblem::Network(text)) => {
+    let problem = |error: io::Error| match network(&error) {
+        FetchProblem::Network(text) if is_of_plain_server(&error) => {
             FetchProblem::SpeaksNoTls(text)
         }
-        (_, problem) => problem,
+        problem => problem,
     };
     handshake(stream.map_err(problem)?).await
 }
@@ -212,10 +216,6 @@ async fn tls_stream(
     TlsConnector::from(config.tls.clone()).connect(name, stream).await
 }
 
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
-}
-
 /// Returns true if a TLS server listens at this address, whether or not its certificate is valid.
 async fn speaks_tls(address: &Address, config: &RequestConfig) -> bool {
     let attempt = async {
@@ -224,10 +224,7 @@ async fn speaks_tls(address: &Address, config: &RequestConfig) -> bool {
     };
     match tokio::time::timeout(TLS_WITHIN, attempt).await {
         Ok(Ok(_)) => true,
-        Ok(Err(error)) => matches!(
-            tls_error(&error),
-            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
-        ),
+        Ok(Err(error)) => is_of_tls_server(&error),
         // A server that waits for the end of a request does not speak TLS.
         Err(_) => false,
     }

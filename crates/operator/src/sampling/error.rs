@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::sampling::egress::Refusal;
-use crate::supervise::Panic;
+use crate::{kube_api::root_cause, sampling::egress::Refusal, supervise::Panic};
 
 /// The length of the longest header Location that is shown, in characters.
 const LONGEST_LOCATION: usize = 200;
@@ -212,15 +211,6 @@ impl FetchProblem {
 /// Returns true if the text is in the first part of a body.
 fn contains(body: &[u8], text: &[u8]) -> bool {
     body.windows(text.len()).take(1000).any(|part| part == text)
-}
-
-/// Returns the text of an error's innermost cause, such as "Connection refused (os error 111)".
-pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -7,10 +7,9 @@ use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use llm_autoscaler_api::TlsSpec;
 use reqwest::{Client, Response, redirect::Policy};
 
-use crate::sampling::{
-    egress::Egress,
-    error::{FetchProblem, root_cause},
-    tls,
+use crate::{
+    kube_api::root_cause,
+    sampling::{egress::Egress, error::FetchProblem, tls},
 };
 
 /// Returns a client that checks certificates by these settings, and addresses by `egress`. `ca` is

@@ -91,7 +91,11 @@ fn fail(context: &ScrapeContext, page: &ScrapeLoop, panic: &Panic) {
     let error = FetchError::Internal(panic.clone());
     context.telemetry.record_scrape(error.kind());
     let (measures, at) = (page.state().measures(), context.clock.monotonic());
-    let result = ScrapeResult { measures, at, error: Some(error), page: None };
+    record(page, ScrapeResult { measures, at, error: Some(error), page: None });
+}
+
+/// Records the result of a scrape, and wakes the subscribers.
+fn record(page: &ScrapeLoop, result: ScrapeResult<'_>) {
     let subscribers = page.state().record_scrape(result);
     for subscriber in subscribers {
         subscriber.notify_one();
@@ -151,12 +155,8 @@ async fn scrape(
     };
     context.telemetry.record_scrape(error.as_ref().map_or("ok", FetchError::kind));
     let valid = is_valid.then_some(ScrapedPage { bytes, extracts });
-    let result = ScrapeResult { measures, at, error, page: valid };
-    let subscribers = page.state().record_scrape(result);
+    record(page, ScrapeResult { measures, at, error, page: valid });
     context.buffers.release(buffers);
-    for subscriber in subscribers {
-        subscriber.notify_one();
-    }
     is_valid
 }
 

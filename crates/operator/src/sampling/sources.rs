@@ -235,7 +235,7 @@ impl Sources {
             if source.is_active(now) {
                 self.active_samples(source, &lookups, with_latency)
             } else {
-                source.kind.without_samples()
+                SourceSamples::inactive(source.kind.describe())
             }
         });
         Samples { sources: sources.collect() }
@@ -359,20 +359,6 @@ impl SourceKind {
                 clock_ahead: server.clock_ahead(),
                 warning: server.warning(),
             },
-        }
-    }
-
-    /// Returns the description of the source, inactive and without samples.
-    fn without_samples(&self) -> SourceSamples {
-        SourceSamples {
-            kind: self.describe(),
-            is_active: false,
-            metrics: Vec::new(),
-            queries: Vec::new(),
-            requests: Vec::new(),
-            latency: Vec::new(),
-            sleep: Default::default(),
-            vitals: VitalLookups::default(),
         }
     }
 }

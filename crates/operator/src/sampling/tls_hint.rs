@@ -24,16 +24,25 @@ pub async fn other_scheme(
             Ok(_) => true,
             // An error after the handshake is one of HTTP.
             Err(error) if !error.is_connect() && !error.is_timeout() => true,
-            Err(error) => matches!(
-                tls_error(error),
-                Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
-            ),
+            Err(error) => is_of_tls_server(error),
         };
         return speaks_tls.then_some("https");
     }
-    let is_plain =
-        matches!(error.and_then(|error| tls_error(error))?, rustls::Error::InvalidMessage(_));
-    is_plain.then_some("http")
+    is_of_plain_server(error?).then_some("http")
+}
+
+/// Returns true if a failed TLS handshake was one with a TLS server, which has no valid certificate,
+/// or wants one of the client.
+pub(super) fn is_of_tls_server(error: &(dyn Error + 'static)) -> bool {
+    matches!(
+        tls_error(error),
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+    )
+}
+
+/// Returns true if a failed TLS handshake was one with a server that does not speak TLS.
+pub(super) fn is_of_plain_server(error: &(dyn Error + 'static)) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
 /// Returns the error of TLS among an error and its causes. An [`io::Error`] holds one without

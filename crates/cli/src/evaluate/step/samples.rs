@@ -111,16 +111,7 @@ impl Sources {
         };
         let is_active =
             given.active.unwrap_or_else(|| self.until[place].is_none_or(|until| now < until));
-        let silent = SourceSamples {
-            kind,
-            is_active,
-            metrics: Vec::new(),
-            queries: Vec::new(),
-            requests: Vec::new(),
-            latency: Vec::new(),
-            sleep: Default::default(),
-            vitals: VitalLookups::default(),
-        };
+        let silent = SourceSamples { is_active, ..SourceSamples::inactive(kind) };
         if !is_active {
             return silent;
         }

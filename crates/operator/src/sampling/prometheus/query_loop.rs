@@ -58,8 +58,12 @@ fn fail(context: &QueryContext, server: &PrometheusServer, panic: &Panic) {
         context.telemetry.record_query(error.kind());
         CompletedQuery { purpose, result: Err(error.clone()) }
     });
+    record(context, server, completed.collect());
+}
+
+/// Records the results of a round, and wakes the subscribers.
+fn record(context: &QueryContext, server: &PrometheusServer, completed: Vec<CompletedQuery>) {
     let now = context.clock.monotonic();
-    let completed = completed.collect();
     let subscribers = server.state().record_results(completed, &server.key.labels, now);
     for subscriber in subscribers {
         subscriber.notify_one();
@@ -102,11 +106,7 @@ async fn query_all(context: &QueryContext, server: &PrometheusServer, plan: &Que
         .collect()
         .await;
     let ok = completed.iter().all(|query| query.result.is_ok());
-    let now = context.clock.monotonic();
-    let subscribers = server.state().record_results(completed, &server.key.labels, now);
-    for subscriber in subscribers {
-        subscriber.notify_one();
-    }
+    record(context, server, completed);
     ok
 }
 
