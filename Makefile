@@ -68,7 +68,7 @@ test-targets: controlplane ## roles of RoleBasedGroups, kinds of Grove and Dynam
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test targets
 
 .PHONY: test-drain
-test-drain: controlplane ## scale-downs that drain; a hundred of them under load, beside as many by a real HPA (5 minutes)
+test-drain: controlplane ## scale-downs that drain; a hundred of them under load, beside as many by a real HPA (6 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test drain
 

@@ -161,9 +161,8 @@ impl Run {
         with_cluster(self.operate())
     }
 
-    async fn operate(self) -> anyhow::Result<()> {
-        let cluster = cluster::config().await?;
-        let config = Config {
+    fn config(self, api_server: Vec<SocketAddr>) -> Config {
+        Config {
             namespace: self.namespace,
             health_address: self.health_address,
             wake: self.wake.config(),
@@ -172,10 +171,15 @@ impl Run {
             egress: EgressRules {
                 hosts: self.allow_source_hosts,
                 loopback: self.allow_loopback,
-                api_server: cluster::api_server(&cluster).await,
+                api_server,
             },
             monitoring_namespaces: self.monitoring_namespaces,
-        };
+        }
+    }
+
+    async fn operate(self) -> anyhow::Result<()> {
+        let cluster = cluster::config().await?;
+        let config = self.config(cluster::api_server(&cluster).await);
         tokio::select! {
             result = llm_autoscaler_operator::run(config, cluster) => Ok(result?),
             () = terminated() => {
@@ -236,4 +240,54 @@ async fn terminated() {
 /// Prints the CRD as YAML.
 pub(crate) fn print_crd() -> anyhow::Result<()> {
     output::print(&serde_saphyr::to_string(&LLMAutoscaler::crd())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn config(flags: &[&str]) -> Config {
+        let args = Args::parse_from(["llm-autoscaler", "run"].iter().chain(flags));
+        let Command::Run(run) = args.command else { panic!("another command") };
+        run.config(Vec::new())
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_configure_the_operator() {
+        let config = config(&[
+            "--namespace=team-a",
+            "--allow-source-hosts=prom.example,*.metrics.example,10.0.0.0/8",
+            "--allow-loopback",
+            "--monitoring-namespaces=monitoring,observability",
+            "--sync-period-seconds=30",
+            "--profile=hpa-exact",
+        ]);
+        assert_eq!(config.namespace.as_deref(), Some("team-a"));
+        let hosts = ["prom.example", "*.metrics.example", "10.0.0.0/8"];
+        let hosts: Vec<HostPattern> = hosts.iter().map(|host| host.parse().unwrap()).collect();
+        assert_eq!(config.egress.hosts, hosts);
+        assert!(config.egress.loopback);
+        assert_eq!(config.monitoring_namespaces, ["monitoring", "observability"]);
+        assert_eq!(config.period, Duration::from_secs(30));
+        assert_eq!(config.profile, Profile::HpaExact);
+    }
+
+    #[test]
+    fn wake_calls_are_served_with_a_certificate_or_by_choice() {
+        assert!(config(&[]).wake.is_none());
+        let files = ["--wake-tls-cert-file=tls.crt", "--wake-tls-key-file=tls.key"];
+        let wake = config(&files).wake.unwrap();
+        let expected = CertificateFiles { certificate: "tls.crt".into(), key: "tls.key".into() };
+        assert_eq!(wake.certificate, Some(expected));
+        assert_eq!(wake.audience.as_deref(), Some("llm-autoscaler"));
+        let wake = config(&["--wake-plain-http", "--wake-audience="]).wake.unwrap();
+        assert_eq!((wake.certificate, wake.audience), (None, None));
+    }
 }

@@ -94,7 +94,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         ],
     },
     holds_requests: true,
-    versions: "1.5.0, its metrics package run; llm-d's names from its source",
+    versions: "1.5.0, its page, made by its metrics package; llm-d's names from its source",
     notes: &[
         "It holds requests while there is no engine only with flow control, which is a feature gate; \
          otherwise it refuses them, and `ArrivalRate` counts them among the errors.",

@@ -56,7 +56,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         ],
     },
     holds_requests: false,
-    versions: "1.110.2; requests in flight run, the rest from its source",
+    versions: "1.110.2; requests in flight by hand, the rest from its source",
     notes: &[
         "Its gauge counts the scrape itself, which is subtracted, and probes while they last.",
         "`ArrivalRate` counts a request when it ends, successfully or not: one without an engine \

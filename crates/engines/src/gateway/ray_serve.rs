@@ -59,7 +59,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         ],
     },
     holds_requests: false,
-    versions: "2.60.0; gauges run, latencies from its source",
+    versions: "2.60.0; gauges by hand, latencies from its source",
     notes: &[
         "Its own autoscaler scales replicas of a deployment. Use these numbers for the nodes below \
          it, such as a group of workers, and not for what it scales itself.",

@@ -83,7 +83,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         ],
     },
     holds_requests: false,
-    versions: "smg 1.13.0 and sglang-router 0.3.2, run",
+    versions: "smg 1.13.0, run; sglang-router 0.3.2, its page",
     notes: &[
         "Name its pods' port, or declare it as `prometheus`: the API's port has no such page.",
         "`smg` counts each request in flight; `sglang-router` does so only with the policy \

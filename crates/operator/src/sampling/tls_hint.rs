@@ -31,8 +31,8 @@ pub async fn other_scheme(
     is_of_plain_server(error?).then_some("http")
 }
 
-/// Returns true if a failed TLS handshake was one with a TLS server, which has no valid certificate,
-/// or wants one of the client.
+/// Returns true if a failed TLS handshake was one with a TLS server: its certificate is not valid,
+/// or it wants one of the client.
 pub(super) fn is_of_tls_server(error: &(dyn Error + 'static)) -> bool {
     matches!(
         tls_error(error),

@@ -189,6 +189,13 @@ fn wrong_metrics() -> Vec<(Value, &'static str)> {
         ),
         (json!({"metrics": waiting("0")}), "averageValue must be greater than 0"),
         (
+            json!({"metrics": [{
+                "series": {"name": "wait", "type": "Histogram", "absent": "Zero"},
+                "percentile": 90, "windowSeconds": 60, "target": target("5"),
+            }]}),
+            "absent is for gauges and counters",
+        ),
+        (
             json!({"metrics": [{"signal": "TimeToFirstToken", "target": target("2")}]}),
             "spec.metrics[0].target.type: Invalid value: signals of requests and tokens take a target of type AverageValue",
         ),

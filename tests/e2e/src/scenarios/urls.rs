@@ -31,7 +31,7 @@ pub(super) async fn names_that_would_change_a_path_are_refused(stage: &Stage) ->
     Ok(())
 }
 
-/// Without the flag a source on a loopback address is not called, and the status says why.
+/// A source on a link-local address is not called, and the status says why.
 pub(super) async fn link_local_addresses_are_not_called(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({"sources": server("http://169.254.169.254/latest")})).await?;
