@@ -5,7 +5,7 @@ use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand, ValueEnum};
 use kube::CustomResourceExt;
 use llm_autoscaler::evaluate;
-use llm_autoscaler_api::LLMAutoscaler;
+use llm_autoscaler_api::{LLMAutoscaler, Quantity};
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_operator::{CertificateFiles, Config, EgressRules, HostPattern, WakeConfig};
 
@@ -77,6 +77,11 @@ pub(crate) struct Run {
     /// Allow loopback addresses for sources and pods, such as a proxy beside the operator.
     #[arg(long, env = "ALLOW_LOOPBACK")]
     allow_loopback: bool,
+    /// The memory for metrics pages, for responses of Prometheus servers, and for the windows that
+    /// are kept of them. A namespace has at most half of it. A page or a response that does not fit
+    /// waits, or is no sample.
+    #[arg(long, env = "MEMORY_BUDGET", default_value = "128Mi", value_parser = memory_budget)]
+    memory_budget: usize,
     /// The format of the logs.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -173,6 +178,7 @@ impl Run {
                 loopback: self.allow_loopback,
                 api_server,
             },
+            memory_budget: self.memory_budget,
             monitoring_namespaces: self.monitoring_namespaces,
         }
     }
@@ -212,6 +218,17 @@ impl LogFormat {
             Self::Text => builder.init(),
             Self::Json => builder.json().init(),
         }
+    }
+}
+
+/// Parses `--memory-budget`, a Kubernetes quantity, into bytes.
+fn memory_budget(text: &str) -> Result<usize, String> {
+    const SMALLEST: &str = "16Mi";
+    let bytes = |text: &str| Quantity(text.to_owned()).milli().map(|milli| milli.0 / 1000);
+    let (found, smallest) = (bytes(text), bytes(SMALLEST));
+    match (found.map_err(|error| error.to_string())?, smallest.unwrap_or_default()) {
+        (found, smallest) if found < smallest => Err(format!("at least {SMALLEST} is needed")),
+        (found, _) => usize::try_from(found).map_err(|error| error.to_string()),
     }
 }
 
@@ -266,6 +283,7 @@ mod tests {
             "--allow-source-hosts=prom.example,*.metrics.example,10.0.0.0/8",
             "--allow-loopback",
             "--monitoring-namespaces=monitoring,observability",
+            "--memory-budget=1Gi",
             "--sync-period-seconds=30",
             "--profile=hpa-exact",
         ]);
@@ -275,8 +293,16 @@ mod tests {
         assert_eq!(config.egress.hosts, hosts);
         assert!(config.egress.loopback);
         assert_eq!(config.monitoring_namespaces, ["monitoring", "observability"]);
+        assert_eq!(config.memory_budget, 1 << 30);
         assert_eq!(config.period, Duration::from_secs(30));
         assert_eq!(config.profile, Profile::HpaExact);
+    }
+
+    #[test]
+    fn a_memory_budget_is_a_quantity_of_at_least_16_mib() {
+        let parsed = ["128Mi", "1G", "15Mi", "-1Gi", "much"].map(memory_budget);
+        assert_eq!(parsed[..2], [Ok(128 << 20), Ok(1_000_000_000)]);
+        assert!(parsed[2..].iter().all(Result::is_err), "{parsed:?}");
     }
 
     #[test]

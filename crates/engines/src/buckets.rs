@@ -1,5 +1,8 @@
 //! Histograms: counts of events by size, and their quantiles.
 
+/// The largest number of buckets of a histogram. Engines have some 30, a native histogram 160.
+pub(crate) const MOST_BUCKETS: usize = 500;
+
 /// Cumulative counts of events by size, as in Prometheus's classic histograms.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Buckets {

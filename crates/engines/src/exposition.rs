@@ -200,18 +200,19 @@ impl Extractor {
         let name = kind.family(&selector.name).into_bytes();
         let by_bucket = kind == Kind::Histogram;
         let grouping = Grouping { by_bucket, repeat_labels: repeat_labels.to_vec() };
-        let index =
-            self.families.iter().position(|family| family.name == name).unwrap_or_else(|| {
-                self.lengths |= length_bit(&name);
-                let mut hasher = DefaultHasher::new();
-                hasher.write(&name);
-                let (hash, selectors) = (hasher.finish(), Vec::new());
-                let length = length(&name);
-                self.families.push(Family { name, hash, selectors });
-                self.by_length.resize(self.by_length.len().max(length + 1), Vec::new());
-                self.by_length[length].push(self.families.len() - 1);
-                self.families.len() - 1
-            });
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&name);
+        let hash = hasher.finish();
+        let is_it = |family: &Family| family.hash == hash && family.name == name;
+        let index = self.families.iter().position(is_it).unwrap_or_else(|| {
+            self.lengths |= length_bit(&name);
+            let selectors = Vec::new();
+            let length = length(&name);
+            self.families.push(Family { name, hash, selectors });
+            self.by_length.resize(self.by_length.len().max(length + 1), Vec::new());
+            self.by_length[length].push(self.families.len() - 1);
+            self.families.len() - 1
+        });
         let selectors = &mut self.families[index].selectors;
         let known = selectors.iter().find(|known| {
             known.labels == selector.labels

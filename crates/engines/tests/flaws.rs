@@ -101,6 +101,12 @@ fn a_series_that_is_no_number_is_called_by_its_name() {
             Some("t_bucket is NaN, which is no number"),
         ),
         (
+            Recipe::series(Kind::Histogram, "t", []),
+            many_buckets(),
+            None,
+            Some("t_bucket has more than the 500 buckets that are read"),
+        ),
+        (
             Recipe::series(Kind::Gauge, "a", []),
             "a 1e308\na{x=\"1\"} 1.7e308\n".to_owned(),
             None,
@@ -114,6 +120,12 @@ fn a_series_that_is_no_number_is_called_by_its_name() {
         let text = found.not_finite.map(|flaw| flaw.describe(&recipe));
         assert_eq!(text.as_deref(), expected, "{page}");
     }
+}
+
+/// Returns a page with a histogram that nobody needs.
+fn many_buckets() -> String {
+    let line = |le: u32| format!("t_bucket{{le=\"{le}\"}} 1\n");
+    (0..500).map(line).chain(["t_bucket{le=\"+Inf\"} 1\n".to_owned()]).collect()
 }
 
 #[test]

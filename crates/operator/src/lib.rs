@@ -74,8 +74,8 @@ use crate::{
     pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
     reconcile::{context::Context, controller},
     sampling::{
-        credentials::CredentialStore, egress::Egress, prometheus::pool::PrometheusPool,
-        scrape_pool::ScrapePool, sources::Sampling,
+        credentials::CredentialStore, egress::Egress, memory::MemoryBudget,
+        prometheus::pool::PrometheusPool, scrape_pool::ScrapePool, sources::Sampling,
     },
     scale::client::ScaleClient,
     status::{events::Events, write_limiter::WriteLimiter, writer::StatusClient},
@@ -98,6 +98,8 @@ pub struct Config {
     pub profile: Profile,
     /// The addresses that samples may be fetched from.
     pub egress: EgressRules,
+    /// The memory for pages, answers and what is kept of them, in bytes. A namespace has a share.
+    pub memory_budget: usize,
     /// The namespaces that may have PodMonitors for pods of others.
     pub monitoring_namespaces: Vec<String>,
 }
@@ -128,14 +130,16 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
     let (clock, permit) = (Clock::start(), WritePermit::unlimited());
     let telemetry = Telemetry::default();
     let supervisor = Supervisor::new(telemetry.clone(), clock);
+    let memory = MemoryBudget::new(config.memory_budget, telemetry.clone());
     let credentials = CredentialStore::new(client.clone(), Egress::new(config.egress.clone()));
     let credentials = credentials.map_err(RunError::Tls)?;
     supervisor.spawn("credentials", credentials.clone().sweep());
     let namespace = || config.namespace.clone();
+    let memory = || memory.clone();
     Ok(Context {
         sampling: Sampling {
-            scrape_pool: ScrapePool::new(credentials.clone(), telemetry.clone(), clock),
-            prometheus_pool: PrometheusPool::new(credentials, telemetry.clone(), clock),
+            scrape_pool: ScrapePool::new(credentials.clone(), telemetry.clone(), clock, memory()),
+            prometheus_pool: PrometheusPool::new(credentials, telemetry.clone(), clock, memory()),
             pods: PodStore::new(clock),
             clock,
         },

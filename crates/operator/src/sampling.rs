@@ -10,12 +10,16 @@
 //! samples for all autoscalers. The task wakes its subscribers when a sample is there.
 
 mod activity;
+mod body;
 mod connection;
 pub(crate) mod credentials;
 pub(crate) mod egress;
 mod error;
 mod feed;
 mod http_client;
+mod measure_set;
+pub(crate) mod memory;
+mod page_absence;
 mod page_lookup;
 mod page_state;
 pub(crate) mod page_view;

@@ -34,6 +34,7 @@ pub(crate) struct Telemetry {
     panics: Family<TaskLabel, Counter>,
     autoscalers: Gauge,
     watch_age: Family<KindLabel, Gauge<f64, AtomicU64>>,
+    memory: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -129,12 +130,23 @@ impl Default for Telemetry {
                 "Time since the latest word of a watch, by the kind that is watched",
                 Family::default(),
             ),
+            memory: register(
+                all,
+                "memory_reserved_bytes",
+                "Memory of --memory-budget that pages, answers and windows take",
+                Gauge::default(),
+            ),
             registry: Arc::new(registry),
         }
     }
 }
 
 impl Telemetry {
+    /// Records how much of the budget of memory is reserved, in bytes.
+    pub(crate) fn record_reserved_memory(&self, bytes: usize) {
+        self.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
     /// Counts a scrape. The result is `ok`, or the kind of the error.
     pub(crate) fn record_scrape(&self, result: &'static str) {
         self.scrapes.get_or_create(&ResultLabel { result }).inc();

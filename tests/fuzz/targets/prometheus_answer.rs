@@ -2,7 +2,10 @@
 //! is a number or absent.
 #![no_main]
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary, Unstructured},
@@ -102,12 +105,12 @@ impl Number {
 fn series(input: &mut Unstructured) -> arbitrary::Result<Vec<Series>> {
     let mut all = Vec::new();
     for _ in 0..input.int_in_range(0..=12)? {
-        let name = (*input.choose(&NAMES)?).to_owned();
-        let mut labels: Vec<(String, String)> = Vec::new();
+        let name = (*input.choose(&NAMES)?).into();
+        let mut labels: Vec<(Arc<str>, Arc<str>)> = Vec::new();
         for label in LABELS {
             // `__name__` is not a label but the name.
             if label != "__name__" && input.ratio(1, 2)? {
-                labels.push((label.to_owned(), (*input.choose(&VALUES)?).to_owned()));
+                labels.push((label.into(), (*input.choose(&VALUES)?).into()));
             }
         }
         let samples = input.arbitrary_iter::<Point>()?.take(20);

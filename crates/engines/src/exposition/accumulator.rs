@@ -4,7 +4,11 @@
 use std::{cmp::Ordering, collections::HashSet};
 
 use super::{declared::Declaration, non_number::NonNumber};
-use crate::{buckets::Buckets, kind::Fold, labels::LabelSet};
+use crate::{
+    buckets::{Buckets, MOST_BUCKETS},
+    kind::Fold,
+    labels::LabelSet,
+};
 
 /// The number of series up to which a search one by one is faster than a hash set.
 const FEW: usize = 64;
@@ -164,7 +168,16 @@ impl Scratch {
     pub(super) fn non_number(&self, accumulator: usize) -> Option<NonNumber> {
         let Accumulator { non_number, entries: (start, end), .. } = self.accumulators[accumulator];
         let mut entries = self.entries[start..end].iter();
-        non_number.or_else(|| entries.find_map(|entry| NonNumber::of(entry.value)))
+        let many = || self.has_many_buckets(accumulator).then_some(NonNumber::ManyBuckets);
+        non_number.or_else(|| entries.find_map(|entry| NonNumber::of(entry.value))).or_else(many)
+    }
+
+    /// Returns true if the entries have more bounds than a histogram may have.
+    fn has_many_buckets(&self, accumulator: usize) -> bool {
+        let (start, end) = self.accumulators[accumulator].entries;
+        let entries = &self.entries[start..end];
+        let bounds = || entries.chunk_by(|a, b| a.le.total_cmp(&b.le).is_eq());
+        entries.len() > MOST_BUCKETS && bounds().nth(MOST_BUCKETS).is_some()
     }
 
     /// Ends the pass: removes duplicate entries, and gives each accumulator the range of its own.
@@ -211,7 +224,7 @@ impl Scratch {
     pub(super) fn fill_buckets(&self, accumulator: usize, per: f64, buckets: &mut Buckets) -> bool {
         let found = &self.accumulators[accumulator];
         let (start, end) = found.entries;
-        if found.sum.is_nan() {
+        if found.sum.is_nan() || self.has_many_buckets(accumulator) {
             return false;
         }
         buckets.fill(self.entries[start..end].iter().map(|entry| (entry.le / per, entry.value)))

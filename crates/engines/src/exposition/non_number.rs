@@ -1,5 +1,7 @@
 //! Values that are no numbers.
 
+use crate::buckets::MOST_BUCKETS;
+
 /// A value that is no number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NonNumber {
@@ -9,6 +11,8 @@ pub enum NonNumber {
     PlusInfinity,
     /// Minus infinity.
     MinusInfinity,
+    /// A histogram with more buckets than are read.
+    ManyBuckets,
 }
 
 impl NonNumber {
@@ -25,11 +29,20 @@ impl NonNumber {
     }
 
     /// Returns the value as Prometheus writes it.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Nan => "NaN",
             Self::PlusInfinity => "+Inf",
             Self::MinusInfinity => "-Inf",
+            Self::ManyBuckets => "a histogram with too many buckets",
+        }
+    }
+
+    /// Returns the sentence about a series with this value, after its name.
+    pub(super) fn sentence(self) -> String {
+        match self {
+            Self::ManyBuckets => format!("has more than the {MOST_BUCKETS} buckets that are read"),
+            other => format!("is {}, which is no number", other.name()),
         }
     }
 }

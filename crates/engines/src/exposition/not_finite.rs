@@ -35,6 +35,6 @@ impl NotFinite {
             let family = recipe.kind().family(&selector.name);
             if labels.is_empty() { family } else { format!("{family}{{{}}}", labels.join(",")) }
         });
-        format!("{} is {}, which is no number", name.unwrap_or_default(), self.value.name())
+        format!("{} {}", name.unwrap_or_default(), self.value.sentence())
     }
 }

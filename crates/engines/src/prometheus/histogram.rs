@@ -65,7 +65,7 @@ impl Part {
 /// the same bounds, so that they add up.
 pub(super) fn classic(histograms: &[&Series], name: &str, part: Part) -> Vec<Series> {
     let number = |series: &&Series, value: fn(&Histogram) -> f64| Series {
-        name: name.to_owned(),
+        name: name.into(),
         labels: series.labels.clone(),
         samples: series.histograms.iter().map(|(at, found)| (*at, value(found))).collect(),
         histograms: Vec::new(),
@@ -128,8 +128,8 @@ fn thin(bounds: &mut Vec<f64>, limit: usize) {
 fn bucket_series(series: &Series, name: &str, bounds: &[f64]) -> Vec<Series> {
     let with_bound = |le: String| {
         let mut labels = series.labels.clone();
-        labels.push((LE.to_owned(), le));
-        Series { name: name.to_owned(), labels, ..Series::default() }
+        labels.push((LE.into(), le.into()));
+        Series { name: name.into(), labels, ..Series::default() }
     };
     let mut all: Vec<Series> =
         bounds.iter().map(|bound| with_bound(format!("{bound:?}"))).collect();
@@ -193,19 +193,14 @@ mod tests {
     }
 
     fn series(rank: &str, histograms: &[(f64, Histogram)]) -> Series {
-        let labels = vec![("rank".to_owned(), rank.to_owned())];
-        Series {
-            name: "x".to_owned(),
-            labels,
-            histograms: histograms.to_vec(),
-            ..Series::default()
-        }
+        let labels = vec![("rank".into(), rank.into())];
+        Series { name: "x".into(), labels, histograms: histograms.to_vec(), ..Series::default() }
     }
 
     /// Returns the bound and the samples of each bucket.
     fn buckets(all: &[&Series]) -> Vec<(String, Vec<f64>)> {
         let all = classic(all, "x_bucket", Part::Buckets);
-        assert!(all.iter().all(|series| series.name == "x_bucket"));
+        assert!(all.iter().all(|series| &*series.name == "x_bucket"));
         let samples = |series: &Series| series.samples.iter().map(|(_, value)| *value).collect();
         all.iter().map(|series| (series.label(LE).unwrap().to_owned(), samples(series))).collect()
     }

@@ -3,12 +3,21 @@
 //! Types and fields have the API's own names, see
 //! <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
-use serde::Deserialize;
+use std::{collections::HashSet, sync::Arc};
 
-use super::Histogram;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Bucket, Histogram};
 
 /// The warning that a response with `isPartial` stands for.
 const PARTIAL: &str = "isPartial: a part of its storage nodes did not answer";
+
+/// The memory that an allocation takes beside its bytes.
+const ALLOCATION: usize = 16;
+/// The memory of an interned text beside its bytes: two counters, the place in the set, and the
+/// allocation.
+const TEXT: usize = 64;
 
 /// A successful response to a query.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,9 +41,9 @@ pub enum QueryData {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// The name of the metric; empty if the query has computed the series.
-    pub name: String,
+    pub name: Arc<str>,
     /// All other labels, in the server's order.
-    pub labels: Vec<(String, String)>,
+    pub labels: Vec<(Arc<str>, Arc<str>)>,
     /// Times (seconds since 1970, by the clock of the server that scraped them) and values, the
     /// oldest first.
     pub samples: Vec<(f64, f64)>,
@@ -59,6 +68,9 @@ pub enum ResponseError {
     /// The result is of a type without numbers.
     #[error("the query returns a {0}, not numbers")]
     NoNumbers(String),
+    /// The response takes more memory than it may.
+    #[error("its series take more than {0} bytes of memory")]
+    TooLarge(usize),
     /// An element of the vector is a native histogram.
     #[error(
         "the query returns a native histogram, not numbers: apply histogram_quantile, \
@@ -95,7 +107,7 @@ struct RawData<'a> {
     #[serde(rename = "resultType")]
     result_type: &'a str,
     #[serde(borrow)]
-    result: &'a serde_json::value::RawValue,
+    result: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -118,12 +130,29 @@ struct Metric {
 struct Point(f64, f64);
 
 impl QueryResponse {
+    /// Returns the memory of the response, in bytes.
+    pub fn size(&self) -> usize {
+        let series = match &self.data {
+            QueryData::Scalar(_) => 0,
+            QueryData::Series(series) => series.iter().map(Series::size).sum(),
+        };
+        size_of::<Self>() + series + self.warnings.iter().map(String::len).sum::<usize>()
+    }
+
     /// Parses the body of a response.
     ///
     /// # Errors
     /// Fails with a [`ResponseError`] if the server has rejected the query, or if the body has no
     /// numbers.
     pub fn parse(body: &[u8]) -> Result<Self, ResponseError> {
+        Self::parse_within(body, usize::MAX)
+    }
+
+    /// Parses the body of a response that takes at most `most` bytes of memory beside the body.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and if the response takes more memory.
+    pub fn parse_within(body: &[u8], most: usize) -> Result<Self, ResponseError> {
         let raw: RawResponse<'_> =
             serde_json::from_slice(body).map_err(|error| not_prometheus(&error))?;
         if raw.status != "success" {
@@ -138,9 +167,7 @@ impl QueryResponse {
         };
         let data = match result_type {
             "vector" | "matrix" => {
-                let series: Vec<RawSeries> =
-                    serde_json::from_str(result.get()).map_err(|error| not_prometheus(&error))?;
-                let series: Vec<Series> = series.into_iter().map(Series::from).collect();
+                let series = parse_series(result.get(), most)?;
                 let is_histogram = |series: &Series| !series.histograms.is_empty();
                 if result_type == "vector" && series.iter().any(is_histogram) {
                     return Err(ResponseError::Histogram);
@@ -158,10 +185,86 @@ impl QueryResponse {
     }
 }
 
+/// Parses the series of a result, one after the other, within this much memory.
+fn parse_series(result: &str, most: usize) -> Result<Vec<Series>, ResponseError> {
+    let within = |bytes: usize| match bytes {
+        bytes if bytes <= most => Ok(()),
+        _ => Err(ResponseError::TooLarge(most)),
+    };
+    // Each element of the list is an object.
+    let objects = memchr::memchr_iter(b'{', result.as_bytes()).count();
+    within(objects * size_of::<Series>())?;
+    let elements: Vec<&RawValue> =
+        serde_json::from_str(result).map_err(|error| not_prometheus(&error))?;
+    let mut interner = Interner::default();
+    let mut all = Vec::with_capacity(elements.len());
+    let mut size = elements.len() * (size_of::<&RawValue>() + size_of::<Series>());
+    for element in elements {
+        within(size + largest_size(element.get().as_bytes()))?;
+        let raw: RawSeries =
+            serde_json::from_str(element.get()).map_err(|error| not_prometheus(&error))?;
+        let series = interner.series(raw);
+        size += series.size();
+        all.push(series);
+    }
+    Ok(all)
+}
+
+/// Returns the most memory, in bytes, that parsing a series can take beside its text: by the number
+/// of its strings, objects and lists, however they are arranged.
+fn largest_size(series: &[u8]) -> usize {
+    let count = |wanted: u8| memchr::memchr_iter(wanted, series).count();
+    // Two strings are a label; vectors grow to twice their size.
+    let strings = count(b'"') / 2 * (2 * size_of::<String>() + ALLOCATION);
+    // A list is a sample, or one with a histogram, or a bucket; each may have a vector of its own.
+    let lists = (count(b'[') + count(b'{')) * (2 * size_of::<(f64, Histogram)>() + ALLOCATION);
+    series.len() + strings + lists
+}
+
+/// The texts of labels. Most of them are repeated from series to series.
+#[derive(Default)]
+struct Interner(HashSet<Arc<str>>);
+
+impl Interner {
+    fn text(&mut self, text: String) -> Arc<str> {
+        if let Some(known) = self.0.get(text.as_str()) {
+            return known.clone();
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(text.clone());
+        text
+    }
+
+    fn series(&mut self, raw: RawSeries) -> Series {
+        let points = raw.values.unwrap_or_default().into_iter().chain(raw.value);
+        let samples = points.map(|Point(at, value)| (at, value)).collect();
+        let histograms = raw.histograms.unwrap_or_default().into_iter().chain(raw.histogram);
+        let Metric { name, labels } = raw.metric;
+        let labels = labels.into_iter().map(|(name, value)| (self.text(name), self.text(value)));
+        let labels = labels.collect();
+        Series { name: self.text(name), labels, samples, histograms: histograms.collect() }
+    }
+}
+
 impl Series {
     /// Returns the value of a label, if the series has it.
     pub fn label(&self, wanted: &str) -> Option<&str> {
-        self.labels.iter().find(|(name, _)| name == wanted).map(|(_, value)| &**value)
+        self.labels.iter().find(|(name, _)| **name == *wanted).map(|(_, value)| &**value)
+    }
+
+    /// Returns the memory of the series, in bytes, with the texts that no other series has.
+    fn size(&self) -> usize {
+        let own =
+            |text: &Arc<str>| if Arc::strong_count(text) <= 2 { text.len() + TEXT } else { 0 };
+        let labels = self.labels.iter().map(|(name, value)| own(name) + own(value));
+        let buckets = |(_, histogram): &(f64, Histogram)| histogram.buckets.capacity();
+        size_of::<Self>()
+            + 3 * ALLOCATION
+            + labels.sum::<usize>()
+            + self.labels.capacity() * size_of::<(Arc<str>, Arc<str>)>()
+            + self.samples.capacity() * size_of::<(f64, f64)>()
+            + self.histograms.capacity() * size_of::<(f64, Histogram)>()
+            + self.histograms.iter().map(buckets).sum::<usize>() * size_of::<Bucket>()
     }
 
     /// Returns the times of its samples and of its histograms, the oldest first. A series has one
@@ -169,16 +272,6 @@ impl Series {
     pub fn times(&self) -> impl DoubleEndedIterator<Item = f64> {
         let samples = self.samples.iter().map(|(at, _)| *at);
         samples.chain(self.histograms.iter().map(|(at, _)| *at))
-    }
-}
-
-impl From<RawSeries> for Series {
-    fn from(raw: RawSeries) -> Self {
-        let points = raw.values.unwrap_or_default().into_iter().chain(raw.value);
-        let samples = points.map(|Point(at, value)| (at, value)).collect();
-        let histograms = raw.histograms.unwrap_or_default().into_iter().chain(raw.histogram);
-        let Metric { name, labels } = raw.metric;
-        Self { name, labels, samples, histograms: histograms.collect() }
     }
 }
 
@@ -245,122 +338,4 @@ fn short(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn series(name: &str, labels: &[(&str, &str)], samples: &[(f64, f64)]) -> Series {
-        let labels =
-            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Series { name: name.to_owned(), labels, samples: samples.to_vec(), ..Series::default() }
-    }
-
-    #[test]
-    fn matrices_vectors_and_scalars_are_parsed() {
-        let table = [
-            (
-                r#"{"status":"success","data":{"resultType":"matrix","result":[
-                    {"metric":{"__name__":"a","pod":"x"},"values":[[1.5,"2"],[3,"NaN"]]},
-                    {"metric":{},"values":[]}]}}"#,
-                QueryData::Series(vec![
-                    series("a", &[("pod", "x")], &[(1.5, 2.0), (3.0, f64::NAN)]),
-                    Series::default(),
-                ]),
-            ),
-            (
-                r#"{"data":{"result":[{"value":[7,"+Inf"],"metric":{"l":"é\n"}}],"resultType":"vector"},"status":"success","infos":["x"]}"#,
-                QueryData::Series(vec![series("", &[("l", "é\n")], &[(7.0, f64::INFINITY)])]),
-            ),
-            (
-                r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":null}"#,
-                QueryData::default(),
-            ),
-            (
-                r#"{"status":"success","data":{"resultType":"scalar","result":[1,"4e1"]}}"#,
-                QueryData::Scalar(40.0),
-            ),
-        ];
-        for (body, expected) in table {
-            let response = QueryResponse::parse(body.as_bytes()).unwrap();
-            assert_eq!(format!("{:?}", response.data), format!("{expected:?}"), "{body}");
-            assert!(response.warnings.is_empty());
-        }
-    }
-
-    #[test]
-    fn native_histograms_are_parsed_and_no_result_of_an_expression() {
-        let body = |kind, field, histograms| {
-            let histogram = r#"{"count":"172","sum":"708.92","buckets":[[0,"2.5","5","172"]]}"#;
-            let histograms = str::replace(histograms, "H", histogram);
-            let series = format!(r#"{{"metric":{{"__name__":"t"}},"{field}":{histograms}}}"#);
-            format!(
-                r#"{{"status":"success","data":{{"resultType":"{kind}","result":[{series}]}}}}"#
-            )
-        };
-        let raw = body("matrix", "histograms", "[[1.5,H],[6.5,H]]");
-        let QueryData::Series(series) = QueryResponse::parse(raw.as_bytes()).unwrap().data else {
-            panic!("a scalar")
-        };
-        assert_eq!(series[0].times().collect::<Vec<_>>(), [1.5, 6.5]);
-        assert_eq!(series[0].histograms[1].1.buckets.len(), 1);
-        let computed = body("vector", "histogram", "[1.5,H]");
-        let error = QueryResponse::parse(computed.as_bytes()).unwrap_err();
-        assert_eq!(error, ResponseError::Histogram);
-    }
-
-    #[test]
-    fn a_partial_response_has_warnings() {
-        let body = r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["store a is\ndown"]}"#;
-        assert_eq!(QueryResponse::parse(body.as_bytes()).unwrap().warnings, ["store a is down"]);
-    }
-
-    #[test]
-    fn a_partial_response_of_victoriametrics_has_a_warning() {
-        let table = [
-            (r#""isPartial":true,"#, &[PARTIAL][..]),
-            (r#""isPartial":true,"warnings":["a"],"#, &["a", PARTIAL]),
-            (r#""isPartial":false,"#, &[]),
-            (r#""isPartial":null,"#, &[]),
-        ];
-        // As vmselect sends it, with one of two storage nodes down.
-        let data = r#""data":{"resultType":"vector","result":[{"metric":{},"value":[1795828825,"15"]}]},"stats":{"seriesFetched":"2"}"#;
-        for (partial, expected) in table {
-            let body = format!(r#"{{"status":"success",{partial}{data}}}"#);
-            let response = QueryResponse::parse(body.as_bytes()).unwrap();
-            assert_eq!(response.warnings, expected, "{partial}");
-            assert_ne!(response.data, QueryData::default(), "{partial}: the numbers stay");
-        }
-        let range =
-            r#"{"status":"success","isPartial":true,"data":{"resultType":"matrix","result":[]}}"#;
-        assert_eq!(QueryResponse::parse(range.as_bytes()).unwrap().warnings, [PARTIAL]);
-    }
-
-    #[test]
-    fn a_response_without_numbers_is_an_error() {
-        let table = [
-            (
-                r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#,
-                "the server rejected the query: bad_data: parse error",
-            ),
-            ("<html>", "this is not a response of Prometheus's API"),
-            ("", "this is not a response of Prometheus's API"),
-            ("[]", "this is not a response of Prometheus's API"),
-            (r#"{"status":"success"}"#, "it has no data"),
-            (
-                r#"{"status":"success","data":{"resultType":"string","result":[1,"x"]}}"#,
-                "the query returns a string, not numbers",
-            ),
-            (
-                r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}"#,
-                "a sample's value is not a number",
-            ),
-            (
-                r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"#,
-                "this is not a response of Prometheus's API",
-            ),
-        ];
-        for (body, expected) in table {
-            let error = QueryResponse::parse(body.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains(expected), "{body}: {error}");
-        }
-    }
-}
+mod tests;

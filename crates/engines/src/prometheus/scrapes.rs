@@ -201,7 +201,7 @@ impl<'s> Scrape<'s> {
         }
         let unlisted = || {
             let labels = self.series.first()?.labels.iter();
-            let mut labels = labels.filter(|(name, _)| !is_of_scrape(name) && name != "le");
+            let mut labels = labels.filter(|(name, _)| !is_of_scrape(name) && &**name != "le");
             labels.find_map(|(name, value)| {
                 let theirs = other.series.first()?.label(name).unwrap_or_default();
                 let is_apart =

@@ -64,14 +64,14 @@ impl<'r> Family<'r> {
     /// has it under two names, the one with the latest sample counts, and the page's if both were
     /// scraped at the same time.
     pub(super) fn series<'s>(&self, pod: &'s [Series]) -> Vec<Cow<'s, Series>> {
-        let own = |series: &&Series| series.name == self.name && series.histograms.is_empty();
+        let own = |series: &&Series| *series.name == *self.name && series.histograms.is_empty();
         let own: Vec<&Series> =
             pod.iter().filter(|series| self.selects(series)).filter(own).collect();
         let Some(other) = other_name(self.recipe, &self.name) else { return borrowed(own) };
         let part = Part::of(&self.name).filter(|_| self.recipe.kind() != Kind::Gauge);
         let others = pod.iter().filter(|series| {
             let is_native = !series.histograms.is_empty();
-            series.name == other && is_native == part.is_some() && self.selects(series)
+            *series.name == *other && is_native == part.is_some() && self.selects(series)
         });
         let others: Vec<&Series> = others.collect();
         if others.is_empty() || latest(&others) <= latest(&own) {
@@ -80,7 +80,8 @@ impl<'r> Family<'r> {
         let renamed: Vec<Series> = if let Some((_, part)) = part {
             classic(&others, &self.name, part)
         } else {
-            let rename = |series: &Series| Series { name: self.name.clone(), ..series.clone() };
+            let rename =
+                |series: &Series| Series { name: self.name.as_str().into(), ..series.clone() };
             others.into_iter().map(rename).collect()
         };
         renamed.into_iter().map(Cow::Owned).collect()
@@ -103,6 +104,8 @@ fn latest(series: &[&Series]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::prometheus::Histogram;
 
@@ -118,7 +121,7 @@ mod tests {
         } else {
             (times.iter().map(|at| (*at, 5.0)).collect(), Vec::new())
         };
-        Series { name: name.to_owned(), labels: Vec::new(), samples, histograms }
+        Series { name: name.into(), labels: Vec::new(), samples, histograms }
     }
 
     #[test]
@@ -144,7 +147,7 @@ mod tests {
             found.map(|series| (series.name.clone(), series.samples.clone())).collect::<Vec<_>>()
         };
         let (old, new) = (&[1.0, 2.0][..], &[1.0, 2.0, 3.0][..]);
-        let named = |name: &str, at: f64, value: f64| vec![(name.to_owned(), vec![(at, value)])];
+        let named = |name: &str, at: f64, value: f64| vec![(Arc::from(name), vec![(at, value)])];
         let table = [
             (Kind::Histogram, "t", vec![series("t", &[1.0], true)], named("t_bucket", 1.0, 9.0)),
             (Kind::Counter, "t_count", vec![series("t", &[1.0], true)], named("t_count", 1.0, 9.0)),
@@ -177,7 +180,7 @@ mod tests {
             |model: &str| Recipe::series(Kind::Gauge, "q", [("m".to_owned(), model.to_owned())]);
         let recipe = selector("a").plus(selector("a")).plus(selector("b"));
         let mut a = series("q", &[1.0], false);
-        a.labels.push(("m".to_owned(), "a".to_owned()));
+        a.labels.push(("m".into(), "a".into()));
         let families = Family::all_of(&recipe);
         assert_eq!(families.len(), 1);
         assert_eq!(families[0].series(&[a, series("q", &[1.0], false)]).len(), 1);

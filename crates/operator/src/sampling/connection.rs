@@ -24,6 +24,7 @@ use tokio::{io, net::TcpStream, task::AbortHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::sampling::{
+    body::Body,
     egress::Egress,
     error::FetchProblem,
     tls_hint::{is_of_plain_server, is_of_tls_server},
@@ -106,8 +107,8 @@ impl Connection {
         self.0 = None;
     }
 
-    /// Appends the page at `address` to `page`, up to `limit` bytes. With `keep` the connection
-    /// stays open for the next scrape. Every error closes it.
+    /// Reads the page at `address` into `page`. With `keep` the connection stays open for the next
+    /// scrape. Every error closes it.
     ///
     /// # Errors
     /// See [`FetchProblem`].
@@ -116,10 +117,9 @@ impl Connection {
         address: &Address,
         config: &RequestConfig,
         keep: bool,
-        page: &mut Vec<u8>,
-        limit: usize,
+        page: &mut Body,
     ) -> Result<(), FetchProblem> {
-        let problem = match self.try_get(address, config, keep, page, limit).await {
+        let problem = match self.try_get(address, config, keep, page).await {
             Ok(()) => return Ok(()),
             Err(problem) => problem,
         };
@@ -136,8 +136,7 @@ impl Connection {
         address: &Address,
         config: &RequestConfig,
         keep: bool,
-        page: &mut Vec<u8>,
-        limit: usize,
+        page: &mut Body,
     ) -> Result<(), FetchProblem> {
         let kept = self.0.take();
         let was_kept = kept.is_some();
@@ -159,7 +158,7 @@ impl Connection {
             }
             Err(error) => return Err(network(error)),
         };
-        read_body(response, page, limit).await?;
+        read_body(response, page).await?;
         if keep {
             self.0 = Some(open);
         }
@@ -244,11 +243,7 @@ where
 
 /// Appends the body to `page`, decompressed. If the response declares its length or is chunked, its
 /// end proves that the last line is complete.
-async fn read_body(
-    response: Response<Incoming>,
-    page: &mut Vec<u8>,
-    limit: usize,
-) -> Result<(), FetchProblem> {
+async fn read_body(response: Response<Incoming>, page: &mut Body) -> Result<(), FetchProblem> {
     let (head, mut body) = response.into_parts();
     if head.status != hyper::StatusCode::OK {
         let location = head.headers.get(header::LOCATION).map(header::HeaderValue::as_bytes);
@@ -256,29 +251,32 @@ async fn read_body(
     }
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(network)?.into_data() else { continue };
-        if page.len() + data.len() > limit {
-            return Err(FetchProblem::TooLarge(limit));
-        }
-        page.extend_from_slice(&data);
+        page.push(&data)?;
     }
     let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     let mut is_complete = framing.iter().any(|name| head.headers.contains_key(name));
     if head.headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip") {
-        decompress(page, limit)?;
+        decompress(page)?;
         is_complete = true;
     }
     // The parser rejects a last line without an end, which may be cut off. This one is not.
-    if is_complete && page.last().is_some_and(|byte| *byte != b'\n') {
-        page.push(b'\n');
+    if is_complete && page.bytes().last().is_some_and(|byte| *byte != b'\n') {
+        page.push(b"\n")?;
     }
     Ok(())
 }
 
-fn decompress(page: &mut Vec<u8>, limit: usize) -> Result<(), FetchProblem> {
-    let compressed = std::mem::take(page);
-    let mut decoder = MultiGzDecoder::new(&*compressed).take(limit as u64 + 1);
-    decoder.read_to_end(page).map_err(network)?;
-    if page.len() > limit { Err(FetchProblem::TooLarge(limit)) } else { Ok(()) }
+fn decompress(page: &mut Body) -> Result<(), FetchProblem> {
+    let plain = page.sibling();
+    let compressed = std::mem::replace(page, plain);
+    let mut decoder = MultiGzDecoder::new(compressed.bytes());
+    let mut part = [0; 8 << 10];
+    loop {
+        match decoder.read(&mut part).map_err(network)? {
+            0 => return Ok(()),
+            length => page.push(&part[..length])?,
+        }
+    }
 }
 
 fn network(error: impl std::error::Error) -> FetchProblem {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{kube_api::root_cause, sampling::egress::Refusal, supervise::Panic};
+use crate::{
+    kube_api::root_cause,
+    sampling::{egress::Refusal, memory::NoMemory},
+    supervise::Panic,
+};
 
 /// The length of the longest header Location that is shown, in characters.
 const LONGEST_LOCATION: usize = 200;
@@ -35,6 +39,9 @@ pub(crate) enum FetchError {
         /// The reason.
         problem: FetchProblem,
     },
+    /// The past of a page's histograms and windows takes more memory than there is.
+    #[error("the windows of this page take {0}")]
+    NoMemory(#[from] NoMemory),
     /// The task of the page or the server has panicked. It is started again.
     #[error("{0}; it is tried again (InternalError)")]
     Internal(Panic),
@@ -91,6 +98,15 @@ pub(crate) enum FetchProblem {
     /// The body of the response is larger than this limit, in bytes.
     #[error("the response is larger than {0} bytes")]
     TooLarge(usize),
+    /// Other responses of the namespace had all of its memory for this time.
+    #[error(
+        "other pages and answers of the namespace had all of its share of --memory-budget for {} s",
+        .0.as_secs()
+    )]
+    NoTurn(Duration),
+    /// The response takes more memory than there is.
+    #[error("the response takes {0}")]
+    NoMemory(#[from] NoMemory),
     /// The server rejected the query. The text is the server's.
     #[error("{0}")]
     Rejected(String),
@@ -157,6 +173,7 @@ impl FetchError {
         match self {
             Self::Access(_) => "access",
             Self::Internal(_) => "internal",
+            Self::NoMemory(_) => "no_memory",
             Self::Request { problem, .. } => match problem {
                 FetchProblem::Network(_)
                 | FetchProblem::SpeaksTls(_)
@@ -168,6 +185,7 @@ impl FetchError {
                 | FetchProblem::ServerStatus { .. }
                 | FetchProblem::Redirect { .. } => "status",
                 FetchProblem::TooLarge(_) => "too_large",
+                FetchProblem::NoTurn(_) | FetchProblem::NoMemory(_) => "no_memory",
                 FetchProblem::Rejected(_) => "rejected",
                 FetchProblem::Invalid(_) => "invalid",
             },

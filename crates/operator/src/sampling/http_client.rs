@@ -9,7 +9,7 @@ use reqwest::{Client, Response, redirect::Policy};
 
 use crate::{
     kube_api::root_cause,
-    sampling::{egress::Egress, error::FetchProblem, tls},
+    sampling::{body::Body, egress::Egress, error::FetchProblem, tls},
 };
 
 /// Returns a client that checks certificates by these settings, and addresses by `egress`. `ca` is
@@ -37,17 +37,16 @@ pub(crate) fn basic(username: &[u8], password: &[u8]) -> String {
     format!("Basic {}", BASE64.encode(plain))
 }
 
-/// Appends the body of a response to `body`, up to `limit` bytes.
+/// Appends the body of a response to `body`.
+///
+/// # Errors
+/// The body is too large, or the connection broke.
 pub(crate) async fn read_body(
     response: &mut Response,
-    body: &mut Vec<u8>,
-    limit: usize,
+    body: &mut Body,
 ) -> Result<(), FetchProblem> {
     while let Some(chunk) = response.chunk().await.map_err(network)? {
-        if body.len() + chunk.len() > limit {
-            return Err(FetchProblem::TooLarge(limit));
-        }
-        body.extend_from_slice(&chunk);
+        body.push(&chunk)?;
     }
     Ok(())
 }

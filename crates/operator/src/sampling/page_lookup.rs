@@ -12,7 +12,8 @@ use llm_autoscaler_observe::samples::{Lookup, Sample};
 
 use crate::sampling::{
     connection::Address,
-    page_state::{PageHint, PageState, STALE_INTERVALS},
+    page_absence::PageHint,
+    page_state::{PageState, STALE_INTERVALS},
 };
 
 /// The time after a scrape's timeout in which its result is still awaited.

@@ -9,9 +9,9 @@ use std::{
 use llm_autoscaler_api::Access;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
-    Absence, Measure, Program, Recipe, Track,
-    exposition::{Contradiction, Extract, Extractor, LabelMismatch, NotFinite, Value},
-    likely_gauges, recognize_program, similar_names,
+    Absence, Measure, Program, Track,
+    exposition::{Contradiction, Extract, LabelMismatch, NotFinite, Value},
+    recognize_program,
 };
 use llm_autoscaler_observe::samples::Found;
 use tokio::sync::Notify;
@@ -20,6 +20,9 @@ use crate::sampling::{
     connection::Address,
     error::FetchError,
     feed::{FeedState, SubscriberId},
+    measure_set::{MeasureSet, address, distinct},
+    memory::{NamespaceBudget, Reservation},
+    page_absence::{Instead, PageHint},
 };
 
 /// The number of intervals after which a sample is stale.
@@ -28,6 +31,15 @@ pub(crate) const STALE_INTERVALS: u32 = 3;
 /// The most measures of one page, of all its subscribers together. One gateway may serve the models
 /// of hundreds of autoscalers.
 const MOST_MEASURES: usize = 2048;
+
+/// The number of measures of a page that is usual, and is not counted in the budget of memory.
+const USUAL_MEASURES: usize = 16;
+
+/// The memory of one more measure without its past, in bytes: its recipe, compiled, and its flaws.
+const MEASURE_BYTES: usize = 2 << 10;
+
+/// The number of bytes that a scrape reads again to explain absences.
+const EXPLAINED_BYTES: usize = 1 << 20;
 
 /// The interval of a page without subscribers, which is not scraped.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
@@ -68,12 +80,10 @@ pub(crate) struct PageState {
     measures: Arc<MeasureSet>,
     /// The measures that no scrape extracts, because others are as many as a page may have.
     refused: HashSet<usize>,
-    /// The past of each measure.
-    tracks: Vec<Track>,
-    /// The way in which each measure was found on the last valid page.
-    found: Vec<Found>,
-    /// The flaws of each measure's series on the last valid page.
-    flaws: Vec<Flaws>,
+    /// What is known of each measure.
+    known: Vec<Known>,
+    /// The memory of `known`; `None` before the first scrape.
+    memory: Option<Reservation>,
     /// The time of the last valid page.
     valid_at: Option<Monotonic>,
     /// The measures of the latest scrape.
@@ -86,39 +96,23 @@ pub(crate) struct PageState {
     looks_like: Option<Program>,
     /// True if the last valid page had nothing on it.
     is_empty: bool,
-    /// For each measure that is absent: the series that the last valid page has with other labels.
-    mismatches: Vec<Option<LabelMismatch>>,
-    /// For each measure that is absent: what the page has instead.
-    hints: Vec<Option<PageHint>>,
+    /// The place of the first measure of which an absence is explained next.
+    next_explained: usize,
 }
 
-/// The series of a page that an absent measure may have to be read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PageHint {
-    /// Names that resemble those of the measure.
-    Similar(Vec<String>),
-    /// Gauges that may tell the load, on a page of an unknown program.
-    Likely(Vec<String>),
-    /// There are none.
-    Nothing,
-}
-
-/// The number of gauges that a hint names.
-const LIKELY_SHOWN: usize = 5;
-
-impl PageHint {
-    fn of(page: &[u8], recipe: &Recipe, is_known: bool) -> Self {
-        let similar = similar_names(page, recipe);
-        if !similar.is_empty() {
-            return Self::Similar(similar);
-        }
-        if is_known {
-            return Self::Nothing;
-        }
-        let likely = likely_gauges(page).into_iter().take(LIKELY_SHOWN);
-        let likely: Vec<String> = likely.map(|gauge| gauge.name).collect();
-        if likely.is_empty() { Self::Nothing } else { Self::Likely(likely) }
-    }
+/// What is known of one measure of a page.
+#[derive(Debug)]
+struct Known {
+    /// The past.
+    track: Track,
+    /// The way in which it was found on the last valid page.
+    found: Found,
+    /// The flaws of its series on the last valid page.
+    flaws: Flaws,
+    /// True if the last valid page did not have it.
+    is_absent: bool,
+    /// What the page had instead, once that was looked for.
+    absence: Option<Instead>,
 }
 
 /// The reasons why the series of a measure are on a page and have no value.
@@ -128,15 +122,6 @@ pub(crate) struct Flaws {
     pub(crate) contradiction: Option<Contradiction>,
     /// A series that is NaN or infinite.
     pub(crate) not_finite: Option<NotFinite>,
-}
-
-/// The measures of all subscribers, and the extractor that finds them in one pass.
-#[derive(Default)]
-pub(crate) struct MeasureSet {
-    measures: Vec<Arc<Measure>>,
-    /// The place of each measure, by its address.
-    places: HashMap<usize, usize>,
-    pub(crate) extractor: Extractor,
 }
 
 /// The interval and the timeout that serve all subscribers.
@@ -160,24 +145,6 @@ pub(crate) struct ScrapeResult<'a> {
 pub(crate) struct ScrapedPage<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) extracts: &'a [Extract],
-}
-
-impl MeasureSet {
-    fn new(measures: Vec<Arc<Measure>>) -> Self {
-        let recipes: Vec<_> = measures.iter().map(|measure| measure.recipe.clone()).collect();
-        let places = measures.iter().enumerate().map(|(place, measure)| (address(measure), place));
-        let places = places.collect();
-        Self { measures, places, extractor: Extractor::new(&recipes) }
-    }
-
-    fn index(&self, measure: &Arc<Measure>) -> Option<usize> {
-        self.places.get(&address(measure)).copied()
-    }
-}
-
-/// Returns the address of a measure. Measures are interned, so their addresses identify them.
-fn address(measure: &Arc<Measure>) -> usize {
-    Arc::as_ptr(measure).addr()
 }
 
 impl FeedState for PageState {
@@ -232,25 +199,24 @@ impl PageState {
     /// Returns the series that the last valid page has with other labels than those of an absent
     /// measure.
     pub(crate) fn mismatch(&self, measure: &Arc<Measure>) -> Option<&LabelMismatch> {
-        self.mismatches.get(self.measures.index(measure)?)?.as_ref()
+        self.known(measure)?.absence.as_ref()?.mismatch.as_ref()
     }
 
     /// Returns what the page has instead of an absent measure.
     pub(crate) fn hint(&self, measure: &Arc<Measure>) -> Option<&PageHint> {
-        self.hints.get(self.measures.index(measure)?)?.as_ref()
+        self.known(measure)?.absence.as_ref().map(|absence| &absence.hint)
     }
 
     /// Returns the past of a measure, and the way in which it was found on the last valid page.
     /// `None` if there was no valid page.
     pub(crate) fn track(&self, measure: &Arc<Measure>) -> Option<(&Track, Found)> {
-        let index = self.measures.index(measure)?;
-        self.valid_at.and_then(|_| Some((self.tracks.get(index)?, *self.found.get(index)?)))
+        let known = self.valid_at.and_then(|_| self.known(measure))?;
+        Some((&known.track, known.found))
     }
 
     /// Returns the flaws of a measure's series on the last valid page.
     pub(crate) fn flaws(&self, measure: &Arc<Measure>) -> Flaws {
-        let index = self.measures.index(measure);
-        index.and_then(|index| self.flaws.get(index)).copied().unwrap_or_default()
+        self.known(measure).map(|known| known.flaws).unwrap_or_default()
     }
 
     /// Returns true if others have as many measures of the page as it may have, so that this one is
@@ -259,17 +225,18 @@ impl PageState {
         self.refused.contains(&address(measure))
     }
 
-    /// Returns the measures of all subscribers, as the next scrape extracts them.
-    pub(crate) fn measures(&mut self) -> Arc<MeasureSet> {
+    /// Returns the measures of all subscribers, as the next scrape extracts them: as many of them
+    /// as there is memory for.
+    pub(crate) fn measures(&mut self, budget: &NamespaceBudget) -> Arc<MeasureSet> {
         if std::mem::take(&mut self.has_changed) {
-            self.merge_measures();
+            self.merge_measures(budget);
         }
         self.measures.clone()
     }
 
     /// Returns true if a subscriber has a measure that the latest scrape did not extract.
-    pub(crate) fn has_new_measures(&mut self) -> bool {
-        self.measures();
+    pub(crate) fn has_new_measures(&mut self, budget: &NamespaceBudget) -> bool {
+        self.measures(budget);
         self.scraped.as_ref().is_some_and(|scraped| !Arc::ptr_eq(scraped, &self.measures))
     }
 
@@ -289,51 +256,75 @@ impl PageState {
         self.error = error;
         self.is_latest = page.is_some();
         if let Some(ScrapedPage { bytes, extracts }) = page {
-            // Both explanations below read the whole page again, so they are for absences that a
-            // text may have to explain.
-            let is_unexplained = |(extract, measure): (&Extract, &Measure)| {
-                let absence = measure.recipe.absence();
-                let is_usual = matches!(absence, Absence::Usual | Absence::LeftOut);
-                extract.value == Value::Absent && !is_usual
-            };
-            let mut all = extracts.iter().zip(measures.measures.iter().map(|measure| &**measure));
-            self.looks_like = if all.any(is_unexplained) { recognize_program(bytes) } else { None };
             self.is_empty = bytes.trim_ascii().is_empty();
             for (extract, measure) in extracts.iter().zip(&measures.measures) {
-                let Some(index) = self.measures.index(measure) else { continue };
-                let find = || LabelMismatch::find(bytes, &measure.recipe);
-                let is_unexplained = is_unexplained((extract, measure));
-                self.mismatches[index] = is_unexplained.then(find).flatten();
-                let hint = &mut self.hints[index];
-                if is_unexplained {
-                    // A page keeps its names, so a hint is looked for once.
-                    let is_known = self.looks_like.is_some();
-                    hint.get_or_insert_with(|| PageHint::of(bytes, &measure.recipe, is_known));
-                } else {
-                    *hint = None;
+                if let Some(place) = self.measures.index(measure) {
+                    self.known[place].record(extract, at);
                 }
-                let Extract { value, alternative, ambiguous, contradiction, not_finite } = extract;
-                // A number of another kind means something else: a total instead of a rate.
-                let value = if contradiction.is_some() { &Value::Absent } else { value };
-                self.tracks[index].push(at.0, value);
-                self.found[index] = Found { alternative: *alternative, ambiguous: *ambiguous };
-                self.flaws[index] =
-                    Flaws { contradiction: *contradiction, not_finite: *not_finite };
             }
+            self.explain_absences(bytes);
             self.valid_at = Some(at);
+            self.fit_in_memory();
         }
         self.scraped = Some(measures);
         self.subscriptions.values().map(|subscription| subscription.wake.clone()).collect()
     }
 
+    fn known(&self, measure: &Arc<Measure>) -> Option<&Known> {
+        self.known.get(self.measures.index(measure)?)
+    }
+
+    /// Looks on the page for a replacement of each absent measure that a text may have to explain.
+    /// Each one reads the page again, so a scrape explains only some of them, by the beginning of
+    /// the page.
+    fn explain_absences(&mut self, page: &[u8]) {
+        let page = &page[..page.len().min(EXPLAINED_BYTES)];
+        let measures = self.measures.clone();
+        let is_unexplained = |known: &Known, place: usize| {
+            let absence = measures.measures[place].recipe.absence();
+            known.is_absent && !matches!(absence, Absence::Usual | Absence::LeftOut)
+        };
+        let places =
+            (0..self.known.len()).filter(|place| is_unexplained(&self.known[*place], *place));
+        let (before, mut places): (Vec<usize>, Vec<usize>) =
+            places.partition(|place| *place < self.next_explained);
+        places.extend(before);
+        self.looks_like = if places.is_empty() { None } else { recognize_program(page) };
+        places.truncate((EXPLAINED_BYTES / page.len().max(1)).max(1));
+        for place in places {
+            let recipe = &measures.measures[place].recipe;
+            let known = &mut self.known[place];
+            let former = known.absence.take();
+            known.absence = Some(Instead::find(page, recipe, self.looks_like.is_some(), former));
+            self.next_explained = place + 1;
+        }
+    }
+
+    /// Forgets the pasts for which there is no memory. Their measures are absent then, with an
+    /// error.
+    fn fit_in_memory(&mut self) {
+        let Some(memory) = &mut self.memory else { return };
+        let pasts: usize = self.known.iter().map(|known| known.track.memory()).sum();
+        let Err(problem) = memory.resize(of_measures(self.known.len()) + pasts) else { return };
+        self.known.iter_mut().filter(|known| known.track.memory() > 0).for_each(Known::forget);
+        // Giving back always succeeds.
+        let _ = memory.resize(of_measures(self.known.len()));
+        self.error = Some(problem.into());
+    }
+
     /// Merges the measures of all subscribers. Measures that stay keep their past.
-    fn merge_measures(&mut self) {
+    fn merge_measures(&mut self, budget: &NamespaceBudget) {
         // The oldest subscriptions come first, so that the same measures are refused each time.
         let mut subscriptions: Vec<_> = self.subscriptions.iter().collect();
         subscriptions.sort_unstable_by_key(|(subscriber, _)| **subscriber);
         let wanted = subscriptions.iter().flat_map(|(_, subscription)| &*subscription.measures);
         let mut measures = distinct(wanted);
-        let refused = measures.split_off(measures.len().min(MOST_MEASURES));
+        let memory = self.memory.get_or_insert_with(|| budget.empty());
+        let most = measures.len().min(MOST_MEASURES);
+        let affordable = affordable(most, memory);
+        // Memory may be there before the next scrape.
+        self.has_changed |= affordable < most;
+        let refused = measures.split_off(affordable);
         self.refused = refused.iter().map(address).collect();
         let before = &self.measures;
         if measures.len() == before.measures.len()
@@ -343,24 +334,53 @@ impl PageState {
         }
         let intervals = self.subscriptions.values().map(|subscription| subscription.interval);
         let gap = intervals.max().unwrap_or_default() * STALE_INTERVALS;
-        let tracks = measures.iter().map(|measure| match before.index(measure) {
-            Some(index) => self.tracks[index].clone(),
-            None => Track::new(measure.recipe.kind(), measure.window, gap),
+        let mut former: Vec<_> = std::mem::take(&mut self.known).into_iter().map(Some).collect();
+        let known = measures.iter().map(|measure| {
+            let former = before.index(measure).and_then(|place| former.get_mut(place)?.take());
+            former.unwrap_or_else(|| Known::new(measure, gap))
         });
-        let tracks = tracks.collect();
-        let found = measures.iter().map(|measure| before.index(measure));
-        let found = found.map(|index| index.map_or(Found::default(), |index| self.found[index]));
-        let found = found.collect();
-        let flaws = measures.iter().map(|measure| self.flaws(measure)).collect();
+        self.known = known.collect();
         self.measures = Arc::new(MeasureSet::new(measures));
-        (self.tracks, self.found, self.flaws) = (tracks, found, flaws);
-        self.mismatches = vec![None; self.measures.measures.len()];
-        self.hints = vec![None; self.measures.measures.len()];
     }
 }
 
-/// Returns each measure once, in the order of its first occurrence.
-pub(crate) fn distinct<'a>(measures: impl Iterator<Item = &'a Arc<Measure>>) -> Vec<Arc<Measure>> {
-    let mut known = HashSet::new();
-    measures.filter(|measure| known.insert(address(measure))).cloned().collect()
+impl Known {
+    fn new(measure: &Measure, gap: Duration) -> Self {
+        let track = Track::new(measure.recipe.kind(), measure.window, gap);
+        let (found, flaws) = (Found::default(), Flaws::default());
+        Self { track, found, flaws, is_absent: false, absence: None }
+    }
+
+    fn record(&mut self, extract: &Extract, at: Monotonic) {
+        let Extract { value, alternative, ambiguous, contradiction, not_finite } = extract;
+        self.is_absent = *value == Value::Absent;
+        if !self.is_absent {
+            self.absence = None;
+        }
+        // A number of another kind means something else: a total instead of a rate.
+        let value = if contradiction.is_some() { &Value::Absent } else { value };
+        self.track.push(at.0, value);
+        self.found = Found { alternative: *alternative, ambiguous: *ambiguous };
+        self.flaws = Flaws { contradiction: *contradiction, not_finite: *not_finite };
+    }
+
+    fn forget(&mut self) {
+        self.track = self.track.emptied();
+        self.found = Found::default();
+    }
+}
+
+/// Returns the memory of this many measures of a page without their pasts. The usual ones of an
+/// autoscaler are part of what a page costs.
+fn of_measures(measures: usize) -> usize {
+    measures.saturating_sub(USUAL_MEASURES) * MEASURE_BYTES
+}
+
+/// Reserves memory for as many measures as possible, up to this number, and returns the number.
+fn affordable(mut measures: usize, memory: &mut Reservation) -> usize {
+    // The pasts of the former measures are reserved already, and stay so.
+    while memory.grow_to(of_measures(measures)).is_err() {
+        measures /= 2;
+    }
+    measures
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use llm_autoscaler_engines::exposition::{Extract, PageError, Scratch};
+use llm_autoscaler_engines::exposition::{Extract, PageError, PageSummary, Scratch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -13,9 +13,12 @@ use crate::{
     lanes::Lanes,
     lock::lock,
     sampling::{
+        body::Body,
         credentials::CredentialStore,
         error::FetchError,
         feed::Feed,
+        measure_set::MeasureSet,
+        memory::MemoryBudget,
         page_state::{PageKey, PageState, ScrapeResult, ScrapedPage},
         schedule::Schedule,
         scrape::Scraper,
@@ -31,7 +34,13 @@ const FIRST_WITHIN: Duration = Duration::from_millis(200);
 /// their own namespace only.
 const CONCURRENCY: usize = 128;
 /// The largest capacity of a page buffer that is kept, in bytes.
-const KEPT_CAPACITY: usize = 1 << 20;
+const KEPT_CAPACITY: usize = 256 << 10;
+/// The number of pages with much work that are parsed in one namespace at the same time.
+const PARSED_AT_ONCE: usize = 2;
+/// Bytes of a page times measures: more of these are much work. An engine's page has 80 kB.
+const MUCH_WORK: usize = 4 << 20;
+/// The number of buffers that are kept.
+const KEPT: usize = 32;
 
 /// A page and its samples, which one task scrapes for all subscribers.
 pub(crate) type ScrapeLoop = Feed<PageKey, PageState>;
@@ -40,43 +49,62 @@ pub(crate) type ScrapeLoop = Feed<PageKey, PageState>;
 pub(crate) struct ScrapeContext {
     credentials: CredentialStore,
     permits: Lanes,
+    parsing: Lanes,
     telemetry: Telemetry,
     buffers: BufferPool,
     clock: Clock,
     supervisor: Supervisor,
+    memory: MemoryBudget,
 }
 
-/// The memory of one scrape. It is reused.
+/// Memory that is reused. A page is read into the first, for as long as that takes; parsing needs
+/// the second, and no more of them than there are threads.
 #[derive(Default)]
-struct ScrapeBuffers {
-    page: Vec<u8>,
+struct BufferPool {
+    pages: Mutex<Vec<Vec<u8>>>,
+    parsers: Mutex<Vec<Parser>>,
+}
+
+/// The memory of parsing a page.
+#[derive(Default)]
+struct Parser {
     scratch: Scratch,
     extracts: Vec<Extract>,
 }
 
-/// The buffers that no scrape uses.
-#[derive(Default)]
-struct BufferPool(Mutex<Vec<ScrapeBuffers>>);
-
 impl BufferPool {
-    fn acquire(&self) -> ScrapeBuffers {
-        lock(&self.0).pop().unwrap_or_default()
+    fn acquire(&self) -> Vec<u8> {
+        lock(&self.pages).pop().unwrap_or_default()
     }
 
-    fn release(&self, mut buffers: ScrapeBuffers) {
-        // An unusually large page must not occupy its memory forever.
-        if buffers.page.capacity() > KEPT_CAPACITY {
-            buffers.page = Vec::new();
+    /// Takes memory back. That of an unusually large page is given to the system.
+    fn release(&self, page: Vec<u8>, parser: Parser) {
+        if page.capacity() > KEPT_CAPACITY {
+            return;
         }
-        lock(&self.0).push(buffers);
+        put(&self.pages, page);
+        put(&self.parsers, parser);
+    }
+}
+
+fn put<T>(kept: &Mutex<Vec<T>>, buffer: T) {
+    let mut kept = lock(kept);
+    if kept.len() < KEPT {
+        kept.push(buffer);
     }
 }
 
 impl ScrapeContext {
-    pub(crate) fn new(credentials: CredentialStore, telemetry: Telemetry, clock: Clock) -> Self {
-        let (permits, buffers) = (Lanes::new(CONCURRENCY), BufferPool::default());
+    pub(crate) fn new(
+        credentials: CredentialStore,
+        telemetry: Telemetry,
+        clock: Clock,
+        memory: MemoryBudget,
+    ) -> Self {
+        let (permits, parsing) = (Lanes::new(CONCURRENCY), Lanes::new(PARSED_AT_ONCE));
+        let buffers = BufferPool::default();
         let supervisor = Supervisor::new(telemetry.clone(), clock);
-        Self { credentials, permits, telemetry, buffers, clock, supervisor }
+        Self { credentials, permits, parsing, telemetry, buffers, clock, supervisor, memory }
     }
 }
 
@@ -90,7 +118,8 @@ pub(crate) async fn run(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
 fn fail(context: &ScrapeContext, page: &ScrapeLoop, panic: &Panic) {
     let error = FetchError::Internal(panic.clone());
     context.telemetry.record_scrape(error.kind());
-    let (measures, at) = (page.state().measures(), context.clock.monotonic());
+    let memory = context.memory.of(&page.key.namespace);
+    let (measures, at) = (page.state().measures(&memory), context.clock.monotonic());
     record(page, ScrapeResult { measures, at, error: Some(error), page: None });
 }
 
@@ -104,7 +133,9 @@ fn record(page: &ScrapeLoop, result: ScrapeResult<'_>) {
 
 async fn scrape_repeatedly(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
     let PageKey { namespace, address, access, .. } = page.key.clone();
-    let mut scraper = Scraper::new(context.credentials.clone(), namespace, access, address);
+    let memory = context.memory.of(&namespace);
+    let credentials = context.credentials.clone();
+    let mut scraper = Scraper::new(credentials, namespace, access, address, memory.clone());
     let mut schedule = Schedule::new(Instant::now() + page.phase(FIRST_WITHIN));
     loop {
         tokio::select! {
@@ -114,7 +145,7 @@ async fn scrape_repeatedly(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
                 schedule.record_read(ok);
             }
             () = page.changed.notified() => {
-                if schedule.has_begun() && page.state().has_new_measures() {
+                if schedule.has_begun() && page.state().has_new_measures(&memory) {
                     schedule.tick_now(Instant::now());
                     continue;
                 }
@@ -136,28 +167,59 @@ async fn scrape(
     context.telemetry.record_lateness(due.elapsed());
     let (measures, timing) = {
         let mut state = page.state();
-        (state.measures(), state.timing())
+        (state.measures(scraper.memory()), state.timing())
     };
-    let mut buffers = context.buffers.acquire();
-    let ScrapeBuffers { page: bytes, scratch, extracts } = &mut buffers;
-    let response = scraper.scrape(&timing, bytes).await;
+    let response = scraper.scrape(&timing, context.buffers.acquire()).await;
     let at = context.clock.monotonic();
-    let (is_valid, error) = match response {
-        Err(error) => (false, Some(error)),
-        Ok(()) => match measures.extractor.read(bytes, scratch, extracts) {
-            Ok(_) => (true, None),
-            // A bad line does not invalidate the quantities that do not need it.
-            Err(error) => {
-                let is_valid = matches!(error, PageError::BadLine { .. });
-                (is_valid, Some(scraper.invalid(&error)))
-            }
-        },
+    let body = match response {
+        Ok(body) => body,
+        Err(error) => {
+            context.telemetry.record_scrape(error.kind());
+            record(page, ScrapeResult { measures, at, error: Some(error), page: None });
+            return false;
+        }
+    };
+    let (body, parser, result) = parse(context, &page.key.namespace, measures.clone(), body).await;
+    let (is_valid, error) = match result {
+        Ok(_) => (true, None),
+        // A bad line does not invalidate the quantities that do not need it.
+        Err(error) => {
+            let is_valid = matches!(error, PageError::BadLine { .. });
+            (is_valid, Some(scraper.invalid(&error)))
+        }
     };
     context.telemetry.record_scrape(error.as_ref().map_or("ok", FetchError::kind));
+    let (bytes, extracts) = (body.bytes(), &*parser.extracts);
     let valid = is_valid.then_some(ScrapedPage { bytes, extracts });
     record(page, ScrapeResult { measures, at, error, page: valid });
-    context.buffers.release(buffers);
+    context.buffers.release(body.into_parts().0, parser);
     is_valid
+}
+
+/// The result of parsing a page, with the memory that it needed.
+type Parsed = (Body, Parser, Result<PageSummary, PageError>);
+
+/// Parses a page. Much work is done beside the tasks of others, and in turn within a namespace.
+async fn parse(
+    context: &ScrapeContext,
+    namespace: &str,
+    measures: Arc<MeasureSet>,
+    body: Body,
+) -> Parsed {
+    let mut parser = lock(&context.buffers.parsers).pop().unwrap_or_default();
+    let work = body.bytes().len() * measures.len().max(1);
+    let parse = move || {
+        let Parser { scratch, extracts } = &mut parser;
+        let result = measures.extractor.read(body.bytes(), scratch, extracts);
+        (body, parser, result)
+    };
+    if work <= MUCH_WORK {
+        return parse();
+    }
+    let _permit = context.parsing.enter(namespace).await;
+    let parsed = tokio::task::spawn_blocking(parse).await;
+    // A panic goes on in the task of the page, which is started again.
+    parsed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 #[cfg(test)]
@@ -180,7 +242,8 @@ mod tests {
         let api = StandIn::start(|_: &Received| Answer::Never).await;
         let (telemetry, clock) = (Telemetry::default(), Clock::start());
         let credentials = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
-        let context = ScrapeContext::new(credentials, telemetry.clone(), clock);
+        let memory = MemoryBudget::new(1 << 20, telemetry.clone());
+        let context = ScrapeContext::new(credentials, telemetry.clone(), clock, memory);
         let address =
             Address { ip: [10, 0, 0, 7].into(), port: 1, tls: false, path: "/m".to_owned() };
         let key = PageKey {

@@ -17,6 +17,7 @@ use crate::{
     sampling::{
         credentials::CredentialStore,
         feed::{FeedRegistry, SubscriberId},
+        memory::MemoryBudget,
         page_state::{PageKey, PageState, PageSubscription},
         scrape_loop::{self, ScrapeContext, ScrapeLoop},
     },
@@ -35,11 +36,16 @@ struct PoolState {
 
 impl ScrapePool {
     /// Returns a pool without pages.
-    pub(crate) fn new(credentials: CredentialStore, telemetry: Telemetry, clock: Clock) -> Self {
+    pub(crate) fn new(
+        credentials: CredentialStore,
+        telemetry: Telemetry,
+        clock: Clock,
+        memory: MemoryBudget,
+    ) -> Self {
         Self(Arc::new(PoolState {
             pages: FeedRegistry::default(),
             measures: Mutex::default(),
-            context: Arc::new(ScrapeContext::new(credentials, telemetry, clock)),
+            context: Arc::new(ScrapeContext::new(credentials, telemetry, clock, memory)),
         }))
     }
 

@@ -20,7 +20,7 @@ use crate::{
     cluster::pods::{PodStore, PodView},
     sampling::{
         activity::Activity,
-        page_state::distinct,
+        measure_set::distinct,
         page_view::{PageView, ScrapePace},
         prometheus::{
             demand::QueryPace,

@@ -9,10 +9,9 @@ use crate::{
 
 fn series(name: &str, labels: &[(&str, &str)], samples: &[(f64, f64)]) -> Series {
     let own = [("namespace", "models"), ("pod", "a-0")];
-    let labels =
-        own.iter().chain(labels).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let labels = own.iter().chain(labels).map(|(name, value)| ((*name).into(), (*value).into()));
     Series {
-        name: name.to_owned(),
+        name: name.into(),
         labels: labels.collect(),
         samples: samples.to_vec(),
         ..Series::default()
@@ -106,7 +105,7 @@ fn a_server_may_report_any_time() {
 #[test]
 fn series_without_a_pod_are_left_out() {
     let mut stray = series("q", &[], &[(1.0, 1.0)]);
-    stray.labels.retain(|(name, _)| name != "pod");
+    stray.labels.retain(|(name, _)| &**name != "pod");
     assert_eq!(reading(&[stray], &measure(Kind::Gauge, "q", 0)), None);
 }
 

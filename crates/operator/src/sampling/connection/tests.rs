@@ -15,9 +15,15 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::sampling::{egress::EgressRules, http_client, tls, tls_hint::other_scheme};
+use crate::sampling::{
+    egress::EgressRules, http_client, memory::NamespaceBudget, tls, tls_hint::other_scheme,
+};
 
 const LIMIT: usize = 64 << 10;
+
+fn body() -> Body {
+    Body::new(Vec::new(), LIMIT, NamespaceBudget::plenty().empty())
+}
 
 /// A response.
 struct Response {
@@ -55,10 +61,9 @@ impl Server {
     }
 
     async fn get(&self, config: &RequestConfig) -> Result<String, FetchProblem> {
-        let mut page = Vec::new();
-        let response =
-            Connection::default().get(&self.address, config, false, &mut page, LIMIT).await;
-        response.map(|()| String::from_utf8(page).unwrap())
+        let mut page = body();
+        let response = Connection::default().get(&self.address, config, false, &mut page).await;
+        response.map(|()| String::from_utf8(page.into_parts().0).unwrap())
     }
 }
 
@@ -194,9 +199,9 @@ async fn a_kept_connection_is_used_again_and_replaced_after_the_server_closed_it
     let server = Server::plain(vec![page(false), page(true), page(false)]).await;
     let mut connection = Connection::default();
     for _ in 0..3 {
-        let mut page = Vec::new();
-        connection.get(&server.address, &unchecked(), true, &mut page, LIMIT).await.unwrap();
-        assert_eq!(page, b"a 1\n");
+        let mut page = body();
+        connection.get(&server.address, &unchecked(), true, &mut page).await.unwrap();
+        assert_eq!(page.bytes(), b"a 1\n");
     }
     let requests: Vec<usize> = server.requests.lock().await.iter().map(Vec::len).collect();
     assert_eq!(requests, [2, 1]);
@@ -207,8 +212,8 @@ async fn a_connection_that_is_not_kept_sends_the_header_connection_close() {
     let first = Response { bytes: sized(b"a 1\n"), closes: false };
     let server = Server::plain(vec![first, last(sized(b"a 1\n"))]).await;
     let mut connection = Connection::default();
-    connection.get(&server.address, &unchecked(), true, &mut Vec::new(), LIMIT).await.unwrap();
-    connection.get(&server.address, &unchecked(), false, &mut Vec::new(), LIMIT).await.unwrap();
+    connection.get(&server.address, &unchecked(), true, &mut body()).await.unwrap();
+    connection.get(&server.address, &unchecked(), false, &mut body()).await.unwrap();
     let requests = server.requests.lock().await;
     let closes: Vec<bool> =
         requests[0].iter().map(|request| request.contains("connection: close")).collect();
@@ -274,8 +279,7 @@ async fn a_port_that_speaks_tls_or_does_not_is_told_from_the_other() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         stream.shutdown().await.unwrap();
     });
-    let response =
-        Connection::default().get(&address, &unchecked(), false, &mut Vec::new(), LIMIT).await;
+    let response = Connection::default().get(&address, &unchecked(), false, &mut body()).await;
     assert!(matches!(response, Err(FetchProblem::SpeaksNoTls(_))), "{response:?}");
 }
 
@@ -365,8 +369,7 @@ async fn a_refused_connection_has_the_text_of_the_system() {
     drop(listener);
     let address =
         Address { ip: [127, 0, 0, 1].into(), port, tls: false, path: "/metrics".to_owned() };
-    let response =
-        Connection::default().get(&address, &unchecked(), false, &mut Vec::new(), LIMIT).await;
+    let response = Connection::default().get(&address, &unchecked(), false, &mut body()).await;
     assert!(
         matches!(&response, Err(FetchProblem::Network(problem)) if problem.contains("refused")),
         "{response:?}"

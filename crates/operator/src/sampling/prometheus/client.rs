@@ -7,15 +7,22 @@ use llm_autoscaler_engines::prometheus::{QueryResponse, ResponseError, duration}
 use reqwest::{Response, StatusCode, Url, header};
 
 use crate::sampling::{
+    body::Body,
     credentials::{CredentialStore, Peer},
     error::{FetchError, FetchProblem},
     http_client::{self, network},
+    memory::{MemoryBudget, Reservation},
     prometheus::demand::ServerKey,
     tls_hint::other_scheme,
 };
 
 /// The size of the largest response that is accepted.
 const LIMIT: usize = 64 << 20;
+/// The memory of a response for each byte of its body, and of the smallest one, in bytes.
+const PER_BYTE: usize = 3;
+const SMALLEST_RESPONSE: usize = 64 << 10;
+/// A response larger than this is parsed beside the other tasks.
+const PARSED_AT_ONCE: usize = 256 << 10;
 /// The shortest delay that `VictoriaMetrics` accepts.
 const LATENCY_OFFSET: &str = "1ms";
 
@@ -36,16 +43,19 @@ pub(super) struct QueryResult {
     pub(super) now: f64,
     /// The seconds that the server's clock is ahead of the operator's, if the response has a Date.
     pub(super) clock_ahead: Option<f64>,
+    /// The memory of the response, reserved as long as this lives.
+    pub(super) memory: Reservation,
 }
 
 /// Sends queries to Prometheus servers.
 pub(super) struct QueryClient {
     credentials: CredentialStore,
+    memory: MemoryBudget,
 }
 
 impl QueryClient {
-    pub(super) fn new(credentials: CredentialStore) -> Self {
-        Self { credentials }
+    pub(super) fn new(credentials: CredentialStore, memory: MemoryBudget) -> Self {
+        Self { credentials, memory }
     }
 
     /// Sends a query.
@@ -84,7 +94,8 @@ impl QueryClient {
                 if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
                     self.credentials.invalidate(namespace, &server.access, Peer::Server).await;
                 }
-                match read(response).await {
+                let memory = self.memory.of(namespace).empty();
+                match read(response, memory).await {
                     Ok(result) => return Ok(result),
                     Err(problem @ FetchProblem::Status(400)) => {
                         with_scheme(problem, other_scheme(&access.client, url, None).await)
@@ -109,22 +120,31 @@ fn with_scheme(problem: FetchProblem, scheme: Option<&'static str>) -> FetchProb
     }
 }
 
-async fn read(mut response: Response) -> Result<QueryResult, FetchProblem> {
+async fn read(mut response: Response, memory: Reservation) -> Result<QueryResult, FetchProblem> {
     let status = response.status();
     let location = response.headers().get(header::LOCATION).cloned();
     let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-    let mut body = Vec::new();
-    http_client::read_body(&mut response, &mut body, LIMIT).await?;
+    let mut body = Body::new(Vec::new(), LIMIT, memory);
+    http_client::read_body(&mut response, &mut body).await?;
+    let most = PER_BYTE * body.bytes().len() + SMALLEST_RESPONSE;
+    let both = body.bytes().len() + most;
+    body.memory().grow_to(both)?;
     let ours = Utc::now().timestamp_millis() as f64 / 1000.0;
     // A Date is in whole seconds; on average it is half a second old.
     let theirs = date.map(|date| date.timestamp() as f64 + 0.5);
-    match QueryResponse::parse(&body) {
-        Ok(response) if status.is_success() => Ok(QueryResult {
-            response,
-            now: theirs.unwrap_or(ours),
-            clock_ahead: theirs.map(|theirs| theirs - ours),
-        }),
+    let (parsed, body, mut memory) = parse(body, most).await?;
+    match parsed {
+        Ok(response) if status.is_success() => {
+            // The body is dropped; giving back always succeeds.
+            let _ = memory.resize(response.size());
+            Ok(QueryResult {
+                response,
+                now: theirs.unwrap_or(ours),
+                clock_ahead: theirs.map(|theirs| theirs - ours),
+                memory,
+            })
+        }
         // Prometheus explains a rejection in its own format, whatever the status.
         Err(error @ ResponseError::Rejected { .. }) => {
             Err(FetchProblem::Rejected(error.to_string()))
@@ -135,6 +155,24 @@ async fn read(mut response: Response) -> Result<QueryResult, FetchProblem> {
             Err(FetchProblem::server_status(status.as_u16(), location, &body))
         }
     }
+}
+
+/// The result of parsing, with the body and its memory.
+type Parsed = (Result<QueryResponse, ResponseError>, Vec<u8>, Reservation);
+
+/// Parses a body. That of thousands of pods takes too long for a task among others.
+async fn parse(body: Body, most: usize) -> Result<Parsed, FetchProblem> {
+    let parse = move |body: Body| {
+        let parsed = QueryResponse::parse_within(body.bytes(), most);
+        let (bytes, memory) = body.into_parts();
+        (parsed, bytes, memory)
+    };
+    if body.bytes().len() <= PARSED_AT_ONCE {
+        return Ok(parse(body));
+    }
+    tokio::task::spawn_blocking(move || parse(body)).await.map_err(|error| {
+        FetchProblem::Invalid(format!("the response could not be parsed: {error}"))
+    })
 }
 
 /// Returns the parameters of an instant query. Servers ignore those that they do not know.
@@ -165,7 +203,10 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::sampling::egress::{Egress, EgressRules};
+    use crate::{
+        sampling::egress::{Egress, EgressRules},
+        telemetry::Telemetry,
+    };
 
     #[test]
     fn an_expression_has_a_limit_to_the_age_of_its_samples_and_raw_samples_have_none() {
@@ -216,7 +257,9 @@ mod tests {
         let kubernetes = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
         let kubernetes = kube::Client::try_from(kubernetes).unwrap();
         let loopback = Egress::new(EgressRules { loopback: true, ..EgressRules::default() });
-        let client = QueryClient::new(CredentialStore::new(kubernetes, loopback).unwrap());
+        let credentials = CredentialStore::new(kubernetes, loopback).unwrap();
+        let client =
+            QueryClient::new(credentials, MemoryBudget::new(1 << 20, Telemetry::default()));
         let query = InstantQuery {
             expression: "up".to_owned(),
             lookback: None,

@@ -7,6 +7,7 @@ use crate::{
     sampling::{
         credentials::CredentialStore,
         feed::{FeedRegistry, SubscriberId},
+        memory::MemoryBudget,
         prometheus::{
             demand::{QueryDemand, ServerKey},
             query_loop::{self, PrometheusServer, QueryContext},
@@ -25,8 +26,13 @@ pub(crate) struct PrometheusPool {
 
 impl PrometheusPool {
     /// Returns a pool without servers.
-    pub(crate) fn new(credentials: CredentialStore, telemetry: Telemetry, clock: Clock) -> Self {
-        let context = Arc::new(QueryContext::new(credentials, telemetry, clock));
+    pub(crate) fn new(
+        credentials: CredentialStore,
+        telemetry: Telemetry,
+        clock: Clock,
+        memory: MemoryBudget,
+    ) -> Self {
+        let context = Arc::new(QueryContext::new(credentials, telemetry, clock, memory));
         Self { servers: Arc::default(), context }
     }
 

@@ -11,6 +11,7 @@ use crate::{
         credentials::CredentialStore,
         error::FetchError,
         feed::Feed,
+        memory::MemoryBudget,
         prometheus::{
             client::QueryClient,
             demand::ServerKey,
@@ -38,9 +39,14 @@ pub(super) struct QueryContext {
 }
 
 impl QueryContext {
-    pub(super) fn new(credentials: CredentialStore, telemetry: Telemetry, clock: Clock) -> Self {
+    pub(super) fn new(
+        credentials: CredentialStore,
+        telemetry: Telemetry,
+        clock: Clock,
+        memory: MemoryBudget,
+    ) -> Self {
         let supervisor = Supervisor::new(telemetry.clone(), clock);
-        Self { client: QueryClient::new(credentials), telemetry, clock, supervisor }
+        Self { client: QueryClient::new(credentials, memory), telemetry, clock, supervisor }
     }
 }
 
@@ -135,7 +141,8 @@ mod tests {
         let api = StandIn::start(|_: &Received| Answer::Never).await;
         let credentials = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
         let telemetry = Telemetry::default();
-        let context = QueryContext::new(credentials, telemetry.clone(), Clock::start());
+        let memory = MemoryBudget::new(1 << 20, Telemetry::default());
+        let context = QueryContext::new(credentials, telemetry.clone(), Clock::start(), memory);
         let (namespace, pod) = ("namespace".to_owned(), "pod".to_owned());
         let key = ServerKey {
             url: "http://prometheus:9090".to_owned(),

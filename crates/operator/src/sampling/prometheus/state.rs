@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::sampling::{
     error::FetchError,
     feed::{FeedState, SubscriberId},
+    memory::Reservation,
     prometheus::{
         client::QueryResult,
         demand::{QueryDemand, QueryPace, range},
@@ -54,6 +55,8 @@ struct RangeSamples {
     spacings: HashMap<String, f64>,
     /// The pods, by namespace and name.
     pods: HashMap<String, HashMap<String, PodSamples>>,
+    /// The memory that is reserved for the series.
+    memory: Vec<Reservation>,
 }
 
 /// The series of a pod, and the readings that have been taken from them.
@@ -294,7 +297,8 @@ impl RangeSamples {
             Err(error) => return self.error = Some(error),
         };
         *self = Self { at: Some(at), ..Self::default() };
-        for QueryResult { response, now, .. } in results {
+        for QueryResult { response, now, memory, .. } in results {
+            self.memory.push(memory);
             self.server_time = self.server_time.max(now);
             self.warnings.extend(response.warnings);
             let QueryData::Series(series) = response.data else { continue };

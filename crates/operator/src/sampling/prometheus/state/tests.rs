@@ -2,6 +2,7 @@ use llm_autoscaler_engines::{Kind, Recipe, exposition::Value, prometheus::QueryR
 use serde_json::json;
 
 use super::*;
+use crate::sampling::memory::NamespaceBudget;
 
 const STALE_AFTER: Duration = Duration::from_mins(1);
 /// The server's time of the responses.
@@ -34,7 +35,8 @@ fn state(series: &[serde_json::Value], partial: bool) -> ServerState {
         "data": {"resultType": "matrix", "result": series},
     });
     let response = QueryResponse::parse(body.to_string().as_bytes()).unwrap();
-    let result = Ok(QueryResult { response, now: NOW, clock_ahead: None });
+    let memory = NamespaceBudget::plenty().empty();
+    let result = Ok(QueryResult { response, now: NOW, clock_ahead: None, memory });
     let mut state = ServerState::default();
     let purpose = Purpose::Range(range(&measure(), STALE_AFTER));
     state.record_results(vec![CompletedQuery { purpose, result }], &labels(), Monotonic::default());
@@ -95,7 +97,8 @@ fn a_sample_of_a_partial_response_is_in_doubt() {
 fn a_partial_response_to_a_query_has_a_warning() {
     let body = br#"{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[{"metric":{},"value":[1795828825,"15"]}]}}"#;
     let response = QueryResponse::parse(body).unwrap();
-    let result = Ok(QueryResult { response, now: NOW, clock_ahead: None });
+    let memory = NamespaceBudget::plenty().empty();
+    let result = Ok(QueryResult { response, now: NOW, clock_ahead: None, memory });
     let purpose = Purpose::Query("sum(q)".to_owned());
     let mut state = ServerState::default();
     state.record_results(vec![CompletedQuery { purpose, result }], &labels(), Monotonic::default());

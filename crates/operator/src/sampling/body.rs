@@ -1,0 +1,107 @@
+//! The body of a response, read within a limit and the budget of memory.
+
+use crate::sampling::{error::FetchProblem, memory::Reservation};
+
+/// The smallest capacity of a body, in bytes.
+const SMALLEST: usize = 16 << 10;
+
+/// A body that is read, within a limit and the budget.
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    /// The size of the largest body, in bytes.
+    limit: usize,
+    memory: Reservation,
+}
+
+impl Body {
+    /// Begins an empty body of at most `limit` bytes, in the memory of `bytes`.
+    pub(crate) fn new(mut bytes: Vec<u8>, limit: usize, memory: Reservation) -> Self {
+        bytes.clear();
+        Self { bytes, limit, memory }
+    }
+
+    /// Appends a part.
+    ///
+    /// # Errors
+    /// The body is larger than its limit, or than the memory that is left.
+    pub(crate) fn push(&mut self, part: &[u8]) -> Result<(), FetchProblem> {
+        let length = self.bytes.len() + part.len();
+        if length > self.limit {
+            return Err(FetchProblem::TooLarge(self.limit));
+        }
+        let mut capacity = self.bytes.capacity();
+        if length > capacity {
+            capacity = length.max(2 * capacity).clamp(SMALLEST, self.limit.max(SMALLEST));
+            if length <= self.memory.bytes() {
+                capacity = capacity.min(self.memory.bytes());
+            }
+        }
+        if self.memory.grow_to(capacity).is_err() {
+            capacity = length;
+            self.memory.grow_to(capacity)?;
+        }
+        self.bytes.reserve_exact(capacity - self.bytes.len());
+        self.bytes.extend_from_slice(part);
+        Ok(())
+    }
+
+    /// Returns the bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns an empty body with the same limit, and memory of its own.
+    pub(crate) fn sibling(&self) -> Self {
+        Self::new(Vec::new(), self.limit, self.memory.sibling())
+    }
+
+    /// Returns the reservation.
+    pub(crate) fn memory(&mut self) -> &mut Reservation {
+        &mut self.memory
+    }
+
+    /// Returns the bytes, and the memory that is reserved for them.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Reservation) {
+        (self.bytes, self.memory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{sampling::memory::MemoryBudget, telemetry::Telemetry};
+
+    fn used(telemetry: &Telemetry) -> usize {
+        let page = telemetry.page();
+        let line = page.lines().find(|line| line.starts_with("llm_autoscaler_memory_reserved"));
+        line.and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn a_body_ends_at_its_limit_and_at_the_end_of_the_memory() {
+        let telemetry = Telemetry::default();
+        let budget = MemoryBudget::new(1 << 20, telemetry.clone());
+        let mut body = Body::new(Vec::new(), 200 << 10, budget.of("a").empty());
+        let part = vec![b'x'; 100 << 10];
+        assert_eq!((body.push(&part), body.push(&part)), (Ok(()), Ok(())));
+        assert_eq!(body.push(b"y"), Err(FetchProblem::TooLarge(200 << 10)));
+        assert_eq!((body.bytes().len(), used(&telemetry)), (200 << 10, 200 << 10));
+
+        let mut other = Body::new(Vec::new(), 4 << 20, budget.of("a").empty());
+        let pushed = std::iter::repeat_with(|| other.push(&part)).take_while(Result::is_ok);
+        assert_eq!(pushed.count(), 3, "half of the budget less the other body's");
+        let text = other.push(&part).unwrap_err().to_string();
+        assert!(text.contains("--memory-budget"), "{text}");
+        drop((body, other));
+        assert_eq!(used(&telemetry), 0);
+    }
+
+    #[test]
+    fn reused_memory_of_a_body_counts() {
+        let telemetry = Telemetry::default();
+        let budget = MemoryBudget::new(1 << 20, telemetry.clone());
+        let mut body = Body::new(Vec::with_capacity(1 << 17), 1 << 20, budget.of("a").empty());
+        body.push(b"x").unwrap();
+        assert!(used(&telemetry) >= 1 << 17);
+    }
+}
