@@ -139,8 +139,8 @@ fn body(series: &[Series]) -> Vec<u8> {
         .iter()
         .map(|series| {
             let mut metric: serde_json::Map<_, _> =
-                series.labels.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-            metric.insert("__name__".to_owned(), json!(series.name));
+                series.labels.iter().map(|(name, value)| (name.to_string(), json!(&**value))).collect();
+            metric.insert("__name__".to_owned(), json!(&*series.name));
             let values: Vec<_> =
                 series.samples.iter().map(|(at, value)| json!([at, text(*value)])).collect();
             let buckets = |found: &Histogram| {

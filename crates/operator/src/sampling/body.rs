@@ -11,13 +11,21 @@ pub(crate) struct Body {
     /// The size of the largest body, in bytes.
     limit: usize,
     memory: Reservation,
+    /// The memory that is reserved for a byte of the body, in bytes: for itself, and for the result
+    /// of parsing it.
+    per_byte: usize,
 }
 
 impl Body {
     /// Begins an empty body of at most `limit` bytes, in the memory of `bytes`.
     pub(crate) fn new(mut bytes: Vec<u8>, limit: usize, memory: Reservation) -> Self {
         bytes.clear();
-        Self { bytes, limit, memory }
+        Self { bytes, limit, memory, per_byte: 1 }
+    }
+
+    /// Begins an empty body, and reserves this much memory for each byte of it.
+    pub(crate) fn parsed(limit: usize, memory: Reservation, per_byte: usize) -> Self {
+        Self { per_byte, ..Self::new(Vec::new(), limit, memory) }
     }
 
     /// Appends a part.
@@ -36,9 +44,9 @@ impl Body {
                 capacity = capacity.min(self.memory.bytes());
             }
         }
-        if self.memory.grow_to(capacity).is_err() {
+        if self.memory.grow_to(self.per_byte * capacity).is_err() {
             capacity = length;
-            self.memory.grow_to(capacity)?;
+            self.memory.grow_to(self.per_byte * capacity)?;
         }
         self.bytes.reserve_exact(capacity - self.bytes.len());
         self.bytes.extend_from_slice(part);
@@ -52,7 +60,7 @@ impl Body {
 
     /// Returns an empty body with the same limit, and memory of its own.
     pub(crate) fn sibling(&self) -> Self {
-        Self::new(Vec::new(), self.limit, self.memory.sibling())
+        Self::parsed(self.limit, self.memory.sibling(), self.per_byte)
     }
 
     /// Returns the reservation.

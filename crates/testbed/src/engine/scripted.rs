@@ -38,6 +38,8 @@ pub enum Page {
     Cut(String),
     /// A page of this many bytes.
     Endless(usize),
+    /// This many bytes of a page, after which nothing comes any more.
+    Unfinished(usize),
     /// The request is read and never answered.
     Hang,
     /// Connections are refused, and open ones are closed.
@@ -223,7 +225,12 @@ async fn converse(script: &PodScript, mut stream: TcpStream) -> std::io::Result<
                 stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n").await?;
                 return stream.write_all(body.as_bytes()).await;
             }
-            Page::Endless(bytes) => return endless(&mut stream, bytes).await,
+            Page::Endless(bytes) => return endless(&mut stream, bytes, bytes).await,
+            Page::Unfinished(bytes) => {
+                endless(&mut stream, bytes, bytes + 1).await?;
+                // The connection stays open until the client gives up.
+                while stream.read(&mut [0; 1024]).await? > 0 {}
+            }
             Page::Reset => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n# HELP").await?;
                 stream.set_zero_linger()?;
@@ -251,9 +258,10 @@ async fn read_head(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&head).into_owned()))
 }
 
-async fn endless(stream: &mut TcpStream, bytes: usize) -> std::io::Result<()> {
+/// Writes this many bytes of a page, after a head that promises `length` of them.
+async fn endless(stream: &mut TcpStream, bytes: usize, length: usize) -> std::io::Result<()> {
     stream
-        .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").as_bytes())
+        .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes())
         .await?;
     let lines = "some_counter_total{label=\"value\"} 1\n".repeat(1000);
     let mut left = bytes;

@@ -54,7 +54,8 @@ pub(crate) async fn half_sent_requests_to_the_health_port(stage: &Stage) -> Resu
     Ok(format!("{memory} MB, probes answered within {probe} ms, a size after {reaction:.1} s"))
 }
 
-fn resident_mb(stage: &Stage) -> Result<u64> {
+/// Returns the memory of the operator, in MB.
+pub(crate) fn resident_mb(stage: &Stage) -> Result<u64> {
     let pid = stage.operator.pid().context("the operator does not run")?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;

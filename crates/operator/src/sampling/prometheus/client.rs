@@ -125,11 +125,9 @@ async fn read(mut response: Response, memory: Reservation) -> Result<QueryResult
     let location = response.headers().get(header::LOCATION).cloned();
     let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-    let mut body = Body::new(Vec::new(), LIMIT, memory);
+    let mut body = Body::parsed(LIMIT, memory, 1 + PER_BYTE);
     http_client::read_body(&mut response, &mut body).await?;
-    let most = PER_BYTE * body.bytes().len() + SMALLEST_RESPONSE;
-    let both = body.bytes().len() + most;
-    body.memory().grow_to(both)?;
+    let most = (PER_BYTE * body.bytes().len()).max(SMALLEST_RESPONSE);
     let ours = Utc::now().timestamp_millis() as f64 / 1000.0;
     // A Date is in whole seconds; on average it is half a second old.
     let theirs = date.map(|date| date.timestamp() as f64 + 0.5);
