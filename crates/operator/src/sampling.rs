@@ -16,6 +16,8 @@ pub(crate) mod egress;
 mod error;
 mod feed;
 mod http_client;
+#[cfg(test)]
+mod mutual_tls;
 mod page_lookup;
 mod page_state;
 pub(crate) mod page_view;

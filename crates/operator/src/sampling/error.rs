@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{kube_api::root_cause, sampling::egress::Refusal, supervise::Panic};
+use crate::{
+    kube_api::root_cause,
+    sampling::{egress::Refusal, tls_hint::refuses_certificate},
+    supervise::Panic,
+};
 
 /// The length of the longest header Location that is shown, in characters.
 const LONGEST_LOCATION: usize = 200;
@@ -46,6 +50,18 @@ pub(crate) enum FetchProblem {
     /// The connection could not be established, or broke. The text is the system's.
     #[error("{0}")]
     Network(String),
+    /// The server demands a client certificate, and none was sent.
+    #[error(
+        "{0}; the server demands a client certificate: set tlsConfig.cert and tlsConfig.keySecret \
+         of the source"
+    )]
+    CertificateDemanded(String),
+    /// The server does not accept the client certificate that was sent.
+    #[error(
+        "{0}; the server does not accept the client certificate of tlsConfig.cert: renew it, or let \
+         the server trust the authority that has signed it"
+    )]
+    CertificateRefused(String),
     /// The address is not called.
     #[error("{0}")]
     Refused(#[from] Refusal),
@@ -159,6 +175,8 @@ impl FetchError {
             Self::Internal(_) => "internal",
             Self::Request { problem, .. } => match problem {
                 FetchProblem::Network(_)
+                | FetchProblem::CertificateDemanded(_)
+                | FetchProblem::CertificateRefused(_)
                 | FetchProblem::SpeaksTls(_)
                 | FetchProblem::SpeaksNoTls(_)
                 | FetchProblem::WrongScheme { .. } => "unreachable",
@@ -202,9 +220,27 @@ impl FetchProblem {
         }
     }
 
-    /// Returns the problem of an error of the network.
-    pub(crate) fn network(error: &dyn std::error::Error) -> Self {
-        Self::Network(root_cause(error))
+    /// Returns the problem of an error of the network, for a request without a client certificate.
+    pub(crate) fn network(error: &(dyn std::error::Error + 'static)) -> Self {
+        let text = root_cause(error);
+        if refuses_certificate(error) {
+            Self::CertificateDemanded(text)
+        } else {
+            Self::Network(text)
+        }
+    }
+
+    /// Returns the problem as it is if the request was made with a client certificate.
+    pub(crate) fn with_client_certificate(self, was_sent: bool) -> Self {
+        match self {
+            Self::CertificateDemanded(text) if was_sent => Self::CertificateRefused(text),
+            problem => problem,
+        }
+    }
+
+    /// Returns true if the server has rejected the credentials, so that they have to be read again.
+    pub(crate) fn rejects_credentials(&self) -> bool {
+        matches!(self, Self::Status(401 | 403) | Self::CertificateRefused(_))
     }
 }
 

@@ -94,7 +94,12 @@ impl QueryClient {
             }
             Err(error) => {
                 let scheme = other_scheme(&access.client, url, Some(&error)).await;
-                with_scheme(network(error), scheme)
+                let has_certificate = server.access.has_client_certificate();
+                let problem = network(error).with_client_certificate(has_certificate);
+                if problem.rejects_credentials() {
+                    self.credentials.invalidate(namespace, &server.access, Peer::Server).await;
+                }
+                with_scheme(problem, scheme)
             }
         };
         Err(failed(problem))
