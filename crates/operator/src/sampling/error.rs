@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::{
     kube_api::root_cause,
-    sampling::{egress::Refusal, tls_hint::refuses_certificate},
+    sampling::{
+        egress::Refusal,
+        tls_hint::{is_handshake_failure, refuses_certificate},
+    },
     supervise::Panic,
 };
 
@@ -56,6 +59,12 @@ pub(crate) enum FetchProblem {
          of the source"
     )]
     CertificateDemanded(String),
+    /// The server has ended the handshake without a particular reason.
+    #[error(
+        "{0}; the server may demand a client certificate (tlsConfig.cert and tlsConfig.keySecret of \
+         the source), or have no TLS cipher that the operator has"
+    )]
+    HandshakeFailed(String),
     /// The server does not accept the client certificate that was sent.
     #[error(
         "{0}; the server does not accept the client certificate of tlsConfig.cert: renew it, or let \
@@ -176,6 +185,7 @@ impl FetchError {
             Self::Request { problem, .. } => match problem {
                 FetchProblem::Network(_)
                 | FetchProblem::CertificateDemanded(_)
+                | FetchProblem::HandshakeFailed(_)
                 | FetchProblem::CertificateRefused(_)
                 | FetchProblem::SpeaksTls(_)
                 | FetchProblem::SpeaksNoTls(_)
@@ -223,10 +233,10 @@ impl FetchProblem {
     /// Returns the problem of an error of the network, for a request without a client certificate.
     pub(crate) fn network(error: &(dyn std::error::Error + 'static)) -> Self {
         let text = root_cause(error);
-        if refuses_certificate(error) {
-            Self::CertificateDemanded(text)
-        } else {
-            Self::Network(text)
+        match error {
+            error if refuses_certificate(error) => Self::CertificateDemanded(text),
+            error if is_handshake_failure(error) => Self::HandshakeFailed(text),
+            _ => Self::Network(text),
         }
     }
 
@@ -252,6 +262,34 @@ fn contains(body: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alert_about_a_certificate_says_what_to_set() {
+        use rustls::AlertDescription as Alert;
+        let demanded = "demands a client certificate: set tlsConfig.cert and tlsConfig.keySecret";
+        let refused = "does not accept the client certificate of tlsConfig.cert: renew it";
+        for (alert, without, with) in [
+            (Alert::CertificateRequired, demanded, refused),
+            (Alert::BadCertificate, demanded, refused),
+            (Alert::UnsupportedCertificate, demanded, refused),
+            (Alert::CertificateRevoked, demanded, refused),
+            (Alert::CertificateExpired, demanded, refused),
+            (Alert::CertificateUnknown, demanded, refused),
+            (Alert::UnknownCA, demanded, refused),
+            (Alert::AccessDenied, demanded, refused),
+            (Alert::DecryptError, demanded, refused),
+            (Alert::HandshakeFailure, "may demand a client certificate", "may demand"),
+            (Alert::ProtocolVersion, "ProtocolVersion", "ProtocolVersion"),
+        ] {
+            for (was_sent, expected) in [(false, without), (true, with)] {
+                let error = std::io::Error::other(rustls::Error::AlertReceived(alert));
+                let problem = FetchProblem::network(&error).with_client_certificate(was_sent);
+                let text = problem.to_string();
+                assert!(text.contains(expected) && text.contains("fatal alert"), "{text}");
+                assert_eq!(problem.rejects_credentials(), expected == refused, "{text}");
+            }
+        }
+    }
 
     #[test]
     fn a_servers_status_has_a_hint_and_nothing_of_the_body() {

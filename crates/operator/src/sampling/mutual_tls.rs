@@ -229,3 +229,27 @@ async fn a_page_that_demands_a_client_certificate_is_scraped_with_it_and_after_i
         assert_eq!(scrape(&mut scraper).await.unwrap(), "a 1\n", "{version:?}");
     }
 }
+
+#[tokio::test]
+async fn a_client_certificate_that_is_missing_or_wrong_is_an_error_that_names_it() {
+    let authority = Authority::new("a");
+    let ((certificate, key), (_, other_key)) = (authority.client(), authority.client());
+    for (certificate, key, expected) in [
+        (&*certificate, None, "Secret ns/client has no key tls.key: create it"),
+        (&*certificate, Some(&*other_key), "tlsConfig cannot be used: the key of keySecret is not"),
+        ("-----BEGIN SECRET", Some(&*key), "tlsConfig cannot be used: cert "),
+    ] {
+        let secret = ClientSecret::new(&authority).await;
+        secret.set(&authority.pem, certificate, key.unwrap_or_default());
+        if key.is_none() {
+            lock(&secret.data).as_object_mut().unwrap().remove("tls.key");
+        }
+        let access = ClientSecret::access(true);
+        let of_pods = secret.credentials.for_pods("ns", &access).await.err();
+        let of_server = secret.credentials.for_server("ns", &access).await.err();
+        for error in [of_pods, of_server] {
+            let error = error.unwrap().to_string();
+            assert!(error.starts_with(expected) && !error.contains("BEGIN S"), "{error}");
+        }
+    }
+}

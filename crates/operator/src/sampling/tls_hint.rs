@@ -49,7 +49,7 @@ pub(super) fn is_of_plain_server(error: &(dyn Error + 'static)) -> bool {
 
 /// Returns true if a server has ended a handshake because of the client's certificate, or because
 /// there was none.
-pub(super) fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {
+pub fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {
     let Some(rustls::Error::AlertReceived(alert)) = tls_error(error) else { return false };
     matches!(
         alert,
@@ -65,6 +65,13 @@ pub(super) fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {
             | AlertDescription::DecryptError
             | AlertDescription::CertificateRequired
     )
+}
+
+/// Returns true if a server has ended a handshake without a particular reason. OpenSSL does so with
+/// TLS 1.2 if there is no client certificate, and others if no cipher suits both.
+pub(super) fn is_handshake_failure(error: &(dyn Error + 'static)) -> bool {
+    let failure = rustls::Error::AlertReceived(AlertDescription::HandshakeFailure);
+    tls_error(error) == Some(&failure)
 }
 
 /// Returns the error of TLS among an error and its causes. An [`io::Error`] holds one without

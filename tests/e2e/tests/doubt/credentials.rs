@@ -44,7 +44,7 @@ fn secret(values: &[(&str, &str)]) -> Secret {
     }
 }
 
-/// Waits until `a` scales. The API server needs a moment to admit a new RoleBinding, and a refusal
+/// Waits until `a` scales. The API server needs a moment to admit a new binding, and a refusal
 /// is kept for half a minute.
 async fn until_ready(stage: &Stage) -> Result<()> {
     let admitted = Duration::from_mins(1);
