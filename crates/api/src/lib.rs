@@ -33,20 +33,20 @@ pub mod workloads;
 
 pub use behavior::{BehaviorSpec, PolicySpec, PolicyType, RulesSpec, SelectPolicy};
 pub use parse::{
-    Access, Advice, Asked, DrainConfig, MetricConfig, ParsedRole, ParsedSpec, PodMonitorConfig,
-    PrometheusConfig, ScrapeConfig, SourceConfig, SourceMeasure, SpecError, TargetConfig,
-    VitalMeasures, WEDGED_AFTER, parse_spec, parse_target,
+    Access, Advice, Asked, DataKind, DrainConfig, MetricConfig, ParsedRole, ParsedSpec,
+    PodMonitorConfig, PrometheusConfig, ScrapeConfig, SourceConfig, SourceMeasure, SpecError,
+    TargetConfig, ValueRef, VitalMeasures, WEDGED_AFTER, parse_spec, parse_target,
 };
 pub use pause::PAUSED;
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};
 pub use quantity::{Quantity, QuantityError};
 pub use spec::{
-    AbsentSeries, AuthorizationSpec, BasicAuthSpec, CaSpec, DrainSpec, EngineName, FallbackSpec,
+    AbsentSeries, AuthorizationSpec, BasicAuthSpec, DrainSpec, EngineName, FallbackSpec,
     GatewayName, GaugeSpec, HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, LabelOperator,
     LabelRequirement, ManualChangesSpec, MetricSpec, MetricTarget, Name, Named, PodMonitorMode,
     PodMonitorSpec, Port, PrometheusSpec, RatioSpec, ReplicaPodsSpec, RoleSpec, ScaleTargetRef,
-    ScaleToZeroSpec, Scheme, ScrapeSpec, SeriesSelector, SeriesSpec, SeriesType, SignalName,
-    SourceSpec, TargetTypeName, TlsSpec,
+    ScaleToZeroSpec, Scheme, ScrapeSpec, SecretOrConfigMap, SeriesSelector, SeriesSpec, SeriesType,
+    SignalName, SourceSpec, TargetTypeName, TlsSpec,
 };
 pub use status::{
     ChangeRecord, DecisionStatus, LLMAutoscalerStatus, ManualChangeStatus, MetricStatus,

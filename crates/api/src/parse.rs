@@ -1,5 +1,6 @@
 //! Spec → configuration: parse, don't validate. After this, no text of the spec is left to misread.
 
+mod access;
 mod advice;
 mod behavior;
 mod drain;
@@ -14,11 +15,12 @@ use chrono::TimeDelta;
 use llm_autoscaler_core::{Fallback, MetricPolicy, Policy, Profile, Settings, ToZero};
 use llm_autoscaler_engines::{Engine, Measure};
 
+pub use access::{Access, DataKind, ValueRef};
 pub use advice::Advice;
 pub use drain::DrainConfig;
 pub use metric::{Asked, MetricConfig, SourceMeasure};
 pub use role::{ParsedRole, ParsedSpec, parse_spec};
-pub use source::{Access, PrometheusConfig, ScrapeConfig, SourceConfig};
+pub use source::{PrometheusConfig, ScrapeConfig, SourceConfig};
 pub use vitals::{VitalMeasures, WEDGED_AFTER};
 
 use crate::{

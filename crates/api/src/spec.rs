@@ -22,8 +22,8 @@ pub use name::{EngineName, GatewayName, Name, Named, SignalName, TargetTypeName}
 pub use pod_monitor::{PodMonitorMode, PodMonitorSpec};
 pub use role::{RatioSpec, RoleSpec};
 pub use source::{
-    AuthorizationSpec, BasicAuthSpec, CaSpec, HeaderFrom, KeyRef, Port, PrometheusSpec, Scheme,
-    ScrapeSpec, SourceSpec, TlsSpec,
+    AuthorizationSpec, BasicAuthSpec, HeaderFrom, KeyRef, Port, PrometheusSpec, Scheme, ScrapeSpec,
+    SecretOrConfigMap, SourceSpec, TlsSpec,
 };
 
 use crate::{behavior::BehaviorSpec, status::LLMAutoscalerStatus};

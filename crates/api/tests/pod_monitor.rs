@@ -109,7 +109,8 @@ fn the_endpoint_is_that_of_the_scrape_source() {
 #[test]
 fn prometheus_gets_the_credentials_of_the_scrape_source() {
     let source = ", sources: [{scrape: {scheme: HTTPS, authorization: {credentials: {name: s, key: token}}, \
-                  tlsConfig: {serverName: qwen3.example, ca: {configMap: {name: c, key: ca.crt}}}}}]";
+                  tlsConfig: {serverName: qwen3.example, ca: {configMap: {name: c, key: ca.crt}}, \
+                  cert: {secret: {name: s, key: tls.crt}}, keySecret: {name: s, key: tls.key}}}}]";
     let endpoint =
         &build(&owner(source), &PodMonitorSpec::default())["spec"]["podMetricsEndpoints"][0];
     assert_eq!(
@@ -118,7 +119,12 @@ fn prometheus_gets_the_credentials_of_the_scrape_source() {
     );
     assert_eq!(
         endpoint["tlsConfig"],
-        json!({"serverName": "qwen3.example", "insecureSkipVerify": false, "ca": {"configMap": {"name": "c", "key": "ca.crt"}}})
+        json!({
+            "serverName": "qwen3.example", "insecureSkipVerify": false,
+            "ca": {"configMap": {"name": "c", "key": "ca.crt"}},
+            "cert": {"secret": {"name": "s", "key": "tls.crt"}},
+            "keySecret": {"name": "s", "key": "tls.key"},
+        })
     );
     let source = ", sources: [{scrape: {basicAuth: {username: {name: s, key: u}, password: {name: s, key: p}}}}]";
     let endpoint =

@@ -3,14 +3,14 @@
 mod series;
 mod signals;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::ValueEnum;
 use llm_autoscaler_engines::{
     Engine, Inspection, Program, exposition::Value as Quantity, inspect, recognize_program,
 };
-use llm_autoscaler_operator::other_scheme;
+use llm_autoscaler_operator::{other_scheme, refuses_certificate};
 use serde_json::{Value, json};
 
 use crate::{engines::by_name, output::print};
@@ -39,6 +39,12 @@ pub(crate) struct Probe {
     /// Do not verify certificates.
     #[arg(long, short = 'k')]
     insecure: bool,
+    /// The file of a client certificate, and of those that have signed it, as PEM.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The file of the private key of --cert, as PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// The timeout of a read.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -118,12 +124,7 @@ impl Probe {
             ensure!(self.over.is_none(), "--over needs a URL: a file does not change");
             return std::fs::read(&self.page).with_context(|| format!("reading {}", self.page));
         }
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .danger_accept_invalid_certs(self.insecure)
-            .timeout(self.timeout)
-            .build()?;
+        let client = self.client()?;
         let mut request =
             client.get(&self.page).header("Accept", "text/plain;version=0.0.4, */*;q=0.1");
         for header in &self.headers {
@@ -133,7 +134,7 @@ impl Probe {
         }
         let mut response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Err(self.with_scheme(&client, error).await),
+            Err(error) => return Err(self.with_hint(&client, error).await),
         };
         let location = response.headers().get("location").and_then(|to| to.to_str().ok());
         let to = location.map(|to| format!(", a redirect to {to}")).unwrap_or_default();
@@ -155,8 +156,35 @@ impl Probe {
         Ok(page)
     }
 
-    /// Returns the error of a request, with a hint to the other scheme if the port speaks it.
-    async fn with_scheme(&self, client: &reqwest::Client, error: reqwest::Error) -> anyhow::Error {
+    fn client(&self) -> anyhow::Result<reqwest::Client> {
+        let mut client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .danger_accept_invalid_certs(self.insecure)
+            .timeout(self.timeout);
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            let read = |path: &PathBuf| {
+                std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+            };
+            let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
+            // An error of the reader may quote the key.
+            let identity = reqwest::Identity::from_pem(&pem).ok().with_context(|| {
+                let (cert, key) = (cert.display(), key.display());
+                format!("{cert} and {key} are not a certificate and its private key as PEM")
+            })?;
+            client = client.identity(identity);
+        }
+        Ok(client.build()?)
+    }
+
+    /// Returns the error of a request, with a hint to the other scheme if the port speaks it, or to
+    /// the client certificate that the server demands.
+    async fn with_hint(&self, client: &reqwest::Client, error: reqwest::Error) -> anyhow::Error {
+        if refuses_certificate(&error) {
+            let hint =
+                "the server demands a client certificate that it trusts: set --cert and --key";
+            return anyhow::Error::from(error).context(format!("{}: {hint}", self.page));
+        }
         match other_scheme(client, &self.page, Some(&error)).await {
             None => error.into(),
             scheme => anyhow!("{}: {}{}", self.page, error.without_url(), scheme_hint(scheme)),

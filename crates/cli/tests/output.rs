@@ -103,6 +103,24 @@ fn an_error_without_a_reader_is_no_panic() {
     assert_eq!(status.code(), Some(1));
 }
 
+#[test]
+fn a_client_certificate_needs_its_key_and_no_error_quotes_it() {
+    let file = file("key.pem", "-----BEGIN SECRET");
+    let file = file.to_str().unwrap();
+    let probe = ["probe", "https://127.0.0.1:1/", "--cert", file];
+    for (more, status, expected) in [
+        (&[][..], 2, "--key <FILE>"),
+        (&["--key", file], 1, "are not a certificate and its private key as PEM"),
+        (&["--key", "/no/such/file"], 1, "reading /no/such/file"),
+    ] {
+        let mut command = program(&[&probe[..], more].concat());
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{error}");
+        assert!(error.contains(expected) && !error.contains("BEGIN"), "{error}");
+    }
+}
+
 /// A full disk is not a reader that has gone away.
 #[cfg(target_os = "linux")]
 #[test]

@@ -42,7 +42,7 @@ mod status;
 mod supervise;
 mod telemetry;
 
-pub use sampling::tls_hint::other_scheme;
+pub use sampling::tls_hint::{other_scheme, refuses_certificate};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

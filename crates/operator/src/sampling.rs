@@ -19,6 +19,8 @@ mod feed;
 mod http_client;
 mod measure_set;
 pub(crate) mod memory;
+#[cfg(test)]
+mod mutual_tls;
 mod page_absence;
 mod page_lookup;
 mod page_state;

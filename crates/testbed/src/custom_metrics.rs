@@ -3,13 +3,13 @@
 
 mod api;
 mod exposition;
-pub(crate) mod tls;
 
 use anyhow::Result;
 
 use crate::ControlPlane;
 use crate::aggregation::{Aggregated, host};
 use crate::task::Task;
+use crate::tls::{Certificate, Listener};
 
 const GROUP: &str = "custom.metrics.k8s.io";
 const VERSION: &str = "v1beta2";
@@ -36,8 +36,8 @@ impl CustomMetrics {
     /// # Errors
     /// Fails if it cannot listen, or if the API server does not discover it.
     pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
-        let certificate = tls::Certificate::new(&host(SERVICE))?;
-        let listener = tls::Listener::bind(&certificate).await?;
+        let certificate = Certificate::new(&host(SERVICE))?;
+        let listener = Listener::bind(&certificate).await?;
         let port = listener.port()?;
         let client = control_plane.client();
         let app = api::router(client.clone());

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::task::Task;
+use crate::tls::{self, Certificate, ClientAuthority};
 
 /// The scrape interval in seconds that the timestamps of its samples show.
 const SCRAPED_EVERY: i64 = 5;
@@ -59,6 +60,7 @@ pub enum Fault {
 pub struct FakePrometheus {
     address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
+    certificate: Option<Certificate>,
     server: Option<Task>,
 }
 
@@ -85,13 +87,36 @@ impl FakePrometheus {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shared = Arc::default();
-        let server = serve(listener, &shared);
-        Ok(Self { address, shared, server: Some(server) })
+        let server = serve(listener, None, &shared);
+        Ok(Self { address, shared, certificate: None, server: Some(server) })
     }
 
     /// Returns its URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Starts again with TLS, and accepts only clients with a certificate of `clients`. Its own
+    /// certificate stays the same. Open connections are closed.
+    ///
+    /// # Errors
+    /// Fails if it cannot listen on its port again.
+    pub async fn demand_certificates(&mut self, clients: &ClientAuthority) -> Result<()> {
+        let certificate = match self.certificate.take() {
+            Some(certificate) => certificate,
+            None => Certificate::new("127.0.0.1")?,
+        };
+        self.certificate.insert(certificate).demand(clients)?;
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+        self.fail(Fault::None).await
+    }
+
+    /// Returns its certificate as PEM, if it has one.
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_ref().map(|certificate| &*certificate.pem)
     }
 
     /// Sets the value of a series, which is identified by its name and labels.
@@ -117,7 +142,7 @@ impl FakePrometheus {
             self.server = None;
         } else if self.server.is_none() {
             let listener = TcpListener::bind(self.address).await?;
-            self.server = Some(serve(listener, &self.shared));
+            self.server = Some(serve(listener, self.certificate.as_ref(), &self.shared));
         }
         self.lock().fault = fault;
         Ok(())
@@ -133,11 +158,20 @@ impl FakePrometheus {
     }
 }
 
-fn serve(listener: TcpListener, shared: &Arc<Mutex<Shared>>) -> Task {
+fn serve(
+    listener: TcpListener,
+    certificate: Option<&Certificate>,
+    shared: &Arc<Mutex<Shared>>,
+) -> Task {
     let app = Router::new().route("/api/v1/query", post(query)).with_state(shared.clone());
-    Task::spawn(async move {
-        let _ = axum::serve(listener, app).await; // `serve` never returns
-    })
+    // `serve` never returns.
+    match certificate {
+        None => Task::spawn(async move { drop(axum::serve(listener, app).await) }),
+        Some(certificate) => {
+            let listener = tls::Listener::new(listener, certificate);
+            Task::spawn(async move { drop(axum::serve(listener, app).await) })
+        }
+    }
 }
 
 async fn query(

@@ -40,6 +40,7 @@ pub mod rbg;
 mod script;
 mod server;
 mod task;
+mod tls;
 pub mod wait;
 mod webhook;
 pub mod workloads;
@@ -57,6 +58,7 @@ pub use lws::{LeaderWorkerSets, RoleScalers, Version as LwsVersion};
 pub use nodes::{ColdStart, HollowNodes, Plan};
 pub use page_server::PageServer;
 pub use rbg::RbgController;
+pub use tls::ClientAuthority;
 pub use webhook::Webhook;
 
 /// Returns the root of the repository, which holds the tests' scripts and the manifests.

@@ -11,6 +11,12 @@ impl Task {
         Self(tokio::spawn(future))
     }
 
+    /// Aborts the task, and waits until all that it held is dropped, such as a listener.
+    pub(crate) async fn stop(mut self) {
+        self.0.abort();
+        self.join().await;
+    }
+
     /// Waits until the task has ended on its own.
     pub(crate) async fn join(&mut self) {
         let _ = (&mut self.0).await;

@@ -8,8 +8,8 @@ use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use crate::ControlPlane;
-use crate::custom_metrics::tls::{Certificate, Listener};
 use crate::task::Task;
+use crate::tls::{Certificate, Listener};
 
 /// A validating webhook for one namespace. It allows everything until it is told to deny. Dropping
 /// it stops it; a webhook that does not answer is ignored from then on.

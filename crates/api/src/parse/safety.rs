@@ -4,7 +4,7 @@
 use super::SpecError;
 use crate::{
     names::{is_api_version, is_data_key, is_kind, is_object_name},
-    parse::Access,
+    parse::{Access, ValueRef},
     spec::{KeyRef, ScaleTargetRef},
 };
 
@@ -50,19 +50,14 @@ pub(super) fn check_target(target: &ScaleTargetRef) -> Result<(), SpecError> {
 
 /// Checks the references to Secrets and ConfigMaps, and the headers.
 pub(super) fn check_access(access: &Access, field: &str) -> Result<(), SpecError> {
-    let tls = access.tls.as_ref().and_then(|tls| tls.ca.as_ref());
-    let tls = tls.into_iter().flat_map(|ca| {
-        [("tlsConfig.ca.secret", &ca.secret), ("tlsConfig.ca.configMap", &ca.config_map)]
-    });
-    let tls = tls.filter_map(|(name, key)| Some((name, key.as_ref()?)));
-    let token =
-        access.authorization.iter().map(|from| ("authorization.credentials", &from.credentials));
-    let basic = access.basic_auth.iter().flat_map(|from| {
-        [("basicAuth.username", &from.username), ("basicAuth.password", &from.password)]
-    });
-    let headers = access.headers_from.iter().map(|from| ("headersFrom", &from.secret_key_ref));
-    for (name, key) in tls.chain(token).chain(basic).chain(headers) {
+    for ValueRef { field: name, key, .. } in access.references() {
         check_key(key, &format!("{field}.{name}"))?;
+    }
+    if let Some(tls) = &access.tls
+        && tls.cert.is_some() != tls.key_secret.is_some()
+    {
+        let problem = "set cert and keySecret together: a client certificate is used with its key";
+        return Err(SpecError::new(format!("{field}.tlsConfig"), problem));
     }
     check_headers(access, field)
 }
@@ -157,6 +152,34 @@ mod tests {
         assert_eq!(found, Some("sources[0].prometheus.authorization.credentials".to_owned()));
         let found = source("tlsConfig", json!({"ca": {"secret": {"name": "a", "key": "../b"}}}));
         assert_eq!(found, Some("sources[0].prometheus.tlsConfig.ca.secret".to_owned()));
+        let pair = |cert: &str, key: &str| {
+            let reference = |name| json!({"name": name, "key": "k"});
+            json!({"cert": {"configMap": reference(cert)}, "keySecret": reference(key)})
+        };
+        for (cert, key, expected) in [
+            ("../a", "b", Some("cert.configMap")),
+            ("a", "../b", Some("keySecret")),
+            ("a", "b", None),
+        ] {
+            let expected = expected.map(|f| format!("sources[0].prometheus.tlsConfig.{f}"));
+            assert_eq!(source("tlsConfig", pair(cert, key)), expected, "{cert}, {key}");
+        }
+    }
+
+    #[test]
+    fn a_client_certificate_has_its_key() {
+        for field in ["cert", "keySecret"] {
+            let reference = json!({"name": "a", "key": "k"});
+            let value = if field == "cert" { json!({"secret": reference}) } else { reference };
+            for source in ["prometheus", "scrape"] {
+                let mut settings = json!({"tlsConfig": {field: value}});
+                if source == "prometheus" {
+                    settings["url"] = json!("https://p.example");
+                }
+                let found = problem(|spec| spec["sources"] = json!([{source: settings}]));
+                assert_eq!(found, Some(format!("sources[0].{source}.tlsConfig")), "{field}");
+            }
+        }
     }
 
     #[test]

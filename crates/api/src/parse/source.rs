@@ -7,12 +7,10 @@ use llm_autoscaler_engines::{EngineProfile, Gateway, prometheus::PodLabels};
 
 use super::{
     SpecError,
+    access::Access,
     safety::{check_access, check_url},
 };
-use crate::spec::{
-    AuthorizationSpec, BasicAuthSpec, HeaderFrom, LLMAutoscalerSpec, Port, PrometheusSpec, Scheme,
-    ScrapeSpec, SourceSpec, TlsSpec,
-};
+use crate::spec::{LLMAutoscalerSpec, Port, PrometheusSpec, Scheme, ScrapeSpec, SourceSpec};
 
 /// A source of samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,22 +64,6 @@ pub struct PrometheusConfig {
     pub access: Access,
 }
 
-/// Credentials by reference, and how certificates are checked. It is a part of the key of whatever
-/// is fetched with it, so that one tenant's token never fetches for another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Access {
-    /// Headers without secrets.
-    pub headers: BTreeMap<String, String>,
-    /// Headers from Secrets.
-    pub headers_from: Vec<HeaderFrom>,
-    /// The header Authorization, from a Secret.
-    pub authorization: Option<AuthorizationSpec>,
-    /// User name and password, from Secrets.
-    pub basic_auth: Option<BasicAuthSpec>,
-    /// The rules for checking certificates; `None` is the default of the source.
-    pub tls: Option<TlsSpec>,
-}
-
 impl SourceConfig {
     /// Returns the gateway of the source, if it has one.
     pub fn gateway(&self) -> Option<Gateway> {
@@ -95,17 +77,6 @@ impl SourceConfig {
     /// the target's pods.
     pub fn is_of_other_pods(&self) -> bool {
         matches!(self, Self::Scrape(scrape) if scrape.pods.is_some())
-    }
-}
-
-impl Access {
-    /// Returns whether no Secret and no ConfigMap has to be read.
-    pub fn is_open(&self) -> bool {
-        let ca = self.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
-        self.headers_from.is_empty()
-            && self.authorization.is_none()
-            && self.basic_auth.is_none()
-            && !ca
     }
 }
 

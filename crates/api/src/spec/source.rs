@@ -203,17 +203,27 @@ pub struct KeyRef {
     pub key: String,
 }
 
-/// The rules for checking a certificate.
+/// The rules for checking a certificate, and the certificate that the operator presents.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[x_kube(
     validation = Rule::new("!(self.insecureSkipVerify && (has(self.ca) || has(self.serverName)))")
-        .message("insecureSkipVerify checks nothing: remove ca and serverName, or insecureSkipVerify")
+        .message("insecureSkipVerify checks nothing: remove ca and serverName, or insecureSkipVerify"),
+    validation = Rule::new("has(self.cert) == has(self.keySecret)")
+        .message("set cert and keySecret together: a client certificate is used with its key")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TlsSpec {
     /// The certificate authority that has signed it. If absent, one of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca: Option<CaSpec>,
+    pub ca: Option<SecretOrConfigMap>,
+    /// The certificate that the operator presents to a server that demands one (mTLS), as PEM:
+    /// its own first, then those that have signed it. It needs keySecret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<SecretOrConfigMap>,
+    /// The key of a Secret that contains the private key of cert, as PEM: PKCS#8, PKCS#1 or SEC1,
+    /// not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_secret: Option<KeyRef>,
     /// The host name that the certificate must contain. If absent, the host of the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
@@ -223,14 +233,14 @@ pub struct TlsSpec {
     pub insecure_skip_verify: bool,
 }
 
-/// The certificate of an authority, as PEM.
+/// A key of a Secret or of a ConfigMap that contains a certificate, as PEM.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[x_kube(
     validation = Rule::new("has(self.secret) != has(self.configMap)")
         .message("set exactly one of secret and configMap")
 )]
 #[serde(rename_all = "camelCase")]
-pub struct CaSpec {
+pub struct SecretOrConfigMap {
     /// The key of a Secret that contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<KeyRef>,

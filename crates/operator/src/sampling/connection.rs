@@ -20,7 +20,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::{io, net::TcpStream, task::AbortHandle};
+use tokio::{io, net::TcpStream, task::JoinHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::sampling::{
@@ -82,7 +82,7 @@ pub(crate) struct Connection(Option<Open>);
 #[derive(Debug)]
 struct Open {
     sender: SendRequest<Empty<Bytes>>,
-    task: AbortHandle,
+    task: JoinHandle<Result<(), hyper::Error>>,
 }
 
 impl Open {
@@ -92,6 +92,15 @@ impl Open {
     ) -> Result<Response<Incoming>, hyper::Error> {
         self.sender.ready().await?;
         self.sender.send_request(request).await
+    }
+
+    /// Returns the problem of a request that has failed. With TLS 1.3 a server refuses the client's
+    /// certificate after the handshake: a request may find the connection closed, and the reason is
+    /// the connection's.
+    async fn problem(&mut self, error: hyper::Error) -> FetchProblem {
+        let has_ended = error.is_closed() || error.is_canceled();
+        let ended = if has_ended { (&mut self.task).await.ok() } else { None };
+        network(ended.and_then(Result::err).unwrap_or(error))
     }
 }
 
@@ -119,9 +128,10 @@ impl Connection {
         keep: bool,
         page: &mut Body,
     ) -> Result<(), FetchProblem> {
+        let has_certificate = config.tls.client_auth_cert_resolver.has_certs();
         let problem = match self.try_get(address, config, keep, page).await {
             Ok(()) => return Ok(()),
-            Err(problem) => problem,
+            Err(problem) => problem.with_client_certificate(has_certificate),
         };
         // A TLS server closes a connection without TLS, answers in TLS, or with a status of 400.
         let is_suspect = matches!(problem, FetchProblem::Network(_) | FetchProblem::Status(400));
@@ -154,9 +164,12 @@ impl Connection {
                         || error.is_incomplete_message()) =>
             {
                 open = open_to(address, config).await?;
-                open.send(request(address, config, keep)?).await.map_err(network)?
+                match open.send(request(address, config, keep)?).await {
+                    Ok(response) => response,
+                    Err(error) => return Err(open.problem(error).await),
+                }
             }
-            Err(error) => return Err(network(error)),
+            Err(error) => return Err(open.problem(error).await),
         };
         read_body(response, page).await?;
         if keep {
@@ -196,7 +209,7 @@ async fn open_to(address: &Address, config: &RequestConfig) -> Result<Open, Fetc
         return handshake(stream).await;
     }
     let stream = tls_stream(address, config, stream).await;
-    let problem = |error: io::Error| match network(&error) {
+    let problem = |error: io::Error| match FetchProblem::network(&error) {
         FetchProblem::Network(text) if is_of_plain_server(&error) => {
             FetchProblem::SpeaksNoTls(text)
         }
@@ -236,9 +249,7 @@ where
     let mut builder = http1::Builder::new();
     builder.read_buf_exact_size(Some(BUFFER));
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(network)?;
-    // Requests report the errors of their connection.
-    let task = tokio::spawn(async move { drop(connection.await) });
-    Ok(Open { sender, task: task.abort_handle() })
+    Ok(Open { sender, task: tokio::spawn(connection) })
 }
 
 /// Appends the body to `page`, decompressed. If the response declares its length or is chunked, its
@@ -279,7 +290,7 @@ fn decompress(page: &mut Body) -> Result<(), FetchProblem> {
     }
 }
 
-fn network(error: impl std::error::Error) -> FetchProblem {
+fn network(error: impl std::error::Error + 'static) -> FetchProblem {
     FetchProblem::network(&error)
 }
 

@@ -1,33 +1,38 @@
-//! Credentials of sources: headers from Secrets, and rules for checking certificates.
+//! Credentials of sources: headers and client certificates from Secrets, and rules for checking
+//! certificates.
 //!
 //! Spec fields refer to Secrets and ConfigMaps of the autoscaler's own namespace. They are read
 //! when they are needed, and cached for 30 s. If a server rejects the credentials, they are read
-//! again at once, so that a rotated token works immediately.
+//! again at once, so that a rotated token or client certificate works immediately.
+
+mod objects;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client};
-use llm_autoscaler_api::{Access, CaSpec, KeyRef, TlsSpec};
+use kube::Client;
+use llm_autoscaler_api::{Access, SecretOrConfigMap, TlsSpec};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
+use self::objects::{ObjectReader, Values};
 use crate::{
-    kube_api::within,
     lock::lock,
-    sampling::{connection::RequestConfig, egress::Egress, error::AccessError, http_client, tls},
+    sampling::{
+        connection::RequestConfig,
+        egress::Egress,
+        error::AccessError,
+        http_client,
+        tls::{self, ClientPem, PemFiles},
+    },
 };
 
 /// The time for which credentials are cached.
 const CACHED_FOR: Duration = Duration::from_secs(30);
 /// The shortest time between two invalidations of the same credentials.
 const INVALIDATED_EVERY: Duration = Duration::from_secs(5);
-/// The deadline of a call to the API server.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A client and headers for requests to a Prometheus server.
 #[derive(Clone, Debug)]
@@ -54,13 +59,6 @@ enum Credentials {
     Server(Arc<ServerAccess>),
 }
 
-/// A kind of object that credentials are read from.
-#[derive(Clone, Copy)]
-enum ObjectKind {
-    Secret,
-    ConfigMap,
-}
-
 /// The credentials of all sources. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct CredentialStore(Arc<StoreState>);
@@ -72,7 +70,7 @@ struct StoreState {
 
 /// Reads credentials from the API server.
 struct CredentialReader {
-    kubernetes: Client,
+    objects: ObjectReader,
     /// The configuration without anything from Secrets.
     open_pods: Arc<RequestConfig>,
     open_server: Arc<ServerAccess>,
@@ -99,15 +97,6 @@ struct CachedCredentials {
     result: Result<Credentials, AccessError>,
 }
 
-impl ObjectKind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Secret => "Secret",
-            Self::ConfigMap => "ConfigMap",
-        }
-    }
-}
-
 impl CredentialStore {
     /// Returns an empty store that reads Secrets with this client.
     ///
@@ -117,10 +106,10 @@ impl CredentialStore {
         let (headers, server_name) = (HeaderMap::new(), None);
         // Few certificates are for a pod's address, so they are only checked if the spec has rules.
         let unchecked = TlsSpec { insecure_skip_verify: true, ..TlsSpec::default() };
-        let tls = Arc::new(tls::config(&unchecked, None)?);
-        let client = http_client::client(&TlsSpec::default(), None, &egress)?;
+        let tls = Arc::new(tls::config(&unchecked, &PemFiles::default())?);
+        let client = http_client::client(&TlsSpec::default(), &PemFiles::default(), &egress)?;
         let reader = CredentialReader {
-            kubernetes,
+            objects: ObjectReader::new(kubernetes),
             open_pods: Arc::new(RequestConfig {
                 headers: headers.clone(),
                 tls,
@@ -232,117 +221,79 @@ impl CredentialStore {
 
 impl CredentialReader {
     async fn read(&self, key: &CacheKey) -> Result<Credentials, AccessError> {
-        let Access { headers, headers_from, authorization, basic_auth, tls } = &*key.access;
-        let secret = |reference| self.value(&key.namespace, ObjectKind::Secret, reference);
-        let mut sent = HeaderMap::new();
-        for (name, value) in headers {
-            insert(&mut sent, name, value.as_bytes(), false)?;
-        }
-        let values =
-            try_join_all(headers_from.iter().map(|header| secret(&header.secret_key_ref))).await?;
-        for (header, value) in headers_from.iter().zip(values) {
-            insert(&mut sent, &header.name, value.trim_ascii(), true)?;
-        }
-        if let Some(authorization) = authorization {
-            let credentials = secret(&authorization.credentials).await?;
-            let value = [authorization.type_.as_bytes(), b" ", credentials.trim_ascii()].concat();
-            insert(&mut sent, AUTHORIZATION.as_str(), &value, true)?;
-        }
-        if let Some(basic) = basic_auth {
-            let (username, password) =
-                futures::try_join!(secret(&basic.username), secret(&basic.password))?;
-            insert(
-                &mut sent,
-                AUTHORIZATION.as_str(),
-                http_client::basic(&username, &password).as_bytes(),
-                true,
-            )?;
-        }
-        let ca = match tls.as_ref().and_then(|tls| tls.ca.as_ref()) {
-            Some(CaSpec { secret: Some(reference), .. }) => Some(secret(reference).await?),
-            Some(CaSpec { config_map: Some(reference), .. }) => {
-                Some(self.value(&key.namespace, ObjectKind::ConfigMap, reference).await?)
-            }
-            _ => None,
-        };
-        let unusable = |problem| AccessError::Unusable { what: "tlsConfig".to_owned(), problem };
+        let values = self.objects.read(&key.namespace, &key.access).await?;
+        let headers = headers(&key.access, &values)?;
+        let tls = key.access.tls.as_ref();
+        let pem = pem_files(tls, &values)?;
         let credentials = match (key.peer, tls) {
             (Peer::Pods, tls) => self
-                .request_config(sent, tls.as_ref(), ca.as_deref())
+                .request_config(headers, tls, &pem)
                 .map(|config| Credentials::Pods(Arc::new(config))),
             (Peer::Server, None) => {
                 let client = self.open_server.client.clone();
-                Ok(Credentials::Server(Arc::new(ServerAccess { client, headers: sent })))
+                Ok(Credentials::Server(Arc::new(ServerAccess { client, headers })))
             }
-            (Peer::Server, Some(tls)) => {
-                let client = http_client::client(tls, ca.as_deref(), &self.egress);
-                client.map(|client| {
-                    Credentials::Server(Arc::new(ServerAccess { client, headers: sent }))
-                })
-            }
+            (Peer::Server, Some(tls)) => http_client::client(tls, &pem, &self.egress)
+                .map(|client| Credentials::Server(Arc::new(ServerAccess { client, headers }))),
         };
-        credentials.map_err(unusable)
+        let what = || "tlsConfig".to_owned();
+        credentials.map_err(|problem| AccessError::Unusable { what: what(), problem })
     }
 
     fn request_config(
         &self,
         headers: HeaderMap,
         tls: Option<&TlsSpec>,
-        ca: Option<&[u8]>,
+        pem: &PemFiles<'_>,
     ) -> Result<RequestConfig, String> {
         let Some(spec) = tls else {
             return Ok(RequestConfig { headers, ..(*self.open_pods).clone() });
         };
         let server_name = spec.server_name.as_deref().map(tls::server_name).transpose()?;
-        let tls = Arc::new(tls::config(spec, ca)?);
+        let tls = Arc::new(tls::config(spec, pem)?);
         Ok(RequestConfig { headers, tls, server_name, ..(*self.open_pods).clone() })
     }
+}
 
-    /// Reads one key of a Secret or a ConfigMap.
-    async fn value(
-        &self,
-        namespace: &str,
-        object: ObjectKind,
-        reference: &KeyRef,
-    ) -> Result<Vec<u8>, AccessError> {
-        let kind = object.name();
-        let namespace = namespace.to_owned();
-        let KeyRef { name, key, .. } = reference.clone();
-        match within(DEADLINE, self.data(&namespace, object, &name)).await {
-            Ok(Some(mut data)) => {
-                data.remove(&key).ok_or(AccessError::Missing { kind, namespace, name, key })
-            }
-            Ok(None) => Err(AccessError::Missing { kind, namespace, name, key }),
-            Err(error) if error.status() == Some(403) => {
-                Err(AccessError::Forbidden { kind, namespace, name })
-            }
-            Err(error) => {
-                Err(AccessError::Unread { kind, namespace, name, problem: error.to_string() })
-            }
-        }
+/// Returns the headers of the requests.
+fn headers(access: &Access, values: &Values) -> Result<HeaderMap, AccessError> {
+    let Access { headers, headers_from, authorization, basic_auth, .. } = access;
+    let mut sent = HeaderMap::new();
+    for (name, value) in headers {
+        insert(&mut sent, name, value.as_bytes(), false)?;
     }
+    for header in headers_from {
+        let value = values.of_secret(&header.secret_key_ref)?;
+        insert(&mut sent, &header.name, value.trim_ascii(), true)?;
+    }
+    let name = AUTHORIZATION.as_str();
+    if let Some(authorization) = authorization {
+        let credentials = values.of_secret(&authorization.credentials)?;
+        let value = [authorization.type_.as_bytes(), b" ", credentials.trim_ascii()].concat();
+        insert(&mut sent, name, &value, true)?;
+    }
+    if let Some(basic) = basic_auth {
+        let (username, password) =
+            (values.of_secret(&basic.username)?, values.of_secret(&basic.password)?);
+        insert(&mut sent, name, http_client::basic(username, password).as_bytes(), true)?;
+    }
+    Ok(sent)
+}
 
-    async fn data(
-        &self,
-        namespace: &str,
-        object: ObjectKind,
-        name: &str,
-    ) -> Result<Option<BTreeMap<String, Vec<u8>>>, kube::Error> {
-        let client = self.kubernetes.clone();
-        match object {
-            ObjectKind::ConfigMap => {
-                let found = Api::<ConfigMap>::namespaced(client, namespace).get_opt(name).await?;
-                let data = found.map(|map| map.data.unwrap_or_default());
-                let bytes = |(key, text): (String, String)| (key, text.into_bytes());
-                Ok(data.map(|data| data.into_iter().map(bytes).collect()))
-            }
-            ObjectKind::Secret => {
-                let found = Api::<Secret>::namespaced(client, namespace).get_opt(name).await?;
-                let data = found.map(|secret| secret.data.unwrap_or_default());
-                Ok(data.map(|data| data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect()))
-            }
+/// Returns the PEM files to which the settings refer.
+fn pem_files<'v>(tls: Option<&TlsSpec>, values: &'v Values) -> Result<PemFiles<'v>, AccessError> {
+    let Some(tls) = tls else { return Ok(PemFiles::default()) };
+    let ca = tls.ca.as_ref().and_then(SecretOrConfigMap::reference);
+    let ca = ca.map(|(kind, key)| values.of(kind, key)).transpose()?;
+    let certificate = tls.cert.as_ref().and_then(SecretOrConfigMap::reference);
+    let client = match (certificate, &tls.key_secret) {
+        (Some((kind, certificate)), Some(key)) => {
+            let (certificate, key) = (values.of(kind, certificate)?, values.of_secret(key)?);
+            Some(ClientPem { certificate, key })
         }
-    }
+        _ => None,
+    };
+    Ok(PemFiles { ca, client })
 }
 
 fn insert(
@@ -368,7 +319,10 @@ fn insert(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kube_api::stand_in::{Answer, Received, StandIn};
+    use crate::{
+        kube_api::stand_in::{Answer, Received, StandIn},
+        sampling::mutual_tls::{Authority, ClientSecret},
+    };
 
     #[tokio::test]
     async fn values_of_secrets_are_forgotten_with_their_source() {
@@ -389,6 +343,24 @@ mod tests {
         drop((access, config));
         store.forget_unused();
         assert!(lock(&store.0.cache).is_empty());
+    }
+
+    /// The configuration of TLS contains the private key, and so does the client of a server.
+    #[tokio::test]
+    async fn a_private_key_is_forgotten_with_its_source() {
+        let secret = ClientSecret::new(&Authority::new("a")).await;
+        let store = &secret.credentials;
+        let (pods, server) = (ClientSecret::access(true), ClientSecret::access(true));
+        let config = store.for_pods("ns", &pods).await.unwrap();
+        assert!(config.tls.client_auth_cert_resolver.has_certs());
+        let key = Arc::downgrade(&config.tls.client_auth_cert_resolver);
+        let client = Arc::downgrade(&store.for_server("ns", &server).await.unwrap());
+        drop(config);
+        store.forget_unused();
+        assert!(key.upgrade().is_some() && client.upgrade().is_some(), "sources refer to it");
+        drop((pods, server));
+        store.forget_unused();
+        assert!(key.upgrade().is_none() && client.upgrade().is_none());
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use crate::{
     kube_api::root_cause,
-    sampling::{egress::Refusal, memory::NoMemory},
+    sampling::{
+        egress::Refusal,
+        memory::NoMemory,
+        tls_hint::{is_handshake_failure, refuses_certificate},
+    },
     supervise::Panic,
 };
 
@@ -53,6 +57,24 @@ pub(crate) enum FetchProblem {
     /// The connection could not be established, or broke. The text is the system's.
     #[error("{0}")]
     Network(String),
+    /// The server demands a client certificate, and none was sent.
+    #[error(
+        "{0}; the server demands a client certificate: set tlsConfig.cert and tlsConfig.keySecret \
+         of the source"
+    )]
+    CertificateDemanded(String),
+    /// The server has ended the handshake without a particular reason.
+    #[error(
+        "{0}; the server may demand a client certificate (tlsConfig.cert and tlsConfig.keySecret of \
+         the source), or have no TLS cipher that the operator has"
+    )]
+    HandshakeFailed(String),
+    /// The server does not accept the client certificate that was sent.
+    #[error(
+        "{0}; the server does not accept the client certificate of tlsConfig.cert: renew it, or let \
+         the server trust the authority that has signed it"
+    )]
+    CertificateRefused(String),
     /// The address is not called.
     #[error("{0}")]
     Refused(#[from] Refusal),
@@ -176,6 +198,9 @@ impl FetchError {
             Self::NoMemory(_) => "no_memory",
             Self::Request { problem, .. } => match problem {
                 FetchProblem::Network(_)
+                | FetchProblem::CertificateDemanded(_)
+                | FetchProblem::HandshakeFailed(_)
+                | FetchProblem::CertificateRefused(_)
                 | FetchProblem::SpeaksTls(_)
                 | FetchProblem::SpeaksNoTls(_)
                 | FetchProblem::WrongScheme { .. } => "unreachable",
@@ -220,9 +245,27 @@ impl FetchProblem {
         }
     }
 
-    /// Returns the problem of an error of the network.
-    pub(crate) fn network(error: &dyn std::error::Error) -> Self {
-        Self::Network(root_cause(error))
+    /// Returns the problem of an error of the network, for a request without a client certificate.
+    pub(crate) fn network(error: &(dyn std::error::Error + 'static)) -> Self {
+        let text = root_cause(error);
+        match error {
+            error if refuses_certificate(error) => Self::CertificateDemanded(text),
+            error if is_handshake_failure(error) => Self::HandshakeFailed(text),
+            _ => Self::Network(text),
+        }
+    }
+
+    /// Returns the problem as it is if the request was made with a client certificate.
+    pub(crate) fn with_client_certificate(self, was_sent: bool) -> Self {
+        match self {
+            Self::CertificateDemanded(text) if was_sent => Self::CertificateRefused(text),
+            problem => problem,
+        }
+    }
+
+    /// Returns true if the server has rejected the credentials, so that they have to be read again.
+    pub(crate) fn rejects_credentials(&self) -> bool {
+        matches!(self, Self::Status(401 | 403) | Self::CertificateRefused(_))
     }
 }
 
@@ -234,6 +277,34 @@ fn contains(body: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alert_about_a_certificate_says_what_to_set() {
+        use rustls::AlertDescription as Alert;
+        let demanded = "demands a client certificate: set tlsConfig.cert and tlsConfig.keySecret";
+        let refused = "does not accept the client certificate of tlsConfig.cert: renew it";
+        for (alert, without, with) in [
+            (Alert::CertificateRequired, demanded, refused),
+            (Alert::BadCertificate, demanded, refused),
+            (Alert::UnsupportedCertificate, demanded, refused),
+            (Alert::CertificateRevoked, demanded, refused),
+            (Alert::CertificateExpired, demanded, refused),
+            (Alert::CertificateUnknown, demanded, refused),
+            (Alert::UnknownCA, demanded, refused),
+            (Alert::AccessDenied, demanded, refused),
+            (Alert::DecryptError, demanded, refused),
+            (Alert::HandshakeFailure, "may demand a client certificate", "may demand"),
+            (Alert::ProtocolVersion, "ProtocolVersion", "ProtocolVersion"),
+        ] {
+            for (was_sent, expected) in [(false, without), (true, with)] {
+                let error = std::io::Error::other(rustls::Error::AlertReceived(alert));
+                let problem = FetchProblem::network(&error).with_client_certificate(was_sent);
+                let text = problem.to_string();
+                assert!(text.contains(expected) && text.contains("fatal alert"), "{text}");
+                assert_eq!(problem.rejects_credentials(), expected == refused, "{text}");
+            }
+        }
+    }
 
     #[test]
     fn a_servers_status_has_a_hint_and_nothing_of_the_body() {

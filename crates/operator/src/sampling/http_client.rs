@@ -9,15 +9,19 @@ use reqwest::{Client, Response, redirect::Policy};
 
 use crate::{
     kube_api::root_cause,
-    sampling::{body::Body, egress::Egress, error::FetchProblem, tls},
+    sampling::{
+        body::Body,
+        egress::Egress,
+        error::FetchProblem,
+        tls::{self, PemFiles},
+    },
 };
 
-/// Returns a client that checks certificates by these settings, and addresses by `egress`. `ca` is
-/// PEM.
+/// Returns a client that checks certificates by these settings, and addresses by `egress`.
 ///
 /// # Errors
-/// The CA or the server name is not valid.
-pub(crate) fn client(tls: &TlsSpec, ca: Option<&[u8]>, egress: &Egress) -> Result<Client, String> {
+/// A PEM file or the server name is not valid.
+pub(crate) fn client(tls: &TlsSpec, pem: &PemFiles<'_>, egress: &Egress) -> Result<Client, String> {
     Client::builder()
         .user_agent(concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
@@ -26,7 +30,7 @@ pub(crate) fn client(tls: &TlsSpec, ca: Option<&[u8]>, egress: &Egress) -> Resul
         .tcp_nodelay(true)
         .pool_idle_timeout(Duration::from_secs(90))
         .pool_max_idle_per_host(4)
-        .tls_backend_preconfigured(tls::config(tls, ca)?)
+        .tls_backend_preconfigured(tls::config(tls, pem)?)
         .build()
         .map_err(|error| root_cause(&error))
 }

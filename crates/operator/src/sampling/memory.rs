@@ -96,10 +96,18 @@ impl NamespaceBudget {
 }
 
 #[cfg(test)]
-impl NamespaceBudget {
-    /// Returns a budget that no test needs.
+impl MemoryBudget {
+    /// Returns a budget that no test exceeds.
     pub(crate) fn plenty() -> Self {
-        MemoryBudget::new(1 << 30, Telemetry::default()).of("ns")
+        Self::new(1 << 30, Telemetry::default())
+    }
+}
+
+#[cfg(test)]
+impl NamespaceBudget {
+    /// Returns a budget that no test exceeds.
+    pub(crate) fn plenty() -> Self {
+        MemoryBudget::plenty().of("ns")
     }
 }
 

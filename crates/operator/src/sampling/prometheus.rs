@@ -5,6 +5,8 @@
 
 mod client;
 pub(crate) mod demand;
+#[cfg(test)]
+mod mutual_tls;
 pub(crate) mod pool;
 mod query_loop;
 mod query_plan;

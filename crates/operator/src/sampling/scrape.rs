@@ -113,7 +113,7 @@ impl Scraper {
     async fn fetch(&mut self, keep: bool, page: &mut Body) -> Result<(), FetchError> {
         let config = self.credentials.for_pods(&self.namespace, &self.access).await?;
         let response = self.connection.get(&self.address, &config, keep, page).await;
-        if let Err(FetchProblem::Status(401 | 403)) = response {
+        if response.as_ref().is_err_and(FetchProblem::rejects_credentials) {
             self.credentials.invalidate(&self.namespace, &self.access, Peer::Pods).await;
         }
         response.map_err(|problem| self.error(problem))

@@ -242,7 +242,7 @@ mod tests {
         let api = StandIn::start(|_: &Received| Answer::Never).await;
         let (telemetry, clock) = (Telemetry::default(), Clock::start());
         let credentials = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
-        let memory = MemoryBudget::new(1 << 20, telemetry.clone());
+        let memory = MemoryBudget::plenty();
         let context = ScrapeContext::new(credentials, telemetry.clone(), clock, memory);
         let address =
             Address { ip: [10, 0, 0, 7].into(), port: 1, tls: false, path: "/m".to_owned() };

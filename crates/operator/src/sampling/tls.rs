@@ -1,4 +1,8 @@
-//! The rules for checking the certificates of servers.
+//! TLS of sources: the rules for checking the certificates of servers, and the certificate that the
+//! operator presents to them.
+//!
+//! No error quotes a PEM file: any of them may be from a Secret, and the errors of PEM readers and
+//! of X.509 parsers contain pieces of the text that they have read.
 
 use std::sync::Arc;
 
@@ -10,19 +14,37 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
-/// Returns the configuration for these settings. `ca` is PEM; without it, the CAs of the system are
-/// trusted.
+/// The PEM files to which the settings of a source refer.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct PemFiles<'a> {
+    /// The certificates of the authorities that are trusted; `None` for those of the system.
+    pub(crate) ca: Option<&'a [u8]>,
+    /// The client's certificate, which a server may demand.
+    pub(crate) client: Option<ClientPem<'a>>,
+}
+
+/// The client's certificate and its private key, as PEM.
+#[derive(Clone, Copy)]
+pub(crate) struct ClientPem<'a> {
+    /// The client's certificate, and then those that have signed it.
+    pub(crate) certificate: &'a [u8],
+    /// The private key: PKCS#8, PKCS#1 or SEC1.
+    pub(crate) key: &'a [u8],
+}
+
+/// Returns the configuration for these settings.
 ///
 /// # Errors
-/// The CA or the server name is not valid.
-pub(crate) fn config(tls: &TlsSpec, ca: Option<&[u8]>) -> Result<ClientConfig, String> {
+/// A PEM file or the server name is not valid, or the client's key is not that of its certificate.
+pub(crate) fn config(tls: &TlsSpec, pem: &PemFiles<'_>) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = if tls.insecure_skip_verify {
         Arc::new(Unchecked(provider.clone()))
-    } else if let Some(ca) = ca {
+    } else if let Some(ca) = pem.ca {
         let roots = Arc::new(roots(ca)?);
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
         verifier.map_err(|error| error.to_string())?
@@ -34,13 +56,43 @@ pub(crate) fn config(tls: &TlsSpec, ca: Option<&[u8]>) -> Result<ClientConfig, S
         None => verifier,
         Some(name) => Arc::new(ByName { name: server_name(name)?, verifier }),
     };
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(config)
+        .with_custom_certificate_verifier(verifier);
+    Ok(match &pem.client {
+        None => config.with_no_client_auth(),
+        Some(client) => {
+            let certified = SingleCertAndKey::from(certified(client, &provider)?);
+            config.with_client_cert_resolver(Arc::new(certified))
+        }
+    })
+}
+
+/// Parses the client's certificate and its key, which have to belong together.
+fn certified(pem: &ClientPem<'_>, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+    let chain = CertificateDer::pem_slice_iter(pem.certificate).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|_| "cert is not valid PEM")?;
+    if chain.is_empty() {
+        return Err("cert contains no PEM certificate (BEGIN CERTIFICATE)".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(pem.key).map_err(|_| {
+        "keySecret contains no private key as PEM: PKCS#8 (BEGIN PRIVATE KEY), PKCS#1 (BEGIN RSA \
+         PRIVATE KEY) or SEC1 (BEGIN EC PRIVATE KEY), not encrypted"
+    })?;
+    let certified = CertifiedKey::from_der(chain, key, provider);
+    certified.map_err(|error| {
+        let problem = match error {
+            TlsError::InconsistentKeys(_) => "the key of keySecret is not that of cert",
+            TlsError::InvalidCertificate(_) => "the first certificate of cert is not valid",
+            _ => {
+                "the key of keySecret cannot be used: use ECDSA (P-256 or P-384), Ed25519, or RSA \
+                 of 2048 bits or more"
+            }
+        };
+        problem.to_owned()
+    })
 }
 
 /// Parses the name that a certificate must be for.
@@ -55,11 +107,13 @@ pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, String> {
 fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate =
-            certificate.map_err(|error| format!("the CA is not valid PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
+        let certificate = certificate.map_err(|_| "ca is not valid PEM")?;
+        roots.add(certificate).map_err(|_| "ca contains a certificate that is not valid")?;
     }
-    if roots.is_empty() { Err("the CA contains no PEM certificate".to_owned()) } else { Ok(roots) }
+    if roots.is_empty() {
+        return Err("ca contains no PEM certificate (BEGIN CERTIFICATE)".to_owned());
+    }
+    Ok(roots)
 }
 
 /// Checks certificates against the name in the spec instead of the name or address in the URL.
@@ -144,3 +198,6 @@ impl ServerCertVerifier for Unchecked {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

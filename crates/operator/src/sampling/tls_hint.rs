@@ -1,8 +1,10 @@
-//! The hint that a port speaks TLS, or does not, where a request by a URL assumed the opposite.
+//! Hints of a failed request: the port speaks TLS, or does not, where the URL assumed the opposite,
+//! and the server demands another client certificate.
 
 use std::{error::Error, io, time::Duration};
 
 use reqwest::Client;
+use rustls::AlertDescription;
 
 /// The time within which a TLS server answers a request. It is short, because the request has
 /// failed already.
@@ -43,6 +45,33 @@ pub(super) fn is_of_tls_server(error: &(dyn Error + 'static)) -> bool {
 /// Returns true if a failed TLS handshake was one with a server that does not speak TLS.
 pub(super) fn is_of_plain_server(error: &(dyn Error + 'static)) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// Returns true if a server has ended a handshake because of the client's certificate, or because
+/// there was none.
+pub fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {
+    let Some(rustls::Error::AlertReceived(alert)) = tls_error(error) else { return false };
+    matches!(
+        alert,
+        AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            // The signature is not that of an authority of this name, such as a renewed one.
+            | AlertDescription::DecryptError
+            | AlertDescription::CertificateRequired
+    )
+}
+
+/// Returns true if a server has ended a handshake without a particular reason. OpenSSL does so with
+/// TLS 1.2 if there is no client certificate, and others if no cipher suits both.
+pub(super) fn is_handshake_failure(error: &(dyn Error + 'static)) -> bool {
+    let failure = rustls::Error::AlertReceived(AlertDescription::HandshakeFailure);
+    tls_error(error) == Some(&failure)
 }
 
 /// Returns the error of TLS among an error and its causes. An [`io::Error`] holds one without

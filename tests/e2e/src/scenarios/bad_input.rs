@@ -286,6 +286,20 @@ fn wrong_sources() -> Vec<(Value, &'static str)> {
             "set exactly one of secret and configMap",
         ),
         (
+            scrape(json!({
+                "scheme": "HTTPS",
+                "tlsConfig": {"cert": {"secret": {"name": "s", "key": "tls.crt"}}},
+            })),
+            "set cert and keySecret together",
+        ),
+        (
+            json!({"sources": [{"prometheus": {
+                "url": "https://p",
+                "tlsConfig": {"keySecret": {"name": "s", "key": "tls.key"}},
+            }}]}),
+            "set cert and keySecret together",
+        ),
+        (
             scrape(json!({"intervalSeconds": 1, "timeoutSeconds": 2})),
             "timeoutSeconds must not be greater than intervalSeconds",
         ),

@@ -7,6 +7,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
+mod credentials;
 mod pods;
 mod prometheus;
 mod series;
@@ -44,7 +45,8 @@ async fn main() -> ExitCode {
         prometheus::clock_skew,
         prometheus::a_query_that_gives_nothing,
         prometheus::everything_fails_and_there_is_a_fallback,
-        prometheus::rotated_token,
+        credentials::rotated_token,
+        credentials::rotated_client_certificate,
         series::twice_on_a_page,
         series::counter_reset,
         series::renamed,

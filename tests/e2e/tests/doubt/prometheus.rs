@@ -3,11 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use k8s_openapi::{
-    ByteString,
-    api::{core::v1::Secret, rbac::v1::RoleBinding},
-};
-use kube::api::{ObjectMeta, PostParams};
 use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{FakePrometheus, Fault, Page};
 use serde_json::{Value, json};
@@ -18,7 +13,7 @@ const WATCHED: Duration = Duration::from_secs(14);
 const SERIES: &str = "vllm:num_requests_waiting";
 
 /// Sets the series of each of the three pods of `a` on the server.
-fn set_waiting(server: &FakePrometheus, stage: &Stage, waiting: f64) {
+pub(crate) fn set_waiting(server: &FakePrometheus, stage: &Stage, waiting: f64) {
     for ordinal in 0..3 {
         let labels =
             [("namespace", &*stage.namespace), ("pod", &format!("a-{ordinal}")), ("engine", "0")];
@@ -26,7 +21,8 @@ fn set_waiting(server: &FakePrometheus, stage: &Stage, waiting: f64) {
     }
 }
 
-fn source(server: &FakePrometheus) -> Value {
+/// Returns a source that queries the server every second.
+pub(crate) fn source(server: &FakePrometheus) -> Value {
     json!({
         "prometheus": {
             "url": server.url(),
@@ -287,71 +283,4 @@ pub(crate) async fn everything_fails_and_there_is_a_fallback(stage: &Stage) -> R
     stage.until_replicas("a", 1, SOON).await?;
     stage.until_condition("a", "Fallback", "False", "NotNeeded").await?;
     Ok("held for 8 s, then 3 -> 5, Fallback=True; well again: 5 -> 1".to_owned())
-}
-
-/// A token from a Secret: a missing Secret or permission is reported with its remedy, and a new
-/// token is picked up.
-pub(crate) async fn rotated_token(stage: &Stage) -> Result<String> {
-    let mut server = FakePrometheus::start().await?;
-    server.fail(Fault::Token("first".to_owned())).await?;
-    stage.engine("a", 3).await?;
-    set_waiting(&server, stage, 5.0);
-    let mut with_token = source(&server);
-    with_token["prometheus"]["authorization"] =
-        json!({"credentials": {"name": "prom", "key": "token"}});
-    stage
-        .autoscaler(
-            "a",
-            json!({
-                "sources": [with_token],
-                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
-            }),
-        )
-        .await?;
-    let active =
-        stage.until_condition("a", "ScalingActive", "False", "FailedGetPodsMetric").await?;
-    ensure!(
-        active.message.contains("kubectl create rolebinding llm-autoscaler-credentials -n"),
-        "{}",
-        active.message
-    );
-
-    let binding: RoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": "llm-autoscaler-credentials"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "llm-autoscaler-credentials",
-        },
-        "subjects": [{
-            "kind": "ServiceAccount",
-            "name": "llm-autoscaler",
-            "namespace": "llm-autoscaler-system",
-        }],
-    }))?;
-    stage.api::<RoleBinding>().create(&PostParams::default(), &binding).await?;
-    let secret = |token: &str| Secret {
-        metadata: ObjectMeta { name: Some("prom".to_owned()), ..ObjectMeta::default() },
-        data: Some([("token".to_owned(), ByteString(token.as_bytes().to_vec()))].into()),
-        ..Secret::default()
-    };
-    let secrets = stage.api::<Secret>();
-    secrets.create(&PostParams::default(), &secret("first")).await?;
-    let admitted = Duration::from_mins(1);
-    llm_autoscaler_testbed::wait::until("the token to be used", admitted, async || {
-        let conditions = stage.status("a").await?.conditions;
-        Ok(conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True").then_some(()))
-    })
-    .await?;
-
-    // The server requires another token from now on, and the Secret changes a moment later.
-    server.fail(Fault::Token("second".to_owned())).await?;
-    set_waiting(&server, stage, 0.0);
-    stage.stays("a", 3, Duration::from_secs(3)).await?;
-    secrets.replace("prom", &PostParams::default(), &secret("second")).await?;
-    stage.until_replicas("a", 1, SOON).await?;
-    let status = stage.status("a").await?;
-    ensure!(!serde_json::to_string(&status)?.contains("second"), "a token is in the status");
-    Ok("forbidden: reported with the remedy; with the RoleBinding: Ready; rotated: held, then picked up"
-        .to_owned())
 }

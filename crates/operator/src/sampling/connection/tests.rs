@@ -16,7 +16,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::sampling::{
-    egress::EgressRules, http_client, memory::NamespaceBudget, tls, tls_hint::other_scheme,
+    egress::EgressRules,
+    http_client,
+    memory::NamespaceBudget,
+    tls::{self, PemFiles},
+    tls_hint::other_scheme,
 };
 
 const LIMIT: usize = 64 << 10;
@@ -129,9 +133,10 @@ fn loopback() -> Egress {
 }
 
 fn checking(spec: &TlsSpec, ca: Option<&str>) -> RequestConfig {
+    let pem = PemFiles { ca: ca.map(str::as_bytes), client: None };
     RequestConfig {
         headers: HeaderMap::new(),
-        tls: Arc::new(tls::config(spec, ca.map(str::as_bytes)).unwrap()),
+        tls: Arc::new(tls::config(spec, &pem).unwrap()),
         server_name: spec.server_name.as_deref().map(|name| tls::server_name(name).unwrap()),
         egress: loopback(),
     }
@@ -298,7 +303,7 @@ async fn a_url_with_the_wrong_scheme_is_told_from_one_with_the_right_one() {
         let config = has_tls.then(|| certified("engine.example").1);
         let server = Server::start("127.0.0.1", config, vec![bad(), bad()]).await;
         let url = format!("{scheme}://127.0.0.1:{}/metrics", server.address.port);
-        let client = http_client::client(&spec, None, &loopback()).unwrap();
+        let client = http_client::client(&spec, &PemFiles::default(), &loopback()).unwrap();
         let sent = client.get(&url).timeout(Duration::from_secs(5)).send().await;
         let found = other_scheme(&client, &url, sent.as_ref().err()).await;
         assert_eq!(found, expected, "TLS {has_tls}, {url}: {sent:?}");
@@ -306,7 +311,8 @@ async fn a_url_with_the_wrong_scheme_is_told_from_one_with_the_right_one() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
     drop(listener);
-    let client = http_client::client(&TlsSpec::default(), None, &loopback()).unwrap();
+    let client =
+        http_client::client(&TlsSpec::default(), &PemFiles::default(), &loopback()).unwrap();
     let refused = client.get(&url).send().await.unwrap_err();
     assert_eq!(other_scheme(&client, &url, Some(&refused)).await, None, "nothing listens");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

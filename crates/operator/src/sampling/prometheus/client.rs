@@ -105,7 +105,12 @@ impl QueryClient {
             }
             Err(error) => {
                 let scheme = other_scheme(&access.client, url, Some(&error)).await;
-                with_scheme(network(error), scheme)
+                let has_certificate = server.access.has_client_certificate();
+                let problem = network(error).with_client_certificate(has_certificate);
+                if problem.rejects_credentials() {
+                    self.credentials.invalidate(namespace, &server.access, Peer::Server).await;
+                }
+                with_scheme(problem, scheme)
             }
         };
         Err(failed(problem))
@@ -201,10 +206,7 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::{
-        sampling::egress::{Egress, EgressRules},
-        telemetry::Telemetry,
-    };
+    use crate::sampling::egress::{Egress, EgressRules};
 
     #[test]
     fn an_expression_has_a_limit_to_the_age_of_its_samples_and_raw_samples_have_none() {
@@ -256,8 +258,7 @@ mod tests {
         let kubernetes = kube::Client::try_from(kubernetes).unwrap();
         let loopback = Egress::new(EgressRules { loopback: true, ..EgressRules::default() });
         let credentials = CredentialStore::new(kubernetes, loopback).unwrap();
-        let client =
-            QueryClient::new(credentials, MemoryBudget::new(1 << 20, Telemetry::default()));
+        let client = QueryClient::new(credentials, MemoryBudget::plenty());
         let query = InstantQuery {
             expression: "up".to_owned(),
             lookback: None,

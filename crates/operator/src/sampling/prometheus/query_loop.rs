@@ -141,7 +141,7 @@ mod tests {
         let api = StandIn::start(|_: &Received| Answer::Never).await;
         let credentials = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
         let telemetry = Telemetry::default();
-        let memory = MemoryBudget::new(1 << 20, Telemetry::default());
+        let memory = MemoryBudget::plenty();
         let context = QueryContext::new(credentials, telemetry.clone(), Clock::start(), memory);
         let (namespace, pod) = ("namespace".to_owned(), "pod".to_owned());
         let key = ServerKey {
