@@ -77,6 +77,14 @@ pub(crate) struct Run {
     /// Allow loopback addresses for sources and pods, such as a proxy beside the operator.
     #[arg(long, env = "ALLOW_LOOPBACK")]
     allow_loopback: bool,
+    /// The number of LLMAutoscalers that are served in one namespace, the oldest ones first.
+    #[arg(
+        long,
+        env = "AUTOSCALERS_PER_NAMESPACE",
+        default_value_t = 500,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..),
+    )]
+    autoscalers_per_namespace: usize,
     /// The memory for metrics pages, for responses of Prometheus servers, and for the windows that
     /// are kept of them. A namespace has at most half of it. A page or a response that does not fit
     /// waits, or is no sample.
@@ -178,6 +186,7 @@ impl Run {
                 loopback: self.allow_loopback,
                 api_server,
             },
+            most_autoscalers: self.autoscalers_per_namespace,
             memory_budget: self.memory_budget,
             monitoring_namespaces: self.monitoring_namespaces,
         }
@@ -283,6 +292,7 @@ mod tests {
             "--allow-source-hosts=prom.example,*.metrics.example,10.0.0.0/8",
             "--allow-loopback",
             "--monitoring-namespaces=monitoring,observability",
+            "--autoscalers-per-namespace=20",
             "--memory-budget=1Gi",
             "--sync-period-seconds=30",
             "--profile=hpa-exact",
@@ -293,7 +303,7 @@ mod tests {
         assert_eq!(config.egress.hosts, hosts);
         assert!(config.egress.loopback);
         assert_eq!(config.monitoring_namespaces, ["monitoring", "observability"]);
-        assert_eq!(config.memory_budget, 1 << 30);
+        assert_eq!((config.most_autoscalers, config.memory_budget), (20, 1 << 30));
         assert_eq!(config.period, Duration::from_secs(30));
         assert_eq!(config.profile, Profile::HpaExact);
     }

@@ -98,6 +98,8 @@ pub struct Config {
     pub profile: Profile,
     /// The addresses that samples may be fetched from.
     pub egress: EgressRules,
+    /// The number of autoscalers that are served in one namespace, the oldest ones first.
+    pub most_autoscalers: usize,
     /// The memory for pages, answers and what is kept of them, in bytes. A namespace has a share.
     pub memory_budget: usize,
     /// The namespaces that may have PodMonitors for pods of others.
@@ -168,6 +170,7 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
         telemetry,
         supervisor,
         permit,
+        most_autoscalers: config.most_autoscalers,
         period: config.period,
         profile: config.profile,
     })

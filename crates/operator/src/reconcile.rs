@@ -11,6 +11,7 @@ pub(crate) mod controller;
 mod execute;
 mod locate;
 mod observe;
+mod quota;
 mod report;
 mod role;
 mod sight;

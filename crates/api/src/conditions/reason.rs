@@ -60,6 +60,8 @@ named_variants! {
         InvalidSpec,
         /// The pods of the cluster could not be listed yet.
         PodsUnknown,
+        /// The namespace has more autoscalers than the operator serves.
+        TooManyAutoscalers,
         /// The operator's own code has failed, and begins again.
         InternalError,
 

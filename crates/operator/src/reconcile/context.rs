@@ -53,6 +53,8 @@ pub(crate) struct Context {
     pub supervisor: Supervisor,
     /// The permission to write.
     pub permit: WritePermit,
+    /// The number of autoscalers that are served in one namespace.
+    pub most_autoscalers: usize,
     /// The longest time between two steps.
     pub period: Duration,
     /// The rules of decisions: the HPA's to the bit, or with deviations.

@@ -6,13 +6,18 @@ use std::{
 };
 
 use kube::{ResourceExt, core::DeserializeGuard, runtime::watcher::Event};
-use llm_autoscaler_api::LLMAutoscaler;
+use llm_autoscaler_api::{LLMAutoscaler, time};
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::{info, warn};
 
 use crate::{
     cluster::watch::Watch,
-    reconcile::{context::Context, task},
+    reconcile::{
+        context::Context,
+        quota::{Changes, Quota, Seniority},
+        task,
+    },
+    status::{assemble, refusal, writer::write_once},
 };
 
 type Key = (String, String);
@@ -21,15 +26,29 @@ type Key = (String, String);
 struct Tasks {
     context: Arc<Context>,
     running: HashMap<Key, Task>,
+    /// The autoscalers that are too many in their namespaces.
+    waiting: HashMap<Key, Waiting>,
+    quota: Quota,
 }
 
 struct Task {
-    uid: Option<String>,
     objects: watch::Sender<Arc<LLMAutoscaler>>,
     handle: AbortHandle,
 }
 
+/// An autoscaler that waits for its turn, and the task that says so in its status.
+struct Waiting {
+    object: Arc<LLMAutoscaler>,
+    handle: AbortHandle,
+}
+
 impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.handle.abort();
     }
@@ -40,7 +59,7 @@ pub(crate) async fn watch(
     context: Arc<Context>,
     autoscalers: Watch<DeserializeGuard<LLMAutoscaler>>,
 ) {
-    let mut tasks = Tasks { context, running: HashMap::new() };
+    let mut tasks = Tasks::new(context);
     let mut listed = HashSet::new();
     let take = |event| {
         match event {
@@ -50,7 +69,7 @@ pub(crate) async fn watch(
                 tasks.apply(object);
             }
             Event::InitDone => {
-                tasks.running.retain(|key, _| listed.contains(key));
+                tasks.retain(&listed);
                 tasks.context.claims.complete_listing();
             }
             Event::Apply(object) => tasks.apply(object),
@@ -61,7 +80,7 @@ pub(crate) async fn watch(
                     name = key.1,
                     "the autoscaler is gone; its target stays as it is"
                 );
-                tasks.running.remove(&key);
+                tasks.remove(&key);
             }
         }
         tasks.context.telemetry.set_autoscalers(tasks.running.len());
@@ -73,7 +92,21 @@ fn key(object: &DeserializeGuard<LLMAutoscaler>) -> Key {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
+fn seniority(object: &LLMAutoscaler) -> Seniority {
+    let created = object.metadata.creation_timestamp.as_ref();
+    Seniority {
+        created: created.map(|time| time::from_kubernetes(time)),
+        uid: object.uid().unwrap_or_default(),
+        name: object.name_any(),
+    }
+}
+
 impl Tasks {
+    fn new(context: Arc<Context>) -> Self {
+        let quota = Quota::new(context.most_autoscalers);
+        Self { context, running: HashMap::new(), waiting: HashMap::new(), quota }
+    }
+
     fn apply(&mut self, object: DeserializeGuard<LLMAutoscaler>) {
         let key = key(&object);
         let object = match object.0 {
@@ -81,34 +114,92 @@ impl Tasks {
             // Written before the schema knew better, or by a newer version. Its task goes on with
             // what it had.
             Err(error) => {
-                if self.running.get(&key).is_some_and(|task| task.uid != error.metadata.uid) {
-                    self.running.remove(&key);
+                if self.object(&key).is_some_and(|object| object.uid() != error.metadata.uid) {
+                    self.remove(&key);
                 }
                 warn!(namespace = key.0, name = key.1, %error, "cannot read the LLMAutoscaler; left alone until it is changed");
                 return;
             }
         };
-        // While it is being deleted, its target stays as it is.
-        if object.metadata.deletion_timestamp.is_some() {
-            self.running.remove(&key);
+        let known = self.object(&key);
+        // While it is being deleted, its target stays as it is. One that was created anew is
+        // another one.
+        let is_deleted = object.metadata.deletion_timestamp.is_some();
+        if is_deleted || known.is_some_and(|known| known.uid() != object.uid()) {
+            self.remove(&key);
+        }
+        if is_deleted {
             return;
         }
-        match self.running.get(&key) {
-            Some(task) if task.uid == object.metadata.uid => {
-                task.objects.send_replace(object);
+        if let Some(task) = self.running.get(&key) {
+            task.objects.send_replace(object);
+            return;
+        }
+        if let Some(waiting) = self.waiting.get_mut(&key) {
+            let is_changed = waiting.object.metadata.generation != object.metadata.generation;
+            waiting.object = object.clone();
+            if is_changed {
+                self.suspend(key, object);
             }
-            _ => {
-                let task = self.start(object);
-                self.running.insert(key, task);
+            return;
+        }
+        let Changes { suspended, .. } = self.quota.add(&key.0, seniority(&object));
+        match suspended {
+            Some(name) if name == key.1 => return self.suspend(key, object),
+            Some(name) => {
+                let youngest = (key.0.clone(), name);
+                if let Some(task) = self.running.remove(&youngest) {
+                    let object = task.objects.borrow().clone();
+                    self.suspend(youngest, object);
+                }
             }
+            None => {}
+        }
+        self.start(key, object);
+    }
+
+    /// Ends the task of an autoscaler, and starts the one that may take its place.
+    fn remove(&mut self, key: &Key) {
+        let Some(object) = self.object(key) else { return };
+        self.running.remove(key);
+        self.waiting.remove(key);
+        let Changes { admitted, .. } = self.quota.remove(&key.0, &seniority(&object));
+        let Some(name) = admitted else { return };
+        let key = (key.0.clone(), name);
+        if let Some(waiting) = self.waiting.remove(&key) {
+            self.start(key, waiting.object.clone());
         }
     }
 
-    fn start(&self, object: Arc<LLMAutoscaler>) -> Task {
-        let uid = object.metadata.uid.clone();
+    fn retain(&mut self, listed: &HashSet<Key>) {
+        let known = self.running.keys().chain(self.waiting.keys());
+        let gone: Vec<Key> = known.filter(|key| !listed.contains(*key)).cloned().collect();
+        gone.iter().for_each(|key| self.remove(key));
+    }
+
+    /// Returns an autoscaler as it was last seen.
+    fn object(&self, key: &Key) -> Option<Arc<LLMAutoscaler>> {
+        let running = self.running.get(key).map(|task| task.objects.borrow().clone());
+        running.or_else(|| Some(self.waiting.get(key)?.object.clone()))
+    }
+
+    fn start(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
         let (objects, receiver) = watch::channel(object);
         let task = task::run(self.context.clone(), receiver);
         let handle = self.context.supervisor.spawn(task::NAME, task);
-        Task { uid, objects, handle }
+        self.running.insert(key, Task { objects, handle });
+    }
+
+    /// Lets an autoscaler wait, and says so in its status.
+    fn suspend(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
+        let (context, most, written) = (self.context.clone(), self.quota.most(), object.clone());
+        let task = async move {
+            let update = refusal::too_many_autoscalers(most);
+            let (before, now) = (written.status.clone().unwrap_or_default(), context.clock.now());
+            let status = assemble::obstructed(&before, &written, update, false, now.wall);
+            write_once(&context.status, &written, status).await;
+        };
+        let handle = self.context.supervisor.spawn("status", task);
+        self.waiting.insert(key, Waiting { object, handle });
     }
 }

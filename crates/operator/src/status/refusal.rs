@@ -18,6 +18,16 @@ pub(crate) struct RefusalTexts {
     pub terminal: bool,
 }
 
+/// Returns the condition of an autoscaler whose namespace has more than this many.
+pub(crate) fn too_many_autoscalers(most: usize) -> ConditionUpdate {
+    let message = format!(
+        "the namespace has more than {most} LLMAutoscalers, and this one is not among the oldest: \
+         nothing is done for it; delete others, or have the operator's \
+         --autoscalers-per-namespace raised"
+    );
+    ConditionUpdate::no(ConditionType::ScalingActive, Reason::TooManyAutoscalers, message)
+}
+
 impl RefusalTexts {
     /// The texts about a target, named as KIND/NAME.
     pub(crate) fn new(target: &str, refusal: &Refusal) -> Self {

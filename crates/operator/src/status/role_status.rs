@@ -231,7 +231,13 @@ pub(super) fn consequences(
 
 /// Returns whether a reason is about what keeps a step from looking up any target.
 pub(super) fn is_precondition(reason: Reason) -> bool {
-    matches!(reason, Reason::InvalidSpec | Reason::PodsUnknown | Reason::InternalError)
+    matches!(
+        reason,
+        Reason::InvalidSpec
+            | Reason::PodsUnknown
+            | Reason::TooManyAutoscalers
+            | Reason::InternalError
+    )
 }
 
 /// Parses a reason; `None` if it is not one of ours.

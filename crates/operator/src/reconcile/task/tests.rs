@@ -50,6 +50,7 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
     .await;
     let config = Config {
         memory_budget: 1 << 24,
+        most_autoscalers: 1,
         namespace: None,
         health_address: ([127, 0, 0, 1], 0).into(),
         wake: None,
