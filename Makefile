@@ -200,6 +200,10 @@ crds: ## generate crds/ and deploy/install.yaml from crates/api and config/
 	$(TARGET)/debug/llm-autoscaler crd > crds/llmautoscaler.io_llmautoscalers.yaml
 	$$(tests/controlplane/build.sh)/kubectl kustomize config/default > deploy/install.yaml
 
+.PHONY: notices
+notices: ## write deploy/THIRD-PARTY-NOTICES.md from Cargo.lock and the sources that Cargo has downloaded
+	UPDATE=1 $(CARGO) test --locked -p llm-autoscaler-house --test copies notices
+
 .PHONY: deny
 deny: $(CARGO_DENY) ## licences, duplicate and banned crates, and sources of the dependencies (deny.toml)
 	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
