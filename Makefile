@@ -102,6 +102,11 @@ test-tenants: controlplane ## a tenant's attacks, and an API server in trouble: 
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test tenants
 
+.PHONY: test-rbac
+test-rbac: controlplane ## each permission of the operator is used, and its absence is told; Roles of one namespace suffice (2 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test rbac
+
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes
 	$(CARGO) build --locked -p llm-autoscaler
