@@ -102,6 +102,11 @@ test-tenants: controlplane ## a tenant's attacks, and an API server in trouble: 
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test tenants
 
+.PHONY: test-rbac
+test-rbac: controlplane ## each permission of the operator is used, and its absence is told; Roles of one namespace suffice (2 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test rbac
+
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes
 	$(CARGO) build --locked -p llm-autoscaler
@@ -199,6 +204,10 @@ crds: ## generate crds/ and deploy/install.yaml from crates/api and config/
 	$(CARGO) build --locked -p llm-autoscaler
 	$(TARGET)/debug/llm-autoscaler crd > crds/llmautoscaler.io_llmautoscalers.yaml
 	$$(tests/controlplane/build.sh)/kubectl kustomize config/default > deploy/install.yaml
+
+.PHONY: notices
+notices: ## write deploy/THIRD-PARTY-NOTICES.md from Cargo.lock and the sources that Cargo has downloaded
+	UPDATE=1 $(CARGO) test --locked -p llm-autoscaler-house --test copies notices
 
 .PHONY: deny
 deny: $(CARGO_DENY) ## licences, duplicate and banned crates, and sources of the dependencies (deny.toml)

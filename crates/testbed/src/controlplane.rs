@@ -30,6 +30,8 @@ pub struct Options {
     pub apiserver_args: Vec<String>,
     /// Further arguments of the controller manager.
     pub controller_manager_args: Vec<String>,
+    /// True if the requests of service accounts are logged: [`ControlPlane::audit_log`].
+    pub audit: bool,
 }
 
 impl Default for Options {
@@ -38,6 +40,7 @@ impl Default for Options {
             ready_timeout: Duration::from_mins(2),
             apiserver_args: Vec::new(),
             controller_manager_args: Vec::new(),
+            audit: false,
         }
     }
 }
@@ -127,6 +130,12 @@ impl ControlPlane {
     /// Returns the folder with logs, keys and data. It is removed with the control plane.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Returns the path of the audit log, with an `Event` of `audit.k8s.io/v1` in each line. It
+    /// exists if [`Options::audit`] is set.
+    pub fn audit_log(&self) -> PathBuf {
+        self.dir.path().join(components::AUDIT_LOG)
     }
 
     /// Returns the path of the administrator's kubeconfig.

@@ -95,6 +95,15 @@ impl Operator {
         self.start()
     }
 
+    /// Starts the operator with another kubeconfig, such as that of another ServiceAccount.
+    ///
+    /// # Errors
+    /// Same as [`Operator::start`].
+    pub fn start_as(&self, kubeconfig: PathBuf) -> Result<()> {
+        *self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner) = kubeconfig;
+        self.start()
+    }
+
     fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -131,8 +140,8 @@ impl Operator {
         Ok(client.get(url).send().await?.error_for_status()?.text().await?)
     }
 
-    /// Returns the last lines of its log, for error messages.
-    pub(crate) fn log_tail(&self, lines: usize) -> String {
+    /// Returns the last lines of its log since its latest start.
+    pub fn log_tail(&self, lines: usize) -> String {
         self.lock().as_ref().map(|process| process.log_tail(lines)).unwrap_or_default()
     }
 

@@ -4,6 +4,7 @@ use std::{borrow::Cow, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::Result;
 use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
+use llm_autoscaler_testbed::controlplane::Options;
 
 use crate::{Cluster, Stage};
 
@@ -71,6 +72,15 @@ pub async fn run_in_turn(groups: Vec<(Vec<Scenario>, usize)>) -> ExitCode {
 /// control plane, and it stops when the value that `start` returns is dropped. That value is a
 /// function that describes its state for failed scenarios.
 pub async fn run_beside<Scene: Fn() -> String>(
+    groups: Vec<(Vec<Scenario>, usize)>,
+    start: impl AsyncFnOnce(&Cluster) -> Result<Scene>,
+) -> ExitCode {
+    run_on(Options::default(), groups, start).await
+}
+
+/// Like [`run_beside`], with other options of the control plane.
+pub async fn run_on<Scene: Fn() -> String>(
+    options: Options,
     mut groups: Vec<(Vec<Scenario>, usize)>,
     start: impl AsyncFnOnce(&Cluster) -> Result<Scene>,
 ) -> ExitCode {
@@ -85,7 +95,7 @@ pub async fn run_beside<Scene: Fn() -> String>(
         return ExitCode::SUCCESS; // no control plane is needed if no scenario is selected
     }
     let began = Instant::now();
-    let (cluster, scene) = match start_both(start).await {
+    let (cluster, scene) = match start_both(options, start).await {
         Ok(started) => started,
         Err(error) => {
             eprintln!("the control plane or the shared setup did not start: {error:#}");
@@ -110,9 +120,10 @@ pub async fn run_beside<Scene: Fn() -> String>(
 }
 
 async fn start_both<Scene>(
+    options: Options,
     start: impl AsyncFnOnce(&Cluster) -> Result<Scene>,
 ) -> Result<(Arc<Cluster>, Scene)> {
-    let cluster = Cluster::start().await?;
+    let cluster = Cluster::start_with(options).await?;
     let scene = start(&cluster).await?;
     Ok((Arc::new(cluster), scene))
 }

@@ -5,6 +5,8 @@
 //!                ├──> english                comments and the width of lines
 //!                └──> sizes                  lines of files and functions
 //! checkout ──cargo──> packages               dependencies between and below the crates
+//!                └──> notices                licences of the packages in the binary
+//! checkout ──files──> versions               pins, and the page that repeats them
 //! ```
 //!
 //! Every module here measures and judges nothing: the limits, and the exceptions from them, are in
@@ -15,5 +17,7 @@ pub mod checkout;
 pub mod english;
 pub mod graph;
 pub mod modules;
+pub mod notices;
 pub mod packages;
 pub mod sizes;
+pub mod versions;

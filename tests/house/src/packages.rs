@@ -45,7 +45,7 @@ fn dependencies(metadata: &Value) -> Result<BTreeMap<String, BTreeSet<String>>> 
         .collect()
 }
 
-fn cargo(checkout: &Checkout, arguments: &[&str]) -> Result<String> {
+pub(crate) fn cargo(checkout: &Checkout, arguments: &[&str]) -> Result<String> {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(program)
         .args(arguments)

@@ -1,7 +1,8 @@
 //! Other autoscalers of the cluster: HorizontalPodAutoscalers, ScaledObjects and PodAutoscalers.
 //!
 //! A target that one of them names is left alone. They are listed every 30 s, once for all
-//! LLMAutoscalers. A kind that is not installed, or that the operator may not list, is no obstacle.
+//! LLMAutoscalers. A kind that is not installed is no obstacle. Neither is one that the operator
+//! may not list, which is logged.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use llm_autoscaler_api::{
 };
 use serde::Deserialize;
 use tokio::sync::watch;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::kube_api::{DEADLINE, scoped_dynamic, within};
 
@@ -89,6 +90,29 @@ fn or_default(field: Option<String>, default: &str) -> String {
     field.filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
 }
 
+/// The autoscalers of one kind, as of its latest listing that succeeded.
+#[derive(Default)]
+struct Known {
+    autoscalers: Vec<OtherAutoscaler>,
+    /// The API server has answered.
+    is_listed: bool,
+    /// The error of the latest listing, if it failed.
+    error: Option<String>,
+}
+
+impl Known {
+    fn listed(autoscalers: Vec<OtherAutoscaler>) -> Self {
+        Self { autoscalers, is_listed: true, error: None }
+    }
+
+    /// Records the error of a listing. Returns false for a repetition, which is not logged again.
+    fn is_new(&mut self, error: &str) -> bool {
+        let is_new = self.error.as_deref() != Some(error);
+        self.error = Some(error.to_owned());
+        is_new
+    }
+}
+
 /// All other autoscalers of the cluster, as of the latest listing; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct OtherAutoscalers {
@@ -107,27 +131,23 @@ impl OtherAutoscalers {
 
     /// Lists the other autoscalers again and again, for the life of the process.
     pub(crate) async fn watch(self) {
-        let mut known: [Vec<OtherAutoscaler>; AUTOSCALER_KINDS.len()] =
-            std::array::from_fn(|_| Vec::new());
-        let mut is_listed = [false; AUTOSCALER_KINDS.len()];
+        let mut all: [Known; AUTOSCALER_KINDS.len()] = std::array::from_fn(|_| Known::default());
         loop {
-            for ((kind, known), is_listed) in
-                AUTOSCALER_KINDS.iter().zip(&mut known).zip(&mut is_listed)
-            {
-                *is_listed |= self.list(kind, known).await;
+            for (kind, known) in AUTOSCALER_KINDS.iter().zip(&mut all) {
+                self.list(kind, known).await;
             }
-            let all_listed = is_listed.iter().all(|listed| *listed);
+            let all_listed = all.iter().all(|known| known.is_listed);
             if all_listed {
-                self.latest.send_replace(Some(known.concat().into()));
+                let autoscalers = all.iter().flat_map(|known| known.autoscalers.clone());
+                self.latest.send_replace(Some(autoscalers.collect()));
             }
             tokio::time::sleep(if all_listed { PERIOD } else { FIRST_PERIOD }).await;
         }
     }
 
-    /// Updates the known autoscalers of one kind. While the kind cannot be listed they are kept:
-    /// an autoscaler that cannot be seen may still scale its target. Returns true if the API server
-    /// has answered.
-    async fn list(&self, kind: &AutoscalerKind, known: &mut Vec<OtherAutoscaler>) -> bool {
+    /// Updates what is known of one kind. While the kind cannot be listed its autoscalers are kept:
+    /// one that cannot be seen may still scale its target.
+    async fn list(&self, kind: &AutoscalerKind, known: &mut Known) {
         let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
         let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
         let api = scoped_dynamic(&self.client, self.namespace.as_deref(), &resource);
@@ -136,18 +156,21 @@ impl OtherAutoscalers {
         match within(DEADLINE, api.list(&params)).await {
             Ok(list) => {
                 let objects = list.items.iter();
-                *known =
-                    objects.filter_map(|object| OtherAutoscaler::parse(kind, object)).collect();
-                true
+                let parsed = objects.filter_map(|object| OtherAutoscaler::parse(kind, object));
+                *known = Known::listed(parsed.collect());
             }
             Err(error) if error.status() == Some(404) => {
                 debug!(kind = kind.kind, "the kind is not installed");
-                known.clear();
-                true
+                *known = Known::listed(Vec::new());
             }
             Err(error) => {
-                debug!(kind = kind.kind, %error, "cannot list other autoscalers");
-                error.status() == Some(403)
+                if known.is_new(&error.to_string()) {
+                    warn!(
+                        kind = kind.kind, %error,
+                        "other autoscalers cannot be listed, so their targets are not left alone"
+                    );
+                }
+                known.is_listed |= error.status() == Some(403);
             }
         }
     }
@@ -191,6 +214,15 @@ mod tests {
             name: name.to_owned(),
             role: None,
         }
+    }
+
+    #[test]
+    fn an_error_of_a_listing_is_logged_once() {
+        let mut known = Known::default();
+        let found = ["403", "403", "500", "403"].map(|error| known.is_new(error));
+        assert_eq!(found, [true, false, true, true]);
+        known = Known::listed(Vec::new());
+        assert!(known.is_new("403"), "it was listed in between");
     }
 
     #[test]

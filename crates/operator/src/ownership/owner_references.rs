@@ -8,7 +8,6 @@ use llm_autoscaler_api::{
     workloads::{self, ScalingOwner},
 };
 use llm_autoscaler_core::Monotonic;
-use tracing::debug;
 
 use crate::{
     ownership::{authors, refusal::Refusal, size_change::SizeChange},
@@ -117,10 +116,7 @@ async fn find_owner(
     let metadata = match client.get_metadata(namespace, target, view).await {
         Ok(metadata) => metadata,
         Err(error) => {
-            debug!(
-                namespace, target = target.name, %error,
-                "cannot read the target's metadata, so its owner is not known"
-            );
+            client.log_refusal(namespace, &target.name, &error);
             return None;
         }
     };

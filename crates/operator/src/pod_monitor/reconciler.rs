@@ -17,6 +17,7 @@ use llm_autoscaler_api::{
 use llm_autoscaler_core::Monotonic;
 use serde_json::Value;
 use tokio::task::AbortHandle;
+use tracing::warn;
 
 use crate::{
     kube_api::{apply_as, error_text},
@@ -190,7 +191,13 @@ impl OwnPodMonitor {
     async fn delete(&self, uid: String) {
         let preconditions = Preconditions { uid: Some(uid), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let _ = self.api.delete(&self.name, &params).await;
+        match self.api.delete(&self.name, &params).await {
+            Err(error) if !matches!(&error, kube::Error::Api(status) if status.code == 404) => {
+                let error = error_text(&error);
+                warn!(name = self.name, error, "the PodMonitor could not be deleted");
+            }
+            _ => {}
+        }
     }
 
     /// Carries a plan out. Returns the condition that reports the result.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use llm_autoscaler_api::{TargetStatus, memory::Remembered, messages, selector};
 use llm_autoscaler_core::Now;
-use tracing::{debug, info};
+use tracing::info;
 
 use crate::{
     ownership::{
@@ -203,7 +203,7 @@ impl Role {
         match self.context.scales.get_metadata(&self.namespace(), target, view).await {
             Ok(found) => metadata::author(&found, target.role.as_deref(), &view.location),
             Err(error) => {
-                debug!(autoscaler = self.path(), %error, "cannot read the target's metadata, so the writer of its size is not known");
+                self.context.scales.log_refusal(&self.namespace(), &target.name, &error);
                 Author::default()
             }
         }

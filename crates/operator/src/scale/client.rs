@@ -13,6 +13,7 @@ use kube::{
 };
 use llm_autoscaler_api::{ScaleTargetRef, managers};
 use llm_autoscaler_core::Monotonic;
+use tracing::{debug, warn};
 
 use crate::{
     clock::Clock,
@@ -23,12 +24,16 @@ use crate::{
 
 /// The age at which an answer of discovery is asked for again: a CRD may be installed meanwhile.
 const MAX_AGE: Duration = Duration::from_mins(1);
+/// The time after which a refusal is logged again.
+const LOGGED_EVERY: Duration = Duration::from_mins(10);
 
 /// Reads and writes the scales of targets.
 pub(crate) struct ScaleClient {
     client: Client,
     clock: Clock,
     kinds: Mutex<DiscoveredKinds>,
+    /// The refusals that were logged, with the time of each.
+    logged: Mutex<HashMap<String, Monotonic>>,
 }
 
 /// The discovered kinds, by `apiVersion` and `kind`.
@@ -42,7 +47,26 @@ struct DiscoveredKind {
 impl ScaleClient {
     /// Creates a client that has discovered no kind yet.
     pub(crate) fn new(client: Client, clock: Clock) -> Self {
-        Self { client, clock, kinds: Mutex::default() }
+        Self { client, clock, kinds: Mutex::default(), logged: Mutex::default() }
+    }
+
+    /// Logs that the operator may not read a target's object, every ten minutes at most. Scaling
+    /// goes on, with less known about the target.
+    pub(crate) fn log_refusal(&self, namespace: &str, target: &str, error: &TargetError) {
+        let (text, now) = (error.to_string(), self.clock.monotonic());
+        if !error.is_forbidden() {
+            debug!(namespace, target, error = text, "cannot read the target's object");
+            return;
+        }
+        if record_refusal(&mut lock(&self.logged), &text, now) {
+            warn!(
+                namespace,
+                target,
+                error = text,
+                "the operator may not read the target's object, so its owner, the writer of its \
+                 size and its rollouts are not known"
+            );
+        }
     }
 
     pub(super) fn now(&self) -> Monotonic {
@@ -118,6 +142,16 @@ impl ScaleClient {
     }
 }
 
+/// Records a refusal. Returns whether it is to be logged: not again for a while.
+fn record_refusal(logged: &mut HashMap<String, Monotonic>, text: &str, now: Monotonic) -> bool {
+    logged.retain(|_, at| now.since(*at) < LOGGED_EVERY);
+    let is_new = !logged.contains_key(text);
+    if is_new {
+        logged.insert(text.to_owned(), now);
+    }
+    is_new
+}
+
 fn has_scale_subresource(capabilities: &ApiCapabilities) -> bool {
     capabilities.subresources.iter().any(|(subresource, _)| subresource.plural == "scale")
 }
@@ -143,4 +177,22 @@ pub(super) async fn within_deadline<T>(
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, TargetError> {
     Ok(within(DEADLINE, call).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_logged_every_ten_minutes() {
+        let mut logged = HashMap::new();
+        // minute, refusal; logged
+        let table = [(0, "a", true), (1, "b", true), (9, "a", false), (10, "a", true)];
+        for (minute, text, expected) in table {
+            let now = Monotonic(Duration::from_mins(minute));
+            assert_eq!(record_refusal(&mut logged, text, now), expected, "{minute} {text}");
+        }
+        record_refusal(&mut logged, "c", Monotonic(Duration::from_hours(1)));
+        assert_eq!(logged.len(), 1, "old ones are forgotten");
+    }
 }

@@ -78,7 +78,10 @@ impl ScaleClient {
                 ..found
             }),
             // It may not have been created yet, or the operator may not read it.
-            Err(error) if error.is_gone() || error.is_forbidden() => Ok(stated),
+            Err(error) if error.is_gone() || error.is_forbidden() => {
+                self.log_refusal(namespace, &workload.name, &error);
+                Ok(stated)
+            }
             Err(error) => Err(error),
         }
     }

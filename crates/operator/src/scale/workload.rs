@@ -41,7 +41,10 @@ impl ScaleClient {
             self.get_own_workload(namespace, target).await
         };
         match found {
-            Err(error) if error.is_forbidden() => Ok(Workload::default()),
+            Err(error) if error.is_forbidden() => {
+                self.log_refusal(namespace, &target.name, &error);
+                Ok(Workload::default())
+            }
             found => found,
         }
     }

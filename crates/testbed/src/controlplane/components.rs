@@ -9,6 +9,20 @@ use super::binaries::Binaries;
 use super::{Options, keys};
 use crate::process::{Process, Spec};
 
+/// The file of the audit log.
+pub(super) const AUDIT_LOG: &str = "audit.log";
+/// The file of its policy.
+const AUDIT_POLICY: &str = "audit-policy.yaml";
+/// Logs each request of a ServiceAccount once it is answered, and each watch when it begins.
+const POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, userGroups: [system:serviceaccounts]}
+- {level: None}
+";
+
 /// The ports of the programs, all on 127.0.0.1.
 pub(super) struct Ports {
     etcd: u16,
@@ -100,7 +114,16 @@ impl<'a> Components<'a> {
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--allow-privileged=true".to_owned(),
         ]);
+        let spec = if self.options.audit { self.with_audit(spec)? } else { spec };
         Process::start(spec.args(&self.options.apiserver_args))
+    }
+
+    fn with_audit(&self, spec: Spec) -> Result<Spec> {
+        std::fs::write(self.dir.join(AUDIT_POLICY), POLICY)?;
+        Ok(spec.args([
+            format!("--audit-policy-file={}", self.path(AUDIT_POLICY)),
+            format!("--audit-log-path={}", self.path(AUDIT_LOG)),
+        ]))
     }
 
     pub(super) fn start_controller_manager(&self) -> Result<Process> {
