@@ -35,6 +35,34 @@ pub(crate) enum FetchError {
         /// The reason.
         problem: FetchProblem,
     },
+    /// The autoscalers of a namespace ask a server for too much.
+    #[error(
+        "{url} is queried for {limit} different expressions and sets of series already, the most \
+         that it is for one namespace: let autoscalers of namespace {namespace} share their \
+         queries, intervals and windows, or remove some"
+    )]
+    TooManyQueries {
+        /// The server.
+        url: String,
+        /// The autoscalers' namespace.
+        namespace: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// The autoscalers of a namespace have too many servers.
+    #[error(
+        "{url} is not queried: the autoscalers of namespace {namespace} query {limit} servers \
+         already, the most that a namespace may have, where another URL, matcher, label or \
+         credential makes another server; let them share one, or remove some"
+    )]
+    TooManyServers {
+        /// The server.
+        url: String,
+        /// The autoscalers' namespace.
+        namespace: String,
+        /// The limit.
+        limit: usize,
+    },
     /// The task of the page or the server has panicked. It is started again.
     #[error("{0}; it is tried again (InternalError)")]
     Internal(Panic),
@@ -157,6 +185,7 @@ impl FetchError {
         match self {
             Self::Access(_) => "access",
             Self::Internal(_) => "internal",
+            Self::TooManyQueries { .. } | Self::TooManyServers { .. } => "too_many",
             Self::Request { problem, .. } => match problem {
                 FetchProblem::Network(_)
                 | FetchProblem::SpeaksTls(_)
@@ -172,6 +201,28 @@ impl FetchError {
                 FetchProblem::Invalid(_) => "invalid",
             },
         }
+    }
+
+    /// Returns true if a server has refused a query that it might answer in parts: because of one
+    /// of the series, or because all of them together are too many or take too long. An answer
+    /// about credentials, paths or the number of requests is none of these, and neither is a server
+    /// that is not reached.
+    pub(crate) fn may_be_of_a_part(&self) -> bool {
+        let Self::Request { problem, .. } = self else { return false };
+        match problem {
+            FetchProblem::Rejected(_) | FetchProblem::TooLarge(_) | FetchProblem::Timeout(_) => {
+                true
+            }
+            // 429 is no answer to this query: more of them would be refused as well.
+            FetchProblem::Status(429) => false,
+            FetchProblem::Status(status) => matches!(status, 400..=499 | 504),
+            _ => false,
+        }
+    }
+
+    /// Returns true if the request took as long as it may.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Request { problem: FetchProblem::Timeout(_), .. })
     }
 }
 
@@ -216,6 +267,28 @@ fn contains(body: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_is_split_where_a_part_of_it_may_be_refused() {
+        let second = Duration::from_secs(1);
+        for (problem, expected) in [
+            (FetchProblem::Rejected("bad_data: too many samples".to_owned()), true),
+            (FetchProblem::TooLarge(1), true),
+            (FetchProblem::Timeout(second), true),
+            (FetchProblem::Status(422), true),
+            (FetchProblem::Status(413), true),
+            (FetchProblem::Status(504), true),
+            (FetchProblem::Status(429), false),
+            (FetchProblem::Status(500), false),
+            (FetchProblem::server_status(401, None, b""), false),
+            (FetchProblem::server_status(404, None, b""), false),
+            (FetchProblem::Network("refused".to_owned()), false),
+            (FetchProblem::Invalid("html".to_owned()), false),
+        ] {
+            let error = FetchError::Request { url: String::new(), problem };
+            assert_eq!(error.may_be_of_a_part(), expected, "{error}");
+        }
+    }
 
     #[test]
     fn a_servers_status_has_a_hint_and_nothing_of_the_body() {

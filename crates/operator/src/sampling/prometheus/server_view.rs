@@ -16,12 +16,13 @@ use llm_autoscaler_observe::{
 use tokio::sync::Notify;
 
 use crate::sampling::{
+    error::FetchError,
     feed::SubscriberId,
     prometheus::{
-        demand::{QueryDemand, QueryPace, ServerKey},
+        demand::{QueryDemand, QueryPace, Selection, ServerKey},
         pool::PrometheusPool,
         query_loop::PrometheusServer,
-        state::{PodSample, SampleDoubt},
+        range_samples::{PodSample, SampleDoubt},
     },
 };
 
@@ -39,7 +40,11 @@ pub(crate) struct ServerView {
     pool: PrometheusPool,
     key: ServerKey,
     demand: QueryDemand,
+    /// The measures, and the series that each needs.
+    selections: Vec<(Arc<Measure>, Selection)>,
     subscription: Option<ServerSubscription>,
+    /// The reason why there is no subscription although one is wanted.
+    refused: Option<FetchError>,
     /// The subscription to more frequent queries of the spec, while the target is at zero.
     at_zero: Option<ServerSubscription>,
 }
@@ -57,7 +62,7 @@ pub(crate) struct TargetDemand<'a> {
     pub(crate) measures: Arc<[Arc<Measure>]>,
     /// The PromQL expressions of the spec.
     pub(crate) queries: Arc<[String]>,
-    /// Notified after each round of queries.
+    /// Notified after each answer to one of its queries.
     pub(crate) wake: &'a Arc<Notify>,
 }
 
@@ -77,17 +82,22 @@ impl ServerView {
             access,
             pace: QueryPace::Normal,
         };
+        let &PrometheusConfig { interval, timeout, stale_after, .. } = config;
+        let selection = |measure: &Arc<Measure>| {
+            (measure.clone(), Selection::new(measure, interval, timeout, stale_after))
+        };
+        let selections: Vec<_> = demand.measures.iter().map(selection).collect();
         let demand = QueryDemand {
-            namespace: demand.namespace.to_owned(),
-            measures: demand.measures.clone(),
+            selections: selections.iter().map(|(_, selection)| selection.clone()).collect(),
             queries: demand.queries.clone(),
-            interval: config.interval,
-            timeout: config.timeout,
-            stale_after: config.stale_after,
+            interval,
+            timeout,
+            stale_after,
             wake: demand.wake.clone(),
         };
         let subscriber = pool.new_subscriber();
-        Self { subscriber, pool, key, demand, subscription: None, at_zero: None }
+        let (subscription, refused, at_zero) = (None, None, None);
+        Self { subscriber, pool, key, demand, selections, subscription, refused, at_zero }
     }
 
     /// Returns true if the spec has queries for this server.
@@ -95,16 +105,22 @@ impl ServerView {
         !self.demand.queries.is_empty()
     }
 
-    /// Subscribes to the server, unless it is subscribed already.
+    /// Subscribes to the server, unless it is subscribed already, or its namespace has too many.
     pub(crate) fn subscribe(&mut self, now: Monotonic) {
         if self.subscription.is_none() {
-            let server = self.pool.subscribe(self.subscriber, &self.key, self.demand.clone());
-            self.subscription = Some(ServerSubscription { server, since: now });
+            match self.pool.subscribe(self.subscriber, &self.key, self.demand.clone()) {
+                Ok(server) => {
+                    self.subscription = Some(ServerSubscription { server, since: now });
+                    self.refused = None;
+                }
+                Err(error) => self.refused = Some(error),
+            }
         }
     }
 
     /// Ends the subscription.
     pub(crate) fn unsubscribe(&mut self) {
+        self.refused = None;
         if self.subscription.take().is_some() {
             self.pool.unsubscribe(self.subscriber, &self.key);
         }
@@ -118,9 +134,9 @@ impl ServerView {
     pub(crate) fn set_pace(&mut self, pace: QueryPace, now: Monotonic) {
         let is_wanted = pace == QueryPace::AtZero && self.has_queries();
         if is_wanted && self.subscription.is_some() && self.at_zero.is_none() {
-            let demand = QueryDemand { measures: Arc::new([]), ..self.demand.clone() };
-            let server = self.pool.subscribe(self.subscriber, &self.key_at_zero(), demand);
-            self.at_zero = Some(ServerSubscription { server, since: now });
+            let demand = QueryDemand { selections: Arc::new([]), ..self.demand.clone() };
+            let server = self.pool.subscribe(self.subscriber, &self.key_at_zero(), demand).ok();
+            self.at_zero = server.map(|server| ServerSubscription { server, since: now });
         } else if !is_wanted && self.at_zero.is_some() && self.is_up_to_date() {
             self.at_zero = None;
             self.pool.unsubscribe(self.subscriber, &self.key_at_zero());
@@ -150,37 +166,41 @@ impl ServerView {
 
     /// Returns the latest sample of a measure of a pod.
     pub(crate) fn lookup(&self, pod: &Pod, measure: &Arc<Measure>, now: Monotonic) -> Lookup {
-        let Some(subscription) = &self.subscription else {
-            return Lookup::Pending { error: None };
+        let found = self.selections.iter().find(|(known, _)| Arc::ptr_eq(known, measure));
+        let (Some(subscription), Some((_, selection))) = (&self.subscription, found) else {
+            return match &self.refused {
+                Some(error) => Lookup::Missing(error.to_string()),
+                None => Lookup::Pending { error: None },
+            };
         };
-        let mut state = subscription.server.state();
-        let stale_after = self.demand.stale_after;
-        let sample = match state.sample((&pod.namespace, &pod.name), measure, stale_after, now) {
+        let state = subscription.server.state();
+        let (url, stale_after) = (&self.key.url, self.demand.stale_after);
+        let pod = (&*pod.namespace, &*pod.name);
+        let absent = || self.absent(measure, state.warnings(selection));
+        let sample = match state.sample(pod, measure, selection, stale_after, now) {
             Ok(Some(sample)) => sample,
-            Ok(None)
-                if !state.has_tried(measure, stale_after) && self.is_early(subscription, now) =>
-            {
-                return Lookup::Pending { error: None };
-            }
+            Ok(None) if state.has_tried(selection) => return Lookup::Missing(absent()),
+            Ok(None) if self.is_early(subscription, now) => return Lookup::Pending { error: None },
             Ok(None) => {
-                return Lookup::Missing(self.absent(measure, state.warnings(measure, stale_after)));
+                let series = measure.recipe.accepted_names();
+                return Lookup::Missing(format!("{url}: the query for {series} has no result yet"));
             }
             Err(error) => return Lookup::Missing(error.to_string()),
         };
         if sample.age > stale_after
-            && let Some(error) = state.error(measure, stale_after)
+            && let Some(error) = state.error(selection)
         {
             return Lookup::Missing(error.to_string());
         }
-        let absent = || self.absent(measure, state.warnings(measure, stale_after));
-        lookup_of(sample, measure, &self.key.url, stale_after, absent)
+        lookup_of(sample, measure, url, stale_after, absent)
     }
 
     /// Returns the latest result of a query of the spec, if it is recent.
     pub(crate) fn reply(&self, expression: &str, now: Monotonic) -> QueryLookup {
         let latest = self.latest(expression).or(self.subscription.as_ref());
         let Some(subscription) = latest else {
-            return QueryLookup::Pending;
+            let refused = self.refused.as_ref().map(ToString::to_string);
+            return refused.map_or(QueryLookup::Pending, QueryLookup::Missing);
         };
         let state = subscription.server.state();
         let url = &self.key.url;
@@ -214,9 +234,8 @@ impl ServerView {
     /// Returns the first warning of the latest responses about pods.
     pub(crate) fn warning(&self) -> Option<String> {
         let state = self.subscription.as_ref()?.server.state();
-        let stale_after = self.demand.stale_after;
-        let mut measures = self.demand.measures.iter();
-        measures.find_map(|measure| state.warnings(measure, stale_after).first().cloned())
+        let mut selections = self.demand.selections.iter();
+        selections.find_map(|selection| state.warnings(selection).first().cloned())
     }
 
     /// Returns the server's URL.
@@ -315,7 +334,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::sampling::error::{FetchError, FetchProblem};
+    use crate::sampling::error::FetchProblem;
 
     const URL: &str = "http://prometheus:9090";
 
