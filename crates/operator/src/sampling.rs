@@ -16,6 +16,7 @@ pub(crate) mod egress;
 mod error;
 mod feed;
 mod http_client;
+mod lookups;
 mod page_lookup;
 mod page_state;
 pub(crate) mod page_view;

@@ -8,6 +8,7 @@ use reqwest::{Response, StatusCode, Url, header};
 
 use crate::sampling::{
     credentials::{CredentialStore, Peer},
+    egress::Egress,
     error::{FetchError, FetchProblem},
     http_client::{self, network},
     prometheus::demand::ServerKey,
@@ -58,7 +59,8 @@ impl QueryClient {
         query: &InstantQuery,
     ) -> Result<QueryResult, FetchError> {
         let url = format!("{}/api/v1/query", server.url);
-        match tokio::time::timeout(query.timeout, self.fetch(&url, server, query)).await {
+        let request = Egress::count_for(&server.namespace, self.fetch(&url, server, query));
+        match tokio::time::timeout(query.timeout, request).await {
             Ok(result) => result,
             Err(_) => {
                 Err(FetchError::Request { url, problem: FetchProblem::Timeout(query.timeout) })
@@ -165,7 +167,7 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::sampling::egress::{Egress, EgressRules};
+    use crate::sampling::egress::EgressRules;
 
     #[test]
     fn an_expression_has_a_limit_to_the_age_of_its_samples_and_raw_samples_have_none() {
