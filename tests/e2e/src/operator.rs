@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU16, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering},
     },
 };
 
@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, operator_binary};
 
-/// An operator that watches a single namespace, and that a scenario may kill and restart.
+/// An operator that watches a single namespace, unless a scenario has it serve all, and that a
+/// scenario may kill and restart.
 pub struct Operator {
     namespace: String,
+    serves_all: AtomicBool,
     /// Further arguments.
     args: Vec<String>,
     /// The kubeconfig of its ServiceAccount.
@@ -36,6 +38,7 @@ impl Operator {
     pub(crate) fn new(cluster: &Cluster, namespace: &str, args: &[&str]) -> Self {
         Self {
             namespace: namespace.to_owned(),
+            serves_all: AtomicBool::new(false),
             args: args.iter().map(ToString::to_string).collect(),
             kubeconfig: Mutex::new(cluster.operator_kubeconfig.clone()),
             logs: cluster.control_plane.dir().to_owned(),
@@ -58,13 +61,25 @@ impl Operator {
         self.wake_port.store(wake.port(), Ordering::Relaxed);
         let health = format!("--health-address={health}");
         let wake = format!("--wake-address={wake}");
+        let serves_all = self.serves_all.load(Ordering::Relaxed);
+        let own = ["--namespace", &*self.namespace];
         let spec = Spec::new("operator", operator_binary()?, log)
-            .args(["run", "--allow-loopback", "--namespace", &self.namespace])
+            .args(["run", "--allow-loopback"])
+            .args(if serves_all { &[][..] } else { &own[..] })
             .args([&health, &wake, "--wake-plain-http"])
             .args(&self.args)
             .env("KUBECONFIG", self.kubeconfig());
         *self.lock() = Some(Process::start(spec)?);
         Ok(())
+    }
+
+    /// Starts the operator for all namespaces. No other scenario may run beside.
+    ///
+    /// # Errors
+    /// Same as [`Operator::start`].
+    pub(crate) fn serve_all_namespaces(&self) -> Result<()> {
+        self.serves_all.store(true, Ordering::Relaxed);
+        self.start()
     }
 
     /// Starts the operator with another URL of the API server, such as that of a proxy.

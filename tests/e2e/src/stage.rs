@@ -61,6 +61,17 @@ impl Stage {
         namespace: &str,
         operator_args: &[&str],
     ) -> Result<Self> {
+        let (script, operator) = Self::set_up(&cluster, namespace, operator_args).await?;
+        operator.start()?;
+        Ok(Self { cluster, namespace: namespace.to_owned(), script, operator })
+    }
+
+    /// Creates a namespace, the script of its pods, and an operator that is not started.
+    async fn set_up(
+        cluster: &Cluster,
+        namespace: &str,
+        operator_args: &[&str],
+    ) -> Result<(Script, Operator)> {
         let namespaces: Api<Namespace> = Api::all(cluster.control_plane.client());
         let metadata = ObjectMeta { name: Some(namespace.to_owned()), ..ObjectMeta::default() };
         namespaces
@@ -68,9 +79,19 @@ impl Stage {
             .await?;
         let script = Script::default();
         cluster.assign(namespace, "", Engine::Scripted(script.clone()));
-        let operator = Operator::new(&cluster, namespace, operator_args);
-        operator.start()?;
-        Ok(Self { cluster, namespace: namespace.to_owned(), script, operator })
+        Ok((script, Operator::new(cluster, namespace, operator_args)))
+    }
+
+    /// Creates the namespace of a neighbour, with a script of its own and an operator that is not
+    /// started: that of this stage serves both, and all others.
+    ///
+    /// # Errors
+    /// Fails if the API server refuses the namespace, or the operator does not start.
+    pub async fn with_neighbour(&self) -> Result<Self> {
+        self.operator.serve_all_namespaces()?;
+        let namespace = format!("{}-neighbour", self.namespace);
+        let (script, operator) = Self::set_up(&self.cluster, &namespace, &[]).await?;
+        Ok(Self { cluster: self.cluster.clone(), namespace, script, operator })
     }
 
     /// Assigns another engine than the script to the future pods of a StatefulSet.

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
 mod floods;
+mod queries;
 mod statuses;
 mod watches;
 
@@ -21,5 +22,10 @@ async fn main() -> ExitCode {
         statuses::statuses_that_a_webhook_makes_slow,
         floods::half_sent_requests_to_the_health_port,
     };
-    runner::run(all, 4).await
+    // Their operator serves all namespaces, so they have the cluster for themselves.
+    let with_neighbours = scenarios! {
+        queries::a_neighbours_slow_queries,
+        queries::a_query_that_the_server_refuses,
+    };
+    runner::run_in_turn(vec![(all, 4), (with_neighbours, 1)]).await
 }

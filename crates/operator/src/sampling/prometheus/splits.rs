@@ -67,19 +67,20 @@ impl Splits {
     }
 }
 
-/// Groups selections so that no group has more names than one query selects.
+/// Groups selections so that no group has more different names than one query selects.
 fn chunks(selections: Vec<SeriesNames>) -> Vec<Part> {
     let mut chunks: Vec<Part> = Vec::new();
-    let mut count = usize::MAX;
+    let mut known: BTreeSet<String> = BTreeSet::new();
     for names in selections {
-        count = count.saturating_add(names.len());
+        let new = names.iter().filter(|name| !known.contains(*name)).count();
         match chunks.last_mut() {
-            Some(chunk) if count <= CHUNK => chunk.push(names),
+            Some(chunk) if known.len() + new <= CHUNK => chunk.push(names.clone()),
             _ => {
-                count = names.len();
-                chunks.push(vec![names]);
+                known.clear();
+                chunks.push(vec![names.clone()]);
             }
         }
+        known.extend(names.iter().cloned());
     }
     chunks
 }
@@ -160,6 +161,7 @@ mod tests {
         assert_eq!(sizes(chunks(single)), [CHUNK, 1]);
         assert_eq!(sizes(chunks(vec![of(0, 20), of(100, 5), of(200, 30), of(300, 1)])), [1; 4]);
         assert_eq!(sizes(chunks(vec![of(0, 20), of(100, 4)])), [2]);
+        assert_eq!(sizes(chunks(vec![of(0, 20), of(5, 15), of(19, 5)])), [3], "names in common");
         assert!(chunks(Vec::new()).is_empty());
     }
 
