@@ -342,7 +342,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_looked_up_for_the_namespace_of_the_request() {
-        let (egress, tls) = (egress(&[], false), Default::default());
+        let (egress, tls) = (egress(&[], false), llm_autoscaler_api::TlsSpec::default());
         let client = crate::sampling::http_client::client(&tls, None, &egress).unwrap();
         let request = client.get("http://localhost:1").send();
         let error = Egress::count_for("tenant", request).await.unwrap_err();

@@ -7,8 +7,7 @@
 
 use std::{
     collections::HashMap,
-    fmt,
-    io::{self, ErrorKind},
+    fmt, io,
     net::{SocketAddr, ToSocketAddrs},
     sync::{
         Arc, Mutex,
@@ -102,25 +101,22 @@ impl Lookups {
     }
 
     /// Returns the addresses of a host, for a namespace. It may take as long as the system's
-    /// resolver; a look-up that nobody waits for any more goes on, and the next caller joins it.
+    /// resolver; a look-up without a caller goes on, and the next caller joins it.
     ///
     /// # Errors
     /// The system's resolver knows no address.
     pub(super) async fn resolve(&self, namespace: &str, host: &str) -> io::Result<Vec<SocketAddr>> {
         let key = (namespace.to_owned(), host.to_owned());
-        let running = match self.running(&key) {
-            Some(running) => running,
-            None => {
-                // The semaphores are never closed.
-                let permits = (
-                    self.namespaces.enter(namespace).await,
-                    self.all.clone().acquire_owned().await.ok(),
-                );
-                self.start(key, permits)
-            }
+        let running = if let Some(running) = self.running(&key) {
+            running
+        } else {
+            // The semaphores are never closed.
+            let permit = self.namespaces.enter(namespace).await;
+            let permits = (permit, self.all.clone().acquire_owned().await.ok());
+            self.start(key, permits)
         };
         let found = running.found.await;
-        found.map(|found| found.to_vec()).map_err(|text| io::Error::new(ErrorKind::Other, &*text))
+        found.map(|found| found.to_vec()).map_err(|text| io::Error::other(&*text))
     }
 
     /// Returns the latest look-ups by namespace and host.

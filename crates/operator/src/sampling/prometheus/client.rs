@@ -59,7 +59,9 @@ impl QueryClient {
         query: &InstantQuery,
     ) -> Result<QueryResult, FetchError> {
         let url = format!("{}/api/v1/query", server.url);
-        let request = Egress::count_for(&server.namespace, self.fetch(&url, server, query));
+        // In a box, because a request is large, and many queries of a server wait for permits.
+        let request = Box::pin(self.fetch(&url, server, query));
+        let request = Egress::count_for(&server.namespace, request);
         match tokio::time::timeout(query.timeout, request).await {
             Ok(result) => result,
             Err(_) => {

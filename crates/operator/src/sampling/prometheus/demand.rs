@@ -20,8 +20,8 @@ pub(crate) struct ServerKey {
     pub(crate) matchers: BTreeMap<String, String>,
     /// The credentials and TLS settings.
     pub(crate) access: Arc<Access>,
-    /// The namespace of the autoscalers, and of the pods whose series are read. Tenants share no
-    /// queries: those of one neither delay those of another, nor fail with them.
+    /// The namespace of the autoscalers and their pods. Tenants share no queries: those of one
+    /// neither delay those of another, nor fail with them.
     pub(crate) namespace: String,
     /// The frequency of its queries. A server has a task for each.
     pub(crate) pace: QueryPace,
@@ -41,8 +41,8 @@ pub(crate) enum QueryPace {
 /// The interval of queries for targets at zero.
 const AT_ZERO_INTERVAL: Duration = Duration::from_millis(500);
 /// The time per expression below which that interval does not go: a server gets at most 40 of these
-/// queries a second, however many targets are at zero. The usual queries go on beside them, so where
-/// there are very many, the usual interval is the shorter one.
+/// queries a second, however many targets are at zero. The usual queries go on beside them, so that
+/// with very many of them the usual interval is the shorter one.
 const PER_QUERY: Duration = Duration::from_millis(25);
 
 impl QueryPace {

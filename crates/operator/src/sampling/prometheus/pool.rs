@@ -57,8 +57,8 @@ impl PrometheusPool {
             key.pace == QueryPace::AtZero
                 || servers.filter(|known| is_counted(known)).count() < MOST_SERVERS
         };
-        let subscribed = self.servers.subscribe_if(subscriber, key, demand, has_room, run);
-        subscribed.ok_or_else(|| FetchError::TooManyServers {
+        let server = self.servers.subscribe_if(subscriber, key, demand, has_room, run);
+        server.ok_or_else(|| FetchError::TooManyServers {
             url: key.url.clone(),
             namespace: key.namespace.clone(),
             limit: MOST_SERVERS,

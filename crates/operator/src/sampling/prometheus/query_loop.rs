@@ -114,7 +114,7 @@ async fn query_repeatedly<F>(
     loop {
         let now = Instant::now();
         let generation = Some(server.state().generation());
-        if scheduler.is_outdated(now) | (planned != generation) {
+        if scheduler.is_outdated(now) || planned != generation {
             planned = generation;
             set_plan(&server, &mut scheduler, share.as_ref(), now);
         }

@@ -67,7 +67,7 @@ struct ScheduledQuery {
 pub(super) struct DueQuery {
     pub(super) id: QueryId,
     pub(super) settings: QuerySettings,
-    /// Cancels the query where nobody wants it any more.
+    /// Cancels the query once no subscriber wants it.
     pub(super) registration: AbortRegistration,
 }
 
@@ -145,7 +145,7 @@ impl Scheduler {
         self.crowd = crowd;
     }
 
-    /// Takes over a plan. New demands are due at once, and what nobody wants any more is cancelled.
+    /// Takes over a plan. New demands are due at once, and queries that it lacks are cancelled.
     pub(super) fn set_plan(&mut self, plan: &QueryPlan, now: Instant) {
         let mut former = std::mem::take(&mut self.queries);
         let wanted = plan.wanted();
@@ -258,7 +258,7 @@ impl Scheduler {
         is_split
     }
 
-    /// Returns the query's own fraction of an interval, so that not all are sent at the same moment.
+    /// Returns the query's own fraction of an interval, so that not all are sent together.
     fn phase(&self, id: &QueryId) -> f64 {
         let mut hasher = DefaultHasher::new();
         (self.seed, id).hash(&mut hasher);

@@ -125,8 +125,7 @@ impl ServerState {
         self.generation
     }
 
-    /// Returns the queries that serve all subscribers, and forgets the results of those that nobody
-    /// wants any more.
+    /// Returns the queries that serve all subscribers, and forgets the results of all others.
     pub(super) fn plan(&mut self, splits: &Splits) -> QueryPlan {
         let plan = QueryPlan::merge(self.demands.values(), splits);
         let wanted = plan.wanted();

@@ -53,7 +53,7 @@ fn demand(series: &[&str], queries: &[&str], wake: &Arc<Notify>) -> QueryDemand 
     }
 }
 
-/// A server whose first queries panicked used to say "no answer yet" for ever.
+/// A server with queries that panicked used to say "no answer yet" for ever.
 #[tokio::test]
 async fn a_server_whose_task_panics_has_an_error_for_every_query() {
     let telemetry = Telemetry::default();

@@ -51,8 +51,8 @@ fn name(id: &QueryId) -> String {
     }
 }
 
-fn problem(problem: FetchProblem) -> Option<FetchError> {
-    Some(FetchError::Request { url: "http://prometheus".to_owned(), problem })
+fn failed(problem: FetchProblem) -> FetchError {
+    FetchError::Request { url: "http://prometheus".to_owned(), problem }
 }
 
 /// A server and its scheduler, in a time of their own.
@@ -132,7 +132,7 @@ fn quick(_: &str, _: &QuerySettings) -> (Duration, Option<FetchError>) {
 /// Queries with `slow` in their name never end before their timeout.
 fn slow(name: &str, settings: &QuerySettings) -> (Duration, Option<FetchError>) {
     if name.contains("slow") {
-        (settings.timeout, problem(FetchProblem::Timeout(settings.timeout)))
+        (settings.timeout, Some(failed(FetchProblem::Timeout(settings.timeout))))
     } else {
         (QUICK_ANSWER, None)
     }
@@ -141,7 +141,16 @@ fn slow(name: &str, settings: &QuerySettings) -> (Duration, Option<FetchError>) 
 /// Queries with the series x are refused.
 fn refuse_x(name: &str, _: &QuerySettings) -> (Duration, Option<FetchError>) {
     let rejected = || FetchProblem::Rejected("execution: refused".to_owned());
-    (QUICK_ANSWER, if name.contains('x') { problem(rejected()) } else { None })
+    (QUICK_ANSWER, name.contains('x').then(|| failed(rejected())))
+}
+
+/// Queries with the series x time out.
+fn time_out_x(name: &str, settings: &QuerySettings) -> (Duration, Option<FetchError>) {
+    if name.contains('x') {
+        (settings.timeout, Some(failed(FetchProblem::Timeout(settings.timeout))))
+    } else {
+        (QUICK_ANSWER, None)
+    }
 }
 
 #[test]
@@ -245,11 +254,7 @@ fn series_that_are_answered_again_join_the_others_after_ten_minutes() {
 
 #[test]
 fn a_range_that_times_out_is_asked_again_in_parts() {
-    let answer = |name: &str, settings: &QuerySettings| match name.contains('x') {
-        true => (settings.timeout, problem(FetchProblem::Timeout(settings.timeout))),
-        false => (QUICK_ANSWER, None),
-    };
-    let mut world = World::new(vec![demand(5, 2, "abx", &[])], answer);
+    let mut world = World::new(vec![demand(5, 2, "abx", &[])], time_out_x);
     world.run_until(60);
     assert_eq!(world.times("abx").len(), 1);
     assert!(world.times("ab").len() >= 9, "{:?}", world.sent);
@@ -258,8 +263,9 @@ fn a_range_that_times_out_is_asked_again_in_parts() {
 
 #[test]
 fn a_server_that_is_not_reached_is_not_asked_in_parts() {
-    let answer =
-        |_: &str, _: &QuerySettings| (QUICK_ANSWER, problem(FetchProblem::Network("x".to_owned())));
+    let answer = |_: &str, _: &QuerySettings| {
+        (QUICK_ANSWER, Some(failed(FetchProblem::Network("x".to_owned()))))
+    };
     let mut world = World::new(vec![demand(5, 5, "abc", &[])], answer);
     world.run_until(60);
     assert_eq!(world.times("abc").len(), world.sent.len());
