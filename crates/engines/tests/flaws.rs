@@ -122,7 +122,7 @@ fn a_series_that_is_no_number_is_called_by_its_name() {
     }
 }
 
-/// Returns a page with a histogram that nobody needs.
+/// Returns a page with a histogram of 501 buckets.
 fn many_buckets() -> String {
     let line = |le: u32| format!("t_bucket{{le=\"{le}\"}} 1\n");
     (0..500).map(line).chain(["t_bucket{le=\"+Inf\"} 1\n".to_owned()]).collect()

@@ -17,6 +17,7 @@ pub(crate) mod egress;
 mod error;
 mod feed;
 mod http_client;
+mod lookups;
 mod measure_set;
 pub(crate) mod memory;
 #[cfg(test)]

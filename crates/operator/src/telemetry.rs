@@ -18,7 +18,7 @@ use prometheus_client::{
 const LATENESS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
 /// The operator's own metrics. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Telemetry {
     registry: Arc<Registry>,
     scrapes: Family<ResultLabel, Counter>,

@@ -18,6 +18,7 @@ use axum::routing::post;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::task::Task;
 use crate::tls::{self, Certificate, ClientAuthority};
@@ -67,8 +68,10 @@ pub struct FakePrometheus {
 #[derive(Debug, Default)]
 struct Shared {
     fault: Fault,
+    /// The faults of queries that contain a text.
+    of_queries: Vec<(String, Fault)>,
     series: Vec<Series>,
-    queries: Vec<String>,
+    queries: Vec<(Instant, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -148,9 +151,22 @@ impl FakePrometheus {
         Ok(())
     }
 
+    /// Gives the queries that contain this text a fault of their own: [`Fault::Slow`] or
+    /// [`Fault::Answer`].
+    pub fn fail_queries(&self, text: &str, fault: Fault) {
+        self.lock().of_queries.push((text.to_owned(), fault));
+    }
+
     /// Returns the queries that it has received so far.
     pub fn queries(&self) -> Vec<String> {
-        self.lock().queries.clone()
+        self.lock().queries.iter().map(|(_, query)| query.clone()).collect()
+    }
+
+    /// Returns the times at which it has received the queries that contain this text.
+    pub fn times(&self, text: &str) -> Vec<Instant> {
+        let shared = self.lock();
+        let chosen = shared.queries.iter().filter(|(_, query)| query.contains(text));
+        chosen.map(|(at, _)| *at).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -179,10 +195,13 @@ async fn query(
     headers: HeaderMap,
     Form(form): Form<BTreeMap<String, String>>,
 ) -> Response {
+    let text = form.get("query").map(String::as_str).unwrap_or_default();
     let (fault, series) = {
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.queries.push(form.get("query").cloned().unwrap_or_default());
-        (shared.fault.clone(), shared.series.clone())
+        shared.queries.push((Instant::now(), text.to_owned()));
+        let own = shared.of_queries.iter().find(|(part, _)| text.contains(part));
+        let fault = own.map_or(&shared.fault, |(_, fault)| fault);
+        (fault.clone(), shared.series.clone())
     };
     let ahead = if let Fault::Clock(seconds) = fault { seconds } else { 0 };
     let now = Utc::now() + TimeDelta::seconds(ahead);
@@ -200,7 +219,6 @@ async fn query(
         }
         _ => {}
     }
-    let text = form.get("query").map(String::as_str).unwrap_or_default();
     let body = answer(text, &series, &fault, now);
     let date = now.to_rfc2822().replace("+0000", "GMT");
     (

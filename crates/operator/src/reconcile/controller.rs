@@ -95,7 +95,7 @@ fn key(object: &DeserializeGuard<LLMAutoscaler>) -> Key {
 fn seniority(object: &LLMAutoscaler) -> Seniority {
     let created = object.metadata.creation_timestamp.as_ref();
     Seniority {
-        created: created.map(|time| time::from_kubernetes(time)),
+        created: created.map(time::from_kubernetes),
         uid: object.uid().unwrap_or_default(),
         name: object.name_any(),
     }
@@ -174,7 +174,9 @@ impl Tasks {
     fn retain(&mut self, listed: &HashSet<Key>) {
         let known = self.running.keys().chain(self.waiting.keys());
         let gone: Vec<Key> = known.filter(|key| !listed.contains(*key)).cloned().collect();
-        gone.iter().for_each(|key| self.remove(key));
+        for key in gone {
+            self.remove(&key);
+        }
     }
 
     /// Returns an autoscaler as it was last seen.

@@ -19,11 +19,9 @@ use reqwest::{
     Url,
     dns::{Addrs, Name, Resolve, Resolving},
 };
-use tokio::sync::Semaphore;
 
-/// The number of names that are resolved at the same time, because the system's resolver blocks a
-/// thread for each.
-const LOOKUPS: usize = 16;
+use crate::sampling::lookups::{self, Lookups};
+
 /// The time that a lookup may take.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -87,22 +85,12 @@ pub(crate) enum Refusal {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Egress(Arc<Rules>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Rules {
     given: EgressRules,
     /// The addresses of the API server that nothing else has.
     api_hosts: HashSet<IpAddr>,
-    lookups: Semaphore,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            given: EgressRules::default(),
-            api_hosts: HashSet::new(),
-            lookups: Semaphore::new(LOOKUPS),
-        }
-    }
+    lookups: Lookups,
 }
 
 impl FromStr for HostPattern {
@@ -213,10 +201,19 @@ impl Egress {
         if is_allowed { Ok(()) } else { Err(Refusal::NotListed) }
     }
 
-    async fn resolve_name(&self, host: &str) -> Result<Vec<SocketAddr>, ResolveError> {
-        let _permit = self.0.lookups.acquire().await.map_err(|_| ResolveError::Timeout)?;
-        let lookup = tokio::time::timeout(LOOKUP_WITHIN, tokio::net::lookup_host((host, 0))).await;
-        let found: Vec<_> = lookup.map_err(|_| ResolveError::Timeout)??.collect();
+    /// Makes the look-ups of a request count for a namespace.
+    pub(crate) async fn count_for<F: Future>(namespace: &str, request: F) -> F::Output {
+        lookups::count_for(namespace, request).await
+    }
+
+    async fn resolve_name(
+        &self,
+        namespace: &str,
+        host: &str,
+    ) -> Result<Vec<SocketAddr>, ResolveError> {
+        let lookup = self.0.lookups.resolve(namespace, host);
+        let found = tokio::time::timeout(LOOKUP_WITHIN, lookup).await;
+        let found = found.map_err(|_| ResolveError::Timeout)??;
         self.check_listed(host, found.iter().map(SocketAddr::ip))?;
         // An address that is not to be called fails the whole name, so that no retry reaches it.
         for address in &found {
@@ -239,9 +236,9 @@ enum ResolveError {
 
 impl Resolve for Egress {
     fn resolve(&self, name: Name) -> Resolving {
-        let egress = self.clone();
+        let (egress, namespace) = (self.clone(), lookups::namespace());
         Box::pin(async move {
-            let found = egress.resolve_name(name.as_str()).await?;
+            let found = egress.resolve_name(&namespace, name.as_str()).await?;
             let addresses: Addrs = Box::new(found.into_iter());
             Ok(addresses)
         })
@@ -333,12 +330,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_checked_by_the_addresses_that_it_has() {
-        let refused = egress(&[], false).resolve_name("localhost").await.unwrap_err();
+        let refused = egress(&[], false).resolve_name("ns", "localhost").await.unwrap_err();
         assert!(matches!(refused, ResolveError::Refused(Refusal::Loopback)), "{refused}");
-        assert!(!egress(&[], true).resolve_name("localhost").await.unwrap().is_empty());
-        let other = egress(&["10.0.0.0/8"], true).resolve_name("localhost").await.unwrap_err();
+        assert!(!egress(&[], true).resolve_name("ns", "localhost").await.unwrap().is_empty());
+        let other =
+            egress(&["10.0.0.0/8"], true).resolve_name("ns", "localhost").await.unwrap_err();
         assert!(matches!(other, ResolveError::Refused(Refusal::NotListed)), "{other}");
-        let within = egress(&["127.0.0.0/8", "::1"], true).resolve_name("localhost").await;
+        let within = egress(&["127.0.0.0/8", "::1"], true).resolve_name("ns", "localhost").await;
         assert!(within.is_ok(), "{within:?}");
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_for_the_namespace_of_the_request() {
+        let (egress, tls) = (egress(&[], false), llm_autoscaler_api::TlsSpec::default());
+        let client = crate::sampling::http_client::client(
+            &tls,
+            &crate::sampling::tls::PemFiles::default(),
+            &egress,
+        )
+        .unwrap();
+        let request = client.get("http://localhost:1").send();
+        let error = Egress::count_for("tenant", request).await.unwrap_err();
+        assert!(error.is_connect(), "{error}");
+        let expected = ("tenant".to_owned(), "localhost".to_owned());
+        assert_eq!(egress.0.lookups.latest(), [expected]);
     }
 }

@@ -46,6 +46,34 @@ pub(crate) enum FetchError {
     /// The past of a page's histograms and windows takes more memory than there is.
     #[error("the windows of this page take {0}")]
     NoMemory(#[from] NoMemory),
+    /// The autoscalers of a namespace ask a server for too much.
+    #[error(
+        "{url} is queried for {limit} different expressions and sets of series already, the most \
+         that it is for one namespace: let autoscalers of namespace {namespace} share their \
+         queries, intervals and windows, or remove some"
+    )]
+    TooManyQueries {
+        /// The server.
+        url: String,
+        /// The autoscalers' namespace.
+        namespace: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// The autoscalers of a namespace have too many servers.
+    #[error(
+        "{url} is not queried: the autoscalers of namespace {namespace} query {limit} servers \
+         already, the most that a namespace may have, where another URL, matcher, label or \
+         credential makes another server; let them share one, or remove some"
+    )]
+    TooManyServers {
+        /// The server.
+        url: String,
+        /// The autoscalers' namespace.
+        namespace: String,
+        /// The limit.
+        limit: usize,
+    },
     /// The task of the page or the server has panicked. It is started again.
     #[error("{0}; it is tried again (InternalError)")]
     Internal(Panic),
@@ -196,6 +224,7 @@ impl FetchError {
             Self::Access(_) => "access",
             Self::Internal(_) => "internal",
             Self::NoMemory(_) => "no_memory",
+            Self::TooManyQueries { .. } | Self::TooManyServers { .. } => "too_many",
             Self::Request { problem, .. } => match problem {
                 FetchProblem::Network(_)
                 | FetchProblem::CertificateDemanded(_)
@@ -215,6 +244,29 @@ impl FetchError {
                 FetchProblem::Invalid(_) => "invalid",
             },
         }
+    }
+
+    /// Returns true if a server has refused a query that it might answer in parts: because of one
+    /// of the series, or because all of them together are too many or take too long. An answer
+    /// about credentials, paths or the number of requests is none of these, and neither is a server
+    /// that is not reached.
+    pub(crate) fn may_be_of_a_part(&self) -> bool {
+        let Self::Request { problem, .. } = self else { return false };
+        match problem {
+            FetchProblem::Rejected(_)
+            | FetchProblem::TooLarge(_)
+            | FetchProblem::NoMemory(_)
+            | FetchProblem::Timeout(_) => true,
+            // 429 is no answer to this query: more of them would be refused as well.
+            FetchProblem::Status(429) => false,
+            FetchProblem::Status(status) => matches!(status, 400..=499 | 504),
+            _ => false,
+        }
+    }
+
+    /// Returns true if the request took as long as it may.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Request { problem: FetchProblem::Timeout(_), .. })
     }
 }
 
@@ -303,6 +355,28 @@ mod tests {
                 assert!(text.contains(expected) && text.contains("fatal alert"), "{text}");
                 assert_eq!(problem.rejects_credentials(), expected == refused, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_query_is_split_where_a_part_of_it_may_be_refused() {
+        let second = Duration::from_secs(1);
+        for (problem, expected) in [
+            (FetchProblem::Rejected("bad_data: too many samples".to_owned()), true),
+            (FetchProblem::TooLarge(1), true),
+            (FetchProblem::Timeout(second), true),
+            (FetchProblem::Status(422), true),
+            (FetchProblem::Status(413), true),
+            (FetchProblem::Status(504), true),
+            (FetchProblem::Status(429), false),
+            (FetchProblem::Status(500), false),
+            (FetchProblem::server_status(401, None, b""), false),
+            (FetchProblem::server_status(404, None, b""), false),
+            (FetchProblem::Network("refused".to_owned()), false),
+            (FetchProblem::Invalid("html".to_owned()), false),
+        ] {
+            let error = FetchError::Request { url: String::new(), problem };
+            assert_eq!(error.may_be_of_a_part(), expected, "{error}");
         }
     }
 

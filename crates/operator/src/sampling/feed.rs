@@ -93,16 +93,25 @@ impl<K: Clone + Eq + Hash, S: FeedState> FeedRegistry<K, S> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        subscribe(&mut lock(&self.feeds), subscriber, key, subscription, run)
+    }
+
+    /// Like [`Self::subscribe`], if the feed runs already or `has_room` is true of the feeds that
+    /// do; else `None`.
+    pub(crate) fn subscribe_if<F>(
+        &self,
+        subscriber: SubscriberId,
+        key: &K,
+        subscription: S::Subscription,
+        has_room: impl FnOnce(&mut dyn Iterator<Item = &K>) -> bool,
+        run: impl FnOnce(Arc<Feed<K, S>>) -> F,
+    ) -> Option<Arc<Feed<K, S>>>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let mut feeds = lock(&self.feeds);
-        let running = feeds.entry(key.clone()).or_insert_with(|| {
-            let (state, changed) = (Mutex::default(), Notify::new());
-            RunningFeed { feed: Arc::new(Feed { key: key.clone(), state, changed }), task: None }
-        });
-        let feed = running.feed.clone();
-        feed.state().subscribe(subscriber, subscription);
-        running.task.get_or_insert_with(|| tokio::spawn(run(feed.clone())).abort_handle());
-        feed.changed.notify_one();
-        feed
+        let may_run = feeds.contains_key(key) || has_room(&mut feeds.keys());
+        may_run.then(|| subscribe(&mut feeds, subscriber, key, subscription, run))
     }
 
     /// Ends a subscription.
@@ -121,6 +130,29 @@ impl<K: Clone + Eq + Hash, S: FeedState> FeedRegistry<K, S> {
             feeds.remove(key);
         }
     }
+}
+
+fn subscribe<K, S, F>(
+    feeds: &mut HashMap<K, RunningFeed<K, S>>,
+    subscriber: SubscriberId,
+    key: &K,
+    subscription: S::Subscription,
+    run: impl FnOnce(Arc<Feed<K, S>>) -> F,
+) -> Arc<Feed<K, S>>
+where
+    K: Clone + Eq + Hash,
+    S: FeedState,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let running = feeds.entry(key.clone()).or_insert_with(|| {
+        let (state, changed) = (Mutex::default(), Notify::new());
+        RunningFeed { feed: Arc::new(Feed { key: key.clone(), state, changed }), task: None }
+    });
+    let feed = running.feed.clone();
+    feed.state().subscribe(subscriber, subscription);
+    running.task.get_or_insert_with(|| tokio::spawn(run(feed.clone())).abort_handle());
+    feed.changed.notify_one();
+    feed
 }
 
 #[cfg(test)]

@@ -30,9 +30,10 @@ pub(crate) struct NoMemory {
 }
 
 /// The budget of a process. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct MemoryBudget(Arc<Shared>);
 
+#[derive(Debug)]
 struct Shared {
     /// The budget, in bytes.
     total: usize,
@@ -50,13 +51,14 @@ struct Used {
 }
 
 /// The budget, for one namespace. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct NamespaceBudget {
     budget: MemoryBudget,
     namespace: Arc<str>,
 }
 
 /// Memory that is reserved for one namespace until it is dropped.
+#[derive(Debug)]
 pub(crate) struct Reservation {
     of: NamespaceBudget,
     bytes: usize,

@@ -10,7 +10,7 @@ const RETRY_DIVISOR: u32 = 4;
 
 /// A schedule with a tick every interval, at a phase of its own, however long a read takes. Missed
 /// ticks are skipped.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     /// The last tick that was read.
     last_tick: Option<Instant>,

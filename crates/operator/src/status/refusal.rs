@@ -18,7 +18,7 @@ pub(crate) struct RefusalTexts {
     pub terminal: bool,
 }
 
-/// Returns the condition of an autoscaler whose namespace has more than this many.
+/// Returns the condition of an autoscaler beyond the limit of its namespace.
 pub(crate) fn too_many_autoscalers(most: usize) -> ConditionUpdate {
     let message = format!(
         "the namespace has more than {most} LLMAutoscalers, and this one is not among the oldest: \

@@ -24,7 +24,7 @@ enum Need {
     Start,
     /// It starts, and the size of the target of this resource is not the one that it wants.
     Size(&'static str),
-    /// The scale-down of a target whose replicas are marked.
+    /// The scale-down of a target with marked replicas.
     Drain(&'static str),
     /// A pod with the readiness gate.
     Gate,

@@ -4,6 +4,7 @@
 
 mod floods;
 mod memory;
+mod queries;
 mod statuses;
 mod watches;
 
@@ -28,6 +29,8 @@ async fn main() -> ExitCode {
         memory::histograms_with_many_buckets,
         memory::windows_of_many_pods,
         memory::responses_of_sixty_megabytes,
+        queries::a_neighbours_slow_queries,
+        queries::a_query_that_the_server_refuses,
     };
     runner::run_in_turn(vec![(all, 4), (with_neighbours, 1)]).await
 }

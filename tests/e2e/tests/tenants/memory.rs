@@ -83,7 +83,7 @@ async fn many_pods(stage: &Stage, name: &str, pods: u32, page: &Page) -> Result<
     stage.until_ready_within(name, pods.cast_signed(), Duration::from_mins(2)).await
 }
 
-/// Returns the stage of a neighbour, whose target `b` has one replica and follows its load.
+/// Returns the stage of a neighbour, with a target `b` that has one replica and follows its load.
 async fn neighbour(stage: &Stage) -> Result<Stage> {
     let neighbour = stage.with_neighbour().await?;
     neighbour.waiting("b", 4);

@@ -9,6 +9,7 @@ use reqwest::{Response, StatusCode, Url, header};
 use crate::sampling::{
     body::Body,
     credentials::{CredentialStore, Peer},
+    egress::Egress,
     error::{FetchError, FetchProblem},
     http_client::{self, network},
     memory::{MemoryBudget, Reservation},
@@ -68,7 +69,10 @@ impl QueryClient {
         query: &InstantQuery,
     ) -> Result<QueryResult, FetchError> {
         let url = format!("{}/api/v1/query", server.url);
-        match tokio::time::timeout(query.timeout, self.fetch(&url, server, query)).await {
+        // In a box, because a request is large, and many queries of a server wait for permits.
+        let request = Box::pin(self.fetch(&url, server, query));
+        let request = Egress::count_for(&server.namespace, request);
+        match tokio::time::timeout(query.timeout, request).await {
             Ok(result) => result,
             Err(_) => {
                 Err(FetchError::Request { url, problem: FetchProblem::Timeout(query.timeout) })
@@ -206,7 +210,7 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::sampling::egress::{Egress, EgressRules};
+    use crate::sampling::egress::EgressRules;
 
     #[test]
     fn an_expression_has_a_limit_to_the_age_of_its_samples_and_raw_samples_have_none() {

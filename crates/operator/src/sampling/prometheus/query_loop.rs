@@ -1,8 +1,12 @@
 //! The loop that queries one Prometheus server.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use futures::{
+    StreamExt,
+    future::{Abortable, Aborted},
+    stream::FuturesUnordered,
+};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -13,19 +17,18 @@ use crate::{
         feed::Feed,
         memory::MemoryBudget,
         prometheus::{
-            client::QueryClient,
-            demand::ServerKey,
-            query_plan::{PlannedQuery, QueryPlan},
-            state::{CompletedQuery, ServerState},
+            client::{InstantQuery, QueryClient, QueryResult},
+            demand::{QueryPace, ServerKey},
+            permits::{QueryPermits, ZeroQueries, ZeroShare},
+            query_plan::{MOST_WANTED, QueryId, Wanted},
+            scheduler::{DueQuery, Scheduler},
+            splits::Splits,
+            state::ServerState,
         },
-        schedule::Schedule,
     },
     supervise::{Panic, Supervisor},
     telemetry::Telemetry,
 };
-
-/// The number of concurrent queries to one server.
-const CONCURRENCY: usize = 4;
 
 /// A server and its results, which one task queries for all subscribers.
 pub(crate) type PrometheusServer = Feed<ServerKey, ServerState>;
@@ -33,9 +36,19 @@ pub(crate) type PrometheusServer = Feed<ServerKey, ServerState>;
 /// The resources that all query loops share.
 pub(super) struct QueryContext {
     client: QueryClient,
+    permits: QueryPermits,
+    zero_queries: ZeroQueries,
     telemetry: Telemetry,
     clock: Clock,
     supervisor: Supervisor,
+}
+
+/// A query that has ended.
+struct CompletedQuery {
+    id: QueryId,
+    result: Result<QueryResult, FetchError>,
+    /// The time at which it was sent.
+    sent: Instant,
 }
 
 impl QueryContext {
@@ -46,138 +59,152 @@ impl QueryContext {
         memory: MemoryBudget,
     ) -> Self {
         let supervisor = Supervisor::new(telemetry.clone(), clock);
-        Self { client: QueryClient::new(credentials, memory), telemetry, clock, supervisor }
+        let (permits, zero_queries) = (QueryPermits::default(), ZeroQueries::default());
+        let client = QueryClient::new(credentials, memory);
+        Self { client, permits, zero_queries, telemetry, clock, supervisor }
     }
 }
 
 /// Queries one server until the task is aborted. A panic is the error of all of its queries.
 pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer>) {
-    let start = || query_repeatedly(context.clone(), server.clone());
+    let start = || {
+        let (asking, asked) = (context.clone(), server.clone());
+        let ask = move |query: InstantQuery| {
+            let (context, server) = (asking.clone(), asked.clone());
+            async move { context.client.query(&server.key, &query).await }
+        };
+        query_repeatedly(context.clone(), server.clone(), ask)
+    };
     context.supervisor.repeat("prometheus", start, |panic| fail(&context, &server, panic)).await;
 }
 
 /// Records a panic, and wakes the subscribers.
 fn fail(context: &QueryContext, server: &PrometheusServer, panic: &Panic) {
     let error = FetchError::Internal(panic.clone());
-    let queries = server.state().plan().queries(&server.key);
-    let completed = queries.into_iter().map(|PlannedQuery { purpose, .. }| {
+    let plan = server.state().plan(&Splits::default());
+    for id in plan.queries.into_keys() {
         context.telemetry.record_query(error.kind());
-        CompletedQuery { purpose, result: Err(error.clone()) }
-    });
-    record(context, server, completed.collect());
+        record(context, server, &id, Err(error.clone()));
+    }
 }
 
-/// Records the results of a round, and wakes the subscribers.
-fn record(context: &QueryContext, server: &PrometheusServer, completed: Vec<CompletedQuery>) {
+/// Records the result of a query, and wakes its subscribers.
+fn record(
+    context: &QueryContext,
+    server: &PrometheusServer,
+    id: &QueryId,
+    result: Result<QueryResult, FetchError>,
+) {
     let now = context.clock.monotonic();
-    let subscribers = server.state().record_results(completed, &server.key.labels, now);
+    let subscribers = server.state().record_result(id, result, &server.key.labels, now);
     for subscriber in subscribers {
         subscriber.notify_one();
     }
 }
 
-async fn query_repeatedly(context: Arc<QueryContext>, server: Arc<PrometheusServer>) {
-    let mut schedule = Schedule::new(Instant::now());
-    let mut queried = BTreeSet::new();
+/// Sends each query when it is due, and records its result as soon as it is there. `ask` sends one.
+async fn query_repeatedly<F>(
+    context: Arc<QueryContext>,
+    server: Arc<PrometheusServer>,
+    ask: impl Fn(InstantQuery) -> F,
+) where
+    F: Future<Output = Result<QueryResult, FetchError>>,
+{
+    let share = match server.key.pace {
+        QueryPace::AtZero => Some(context.zero_queries.enter(&server.key)),
+        QueryPace::Normal => None,
+    };
+    let mut scheduler = Scheduler::new(&server.key);
+    let mut in_flight = FuturesUnordered::new();
+    let mut planned = None;
     loop {
+        let now = Instant::now();
+        let generation = Some(server.state().generation());
+        if scheduler.is_outdated(now) || planned != generation {
+            planned = generation;
+            set_plan(&server, &mut scheduler, share.as_ref(), now);
+        }
+        for due in scheduler.take_due(now) {
+            in_flight.push(send(&context, &server, &ask, due));
+        }
+        let next = scheduler.next_due();
         tokio::select! {
             biased;
-            () = sleep_until(schedule.next()) => {
-                let plan = server.state().plan();
-                queried = plan.parts();
-                schedule.record_read(query_all(&context, &server, &plan).await);
-            }
-            () = server.changed.notified() => {
-                // A new demand is queried at once.
-                if !server.state().plan().parts().is_subset(&queried) {
-                    schedule.tick_now(Instant::now());
-                    continue;
+            Some(ended) = in_flight.next() => {
+                // A query that was cancelled is no longer known.
+                if let Ok(completed) = ended {
+                    complete(&context, &server, &mut scheduler, completed);
                 }
             }
+            () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
+            () = server.changed.notified() => {}
         }
-        let interval = server.state().interval(server.key.pace);
-        schedule.plan_next(interval, server.phase(interval), Instant::now());
     }
 }
 
-/// Sends all queries of a plan once, and wakes the subscribers. Returns true if all succeeded.
-async fn query_all(context: &QueryContext, server: &PrometheusServer, plan: &QueryPlan) -> bool {
-    let completed: Vec<_> = stream::iter(plan.queries(&server.key))
-        .map(|PlannedQuery { purpose, query }| async move {
-            let result = context.client.query(&server.key, &query).await;
-            context.telemetry.record_query(result.as_ref().err().map_or("ok", FetchError::kind));
-            CompletedQuery { purpose, result }
-        })
-        .buffer_unordered(CONCURRENCY)
-        .collect()
-        .await;
-    let ok = completed.iter().all(|query| query.result.is_ok());
-    record(context, server, completed);
-    ok
+/// Makes the plan anew. Demands beyond the limit of a server have an error.
+fn set_plan(
+    server: &PrometheusServer,
+    scheduler: &mut Scheduler,
+    share: Option<&ZeroShare>,
+    now: Instant,
+) {
+    let mut state = server.state();
+    let plan = state.plan(scheduler.splits());
+    let ServerKey { url, namespace, .. } = &server.key;
+    let (url, namespace) = (url.clone(), namespace.clone());
+    let error = FetchError::TooManyQueries { url, namespace, limit: MOST_WANTED };
+    let excess: Vec<Wanted> = plan.excess.iter().cloned().collect();
+    for wanted in &excess {
+        state.record_error(wanted, &error);
+    }
+    let subscribers = state.subscribers(&excess);
+    drop(state);
+    for subscriber in subscribers {
+        subscriber.notify_one();
+    }
+    if let Some(share) = share {
+        scheduler.set_crowd(share.crowd(plan.queries.len()));
+    }
+    scheduler.set_plan(&plan, now);
+}
+
+/// Sends a query when its namespace has a permit left.
+async fn send<F>(
+    context: &QueryContext,
+    server: &PrometheusServer,
+    ask: &impl Fn(InstantQuery) -> F,
+    DueQuery { id, settings, registration }: DueQuery,
+) -> Result<CompletedQuery, Aborted>
+where
+    F: Future<Output = Result<QueryResult, FetchError>>,
+{
+    let query = id.query(&server.key, &settings);
+    let sending = async {
+        let _permit = context.permits.enter(&server.key.namespace, id.lane()).await;
+        let sent = Instant::now();
+        (ask(query).await, sent)
+    };
+    let (result, sent) = Abortable::new(sending, registration).await?;
+    Ok(CompletedQuery { id, result, sent })
+}
+
+/// Records the end of a query, and wakes its subscribers. A query that is asked again in parts has
+/// no result yet, unless it has taken as long as it may.
+fn complete(
+    context: &QueryContext,
+    server: &PrometheusServer,
+    scheduler: &mut Scheduler,
+    CompletedQuery { id, result, sent }: CompletedQuery,
+) {
+    let now = Instant::now();
+    let error = result.as_ref().err();
+    context.telemetry.record_query(error.map_or("ok", FetchError::kind));
+    let is_split = scheduler.record(&id, error, now.saturating_duration_since(sent), now);
+    if !is_split || error.is_some_and(FetchError::is_timeout) {
+        record(context, server, &id, result);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use futures::FutureExt;
-    use llm_autoscaler_api::Access;
-    use llm_autoscaler_engines::{Kind, Measure, Recipe, prometheus::PodLabels};
-    use tokio::sync::Notify;
-
-    use super::*;
-    use crate::{
-        kube_api::stand_in::{Answer, Received, StandIn},
-        sampling::{
-            egress::Egress,
-            feed::FeedRegistry,
-            prometheus::demand::{QueryDemand, QueryPace},
-        },
-    };
-
-    /// A server whose first round panicked used to say "no answer yet" for ever.
-    #[tokio::test]
-    async fn a_server_whose_task_panics_has_an_error_for_every_query() {
-        let api = StandIn::start(|_: &Received| Answer::Never).await;
-        let credentials = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
-        let telemetry = Telemetry::default();
-        let memory = MemoryBudget::plenty();
-        let context = QueryContext::new(credentials, telemetry.clone(), Clock::start(), memory);
-        let (namespace, pod) = ("namespace".to_owned(), "pod".to_owned());
-        let key = ServerKey {
-            url: "http://prometheus:9090".to_owned(),
-            labels: PodLabels { namespace, pod, replicas: [].into() },
-            matchers: [].into(),
-            access: Arc::new(Access::default()),
-            namespace: "ns".to_owned(),
-            pace: QueryPace::Normal,
-        };
-        let (wake, second) = (Arc::new(Notify::new()), Duration::from_secs(1));
-        let recipe = Recipe::series(Kind::Gauge, "q", []);
-        let measure = Arc::new(Measure { recipe, window: Duration::ZERO });
-        let demand = QueryDemand {
-            namespace: "ns".to_owned(),
-            measures: [measure.clone()].into(),
-            queries: ["up".to_owned()].into(),
-            interval: second,
-            timeout: second,
-            stale_after: second,
-            wake: wake.clone(),
-        };
-        let registry = FeedRegistry::<ServerKey, ServerState>::default();
-        let never = |_| std::future::pending();
-        let server = registry.subscribe(registry.new_subscriber(), &key, demand, never);
-
-        let panic = Supervisor::impatient().call("prometheus", || panic!("overflow"));
-        fail(&context, &server, &panic.unwrap_err());
-        let state = server.state();
-        let of_range = state.error(&measure, second).map(ToString::to_string);
-        let of_query = state.reply("up").and_then(|reply| reply.error.as_ref());
-        for error in [of_range, of_query.map(ToString::to_string)] {
-            let error = error.unwrap();
-            assert!(error.contains("overflow") && error.contains("InternalError"), "{error}");
-        }
-        assert!(wake.notified().now_or_never().is_some());
-        assert!(telemetry.page().contains("queries_total{result=\"internal\"} 2\n"));
-    }
-}
+mod tests;

@@ -5,122 +5,155 @@ use std::{
     time::Duration,
 };
 
-use llm_autoscaler_engines::prometheus::{range_selector, stored_names};
+use llm_autoscaler_engines::prometheus::range_selector;
 
 use crate::sampling::prometheus::{
     client::InstantQuery,
-    demand::{QueryDemand, ServerKey, range},
+    demand::{QueryDemand, RangeGroup, Selection, SeriesNames, ServerKey},
+    splits::{Part, Splits},
 };
 
-/// The largest number of families, and of namespaces, that one query selects.
-const CHUNK: usize = 24;
+/// The largest number of expressions and selections that one server is queried for.
+pub(super) const MOST_WANTED: usize = 256;
+
+/// Something that subscribers want to be queried.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Wanted {
+    /// The series of a measure.
+    Selection(Selection),
+    /// The PromQL expression of a spec.
+    Expression(String),
+}
+
+/// A query of a plan. Its answer is that of all that it reads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum QueryId {
+    /// The series of some selections of a group.
+    Range(RangeGroup, Part),
+    /// The PromQL expression of a spec.
+    Expression(String),
+}
+
+/// The settings of a query, which all demands for it have determined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct QuerySettings {
+    /// The shortest interval.
+    pub(super) interval: Duration,
+    /// The longest timeout.
+    pub(super) timeout: Duration,
+    /// The shortest age after which a sample is ignored.
+    stale_after: Duration,
+}
 
 /// The merged demand of all subscribers.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct QueryPlan {
-    /// The series to read, by the range of time.
-    ranges: BTreeMap<Duration, RangeDemand>,
-    /// The PromQL expressions of specs, and the shortest age after which a sample is ignored.
-    queries: BTreeMap<String, Duration>,
-    timeout: Duration,
+    pub(super) queries: BTreeMap<QueryId, QuerySettings>,
+    /// The part of the demand that exceeds the limit of a server.
+    pub(super) excess: BTreeSet<Wanted>,
 }
 
-/// The series to read over one range of time.
-#[derive(Default)]
-struct RangeDemand {
-    families: BTreeSet<String>,
-    namespaces: BTreeSet<String>,
+impl QuerySettings {
+    fn of(demand: &QueryDemand) -> Self {
+        let QueryDemand { interval, timeout, stale_after, .. } = *demand;
+        Self { interval, timeout, stale_after }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.interval = self.interval.min(other.interval);
+        self.timeout = self.timeout.max(other.timeout);
+        self.stale_after = self.stale_after.min(other.stale_after);
+    }
 }
 
-/// A query, and the use of its result.
-#[derive(Debug, PartialEq)]
-pub(super) struct PlannedQuery {
-    pub(super) purpose: Purpose,
-    pub(super) query: InstantQuery,
+impl QueryDemand {
+    /// Returns all that the subscriber wants to be queried.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = Wanted> {
+        let selections = self.selections.iter().cloned().map(Wanted::Selection);
+        selections.chain(self.queries.iter().cloned().map(Wanted::Expression))
+    }
 }
 
-/// The use of a query's result.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Purpose {
-    /// The series of pods over a range of time.
-    Range(Duration),
-    /// The PromQL expression of a spec.
-    Query(String),
-}
+impl QueryId {
+    /// Returns all that the query reads.
+    pub(super) fn wanted(&self) -> Vec<Wanted> {
+        match self {
+            Self::Expression(expression) => vec![Wanted::Expression(expression.clone())],
+            Self::Range(group, part) => {
+                let selection =
+                    |names: &SeriesNames| Selection { group: *group, names: names.clone() };
+                part.iter().map(selection).map(Wanted::Selection).collect()
+            }
+        }
+    }
 
-/// A part of the demand, such that a subset of parts needs no other queries.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum DemandPart {
-    /// A family of a namespace over a range of time.
-    Family { family: String, range: Duration, namespace: String },
-    /// The PromQL expression of a spec.
-    Query(String),
+    /// Returns the query to this server. Its matchers belong to the selectors of pods; a spec's own
+    /// expression stays as it is.
+    pub(super) fn query(&self, server: &ServerKey, settings: &QuerySettings) -> InstantQuery {
+        let timeout = settings.timeout;
+        match self {
+            Self::Expression(expression) => {
+                let lookback = Some(settings.stale_after);
+                InstantQuery { expression: expression.clone(), lookback, timeout }
+            }
+            Self::Range(RangeGroup { range, .. }, part) => {
+                let names: BTreeSet<&str> =
+                    part.iter().flat_map(|names| names.iter()).map(String::as_str).collect();
+                let (label, namespace) = (&server.labels.namespace, [&*server.namespace]);
+                let matchers = server.matchers.iter().map(|(name, value)| (&**name, &**value));
+                let expression = range_selector(names, label, namespace, matchers, *range);
+                InstantQuery { expression, lookback: None, timeout }
+            }
+        }
+    }
 }
 
 impl QueryPlan {
-    /// Merges the demand of all subscribers.
-    pub(super) fn merge<'a>(demands: impl Iterator<Item = &'a QueryDemand>) -> Self {
-        let mut plan = Self::default();
+    /// Merges the demands of all subscribers, the oldest first: what exceeds the limit of a server
+    /// is the newest ones'.
+    pub(super) fn merge<'a>(
+        demands: impl IntoIterator<Item = &'a QueryDemand>,
+        splits: &Splits,
+    ) -> Self {
+        let mut merged: BTreeMap<Wanted, QuerySettings> = BTreeMap::new();
+        let mut excess = BTreeSet::new();
         for demand in demands {
-            plan.timeout = plan.timeout.max(demand.timeout);
-            for measure in demand.measures.iter() {
-                let merged = plan.ranges.entry(range(measure, demand.stale_after)).or_default();
-                merged.families.extend(stored_names(&measure.recipe));
-                merged.namespaces.insert(demand.namespace.clone());
-            }
-            for query in demand.queries.iter() {
-                let merged = plan.queries.entry(query.clone()).or_insert(demand.stale_after);
-                *merged = demand.stale_after.min(*merged);
-            }
-        }
-        plan
-    }
-
-    /// Returns the parts of the demand.
-    pub(super) fn parts(&self) -> BTreeSet<DemandPart> {
-        let mut parts = BTreeSet::new();
-        for (range, RangeDemand { families, namespaces }) in &self.ranges {
-            for family in families {
-                parts.extend(namespaces.iter().map(|namespace| DemandPart::Family {
-                    family: family.clone(),
-                    range: *range,
-                    namespace: namespace.clone(),
-                }));
-            }
-        }
-        parts.extend(self.queries.keys().cloned().map(DemandPart::Query));
-        parts
-    }
-
-    /// Returns the queries to this server. Its matchers belong to the selectors of pods; a spec's
-    /// own expression stays as it is.
-    pub(super) fn queries(&self, server: &ServerKey) -> Vec<PlannedQuery> {
-        let (label, matchers) = (&server.labels.namespace, &server.matchers);
-        let timeout = self.timeout;
-        let mut planned = Vec::new();
-        for (range, RangeDemand { families, namespaces }) in &self.ranges {
-            let families: Vec<&str> = families.iter().map(String::as_str).collect();
-            let namespaces: Vec<&str> = namespaces.iter().map(String::as_str).collect();
-            for families in families.chunks(CHUNK) {
-                for namespaces in namespaces.chunks(CHUNK) {
-                    let (families, namespaces) = (families.iter(), namespaces.iter());
-                    let (families, namespaces) = (families.copied(), namespaces.copied());
-                    let matchers = matchers.iter().map(|(name, value)| (&**name, &**value));
-                    let expression = range_selector(families, label, namespaces, matchers, *range);
-                    let query = InstantQuery { expression, lookback: None, timeout };
-                    planned.push(PlannedQuery { purpose: Purpose::Range(*range), query });
+            let settings = QuerySettings::of(demand);
+            for wanted in demand.wanted() {
+                if let Some(known) = merged.get_mut(&wanted) {
+                    known.merge(settings);
+                } else if merged.len() < MOST_WANTED {
+                    merged.insert(wanted, settings);
+                } else {
+                    excess.insert(wanted);
                 }
             }
         }
-        planned.extend(self.queries.iter().map(|(expression, stale_after)| PlannedQuery {
-            purpose: Purpose::Query(expression.clone()),
-            query: InstantQuery {
-                expression: expression.clone(),
-                lookback: Some(*stale_after),
-                timeout,
-            },
-        }));
-        planned
+        let mut queries = BTreeMap::new();
+        let mut groups: BTreeMap<RangeGroup, (BTreeSet<SeriesNames>, QuerySettings)> =
+            BTreeMap::new();
+        for (wanted, settings) in merged {
+            match wanted {
+                Wanted::Expression(expression) => {
+                    queries.insert(QueryId::Expression(expression), settings);
+                }
+                Wanted::Selection(Selection { group, names }) => {
+                    let (selections, _) =
+                        groups.entry(group).or_insert_with(|| (BTreeSet::new(), settings));
+                    selections.insert(names);
+                }
+            }
+        }
+        for (group, (selections, settings)) in groups {
+            let parts = splits.parts(group, &selections).into_iter();
+            queries.extend(parts.map(|part| (QueryId::Range(group, part), settings)));
+        }
+        Self { queries, excess }
+    }
+
+    /// Returns all that is wanted, including the excess.
+    pub(super) fn wanted(&self) -> BTreeSet<Wanted> {
+        self.queries.keys().flat_map(QueryId::wanted).chain(self.excess.iter().cloned()).collect()
     }
 }
 
@@ -135,24 +168,25 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn demand(namespace: &str, window: u32, series: &[&str], queries: &[&str]) -> QueryDemand {
-        let measure = |name: &&str| {
+    fn demand(timing: (u32, u32), window: u32, series: &[&str], queries: &[&str]) -> QueryDemand {
+        let (interval, timeout) = (timing.0 * SECOND, timing.1 * SECOND);
+        let selection = |name: &&str| {
             let labels = std::iter::empty::<(String, String)>();
             let recipe = Recipe::series(Kind::Gauge, *name, labels);
-            Arc::new(Measure { recipe, window: window * SECOND })
+            let measure = Measure { recipe, window: window * SECOND };
+            Selection::new(&measure, interval, timeout, 10 * SECOND)
         };
         QueryDemand {
-            namespace: namespace.to_owned(),
-            measures: series.iter().map(measure).collect(),
+            selections: series.iter().map(selection).collect(),
             queries: queries.iter().map(|&query| query.to_owned()).collect(),
-            interval: SECOND,
-            timeout: window.max(1) * SECOND,
+            interval,
+            timeout,
             stale_after: 10 * SECOND,
             wake: Arc::default(),
         }
     }
 
-    fn expressions_of(demands: &[QueryDemand], matchers: &[(&str, &str)]) -> Vec<String> {
+    fn queries_of(demands: &[QueryDemand], matchers: &[(&str, &str)]) -> Vec<InstantQuery> {
         let labels = PodLabels {
             namespace: "namespace".to_owned(),
             pod: "pod".to_owned(),
@@ -164,55 +198,87 @@ mod tests {
             labels,
             matchers: matchers.iter().map(owned).collect(),
             access: Arc::default(),
-            namespace: "ns".to_owned(),
+            namespace: "a".to_owned(),
             pace: QueryPace::Normal,
         };
-        let queries = QueryPlan::merge(demands.iter()).queries(&server);
-        queries.into_iter().map(|planned| planned.query.expression).collect()
+        let plan = QueryPlan::merge(demands, &Splits::default());
+        plan.queries.iter().map(|(id, settings)| id.query(&server, settings)).collect()
     }
 
     fn expressions(demands: &[QueryDemand]) -> Vec<String> {
-        expressions_of(demands, &[])
+        queries_of(demands, &[]).into_iter().map(|query| query.expression).collect()
     }
 
     #[test]
     fn matchers_belong_to_selectors_and_not_to_queries() {
-        let demand = [demand("a", 0, &["x"], &["sum(x)"])];
+        let demand = [demand((1, 1), 0, &["x"], &["sum(x)"])];
         let matchers = [("cluster", "eu-1"), ("tenant.id", "")];
+        let found: Vec<_> =
+            queries_of(&demand, &matchers).into_iter().map(|query| query.expression).collect();
         let expected = r#"{__name__="x",namespace="a",cluster="eu-1","tenant.id"=""}[10s]"#;
-        assert_eq!(expressions_of(&demand, &matchers), [expected, "sum(x)"]);
+        assert_eq!(found, [expected, "sum(x)"]);
     }
 
     #[test]
-    fn demands_for_the_same_range_share_a_query() {
-        let both = [demand("a", 0, &["x"], &["up"]), demand("b", 0, &["y"], &["up"])];
-        assert_eq!(expressions(&both).len(), 2, "{:?}", expressions(&both));
-        let series = &expressions(&both)[0];
-        assert!(["x", "y", "a", "b"].iter().all(|name| series.contains(name)), "{series}");
-        let apart = [demand("a", 0, &["x"], &[]), demand("b", 30, &["x"], &["up"])];
-        assert_eq!(expressions(&apart).len(), 3, "{:?}", expressions(&apart));
-        assert_eq!(QueryPlan::merge(apart.iter()).timeout, 30 * SECOND, "the longest");
-    }
-
-    #[test]
-    fn long_lists_are_split() {
-        let names: Vec<String> = (0..=CHUNK).map(|number| format!("series_{number}")).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        assert_eq!(expressions(&[demand("a", 0, &names, &[])]).len(), 2);
-    }
-
-    #[test]
-    fn a_part_of_a_known_demand_needs_no_new_query() {
-        let parts = |demands: &[QueryDemand]| QueryPlan::merge(demands.iter()).parts();
-        let known = parts(&[demand("a", 0, &["x", "y"], &["up"]), demand("b", 30, &["x"], &[])]);
-        for (name, other, is_known) in [
-            ("fewer series", demand("a", 0, &["y"], &[]), true),
-            ("a query", demand("c", 0, &[], &["up"]), true),
-            ("another query", demand("a", 0, &[], &["down"]), false),
-            ("another namespace", demand("c", 0, &["x"], &[]), false),
-            ("another range", demand("a", 30, &["x"], &[]), false),
+    fn demands_for_the_same_range_at_the_same_interval_share_a_query() {
+        let both = [demand((1, 1), 0, &["x"], &["up"]), demand((1, 1), 0, &["y"], &["up"])];
+        let series = r#"{__name__=~"x|y",namespace="a"}[10s]"#;
+        assert_eq!(expressions(&both), [series, "up"]);
+        for (name, other) in [
+            ("range", demand((1, 1), 30, &["y"], &[])),
+            ("interval", demand((2, 1), 0, &["y"], &[])),
+            ("timeout", demand((1, 2), 0, &["y"], &[])),
         ] {
-            assert_eq!(parts(&[other]).is_subset(&known), is_known, "{name}");
+            let apart = [both[0].clone(), other];
+            assert_eq!(expressions(&apart).len(), 3, "another {name}");
         }
+    }
+
+    #[test]
+    fn an_expression_has_the_settings_of_its_own_demands() {
+        let demands = [
+            demand((5, 3), 0, &[], &["cheap", "shared"]),
+            demand((1, 2), 0, &["x"], &["shared"]),
+            demand((30, 60), 0, &[], &["dear"]),
+        ];
+        let plan = QueryPlan::merge(&demands, &Splits::default());
+        for (expression, interval, timeout) in [("cheap", 5, 3), ("shared", 1, 3), ("dear", 30, 60)]
+        {
+            let settings = plan.queries[&QueryId::Expression(expression.to_owned())];
+            let expected = (interval * SECOND, timeout * SECOND);
+            assert_eq!((settings.interval, settings.timeout), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_exceeds_the_limit_of_a_server_is_the_newest_demands() {
+        let names: Vec<String> = (0..MOST_WANTED - 1).map(|number| number.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let demands =
+            [demand((1, 1), 0, &["x"], &names), demand((1, 1), 0, &["x", "y"], &["0", "one more"])];
+        let plan = QueryPlan::merge(&demands, &Splits::default());
+        assert_eq!(plan.queries.len(), MOST_WANTED);
+        let excess: Vec<String> = plan
+            .excess
+            .iter()
+            .map(|wanted| match wanted {
+                Wanted::Selection(selection) => selection.names.concat(),
+                Wanted::Expression(expression) => expression.clone(),
+            })
+            .collect();
+        assert_eq!(excess, ["y", "one more"]);
+        assert_eq!(plan.wanted().len(), MOST_WANTED + 2);
+    }
+
+    #[test]
+    fn a_split_changes_the_queries_and_not_what_is_wanted() {
+        let demands = [demand((1, 1), 0, &["x", "y"], &["up"])];
+        let mut splits = Splits::default();
+        let whole = QueryPlan::merge(&demands, &splits);
+        let Some(QueryId::Range(group, part)) = whole.queries.keys().next() else { panic!("none") };
+        splits.record_refusal(*group, part, tokio::time::Instant::now());
+        let split = QueryPlan::merge(&demands, &splits);
+        assert_eq!((whole.queries.len(), split.queries.len()), (2, 3));
+        assert_eq!(split.wanted(), whole.wanted());
     }
 }

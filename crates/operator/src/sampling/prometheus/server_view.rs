@@ -16,12 +16,13 @@ use llm_autoscaler_observe::{
 use tokio::sync::Notify;
 
 use crate::sampling::{
+    error::FetchError,
     feed::SubscriberId,
     prometheus::{
-        demand::{QueryDemand, QueryPace, ServerKey},
+        demand::{QueryDemand, QueryPace, Selection, ServerKey},
         pool::PrometheusPool,
         query_loop::PrometheusServer,
-        state::{PodSample, SampleDoubt},
+        range_samples::{PodSample, SampleDoubt},
     },
 };
 
@@ -39,7 +40,11 @@ pub(crate) struct ServerView {
     pool: PrometheusPool,
     key: ServerKey,
     demand: QueryDemand,
+    /// The measures, and the series that each needs.
+    selections: Vec<(Arc<Measure>, Selection)>,
     subscription: Option<ServerSubscription>,
+    /// The reason why there is no subscription although one is wanted.
+    refused: Option<FetchError>,
     /// The subscription to more frequent queries of the spec, while the target is at zero.
     at_zero: Option<ServerSubscription>,
 }
@@ -57,7 +62,7 @@ pub(crate) struct TargetDemand<'a> {
     pub(crate) measures: Arc<[Arc<Measure>]>,
     /// The PromQL expressions of the spec.
     pub(crate) queries: Arc<[String]>,
-    /// Notified after each round of queries.
+    /// Notified after each answer to one of its queries.
     pub(crate) wake: &'a Arc<Notify>,
 }
 
@@ -77,17 +82,22 @@ impl ServerView {
             access,
             pace: QueryPace::Normal,
         };
+        let &PrometheusConfig { interval, timeout, stale_after, .. } = config;
+        let selection = |measure: &Arc<Measure>| {
+            (measure.clone(), Selection::new(measure, interval, timeout, stale_after))
+        };
+        let selections: Vec<_> = demand.measures.iter().map(selection).collect();
         let demand = QueryDemand {
-            namespace: demand.namespace.to_owned(),
-            measures: demand.measures.clone(),
+            selections: selections.iter().map(|(_, selection)| selection.clone()).collect(),
             queries: demand.queries.clone(),
-            interval: config.interval,
-            timeout: config.timeout,
-            stale_after: config.stale_after,
+            interval,
+            timeout,
+            stale_after,
             wake: demand.wake.clone(),
         };
         let subscriber = pool.new_subscriber();
-        Self { subscriber, pool, key, demand, subscription: None, at_zero: None }
+        let (subscription, refused, at_zero) = (None, None, None);
+        Self { subscriber, pool, key, demand, selections, subscription, refused, at_zero }
     }
 
     /// Returns true if the spec has queries for this server.
@@ -95,16 +105,22 @@ impl ServerView {
         !self.demand.queries.is_empty()
     }
 
-    /// Subscribes to the server, unless it is subscribed already.
+    /// Subscribes to the server, unless it is subscribed already, or its namespace has too many.
     pub(crate) fn subscribe(&mut self, now: Monotonic) {
         if self.subscription.is_none() {
-            let server = self.pool.subscribe(self.subscriber, &self.key, self.demand.clone());
-            self.subscription = Some(ServerSubscription { server, since: now });
+            match self.pool.subscribe(self.subscriber, &self.key, self.demand.clone()) {
+                Ok(server) => {
+                    self.subscription = Some(ServerSubscription { server, since: now });
+                    self.refused = None;
+                }
+                Err(error) => self.refused = Some(error),
+            }
         }
     }
 
     /// Ends the subscription.
     pub(crate) fn unsubscribe(&mut self) {
+        self.refused = None;
         if self.subscription.take().is_some() {
             self.pool.unsubscribe(self.subscriber, &self.key);
         }
@@ -118,9 +134,9 @@ impl ServerView {
     pub(crate) fn set_pace(&mut self, pace: QueryPace, now: Monotonic) {
         let is_wanted = pace == QueryPace::AtZero && self.has_queries();
         if is_wanted && self.subscription.is_some() && self.at_zero.is_none() {
-            let demand = QueryDemand { measures: Arc::new([]), ..self.demand.clone() };
-            let server = self.pool.subscribe(self.subscriber, &self.key_at_zero(), demand);
-            self.at_zero = Some(ServerSubscription { server, since: now });
+            let demand = QueryDemand { selections: Arc::new([]), ..self.demand.clone() };
+            let server = self.pool.subscribe(self.subscriber, &self.key_at_zero(), demand).ok();
+            self.at_zero = server.map(|server| ServerSubscription { server, since: now });
         } else if !is_wanted && self.at_zero.is_some() && self.is_up_to_date() {
             self.at_zero = None;
             self.pool.unsubscribe(self.subscriber, &self.key_at_zero());
@@ -150,37 +166,41 @@ impl ServerView {
 
     /// Returns the latest sample of a measure of a pod.
     pub(crate) fn lookup(&self, pod: &Pod, measure: &Arc<Measure>, now: Monotonic) -> Lookup {
-        let Some(subscription) = &self.subscription else {
-            return Lookup::Pending { error: None };
+        let found = self.selections.iter().find(|(known, _)| Arc::ptr_eq(known, measure));
+        let (Some(subscription), Some((_, selection))) = (&self.subscription, found) else {
+            return match &self.refused {
+                Some(error) => Lookup::Missing(error.to_string()),
+                None => Lookup::Pending { error: None },
+            };
         };
-        let mut state = subscription.server.state();
-        let stale_after = self.demand.stale_after;
-        let sample = match state.sample((&pod.namespace, &pod.name), measure, stale_after, now) {
+        let state = subscription.server.state();
+        let (url, stale_after) = (&self.key.url, self.demand.stale_after);
+        let pod = (&*pod.namespace, &*pod.name);
+        let absent = || self.absent(measure, state.warnings(selection));
+        let sample = match state.sample(pod, measure, selection, stale_after, now) {
             Ok(Some(sample)) => sample,
-            Ok(None)
-                if !state.has_tried(measure, stale_after) && self.is_early(subscription, now) =>
-            {
-                return Lookup::Pending { error: None };
-            }
+            Ok(None) if state.has_tried(selection) => return Lookup::Missing(absent()),
+            Ok(None) if self.is_early(subscription, now) => return Lookup::Pending { error: None },
             Ok(None) => {
-                return Lookup::Missing(self.absent(measure, state.warnings(measure, stale_after)));
+                let series = measure.recipe.accepted_names();
+                return Lookup::Missing(format!("{url}: the query for {series} has no result yet"));
             }
             Err(error) => return Lookup::Missing(error.to_string()),
         };
         if sample.age > stale_after
-            && let Some(error) = state.error(measure, stale_after)
+            && let Some(error) = state.error(selection)
         {
             return Lookup::Missing(error.to_string());
         }
-        let absent = || self.absent(measure, state.warnings(measure, stale_after));
-        lookup_of(sample, measure, &self.key.url, stale_after, absent)
+        lookup_of(sample, measure, url, stale_after, absent)
     }
 
     /// Returns the latest result of a query of the spec, if it is recent.
     pub(crate) fn reply(&self, expression: &str, now: Monotonic) -> QueryLookup {
         let latest = self.latest(expression).or(self.subscription.as_ref());
         let Some(subscription) = latest else {
-            return QueryLookup::Pending;
+            let refused = self.refused.as_ref().map(ToString::to_string);
+            return refused.map_or(QueryLookup::Pending, QueryLookup::Missing);
         };
         let state = subscription.server.state();
         let url = &self.key.url;
@@ -214,9 +234,8 @@ impl ServerView {
     /// Returns the first warning of the latest responses about pods.
     pub(crate) fn warning(&self) -> Option<String> {
         let state = self.subscription.as_ref()?.server.state();
-        let stale_after = self.demand.stale_after;
-        let mut measures = self.demand.measures.iter();
-        measures.find_map(|measure| state.warnings(measure, stale_after).first().cloned())
+        let mut selections = self.demand.selections.iter();
+        selections.find_map(|selection| state.warnings(selection).first().cloned())
     }
 
     /// Returns the server's URL.
@@ -308,79 +327,4 @@ impl Drop for ServerView {
 }
 
 #[cfg(test)]
-mod tests {
-    use llm_autoscaler_engines::{
-        Kind, Recipe,
-        exposition::{Extract, NonNumber, NotFinite},
-    };
-
-    use super::*;
-    use crate::sampling::error::{FetchError, FetchProblem};
-
-    const URL: &str = "http://prometheus:9090";
-
-    fn lookup(doubt: Option<SampleDoubt>, age: u64, reading: PodReading) -> Lookup {
-        let sample = PodSample { reading, age: Duration::from_secs(age), doubt };
-        let recipe = Recipe::series(Kind::Gauge, "q", []);
-        let measure = Measure { recipe, window: Duration::ZERO };
-        lookup_of(sample, &measure, URL, Duration::from_mins(1), || "absent".to_owned())
-    }
-
-    fn reading(value: f64) -> PodReading {
-        PodReading { value: Value::Number(value), scrapes: 1, addresses: 1, ..Default::default() }
-    }
-
-    #[test]
-    fn several_pods_of_one_name_are_no_number() {
-        let values = ["eu-1".to_owned(), "us-1".to_owned()];
-        let conflict = Some(Conflict { label: "cluster".to_owned(), values });
-        let reading = PodReading { conflict, ..reading(40.0) };
-        let Lookup::Ambiguous(text) = lookup(None, 1, reading.clone()) else { panic!("a number") };
-        let expected =
-            "differ in the label cluster (\"eu-1\", \"us-1\"), and are no number: select";
-        assert!(text.starts_with(URL) && text.contains(expected), "{text}");
-        assert!(matches!(lookup(None, 61, reading), Lookup::Missing(_)), "too old");
-    }
-
-    #[test]
-    fn a_marker_of_the_server_is_told_from_a_page_with_nan() {
-        let not_finite = NotFinite { term: 0, alternative: 0, value: NonNumber::Nan };
-        let extract = Extract { not_finite: Some(not_finite), ..Extract::default() };
-        for (is_marked, expected) in [
-            (false, "http://prometheus:9090: q is NaN, which is no number".to_owned()),
-            (true, format!("http://prometheus:9090: q is NaN, which is no number{MARKER}")),
-        ] {
-            let reading = PodReading { extract: extract.clone(), is_marked, ..Default::default() };
-            let Lookup::Missing(text) = lookup(None, 1, reading) else { panic!("a number") };
-            assert_eq!(text, expected);
-        }
-    }
-
-    #[test]
-    fn a_doubt_is_explained() {
-        let second = Duration::from_secs(1);
-        let timeout = FetchProblem::Timeout(5 * second);
-        let failed = FetchError::Request { url: URL.to_owned(), problem: timeout };
-        let table = [
-            (SampleDoubt::Failed(failed.clone()), &*failed.to_string()),
-            (
-                SampleDoubt::Warned("isPartial".to_owned()),
-                "http://prometheus:9090 warns: isPartial",
-            ),
-            (
-                SampleDoubt::Late { age: 25 * second, spacing: Some(5 * second) },
-                "its latest sample is 25 s old, and one every 5 s is usual",
-            ),
-            (SampleDoubt::Late { age: 35 * second, spacing: None }, "is 35 s old: the server"),
-            (SampleDoubt::Addresses(2), "at 2 addresses of the pod"),
-            (SampleDoubt::Young, "less than half of the metric's window"),
-        ];
-        for (doubt, expected) in table {
-            let Lookup::Sample(sample) = lookup(Some(doubt), 25, reading(0.0)) else {
-                panic!("{expected}: it may grow the target still");
-            };
-            let text = sample.doubt.unwrap();
-            assert!(text.contains(expected), "{text}");
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,9 @@ use llm_autoscaler_engines::{Kind, Recipe, exposition::Value, prometheus::QueryR
 use serde_json::json;
 
 use super::*;
-use crate::sampling::memory::NamespaceBudget;
+use crate::sampling::{
+    error::FetchProblem, memory::NamespaceBudget, prometheus::range_samples::SampleDoubt,
+};
 
 const STALE_AFTER: Duration = Duration::from_mins(1);
 /// The server's time of the responses.
@@ -14,8 +16,23 @@ fn labels() -> PodLabels {
 }
 
 fn measure() -> Arc<Measure> {
-    let recipe = Recipe::series(Kind::Gauge, "q", []);
+    named("q")
+}
+
+fn named(name: &str) -> Arc<Measure> {
+    let recipe = Recipe::series(Kind::Gauge, name, []);
     Arc::new(Measure { recipe, window: Duration::ZERO })
+}
+
+fn selection(measure: &Measure) -> Selection {
+    let second = Duration::from_secs(1);
+    Selection::new(measure, second, second, STALE_AFTER)
+}
+
+fn range(measures: &[&Measure]) -> QueryId {
+    let selections: Vec<_> = measures.iter().map(|measure| selection(measure)).collect();
+    let names = selections.iter().map(|selection| selection.names.clone()).collect();
+    QueryId::Range(selections[0].group, names)
 }
 
 /// Returns the series of a pod with samples of this value, the latest one at this age.
@@ -38,14 +55,15 @@ fn state(series: &[serde_json::Value], partial: bool) -> ServerState {
     let memory = NamespaceBudget::plenty().empty();
     let result = Ok(QueryResult { response, now: NOW, clock_ahead: None, memory });
     let mut state = ServerState::default();
-    let purpose = Purpose::Range(range(&measure(), STALE_AFTER));
-    state.record_results(vec![CompletedQuery { purpose, result }], &labels(), Monotonic::default());
+    state.record_result(&range(&[&measure()]), result, &labels(), Monotonic::default());
     state
 }
 
-fn doubt(state: &mut ServerState, pod: &str) -> Option<SampleDoubt> {
+fn doubt(state: &ServerState, pod: &str) -> Option<SampleDoubt> {
     let now = Monotonic::default();
-    let sample = state.sample(("models", pod), &measure(), STALE_AFTER, now).unwrap().unwrap();
+    let (pod, measure) = (("models", pod), measure());
+    let sample = state.sample(pod, &measure, &selection(&measure), STALE_AFTER, now);
+    let sample = sample.unwrap().unwrap();
     assert!(matches!(sample.reading.value, Value::Number(_)), "it may grow the target still");
     sample.doubt
 }
@@ -69,8 +87,8 @@ fn a_sample_that_should_have_had_successors_is_in_doubt() {
         (31.0, 0.0, 1, true),
     ];
     for (age, spacing, count, is_late) in table {
-        let mut state = state(&[series("a-3", age, spacing, count, 0.0)], false);
-        let found = doubt(&mut state, "a-3");
+        let state = state(&[series("a-3", age, spacing, count, 0.0)], false);
+        let found = doubt(&state, "a-3");
         let found_late = matches!(found, Some(SampleDoubt::Late { .. }));
         assert_eq!((found_late, found.is_some()), (is_late, is_late), "{age} {spacing} {count}");
     }
@@ -79,17 +97,17 @@ fn a_sample_that_should_have_had_successors_is_in_doubt() {
 #[test]
 fn the_last_sample_of_a_pod_has_the_spacing_of_its_neighbours() {
     let series = [series("a-0", 3.0, 5.0, 9, 5.0), series("a-3", 25.0, 0.0, 1, 0.0)];
-    let mut state = state(&series, false);
-    assert_eq!(doubt(&mut state, "a-0"), None);
+    let state = state(&series, false);
+    assert_eq!(doubt(&state, "a-0"), None);
     let (age, spacing) = (Duration::from_secs(25), Some(Duration::from_secs(5)));
-    assert_eq!(doubt(&mut state, "a-3"), Some(SampleDoubt::Late { age, spacing }));
+    assert_eq!(doubt(&state, "a-3"), Some(SampleDoubt::Late { age, spacing }));
 }
 
 #[test]
 fn a_sample_of_a_partial_response_is_in_doubt() {
     let series = [series("a-0", 3.0, 5.0, 9, 5.0)];
-    assert_eq!(doubt(&mut state(&series, false), "a-0"), None);
-    let found = doubt(&mut state(&series, true), "a-0");
+    assert_eq!(doubt(&state(&series, false), "a-0"), None);
+    let found = doubt(&state(&series, true), "a-0");
     assert!(matches!(&found, Some(SampleDoubt::Warned(text)) if text.contains("isPartial")));
 }
 
@@ -99,9 +117,9 @@ fn a_partial_response_to_a_query_has_a_warning() {
     let response = QueryResponse::parse(body).unwrap();
     let memory = NamespaceBudget::plenty().empty();
     let result = Ok(QueryResult { response, now: NOW, clock_ahead: None, memory });
-    let purpose = Purpose::Query("sum(q)".to_owned());
+    let query = QueryId::Expression("sum(q)".to_owned());
     let mut state = ServerState::default();
-    state.record_results(vec![CompletedQuery { purpose, result }], &labels(), Monotonic::default());
+    state.record_result(&query, result, &labels(), Monotonic::default());
     let reply = state.reply("sum(q)").unwrap();
     assert_eq!(reply.numbers.as_ref().unwrap().numbers, [15.0]);
     assert_eq!(reply.warnings.len(), 1, "so the total is incomplete");
@@ -117,8 +135,45 @@ fn a_pod_that_has_come_back_is_at_one_address() {
     // age of the old pod's latest sample in seconds; addresses
     for (age, addresses) in [(10.0, 2), (16.0, 1), (50.0, 1)] {
         let series = [at("10.0.0.1:8000", age, 3, 0.0), at("10.0.0.2:8000", 1.0, 2, 7.0)];
-        let mut state = state(&series, false);
+        let state = state(&series, false);
         let expected = (addresses > 1).then_some(SampleDoubt::Addresses(addresses));
-        assert_eq!(doubt(&mut state, "a-0"), expected, "{age}");
+        assert_eq!(doubt(&state, "a-0"), expected, "{age}");
     }
+}
+
+#[test]
+fn a_failure_is_that_of_the_series_that_were_queried_and_never_their_absence() {
+    let (good, bad) = (measure(), named("bad"));
+    let mut state = state(&[series("a-0", 3.0, 5.0, 9, 5.0)], false);
+    let problem = FetchProblem::Rejected("execution: refused".to_owned());
+    let error = FetchError::Request { url: "http://prometheus".to_owned(), problem };
+    let wakes = [(&good, Arc::new(Notify::new())), (&bad, Arc::new(Notify::new()))];
+    let registry = crate::sampling::feed::FeedRegistry::<u8, ServerState>::default();
+    for (measure, wake) in &wakes {
+        let demand = QueryDemand {
+            selections: [selection(measure)].into(),
+            queries: [].into(),
+            interval: STALE_AFTER,
+            timeout: STALE_AFTER,
+            stale_after: STALE_AFTER,
+            wake: wake.clone(),
+        };
+        state.subscribe(registry.new_subscriber(), demand);
+    }
+    let at = Monotonic::default();
+    let woken = state.record_result(&range(&[&bad]), Err(error.clone()), &labels(), at);
+    assert!(woken.len() == 1 && Arc::ptr_eq(&woken[0], &wakes[1].1), "who wants it is woken");
+    assert_eq!(doubt(&state, "a-0"), None, "the other series are untouched");
+    let found = state.sample(("models", "a-0"), &bad, &selection(&bad), STALE_AFTER, at);
+    assert_eq!(found.err(), Some(error.clone()));
+    state.record_result(&range(&[&good]), Err(error.clone()), &labels(), at);
+    assert_eq!(doubt(&state, "a-0"), Some(SampleDoubt::Failed(error)), "kept, and in doubt");
+}
+
+#[test]
+fn what_nobody_wants_any_more_is_forgotten() {
+    let mut state = state(&[series("a-0", 3.0, 5.0, 9, 5.0)], false);
+    assert!(state.has_tried(&selection(&measure())));
+    let plan = state.plan(&Splits::default());
+    assert!(plan.queries.is_empty() && !state.has_tried(&selection(&measure())));
 }
