@@ -30,6 +30,8 @@ use crate::{
 
 /// The time between two reconciliations while the spec does not change.
 const PERIOD: Duration = Duration::from_mins(1);
+/// The shortest time between two reconciliations, however often the spec changes.
+const SHORTEST: Duration = Duration::from_secs(5);
 /// The time that one reconciliation may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -42,6 +44,8 @@ pub(crate) struct PodMonitorReconciler {
     supervisor: Supervisor,
     /// The start of the latest reconciliation.
     started: Option<Monotonic>,
+    /// True if the spec has changed since.
+    is_due: bool,
     condition: Arc<Mutex<Option<ConditionUpdate>>>,
     task: Option<AbortHandle>,
 }
@@ -55,12 +59,13 @@ impl PodMonitorReconciler {
         role: Option<String>,
     ) -> Self {
         let condition = Arc::default();
-        Self { role, client, monitors, supervisor, started: None, condition, task: None }
+        let (started, is_due, task) = (None, false, None);
+        Self { role, client, monitors, supervisor, started, is_due, condition, task }
     }
 
-    /// Makes the next call of [`reconcile`](Self::reconcile) start one at once.
+    /// Makes a call of [`reconcile`](Self::reconcile) start one soon, because the spec has changed.
     pub(crate) fn make_due(&mut self) {
-        self.started = None;
+        self.is_due = true;
     }
 
     /// Returns the result of the latest reconciliation; `None` if there was none, or the spec asks
@@ -77,10 +82,11 @@ impl PodMonitorReconciler {
         pods: impl FnOnce() -> MonitoredPods,
         now: Monotonic,
     ) {
-        if self.started.is_some_and(|at| now.since(at) < PERIOD) {
+        let period = if self.is_due { SHORTEST } else { PERIOD };
+        if self.started.is_some_and(|at| now.since(at) < period) {
             return;
         }
-        self.started = Some(now);
+        (self.started, self.is_due) = (Some(now), false);
         self.abort();
         let work = Reconciliation {
             object: OwnPodMonitor::new(&self.client, owner, self.role.as_deref()),
