@@ -5,6 +5,7 @@
 mod floods;
 mod statuses;
 mod watches;
+mod writes;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ async fn main() -> ExitCode {
         watches::autoscalers_that_cannot_be_listed,
         watches::autoscalers_of_a_silent_api_server,
         statuses::statuses_that_a_webhook_makes_slow,
+        writes::a_page_that_swings,
         floods::half_sent_requests_to_the_health_port,
     };
     runner::run(all, 4).await
