@@ -82,8 +82,7 @@ impl PodMonitorReconciler {
         pods: impl FnOnce() -> MonitoredPods,
         now: Monotonic,
     ) {
-        let period = if self.is_due { SHORTEST } else { PERIOD };
-        if self.started.is_some_and(|at| now.since(at) < period) {
+        if !is_due(self.started, self.is_due, now) {
             return;
         }
         (self.started, self.is_due) = (Some(now), false);
@@ -122,6 +121,13 @@ impl Drop for PodMonitorReconciler {
     fn drop(&mut self) {
         self.abort();
     }
+}
+
+/// Returns whether a reconciliation is due, by the start of the latest one, and whether the spec has
+/// changed since.
+fn is_due(started: Option<Monotonic>, is_changed: bool, now: Monotonic) -> bool {
+    let period = if is_changed { SHORTEST } else { PERIOD };
+    started.is_none_or(|at| now.since(at) >= period)
 }
 
 /// Deletes the PodMonitor of a target that the autoscaler no longer has, if there is one. Returns
@@ -277,4 +283,26 @@ fn failed(error: &kube::Error) -> ConditionUpdate {
     };
     let message = format!("the PodMonitor could not be applied: {}", error_text(error));
     ConditionUpdate::no(CONDITION, reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_that_changes_all_the_time_is_applied_every_five_seconds() {
+        let at = |seconds| Monotonic(Duration::from_secs(seconds));
+        // the latest start, whether the spec has changed since, the time; whether one is due
+        let table = [
+            (None, false, 0, true),
+            (Some(100), false, 159, false),
+            (Some(100), false, 160, true),
+            (Some(100), true, 104, false),
+            (Some(100), true, 105, true),
+        ];
+        for (started, is_changed, now, expected) in table {
+            let found = is_due(started.map(at), is_changed, at(now));
+            assert_eq!(found, expected, "{started:?} {is_changed} {now}");
+        }
+    }
 }

@@ -261,3 +261,6 @@ struct Obstacle {
     /// Waiting does not help: the spec has to be changed.
     is_terminal: bool,
 }
+
+#[cfg(test)]
+mod tests;

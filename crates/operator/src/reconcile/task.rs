@@ -128,9 +128,7 @@ impl Autoscaler {
                 () = wake.next_call() => {
                     let now = self.context.clock.monotonic();
                     self.targets().for_each(|target| target.wake(now));
-                    // A flood of calls reads no scales.
-                    let is_read = self.read_at.is_some_and(|at| now.since(at) < WAKE_READS_EVERY);
-                    if is_read { Cause::Sample } else { Cause::Tick }
+                    cause_of_wake(self.read_at, now)
                 }
                 () = wait_until(self.context.clock, self.put_off), if steps_on_samples => {
                     Cause::Sample
@@ -162,6 +160,12 @@ impl Autoscaler {
         let pods: u32 = self.targets().map(|target| target.sources.pod_count()).sum();
         (COALESCE_BASE + COALESCE_PER_POD * pods).min(COALESCE_MAX)
     }
+}
+
+/// Returns the cause of a step that a wake call asks for: a flood of them reads no scales.
+fn cause_of_wake(read_at: Option<Monotonic>, now: Monotonic) -> Cause {
+    let is_read = read_at.is_some_and(|at| now.since(at) < WAKE_READS_EVERY);
+    if is_read { Cause::Sample } else { Cause::Tick }
 }
 
 /// Returns at a time; never if there is none.
