@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    const PACE: Pace = Pace { every: Duration::from_millis(2_000), burst: 3 };
+    const PACE: Pace = Pace { every: Duration::from_secs(2), burst: 3 };
 
     fn at(millis: u64) -> Monotonic {
         Monotonic(Duration::from_millis(millis))

@@ -66,8 +66,8 @@ fn bucket<'b>(
     buckets.entry(namespace.to_owned()).or_default()
 }
 
-/// The place of one autoscaler in the line of its namespace. It takes its tokens in advance, so that
-/// those who wait are served in the order in which they came.
+/// The place of one autoscaler in the line of its namespace. It takes its tokens in advance, so
+/// that autoscalers that wait are served in the order in which they came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Turn {
     /// The number of tokens that it has taken.

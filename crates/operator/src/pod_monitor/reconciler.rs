@@ -123,8 +123,8 @@ impl Drop for PodMonitorReconciler {
     }
 }
 
-/// Returns whether a reconciliation is due, by the start of the latest one, and whether the spec has
-/// changed since.
+/// Returns whether a reconciliation is due, by the start of the latest one, and whether the spec
+/// has changed since.
 fn is_due(started: Option<Monotonic>, is_changed: bool, now: Monotonic) -> bool {
     let period = if is_changed { SHORTEST } else { PERIOD };
     started.is_none_or(|at| now.since(at) >= period)

@@ -100,7 +100,9 @@ impl Autoscaler {
                 None => role.observe(now).await?,
             });
         }
-        sights.iter_mut().for_each(|sight| sight.advice.extend(paced.clone()));
+        for sight in &mut sights {
+            sight.advice.extend(paced.clone());
+        }
         if shared {
             for (role, sight) in self.roles.iter_mut().zip(&sights) {
                 role.record_lag(sight, now);

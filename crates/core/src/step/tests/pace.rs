@@ -7,7 +7,9 @@ use super::*;
 /// The memory after tries of writes at these seconds.
 fn tried(seconds: &[u64]) -> RoleMemory {
     let mut memory = RoleMemory::default();
-    seconds.iter().for_each(|second| memory.record_try(moment(*second)));
+    for second in seconds {
+        memory.record_try(moment(*second));
+    }
     memory
 }
 
