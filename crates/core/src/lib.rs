@@ -25,6 +25,7 @@ mod history;
 pub mod limit;
 mod now;
 mod observation;
+mod pace;
 mod policy;
 mod profile;
 mod recommend;
@@ -48,6 +49,7 @@ pub use now::{Monotonic, Now};
 pub use observation::{
     Doubt, EngineActivity, Observation, Phase, Precision, Reading, Replica, Scale, Selector,
 };
+pub use pace::{Pace, TARGET_PACE, TokenBucket};
 pub use policy::{
     Amount, Behavior, Fallback, MetricKind, MetricPolicy, Policy, RatePolicy, Rules, Select,
     Settings, Target, ToZero, Tolerances,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// The time of a step. It is read once, at the top of the step, and passed down as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,15 @@ pub struct Now {
 /// A moment as the time since the clock was started. Moments of two clocks are not comparable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Monotonic(pub Duration);
+
+impl Now {
+    /// Returns a moment of the monotonic clock by the wall clock, as that is set now.
+    pub fn wall_at(self, at: Monotonic) -> DateTime<Utc> {
+        let signed = |time| TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
+        let by = signed(at.since(self.monotonic)) - signed(self.monotonic.since(at));
+        self.wall.checked_add_signed(by).unwrap_or(self.wall)
+    }
+}
 
 impl Monotonic {
     /// Returns the time since an earlier moment; zero if it is a later one.

@@ -25,9 +25,11 @@ use crate::{
     decision::Decision,
     drain::{Candidate, DrainStep, Removal},
     history::History,
-    now::Now,
+    now::{Monotonic, Now},
     observation::Observation,
+    pace::{TARGET_PACE, TokenBucket},
     policy::Policy,
+    profile::Profile,
     replica_state::ReplicaState,
     startup_times::StartupTimes,
     units::Resize,
@@ -70,6 +72,8 @@ pub struct RoleMemory {
     pub lag: Lag,
     /// The time of the latest step; `None` before the first one of this process.
     pub latest: Option<Now>,
+    /// The pace of its writes.
+    pub pace: TokenBucket,
 }
 
 /// The difference between the ways of the two clocks, from step to step, up to which the wall clock
@@ -79,11 +83,12 @@ const CLOCK_JITTER: TimeDelta = TimeDelta::seconds(2);
 impl RoleMemory {
     /// Begins a step. What is remembered moves with the wall clock, if that was set since the
     /// latest step; and if that is longer ago than `longest_gap`, the time in between is unknown,
-    /// so it counts as a restart does. Returns true after such a gap.
+    /// so it counts as a restart does. `resize` is asked for the size then. Returns true after such
+    /// a gap.
     pub fn begin_step(
         &mut self,
         policy: &Policy,
-        resize: Resize,
+        resize: impl FnOnce() -> Resize,
         now: Now,
         longest_gap: Duration,
     ) -> bool {
@@ -95,7 +100,7 @@ impl RoleMemory {
         }
         let is_gap = elapsed > longest_gap;
         if is_gap {
-            self.history.bridge_gap(policy, resize, now.wall);
+            self.history.bridge_gap(policy, resize(), now.wall);
         }
         is_gap
     }
@@ -108,16 +113,30 @@ impl RoleMemory {
         decision: &Decision,
         block: WriteBlock,
         written: Option<Write>,
-        now: DateTime<Utc>,
+        now: Now,
     ) {
         if block.paused {
-            self.history.record_blocked(policy, decision, now);
+            self.history.record_blocked(policy, decision, now.wall);
         } else {
-            self.history.record(policy, decision, now);
+            self.history.record(policy, decision, now.wall);
         }
         if let Some(Write { from, to, .. }) = written {
-            self.history.record_scale(policy, from, to, now);
+            self.history.record_scale(policy, from, to, now.wall);
+            self.record_try(now.monotonic);
         }
+    }
+
+    /// Records that a write was tried, whatever came of it: the next ones keep a distance to it.
+    /// [`RoleMemory::record`] includes this for a write that was accepted.
+    pub fn record_try(&mut self, now: Monotonic) {
+        self.pace.take(TARGET_PACE, 1, now);
+    }
+
+    /// Returns when the next write may be made; `None` if it may be made now. The HPA's profile
+    /// has no pace but its ticks.
+    fn next_write(&self, policy: &Policy, now: Now) -> Option<DateTime<Utc>> {
+        let at = self.pace.next_token(TARGET_PACE, now.monotonic);
+        at.filter(|_| policy.profile != Profile::HpaExact).map(|at| now.wall_at(at))
     }
 }
 
@@ -265,6 +284,28 @@ impl StepPlan {
         roles.filter(|(_, role)| role.waits == Some(WaitingOn::Workload)).map(|(role, _)| role)
     }
 
+    /// Returns the number of roles that can be written now.
+    pub fn count_writes(&self) -> u32 {
+        self.roles.iter().map(|role| u32::from(role.write.is_some())).sum()
+    }
+
+    /// Puts all writes off until this time: there is no room for them before. All of them, because
+    /// the sizes of roles belong together.
+    #[must_use]
+    pub fn put_off(self, until: DateTime<Utc>) -> Self {
+        let roles = self.roles.into_iter().map(|role| role.paced(Some(until))).collect();
+        Self { roles, ..self }
+    }
+
+    /// Returns the time of the next write that only its pace delays.
+    pub fn next_paced_write(&self) -> Option<DateTime<Utc>> {
+        let waits = self.roles.iter().filter_map(|role| match role.waits {
+            Some(WaitingOn::Pace { until }) => Some(until),
+            _ => None,
+        });
+        waits.min()
+    }
+
     /// Returns the writes of the step, in their order.
     pub fn writes(&self) -> Writes<'_> {
         Writes::new(self)
@@ -298,12 +339,12 @@ pub fn plan(
             decision.apply_coordination(size);
         }
     }
-    let plans = config
-        .roles
-        .iter()
-        .zip(observed)
-        .zip(decisions)
-        .map(|((config, observed), decided)| RolePlan::new(config, observed, decided, now));
+    let plans = config.roles.iter().zip(memory).zip(observed).zip(decisions).map(
+        |(((config, memory), observed), decided)| {
+            let plan = RolePlan::new(config, observed, decided, now);
+            plan.paced(memory.next_write(&config.policy, now))
+        },
+    );
     StepPlan { roles: plans.collect(), shared: config.shared.clone() }
 }
 
@@ -343,6 +384,15 @@ impl RolePlan {
             goal: drained.goal,
             waits: drained.waits,
             decision,
+        }
+    }
+
+    /// Puts the write off until this time, if there are both. What comes before the write, such as
+    /// a drain, is done all the same; and the role of a ratio waits for it as for a drain.
+    fn paced(self, until: Option<DateTime<Utc>>) -> Self {
+        match until.filter(|_| self.write.is_some()) {
+            Some(until) => Self { write: None, waits: Some(WaitingOn::Pace { until }), ..self },
+            None => self,
         }
     }
 

@@ -10,7 +10,7 @@
 //!                      │
 //!                cluster  scale    pods and other autoscalers; scales of targets
 //!                      │
-//!    supervise  telemetry  kube_api  backoff  lanes  clock  lock
+//!    supervise  telemetry  kube_api  backoff  lanes  pace  clock  lock
 //! ```
 //!
 //! Each folder is a phase of the step or a port to the world, and imports only from below:
@@ -33,6 +33,7 @@ mod kube_api;
 mod lanes;
 mod lock;
 mod ownership;
+mod pace;
 mod pod_monitor;
 mod reconcile;
 #[expect(clippy::disallowed_methods, reason = "the loops of sampling have schedules of their own")]
@@ -71,6 +72,7 @@ use crate::{
     },
     kube_api::WritePermit,
     ownership::claims::Claims,
+    pace::NamespacePace,
     pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
     reconcile::{context::Context, controller},
     sampling::{
@@ -153,6 +155,7 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
             config.monitoring_namespaces.clone(),
         ),
         scales: ScaleClient::new(client.clone(), clock),
+        size_pace: NamespacePace::new(pace::SIZES),
         wake: WakeCalls::default(),
         claims: Claims::default(),
         other_autoscalers: OtherAutoscalers::new(client.clone(), namespace()),

@@ -179,8 +179,8 @@ impl Telemetry {
         self.scale_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// Counts a decision that was not written. The reason is `paused`, `manual_change` or
-    /// `contested`.
+    /// Counts a decision that was not written. The reason is `paused`, `manual_change`,
+    /// `contested` or `paced`.
     pub(crate) fn record_withheld(&self, reason: &'static str) {
         self.withheld.get_or_create(&ReasonLabel { reason }).inc();
     }

@@ -107,6 +107,14 @@ impl ApiProxy {
         };
         state.requests.iter().filter(matches).count()
     }
+
+    /// Returns the number of requests so far with one of these methods and a path with this part.
+    pub fn count_below(&self, methods: &[&str], part: &str) -> usize {
+        let state = lock(&self.state);
+        let matches =
+            |line: &&Line| methods.contains(&line.method.as_str()) && line.path.contains(part);
+        state.requests.iter().filter(matches).count()
+    }
 }
 
 impl Line {

@@ -21,7 +21,7 @@ pub struct Operator {
     namespace: String,
     serves_all: AtomicBool,
     /// Further arguments.
-    args: Vec<String>,
+    args: Mutex<Vec<String>>,
     /// The kubeconfig of its ServiceAccount.
     kubeconfig: Mutex<PathBuf>,
     /// The folder of its logs, one per start.
@@ -39,7 +39,7 @@ impl Operator {
         Self {
             namespace: namespace.to_owned(),
             serves_all: AtomicBool::new(false),
-            args: args.iter().map(ToString::to_string).collect(),
+            args: Mutex::new(args.iter().map(ToString::to_string).collect()),
             kubeconfig: Mutex::new(cluster.operator_kubeconfig.clone()),
             logs: cluster.control_plane.dir().to_owned(),
             process: Mutex::default(),
@@ -67,10 +67,20 @@ impl Operator {
             .args(["run", "--allow-loopback"])
             .args(if serves_all { &[][..] } else { &own[..] })
             .args([&health, &wake, "--wake-plain-http"])
-            .args(&self.args)
+            .args(&*self.args.lock().unwrap_or_else(PoisonError::into_inner))
             .env("KUBECONFIG", self.kubeconfig());
         *self.lock() = Some(Process::start(spec)?);
         Ok(())
+    }
+
+    /// Starts the operator with these further arguments, which stay for the next starts.
+    ///
+    /// # Errors
+    /// Same as [`Operator::start`].
+    pub fn start_with(&self, args: &[&str]) -> Result<()> {
+        let args = args.iter().map(ToString::to_string).collect();
+        *self.args.lock().unwrap_or_else(PoisonError::into_inner) = args;
+        self.start()
     }
 
     /// Starts the operator for all namespaces. No other scenario may run beside.

@@ -28,6 +28,7 @@ const OPERATOR_LAYERS: &[&str] = &[
     "kube_api",
     "backoff",
     "lanes",
+    "pace",
     "clock",
     "lock",
 ];

@@ -202,6 +202,8 @@ named_variants! {
         StartsInTurn,
         /// No value that a metric can have exceeds its target, or its values say too little for it.
         TargetOutOfReach,
+        /// The sizes of the namespace change more often than the operator writes them.
+        TooManySizeChanges,
         /// A controller owns the target, and it is not known whether that sets the size.
         UnknownController,
         /// A metric has two candidates with different values.

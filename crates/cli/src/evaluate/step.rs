@@ -137,7 +137,7 @@ impl Autoscaler {
         };
         let plan = self.plan(&mut sights, now);
         let written = self.execute(&plan, &sights, now.wall);
-        self.record(&plan, &sights, &written, now.wall);
+        self.record(&plan, &sights, &written, now);
         Ok(self.report(&plan, &sights, &written))
     }
 
@@ -224,13 +224,7 @@ impl Autoscaler {
         written
     }
 
-    fn record(
-        &mut self,
-        plan: &StepPlan,
-        sights: &[RoleSight],
-        written: &Written,
-        now: DateTime<Utc>,
-    ) {
+    fn record(&mut self, plan: &StepPlan, sights: &[RoleSight], written: &Written, now: Now) {
         let roles = self.targets.iter_mut().zip(&plan.roles).zip(sights);
         for (role, ((target, plan), sight)) in roles.enumerate() {
             target.record(plan, sight, written.accepted(role), now);

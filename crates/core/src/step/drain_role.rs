@@ -35,6 +35,11 @@ pub enum WaitingOn {
         /// When the next write may be made.
         until: DateTime<Utc>,
     },
+    /// For the pace of writes: the target, or its namespace, has had too many of late.
+    Pace {
+        /// When the next write may be made. It is decided anew then.
+        until: DateTime<Utc>,
+    },
     /// For the target's own object to be read.
     Workload,
     /// For a rollout to complete.

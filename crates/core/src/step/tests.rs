@@ -1,5 +1,7 @@
 //! Whole steps as rows of tables: no pod, no clock, no API server.
 
+mod pace;
+
 use chrono::TimeDelta;
 
 use super::{
@@ -78,19 +80,29 @@ const READ: WorkloadState = WorkloadState::Read { rollout_holds: false };
 const ROLLING: WorkloadState = WorkloadState::Read { rollout_holds: true };
 
 fn planned(roles: &[Role], shared: Option<SharedLimits>) -> StepPlan {
+    let memory = RoleMemory::default();
+    let memory: Vec<&RoleMemory> = roles.iter().map(|_| &memory).collect();
+    planned_from(roles, shared, &memory, Profile::Default, now())
+}
+
+fn planned_from(
+    roles: &[Role],
+    shared: Option<SharedLimits>,
+    memory: &[&RoleMemory],
+    profile: Profile,
+    now: Now,
+) -> StepPlan {
     let config = Config {
         roles: roles
             .iter()
             .map(|role| RoleConfig {
-                policy: policy_with_windows(Profile::Default, 0, 0),
+                policy: policy_with_windows(profile, 0, 0),
                 gpus: 1,
                 drain_deadline: role.drain.as_ref().map(|_| DEADLINE),
             })
             .collect(),
         shared,
     };
-    let memory = RoleMemory::default();
-    let memory: Vec<&RoleMemory> = roles.iter().map(|_| &memory).collect();
     let states: Vec<Vec<ReplicaState>> = roles.iter().map(Role::states).collect();
     let observed: Vec<RoleObservation<'_>> = roles
         .iter()
@@ -104,7 +116,7 @@ fn planned(roles: &[Role], shared: Option<SharedLimits>) -> StepPlan {
             drain: role.drain.clone().unwrap_or_default(),
         })
         .collect();
-    plan(&config, &memory, &observed, now())
+    plan(&config, memory, &observed, now)
 }
 
 /// The writes of a plan in their order, where each succeeds: role and size.

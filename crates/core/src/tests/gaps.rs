@@ -37,11 +37,11 @@ impl Target {
             wall: at(monotonic) + TimeDelta::seconds(set_by),
             monotonic: Monotonic(Duration::from_secs(monotonic.unsigned_abs())),
         };
-        let resize = Resize { current: self.size, desired: self.size };
+        let resize = || Resize { current: self.size, desired: self.size };
         self.memory.begin_step(&self.policy, resize, now, LONGEST_GAP);
         let samples = vec![Some(load); self.size as usize];
         let decision = decide(&self.policy, &self.memory.history, &ready(&samples), now.wall);
-        self.memory.record(&self.policy, &decision, WriteBlock::default(), None, now.wall);
+        self.memory.record(&self.policy, &decision, WriteBlock::default(), None, now);
         if let Some(size) = decision.rescale() {
             self.memory.history.record_scale(&self.policy, self.size, size, now.wall);
             self.size = size;
@@ -118,7 +118,7 @@ fn an_idle_target_is_not_idle_in_a_gap() {
     target.policy.min_replicas = 0;
     target.step(0, 0, 0);
     assert!(target.memory.history.idle_since().is_some());
-    let resize = Resize { current: 1, desired: 1 };
+    let resize = || Resize { current: 1, desired: 1 };
     let now = |second| Now { wall: at(second), monotonic: Monotonic(Duration::from_secs(45)) };
     assert!(target.memory.begin_step(&target.policy, resize, now(45), LONGEST_GAP));
     assert_eq!(target.memory.history.idle_since(), None);

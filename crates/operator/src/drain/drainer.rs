@@ -91,6 +91,10 @@ impl Drainer<'_> {
         let cancelled = self.apply(plan, step, memory);
         *progress = self.report(plan, step, memory, progress, cancelled);
         let Verdict::Write { to, leaving, late } = &step.verdict else { return Ok(None) };
+        if plan.write.is_none() {
+            // It is put off, and other replicas may be removed then.
+            return Ok(None);
+        }
         let going: Vec<&ReplicaPods> =
             step.victims[..*leaving].iter().map(|victim| self.candidate(*victim)).collect();
         self.mark(&going, progress).await?;

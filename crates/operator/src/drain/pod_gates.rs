@@ -32,6 +32,7 @@ use crate::{
     },
     kube_api::WritePermit,
     lock::lock,
+    pace::{self, NamespacePace},
     supervise::Supervisor,
 };
 
@@ -51,6 +52,8 @@ struct Shared {
     writer: PodWriter,
     instances: RoleInstances,
     supervisor: Supervisor,
+    /// The pace at which pods are taken out of service.
+    closing: NamespacePace,
     state: Mutex<State>,
 }
 
@@ -77,12 +80,14 @@ struct RecentFailure {
 impl State {
     /// Returns whether a write may begin now, and records that it does. It may not while another
     /// write to the pod is under way, shortly after the same write, and shortly after a failure in
-    /// the namespace.
+    /// the namespace. A pod that has just returned to service stays there for a while, too: a load
+    /// that swings makes a decision of each sample.
     fn begin(&mut self, pod: &Pod, write: Write, now: Monotonic) -> bool {
         self.done.retain(|_, done| now.since(done.at) < SEEN_WITHIN);
         let failed = self.failures.get(&pod.namespace);
         let has_failed = failed.is_some_and(|failed| now.since(failed.at) < RETRY);
-        let is_done = self.done.get(&pod.uid).is_some_and(|done| done.write == write);
+        let is_closing = write == Write::Gate(GatePosition::Closed);
+        let is_done = self.done.get(&pod.uid).is_some_and(|done| done.write == write || is_closing);
         !has_failed && !is_done && self.under_way.insert(pod.uid.clone())
     }
 
@@ -131,11 +136,12 @@ impl PodGates {
     ) -> Self {
         let writer = PodWriter { permit, clock };
         let instances = RoleInstances::new(client.clone(), writer);
-        Self(Arc::new(Shared { client, writer, instances, supervisor, state: Mutex::default() }))
+        let (closing, state) = (NamespacePace::new(pace::CLOSED_GATES), Mutex::default());
+        Self(Arc::new(Shared { client, writer, instances, supervisor, closing, state }))
     }
 
     /// Brings the gate of a pod to a position, if the pod has the gate. Returns at once; the watch
-    /// of the pods shows when it is done.
+    /// of the pods shows when it is done. A write that comes too early is made in a later step.
     pub(crate) fn set(&self, pod: &Arc<Pod>, position: GatePosition, now: Now) {
         if let Some(patch) = gate_patch(pod, position, now.wall) {
             self.spawn(pod, patch, Write::Gate(position), now.monotonic);
@@ -190,6 +196,11 @@ impl PodGates {
 
     fn spawn(&self, pod: &Arc<Pod>, patch: Value, write: Write, now: Monotonic) {
         if !self.lock().begin(pod, write, now) {
+            return;
+        }
+        let is_closing = write == Write::Gate(GatePosition::Closed);
+        if is_closing && !self.0.closing.try_take(&pod.namespace, now) {
+            self.lock().under_way.remove(&pod.uid);
             return;
         }
         info!(namespace = pod.namespace, pod = pod.name, ?write, "writing to the pod");
@@ -312,12 +323,17 @@ mod tests {
         assert!(!state.begin(&pod, open, at(1)), "a write is under way");
         state.end(&pod, close, Ok(()), at(10));
         assert!(!state.begin(&pod, close, at(2_009)), "the watch may not show it yet");
-        assert!(state.begin(&pod, open, at(2_009)), "another write need not wait");
+        assert!(state.begin(&pod, open, at(2_000)), "a pod returns to service at once");
+        state.end(&pod, open, Ok(()), at(2_005));
+        assert!(!state.begin(&pod, close, at(4_004)), "it has just returned to service");
+        assert!(state.begin(&pod, close, at(4_005)));
+        state.end(&pod, close, Ok(()), at(4_006));
+        assert!(state.begin(&pod, open, at(4_009)));
         let failure = Failure { is_forbidden: true, text: "forbidden".to_owned() };
-        state.end(&pod, open, Err(failure), at(2_010));
-        assert!(!state.begin(&pod, open, at(7_009)));
-        assert!(state.begin(&pod, open, at(7_010)));
-        state.end(&pod, open, Ok(()), at(7_020));
+        state.end(&pod, open, Err(failure), at(4_010));
+        assert!(!state.begin(&pod, open, at(9_009)));
+        assert!(state.begin(&pod, open, at(9_010)));
+        state.end(&pod, open, Ok(()), at(9_020));
         assert!(state.failures.is_empty());
     }
 }

@@ -31,6 +31,8 @@ use crate::{
 
 /// The time between two reconciliations while the spec does not change.
 const PERIOD: Duration = Duration::from_mins(1);
+/// The shortest time between two reconciliations, however often the spec changes.
+const SHORTEST: Duration = Duration::from_secs(5);
 /// The time that one reconciliation may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -43,6 +45,8 @@ pub(crate) struct PodMonitorReconciler {
     supervisor: Supervisor,
     /// The start of the latest reconciliation.
     started: Option<Monotonic>,
+    /// True if the spec has changed since.
+    is_due: bool,
     condition: Arc<Mutex<Option<ConditionUpdate>>>,
     task: Option<AbortHandle>,
 }
@@ -56,12 +60,13 @@ impl PodMonitorReconciler {
         role: Option<String>,
     ) -> Self {
         let condition = Arc::default();
-        Self { role, client, monitors, supervisor, started: None, condition, task: None }
+        let (started, is_due, task) = (None, false, None);
+        Self { role, client, monitors, supervisor, started, is_due, condition, task }
     }
 
-    /// Makes the next call of [`reconcile`](Self::reconcile) start one at once.
+    /// Makes a call of [`reconcile`](Self::reconcile) start one soon, because the spec has changed.
     pub(crate) fn make_due(&mut self) {
-        self.started = None;
+        self.is_due = true;
     }
 
     /// Returns the result of the latest reconciliation; `None` if there was none, or the spec asks
@@ -78,10 +83,10 @@ impl PodMonitorReconciler {
         pods: impl FnOnce() -> MonitoredPods,
         now: Monotonic,
     ) {
-        if self.started.is_some_and(|at| now.since(at) < PERIOD) {
+        if !is_due(self.started, self.is_due, now) {
             return;
         }
-        self.started = Some(now);
+        (self.started, self.is_due) = (Some(now), false);
         self.abort();
         let work = Reconciliation {
             object: OwnPodMonitor::new(&self.client, owner, self.role.as_deref()),
@@ -117,6 +122,13 @@ impl Drop for PodMonitorReconciler {
     fn drop(&mut self) {
         self.abort();
     }
+}
+
+/// Returns whether a reconciliation is due, by the start of the latest one, and whether the spec
+/// has changed since.
+fn is_due(started: Option<Monotonic>, is_changed: bool, now: Monotonic) -> bool {
+    let period = if is_changed { SHORTEST } else { PERIOD };
+    started.is_none_or(|at| now.since(at) >= period)
 }
 
 /// Deletes the PodMonitor of a target that the autoscaler no longer has, if there is one. Returns
@@ -278,4 +290,26 @@ fn failed(error: &kube::Error) -> ConditionUpdate {
     };
     let message = format!("the PodMonitor could not be applied: {}", error_text(error));
     ConditionUpdate::no(CONDITION, reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_that_changes_all_the_time_is_applied_every_five_seconds() {
+        let at = |seconds| Monotonic(Duration::from_secs(seconds));
+        // the latest start, whether the spec has changed since, the time; whether one is due
+        let table = [
+            (None, false, 0, true),
+            (Some(100), false, 159, false),
+            (Some(100), false, 160, true),
+            (Some(100), true, 104, false),
+            (Some(100), true, 105, true),
+        ];
+        for (started, is_changed, now, expected) in table {
+            let found = is_due(started.map(at), is_changed, at(now));
+            assert_eq!(found, expected, "{started:?} {is_changed} {now}");
+        }
+    }
 }

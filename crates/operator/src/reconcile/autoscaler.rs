@@ -4,15 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use llm_autoscaler_api::{LLMAutoscaler, ParsedSpec, SpecError, parse_spec};
-use llm_autoscaler_core::Config;
+use llm_autoscaler_core::{Config, Monotonic};
 use tokio::sync::Notify;
 use tracing::info;
 
 use crate::{
     backoff::Backoff,
+    pace::Turn,
     pod_monitor::reconciler,
     reconcile::{context::Context, role::Role, target_state::TargetState},
-    status::{warnings::Warnings, writer::StatusWriter},
+    status::{event_queue::EventQueue, warnings::Warnings, writer::StatusWriter},
 };
 
 /// The wait after a failed step; it doubles with each further failure, up to the period.
@@ -30,21 +31,35 @@ pub(super) struct Autoscaler {
     pub(super) config: Config,
     pub(super) status: StatusWriter,
     pub(super) warnings: Warnings,
+    /// Its events on their way.
+    events: EventQueue,
     pub(super) fresh: Arc<Notify>,
     /// The waits after steps that have failed in a row.
     pub(super) retries: Backoff,
+    /// Its place in the line of its namespace, while a write waits for that.
+    pub(super) turn: Turn,
+    /// The time at which a write that was put off may be made.
+    pub(super) put_off: Option<Monotonic>,
+    /// The time at which all scales were last read.
+    pub(super) read_at: Option<Monotonic>,
 }
 
 impl Autoscaler {
     pub(super) fn new(context: Arc<Context>, object: Arc<LLMAutoscaler>) -> Self {
+        let (recorder, limiter) = (context.events.clone(), context.status.limiter.clone());
+        let events = EventQueue::new(recorder, limiter, context.clock);
         let mut autoscaler = Self {
             problem: None,
             roles: Vec::new(),
             config: Config { roles: Vec::new(), shared: None },
             status: StatusWriter::new(&context.status, &object),
-            warnings: Warnings::new(context.events.clone(), context.status.limiter.clone()),
+            warnings: Warnings::new(events.clone()),
+            events,
             fresh: Arc::default(),
             retries: Backoff::new(FIRST_RETRY, context.period),
+            turn: Turn::default(),
+            put_off: None,
+            read_at: None,
             context,
             object,
         };
@@ -125,6 +140,7 @@ impl Autoscaler {
                     &self.context,
                     &self.object,
                     &self.fresh,
+                    &self.events,
                     self.status.status(),
                     parsed,
                 ),

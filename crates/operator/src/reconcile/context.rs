@@ -12,6 +12,7 @@ use crate::{
     http::wake::WakeCalls,
     kube_api::WritePermit,
     ownership::claims::Claims,
+    pace::NamespacePace,
     pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
     sampling::sources::Sampling,
     scale::client::ScaleClient,
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub monitors: ClusterPodMonitors,
     /// The scale subresources of the cluster.
     pub scales: ScaleClient,
+    /// The pace of size changes, by namespace.
+    pub size_pace: NamespacePace,
     /// Pending wake calls.
     pub wake: WakeCalls,
     /// The claims of all autoscalers to their targets.

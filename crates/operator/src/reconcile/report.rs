@@ -1,7 +1,7 @@
 //! The report of one role: the decision is remembered, and told by events and the status.
 
 use llm_autoscaler_api::messages::{MetricDescription, Step};
-use llm_autoscaler_core::{Decision, Now, Outcome, RolePlan};
+use llm_autoscaler_core::{Decision, Now, Outcome, RolePlan, WaitingOn};
 use llm_autoscaler_observe::observer::Problem;
 use tracing::debug;
 
@@ -22,8 +22,9 @@ impl Role {
         debug!(autoscaler = self.path(), decision = ?plan.decision, reasons = ?plan.reasons, "decided");
         let telemetry = &self.context.telemetry;
         telemetry.record_decision(outcome_label(&plan.decision));
+        let paced = matches!(plan.waits, Some(WaitingOn::Pace { .. })).then_some("paced");
         if plan.decision.rescale().is_some()
-            && let Some(reason) = sight.block.metric_label()
+            && let Some(reason) = sight.block.metric_label().or(paced)
         {
             telemetry.record_withheld(reason);
         }
@@ -55,13 +56,10 @@ impl Role {
     pub(super) fn report(&mut self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone, now: Now) {
         if let Some(target) = &mut self.target {
             let block = sight.block.for_plan();
-            target.memory.record(
-                &self.config.policy,
-                &plan.decision,
-                block,
-                done.written(),
-                now.wall,
-            );
+            target.memory.record(&self.config.policy, &plan.decision, block, done.written(), now);
+            if let RoleDone::Failed { .. } = done {
+                target.memory.record_try(now.monotonic);
+            }
         }
         let findings = sight.findings(plan.basis);
         let problems = sight.observed.problems(plan.basis);

@@ -20,10 +20,11 @@ use crate::{
     pod_monitor::reconciler::PodMonitorReconciler,
     reconcile::{context::Context, target_state::TargetState},
     status::{
+        event_queue::EventQueue,
         events,
         report::{self},
         role_status::RoleStatus,
-        warnings::{self, Warning},
+        warnings::Warning,
     },
 };
 
@@ -43,6 +44,7 @@ pub(super) struct Role {
     pub(super) owners: OwnerReferences,
     pub(super) sizes: SizeTracker,
     pub(super) status: RoleStatus,
+    pub(super) events: EventQueue,
     /// The warnings of this step.
     pub(super) warnings: Vec<Warning>,
     pub(super) pod_monitor: PodMonitorReconciler,
@@ -55,6 +57,7 @@ impl Role {
         context: &Arc<Context>,
         object: &Arc<LLMAutoscaler>,
         fresh: &Arc<Notify>,
+        events: &EventQueue,
         status: &LLMAutoscalerStatus,
         ParsedRole { name, config, .. }: ParsedRole,
     ) -> Self {
@@ -70,6 +73,7 @@ impl Role {
             refused: None,
             owners: OwnerReferences::default(),
             sizes: SizeTracker::default(),
+            events: events.clone(),
             warnings: Vec::new(),
             pod_monitor: PodMonitorReconciler::new(client, monitors, supervisor, name.clone()),
             fresh: fresh.clone(),
@@ -209,7 +213,6 @@ impl Role {
             Some(role) => events::of_role(event, role),
             None => event,
         };
-        let Context { events, status, .. } = &*self.context;
-        warnings::publish(events, &status.limiter, &self.object, event);
+        self.events.publish(&self.object, self.name.as_deref(), event);
     }
 }

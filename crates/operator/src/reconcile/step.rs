@@ -3,7 +3,7 @@
 use futures::future;
 use kube::ResourceExt;
 use llm_autoscaler_api::conditions::{ConditionType, ConditionUpdate, Reason};
-use llm_autoscaler_core::{Now, RoleMemory, RoleObservation, StepPlan, plan};
+use llm_autoscaler_core::{Now, Profile, RoleMemory, RoleObservation, StepPlan, plan};
 use tracing::info;
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         role::Role,
         sight::RoleSight,
     },
-    status::assemble,
+    status::{assemble, report},
 };
 
 /// The number of times that a step is tried while something else keeps changing a target.
@@ -26,7 +26,8 @@ pub(super) enum Cause {
     Tick,
     /// The spec, or the annotation that pauses, has changed: all scales are read.
     Spec,
-    /// A fresh sample is there: scales are taken as they were last read.
+    /// A fresh sample is there, or a write that was put off may be made: scales are taken as they
+    /// were last read.
     Sample,
 }
 
@@ -57,6 +58,7 @@ impl Autoscaler {
     /// # Errors
     /// The step did not come to its end, and is to be tried again soon.
     pub(super) async fn step(&mut self, cause: Cause) -> Result<(), StepFailed> {
+        self.put_off = None;
         if let Some(obstacle) = self.obstacle() {
             return self.report_obstacle(obstacle);
         }
@@ -73,6 +75,7 @@ impl Autoscaler {
                 break;
             };
             let plan = self.plan_step(&mut sights, now).await;
+            let plan = self.keep_pace(plan, now);
             let last = attempt == MAX_ATTEMPTS;
             let done = execute(&self.context, &mut self.roles, &plan, &sights, last, now).await;
             self.report(&plan, &sights, &done, now);
@@ -89,12 +92,16 @@ impl Autoscaler {
     /// Observes all roles; `None` while the first samples of one of them are on their way.
     async fn observe(&mut self, now: Now) -> Option<Vec<RoleSight>> {
         let shared = self.config.shared.is_some();
+        let paced = report::paced(self.turn.waits_for(now.monotonic));
         let mut sights = Vec::with_capacity(self.roles.len());
         for role in &mut self.roles {
             sights.push(match role.refused {
                 Some(scale) => RoleSight::left_alone(scale, role.config.metrics.len()),
                 None => role.observe(now).await?,
             });
+        }
+        for sight in &mut sights {
+            sight.advice.extend(paced.clone());
         }
         if shared {
             for (role, sight) in self.roles.iter_mut().zip(&sights) {
@@ -116,6 +123,22 @@ impl Autoscaler {
             self.roles[role].read_workload(&mut sights[role], now).await;
         }
         self.plan_by(sights, now)
+    }
+
+    /// Puts the writes of a plan off while the pace of the namespace has no room for them, and
+    /// remembers when the next write may be made.
+    fn keep_pace(&mut self, plan: StepPlan, now: Now) -> StepPlan {
+        let is_paced = self.context.profile != Profile::HpaExact;
+        let (pace, namespace) = (&self.context.size_pace, self.object.namespace());
+        let namespace = namespace.unwrap_or_default();
+        let mut next = |writes| self.turn.next(pace, &namespace, writes, now.monotonic);
+        let plan = match is_paced.then(|| next(plan.count_writes())).flatten() {
+            Some(at) => plan.put_off(now.wall_at(at)),
+            None => plan,
+        };
+        let wait = plan.next_paced_write().map(|at| (at - now.wall).to_std().unwrap_or_default());
+        self.put_off = wait.map(|wait| now.monotonic.after(wait));
+        plan
     }
 
     fn plan_by(&self, sights: &[RoleSight], now: Now) -> StepPlan {
@@ -152,6 +175,9 @@ impl Autoscaler {
     /// that another owner has and no other role depends on.
     async fn locate(&mut self, scales: Scales) -> Result<(), StepFailed> {
         let now = self.context.clock.now();
+        if scales == Scales::All {
+            self.read_at = Some(now.monotonic);
+        }
         let remembered = &self.status.status().targets;
         let located = self.roles.iter_mut().map(|role| async move {
             let is_read = scales == Scales::All || role.is_outdated();
@@ -237,3 +263,6 @@ struct Obstacle {
     /// Waiting does not help: the spec has to be changed.
     is_terminal: bool,
 }
+
+#[cfg(test)]
+mod tests;

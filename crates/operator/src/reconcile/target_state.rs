@@ -154,13 +154,15 @@ impl TargetState {
     /// in which the target could not be read, or this process did not run.
     pub(super) fn begin_step(&mut self, config: &TargetConfig, period: Duration, now: Now) {
         let timeout = self.memory.startup_times.startup_timeout();
-        let states = self.replicas.states_without_samples(now.wall, timeout);
-        let mut counts = self.replicas.counts(&states);
-        if config.drain.is_none() {
-            counts.closed = 0;
-        }
-        let current = self.view.scale.current;
-        let resize = Resize { current, desired: counts.staying(current) };
+        let (replicas, current) = (&self.replicas, self.view.scale.current);
+        let resize = || {
+            let states = replicas.states_without_samples(now.wall, timeout);
+            let mut counts = replicas.counts(&states);
+            if config.drain.is_none() {
+                counts.closed = 0;
+            }
+            Resize { current, desired: counts.staying(current) }
+        };
         let longest_gap = (2 * period).max(SHORTEST_GAP);
         if self.memory.begin_step(&config.policy, resize, now, longest_gap) {
             info!(target = %config.target, "nothing was decided for a while: that time counts as if the current size had been recommended");

@@ -11,10 +11,11 @@ use llm_autoscaler_api::{
     LLMAutoscaler,
     conditions::{ConditionType, ConditionUpdate, Reason},
 };
-use llm_autoscaler_core::Profile;
+use llm_autoscaler_core::{Monotonic, Profile};
 use tokio::sync::watch;
 
 use crate::{
+    clock::Clock,
     http::wake::AutoscalerKey,
     reconcile::{autoscaler::Autoscaler, context::Context, role::Role, step::Cause},
     status::{assemble, writer::write_once},
@@ -28,6 +29,8 @@ const COALESCE_BASE: Duration = Duration::from_millis(10);
 const COALESCE_PER_POD: Duration = Duration::from_micros(200);
 /// The longest time for which samples are gathered.
 const COALESCE_MAX: Duration = Duration::from_millis(100);
+/// Wake calls that follow each other faster are answered by the scales as they were read.
+const WAKE_READS_EVERY: Duration = Duration::from_secs(1);
 /// The task's name in the operator's metrics.
 pub(super) const NAME: &str = "autoscaler";
 
@@ -125,7 +128,10 @@ impl Autoscaler {
                 () = wake.next_call() => {
                     let now = self.context.clock.monotonic();
                     self.targets().for_each(|target| target.wake(now));
-                    Cause::Tick
+                    cause_of_wake(self.read_at, now)
+                }
+                () = wait_until(self.context.clock, self.put_off), if steps_on_samples => {
+                    Cause::Sample
                 }
                 () = pods_changed(&mut self.roles) => {
                     let now = self.context.clock.now();
@@ -153,6 +159,20 @@ impl Autoscaler {
     fn coalesce_window(&mut self) -> Duration {
         let pods: u32 = self.targets().map(|target| target.sources.pod_count()).sum();
         (COALESCE_BASE + COALESCE_PER_POD * pods).min(COALESCE_MAX)
+    }
+}
+
+/// Returns the cause of a step that a wake call asks for: a flood of them reads no scales.
+fn cause_of_wake(read_at: Option<Monotonic>, now: Monotonic) -> Cause {
+    let is_read = read_at.is_some_and(|at| now.since(at) < WAKE_READS_EVERY);
+    if is_read { Cause::Sample } else { Cause::Tick }
+}
+
+/// Returns at a time; never if there is none.
+async fn wait_until(clock: Clock, at: Option<Monotonic>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.since(clock.monotonic())).await,
+        None => future::pending().await,
     }
 }
 

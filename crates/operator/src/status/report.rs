@@ -24,7 +24,7 @@ use crate::{
     drain::progress::DrainProgress, ownership::write_block::WriteBlock, scale::view::ScaleView,
 };
 
-pub(crate) use blocks::{contested, paused_without_decision};
+pub(crate) use blocks::{contested, paced, paused_without_decision};
 pub(crate) use ownership::{repeated, unknown_controller};
 
 /// The time for which the reason of a successful write stays in the status before the next step

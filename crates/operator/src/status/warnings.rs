@@ -3,24 +3,21 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kube::{ResourceExt, runtime::events::Event};
 use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, messages::EventMessage};
 use llm_autoscaler_core::Monotonic;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
-    events::{self, Events},
-    write_limiter::WriteLimiter,
+    event_queue::{EventKind, EventQueue},
+    events,
 };
-use crate::kube_api::DEADLINE;
 
 /// A warning with a changed text is published no more often than this.
 const AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// Publishes the warnings of one autoscaler.
 pub(crate) struct Warnings {
-    events: Events,
-    limiter: WriteLimiter,
+    events: EventQueue,
     /// The warnings of the last step.
     published: HashMap<Key, Publication>,
 }
@@ -51,8 +48,8 @@ struct Publication {
 
 impl Warnings {
     /// Begins with no warning published.
-    pub(crate) fn new(events: Events, limiter: WriteLimiter) -> Self {
-        Self { events, limiter, published: HashMap::new() }
+    pub(crate) fn new(events: EventQueue) -> Self {
+        Self { events, published: HashMap::new() }
     }
 
     /// Publishes the warnings of a step that are new. A warning that has ended is published again
@@ -92,7 +89,8 @@ impl Warnings {
             Some(role) => events::of_role(event, role),
             None => event,
         };
-        publish(&self.events, &self.limiter, about, event);
+        let (role, reason) = (role.clone(), reason.as_str().to_owned());
+        self.events.publish_kind(about, EventKind { role, reason, number: *number }, event);
     }
 }
 
@@ -117,29 +115,6 @@ fn with_keys(warnings: Vec<Warning>) -> Vec<(Key, EventMessage)> {
             (Key { role, reason, number }, message)
         })
         .collect()
-}
-
-/// Publishes an event in the background.
-pub(crate) fn publish(
-    events: &Events,
-    limiter: &WriteLimiter,
-    about: &Arc<LLMAutoscaler>,
-    event: Event,
-) {
-    let namespace = about.namespace().unwrap_or_default();
-    let Some(queued) = limiter.queue_event(&namespace) else {
-        let reason = event.reason;
-        debug!(namespace, reason, "too many events of the namespace wait: one is left out");
-        return;
-    };
-    let (events, limiter, about) = (events.clone(), limiter.clone(), about.clone());
-    events.supervisor.clone().spawn("event", async move {
-        let _turn = limiter.enter(&namespace).await;
-        drop(queued);
-        if tokio::time::timeout(DEADLINE, events.publish(&about, event)).await.is_err() {
-            warn!("an event could not be written within {} s", DEADLINE.as_secs());
-        }
-    });
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
+mod crowds;
 mod floods;
 mod memory;
 mod queries;
 mod statuses;
 mod watches;
+mod writes;
 
 use std::process::ExitCode;
 
@@ -21,10 +23,13 @@ async fn main() -> ExitCode {
         watches::autoscalers_that_cannot_be_listed,
         watches::autoscalers_of_a_silent_api_server,
         statuses::statuses_that_a_webhook_makes_slow,
+        writes::a_page_that_swings,
+        crowds::more_autoscalers_than_a_namespace_may_have,
         floods::half_sent_requests_to_the_health_port,
     };
     // Their operator serves all namespaces, so they have the cluster for themselves.
     let with_neighbours = scenarios! {
+        crowds::three_hundred_autoscalers,
         memory::pages_that_do_not_end,
         memory::histograms_with_many_buckets,
         memory::windows_of_many_pods,

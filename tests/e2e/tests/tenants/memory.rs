@@ -72,7 +72,7 @@ pub(crate) async fn responses_of_sixty_megabytes(stage: &Stage) -> Result<String
 }
 
 /// Creates a StatefulSet of pods that all have this page.
-async fn many_pods(stage: &Stage, name: &str, pods: u32, page: &Page) -> Result<()> {
+pub(crate) async fn many_pods(stage: &Stage, name: &str, pods: u32, page: &Page) -> Result<()> {
     for ordinal in 0..pods {
         stage.script.set(&format!("{}/{name}-{ordinal}", stage.namespace), page.clone());
     }
@@ -84,7 +84,7 @@ async fn many_pods(stage: &Stage, name: &str, pods: u32, page: &Page) -> Result<
 }
 
 /// Returns the stage of a neighbour, with a target `b` that has one replica and follows its load.
-async fn neighbour(stage: &Stage) -> Result<Stage> {
+pub(crate) async fn neighbour(stage: &Stage) -> Result<Stage> {
     let neighbour = stage.with_neighbour().await?;
     neighbour.waiting("b", 4);
     neighbour.engine("b", 1).await?;
@@ -95,7 +95,7 @@ async fn neighbour(stage: &Stage) -> Result<Stage> {
 }
 
 /// Watches the memory of the operator, while the load of the neighbour changes again and again.
-async fn watch(stage: &Stage, neighbour: &Stage) -> Result<String> {
+pub(crate) async fn watch(stage: &Stage, neighbour: &Stage) -> Result<String> {
     let end = Instant::now() + WATCHED;
     let (mut most, mut slowest) = (0, Duration::ZERO);
     let mut load = [(11, 3), (1, 1)].into_iter().cycle();

@@ -1,5 +1,6 @@
 //! The names of the core's values in answers. They are part of the format, so they are written out.
 
+use chrono::{DateTime, Utc};
 use llm_autoscaler_core::{
     Basis, DrainAction, Hold, Outcome, ReplicaReason, ReplicaState, WaitingOn,
 };
@@ -38,9 +39,22 @@ pub(super) fn waiting_on(waits: WaitingOn) -> &'static str {
         WaitingOn::Pause => "Pause",
         WaitingOn::ManualChange => "ManualChange",
         WaitingOn::Contest { .. } => "Contest",
+        WaitingOn::Pace { .. } => "Pace",
         WaitingOn::Workload => "Workload",
         WaitingOn::Rollout => "Rollout",
         WaitingOn::Requests { .. } => "Requests",
+    }
+}
+
+/// Returns the time at which a wait ends, where it is known.
+pub(super) fn waits_until(waits: WaitingOn) -> Option<DateTime<Utc>> {
+    match waits {
+        WaitingOn::Requests { until }
+        | WaitingOn::Contest { until }
+        | WaitingOn::Pace { until } => Some(until),
+        WaitingOn::Pause | WaitingOn::ManualChange | WaitingOn::Workload | WaitingOn::Rollout => {
+            None
+        }
     }
 }
 

@@ -156,7 +156,7 @@ impl<'a> RoleReport<'a> {
 
     fn waits(&self, waits: WaitingOn) -> Value {
         let mut out = json!({"for": names::waiting_on(waits)});
-        if let WaitingOn::Requests { until } | WaitingOn::Contest { until } = waits {
+        if let Some(until) = names::waits_until(waits) {
             out["untilT"] = json!(self.since_start(until));
         }
         out
@@ -204,14 +204,10 @@ impl<'a> RoleReport<'a> {
         }
         text += &explain::step(&self.messages());
         text += &self.halted();
-        match self.plan.waits {
-            None => {}
-            Some(waits @ (WaitingOn::Requests { until } | WaitingOn::Contest { until })) => {
-                let (name, t) = (names::waiting_on(waits), self.since_start(until));
-                let _ = write!(text, "\n  waits for {name} until t={t}");
-            }
-            Some(waits) => {
-                let _ = write!(text, "\n  waits for {}", names::waiting_on(waits));
+        if let Some(waits) = self.plan.waits {
+            let _ = write!(text, "\n  waits for {}", names::waiting_on(waits));
+            if let Some(until) = names::waits_until(waits) {
+                let _ = write!(text, " until t={}", self.since_start(until));
             }
         }
         if let Some(step) = self.plan.drain_step().filter(|step| !step.victims.is_empty()) {

@@ -344,7 +344,7 @@ impl Target {
         plan: &RolePlan,
         sight: &RoleSight,
         written: Option<Write>,
-        now: DateTime<Utc>,
+        now: Now,
     ) {
         self.memory.record(&self.config.policy, &plan.decision, sight.block, written, now);
         if !plan.shrinks(sight.block) {

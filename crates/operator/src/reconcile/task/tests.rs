@@ -72,3 +72,17 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
     drop(objects);
     until("its task to end with its object", || task.is_finished()).await;
 }
+
+#[test]
+fn wake_calls_read_scales_once_a_second() {
+    let at = |millis| Monotonic(Duration::from_millis(millis));
+    // the time at which the scales were read, that of the call; the cause of the step
+    let table = [
+        (None, 5_000, Cause::Tick),
+        (Some(5_000), 5_999, Cause::Sample),
+        (Some(5_000), 6_000, Cause::Tick),
+    ];
+    for (read_at, now, expected) in table {
+        assert_eq!(cause_of_wake(read_at.map(at), at(now)), expected, "{read_at:?} {now}");
+    }
+}

@@ -1,22 +1,30 @@
 //! The texts about whatever keeps the operator from writing to a target.
 
+use std::time::Duration;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use llm_autoscaler_api::{
-    LLMAutoscaler, PAUSED,
+    Advice, LLMAutoscaler, PAUSED,
     conditions::{ConditionType, ConditionUpdate, Reason},
 };
 use llm_autoscaler_core::{Decision, Profile};
 
-use crate::ownership::{
-    contest::{Contest, ContestState},
-    manual_changes::RespectedChange,
-    size_change::SizeChange,
-    write_block::WriteBlock,
+use crate::{
+    ownership::{
+        contest::{Contest, ContestState},
+        manual_changes::RespectedChange,
+        size_change::SizeChange,
+        write_block::WriteBlock,
+    },
+    pace::SIZES,
 };
 
 /// The ways out of a contest.
 const REMEDY: &str = "remove spec.replicas from what it applies, scale the object that it follows, or pause this \
      autoscaler with the annotation llmautoscaler.io/paused (docs/targets.md)";
+
+/// Shorter waits for the pace of a namespace are not told.
+const PACED: Duration = Duration::from_secs(5);
 
 /// Returns `Ready` of an autoscaler whose target is found and measured. Pausing is on purpose and
 /// nothing to wait for, so `Ready` stays True. While another writer undoes what is written it is
@@ -119,6 +127,20 @@ fn contest_update(
         otherwise(decision),
     );
     ConditionUpdate::no(type_, Reason::ReplicasContested, message)
+}
+
+/// Returns the advice about sizes that wait for the pace of their namespace, once that lasts.
+pub(crate) fn paced(waits_for: Duration) -> Option<Advice> {
+    let text = || {
+        format!(
+            "sizes of this namespace change more often than the operator writes them, {} a second: \
+             the size of this target waits for its turn, and is decided by the newest samples \
+             then; look for metrics that swing, or lengthen behavior's stabilization windows",
+            1_000 / SIZES.every.as_millis()
+        )
+    };
+    let advice = || Advice { reason: Reason::TooManySizeChanges, text: text() };
+    (waits_for >= PACED).then(advice)
 }
 
 /// Returns the text of the event about another writer that changes the size again and again.

@@ -62,6 +62,32 @@ fn a_status_is_due_by_what_has_changed() {
     assert_eq!(first.due(&urgent(), at(0)), after(0));
 }
 
+/// Samples come every 100 ms, and each changes a size or a condition.
+#[test]
+fn a_status_that_flaps_with_each_sample_is_written_once_a_second() {
+    let sizes = [1, 2].map(|desired| status(desired, Reason::ReadyForNewScale, "5"));
+    let stuck = {
+        let mut stuck = sizes[0].clone();
+        let update = ConditionUpdate::yes(ConditionType::ReplicasStuck, Reason::NotReady, "m");
+        conditions::set(&mut stuck.conditions, update, Some(1), chrono::DateTime::UNIX_EPOCH);
+        stuck
+    };
+    let conditions = [sizes[0].clone(), stuck];
+    for flapping in [sizes, conditions] {
+        let mut ledger = Ledger::new(LLMAutoscalerStatus::default());
+        let mut writes = 0;
+        for sample in 0..600_u32 {
+            let now = Monotonic(Duration::from_millis(100) * sample);
+            let status = &flapping[sample as usize % 2];
+            if ledger.due(status, now) == Due::In(Duration::ZERO) {
+                (ledger.written, ledger.written_at) = (status.clone(), Some(now));
+                writes += 1;
+            }
+        }
+        assert!((50..=60).contains(&writes), "{writes} writes in a minute");
+    }
+}
+
 fn client(api: &StandIn) -> StatusClient {
     let (telemetry, clock) = (Telemetry::default(), Clock::start());
     let supervisor = Supervisor::impatient();

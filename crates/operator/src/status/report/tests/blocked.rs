@@ -1,5 +1,7 @@
 //! The status of a role to which nothing is written for a reason.
 
+use std::time::Duration;
+
 use llm_autoscaler_core::Profile;
 
 use super::*;
@@ -113,4 +115,12 @@ fn ready_is_false_while_another_writer_undoes_what_is_written() {
         let paused = after_change(&first, &step, &observation, &config, paused, at(31));
         assert_eq!(reason(&paused, ConditionType::Ready), "Paused");
     }
+}
+
+#[test]
+fn a_size_that_waits_for_its_namespace_says_so_after_five_seconds() {
+    assert_eq!(super::super::paced(Duration::from_millis(4_999)), None);
+    let advice = super::super::paced(Duration::from_secs(5)).unwrap();
+    assert_eq!(advice.reason, Reason::TooManySizeChanges);
+    assert!(advice.text.contains("20 a second"), "{}", advice.text);
 }

@@ -1,0 +1,104 @@
+use std::{sync::Arc, time::Duration};
+
+use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus, conditions};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    Config, EgressRules, context,
+    kube_api::stand_in::{Answer, Received, StandIn},
+    reconcile::context::Context,
+};
+
+/// An API server with the StatefulSet `prefill`, and without the other one.
+async fn without_decode() -> StandIn {
+    StandIn::start(|request: &Received| {
+        let resource = |name, kind| json!({"name": name, "kind": kind, "namespaced": true, "verbs": ["get", "patch"]});
+        match request.path.split('?').next().unwrap_or_default() {
+            "/apis/apps/v1" => Answer::Json(200, json!({
+                "kind": "APIResourceList", "groupVersion": "apps/v1", "resources": [
+                    resource("statefulsets", "StatefulSet"),
+                    resource("statefulsets/scale", "Scale"),
+                ],
+            })),
+            "/apis/apps/v1/namespaces/ns/statefulsets/prefill/scale" => Answer::Json(200, json!({
+                "apiVersion": "autoscaling/v1", "kind": "Scale",
+                "metadata": {"name": "prefill", "namespace": "ns", "uid": "u", "resourceVersion": "1"},
+                "spec": {"replicas": 1}, "status": {"replicas": 1, "selector": "app=prefill"},
+            })),
+            _ => Answer::refusal(404),
+        }
+    })
+    .await
+}
+
+fn context_of(api: &StandIn) -> Arc<Context> {
+    let config = Config {
+        memory_budget: 1 << 24,
+        most_autoscalers: 1,
+        namespace: None,
+        health_address: ([127, 0, 0, 1], 0).into(),
+        wake: None,
+        period: Duration::from_secs(15),
+        profile: Profile::Default,
+        egress: EgressRules { loopback: true, ..EgressRules::default() },
+        monitoring_namespaces: Vec::new(),
+    };
+    let context = Arc::new(context(&config, &api.client).unwrap());
+    // All other autoscalers are known: there are none.
+    context.claims.complete_listing();
+    context.supervisor.spawn("test", context.other_autoscalers.clone().watch());
+    context
+}
+
+fn two_roles() -> Arc<LLMAutoscaler> {
+    let role = |name: &str| -> Value {
+        json!({
+            "name": name, "maxReplicas": 3,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name},
+            "metrics": [{"signal": "WaitingRequests", "target":
+                {"type": "AverageValue", "averageValue": "5"}}],
+        })
+    };
+    let object = json!({
+        "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
+        "metadata": {"name": "pd", "namespace": "ns", "uid": "1", "generation": 1},
+        "spec": {
+            "maxReplicas": 6, "engine": "VLLM", "podMonitor": {"mode": "Disabled"},
+            "roles": [role("prefill"), role("decode")],
+        },
+    });
+    Arc::new(serde_json::from_value(object).unwrap())
+}
+
+/// Returns whether `AbleToScale` of a role says that its scale could not be read.
+fn is_obstructed(role: &Role) -> bool {
+    let status = assemble::assemble(
+        &LLMAutoscalerStatus::default(),
+        &role.object,
+        &[(role.name.as_deref(), &role.status)],
+        chrono::DateTime::UNIX_EPOCH,
+    );
+    let able = conditions::find(&status.conditions, ConditionType::AbleToScale);
+    able.is_some_and(|able| able.reason == Reason::FailedGetScale.as_str())
+}
+
+/// A role that was found is not outdated any more, and its result was taken for that of the other
+/// one, which lost its obstacle.
+#[tokio::test]
+async fn each_role_keeps_the_result_of_its_own_read() {
+    let api = without_decode().await;
+    let mut autoscaler = Autoscaler::new(context_of(&api), two_roles());
+    assert!(autoscaler.problem.is_none(), "{:?}", autoscaler.problem);
+    for scales in [Scales::Outdated, Scales::Outdated, Scales::All] {
+        assert!(autoscaler.locate(scales).await.is_err());
+        let [prefill, decode] = &autoscaler.roles[..] else { panic!("not two roles") };
+        assert!(prefill.target.is_some() && !is_obstructed(prefill), "{scales:?}");
+        assert!(decode.target.is_none() && is_obstructed(decode), "{scales:?}");
+    }
+    let reads = |name: &str| {
+        let path = format!("/statefulsets/{name}/scale");
+        api.received(|request| request.path.ends_with(&path)).len()
+    };
+    assert_eq!((reads("prefill"), reads("decode")), (2, 3), "an outdated scale is read again");
+}
