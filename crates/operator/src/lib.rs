@@ -58,6 +58,7 @@ use crate::{
     clock::Clock,
     cluster::{
         other_autoscalers::OtherAutoscalers,
+        pod_listings,
         pods::PodStore,
         watch::{self, Watch},
         watch_health::WatchHealth,
@@ -82,6 +83,9 @@ use crate::{
     supervise::Supervisor,
     telemetry::Telemetry,
 };
+
+/// The longest time for which the listing of pods waits for that of the autoscalers.
+const HEAD_START: Duration = Duration::from_secs(5);
 
 /// The configuration of an operator.
 #[derive(Clone, Debug)]
@@ -231,12 +235,15 @@ async fn serve_wake(wake: Option<WakeConfig>, context: &Context) -> Result<(), R
 async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&str>) {
     let Context { supervisor, clock, autoscalers, gates, .. } = &**context;
     let store = &context.sampling.pods;
-    let pods = || {
+    let pods = || async {
+        // The namespaces of all autoscalers are followed by then, and one listing has them all.
+        let _ = tokio::time::timeout(HEAD_START, autoscalers.listed()).await;
         let api = kube_api::scoped(client, namespace);
         let health = store.health().clone();
         let watch = Watch::new(api, health, *clock, supervisor.clone());
-        cluster::pods::watch(store.clone(), watch)
+        cluster::pods::watch(store.clone(), watch).await;
     };
+    let listings = || pod_listings::run(store.clone(), client.clone(), supervisor.clone());
     let objects = || {
         let api = kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(client, namespace);
         let watch = Watch::new(api, autoscalers.clone(), *clock, supervisor.clone());
@@ -249,6 +256,7 @@ async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&s
             .repeat(watch::NAME, pods, |panic| store.health().record_failure(panic.to_string())),
         supervisor
             .repeat(watch::NAME, objects, |panic| autoscalers.record_failure(panic.to_string())),
+        supervisor.repeat(watch::NAME, listings, |_| {}),
         supervisor.repeat(watch::NAME, others, |_| {}),
         supervisor.repeat(watch::NAME, sweep, |_| {}),
     );

@@ -10,6 +10,7 @@ use tracing::info;
 
 use crate::{
     backoff::Backoff,
+    cluster::pods::Following,
     pod_monitor::reconciler,
     reconcile::{context::Context, role::Role, target_state::TargetState},
     status::{warnings::Warnings, writer::StatusWriter},
@@ -33,11 +34,15 @@ pub(super) struct Autoscaler {
     pub(super) fresh: Arc<Notify>,
     /// The waits after steps that have failed in a row.
     pub(super) retries: Backoff,
+    /// Keeps the pods of its namespace known.
+    _pods: Following,
 }
 
 impl Autoscaler {
     pub(super) fn new(context: Arc<Context>, object: Arc<LLMAutoscaler>) -> Self {
+        let namespace = object.namespace().unwrap_or_default();
         let mut autoscaler = Self {
+            _pods: context.sampling.pods.follow(&namespace),
             problem: None,
             roles: Vec::new(),
             config: Config { roles: Vec::new(), shared: None },

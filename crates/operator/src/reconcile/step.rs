@@ -1,5 +1,7 @@
 //! The step of an autoscaler, in one function.
 
+use std::time::Duration;
+
 use futures::future;
 use kube::ResourceExt;
 use llm_autoscaler_api::conditions::{ConditionType, ConditionUpdate, Reason};
@@ -18,6 +20,8 @@ use crate::{
 
 /// The number of times that a step is tried while something else keeps changing a target.
 const MAX_ATTEMPTS: u32 = 5;
+/// The time for which a step waits for the pods of its namespace.
+const PODS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The cause of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +61,7 @@ impl Autoscaler {
     /// # Errors
     /// The step did not come to its end, and is to be tried again soon.
     pub(super) async fn step(&mut self, cause: Cause) -> Result<(), StepFailed> {
-        if let Some(obstacle) = self.obstacle() {
+        if let Some(obstacle) = self.obstacle().await {
             return self.report_obstacle(obstacle);
         }
         let mut scales = if cause == Cause::Sample { Scales::Outdated } else { Scales::All };
@@ -183,13 +187,17 @@ impl Autoscaler {
         is_open && !ratio.is_some_and(|ratio| ratio.between.iter().any(is_refused))
     }
 
-    /// Returns the reason why no role can be decided on, if there is one.
-    fn obstacle(&self) -> Option<Obstacle> {
+    /// Returns the reason why no role can be decided on, if there is one. The pods of a namespace
+    /// are waited for a little: they are listed when it has its first autoscaler.
+    async fn obstacle(&self) -> Option<Obstacle> {
         if let Some(error) = &self.problem {
             let reason = Reason::InvalidSpec;
             return Some(Obstacle { reason, message: error.to_string(), is_terminal: true });
         }
-        let message = self.context.sampling.pods.problem()?;
+        let (pods, namespace) = (&self.context.sampling.pods, self.object.namespace());
+        let namespace = namespace.unwrap_or_default();
+        pods.until_complete(&namespace, PODS_WITHIN).await;
+        let message = pods.problem(&namespace)?;
         Some(Obstacle { reason: Reason::PodsUnknown, message, is_terminal: false })
     }
 
