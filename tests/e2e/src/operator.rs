@@ -5,11 +5,11 @@ use std::{
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU16, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering},
     },
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use llm_autoscaler_testbed::process::{Process, Spec};
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ use crate::cluster::{Cluster, operator_binary};
 /// An operator that watches a single namespace, and that a scenario may kill and restart.
 pub struct Operator {
     namespace: String,
+    /// True if it watches all namespaces.
+    is_everywhere: AtomicBool,
     /// Further arguments.
     args: Vec<String>,
     /// The kubeconfig of its ServiceAccount.
@@ -36,6 +38,7 @@ impl Operator {
     pub(crate) fn new(cluster: &Cluster, namespace: &str, args: &[&str]) -> Self {
         Self {
             namespace: namespace.to_owned(),
+            is_everywhere: AtomicBool::new(false),
             args: args.iter().map(ToString::to_string).collect(),
             kubeconfig: Mutex::new(cluster.operator_kubeconfig.clone()),
             logs: cluster.control_plane.dir().to_owned(),
@@ -58,13 +61,24 @@ impl Operator {
         self.wake_port.store(wake.port(), Ordering::Relaxed);
         let health = format!("--health-address={health}");
         let wake = format!("--wake-address={wake}");
+        let its = ["--namespace", &self.namespace];
         let spec = Spec::new("operator", operator_binary()?, log)
-            .args(["run", "--allow-loopback", "--namespace", &self.namespace])
+            .args(["run", "--allow-loopback"])
+            .args(if self.is_everywhere.load(Ordering::Relaxed) { [].as_slice() } else { &its })
             .args([&health, &wake, "--wake-plain-http"])
             .args(&self.args)
             .env("KUBECONFIG", self.kubeconfig());
         *self.lock() = Some(Process::start(spec)?);
         Ok(())
+    }
+
+    /// Starts the operator for all namespaces, as it is installed. No other one may run meanwhile.
+    ///
+    /// # Errors
+    /// Same as [`Operator::start`].
+    pub fn start_everywhere(&self) -> Result<()> {
+        self.is_everywhere.store(true, Ordering::Relaxed);
+        self.start()
     }
 
     /// Starts the operator with another URL of the API server, such as that of a proxy.
@@ -94,6 +108,21 @@ impl Operator {
     /// Returns the PID of the operator, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.lock().as_ref().and_then(Process::pid)
+    }
+
+    /// Returns the memory that the operator has now, and the most that it has had, in MB.
+    ///
+    /// # Errors
+    /// Fails if it does not run.
+    pub fn memory_mb(&self) -> Result<(u64, u64)> {
+        let pid = self.pid().context("the operator does not run")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let megabytes = |field: &str| -> Result<u64> {
+            let line = status.lines().find(|line| line.starts_with(field)).context("no memory")?;
+            let kilobytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+            Ok(kilobytes / 1000)
+        };
+        Ok((megabytes("VmRSS:")?, megabytes("VmHWM:")?))
     }
 
     /// Returns the URL of the operator's own endpoints.

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
 mod floods;
+mod pods;
 mod statuses;
 mod watches;
 
@@ -12,6 +13,8 @@ use llm_autoscaler_e2e::{runner, scenarios};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Its operator serves all namespaces, so it has the cluster for itself.
+    let alone = scenarios! { pods::pods_with_a_megabyte_of_labels };
     let all = scenarios! {
         watches::pods_that_cannot_be_listed,
         watches::pods_that_are_refused,
@@ -21,5 +24,5 @@ async fn main() -> ExitCode {
         statuses::statuses_that_a_webhook_makes_slow,
         floods::half_sent_requests_to_the_health_port,
     };
-    runner::run(all, 4).await
+    runner::run_in_turn(vec![(alone, 1), (all, 4)]).await
 }
