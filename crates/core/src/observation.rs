@@ -55,6 +55,8 @@ pub enum Selector {
     Invalid,
     /// The selector matches pods that another autoscaler's target selects too.
     Ambiguous,
+    /// The selector matches pods of which too little is known.
+    Unknown,
 }
 
 /// A unit of scale: a pod, or all pods of a multi-node group. Its sample is in the [`Reading`], at

@@ -1,6 +1,8 @@
-//! Calls to the API server: their deadline, the text of their errors, their field manager and their
-//! scope. Each of these is here once, so that all modules of the operator call alike.
+//! Calls to the API server: their deadline, the text of their errors, their field manager, their
+//! scope, and the pages of listings. Each of these is here once, so that all modules of the
+//! operator call alike.
 
+pub(crate) mod pages;
 #[cfg(test)]
 pub(crate) mod stand_in;
 

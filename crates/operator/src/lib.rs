@@ -59,6 +59,7 @@ use crate::{
     clock::Clock,
     cluster::{
         other_autoscalers::OtherAutoscalers,
+        pod_listings,
         pods::PodStore,
         watch::{self, Watch},
         watch_health::WatchHealth,
@@ -71,6 +72,7 @@ use crate::{
         wake::WakeCalls,
     },
     kube_api::WritePermit,
+    lanes::Lanes,
     ownership::claims::Claims,
     pace::NamespacePace,
     pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
@@ -84,6 +86,9 @@ use crate::{
     supervise::Supervisor,
     telemetry::Telemetry,
 };
+
+/// The longest time for which the listing of pods waits for that of the autoscalers.
+const HEAD_START: Duration = Duration::from_secs(5);
 
 /// The configuration of an operator.
 #[derive(Clone, Debug)]
@@ -127,6 +132,11 @@ pub enum RunError {
     /// The TLS library could not be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
+}
+
+/// Returns half of the threads that tasks run on, and at least one.
+fn half_of_the_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2))
 }
 
 /// Returns what all autoscalers of an operator share.
@@ -173,6 +183,7 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
         telemetry,
         supervisor,
         permit,
+        turns: Lanes::new(half_of_the_threads()),
         most_autoscalers: config.most_autoscalers,
         period: config.period,
         profile: config.profile,
@@ -241,12 +252,15 @@ async fn serve_wake(wake: Option<WakeConfig>, context: &Context) -> Result<(), R
 async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&str>) {
     let Context { supervisor, clock, autoscalers, gates, .. } = &**context;
     let store = &context.sampling.pods;
-    let pods = || {
+    let pods = || async {
+        // The namespaces of all autoscalers are followed by then, and one listing has them all.
+        let _ = tokio::time::timeout(HEAD_START, autoscalers.listed()).await;
         let api = kube_api::scoped(client, namespace);
         let health = store.health().clone();
         let watch = Watch::new(api, health, *clock, supervisor.clone());
-        cluster::pods::watch(store.clone(), watch)
+        cluster::pods::watch(store.clone(), watch).await;
     };
+    let listings = || pod_listings::run(store.clone(), client.clone(), supervisor.clone());
     let objects = || {
         let api = kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(client, namespace);
         let watch = Watch::new(api, autoscalers.clone(), *clock, supervisor.clone());
@@ -259,6 +273,7 @@ async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&s
             .repeat(watch::NAME, pods, |panic| store.health().record_failure(panic.to_string())),
         supervisor
             .repeat(watch::NAME, objects, |panic| autoscalers.record_failure(panic.to_string())),
+        supervisor.repeat(watch::NAME, listings, |_| {}),
         supervisor.repeat(watch::NAME, others, |_| {}),
         supervisor.repeat(watch::NAME, sweep, |_| {}),
     );

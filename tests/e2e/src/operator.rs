@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use llm_autoscaler_testbed::process::{Process, Spec};
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ impl Operator {
     ///
     /// # Errors
     /// Same as [`Operator::start`].
-    pub(crate) fn serve_all_namespaces(&self) -> Result<()> {
+    pub fn serve_all_namespaces(&self) -> Result<()> {
         self.serves_all.store(true, Ordering::Relaxed);
         self.start()
     }
@@ -128,6 +128,21 @@ impl Operator {
     /// Returns the PID of the operator, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.lock().as_ref().and_then(Process::pid)
+    }
+
+    /// Returns the memory that the operator has now, and the most that it has had, in MB.
+    ///
+    /// # Errors
+    /// Fails if it does not run.
+    pub fn memory_mb(&self) -> Result<(u64, u64)> {
+        let pid = self.pid().context("the operator does not run")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let megabytes = |field: &str| -> Result<u64> {
+            let line = status.lines().find(|line| line.starts_with(field)).context("no memory")?;
+            let kilobytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+            Ok(kilobytes / 1000)
+        };
+        Ok((megabytes("VmRSS:")?, megabytes("VmHWM:")?))
     }
 
     /// Returns the URL of the operator's own endpoints.

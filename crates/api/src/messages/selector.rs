@@ -24,6 +24,13 @@ pub enum SelectorProblem {
         /// Some of the other autoscalers, as the message lists them.
         autoscalers: String,
     },
+    /// The selector selects a pod that is too large to be kept in memory.
+    TooLarge {
+        /// The pod.
+        pod: String,
+        /// The limits.
+        limits: &'static str,
+    },
 }
 
 impl SelectorProblem {
@@ -41,6 +48,12 @@ impl SelectorProblem {
                     "pods by selector {selector} are controlled by more than one HPA (e.g. {autoscalers})"
                 )
             }
+            Self::TooLarge { pod, limits } => {
+                format!(
+                    "the pod {pod} is too large for the operator to know it (a pod may have \
+                     {limits}): remove labels, annotations or ports from it"
+                )
+            }
         }
     }
 
@@ -51,6 +64,7 @@ impl SelectorProblem {
             }
             Self::Invalid { .. } => (Reason::InvalidSelector, self.error()),
             Self::Ambiguous { .. } => (Reason::AmbiguousSelector, self.error()),
+            Self::TooLarge { .. } => (Reason::PodsUnknown, self.error()),
         };
         ConditionUpdate::no(ConditionType::ScalingActive, reason, message)
     }
@@ -60,6 +74,7 @@ impl SelectorProblem {
             Self::Missing => Reason::SelectorRequired,
             Self::Invalid { .. } => Reason::InvalidSelector,
             Self::Ambiguous { .. } => Reason::AmbiguousSelector,
+            Self::TooLarge { .. } => Reason::PodsUnknown,
         };
         EventMessage::warning(reason, self.error())
     }

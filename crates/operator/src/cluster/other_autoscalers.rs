@@ -7,8 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::{
-    Client, ResourceExt,
-    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use llm_autoscaler_api::{
     ScaleTargetRef,
@@ -18,12 +18,15 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::kube_api::{DEADLINE, scoped_dynamic, within};
+use crate::kube_api::{CallError, DEADLINE, pages::Pages, scoped_dynamic};
 
 /// The time between two listings.
 const PERIOD: Duration = Duration::from_secs(30);
 /// The time between two listings until every kind has been listed once.
 const FIRST_PERIOD: Duration = Duration::from_secs(2);
+
+/// The longest name, kind or `apiVersion` of an object that exists, in bytes, and more.
+const LONGEST: usize = 512;
 
 /// The other autoscalers have not been listed yet, so one of them may scale the target.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +63,8 @@ struct Reference {
 }
 
 impl OtherAutoscaler {
-    /// Parses an object of one of the kinds. Returns `None` if it names no target.
+    /// Parses an object of one of the kinds. Returns `None` if it names no target that could exist:
+    /// the API server does not limit the length of these names.
     fn parse(kind: &AutoscalerKind, object: &DynamicObject) -> Option<Self> {
         let Spec { scale_target_ref } = Spec::deserialize(object.data.get("spec")?).ok()?;
         let (api_version, target_kind) = kind.default_target;
@@ -70,6 +74,9 @@ impl OtherAutoscaler {
             name: scale_target_ref.name,
             role: None,
         };
+        if [&target.api_version, &target.kind, &target.name].iter().any(|it| it.len() > LONGEST) {
+            return None;
+        }
         Some(Self {
             kind: kind.kind,
             namespace: object.namespace()?,
@@ -151,13 +158,9 @@ impl OtherAutoscalers {
         let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
         let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
         let api = scoped_dynamic(&self.client, self.namespace.as_deref(), &resource);
-        // Any version from the API server's cache is recent enough for a listing every 30 s.
-        let params = ListParams::default().match_any();
-        match within(DEADLINE, api.list(&params)).await {
-            Ok(list) => {
-                let objects = list.items.iter();
-                let parsed = objects.filter_map(|object| OtherAutoscaler::parse(kind, object));
-                *known = Known::listed(parsed.collect());
+        match list(kind, api).await {
+            Ok(listed) => {
+                *known = Known::listed(listed);
             }
             Err(error) if error.status() == Some(404) => {
                 debug!(kind = kind.kind, "the kind is not installed");
@@ -191,6 +194,18 @@ impl OtherAutoscalers {
         let all = listed.clone().ok_or(Unlisted)?;
         Ok(all.iter().find(|autoscaler| autoscaler.scales(namespace, targets)).cloned())
     }
+}
+
+/// Lists the autoscalers of one kind, page by page. Only what names their targets is kept.
+async fn list(
+    kind: &AutoscalerKind,
+    api: Api<DynamicObject>,
+) -> Result<Vec<OtherAutoscaler>, CallError> {
+    let (mut pages, mut all) = (Pages::new(api, DEADLINE), Vec::new());
+    while let Some(page) = pages.next().await? {
+        all.extend(page.items.iter().filter_map(|object| OtherAutoscaler::parse(kind, object)));
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -238,11 +253,13 @@ mod tests {
             (hpa, object("ns", "by-hpa", &full("b"))),
             (hpa, object("ns", "nothing", &json!({}))),
             (hpa, object("elsewhere", "by-hpa", &full("c"))),
+            (hpa, object("ns", "large", &full(&"x".repeat(1 << 20)))),
         ];
         let all: Vec<OtherAutoscaler> = objects
             .iter()
             .filter_map(|(kind, object)| OtherAutoscaler::parse(kind, object))
             .collect();
+        assert!(all.iter().all(|autoscaler| autoscaler.name != "large"), "it is not kept");
         let find = |targets: &[ScaleTargetRef]| {
             all.iter().find(|autoscaler| autoscaler.scales("ns", targets))
         };

@@ -1,59 +1,72 @@
 //! The pods of the cluster: one watch for all, and views that hold the pods of one selector.
+//!
+//! Kept are the pods of namespaces that are followed, and those with the operator's readiness gate.
+//! A pod of any other namespace costs nothing, whatever its labels are.
+
+mod namespace;
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
-use k8s_openapi::api::core::v1 as core;
-use kube::{
-    ResourceExt,
-    core::{Selector, SelectorExt},
-    runtime::watcher::Event,
-};
-use llm_autoscaler_observe::pod::{Members, Pod, service::Gate};
-use tokio::sync::watch;
+use kube::{ResourceExt, core::Selector, runtime::watcher::Event};
+use llm_autoscaler_observe::pod::{Members, Pod};
+use tokio::sync::{Notify, watch};
 
+use self::namespace::{LIMITS, Listing, Namespace};
 use crate::{
+    backoff::Backoff,
     clock::Clock,
-    cluster::{watch::Watch, watch_health::WatchHealth},
+    cluster::{watch::Watch, watch_health::WatchHealth, watched_pod::WatchedPod},
+    kube_api::CallError,
     lock::lock,
 };
 
-/// All pods that are watched, and the views of them; cheap to clone.
+/// The waits before the pods of a namespace are listed again.
+const WAITS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+/// The time between two looks at whether the pods of a namespace are known.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The pods that are kept, and the views of them; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct PodStore {
     state: Arc<Mutex<State>>,
     health: WatchHealth,
+    /// Notified when a namespace has to be listed.
+    wanted: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     namespaces: HashMap<String, Namespace>,
-    next_view: u64,
+    next_id: u64,
+    /// True while the watch follows changes, and false while it lists the cluster.
+    is_following: bool,
 }
 
-#[derive(Debug, Default)]
-struct Namespace {
-    pods: HashMap<String, Arc<Pod>>,
-    views: HashMap<u64, View>,
-}
-
+/// A namespace of which the pods are kept; until dropped.
 #[derive(Debug)]
-struct View {
-    selector: Selector,
-    members: watch::Sender<Members>,
-    /// True if the holder of the view writes the readiness gates of its pods.
-    manages_gates: bool,
+pub(crate) struct Following {
+    store: PodStore,
+    namespace: String,
 }
 
 /// A live view of the pods of one selector; it ends when dropped.
 #[derive(Debug)]
 pub(crate) struct PodView {
-    store: PodStore,
-    namespace: String,
+    following: Following,
     id: u64,
     members: watch::Receiver<Members>,
+}
+
+/// A listing of the pods of one namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamespaceListing {
+    /// The namespace.
+    pub(super) namespace: String,
+    id: u64,
 }
 
 impl PodView {
@@ -68,13 +81,19 @@ impl PodView {
         self.members.borrow().clone()
     }
 
+    /// Returns a pod that the view lacks because it is too large to be kept, and the limits.
+    pub(crate) fn held_out(&self) -> Option<(String, &'static str)> {
+        let Following { store, namespace } = &self.following;
+        let state = store.lock();
+        Some((state.namespaces.get(namespace)?.held_out_of(self.id)?.clone(), LIMITS))
+    }
+
     /// Records that the holder of the view writes the readiness gates of its pods, so that
     /// [`PodStore::unmanaged`] leaves them out.
     pub(crate) fn manage_gates(&self) {
-        let mut state = self.store.lock();
-        let namespace = state.namespaces.get_mut(&self.namespace);
-        if let Some(view) = namespace.and_then(|namespace| namespace.views.get_mut(&self.id)) {
-            view.manages_gates = true;
+        let Following { store, namespace } = &self.following;
+        if let Some(namespace) = store.lock().namespaces.get_mut(namespace) {
+            namespace.manage_gates(self.id);
         }
     }
 
@@ -89,9 +108,20 @@ impl PodView {
 
 impl Drop for PodView {
     fn drop(&mut self) {
+        let Following { store, namespace } = &self.following;
+        if let Some(namespace) = store.lock().namespaces.get_mut(namespace) {
+            namespace.remove_view(self.id);
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
         let mut state = self.store.lock();
-        if let Some(namespace) = state.namespaces.get_mut(&self.namespace) {
-            namespace.views.remove(&self.id);
+        let Some(namespace) = state.namespaces.get_mut(&self.namespace) else { return };
+        namespace.followers -= 1;
+        if namespace.followers == 0 {
+            namespace.end_following();
         }
         state.remove_if_empty(&self.namespace);
     }
@@ -100,7 +130,8 @@ impl Drop for PodView {
 impl PodStore {
     /// Creates an empty store, which waits for the first listing.
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { state: Arc::default(), health: WatchHealth::new("pods", clock) }
+        let health = WatchHealth::new("pods", clock);
+        Self { state: Arc::default(), health, wanted: Arc::default() }
     }
 
     /// Returns the health of the watch that feeds the store.
@@ -108,23 +139,48 @@ impl PodStore {
         &self.health
     }
 
-    /// Begins a view of the pods of `namespace` that `selector` selects.
-    pub(crate) fn view(&self, namespace: &str, selector: Selector) -> PodView {
-        let mut state = self.lock();
-        state.next_view += 1;
-        let id = state.next_view;
-        let entry = state.namespaces.entry(namespace.to_owned()).or_default();
-        let selected = entry.pods.values().filter(|pod| selector.matches(&pod.labels));
-        let members = selected.map(|pod| (pod.name.clone(), pod.clone())).collect();
-        let (sender, receiver) = watch::channel(Arc::new(members));
-        entry.views.insert(id, View { selector, members: sender, manages_gates: false });
-        PodView { store: self.clone(), namespace: namespace.to_owned(), id, members: receiver }
+    /// Begins to keep the pods of a namespace. They are known once [`problem`](Self::problem)
+    /// returns none.
+    pub(crate) fn follow(&self, namespace: &str) -> Following {
+        self.lock().entry(namespace).followers += 1;
+        self.wanted.notify_one();
+        Following { store: self.clone(), namespace: namespace.to_owned() }
     }
 
-    /// Returns why the views cannot be relied on: the first listing is not complete, or the watch
-    /// has been failing for a while.
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.health.problem()
+    /// Begins a view of the pods of `namespace` that `selector` selects.
+    pub(crate) fn view(&self, namespace: &str, selector: Selector) -> PodView {
+        let following = self.follow(namespace);
+        let mut state = self.lock();
+        let id = state.next_id();
+        let members = state.entry(namespace).add_view(id, selector);
+        PodView { following, id, members }
+    }
+
+    /// Returns why the views of a namespace cannot be relied on: its pods are not listed yet, or
+    /// the watch has been failing for a while.
+    pub(crate) fn problem(&self, namespace: &str) -> Option<String> {
+        self.health.problem().or_else(|| {
+            let state = self.lock();
+            match state.namespaces.get(namespace).map(|namespace| &namespace.listing) {
+                Some(Listing::Complete) => None,
+                Some(Listing::Failed { error, .. }) => {
+                    Some(format!("the pods of the namespace {namespace} cannot be listed: {error}"))
+                }
+                _ => {
+                    Some(format!("the list of pods of the namespace {namespace} is not there yet"))
+                }
+            }
+        })
+    }
+
+    /// Waits until [`problem`](Self::problem) has none for a namespace, for at most this time.
+    pub(crate) async fn until_complete(&self, namespace: &str, at_most: Duration) {
+        let complete = async {
+            while self.problem(namespace).is_some() {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        let _ = tokio::time::timeout(at_most, complete).await;
     }
 
     /// Returns the pods with a readiness gate that is not open, and that no autoscaler writes.
@@ -133,45 +189,113 @@ impl PodStore {
         state.namespaces.values().flat_map(Namespace::unmanaged).cloned().collect()
     }
 
-    /// Adds a pod, or replaces it by a newer version.
-    pub(crate) fn apply(&self, mut pod: Pod) {
+    /// Adds a pod, or replaces it by a newer version. Returns whether it is kept.
+    pub(crate) fn apply(&self, pod: Pod) -> bool {
         let mut state = self.lock();
-        let namespace = state.namespaces.entry(pod.namespace.clone()).or_default();
-        // Readiness that was seen is certain; that a status tells only after some seconds.
-        let known = namespace.pods.get(&pod.name).filter(|known| known.uid == pod.uid);
-        pod.was_ready |= known.is_some_and(|known| known.was_ready);
-        let pod = Arc::new(pod);
-        if namespace.pods.get(&pod.name).is_some_and(|known| *known == pod) {
-            return;
-        }
-        namespace.pods.insert(pod.name.clone(), pod.clone());
-        for view in namespace.views.values() {
-            view.put(&pod);
+        let is_known = state.namespaces.contains_key(&pod.namespace);
+        (is_known || pod.service.has_gate()) && {
+            let namespace = pod.namespace.clone();
+            let is_kept = state.entry(&namespace).apply(pod);
+            state.remove_if_empty(&namespace);
+            is_kept
         }
     }
 
     /// Removes a pod.
-    pub(crate) fn delete(&self, namespace_name: &str, name: &str) {
+    pub(crate) fn delete(&self, namespace: &str, name: &str) {
         let mut state = self.lock();
-        let Some(namespace) = state.namespaces.get_mut(namespace_name) else { return };
-        namespace.pods.remove(name);
-        for view in namespace.views.values() {
-            view.remove(name);
+        if let Some(entry) = state.namespaces.get_mut(namespace) {
+            entry.delete(name);
         }
-        state.remove_if_empty(namespace_name);
+        state.remove_if_empty(namespace);
     }
 
-    /// Removes all pods that are not in a complete listing.
-    fn retain(&self, listed: &HashSet<(String, String)>) {
-        let gone: Vec<(String, String)> = {
-            let state = self.lock();
-            let keys = state.namespaces.iter().flat_map(|(namespace, entry)| {
-                entry.pods.keys().map(move |name| (namespace.clone(), name.clone()))
-            });
-            keys.filter(|key| !listed.contains(key)).collect()
-        };
-        for (namespace, name) in gone {
-            self.delete(&namespace, &name);
+    /// A listing of the whole cluster begins, which has the pods of all namespaces that are
+    /// followed now.
+    pub(super) fn begin_listing(&self) {
+        let mut state = self.lock();
+        state.is_following = false;
+        for namespace in state.namespaces.values_mut() {
+            if namespace.followers > 0 && !namespace.is_complete() {
+                namespace.listing = Listing::Covered;
+            }
+        }
+    }
+
+    /// The listing of the whole cluster has ended, with these pods.
+    pub(super) fn end_listing(&self, listed: &Listed) {
+        let mut state = self.lock();
+        state.is_following = true;
+        for (name, namespace) in &mut state.namespaces {
+            namespace.retain(|pod| listed.get(name).is_some_and(|pods| pods.contains(pod)));
+            if matches!(namespace.listing, Listing::Covered) {
+                namespace.listing = Listing::Complete;
+            }
+        }
+        state.namespaces.retain(|_, namespace| !namespace.is_empty());
+        drop(state);
+        self.wanted.notify_one();
+    }
+
+    /// Waits until a namespace may have to be listed.
+    pub(super) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Begins the listing of a namespace that needs one.
+    pub(super) fn next_listing(&self) -> Option<NamespaceListing> {
+        let mut state = self.lock();
+        if !state.is_following {
+            return None;
+        }
+        let id = state.next_id();
+        let mut all = state.namespaces.iter_mut();
+        let (name, namespace) = all.find(|(_, namespace)| {
+            namespace.followers > 0 && matches!(namespace.listing, Listing::Wanted)
+        })?;
+        namespace.listing = Listing::Running { id, touched: HashSet::new() };
+        Some(NamespaceListing { namespace: name.clone(), id })
+    }
+
+    /// Takes a pod of a listing. Returns false if that one is void: the watch has begun anew, or
+    /// the namespace is not followed any more.
+    pub(super) fn add_listed(&self, listing: &NamespaceListing, pod: Pod) -> bool {
+        let mut state = self.lock();
+        let namespace = state.namespaces.get_mut(&listing.namespace);
+        namespace.is_some_and(|namespace| namespace.add_listed(listing.id, pod))
+    }
+
+    /// Ends a listing that had all pods, if it is not void.
+    pub(super) fn complete(&self, listing: &NamespaceListing) {
+        if let Some(namespace) = self.lock().running(listing) {
+            namespace.listing = Listing::Complete;
+            namespace.backoff.reset();
+        }
+    }
+
+    /// Ends a listing that has failed. Returns the wait before [`retry`](Self::retry).
+    pub(super) fn fail(&self, listing: &NamespaceListing, error: &CallError) -> Option<Duration> {
+        let mut state = self.lock();
+        let namespace = state.running(listing)?;
+        namespace.listing = Listing::Failed { id: listing.id, error: error.to_string() };
+        Some(namespace.backoff.next_after(error.retry_after()))
+    }
+
+    /// Lets the namespace of a listing that has failed be listed again.
+    pub(super) fn retry(&self, listing: &NamespaceListing) {
+        let mut state = self.lock();
+        let Some(namespace) = state.namespaces.get_mut(&listing.namespace) else { return };
+        if matches!(&namespace.listing, Listing::Failed { id, .. } if *id == listing.id) {
+            namespace.listing = Listing::Wanted;
+        }
+    }
+
+    /// Makes all listings void, because the task that ran them has ended.
+    pub(super) fn void_listings(&self) {
+        for namespace in self.lock().namespaces.values_mut() {
+            if matches!(namespace.listing, Listing::Running { .. } | Listing::Failed { .. }) {
+                namespace.listing = Listing::Wanted;
+            }
         }
     }
 
@@ -181,63 +305,53 @@ impl PodStore {
 }
 
 impl State {
-    /// Removes a namespace without pods and views.
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn entry(&mut self, namespace: &str) -> &mut Namespace {
+        let entry = self.namespaces.entry(namespace.to_owned());
+        entry.or_insert_with(|| Namespace::new(WAITS))
+    }
+
+    /// Returns the namespace of a listing that is not void.
+    fn running(&mut self, listing: &NamespaceListing) -> Option<&mut Namespace> {
+        let namespace = self.namespaces.get_mut(&listing.namespace)?;
+        let is_running =
+            matches!(&namespace.listing, Listing::Running { id, .. } if *id == listing.id);
+        is_running.then_some(namespace)
+    }
+
     fn remove_if_empty(&mut self, name: &str) {
-        let namespace = self.namespaces.get(name);
-        if namespace.is_some_and(|entry| entry.pods.is_empty() && entry.views.is_empty()) {
+        if self.namespaces.get(name).is_some_and(Namespace::is_empty) {
             self.namespaces.remove(name);
         }
     }
 }
 
-impl Namespace {
-    fn unmanaged(&self) -> impl Iterator<Item = &Arc<Pod>> {
-        self.pods.values().filter(|pod| {
-            pod.service.has_gate()
-                && pod.service.gate != Gate::Open
-                && !pod.replica.deleting
-                && !self.is_managed(pod)
-        })
-    }
-
-    fn is_managed(&self, pod: &Pod) -> bool {
-        let mut managing = self.views.values().filter(|view| view.manages_gates);
-        managing.any(|view| view.selector.matches(&pod.labels))
-    }
-}
-
-impl View {
-    fn put(&self, pod: &Arc<Pod>) {
-        if self.selector.matches(&pod.labels) {
-            self.members.send_modify(|members| {
-                Arc::make_mut(members).insert(pod.name.clone(), pod.clone());
-            });
-        } else {
-            self.remove(&pod.name);
-        }
-    }
-
-    fn remove(&self, name: &str) {
-        self.members.send_if_modified(|members| {
-            members.contains_key(name) && Arc::make_mut(members).remove(name).is_some()
-        });
-    }
-}
+/// The names of the pods of a listing that are kept, by their namespace.
+pub(super) type Listed = HashMap<String, HashSet<String>>;
 
 /// Feeds the store from a watch, for the life of the process.
-pub(crate) async fn watch(store: PodStore, pods: Watch<core::Pod>) {
-    let mut listed = HashSet::new();
-    let take = |event| match event {
-        Event::Init => listed.clear(),
+pub(crate) async fn watch(store: PodStore, pods: Watch<WatchedPod>) {
+    let mut listed = Listed::new();
+    let take = |event: Event<WatchedPod>| match event {
+        Event::Init => {
+            listed.clear();
+            store.begin_listing();
+        }
         Event::InitApply(pod) => {
-            if let Some(pod) = Pod::of(&pod) {
-                listed.insert((pod.namespace.clone(), pod.name.clone()));
-                store.apply(pod);
+            if let Some(pod) = Pod::of(&pod.0) {
+                let (namespace, name) = (pod.namespace.clone(), pod.name.clone());
+                if store.apply(pod) {
+                    listed.entry(namespace).or_default().insert(name);
+                }
             }
         }
-        Event::InitDone => store.retain(&std::mem::take(&mut listed)),
+        Event::InitDone => store.end_listing(&std::mem::take(&mut listed)),
         Event::Apply(pod) => {
-            if let Some(pod) = Pod::of(&pod) {
+            if let Some(pod) = Pod::of(&pod.0) {
                 store.apply(pod);
             }
         }
@@ -249,70 +363,4 @@ pub(crate) async fn watch(store: PodStore, pods: Watch<core::Pod>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(view: &mut PodView) -> Vec<String> {
-        view.members().keys().cloned().collect()
-    }
-
-    #[test]
-    fn a_view_holds_the_pods_that_its_selector_selects() {
-        let store = PodStore::new(Clock::start());
-        store.apply(Pod::serving("a-0", "a"));
-        store.apply(Pod::serving("b-0", "b"));
-        let mut view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
-        assert_eq!(names(&mut view), ["a-0"]);
-
-        store.apply(Pod::serving("a-1", "a"));
-        assert_eq!(names(&mut view), ["a-0", "a-1"]);
-        store.apply(Pod::serving("a-0", "b"));
-        assert_eq!(names(&mut view), ["a-1"], "relabelled out of the selector");
-        store.delete("ns", "a-1");
-        assert!(names(&mut view).is_empty());
-    }
-
-    #[test]
-    fn a_view_does_not_change_for_other_namespaces_and_unchanged_pods() {
-        let store = PodStore::new(Clock::start());
-        store.apply(Pod::serving("a-0", "a"));
-        let mut view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
-        view.members();
-        store.apply(Pod::serving("a-0", "a"));
-        store.apply(Pod { namespace: "other".to_owned(), ..Pod::serving("a-9", "a") });
-        store.apply(Pod::serving("b-0", "b"));
-        assert!(!view.members.has_changed().unwrap());
-    }
-
-    #[test]
-    fn a_new_listing_removes_pods_that_are_gone() {
-        let store = PodStore::new(Clock::start());
-        store.apply(Pod::serving("a-0", "a"));
-        let mut view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
-        store.retain(&HashSet::new());
-        assert!(names(&mut view).is_empty());
-    }
-
-    #[test]
-    fn a_dropped_view_leaves_nothing_behind() {
-        let store = PodStore::new(Clock::start());
-        drop(store.view("ns", Selector::default()));
-        assert!(store.lock().namespaces.is_empty());
-    }
-
-    #[test]
-    fn a_pod_is_unmanaged_until_a_view_manages_its_gate() {
-        let store = PodStore::new(Clock::start());
-        let mut gated = Pod::serving("a-0", "a");
-        gated.service.gate = Gate::Unset;
-        store.apply(gated);
-        store.apply(Pod::serving("a-1", "a"));
-        let unmanaged = || store.unmanaged().iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
-        let view = store.view("ns", llm_autoscaler_api::selector::parse("app=a").unwrap());
-        assert_eq!(unmanaged(), ["a-0"], "a view alone manages no gates");
-        view.manage_gates();
-        assert!(unmanaged().is_empty());
-        drop(view);
-        assert_eq!(unmanaged(), ["a-0"]);
-    }
-}
+mod tests;

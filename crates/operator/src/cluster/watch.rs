@@ -9,10 +9,7 @@ use std::{fmt::Debug, time::Duration};
 
 use futures::StreamExt;
 use kube::{
-    Api, Resource, ResourceExt,
-    api::{ListParams, WatchParams},
-    core::WatchEvent,
-    runtime::watcher::Event,
+    Api, Resource, ResourceExt, api::WatchParams, core::WatchEvent, runtime::watcher::Event,
 };
 use serde::de::DeserializeOwned;
 use tracing::warn;
@@ -21,14 +18,12 @@ use crate::{
     backoff::Backoff,
     clock::Clock,
     cluster::watch_health::WatchHealth,
-    kube_api::{CallError, within},
+    kube_api::{CallError, pages::Pages, within},
     supervise::Supervisor,
 };
 
 /// The task's name in the operator's metrics.
 pub(crate) const NAME: &str = "watch";
-/// The number of objects in a page of a listing.
-const PAGE: u32 = 500;
 /// The time in seconds after which the API server is asked to end a watch, and to be asked again.
 const WATCH_SECONDS: u32 = 20;
 const LIMITS: Limits = Limits {
@@ -127,22 +122,19 @@ where
     /// Lists all objects, page by page.
     async fn list(&mut self, take: &mut impl FnMut(Event<K>)) -> Result<(), Failed> {
         take(Event::Init);
-        let mut params = ListParams::default().limit(PAGE);
-        loop {
-            self.health.record_request();
-            let page = within(self.limits.page, self.api.list(&params)).await?;
+        let mut pages = Pages::new(self.api.clone(), self.limits.page);
+        let mut version = None;
+        self.health.record_request();
+        while let Some(page) = pages.next().await? {
             self.health.record_answer();
             page.items.into_iter().for_each(|object| take(Event::InitApply(object)));
-            let present = |text: Option<String>| text.filter(|text| !text.is_empty());
-            params.continue_token = present(page.metadata.continue_);
-            if params.continue_token.is_none() {
-                self.version = present(page.metadata.resource_version);
-                break;
-            }
+            version = page.metadata.resource_version.filter(|version| !version.is_empty());
+            self.health.record_request();
         }
-        if self.version.is_none() {
+        if version.is_none() {
             return Err(Failed::new("the listing has no resourceVersion"));
         }
+        self.version = version;
         take(Event::InitDone);
         self.health.record_listing();
         Ok(())

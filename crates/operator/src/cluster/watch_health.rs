@@ -9,6 +9,7 @@ use std::{
 };
 
 use llm_autoscaler_core::Monotonic;
+use tokio::sync::watch;
 
 use crate::{clock::Clock, lock::lock};
 
@@ -26,6 +27,8 @@ pub(crate) struct WatchHealth {
     objects: &'static str,
     clock: Clock,
     state: Arc<Mutex<State>>,
+    /// True once the first listing is complete.
+    is_listed: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +53,8 @@ impl WatchHealth {
     /// Begins with a watch that has told nothing.
     pub(crate) fn new(objects: &'static str, clock: Clock) -> Self {
         let state = State { told: clock.monotonic(), ..State::default() };
-        Self { objects, clock, state: Arc::new(Mutex::new(state)) }
+        let state = Arc::new(Mutex::new(state));
+        Self { objects, clock, state, is_listed: watch::Sender::new(false) }
     }
 
     /// Records a request for a page of a listing, or for a watch.
@@ -69,6 +73,12 @@ impl WatchHealth {
     pub(crate) fn record_listing(&self) {
         lock(&self.state).is_synced = true;
         self.record_word();
+        self.is_listed.send_replace(true);
+    }
+
+    /// Waits until the first listing is complete.
+    pub(crate) async fn listed(&self) {
+        let _ = self.is_listed.subscribe().wait_for(|listed| *listed).await;
     }
 
     /// Records a change, a bookmark, or the end of a watch at its time.

@@ -21,7 +21,7 @@ pub(crate) async fn run(gates: PodGates, pods: PodStore, clock: Clock) {
     let mut sweep = Sweep::default();
     loop {
         tick.tick().await;
-        if pods.problem().is_some() {
+        if pods.health().problem().is_some() {
             sweep = Sweep::default();
             continue;
         }

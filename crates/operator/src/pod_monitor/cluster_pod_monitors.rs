@@ -1,27 +1,38 @@
 //! All PodMonitors of the cluster: a target's pods may be covered by one of them already.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind},
     core::{Selector, SelectorExt},
 };
 use llm_autoscaler_api::{POD_MONITOR, Port, time};
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_observe::pod::Pod;
 use serde::Deserialize;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{
     clock::Clock,
-    kube_api::{error_text, scoped_dynamic},
+    kube_api::{CallError, DEADLINE, pages::Pages, scoped_dynamic},
+    lock::lock,
 };
 
 /// The age at which a listing is made anew.
 const MAX_AGE: Duration = Duration::from_secs(30);
+/// The time for a whole listing, which is shorter than that for the PodMonitor of an autoscaler.
+const LIST_WITHIN: Duration = Duration::from_secs(20);
+/// The bytes of the specs that are kept of a namespace that is not trusted. If more were kept, a
+/// tenant would take memory; of those that are left out, the operator may make a second PodMonitor
+/// for the same pods of that namespace.
+const MOST_BYTES: usize = 256 << 10;
 
 /// A PodMonitor, as far as it tells which pods it covers.
 #[derive(Clone, Debug)]
@@ -75,7 +86,11 @@ pub(crate) struct ClusterPodMonitors {
     namespace: Option<String>,
     /// The namespaces that may have PodMonitors for pods of others.
     trusted: Arc<[String]>,
-    latest: Arc<tokio::sync::Mutex<Option<Listing>>>,
+    /// The age at which a listing is made anew.
+    max_age: Duration,
+    /// Held by the caller that lists them.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    latest: Arc<Mutex<Option<Listing>>>,
 }
 
 struct Listing {
@@ -92,32 +107,70 @@ impl ClusterPodMonitors {
         namespace: Option<String>,
         trusted: Vec<String>,
     ) -> Self {
-        Self { client, clock, namespace, trusted: trusted.into(), latest: Arc::default() }
+        let (trusted, turn, latest) = (trusted.into(), Arc::default(), Arc::default());
+        Self { client, clock, namespace, trusted, max_age: MAX_AGE, turn, latest }
     }
 
     /// Returns all PodMonitors, as of the last 30 s; none where the kind is not installed. While
-    /// they cannot be listed the former ones are returned: they may still exist.
+    /// they cannot be listed, or are being listed for another caller, the former ones are returned:
+    /// they may still exist. Only the very first listing is waited for.
     pub(crate) async fn all(&self) -> Arc<[ClusterPodMonitor]> {
-        let mut latest = self.latest.lock().await;
-        if let Some(Listing { at, monitors }) = &*latest
-            && self.clock.monotonic().since(*at) < MAX_AGE
-        {
-            return monitors.clone();
-        }
-        let api = api(&self.client, self.namespace.as_deref());
-        let monitors: Arc<[ClusterPodMonitor]> = match api.list(&ListParams::default()).await {
-            Ok(list) => {
-                let parsed = list.items.iter().filter_map(ClusterPodMonitor::parse);
-                parsed.map(|monitor| monitor.trusted_if_of(&self.trusted)).collect()
+        let Ok(_turn) = self.turn.try_lock() else {
+            if let Some(monitors) = self.known(Duration::MAX) {
+                return monitors;
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => Arc::default(),
+            let _turn = self.turn.lock().await;
+            return self.update().await;
+        };
+        self.update().await
+    }
+
+    /// Lists the PodMonitors if they have not been listed for a while.
+    async fn update(&self) -> Arc<[ClusterPodMonitor]> {
+        if let Some(monitors) = self.known(self.max_age) {
+            return monitors;
+        }
+        let listed = tokio::time::timeout(LIST_WITHIN, self.list()).await;
+        let listed = listed.unwrap_or(Err(CallError::Timeout(LIST_WITHIN)));
+        let monitors: Arc<[ClusterPodMonitor]> = match listed {
+            Ok(monitors) => monitors.into(),
+            Err(error) if error.status() == Some(404) => Arc::default(),
             Err(error) => {
-                warn!("listing PodMonitors: {}", error_text(&error));
-                latest.take().map_or_else(Arc::default, |listing| listing.monitors)
+                warn!("listing PodMonitors: {error}");
+                self.known(Duration::MAX).unwrap_or_default()
             }
         };
-        *latest = Some(Listing { at: self.clock.monotonic(), monitors: monitors.clone() });
+        let listing = Listing { at: self.clock.monotonic(), monitors: monitors.clone() };
+        *lock(&self.latest) = Some(listing);
         monitors
+    }
+
+    /// Returns the latest listing, if it is not older than this.
+    fn known(&self, age: Duration) -> Option<Arc<[ClusterPodMonitor]>> {
+        let latest = lock(&self.latest);
+        let Listing { at, monitors } = latest.as_ref()?;
+        (self.clock.monotonic().since(*at) < age).then(|| monitors.clone())
+    }
+
+    /// Lists the PodMonitors, page by page, and keeps of each what tells which pods it covers.
+    async fn list(&self) -> Result<Vec<ClusterPodMonitor>, CallError> {
+        let mut pages = Pages::new(api(&self.client, self.namespace.as_deref()), DEADLINE);
+        let (mut all, mut budgets) = (Vec::new(), HashMap::<String, usize>::new());
+        while let Some(page) = pages.next().await? {
+            for object in &page.items {
+                let Some(monitor) = ClusterPodMonitor::parse(object) else { continue };
+                let monitor = monitor.trusted_if_of(&self.trusted);
+                let bytes = object.data["spec"].to_string().len();
+                let used = budgets.entry(monitor.namespace.clone()).or_default();
+                if !monitor.is_trusted && *used + bytes > MOST_BYTES {
+                    debug!(namespace = monitor.namespace, name = monitor.name, "left out");
+                    continue;
+                }
+                *used += bytes;
+                all.push(monitor);
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -132,7 +185,8 @@ pub(crate) fn api(client: &Client, namespace: Option<&str>) -> Api<DynamicObject
 impl ClusterPodMonitor {
     /// Parses a PodMonitor. Returns `None` for one that the Prometheus Operator cannot read either.
     pub(super) fn parse(object: &DynamicObject) -> Option<Self> {
-        let spec: Spec = serde_json::from_value(object.data.get("spec")?.clone()).ok()?;
+        let mut spec = Spec::deserialize(object.data.get("spec")?).ok()?;
+        let selector = std::mem::take(&mut spec.selector);
         let created = object.creation_timestamp()?;
         let managed_by = object.labels().get("app.kubernetes.io/managed-by");
         Some(Self {
@@ -142,7 +196,7 @@ impl ClusterPodMonitor {
             created: time::from_kubernetes(&created),
             is_trusted: false,
             is_managed: managed_by.is_some_and(|manager| manager == "llm-autoscaler"),
-            selector: Selector::try_from(spec.selector.clone()).ok()?,
+            selector: Selector::try_from(selector).ok()?,
             spec,
         })
     }
@@ -202,9 +256,12 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::kube_api::stand_in::{Answer, Received, StandIn};
 
     fn monitor(spec: &Value) -> ClusterPodMonitor {
         let object = json!({
@@ -252,6 +309,65 @@ mod tests {
                 expected,
                 "{spec}"
             );
+        }
+    }
+
+    fn pod_monitors(api: &StandIn) -> ClusterPodMonitors {
+        ClusterPodMonitors::new(api.client.clone(), Clock::start(), None, vec!["infra".to_owned()])
+    }
+
+    fn object(namespace: &str, name: &str, bytes: usize) -> Value {
+        json!({
+            "metadata": {
+                "name": name, "namespace": namespace, "uid": name,
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {"selector": {"matchLabels": {"app": "x".repeat(bytes)}}},
+        })
+    }
+
+    #[tokio::test]
+    async fn a_namespace_takes_no_more_than_its_share_of_memory() {
+        let api = StandIn::start(|_: &Received| {
+            let half = MOST_BYTES / 2;
+            let all = [
+                object("ns", "a-0", half),
+                object("ns", "a-1", half),
+                object("ns", "a-2", 10),
+                object("other", "b-0", half),
+                object("infra", "c-0", 2 * MOST_BYTES),
+            ];
+            Answer::Json(200, json!({"metadata": {}, "items": all}))
+        })
+        .await;
+        let all = pod_monitors(&api).all().await;
+        let names: Vec<_> = all.iter().map(|monitor| &*monitor.name).collect();
+        assert_eq!(names, ["a-0", "a-2", "b-0", "c-0"]);
+    }
+
+    /// It used to hold up the PodMonitors of all autoscalers.
+    #[tokio::test]
+    async fn a_listing_that_hangs_holds_up_only_its_own_caller() {
+        let (hangs, api) = {
+            let hangs = Arc::new(AtomicBool::new(false));
+            let is_hanging = hangs.clone();
+            let answer = move |_: &Received| {
+                if is_hanging.load(Relaxed) {
+                    return Answer::Never;
+                }
+                Answer::Json(200, json!({"metadata": {}, "items": [object("ns", "a", 1)]}))
+            };
+            (hangs, StandIn::start(answer).await)
+        };
+        let monitors = ClusterPodMonitors { max_age: Duration::ZERO, ..pod_monitors(&api) };
+        assert_eq!(monitors.all().await.len(), 1);
+        hangs.store(true, Relaxed);
+        let (first, second) = (monitors.all(), monitors.all());
+        let second = async { tokio::time::timeout(Duration::from_secs(5), second).await };
+        tokio::select! {
+            biased;
+            _ = first => panic!("it hangs"),
+            second = second => assert_eq!(second.unwrap().len(), 1, "the former ones"),
         }
     }
 

@@ -10,6 +10,7 @@ use tracing::info;
 
 use crate::{
     backoff::Backoff,
+    cluster::pods::Following,
     pace::Turn,
     pod_monitor::reconciler,
     reconcile::{context::Context, role::Role, target_state::TargetState},
@@ -42,13 +43,17 @@ pub(super) struct Autoscaler {
     pub(super) put_off: Option<Monotonic>,
     /// The time at which all scales were last read.
     pub(super) read_at: Option<Monotonic>,
+    /// Keeps the pods of its namespace known.
+    _pods: Following,
 }
 
 impl Autoscaler {
     pub(super) fn new(context: Arc<Context>, object: Arc<LLMAutoscaler>) -> Self {
         let (recorder, limiter) = (context.events.clone(), context.status.limiter.clone());
         let events = EventQueue::new(recorder, limiter, context.clock);
+        let namespace = object.namespace().unwrap_or_default();
         let mut autoscaler = Self {
+            _pods: context.sampling.pods.follow(&namespace),
             problem: None,
             roles: Vec::new(),
             config: Config { roles: Vec::new(), shared: None },

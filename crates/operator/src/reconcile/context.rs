@@ -11,6 +11,7 @@ use crate::{
     drain::pod_gates::PodGates,
     http::wake::WakeCalls,
     kube_api::WritePermit,
+    lanes::Lanes,
     ownership::claims::Claims,
     pace::NamespacePace,
     pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
@@ -56,6 +57,9 @@ pub(crate) struct Context {
     pub supervisor: Supervisor,
     /// The permission to write.
     pub permit: WritePermit,
+    /// The steps of a namespace that compute at the same time, so that those of others need not
+    /// wait for all of them.
+    pub turns: Lanes,
     /// The number of autoscalers that are served in one namespace.
     pub most_autoscalers: usize,
     /// The longest time between two steps.

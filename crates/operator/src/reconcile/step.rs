@@ -1,9 +1,12 @@
 //! The step of an autoscaler, in one function.
 
+use std::time::Duration;
+
 use futures::future;
 use kube::ResourceExt;
 use llm_autoscaler_api::conditions::{ConditionType, ConditionUpdate, Reason};
 use llm_autoscaler_core::{Now, Profile, RoleMemory, RoleObservation, StepPlan, plan};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::info;
 
 use crate::{
@@ -18,6 +21,8 @@ use crate::{
 
 /// The number of times that a step is tried while something else keeps changing a target.
 const MAX_ATTEMPTS: u32 = 5;
+/// The time for which a step waits for the pods of its namespace.
+const PODS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The cause of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +64,7 @@ impl Autoscaler {
     /// The step did not come to its end, and is to be tried again soon.
     pub(super) async fn step(&mut self, cause: Cause) -> Result<(), StepFailed> {
         self.put_off = None;
-        if let Some(obstacle) = self.obstacle() {
+        if let Some(obstacle) = self.obstacle().await {
             return self.report_obstacle(obstacle);
         }
         let mut scales = if cause == Cause::Sample { Scales::Outdated } else { Scales::All };
@@ -68,6 +73,7 @@ impl Autoscaler {
             if self.locate(scales).await.is_err() {
                 break;
             }
+            let turn = self.turn_to_compute().await;
             let now = self.context.clock.now();
             let Some(mut sights) = self.observe(now).await else {
                 // The first samples are on their way.
@@ -76,8 +82,10 @@ impl Autoscaler {
             };
             let plan = self.plan_step(&mut sights, now).await;
             let plan = self.keep_pace(plan, now);
+            drop(turn);
             let last = attempt == MAX_ATTEMPTS;
             let done = execute(&self.context, &mut self.roles, &plan, &sights, last, now).await;
+            let _turn = self.turn_to_compute().await;
             self.report(&plan, &sights, &done, now);
             if done.end != End::Conflict {
                 result = if done.end == End::Complete { Ok(()) } else { Err(StepFailed) };
@@ -87,6 +95,12 @@ impl Autoscaler {
         }
         self.publish();
         result
+    }
+
+    /// Waits for the turn to compute, among the autoscalers of the namespace.
+    async fn turn_to_compute(&self) -> Option<OwnedSemaphorePermit> {
+        let namespace = self.object.namespace().unwrap_or_default();
+        self.context.turns.enter(&namespace).await
     }
 
     /// Observes all roles; `None` while the first samples of one of them are on their way.
@@ -209,13 +223,17 @@ impl Autoscaler {
         is_open && !ratio.is_some_and(|ratio| ratio.between.iter().any(is_refused))
     }
 
-    /// Returns the reason why no role can be decided on, if there is one.
-    fn obstacle(&self) -> Option<Obstacle> {
+    /// Returns the reason why no role can be decided on, if there is one. The pods of a namespace
+    /// are waited for a little: they are listed when it has its first autoscaler.
+    async fn obstacle(&self) -> Option<Obstacle> {
         if let Some(error) = &self.problem {
             let reason = Reason::InvalidSpec;
             return Some(Obstacle { reason, message: error.to_string(), is_terminal: true });
         }
-        let message = self.context.sampling.pods.problem()?;
+        let (pods, namespace) = (&self.context.sampling.pods, self.object.namespace());
+        let namespace = namespace.unwrap_or_default();
+        pods.until_complete(&namespace, PODS_WITHIN).await;
+        let message = pods.problem(&namespace)?;
         Some(Obstacle { reason: Reason::PodsUnknown, message, is_terminal: false })
     }
 

@@ -181,13 +181,23 @@ impl TargetState {
             autoscalers: self.overlapping.join(", "),
         };
         let invalid = self.selector.as_ref().err().cloned();
-        invalid.or_else(|| (!self.overlapping.is_empty()).then(ambiguous))
+        let ambiguous = || (!self.overlapping.is_empty()).then(ambiguous);
+        invalid.or_else(ambiguous).or_else(|| {
+            let (pod, limits) = self.held_out()?;
+            Some(SelectorProblem::TooLarge { pod, limits })
+        })
+    }
+
+    /// Returns a pod of the target or of its sources that is too large to be known, and the limits.
+    fn held_out(&self) -> Option<(String, &'static str)> {
+        self.pods.held_out().or_else(|| self.sources.held_out())
     }
 
     /// The selector as the decision takes it.
     pub(super) fn observed_selector(&self) -> Selector {
         match self.selector {
             Ok(_) if !self.overlapping.is_empty() => Selector::Ambiguous,
+            Ok(_) if self.held_out().is_some() => Selector::Unknown,
             Ok(_) => Selector::Valid,
             Err(SelectorProblem::Missing) => Selector::Missing,
             Err(_) => Selector::Invalid,

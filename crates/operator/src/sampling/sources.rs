@@ -174,6 +174,14 @@ impl Sources {
         })?
     }
 
+    /// Returns one of the other pods that is too large to be known, and the limits.
+    pub(crate) fn held_out(&self) -> Option<(String, &'static str)> {
+        self.list.iter().find_map(|source| match &source.kind {
+            SourceKind::OtherPods(_, view) => view.held_out(),
+            SourceKind::OwnPods(_) | SourceKind::Prometheus(_) => None,
+        })
+    }
+
     /// Returns the number of pods that are scraped.
     pub(crate) fn pod_count(&self) -> u32 {
         let counts = self.list.iter().filter_map(|source| match &source.kind {

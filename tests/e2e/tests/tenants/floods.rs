@@ -40,7 +40,7 @@ pub(crate) async fn half_sent_requests_to_the_health_port(stage: &Stage) -> Resu
             let status = answer.context("a probe of the kubelet fails")?.status();
             ensure!(status.is_success(), "/livez is {status}");
             slowest = slowest.max(began.elapsed());
-            memory = memory.max(resident_mb(stage)?);
+            memory = memory.max(stage.operator.memory_mb()?.0);
         }
     }
     ensure!(memory <= MEMORY, "the operator has {memory} MB");
@@ -52,13 +52,4 @@ pub(crate) async fn half_sent_requests_to_the_health_port(stage: &Stage) -> Resu
     drop(flood);
     let probe = slowest.as_millis();
     Ok(format!("{memory} MB, probes answered within {probe} ms, a size after {reaction:.1} s"))
-}
-
-/// Returns the memory of the operator, in MB.
-pub(crate) fn resident_mb(stage: &Stage) -> Result<u64> {
-    let pid = stage.operator.pid().context("the operator does not run")?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-    let kilobytes: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-    Ok(kilobytes / 1000)
 }

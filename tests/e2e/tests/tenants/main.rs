@@ -5,6 +5,7 @@
 mod crowds;
 mod floods;
 mod memory;
+mod pods;
 mod queries;
 mod statuses;
 mod watches;
@@ -16,6 +17,8 @@ use llm_autoscaler_e2e::{runner, scenarios};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Its operator serves all namespaces, so it has the cluster for itself.
+    let alone = scenarios! { pods::pods_with_a_megabyte_of_labels };
     let all = scenarios! {
         watches::pods_that_cannot_be_listed,
         watches::pods_that_are_refused,
@@ -37,5 +40,5 @@ async fn main() -> ExitCode {
         queries::a_neighbours_slow_queries,
         queries::a_query_that_the_server_refuses,
     };
-    runner::run_in_turn(vec![(all, 4), (with_neighbours, 1)]).await
+    runner::run_in_turn(vec![(alone, 1), (all, 4), (with_neighbours, 1)]).await
 }

@@ -10,8 +10,6 @@ use llm_autoscaler_testbed::{FakePrometheus, Fault, Page, workloads::stateful_se
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::floods::resident_mb;
-
 /// The memory that the operator may have, in MB.
 const MOST: u64 = 256;
 /// The time within which a neighbour's size must follow the load.
@@ -104,14 +102,14 @@ pub(crate) async fn watch(stage: &Stage, neighbour: &Stage) -> Result<String> {
         let began = Instant::now();
         neighbour.waiting("b", waiting);
         while neighbour.replicas("b").await? != replicas {
-            most = most.max(resident_mb(stage)?);
+            most = most.max(stage.operator.memory_mb()?.0);
             ensure!(began.elapsed() < SOON, "b stays as it is");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         slowest = slowest.max(began.elapsed());
         neighbour.until_ready("b", replicas).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        most = most.max(resident_mb(stage)?);
+        most = most.max(stage.operator.memory_mb()?.0);
     }
     let slowest = slowest.as_secs_f64();
     let summary = format!("at most {most} MB; the neighbour's sizes within {slowest:.1} s");

@@ -182,6 +182,13 @@ fn a_scale_without_a_selector() {
             "AmbiguousSelector",
             "pods by selector a=b are controlled by more than one HPA (e.g. [x y])",
         ),
+        (
+            SelectorProblem::TooLarge { pod: "a-0".to_owned(), limits: "2 labels" },
+            "PodsUnknown",
+            "PodsUnknown",
+            "the pod a-0 is too large for the operator to know it (a pod may have 2 labels): remove \
+             labels, annotations or ports from it",
+        ),
     ];
     for (problem, reason, event, message) in table {
         let step =
