@@ -124,6 +124,9 @@ use crate::{behavior::BehaviorSpec, status::LLMAutoscalerStatus};
     validation = Rule::new("!has(self.metrics) || self.metrics.all(m, !has(m.query)) || has(self.sources) && self.sources.exists(s, has(s.prometheus))")
         .message("a metric with a query needs a prometheus among the sources")
         .field_path(".sources"),
+    validation = Rule::new("!has(self.sources) || self.sources.all(s, !has(s.roles) || has(self.roles) && s.roles.all(n, self.roles.exists(r, r.name == n)))")
+        .message("the roles of a source must be names of roles")
+        .field_path(".sources"),
     validation = Rule::new("!has(self.fallback) || self.fallback.replicas <= self.maxReplicas")
         .message("fallback.replicas must not be greater than maxReplicas")
         .field_path(".fallback.replicas")
@@ -187,10 +190,10 @@ pub struct LLMAutoscalerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<RatioSpec>,
 
-    /// The sources of samples, in the order of failover. If absent, the target's own pods are
-    /// scraped.
+    /// The sources of samples, in the order of failover; at most four for each role. If absent, the
+    /// target's own pods are scraped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4))]
+    #[schemars(length(min = 1, max = 16))]
     pub sources: Option<Vec<SourceSpec>>,
 
     /// The PodMonitor that makes Prometheus scrape the pods. If absent, one is created with the

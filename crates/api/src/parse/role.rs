@@ -44,7 +44,8 @@ pub struct ParsedRole {
 
 /// The fields that a role may inherit from the top level of the spec.
 const INHERITED: [Inherited; 5] = [
-    ("sources", |role| role.sources.is_some()),
+    // All sources are at the top level, so that a policy finds every URL there.
+    ("sources", |_| false),
     ("behavior", |role| role.behavior.is_some()),
     ("fallback", |role| role.fallback.is_some()),
     ("drain", |role| role.drain.is_some()),
@@ -79,14 +80,18 @@ type Inherited = (&'static str, fn(&RoleSpec) -> bool);
 /// As for [`parse_target`].
 pub fn parse_spec(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<ParsedSpec, SpecError> {
     let Some(roles) = &spec.roles else {
+        check_sources(spec, &[])?;
         let only = ParsedRole { name: None, config: parse_target(spec, profile)?, gpus: 0 };
         return Ok(ParsedSpec { roles: vec![only], shared: None });
     };
     check(spec, roles)?;
+    check_sources(spec, roles)?;
     let mut parsed: Vec<ParsedRole> = Vec::with_capacity(roles.len());
     for (index, role) in roles.iter().enumerate() {
         let own = spec.of_role(role);
-        let config = parse_target(&own, profile).map_err(|error| placed(error, role, index))?;
+        let config = parse_target(&own, profile);
+        let config =
+            config.map_err(|error| placed(source_placed(error, spec, role), role, index))?;
         if let Some(other) = parsed.iter().find(|other| other.config.target == config.target) {
             let problem = format!(
                 "{} is already the target of role {:?}: give each role a different target",
@@ -166,6 +171,45 @@ fn check(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> 
     Ok(())
 }
 
+/// The most sources of one role.
+const MOST_SOURCES: usize = 4;
+
+/// Checks the roles that the sources name.
+fn check_sources(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> {
+    let sources = || spec.sources.iter().flatten();
+    for (index, source) in sources().enumerate() {
+        let unknown = source.roles.iter().flatten().enumerate();
+        let mut unknown = unknown.filter(|(_, name)| !roles.iter().any(|role| role.name == **name));
+        if let Some((place, name)) = unknown.next() {
+            let field = format!("sources[{index}].roles[{place}]");
+            return Err(SpecError::new(field, format!("{name:?} is not the name of a role")));
+        }
+    }
+    for role in roles {
+        let count = sources().filter(|source| source.is_of(&role.name)).count();
+        if count == 0 && spec.sources.is_some() {
+            let problem = format!(
+                "role {:?} has no source: name it in the roles of one, or add a source for it",
+                role.name
+            );
+            return Err(SpecError::new("sources", problem));
+        }
+        if count > MOST_SOURCES {
+            let problem = format!(
+                "role {:?} has {count} sources: {MOST_SOURCES} are the most; name the others' \
+                 roles in them",
+                role.name
+            );
+            return Err(SpecError::new("sources", problem));
+        }
+    }
+    if roles.is_empty() && sources().count() > MOST_SOURCES {
+        let problem = format!("{MOST_SOURCES} are the most: remove some");
+        return Err(SpecError::new("sources", problem));
+    }
+    Ok(())
+}
+
 fn between(spec: &RatioSpec, roles: &[RoleSpec]) -> Result<Ratio, SpecError> {
     let place = |index: usize| {
         let name = spec.between.get(index);
@@ -196,6 +240,18 @@ fn between(spec: &RatioSpec, roles: &[RoleSpec]) -> Result<Ratio, SpecError> {
     Ok(Ratio { between, min, max })
 }
 
+/// Gives a source its place among those of all roles, in the field of an error.
+fn source_placed(error: SpecError, spec: &LLMAutoscalerSpec, role: &RoleSpec) -> SpecError {
+    let Some(rest) = error.field.strip_prefix("sources[") else { return error };
+    let place = rest.split_once(']').and_then(|(place, rest)| Some((place.parse().ok()?, rest)));
+    let Some((place, rest)) = place else { return error };
+    let all = spec.sources.iter().flatten().enumerate();
+    match all.filter(|(_, source)| source.is_of(&role.name)).nth(place) {
+        Some((index, _)) => SpecError { field: format!("sources[{index}]{rest}"), ..error },
+        None => error,
+    }
+}
+
 /// Moves the field of an error about a role's own spec to where it stands in the whole spec.
 fn placed(error: SpecError, role: &RoleSpec, index: usize) -> SpecError {
     let SpecError { field, problem } = error;
@@ -206,128 +262,4 @@ fn placed(error: SpecError, role: &RoleSpec, index: usize) -> SpecError {
 }
 
 #[cfg(test)]
-mod tests {
-    use llm_autoscaler_core::Milli;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn role(name: &str, more: &Value) -> Value {
-        let mut role = json!({
-            "name": name,
-            "metrics": [{"signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "8"}}],
-        });
-        for (key, value) in more.as_object().unwrap() {
-            role[key] = value.clone();
-        }
-        role
-    }
-
-    fn spec(more: &Value, roles: &[Value]) -> LLMAutoscalerSpec {
-        let mut spec = json!({
-            "scaleTargetRef": {"apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup", "name": "pd"},
-            "engine": "VLLM", "maxReplicas": 10, "roles": roles,
-        });
-        for (key, value) in more.as_object().unwrap() {
-            spec[key] = value.clone();
-        }
-        serde_json::from_value(spec).unwrap()
-    }
-
-    fn pair() -> [Value; 2] {
-        [role("prefill", &json!({})), role("decode", &json!({}))]
-    }
-
-    #[test]
-    fn unset_fields_of_a_role_are_inherited() {
-        let own = json!({
-            "maxReplicas": 4, "minReplicas": 2, "engine": "SGLang", "drain": {"deadlineSeconds": 9}, "gpusPerReplica": 8,
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
-        });
-        let top = json!({
-            "drain": {}, "maxGPUs": 40, "ratio": {"between": ["decode", "prefill"], "min": "0.5", "max": 2},
-        });
-        let spec =
-            spec(&top, &[role("prefill", &json!({"gpusPerReplica": 1})), role("decode", &own)]);
-        let ParsedSpec { roles, shared } = parse_spec(&spec, Profile::Default).unwrap();
-        let [prefill, decode] = &roles[..] else { panic!("{roles:?}") };
-        assert_eq!(prefill.config.target.to_string(), "RoleBasedGroup/pd/prefill");
-        assert_eq!(decode.config.target.to_string(), "Deployment/d");
-        let bounds =
-            |role: &ParsedRole| (role.config.policy.min_replicas, role.config.policy.max_replicas);
-        assert_eq!((bounds(prefill), bounds(decode)), ((1, 10), (2, 4)));
-        let deadline =
-            |role: &ParsedRole| role.config.drain.as_ref().unwrap().deadline.num_seconds();
-        assert_eq!((deadline(prefill), deadline(decode)), (120, 9));
-        assert_eq!((prefill.gpus, decode.gpus), (1, 8));
-        let ratio = Ratio { between: [1, 0], min: Some(Milli(500)), max: Some(Milli(2000)) };
-        assert_eq!(
-            shared.unwrap(),
-            SharedLimits { ratio: Some(ratio), max_replicas: 10, max_gpus: Some(40) }
-        );
-        assert_eq!(spec.reference(), "RoleBasedGroup/pd/prefill, Deployment/d");
-    }
-
-    #[test]
-    fn an_error_names_the_field_in_the_whole_spec() {
-        let twice = [role("a", &json!({})), role("a", &json!({}))];
-        let deployment =
-            json!({"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}});
-        let same = [role("a", &deployment), role("b", &deployment)];
-        let bad = json!({"metrics": [{"signal": "PrefillHandoverRequests", "target": {"type": "AverageValue", "averageValue": "8"}}]});
-        let wrong = [role("a", &json!({})), role("b", &bad)];
-        let tolerance = json!({"behavior": {"scaleUp": {"tolerance": "-1"}}});
-        let many = [role("a", &json!({"minReplicas": 6})), role("b", &json!({"minReplicas": 6}))];
-        // top level, roles, error
-        let table = [
-            (
-                json!({}),
-                twice.to_vec(),
-                "spec.roles[1].name: \"a\" is already the name of roles[0]",
-            ),
-            (
-                json!({}),
-                same.to_vec(),
-                "spec.roles[1].scaleTargetRef: Deployment/d is already the target of role \"a\"",
-            ),
-            (json!({}), wrong.to_vec(), "spec.roles[1].metrics[0].signal: "),
-            (tolerance.clone(), pair().to_vec(), "spec.behavior.scaleUp.tolerance: "),
-            (
-                json!({}),
-                vec![role("a", &tolerance), role("b", &json!({}))],
-                "spec.roles[0].behavior.scaleUp.tolerance: ",
-            ),
-            (
-                json!({"maxReplicas": 100_001}),
-                pair().to_vec(),
-                "spec.maxReplicas: 100001 is more than 100000, the most for roles",
-            ),
-            (json!({}), many.to_vec(), "spec.maxReplicas: 10 for all roles together is less than"),
-            (json!({"maxGPUs": 9}), pair().to_vec(), "spec.roles[0].gpusPerReplica: "),
-            (
-                json!({"ratio": {"between": ["prefill", "x"], "min": "1"}}),
-                pair().to_vec(),
-                "spec.ratio.between[1]: ",
-            ),
-            (
-                json!({"ratio": {"between": ["decode", "decode"], "min": "1"}}),
-                pair().to_vec(),
-                "spec.ratio.between: ",
-            ),
-            (
-                json!({"ratio": {"between": ["prefill", "decode"], "min": "2", "max": "1"}}),
-                pair().to_vec(),
-                "spec.ratio.min: ",
-            ),
-            (
-                json!({"ratio": {"between": ["prefill", "decode"], "max": "0"}}),
-                pair().to_vec(),
-                "spec.ratio.max: ",
-            ),
-        ];
-        for (top, roles, expected) in table {
-            let error = parse_spec(&spec(&top, &roles), Profile::Default).unwrap_err().to_string();
-            assert!(error.starts_with(expected), "{error}\n{expected}");
-        }
-    }
-}
+mod tests;

@@ -54,10 +54,6 @@ pub struct RoleSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(min = 1, max = 8))]
     pub metrics: Vec<MetricSpec>,
-    /// The sources of samples. If absent, as at the top level.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4))]
-    pub sources: Option<Vec<SourceSpec>>,
     /// The speed at which the number of replicas may change. If absent, as at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<BehaviorSpec>,
@@ -99,6 +95,12 @@ pub struct RatioSpec {
 }
 
 impl LLMAutoscalerSpec {
+    /// Returns the sources of a role, in their order; `None` if the spec has none.
+    fn sources_of(&self, role: &str) -> Option<Vec<SourceSpec>> {
+        let sources = self.sources.as_ref()?;
+        Some(sources.iter().filter(|source| source.is_of(role)).cloned().collect())
+    }
+
     /// Returns the spec that a role would have as the only target. Unset fields of the role are
     /// taken from the top level.
     #[must_use]
@@ -117,7 +119,7 @@ impl LLMAutoscalerSpec {
             min_replicas: role.min_replicas,
             max_replicas: role.max_replicas.unwrap_or(self.max_replicas),
             metrics: role.metrics.clone(),
-            sources: role.sources.clone().or_else(|| self.sources.clone()),
+            sources: self.sources_of(&role.name),
             behavior: role.behavior.clone().or_else(|| self.behavior.clone()),
             fallback: role.fallback.clone().or_else(|| self.fallback.clone()),
             drain: role.drain.clone().or_else(|| self.drain.clone()),

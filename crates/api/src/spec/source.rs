@@ -18,12 +18,23 @@ use super::name::GatewayName;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SourceSpec {
+    /// The roles that have this source. If absent, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 63)))]
+    pub roles: Option<Vec<String>>,
     /// Scrapes the metrics pages of pods directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape: Option<ScrapeSpec>,
     /// Queries a Prometheus server, or any server with its query API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusSpec>,
+}
+
+impl SourceSpec {
+    /// Returns true if a role has this source.
+    pub(crate) fn is_of(&self, role: &str) -> bool {
+        self.roles.as_ref().is_none_or(|roles| roles.iter().any(|name| name == role))
+    }
 }
 
 /// A source that scrapes pods.

@@ -43,7 +43,7 @@ pub(super) async fn link_local_addresses_are_not_called(stage: &Stage) -> Result
     .await
 }
 
-/// The policy for the hosts of sources covers those of the spec and those of roles.
+/// All URLs of a spec are in its sources, those of roles too, and there the policy looks.
 pub(super) async fn policy_for_source_hosts_covers_roles(stage: &Stage) -> Result<()> {
     let file = repository().join("config/policies/source-hosts.yaml");
     let policy = std::fs::read_to_string(file)?;
@@ -69,21 +69,24 @@ pub(super) async fn policy_for_source_hosts_covers_roles(stage: &Stage) -> Resul
                     "signal": "WaitingRequests",
                     "target": {"type": "AverageValue", "averageValue": "5"},
                 }],
-                "sources": server(url),
             })
         };
+        let mut sources = server(url);
+        sources[0]["roles"] = json!(["decode"]);
+        sources[1] = json!({"scrape": {}, "roles": ["prefill"]});
         json!({
             "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
             "metadata": {"name": "r", "namespace": stage.namespace},
             "spec": {
-                "engine": "VLLM", "maxReplicas": 4, "roles": [role("prefill"), role("decode")],
+                "engine": "VLLM", "maxReplicas": 4, "sources": sources,
+                "roles": [role("prefill"), role("decode")],
             },
         })
         .to_string()
     };
     let refused = stage.control_plane().apply_yaml(&roles(bad)).await;
     let text = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
-    ensure!(text.contains("spec.roles[].sources: a url must begin with"), "{text}");
+    ensure!(text.contains("spec.sources: a url must begin with"), "{text}");
     stage.control_plane().apply_yaml(&roles(good)).await?;
     stage.autoscaler("a", json!({"sources": server(good)})).await?;
     let text = stage.autoscaler("a", json!({"sources": server(bad)})).await;
