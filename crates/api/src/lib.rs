@@ -58,8 +58,10 @@ pub use status::{
 pub mod managers {
     /// Owns `spec.replicas` of targets.
     pub const SCALE: &str = "llm-autoscaler-scale";
-    /// Owns `status` of `LLMAutoscalers`.
+    /// Owns `status` of `LLMAutoscalers`, but for the field of [`WAKE`].
     pub const STATUS: &str = "llm-autoscaler-status";
+    /// Owns `status.lastWakeTime` of `LLMAutoscalers`: whichever copy of the operator gets a call.
+    pub const WAKE: &str = "llm-autoscaler-wake";
     /// Owns the objects that the operator creates.
     pub const CHILDREN: &str = "llm-autoscaler-children";
     /// Owns the condition `llmautoscaler.io/in-service` of pods, and their deletion cost.

@@ -35,6 +35,10 @@ pub struct LLMAutoscalerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_scale_time: Option<Time>,
 
+    /// When a wake call last arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_wake_time: Option<Time>,
+
     /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero are those of a
     /// HorizontalPodAutoscaler. Ready is True while the target is scaled, and Stalled while waiting
     /// does not help; Paused and ManualChange are True while nothing is written. SamplesComplete,

@@ -11,6 +11,7 @@ use llm_autoscaler_operator::{CertificateFiles, Config, EgressRules, HostPattern
 
 use crate::{
     cluster::{self, with_cluster},
+    election::Election,
     engines::Engines,
     explain::Explain,
     one_line::OneLine,
@@ -59,6 +60,8 @@ pub(crate) struct Run {
     health_address: SocketAddr,
     #[command(flatten)]
     wake: Wake,
+    #[command(flatten)]
+    election: Election,
     /// The longest time between two decisions of an autoscaler, in seconds. Fresh samples cause a
     /// decision at once.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=300))]
@@ -174,11 +177,12 @@ impl Run {
         with_cluster(self.operate())
     }
 
-    fn config(self, api_server: Vec<SocketAddr>) -> Config {
-        Config {
+    fn config(self, api_server: Vec<SocketAddr>) -> anyhow::Result<Config> {
+        Ok(Config {
             namespace: self.namespace,
             health_address: self.health_address,
             wake: self.wake.config(),
+            lease: self.election.config()?,
             period: Duration::from_secs(self.sync_period_seconds),
             profile: self.profile.into(),
             egress: EgressRules {
@@ -189,19 +193,17 @@ impl Run {
             most_autoscalers: self.autoscalers_per_namespace,
             memory_budget: self.memory_budget,
             monitoring_namespaces: self.monitoring_namespaces,
-        }
+        })
     }
 
     async fn operate(self) -> anyhow::Result<()> {
         let cluster = cluster::config().await?;
-        let config = self.config(cluster::api_server(&cluster).await);
-        tokio::select! {
-            result = llm_autoscaler_operator::run(config, cluster) => Ok(result?),
-            () = terminated() => {
-                tracing::info!("terminated by a signal");
-                Ok(())
-            }
-        }
+        let config = self.config(cluster::api_server(&cluster).await)?;
+        let terminated = async {
+            terminated().await;
+            tracing::info!("terminated by a signal");
+        };
+        Ok(llm_autoscaler_operator::run(config, cluster, terminated).await?)
     }
 }
 
@@ -277,7 +279,7 @@ mod tests {
     fn config(flags: &[&str]) -> Config {
         let args = Args::parse_from(["llm-autoscaler", "run"].iter().chain(flags));
         let Command::Run(run) = args.command else { panic!("another command") };
-        run.config(Vec::new())
+        run.config(Vec::new()).unwrap()
     }
 
     #[test]

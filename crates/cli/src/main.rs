@@ -6,6 +6,7 @@
 
 mod args;
 mod cluster;
+mod election;
 mod engines;
 mod explain;
 mod one_line;

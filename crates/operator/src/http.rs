@@ -6,4 +6,5 @@ pub(crate) mod listener;
 pub(crate) mod server;
 pub(crate) mod wake;
 mod wake_endpoint;
+pub(crate) mod wake_record;
 mod wake_reviews;

@@ -5,8 +5,15 @@
 pub(crate) mod pages;
 #[cfg(test)]
 pub(crate) mod stand_in;
+pub(crate) mod writes;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use kube::{
     Api, Client, Resource,
@@ -30,6 +37,13 @@ pub(crate) enum CallError {
     /// The API server did not answer within this time. It may still have carried out a write.
     #[error("the API server did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
+    /// The permission to write has ended before the call was sent.
+    #[error("this copy of the operator may not write any more")]
+    NoPermit,
+    /// The permission to write has ended before the API server answered. It may still have carried
+    /// out the write.
+    #[error("the permission to write ended before the API server answered")]
+    PermitEnded,
 }
 
 impl CallError {
@@ -37,7 +51,7 @@ impl CallError {
     pub(crate) fn status(&self) -> Option<u16> {
         match self {
             Self::Api(kube::Error::Api(status)) => Some(status.code),
-            Self::Api(_) | Self::Timeout(_) => None,
+            Self::Api(_) | Self::Timeout(_) | Self::NoPermit | Self::PermitEnded => None,
         }
     }
 
@@ -48,10 +62,15 @@ impl CallError {
         (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))
     }
 
-    /// Returns true if a failed write may still have been carried out: there was no response, or a
-    /// server error.
+    /// Returns true if a failed write may still have been carried out: it was sent, and there was no
+    /// response, or a server error.
     pub(crate) fn is_ambiguous(&self) -> bool {
-        self.status().is_none_or(|status| status >= 500)
+        !matches!(self, Self::NoPermit) && self.status().is_none_or(|status| status >= 500)
+    }
+
+    /// Returns true if the object has been changed since the version that a write names.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.status() == Some(409)
     }
 }
 
@@ -138,26 +157,60 @@ pub(crate) fn scoped_dynamic(
     }
 }
 
-/// The permission to write to the API server until a deadline.
-///
-/// Today one operator serves a cluster, and its permits do not end. All writes still require a
-/// permit, so that an operator with leader election could not write after the end of its lease.
-#[derive(Clone, Copy, Debug)]
+/// Returns whether the first of two versions of an object is the older one. The API server gives
+/// versions as growing numbers; of others nothing is known.
+pub(crate) fn is_older(version: &str, than: &str) -> bool {
+    let number = |version: &str| version.parse::<u128>().ok();
+    number(version).zip(number(than)).is_some_and(|(version, than)| version < than)
+}
+
+/// The permission to write to the API server until a moment, which the holder of a Lease moves on
+/// with each renewal. Clones are the same permission. [`writes::Writes`] asks for it.
+#[derive(Clone, Debug)]
 pub(crate) struct WritePermit {
-    until: Option<Monotonic>,
+    /// The end in nanoseconds of the monotonic clock; 0 means none, and the largest number no end.
+    until: Arc<AtomicU64>,
+    /// The number of times that the permission has been taken away.
+    endings: Arc<AtomicU64>,
 }
 
 impl WritePermit {
     /// Returns a permit that does not end.
     pub(crate) fn unlimited() -> Self {
-        Self { until: None }
+        Self { until: Arc::new(AtomicU64::new(u64::MAX)), endings: Arc::default() }
+    }
+
+    /// Returns a permit that permits nothing yet.
+    pub(crate) fn none() -> Self {
+        Self { until: Arc::default(), endings: Arc::default() }
+    }
+
+    /// Moves the end.
+    pub(crate) fn set_until(&self, until: Monotonic) {
+        let nanoseconds = u64::try_from(until.0.as_nanos()).unwrap_or(u64::MAX - 1);
+        self.until.store(nanoseconds.min(u64::MAX - 1), Ordering::SeqCst);
+    }
+
+    /// Takes the permission away.
+    pub(crate) fn end(&self) {
+        self.until.store(0, Ordering::SeqCst);
+        self.endings.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Returns the deadline of a write that starts now; `None` once the permit has ended.
-    pub(crate) fn deadline(self, now: Monotonic) -> Option<Duration> {
-        let Some(until) = self.until else { return Some(DEADLINE) };
-        let left = until.since(now);
+    pub(crate) fn deadline(&self, now: Monotonic) -> Option<Duration> {
+        let until = self.until.load(Ordering::SeqCst);
+        if until == u64::MAX {
+            return Some(DEADLINE);
+        }
+        let left = Monotonic(Duration::from_nanos(until)).since(now);
         (!left.is_zero()).then(|| left.min(DEADLINE))
+    }
+
+    /// Returns the number of times that the permission has been taken away: work that began under
+    /// another number belongs to an earlier term, even if the permit is valid again.
+    pub(crate) fn endings(&self) -> u64 {
+        self.endings.load(Ordering::SeqCst)
     }
 }
 
@@ -198,7 +251,11 @@ mod tests {
     #[test]
     fn a_write_takes_no_longer_than_its_permit_lasts() {
         let at = |second| Monotonic(Duration::from_secs(second));
-        let permit = |until| WritePermit { until: Some(at(until)) };
+        let permit = |until| {
+            let permit = WritePermit::none();
+            permit.set_until(at(until));
+            permit
+        };
         // the permit's end, the time, the deadline in seconds
         let table = [(100, 0, Some(10)), (100, 95, Some(5)), (100, 100, None), (100, 101, None)];
         for (until, now, expected) in table {
@@ -206,5 +263,20 @@ mod tests {
             assert_eq!(deadline, expected, "until {until} at {now}");
         }
         assert_eq!(WritePermit::unlimited().deadline(at(1)), Some(DEADLINE));
+        assert_eq!(WritePermit::none().deadline(at(0)), None);
+        let (held, copy) = (permit(100), permit(100));
+        let clone = held.clone();
+        held.end();
+        assert_eq!(clone.deadline(at(0)), None, "clones are one permission");
+        assert_eq!((clone.endings(), copy.endings()), (1, 0));
+    }
+
+    #[test]
+    fn versions_are_ordered_where_they_are_numbers() {
+        // version, another; whether the first is older
+        let table = [("9", "10", true), ("10", "9", false), ("9", "9", false), ("9", "x", false)];
+        for (version, than, expected) in table {
+            assert_eq!(is_older(version, than), expected, "{version} {than}");
+        }
     }
 }

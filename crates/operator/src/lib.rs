@@ -10,6 +10,8 @@
 //!                      │
 //!                cluster  scale    pods and other autoscalers; scales of targets
 //!                      │
+//!                    lease          which copy of the operator serves which namespaces
+//!                      │
 //!    supervise  telemetry  kube_api  backoff  lanes  pace  clock  lock
 //! ```
 //!
@@ -31,6 +33,7 @@ mod drain;
 mod http;
 mod kube_api;
 mod lanes;
+mod lease;
 mod lock;
 mod ownership;
 mod pace;
@@ -47,6 +50,7 @@ pub use sampling::tls_hint::{other_scheme, refuses_certificate};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, core::DeserializeGuard};
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
@@ -54,6 +58,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use tracing::info;
 
 pub use crate::http::{certificate::CertificateFiles, server::WakeConfig};
+pub use crate::lease::LeaseConfig;
 pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
 use crate::{
     clock::Clock,
@@ -70,12 +75,14 @@ use crate::{
         listener,
         server::{self, Health, Readiness},
         wake::WakeCalls,
+        wake_record::WakeRecord,
     },
-    kube_api::WritePermit,
+    kube_api::writes::Writes,
     lanes::Lanes,
+    lease::Leases,
     ownership::claims::Claims,
     pace::NamespacePace,
-    pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
+    pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, reconciler::PodMonitorWriter},
     reconcile::{context::Context, controller},
     sampling::{
         credentials::CredentialStore, egress::Egress, memory::MemoryBudget,
@@ -89,6 +96,10 @@ use crate::{
 
 /// The longest time for which the listing of pods waits for that of the autoscalers.
 const HEAD_START: Duration = Duration::from_secs(5);
+/// The time for the answers to writes that are under way at the end.
+const LAST_WRITES: Duration = Duration::from_millis(500);
+/// The time for giving the Leases away at the end.
+const RELEASE: Duration = Duration::from_secs(2);
 
 /// The configuration of an operator.
 #[derive(Clone, Debug)]
@@ -99,6 +110,8 @@ pub struct Config {
     pub health_address: SocketAddr,
     /// The configuration of wake calls; `None` if none are served.
     pub wake: Option<WakeConfig>,
+    /// The election among the copies of the operator; `None` if this one is alone.
+    pub lease: Option<LeaseConfig>,
     /// The longest time between two steps of an autoscaler.
     pub period: Duration,
     /// The profile of decisions: the operator's own, or the HPA's to the bit.
@@ -141,8 +154,12 @@ fn half_of_the_threads() -> usize {
 
 /// Returns what all autoscalers of an operator share.
 fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
-    let (clock, permit) = (Clock::start(), WritePermit::unlimited());
-    let telemetry = Telemetry::default();
+    let clock = Clock::start();
+    let (telemetry, writes) = (Telemetry::default(), Writes::new(clock));
+    let leases = match config.lease.clone() {
+        Some(lease) => Leases::elect(client.clone(), lease, clock, telemetry.clone()),
+        None => Leases::solo(),
+    };
     let supervisor = Supervisor::new(telemetry.clone(), clock);
     let memory = MemoryBudget::new(config.memory_budget, telemetry.clone());
     let credentials = CredentialStore::new(client.clone(), Egress::new(config.egress.clone()));
@@ -150,11 +167,13 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
     supervisor.spawn("credentials", credentials.clone().sweep());
     let namespace = || config.namespace.clone();
     let memory = || memory.clone();
+    let handles = || (client.clone(), writes.clone(), leases.clone(), supervisor.clone());
+    let pods = PodStore::new(clock);
     Ok(Context {
         sampling: Sampling {
             scrape_pool: ScrapePool::new(credentials.clone(), telemetry.clone(), clock, memory()),
             prometheus_pool: PrometheusPool::new(credentials, telemetry.clone(), clock, memory()),
-            pods: PodStore::new(clock),
+            pods: pods.clone(),
             clock,
         },
         autoscalers: WatchHealth::new("LLMAutoscalers", clock),
@@ -164,25 +183,21 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
             namespace(),
             config.monitoring_namespaces.clone(),
         ),
-        scales: ScaleClient::new(client.clone(), clock),
+        pod_monitors: pod_monitor_writer(handles()),
+        scales: ScaleClient::new(client.clone(), clock, writes.clone()),
         size_pace: NamespacePace::new(pace::SIZES),
         wake: WakeCalls::default(),
         claims: Claims::default(),
         other_autoscalers: OtherAutoscalers::new(client.clone(), namespace()),
-        gates: PodGates::new(client.clone(), clock, permit, supervisor.clone()),
-        events: Events::new(client.clone(), supervisor.clone()),
-        status: StatusClient {
-            client: client.clone(),
-            clock,
-            telemetry: telemetry.clone(),
-            limiter: WriteLimiter::default(),
-            supervisor: supervisor.clone(),
-        },
+        gates: PodGates::new(pods, handles()),
+        events: Events::new(handles()),
+        status: status_client(handles(), clock, telemetry.clone()),
         client: client.clone(),
         clock,
         telemetry,
         supervisor,
-        permit,
+        writes,
+        leases,
         turns: Lanes::new(half_of_the_threads()),
         most_autoscalers: config.most_autoscalers,
         period: config.period,
@@ -190,24 +205,66 @@ fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
     })
 }
 
-/// Runs the operator until the future is dropped.
+/// The handles of those that write.
+type Handles = (Client, Writes, Leases, Supervisor);
+
+fn pod_monitor_writer((client, writes, leases, supervisor): Handles) -> PodMonitorWriter {
+    PodMonitorWriter { client, writes, leases, supervisor }
+}
+
+fn status_client(
+    (client, writes, leases, supervisor): Handles,
+    clock: Clock,
+    telemetry: Telemetry,
+) -> StatusClient {
+    let limiter = WriteLimiter::default();
+    StatusClient { client, clock, telemetry, limiter, writes, leases, supervisor }
+}
+
+/// Names this copy of the operator in its requests, for the audit log of the API server.
+fn introduce(cluster: &mut kube::Config, lease: Option<&LeaseConfig>) {
+    let identity = lease.map(|lease| format!(" ({})", lease.identity)).unwrap_or_default();
+    let agent = format!("llm-autoscaler/{}{identity}", env!("CARGO_PKG_VERSION"));
+    if let Ok(agent) = HeaderValue::from_str(&agent) {
+        cluster.headers.push((USER_AGENT, agent));
+    }
+}
+
+/// Runs the operator until `terminated` returns. Then no further write begins, the Leases are given
+/// away, and another copy takes over at once.
 ///
 /// # Errors
 /// See [`RunError`].
-pub async fn run(config: Config, mut cluster: kube::Config) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    mut cluster: kube::Config,
+    terminated: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     supervise::log_places();
+    introduce(&mut cluster, config.lease.as_ref());
     let client = Client::try_from(cluster.clone())?;
     // The watches have a back-off of their own.
     cluster.default_retry = false;
     let watching = Client::try_from(cluster)?;
     let context = Arc::new(context(&config, &client)?);
-    let Config { namespace, health_address, wake, profile, .. } = config;
+    let Config { namespace, health_address, wake, profile, lease, .. } = config;
     // The thread of health ends with this future.
     let _health = serve_health(health_address, &context).await?;
-    info!(address = %health_address, namespace, ?profile, "running");
+    let identity = lease.map(|lease| lease.identity);
+    info!(address = %health_address, namespace, ?profile, identity, "running");
+    let quiet = async {
+        terminated.await;
+        context.writes.close();
+        context.writes.idle(LAST_WRITES).await;
+    };
     tokio::select! {
         () = watch_all(&context, &watching, namespace.as_deref()) => Ok(()),
         result = serve_wake(wake, &context) => result,
+        () = quiet => {
+            // Another copy takes over when the Leases end by themselves, too.
+            let _ = tokio::time::timeout(RELEASE, context.leases.release()).await;
+            Ok(())
+        }
     }
 }
 
@@ -243,14 +300,15 @@ async fn serve_wake(wake: Option<WakeConfig>, context: &Context) -> Result<(), R
     };
     let listener = listen("wake calls", wake.address).await?;
     info!(address = %wake.address, is_plain = wake.certificate.is_none(), "wake calls are served");
-    let calls = (context.client.clone(), context.wake.clone());
+    let record = WakeRecord { client: context.client.clone(), writes: context.writes.clone() };
+    let calls = (record, context.wake.clone());
     server::serve_wake(listener, wake, calls, context.clock, context.supervisor.clone()).await;
     Ok(())
 }
 
 /// Runs the watches, for the life of the process. One that panics begins again with a listing.
 async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&str>) {
-    let Context { supervisor, clock, autoscalers, gates, .. } = &**context;
+    let Context { supervisor, clock, autoscalers, gates, leases, .. } = &**context;
     let store = &context.sampling.pods;
     let pods = || async {
         // The namespaces of all autoscalers are followed by then, and one listing has them all.
@@ -264,11 +322,13 @@ async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&s
     let objects = || {
         let api = kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(client, namespace);
         let watch = Watch::new(api, autoscalers.clone(), *clock, supervisor.clone());
-        controller::watch(context.clone(), watch)
+        controller::watch(context.clone(), watch, (client, namespace))
     };
     let others = || context.other_autoscalers.clone().watch();
-    let sweep = || gate_sweep::run(gates.clone(), store.clone(), *clock);
+    let sweep = || gate_sweep::run(gates.clone(), store.clone(), leases.clone(), *clock);
+    let election = || leases.clone().run();
     tokio::join!(
+        supervisor.repeat("lease", election, |_| {}),
         supervisor
             .repeat(watch::NAME, pods, |panic| store.health().record_failure(panic.to_string())),
         supervisor

@@ -18,3 +18,4 @@ mod sight;
 mod step;
 mod target_state;
 mod task;
+mod tasks;

@@ -1,7 +1,7 @@
 //! Lists the pods of namespaces that are followed after the watch has listed the cluster.
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use llm_autoscaler_observe::pod::Pod;
 use tracing::warn;
 
@@ -67,6 +67,7 @@ async fn list(
             if !supervisor.call(NAME, add).unwrap_or(true) {
                 return Ok(());
             }
+            store.record_version(&listing.namespace, &pod.0.name_any(), pod.0.resource_version());
         }
     }
     store.complete(listing);

@@ -201,6 +201,20 @@ impl PodStore {
         }
     }
 
+    /// Records the version of a pod, if it is kept.
+    pub(crate) fn record_version(&self, namespace: &str, name: &str, version: Option<String>) {
+        let mut state = self.lock();
+        let (namespace, version) = (state.namespaces.get_mut(namespace), version);
+        if let Some((namespace, version)) = namespace.zip(version) {
+            namespace.record_version(name, version);
+        }
+    }
+
+    /// Returns the latest version of a pod; `None` if it is gone, or another one has its name.
+    pub(crate) fn version(&self, pod: &Pod) -> Option<String> {
+        self.lock().namespaces.get(&pod.namespace)?.version(&pod.name, &pod.uid).cloned()
+    }
+
     /// Removes a pod.
     pub(crate) fn delete(&self, namespace: &str, name: &str) {
         let mut state = self.lock();
@@ -342,24 +356,29 @@ pub(crate) async fn watch(store: PodStore, pods: Watch<WatchedPod>) {
             store.begin_listing();
         }
         Event::InitApply(pod) => {
-            if let Some(pod) = Pod::of(&pod.0) {
-                let (namespace, name) = (pod.namespace.clone(), pod.name.clone());
-                if store.apply(pod) {
-                    listed.entry(namespace).or_default().insert(name);
-                }
+            if let Some((namespace, name)) = apply_watched(&store, &pod) {
+                listed.entry(namespace).or_default().insert(name);
             }
         }
         Event::InitDone => store.end_listing(&std::mem::take(&mut listed)),
         Event::Apply(pod) => {
-            if let Some(pod) = Pod::of(&pod.0) {
-                store.apply(pod);
-            }
+            apply_watched(&store, &pod);
         }
         Event::Delete(pod) => {
             store.delete(&pod.namespace().unwrap_or_default(), &pod.name_any());
         }
     };
     pods.follow(take).await;
+}
+
+/// Takes over a pod of the watch, with its version. Returns its namespace and its name if it is
+/// kept.
+fn apply_watched(store: &PodStore, watched: &WatchedPod) -> Option<(String, String)> {
+    let pod = Pod::of(&watched.0)?;
+    let (namespace, name) = (pod.namespace.clone(), pod.name.clone());
+    let is_kept = store.apply(pod);
+    store.record_version(&namespace, &name, watched.0.resource_version());
+    is_kept.then_some((namespace, name))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Opens the readiness gates of pods that no autoscaler manages.
+//! Opens the readiness gates of pods that no autoscaler manages, in the namespaces that this copy of
+//! the operator serves.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -8,6 +9,7 @@ use crate::{
     clock::Clock,
     cluster::pods::PodStore,
     drain::pod_gates::{GatePosition, PodGates},
+    lease::Leases,
 };
 
 /// The time between two sweeps.
@@ -16,7 +18,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 const COMPLETE_EVERY: u32 = 10;
 
 /// Sweeps for the life of the process.
-pub(crate) async fn run(gates: PodGates, pods: PodStore, clock: Clock) {
+pub(crate) async fn run(gates: PodGates, pods: PodStore, leases: Leases, clock: Clock) {
     let mut tick = tokio::time::interval(PERIOD);
     let mut sweep = Sweep::default();
     loop {
@@ -25,7 +27,10 @@ pub(crate) async fn run(gates: PodGates, pods: PodStore, clock: Clock) {
             sweep = Sweep::default();
             continue;
         }
-        for pod in sweep.opening(pods.unmanaged()) {
+        // Those of others have autoscalers that this copy knows nothing of.
+        let mut unmanaged = pods.unmanaged();
+        unmanaged.retain(|pod| leases.holds(&pod.namespace));
+        for pod in sweep.opening(unmanaged) {
             gates.set(&pod, GatePosition::Open, clock.now());
         }
     }

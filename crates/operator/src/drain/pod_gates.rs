@@ -25,12 +25,13 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::{
-    clock::Clock,
+    cluster::pods::PodStore,
     drain::{
-        pod_write::{self, Failure, PodWriter},
+        pod_write::{self, Failure, PodWriter, Written},
         role_instances::RoleInstances,
     },
-    kube_api::WritePermit,
+    kube_api::writes::Writes,
+    lease::Leases,
     lock::lock,
     pace::{self, NamespacePace},
     supervise::Supervisor,
@@ -42,6 +43,10 @@ const RETRY: Duration = Duration::from_secs(5);
 const FAILURE_REMEMBERED: Duration = Duration::from_hours(1);
 /// The watch of the pods shows a write within this time.
 const SEEN_WITHIN: Duration = Duration::from_secs(2);
+/// The number of attempts at a pod that is changed meanwhile, as by its kubelet.
+const ATTEMPTS: u32 = 4;
+/// The wait before a further attempt, in which the watch shows the change.
+const CHANGED_WAIT: Duration = Duration::from_millis(50);
 
 /// Writes to pods; cheap to clone.
 #[derive(Clone)]
@@ -49,6 +54,7 @@ pub(crate) struct PodGates(Arc<Shared>);
 
 struct Shared {
     client: Client,
+    pods: PodStore,
     writer: PodWriter,
     instances: RoleInstances,
     supervisor: Supervisor,
@@ -92,11 +98,13 @@ impl State {
     }
 
     /// Records the end of a write.
-    fn end(&mut self, pod: &Pod, write: Write, result: Result<(), Failure>, now: Monotonic) {
+    fn end(&mut self, pod: &Pod, write: Write, result: Result<Written, Failure>, now: Monotonic) {
         self.under_way.remove(&pod.uid);
         self.failures.retain(|_, failed| now.since(failed.at) < FAILURE_REMEMBERED);
         match result {
-            Ok(()) => {
+            // A later step decides anew.
+            Ok(Written::Outdated) => {}
+            Ok(Written::Done) => {
                 self.failures.remove(&pod.namespace);
                 self.done.insert(pod.uid.clone(), RecentWrite { write, at: now });
             }
@@ -127,17 +135,15 @@ enum Write {
 }
 
 impl PodGates {
-    /// Writes through this client, as long as the permit lasts.
+    /// Writes to these pods through this client, where the Leases permit it.
     pub(crate) fn new(
-        client: Client,
-        clock: Clock,
-        permit: WritePermit,
-        supervisor: Supervisor,
+        pods: PodStore,
+        (client, writes, leases, supervisor): (Client, Writes, Leases, Supervisor),
     ) -> Self {
-        let writer = PodWriter { permit, clock };
-        let instances = RoleInstances::new(client.clone(), writer);
+        let writer = PodWriter { writes, leases };
+        let instances = RoleInstances::new(client.clone(), writer.clone());
         let (closing, state) = (NamespacePace::new(pace::CLOSED_GATES), Mutex::default());
-        Self(Arc::new(Shared { client, writer, instances, supervisor, closing, state }))
+        Self(Arc::new(Shared { client, pods, writer, instances, supervisor, closing, state }))
     }
 
     /// Brings the gate of a pod to a position, if the pod has the gate. Returns at once; the watch
@@ -170,7 +176,11 @@ impl PodGates {
         let unmarked = pods.iter().filter(|pod| !pod.service.is_marked && !pod.replica.deleting);
         let cheapest = json!(workloads::CHEAPEST);
         let marking = unmarked.map(|pod| self.patch(pod, deletion_cost(&cheapest), Write::Mark));
-        futures::future::try_join_all(marking).await.map(drop)
+        let marked = futures::future::try_join_all(marking).await?;
+        if marked.contains(&Written::Outdated) {
+            return Err(Failure::outdated());
+        }
+        Ok(())
     }
 
     /// Marks the RoleInstances of pods as the first to be removed.
@@ -212,7 +222,7 @@ impl PodGates {
         });
     }
 
-    fn record(&self, pod: &Pod, write: Write, result: Result<(), Failure>) {
+    fn record(&self, pod: &Pod, write: Write, result: Result<Written, Failure>) {
         if let Err(failure) = &result {
             warn!(
                 namespace = pod.namespace,
@@ -221,23 +231,34 @@ impl PodGates {
                 "the write to the pod failed; it is tried again"
             );
         }
-        let now = self.0.writer.clock.monotonic();
+        let now = self.0.writer.writes.now();
         self.lock().end(pod, write, result, now);
     }
 
-    async fn patch(&self, pod: &Pod, mut patch: Value, write: Write) -> Result<(), Failure> {
+    /// Patches a pod. With the UID, a patch never reaches another pod of the same name; with the
+    /// version, it never undoes what another copy of the operator has written since.
+    async fn patch(&self, pod: &Pod, mut patch: Value, write: Write) -> Result<Written, Failure> {
         if write == Write::UnmarkInstance {
             return self.0.instances.unmark(pod).await;
         }
-        // With the UID, a patch never reaches another pod of the same name.
-        patch["metadata"]["uid"] = json!(pod.uid);
         let api: Api<core::Pod> = Api::namespaced(self.0.client.clone(), &pod.namespace);
-        let (params, patch) = (pod_write::params(), Patch::Strategic(patch));
-        if matches!(write, Write::Gate(_)) {
-            self.0.writer.write(api.patch_status(&pod.name, &params, &patch)).await
-        } else {
-            self.0.writer.write(api.patch(&pod.name, &params, &patch)).await
+        let (params, writer, namespace) = (pod_write::params(), &self.0.writer, &pod.namespace);
+        patch["metadata"]["uid"] = json!(pod.uid);
+        for _ in 0..ATTEMPTS {
+            let Some(version) = self.0.pods.version(pod) else { return Ok(Written::Done) };
+            patch["metadata"]["resourceVersion"] = json!(version);
+            let patch = Patch::Strategic(&patch);
+            let written = if matches!(write, Write::Gate(_)) {
+                writer.write(namespace, api.patch_status(&pod.name, &params, &patch)).await?
+            } else {
+                writer.write(namespace, api.patch(&pod.name, &params, &patch)).await?
+            };
+            if written == Written::Done {
+                return Ok(written);
+            }
+            tokio::time::sleep(CHANGED_WAIT).await;
         }
+        Ok(Written::Outdated)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -321,19 +342,19 @@ mod tests {
         let mut state = State::default();
         assert!(state.begin(&pod, close, at(0)));
         assert!(!state.begin(&pod, open, at(1)), "a write is under way");
-        state.end(&pod, close, Ok(()), at(10));
+        state.end(&pod, close, Ok(Written::Done), at(10));
         assert!(!state.begin(&pod, close, at(2_009)), "the watch may not show it yet");
         assert!(state.begin(&pod, open, at(2_000)), "a pod returns to service at once");
-        state.end(&pod, open, Ok(()), at(2_005));
+        state.end(&pod, open, Ok(Written::Done), at(2_005));
         assert!(!state.begin(&pod, close, at(4_004)), "it has just returned to service");
         assert!(state.begin(&pod, close, at(4_005)));
-        state.end(&pod, close, Ok(()), at(4_006));
+        state.end(&pod, close, Ok(Written::Done), at(4_006));
         assert!(state.begin(&pod, open, at(4_009)));
         let failure = Failure { is_forbidden: true, text: "forbidden".to_owned() };
         state.end(&pod, open, Err(failure), at(4_010));
         assert!(!state.begin(&pod, open, at(9_009)));
         assert!(state.begin(&pod, open, at(9_010)));
-        state.end(&pod, open, Ok(()), at(9_020));
+        state.end(&pod, open, Ok(Written::Done), at(9_020));
         assert!(state.failures.is_empty());
     }
 }

@@ -4,8 +4,8 @@ use kube::api::PatchParams;
 use llm_autoscaler_api::managers;
 
 use crate::{
-    clock::Clock,
-    kube_api::{CallError, DEADLINE, WritePermit, patch_as, within},
+    kube_api::{CallError, DEADLINE, patch_as, within, writes::Writes},
+    lease::Leases,
     supervise::Panic,
 };
 
@@ -23,35 +23,48 @@ impl Failure {
         Self { is_forbidden: error.status() == Some(403), text: error.to_string() }
     }
 
+    /// Returns the failure of a write to an object that something else changes all the time.
+    pub(super) fn outdated() -> Self {
+        let text = "it was changed by something else while it was written".to_owned();
+        Self { is_forbidden: false, text }
+    }
+
     /// Returns the failure of a write that panicked.
     pub(super) fn internal(panic: &Panic) -> Self {
         Self { is_forbidden: false, text: panic.to_string() }
     }
 }
 
-/// The permission to write to pods, and the clock that tells whether it has ended; cheap to copy.
-#[derive(Clone, Copy)]
+/// Writes to pods with the permit of their namespace; cheap to clone.
+#[derive(Clone)]
 pub(super) struct PodWriter {
-    pub(super) permit: WritePermit,
-    pub(super) clock: Clock,
+    pub(super) writes: Writes,
+    pub(super) leases: Leases,
+}
+
+/// The result of a write that was carried out, or that nothing is left of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// The API server has taken it, or the object is gone.
+    Done,
+    /// The object was changed since the version that the write names, or another one has its name.
+    Outdated,
 }
 
 impl PodWriter {
-    /// Writes. An object that is gone, or another one by now, needs no write.
+    /// Writes to an object of a namespace. One that is gone needs no write.
     ///
     /// # Errors
     /// The permit has ended, or the API server refused the write or did not answer.
     pub(super) async fn write<T>(
-        self,
+        &self,
+        namespace: &str,
         call: impl Future<Output = kube::Result<T>>,
-    ) -> Result<(), Failure> {
-        let Some(deadline) = self.permit.deadline(self.clock.monotonic()) else {
-            let text = "this copy of the operator may not write any more".to_owned();
-            return Err(Failure { is_forbidden: false, text });
-        };
-        match within(deadline, call).await {
-            Ok(_) => Ok(()),
-            Err(error) if matches!(error.status(), Some(404 | 409)) => Ok(()),
+    ) -> Result<Written, Failure> {
+        match self.writes.send(&self.leases.permit(namespace), call).await {
+            Ok(_) => Ok(Written::Done),
+            Err(error) if error.status() == Some(404) => Ok(Written::Done),
+            Err(error) if error.is_conflict() => Ok(Written::Outdated),
             Err(error) => Err(Failure::new(&error)),
         }
     }

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::{
-    drain::pod_write::{self, Failure, PodWriter},
+    drain::pod_write::{self, Failure, PodWriter, Written},
     lock::lock,
 };
 
@@ -95,26 +95,54 @@ impl RoleInstances {
         // have failed.
         self.record(&pod.namespace, &marking.set, &going);
         let writes = marking.changes.into_iter();
-        let writes = writes.map(|change| set_cost(self.writer, &api, change));
-        try_join_all(writes).await.map(drop)
+        let writes = writes.map(|change| self.set_cost(&pod.namespace, &api, change));
+        if try_join_all(writes).await?.contains(&Written::Outdated) {
+            return Err(Failure::outdated());
+        }
+        Ok(())
     }
 
     /// Removes the mark of the RoleInstance of a pod.
     ///
     /// # Errors
-    /// The RoleInstance could not be written.
-    pub(super) async fn unmark(&self, pod: &Pod) -> Result<(), Failure> {
-        let Some(instance) = &pod.role_instance else { return Ok(()) };
+    /// The RoleInstance could not be read or written.
+    pub(super) async fn unmark(&self, pod: &Pod) -> Result<Written, Failure> {
+        let Some(instance) = &pod.role_instance else { return Ok(Written::Done) };
         let api = self.api(pod, instance);
-        let (name, uid) = (instance.name.clone(), instance.uid.clone());
-        set_cost(self.writer, &api, CostChange { name, uid, cost: Value::Null }).await?;
-        self.lock().remove(&InstanceKey::new(&pod.namespace, &instance.uid));
-        Ok(())
+        let named = ListParams::default().fields(&format!("metadata.name={}", instance.name));
+        let found = pod_write::read(api.list_metadata(&named)).await?.items;
+        let of_pod = |it: &Metadata| it.metadata.uid.as_ref() == Some(&instance.uid);
+        let written = match found.iter().find(|found| of_pod(found) && has_mark(found)) {
+            Some(found) => {
+                let change = CostChange::new(found, Value::Null);
+                self.set_cost(&pod.namespace, &api, change).await?
+            }
+            None => Written::Done,
+        };
+        if written == Written::Done {
+            self.lock().remove(&InstanceKey::new(&pod.namespace, &instance.uid));
+        }
+        Ok(written)
+    }
+
+    /// Writes the deletion cost of one RoleInstance.
+    async fn set_cost(
+        &self,
+        namespace: &str,
+        api: &Api<DynamicObject>,
+        CostChange { name, uid, version, cost }: CostChange,
+    ) -> Result<Written, Failure> {
+        // With the UID and the version, a patch reaches neither another RoleInstance of the same
+        // name nor one that another copy of the operator has written to since.
+        let annotations = json!({workloads::INSTANCE_DELETION_COST: cost});
+        let metadata = json!({"uid": uid, "resourceVersion": version, "annotations": annotations});
+        let (params, patch) = (pod_write::params(), Patch::Merge(json!({"metadata": metadata})));
+        self.writer.write(namespace, api.patch_metadata(&name, &params, &patch)).await
     }
 
     /// Records that these RoleInstances of a set are marked, and no others.
     fn record(&self, namespace: &str, set: &str, going: &HashSet<&str>) {
-        let now = self.writer.clock.monotonic();
+        let now = self.writer.writes.now();
         let mut marked = self.lock();
         // A set that is deleted in the middle of its scale-down would stay for ever.
         marked.retain(|_, mark| mark.set != set && now.since(mark.at) < REMEMBERED);
@@ -152,7 +180,19 @@ struct Marking {
 struct CostChange {
     name: String,
     uid: String,
+    version: Option<String>,
     cost: Value,
+}
+
+impl CostChange {
+    fn new(found: &Metadata, cost: Value) -> Self {
+        Self {
+            name: found.name_any(),
+            uid: found.metadata.uid.clone().unwrap_or_default(),
+            version: found.metadata.resource_version.clone(),
+            cost,
+        }
+    }
 }
 
 impl Marking {
@@ -165,10 +205,9 @@ impl Marking {
         let set = found.iter().find(|instance| goes(instance)).map(set_of)?;
         let of_set = found.iter().filter(|instance| set_of(instance) == set);
         let differing = of_set.filter(|instance| has_mark(instance) != goes(instance));
-        let changes = differing.map(|instance| CostChange {
-            name: instance.name_any(),
-            uid: instance.metadata.uid.clone().unwrap_or_default(),
-            cost: if goes(instance) { json!(workloads::CHEAPEST) } else { Value::Null },
+        let changes = differing.map(|instance| {
+            let cost = if goes(instance) { json!(workloads::CHEAPEST) } else { Value::Null };
+            CostChange::new(instance, cost)
         });
         Some(Self { set: set.unwrap_or_default().to_owned(), changes: changes.collect() })
     }
@@ -187,27 +226,16 @@ fn has_mark(instance: &Metadata) -> bool {
         .is_some_and(|cost| cost == workloads::CHEAPEST)
 }
 
-/// Writes the deletion cost of one RoleInstance.
-async fn set_cost(
-    writer: PodWriter,
-    api: &Api<DynamicObject>,
-    CostChange { name, uid, cost }: CostChange,
-) -> Result<(), Failure> {
-    // With the UID, a patch never reaches another RoleInstance of the same name.
-    let metadata = json!({"uid": uid, "annotations": {workloads::INSTANCE_DELETION_COST: cost}});
-    let patch = Patch::Merge(json!({"metadata": metadata}));
-    writer.write(api.patch_metadata(&name, &pod_write::params(), &patch)).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         clock::Clock,
         kube_api::{
-            WritePermit,
             stand_in::{Answer, Received, StandIn},
+            writes::Writes,
         },
+        lease::Leases,
     };
 
     fn instance(name: &str, set: &str, is_marked: bool) -> Metadata {
@@ -228,8 +256,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_mark_is_unknown_to_pods_of_another_namespace_and_is_not_kept_for_ever() {
-        let api = StandIn::start(|_: &Received| Answer::refusal(404)).await;
-        let writer = PodWriter { permit: WritePermit::unlimited(), clock: Clock::start() };
+        let metadata = json!({"resourceVersion": "1"});
+        let empty = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+            "metadata": metadata, "items": []});
+        let api = StandIn::start(move |_: &Received| Answer::Json(200, empty.clone())).await;
+        let writes = Writes::new(Clock::start());
+        let writer = PodWriter { writes, leases: Leases::solo() };
         let instances = RoleInstances::new(api.client.clone(), writer);
         let pod = |namespace: &str, uid: &str| {
             let (api_version, name) = ("workloads.x-k8s.io/v1alpha2".to_owned(), "a".to_owned());

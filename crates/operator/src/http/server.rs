@@ -9,7 +9,6 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
-use kube::Client;
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
         listener::{self, Peer},
         wake::{AutoscalerKey, WakeCalls},
         wake_endpoint::WakeEndpoint,
+        wake_record::WakeRecord,
     },
     supervise::Supervisor,
     telemetry::Telemetry,
@@ -130,11 +130,11 @@ pub struct WakeConfig {
 pub(crate) async fn serve_wake(
     listener: TcpListener,
     config: WakeConfig,
-    (client, calls): (Client, WakeCalls),
+    (record, calls): (WakeRecord, WakeCalls),
     clock: Clock,
     supervisor: Supervisor,
 ) {
-    let wake = WakeEndpoint::new(client, calls, config.audience, clock);
+    let wake = WakeEndpoint::new(record, calls, config.audience, clock);
     let call = async move |Path((namespace, name)): Path<(String, String)>,
                            Extension(peer): Extension<Peer>,
                            headers: HeaderMap| {

@@ -1,7 +1,11 @@
 //! Wake calls for targets at zero, on their way from the HTTP server to the autoscalers.
+//!
+//! A call may reach any copy of the operator. The autoscalers that this copy serves are told at
+//! once. The others, and whoever serves these ones next, learn of it from `status.lastWakeTime`
+//! ([`wake_record`](crate::http::wake_record)).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -27,12 +31,17 @@ impl AutoscalerKey {
     }
 }
 
-/// The autoscalers that listen for wake calls; cheap to clone.
+/// The autoscalers that can be woken; cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct WakeCalls(Arc<Mutex<Listeners>>);
+pub(crate) struct WakeCalls(Arc<Mutex<Autoscalers>>);
 
-/// The number of calls so far, for each autoscaler that listens.
-type Listeners = HashMap<AutoscalerKey, watch::Sender<u64>>;
+#[derive(Default)]
+struct Autoscalers {
+    /// Those that exist, whichever copy of the operator serves them.
+    known: HashSet<AutoscalerKey>,
+    /// The number of calls so far, for each one that this copy serves.
+    listeners: HashMap<AutoscalerKey, watch::Sender<u64>>,
+}
 
 /// Receives the wake calls of one autoscaler, until it is dropped.
 pub(crate) struct WakeListener {
@@ -46,19 +55,34 @@ impl WakeCalls {
     /// receives no more calls.
     pub(crate) fn listen(&self, key: AutoscalerKey) -> WakeListener {
         let (sender, received) = watch::channel(0);
-        self.lock().insert(key.clone(), sender);
+        self.lock().listeners.insert(key.clone(), sender);
         WakeListener { calls: self.clone(), key, received }
     }
 
-    /// Passes a call on to an autoscaler. Returns false if no autoscaler has this name.
+    /// Records that an autoscaler exists, or that it does not any more.
+    pub(crate) fn set_known(&self, key: AutoscalerKey, is_known: bool) {
+        let mut autoscalers = self.lock();
+        if is_known {
+            autoscalers.known.insert(key);
+        } else {
+            autoscalers.known.remove(&key);
+        }
+    }
+
+    /// Returns whether an autoscaler has this name.
+    pub(crate) fn is_known(&self, key: &AutoscalerKey) -> bool {
+        self.lock().known.contains(key)
+    }
+
+    /// Passes a call on to an autoscaler. Returns false if this copy does not serve it.
     pub(super) fn send(&self, key: &AutoscalerKey) -> bool {
-        let listeners = self.lock();
-        let Some(sender) = listeners.get(key) else { return false };
+        let autoscalers = self.lock();
+        let Some(sender) = autoscalers.listeners.get(key) else { return false };
         sender.send_modify(|count| *count += 1);
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, Listeners> {
+    fn lock(&self) -> MutexGuard<'_, Autoscalers> {
         lock(&self.0)
     }
 }
@@ -75,7 +99,7 @@ impl WakeListener {
 
 impl Drop for WakeListener {
     fn drop(&mut self) {
-        let mut listeners = self.calls.lock();
+        let listeners = &mut self.calls.lock().listeners;
         let sender = listeners.get(&self.key);
         // A later listener of the same name stays.
         if sender.is_some_and(|sender| sender.subscribe().same_channel(&self.received)) {

@@ -23,6 +23,7 @@ use crate::{
     http::{
         listener::Peer,
         wake::{AutoscalerKey, WakeCalls},
+        wake_record::WakeRecord,
         wake_reviews::{Refused, Reviews},
     },
     kube_api::error_text,
@@ -38,6 +39,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub(super) struct WakeEndpoint {
     client: Client,
     calls: WakeCalls,
+    record: WakeRecord,
     /// The audience that tokens must be for; `None` means the API server's own.
     audience: Option<String>,
     reviews: Arc<Reviews>,
@@ -53,17 +55,21 @@ enum Refusal {
     NotAllowed(String),
     TooMany,
     Unavailable,
+    NoAutoscaler,
+    /// Another copy of the operator serves the target, and could not be told.
+    NotRecorded,
 }
 
 impl WakeEndpoint {
     /// Creates an endpoint that passes calls on to `calls`.
     pub(super) fn new(
-        client: Client,
+        record: WakeRecord,
         calls: WakeCalls,
         audience: Option<String>,
         clock: Clock,
     ) -> Self {
-        Self { client, calls, audience, reviews: Arc::new(Reviews::new()), clock }
+        let (client, reviews) = (record.client.clone(), Arc::new(Reviews::new()));
+        Self { client, calls, record, audience, reviews, clock }
     }
 
     /// Authenticates and authorizes a call, and passes it on to the autoscaler.
@@ -78,11 +84,26 @@ impl WakeEndpoint {
             Ok(caller) => caller,
             Err(refusal) => return refusal.response(key),
         };
-        if !self.calls.send(key) {
-            let message = format!("there is no LLMAutoscaler {name} in {namespace}\n");
-            return (StatusCode::NOT_FOUND, message).into_response();
+        if !self.calls.is_known(key) {
+            return Refusal::NoAutoscaler.response(key);
         }
-        info!(namespace, name, caller, "a wake call arrived");
+        // The target is woken first, and what is recorded outlives this copy of the operator.
+        let is_ours = self.calls.send(key);
+        let recorded = self.record.record(key, self.clock.now().wall);
+        match tokio::time::timeout(DEADLINE, recorded).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.status() == Some(404) => {
+                return Refusal::NoAutoscaler.response(key);
+            }
+            failed => {
+                let error = failed.map(|result| result.err().map(|error| error.to_string()));
+                warn!(namespace, name, ?error, is_ours, "a wake call could not be recorded");
+                if !is_ours {
+                    return Refusal::NotRecorded.response(key);
+                }
+            }
+        }
+        info!(namespace, name, caller, is_ours, "a wake call arrived");
         (StatusCode::ACCEPTED, "accepted\n").into_response()
     }
 
@@ -197,6 +218,14 @@ impl Refusal {
                 let message = "too many wake calls at once: try again in a second\n";
                 (StatusCode::TOO_MANY_REQUESTS, soon, message).into_response()
             }
+            Self::NoAutoscaler => {
+                let message = format!("there is no LLMAutoscaler {name} in {namespace}\n");
+                (StatusCode::NOT_FOUND, message).into_response()
+            }
+            Self::NotRecorded => {
+                let message = "the call cannot be passed on at present: try again\n";
+                (StatusCode::SERVICE_UNAVAILABLE, soon, message).into_response()
+            }
             Self::Unavailable => {
                 let message = "the caller cannot be authenticated at present: try again\n";
                 (StatusCode::SERVICE_UNAVAILABLE, soon, message).into_response()
@@ -211,7 +240,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        kube_api::stand_in::{Answer, Received, StandIn, until},
+        kube_api::{
+            stand_in::{Answer, Received, StandIn, until},
+            writes::Writes,
+        },
         supervise::Supervisor,
     };
 
@@ -251,7 +283,8 @@ mod tests {
 
     fn endpoint(api: &StandIn, audience: Option<&str>) -> WakeEndpoint {
         let (calls, clock) = (WakeCalls::default(), Clock::start());
-        WakeEndpoint::new(api.client.clone(), calls, audience.map(str::to_owned), clock)
+        let record = WakeRecord { client: api.client.clone(), writes: Writes::new(clock) };
+        WakeEndpoint::new(record, calls, audience.map(str::to_owned), clock)
     }
 
     /// Answers reviews: the token `gateway` may wake, `stranger` may not, others are not known.

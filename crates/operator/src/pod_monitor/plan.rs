@@ -28,10 +28,17 @@ pub(crate) struct MonitoredPods {
     pub path: String,
 }
 
+/// The object that was read, and its version: a write that names both reaches nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ObjectVersion {
+    pub(super) uid: String,
+    pub(super) resource_version: Option<String>,
+}
+
 /// The object that has the name of the target's PodMonitor.
 #[derive(Clone, Debug)]
 pub(super) struct ExistingPodMonitor {
-    pub(super) uid: String,
+    pub(super) version: ObjectVersion,
     created: Option<DateTime<Utc>>,
     /// True if the autoscaler is its controller.
     is_ours: bool,
@@ -42,7 +49,10 @@ impl ExistingPodMonitor {
     pub(super) fn of(object: &DynamicObject, owner: &LLMAutoscaler) -> Self {
         let mut references = object.owner_references().iter();
         Self {
-            uid: object.uid().unwrap_or_default(),
+            version: ObjectVersion {
+                uid: object.uid().unwrap_or_default(),
+                resource_version: object.resource_version(),
+            },
             created: object.creation_timestamp().as_ref().map(time::from_kubernetes),
             is_ours: references.any(|reference| {
                 reference.controller == Some(true) && Some(&reference.uid) == owner.uid().as_ref()
@@ -60,13 +70,15 @@ pub(super) enum PodMonitorPlan {
     Apply {
         /// The object.
         wanted: Value,
+        /// The object that there is.
+        existing: Option<ObjectVersion>,
         /// True if a PodMonitor of another namespace covers the same pods, which decides nothing.
         is_covered: bool,
     },
-    /// The object of this UID is deleted, which the autoscaler has created.
+    /// The object is deleted, which the autoscaler has created.
     Remove {
-        /// The UID of the object.
-        uid: String,
+        /// The object.
+        existing: ObjectVersion,
         /// The reason why there is to be none.
         because: Unwanted,
     },
@@ -109,14 +121,15 @@ impl PodMonitorPlan {
             !monitor.is_managed && !monitor.decides_about(pod)
         };
         let is_covered = duplicated(pods, existing, all, is_foreign).is_some();
-        Self::Apply { wanted, is_covered }
+        let existing = existing.map(|existing| existing.version.clone());
+        Self::Apply { wanted, existing, is_covered }
     }
 
     /// Removes the autoscaler's own PodMonitor, if there is one.
     pub(super) fn without(existing: Option<&ExistingPodMonitor>, because: Unwanted) -> Self {
         match existing {
-            Some(ExistingPodMonitor { uid, is_ours: true, .. }) => {
-                Self::Remove { uid: uid.clone(), because }
+            Some(ExistingPodMonitor { version, is_ours: true, .. }) => {
+                Self::Remove { existing: version.clone(), because }
             }
             _ => Self::LeaveAlone(because),
         }
@@ -153,7 +166,7 @@ fn duplicated(
     all: &[ClusterPodMonitor],
     is_related: impl Fn(&ClusterPodMonitor, &Pod) -> bool,
 ) -> Option<String> {
-    let uid = existing.map(|existing| existing.uid.as_str());
+    let uid = existing.map(|existing| existing.version.uid.as_str());
     let created = existing.and_then(|existing| existing.created);
     let other = all.iter().find(|monitor| {
         Some(monitor.uid.as_str()) != uid
@@ -191,6 +204,7 @@ mod tests {
             "apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor",
             "metadata": {
                 "name": name, "namespace": "ns", "uid": format!("uid-of-{name}"),
+                "resourceVersion": "7",
                 "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z"), "labels": labels,
                 "ownerReferences": [{
                     "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
@@ -234,10 +248,13 @@ mod tests {
         let wanted = || Some(json!({"kind": "PodMonitor"}));
         let apply_beside = |is_covered| PodMonitorPlan::Apply {
             wanted: json!({"kind": "PodMonitor"}),
+            existing: None,
             is_covered,
         };
         let apply = || apply_beside(false);
-        let remove = |because| PodMonitorPlan::Remove { uid: "uid-of-a".to_owned(), because };
+        let version =
+            || ObjectVersion { uid: "uid-of-a".to_owned(), resource_version: Some("7".to_owned()) };
+        let remove = |because| PodMonitorPlan::Remove { existing: version(), because };
         let duplicate = || Unwanted::Duplicate { of: "ns/other".to_owned() };
         let leave = PodMonitorPlan::LeaveAlone;
         let (absent, ours, foreign) = (None, Some(existing(true)), Some(existing(false)));
@@ -268,7 +285,10 @@ mod tests {
                 remove(Unwanted::Duplicate { of: "monitoring/other".to_owned() }),
             ),
         ];
-        for (row, (wanted, existing, others, expected)) in table.into_iter().enumerate() {
+        for (row, (wanted, existing, others, mut expected)) in table.into_iter().enumerate() {
+            if let PodMonitorPlan::Apply { existing: written, .. } = &mut expected {
+                *written = existing.as_ref().map(|_| version());
+            }
             let all = others.iter().filter_map(ClusterPodMonitor::parse);
             let all: Vec<_> =
                 all.map(|monitor| monitor.trusted_if_of(&["monitoring".to_owned()])).collect();

@@ -15,16 +15,19 @@ use llm_autoscaler_api::{
     managers, pod_monitor_name, selector,
 };
 use llm_autoscaler_core::Monotonic;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::AbortHandle;
 use tracing::warn;
 
 use crate::{
-    kube_api::{apply_as, error_text},
+    kube_api::{CallError, WritePermit, apply_as, within, writes::Writes},
+    lease::Leases,
     lock::lock,
     pod_monitor::{
         cluster_pod_monitors::{self, ClusterPodMonitors},
-        plan::{CONDITION, ExistingPodMonitor, MonitoredPods, PodMonitorPlan, Unwanted},
+        plan::{
+            CONDITION, ExistingPodMonitor, MonitoredPods, ObjectVersion, PodMonitorPlan, Unwanted,
+        },
     },
     supervise::Supervisor,
 };
@@ -40,9 +43,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct PodMonitorReconciler {
     /// The name of the target, where it is one of several.
     role: Option<String>,
-    client: Client,
+    api: PodMonitorWriter,
     monitors: ClusterPodMonitors,
-    supervisor: Supervisor,
     /// The start of the latest reconciliation.
     started: Option<Monotonic>,
     /// True if the spec has changed since.
@@ -54,14 +56,13 @@ pub(crate) struct PodMonitorReconciler {
 impl PodMonitorReconciler {
     /// Creates a reconciler. `role` is the name of the target, where it is one of several.
     pub(crate) fn new(
-        client: Client,
+        api: PodMonitorWriter,
         monitors: ClusterPodMonitors,
-        supervisor: Supervisor,
         role: Option<String>,
     ) -> Self {
         let condition = Arc::default();
         let (started, is_due, task) = (None, false, None);
-        Self { role, client, monitors, supervisor, started, is_due, condition, task }
+        Self { role, api, monitors, started, is_due, condition, task }
     }
 
     /// Makes a call of [`reconcile`](Self::reconcile) start one soon, because the spec has changed.
@@ -89,13 +90,13 @@ impl PodMonitorReconciler {
         (self.started, self.is_due) = (Some(now), false);
         self.abort();
         let work = Reconciliation {
-            object: OwnPodMonitor::new(&self.client, owner, self.role.as_deref()),
+            object: OwnPodMonitor::new(&self.api, owner, self.role.as_deref()),
             monitors: self.monitors.clone(),
             config: config.clone(),
             pods: pods(),
         };
         let condition = self.condition.clone();
-        let task = self.supervisor.spawn("pod_monitor", async move {
+        let task = self.api.supervisor.spawn("pod_monitor", async move {
             let result = match tokio::time::timeout(DEADLINE, work.run()).await {
                 Ok(result) => result,
                 Err(_) => Some(not_in_time()),
@@ -108,7 +109,7 @@ impl PodMonitorReconciler {
     /// Deletes the PodMonitor, because the autoscaler no longer has this target.
     pub(crate) fn delete(&mut self, owner: &Arc<LLMAutoscaler>) {
         self.abort();
-        delete(&self.client, &self.supervisor, owner, self.role.as_deref());
+        self.api.delete(owner, self.role.as_deref());
     }
 
     fn abort(&mut self) {
@@ -131,18 +132,28 @@ fn is_due(started: Option<Monotonic>, is_changed: bool, now: Monotonic) -> bool 
     started.is_none_or(|at| now.since(at) >= period)
 }
 
-/// Deletes the PodMonitor of a target that the autoscaler no longer has, if there is one. Returns
-/// at once.
-pub(crate) fn delete(
-    client: &Client,
-    supervisor: &Supervisor,
-    owner: &Arc<LLMAutoscaler>,
-    role: Option<&str>,
-) {
-    let object = OwnPodMonitor::new(client, owner, role);
-    supervisor.spawn("pod_monitor", async move {
-        let _ = tokio::time::timeout(DEADLINE, object.remove()).await;
-    });
+/// The handles that writes of PodMonitors need. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct PodMonitorWriter {
+    /// The client of the API server.
+    pub client: Client,
+    /// Sends the writes.
+    pub writes: Writes,
+    /// Permits them.
+    pub leases: Leases,
+    /// Spawns the tasks that write.
+    pub supervisor: Supervisor,
+}
+
+impl PodMonitorWriter {
+    /// Deletes the PodMonitor of a target that the autoscaler no longer has, if there is one.
+    /// Returns at once.
+    pub(crate) fn delete(&self, owner: &Arc<LLMAutoscaler>, role: Option<&str>) {
+        let object = OwnPodMonitor::new(self, owner, role);
+        self.supervisor.spawn("pod_monitor", async move {
+            let _ = tokio::time::timeout(DEADLINE, object.remove()).await;
+        });
+    }
 }
 
 /// The end of the message where another namespace's PodMonitor has the same pods.
@@ -153,33 +164,48 @@ const COVERED: &str = "; one of another namespace selects the same pods, so Prom
 /// The PodMonitor object of one target, which may not exist.
 struct OwnPodMonitor {
     api: Api<DynamicObject>,
+    writes: Writes,
+    permit: WritePermit,
     owner: Arc<LLMAutoscaler>,
     name: String,
 }
 
 impl OwnPodMonitor {
-    fn new(client: &Client, owner: &Arc<LLMAutoscaler>, role: Option<&str>) -> Self {
+    fn new(writer: &PodMonitorWriter, owner: &Arc<LLMAutoscaler>, role: Option<&str>) -> Self {
         let namespace = owner.namespace().unwrap_or_default();
         Self {
-            api: cluster_pod_monitors::api(client, Some(&namespace)),
+            api: cluster_pod_monitors::api(&writer.client, Some(&namespace)),
+            writes: writer.writes.clone(),
+            permit: writer.leases.permit(&namespace),
             owner: owner.clone(),
             name: pod_monitor_name(owner, role),
         }
     }
 
     /// Reads the object; `None` if it does not exist, or its kind does not.
-    async fn get(&self) -> kube::Result<Option<ExistingPodMonitor>> {
-        match self.api.get(&self.name).await {
+    async fn get(&self) -> Result<Option<ExistingPodMonitor>, CallError> {
+        match within(DEADLINE, self.api.get(&self.name)).await {
             Ok(found) => Ok(Some(ExistingPodMonitor::of(&found, &self.owner))),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn apply(&self, wanted: &Value, is_covered: bool) -> ConditionUpdate {
-        let params = apply_as(managers::CHILDREN);
-        match self.api.patch(&self.name, &params, &Patch::Apply(wanted)).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => ConditionUpdate::no(
+    /// Applies the object, on the condition that it still is the one that was read.
+    async fn apply(
+        &self,
+        mut wanted: Value,
+        existing: Option<ObjectVersion>,
+        is_covered: bool,
+    ) -> ConditionUpdate {
+        if let Some(ObjectVersion { uid, resource_version }) = existing {
+            wanted["metadata"]["uid"] = json!(uid);
+            wanted["metadata"]["resourceVersion"] = json!(resource_version);
+        }
+        let (params, patch) = (apply_as(managers::CHILDREN), Patch::Apply(&wanted));
+        let call = self.api.patch(&self.name, &params, &patch);
+        match self.writes.send(&self.permit, call).await {
+            Err(error) if error.status() == Some(404) => ConditionUpdate::no(
                 CONDITION,
                 Reason::MonitoringNotInstalled,
                 "the cluster has no PodMonitor (monitoring.coreos.com/v1); scaling does not need \
@@ -198,15 +224,15 @@ impl OwnPodMonitor {
         }
     }
 
-    /// Deletes the object of this UID, and no other of its name. A later reconciliation repeats an
-    /// attempt that fails.
-    async fn delete(&self, uid: String) {
-        let preconditions = Preconditions { uid: Some(uid), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.api.delete(&self.name, &params).await {
-            Err(error) if !matches!(&error, kube::Error::Api(status) if status.code == 404) => {
-                let error = error_text(&error);
-                warn!(name = self.name, error, "the PodMonitor could not be deleted");
+    /// Deletes this version of the object, and no other object of its name. A later reconciliation
+    /// repeats an attempt that fails.
+    async fn delete(&self, ObjectVersion { uid, resource_version }: ObjectVersion) {
+        let preconditions = Some(Preconditions { uid: Some(uid), resource_version });
+        let params = DeleteParams { preconditions, ..DeleteParams::default() };
+        let call = self.api.delete(&self.name, &params);
+        match self.writes.send(&self.permit, call).await {
+            Err(error) if error.status() != Some(404) => {
+                warn!(name = self.name, %error, "the PodMonitor could not be deleted");
             }
             _ => {}
         }
@@ -215,11 +241,11 @@ impl OwnPodMonitor {
     /// Carries a plan out. Returns the condition that reports the result.
     async fn carry_out(&self, plan: PodMonitorPlan) -> Option<ConditionUpdate> {
         match plan {
-            PodMonitorPlan::Apply { wanted, is_covered } => {
-                Some(self.apply(&wanted, is_covered).await)
+            PodMonitorPlan::Apply { wanted, existing, is_covered } => {
+                Some(self.apply(wanted, existing, is_covered).await)
             }
-            PodMonitorPlan::Remove { uid, because } => {
-                self.delete(uid).await;
+            PodMonitorPlan::Remove { existing, because } => {
+                self.delete(existing).await;
                 because.condition(&self.name)
             }
             PodMonitorPlan::LeaveAlone(because) => because.condition(&self.name),
@@ -283,12 +309,12 @@ fn not_in_time() -> ConditionUpdate {
     ConditionUpdate::no(CONDITION, Reason::ApplyFailed, message)
 }
 
-fn failed(error: &kube::Error) -> ConditionUpdate {
-    let reason = match error {
-        kube::Error::Api(status) if status.code == 403 => Reason::Forbidden,
+fn failed(error: &CallError) -> ConditionUpdate {
+    let reason = match error.status() {
+        Some(403) => Reason::Forbidden,
         _ => Reason::ApplyFailed,
     };
-    let message = format!("the PodMonitor could not be applied: {}", error_text(error));
+    let message = format!("the PodMonitor could not be applied: {error}");
     ConditionUpdate::no(CONDITION, reason, message)
 }
 

@@ -12,8 +12,11 @@ use crate::{
     backoff::Backoff,
     cluster::pods::Following,
     pace::Turn,
-    pod_monitor::reconciler,
-    reconcile::{context::Context, role::Role, target_state::TargetState},
+    reconcile::{
+        context::Context,
+        role::Role,
+        target_state::{TargetState, last_wake_time},
+    },
     status::{event_queue::EventQueue, warnings::Warnings, writer::StatusWriter},
 };
 
@@ -45,6 +48,14 @@ pub(super) struct Autoscaler {
     pub(super) read_at: Option<Monotonic>,
     /// Keeps the pods of its namespace known.
     _pods: Following,
+}
+
+/// The difference that a newer version of the object makes.
+pub(super) struct Update {
+    /// A copy of the operator has recorded a wake call.
+    pub(super) is_woken: bool,
+    /// It asks for something else, which an annotation can do too.
+    pub(super) asks_for_else: bool,
 }
 
 impl Autoscaler {
@@ -87,8 +98,7 @@ impl Autoscaler {
         // The PodMonitor of an only target, where there are several now.
         let only = self.config.shared.as_ref().map(|_| None);
         for role in forgotten.chain(only) {
-            let Context { client, supervisor, .. } = &*self.context;
-            reconciler::delete(client, supervisor, &self.object, role);
+            self.context.pod_monitors.delete(&self.object, role);
         }
     }
 
@@ -96,11 +106,12 @@ impl Autoscaler {
         self.roles.iter_mut().filter_map(|role| role.target.as_mut())
     }
 
-    /// Takes over a newer version of the object. Returns whether it asks for something else, which
-    /// an annotation can do too.
-    pub(super) fn update_object(&mut self, object: Arc<LLMAutoscaler>) -> bool {
+    /// Takes over a newer version of the object.
+    pub(super) fn update_object(&mut self, object: Arc<LLMAutoscaler>) -> Update {
         let changed = object.metadata.generation != self.object.metadata.generation;
         let toggled = object.is_paused() != self.object.is_paused();
+        let is_woken = last_wake_time(&object) > last_wake_time(&self.object);
+        self.status.observe_version(&object);
         self.object = object;
         if changed {
             info!(
@@ -113,7 +124,12 @@ impl Autoscaler {
         } else {
             self.roles.iter_mut().for_each(|role| role.set_object(&self.object));
         }
-        changed || toggled
+        // A spec that changes does not lose the call of the same version.
+        if is_woken && (changed || toggled) {
+            let now = self.context.clock.monotonic();
+            self.targets().for_each(|target| target.wake(now));
+        }
+        Update { is_woken, asks_for_else: changed || toggled }
     }
 
     /// Makes its roles what the spec says. What is known of those that stay is kept.

@@ -10,11 +10,12 @@ use crate::{
     cluster::{other_autoscalers::OtherAutoscalers, watch_health::WatchHealth},
     drain::pod_gates::PodGates,
     http::wake::WakeCalls,
-    kube_api::WritePermit,
+    kube_api::writes::Writes,
     lanes::Lanes,
+    lease::Leases,
     ownership::claims::Claims,
     pace::NamespacePace,
-    pod_monitor::cluster_pod_monitors::ClusterPodMonitors,
+    pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, reconciler::PodMonitorWriter},
     sampling::sources::Sampling,
     scale::client::ScaleClient,
     status::{events::Events, writer::StatusClient},
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub autoscalers: WatchHealth,
     /// The PodMonitors of the cluster.
     pub monitors: ClusterPodMonitors,
+    /// Writes the autoscalers' own PodMonitors.
+    pub pod_monitors: PodMonitorWriter,
     /// The scale subresources of the cluster.
     pub scales: ScaleClient,
     /// The pace of size changes, by namespace.
@@ -55,8 +58,10 @@ pub(crate) struct Context {
     pub telemetry: Telemetry,
     /// Catches the panics of tasks.
     pub supervisor: Supervisor,
-    /// The permission to write.
-    pub permit: WritePermit,
+    /// Sends writes.
+    pub writes: Writes,
+    /// Tells which namespaces this copy of the operator serves, and permits its writes there.
+    pub leases: Leases,
     /// The steps of a namespace that compute at the same time, so that those of others need not
     /// wait for all of them.
     pub turns: Lanes,

@@ -1,67 +1,43 @@
-//! Which autoscalers there are: one task for each, started, told of changes and ended.
+//! Which autoscalers there are, and which of them this copy of the operator serves: one task for
+//! each, started, told of changes and ended.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use kube::{ResourceExt, core::DeserializeGuard, runtime::watcher::Event};
-use llm_autoscaler_api::{LLMAutoscaler, time};
-use tokio::{sync::watch, task::AbortHandle};
+use kube::{Client, core::DeserializeGuard, runtime::watcher::Event};
+use llm_autoscaler_api::LLMAutoscaler;
 use tracing::{info, warn};
 
 use crate::{
+    backoff::Backoff,
     cluster::watch::Watch,
+    kube_api::{self, CallError, DEADLINE, pages::Pages},
+    lock::lock,
     reconcile::{
         context::Context,
-        quota::{Changes, Quota, Seniority},
-        task,
+        tasks::{Tasks, key},
     },
-    status::{assemble, refusal, writer::write_once},
 };
 
-type Key = (String, String);
+/// The time between two looks at whether the tasks that were ended are gone.
+const POLL: Duration = Duration::from_millis(5);
+/// The waits before autoscalers are listed again that are to be taken over.
+const WAITS: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 
-/// The tasks, by namespace and name.
-struct Tasks {
-    context: Arc<Context>,
-    running: HashMap<Key, Task>,
-    /// The autoscalers that are too many in their namespaces.
-    waiting: HashMap<Key, Waiting>,
-    quota: Quota,
-}
-
-struct Task {
-    objects: watch::Sender<Arc<LLMAutoscaler>>,
-    handle: AbortHandle,
-}
-
-/// An autoscaler that waits for its turn, and the task that says so in its status.
-struct Waiting {
-    object: Arc<LLMAutoscaler>,
-    handle: AbortHandle,
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.handle.abort();
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.handle.abort();
-    }
-}
-
-/// Follows the watch, for the life of the process.
+/// Follows the watch and the Leases, for the life of the process. `client` and `namespace` are
+/// those of the watch.
 pub(crate) async fn watch(
     context: Arc<Context>,
     autoscalers: Watch<DeserializeGuard<LLMAutoscaler>>,
+    (client, namespace): (&Client, Option<&str>),
 ) {
-    let mut tasks = Tasks::new(context);
+    let tasks = Mutex::new(Tasks::new(context.clone()));
     let mut listed = HashSet::new();
     let take = |event| {
+        let mut tasks = lock(&tasks);
         match event {
             Event::Init => listed.clear(),
             Event::InitApply(object) => {
@@ -70,7 +46,7 @@ pub(crate) async fn watch(
             }
             Event::InitDone => {
                 tasks.retain(&listed);
-                tasks.context.claims.complete_listing();
+                context.claims.complete_listing();
             }
             Event::Apply(object) => tasks.apply(object),
             Event::Delete(object) => {
@@ -83,125 +59,74 @@ pub(crate) async fn watch(
                 tasks.remove(&key);
             }
         }
-        tasks.context.telemetry.set_autoscalers(tasks.running.len());
+        context.telemetry.set_autoscalers(tasks.count());
     };
-    autoscalers.follow(take).await;
+    tokio::join!(
+        autoscalers.follow(take),
+        follow_leases(&context, &tasks, || kube_api::scoped(client, namespace)),
+    );
 }
 
-fn key(object: &DeserializeGuard<LLMAutoscaler>) -> Key {
-    (object.namespace().unwrap_or_default(), object.name_any())
-}
-
-fn seniority(object: &LLMAutoscaler) -> Seniority {
-    let created = object.metadata.creation_timestamp.as_ref();
-    Seniority {
-        created: created.map(time::from_kubernetes),
-        uid: object.uid().unwrap_or_default(),
-        name: object.name_any(),
+/// Serves the namespaces of the Leases that this copy holds, for the life of the process.
+async fn follow_leases(
+    context: &Context,
+    tasks: &Mutex<Tasks>,
+    api: impl Fn() -> kube::Api<DeserializeGuard<LLMAutoscaler>>,
+) {
+    let mut changes = context.leases.changes();
+    loop {
+        let held = changes.borrow_and_update().clone();
+        let gained = lock(tasks).leave_lost(&held);
+        context.telemetry.set_autoscalers(lock(tasks).count());
+        if !gained.is_empty() {
+            let taken = take_over(context, tasks, &api, &gained);
+            tokio::select! {
+                biased;
+                Ok(()) = changes.changed() => continue,
+                () = taken => {}
+            }
+        }
+        if changes.changed().await.is_err() {
+            // They stay as they are.
+            return std::future::pending().await;
+        }
     }
 }
 
-impl Tasks {
-    fn new(context: Arc<Context>) -> Self {
-        let quota = Quota::new(context.most_autoscalers);
-        Self { context, running: HashMap::new(), waiting: HashMap::new(), quota }
-    }
-
-    fn apply(&mut self, object: DeserializeGuard<LLMAutoscaler>) {
-        let key = key(&object);
-        let object = match object.0 {
-            Ok(object) => Arc::new(object),
-            // Written before the schema knew better, or by a newer version. Its task goes on with
-            // what it had.
+/// Serves buckets that another copy may have served before. What it remembered is in the statuses,
+/// and the watch may be a moment behind its last write: so they are listed once more.
+async fn take_over(
+    context: &Context,
+    tasks: &Mutex<Tasks>,
+    api: impl Fn() -> kube::Api<DeserializeGuard<LLMAutoscaler>>,
+    buckets: &[usize],
+) {
+    context.autoscalers.listed().await;
+    let mut backoff = WAITS;
+    let latest = loop {
+        match list(api()).await {
+            Ok(latest) => break latest,
             Err(error) => {
-                if self.object(&key).is_some_and(|object| object.uid() != error.metadata.uid) {
-                    self.remove(&key);
-                }
-                warn!(namespace = key.0, name = key.1, %error, "cannot read the LLMAutoscaler; left alone until it is changed");
-                return;
+                warn!(%error, "listing the LLMAutoscalers that are to be taken over; trying again");
+                tokio::time::sleep(backoff.next_after(error.retry_after())).await;
             }
-        };
-        let known = self.object(&key);
-        // While it is being deleted, its target stays as it is. One that was created anew is
-        // another one.
-        let is_deleted = object.metadata.deletion_timestamp.is_some();
-        if is_deleted || known.is_some_and(|known| known.uid() != object.uid()) {
-            self.remove(&key);
         }
-        if is_deleted {
-            return;
-        }
-        if let Some(task) = self.running.get(&key) {
-            task.objects.send_replace(object);
-            return;
-        }
-        if let Some(waiting) = self.waiting.get_mut(&key) {
-            let is_changed = waiting.object.metadata.generation != object.metadata.generation;
-            waiting.object = object.clone();
-            if is_changed {
-                self.suspend(key, object);
-            }
-            return;
-        }
-        let Changes { suspended, .. } = self.quota.add(&key.0, seniority(&object));
-        match suspended {
-            Some(name) if name == key.1 => return self.suspend(key, object),
-            Some(name) => {
-                let youngest = (key.0.clone(), name);
-                if let Some(task) = self.running.remove(&youngest) {
-                    let object = task.objects.borrow().clone();
-                    self.suspend(youngest, object);
-                }
-            }
-            None => {}
-        }
-        self.start(key, object);
+    };
+    while lock(tasks).are_ending() {
+        tokio::time::sleep(POLL).await;
     }
+    let mut tasks = lock(tasks);
+    latest.into_iter().for_each(|object| tasks.refresh(object));
+    tasks.serve(buckets);
+    context.telemetry.set_autoscalers(tasks.count());
+}
 
-    /// Ends the task of an autoscaler, and starts the one that may take its place.
-    fn remove(&mut self, key: &Key) {
-        let Some(object) = self.object(key) else { return };
-        self.running.remove(key);
-        self.waiting.remove(key);
-        let Changes { admitted, .. } = self.quota.remove(&key.0, &seniority(&object));
-        let Some(name) = admitted else { return };
-        let key = (key.0.clone(), name);
-        if let Some(waiting) = self.waiting.remove(&key) {
-            self.start(key, waiting.object.clone());
-        }
+async fn list(
+    api: kube::Api<DeserializeGuard<LLMAutoscaler>>,
+) -> Result<Vec<DeserializeGuard<LLMAutoscaler>>, CallError> {
+    let (mut pages, mut all) = (Pages::new(api, DEADLINE), Vec::new());
+    while let Some(page) = pages.next().await? {
+        all.extend(page.items);
     }
-
-    fn retain(&mut self, listed: &HashSet<Key>) {
-        let known = self.running.keys().chain(self.waiting.keys());
-        let gone: Vec<Key> = known.filter(|key| !listed.contains(*key)).cloned().collect();
-        for key in gone {
-            self.remove(&key);
-        }
-    }
-
-    /// Returns an autoscaler as it was last seen.
-    fn object(&self, key: &Key) -> Option<Arc<LLMAutoscaler>> {
-        let running = self.running.get(key).map(|task| task.objects.borrow().clone());
-        running.or_else(|| Some(self.waiting.get(key)?.object.clone()))
-    }
-
-    fn start(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
-        let (objects, receiver) = watch::channel(object);
-        let task = task::run(self.context.clone(), receiver);
-        let handle = self.context.supervisor.spawn(task::NAME, task);
-        self.running.insert(key, Task { objects, handle });
-    }
-
-    /// Lets an autoscaler wait, and says so in its status.
-    fn suspend(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
-        let (context, most, written) = (self.context.clone(), self.quota.most(), object.clone());
-        let task = async move {
-            let update = refusal::too_many_autoscalers(most);
-            let (before, now) = (written.status.clone().unwrap_or_default(), context.clock.now());
-            let status = assemble::obstructed(&before, &written, update, false, now.wall);
-            write_once(&context.status, &written, status).await;
-        };
-        let handle = self.context.supervisor.spawn("status", task);
-        self.waiting.insert(key, Waiting { object, handle });
-    }
+    Ok(all)
 }

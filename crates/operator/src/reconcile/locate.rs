@@ -17,7 +17,7 @@ use crate::{
     reconcile::{
         role::Role,
         step::StepFailed,
-        target_state::{Beginning, TargetState},
+        target_state::{Beginning, TargetState, last_wake_time},
     },
     scale::{
         error::TargetError,
@@ -78,6 +78,7 @@ impl Role {
                     fresh: &self.fresh,
                     config: &self.config,
                     remembered,
+                    woken: last_wake_time(&self.object),
                 };
                 *target = Some(TargetState::new(beginning, view, target.take(), now));
             }

@@ -61,8 +61,7 @@ impl Role {
         status: &LLMAutoscalerStatus,
         ParsedRole { name, config, .. }: ParsedRole,
     ) -> Self {
-        let (client, monitors) = (context.client.clone(), context.monitors.clone());
-        let supervisor = context.supervisor.clone();
+        let (api, monitors) = (context.pod_monitors.clone(), context.monitors.clone());
         Self {
             claim: context.claims.register(object, name.as_deref()),
             object: object.clone(),
@@ -75,7 +74,7 @@ impl Role {
             sizes: SizeTracker::default(),
             events: events.clone(),
             warnings: Vec::new(),
-            pod_monitor: PodMonitorReconciler::new(client, monitors, supervisor, name.clone()),
+            pod_monitor: PodMonitorReconciler::new(api, monitors, name.clone()),
             fresh: fresh.clone(),
             name,
         }

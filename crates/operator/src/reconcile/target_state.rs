@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use kube::core::Selector as PodSelector;
 use llm_autoscaler_api::{
-    Advice, Port, SourceConfig, TargetConfig, memory::Remembered, messages::SelectorProblem,
-    selector,
+    Advice, LLMAutoscaler, Port, SourceConfig, TargetConfig, memory::Remembered,
+    messages::SelectorProblem, selector, time,
 };
 use llm_autoscaler_core::{Monotonic, Now, Resize, RoleMemory, Selector};
 use llm_autoscaler_observe::{
@@ -88,6 +88,8 @@ pub(super) struct Beginning<'a> {
     pub config: &'a TargetConfig,
     /// The status's memory of the object, if there is one.
     pub remembered: Option<Remembered>,
+    /// The time of the last wake call that the status has.
+    pub woken: Option<DateTime<Utc>>,
 }
 
 impl TargetState {
@@ -99,7 +101,7 @@ impl TargetState {
         before: Option<Self>,
         now: Now,
     ) -> Self {
-        let Beginning { sampling, namespace, fresh, config, remembered } = beginning;
+        let Beginning { sampling, namespace, fresh, config, remembered, woken } = beginning;
         let selector = match selector::parse(&view.selector) {
             _ if view.selector.is_empty() => Err(SelectorProblem::Missing),
             Ok(selector) => Ok(selector),
@@ -138,7 +140,7 @@ impl TargetState {
             settling: Settling::default(),
             starts,
             engines,
-            woken: None,
+            woken: woken.and_then(|at| woken_since(config, at, now)),
             memory,
             decided: false,
             sources,
@@ -309,8 +311,24 @@ impl TargetState {
 
     /// Returns whether a wake call came within the time after which the target may go to zero.
     pub(super) fn is_woken(&self, config: &TargetConfig, now: Monotonic) -> bool {
-        let after: Option<Duration> =
-            config.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok());
-        self.woken.zip(after).is_some_and(|(at, after)| now.since(at) < after)
+        self.woken.zip(awake(config)).is_some_and(|(at, after)| now.since(at) < after)
     }
+}
+
+/// The time of the last wake call, as the copy of the operator has recorded it that got the call.
+pub(super) fn last_wake_time(object: &LLMAutoscaler) -> Option<DateTime<Utc>> {
+    let time = object.status.as_ref()?.last_wake_time.as_ref()?;
+    Some(time::from_kubernetes(time))
+}
+
+/// The time for which a wake call keeps a target from zero.
+fn awake(config: &TargetConfig) -> Option<Duration> {
+    config.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok())
+}
+
+/// Returns the moment of a wake call that came before this process served the target, if it counts
+/// still. A moment before the start of the process is taken for the start.
+fn woken_since(config: &TargetConfig, at: DateTime<Utc>, now: Now) -> Option<Monotonic> {
+    let age = (now.wall - at).to_std().unwrap_or_default();
+    (age < awake(config)?).then(|| Monotonic(now.monotonic.0.saturating_sub(age)))
 }

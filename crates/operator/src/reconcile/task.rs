@@ -17,7 +17,12 @@ use tokio::sync::watch;
 use crate::{
     clock::Clock,
     http::wake::AutoscalerKey,
-    reconcile::{autoscaler::Autoscaler, context::Context, role::Role, step::Cause},
+    reconcile::{
+        autoscaler::{Autoscaler, Update},
+        context::Context,
+        role::Role,
+        step::Cause,
+    },
     status::{assemble, writer::write_once},
     supervise::Panic,
 };
@@ -34,18 +39,21 @@ const WAKE_READS_EVERY: Duration = Duration::from_secs(1);
 /// The task's name in the operator's metrics.
 pub(super) const NAME: &str = "autoscaler";
 
-/// Runs one autoscaler until its object is gone. `objects` carries every version of it.
+/// Runs one autoscaler until its object is gone. `objects` carries every version of it. Nothing is
+/// read before `delay` has passed.
 ///
 /// A panic is reported in the status, and the autoscaler begins again, as after a restart of the
 /// operator: after a while, or at once when the spec has changed.
 pub(super) fn run(
     context: Arc<Context>,
     mut objects: watch::Receiver<Arc<LLMAutoscaler>>,
-) -> impl Future<Output = ()> {
+    delay: Duration,
+) -> impl Future<Output = ()> + use<> {
     // Its claims are there before anything of it runs, so that no younger autoscaler overlooks
     // them.
     let mut begun = begin(&context, &mut objects);
     async move {
+        tokio::time::sleep(delay).await;
         let mut restarts = context.supervisor.restarts();
         loop {
             restarts.record_start();
@@ -116,20 +124,18 @@ impl Autoscaler {
                 changed = objects.changed() => {
                     let Ok(()) = changed else { return };
                     let object = objects.borrow_and_update().clone();
-                    if !self.update_object(object) {
-                        continue;
+                    let Update { is_woken, asks_for_else } = self.update_object(object);
+                    match (is_woken, asks_for_else) {
+                        (_, true) => Cause::Spec,
+                        (true, false) => self.wake(),
+                        (false, false) => continue,
                     }
-                    Cause::Spec
                 }
                 () = self.fresh.notified(), if steps_on_samples => {
                     tokio::time::sleep(self.coalesce_window()).await;
                     Cause::Sample
                 }
-                () = wake.next_call() => {
-                    let now = self.context.clock.monotonic();
-                    self.targets().for_each(|target| target.wake(now));
-                    cause_of_wake(self.read_at, now)
-                }
+                () = wake.next_call() => self.wake(),
                 () = wait_until(self.context.clock, self.put_off), if steps_on_samples => {
                     Cause::Sample
                 }
@@ -145,6 +151,13 @@ impl Autoscaler {
                 tick.reset_after(self.retries.next().min(self.context.period));
             }
         }
+    }
+
+    /// Records a wake call. Returns the cause of the step that it asks for.
+    fn wake(&mut self) -> Cause {
+        let now = self.context.clock.monotonic();
+        self.targets().for_each(|target| target.wake(now));
+        cause_of_wake(self.read_at, now)
     }
 
     /// Returns whether fresh samples cause steps: not while a failed step waits to be tried again,

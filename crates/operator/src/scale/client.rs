@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use crate::{
     clock::Clock,
-    kube_api::{CallError, DEADLINE, patch_as, within},
+    kube_api::{CallError, DEADLINE, patch_as, within, writes::Writes},
     lock::lock,
     scale::{error::TargetError, kinds},
 };
@@ -31,6 +31,7 @@ const LOGGED_EVERY: Duration = Duration::from_mins(10);
 pub(crate) struct ScaleClient {
     client: Client,
     clock: Clock,
+    pub(super) writes: Writes,
     kinds: Mutex<DiscoveredKinds>,
     /// The refusals that were logged, with the time of each.
     logged: Mutex<HashMap<String, Monotonic>>,
@@ -46,8 +47,8 @@ struct DiscoveredKind {
 
 impl ScaleClient {
     /// Creates a client that has discovered no kind yet.
-    pub(crate) fn new(client: Client, clock: Clock) -> Self {
-        Self { client, clock, kinds: Mutex::default(), logged: Mutex::default() }
+    pub(crate) fn new(client: Client, clock: Clock, writes: Writes) -> Self {
+        Self { client, clock, writes, kinds: Mutex::default(), logged: Mutex::default() }
     }
 
     /// Logs that the operator may not read a target's object, every ten minutes at most. Scaling
@@ -67,10 +68,6 @@ impl ScaleClient {
                  size and its rollouts are not known"
             );
         }
-    }
-
-    pub(super) fn now(&self) -> Monotonic {
-        self.clock.monotonic()
     }
 
     /// Returns the API of a target's kind.

@@ -58,9 +58,6 @@ pub(crate) enum TargetError {
     /// this text is seen only after several attempts.
     #[error("several writes in a row were refused as outdated; the last answer: {0}")]
     Conflict(String),
-    /// The permission to write has ended.
-    #[error("this copy of the operator may not write any more")]
-    NoPermit,
     /// The API server refused the call or did not answer.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -123,7 +120,7 @@ mod tests {
             (TargetError::Refused("the set".to_owned()), [false, true, false]),
             (TargetError::NotYet("the adapter".to_owned()), [false, false, false]),
             (TargetError::Conflict("changed".to_owned()), [false, false, false]),
-            (TargetError::NoPermit, [false, false, false]),
+            (TargetError::Call(CallError::NoPermit), [false, false, false]),
         ];
         for (error, expected) in table {
             let found = [error.is_gone(), error.is_terminal(), error.is_ambiguous()];

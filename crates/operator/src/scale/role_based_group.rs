@@ -13,7 +13,7 @@ use llm_autoscaler_api::{ScaleTargetRef, workloads};
 use llm_autoscaler_observe::workload::Workload;
 
 use crate::{
-    kube_api::{CallError, within},
+    kube_api::CallError,
     scale::{
         client::{ScaleClient, patch_params, within_deadline},
         error::TargetError,
@@ -114,7 +114,8 @@ impl ScaleClient {
         let api = self.api(write.namespace, &target).await?;
         let patch = Patch::Merge(write.subresource_patch());
         let params = patch_params();
-        let scale = within(write.deadline, api.patch_scale(name, &params, &patch)).await?;
+        let call = api.patch_scale(name, &params, &patch);
+        let scale = self.writes.send(write.permit, call).await?;
         Ok(write.view_after(scale.metadata.resource_version))
     }
 
@@ -124,12 +125,13 @@ impl ScaleClient {
         write: &ScaleWrite<'_>,
         index: usize,
     ) -> Result<ScaleView, TargetError> {
-        let ScaleWrite { namespace, target, deadline, .. } = *write;
+        let ScaleWrite { namespace, target, permit, .. } = *write;
         let api = self.api(namespace, target).await?;
         let patch = serde_json::from_value(write.group_patch(index))
             .map_err(|error| CallError::Api(kube::Error::SerdeError(error)))?;
         let patch = Patch::Json::<()>(patch);
-        match within(deadline, api.patch(&target.name, &patch_params(), &patch)).await {
+        let params = patch_params();
+        match self.writes.send(permit, api.patch(&target.name, &params, &patch)).await {
             Err(error) if is_failed_test(&error) => {
                 Err(TargetError::Conflict("another role is at the role's place".to_owned()))
             }

@@ -4,7 +4,7 @@ use kube::api::Patch;
 use llm_autoscaler_api::ScaleTargetRef;
 
 use crate::{
-    kube_api::{WritePermit, within},
+    kube_api::WritePermit,
     scale::{
         client::{ScaleClient, patch_params, within_deadline},
         error::TargetError,
@@ -45,17 +45,16 @@ impl ScaleClient {
         target: &ScaleTargetRef,
         basis: &ScaleView,
         replicas: i32,
-        permit: WritePermit,
+        permit: &WritePermit,
     ) -> Result<ScaleView, TargetError> {
-        let deadline = permit.deadline(self.now()).ok_or(TargetError::NoPermit)?;
-        let write = ScaleWrite { namespace, target, basis, replicas, deadline };
+        let write = ScaleWrite { namespace, target, basis, replicas, permit };
         let result = match &basis.location {
             ScaleLocation::Subresource => self.patch_subresource(&write).await,
             ScaleLocation::Adapter(name) => self.patch_adapter(&write, name).await,
             ScaleLocation::Role(index) => self.patch_group(&write, *index).await,
         };
         match result {
-            Err(TargetError::Call(error)) if error.status() == Some(409) => {
+            Err(TargetError::Call(error)) if error.is_conflict() => {
                 Err(TargetError::Conflict(error.to_string()))
             }
             result => result,
@@ -63,11 +62,12 @@ impl ScaleClient {
     }
 
     async fn patch_subresource(&self, write: &ScaleWrite<'_>) -> Result<ScaleView, TargetError> {
-        let ScaleWrite { namespace, target, deadline, .. } = *write;
+        let ScaleWrite { namespace, target, permit, .. } = *write;
         let api = self.api(namespace, target).await?;
         let patch = Patch::Merge(write.subresource_patch());
         let params = patch_params();
-        let scale = within(deadline, api.patch_scale(&target.name, &params, &patch)).await?;
+        let call = api.patch_scale(&target.name, &params, &patch);
+        let scale = self.writes.send(permit, call).await?;
         ScaleView::from_subresource(scale, target)
     }
 }

@@ -1,13 +1,11 @@
 //! The scale of a target as it was read, and the patch that changes it. Nothing here does I/O.
 
-use std::time::Duration;
-
 use k8s_openapi::api::autoscaling::v1 as autoscaling;
 use llm_autoscaler_api::{ScaleTargetRef, workloads};
 use llm_autoscaler_core::Scale;
 use serde_json::{Value, json};
 
-use crate::scale::error::TargetError;
+use crate::{kube_api::WritePermit, scale::error::TargetError};
 
 /// The scale of a target as it was read, or as it is after a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,8 +89,8 @@ pub(super) struct ScaleWrite<'a> {
     pub(super) basis: &'a ScaleView,
     /// The size to write.
     pub(super) replicas: i32,
-    /// The time that the write may take.
-    pub(super) deadline: Duration,
+    /// The permission to write in the namespace.
+    pub(super) permit: &'a WritePermit,
 }
 
 impl ScaleWrite<'_> {
@@ -198,9 +196,9 @@ mod tests {
             resource_version: Some("7".to_owned()),
             location: ScaleLocation::Role(1),
         };
-        let deadline = Duration::from_secs(10);
+        let permit = &WritePermit::unlimited();
         let (namespace, target, basis) = ("ns", &target, &basis);
-        let write = ScaleWrite { namespace, target, basis, replicas: 3, deadline };
+        let write = ScaleWrite { namespace, target, basis, replicas: 3, permit };
         let of_subresource = json!({"metadata": {"resourceVersion": "7"}, "spec": {"replicas": 3}});
         assert_eq!(write.subresource_patch(), of_subresource);
         let of_group = json!([

@@ -114,6 +114,7 @@ fn of_only_target(
         current_replicas: only.current_replicas,
         desired_replicas: only.desired_replicas,
         last_scale_time: only.last_scale_time.map(time::to_kubernetes),
+        last_wake_time: None,
         conditions,
         targets: only.all_targets(),
     }
@@ -168,6 +169,7 @@ fn of_roles(
         current_replicas: current.or(previous.current_replicas),
         desired_replicas: desired.or(previous.desired_replicas),
         last_scale_time: last_scale_time.map(time::to_kubernetes),
+        last_wake_time: None,
         conditions,
         targets: roles.iter().filter_map(|(_, role)| role.target.clone()).collect(),
     }

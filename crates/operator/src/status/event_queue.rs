@@ -15,10 +15,10 @@ use std::{
 use kube::{ResourceExt, runtime::events::Event};
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Monotonic;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{events::Events, write_limiter::WriteLimiter};
-use crate::{clock::Clock, kube_api::DEADLINE, lock::lock};
+use crate::{clock::Clock, lock::lock};
 
 /// The shortest time between two events of a kind.
 const EVERY: Duration = Duration::from_secs(10);
@@ -98,9 +98,7 @@ impl Shared {
         self.events.supervisor.spawn("event", async move {
             let _turn = limiter.enter(&namespace).await;
             drop(queued);
-            if tokio::time::timeout(DEADLINE, events.publish(&about, event)).await.is_err() {
-                warn!("an event could not be written within {} s", DEADLINE.as_secs());
-            }
+            events.publish(&about, event).await;
         });
     }
 }

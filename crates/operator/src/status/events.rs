@@ -1,13 +1,17 @@
 //! The events, each with a constructor.
 
 use kube::{
-    Client, Resource,
+    Client, Resource, ResourceExt,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use llm_autoscaler_api::{LLMAutoscaler, conditions::Reason, messages::EventMessage};
-use tracing::warn;
+use tracing::{debug, warn};
 
-use crate::{kube_api::printable, supervise::Supervisor};
+use crate::{
+    kube_api::{CallError, writes::Writes},
+    lease::Leases,
+    supervise::Supervisor,
+};
 
 /// The name in the column `From` of `kubectl describe`.
 const REPORTER: &str = "llm-autoscaler";
@@ -18,23 +22,30 @@ const NOTE_LIMIT: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct Events {
     recorder: Recorder,
+    writes: Writes,
+    leases: Leases,
     /// Spawns the writes of events.
     pub(super) supervisor: Supervisor,
 }
 
 impl Events {
     /// Creates a publisher that uses this client.
-    pub(crate) fn new(client: Client, supervisor: Supervisor) -> Self {
+    pub(crate) fn new(
+        (client, writes, leases, supervisor): (Client, Writes, Leases, Supervisor),
+    ) -> Self {
         let reporter = Reporter { controller: REPORTER.into(), instance: None };
-        Self { recorder: Recorder::new(client, reporter), supervisor }
+        Self { recorder: Recorder::new(client, reporter), writes, leases, supervisor }
     }
 
-    /// Publishes an event. A failure is logged and never stops the caller.
+    /// Publishes an event. A failure is logged and never stops the caller. What this copy of the
+    /// operator may not tell any more, another one does.
     pub(crate) async fn publish(&self, about: &LLMAutoscaler, event: Event) {
-        if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
-            let error = error.to_string();
-            let error = printable(&error);
-            warn!(error, reason = event.reason, "an event could not be written");
+        let permit = self.leases.permit(&about.namespace().unwrap_or_default());
+        let object = about.object_ref(&());
+        match self.writes.send(&permit, self.recorder.publish(&event, &object)).await {
+            Ok(()) => {}
+            Err(CallError::NoPermit) => debug!(reason = event.reason, "an event is left out"),
+            Err(error) => warn!(%error, reason = event.reason, "an event could not be written"),
         }
     }
 }

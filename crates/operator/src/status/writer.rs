@@ -6,6 +6,10 @@
 //!
 //! A task writes, and steps never wait for it: a webhook or an etcd that makes writes of a status
 //! slow delays no size. What has become old while a write was under way is never written.
+//!
+//! A write names the version of the object that this copy of the operator has last seen. One that
+//! comes late, after another copy has taken over and written, is refused; one that is refused
+//! because a user has changed the object is repeated as soon as the watch shows the change.
 
 use std::{
     sync::{Arc, Mutex},
@@ -28,7 +32,8 @@ use tracing::{debug, warn};
 use super::write_limiter::WriteLimiter;
 use crate::{
     clock::Clock,
-    kube_api::{DEADLINE, apply_as, within},
+    kube_api::{CallError, apply_as, is_older, writes::Writes},
+    lease::Leases,
     lock::lock,
     supervise::Supervisor,
     telemetry::Telemetry,
@@ -41,6 +46,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const REASONS_EVERY: Duration = Duration::from_secs(5);
 /// The shortest time between two writes for values that drift.
 const VALUES_EVERY: Duration = Duration::from_secs(15);
+/// The longest time for which a write that was refused as outdated waits for the watch.
+const CHANGE_SEEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// The handles that the writers of all autoscalers share. Cheap to clone.
 #[derive(Clone)]
@@ -53,6 +60,10 @@ pub(crate) struct StatusClient {
     pub telemetry: Telemetry,
     /// The limit for writes that only report.
     pub limiter: WriteLimiter,
+    /// Sends the writes.
+    pub writes: Writes,
+    /// Permits them.
+    pub leases: Leases,
     /// Spawns the tasks that write.
     pub supervisor: Supervisor,
 }
@@ -65,6 +76,8 @@ pub(crate) struct StatusWriter {
     ledger: Arc<Mutex<Ledger>>,
     /// The latest status that is to be written.
     wanted: watch::Sender<Option<Arc<Wanted>>>,
+    /// The latest version of the object that is known.
+    version: Version,
     task: AbortHandle,
 }
 
@@ -106,18 +119,25 @@ impl StatusWriter {
         let (ledger, (wanted, receiver)) =
             (Arc::new(Mutex::new(Ledger::new(status.clone()))), watch::channel(None));
         let namespace = object.namespace().unwrap_or_default();
-        let writes = Arc::new(Writes {
+        let version = Version::of(object);
+        let writes = Arc::new(StatusWrites {
             api: Api::namespaced(client.client.clone(), &namespace),
             namespace,
             client: client.clone(),
             ledger: ledger.clone(),
+            version: version.clone(),
         });
         let supervisor = client.supervisor.clone();
         let task = client.supervisor.spawn("status", async move {
             let start = || writes.clone().run(receiver.clone());
             supervisor.repeat("status", start, |_| {}).await;
         });
-        Self { status, clock: client.clock, ledger, wanted, task }
+        Self { status, clock: client.clock, ledger, wanted, version, task }
+    }
+
+    /// Takes note of the version of the object that the watch has shown.
+    pub(crate) fn observe_version(&self, object: &LLMAutoscaler) {
+        self.version.observe(object.resource_version());
     }
 
     /// Returns the status as it should be now.
@@ -136,18 +156,19 @@ impl StatusWriter {
     }
 }
 
-/// Writes a status once, and waits for that.
+/// Writes a status once, and waits for that. It is left out if the object has been changed since.
 pub(crate) async fn write_once(
     client: &StatusClient,
     object: &LLMAutoscaler,
     status: LLMAutoscalerStatus,
 ) {
     let namespace = object.namespace().unwrap_or_default();
-    let writes = Writes {
+    let writes = StatusWrites {
         api: Api::namespaced(client.client.clone(), &namespace),
         namespace,
         client: client.clone(),
         ledger: Arc::new(Mutex::new(Ledger::new(LLMAutoscalerStatus::default()))),
+        version: Version::of(object),
     };
     writes.write(&Wanted::new(object, status)).await;
 }
@@ -159,7 +180,8 @@ impl Wanted {
 
     /// Returns the status with no more memory than the budget allows.
     fn within_budget(&self) -> LLMAutoscalerStatus {
-        let mut status = self.status.clone();
+        // It belongs to the copy of the operator that gets a call.
+        let mut status = LLMAutoscalerStatus { last_wake_time: None, ..self.status.clone() };
         let bytes = memory::size(&status.targets);
         if bytes > MEMORY_BUDGET {
             let name = &self.name;
@@ -193,15 +215,48 @@ impl Ledger {
     }
 }
 
+/// The latest version of an object that is known. Clones are the same.
+#[derive(Clone)]
+struct Version(watch::Sender<Option<String>>);
+
+impl Version {
+    fn of(object: &LLMAutoscaler) -> Self {
+        Self(watch::Sender::new(object.resource_version()))
+    }
+
+    /// Takes over a version, unless it is an older one: the watch shows one's own writes late.
+    fn observe(&self, version: Option<String>) {
+        let Some(version) = version else { return };
+        self.0.send_if_modified(|known| {
+            let is_new =
+                known.as_ref().is_none_or(|known| *known != version && !is_older(&version, known));
+            if is_new {
+                *known = Some(version);
+            }
+            is_new
+        });
+    }
+
+    fn latest(&self) -> Option<String> {
+        self.0.borrow().clone()
+    }
+
+    /// Waits for another version than this one.
+    async fn changed_from(&self, version: &Option<String>) {
+        let _ = self.0.subscribe().wait_for(|latest| latest != version).await;
+    }
+}
+
 /// The writes of one autoscaler's status, one after the other.
-struct Writes {
+struct StatusWrites {
     api: Api<LLMAutoscaler>,
     namespace: String,
     client: StatusClient,
     ledger: Arc<Mutex<Ledger>>,
+    version: Version,
 }
 
-impl Writes {
+impl StatusWrites {
     /// Writes the latest status whenever it is due, until the writer is dropped.
     async fn run(self: Arc<Self>, mut wanted: watch::Receiver<Option<Arc<Wanted>>>) {
         while wanted.changed().await.is_ok() {
@@ -213,7 +268,12 @@ impl Writes {
                 match due {
                     Due::No => break,
                     Due::In(Duration::ZERO) => {
-                        self.write(&latest).await;
+                        let version = self.version.latest();
+                        if self.write(&latest).await == Outcome::Outdated {
+                            let changed = self.version.changed_from(&version);
+                            let _ = tokio::time::timeout(CHANGE_SEEN_WITHIN, changed).await;
+                            continue;
+                        }
                         break;
                     }
                     Due::In(wait) => tokio::time::sleep(wait).await,
@@ -222,31 +282,58 @@ impl Writes {
         }
     }
 
-    async fn write(&self, wanted: &Wanted) {
+    async fn write(&self, wanted: &Wanted) -> Outcome {
+        let _turn = self.client.limiter.enter(&self.namespace).await;
         let patch = json!({
             "apiVersion": "llmautoscaler.io/v1alpha1",
             "kind": "LLMAutoscaler",
             // With the UID, a status never reaches another object of the same name.
-            "metadata": {"name": wanted.name, "uid": wanted.uid},
+            "metadata": {
+                "name": wanted.name, "uid": wanted.uid, "resourceVersion": self.version.latest(),
+            },
             "status": wanted.within_budget(),
         });
         let (params, patch) = (apply_as(managers::STATUS), Patch::Apply(patch));
-        let _turn = self.client.limiter.enter(&self.namespace).await;
         lock(&self.ledger).written_at = Some(self.client.clock.monotonic());
         let call = self.api.patch_status(&wanted.name, &params, &patch);
-        let error = within(DEADLINE, call).await.err();
-        let result = if error.is_some() { "error" } else { "ok" };
-        self.client.telemetry.record_status_write(result);
+        let permit = self.client.leases.permit(&self.namespace);
+        let result = self.client.writes.send(&permit, call).await;
+        self.record(wanted, result)
+    }
+
+    fn record(&self, wanted: &Wanted, result: Result<LLMAutoscaler, CallError>) -> Outcome {
+        let (namespace, name, telemetry) = (&self.namespace, &wanted.name, &self.client.telemetry);
         let mut ledger = lock(&self.ledger);
-        ledger.has_failed = error.is_some();
-        match error {
-            Some(error) => {
-                let (namespace, name) = (&self.namespace, &wanted.name);
-                warn!(namespace, name, %error, "the status could not be written; a later step will");
+        ledger.has_failed = result.is_err();
+        match result {
+            Ok(object) => {
+                telemetry.record_status_write("ok");
+                ledger.written = wanted.status.clone();
+                self.version.observe(object.resource_version());
+                Outcome::Done
             }
-            None => ledger.written = wanted.status.clone(),
+            Err(error) if error.is_conflict() => {
+                telemetry.record_status_write("conflict");
+                ledger.has_failed = false;
+                debug!(namespace, name, "the object was changed while its status was written");
+                Outcome::Outdated
+            }
+            Err(error) => {
+                telemetry.record_status_write("error");
+                warn!(namespace, name, %error, "the status could not be written; a later step will");
+                Outcome::Done
+            }
         }
     }
+}
+
+/// The result of a write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It was taken, or has failed.
+    Done,
+    /// The object has been changed since the version that the write names.
+    Outdated,
 }
 
 /// Returns the parts that are written as soon as they change: sizes, and which conditions hold.

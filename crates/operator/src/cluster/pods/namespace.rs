@@ -32,7 +32,7 @@ use llm_autoscaler_observe::pod::{Members, Pod, service::Gate};
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::backoff::Backoff;
+use crate::{backoff::Backoff, kube_api::is_older};
 
 /// The most labels, annotations and ports of a pod together.
 const MOST_ENTRIES: usize = 256;
@@ -79,6 +79,9 @@ pub(super) struct Namespace {
     pub(super) followers: usize,
     pub(super) listing: Listing,
     pub(super) backoff: Backoff,
+    /// The versions of all these pods, by name. They are not in the pods, which most new versions
+    /// leave as they are.
+    versions: HashMap<String, String>,
 }
 
 /// The pods of one selector.
@@ -102,6 +105,7 @@ impl Namespace {
             followers: 0,
             listing: Listing::default(),
             backoff,
+            versions: HashMap::new(),
         }
     }
 
@@ -153,6 +157,22 @@ impl Namespace {
             self.keep_stub(Arc::unwrap_or_clone(pod));
         }
         self.stubs.retain(|_, pod| pod.service.has_gate());
+        self.versions.retain(|name, _| self.stubs.contains_key(name));
+    }
+
+    /// Records the version of a pod that is kept, if it is not older than the one that is known.
+    pub(super) fn record_version(&mut self, name: &str, version: String) {
+        let is_kept = self.pods.contains_key(name) || self.stubs.contains_key(name);
+        let is_known = self.versions.get(name).is_some_and(|known| is_older(&version, known));
+        if is_kept && !is_known {
+            self.versions.insert(name.to_owned(), version);
+        }
+    }
+
+    /// Returns the latest version of a pod; `None` if it is gone, or another one has its name.
+    pub(super) fn version(&self, name: &str, uid: &str) -> Option<&String> {
+        let pod = self.pods.get(name).or_else(|| self.stubs.get(name))?;
+        self.versions.get(name).filter(|_| pod.uid == uid)
     }
 
     /// Takes a pod that the watch tells of. Returns whether it is kept.
@@ -265,6 +285,7 @@ impl Namespace {
     fn remove(&mut self, name: &str) {
         self.pods.remove(name);
         self.stubs.remove(name);
+        self.versions.remove(name);
         for view in self.views.values_mut() {
             view.let_in(name);
             view.remove(name);

@@ -39,6 +39,7 @@ fn context_of(api: &StandIn) -> Arc<Context> {
         namespace: None,
         health_address: ([127, 0, 0, 1], 0).into(),
         wake: None,
+        lease: None,
         period: Duration::from_secs(15),
         profile: Profile::Default,
         egress: EgressRules { loopback: true, ..EgressRules::default() },

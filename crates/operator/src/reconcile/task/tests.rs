@@ -54,6 +54,7 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
         namespace: None,
         health_address: ([127, 0, 0, 1], 0).into(),
         wake: None,
+        lease: None,
         period: Duration::from_secs(15),
         profile: Profile::Default,
         egress: crate::EgressRules { loopback: true, ..crate::EgressRules::default() },
@@ -61,7 +62,7 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
     };
     let context = Arc::new(context(&config, &api.client).unwrap());
     let (objects, receiver) = watch::channel(object(1, &json!({PANICS: "yes"})));
-    let task = context.supervisor.spawn(NAME, run(context.clone(), receiver));
+    let task = context.supervisor.spawn(NAME, run(context.clone(), receiver, Duration::ZERO));
     until("the status to say so", || ready(&api).as_deref() == Some("InternalError")).await;
     assert!(context.telemetry.page().contains("panics_total{task=\"autoscaler\"} 1\n"));
 

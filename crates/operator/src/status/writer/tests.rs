@@ -92,7 +92,8 @@ fn client(api: &StandIn) -> StatusClient {
     let (telemetry, clock) = (Telemetry::default(), Clock::start());
     let supervisor = Supervisor::impatient();
     let (client, limiter) = (api.client.clone(), WriteLimiter::default());
-    StatusClient { client, clock, telemetry, limiter, supervisor }
+    let (writes, leases) = (Writes::new(clock), Leases::solo());
+    StatusClient { client, clock, telemetry, limiter, writes, leases, supervisor }
 }
 
 fn object(namespace: &str, name: &str) -> LLMAutoscaler {

@@ -1,0 +1,332 @@
+//! The tasks of the autoscalers: one for each that this copy of the operator serves.
+//!
+//! An autoscaler that is admitted in a namespace of another copy stands by: its object is followed,
+//! and so are the pods of its namespace, so that its task can begin at once when the Lease comes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use kube::{ResourceExt, core::DeserializeGuard};
+use llm_autoscaler_api::{LLMAutoscaler, time};
+use tokio::{sync::watch, task::AbortHandle};
+use tracing::{info, warn};
+
+use crate::{
+    cluster::pods::Following,
+    http::wake::AutoscalerKey,
+    kube_api::is_older,
+    reconcile::{
+        context::Context,
+        quota::{Changes, Quota, Seniority},
+        task,
+    },
+    status::{assemble, refusal, writer::write_once},
+};
+
+/// The time over which the first reads of the tasks are spread that begin together.
+const SPREAD: Duration = Duration::from_millis(200);
+
+/// The namespace and the name of an autoscaler.
+pub(super) type Key = (String, String);
+
+/// The tasks, by namespace and name.
+pub(super) struct Tasks {
+    context: Arc<Context>,
+    admitted: HashMap<Key, Admitted>,
+    /// The autoscalers that are too many in their namespaces.
+    waiting: HashMap<Key, Waiting>,
+    quota: Quota,
+    /// The buckets of namespaces that this copy serves.
+    served: HashSet<usize>,
+    /// The tasks that were ended, until they are gone.
+    ending: Vec<AbortHandle>,
+}
+
+/// An autoscaler with a place in its namespace.
+struct Admitted {
+    objects: watch::Sender<Arc<LLMAutoscaler>>,
+    /// Its task; `None` while it stands by.
+    task: Option<Task>,
+    /// Keeps the pods of its namespace known.
+    _pods: Following,
+}
+
+struct Task {
+    handle: AbortHandle,
+    /// The term of the Lease that it began in, as [`WritePermit::endings`] counts them.
+    ///
+    /// [`WritePermit::endings`]: crate::kube_api::WritePermit::endings
+    term: u64,
+}
+
+/// An autoscaler that waits for its turn, and the task that says so in its status.
+struct Waiting {
+    object: Arc<LLMAutoscaler>,
+    handle: Option<AbortHandle>,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.handle {
+            handle.abort();
+        }
+    }
+}
+
+pub(super) fn key(object: &DeserializeGuard<LLMAutoscaler>) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn seniority(object: &LLMAutoscaler) -> Seniority {
+    let created = object.metadata.creation_timestamp.as_ref();
+    Seniority {
+        created: created.map(time::from_kubernetes),
+        uid: object.uid().unwrap_or_default(),
+        name: object.name_any(),
+    }
+}
+
+/// Returns whether an object is an older version of one that is known.
+fn is_outdated(object: &LLMAutoscaler, known: &LLMAutoscaler) -> bool {
+    let versions = object.resource_version().zip(known.resource_version());
+    object.uid() == known.uid()
+        && versions.is_some_and(|(version, known)| is_older(&version, &known))
+}
+
+impl Tasks {
+    /// Begins with no autoscalers. What is served already is served from the listing that follows.
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        let quota = Quota::new(context.most_autoscalers);
+        let held = context.leases.changes().borrow().clone();
+        let served = (0..held.len()).filter(|bucket| held[*bucket]).collect();
+        let (admitted, waiting) = (HashMap::new(), HashMap::new());
+        Self { context, admitted, waiting, quota, served, ending: Vec::new() }
+    }
+
+    /// Takes over a version of an autoscaler.
+    pub(super) fn apply(&mut self, object: DeserializeGuard<LLMAutoscaler>) {
+        let key = key(&object);
+        let object = match object.0 {
+            Ok(object) => Arc::new(object),
+            // Written before the schema knew better, or by a newer version. Its task goes on with
+            // what it had.
+            Err(error) => {
+                if self.object(&key).is_some_and(|object| object.uid() != error.metadata.uid) {
+                    self.remove(&key);
+                }
+                warn!(namespace = key.0, name = key.1, %error, "cannot read the LLMAutoscaler; left alone until it is changed");
+                return;
+            }
+        };
+        let known = self.object(&key);
+        if known.as_ref().is_some_and(|known| is_outdated(&object, known)) {
+            return;
+        }
+        // While it is being deleted, its target stays as it is. One that was created anew is
+        // another one.
+        let is_deleted = object.metadata.deletion_timestamp.is_some();
+        if is_deleted || known.is_some_and(|known| known.uid() != object.uid()) {
+            self.remove(&key);
+        }
+        if is_deleted {
+            return;
+        }
+        if let Some(admitted) = self.admitted.get(&key) {
+            admitted.objects.send_replace(object);
+            return;
+        }
+        if let Some(waiting) = self.waiting.get_mut(&key) {
+            let is_changed = waiting.object.metadata.generation != object.metadata.generation;
+            waiting.object = object.clone();
+            if is_changed {
+                self.suspend(key, object);
+            }
+            return;
+        }
+        let Changes { suspended, .. } = self.quota.add(&key.0, seniority(&object));
+        match suspended {
+            Some(name) if name == key.1 => return self.suspend(key, object),
+            Some(name) => {
+                let youngest = (key.0.clone(), name);
+                if let Some(admitted) = self.dismiss(&youngest) {
+                    self.suspend(youngest, admitted);
+                }
+            }
+            None => {}
+        }
+        self.admit(key, object);
+    }
+
+    /// Ends the task of an autoscaler, and starts the one that may take its place.
+    pub(super) fn remove(&mut self, key: &Key) {
+        let Some(object) = self.object(key) else { return };
+        self.dismiss(key);
+        self.waiting.remove(key);
+        let Changes { admitted, .. } = self.quota.remove(&key.0, &seniority(&object));
+        let Some(name) = admitted else { return };
+        let key = (key.0.clone(), name);
+        if let Some(waiting) = self.waiting.remove(&key) {
+            self.admit(key, waiting.object.clone());
+        }
+    }
+
+    /// Removes the autoscalers that a listing does not have.
+    pub(super) fn retain(&mut self, listed: &HashSet<Key>) {
+        let known = self.admitted.keys().chain(self.waiting.keys());
+        let gone: Vec<Key> = known.filter(|key| !listed.contains(*key)).cloned().collect();
+        for key in gone {
+            self.remove(&key);
+        }
+    }
+
+    /// Returns the number of autoscalers that have a task.
+    pub(super) fn count(&self) -> usize {
+        self.admitted.values().filter(|admitted| admitted.task.is_some()).count()
+    }
+
+    /// Returns an autoscaler as it was last seen.
+    fn object(&self, key: &Key) -> Option<Arc<LLMAutoscaler>> {
+        let admitted = self.admitted.get(key).map(|admitted| admitted.objects.borrow().clone());
+        admitted.or_else(|| Some(self.waiting.get(key)?.object.clone()))
+    }
+
+    /// Gives an autoscaler a place, and a task if its namespace is served.
+    fn admit(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
+        let context = &self.context;
+        context.wake.set_known(AutoscalerKey::of(&object), true);
+        let admitted = Admitted {
+            objects: watch::Sender::new(object),
+            task: None,
+            _pods: context.sampling.pods.follow(&key.0),
+        };
+        let is_served = self.is_served(&key);
+        self.admitted.insert(key.clone(), admitted);
+        if is_served {
+            self.start(&[key]);
+        }
+    }
+
+    /// Takes the place of an autoscaler away.
+    fn dismiss(&mut self, key: &Key) -> Option<Arc<LLMAutoscaler>> {
+        let Admitted { objects, .. } = self.admitted.remove(key)?;
+        let object = objects.borrow().clone();
+        self.context.wake.set_known(AutoscalerKey::of(&object), false);
+        Some(object)
+    }
+
+    /// Lets an autoscaler wait, and says so in its status if its namespace is served.
+    fn suspend(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
+        let handle = self.is_served(&key).then(|| self.report_waiting(object.clone()));
+        self.waiting.insert(key, Waiting { object, handle });
+    }
+
+    fn report_waiting(&self, object: Arc<LLMAutoscaler>) -> AbortHandle {
+        let (context, most) = (self.context.clone(), self.quota.most());
+        let task = async move {
+            let update = refusal::too_many_autoscalers(most);
+            let (before, now) = (object.status.clone().unwrap_or_default(), context.clock.now());
+            let status = assemble::obstructed(&before, &object, update, false, now.wall);
+            write_once(&context.status, &object, status).await;
+        };
+        self.context.supervisor.spawn("status", task)
+    }
+
+    /// Starts the tasks of autoscalers that stand by. All have their claims before the first one
+    /// runs, and their first reads are spread.
+    fn start(&mut self, keys: &[Key]) {
+        let mut begun = Vec::with_capacity(keys.len());
+        for (place, key) in keys.iter().enumerate() {
+            let Some(admitted) = self.admitted.get(key).filter(|it| it.task.is_none()) else {
+                continue;
+            };
+            let delay = SPREAD.mul_f64(place as f64 / keys.len() as f64);
+            let term = self.context.leases.permit(&key.0).endings();
+            let task = task::run(self.context.clone(), admitted.objects.subscribe(), delay);
+            begun.push((key, term, task));
+        }
+        for (key, term, task) in begun {
+            let handle = self.context.supervisor.spawn(task::NAME, task);
+            if let Some(admitted) = self.admitted.get_mut(key) {
+                admitted.task = Some(Task { handle, term });
+            }
+        }
+    }
+
+    fn is_served(&self, key: &Key) -> bool {
+        self.served.contains(&self.context.leases.bucket(&key.0))
+    }
+}
+
+/// Leases that come and go.
+impl Tasks {
+    /// Ends the tasks of buckets that are not held any more, or not since the tasks began. Returns
+    /// the buckets that are held and not served yet.
+    pub(super) fn leave_lost(&mut self, held: &[bool]) -> Vec<usize> {
+        let is_held = |bucket: &usize| held.get(*bucket).copied().unwrap_or_default();
+        let leases = &self.context.leases;
+        let mut lost: HashSet<usize> = self.served.iter().copied().collect();
+        lost.retain(|bucket| !is_held(bucket));
+        for (key, admitted) in &mut self.admitted {
+            let (bucket, permit) = (leases.bucket(&key.0), leases.permit(&key.0));
+            let is_over = |task: &mut Task| !is_held(&bucket) || task.term != permit.endings();
+            if let Some(task) = admitted.task.take_if(is_over) {
+                self.ending.push(task.handle.clone());
+                lost.insert(bucket);
+            }
+        }
+        for bucket in lost {
+            self.served.remove(&bucket);
+            info!(bucket, "another copy of the operator may serve these namespaces now");
+        }
+        (0..held.len()).filter(|bucket| is_held(bucket) && !self.served.contains(bucket)).collect()
+    }
+
+    /// Returns whether tasks that were ended still run: what they hold is not free yet.
+    pub(super) fn are_ending(&mut self) -> bool {
+        self.ending.retain(|handle| !handle.is_finished());
+        !self.ending.is_empty()
+    }
+
+    /// Takes over a later version of an autoscaler that is known. Others are told by the watch.
+    pub(super) fn refresh(&mut self, object: DeserializeGuard<LLMAutoscaler>) {
+        let key = key(&object);
+        let Ok(object) = object.0 else { return };
+        let Some(known) = self.object(&key) else { return };
+        if known.uid() != object.uid() || !is_outdated(&known, &object) {
+            return;
+        }
+        let object = Arc::new(object);
+        if let Some(admitted) = self.admitted.get(&key) {
+            admitted.objects.send_replace(object);
+        } else if let Some(waiting) = self.waiting.get_mut(&key) {
+            waiting.object = object;
+        }
+    }
+
+    /// Serves buckets from now on, which are held: the tasks of their autoscalers begin.
+    pub(super) fn serve(&mut self, buckets: &[usize]) {
+        self.served.extend(buckets);
+        let leases = &self.context.leases;
+        let is_gained = |key: &Key| buckets.contains(&leases.bucket(&key.0));
+        let keys: Vec<Key> = self.admitted.keys().filter(|key| is_gained(key)).cloned().collect();
+        let waiting: Vec<Key> = self.waiting.keys().filter(|key| is_gained(key)).cloned().collect();
+        info!(?buckets, autoscalers = keys.len(), "this copy of the operator serves");
+        self.start(&keys);
+        for key in waiting {
+            let Some(waiting) = self.waiting.remove(&key) else { continue };
+            self.suspend(key, waiting.object.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

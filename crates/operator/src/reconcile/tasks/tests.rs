@@ -1,0 +1,152 @@
+use llm_autoscaler_core::Profile;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    Config, EgressRules, context,
+    kube_api::stand_in::{Answer, Received, StandIn, until},
+    lease::Leases,
+};
+
+/// The number of buckets, each with one of the namespaces `a` and `b`.
+const BUCKETS: usize = 2;
+
+fn object(namespace: &str, version: &str, desired: i32) -> DeserializeGuard<LLMAutoscaler> {
+    let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "x"});
+    let object = json!({
+        "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
+        "metadata": {
+            "name": "x", "namespace": namespace, "uid": namespace, "generation": 1,
+            "resourceVersion": version,
+        },
+        "spec": {"scaleTargetRef": target, "maxReplicas": 3, "engine": "VLLM", "metrics": [{
+            "signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"},
+        }]},
+        "status": {"desiredReplicas": desired},
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn tasks(api: &StandIn, leases: &Leases) -> Tasks {
+    let config = Config {
+        memory_budget: 1 << 24,
+        most_autoscalers: 1,
+        namespace: None,
+        health_address: ([127, 0, 0, 1], 0).into(),
+        wake: None,
+        lease: None,
+        period: Duration::from_secs(15),
+        profile: Profile::Default,
+        egress: EgressRules { loopback: true, ..EgressRules::default() },
+        monitoring_namespaces: Vec::new(),
+    };
+    let mut context = context(&config, &api.client).unwrap();
+    context.leases = leases.clone();
+    context.status.leases = leases.clone();
+    Tasks::new(Arc::new(context))
+}
+
+async fn api() -> StandIn {
+    StandIn::start(|request: &Received| match request.method.as_str() {
+        "PATCH" => Answer::Json(200, request.body.clone()),
+        _ => Answer::refusal(404),
+    })
+    .await
+}
+
+/// Returns the bodies of the statuses that were written in a namespace.
+fn statuses(api: &StandIn, namespace: &str) -> Vec<Value> {
+    let path = format!("/namespaces/{namespace}/llmautoscalers/x/status");
+    let writes = api.received(|request| request.method == "PATCH" && request.path.contains(&path));
+    writes.into_iter().map(|write| write.body).collect()
+}
+
+fn held(leases: &Leases) -> Vec<bool> {
+    leases.changes().borrow().to_vec()
+}
+
+#[tokio::test]
+async fn a_task_runs_where_the_lease_is_held_and_ends_with_it() {
+    let (api, leases) = (api().await, Leases::by_hand(BUCKETS));
+    let mut tasks = tasks(&api, &leases);
+    let (a, b) = (leases.bucket("a"), leases.bucket("b"));
+    assert_ne!(a, b);
+    for namespace in ["a", "b"] {
+        tasks.apply(object(namespace, "1", 1));
+        let key = AutoscalerKey { namespace: namespace.to_owned(), name: "x".to_owned() };
+        assert!(tasks.context.wake.is_known(&key), "a call may reach any copy");
+    }
+    assert_eq!((tasks.count(), tasks.leave_lost(&held(&leases))), (0, vec![]));
+    leases.give(a);
+    assert_eq!(tasks.leave_lost(&held(&leases)), [a]);
+    tasks.serve(&[a]);
+    assert_eq!((tasks.count(), tasks.leave_lost(&held(&leases))), (1, vec![]));
+    until("the status of a", || !statuses(&api, "a").is_empty()).await;
+    assert!(statuses(&api, "b").is_empty());
+
+    leases.give(b);
+    leases.take(a);
+    assert_eq!(tasks.leave_lost(&held(&leases)), [b]);
+    tasks.serve(&[b]);
+    assert_eq!(tasks.count(), 1);
+    while tasks.are_ending() {
+        tokio::task::yield_now().await;
+    }
+    // A new one of a namespace that is not served stands by.
+    tasks.remove(&("a".to_owned(), "x".to_owned()));
+    tasks.apply(object("a", "2", 1));
+    assert_eq!(tasks.count(), 1);
+}
+
+/// Another copy may have served in between, although the Lease was never seen to be lost.
+#[tokio::test]
+async fn a_lease_that_was_lost_and_won_between_two_looks_ends_the_tasks_too() {
+    let (api, leases) = (api().await, Leases::by_hand(BUCKETS));
+    let mut tasks = tasks(&api, &leases);
+    let bucket = leases.bucket("a");
+    leases.give(bucket);
+    tasks.serve(&[bucket]);
+    tasks.apply(object("a", "1", 1));
+    assert_eq!((tasks.count(), tasks.leave_lost(&held(&leases))), (1, vec![]));
+    leases.take(bucket);
+    leases.give(bucket);
+    assert_eq!((tasks.leave_lost(&held(&leases)), tasks.count()), (vec![bucket], 0));
+}
+
+/// The old holder has written the status a moment ago, and the watch has not shown it yet.
+#[tokio::test]
+async fn a_task_begins_with_the_latest_status_and_an_older_one_of_the_watch_is_left_out() {
+    let (api, leases) = (api().await, Leases::by_hand(BUCKETS));
+    let mut tasks = tasks(&api, &leases);
+    let bucket = leases.bucket("a");
+    tasks.apply(object("a", "9", 1));
+    tasks.refresh(object("a", "10", 2));
+    // The watch is behind.
+    tasks.apply(object("a", "9", 1));
+    tasks.refresh(object("b", "1", 1));
+    leases.give(bucket);
+    tasks.serve(&[bucket]);
+    until("the status", || !statuses(&api, "a").is_empty()).await;
+    let body = &statuses(&api, "a")[0];
+    assert_eq!(body["metadata"]["resourceVersion"], "10");
+    assert_eq!(body["status"]["desiredReplicas"], 2);
+    assert_eq!(tasks.count(), 1, "what the watch has not told of is left to it");
+}
+
+#[tokio::test]
+async fn one_that_is_too_much_is_told_so_by_the_copy_that_serves_its_namespace() {
+    let (api, leases) = (api().await, Leases::by_hand(BUCKETS));
+    let mut tasks = tasks(&api, &leases);
+    let bucket = leases.bucket("a");
+    tasks.apply(object("a", "1", 1));
+    let mut second = object("a", "2", 1);
+    if let Ok(second) = &mut second.0 {
+        (second.metadata.name, second.metadata.uid) = (Some("y".into()), Some("y".into()));
+    }
+    tasks.apply(second);
+    let told = || api.received(|request| request.path.contains("/llmautoscalers/y/status")).len();
+    leases.give(bucket);
+    tasks.serve(&[bucket]);
+    until("it to be told", || told() == 1).await;
+    assert_eq!(tasks.count(), 1);
+}
