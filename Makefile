@@ -7,6 +7,7 @@ ENGINE ?= emulated
 COUNT ?= 600
 STEPS ?= 50
 PODS ?= 1000
+KILLS ?= 10
 LOADING ?= 60
 SECONDS ?= 60
 CARGO ?= cargo
@@ -106,6 +107,11 @@ test-tenants: controlplane ## a tenant's attacks, and an API server in trouble: 
 test-rbac: controlplane ## each permission of the operator is used, and its absence is told; Roles of one namespace suffice (2 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test rbac
+
+.PHONY: test-failover
+test-failover: controlplane ## two copies of the operator: killed KILLS times, terminated, paused: never two writers (3 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	KILLS=$(KILLS) $(CARGO) test --locked -p llm-autoscaler-e2e --test failover
 
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes

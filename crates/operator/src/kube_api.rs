@@ -193,8 +193,9 @@ impl WritePermit {
 
     /// Takes the permission away.
     pub(crate) fn end(&self) {
-        self.until.store(0, Ordering::SeqCst);
-        self.endings.fetch_add(1, Ordering::SeqCst);
+        if self.until.swap(0, Ordering::SeqCst) != 0 {
+            self.endings.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Returns the deadline of a write that starts now; `None` once the permit has ended.
@@ -266,6 +267,7 @@ mod tests {
         assert_eq!(WritePermit::none().deadline(at(0)), None);
         let (held, copy) = (permit(100), permit(100));
         let clone = held.clone();
+        held.end();
         held.end();
         assert_eq!(clone.deadline(at(0)), None, "clones are one permission");
         assert_eq!((clone.endings(), copy.endings()), (1, 0));

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const SUPERVISOR: &str = include_str!("supervise.sh");
 
@@ -122,6 +122,36 @@ impl Process {
             name.trim() != "sh"
         };
         children.split_whitespace().find(is_program)?.parse().ok()
+    }
+
+    /// Lets the program end by itself: sends SIGTERM.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Pauses the program: sends SIGSTOP.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a paused program go on: sends SIGCONT.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let pid = pid.with_context(|| format!("{} does not run", self.spec.name))?;
+        kill_process(pid, signal).with_context(|| format!("a signal to {}", self.spec.name))
     }
 
     /// Returns the path of the log file.

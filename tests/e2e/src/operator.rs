@@ -22,6 +22,8 @@ pub struct Operator {
     serves_all: AtomicBool,
     /// Further arguments.
     args: Mutex<Vec<String>>,
+    /// The election in which it takes part.
+    election: Mutex<Option<Election>>,
     /// The kubeconfig of its ServiceAccount.
     kubeconfig: Mutex<PathBuf>,
     /// The folder of its logs, one per start.
@@ -34,12 +36,24 @@ pub struct Operator {
     starts: AtomicU32,
 }
 
+/// The election in which an operator takes part.
+#[derive(Clone)]
+struct Election {
+    /// The name of its pod.
+    pod: String,
+    arguments: Vec<String>,
+}
+
+/// The namespace into which `config/default` installs, with the permission to write Leases.
+const SYSTEM: &str = "llm-autoscaler-system";
+
 impl Operator {
     pub(crate) fn new(cluster: &Cluster, namespace: &str, args: &[&str]) -> Self {
         Self {
             namespace: namespace.to_owned(),
             serves_all: AtomicBool::new(false),
             args: Mutex::new(args.iter().map(ToString::to_string).collect()),
+            election: Mutex::default(),
             kubeconfig: Mutex::new(cluster.operator_kubeconfig.clone()),
             logs: cluster.control_plane.dir().to_owned(),
             process: Mutex::default(),
@@ -55,7 +69,9 @@ impl Operator {
     /// Fails if the binary has not been built.
     pub fn start(&self) -> Result<()> {
         let count = self.starts.fetch_add(1, Ordering::Relaxed);
-        let log = self.logs.join(format!("operator-{}-{count}.log", self.namespace));
+        let election = self.election.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let name = election.as_ref().map_or(&self.namespace, |election| &election.pod);
+        let log = self.logs.join(format!("operator-{name}-{count}.log"));
         let [health, wake] = [free_address(), free_address()];
         self.port.store(health.port(), Ordering::Relaxed);
         self.wake_port.store(wake.port(), Ordering::Relaxed);
@@ -69,6 +85,10 @@ impl Operator {
             .args([&health, &wake, "--wake-plain-http"])
             .args(&*self.args.lock().unwrap_or_else(PoisonError::into_inner))
             .env("KUBECONFIG", self.kubeconfig());
+        let spec = match election {
+            Some(Election { pod, arguments }) => spec.args(arguments).env("POD_NAME", pod),
+            None => spec,
+        };
         *self.lock() = Some(Process::start(spec)?);
         Ok(())
     }
@@ -81,6 +101,46 @@ impl Operator {
         let args = args.iter().map(ToString::to_string).collect();
         *self.args.lock().unwrap_or_else(PoisonError::into_inner) = args;
         self.start()
+    }
+
+    /// Starts the operator as a copy with this name, among those of its namespace, with Leases that
+    /// last for this time.
+    ///
+    /// # Errors
+    /// Same as [`Operator::start`].
+    pub fn start_elected(&self, pod: &str, seconds: u64) -> Result<()> {
+        let arguments = vec![
+            format!("--lease-namespace={SYSTEM}"),
+            format!("--lease-name={}", self.namespace),
+            format!("--lease-duration-seconds={seconds}"),
+        ];
+        let election = Election { pod: pod.to_owned(), arguments };
+        *self.election.lock().unwrap_or_else(PoisonError::into_inner) = Some(election);
+        self.start()
+    }
+
+    /// Lets the operator end by SIGTERM. Returns at once.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn terminate(&self) -> Result<()> {
+        self.lock().as_ref().context("the operator does not run")?.terminate()
+    }
+
+    /// Pauses the operator by SIGSTOP.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self) -> Result<()> {
+        self.lock().as_ref().context("the operator does not run")?.pause()
+    }
+
+    /// Lets a paused operator go on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume(&self) -> Result<()> {
+        self.lock().as_ref().context("the operator does not run")?.resume()
     }
 
     /// Starts the operator for all namespaces. No other scenario may run beside.

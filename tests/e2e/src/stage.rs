@@ -94,6 +94,11 @@ impl Stage {
         Ok(Self { cluster: self.cluster.clone(), namespace, script, operator })
     }
 
+    /// Returns a second operator for this namespace, which is not started.
+    pub fn second_operator(&self) -> Operator {
+        Operator::new(&self.cluster, &self.namespace, &[])
+    }
+
     /// Assigns another engine than the script to the future pods of a StatefulSet.
     pub fn assign(&self, name: &str, engine: Engine) {
         self.cluster.assign(&self.namespace, &format!("{name}-"), engine);

@@ -1,0 +1,134 @@
+//! The audit log of the API server: which copy of the operator has written what, and when.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Seek, SeekFrom},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+/// A request of a copy that the API server has answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// The name of the process that sent it: that of the copy, and a suffix for each start.
+    pub process: String,
+    /// The verb.
+    pub verb: String,
+    /// The resource, and its subresource after a slash.
+    pub resource: String,
+    /// The status of the answer.
+    pub code: i64,
+    /// The time at which it was received.
+    pub received: DateTime<Utc>,
+    /// The time at which it was answered.
+    pub answered: DateTime<Utc>,
+}
+
+impl Request {
+    fn parse(event: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let time = |value: &Value| value.as_str()?.parse::<DateTime<Utc>>().ok();
+        let agent = event["userAgent"].as_str()?;
+        let process = agent.strip_prefix("llm-autoscaler/")?.split_once(" (")?.1;
+        let object = &event["objectRef"];
+        let mut resource = text(&object["resource"]);
+        if let Some(subresource) = object["subresource"].as_str() {
+            resource = format!("{resource}/{subresource}");
+        }
+        // Whichever copy gets a wake call records it, in a field of its own.
+        if event["requestURI"].as_str()?.contains("fieldManager=llm-autoscaler-wake") {
+            resource = "wake".to_owned();
+        }
+        Some(Self {
+            process: process.trim_end_matches(')').to_owned(),
+            verb: text(&event["verb"]),
+            resource,
+            code: event["responseStatus"]["code"].as_i64()?,
+            received: time(&event["requestReceivedTimestamp"])?,
+            answered: time(&event["stageTimestamp"])?,
+        })
+    }
+
+    /// Returns true for a write to anything but a Lease and the record of a wake call, whether it
+    /// was accepted or not.
+    pub(crate) fn is_attempt(&self) -> bool {
+        let writes = ["create", "update", "patch", "delete"];
+        let is_review = self.resource.ends_with("reviews");
+        writes.contains(&&*self.verb)
+            && self.resource != "wake"
+            && !self.is_of_lease()
+            && !is_review
+    }
+
+    /// Returns true for a write that the API server has accepted.
+    pub(crate) fn is_write(&self) -> bool {
+        self.is_attempt() && self.is_accepted()
+    }
+
+    fn is_of_lease(&self) -> bool {
+        self.resource == "leases"
+    }
+
+    fn is_accepted(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+}
+
+/// Reads the requests of copies from the log, as it grows.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: PathBuf,
+    /// What the names of the copies begin with.
+    copies: String,
+    /// The number of bytes that have been read.
+    read: u64,
+    requests: Vec<Request>,
+}
+
+impl Log {
+    /// Reads the log from its end.
+    pub(crate) fn new(path: PathBuf, copies: String) -> Result<Self> {
+        let read = std::fs::metadata(&path)?.len();
+        Ok(Self { path, copies, read, requests: Vec::new() })
+    }
+
+    /// Returns the requests so far, by the time of their answers.
+    pub(crate) fn requests(&mut self) -> Result<&[Request]> {
+        let mut file = File::open(&self.path)
+            .with_context(|| format!("reading the audit log {}", self.path.display()))?;
+        file.seek(SeekFrom::Start(self.read))?;
+        let mut lines = BufReader::new(file);
+        let mut line = String::new();
+        // The API server may be in the middle of the last line.
+        while lines.read_line(&mut line)? > 0 && line.ends_with('\n') {
+            self.read += line.len() as u64;
+            let event = serde_json::from_str::<Value>(&line).ok();
+            let request = event.and_then(|event| Request::parse(&event));
+            let is_ours = |request: &Request| request.process.starts_with(&self.copies);
+            self.requests.extend(request.filter(is_ours));
+            line.clear();
+        }
+        self.requests.sort_by_key(|request| request.answered);
+        Ok(&self.requests)
+    }
+}
+
+/// Returns the double writes: those that were received after another process had written its name
+/// into the Lease, or were answered later than that by a process that did not get it back.
+pub(crate) fn double_writes(requests: &[Request]) -> Vec<Request> {
+    let mut holder: Option<&str> = None;
+    let mut doubles = Vec::new();
+    for request in requests {
+        if request.is_of_lease() && request.is_accepted() && request.verb != "get" {
+            if ["create", "update", "patch"].contains(&&*request.verb) {
+                holder = Some(&request.process);
+            }
+        } else if request.is_write() && holder.is_some_and(|holder| holder != request.process) {
+            doubles.push(request.clone());
+        }
+    }
+    doubles
+}

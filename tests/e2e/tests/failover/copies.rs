@@ -1,0 +1,122 @@
+//! Two copies of the operator for one namespace.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use llm_autoscaler_e2e::{Operator, SOON, Stage};
+use llm_autoscaler_testbed::wait;
+
+use crate::audit::{self, Log, Request};
+
+/// The namespace of the Leases.
+const SYSTEM: &str = "llm-autoscaler-system";
+
+/// Two copies of the operator, of which one serves.
+pub(crate) struct Copies<'a> {
+    pub(crate) stage: &'a Stage,
+    second: Operator,
+    lease_seconds: u64,
+    log: Mutex<Log>,
+}
+
+/// A copy: the first or the second one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Copy(usize);
+
+impl Copy {
+    /// Returns the other copy.
+    pub(crate) fn other(self) -> Self {
+        Self(1 - self.0)
+    }
+}
+
+impl<'a> Copies<'a> {
+    /// Starts both, and waits until one serves and the other one is ready to.
+    pub(crate) async fn start(stage: &'a Stage, lease_seconds: u64) -> Result<Self> {
+        stage.operator.kill();
+        let log = stage.control_plane().audit_log();
+        let log = Mutex::new(Log::new(log, format!("{}-copy-", stage.namespace))?);
+        let copies = Self { stage, second: stage.second_operator(), lease_seconds, log };
+        copies.run(Copy(0))?;
+        copies.until_held_by(Copy(0)).await?;
+        copies.run(Copy(1))?;
+        copies.until_ready(Copy(1)).await?;
+        Ok(copies)
+    }
+
+    /// Returns the operator of a copy.
+    pub(crate) fn operator(&self, copy: Copy) -> &Operator {
+        if copy.0 == 0 { &self.stage.operator } else { &self.second }
+    }
+
+    /// Starts a copy.
+    pub(crate) fn run(&self, copy: Copy) -> Result<()> {
+        self.operator(copy).start_elected(&self.name(copy), self.lease_seconds)
+    }
+
+    fn name(&self, copy: Copy) -> String {
+        format!("{}-copy-{}", self.stage.namespace, copy.0)
+    }
+
+    /// Waits until a copy is ready: its watches work.
+    pub(crate) async fn until_ready(&self, copy: Copy) -> Result<()> {
+        let url = format!("{}/readyz", self.operator(copy).url());
+        let client = llm_autoscaler_testbed::http_client();
+        wait::until("a copy to be ready", SOON, async || {
+            let answer = client.get(&url).send().await;
+            Ok(answer.is_ok_and(|answer| answer.status().is_success()).then_some(()))
+        })
+        .await
+    }
+
+    /// Returns the copy that the Lease names, and the name of its process.
+    pub(crate) async fn holder(&self) -> Result<Option<(Copy, String)>> {
+        let leases: Api<Lease> = Api::namespaced(self.stage.client(), SYSTEM);
+        let lease = leases.get_opt(&self.stage.namespace).await?;
+        let holder = lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default();
+        let of = |copy: &Copy| holder.starts_with(&self.name(*copy));
+        Ok([Copy(0), Copy(1)].into_iter().find(of).map(|copy| (copy, holder.clone())))
+    }
+
+    /// Waits until a copy holds the Lease. Returns the name of its process.
+    pub(crate) async fn until_held_by(&self, copy: Copy) -> Result<String> {
+        wait::until(&format!("{} to hold the Lease", self.name(copy)), SOON, async || {
+            Ok(self.holder().await?.filter(|(holder, _)| *holder == copy).map(|(_, name)| name))
+        })
+        .await
+    }
+
+    /// Returns the requests of both copies so far.
+    pub(crate) fn requests(&self) -> Result<Vec<Request>> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(log.requests()?.to_vec())
+    }
+
+    /// Waits for the first write of a copy after a moment. Returns the time in between.
+    pub(crate) async fn gap(&self, copy: Copy, since: DateTime<Utc>) -> Result<Duration> {
+        let name = self.name(copy);
+        let is_next = |request: &Request| {
+            request.process.starts_with(&name) && request.is_write() && request.received > since
+        };
+        let first = wait::until("the first write of the other copy", SOON, async || {
+            Ok(self.requests()?.into_iter().find(is_next))
+        });
+        (first.await?.received - since).to_std().context("a time before the moment")
+    }
+
+    /// Fails if there was a double write.
+    pub(crate) fn ensure_one_writer(&self) -> Result<usize> {
+        let requests = self.requests()?;
+        let doubles = audit::double_writes(&requests);
+        ensure!(doubles.is_empty(), "{} double writes: {doubles:#?}", doubles.len());
+        let writes = requests.iter().filter(|request| request.is_write()).count();
+        ensure!(writes > 0, "there were no writes at all");
+        Ok(writes)
+    }
+}
