@@ -303,6 +303,10 @@ fn deletion_cost(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        clock::Clock,
+        kube_api::stand_in::{Answer, Received, StandIn},
+    };
 
     fn pod(gate: Gate, deleting: bool) -> Pod {
         let mut pod = Pod::serving("a-0", "a");
@@ -332,6 +336,38 @@ mod tests {
             let status = condition.as_ref().and_then(|condition| condition["status"].as_str());
             assert_eq!(status, expected, "{gate:?} {deleting} {position:?}");
         }
+    }
+
+    /// The kubelet has changed the pod meanwhile, or another copy of the operator has.
+    #[tokio::test]
+    async fn a_patch_names_the_version_that_is_known_and_is_repeated_with_the_next_one() {
+        let clock = Clock::start();
+        let (pods, leases) = (PodStore::new(clock), Leases::by_hand(1));
+        let _following = pods.follow("ns");
+        let pod = Arc::new(pod(Gate::Open, false));
+        pods.apply(Pod::clone(&pod));
+        pods.record_version("ns", "a-0", Some("5".to_owned()));
+        let shown = pods.clone();
+        let api = StandIn::start(move |request: &Received| {
+            if request.body["metadata"]["resourceVersion"] != "5" {
+                return Answer::Json(200, json!({"metadata": {"name": "a-0"}}));
+            }
+            shown.record_version("ns", "a-0", Some("6".to_owned()));
+            Answer::refusal(409)
+        })
+        .await;
+        let handles = (api.client.clone(), Writes::new(clock), leases.clone());
+        let (client, writes, leases) = handles;
+        let supervisor = Supervisor::impatient();
+        let gates = PodGates::new(pods, (client, writes, leases.clone(), supervisor));
+        assert!(gates.mark(&[pod.clone()]).await.is_err(), "another copy holds the Lease");
+        assert!(api.received(|_| true).is_empty());
+        leases.give(0);
+        gates.mark(&[pod]).await.unwrap();
+        let versions: Vec<_> = api.received(|_| true);
+        let versions: Vec<_> =
+            versions.iter().map(|patch| &patch.body["metadata"]["resourceVersion"]).collect();
+        assert_eq!(versions, ["5", "6"]);
     }
 
     #[test]

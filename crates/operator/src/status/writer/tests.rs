@@ -153,6 +153,54 @@ async fn a_status_that_has_become_old_while_another_was_written_is_left_out() {
     assert_eq!(api.received(|_| true).len(), 2);
 }
 
+/// Another copy of the operator, or a user, has changed the object since this one has seen it.
+#[tokio::test]
+async fn a_status_names_the_version_that_is_known_and_waits_for_the_next_one_if_it_is_outdated() {
+    let api = StandIn::start(|request: &Received| {
+        if request.body["metadata"]["resourceVersion"] != "7" {
+            return Answer::refusal(409);
+        }
+        let mut object = request.body.clone();
+        (object["metadata"]["resourceVersion"], object["spec"]) = (json!("8"), json!(null));
+        Answer::Json(200, object)
+    })
+    .await;
+    let mut object = object("a", "a");
+    let versioned = |object: &mut LLMAutoscaler, version: &str| {
+        object.metadata.resource_version = Some(version.to_owned());
+    };
+    versioned(&mut object, "5");
+    let mut writer = StatusWriter::new(&client(&api), &object);
+    writer.write(&object, status(1, Reason::ReadyForNewScale, "5"));
+    let sent = || {
+        let sent = api.received(|_| true);
+        let versions = sent.iter().map(|sent| sent.body["metadata"]["resourceVersion"].clone());
+        versions.collect::<Vec<_>>()
+    };
+    until("the first attempt", || sent() == ["5"]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(sent(), ["5"], "nothing is tried before the watch shows the change");
+    versioned(&mut object, "7");
+    writer.observe_version(&object);
+    until("the second attempt", || sent() == ["5", "7"]).await;
+    // The watch is behind.
+    versioned(&mut object, "6");
+    writer.observe_version(&object);
+    assert_eq!(writer.version.latest().as_deref(), Some("7"));
+}
+
+#[tokio::test]
+async fn a_copy_without_the_lease_writes_no_status() {
+    let api = StandIn::start(|request| Answer::Json(200, request.body.clone())).await;
+    let leases = Leases::by_hand(1);
+    let client = StatusClient { leases: leases.clone(), ..client(&api) };
+    write_once(&client, &object("a", "a"), LLMAutoscalerStatus::default()).await;
+    assert!(api.received(|_| true).is_empty());
+    leases.give(0);
+    write_once(&client, &object("a", "a"), LLMAutoscalerStatus::default()).await;
+    assert_eq!(api.received(|_| true).len(), 1);
+}
+
 #[test]
 fn sizes_are_urgent_and_values_are_not() {
     let base = status(1, Reason::ReadyForNewScale, "5");
