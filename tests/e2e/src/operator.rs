@@ -44,9 +44,6 @@ struct Election {
     arguments: Vec<String>,
 }
 
-/// The namespace into which `config/default` installs, with the permission to write Leases.
-const SYSTEM: &str = "llm-autoscaler-system";
-
 impl Operator {
     pub(crate) fn new(cluster: &Cluster, namespace: &str, args: &[&str]) -> Self {
         Self {
@@ -103,15 +100,14 @@ impl Operator {
         self.start()
     }
 
-    /// Starts the operator as a copy with this name, among those of its namespace, with Leases that
-    /// last for this time.
+    /// Starts the operator as a copy with this name, among those of its namespace, with a Lease
+    /// there that lasts for this time. Its ServiceAccount needs a role for that.
     ///
     /// # Errors
     /// Same as [`Operator::start`].
     pub fn start_elected(&self, pod: &str, seconds: u64) -> Result<()> {
         let arguments = vec![
-            format!("--lease-namespace={SYSTEM}"),
-            format!("--lease-name={}", self.namespace),
+            format!("--lease-namespace={}", self.namespace),
             format!("--lease-duration-seconds={seconds}"),
         ];
         let election = Election { pod: pod.to_owned(), arguments };

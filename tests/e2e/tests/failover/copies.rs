@@ -8,14 +8,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
 use llm_autoscaler_e2e::{Operator, SOON, Stage};
-use llm_autoscaler_testbed::wait;
+use llm_autoscaler_testbed::{repository, wait};
 
 use crate::audit::{self, Log, Request};
 
-/// The namespace of the Leases.
-const SYSTEM: &str = "llm-autoscaler-system";
+/// The name of the Lease.
+const LEASE: &str = "llm-autoscaler";
 
 /// Two copies of the operator, of which one serves.
 pub(crate) struct Copies<'a> {
@@ -40,6 +39,7 @@ impl<'a> Copies<'a> {
     /// Starts both, and waits until one serves and the other one is ready to.
     pub(crate) async fn start(stage: &'a Stage, lease_seconds: u64) -> Result<Self> {
         stage.operator.kill();
+        permit(stage).await?;
         let log = stage.control_plane().audit_log();
         let log = Mutex::new(Log::new(log, format!("{}-copy-", stage.namespace))?);
         let copies = Self { stage, second: stage.second_operator(), lease_seconds, log };
@@ -77,8 +77,7 @@ impl<'a> Copies<'a> {
 
     /// Returns the copy that the Lease names, and the name of its process.
     pub(crate) async fn holder(&self) -> Result<Option<(Copy, String)>> {
-        let leases: Api<Lease> = Api::namespaced(self.stage.client(), SYSTEM);
-        let lease = leases.get_opt(&self.stage.namespace).await?;
+        let lease = self.stage.api::<Lease>().get_opt(LEASE).await?;
         let holder = lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default();
         let of = |copy: &Copy| holder.starts_with(&self.name(*copy));
         Ok([Copy(0), Copy(1)].into_iter().find(of).map(|copy| (copy, holder.clone())))
@@ -119,4 +118,15 @@ impl<'a> Copies<'a> {
         ensure!(writes > 0, "there were no writes at all");
         Ok(writes)
     }
+}
+
+/// Permits the operator what config/rbac/lease_role.yaml permits it in its own namespace.
+async fn permit(stage: &Stage) -> Result<()> {
+    let file = repository().join("config/rbac/lease_role.yaml");
+    let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let account = "{kind: ServiceAccount, name: llm-autoscaler";
+    let of_system = format!("{account}, namespace: llm-autoscaler-system");
+    let named = format!("metadata:\n  namespace: {}", stage.namespace);
+    let text = text.replace(account, &of_system).replace("metadata:", &named);
+    stage.control_plane().apply_yaml(&text).await.map(drop)
 }
