@@ -1,6 +1,9 @@
 //! The options of the election among the copies of the operator.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use clap::builder::RangedU64ValueParser;
 use llm_autoscaler_operator::LeaseConfig;
@@ -59,11 +62,13 @@ impl Election {
                  POD_NAMESPACE as in config/manager/deployment.yaml"
             );
         };
+        // A container that is restarted in its pod is another copy. The number is the operating
+        // system's.
+        let start = RandomState::new().hash_one(&self.pod_name);
         Ok(Some(LeaseConfig {
             namespace,
             name: self.lease_name,
-            // A container that is restarted in its pod is another copy.
-            identity: format!("{}_{:016x}", self.pod_name, fastrand::u64(..)),
+            identity: format!("{}_{start:016x}", self.pod_name),
             duration: Duration::from_secs(self.lease_duration_seconds),
             buckets: self.buckets,
         }))

@@ -97,7 +97,7 @@ use crate::{
 /// The longest time for which the listing of pods waits for that of the autoscalers.
 const HEAD_START: Duration = Duration::from_secs(5);
 /// The time for the answers to writes that are under way at the end.
-const LAST_WRITES: Duration = Duration::from_millis(500);
+const LAST_WRITES: Duration = Duration::from_secs(1);
 /// The time for giving the Leases away at the end.
 const RELEASE: Duration = Duration::from_secs(2);
 
@@ -255,14 +255,17 @@ pub async fn run(
     let quiet = async {
         terminated.await;
         context.writes.close();
-        context.writes.idle(LAST_WRITES).await;
+        context.writes.idle(LAST_WRITES).await
     };
     tokio::select! {
         () = watch_all(&context, &watching, namespace.as_deref()) => Ok(()),
         result = serve_wake(wake, &context) => result,
-        () = quiet => {
-            // Another copy takes over when the Leases end by themselves, too.
-            let _ = tokio::time::timeout(RELEASE, context.leases.release()).await;
+        is_quiet = quiet => {
+            // The API server may still carry out a write without an answer, so its Lease runs out
+            // by itself then.
+            if is_quiet {
+                let _ = tokio::time::timeout(RELEASE, context.leases.release()).await;
+            }
             Ok(())
         }
     }

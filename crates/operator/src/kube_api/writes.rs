@@ -98,14 +98,14 @@ impl Writes {
         self.state.is_closed.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until no write is under way, for at most this time.
-    pub(crate) async fn idle(&self, at_most: Duration) {
+    /// Waits until no write is under way, for at most this time. Returns whether that is so.
+    pub(crate) async fn idle(&self, at_most: Duration) -> bool {
         let idle = async {
             while self.state.under_way.load(Ordering::SeqCst) > 0 {
                 tokio::time::sleep(POLL).await;
             }
         };
-        let _ = tokio::time::timeout(at_most, idle).await;
+        tokio::time::timeout(at_most, idle).await.is_ok()
     }
 }
 
@@ -207,6 +207,6 @@ mod tests {
         assert!((&mut idle).now_or_never().is_none());
         answer.send(()).unwrap();
         first.await.unwrap();
-        idle.await;
+        assert!(idle.await);
     }
 }

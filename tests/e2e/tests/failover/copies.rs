@@ -114,6 +114,8 @@ impl<'a> Copies<'a> {
         let requests = self.requests()?;
         let doubles = audit::double_writes(&requests);
         ensure!(doubles.is_empty(), "{} double writes: {doubles:#?}", doubles.len());
+        let refused: Vec<_> = requests.iter().filter(|request| request.code == 403).collect();
+        ensure!(refused.is_empty(), "the operator's roles do not suffice: {refused:?}");
         let writes = requests.iter().filter(|request| request.is_write()).count();
         ensure!(writes > 0, "there were no writes at all");
         Ok(writes)

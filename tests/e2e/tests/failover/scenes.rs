@@ -68,7 +68,9 @@ pub(crate) async fn holder_is_paused(stage: &Stage) -> Result<String> {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let requests = copies.requests()?;
         let after = requests.iter().filter(|request| {
-            request.process == process && request.received > resumed && request.is_attempt()
+            process.starts_with(&request.process)
+                && request.received > resumed
+                && request.is_attempt()
         });
         resumed_writes += after.count();
         ensure!(resumed_writes == 0, "a copy that woke up wrote: {:#?}", requests.last());
