@@ -62,8 +62,8 @@ impl CallError {
         (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))
     }
 
-    /// Returns true if a failed write may still have been carried out: it was sent, and there was no
-    /// response, or a server error.
+    /// Returns true if a failed write may still have been carried out: it was sent, and there was
+    /// no response, or a server error.
     pub(crate) fn is_ambiguous(&self) -> bool {
         !matches!(self, Self::NoPermit) && self.status().is_none_or(|status| status >= 500)
     }

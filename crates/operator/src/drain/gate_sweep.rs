@@ -1,5 +1,5 @@
-//! Opens the readiness gates of pods that no autoscaler manages, in the namespaces that this copy of
-//! the operator serves.
+//! Opens the readiness gates of pods that no autoscaler manages, in the namespaces that this copy
+//! of the operator serves.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

@@ -7,7 +7,10 @@
 //! is the last to say so is right. It needs no other permission than the status does.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use kube::{Api, Client, api::Patch};
+use kube::{
+    Api, Client,
+    api::{PartialObjectMeta, Patch},
+};
 use llm_autoscaler_api::{LLMAutoscaler, managers};
 use serde_json::json;
 
@@ -41,7 +44,9 @@ impl WakeRecord {
             "metadata": {"name": name},
             "status": {"lastWakeTime": at.trunc_subsecs(0).to_rfc3339()},
         });
-        let api = Api::<LLMAutoscaler>::namespaced(self.client.clone(), namespace);
+        // The rest of the answer may be newer than this version of the operator.
+        let api =
+            Api::<PartialObjectMeta<LLMAutoscaler>>::namespaced(self.client.clone(), namespace);
         let (params, patch) = (apply_as(managers::WAKE), Patch::Apply(patch));
         let call = api.patch_status(name, &params, &patch);
         self.writes.send(&WritePermit::unlimited(), call).await.map(drop)
