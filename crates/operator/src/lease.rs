@@ -72,6 +72,16 @@ impl Leases {
     #[expect(clippy::unused_async, reason = "there is no election yet")]
     pub(crate) async fn run(self) {}
 
+    /// Returns the copy that serves a namespace, if that is known.
+    pub(crate) fn holder(&self, _namespace: &str) -> Option<String> {
+        None
+    }
+
+    /// Ends all permits for good.
+    pub(crate) fn end(&self) {
+        self.0.permits.iter().for_each(WritePermit::end);
+    }
+
     /// Gives all Leases away.
     #[expect(clippy::unused_async, reason = "there is no election yet")]
     pub(crate) async fn release(&self) {}

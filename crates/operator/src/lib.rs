@@ -265,6 +265,8 @@ pub async fn run(
             // by itself then.
             if is_quiet {
                 let _ = tokio::time::timeout(RELEASE, context.leases.release()).await;
+            } else {
+                context.leases.end();
             }
             Ok(())
         }

@@ -285,7 +285,10 @@ impl Tasks {
         }
         for bucket in lost {
             self.served.remove(&bucket);
-            info!(bucket, "another copy of the operator may serve these namespaces now");
+            let mut namespaces = self.admitted.keys().map(|(namespace, _)| namespace);
+            let one = namespaces.find(|namespace| leases.bucket(namespace) == bucket);
+            let holder = one.and_then(|namespace| leases.holder(namespace));
+            info!(bucket, holder, "this copy of the operator stands by");
         }
         (0..held.len()).filter(|bucket| is_held(bucket) && !self.served.contains(bucket)).collect()
     }

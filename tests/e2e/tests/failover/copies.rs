@@ -44,7 +44,8 @@ impl<'a> Copies<'a> {
         let log = Mutex::new(Log::new(log, format!("{}-copy-", stage.namespace))?);
         let copies = Self { stage, second: stage.second_operator(), lease_seconds, log };
         copies.run(Copy(0))?;
-        copies.until_held_by(Copy(0)).await?;
+        // The first copy of all waits for a while, in case that there are others.
+        copies.until_serving(Copy(0)).await?;
         copies.run(Copy(1))?;
         copies.until_ready(Copy(1)).await?;
         Ok(copies)
@@ -64,6 +65,22 @@ impl<'a> Copies<'a> {
         format!("{}-copy-{}", self.stage.namespace, copy.0)
     }
 
+    /// Waits until a copy serves.
+    pub(crate) async fn until_serving(&self, copy: Copy) -> Result<()> {
+        wait::until(&format!("{} to serve", self.name(copy)), SOON, async || {
+            let page = self.operator(copy).metrics().await.unwrap_or_default();
+            let is_held = |line: &str| line == "llm_autoscaler_leases_held 1";
+            Ok(page.lines().any(is_held).then_some(()))
+        })
+        .await
+    }
+
+    /// Returns the ends of the logs of both.
+    pub(crate) fn logs(&self) -> String {
+        let tail = |copy| format!("{}:\n{}", self.name(copy), self.operator(copy).log_tail(25));
+        format!("{}\n{}", tail(Copy(0)), tail(Copy(1)))
+    }
+
     /// Waits until a copy is ready: its watches work.
     pub(crate) async fn until_ready(&self, copy: Copy) -> Result<()> {
         let url = format!("{}/readyz", self.operator(copy).url());
@@ -76,7 +93,11 @@ impl<'a> Copies<'a> {
     }
 
     /// Returns the copy that the Lease names, and the name of its process.
-    pub(crate) async fn holder(&self) -> Result<Option<(Copy, String)>> {
+    pub(crate) async fn holder(&self) -> Result<(Copy, String)> {
+        self.named().await?.context("the Lease names no copy")
+    }
+
+    async fn named(&self) -> Result<Option<(Copy, String)>> {
         let lease = self.stage.api::<Lease>().get_opt(LEASE).await?;
         let holder = lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default();
         let of = |copy: &Copy| holder.starts_with(&self.name(*copy));
@@ -86,7 +107,7 @@ impl<'a> Copies<'a> {
     /// Waits until a copy holds the Lease. Returns the name of its process.
     pub(crate) async fn until_held_by(&self, copy: Copy) -> Result<String> {
         wait::until(&format!("{} to hold the Lease", self.name(copy)), SOON, async || {
-            Ok(self.holder().await?.filter(|(holder, _)| *holder == copy).map(|(_, name)| name))
+            Ok(self.named().await?.filter(|(holder, _)| *holder == copy).map(|(_, name)| name))
         })
         .await
     }
@@ -106,7 +127,8 @@ impl<'a> Copies<'a> {
         let first = wait::until("the first write of the other copy", SOON, async || {
             Ok(self.requests()?.into_iter().find(is_next))
         });
-        (first.await?.received - since).to_std().context("a time before the moment")
+        let first = first.await.with_context(|| self.logs())?;
+        (first.received - since).to_std().context("a time before the moment")
     }
 
     /// Fails if there was a double write.

@@ -25,7 +25,7 @@ pub(crate) async fn holder_is_terminated(stage: &Stage) -> Result<String> {
     let copies = Copies::start(stage, 15).await?;
     let mut longest = Duration::ZERO;
     for round in 0..4 {
-        let Some((holder, _)) = copies.holder().await? else { continue };
+        let (holder, _) = copies.holder().await?;
         stage.waiting("a", if round % 2 == 0 { 11 } else { 0 });
         let terminated = Utc::now();
         copies.operator(holder).terminate()?;
@@ -52,7 +52,7 @@ pub(crate) async fn holder_is_paused(stage: &Stage) -> Result<String> {
     let copies = Copies::start(stage, LEASE).await?;
     let mut resumed_writes = 0;
     for round in 0..3 {
-        let Some((holder, process)) = copies.holder().await? else { continue };
+        let (holder, process) = copies.holder().await?;
         // The load changes just before, so that a write is on its way as often as possible.
         stage.waiting("a", if round % 2 == 0 { 11 } else { 0 });
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..1500))).await;
@@ -93,7 +93,7 @@ pub(crate) async fn drain_goes_on(stage: &Stage) -> Result<String> {
     gated::until_in_service(stage, "a-2", false).await?;
     stage.until_condition("a", "Draining", "True", "RequestsInFlight").await?;
     for is_killed in [true, false] {
-        let Some((holder, _)) = copies.holder().await? else { continue };
+        let (holder, _) = copies.holder().await?;
         if is_killed {
             copies.operator(holder).kill();
         } else {
@@ -133,7 +133,7 @@ pub(crate) async fn window_is_kept(stage: &Stage) -> Result<String> {
     stage.waiting("a", 0);
     let fell = Instant::now();
     tokio::time::sleep(Duration::from_secs(6)).await;
-    let Some((holder, _)) = copies.holder().await? else { anyhow::bail!("nobody serves") };
+    let (holder, _) = copies.holder().await?;
     copies.operator(holder).kill();
     let earliest = fell + Duration::from_secs(WINDOW - 1);
     while Instant::now() < earliest {
@@ -167,7 +167,7 @@ pub(crate) async fn call_to_the_copy_that_stands_by(stage: &Stage) -> Result<Str
     cluster.kubectl(["-n", namespace, "create", "rolebinding", "caller", role, &account]).await?;
     let create = ["-n", namespace, "create", "token", "gateway", "--audience=llm-autoscaler"];
     let token = cluster.kubectl(create).await?;
-    let Some((holder, _)) = copies.holder().await? else { anyhow::bail!("nobody serves") };
+    let (holder, _) = copies.holder().await?;
     let url = format!("{}/{namespace}/a", copies.operator(holder.other()).wake_url());
     let call = async || {
         let call = http_client().post(&url).bearer_auth(token.trim());
