@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn copies_are_elected_where_the_namespace_of_the_leases_is_known() {
         // flags; the namespace of the Leases if copies are elected
-        let table: [(&[&str], Result<Option<&str>, ()>); 6] = [
+        type Row<'a> = (&'a [&'a str], Result<Option<&'a str>, ()>);
+        let table: [Row; 6] = [
             (&[], Ok(None)),
             (&["--leader-elect"], Err(())),
             (&["--lease-namespace=system"], Ok(Some("system"))),

@@ -140,10 +140,18 @@ impl PodGates {
         pods: PodStore,
         (client, writes, leases, supervisor): (Client, Writes, Leases, Supervisor),
     ) -> Self {
-        let writer = PodWriter { writes, leases };
-        let instances = RoleInstances::new(client.clone(), writer.clone());
+        let pod_writer = PodWriter { writes, leases };
+        let instances = RoleInstances::new(client.clone(), pod_writer.clone());
         let (closing, state) = (NamespacePace::new(pace::CLOSED_GATES), Mutex::default());
-        Self(Arc::new(Shared { client, pods, writer, instances, supervisor, closing, state }))
+        Self(Arc::new(Shared {
+            client,
+            pods,
+            writer: pod_writer,
+            instances,
+            supervisor,
+            closing,
+            state,
+        }))
     }
 
     /// Brings the gate of a pod to a position, if the pod has the gate. Returns at once; the watch
@@ -360,7 +368,10 @@ mod tests {
         let (client, writes, leases) = handles;
         let supervisor = Supervisor::impatient();
         let gates = PodGates::new(pods, (client, writes, leases.clone(), supervisor));
-        assert!(gates.mark(&[pod.clone()]).await.is_err(), "another copy holds the Lease");
+        assert!(
+            gates.mark(std::slice::from_ref(&pod)).await.is_err(),
+            "another copy holds the Lease"
+        );
         assert!(api.received(|_| true).is_empty());
         leases.give(0);
         gates.mark(&[pod]).await.unwrap();

@@ -261,8 +261,8 @@ mod tests {
             "metadata": metadata, "items": []});
         let api = StandIn::start(move |_: &Received| Answer::Json(200, empty.clone())).await;
         let writes = Writes::new(Clock::start());
-        let writer = PodWriter { writes, leases: Leases::solo() };
-        let instances = RoleInstances::new(api.client.clone(), writer);
+        let pod_writer = PodWriter { writes, leases: Leases::solo() };
+        let instances = RoleInstances::new(api.client.clone(), pod_writer);
         let pod = |namespace: &str, uid: &str| {
             let (api_version, name) = ("workloads.x-k8s.io/v1alpha2".to_owned(), "a".to_owned());
             let role_instance = Some(RoleInstance { api_version, name, uid: uid.to_owned() });

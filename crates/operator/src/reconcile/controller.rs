@@ -116,7 +116,9 @@ async fn take_over(
         tokio::time::sleep(POLL).await;
     }
     let mut tasks = lock(tasks);
-    latest.into_iter().for_each(|object| tasks.refresh(object));
+    for object in latest {
+        tasks.refresh(object);
+    }
     tasks.serve(buckets);
     context.telemetry.set_autoscalers(tasks.count());
 }

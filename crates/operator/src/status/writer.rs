@@ -242,8 +242,8 @@ impl Version {
     }
 
     /// Waits for another version than this one.
-    async fn changed_from(&self, version: &Option<String>) {
-        let _ = self.0.subscribe().wait_for(|latest| latest != version).await;
+    async fn changed_from(&self, version: Option<&String>) {
+        let _ = self.0.subscribe().wait_for(|latest| latest.as_ref() != version).await;
     }
 }
 
@@ -270,7 +270,7 @@ impl StatusWrites {
                     Due::In(Duration::ZERO) => {
                         let version = self.version.latest();
                         if self.write(&latest).await == Outcome::Outdated {
-                            let changed = self.version.changed_from(&version);
+                            let changed = self.version.changed_from(version.as_ref());
                             let _ = tokio::time::timeout(CHANGE_SEEN_WITHIN, changed).await;
                             continue;
                         }

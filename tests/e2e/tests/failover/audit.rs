@@ -40,7 +40,7 @@ impl Request {
         }
         // Whichever copy gets a wake call records it, in a field of its own.
         if event["requestURI"].as_str()?.contains("fieldManager=llm-autoscaler-wake") {
-            resource = "wake".to_owned();
+            "wake".clone_into(&mut resource);
         }
         Some(Self {
             process: process.trim_end_matches(')').to_owned(),

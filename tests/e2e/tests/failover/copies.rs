@@ -144,7 +144,7 @@ impl<'a> Copies<'a> {
     }
 }
 
-/// Permits the operator what config/rbac/lease_role.yaml permits it in its own namespace.
+/// Permits the operator what `config/rbac/lease_role.yaml` permits it in its own namespace.
 async fn permit(stage: &Stage) -> Result<()> {
     let file = repository().join("config/rbac/lease_role.yaml");
     let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
