@@ -6,7 +6,13 @@ pub(crate) mod pages;
 #[cfg(test)]
 pub(crate) mod stand_in;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use kube::{
     Api, Client, Resource,
@@ -138,24 +144,41 @@ pub(crate) fn scoped_dynamic(
     }
 }
 
-/// The permission to write to the API server until a deadline.
-///
-/// Today one operator serves a cluster, and its permits do not end. All writes still require a
-/// permit, so that an operator with leader election could not write after the end of its lease.
-#[derive(Clone, Copy, Debug)]
+/// The permission to write to the API server until a deadline. All clones of a permit share it.
+#[derive(Clone, Debug)]
 pub(crate) struct WritePermit {
-    until: Option<Monotonic>,
+    /// Nanoseconds of the monotonic clock; `u64::MAX` for a permit that does not end, 0 for none.
+    until: Arc<AtomicU64>,
 }
 
 impl WritePermit {
     /// Returns a permit that does not end.
     pub(crate) fn unlimited() -> Self {
-        Self { until: None }
+        Self { until: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+
+    /// Returns a permit that permits nothing yet.
+    pub(crate) fn none() -> Self {
+        Self { until: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// Permits writes until a moment.
+    pub(crate) fn set_until(&self, until: Monotonic) {
+        let nanos = u64::try_from(until.0.as_nanos()).unwrap_or(u64::MAX);
+        self.until.store(nanos, Ordering::SeqCst);
+    }
+
+    /// Ends the permit.
+    pub(crate) fn end(&self) {
+        self.until.store(0, Ordering::SeqCst);
     }
 
     /// Returns the deadline of a write that starts now; `None` once the permit has ended.
-    pub(crate) fn deadline(self, now: Monotonic) -> Option<Duration> {
-        let Some(until) = self.until else { return Some(DEADLINE) };
+    pub(crate) fn deadline(&self, now: Monotonic) -> Option<Duration> {
+        let until = match self.until.load(Ordering::SeqCst) {
+            u64::MAX => return Some(DEADLINE),
+            nanos => Monotonic(Duration::from_nanos(nanos)),
+        };
         let left = until.since(now);
         (!left.is_zero()).then(|| left.min(DEADLINE))
     }
@@ -198,7 +221,11 @@ mod tests {
     #[test]
     fn a_write_takes_no_longer_than_its_permit_lasts() {
         let at = |second| Monotonic(Duration::from_secs(second));
-        let permit = |until| WritePermit { until: Some(at(until)) };
+        let permit = |until| {
+            let permit = WritePermit::none();
+            permit.set_until(at(until));
+            permit
+        };
         // the permit's end, the time, the deadline in seconds
         let table = [(100, 0, Some(10)), (100, 95, Some(5)), (100, 100, None), (100, 101, None)];
         for (until, now, expected) in table {
@@ -206,5 +233,10 @@ mod tests {
             assert_eq!(deadline, expected, "until {until} at {now}");
         }
         assert_eq!(WritePermit::unlimited().deadline(at(1)), Some(DEADLINE));
+        assert_eq!(WritePermit::none().deadline(at(0)), None);
+        let permit = permit(100);
+        let copy = permit.clone();
+        permit.end();
+        assert_eq!(copy.deadline(at(1)), None);
     }
 }

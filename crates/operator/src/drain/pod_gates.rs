@@ -135,7 +135,7 @@ impl PodGates {
         supervisor: Supervisor,
     ) -> Self {
         let writer = PodWriter { permit, clock };
-        let instances = RoleInstances::new(client.clone(), writer);
+        let instances = RoleInstances::new(client.clone(), writer.clone());
         let (closing, state) = (NamespacePace::new(pace::CLOSED_GATES), Mutex::default());
         Self(Arc::new(Shared { client, writer, instances, supervisor, closing, state }))
     }

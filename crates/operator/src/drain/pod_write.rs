@@ -29,8 +29,8 @@ impl Failure {
     }
 }
 
-/// The permission to write to pods, and the clock that tells whether it has ended; cheap to copy.
-#[derive(Clone, Copy)]
+/// The permission to write to pods, and the clock that tells whether it has ended; cheap to clone.
+#[derive(Clone)]
 pub(super) struct PodWriter {
     pub(super) permit: WritePermit,
     pub(super) clock: Clock,
@@ -42,7 +42,7 @@ impl PodWriter {
     /// # Errors
     /// The permit has ended, or the API server refused the write or did not answer.
     pub(super) async fn write<T>(
-        self,
+        &self,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<(), Failure> {
         let Some(deadline) = self.permit.deadline(self.clock.monotonic()) else {

@@ -95,7 +95,7 @@ impl RoleInstances {
         // have failed.
         self.record(&pod.namespace, &marking.set, &going);
         let writes = marking.changes.into_iter();
-        let writes = writes.map(|change| set_cost(self.writer, &api, change));
+        let writes = writes.map(|change| set_cost(&self.writer, &api, change));
         try_join_all(writes).await.map(drop)
     }
 
@@ -107,7 +107,7 @@ impl RoleInstances {
         let Some(instance) = &pod.role_instance else { return Ok(()) };
         let api = self.api(pod, instance);
         let (name, uid) = (instance.name.clone(), instance.uid.clone());
-        set_cost(self.writer, &api, CostChange { name, uid, cost: Value::Null }).await?;
+        set_cost(&self.writer, &api, CostChange { name, uid, cost: Value::Null }).await?;
         self.lock().remove(&InstanceKey::new(&pod.namespace, &instance.uid));
         Ok(())
     }
@@ -189,7 +189,7 @@ fn has_mark(instance: &Metadata) -> bool {
 
 /// Writes the deletion cost of one RoleInstance.
 async fn set_cost(
-    writer: PodWriter,
+    writer: &PodWriter,
     api: &Api<DynamicObject>,
     CostChange { name, uid, cost }: CostChange,
 ) -> Result<(), Failure> {

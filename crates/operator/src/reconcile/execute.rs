@@ -156,8 +156,10 @@ impl Role {
             return Err(TargetError::Conflict("the target is gone".to_owned()));
         };
         let (reference, view) = (&self.config.target, &target.view);
-        let result =
-            context.scales.patch_scale(&namespace, reference, view, write.to, context.permit).await;
+        let result = context
+            .scales
+            .patch_scale(&namespace, reference, view, write.to, &context.permit)
+            .await;
         context.telemetry.record_scale_write(match &result {
             Ok(_) => "ok",
             Err(TargetError::Conflict(_)) => "conflict",

@@ -45,7 +45,7 @@ impl ScaleClient {
         target: &ScaleTargetRef,
         basis: &ScaleView,
         replicas: i32,
-        permit: WritePermit,
+        permit: &WritePermit,
     ) -> Result<ScaleView, TargetError> {
         let deadline = permit.deadline(self.now()).ok_or(TargetError::NoPermit)?;
         let write = ScaleWrite { namespace, target, basis, replicas, deadline };
