@@ -23,6 +23,7 @@ const OPERATOR_LAYERS: &[&str] = &[
     "sampling",
     "cluster",
     "scale",
+    "lease",
     "supervise",
     "telemetry",
     "kube_api",
