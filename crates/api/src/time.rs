@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 /// Converts to Kubernetes's type, in whole seconds as Kubernetes writes them.
 pub fn to_kubernetes(time: DateTime<Utc>) -> Time {
@@ -17,6 +17,18 @@ pub fn from_kubernetes(time: &Time) -> DateTime<Utc> {
         .unwrap_or_default()
 }
 
+/// Converts to Kubernetes's type of Leases, in microseconds.
+pub fn to_kubernetes_micros(time: DateTime<Utc>) -> MicroTime {
+    let stamp = Timestamp::from_microsecond(time.timestamp_micros());
+    MicroTime(stamp.unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+/// Converts from Kubernetes's type of Leases.
+pub fn from_kubernetes_micros(time: &MicroTime) -> DateTime<Utc> {
+    let MicroTime(stamp) = time;
+    DateTime::from_timestamp_micros(stamp.as_microsecond()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,5 +38,7 @@ mod tests {
         let time = DateTime::parse_from_rfc3339("2026-01-02T03:04:05Z").unwrap().to_utc();
         assert_eq!(from_kubernetes(&to_kubernetes(time)), time);
         assert_eq!(serde_json::to_value(to_kubernetes(time)).unwrap(), "2026-01-02T03:04:05Z");
+        let time = DateTime::parse_from_rfc3339("2026-01-02T03:04:05.000678Z").unwrap().to_utc();
+        assert_eq!(from_kubernetes_micros(&to_kubernetes_micros(time)), time);
     }
 }

@@ -153,11 +153,13 @@ fn half_of_the_threads() -> usize {
 }
 
 /// Returns what all autoscalers of an operator share.
-fn context(config: &Config, client: &Client) -> Result<Context, RunError> {
+///
+/// `client` tries again by itself where the API server is busy, and `watching` does not.
+fn context(config: &Config, client: &Client, watching: &Client) -> Result<Context, RunError> {
     let clock = Clock::start();
     let (telemetry, writes) = (Telemetry::default(), Writes::new(clock));
     let leases = match config.lease.clone() {
-        Some(lease) => Leases::elect(client.clone(), lease, clock, telemetry.clone()),
+        Some(lease) => Leases::elect(watching.clone(), lease, clock, telemetry.clone()),
         None => Leases::solo(),
     };
     let supervisor = Supervisor::new(telemetry.clone(), clock);
@@ -246,7 +248,7 @@ pub async fn run(
     // The watches have a back-off of their own.
     cluster.default_retry = false;
     let watching = Client::try_from(cluster)?;
-    let context = Arc::new(context(&config, &client)?);
+    let context = Arc::new(context(&config, &client, &watching)?);
     let Config { namespace, health_address, wake, profile, lease, .. } = config;
     // The thread of health ends with this future.
     let _health = serve_health(health_address, &context).await?;

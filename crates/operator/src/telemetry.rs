@@ -35,6 +35,8 @@ pub(crate) struct Telemetry {
     autoscalers: Gauge,
     watch_age: Family<KindLabel, Gauge<f64, AtomicU64>>,
     memory: Gauge,
+    leases: Gauge,
+    lease_transitions: Family<ResultLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -136,6 +138,17 @@ impl Default for Telemetry {
                 "Memory of --memory-budget that pages, answers and windows take",
                 Gauge::default(),
             ),
+            leases: register(
+                all,
+                "leases_held",
+                "Leases that this copy of the operator holds",
+                Gauge::default(),
+            ),
+            lease_transitions: counters(
+                all,
+                "lease_transitions",
+                "Leases that this copy of the operator has won or lost, by result",
+            ),
             registry: Arc::new(registry),
         }
     }
@@ -201,8 +214,7 @@ impl Telemetry {
     }
 
     /// Counts a panic. The task is `autoscaler`, `page`, `prometheus`, `watch`, `event`, `status`,
-    /// `pod_monitor`, `pod`, `connection`, `heartbeat`
-    /// or `credentials`.
+    /// `pod_monitor`, `pod`, `connection`, `heartbeat`, `credentials` or `lease`.
     pub(crate) fn record_panic(&self, task: &'static str) {
         self.panics.get_or_create(&TaskLabel { task }).inc();
     }
@@ -215,6 +227,16 @@ impl Telemetry {
     /// Sets the time since the latest word of a watch. The kind is `llmautoscalers` or `pods`.
     pub(crate) fn set_watch_age(&self, kind: &'static str, age: Duration) {
         self.watch_age.get_or_create(&KindLabel { kind }).set(age.as_secs_f64());
+    }
+
+    /// Sets the number of Leases that this copy of the operator holds.
+    pub(crate) fn set_leases_held(&self, count: usize) {
+        self.leases.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a Lease that has changed hands. The result is `acquired`, `lost` or `released`.
+    pub(crate) fn record_lease_transition(&self, result: &'static str) {
+        self.lease_transitions.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Returns the metrics page in Prometheus' text format.
@@ -252,6 +274,7 @@ mod tests {
         telemetry.record_status_write("ok");
         telemetry.record_drain("drained");
         telemetry.record_panic("page");
+        telemetry.record_lease_transition("acquired");
         telemetry.set_watch_age("pods", Duration::ZERO);
         let page = telemetry.page();
         let documented = include_str!("../../../docs/monitoring.md");

@@ -45,7 +45,7 @@ fn context_of(api: &StandIn) -> Arc<Context> {
         egress: EgressRules { loopback: true, ..EgressRules::default() },
         monitoring_namespaces: Vec::new(),
     };
-    let context = Arc::new(context(&config, &api.client).unwrap());
+    let context = Arc::new(context(&config, &api.client, &api.client).unwrap());
     // All other autoscalers are known: there are none.
     context.claims.complete_listing();
     context.supervisor.spawn("test", context.other_autoscalers.clone().watch());

@@ -60,7 +60,7 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
         egress: crate::EgressRules { loopback: true, ..crate::EgressRules::default() },
         monitoring_namespaces: Vec::new(),
     };
-    let context = Arc::new(context(&config, &api.client).unwrap());
+    let context = Arc::new(context(&config, &api.client, &api.client).unwrap());
     let (objects, receiver) = watch::channel(object(1, &json!({PANICS: "yes"})));
     let task = context.supervisor.spawn(NAME, run(context.clone(), receiver, Duration::ZERO));
     until("the status to say so", || ready(&api).as_deref() == Some("InternalError")).await;

@@ -40,7 +40,7 @@ fn tasks(api: &StandIn, leases: &Leases) -> Tasks {
         egress: EgressRules { loopback: true, ..EgressRules::default() },
         monitoring_namespaces: Vec::new(),
     };
-    let mut context = context(&config, &api.client).unwrap();
+    let mut context = context(&config, &api.client, &api.client).unwrap();
     context.leases = leases.clone();
     context.status.leases = leases.clone();
     Tasks::new(Arc::new(context))

@@ -1,0 +1,98 @@
+//! A simulation of the election: several copies with clocks of their own, a network that loses
+//! and delays, an API server in trouble, copies that stop, are suspended, die and
+//! start again. Time is virtual, and all of it follows from a seed.
+//!
+//! ```text
+//! LEASE_SEEDS=100000 cargo test -p llm-autoscaler-operator --lib lease::simulation
+//! LEASE_SEED=4711 cargo test -p llm-autoscaler-operator --lib lease::simulation
+//! ```
+//!
+//! `copy` is one copy of the operator, around the product's own machine; `server` is the API
+//! server; `clocks` are those of a copy; `world` has the time, with the network and the invariants below;
+//! `plan` draws the troubles of a seed.
+
+mod clocks;
+mod copy;
+mod plan;
+mod server;
+mod world;
+
+use std::{env, ops::Range};
+
+use plan::{Fault, Plan, SECOND};
+use world::{Outcome, World};
+
+/// Runs seeds, and returns the first violation with its seed.
+fn first_violation(seeds: Range<u64>, plan: impl Fn(u64) -> Plan) -> Option<(u64, String)> {
+    let violation = |seed| World::new(plan(seed)).run().violation.map(|text| (seed, text));
+    seeds.into_iter().find_map(violation)
+}
+
+/// Returns the seeds to run: one, as many as wanted, or as many as take a few seconds.
+fn seeds() -> Range<u64> {
+    let variable = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match variable("LEASE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..variable("LEASE_SEEDS").unwrap_or(500),
+    }
+}
+
+#[test]
+fn no_two_copies_write_whatever_goes_wrong() {
+    let (mut writes, mut takeovers, mut late) = (0, 0, 0);
+    for seed in seeds() {
+        let Outcome { violation, accepted, taken, late_writes, .. } =
+            World::new(Plan::trouble(seed)).run();
+        if let Some(violation) = violation {
+            let trace = World::new(Plan::trouble(seed)).traced().run().trace;
+            panic!("{}\nseed {seed}: {violation}", trace.join("\n"));
+        }
+        (writes, takeovers, late) = (writes + accepted, takeovers + taken, late + late_writes);
+    }
+    println!(
+        "{writes} writes were accepted, and {late} that were on their way for longer than a permit \
+         allows for; {takeovers} Leases were taken"
+    );
+    assert!(writes > takeovers && takeovers > 0, "{writes} writes, {takeovers} takeovers");
+}
+
+#[test]
+fn after_a_kill_another_copy_may_write_within_the_duration_and_a_second() {
+    for seed in 0..100 {
+        let plan = Plan::kill(seed);
+        let limit = plan.duration + SECOND;
+        let gap = World::new(plan).run().gap.unwrap_or(u64::MAX);
+        assert!(gap <= limit, "seed {seed}: {gap} µs without a holder, and {limit} are allowed");
+    }
+}
+
+#[test]
+fn after_a_release_another_copy_may_write_within_a_second() {
+    for seed in 0..100 {
+        let gap = World::new(Plan::release(seed)).run().gap.unwrap_or(u64::MAX);
+        assert!(gap <= SECOND, "seed {seed}: {gap} µs without a holder");
+    }
+}
+
+#[test]
+fn without_trouble_no_lease_changes_hands_and_copies_share_the_buckets() {
+    for seed in 0..40 {
+        let plan = Plan::calm(seed);
+        let buckets = plan.copies[0].buckets;
+        let outcome = World::new(plan).run();
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        assert_eq!(outcome.taken, buckets, "seed {seed}: a Lease has changed hands");
+        let most = outcome.most_held;
+        assert!(buckets == 1 || most < buckets, "seed {seed}: one copy has all {buckets} buckets");
+    }
+}
+
+/// Faults that were put in on purpose.
+#[test]
+fn the_simulation_finds_each_fault() {
+    for fault in Fault::ALL {
+        let found = first_violation(0..20_000, |seed| Plan { fault, ..Plan::trouble(seed) });
+        let (seed, text) = found.unwrap_or_else(|| panic!("{fault:?} is not found"));
+        println!("{fault:?}: seed {seed}: {text}");
+    }
+}
