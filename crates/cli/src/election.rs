@@ -1,9 +1,6 @@
 //! The options of the election among the copies of the operator.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use llm_autoscaler_operator::LeaseConfig;
@@ -44,7 +41,7 @@ pub(crate) struct Election {
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=64),
     )]
     buckets: usize,
-    /// The name of this copy in its Leases; a random suffix is added.
+    /// The name of this copy in its Leases, to which each start adds a random text.
     #[arg(long, env = "POD_NAME", default_value = "llm-autoscaler")]
     pod_name: String,
 }
@@ -62,13 +59,10 @@ impl Election {
                  POD_NAMESPACE as in config/manager/deployment.yaml"
             );
         };
-        // A container that is restarted in its pod is another copy. The number is the operating
-        // system's.
-        let start = RandomState::new().hash_one(&self.pod_name);
         Ok(Some(LeaseConfig {
             namespace,
             name: self.lease_name,
-            identity: format!("{}_{start:016x}", self.pod_name),
+            identity: self.pod_name,
             duration: Duration::from_secs(self.lease_duration_seconds),
             buckets: self.buckets,
         }))
@@ -108,16 +102,5 @@ mod tests {
             let found = found.map(|config| config.map(|config| config.namespace));
             assert_eq!(found, expected.map(|name| name.map(str::to_owned)), "{flags:?}");
         }
-    }
-
-    #[test]
-    fn copies_of_one_pod_have_different_names() {
-        let name = || {
-            let flags = ["--lease-namespace=system", "--pod-name=llm-autoscaler-abc"];
-            config(&flags).unwrap().unwrap().identity
-        };
-        let (first, second) = (name(), name());
-        assert!(first.starts_with("llm-autoscaler-abc_"), "{first}");
-        assert_ne!(first, second);
     }
 }

@@ -238,11 +238,12 @@ fn introduce(cluster: &mut kube::Config, lease: Option<&LeaseConfig>) {
 /// # Errors
 /// See [`RunError`].
 pub async fn run(
-    config: Config,
+    mut config: Config,
     mut cluster: kube::Config,
     terminated: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     supervise::log_places();
+    config.lease = config.lease.map(LeaseConfig::of_this_start);
     introduce(&mut cluster, config.lease.as_ref());
     let client = Client::try_from(cluster.clone())?;
     // The watches have a back-off of their own.

@@ -59,7 +59,8 @@ fn leases(api: &StandIn, identity: &str, buckets: usize, clock: Clock) -> Leases
         duration: Duration::from_secs(1),
         buckets,
     };
-    let leases = Leases::elect(api.client.clone(), config, clock, Telemetry::default());
+    let leases =
+        Leases::elect(api.client.clone(), config.of_this_start(), clock, Telemetry::default());
     #[expect(clippy::disallowed_methods, reason = "a panic fails the test")]
     tokio::spawn(leases.clone().run());
     leases
