@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `copy` is one copy of the operator, around the product's own machine; `server` is the API
-//! server; `clocks` are those of a copy; `world` has the time, with the network and the invariants below;
-//! `plan` draws the troubles of a seed.
+//! server; `clocks` are those of a copy; `world` has the time, with the network and the invariants
+//! below; `plan` draws the troubles of a seed.
 
 mod clocks;
 mod copy;

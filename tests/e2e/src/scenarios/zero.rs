@@ -108,6 +108,8 @@ pub(super) async fn to_zero_and_back_by_arrivals_at_a_gateway(stage: &Stage) -> 
 /// A wake call brings the first replica back if no source reports at zero. The caller must be
 /// authenticated and authorized.
 pub(super) async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
+    // Events of a size follow each other after 10 s, and the latest one is told.
+    const AFTER: u64 = self::AFTER + 4;
     stage.engine("a", 1).await?;
     stage.waiting("a", 0);
     let spec = json!({
