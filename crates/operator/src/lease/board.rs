@@ -78,9 +78,9 @@ impl Board {
 
     /// Brings the permits up to date. Returns the buckets that were won or lost.
     ///
-    /// The time that is left counts by the fast clock, from before the renewal was sent. So a permit
-    /// has ended after a machine was suspended, and a wall clock that is set forward may end it
-    /// early, and does not end it late.
+    /// The time that is left counts by the fast clock, from before the renewal was sent. So a
+    /// permit has ended after a machine was suspended, and a wall clock that is set forward may end
+    /// it early, and does not end it late.
     pub(super) fn refresh(&mut self, now: Readings) -> Vec<Change> {
         let mut changes = Vec::new();
         for bucket in 0..self.entries.len() {

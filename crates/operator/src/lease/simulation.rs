@@ -8,8 +8,11 @@
 //! ```
 //!
 //! `copy` is one copy of the operator, around the product's own machine; `server` is the API
-//! server; `clocks` are those of a copy; `world` has the time, with the network and the invariants below;
-//! `plan` draws the troubles of a seed.
+//! server; `clocks` are those of a copy; `world` has the time, with the network and the invariants
+//! below; `plan` draws the troubles of a seed.
+//!
+//! A write that is on its way for longer than a third of the duration is accepted here too if its
+//! version is right, and counted apart: no Lease can stop it.
 
 mod clocks;
 mod copy;
@@ -58,12 +61,16 @@ fn no_two_copies_write_whatever_goes_wrong() {
 
 #[test]
 fn after_a_kill_another_copy_may_write_within_the_duration_and_a_second() {
+    let mut shares = Vec::new();
     for seed in 0..100 {
         let plan = Plan::kill(seed);
-        let limit = plan.duration + SECOND;
+        let (duration, limit) = (plan.duration, plan.duration + SECOND);
         let gap = World::new(plan).run().gap.unwrap_or(u64::MAX);
+        shares.push(gap * 100 / duration);
         assert!(gap <= limit, "seed {seed}: {gap} µs without a holder, and {limit} are allowed");
     }
+    shares.sort_unstable();
+    println!("gaps in percent of the duration: p50 {}, p99 {}", shares[50], shares[98]);
 }
 
 #[test]

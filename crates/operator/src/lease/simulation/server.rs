@@ -35,13 +35,12 @@ impl Server {
         match (call, there) {
             (Call::Get, Some(record)) => Answer::Found(record),
             (Call::Get, None) => Answer::Absent,
-            (Call::Create(_), Some(_)) => Answer::Conflict,
             (Call::Create(record), None) => {
                 let uid = format!("uid-{}", self.version);
                 self.store(bucket, Record { uid, ..record.clone() })
             }
-            // A real API server creates a Lease by an update, but for the UID.
-            (Call::Update(_), None) => Answer::Conflict,
+            // By an update, a real API server creates a Lease, but for the UID.
+            (Call::Create(_), Some(_)) | (Call::Update(_), None) => Answer::Conflict,
             (Call::Update(record), Some(there)) => {
                 let is_same = record.version == there.version && record.uid == there.uid;
                 if !is_same && !self.ignores_versions {
