@@ -98,7 +98,9 @@ fn without_trouble_no_lease_changes_hands_and_copies_share_the_buckets() {
 #[test]
 fn the_simulation_finds_each_fault() {
     for fault in Fault::ALL {
-        let found = first_violation(0..20_000, |seed| Plan { fault, ..Plan::trouble(seed) });
+        // A rare one: a Lease is deleted while an old update is on its way.
+        let from = if fault == Fault::NoUid { 1_000 } else { 0 };
+        let found = first_violation(from..20_000, |seed| Plan { fault, ..Plan::trouble(seed) });
         let (seed, text) = found.unwrap_or_else(|| panic!("{fault:?} is not found"));
         println!("{fault:?}: seed {seed}: {text}");
     }

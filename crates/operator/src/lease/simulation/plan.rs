@@ -20,6 +20,8 @@ pub(super) enum Fault {
     BelievesRenewTime,
     /// Updates do not name the version.
     NoVersion,
+    /// Updates do not name the UID, so that they create a Lease that was deleted.
+    NoUid,
     /// A Lease that was created, or has another number of buckets, permits writes at once.
     NoQuarantine,
     /// Leases are released while writes are in flight.
@@ -36,10 +38,11 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::CountedFromTheAnswer,
         Self::BelievesRenewTime,
         Self::NoVersion,
+        Self::NoUid,
         Self::NoQuarantine,
         Self::ReleasedTooEarly,
         Self::NotCheckedBeforeTheSend,

@@ -108,6 +108,7 @@ impl World {
         let copies = copies.map(|(number, copy)| Copy::new(number, copy, duration, plan.fault));
         let mut server = Server::new(3, NAMESPACES);
         server.ignores_versions = plan.fault == Fault::NoVersion;
+        server.ignores_uids = plan.fault == Fault::NoUid;
         let mut world = Self {
             copies: copies.collect(),
             rng: Rng::with_seed(plan.seed ^ 0x5eed),
