@@ -65,7 +65,7 @@ enum Kind {
         permits: Vec<WritePermit>,
         held: watch::Sender<Arc<[bool]>>,
     },
-    Elected(Election),
+    Elected(Box<Election>),
 }
 
 impl Leases {
@@ -89,7 +89,8 @@ impl Leases {
             buckets: config.buckets.max(1),
             ..config
         };
-        Self(Arc::new(Kind::Elected(Election::new(&client, &config, clock, telemetry))))
+        let election = Election::new(client, &config, clock, telemetry);
+        Self(Arc::new(Kind::Elected(Box::new(election))))
     }
 
     /// Returns the permit to write to a namespace. It is renewed and ended behind the caller's
@@ -141,7 +142,7 @@ impl Leases {
         if let Kind::Elected(election) = &*self.0 {
             election.run().await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Ends all permits for good. Other copies wait for the Leases still.

@@ -56,7 +56,7 @@ struct Slot {
 impl Election {
     /// Begins with buckets that others may hold.
     pub(super) fn new(
-        client: &Client,
+        client: Client,
         config: &LeaseConfig,
         clock: Clock,
         telemetry: Telemetry,
@@ -78,7 +78,7 @@ impl Election {
         telemetry.set_leases_held(0);
         Self {
             slots: (0..config.buckets).map(slot).collect(),
-            api: Api::namespaced(client.clone(), &config.namespace),
+            api: Api::namespaced(client, &config.namespace),
             board: Mutex::new(Board::new(config.buckets, config.duration)),
             held: watch::Sender::new(vec![false; config.buckets].into()),
             is_ending: watch::Sender::new(false),
@@ -171,16 +171,16 @@ impl Election {
                     () = slot.watching.changed() => elector.nudge(),
                 }
             }
-            Step::Call(request) => self.call(bucket, slot, elector, request).await,
+            Step::Call(request) => self.call(bucket, slot, elector, &request).await,
         }
         true
     }
 
-    async fn call(&self, bucket: usize, slot: &Slot, elector: &mut Elector, request: Request) {
+    async fn call(&self, bucket: usize, slot: &Slot, elector: &mut Elector, request: &Request) {
         let version = |elector: &Elector| elector.record().map(|record| record.version.clone());
         let (before, is_told) = (version(elector), elector.is_nudged());
-        let (answer, error) = calls::make(&self.api, &slot.name, &request).await;
-        elector.answer(&request, answer, self.clock.readings());
+        let (answer, error) = calls::make(&self.api, &slot.name, request).await;
+        elector.answer(request, answer, self.clock.readings());
         let is_look = before.is_some() && matches!(request.call, Call::Get);
         if is_look && !is_told && version(elector) != before {
             slot.watching.record_behind();
@@ -230,9 +230,10 @@ impl Slot {
         if *problem == text {
             return;
         }
-        match &text {
-            Some(text) => warn!(lease = self.name, problem = text, "trouble with a Lease"),
-            None => info!(lease = self.name, "no more trouble with the Lease"),
+        if let Some(text) = &text {
+            warn!(lease = self.name, problem = text, "trouble with a Lease");
+        } else {
+            info!(lease = self.name, "no more trouble with the Lease");
         }
         *problem = text;
     }

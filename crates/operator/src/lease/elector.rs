@@ -76,8 +76,16 @@ pub(super) struct Elector {
     not_before: Monotonic,
     backoff: Backoff,
     timeouts: u32,
-    is_releasing: bool,
-    is_done: bool,
+    stage: Stage,
+}
+
+/// The stage of an election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    TakesPart,
+    /// The Lease is to be given up.
+    Releases,
+    Done,
 }
 
 impl Elector {
@@ -98,8 +106,7 @@ impl Elector {
             not_before: Monotonic(Duration::ZERO),
             backoff: WAITS,
             timeouts: 0,
-            is_releasing: false,
-            is_done: false,
+            stage: Stage::TakesPart,
         }
     }
 
@@ -107,7 +114,7 @@ impl Elector {
     /// counts as one with an unknown outcome.
     pub(super) fn step(&mut self, now: Readings, around: Surroundings) -> Step {
         let at = now.monotonic;
-        if self.is_done {
+        if self.stage == Stage::Done {
             return Step::Done;
         }
         if at < self.not_before {
@@ -116,10 +123,7 @@ impl Elector {
         let Some(seen) = self.seen.as_ref().filter(|_| self.is_current) else {
             return self.call(Call::Get, now);
         };
-        let look = match self.is_nudged {
-            true => at,
-            false => seen.at.after(self.poll(around)),
-        };
+        let look = if self.is_nudged { at } else { seen.at.after(self.poll(around)) };
         let Some(record) = &seen.record else { return self.step_without(now, look, around) };
         let Settings { me, duration, .. } = &self.settings;
         let standing = evaluate(record, me, *duration, seen.since, at);
@@ -127,8 +131,8 @@ impl Elector {
             self.free = None;
         }
         match standing {
-            Standing::Mine if self.is_releasing => self.give_up(now),
-            Standing::Free | Standing::Held { .. } if self.is_releasing => Step::Done,
+            Standing::Mine if self.stage == Stage::Releases => self.give_up(now),
+            Standing::Free | Standing::Held { .. } if self.stage == Stage::Releases => Step::Done,
             _ if !self.may_act(around) => self.look(look, look, now),
             Standing::Mine => {
                 let record = self.renewal(record, now);
@@ -161,7 +165,9 @@ impl Elector {
                     self.renewed = Some(request.sent);
                     self.interval = self.settings.duration.mul_f64(0.3 + fastrand::f64() / 30.0);
                 }
-                self.is_done |= is_write && is_released;
+                if is_write && is_released {
+                    self.stage = Stage::Done;
+                }
             }
             Answer::Absent => {
                 self.layout_read = None;
@@ -203,7 +209,7 @@ impl Elector {
 
     /// Gives the Lease up. The permit has ended before, and no write is in flight.
     pub(super) fn release(&mut self) {
-        self.is_releasing = true;
+        self.stage = Stage::Releases;
         self.not_before = Monotonic(Duration::ZERO);
     }
 
@@ -211,7 +217,7 @@ impl Elector {
     pub(super) fn held_from(&self) -> Option<Readings> {
         let record = self.record().filter(|record| self.is_mine(record))?;
         let is_settled = record.layout == Some(self.settled());
-        self.renewed.filter(|_| is_settled && !self.is_releasing)
+        self.renewed.filter(|_| is_settled && self.stage == Stage::TakesPart)
     }
 
     /// Returns true if this copy is the holder as last seen, whether or not it may write.
@@ -255,7 +261,7 @@ impl Elector {
     }
 
     fn step_without(&mut self, now: Readings, look: Monotonic, around: Surroundings) -> Step {
-        if self.is_releasing {
+        if self.stage == Stage::Releases {
             return Step::Done;
         }
         if !self.may_act(around) {
@@ -296,10 +302,8 @@ impl Elector {
         let is_over = |since: Monotonic| now.monotonic >= since.after(self.longest);
         let is_settled = record.layout == Some(self.settled());
         let is_announced = self.is_mine(record) && self.announced.is_some_and(is_over);
-        let layout = match is_settled || is_announced {
-            true => self.settled(),
-            false => Layout::Announced(*buckets),
-        };
+        let is_settled = is_settled || is_announced;
+        let layout = if is_settled { self.settled() } else { Layout::Announced(*buckets) };
         let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
         let is_taken = !self.is_mine(record);
         Record {
@@ -349,7 +353,7 @@ impl Elector {
         let left = self.held_from().map(|from| term(duration).saturating_sub(now.since(from)));
         let left = left.filter(|left| !left.is_zero());
         let deadline = left.map_or(patience, |left| left.min(patience));
-        Step::Call(Request { call, sent: now, deadline })
+        Step::Call(Box::new(Request { call, sent: now, deadline }))
     }
 
     /// Adapts the deadline of calls to an API server that has become slower, or faster again.

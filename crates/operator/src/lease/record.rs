@@ -15,7 +15,8 @@ pub(super) struct Record {
     /// record that differs is a sign of life of its holder, whatever its clock says.
     pub version: String,
     /// The UID; empty before the Lease is created. An update names it, because an update of a Lease
-    /// that was deleted would create it again without a question about its version.
+    /// that was deleted would create it again, whatever version it names (measured: 201, and 409
+    /// with the UID).
     pub uid: String,
     /// The identity of the holder; empty if the Lease is released.
     pub holder: String,

@@ -10,6 +10,9 @@
 //! `copy` is one copy of the operator, around the product's own machine; `server` is the API
 //! server; `clocks` are those of a copy; `world` has the time, with the network and the invariants
 //! below; `plan` draws the troubles of a seed.
+//!
+//! A write that is on its way for longer than a third of the duration is accepted here too if its
+//! version is right, and counted apart: no Lease can stop it.
 
 mod clocks;
 mod copy;
@@ -58,12 +61,16 @@ fn no_two_copies_write_whatever_goes_wrong() {
 
 #[test]
 fn after_a_kill_another_copy_may_write_within_the_duration_and_a_second() {
+    let mut shares = Vec::new();
     for seed in 0..100 {
         let plan = Plan::kill(seed);
-        let limit = plan.duration + SECOND;
+        let (duration, limit) = (plan.duration, plan.duration + SECOND);
         let gap = World::new(plan).run().gap.unwrap_or(u64::MAX);
+        shares.push(gap * 100 / duration);
         assert!(gap <= limit, "seed {seed}: {gap} µs without a holder, and {limit} are allowed");
     }
+    shares.sort_unstable();
+    println!("gaps in percent of the duration: p50 {}, p99 {}", shares[50], shares[98]);
 }
 
 #[test]
@@ -91,7 +98,9 @@ fn without_trouble_no_lease_changes_hands_and_copies_share_the_buckets() {
 #[test]
 fn the_simulation_finds_each_fault() {
     for fault in Fault::ALL {
-        let found = first_violation(0..20_000, |seed| Plan { fault, ..Plan::trouble(seed) });
+        // A rare one: a Lease is deleted while an old update is on its way.
+        let from = if fault == Fault::NoUid { 1_000 } else { 0 };
+        let found = first_violation(from..20_000, |seed| Plan { fault, ..Plan::trouble(seed) });
         let (seed, text) = found.unwrap_or_else(|| panic!("{fault:?} is not found"));
         println!("{fault:?}: seed {seed}: {text}");
     }

@@ -61,7 +61,7 @@ pub(super) enum Step {
     /// Wait for this long, and ask again.
     Wait(Duration),
     /// Make a call, and pass on its answer.
-    Call(Request),
+    Call(Box<Request>),
     /// Nothing: the Lease is given up.
     Done,
 }

@@ -33,7 +33,7 @@ fn record(holder: &str, version: u32) -> Record {
 /// Expects a call, and returns it.
 fn request(elector: &mut Elector, millis: u64, around: Surroundings) -> Request {
     match elector.step(at(millis), around) {
-        Step::Call(request) => request,
+        Step::Call(request) => *request,
         step => panic!("{step:?} at {millis}"),
     }
 }

@@ -34,6 +34,10 @@ pub(super) struct Copy {
     pub board: Board,
     /// The number of the wait or call of each election; older ones have no effect.
     pub turns: Vec<u64>,
+    /// The election waits, and does not call.
+    pub is_waiting: Vec<bool>,
+    /// It was nudged during a call.
+    pub is_nudged: Vec<bool>,
     fault: Fault,
     number: usize,
     duration: Duration,
@@ -57,6 +61,8 @@ impl Copy {
             electors: Vec::new(),
             board: Board::new(buckets, duration),
             turns: vec![0; buckets],
+            is_waiting: vec![false; buckets],
+            is_nudged: vec![false; buckets],
             fault,
             number,
             duration,
@@ -69,6 +75,8 @@ impl Copy {
         (self.is_alive, self.is_ending, self.paused_until) = (true, false, 0);
         self.start += 1;
         self.unanswered.clear();
+        self.is_waiting.fill(false);
+        self.is_nudged.fill(false);
         self.board = Board::new(self.buckets, self.duration);
         let settings = |bucket| Settings {
             me: self.identity(),

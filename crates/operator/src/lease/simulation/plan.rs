@@ -20,6 +20,8 @@ pub(super) enum Fault {
     BelievesRenewTime,
     /// Updates do not name the version.
     NoVersion,
+    /// Updates do not name the UID, so that they create a Lease that was deleted.
+    NoUid,
     /// A Lease that was created, or has another number of buckets, permits writes at once.
     NoQuarantine,
     /// Leases are released while writes are in flight.
@@ -36,10 +38,11 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::CountedFromTheAnswer,
         Self::BelievesRenewTime,
         Self::NoVersion,
+        Self::NoUid,
         Self::NoQuarantine,
         Self::ReleasedTooEarly,
         Self::NotCheckedBeforeTheSend,
@@ -149,10 +152,11 @@ impl Plan {
         for copy in 0..copies {
             plan.troubles.push((plan.calm_from, Trouble::Start(copy)));
         }
-        // A call may have been sent before the troubles ended, and is waited for; the Leases may
-        // have been created at the last moment, and again with another number of buckets.
-        let announcements = if is_odd { 2 } else { 1 };
-        plan.recovery = duration * (1 + announcements) * 102 / 100 + SECOND + duration / 3;
+        // A call may have been sent before the troubles ended, and is waited for. A Lease may have
+        // been created at the last moment, so it is announced, and taken by a copy that lets others
+        // go first; all of it comes twice where the number of buckets changes.
+        let durations = if is_odd { 4 } else { 2 };
+        plan.recovery = duration * durations * 102 / 100 + 2 * SECOND + duration / 3;
         plan
     }
 

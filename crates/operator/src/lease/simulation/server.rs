@@ -19,6 +19,8 @@ pub(super) struct Server {
     pub targets: Vec<u64>,
     /// Updates without a question about the version, which is a fault.
     pub ignores_versions: bool,
+    /// Updates without a question about the UID, which is a fault.
+    pub ignores_uids: bool,
     /// The number of times that a Lease got another holder.
     pub taken: usize,
     version: u64,
@@ -35,13 +37,13 @@ impl Server {
         match (call, there) {
             (Call::Get, Some(record)) => Answer::Found(record),
             (Call::Get, None) => Answer::Absent,
-            (Call::Create(_), Some(_)) => Answer::Conflict,
             (Call::Create(record), None) => {
                 let uid = format!("uid-{}", self.version);
                 self.store(bucket, Record { uid, ..record.clone() })
             }
-            // A real API server creates a Lease by an update, but for the UID.
-            (Call::Update(_), None) => Answer::Conflict,
+            // As measured of a real one.
+            (Call::Update(record), None) if self.ignores_uids => self.store(bucket, record.clone()),
+            (Call::Create(_), Some(_)) | (Call::Update(_), None) => Answer::Conflict,
             (Call::Update(record), Some(there)) => {
                 let is_same = record.version == there.version && record.uid == there.uid;
                 if !is_same && !self.ignores_versions {

@@ -108,6 +108,7 @@ impl World {
         let copies = copies.map(|(number, copy)| Copy::new(number, copy, duration, plan.fault));
         let mut server = Server::new(3, NAMESPACES);
         server.ignores_versions = plan.fault == Fault::NoVersion;
+        server.ignores_uids = plan.fault == Fault::NoUid;
         let mut world = Self {
             copies: copies.collect(),
             rng: Rng::with_seed(plan.seed ^ 0x5eed),
@@ -310,10 +311,13 @@ impl World {
                 }
             }
             Act::Nudge { bucket } => {
-                if self.copies[copy].electors.len() > bucket {
-                    self.copies[copy].electors[bucket].nudge();
-                    let turn = self.copies[copy].turns[bucket];
-                    self.act(time, copy, Act::Step { bucket, turn });
+                // A nudge during a call is kept until the next wait.
+                let process = &mut self.copies[copy];
+                if bucket < process.buckets && !process.is_waiting[bucket] {
+                    process.is_nudged[bucket] = true;
+                } else if bucket < process.buckets {
+                    process.electors[bucket].nudge();
+                    self.step(copy, bucket);
                 }
             }
             Act::Guard => {
@@ -345,7 +349,12 @@ impl World {
         let step = process.step(bucket, self.time);
         process.turns[bucket] += 1;
         let turn = process.turns[bucket];
+        process.is_waiting[bucket] = matches!(step, Step::Wait(_));
         match step {
+            Step::Wait(_) if std::mem::take(&mut process.is_nudged[bucket]) => {
+                process.electors[bucket].nudge();
+                self.act(self.time, copy, Act::Step { bucket, turn });
+            }
             Step::Wait(wait) => {
                 let at = self.time + process.clocks.wait(wait);
                 self.act(at, copy, Act::Step { bucket, turn });
@@ -353,7 +362,7 @@ impl World {
             Step::Call(request) => {
                 let at = self.time + self.rng.u64(0..30);
                 self.stop_at_times(copy);
-                self.act(at, copy, Act::Send { bucket, turn, request });
+                self.act(at, copy, Act::Send { bucket, turn, request: *request });
             }
             Step::Done => {}
         }
