@@ -20,7 +20,7 @@ use crate::sampling::{
     connection::Address,
     error::FetchError,
     feed::{FeedState, SubscriberId},
-    measure_set::{MeasureSet, address, distinct},
+    measure_set::{MeasureSet, MeasureSets, address, distinct},
     memory::{NamespaceBudget, Reservation},
     page_absence::{Instead, PageHint},
 };
@@ -112,7 +112,7 @@ struct Known {
     /// True if the last valid page did not have it.
     is_absent: bool,
     /// What the page had instead, once that was looked for.
-    absence: Option<Instead>,
+    absence: Option<Box<Instead>>,
 }
 
 /// The reasons why the series of a measure are on a page and have no value.
@@ -227,16 +227,24 @@ impl PageState {
 
     /// Returns the measures of all subscribers, as the next scrape extracts them: as many of them
     /// as there is memory for.
-    pub(crate) fn measures(&mut self, budget: &NamespaceBudget) -> Arc<MeasureSet> {
+    pub(crate) fn measures(
+        &mut self,
+        budget: &NamespaceBudget,
+        sets: &MeasureSets,
+    ) -> Arc<MeasureSet> {
         if std::mem::take(&mut self.has_changed) {
-            self.merge_measures(budget);
+            self.merge_measures(budget, sets);
         }
         self.measures.clone()
     }
 
     /// Returns true if a subscriber has a measure that the latest scrape did not extract.
-    pub(crate) fn has_new_measures(&mut self, budget: &NamespaceBudget) -> bool {
-        self.measures(budget);
+    pub(crate) fn has_new_measures(
+        &mut self,
+        budget: &NamespaceBudget,
+        sets: &MeasureSets,
+    ) -> bool {
+        self.measures(budget, sets);
         self.scraped.as_ref().is_some_and(|scraped| !Arc::ptr_eq(scraped, &self.measures))
     }
 
@@ -295,7 +303,9 @@ impl PageState {
             let recipe = &measures.measures[place].recipe;
             let known = &mut self.known[place];
             let former = known.absence.take();
-            known.absence = Some(Instead::find(page, recipe, self.looks_like.is_some(), former));
+            let is_known = self.looks_like.is_some();
+            let former = former.map(|former| *former);
+            known.absence = Some(Box::new(Instead::find(page, recipe, is_known, former)));
             self.next_explained = place + 1;
         }
     }
@@ -313,7 +323,7 @@ impl PageState {
     }
 
     /// Merges the measures of all subscribers. Measures that stay keep their past.
-    fn merge_measures(&mut self, budget: &NamespaceBudget) {
+    fn merge_measures(&mut self, budget: &NamespaceBudget, sets: &MeasureSets) {
         // The oldest subscriptions come first, so that the same measures are refused each time.
         let mut subscriptions: Vec<_> = self.subscriptions.iter().collect();
         subscriptions.sort_unstable_by_key(|(subscriber, _)| **subscriber);
@@ -340,7 +350,7 @@ impl PageState {
             former.unwrap_or_else(|| Known::new(measure, gap))
         });
         self.known = known.collect();
-        self.measures = Arc::new(MeasureSet::new(measures));
+        self.measures = sets.get(measures);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         credentials::CredentialStore,
         error::FetchError,
         feed::Feed,
-        measure_set::MeasureSet,
+        measure_set::{MeasureSet, MeasureSets},
         memory::MemoryBudget,
         page_state::{PageKey, PageState, ScrapeResult, ScrapedPage},
         schedule::Schedule,
@@ -55,6 +55,7 @@ pub(crate) struct ScrapeContext {
     clock: Clock,
     supervisor: Supervisor,
     memory: MemoryBudget,
+    sets: MeasureSets,
 }
 
 /// Memory that is reused. A page is read into the first, for as long as that takes; parsing needs
@@ -104,7 +105,8 @@ impl ScrapeContext {
         let (permits, parsing) = (Lanes::new(CONCURRENCY), Lanes::new(PARSED_AT_ONCE));
         let buffers = BufferPool::default();
         let supervisor = Supervisor::new(telemetry.clone(), clock);
-        Self { credentials, permits, parsing, telemetry, buffers, clock, supervisor, memory }
+        let sets = MeasureSets::default();
+        Self { credentials, permits, parsing, telemetry, buffers, clock, supervisor, memory, sets }
     }
 }
 
@@ -119,7 +121,7 @@ fn fail(context: &ScrapeContext, page: &ScrapeLoop, panic: &Panic) {
     let error = FetchError::Internal(panic.clone());
     context.telemetry.record_scrape(error.kind());
     let memory = context.memory.of(&page.key.namespace);
-    let (measures, at) = (page.state().measures(&memory), context.clock.monotonic());
+    let (measures, at) = (page.state().measures(&memory, &context.sets), context.clock.monotonic());
     record(page, ScrapeResult { measures, at, error: Some(error), page: None });
 }
 
@@ -145,7 +147,7 @@ async fn scrape_repeatedly(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
                 schedule.record_read(ok);
             }
             () = page.changed.notified() => {
-                if schedule.has_begun() && page.state().has_new_measures(&memory) {
+                if schedule.has_begun() && page.state().has_new_measures(&memory, &context.sets) {
                     schedule.tick_now(Instant::now());
                     continue;
                 }
@@ -167,7 +169,7 @@ async fn scrape(
     context.telemetry.record_lateness(due.elapsed());
     let (measures, timing) = {
         let mut state = page.state();
-        (state.measures(scraper.memory()), state.timing())
+        (state.measures(scraper.memory(), &context.sets), state.timing())
     };
     let response = scraper.scrape(&timing, context.buffers.acquire()).await;
     let at = context.clock.monotonic();
