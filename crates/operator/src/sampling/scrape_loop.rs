@@ -73,9 +73,10 @@ struct Parser {
 }
 
 impl Parser {
-    /// Returns the memory of the extracts, in bytes. That of the scratch depends on the page.
+    /// Returns the memory of the extracted values, in bytes. That of the scratch depends on the
+    /// page.
     fn memory(&self) -> usize {
-        self.extracts.iter().map(|extract| size_of::<Extract>() + extract.value.memory()).sum()
+        self.extracts.iter().map(|extract| extract.value.memory()).sum()
     }
 }
 
