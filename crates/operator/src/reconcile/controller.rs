@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use kube::{ResourceExt, core::DeserializeGuard, runtime::watcher::Event};
@@ -11,6 +12,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use tracing::{info, warn};
 
 use crate::{
+    backoff::Backoff,
     cluster::watch::Watch,
     reconcile::{
         context::Context,
@@ -19,6 +21,10 @@ use crate::{
     },
     status::{assemble, refusal, writer::write_once},
 };
+
+/// The waits before the status of an autoscaler that waits is written again: no step of its own
+/// would.
+const STATUS_WAITS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 
 type Key = (String, String);
 
@@ -199,9 +205,15 @@ impl Tasks {
             let update = refusal::too_many_autoscalers(most);
             let (before, now) = (written.status.clone().unwrap_or_default(), context.clock.now());
             let status = assemble::obstructed(&before, &written, update, false, now.wall);
-            write_once(&context.status, &written, status).await;
+            let mut waits = STATUS_WAITS;
+            while !write_once(&context.status, &written, status.clone()).await {
+                tokio::time::sleep(waits.next()).await;
+            }
         };
         let handle = self.context.supervisor.spawn("status", task);
         self.waiting.insert(key, Waiting { object, handle });
     }
 }
+
+#[cfg(test)]
+mod tests;

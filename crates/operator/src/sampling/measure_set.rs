@@ -7,10 +7,16 @@ use std::{
 
 use llm_autoscaler_engines::{Measure, exposition::Extractor};
 
-use crate::lock::lock;
+use crate::{lock::lock, sampling::memory::Reservation};
 
 /// The number of measures up to which a search one by one is faster than a hash map.
 const FEW: usize = 16;
+
+/// The number of measures of a page that is usual, and is not counted in the budget of memory.
+const USUAL_MEASURES: usize = 16;
+
+/// The memory of one more measure without its past, in bytes: its recipe, compiled, and its flaws.
+const MEASURE_BYTES: usize = 2 << 10;
 
 /// The measures of all subscribers, and the extractor that finds them in one pass. Pages with the
 /// same measures share it.
@@ -78,6 +84,21 @@ pub(crate) fn address(measure: &Arc<Measure>) -> usize {
 pub(crate) fn distinct<'a>(measures: impl Iterator<Item = &'a Arc<Measure>>) -> Vec<Arc<Measure>> {
     let mut known = HashSet::new();
     measures.filter(|measure| known.insert(address(measure))).cloned().collect()
+}
+
+/// Returns the memory of this many measures of a page without their pasts. The usual ones of an
+/// autoscaler are part of what a page costs.
+pub(crate) fn of_measures(measures: usize) -> usize {
+    measures.saturating_sub(USUAL_MEASURES) * MEASURE_BYTES
+}
+
+/// Reserves memory for as many measures as possible, up to this number, and returns the number.
+pub(crate) fn affordable(mut measures: usize, memory: &mut Reservation) -> usize {
+    // The pasts of the former measures are reserved already, and stay so.
+    while memory.grow_to(of_measures(measures)).is_err() {
+        measures /= 2;
+    }
+    measures
 }
 
 #[cfg(test)]

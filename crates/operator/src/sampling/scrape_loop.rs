@@ -73,18 +73,29 @@ struct Parser {
     extracts: Vec<Extract>,
 }
 
+impl Parser {
+    /// Returns the memory of the extracted values, in bytes. That of the scratch depends on the
+    /// page.
+    fn memory(&self) -> usize {
+        self.extracts.iter().map(|extract| extract.value.memory()).sum()
+    }
+}
+
 impl BufferPool {
     fn acquire(&self) -> Vec<u8> {
         lock(&self.pages).pop().unwrap_or_default()
     }
 
-    /// Takes memory back. That of an unusually large page is given to the system.
+    /// Takes memory back. That of an unusually large page, or of very many buckets, is given to the
+    /// system.
     fn release(&self, page: Vec<u8>, parser: Parser) {
         if page.capacity() > KEPT_CAPACITY {
             return;
         }
         put(&self.pages, page);
-        put(&self.parsers, parser);
+        if parser.memory() <= KEPT_CAPACITY {
+            put(&self.parsers, parser);
+        }
     }
 }
 
@@ -208,18 +219,20 @@ async fn parse(
     measures: Arc<MeasureSet>,
     body: Body,
 ) -> Parsed {
-    let mut parser = lock(&context.buffers.parsers).pop().unwrap_or_default();
     let work = body.bytes().len() * measures.len().max(1);
-    let parse = move || {
+    let parse = move |mut parser: Parser| {
         let Parser { scratch, extracts } = &mut parser;
         let result = measures.extractor.read(body.bytes(), scratch, extracts);
         (body, parser, result)
     };
+    let parser = || lock(&context.buffers.parsers).pop().unwrap_or_default();
     if work <= MUCH_WORK {
-        return parse();
+        return parse(parser());
     }
     let _permit = context.parsing.enter(namespace).await;
-    let parsed = tokio::task::spawn_blocking(parse).await;
+    // A page that waits needs no parser.
+    let parser = parser();
+    let parsed = tokio::task::spawn_blocking(move || parse(parser)).await;
     // A panic goes on in the task of the page, which is started again.
     parsed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
@@ -228,7 +241,7 @@ async fn parse(
 mod tests {
     use futures::FutureExt;
     use llm_autoscaler_api::Access;
-    use llm_autoscaler_engines::{Kind, Measure, Recipe};
+    use llm_autoscaler_engines::{Buckets, Kind, Measure, Recipe, exposition::Value};
     use tokio::sync::Notify;
 
     use super::*;
@@ -238,6 +251,25 @@ mod tests {
             connection::Address, egress::Egress, feed::FeedRegistry, page_state::PageSubscription,
         },
     };
+
+    /// 32 of them used to take half a gigabyte, in no budget.
+    #[test]
+    fn the_memory_of_many_histograms_is_not_kept() {
+        let buckets = || {
+            let bounds = (1..500).map(f64::from).chain([f64::INFINITY]);
+            Value::Buckets(Buckets::new(bounds.map(|bound| (bound, 1.0))).unwrap())
+        };
+        let parser = |histograms: usize| {
+            let extract = || Extract { value: buckets(), ..Extract::default() };
+            let extracts = std::iter::repeat_with(extract).take(histograms).collect();
+            Parser { extracts, ..Parser::default() }
+        };
+        for (histograms, expected) in [(16, 1), (2048, 0)] {
+            let pool = BufferPool::default();
+            pool.release(Vec::new(), parser(histograms));
+            assert_eq!(lock(&pool.parsers).len(), expected, "{histograms}");
+        }
+    }
 
     #[tokio::test]
     async fn a_page_whose_task_panics_has_an_error_and_tells_its_subscribers() {

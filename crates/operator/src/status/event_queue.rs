@@ -3,7 +3,8 @@
 //!
 //! A size that swings with its samples changes several times in 10 s. The first change is told at
 //! once, and the last one when the 10 s have passed; what was in between is in the status
-//! (`decisions`) and in the log.
+//! (`decisions`) and in the log. So is one that still waits when the operator or the autoscaler
+//! ends: nothing is waited for then.
 
 use std::{
     collections::HashMap,

@@ -136,12 +136,12 @@ impl StatusWriter {
     }
 }
 
-/// Writes a status once, and waits for that.
+/// Writes a status once, and waits for that. Returns whether it was written.
 pub(crate) async fn write_once(
     client: &StatusClient,
     object: &LLMAutoscaler,
     status: LLMAutoscalerStatus,
-) {
+) -> bool {
     let namespace = object.namespace().unwrap_or_default();
     let writes = Writes {
         api: Api::namespaced(client.client.clone(), &namespace),
@@ -150,6 +150,8 @@ pub(crate) async fn write_once(
         ledger: Arc::new(Mutex::new(Ledger::new(LLMAutoscalerStatus::default()))),
     };
     writes.write(&Wanted::new(object, status)).await;
+    let has_failed = lock(&writes.ledger).has_failed;
+    !has_failed
 }
 
 impl Wanted {

@@ -37,6 +37,7 @@ async fn main() -> ExitCode {
         memory::histograms_with_many_buckets,
         memory::windows_of_many_pods,
         memory::responses_of_sixty_megabytes,
+        memory::responses_of_a_million_warnings,
         queries::a_neighbours_slow_queries,
         queries::a_query_that_the_server_refuses,
     };

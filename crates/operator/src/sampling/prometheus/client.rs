@@ -19,7 +19,8 @@ use crate::sampling::{
 
 /// The size of the largest response that is accepted.
 const LIMIT: usize = 64 << 20;
-/// The memory of a response for each byte of its body, and of the smallest one, in bytes.
+/// The memory that is reserved for a response before it is parsed: for each byte of its body, and
+/// for the smallest one, in bytes.
 const PER_BYTE: usize = 3;
 const SMALLEST_RESPONSE: usize = 64 << 10;
 /// A response larger than this is parsed beside the other tasks.
@@ -136,11 +137,10 @@ async fn read(mut response: Response, memory: Reservation) -> Result<QueryResult
     let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
     let mut body = Body::parsed(LIMIT, memory, 1 + PER_BYTE);
     http_client::read_body(&mut response, &mut body).await?;
-    let most = (PER_BYTE * body.bytes().len()).max(SMALLEST_RESPONSE);
     let ours = Utc::now().timestamp_millis() as f64 / 1000.0;
     // A Date is in whole seconds; on average it is half a second old.
     let theirs = date.map(|date| date.timestamp() as f64 + 0.5);
-    let (parsed, body, mut memory) = parse(body, most).await?;
+    let (parsed, body, mut memory) = parse(body).await?;
     match parsed {
         Ok(response) if status.is_success() => {
             // The body is dropped; giving back always succeeds.
@@ -168,18 +168,33 @@ async fn read(mut response: Response, memory: Reservation) -> Result<QueryResult
 type Parsed = (Result<QueryResponse, ResponseError>, Vec<u8>, Reservation);
 
 /// Parses a body. That of thousands of pods takes too long for a task among others.
-async fn parse(body: Body, most: usize) -> Result<Parsed, FetchProblem> {
-    let parse = move |body: Body| {
-        let parsed = QueryResponse::parse_within(body.bytes(), most);
-        let (bytes, memory) = body.into_parts();
-        (parsed, bytes, memory)
-    };
+async fn parse(body: Body) -> Result<Parsed, FetchProblem> {
     if body.bytes().len() <= PARSED_AT_ONCE {
-        return Ok(parse(body));
+        return parse_within_memory(body);
     }
-    tokio::task::spawn_blocking(move || parse(body)).await.map_err(|error| {
-        FetchProblem::Invalid(format!("the response could not be parsed: {error}"))
+    let parsed = tokio::task::spawn_blocking(move || parse_within_memory(body)).await;
+    parsed.unwrap_or_else(|error| {
+        Err(FetchProblem::Invalid(format!("the response could not be parsed: {error}")))
     })
+}
+
+/// Parses a body. Many short series take more memory than usual for their bytes, so more is
+/// reserved then, as long as there is some.
+fn parse_within_memory(mut body: Body) -> Result<Parsed, FetchProblem> {
+    let mut most = (PER_BYTE * body.bytes().len()).max(SMALLEST_RESPONSE);
+    let of_body = body.memory().bytes() / (1 + PER_BYTE);
+    loop {
+        match QueryResponse::parse_within(body.bytes(), most) {
+            Err(ResponseError::TooLarge(_)) => {
+                most *= 2;
+                body.memory().grow_to(of_body + most)?;
+            }
+            parsed => {
+                let (bytes, memory) = body.into_parts();
+                return Ok((parsed, bytes, memory));
+            }
+        }
+    }
 }
 
 /// Returns the parameters of an instant query. Servers ignore those that they do not know.

@@ -46,8 +46,8 @@ struct RangeSamples {
     spacings: HashMap<String, f64>,
     /// The pods, by namespace and name.
     pods: HashMap<String, HashMap<String, PodSamples>>,
-    /// The memory of the series, reserved as long as they are here.
-    _memory: Option<Reservation>,
+    /// The memory of the series and readings, reserved as long as they are here.
+    memory: Option<Reservation>,
 }
 
 /// The series of a pod, and the readings that have been taken from them.
@@ -147,7 +147,7 @@ impl RangeResponse {
     /// Sorts the series of a result by pod.
     pub(super) fn new(result: QueryResult, labels: &PodLabels, at: Monotonic) -> Self {
         let QueryResult { response, now: server_time, memory, .. } = result;
-        let mut samples = RangeSamples { _memory: Some(memory), ..RangeSamples::default() };
+        let mut samples = RangeSamples { memory: Some(memory), ..RangeSamples::default() };
         if let QueryData::Series(series) = response.data {
             for ((namespace, pod), series) in group_by_pod(series, labels) {
                 if let Some(spacing) = series.shortest_spacing() {
@@ -170,14 +170,27 @@ impl RangeSamples {
         measure: &Arc<Measure>,
         gap: Duration,
     ) -> Option<PodReading> {
-        let PodSamples { series, readings } = self.pods.get_mut(namespace)?.get_mut(name)?;
+        let Self { pods, memory, .. } = self;
+        let PodSamples { series, readings } = pods.get_mut(namespace)?.get_mut(name)?;
         if let Some((_, reading)) = readings.iter().find(|(known, _)| Arc::ptr_eq(known, measure)) {
             return reading.clone();
         }
         let reading = series.reading(measure, gap, &mut Scratch::default());
-        readings.push((measure.clone(), reading.clone()));
+        // Where there is no memory for it, it is made again when it is needed.
+        let has_room = memory.as_mut().is_none_or(|memory| {
+            memory.grow_to(memory.bytes() + size_of_reading(reading.as_ref())).is_ok()
+        });
+        if has_room {
+            readings.push((measure.clone(), reading.clone()));
+        }
         reading
     }
+}
+
+/// Returns the memory of a reading that is kept, in bytes.
+fn size_of_reading(reading: Option<&PodReading>) -> usize {
+    let values = reading.map_or(0, |it| it.value.memory() + it.extract.value.memory());
+    size_of::<(Arc<Measure>, Option<PodReading>)>() + values
 }
 
 /// Returns a time in seconds as a duration; zero if it is negative.

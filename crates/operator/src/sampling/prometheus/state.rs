@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::sampling::{
     error::FetchError,
     feed::{FeedState, SubscriberId},
+    memory::Reservation,
     prometheus::{
         client::QueryResult,
         demand::{QueryDemand, Selection},
@@ -55,6 +56,8 @@ pub(super) struct QueryReply {
 pub(super) struct QueryNumbers {
     pub(super) at: Monotonic,
     pub(super) numbers: Vec<f64>,
+    /// The memory of the numbers, reserved as long as they are here.
+    _memory: Arc<Reservation>,
 }
 
 impl FeedState for ServerState {
@@ -147,6 +150,7 @@ impl ServerState {
             Err(error) => {
                 for one in &wanted {
                     self.record_error(one, &error);
+                    self.forget_outdated(one, at);
                 }
             }
             Ok(result) => {
@@ -168,6 +172,16 @@ impl ServerState {
         self.subscribers(&wanted)
     }
 
+    /// Forgets a response that is older than its range, and thus has no sample that is used. Its
+    /// memory may be what the next one lacks.
+    fn forget_outdated(&mut self, wanted: &Wanted, now: Monotonic) {
+        let Wanted::Selection(selection) = wanted else { return };
+        let Some(results) = self.ranges.get_mut(selection) else { return };
+        let is_outdated =
+            |response: &mut RangeResponse| now.since(response.at) > selection.group.range;
+        results.latest.take_if(is_outdated);
+    }
+
     /// Records that something could not be queried.
     pub(super) fn record_error(&mut self, wanted: &Wanted, error: &FetchError) {
         let error = Some(error.clone());
@@ -186,14 +200,16 @@ impl ServerState {
 }
 
 impl QueryReply {
-    fn new(QueryResult { response, .. }: QueryResult, at: Monotonic) -> Self {
-        let numbers = match response.data {
+    fn new(QueryResult { response, mut memory, .. }: QueryResult, at: Monotonic) -> Self {
+        let numbers: Vec<f64> = match response.data {
             QueryData::Scalar(number) => vec![number],
             QueryData::Series(series) => {
                 series.iter().filter_map(|series| Some(series.samples.last()?.1)).collect()
             }
         };
-        let numbers = Some(QueryNumbers { at, numbers });
+        // The series are dropped; giving back always succeeds.
+        let _ = memory.resize(numbers.capacity() * size_of::<f64>());
+        let numbers = Some(QueryNumbers { at, numbers, _memory: Arc::new(memory) });
         Self { error: None, warnings: response.warnings, numbers }
     }
 }

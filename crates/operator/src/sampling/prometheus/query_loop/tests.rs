@@ -149,3 +149,39 @@ async fn a_demand_beyond_the_limit_has_an_error_that_says_what_to_do() {
                     namespace ns share";
     assert!(error.starts_with(expected), "{error}");
 }
+
+/// The share of a server with targets at zero used to be that of the moment at which its plan was
+/// made.
+#[tokio::test]
+async fn queries_at_zero_get_fewer_when_other_namespaces_come() {
+    let context = Arc::new(context(&Telemetry::default()).await);
+    let key = |namespace: usize| ServerKey {
+        namespace: namespace.to_string(),
+        pace: QueryPace::AtZero,
+        ..key()
+    };
+    let registry = FeedRegistry::<ServerKey, ServerState>::default();
+    let (wanted, never) = (demand(&[], &["up"], &Arc::default()), |_| std::future::pending());
+    let server = registry.subscribe(registry.new_subscriber(), &key(0), wanted, never);
+    let sent = std::cell::Cell::new(0);
+    let ask = |_: InstantQuery| {
+        sent.set(sent.get() + 1);
+        async {
+            let problem = FetchProblem::Status(429);
+            Err(FetchError::Request { url: String::new(), problem })
+        }
+    };
+    let mut serving = std::pin::pin!(query_repeatedly(context.clone(), server, ask));
+    let mut count_for = async |millis| {
+        sent.set(0);
+        let time = Duration::from_millis(millis);
+        tokio::time::timeout(time, serving.as_mut()).await.unwrap_err();
+        sent.get()
+    };
+    assert!(count_for(800).await >= 2, "every half a second");
+    let others = (1..=1000).map(|number| context.zero_queries.enter(&key(number)));
+    let _others: Vec<_> = others.collect();
+    // The next one was planned before they came.
+    count_for(700).await;
+    assert_eq!(count_for(700).await, 0, "every 25 s");
+}

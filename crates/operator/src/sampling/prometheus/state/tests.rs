@@ -3,7 +3,9 @@ use serde_json::json;
 
 use super::*;
 use crate::sampling::{
-    error::FetchProblem, memory::NamespaceBudget, prometheus::range_samples::SampleDoubt,
+    error::FetchProblem,
+    memory::{MemoryBudget, NamespaceBudget},
+    prometheus::range_samples::SampleDoubt,
 };
 
 const STALE_AFTER: Duration = Duration::from_mins(1);
@@ -176,4 +178,80 @@ fn what_nobody_wants_any_more_is_forgotten() {
     assert!(state.has_tried(&selection(&measure())));
     let plan = state.plan(&Splits::default());
     assert!(plan.queries.is_empty() && !state.has_tried(&selection(&measure())));
+}
+
+/// Returns a result with this many series and this much reserved memory.
+fn result_of(series: usize, budget: &NamespaceBudget, bytes: usize) -> QueryResult {
+    let series: Vec<_> = (0..series).map(|_| r#"{"metric":{},"value":[1,"2"]}"#).collect();
+    let series = series.join(",");
+    let body =
+        format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{series}]}}}}"#);
+    let response = QueryResponse::parse(body.as_bytes()).unwrap();
+    let mut memory = budget.empty();
+    memory.resize(bytes).unwrap();
+    QueryResult { response, now: NOW, clock_ahead: None, memory }
+}
+
+/// Numbers that were kept without a reservation took memory beyond any budget.
+#[test]
+fn the_numbers_of_an_expression_count_in_the_budget_of_memory() {
+    let budget = MemoryBudget::new(1 << 20, crate::telemetry::Telemetry::default());
+    let namespace = budget.of("ns");
+    let query = QueryId::Expression("x".to_owned());
+    let mut state = ServerState::default();
+    let result = result_of(1000, &namespace, 400_000);
+    state.record_result(&query, Ok(result), &labels(), Monotonic::default());
+    assert_eq!(state.reply("x").unwrap().numbers.as_ref().unwrap().numbers.len(), 1000);
+    assert!((8_000..20_000).contains(&budget.used()), "{}", budget.used());
+    state.plan(&Splits::default());
+    assert_eq!(budget.used(), 0, "nobody wants it");
+}
+
+/// A response that filled the share of its namespace used to keep all later ones out.
+#[test]
+fn a_response_that_is_too_old_to_be_used_takes_no_memory() {
+    let budget = MemoryBudget::new(1 << 20, crate::telemetry::Telemetry::default());
+    let (namespace, query) = (budget.of("ns"), range(&[&measure()]));
+    let mut state = ServerState::default();
+    let mut record = |seconds, result| {
+        state.record_result(&query, result, &labels(), Monotonic(Duration::from_secs(seconds)));
+    };
+    record(100, Ok(result_of(1, &namespace, 400_000)));
+    let failed = || {
+        let problem = FetchProblem::Timeout(Duration::from_secs(1));
+        Err(FetchError::Request { url: String::new(), problem })
+    };
+    record(160, failed());
+    assert_eq!(budget.used(), 400_000, "a sample may still be used");
+    record(161, failed());
+    assert_eq!(budget.used(), 0);
+}
+
+/// A reading of a histogram has a list of its own for each measure and pod.
+#[test]
+fn readings_count_in_the_budget_of_memory() {
+    let budget = MemoryBudget::new(20_000, crate::telemetry::Telemetry::default());
+    let body = json!({"status": "success", "data": {"resultType": "matrix",
+        "result": [series("a-0", 1.0, 1.0, 5, 3.0)]}});
+    let response = QueryResponse::parse(body.to_string().as_bytes()).unwrap();
+    let memory = budget.of("ns").empty();
+    let result = Ok(QueryResult { response, now: NOW, clock_ahead: None, memory });
+    let mut state = ServerState::default();
+    state.record_result(&range(&[&measure()]), result, &labels(), Monotonic::default());
+    let mut used = Vec::new();
+    // Each measure has an address of its own, and so has a reading of its own.
+    let measures: Vec<_> = (0..200).map(|_| measure()).collect();
+    for measure in &measures {
+        let sample = state.sample(
+            ("models", "a-0"),
+            measure,
+            &selection(measure),
+            STALE_AFTER,
+            Monotonic::default(),
+        );
+        assert!(sample.unwrap().is_some(), "it is made anew where it cannot be kept");
+        used.push(budget.used());
+    }
+    assert!(used[0] > 0 && used.is_sorted() && used[199] <= 10_000, "{used:?}");
+    assert_eq!(used[198], used[199], "there is no more memory");
 }
