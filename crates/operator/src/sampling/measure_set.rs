@@ -111,7 +111,7 @@ mod tests {
 
     fn measures(names: std::ops::Range<usize>) -> Vec<Arc<Measure>> {
         let measure = |name| {
-            let recipe = Recipe::series(Kind::Gauge, &format!("q{name}"), []);
+            let recipe = Recipe::series(Kind::Gauge, format!("q{name}"), []);
             Arc::new(Measure { recipe, window: Duration::ZERO })
         };
         names.map(measure).collect()
