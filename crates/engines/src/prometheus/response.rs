@@ -3,12 +3,16 @@
 //! Types and fields have the API's own names, see
 //! <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
+mod lists;
+
 use std::{collections::HashSet, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::lists::{Elements, Warnings, short};
 use super::{Bucket, Histogram};
+use crate::labels::MOST_LABELS;
 
 /// The warning that a response with `isPartial` stands for.
 const PARTIAL: &str = "isPartial: a part of its storage nodes did not answer";
@@ -71,6 +75,9 @@ pub enum ResponseError {
     /// The response takes more memory than it may.
     #[error("its series take more than {0} bytes of memory")]
     TooLarge(usize),
+    /// A series has too many labels.
+    #[error("a series has more than {MOST_LABELS} labels")]
+    ManyLabels,
     /// An element of the vector is a native histogram.
     #[error(
         "the query returns a native histogram, not numbers: apply histogram_quantile, \
@@ -95,7 +102,7 @@ struct RawResponse<'a> {
     #[serde(default)]
     error: String,
     #[serde(default)]
-    warnings: Option<Vec<String>>,
+    warnings: Option<Warnings>,
     /// True if a storage node did not answer. Only clusters of `VictoriaMetrics` send it, and no
     /// warning beside it.
     #[serde(default, rename = "isPartial")]
@@ -194,7 +201,7 @@ fn parse_series(result: &str, most: usize) -> Result<Vec<Series>, ResponseError>
     // Each element of the list is an object.
     let objects = memchr::memchr_iter(b'{', result.as_bytes()).count();
     within(objects * size_of::<Series>())?;
-    let elements: Vec<&RawValue> =
+    let Elements(elements) =
         serde_json::from_str(result).map_err(|error| not_prometheus(&error))?;
     let mut interner = Interner::default();
     let mut all = Vec::with_capacity(elements.len());
@@ -204,6 +211,9 @@ fn parse_series(result: &str, most: usize) -> Result<Vec<Series>, ResponseError>
         let raw: RawSeries =
             serde_json::from_str(element.get()).map_err(|error| not_prometheus(&error))?;
         let series = interner.series(raw);
+        if series.labels.len() > MOST_LABELS {
+            return Err(ResponseError::ManyLabels);
+        }
         size += series.size();
         all.push(series);
     }
@@ -249,7 +259,12 @@ impl Interner {
 impl Series {
     /// Returns the value of a label, if the series has it.
     pub fn label(&self, wanted: &str) -> Option<&str> {
-        self.labels.iter().find(|(name, _)| **name == *wanted).map(|(_, value)| &**value)
+        self.text(wanted).map(|value| &**value)
+    }
+
+    /// Returns the value of a label as a text that others share, if the series has it.
+    pub(super) fn text(&self, wanted: &str) -> Option<&Arc<str>> {
+        self.labels.iter().find(|(name, _)| **name == *wanted).map(|(_, value)| value)
     }
 
     /// Returns the memory of the series, in bytes, with the texts that no other series has.
@@ -317,24 +332,13 @@ impl<'de> Deserialize<'de> for Point {
 /// Returns the warnings of a response. A partial one counts as a warning, because it lacks
 /// the series of the nodes that did not answer.
 fn warnings(raw: &RawResponse<'_>) -> Vec<String> {
-    let warnings = raw.warnings.iter().flatten().map(|warning| short(warning));
+    let warnings = raw.warnings.iter().flat_map(|warnings| &warnings.0).cloned();
     let partial = raw.is_partial.unwrap_or_default().then(|| PARTIAL.to_owned());
     warnings.chain(partial).collect()
 }
 
 fn not_prometheus(error: &serde_json::Error) -> ResponseError {
     ResponseError::NotPrometheus(short(&error.to_string()))
-}
-
-/// Makes a server's text short and printable, because it ends up in conditions.
-fn short(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    let mut short: String = text.chars().take(LONGEST).map(printable).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]
