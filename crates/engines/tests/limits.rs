@@ -50,7 +50,7 @@ fn a_series_has_at_most_64_labels() {
     let (found, result) = soon("a line of 400,000 labels", || read(&recipes, &line(400_000)));
     assert_eq!(found[0].value, Value::Absent);
     assert!(result.unwrap_err().to_string().contains("it has more than 64 labels"));
-    // A line that nobody wants is read as well if it begins with a brace.
+    // An unwanted line is read as well if it begins with a brace.
     let line = line(400_000).replacen("a{", "{\"other\",", 1);
     assert!(soon("another line", || read(&recipes, &line)).1.is_ok());
 }

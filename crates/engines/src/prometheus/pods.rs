@@ -148,8 +148,8 @@ fn replay(
     PodReading { value, at: at_last, extract, is_young, ..PodReading::default() }
 }
 
-/// Calls `visit` with each time of a sample and the samples of that time, the oldest first. It takes
-/// as long as there are samples, whether or not the series have times in common.
+/// Calls `visit` with each time of a sample and the samples of that time, the oldest first. The
+/// duration grows with the number of samples, whether or not series have times in common.
 fn for_each_moment<'s>(series: &[&'s Series], mut visit: impl FnMut(f64, &[(&'s Series, f64)])) {
     // Times are not negative, so that their bits have their order.
     let head = |place: usize, from: usize| {

@@ -39,7 +39,7 @@ const USUAL_MEASURES: usize = 16;
 const MEASURE_BYTES: usize = 2 << 10;
 
 /// The number of bytes that a scrape reads again to explain absences.
-const EXPLAINED_BYTES: usize = 1 << 20;
+const EXPLAINED_BYTES: usize = 256 << 10;
 
 /// The interval of a page without subscribers, which is not scraped.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);

@@ -39,6 +39,10 @@ const KEPT_CAPACITY: usize = 256 << 10;
 const PARSED_AT_ONCE: usize = 2;
 /// Bytes of a page times measures: more of these are much work. An engine's page has 80 kB.
 const MUCH_WORK: usize = 4 << 20;
+/// The size of a page, in bytes, from which even a few measures are much work.
+const LARGE_PAGE: usize = 256 << 10;
+/// The number of extracts up to which their memory is kept for another page.
+const KEPT_EXTRACTS: usize = 32;
 /// The number of buffers that are kept.
 const KEPT: usize = 32;
 
@@ -77,13 +81,15 @@ impl BufferPool {
         lock(&self.pages).pop().unwrap_or_default()
     }
 
-    /// Takes memory back. That of an unusually large page is given to the system.
+    /// Takes memory back. That of an unusually large page, or of unusually many measures, is given
+    /// to the system.
     fn release(&self, page: Vec<u8>, parser: Parser) {
-        if page.capacity() > KEPT_CAPACITY {
-            return;
+        if page.capacity() <= KEPT_CAPACITY {
+            put(&self.pages, page);
         }
-        put(&self.pages, page);
-        put(&self.parsers, parser);
+        if parser.scratch.is_small() && parser.extracts.capacity() <= KEPT_EXTRACTS {
+            put(&self.parsers, parser);
+        }
     }
 }
 
@@ -206,17 +212,20 @@ async fn parse(
     measures: Arc<MeasureSet>,
     body: Body,
 ) -> Parsed {
+    let bytes = body.bytes().len();
+    let is_much = bytes > LARGE_PAGE || bytes * measures.len() > MUCH_WORK;
+    let turn = if is_much { context.parsing.enter(namespace).await } else { None };
     let mut parser = lock(&context.buffers.parsers).pop().unwrap_or_default();
-    let work = body.bytes().len() * measures.len().max(1);
     let parse = move || {
+        // The turn lasts as long as the work, even if the page is not scraped any more.
+        let _turn = turn;
         let Parser { scratch, extracts } = &mut parser;
         let result = measures.extractor.read(body.bytes(), scratch, extracts);
         (body, parser, result)
     };
-    if work <= MUCH_WORK {
+    if !is_much {
         return parse();
     }
-    let _permit = context.parsing.enter(namespace).await;
     let parsed = tokio::task::spawn_blocking(parse).await;
     // A panic goes on in the task of the page, which is started again.
     parsed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
