@@ -28,7 +28,7 @@ pub(crate) fn too_many_autoscalers(most: usize) -> ConditionUpdate {
     ConditionUpdate::no(ConditionType::ScalingActive, Reason::TooManyAutoscalers, message)
 }
 
-/// Returns the condition of an autoscaler whose spec is larger than this.
+/// Returns the condition of an autoscaler with a spec that is larger than this.
 pub(crate) fn too_large_spec(largest: usize) -> ConditionUpdate {
     let message = format!(
         "the spec takes more than {} KiB with its texts, of which each counts 32 bytes more: \
