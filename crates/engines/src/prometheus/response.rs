@@ -4,22 +4,19 @@
 //! <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
 mod series_reader;
+mod warnings;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::warnings::{Warnings, short};
 use super::{Bucket, Histogram};
+use crate::labels::MOST_LABELS;
 
 /// The warning that a response with `isPartial` stands for.
 const PARTIAL: &str = "isPartial: a part of its storage nodes did not answer";
-
-/// The largest number of a server's warnings that are kept.
-const MOST_WARNINGS: usize = 20;
 
 /// The memory that an allocation takes beside its bytes.
 const ALLOCATION: usize = 16;
@@ -79,6 +76,9 @@ pub enum ResponseError {
     /// The response takes more memory than it may.
     #[error("its series take more than {0} bytes of memory")]
     TooLarge(usize),
+    /// A series has too many labels.
+    #[error("a series has more than {MOST_LABELS} labels")]
+    ManyLabels,
     /// An element of the vector is a native histogram.
     #[error(
         "the query returns a native histogram, not numbers: apply histogram_quantile, \
@@ -109,10 +109,6 @@ struct RawResponse<'a> {
     #[serde(default, rename = "isPartial")]
     is_partial: Option<bool>,
 }
-
-/// The first warnings of a response, shortened.
-#[derive(Default)]
-struct Warnings(Vec<String>);
 
 #[derive(Deserialize)]
 struct RawData<'a> {
@@ -181,7 +177,12 @@ impl QueryResponse {
 impl Series {
     /// Returns the value of a label, if the series has it.
     pub fn label(&self, wanted: &str) -> Option<&str> {
-        self.labels.iter().find(|(name, _)| **name == *wanted).map(|(_, value)| &**value)
+        self.text(wanted).map(|value| &**value)
+    }
+
+    /// Returns the value of a label as a text that others share, if the series has it.
+    pub(super) fn text(&self, wanted: &str) -> Option<&Arc<str>> {
+        self.labels.iter().find(|(name, _)| **name == *wanted).map(|(_, value)| value)
     }
 
     /// Returns the memory of the series, in bytes, with the texts that no other series has.
@@ -207,30 +208,6 @@ impl Series {
     }
 }
 
-impl<'de> Deserialize<'de> for Warnings {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct First;
-        impl<'de> Visitor<'de> for First {
-            type Value = Warnings;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of warnings")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Warnings, A::Error> {
-                let mut first = Warnings::default();
-                while first.0.len() < MOST_WARNINGS {
-                    let Some(warning) = list.next_element::<String>()? else { return Ok(first) };
-                    first.0.push(short(&warning));
-                }
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(first)
-            }
-        }
-        deserializer.deserialize_seq(First)
-    }
-}
-
 /// Returns the warnings of a response. A partial one counts as a warning, because it lacks
 /// the series of the nodes that did not answer.
 fn warnings(of_server: Option<Warnings>, is_partial: Option<bool>) -> Vec<String> {
@@ -241,17 +218,6 @@ fn warnings(of_server: Option<Warnings>, is_partial: Option<bool>) -> Vec<String
 
 fn not_prometheus(error: &serde_json::Error) -> ResponseError {
     ResponseError::NotPrometheus(short(&error.to_string()))
-}
-
-/// Makes a server's text short and printable, because it ends up in conditions.
-fn short(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    let mut short: String = text.chars().take(LONGEST).map(printable).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::{ResourceExt, core::DeserializeGuard, runtime::watcher::Event};
-use llm_autoscaler_api::{LLMAutoscaler, time};
+use llm_autoscaler_api::{LLMAutoscaler, conditions::ConditionUpdate, time};
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::{info, warn};
 
@@ -16,6 +16,7 @@ use crate::{
     cluster::watch::Watch,
     reconcile::{
         context::Context,
+        intake,
         quota::{Changes, Quota, Seniority},
         task,
     },
@@ -34,6 +35,8 @@ struct Tasks {
     running: HashMap<Key, Task>,
     /// The autoscalers that are too many in their namespaces.
     waiting: HashMap<Key, Waiting>,
+    /// The autoscalers that are too large, or too many to wait.
+    refused: HashMap<Key, Refused>,
     quota: Quota,
 }
 
@@ -46,6 +49,19 @@ struct Task {
 struct Waiting {
     object: Arc<LLMAutoscaler>,
     handle: AbortHandle,
+}
+
+/// An autoscaler of which nothing is kept, and the task that says so in its status.
+struct Refused {
+    uid: Option<String>,
+    generation: Option<i64>,
+    handle: AbortHandle,
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
 }
 
 impl Drop for Task {
@@ -110,13 +126,17 @@ fn seniority(object: &LLMAutoscaler) -> Seniority {
 impl Tasks {
     fn new(context: Arc<Context>) -> Self {
         let quota = Quota::new(context.most_autoscalers);
-        Self { context, running: HashMap::new(), waiting: HashMap::new(), quota }
+        let (running, waiting, refused) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { context, running, waiting, refused, quota }
     }
 
     fn apply(&mut self, object: DeserializeGuard<LLMAutoscaler>) {
         let key = key(&object);
         let object = match object.0 {
-            Ok(object) => Arc::new(object),
+            Ok(mut object) => {
+                intake::trim(&mut object);
+                object
+            }
             // Written before the schema knew better, or by a newer version. Its task goes on with
             // what it had.
             Err(error) => {
@@ -137,6 +157,11 @@ impl Tasks {
         if is_deleted {
             return;
         }
+        if !intake::fits(&object) {
+            return self.refuse(key, object, refusal::too_large_spec(intake::LARGEST));
+        }
+        self.refused.remove(&key);
+        let object = Arc::new(object);
         if let Some(task) = self.running.get(&key) {
             task.objects.send_replace(object);
             return;
@@ -151,6 +176,11 @@ impl Tasks {
         }
         let Changes { suspended, .. } = self.quota.add(&key.0, seniority(&object));
         match suspended {
+            Some(name) if name == key.1 && self.quota.waiting(&key.0) > self.quota.most() => {
+                self.quota.remove(&key.0, &seniority(&object));
+                let update = refusal::too_many_autoscalers(self.quota.most());
+                return self.refuse(key, Arc::unwrap_or_clone(object), update);
+            }
             Some(name) if name == key.1 => return self.suspend(key, object),
             Some(name) => {
                 let youngest = (key.0.clone(), name);
@@ -166,6 +196,7 @@ impl Tasks {
 
     /// Ends the task of an autoscaler, and starts the one that may take its place.
     fn remove(&mut self, key: &Key) {
+        self.refused.remove(key);
         let Some(object) = self.object(key) else { return };
         self.running.remove(key);
         self.waiting.remove(key);
@@ -178,7 +209,7 @@ impl Tasks {
     }
 
     fn retain(&mut self, listed: &HashSet<Key>) {
-        let known = self.running.keys().chain(self.waiting.keys());
+        let known = self.running.keys().chain(self.waiting.keys()).chain(self.refused.keys());
         let gone: Vec<Key> = known.filter(|key| !listed.contains(*key)).cloned().collect();
         for key in gone {
             self.remove(&key);
@@ -200,18 +231,36 @@ impl Tasks {
 
     /// Lets an autoscaler wait, and says so in its status.
     fn suspend(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
-        let (context, most, written) = (self.context.clone(), self.quota.most(), object.clone());
+        let update = refusal::too_many_autoscalers(self.quota.most());
+        let handle = self.report(object.clone(), update);
+        self.waiting.insert(key, Waiting { object, handle });
+    }
+
+    /// Leaves an autoscaler alone, and says so once in the status of each of its generations.
+    fn refuse(&mut self, key: Key, mut object: LLMAutoscaler, update: ConditionUpdate) {
+        let (uid, generation) = (object.uid(), object.metadata.generation);
+        let is_known = |known: &Refused| known.uid == uid && known.generation == generation;
+        if self.refused.get(&key).is_some_and(is_known) {
+            return;
+        }
+        self.remove(&key);
+        intake::empty(&mut object);
+        let handle = self.report(Arc::new(object), update);
+        self.refused.insert(key, Refused { uid, generation, handle });
+    }
+
+    /// Writes to the status of an autoscaler why nothing is done for it.
+    fn report(&self, object: Arc<LLMAutoscaler>, update: ConditionUpdate) -> AbortHandle {
+        let context = self.context.clone();
         let task = async move {
-            let update = refusal::too_many_autoscalers(most);
-            let (before, now) = (written.status.clone().unwrap_or_default(), context.clock.now());
-            let status = assemble::obstructed(&before, &written, update, false, now.wall);
+            let (before, now) = (object.status.clone().unwrap_or_default(), context.clock.now());
+            let status = assemble::obstructed(&before, &object, update, false, now.wall);
             let mut waits = STATUS_WAITS;
-            while !write_once(&context.status, &written, status.clone()).await {
+            while !write_once(&context.status, &object, status.clone()).await {
                 tokio::time::sleep(waits.next()).await;
             }
         };
-        let handle = self.context.supervisor.spawn("status", task);
-        self.waiting.insert(key, Waiting { object, handle });
+        self.context.supervisor.spawn("status", task)
     }
 }
 

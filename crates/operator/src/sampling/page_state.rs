@@ -37,7 +37,7 @@ const MOST_MEASURES: usize = 2048;
 const FORGOTTEN_AFTER: Duration = Duration::from_mins(1);
 
 /// The number of bytes that a scrape reads again to explain absences.
-const EXPLAINED_BYTES: usize = 1 << 20;
+const EXPLAINED_BYTES: usize = 256 << 10;
 
 /// The interval of a page without subscribers, which is not scraped.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);

@@ -39,6 +39,10 @@ const KEPT_CAPACITY: usize = 256 << 10;
 const PARSED_AT_ONCE: usize = 2;
 /// Bytes of a page times measures: more of these are much work. An engine's page has 80 kB.
 const MUCH_WORK: usize = 4 << 20;
+/// The size of a page, in bytes, from which even a few measures are much work.
+const LARGE_PAGE: usize = 256 << 10;
+/// The largest scratch memory of a parser that is kept, in bytes.
+const KEPT_SCRATCH: usize = 1 << 20;
 /// The number of buffers that are kept.
 const KEPT: usize = 32;
 
@@ -89,11 +93,10 @@ impl BufferPool {
     /// Takes memory back. That of an unusually large page, or of very many buckets, is given to the
     /// system.
     fn release(&self, page: Vec<u8>, parser: Parser) {
-        if page.capacity() > KEPT_CAPACITY {
-            return;
+        if page.capacity() <= KEPT_CAPACITY {
+            put(&self.pages, page);
         }
-        put(&self.pages, page);
-        if parser.memory() <= KEPT_CAPACITY {
+        if parser.memory() <= KEPT_CAPACITY && parser.scratch.memory() <= KEPT_SCRATCH {
             put(&self.parsers, parser);
         }
     }
@@ -219,19 +222,21 @@ async fn parse(
     measures: Arc<MeasureSet>,
     body: Body,
 ) -> Parsed {
-    let work = body.bytes().len() * measures.len().max(1);
+    let bytes = body.bytes().len();
+    let is_much = bytes > LARGE_PAGE || bytes * measures.len() > MUCH_WORK;
+    let turn = if is_much { context.parsing.enter(namespace).await } else { None };
     let parse = move |mut parser: Parser| {
+        // The turn lasts as long as the work, even if the page is not scraped any more.
+        let _turn = turn;
         let Parser { scratch, extracts } = &mut parser;
         let result = measures.extractor.read(body.bytes(), scratch, extracts);
         (body, parser, result)
     };
-    let parser = || lock(&context.buffers.parsers).pop().unwrap_or_default();
-    if work <= MUCH_WORK {
-        return parse(parser());
+    // A page that waits for its turn needs no parser.
+    let parser = lock(&context.buffers.parsers).pop().unwrap_or_default();
+    if !is_much {
+        return parse(parser);
     }
-    let _permit = context.parsing.enter(namespace).await;
-    // A page that waits needs no parser.
-    let parser = parser();
     let parsed = tokio::task::spawn_blocking(move || parse(parser)).await;
     // A panic goes on in the task of the page, which is started again.
     parsed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))

@@ -9,7 +9,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{ALLOCATION, ResponseError, Series, not_prometheus};
-use crate::prometheus::{Bucket, Histogram};
+use crate::{
+    labels::MOST_LABELS,
+    prometheus::{Bucket, Histogram},
+};
 
 #[derive(Deserialize)]
 struct RawSeries {
@@ -63,6 +66,9 @@ impl SeriesReader {
         }
         let raw: RawSeries =
             serde_json::from_str(element).map_err(|error| not_prometheus(&error))?;
+        if raw.metric.labels.len() > MOST_LABELS {
+            return Err(ResponseError::ManyLabels);
+        }
         let series = self.interner.series(raw);
         self.size += series.size() - size_of::<Series>();
         self.all.push(series);

@@ -1,4 +1,4 @@
-use super::*;
+use super::{warnings::MOST_WARNINGS, *};
 
 fn series(name: &str, labels: &[(&str, &str)], samples: &[(f64, f64)]) -> Series {
     let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();

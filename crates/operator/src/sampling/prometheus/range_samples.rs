@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The latest results of the queries for a selection of series.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RangeResults {
     /// The error of the latest query.
     pub(super) error: Option<FetchError>,
@@ -43,15 +43,15 @@ pub(super) struct RangeResponse {
 struct RangeSamples {
     /// The shortest spacing of a namespace's series in seconds, for a pod with a single sample: it
     /// is scraped as often as its neighbours.
-    spacings: HashMap<String, f64>,
+    spacings: HashMap<Arc<str>, f64>,
     /// The pods, by namespace and name.
-    pods: HashMap<String, HashMap<String, PodSamples>>,
+    pods: HashMap<Arc<str>, HashMap<Arc<str>, PodSamples>>,
     /// The memory of the series and readings, reserved as long as they are here.
     memory: Option<Reservation>,
 }
 
 /// The series of a pod, and the readings that have been taken from them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PodSamples {
     series: PodSeries,
     readings: Vec<(Arc<Measure>, Option<PodReading>)>,
@@ -87,6 +87,11 @@ pub(super) enum SampleDoubt {
 }
 
 impl RangeResults {
+    /// Returns the warnings of the latest response.
+    pub(super) fn warnings(&self) -> &[String] {
+        self.latest.as_ref().map_or(&[], |response| &response.warnings)
+    }
+
     /// Returns the sample of a pod, given by namespace and name. `Ok(None)` before the first query,
     /// and if the latest response has no series of the pod.
     ///
@@ -154,8 +159,9 @@ impl RangeResponse {
                     let known = samples.spacings.entry(namespace.clone()).or_insert(spacing);
                     *known = known.min(spacing);
                 }
+                let readings = Vec::new();
                 let pods = samples.pods.entry(namespace).or_default();
-                pods.entry(pod).or_default().series.extend(series);
+                pods.insert(pod, PodSamples { series, readings });
             }
         }
         let samples = Arc::new(Mutex::new(samples));

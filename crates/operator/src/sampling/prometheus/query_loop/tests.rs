@@ -69,7 +69,8 @@ async fn a_server_whose_task_panics_has_an_error_for_every_query() {
     let panic = Supervisor::impatient().call("prometheus", || panic!("overflow"));
     fail(&context, &server, &panic.unwrap_err());
     let state = server.state();
-    let of_range = state.error(&selection).map(ToString::to_string);
+    let of_range =
+        state.range(&selection).and_then(|range| range.error.as_ref()).map(ToString::to_string);
     let of_query = state.reply("up").and_then(|reply| reply.error.as_ref());
     for error in [of_range, of_query.map(ToString::to_string)] {
         let error = error.unwrap();
@@ -117,9 +118,10 @@ async fn an_answer_is_there_at_once_although_another_query_never_ends() {
     let is_there = async || loop {
         wake.notified().await;
         let state = server.state();
-        let ranges: Vec<_> = wanted.selections.iter().map(|it| state.has_tried(it)).collect();
+        let ranges: Vec<_> = wanted.selections.iter().map(|it| state.range(it).is_some()).collect();
         if state.reply("up").is_some() && ranges == [true, true] {
-            let errors = wanted.selections.iter().map(|it| state.error(it).is_some());
+            let failed = |it| state.range(it).is_some_and(|range| range.error.is_some());
+            let errors = wanted.selections.iter().map(failed);
             assert_eq!(errors.collect::<Vec<_>>(), [false, true], "only the refused series");
             break;
         }

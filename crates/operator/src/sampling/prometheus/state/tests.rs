@@ -1,4 +1,6 @@
-use llm_autoscaler_engines::{Kind, Recipe, exposition::Value, prometheus::QueryResponse};
+use std::time::Duration;
+
+use llm_autoscaler_engines::{Kind, Measure, Recipe, exposition::Value, prometheus::QueryResponse};
 use serde_json::json;
 
 use super::*;
@@ -64,7 +66,8 @@ fn state(series: &[serde_json::Value], partial: bool) -> ServerState {
 fn doubt(state: &ServerState, pod: &str) -> Option<SampleDoubt> {
     let now = Monotonic::default();
     let (pod, measure) = (("models", pod), measure());
-    let sample = state.sample(pod, &measure, &selection(&measure), STALE_AFTER, now);
+    let range = state.range(&selection(&measure));
+    let sample = range.map_or(Ok(None), |range| range.sample(pod, &measure, STALE_AFTER, now));
     let sample = sample.unwrap().unwrap();
     assert!(matches!(sample.reading.value, Value::Number(_)), "it may grow the target still");
     sample.doubt
@@ -166,7 +169,8 @@ fn a_failure_is_that_of_the_series_that_were_queried_and_never_their_absence() {
     let woken = state.record_result(&range(&[&bad]), Err(error.clone()), &labels(), at);
     assert!(woken.len() == 1 && Arc::ptr_eq(&woken[0], &wakes[1].1), "who wants it is woken");
     assert_eq!(doubt(&state, "a-0"), None, "the other series are untouched");
-    let found = state.sample(("models", "a-0"), &bad, &selection(&bad), STALE_AFTER, at);
+    let failed = state.range(&selection(&bad)).unwrap();
+    let found = failed.sample(("models", "a-0"), &bad, STALE_AFTER, at);
     assert_eq!(found.err(), Some(error.clone()));
     state.record_result(&range(&[&good]), Err(error.clone()), &labels(), at);
     assert_eq!(doubt(&state, "a-0"), Some(SampleDoubt::Failed(error)), "kept, and in doubt");
@@ -175,9 +179,36 @@ fn a_failure_is_that_of_the_series_that_were_queried_and_never_their_absence() {
 #[test]
 fn what_nobody_wants_any_more_is_forgotten() {
     let mut state = state(&[series("a-0", 3.0, 5.0, 9, 5.0)], false);
-    assert!(state.has_tried(&selection(&measure())));
+    assert!(state.range(&selection(&measure())).is_some());
     let plan = state.plan(&Splits::default());
-    assert!(plan.queries.is_empty() && !state.has_tried(&selection(&measure())));
+    assert!(plan.queries.is_empty() && state.range(&selection(&measure())).is_none());
+}
+
+/// Hundreds of autoscalers may want thousands of series more than a server is asked for.
+#[test]
+fn subscribers_of_many_series_are_found_at_once() {
+    let measures: Vec<_> = (0..6000).map(|number| named(&format!("q{number}"))).collect();
+    let wanted: Vec<_> =
+        measures.iter().map(|measure| Wanted::Selection(selection(measure))).collect();
+    let registry = crate::sampling::feed::FeedRegistry::<u8, ServerState>::default();
+    let mut state = ServerState::default();
+    for some in measures.chunks(8) {
+        let demand = QueryDemand {
+            selections: some.iter().map(|measure| selection(measure)).collect(),
+            queries: ["up".to_owned()].into(),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            stale_after: STALE_AFTER,
+            wake: Arc::default(),
+        };
+        state.subscribe(registry.new_subscriber(), demand);
+    }
+    let began = std::time::Instant::now();
+    assert_eq!(state.subscribers(&wanted).len(), 750);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(state.subscribers(&wanted[..9]).len(), 2);
+    assert_eq!(state.subscribers(&[Wanted::Expression("up".to_owned())]).len(), 750);
+    assert!(state.subscribers(&[]).is_empty());
 }
 
 /// Returns a result with this many series and this much reserved memory.
@@ -242,13 +273,8 @@ fn readings_count_in_the_budget_of_memory() {
     // Each measure has an address of its own, and so has a reading of its own.
     let measures: Vec<_> = (0..200).map(|_| measure()).collect();
     for measure in &measures {
-        let sample = state.sample(
-            ("models", "a-0"),
-            measure,
-            &selection(measure),
-            STALE_AFTER,
-            Monotonic::default(),
-        );
+        let results = state.range(&selection(measure)).unwrap();
+        let sample = results.sample(("models", "a-0"), measure, STALE_AFTER, Monotonic::default());
         assert!(sample.unwrap().is_some(), "it is made anew where it cannot be kept");
         used.push(budget.used());
     }
