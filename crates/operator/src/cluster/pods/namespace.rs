@@ -2,7 +2,7 @@
 //!
 //! # When the pods of a namespace are known
 //!
-//! Pods of a namespace that nobody follows are not kept, so the first follower needs a listing. It
+//! Pods of a namespace without followers are not kept, so the first follower needs a listing. It
 //! runs beside the one watch of all pods, and the two tell of different moments. This is how they
 //! become one picture without comparing resourceVersions:
 //!
@@ -72,7 +72,7 @@ pub(super) enum Listing {
 pub(super) struct Namespace {
     pods: HashMap<String, Arc<Pod>>,
     /// Pods without their labels, annotations and ports, which are in no view: those that are too
-    /// large, and those with a gate in a namespace that nobody follows.
+    /// large, and those with a gate in a namespace without followers.
     pub(super) stubs: HashMap<String, Arc<Pod>>,
     views: HashMap<u64, View>,
     /// The number of followers, views included.
