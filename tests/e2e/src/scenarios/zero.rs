@@ -154,10 +154,10 @@ pub(super) async fn to_zero_and_back_by_a_call(stage: &Stage) -> Result<()> {
     })
     .await?;
     stage.until_replicas("a", 1, SOON).await?;
-    let note = "New size: 1; reason: a wake call arrived";
-    stage.until_event("a", "SuccessfulRescale", note).await?;
     // The woken replica stays for the idle time, and is then removed again.
     stage.stays("a", 1, Duration::from_secs(AFTER - 3)).await?;
+    let note = "New size: 1; reason: a wake call arrived";
+    stage.until_event("a", "SuccessfulRescale", note).await?;
     stage.until_replicas("a", 0, SOON).await
 }
 
