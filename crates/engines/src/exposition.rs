@@ -46,7 +46,7 @@ pub use self::{
     declared::{Declaration, DeclaredType},
     error::PageError,
     extract::{Extract, PageSummary, Value},
-    listing::{ListedSeries, declared_type, list_series, parse_series},
+    listing::{DeclaredTypes, ListedSeries, list_series, parse_series},
     mismatch::LabelMismatch,
     non_number::NonNumber,
     not_finite::NotFinite,

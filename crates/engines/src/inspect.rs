@@ -2,14 +2,17 @@
 
 mod form;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use self::form::OtherForm;
 use crate::{
     definition::SignalDef,
     engine::SleepDef,
     exposition::{
-        Extract, Extractor, ListedSeries, PageError, PageSummary, Scratch, Value, declared_type,
+        DeclaredTypes, Extract, Extractor, ListedSeries, PageError, PageSummary, Scratch, Value,
         list_series,
     },
     gateway::Program,
@@ -21,6 +24,8 @@ use crate::{
 
 /// The number of similar names that are shown for a missing one.
 const SIMILAR: usize = 3;
+/// The length of the longest name that is shown, in bytes.
+const LONGEST_NAME: usize = 200;
 
 /// The signals of an engine on one page.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,7 +173,7 @@ fn names(page: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(page);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let names = lines.filter_map(|line| line.trim().split(['{', ' ', '\t']).next());
-    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    names.filter(|name| (1..=LONGEST_NAME).contains(&name.len())).map(str::to_owned).collect()
 }
 
 fn without_suffix(name: &str) -> &str {
@@ -211,19 +216,21 @@ pub struct LikelyGauge {
 /// Returns the gauges of a page that may tell the load, by their names, in the page's order.
 pub fn likely_gauges(page: &[u8]) -> Vec<LikelyGauge> {
     let mut found: Vec<LikelyGauge> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for ListedSeries { name, value, .. } in list_series(page) {
-        if !LIKELY.iter().any(|word| name.contains(word)) {
+        if name.len() > LONGEST_NAME || !LIKELY.iter().any(|word| name.contains(word)) {
             continue;
         }
-        match found.iter_mut().find(|gauge| gauge.name == name) {
-            Some(gauge) => {
-                gauge.series += 1;
-                gauge.sum += value;
-            }
-            None => found.push(LikelyGauge { name, series: 1, sum: value }),
+        if let Some(gauge) = places.get(&name).and_then(|place| found.get_mut(*place)) {
+            gauge.series += 1;
+            gauge.sum += value;
+        } else {
+            places.insert(name.clone(), found.len());
+            found.push(LikelyGauge { name, series: 1, sum: value });
         }
     }
-    let is_gauge = |gauge: &LikelyGauge| match declared_type(page, &gauge.name).as_deref() {
+    let types = DeclaredTypes::of(page);
+    let is_gauge = |gauge: &LikelyGauge| match types.get(&gauge.name).as_deref() {
         Some("gauge") => true,
         Some("counter" | "histogram" | "summary") => false,
         _ => Kind::of_name(&gauge.name, false) == Kind::Gauge,

@@ -1,5 +1,9 @@
 //! Labels of series, and requirements for them.
 
+/// The largest number of labels of a series. Mimir and Thanos take some 30 by default, and a search
+/// among a million labels, again for each of them, would keep a thread busy for an hour.
+pub(crate) const MOST_LABELS: usize = 64;
+
 /// The labels of a series, in any representation.
 pub trait LabelSet {
     /// Returns true if the label `name` has this value. A missing label has an empty value.

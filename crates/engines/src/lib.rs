@@ -59,6 +59,7 @@ mod kind;
 mod labels;
 mod recipe;
 mod recognize;
+mod shortened;
 mod signal;
 mod window;
 

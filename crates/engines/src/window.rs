@@ -1,20 +1,20 @@
 //! Windows over time: the mean, the rate or the histogram of the recent samples of one recipe.
 //!
-//! All three are differences of running totals. A gauge's samples add up to an integral, a
-//! counter's steps to an increase, a histogram's to an increase per bucket. The result of a window
-//! is the total at its end minus the total at its start, so a track needs only a few snapshots of
-//! the totals, however often it is fed.
+//! All three are sums. A gauge's samples add up to an integral, a counter's steps to an increase, a
+//! histogram's to an increase per bucket. A window is a few segments with a sum each, however often
+//! a track is fed. It is never the difference of two running totals: one absurd sample, such as
+//! -1 as an unsigned number, would swallow all that is added to it, and leave zero behind.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{buckets::Buckets, exposition::Value, kind::Kind, recipe::Recipe};
 
-/// The number of snapshots per window. A window is therefore up to a sixteenth longer than its
+/// The number of segments per window. A window is therefore up to a sixteenth longer than its
 /// nominal length.
-const SNAPSHOTS: u32 = 16;
+const SEGMENTS: u32 = 16;
 
-/// The memory of a snapshot without its totals, in bytes, with that of the allocation.
-const PER_SNAPSHOT: usize = size_of::<(Duration, Totals)>() + 16;
+/// The memory of a segment without its sums, in bytes, with that of the allocation.
+const PER_SEGMENT: usize = size_of::<Segment>() + 16;
 
 /// A quantity, and the window that its number is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,17 +52,18 @@ pub struct Track {
     present: bool,
     /// The latest sample of the quantity, and its time.
     latest: Option<(Duration, Value)>,
-    totals: Totals,
-    /// Snapshots of the totals, from the start of the window on.
-    past: VecDeque<(Duration, Totals)>,
+    /// The segments of the window, the oldest first. Samples are added to the last one.
+    past: VecDeque<Segment>,
 }
 
-/// The running totals of a quantity.
+/// A part of a window.
 #[derive(Clone, Debug, Default)]
-struct Totals {
-    /// A single total for a gauge or a counter, and one per bucket for a histogram.
+struct Segment {
+    /// The time of its first sample, which belongs to the segment before.
+    start: Duration,
+    /// A single sum for a gauge or a counter, and one per bucket for a histogram.
     sums: Vec<f64>,
-    /// The time that the totals cover.
+    /// The time that the sums cover.
     time: Duration,
 }
 
@@ -72,8 +73,8 @@ impl Track {
     ///
     /// A gauge's sample covers the time since the previous one, but no more than `gap`.
     pub fn new(kind: Kind, window: Duration, gap: Duration) -> Self {
-        let (totals, past) = (Totals::default(), VecDeque::new());
-        Self { kind, window, gap, at: None, present: false, latest: None, totals, past }
+        let past = VecDeque::new();
+        Self { kind, window, gap, at: None, present: false, latest: None, past }
     }
 
     /// Adds the value of a page. `at` is the time of the page since some fixed moment; a page that
@@ -91,7 +92,7 @@ impl Track {
         }
         if self.window > Duration::ZERO {
             self.accumulate(before, at, value);
-            self.take_snapshot(at);
+            self.begin_segment(at);
         }
         self.set_latest(at, value);
     }
@@ -99,7 +100,7 @@ impl Track {
     fn begin(&mut self, at: Duration, value: &Value) {
         self.present = *value != Value::Absent;
         if self.present {
-            self.take_snapshot(at);
+            self.begin_segment(at);
             self.set_latest(at, value);
         }
     }
@@ -114,63 +115,62 @@ impl Track {
         }
     }
 
-    /// Adds the step from the latest sample to this one to the totals.
+    /// Adds the step from the latest sample to this one to the last segment.
     fn accumulate(&mut self, page_before: Duration, at: Duration, value: &Value) {
         let (since, latest) = match &self.latest {
             Some((since, latest)) => (*since, latest),
             // A counter that the previous page did not have has started at zero since then.
             None => (page_before, &Value::Absent),
         };
-        if self.past.is_empty() {
-            self.past.push_back((since, Totals::default()));
+        let is_other = |segment: &Segment| segment.has_other_bounds(value);
+        if self.past.iter().any(is_other) {
+            // Other bounds mean another version of the engine, which has started at zero. Before
+            // its first event a histogram may have no bounds at all.
+            self.past.clear();
         }
+        if self.past.is_empty() {
+            self.past.push_back(Segment { start: since, ..Segment::default() });
+        }
+        let Some(segment) = self.past.back_mut() else { return };
         let elapsed = at.saturating_sub(since);
         match (value, latest) {
             (Value::Number(now), Value::Number(_)) if self.kind == Kind::Gauge => {
                 let stands_for = elapsed.min(self.gap);
-                self.totals.add(0, now * stands_for.as_secs_f64());
-                self.totals.time = self.totals.time.saturating_add(stands_for);
+                segment.add(0, now * stands_for.as_secs_f64());
+                segment.time = segment.time.saturating_add(stands_for);
             }
             (Value::Number(_), _) if self.kind == Kind::Gauge => {}
             (Value::Number(now), latest) => {
                 let before = if let Value::Number(before) = latest { *before } else { 0.0 };
-                self.totals.add(0, if *now < before { *now } else { now - before });
-                self.totals.time = self.totals.time.saturating_add(elapsed);
+                segment.add(0, if *now < before { *now } else { now - before });
+                segment.time = segment.time.saturating_add(elapsed);
             }
             (Value::Buckets(now), latest) => {
                 let before = match latest {
                     Value::Buckets(before) if has_grown(before, now) => Some(before),
                     _ => None,
                 };
-                let known = self.totals.sums.len();
-                if known > 0 && known != now.bounds().len() {
-                    // Other bounds mean another version of the engine, which has started at zero.
-                    // Before its first event a histogram may have no bounds at all.
-                    self.totals = Totals::default();
-                    self.past.clear();
-                    self.past.push_back((since, Totals::default()));
-                }
                 for (index, count) in now.counts().iter().enumerate() {
-                    self.totals
-                        .add(index, count - before.map_or(0.0, |before| before.counts()[index]));
+                    segment.add(index, count - before.map_or(0.0, |before| before.counts()[index]));
                 }
-                self.totals.time = self.totals.time.saturating_add(elapsed);
+                segment.time = segment.time.saturating_add(elapsed);
             }
             (Value::Absent, _) => {}
         }
     }
 
-    /// Takes a snapshot of the totals if one is due, and drops those from before the window.
-    fn take_snapshot(&mut self, at: Duration) {
+    /// Begins a segment if one is due, and drops those from before the window.
+    fn begin_segment(&mut self, at: Duration) {
         if self.window == Duration::ZERO {
             return;
         }
-        let spacing = self.window / SNAPSHOTS;
+        let spacing = self.window / SEGMENTS;
         // Moments are what a server claims them to be, so sums of them may not fit.
-        if self.past.back().is_none_or(|(last, _)| at.saturating_sub(*last) >= spacing) {
-            self.past.push_back((at, self.totals.clone()));
+        if self.past.back().is_none_or(|last| at.saturating_sub(last.start) >= spacing) {
+            self.past.push_back(Segment { start: at, ..Segment::default() });
         }
-        while self.past.get(1).is_some_and(|(next, _)| at.saturating_sub(*next) >= self.window) {
+        let is_over = |next: &Segment| at.saturating_sub(next.start) >= self.window;
+        while self.past.get(1).is_some_and(is_over) {
             self.past.pop_front();
         }
     }
@@ -198,25 +198,25 @@ impl Track {
     /// Writes the value of [`value`](Self::value) to `out`, and reuses its memory.
     pub fn value_into(&self, out: &mut Value) {
         let elapsed = self.elapsed().as_secs_f64();
-        match (&self.latest, self.past.front()) {
-            (Some((_, latest)), _)
-                if self.present && self.kind == Kind::Gauge && elapsed == 0.0 =>
-            {
+        match &self.latest {
+            Some((_, latest)) if self.present && self.kind == Kind::Gauge && elapsed == 0.0 => {
                 out.clone_from(latest);
             }
-            (Some((_, Value::Number(_))), Some((_, start))) if self.present && elapsed > 0.0 => {
-                let increase = self.totals.sums.first().copied().unwrap_or_default();
-                *out = Value::Number((increase - start.sum(0)) / elapsed);
+            Some((_, Value::Number(_))) if self.present && elapsed > 0.0 => {
+                *out = Value::Number(self.sum(0) / elapsed);
             }
-            (Some((_, Value::Buckets(latest))), Some((_, start)))
-                if self.present && elapsed > 0.0 =>
-            {
-                let sums = self.totals.sums.iter().enumerate();
-                let counts = sums.map(|(index, sum)| sum - start.sum(index)).collect();
+            Some((_, Value::Buckets(latest))) if self.present && elapsed > 0.0 => {
+                let buckets = 0..latest.bounds().len();
+                let counts = buckets.map(|index| self.sum(index)).collect();
                 *out = Value::Buckets(Buckets::from_parts(latest.bounds().to_vec(), counts));
             }
             _ => *out = Value::Absent,
         }
+    }
+
+    /// Returns the sum of a number or of a bucket over the window.
+    fn sum(&self, index: usize) -> f64 {
+        self.past.iter().filter_map(|segment| segment.sums.get(index)).sum()
     }
 
     /// Returns the memory of the window, in bytes, without that of the track itself; 0 without a
@@ -226,9 +226,9 @@ impl Track {
             Some((_, Value::Buckets(latest))) => 2 * latest.bounds().len(),
             _ => 0,
         };
-        let totals = self.totals.sums.len();
-        let past = self.past.len() * (PER_SNAPSHOT + totals * size_of::<f64>());
-        past + (numbers + totals) * size_of::<f64>()
+        let segments = self.past.iter();
+        let past = segments.map(|segment| PER_SEGMENT + segment.sums.len() * size_of::<f64>());
+        past.sum::<usize>() + numbers * size_of::<f64>()
     }
 
     /// Returns the track of the same quantity without a past.
@@ -239,13 +239,12 @@ impl Track {
 
     /// Returns the time of the window that is known.
     fn elapsed(&self) -> Duration {
-        self.past
-            .front()
-            .map_or(Duration::ZERO, |(_, start)| self.totals.time.saturating_sub(start.time))
+        let times = self.past.iter().map(|segment| segment.time);
+        times.fold(Duration::ZERO, Duration::saturating_add)
     }
 }
 
-impl Totals {
+impl Segment {
     fn add(&mut self, index: usize, increase: f64) {
         if index >= self.sums.len() {
             self.sums.resize(index + 1, 0.0);
@@ -253,8 +252,10 @@ impl Totals {
         self.sums[index] += increase.max(0.0);
     }
 
-    fn sum(&self, index: usize) -> f64 {
-        self.sums.get(index).copied().unwrap_or_default()
+    /// Returns true if it has buckets, and other ones than a histogram.
+    fn has_other_bounds(&self, value: &Value) -> bool {
+        let known = self.sums.len();
+        matches!(value, Value::Buckets(now) if known > 0 && known != now.bounds().len())
     }
 }
 

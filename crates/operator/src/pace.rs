@@ -18,6 +18,9 @@ pub(crate) const SIZES: Pace = Pace { every: Duration::from_millis(50), burst: 6
 /// The pace at which the pods of one namespace are taken out of service. A pod that returns to
 /// service, which needs no token, was taken out before or is new; so this limits both.
 pub(crate) const CLOSED_GATES: Pace = Pace { every: Duration::from_millis(50), burst: 600 };
+/// The pace at which Secrets and `ConfigMap`s are read for the sources of one namespace: 500
+/// autoscalers with credentials of their own, which are read again every 30 s, need 17 a second.
+pub(crate) const CREDENTIALS: Pace = Pace { every: Duration::from_millis(20), burst: 600 };
 
 /// A token bucket for each namespace.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ mod autoscaler;
 pub(crate) mod context;
 pub(crate) mod controller;
 mod execute;
+mod intake;
 mod locate;
 mod observe;
 mod quota;

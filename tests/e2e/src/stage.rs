@@ -88,6 +88,9 @@ impl Stage {
     /// # Errors
     /// Fails if the API server refuses the namespace, or the operator does not start.
     pub async fn with_neighbour(&self) -> Result<Self> {
+        // The attacks of earlier scenarios would go on, since the operator serves them too.
+        let all = ["delete", "llmautoscalers", "--all", "--all-namespaces"];
+        self.control_plane().kubectl(all).await?;
         self.operator.serve_all_namespaces()?;
         let namespace = format!("{}-neighbour", self.namespace);
         let (script, operator) = Self::set_up(&self.cluster, &namespace, &[]).await?;

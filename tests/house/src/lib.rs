@@ -7,6 +7,7 @@
 //! checkout ──cargo──> packages               dependencies between and below the crates
 //!                └──> notices                licences of the packages in the binary
 //! checkout ──files──> versions               pins, and the page that repeats them
+//!                └──> promises               tests that docs/security.md names
 //! ```
 //!
 //! Every module here measures and judges nothing: the limits, and the exceptions from them, are in
@@ -19,5 +20,6 @@ pub mod graph;
 pub mod modules;
 pub mod notices;
 pub mod packages;
+pub mod promises;
 pub mod sizes;
 pub mod versions;

@@ -4,7 +4,7 @@ use std::{env, fs};
 
 use llm_autoscaler_house::{
     checkout::Checkout,
-    notices,
+    notices, promises,
     versions::{self, Pin, Style},
 };
 
@@ -69,6 +69,18 @@ fn versions_on_the_page_are_those_that_are_pinned() {
     }
     let faults = versions::differences(&checkout, PINS).unwrap();
     assert!(faults.is_empty(), "\n  {}\n", faults.join("\n  "));
+}
+
+/// A promise without its test is none.
+#[test]
+fn tests_that_the_page_of_security_names_exist() {
+    let checkout = Checkout::open().unwrap();
+    if !checkout.is_judged() {
+        return;
+    }
+    let (count, faults) = promises::missing(&checkout).unwrap();
+    assert!(faults.is_empty(), "\n  {}\n", faults.join("\n  "));
+    assert!(count >= 100, "only {count} names of tests were found");
 }
 
 #[test]

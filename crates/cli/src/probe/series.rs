@@ -6,7 +6,7 @@ use anyhow::Context;
 use llm_autoscaler_engines::{
     GatewayProfile, Kind, LikelyGauge, Recipe, UnfitSeries,
     exposition::{
-        Extract, Extractor, LabelMismatch, ListedSeries, Scratch, Value as Quantity, declared_type,
+        DeclaredTypes, Extract, Extractor, LabelMismatch, ListedSeries, Scratch, Value as Quantity,
         list_series, parse_series,
     },
     likely_gauges, similar_names,
@@ -43,7 +43,7 @@ pub(super) fn find(page: &[u8], text: &str) -> anyhow::Result<Found> {
     let (name, labels) = parse_series(text)
         .with_context(|| format!("{text:?} is not a series such as name{{label=\"value\"}}"))?;
     let all = list_series(page);
-    let declared = declared_type(page, &name);
+    let declared = DeclaredTypes::of(page).get(&name);
     let by_name = Kind::of_name(&name, labels.iter().any(|(label, _)| label == "le"));
     let is_family = declared.as_deref() == Some(Kind::Histogram.name())
         && by_name == Kind::Gauge

@@ -12,6 +12,11 @@ use crate::{
 
 /// The number of series up to which a search one by one is faster than a hash set.
 const FEW: usize = 64;
+/// The largest number of entries of one accumulator: that of 128 ranks with 500 buckets each.
+const MOST_OF_ONE: u32 = 1 << 16;
+/// The largest number of entries of all accumulators: those of 2048 models of a gateway with 128
+/// buckets each.
+const MOST_ENTRIES: usize = 1 << 18;
 
 /// The rule by which the series of a selector are added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +86,12 @@ impl Accumulator {
         self.max = self.max.max(value);
     }
 
+    /// Makes the result absent, because it has more series than are kept apart.
+    fn overflow(&mut self) {
+        self.sum = f64::NAN;
+        self.non_number = self.non_number.or(Some(NonNumber::ManySeries));
+    }
+
     /// Folds the values, of which there is at least one. NaN if one of them was not finite.
     fn fold(&self, fold: Fold) -> f64 {
         match fold {
@@ -137,8 +148,20 @@ impl Scratch {
         if part == 0 && !value.is_finite() {
             return self.accumulators[accumulator].add(value);
         }
+        let count = self.accumulators[accumulator].count;
+        if count >= MOST_OF_ONE || self.entries.len() >= MOST_ENTRIES {
+            return self.accumulators[accumulator].overflow();
+        }
         self.accumulators[accumulator].count += 1;
         self.entries.push(Entry { accumulator, le, part, value });
+    }
+
+    /// Returns the memory that it has taken for a page, in bytes.
+    pub fn memory(&self) -> usize {
+        let Self { accumulators, entries, first_series: _, more_series } = self;
+        accumulators.capacity() * size_of::<Accumulator>()
+            + entries.capacity() * size_of::<Entry>()
+            + more_series.capacity() * size_of::<u64>()
     }
 
     /// Notes the type of an accumulator's series. The first one counts, and one about the series

@@ -32,6 +32,14 @@ pub enum Value {
     Buckets(Buckets),
 }
 
+impl Value {
+    /// Returns the memory of the value, in bytes: its own, and that of its buckets.
+    pub fn memory(&self) -> usize {
+        let buckets = if let Self::Buckets(buckets) = self { buckets.bounds().len() } else { 0 };
+        size_of::<Self>() + buckets * size_of::<(f64, f64)>()
+    }
+}
+
 /// Counts of the lines of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageSummary {

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 use memchr::{memchr2, memchr3};
 
-use crate::labels::LabelSet;
+use crate::labels::{LabelSet, MOST_LABELS};
 
 /// Text of a page: a bare name, or the text between two quotes.
 #[derive(Clone, Copy, Debug)]
@@ -252,15 +252,14 @@ impl<'p> Labels<'p> {
         all
     }
 
-    /// Returns true if there is a label of this name before the first malformed one.
-    fn has_name(self, wanted: Text<'_>) -> bool {
+    /// Returns true if there is a label of this name among the first ones, which are well-formed.
+    fn has_name(self, wanted: Text<'_>, first: usize) -> bool {
         let mut labels = self;
-        while let Ok(Some(item)) = labels.next() {
-            if matches!(item, Item::Label(label) if label.name.is_same_as(wanted)) {
-                return true;
-            }
-        }
-        false
+        let mut names = std::iter::from_fn(|| match labels.next().ok()?? {
+            Item::Label(label) => Some(Some(label.name)),
+            Item::Metric => Some(None),
+        });
+        names.by_ref().flatten().take(first).any(|name| name.is_same_as(wanted))
     }
 }
 
@@ -276,11 +275,11 @@ fn after_labels(inside: &[u8], mut named: bool) -> Parsed<(u64, &[u8])> {
             Item::Metric if named => return Err("it has two names"),
             Item::Metric => named = true,
             Item::Label(label) if label.name.is(b"__name__") => return Err("it has two names"),
+            Item::Label(_) if count == MOST_LABELS => return Err("it has more than 64 labels"),
             Item::Label(label) => {
-                let name = label.name;
-                let known = &first[..count.min(FEW)];
+                let (name, known) = (label.name, &first[..count.min(FEW)]);
                 if known.iter().any(|other| other.is_same_as(name))
-                    || count >= FEW && labels.has_name(name)
+                    || count >= FEW && Labels(inside).has_name(name, count)
                 {
                     return Err("a label is repeated");
                 }

@@ -1,6 +1,8 @@
 //! The series of a page as text, for people.
 
-use memchr::memchr_iter;
+use std::collections::HashMap;
+
+use memchr::{memchr_iter, memchr2};
 
 use super::{
     declared::{Declaration, DeclaredType},
@@ -42,22 +44,39 @@ pub fn parse_series(text: &str) -> Option<(String, Vec<(String, String)>)> {
     Some((name, labels))
 }
 
-/// Returns the type that a page declares for this series by `# TYPE`, as it is written there. A
-/// line about the series itself counts before one about its family.
-pub fn declared_type(page: &[u8], series: &str) -> Option<String> {
-    let text = String::from_utf8_lossy(page);
-    let lines = text.lines().filter_map(|line| {
-        let (name, declared) = line.strip_prefix("# TYPE ")?.trim().split_once([' ', '\t'])?;
-        Some((name, declared.trim()))
-    });
-    let is_family = |(name, declared): &(&str, &str)| {
-        let declared = DeclaredType::parse(declared.as_bytes());
-        declared.is_some_and(|declared| {
-            Declaration::of(series.as_bytes(), name.as_bytes(), declared).is_some()
-        })
-    };
-    let own = lines.clone().find(|(name, _)| *name == series);
-    own.or_else(|| lines.clone().find(is_family)).map(|(_, declared)| declared.to_owned())
+/// The types that a page declares by `# TYPE`, as they are written there.
+#[derive(Clone, Debug)]
+pub struct DeclaredTypes<'p>(HashMap<&'p [u8], &'p [u8]>);
+
+impl<'p> DeclaredTypes<'p> {
+    /// Reads the lines of a page. The first one about a name counts.
+    pub fn of(page: &'p [u8]) -> Self {
+        let mut types = HashMap::new();
+        for line in page.split(|byte| *byte == b'\n') {
+            let Some(line) = line.strip_prefix(b"# TYPE ").map(<[u8]>::trim_ascii) else {
+                continue;
+            };
+            if let Some(end) = memchr2(b' ', b'\t', line) {
+                types.entry(&line[..end]).or_insert(line[end..].trim_ascii());
+            }
+        }
+        Self(types)
+    }
+
+    /// Returns the type of a series. A line about the series itself counts before one about its
+    /// family.
+    pub fn get(&self, series: &str) -> Option<String> {
+        let name = series.as_bytes();
+        let of_family = |family: &[u8]| {
+            let declared = *self.0.get(family)?;
+            let known = DeclaredType::parse(declared)?;
+            Declaration::of(name, family, known).map(|_| declared)
+        };
+        let ends = name.iter().rposition(|byte| *byte == b'_');
+        let family = ends.map(|end| &name[..end]);
+        let found = self.0.get(name).copied().or_else(|| of_family(family?));
+        found.map(|declared| String::from_utf8_lossy(declared).into_owned())
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +110,7 @@ mod tests {
             ("a_count", None),
             ("b", None),
         ] {
-            assert_eq!(declared_type(page, series).as_deref(), declared, "{series}");
+            assert_eq!(DeclaredTypes::of(page).get(series).as_deref(), declared, "{series}");
         }
     }
 }

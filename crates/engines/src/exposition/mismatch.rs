@@ -3,10 +3,15 @@
 use memchr::memchr_iter;
 
 use super::line::{Sample, name_of, trim};
-use crate::recipe::{Recipe, Selector};
+use crate::{
+    recipe::{Recipe, Selector},
+    shortened::shortened,
+};
 
 /// The number of sets of labels that are shown.
 const SHOWN: usize = 3;
+/// The length of the longest set of labels that is shown, in characters.
+const LONGEST: usize = 200;
 
 /// A series that is on a page without the labels that are selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +49,9 @@ impl LabelMismatch {
             if selector.matches(&sample.labels) {
                 return None;
             }
+            if found.len() == SHOWN {
+                continue;
+            }
             let all = sample.labels.all();
             let value = |wanted: &str| all.iter().find(|(name, _)| name == wanted);
             let value = |wanted| value(wanted).map_or(String::new(), |(_, value)| value.clone());
@@ -51,12 +59,12 @@ impl LabelMismatch {
             let wanted = equal.chain(selector.rules.iter().map(|rule| &rule.label));
             let labels: Vec<(String, String)> =
                 wanted.map(|name| (name.clone(), value(name))).collect();
-            let text = crate::labels::label_text(&labels);
-            if found.len() < SHOWN && !found.contains(&text) {
+            let text = shortened(&crate::labels::label_text(&labels), LONGEST);
+            if !found.contains(&text) {
                 found.push(text);
             }
         }
-        let wanted = selector.labels_text();
+        let wanted = shortened(&selector.labels_text(), LONGEST);
         (!found.is_empty()).then(|| Self { series: selector.name.clone(), wanted, found })
     }
 }
@@ -79,6 +87,12 @@ mod tests {
         assert_eq!(find(Kind::Gauge, "a", "x"), None);
         assert_eq!(find(Kind::Gauge, "a", ""), None, "an empty value matches a missing label");
         assert_eq!(find(Kind::Gauge, "b", "x"), None);
+        let large = format!("a{{m=\"{}\"}} 1\n", "x".repeat(100_000));
+        let long = ("m".to_owned(), "y".repeat(1000));
+        let found =
+            LabelMismatch::find(large.as_bytes(), &Recipe::series(Kind::Gauge, "a", [long]));
+        let LabelMismatch { wanted, found, .. } = found.unwrap();
+        assert!(wanted.len() < 210 && found[0].len() < 210, "{wanted} {found:?}");
         assert_eq!(find(Kind::Histogram, "a", "x").unwrap().found, ["m=\"\""]);
         assert_eq!(LabelMismatch::find(page, &Recipe::series(Kind::Gauge, "a", [])), None);
     }

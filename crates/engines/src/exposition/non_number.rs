@@ -13,6 +13,8 @@ pub enum NonNumber {
     MinusInfinity,
     /// A histogram with more buckets than are read.
     ManyBuckets,
+    /// More series than are kept apart, because some of them may repeat others.
+    ManySeries,
 }
 
 impl NonNumber {
@@ -35,6 +37,7 @@ impl NonNumber {
             Self::PlusInfinity => "+Inf",
             Self::MinusInfinity => "-Inf",
             Self::ManyBuckets => "a histogram with too many buckets",
+            Self::ManySeries => "a sum of too many series",
         }
     }
 
@@ -42,6 +45,7 @@ impl NonNumber {
     pub(super) fn sentence(self) -> String {
         match self {
             Self::ManyBuckets => format!("has more than the {MOST_BUCKETS} buckets that are read"),
+            Self::ManySeries => "has more series than are read".to_owned(),
             other => format!("is {}, which is no number", other.name()),
         }
     }

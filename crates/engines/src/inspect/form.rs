@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    exposition::{declared_type, list_series},
+    exposition::{DeclaredTypes, list_series},
     kind::Kind,
     recipe::Recipe,
 };
@@ -52,7 +52,7 @@ fn without_buckets(page: &[u8], names: &BTreeSet<String>, name: &str) -> Option<
         let mut own = series.iter().filter(|series| series.name == name);
         own.any(|series| series.labels.iter().any(|(label, _)| label == "quantile"))
     };
-    let declared = declared_type(page, name);
+    let declared = DeclaredTypes::of(page).get(name);
     let is_summary = declared.as_deref() == Some("summary") || (is_number && has_quantiles());
     Some(match (is_summary, is_number) {
         (true, _) => "is a summary and not a histogram",

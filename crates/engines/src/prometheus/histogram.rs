@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::Series;
+use crate::buckets::MOST_BUCKETS;
 
 /// The largest number of cumulative counts that are made of one pod's histograms; 8 ranks with 160
 /// buckets each, for 10 minutes of samples every 5 s, need 150,000.
@@ -96,18 +97,23 @@ fn common_bounds(histograms: &[&Series]) -> Vec<f64> {
     }
     bounds.sort_by(f64::total_cmp);
     bounds.dedup();
-    // Each bucket marks the bounds inside of it: those after its lower and before its upper one.
-    let mut is_inside = vec![false; bounds.len()];
+    // Each bucket covers the bounds inside of it: those after its lower and before its upper one.
+    // Noted is where buckets begin and end to cover, so that wide ones take no longer.
+    let mut changes = vec![0_i32; bounds.len() + 1];
     for bucket in buckets() {
         let start = bounds.partition_point(|bound| *bound <= bucket.lower);
         let end = bounds.partition_point(|bound| *bound < bucket.upper);
-        for inside in is_inside.get_mut(start..end).into_iter().flatten() {
-            *inside = true;
+        if start < end {
+            changes[start] += 1;
+            changes[end] -= 1;
         }
     }
-    let mut inside = is_inside.into_iter();
-    bounds.retain(|_| !inside.next().unwrap_or_default());
-    thin(&mut bounds, MOST_COUNTS / all().count().max(1));
+    let mut covering = changes.into_iter().scan(0, |covering, change| {
+        *covering += change;
+        Some(*covering)
+    });
+    bounds.retain(|_| covering.next() == Some(0));
+    thin(&mut bounds, (MOST_COUNTS / all().count().max(1)).min(MOST_BUCKETS - 1));
     if bounds.is_empty() {
         // A histogram without events is complete too, and needs a bound to be one.
         bounds.push(0.0);

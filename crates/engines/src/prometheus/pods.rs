@@ -1,7 +1,8 @@
 //! The series of a response, sorted by pod, and the readings that they make.
 
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -67,29 +68,26 @@ pub struct PodReading {
 }
 
 /// Groups the series of a response by namespace and pod. Series without these labels are left out.
+/// The names are those of the response, so that a pod costs little beside its series.
 pub fn group_by_pod(
     series: Vec<Series>,
     labels: &PodLabels,
-) -> HashMap<(String, String), PodSeries> {
-    let mut pods: HashMap<(String, String), PodSeries> = HashMap::new();
+) -> HashMap<(Arc<str>, Arc<str>), PodSeries> {
+    let mut pods: HashMap<(Arc<str>, Arc<str>), PodSeries> = HashMap::new();
     for series in series {
-        let (namespace, pod) = (series.label(&labels.namespace), series.label(&labels.pod));
+        let (namespace, pod) = (series.text(&labels.namespace), series.text(&labels.pod));
         let Some((namespace, pod)) = namespace.zip(pod) else { continue };
-        let key = (namespace.to_owned(), pod.to_owned());
-        let pod = pods.entry(key).or_default();
-        pod.replica_labels = labels.replicas.clone();
+        let key = (namespace.clone(), pod.clone());
+        let pod = pods.entry(key).or_insert_with(|| PodSeries {
+            series: Vec::with_capacity(1),
+            replica_labels: labels.replicas.clone(),
+        });
         pod.series.push(series);
     }
     pods
 }
 
 impl PodSeries {
-    /// Adds series of the same pod from another response.
-    pub fn extend(&mut self, other: Self) {
-        self.replica_labels = other.replica_labels;
-        self.series.extend(other.series);
-    }
-
     /// Returns the shortest spacing of its series, in seconds. `None` if each has one sample.
     pub fn shortest_spacing(&self) -> Option<f64> {
         let spacings = self.series.iter().filter_map(scrapes::spacing_of);
@@ -134,28 +132,49 @@ fn replay(
     gap: Duration,
     scratch: &mut Scratch,
 ) -> PodReading {
-    let mut times: Vec<f64> =
-        series.iter().flat_map(|series| &series.samples).map(|(at, _)| *at).collect();
-    times.retain(|at| at.is_finite() && *at >= 0.0);
-    times.sort_by(f64::total_cmp);
-    times.dedup();
     let extractor = Extractor::new(std::slice::from_ref(&measure.recipe));
     let mut track = Track::new(measure.recipe.kind(), measure.window, gap);
     let (mut out, mut at_last) = (Vec::new(), 0.0);
-    for at in times {
-        let moment = series.iter().filter_map(|series| {
-            let index = series.samples.partition_point(|(earlier, _)| *earlier < at);
-            let (found, value) = series.samples.get(index)?;
-            found.total_cmp(&at).is_eq().then_some((&*series.name, *series, *value))
-        });
-        extractor.collect(moment, scratch, &mut out);
-        let Ok(since) = Duration::try_from_secs_f64(at) else { continue };
-        track.push(since, &out[0].value);
-        at_last = at;
-    }
+    for_each_moment(series, |at, moment| {
+        let samples = moment.iter().map(|(series, value)| (&*series.name, *series, *value));
+        extractor.collect(samples, scratch, &mut out);
+        if let Ok(since) = Duration::try_from_secs_f64(at) {
+            track.push(since, &out[0].value);
+            at_last = at;
+        }
+    });
     let extract = out.pop().unwrap_or_default();
     let (value, is_young) = (finite(track.value()), track.is_young());
     PodReading { value, at: at_last, extract, is_young, ..PodReading::default() }
+}
+
+/// Calls `visit` with each time of a sample and the samples of that time, the oldest first. The
+/// duration grows with the number of samples, whether or not series have times in common.
+fn for_each_moment<'s>(series: &[&'s Series], mut visit: impl FnMut(f64, &[(&'s Series, f64)])) {
+    // Times are not negative, so that their bits have their order.
+    let head = |place: usize, from: usize| {
+        let mut samples = series[place].samples.iter().enumerate().skip(from);
+        let (index, (at, _)) = samples.find(|(_, (at, _))| at.is_finite() && *at >= 0.0)?;
+        Some(Reverse(((at + 0.0).to_bits(), place, index)))
+    };
+    let mut heads: BinaryHeap<_> = (0..series.len()).filter_map(|place| head(place, 0)).collect();
+    let mut moment = Vec::new();
+    while let Some(&Reverse((at, ..))) = heads.peek() {
+        moment.clear();
+        let mut latest = None;
+        while let Some(&Reverse((time, place, index))) = heads.peek()
+            && time <= at
+        {
+            heads.pop();
+            // A series counts once; a sample that comes too late in it does not count.
+            if time == at && latest != Some(place) {
+                moment.push((series[place], series[place].samples[index].1));
+                latest = Some(place);
+            }
+            heads.extend(head(place, index + 1));
+        }
+        visit(f64::from_bits(at), &moment);
+    }
 }
 
 /// Returns the value, or `Absent` if the sum of a window has overflowed.

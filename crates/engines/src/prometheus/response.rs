@@ -3,12 +3,17 @@
 //! Types and fields have the API's own names, see
 //! <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
-use std::{collections::HashSet, sync::Arc};
+mod series_reader;
+mod warnings;
+
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::warnings::{Warnings, short};
 use super::{Bucket, Histogram};
+use crate::labels::MOST_LABELS;
 
 /// The warning that a response with `isPartial` stands for.
 const PARTIAL: &str = "isPartial: a part of its storage nodes did not answer";
@@ -71,6 +76,9 @@ pub enum ResponseError {
     /// The response takes more memory than it may.
     #[error("its series take more than {0} bytes of memory")]
     TooLarge(usize),
+    /// A series has too many labels.
+    #[error("a series has more than {MOST_LABELS} labels")]
+    ManyLabels,
     /// An element of the vector is a native histogram.
     #[error(
         "the query returns a native histogram, not numbers: apply histogram_quantile, \
@@ -95,7 +103,7 @@ struct RawResponse<'a> {
     #[serde(default)]
     error: String,
     #[serde(default)]
-    warnings: Option<Vec<String>>,
+    warnings: Option<Warnings>,
     /// True if a storage node did not answer. Only clusters of `VictoriaMetrics` send it, and no
     /// warning beside it.
     #[serde(default, rename = "isPartial")]
@@ -109,25 +117,6 @@ struct RawData<'a> {
     #[serde(borrow)]
     result: &'a RawValue,
 }
-
-#[derive(Deserialize)]
-struct RawSeries {
-    metric: Metric,
-    value: Option<Point>,
-    values: Option<Vec<Point>>,
-    histogram: Option<(f64, Histogram)>,
-    histograms: Option<Vec<(f64, Histogram)>>,
-}
-
-/// The labels of a series, with the name apart from the others.
-#[derive(Default)]
-struct Metric {
-    name: String,
-    labels: Vec<(String, String)>,
-}
-
-/// A time and a value, such as `[1700000000.123, "11"]`.
-struct Point(f64, f64);
 
 impl QueryResponse {
     /// Returns the memory of the response, in bytes.
@@ -161,13 +150,13 @@ impl QueryResponse {
                 error: short(&raw.error),
             });
         }
-        let warnings = warnings(&raw);
+        let warnings = warnings(raw.warnings, raw.is_partial);
         let Some(RawData { result_type, result }) = raw.data else {
             return Err(ResponseError::NotPrometheus("it has no data".to_owned()));
         };
         let data = match result_type {
             "vector" | "matrix" => {
-                let series = parse_series(result.get(), most)?;
+                let series = series_reader::read(result.get(), most)?;
                 let is_histogram = |series: &Series| !series.histograms.is_empty();
                 if result_type == "vector" && series.iter().any(is_histogram) {
                     return Err(ResponseError::Histogram);
@@ -175,7 +164,7 @@ impl QueryResponse {
                 QueryData::Series(series)
             }
             "scalar" => {
-                let Point(_, value) =
+                let series_reader::Point(_, value) =
                     serde_json::from_str(result.get()).map_err(|error| not_prometheus(&error))?;
                 QueryData::Scalar(value)
             }
@@ -185,71 +174,15 @@ impl QueryResponse {
     }
 }
 
-/// Parses the series of a result, one after the other, within this much memory.
-fn parse_series(result: &str, most: usize) -> Result<Vec<Series>, ResponseError> {
-    let within = |bytes: usize| match bytes {
-        bytes if bytes <= most => Ok(()),
-        _ => Err(ResponseError::TooLarge(most)),
-    };
-    // Each element of the list is an object.
-    let objects = memchr::memchr_iter(b'{', result.as_bytes()).count();
-    within(objects * size_of::<Series>())?;
-    let elements: Vec<&RawValue> =
-        serde_json::from_str(result).map_err(|error| not_prometheus(&error))?;
-    let mut interner = Interner::default();
-    let mut all = Vec::with_capacity(elements.len());
-    let mut size = elements.len() * (size_of::<&RawValue>() + size_of::<Series>());
-    for element in elements {
-        within(size + largest_size(element.get().as_bytes()))?;
-        let raw: RawSeries =
-            serde_json::from_str(element.get()).map_err(|error| not_prometheus(&error))?;
-        let series = interner.series(raw);
-        size += series.size();
-        all.push(series);
-    }
-    Ok(all)
-}
-
-/// Returns the most memory, in bytes, that parsing a series can take beside its text: by the number
-/// of its strings, objects and lists, however they are arranged.
-fn largest_size(series: &[u8]) -> usize {
-    let count = |wanted: u8| memchr::memchr_iter(wanted, series).count();
-    // Two strings are a label; vectors grow to twice their size.
-    let strings = count(b'"') / 2 * (2 * size_of::<String>() + ALLOCATION);
-    // A list is a sample, or one with a histogram, or a bucket; each may have a vector of its own.
-    let lists = (count(b'[') + count(b'{')) * (2 * size_of::<(f64, Histogram)>() + ALLOCATION);
-    series.len() + strings + lists
-}
-
-/// The texts of labels. Most of them are repeated from series to series.
-#[derive(Default)]
-struct Interner(HashSet<Arc<str>>);
-
-impl Interner {
-    fn text(&mut self, text: String) -> Arc<str> {
-        if let Some(known) = self.0.get(text.as_str()) {
-            return known.clone();
-        }
-        let text: Arc<str> = text.into();
-        self.0.insert(text.clone());
-        text
-    }
-
-    fn series(&mut self, raw: RawSeries) -> Series {
-        let points = raw.values.unwrap_or_default().into_iter().chain(raw.value);
-        let samples = points.map(|Point(at, value)| (at, value)).collect();
-        let histograms = raw.histograms.unwrap_or_default().into_iter().chain(raw.histogram);
-        let Metric { name, labels } = raw.metric;
-        let labels = labels.into_iter().map(|(name, value)| (self.text(name), self.text(value)));
-        let labels = labels.collect();
-        Series { name: self.text(name), labels, samples, histograms: histograms.collect() }
-    }
-}
-
 impl Series {
     /// Returns the value of a label, if the series has it.
     pub fn label(&self, wanted: &str) -> Option<&str> {
-        self.labels.iter().find(|(name, _)| **name == *wanted).map(|(_, value)| &**value)
+        self.text(wanted).map(|value| &**value)
+    }
+
+    /// Returns the value of a label as a text that others share, if the series has it.
+    pub(super) fn text(&self, wanted: &str) -> Option<&Arc<str>> {
+        self.labels.iter().find(|(name, _)| **name == *wanted).map(|(_, value)| value)
     }
 
     /// Returns the memory of the series, in bytes, with the texts that no other series has.
@@ -275,66 +208,16 @@ impl Series {
     }
 }
 
-impl<'de> Deserialize<'de> for Metric {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Metric;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("labels")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> Result<Metric, A::Error> {
-                let mut metric = Metric::default();
-                while let Some((name, value)) = map.next_entry::<String, String>()? {
-                    if name == "__name__" {
-                        metric.name = value;
-                    } else {
-                        metric.labels.push((name, value));
-                    }
-                }
-                Ok(metric)
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Point {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (at, value) = <(f64, std::borrow::Cow<'de, str>)>::deserialize(deserializer)?;
-        let value = value.parse().map_err(|_| {
-            <D::Error as serde::de::Error>::custom("a sample's value is not a number")
-        })?;
-        Ok(Self(at, value))
-    }
-}
-
 /// Returns the warnings of a response. A partial one counts as a warning, because it lacks
 /// the series of the nodes that did not answer.
-fn warnings(raw: &RawResponse<'_>) -> Vec<String> {
-    let warnings = raw.warnings.iter().flatten().map(|warning| short(warning));
-    let partial = raw.is_partial.unwrap_or_default().then(|| PARTIAL.to_owned());
-    warnings.chain(partial).collect()
+fn warnings(of_server: Option<Warnings>, is_partial: Option<bool>) -> Vec<String> {
+    let Warnings(mut warnings) = of_server.unwrap_or_default();
+    warnings.extend(is_partial.unwrap_or_default().then(|| PARTIAL.to_owned()));
+    warnings
 }
 
 fn not_prometheus(error: &serde_json::Error) -> ResponseError {
     ResponseError::NotPrometheus(short(&error.to_string()))
-}
-
-/// Makes a server's text short and printable, because it ends up in conditions.
-fn short(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    let mut short: String = text.chars().take(LONGEST).map(printable).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]

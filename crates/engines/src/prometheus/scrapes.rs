@@ -277,16 +277,12 @@ fn spacing(samples: &[(f64, f64)]) -> Option<f64> {
     }
 }
 
+/// Returns true if both have a sample of one time. The longer one is searched for each sample of
+/// the other, so that thousands of short ones beside a long one take no time.
 fn have_common_time(a: &Series, b: &Series) -> bool {
-    let (mut a, mut b) = (a.samples.iter().rev().peekable(), b.samples.iter().rev().peekable());
-    while let (Some((ours, _)), Some((theirs, _))) = (a.peek(), b.peek()) {
-        match ours.total_cmp(theirs) {
-            std::cmp::Ordering::Equal => return true,
-            std::cmp::Ordering::Greater => a.next(),
-            std::cmp::Ordering::Less => b.next(),
-        };
-    }
-    false
+    let (short, long) = if a.samples.len() <= b.samples.len() { (a, b) } else { (b, a) };
+    let has = |at: f64| long.samples.binary_search_by(|(found, _)| found.total_cmp(&at)).is_ok();
+    short.samples.iter().rev().any(|(at, _)| has(*at))
 }
 
 /// Returns the labels in which two series differ, without `le`.

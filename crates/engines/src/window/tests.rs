@@ -150,3 +150,22 @@ fn a_histogram_covers_its_window_only() {
     let Value::Buckets(idle) = track.value() else { panic!("gone") };
     assert!(idle.events() < 3.0);
 }
+
+/// Such as -1 as an unsigned number, for one scrape. It used to leave 0 behind, for ever.
+#[test]
+fn an_absurd_sample_leaves_the_window_without_a_trace() {
+    for spike in [1.8e19, 1e300] {
+        let gauge = |tenths| (tenths, Some(if tenths == 100 { spike } else { 10.0 }));
+        let readings: Vec<_> = (0..=1000).step_by(10).map(gauge).collect();
+        let within = number(&track_of(Kind::Gauge, 30, &readings[..20])).unwrap();
+        assert!(within > spike / 100.0, "{within}");
+        for end in 45..=100 {
+            let after = number(&track_of(Kind::Gauge, 30, &readings[..end]));
+            assert_eq!(after, Some(10.0), "after {spike}, at {end} s");
+        }
+        let counter = |tenths| (tenths, Some(if tenths == 100 { spike } else { tenths as f64 }));
+        let readings: Vec<_> = (0..=1000).step_by(10).map(counter).collect();
+        let after = number(&track_of(Kind::Counter, 30, &readings)).unwrap();
+        assert!((after - 10.0).abs() < 1e-6, "{after}");
+    }
+}

@@ -142,17 +142,26 @@ impl PodStore {
     /// Begins to keep the pods of a namespace. They are known once [`problem`](Self::problem)
     /// returns none.
     pub(crate) fn follow(&self, namespace: &str) -> Following {
-        self.lock().entry(namespace).followers += 1;
+        let mut state = self.lock();
+        let id = state.next_id();
+        state.entry(namespace).follow(id);
+        drop(state);
         self.wanted.notify_one();
         Following { store: self.clone(), namespace: namespace.to_owned() }
     }
 
     /// Begins a view of the pods of `namespace` that `selector` selects.
     pub(crate) fn view(&self, namespace: &str, selector: Selector) -> PodView {
-        let following = self.follow(namespace);
+        self.add_view(self.follow(namespace), selector)
+    }
+
+    fn add_view(&self, following: Following, selector: Selector) -> PodView {
         let mut state = self.lock();
         let id = state.next_id();
-        let members = state.entry(namespace).add_view(id, selector);
+        let members = state.entry(&following.namespace).add_view(id, selector);
+        drop(state);
+        // The namespace may have to be listed for the view, even if it was complete before.
+        self.wanted.notify_one();
         PodView { following, id, members }
     }
 
@@ -256,17 +265,18 @@ impl PodStore {
         self.wanted.notified().await;
     }
 
-    /// Begins the listing of a namespace that needs one.
+    /// Begins the listing of the namespace that has needed one for the longest time, so that none
+    /// waits for those that need one again and again.
     pub(super) fn next_listing(&self) -> Option<NamespaceListing> {
         let mut state = self.lock();
         if !state.is_following {
             return None;
         }
         let id = state.next_id();
-        let mut all = state.namespaces.iter_mut();
-        let (name, namespace) = all.find(|(_, namespace)| {
+        let wanted = state.namespaces.iter_mut().filter(|(_, namespace)| {
             namespace.followers > 0 && matches!(namespace.listing, Listing::Wanted)
-        })?;
+        });
+        let (name, namespace) = wanted.min_by_key(|(_, namespace)| namespace.wanted_at)?;
         namespace.listing = Listing::Running { id, touched: HashSet::new() };
         Some(NamespaceListing { namespace: name.clone(), id })
     }
@@ -298,9 +308,10 @@ impl PodStore {
     /// Lets the namespace of a listing that has failed be listed again.
     pub(super) fn retry(&self, listing: &NamespaceListing) {
         let mut state = self.lock();
+        let now = state.next_id();
         let Some(namespace) = state.namespaces.get_mut(&listing.namespace) else { return };
         if matches!(&namespace.listing, Listing::Failed { id, .. } if *id == listing.id) {
-            namespace.listing = Listing::Wanted;
+            namespace.want_listing(now);
         }
     }
 

@@ -21,12 +21,13 @@ const GRACE_EVERY: Duration = Duration::from_secs(15);
 
 impl Role {
     /// Observes the target; `None` where it is not known, or its first samples are on their way.
-    pub(super) async fn observe(&mut self, now: Now) -> Option<RoleSight> {
-        self.read_workload_modes(now).await;
+    pub(super) fn observe(&mut self, now: Now) -> Option<RoleSight> {
         let block = self.write_block(now);
         let scaled_to_zero = self.status.is_scaled_to_zero();
         let ownership_advice = self.ownership_advice(&block, now);
         let (target, config) = (self.target.as_mut()?, self.config.clone());
+        // A pod that is let in meanwhile counts as held out until the next step.
+        let was_held_out = target.is_held_out();
         target.follow_pods(&config, now);
         target.begin_step(&config, self.context.period, now);
         let with_latency = config.drain.is_some()
@@ -43,7 +44,7 @@ impl Role {
             replicas: &target.replicas,
             samples: &samples,
             scale: target.view.scale,
-            selector: target.observed_selector(),
+            selector: target.observed_selector(was_held_out),
             scaled_to_zero,
             woken: target.is_woken(&config, now.monotonic),
             progress: &target.engines,
@@ -128,7 +129,7 @@ impl Role {
 
     /// Reads the target's own object once, where only it tells which replicas a smaller size
     /// removes.
-    async fn read_workload_modes(&mut self, now: Now) {
+    pub(super) async fn read_workload_modes(&mut self, now: Now) {
         let (context, config, namespace) =
             (self.context.clone(), self.config.clone(), self.namespace());
         let Some(target) = self.target.as_mut().filter(|_| config.drain.is_some()) else { return };

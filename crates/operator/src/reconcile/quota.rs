@@ -50,6 +50,11 @@ impl Quota {
         self.most
     }
 
+    /// Returns the number of objects of a namespace that wait.
+    pub(super) fn waiting(&self, namespace: &str) -> usize {
+        self.namespaces.get(namespace).map_or(0, |entry| entry.waiting.len())
+    }
+
     /// Adds an object.
     pub(super) fn add(&mut self, namespace: &str, object: Seniority) -> Changes {
         let entry = self.namespaces.entry(namespace.to_owned()).or_default();
@@ -102,6 +107,7 @@ mod tests {
         // A listing has no order: an older one takes the place of the youngest.
         assert_eq!(quota.add("ns", c), suspended("a"));
         assert_eq!(quota.add("ns", d.clone()), suspended("d"));
+        assert_eq!((quota.waiting("ns"), quota.waiting("other")), (2, 0));
         assert_eq!(quota.add("ns", a), Changes::default(), "it is known");
         assert_eq!(quota.add("other", object(9, "e")), Changes::default());
         assert_eq!(served(&quota, "ns"), ["b", "c"]);

@@ -41,6 +41,9 @@ pub(super) enum Cause {
 #[derive(Debug)]
 pub(super) struct StepFailed;
 
+/// The turn of a step to compute; `None` while it is given to others.
+type ComputeTurn = Option<OwnedSemaphorePermit>;
+
 /// The scales that a step reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scales {
@@ -73,14 +76,19 @@ impl Autoscaler {
             if self.locate(scales).await.is_err() {
                 break;
             }
-            let turn = self.turn_to_compute().await;
+            // A target that was found just now may have pods that are to be listed first.
+            if let Some(obstacle) = self.obstacle().await {
+                return self.report_obstacle(obstacle);
+            }
+            self.read_workload_modes().await;
+            let mut turn = self.turn_to_compute().await;
             let now = self.context.clock.now();
-            let Some(mut sights) = self.observe(now).await else {
+            let Some(mut sights) = self.observe(now) else {
                 // The first samples are on their way.
                 result = Ok(());
                 break;
             };
-            let plan = self.plan_step(&mut sights, now).await;
+            let plan = self.plan_step(&mut sights, &mut turn, now).await;
             let plan = self.keep_pace(plan, now);
             drop(turn);
             let last = attempt == MAX_ATTEMPTS;
@@ -98,20 +106,28 @@ impl Autoscaler {
     }
 
     /// Waits for the turn to compute, among the autoscalers of the namespace.
-    async fn turn_to_compute(&self) -> Option<OwnedSemaphorePermit> {
+    async fn turn_to_compute(&self) -> ComputeTurn {
         let namespace = self.object.namespace().unwrap_or_default();
         self.context.turns.enter(&namespace).await
     }
 
+    /// Reads what has to be known of the targets' own objects before they are observed. No turn is
+    /// held for it, since an API server that is slow about one object would delay the others.
+    async fn read_workload_modes(&mut self) {
+        let now = self.context.clock.now();
+        let roles = self.roles.iter_mut().filter(|role| role.refused.is_none());
+        future::join_all(roles.map(|role| role.read_workload_modes(now))).await;
+    }
+
     /// Observes all roles; `None` while the first samples of one of them are on their way.
-    async fn observe(&mut self, now: Now) -> Option<Vec<RoleSight>> {
+    fn observe(&mut self, now: Now) -> Option<Vec<RoleSight>> {
         let shared = self.config.shared.is_some();
         let paced = report::paced(self.turn.waits_for(now.monotonic));
         let mut sights = Vec::with_capacity(self.roles.len());
         for role in &mut self.roles {
             sights.push(match role.refused {
                 Some(scale) => RoleSight::left_alone(scale, role.config.metrics.len()),
-                None => role.observe(now).await?,
+                None => role.observe(now)?,
             });
         }
         for sight in &mut sights {
@@ -126,16 +142,23 @@ impl Autoscaler {
     }
 
     /// Plans the step. Where a scale-down depends on a target's own object, the object is read and
-    /// the plan made again.
-    async fn plan_step(&mut self, sights: &mut [RoleSight], now: Now) -> StepPlan {
+    /// the plan made again. The turn is for others meanwhile.
+    async fn plan_step(
+        &mut self,
+        sights: &mut [RoleSight],
+        turn: &mut ComputeTurn,
+        now: Now,
+    ) -> StepPlan {
         let plan = self.plan_by(sights, now);
         let unread: Vec<usize> = plan.needs_workload().collect();
         if unread.is_empty() {
             return plan;
         }
+        *turn = None;
         for role in unread {
             self.roles[role].read_workload(&mut sights[role], now).await;
         }
+        *turn = self.turn_to_compute().await;
         self.plan_by(sights, now)
     }
 
@@ -242,8 +265,12 @@ impl Autoscaler {
     fn report_obstacle(&mut self, obstacle: Obstacle) -> Result<(), StepFailed> {
         let now = self.context.clock.now();
         let Obstacle { reason, message, is_terminal } = obstacle;
-        if is_terminal {
-            self.roles.iter_mut().for_each(|role| role.rest(now));
+        for role in &mut self.roles {
+            if is_terminal {
+                role.rest(now);
+            } else {
+                role.release_overdue_drain(now);
+            }
         }
         let update = ConditionUpdate::no(ConditionType::ScalingActive, reason, message);
         // Until the next decision the roles report it too.

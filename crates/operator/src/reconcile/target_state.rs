@@ -195,11 +195,17 @@ impl TargetState {
         self.pods.held_out().or_else(|| self.sources.held_out())
     }
 
-    /// The selector as the decision takes it.
-    pub(super) fn observed_selector(&self) -> Selector {
+    /// Returns true if a pod of the target or of its sources is too large to be known.
+    pub(super) fn is_held_out(&self) -> bool {
+        self.held_out().is_some()
+    }
+
+    /// The selector as the decision takes it. `was_held_out` is true if a pod was held out before
+    /// the pods were taken over.
+    pub(super) fn observed_selector(&self, was_held_out: bool) -> Selector {
         match self.selector {
             Ok(_) if !self.overlapping.is_empty() => Selector::Ambiguous,
-            Ok(_) if self.held_out().is_some() => Selector::Unknown,
+            Ok(_) if was_held_out || self.is_held_out() => Selector::Unknown,
             Ok(_) => Selector::Valid,
             Err(SelectorProblem::Missing) => Selector::Missing,
             Err(_) => Selector::Invalid,

@@ -109,7 +109,8 @@ async fn report_panic(
     let update = ConditionUpdate::no(ConditionType::ScalingActive, Reason::InternalError, message);
     let before = object.status.clone().unwrap_or_default();
     let status = assemble::obstructed(&before, &object, update, false, now.wall);
-    write_once(&context.status, &object, status).await;
+    // The next panic says it again.
+    let _ = write_once(&context.status, &object, status).await;
 }
 
 impl Autoscaler {

@@ -10,16 +10,18 @@ use std::{
 };
 
 use kube::{ResourceExt, core::DeserializeGuard};
-use llm_autoscaler_api::{LLMAutoscaler, time};
+use llm_autoscaler_api::{LLMAutoscaler, conditions::ConditionUpdate, time};
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::{info, warn};
 
 use crate::{
+    backoff::Backoff,
     cluster::pods::Following,
     http::wake::AutoscalerKey,
     kube_api::is_older,
     reconcile::{
         context::Context,
+        intake,
         quota::{Changes, Quota, Seniority},
         task,
     },
@@ -28,6 +30,10 @@ use crate::{
 
 /// The time over which the first reads of the tasks are spread that begin together.
 const SPREAD: Duration = Duration::from_millis(200);
+
+/// The waits before the status of an autoscaler without a task is written again: no step of its own
+/// would.
+const STATUS_WAITS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 
 /// The namespace and the name of an autoscaler.
 pub(super) type Key = (String, String);
@@ -38,6 +44,8 @@ pub(super) struct Tasks {
     admitted: HashMap<Key, Admitted>,
     /// The autoscalers that are too many in their namespaces.
     waiting: HashMap<Key, Waiting>,
+    /// The autoscalers that are too large, or too many to wait.
+    refused: HashMap<Key, Refused>,
     quota: Quota,
     /// The buckets of namespaces that this copy serves.
     served: HashSet<usize>,
@@ -66,6 +74,22 @@ struct Task {
 struct Waiting {
     object: Arc<LLMAutoscaler>,
     handle: Option<AbortHandle>,
+}
+
+/// An autoscaler of which nothing is kept but what its status needs, and the task that says so.
+struct Refused {
+    /// The object without the parts of its spec that may be large.
+    object: Arc<LLMAutoscaler>,
+    update: ConditionUpdate,
+    handle: Option<AbortHandle>,
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.handle {
+            handle.abort();
+        }
+    }
 }
 
 impl Drop for Task {
@@ -108,15 +132,18 @@ impl Tasks {
         let quota = Quota::new(context.most_autoscalers);
         let held = context.leases.changes().borrow().clone();
         let served = (0..held.len()).filter(|bucket| held[*bucket]).collect();
-        let (admitted, waiting) = (HashMap::new(), HashMap::new());
-        Self { context, admitted, waiting, quota, served, ending: Vec::new() }
+        let (admitted, waiting, refused) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { context, admitted, waiting, refused, quota, served, ending: Vec::new() }
     }
 
     /// Takes over a version of an autoscaler.
     pub(super) fn apply(&mut self, object: DeserializeGuard<LLMAutoscaler>) {
         let key = key(&object);
         let object = match object.0 {
-            Ok(object) => Arc::new(object),
+            Ok(mut object) => {
+                intake::trim(&mut object);
+                object
+            }
             // Written before the schema knew better, or by a newer version. Its task goes on with
             // what it had.
             Err(error) => {
@@ -140,6 +167,11 @@ impl Tasks {
         if is_deleted {
             return;
         }
+        if !intake::fits(&object) {
+            return self.refuse(key, object, refusal::too_large_spec(intake::LARGEST));
+        }
+        self.refused.remove(&key);
+        let object = Arc::new(object);
         if let Some(admitted) = self.admitted.get(&key) {
             admitted.objects.send_replace(object);
             return;
@@ -154,6 +186,11 @@ impl Tasks {
         }
         let Changes { suspended, .. } = self.quota.add(&key.0, seniority(&object));
         match suspended {
+            Some(name) if name == key.1 && self.quota.waiting(&key.0) > self.quota.most() => {
+                self.quota.remove(&key.0, &seniority(&object));
+                let update = refusal::too_many_autoscalers(self.quota.most());
+                return self.refuse(key, Arc::unwrap_or_clone(object), update);
+            }
             Some(name) if name == key.1 => return self.suspend(key, object),
             Some(name) => {
                 let youngest = (key.0.clone(), name);
@@ -168,6 +205,7 @@ impl Tasks {
 
     /// Ends the task of an autoscaler, and starts the one that may take its place.
     pub(super) fn remove(&mut self, key: &Key) {
+        self.refused.remove(key);
         let Some(object) = self.object(key) else { return };
         self.dismiss(key);
         self.waiting.remove(key);
@@ -181,7 +219,7 @@ impl Tasks {
 
     /// Removes the autoscalers that a listing does not have.
     pub(super) fn retain(&mut self, listed: &HashSet<Key>) {
-        let known = self.admitted.keys().chain(self.waiting.keys());
+        let known = self.admitted.keys().chain(self.waiting.keys()).chain(self.refused.keys());
         let gone: Vec<Key> = known.filter(|key| !listed.contains(*key)).cloned().collect();
         for key in gone {
             self.remove(&key);
@@ -225,17 +263,38 @@ impl Tasks {
 
     /// Lets an autoscaler wait, and says so in its status if its namespace is served.
     fn suspend(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
-        let handle = self.is_served(&key).then(|| self.report_waiting(object.clone()));
+        let update = refusal::too_many_autoscalers(self.quota.most());
+        let handle = self.is_served(&key).then(|| self.report(object.clone(), update));
         self.waiting.insert(key, Waiting { object, handle });
     }
 
-    fn report_waiting(&self, object: Arc<LLMAutoscaler>) -> AbortHandle {
-        let (context, most) = (self.context.clone(), self.quota.most());
+    /// Leaves an autoscaler alone, and says so in the status of each of its generations if its
+    /// namespace is served.
+    fn refuse(&mut self, key: Key, mut object: LLMAutoscaler, update: ConditionUpdate) {
+        let (uid, generation) = (object.uid(), object.metadata.generation);
+        let is_known = |known: &Refused| {
+            known.object.uid() == uid && known.object.metadata.generation == generation
+        };
+        if self.refused.get(&key).is_some_and(is_known) {
+            return;
+        }
+        self.remove(&key);
+        intake::empty(&mut object);
+        let object = Arc::new(object);
+        let handle = self.is_served(&key).then(|| self.report(object.clone(), update.clone()));
+        self.refused.insert(key, Refused { object, update, handle });
+    }
+
+    /// Writes to the status of an autoscaler why nothing is done for it.
+    fn report(&self, object: Arc<LLMAutoscaler>, update: ConditionUpdate) -> AbortHandle {
+        let context = self.context.clone();
         let task = async move {
-            let update = refusal::too_many_autoscalers(most);
             let (before, now) = (object.status.clone().unwrap_or_default(), context.clock.now());
             let status = assemble::obstructed(&before, &object, update, false, now.wall);
-            write_once(&context.status, &object, status).await;
+            let mut waits = STATUS_WAITS;
+            while !write_once(&context.status, &object, status.clone()).await {
+                tokio::time::sleep(waits.next()).await;
+            }
         };
         self.context.supervisor.spawn("status", task)
     }
@@ -302,7 +361,12 @@ impl Tasks {
     /// Takes over a later version of an autoscaler that is known. Others are told by the watch.
     pub(super) fn refresh(&mut self, object: DeserializeGuard<LLMAutoscaler>) {
         let key = key(&object);
-        let Ok(object) = object.0 else { return };
+        let Ok(mut object) = object.0 else { return };
+        intake::trim(&mut object);
+        if !intake::fits(&object) {
+            // The watch tells of it, too.
+            return;
+        }
         let Some(known) = self.object(&key) else { return };
         if known.uid() != object.uid() || !is_outdated(&known, &object) {
             return;
@@ -322,11 +386,19 @@ impl Tasks {
         let is_gained = |key: &Key| buckets.contains(&leases.bucket(&key.0));
         let keys: Vec<Key> = self.admitted.keys().filter(|key| is_gained(key)).cloned().collect();
         let waiting: Vec<Key> = self.waiting.keys().filter(|key| is_gained(key)).cloned().collect();
+        let refused: Vec<Key> = self.refused.keys().filter(|key| is_gained(key)).cloned().collect();
         info!(?buckets, autoscalers = keys.len(), "this copy of the operator serves");
         self.start(&keys);
         for key in waiting {
             let Some(waiting) = self.waiting.remove(&key) else { continue };
             self.suspend(key, waiting.object.clone());
+        }
+        for key in refused {
+            let Some(refused) = self.refused.get(&key) else { continue };
+            let handle = self.report(refused.object.clone(), refused.update.clone());
+            if let Some(refused) = self.refused.get_mut(&key) {
+                refused.handle = Some(handle);
+            }
         }
     }
 }

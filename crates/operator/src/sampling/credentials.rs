@@ -31,6 +31,8 @@ use crate::{
 
 /// The time for which credentials are cached.
 const CACHED_FOR: Duration = Duration::from_secs(30);
+/// The longest value of a header from a Secret, in bytes. Every connection to a pod has a copy.
+const LONGEST_HEADER: usize = 16 << 10;
 /// The shortest time between two invalidations of the same credentials.
 const INVALIDATED_EVERY: Duration = Duration::from_secs(5);
 
@@ -306,6 +308,9 @@ fn insert(
         what: format!("the header {name}"),
         problem: problem.to_owned(),
     };
+    if value.len() > LONGEST_HEADER {
+        return Err(unusable("its value has more than 16 KiB"));
+    }
     let header =
         HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable("its name is not valid"))?;
     let mut value = HeaderValue::from_bytes(value)
@@ -369,6 +374,8 @@ mod tests {
         let failed = (0..40_000)
             .find_map(|number| insert(&mut headers, &format!("x-{number}"), b"v", false).err());
         assert!(failed.unwrap().to_string().ends_with("there are too many headers"));
+        let long = insert(&mut HeaderMap::new(), "x", &vec![b'v'; LONGEST_HEADER + 1], true);
+        assert!(long.unwrap_err().to_string().ends_with("its value has more than 16 KiB"));
         let spare = insert(&mut headers, "x-0", b"w", false);
         assert!(spare.is_ok() || headers.len() >= 20_000, "a known name is replaced, or refused");
     }

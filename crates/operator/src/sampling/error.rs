@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    kube_api::root_cause,
+    kube_api::{printable, root_cause},
     sampling::{
         egress::Refusal,
         memory::NoMemory,
@@ -299,7 +299,8 @@ impl FetchProblem {
 
     /// Returns the problem of an error of the network, for a request without a client certificate.
     pub(crate) fn network(error: &(dyn std::error::Error + 'static)) -> Self {
-        let text = root_cause(error);
+        // The names in a certificate, for example, are the server's text.
+        let text = printable(&root_cause(error));
         match error {
             error if refuses_certificate(error) => Self::CertificateDemanded(text),
             error if is_handshake_failure(error) => Self::HandshakeFailed(text),

@@ -1,10 +1,15 @@
 //! The budget of memory for what other programs send: pages, answers, and what is kept of them.
 //!
-//! A namespace may have as much as is left after it: `used <= budget - all`. So one namespace gets
-//! at most half of the budget, and `n` of them at most `n / (n + 1)` of it: however many fill their
-//! shares, there is always a share for the next one. The rule is the dynamic threshold of shared
-//! buffers, with a factor of 1: A. K. Choudhury and E. L. Hahne, "Dynamic Queue Length Thresholds
-//! for Shared-Memory Packet Switches", IEEE/ACM Transactions on Networking 6 (1998).
+//! A namespace may grow up to what is left after it: `used <= budget - all`. So one namespace gets
+//! at most half of the budget, and the next one half of the rest: however many fill their shares,
+//! there is always a share for the next one. The rule is the dynamic threshold of shared buffers,
+//! with a factor of 1: A. K. Choudhury and E. L. Hahne, "Dynamic Queue Length Thresholds for
+//! Shared-Memory Packet Switches", IEEE/ACM Transactions on Networking 6 (1998).
+//!
+//! A share gets smaller while others grow, and who has more than it does not grow until it has
+//! given something back. Queues of packets drain; windows and answers do not, so what is too old to
+//! be used is given back by a page that waits in vain (`page_state`), and by a query that fails
+//! (`prometheus::state`).
 
 use std::{
     collections::HashMap,
@@ -99,6 +104,11 @@ impl NamespaceBudget {
 
 #[cfg(test)]
 impl MemoryBudget {
+    /// Returns the reserved bytes.
+    pub(crate) fn used(&self) -> usize {
+        lock(&self.0.used).all
+    }
+
     /// Returns a budget that no test exceeds.
     pub(crate) fn plenty() -> Self {
         Self::new(1 << 30, Telemetry::default())
@@ -180,10 +190,6 @@ mod tests {
         MemoryBudget::new(total, Telemetry::default())
     }
 
-    fn used(budget: &MemoryBudget) -> usize {
-        lock(&budget.0.used).all
-    }
-
     fn reserve(budget: &MemoryBudget, namespace: &str, bytes: usize) -> Option<Reservation> {
         budget.of(namespace).reserve(bytes).now_or_never()
     }
@@ -197,12 +203,12 @@ mod tests {
         let b = reserve(&budget, "b", 1 << 18).unwrap();
         assert!(reserve(&budget, "b", 1).is_none());
         let c = reserve(&budget, "c", 1 << 17).unwrap();
-        assert_eq!(used(&budget), a.bytes + b.bytes + c.bytes);
+        assert_eq!(budget.used(), a.bytes + b.bytes + c.bytes);
         drop(a);
         // The share of b is larger now.
         assert!(reserve(&budget, "b", 1 << 17).is_some());
         drop((b, c));
-        assert_eq!(used(&budget), 0);
+        assert_eq!(budget.used(), 0);
         assert!(lock(&budget.0.used).namespaces.is_empty());
     }
 

@@ -18,9 +18,9 @@ use tokio::sync::Notify;
 
 use crate::sampling::{
     connection::Address,
-    error::FetchError,
+    error::{FetchError, FetchProblem},
     feed::{FeedState, SubscriberId},
-    measure_set::{MeasureSet, address, distinct},
+    measure_set::{MeasureSet, MeasureSets, address, affordable, distinct, of_measures},
     memory::{NamespaceBudget, Reservation},
     page_absence::{Instead, PageHint},
 };
@@ -32,14 +32,12 @@ pub(crate) const STALE_INTERVALS: u32 = 3;
 /// of hundreds of autoscalers.
 const MOST_MEASURES: usize = 2048;
 
-/// The number of measures of a page that is usual, and is not counted in the budget of memory.
-const USUAL_MEASURES: usize = 16;
-
-/// The memory of one more measure without its past, in bytes: its recipe, compiled, and its flaws.
-const MEASURE_BYTES: usize = 2 << 10;
+/// The age at which the past of a page that waits for memory in vain is forgotten, if no sample of
+/// it is used any more.
+const FORGOTTEN_AFTER: Duration = Duration::from_mins(1);
 
 /// The number of bytes that a scrape reads again to explain absences.
-const EXPLAINED_BYTES: usize = 1 << 20;
+const EXPLAINED_BYTES: usize = 256 << 10;
 
 /// The interval of a page without subscribers, which is not scraped.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
@@ -112,7 +110,7 @@ struct Known {
     /// True if the last valid page did not have it.
     is_absent: bool,
     /// What the page had instead, once that was looked for.
-    absence: Option<Instead>,
+    absence: Option<Box<Instead>>,
 }
 
 /// The reasons why the series of a measure are on a page and have no value.
@@ -227,16 +225,24 @@ impl PageState {
 
     /// Returns the measures of all subscribers, as the next scrape extracts them: as many of them
     /// as there is memory for.
-    pub(crate) fn measures(&mut self, budget: &NamespaceBudget) -> Arc<MeasureSet> {
+    pub(crate) fn measures(
+        &mut self,
+        budget: &NamespaceBudget,
+        sets: &MeasureSets,
+    ) -> Arc<MeasureSet> {
         if std::mem::take(&mut self.has_changed) {
-            self.merge_measures(budget);
+            self.merge_measures(budget, sets);
         }
         self.measures.clone()
     }
 
     /// Returns true if a subscriber has a measure that the latest scrape did not extract.
-    pub(crate) fn has_new_measures(&mut self, budget: &NamespaceBudget) -> bool {
-        self.measures(budget);
+    pub(crate) fn has_new_measures(
+        &mut self,
+        budget: &NamespaceBudget,
+        sets: &MeasureSets,
+    ) -> bool {
+        self.measures(budget, sets);
         self.scraped.as_ref().is_some_and(|scraped| !Arc::ptr_eq(scraped, &self.measures))
     }
 
@@ -265,6 +271,8 @@ impl PageState {
             self.explain_absences(bytes);
             self.valid_at = Some(at);
             self.fit_in_memory();
+        } else if self.has_had_no_turn() && self.is_old(at) {
+            self.forget_pasts();
         }
         self.scraped = Some(measures);
         self.subscriptions.values().map(|subscription| subscription.wake.clone()).collect()
@@ -295,7 +303,9 @@ impl PageState {
             let recipe = &measures.measures[place].recipe;
             let known = &mut self.known[place];
             let former = known.absence.take();
-            known.absence = Some(Instead::find(page, recipe, self.looks_like.is_some(), former));
+            let is_known = self.looks_like.is_some();
+            let former = former.map(|former| *former);
+            known.absence = Some(Box::new(Instead::find(page, recipe, is_known, former)));
             self.next_explained = place + 1;
         }
     }
@@ -306,14 +316,34 @@ impl PageState {
         let Some(memory) = &mut self.memory else { return };
         let pasts: usize = self.known.iter().map(|known| known.track.memory()).sum();
         let Err(problem) = memory.resize(of_measures(self.known.len()) + pasts) else { return };
-        self.known.iter_mut().filter(|known| known.track.memory() > 0).for_each(Known::forget);
-        // Giving back always succeeds.
-        let _ = memory.resize(of_measures(self.known.len()));
+        self.forget_pasts();
         self.error = Some(problem.into());
     }
 
+    /// Forgets all pasts, so that their memory is there for others.
+    fn forget_pasts(&mut self) {
+        self.known.iter_mut().filter(|known| known.track.memory() > 0).for_each(Known::forget);
+        if let Some(memory) = &mut self.memory {
+            // Giving back always succeeds.
+            let _ = memory.resize(of_measures(self.known.len()));
+        }
+    }
+
+    /// Returns true if there was no memory to read the page into.
+    fn has_had_no_turn(&self) -> bool {
+        let error = self.error.as_ref();
+        matches!(error, Some(FetchError::Request { problem: FetchProblem::NoTurn(_), .. }))
+    }
+
+    /// Returns true if the last valid page is so long ago that no subscriber uses its samples.
+    fn is_old(&self, now: Monotonic) -> bool {
+        let used_for = |it: &PageSubscription| STALE_INTERVALS * it.interval + it.timeout;
+        let used_for = self.subscriptions.values().map(used_for).max().unwrap_or_default();
+        self.valid_at.is_some_and(|at| now.since(at) > used_for.max(FORGOTTEN_AFTER))
+    }
+
     /// Merges the measures of all subscribers. Measures that stay keep their past.
-    fn merge_measures(&mut self, budget: &NamespaceBudget) {
+    fn merge_measures(&mut self, budget: &NamespaceBudget, sets: &MeasureSets) {
         // The oldest subscriptions come first, so that the same measures are refused each time.
         let mut subscriptions: Vec<_> = self.subscriptions.iter().collect();
         subscriptions.sort_unstable_by_key(|(subscriber, _)| **subscriber);
@@ -340,7 +370,7 @@ impl PageState {
             former.unwrap_or_else(|| Known::new(measure, gap))
         });
         self.known = known.collect();
-        self.measures = Arc::new(MeasureSet::new(measures));
+        self.measures = sets.get(measures);
     }
 }
 
@@ -370,17 +400,5 @@ impl Known {
     }
 }
 
-/// Returns the memory of this many measures of a page without their pasts. The usual ones of an
-/// autoscaler are part of what a page costs.
-fn of_measures(measures: usize) -> usize {
-    measures.saturating_sub(USUAL_MEASURES) * MEASURE_BYTES
-}
-
-/// Reserves memory for as many measures as possible, up to this number, and returns the number.
-fn affordable(mut measures: usize, memory: &mut Reservation) -> usize {
-    // The pasts of the former measures are reserved already, and stay so.
-    while memory.grow_to(of_measures(measures)).is_err() {
-        measures /= 2;
-    }
-    measures
-}
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,8 @@ impl Scraper {
     ) -> Result<Body, FetchError> {
         let deadline = Instant::now() + timing.timeout;
         let Ok(memory) = timeout_at(deadline, self.memory.reserve(self.expected)).await else {
+            // The page may be smaller by now, and the share may never be that large again.
+            self.expected = (self.expected / 2).max(UNKNOWN);
             return Err(self.error(FetchProblem::NoTurn(timing.timeout)));
         };
         let mut page = Body::new(buffer, LIMIT, memory);
@@ -117,5 +119,61 @@ impl Scraper {
             self.credentials.invalidate(&self.namespace, &self.access, Peer::Pods).await;
         }
         response.map_err(|problem| self.error(problem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{
+        kube_api::stand_in::{Answer, Received, StandIn},
+        sampling::{
+            egress::{Egress, EgressRules},
+            memory::MemoryBudget,
+        },
+        telemetry::Telemetry,
+    };
+
+    /// Serves one small page again and again. Returns the port.
+    async fn small_page() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let response = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nq 1\n";
+                let _ = stream.write_all(response).await;
+            }
+        });
+        port
+    }
+
+    /// It used to wait for the memory of its former size for ever.
+    #[tokio::test]
+    async fn a_page_that_was_large_needs_less_memory_once_it_has_waited_for_it() {
+        let api = StandIn::start(|_: &Received| Answer::Never).await;
+        let loopback = Egress::new(EgressRules { loopback: true, ..EgressRules::default() });
+        let credentials = CredentialStore::new(api.client.clone(), loopback).unwrap();
+        let (ip, port, path) = ([127, 0, 0, 1].into(), small_page().await, "/m".to_owned());
+        let address = Address { ip, port, tls: false, path };
+        let budget = MemoryBudget::new(16 << 20, Telemetry::default());
+        let memory = budget.of("ns");
+        let mut scraper =
+            Scraper::new(credentials, "ns".to_owned(), Arc::default(), address, memory.clone());
+        scraper.expected = 2 * LIMIT;
+        let _windows = memory.reserve(1 << 20).await;
+        let timing =
+            Timing { interval: Duration::from_secs(9), timeout: Duration::from_millis(500) };
+        let first = scraper.scrape(&timing, Vec::new()).await.err();
+        let told = first.map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("had all of its share of --memory-budget"), "{told}");
+        let second = scraper.scrape(&timing, Vec::new()).await;
+        assert_eq!(second.unwrap().bytes(), b"q 1\n");
     }
 }

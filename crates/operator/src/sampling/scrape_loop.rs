@@ -17,7 +17,7 @@ use crate::{
         credentials::CredentialStore,
         error::FetchError,
         feed::Feed,
-        measure_set::MeasureSet,
+        measure_set::{MeasureSet, MeasureSets},
         memory::MemoryBudget,
         page_state::{PageKey, PageState, ScrapeResult, ScrapedPage},
         schedule::Schedule,
@@ -39,6 +39,10 @@ const KEPT_CAPACITY: usize = 256 << 10;
 const PARSED_AT_ONCE: usize = 2;
 /// Bytes of a page times measures: more of these are much work. An engine's page has 80 kB.
 const MUCH_WORK: usize = 4 << 20;
+/// The size of a page, in bytes, from which even a few measures are much work.
+const LARGE_PAGE: usize = 256 << 10;
+/// The largest scratch memory of a parser that is kept, in bytes.
+const KEPT_SCRATCH: usize = 1 << 20;
 /// The number of buffers that are kept.
 const KEPT: usize = 32;
 
@@ -55,6 +59,7 @@ pub(crate) struct ScrapeContext {
     clock: Clock,
     supervisor: Supervisor,
     memory: MemoryBudget,
+    sets: MeasureSets,
 }
 
 /// Memory that is reused. A page is read into the first, for as long as that takes; parsing needs
@@ -72,18 +77,28 @@ struct Parser {
     extracts: Vec<Extract>,
 }
 
+impl Parser {
+    /// Returns the memory of the extracted values, in bytes. That of the scratch depends on the
+    /// page.
+    fn memory(&self) -> usize {
+        self.extracts.iter().map(|extract| extract.value.memory()).sum()
+    }
+}
+
 impl BufferPool {
     fn acquire(&self) -> Vec<u8> {
         lock(&self.pages).pop().unwrap_or_default()
     }
 
-    /// Takes memory back. That of an unusually large page is given to the system.
+    /// Takes memory back. That of an unusually large page, or of very many buckets, is given to the
+    /// system.
     fn release(&self, page: Vec<u8>, parser: Parser) {
-        if page.capacity() > KEPT_CAPACITY {
-            return;
+        if page.capacity() <= KEPT_CAPACITY {
+            put(&self.pages, page);
         }
-        put(&self.pages, page);
-        put(&self.parsers, parser);
+        if parser.memory() <= KEPT_CAPACITY && parser.scratch.memory() <= KEPT_SCRATCH {
+            put(&self.parsers, parser);
+        }
     }
 }
 
@@ -104,7 +119,8 @@ impl ScrapeContext {
         let (permits, parsing) = (Lanes::new(CONCURRENCY), Lanes::new(PARSED_AT_ONCE));
         let buffers = BufferPool::default();
         let supervisor = Supervisor::new(telemetry.clone(), clock);
-        Self { credentials, permits, parsing, telemetry, buffers, clock, supervisor, memory }
+        let sets = MeasureSets::default();
+        Self { credentials, permits, parsing, telemetry, buffers, clock, supervisor, memory, sets }
     }
 }
 
@@ -119,7 +135,7 @@ fn fail(context: &ScrapeContext, page: &ScrapeLoop, panic: &Panic) {
     let error = FetchError::Internal(panic.clone());
     context.telemetry.record_scrape(error.kind());
     let memory = context.memory.of(&page.key.namespace);
-    let (measures, at) = (page.state().measures(&memory), context.clock.monotonic());
+    let (measures, at) = (page.state().measures(&memory, &context.sets), context.clock.monotonic());
     record(page, ScrapeResult { measures, at, error: Some(error), page: None });
 }
 
@@ -145,7 +161,7 @@ async fn scrape_repeatedly(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
                 schedule.record_read(ok);
             }
             () = page.changed.notified() => {
-                if schedule.has_begun() && page.state().has_new_measures(&memory) {
+                if schedule.has_begun() && page.state().has_new_measures(&memory, &context.sets) {
                     schedule.tick_now(Instant::now());
                     continue;
                 }
@@ -167,7 +183,7 @@ async fn scrape(
     context.telemetry.record_lateness(due.elapsed());
     let (measures, timing) = {
         let mut state = page.state();
-        (state.measures(scraper.memory()), state.timing())
+        (state.measures(scraper.memory(), &context.sets), state.timing())
     };
     let response = scraper.scrape(&timing, context.buffers.acquire()).await;
     let at = context.clock.monotonic();
@@ -206,18 +222,22 @@ async fn parse(
     measures: Arc<MeasureSet>,
     body: Body,
 ) -> Parsed {
-    let mut parser = lock(&context.buffers.parsers).pop().unwrap_or_default();
-    let work = body.bytes().len() * measures.len().max(1);
-    let parse = move || {
+    let bytes = body.bytes().len();
+    let is_much = bytes > LARGE_PAGE || bytes * measures.len() > MUCH_WORK;
+    let turn = if is_much { context.parsing.enter(namespace).await } else { None };
+    let parse = move |mut parser: Parser| {
+        // The turn lasts as long as the work, even if the page is not scraped any more.
+        let _turn = turn;
         let Parser { scratch, extracts } = &mut parser;
         let result = measures.extractor.read(body.bytes(), scratch, extracts);
         (body, parser, result)
     };
-    if work <= MUCH_WORK {
-        return parse();
+    // A page that waits for its turn needs no parser.
+    let parser = lock(&context.buffers.parsers).pop().unwrap_or_default();
+    if !is_much {
+        return parse(parser);
     }
-    let _permit = context.parsing.enter(namespace).await;
-    let parsed = tokio::task::spawn_blocking(parse).await;
+    let parsed = tokio::task::spawn_blocking(move || parse(parser)).await;
     // A panic goes on in the task of the page, which is started again.
     parsed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
@@ -226,7 +246,7 @@ async fn parse(
 mod tests {
     use futures::FutureExt;
     use llm_autoscaler_api::Access;
-    use llm_autoscaler_engines::{Kind, Measure, Recipe};
+    use llm_autoscaler_engines::{Buckets, Kind, Measure, Recipe, exposition::Value};
     use tokio::sync::Notify;
 
     use super::*;
@@ -236,6 +256,25 @@ mod tests {
             connection::Address, egress::Egress, feed::FeedRegistry, page_state::PageSubscription,
         },
     };
+
+    /// 32 of them used to take half a gigabyte, in no budget.
+    #[test]
+    fn the_memory_of_many_histograms_is_not_kept() {
+        let buckets = || {
+            let bounds = (1..500).map(f64::from).chain([f64::INFINITY]);
+            Value::Buckets(Buckets::new(bounds.map(|bound| (bound, 1.0))).unwrap())
+        };
+        let parser = |histograms: usize| {
+            let extract = || Extract { value: buckets(), ..Extract::default() };
+            let extracts = std::iter::repeat_with(extract).take(histograms).collect();
+            Parser { extracts, ..Parser::default() }
+        };
+        for (histograms, expected) in [(16, 1), (2048, 0)] {
+            let pool = BufferPool::default();
+            pool.release(Vec::new(), parser(histograms));
+            assert_eq!(lock(&pool.parsers).len(), expected, "{histograms}");
+        }
+    }
 
     #[tokio::test]
     async fn a_page_whose_task_panics_has_an_error_and_tells_its_subscribers() {

@@ -24,14 +24,25 @@ use crate::{
     telemetry::Telemetry,
 };
 
+/// The number of measures that are added before the unused ones are looked for.
+const MEASURES_WITHOUT_SWEEP: usize = 64;
+
 /// All pages that have subscribers. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct ScrapePool(Arc<PoolState>);
 
 struct PoolState {
     pages: FeedRegistry<PageKey, PageState>,
-    measures: Mutex<HashSet<Arc<Measure>>>,
+    measures: Mutex<Interned>,
     context: Arc<ScrapeContext>,
+}
+
+/// The measures that are shared.
+#[derive(Default)]
+struct Interned {
+    measures: HashSet<Arc<Measure>>,
+    /// The number of measures from which the unused ones are forgotten.
+    sweep_at: usize,
 }
 
 impl ScrapePool {
@@ -56,11 +67,14 @@ impl ScrapePool {
 
     /// Returns the one shared copy of a measure, so that its address identifies it.
     pub(crate) fn intern(&self, measure: &Measure) -> Arc<Measure> {
-        let mut measures = lock(&self.0.measures);
+        let Interned { measures, sweep_at } = &mut *lock(&self.0.measures);
         if let Some(known) = measures.get(measure) {
             return known.clone();
         }
-        measures.retain(|known| Arc::strong_count(known) > 1);
+        if measures.len() >= *sweep_at {
+            measures.retain(|known| Arc::strong_count(known) > 1);
+            *sweep_at = 2 * measures.len() + MEASURES_WITHOUT_SWEEP;
+        }
         let measure = Arc::new(measure.clone());
         measures.insert(measure.clone());
         measure

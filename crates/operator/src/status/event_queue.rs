@@ -1,9 +1,10 @@
-//! The events of one autoscaler on their way to the API server: at most one of a kind every 10 s,
-//! and the latest one of those that come meanwhile.
+//! The events of one autoscaler on their way to the API server: three of a kind at once, then one
+//! every 10 s, and the latest one of those that come meanwhile.
 //!
-//! A size that swings with its samples changes several times in 10 s. The first change is told at
+//! A size that swings with its samples changes several times in 10 s. The first changes are told at
 //! once, and the last one when the 10 s have passed; what was in between is in the status
-//! (`decisions`) and in the log.
+//! (`decisions`) and in the log. So is one that still waits when the operator or the autoscaler
+//! ends: nothing is waited for then.
 
 use std::{
     collections::HashMap,
@@ -14,14 +15,14 @@ use std::{
 
 use kube::{ResourceExt, runtime::events::Event};
 use llm_autoscaler_api::LLMAutoscaler;
-use llm_autoscaler_core::Monotonic;
+use llm_autoscaler_core::{Monotonic, Pace, TokenBucket};
 use tracing::debug;
 
 use super::{events::Events, write_limiter::WriteLimiter};
 use crate::{clock::Clock, lock::lock};
 
-/// The shortest time between two events of a kind.
-const EVERY: Duration = Duration::from_secs(10);
+/// The pace of events of one kind.
+const PACE: Pace = Pace { every: Duration::from_secs(10), burst: 3 };
 
 /// Publishes the events of one autoscaler; cheap to clone.
 #[derive(Clone)]
@@ -107,8 +108,8 @@ impl Shared {
 struct Kinds<K, E>(HashMap<K, Latest<E>>);
 
 struct Latest<E> {
-    /// The time at which the last event was published.
-    at: Monotonic,
+    /// A token for each event that is published.
+    bucket: TokenBucket,
     /// The event that waits.
     waiting: Option<E>,
 }
@@ -132,22 +133,27 @@ impl<K, E> Default for Kinds<K, E> {
 
 impl<K: Eq + Hash, E> Kinds<K, E> {
     fn push(&mut self, kind: K, event: E, now: Monotonic) -> Pushed<E> {
-        self.0.retain(|_, latest| latest.waiting.is_some() || now.since(latest.at) < EVERY);
-        let Some(latest) = self.0.get_mut(&kind) else {
-            self.0.insert(kind, Latest { at: now, waiting: None });
+        self.0.retain(|_, latest| latest.waiting.is_some() || !latest.bucket.is_full(now));
+        let none = Latest { bucket: TokenBucket::default(), waiting: None };
+        let Latest { bucket, waiting } = self.0.entry(kind).or_insert(none);
+        if waiting.is_some() {
+            *waiting = Some(event);
+            return Pushed::Replaced;
+        }
+        let Some(at) = bucket.next_token(PACE, now) else {
+            bucket.take(PACE, 1, now);
             return Pushed::Now(event);
         };
-        match latest.waiting.replace(event) {
-            None => Pushed::In(EVERY.saturating_sub(now.since(latest.at))),
-            Some(_) => Pushed::Replaced,
-        }
+        *waiting = Some(event);
+        Pushed::In(at.since(now))
     }
 
     /// Takes the event that waits, to publish it.
     fn pop(&mut self, kind: &K, now: Monotonic) -> Option<E> {
         let latest = self.0.get_mut(kind)?;
-        latest.at = now;
-        latest.waiting.take()
+        let event = latest.waiting.take()?;
+        latest.bucket.take(PACE, 1, now);
+        Some(event)
     }
 }
 
@@ -160,19 +166,21 @@ mod tests {
     }
 
     #[test]
-    fn the_first_event_of_a_kind_is_published_at_once_and_then_the_latest_every_ten_seconds() {
+    fn three_events_of_a_kind_are_published_at_once_and_then_the_latest_every_ten_seconds() {
         let mut kinds = Kinds::default();
-        assert_eq!(kinds.push("size", "1 to 8", at(100)), Pushed::Now("1 to 8"));
-        assert_eq!(kinds.push("size", "8 to 1", at(102)), Pushed::In(Duration::from_secs(8)));
-        assert_eq!(kinds.push("size", "1 to 8 again", at(104)), Pushed::Replaced);
+        for event in ["1 to 8", "8 to 0", "0 to 1"] {
+            assert_eq!(kinds.push("size", event, at(100)), Pushed::Now(event));
+        }
+        assert_eq!(kinds.push("size", "1 to 2", at(102)), Pushed::In(Duration::from_secs(8)));
+        assert_eq!(kinds.push("size", "2 to 8", at(104)), Pushed::Replaced);
         assert_eq!(kinds.push("drain", "late", at(104)), Pushed::Now("late"));
         // Nothing overtakes an event whose time has come.
         assert_eq!(kinds.push("size", "8 to 3", at(111)), Pushed::Replaced);
         assert_eq!(kinds.pop(&"size", at(111)), Some("8 to 3"));
-        assert_eq!(kinds.push("size", "3 to 4", at(112)), Pushed::In(Duration::from_secs(9)));
+        assert_eq!(kinds.push("size", "3 to 4", at(112)), Pushed::In(Duration::from_secs(8)));
         assert_eq!(kinds.pop(&"size", at(121)), Some("3 to 4"));
         assert_eq!(kinds.pop(&"size", at(131)), None);
-        assert_eq!(kinds.push("size", "4 to 5", at(141)), Pushed::Now("4 to 5"));
+        assert_eq!(kinds.push("size", "4 to 5", at(160)), Pushed::Now("4 to 5"));
         assert_eq!(kinds.0.len(), 1, "a kind without events leaves nothing behind");
     }
 }

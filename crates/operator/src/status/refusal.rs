@@ -28,6 +28,16 @@ pub(crate) fn too_many_autoscalers(most: usize) -> ConditionUpdate {
     ConditionUpdate::no(ConditionType::ScalingActive, Reason::TooManyAutoscalers, message)
 }
 
+/// Returns the condition of an autoscaler with a spec that is larger than this.
+pub(crate) fn too_large_spec(largest: usize) -> ConditionUpdate {
+    let message = format!(
+        "the spec takes more than {} KiB with its texts, of which each counts 32 bytes more: \
+         nothing is done for it; shorten its selectors, or use several LLMAutoscalers",
+        largest >> 10
+    );
+    ConditionUpdate::no(ConditionType::ScalingActive, Reason::InvalidSpec, message)
+}
+
 impl RefusalTexts {
     /// The texts about a target, named as KIND/NAME.
     pub(crate) fn new(target: &str, refusal: &Refusal) -> Self {

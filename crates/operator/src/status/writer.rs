@@ -156,21 +156,24 @@ impl StatusWriter {
     }
 }
 
-/// Writes a status once, and waits for that. It is left out if the object has been changed since.
+/// Writes a status once, whatever the version of the object is by now, and waits for that. Returns
+/// whether it was written.
 pub(crate) async fn write_once(
     client: &StatusClient,
     object: &LLMAutoscaler,
     status: LLMAutoscalerStatus,
-) {
+) -> bool {
     let namespace = object.namespace().unwrap_or_default();
     let writes = StatusWrites {
         api: Api::namespaced(client.client.clone(), &namespace),
         namespace,
         client: client.clone(),
         ledger: Arc::new(Mutex::new(Ledger::new(LLMAutoscalerStatus::default()))),
-        version: Version::of(object),
+        version: Version::unknown(),
     };
     writes.write(&Wanted::new(object, status)).await;
+    let has_failed = lock(&writes.ledger).has_failed;
+    !has_failed
 }
 
 impl Wanted {
@@ -222,6 +225,10 @@ struct Version(watch::Sender<Option<String>>);
 impl Version {
     fn of(object: &LLMAutoscaler) -> Self {
         Self(watch::Sender::new(object.resource_version()))
+    }
+
+    fn unknown() -> Self {
+        Self(watch::Sender::new(None))
     }
 
     /// Takes over a version, unless it is an older one: the watch shows one's own writes late.

@@ -73,7 +73,8 @@ pub(super) async fn policy_for_source_hosts_covers_roles(stage: &Stage) -> Resul
         };
         let mut sources = server(url);
         sources[0]["roles"] = json!(["decode"]);
-        sources[1] = json!({"scrape": {}, "roles": ["prefill"]});
+        let pods = json!({"scrape": {}, "roles": ["prefill"]});
+        sources.as_array_mut().expect("a list").push(pods);
         json!({
             "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
             "metadata": {"name": "r", "namespace": stage.namespace},

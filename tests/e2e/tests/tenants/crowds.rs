@@ -51,7 +51,7 @@ pub(crate) async fn three_hundred_autoscalers(stage: &Stage) -> Result<String> {
 }
 
 /// Asks for /livez again and again. Returns the slowest answer.
-async fn slowest_probe(url: String) -> Result<Duration> {
+pub(crate) async fn slowest_probe(url: String) -> Result<Duration> {
     let end = Instant::now() + Duration::from_secs(30);
     let mut slowest = Duration::ZERO;
     while Instant::now() < end {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
+mod costs;
 mod crowds;
 mod floods;
 mod memory;
@@ -33,10 +34,16 @@ async fn main() -> ExitCode {
     // Their operator serves all namespaces, so they have the cluster for themselves.
     let with_neighbours = scenarios! {
         crowds::three_hundred_autoscalers,
+        costs::pages_that_are_costly_to_read,
+        costs::answers_that_are_costly_to_read,
+        costs::answers_that_are_larger_than_their_text,
+        costs::specs_as_large_as_they_may_be,
+        costs::autoscalers_of_a_megabyte,
         memory::pages_that_do_not_end,
         memory::histograms_with_many_buckets,
         memory::windows_of_many_pods,
         memory::responses_of_sixty_megabytes,
+        memory::responses_of_a_million_warnings,
         queries::a_neighbours_slow_queries,
         queries::a_query_that_the_server_refuses,
     };

@@ -52,8 +52,21 @@ pub(crate) async fn windows_of_many_pods(stage: &Stage) -> Result<String> {
 
 /// Four responses of 60 MB each used to take 1.3 GB, most of which stayed.
 pub(crate) async fn responses_of_sixty_megabytes(stage: &Stage) -> Result<String> {
+    responses(stage, response(60 << 20)).await
+}
+
+/// Millions of empty warnings, which take more memory than their bytes.
+pub(crate) async fn responses_of_a_million_warnings(stage: &Stage) -> Result<String> {
+    let warnings = "\"\",".repeat(5_000_000);
+    let data = r#""data":{"resultType":"vector","result":[]}"#;
+    let body = format!(r#"{{"status":"success","warnings":[{warnings}""],{data}}}"#);
+    responses(stage, body).await
+}
+
+/// Four queries of an autoscaler have this response.
+async fn responses(stage: &Stage, body: String) -> Result<String> {
     let mut server = FakePrometheus::start().await?;
-    server.fail(Fault::Answer(200, response(60 << 20))).await?;
+    server.fail(Fault::Answer(200, body)).await?;
     stage.engine("a", 1).await?;
     let neighbour = neighbour(stage).await?;
     let target = json!({"type": "Value", "value": "5"});

@@ -79,7 +79,7 @@ pub(crate) async fn a_page_that_swings(stage: &Stage) -> Result<String> {
         reaction.as_secs_f64(),
     );
     ensure!(sizes <= seconds / 2 + 3, "too many sizes: {figures}");
-    ensure!(most_events <= seconds / 10 + 1, "too many events: {figures}");
+    ensure!(most_events <= seconds / 10 + 3, "too many events: {figures}");
     ensure!(statuses <= seconds + 1, "too many statuses: {figures}");
     ensure!(reaction <= ON_TIME, "the neighbour is late: {figures}");
     Ok(figures)

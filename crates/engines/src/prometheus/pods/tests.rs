@@ -26,7 +26,7 @@ fn reading(series: &[Series], measure: &Measure) -> Option<PodReading> {
     let replicas = ["replica".to_owned(), "prometheus_replica".to_owned()].into();
     let labels = PodLabels { namespace: "namespace".to_owned(), pod: "pod".to_owned(), replicas };
     let pods = group_by_pod(series.to_vec(), &labels);
-    let key = ("models".to_owned(), "a-0".to_owned());
+    let key = ("models".into(), "a-0".into());
     pods.get(&key)?.reading(measure, Duration::from_secs(30), &mut Scratch::default())
 }
 

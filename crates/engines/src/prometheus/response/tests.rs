@@ -1,4 +1,4 @@
-use super::*;
+use super::{warnings::MOST_WARNINGS, *};
 
 fn series(name: &str, labels: &[(&str, &str)], samples: &[(f64, f64)]) -> Series {
     let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
@@ -111,4 +111,52 @@ fn a_response_without_numbers_is_an_error() {
         let error = QueryResponse::parse(body.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(expected), "{body}: {error}");
     }
+}
+
+/// Returns a matrix of pods with this many samples each, as a server writes them.
+fn matrix(pods: usize, samples: usize) -> String {
+    let sample = |number: usize| format!(r#"[{}.123,"11"]"#, 1_700_000_000 + number);
+    let samples: Vec<_> = (0..samples).map(sample).collect();
+    let series = |pod: usize| {
+        let labels = format!(r#""__name__":"q","namespace":"ns","pod":"engine-7d9f-{pod:05}""#);
+        format!(r#"{{"metric":{{{labels}}},"values":[{}]}}"#, samples.join(","))
+    };
+    let all: Vec<_> = (0..pods).map(series).collect();
+    let all = all.join(",");
+    format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{all}]}}}}"#)
+}
+
+/// A window of an hour over a single pod used to be refused as too large, and so were a thousand
+/// pods with few labels.
+#[test]
+fn a_usual_response_takes_little_memory_for_its_bytes() {
+    // pods and samples of each; the memory for each byte, at least 64 KiB in all
+    for (pods, samples, per_byte) in
+        [(1, 1, 3), (1, 720, 3), (1, 3600, 4), (40, 15, 4), (1000, 1, 5)]
+    {
+        let body = matrix(pods, samples);
+        let most = (per_byte * body.len()).max(64 << 10);
+        let parsed = QueryResponse::parse_within(body.as_bytes(), most);
+        let QueryData::Series(series) = parsed.unwrap().data else { panic!("a scalar") };
+        assert_eq!((series.len(), series[0].samples.len()), (pods, samples));
+    }
+}
+
+#[test]
+fn a_response_that_takes_too_much_memory_is_refused_before_it_has_taken_it() {
+    let body = matrix(100, 10);
+    let refused = |most| QueryResponse::parse_within(body.as_bytes(), most);
+    assert_eq!(refused(10_000).unwrap_err(), ResponseError::TooLarge(10_000));
+    let size = refused(usize::MAX).unwrap().size();
+    assert!(refused(size).is_err(), "parsing takes more than the result");
+}
+
+/// A server may send millions of them.
+#[test]
+fn the_first_warnings_are_kept() {
+    let warnings = vec![r#""a""#; 3 * MOST_WARNINGS].join(",");
+    let data = r#""data":{"resultType":"vector","result":[]}"#;
+    let body = format!(r#"{{"status":"success","warnings":[{warnings}],{data}}}"#);
+    let response = QueryResponse::parse(body.as_bytes()).unwrap();
+    assert_eq!(response.warnings, ["a"; MOST_WARNINGS]);
 }

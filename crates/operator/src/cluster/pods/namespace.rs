@@ -2,7 +2,7 @@
 //!
 //! # When the pods of a namespace are known
 //!
-//! Pods of a namespace that nobody follows are not kept, so the first follower needs a listing. It
+//! Pods of a namespace without followers are not kept, so the first follower needs a listing. It
 //! runs beside the one watch of all pods, and the two tell of different moments. This is how they
 //! become one picture without comparing resourceVersions:
 //!
@@ -72,12 +72,14 @@ pub(super) enum Listing {
 pub(super) struct Namespace {
     pods: HashMap<String, Arc<Pod>>,
     /// Pods without their labels, annotations and ports, which are in no view: those that are too
-    /// large, and those with a gate in a namespace that nobody follows.
+    /// large, and those with a gate in a namespace without followers.
     pub(super) stubs: HashMap<String, Arc<Pod>>,
     views: HashMap<u64, View>,
     /// The number of followers, views included.
     pub(super) followers: usize,
     pub(super) listing: Listing,
+    /// The number of the request for a listing: earlier ones are less.
+    pub(super) wanted_at: u64,
     pub(super) backoff: Backoff,
     /// The versions of all these pods, by name. They are not in the pods, which most new versions
     /// leave as they are.
@@ -104,6 +106,7 @@ impl Namespace {
             views: HashMap::new(),
             followers: 0,
             listing: Listing::default(),
+            wanted_at: 0,
             backoff,
             versions: HashMap::new(),
         }
@@ -126,9 +129,22 @@ impl Namespace {
         let held_out = BTreeSet::new();
         self.views.insert(id, View { selector, members, held_out, manages_gates: false });
         if !self.stubs.is_empty() {
-            self.listing = Listing::Wanted;
+            self.want_listing(id);
         }
         receiver
+    }
+
+    /// Begins with one more follower. `now` is a number that is larger than all before.
+    pub(super) fn follow(&mut self, now: u64) {
+        if self.followers == 0 {
+            self.wanted_at = now;
+        }
+        self.followers += 1;
+    }
+
+    /// Asks for a listing.
+    pub(super) fn want_listing(&mut self, now: u64) {
+        (self.listing, self.wanted_at) = (Listing::Wanted, now);
     }
 
     pub(super) fn remove_view(&mut self, id: u64) {
@@ -241,7 +257,8 @@ impl Namespace {
 
     fn put(&mut self, mut pod: Pod) {
         // Readiness that was seen is certain; that a status tells only after some seconds.
-        let known = self.pods.get(&pod.name).filter(|known| known.uid == pod.uid);
+        let known = self.pods.get(&pod.name).or_else(|| self.stubs.get(&pod.name));
+        let known = known.filter(|known| known.uid == pod.uid);
         pod.was_ready |= known.is_some_and(|known| known.was_ready);
         if is_too_large(&pod) {
             self.hold_out(pod);

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use futures::FutureExt;
 use llm_autoscaler_api::selector;
 use llm_autoscaler_observe::pod::service::Gate;
 
@@ -196,6 +197,46 @@ fn a_new_view_beside_a_pod_that_is_held_out_waits_for_a_listing() {
     store.complete(&listing);
     assert_eq!(store.problem("ns"), None);
     assert_eq!(view.held_out().map(|(pod, _)| pod).as_deref(), Some("a-0"));
+}
+
+/// The task that lists used to miss such a view, if it had looked for work a moment before.
+#[test]
+fn a_view_that_needs_a_listing_asks_for_it() {
+    let (store, _following) = store();
+    store.apply(large("a-0", "a"));
+    let following = store.follow("ns");
+    assert!(store.wanted().now_or_never().is_some());
+    assert_eq!(store.next_listing(), None, "nothing has to be listed yet");
+    let _view = store.add_view(following, selector::parse("app=a").unwrap());
+    assert!(store.wanted().now_or_never().is_some());
+    assert!(store.next_listing().is_some());
+}
+
+/// They were listed in the order of a hash map, so that a few could keep the others waiting.
+#[test]
+fn namespaces_are_listed_in_the_order_in_which_they_asked() {
+    let (store, _following) = store();
+    let names: Vec<String> = (0..20).map(|number| format!("ns-{number}")).collect();
+    let mut held: Vec<_> = names.iter().map(|name| store.follow(name)).collect();
+    let mut next = || store.next_listing().map(|listing| listing.namespace);
+    assert_eq!(next().as_deref(), Some("ns-0"));
+    // It begins anew, behind the others.
+    held[0] = store.follow("other");
+    held.push(store.follow("ns-0"));
+    let expected = names[1..].iter().map(String::as_str).chain(["other", "ns-0"]);
+    let found: Vec<_> = std::iter::from_fn(&mut next).collect();
+    assert_eq!(found, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_pod_that_was_ready_before_it_was_held_out_is_known_to_have_been() {
+    let (store, _following) = store();
+    let mut view = view(&store, "app=a");
+    let unready = || Pod { was_ready: false, ..Pod::serving("a-0", "a") };
+    store.apply(Pod { was_ready: true, ..unready() });
+    store.apply(Pod { was_ready: false, ..large("a-0", "a") });
+    store.apply(unready());
+    assert!(view.members()["a-0"].was_ready);
 }
 
 /// Pods by name, with the version of their last change.

@@ -5,31 +5,36 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    Config, EgressRules, context,
-    kube_api::stand_in::{Answer, Received, StandIn},
+    Config, EgressRules,
+    cluster::{self, watch::Watch},
+    context,
+    kube_api::stand_in::{Answer, Received, StandIn, until},
     reconcile::context::Context,
 };
 
-/// An API server with the StatefulSet `prefill`, and without the other one.
-async fn without_decode() -> StandIn {
-    StandIn::start(|request: &Received| {
-        let resource = |name, kind| json!({"name": name, "kind": kind, "namespaced": true, "verbs": ["get", "patch"]});
-        match request.path.split('?').next().unwrap_or_default() {
-            "/apis/apps/v1" => Answer::Json(200, json!({
+/// Answers as an API server with the StatefulSet `prefill`, and without the other one.
+fn without_decode(request: &Received) -> Answer {
+    let resource = |name, kind| json!({"name": name, "kind": kind, "namespaced": true, "verbs": ["get", "patch"]});
+    match request.path.split('?').next().unwrap_or_default() {
+        "/apis/apps/v1" => Answer::Json(
+            200,
+            json!({
                 "kind": "APIResourceList", "groupVersion": "apps/v1", "resources": [
                     resource("statefulsets", "StatefulSet"),
                     resource("statefulsets/scale", "Scale"),
                 ],
-            })),
-            "/apis/apps/v1/namespaces/ns/statefulsets/prefill/scale" => Answer::Json(200, json!({
+            }),
+        ),
+        "/apis/apps/v1/namespaces/ns/statefulsets/prefill/scale" => Answer::Json(
+            200,
+            json!({
                 "apiVersion": "autoscaling/v1", "kind": "Scale",
                 "metadata": {"name": "prefill", "namespace": "ns", "uid": "u", "resourceVersion": "1"},
                 "spec": {"replicas": 1}, "status": {"replicas": 1, "selector": "app=prefill"},
-            })),
-            _ => Answer::refusal(404),
-        }
-    })
-    .await
+            }),
+        ),
+        _ => Answer::refusal(404),
+    }
 }
 
 fn context_of(api: &StandIn) -> Arc<Context> {
@@ -72,6 +77,20 @@ fn two_roles() -> Arc<LLMAutoscaler> {
     Arc::new(serde_json::from_value(object).unwrap())
 }
 
+fn one_role() -> Arc<LLMAutoscaler> {
+    let object = json!({
+        "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
+        "metadata": {"name": "p", "namespace": "ns", "uid": "1", "generation": 1},
+        "spec": {
+            "maxReplicas": 6, "engine": "VLLM", "podMonitor": {"mode": "Disabled"},
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "prefill"},
+            "metrics": [{"signal": "WaitingRequests", "target":
+                {"type": "AverageValue", "averageValue": "5"}}],
+        },
+    });
+    Arc::new(serde_json::from_value(object).unwrap())
+}
+
 /// Returns whether `AbleToScale` of a role says that its scale could not be read.
 fn is_obstructed(role: &Role) -> bool {
     let status = assemble::assemble(
@@ -88,7 +107,7 @@ fn is_obstructed(role: &Role) -> bool {
 /// one, which lost its obstacle.
 #[tokio::test]
 async fn each_role_keeps_the_result_of_its_own_read() {
-    let api = without_decode().await;
+    let api = StandIn::start(without_decode).await;
     let mut autoscaler = Autoscaler::new(context_of(&api), two_roles());
     assert!(autoscaler.problem.is_none(), "{:?}", autoscaler.problem);
     for scales in [Scales::Outdated, Scales::Outdated, Scales::All] {
@@ -102,4 +121,37 @@ async fn each_role_keeps_the_result_of_its_own_read() {
         api.received(|request| request.path.ends_with(&path)).len()
     };
     assert_eq!((reads("prefill"), reads("decode")), (2, 3), "an outdated scale is read again");
+}
+
+/// Whether a pod that is too large is one of a new target is only known once it was listed again.
+/// The step that found the target used to decide without it.
+#[tokio::test]
+async fn nothing_is_decided_while_the_pods_of_a_new_target_are_listed() {
+    let api = StandIn::start(|request: &Received| {
+        if !request.path.starts_with("/api/v1/pods?") {
+            return without_decode(request);
+        } else if request.is_watch() {
+            return Answer::Silence(Vec::new());
+        }
+        let mut labels: serde_json::Map<_, _> =
+            (0..300).map(|number| (format!("l{number}"), json!(""))).collect();
+        labels.insert("app".to_owned(), json!("prefill"));
+        let metadata = json!({"name": "p-0", "namespace": "ns", "uid": "2", "labels": labels});
+        let pod = json!({"metadata": metadata, "spec": {"containers": []}});
+        Answer::Json(200, json!({"metadata": {"resourceVersion": "5"}, "items": [pod]}))
+    })
+    .await;
+    let context = context_of(&api);
+    let pods = &context.sampling.pods;
+    let mut autoscaler = Autoscaler::new(context.clone(), one_role());
+    let (all, health) = (kube::Api::all(api.client.clone()), pods.health().clone());
+    let watch = Watch::new(all, health, context.clock, context.supervisor.clone());
+    context.supervisor.spawn("test", cluster::pods::watch(pods.clone(), watch));
+    until("the pods", || pods.problem("ns").is_none()).await;
+
+    assert!(autoscaler.step(Cause::Tick).await.is_err());
+    assert!(autoscaler.roles[0].target.is_some());
+    let status = autoscaler.status.status();
+    let ready = conditions::find(&status.conditions, ConditionType::Ready).unwrap();
+    assert_eq!(ready.reason, Reason::PodsUnknown.as_str());
 }

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use llm_autoscaler_core::Profile;
 use serde_json::{Value, json};
 
@@ -149,4 +151,36 @@ async fn one_that_is_too_much_is_told_so_by_the_copy_that_serves_its_namespace()
     tasks.serve(&[bucket]);
     until("it to be told", || told() == 1).await;
     assert_eq!(tasks.count(), 1);
+}
+
+/// A single failure used to leave the former status there, perhaps `Ready=True`.
+#[tokio::test]
+async fn the_status_of_an_autoscaler_that_waits_is_written_until_it_is_there() {
+    let failures = AtomicUsize::new(1);
+    let api = StandIn::start(move |request: &Received| {
+        let is_status = request.method == "PATCH" && request.path.contains("/llmautoscalers/b/");
+        let fail = |left: usize| left.checked_sub(1);
+        match is_status.then(|| failures.fetch_update(Relaxed, Relaxed, fail)) {
+            Some(Err(_)) => Answer::Json(200, request.body.clone()),
+            Some(Ok(_)) => Answer::refusal(500),
+            None => Answer::refusal(404),
+        }
+    })
+    .await;
+    let named = |name: &str, created: &str| {
+        let DeserializeGuard(object) = object("ns", "1", 1);
+        let mut object = serde_json::to_value(object.unwrap()).unwrap();
+        object["metadata"]["name"] = json!(name);
+        object["metadata"]["uid"] = json!(name);
+        object["metadata"]["creationTimestamp"] = json!(created);
+        DeserializeGuard(Ok(serde_json::from_value(object).unwrap()))
+    };
+    let mut tasks = tasks(&api, &Leases::solo());
+    tasks.apply(named("a", "2026-01-01T00:00:00Z"));
+    tasks.apply(named("b", "2026-01-01T00:00:01Z"));
+    assert_eq!((tasks.admitted.len(), tasks.waiting.len()), (1, 1));
+    let writes = || api.received(|request| request.path.contains("/llmautoscalers/b/status"));
+    until("the second write", || writes().len() == 2).await;
+    let written = writes()[1].body["status"]["conditions"].to_string();
+    assert!(written.contains("TooManyAutoscalers"), "{written}");
 }

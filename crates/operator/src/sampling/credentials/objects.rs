@@ -9,9 +9,18 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use llm_autoscaler_api::{Access, DataKind, KeyRef};
+use llm_autoscaler_core::Monotonic;
+use tokio::time::Instant;
 
-use crate::{kube_api::within, sampling::error::AccessError};
+use crate::{
+    kube_api::within,
+    pace::{self, NamespacePace},
+    sampling::error::AccessError,
+};
 
+/// The reason why an object is not read: its namespace has no token left.
+const TOO_MANY: &str = "the sources of this namespace refer to more Secrets and ConfigMaps than 50 \
+                        a second: let autoscalers share them";
 /// The deadline of a call to the API server.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -21,6 +30,8 @@ type Data = BTreeMap<String, Vec<u8>>;
 /// Reads Secrets and `ConfigMap`s from the API server.
 pub(super) struct ObjectReader {
     kubernetes: Client,
+    pace: NamespacePace,
+    began: Instant,
 }
 
 /// The values to which one source refers. Each object was read once, so that a certificate and its
@@ -33,7 +44,8 @@ pub(super) struct Values {
 impl ObjectReader {
     /// Returns a reader that uses this client.
     pub(super) fn new(kubernetes: Client) -> Self {
-        Self { kubernetes }
+        let pace = NamespacePace::new(pace::CREDENTIALS);
+        Self { kubernetes, pace, began: Instant::now() }
     }
 
     /// Reads all objects to which a source refers.
@@ -63,15 +75,26 @@ impl ObjectReader {
         kind: DataKind,
         name: &str,
     ) -> Result<Option<Data>, AccessError> {
-        let error = match within(DEADLINE, self.data(namespace, kind, name)).await {
-            Ok(data) => return Ok(data),
-            Err(error) => error,
+        let is_its_turn = self.pace.try_take(namespace, Monotonic(self.began.elapsed()));
+        let (read, kind_name) = (self.data(namespace, kind, name), kind.name());
+        let error = if is_its_turn {
+            match within(DEADLINE, read).await {
+                Ok(data) => return Ok(data),
+                Err(error) => Some(error),
+            }
+        } else {
+            None
         };
-        let (kind, namespace, name) = (kind.name(), namespace.to_owned(), name.to_owned());
-        if error.status() == Some(403) {
-            return Err(AccessError::Forbidden { kind, namespace, name });
-        }
-        Err(AccessError::Unread { kind, namespace, name, problem: error.to_string() })
+        let (kind, namespace, name) = (kind_name, namespace.to_owned(), name.to_owned());
+        Err(match error {
+            Some(error) if error.status() == Some(403) => {
+                AccessError::Forbidden { kind, namespace, name }
+            }
+            error => {
+                let problem = error.map_or(TOO_MANY.to_owned(), |error| error.to_string());
+                AccessError::Unread { kind, namespace, name, problem }
+            }
+        })
     }
 
     async fn data(
@@ -116,5 +139,32 @@ impl Values {
         let value = self.objects.get(&object).and_then(|data| data.get(&key));
         let (kind, namespace, name) = (kind.name(), self.namespace.clone(), object.1);
         value.map(Vec::as_slice).ok_or(AccessError::Missing { kind, namespace, name, key })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kube_api::stand_in::{Answer, Received, StandIn};
+
+    #[tokio::test]
+    async fn a_namespace_reads_at_a_pace() {
+        let api = StandIn::start(|_: &Received| {
+            Answer::Json(200, json!({"metadata": {"name": "s"}, "data": {}}))
+        })
+        .await;
+        let reader = ObjectReader::new(api.client.clone());
+        let read = |namespace| reader.object(namespace, DataKind::Secret, "s");
+        let mut refused = None;
+        for _ in 0..2 * pace::CREDENTIALS.burst {
+            refused = read("a").await.err();
+            if refused.is_some() {
+                break;
+            }
+        }
+        assert!(refused.unwrap().to_string().contains("more Secrets and ConfigMaps than 50"));
+        assert!(read("b").await.is_ok(), "another namespace has a pace of its own");
     }
 }

@@ -12,6 +12,7 @@ use super::*;
 use crate::sampling::{
     error::{FetchError, FetchProblem},
     feed::{FeedRegistry, FeedState},
+    measure_set::MeasureSets,
     memory::NamespaceBudget,
     page_state::{PageKey, PageSubscription, ScrapeResult, ScrapedPage},
 };
@@ -75,7 +76,7 @@ fn state(measure: &Arc<Measure>, scrapes: &[Scrape<'_>]) -> PageState {
 }
 
 fn record(state: &mut PageState, (at, response): &Scrape<'_>) {
-    let measures = state.measures(&NamespaceBudget::plenty());
+    let measures = state.measures(&NamespaceBudget::plenty(), &MeasureSets::default());
     let (mut scratch, mut extracts) = (Scratch::default(), Vec::new());
     let request = |problem| FetchError::Request { url: address().url(), problem };
     let (bytes, error) = match response {
@@ -312,12 +313,12 @@ fn a_new_subscription_asks_for_a_scrape_and_the_others_keep_their_past() {
     let mut state = PageState::default();
     state.subscribe(first, subscription(&waiting));
     record(&mut state, &(100, Ok(WAITING)));
-    assert!(!state.has_new_measures(&NamespaceBudget::plenty()));
+    assert!(!state.has_new_measures(&NamespaceBudget::plenty(), &MeasureSets::default()));
     state.subscribe(second, subscription(&requests));
-    assert!(state.has_new_measures(&NamespaceBudget::plenty()));
+    assert!(state.has_new_measures(&NamespaceBudget::plenty(), &MeasureSets::default()));
     assert_eq!(text(&sample(&state, &waiting, Engine::Vllm, 200)), "3 after 100 ms");
     state.unsubscribe(first);
-    state.measures(&NamespaceBudget::plenty());
+    state.measures(&NamespaceBudget::plenty(), &MeasureSets::default());
     assert!(state.track(&waiting).is_none() && state.track(&requests).is_some());
 }
 

@@ -6,24 +6,30 @@ use chrono::{DateTime, Utc};
 use llm_autoscaler_engines::prometheus::{QueryResponse, ResponseError, duration};
 use reqwest::{Response, StatusCode, Url, header};
 
-use crate::sampling::{
-    body::Body,
-    credentials::{CredentialStore, Peer},
-    egress::Egress,
-    error::{FetchError, FetchProblem},
-    http_client::{self, network},
-    memory::{MemoryBudget, Reservation},
-    prometheus::demand::ServerKey,
-    tls_hint::other_scheme,
+use crate::{
+    lanes::Lanes,
+    sampling::{
+        body::Body,
+        credentials::{CredentialStore, Peer},
+        egress::Egress,
+        error::{FetchError, FetchProblem},
+        http_client::{self, network},
+        memory::{MemoryBudget, Reservation},
+        prometheus::demand::ServerKey,
+        tls_hint::other_scheme,
+    },
 };
 
 /// The size of the largest response that is accepted.
 const LIMIT: usize = 64 << 20;
-/// The memory of a response for each byte of its body, and of the smallest one, in bytes.
+/// The memory that is reserved for a response before it is parsed: for each byte of its body, and
+/// for the smallest one, in bytes.
 const PER_BYTE: usize = 3;
 const SMALLEST_RESPONSE: usize = 64 << 10;
-/// A response larger than this is parsed beside the other tasks.
-const PARSED_AT_ONCE: usize = 256 << 10;
+/// A response larger than this, in bytes, is parsed beside the other tasks.
+const LARGE: usize = 256 << 10;
+/// The number of large responses that are parsed in one namespace at the same time.
+const PARSED_AT_ONCE: usize = 2;
 /// The shortest delay that `VictoriaMetrics` accepts.
 const LATENCY_OFFSET: &str = "1ms";
 
@@ -52,11 +58,12 @@ pub(super) struct QueryResult {
 pub(super) struct QueryClient {
     credentials: CredentialStore,
     memory: MemoryBudget,
+    parsing: Lanes,
 }
 
 impl QueryClient {
     pub(super) fn new(credentials: CredentialStore, memory: MemoryBudget) -> Self {
-        Self { credentials, memory }
+        Self { credentials, memory, parsing: Lanes::new(PARSED_AT_ONCE) }
     }
 
     /// Sends a query.
@@ -98,8 +105,7 @@ impl QueryClient {
                 if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
                     self.credentials.invalidate(namespace, &server.access, Peer::Server).await;
                 }
-                let memory = self.memory.of(namespace).empty();
-                match read(response, memory).await {
+                match self.read(response, namespace).await {
                     Ok(result) => return Ok(result),
                     Err(problem @ FetchProblem::Status(400)) => {
                         with_scheme(problem, other_scheme(&access.client, url, None).await)
@@ -119,6 +125,63 @@ impl QueryClient {
         };
         Err(failed(problem))
     }
+
+    async fn read(
+        &self,
+        mut response: Response,
+        namespace: &str,
+    ) -> Result<QueryResult, FetchProblem> {
+        let status = response.status();
+        let location = response.headers().get(header::LOCATION).cloned();
+        let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+        let memory = self.memory.of(namespace).empty();
+        let mut body = Body::parsed(LIMIT, memory, 1 + PER_BYTE);
+        http_client::read_body(&mut response, &mut body).await?;
+        let ours = Utc::now().timestamp_millis() as f64 / 1000.0;
+        // A Date is in whole seconds; on average it is half a second old.
+        let theirs = date.map(|date| date.timestamp() as f64 + 0.5);
+        let (parsed, body, mut memory) = self.parse(body, namespace).await?;
+        match parsed {
+            Ok(response) if status.is_success() => {
+                // The body is dropped; giving back always succeeds.
+                let _ = memory.resize(response.size());
+                Ok(QueryResult {
+                    response,
+                    now: theirs.unwrap_or(ours),
+                    clock_ahead: theirs.map(|theirs| theirs - ours),
+                    memory,
+                })
+            }
+            // Prometheus explains a rejection in its own format, whatever the status.
+            Err(error @ ResponseError::Rejected { .. }) => {
+                Err(FetchProblem::Rejected(error.to_string()))
+            }
+            Err(error) if status.is_success() => Err(FetchProblem::Invalid(error.to_string())),
+            _ => {
+                let location = location.as_ref().map(header::HeaderValue::as_bytes);
+                Err(FetchProblem::server_status(status.as_u16(), location, &body))
+            }
+        }
+    }
+
+    /// Parses a body. That of thousands of pods takes too long for a task among others.
+    async fn parse(&self, body: Body, namespace: &str) -> Result<Parsed, FetchProblem> {
+        let is_large = body.bytes().len() > LARGE;
+        let turn = if is_large { self.parsing.enter(namespace).await } else { None };
+        let parse = move || {
+            // The turn lasts as long as the work, even if the query is cancelled.
+            let _turn = turn;
+            parse_within_memory(body)
+        };
+        if !is_large {
+            return parse();
+        }
+        let parsed = tokio::task::spawn_blocking(parse).await;
+        parsed.unwrap_or_else(|error| {
+            Err(FetchProblem::Invalid(format!("the response could not be parsed: {error}")))
+        })
+    }
 }
 
 /// Adds the scheme that the server's URL should have to a problem, if it is known.
@@ -129,57 +192,26 @@ fn with_scheme(problem: FetchProblem, scheme: Option<&'static str>) -> FetchProb
     }
 }
 
-async fn read(mut response: Response, memory: Reservation) -> Result<QueryResult, FetchProblem> {
-    let status = response.status();
-    let location = response.headers().get(header::LOCATION).cloned();
-    let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
-    let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-    let mut body = Body::parsed(LIMIT, memory, 1 + PER_BYTE);
-    http_client::read_body(&mut response, &mut body).await?;
-    let most = (PER_BYTE * body.bytes().len()).max(SMALLEST_RESPONSE);
-    let ours = Utc::now().timestamp_millis() as f64 / 1000.0;
-    // A Date is in whole seconds; on average it is half a second old.
-    let theirs = date.map(|date| date.timestamp() as f64 + 0.5);
-    let (parsed, body, mut memory) = parse(body, most).await?;
-    match parsed {
-        Ok(response) if status.is_success() => {
-            // The body is dropped; giving back always succeeds.
-            let _ = memory.resize(response.size());
-            Ok(QueryResult {
-                response,
-                now: theirs.unwrap_or(ours),
-                clock_ahead: theirs.map(|theirs| theirs - ours),
-                memory,
-            })
-        }
-        // Prometheus explains a rejection in its own format, whatever the status.
-        Err(error @ ResponseError::Rejected { .. }) => {
-            Err(FetchProblem::Rejected(error.to_string()))
-        }
-        Err(error) if status.is_success() => Err(FetchProblem::Invalid(error.to_string())),
-        _ => {
-            let location = location.as_ref().map(header::HeaderValue::as_bytes);
-            Err(FetchProblem::server_status(status.as_u16(), location, &body))
-        }
-    }
-}
-
 /// The result of parsing, with the body and its memory.
 type Parsed = (Result<QueryResponse, ResponseError>, Vec<u8>, Reservation);
 
-/// Parses a body. That of thousands of pods takes too long for a task among others.
-async fn parse(body: Body, most: usize) -> Result<Parsed, FetchProblem> {
-    let parse = move |body: Body| {
-        let parsed = QueryResponse::parse_within(body.bytes(), most);
-        let (bytes, memory) = body.into_parts();
-        (parsed, bytes, memory)
-    };
-    if body.bytes().len() <= PARSED_AT_ONCE {
-        return Ok(parse(body));
+/// Parses a body. Many short series take more memory than usual for their bytes, so more is
+/// reserved then, as long as there is some.
+fn parse_within_memory(mut body: Body) -> Result<Parsed, FetchProblem> {
+    let mut most = (PER_BYTE * body.bytes().len()).max(SMALLEST_RESPONSE);
+    let of_body = body.memory().bytes() / (1 + PER_BYTE);
+    loop {
+        match QueryResponse::parse_within(body.bytes(), most) {
+            Err(ResponseError::TooLarge(_)) => {
+                most *= 2;
+                body.memory().grow_to(of_body + most)?;
+            }
+            parsed => {
+                let (bytes, memory) = body.into_parts();
+                return Ok((parsed, bytes, memory));
+            }
+        }
     }
-    tokio::task::spawn_blocking(move || parse(body)).await.map_err(|error| {
-        FetchProblem::Invalid(format!("the response could not be parsed: {error}"))
-    })
 }
 
 /// Returns the parameters of an instant query. Servers ignore those that they do not know.

@@ -19,7 +19,7 @@ use crate::{
         prometheus::{
             client::{InstantQuery, QueryClient, QueryResult},
             demand::{QueryPace, ServerKey},
-            permits::{QueryPermits, ZeroQueries, ZeroShare},
+            permits::{QueryPermits, ZeroQueries},
             query_plan::{MOST_WANTED, QueryId, Wanted},
             scheduler::{DueQuery, Scheduler},
             splits::Splits,
@@ -122,7 +122,11 @@ async fn query_repeatedly<F>(
         let generation = Some(server.state().generation());
         if scheduler.is_outdated(now) || planned != generation {
             planned = generation;
-            set_plan(&server, &mut scheduler, share.as_ref(), now);
+            set_plan(&server, &mut scheduler, now);
+        }
+        if let Some(share) = &share {
+            // Others come and go while the plan stays.
+            scheduler.set_crowd(share.crowd(scheduler.query_count()));
         }
         for due in scheduler.take_due(now) {
             in_flight.push(send(&context, &server, &ask, due));
@@ -143,12 +147,7 @@ async fn query_repeatedly<F>(
 }
 
 /// Makes the plan anew. Demands beyond the limit of a server have an error.
-fn set_plan(
-    server: &PrometheusServer,
-    scheduler: &mut Scheduler,
-    share: Option<&ZeroShare>,
-    now: Instant,
-) {
+fn set_plan(server: &PrometheusServer, scheduler: &mut Scheduler, now: Instant) {
     let mut state = server.state();
     let plan = state.plan(scheduler.splits());
     let ServerKey { url, namespace, .. } = &server.key;
@@ -162,9 +161,6 @@ fn set_plan(
     drop(state);
     for subscriber in subscribers {
         subscriber.notify_one();
-    }
-    if let Some(share) = share {
-        scheduler.set_crowd(share.crowd(plan.queries.len()));
     }
     scheduler.set_plan(&plan, now);
 }

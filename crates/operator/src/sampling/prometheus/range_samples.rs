@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The latest results of the queries for a selection of series.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RangeResults {
     /// The error of the latest query.
     pub(super) error: Option<FetchError>,
@@ -43,15 +43,15 @@ pub(super) struct RangeResponse {
 struct RangeSamples {
     /// The shortest spacing of a namespace's series in seconds, for a pod with a single sample: it
     /// is scraped as often as its neighbours.
-    spacings: HashMap<String, f64>,
+    spacings: HashMap<Arc<str>, f64>,
     /// The pods, by namespace and name.
-    pods: HashMap<String, HashMap<String, PodSamples>>,
-    /// The memory of the series, reserved as long as they are here.
-    _memory: Option<Reservation>,
+    pods: HashMap<Arc<str>, HashMap<Arc<str>, PodSamples>>,
+    /// The memory of the series and readings, reserved as long as they are here.
+    memory: Option<Reservation>,
 }
 
 /// The series of a pod, and the readings that have been taken from them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PodSamples {
     series: PodSeries,
     readings: Vec<(Arc<Measure>, Option<PodReading>)>,
@@ -87,6 +87,11 @@ pub(super) enum SampleDoubt {
 }
 
 impl RangeResults {
+    /// Returns the warnings of the latest response.
+    pub(super) fn warnings(&self) -> &[String] {
+        self.latest.as_ref().map_or(&[], |response| &response.warnings)
+    }
+
     /// Returns the sample of a pod, given by namespace and name. `Ok(None)` before the first query,
     /// and if the latest response has no series of the pod.
     ///
@@ -147,15 +152,16 @@ impl RangeResponse {
     /// Sorts the series of a result by pod.
     pub(super) fn new(result: QueryResult, labels: &PodLabels, at: Monotonic) -> Self {
         let QueryResult { response, now: server_time, memory, .. } = result;
-        let mut samples = RangeSamples { _memory: Some(memory), ..RangeSamples::default() };
+        let mut samples = RangeSamples { memory: Some(memory), ..RangeSamples::default() };
         if let QueryData::Series(series) = response.data {
             for ((namespace, pod), series) in group_by_pod(series, labels) {
                 if let Some(spacing) = series.shortest_spacing() {
                     let known = samples.spacings.entry(namespace.clone()).or_insert(spacing);
                     *known = known.min(spacing);
                 }
+                let readings = Vec::new();
                 let pods = samples.pods.entry(namespace).or_default();
-                pods.entry(pod).or_default().series.extend(series);
+                pods.insert(pod, PodSamples { series, readings });
             }
         }
         let samples = Arc::new(Mutex::new(samples));
@@ -170,14 +176,27 @@ impl RangeSamples {
         measure: &Arc<Measure>,
         gap: Duration,
     ) -> Option<PodReading> {
-        let PodSamples { series, readings } = self.pods.get_mut(namespace)?.get_mut(name)?;
+        let Self { pods, memory, .. } = self;
+        let PodSamples { series, readings } = pods.get_mut(namespace)?.get_mut(name)?;
         if let Some((_, reading)) = readings.iter().find(|(known, _)| Arc::ptr_eq(known, measure)) {
             return reading.clone();
         }
         let reading = series.reading(measure, gap, &mut Scratch::default());
-        readings.push((measure.clone(), reading.clone()));
+        // Where there is no memory for it, it is made again when it is needed.
+        let has_room = memory.as_mut().is_none_or(|memory| {
+            memory.grow_to(memory.bytes() + size_of_reading(reading.as_ref())).is_ok()
+        });
+        if has_room {
+            readings.push((measure.clone(), reading.clone()));
+        }
         reading
     }
+}
+
+/// Returns the memory of a reading that is kept, in bytes.
+fn size_of_reading(reading: Option<&PodReading>) -> usize {
+    let values = reading.map_or(0, |it| it.value.memory() + it.extract.value.memory());
+    size_of::<(Arc<Measure>, Option<PodReading>)>() + values
 }
 
 /// Returns a time in seconds as a duration; zero if it is negative.

@@ -140,6 +140,11 @@ impl Scheduler {
         self.splits.forget_expired(now) | std::mem::take(&mut self.is_outdated)
     }
 
+    /// Returns the number of queries.
+    pub(super) fn query_count(&self) -> usize {
+        self.queries.len()
+    }
+
     /// Sets the number of queries that share the server's limit of those at zero.
     pub(super) fn set_crowd(&mut self, crowd: usize) {
         self.crowd = crowd;

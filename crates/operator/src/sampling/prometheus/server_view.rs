@@ -173,26 +173,32 @@ impl ServerView {
                 None => Lookup::Pending { error: None },
             };
         };
-        let state = subscription.server.state();
+        // The server's state is free again while the samples are read.
+        let results = subscription.server.state().range(selection).cloned();
+        let Some(results) = results else { return self.unanswered(subscription, measure, now) };
         let (url, stale_after) = (&self.key.url, self.demand.stale_after);
         let pod = (&*pod.namespace, &*pod.name);
-        let absent = || self.absent(measure, state.warnings(selection));
-        let sample = match state.sample(pod, measure, selection, stale_after, now) {
+        let absent = || self.absent(measure, results.warnings());
+        let sample = match results.sample(pod, measure, stale_after, now) {
             Ok(Some(sample)) => sample,
-            Ok(None) if state.has_tried(selection) => return Lookup::Missing(absent()),
-            Ok(None) if self.is_early(subscription, now) => return Lookup::Pending { error: None },
-            Ok(None) => {
-                let series = measure.recipe.accepted_names();
-                return Lookup::Missing(format!("{url}: the query for {series} has no result yet"));
-            }
+            Ok(None) => return Lookup::Missing(absent()),
             Err(error) => return Lookup::Missing(error.to_string()),
         };
         if sample.age > stale_after
-            && let Some(error) = state.error(selection)
+            && let Some(error) = &results.error
         {
             return Lookup::Missing(error.to_string());
         }
         lookup_of(sample, measure, url, stale_after, absent)
+    }
+
+    /// Returns the answer before the first result.
+    fn unanswered(&self, of: &ServerSubscription, measure: &Measure, now: Monotonic) -> Lookup {
+        if self.is_early(of, now) {
+            return Lookup::Pending { error: None };
+        }
+        let (url, series) = (&self.key.url, measure.recipe.accepted_names());
+        Lookup::Missing(format!("{url}: the query for {series} has no result yet"))
     }
 
     /// Returns the latest result of a query of the spec, if it is recent.
@@ -235,7 +241,7 @@ impl ServerView {
     pub(crate) fn warning(&self) -> Option<String> {
         let state = self.subscription.as_ref()?.server.state();
         let mut selections = self.demand.selections.iter();
-        selections.find_map(|selection| state.warnings(selection).first().cloned())
+        selections.find_map(|selection| state.range(selection)?.warnings().first().cloned())
     }
 
     /// Returns the server's URL.

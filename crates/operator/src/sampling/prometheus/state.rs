@@ -1,26 +1,23 @@
 //! The state of one Prometheus server: the subscriptions to it, and its latest results.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use llm_autoscaler_core::Monotonic;
-use llm_autoscaler_engines::{
-    Measure,
-    prometheus::{PodLabels, QueryData},
-};
+use llm_autoscaler_engines::prometheus::{PodLabels, QueryData};
 use tokio::sync::Notify;
 
 use crate::sampling::{
     error::FetchError,
     feed::{FeedState, SubscriberId},
+    memory::Reservation,
     prometheus::{
         client::QueryResult,
         demand::{QueryDemand, Selection},
         query_plan::{QueryId, QueryPlan, Wanted},
-        range_samples::{PodSample, RangeResponse, RangeResults},
+        range_samples::{RangeResponse, RangeResults},
         splits::Splits,
     },
 };
@@ -55,6 +52,8 @@ pub(super) struct QueryReply {
 pub(super) struct QueryNumbers {
     pub(super) at: Monotonic,
     pub(super) numbers: Vec<f64>,
+    /// The memory of the numbers, reserved as long as they are here.
+    _memory: Arc<Reservation>,
 }
 
 impl FeedState for ServerState {
@@ -76,37 +75,9 @@ impl FeedState for ServerState {
 }
 
 impl ServerState {
-    /// Returns the sample of a pod, given by namespace and name. `Ok(None)` before the first query,
-    /// and if the latest response has no series of the pod.
-    ///
-    /// # Errors
-    /// The latest query failed, and no earlier response has a series of the pod.
-    pub(super) fn sample(
-        &self,
-        pod: (&str, &str),
-        measure: &Arc<Measure>,
-        selection: &Selection,
-        stale_after: Duration,
-        now: Monotonic,
-    ) -> Result<Option<PodSample>, FetchError> {
-        let Some(results) = self.ranges.get(selection) else { return Ok(None) };
-        results.sample(pod, measure, stale_after, now)
-    }
-
-    /// Returns true if a query for these series has been tried.
-    pub(super) fn has_tried(&self, selection: &Selection) -> bool {
-        self.ranges.contains_key(selection)
-    }
-
-    /// Returns the error of the latest query for these series.
-    pub(super) fn error(&self, selection: &Selection) -> Option<&FetchError> {
-        self.ranges.get(selection)?.error.as_ref()
-    }
-
-    /// Returns the warnings of the latest response for these series.
-    pub(super) fn warnings(&self, selection: &Selection) -> &[String] {
-        let latest = self.ranges.get(selection).and_then(|results| results.latest.as_ref());
-        latest.map_or(&[], |response| &response.warnings)
+    /// Returns the latest results of the queries for these series; `None` before the first.
+    pub(super) fn range(&self, selection: &Selection) -> Option<&RangeResults> {
+        self.ranges.get(selection)
     }
 
     /// Returns the latest results of a query of a spec; `None` before the first.
@@ -147,6 +118,7 @@ impl ServerState {
             Err(error) => {
                 for one in &wanted {
                     self.record_error(one, &error);
+                    self.forget_outdated(one, at);
                 }
             }
             Ok(result) => {
@@ -168,6 +140,16 @@ impl ServerState {
         self.subscribers(&wanted)
     }
 
+    /// Forgets a response that is older than its range, and thus has no sample that is used. Its
+    /// memory may be what the next one lacks.
+    fn forget_outdated(&mut self, wanted: &Wanted, now: Monotonic) {
+        let Wanted::Selection(selection) = wanted else { return };
+        let Some(results) = self.ranges.get_mut(selection) else { return };
+        let is_outdated =
+            |response: &mut RangeResponse| now.since(response.at) > selection.group.range;
+        results.latest.take_if(is_outdated);
+    }
+
     /// Records that something could not be queried.
     pub(super) fn record_error(&mut self, wanted: &Wanted, error: &FetchError) {
         let error = Some(error.clone());
@@ -179,21 +161,34 @@ impl ServerState {
 
     /// Returns the subscribers that want any of this.
     pub(super) fn subscribers(&self, wanted: &[Wanted]) -> Vec<Arc<Notify>> {
-        let demands = self.demands.values();
-        let concerned = demands.filter(|demand| demand.wanted().any(|one| wanted.contains(&one)));
+        let (mut selections, mut expressions) = (BTreeSet::new(), BTreeSet::new());
+        for one in wanted {
+            match one {
+                Wanted::Selection(selection) => selections.insert(selection),
+                Wanted::Expression(expression) => expressions.insert(expression),
+            };
+        }
+        let is_concerned = |demand: &&QueryDemand| {
+            demand.selections.iter().any(|one| selections.contains(one))
+                || demand.queries.iter().any(|one| expressions.contains(one))
+        };
+        let concerned = self.demands.values().filter(is_concerned);
         concerned.map(|demand| demand.wake.clone()).collect()
     }
 }
 
 impl QueryReply {
-    fn new(QueryResult { response, .. }: QueryResult, at: Monotonic) -> Self {
-        let numbers = match response.data {
+    fn new(QueryResult { response, mut memory, .. }: QueryResult, at: Monotonic) -> Self {
+        let mut numbers: Vec<f64> = match response.data {
             QueryData::Scalar(number) => vec![number],
             QueryData::Series(series) => {
                 series.iter().filter_map(|series| Some(series.samples.last()?.1)).collect()
             }
         };
-        let numbers = Some(QueryNumbers { at, numbers });
+        numbers.shrink_to_fit();
+        // The series are gone; giving back always succeeds.
+        let _ = memory.resize(memory.bytes().min(size_of_val(&*numbers)));
+        let numbers = Some(QueryNumbers { at, numbers, _memory: Arc::new(memory) });
         Self { error: None, warnings: response.warnings, numbers }
     }
 }

@@ -69,7 +69,8 @@ async fn a_server_whose_task_panics_has_an_error_for_every_query() {
     let panic = Supervisor::impatient().call("prometheus", || panic!("overflow"));
     fail(&context, &server, &panic.unwrap_err());
     let state = server.state();
-    let of_range = state.error(&selection).map(ToString::to_string);
+    let of_range =
+        state.range(&selection).and_then(|range| range.error.as_ref()).map(ToString::to_string);
     let of_query = state.reply("up").and_then(|reply| reply.error.as_ref());
     for error in [of_range, of_query.map(ToString::to_string)] {
         let error = error.unwrap();
@@ -117,9 +118,10 @@ async fn an_answer_is_there_at_once_although_another_query_never_ends() {
     let is_there = async || loop {
         wake.notified().await;
         let state = server.state();
-        let ranges: Vec<_> = wanted.selections.iter().map(|it| state.has_tried(it)).collect();
+        let ranges: Vec<_> = wanted.selections.iter().map(|it| state.range(it).is_some()).collect();
         if state.reply("up").is_some() && ranges == [true, true] {
-            let errors = wanted.selections.iter().map(|it| state.error(it).is_some());
+            let failed = |it| state.range(it).is_some_and(|range| range.error.is_some());
+            let errors = wanted.selections.iter().map(failed);
             assert_eq!(errors.collect::<Vec<_>>(), [false, true], "only the refused series");
             break;
         }
@@ -148,4 +150,40 @@ async fn a_demand_beyond_the_limit_has_an_error_that_says_what_to_do() {
                     series already, the most that it is for one namespace: let autoscalers of \
                     namespace ns share";
     assert!(error.starts_with(expected), "{error}");
+}
+
+/// The share of a server with targets at zero used to be that of the moment at which its plan was
+/// made.
+#[tokio::test]
+async fn queries_at_zero_get_fewer_when_other_namespaces_come() {
+    let context = Arc::new(context(&Telemetry::default()).await);
+    let key = |namespace: usize| ServerKey {
+        namespace: namespace.to_string(),
+        pace: QueryPace::AtZero,
+        ..key()
+    };
+    let registry = FeedRegistry::<ServerKey, ServerState>::default();
+    let (wanted, never) = (demand(&[], &["up"], &Arc::default()), |_| std::future::pending());
+    let server = registry.subscribe(registry.new_subscriber(), &key(0), wanted, never);
+    let sent = std::cell::Cell::new(0);
+    let ask = |_: InstantQuery| {
+        sent.set(sent.get() + 1);
+        async {
+            let problem = FetchProblem::Status(429);
+            Err(FetchError::Request { url: String::new(), problem })
+        }
+    };
+    let mut serving = std::pin::pin!(query_repeatedly(context.clone(), server, ask));
+    let mut count_for = async |millis| {
+        sent.set(0);
+        let time = Duration::from_millis(millis);
+        tokio::time::timeout(time, serving.as_mut()).await.unwrap_err();
+        sent.get()
+    };
+    assert!(count_for(800).await >= 2, "every half a second");
+    let others = (1..=1000).map(|number| context.zero_queries.enter(&key(number)));
+    let _others: Vec<_> = others.collect();
+    // The next one was planned before they came.
+    count_for(700).await;
+    assert_eq!(count_for(700).await, 0, "every 25 s");
 }

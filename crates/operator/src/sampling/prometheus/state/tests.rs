@@ -1,9 +1,13 @@
-use llm_autoscaler_engines::{Kind, Recipe, exposition::Value, prometheus::QueryResponse};
+use std::time::Duration;
+
+use llm_autoscaler_engines::{Kind, Measure, Recipe, exposition::Value, prometheus::QueryResponse};
 use serde_json::json;
 
 use super::*;
 use crate::sampling::{
-    error::FetchProblem, memory::NamespaceBudget, prometheus::range_samples::SampleDoubt,
+    error::FetchProblem,
+    memory::{MemoryBudget, NamespaceBudget},
+    prometheus::range_samples::SampleDoubt,
 };
 
 const STALE_AFTER: Duration = Duration::from_mins(1);
@@ -62,7 +66,8 @@ fn state(series: &[serde_json::Value], partial: bool) -> ServerState {
 fn doubt(state: &ServerState, pod: &str) -> Option<SampleDoubt> {
     let now = Monotonic::default();
     let (pod, measure) = (("models", pod), measure());
-    let sample = state.sample(pod, &measure, &selection(&measure), STALE_AFTER, now);
+    let range = state.range(&selection(&measure));
+    let sample = range.map_or(Ok(None), |range| range.sample(pod, &measure, STALE_AFTER, now));
     let sample = sample.unwrap().unwrap();
     assert!(matches!(sample.reading.value, Value::Number(_)), "it may grow the target still");
     sample.doubt
@@ -164,7 +169,8 @@ fn a_failure_is_that_of_the_series_that_were_queried_and_never_their_absence() {
     let woken = state.record_result(&range(&[&bad]), Err(error.clone()), &labels(), at);
     assert!(woken.len() == 1 && Arc::ptr_eq(&woken[0], &wakes[1].1), "who wants it is woken");
     assert_eq!(doubt(&state, "a-0"), None, "the other series are untouched");
-    let found = state.sample(("models", "a-0"), &bad, &selection(&bad), STALE_AFTER, at);
+    let failed = state.range(&selection(&bad)).unwrap();
+    let found = failed.sample(("models", "a-0"), &bad, STALE_AFTER, at);
     assert_eq!(found.err(), Some(error.clone()));
     state.record_result(&range(&[&good]), Err(error.clone()), &labels(), at);
     assert_eq!(doubt(&state, "a-0"), Some(SampleDoubt::Failed(error)), "kept, and in doubt");
@@ -173,7 +179,105 @@ fn a_failure_is_that_of_the_series_that_were_queried_and_never_their_absence() {
 #[test]
 fn what_nobody_wants_any_more_is_forgotten() {
     let mut state = state(&[series("a-0", 3.0, 5.0, 9, 5.0)], false);
-    assert!(state.has_tried(&selection(&measure())));
+    assert!(state.range(&selection(&measure())).is_some());
     let plan = state.plan(&Splits::default());
-    assert!(plan.queries.is_empty() && !state.has_tried(&selection(&measure())));
+    assert!(plan.queries.is_empty() && state.range(&selection(&measure())).is_none());
+}
+
+/// Hundreds of autoscalers may want thousands of series more than a server is asked for.
+#[test]
+fn subscribers_of_many_series_are_found_at_once() {
+    let measures: Vec<_> = (0..6000).map(|number| named(&format!("q{number}"))).collect();
+    let wanted: Vec<_> =
+        measures.iter().map(|measure| Wanted::Selection(selection(measure))).collect();
+    let registry = crate::sampling::feed::FeedRegistry::<u8, ServerState>::default();
+    let mut state = ServerState::default();
+    for some in measures.chunks(8) {
+        let demand = QueryDemand {
+            selections: some.iter().map(|measure| selection(measure)).collect(),
+            queries: ["up".to_owned()].into(),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            stale_after: STALE_AFTER,
+            wake: Arc::default(),
+        };
+        state.subscribe(registry.new_subscriber(), demand);
+    }
+    let began = std::time::Instant::now();
+    assert_eq!(state.subscribers(&wanted).len(), 750);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(state.subscribers(&wanted[..9]).len(), 2);
+    assert_eq!(state.subscribers(&[Wanted::Expression("up".to_owned())]).len(), 750);
+    assert!(state.subscribers(&[]).is_empty());
+}
+
+/// Returns a result with this many series and this much reserved memory.
+fn result_of(series: usize, budget: &NamespaceBudget, bytes: usize) -> QueryResult {
+    let series: Vec<_> = (0..series).map(|_| r#"{"metric":{},"value":[1,"2"]}"#).collect();
+    let series = series.join(",");
+    let body =
+        format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{series}]}}}}"#);
+    let response = QueryResponse::parse(body.as_bytes()).unwrap();
+    let mut memory = budget.empty();
+    memory.resize(bytes).unwrap();
+    QueryResult { response, now: NOW, clock_ahead: None, memory }
+}
+
+/// Numbers that were kept without a reservation took memory beyond any budget.
+#[test]
+fn the_numbers_of_an_expression_count_in_the_budget_of_memory() {
+    let budget = MemoryBudget::new(1 << 20, crate::telemetry::Telemetry::default());
+    let namespace = budget.of("ns");
+    let query = QueryId::Expression("x".to_owned());
+    let mut state = ServerState::default();
+    let result = result_of(1000, &namespace, 400_000);
+    state.record_result(&query, Ok(result), &labels(), Monotonic::default());
+    assert_eq!(state.reply("x").unwrap().numbers.as_ref().unwrap().numbers.len(), 1000);
+    assert!((8_000..20_000).contains(&budget.used()), "{}", budget.used());
+    state.plan(&Splits::default());
+    assert_eq!(budget.used(), 0, "nobody wants it");
+}
+
+/// A response that filled the share of its namespace used to keep all later ones out.
+#[test]
+fn a_response_that_is_too_old_to_be_used_takes_no_memory() {
+    let budget = MemoryBudget::new(1 << 20, crate::telemetry::Telemetry::default());
+    let (namespace, query) = (budget.of("ns"), range(&[&measure()]));
+    let mut state = ServerState::default();
+    let mut record = |seconds, result| {
+        state.record_result(&query, result, &labels(), Monotonic(Duration::from_secs(seconds)));
+    };
+    record(100, Ok(result_of(1, &namespace, 400_000)));
+    let failed = || {
+        let problem = FetchProblem::Timeout(Duration::from_secs(1));
+        Err(FetchError::Request { url: String::new(), problem })
+    };
+    record(160, failed());
+    assert_eq!(budget.used(), 400_000, "a sample may still be used");
+    record(161, failed());
+    assert_eq!(budget.used(), 0);
+}
+
+/// A reading of a histogram has a list of its own for each measure and pod.
+#[test]
+fn readings_count_in_the_budget_of_memory() {
+    let budget = MemoryBudget::new(20_000, crate::telemetry::Telemetry::default());
+    let body = json!({"status": "success", "data": {"resultType": "matrix",
+        "result": [series("a-0", 1.0, 1.0, 5, 3.0)]}});
+    let response = QueryResponse::parse(body.to_string().as_bytes()).unwrap();
+    let memory = budget.of("ns").empty();
+    let result = Ok(QueryResult { response, now: NOW, clock_ahead: None, memory });
+    let mut state = ServerState::default();
+    state.record_result(&range(&[&measure()]), result, &labels(), Monotonic::default());
+    let mut used = Vec::new();
+    // Each measure has an address of its own, and so has a reading of its own.
+    let measures: Vec<_> = (0..200).map(|_| measure()).collect();
+    for measure in &measures {
+        let results = state.range(&selection(measure)).unwrap();
+        let sample = results.sample(("models", "a-0"), measure, STALE_AFTER, Monotonic::default());
+        assert!(sample.unwrap().is_some(), "it is made anew where it cannot be kept");
+        used.push(budget.used());
+    }
+    assert!(used[0] > 0 && used.is_sorted() && used[199] <= 10_000, "{used:?}");
+    assert_eq!(used[198], used[199], "there is no more memory");
 }

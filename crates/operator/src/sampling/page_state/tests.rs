@@ -1,0 +1,46 @@
+use llm_autoscaler_engines::{Kind, Recipe};
+
+use super::*;
+use crate::{
+    sampling::{feed::FeedRegistry, memory::MemoryBudget},
+    telemetry::Telemetry,
+};
+
+/// The windows of pages that wait for memory used to be what they waited for.
+#[test]
+fn a_page_that_waits_for_memory_in_vain_gives_back_an_outdated_window() {
+    let budget = MemoryBudget::new(1 << 20, Telemetry::default());
+    let recipe = Recipe::series(Kind::Counter, "q_total", []);
+    let measure = Arc::new(Measure { recipe, window: Duration::from_mins(1) });
+    let memory = budget.of("ns");
+    let mut state = PageState::default();
+    let subscriber = FeedRegistry::<PageKey, PageState>::default().new_subscriber();
+    let second = Duration::from_secs(1);
+    let (measures, wake) = ([measure].into(), Arc::default());
+    let subscription = PageSubscription { interval: second, timeout: second, measures, wake };
+    state.subscribe(subscriber, subscription);
+    let mut scrape = |at: u64, problem: Option<FetchProblem>| {
+        let measures = state.measures(&memory, &MeasureSets::default());
+        let value = Value::Number(at as f64);
+        let extracts = [Extract { value, ..Extract::default() }];
+        let page = ScrapedPage { bytes: b"q_total 1\n", extracts: &extracts };
+        let page = problem.is_none().then_some(page);
+        let error = problem.map(|problem| FetchError::Request { url: String::new(), problem });
+        state.record_scrape(ScrapeResult {
+            measures,
+            at: Monotonic(Duration::from_millis(at)),
+            error,
+            page,
+        });
+        budget.used()
+    };
+    let window = (0..=60).map(|second| scrape(1000 * second, None)).last().unwrap();
+    assert!(window > 500, "{window}");
+    let no_turn = || Some(FetchProblem::NoTurn(second));
+    let refused = || Some(FetchProblem::Network("refused".to_owned()));
+    for (at, problem, expected) in
+        [(120_000, no_turn(), window), (120_001, refused(), window), (120_002, no_turn(), 0)]
+    {
+        assert_eq!(scrape(at, problem), expected, "{at}");
+    }
+}
