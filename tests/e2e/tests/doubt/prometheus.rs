@@ -120,6 +120,8 @@ pub(crate) async fn server_is_no_prometheus(stage: &Stage) -> Result<String> {
 pub(crate) async fn second_source_takes_over(stage: &Stage) -> Result<String> {
     let server = FakePrometheus::start().await?;
     stage.engine("a", 3).await?;
+    // While the watch is behind, a pod that has just become ready is no pod that can be scraped.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     stage.waiting("a", 5);
     set_waiting(&server, stage, 5.0);
     stage
