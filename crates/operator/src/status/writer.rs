@@ -291,13 +291,15 @@ impl StatusWrites {
 
     async fn write(&self, wanted: &Wanted) -> Outcome {
         let _turn = self.client.limiter.enter(&self.namespace).await;
+        // With the UID, a status never reaches another object of the same name.
+        let mut metadata = json!({"name": wanted.name, "uid": wanted.uid});
+        if let Some(version) = self.version.latest() {
+            metadata["resourceVersion"] = json!(version);
+        }
         let patch = json!({
             "apiVersion": "llmautoscaler.io/v1alpha1",
             "kind": "LLMAutoscaler",
-            // With the UID, a status never reaches another object of the same name.
-            "metadata": {
-                "name": wanted.name, "uid": wanted.uid, "resourceVersion": self.version.latest(),
-            },
+            "metadata": metadata,
             "status": wanted.within_budget(),
         });
         let (params, patch) = (apply_as(managers::STATUS), Patch::Apply(patch));

@@ -183,4 +183,6 @@ async fn the_status_of_an_autoscaler_that_waits_is_written_until_it_is_there() {
     until("the second write", || writes().len() == 2).await;
     let written = writes()[1].body["status"]["conditions"].to_string();
     assert!(written.contains("TooManyAutoscalers"), "{written}");
+    // The API server refuses a version that is null.
+    assert!(writes()[1].body["metadata"].get("resourceVersion").is_none());
 }
