@@ -126,6 +126,26 @@ pub struct Config {
     pub monitoring_namespaces: Vec<String>,
 }
 
+#[cfg(test)]
+impl Config {
+    /// Returns the configuration of an operator without election and wake calls, which may call
+    /// loopback addresses.
+    fn of_tests() -> Self {
+        Self {
+            namespace: None,
+            health_address: ([127, 0, 0, 1], 0).into(),
+            wake: None,
+            lease: None,
+            period: Duration::from_secs(15),
+            profile: Profile::Default,
+            egress: EgressRules { loopback: true, ..EgressRules::default() },
+            most_autoscalers: 1,
+            memory_budget: 1 << 24,
+            monitoring_namespaces: Vec::new(),
+        }
+    }
+}
+
 /// The reason why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {

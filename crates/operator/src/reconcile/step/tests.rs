@@ -1,11 +1,11 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus, conditions};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    Config, EgressRules,
+    Config,
     cluster::{self, watch::Watch},
     context,
     kube_api::stand_in::{Answer, Received, StandIn, until},
@@ -38,19 +38,7 @@ fn without_decode(request: &Received) -> Answer {
 }
 
 fn context_of(api: &StandIn) -> Arc<Context> {
-    let config = Config {
-        memory_budget: 1 << 24,
-        most_autoscalers: 1,
-        namespace: None,
-        health_address: ([127, 0, 0, 1], 0).into(),
-        wake: None,
-        lease: None,
-        period: Duration::from_secs(15),
-        profile: Profile::Default,
-        egress: EgressRules { loopback: true, ..EgressRules::default() },
-        monitoring_namespaces: Vec::new(),
-    };
-    let context = Arc::new(context(&config, &api.client, &api.client).unwrap());
+    let context = Arc::new(context(&Config::of_tests(), &api.client, &api.client).unwrap());
     // All other autoscalers are known: there are none.
     context.claims.complete_listing();
     context.supervisor.spawn("test", context.other_autoscalers.clone().watch());

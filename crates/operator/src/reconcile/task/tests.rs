@@ -48,19 +48,7 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
         _ => Answer::refusal(404),
     })
     .await;
-    let config = Config {
-        memory_budget: 1 << 24,
-        most_autoscalers: 1,
-        namespace: None,
-        health_address: ([127, 0, 0, 1], 0).into(),
-        wake: None,
-        lease: None,
-        period: Duration::from_secs(15),
-        profile: Profile::Default,
-        egress: crate::EgressRules { loopback: true, ..crate::EgressRules::default() },
-        monitoring_namespaces: Vec::new(),
-    };
-    let context = Arc::new(context(&config, &api.client, &api.client).unwrap());
+    let context = Arc::new(context(&Config::of_tests(), &api.client, &api.client).unwrap());
     let (objects, receiver) = watch::channel(object(1, &json!({PANICS: "yes"})));
     let task = context.supervisor.spawn(NAME, run(context.clone(), receiver, Duration::ZERO));
     until("the status to say so", || ready(&api).as_deref() == Some("InternalError")).await;

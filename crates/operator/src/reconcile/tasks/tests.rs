@@ -1,11 +1,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use llm_autoscaler_core::Profile;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    Config, EgressRules, context,
+    Config, context,
     kube_api::stand_in::{Answer, Received, StandIn, until},
     lease::Leases,
 };
@@ -30,19 +29,7 @@ fn object(namespace: &str, version: &str, desired: i32) -> DeserializeGuard<LLMA
 }
 
 fn tasks(api: &StandIn, leases: &Leases) -> Tasks {
-    let config = Config {
-        memory_budget: 1 << 24,
-        most_autoscalers: 1,
-        namespace: None,
-        health_address: ([127, 0, 0, 1], 0).into(),
-        wake: None,
-        lease: None,
-        period: Duration::from_secs(15),
-        profile: Profile::Default,
-        egress: EgressRules { loopback: true, ..EgressRules::default() },
-        monitoring_namespaces: Vec::new(),
-    };
-    let mut context = context(&config, &api.client, &api.client).unwrap();
+    let mut context = context(&Config::of_tests(), &api.client, &api.client).unwrap();
     context.leases = leases.clone();
     context.status.leases = leases.clone();
     Tasks::new(Arc::new(context))

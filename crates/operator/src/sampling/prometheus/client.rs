@@ -235,8 +235,6 @@ fn form(query: &InstantQuery) -> BTreeMap<&'static str, String> {
 mod tests {
     use std::sync::Arc;
 
-    use llm_autoscaler_api::Access;
-    use llm_autoscaler_engines::prometheus::PodLabels;
     use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
@@ -305,18 +303,7 @@ mod tests {
             ("http", "; the port speaks https: begin the source's url with https://"),
             ("https", "invalid peer certificate: UnknownIssuer"),
         ] {
-            let server = ServerKey {
-                url: format!("{scheme}://127.0.0.1:{port}"),
-                labels: PodLabels {
-                    namespace: "namespace".to_owned(),
-                    pod: "pod".to_owned(),
-                    replicas: Arc::new([]),
-                },
-                matchers: BTreeMap::new(),
-                access: Arc::new(Access::default()),
-                namespace: "ns".to_owned(),
-                pace: crate::sampling::prometheus::demand::QueryPace::Normal,
-            };
+            let server = ServerKey::of_tests(format!("{scheme}://127.0.0.1:{port}"));
             let Err(error) = client.query(&server, &query).await else { panic!("an answer") };
             assert!(error.to_string().contains(expected), "{error}");
         }

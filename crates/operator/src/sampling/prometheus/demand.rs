@@ -27,6 +27,25 @@ pub(crate) struct ServerKey {
     pub(crate) pace: QueryPace,
 }
 
+#[cfg(test)]
+impl ServerKey {
+    /// Returns a server at this URL, of the namespace `ns`, with the usual labels.
+    pub(super) fn of_tests(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            labels: PodLabels {
+                namespace: "namespace".to_owned(),
+                pod: "pod".to_owned(),
+                replicas: [].into(),
+            },
+            matchers: BTreeMap::new(),
+            access: Arc::default(),
+            namespace: "ns".to_owned(),
+            pace: QueryPace::Normal,
+        }
+    }
+}
+
 /// The frequency of queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum QueryPace {

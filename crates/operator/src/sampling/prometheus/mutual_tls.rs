@@ -1,9 +1,8 @@
 //! Tests of servers that demand a client certificate.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use llm_autoscaler_api::Access;
-use llm_autoscaler_engines::prometheus::PodLabels;
 
 use crate::sampling::{
     error::{FetchError, FetchProblem},
@@ -11,25 +10,14 @@ use crate::sampling::{
     mutual_tls::{Authority, ClientSecret, TlsServer},
     prometheus::{
         client::{InstantQuery, QueryClient},
-        demand::{QueryPace, ServerKey},
+        demand::ServerKey,
     },
 };
 
 const ANSWER: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 
 fn server_key(server: &TlsServer, access: Arc<Access>) -> ServerKey {
-    ServerKey {
-        url: format!("https://127.0.0.1:{}", server.port),
-        labels: PodLabels {
-            namespace: "namespace".to_owned(),
-            pod: "pod".to_owned(),
-            replicas: Arc::new([]),
-        },
-        matchers: BTreeMap::new(),
-        access,
-        namespace: "ns".to_owned(),
-        pace: QueryPace::Normal,
-    }
+    ServerKey { access, ..ServerKey::of_tests(format!("https://127.0.0.1:{}", server.port)) }
 }
 
 #[tokio::test]

@@ -94,7 +94,6 @@ impl Drop for ZeroShare {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use llm_autoscaler_engines::prometheus::PodLabels;
 
     use super::*;
     use crate::sampling::prometheus::demand::QueryPace;
@@ -113,16 +112,9 @@ mod tests {
     #[test]
     fn namespaces_at_zero_share_a_server_equally() {
         let key = |url: &str, namespace: &str| ServerKey {
-            url: url.to_owned(),
-            labels: PodLabels {
-                namespace: "namespace".to_owned(),
-                pod: "pod".to_owned(),
-                replicas: [].into(),
-            },
-            matchers: [].into(),
-            access: Arc::default(),
             namespace: namespace.to_owned(),
             pace: QueryPace::AtZero,
+            ..ServerKey::of_tests(url)
         };
         let all = ZeroQueries::default();
         let first = all.enter(&key("http://one", "a"));

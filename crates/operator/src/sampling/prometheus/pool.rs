@@ -81,8 +81,6 @@ impl PrometheusPool {
 mod tests {
     use std::time::Duration;
 
-    use llm_autoscaler_engines::prometheus::PodLabels;
-
     use super::*;
     use crate::{
         kube_api::stand_in::{Answer, Received, StandIn},
@@ -100,16 +98,9 @@ mod tests {
             MemoryBudget::plenty(),
         );
         let key = |number: usize, namespace: &str, pace| ServerKey {
-            url: format!("http://192.0.2.1:{number}"),
-            labels: PodLabels {
-                namespace: "namespace".to_owned(),
-                pod: "pod".to_owned(),
-                replicas: [].into(),
-            },
-            matchers: [].into(),
-            access: Arc::default(),
             namespace: namespace.to_owned(),
             pace,
+            ..ServerKey::of_tests(format!("http://192.0.2.1:{number}"))
         };
         let demand = QueryDemand {
             selections: [].into(),

@@ -1,11 +1,7 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use llm_autoscaler_api::Access;
-use llm_autoscaler_engines::{
-    Kind, Measure, Recipe,
-    prometheus::{PodLabels, QueryResponse},
-};
+use llm_autoscaler_engines::{Kind, Measure, Recipe, prometheus::QueryResponse};
 use tokio::sync::Notify;
 
 use super::*;
@@ -21,15 +17,7 @@ use crate::{
 };
 
 fn key() -> ServerKey {
-    let (namespace, pod) = ("namespace".to_owned(), "pod".to_owned());
-    ServerKey {
-        url: "http://prometheus:9090".to_owned(),
-        labels: PodLabels { namespace, pod, replicas: [].into() },
-        matchers: [].into(),
-        access: Arc::new(Access::default()),
-        namespace: "ns".to_owned(),
-        pace: QueryPace::Normal,
-    }
+    ServerKey::of_tests("http://prometheus:9090")
 }
 
 async fn context(telemetry: &Telemetry) -> QueryContext {

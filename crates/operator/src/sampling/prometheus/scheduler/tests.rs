@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use futures::future::Abortable;
-use llm_autoscaler_engines::{Kind, Measure, Recipe, prometheus::PodLabels};
+use llm_autoscaler_engines::{Kind, Measure, Recipe};
 
 use super::*;
 use crate::sampling::{
@@ -13,16 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const QUICK_ANSWER: Duration = Duration::from_millis(10);
 
 fn key(pace: QueryPace) -> ServerKey {
-    let labels =
-        PodLabels { namespace: "namespace".to_owned(), pod: "pod".to_owned(), replicas: [].into() };
-    ServerKey {
-        url: "http://prometheus".to_owned(),
-        labels,
-        matchers: [].into(),
-        access: Arc::default(),
-        namespace: "ns".to_owned(),
-        pace,
-    }
+    ServerKey { pace, ..ServerKey::of_tests("http://prometheus") }
 }
 
 /// Returns the demand of an autoscaler with this interval and timeout in seconds. Each letter of
