@@ -108,7 +108,7 @@ fn a_lease_that_was_not_there_permits_nothing_for_its_duration() {
     assert_eq!(updates(&mut elector, 10, 1).layout, Some(Layout::Announced(1)));
     assert_eq!((held_since(&elector), elector.layout_read().is_some()), (None, false));
     assert_eq!(updates(&mut elector, 5_020, 2).layout, Some(Layout::Announced(1)));
-    assert_eq!(updates(&mut elector, 10_500, 3).layout, Some(Layout::Announced(1)));
+    assert_eq!(updates(&mut elector, 10_600, 3).layout, Some(Layout::Announced(1)));
     assert_eq!(wait(&mut elector, 15_010, AROUND), 10);
     assert_eq!(updates(&mut elector, 15_020, 4).layout, Some(Layout::Settled(1)));
     assert_eq!(held_since(&elector), Some(15_020));
