@@ -10,6 +10,7 @@
 //!                                   -> client, permits
 //! ```
 
+mod answer;
 mod client;
 pub(crate) mod demand;
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::{
         feed::Feed,
         memory::MemoryBudget,
         prometheus::{
+            answer::QueryAnswer,
             client::{InstantQuery, QueryClient, QueryResult},
             demand::{QueryPace, ServerKey},
             permits::{QueryPermits, ZeroQueries},
@@ -46,7 +47,7 @@ pub(super) struct QueryContext {
 /// A query that has ended.
 struct CompletedQuery {
     id: QueryId,
-    result: Result<QueryResult, FetchError>,
+    answer: Result<QueryAnswer, FetchError>,
     /// The time at which it was sent.
     sent: Instant,
 }
@@ -88,15 +89,15 @@ fn fail(context: &QueryContext, server: &PrometheusServer, panic: &Panic) {
     }
 }
 
-/// Records the result of a query, and wakes its subscribers.
+/// Records the answer to a query, and wakes its subscribers.
 fn record(
     context: &QueryContext,
     server: &PrometheusServer,
     id: &QueryId,
-    result: Result<QueryResult, FetchError>,
+    answer: Result<QueryAnswer, FetchError>,
 ) {
     let now = context.clock.monotonic();
-    let subscribers = server.state().record_result(id, result, &server.key.labels, now);
+    let subscribers = server.state().record_answer(id, answer, now);
     for subscriber in subscribers {
         subscriber.notify_one();
     }
@@ -179,10 +180,16 @@ where
     let sending = async {
         let _permit = context.permits.enter(&server.key.namespace, id.lane()).await;
         let sent = Instant::now();
-        (ask(query).await, sent)
+        let result = ask(query).await;
+        let at = context.clock.monotonic();
+        let answer = match result {
+            Ok(result) => QueryAnswer::sorted(&id, result, &server.key, at).await,
+            Err(error) => Err(error),
+        };
+        (answer, sent)
     };
-    let (result, sent) = Abortable::new(sending, registration).await?;
-    Ok(CompletedQuery { id, result, sent })
+    let (answer, sent) = Abortable::new(sending, registration).await?;
+    Ok(CompletedQuery { id, answer, sent })
 }
 
 /// Records the end of a query, and wakes its subscribers. A query that is asked again in parts has
@@ -191,14 +198,14 @@ fn complete(
     context: &QueryContext,
     server: &PrometheusServer,
     scheduler: &mut Scheduler,
-    CompletedQuery { id, result, sent }: CompletedQuery,
+    CompletedQuery { id, answer, sent }: CompletedQuery,
 ) {
     let now = Instant::now();
-    let error = result.as_ref().err();
+    let error = answer.as_ref().err();
     context.telemetry.record_query(error.map_or("ok", FetchError::kind));
     let is_split = scheduler.record(&id, error, now.saturating_duration_since(sent), now);
     if !is_split || error.is_some_and(FetchError::is_timeout) {
-        record(context, server, &id, result);
+        record(context, server, &id, answer);
     }
 }
 

@@ -6,15 +6,13 @@ use std::{
 };
 
 use llm_autoscaler_core::Monotonic;
-use llm_autoscaler_engines::prometheus::{PodLabels, QueryData};
 use tokio::sync::Notify;
 
 use crate::sampling::{
     error::FetchError,
     feed::{FeedState, SubscriberId},
-    memory::Reservation,
     prometheus::{
-        client::QueryResult,
+        answer::{Found, QueryAnswer, QueryReply},
         demand::{QueryDemand, Selection},
         query_plan::{QueryId, QueryPlan, Wanted},
         range_samples::{RangeResponse, RangeResults},
@@ -34,26 +32,6 @@ pub(crate) struct ServerState {
     /// The results of the specs' queries, by their PromQL expression.
     replies: HashMap<String, QueryReply>,
     clock_ahead: Option<f64>,
-}
-
-/// The latest results of a query of a spec.
-#[derive(Clone, Debug, Default)]
-pub(super) struct QueryReply {
-    /// The error of the latest query.
-    pub(super) error: Option<FetchError>,
-    /// The warnings of the latest response.
-    pub(super) warnings: Vec<String>,
-    /// The latest response.
-    pub(super) numbers: Option<QueryNumbers>,
-}
-
-/// The numbers of a response, one per series.
-#[derive(Clone, Debug)]
-pub(super) struct QueryNumbers {
-    pub(super) at: Monotonic,
-    pub(super) numbers: Vec<f64>,
-    /// The memory of the numbers, reserved as long as they are here.
-    _memory: Arc<Reservation>,
 }
 
 impl FeedState for ServerState {
@@ -105,39 +83,45 @@ impl ServerState {
         plan
     }
 
-    /// Records the result of a query, and returns the subscribers to wake.
-    pub(super) fn record_result(
+    /// Records the answer to a query, and returns the subscribers to wake. `now` is the time at
+    /// which an error came about.
+    pub(super) fn record_answer(
         &mut self,
         query: &QueryId,
-        result: Result<QueryResult, FetchError>,
-        labels: &PodLabels,
-        at: Monotonic,
+        answer: Result<QueryAnswer, FetchError>,
+        now: Monotonic,
     ) -> Vec<Arc<Notify>> {
         let wanted = query.wanted();
-        match result {
+        match answer {
             Err(error) => {
                 for one in &wanted {
                     self.record_error(one, &error);
-                    self.forget_outdated(one, at);
+                    self.forget_outdated(one, now);
                 }
             }
-            Ok(result) => {
-                self.clock_ahead = result.clock_ahead;
-                if let QueryId::Expression(expression) = query {
-                    self.replies.insert(expression.clone(), QueryReply::new(result, at));
-                } else {
-                    let response = RangeResponse::new(result, labels, at);
-                    for one in &wanted {
-                        if let Wanted::Selection(selection) = one {
-                            let latest = Some(response.clone());
-                            let results = RangeResults { error: None, latest };
-                            self.ranges.insert(selection.clone(), results);
-                        }
-                    }
+            Ok(QueryAnswer { clock_ahead, found }) => {
+                self.clock_ahead = clock_ahead;
+                for one in &wanted {
+                    self.replace(one, &found);
                 }
             }
         }
         self.subscribers(&wanted)
+    }
+
+    fn replace(&mut self, wanted: &Wanted, found: &Found) {
+        match (wanted, found) {
+            (Wanted::Selection(selection), Found::Pods(response)) => {
+                let results = RangeResults { error: None, latest: Some(response.clone()) };
+                self.ranges.insert(selection.clone(), results);
+            }
+            (Wanted::Expression(expression), Found::Numbers(reply)) => {
+                self.replies.insert(expression.clone(), reply.clone());
+            }
+            // A query asks for one of the two, and its answer has the same.
+            (Wanted::Selection(_), Found::Numbers(_)) | (Wanted::Expression(_), Found::Pods(_)) => {
+            }
+        }
     }
 
     /// Forgets a response that is older than its range, and thus has no sample that is used. Its
@@ -174,22 +158,6 @@ impl ServerState {
         };
         let concerned = self.demands.values().filter(is_concerned);
         concerned.map(|demand| demand.wake.clone()).collect()
-    }
-}
-
-impl QueryReply {
-    fn new(QueryResult { response, mut memory, .. }: QueryResult, at: Monotonic) -> Self {
-        let mut numbers: Vec<f64> = match response.data {
-            QueryData::Scalar(number) => vec![number],
-            QueryData::Series(series) => {
-                series.iter().filter_map(|series| Some(series.samples.last()?.1)).collect()
-            }
-        };
-        numbers.shrink_to_fit();
-        // The series are gone; giving back always succeeds.
-        let _ = memory.resize(memory.bytes().min(size_of_val(&*numbers)));
-        let numbers = Some(QueryNumbers { at, numbers, _memory: Arc::new(memory) });
-        Self { error: None, warnings: response.warnings, numbers }
     }
 }
 

@@ -1,13 +1,17 @@
 use std::time::Duration;
 
-use llm_autoscaler_engines::{Kind, Measure, Recipe, exposition::Value, prometheus::QueryResponse};
+use llm_autoscaler_engines::{
+    Kind, Measure, Recipe,
+    exposition::Value,
+    prometheus::{PodLabels, QueryResponse},
+};
 use serde_json::json;
 
 use super::*;
 use crate::sampling::{
     error::FetchProblem,
     memory::{MemoryBudget, NamespaceBudget},
-    prometheus::range_samples::SampleDoubt,
+    prometheus::{client::QueryResult, range_samples::SampleDoubt},
 };
 
 const STALE_AFTER: Duration = Duration::from_mins(1);
@@ -17,6 +21,16 @@ const NOW: f64 = 1000.0;
 fn labels() -> PodLabels {
     let replicas = ["replica".to_owned()].into();
     PodLabels { namespace: "namespace".to_owned(), pod: "pod".to_owned(), replicas }
+}
+
+fn record(
+    state: &mut ServerState,
+    query: &QueryId,
+    result: Result<QueryResult, FetchError>,
+    at: Monotonic,
+) -> Vec<Arc<Notify>> {
+    let answer = result.map(|result| QueryAnswer::new(query, result, &labels(), at));
+    state.record_answer(query, answer, at)
 }
 
 fn measure() -> Arc<Measure> {
@@ -59,7 +73,7 @@ fn state(series: &[serde_json::Value], partial: bool) -> ServerState {
     let memory = NamespaceBudget::plenty().empty();
     let result = Ok(QueryResult { response, now: NOW, clock_ahead: None, memory });
     let mut state = ServerState::default();
-    state.record_result(&range(&[&measure()]), result, &labels(), Monotonic::default());
+    record(&mut state, &range(&[&measure()]), result, Monotonic::default());
     state
 }
 
@@ -124,7 +138,7 @@ fn a_partial_response_to_a_query_has_a_warning() {
     let result = Ok(QueryResult { response, now: NOW, clock_ahead: None, memory });
     let query = QueryId::Expression("sum(q)".to_owned());
     let mut state = ServerState::default();
-    state.record_result(&query, result, &labels(), Monotonic::default());
+    record(&mut state, &query, result, Monotonic::default());
     let reply = state.reply("sum(q)").unwrap();
     assert_eq!(reply.numbers.as_ref().unwrap().numbers, [15.0]);
     assert_eq!(reply.warnings.len(), 1, "so the total is incomplete");
@@ -166,13 +180,13 @@ fn a_failure_is_that_of_the_series_that_were_queried_and_never_their_absence() {
         state.subscribe(registry.new_subscriber(), demand);
     }
     let at = Monotonic::default();
-    let woken = state.record_result(&range(&[&bad]), Err(error.clone()), &labels(), at);
+    let woken = record(&mut state, &range(&[&bad]), Err(error.clone()), at);
     assert!(woken.len() == 1 && Arc::ptr_eq(&woken[0], &wakes[1].1), "who wants it is woken");
     assert_eq!(doubt(&state, "a-0"), None, "the other series are untouched");
     let failed = state.range(&selection(&bad)).unwrap();
     let found = failed.sample(("models", "a-0"), &bad, STALE_AFTER, at);
     assert_eq!(found.err(), Some(error.clone()));
-    state.record_result(&range(&[&good]), Err(error.clone()), &labels(), at);
+    record(&mut state, &range(&[&good]), Err(error.clone()), at);
     assert_eq!(doubt(&state, "a-0"), Some(SampleDoubt::Failed(error)), "kept, and in doubt");
 }
 
@@ -231,7 +245,7 @@ fn the_numbers_of_an_expression_count_in_the_budget_of_memory() {
     let query = QueryId::Expression("x".to_owned());
     let mut state = ServerState::default();
     let result = result_of(1000, &namespace, 400_000);
-    state.record_result(&query, Ok(result), &labels(), Monotonic::default());
+    record(&mut state, &query, Ok(result), Monotonic::default());
     assert_eq!(state.reply("x").unwrap().numbers.as_ref().unwrap().numbers.len(), 1000);
     assert!((8_000..20_000).contains(&budget.used()), "{}", budget.used());
     state.plan(&Splits::default());
@@ -245,7 +259,7 @@ fn a_response_that_is_too_old_to_be_used_takes_no_memory() {
     let (namespace, query) = (budget.of("ns"), range(&[&measure()]));
     let mut state = ServerState::default();
     let mut record = |seconds, result| {
-        state.record_result(&query, result, &labels(), Monotonic(Duration::from_secs(seconds)));
+        record(&mut state, &query, result, Monotonic(Duration::from_secs(seconds)));
     };
     record(100, Ok(result_of(1, &namespace, 400_000)));
     let failed = || {
@@ -268,7 +282,7 @@ fn readings_count_in_the_budget_of_memory() {
     let memory = budget.of("ns").empty();
     let result = Ok(QueryResult { response, now: NOW, clock_ahead: None, memory });
     let mut state = ServerState::default();
-    state.record_result(&range(&[&measure()]), result, &labels(), Monotonic::default());
+    record(&mut state, &range(&[&measure()]), result, Monotonic::default());
     let mut used = Vec::new();
     // Each measure has an address of its own, and so has a reading of its own.
     let measures: Vec<_> = (0..200).map(|_| measure()).collect();
