@@ -29,11 +29,12 @@ pub async fn permit(stage: &Stage) -> Result<()> {
 /// # Errors
 /// Fails if the API server refuses it.
 pub async fn create(stage: &Stage, name: &str, replicas: u32, grace: i64) -> Result<()> {
-    let settings = PodSettings { grace, gates: &[GATE], management: "Parallel" };
+    let settings = PodSettings { grace, gates: &[GATE], ..PodSettings::default() };
     create_with(stage, name, replicas, &settings).await
 }
 
 /// The pod settings of a StatefulSet that affect its scale-downs.
+#[derive(Clone, Copy)]
 pub struct PodSettings<'a> {
     /// The termination grace period in seconds.
     pub grace: i64,
@@ -41,6 +42,15 @@ pub struct PodSettings<'a> {
     pub gates: &'a [&'a str],
     /// The pod management policy: `Parallel` or `OrderedReady`.
     pub management: &'a str,
+    /// The seconds that a container sleeps before SIGTERM.
+    pub pre_stop: Option<i64>,
+}
+
+impl Default for PodSettings<'_> {
+    /// Kubernetes' grace period, no gate, no sleep, all pods at once.
+    fn default() -> Self {
+        Self { grace: 30, gates: &[], management: "Parallel", pre_stop: None }
+    }
 }
 
 /// Like [`create`], with other pod settings.
@@ -53,7 +63,7 @@ pub async fn create_with(
     replicas: u32,
     settings: &PodSettings<'_>,
 ) -> Result<()> {
-    let PodSettings { grace, gates, management } = *settings;
+    let PodSettings { grace, gates, management, pre_stop } = *settings;
     let mut set = stateful_set(name, replicas, stage.port())?;
     set.spec.as_mut().context("it has a spec")?.pod_management_policy = Some(management.to_owned());
     set.metadata.namespace = Some(stage.namespace.clone());
@@ -65,6 +75,10 @@ pub async fn create_with(
     let gates: Vec<_> = gates.iter().map(|gate| json!({"conditionType": gate})).collect();
     template.readiness_gates = Some(serde_json::from_value(json!(gates))?);
     template.termination_grace_period_seconds = Some(grace);
+    if let Some(seconds) = pre_stop {
+        let lifecycle = json!({"preStop": {"sleep": {"seconds": seconds}}});
+        template.containers[0].lifecycle = Some(serde_json::from_value(lifecycle)?);
+    }
     stage.api::<StatefulSet>().create(&PostParams::default(), &set).await?;
     Ok(())
 }

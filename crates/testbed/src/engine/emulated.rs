@@ -33,6 +33,9 @@ pub struct Emulated {
     pub loading: Duration,
     /// The time from the last answer to the exit, which is bounded by the pod's grace period.
     pub ending: Duration,
+    /// The longest time that requests in flight may take after SIGTERM; `None` if only the pod's
+    /// grace period bounds it.
+    pub shutdown_timeout: Option<Duration>,
 }
 
 impl Default for Emulated {
@@ -42,6 +45,7 @@ impl Default for Emulated {
             model: "qwen3-32b".to_owned(),
             loading: Duration::ZERO,
             ending: Duration::ZERO,
+            shutdown_timeout: None,
         }
     }
 }
@@ -52,6 +56,7 @@ pub(crate) struct Server {
     shutdown: oneshot::Sender<()>,
     http: Task,
     ending: Duration,
+    shutdown_timeout: Option<Duration>,
     _clock: Task,
     _end: CutOff,
 }
@@ -99,6 +104,7 @@ impl Emulated {
             shutdown,
             http: Task::spawn(serving),
             ending: self.ending,
+            shutdown_timeout: self.shutdown_timeout,
             _end: CutOff(live.clone()),
             _clock: Task::spawn(async move { live.run().await }),
         }
@@ -110,9 +116,10 @@ impl Server {
         self.ready.subscribe()
     }
 
-    /// Takes no more requests, and lets the requests in flight finish within `grace`.
+    /// Takes no more requests, and lets the requests in flight finish within `grace`, or less.
     pub(super) async fn stop(mut self, grace: Duration) {
         let _ = self.shutdown.send(());
+        let grace = self.shutdown_timeout.map_or(grace, |timeout| timeout.min(grace));
         let ending = async {
             self.http.join().await;
             sleep(self.ending).await;

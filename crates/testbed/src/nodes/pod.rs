@@ -69,7 +69,9 @@ impl Worker {
         let ready = running.as_ref().map(Running::ready);
         self.serve(state, plan.cold_start.draw(), ready).await?;
         if let Some(running) = running {
-            running.stop(self.grace()).await;
+            let (grace, pre_stop) = (self.grace(), pre_stop(&pod).min(self.grace()));
+            tokio::time::sleep(pre_stop).await;
+            running.stop(grace.saturating_sub(pre_stop)).await;
         }
         self.delete().await
     }
@@ -186,6 +188,16 @@ pub(crate) fn http_port(pod: &Pod) -> Option<u16> {
     let ports = || containers.iter().flat_map(|container| container.ports.iter().flatten());
     let named = ports().find(|port| port.name.as_deref() == Some("http"));
     named.or_else(|| ports().next()).and_then(|port| port.container_port.try_into().ok())
+}
+
+/// Returns the longest `lifecycle.preStop.sleep` of the containers, which precedes SIGTERM and counts
+/// towards the grace period.
+fn pre_stop(pod: &Pod) -> Duration {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let sleeps = containers.iter().filter_map(|container| {
+        container.lifecycle.as_ref()?.pre_stop.as_ref()?.sleep.as_ref()?.seconds.try_into().ok()
+    });
+    Duration::from_secs(sleeps.max().unwrap_or(0))
 }
 
 /// An address that returns to the pool when it is dropped.

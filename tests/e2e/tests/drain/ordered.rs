@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::gated::{self, GATE, PodSettings, running, until_in_service};
 
 const ORDERED: PodSettings<'_> =
-    PodSettings { grace: 30, gates: &[GATE], management: "OrderedReady" };
+    PodSettings { grace: 30, gates: &[GATE], management: "OrderedReady", pre_stop: None };
 
 /// The highest existing ordinal is drained; an ordinal that has not been created yet is not waited
 /// for.

@@ -94,7 +94,7 @@ async fn one_of_each(stage: &Stage, management: &str) -> Result<Record> {
     set_running(stage, [5, 5]);
     spec::apply(stage, NAME, &spec()).await?;
     for role in ROLES {
-        let settings = PodSettings { grace: 30, gates: &[GATE], management };
+        let settings = PodSettings { gates: &[GATE], management, ..PodSettings::default() };
         gated::create_with(stage, &format!("{NAME}-{role}"), 1, &settings).await?;
         stage.until_ready(&format!("{NAME}-{role}"), 1).await?;
     }

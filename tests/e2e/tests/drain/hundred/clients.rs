@@ -12,21 +12,25 @@ use llm_autoscaler_testbed::{
 };
 use tokio::task::JoinHandle;
 
-/// The duration of a request.
+/// The duration of the usual request.
 pub(super) const REQUEST: Duration = Duration::from_secs(30);
+/// The duration of the requests of the last client: a long answer.
+pub(super) const LONG_REQUEST: Duration = Duration::from_secs(100);
 /// The time between two tokens, which all requests of a replica get at once.
 const STEP: Duration = Duration::from_secs(2);
 const TOKENS: u32 = 15;
+const LONG_TOKENS: u32 = 50;
 const CLIENTS: u64 = 5;
 
-/// Returns an engine that answers this slowly under any load.
-pub(super) fn engine() -> Engine {
+/// Returns an engine that answers this slowly under any load. `shutdown_timeout` is the longest
+/// time that its requests may take after SIGTERM.
+pub(super) fn engine(shutdown_timeout: Option<Duration>) -> Engine {
     let config = EngineConfig {
         step_base: STEP,
         step_per_sequence: Duration::ZERO,
         ..EngineConfig::default()
     };
-    Engine::Emulated(Emulated { config, ..Emulated::default() })
+    Engine::Emulated(Emulated { config, shutdown_timeout, ..Emulated::default() })
 }
 
 /// The clients of one StatefulSet, and its Service's address.
@@ -63,10 +67,11 @@ impl Clients {
 }
 
 fn client(url: &str, seed: u64) -> (Arc<LoadGenerator>, JoinHandle<Summary>) {
+    let is_last = seed + 1 == CLIENTS;
     let load = Load {
         requests: 1_000_000,
         input_tokens: 10,
-        output_tokens: TOKENS,
+        output_tokens: if is_last { LONG_TOKENS } else { TOKENS },
         concurrency: 1,
         seed,
         ..Load::default()
