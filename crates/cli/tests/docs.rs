@@ -53,6 +53,43 @@ fn commands_in_the_docs_print_what_the_docs_say() {
     assert!(count >= 7, "only {count} commands were found");
 }
 
+/// docs/operations.md has a row for every flag of `run`, with its default and its variable. Wake
+/// calls have theirs in docs/targets.md.
+#[test]
+fn every_flag_of_run_is_in_the_docs() {
+    let output = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler"))
+        .args(["run", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let operations = include_str!("../../../docs/operations.md");
+    let targets = include_str!("../../../docs/targets.md");
+    let mut count = 0;
+    for entry in help.split("\n      --").skip(1) {
+        let flag = entry.split([' ', '\n', '[']).next().unwrap().trim_end_matches('=');
+        let page = if flag.starts_with("wake-") { targets } else { operations };
+        let name = format!("`--{flag}`");
+        let is_its = |line: &&str| line.starts_with("| `--") && line.contains(&name);
+        let row = page.lines().find(is_its).unwrap_or_else(|| panic!("no row for {name}"));
+        if let Some(default) = bracketed(entry, "default: ") {
+            assert!(row.contains(default), "{name} is {default} by default: {row}");
+        }
+        let usual = flag.to_uppercase().replace('-', "_");
+        match bracketed(entry, "env: ").and_then(|variable| variable.split('=').next()) {
+            Some(variable) if variable == usual => {}
+            Some(variable) => assert!(row.contains(&format!("(`{variable}`)")), "{variable}: {row}"),
+            None => assert!(row.contains("(no variable)"), "{name} has no variable: {row}"),
+        }
+        count += 1;
+    }
+    assert!(count >= 15, "only {count} flags were found");
+}
+
+/// Returns the text after a word in brackets, such as `[default: 15]`.
+fn bracketed<'a>(entry: &'a str, word: &str) -> Option<&'a str> {
+    entry.split_once(&format!("[{word}"))?.1.split_once(']').map(|(text, _)| text)
+}
+
 #[test]
 fn a_line_of_dots_stands_for_lines() {
     let table = [
