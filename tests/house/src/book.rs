@@ -71,7 +71,7 @@ pub fn broken_links(checkout: &Checkout, pages: &[TextFile]) -> Result<(usize, V
 /// Returns blocks of commands with their output that neither name the test that runs them nor say
 /// that they were not run, and the number of blocks. Such a block is marked as `console`. A comment
 /// `<!-- run by FILE: FUNCTION -->` stands in the line before it, or the paragraph before it has the
-/// words "not run here".
+/// words "not run here", or "by hand" where it was run and no test repeats that.
 pub fn unproven_outputs(checkout: &Checkout, pages: &[TextFile]) -> (usize, Vec<String>) {
     let (mut count, mut faults) = (0, Vec::new());
     for page in pages {
@@ -90,18 +90,18 @@ pub fn unproven_outputs(checkout: &Checkout, pages: &[TextFile]) -> (usize, Vec<
 fn proof(checkout: &Checkout, before: &[&str]) -> Result<(), String> {
     let mut above = before.iter().rev().map(|line| line.trim()).skip_while(|line| line.is_empty());
     let paragraph: Vec<&str> = above.by_ref().take_while(|line| !line.is_empty()).collect();
-    let marker = paragraph.first().and_then(|line| {
-        line.strip_prefix("<!-- run by ")?.strip_suffix(" -->")?.split_once(": ")
-    });
+    let marker = paragraph
+        .first()
+        .and_then(|line| line.strip_prefix("<!-- run by ")?.strip_suffix(" -->")?.split_once(": "));
     if let Some((file, function)) = marker {
         let text = fs::read_to_string(checkout.root().join(file)).unwrap_or_default();
         let is_there = text.contains(&format!("fn {function}("));
         return is_there.then_some(()).ok_or_else(|| format!("{file} has no test {function}"));
     }
     let text = paragraph.iter().rev().copied().collect::<Vec<_>>().join(" ").to_lowercase();
-    let is_marked = text.contains("not run here");
+    let is_marked = ["not run here", "by hand"].iter().any(|words| text.contains(words));
     is_marked.then_some(()).ok_or_else(|| {
-        "the output is proven by nothing: name its test in a comment, or write \"not run here\""
+        "the output is proven by nothing: name its test in a comment, or write \"not run here\" or \"by hand\""
             .to_owned()
     })
 }
@@ -148,9 +148,14 @@ fn anchors(page: &str) -> BTreeSet<String> {
 /// Returns the anchor of a heading: its letters, digits, hyphens and underscores, in lower case, and
 /// a hyphen for each space.
 fn anchor(heading: &str) -> String {
-    let text: String = heading.split("](").enumerate().map(|(index, part)| {
-        if index == 0 { part } else { part.split_once(')').map_or(part, |(_, rest)| rest) }
-    }).collect();
+    let text: String =
+        heading
+            .split("](")
+            .enumerate()
+            .map(|(index, part)| {
+                if index == 0 { part } else { part.split_once(')').map_or(part, |(_, rest)| rest) }
+            })
+            .collect();
     let letters = text.chars().filter_map(|letter| match letter {
         ' ' => Some('-'),
         '-' | '_' => Some(letter),

@@ -60,7 +60,11 @@ mod tests {
     fn a_link_out_of_the_book_becomes_a_name() {
         let table = [
             ("a.md", "[b](b.md) [c](#c)", "[b](b.md) [c](#c)"),
-            ("a.md", "see [the file](../x/y.md), ok", "see the file (`x/y.md` of the repository), ok"),
+            (
+                "a.md",
+                "see [the file](../x/y.md), ok",
+                "see the file (`x/y.md` of the repository), ok",
+            ),
             ("a.md", "[`x/y`](../x/y)", "`x/y`"),
             ("adr/1.md", "[b](../b.md)", "[b](../b.md)"),
             ("a.md", "[web](https://a.example/b)", "[web](https://a.example/b)"),

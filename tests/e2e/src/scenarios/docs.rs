@@ -62,16 +62,21 @@ struct Documents {
 pub(super) async fn every_yaml_of_the_docs_is_accepted(stage: &Stage) -> Result<String> {
     let served = groups(stage).await?;
     let mut documents = Documents::default();
+    let mut unread = Vec::new();
     for block in pages::blocks("yaml")? {
-        documents.add(&block, &served).with_context(|| format!("in {}", block.place))?;
+        if let Err(error) = documents.add(&block, &served) {
+            unread.push(format!("{}: {error:#}", block.place));
+        }
     }
+    ensure!(unread.is_empty(), "{}", unread.join("\n    "));
     let Documents { objects, foreign, other } = documents;
     ensure!(objects.len() >= FEWEST, "only {} objects were found in the pages", objects.len());
     create_namespaces(stage, &objects).await?;
-    let mut specs = BTreeMap::new();
+    let (mut specs, mut faults) = (BTreeMap::new(), Vec::new());
     for (index, (place, object)) in objects.iter().enumerate() {
-        dry_run(stage, object).await.with_context(|| format!("in {place}:\n{object:#}"))?;
-        if object["kind"] == "LLMAutoscaler" {
+        if let Err(error) = dry_run(stage, object).await {
+            faults.push(format!("{place}: {error:#}"));
+        } else if object["kind"] == "LLMAutoscaler" {
             specs.insert(format!("docs-{index}"), (place, object["spec"].clone()));
         }
     }
@@ -79,8 +84,11 @@ pub(super) async fn every_yaml_of_the_docs_is_accepted(stage: &Stage) -> Result<
         create(stage, name, spec).await.with_context(|| format!("in {place}"))?;
     }
     for (name, (place, _)) in &specs {
-        judged(stage, name).await.with_context(|| format!("in {place}"))?;
+        if let Err(error) = judged(stage, name).await {
+            faults.push(format!("{place}: {error:#}"));
+        }
     }
+    ensure!(faults.is_empty(), "{}", faults.join("\n    "));
     let foreign: Vec<String> = foreign.into_iter().collect();
     Ok(format!(
         "{} objects and fragments were accepted, {} of them LLMAutoscalers; read as YAML only: {other} \
@@ -190,7 +198,8 @@ async fn groups(stage: &Stage) -> Result<BTreeSet<String>> {
     let groups = stage.client().list_api_groups().await?.groups;
     let names = groups.into_iter().map(|group| group.name);
     // Another scenario installs this one, and takes it away again.
-    let mut names: BTreeSet<String> = names.filter(|name| name != "monitoring.coreos.com").collect();
+    let mut names: BTreeSet<String> =
+        names.filter(|name| name != "monitoring.coreos.com").collect();
     names.insert(String::new());
     Ok(names)
 }

@@ -11,7 +11,9 @@ fn main() -> Result<()> {
         return Ok(()); // every renderer
     }
     let input: Value = serde_json::from_reader(io::stdin().lock()).context("reading the book")?;
-    let Value::Array(parts) = input else { bail!("mdBook passes a list: its context and the book") };
+    let Value::Array(parts) = input else {
+        bail!("mdBook passes a list: its context and the book")
+    };
     let mut book = parts.into_iter().nth(1).context("mdBook passed no book")?;
     book_links::rewrite(&mut book);
     serde_json::to_writer(io::stdout().lock(), &book).context("writing the book")
