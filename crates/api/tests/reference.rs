@@ -125,29 +125,28 @@ fn columns(page: &mut Page, columns: &Value) {
 
 impl Page {
     /// Writes the section of an object, then those of the objects in it, in the order of fields.
-    fn write_tree(&mut self, pending: Pending<'_>) {
-        let mut queue = vec![pending];
+    fn write_tree(&mut self, root: Pending<'_>) {
+        self.reserve(&root.path, root.schema);
+        let mut queue = vec![root];
         while let Some(next) = queue.pop() {
-            if self.known(next.schema).is_some() {
-                continue;
-            }
             let inner = self.write_section(&next);
             queue.extend(inner.into_iter().rev());
         }
     }
 
-    /// Returns the path of the section that describes an object of this schema.
-    fn known(&self, schema: &Value) -> Option<&str> {
-        let fields = comparable(schema);
-        self.sections
-            .iter()
-            .find(|section| section.schema == fields)
-            .map(|section| section.path.as_str())
+    /// Returns the path of the section that describes an object of this schema: an earlier one, or
+    /// a new one for `path`. The second value is true for a new one.
+    fn reserve(&mut self, path: &str, schema: &Value) -> (String, bool) {
+        let schema = comparable(schema);
+        if let Some(known) = self.sections.iter().find(|section| section.schema == schema) {
+            return (known.path.clone(), false);
+        }
+        self.sections.push(Section { path: path.to_owned(), schema });
+        (path.to_owned(), true)
     }
 
     /// Writes the section of one object, and returns the objects in it.
     fn write_section<'a>(&mut self, Pending { path, schema }: &Pending<'a>) -> Vec<Pending<'a>> {
-        self.sections.push(Section { path: path.clone(), schema: comparable(schema) });
         writeln!(self.text, "\n### `{path}`\n").unwrap();
         paragraph(&mut self.text, "", &sentence(schema));
         self.text.push_str("\n| field | type | default | limits | description |\n");
@@ -155,17 +154,12 @@ impl Page {
         let mut inner = Vec::new();
         let required: Vec<&str> = list(&schema["required"]).iter().map(|name| text(name)).collect();
         for (name, field) in fields(schema) {
-            let child = object_in(field).map(|(suffix, object)| Pending {
-                path: format!("{path}.{name}{suffix}"),
-                schema: object,
-            });
-            let kind = child.as_ref().map_or_else(
-                || type_of(field),
-                |child| {
-                    let path = self.known(child.schema).unwrap_or(&child.path);
-                    format!("[{}](#{})", type_of(field), anchor(path))
-                },
-            );
+            let mut kind = type_of(field);
+            if let Some((suffix, schema)) = object_in(field) {
+                let (path, is_new) = self.reserve(&format!("{path}.{name}{suffix}"), schema);
+                kind = format!("[{kind}](#{})", anchor(&path));
+                inner.extend(is_new.then_some(Pending { path, schema }));
+            }
             let default = default(field, required.contains(&name.as_str()));
             writeln!(
                 self.text,
@@ -174,7 +168,6 @@ impl Page {
                 cell(&sentence(field)),
             )
             .unwrap();
-            inner.extend(child);
         }
         self.write_rules(schema);
         inner

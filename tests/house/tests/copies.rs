@@ -56,6 +56,7 @@ const PINS: &[Pin] = &[
     },
     pin("tests/lws/go.mod", "sigs.k8s.io/lws ", "LeaderWorkerSet"),
     pin("tests/lws/0.9/go.mod", "sigs.k8s.io/lws ", "LeaderWorkerSet"),
+    pin("Makefile", "MDBOOK_VERSION := ", "mdBook"),
     pin("tests/owners/modules.txt", "github.com/kserve/kserve ", "KServe"),
     pin("tests/owners/modules.txt", "github.com/ray-project/kuberay/ray-operator ", "KubeRay"),
     pin("tests/owners/modules.txt", "github.com/volcano-sh/kthena ", "Kthena"),
