@@ -70,17 +70,21 @@ pub fn broken_links(checkout: &Checkout, pages: &[TextFile]) -> Result<(usize, V
 
 /// Returns blocks of commands with their output that neither name the test that runs them nor say
 /// that they were not run, and the number of blocks. Such a block is marked as `console`. A comment
-/// `<!-- run by FILE: FUNCTION -->` stands in the line before it, or the paragraph before it has the
-/// words "not run here", or "by hand" where it was run and no test repeats that.
+/// `<!-- run by FILE: FUNCTION -->` stands in the line before it, or the paragraph before it has
+/// the words "not run here", or "by hand" where it was run and no test repeats that.
 pub fn unproven_outputs(checkout: &Checkout, pages: &[TextFile]) -> (usize, Vec<String>) {
     let (mut count, mut faults) = (0, Vec::new());
     for page in pages {
         let lines: Vec<&str> = page.text.lines().collect();
-        let begins = lines.iter().enumerate().filter(|(_, line)| line.trim() == "```console");
-        for (index, _) in begins {
-            count += 1;
-            if let Err(fault) = proof(checkout, &lines[..index]) {
-                faults.push(format!("{}:{}: {fault}", page.name, index + 1));
+        for (index, line) in lines.iter().enumerate() {
+            let place = format!("{}:{}", page.name, index + 1);
+            let next = lines.get(index + 1).map_or("", |next| next.trim());
+            if line.trim() == "```console" {
+                count += 1;
+                let proof = proof(checkout, &lines[..index]);
+                faults.extend(proof.err().map(|fault| format!("{place}: {fault}")));
+            } else if line.trim().starts_with("```") && next.starts_with("$ ") {
+                faults.push(format!("{place}: begin a command with its output with ```console"));
             }
         }
     }
@@ -145,8 +149,8 @@ fn anchors(page: &str) -> BTreeSet<String> {
     found
 }
 
-/// Returns the anchor of a heading: its letters, digits, hyphens and underscores, in lower case, and
-/// a hyphen for each space.
+/// Returns the anchor of a heading: its letters, digits, hyphens and underscores, in lower case,
+/// and a hyphen for each space.
 fn anchor(heading: &str) -> String {
     let text: String =
         heading
