@@ -152,7 +152,7 @@ impl Page {
         self.text.push_str("\n| field | type | default | limits | description |\n");
         self.text.push_str("|---|---|---|---|---|\n");
         let mut inner = Vec::new();
-        let required: Vec<&str> = list(&schema["required"]).iter().map(|name| text(name)).collect();
+        let required: Vec<&str> = list(&schema["required"]).iter().map(text).collect();
         for (name, field) in fields(schema) {
             let mut kind = type_of(field);
             if let Some((suffix, schema)) = object_in(field) {

@@ -80,7 +80,7 @@ fn every_flag_of_run_is_in_the_docs() {
         match bracketed(entry, "env: ").and_then(|variable| variable.split('=').next()) {
             Some(variable) if variable == usual => {}
             Some(variable) => {
-                assert!(row.contains(&format!("(`{variable}`)")), "{variable}: {row}")
+                assert!(row.contains(&format!("(`{variable}`)")), "{variable}: {row}");
             }
             None => assert!(row.contains("(no variable)"), "{name} has no variable: {row}"),
         }
@@ -134,7 +134,8 @@ fn examples(page: &str, text: &str) -> Vec<Example> {
     let blocks = text.split(MARK).skip(1).map(|rest| {
         let rest = rest.trim_start().strip_prefix("```console\n");
         let block = rest.and_then(|rest| rest.split_once("```"));
-        block.unwrap_or_else(|| panic!("{page}: a block of console follows the comment")).0
+        assert!(block.is_some(), "{page}: a block of console follows the comment");
+        block.unwrap().0
     });
     let mut found: Vec<Example> = Vec::new();
     for line in blocks.flat_map(str::lines) {

@@ -37,7 +37,7 @@ fn inside(page: &str, path: &str) -> String {
                 let label = text.split_off(open).split_off(1);
                 text.push_str(&label);
                 if label.trim_matches('`') != file {
-                    text.push_str(&format!(" (`{file}` of the repository)"));
+                    text.extend([" (`", &file, "` of the repository)"]);
                 }
                 rest = after;
             }

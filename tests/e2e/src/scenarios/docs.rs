@@ -44,7 +44,7 @@ const FOREIGN: [&str; 18] = [
 const FEWEST: usize = 30;
 
 /// How long the operator may take to judge one spec, on a busy machine.
-const JUDGED: Duration = Duration::from_secs(60);
+const JUDGED: Duration = Duration::from_mins(1);
 
 /// The documents of all pages, by how they are checked.
 #[derive(Default)]
