@@ -15,6 +15,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY_ROOT := .cache/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
+MDBOOK_VERSION := 0.5.4
+MDBOOK_ROOT := .cache/mdbook-$(MDBOOK_VERSION)
+MDBOOK := $(MDBOOK_ROOT)/bin/mdbook
 
 .PHONY: help
 help: ## print this list
@@ -41,8 +44,16 @@ check-crates: ## core, engines, api and observe each by itself: none of them nee
 doc: ## the crates' documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
+.PHONY: book
+book: $(MDBOOK) ## the pages of docs as a book, in target/book
+	$(MDBOOK) build --dest-dir $(abspath $(TARGET))/book docs
+
+# Built once from crates.io at this version, without its server.
+$(MDBOOK):
+	$(CARGO) install --locked --version $(MDBOOK_VERSION) --no-default-features --features search --root $(MDBOOK_ROOT) mdbook
+
 .PHONY: test
-test: controlplane lint check-crates doc build unit conformance-quick e2e test-doubt test-targets ## all checks of CI, which must pass before a merge
+test: controlplane lint check-crates doc book build unit conformance-quick e2e test-doubt test-targets ## all checks of CI, which must pass before a merge
 	@echo "make test: everything passed"
 
 .PHONY: unit

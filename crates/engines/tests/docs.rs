@@ -95,7 +95,7 @@ answer never give a 0. It is for gauges and counters, on pages that are scraped:
 server an absent series stays missing, because nothing there tells a page without it from no page. A
 misspelled name or label is 0 for ever then, so look first: `llm-autoscaler probe URL --series NAME`.
 
-```yaml
+```yaml fragment=LLMAutoscaler/spec
 metrics:
 - name: queue
   series:

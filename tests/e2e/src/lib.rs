@@ -10,6 +10,7 @@ mod cluster;
 pub mod gated;
 pub mod groups;
 mod operator;
+mod pages;
 pub mod runner;
 pub mod scenarios;
 mod stage;

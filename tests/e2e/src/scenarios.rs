@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod changes;
+mod docs;
 mod guide;
 mod manifests;
 mod targets;
@@ -15,6 +16,7 @@ pub fn all() -> Vec<Scenario> {
     scenarios! {
         changes::operator_is_killed_in_the_middle_of_a_window,
         bad_input::pods_that_do_not_answer_hold_the_size,
+        docs::every_yaml_of_the_docs_is_accepted,
         guide::queue_grows_and_goes,
         targets::target_is_deleted_and_created_again,
         changes::spec_is_edited_mid_flight,

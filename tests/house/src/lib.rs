@@ -7,13 +7,17 @@
 //! checkout ──cargo──> packages               dependencies between and below the crates
 //!                └──> notices                licences of the packages in the binary
 //! checkout ──files──> versions               pins, and the page that repeats them
-//!                └──> promises               tests that docs/security.md names
+//!                ├──> promises               tests that docs/security.md names
+//!                └──> book                   chapters, links, outputs of commands
+//! book ──chapters──> book_links              links that leave the book, for mdBook
 //! ```
 //!
 //! Every module here measures and judges nothing: the limits, and the exceptions from them, are in
 //! `tests/house.rs`. `make house` prints the figures; `HOUSE_ROOT=DIR make house` prints those of
 //! another checkout, to compare a revision with an older one.
 
+pub mod book;
+pub mod book_links;
 pub mod checkout;
 pub mod english;
 pub mod graph;

@@ -3,6 +3,7 @@
 use std::{env, fs};
 
 use llm_autoscaler_house::{
+    book,
     checkout::Checkout,
     notices, promises,
     versions::{self, Pin, Style},
@@ -55,6 +56,7 @@ const PINS: &[Pin] = &[
     },
     pin("tests/lws/go.mod", "sigs.k8s.io/lws ", "LeaderWorkerSet"),
     pin("tests/lws/0.9/go.mod", "sigs.k8s.io/lws ", "LeaderWorkerSet"),
+    pin("Makefile", "MDBOOK_VERSION := ", "mdBook"),
     pin("tests/owners/modules.txt", "github.com/kserve/kserve ", "KServe"),
     pin("tests/owners/modules.txt", "github.com/ray-project/kuberay/ray-operator ", "KubeRay"),
     pin("tests/owners/modules.txt", "github.com/volcano-sh/kthena ", "Kthena"),
@@ -96,4 +98,38 @@ fn notices_name_every_package_of_the_binary() {
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert!(kept == page, "{NOTICES} is out of date: run `make notices`");
+}
+
+#[test]
+fn the_book_has_every_page_of_docs() {
+    let checkout = Checkout::open().unwrap();
+    if !checkout.is_judged() {
+        return;
+    }
+    let faults = book::missing_chapters(&checkout).unwrap();
+    assert!(faults.is_empty(), "\n  {}\n", faults.join("\n  "));
+}
+
+#[test]
+fn links_of_the_pages_lead_somewhere() {
+    let checkout = Checkout::open().unwrap();
+    if !checkout.is_judged() {
+        return;
+    }
+    let pages = checkout.markdown().unwrap();
+    let (count, faults) = book::broken_links(&checkout, &pages).unwrap();
+    assert!(faults.is_empty(), "\n  {}\n", faults.join("\n  "));
+    assert!(count >= 300, "only {count} links were found");
+}
+
+#[test]
+fn outputs_in_the_pages_are_proven_or_marked() {
+    let checkout = Checkout::open().unwrap();
+    if !checkout.is_judged() {
+        return;
+    }
+    let pages = checkout.markdown().unwrap();
+    let (count, faults) = book::unproven_outputs(&checkout, &pages);
+    assert!(faults.is_empty(), "\n  {}\n", faults.join("\n  "));
+    assert!(count >= 5, "only {count} blocks were found");
 }
