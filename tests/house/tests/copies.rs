@@ -57,7 +57,7 @@ const PINS: &[Pin] = &[
     pin("tests/lws/0.9/go.mod", "sigs.k8s.io/lws ", "LeaderWorkerSet"),
     pin("tests/gitops/go.mod", "helm.sh/helm/v4 ", "Helm"),
     pin("tests/gitops/go.mod", "github.com/fluxcd/pkg/ssa ", "Flux's library that applies"),
-    pin("tests/gitops/go.mod", "github.com/yuin/gopher-lua ", "Argo CD"),
+    pin("tests/gitops/go.mod", "github.com/yuin/gopher-lua ", "gopher-lua"),
     pin("tests/gitops/go.mod", "\tsigs.k8s.io/cli-utils ", "kstatus"),
     pin("tests/gitops/go.mod", "github.com/fluxcd/cli-utils ", "kstatus"),
     pin("tests/owners/modules.txt", "github.com/kserve/kserve ", "KServe"),

@@ -33,9 +33,11 @@ async fn main() -> ExitCode {
         server_side::paused_autoscaler_adopts_nothing,
         server_side::written_size_stays,
         server_side::flux_drops_the_size,
+        server_side::custom_resource_is_adopted,
         client_side::size_falls_unless_it_is_forgotten_first,
         client_side::move_to_server_side_apply,
         helm::size_in_a_chart,
+        helm::client_side_release,
     };
     runner::run(all, AT_A_TIME).await
 }

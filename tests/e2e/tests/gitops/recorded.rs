@@ -53,7 +53,9 @@ fn record(object: &Value) -> Value {
     }
     if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
         conditions.retain(|condition| READ.iter().any(|read| condition["type"] == *read));
-        conditions.iter_mut().for_each(|condition| condition["lastTransitionTime"] = json!(TIME));
+        for condition in conditions {
+            condition["lastTransitionTime"] = json!(TIME);
+        }
     }
     json!({
         "apiVersion": object["apiVersion"],

@@ -1,4 +1,4 @@
-//! Helm 4, which applies server-side.
+//! Helm 4, which applies new releases server-side, and those of Helm 3 client-side.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,10 +13,7 @@ use super::{adopt, expect_owners, manifest, writer};
 pub(crate) async fn size_in_a_chart(stage: &Stage) -> Result<()> {
     let tools = GitOpsTools::build().await?;
     let release = async |name: &str, replicas, more: &[&str]| {
-        let chart = chart(stage, name, replicas)?;
-        let chart = chart.to_str().context("the path is not UTF-8")?;
-        let args = ["upgrade", "--install", "-n", &stage.namespace, name, chart];
-        tools.helm(stage.control_plane(), &[&args, more].concat()).await
+        upgrade(stage, &tools, name, replicas, more).await
     };
     for name in ["alone", "a", "b"] {
         release(name, Some(2), &[]).await?;
@@ -39,6 +36,42 @@ pub(crate) async fn size_in_a_chart(stage: &Stage) -> Result<()> {
     release("alone", None, &[]).await?;
     ensure!(stage.replicas("alone").await? == 1, "the size does not need to be adopted");
     Ok(())
+}
+
+/// A release that is applied client-side, as all of Helm 3 are, sets the size of its chart, and
+/// falls to one replica when the chart drops it. It drops the size safely with the move to
+/// server-side apply.
+pub(crate) async fn client_side_release(stage: &Stage) -> Result<()> {
+    let tools = GitOpsTools::build().await?;
+    for name in ["a", "b"] {
+        upgrade(stage, &tools, name, Some(2), &["--server-side=false"]).await?;
+        adopt(stage, name).await?;
+    }
+    stage.waiting("a", 11);
+    stage.until_replicas("a", 3, SOON).await?;
+    upgrade(stage, &tools, "a", Some(2), &[]).await?;
+    ensure!(stage.replicas("a").await? == 2, "the chart's size was not set");
+    stage.until_replicas("a", 3, SOON).await?;
+    upgrade(stage, &tools, "a", None, &[]).await?;
+    ensure!(stage.replicas("a").await? == 1, "the size did not fall");
+    stage.until_replicas("a", 3, SOON).await?;
+
+    upgrade(stage, &tools, "b", None, &["--server-side=true"]).await?;
+    stage.stays("b", 2, Duration::from_secs(2)).await
+}
+
+/// Installs or upgrades a release of a chart with this size or without one.
+async fn upgrade(
+    stage: &Stage,
+    tools: &GitOpsTools,
+    name: &str,
+    replicas: Option<u32>,
+    more: &[&str],
+) -> Result<String> {
+    let chart = chart(stage, name, replicas)?;
+    let chart = chart.to_str().context("the path is not UTF-8")?;
+    let args = ["upgrade", "--install", "-n", &stage.namespace, name, chart];
+    tools.helm(stage.control_plane(), &[&args, more].concat()).await
 }
 
 /// Writes a chart with a StatefulSet, and returns its folder.

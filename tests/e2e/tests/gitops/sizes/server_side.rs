@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
 use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::{gitops::GitOpsTools, wait};
 use serde_json::json;
@@ -86,6 +90,33 @@ pub(crate) async fn written_size_stays(stage: &Stage) -> Result<()> {
         stage.stays(manager, 3, Duration::from_secs(2)).await?;
         expect_owners(stage, manager, &[&writer()]).await?;
     }
+    Ok(())
+}
+
+/// The size of a custom resource is adopted through its scale subresource.
+pub(crate) async fn custom_resource_is_adopted(stage: &Stage) -> Result<()> {
+    let cluster = stage.control_plane();
+    cluster.apply_yaml(include_str!("../../../fixtures/crew-crd.yaml")).await?;
+    let crd = ["wait", "--for=condition=Established", "crd/crews.example.com", "--timeout=30s"];
+    cluster.kubectl(crd).await?;
+    let crew = |spec: serde_json::Value| {
+        let metadata = json!({"name": "a", "namespace": stage.namespace});
+        let (api_version, kind) = ("example.com/v1", "Crew");
+        json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
+            .to_string()
+    };
+    let flags = ["--server-side", "--field-manager=ci"];
+    apply(stage, &flags, &crew(json!({"replicas": 2}))).await?;
+    let target = json!({"apiVersion": "example.com/v1", "kind": "Crew", "name": "a"});
+    stage.autoscaler("a", json!({"scaleTargetRef": target, "minReplicas": 2})).await?;
+    let note = "spec.replicas of Crew/a belongs to llm-autoscaler-scale too now, beside ci";
+    stage.until_event("a", "SizeAdopted", note).await?;
+    apply(stage, &flags, &crew(json!({}))).await?;
+    let kind = GroupVersionKind::gvk("example.com", "v1", "Crew");
+    let kind = ApiResource::from_gvk_with_plural(&kind, "crews");
+    let crews: Api<DynamicObject> = Api::namespaced_with(stage.client(), &stage.namespace, &kind);
+    let found = crews.get("a").await?.data["spec"]["replicas"].clone();
+    ensure!(found == json!(2), "the size is {found}");
     Ok(())
 }
 
