@@ -1,5 +1,5 @@
-//! GitOps tools as programs: Helm, and the libraries by which Flux applies objects and by which Flux,
-//! Helm and Argo CD judge them.
+//! GitOps tools as programs: Helm, and the libraries by which Flux applies objects and by which
+//! Flux, Helm and Argo CD judge them.
 
 use std::{
     path::{Path, PathBuf},

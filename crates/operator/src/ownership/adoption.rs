@@ -1,11 +1,10 @@
 //! The adoption of a size: which sizes a tool could remove by leaving them out of its manifest.
 //!
-//! A manager that has applied `spec.replicas` (server-side) as its only owner removes the field when
-//! its next manifest lacks it, and the target falls to the default of one replica. A manager that
-//! has set the field otherwise does so once it begins to apply server-side, because it takes over
-//! what it has set before. The field stays where another manager owns it too. So the operator
-//! becomes an owner beside them, without changing the size, before somebody moves the field from
-//! Git to the autoscaler.
+//! A manager that has applied `spec.replicas` (server-side) as its only owner removes the field
+//! when its next manifest lacks it, and the target falls to the default of one replica. A manager
+//! that has set the field otherwise does so once it begins to apply server-side, because it takes
+//! over what it has set before. The field stays where another manager owns it too. So the operator
+//! becomes an owner beside them, without changing the size, before the field leaves Git.
 //!
 //! Pure: the caller passes the owners as `managedFields` name them.
 
@@ -13,9 +12,9 @@ use llm_autoscaler_api::managers;
 
 use crate::{ownership::authors, scale::metadata::SizeOwner};
 
-/// Returns the manager whose next manifest could remove the size; `None` if there is none, or if
-/// the operator owns the size already. A controller that owns the target as an object is left alone:
-/// its objects are in no manifest, and it may need to change the size without force.
+/// Returns the manager that could remove the size by its next manifest; `None` if there is none, or
+/// if the operator owns the size already. The objects of a controller are left alone: they are in
+/// no manifest, and the controller may need to change the size without force.
 pub(crate) fn endangering(owners: &[SizeOwner], has_controller: bool) -> Option<&str> {
     let is_ours = |owner: &SizeOwner| owner.manager == managers::SCALE;
     if has_controller || owners.iter().any(is_ours) {

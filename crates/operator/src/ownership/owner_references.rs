@@ -35,7 +35,7 @@ struct Reading {
     uid: String,
     at: Monotonic,
     owner: Option<Controller>,
-    /// The manager whose next manifest could remove the size.
+    /// The manager that could remove the size by its next manifest.
     endangering: Option<String>,
 }
 
@@ -88,8 +88,8 @@ impl OwnerReferences {
         }
     }
 
-    /// Returns the manager whose next manifest could remove the size, once for each reading of the
-    /// target.
+    /// Returns the manager that could remove the size by its next manifest, once for each reading
+    /// of the target.
     pub(crate) fn take_endangering(&mut self) -> Option<String> {
         self.latest.as_mut()?.endangering.take()
     }
@@ -112,8 +112,8 @@ impl OwnerReferences {
     }
 }
 
-/// Finds the controller that owns the target, and the manager whose next manifest could remove its
-/// size. Metadata that cannot be read is no obstacle.
+/// Finds the controller that owns the target, and the manager that could remove its size by the
+/// next manifest. Metadata that cannot be read is no obstacle.
 async fn find_owners(
     client: &ScaleClient,
     namespace: &str,

@@ -159,7 +159,7 @@ pub(crate) async fn missing_samples_and_pauses(stage: &Stage) -> Result<()> {
     recorded::compare(stage, "paused").await
 }
 
-/// An object that a finalizer of somebody else keeps is being deleted, and nothing else.
+/// An object that a foreign finalizer keeps is being deleted, and nothing else.
 pub(crate) async fn deletion_is_awaited(stage: &Stage) -> Result<()> {
     let tools = GitOpsTools::build().await?;
     stage.engine("a", 1).await?;

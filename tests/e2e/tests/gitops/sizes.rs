@@ -1,4 +1,4 @@
-//! Who owns `spec.replicas`: a StatefulSet that a tool applies from Git, and an autoscaler for it.
+//! The owners of `spec.replicas`: a tool that applies a StatefulSet from Git, and its autoscaler.
 
 pub(crate) mod client_side;
 pub(crate) mod helm;

@@ -7,8 +7,8 @@ use llm_autoscaler_e2e::{SOON, Stage};
 
 use super::{adopt, apply, expect_owners, manifest, writer};
 
-/// A manifest that lacks the size sets it to one, whoever owns it, unless kubectl has been told to
-/// forget it first. That is so before the autoscaler's first write and after it.
+/// A manifest that lacks the size sets it to one, although the operator owns it, unless kubectl has
+/// been made to forget it first. That is so before the autoscaler's first write and after it.
 pub(crate) async fn size_falls_unless_it_is_forgotten_first(stage: &Stage) -> Result<()> {
     apply(stage, &[], &manifest(stage, "a", Some(2))?).await?;
     adopt(stage, "a").await?;
