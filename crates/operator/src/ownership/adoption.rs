@@ -31,10 +31,11 @@ mod tests {
 
     #[test]
     fn a_size_is_in_danger_while_a_tool_is_its_only_owner() {
+        type Owners = &'static [(&'static str, bool)];
         const APPLIES: bool = true;
         const UPDATES: bool = false;
         // the owners, a controller owns the target; the manager that could remove the size
-        let table: &[(&[(&str, bool)], bool, Option<&str>)] = &[
+        let table: &[(Owners, bool, Option<&str>)] = &[
             (&[], false, None),
             (&[("ci", APPLIES)], false, Some("ci")),
             (&[("ci", APPLIES)], true, None),

@@ -114,7 +114,9 @@ fn a_status_of_roles_is_about_a_spec_once_all_have_decided_or_one_cannot() {
     for (prefill, decode, expected) in table {
         let [prefill, decode] = [prefill, decode].map(|(generation, ready)| {
             let mut role = RoleStatus::default();
-            ready.into_iter().for_each(|ready| role.set(ready.clone(), generation, None));
+            if let Some(ready) = ready {
+                role.set(ready.clone(), generation, None);
+            }
             role.generation = generation;
             role
         });
