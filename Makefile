@@ -150,6 +150,11 @@ test-owners: controlplane owners ## model servers that own workloads, by the CRD
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test owners
 
+.PHONY: test-gitops
+test-gitops: controlplane gitops ## kubectl, Helm and Flux beside an autoscaler; its health by kstatus and Argo CD (2 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test gitops
+
 .PHONY: demo
 demo: controlplane ## watch a StatefulSet grow from 1 to 3 under load; ENGINE=vllm for real vLLM
 	$(CARGO) build --locked -p llm-autoscaler -p llm-autoscaler-testbed
@@ -180,6 +185,10 @@ lws: ## LeaderWorkerSet's controllers, built once (minutes)
 .PHONY: owners
 owners: ## the CRDs of model servers that own workloads, fetched once
 	@tests/owners/build.sh > /dev/null
+
+.PHONY: gitops
+gitops: ## Helm, and the libraries of Flux, kstatus and Argo CD, built once (minutes)
+	@tests/gitops/build.sh > /dev/null
 
 .PHONY: conformance
 conformance: ## 200,000 random cases and 10,000 timelines against the HPA's own code

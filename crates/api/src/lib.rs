@@ -50,7 +50,7 @@ pub use spec::{
 };
 pub use status::{
     ChangeRecord, DecisionStatus, LLMAutoscalerStatus, ManualChangeStatus, MetricStatus,
-    PastDecision, ReplicasStatus, TargetStatus,
+    PastDecision, ReplicasStatus, TargetStatus, UNOBSERVED,
 };
 
 /// The operator's field managers, which are its names in `metadata.managedFields`. They are public

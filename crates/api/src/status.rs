@@ -7,11 +7,17 @@ use llm_autoscaler_core::HistoryRecord;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// `observedGeneration` of an object that no operator has looked at yet. The API server puts it
+/// into every object without a status, so that kstatus and Argo CD, which take an object without a
+/// status for a healthy one, wait for the first status.
+pub const UNOBSERVED: i64 = -1;
+
 /// The latest observation and decision, and the reasons.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[schemars(extend("default" = serde_json::json!({"observedGeneration": UNOBSERVED})))]
 #[serde(rename_all = "camelCase")]
 pub struct LLMAutoscalerStatus {
-    /// The generation of the spec that this status describes.
+    /// The generation of the spec that this status describes; -1 before the operator's first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
     DecisionStatus, LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus,
-    PastDecision, ReplicasStatus, RoleSpec, TargetStatus,
+    PastDecision, ReplicasStatus, RoleSpec, TargetStatus, UNOBSERVED,
     conditions::{ConditionType, Reason, status_text},
     time,
 };
@@ -46,7 +46,9 @@ impl Explain {
 /// Returns the explanation.
 fn render(object: &LLMAutoscaler, now: DateTime<Utc>) -> String {
     let mut text = String::new();
-    let Some(status) = &object.status else {
+    let is_observed =
+        |status: &&LLMAutoscalerStatus| status.observed_generation != Some(UNOBSERVED);
+    let Some(status) = object.status.as_ref().filter(is_observed) else {
         return format!("{} has no status yet: is the operator running?\n", object.name_any());
     };
     let spec = &object.spec;

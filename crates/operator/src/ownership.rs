@@ -3,8 +3,10 @@
 //! A target belongs to one LLMAutoscaler (`claims`), to no other autoscaler, and to no owner that
 //! sets its size (`owner_references`). A size that something else has set may be respected for a
 //! while (`manual_changes`), writes that something else undoes again and again become seldom
-//! (`contest`), and an annotation pauses all writes (`write_block`).
+//! (`contest`), and an annotation pauses all writes (`write_block`). A size that the next manifest
+//! could remove is adopted (`adoption`).
 
+pub(crate) mod adoption;
 pub(crate) mod authors;
 pub(crate) mod claims;
 pub(crate) mod contest;

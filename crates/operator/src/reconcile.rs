@@ -5,6 +5,7 @@
 //! `llm_autoscaler_core::plan` decides, [`execute`] carries the plan out, and
 //! [`status`](crate::status) reports.
 
+mod adopt;
 mod autoscaler;
 pub(crate) mod context;
 pub(crate) mod controller;

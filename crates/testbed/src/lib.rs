@@ -29,6 +29,7 @@ pub mod custom_metrics;
 pub mod engine;
 pub mod fake_prometheus;
 pub mod front;
+pub mod gitops;
 pub mod load;
 pub mod lws;
 pub mod monitoring;

@@ -32,6 +32,8 @@ named_variants! {
         SuccessfulRescale,
         /// The event of a size that could not be written. The HPA's.
         FailedRescale,
+        /// The event of a size that belongs to the operator too from now on, and was not changed.
+        SizeAdopted,
         /// Another writer changes the size again and again. An event too.
         ReplicasContested,
 

@@ -1,4 +1,5 @@
-//! The `ownerReferences` of a target: an owner may be a controller that sets the target's size.
+//! The `ownerReferences` of a target: an owner may be a controller that sets the target's size. Its
+//! `managedFields` are read with them: a tool may be the only owner of the size.
 
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use llm_autoscaler_api::{
 use llm_autoscaler_core::Monotonic;
 
 use crate::{
-    ownership::{authors, refusal::Refusal, size_change::SizeChange},
+    ownership::{adoption, authors, refusal::Refusal, size_change::SizeChange},
     scale::{
         client::ScaleClient,
+        metadata,
         view::{ScaleLocation, ScaleView},
     },
 };
@@ -33,6 +35,8 @@ struct Reading {
     uid: String,
     at: Monotonic,
     owner: Option<Controller>,
+    /// The manager that could remove the size by its next manifest.
+    endangering: Option<String>,
 }
 
 /// The controller that owns a target, unless it is known to leave the size to others.
@@ -57,8 +61,8 @@ impl OwnerReferences {
         let is_recent =
             |reading: &Reading| reading.uid == view.uid && now.since(reading.at) < MAX_AGE;
         if !self.latest.as_ref().is_some_and(is_recent) {
-            let owner = find_owner(client, namespace, target, view).await;
-            self.latest = Some(Reading { uid: view.uid.clone(), at: now, owner });
+            let (owner, endangering) = find_owners(client, namespace, target, view).await;
+            self.latest = Some(Reading { uid: view.uid.clone(), at: now, owner, endangering });
         }
         self.refusal_by_owner()
     }
@@ -84,6 +88,12 @@ impl OwnerReferences {
         }
     }
 
+    /// Returns the manager that could remove the size by its next manifest, once for each reading
+    /// of the target.
+    pub(crate) fn take_endangering(&mut self) -> Option<String> {
+        self.latest.as_mut()?.endangering.take()
+    }
+
     /// Records a change in a contest. Returns why the target is left to its owner from now on, if
     /// it has one of an unknown kind that may have made the change. People and tools that apply
     /// manifests are no owners.
@@ -102,25 +112,33 @@ impl OwnerReferences {
     }
 }
 
-/// Finds the controller that owns the target. Metadata that cannot be read is no obstacle.
-async fn find_owner(
+/// Finds the controller that owns the target, and the manager that could remove its size by the
+/// next manifest. Metadata that cannot be read is no obstacle.
+async fn find_owners(
     client: &ScaleClient,
     namespace: &str,
     target: &ScaleTargetRef,
     view: &ScaleView,
-) -> Option<Controller> {
+) -> (Option<Controller>, Option<String>) {
     // The group owns the adapter of a role, and leaves the size to it.
     if matches!(view.location, ScaleLocation::Adapter(_)) {
-        return None;
+        return (None, None);
     }
     let metadata = match client.get_metadata(namespace, target, view).await {
         Ok(metadata) => metadata,
         Err(error) => {
             client.log_refusal(namespace, &target.name, &error);
-            return None;
+            return (None, None);
         }
     };
-    controller(&target.kind, &metadata.owner_references.unwrap_or_default())
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    let has_controller = owners.iter().any(|owner| owner.controller == Some(true));
+    let endangering = match view.location {
+        ScaleLocation::Subresource => metadata::size_owners(&metadata),
+        ScaleLocation::Adapter(_) | ScaleLocation::Role(_) => Vec::new(),
+    };
+    let endangering = adoption::endangering(&endangering, has_controller).map(str::to_owned);
+    (controller(&target.kind, owners), endangering)
 }
 
 /// Finds the controller among the owners of an object of this kind.
@@ -150,7 +168,8 @@ mod tests {
 
     fn owned_by(owner: OwnerReference) -> OwnerReferences {
         let owner = controller("StatefulSet", &[owner]);
-        let latest = Some(Reading { uid: "t".to_owned(), at: Monotonic::default(), owner });
+        let (uid, at) = ("t".to_owned(), Monotonic::default());
+        let latest = Some(Reading { uid, at, owner, endangering: None });
         OwnerReferences { latest, undoing: None }
     }
 

@@ -118,6 +118,12 @@ pub(super) async fn execute(
     for write in writes.waiting() {
         roles[write.role].wait_for_role(write);
     }
+    if done.end == End::Complete {
+        for (role, sight) in roles.iter_mut().zip(sights).filter(|(_, sight)| !sight.is_left_alone)
+        {
+            role.adopt_size(&sight.block).await;
+        }
+    }
     done
 }
 
@@ -168,6 +174,8 @@ impl Role {
             Ok(view) => {
                 // Admission may have made another size of it.
                 self.sizes.record_write(view.scale.current, now.wall);
+                // Whoever writes a size is its owner.
+                self.owners.take_endangering();
                 target.view = view;
                 Ok(())
             }

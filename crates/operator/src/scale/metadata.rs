@@ -42,6 +42,29 @@ pub(crate) struct Author {
     pub at: Option<DateTime<Utc>>,
 }
 
+/// An owner of `spec.replicas` in `managedFields`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SizeOwner {
+    /// The field manager.
+    pub manager: String,
+    /// True if it has applied the field (server-side), so that its next apply without the field
+    /// removes it.
+    pub applies: bool,
+}
+
+/// Returns the owners of `spec.replicas`; none where the size is kept in another field.
+pub(crate) fn size_owners(metadata: &ObjectMeta) -> Vec<SizeOwner> {
+    let entries = metadata.managed_fields.iter().flatten();
+    let paths = size_paths(None);
+    let owning = entries.filter(|entry| paths.iter().any(|path| owns(entry, path)));
+    owning
+        .map(|entry| SizeOwner {
+            manager: entry.manager.clone().unwrap_or_default(),
+            applies: entry.operation.as_deref() == Some("Apply"),
+        })
+        .collect()
+}
+
 /// Returns the references by which another autoscaler may name this target: its own, and that of
 /// the role's adapter.
 pub(crate) fn equivalent_references(
@@ -120,6 +143,23 @@ mod tests {
             "manager": manager, "operation": "Update", "time": time,
             "subresource": subresource, "fieldsV1": fields,
         })
+    }
+
+    #[test]
+    fn every_manager_of_the_field_owns_the_size() {
+        let replicas = json!({"f:spec": {"f:replicas": {}}});
+        let mut applied = entry("kustomize-controller", 1, "", &replicas);
+        applied["operation"] = json!("Apply");
+        let entries = [
+            applied,
+            entry("helm", 2, "", &json!({"f:spec": {"f:template": {}}})),
+            entry("kubectl", 3, "scale", &replicas),
+        ];
+        let metadata = serde_json::from_value(json!({"managedFields": entries})).unwrap();
+        let owner = |manager: &str, applies| SizeOwner { manager: manager.to_owned(), applies };
+        let expected = [owner("kustomize-controller", true), owner("kubectl", false)];
+        assert_eq!(size_owners(&metadata), expected);
+        assert_eq!(size_owners(&ObjectMeta::default()), []);
     }
 
     #[test]

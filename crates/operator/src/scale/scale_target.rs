@@ -1,7 +1,7 @@
 //! Reads and writes the scale of a target: through its scale subresource, or as a role of a group.
 
-use kube::api::Patch;
-use llm_autoscaler_api::ScaleTargetRef;
+use kube::api::{Patch, PatchParams};
+use llm_autoscaler_api::{ScaleTargetRef, managers};
 
 use crate::{
     kube_api::WritePermit,
@@ -58,6 +58,33 @@ impl ScaleClient {
                 Err(TargetError::Conflict(error.to_string()))
             }
             result => result,
+        }
+    }
+
+    /// Makes the operator an owner of the size that `basis` has, beside its other owners, on the
+    /// condition that nothing has changed the target since. Returns the scale after the write.
+    ///
+    /// A patch with the same value would make it no owner, so the value is applied (server-side),
+    /// and never forced.
+    ///
+    /// # Errors
+    /// [`TargetError::Conflict`] if another writer came first.
+    pub(crate) async fn adopt_size(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+        basis: &ScaleView,
+        permit: &WritePermit,
+    ) -> Result<ScaleView, TargetError> {
+        let replicas = basis.scale.current;
+        let write = ScaleWrite { namespace, target, basis, replicas, permit };
+        let api = self.api(namespace, target).await?;
+        let patch = Patch::Apply(write.subresource_apply());
+        let params = PatchParams::apply(managers::SCALE);
+        let call = api.patch_scale(&target.name, &params, &patch);
+        match self.writes.send(permit, call).await {
+            Err(error) if error.is_conflict() => Err(TargetError::Conflict(error.to_string())),
+            result => ScaleView::from_subresource(result?, target),
         }
     }
 

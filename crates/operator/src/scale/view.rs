@@ -103,6 +103,21 @@ impl ScaleWrite<'_> {
         })
     }
 
+    /// Returns the configuration by which the operator applies the size to a scale subresource.
+    /// With the resourceVersion it fails with a conflict where another writer came first.
+    pub(super) fn subresource_apply(&self) -> Value {
+        json!({
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": {
+                "name": self.target.name,
+                "namespace": self.namespace,
+                "resourceVersion": self.basis.resource_version,
+            },
+            "spec": {"replicas": self.replicas},
+        })
+    }
+
     /// Returns the JSON patch that scales the role at `index` of a group. It tests that the role
     /// still is the target. With the resourceVersion it fails with a conflict where another writer
     /// came first.
@@ -201,6 +216,9 @@ mod tests {
         let write = ScaleWrite { namespace, target, basis, replicas: 3, permit };
         let of_subresource = json!({"metadata": {"resourceVersion": "7"}, "spec": {"replicas": 3}});
         assert_eq!(write.subresource_patch(), of_subresource);
+        let applied = write.subresource_apply();
+        assert_eq!(applied["spec"], of_subresource["spec"]);
+        assert_eq!(applied["metadata"]["resourceVersion"], json!("7"));
         let of_group = json!([
             {"op": "test", "path": "/spec/roles/1/name", "value": "decode"},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},

@@ -162,8 +162,10 @@ fn of_roles(
     let desired: Option<i32> = roles.iter().map(|(_, role)| role.desired_replicas).sum();
     let last_scale_time = roles.iter().filter_map(|(_, role)| role.last_scale_time).max();
     let summary = joint_summary(roles).filter(|_| is_whole);
+    let observed =
+        if is_about(generation, roles) { generation } else { previous.observed_generation };
     LLMAutoscalerStatus {
-        observed_generation: generation,
+        observed_generation: observed,
         reference: Some(object.spec.reference()),
         summary: summary.or_else(|| previous.summary.clone()),
         current_replicas: current.or(previous.current_replicas),
@@ -173,6 +175,17 @@ fn of_roles(
         conditions,
         targets: roles.iter().filter_map(|(_, role)| role.target.clone()).collect(),
     }
+}
+
+/// Returns whether the statuses of roles are about this generation of the spec: all of them, or one
+/// that keeps the others from deciding. Until then the status is about the generation before, since
+/// a tool that waits for it would take the conditions of that one for an answer.
+fn is_about(generation: Option<i64>, roles: &[NamedRole<'_>]) -> bool {
+    let is_unready = |role: &RoleStatus| {
+        role.conditions.get(&ConditionType::Ready).is_some_and(|ready| !ready.holds)
+    };
+    roles.iter().all(|(_, role)| role.generation == generation)
+        || roles.iter().any(|(_, role)| role.generation == generation && is_unready(role))
 }
 
 fn joint_summary(roles: &[NamedRole<'_>]) -> Option<String> {

@@ -73,6 +73,11 @@ pub(crate) fn size_set_again(note: String) -> Event {
     event(EventType::Warning, Reason::SizeSetAgain, "Repeat".to_owned(), note)
 }
 
+/// Returns the event of a size that belongs to the operator too from now on.
+pub(crate) fn size_adopted(note: String) -> Event {
+    event(EventType::Normal, Reason::SizeAdopted, "Adopt".to_owned(), note)
+}
+
 /// Returns the event of a warning. Warnings with different actions are not repetitions of each
 /// other.
 pub(crate) fn warning(message: EventMessage, action: String) -> Event {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub(crate) use blocks::{contested, paced, paused_without_decision};
-pub(crate) use ownership::{repeated, unknown_controller};
+pub(crate) use ownership::{adopted, repeated, unknown_controller};
 
 /// The time for which the reason of a successful write stays in the status before the next step
 /// replaces it. The HPA leaves it for as long.

@@ -40,6 +40,18 @@ impl ControlPlane {
         self.run_kubectl(args, Some(yaml)).await
     }
 
+    /// Runs `kubectl` as administrator with this standard input, and returns what it prints.
+    ///
+    /// # Errors
+    /// Fails if `kubectl` does; the error holds its standard error.
+    pub async fn kubectl_with_input<'a>(
+        &self,
+        args: impl IntoIterator<Item = &'a str>,
+        input: &str,
+    ) -> Result<String> {
+        self.run_kubectl(args.into_iter().collect(), Some(input)).await
+    }
+
     async fn run_kubectl(&self, args: Vec<&str>, input: Option<&str>) -> Result<String> {
         let Output { status, stdout, stderr } = self
             .spawn_kubectl(&args, input)

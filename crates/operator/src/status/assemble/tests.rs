@@ -96,6 +96,37 @@ fn several_roles_make_one_status() {
 }
 
 #[test]
+fn a_status_of_roles_is_about_a_spec_once_all_have_decided_or_one_cannot() {
+    let able = ConditionUpdate::yes(ConditionType::Ready, Reason::Scaling, "fine");
+    let missing = ConditionUpdate::no(ConditionType::Ready, Reason::FailedGetScale, "not found");
+    // the generation and `Ready` of prefill and decode; the generation that is observed
+    let table = [
+        ((None, None), (None, None), Some(1)),
+        ((Some(1), Some(&able)), (Some(1), Some(&able)), Some(1)),
+        ((Some(2), Some(&able)), (Some(1), Some(&able)), Some(1)),
+        ((Some(2), Some(&able)), (None, None), Some(1)),
+        ((Some(2), Some(&able)), (Some(2), Some(&able)), Some(2)),
+        ((None, None), (Some(2), Some(&missing)), Some(2)),
+        ((Some(2), Some(&able)), (Some(1), Some(&missing)), Some(1)),
+    ];
+    let previous =
+        LLMAutoscalerStatus { observed_generation: Some(1), ..LLMAutoscalerStatus::default() };
+    for (prefill, decode, expected) in table {
+        let [prefill, decode] = [prefill, decode].map(|(generation, ready)| {
+            let mut role = RoleStatus::default();
+            if let Some(ready) = ready {
+                role.set(ready.clone(), generation, None);
+            }
+            role.generation = generation;
+            role
+        });
+        let roles = [(Some("prefill"), &prefill), (Some("decode"), &decode)];
+        let status = assemble(&previous, &with_roles(), &roles, NOW);
+        assert_eq!(status.observed_generation, expected, "{prefill:?} {decode:?}");
+    }
+}
+
+#[test]
 fn only_a_fixed_sentence_of_all_roles_is_shown_once() {
     type Role = (bool, Reason, Cow<'static, str>);
     fn fixed(holds: bool, reason: Reason, text: &'static str) -> Role {

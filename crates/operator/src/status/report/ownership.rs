@@ -1,7 +1,7 @@
 //! The advice about other writers of a target's size.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use llm_autoscaler_api::{Advice, ChangeRecord, conditions::Reason};
+use llm_autoscaler_api::{Advice, ChangeRecord, conditions::Reason, managers};
 
 use super::blocks::moment;
 
@@ -27,6 +27,16 @@ pub(crate) fn repeated(target: &str, record: &ChangeRecord) -> Advice {
          recently from {from}{latest}: remove spec.replicas from what it applies (docs/targets.md)"
     );
     Advice { reason: Reason::SizeSetAgain, text }
+}
+
+/// Returns the note about the size of a target, named as KIND/NAME, that the operator owns from now
+/// on beside this manager.
+pub(crate) fn adopted(target: &str, manager: &str, replicas: i32) -> String {
+    format!(
+        "spec.replicas of {target} belongs to {} too now, beside {manager}, and stays {replicas}: \
+         it can be removed from what {manager} applies server-side (docs/gitops.md)",
+        managers::SCALE
+    )
 }
 
 #[cfg(test)]
