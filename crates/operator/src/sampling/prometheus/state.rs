@@ -14,8 +14,8 @@ use crate::sampling::{
     feed::{FeedState, SubscriberId},
     memory::Reservation,
     prometheus::{
-        client::QueryResult,
         demand::{QueryDemand, Selection},
+        instant_query::QueryResult,
         query_plan::{QueryId, QueryPlan, Wanted},
         range_samples::{RangeResponse, RangeResults},
         splits::Splits,
