@@ -10,6 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::Semaphore;
+
 use crate::{
     lock::lock,
     sampling::{
@@ -20,6 +23,10 @@ use crate::{
 
 /// The time for which the narrower form is used before the usual one is tried again.
 const REMEMBERED: Duration = Duration::from_mins(10);
+
+/// The number of requests by name that are in flight at the same time, as of whole queries. A signal
+/// has up to some twenty names, most of which a server does not have.
+const AT_ONCE: usize = 4;
 
 /// The parameters of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +42,12 @@ pub(super) enum Parameters {
 pub(super) struct Dialect {
     names: Form,
     parameters: Form,
+    by_name: ByName,
 }
+
+/// The places for requests by name, of all queries to a server together.
+#[derive(Debug)]
+struct ByName(Semaphore);
 
 /// The time until which the narrower form is used.
 #[derive(Debug, Default)]
@@ -79,7 +91,7 @@ impl Dialect {
         }
         let narrow = match by_name {
             None => fetch(query.expression.clone(), Parameters::Documented).await,
-            Some(by_name) => one_by_one(by_name, fetch).await,
+            Some(by_name) => self.ask_by_name(by_name, fetch).await,
         };
         match (narrow, refusal) {
             (Ok(result), refusal) => {
@@ -93,22 +105,39 @@ impl Dialect {
             (Err(error), None) => Err(error),
         }
     }
+
+    /// Sends expressions, a few at a time, and returns all of their series, or the first error.
+    async fn ask_by_name<F>(
+        &self,
+        (first, others): (&String, &[String]),
+        fetch: impl Fn(String, Parameters) -> F,
+    ) -> Result<QueryResult, FetchError>
+    where
+        F: Future<Output = Result<QueryResult, FetchError>>,
+    {
+        // The first one shows whether the server answers this form at all.
+        let first = self.in_turn(fetch(first.clone(), Parameters::All)).await?;
+        let others = others.iter().cloned().map(|name| fetch(name, Parameters::All));
+        let others = stream::iter(others).map(|fetched| self.in_turn(fetched)).buffered(AT_ONCE);
+        let append = async |mut all: QueryResult, later| {
+            all.append(later);
+            Ok(all)
+        };
+        others.try_fold(first, append).await
+    }
+
+    /// Sends a request by name when the server has a place for it.
+    async fn in_turn<T>(&self, fetched: impl Future<Output = T>) -> T {
+        // The semaphore is never closed.
+        let _turn = self.by_name.0.acquire().await;
+        fetched.await
+    }
 }
 
-/// Sends expressions one after the other, so that the query takes one place among those of its
-/// server, and returns all of their series, or the first error.
-async fn one_by_one<F>(
-    (first, others): (&String, &[String]),
-    fetch: impl Fn(String, Parameters) -> F,
-) -> Result<QueryResult, FetchError>
-where
-    F: Future<Output = Result<QueryResult, FetchError>>,
-{
-    let mut all = fetch(first.clone(), Parameters::All).await?;
-    for expression in others {
-        all.append(fetch(expression.clone(), Parameters::All).await?);
+impl Default for ByName {
+    fn default() -> Self {
+        Self(Semaphore::new(AT_ONCE))
     }
-    Ok(all)
 }
 
 #[cfg(test)]

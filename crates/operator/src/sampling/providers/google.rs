@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use llm_autoscaler_api::TlsSpec;
 use reqwest::{Client, Url, header::HeaderValue, redirect::Policy};
 use serde::Deserialize;
 
@@ -13,6 +14,7 @@ use super::{
     answer, bearer_file,
     token::{Failure, Fresh},
 };
+use crate::sampling::tls::{self, PemFiles};
 
 /// The header by which a request asks for credentials on purpose, and an answer shows that it comes
 /// from a metadata server.
@@ -27,8 +29,12 @@ struct Answer {
 
 /// Returns a client for the metadata server.
 pub(super) fn client() -> Result<Client, String> {
-    let client = Client::builder().no_proxy().redirect(Policy::none()).build();
-    client.map_err(|error| crate::kube_api::root_cause(&error))
+    let tls = tls::config(&TlsSpec::default(), &PemFiles::default())?;
+    let client = Client::builder().no_proxy().redirect(Policy::none());
+    client
+        .tls_backend_preconfigured(tls)
+        .build()
+        .map_err(|error| crate::kube_api::root_cause(&error))
 }
 
 /// Fetches the token as the value of the header Authorization.

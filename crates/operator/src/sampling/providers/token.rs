@@ -18,6 +18,8 @@ use crate::{backoff::Backoff, lock::lock, supervise::Supervisor};
 const REFRESHED_AFTER: f64 = 0.7;
 /// The time before its end at which a credential is not used any more: a query takes some of it.
 const UNUSED_BEFORE: Duration = Duration::from_secs(10);
+/// The shortest life of a credential that is used.
+const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 /// The longest time for which a credential is believed to be valid.
 const LONGEST_LIFE: Duration = Duration::from_hours(12);
 /// The wait after the first failure, and the longest one.
@@ -191,7 +193,12 @@ impl<T: Clone> State<T> {
     }
 
     fn record(&mut self, fetched: Result<Fresh<T>, Failure>, now: Instant) {
-        match fetched {
+        // One that has ended would be fetched again by each query.
+        let usable = fetched.and_then(|fresh| match fresh.valid_for {
+            life if life < SHORTEST_LIFE => Err(Failure::new("they have ended", "at once")),
+            _ => Ok(fresh),
+        });
+        match usable {
             Ok(Fresh { value, valid_for }) => {
                 let life = valid_for.min(LONGEST_LIFE);
                 let part = REFRESHED_AFTER + fastrand::f64() / 10.0;
@@ -283,6 +290,14 @@ mod tests {
         }
         assert!((10..40).contains(&tries), "{tries} fetches in the last quarter of an hour");
         assert_eq!(state.demand(start + LIFE), Demand::Failed(failure));
+    }
+
+    #[test]
+    fn one_that_has_ended_is_a_failure_and_not_fetched_by_each_query() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.record(Ok(Fresh { value: 1, valid_for: Duration::ZERO }), now);
+        assert!(matches!(state.demand(now), Demand::Failed(_)));
+        assert!(!state.begin_fetch(now));
     }
 
     #[test]

@@ -104,6 +104,39 @@ async fn a_part_that_fails_fails_the_query_and_no_name_is_missing_from_an_answer
 }
 
 #[tokio::test]
+async fn four_requests_by_name_are_in_flight_at_once_whatever_the_number_of_queries() {
+    let (dialect, now) = (Dialect::default(), Instant::now());
+    dialect.names.narrow(now);
+    let (in_flight, most) = (Mutex::new(0), Mutex::new(0));
+    let names: Vec<String> = (0..20).map(|number| format!("name_{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let query = range(&names);
+    let ask = || {
+        dialect.ask(&query, now, async |name, _| {
+            let count = {
+                let mut in_flight = lock(&in_flight);
+                *in_flight += 1;
+                *in_flight
+            };
+            {
+                let mut most = lock(&most);
+                *most = count.max(*most);
+            }
+            tokio::task::yield_now().await;
+            *lock(&in_flight) -= 1;
+            Ok(result(&name))
+        })
+    };
+    let answers = futures::future::join_all((0..3).map(|_| ask())).await;
+    for answer in answers {
+        let QueryData::Series(series) = answer.unwrap().response.data else { panic!("no series") };
+        let found: Vec<&str> = series.iter().map(|series| &*series.name).collect();
+        assert_eq!(found, names);
+    }
+    assert_eq!(*lock(&most), AT_ONCE);
+}
+
+#[tokio::test]
 async fn other_errors_change_no_form() {
     let problems: [fn(&str, Parameters) -> Option<FetchProblem>; 4] = [
         |_, _| Some(FetchProblem::Status(503)),
