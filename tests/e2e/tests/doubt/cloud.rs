@@ -21,7 +21,7 @@ fn write(stage: &Stage, name: &str, content: &str) -> Result<PathBuf> {
 }
 
 /// Starts the operator with credentials for the gate in the hands of a namespace.
-fn start_operator(stage: &Stage, gate: &Gate, namespace: &str, provider: Value) -> Result<()> {
+fn start_operator(stage: &Stage, gate: &Gate, namespace: &str, provider: &Value) -> Result<()> {
     let mut rule = json!({"hosts": [gate.host()], "namespaces": [namespace]});
     for (field, value) in provider.as_object().into_iter().flatten() {
         rule[field] = value.clone();
@@ -63,7 +63,7 @@ pub(crate) async fn bearer_token_file(stage: &Stage) -> Result<String> {
     let gate = Gate::start(&server.url(), Demand::Bearer("first".to_owned())).await?;
     let token = write(stage, "token", "first\n")?;
     let provider = json!({"bearerTokenFile": {"path": token}});
-    start_operator(stage, &gate, &stage.namespace, provider)?;
+    start_operator(stage, &gate, &stage.namespace, &provider)?;
     stage.engine("a", 3).await?;
     set_waiting(&server, stage, 5.0);
     create(stage, &server, &gate).await?;
@@ -101,7 +101,7 @@ pub(crate) async fn role_of_aws(stage: &Stage) -> Result<String> {
         "webIdentityTokenFile": token,
         "stsEndpoint": sts.url(),
     }});
-    start_operator(stage, &gate, &stage.namespace, provider)?;
+    start_operator(stage, &gate, &stage.namespace, &provider)?;
     stage.engine("a", 3).await?;
     set_waiting(&server, stage, 0.0);
     create(stage, &server, &gate).await?;
@@ -125,7 +125,7 @@ pub(crate) async fn google_managed_prometheus(stage: &Stage) -> Result<String> {
     let metadata = MetadataServer::start("ya29.token").await?;
     let gate = Gate::start(&server.url(), Demand::Bearer("ya29.token".to_owned())).await?;
     let provider = json!({"googleMetadata": {"metadataHost": metadata.host()}});
-    start_operator(stage, &gate, &stage.namespace, provider)?;
+    start_operator(stage, &gate, &stage.namespace, &provider)?;
     stage.engine("a", 3).await?;
     set_waiting(&server, stage, 5.0);
     server.set("queue", &[], 15.0);
@@ -170,7 +170,7 @@ pub(crate) async fn credentials_of_another_namespace(stage: &Stage) -> Result<St
     let gate = Gate::start(&server.url(), Demand::Bearer("token".to_owned())).await?;
     let token = write(stage, "token", "token")?;
     let provider = json!({"bearerTokenFile": {"path": token}});
-    start_operator(stage, &gate, "another-namespace", provider.clone())?;
+    start_operator(stage, &gate, "another-namespace", &provider)?;
     stage.engine("a", 3).await?;
     set_waiting(&server, stage, 0.0);
     create(stage, &server, &gate).await?;
@@ -179,7 +179,7 @@ pub(crate) async fn credentials_of_another_namespace(stage: &Stage) -> Result<St
     ensure!(server.queries().is_empty(), "a query with the credentials of another namespace");
     let status = serde_json::to_string(&stage.status("a").await?)?;
     ensure!(!status.contains("source-credentials-file"), "the file is told: {status}");
-    start_operator(stage, &gate, &stage.namespace, provider)?;
+    start_operator(stage, &gate, &stage.namespace, &provider)?;
     stage.until_replicas("a", 1, SOON).await?;
     Ok("no credentials for this namespace: held; with them: 3 -> 1".to_owned())
 }

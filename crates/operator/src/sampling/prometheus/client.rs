@@ -91,12 +91,11 @@ impl QueryClient {
         self.credentials.egress().check_url(&parsed).map_err(|refusal| failed(refusal.into()))?;
         let namespace = &server.namespace;
         let grant = self.credentials.grant(namespace, &server.access, &parsed);
-        let (client, headers) = match grant {
-            Some(grant) => (grant.client().clone(), header::HeaderMap::new()),
-            None => {
-                let access = self.credentials.for_server(namespace, &server.access).await?;
-                (access.client.clone(), access.headers.clone())
-            }
+        let (client, headers) = if let Some(grant) = grant {
+            (grant.client().clone(), header::HeaderMap::new())
+        } else {
+            let access = self.credentials.for_server(namespace, &server.access).await?;
+            (access.client.clone(), access.headers.clone())
         };
         let request = client.post(parsed).headers(headers).form(&form).build();
         let mut request = request.map_err(|error| failed(network(error)))?;
@@ -132,12 +131,11 @@ impl QueryClient {
 
     /// Has the credentials read or fetched again, because the server has rejected them.
     async fn invalidate(&self, server: &ServerKey, grant: Option<&Grant>) {
-        match grant {
-            Some(grant) => grant.reject(),
-            None => {
-                let ServerKey { namespace, access, .. } = server;
-                self.credentials.invalidate(namespace, access, Peer::Server).await;
-            }
+        if let Some(grant) = grant {
+            grant.reject();
+        } else {
+            let ServerKey { namespace, access, .. } = server;
+            self.credentials.invalidate(namespace, access, Peer::Server).await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! The temporary credentials of a role of AWS, for a web identity token in a file.
 //!
-//! EKS's webhook for IAM roles of ServiceAccounts gives the operator's pod such a token. AWS's
+//! EKS's webhook for IAM roles of a ServiceAccount gives the operator's pod such a token. AWS's
 //! Security Token Service answers with credentials that last for an hour.
 
 use std::{fmt, time::Duration};

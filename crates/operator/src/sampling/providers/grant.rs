@@ -57,13 +57,13 @@ impl Grant {
         let credentials = match &rule.provider {
             Provider::BearerFile(path) => bearer(READ_EVERY, read_file(path.clone())),
             Provider::Google(url) => bearer(FETCHED_EVERY, ask_google(url.clone())?),
-            Provider::Aws(role) => {
-                let role = Arc::new(role.clone());
+            Provider::Aws(given) => {
+                let aws_role = Arc::new(given.clone());
                 let service =
                     http_client::client(&TlsSpec::default(), &PemFiles::default(), services)?;
-                let fetch = ask_aws(service, role.clone());
+                let fetch = ask_aws(service, aws_role.clone());
                 let cache = TokenCache::new(name, FETCHED_EVERY, supervisor.clone(), fetch);
-                Credentials::Aws(role, cache)
+                Credentials::Aws(aws_role, cache)
             }
         };
         Ok(Self { rule, client, credentials })

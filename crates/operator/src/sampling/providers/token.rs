@@ -247,8 +247,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const LIFE: Duration = Duration::from_hours(1);
 
-    fn fresh(value: usize) -> Result<Fresh<usize>, Failure> {
-        Ok(Fresh { value, valid_for: LIFE })
+    fn fresh(value: usize) -> Fresh<usize> {
+        Fresh { value, valid_for: LIFE }
     }
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
         assert!(!state.begin_fetch(start), "one at a time");
         assert_eq!(state.demand(start), Demand::Wait);
         state.is_fetching = false;
-        state.record(fresh(1), start);
+        state.record(Ok(fresh(1)), start);
         let mut dues = Vec::new();
         for second in 0..3590 {
             let now = start + second * SECOND;
@@ -270,14 +270,14 @@ mod tests {
         assert!(matches!(dues[..], [due] if (2520..=2880).contains(&due)), "{dues:?}");
         assert_eq!(state.demand(start + 3591 * SECOND), Demand::Wait);
         state.is_fetching = false;
-        state.record(fresh(2), start + 3592 * SECOND);
+        state.record(Ok(fresh(2)), start + 3592 * SECOND);
         assert_eq!(state.demand(start + 3593 * SECOND), Demand::Valid(2));
     }
 
     #[test]
     fn a_failure_leaves_the_former_one_in_use_and_is_tried_again_with_back_off() {
         let (mut state, start) = (State::default(), Instant::now());
-        state.record(fresh(1), start);
+        state.record(Ok(fresh(1)), start);
         let (mut tries, failure) = (0, Failure::new("refused", "by a test"));
         for second in 0..3590 {
             let now = start + second * SECOND;
@@ -307,7 +307,7 @@ mod tests {
         let mut forgotten = Vec::new();
         for second in 0..150 {
             let now = start + second * SECOND;
-            state.record(fresh(1), now);
+            state.record(Ok(fresh(1)), now);
             state.reject(now, every);
             if state.token.is_none() {
                 forgotten.push(second);
@@ -324,7 +324,7 @@ mod tests {
             let number = counted.fetch_add(1, Ordering::Relaxed) + 1;
             Box::pin(async move {
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                fresh(number)
+                Ok(fresh(number))
             })
         });
         let cache = TokenCache::new("numbers", SECOND, Supervisor::impatient(), fetch);
@@ -341,7 +341,7 @@ mod tests {
             let number = counted.fetch_add(1, Ordering::Relaxed);
             Box::pin(async move {
                 assert!(number > 0, "a panic that the test wants");
-                fresh(number)
+                Ok(fresh(number))
             })
         });
         let cache = TokenCache::new("numbers", SECOND, Supervisor::impatient(), fetch);
