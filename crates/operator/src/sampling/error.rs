@@ -280,8 +280,8 @@ impl FetchProblem {
         }
     }
 
-    /// Returns the problem of a request with the credentials of the operator's owner, which no field
-    /// of the source has.
+    /// Returns the problem of a request with the credentials of the operator's owner, which no
+    /// field of the source has.
     pub(crate) fn with_operators_credentials(self) -> Self {
         match self {
             Self::ServerStatus { status: status @ (401 | 403), .. } => {

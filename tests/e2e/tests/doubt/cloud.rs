@@ -31,7 +31,7 @@ fn start_operator(stage: &Stage, gate: &Gate, namespace: &str, provider: &Value)
     stage.operator.start_with(&[&file, "--allow-source-hosts=127.0.0.1"])
 }
 
-/// Creates an autoscaler whose only source is the server behind the gate, without any credentials.
+/// Creates an autoscaler with the server behind the gate as its only source, and no credentials.
 async fn create(stage: &Stage, server: &FakePrometheus, gate: &Gate) -> Result<()> {
     let mut source = source(server);
     source["prometheus"]["url"] = json!(gate.url());

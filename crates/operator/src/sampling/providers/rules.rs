@@ -34,7 +34,7 @@ pub struct CredentialRule {
     hosts: Vec<String>,
     /// The beginning of the paths that the credentials are for; all if absent.
     path_prefix: Option<String>,
-    /// The namespaces whose autoscalers may use the credentials, or `*`.
+    /// The namespaces of the autoscalers that may use the credentials, or `*`.
     #[serde(default)]
     namespaces: Vec<String>,
     /// The file of the authorities that sign the hosts' certificates; the system's if absent.
