@@ -1,9 +1,9 @@
 //! The parts of a cloud that credentials come from, and a gate that demands them.
 //!
 //! [`TokenService`] plays AWS's Security Token Service, and [`MetadataServer`] Google's metadata
-//! server. A [`Gate`] stands in front of a server, such as a fake Prometheus, and lets only requests
-//! with the right credentials through. Signatures are computed here from AWS's description of them, not
-//! by the crate that the operator signs with.
+//! server. A [`Gate`] stands in front of a server, such as a fake Prometheus, and lets only
+//! requests with the right credentials through. Signatures are computed here from AWS's
+//! description of them, not by the crate that the operator signs with.
 
 mod signature;
 

@@ -24,8 +24,8 @@ use crate::{
 /// The time for which the narrower form is used before the usual one is tried again.
 const REMEMBERED: Duration = Duration::from_mins(10);
 
-/// The number of requests by name that are in flight at once, as of whole queries. A signal has up to
-/// some twenty names, most of which a server does not have.
+/// The number of requests by name that are in flight at once, as of whole queries. A signal has up
+/// to some twenty names, most of which a server does not have.
 const AT_ONCE: usize = 4;
 
 /// The parameters of a request.
