@@ -17,6 +17,7 @@ use crate::{
     one_line::OneLine,
     output,
     probe::Probe,
+    source_credentials,
 };
 
 /// Keeps LLM inference services at the right number of replicas.
@@ -73,6 +74,10 @@ pub(crate) struct Run {
     /// 10.0.0.0/8. By default all; link-local addresses and the API server never.
     #[arg(long, env = "ALLOW_SOURCE_HOSTS", value_delimiter = ',')]
     allow_source_hosts: Vec<HostPattern>,
+    /// The file of the credentials that the operator has for hosts of --allow-source-hosts, as
+    /// docs/credentials.md describes it. It is read at the start.
+    #[arg(long, env = "SOURCE_CREDENTIALS_FILE")]
+    source_credentials_file: Option<PathBuf>,
     /// The namespaces of which a PodMonitor that selects pods of others makes the operator's own
     /// unnecessary, separated by commas.
     #[arg(long, env = "MONITORING_NAMESPACES", value_delimiter = ',')]
@@ -178,18 +183,22 @@ impl Run {
     }
 
     fn config(self, api_server: Vec<SocketAddr>) -> anyhow::Result<Config> {
+        let egress = EgressRules {
+            hosts: self.allow_source_hosts,
+            loopback: self.allow_loopback,
+            api_server,
+        };
+        let file = self.source_credentials_file.as_deref();
+        let source_credentials = file.map(|path| source_credentials::read(path, &egress));
         Ok(Config {
+            source_credentials: source_credentials.transpose()?.unwrap_or_default(),
             namespace: self.namespace,
             health_address: self.health_address,
             wake: self.wake.config(),
             lease: self.election.config()?,
             period: Duration::from_secs(self.sync_period_seconds),
             profile: self.profile.into(),
-            egress: EgressRules {
-                hosts: self.allow_source_hosts,
-                loopback: self.allow_loopback,
-                api_server,
-            },
+            egress,
             most_autoscalers: self.autoscalers_per_namespace,
             memory_budget: self.memory_budget,
             monitoring_namespaces: self.monitoring_namespaces,

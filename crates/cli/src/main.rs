@@ -12,6 +12,7 @@ mod explain;
 mod one_line;
 mod output;
 mod probe;
+mod source_credentials;
 
 use std::process::ExitCode;
 

@@ -60,6 +60,7 @@ use tracing::info;
 pub use crate::http::{certificate::CertificateFiles, server::WakeConfig};
 pub use crate::lease::LeaseConfig;
 pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
+pub use crate::sampling::providers::rules::{CheckedRule, CredentialRule, RuleError};
 use crate::{
     clock::Clock,
     cluster::{
@@ -86,7 +87,8 @@ use crate::{
     reconcile::{context::Context, controller},
     sampling::{
         credentials::CredentialStore, egress::Egress, memory::MemoryBudget,
-        prometheus::pool::PrometheusPool, scrape_pool::ScrapePool, sources::Sampling,
+        prometheus::pool::PrometheusPool, providers::Providers, scrape_pool::ScrapePool,
+        sources::Sampling,
     },
     scale::client::ScaleClient,
     status::{events::Events, write_limiter::WriteLimiter, writer::StatusClient},
@@ -118,6 +120,8 @@ pub struct Config {
     pub profile: Profile,
     /// The addresses that samples may be fetched from.
     pub egress: EgressRules,
+    /// The credentials that the operator's owner has for sources.
+    pub source_credentials: Vec<CheckedRule>,
     /// The number of autoscalers that are served in one namespace, the oldest ones first.
     pub most_autoscalers: usize,
     /// The memory for pages, answers and what is kept of them, in bytes. A namespace has a share.
@@ -139,6 +143,7 @@ impl Config {
             period: Duration::from_secs(15),
             profile: Profile::Default,
             egress: EgressRules { loopback: true, ..EgressRules::default() },
+            source_credentials: Vec::new(),
             most_autoscalers: 1,
             memory_budget: 1 << 24,
             monitoring_namespaces: Vec::new(),
@@ -184,8 +189,10 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
     };
     let supervisor = Supervisor::new(telemetry.clone(), clock);
     let memory = MemoryBudget::new(config.memory_budget, telemetry.clone());
+    let rules = config.source_credentials.clone();
+    let providers = Providers::new(rules, &config.egress, &supervisor).map_err(RunError::Tls)?;
     let credentials = CredentialStore::new(client.clone(), Egress::new(config.egress.clone()));
-    let credentials = credentials.map_err(RunError::Tls)?;
+    let credentials = credentials.map_err(RunError::Tls)?.with_providers(providers);
     supervisor.spawn("credentials", credentials.clone().sweep());
     let namespace = || config.namespace.clone();
     let memory = || memory.clone();

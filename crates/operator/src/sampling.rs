@@ -9,6 +9,7 @@
 //! A *source* belongs to one autoscaler. It subscribes to *feeds*: pages and servers that one task
 //! samples for all autoscalers. The task wakes its subscribers when a sample is there.
 
+mod access_error;
 mod activity;
 mod body;
 mod connection;
@@ -27,6 +28,7 @@ mod page_lookup;
 mod page_state;
 pub(crate) mod page_view;
 pub(crate) mod prometheus;
+pub(crate) mod providers;
 mod schedule;
 mod scrape;
 mod scrape_loop;

@@ -52,6 +52,9 @@ pub enum Fault {
     TwoJobs,
     /// Each series was scraped at two addresses of its pod.
     TwoAddresses,
+    /// It refuses what Google's managed Prometheus refuses: a regular expression for the name of a
+    /// metric, and parameters that it does not know.
+    GoogleManaged,
     /// Each series exists in two clusters. The matcher `cluster="a"` selects one of them.
     TwoClusters,
 }
@@ -217,6 +220,11 @@ async fn query(
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             return (status, text.clone()).into_response();
         }
+        Fault::GoogleManaged => {
+            if let Some(refusal) = google_refusal(&form) {
+                return (StatusCode::BAD_REQUEST, refusal.to_string()).into_response();
+            }
+        }
         _ => {}
     }
     let body = answer(text, &series, &fault, now);
@@ -226,6 +234,30 @@ async fn query(
         body.to_string(),
     )
         .into_response()
+}
+
+/// Returns the body by which Google's managed Prometheus refuses a request. The texts are those of
+/// issues 1054 and 1601 of GoogleCloudPlatform/prometheus-engine.
+fn google_refusal(form: &BTreeMap<String, String>) -> Option<Value> {
+    let known = ["query", "time", "timeout"];
+    if let Some(name) = form.keys().find(|name| !known.contains(&&***name)) {
+        let message = format!(
+            "Invalid JSON payload received. Unknown name \"{name}\": Cannot bind query parameter. \
+             Field '{name}' could not be found in request message."
+        );
+        let error = json!({"code": 400, "message": message, "status": "INVALID_ARGUMENT"});
+        return Some(json!({"error": error}));
+    }
+    let has_regex = form.get("query").is_some_and(|query| query.contains("__name__=~"));
+    has_regex.then(|| {
+        json!({
+            "status": "error",
+            "errorType": "bad_data",
+            "error": "invalid parameter \"query\": substitute queries failed: convert vector \
+                      selector failed: =~ is an unsupported matchtype for the __name__ label: \
+                      invalid argument",
+        })
+    })
 }
 
 /// Evaluates a selector with a range, or a series name.
@@ -241,7 +273,12 @@ fn answer(query: &str, series: &[Series], fault: &Fault, now: DateTime<Utc>) -> 
     let age = if let Fault::Stale(age) = fault { age.as_secs().cast_signed() } else { 1 };
     let chosen = series.iter().filter(|series| selects(query, series));
     let copies = chosen.flat_map(|series| copies.iter().map(move |copy| (series, copy)));
-    let at = |back: i64| (now - TimeDelta::seconds(back)).timestamp_millis() as f64 / 1000.0;
+    // Series of one page have the times of its scrapes in common, in each of several answers too.
+    let scraped = match fault {
+        Fault::GoogleManaged => (now.timestamp() / SCRAPED_EVERY * SCRAPED_EVERY) as f64,
+        _ => now.timestamp_millis() as f64 / 1000.0,
+    };
+    let at = |back: i64| scraped - back as f64;
     let value = |series: &Series| series.value.to_string();
     let is_range = query.ends_with(']');
     let result: Vec<Value> = copies

@@ -9,6 +9,7 @@
 //!  Front          plays the Service: a reverse proxy to the pods that are ready
 //!  Disaggregated  plays the router in front of prefill and decode
 //!  CustomMetrics  plays the HPA's metrics adapter: custom.metrics.k8s.io from the pods' pages
+//!  cloud          plays the services of clouds that give credentials
 //!  monitoring     Prometheus, the Prometheus Operator and prometheus-adapter: the real ones
 //!  backends       VictoriaMetrics, Thanos and Mimir: the real ones
 //!  lws            the real controller of LeaderWorkerSets, which are replicas of several pods
@@ -24,6 +25,7 @@
 mod aggregation;
 pub mod api_proxy;
 pub mod backends;
+pub mod cloud;
 pub mod controlplane;
 pub mod custom_metrics;
 pub mod engine;

@@ -18,6 +18,13 @@ const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 /// The licence that is chosen wherever it is offered.
 const APACHE: &str = "Apache-2.0";
 
+/// Packages without a file of their licence, and the text of their repository's: `LICENSE` of
+/// Nugine/simd at commit d74c030d.
+const LACKING: &[(&str, &str)] = &[
+    ("base64-simd 0.8.0", include_str!("../licences/nugine-simd.txt")),
+    ("vsimd 0.8.0", include_str!("../licences/nugine-simd.txt")),
+];
+
 const HEAD: &str = "\
 # Third-party notices
 
@@ -131,9 +138,12 @@ impl Package {
         read_licences(folder, folder, &mut all)
             .with_context(|| format!("reading the licences of {name}"))?;
         all.sort();
+        let name = name.replacen(" v", " ", 1);
+        let lacking = LACKING.iter().filter(|(package, _)| *package == name);
+        all.extend(lacking.map(|(_, text)| ("LICENSE".to_owned(), (*text).to_owned())));
         let (inner, files) = all.into_iter().partition(|(file, _)| file.contains('/'));
         let repository = text(&metadata["repository"]).to_owned();
-        Ok(Self { name: name.replacen(" v", " ", 1), licence, repository, files, inner })
+        Ok(Self { name, licence, repository, files, inner })
     }
 }
 

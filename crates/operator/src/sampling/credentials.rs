@@ -15,16 +15,20 @@ use std::{
 
 use kube::Client;
 use llm_autoscaler_api::{Access, SecretOrConfigMap, TlsSpec};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{
+    Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
+};
 
 use self::objects::{ObjectReader, Values};
 use crate::{
     lock::lock,
     sampling::{
+        access_error::AccessError,
         connection::RequestConfig,
         egress::Egress,
-        error::AccessError,
         http_client,
+        providers::{Grant, Providers},
         tls::{self, ClientPem, PemFiles},
     },
 };
@@ -63,7 +67,10 @@ enum Credentials {
 
 /// The credentials of all sources. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct CredentialStore(Arc<StoreState>);
+pub(crate) struct CredentialStore {
+    state: Arc<StoreState>,
+    providers: Providers,
+}
 
 struct StoreState {
     reader: CredentialReader,
@@ -121,12 +128,24 @@ impl CredentialStore {
             open_server: Arc::new(ServerAccess { client, headers }),
             egress,
         };
-        Ok(Self(Arc::new(StoreState { reader, cache: Mutex::default() })))
+        let state = Arc::new(StoreState { reader, cache: Mutex::default() });
+        Ok(Self { state, providers: Providers::default() })
+    }
+
+    /// Returns the store with the credentials of the operator's owner.
+    pub(crate) fn with_providers(self, providers: Providers) -> Self {
+        Self { providers, ..self }
+    }
+
+    /// Returns the credentials of the operator's owner for requests of a namespace to this URL, if
+    /// there are any.
+    pub(crate) fn grant(&self, namespace: &str, access: &Access, url: &Url) -> Option<&Grant> {
+        self.providers.grant(namespace, access, url)
     }
 
     /// Returns the rules for the addresses of sources.
     pub(crate) fn egress(&self) -> &Egress {
-        &self.0.reader.egress
+        &self.state.reader.egress
     }
 
     /// Returns the configuration of requests to pods.
@@ -140,7 +159,7 @@ impl CredentialStore {
     ) -> Result<Arc<RequestConfig>, AccessError> {
         match self.get(namespace, access, Peer::Pods).await? {
             Some(Credentials::Pods(config)) => Ok(config),
-            _ => Ok(self.0.reader.open_pods.clone()),
+            _ => Ok(self.state.reader.open_pods.clone()),
         }
     }
 
@@ -155,7 +174,7 @@ impl CredentialStore {
     ) -> Result<Arc<ServerAccess>, AccessError> {
         match self.get(namespace, access, Peer::Server).await? {
             Some(Credentials::Server(access)) => Ok(access),
-            _ => Ok(self.0.reader.open_server.clone()),
+            _ => Ok(self.state.reader.open_server.clone()),
         }
     }
 
@@ -198,13 +217,13 @@ impl CredentialStore {
         {
             return cached.result.clone().map(Some);
         }
-        let result = self.0.reader.read(&key).await;
+        let result = self.state.reader.read(&key).await;
         *latest = Some(CachedCredentials { read_at: Instant::now(), result: result.clone() });
         result.map(Some)
     }
 
     fn entry(&self, key: CacheKey) -> Arc<CacheEntry> {
-        lock(&self.0.cache).entry(key).or_default().clone()
+        lock(&self.state.cache).entry(key).or_default().clone()
     }
 
     /// Forgets the credentials that no source refers to any more, so that the values of Secrets do
@@ -217,7 +236,7 @@ impl CredentialStore {
     }
 
     fn forget_unused(&self) {
-        lock(&self.0.cache).retain(|key, _| Arc::strong_count(&key.access) > 1);
+        lock(&self.state.cache).retain(|key, _| Arc::strong_count(&key.access) > 1);
     }
 }
 
@@ -344,10 +363,10 @@ mod tests {
         let config = store.for_pods("ns", &access).await.unwrap();
         assert_eq!(config.headers[AUTHORIZATION], "Bearer secret");
         store.forget_unused();
-        assert_eq!(lock(&store.0.cache).len(), 1, "a source refers to it");
+        assert_eq!(lock(&store.state.cache).len(), 1, "a source refers to it");
         drop((access, config));
         store.forget_unused();
-        assert!(lock(&store.0.cache).is_empty());
+        assert!(lock(&store.state.cache).is_empty());
     }
 
     /// The configuration of TLS contains the private key, and so does the client of a server.

@@ -142,6 +142,21 @@ impl Egress {
         }
     }
 
+    /// Checks the URL of a host that the operator has credentials for. The list has to name it: an
+    /// empty one names no host, and a network none that is given by a name.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub(crate) fn check_named(&self, url: &Url) -> Result<(), Refusal> {
+        self.check_url(url)?;
+        let host = url.host_str().unwrap_or_default();
+        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            _ if self.0.given.hosts.is_empty() => Err(Refusal::NotListed),
+            Ok(ip) => self.check_listed(host, [ip]),
+            Err(_) => self.check_listed(host, []),
+        }
+    }
+
     /// Checks an address before it is connected to.
     ///
     /// # Errors

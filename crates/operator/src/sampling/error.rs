@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     kube_api::{printable, root_cause},
     sampling::{
+        access_error::AccessError,
         egress::Refusal,
         memory::NoMemory,
         tls_hint::{is_handshake_failure, refuses_certificate},
@@ -26,6 +27,8 @@ const CREDENTIALS: &str = "the server requires credentials (authorization, basic
                            of the source) or a tenant (headers: {X-Scope-OrgID: …})";
 const FORBIDDEN: &str = "the credentials or the tenant of the source are not allowed to query; \
                          check authorization, basicAuth, headersFrom and headers";
+const OPERATORS: &str = "the server refuses the credentials that the operator's owner has for it; the \
+                         owner is to let that identity query it";
 const PREFIX: &str = "there is no Prometheus API at this path; complete the URL of the source with \
                       the server's prefix, such as /prometheus for Mimir and Cortex";
 
@@ -165,58 +168,6 @@ pub(crate) enum FetchProblem {
     Invalid(String),
 }
 
-/// The reason why credentials are not available.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AccessError {
-    /// The object, or the key in it, does not exist.
-    #[error("{kind} {namespace}/{name} has no key {key}: create it, or correct the reference")]
-    Missing {
-        /// `Secret` or `ConfigMap`.
-        kind: &'static str,
-        /// The autoscaler's namespace.
-        namespace: String,
-        /// The name in the reference.
-        name: String,
-        /// The key in the reference.
-        key: String,
-    },
-    /// The operator has no permission to read the object.
-    #[error(
-        "the operator is not allowed to read {kind} {namespace}/{name}; grant access with: \
-         kubectl create rolebinding llm-autoscaler-credentials -n {namespace} \
-         --clusterrole=llm-autoscaler-credentials \
-         --serviceaccount=llm-autoscaler-system:llm-autoscaler"
-    )]
-    Forbidden {
-        /// `Secret` or `ConfigMap`.
-        kind: &'static str,
-        /// The autoscaler's namespace.
-        namespace: String,
-        /// The name in the reference.
-        name: String,
-    },
-    /// The API server did not return the object.
-    #[error("{kind} {namespace}/{name} could not be read: {problem}")]
-    Unread {
-        /// `Secret` or `ConfigMap`.
-        kind: &'static str,
-        /// The autoscaler's namespace.
-        namespace: String,
-        /// The name in the reference.
-        name: String,
-        /// The text of the error.
-        problem: String,
-    },
-    /// The value is not the value of a header, or not a certificate.
-    #[error("{what} cannot be used: {problem}")]
-    Unusable {
-        /// The header, or the field of the spec.
-        what: String,
-        /// The reason, which never contains the value.
-        problem: String,
-    },
-}
-
 impl FetchError {
     /// Returns the kind of the error, as the operator's own metrics name it.
     pub(crate) fn kind(&self) -> &'static str {
@@ -260,6 +211,19 @@ impl FetchError {
             // 429 is no answer to this query: more of them would be refused as well.
             FetchProblem::Status(429) => false,
             FetchProblem::Status(status) => matches!(status, 400..=499 | 504),
+            _ => false,
+        }
+    }
+
+    /// Returns true if a server may have refused the way in which a query is written, which another
+    /// server understands: a status of 400, or the API's `bad_data`.
+    pub(crate) fn may_be_of_the_wording(&self) -> bool {
+        let Self::Request { problem, .. } = self else { return false };
+        match problem {
+            FetchProblem::Status(400) => true,
+            FetchProblem::Rejected(text) => {
+                ["bad_data", "__name__", "exact metric name"].iter().any(|part| text.contains(part))
+            }
             _ => false,
         }
     }
@@ -312,6 +276,17 @@ impl FetchProblem {
     pub(crate) fn with_client_certificate(self, was_sent: bool) -> Self {
         match self {
             Self::CertificateDemanded(text) if was_sent => Self::CertificateRefused(text),
+            problem => problem,
+        }
+    }
+
+    /// Returns the problem of a request with the credentials of the operator's owner, which no
+    /// field of the source has.
+    pub(crate) fn with_operators_credentials(self) -> Self {
+        match self {
+            Self::ServerStatus { status: status @ (401 | 403), .. } => {
+                Self::ServerStatus { status, hint: OPERATORS }
+            }
             problem => problem,
         }
     }

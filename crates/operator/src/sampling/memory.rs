@@ -164,6 +164,11 @@ impl Reservation {
         Ok(())
     }
 
+    /// Takes over the memory of another reservation for the same namespace.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Grows to at least this size.
     ///
     /// # Errors

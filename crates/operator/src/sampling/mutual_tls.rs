@@ -11,7 +11,7 @@ use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use llm_autoscaler_api::Access;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::ring,
@@ -58,10 +58,13 @@ impl Authority {
         }
     }
 
-    /// Returns a certificate for a name, and its key.
+    /// Returns a certificate for a DNS name, an IP address or a URI, and its key.
     fn issue(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        if name.contains("://") {
+            params.subject_alt_names = vec![SanType::URI(name.try_into().unwrap())];
+        }
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
@@ -78,6 +81,7 @@ pub(super) struct TlsServer {
     pub(super) port: u16,
     config: Arc<Mutex<Arc<ServerConfig>>>,
     authority: Arc<Authority>,
+    name: &'static str,
     version: &'static SupportedProtocolVersion,
 }
 
@@ -89,9 +93,19 @@ impl TlsServer {
         version: &'static SupportedProtocolVersion,
         body: &'static str,
     ) -> Self {
+        Self::start_as("127.0.0.1", authority, version, body).await
+    }
+
+    /// Starts a server with a certificate for another name than that of its address.
+    async fn start_as(
+        name: &'static str,
+        authority: &Arc<Authority>,
+        version: &'static SupportedProtocolVersion,
+        body: &'static str,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let config = Arc::new(Mutex::new(server_config(authority, authority, version)));
+        let config = Arc::new(Mutex::new(server_config(name, authority, authority, version)));
         let current = config.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -105,16 +119,17 @@ impl TlsServer {
                 let _ = served.await;
             }
         });
-        Self { port, config, authority: authority.clone(), version }
+        Self { port, config, authority: authority.clone(), name, version }
     }
 
     /// Accepts only clients with a certificate of `clients` from now on.
     pub(super) fn trust(&self, clients: &Authority) {
-        *lock(&self.config) = server_config(&self.authority, clients, self.version);
+        *lock(&self.config) = server_config(self.name, &self.authority, clients, self.version);
     }
 }
 
 fn server_config(
+    name: &str,
     own: &Authority,
     clients: &Authority,
     version: &'static SupportedProtocolVersion,
@@ -123,7 +138,7 @@ fn server_config(
     let mut roots = RootCertStore::empty();
     roots.add(clients.certificate.clone()).unwrap();
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
-    let (certificate, key) = own.issue("127.0.0.1");
+    let (certificate, key) = own.issue(name);
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
@@ -229,6 +244,37 @@ async fn a_page_that_demands_a_client_certificate_is_scraped_with_it_and_after_i
             panic!("{version:?}: {error}")
         };
         assert_eq!(scrape(&mut scraper).await.unwrap(), "a 1\n", "{version:?}");
+    }
+}
+
+/// The certificates of a mesh have the workload's identity as their only name.
+#[tokio::test]
+async fn a_page_behind_a_mesh_is_scraped_with_a_workloads_certificate() {
+    let identity = "spiffe://cluster.local/ns/models/sa/engine";
+    let authority = Arc::new(Authority::new("mesh"));
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let server = TlsServer::start_as(identity, &authority, version, "a 1\n").await;
+        let secret = ClientSecret::new(&authority).await;
+        let (certificate, key) = authority.issue("spiffe://cluster.local/ns/ns/sa/metrics");
+        secret.set(&authority.pem, &certificate.pem(), &key.serialize_pem());
+        let scrape = async |access: Arc<Access>| {
+            let ip = [127, 0, 0, 1].into();
+            let address = Address { ip, port: server.port, tls: true, path: "/".into() };
+            let (credentials, memory) = (secret.credentials.clone(), NamespaceBudget::plenty());
+            let mut scraper = Scraper::new(credentials, "ns".to_owned(), access, address, memory);
+            scrape(&mut scraper).await.map_err(|error| error.to_string())
+        };
+        let without_check = |with_certificate| {
+            let mut access = (*ClientSecret::access(with_certificate)).clone();
+            let tls = access.tls.as_mut().unwrap();
+            (tls.ca, tls.insecure_skip_verify) = (None, true);
+            Arc::new(access)
+        };
+        let error = scrape(without_check(false)).await.unwrap_err();
+        assert!(error.contains("the server demands a client certificate"), "{error}");
+        let error = scrape(ClientSecret::access(true)).await.unwrap_err();
+        assert!(error.contains("not valid for name"), "{error}");
+        assert_eq!(scrape(without_check(true)).await.unwrap(), "a 1\n", "{version:?}");
     }
 }
 

@@ -8,11 +8,14 @@
 //! server_view -> pool -> query_loop -> scheduler -> query_plan -> splits -> demand
 //!                                   -> state -> range_samples
 //!                                   -> client, permits
+//!                                      client -> dialect -> instant_query
 //! ```
 
 mod answer;
 mod client;
 pub(crate) mod demand;
+mod dialect;
+mod instant_query;
 #[cfg(test)]
 mod mutual_tls;
 mod permits;

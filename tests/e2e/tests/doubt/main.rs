@@ -7,6 +7,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
+mod cloud;
 mod credentials;
 mod pods;
 mod prometheus;
@@ -47,6 +48,10 @@ async fn main() -> ExitCode {
         prometheus::everything_fails_and_there_is_a_fallback,
         credentials::rotated_token,
         credentials::rotated_client_certificate,
+        cloud::bearer_token_file,
+        cloud::role_of_aws,
+        cloud::google_managed_prometheus,
+        cloud::credentials_of_another_namespace,
         series::twice_on_a_page,
         series::counter_reset,
         series::renamed,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{
     kube_api::within,
     pace::{self, NamespacePace},
-    sampling::error::AccessError,
+    sampling::access_error::AccessError,
 };
 
 /// The reason why an object is not read: its namespace has no token left.

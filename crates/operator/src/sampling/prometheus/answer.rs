@@ -10,7 +10,8 @@ use crate::sampling::{
     error::{FetchError, FetchProblem},
     memory::Reservation,
     prometheus::{
-        client::QueryResult, demand::ServerKey, query_plan::QueryId, range_samples::RangeResponse,
+        demand::ServerKey, instant_query::QueryResult, query_plan::QueryId,
+        range_samples::RangeResponse,
     },
 };
 

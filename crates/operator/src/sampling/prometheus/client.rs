@@ -1,6 +1,6 @@
 //! The client of Prometheus' HTTP API.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, time::Instant};
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_engines::prometheus::{QueryResponse, ResponseError, duration};
@@ -15,7 +15,12 @@ use crate::{
         error::{FetchError, FetchProblem},
         http_client::{self, network},
         memory::{MemoryBudget, Reservation},
-        prometheus::demand::ServerKey,
+        prometheus::{
+            demand::ServerKey,
+            dialect::{Dialect, Parameters},
+            instant_query::{InstantQuery, QueryResult},
+        },
+        providers::Grant,
         tls_hint::other_scheme,
     },
 };
@@ -33,26 +38,8 @@ const PARSED_AT_ONCE: usize = 2;
 /// The shortest delay that `VictoriaMetrics` accepts.
 const LATENCY_OFFSET: &str = "1ms";
 
-/// An instant query.
-#[derive(Debug, PartialEq)]
-pub(super) struct InstantQuery {
-    /// The PromQL expression.
-    pub(super) expression: String,
-    /// The age after which a sample is ignored; `None` if the expression selects a range.
-    pub(super) lookback: Option<Duration>,
-    pub(super) timeout: Duration,
-}
-
-/// The result of a query.
-pub(super) struct QueryResult {
-    pub(super) response: QueryResponse,
-    /// The server's time, in seconds since 1970; the operator's if the response has no Date.
-    pub(super) now: f64,
-    /// The seconds that the server's clock is ahead of the operator's, if the response has a Date.
-    pub(super) clock_ahead: Option<f64>,
-    /// The memory of the response, reserved as long as this lives.
-    pub(super) memory: Reservation,
-}
+/// The parameters of a request, by their names.
+type Form = BTreeMap<&'static str, String>;
 
 /// Sends queries to Prometheus servers.
 pub(super) struct QueryClient {
@@ -66,7 +53,7 @@ impl QueryClient {
         Self { credentials, memory, parsing: Lanes::new(PARSED_AT_ONCE) }
     }
 
-    /// Sends a query.
+    /// Sends a query in the dialect of its server.
     ///
     /// # Errors
     /// See [`FetchError`].
@@ -74,10 +61,15 @@ impl QueryClient {
         &self,
         server: &ServerKey,
         query: &InstantQuery,
+        dialect: &Dialect,
     ) -> Result<QueryResult, FetchError> {
         let url = format!("{}/api/v1/query", server.url);
+        let fetch = |expression, parameters| {
+            let form = form(query, expression, parameters);
+            self.fetch(&url, server, form)
+        };
         // In a box, because a request is large, and many queries of a server wait for permits.
-        let request = Box::pin(self.fetch(&url, server, query));
+        let request = Box::pin(dialect.ask(query, Instant::now(), fetch));
         let request = Egress::count_for(&server.namespace, request);
         match tokio::time::timeout(query.timeout, request).await {
             Ok(result) => result,
@@ -91,39 +83,60 @@ impl QueryClient {
         &self,
         url: &str,
         server: &ServerKey,
-        query: &InstantQuery,
+        form: Form,
     ) -> Result<QueryResult, FetchError> {
         let failed = |problem| FetchError::Request { url: url.to_owned(), problem };
         let parsed = Url::parse(url);
         let parsed = parsed.map_err(|error| failed(FetchProblem::Network(error.to_string())))?;
         self.credentials.egress().check_url(&parsed).map_err(|refusal| failed(refusal.into()))?;
         let namespace = &server.namespace;
-        let access = self.credentials.for_server(namespace, &server.access).await?;
-        let request = access.client.post(url).headers(access.headers.clone()).form(&form(query));
-        let problem = match request.send().await {
+        let grant = self.credentials.grant(namespace, &server.access, &parsed);
+        let (client, headers) = if let Some(grant) = grant {
+            (grant.client().clone(), header::HeaderMap::new())
+        } else {
+            let access = self.credentials.for_server(namespace, &server.access).await?;
+            (access.client.clone(), access.headers.clone())
+        };
+        let request = client.post(parsed).headers(headers).form(&form).build();
+        let mut request = request.map_err(|error| failed(network(error)))?;
+        if let Some(grant) = grant {
+            grant.authorize(&mut request).await?;
+        }
+        let problem = match client.execute(request).await {
             Ok(response) => {
                 if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                    self.credentials.invalidate(namespace, &server.access, Peer::Server).await;
+                    self.invalidate(server, grant).await;
                 }
                 match self.read(response, namespace).await {
                     Ok(result) => return Ok(result),
                     Err(problem @ FetchProblem::Status(400)) => {
-                        with_scheme(problem, other_scheme(&access.client, url, None).await)
+                        with_scheme(problem, other_scheme(&client, url, None).await)
                     }
+                    Err(problem) if grant.is_some() => problem.with_operators_credentials(),
                     Err(problem) => problem,
                 }
             }
             Err(error) => {
-                let scheme = other_scheme(&access.client, url, Some(&error)).await;
+                let scheme = other_scheme(&client, url, Some(&error)).await;
                 let has_certificate = server.access.has_client_certificate();
                 let problem = network(error).with_client_certificate(has_certificate);
                 if problem.rejects_credentials() {
-                    self.credentials.invalidate(namespace, &server.access, Peer::Server).await;
+                    self.invalidate(server, grant).await;
                 }
                 with_scheme(problem, scheme)
             }
         };
         Err(failed(problem))
+    }
+
+    /// Has the credentials read or fetched again, because the server has rejected them.
+    async fn invalidate(&self, server: &ServerKey, grant: Option<&Grant>) {
+        if let Some(grant) = grant {
+            grant.reject();
+        } else {
+            let ServerKey { namespace, access, .. } = server;
+            self.credentials.invalidate(namespace, access, Peer::Server).await;
+        }
     }
 
     async fn read(
@@ -220,10 +233,9 @@ fn parse_within_memory(mut body: Body) -> Result<Parsed, FetchProblem> {
 /// would let a dead pod live on. `max_lookback` is `VictoriaMetrics`'s name of it. That server
 /// computes an expression as of 30 s ago, unless `latency_offset` is shorter, and gives the time of
 /// the question to the result.
-fn form(query: &InstantQuery) -> BTreeMap<&'static str, String> {
-    let mut form =
-        BTreeMap::from([("query", query.expression.clone()), ("timeout", duration(query.timeout))]);
-    if let Some(lookback) = query.lookback {
+fn form(query: &InstantQuery, expression: String, parameters: Parameters) -> Form {
+    let mut form = BTreeMap::from([("query", expression), ("timeout", duration(query.timeout))]);
+    if let (Some(lookback), Parameters::All) = (query.lookback, parameters) {
         form.insert("lookback_delta", duration(lookback));
         form.insert("max_lookback", duration(lookback));
         form.insert("latency_offset", LATENCY_OFFSET.to_owned());
@@ -233,7 +245,7 @@ fn form(query: &InstantQuery) -> BTreeMap<&'static str, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
     use tokio::net::TcpListener;
@@ -247,12 +259,18 @@ mod tests {
         let second = Duration::from_secs(1);
         let query = |lookback| InstantQuery {
             expression: "sum(q)".to_owned(),
+            by_name: Vec::new(),
             lookback,
             timeout: 5 * second,
         };
-        let names = |query| form(&query).into_keys().collect::<Vec<_>>();
-        assert_eq!(names(query(None)), ["query", "timeout"]);
-        let form = form(&query(Some(60 * second)));
+        let form = |lookback, parameters| form(&query(lookback), "sum(q)".to_owned(), parameters);
+        for (lookback, parameters) in
+            [(None, Parameters::All), (Some(60 * second), Parameters::Documented)]
+        {
+            let names: Vec<_> = form(lookback, parameters).into_keys().collect();
+            assert_eq!(names, ["query", "timeout"]);
+        }
+        let form = form(Some(60 * second), Parameters::All);
         let expected = [
             ("latency_offset", "1ms"),
             ("lookback_delta", "1m"),
@@ -295,6 +313,7 @@ mod tests {
         let client = QueryClient::new(credentials, MemoryBudget::plenty());
         let query = InstantQuery {
             expression: "up".to_owned(),
+            by_name: Vec::new(),
             lookback: None,
             timeout: Duration::from_secs(10),
         };
@@ -304,7 +323,9 @@ mod tests {
             ("https", "invalid peer certificate: UnknownIssuer"),
         ] {
             let server = ServerKey::of_tests(format!("{scheme}://127.0.0.1:{port}"));
-            let Err(error) = client.query(&server, &query).await else { panic!("an answer") };
+            let Err(error) = client.query(&server, &query, &Dialect::default()).await else {
+                panic!("an answer")
+            };
             assert!(error.to_string().contains(expected), "{error}");
         }
     }

@@ -9,8 +9,7 @@ use crate::sampling::{
     memory::MemoryBudget,
     mutual_tls::{Authority, ClientSecret, TlsServer},
     prometheus::{
-        client::{InstantQuery, QueryClient},
-        demand::ServerKey,
+        client::QueryClient, demand::ServerKey, dialect::Dialect, instant_query::InstantQuery,
     },
 };
 
@@ -29,10 +28,15 @@ async fn a_server_that_demands_a_client_certificate_is_queried_with_it_and_after
         let secret = ClientSecret::new(&first).await;
         let client = QueryClient::new(secret.credentials.clone(), MemoryBudget::plenty());
         let timeout = Duration::from_secs(5);
-        let query = InstantQuery { expression: "up".to_owned(), lookback: None, timeout };
+        let query = InstantQuery {
+            expression: "up".to_owned(),
+            by_name: Vec::new(),
+            lookback: None,
+            timeout,
+        };
         let query = async |with_certificate| {
             let key = server_key(&server, ClientSecret::access(with_certificate));
-            client.query(&key, &query).await.map(|_| ())
+            client.query(&key, &query, &Dialect::default()).await.map(|_| ())
         };
 
         let error = query(false).await.unwrap_err().to_string();

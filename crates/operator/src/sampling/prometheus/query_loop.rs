@@ -18,8 +18,10 @@ use crate::{
         memory::MemoryBudget,
         prometheus::{
             answer::QueryAnswer,
-            client::{InstantQuery, QueryClient, QueryResult},
+            client::QueryClient,
             demand::{QueryPace, ServerKey},
+            dialect::Dialect,
+            instant_query::{InstantQuery, QueryResult},
             permits::{QueryPermits, ZeroQueries},
             query_plan::{MOST_WANTED, QueryId, Wanted},
             scheduler::{DueQuery, Scheduler},
@@ -68,11 +70,12 @@ impl QueryContext {
 
 /// Queries one server until the task is aborted. A panic is the error of all of its queries.
 pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer>) {
+    let dialect = Arc::new(Dialect::default());
     let start = || {
-        let (asking, asked) = (context.clone(), server.clone());
+        let (asking, asked, dialect) = (context.clone(), server.clone(), dialect.clone());
         let ask = move |query: InstantQuery| {
-            let (context, server) = (asking.clone(), asked.clone());
-            async move { context.client.query(&server.key, &query).await }
+            let (context, server, dialect) = (asking.clone(), asked.clone(), dialect.clone());
+            async move { context.client.query(&server.key, &query, &dialect).await }
         };
         query_repeatedly(context.clone(), server.clone(), ask)
     };

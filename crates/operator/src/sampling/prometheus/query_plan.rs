@@ -8,8 +8,8 @@ use std::{
 use llm_autoscaler_engines::prometheus::range_selector;
 
 use crate::sampling::prometheus::{
-    client::InstantQuery,
     demand::{QueryDemand, RangeGroup, Selection, SeriesNames, ServerKey},
+    instant_query::InstantQuery,
     splits::{Part, Splits},
 };
 
@@ -94,15 +94,19 @@ impl QueryId {
         match self {
             Self::Expression(expression) => {
                 let lookback = Some(settings.stale_after);
-                InstantQuery { expression: expression.clone(), lookback, timeout }
+                let (expression, by_name) = (expression.clone(), Vec::new());
+                InstantQuery { expression, by_name, lookback, timeout }
             }
             Self::Range(RangeGroup { range, .. }, part) => {
                 let names: BTreeSet<&str> =
                     part.iter().flat_map(|names| names.iter()).map(String::as_str).collect();
                 let (label, namespace) = (&server.labels.namespace, [&*server.namespace]);
                 let matchers = server.matchers.iter().map(|(name, value)| (&**name, &**value));
-                let expression = range_selector(names, label, namespace, matchers, *range);
-                InstantQuery { expression, lookback: None, timeout }
+                let selector =
+                    |names| range_selector(names, label, namespace, matchers.clone(), *range);
+                let by_name = names.iter().filter(|_| names.len() > 1);
+                let by_name = by_name.map(|name| selector([*name].into())).collect();
+                InstantQuery { expression: selector(names), by_name, lookback: None, timeout }
             }
         }
     }

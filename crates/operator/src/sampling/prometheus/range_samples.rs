@@ -15,7 +15,7 @@ use llm_autoscaler_engines::{
 
 use crate::{
     lock::lock,
-    sampling::{error::FetchError, memory::Reservation, prometheus::client::QueryResult},
+    sampling::{error::FetchError, memory::Reservation, prometheus::instant_query::QueryResult},
 };
 
 /// The latest results of the queries for a selection of series.

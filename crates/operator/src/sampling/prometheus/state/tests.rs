@@ -11,7 +11,7 @@ use super::*;
 use crate::sampling::{
     error::FetchProblem,
     memory::{MemoryBudget, NamespaceBudget},
-    prometheus::{client::QueryResult, range_samples::SampleDoubt},
+    prometheus::{instant_query::QueryResult, range_samples::SampleDoubt},
 };
 
 const STALE_AFTER: Duration = Duration::from_mins(1);
