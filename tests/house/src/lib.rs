@@ -7,13 +7,15 @@
 //! checkout ──cargo──> packages               dependencies between and below the crates
 //!                └──> notices                licences of the packages in the binary
 //! checkout ──files──> versions               pins, and the page that repeats them
-//!                └──> promises               tests that docs/security.md names
+//!                ├──> promises               tests that docs/security.md names
+//!                └──> chart                  copies in the Helm chart, and the table of its values
 //! ```
 //!
 //! Every module here measures and judges nothing: the limits, and the exceptions from them, are in
 //! `tests/house.rs`. `make house` prints the figures; `HOUSE_ROOT=DIR make house` prints those of
 //! another checkout, to compare a revision with an older one.
 
+pub mod chart;
 pub mod checkout;
 pub mod english;
 pub mod graph;

@@ -10,7 +10,7 @@ const PAGE: &str = "docs/security.md";
 /// The crates that a name may begin with; any other name is of a module of the operator.
 const CRATES: [&str; 4] = ["api", "cli", "core", "engines"];
 /// The suites of scenarios that a name may begin with.
-const SUITES: [&str; 6] = ["doubt", "e2e", "failover", "rbac", "targets", "tenants"];
+const SUITES: [&str; 7] = ["doubt", "e2e", "failover", "install", "rbac", "targets", "tenants"];
 
 /// Returns the number of tests that the page names, and those that do not exist.
 ///
