@@ -115,7 +115,7 @@ test-failover: controlplane ## two copies of the operator: killed KILLS times, t
 	KILLS=$(KILLS) $(CARGO) test --locked -p llm-autoscaler-e2e --test failover
 
 .PHONY: test-install
-test-install: controlplane packaging ## the chart and the overlays: rendered, linted, installed, run with two copies, upgraded, rolled back, removed (4 minutes)
+test-install: controlplane packaging ## the chart and the overlays: rendered, linted, installed, run with two copies, upgraded, rolled back, removed (5 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test install
 

@@ -95,6 +95,9 @@ impl<'a> Release<'a> {
     async fn prepare(stage: &'a Stage, namespace: &str) -> Result<Self> {
         let packaging = Packaging::locate().await?;
         let cluster = stage.control_plane();
+        // A scenario that has failed leaves it.
+        let crd = "llmautoscalers.llmautoscaler.io";
+        cluster.kubectl(["delete", "crd", crd, "--ignore-not-found"]).await?;
         cluster.kubectl(["create", "namespace", namespace]).await?;
         cluster.kubectl(["label", "namespace", namespace, RESTRICTED]).await?;
         Ok(Self { stage, packaging, namespace: namespace.to_owned() })

@@ -13,7 +13,8 @@ pub(crate) fn parse(yaml: &str) -> Result<Vec<Value>> {
 
 /// Writes YAML documents; JSON is YAML.
 pub(crate) fn write(objects: &[Value]) -> String {
-    objects.iter().map(|object| format!("---\n{object}\n")).collect()
+    let documents: Vec<String> = objects.iter().map(ToString::to_string).collect();
+    documents.join("\n---\n")
 }
 
 /// Returns the objects of a kind.

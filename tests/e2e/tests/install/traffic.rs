@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
 use crate::copies::Copies;
@@ -25,18 +26,21 @@ pub(crate) async fn grow_and_lose_the_leader(
     grow(stage).await.with_context(|| copies.logs())?;
 
     let killed = copies.kill_leader().await?;
-    let (began, _) = (Instant::now(), stage.waiting(NAME, 0));
+    let began = Instant::now();
+    stage.waiting(NAME, 0);
     stage.until_replicas(NAME, 1, SOON).await.with_context(|| copies.logs())?;
     let gap = began.elapsed();
+    until_reported(stage, 1).await?;
     copies.restart(killed).await?;
     ensure!(copies.leader().await? != killed, "the copy that was restarted took the Lease back");
     Ok(gap)
 }
 
-/// Fills the queue, and waits for three replicas.
+/// Fills the queue, and waits for three replicas, and for the status that says so.
 pub(crate) async fn grow(stage: &Stage) -> Result<()> {
     stage.waiting(NAME, 11);
     stage.until_replicas(NAME, 3, SOON).await?;
+    until_reported(stage, 3).await?;
     stage.until_ready(NAME, 3).await
 }
 
@@ -44,7 +48,17 @@ pub(crate) async fn grow(stage: &Stage) -> Result<()> {
 pub(crate) async fn shrink(stage: &Stage) -> Result<()> {
     stage.waiting(NAME, 0);
     stage.until_replicas(NAME, 1, SOON).await?;
+    until_reported(stage, 1).await?;
     stage.until_ready(NAME, 1).await
+}
+
+/// Waits until the status has a size, which is written after the size itself.
+async fn until_reported(stage: &Stage, replicas: i32) -> Result<()> {
+    wait::until("the status to have the size", SOON, async || {
+        let desired = stage.status(NAME).await?.desired_replicas;
+        Ok((desired == Some(replicas)).then_some(()))
+    })
+    .await
 }
 
 /// Fails if the target or its autoscaler has suffered from an uninstallation.
