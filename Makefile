@@ -12,6 +12,7 @@ LOADING ?= 60
 SECONDS ?= 60
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+CHART := deploy/helm/llm-autoscaler
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY_ROOT := .cache/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
@@ -124,6 +125,11 @@ test-failover: controlplane ## two copies of the operator: killed KILLS times, t
 	$(CARGO) build --locked -p llm-autoscaler
 	KILLS=$(KILLS) $(CARGO) test --locked -p llm-autoscaler-e2e --test failover
 
+.PHONY: test-install
+test-install: controlplane packaging ## the chart and the overlays: rendered, linted, installed, run with two copies, upgraded, rolled back, removed (5 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test install
+
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes
 	$(CARGO) build --locked -p llm-autoscaler
@@ -177,6 +183,10 @@ monitoring: ## Prometheus, the Prometheus Operator, prometheus-adapter, built on
 backends: ## VictoriaMetrics, Thanos and Mimir, built once (minutes)
 	@tests/backends/build.sh > /dev/null
 
+.PHONY: packaging
+packaging: ## helm, kustomize and kubeconform, built once (minutes)
+	@tests/packaging/build.sh > /dev/null
+
 .PHONY: lws
 lws: ## LeaderWorkerSet's controllers, built once (minutes)
 	@tests/lws/build.sh > /dev/null
@@ -226,14 +236,21 @@ sampling: controlplane ## the cost of scraping PODS pages every five seconds: CP
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
 
 .PHONY: crds
-crds: ## generate crds/ and deploy/install.yaml from crates/api and config/
+crds: ## generate crds/, deploy/install.yaml and the files of the chart from crates/api and config/
 	$(CARGO) build --locked -p llm-autoscaler
 	$(TARGET)/debug/llm-autoscaler crd > crds/llmautoscaler.io_llmautoscalers.yaml
 	$$(tests/controlplane/build.sh)/kubectl kustomize config/default > deploy/install.yaml
+	cp crds/llmautoscaler.io_llmautoscalers.yaml $(CHART)/files/crd.yaml
+	rm -f $(CHART)/files/rbac/*
+	cp $(filter-out %/kustomization.yaml,$(wildcard config/rbac/*.yaml)) $(CHART)/files/rbac
 
 .PHONY: notices
 notices: ## write deploy/THIRD-PARTY-NOTICES.md from Cargo.lock and the sources that Cargo has downloaded
 	UPDATE=1 $(CARGO) test --locked -p llm-autoscaler-house --test copies notices
+
+.PHONY: values
+values: ## write the table of the chart's values in docs/install.md
+	UPDATE=1 $(CARGO) test --locked -p llm-autoscaler-house --test copies values
 
 .PHONY: deny
 deny: $(CARGO_DENY) ## licences, duplicate and banned crates, and sources of the dependencies (deny.toml)

@@ -25,6 +25,7 @@ mod parse;
 mod pause;
 mod pod_monitor;
 pub mod quantity;
+mod schema;
 pub mod selector;
 mod spec;
 mod status;
@@ -40,6 +41,7 @@ pub use parse::{
 pub use pause::PAUSED;
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};
 pub use quantity::{Quantity, QuantityError};
+pub use schema::SchemaDifference;
 pub use spec::{
     AbsentSeries, AuthorizationSpec, BasicAuthSpec, DrainSpec, EngineName, FallbackSpec,
     GatewayName, GaugeSpec, HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, LabelOperator,

@@ -50,7 +50,7 @@ pub struct LLMAutoscalerStatus {
     /// does not help; Paused and ManualChange are True while nothing is written. SamplesComplete,
     /// ReplicasStuck, FirstSourceUsed, Fallback and Advisory describe the samples; Draining,
     /// DrainBestEffort, RolloutStuck and ReadinessGateKept describe scale-downs that drain;
-    /// PodMonitorReady describes the PodMonitor.
+    /// PodMonitorReady describes the PodMonitor, and SchemaMismatch a CRD of another version.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

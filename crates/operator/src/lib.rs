@@ -42,6 +42,7 @@ mod reconcile;
 #[expect(clippy::disallowed_methods, reason = "the loops of sampling have schedules of their own")]
 mod sampling;
 mod scale;
+mod schema;
 mod status;
 mod supervise;
 mod telemetry;
@@ -91,6 +92,7 @@ use crate::{
         sources::Sampling,
     },
     scale::client::ScaleClient,
+    schema::InstalledSchema,
     status::{events::Events, write_limiter::WriteLimiter, writer::StatusClient},
     supervise::Supervisor,
     telemetry::Telemetry,
@@ -198,6 +200,7 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
     let memory = || memory.clone();
     let handles = || (client.clone(), writes.clone(), leases.clone(), supervisor.clone());
     let pods = PodStore::new(clock);
+    let schema = InstalledSchema::new(watching.clone(), telemetry.clone());
     Ok(Context {
         sampling: Sampling {
             scrape_pool: ScrapePool::new(credentials.clone(), telemetry.clone(), clock, memory()),
@@ -220,7 +223,8 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
         other_autoscalers: OtherAutoscalers::new(client.clone(), namespace()),
         gates: PodGates::new(pods, handles()),
         events: Events::new(handles()),
-        status: status_client(handles(), clock, telemetry.clone()),
+        status: status_client(handles(), clock, telemetry.clone(), schema.clone()),
+        schema,
         client: client.clone(),
         clock,
         telemetry,
@@ -245,9 +249,10 @@ fn status_client(
     (client, writes, leases, supervisor): Handles,
     clock: Clock,
     telemetry: Telemetry,
+    schema: InstalledSchema,
 ) -> StatusClient {
     let limiter = WriteLimiter::default();
-    StatusClient { client, clock, telemetry, limiter, writes, leases, supervisor }
+    StatusClient { client, clock, telemetry, limiter, writes, leases, schema, supervisor }
 }
 
 /// Names this copy of the operator in its requests, for the audit log of the API server.
@@ -362,6 +367,7 @@ async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&s
     let others = || context.other_autoscalers.clone().watch();
     let sweep = || gate_sweep::run(gates.clone(), store.clone(), leases.clone(), *clock);
     let election = || leases.clone().run();
+    let schema = || context.schema.clone().watch();
     tokio::join!(
         supervisor.repeat("lease", election, |_| {}),
         supervisor
@@ -370,6 +376,7 @@ async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&s
             .repeat(watch::NAME, objects, |panic| autoscalers.record_failure(panic.to_string())),
         supervisor.repeat(watch::NAME, listings, |_| {}),
         supervisor.repeat(watch::NAME, others, |_| {}),
+        supervisor.repeat(watch::NAME, schema, |_| {}),
         supervisor.repeat(watch::NAME, sweep, |_| {}),
     );
 }

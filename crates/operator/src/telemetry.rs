@@ -36,6 +36,7 @@ pub(crate) struct Telemetry {
     watch_age: Family<KindLabel, Gauge<f64, AtomicU64>>,
     memory: Gauge,
     leases: Gauge,
+    schema_differences: Family<DifferenceLabel, Gauge>,
     lease_transitions: Family<ResultLabel, Counter>,
 }
 
@@ -60,6 +61,11 @@ struct TaskLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DifferenceLabel {
+    difference: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -68,6 +74,11 @@ struct KindLabel {
 fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
+}
+
+/// Registers a gauge without labels.
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    register(registry, name, help, Gauge::default())
 }
 
 /// Registers counters, one for each set of labels.
@@ -120,29 +131,24 @@ impl Default for Telemetry {
                 "panics",
                 "Panics of tasks, which are faults of the operator, by task",
             ),
-            autoscalers: register(
-                all,
-                "autoscalers",
-                "LLMAutoscalers that the operator reconciles",
-                Gauge::default(),
-            ),
+            autoscalers: gauge(all, "autoscalers", "LLMAutoscalers that the operator reconciles"),
             watch_age: register(
                 all,
                 "watch_age_seconds",
                 "Time since the latest word of a watch, by the kind that is watched",
                 Family::default(),
             ),
-            memory: register(
+            memory: gauge(
                 all,
                 "memory_reserved_bytes",
                 "Memory of --memory-budget that pages, answers and windows take",
-                Gauge::default(),
             ),
-            leases: register(
+            leases: gauge(all, "leases_held", "Leases that this copy of the operator holds"),
+            schema_differences: register(
                 all,
-                "leases_held",
-                "Leases that this copy of the operator holds",
-                Gauge::default(),
+                "schema_differences",
+                "Fields of the resource that the installed CRD lacks, or that only it has",
+                Family::default(),
             ),
             lease_transitions: counters(
                 all,
@@ -234,6 +240,13 @@ impl Telemetry {
         self.leases.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// Sets the number of fields in which the installed CRD differs. The difference is `missing` or
+    /// `unknown`.
+    pub(crate) fn set_schema_differences(&self, difference: &'static str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.schema_differences.get_or_create(&DifferenceLabel { difference }).set(count);
+    }
+
     /// Counts a Lease that has changed hands. The result is `acquired`, `lost` or `released`.
     pub(crate) fn record_lease_transition(&self, result: &'static str) {
         self.lease_transitions.get_or_create(&ResultLabel { result }).inc();
@@ -275,6 +288,7 @@ mod tests {
         telemetry.record_drain("drained");
         telemetry.record_panic("page");
         telemetry.record_lease_transition("acquired");
+        telemetry.set_schema_differences("missing", 1);
         telemetry.set_watch_age("pods", Duration::ZERO);
         let page = telemetry.page();
         let documented = include_str!("../../../docs/monitoring.md");

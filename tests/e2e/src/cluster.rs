@@ -28,8 +28,11 @@ pub struct Cluster {
     _nodes: HollowNodes,
     /// The control plane.
     pub control_plane: ControlPlane,
-    /// The kubeconfig of the operator's ServiceAccount.
+    /// The kubeconfig of the operator's ServiceAccount, or the administrator's if nothing is
+    /// installed.
     pub operator_kubeconfig: PathBuf,
+    /// The manifests are installed, so each stage starts an operator.
+    pub(crate) is_installed: bool,
     /// The port that all pods of this run serve on.
     pub port: u16,
     pod_plans: Arc<Mutex<PodPlans>>,
@@ -64,11 +67,8 @@ impl Cluster {
     /// # Errors
     /// Same as [`Cluster::start`].
     pub async fn start_with(options: controlplane::Options) -> Result<Self> {
-        let control_plane = ControlPlane::start(options).await?;
-        let pod_plans = Arc::new(Mutex::new(PodPlans::default()));
-        let plans = pod_plans.clone();
-        let nodes =
-            HollowNodes::start(control_plane.client(), 1, move |pod| plan(&plans, pod)).await?;
+        let mut cluster = Self::start_bare(options).await?;
+        let control_plane = &cluster.control_plane;
         control_plane
             .apply_file(repository().join("config/default"))
             .await
@@ -82,11 +82,26 @@ impl Cluster {
             Ok(accounts.get_opt("llm-autoscaler").await?)
         })
         .await?;
-        let operator_kubeconfig =
+        cluster.operator_kubeconfig =
             control_plane.service_account_kubeconfig(SYSTEM, "llm-autoscaler").await?;
+        cluster.is_installed = true;
+        Ok(cluster)
+    }
+
+    /// Starts a control plane and hollow nodes, and installs nothing.
+    ///
+    /// # Errors
+    /// Fails if something does not start.
+    pub async fn start_bare(options: controlplane::Options) -> Result<Self> {
+        let control_plane = ControlPlane::start(options).await?;
+        let pod_plans = Arc::new(Mutex::new(PodPlans::default()));
+        let plans = pod_plans.clone();
+        let nodes =
+            HollowNodes::start(control_plane.client(), 1, move |pod| plan(&plans, pod)).await?;
         Ok(Self {
+            operator_kubeconfig: control_plane.kubeconfig(),
+            is_installed: false,
             control_plane,
-            operator_kubeconfig,
             port: random_port(),
             pod_plans,
             _nodes: nodes,
@@ -134,7 +149,7 @@ fn plan(pod_plans: &Mutex<PodPlans>, pod: &Pod) -> Plan {
 ///
 /// # Errors
 /// Fails if it has not been built.
-pub(crate) fn operator_binary() -> Result<PathBuf> {
+pub fn operator_binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("LLM_AUTOSCALER_BIN") {
         return Ok(path.into());
     }

@@ -15,6 +15,6 @@ pub mod runner;
 pub mod scenarios;
 mod stage;
 
-pub use cluster::Cluster;
-pub use operator::Operator;
+pub use cluster::{Cluster, operator_binary};
+pub use operator::{Operator, free_address};
 pub use stage::{SOON, Stage};

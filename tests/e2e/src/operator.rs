@@ -233,7 +233,7 @@ impl Operator {
 
 /// Returns an address of loopback that nothing listens at. Its port is below those that the system
 /// gives to outgoing connections, because one of these might take it until the operator does.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     loop {
         let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(30_000..32_500)));
         if TcpListener::bind(address).is_ok() {

@@ -81,8 +81,24 @@ pub async fn run_beside<Scene: Fn() -> String>(
 /// Like [`run_beside`], with other options of the control plane.
 pub async fn run_on<Scene: Fn() -> String>(
     options: Options,
-    mut groups: Vec<(Vec<Scenario>, usize)>,
+    groups: Vec<(Vec<Scenario>, usize)>,
     start: impl AsyncFnOnce(&Cluster) -> Result<Scene>,
+) -> ExitCode {
+    run_started(groups, start_both(options, start)).await
+}
+
+/// Like [`run_in_turn`], on a control plane on which nothing is installed and no operator runs.
+pub async fn run_bare(groups: Vec<(Vec<Scenario>, usize)>) -> ExitCode {
+    let start = async {
+        let cluster = Cluster::start_bare(Options::default()).await?;
+        Ok((Arc::new(cluster), String::new))
+    };
+    run_started(groups, start).await
+}
+
+async fn run_started<Scene: Fn() -> String>(
+    mut groups: Vec<(Vec<Scenario>, usize)>,
+    start: impl Future<Output = Result<(Arc<Cluster>, Scene)>>,
 ) -> ExitCode {
     let filter =
         std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
@@ -95,7 +111,7 @@ pub async fn run_on<Scene: Fn() -> String>(
         return ExitCode::SUCCESS; // no control plane is needed if no scenario is selected
     }
     let began = Instant::now();
-    let (cluster, scene) = match start_both(options, start).await {
+    let (cluster, scene) = match start.await {
         Ok(started) => started,
         Err(error) => {
             eprintln!("the control plane or the shared setup did not start: {error:#}");

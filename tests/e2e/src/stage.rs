@@ -44,7 +44,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Creates the namespace and starts the operator.
+    /// Creates the namespace, and starts the operator if its manifests are installed.
     ///
     /// # Errors
     /// Fails if either does.
@@ -62,7 +62,9 @@ impl Stage {
         operator_args: &[&str],
     ) -> Result<Self> {
         let (script, operator) = Self::set_up(&cluster, namespace, operator_args).await?;
-        operator.start()?;
+        if cluster.is_installed {
+            operator.start()?;
+        }
         Ok(Self { cluster, namespace: namespace.to_owned(), script, operator })
     }
 

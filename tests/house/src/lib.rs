@@ -8,6 +8,7 @@
 //!                └──> notices                licences of the packages in the binary
 //! checkout ──files──> versions               pins, and the page that repeats them
 //!                ├──> promises               tests that docs/security.md names
+//!                ├──> chart                  copies in the Helm chart, and the table of its values
 //!                └──> book                   chapters, links, outputs of commands
 //! book ──chapters──> book_links              links that leave the book, for mdBook
 //! ```
@@ -18,6 +19,7 @@
 
 pub mod book;
 pub mod book_links;
+pub mod chart;
 pub mod checkout;
 pub mod english;
 pub mod graph;

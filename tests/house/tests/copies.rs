@@ -4,6 +4,7 @@ use std::{env, fs};
 
 use llm_autoscaler_house::{
     book,
+    chart,
     checkout::Checkout,
     notices, promises,
     versions::{self, Pin, Style},
@@ -62,6 +63,9 @@ const PINS: &[Pin] = &[
     pin("tests/gitops/go.mod", "github.com/yuin/gopher-lua ", "gopher-lua"),
     pin("tests/gitops/go.mod", "\tsigs.k8s.io/cli-utils ", "kstatus"),
     pin("tests/gitops/go.mod", "github.com/fluxcd/cli-utils ", "kstatus"),
+    pin("tests/packaging/helm/go.mod", "helm.sh/helm/v4 ", "Helm"),
+    pin("tests/packaging/kustomize/go.mod", "sigs.k8s.io/kustomize/kustomize/v5 ", "kustomize"),
+    pin("tests/packaging/kubeconform/go.mod", "github.com/yannh/kubeconform ", "kubeconform"),
     pin("tests/owners/modules.txt", "github.com/kserve/kserve ", "KServe"),
     pin("tests/owners/modules.txt", "github.com/ray-project/kuberay/ray-operator ", "KubeRay"),
     pin("tests/owners/modules.txt", "github.com/volcano-sh/kthena ", "Kthena"),
@@ -88,6 +92,32 @@ fn tests_that_the_page_of_security_names_exist() {
     let (count, faults) = promises::missing(&checkout).unwrap();
     assert!(faults.is_empty(), "\n  {}\n", faults.join("\n  "));
     assert!(count >= 100, "only {count} names of tests were found");
+}
+
+#[test]
+fn chart_has_the_version_the_crd_and_the_roles_of_the_repository() {
+    let checkout = Checkout::open().unwrap();
+    if !checkout.is_judged() {
+        return;
+    }
+    let faults = chart::differences(&checkout).unwrap();
+    assert!(faults.is_empty(), "\n  {}\n", faults.join("\n  "));
+}
+
+#[test]
+fn values_of_the_chart_are_on_the_page() {
+    let checkout = Checkout::open().unwrap();
+    if !checkout.is_judged() {
+        return;
+    }
+    let (page, count) = chart::page(&checkout).unwrap();
+    let path = checkout.root().join(chart::PAGE);
+    if env::var_os("UPDATE").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    assert!(count >= 60, "only {count} values were found");
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == page, "{} is out of date: run `make values`", chart::PAGE);
 }
 
 #[test]

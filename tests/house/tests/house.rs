@@ -24,6 +24,7 @@ const OPERATOR_LAYERS: &[&str] = &[
     "cluster",
     "scale",
     "lease",
+    "schema",
     "supervise",
     "telemetry",
     "kube_api",

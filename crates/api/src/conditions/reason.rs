@@ -228,6 +228,12 @@ named_variants! {
         AlreadyMonitored,
         /// The cluster has no PodMonitors.
         MonitoringNotInstalled,
+
+        // `SchemaMismatch`.
+        /// The CRD lacks fields that the operator has.
+        CRDOlder,
+        /// The CRD has fields that the operator lacks.
+        CRDNewer,
     }
 }
 

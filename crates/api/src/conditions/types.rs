@@ -46,6 +46,8 @@ named_variants! {
         Advisory,
         /// The PodMonitor of the target is as the spec asks.
         PodMonitorReady,
+        /// The CRD has other fields than the operator.
+        SchemaMismatch,
     }
 }
 
@@ -92,7 +94,8 @@ impl ConditionType {
             | Self::ReplicasStuck
             | Self::Fallback
             | Self::DrainBestEffort
-            | Self::RolloutStuck => Polarity::AbnormalTrue,
+            | Self::RolloutStuck
+            | Self::SchemaMismatch => Polarity::AbnormalTrue,
             Self::ScalingLimited
             | Self::ScaledToZero
             | Self::Paused

@@ -18,6 +18,7 @@ use crate::{
     pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, reconciler::PodMonitorWriter},
     sampling::sources::Sampling,
     scale::client::ScaleClient,
+    schema::InstalledSchema,
     status::{events::Events, writer::StatusClient},
     supervise::Supervisor,
     telemetry::Telemetry,
@@ -54,6 +55,8 @@ pub(crate) struct Context {
     pub events: Events,
     /// The handles that the writers of statuses share.
     pub status: StatusClient,
+    /// The CRD that is installed.
+    pub schema: InstalledSchema,
     /// The operator's own metrics.
     pub telemetry: Telemetry,
     /// Catches the panics of tasks.

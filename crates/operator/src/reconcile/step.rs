@@ -276,7 +276,13 @@ impl Autoscaler {
         // Until the next decision the roles report it too.
         self.roles.iter_mut().for_each(|role| role.fail(update.clone(), is_terminal));
         let before = self.status.status();
-        let status = assemble::obstructed(before, &self.object, update, is_terminal, now.wall);
+        let mut status = assemble::obstructed(before, &self.object, update, is_terminal, now.wall);
+        assemble::add_schema_mismatch(
+            before,
+            &mut status,
+            self.context.schema.condition(),
+            now.wall,
+        );
         self.warnings.publish_new(&self.object, Vec::new(), now.monotonic);
         self.status.write(&self.object, status);
         if is_terminal { Ok(()) } else { Err(StepFailed) }
@@ -297,6 +303,12 @@ impl Autoscaler {
             let reason = Reason::AutoscalersUnknown;
             status = assemble::unready(before, status, reason, message, now.wall);
         }
+        assemble::add_schema_mismatch(
+            before,
+            &mut status,
+            self.context.schema.condition(),
+            now.wall,
+        );
         self.status.write(&self.object, status);
     }
 }

@@ -88,6 +88,21 @@ pub(crate) fn unready(
     status
 }
 
+/// Adds `SchemaMismatch` to a status that follows `previous`, or removes it: it is of no role.
+pub(crate) fn add_schema_mismatch(
+    previous: &LLMAutoscalerStatus,
+    status: &mut LLMAutoscalerStatus,
+    update: Option<ConditionUpdate>,
+    now: DateTime<Utc>,
+) {
+    conditions::remove(&mut status.conditions, ConditionType::SchemaMismatch);
+    let Some(update) = update else { return };
+    // It keeps its transition time if it was there before.
+    status.conditions.extend(conditions::find(&previous.conditions, update.type_).cloned());
+    conditions::set(&mut status.conditions, update, status.observed_generation, now);
+    conditions::sort(&mut status.conditions);
+}
+
 /// Returns the status of an autoscaler with one target and no roles.
 fn of_only_target(
     previous: &LLMAutoscalerStatus,

@@ -35,6 +35,7 @@ use crate::{
     kube_api::{CallError, apply_as, is_older, writes::Writes},
     lease::Leases,
     lock::lock,
+    schema::InstalledSchema,
     supervise::Supervisor,
     telemetry::Telemetry,
 };
@@ -64,6 +65,8 @@ pub(crate) struct StatusClient {
     pub writes: Writes,
     /// Permits them.
     pub leases: Leases,
+    /// The fields that the API server takes.
+    pub schema: InstalledSchema,
     /// Spawns the tasks that write.
     pub supervisor: Supervisor,
 }
@@ -290,6 +293,7 @@ impl StatusWrites {
     }
 
     async fn write(&self, wanted: &Wanted) -> Outcome {
+        self.client.schema.looked().await;
         let _turn = self.client.limiter.enter(&self.namespace).await;
         // With the UID, a status never reaches another object of the same name.
         let mut metadata = json!({"name": wanted.name, "uid": wanted.uid});
@@ -300,7 +304,7 @@ impl StatusWrites {
             "apiVersion": "llmautoscaler.io/v1alpha1",
             "kind": "LLMAutoscaler",
             "metadata": metadata,
-            "status": wanted.within_budget(),
+            "status": self.client.schema.accepted(&wanted.within_budget()),
         });
         let (params, patch) = (apply_as(managers::STATUS), Patch::Apply(patch));
         lock(&self.ledger).written_at = Some(self.client.clock.monotonic());
@@ -329,6 +333,7 @@ impl StatusWrites {
             }
             Err(error) => {
                 telemetry.record_status_write("error");
+                self.client.schema.note_refusal(&error);
                 warn!(namespace, name, %error, "the status could not be written; a later step will");
                 Outcome::Done
             }

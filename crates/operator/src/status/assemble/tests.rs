@@ -296,6 +296,25 @@ fn a_condition_that_is_lost_and_regained_within_a_step_has_a_transition() {
 }
 
 #[test]
+fn a_mismatch_of_the_schema_is_of_no_role_and_keeps_its_transition_time() {
+    let at = |second| DateTime::from_timestamp(second, 0).unwrap();
+    let fine = role("a", (2, 3), Vec::new());
+    let next = |before: &LLMAutoscalerStatus, is_there: bool, second| {
+        let mut status = assemble(before, &without_roles(), &[(None, &fine)], at(second));
+        let update = ConditionUpdate::yes(ConditionType::SchemaMismatch, Reason::CRDOlder, "m");
+        add_schema_mismatch(before, &mut status, is_there.then_some(update), at(second));
+        status
+    };
+    let none = next(&LLMAutoscalerStatus::default(), false, 1);
+    assert_eq!(conditions::find(&none.conditions, ConditionType::SchemaMismatch), None);
+    let first = next(&none, true, 2);
+    let second = next(&first, true, 3);
+    let found = conditions::find(&second.conditions, ConditionType::SchemaMismatch).unwrap();
+    assert_eq!(time::from_kubernetes(&found.last_transition_time), at(2));
+    assert_eq!(next(&second, false, 4), none);
+}
+
+#[test]
 fn an_obstruction_is_one_condition_and_changes_nothing_else() {
     let at = |second| DateTime::from_timestamp(second, 0).unwrap();
     let reason = |status: &LLMAutoscalerStatus, type_| {

@@ -1,5 +1,5 @@
 use llm_autoscaler_api::{
-    DecisionStatus, MetricStatus, TargetStatus,
+    DecisionStatus, MetricStatus, SchemaDifference, TargetStatus,
     conditions::{self, ConditionUpdate, Reason},
 };
 
@@ -93,7 +93,8 @@ fn client(api: &StandIn) -> StatusClient {
     let supervisor = Supervisor::impatient();
     let (client, limiter) = (api.client.clone(), WriteLimiter::default());
     let (writes, leases) = (Writes::new(clock), Leases::solo());
-    StatusClient { client, clock, telemetry, limiter, writes, leases, supervisor }
+    let schema = InstalledSchema::of_tests(client.clone(), SchemaDifference::default());
+    StatusClient { client, clock, telemetry, limiter, writes, leases, schema, supervisor }
 }
 
 fn object(namespace: &str, name: &str) -> LLMAutoscaler {
@@ -187,6 +188,51 @@ async fn a_status_names_the_version_that_is_known_and_waits_for_the_next_one_if_
     versioned(&mut object, "6");
     writer.observe_version(&object);
     assert_eq!(writer.version.latest().as_deref(), Some("7"));
+}
+
+/// The API server refuses a status with a field that the CRD lacks.
+#[tokio::test]
+async fn a_field_that_the_crd_lacks_is_left_out_of_a_status() {
+    let api = StandIn::start(|request| Answer::Json(200, request.body.clone())).await;
+    let missing = vec!["status.targets[].metrics[].current".to_owned()];
+    let schema = InstalledSchema::of_tests(
+        api.client.clone(),
+        SchemaDifference { missing, unknown: Vec::new() },
+    );
+    let client = StatusClient { schema, ..client(&api) };
+    write_once(&client, &object("a", "a"), status(1, Reason::ReadyForNewScale, "5")).await;
+    let sent = api.received(|_| true);
+    let metric = &sent[0].body["status"]["targets"][0]["metrics"][0];
+    assert!(metric.is_object() && metric["current"].is_null(), "{metric}");
+    assert_eq!(sent[0].body["status"]["desiredReplicas"], 1);
+}
+
+#[tokio::test]
+async fn a_status_with_a_field_that_is_refused_makes_the_operator_look_at_the_crd() {
+    let api = StandIn::start(|request: &Received| {
+        if request.path.contains("/status") {
+            let message = ".status.summary: field not declared in schema";
+            let body =
+                json!({"kind": "Status", "status": "Failure", "code": 500, "message": message});
+            return Answer::Json(500, body);
+        }
+        Answer::Json(200, json!({"paths": {}}))
+    })
+    .await;
+    let looks = || api.received(|request| request.path == "/openapi/v3").len();
+    let client = client(&api);
+    let watch = tokio::time::timeout(Duration::from_secs(8), client.schema.clone().watch());
+    let refused = async {
+        until("the first look", || looks() == 1).await;
+        let written = status(1, Reason::ReadyForNewScale, "5");
+        assert!(!write_once(&client, &object("a", "a"), written).await);
+        until("the second look", || looks() == 2).await;
+    };
+    // The usual time between two looks is longer.
+    tokio::select! {
+        _ = watch => panic!("there was no second look"),
+        () = refused => {}
+    }
 }
 
 #[tokio::test]
