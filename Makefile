@@ -8,6 +8,8 @@ COUNT ?= 600
 STEPS ?= 50
 PODS ?= 1000
 KILLS ?= 10
+SEED ?=
+MINUTES ?= 20
 LOADING ?= 60
 SECONDS ?= 60
 CARGO ?= cargo
@@ -42,7 +44,7 @@ doc: ## the crates' documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
 .PHONY: test
-test: controlplane lint check-crates doc build unit conformance-quick e2e test-doubt test-targets ## all checks of CI, which must pass before a merge
+test: controlplane lint check-crates doc build unit conformance-quick e2e test-doubt test-targets test-chaos ## all checks of CI, which must pass before a merge
 	@echo "make test: everything passed"
 
 .PHONY: unit
@@ -112,6 +114,21 @@ test-rbac: controlplane ## each permission of the operator is used, and its abse
 test-failover: controlplane ## two copies of the operator: killed KILLS times, terminated, paused: never two writers (3 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	KILLS=$(KILLS) $(CARGO) test --locked -p llm-autoscaler-e2e --test failover
+
+.PHONY: chaos
+chaos: controlplane ## everything goes wrong at once by the plan of a SEED, for MINUTES: no invariant is broken
+	$(CARGO) build --locked -p llm-autoscaler
+	SEED=$(SEED) MINUTES=$(MINUTES) $(CARGO) test --locked -p llm-autoscaler-e2e --test chaos
+
+.PHONY: test-chaos
+test-chaos: controlplane ## a minute of chaos with fixed disturbances, and the tests of its judge
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test chaos-rules
+	$(CARGO) build --locked -p llm-autoscaler
+	SEED=short $(CARGO) test --locked -p llm-autoscaler-e2e --test chaos
+
+.PHONY: chaos-faults
+chaos-faults: controlplane ## faults that are put into a copy of the code on purpose: chaos catches each (15 minutes)
+	CARGO=$(CARGO) tests/e2e/tests/chaos/faults.sh
 
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes
