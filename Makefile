@@ -8,6 +8,8 @@ COUNT ?= 600
 STEPS ?= 50
 PODS ?= 1000
 KILLS ?= 10
+SEED ?=
+MINUTES ?= 20
 LOADING ?= 60
 SECONDS ?= 60
 CARGO ?= cargo
@@ -54,7 +56,7 @@ $(MDBOOK):
 	$(CARGO) install --locked --version $(MDBOOK_VERSION) --no-default-features --features search --root $(MDBOOK_ROOT) mdbook
 
 .PHONY: test
-test: controlplane lint check-crates doc book build unit conformance-quick e2e test-doubt test-targets ## all checks of CI, which must pass before a merge
+test: controlplane lint check-crates doc book build unit conformance-quick e2e test-doubt test-targets test-chaos ## all checks of CI, which must pass before a merge
 	@echo "make test: everything passed"
 
 .PHONY: unit
@@ -129,6 +131,21 @@ test-failover: controlplane ## two copies of the operator: killed KILLS times, t
 test-install: controlplane packaging ## the chart and the overlays: rendered, linted, installed, run with two copies, upgraded, rolled back, removed (5 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test install
+
+.PHONY: chaos
+chaos: controlplane ## everything goes wrong at once by the plan of a SEED, for MINUTES: no invariant is broken
+	$(CARGO) build --locked -p llm-autoscaler
+	SEED=$(SEED) MINUTES=$(MINUTES) $(CARGO) test --locked -p llm-autoscaler-e2e --test chaos
+
+.PHONY: test-chaos
+test-chaos: controlplane ## a minute of chaos with fixed disturbances, and the tests of its judge
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test chaos-rules
+	$(CARGO) build --locked -p llm-autoscaler
+	SEED=short $(CARGO) test --locked -p llm-autoscaler-e2e --test chaos
+
+.PHONY: chaos-faults
+chaos-faults: controlplane ## faults that are put into a copy of the code on purpose: chaos catches each (15 minutes)
+	CARGO=$(CARGO) tests/e2e/tests/chaos/faults.sh
 
 .PHONY: twins
 twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes

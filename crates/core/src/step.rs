@@ -29,7 +29,7 @@ use crate::{
     observation::Observation,
     pace::{TARGET_PACE, TokenBucket},
     policy::Policy,
-    profile::Profile,
+    profile::{Deviation, Profile},
     replica_state::ReplicaState,
     startup_times::StartupTimes,
     units::Resize,
@@ -74,6 +74,8 @@ pub struct RoleMemory {
     pub latest: Option<Now>,
     /// The pace of its writes.
     pub pace: TokenBucket,
+    /// The latest step waited for the first samples.
+    pub awaits_samples: bool,
 }
 
 /// The difference between the ways of the two clocks, from step to step, up to which the wall clock
@@ -82,9 +84,8 @@ const CLOCK_JITTER: TimeDelta = TimeDelta::seconds(2);
 
 impl RoleMemory {
     /// Begins a step. What is remembered moves with the wall clock, if that was set since the
-    /// latest step; and if that is longer ago than `longest_gap`, the time in between is unknown,
-    /// so it counts as a restart does. `resize` is asked for the size then. Returns true after such
-    /// a gap.
+    /// latest step; and if that is longer ago than `longest_gap`, or had no samples yet, the time
+    /// between is unknown, so it counts as a restart does, with `resize`. Returns true after a gap.
     pub fn begin_step(
         &mut self,
         policy: &Policy,
@@ -99,10 +100,16 @@ impl RoleMemory {
             self.history.shift(set_by);
         }
         let is_gap = elapsed > longest_gap;
-        if is_gap {
+        let awaited = std::mem::take(&mut self.awaits_samples);
+        if is_gap || (awaited && policy.profile.has(Deviation::UnobservedTime)) {
             self.history.bridge_gap(policy, resize(), now.wall);
         }
         is_gap
+    }
+
+    /// Ends a step that waits for the first samples: the window of scale-downs begins with them.
+    pub fn await_samples(&mut self) {
+        self.awaits_samples = true;
     }
 
     /// Records a decision, and the size that was written, if any. While the autoscaler is paused,
@@ -126,8 +133,7 @@ impl RoleMemory {
         }
     }
 
-    /// Records that a write was tried, whatever came of it: the next ones keep a distance to it.
-    /// [`RoleMemory::record`] includes this for a write that was accepted.
+    /// Records that a write was tried, as [`RoleMemory::record`] does for one that was accepted.
     pub fn record_try(&mut self, now: Monotonic) {
         self.pace.take(TARGET_PACE, 1, now);
     }

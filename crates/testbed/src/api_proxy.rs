@@ -4,11 +4,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::{FutureExt, stream};
 use serde_json::json;
@@ -22,7 +22,7 @@ const BODY: usize = 4 << 20;
 /// The fault of the requests that a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiFault {
-    /// They are refused with this status.
+    /// They are refused with this status; 429 asks for another try after a second.
     Refused(u16),
     /// They are answered after this time.
     Slow(Duration),
@@ -30,6 +30,8 @@ pub enum ApiFault {
     Hang,
     /// Watches are told that their version is too old, so that all objects have to be listed.
     Expired,
+    /// They reach the API server, and the connection ends before its answer has come.
+    Lost,
 }
 
 /// The requests of one kind, and their fault.
@@ -146,7 +148,7 @@ async fn proxy(
     let line = Line::of(&request);
     lock(&state).requests.push(line.clone());
     match line.fault(&state) {
-        None => {}
+        None | Some(ApiFault::Lost) => {}
         Some(ApiFault::Refused(code)) => return Ok(refused(code)),
         Some(ApiFault::Slow(time)) => tokio::time::sleep(time).await,
         Some(ApiFault::Hang) => std::future::pending().await,
@@ -162,6 +164,9 @@ async fn proxy(
     }
     let body = axum::body::to_bytes(body, BODY).await?;
     let answer = forwarded.body(body).send().await?;
+    if line.fault(&state) == Some(ApiFault::Lost) {
+        return lost();
+    }
     let mut response = Response::builder().status(answer.status());
     for (name, value) in answer.headers() {
         if name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
@@ -185,10 +190,22 @@ async fn proxy(
 fn refused(code: u16) -> Response {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
-        "reason": "Test", "message": format!("refused with {code} by the test"),
+        "reason": if code == 409 { "Conflict" } else { "Test" },
+        "message": format!("refused with {code} by the test"),
     });
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (code, axum::Json(status)).into_response()
+    let mut response = (code, axum::Json(status)).into_response();
+    if code == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// Returns a response that promises a body and ends the connection without it.
+fn lost() -> Result<Response> {
+    let cut = stream::once(async { Err::<Bytes, _>(std::io::Error::other("lost by the test")) });
+    let response = Response::builder().header(header::CONTENT_LENGTH, 1000);
+    response.body(Body::from_stream(cut)).context("building a response without its body")
 }
 
 fn expired() -> Response {

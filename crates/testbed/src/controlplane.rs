@@ -6,6 +6,7 @@ mod keys;
 mod kubectl;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -52,8 +53,8 @@ impl Default for Options {
 /// folder; so does the death of this process.
 pub struct ControlPlane {
     // The fields are dropped in this order, so the programs stop before their folder is removed.
-    controller_manager: Process,
-    apiserver: Process,
+    controller_manager: Mutex<Process>,
+    apiserver: Mutex<Process>,
     etcd: Process,
     dir: TempDir,
     binaries: Binaries,
@@ -114,6 +115,7 @@ impl ControlPlane {
         {
             return Ok(Err(lost));
         }
+        let [controller_manager, apiserver] = [controller_manager, apiserver].map(Mutex::new);
         Ok(Ok(Self { controller_manager, apiserver, etcd, dir, binaries, url, client }))
     }
 
@@ -181,12 +183,56 @@ impl ControlPlane {
         Ok(path)
     }
 
+    /// Kills the API server with SIGKILL. Its objects stay in etcd.
+    pub fn kill_api_server(&self) {
+        lock(&self.apiserver).stop();
+    }
+
+    /// Starts the API server again at its former port, waits until it serves, and starts the
+    /// controller manager again: its watches would wait for longer and longer otherwise.
+    ///
+    /// # Errors
+    /// Fails if it does not become ready within a minute.
+    pub async fn restart_api_server(&self) -> Result<()> {
+        lock(&self.apiserver).restart()?;
+        let limit = Duration::from_mins(1);
+        crate::wait::until("the API server to be ready again", limit, async || {
+            // An outgoing connection of another program may have its port for a moment.
+            if lock(&self.apiserver).exited().is_some() {
+                lock(&self.apiserver).restart()?;
+            }
+            Ok(is_ready(&self.client).await.then_some(()))
+        })
+        .await?;
+        lock(&self.controller_manager).restart()
+    }
+
+    /// Pauses etcd by SIGSTOP, so that no request of the API server that reaches it is answered.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause_etcd(&self) -> Result<()> {
+        self.etcd.pause()
+    }
+
+    /// Lets a paused etcd go on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume_etcd(&self) -> Result<()> {
+        self.etcd.resume()
+    }
+
     /// Returns the last lines of the logs of all programs, for error messages.
     pub fn log_tails(&self, lines: usize) -> String {
-        [&self.etcd, &self.apiserver, &self.controller_manager]
+        [&self.etcd, &*lock(&self.apiserver), &*lock(&self.controller_manager)]
             .map(|process| format!("--- {}\n{}", process.name(), process.log_tail(lines)))
             .join("\n")
     }
+}
+
+fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Creates a client from a kubeconfig file.

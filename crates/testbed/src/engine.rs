@@ -17,7 +17,7 @@ pub use command::Command;
 pub use emulated::Emulated;
 pub use llm_autoscaler_sim::EngineConfig;
 pub use pages::EnginePage;
-pub use scripted::{Page, Script};
+pub use scripted::{Page, PodEvent, PodTrace, Script};
 
 /// The kind of engine in a pod.
 #[derive(Debug, Clone)]

@@ -8,13 +8,14 @@ mod status;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch_pods};
+use kube::runtime::{WatchStreamExt, utils::Backoff, watcher as watch_pods};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::watch;
@@ -94,6 +95,22 @@ impl Shared {
     }
 }
 
+/// The waits of a watch that has failed. They do not grow: a kubelet is not far behind when the API
+/// server is there again.
+struct Steady;
+
+impl Iterator for Steady {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::from_millis(250))
+    }
+}
+
+impl Backoff for Steady {
+    fn reset(&mut self) {}
+}
+
 /// The channels to the workers of pods, by UID.
 type Workers = HashMap<String, watch::Sender<Option<Arc<Pod>>>>;
 
@@ -102,7 +119,7 @@ async fn run(shared: Arc<Shared>) {
     let mut workers = Workers::new();
     let mut listed = Vec::new();
     let pods = Api::<Pod>::all(shared.client.clone());
-    let mut events = watch_pods(pods, watcher::Config::default()).default_backoff().boxed();
+    let mut events = watch_pods(pods, watcher::Config::default()).backoff(Steady).boxed();
     loop {
         while lives.try_join_next().is_some() {}
         match events.try_next().await {

@@ -124,6 +124,16 @@ impl Process {
         children.split_whitespace().find(is_program)?.parse().ok()
     }
 
+    /// Stops the program, and starts it again with the same command line and an empty log.
+    ///
+    /// # Errors
+    /// Same as [`Process::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop();
+        *self = Self::start(self.spec.clone())?;
+        Ok(())
+    }
+
     /// Lets the program end by itself: sends SIGTERM.
     ///
     /// # Errors

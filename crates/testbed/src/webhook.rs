@@ -65,6 +65,11 @@ impl Webhook {
         Ok(Self { denial, _task: task })
     }
 
+    /// Allows everything from now on.
+    pub fn allow(&self) {
+        *self.denial.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Denies everything from now on, with a status code and a message.
     pub fn deny(&self, code: u16, message: &str) {
         *self.denial.lock().unwrap_or_else(PoisonError::into_inner) =

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
 mod cluster;
+pub mod election;
 pub mod gated;
 pub mod groups;
 mod operator;

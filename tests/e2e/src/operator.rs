@@ -22,6 +22,8 @@ pub struct Operator {
     serves_all: AtomicBool,
     /// Further arguments.
     args: Mutex<Vec<String>>,
+    /// Variables of its environment.
+    env: Mutex<Vec<(String, String)>>,
     /// The election in which it takes part.
     election: Mutex<Option<Election>>,
     /// The kubeconfig of its ServiceAccount.
@@ -50,6 +52,7 @@ impl Operator {
             namespace: namespace.to_owned(),
             serves_all: AtomicBool::new(false),
             args: Mutex::new(args.iter().map(ToString::to_string).collect()),
+            env: Mutex::default(),
             election: Mutex::default(),
             kubeconfig: Mutex::new(cluster.operator_kubeconfig.clone()),
             logs: cluster.control_plane.dir().to_owned(),
@@ -82,12 +85,22 @@ impl Operator {
             .args([&health, &wake, "--wake-plain-http"])
             .args(&*self.args.lock().unwrap_or_else(PoisonError::into_inner))
             .env("KUBECONFIG", self.kubeconfig());
+        let env = self.env.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let spec = env.into_iter().fold(spec, |spec, (name, value)| spec.env(&name, value));
         let spec = match election {
             Some(Election { pod, arguments }) => spec.args(arguments).env("POD_NAME", pod),
             None => spec,
         };
         *self.lock() = Some(Process::start(spec)?);
         Ok(())
+    }
+
+    /// Sets these further arguments and variables of the environment for the next starts.
+    pub fn configure(&self, args: &[&str], env: &[(&str, &str)]) {
+        *self.args.lock().unwrap_or_else(PoisonError::into_inner) =
+            args.iter().map(ToString::to_string).collect();
+        *self.env.lock().unwrap_or_else(PoisonError::into_inner) =
+            env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     }
 
     /// Starts the operator with these further arguments, which stay for the next starts.
@@ -144,8 +157,13 @@ impl Operator {
     /// # Errors
     /// Same as [`Operator::start`].
     pub fn serve_all_namespaces(&self) -> Result<()> {
-        self.serves_all.store(true, Ordering::Relaxed);
+        self.watch_all_namespaces();
         self.start()
+    }
+
+    /// Lets the next starts serve all namespaces.
+    pub fn watch_all_namespaces(&self) {
+        self.serves_all.store(true, Ordering::Relaxed);
     }
 
     /// Starts the operator with another URL of the API server, such as that of a proxy.
@@ -153,12 +171,22 @@ impl Operator {
     /// # Errors
     /// Same as [`Operator::start`].
     pub fn start_behind(&self, url: &str) -> Result<()> {
+        self.connect_behind(url)?;
+        self.start()
+    }
+
+    /// Lets the next starts use another URL of the API server.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be read or written.
+    pub fn connect_behind(&self, url: &str) -> Result<()> {
         let mut config: Value = serde_json::from_slice(&std::fs::read(self.kubeconfig())?)?;
         config["clusters"][0]["cluster"]["server"] = json!(url);
-        let path = self.logs.join(format!("operator-{}.kubeconfig", self.namespace));
+        let port = url.rsplit(':').next().unwrap_or_default();
+        let path = self.logs.join(format!("operator-{}-{port}.kubeconfig", self.namespace));
         std::fs::write(&path, config.to_string())?;
         *self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner) = path;
-        self.start()
+        Ok(())
     }
 
     /// Starts the operator with another kubeconfig, such as that of another ServiceAccount.

@@ -68,6 +68,15 @@ impl Stage {
         Ok(Self { cluster, namespace: namespace.to_owned(), script, operator })
     }
 
+    /// Creates the namespace, and an operator that is not started.
+    ///
+    /// # Errors
+    /// Fails if the API server refuses the namespace.
+    pub async fn create_idle(cluster: Arc<Cluster>, namespace: &str) -> Result<Self> {
+        let (script, operator) = Self::set_up(&cluster, namespace, &[]).await?;
+        Ok(Self { cluster, namespace: namespace.to_owned(), script, operator })
+    }
+
     /// Creates a namespace, the script of its pods, and an operator that is not started.
     async fn set_up(
         cluster: &Cluster,

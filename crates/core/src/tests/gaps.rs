@@ -31,14 +31,19 @@ impl Target {
         Self { policy, memory: RoleMemory::default(), size }
     }
 
-    /// Takes a step with this load per replica, and carries it out. Returns the new size.
-    fn step(&mut self, load: i64, monotonic: i64, set_by: i64) -> i32 {
+    fn begin_step(&mut self, monotonic: i64, set_by: i64) -> Now {
         let now = Now {
             wall: at(monotonic) + TimeDelta::seconds(set_by),
             monotonic: Monotonic(Duration::from_secs(monotonic.unsigned_abs())),
         };
         let resize = || Resize { current: self.size, desired: self.size };
         self.memory.begin_step(&self.policy, resize, now, LONGEST_GAP);
+        now
+    }
+
+    /// Takes a step with this load per replica, and carries it out. Returns the new size.
+    fn step(&mut self, load: i64, monotonic: i64, set_by: i64) -> i32 {
+        let now = self.begin_step(monotonic, set_by);
         let samples = vec![Some(load); self.size as usize];
         let decision = decide(&self.policy, &self.memory.history, &ready(&samples), now.wall);
         self.memory.record(&self.policy, &decision, WriteBlock::default(), None, now);
@@ -97,6 +102,24 @@ proptest! {
             prop_assert_eq!(set.step(load, now, by), steady.step(load, now, 0));
         }
     }
+}
+
+#[test]
+fn the_window_begins_with_the_first_samples_after_a_restart() {
+    // Four replicas are needed until a restart at 10 s, and the samples come at 13 s.
+    let mut target = Target::new(60, 4);
+    target.step(10, 0, 0);
+    target.step(10, 10, 0);
+    target.memory.history =
+        History::restore(&target.memory.history.snapshot(), &target.policy, 4, at(10));
+    for second in 10..13 {
+        target.begin_step(second, 0);
+        target.memory.await_samples();
+    }
+    for second in 13..73 {
+        assert_eq!(target.step(0, second, 0), 4, "at {second} s");
+    }
+    assert!(target.step(0, 74, 0) < 4, "the window is over");
 }
 
 #[test]

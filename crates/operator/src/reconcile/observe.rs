@@ -55,6 +55,7 @@ impl Role {
         target.sources.renew(&observed.usable.findings.needed_sources, now.monotonic);
         target.sources.update_subscriptions(&target.replicas.reporting_pods, now.monotonic);
         if observed.usable.findings.warming_up && !target.decided {
+            target.memory.await_samples();
             return None;
         }
         target.decided = true;

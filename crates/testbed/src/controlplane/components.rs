@@ -13,12 +13,19 @@ use crate::process::{Process, Spec};
 pub(super) const AUDIT_LOG: &str = "audit.log";
 /// The file of its policy.
 const AUDIT_POLICY: &str = "audit-policy.yaml";
-/// Logs each request of a ServiceAccount once it is answered, and each watch when it begins.
+/// Logs each request of a ServiceAccount once it is answered, and each watch when it begins; sizes
+/// and statuses with what is written.
 const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: Request
+  userGroups: [system:serviceaccounts]
+  verbs: [patch, update]
+  resources:
+  - {group: apps, resources: [statefulsets/scale]}
+  - {group: llmautoscaler.io, resources: [llmautoscalers/status]}
 - {level: Metadata, userGroups: [system:serviceaccounts]}
 - {level: None}
 ";

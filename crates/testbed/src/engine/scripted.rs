@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use llm_autoscaler_sim::{Gauges, Metrics, vllm};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Place;
@@ -72,6 +73,28 @@ impl Page {
     }
 }
 
+/// An event in the life of a scripted pod.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodEvent {
+    /// The pod, as `namespace/name`.
+    pub pod: String,
+    /// The time of the event.
+    pub at: DateTime<Utc>,
+    /// The event.
+    pub what: PodTrace,
+}
+
+/// Kinds of events in the life of a scripted pod.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PodTrace {
+    /// Its engine serves.
+    Started,
+    /// A client has got a whole page of [`Page::Vllm`], with this number of waiting requests.
+    Served(u64),
+    /// Its engine has stopped.
+    Ended,
+}
+
 /// The answers of all pods that run this script, and counts of their requests. Clones share it.
 ///
 /// Pods are named `namespace/name`, or by their name alone in the namespace `default`. An answer
@@ -82,11 +105,14 @@ pub struct Script(Arc<Mutex<Scripts>>);
 #[derive(Debug)]
 struct Scripts {
     default: Page,
+    trace: Option<mpsc::UnboundedSender<PodEvent>>,
     pods: HashMap<String, Arc<PodScript>>,
 }
 
 #[derive(Debug)]
 struct PodScript {
+    pod: String,
+    trace: Mutex<Option<mpsc::UnboundedSender<PodEvent>>>,
     page: watch::Sender<Page>,
     ready: watch::Sender<bool>,
     requests: AtomicU64,
@@ -104,7 +130,16 @@ impl Script {
     /// Returns a script by which every pod gives this answer until another is set for it.
     pub fn new(default: Page) -> Self {
         let pods = HashMap::new();
-        Self(Arc::new(Mutex::new(Scripts { default, pods })))
+        Self(Arc::new(Mutex::new(Scripts { default, pods, trace: None })))
+    }
+
+    /// Sends what happens in all pods to a channel from now on.
+    pub fn trace(&self, events: mpsc::UnboundedSender<PodEvent>) {
+        let mut scripts = self.lock();
+        for pod in scripts.pods.values() {
+            *pod.trace.lock().unwrap_or_else(PoisonError::into_inner) = Some(events.clone());
+        }
+        scripts.trace = Some(events);
     }
 
     /// Sets the answer of one pod.
@@ -140,22 +175,26 @@ impl Script {
 
     pub(super) fn start(&self, place: &Place, listener: TcpListener) -> Server {
         let script = self.pod(&format!("{}/{}", place.namespace, place.pod));
-        Server { ready: script.ready.clone(), _task: Task::spawn(serve(script, listener)) }
+        script.record(PodTrace::Started);
+        let task = Task::spawn(serve(script.clone(), listener));
+        Server { ready: script.ready.clone(), script, _task: task }
     }
 
     fn pod(&self, pod: &str) -> Arc<PodScript> {
         let key = if pod.contains('/') { pod.to_owned() } else { format!("default/{pod}") };
         let mut scripts = self.lock();
-        let page = scripts.default.clone();
+        let (page, trace) = (scripts.default.clone(), scripts.trace.clone());
         let new = || {
             Arc::new(PodScript {
+                pod: key.clone(),
+                trace: Mutex::new(trace),
                 page: watch::Sender::new(page),
                 ready: watch::Sender::new(true),
                 requests: AtomicU64::new(0),
                 last_request: Mutex::default(),
             })
         };
-        scripts.pods.entry(key).or_insert_with(new).clone()
+        scripts.pods.entry(key.clone()).or_insert_with(new).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Scripts> {
@@ -163,15 +202,33 @@ impl Script {
     }
 }
 
+impl PodScript {
+    fn record(&self, what: PodTrace) {
+        let trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(trace) = &*trace {
+            let event = PodEvent { pod: self.pod.clone(), at: Utc::now(), what };
+            // Nothing is recorded any more once the receiver is gone.
+            let _ = trace.send(event);
+        }
+    }
+}
+
 /// A running scripted engine.
 pub(crate) struct Server {
     ready: watch::Sender<bool>,
+    script: Arc<PodScript>,
     _task: Task,
 }
 
 impl Server {
     pub(super) fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.script.record(PodTrace::Ended);
     }
 }
 
@@ -217,6 +274,7 @@ async fn converse(script: &PodScript, mut stream: TcpStream) -> std::io::Result<
             Page::Vllm { running, waiting, kv } => {
                 let body = vllm_page(running, waiting, kv);
                 write(&mut stream, 200, "text/plain; version=0.0.4; charset=utf-8", &body).await?;
+                script.record(PodTrace::Served(waiting));
             }
             Page::Raw { status, content_type, body } => {
                 write(&mut stream, status, &content_type, &body).await?;

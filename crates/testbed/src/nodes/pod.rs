@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use chrono::Utc;
+use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{ColdStart, Plan, Shared, status};
@@ -18,6 +19,9 @@ use crate::engine::{Place, Running};
 
 /// The interval at which a pod without a node is planned again.
 const REPLAN_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The interval at which a call is repeated while the API server is in trouble.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs one pod; `None` in the channel means that the object is gone.
 pub(super) struct Worker {
@@ -97,9 +101,7 @@ impl Worker {
             let facts = (state.ready, status::gates_pass(&pod));
             if reported != Some(facts) {
                 let patch = Patch::Strategic(status::patch(&pod, &state, Utc::now()));
-                let written =
-                    self.api.patch_status(&self.name, &PatchParams::default(), &patch).await;
-                written.context("writing its status")?;
+                self.write_status(&patch).await.context("writing its status")?;
                 reported = Some(facts);
             }
             tokio::select! {
@@ -121,11 +123,11 @@ impl Worker {
             "metadata": {"name": self.name, "uid": pod.uid()},
             "target": {"kind": "Node", "name": self.shared.next_node()},
         });
-        let bound: Result<serde_json::Value, _> = self
-            .api
-            .create_subresource("binding", &self.name, &PostParams::default(), &binding)
-            .await;
-        bound.map(|_| ()).context("binding it to a node")
+        let params = PostParams::default();
+        let bind = || -> BoxFuture<'_, kube::Result<serde_json::Value>> {
+            self.api.create_subresource("binding", &self.name, &params, &binding).boxed()
+        };
+        self.persist(bind).await.map(drop).context("binding it to a node")
     }
 
     async fn delete(&self) -> Result<()> {
@@ -135,7 +137,28 @@ impl Worker {
             preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
             ..DeleteParams::default()
         };
-        self.api.delete(&self.name, &params).await.map(|_| ()).context("removing it")
+        let delete = || self.api.delete(&self.name, &params).boxed();
+        self.persist(delete).await.map(drop).context("removing it")
+    }
+
+    async fn write_status(&self, patch: &Patch<Value>) -> kube::Result<Pod> {
+        let params = PatchParams::default();
+        self.persist(|| self.api.patch_status(&self.name, &params, patch).boxed()).await
+    }
+
+    /// Repeats a call while the API server is down or in trouble, and the object is there.
+    async fn persist<'a, T>(
+        &self,
+        call: impl Fn() -> BoxFuture<'a, kube::Result<T>>,
+    ) -> kube::Result<T> {
+        loop {
+            match call().await {
+                Err(error) if is_outage(&error) && self.current().is_some() => {
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     fn current(&self) -> Option<Arc<Pod>> {
@@ -156,8 +179,7 @@ impl Worker {
             }
             if !said {
                 let patch = Patch::Strategic(status::unschedulable(pod, Utc::now()));
-                let written =
-                    self.api.patch_status(&self.name, &PatchParams::default(), &patch).await;
+                let written = self.write_status(&patch).await;
                 written.context("writing that there is no room for it")?;
                 said = true;
             }
@@ -169,6 +191,14 @@ impl Worker {
     fn grace(&self) -> Duration {
         let seconds = self.current().and_then(|pod| pod.metadata.deletion_grace_period_seconds);
         Duration::from_secs(seconds.unwrap_or(0).try_into().unwrap_or(0))
+    }
+}
+
+/// Returns true for an error of a call that may succeed later without a change of it.
+fn is_outage(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+        _ => true,
     }
 }
 

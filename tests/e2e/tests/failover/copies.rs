@@ -8,8 +8,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::coordination::v1::Lease;
-use llm_autoscaler_e2e::{Operator, SOON, Stage};
-use llm_autoscaler_testbed::{repository, wait};
+use llm_autoscaler_e2e::{Operator, SOON, Stage, election};
+use llm_autoscaler_testbed::wait;
 
 use crate::audit::{self, Log, Request};
 
@@ -39,7 +39,7 @@ impl<'a> Copies<'a> {
     /// Starts both, and waits until one serves and the other one is ready to.
     pub(crate) async fn start(stage: &'a Stage, lease_seconds: u64) -> Result<Self> {
         stage.operator.kill();
-        permit(stage).await?;
+        election::permit(stage).await?;
         let log = stage.control_plane().audit_log();
         let log = Mutex::new(Log::new(log, format!("{}-copy-", stage.namespace))?);
         let copies = Self { stage, second: stage.second_operator(), lease_seconds, log };
@@ -142,15 +142,4 @@ impl<'a> Copies<'a> {
         ensure!(writes > 0, "there were no writes at all");
         Ok(writes)
     }
-}
-
-/// Permits the operator what `config/rbac/lease_role.yaml` permits it in its own namespace.
-async fn permit(stage: &Stage) -> Result<()> {
-    let file = repository().join("config/rbac/lease_role.yaml");
-    let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    let account = "{kind: ServiceAccount, name: llm-autoscaler";
-    let of_system = format!("{account}, namespace: llm-autoscaler-system");
-    let named = format!("metadata:\n  namespace: {}", stage.namespace);
-    let text = text.replace(account, &of_system).replace("metadata:", &named);
-    stage.control_plane().apply_yaml(&text).await.map(drop)
 }
