@@ -6,7 +6,8 @@ SHELL := /usr/bin/env bash
 ENGINE ?= emulated
 COUNT ?= 600
 STEPS ?= 50
-PODS ?= 1000
+PODS ?= $(if $(filter soak,$(MAKECMDGOALS)),2000,1000)
+MINUTES ?= 120
 KILLS ?= 10
 LOADING ?= 60
 SECONDS ?= 60
@@ -204,6 +205,11 @@ reaction: controlplane monitoring ## from a metric's step to the scale write: ST
 sampling: controlplane ## the cost of scraping PODS pages every five seconds: CPU, memory, delay
 	$(CARGO) build --locked --release -p llm-autoscaler
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
+
+.PHONY: soak
+soak: controlplane ## two copies for MINUTES, PODS pods of which a tenth a minute is replaced: memory, descriptors, tasks stay flat
+	$(CARGO) build --locked --release -p llm-autoscaler
+	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench soak -- --minutes $(MINUTES) --pods $(PODS) --csv $(abspath $(TARGET))/soak
 
 .PHONY: crds
 crds: ## generate crds/ and deploy/install.yaml from crates/api and config/

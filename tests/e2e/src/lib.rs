@@ -6,13 +6,17 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
+pub mod audit;
 mod cluster;
+pub mod copies;
+pub mod fleets;
 pub mod gated;
 pub mod groups;
 mod operator;
 pub mod runner;
 pub mod scenarios;
 mod stage;
+pub mod usage;
 
 pub use cluster::Cluster;
 pub use operator::Operator;
