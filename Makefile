@@ -70,9 +70,9 @@ test-targets: controlplane ## roles of RoleBasedGroups, kinds of Grove and Dynam
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test targets
 
 .PHONY: test-drain
-test-drain: controlplane ## scale-downs that drain; a hundred of them under load, beside as many by a real HPA (6 minutes)
+test-drain: controlplane ## scale-downs that drain; a hundred under load, beside a real HPA; the copy that drains is killed KILLS times (9 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
-	$(CARGO) test --locked -p llm-autoscaler-e2e --test drain
+	KILLS=$(KILLS) $(CARGO) test --locked -p llm-autoscaler-e2e --test drain
 
 .PHONY: test-roles
 test-roles: controlplane ## prefill and decode in proportion, under one ceiling, while load shifts from long prompts to long answers (4 minutes)

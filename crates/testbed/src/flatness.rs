@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn few_samples_are_no_trend() {
         let sample = |index| Sample { second: f64::from(index), value: 1.0 };
-        let samples: Vec<Sample> = (0..=11).map(sample).collect();
+        let samples: Vec<Sample> = (0..=15).map(sample).collect();
         for count in [0, 1, 2, 5, 8] {
             assert_eq!(Trend::of(&samples[..count]), None, "{count} samples");
         }

@@ -68,7 +68,9 @@ impl OwnMetrics {
     pub fn sum(&self, name: &str) -> f64 {
         let prefix = format!("{name}{{");
         let lines = self.0.lines().filter(|line| line.starts_with(&prefix));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        // An empty sum of floating-point numbers is -0.
+        values.fold(0.0, |sum, value| sum + value)
     }
 
     /// Returns the buckets of a histogram: upper bounds and cumulative counts.

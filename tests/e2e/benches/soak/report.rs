@@ -11,6 +11,8 @@ use crate::{
 
 /// The number of different lines of the log that are printed.
 const LINES: usize = 8;
+/// The number of characters of each that are printed.
+const WIDTH: usize = 250;
 
 /// Prints the report. Returns what is wrong.
 pub(crate) fn print(samples: &Samples, copies: &Copies<'_>, churn: &Churn<'_>) -> Vec<String> {
@@ -80,7 +82,7 @@ fn print_log(log: &str) {
             continue;
         };
         let text = line[at..].chars().map(|c| if c.is_ascii_digit() { '#' } else { c });
-        *counts.entry(text.take(160).collect()).or_default() += 1;
+        *counts.entry(text.take(WIDTH).collect()).or_default() += 1;
     }
     let total: usize = counts.values().sum();
     println!("  {total} warnings and errors in the log");

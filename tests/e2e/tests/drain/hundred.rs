@@ -8,7 +8,6 @@
 //! kube-controller-manager's with its default period of 15 s; it reads the pods' pages through the
 //! custom metrics API.
 
-mod clients;
 mod scale_downs;
 mod side;
 
@@ -18,8 +17,8 @@ use anyhow::{Result, ensure};
 use llm_autoscaler_e2e::Stage;
 use llm_autoscaler_testbed::CustomMetrics;
 
-use crate::gated;
-use clients::REQUEST;
+use crate::{clients::REQUEST, gated};
+
 use side::{Scaler, Side};
 
 /// The results of one of the two sides.

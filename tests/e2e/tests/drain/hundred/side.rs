@@ -10,12 +10,11 @@ use llm_autoscaler_e2e::{SOON, Stage};
 use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 
-use super::{
-    Outcome,
+use super::{Outcome, scale_downs::ScaleDowns};
+use crate::{
     clients::{self, Clients},
-    scale_downs::ScaleDowns,
+    gated,
 };
-use crate::gated;
 
 const SETS: u32 = 25;
 const REPLICAS: u32 = 5;

@@ -13,14 +13,14 @@ use llm_autoscaler_testbed::{
 use tokio::task::JoinHandle;
 
 /// The duration of a request.
-pub(super) const REQUEST: Duration = Duration::from_secs(30);
+pub(crate) const REQUEST: Duration = Duration::from_secs(30);
 /// The time between two tokens, which all requests of a replica get at once.
 const STEP: Duration = Duration::from_secs(2);
 const TOKENS: u32 = 15;
 const CLIENTS: u64 = 5;
 
 /// Returns an engine that answers this slowly under any load.
-pub(super) fn engine() -> Engine {
+pub(crate) fn engine() -> Engine {
     let config = EngineConfig {
         step_base: STEP,
         step_per_sequence: Duration::ZERO,
@@ -30,14 +30,14 @@ pub(super) fn engine() -> Engine {
 }
 
 /// The clients of one StatefulSet, and its Service's address.
-pub(super) struct Clients {
+pub(crate) struct Clients {
     _front: Front,
     clients: Vec<(Arc<LoadGenerator>, JoinHandle<Summary>)>,
 }
 
 impl Clients {
     /// Starts the clients, which each send one request after the other.
-    pub(super) async fn start(stage: &Stage, name: &str) -> Result<Self> {
+    pub(crate) async fn start(stage: &Stage, name: &str) -> Result<Self> {
         let labels = format!("app={name}");
         let front =
             Front::start(stage.client(), &stage.namespace, &labels, Balance::LeastOutstanding)
@@ -48,7 +48,7 @@ impl Clients {
 
     /// Stops the clients and waits for their requests in flight. Returns the numbers of answered
     /// and failed requests, and the first error.
-    pub(super) async fn stop(self) -> (usize, usize, Option<String>) {
+    pub(crate) async fn stop(self) -> (usize, usize, Option<String>) {
         self.clients.iter().for_each(|(generator, _)| generator.stop());
         let mut total = (0, 0, None);
         for (_, task) in self.clients {
