@@ -72,6 +72,11 @@ fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, 
     metric
 }
 
+/// Registers a gauge without labels.
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    register(registry, name, help, Gauge::default())
+}
+
 /// Registers counters, one for each set of labels.
 fn counters<L>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Counter>
 where
@@ -122,42 +127,21 @@ impl Default for Telemetry {
                 "panics",
                 "Panics of tasks, which are faults of the operator, by task",
             ),
-            autoscalers: register(
-                all,
-                "autoscalers",
-                "LLMAutoscalers that the operator reconciles",
-                Gauge::default(),
-            ),
+            autoscalers: gauge(all, "autoscalers", "LLMAutoscalers that the operator reconciles"),
             watch_age: register(
                 all,
                 "watch_age_seconds",
                 "Time since the latest word of a watch, by the kind that is watched",
                 Family::default(),
             ),
-            memory: register(
+            memory: gauge(
                 all,
                 "memory_reserved_bytes",
                 "Memory of --memory-budget that pages, answers and windows take",
-                Gauge::default(),
             ),
-            pages: register(
-                all,
-                "pages",
-                "Metrics pages of pods that the operator scrapes",
-                Gauge::default(),
-            ),
-            tasks: register(
-                all,
-                "tasks",
-                "Tasks of the operator's runtime that have begun and not ended",
-                Gauge::default(),
-            ),
-            leases: register(
-                all,
-                "leases_held",
-                "Leases that this copy of the operator holds",
-                Gauge::default(),
-            ),
+            pages: gauge(all, "pages", "Metrics pages of pods that the operator scrapes"),
+            tasks: gauge(all, "tasks", "Tasks of the operator that have begun and not ended"),
+            leases: gauge(all, "leases_held", "Leases that this copy of the operator holds"),
             lease_transitions: counters(
                 all,
                 "lease_transitions",
