@@ -41,6 +41,7 @@ impl Copy {
     }
 
     /// Returns the other copy.
+    #[must_use]
     pub fn other(self) -> Self {
         Self(1 - self.0)
     }
