@@ -6,7 +6,8 @@ SHELL := /usr/bin/env bash
 ENGINE ?= emulated
 COUNT ?= 600
 STEPS ?= 50
-PODS ?= 1000
+PODS ?= $(if $(filter soak,$(MAKECMDGOALS)),2000,1000)
+MINUTES ?= 120
 KILLS ?= 10
 SEED ?=
 MINUTES ?= 20
@@ -83,9 +84,9 @@ test-targets: controlplane ## roles of RoleBasedGroups, kinds of Grove and Dynam
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test targets
 
 .PHONY: test-drain
-test-drain: controlplane ## scale-downs that drain; a hundred of them under load, beside as many by a real HPA (6 minutes)
+test-drain: controlplane ## scale-downs that drain; a hundred under load, beside a real HPA; the copy that drains is killed KILLS times (9 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
-	$(CARGO) test --locked -p llm-autoscaler-e2e --test drain
+	KILLS=$(KILLS) $(CARGO) test --locked -p llm-autoscaler-e2e --test drain
 
 .PHONY: test-roles
 test-roles: controlplane ## prefill and decode in proportion, under one ceiling, while load shifts from long prompts to long answers (4 minutes)
@@ -251,6 +252,11 @@ reaction: controlplane monitoring ## from a metric's step to the scale write: ST
 sampling: controlplane ## the cost of scraping PODS pages every five seconds: CPU, memory, delay
 	$(CARGO) build --locked --release -p llm-autoscaler
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
+
+.PHONY: soak
+soak: controlplane ## two copies for MINUTES, PODS pods of which a tenth a minute is replaced: memory, descriptors, tasks stay flat
+	$(CARGO) build --locked --release -p llm-autoscaler
+	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench soak -- --minutes $(MINUTES) --pods $(PODS) --csv $(abspath $(TARGET))/soak
 
 .PHONY: crds
 crds: ## generate crds/, deploy/install.yaml and the files of the chart from crates/api and config/

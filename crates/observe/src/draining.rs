@@ -1,6 +1,6 @@
 //! Draining replicas: their requests, and the order in which a smaller size removes replicas.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::ScaleTargetRef;
@@ -29,6 +29,8 @@ const REMOVAL_TIMEOUT: TimeDelta = TimeDelta::minutes(1);
 pub struct DrainMemory {
     /// The draining replicas, by the UIDs of their first pods.
     replicas: HashMap<String, DrainingReplica>,
+    /// The replicas that were cancelled, by the same UIDs, until their gates are seen open.
+    returning: HashSet<String>,
     /// The rollout of the target.
     pub rollouts: RolloutMemory,
     /// The target's object as it was last read.
@@ -55,8 +57,8 @@ pub enum GatePermission {
 }
 
 impl DrainMemory {
-    /// Records the state of the replicas. A replica with a closed gate drains, and one that is gone
-    /// is forgotten.
+    /// Records the state of the replicas. A replica with a closed gate drains, unless it has just
+    /// been cancelled, and one that is gone is forgotten.
     pub fn observe(&mut self, replicas: &Replicas, permission: GatePermission, now: DateTime<Utc>) {
         let alive: Vec<&ReplicaPods> =
             replicas.list.iter().filter(|group| group.is_alive()).collect();
@@ -65,8 +67,13 @@ impl DrainMemory {
             keys.contains(&key.as_str())
                 && draining.written.is_none_or(|at| now - at < REMOVAL_TIMEOUT)
         });
+        self.returning.retain(|returning| {
+            let is_it = |group: &&&ReplicaPods| key(group) == returning;
+            alive.iter().find(is_it).is_some_and(|group| closed_since(group).is_some())
+        });
         for group in alive {
-            if let Some(since) = closed_since(group) {
+            let since = closed_since(group).filter(|_| !self.returning.contains(key(group)));
+            if let Some(since) = since {
                 let begun = DrainingReplica::new(since.min(now));
                 self.replicas.entry(key(group).to_owned()).or_insert(begun);
             }
@@ -90,12 +97,15 @@ impl DrainMemory {
 
     /// Records that a replica begins to drain.
     pub fn begin(&mut self, group: &ReplicaPods, now: DateTime<Utc>) {
+        self.returning.remove(key(group));
         self.replicas.insert(key(group).to_owned(), DrainingReplica::new(now));
     }
 
     /// Records that a replica is not to be removed any more. Returns true if it was draining and
-    /// its removal had not been written.
+    /// its removal had not been written. Its gate may be seen closed for some more steps, which is
+    /// no further drain.
     pub fn cancel(&mut self, group: &ReplicaPods) -> bool {
+        self.returning.insert(key(group).to_owned());
         self.replicas.remove(key(group)).is_some_and(|draining| draining.written.is_none())
     }
 

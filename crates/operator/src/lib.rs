@@ -55,7 +55,7 @@ use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, core::DeserializeGuard};
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{net::TcpListener, runtime::Handle, sync::oneshot};
 use tracing::info;
 
 pub use crate::http::{certificate::CertificateFiles, server::WakeConfig};
@@ -323,6 +323,8 @@ async fn serve_health(
         heartbeat: Heartbeat::start(context.clock, &supervisor),
         readiness: Readiness::new(context.autoscalers.clone(), pods),
         telemetry: context.telemetry.clone(),
+        scrape_pool: context.sampling.scrape_pool.clone(),
+        runtime: Handle::current(),
         supervisor,
     };
     let (sender, end) = oneshot::channel();

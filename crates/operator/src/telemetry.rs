@@ -35,6 +35,8 @@ pub(crate) struct Telemetry {
     autoscalers: Gauge,
     watch_age: Family<KindLabel, Gauge<f64, AtomicU64>>,
     memory: Gauge,
+    pages: Gauge,
+    tasks: Gauge,
     leases: Gauge,
     schema_differences: Family<DifferenceLabel, Gauge>,
     lease_transitions: Family<ResultLabel, Counter>,
@@ -143,13 +145,15 @@ impl Default for Telemetry {
                 "memory_reserved_bytes",
                 "Memory of --memory-budget that pages, answers and windows take",
             ),
-            leases: gauge(all, "leases_held", "Leases that this copy of the operator holds"),
             schema_differences: register(
                 all,
                 "schema_differences",
                 "Fields of the resource that the installed CRD lacks, or that only it has",
                 Family::default(),
             ),
+            pages: gauge(all, "pages", "Metrics pages of pods that the operator scrapes"),
+            tasks: gauge(all, "tasks", "Tasks of the operator that have begun and not ended"),
+            leases: gauge(all, "leases_held", "Leases that this copy of the operator holds"),
             lease_transitions: counters(
                 all,
                 "lease_transitions",
@@ -233,6 +237,16 @@ impl Telemetry {
     /// Sets the time since the latest word of a watch. The kind is `llmautoscalers` or `pods`.
     pub(crate) fn set_watch_age(&self, kind: &'static str, age: Duration) {
         self.watch_age.get_or_create(&KindLabel { kind }).set(age.as_secs_f64());
+    }
+
+    /// Sets the number of metrics pages that are scraped.
+    pub(crate) fn set_pages(&self, count: usize) {
+        self.pages.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the number of the runtime's tasks that are alive.
+    pub(crate) fn set_tasks(&self, count: usize) {
+        self.tasks.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Sets the number of Leases that this copy of the operator holds.

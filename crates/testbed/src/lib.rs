@@ -15,6 +15,7 @@
 //!  lws            the real controller of LeaderWorkerSets, which are replicas of several pods
 //!  RbgController  plays the controller of RoleBasedGroups
 //!  LoadGenerator  keeps a number of requests in flight, and reports as benchmark tools do
+//!  flatness       judges whether a figure of a process grows over a long run
 //! ```
 //!
 //! **Invariant:** nothing listens beyond loopback, and nothing outlives the process that started
@@ -30,6 +31,7 @@ pub mod controlplane;
 pub mod custom_metrics;
 pub mod engine;
 pub mod fake_prometheus;
+pub mod flatness;
 pub mod front;
 pub mod gitops;
 pub mod load;

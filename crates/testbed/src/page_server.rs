@@ -1,8 +1,8 @@
 //! Serves one page at any number of addresses: a single socket answers on all of 127.0.0.0/8.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,10 +10,14 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::task::Task;
 
+/// The answer to every request, which may change.
+type Answer = Arc<Mutex<Arc<[u8]>>>;
+
 /// A server that answers every request, at every loopback address, with the same page.
 #[derive(Debug)]
 pub struct PageServer {
     port: u16,
+    answer: Answer,
     served: Arc<AtomicU64>,
     _task: Task,
 }
@@ -30,18 +34,20 @@ impl PageServer {
         socket.bind((Ipv4Addr::UNSPECIFIED, 0).into())?;
         let listener = socket.listen(4096)?;
         let port = listener.local_addr()?.port();
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n{page}",
-            page.len()
-        );
+        let answer = Arc::new(Mutex::new(answer_with(page)));
         let served = Arc::new(AtomicU64::new(0));
-        let task = Task::spawn(serve(listener, answer.into_bytes().into(), served.clone()));
-        Ok(Self { port, served, _task: task })
+        let task = Task::spawn(serve(listener, answer.clone(), served.clone()));
+        Ok(Self { port, answer, served, _task: task })
     }
 
     /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Answers with another page from now on.
+    pub fn set(&self, page: &str) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer_with(page);
     }
 
     /// Returns the number of times that the page has been served.
@@ -50,7 +56,14 @@ impl PageServer {
     }
 }
 
-async fn serve(listener: TcpListener, answer: Arc<[u8]>, served: Arc<AtomicU64>) {
+fn answer_with(page: &str) -> Arc<[u8]> {
+    let length = page.len();
+    let kind = "Content-Type: text/plain; version=0.0.4";
+    let answer = format!("HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{page}");
+    answer.into_bytes().into()
+}
+
+async fn serve(listener: TcpListener, answer: Answer, served: Arc<AtomicU64>) {
     loop {
         // A connection may be closed before it is accepted; the server goes on.
         let Ok((stream, _)) = listener.accept().await else { continue };
@@ -62,7 +75,11 @@ async fn serve(listener: TcpListener, answer: Arc<[u8]>, served: Arc<AtomicU64>)
 }
 
 /// Answers each request of a connection; requests have no bodies.
-async fn converse(mut stream: TcpStream, answer: &[u8], served: &AtomicU64) -> std::io::Result<()> {
+async fn converse(
+    mut stream: TcpStream,
+    answer: &Answer,
+    served: &AtomicU64,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut head = Vec::with_capacity(1024);
     loop {
@@ -72,7 +89,8 @@ async fn converse(mut stream: TcpStream, answer: &[u8], served: &AtomicU64) -> s
         if head.ends_with(b"\r\n\r\n") {
             head.clear();
             served.fetch_add(1, Ordering::Relaxed);
-            stream.write_all(answer).await?;
+            let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            stream.write_all(&answer).await?;
         }
     }
 }

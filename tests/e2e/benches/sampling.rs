@@ -9,16 +9,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
-use std::{net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api,
-    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
+use llm_autoscaler_e2e::{
+    Cluster, Stage,
+    fleets::Fleets,
+    usage::{OwnMetrics, Usage, within},
 };
-use llm_autoscaler_e2e::{Cluster, Stage};
 use llm_autoscaler_testbed::{EnginePage, PageServer, wait};
 use serde_json::json;
 use tokio::time::Instant;
@@ -29,6 +28,8 @@ const TARGET: usize = 100;
 const MEASURED: Duration = Duration::from_mins(1);
 /// The scrape interval in seconds.
 const INTERVAL: u64 = 5;
+/// The series of pages that were read.
+const SCRAPED: &str = "llm_autoscaler_scrapes_total{result=\"ok\"}";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -56,20 +57,17 @@ async fn measure(count: usize, small: bool) -> Result<()> {
     let cluster = Arc::new(Cluster::start().await?);
     let stage = Stage::create(cluster, "sampling").await?;
     stage.operator.kill();
-    stage.control_plane().apply_yaml(include_str!("../fixtures/fleet-crd.yaml")).await?;
-    let established =
-        ["wait", "--for=condition=Established", "crd/fleets.example.com", "--timeout=30s"];
-    stage.control_plane().kubectl(established).await?;
+    let fleets = Fleets::install(&stage, server.port()).await?;
     println!("creating {count} pods in {} targets", count.div_ceil(TARGET));
     let began = Instant::now();
-    create_targets(&stage, count).await?;
-    create_pods(&stage, count, server.port()).await?;
+    create_targets(&fleets, count).await?;
+    create_pods(&fleets, count).await?;
     println!("they are there after {:.0} s; starting the operator", began.elapsed().as_secs_f64());
     stage.operator.start()?;
     wait::until("all pods to be read", Duration::from_mins(3), async || {
-        let page = stage.operator.metrics().await.unwrap_or_default();
-        Ok((value(&page, "llm_autoscaler_scrapes_total{result=\"ok\"}") >= 2.0 * count as f64)
-            .then_some(()))
+        let page = OwnMetrics::of(&stage.operator).await;
+        let scrapes = page.ok().and_then(|page| page.value(SCRAPED)).unwrap_or(0.0);
+        Ok((scrapes >= 2.0 * count as f64).then_some(()))
     })
     .await?;
     let before = Figures::of(&stage).await?;
@@ -81,71 +79,21 @@ async fn measure(count: usize, small: bool) -> Result<()> {
     Ok(())
 }
 
-async fn create_targets(stage: &Stage, count: usize) -> Result<()> {
-    let kind = GroupVersionKind::gvk("example.com", "v1", "Fleet");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "fleets");
-    let fleets: Api<DynamicObject> =
-        Api::namespaced_with(stage.client(), &stage.namespace, &resource);
+async fn create_targets(fleets: &Fleets<'_>, count: usize) -> Result<()> {
     for target in 0..count.div_ceil(TARGET) {
         let name = format!("fleet-{target}");
-        let size = TARGET.min(count - target * TARGET);
-        let fleet = json!({
-            "apiVersion": "example.com/v1", "kind": "Fleet", "metadata": {"name": name},
-            "spec": {"size": size}, "status": {"size": size, "selector": format!("fleet={name}")},
-        });
-        fleets.create(&PostParams::default(), &serde_json::from_value(fleet)?).await?;
-        let spec = json!({
-            "scaleTargetRef": {"apiVersion": "example.com/v1", "kind": "Fleet", "name": name},
-            "maxReplicas": 1000,
-            "sources": [{"scrape": {"intervalSeconds": INTERVAL, "timeoutSeconds": 2}}],
-            "metrics": [{
-                "signal": "InFlightRequests",
-                "target": {"type": "AverageValue", "averageValue": "32"},
-            }],
-            "podMonitor": {"mode": "Disabled"},
-        });
-        stage.autoscaler(&name, spec).await?;
+        fleets.create(&name, TARGET.min(count - target * TARGET)).await?;
+        fleets.autoscaler(&name, &name, INTERVAL, json!({})).await?;
     }
     Ok(())
 }
 
-/// Creates pods with a status that says that they run. They have no node and no container.
-async fn create_pods(stage: &Stage, count: usize, port: u16) -> Result<()> {
-    let pods = stage.api::<Pod>();
-    stream::iter(0..count)
-        .map(|index| {
-            let pods = &pods;
-            async move {
-                let name = format!("pod-{index}");
-                let container = json!({
-                    "name": "engine",
-                    "image": "engine",
-                    "ports": [{"name": "http", "containerPort": port}],
-                });
-                let labels = json!({"fleet": format!("fleet-{}", index / TARGET)});
-                let pod = json!({
-                    "metadata": {"name": name, "labels": labels},
-                    "spec": {
-                        "schedulingGates": [{"name": "example.com/bench"}],
-                        "containers": [container],
-                        "automountServiceAccountToken": false,
-                    },
-                });
-                pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
-                let bits = 0x7f40_0000_u32 + 2 + index as u32;
-                let address = Ipv4Addr::from(bits).to_string();
-                let status = json!({"status": {
-                    "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
-                    "conditions": [{"type": "Ready", "status": "True"}],
-                }});
-                pods.patch_status(&name, &PatchParams::default(), &Patch::Strategic(status))
-                    .await?;
-                anyhow::Ok(())
-            }
-        })
-        .buffer_unordered(16)
-        .try_collect::<Vec<()>>()
-        .await?;
+async fn create_pods(fleets: &Fleets<'_>, count: usize) -> Result<()> {
+    let create = |index: usize| async move {
+        let (name, fleet) = (format!("pod-{index}"), format!("fleet-{}", index / TARGET));
+        fleets.create_pod(&name, &fleet, index as u32).await
+    };
+    stream::iter(0..count).map(create).buffer_unordered(16).try_collect::<Vec<()>>().await?;
     Ok(())
 }
 
@@ -163,30 +111,18 @@ struct Figures {
 
 impl Figures {
     async fn of(stage: &Stage) -> Result<Self> {
-        let pid = stage.operator.pid().context("the operator does not run")?;
-        let page = stage.operator.metrics().await?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let fields: Vec<&str> =
-            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| {
-            fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0)
-        };
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let memory = memory
-            .and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok())
-            .unwrap_or(0.0);
-        let all = sum(&page, "llm_autoscaler_scrapes_total");
-        let scrapes = value(&page, "llm_autoscaler_scrapes_total{result=\"ok\"}");
+        let usage = Usage::of(&stage.operator)?;
+        let page = OwnMetrics::of(&stage.operator).await?;
+        let all = page.sum("llm_autoscaler_scrapes_total");
+        let scrapes = page.value(SCRAPED).unwrap_or(0.0);
         Ok(Self {
             at: Instant::now(),
-            // The kernel counts in ticks of 1/100 s on every Linux that this runs on.
-            cpu: (ticks(11) + ticks(12)) / 100.0,
-            memory: memory / 1024.0,
+            cpu: usage.cpu,
+            memory: usage.memory,
             scrapes,
             failed: all - scrapes,
-            decisions: sum(&page, "llm_autoscaler_decisions_total"),
-            late: buckets(&page, "llm_autoscaler_scrape_lateness_seconds"),
+            decisions: page.sum("llm_autoscaler_decisions_total"),
+            late: page.buckets("llm_autoscaler_scrape_lateness_seconds"),
         })
     }
 
@@ -222,14 +158,7 @@ struct Spent {
 impl Spent {
     fn text(&self, count: usize, page: usize) -> String {
         let Self { seconds, cpu, memory, scrapes, decisions, late } = self;
-        let all = late.last().map_or(0.0, |(_, count)| *count);
-        let within = |share: f64| {
-            let bucket = late
-                .iter()
-                .find(|(_, count)| *count >= share * all)
-                .map_or(f64::INFINITY, |(le, _)| *le);
-            format!("{:.0} ms", bucket * 1000.0)
-        };
+        let within = |share: f64| format!("{:.0} ms", within(late, share) * 1000.0);
         format!(
             "{count} pods, pages of {page} bytes, every {INTERVAL} s: {:.0} reads/s, {:.1} decisions/s, \
              {:.1} % of a core, {memory:.0} MB, {:.0} µs of CPU a read, late by at most {} (p50), {} (p99)",
@@ -241,24 +170,4 @@ impl Spent {
             within(0.99),
         )
     }
-}
-
-fn value(page: &str, series: &str) -> f64 {
-    let line = page.lines().find_map(|line| line.strip_prefix(series));
-    line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
-}
-
-fn sum(page: &str, name: &str) -> f64 {
-    let lines = page.lines().filter(|line| line.starts_with(&format!("{name}{{")));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
-fn buckets(page: &str, name: &str) -> Vec<(f64, f64)> {
-    let prefix = format!("{name}_bucket{{le=\"");
-    let lines = page.lines().filter_map(|line| line.strip_prefix(&prefix));
-    let bucket = |line: &str| {
-        let (le, count) = line.split_once("\"} ")?;
-        Some((le.parse::<f64>().unwrap_or(f64::INFINITY), count.parse().ok()?))
-    };
-    lines.filter_map(bucket).collect()
 }

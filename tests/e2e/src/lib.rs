@@ -6,8 +6,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
+pub mod audit;
 mod cluster;
+pub mod copies;
 pub mod election;
+pub mod fleets;
 pub mod gated;
 pub mod groups;
 mod operator;
@@ -15,6 +18,7 @@ mod pages;
 pub mod runner;
 pub mod scenarios;
 mod stage;
+pub mod usage;
 
 pub use cluster::{Cluster, operator_binary};
 pub use operator::{Operator, free_address};

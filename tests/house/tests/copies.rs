@@ -3,8 +3,7 @@
 use std::{env, fs};
 
 use llm_autoscaler_house::{
-    book,
-    chart,
+    book, chart,
     checkout::Checkout,
     notices, promises,
     versions::{self, Pin, Style},

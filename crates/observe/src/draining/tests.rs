@@ -195,6 +195,31 @@ fn a_restart_resumes_the_drains_of_closed_gates() {
 }
 
 #[test]
+fn a_cancelled_drain_is_cancelled_once() {
+    let mut memory = DrainMemory::default();
+    let (open, shut) = (replicas([gated("a-0")]), replicas([closed("a-0", 40)]));
+    let drains = |memory: &DrainMemory, replicas| {
+        let found = candidates(memory, replicas, &[None]).unwrap();
+        found[0].1.draining.is_some()
+    };
+    memory.begin(&open.list[0], at(40));
+    memory.observe(&shut, GatePermission::Granted, at(41));
+    assert!(memory.cancel(&shut.list[0]));
+    // The gate has been opened, and the watch does not show it yet.
+    memory.observe(&shut, GatePermission::Granted, at(42));
+    assert!(!drains(&memory, &shut) && !memory.cancel(&shut.list[0]));
+    // It is shown; a gate that is closed after that drains.
+    memory.observe(&open, GatePermission::Granted, at(43));
+    memory.observe(&shut, GatePermission::Granted, at(44));
+    assert!(drains(&memory, &shut));
+    // So does a victim that is chosen again at once.
+    assert!(memory.cancel(&shut.list[0]));
+    memory.begin(&shut.list[0], at(45));
+    memory.observe(&shut, GatePermission::Granted, at(46));
+    assert!(drains(&memory, &shut) && memory.cancel(&shut.list[0]));
+}
+
+#[test]
 fn a_drain_without_permission_is_as_one_without_a_gate() {
     let mut memory = DrainMemory::default();
     let replicas = replicas([gated("a-0")]);

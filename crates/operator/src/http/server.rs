@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{net::TcpListener, runtime::Handle, sync::oneshot};
 
 use crate::{
     clock::Clock,
@@ -22,6 +22,7 @@ use crate::{
         wake_endpoint::WakeEndpoint,
         wake_record::WakeRecord,
     },
+    sampling::scrape_pool::ScrapePool,
     supervise::Supervisor,
     telemetry::Telemetry,
 };
@@ -60,6 +61,10 @@ pub(crate) struct Health {
     pub readiness: Readiness,
     /// Answers `/metrics`.
     pub telemetry: Telemetry,
+    /// Counts the pages for `/metrics`.
+    pub scrape_pool: ScrapePool,
+    /// The runtime of the operator's tasks, which counts them for `/metrics`.
+    pub runtime: Handle,
     /// Catches the panics of connections.
     pub supervisor: Supervisor,
 }
@@ -71,6 +76,8 @@ impl Health {
 
     fn page(&self) -> ([(&'static str, &'static str); 1], String) {
         self.readiness.record_ages(&self.telemetry);
+        self.telemetry.set_pages(self.scrape_pool.page_count());
+        self.telemetry.set_tasks(self.runtime.metrics().num_alive_tasks());
         ([("content-type", OPEN_METRICS)], self.telemetry.page())
     }
 }

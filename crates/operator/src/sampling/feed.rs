@@ -114,6 +114,11 @@ impl<K: Clone + Eq + Hash, S: FeedState> FeedRegistry<K, S> {
         may_run.then(|| subscribe(&mut feeds, subscriber, key, subscription, run))
     }
 
+    /// Returns the number of feeds that have subscribers.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.feeds).len()
+    }
+
     /// Ends a subscription.
     pub(crate) fn unsubscribe(&self, subscriber: SubscriberId, key: &K) {
         let mut feeds = lock(&self.feeds);
@@ -198,9 +203,9 @@ mod tests {
         registry.unsubscribe(first, &"page");
         registry.unsubscribe(first, &"another page");
         tokio::task::yield_now().await;
-        assert_eq!(lock(&registry.feeds).len(), 1);
+        assert_eq!(registry.count(), 1);
         registry.unsubscribe(second, &"page");
-        assert!(lock(&registry.feeds).is_empty());
+        assert_eq!(registry.count(), 0);
         let again = subscribe(first, 1);
         assert!(!Arc::ptr_eq(&feed, &again), "a new feed has no past");
         registry.unsubscribe(first, &"page");

@@ -65,6 +65,11 @@ impl ScrapePool {
         self.0.pages.new_subscriber()
     }
 
+    /// Returns the number of pages that are scraped.
+    pub(crate) fn page_count(&self) -> usize {
+        self.0.pages.count()
+    }
+
     /// Returns the one shared copy of a measure, so that its address identifies it.
     pub(crate) fn intern(&self, measure: &Measure) -> Arc<Measure> {
         let Interned { measures, sweep_at } = &mut *lock(&self.0.measures);

@@ -13,7 +13,6 @@
 //! operator: they sleep for 15 s before SIGTERM, while they leave their Services, their engine ends
 //! requests within 45 s, and their grace period is 75 s.
 
-mod clients;
 mod scale_downs;
 mod side;
 
@@ -23,8 +22,7 @@ use anyhow::{Result, ensure};
 use llm_autoscaler_e2e::Stage;
 use llm_autoscaler_testbed::CustomMetrics;
 
-use crate::gated;
-use clients::LONG_REQUEST;
+use crate::{clients::LONG_REQUEST, gated};
 use side::{Scaler, Side};
 
 /// The course of all of a side's scale-downs.

@@ -2,9 +2,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
+mod clients;
 mod hundred;
+mod kills;
 mod ordered;
 mod scenes;
+mod service_record;
 mod stuck;
 
 use std::process::ExitCode;
@@ -34,5 +37,7 @@ async fn main() -> ExitCode {
         scenes::grace_period_is_shorter_than_requests,
     };
     let hundred = scenarios! { hundred::a_hundred_scale_downs };
-    runner::run_in_turn(vec![(forbidden, 1), (scenes, AT_A_TIME), (hundred, 1)]).await
+    let kills = scenarios! { kills::holder_is_killed_in_the_middle_of_drains };
+    let groups = vec![(forbidden, 1), (scenes, AT_A_TIME), (hundred, 1), (kills, 1)];
+    runner::run_in_turn(groups).await
 }

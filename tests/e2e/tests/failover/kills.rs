@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use chrono::Utc;
-use llm_autoscaler_e2e::Stage;
+use llm_autoscaler_e2e::{Stage, copies::Copies};
 use serde_json::json;
-
-use crate::copies::Copies;
 
 /// The time for which a Lease lasts.
 const LEASE: Duration = Duration::from_secs(5);

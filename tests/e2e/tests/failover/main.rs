@@ -6,8 +6,6 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
-mod audit;
-mod copies;
 mod kills;
 mod scenes;
 

@@ -4,11 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use chrono::Utc;
-use llm_autoscaler_e2e::{SOON, Stage, gated};
+use llm_autoscaler_e2e::{SOON, Stage, copies::Copies, gated};
 use llm_autoscaler_testbed::{http_client, wait};
 use serde_json::json;
-
-use crate::copies::Copies;
 
 /// The time for which a Lease lasts, in seconds.
 const LEASE: u64 = 5;

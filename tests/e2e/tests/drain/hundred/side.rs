@@ -10,12 +10,11 @@ use llm_autoscaler_e2e::{SOON, Stage, gated::PodSettings};
 use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 
-use super::{
-    Outcome, Shrunk,
+use super::{Outcome, Shrunk, scale_downs::ScaleDowns};
+use crate::{
     clients::{self, Clients},
-    scale_downs::ScaleDowns,
+    gated,
 };
-use crate::gated;
 
 const SETS: u32 = 25;
 const REPLICAS: u32 = 5;
@@ -78,7 +77,8 @@ impl Side {
     /// Starts the clients.
     pub(super) async fn load(&mut self, stage: &Stage) -> Result<()> {
         self.loads =
-            try_join_all(self.names.iter().map(|name| Clients::start(stage, name))).await?;
+            try_join_all(self.names.iter().map(|name| Clients::start_with_long(stage, name)))
+                .await?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// A request of a copy that the API server has answered.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub struct Request {
     /// The name of the process that sent it: that of the copy, and a suffix for each start.
     pub process: String,
     /// The verb.
@@ -54,7 +54,7 @@ impl Request {
 
     /// Returns true for a write to anything but a Lease and the record of a wake call, whether it
     /// was accepted or not.
-    pub(crate) fn is_attempt(&self) -> bool {
+    pub fn is_attempt(&self) -> bool {
         let writes = ["create", "update", "patch", "delete"];
         let is_review = self.resource.ends_with("reviews");
         writes.contains(&&*self.verb)
@@ -64,7 +64,7 @@ impl Request {
     }
 
     /// Returns true for a write that the API server has accepted.
-    pub(crate) fn is_write(&self) -> bool {
+    pub fn is_write(&self) -> bool {
         self.is_attempt() && self.is_accepted()
     }
 
@@ -79,7 +79,7 @@ impl Request {
 
 /// Reads the requests of copies from the log, as it grows.
 #[derive(Debug)]
-pub(crate) struct Log {
+pub struct Log {
     path: PathBuf,
     /// What the names of the copies begin with.
     copies: String,
@@ -89,14 +89,17 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Reads the log from its end.
-    pub(crate) fn new(path: PathBuf, copies: String) -> Result<Self> {
-        let read = std::fs::metadata(&path)?.len();
-        Ok(Self { path, copies, read, requests: Vec::new() })
+    /// Reads the log from its end. A log that does not exist fails when it is read.
+    pub fn new(path: PathBuf, copies: String) -> Self {
+        let read = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        Self { path, copies, read, requests: Vec::new() }
     }
 
     /// Returns the requests so far, by the time of their answers.
-    pub(crate) fn requests(&mut self) -> Result<&[Request]> {
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn requests(&mut self) -> Result<&[Request]> {
         let mut file = File::open(&self.path)
             .with_context(|| format!("reading the audit log {}", self.path.display()))?;
         file.seek(SeekFrom::Start(self.read))?;
@@ -118,7 +121,7 @@ impl Log {
 
 /// Returns the double writes: those that were received after another process had written its name
 /// into the Lease, or were answered later than that by a process that did not get it back.
-pub(crate) fn double_writes(requests: &[Request]) -> Vec<Request> {
+pub fn double_writes(requests: &[Request]) -> Vec<Request> {
     let mut holder: Option<&str> = None;
     let mut doubles = Vec::new();
     for request in requests {
