@@ -10,6 +10,7 @@ PODS ?= 1000
 KILLS ?= 10
 LOADING ?= 60
 SECONDS ?= 60
+ARCH ?= amd64
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DENY_VERSION := 0.20.2
@@ -204,6 +205,22 @@ reaction: controlplane monitoring ## from a metric's step to the scale write: ST
 sampling: controlplane ## the cost of scraping PODS pages every five seconds: CPU, memory, delay
 	$(CARGO) build --locked --release -p llm-autoscaler
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
+
+.PHONY: image
+image: ## the image for ARCH (amd64, arm64) as an OCI archive in target/image
+	deploy/image.sh $(ARCH)
+
+.PHONY: test-image
+test-image: controlplane ## the image for amd64: its content, its settings, and a StatefulSet that its binary scales
+	deploy/test-image.sh $$(deploy/image.sh amd64)
+
+.PHONY: reproducible
+reproducible: ## the image for ARCH is built twice, in two folders, and both archives are equal
+	deploy/reproducible.sh $(ARCH)
+
+.PHONY: release
+release: ## what a release consists of, in target/release-VERSION (docs/release.md)
+	deploy/release.sh
 
 .PHONY: crds
 crds: ## generate crds/ and deploy/install.yaml from crates/api and config/

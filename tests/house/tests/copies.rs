@@ -56,6 +56,7 @@ const PINS: &[Pin] = &[
     pin("tests/lws/go.mod", "sigs.k8s.io/lws ", "LeaderWorkerSet"),
     pin("tests/lws/0.9/go.mod", "sigs.k8s.io/lws ", "LeaderWorkerSet"),
     pin("tests/owners/modules.txt", "github.com/kserve/kserve ", "KServe"),
+    pin("deploy/sbom.sh", "tool_version=", "cargo-cyclonedx"),
     pin("tests/owners/modules.txt", "github.com/ray-project/kuberay/ray-operator ", "KubeRay"),
     pin("tests/owners/modules.txt", "github.com/volcano-sh/kthena ", "Kthena"),
     pin("tests/owners/modules.txt", "github.com/vllm-project/aibrix ", "AIBrix"),
@@ -89,8 +90,8 @@ fn notices_name_every_package_of_the_binary() {
     if !checkout.is_judged() {
         return;
     }
-    let (page, path) =
-        (notices::render(&checkout, "llm-autoscaler").unwrap(), checkout.root().join(NOTICES));
+    let page = notices::render(&checkout, &["llm-autoscaler", "llm-autoscaler-ca-bundle"]).unwrap();
+    let path = checkout.root().join(NOTICES);
     if env::var_os("UPDATE").is_some() {
         fs::write(&path, &page).unwrap();
     }
