@@ -7,12 +7,12 @@ ENGINE ?= emulated
 COUNT ?= 600
 STEPS ?= 50
 PODS ?= $(if $(filter soak,$(MAKECMDGOALS)),2000,1000)
-MINUTES ?= 120
+MINUTES ?= $(if $(filter soak,$(MAKECMDGOALS)),120,20)
 KILLS ?= 10
 SEED ?=
-MINUTES ?= 20
 LOADING ?= 60
 SECONDS ?= 60
+ARCH ?= amd64
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 CHART := deploy/helm/llm-autoscaler
@@ -257,6 +257,22 @@ sampling: controlplane ## the cost of scraping PODS pages every five seconds: CP
 soak: controlplane ## two copies for MINUTES, PODS pods of which a tenth a minute is replaced: memory, descriptors, tasks stay flat
 	$(CARGO) build --locked --release -p llm-autoscaler
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench soak -- --minutes $(MINUTES) --pods $(PODS) --csv $(abspath $(TARGET))/soak
+
+.PHONY: image
+image: ## the image for ARCH (amd64, arm64) as an OCI archive in target/image
+	deploy/image.sh $(ARCH)
+
+.PHONY: test-image
+test-image: controlplane ## the image for amd64: its content, its settings, and a StatefulSet that its binary scales
+	deploy/test-image.sh $$(deploy/image.sh amd64)
+
+.PHONY: reproducible
+reproducible: ## the image for ARCH is built twice, in two folders, and both archives are equal
+	deploy/reproducible.sh $(ARCH)
+
+.PHONY: release
+release: ## what a release consists of, in target/release-VERSION (docs/release.md)
+	deploy/release.sh
 
 .PHONY: crds
 crds: ## generate crds/, deploy/install.yaml and the files of the chart from crates/api and config/

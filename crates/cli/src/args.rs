@@ -20,9 +20,15 @@ use crate::{
     source_credentials,
 };
 
+/// The first 12 digits of the commit that the binary was built from, or `unknown` (`build.rs`).
+const REVISION: &str = env!("LLM_AUTOSCALER_REVISION");
+/// The version and the commit.
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("LLM_AUTOSCALER_REVISION"), ")");
+
 /// Keeps LLM inference services at the right number of replicas.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version = VERSION)]
 pub(crate) struct Args {
     /// The subcommand.
     #[command(subcommand)]
@@ -192,6 +198,7 @@ impl Run {
         let source_credentials = file.map(|path| source_credentials::read(path, &egress));
         Ok(Config {
             source_credentials: source_credentials.transpose()?.unwrap_or_default(),
+            revision: REVISION,
             namespace: self.namespace,
             health_address: self.health_address,
             wake: self.wake.config(),
@@ -294,6 +301,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_has_the_commit() {
+        let told = Args::command().render_version();
+        let revision = config(&[]).revision;
+        let expected = format!("llm-autoscaler {} ({revision})\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(told, expected);
+        let is_commit = revision.len() == 12 && revision.bytes().all(|it| it.is_ascii_hexdigit());
+        assert!(is_commit || revision == "unknown", "{revision}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use kube::{Client, Config};
+use llm_autoscaler_operator::Component;
 
 /// Runs `work` on a runtime, with one TLS library for the API server and the pods.
 pub(crate) fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -10,9 +11,12 @@ pub(crate) fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> an
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 
-/// Returns a client of the cluster that this process runs in, or that KUBECONFIG names.
-pub(crate) async fn client() -> anyhow::Result<Client> {
-    Ok(Client::try_from(config().await?)?)
+/// Returns a client of the cluster that this process runs in, or that KUBECONFIG names, for a
+/// subcommand.
+pub(crate) async fn client(component: Component) -> anyhow::Result<Client> {
+    let mut config = config().await?;
+    component.introduce(&mut config);
+    Ok(Client::try_from(config)?)
 }
 
 /// Returns the configuration of the cluster that this process runs in, or that KUBECONFIG names.

@@ -12,6 +12,7 @@ use llm_autoscaler_api::{
     conditions::{ConditionType, Reason, status_text},
     time,
 };
+use llm_autoscaler_operator::Component;
 
 use crate::output::print;
 
@@ -28,7 +29,7 @@ pub(crate) struct Explain {
 impl Explain {
     /// Reads the object and prints the explanation that its status gives.
     pub(crate) async fn explain(self) -> anyhow::Result<()> {
-        let client = crate::cluster::client().await?;
+        let client = crate::cluster::client(Component::Explain).await?;
         let api: Api<LLMAutoscaler> = match &self.namespace {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::default_namespaced(client),

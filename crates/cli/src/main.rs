@@ -23,6 +23,12 @@ use crate::{
     cluster::with_cluster,
 };
 
+/// The allocator of the static binary, because that of musl has one lock for all threads
+/// (docs/performance.md has the figures).
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run(run) => run.run(),

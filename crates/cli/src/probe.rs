@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use llm_autoscaler_engines::{
     Engine, Inspection, Program, exposition::Value as Quantity, inspect, recognize_program,
 };
-use llm_autoscaler_operator::{other_scheme, refuses_certificate};
+use llm_autoscaler_operator::{Component, other_scheme, refuses_certificate};
 use serde_json::{Value, json};
 
 use crate::{engines::by_name, output::print};
@@ -158,6 +158,7 @@ impl Probe {
 
     fn client(&self) -> anyhow::Result<reqwest::Client> {
         let mut client = reqwest::Client::builder()
+            .user_agent(Component::Probe.user_agent())
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .danger_accept_invalid_certs(self.insecure)

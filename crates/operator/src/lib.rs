@@ -12,7 +12,7 @@
 //!                      │
 //!                    lease          which copy of the operator serves which namespaces
 //!                      │
-//!    supervise  telemetry  kube_api  backoff  lanes  pace  clock  lock
+//!    supervise  telemetry  kube_api  user_agent  backoff  lanes  pace  clock  lock
 //! ```
 //!
 //! Each folder is a phase of the step or a port to the world, and imports only from below:
@@ -46,12 +46,12 @@ mod schema;
 mod status;
 mod supervise;
 mod telemetry;
+mod user_agent;
 
 pub use sampling::tls_hint::{other_scheme, refuses_certificate};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, core::DeserializeGuard};
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_core::Profile;
@@ -62,6 +62,7 @@ pub use crate::http::{certificate::CertificateFiles, server::WakeConfig};
 pub use crate::lease::LeaseConfig;
 pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
 pub use crate::sampling::providers::rules::{CheckedRule, CredentialRule, RuleError};
+pub use crate::user_agent::Component;
 use crate::{
     clock::Clock,
     cluster::{
@@ -96,6 +97,7 @@ use crate::{
     status::{events::Events, write_limiter::WriteLimiter, writer::StatusClient},
     supervise::Supervisor,
     telemetry::Telemetry,
+    user_agent::VERSION,
 };
 
 /// The longest time for which the listing of pods waits for that of the autoscalers.
@@ -108,6 +110,8 @@ const RELEASE: Duration = Duration::from_secs(2);
 /// The configuration of an operator.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The commit that the binary was built from, for the metric `llm_autoscaler_build_info`.
+    pub revision: &'static str,
     /// The only namespace that the operator serves; all if absent.
     pub namespace: Option<String>,
     /// The address that serves `/livez`, `/readyz` and `/metrics`.
@@ -138,6 +142,7 @@ impl Config {
     /// loopback addresses.
     fn of_tests() -> Self {
         Self {
+            revision: "unknown",
             namespace: None,
             health_address: ([127, 0, 0, 1], 0).into(),
             wake: None,
@@ -185,6 +190,7 @@ fn half_of_the_threads() -> usize {
 fn context(config: &Config, client: &Client, watching: &Client) -> Result<Context, RunError> {
     let clock = Clock::start();
     let (telemetry, writes) = (Telemetry::default(), Writes::new(clock));
+    telemetry.record_build(VERSION, config.revision);
     let leases = match config.lease.clone() {
         Some(lease) => Leases::elect(watching.clone(), lease, clock, telemetry.clone()),
         None => Leases::solo(),
@@ -255,15 +261,6 @@ fn status_client(
     StatusClient { client, clock, telemetry, limiter, writes, leases, schema, supervisor }
 }
 
-/// Names this copy of the operator in its requests, for the audit log of the API server.
-fn introduce(cluster: &mut kube::Config, lease: Option<&LeaseConfig>) {
-    let identity = lease.map(|lease| format!(" ({})", lease.identity)).unwrap_or_default();
-    let agent = format!("llm-autoscaler/{}{identity}", env!("CARGO_PKG_VERSION"));
-    if let Ok(agent) = HeaderValue::from_str(&agent) {
-        cluster.headers.push((USER_AGENT, agent));
-    }
-}
-
 /// Runs the operator until `terminated` returns. Then no further write begins, the Leases are given
 /// away, and another copy takes over at once.
 ///
@@ -276,17 +273,19 @@ pub async fn run(
 ) -> Result<(), RunError> {
     supervise::log_places();
     config.lease = config.lease.map(LeaseConfig::of_this_start);
-    introduce(&mut cluster, config.lease.as_ref());
+    let identity = config.lease.as_ref().map(|lease| &*lease.identity);
+    user_agent::introduce_operator(&mut cluster, identity);
     let client = Client::try_from(cluster.clone())?;
     // The watches have a back-off of their own.
     cluster.default_retry = false;
     let watching = Client::try_from(cluster)?;
     let context = Arc::new(context(&config, &client, &watching)?);
-    let Config { namespace, health_address, wake, profile, lease, .. } = config;
+    let Config { revision, namespace, health_address, wake, profile, lease, .. } = config;
     // The thread of health ends with this future.
     let _health = serve_health(health_address, &context).await?;
     let identity = lease.map(|lease| lease.identity);
-    info!(address = %health_address, namespace, ?profile, identity, "running");
+    let version = VERSION;
+    info!(version, revision, address = %health_address, namespace, ?profile, identity, "running");
     let quiet = async {
         terminated.await;
         context.writes.close();

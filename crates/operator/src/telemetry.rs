@@ -21,6 +21,7 @@ const LATENESS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 #[derive(Clone, Debug)]
 pub(crate) struct Telemetry {
     registry: Arc<Registry>,
+    build: Family<BuildLabels, Gauge>,
     scrapes: Family<ResultLabel, Counter>,
     lateness: Histogram,
     queries: Family<ResultLabel, Counter>,
@@ -40,6 +41,12 @@ pub(crate) struct Telemetry {
     leases: Gauge,
     schema_differences: Family<DifferenceLabel, Gauge>,
     lease_transitions: Family<ResultLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+    revision: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,11 +98,17 @@ where
     register(registry, name, help, Family::default())
 }
 
+fn build_info(registry: &mut Registry) -> Family<BuildLabels, Gauge> {
+    let help = "1, with the version and the commit of the binary as labels";
+    register(registry, "build_info", help, Family::default())
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("llm_autoscaler");
         let all = &mut registry;
         Self {
+            build: build_info(all),
             scrapes: counters(all, "scrapes", "Scrapes of metrics pages of pods, by result"),
             lateness: register(
                 all,
@@ -165,6 +178,11 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
+    /// Records the version of the binary, and the commit that it was built from.
+    pub(crate) fn record_build(&self, version: &'static str, revision: &'static str) {
+        self.build.get_or_create(&BuildLabels { version, revision }).set(1);
+    }
+
     /// Records how much of the budget of memory is reserved, in bytes.
     pub(crate) fn record_reserved_memory(&self, bytes: usize) {
         self.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -290,8 +308,18 @@ mod tests {
     }
 
     #[test]
+    fn the_build_is_told_by_labels() {
+        let telemetry = Telemetry::default();
+        telemetry.record_build("1.2.3", "0123456789ab");
+        let page = telemetry.page();
+        let series = "llm_autoscaler_build_info{version=\"1.2.3\",revision=\"0123456789ab\"} 1\n";
+        assert!(page.contains(series), "{page}");
+    }
+
+    #[test]
     fn every_metric_is_documented_with_its_labels() {
         let telemetry = Telemetry::default();
+        telemetry.record_build("1.2.3", "0123456789ab");
         telemetry.record_scrape("ok");
         telemetry.record_query("ok");
         telemetry.record_decision("computed");

@@ -32,7 +32,7 @@ impl Request {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let time = |value: &Value| value.as_str()?.parse::<DateTime<Utc>>().ok();
         let agent = event["userAgent"].as_str()?;
-        let process = agent.strip_prefix("llm-autoscaler/")?.split_once(" (")?.1;
+        let process = agent.strip_prefix("llm-autoscaler/")?.split_once(" (operator; ")?.1;
         let object = &event["objectRef"];
         let mut resource = text(&object["resource"]);
         if let Some(subresource) = object["subresource"].as_str() {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{checkout::Checkout, packages::cargo};
 
 /// The platform of the binary that is shipped.
-const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+const PLATFORM: &str = "x86_64-unknown-linux-musl";
 /// The licence that is chosen wherever it is offered.
 const APACHE: &str = "Apache-2.0";
 
@@ -29,7 +29,37 @@ const HEAD: &str = "\
 # Third-party notices
 
 The binary `llm-autoscaler` contains the code of these packages, beside Rust's standard library \
-(MIT OR Apache-2.0). This file is made from `Cargo.lock` by `make notices`.
+(MIT OR Apache-2.0), LLVM's libunwind (Apache-2.0 WITH LLVM-exception) and musl (MIT, below). The \
+image has the certificates of webpki-root-certs, too. This file is made from `Cargo.lock` by \
+`make notices`.
+";
+
+/// The notice of the C library in the static binary, which Cargo does not know.
+const MUSL: &str = "
+[musl](https://musl.libc.org) (MIT):
+
+````text
+Copyright (c) 2005-2020 Rich Felker, et al.
+
+Permission is hereby granted, free of charge, to any person obtaining
+a copy of this software and associated documentation files (the
+\"Software\"), to deal in the Software without restriction, including
+without limitation the rights to use, copy, modify, merge, publish,
+distribute, sublicense, and/or sell copies of the Software, and to
+permit persons to whom the Software is furnished to do so, subject to
+the following conditions:
+
+The above copyright notice and this permission notice shall be
+included in all copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED \"AS IS\", WITHOUT WARRANTY OF ANY KIND,
+EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF
+MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT.
+IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY
+CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT,
+TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE
+SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+````
 ";
 
 /// A package of the binary.
@@ -45,13 +75,13 @@ struct Package {
     inner: Vec<(String, String)>,
 }
 
-/// Renders the notices of everything that `package` links.
+/// Renders the notices of everything that `packages` link, and of the C library.
 ///
 /// # Errors
 /// If Cargo fails, or a package has no licence, or lacks the text that has to be repeated.
-pub fn render(checkout: &Checkout, package: &str) -> Result<String> {
+pub fn render(checkout: &Checkout, packages: &[&str]) -> Result<String> {
     let (mut apache, mut notices, mut texts) = (String::new(), String::new(), BTreeMap::new());
-    for Package { name, licence, repository, files, inner } in &linked(checkout, package)? {
+    for Package { name, licence, repository, files, inner } in &linked(checkout, packages)? {
         let chosen = choose(licence);
         let of_apache = chosen.iter().all(|id| id.starts_with(APACHE));
         if of_apache {
@@ -76,6 +106,7 @@ pub fn render(checkout: &Checkout, package: &str) -> Result<String> {
     let mut page = format!("{HEAD}\n## Used under the Apache License 2.0\n\n");
     write!(page, "The licence is in [LICENSE](../LICENSE).\n\n{apache}{notices}")?;
     page.push_str("\n## Used under other licences\n");
+    page.push_str(MUSL);
     for (text, names) in sorted {
         write!(page, "\n{}:\n\n````text\n{text}\n````\n", names.join(", "))?;
     }
@@ -94,8 +125,8 @@ fn is_own(file: &str, text: &str) -> bool {
     !(is_apache || is_other || is_list)
 }
 
-/// Returns the packages of crates.io that are linked into a package, sorted by name.
-fn linked(checkout: &Checkout, package: &str) -> Result<Vec<Package>> {
+/// Returns the packages of crates.io that are linked into these packages, sorted by name.
+fn linked(checkout: &Checkout, ours: &[&str]) -> Result<Vec<Package>> {
     let platform = format!("--filter-platform={PLATFORM}");
     let json = cargo(checkout, &["metadata", "--locked", "--format-version=1", &platform])?;
     let metadata: Value = serde_json::from_str(&json).context("parsing cargo metadata")?;
@@ -104,8 +135,9 @@ fn linked(checkout: &Checkout, package: &str) -> Result<Vec<Package>> {
     let known: BTreeMap<String, &Value> = packages.iter().map(|it| (key(it), it)).collect();
     let target = format!("--target={PLATFORM}");
     let edges = "--edges=normal,no-proc-macro";
-    let tree =
-        cargo(checkout, &["tree", "--locked", "-p", package, edges, &target, "--prefix=none"])?;
+    let mut arguments = vec!["tree", "--locked", edges, &target, "--prefix=none"];
+    arguments.extend(ours.iter().flat_map(|package| ["-p", package]));
+    let tree = cargo(checkout, &arguments)?;
     let mut names: Vec<String> = tree.lines().map(name_and_version).collect();
     names.sort();
     names.dedup();

@@ -66,6 +66,7 @@ const PINS: &[Pin] = &[
     pin("tests/packaging/kustomize/go.mod", "sigs.k8s.io/kustomize/kustomize/v5 ", "kustomize"),
     pin("tests/packaging/kubeconform/go.mod", "github.com/yannh/kubeconform ", "kubeconform"),
     pin("tests/owners/modules.txt", "github.com/kserve/kserve ", "KServe"),
+    pin("deploy/sbom.sh", "tool_version=", "cargo-cyclonedx"),
     pin("tests/owners/modules.txt", "github.com/ray-project/kuberay/ray-operator ", "KubeRay"),
     pin("tests/owners/modules.txt", "github.com/volcano-sh/kthena ", "Kthena"),
     pin("tests/owners/modules.txt", "github.com/vllm-project/aibrix ", "AIBrix"),
@@ -125,8 +126,8 @@ fn notices_name_every_package_of_the_binary() {
     if !checkout.is_judged() {
         return;
     }
-    let (page, path) =
-        (notices::render(&checkout, "llm-autoscaler").unwrap(), checkout.root().join(NOTICES));
+    let page = notices::render(&checkout, &["llm-autoscaler", "llm-autoscaler-ca-bundle"]).unwrap();
+    let path = checkout.root().join(NOTICES);
     if env::var_os("UPDATE").is_some() {
         fs::write(&path, &page).unwrap();
     }

@@ -23,11 +23,14 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{io, net::TcpStream, task::JoinHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::sampling::{
-    body::Body,
-    egress::Egress,
-    error::FetchProblem,
-    tls_hint::{is_of_plain_server, is_of_tls_server},
+use crate::{
+    sampling::{
+        body::Body,
+        egress::Egress,
+        error::FetchProblem,
+        tls_hint::{is_of_plain_server, is_of_tls_server},
+    },
+    user_agent::Component,
 };
 
 /// The size of a connection's read buffer, in bytes.
@@ -39,7 +42,6 @@ const BUFFER: usize = 8 << 10;
 const ACCEPT: &str = "text/plain;version=0.0.4, */*;q=0.1";
 /// The time within which a TLS server answers a handshake.
 const TLS_WITHIN: Duration = Duration::from_millis(200);
-const USER_AGENT: &str = concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"));
 
 /// The address of a page.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -187,7 +189,7 @@ fn request(
     let host = SocketAddr::new(address.ip, address.port).to_string();
     let mut request = Request::get(&address.path)
         .header(header::HOST, host)
-        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::USER_AGENT, Component::Scrape.user_agent())
         .header(header::ACCEPT, ACCEPT)
         .body(Empty::new())
         .map_err(network)?;

@@ -15,6 +15,7 @@ use crate::{
         error::FetchProblem,
         tls::{self, PemFiles},
     },
+    user_agent::Component,
 };
 
 /// Returns a client that checks certificates by these settings, and addresses by `egress`.
@@ -23,7 +24,7 @@ use crate::{
 /// A PEM file or the server name is not valid.
 pub(crate) fn client(tls: &TlsSpec, pem: &PemFiles<'_>, egress: &Egress) -> Result<Client, String> {
     Client::builder()
-        .user_agent(concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION")))
+        .user_agent(Component::Query.user_agent())
         .no_proxy()
         .dns_resolver(Arc::new(egress.clone()))
         .redirect(Policy::none())

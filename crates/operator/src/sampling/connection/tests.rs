@@ -241,6 +241,22 @@ async fn headers_of_the_spec_replace_the_usual_ones() {
 }
 
 #[tokio::test]
+async fn a_server_is_told_the_version_and_what_calls_it() {
+    let server = Server::plain(vec![last(sized(b"")), last(sized(b""))]).await;
+    server.get(&unchecked()).await.unwrap();
+    let client =
+        http_client::client(&TlsSpec::default(), &PemFiles::default(), &loopback()).unwrap();
+    client.get(server.address.url()).send().await.unwrap();
+    let requests = server.requests.lock().await;
+    for (request, component) in requests.iter().flatten().zip(["scrape", "query"]) {
+        let version = env!("CARGO_PKG_VERSION");
+        let header = format!("user-agent: llm-autoscaler/{version} ({component})\r\n");
+        assert!(request.contains(&header), "{request}");
+    }
+    assert_eq!(requests.len(), 2);
+}
+
+#[tokio::test]
 async fn an_ipv6_address_is_in_brackets() {
     let server = Server::start("::1", None, vec![last(sized(b"a 1\n"))]).await;
     assert_eq!(server.get(&unchecked()).await.unwrap(), "a 1\n");
