@@ -20,6 +20,8 @@ const GAP: &str = "a scale-down has a window without gaps";
 const FRESH: Second = 3.5;
 /// What a slow API server adds to the time to the write.
 const SLOW: Second = 2.0;
+/// The time from a page to the write that it may decide: later pages are not judged.
+const LATE: Second = 0.3;
 /// The time after which a new pod is to have served its first page.
 const STARTED: Second = 5.0;
 /// The time at the beginning of the window that is not judged: the last page with a higher load
@@ -86,8 +88,7 @@ fn served<'a>(
 }
 
 fn quorum(timeline: &Timeline, target: &Target, at: Second) -> Option<String> {
-    let slow = timeline.is_disturbed(Reach::ApiServer, at - SLOW, at);
-    let fresh = FRESH + if slow { SLOW } else { 0.0 };
+    let fresh = FRESH + slowness(timeline, at);
     let mut running = BTreeMap::new();
     let its = timeline.pods.iter().filter(|event| event.target == target.name && event.at <= at);
     for event in its {
@@ -106,10 +107,16 @@ fn quorum(timeline: &Timeline, target: &Target, at: Second) -> Option<String> {
     })
 }
 
+/// Returns the time that a slow API server may have added to a write.
+fn slowness(timeline: &Timeline, at: Second) -> Second {
+    if timeline.is_disturbed(Reach::ApiServer, at - SLOW, at) { SLOW } else { 0.0 }
+}
+
 fn load(timeline: &Timeline, target: &Target, at: Second, size: i32) -> Option<String> {
     let mut waiting: BTreeMap<&str, u64> = BTreeMap::new();
     let mut highest = (0, 0, at);
-    for (served_at, pod, count) in served(timeline, target, at - WINDOW - LONGEST, at) {
+    let decided = at - LATE - slowness(timeline, at);
+    for (served_at, pod, count) in served(timeline, target, at - WINDOW - LONGEST, decided) {
         waiting.insert(pod, count);
         let total = waiting.values().sum();
         let asked = size_for(total, target);
@@ -167,6 +174,14 @@ mod tests {
         assert_eq!(judge(3, fell(51)), [""; 0], "the window is over");
         assert_eq!(judge(3, fell(53)), [LOAD], "the window is not over");
         assert_eq!(judge(2, fell(40)), [LOAD], "smaller than the load asks for");
+        let rose = |at: Second| {
+            move |it: &mut Timeline| {
+                serve(it, &ALL, 0..60, 3);
+                it.pods.push(pod_event(0, at, PodTrace::Served(29)));
+            }
+        };
+        assert_eq!(judge(3, rose(59.9)), [""; 0], "the load has risen while it was written");
+        assert_eq!(judge(3, rose(59.5)), [LOAD], "the load had risen before");
         assert_eq!(judge(6, fell(53)), [""; 0], "not smaller than it was");
         let without = |pods: &'static [u32]| {
             move |it: &mut Timeline| {
