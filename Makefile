@@ -84,7 +84,7 @@ test-targets: controlplane ## roles of RoleBasedGroups, kinds of Grove and Dynam
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test targets
 
 .PHONY: test-drain
-test-drain: controlplane ## scale-downs that drain; a hundred under load, beside a real HPA; the copy that drains is killed KILLS times (9 minutes)
+test-drain: controlplane ## scale-downs that drain; a hundred under load, beside a real HPA; the copy that drains is killed KILLS times (7 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	KILLS=$(KILLS) $(CARGO) test --locked -p llm-autoscaler-e2e --test drain
 

@@ -10,8 +10,8 @@ const PAGE: &str = "docs/security.md";
 /// The crates that a name may begin with; any other name is of a module of the operator.
 const CRATES: [&str; 4] = ["api", "cli", "core", "engines"];
 /// The suites of scenarios that a name may begin with.
-const SUITES: [&str; 9] =
-    ["doubt", "drain", "e2e", "failover", "gitops", "install", "rbac", "targets", "tenants"];
+const SUITES: [&str; 8] =
+    ["doubt", "e2e", "failover", "gitops", "install", "rbac", "targets", "tenants"];
 
 /// Returns the number of tests that the page names, and those that do not exist.
 ///
