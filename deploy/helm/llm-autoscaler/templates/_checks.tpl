@@ -35,6 +35,9 @@
 {{- if and (not $v.rbac.create) (or $v.extraTargets $v.rbac.drain $v.rbac.roleBasedGroups $v.rbac.credentialsNamespaces) -}}
 {{ fail "rbac.create: without it extraTargets, rbac.drain, rbac.roleBasedGroups and rbac.credentialsNamespaces grant nothing; remove them, or set it" }}
 {{- end -}}
+{{- if and $v.sourceCredentials (not $v.allowSourceHosts) -}}
+{{ fail "sourceCredentials: no host gets credentials unless allowSourceHosts names it; list the hosts of the rules there" }}
+{{- end -}}
 {{- include "llm-autoscaler.checkExtraArgs" . -}}
 {{- end }}
 

@@ -56,6 +56,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- with $v.allowSourceHosts }}
 - --allow-source-hosts={{ join "," . }}
 {{- end }}
+{{- if $v.sourceCredentials }}
+- --source-credentials-file=/etc/llm-autoscaler/source-credentials/credentials.yaml
+{{- end }}
 {{- with $v.monitoringNamespaces }}
 - --monitoring-namespaces={{ join "," . }}
 {{- end }}

@@ -26,8 +26,11 @@ readinessProbe:
   httpGet: {path: /readyz, port: http}
 resources: {{- toYaml $v.resources | nindent 2 }}
 securityContext: {{- toYaml $v.securityContext | nindent 2 }}
-{{- if or (eq $v.wake.mode "TLS") $v.extraVolumeMounts }}
+{{- if or (eq $v.wake.mode "TLS") $v.sourceCredentials $v.extraVolumeMounts }}
 volumeMounts:
+{{- if $v.sourceCredentials }}
+- {name: source-credentials, mountPath: /etc/llm-autoscaler/source-credentials, readOnly: true}
+{{- end }}
 {{- if eq $v.wake.mode "TLS" }}
 - {name: wake-tls, mountPath: /etc/llm-autoscaler/wake-tls, readOnly: true}
 {{- end }}
@@ -38,8 +41,12 @@ volumeMounts:
 {{- end }}
 
 {{- define "llm-autoscaler.volumes" -}}
-{{- if or (eq .Values.wake.mode "TLS") .Values.extraVolumes -}}
+{{- if or (eq .Values.wake.mode "TLS") .Values.sourceCredentials .Values.extraVolumes -}}
 volumes:
+{{- if .Values.sourceCredentials }}
+- name: source-credentials
+  configMap: {name: {{ include "llm-autoscaler.fullname" . }}-source-credentials}
+{{- end }}
 {{- if eq .Values.wake.mode "TLS" }}
 - name: wake-tls
   secret: {secretName: {{ .Values.wake.secretName }}, optional: true}

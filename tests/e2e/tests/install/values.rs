@@ -39,6 +39,8 @@ pub(crate) fn everything() -> Value {
         "syncPeriodSeconds": 30,
         "profile": "hpa-exact",
         "allowSourceHosts": ["prom.example", "*.metrics.example", "10.0.0.0/8"],
+        "sourceCredentials": [{"hosts": ["prom.example"], "namespaces": ["team-a"],
+                               "bearerTokenFile": {"path": "/etc/token/token"}}],
         "allowLoopback": true,
         "monitoringNamespaces": ["monitoring"],
         "autoscalersPerNamespace": 20,
