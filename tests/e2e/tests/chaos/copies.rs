@@ -13,6 +13,8 @@ use llm_autoscaler_testbed::{
     http_client, wait,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     clock::Clock,
     evidence::{CopyLook, LEASE, Second},
@@ -23,6 +25,8 @@ use crate::{
 pub(crate) const COPIES: &str = "chaos-copy-";
 /// The memory that pages may take; pages of a tenant try to take more.
 const BUDGET: &str = "--memory-budget=64Mi";
+/// The time in which a process that was started may not be there yet.
+const STARTING: Duration = Duration::from_secs(5);
 /// The timeout of a request to a copy, which may be paused.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -45,6 +49,7 @@ struct Copy {
 #[derive(Default)]
 struct Life {
     starts: u32,
+    started: Option<Instant>,
     /// It was started, and nothing has ended it since.
     is_running: bool,
     panics: u64,
@@ -89,6 +94,7 @@ impl Copies {
         let mut life = it.life();
         it.operator.start_elected(&format!("{COPIES}{copy}"), LEASE as u64)?;
         life.starts += 1;
+        life.started = Some(Instant::now());
         life.is_running = true;
         life.panics = 0;
         Ok(())
@@ -153,11 +159,13 @@ impl Copies {
             let panics = copy.metrics().await.as_deref().and_then(panics);
             let mut life = copy.life();
             life.panics = panics.unwrap_or(life.panics);
-            if life.is_running {
+            let memory_mb = copy.operator.memory_mb().ok().map(|(now, _)| now);
+            let is_new = life.started.is_some_and(|started| started.elapsed() < STARTING);
+            if life.is_running && (memory_mb.is_some() || !is_new) {
                 looks.push(CopyLook {
                     life: format!("copy {index}, start {}", life.starts),
                     at,
-                    memory_mb: copy.operator.memory_mb().ok().map(|(now, _)| now),
+                    memory_mb,
                     panics: life.panics,
                 });
             }
