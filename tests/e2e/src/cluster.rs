@@ -134,7 +134,7 @@ fn plan(pod_plans: &Mutex<PodPlans>, pod: &Pod) -> Plan {
 ///
 /// # Errors
 /// Fails if it has not been built.
-pub(crate) fn operator_binary() -> Result<PathBuf> {
+pub fn operator_binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("LLM_AUTOSCALER_BIN") {
         return Ok(path.into());
     }

@@ -9,11 +9,13 @@
 mod cluster;
 pub mod gated;
 pub mod groups;
+mod installation;
 mod operator;
 pub mod runner;
 pub mod scenarios;
 mod stage;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, operator_binary};
+pub use installation::Installation;
 pub use operator::Operator;
 pub use stage::{SOON, Stage};

@@ -6,8 +6,8 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Context, Result};
-use chrono::{DateTime, Utc};
+use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 /// A request of a copy that the API server has answered.
@@ -116,9 +116,28 @@ impl Log {
     }
 }
 
+/// Fails if there was a double write, or a request that the operator's roles do not permit. Returns
+/// the number of writes.
+pub(crate) fn ensure_one_writer(requests: &[Request]) -> Result<usize> {
+    let doubles = double_writes(requests);
+    ensure!(doubles.is_empty(), "{} double writes: {doubles:#?}", doubles.len());
+    let refused: Vec<_> = requests.iter().filter(|request| request.code == 403).collect();
+    ensure!(refused.is_empty(), "the operator's roles do not suffice: {refused:?}");
+    let writes = requests.iter().filter(|request| request.is_write()).count();
+    ensure!(writes > 0, "there were no writes at all");
+    Ok(writes)
+}
+
+/// Returns the times from the last write of a process to the first write of the next one.
+pub(crate) fn handovers(requests: &[Request]) -> Vec<TimeDelta> {
+    let writes: Vec<_> = requests.iter().filter(|request| request.is_write()).collect();
+    let pairs = writes.windows(2).filter(|pair| pair[0].process != pair[1].process);
+    pairs.map(|pair| pair[1].received - pair[0].answered).collect()
+}
+
 /// Returns the double writes: those that were received after another process had written its name
 /// into the Lease, or were answered later than that by a process that did not get it back.
-pub(crate) fn double_writes(requests: &[Request]) -> Vec<Request> {
+fn double_writes(requests: &[Request]) -> Vec<Request> {
     let mut holder: Option<&str> = None;
     let mut doubles = Vec::new();
     for request in requests {

@@ -9,6 +9,8 @@
 mod audit;
 mod copies;
 mod kills;
+mod load;
+mod rolling;
 mod scenes;
 
 use std::process::ExitCode;
@@ -29,7 +31,7 @@ async fn main() -> ExitCode {
         scenes::window_is_kept,
         scenes::call_to_the_copy_that_stands_by,
     };
-    let kills = scenarios! { kills::holder_is_killed };
+    let kills = scenarios! { rolling::deployment_is_updated, kills::holder_is_killed };
     let groups = vec![(scenes, AT_A_TIME), (kills, 1)];
     runner::run_on(options, groups, async |_| Ok(String::new)).await
 }
