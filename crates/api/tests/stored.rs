@@ -1,5 +1,5 @@
-//! Objects and statuses of earlier releases, as tests/fixtures/crd keeps them: they are read without
-//! loss, and what they remember is understood.
+//! Objects and statuses of earlier releases, as tests/fixtures/crd keeps them: they are read
+//! without loss, and what they remember is understood.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 /// A request of a copy that the API server has answered.
@@ -128,11 +128,28 @@ pub(crate) fn ensure_one_writer(requests: &[Request]) -> Result<usize> {
     Ok(writes)
 }
 
-/// Returns the times from the last write of a process to the first write of the next one.
-pub(crate) fn handovers(requests: &[Request]) -> Vec<TimeDelta> {
+/// A write that follows one of another process.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    /// The name of the process that wrote before.
+    pub from: String,
+    /// The time of its last write.
+    pub last: DateTime<Utc>,
+    /// The time of the first write of the next process.
+    pub first: DateTime<Utc>,
+}
+
+/// Returns the handovers, in their order.
+pub(crate) fn handovers(requests: &[Request]) -> Vec<Handover> {
     let writes: Vec<_> = requests.iter().filter(|request| request.is_write()).collect();
     let pairs = writes.windows(2).filter(|pair| pair[0].process != pair[1].process);
-    pairs.map(|pair| pair[1].received - pair[0].answered).collect()
+    pairs
+        .map(|pair| Handover {
+            from: pair[0].process.clone(),
+            last: pair[0].answered,
+            first: pair[1].received,
+        })
+        .collect()
 }
 
 /// Returns the double writes: those that were received after another process had written its name
