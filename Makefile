@@ -10,6 +10,9 @@ PODS ?= $(if $(filter soak,$(MAKECMDGOALS)),2000,1000)
 MINUTES ?= $(if $(filter soak,$(MAKECMDGOALS)),120,20)
 KILLS ?= 10
 SEED ?=
+LEASE ?= 5
+VERSIONS ?= 1.34 1.35 1.36 1.37
+SUITES ?= e2e doubt
 LOADING ?= 60
 SECONDS ?= 60
 ARCH ?= amd64
@@ -124,9 +127,15 @@ test-rbac: controlplane ## each permission of the operator is used, and its abse
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test rbac
 
 .PHONY: test-failover
-test-failover: controlplane ## two copies of the operator: killed KILLS times, terminated, paused: never two writers (3 minutes)
+test-failover: controlplane ## two copies of the operator: updated, terminated, paused, killed KILLS times with a Lease of LEASE seconds: never two writers (4 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
-	KILLS=$(KILLS) $(CARGO) test --locked -p llm-autoscaler-e2e --test failover
+	KILLS=$(KILLS) LEASE=$(LEASE) $(CARGO) test --locked -p llm-autoscaler-e2e --test failover
+
+.PHONY: test-versions
+test-versions: ## SUITES on the control planes of VERSIONS, and a table of what passed (2 minutes each; built once, minutes each)
+	for version in $(VERSIONS); do CONTROLPLANE=$$version tests/controlplane/build.sh > /dev/null; done
+	$(CARGO) build --locked -p llm-autoscaler
+	VERSIONS="$(VERSIONS)" SUITES="$(SUITES)" CARGO="$(CARGO)" tests/controlplane/versions.sh
 
 .PHONY: test-install
 test-install: controlplane packaging ## the chart and the overlays: rendered, linted, installed, run with two copies, upgraded, rolled back, removed (5 minutes)

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -119,8 +119,48 @@ impl Log {
     }
 }
 
+/// Returns the number of writes.
+///
+/// # Errors
+/// There was a double write, one that the operator's roles do not permit, or none at all.
+pub fn ensure_one_writer(requests: &[Request]) -> Result<usize> {
+    let doubles = double_writes(requests);
+    ensure!(doubles.is_empty(), "{} double writes: {doubles:#?}", doubles.len());
+    let refused: Vec<_> = requests.iter().filter(|request| request.code == 403).collect();
+    ensure!(refused.is_empty(), "the operator's roles do not suffice: {refused:?}");
+    let writes = requests.iter().filter(|request| request.is_write()).count();
+    ensure!(writes > 0, "there were no writes at all");
+    Ok(writes)
+}
+
+/// A write that follows one of another process.
+#[derive(Debug)]
+pub struct Handover {
+    /// The name of the process that wrote before.
+    pub from: String,
+    /// The time of its last write.
+    pub last: DateTime<Utc>,
+    /// The time of the first write of the next process.
+    pub first: DateTime<Utc>,
+}
+
+/// Returns the handovers, in their order.
+#[must_use]
+pub fn handovers(requests: &[Request]) -> Vec<Handover> {
+    let writes: Vec<_> = requests.iter().filter(|request| request.is_write()).collect();
+    let pairs = writes.windows(2).filter(|pair| pair[0].process != pair[1].process);
+    pairs
+        .map(|pair| Handover {
+            from: pair[0].process.clone(),
+            last: pair[0].answered,
+            first: pair[1].received,
+        })
+        .collect()
+}
+
 /// Returns the double writes: those that were received after another process had written its name
 /// into the Lease, or were answered later than that by a process that did not get it back.
+#[must_use]
 pub fn double_writes(requests: &[Request]) -> Vec<Request> {
     let mut holder: Option<&str> = None;
     let mut doubles = Vec::new();

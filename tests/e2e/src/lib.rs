@@ -13,6 +13,7 @@ pub mod election;
 pub mod fleets;
 pub mod gated;
 pub mod groups;
+mod installation;
 mod operator;
 mod pages;
 pub mod runner;
@@ -21,5 +22,6 @@ mod stage;
 pub mod usage;
 
 pub use cluster::{Cluster, operator_binary};
+pub use installation::Installation;
 pub use operator::{Operator, free_address};
 pub use stage::{SOON, Stage};

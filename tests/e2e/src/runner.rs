@@ -118,7 +118,8 @@ async fn run_started<Scene: Fn() -> String>(
             return ExitCode::FAILURE;
         }
     };
-    println!("the control plane is ready after {:.1} s", began.elapsed().as_secs_f64());
+    let (version, seconds) = (version(&cluster).await, began.elapsed().as_secs_f64());
+    println!("the control plane (Kubernetes {version}) is ready after {seconds:.1} s");
     let mut results = Vec::new();
     for (scenarios, at_a_time) in groups {
         let playing =
@@ -133,6 +134,12 @@ async fn run_started<Scene: Fn() -> String>(
         "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; finished in {seconds:.2}s\n"
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Returns the version that the API server reports.
+async fn version(cluster: &Cluster) -> String {
+    let info = cluster.control_plane.client().apiserver_version().await;
+    info.map_or_else(|error| error.to_string(), |info| info.git_version)
 }
 
 async fn start_both<Scene>(

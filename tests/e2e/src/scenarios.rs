@@ -5,6 +5,7 @@ mod changes;
 mod docs;
 mod guide;
 mod manifests;
+mod stored;
 mod targets;
 mod urls;
 mod zero;
@@ -36,5 +37,7 @@ pub fn all() -> Vec<Scenario> {
         bad_input::spec_that_only_the_operator_can_refuse,
         bad_input::specs_that_make_no_sense_are_refused,
         manifests::install_yaml_is_config_default,
+        stored::stored_objects_are_accepted,
+        stored::stored_memory_is_gone_on_with,
     }
 }

@@ -1,4 +1,4 @@
-//! The tests that `docs/security.md` names beside its promises.
+//! The tests that pages name beside their promises.
 
 use std::{fs, path::Path};
 
@@ -6,24 +6,29 @@ use anyhow::{Context as _, Result};
 
 use crate::checkout::Checkout;
 
-const PAGE: &str = "docs/security.md";
+/// The pages.
+const PAGES: [&str; 2] = ["docs/security.md", "docs/versions.md"];
 /// The crates that a name may begin with; any other name is of a module of the operator.
 const CRATES: [&str; 4] = ["api", "cli", "core", "engines"];
 /// The suites of scenarios that a name may begin with.
 const SUITES: [&str; 8] =
     ["doubt", "e2e", "failover", "gitops", "install", "rbac", "targets", "tenants"];
 
-/// Returns the number of tests that the page names, and those that do not exist.
+/// Returns the number of tests that the pages name, and those that do not exist.
 ///
 /// # Errors
 /// If a file cannot be read.
 pub fn missing(checkout: &Checkout) -> Result<(usize, Vec<String>)> {
-    let page = fs::read_to_string(checkout.root().join(PAGE));
-    let page = page.with_context(|| format!("reading {PAGE}"))?;
-    let names = names(&page);
-    let faults = names.iter().filter(|name| !exists(checkout.root(), name));
-    let faults = faults.map(|name| format!("{PAGE}: there is no test {name}")).collect();
-    Ok((names.len(), faults))
+    let (mut count, mut faults) = (0, Vec::new());
+    for page in PAGES {
+        let text = fs::read_to_string(checkout.root().join(page));
+        let text = text.with_context(|| format!("reading {page}"))?;
+        let names = names(&text);
+        let missing = names.iter().filter(|name| !exists(checkout.root(), name));
+        faults.extend(missing.map(|name| format!("{page}: there is no test {name}")));
+        count += names.len();
+    }
+    Ok((count, faults))
 }
 
 /// Returns the names of tests in the tables of a page, such as `core::gaps::the_load_is_unknown`.

@@ -18,7 +18,9 @@ const fn pin(file: &'static str, before: &'static str, part: &'static str) -> Pi
 /// The pins that the page of versions repeats.
 const PINS: &[Pin] = &[
     pin("tests/controlplane/go.mod", "k8s.io/kubernetes ", "API server"),
-    pin("tests/controlplane/build.sh", "version=", "API server"),
+    pin("tests/controlplane/1.34/go.mod", "k8s.io/kubernetes ", "API server and controller"),
+    pin("tests/controlplane/1.35/go.mod", "k8s.io/kubernetes ", "API server and controller"),
+    pin("tests/controlplane/1.36/go.mod", "k8s.io/kubernetes ", "API server and controller"),
     pin("tests/controlplane/go.mod", "go.etcd.io/etcd/server/v3 ", "etcd"),
     pin("tests/conformance/oracle/go.mod", "k8s.io/kubernetes ", "the HPA's arithmetic"),
     pin("tests/conformance/build-oracle.sh", "version=", "the HPA's arithmetic"),
@@ -84,7 +86,7 @@ fn versions_on_the_page_are_those_that_are_pinned() {
 
 /// A promise without its test is none.
 #[test]
-fn tests_that_the_page_of_security_names_exist() {
+fn tests_that_pages_name_beside_their_promises_exist() {
     let checkout = Checkout::open().unwrap();
     if !checkout.is_judged() {
         return;

@@ -7,6 +7,8 @@
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
 mod kills;
+mod load;
+mod rolling;
 mod scenes;
 
 use std::process::ExitCode;
@@ -27,7 +29,7 @@ async fn main() -> ExitCode {
         scenes::window_is_kept,
         scenes::call_to_the_copy_that_stands_by,
     };
-    let kills = scenarios! { kills::holder_is_killed };
+    let kills = scenarios! { rolling::deployment_is_updated, kills::holder_is_killed };
     let groups = vec![(scenes, AT_A_TIME), (kills, 1)];
     runner::run_on(options, groups, async |_| Ok(String::new)).await
 }

@@ -33,6 +33,10 @@ pub(crate) async fn values_that_contradict_each_other_are_refused(stage: &Stage)
         ),
         (json!({"rbac": {"create": false, "drain": true}}), "rbac.create: without it"),
         (json!({"extraArgs": ["--buckets=2"]}), "extraArgs: --buckets is set by a value"),
+        (
+            json!({"sourceCredentials": [{"hosts": ["a.example"], "namespaces": ["a"]}]}),
+            "list the hosts of the rules there",
+        ),
         (json!({"replica": 2}), "replica"),
         (json!({"wake": {"mode": "tls"}}), "mode"),
         (json!({"lease": {"buckets": 65}}), "buckets"),

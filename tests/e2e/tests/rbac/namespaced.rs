@@ -1,8 +1,8 @@
 //! config/namespaced: the operator serves one namespace by Roles, and asks for nothing outside.
 
-use anyhow::{Context, Result, ensure};
-use llm_autoscaler_e2e::{SOON, Stage};
-use llm_autoscaler_testbed::{repository, wait};
+use anyhow::{Result, ensure};
+use llm_autoscaler_e2e::{Installation, SOON, Stage};
+use llm_autoscaler_testbed::wait;
 use serde_json::json;
 
 use crate::audit::Requests;
@@ -12,19 +12,12 @@ pub(crate) async fn roles_of_one_namespace_suffice(stage: &Stage) -> Result<Stri
     let (cluster, namespace) = (stage.control_plane(), &*stage.namespace);
     stage.operator.kill();
     cluster.apply_yaml(include_str!("../../fixtures/podmonitor-crd.yaml")).await?;
-    // A kustomization of one's own, as the comment in config/namespaced says. Its resources are
-    // relative paths.
-    let folder = stage.folder()?.canonicalize()?;
-    let base = repository().join("config/namespaced").canonicalize()?;
-    let up = "../".repeat(folder.components().count() - 1);
-    let base = format!("{up}{}", base.strip_prefix("/")?.display());
-    let kustomization = json!({"namespace": namespace, "resources": [base]});
-    std::fs::write(folder.join("kustomization.yaml"), kustomization.to_string())?;
-    let rendered = cluster.kubectl(["kustomize", folder.to_str().context("UTF-8")?]).await?;
+    let installation = Installation::write(stage)?;
+    let rendered = installation.render().await?;
     for kind in ["ClusterRole", "ClusterRoleBinding", "Namespace", "CustomResourceDefinition"] {
         ensure!(!rendered.contains(&format!("\nkind: {kind}\n")), "it has a {kind}");
     }
-    cluster.apply_file(&folder).await?;
+    installation.apply().await?;
     let account = "llm-autoscaler";
     let kubeconfig = wait::until("the ServiceAccount", SOON, async || {
         Ok(cluster.service_account_kubeconfig(namespace, account).await.ok())
