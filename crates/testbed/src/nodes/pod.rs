@@ -220,8 +220,8 @@ pub(crate) fn http_port(pod: &Pod) -> Option<u16> {
     named.or_else(|| ports().next()).and_then(|port| port.container_port.try_into().ok())
 }
 
-/// Returns the longest `lifecycle.preStop.sleep` of the containers, which precedes SIGTERM and counts
-/// towards the grace period.
+/// Returns the longest `lifecycle.preStop.sleep` of the containers, which precedes SIGTERM and
+/// counts towards the grace period.
 fn pre_stop(pod: &Pod) -> Duration {
     let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
     let sleeps = containers.iter().filter_map(|container| {
