@@ -26,7 +26,7 @@ rm -rf "$work"
 mkdir -p "$work/empty"
 trap 'rm -rf "$work"' EXIT
 
-deploy/rootfs.sh "$arch" "$work/rootfs"
+LLM_AUTOSCALER_REVISION=$revision deploy/rootfs.sh "$arch" "$work/rootfs"
 
 # A store of its own: nothing is left in that of the user.
 store=(--storage-driver vfs --root "$work/store" --runroot "$work/run")
@@ -35,7 +35,7 @@ labels=()
 buildah "${store[@]}" bud --isolation chroot --platform "linux/$arch" \
     --build-context "rootfs=$work/rootfs" \
     --build-arg "VERSION=$version" --build-arg "REVISION=$revision" "${labels[@]}" \
-    --timestamp "$SOURCE_DATE_EPOCH" --identity-label=false \
+    --timestamp "$time" --identity-label=false \
     -f deploy/Containerfile -t "llm-autoscaler:$version" "$work/empty" >&2
 buildah "${store[@]}" push --quiet --digestfile "$out/$name.digest" \
     "llm-autoscaler:$version" "oci:$work/layout:llm-autoscaler:$version" >&2

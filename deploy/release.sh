@@ -20,10 +20,10 @@ out=$(realpath -m "${1:-$target/release-$version}")
 image=${IMAGE:-llm-autoscaler}
 
 [[ $image != *:* || $image == *:*/* ]] || die "IMAGE is $image: name the image without a tag, the tag is $version"
-[[ $revision != unknown ]] || die "this is no Git checkout: set LLM_AUTOSCALER_REVISION to the commit that is released"
-if [[ -z ${LLM_AUTOSCALER_REVISION:-} && -n $(git status --porcelain) ]]; then
-    die "there are changes that are not committed, and a release names a commit: commit or stash them (git status)"
-fi
+case $revision in
+    unknown) die "this is no Git checkout: set LLM_AUTOSCALER_REVISION to the commit that is released" ;;
+    *-dirty) die "there are changes that are not committed, and a release names a commit: commit or stash them (git status)" ;;
+esac
 
 # notes VERSION: prints the changelog's section of a version.
 notes() {

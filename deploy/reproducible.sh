@@ -11,6 +11,7 @@ what="second build"
 
 arch=${1:?an architecture: amd64 or arm64}
 cd "$root"
+unset LLM_AUTOSCALER_REVISION SOURCE_DATE_EPOCH
 [[ -z $(git status --porcelain) ]] || die "there are changes that are not committed, which a clone does not have: commit or stash them"
 first=$(deploy/image.sh "$arch")
 clone=$(mktemp -d)

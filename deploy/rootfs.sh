@@ -46,6 +46,9 @@ export "CFLAGS_$variable=-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=
 export "CARGO_TARGET_${variable^^}_LINKER=rust-lld"
 export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$root=/llm-autoscaler$sep--remap-path-prefix=$target=/target$sep--remap-path-prefix=$cargo_home=/cargo"
 export CARGO_INCREMENTAL=0
+# The date in a message of mimalloc. It is always the same one, since Cargo builds all C code again,
+# and what depends on it, where the variable has changed.
+export SOURCE_DATE_EPOCH=0
 unset RUSTFLAGS CFLAGS
 say "building for $triple"
 "${CARGO:-cargo}" build --locked --release --target "$triple" -p llm-autoscaler >&2 || die "the binary could not be built; the reason is above"

@@ -26,7 +26,7 @@ mkdir "$work/src"
 (cd "$root" && cp -R Cargo.toml Cargo.lock rust-toolchain.toml crates tests "$work/src")
 (
     cd "$work/src"
-    PATH=$tool/bin:$PATH "${CARGO:-cargo}" cyclonedx --quiet --manifest-path crates/cli/Cargo.toml \
+    SOURCE_DATE_EPOCH=$time PATH=$tool/bin:$PATH "${CARGO:-cargo}" cyclonedx --quiet --manifest-path crates/cli/Cargo.toml \
         --describe binaries --target "$triple" --format json --spec-version 1.5 >&2
 ) || die "cargo-cyclonedx failed; the reason is above"
 # The copy's path is in the names of our own packages.
