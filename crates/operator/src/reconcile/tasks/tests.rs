@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use llm_autoscaler_api::SchemaDifference;
 use serde_json::{Value, json};
 
 use super::*;
@@ -7,6 +8,7 @@ use crate::{
     Config, context,
     kube_api::stand_in::{Answer, Received, StandIn, until},
     lease::Leases,
+    schema::InstalledSchema,
 };
 
 /// The number of buckets, each with one of the namespaces `a` and `b`.
@@ -32,6 +34,9 @@ fn tasks(api: &StandIn, leases: &Leases) -> Tasks {
     let mut context = context(&Config::of_tests(), &api.client, &api.client).unwrap();
     context.leases = leases.clone();
     context.status.leases = leases.clone();
+    // Nothing looks at the installed CRD here, and a first status would wait for that.
+    context.status.schema =
+        InstalledSchema::of_tests(api.client.clone(), SchemaDifference::default());
     Tasks::new(Arc::new(context))
 }
 
