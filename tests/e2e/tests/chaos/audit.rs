@@ -31,7 +31,7 @@ fn parse(event: &Value, recorder: &Recorder) -> Option<Request> {
     let time =
         |value: &Value| Some(recorder.second(value.as_str()?.parse::<DateTime<Utc>>().ok()?));
     let agent = event["userAgent"].as_str()?;
-    let process = agent.strip_prefix("llm-autoscaler/")?.split_once(" (")?.1;
+    let process = agent.strip_prefix("llm-autoscaler/")?.split_once(" (operator; ")?.1;
     let process = process.trim_end_matches(')');
     if !process.starts_with(COPIES) || event["stage"].as_str() != Some("ResponseComplete") {
         return None;
