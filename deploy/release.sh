@@ -52,8 +52,9 @@ for arch in ${ARCHS:-amd64 arm64}; do
 done
 
 # The objects name the image as it will be pushed.
-grep -q '^ *image: llm-autoscaler$' deploy/install.yaml || die "deploy/install.yaml does not name the image llm-autoscaler: run 'make crds'"
-sed "s|^\( *\)image: llm-autoscaler\$|\1image: $image:$version|" deploy/install.yaml >"$out.part/install.yaml"
+grep -q "^ *image: llm-autoscaler:$version\$" deploy/install.yaml \
+    || die "deploy/install.yaml does not name the image llm-autoscaler:$version: set newTag in config/manager/kustomization.yaml, and run 'make crds'"
+sed "s|^\( *\)image: llm-autoscaler:$version\$|\1image: $image:$version|" deploy/install.yaml >"$out.part/install.yaml"
 cp crds/*.yaml LICENSE deploy/THIRD-PARTY-NOTICES.md "$out.part"
 
 chart=deploy/helm/llm-autoscaler

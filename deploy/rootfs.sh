@@ -32,12 +32,12 @@ esac
 triple=$cpu-unknown-linux-musl
 variable=${triple//-/_}
 if [[ $(uname -m) == "$cpu" ]]; then
-    cc=musl-gcc packages=musl-tools headers= # the compiler that Cargo's build scripts look for
+    cc=musl-gcc packages=musl-tools headers=
 else
     cc=$cpu-linux-gnu-gcc headers=/usr/include/$cpu-linux-musl
     [[ -e $headers/stdio.h ]] || die "there are no headers of musl in $headers: on Debian, install $packages"
-    export "CC_$variable=$cc"
 fi
+export "CC_$variable=$cc"
 command -v "$cc" >/dev/null || die "there is no '$cc' in PATH: on Debian, install $packages"
 headers=${headers:+ -nostdinc -isystem $headers -isystem $("$cc" -print-file-name=include)}
 rustup target add "$triple" >&2 || die "the target $triple could not be added to the Rust toolchain; the reason is above"
