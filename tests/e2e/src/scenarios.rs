@@ -16,6 +16,7 @@ use crate::{runner::Scenario, scenarios};
 pub fn all() -> Vec<Scenario> {
     scenarios! {
         changes::operator_is_killed_in_the_middle_of_a_window,
+        changes::load_falls_while_sizes_are_refused,
         bad_input::pods_that_do_not_answer_hold_the_size,
         docs::every_yaml_of_the_docs_is_accepted,
         guide::queue_grows_and_goes,

@@ -105,6 +105,30 @@ impl Autoscaler {
         result
     }
 
+    /// Remembers what fresh samples ask for while a failed step waits to be tried again, so that
+    /// the window of scale-downs lacks nothing that the pages have shown. No request is sent:
+    /// scales are taken as they were last read, and nothing is written or reported.
+    pub(super) async fn remember(&mut self) {
+        let namespace = self.object.namespace().unwrap_or_default();
+        let is_unknown = |role: &Role| role.refused.is_none() && role.target.is_none();
+        if self.problem.is_some()
+            || self.context.sampling.pods.problem(&namespace).is_some()
+            || self.roles.iter().any(is_unknown)
+        {
+            return;
+        }
+        let _turn = self.turn_to_compute().await;
+        let now = self.context.clock.now();
+        let Some(sights) = self.observe(now) else { return };
+        let plan = self.plan_by(&sights, now);
+        for ((role, plan), sight) in self.roles.iter_mut().zip(&plan.roles).zip(&sights) {
+            if let Some(target) = role.target.as_mut().filter(|_| !sight.is_left_alone) {
+                let (policy, block) = (&role.config.policy, sight.block.for_plan());
+                target.memory.record(policy, &plan.decision, block, None, now);
+            }
+        }
+    }
+
     /// Waits for the turn to compute, among the autoscalers of the namespace.
     async fn turn_to_compute(&self) -> ComputeTurn {
         let namespace = self.object.namespace().unwrap_or_default();

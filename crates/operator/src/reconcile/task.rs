@@ -2,7 +2,8 @@
 //!
 //! A step happens on a fixed tick, and at once when a fresh sample is there. Pods that come and go
 //! change what is sampled, and never cause a step by themselves. Between ticks a target's scale is
-//! taken as it was last read; a write is accepted only if it still is like that.
+//! taken as it was last read; a write is accepted only if it still is like that. While a failed
+//! step waits to be tried again, fresh samples are only remembered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -119,7 +120,8 @@ impl Autoscaler {
         let mut tick = tokio::time::interval(self.context.period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let steps_on_samples = self.steps_on_samples();
+            let follows_samples = self.follows_samples();
+            let is_retried_later = self.retries.has_failed();
             let cause = tokio::select! {
                 _ = tick.tick() => Cause::Tick,
                 changed = objects.changed() => {
@@ -132,12 +134,18 @@ impl Autoscaler {
                         (false, false) => continue,
                     }
                 }
-                () = self.fresh.notified(), if steps_on_samples => {
+                () = self.fresh.notified(), if follows_samples => {
                     tokio::time::sleep(self.coalesce_window()).await;
+                    if is_retried_later {
+                        self.remember().await;
+                        continue;
+                    }
                     Cause::Sample
                 }
                 () = wake.next_call() => self.wake(),
-                () = wait_until(self.context.clock, self.put_off), if steps_on_samples => {
+                () = wait_until(self.context.clock, self.put_off),
+                    if follows_samples && !is_retried_later =>
+                {
                     Cause::Sample
                 }
                 () = pods_changed(&mut self.roles) => {
@@ -161,12 +169,12 @@ impl Autoscaler {
         cause_of_wake(self.read_at, now)
     }
 
-    /// Returns whether fresh samples cause steps: not while a failed step waits to be tried again,
-    /// and not under the HPA's profile, which knows only its tick, once the first samples are
-    /// there.
-    fn steps_on_samples(&mut self) -> bool {
+    /// Returns whether fresh samples cause steps, or are remembered while a failed step waits to be
+    /// tried again: not under the HPA's profile, which knows only its tick, once the first samples
+    /// are there.
+    fn follows_samples(&mut self) -> bool {
         let waits_for_first = self.targets().any(|target| !target.decided);
-        !self.retries.has_failed() && (self.context.profile == Profile::Default || waits_for_first)
+        self.context.profile == Profile::Default || waits_for_first && !self.retries.has_failed()
     }
 
     /// The time for which further samples are gathered.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use kube::ResourceExt;
 use llm_autoscaler_api::LLMAutoscaler;
-use llm_autoscaler_testbed::wait;
+use llm_autoscaler_testbed::{Webhook, wait};
 use serde_json::json;
 
 use crate::{Stage, stage::SOON};
@@ -80,6 +80,33 @@ pub(super) async fn operator_is_killed_in_the_middle_of_a_window(stage: &Stage) 
         restarted.elapsed()
     );
     Ok(())
+}
+
+/// A load that the pages show while refused sizes wait to be tried again holds the size for a whole
+/// window.
+pub(super) async fn load_falls_while_sizes_are_refused(stage: &Stage) -> Result<()> {
+    const WINDOW: Duration = Duration::from_secs(10);
+    stage.engine("a", 3).await?;
+    let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": WINDOW.as_secs()}});
+    stage.waiting("a", 5);
+    stage.autoscaler("a", json!({"maxReplicas": 5, "behavior": behavior})).await?;
+    stage.until_condition("a", "Ready", "True", "Scaling").await?;
+    let rule = json!({
+        "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["statefulsets/scale"],
+        "operations": ["UPDATE"],
+    });
+    let webhook =
+        Webhook::start(stage.control_plane(), "sizes.example.com", &stage.namespace, rule).await?;
+    webhook.deny(403, "not now");
+    stage.waiting("a", 9);
+    stage.until_condition("a", "AbleToScale", "False", "FailedUpdateScale").await?;
+    // The writes are tried after 1, 3 and 7 s, and then not before 11 s.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+
+    stage.waiting("a", 1);
+    webhook.allow();
+    stage.stays("a", 3, WINDOW.saturating_sub(Duration::from_secs(1))).await?;
+    stage.until_replicas("a", 1, SOON).await
 }
 
 /// Without news the operator writes nothing.

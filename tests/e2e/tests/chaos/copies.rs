@@ -176,7 +176,7 @@ impl Copies {
     /// Returns the ends of the logs of both.
     pub(crate) fn logs(&self) -> String {
         let tail = |(index, copy): (usize, &Copy)| {
-            format!("{COPIES}{index}:\n{}\n", copy.operator.log_tail(25))
+            format!("{COPIES}{index}:\n{}\n", copy.operator.log_tail(80))
         };
         self.copies.iter().enumerate().map(tail).collect()
     }

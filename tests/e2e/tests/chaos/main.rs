@@ -83,7 +83,7 @@ async fn run() -> Result<ExitCode> {
     let options = Options { audit: true, ..Options::default() };
     let cluster = Arc::new(Cluster::start_with(options).await?);
     let world = World::start(cluster).await?;
-    let timeline = play(&world, &plan).await?;
+    let timeline = play(&world, &plan).await.inspect_err(|_| println!("{}", world.logs()))?;
     let found = violations(&timeline);
     let path = write_report(&plan.seed, &report::render(&plan.seed, &timeline, &found))?;
     for (figure, value) in report::figures(&timeline) {
