@@ -111,6 +111,15 @@ impl Replica {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }
 
+    /// Returns whether it runs and serves, and is neither being deleted nor stuck nor halted.
+    pub(crate) const fn serves_plainly(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+            && self.ready
+            && !self.deleting
+            && !self.stuck
+            && !self.is_halted()
+    }
+
     /// Returns whether its engine is halted: asleep or wedged.
     pub const fn is_halted(&self) -> bool {
         matches!(self.activity, EngineActivity::Asleep | EngineActivity::Wedged)

@@ -33,8 +33,16 @@ impl Halted {
         if !profile.has(Deviation::EngineActivity) {
             return Self::default();
         }
-        let mut found = Self { current: observation.scale.current, ..Self::default() };
-        for replica in observation.replicas.iter().filter(|replica| is_alive(**replica)) {
+        let replicas = || observation.replicas.iter();
+        let serves = replicas().any(Replica::serves_plainly);
+        let mut found = Self {
+            current: observation.scale.current,
+            has_others: serves,
+            has_serving: serves,
+            ..Self::default()
+        };
+        let others = replicas().filter(|replica| !replica.serves_plainly() && is_alive(**replica));
+        for replica in others {
             if replica.is_halted() {
                 found.count += 1;
                 found.has_wedged |= replica.activity == EngineActivity::Wedged;

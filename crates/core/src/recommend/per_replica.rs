@@ -111,10 +111,20 @@ impl Groups {
     ) -> Self {
         let mut groups = Self::default();
         let rules = GroupRules::of(profile);
+        // Most replicas serve plainly, and no rule is about them.
+        let (mut plain, mut sum) = (0_u32, 0_i128);
         for (index, replica) in observation.replicas.iter().enumerate() {
-            let sample = samples.get(index).copied().flatten();
-            groups.add(rules.group(*replica, sample));
+            match samples.get(index).copied().flatten() {
+                Some(Milli(sample)) if replica.serves_plainly() => {
+                    plain += 1;
+                    sum += i128::from(sample);
+                }
+                sample => groups.add(rules.group(*replica, sample)),
+            }
         }
+        groups.counted.ready += plain;
+        groups.samples += i64::from(plain);
+        groups.sum += sum;
         if profile.has(Deviation::StartingReplicas) {
             groups.count_absent(observation.scale.current);
         }
