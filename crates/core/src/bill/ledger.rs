@@ -159,6 +159,11 @@ impl Ledger {
         spans.extend(passing.map(|ended| starting(ended.gpus, ended.start, ended.end)));
     }
 
+    /// Returns the time until which everything is billed; `None` before the first step.
+    pub fn until(&self) -> Option<DateTime<Utc>> {
+        self.covers.map(|(_, until)| until)
+    }
+
     /// Returns what a status keeps; `None` before the first step.
     pub fn record(&self) -> Option<BillRecord> {
         let (since, until) = self.covers?;
