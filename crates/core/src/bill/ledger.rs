@@ -70,8 +70,10 @@ impl Ledger {
     /// The first step bills the time since the record: the replicas of the record under their
     /// reasons there, replicas that were created since as [`ReplicaReason::Starting`], from their
     /// creation. Replicas that have gone since are billed up to their ends, as far as the caller
-    /// knows these. An unknown end lies between the record and the step, or the deadline of the
-    /// deletion if that is earlier, and is taken to be the middle of that.
+    /// knows these. The unknown end of a replica that was not being deleted is taken to be the
+    /// creation of the one that came in its place, if one has come: rollouts, evictions and lost
+    /// nodes replace replicas. Any other unknown end lies between the record and the step, or the
+    /// deadline of the deletion if that is earlier, and is taken to be the middle of that.
     pub fn restored(record: &BillRecord) -> Self {
         Self {
             covers: Some((record.since.min(record.until), record.until)),

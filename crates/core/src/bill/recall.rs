@@ -74,15 +74,29 @@ impl Remembered {
         let mut staying: Vec<_> = replicas.iter().filter(|it| it.start <= until).collect();
         staying.sort_by_key(|replica| std::cmp::Reverse(replica.start));
         let keys: BTreeSet<&str> = staying.iter().map(|replica| &*replica.key).collect();
+        // Those that are being deleted still are among those that were.
+        staying.retain(|replica| {
+            let is_ending = replica.deadline.is_some();
+            let open = leaving.pop_front_if(|open| is_ending && open.deadline.is_some());
+            let Some(open) = open else { return true };
+            recalled.open.insert(replica.key.clone(), Open { start: replica.start, ..open });
+            false
+        });
         let old = ended.values().filter(|it| it.start <= until && !keys.contains(&*it.key));
         for ended in old {
             let Some(open) = leaving.pop_front() else { break };
             // A key without a replica is one that has gone, up to its end.
             recalled.open.insert(ended.key.clone(), Open { start: ended.start, ..open });
         }
+        let mut come: Vec<_> =
+            replicas.iter().map(|it| it.start).filter(|at| *at > until).collect();
+        come.sort_unstable();
+        let mut come = come.into_iter();
         while leaving.len() > staying.len() {
             let Some(open) = leaving.pop_front() else { break };
-            recalled.gone.push(open.span(until, unseen_end(until, open.deadline, now)));
+            let replaced = if open.deadline.is_none() { come.next() } else { None };
+            let end = replaced.unwrap_or_else(|| unseen_end(until, open.deadline, now));
+            recalled.gone.push(open.span(until, end.min(now)));
         }
         // The youngest replicas are the first to go.
         let beyond = staying.len() - leaving.len();

@@ -109,10 +109,19 @@ fn a_restart_bills_the_gap_by_the_record() {
         ledger.bill(&replicas, &[], at(100));
         Ledger::restored(&ledger.record().unwrap())
     };
-    let [a, b, c] = [("a", 0), ("b", 1), ("c", 2)].map(|(key, at)| replica(key, at, Needed));
-    let table: [Row; 5] = [
+    let [a, b] = [("a", 0), ("b", 1)].map(|(key, at)| replica(key, at, Needed));
+    let ending =
+        |deadline| BilledReplica { deadline: Some(at(deadline)), ..replica("c", 2, Needed) };
+    let table: [Row; 6] = [
+        // Another one has come in the place of `b`.
         (
-            vec![a.clone(), b.clone(), c],
+            vec![a.clone(), ending(130), replica("d", 180, Needed)],
+            vec![],
+            200,
+            &[(Needed, 100), (Starting, 20), (Draining, 100), (HeldByDoubt, 80)],
+        ),
+        (
+            vec![a.clone(), b.clone(), ending(130)],
             vec![],
             200,
             &[(Needed, 100), (Draining, 100), (HeldByDoubt, 100)],
