@@ -44,8 +44,7 @@ pub struct BillStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct BillEntryStatus {
-    /// The reason: Needed, Starting, Draining, HeldByWindow, HeldByDoubt, Floor, Ratio, Manual,
-    /// AboveCeiling, Asleep or Stuck.
+    /// The reason, such as Needed, Starting, Draining or Floor; docs/bill.md lists all of them.
     pub reason: String,
     /// The time of the replicas, in seconds.
     pub replica_seconds: i64,

@@ -63,6 +63,7 @@ impl Demo {
         };
         if result.is_ok() {
             story.log("killing the operator, and starting it again");
+            operator.kill()?;
             operator.stop();
             operator = stage.start_operator(&self.operator_bin).await?;
             result = tokio::select! {

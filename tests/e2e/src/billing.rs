@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::stage::Stage;
 
 /// The time within which the status has a change of the number of replicas.
-const RECORDED: Duration = Duration::from_secs(60);
+const RECORDED: Duration = Duration::from_mins(1);
 /// The difference that is allowed for each pod that came or went, in seconds.
 const EACH: f64 = 1.0;
 /// The part of the sum that is allowed as the difference.

@@ -234,7 +234,9 @@ fn run(lives: &[Life], steps: &[(i64, bool)], reason: ReplicaReason) -> (Ledger,
 
 fn total(amounts: &Amounts) -> Amount {
     let mut total = Amount::default();
-    amounts.values().for_each(|amount| total.add(*amount));
+    for amount in amounts.values() {
+        total.add(*amount);
+    }
     total
 }
 

@@ -81,7 +81,7 @@ impl Stage {
 
     /// Returns the administrator's kubeconfig.
     pub(super) fn kubeconfig(&self) -> PathBuf {
-        self.plane.kubeconfig().to_owned()
+        self.plane.kubeconfig()
     }
 
     pub(super) fn front_url(&self) -> String {
