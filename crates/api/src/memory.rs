@@ -113,9 +113,10 @@ pub fn encode(
 }
 
 /// Makes the memory of all targets fit the budget, in bytes of JSON. The hours of bills are merged
-/// until they take a quarter of it, which changes no sum. Then past decisions are dropped, because no decision depends on them: the oldest one of the target that has the most; then
-/// changes by other writers and wedged engines, in the same order. Then histories are merged
-/// further, down to four entries each, which lengthens their windows and never shortens them.
+/// until they take a quarter of it, which changes no sum. Then past decisions are dropped, because
+/// no decision depends on them: the oldest one of the target that has the most; then changes by
+/// other writers and wedged engines, in the same order. Then histories are merged further, down to
+/// four entries each, which lengthens their windows and never shortens them.
 pub fn fit(targets: &mut [TargetStatus], budget: usize) {
     for hours in MERGED_HOURS {
         if size(targets) <= budget || bill_size(targets) <= budget / 4 {

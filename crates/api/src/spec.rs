@@ -169,8 +169,8 @@ pub struct LLMAutoscalerSpec {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_gpus: Option<i32>,
 
-    /// The number of GPUs that one replica takes, with all of its pods, for the bill. If absent, the
-    /// GPUs that its pods request are summed. Set it where pods get GPUs by resource claims, or
+    /// The number of GPUs that one replica takes, with all of its pods, for the bill. If absent,
+    /// the GPUs that its pods request are summed. Set it where pods get GPUs by resource claims, or
     /// request only a share of one.
     #[serde(rename = "gpusPerReplica", default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]

@@ -93,8 +93,9 @@ pub struct TargetStatus {
     /// latest first. A replica that takes three times as long as the slowest of them is stuck.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_up_seconds: Vec<i32>,
-    /// The time of its replicas in the current hour of UTC and the 23 hours before it, by the reason
-    /// of their existence. It is written with the rest of the status, and at least every half hour.
+    /// The time of its replicas in the current hour of UTC and the 23 hours before it, by the
+    /// reason of their existence. It is written with the rest of the status, and at least every
+    /// half hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bill: Option<BillStatus>,
     /// A change of the size by another writer that is respected for now. It survives a restart of

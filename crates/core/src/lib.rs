@@ -11,8 +11,8 @@
 //! returns a [`Decision`]: the desired replicas and every number on the way to them. The arithmetic
 //! is that of the `HorizontalPodAutoscaler` (HPA) of Kubernetes 1.37; [`Deviation`] lists the
 //! differences. Where one service has several targets, [`coordinate`] adjusts their decisions to
-//! each other, [`next_write`] orders the writes, and [`drain`] paces a scale-down. [`bill`] accounts
-//! for the time of the replicas, by the reason of each.
+//! each other, [`next_write`] orders the writes, and [`drain`] paces a scale-down. [`bill`]
+//! accounts for the time of the replicas, by the reason of each.
 //!
 //! Invariant: nothing here reads a clock, does I/O, starts a task, names a Kubernetes type or
 //! writes a sentence. Time is an argument; texts belong to the `api` crate.

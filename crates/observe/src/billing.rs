@@ -64,9 +64,9 @@ pub fn billed(
     billed.collect()
 }
 
-/// Returns the replicas that have ended: those whose pods are there and have all ended, and those
-/// with pods that have gone. A replica of which other pods exist is among the latter too; a bill
-/// goes on with it.
+/// Returns the replicas that have ended: those with pods that are there and have all ended, and
+/// those with pods that have gone. A replica of which other pods exist is among the latter too; a
+/// bill goes on with it.
 pub fn ended(
     replicas: &Replicas,
     departed: &[DepartedPod],

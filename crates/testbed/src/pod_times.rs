@@ -96,8 +96,7 @@ impl Seen {
             Event::InitApply(pod) | Event::Apply(pod) => {
                 let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
                 let has_ended = matches!(phase, Some("Succeeded" | "Failed"));
-                // A pod that was there before the watch began is as old as that, as far as it is
-                // known; nobody asks for an earlier time.
+                // A pod that was there before the watch began is taken to be as old as the watch.
                 let uid = pod.uid().unwrap_or_default();
                 let pod = self.pods.entry(uid).or_insert(Existence { begin: now, end: None });
                 if has_ended {

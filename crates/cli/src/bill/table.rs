@@ -228,7 +228,7 @@ team-a/new has no bill yet: it begins with the first decision; see llm-autoscale
     fn notes_say_what_is_missing() {
         let none = Report::new(&[], None, at(0));
         assert!(render(&none).starts_with("no LLMAutoscaler was found"));
-        // Nobody has written the status for more than half an hour, so nothing is made up.
+        // The status is more than half an hour old, so its bill is not continued.
         let objects = [object("qwen3", &[bill(&[Needed], 0)])];
         let report = Report::new(&objects, Some(2.0), at(3600 + 36 * 60));
         let text = render(&report);

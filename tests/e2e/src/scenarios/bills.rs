@@ -13,8 +13,8 @@ use crate::{
     stage::{SOON, Stage},
 };
 
-/// The bill adds up to the times of the pods although the operator is killed while pods come and go,
-/// and the metrics and the table have its reasons.
+/// The bill adds up to the times of the pods although the operator is killed while pods come and
+/// go, and the metrics and the table have its reasons.
 pub(super) async fn bill_adds_up_across_a_kill(stage: &Stage) -> Result<String> {
     let times = PodTimes::watch(stage.client(), &stage.namespace, "app=a").await?;
     stage.engine("a", 1).await?;
