@@ -17,7 +17,9 @@
 )]
 
 mod behavior;
+pub mod bill;
 pub mod conditions;
+mod gpu_resources;
 pub mod memory;
 pub mod messages;
 pub mod names;
@@ -33,6 +35,8 @@ pub mod time;
 pub mod workloads;
 
 pub use behavior::{BehaviorSpec, PolicySpec, PolicyType, RulesSpec, SelectPolicy};
+pub use bill::{BillEntryStatus, BillStatus};
+pub use gpu_resources::GpuResources;
 pub use parse::{
     Access, Advice, Asked, DataKind, DrainConfig, MetricConfig, ParsedRole, ParsedSpec,
     PodMonitorConfig, PrometheusConfig, ScrapeConfig, SourceConfig, SourceMeasure, SpecError,

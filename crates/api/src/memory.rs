@@ -7,9 +7,12 @@
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_core::{
-    History, HistoryRecord, Policy, RECORD_ENTRIES, ReplicaCounts, Resize, RoleMemory, StartupTimes,
+    History, HistoryRecord, Policy, RECORD_ENTRIES, ReplicaCounts, Resize, RoleMemory,
+    StartupTimes,
+    bill::{BillRecord, Ledger},
 };
 
+use crate::bill::BillStatus;
 use crate::status::{
     ChangeRecord, MEMORY_VERSION, ManualChangeStatus, StoredHistory, TargetStatus,
 };
@@ -21,6 +24,9 @@ pub const MEMORY_BUDGET: usize = 16 << 10;
 /// The number of pods with wedged engines that are remembered. Further ones are found again after a
 /// restart.
 const WEDGED_PODS: usize = 20;
+
+/// The numbers of hours that are merged in a bill for the budget's sake, one after the other.
+const MERGED_HOURS: [i64; 5] = [2, 4, 8, 12, 24];
 
 /// The fewest entries of a history that are kept for the budget's sake.
 const FEWEST_ENTRIES: usize = 4;
@@ -38,6 +44,8 @@ pub struct Remembered {
     pub changes: Vec<ChangeRecord>,
     /// The UIDs of the pods with wedged engines.
     pub wedged: Vec<String>,
+    /// The bill.
+    pub bill: Option<BillRecord>,
 }
 
 impl Remembered {
@@ -52,6 +60,7 @@ impl Remembered {
             manual_change: target.manual_change.clone(),
             changes: history.map(|stored| stored.changes.clone()).unwrap_or_default(),
             wedged: history.map(|stored| stored.wedged.clone()).unwrap_or_default(),
+            bill: target.bill.as_ref().and_then(BillStatus::record).cloned(),
         })
     }
 
@@ -78,6 +87,7 @@ impl Remembered {
                 History::resume(record, policy, resize, now)
             }),
             startup_times: self.startup_times.clone(),
+            bill: self.bill.as_ref().map(Ledger::restored).unwrap_or_default(),
             ..RoleMemory::default()
         }
     }
@@ -93,6 +103,7 @@ pub fn encode(
 ) {
     target.start_up_seconds = memory.startup_times.seconds();
     target.manual_change = manual;
+    target.bill = BillStatus::new(&memory.bill);
     target.history = Some(StoredHistory {
         version: MEMORY_VERSION,
         changes: changes.to_vec(),
@@ -101,11 +112,18 @@ pub fn encode(
     });
 }
 
-/// Makes the memory of all targets fit the budget, in bytes of JSON. Past decisions are dropped
-/// first, because no decision depends on them: the oldest one of the target that has the most; then
-/// changes by other writers and wedged engines, in the same order. Then histories are merged
-/// further, down to four entries each, which lengthens their windows and never shortens them.
+/// Makes the memory of all targets fit the budget, in bytes of JSON. The hours of bills are merged
+/// until they take a quarter of it, which changes no sum. Then past decisions are dropped, because
+/// no decision depends on them: the oldest one of the target that has the most; then changes by
+/// other writers and wedged engines, in the same order. Then histories are merged further, down to
+/// four entries each, which lengthens their windows and never shortens them.
 pub fn fit(targets: &mut [TargetStatus], budget: usize) {
+    for hours in MERGED_HOURS {
+        if size(targets) <= budget || bill_size(targets) <= budget / 4 {
+            break;
+        }
+        targets.iter_mut().filter_map(|it| it.bill.as_mut()).for_each(|bill| bill.merge(hours));
+    }
     if drop_last(targets, budget, |target| Some(&mut target.decisions))
         || drop_last(targets, budget, |target| Some(&mut target.history.as_mut()?.changes))
         || drop_last(targets, budget, |target| Some(&mut target.history.as_mut()?.wedged))
@@ -137,6 +155,12 @@ fn drop_last<T>(
     true
 }
 
+/// Returns the bytes that the records of all bills take as JSON.
+fn bill_size(targets: &[TargetStatus]) -> usize {
+    let records = targets.iter().filter_map(|target| target.bill.as_ref()?.record.as_ref());
+    records.map(|record| serde_json::to_vec(record).map_or(0, |json| json.len())).sum()
+}
+
 /// Returns the bytes that the memory of all targets takes as JSON.
 pub fn size(targets: &[TargetStatus]) -> usize {
     let bytes = |target: &TargetStatus| {
@@ -144,12 +168,14 @@ pub fn size(targets: &[TargetStatus]) -> usize {
             (&target.history, &target.start_up_seconds, &target.manual_change, &target.decisions);
         serde_json::to_vec(&remembered).map_or(0, |json| json.len())
     };
-    targets.iter().map(bytes).sum()
+    targets.iter().map(bytes).sum::<usize>() + bill_size(targets)
 }
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_core::{Profile, Recommendation, Settings, Tolerances};
+    use llm_autoscaler_core::{
+        Profile, Recommendation, ReplicaReason, Settings, Tolerances, bill::BilledReplica,
+    };
     use serde_json::json;
 
     use super::*;
@@ -173,9 +199,27 @@ mod tests {
         }
     }
 
+    /// A bill of a day in which each reason took a part of each hour.
+    fn full_bill() -> Ledger {
+        let mut ledger = Ledger::default();
+        for step in 0..24 * 11 {
+            let reason = ReplicaReason::ALL[step % 11];
+            let replica = |key: u32| BilledReplica {
+                key: key.to_string(),
+                start: at(0),
+                deadline: None,
+                gpus: 8,
+                reason,
+            };
+            let replicas: Vec<_> = (0..100).map(replica).collect();
+            ledger.bill(&replicas, &[], at(step as i64 * 3600 / 11));
+        }
+        ledger
+    }
+
     /// A target with the longest memory that there is.
     fn full(uid: &str) -> TargetStatus {
-        let mut memory = RoleMemory::default();
+        let mut memory = RoleMemory { bill: full_bill(), ..RoleMemory::default() };
         for second in 0..200 {
             let replicas = if second % 2 == 0 { 100 - second as i32 / 2 } else { second as i32 };
             memory.history.record_recommendation(&policy(), replicas, at(second));
@@ -261,11 +305,15 @@ mod tests {
             fit(&mut targets, MEMORY_BUDGET);
             assert!(size(&targets) <= MEMORY_BUDGET, "{roles} roles: {} bytes", size(&targets));
             if size(&before) <= MEMORY_BUDGET {
-                assert_eq!(targets, before, "nothing is lost where there is room");
+                assert!(targets == before, "nothing is lost where there is room");
             }
             for target in &targets {
                 let record = &target.history.as_ref().unwrap().record;
                 assert!(!record.recommendations.is_empty(), "{roles} roles forget a window");
+                let day = |targets: &[TargetStatus]| {
+                    targets[0].bill.as_ref().unwrap().record().unwrap().day()
+                };
+                assert_eq!(day(&targets), day(&before), "{roles} roles forget a part of a day");
             }
         }
     }

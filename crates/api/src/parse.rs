@@ -57,6 +57,8 @@ pub struct TargetConfig {
     /// The numbers that tell if the engine makes progress, if it exposes them. Absent under a
     /// profile that does not ask.
     pub vitals: Option<VitalMeasures>,
+    /// The number of GPUs of one replica, if the spec has it.
+    pub gpus_per_replica: Option<u32>,
     /// The target's PodMonitor.
     pub pod_monitor: PodMonitorConfig,
     /// Hints about the spec, although it can be carried out.
@@ -159,6 +161,7 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
         drain,
         sleep: vitals::sleep(engine, profile),
         vitals: vitals::vitals(engine, profile),
+        gpus_per_replica: spec.gpus_per_replica.and_then(|gpus| u32::try_from(gpus).ok()),
         pod_monitor,
         advice,
     })

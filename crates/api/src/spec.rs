@@ -112,9 +112,6 @@ use crate::{behavior::BehaviorSpec, status::LLMAutoscalerStatus};
     validation = Rule::new("!has(self.maxGPUs) || has(self.roles) && self.roles.all(r, has(r.gpusPerReplica))")
         .message("maxGPUs applies to all roles together: set gpusPerReplica in each role")
         .field_path(".maxGPUs"),
-    validation = Rule::new("has(self.maxGPUs) || !has(self.roles) || self.roles.all(r, !has(r.gpusPerReplica))")
-        .message("gpusPerReplica counts towards maxGPUs: set maxGPUs too")
-        .field_path(".maxGPUs"),
     validation = Rule::new("!has(self.ratio) || has(self.roles) && self.ratio.between.all(n, self.roles.exists(r, r.name == n))")
         .message("ratio.between must name two of the roles")
         .field_path(".ratio"),
@@ -171,6 +168,13 @@ pub struct LLMAutoscalerSpec {
     #[serde(rename = "maxGPUs", default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_gpus: Option<i32>,
+
+    /// The number of GPUs that one replica takes, with all of its pods, for the bill. If absent,
+    /// the GPUs that its pods request are summed. Set it where pods get GPUs by resource claims, or
+    /// request only a share of one.
+    #[serde(rename = "gpusPerReplica", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub gpus_per_replica: Option<i32>,
 
     /// The metrics that decide the number of replicas. Each metric proposes a number, and the
     /// highest one is used. With roles, each role has metrics of its own.

@@ -7,6 +7,8 @@ use llm_autoscaler_core::HistoryRecord;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::bill::BillStatus;
+
 /// `observedGeneration` of an object that no operator has looked at yet. The API server puts it
 /// into every object without a status, so that kstatus and Argo CD, which take an object without a
 /// status for a healthy one, wait for the first status.
@@ -91,6 +93,11 @@ pub struct TargetStatus {
     /// latest first. A replica that takes three times as long as the slowest of them is stuck.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_up_seconds: Vec<i32>,
+    /// The time of its replicas in the current hour of UTC and the 23 hours before it, by the
+    /// reason of their existence. It is written with the rest of the status, and at least every
+    /// half hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bill: Option<BillStatus>,
     /// A change of the size by another writer that is respected for now. It survives a restart of
     /// the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,11 +5,12 @@ use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand, ValueEnum};
 use kube::CustomResourceExt;
 use llm_autoscaler::evaluate;
-use llm_autoscaler_api::{LLMAutoscaler, Quantity};
+use llm_autoscaler_api::{GpuResources, LLMAutoscaler, Quantity};
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_operator::{CertificateFiles, Config, EgressRules, HostPattern, WakeConfig};
 
 use crate::{
+    bill::Bill,
     cluster::{self, with_cluster},
     election::Election,
     engines::Engines,
@@ -39,7 +40,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the operator.
-    Run(Run),
+    Run(Box<Run>),
     /// Print the CustomResourceDefinition as YAML.
     Crd,
     /// Explain the current size of an LLMAutoscaler's target.
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     /// With a link named kubectl-llmas in the PATH, the binary is a kubectl plug-in: kubectl llmas
     /// explain NAME.
     Explain(Explain),
+    /// Print the time and the cost of replicas by the reason of their existence, for a day.
+    Bill(Bill),
     /// Print the engine tables: the series from which each signal is read.
     Engines(Engines),
     /// Read a metrics page as the operator would, and print its signals and the missing series.
@@ -99,6 +102,10 @@ pub(crate) struct Run {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..),
     )]
     autoscalers_per_namespace: usize,
+    /// The extended resources of pods that count as GPUs in the bill, besides those that
+    /// docs/bill.md lists, separated by commas: nvidia.com/mig-3g.40gb.
+    #[arg(long, env = "GPU_RESOURCES", value_delimiter = ',')]
+    gpu_resources: Vec<String>,
     /// The memory for metrics pages, for responses of Prometheus servers, and for the windows that
     /// are kept of them. A namespace has at most half of it. A page or a response that does not fit
     /// waits, or is no sample.
@@ -209,6 +216,7 @@ impl Run {
             most_autoscalers: self.autoscalers_per_namespace,
             memory_budget: self.memory_budget,
             monitoring_namespaces: self.monitoring_namespaces,
+            gpu_resources: GpuResources::new(self.gpu_resources),
         })
     }
 
@@ -320,6 +328,7 @@ mod tests {
             "--allow-source-hosts=prom.example,*.metrics.example,10.0.0.0/8",
             "--allow-loopback",
             "--monitoring-namespaces=monitoring,observability",
+            "--gpu-resources=nvidia.com/mig-3g.40gb,example.com/npu",
             "--autoscalers-per-namespace=20",
             "--memory-budget=1Gi",
             "--sync-period-seconds=30",
@@ -331,6 +340,7 @@ mod tests {
         assert_eq!(config.egress.hosts, hosts);
         assert!(config.egress.loopback);
         assert_eq!(config.monitoring_namespaces, ["monitoring", "observability"]);
+        assert!(config.gpu_resources.has("example.com/npu"));
         assert_eq!((config.most_autoscalers, config.memory_budget), (20, 1 << 30));
         assert_eq!(config.period, Duration::from_secs(30));
         assert_eq!(config.profile, Profile::HpaExact);

@@ -5,6 +5,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod bill;
 mod cluster;
 mod election;
 mod engines;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Engines(engines) => engines.print(),
         Command::Probe(probe) => with_cluster(probe.probe()),
         Command::Evaluate(evaluate) => evaluate.evaluate(),
+        Command::Bill(bill) => with_cluster(bill.bill()),
         Command::Explain(explain) => with_cluster(explain.explain()),
     };
     match result {

@@ -11,12 +11,14 @@
 //! returns a [`Decision`]: the desired replicas and every number on the way to them. The arithmetic
 //! is that of the `HorizontalPodAutoscaler` (HPA) of Kubernetes 1.37; [`Deviation`] lists the
 //! differences. Where one service has several targets, [`coordinate`] adjusts their decisions to
-//! each other, [`next_write`] orders the writes, and [`drain`] paces a scale-down.
+//! each other, [`next_write`] orders the writes, and [`drain`] paces a scale-down. [`bill`]
+//! accounts for the time of the replicas, by the reason of each.
 //!
 //! Invariant: nothing here reads a clock, does I/O, starts a task, names a Kubernetes type or
 //! writes a sentence. Time is an argument; texts belong to the `api` crate.
 
 mod arithmetic;
+pub mod bill;
 mod coordinate;
 mod decide;
 mod decision;
@@ -29,6 +31,7 @@ mod pace;
 mod policy;
 mod profile;
 mod recommend;
+mod replica_reason;
 mod replica_state;
 pub mod stabilize;
 mod startup_times;
@@ -56,11 +59,11 @@ pub use policy::{
 };
 pub use profile::{Deviation, Deviations, Profile};
 pub use recommend::propose;
+pub use replica_reason::ReplicaReason;
 pub use replica_state::ReplicaState;
 pub use startup_times::StartupTimes;
 pub use step::{
-    Basis, Config, DrainAction, DrainObservation, ReplicaCounts, ReplicaReason, RoleConfig,
-    RoleMemory, RoleObservation, RolePlan, StepPlan, WaitingOn, WorkloadState, Write, WriteBlock,
-    Writes, plan,
+    Basis, Config, DrainAction, DrainObservation, ReplicaCounts, RoleConfig, RoleMemory,
+    RoleObservation, RolePlan, StepPlan, WaitingOn, WorkloadState, Write, WriteBlock, Writes, plan,
 };
 pub use units::{Milli, Resize};

@@ -111,6 +111,7 @@
 //! ```
 
 pub mod advice;
+pub mod billing;
 pub mod draining;
 pub mod observer;
 pub mod pod;

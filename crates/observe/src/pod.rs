@@ -1,7 +1,10 @@
 //! A projection of one pod: the fields that scaling depends on.
 
+mod lifetime;
+mod resources;
 pub mod role_instance;
 pub mod service;
+mod trouble;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -11,51 +14,12 @@ use kube::ResourceExt;
 use llm_autoscaler_api::{Port, time, workloads};
 use llm_autoscaler_core::{EngineActivity, Phase, Replica};
 
+pub use self::lifetime::Lifetime;
+pub use self::trouble::{Trouble, TroubleKind};
 use self::{role_instance::RoleInstance, service::ServiceState};
 
 /// The pods of one selector, by name. A clone is cheap.
 pub type Members = Arc<BTreeMap<String, Arc<Pod>>>;
-
-/// A condition that keeps a pod from serving.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trouble {
-    /// The kind of trouble.
-    pub kind: TroubleKind,
-    /// The time at which it began.
-    pub since: DateTime<Utc>,
-}
-
-/// A kind of [`Trouble`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TroubleKind {
-    /// A container cannot start, or crashes again and again.
-    Crashing,
-    /// No node has room for the pod.
-    Unschedulable,
-    /// The pod runs or is about to run, and is not ready.
-    NotReady,
-}
-
-impl TroubleKind {
-    /// Returns the time after which a pod in this trouble is stuck. The autoscaler of the cluster
-    /// may add a node within a few minutes; start-up times are learned.
-    fn timeout(self, startup_timeout: TimeDelta) -> TimeDelta {
-        match self {
-            Self::Crashing => TimeDelta::zero(),
-            Self::Unschedulable => TimeDelta::minutes(5),
-            Self::NotReady => startup_timeout,
-        }
-    }
-
-    /// Returns its description in conditions.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Crashing => "its containers cannot start, or crash again and again",
-            Self::Unschedulable => "no node has room for it",
-            Self::NotReady => "it does not get ready",
-        }
-    }
-}
 
 /// The fields of a pod that scaling depends on.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +59,10 @@ pub struct Pod {
     pub role_instance: Option<RoleInstance>,
     /// The creation time.
     pub created: DateTime<Utc>,
+    /// The times between which it exists.
+    pub lifetime: Lifetime,
+    /// The extended resources that it requests, such as `nvidia.com/gpu`, and how many of each.
+    pub extended_resources: Vec<(String, u32)>,
 }
 
 impl Pod {
@@ -130,12 +98,14 @@ impl Pod {
                 activity: EngineActivity::Unknown,
             },
             was_ready: ready || lost_readiness(pod),
-            trouble: if ready { None } else { trouble(pod) },
+            trouble: if ready { None } else { trouble::trouble(pod) },
             restarts: restarts(pod),
             is_scheduled: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
             service,
             role_instance: RoleInstance::of(pod),
             created: created.map(time::from_kubernetes).unwrap_or_default(),
+            lifetime: Lifetime::of(pod),
+            extended_resources: resources::extended(pod),
         })
     }
 
@@ -159,6 +129,8 @@ impl Pod {
             service: ServiceState::default(),
             role_instance: None,
             created: DateTime::UNIX_EPOCH,
+            lifetime: Lifetime::default(),
+            extended_resources: Vec::new(),
         }
     }
 
@@ -246,45 +218,6 @@ fn lost_readiness(pod: &core::Pod) -> bool {
         }
         _ => false,
     }
-}
-
-/// The reasons of a waiting container that will not start by waiting.
-const HOPELESS: [&str; 7] = [
-    "CrashLoopBackOff",
-    "ImagePullBackOff",
-    "ErrImagePull",
-    "InvalidImageName",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-];
-
-fn trouble(pod: &core::Pod) -> Option<Trouble> {
-    let status = pod.status.as_ref()?;
-    let created =
-        pod.metadata.creation_timestamp.as_ref().map(time::from_kubernetes).unwrap_or_default();
-    let condition =
-        |type_: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == type_);
-    let since = |condition: Option<&core::PodCondition>| {
-        let transition = condition.and_then(|condition| condition.last_transition_time.as_ref());
-        transition.map_or(created, time::from_kubernetes)
-    };
-    let init = status.init_container_statuses.iter().flatten();
-    let hopeless = |container: &core::ContainerStatus| {
-        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
-        let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
-        reason.is_some_and(|reason| HOPELESS.contains(&reason))
-    };
-    if init.chain(status.container_statuses.iter().flatten()).any(hopeless) {
-        return Some(Trouble { kind: TroubleKind::Crashing, since: since(condition("Ready")) });
-    }
-    let scheduled = condition("PodScheduled");
-    let unschedulable =
-        scheduled.filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"));
-    if unschedulable.is_some() {
-        return Some(Trouble { kind: TroubleKind::Unschedulable, since: since(unschedulable) });
-    }
-    Some(Trouble { kind: TroubleKind::NotReady, since: since(condition("Ready")) })
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub use sampling::tls_hint::{other_scheme, refuses_certificate};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::{Client, core::DeserializeGuard};
-use llm_autoscaler_api::LLMAutoscaler;
+use llm_autoscaler_api::{GpuResources, LLMAutoscaler};
 use llm_autoscaler_core::Profile;
 use tokio::{net::TcpListener, runtime::Handle, sync::oneshot};
 use tracing::info;
@@ -134,6 +134,8 @@ pub struct Config {
     pub memory_budget: usize,
     /// The namespaces that may have PodMonitors for pods of others.
     pub monitoring_namespaces: Vec<String>,
+    /// The resources of pods that count as GPUs in the bill.
+    pub gpu_resources: GpuResources,
 }
 
 #[cfg(test)]
@@ -154,6 +156,7 @@ impl Config {
             most_autoscalers: 1,
             memory_budget: 1 << 24,
             monitoring_namespaces: Vec::new(),
+            gpu_resources: GpuResources::default(),
         }
     }
 }
@@ -239,6 +242,7 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
         leases,
         turns: Lanes::new(half_of_the_threads()),
         most_autoscalers: config.most_autoscalers,
+        gpu_resources: config.gpu_resources.clone(),
         period: config.period,
         profile: config.profile,
     })

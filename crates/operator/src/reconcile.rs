@@ -7,6 +7,7 @@
 
 mod adopt;
 mod autoscaler;
+mod bill;
 pub(crate) mod context;
 pub(crate) mod controller;
 mod execute;

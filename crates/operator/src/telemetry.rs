@@ -3,6 +3,8 @@
 //! The values of labels are `snake_case` words that the callers choose, so that this module knows
 //! no other.
 
+mod bill;
+
 use std::{
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -13,6 +15,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Metric, Registry},
 };
+
+use bill::BillCounters;
 
 /// The upper bounds of the lateness histogram's buckets, in seconds.
 const LATENESS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -41,6 +45,7 @@ pub(crate) struct Telemetry {
     leases: Gauge,
     schema_differences: Family<DifferenceLabel, Gauge>,
     lease_transitions: Family<ResultLabel, Counter>,
+    bill: BillCounters,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -172,6 +177,7 @@ impl Default for Telemetry {
                 "lease_transitions",
                 "Leases that this copy of the operator has won or lost, by result",
             ),
+            bill: BillCounters::register(all),
             registry: Arc::new(registry),
         }
     }
@@ -284,6 +290,11 @@ impl Telemetry {
         self.lease_transitions.get_or_create(&ResultLabel { result }).inc();
     }
 
+    /// Adds to the time of replicas that exist for a reason, and to that of their GPUs; in seconds.
+    pub(crate) fn record_bill(&self, reason: &'static str, replicas: f64, gpus: f64) {
+        self.bill.add(reason, replicas, gpus);
+    }
+
     /// Returns the metrics page in Prometheus' text format.
     pub(crate) fn page(&self) -> String {
         let mut page = String::new();
@@ -308,6 +319,20 @@ mod tests {
     }
 
     #[test]
+    fn the_bill_is_counted_by_reason() {
+        let telemetry = Telemetry::default();
+        telemetry.record_bill("held_by_doubt", 1.5, 12.0);
+        telemetry.record_bill("held_by_doubt", 0.25, 2.0);
+        let page = telemetry.page();
+        for line in [
+            "replica_seconds_total{reason=\"held_by_doubt\"} 1.75",
+            "gpu_seconds_total{reason=\"held_by_doubt\"} 14.0",
+        ] {
+            assert!(page.contains(&format!("llm_autoscaler_{line}\n")), "{page}");
+        }
+    }
+
+    #[test]
     fn the_build_is_told_by_labels() {
         let telemetry = Telemetry::default();
         telemetry.record_build("1.2.3", "0123456789ab");
@@ -328,6 +353,7 @@ mod tests {
         telemetry.record_withheld("paused");
         telemetry.record_status_write("ok");
         telemetry.record_drain("drained");
+        telemetry.record_bill("needed", 1.0, 8.0);
         telemetry.record_panic("page");
         telemetry.record_lease_transition("acquired");
         telemetry.set_schema_differences("missing", 1);

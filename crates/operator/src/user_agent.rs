@@ -15,6 +15,8 @@ pub enum Component {
     Scrape,
     /// The operator's queries to Prometheus servers.
     Query,
+    /// The subcommand `bill`.
+    Bill,
     /// The subcommand `explain`.
     Explain,
     /// The subcommand `probe`.
@@ -28,6 +30,7 @@ impl Component {
             Self::Operator => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (operator)"),
             Self::Scrape => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (scrape)"),
             Self::Query => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (query)"),
+            Self::Bill => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (bill)"),
             Self::Explain => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (explain)"),
             Self::Probe => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (probe)"),
         }

@@ -1,6 +1,7 @@
 //! `testbed demo`: the operator scales a `StatefulSet` from 1 replica to 3 under load, and each
 //! step is printed as it happens.
 
+mod bill;
 mod load;
 mod stage;
 mod watchers;
@@ -53,12 +54,23 @@ impl Demo {
     async fn perform(self, story: &Story) -> Result<()> {
         ensure!(self.operator_bin.is_file(), "{}: no such file", self.operator_bin.display());
         let stage = Stage::create(self.engine, story).await?;
+        let times = bill::watch(&stage).await?;
         let mut operator = stage.start_operator(&self.operator_bin).await?;
         story.log("the operator runs under its own ServiceAccount");
-        let result = tokio::select! {
+        let mut result = tokio::select! {
             result = act(&stage, self.engine, story) => result,
             error = ended(&mut operator) => Err(error),
         };
+        if result.is_ok() {
+            story.log("killing the operator, and starting it again");
+            operator.kill()?;
+            operator.stop();
+            operator = stage.start_operator(&self.operator_bin).await?;
+            result = tokio::select! {
+                result = bill::compare(&stage, &self.operator_bin, &times, story) => result,
+                error = ended(&mut operator) => Err(error),
+            };
+        }
         if result.is_ok() {
             story.log("done; stopping everything");
         } else {

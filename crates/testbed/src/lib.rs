@@ -15,6 +15,7 @@
 //!  lws            the real controller of LeaderWorkerSets, which are replicas of several pods
 //!  RbgController  plays the controller of RoleBasedGroups
 //!  LoadGenerator  keeps a number of requests in flight, and reports as benchmark tools do
+//!  PodTimes       adds up how long pods exist, to compare a bill with
 //!  flatness       judges whether a figure of a process grows over a long run
 //! ```
 //!
@@ -41,6 +42,7 @@ pub mod nodes;
 pub mod owners;
 mod packaging;
 pub mod page_server;
+mod pod_times;
 pub mod process;
 pub mod rbg;
 mod script;
@@ -64,6 +66,7 @@ pub use lws::{LeaderWorkerSets, RoleScalers, Version as LwsVersion};
 pub use nodes::{ColdStart, HollowNodes, Plan};
 pub use packaging::Packaging;
 pub use page_server::PageServer;
+pub use pod_times::PodTimes;
 pub use rbg::RbgController;
 pub use tls::ClientAuthority;
 pub use webhook::Webhook;

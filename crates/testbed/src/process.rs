@@ -142,6 +142,14 @@ impl Process {
         self.signal(Signal::TERM)
     }
 
+    /// Kills the program: sends SIGKILL.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&self) -> Result<()> {
+        self.signal(Signal::KILL)
+    }
+
     /// Pauses the program: sends SIGSTOP.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
 pub mod audit;
+pub mod billing;
 mod cluster;
 pub mod copies;
 pub mod election;

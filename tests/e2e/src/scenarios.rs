@@ -1,6 +1,7 @@
 //! Scenarios of the operator's behaviour as seen from outside.
 
 mod bad_input;
+mod bills;
 mod changes;
 mod docs;
 mod guide;
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Scenario> {
         changes::load_falls_while_sizes_are_refused,
         bad_input::pods_that_do_not_answer_hold_the_size,
         docs::every_yaml_of_the_docs_is_accepted,
+        bills::bill_adds_up_across_a_kill,
         guide::queue_grows_and_goes,
         targets::target_is_deleted_and_created_again,
         changes::spec_is_edited_mid_flight,

@@ -45,7 +45,8 @@ pub struct RoleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_replicas: Option<i32>,
-    /// The number of GPUs that one replica takes, with all of its pods. It counts towards maxGPUs.
+    /// The number of GPUs that one replica takes, with all of its pods. It counts towards maxGPUs,
+    /// which needs it, and is that of the bill. If absent, as at the top level.
     #[serde(rename = "gpusPerReplica", default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub gpus_per_replica: Option<i32>,
@@ -127,6 +128,7 @@ impl LLMAutoscalerSpec {
             manual_changes: self.manual_changes.clone(),
             scale_to_zero: None,
             max_gpus: None,
+            gpus_per_replica: role.gpus_per_replica.or(self.gpus_per_replica),
             roles: None,
             ratio: None,
         }

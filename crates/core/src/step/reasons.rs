@@ -1,41 +1,13 @@
-//! The reason of each replica's existence, by which its GPU-seconds can be accounted for.
+//! The reason of each replica's existence, by the rule of the decision that keeps it.
 
 use super::{RoleObservation, drain_role::Drained};
 use crate::{
     decision::{Bound, Decision, Derivation, Hold, Limit, Outcome},
     policy::Policy,
+    replica_reason::ReplicaReason,
     replica_state::ReplicaState,
     step::DrainAction,
 };
-
-/// The reason of one replica's existence. A replica that does not serve has a reason by its state;
-/// for the others it is that of the rule that keeps them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ReplicaReason {
-    /// The metrics ask for it.
-    Needed,
-    /// It has not started yet.
-    Starting,
-    /// It is on its way out.
-    Draining,
-    /// A stabilization window, a rate policy, the time until the target is idle, a rollout, or a
-    /// write of another role that comes first keeps it.
-    HeldByWindow,
-    /// Samples are missing or in doubt, so nothing shrinks.
-    HeldByDoubt,
-    /// `minReplicas` asks for it.
-    Floor,
-    /// The ratio to another role asks for it.
-    Ratio,
-    /// Something else has set the size, or the autoscaler is paused.
-    Manual,
-    /// There are more replicas than `maxReplicas` allows.
-    AboveCeiling,
-    /// Its engine sleeps.
-    Asleep,
-    /// It will not serve by waiting: it does not get ready, or its engine is wedged.
-    Stuck,
-}
 
 /// Returns the reason of each replica, in the order of the observation.
 ///

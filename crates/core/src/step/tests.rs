@@ -5,8 +5,8 @@ mod pace;
 use chrono::TimeDelta;
 
 use super::{
-    Basis, Config, DrainAction, DrainObservation, ReplicaCounts, ReplicaReason as Reason,
-    RoleConfig, RoleMemory, RoleObservation, StepPlan, WaitingOn, WorkloadState, WriteBlock, plan,
+    Basis, Config, DrainAction, DrainObservation, ReplicaCounts, RoleConfig, RoleMemory,
+    RoleObservation, StepPlan, WaitingOn, WorkloadState, WriteBlock, plan,
 };
 use crate::{
     coordinate::{Ratio, SharedLimits},
@@ -14,6 +14,7 @@ use crate::{
     now::{Monotonic, Now},
     observation::{EngineActivity, Observation, Replica},
     profile::Profile,
+    replica_reason::ReplicaReason as Reason,
     replica_state::ReplicaState,
     tests::support::{at, policy_with_windows, ready},
     units::Milli,

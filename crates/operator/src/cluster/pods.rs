@@ -3,6 +3,7 @@
 //! Kept are the pods of namespaces that are followed, and those with the operator's readiness gate.
 //! A pod of any other namespace costs nothing, whatever its labels are.
 
+mod departures;
 mod namespace;
 
 use std::{
@@ -11,8 +12,12 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use kube::{ResourceExt, core::Selector, runtime::watcher::Event};
-use llm_autoscaler_observe::pod::{Members, Pod};
+use llm_autoscaler_observe::{
+    billing::DepartedPod,
+    pod::{Members, Pod},
+};
 use tokio::sync::{Notify, watch};
 
 use self::namespace::{LIMITS, Listing, Namespace};
@@ -33,6 +38,7 @@ const POLL: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub(crate) struct PodStore {
     state: Arc<Mutex<State>>,
+    clock: Clock,
     health: WatchHealth,
     /// Notified when a namespace has to be listed.
     wanted: Arc<Notify>,
@@ -79,6 +85,14 @@ impl PodView {
     /// this call has shown.
     pub(crate) fn latest(&self) -> Members {
         self.members.borrow().clone()
+    }
+
+    /// Returns the pods that have gone after a time, as far as they are kept: for five minutes.
+    pub(crate) fn departed(&self, after: DateTime<Utc>) -> Vec<DepartedPod> {
+        let Following { store, namespace } = &self.following;
+        let state = store.lock();
+        let namespace = state.namespaces.get(namespace);
+        namespace.map(|namespace| namespace.departed_of(self.id, after)).unwrap_or_default()
     }
 
     /// Returns a pod that the view lacks because it is too large to be kept, and the limits.
@@ -131,7 +145,7 @@ impl PodStore {
     /// Creates an empty store, which waits for the first listing.
     pub(crate) fn new(clock: Clock) -> Self {
         let health = WatchHealth::new("pods", clock);
-        Self { state: Arc::default(), health, wanted: Arc::default() }
+        Self { state: Arc::default(), clock, health, wanted: Arc::default() }
     }
 
     /// Returns the health of the watch that feeds the store.
@@ -200,11 +214,12 @@ impl PodStore {
 
     /// Adds a pod, or replaces it by a newer version. Returns whether it is kept.
     pub(crate) fn apply(&self, pod: Pod) -> bool {
+        let now = self.clock.now().wall;
         let mut state = self.lock();
         let is_known = state.namespaces.contains_key(&pod.namespace);
         (is_known || pod.service.has_gate()) && {
             let namespace = pod.namespace.clone();
-            let is_kept = state.entry(&namespace).apply(pod);
+            let is_kept = state.entry(&namespace).apply(pod, now);
             state.remove_if_empty(&namespace);
             is_kept
         }
@@ -226,9 +241,10 @@ impl PodStore {
 
     /// Removes a pod.
     pub(crate) fn delete(&self, namespace: &str, name: &str) {
+        let now = self.clock.now().wall;
         let mut state = self.lock();
         if let Some(entry) = state.namespaces.get_mut(namespace) {
-            entry.delete(name);
+            entry.delete(name, now);
         }
         state.remove_if_empty(namespace);
     }
@@ -247,10 +263,11 @@ impl PodStore {
 
     /// The listing of the whole cluster has ended, with these pods.
     pub(super) fn end_listing(&self, listed: &Listed) {
+        let now = self.clock.now().wall;
         let mut state = self.lock();
         state.is_following = true;
         for (name, namespace) in &mut state.namespaces {
-            namespace.retain(|pod| listed.get(name).is_some_and(|pods| pods.contains(pod)));
+            namespace.retain(|pod| listed.get(name).is_some_and(|pods| pods.contains(pod)), now);
             if matches!(namespace.listing, Listing::Covered) {
                 namespace.listing = Listing::Complete;
             }
@@ -284,9 +301,10 @@ impl PodStore {
     /// Takes a pod of a listing. Returns false if that one is void: the watch has begun anew, or
     /// the namespace is not followed any more.
     pub(super) fn add_listed(&self, listing: &NamespaceListing, pod: Pod) -> bool {
+        let now = self.clock.now().wall;
         let mut state = self.lock();
         let namespace = state.namespaces.get_mut(&listing.namespace);
-        namespace.is_some_and(|namespace| namespace.add_listed(listing.id, pod))
+        namespace.is_some_and(|namespace| namespace.add_listed(listing.id, pod, now))
     }
 
     /// Ends a listing that had all pods, if it is not void.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
+use llm_autoscaler_api::GpuResources;
 use llm_autoscaler_core::Profile;
 
 use crate::{
@@ -68,6 +69,8 @@ pub(crate) struct Context {
     /// The steps of a namespace that compute at the same time, so that those of others need not
     /// wait for all of them.
     pub turns: Lanes,
+    /// The resources of pods that count as GPUs.
+    pub gpu_resources: GpuResources,
     /// The number of autoscalers that are served in one namespace.
     pub most_autoscalers: usize,
     /// The longest time between two steps.

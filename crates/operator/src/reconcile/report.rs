@@ -54,6 +54,7 @@ impl Role {
 
     /// Remembers the decision, and reports it with what was done about it.
     pub(super) fn report(&mut self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone, now: Now) {
+        self.bill(plan, now);
         if let Some(target) = &mut self.target {
             let block = sight.block.for_plan();
             target.memory.record(&self.config.policy, &plan.decision, block, done.written(), now);

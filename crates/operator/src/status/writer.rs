@@ -11,17 +11,17 @@
 //! comes late, after another copy has taken over and written, is refused; one that is refused
 //! because a user has changed the object is repeated as soon as the watch shows the change.
 
+mod parts;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use chrono::TimeDelta;
 use kube::{Api, Client, ResourceExt, api::Patch};
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerStatus, MetricStatus,
-    conditions::ConditionType,
-    managers,
+    LLMAutoscaler, LLMAutoscalerStatus, bill, managers,
     memory::{self, MEMORY_BUDGET},
 };
 use llm_autoscaler_core::Monotonic;
@@ -29,6 +29,7 @@ use serde_json::json;
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::{debug, warn};
 
+use self::parts::{bill_until, reasons, urgent, values};
 use super::write_limiter::WriteLimiter;
 use crate::{
     clock::Clock,
@@ -47,6 +48,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const REASONS_EVERY: Duration = Duration::from_secs(5);
 /// The shortest time between two writes for values that drift.
 const VALUES_EVERY: Duration = Duration::from_secs(15);
+/// The longest time between two writes while the bill is all that changes.
+const BILL_EVERY: TimeDelta = TimeDelta::seconds(bill::WRITTEN_EVERY_SECONDS);
 /// The longest time for which a write that was refused as outdated waits for the watch.
 const CHANGE_SEEN_WITHIN: Duration = Duration::from_secs(5);
 
@@ -211,13 +214,22 @@ impl Ledger {
             return Due::In(every.saturating_sub(rested));
         }
         let is_due = self.rested(REASONS_EVERY, now) && reasons(written) != reasons(status)
-            || self.rested(VALUES_EVERY, now) && values(written) != values(status);
+            || self.rested(VALUES_EVERY, now)
+                && (values(written) != values(status) || is_bill_old(written, status));
         if is_due { Due::In(Duration::ZERO) } else { Due::No }
     }
 
     /// Returns whether the last write is at least so long ago.
     fn rested(&self, time: Duration, now: Monotonic) -> bool {
         self.written_at.is_none_or(|at| now.since(at) >= time)
+    }
+}
+
+/// Returns whether the bill that was written is too old to be that of a quiet autoscaler.
+fn is_bill_old(written: &LLMAutoscalerStatus, status: &LLMAutoscalerStatus) -> bool {
+    match (bill_until(written), bill_until(status)) {
+        (Some(written), Some(until)) => until - written >= BILL_EVERY,
+        (written, until) => written.is_none() && until.is_some(),
     }
 }
 
@@ -348,64 +360,6 @@ enum Outcome {
     Done,
     /// The object has been changed since the version that the write names.
     Outdated,
-}
-
-/// Returns the parts that are written as soon as they change: sizes, and which conditions hold.
-/// Conditions that may change with a single missed scrape are left out.
-fn urgent(status: &LLMAutoscalerStatus) -> impl PartialEq {
-    let swings = |condition: &Condition| {
-        [ConditionType::SamplesComplete, ConditionType::ScalingLimited]
-            .iter()
-            .any(|type_| condition.type_ == *type_)
-    };
-    let conditions = status.conditions.iter().filter(|condition| !swings(condition));
-    let conditions: Vec<_> = conditions.map(|c| (&c.type_, &c.status)).collect();
-    let targets: Vec<_> = status
-        .targets
-        .iter()
-        .map(|target| {
-            (&target.uid, target.current_replicas, target.ready_replicas, target.desired_replicas)
-        })
-        .collect();
-    let sizes = (status.current_replicas, status.desired_replicas);
-    (
-        status.observed_generation,
-        &status.reference,
-        sizes,
-        &status.last_scale_time,
-        conditions,
-        targets,
-    )
-}
-
-/// Returns the parts that are written a few seconds after they change: reasons and rules.
-fn reasons(status: &LLMAutoscalerStatus) -> impl PartialEq {
-    let conditions: Vec<_> =
-        status.conditions.iter().map(|c| (&c.type_, &c.status, &c.reason)).collect();
-    let targets: Vec<_> = status
-        .targets
-        .iter()
-        .map(|target| {
-            (target.decision.as_ref().map(|decision| &decision.limited_by), &target.decisions)
-        })
-        .collect();
-    (conditions, targets)
-}
-
-/// Returns the parts that drift with the samples. The memory (history, start-up times, a manual
-/// change) and the times of samples alone cause no write.
-fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
-    let metrics = status.targets.iter().flat_map(|target| &target.metrics);
-    let metrics: Vec<_> = metrics
-        .map(|metric| {
-            let MetricStatus { name, series, current, target, sampled_at: _, .. } = metric;
-            let MetricStatus { source, proposal, replicas, error, .. } = metric;
-            ((name, series, current, target), (source, proposal, replicas, error))
-        })
-        .collect();
-    let targets: Vec<_> =
-        status.targets.iter().map(|target| (&target.name, &target.decision)).collect();
-    (&status.summary, &status.conditions, targets, metrics)
 }
 
 #[cfg(test)]

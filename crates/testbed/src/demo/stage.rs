@@ -79,6 +79,11 @@ impl Stage {
         Kubectl(self.plane.clone())
     }
 
+    /// Returns the administrator's kubeconfig.
+    pub(super) fn kubeconfig(&self) -> PathBuf {
+        self.plane.kubeconfig()
+    }
+
     pub(super) fn front_url(&self) -> String {
         self.front.url()
     }

@@ -62,6 +62,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- with $v.monitoringNamespaces }}
 - --monitoring-namespaces={{ join "," . }}
 {{- end }}
+{{- with $v.gpuResources }}
+- --gpu-resources={{ join "," . }}
+{{- end }}
 {{- if $v.allowLoopback }}
 - --allow-loopback
 {{- end }}

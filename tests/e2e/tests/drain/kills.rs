@@ -4,8 +4,8 @@ use std::{collections::HashSet, convert::Infallible, time::Duration};
 
 use anyhow::{Result, ensure};
 use futures::future::{join_all, try_join_all};
-use llm_autoscaler_e2e::{Stage, copies::Copies};
-use llm_autoscaler_testbed::wait;
+use llm_autoscaler_e2e::{Stage, billing, copies::Copies};
+use llm_autoscaler_testbed::{PodTimes, wait};
 use serde_json::json;
 
 use crate::{
@@ -29,7 +29,8 @@ const CHANGE: Duration = Duration::from_mins(6);
 
 /// Requests of 30 s are sent all the time, replicas drain, and the copy that serves is killed by
 /// SIGKILL in the middle of that, `KILLS` times. Every request is answered, no pod that drains goes
-/// back to its Service, and none is removed without a drain.
+/// back to its Service, and none is removed without a drain. The bills of the targets add up to the
+/// times of their pods, across all kills.
 pub(crate) async fn holder_is_killed_in_the_middle_of_drains(stage: &Stage) -> Result<String> {
     let kills = std::env::var("KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(3);
     gated::permit(stage).await?;
@@ -37,6 +38,9 @@ pub(crate) async fn holder_is_killed_in_the_middle_of_drains(stage: &Stage) -> R
         stage.assign(name, clients::engine(None));
     }
     let record = ServiceRecord::begin(stage.api());
+    let labels = SETS.map(|name| format!("app={name}"));
+    let watch = |labels| PodTimes::watch(stage.client(), &stage.namespace, labels);
+    let times = try_join_all(labels.iter().map(|labels| watch(labels))).await?;
     let settings = gated::PodSettings { grace: GRACE, gates: &[gated::GATE], ..Default::default() };
     for name in SETS {
         keep(stage, name, REPLICAS).await?;
@@ -64,7 +68,13 @@ pub(crate) async fn holder_is_killed_in_the_middle_of_drains(stage: &Stage) -> R
     );
     ensure!(cut_off == 0 && faults.is_empty(), "{text}: {first} {faults:#?}\n{}", copies.logs());
     ensure!(removed > 0 && answered > 0, "{text}");
-    Ok(text)
+    let bills = SETS.iter().zip(&times).map(|(name, times)| (*name, times));
+    let bills = join_all(bills.map(|(name, times)| {
+        let targets = [(name, times)];
+        async move { billing::adds_up(stage, name, &targets).await }
+    }));
+    let bills: Result<Vec<String>> = bills.await.into_iter().collect();
+    Ok(format!("{text}{}", bills?.concat()))
 }
 
 /// Kills the holder while a pod drains, again and again. Returns the number of pods that were

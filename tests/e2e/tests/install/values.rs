@@ -43,6 +43,7 @@ pub(crate) fn everything() -> Value {
                                "bearerTokenFile": {"path": "/etc/token/token"}}],
         "allowLoopback": true,
         "monitoringNamespaces": ["monitoring"],
+        "gpuResources": ["nvidia.com/mig-3g.40gb"],
         "autoscalersPerNamespace": 20,
         "memoryBudget": "1Gi",
         "log": {"format": "text", "level": "debug"},

@@ -10,10 +10,12 @@ use std::{fmt::Write, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use llm_autoscaler_e2e::{
-    Stage,
+    Stage, billing,
     groups::{Groups, PREFIX, scalable, standalone},
 };
-use llm_autoscaler_testbed::{Disaggregated, Emulated, Engine, engine::EngineConfig, rbg::Kind};
+use llm_autoscaler_testbed::{
+    Disaggregated, Emulated, Engine, PodTimes, engine::EngineConfig, rbg::Kind,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -58,13 +60,19 @@ struct Phase {
     requests: Outcome,
 }
 
-/// The roles follow the load within the ratio, and under both limits at every moment.
+/// The roles follow the load within the ratio, and under both limits at every moment. The operator
+/// is killed in the second phase, and the bills of both add up to the times of their pods.
 pub(crate) async fn from_long_prompts_to_long_answers(stage: &Stage) -> Result<String> {
     let groups = Groups::start(stage).await?;
     let front = serve(stage, &groups).await?;
     spec::apply(stage, NAME, &spec()).await?;
+    let times = |role| {
+        let labels = format!("{PREFIX}/group-name={NAME},{PREFIX}/role-name={role}");
+        async move { PodTimes::watch(stage.client(), &stage.namespace, &labels).await }
+    };
+    let times = (times("prefill").await?, times("decode").await?);
     let record = Record::start(stage, &Kind::Adapter.resource()).await?;
-    let phases = run(&record, &front.url()).await;
+    let phases = run(stage, &record, &front.url()).await;
     // A broken rule explains more than a size that was not reached, so rules are checked first.
     CEILING.holds(&record)?;
     rules::in_range(&record, RATIO[0], RATIO[1])?;
@@ -73,11 +81,12 @@ pub(crate) async fn from_long_prompts_to_long_answers(stage: &Stage) -> Result<S
     if let Some(failure) = phases.iter().find_map(|phase| phase.requests.first_failure.as_ref()) {
         bail!("a request was not answered: {failure}{table}");
     }
-    Ok(table)
+    let bills = [("prefill", &times.0), ("decode", &times.1)];
+    Ok(table + &billing::adds_up(stage, NAME, &bills).await?)
 }
 
 /// Runs the three phases. Each begins with the sizes of the previous one.
-async fn run(record: &Record, url: &str) -> Result<[Phase; 3]> {
+async fn run(stage: &Stage, record: &Record, url: &str) -> Result<[Phase; 3]> {
     let prompts = Clients::start(url, CLIENTS, 1000, 1);
     let first = phase(record, "long prompts", LONG_PROMPTS).await?;
     // The limit on replicas is reached: from here on a role can grow only after the other has
@@ -85,7 +94,8 @@ async fn run(record: &Record, url: &str) -> Result<[Phase; 3]> {
     ensure!(first.peak.0 == CEILING.replicas, "the peak was {} replicas", first.peak.0);
     prompts.stop();
     let answers = Clients::start(url, CLIENTS, 10, 40);
-    let second = phase(record, "long answers", LONG_ANSWERS).await?;
+    let second = phase(record, "long answers", LONG_ANSWERS);
+    let (second, ()) = tokio::try_join!(second, restart(stage))?;
     answers.stop();
     let third = phase(record, "idle", IDLE).await?;
     Ok([
@@ -93,6 +103,14 @@ async fn run(record: &Record, url: &str) -> Result<[Phase; 3]> {
         Phase { requests: answers.end().await?, ..second },
         third,
     ])
+}
+
+/// Kills the operator while sizes change, and starts it again.
+async fn restart(stage: &Stage) -> Result<()> {
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    stage.operator.kill();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stage.operator.start()
 }
 
 /// Waits until the sizes are as expected and all pods are ready, and checks that this lasts.

@@ -27,11 +27,16 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
 use kube::core::{Selector, SelectorExt};
-use llm_autoscaler_observe::pod::{Members, Pod, service::Gate};
+use llm_autoscaler_observe::{
+    billing::DepartedPod,
+    pod::{Members, Pod, service::Gate},
+};
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::departures::Departures;
 use crate::{backoff::Backoff, kube_api::is_older};
 
 /// The most labels, annotations and ports of a pod together.
@@ -84,6 +89,8 @@ pub(super) struct Namespace {
     /// The versions of all these pods, by name. They are not in the pods, which most new versions
     /// leave as they are.
     versions: HashMap<String, String>,
+    /// The pods that have gone.
+    departures: Departures,
 }
 
 /// The pods of one selector.
@@ -109,6 +116,7 @@ impl Namespace {
             wanted_at: 0,
             backoff,
             versions: HashMap::new(),
+            departures: Departures::default(),
         }
     }
 
@@ -157,6 +165,13 @@ impl Namespace {
         }
     }
 
+    /// Returns the pods of a view that have gone after a time.
+    pub(super) fn departed_of(&self, id: u64, after: DateTime<Utc>) -> Vec<DepartedPod> {
+        let Some(view) = self.views.get(&id) else { return Vec::new() };
+        let its = |departed: &&DepartedPod| view.selector.matches(&departed.pod.labels);
+        self.departures.after(after).filter(its).cloned().collect()
+    }
+
     /// Returns a pod that a view would have if it were not held out.
     pub(super) fn held_out_of(&self, id: u64) -> Option<&String> {
         self.views.get(&id)?.held_out.first()
@@ -165,6 +180,7 @@ impl Namespace {
     /// Ends the last follower: only pods with a readiness gate are kept, which the operator opens
     /// where no autoscaler does.
     pub(super) fn end_following(&mut self) {
+        self.departures.clear();
         self.listing = Listing::Wanted;
         self.backoff.reset();
         let pods = std::mem::take(&mut self.pods).into_values();
@@ -192,25 +208,25 @@ impl Namespace {
     }
 
     /// Takes a pod that the watch tells of. Returns whether it is kept.
-    pub(super) fn apply(&mut self, pod: Pod) -> bool {
+    pub(super) fn apply(&mut self, pod: Pod, now: DateTime<Utc>) -> bool {
         self.touch(&pod.name);
         if self.followers > 0 {
-            self.put(pod);
+            self.put(pod, now);
         } else if pod.service.has_gate() {
             self.keep_stub(pod);
         } else {
-            self.remove(&pod.name);
+            self.remove(&pod.name, now);
             return false;
         }
         true
     }
 
     /// Takes a pod of the listing of this number. Returns false if that one is void.
-    pub(super) fn add_listed(&mut self, id: u64, pod: Pod) -> bool {
+    pub(super) fn add_listed(&mut self, id: u64, pod: Pod, now: DateTime<Utc>) -> bool {
         match &self.listing {
             Listing::Running { id: running, touched } if *running == id => {
                 if !touched.contains(&pod.name) {
-                    self.put(pod);
+                    self.put(pod, now);
                 }
                 true
             }
@@ -219,17 +235,17 @@ impl Namespace {
     }
 
     /// Removes a pod that the watch has told to be deleted.
-    pub(super) fn delete(&mut self, name: &str) {
+    pub(super) fn delete(&mut self, name: &str, now: DateTime<Utc>) {
         self.touch(name);
-        self.remove(name);
+        self.remove(name, now);
     }
 
     /// Removes the pods that a listing of the whole cluster does not have.
-    pub(super) fn retain(&mut self, is_listed: impl Fn(&str) -> bool) {
+    pub(super) fn retain(&mut self, is_listed: impl Fn(&str) -> bool, now: DateTime<Utc>) {
         let names = self.pods.keys().chain(self.stubs.keys());
         let gone: Vec<String> = names.filter(|name| !is_listed(name)).cloned().collect();
         for name in &gone {
-            self.remove(name);
+            self.remove(name, now);
         }
     }
 
@@ -255,11 +271,15 @@ impl Namespace {
         }
     }
 
-    fn put(&mut self, mut pod: Pod) {
+    fn put(&mut self, mut pod: Pod, now: DateTime<Utc>) {
+        if let Some(replaced) = self.pods.get(&pod.name).filter(|known| known.uid != pod.uid) {
+            self.departures.record(replaced.clone(), now);
+        }
         // Readiness that was seen is certain; that a status tells only after some seconds.
         let known = self.pods.get(&pod.name).or_else(|| self.stubs.get(&pod.name));
         let known = known.filter(|known| known.uid == pod.uid);
         pod.was_ready |= known.is_some_and(|known| known.was_ready);
+        pod.record_seen(known.map(Arc::as_ref), now);
         if is_too_large(&pod) {
             self.hold_out(pod);
             return;
@@ -299,8 +319,10 @@ impl Namespace {
         self.stubs.insert(pod.name.clone(), Arc::new(pod));
     }
 
-    fn remove(&mut self, name: &str) {
-        self.pods.remove(name);
+    fn remove(&mut self, name: &str, now: DateTime<Utc>) {
+        if let Some(pod) = self.pods.remove(name) {
+            self.departures.record(pod, now);
+        }
         self.stubs.remove(name);
         self.versions.remove(name);
         for view in self.views.values_mut() {

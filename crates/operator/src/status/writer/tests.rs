@@ -1,6 +1,12 @@
 use llm_autoscaler_api::{
     DecisionStatus, MetricStatus, SchemaDifference, TargetStatus,
-    conditions::{self, ConditionUpdate, Reason},
+    bill::BillStatus,
+    conditions::{self, ConditionType, ConditionUpdate, Reason},
+};
+
+use llm_autoscaler_core::{
+    ReplicaReason,
+    bill::{BilledReplica, Ledger as BillLedger},
 };
 
 use super::*;
@@ -63,6 +69,43 @@ fn a_status_is_due_by_what_has_changed() {
 }
 
 /// Samples come every 100 ms, and each changes a size or a condition.
+/// Returns a status with a bill from second 0 to this one, of this many replicas.
+fn billed(until: i64, replicas: usize) -> LLMAutoscalerStatus {
+    let at = |second| chrono::DateTime::from_timestamp(second, 0).unwrap();
+    let one = |key: usize| BilledReplica {
+        key: key.to_string(),
+        start: at(0),
+        deadline: None,
+        gpus: 8,
+        reason: ReplicaReason::Needed,
+    };
+    let replicas: Vec<_> = (0..replicas).map(one).collect();
+    let mut ledger = BillLedger::default();
+    ledger.bill(&replicas, &[], at(0));
+    ledger.bill(&replicas, &[], at(until));
+    let mut status = status(1, Reason::ReadyForNewScale, "5");
+    status.targets[0].bill = BillStatus::new(&ledger);
+    status
+}
+
+#[test]
+fn a_bill_that_only_goes_on_is_written_twice_an_hour() {
+    let at = |seconds| Monotonic(Duration::from_secs(seconds));
+    let ledger =
+        || super::Ledger { written: billed(60, 2), written_at: Some(at(100)), has_failed: false };
+    // status, second, whether it is written
+    let table = [
+        (billed(60 + 1799, 2), 1899, Due::No),
+        (billed(60 + 1800, 2), 1900, Due::In(Duration::ZERO)),
+        // A replica that has gone is written soon, since a restart could not tell when it went.
+        (billed(70, 1), 104, Due::No),
+        (billed(70, 1), 105, Due::In(Duration::ZERO)),
+    ];
+    for (row, (status, second, expected)) in table.into_iter().enumerate() {
+        assert_eq!(ledger().due(&status, at(second)), expected, "row {row}");
+    }
+}
+
 #[test]
 fn a_status_that_flaps_with_each_sample_is_written_once_a_second() {
     let sizes = [1, 2].map(|desired| status(desired, Reason::ReadyForNewScale, "5"));

@@ -1,0 +1,239 @@
+//! The bill as a table for people.
+
+use std::fmt::Write;
+
+use llm_autoscaler_api::bill::reason_name;
+use llm_autoscaler_core::bill::Amount;
+
+use super::report::{Report, Sums, hours};
+
+/// The name of all autoscalers together.
+const ALL: &str = "all";
+
+/// Returns the table, and notes about what it lacks.
+pub(super) fn render(report: &Report) -> String {
+    if report.autoscalers.is_empty() {
+        return "no LLMAutoscaler was found: name another namespace by -n, or all by -A\n"
+            .to_owned();
+    }
+    let mut rows = vec![header(report)];
+    for autoscaler in report.autoscalers.iter().filter(|it| !it.targets.is_empty()) {
+        rows.extend(rows_of(report, &autoscaler.path(), &autoscaler.sums()));
+    }
+    if report.autoscalers.len() > 1 && rows.len() > 1 {
+        rows.extend(rows_of(report, ALL, &report.sums()));
+    }
+    let mut text = String::new();
+    if rows.len() > 1 {
+        text.push_str(&aligned(&rows));
+    }
+    text.push_str(&notes(report));
+    text
+}
+
+fn header(report: &Report) -> Vec<String> {
+    let names = ["AUTOSCALER", "REASON", "REPLICA-HOURS", "GPU-HOURS", "SHARE"];
+    let cost = report.price.map(|_| "COST");
+    names.into_iter().chain(cost).map(str::to_owned).collect()
+}
+
+fn rows_of(report: &Report, name: &str, sums: &Sums) -> Vec<Vec<String>> {
+    let share = |amount: Amount| {
+        let total = sums.total.replica_ms.max(1) as f64;
+        format!("{:.1}%", 100.0 * amount.replica_ms as f64 / total)
+    };
+    let row = |reason: &str, amount: Amount, share: String| {
+        let mut row = vec![
+            name.to_owned(),
+            reason.to_owned(),
+            format!("{:.2}", hours(amount.replica_ms)),
+            format!("{:.2}", hours(amount.gpu_ms)),
+            share,
+        ];
+        row.extend(report.cost(amount).map(|cost| format!("{cost:.2}")));
+        row
+    };
+    let reasons =
+        sums.reasons.iter().map(|(reason, sum)| row(reason_name(*reason), *sum, share(*sum)));
+    let mut rows: Vec<_> = reasons.collect();
+    rows.push(row("(total)", sums.total, share(sums.total)));
+    rows.push(row("(static fleet)", sums.fleet, share(sums.fleet)));
+    rows
+}
+
+/// Aligns the columns: texts to the left, numbers to the right.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let _ = match column {
+                0 => write!(text, "{cell:<width$}"),
+                1 => write!(text, "  {cell:<width$}"),
+                _ => write!(text, "  {cell:>width$}"),
+            };
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Returns what the table lacks, one line each.
+fn notes(report: &Report) -> String {
+    let mut text = String::new();
+    for autoscaler in &report.autoscalers {
+        let path = autoscaler.path();
+        if autoscaler.targets.is_empty() {
+            let _ = writeln!(
+                text,
+                "{path} has no bill yet: it begins with the first decision; see llm-autoscaler \
+                 explain"
+            );
+        }
+        if let Some(old) =
+            autoscaler.targets.iter().filter(|target| target.is_old).map(|it| it.until).min()
+        {
+            let until = old.format("%Y-%m-%d %H:%M:%S");
+            let _ =
+                writeln!(text, "{path} is billed until {until} UTC only: is the operator running?");
+        }
+    }
+    if report.price.is_some()
+        && report.sums().total.replica_ms > 0
+        && report.sums().total.gpu_ms == 0
+    {
+        text.push_str(
+            "no GPU was counted, so nothing has a cost: set spec.gpusPerReplica, or name the pods' \
+             resources in the operator's --gpu-resources\n",
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use llm_autoscaler_api::{BillStatus, LLMAutoscaler};
+    use llm_autoscaler_core::{
+        ReplicaReason::{self, HeldByDoubt, Needed, Starting},
+        bill::{BilledReplica, Ledger},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_767_225_600 + second, 0).unwrap()
+    }
+
+    /// Returns the status of a target: these reasons for an hour, and needed replicas afterwards.
+    fn bill(reasons: &[ReplicaReason], gpus: u32) -> BillStatus {
+        let mut ledger = Ledger::default();
+        let replica = |(key, reason): (usize, ReplicaReason)| BilledReplica {
+            key: key.to_string(),
+            start: at(0),
+            deadline: None,
+            gpus,
+            reason,
+        };
+        let replicas = |reasons: &[ReplicaReason]| -> Vec<BilledReplica> {
+            reasons.iter().copied().enumerate().map(replica).collect()
+        };
+        ledger.bill(&replicas(reasons), &[], at(0));
+        ledger.bill(&replicas(&[Needed]), &[], at(3600));
+        BillStatus::new(&ledger).unwrap()
+    }
+
+    fn object(name: &str, bills: &[BillStatus]) -> LLMAutoscaler {
+        let target = |(place, bill): (usize, &BillStatus)| {
+            json!({
+                "name": format!("{name}-{place}"), "currentReplicas": 1, "readyReplicas": 1,
+                "desiredReplicas": 1, "bill": bill,
+            })
+        };
+        let targets: Vec<_> = bills.iter().enumerate().map(target).collect();
+        let object = json!({
+            "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
+            "metadata": {"name": name, "namespace": "team-a"},
+            "spec": {"engine": "VLLM", "maxReplicas": 3},
+            "status": {"targets": targets},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn each_autoscaler_has_its_reasons_its_total_and_a_fleet() {
+        let objects = [
+            object("qwen3", &[bill(&[Needed, HeldByDoubt], 8)]),
+            object("pd", &[bill(&[Needed], 1), bill(&[Needed, Starting], 2)]),
+            object("new", &[]),
+        ];
+        // Half an hour after the statuses were written, a replica of each target is still needed.
+        let report = Report::new(&objects, Some(2.0), at(5400));
+        let expected = "\
+AUTOSCALER    REASON          REPLICA-HOURS  GPU-HOURS   SHARE   COST
+team-a/qwen3  Needed                   1.50      12.00   60.0%  24.00
+team-a/qwen3  HeldByDoubt              1.00       8.00   40.0%  16.00
+team-a/qwen3  (total)                  2.50      20.00  100.0%  40.00
+team-a/qwen3  (static fleet)           3.00      24.00  120.0%  48.00
+team-a/pd     Needed                   3.00       4.50   75.0%   9.00
+team-a/pd     Starting                 1.00       2.00   25.0%   4.00
+team-a/pd     (total)                  4.00       6.50  100.0%  13.00
+team-a/pd     (static fleet)           4.50       7.50  112.5%  15.00
+all           Needed                   4.50      16.50   69.2%  33.00
+all           Starting                 1.00       2.00   15.4%   4.00
+all           HeldByDoubt              1.00       8.00   15.4%  16.00
+all           (total)                  6.50      26.50  100.0%  53.00
+all           (static fleet)           7.50      31.50  115.4%  63.00
+team-a/new has no bill yet: it begins with the first decision; see llm-autoscaler explain
+";
+        assert_eq!(render(&report), expected);
+    }
+
+    #[test]
+    fn json_has_seconds_and_no_cost_without_a_price() {
+        let objects = [object("qwen3", &[bill(&[Needed, HeldByDoubt], 8)])];
+        let found = Report::new(&objects, None, at(3600)).json();
+        let amount =
+            |replicas: f64| json!({"replicaSeconds": replicas, "gpuSeconds": 8.0 * replicas});
+        let sums = |more: serde_json::Value| {
+            let mut sums = amount(7200.0);
+            let reason = |name: &str| {
+                let mut amount = amount(3600.0);
+                amount["reason"] = json!(name);
+                amount
+            };
+            sums["reasons"] = json!([reason("Needed"), reason("HeldByDoubt")]);
+            sums["staticFleet"] = amount(7200.0);
+            for (key, value) in more.as_object().unwrap() {
+                sums[key] = value.clone();
+            }
+            sums
+        };
+        let target = sums(json!({
+            "name": "qwen3-0", "since": "2026-01-01T00:00:00.000Z",
+            "until": "2026-01-01T01:00:00.000Z", "coveredSeconds": 3600.0,
+            "peakReplicas": 2, "peakGPUs": 16,
+        }));
+        let autoscaler = sums(json!({"namespace": "team-a", "name": "qwen3", "targets": [target]}));
+        let expected = json!({
+            "pricePerGPUHour": null, "autoscalers": [autoscaler], "total": sums(json!({})),
+        });
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn notes_say_what_is_missing() {
+        let none = Report::new(&[], None, at(0));
+        assert!(render(&none).starts_with("no LLMAutoscaler was found"));
+        // The status is more than half an hour old, so its bill is not continued.
+        let objects = [object("qwen3", &[bill(&[Needed], 0)])];
+        let report = Report::new(&objects, Some(2.0), at(3600 + 36 * 60));
+        let text = render(&report);
+        assert!(text.contains("team-a/qwen3  (total)                  1.00       0.00"), "{text}");
+        assert!(text.contains("is billed until 2026-01-01 01:00:00 UTC only"), "{text}");
+        assert!(text.contains("no GPU was counted"), "{text}");
+    }
+}

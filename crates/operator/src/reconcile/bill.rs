@@ -1,0 +1,32 @@
+//! The bill of one role: the time since its latest step, by the reasons of that step.
+
+use llm_autoscaler_api::bill::reason_label;
+use llm_autoscaler_core::{Now, RolePlan};
+use llm_autoscaler_observe::billing::{GpuCount, billed, ended};
+
+use crate::reconcile::role::Role;
+
+/// A thousandth.
+const MILLI: f64 = 1e-3;
+
+impl Role {
+    /// Bills the replicas up to now, and takes over their reasons. While it cannot be told which
+    /// pods are the target's alone, nothing is billed; the first step that can bills that time.
+    pub(super) fn bill(&mut self, plan: &RolePlan, now: Now) {
+        let resources = &self.context.gpu_resources;
+        let gpus = GpuCount { per_replica: self.config.gpus_per_replica, resources };
+        let Some(target) = &mut self.target else { return };
+        if target.selector_problem().is_some() {
+            return;
+        }
+        let departed = target.memory.bill.until().map(|until| target.pods.departed(until));
+        let departed = departed.unwrap_or_default();
+        let replicas = billed(&target.replicas, &plan.reasons, gpus);
+        let ended = ended(&target.replicas, &departed, &self.config.groupings, gpus);
+        let amounts = target.memory.bill.bill(&replicas, &ended, now.wall);
+        for (reason, amount) in amounts {
+            let [replicas, gpus] = [amount.replica_ms, amount.gpu_ms].map(|ms| ms as f64 * MILLI);
+            self.context.telemetry.record_bill(reason_label(reason), replicas, gpus);
+        }
+    }
+}
