@@ -9,6 +9,8 @@ mod adopt;
 mod autoscaler;
 pub(crate) mod context;
 pub(crate) mod controller;
+mod decision_label;
+mod decision_log;
 mod execute;
 mod intake;
 mod locate;
