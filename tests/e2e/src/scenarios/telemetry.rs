@@ -50,12 +50,12 @@ pub(super) async fn log_has_a_line_for_each_changed_decision(stage: &Stage) -> R
     Ok(())
 }
 
-/// Has the target grow from 1 to 3.
+/// Has the target grow from 1 to 3. All requests wait at the first pod, so that 3 stays right.
 async fn grow(stage: &Stage) -> Result<()> {
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({})).await?;
     stage.until_condition("a", "Ready", "True", "Scaling").await?;
-    stage.waiting("a", 11);
+    stage.script.set(&format!("{}/a-0", stage.namespace), Page::waiting(12));
     stage.until_replicas("a", 3, SOON).await
 }
 

@@ -59,7 +59,8 @@ pub(crate) async fn every_query_has_an_answer(setting: &Setting) -> Result<()> {
             continue;
         }
         let query = with_variables(query, &setting.namespace);
-        let answer = wait::until(&format!("an answer to {query}"), SOON, async || {
+        let what = format!("an answer to {query}");
+        let answer = wait::until(&what, SOON, async || {
             Ok(Some(prometheus.query(&query).await?).filter(|answer| !answer.is_empty()))
         });
         answer.await.with_context(|| format!("{panel}: {query}"))?;
