@@ -10,7 +10,7 @@ const RULES: &str = "deploy/monitoring/rules.yaml";
 const TESTS: &str = "deploy/monitoring/rules_test.yaml";
 const RUNBOOK: &str = "docs/runbook.md";
 
-/// Returns the number of alerts, and what their unit tests and the runbook lack or have beyond them.
+/// Returns the number of alerts, and the differences of their unit tests and the runbook from them.
 ///
 /// # Errors
 /// If a file cannot be read.

@@ -1,6 +1,6 @@
 //! The alerting rules, by a real Prometheus that scrapes a running operator.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use llm_autoscaler_testbed::{Page, monitoring::Prometheus, repository, wait};
 use serde_json::json;
 
@@ -9,8 +9,10 @@ use crate::{
     setting::{SOON, Setting},
 };
 
-/// An autoscaler whose only pod answers with no metrics page any more makes `LLMAutoscalerBlind`
-/// fire, and nothing else; once the page is back, the alert ends.
+const RUNBOOK: &str = include_str!("../../../../docs/runbook.md");
+
+/// When the only pod of an autoscaler answers with something else than metrics,
+/// `LLMAutoscalerBlind` fires, and nothing else; once the page is back, the alert ends.
 pub(crate) async fn blind_autoscaler_fires(setting: &Setting) -> Result<()> {
     setting.operator.start_with(&["--sync-period-seconds=1", "--autoscaler-metrics"])?;
     let rules = std::fs::read_to_string(repository().join("deploy/monitoring/rules.yaml"))?;
@@ -35,6 +37,14 @@ pub(crate) async fn blind_autoscaler_fires(setting: &Setting) -> Result<()> {
     setting.page("a", &Page::text("not a page"));
     let blind = async || Ok(Some(firing().await?).filter(is_blind));
     wait::until("the alert to fire", SOON, blind).await?;
+    // The command of the runbook lists the autoscaler and the condition.
+    let (_, jsonpath) = RUNBOOK.split_once("-o 'jsonpath=").context("no command")?;
+    let jsonpath = format!("jsonpath={}", jsonpath.split('\'').next().unwrap_or_default());
+    let get = ["get", "llmautoscalers", "--all-namespaces", "-o", &*jsonpath];
+    let listed = setting.control_plane().kubectl(get).await?;
+    let own = format!("{}/a ", setting.namespace);
+    let is_listed = |line: &str| line.starts_with(&own) && line.contains(" ScalingActive=False/");
+    ensure!(listed.lines().any(is_listed), "{listed}");
     setting.waiting("a", 1);
     wait::until("the alert to end", SOON, quiet).await?;
     Ok(())
