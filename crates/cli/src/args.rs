@@ -39,7 +39,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the operator.
-    Run(Run),
+    Run(Box<Run>),
     /// Print the CustomResourceDefinition as YAML.
     Crd,
     /// Explain the current size of an LLMAutoscaler's target.

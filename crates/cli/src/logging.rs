@@ -19,8 +19,8 @@ pub(crate) struct Logging {
     /// The format of the logs.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// The URL of an OpenTelemetry collector, such as http://collector:4318, to which traces are
-    /// exported (OTLP by HTTP, as protobuf). By default none are.
+    /// The URL of an OpenTelemetry collector, to which traces are exported: OTLP by HTTP, as
+    /// protobuf, for which the usual port is 4318. By default none are.
     #[arg(long, env = "OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
 }

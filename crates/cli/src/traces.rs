@@ -1,8 +1,7 @@
 //! The export of traces to an OpenTelemetry collector, by OTLP over HTTP.
 //!
-//! The exporter has a thread of its own, and reads the variables of OpenTelemetry's specification:
-//! OTEL_EXPORTER_OTLP_HEADERS, OTEL_TRACES_SAMPLER, OTEL_BSP_SCHEDULE_DELAY, OTEL_SERVICE_NAME,
-//! OTEL_RESOURCE_ATTRIBUTES.
+//! The exporter has a thread of its own, and reads the variables of OpenTelemetry's specification,
+//! such as `OTEL_EXPORTER_OTLP_HEADERS` and `OTEL_TRACES_SAMPLER`.
 
 use std::time::Duration;
 

@@ -39,7 +39,7 @@ impl Packaging {
         self.home.path().to_owned()
     }
 
-    /// Returns the files with the published CRDs of ServiceMonitors and PrometheusRules.
+    /// Returns the files with the published CRDs of ServiceMonitors and `PrometheusRules`.
     pub fn monitoring_crds(&self) -> [PathBuf; 2] {
         ["servicemonitors.yaml", "prometheusrules.yaml"].map(|file| self.programs.join(file))
     }

@@ -207,9 +207,9 @@ fn encode_each(states: &HashMap<u64, State>, encoder: &mut GaugeEncoder<'_>) -> 
         let unusual =
             conditions.filter(|condition| condition.holds != condition.type_.usual_status());
         unusual.map(move |condition| {
-            let [type_, status, reason] = condition.labels();
+            let [type_, holds, reason] = condition.labels();
             let of = [("namespace", &*state.namespace), ("name", &*state.name)];
-            ([of[0], of[1], type_, status, reason], 1)
+            ([of[0], of[1], type_, holds, reason], 1)
         })
     });
     let help = "1 for each condition of an LLMAutoscaler that a person should look at";

@@ -45,7 +45,9 @@ impl Counters {
         (label, values): (&'static str, &[&'static str]),
     ) -> Self {
         let counters = Self { label, family: register(registry, name, help, Family::default()) };
-        values.iter().for_each(|value| counters.add(value, 0));
+        for value in values {
+            counters.add(value, 0);
+        }
         counters
     }
 
@@ -74,7 +76,9 @@ impl PairCounters {
         let family = register(registry, name, help, Family::default());
         let counters = Self { labels: [first, second], family };
         for first in firsts {
-            seconds.iter().for_each(|second| counters.add([first, second], 0));
+            for second in seconds {
+                counters.add([first, second], 0);
+            }
         }
         counters
     }
@@ -103,7 +107,9 @@ impl Histograms {
         new: fn() -> Histogram,
     ) -> Self {
         let family = register(registry, name, help, Family::new_with_constructor(new));
-        values.iter().for_each(|value| drop(family.get_or_create(&[(label, *value)])));
+        for value in values {
+            drop(family.get_or_create(&[(label, *value)]));
+        }
         Self { label, family }
     }
 
