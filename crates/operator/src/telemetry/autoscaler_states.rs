@@ -62,8 +62,8 @@ pub(crate) struct ConditionState {
 /// The latest state of an autoscaler.
 #[derive(Debug)]
 struct State {
-    namespace: String,
-    name: String,
+    namespace: Arc<str>,
+    name: Arc<str>,
     conditions: Vec<ConditionState>,
     targets: Vec<TargetSizes>,
 }
@@ -72,7 +72,8 @@ struct State {
 #[derive(Clone, Debug, Default)]
 pub(super) struct AutoscalerStates {
     detail: Detail,
-    states: Arc<Mutex<HashMap<u64, State>>>,
+    /// A state is replaced as a whole, so that no step waits while a page is made of them.
+    states: Arc<Mutex<HashMap<u64, Arc<State>>>>,
     last: Arc<AtomicU64>,
 }
 
@@ -81,6 +82,8 @@ pub(super) struct AutoscalerStates {
 pub(crate) struct StateEntry {
     all: AutoscalerStates,
     id: u64,
+    namespace: Arc<str>,
+    name: Arc<str>,
 }
 
 impl AutoscalerStates {
@@ -92,9 +95,7 @@ impl AutoscalerStates {
     /// Adds an autoscaler, of which nothing is known yet.
     pub(super) fn add(&self, namespace: String, name: String) -> StateEntry {
         let id = self.last.fetch_add(1, Ordering::Relaxed);
-        let state = State { namespace, name, conditions: Vec::new(), targets: Vec::new() };
-        lock(&self.states).insert(id, state);
-        StateEntry { all: self.clone(), id }
+        StateEntry { all: self.clone(), id, namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -105,14 +106,14 @@ impl StateEntry {
         conditions: impl Iterator<Item = ConditionState>,
         targets: impl Iterator<Item = TargetSizes>,
     ) {
-        if let Some(state) = lock(&self.all.states).get_mut(&self.id) {
-            state.conditions.clear();
-            state.conditions.extend(conditions);
-            state.targets.clear();
-            if self.all.detail == Detail::EachAutoscaler {
-                state.targets.extend(targets);
-            }
-        }
+        let has_targets = self.all.detail == Detail::EachAutoscaler;
+        let state = State {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            conditions: conditions.collect(),
+            targets: if has_targets { targets.collect() } else { Vec::new() },
+        };
+        lock(&self.all.states).insert(self.id, Arc::new(state));
     }
 }
 
@@ -142,10 +143,10 @@ impl GaugeEncoder<'_> {
 
 impl Collector for AutoscalerStates {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let states = lock(&self.states);
+        let states: Vec<Arc<State>> = lock(&self.states).values().cloned().collect();
         let mut encoder = GaugeEncoder(encoder);
         let mut counts: BTreeMap<ConditionState, i64> = BTreeMap::new();
-        for condition in states.values().flat_map(|state| &state.conditions) {
+        for condition in states.iter().flat_map(|state| &state.conditions) {
             *counts.entry(*condition).or_default() += 1;
         }
         let help = "LLMAutoscalers with this condition, by type, status and reason";
@@ -187,9 +188,9 @@ const SIZES: [SizeGauge; 6] = [
 ];
 
 /// Encodes the sizes of each target, and the conditions that are worth pointing out.
-fn encode_each(states: &HashMap<u64, State>, encoder: &mut GaugeEncoder<'_>) -> fmt::Result {
+fn encode_each(states: &[Arc<State>], encoder: &mut GaugeEncoder<'_>) -> fmt::Result {
     for (name, help, size) in SIZES {
-        let targets = states.values().flat_map(|state| {
+        let targets = states.iter().flat_map(|state| {
             state.targets.iter().filter_map(move |target| Some((state, target, size(target)?)))
         });
         let series = targets.map(|(state, target, size)| {
@@ -202,7 +203,7 @@ fn encode_each(states: &HashMap<u64, State>, encoder: &mut GaugeEncoder<'_>) -> 
         });
         encoder.encode((name, help), series)?;
     }
-    let unusual = states.values().flat_map(|state| {
+    let unusual = states.iter().flat_map(|state| {
         let conditions = state.conditions.iter();
         let unusual =
             conditions.filter(|condition| condition.holds != condition.type_.usual_status());
