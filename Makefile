@@ -163,9 +163,14 @@ twins: controlplane ## the real HPA and this operator side by side on the same m
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test twins
 
 .PHONY: test-monitoring
-test-monitoring: controlplane monitoring ## PodMonitors with the real Prometheus Operator, and scaling by a real Prometheus
+test-monitoring: controlplane monitoring test-rules ## PodMonitors with the real Prometheus Operator, scaling by a real Prometheus, the dashboard and an alert
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test monitoring
+
+.PHONY: test-rules
+test-rules: monitoring ## the alerting rules by promtool: syntax, and unit tests of each
+	$$(tests/monitoring/build.sh)/promtool check rules --lint=all --lint-fatal deploy/monitoring/rules.yaml
+	$$(tests/monitoring/build.sh)/promtool test rules deploy/monitoring/rules_test.yaml
 
 .PHONY: test-backends
 test-backends: controlplane monitoring backends ## scaling by a real Prometheus, VictoriaMetrics, Thanos and Mimir; stores that die
@@ -203,7 +208,7 @@ controlplane: ## etcd, kube-apiserver, kube-controller-manager, kubectl, built o
 	@tests/controlplane/build.sh > /dev/null
 
 .PHONY: monitoring
-monitoring: ## Prometheus, the Prometheus Operator, prometheus-adapter, built once (minutes)
+monitoring: ## Prometheus, promtool, the Prometheus Operator, prometheus-adapter, built once (minutes)
 	@tests/monitoring/build.sh > /dev/null
 
 .PHONY: backends
@@ -284,13 +289,15 @@ release: ## what a release consists of, in target/release-VERSION (docs/release.
 	deploy/release.sh
 
 .PHONY: crds
-crds: ## generate crds/, deploy/install.yaml and the files of the chart from crates/api and config/
+crds: ## generate crds/, deploy/install.yaml and the files of the chart from crates/api, config/ and deploy/monitoring/
 	$(CARGO) build --locked -p llm-autoscaler
 	$(TARGET)/debug/llm-autoscaler crd > crds/llmautoscaler.io_llmautoscalers.yaml
 	$$(tests/controlplane/build.sh)/kubectl kustomize config/default > deploy/install.yaml
 	cp crds/llmautoscaler.io_llmautoscalers.yaml $(CHART)/files/crd.yaml
 	rm -f $(CHART)/files/rbac/*
 	cp $(filter-out %/kustomization.yaml,$(wildcard config/rbac/*.yaml)) $(CHART)/files/rbac
+	mkdir -p $(CHART)/files/monitoring
+	cp deploy/monitoring/dashboard.json deploy/monitoring/rules.yaml $(CHART)/files/monitoring
 
 .PHONY: notices
 notices: ## write deploy/THIRD-PARTY-NOTICES.md from Cargo.lock and the sources that Cargo has downloaded

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds Prometheus, the Prometheus Operator and prometheus-adapter from the versions that the go.mod
-# files in prometheus, operator and adapter pin, and prints their folder as the only line on standard
-# output. The folder also has crds, with the operator's CustomResourceDefinitions. Everything else
-# goes to standard error.
+# Builds Prometheus, promtool, the Prometheus Operator and prometheus-adapter from the versions that
+# the go.mod files in prometheus, operator and adapter pin, and prints their folder as the only line
+# on standard output. The folder also has crds, with the operator's CustomResourceDefinitions.
+# Everything else goes to standard error.
 #
 # The first build takes some minutes. The result is kept in .cache/monitoring/KEY, where KEY is a
 # hash of the go.mod and go.sum files; from then on the script prints its path at once.
@@ -14,12 +14,13 @@ what="monitoring"
 . "$here/../lib/go.sh"
 cd "$here"
 target=$(cd ../.. && pwd)/.cache/monitoring/$(key {prometheus,operator,adapter}/go.{mod,sum})
-kept=(prometheus prometheus-operator prometheus-adapter crds)
+kept=(prometheus promtool prometheus-operator prometheus-adapter crds)
 begin
 
 say "building Prometheus, its operator and its adapter with $have; this is done once and takes some minutes"
 # Only the Kubernetes service discovery is built in: the others are most of Prometheus's code.
 program prometheus prometheus github.com/prometheus/prometheus/cmd/prometheus -tags remove_all_sd,enable_kubernetes_sd
+program prometheus promtool github.com/prometheus/prometheus/cmd/promtool -tags remove_all_sd,enable_kubernetes_sd
 program operator prometheus-operator github.com/prometheus-operator/prometheus-operator/cmd/operator
 program adapter prometheus-adapter sigs.k8s.io/prometheus-adapter/cmd/adapter
 

@@ -1,6 +1,6 @@
-//! The command line: subcommands, flags, logging and signals.
+//! The command line: subcommands, flags and signals.
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use kube::CustomResourceExt;
@@ -15,7 +15,7 @@ use crate::{
     election::Election,
     engines::Engines,
     explain::Explain,
-    one_line::OneLine,
+    logging::Logging,
     output,
     probe::Probe,
     source_credentials,
@@ -111,9 +111,12 @@ pub(crate) struct Run {
     /// waits, or is no sample.
     #[arg(long, env = "MEMORY_BUDGET", default_value = "128Mi", value_parser = memory_budget)]
     memory_budget: usize,
-    /// The format of the logs.
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
+    /// Add the sizes and the conditions of each LLMAutoscaler to the operator's own metrics: six or
+    /// seven series for each target.
+    #[arg(long, env = "AUTOSCALER_METRICS")]
+    autoscaler_metrics: bool,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 /// The options of wake calls. They are served if there is a certificate, or plain HTTP is chosen.
@@ -181,18 +184,14 @@ enum ProfileName {
     HpaExact,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 impl Run {
     /// Runs the operator until SIGINT or SIGTERM.
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        self.log_format.init();
+        let traces = self.logging.init()?;
         raise_open_files_limit();
-        with_cluster(self.operate())
+        let result = with_cluster(self.operate());
+        traces.export_rest();
+        result
     }
 
     fn config(self, api_server: Vec<SocketAddr>) -> anyhow::Result<Config> {
@@ -217,6 +216,7 @@ impl Run {
             memory_budget: self.memory_budget,
             monitoring_namespaces: self.monitoring_namespaces,
             gpu_resources: GpuResources::new(self.gpu_resources),
+            autoscaler_metrics: self.autoscaler_metrics,
         })
     }
 
@@ -236,22 +236,6 @@ impl From<ProfileName> for Profile {
         match name {
             ProfileName::Default => Self::Default,
             ProfileName::HpaExact => Self::HpaExact,
-        }
-    }
-}
-
-impl LogFormat {
-    fn init(self) {
-        let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-        let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-        let colours = std::io::stderr().is_terminal();
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(move || OneLine { inner: std::io::stderr(), colours })
-            .with_ansi(colours);
-        match self {
-            Self::Text => builder.init(),
-            Self::Json => builder.json().init(),
         }
     }
 }
@@ -329,6 +313,7 @@ mod tests {
             "--allow-loopback",
             "--monitoring-namespaces=monitoring,observability",
             "--gpu-resources=nvidia.com/mig-3g.40gb,example.com/npu",
+            "--autoscaler-metrics",
             "--autoscalers-per-namespace=20",
             "--memory-budget=1Gi",
             "--sync-period-seconds=30",
@@ -338,7 +323,7 @@ mod tests {
         let hosts = ["prom.example", "*.metrics.example", "10.0.0.0/8"];
         let hosts: Vec<HostPattern> = hosts.iter().map(|host| host.parse().unwrap()).collect();
         assert_eq!(config.egress.hosts, hosts);
-        assert!(config.egress.loopback);
+        assert!(config.egress.loopback && config.autoscaler_metrics);
         assert_eq!(config.monitoring_namespaces, ["monitoring", "observability"]);
         assert!(config.gpu_resources.has("example.com/npu"));
         assert_eq!((config.most_autoscalers, config.memory_budget), (20, 1 << 30));

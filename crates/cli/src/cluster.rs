@@ -5,9 +5,14 @@ use std::net::SocketAddr;
 use kube::{Client, Config};
 use llm_autoscaler_operator::Component;
 
+/// Installs the TLS library of this process; further calls do nothing.
+pub(crate) fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Runs `work` on a runtime, with one TLS library for the API server and the pods.
 pub(crate) fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 

@@ -10,10 +10,12 @@ mod cluster;
 mod election;
 mod engines;
 mod explain;
+mod logging;
 mod one_line;
 mod output;
 mod probe;
 mod source_credentials;
+mod traces;
 
 use std::process::ExitCode;
 

@@ -68,6 +68,16 @@ impl CallError {
         !matches!(self, Self::NoPermit) && self.status().is_none_or(|status| status >= 500)
     }
 
+    /// Returns the result of a write as the operator's metrics name it.
+    pub(crate) fn label(&self) -> &'static str {
+        match (self, self.status()) {
+            (Self::NoPermit, _) => "no_permit",
+            (_, Some(409)) => "conflict",
+            (_, Some(400..500)) => "refused",
+            _ => "error",
+        }
+    }
+
     /// Returns true if the object has been changed since the version that a write names.
     pub(crate) fn is_conflict(&self) -> bool {
         self.status() == Some(409)

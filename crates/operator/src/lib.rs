@@ -12,7 +12,7 @@
 //!                      │
 //!                    lease          which copy of the operator serves which namespaces
 //!                      │
-//!    supervise  telemetry  kube_api  user_agent  backoff  lanes  pace  clock  lock
+//!    supervise  kube_api  telemetry  spans  user_agent  backoff  lanes  pace  clock  lock
 //! ```
 //!
 //! Each folder is a phase of the step or a port to the world, and imports only from below:
@@ -43,6 +43,7 @@ mod reconcile;
 mod sampling;
 mod scale;
 mod schema;
+mod spans;
 mod status;
 mod supervise;
 mod telemetry;
@@ -62,6 +63,7 @@ pub use crate::http::{certificate::CertificateFiles, server::WakeConfig};
 pub use crate::lease::LeaseConfig;
 pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
 pub use crate::sampling::providers::rules::{CheckedRule, CredentialRule, RuleError};
+pub use crate::spans::TARGET as SPAN_TARGET;
 pub use crate::user_agent::Component;
 use crate::{
     clock::Clock,
@@ -96,7 +98,7 @@ use crate::{
     schema::InstalledSchema,
     status::{events::Events, write_limiter::WriteLimiter, writer::StatusClient},
     supervise::Supervisor,
-    telemetry::Telemetry,
+    telemetry::{Detail, Telemetry},
     user_agent::VERSION,
 };
 
@@ -136,6 +138,8 @@ pub struct Config {
     pub monitoring_namespaces: Vec<String>,
     /// The resources of pods that count as GPUs in the bill.
     pub gpu_resources: GpuResources,
+    /// True if each autoscaler has series of its own among the operator's metrics.
+    pub autoscaler_metrics: bool,
 }
 
 #[cfg(test)]
@@ -157,6 +161,7 @@ impl Config {
             memory_budget: 1 << 24,
             monitoring_namespaces: Vec::new(),
             gpu_resources: GpuResources::default(),
+            autoscaler_metrics: false,
         }
     }
 }
@@ -192,7 +197,9 @@ fn half_of_the_threads() -> usize {
 /// `client` tries again by itself where the API server is busy, and `watching` does not.
 fn context(config: &Config, client: &Client, watching: &Client) -> Result<Context, RunError> {
     let clock = Clock::start();
-    let (telemetry, writes) = (Telemetry::default(), Writes::new(clock));
+    let detail = if config.autoscaler_metrics { Detail::EachAutoscaler } else { Detail::Totals };
+    let telemetry = Telemetry::new(detail);
+    let writes = Writes::new(clock, telemetry.clone());
     telemetry.record_build(VERSION, config.revision);
     let leases = match config.lease.clone() {
         Some(lease) => Leases::elect(watching.clone(), lease, clock, telemetry.clone()),

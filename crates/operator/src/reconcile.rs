@@ -10,6 +10,8 @@ mod autoscaler;
 mod bill;
 pub(crate) mod context;
 pub(crate) mod controller;
+mod decision_label;
+mod decision_log;
 mod execute;
 mod intake;
 mod locate;

@@ -259,7 +259,7 @@ mod tests {
         let difference = schema.difference();
         assert_eq!(difference.unknown, ["spec.next"]);
         assert!(difference.missing.contains(&"spec.engine".to_owned()), "{difference:?}");
-        let page = telemetry.page();
+        let page = telemetry.open_metrics();
         let line = "llm_autoscaler_schema_differences{difference=\"unknown\"} 1";
         assert!(page.lines().any(|found| found == line), "{page}");
     }

@@ -49,6 +49,7 @@ mod script;
 mod server;
 mod task;
 mod tls;
+mod trace_receiver;
 pub mod wait;
 mod webhook;
 pub mod workloads;
@@ -69,6 +70,7 @@ pub use page_server::PageServer;
 pub use pod_times::PodTimes;
 pub use rbg::RbgController;
 pub use tls::ClientAuthority;
+pub use trace_receiver::{Span, TraceReceiver};
 pub use webhook::Webhook;
 
 /// Returns the root of the repository, which holds the tests' scripts and the manifests.

@@ -39,9 +39,9 @@ impl Packaging {
         self.home.path().to_owned()
     }
 
-    /// Returns the file with the published CRD of ServiceMonitors.
-    pub fn service_monitor_crd(&self) -> PathBuf {
-        self.programs.join("servicemonitors.yaml")
+    /// Returns the files with the published CRDs of ServiceMonitors and `PrometheusRules`.
+    pub fn monitoring_crds(&self) -> [PathBuf; 2] {
+        ["servicemonitors.yaml", "prometheusrules.yaml"].map(|file| self.programs.join(file))
     }
 
     /// Runs Helm as the administrator of a control plane, and returns what it prints.

@@ -8,6 +8,7 @@ mod guide;
 mod manifests;
 mod stored;
 mod targets;
+mod telemetry;
 mod urls;
 mod zero;
 
@@ -34,6 +35,9 @@ pub fn all() -> Vec<Scenario> {
         targets::kind_without_a_scale_subresource,
         bad_input::pages_that_are_not_metrics,
         bad_input::port_that_no_pod_has,
+        telemetry::log_has_a_line_for_each_changed_decision,
+        telemetry::traces_reach_a_collector,
+        telemetry::metrics_are_those_of_the_table,
         urls::names_that_would_change_a_path_are_refused,
         urls::link_local_addresses_are_not_called,
         urls::policy_for_source_hosts_covers_roles,

@@ -1,5 +1,5 @@
-//! What the Helm chart repeats: the version of the workspace, the CRD and the roles; and the table
-//! of its values in `docs/install.md`.
+//! What the Helm chart repeats: the version of the workspace, the CRD, the roles, the dashboard and
+//! the alerting rules; and the table of its values in `docs/install.md`.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
@@ -30,6 +30,13 @@ pub fn differences(checkout: &Checkout) -> Result<Vec<String>> {
     let crd = ("crds/llmautoscaler.io_llmautoscalers.yaml", format!("{CHART}/files/crd.yaml"));
     if read(checkout, crd.0)? != read(checkout, &crd.1)? {
         faults.push(format!("{} is not {}: run `make crds`", crd.1, crd.0));
+    }
+    for file in ["dashboard.json", "rules.yaml"] {
+        let (kept, copied) =
+            (format!("deploy/monitoring/{file}"), format!("{CHART}/files/monitoring/{file}"));
+        if read(checkout, &kept)? != read(checkout, &copied)? {
+            faults.push(format!("{copied} is not {kept}: run `make crds`"));
+        }
     }
     let (of_config, of_chart) = ("config/rbac", format!("{CHART}/files/rbac"));
     let mut names = names(checkout, of_config)?;

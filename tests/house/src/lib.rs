@@ -8,6 +8,7 @@
 //!                └──> notices                licences of the packages in the binary
 //! checkout ──files──> versions               pins, and the page that repeats them
 //!                ├──> promises               tests that docs/security.md names
+//!                ├──> alerts                 sections of the runbook, and unit tests of rules
 //!                ├──> chart                  copies in the Helm chart, and the table of its values
 //!                └──> book                   chapters, links, outputs of commands
 //! book ──chapters──> book_links              links that leave the book, for mdBook
@@ -17,6 +18,7 @@
 //! `tests/house.rs`. `make house` prints the figures; `HOUSE_ROOT=DIR make house` prints those of
 //! another checkout, to compare a revision with an older one.
 
+pub mod alerts;
 pub mod book;
 pub mod book_links;
 pub mod chart;

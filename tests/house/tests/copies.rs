@@ -3,7 +3,7 @@
 use std::{env, fs};
 
 use llm_autoscaler_house::{
-    book, chart,
+    alerts, book, chart,
     checkout::Checkout,
     notices, promises,
     versions::{self, Pin, Style},
@@ -103,6 +103,17 @@ fn chart_has_the_version_the_crd_and_the_roles_of_the_repository() {
         return;
     }
     let faults = chart::differences(&checkout).unwrap();
+    assert!(faults.is_empty(), "\n  {}\n", faults.join("\n  "));
+}
+
+#[test]
+fn each_alert_has_two_tests_and_a_section_of_the_runbook() {
+    let checkout = Checkout::open().unwrap();
+    if !checkout.is_judged() {
+        return;
+    }
+    let (count, faults) = alerts::differences(&checkout).unwrap();
+    assert!(count >= 12, "only {count} alerts were found");
     assert!(faults.is_empty(), "\n  {}\n", faults.join("\n  "));
 }
 

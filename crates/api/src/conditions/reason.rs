@@ -250,6 +250,11 @@ impl PartialOrd for Reason {
 }
 
 impl Reason {
+    /// Returns the reason with this name, or `None` if it is not one of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+    }
+
     /// Returns whether roles of the same service give this reason, when one changes another's
     /// number. Unlike the HPA's reasons, it does not outlive the step that gave it.
     pub fn is_of_roles(text: &str) -> bool {

@@ -35,6 +35,7 @@ use crate::{
     lock::lock,
     pace::{self, NamespacePace},
     supervise::Supervisor,
+    telemetry::WriteKind,
 };
 
 /// After a failure in a namespace nothing is written there for this long.
@@ -257,9 +258,13 @@ impl PodGates {
             patch["metadata"]["resourceVersion"] = json!(version);
             let patch = Patch::Strategic(&patch);
             let written = if matches!(write, Write::Gate(_)) {
-                writer.write(namespace, api.patch_status(&pod.name, &params, &patch)).await?
+                writer
+                    .write(WriteKind::Pod, namespace, api.patch_status(&pod.name, &params, &patch))
+                    .await?
             } else {
-                writer.write(namespace, api.patch(&pod.name, &params, &patch)).await?
+                writer
+                    .write(WriteKind::Pod, namespace, api.patch(&pod.name, &params, &patch))
+                    .await?
             };
             if written == Written::Done {
                 return Ok(written);
@@ -311,6 +316,7 @@ fn deletion_cost(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Telemetry;
     use crate::{
         clock::Clock,
         kube_api::stand_in::{Answer, Received, StandIn},
@@ -364,7 +370,8 @@ mod tests {
             Answer::refusal(409)
         })
         .await;
-        let handles = (api.client.clone(), Writes::new(clock), leases.clone());
+        let handles =
+            (api.client.clone(), Writes::new(clock, Telemetry::default()), leases.clone());
         let (client, writes, leases) = handles;
         let supervisor = Supervisor::impatient();
         let gates = PodGates::new(pods, (client, writes, leases.clone(), supervisor));

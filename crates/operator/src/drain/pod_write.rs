@@ -7,6 +7,7 @@ use crate::{
     kube_api::{CallError, DEADLINE, patch_as, within, writes::Writes},
     lease::Leases,
     supervise::Panic,
+    telemetry::WriteKind,
 };
 
 /// A write to a pod that failed.
@@ -58,10 +59,11 @@ impl PodWriter {
     /// The permit has ended, or the API server refused the write or did not answer.
     pub(super) async fn write<T>(
         &self,
+        kind: WriteKind,
         namespace: &str,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<Written, Failure> {
-        match self.writes.send(&self.leases.permit(namespace), call).await {
+        match self.writes.send(kind, &self.leases.permit(namespace), call).await {
             Ok(_) => Ok(Written::Done),
             Err(error) if error.status() == Some(404) => Ok(Written::Done),
             Err(error) if error.is_conflict() => Ok(Written::Outdated),

@@ -24,6 +24,7 @@ use tracing::warn;
 use crate::{
     drain::pod_write::{self, Failure, PodWriter, Written},
     lock::lock,
+    telemetry::WriteKind,
 };
 
 /// The time for which a mark is remembered. A later scale-down of the set lists its RoleInstances
@@ -137,7 +138,9 @@ impl RoleInstances {
         let annotations = json!({workloads::INSTANCE_DELETION_COST: cost});
         let metadata = json!({"uid": uid, "resourceVersion": version, "annotations": annotations});
         let (params, patch) = (pod_write::params(), Patch::Merge(json!({"metadata": metadata})));
-        self.writer.write(namespace, api.patch_metadata(&name, &params, &patch)).await
+        self.writer
+            .write(WriteKind::RoleInstance, namespace, api.patch_metadata(&name, &params, &patch))
+            .await
     }
 
     /// Records that these RoleInstances of a set are marked, and no others.
@@ -229,6 +232,7 @@ fn has_mark(instance: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Telemetry;
     use crate::{
         clock::Clock,
         kube_api::{
@@ -260,7 +264,7 @@ mod tests {
         let empty = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
             "metadata": metadata, "items": []});
         let api = StandIn::start(move |_: &Received| Answer::Json(200, empty.clone())).await;
-        let writes = Writes::new(Clock::start());
+        let writes = Writes::new(Clock::start(), Telemetry::default());
         let pod_writer = PodWriter { writes, leases: Leases::solo() };
         let instances = RoleInstances::new(api.client.clone(), pod_writer);
         let pod = |namespace: &str, uid: &str| {

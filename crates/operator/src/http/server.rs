@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     Extension, Router,
     extract::Path,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header::ACCEPT},
     routing::{get, post},
 };
 use tokio::{net::TcpListener, runtime::Handle, sync::oneshot};
@@ -24,11 +24,22 @@ use crate::{
     },
     sampling::scrape_pool::ScrapePool,
     supervise::Supervisor,
-    telemetry::Telemetry,
+    telemetry::{PageFormat, Telemetry},
 };
 
-/// The content type of the operator's own metrics.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type that a client asks for OpenMetrics by.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
+/// Returns the format of the metrics page that a client accepts, and its content type.
+fn negotiate(headers: &HeaderMap) -> (PageFormat, &'static str) {
+    let accepted = headers.get_all(ACCEPT).iter();
+    if accepted.filter_map(|accept| accept.to_str().ok()).any(|it| it.contains(OPEN_METRICS)) {
+        let type_ = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        (PageFormat::OpenMetrics, type_)
+    } else {
+        (PageFormat::Text, "text/plain; version=0.0.4; charset=utf-8")
+    }
+}
 
 /// The watches that readiness depends on.
 #[derive(Clone)]
@@ -74,11 +85,12 @@ impl Health {
         answer(self.heartbeat.problem())
     }
 
-    fn page(&self) -> ([(&'static str, &'static str); 1], String) {
+    fn page(&self, headers: &HeaderMap) -> ([(&'static str, &'static str); 1], String) {
         self.readiness.record_ages(&self.telemetry);
         self.telemetry.set_pages(self.scrape_pool.page_count());
         self.telemetry.set_tasks(self.runtime.metrics().num_alive_tasks());
-        ([("content-type", OPEN_METRICS)], self.telemetry.page())
+        let (format, type_) = negotiate(headers);
+        ([("content-type", type_)], self.telemetry.page(format))
     }
 }
 
@@ -109,7 +121,7 @@ pub(crate) fn serve_health(
     let app = Router::new()
         .route("/livez", get(async move || alive.alive()))
         .route("/readyz", get(async move || ready.check()))
-        .route("/metrics", get(async move || page.page()));
+        .route("/metrics", get(async move |headers: HeaderMap| page.page(&headers)));
     let serve = async move {
         tokio::select! {
             () = listener::serve(listener, None, app, supervisor) => {}
@@ -164,6 +176,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_has_the_format_that_the_client_accepts() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.3";
+        // the header, the format
+        let table = [
+            (None, PageFormat::Text),
+            (Some("*/*"), PageFormat::Text),
+            (Some("text/plain;version=0.0.4"), PageFormat::Text),
+            (Some(prometheus), PageFormat::OpenMetrics),
+        ];
+        for (accept, expected) in table {
+            let accept = accept.map(|accept| (ACCEPT, accept.parse().unwrap()));
+            let (format, type_) = negotiate(&accept.into_iter().collect());
+            assert_eq!(format, expected);
+            assert_eq!(type_.starts_with(OPEN_METRICS), format == PageFormat::OpenMetrics);
+        }
+    }
+
+    #[test]
     fn an_operator_is_ready_while_its_watches_work() {
         let clock = Clock::start();
         let (autoscalers, pods) =
@@ -182,7 +212,7 @@ mod tests {
 
         let telemetry = Telemetry::default();
         readiness.record_ages(&telemetry);
-        let page = telemetry.page();
+        let page = telemetry.open_metrics();
         for kind in ["llmautoscalers", "pods"] {
             let series = format!("llm_autoscaler_watch_age_seconds{{kind=\"{kind}\"}} 0.");
             assert!(page.contains(&series), "{page}");

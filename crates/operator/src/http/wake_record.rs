@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::{
     http::wake::AutoscalerKey,
     kube_api::{CallError, WritePermit, apply_as, writes::Writes},
+    telemetry::WriteKind,
 };
 
 /// Records calls. Cheap to clone.
@@ -49,6 +50,6 @@ impl WakeRecord {
             Api::<PartialObjectMeta<LLMAutoscaler>>::namespaced(self.client.clone(), namespace);
         let (params, patch) = (apply_as(managers::WAKE), Patch::Apply(patch));
         let call = api.patch_status(name, &params, &patch);
-        self.writes.send(&WritePermit::unlimited(), call).await.map(drop)
+        self.writes.send(WriteKind::Wake, &WritePermit::unlimited(), call).await.map(drop)
     }
 }

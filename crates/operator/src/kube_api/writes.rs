@@ -18,10 +18,13 @@ use std::{
 };
 
 use llm_autoscaler_core::Monotonic;
+use tracing::Instrument;
 
 use crate::{
     clock::Clock,
     kube_api::{CallError, DEADLINE, WritePermit},
+    spans,
+    telemetry::{Telemetry, WriteKind},
 };
 
 /// The time between two looks at whether writes are still under way.
@@ -31,6 +34,7 @@ const POLL: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Writes {
     clock: Clock,
+    telemetry: Telemetry,
     state: Arc<State>,
 }
 
@@ -51,8 +55,8 @@ impl Drop for UnderWay<'_> {
 
 impl Writes {
     /// Begins with no writes.
-    pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, state: Arc::default() }
+    pub(crate) fn new(clock: Clock, telemetry: Telemetry) -> Self {
+        Self { clock, telemetry, state: Arc::default() }
     }
 
     /// Returns the time by which permits are judged.
@@ -60,11 +64,26 @@ impl Writes {
         self.clock.monotonic()
     }
 
-    /// Sends a write, if the permit is valid, and waits for the answer for no longer than that.
+    /// Sends a write, if the permit is valid, and waits for the answer for no longer than that. It
+    /// is counted by its kind and its result.
     ///
     /// # Errors
     /// [`CallError::NoPermit`] if nothing was sent; otherwise see [`CallError`].
     pub(crate) async fn send<T>(
+        &self,
+        kind: WriteKind,
+        permit: &WritePermit,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, CallError> {
+        let (span, began) = (spans::write(kind.name()), self.now());
+        let result = self.send_permitted(permit, call).instrument(span.clone()).await;
+        let label = result.as_ref().map_or_else(CallError::label, |_| "ok");
+        spans::record_result(&span, label);
+        self.telemetry.record_write(kind, label, self.now().since(began));
+        result
+    }
+
+    async fn send_permitted<T>(
         &self,
         permit: &WritePermit,
         call: impl Future<Output = kube::Result<T>>,
@@ -130,7 +149,7 @@ mod tests {
     use super::*;
 
     fn writes() -> Writes {
-        Writes::new(Clock::start())
+        Writes::new(Clock::start(), Telemetry::default())
     }
 
     /// A call that is sent at its second poll, as one that waits for a connection.
@@ -153,7 +172,7 @@ mod tests {
         let permit = WritePermit::none();
         let until = |millis| writes.now().after(Duration::from_millis(millis));
         permit.set_until(until(60));
-        let mut paused = Box::pin(writes.send(&permit, sent_late(&sends)));
+        let mut paused = Box::pin(writes.send(WriteKind::Scale, &permit, sent_late(&sends)));
         assert!((&mut paused).now_or_never().is_none());
         // The whole process stands still, and its timers with it.
         std::thread::sleep(Duration::from_millis(80));
@@ -163,31 +182,73 @@ mod tests {
 
         // It has the Lease again, and what it began before is still not sent.
         permit.set_until(until(60));
-        let mut paused = Box::pin(writes.send(&permit, sent_late(&sends)));
+        let mut paused = Box::pin(writes.send(WriteKind::Scale, &permit, sent_late(&sends)));
         assert!((&mut paused).now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(80));
         permit.set_until(until(60_000));
         assert!(paused.await.is_err());
         assert_eq!(sends.load(Ordering::Relaxed), 0);
-        writes.send(&permit, sent_late(&sends)).await.unwrap();
+        writes.send(WriteKind::Scale, &permit, sent_late(&sends)).await.unwrap();
         assert_eq!(sends.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
     async fn a_write_that_waits_is_given_up_when_its_permit_is_taken_away_or_ends() {
         let (writes, permit) = (writes(), WritePermit::none());
-        let error = writes.send(&permit, pending::<kube::Result<()>>()).await.unwrap_err();
+        let error = writes
+            .send(WriteKind::Scale, &permit, pending::<kube::Result<()>>())
+            .await
+            .unwrap_err();
         assert!(matches!(error, CallError::NoPermit) && !error.is_ambiguous(), "{error}");
         permit.set_until(writes.now().after(Duration::from_millis(20)));
-        let error = writes.send(&permit, pending::<kube::Result<()>>()).await.unwrap_err();
+        let error = writes
+            .send(WriteKind::Scale, &permit, pending::<kube::Result<()>>())
+            .await
+            .unwrap_err();
         assert!(matches!(error, CallError::PermitEnded) && error.is_ambiguous(), "{error}");
         permit.set_until(writes.now().after(Duration::from_mins(1)));
         let sends = AtomicU32::new(0);
-        let mut taken = Box::pin(writes.send(&permit, sent_late(&sends)));
+        let mut taken = Box::pin(writes.send(WriteKind::Scale, &permit, sent_late(&sends)));
         assert!((&mut taken).now_or_never().is_none());
         permit.end();
         assert!(taken.await.is_err());
         assert_eq!(sends.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_write_is_counted_by_kind_and_result() {
+        let telemetry = Telemetry::default();
+        let writes = Writes::new(Clock::start(), telemetry.clone());
+        let refused = |code| {
+            let mut status = kube::core::Status::failure("no", "Test");
+            status.code = code;
+            Err::<(), _>(kube::Error::Api(status.boxed()))
+        };
+        // the answer, the result
+        let table = [
+            (Ok(()), "ok"),
+            (refused(409), "conflict"),
+            (refused(403), "refused"),
+            (refused(422), "refused"),
+            (refused(429), "refused"),
+            (refused(500), "error"),
+        ];
+        let unlimited = WritePermit::unlimited();
+        for (answer, result) in table {
+            let before = count(&telemetry, result);
+            let _ = writes.send(WriteKind::Event, &unlimited, ready(answer)).await;
+            assert_eq!(count(&telemetry, result), before + 1, "{result}");
+        }
+        let none = WritePermit::none();
+        let _ = writes.send(WriteKind::Event, &none, ready(Ok(()))).await;
+        assert_eq!(count(&telemetry, "no_permit"), 1);
+    }
+
+    fn count(telemetry: &Telemetry, result: &str) -> u64 {
+        let series = format!("writes_total{{kind=\"event\",result=\"{result}\"}} ");
+        let page = telemetry.open_metrics();
+        let value = page.lines().find_map(|line| line.split_once(&series));
+        value.unwrap().1.parse().unwrap()
     }
 
     #[tokio::test]
@@ -198,10 +259,10 @@ mod tests {
             let _ = answered.await;
             Ok(())
         };
-        let mut first = Box::pin(writes.send(&permit, call));
+        let mut first = Box::pin(writes.send(WriteKind::Scale, &permit, call));
         assert!((&mut first).now_or_never().is_none());
         writes.close();
-        let second = writes.send(&permit, ready(Ok(()))).await;
+        let second = writes.send(WriteKind::Scale, &permit, ready(Ok(()))).await;
         assert!(matches!(second, Err(CallError::NoPermit)));
         let mut idle = Box::pin(writes.idle(Duration::from_secs(10)));
         assert!((&mut idle).now_or_never().is_none());

@@ -8,6 +8,7 @@ use std::{
 use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
+use llm_autoscaler_core::Monotonic;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -19,11 +20,11 @@ use crate::{
         calls,
         config::LeaseConfig,
         elector::Elector,
-        steps::{Call, Request, Settings, Step},
+        steps::{Answer, Call, Request, Settings, Step},
         watching::Watching,
     },
     lock::lock,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, WriteKind},
 };
 
 /// The time between two comparisons of the clocks.
@@ -179,7 +180,9 @@ impl Election {
     async fn call(&self, bucket: usize, slot: &Slot, elector: &mut Elector, request: &Request) {
         let version = |elector: &Elector| elector.record().map(|record| record.version.clone());
         let (before, is_told) = (version(elector), elector.is_nudged());
+        let sent = self.clock.monotonic();
         let (answer, error) = calls::make(&self.api, &slot.name, request).await;
+        self.count(request, &answer, sent);
         elector.answer(request, answer, self.clock.readings());
         let is_look = before.is_some() && matches!(request.call, Call::Get);
         if is_look && !is_told && version(elector) != before {
@@ -190,6 +193,19 @@ impl Election {
             self.slots.iter().skip(1).for_each(|slot| slot.watching.wake());
         }
         self.refresh();
+    }
+
+    /// Counts a call that changes the Lease.
+    fn count(&self, request: &Request, answer: &Answer, sent: Monotonic) {
+        let result = match answer {
+            _ if matches!(request.call, Call::Get) => return,
+            Answer::Found(_) => "ok",
+            Answer::Conflict => "conflict",
+            Answer::Absent | Answer::Refused(_) => "refused",
+            Answer::Unknown(_) => "error",
+        };
+        let duration = self.clock.monotonic().since(sent);
+        self.telemetry.record_write(WriteKind::Lease, result, duration);
     }
 
     fn refresh(&self) {

@@ -30,6 +30,7 @@ use crate::{
         },
     },
     supervise::Supervisor,
+    telemetry::WriteKind,
 };
 
 /// The time between two reconciliations while the spec does not change.
@@ -204,7 +205,7 @@ impl OwnPodMonitor {
         }
         let (params, patch) = (apply_as(managers::CHILDREN), Patch::Apply(&wanted));
         let call = self.api.patch(&self.name, &params, &patch);
-        match self.writes.send(&self.permit, call).await {
+        match self.writes.send(WriteKind::PodMonitor, &self.permit, call).await {
             Err(error) if error.status() == Some(404) => ConditionUpdate::no(
                 CONDITION,
                 Reason::MonitoringNotInstalled,
@@ -230,7 +231,7 @@ impl OwnPodMonitor {
         let preconditions = Some(Preconditions { uid: Some(uid), resource_version });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
         let call = self.api.delete(&self.name, &params);
-        match self.writes.send(&self.permit, call).await {
+        match self.writes.send(WriteKind::PodMonitor, &self.permit, call).await {
             Err(error) if error.status() != Some(404) => {
                 warn!(name = self.name, %error, "the PodMonitor could not be deleted");
             }

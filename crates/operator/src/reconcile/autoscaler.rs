@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
-use llm_autoscaler_api::{LLMAutoscaler, ParsedSpec, SpecError, parse_spec};
+use llm_autoscaler_api::{
+    LLMAutoscaler, LLMAutoscalerStatus, ParsedSpec, SpecError,
+    conditions::{ConditionType, Reason, status_text},
+    parse_spec,
+};
 use llm_autoscaler_core::{Config, Monotonic};
 use tokio::sync::Notify;
 use tracing::info;
@@ -18,6 +22,7 @@ use crate::{
         target_state::{TargetState, last_wake_time},
     },
     status::{event_queue::EventQueue, warnings::Warnings, writer::StatusWriter},
+    telemetry::{ConditionState, StateEntry},
 };
 
 /// The wait after a failed step; it doubles with each further failure, up to the period.
@@ -46,6 +51,8 @@ pub(super) struct Autoscaler {
     pub(super) put_off: Option<Monotonic>,
     /// The time at which all scales were last read.
     pub(super) read_at: Option<Monotonic>,
+    /// Its conditions and sizes among the operator's metrics.
+    exposed: StateEntry,
     /// Keeps the pods of its namespace known.
     _pods: Following,
 }
@@ -65,6 +72,7 @@ impl Autoscaler {
         let namespace = object.namespace().unwrap_or_default();
         let mut autoscaler = Self {
             _pods: context.sampling.pods.follow(&namespace),
+            exposed: context.telemetry.add_autoscaler(namespace, object.name_any()),
             problem: None,
             roles: Vec::new(),
             config: Config { roles: Vec::new(), shared: None },
@@ -100,6 +108,16 @@ impl Autoscaler {
         for role in forgotten.chain(only) {
             self.context.pod_monitors.delete(&self.object, role);
         }
+    }
+
+    /// Shows the conditions of a status, and the sizes of the targets, in the operator's metrics.
+    pub(super) fn expose(&self, status: &LLMAutoscalerStatus) {
+        let conditions = status.conditions.iter().filter_map(|condition| {
+            let type_ = ConditionType::parse(&condition.type_)?;
+            let reason = Reason::parse(&condition.reason)?;
+            Some(ConditionState { type_, holds: condition.status == status_text(true), reason })
+        });
+        self.exposed.set(conditions, self.roles.iter().filter_map(Role::sizes));
     }
 
     pub(super) fn targets(&mut self) -> impl Iterator<Item = &mut TargetState> {

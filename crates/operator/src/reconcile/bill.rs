@@ -1,6 +1,5 @@
 //! The bill of one role: the time since its latest step, by the reasons of that step.
 
-use llm_autoscaler_api::bill::reason_label;
 use llm_autoscaler_core::{Now, RolePlan};
 use llm_autoscaler_observe::billing::{GpuCount, billed, ended};
 
@@ -26,7 +25,7 @@ impl Role {
         let amounts = target.memory.bill.bill(&replicas, &ended, now.wall);
         for (reason, amount) in amounts {
             let [replicas, gpus] = [amount.replica_ms, amount.gpu_ms].map(|ms| ms as f64 * MILLI);
-            self.context.telemetry.record_bill(reason_label(reason), replicas, gpus);
+            self.context.telemetry.record_bill(reason, replicas, gpus);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         drainer::{Drainer, MarkFailed, PreparedWrite},
         progress::{FinishedDrain, SizeStep},
     },
-    reconcile::{context::Context, role::Role, sight::RoleSight},
+    reconcile::{context::Context, decision_label, role::Role, sight::RoleSight},
     scale::error::TargetError,
 };
 
@@ -95,6 +95,8 @@ pub(super) async fn execute(
             Ok(()) => {
                 writes.record(write, true);
                 let finished = role.finish_drain(prepared[write.role].take(), now);
+                let reason = decision_label::reason(&plan.roles[write.role].decision);
+                context.telemetry.record_rescale(write.from, write.to, reason);
                 info!(
                     autoscaler = role.path(),
                     from = write.from,

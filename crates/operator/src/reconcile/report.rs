@@ -1,13 +1,23 @@
 //! The report of one role: the decision is remembered, and told by events and the status.
 
-use llm_autoscaler_api::messages::{MetricDescription, Step};
-use llm_autoscaler_core::{Decision, Now, Outcome, RolePlan, WaitingOn};
+use kube::ResourceExt;
+use llm_autoscaler_api::{
+    conditions::Reason,
+    messages::{MetricDescription, Step},
+};
+use llm_autoscaler_core::{Now, RolePlan, WaitingOn};
 use llm_autoscaler_observe::observer::Problem;
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::{
     drain::progress::{DrainOutcome, FinishedDrain},
-    reconcile::{execute::RoleDone, role::Role, sight::RoleSight},
+    reconcile::{
+        decision_label,
+        decision_log::{self, Action, Entry},
+        execute::RoleDone,
+        role::Role,
+        sight::RoleSight,
+    },
     sampling::page_view::ScrapePace,
     status::{
         events,
@@ -19,9 +29,9 @@ impl Role {
     /// Counts the decision and its samples, sets the pace of scrapes, and keeps the sources that
     /// the decision needs active.
     pub(super) fn adapt_sampling(&mut self, plan: &RolePlan, sight: &RoleSight, now: Now) {
-        debug!(autoscaler = self.path(), decision = ?plan.decision, reasons = ?plan.reasons, "decided");
+        debug!(autoscaler = self.path(), decision = ?plan.decision, reasons = ?plan.reasons, "planned");
         let telemetry = &self.context.telemetry;
-        telemetry.record_decision(outcome_label(&plan.decision));
+        telemetry.record_decision(decision_label::result(&plan.decision));
         let paced = matches!(plan.waits, Some(WaitingOn::Pace { .. })).then_some("paced");
         if plan.decision.rescale().is_some()
             && let Some(reason) = sight.block.metric_label().or(paced)
@@ -32,6 +42,10 @@ impl Role {
         for origin in &sight.findings(plan.basis).origins {
             for (source, samples) in target.sources.list.iter().zip(&origin.samples) {
                 telemetry.record_samples(source.name(), u64::from(*samples));
+            }
+            let first = target.sources.list.get(origin.source);
+            if let Some(source) = first.filter(|_| origin.samples.iter().any(|count| *count > 0)) {
+                telemetry.record_sample_age(source.name(), origin.age);
             }
         }
         if let Some(certain) = sight.observed.without_doubt(plan.basis) {
@@ -76,6 +90,16 @@ impl Role {
         let written = self.written(&messages, done);
         let failed = written.as_ref().and_then(|written| written.warning.clone());
         let warnings: Vec<_> = failed.into_iter().chain(messages.events()).collect();
+        let entry = Entry {
+            result: decision_label::result(&plan.decision),
+            current: plan.decision.current,
+            desired: plan.decision.desired(),
+            limited_by: messages.limited_by(),
+            action: action(plan, sight, done),
+        };
+        if let Some(left_out) = self.log.next(entry, now.monotonic) {
+            self.log_decision(&entry, plan, &messages.reason(), left_out);
+        }
         let report = RoleReport {
             role: self.name.as_deref(),
             generation: self.object.metadata.generation,
@@ -94,6 +118,26 @@ impl Role {
         };
         self.status = report::role_status(&self.status, &report, now.wall);
         self.warn(warnings);
+    }
+
+    /// Writes the line of a changed decision, by the contract in docs/logs.md.
+    fn log_decision(&self, entry: &Entry, plan: &RolePlan, reason: &str, left_out: u32) {
+        info!(
+            target: decision_log::TARGET,
+            namespace = self.namespace(),
+            name = self.object.name_any(),
+            role = self.name,
+            target = self.reference(),
+            result = entry.result,
+            current = entry.current,
+            desired = entry.desired,
+            proposed = decision_label::proposed(&plan.decision),
+            limited_by = entry.limited_by.map(Reason::as_str),
+            action = entry.action.name(),
+            reason,
+            left_out,
+            "decided"
+        );
     }
 
     /// Publishes the event of a write, and returns what the status says of it.
@@ -138,16 +182,16 @@ impl Role {
     }
 }
 
-/// The decision as the operator's metrics count it.
-fn outcome_label(decision: &Decision) -> &'static str {
-    match &decision.outcome {
-        Outcome::Computed(derivation) if derivation.held.is_some() => "held",
-        Outcome::Computed(_) => "computed",
-        Outcome::NoEvents => "no_events",
-        Outcome::Fallback { .. } => "fallback",
-        Outcome::NoMetrics { .. } => "no_metrics",
-        Outcome::NoSelector => "no_selector",
-        Outcome::OutOfBounds { .. } => "out_of_bounds",
-        Outcome::Disabled => "disabled",
+/// Returns the action that followed a decision.
+fn action(plan: &RolePlan, sight: &RoleSight, done: &RoleDone) -> Action {
+    match done {
+        RoleDone::Written { .. } => Action::Written,
+        RoleDone::Failed { .. } => Action::Failed,
+        RoleDone::Nothing if plan.decision.rescale().is_none() => Action::None,
+        RoleDone::Nothing => match (sight.block.metric_label(), &plan.waits) {
+            (Some(blocked), _) => Action::Withheld(blocked),
+            (None, Some(WaitingOn::Pace { .. })) => Action::Withheld("paced"),
+            (None, _) => Action::Waiting,
+        },
     }
 }

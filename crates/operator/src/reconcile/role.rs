@@ -18,7 +18,7 @@ use crate::{
         write_block::WriteBlock,
     },
     pod_monitor::reconciler::PodMonitorReconciler,
-    reconcile::{context::Context, target_state::TargetState},
+    reconcile::{context::Context, decision_log::DecisionLog, target_state::TargetState},
     status::{
         event_queue::EventQueue,
         events,
@@ -26,6 +26,7 @@ use crate::{
         role_status::RoleStatus,
         warnings::Warning,
     },
+    telemetry::TargetSizes,
 };
 
 /// One target, and what is known of it.
@@ -49,6 +50,8 @@ pub(super) struct Role {
     pub(super) warnings: Vec<Warning>,
     pub(super) pod_monitor: PodMonitorReconciler,
     pub(super) fresh: Arc<Notify>,
+    /// Its decisions as they were last logged.
+    pub(super) log: DecisionLog,
 }
 
 impl Role {
@@ -76,6 +79,7 @@ impl Role {
             warnings: Vec::new(),
             pod_monitor: PodMonitorReconciler::new(api, monitors, name.clone()),
             fresh: fresh.clone(),
+            log: DecisionLog::default(),
             name,
         }
     }
@@ -114,6 +118,19 @@ impl Role {
 
     pub(super) fn namespace(&self) -> String {
         self.object.namespace().unwrap_or_default()
+    }
+
+    /// The sizes of the target for the operator's metrics, once it has been decided on.
+    pub(super) fn sizes(&self) -> Option<TargetSizes> {
+        let (target, policy) = (self.status.target.as_ref()?, &self.config.policy);
+        Some(TargetSizes {
+            name: target.name.clone(),
+            current: target.current_replicas,
+            desired: target.desired_replicas,
+            ready: target.ready_replicas,
+            proposed: target.decision.as_ref().map(|decision| decision.raw),
+            bounds: (policy.min_replicas, policy.max_replicas),
+        })
     }
 
     /// The target as KIND/NAME.

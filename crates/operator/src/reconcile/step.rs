@@ -36,6 +36,17 @@ pub(super) enum Cause {
     Sample,
 }
 
+impl Cause {
+    /// Returns the name in traces.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tick => "tick",
+            Self::Spec => "spec",
+            Self::Sample => "sample",
+        }
+    }
+}
+
 /// A step that did not come to its end. `task` tries again after a second, and after twice as long
 /// for each further failure, up to the period.
 #[derive(Debug)]
@@ -308,6 +319,7 @@ impl Autoscaler {
             now.wall,
         );
         self.warnings.publish_new(&self.object, Vec::new(), now.monotonic);
+        self.expose(&status);
         self.status.write(&self.object, status);
         if is_terminal { Ok(()) } else { Err(StepFailed) }
     }
@@ -333,6 +345,7 @@ impl Autoscaler {
             self.context.schema.condition(),
             now.wall,
         );
+        self.expose(&status);
         self.status.write(&self.object, status);
     }
 }

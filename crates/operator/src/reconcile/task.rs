@@ -8,12 +8,14 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future;
+use kube::ResourceExt;
 use llm_autoscaler_api::{
     LLMAutoscaler,
     conditions::{ConditionType, ConditionUpdate, Reason},
 };
 use llm_autoscaler_core::{Monotonic, Profile};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::{
     clock::Clock,
@@ -22,8 +24,9 @@ use crate::{
         autoscaler::{Autoscaler, Update},
         context::Context,
         role::Role,
-        step::Cause,
+        step::{Cause, StepFailed},
     },
+    spans,
     status::{assemble, writer::write_once},
     supervise::Panic,
 };
@@ -123,7 +126,10 @@ impl Autoscaler {
             let follows_samples = self.follows_samples();
             let is_retried_later = self.retries.has_failed();
             let cause = tokio::select! {
-                _ = tick.tick() => Cause::Tick,
+                due = tick.tick() => {
+                    self.context.telemetry.record_tick_lateness(due.elapsed());
+                    Cause::Tick
+                }
                 changed = objects.changed() => {
                     let Ok(()) = changed else { return };
                     let object = objects.borrow_and_update().clone();
@@ -154,12 +160,30 @@ impl Autoscaler {
                     continue;
                 }
             };
-            if self.step(cause).await.is_ok() {
+            if self.traced_step(cause).await.is_ok() {
                 self.retries.reset();
             } else {
                 tick.reset_after(self.retries.next().min(self.context.period));
             }
         }
+    }
+
+    /// Makes one step, with its span and its duration.
+    async fn traced_step(&mut self, cause: Cause) -> Result<(), StepFailed> {
+        let context = self.context.clone();
+        let namespace = self.object.namespace().unwrap_or_default();
+        let span = spans::step(&namespace, &self.object.name_any(), cause.name());
+        let began = context.clock.monotonic();
+        let result = self.step(cause).instrument(span.clone()).await;
+        context.telemetry.record_step(context.clock.monotonic().since(began));
+        spans::record_decision(&span, || self.latest_decisions());
+        result
+    }
+
+    /// The latest decision of each role, for traces.
+    fn latest_decisions(&self) -> String {
+        let decisions = self.roles.iter().filter_map(|role| role.log.latest(role.name.as_deref()));
+        decisions.collect::<Vec<_>>().join(", ")
     }
 
     /// Records a wake call. Returns the cause of the step that it asks for.

@@ -80,7 +80,7 @@ mod tests {
     use crate::{sampling::memory::MemoryBudget, telemetry::Telemetry};
 
     fn used(telemetry: &Telemetry) -> usize {
-        let page = telemetry.page();
+        let page = telemetry.open_metrics();
         let line = page.lines().find(|line| line.starts_with("llm_autoscaler_memory_reserved"));
         line.and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap()
     }

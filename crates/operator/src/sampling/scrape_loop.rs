@@ -7,6 +7,7 @@ use std::{
 
 use llm_autoscaler_engines::exposition::{Extract, PageError, PageSummary, Scratch};
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
 use crate::{
     clock::Clock,
@@ -23,6 +24,7 @@ use crate::{
         schedule::Schedule,
         scrape::Scraper,
     },
+    spans,
     supervise::{Panic, Supervisor},
     telemetry::Telemetry,
 };
@@ -180,7 +182,22 @@ async fn scrape(
     due: Instant,
 ) -> bool {
     let _permit = context.permits.enter(&page.key.namespace).await;
-    context.telemetry.record_lateness(due.elapsed());
+    context.telemetry.record_scrape_lateness(due.elapsed());
+    let (began, address) = (context.clock.monotonic(), &page.key.address);
+    let span = spans::scrape(&page.key.namespace, address.ip, address.port);
+    let (is_valid, result) = scrape_once(context, page, scraper).instrument(span.clone()).await;
+    spans::record_result(&span, result);
+    context.telemetry.record_scrape(result);
+    context.telemetry.record_scrape_duration(context.clock.monotonic().since(began));
+    is_valid
+}
+
+/// Scrapes one page. Returns true if it is valid, and the result as the metrics name it.
+async fn scrape_once(
+    context: &ScrapeContext,
+    page: &ScrapeLoop,
+    scraper: &mut Scraper,
+) -> (bool, &'static str) {
     let (measures, timing) = {
         let mut state = page.state();
         (state.measures(scraper.memory(), &context.sets), state.timing())
@@ -190,9 +207,9 @@ async fn scrape(
     let body = match response {
         Ok(body) => body,
         Err(error) => {
-            context.telemetry.record_scrape(error.kind());
+            let result = error.kind();
             record(page, ScrapeResult { measures, at, error: Some(error), page: None });
-            return false;
+            return (false, result);
         }
     };
     let (body, parser, result) = parse(context, &page.key.namespace, measures.clone(), body).await;
@@ -204,12 +221,12 @@ async fn scrape(
             (is_valid, Some(scraper.invalid(&error)))
         }
     };
-    context.telemetry.record_scrape(error.as_ref().map_or("ok", FetchError::kind));
+    let result = error.as_ref().map_or("ok", FetchError::kind);
     let (bytes, extracts) = (body.bytes(), &*parser.extracts);
     let valid = is_valid.then_some(ScrapedPage { bytes, extracts });
     record(page, ScrapeResult { measures, at, error, page: valid });
     context.buffers.release(body.into_parts().0, parser);
-    is_valid
+    (is_valid, result)
 }
 
 /// The result of parsing a page, with the memory that it needed.
@@ -309,6 +326,6 @@ mod tests {
         );
         assert!(page.state().valid_at().is_none() && !page.state().is_latest());
         assert!(wake.notified().now_or_never().is_some());
-        assert!(telemetry.page().contains("scrapes_total{result=\"internal\"} 1\n"));
+        assert!(telemetry.open_metrics().contains("scrapes_total{result=\"internal\"} 1\n"));
     }
 }

@@ -21,6 +21,7 @@ use crate::{
         role_based_group::objects::{Adapter, Group},
         view::{ScaleView, ScaleWrite},
     },
+    telemetry::WriteKind,
 };
 
 impl ScaleClient {
@@ -115,7 +116,7 @@ impl ScaleClient {
         let patch = Patch::Merge(write.subresource_patch());
         let params = patch_params();
         let call = api.patch_scale(name, &params, &patch);
-        let scale = self.writes.send(write.permit, call).await?;
+        let scale = self.writes.send(WriteKind::Scale, write.permit, call).await?;
         Ok(write.view_after(scale.metadata.resource_version))
     }
 
@@ -131,7 +132,11 @@ impl ScaleClient {
             .map_err(|error| CallError::Api(kube::Error::SerdeError(error)))?;
         let patch = Patch::Json::<()>(patch);
         let params = patch_params();
-        match self.writes.send(permit, api.patch(&target.name, &params, &patch)).await {
+        match self
+            .writes
+            .send(WriteKind::Scale, permit, api.patch(&target.name, &params, &patch))
+            .await
+        {
             Err(error) if is_failed_test(&error) => {
                 Err(TargetError::Conflict("another role is at the role's place".to_owned()))
             }

@@ -11,6 +11,7 @@ use crate::{
         kinds,
         view::{ScaleLocation, ScaleView, ScaleWrite},
     },
+    telemetry::WriteKind,
 };
 
 impl ScaleClient {
@@ -82,7 +83,7 @@ impl ScaleClient {
         let patch = Patch::Apply(write.subresource_apply());
         let params = PatchParams::apply(managers::SCALE);
         let call = api.patch_scale(&target.name, &params, &patch);
-        match self.writes.send(permit, call).await {
+        match self.writes.send(WriteKind::Scale, permit, call).await {
             Err(error) if error.is_conflict() => Err(TargetError::Conflict(error.to_string())),
             result => ScaleView::from_subresource(result?, target),
         }
@@ -94,7 +95,7 @@ impl ScaleClient {
         let patch = Patch::Merge(write.subresource_patch());
         let params = patch_params();
         let call = api.patch_scale(&target.name, &params, &patch);
-        let scale = self.writes.send(permit, call).await?;
+        let scale = self.writes.send(WriteKind::Scale, permit, call).await?;
         ScaleView::from_subresource(scale, target)
     }
 }

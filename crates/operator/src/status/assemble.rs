@@ -12,7 +12,7 @@ use llm_autoscaler_api::{
 
 use super::{
     report::paused_without_decision,
-    role_status::{RoleCondition, RoleStatus, consequences, is_precondition, reason},
+    role_status::{RoleCondition, RoleStatus, consequences, is_precondition},
 };
 
 /// A role's name, if it has one, and its status.
@@ -248,7 +248,7 @@ fn by_role(shown: &[(&str, &RoleCondition)]) -> String {
 
 /// Returns whether a saved condition is about what kept an earlier step from looking up any target.
 fn is_saved_precondition(saved: &Condition) -> bool {
-    reason(&saved.reason).is_some_and(is_precondition)
+    Reason::parse(&saved.reason).is_some_and(is_precondition)
 }
 
 #[cfg(test)]

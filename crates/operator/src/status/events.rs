@@ -11,6 +11,7 @@ use crate::{
     kube_api::{CallError, writes::Writes},
     lease::Leases,
     supervise::Supervisor,
+    telemetry::WriteKind,
 };
 
 /// The name in the column `From` of `kubectl describe`.
@@ -42,7 +43,11 @@ impl Events {
     pub(crate) async fn publish(&self, about: &LLMAutoscaler, event: Event) {
         let permit = self.leases.permit(&about.namespace().unwrap_or_default());
         let object = about.object_ref(&());
-        match self.writes.send(&permit, self.recorder.publish(&event, &object)).await {
+        match self
+            .writes
+            .send(WriteKind::Event, &permit, self.recorder.publish(&event, &object))
+            .await
+        {
             Ok(()) => {}
             Err(CallError::NoPermit) => debug!(reason = event.reason, "an event is left out"),
             Err(error) => warn!(%error, reason = event.reason, "an event could not be written"),

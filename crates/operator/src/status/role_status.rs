@@ -202,7 +202,7 @@ impl RoleCondition {
         }
         let condition = Self {
             holds,
-            reason: reason(&saved.reason)?,
+            reason: Reason::parse(&saved.reason)?,
             message: saved.message.clone().into(),
             generation: saved.observed_generation,
             changed_at: None,
@@ -238,11 +238,6 @@ pub(super) fn is_precondition(reason: Reason) -> bool {
             | Reason::TooManyAutoscalers
             | Reason::InternalError
     )
-}
-
-/// Parses a reason; `None` if it is not one of ours.
-pub(super) fn reason(text: &str) -> Option<Reason> {
-    Reason::ALL.iter().copied().find(|reason| reason.as_str() == text)
 }
 
 fn only(targets: &[TargetStatus]) -> Option<&TargetStatus> {

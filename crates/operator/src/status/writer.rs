@@ -38,7 +38,7 @@ use crate::{
     lock::lock,
     schema::InstalledSchema,
     supervise::Supervisor,
-    telemetry::Telemetry,
+    telemetry::{Telemetry, WriteKind},
 };
 
 /// The shortest time between two writes.
@@ -322,7 +322,7 @@ impl StatusWrites {
         lock(&self.ledger).written_at = Some(self.client.clock.monotonic());
         let call = self.api.patch_status(&wanted.name, &params, &patch);
         let permit = self.client.leases.permit(&self.namespace);
-        let result = self.client.writes.send(&permit, call).await;
+        let result = self.client.writes.send(WriteKind::Status, &permit, call).await;
         self.record(wanted, result)
     }
 

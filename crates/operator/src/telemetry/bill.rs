@@ -2,40 +2,42 @@
 
 use std::sync::atomic::AtomicU64;
 
+use llm_autoscaler_api::bill::reason_label;
+use llm_autoscaler_core::ReplicaReason;
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
 
-type Seconds = Family<ReplicaReasonLabel, Counter<f64, AtomicU64>>;
+use crate::telemetry::families::register;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReplicaReasonLabel {
-    reason: &'static str,
-}
+type Seconds = Family<[(&'static str, &'static str); 1], Counter<f64, AtomicU64>>;
 
-/// The counters of the bill, all targets together. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct BillCounters {
+/// The counters of the bill, all targets together. Each reason has its series from the start.
+#[derive(Debug)]
+pub(super) struct BillMetrics {
     replicas: Seconds,
     gpus: Seconds,
 }
 
-impl BillCounters {
+impl BillMetrics {
     /// Registers the counters.
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let counters = Self::default();
-        let help = "Time of the replicas of targets, by the reason of their existence";
-        registry.register("replica_seconds", help, counters.replicas.clone());
-        let help = "Time of the GPUs of these replicas, by the reason of their existence";
-        registry.register("gpu_seconds", help, counters.gpus.clone());
+    pub(super) fn register(all: &mut Registry) -> Self {
+        let replicas = "Time of the replicas of targets, by the reason of their existence";
+        let gpus = "Time of the GPUs of these replicas, by the reason of their existence";
+        let counters = Self {
+            replicas: register(all, "replica_seconds", replicas, Family::default()),
+            gpus: register(all, "gpu_seconds", gpus, Family::default()),
+        };
+        for reason in ReplicaReason::ALL {
+            counters.add(reason, 0.0, 0.0);
+        }
         counters
     }
 
     /// Adds the time of replicas and of their GPUs, in seconds.
-    pub(super) fn add(&self, reason: &'static str, replicas: f64, gpus: f64) {
-        let label = ReplicaReasonLabel { reason };
+    pub(super) fn add(&self, reason: ReplicaReason, replicas: f64, gpus: f64) {
+        let label = [("reason", reason_label(reason))];
         self.replicas.get_or_create(&label).inc_by(replicas);
         self.gpus.get_or_create(&label).inc_by(gpus);
     }

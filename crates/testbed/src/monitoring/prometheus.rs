@@ -47,6 +47,18 @@ pub struct Sample {
     pub value: f64,
 }
 
+/// An answer of the API.
+#[derive(Debug, Deserialize)]
+struct Envelope {
+    status: String,
+    error: Option<String>,
+    data: Option<serde_json::Value>,
+    #[serde(default)]
+    warnings: Vec<String>,
+    #[serde(default)]
+    infos: Vec<String>,
+}
+
 /// A scrape target.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -124,6 +136,15 @@ impl Prometheus {
         self.remote.reload().await
     }
 
+    /// Evaluates an expression now, and returns the warnings and notes of the answer.
+    ///
+    /// # Errors
+    /// Fails if Prometheus does not answer, or refuses the query.
+    pub async fn annotations(&self, expression: &str) -> Result<Vec<String>> {
+        let answer = self.envelope("/api/v1/query", &[("query", expression)]).await?;
+        Ok(answer.warnings.into_iter().chain(answer.infos).collect())
+    }
+
     /// Evaluates an expression now. Returns the elements of a vector; a scalar is one element
     /// without labels.
     ///
@@ -180,18 +201,17 @@ impl Prometheus {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T> {
-        #[derive(Deserialize)]
-        struct Envelope {
-            status: String,
-            error: Option<String>,
-            data: Option<serde_json::Value>,
-        }
+        let data = self.envelope(path, query).await?.data;
+        Ok(serde_json::from_value(data.unwrap_or_default())?)
+    }
+
+    async fn envelope(&self, path: &str, query: &[(&str, &str)]) -> Result<Envelope> {
         let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.remote.url), query)?;
         let answer = self.remote.client.get(url).timeout(TIMEOUT).send().await?;
         let envelope: Envelope = serde_json::from_slice(&answer.bytes().await?)?;
-        let Envelope { status, error, data } = envelope;
-        ensure!(status == "success", "Prometheus: {path}: {}", error.unwrap_or_default());
-        Ok(serde_json::from_value(data.unwrap_or_default())?)
+        let Envelope { status, error, .. } = &envelope;
+        ensure!(status == "success", "Prometheus: {path}: {}", error.clone().unwrap_or_default());
+        Ok(envelope)
     }
 }
 

@@ -68,6 +68,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if $v.allowLoopback }}
 - --allow-loopback
 {{- end }}
+{{- if $v.autoscalerMetrics }}
+- --autoscaler-metrics
+{{- end }}
+{{- with $v.otlpEndpoint }}
+- --otlp-endpoint={{ . }}
+{{- end }}
 {{- if ne $v.wake.mode "Disabled" }}
 - --wake-address=[::]:{{ $v.ports.wake }}
 - --wake-audience={{ $v.wake.audience }}

@@ -138,10 +138,15 @@ pub(crate) async fn roles_are_those_of_config(stage: &Stage) -> Result<String> {
 pub(crate) async fn manifests_satisfy_their_schemas(stage: &Stage) -> Result<String> {
     let packaging = Packaging::locate().await?;
     let (cluster, folder) = (stage.control_plane(), packaging.folder().join("schemas"));
-    cluster.apply_file(packaging.service_monitor_crd()).await?;
+    for crd in packaging.monitoring_crds() {
+        cluster.apply_file(crd).await?;
+    }
     cluster.apply_file(repository().join("crds")).await?;
-    for crd in ["crd/servicemonitors.monitoring.coreos.com", "crd/llmautoscalers.llmautoscaler.io"]
-    {
+    for crd in [
+        "crd/servicemonitors.monitoring.coreos.com",
+        "crd/prometheusrules.monitoring.coreos.com",
+        "crd/llmautoscalers.llmautoscaler.io",
+    ] {
         cluster.kubectl(["wait", "--for=condition=Established", crd, "--timeout=30s"]).await?;
     }
     let published =

@@ -1,6 +1,7 @@
 //! PodMonitors with their real consumers: a real Prometheus Operator, and real Prometheus servers
 //! with the configurations that it generates. And the other direction: autoscalers that read their
-//! samples only from Prometheus.
+//! samples only from Prometheus. Then the operator's own metrics: the dashboard's queries, and an
+//! alert that fires.
 //!
 //! A scenario has a namespace with an operator of its own, as in the end-to-end test. Its
 //! [`Setting`] adds the Prometheus Operator, which all scenarios share. The program runs all
@@ -8,6 +9,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
+mod alerts;
+mod dashboard;
 mod docs;
 mod neighbours;
 mod object;
@@ -52,6 +55,8 @@ scenarios! {
     object::fields_of_other_writers_survive,
     object::removed_when_disabled_and_with_its_owner,
     neighbours::persons_pod_monitor_is_left_alone,
+    dashboard::every_query_has_an_answer,
+    alerts::blind_autoscaler_fires,
     docs::examples_of_the_docs_are_accepted,
 }
 

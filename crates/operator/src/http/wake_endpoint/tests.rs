@@ -7,6 +7,7 @@ use crate::{
         writes::Writes,
     },
     supervise::Supervisor,
+    telemetry::Telemetry,
 };
 
 #[test]
@@ -45,7 +46,8 @@ fn call(
 
 fn endpoint(api: &StandIn, audience: Option<&str>) -> WakeEndpoint {
     let (calls, clock) = (WakeCalls::default(), Clock::start());
-    let record = WakeRecord { client: api.client.clone(), writes: Writes::new(clock) };
+    let record =
+        WakeRecord { client: api.client.clone(), writes: Writes::new(clock, Telemetry::default()) };
     WakeEndpoint::new(record, calls, audience.map(str::to_owned), clock)
 }
 

@@ -52,12 +52,12 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
     let (objects, receiver) = watch::channel(object(1, &json!({PANICS: "yes"})));
     let task = context.supervisor.spawn(NAME, run(context.clone(), receiver, Duration::ZERO));
     until("the status to say so", || ready(&api).as_deref() == Some("InternalError")).await;
-    assert!(context.telemetry.page().contains("panics_total{task=\"autoscaler\"} 1\n"));
+    assert!(context.telemetry.open_metrics().contains("panics_total{task=\"autoscaler\"} 1\n"));
 
     objects.send_replace(object(2, &json!({})));
     // It has not been told of any pod, and says that instead.
     until("it to begin again", || ready(&api).as_deref() == Some("PodsUnknown")).await;
-    assert!(context.telemetry.page().contains("panics_total{task=\"autoscaler\"} 1\n"));
+    assert!(context.telemetry.open_metrics().contains("panics_total{task=\"autoscaler\"} 1\n"));
     drop(objects);
     until("its task to end with its object", || task.is_finished()).await;
 }

@@ -8,6 +8,7 @@ use futures::{
     stream::FuturesUnordered,
 };
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
 use crate::{
     clock::Clock,
@@ -29,6 +30,7 @@ use crate::{
             state::ServerState,
         },
     },
+    spans,
     supervise::{Panic, Supervisor},
     telemetry::Telemetry,
 };
@@ -75,7 +77,16 @@ pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer
         let (asking, asked, dialect) = (context.clone(), server.clone(), dialect.clone());
         let ask = move |query: InstantQuery| {
             let (context, server, dialect) = (asking.clone(), asked.clone(), dialect.clone());
-            async move { context.client.query(&server.key, &query, &dialect).await }
+            async move {
+                let span = spans::query(&server.key.namespace, &server.key.url);
+                let asked = context.client.query(&server.key, &query, &dialect);
+                let result = asked.instrument(span.clone()).await;
+                spans::record_result(
+                    &span,
+                    result.as_ref().map_or_else(FetchError::kind, |_| "ok"),
+                );
+                result
+            }
         };
         query_repeatedly(context.clone(), server.clone(), ask)
     };
@@ -206,7 +217,9 @@ fn complete(
     let now = Instant::now();
     let error = answer.as_ref().err();
     context.telemetry.record_query(error.map_or("ok", FetchError::kind));
-    let is_split = scheduler.record(&id, error, now.saturating_duration_since(sent), now);
+    let duration = now.saturating_duration_since(sent);
+    context.telemetry.record_query_duration(duration);
+    let is_split = scheduler.record(&id, error, duration, now);
     if !is_split || error.is_some_and(FetchError::is_timeout) {
         record(context, server, &id, answer);
     }

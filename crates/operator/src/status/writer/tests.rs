@@ -135,7 +135,7 @@ fn client(api: &StandIn) -> StatusClient {
     let (telemetry, clock) = (Telemetry::default(), Clock::start());
     let supervisor = Supervisor::impatient();
     let (client, limiter) = (api.client.clone(), WriteLimiter::default());
-    let (writes, leases) = (Writes::new(clock), Leases::solo());
+    let (writes, leases) = (Writes::new(clock, telemetry.clone()), Leases::solo());
     let schema = InstalledSchema::of_tests(client.clone(), SchemaDifference::default());
     StatusClient { client, clock, telemetry, limiter, writes, leases, schema, supervisor }
 }

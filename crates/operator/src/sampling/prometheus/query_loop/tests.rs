@@ -65,7 +65,7 @@ async fn a_server_whose_task_panics_has_an_error_for_every_query() {
         assert!(error.contains("overflow") && error.contains("InternalError"), "{error}");
     }
     assert!(wake.notified().now_or_never().is_some());
-    assert!(telemetry.page().contains("queries_total{result=\"internal\"} 2\n"));
+    assert!(telemetry.open_metrics().contains("queries_total{result=\"internal\"} 2\n"));
 }
 
 /// Runs the loop with a server that answers `never` never, and refuses the series `bad`.

@@ -1,0 +1,120 @@
+//! Metrics of one name with a fixed set of label values.
+//!
+//! Each value has its series from the start, at zero: `rate()` and `increase()` then see the first
+//! event, and a rule finds the series before anything has gone wrong.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Metric, Registry},
+};
+
+/// Labels with their values.
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// Registers a metric. A counter's name gets the suffix `_total` when it is exposed.
+pub(super) fn register<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// Registers a gauge without labels.
+pub(super) fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    register(registry, name, help, Gauge::default())
+}
+
+/// Counters of one name that differ in one label.
+#[derive(Clone, Debug)]
+pub(super) struct Counters {
+    label: &'static str,
+    family: Family<Labels<1>, Counter>,
+}
+
+impl Counters {
+    /// Registers a counter for each value of a label.
+    pub(super) fn register(
+        registry: &mut Registry,
+        name: &str,
+        help: &str,
+        (label, values): (&'static str, &[&'static str]),
+    ) -> Self {
+        let counters = Self { label, family: register(registry, name, help, Family::default()) };
+        for value in values {
+            counters.add(value, 0);
+        }
+        counters
+    }
+
+    /// Adds to the counter of a value.
+    pub(super) fn add(&self, value: &'static str, count: u64) {
+        self.family.get_or_create(&[(self.label, value)]).inc_by(count);
+    }
+}
+
+/// Counters of one name that differ in two labels.
+#[derive(Clone, Debug)]
+pub(super) struct PairCounters {
+    labels: [&'static str; 2],
+    family: Family<Labels<2>, Counter>,
+}
+
+impl PairCounters {
+    /// Registers a counter for each pair of values.
+    pub(super) fn register(
+        registry: &mut Registry,
+        name: &str,
+        help: &str,
+        (first, firsts): (&'static str, &[&'static str]),
+        (second, seconds): (&'static str, &[&'static str]),
+    ) -> Self {
+        let family = register(registry, name, help, Family::default());
+        let counters = Self { labels: [first, second], family };
+        for first in firsts {
+            for second in seconds {
+                counters.add([first, second], 0);
+            }
+        }
+        counters
+    }
+
+    /// Adds to the counter of a pair of values.
+    pub(super) fn add(&self, [first, second]: [&'static str; 2], count: u64) {
+        let labels = [(self.labels[0], first), (self.labels[1], second)];
+        self.family.get_or_create(&labels).inc_by(count);
+    }
+}
+
+/// Histograms of one name that differ in one label.
+#[derive(Clone, Debug)]
+pub(super) struct Histograms {
+    label: &'static str,
+    family: Family<Labels<1>, Histogram, fn() -> Histogram>,
+}
+
+impl Histograms {
+    /// Registers a histogram for each value of a label.
+    pub(super) fn register(
+        registry: &mut Registry,
+        name: &str,
+        help: &str,
+        (label, values): (&'static str, &[&'static str]),
+        new: fn() -> Histogram,
+    ) -> Self {
+        let family = register(registry, name, help, Family::new_with_constructor(new));
+        for value in values {
+            drop(family.get_or_create(&[(label, *value)]));
+        }
+        Self { label, family }
+    }
+
+    /// Records a duration for a value.
+    pub(super) fn observe(&self, value: &'static str, duration: Duration) {
+        self.family.get_or_create(&[(self.label, value)]).observe(duration.as_secs_f64());
+    }
+}
