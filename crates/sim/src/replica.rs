@@ -129,6 +129,14 @@ impl Replica {
         self.waiting.len() + self.running()
     }
 
+    /// Returns true if nothing waits and a request of usual length could be admitted at once.
+    pub fn has_room(&self) -> bool {
+        let kept_free = self.config.kv_tokens / 20;
+        self.waiting.is_empty()
+            && self.running() < self.config.max_num_seqs
+            && self.kv_tokens + kept_free <= self.config.kv_tokens
+    }
+
     /// Returns the gauges as of the last call of [`synchronize`](Self::synchronize).
     pub fn gauges(&self) -> Gauges {
         Gauges {

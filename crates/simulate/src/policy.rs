@@ -1,0 +1,40 @@
+//! The autoscalers of a simulation.
+
+mod fixed;
+mod llm_autoscaler;
+
+pub use fixed::Fixed;
+pub use llm_autoscaler::Spec;
+
+use crate::sight::Sight;
+
+/// An autoscaler: it sees pods and pages, and decides on a size.
+pub trait Autoscaler {
+    /// Returns the times at which it scrapes and decides.
+    fn timing(&self) -> Timing;
+
+    /// Makes one step.
+    fn step(&mut self, sight: &Sight<'_>) -> Step;
+}
+
+/// The times at which an autoscaler scrapes and decides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timing {
+    /// The interval of scrapes, in seconds. All pods are scraped at one moment.
+    pub scrape_every: f64,
+    /// The interval of decisions, in seconds.
+    pub decide_every: f64,
+    /// True if each scrape causes a decision.
+    pub decides_on_scrapes: bool,
+}
+
+/// The result of one step.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Step {
+    /// The size to write; `None` to leave it as it is.
+    pub size: Option<u32>,
+    /// The pods that are out of service, by their IDs; `None` to leave that as it is.
+    pub closed: Option<Vec<u64>>,
+    /// The time until the next scrape in seconds, if it is to come earlier than usual.
+    pub scrape_in: Option<f64>,
+}
