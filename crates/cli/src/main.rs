@@ -12,6 +12,7 @@ mod explain;
 mod one_line;
 mod output;
 mod probe;
+mod simulate;
 mod source_credentials;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Engines(engines) => engines.print(),
         Command::Probe(probe) => with_cluster(probe.probe()),
         Command::Evaluate(evaluate) => evaluate.evaluate(),
+        Command::Simulate(simulate) => simulate.simulate(),
         Command::Explain(explain) => with_cluster(explain.explain()),
     };
     match result {

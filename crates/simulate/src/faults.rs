@@ -74,8 +74,7 @@ mod tests {
         let share = answered(Faults { loss: 0.2, ..Faults::default() });
         assert!((share - 0.8).abs() < 0.01, "{share}");
         // Ten times an hour for a minute, of 370 s that a time without and with it take.
-        let share =
-            answered(Faults { vanishing: 10.0, vanishes_for: 60.0, ..Faults::default() });
+        let share = answered(Faults { vanishing: 10.0, vanishes_for: 60.0, ..Faults::default() });
         assert!((share - 360.0 / 420.0).abs() < 0.04, "{share}");
     }
 }

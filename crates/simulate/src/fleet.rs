@@ -128,7 +128,8 @@ impl Fleet {
     fn draw_crashes(&mut self, now: f64) {
         for pod in self.pods.iter_mut().filter(|pod| pod.phase == PodPhase::Ready) {
             if self.config.crashes > 0.0 && pod.crashes_at.is_infinite() {
-                pod.crashes_at = now + exponential(&mut self.crashes) * 3_600.0 / self.config.crashes;
+                pod.crashes_at =
+                    now + exponential(&mut self.crashes) * 3_600.0 / self.config.crashes;
             }
         }
     }

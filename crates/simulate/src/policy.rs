@@ -1,8 +1,13 @@
 //! The autoscalers of a simulation.
 
+mod behavior;
+mod catalog;
 mod fixed;
 mod llm_autoscaler;
+mod peers;
+mod window;
 
+pub use catalog::{POLICIES, PolicyInfo, policy};
 pub use fixed::Fixed;
 pub use llm_autoscaler::Spec;
 
@@ -15,6 +20,22 @@ pub trait Autoscaler {
 
     /// Makes one step.
     fn step(&mut self, sight: &Sight<'_>) -> Step;
+}
+
+/// The limits of a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The lower limit.
+    pub min: u32,
+    /// The upper limit.
+    pub max: u32,
+}
+
+impl Limits {
+    /// Returns the size within the limits.
+    pub fn clamp(self, size: f64) -> u32 {
+        (size.round() as u32).clamp(self.min, self.max.max(self.min))
+    }
 }
 
 /// The times at which an autoscaler scrapes and decides.

@@ -63,11 +63,7 @@ pub struct Progress {
 
 impl Scenario {
     /// Runs the scenario under an autoscaler. `watch` is called once a simulated minute.
-    pub fn run(
-        &self,
-        autoscaler: &mut dyn Autoscaler,
-        watch: &mut dyn FnMut(Progress),
-    ) -> Outcome {
+    pub fn run(&self, autoscaler: &mut dyn Autoscaler, watch: &mut dyn FnMut(Progress)) -> Outcome {
         let mut run = Run::new(self, autoscaler.timing());
         let mut arrivals = self.load.stream(self.seed);
         run.next_arrival = arrivals.next();
@@ -278,7 +274,8 @@ impl<'a> Run<'a> {
 
     fn record_moment(&mut self) {
         self.next_moment += TIMELINE;
-        let arrivals = self.arrived.0 - std::mem::replace(&mut self.arrived_at_moment, self.arrived.0);
+        let arrivals =
+            self.arrived.0 - std::mem::replace(&mut self.arrived_at_moment, self.arrived.0);
         if self.now < self.scenario.warm_up {
             return;
         }

@@ -34,9 +34,26 @@ pub struct Shape {
 #[derive(Debug, Clone)]
 enum Kind {
     /// From `base` to `peak` within `rise` seconds from `at` on; back after `hold` more seconds.
-    Rise { base: f64, peak: f64, at: f64, rise: f64, hold: f64 },
-    Bursts { base: f64, peak: f64, every: f64, hold: f64 },
-    Days { peak: f64, low: f64, ripple: f64, period: f64, weekends: bool },
+    Rise {
+        base: f64,
+        peak: f64,
+        at: f64,
+        rise: f64,
+        hold: f64,
+    },
+    Bursts {
+        base: f64,
+        peak: f64,
+        every: f64,
+        hold: f64,
+    },
+    Days {
+        peak: f64,
+        low: f64,
+        ripple: f64,
+        period: f64,
+        weekends: bool,
+    },
     Stairs(Vec<Stair>),
 }
 
@@ -64,7 +81,11 @@ impl Shape {
                 base + (peak - base) * share
             }
             Kind::Bursts { base, peak, every, hold } => {
-                if time % every < *hold { *peak } else { *base }
+                if time % every < *hold {
+                    *peak
+                } else {
+                    *base
+                }
             }
             Kind::Days { peak, low, ripple, period, weekends } => {
                 let day = (PI * time / period).sin().powi(2);
@@ -187,7 +208,8 @@ impl<'a> Keys<'a> {
         let mut values = BTreeMap::new();
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let parsed = pair.split_once('=');
-            let parsed = parsed.and_then(|(key, value)| Some((key.trim(), positive(value.trim())?)));
+            let parsed =
+                parsed.and_then(|(key, value)| Some((key.trim(), positive(value.trim())?)));
             let Some((key, value)) = parsed else {
                 return Err(SimulateError::new(format!(
                     "{pair} in the shape {kind} is to be KEY=NUMBER"
@@ -207,9 +229,7 @@ impl<'a> Keys<'a> {
     fn finish(self) -> Result<(), SimulateError> {
         match self.values.keys().next() {
             None => Ok(()),
-            Some(key) => {
-                Err(SimulateError::new(format!("the shape {} takes no {key}", self.kind)))
-            }
+            Some(key) => Err(SimulateError::new(format!("the shape {} takes no {key}", self.kind))),
         }
     }
 }

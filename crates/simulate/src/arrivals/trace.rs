@@ -85,9 +85,8 @@ mod tests {
 
     #[test]
     fn a_trace_begins_at_zero_and_is_in_order() {
-        let trace = Trace::parse(
-            "arrival_s,input_tokens,output_tokens\n12.5,100,10\n11,374,0\n\n13,5,7\n",
-        );
+        let trace =
+            Trace::parse("arrival_s,input_tokens,output_tokens\n12.5,100,10\n11,374,0\n\n13,5,7\n");
         let trace = trace.unwrap();
         let times: Vec<f64> = trace.records().iter().map(|record| record.at).collect();
         assert_eq!(times, [0.0, 1.5, 2.0]);

@@ -11,10 +11,14 @@ const RESTART_SHARE: f64 = 0.7;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum PodPhase {
     /// It is not ready yet, or crashed, until this time.
-    Starting { until: f64 },
+    Starting {
+        until: f64,
+    },
     Ready,
     /// It gets no requests any more, and has until this time for those that it has.
-    Terminating { until: f64 },
+    Terminating {
+        until: f64,
+    },
 }
 
 /// A pod.

@@ -91,7 +91,13 @@ impl Spec {
         u32::try_from(self.target.policy.min_replicas).unwrap_or_default()
     }
 
-    fn observe(&mut self, replicas: &Replicas, samples: &Samples, size: i32, now: Now) -> Observations {
+    fn observe(
+        &mut self,
+        replicas: &Replicas,
+        samples: &Samples,
+        size: i32,
+        now: Now,
+    ) -> Observations {
         let vitals = self.target.vitals.as_ref();
         self.engines.observe(vitals, replicas, samples, now.monotonic);
         observe(&TargetSnapshot {

@@ -43,9 +43,7 @@ pub(super) fn simulated(
         ));
         spec.engine.0 = Engine::Vllm;
     }
-    let is_own = |source: &SourceConfig| {
-        matches!(source, SourceConfig::Scrape(scrape) if scrape.pods.is_none())
-    };
+    let is_own = |source: &SourceConfig| matches!(source, SourceConfig::Scrape(scrape) if scrape.pods.is_none());
     let parsed = parse(&spec, profile)?;
     let (interval, timeout) = match parsed.1.sources.first() {
         Some(SourceConfig::Scrape(scrape)) => (scrape.interval, scrape.timeout),
@@ -80,9 +78,8 @@ fn parse(
     spec: &LLMAutoscalerSpec,
     profile: Profile,
 ) -> Result<(Config, TargetConfig), SimulateError> {
-    let parsed = parse_spec(spec, profile).map_err(|error| {
-        SimulateError::new(format!("spec.{}: {}", error.field, error.problem))
-    })?;
+    let parsed = parse_spec(spec, profile)
+        .map_err(|error| SimulateError::new(format!("spec.{}: {}", error.field, error.problem)))?;
     let config = parsed.config();
     let role = parsed.roles.into_iter().next();
     let role = role.ok_or_else(|| SimulateError::new("the spec has no target"))?;

@@ -49,10 +49,8 @@ impl PageText {
     fn histogram(&mut self, name: &str, histogram: &Histogram) {
         for (bound, count) in histogram.cumulative() {
             let bound = if bound.is_finite() { format!("{bound}") } else { "+Inf".to_owned() };
-            let _ = writeln!(
-                self.text,
-                "vllm:{name}_bucket{{engine=\"0\",le=\"{bound}\"}} {count}"
-            );
+            let _ =
+                writeln!(self.text, "vllm:{name}_bucket{{engine=\"0\",le=\"{bound}\"}} {count}");
         }
         self.series(&format!("{name}_count"), histogram.count());
         self.series(&format!("{name}_sum"), histogram.sum());
