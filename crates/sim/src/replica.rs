@@ -25,7 +25,7 @@ use std::{
     collections::{BinaryHeap, VecDeque},
 };
 
-use crate::{Gauges, Metrics};
+use crate::{Gauges, Histogram, Metrics};
 
 pub use costs::ReplicaConfig;
 use run::Run;
@@ -34,6 +34,12 @@ pub use sequence::{Finished, Job};
 
 /// The KV tokens that stay free at an admission, so that the first tokens of the answer have room.
 const ADMISSION_MARGIN: u64 = 16;
+
+/// The bounds of vLLM's `request_time_per_output_token_seconds`.
+const TIME_PER_OUTPUT_TOKEN_BOUNDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0,
+    40.0, 80.0,
+];
 
 /// A replica of an engine, in virtual time. Times are seconds; a caller must never go backwards.
 #[derive(Debug, Clone)]
@@ -54,6 +60,8 @@ pub struct Replica {
     admissions: u64,
     run: Option<Run>,
     metrics: Metrics,
+    /// The mean time between two tokens of each finished request, in seconds.
+    time_per_output_token: Histogram,
 }
 
 impl Replica {
@@ -70,6 +78,7 @@ impl Replica {
             kv_tokens: 0,
             admissions: 0,
             run: None,
+            time_per_output_token: Histogram::new(TIME_PER_OUTPUT_TOKEN_BOUNDS),
             metrics: Metrics::default(),
         }
     }
@@ -150,6 +159,12 @@ impl Replica {
     /// [`synchronize`](Self::synchronize).
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Returns the mean times between two tokens of the finished requests: each request counts
+    /// once.
+    pub fn time_per_output_token(&self) -> &Histogram {
+        &self.time_per_output_token
     }
 
     /// Returns the configuration.
@@ -315,7 +330,8 @@ impl Replica {
             sequence.yield_token(now, &mut self.metrics);
             if sequence.output_left == 0 {
                 self.kv_tokens -= sequence.context;
-                finished.push(sequence.finish(now, &mut self.metrics));
+                let ended = sequence.finish(now, &mut self.metrics);
+                self.conclude(ended, finished);
             } else {
                 self.start_decoding(sequence);
             }
@@ -331,7 +347,15 @@ impl Replica {
             let sequence = &mut self.slots[slot];
             sequence.stop_decoding(0, now);
             self.kv_tokens -= sequence.context;
-            finished.push(sequence.finish(now, &mut self.metrics));
+            let ended = sequence.finish(now, &mut self.metrics);
+            self.conclude(ended, finished);
         }
+    }
+
+    fn conclude(&mut self, ended: Finished, finished: &mut Vec<Finished>) {
+        if let Some(latency) = ended.inter_token_latency() {
+            self.time_per_output_token.observe(latency);
+        }
+        finished.push(ended);
     }
 }

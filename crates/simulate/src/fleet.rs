@@ -17,7 +17,7 @@ pub enum Victims {
     /// The newest ones, as a StatefulSet does.
     #[default]
     Newest,
-    /// Those that are not ready, and then the newest ones, as a Deployment does.
+    /// Those that are not ready or out of service, and then the newest ones, as a Deployment does.
     NotReady,
 }
 
@@ -157,7 +157,7 @@ impl Fleet {
         let alive = self.pods.iter().enumerate().filter(|(_, pod)| !pod.is_terminating());
         let place = alive.max_by_key(|(_, pod)| match self.config.victims {
             Victims::Newest => (false, pod.id),
-            Victims::NotReady => (pod.phase != PodPhase::Ready, pod.id),
+            Victims::NotReady => (pod.phase != PodPhase::Ready || pod.closed, pod.id),
         });
         place.map(|(place, _)| place)
     }

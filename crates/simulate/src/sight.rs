@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use llm_autoscaler_sim::{Gauges, Metrics};
+use llm_autoscaler_sim::{Gauges, Histogram, Metrics};
 
 use crate::{
     faults::{Faults, Pages},
@@ -18,6 +18,8 @@ pub struct Reading {
     pub gauges: Gauges,
     /// The counters and histograms.
     pub metrics: Metrics,
+    /// The mean times between two tokens of the finished requests.
+    pub time_per_output_token: Histogram,
 }
 
 /// A pod as an autoscaler sees it.
@@ -103,7 +105,8 @@ impl Scraper {
             let answers = self.pages.answers(pod.id, now) && serves;
             let page = answers.then(|| {
                 let (gauges, metrics) = (pod.replica.gauges(), pod.replica.metrics().clone());
-                Rc::new(Reading { at: now, gauges, metrics })
+                let time_per_output_token = pod.replica.time_per_output_token().clone();
+                Rc::new(Reading { at: now, gauges, metrics, time_per_output_token })
             });
             self.under_way.push_back((now + self.delay, pod.id, page));
         }

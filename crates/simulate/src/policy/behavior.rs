@@ -42,9 +42,8 @@ impl Behavior {
     pub(super) fn size(&mut self, now: f64, current: u32, wanted: f64) -> u32 {
         let current = f64::from(current);
         let wanted = if (wanted / current - 1.0).abs() <= TOLERANCE { current } else { wanted };
-        if self.lowest.is_empty() {
+        if self.highest.is_empty() {
             // As in the HPA, the first recommendation is the current size.
-            self.lowest.push(now, current);
             self.highest.push(now, current);
         }
         self.lowest.push(now, wanted);

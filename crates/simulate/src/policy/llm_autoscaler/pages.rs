@@ -150,7 +150,7 @@ impl Pages {
             tracks: measures.iter().map(|it| track(it, interval)).collect(),
         });
         let Some(reading) = pod.reading.as_deref() else { return };
-        let Reading { at, gauges, metrics } = reading;
+        let Reading { at, gauges, metrics, .. } = reading;
         if page.valid_at.is_some_and(|before| before >= *at) {
             return;
         }

@@ -20,6 +20,7 @@ use crate::{
     sight::{Reading, Sight},
 };
 
+const QUANTILE: f64 = 0.9;
 const CLAMP: f64 = 2.0;
 const UP: f64 = 0.55;
 const DOWN: f64 = 0.40;
@@ -31,8 +32,8 @@ const DOWN_RATE: Rate = Rate { pods: 1.0, percent: 0.0, period: 120.0 };
 pub(crate) struct SloAware {
     promise: Promise,
     behavior: Behavior,
-    /// The cumulative counts of the pool in the last minute: first tokens, and times between.
-    pool: VecDeque<(f64, Vec<f64>, Vec<f64>)>,
+    /// The pools of the last minute: first tokens, and times between tokens.
+    pool: VecDeque<(f64, Pool, Pool)>,
     saturation: Window,
 }
 
@@ -45,45 +46,57 @@ impl SloAware {
     /// Returns the latency by the promise of the last minute, the worse of both.
     fn raw_saturation(&self) -> f64 {
         let (Some(first), Some(last)) = (self.pool.front(), self.pool.back()) else { return 0.0 };
-        let empty = llm_autoscaler_sim::Metrics::default();
-        let ratio = |now: &[f64], before: &[f64], bounds: &Histogram, promise: f64| {
-            let counts: Vec<f64> =
-                now.iter().zip(before).map(|(now, before)| (now - before).max(0.0)).collect();
-            quantile(&counts, bounds, 0.9).map_or(0.0, |latency| latency / promise)
-        };
         let Promise { time_to_first_token, inter_token_latency, .. } = self.promise;
-        let ttft = ratio(&last.1, &first.1, &empty.time_to_first_token, time_to_first_token);
-        let itl = ratio(&last.2, &first.2, &empty.inter_token_latency, inter_token_latency);
-        ttft.max(itl)
+        let ratio = |now: &Pool, before: &Pool, promise: f64| {
+            now.since(before).quantile(QUANTILE).map_or(0.0, |latency| latency / promise)
+        };
+        let ttft = ratio(&last.1, &first.1, time_to_first_token);
+        ttft.max(ratio(&last.2, &first.2, inter_token_latency))
     }
 }
 
-/// Returns the quantile of cumulative counts, as PromQL's `histogram_quantile` does.
-fn quantile(cumulative: &[f64], bounds: &Histogram, share: f64) -> Option<f64> {
-    let total = *cumulative.last().filter(|total| **total > 0.0)?;
-    let bounds: Vec<f64> = bounds.cumulative().map(|(bound, _)| bound).collect();
-    let rank = share * total;
-    let bucket = cumulative.iter().position(|count| *count >= rank)?;
-    let below = bucket.checked_sub(1);
-    let (start, before) = below.map_or((0.0, 0.0), |it| (bounds[it], cumulative[it]));
-    if bounds[bucket].is_infinite() {
-        return Some(start);
-    }
-    let share = (rank - before) / (cumulative[bucket] - before).max(1e-9);
-    Some(start + (bounds[bucket] - start) * share)
+/// The cumulative counts of several histograms with the same bounds.
+#[derive(Debug, Clone, Default)]
+struct Pool {
+    bounds: Vec<f64>,
+    counts: Vec<f64>,
 }
 
-fn pooled(sight: &Sight<'_>, of: fn(&Reading) -> &Histogram) -> Vec<f64> {
-    let mut pool: Vec<f64> = Vec::new();
-    for (_, page) in sight.serving() {
-        for (index, (_, count)) in of(page).cumulative().enumerate() {
-            if index == pool.len() {
-                pool.push(0.0);
+impl Pool {
+    fn of(sight: &Sight<'_>, histogram: fn(&Reading) -> &Histogram) -> Self {
+        let mut pool = Self::default();
+        for (_, page) in sight.serving() {
+            for (index, (bound, count)) in histogram(page).cumulative().enumerate() {
+                if index == pool.counts.len() {
+                    pool.bounds.push(bound);
+                    pool.counts.push(0.0);
+                }
+                pool.counts[index] += count as f64;
             }
-            pool[index] += count as f64;
         }
+        pool
     }
-    pool
+
+    /// Returns the counts since an earlier pool. Pods that are gone make none negative.
+    fn since(&self, before: &Self) -> Self {
+        let before = before.counts.iter().chain(std::iter::repeat(&0.0));
+        let counts = self.counts.iter().zip(before).map(|(now, before)| (now - before).max(0.0));
+        Self { bounds: self.bounds.clone(), counts: counts.collect() }
+    }
+
+    /// Returns a quantile as PromQL's `histogram_quantile` does; `None` without any event.
+    fn quantile(&self, share: f64) -> Option<f64> {
+        let total = *self.counts.last().filter(|total| **total > 0.0)?;
+        let rank = share * total;
+        let bucket = self.counts.iter().position(|count| *count >= rank)?;
+        let below = bucket.checked_sub(1).map(|below| (self.bounds[below], self.counts[below]));
+        let (start, before) = below.unwrap_or_default();
+        if self.bounds[bucket].is_infinite() {
+            return Some(start);
+        }
+        let share = (rank - before) / (self.counts[bucket] - before).max(1e-9);
+        Some(start + (self.bounds[bucket] - start) * share)
+    }
 }
 
 /// Returns the wanted size by the formula of the recipe.
@@ -104,8 +117,8 @@ impl Autoscaler for SloAware {
     }
 
     fn step(&mut self, sight: &Sight<'_>) -> Step {
-        let ttft = pooled(sight, |page| &page.metrics.time_to_first_token);
-        let itl = pooled(sight, |page| &page.metrics.inter_token_latency);
+        let ttft = Pool::of(sight, |page| &page.metrics.time_to_first_token);
+        let itl = Pool::of(sight, |page| &page.time_per_output_token);
         self.pool.push_back((sight.now, ttft, itl));
         while self.pool.pop_front_if(|(at, ..)| sight.now - *at > 60.0).is_some() {}
         self.saturation.push(sight.now, self.raw_saturation().min(CLAMP));
@@ -135,9 +148,12 @@ mod tests {
 
     #[test]
     fn a_quantile_is_that_of_promql() {
-        let bounds = Histogram::new(&[1.0, 2.0]);
-        assert_eq!(quantile(&[5.0, 10.0, 10.0], &bounds, 0.9), Some(1.8));
-        assert_eq!(quantile(&[0.0, 0.0, 10.0], &bounds, 0.9), Some(2.0));
-        assert_eq!(quantile(&[0.0, 0.0, 0.0], &bounds, 0.9), None);
+        for (counts, expected) in
+            [([5.0, 10.0, 10.0], Some(1.8)), ([0.0, 0.0, 10.0], Some(2.0)), ([0.0, 0.0, 0.0], None)]
+        {
+            let bounds = vec![1.0, 2.0, f64::INFINITY];
+            let pool = Pool { bounds, counts: counts.to_vec() };
+            assert_eq!(pool.quantile(0.9), expected, "{counts:?}");
+        }
     }
 }
