@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec};
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
-    DEFAULT_PROFILE, EngineProfile, Outcome, Promise, Routing, Scenario, Victims,
+    DEFAULT_PROFILE, EngineProfile, Outcome, Promise, Routing, Scenario, Victims, clairvoyant,
     policy::{Autoscaler, Limits, Spec, policy},
     table,
 };
@@ -25,6 +25,9 @@ use self::{
     load::LoadArgs,
 };
 use crate::output;
+
+/// The policy that knows the load.
+const CLAIRVOYANT: &str = "clairvoyant";
 
 /// The options of `simulate`.
 #[derive(Debug, clap::Args)]
@@ -117,7 +120,15 @@ impl Simulate {
         }
         let limits = Limits { min: self.min, max: self.max.max(self.min) };
         for name in &self.policy {
-            let mut autoscaler = policy(name, limits, &scenario)?;
+            if name == CLAIRVOYANT {
+                let bound = clairvoyant(&scenario, limits).with_context(|| {
+                    let max = limits.max;
+                    format!("{name}: {max} replicas do not keep the promise; raise --max")
+                })?;
+                outcomes.push((name.clone(), bound.outcome));
+                continue;
+            }
+            let mut autoscaler = policy(name, &scenario.policy_context(limits))?;
             outcomes.push((name.clone(), run(&scenario, name, &mut *autoscaler)));
         }
         for note in notes {

@@ -115,11 +115,11 @@ impl Fleet {
         gauges.fold((0, 0), |sum, it| (sum.0 + it.running, sum.1 + it.waiting))
     }
 
-    /// Creates pods that are ready, for the start of a run.
+    /// Creates pods for the start of a run: those with nodes are ready.
     pub(crate) fn begin_with(&mut self, size: u32, now: f64) {
         self.scale(size, now);
-        for pod in &mut self.pods {
-            pod.become_ready(now, f64::INFINITY);
+        for pod in self.pods.iter_mut().filter(|pod| pod.scheduled_at.is_some()) {
+            pod.become_ready();
         }
         self.draw_crashes(now);
         self.refresh();

@@ -18,6 +18,7 @@
 //! **Invariant:** no clock, no I/O. The same scenario with the same seed has the same outcome.
 
 pub mod arrivals;
+mod bound;
 mod error;
 mod faults;
 mod fleet;
@@ -31,6 +32,7 @@ mod simulation;
 mod sketch;
 mod starts;
 
+pub use bound::{Bound, clairvoyant};
 pub use error::SimulateError;
 pub use faults::Faults;
 pub use fleet::{Routing, Victims};

@@ -5,11 +5,13 @@ mod catalog;
 mod fixed;
 mod llm_autoscaler;
 mod peers;
+mod schedule;
 mod window;
 
-pub use catalog::{POLICIES, PolicyInfo, policy};
+pub use catalog::{POLICIES, PolicyContext, PolicyInfo, policy};
 pub use fixed::Fixed;
 pub use llm_autoscaler::Spec;
+pub use schedule::Schedule;
 
 use crate::sight::Sight;
 
@@ -17,6 +19,11 @@ use crate::sight::Sight;
 pub trait Autoscaler {
     /// Returns the times at which it scrapes and decides.
     fn timing(&self) -> Timing;
+
+    /// Returns the size that it begins with; `None` for that of the scenario.
+    fn initial_size(&self) -> Option<u32> {
+        None
+    }
 
     /// Makes one step.
     fn step(&mut self, sight: &Sight<'_>) -> Step;

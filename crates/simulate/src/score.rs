@@ -5,8 +5,10 @@ use serde::Serialize;
 
 use crate::sketch::Sketch;
 
-/// The windows of which the worst is reported, in seconds.
-const WINDOW: f64 = 300.0;
+/// The slots in which arrivals are counted, in seconds.
+pub(crate) const SLOT: f64 = 15.0;
+/// The slots of the windows of which the worst is reported: five minutes.
+const WINDOW_SLOTS: usize = 20;
 /// The arrivals that a window needs to count.
 const WINDOW_ARRIVALS: u64 = 20;
 /// A change of direction within this time of the one before is a reversal, in seconds.
@@ -84,6 +86,9 @@ pub struct Outcome {
     pub unfinished: u64,
     /// The state of the fleet, once a minute.
     pub timeline: Vec<Moment>,
+    /// For each 15 s after the warm-up, the arrivals, and those for which the promise was kept.
+    #[serde(skip)]
+    pub slots: Vec<(u64, u64)>,
 }
 
 /// The state of the fleet at one moment.
@@ -114,7 +119,7 @@ pub(crate) struct Score {
     kept: u64,
     finished: u64,
     pub(crate) refused: u64,
-    windows: Vec<(u64, u64)>,
+    slots: Vec<(u64, u64)>,
     ttft: Sketch,
     itl: Sketch,
     peak: u32,
@@ -126,7 +131,7 @@ pub(crate) struct Score {
 
 impl Score {
     pub(crate) fn new(promise: Promise, counted_from: f64, ends_at: f64) -> Self {
-        let windows = ((ends_at - counted_from) / WINDOW).ceil().max(1.0) as usize;
+        let slots = ((ends_at - counted_from) / SLOT).ceil().max(1.0) as usize;
         Self {
             promise,
             counted_from,
@@ -135,7 +140,7 @@ impl Score {
             kept: 0,
             finished: 0,
             refused: 0,
-            windows: vec![(0, 0); windows],
+            slots: vec![(0, 0); slots],
             ttft: Sketch::default(),
             itl: Sketch::default(),
             peak: 0,
@@ -146,24 +151,24 @@ impl Score {
         }
     }
 
-    fn window(&mut self, arrived_at: f64) -> Option<&mut (u64, u64)> {
+    fn slot(&mut self, arrived_at: f64) -> Option<&mut (u64, u64)> {
         let since = arrived_at - self.counted_from;
-        let last = self.windows.len() - 1;
-        let index = (since / WINDOW) as usize;
-        (since >= 0.0).then(|| &mut self.windows[index.min(last)])
+        let last = self.slots.len() - 1;
+        let index = (since / SLOT) as usize;
+        (since >= 0.0).then(|| &mut self.slots[index.min(last)])
     }
 
     pub(crate) fn record_arrival(&mut self, at: f64) {
-        if let Some(window) = self.window(at) {
-            window.0 += 1;
+        if let Some(slot) = self.slot(at) {
+            slot.0 += 1;
             self.arrived += 1;
         }
     }
 
     pub(crate) fn record_finish(&mut self, finished: &Finished, own_prefill: f64) {
         let is_kept = self.promise.is_kept(finished, own_prefill);
-        let Some(window) = self.window(finished.job.arrived_at) else { return };
-        window.1 += u64::from(is_kept);
+        let Some(slot) = self.slot(finished.job.arrived_at) else { return };
+        slot.1 += u64::from(is_kept);
         self.kept += u64::from(is_kept);
         self.finished += 1;
         self.ttft.observe(finished.time_to_first_token());
@@ -194,8 +199,12 @@ impl Score {
             if arrived == 0 { 1.0 } else { kept as f64 / arrived as f64 }
         };
         let attainment = share(self.kept, self.arrived);
-        let windows = self.windows.iter().filter(|(arrived, _)| *arrived >= WINDOW_ARRIVALS);
-        let worst = windows.map(|(arrived, kept)| share(*kept, *arrived));
+        let windows = self
+            .slots
+            .chunks(WINDOW_SLOTS)
+            .map(|window| window.iter().fold((0, 0), |sum, slot| (sum.0 + slot.0, sum.1 + slot.1)));
+        let windows = windows.filter(|(arrived, _)| *arrived >= WINDOW_ARRIVALS);
+        let worst = windows.map(|(arrived, kept)| share(kept, arrived));
         Outcome {
             requests: self.arrived,
             attainment,
@@ -214,6 +223,7 @@ impl Score {
             refused: self.refused,
             unfinished: self.arrived.saturating_sub(self.finished + self.refused + cut_off),
             timeline: self.timeline,
+            slots: self.slots,
         }
     }
 }

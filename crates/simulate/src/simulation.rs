@@ -8,7 +8,7 @@ use crate::{
     arrivals::{Load, Request},
     faults::{Faults, Pages},
     fleet::{Admission, Fleet, FleetConfig, Routing, Victims},
-    policy::{Autoscaler, Step, Timing},
+    policy::{Autoscaler, Limits, PolicyContext, Step, Timing},
     profile::EngineProfile,
     random::{Use, generator},
     score::{Moment, Outcome, Promise, Score},
@@ -62,9 +62,19 @@ pub struct Progress {
 }
 
 impl Scenario {
+    /// Returns what a policy by name is configured with.
+    pub fn policy_context(&self, limits: Limits) -> PolicyContext {
+        PolicyContext {
+            limits,
+            promise: self.promise,
+            engine: self.profile.clone(),
+            delay: self.faults.delay,
+        }
+    }
+
     /// Runs the scenario under an autoscaler. `watch` is called once a simulated minute.
     pub fn run(&self, autoscaler: &mut dyn Autoscaler, watch: &mut dyn FnMut(Progress)) -> Outcome {
-        let mut run = Run::new(self, autoscaler.timing());
+        let mut run = Run::new(self, autoscaler);
         let mut arrivals = self.load.stream(self.seed);
         run.next_arrival = arrivals.next();
         while let Some(event) = run.next_event() {
@@ -124,7 +134,8 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(scenario: &'a Scenario, timing: Timing) -> Self {
+    fn new(scenario: &'a Scenario, autoscaler: &dyn Autoscaler) -> Self {
+        let timing = autoscaler.timing();
         let Scenario { seed, faults, warm_up, .. } = *scenario;
         let config = FleetConfig {
             replica: scenario.profile.replica(),
@@ -140,7 +151,7 @@ impl<'a> Run<'a> {
         let mut faults_rng = generator(seed, Use::Faults);
         let crashes = faults_rng.fork();
         let mut fleet = Fleet::new(config, starts, generator(seed, Use::Router), crashes);
-        fleet.begin_with(scenario.replicas, 0.0);
+        fleet.begin_with(autoscaler.initial_size().unwrap_or(scenario.replicas), 0.0);
         let ends_at = scenario.load.duration();
         Self {
             scenario,

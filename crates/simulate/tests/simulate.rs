@@ -5,9 +5,9 @@
 use llm_autoscaler_api::LLMAutoscalerSpec;
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
-    EngineProfile, Faults, Outcome, Promise, Routing, Scenario, Sight, Starts, Victims,
+    EngineProfile, Faults, Outcome, Promise, Routing, Scenario, Starts, Victims,
     arrivals::{Lengths, Load, SyntheticLoad},
-    policy::{Autoscaler, Limits, POLICIES, Spec, Step, Timing, policy},
+    policy::{Limits, POLICIES, Schedule, Spec, policy},
 };
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn step() -> Scenario {
 }
 
 fn run(scenario: &Scenario, name: &str) -> Outcome {
-    scenario.run(&mut *policy(name, LIMITS, scenario).unwrap(), &mut |_| ())
+    scenario.run(&mut *policy(name, &scenario.policy_context(LIMITS)).unwrap(), &mut |_| ())
 }
 
 fn spec(changes: &Value) -> Result<Spec, String> {
@@ -53,20 +53,6 @@ fn spec(changes: &Value) -> Result<Spec, String> {
     spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     let spec: LLMAutoscalerSpec = serde_json::from_value(spec).unwrap();
     Spec::new(&spec, Profile::Default, 0.0).map_err(|error| error.to_string())
-}
-
-/// Sizes at given times.
-struct Schedule(Vec<(f64, u32)>);
-
-impl Autoscaler for Schedule {
-    fn timing(&self) -> Timing {
-        Timing { scrape_every: 5.0, decide_every: 1.0, decides_on_scrapes: false }
-    }
-
-    fn step(&mut self, sight: &Sight<'_>) -> Step {
-        let due = self.0.iter().rev().find(|(at, _)| sight.now >= *at);
-        Step { size: due.map(|(_, size)| *size), ..Step::default() }
-    }
 }
 
 #[test]
@@ -202,7 +188,7 @@ fn what_is_not_simulated_is_refused_by_its_field() {
     for (text, expected) in
         [("hpa", "there is no policy hpa"), ("wva=3", "takes no number"), ("kpa=x", "kpa=28")]
     {
-        let error = policy(text, LIMITS, &step()).err().unwrap().to_string();
+        let error = policy(text, &step().policy_context(LIMITS)).err().unwrap().to_string();
         assert!(error.contains(expected), "{text}: {error}");
     }
 }

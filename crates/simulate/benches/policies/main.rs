@@ -1,14 +1,14 @@
 //! Policies side by side, in every scenario, over several seeds.
 //!
-//! `make simulate-bench` writes docs/simulate-results.md. `-- SCENARIO` runs the scenarios with this
-//! in their names, and prints only; `SEEDS=1` is a short run.
+//! `make simulate-bench` writes docs/simulate-results.md. `-- SCENARIO` runs the scenarios with
+//! this in their names, and prints only; `SEEDS=1` is a short run.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and may fail")]
 
 mod page;
 mod scenarios;
 
-use llm_autoscaler_simulate::{Outcome, Scenario, policy::policy};
+use llm_autoscaler_simulate::{Outcome, Scenario, clairvoyant, policy::policy};
 
 use self::scenarios::{Case, Traces, cases};
 
@@ -49,7 +49,8 @@ fn main() {
             continue;
         }
         let start = cpu_seconds();
-        let rows = POLICIES.map(|name| row(&case, name, seeds));
+        let mut rows = vec![bound(&case, seeds)];
+        rows.extend(POLICIES.map(|name| row(&case, name, seeds)));
         let section = page::section(&case, &rows);
         println!("{section}\n{:.1} s of CPU time\n", cpu_seconds() - start);
         page.add(&section);
@@ -59,18 +60,43 @@ fn main() {
     }
 }
 
-/// Returns the time for which the process was on a CPU, as Linux has it.
+/// Returns the time for which all threads were on a CPU, as Linux has it.
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    let first = stat.split_whitespace().next().and_then(|number| number.parse::<f64>().ok());
-    first.unwrap_or_default() / 1e9
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 fn row(case: &Case, name: &str, seeds: u64) -> Row {
-    let outcomes = (1..=seeds).map(|seed| {
-        let scenario = Scenario { seed, ..case.scenario.clone() };
-        let mut policy = policy(name, case.limits, &scenario).unwrap();
-        scenario.run(&mut *policy, &mut |_| ())
+    let outcomes = by_seed(case, seeds, |scenario| {
+        let mut policy = policy(name, &scenario.policy_context(case.limits)).unwrap();
+        Some(scenario.run(&mut *policy, &mut |_| ()))
     });
-    Row { policy: name.to_owned(), outcomes: outcomes.collect() }
+    Row { policy: name.to_owned(), outcomes }
+}
+
+/// Returns the bound; without outcomes if no size keeps the promise.
+fn bound(case: &Case, seeds: u64) -> Row {
+    let outcomes = by_seed(case, seeds, |scenario| {
+        clairvoyant(scenario, case.limits).map(|bound| bound.outcome)
+    });
+    Row { policy: "clairvoyant".to_owned(), outcomes }
+}
+
+/// Runs a function for each seed, on threads of their own.
+fn by_seed(
+    case: &Case,
+    seeds: u64,
+    run: impl Fn(&Scenario) -> Option<Outcome> + Sync,
+) -> Vec<Outcome> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..=seeds)
+            .map(|seed| {
+                let (scenario, run) = (Scenario { seed, ..case.scenario.clone() }, &run);
+                scope.spawn(move || run(&scenario))
+            })
+            .collect();
+        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+    })
 }

@@ -66,11 +66,9 @@ impl Pod {
         }
     }
 
-    pub(super) fn become_ready(&mut self, now: f64, crashes_at: f64) {
-        self.scheduled_at.get_or_insert(now);
+    pub(super) fn become_ready(&mut self) {
         self.phase = PodPhase::Ready;
         self.was_ready = true;
-        self.crashes_at = crashes_at;
     }
 
     pub(super) fn terminate(&mut self, now: f64, grace: f64) {
@@ -107,7 +105,7 @@ impl Pod {
     pub(super) fn change(&mut self, now: f64, replica: &ReplicaConfig) -> u64 {
         match self.phase {
             PodPhase::Starting { until } if until <= now => {
-                self.become_ready(now, f64::INFINITY);
+                self.become_ready();
                 0
             }
             PodPhase::Ready if self.crashes_at <= now => {

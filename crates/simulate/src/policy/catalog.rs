@@ -11,7 +11,20 @@ use super::{
         token_aware::TokenAware, wva::Wva,
     },
 };
-use crate::{error::SimulateError, simulation::Scenario};
+use crate::{error::SimulateError, profile::EngineProfile, score::Promise};
+
+/// Everything of a scenario that a policy is configured with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyContext {
+    /// The limits of the size.
+    pub limits: Limits,
+    /// The promise to the users.
+    pub promise: Promise,
+    /// The engine, of which some policies are given measurements.
+    pub engine: EngineProfile,
+    /// The time that pages take to arrive, in seconds.
+    pub delay: f64,
+}
 
 /// A policy by name, and what it stands for.
 #[derive(Debug, Clone, Copy)]
@@ -77,11 +90,8 @@ pub const POLICIES: &[PolicyInfo] = &[
 /// # Errors
 /// Fails if there is no such policy, or if it takes no such number; the error lists those that
 /// there are.
-pub fn policy(
-    text: &str,
-    limits: Limits,
-    scenario: &Scenario,
-) -> Result<Box<dyn Autoscaler>, SimulateError> {
+pub fn policy(text: &str, context: &PolicyContext) -> Result<Box<dyn Autoscaler>, SimulateError> {
+    let (limits, delay) = (context.limits, context.delay);
     let (name, number) = text.split_once('=').map_or((text, None), |(name, it)| (name, Some(it)));
     let info = POLICIES.iter().find(|info| info.name == name).ok_or_else(|| {
         let names: Vec<&str> = POLICIES.iter().map(|info| info.name).collect();
@@ -100,7 +110,6 @@ pub fn policy(
             })?
         }
     };
-    let delay = scenario.faults.delay;
     Ok(match name {
         "static" => Box::new(Fixed(limits.clamp(knob))),
         "in-flight" => by_signal("InFlightRequests", knob, limits, Profile::Default, delay)?,
@@ -112,14 +121,14 @@ pub fn policy(
         "kthena" => Box::new(Kthena::new(knob, limits)),
         "wva" => Box::new(Wva::new(limits)),
         "dynamo" => Box::new(Dynamo::new(limits)),
-        "slo-aware" => Box::new(SloAware::new(scenario.promise, limits)),
-        _ => Box::new(TokenAware::new(prefill_rate(scenario), limits)),
+        "slo-aware" => Box::new(SloAware::new(context.promise, limits)),
+        _ => Box::new(TokenAware::new(prefill_rate(&context.engine), limits)),
     })
 }
 
 /// Returns the prompt tokens that a replica computes in a second, in full steps.
-fn prefill_rate(scenario: &Scenario) -> f64 {
-    let replica = scenario.profile.replica();
+fn prefill_rate(engine: &EngineProfile) -> f64 {
+    let replica = engine.replica();
     let tokens = replica.max_batched_tokens;
     tokens as f64 / replica.step_time(tokens, 0, 0)
 }

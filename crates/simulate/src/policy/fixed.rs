@@ -15,6 +15,10 @@ impl Autoscaler for Fixed {
         Timing { scrape_every: 60.0, decide_every: 60.0, decides_on_scrapes: false }
     }
 
+    fn initial_size(&self) -> Option<u32> {
+        Some(self.0)
+    }
+
     fn step(&mut self, _: &Sight<'_>) -> Step {
         Step { size: Some(self.0), ..Step::default() }
     }
