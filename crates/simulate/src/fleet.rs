@@ -166,12 +166,9 @@ impl Fleet {
     fn bind_nodes(&mut self, now: f64) {
         let per_pod = self.config.gpus.max(1);
         let room = self.config.gpu_limit.map_or(u32::MAX, |limit| limit / per_pod);
-        let mut bound = self.pods.iter().filter(|pod| pod.scheduled_at.is_some()).count() as u32;
-        for pod in self.pods.iter_mut().filter(|pod| pod.scheduled_at.is_none()) {
-            if bound >= room {
-                break;
-            }
-            bound += 1;
+        let bound = self.pods.iter().filter(|pod| pod.scheduled_at.is_some()).count();
+        let free = (room as usize).saturating_sub(bound);
+        for pod in self.pods.iter_mut().filter(|pod| pod.scheduled_at.is_none()).take(free) {
             pod.schedule(now);
         }
     }

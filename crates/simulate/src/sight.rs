@@ -23,6 +23,7 @@ pub struct Reading {
 }
 
 /// A pod as an autoscaler sees it.
+#[allow(clippy::struct_excessive_bools, reason = "a pod has as many conditions")]
 #[derive(Debug, Clone)]
 pub struct PodSight {
     /// The number of the pod: later ones are higher.

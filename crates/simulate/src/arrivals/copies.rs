@@ -203,7 +203,9 @@ mod tests {
             let load = load(4, spread, 0.0);
             let requests: Vec<_> = load.stream(7).collect();
             let mut tokens = [0; 6];
-            requests.iter().for_each(|request| tokens[request.prompt_tokens as usize] += 1);
+            for request in &requests {
+                tokens[request.prompt_tokens as usize] += 1;
+            }
             assert_eq!(tokens, [0, 4, 4, 4, 4, 4], "{spread:?}");
             assert!(requests.is_sorted_by(|a, b| a.at <= b.at));
             assert!(requests.iter().all(|it| it.at <= load.duration()));

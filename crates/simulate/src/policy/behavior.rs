@@ -39,8 +39,8 @@ impl Behavior {
     }
 
     /// Returns the size to write.
-    pub(super) fn size(&mut self, now: f64, current: u32, wanted: f64) -> u32 {
-        let current = f64::from(current);
+    pub(super) fn size(&mut self, now: f64, before: u32, wanted: f64) -> u32 {
+        let current = f64::from(before);
         let wanted = if (wanted / current - 1.0).abs() <= TOLERANCE { current } else { wanted };
         if self.highest.is_empty() {
             // As in the HPA, the first recommendation is the current size.
@@ -62,7 +62,7 @@ impl Behavior {
         let lowest = before_down - self.down.pods.max(before_down * self.down.percent / 100.0);
         let size = stabilized.min(highest.max(current)).max(lowest.min(current));
         let size = self.limits.clamp(size);
-        if f64::from(size) != current {
+        if size != before {
             self.changes.push((now, f64::from(size) - current));
         }
         size

@@ -36,7 +36,7 @@ pub(super) struct Pages {
     stale_after: Duration,
     /// The time for which the first page is awaited.
     patience: Duration,
-    pages: BTreeMap<u64, Page>,
+    by_pod: BTreeMap<u64, Page>,
 }
 
 /// The measures of a page, and the places of those for each purpose.
@@ -78,7 +78,7 @@ impl Measures {
             let gauges = gauges.map(|gauge| gauge.as_ref().map(&mut place));
             (place(&vitals.requests), place(&vitals.progress), gauges)
         });
-        Self { metrics, requests, latency, sleep, vitals, all }
+        Self { all, metrics, requests, latency, sleep, vitals }
     }
 }
 
@@ -101,7 +101,7 @@ impl Pages {
             interval,
             stale_after: delay + interval * STALE_INTERVALS + timeout,
             patience: delay + timeout + MARGIN,
-            pages: BTreeMap::new(),
+            by_pod: BTreeMap::new(),
             measures,
         }
     }
@@ -109,8 +109,8 @@ impl Pages {
     /// Reads the pages that have arrived, and returns the samples of all pods.
     pub(super) fn samples(&mut self, sight: &Sight<'_>) -> Samples {
         let first = sight.pods.first().map_or(u64::MAX, |pod| pod.id);
-        if self.pages.len() > 2 * sight.pods.len() + 16 {
-            self.pages.retain(|id, _| *id >= first && sight.pods.iter().any(|pod| pod.id == *id));
+        if self.by_pod.len() > 2 * sight.pods.len() + 16 {
+            self.by_pod.retain(|id, _| *id >= first && sight.pods.iter().any(|pod| pod.id == *id));
         }
         for pod in sight.pods.iter().filter(|pod| pod.is_running) {
             self.read(pod, sight.now);
@@ -144,7 +144,7 @@ impl Pages {
     /// Takes over the page of a pod, if a new one has arrived.
     fn read(&mut self, pod: &PodSight, now: f64) {
         let (measures, interval) = (&self.measures.all, self.interval);
-        let page = self.pages.entry(pod.id).or_insert_with(|| Page {
+        let page = self.by_pod.entry(pod.id).or_insert_with(|| Page {
             subscribed_at: now,
             valid_at: None,
             tracks: measures.iter().map(|it| track(it, interval)).collect(),
@@ -169,7 +169,7 @@ impl Pages {
     fn lookup(&self, pod: &PodSight, place: usize, now: f64) -> Lookup {
         let failure = || "connection refused".to_owned();
         let failed = pod.has_failed.then(failure);
-        let Some(page) = self.pages.get(&pod.id) else { return Lookup::Pending { error: failed } };
+        let Some(page) = self.by_pod.get(&pod.id) else { return Lookup::Pending { error: failed } };
         let since = |at: f64| Duration::try_from_secs_f64(now - at).unwrap_or_default();
         let subscribed_for = since(page.subscribed_at);
         let age = page.valid_at.map(since).filter(|age| *age <= self.stale_after);
