@@ -257,6 +257,11 @@ bench: ## nanoseconds and bytes per second of the hot paths, beside Prometheus's
 	$(CARGO) bench --locked -p llm-autoscaler-core --bench decide --bench coordinate
 	CARGO=$(CARGO) tests/parser/bench.sh
 
+.PHONY: simulate-bench
+simulate-bench: ## every policy in every scenario of the simulator, over five seeds, into docs/simulate-results.md; then a day of 8.6 million requests
+	$(CARGO) bench --locked -p llm-autoscaler-simulate --bench policies
+	$(CARGO) bench --locked -p llm-autoscaler-simulate --bench day
+
 .PHONY: reaction
 reaction: controlplane monitoring ## from a metric's step to the scale write: STEPS one by one and COUNT at once, then the chain
 	$(CARGO) build --locked --release -p llm-autoscaler

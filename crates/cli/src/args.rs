@@ -18,6 +18,7 @@ use crate::{
     logging::Logging,
     output,
     probe::Probe,
+    simulate::Simulate,
     source_credentials,
 };
 
@@ -57,6 +58,12 @@ pub(crate) enum Command {
     /// Answer cases about decisions: one JSON object per line on standard input, one answer per
     /// line on standard output.
     Evaluate(Evaluate),
+    /// Say what autoscalers would have done: replicas, GPU-hours and latencies under a load, in
+    /// virtual time.
+    ///
+    /// The load is a trace, or random arrivals of a shape. The autoscalers are LLMAutoscalers in
+    /// files, which decide by the operator's own functions, and policies by name.
+    Simulate(Box<Simulate>),
 }
 
 /// The options of the operator.

@@ -14,6 +14,7 @@ mod logging;
 mod one_line;
 mod output;
 mod probe;
+mod simulate;
 mod source_credentials;
 mod traces;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Probe(probe) => with_cluster(probe.probe()),
         Command::Evaluate(evaluate) => evaluate.evaluate(),
         Command::Bill(bill) => with_cluster(bill.bill()),
+        Command::Simulate(simulate) => simulate.simulate(),
         Command::Explain(explain) => with_cluster(explain.explain()),
     };
     match result {

@@ -20,6 +20,26 @@ impl Histogram {
         self.sum += value;
     }
 
+    /// Counts an arithmetic series of values, `weight` times each. `growth` is not negative.
+    pub fn observe_series(&mut self, first: f64, growth: f64, values: u64, weight: u64) {
+        let count = values as f64;
+        self.sum += weight as f64 * count * (first + growth * (count - 1.0) / 2.0);
+        let mut counted = 0;
+        let mut bucket = self.bounds.partition_point(|bound| *bound < first);
+        while counted < values {
+            let within = match self.bounds.get(bucket) {
+                Some(bound) if growth > 0.0 => {
+                    (((bound - first) / growth).floor().max(0.0) as u64).saturating_add(1)
+                }
+                _ => values,
+            };
+            let upto = within.clamp(counted, values);
+            self.counts[bucket] += (upto - counted) * weight;
+            counted = upto;
+            bucket += 1;
+        }
+    }
+
     /// Returns the number of observed values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -55,5 +75,21 @@ mod tests {
         let cumulative: Vec<_> = histogram.cumulative().collect();
         assert_eq!(cumulative, [(1.0, 2), (2.0, 4), (f64::INFINITY, 5)]);
         assert_eq!((histogram.count(), histogram.sum()), (5, 14.0));
+    }
+
+    #[test]
+    fn a_series_counts_as_its_values_do() {
+        const BOUNDS: &[f64] = &[0.5, 1.0, 2.0, 4.0];
+        for (first, growth, values) in
+            [(0.75, 0.0, 4), (0.25, 0.25, 40), (3.0, 0.5, 1), (0.4, 7.0, 3), (9.0, 1.0, 5)]
+        {
+            let (mut series, mut single) = (Histogram::new(BOUNDS), Histogram::new(BOUNDS));
+            series.observe_series(first, growth, values, 3);
+            for value in (0..values).map(|index| first + growth * index as f64) {
+                (0..3).for_each(|_| single.observe(value));
+            }
+            assert_eq!(series.counts, single.counts, "{first} {growth} {values}");
+            assert!((series.sum - single.sum).abs() < 1e-9);
+        }
     }
 }

@@ -46,6 +46,7 @@ const LAYERED: &[(&str, &[&str])] = &[
     ("observe", &[]),
     ("cli", &[]),
     ("sim", &[]),
+    ("simulate", &[]),
 ];
 
 /// Folders of the operator with a face that uses the files below it and is used by them, and the
@@ -59,6 +60,7 @@ const OBSERVE: &str = "llm-autoscaler-observe";
 const OPERATOR: &str = "llm-autoscaler-operator";
 const CLI: &str = "llm-autoscaler";
 const SIM: &str = "llm-autoscaler-sim";
+const SIMULATE: &str = "llm-autoscaler-simulate";
 const TESTBED: &str = "llm-autoscaler-testbed";
 
 /// Every package, and those of the workspace that it may depend on, for tests too.
@@ -68,8 +70,9 @@ const CRATES: &[(&str, &[&str])] = &[
     (API, &[CORE, ENGINES]),
     (OBSERVE, &[CORE, ENGINES, API]),
     (OPERATOR, &[CORE, ENGINES, API, OBSERVE]),
-    (CLI, &[CORE, ENGINES, API, OBSERVE, OPERATOR]),
     (SIM, &[]),
+    (SIMULATE, &[CORE, ENGINES, API, OBSERVE, SIM]),
+    (CLI, &[CORE, ENGINES, API, OBSERVE, OPERATOR, SIMULATE]),
     (TESTBED, &[SIM]),
     ("llm-autoscaler-ca-bundle", &[]),
     ("llm-autoscaler-e2e", &[API, TESTBED]),
@@ -79,7 +82,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that do no I/O, and packages that they would do it with.
-const PURE: [&str; 4] = [CORE, ENGINES, API, OBSERVE];
+const PURE: [&str; 6] = [CORE, ENGINES, API, OBSERVE, SIM, SIMULATE];
 const IO: [&str; 5] = ["tokio", "hyper", "reqwest", "tower", "kube-client"];
 
 /// Of 1,000 comment lines, so many may begin with What, Whether or The same.

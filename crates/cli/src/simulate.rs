@@ -1,0 +1,242 @@
+//! `llm-autoscaler simulate`: reads a load and autoscalers, and prints what would have happened.
+
+mod faults;
+mod load;
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec};
+use llm_autoscaler_core::Profile;
+use llm_autoscaler_simulate::{
+    DEFAULT_PROFILE, EngineProfile, Outcome, Promise, Routing, Scenario, Victims, clairvoyant,
+    policy::{Autoscaler, Limits, Spec, policy},
+    table,
+};
+use serde_json::json;
+
+use self::{
+    faults::{FaultArgs, StartArgs},
+    load::LoadArgs,
+};
+use crate::output;
+
+/// The policy that knows the load.
+const CLAIRVOYANT: &str = "clairvoyant";
+
+/// The options of `simulate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Simulate {
+    #[command(flatten)]
+    load: LoadArgs,
+    /// A file with an LLMAutoscaler, as it is applied to a cluster. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    autoscaler: Vec<PathBuf>,
+    /// A policy by name, such as static=8, hpa-queue=5 or kpa; docs/simulate.md lists them. May be
+    /// repeated.
+    #[arg(long, value_name = "NAME[=NUMBER]")]
+    policy: Vec<String>,
+    /// The engine of each replica: a profile of docs/simulate.md.
+    #[arg(long, default_value = DEFAULT_PROFILE, value_name = "NAME")]
+    profile: String,
+    /// A file with profiles of one's own, in the format of crates/simulate/data/profiles.json.
+    #[arg(long, value_name = "FILE")]
+    profiles: Option<PathBuf>,
+    /// The share of prompt tokens that the prefix cache has, from 0 to 1.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    cached: f64,
+    /// The promised time to first token, in seconds. Long prompts have four times their own
+    /// prefill.
+    #[arg(long, default_value_t = 2.0, value_parser = positive, value_name = "SECONDS")]
+    ttft: f64,
+    /// The promised mean time between two tokens of a request, in seconds.
+    #[arg(long, default_value_t = 0.1, value_parser = positive, value_name = "SECONDS")]
+    itl: f64,
+    /// The share of requests that both are promised for, in percent.
+    #[arg(long, default_value_t = 99.0, value_parser = positive)]
+    percentile: f64,
+    /// How requests get their replicas: least-outstanding, round-robin or random at arrival, or
+    /// shared-queue of a gateway.
+    #[arg(long, default_value = "least-outstanding", value_name = "RULE")]
+    routing: Routing,
+    #[command(flatten)]
+    starts: StartArgs,
+    #[command(flatten)]
+    faults: FaultArgs,
+    /// The GPUs of the cluster. Pods beyond them have no node.
+    #[arg(long, value_name = "GPUS")]
+    max_gpus: Option<u32>,
+    /// The replicas at the start of the warm-up.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    replicas: u32,
+    /// The lower limit of the size, for policies by name.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    min: u32,
+    /// The upper limit of the size, for policies by name.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    max: u32,
+    /// The time that a terminating pod has for its requests, in seconds.
+    #[arg(long, default_value_t = 30.0, value_parser = positive, value_name = "SECONDS")]
+    grace: f64,
+    /// The seed of all random numbers: equal seeds have equal results.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The format of the result.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A row for each policy.
+    Table,
+    /// One object with all numbers, and a timeline by the minute.
+    Json,
+}
+
+impl Simulate {
+    /// Runs the load under each autoscaler, and prints the outcomes.
+    pub(crate) fn simulate(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            !self.autoscaler.is_empty() || !self.policy.is_empty(),
+            "there is nothing to simulate; name an autoscaler with --autoscaler FILE or --policy \
+             NAME"
+        );
+        let scenario = self.scenario()?;
+        let mut outcomes = Vec::new();
+        let mut notes = Vec::new();
+        for file in &self.autoscaler {
+            let (name, spec, victims) = read_autoscaler(file)?;
+            let mut autoscaler = Spec::new(&spec, Profile::Default, scenario.faults.delay)
+                .with_context(|| format!("{}: the LLMAutoscaler {name}", file.display()))?;
+            notes.extend(autoscaler.notes().iter().map(|note| format!("{name}: {note}")));
+            let scenario = Scenario { victims, ..scenario.clone() };
+            outcomes.push((name.clone(), run(&scenario, &name, &mut autoscaler)));
+        }
+        let limits = Limits { min: self.min, max: self.max.max(self.min) };
+        for name in &self.policy {
+            if name == CLAIRVOYANT {
+                let bound = clairvoyant(&scenario, limits).with_context(|| {
+                    let max = limits.max;
+                    format!("{name}: {max} replicas do not keep the promise; raise --max")
+                })?;
+                outcomes.push((name.clone(), bound.outcome));
+                continue;
+            }
+            let mut autoscaler = policy(name, &scenario.policy_context(limits))?;
+            outcomes.push((name.clone(), run(&scenario, name, &mut *autoscaler)));
+        }
+        for note in notes {
+            let _ = writeln!(std::io::stderr().lock(), "llm-autoscaler: {note}");
+        }
+        self.print(&scenario, &outcomes)
+    }
+
+    fn scenario(&self) -> anyhow::Result<Scenario> {
+        let profile = match &self.profiles {
+            None => EngineProfile::named(&self.profile)?,
+            Some(file) => {
+                let mut profiles: BTreeMap<_, _> = EngineProfile::parse(&read(file)?)?;
+                profiles.remove(&self.profile).with_context(|| {
+                    format!("{} has no profile {}", file.display(), self.profile)
+                })?
+            }
+        };
+        Ok(Scenario {
+            load: self.load.load()?,
+            warm_up: self.load.warm_up,
+            profile,
+            cached: self.cached,
+            promise: Promise {
+                time_to_first_token: self.ttft,
+                inter_token_latency: self.itl,
+                percentile: self.percentile,
+            },
+            routing: self.routing,
+            starts: self.starts.starts(),
+            faults: self.faults.faults(),
+            gpu_limit: self.max_gpus,
+            replicas: self.replicas,
+            grace: self.grace,
+            victims: Victims::NotReady,
+            seed: self.seed,
+        })
+    }
+
+    fn print(&self, scenario: &Scenario, outcomes: &[(String, Outcome)]) -> anyhow::Result<()> {
+        if self.output == Format::Table {
+            return output::print(&table(scenario.promise, outcomes));
+        }
+        let policies = outcomes.iter().map(|(name, outcome)| {
+            let mut json = serde_json::to_value(outcome)?;
+            json["policy"] = json!(name);
+            Ok(json)
+        });
+        let policies = policies.collect::<anyhow::Result<Vec<_>>>()?;
+        let json = json!({
+            "promise": scenario.promise,
+            "profile": self.profile,
+            "seed": self.seed,
+            "policies": policies,
+        });
+        output::print(&format!("{}\n", serde_json::to_string_pretty(&json)?))
+    }
+}
+
+/// Runs one autoscaler. On a terminal, standard error has a line with the progress.
+fn run(scenario: &Scenario, name: &str, autoscaler: &mut dyn Autoscaler) -> Outcome {
+    let mut errors = std::io::stderr().lock();
+    let is_terminal = errors.is_terminal();
+    let mut shown = u64::MAX;
+    let outcome = scenario.run(autoscaler, &mut |progress| {
+        let percent = (progress.done * 100.0) as u64;
+        if is_terminal && percent != shown {
+            shown = percent;
+            let requests = progress.requests;
+            let _ = write!(errors, "\r\x1b[K{name}: {percent} %, {requests} requests");
+        }
+    });
+    if is_terminal {
+        let _ = write!(errors, "\r\x1b[K");
+    }
+    outcome
+}
+
+/// Reads a file with an LLMAutoscaler. Returns its name, its spec, and the order in which its
+/// target removes pods.
+fn read_autoscaler(file: &Path) -> anyhow::Result<(String, LLMAutoscalerSpec, Victims)> {
+    let object: LLMAutoscaler = serde_saphyr::from_str(&read(file)?)
+        .with_context(|| format!("{} is to have one LLMAutoscaler", file.display()))?;
+    let kind = object.spec.scale_target_ref.as_ref().map(|target| target.kind.to_string());
+    let victims = match kind.as_deref() {
+        Some("Deployment") => Victims::NotReady,
+        _ => Victims::Newest,
+    };
+    let name = object.metadata.name.unwrap_or_else(|| file.display().to_string());
+    Ok((name, object.spec, victims))
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
+}
+
+/// Parses a number of at least 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "it is to be a number".to_owned())?;
+    if number.is_finite() && number >= 0.0 {
+        Ok(number)
+    } else {
+        Err("it is to be a number of at least 0".to_owned())
+    }
+}
+
+/// Parses a share.
+fn share(text: &str) -> Result<f64, String> {
+    let share = positive(text)?;
+    if share <= 1.0 { Ok(share) } else { Err("it is to be a share from 0 to 1".to_owned()) }
+}

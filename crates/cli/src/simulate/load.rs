@@ -1,0 +1,78 @@
+//! The options of the load.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use llm_autoscaler_simulate::arrivals::{
+    Lengths, Load, Shape, Spread, SyntheticLoad, Trace, TraceLoad,
+};
+
+use super::{positive, read};
+
+/// The options of the load: a trace, a shape, or a shape with the lengths of a trace.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LoadArgs {
+    /// A trace: a CSV file with arrival_s,input_tokens,output_tokens. With --arrivals, only its
+    /// lengths are used.
+    #[arg(long, value_name = "FILE", required_unless_present = "arrivals")]
+    trace: Option<PathBuf>,
+    /// Random arrivals of a shape, such as step:base=16,peak=80,length=3600; docs/simulate.md has
+    /// the shapes.
+    #[arg(long, value_name = "SHAPE")]
+    arrivals: Option<Shape>,
+    /// The number of copies of the trace.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    copies: u32,
+    /// Shift the copies against each other, as independent users are. By default each request is
+    /// only up to --jitter seconds late.
+    #[arg(long, conflicts_with = "arrivals")]
+    shift: bool,
+    /// The time by which the requests of copies are late at most, in seconds.
+    #[arg(long, default_value_t = 2.0, value_parser = positive, value_name = "SECONDS")]
+    jitter: f64,
+    /// The mean length of random prompts, in tokens.
+    #[arg(long, default_value_t = 1155.0, value_parser = positive, value_name = "TOKENS")]
+    input: f64,
+    /// The mean length of random answers, in tokens.
+    #[arg(long, default_value_t = 211.0, value_parser = positive, value_name = "TOKENS")]
+    output_tokens: f64,
+    /// The standard deviation of the logarithm of random lengths; 0 for constant ones.
+    #[arg(long, default_value_t = 0.8, value_parser = positive)]
+    sigma: f64,
+    /// The time at the start that does not count, in seconds. A trace's start is mirrored in it.
+    #[arg(long, default_value_t = 600.0, value_parser = positive, value_name = "SECONDS")]
+    pub(crate) warm_up: f64,
+}
+
+impl LoadArgs {
+    /// Reads the load.
+    pub(crate) fn load(&self) -> anyhow::Result<Load> {
+        let trace = self.trace.as_ref().map(|file| -> anyhow::Result<_> {
+            let trace = Trace::parse(&read(file)?);
+            Ok(Arc::new(trace.with_context(|| file.display().to_string())?))
+        });
+        let trace = trace.transpose()?;
+        let warm_up = self.warm_up;
+        match (&self.arrivals, trace) {
+            (Some(shape), trace) => {
+                let lengths = trace.map_or(
+                    Lengths::Lognormal {
+                        prompt: self.input.max(1.0),
+                        output: self.output_tokens.max(1.0),
+                        sigma: self.sigma,
+                    },
+                    Lengths::Trace,
+                );
+                let shape = shape.clone();
+                Ok(Load::Synthetic(SyntheticLoad { shape, lengths, warm_up }))
+            }
+            (None, Some(trace)) => {
+                let is_single = self.copies == 1;
+                let jitter = if is_single { 0.0 } else { self.jitter };
+                let spread = if self.shift { Spread::Shift } else { Spread::Jitter(jitter) };
+                Ok(Load::Trace(TraceLoad { trace, copies: self.copies, spread, warm_up }))
+            }
+            (None, None) => anyhow::bail!("there is no load; add --trace FILE or --arrivals SHAPE"),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `llm-autoscaler simulate`, from the command line to its output.
+
+#![allow(clippy::unwrap_used, reason = "clippy does not see that helper functions belong to tests")]
+
+use std::{path::Path, process::Command};
+
+use serde_json::Value;
+
+/// Runs the subcommand in the root of the repository. Returns its output, or its error.
+fn simulate(arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler"))
+        .arg("simulate")
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+const TRACE: &str = "--trace=tests/fixtures/traces/azure_code_2023.csv";
+const SHAPE: &str = "--arrivals=constant:rate=4,length=300";
+
+#[test]
+fn a_trace_has_a_row_for_each_autoscaler() {
+    let sample = "--autoscaler=config/samples/in_flight.yaml";
+    let table = simulate(&[TRACE, sample, "--policy=static=3", "--policy=kpa=8"]).unwrap();
+    let names: Vec<&str> =
+        table.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["POLICY", "qwen3", "static=3", "kpa=8"]);
+    assert!(table.lines().nth(2).unwrap().contains("3.00"), "{table}");
+}
+
+#[test]
+fn a_seed_decides_all_numbers_of_the_json() {
+    let json = |seed: &str| {
+        let arguments = [SHAPE, "--policy=static=1", "-o=json", seed];
+        serde_json::from_str::<Value>(&simulate(&arguments).unwrap()).unwrap()
+    };
+    let first = json("--seed=1");
+    assert_eq!(first, json("--seed=1"));
+    assert_ne!(first["policies"][0]["ttftP99"], json("--seed=2")["policies"][0]["ttftP99"]);
+    let policy = &first["policies"][0];
+    assert_eq!(policy["policy"], "static=1");
+    assert_eq!(policy["timeline"].as_array().unwrap().len(), 5);
+    assert!((policy["gpuHours"].as_f64().unwrap() - 2.0 * 300.0 / 3600.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_mistake_is_answered_with_what_to_do() {
+    for (arguments, expected) in [
+        (&[SHAPE][..], "--autoscaler FILE or --policy NAME"),
+        (&["--policy=kpa"], "--trace <FILE>"),
+        (&["--trace=missing.csv", "--policy=kpa"], "reading missing.csv"),
+        (&["--trace=Cargo.toml", "--policy=kpa"], "its first line is to be"),
+        (&["--arrivals=wave:rate=1", "--policy=kpa"], "no shape wave"),
+        (&[SHAPE, "--policy=hpa"], "there is no policy hpa"),
+        (&[SHAPE, "--policy=kpa", "--profile=h300"], "no engine profile h300"),
+        (&[SHAPE, "--policy=kpa", "--cached=2"], "a share from 0 to 1"),
+        (&[SHAPE, "--autoscaler=config/samples/roles.yaml"], "LLMAutoscaler"),
+        (&[SHAPE, "--autoscaler=config/samples/to_zero.yaml"], "spec.minReplicas"),
+    ] {
+        let error = simulate(arguments).unwrap_err();
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}

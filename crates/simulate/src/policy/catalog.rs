@@ -1,0 +1,161 @@
+//! The policies by name.
+
+use llm_autoscaler_api::LLMAutoscalerSpec;
+use llm_autoscaler_core::Profile;
+use serde_json::json;
+
+use super::{
+    Autoscaler, Fixed, Limits, Spec,
+    peers::{
+        aibrix::Aibrix, dynamo::Dynamo, knative::Knative, kthena::Kthena, slo_aware::SloAware,
+        token_aware::TokenAware, wva::Wva,
+    },
+};
+use crate::{error::SimulateError, profile::EngineProfile, score::Promise};
+
+/// Everything of a scenario that a policy is configured with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyContext {
+    /// The limits of the size.
+    pub limits: Limits,
+    /// The promise to the users.
+    pub promise: Promise,
+    /// The engine, of which some policies are given measurements.
+    pub engine: EngineProfile,
+    /// The time that pages take to arrive, in seconds.
+    pub delay: f64,
+}
+
+/// A policy by name, and what it stands for.
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyInfo {
+    /// The name, such as `hpa-in-flight`.
+    pub name: &'static str,
+    /// The number after `NAME=`, and its default; `None` for a policy without one.
+    pub knob: Option<(&'static str, f64)>,
+    /// A sentence that describes the policy.
+    pub doc: &'static str,
+}
+
+/// Every policy that has a name.
+pub const POLICIES: &[PolicyInfo] = &[
+    PolicyInfo {
+        name: "static",
+        knob: Some(("replicas", 8.0)),
+        doc: "a constant number of replicas",
+    },
+    PolicyInfo {
+        name: "in-flight",
+        knob: Some(("requests per replica", 32.0)),
+        doc: "an LLMAutoscaler with defaults, by running and waiting requests",
+    },
+    PolicyInfo {
+        name: "hpa-queue",
+        knob: Some(("requests per replica", 5.0)),
+        doc: "a HorizontalPodAutoscaler by waiting requests, pages every 15 s",
+    },
+    PolicyInfo {
+        name: "hpa-in-flight",
+        knob: Some(("requests per replica", 50.0)),
+        doc: "a HorizontalPodAutoscaler by running and waiting requests, pages every 15 s",
+    },
+    PolicyInfo {
+        name: "kpa",
+        knob: Some(("requests per replica", 28.0)),
+        doc: "Knative's pod autoscaler",
+    },
+    PolicyInfo {
+        name: "apa",
+        knob: Some(("KV usage", 0.5)),
+        doc: "AIBrix's autoscaler by the usage of the KV cache",
+    },
+    PolicyInfo {
+        name: "apa-in-flight",
+        knob: Some(("requests per replica", 40.0)),
+        doc: "AIBrix's autoscaler by running and waiting requests",
+    },
+    PolicyInfo {
+        name: "kthena",
+        knob: Some(("waiting requests per replica", 5.0)),
+        doc: "Kthena's autoscaler by waiting requests",
+    },
+    PolicyInfo { name: "wva", knob: None, doc: "llm-d's saturation analyzer (V1), and an HPA" },
+    PolicyInfo { name: "dynamo", knob: None, doc: "Dynamo's load planner" },
+    PolicyInfo { name: "slo-aware", knob: None, doc: "llm-d's SLO-aware recipe" },
+    PolicyInfo { name: "token-aware", knob: None, doc: "llm-d's token-aware recipe" },
+];
+
+/// Returns the policy that a text names: `NAME` or `NAME=NUMBER`.
+///
+/// # Errors
+/// Fails if there is no such policy, or if it takes no such number; the error lists those that
+/// there are.
+pub fn policy(text: &str, context: &PolicyContext) -> Result<Box<dyn Autoscaler>, SimulateError> {
+    let (limits, delay) = (context.limits, context.delay);
+    let (name, number) = text.split_once('=').map_or((text, None), |(name, it)| (name, Some(it)));
+    let info = POLICIES.iter().find(|info| info.name == name).ok_or_else(|| {
+        let names: Vec<&str> = POLICIES.iter().map(|info| info.name).collect();
+        SimulateError::new(format!("there is no policy {name}; there are {}", names.join(", ")))
+    })?;
+    let knob = match (number, info.knob) {
+        (None, knob) => knob.map_or(0.0, |(_, default)| default),
+        (Some(_), None) => {
+            return Err(SimulateError::new(format!("the policy {name} takes no number")));
+        }
+        (Some(number), Some((what, default))) => {
+            let number = number.parse().ok().filter(|it: &f64| it.is_finite() && *it > 0.0);
+            number.ok_or_else(|| {
+                let example = format!("{name}={default}");
+                SimulateError::new(format!("the {what} of {text} is to be a number: {example}"))
+            })?
+        }
+    };
+    Ok(match name {
+        "static" => Box::new(Fixed(limits.clamp(knob))),
+        "in-flight" => by_signal("InFlightRequests", knob, limits, Profile::Default, delay)?,
+        "hpa-queue" => by_signal("WaitingRequests", knob, limits, Profile::HpaExact, delay)?,
+        "hpa-in-flight" => by_signal("InFlightRequests", knob, limits, Profile::HpaExact, delay)?,
+        "kpa" => Box::new(Knative::new(knob, limits)),
+        "apa" => Box::new(Aibrix::by_kv_usage(knob, limits)),
+        "apa-in-flight" => Box::new(Aibrix::by_requests(knob, limits)),
+        "kthena" => Box::new(Kthena::new(knob, limits)),
+        "wva" => Box::new(Wva::new(limits)),
+        "dynamo" => Box::new(Dynamo::new(limits)),
+        "slo-aware" => Box::new(SloAware::new(context.promise, limits)),
+        _ => Box::new(TokenAware::new(prefill_rate(&context.engine), limits)),
+    })
+}
+
+/// Returns the prompt tokens that a replica computes in a second, in full steps.
+fn prefill_rate(engine: &EngineProfile) -> f64 {
+    let replica = engine.replica();
+    let tokens = replica.max_batched_tokens;
+    tokens as f64 / replica.step_time(tokens, 0, 0)
+}
+
+/// Returns an autoscaler with one signal and its default behavior.
+fn by_signal(
+    signal: &str,
+    target: f64,
+    limits: Limits,
+    profile: Profile,
+    delay: f64,
+) -> Result<Box<dyn Autoscaler>, SimulateError> {
+    let source = match profile {
+        Profile::HpaExact => {
+            json!([{"scrape": {"intervalSeconds": 15, "timeoutSeconds": 5}}])
+        }
+        _ => json!(null),
+    };
+    let spec: LLMAutoscalerSpec = serde_json::from_value(json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llm"},
+        "engine": "VLLM", "minReplicas": limits.min, "maxReplicas": limits.max,
+        "sources": source,
+        "metrics": [{
+            "signal": signal,
+            "target": {"type": "AverageValue", "averageValue": target.to_string()},
+        }],
+    }))
+    .map_err(|error| SimulateError::new(format!("the spec of a policy: {error}")))?;
+    Ok(Box::new(Spec::new(&spec, profile, delay)?))
+}

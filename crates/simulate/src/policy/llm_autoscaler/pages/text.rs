@@ -1,0 +1,58 @@
+//! A metrics page of vLLM with the series that the engine tables name, and no others.
+
+use std::fmt::Write;
+
+use llm_autoscaler_sim::{Gauges, Histogram, Metrics};
+
+/// The memory of a page, which is written again and again.
+#[derive(Debug)]
+pub(super) struct PageText {
+    text: String,
+    has_histograms: bool,
+}
+
+impl PageText {
+    /// Returns an empty page. Histograms are most of a page, and are left out if nothing reads
+    /// them.
+    pub(super) fn new(has_histograms: bool) -> Self {
+        Self { text: String::new(), has_histograms }
+    }
+
+    /// Writes the page of these numbers.
+    pub(super) fn write(&mut self, gauges: &Gauges, metrics: &Metrics) -> &str {
+        self.text.clear();
+        for (name, value) in [
+            ("num_requests_running", gauges.running),
+            ("num_requests_waiting", gauges.waiting),
+            ("num_preemptions_total", metrics.preemptions),
+            ("prompt_tokens_total", metrics.prompt_tokens),
+            ("generation_tokens_total", metrics.generation_tokens),
+            ("request_success_total", metrics.finished_length),
+        ] {
+            self.series(name, value);
+        }
+        self.series("kv_cache_usage_perc", gauges.kv_usage);
+        if self.has_histograms {
+            self.histogram("time_to_first_token_seconds", &metrics.time_to_first_token);
+            self.histogram("inter_token_latency_seconds", &metrics.inter_token_latency);
+            self.histogram("e2e_request_latency_seconds", &metrics.e2e_request_latency);
+            self.histogram("request_queue_time_seconds", &metrics.request_queue_time);
+        }
+        &self.text
+    }
+
+    fn series(&mut self, name: &str, value: impl std::fmt::Display) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "vllm:{name}{{engine=\"0\"}} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, histogram: &Histogram) {
+        for (bound, count) in histogram.cumulative() {
+            let bound = if bound.is_finite() { format!("{bound}") } else { "+Inf".to_owned() };
+            let _ =
+                writeln!(self.text, "vllm:{name}_bucket{{engine=\"0\",le=\"{bound}\"}} {count}");
+        }
+        self.series(&format!("{name}_count"), histogram.count());
+        self.series(&format!("{name}_sum"), histogram.sum());
+    }
+}

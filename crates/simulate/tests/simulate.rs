@@ -1,0 +1,194 @@
+//! Runs of small scenarios: what they count, what goes wrong in them, and that they repeat.
+
+#![allow(clippy::unwrap_used, reason = "clippy does not see that helper functions belong to tests")]
+
+use llm_autoscaler_api::LLMAutoscalerSpec;
+use llm_autoscaler_core::Profile;
+use llm_autoscaler_simulate::{
+    EngineProfile, Faults, Outcome, Promise, Routing, Scenario, Starts, Victims,
+    arrivals::{Lengths, Load, SyntheticLoad},
+    policy::{Limits, POLICIES, Schedule, Spec, policy},
+};
+use serde_json::{Value, json};
+
+const LIMITS: Limits = Limits { min: 1, max: 16 };
+
+fn scenario(shape: &str) -> Scenario {
+    let lengths = Lengths::Lognormal { prompt: 1155.0, output: 211.0, sigma: 0.8 };
+    let shape = shape.parse().unwrap();
+    Scenario {
+        load: Load::Synthetic(SyntheticLoad { shape, lengths, warm_up: 60.0 }),
+        warm_up: 60.0,
+        profile: EngineProfile::named("q32-h100x2").unwrap(),
+        cached: 0.0,
+        promise: Promise::default(),
+        routing: Routing::LeastOutstanding,
+        starts: Starts { median: 40.0, ..Starts::default() },
+        faults: Faults::default(),
+        gpu_limit: None,
+        replicas: 3,
+        grace: 30.0,
+        victims: Victims::NotReady,
+        seed: 1,
+    }
+}
+
+fn step() -> Scenario {
+    scenario("step:base=6,peak=20,at=60,for=200,length=600")
+}
+
+fn run(scenario: &Scenario, name: &str) -> Outcome {
+    scenario.run(&mut *policy(name, &scenario.policy_context(LIMITS)).unwrap(), &mut |_| ())
+}
+
+fn spec(changes: &Value) -> Result<Spec, String> {
+    let mut spec = json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llm"},
+        "engine": "VLLM", "minReplicas": 1, "maxReplicas": 16,
+        "metrics": [{
+            "signal": "InFlightRequests",
+            "target": {"type": "AverageValue", "averageValue": "32"},
+        }],
+    });
+    spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    let spec: LLMAutoscalerSpec = serde_json::from_value(spec).unwrap();
+    Spec::new(&spec, Profile::Default, 0.0).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_seed_repeats_a_run_under_every_policy() {
+    for info in POLICIES {
+        let first = run(&step(), info.name);
+        assert_eq!(first, run(&step(), info.name), "{}", info.name);
+        assert_ne!(first, run(&Scenario { seed: 2, ..step() }, info.name), "{}", info.name);
+        assert!(first.requests > 5_000 && first.mean_replicas >= 1.0, "{}", info.name);
+    }
+}
+
+#[test]
+fn more_replicas_keep_the_promise_for_more_requests() {
+    let constant = scenario("constant:rate=20,length=600");
+    let attained = [1, 2, 3, 4, 6].map(|size| {
+        let scenario = Scenario { replicas: size, ..constant.clone() };
+        let outcome = run(&scenario, &format!("static={size}"));
+        assert!((outcome.mean_replicas - f64::from(size)).abs() < 1e-6);
+        assert_eq!((outcome.cut_off, outcome.refused, outcome.changes), (0, 0, 0));
+        outcome.attainment
+    });
+    assert!(attained.is_sorted(), "{attained:?}");
+    assert!(attained[0] < 0.1 && attained[4] > 0.999, "{attained:?}");
+}
+
+#[test]
+fn a_spec_follows_a_step_and_comes_back() {
+    let outcome = step().run(&mut spec(&json!({})).unwrap(), &mut |_| ());
+    assert!(outcome.peak_replicas >= 5, "{}", outcome.peak_replicas);
+    assert!(outcome.attainment > 0.9, "{}", outcome.attainment);
+    let last = outcome.timeline.last().unwrap();
+    assert!(last.requested < outcome.peak_replicas, "{last:?}");
+    assert_eq!(outcome.cut_off, 0);
+}
+
+#[test]
+fn a_size_is_paid_from_creation_to_deletion() {
+    let idle = scenario("constant:rate=0.001,length=600");
+    let outcome = idle.run(&mut Schedule(vec![(0.0, 3), (160.0, 5), (360.0, 1)]), &mut |_| ());
+    // 100 s of three, 200 s of five, and the rest of one replica.
+    let seconds = 100.0 * 3.0 + 200.0 * 5.0 + 300.0;
+    assert!((outcome.gpu_hours * 1_800.0 / seconds - 1.0).abs() < 0.01, "{}", outcome.gpu_hours);
+    assert_eq!((outcome.changes, outcome.reversals, outcome.peak_replicas), (2, 1, 5));
+}
+
+#[test]
+fn requests_of_a_removed_replica_are_cut_off_after_its_grace() {
+    let busy = Scenario { grace: 1.0, ..scenario("constant:rate=15,length=400") };
+    let schedule = || Schedule(vec![(0.0, 3), (200.0, 2)]);
+    let short = busy.run(&mut schedule(), &mut |_| ());
+    assert!(short.cut_off > 5, "{}", short.cut_off);
+    let long = Scenario { grace: 300.0, ..busy }.run(&mut schedule(), &mut |_| ());
+    assert_eq!(long.cut_off, 0);
+    assert!(short.attainment < long.attainment);
+}
+
+#[test]
+fn a_drain_waits_for_requests_before_the_pod_is_removed() {
+    let outcome = |changes: Value| {
+        let scenario = Scenario { grace: 1.0, ..step() };
+        scenario.run(&mut spec(&changes).unwrap(), &mut |_| ())
+    };
+    let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 30}});
+    let without = outcome(json!({"behavior": behavior}));
+    let with = outcome(json!({"behavior": behavior, "drain": {"deadlineSeconds": 120}}));
+    assert!(without.cut_off > 0 && without.changes > 2);
+    assert_eq!(with.cut_off, 0);
+    assert!(with.timeline.last().unwrap().requested < with.peak_replicas);
+}
+
+#[test]
+fn a_shared_queue_serves_old_requests_by_new_replicas() {
+    let crowded = scenario("step:base=6,peak=40,at=60,for=60,length=400");
+    let schedule = || Schedule(vec![(0.0, 3), (130.0, 9)]);
+    let bound = crowded.run(&mut schedule(), &mut |_| ());
+    let shared = Scenario { routing: Routing::SharedQueue, ..crowded };
+    let shared = shared.run(&mut schedule(), &mut |_| ());
+    assert!(shared.ttft_p99.unwrap() < bound.ttft_p99.unwrap());
+}
+
+#[test]
+fn pods_beyond_the_gpus_have_no_node_and_cost_nothing() {
+    let limited = Scenario { gpu_limit: Some(9), ..scenario("constant:rate=30,length=400") };
+    let outcome = limited.run(&mut Schedule(vec![(0.0, 8)]), &mut |_| ());
+    assert_eq!(outcome.peak_replicas, 8);
+    assert!((outcome.mean_replicas - 4.0).abs() < 0.01, "{}", outcome.mean_replicas);
+    assert!(outcome.timeline.iter().all(|moment| moment.serving <= 4));
+}
+
+#[test]
+fn a_crash_cuts_off_requests_and_the_engine_comes_back() {
+    let faults = Faults { crashes: 20.0, ..Faults::default() };
+    let crashing = Scenario { faults, ..scenario("constant:rate=9,length=900") };
+    let outcome = run(&crashing, "static=3");
+    assert!(outcome.cut_off > 10, "{}", outcome.cut_off);
+    assert!(outcome.attainment > 0.5, "{}", outcome.attainment);
+}
+
+#[test]
+fn nothing_shrinks_without_pages() {
+    let faults = Faults { loss: 1.0, ..Faults::default() };
+    let blind = Scenario { faults, replicas: 6, ..scenario("constant:rate=1,length=900") };
+    let outcome = blind.run(&mut spec(&json!({})).unwrap(), &mut |_| ());
+    assert_eq!(outcome.changes, 0);
+    let seen = Scenario { faults: Faults::default(), ..blind };
+    assert!(seen.run(&mut spec(&json!({})).unwrap(), &mut |_| ()).changes > 0);
+}
+
+#[test]
+fn a_clock_that_is_set_changes_no_decision() {
+    let outcome = |clock| {
+        let faults = Faults { clock, ..Faults::default() };
+        Scenario { faults, ..step() }.run(&mut spec(&json!({})).unwrap(), &mut |_| ())
+    };
+    let (usual, set) = (outcome(None), outcome(Some((300.0, -7_200.0))));
+    assert_eq!(usual.changes, set.changes);
+    assert!((usual.attainment - set.attainment).abs() < 0.01);
+}
+
+#[test]
+fn what_is_not_simulated_is_refused_by_its_field() {
+    let metric = |metric: Value| json!({"metrics": [metric]});
+    let target = json!({"type": "Value", "value": "5"});
+    for (changes, expected) in [
+        (json!({"minReplicas": 0, "scaleToZero": {"afterSeconds": 300}}), "spec.minReplicas"),
+        (metric(json!({"series": {"name": "x:y", "type": "Gauge"}, "target": target})), "x:y"),
+        (json!({"maxReplicas": 0}), "lower it, or raise maxReplicas"),
+    ] {
+        let error = spec(&changes).unwrap_err();
+        assert!(error.contains(expected), "{changes}: {error}");
+    }
+    for (text, expected) in
+        [("hpa", "there is no policy hpa"), ("wva=3", "takes no number"), ("kpa=x", "kpa=28")]
+    {
+        let error = policy(text, &step().policy_context(LIMITS)).err().unwrap().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
