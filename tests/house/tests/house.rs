@@ -43,6 +43,7 @@ const LAYERED: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("operator", OPERATOR_LAYERS),
     ("observe", &[]),
+    ("convert", &[]),
     ("cli", &[]),
     ("sim", &[]),
 ];
@@ -55,6 +56,7 @@ const CORE: &str = "llm-autoscaler-core";
 const ENGINES: &str = "llm-autoscaler-engines";
 const API: &str = "llm-autoscaler-api";
 const OBSERVE: &str = "llm-autoscaler-observe";
+const CONVERT: &str = "llm-autoscaler-convert";
 const OPERATOR: &str = "llm-autoscaler-operator";
 const CLI: &str = "llm-autoscaler";
 const SIM: &str = "llm-autoscaler-sim";
@@ -66,8 +68,9 @@ const CRATES: &[(&str, &[&str])] = &[
     (ENGINES, &[CORE]),
     (API, &[CORE, ENGINES]),
     (OBSERVE, &[CORE, ENGINES, API]),
+    (CONVERT, &[CORE, ENGINES, API]),
     (OPERATOR, &[CORE, ENGINES, API, OBSERVE]),
-    (CLI, &[CORE, ENGINES, API, OBSERVE, OPERATOR]),
+    (CLI, &[CORE, ENGINES, API, OBSERVE, CONVERT, OPERATOR]),
     (SIM, &[]),
     (TESTBED, &[SIM]),
     ("llm-autoscaler-ca-bundle", &[]),
@@ -78,7 +81,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that do no I/O, and packages that they would do it with.
-const PURE: [&str; 4] = [CORE, ENGINES, API, OBSERVE];
+const PURE: [&str; 5] = [CORE, ENGINES, API, OBSERVE, CONVERT];
 const IO: [&str; 5] = ["tokio", "hyper", "reqwest", "tower", "kube-client"];
 
 /// Of 1,000 comment lines, so many may begin with What, Whether or The same.
