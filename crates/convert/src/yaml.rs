@@ -62,6 +62,8 @@ pub(crate) fn document(object: &Value) -> String {
 
 /// Returns a text as lines of a comment.
 pub(crate) fn comment(text: &str) -> String {
+    let text: String =
+        text.chars().map(|c| if is_printable(c) || c == '\n' { c } else { ' ' }).collect();
     let (mut lines, mut line) = (String::new(), String::from("#"));
     for word in text.split_whitespace() {
         if line.len() + word.len() >= WIDTH && line.trim_start_matches(['#', ' ']) != "" {
@@ -167,7 +169,18 @@ fn scalar(text: &str) -> String {
     if begins && !is_word && text.chars().all(is_name) {
         return text.to_owned();
     }
-    Value::String(text.to_owned()).to_string()
+    let escaped = |c: char| match u32::from(c) {
+        _ if is_printable(c) => c.to_string(),
+        code @ 0..=0xffff => format!("\\u{code:04x}"),
+        code => format!("\\U{code:08x}"),
+    };
+    Value::String(text.to_owned()).to_string().chars().map(escaped).collect()
+}
+
+/// Returns whether a text of YAML may have a character as it is.
+fn is_printable(c: char) -> bool {
+    let is_mark = matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    !c.is_control() && !is_mark && u32::from(c) & 0xfffe != 0xfffe
 }
 
 #[cfg(test)]
