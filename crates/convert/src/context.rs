@@ -50,6 +50,10 @@ impl Context<'_> {
             return false;
         };
         if draft.ask(server) {
+            if draft.namespace.is_none() {
+                let text = "the object names no namespace, so the query has the namespace default.";
+                comments.changed(field, text);
+            }
             return true;
         }
         let text = "the metric is a query to a second Prometheus server, and the queries of an \

@@ -41,6 +41,8 @@ pub(crate) struct Metric {
     pub field: String,
     /// The name for a query, and for one metric among several.
     pub name: String,
+    /// True if the input has given it that name.
+    pub is_named: bool,
     pub reading: Reading,
     /// The target, a quantity.
     pub target: String,

@@ -52,8 +52,8 @@ pub(crate) fn convert(
     let advanced = spec.get("advanced");
     draft.behavior = behavior(&advanced.at(&["horizontalPodAutoscalerConfig", "behavior"]));
     settings(&spec, &mut draft, comments);
-    zero(&spec, &mut draft, comments);
     paused(root, &mut draft, comments);
+    zero(root, &mut draft, comments);
     triggers::triggers(&spec, &mut draft, context, comments);
     fallback(&spec, &mut draft, comments);
     let known = [PAUSED, PAUSED_REPLICAS, PAUSED_IN[0], PAUSED_IN[1], PAUSED_OUT, FORCED];
@@ -95,10 +95,18 @@ fn settings(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
 }
 
 /// Reads when the last replica goes.
-fn zero(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
+fn zero(root: &Field, draft: &mut Draft, comments: &mut Comments) {
+    let spec = root.get("spec");
     let (idle, cooldown) = (spec.get("idleReplicaCount"), spec.get("cooldownPeriod"));
     let after = cooldown.within(0..=604_800).unwrap_or(COOLDOWN);
     let is_idle = idle.within(0..=0).is_some();
+    let forced = root.at(&["metadata", "annotations"]).get(FORCED);
+    if is_set(&forced) {
+        draft.min = draft.min.max(1);
+        let text = "at least one replica: minReplicas is not 0, whatever idleReplicaCount says.";
+        comments.note(forced.path(), text);
+    }
+    let is_idle = is_idle && !is_set(&forced);
     if is_idle && draft.min == 1 {
         draft.min = 0;
         let text = "0 with minReplicaCount 1 is minReplicas 0 with scaleToZero.";
@@ -131,11 +139,6 @@ fn zero(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
 /// Reads the annotations that pause a ScaledObject.
 fn paused(root: &Field, draft: &mut Draft, comments: &mut Comments) {
     let annotation = |key: &str| root.at(&["metadata", "annotations"]).get(key);
-    // Any text but a "no" pauses.
-    let is_set = |field: &Field| {
-        let flag = field.flag();
-        flag.unwrap_or_else(|| field.text().is_some())
-    };
     let whole = annotation(PAUSED);
     if is_set(&whole) {
         draft.is_paused = true;
@@ -159,14 +162,11 @@ fn paused(root: &Field, draft: &mut Draft, comments: &mut Comments) {
             }
         }
     }
-    let forced = annotation(FORCED);
-    if is_set(&forced) {
-        if draft.min == 0 {
-            draft.min = 1;
-            draft.to_zero_after = None;
-        }
-        comments.note(forced.path(), "at least one replica: minReplicas is 1.");
-    }
+}
+
+/// Returns whether an annotation is set. Any text but a no sets it.
+fn is_set(field: &Field) -> bool {
+    field.flag().unwrap_or_else(|| field.text().is_some())
 }
 
 /// Reads the size for the time in which the triggers fail.
@@ -175,11 +175,13 @@ fn fallback(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
     if !field.exists() {
         return;
     }
-    let polling = spec.get("pollingInterval").integer().unwrap_or(POLLING);
+    let polling = spec.get("pollingInterval").within(1..=86_400).unwrap_or(POLLING);
     let threshold = field.get("failureThreshold").within(0..=10_000).unwrap_or(3);
     let given = field.get("replicas").within(0..=1_000_000).unwrap_or(0);
-    let behavior = field.get("behavior").text().unwrap_or_else(|| "static".to_owned());
-    match behavior.as_str() {
+    let behaviors =
+        ["static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower"];
+    let behavior = field.get("behavior").one_of(&behaviors).unwrap_or("static");
+    match behavior {
         "static" | "currentReplicasIfHigher" => {}
         "currentReplicas" => {
             let text = format!(

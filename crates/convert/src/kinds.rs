@@ -71,6 +71,7 @@ pub fn convert(documents: &[Document], options: Options) -> Result<Report, ReadE
             rename(&mut draft, &source.identity, &mut names, &mut told);
             objects.extend(draft.finish(&mut told, context.options.engine));
         }
+        source.keep(&objects, &mut told);
         report.conversions.push(source.conclude(objects, told));
     }
     Ok(report)
@@ -212,18 +213,28 @@ impl<'a> Source<'a> {
             }
             Kind::ConfigMap => {
                 finish_metadata(&root, &[], comments);
-                comments.note("data", context.rules.summary());
                 Vec::new()
             }
-            Kind::Rules(_) => {
-                comments.note("", context.rules.summary());
-                Vec::new()
-            }
+            Kind::Rules(_) => Vec::new(),
             Kind::Unknown => {
                 root.dismiss();
                 comments.lost("", format!("this kind is not converted. Known are {KNOWN}."));
                 Vec::new()
             }
+        }
+    }
+
+    /// Quotes what is wanted where no object has it.
+    fn keep(&self, objects: &[Value], comments: &mut Comments) {
+        let is_wanted = matches!(
+            self.kind,
+            Kind::Hpa | Kind::ScaledObject | Kind::PodAutoscaler | Kind::Policy | Kind::Variant
+        );
+        if is_wanted && objects.is_empty() && !hpa::is_created(&self.root()) {
+            let unread = self.seen.unread(&self.document.value);
+            comments.note("spec", format!("it was {}", self.root().get("spec").quote()));
+            // A quoted value that was not understood is still reported as such.
+            self.seen.forget(&unread);
         }
     }
 
@@ -234,7 +245,11 @@ impl<'a> Source<'a> {
             unread.extend(seen.unread(value).into_iter().map(|it| format!("config.yaml: {it}")));
         }
         for path in unread {
-            let text = "this field is unknown, or has a value that it cannot have.";
+            // Helm values may have credentials.
+            let is_shown = !matches!(self.kind, Kind::Rules(_) | Kind::ConfigMap);
+            let value = Field::scalar_at(&self.document.value, &path).filter(|_| is_shown);
+            let value = value.map(|value| format!("{value}: ")).unwrap_or_default();
+            let text = format!("{value}this field is unknown, or has a value that it cannot have.");
             comments.not_understood(&path, text);
         }
         Conversion {
@@ -273,13 +288,11 @@ fn kind(root: &Field) -> Kind {
 /// Comments on a PodMonitor, which scales nothing.
 fn pod_monitor(root: &Field, comments: &mut Comments) {
     let spec = root.get("spec");
-    let text = format!(
-        "{}: scaling needs none. The operator creates a PodMonitor for each LLMAutoscaler, except \
-         where podMonitor.mode is Disabled: remove this one from its pods, or set that. Pods \
-         whose page has another port than http, metrics or the engine's usual number, or another \
-         path, need sources[].scrape.port and path.",
-        spec.quote()
-    );
+    spec.dismiss();
+    let text = "scaling needs none. The operator creates a PodMonitor for each LLMAutoscaler, \
+                except where podMonitor.mode is Disabled: take those pods out of this one, or set \
+                that. Pods whose page has another port than http, metrics or the engine's usual \
+                number, or another path, need sources[].scrape.port and path.";
     comments.note("spec", text);
     finish_metadata(root, &[], comments);
 }

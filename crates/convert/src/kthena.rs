@@ -52,7 +52,6 @@ pub(crate) fn policy(
     } else {
         let text = "it has no target, and no AutoscalingPolicyBinding of the input names it.";
         comments.lost("", text);
-        spec.dismiss();
     }
     Vec::new()
 }
@@ -71,7 +70,7 @@ pub(crate) fn binding(
     let Some(policy) = context.policies.get(&(identity.namespace.clone(), name.clone())) else {
         let text = format!("the AutoscalingPolicy {name} is not among the input: add it.");
         comments.lost(reference.path(), text);
-        spec.dismiss();
+        comments.note("spec", format!("it was {}", spec.quote()));
         return Vec::new();
     };
     drafts(&spec, &policy.root.get("spec"), identity, context, comments)
@@ -92,18 +91,22 @@ fn drafts(
             roles.quote()
         );
         comments.lost(roles.path(), text);
-        policy.get("metrics").dismiss();
+        for metric in policy.get("metrics").items() {
+            ["name", "metricName", "targetValue"].iter().for_each(|key| metric.get(key).dismiss());
+        }
         return Vec::new();
     }
     let several = spec.get("heterogeneousTarget");
     let mut targets = several.get("params").items();
     if several.exists() {
-        let text = format!(
-            "{}: which of the targets is the cheapest is no question here. Each is scaled by its \
-             own load.",
-            several.get("costExpansionRatePercent").quote()
-        );
+        let text = "which of the targets is the cheapest is no question here. Each is scaled by \
+                    its own load.";
         comments.lost(several.path(), text);
+        let rate = several.get("costExpansionRatePercent");
+        if rate.exists() {
+            let text = format!("{}: costs are not compared.", rate.quote());
+            comments.lost(rate.path(), text);
+        }
         for target in &targets {
             let cost = target.get("cost");
             if cost.exists() {
@@ -179,7 +182,7 @@ fn rules(field: &Field, window: i64, comments: &mut Comments) -> Map<String, Val
     let instances = field.get("instances").within(0..=100_000).unwrap_or(1);
     let percent = field.get("percent").within(0..=1000).unwrap_or(100);
     let select = field.get("selectPolicy");
-    let is_and = select.text().as_deref() == Some("And");
+    let is_and = select.one_of(&["And", "Or"]) == Some("And");
     let given = duration(&field.get("stabilizationWindow"), comments);
     if given.is_none() && window > 0 {
         let text = format!("none is given: the HPA's {window} s are written out.");

@@ -81,6 +81,13 @@ pub(crate) fn finish_metadata(root: &Field, known: &[&str], comments: &mut Comme
     }
 }
 
+impl Field<'_> {
+    /// Quotes a metric that is left out. What was not understood in it stays so.
+    pub(crate) fn keep(&self, comments: &mut Comments) {
+        comments.note(self.path(), format!("it was {}", self.shown()));
+    }
+}
+
 impl Draft {
     /// Reads a reference to the target, and names the result after it. `default` has `apiVersion`
     /// and `kind` for references without them.

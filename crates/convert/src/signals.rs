@@ -24,15 +24,16 @@ pub(crate) fn signal(engine: Engine, names: &[String], kind: Kind) -> Option<&'s
 }
 
 /// Returns whether a name begins as those of a known engine do. Only such names are taken for an
-/// engine's: a few old ones have no prefix and could be anybody's.
+/// engine's.
 pub(crate) fn has_prefix(name: &str) -> bool {
     by_prefix(name).is_some()
 }
 
 /// Returns the engine that a name begins with.
 pub(crate) fn by_prefix(name: &str) -> Option<Engine> {
-    let prefixes = |engine: Engine| engine.profile().prefixes;
-    Engine::ALL.into_iter().find(|it| prefixes(*it).iter().any(|prefix| name.starts_with(prefix)))
+    // A prefix that is a whole name could be that of any program's series.
+    let is_its = |prefix: &&str| prefix.ends_with([':', '_']) && name.starts_with(*prefix);
+    Engine::ALL.into_iter().find(|engine| engine.profile().prefixes.iter().any(|it| is_its(&it)))
 }
 
 /// Returns the engine whose series an expression has.

@@ -69,7 +69,13 @@ fn metrics(draft: &mut Draft, field: &str, comments: &mut Comments) {
         };
         let name = series.replace("vllm:", "");
         let (field, target) = (field.to_owned(), target.to_owned());
-        draft.metrics.push(Metric { field, name, reading: Reading::Page(page), target });
+        draft.metrics.push(Metric {
+            field,
+            name,
+            is_named: false,
+            reading: Reading::Page(page),
+            target,
+        });
     }
     let text = "the number that the workload-variant-autoscaler computed is replaced by what it \
                 was computed of: KV cache usage kept at 0.7 and waiting requests at 2 per replica, \
@@ -99,18 +105,26 @@ pub(crate) fn convert(
         draft.target =
             Some(["apps/v1".to_owned(), "Deployment".to_owned(), identity.name.clone()]);
     }
-    for (key, text) in [
-        ("variantCost", "which of several variants is the cheapest is no question here: each \
-                         target is scaled by its own load."),
+    let notes = [
         ("variantID", "a label of the controller's own metrics."),
-        ("accelerator", "what a replica runs on is not asked."),
-        ("acceleratorType", "what a replica runs on is not asked."),
+        ("accelerator", "the hardware of a replica is not asked for."),
+        ("acceleratorType", "the hardware of a replica is not asked for."),
         ("acceleratorCount", "GPUs are counted for roles under one ceiling only (maxGPUs)."),
-        ("sloClassRef", "targets for latencies are metrics here: the signals TimeToFirstToken and \
-                         InterTokenLatency with a target of type Value."),
         ("variantProfile", "a profile of the engine's speed is not needed: the load is measured."),
         ("modelProfile", "a profile of the engine's speed is not needed: the load is measured."),
         ("activateModelTuner", "there is no model of the engine to tune."),
+    ];
+    for (key, text) in notes {
+        let field = spec.get(key);
+        if field.exists() {
+            comments.note(field.path(), format!("{}: {text}", field.quote()));
+        }
+    }
+    for (key, text) in [
+        ("variantCost", "which of several variants is the cheapest is no question here: each \
+                         target is scaled by its own load."),
+        ("sloClassRef", "targets for latencies are metrics here: the signals TimeToFirstToken and \
+                         InterTokenLatency with a target of type Value."),
     ] {
         let field = spec.get(key);
         if field.exists() {

@@ -119,8 +119,8 @@ fn entry(key: &str, value: &Value, indent: usize, text: &mut String) {
 fn list_item(item: &Value, indent: usize, text: &mut String) {
     let short = flow(item);
     let pad = " ".repeat(indent);
-    let is_metric = item.get("target").is_some();
-    if !is_metric && is_plain(item) && indent + short.len() + 2 <= WIDTH {
+    let is_nested = item.as_object().is_some_and(|map| map.values().any(Value::is_object));
+    if !is_nested && is_plain(item) && indent + short.len() + 2 <= WIDTH {
         let _ = writeln!(text, "{pad}- {short}");
         return;
     }

@@ -56,13 +56,13 @@ fn given(entry: &Field, body: &Field, comments: &mut Comments) -> Given {
     // Older versions have the name beside the target.
     let name = metric.get("name").text().or_else(|| body.get("metricName").text());
     let target = body.get("target");
-    let is_value = target.get("type").text();
+    let is_value = target.get("type").one_of(&["AverageValue", "Value"]);
     let (average, value) = (target.get("averageValue"), target.get("value"));
     let found = [(&average, false), (&value, true)].into_iter().find_map(|(field, is_value)| {
         let quantity = positive(&field.text()?);
         Some((is_value, quantity?))
     });
-    if let (Some((false, _)), Some("Value")) = (&found, is_value.as_deref()) {
+    if let (Some((false, _)), Some("Value")) = (&found, is_value) {
         let text = "type Value with an averageValue is an AverageValue to an HPA, and here.";
         comments.note(target.path(), text);
     }
@@ -112,7 +112,7 @@ fn pods(given: Given, draft: &mut Draft, context: &Context, comments: &mut Comme
     }
     let add = |draft: &mut Draft, reading: Reading| {
         let (field, name, target) = (field.clone(), name.clone(), target.clone());
-        draft.metrics.push(Metric { field, name, reading, target });
+        draft.metrics.push(Metric { field, name, is_named: false, reading, target });
     };
     let Some((rule, series)) = find(&context.rules.custom, &name) else {
         match without_rule(&name, &labels, &field, context, comments) {
@@ -211,7 +211,7 @@ fn object(entry: &Field, draft: &mut Draft, context: &Context, comments: &mut Co
     };
     if context.ask_adapter(draft, &field, comments) {
         let reading = Reading::Query { query, is_value };
-        draft.metrics.push(Metric { field, name, reading, target });
+        draft.metrics.push(Metric { field, name, is_named: false, reading, target });
     }
 }
 
@@ -220,7 +220,8 @@ fn external(given: Given, draft: &mut Draft, context: &Context, comments: &mut C
     let Given { field, name, labels, target } = given;
     let Some((is_value, target)) = target else { return no_target(&field, draft, comments) };
     if wva::is_desired(&name) && wva::replace(draft, context, &field, comments) {
-        return;
+        let text = format!("it was {name}, {}, with a target of {target}.", labels.join(", "));
+        return comments.note(&field, text);
     }
     let Some((rule, series)) = find(&context.rules.external, &name) else {
         return draft.leave_out(comments, &field, &no_rule(&name));
@@ -239,6 +240,6 @@ fn external(given: Given, draft: &mut Draft, context: &Context, comments: &mut C
         other => other,
     };
     if matches!(reading, Reading::Page(_)) || context.ask_adapter(draft, &field, comments) {
-        draft.metrics.push(Metric { field, name, reading, target });
+        draft.metrics.push(Metric { field, name, is_named: false, reading, target });
     }
 }

@@ -84,8 +84,8 @@ fn timeout(field: &Field) -> Option<i64> {
     let text = text.trim();
     let milliseconds = match text.strip_suffix("ms").unwrap_or(text).parse::<i64>() {
         Ok(number) => number,
-        Err(_) => 1000 * text.strip_suffix('s')?.parse::<i64>().ok()?,
+        Err(_) => text.strip_suffix('s')?.parse::<i64>().ok()?.saturating_mul(1000),
     };
     field.dismiss();
-    Some(((milliseconds + 999) / 1000).clamp(1, 60))
+    Some(milliseconds.saturating_add(999).div_euclid(1000).clamp(1, 60))
 }

@@ -32,10 +32,14 @@ pub(super) fn triggers(
         return composed(&modifiers, &list, draft, context, comments);
     }
     for trigger in &list {
+        let before = draft.metrics.len();
         match trigger.get("type").text().as_deref() {
             Some("prometheus") => prometheus(trigger, draft, context, comments),
             Some("metrics-api") => metrics_api(trigger, draft, comments),
             kind => other(kind.unwrap_or_default(), trigger, draft, comments),
+        }
+        if draft.metrics.len() == before {
+            trigger.keep(comments);
         }
     }
 }
@@ -48,22 +52,14 @@ fn other(kind: &str, trigger: &Field, draft: &mut Draft, comments: &mut Comments
         }
         _ => "only the triggers prometheus and metrics-api can be expressed",
     };
-    let text = format!("{kind} {}: {reason}.", trigger.quote());
-    draft.leave_out(comments, trigger.path(), &text);
+    trigger.dismiss();
+    draft.leave_out(comments, trigger.path(), &format!("{reason}."));
 }
 
 /// Returns whether the trigger's value is compared as it is, instead of divided by the replicas.
-fn is_value(trigger: &Field, comments: &mut Comments) -> bool {
+fn is_value(trigger: &Field) -> bool {
     let field = trigger.get("metricType");
-    match field.text().as_deref() {
-        Some("Value") => true,
-        None | Some("AverageValue") => false,
-        Some(other) => {
-            let text = format!("{other}: only AverageValue and Value are known, AverageValue is taken.");
-            comments.lost(field.path(), text);
-            false
-        }
-    }
+    field.one_of(&["AverageValue", "Value"]) == Some("Value")
 }
 
 /// Comments on what all triggers have.
@@ -151,7 +147,7 @@ fn index_of(trigger: &Field) -> usize {
 fn prometheus(trigger: &Field, draft: &mut Draft, context: &Context, comments: &mut Comments) {
     let metadata = trigger.get("metadata");
     common(trigger, draft, comments);
-    let is_value = is_value(trigger, comments);
+    let is_value = is_value(trigger);
     let name = name_of(trigger, index_of(trigger));
     let query = metadata.get("query").text().unwrap_or_default().trim().to_owned();
     let threshold = metadata.get("threshold").text().and_then(|text| positive(&text));
@@ -179,7 +175,8 @@ fn prometheus(trigger: &Field, draft: &mut Draft, context: &Context, comments: &
             return;
         }
     }
-    draft.metrics.push(Metric { field, name, reading, target });
+    let is_named = trigger.get("name").exists();
+    draft.metrics.push(Metric { field, name, is_named, reading, target });
 }
 
 /// Comments on the settings of a server that is not asked any more.
@@ -212,7 +209,7 @@ fn forget(trigger: &Field, comments: &mut Comments) {
 fn metrics_api(trigger: &Field, draft: &mut Draft, comments: &mut Comments) {
     let metadata = trigger.get("metadata");
     common(trigger, draft, comments);
-    let is_value = is_value(trigger, comments);
+    let is_value = is_value(trigger);
     let [url, location, format, target, aggregation] =
         ["url", "valueLocation", "format", "targetValue", "aggregationType"]
             .map(|key| metadata.get(key).text().unwrap_or_default());
@@ -224,10 +221,10 @@ fn metrics_api(trigger: &Field, draft: &mut Draft, comments: &mut Comments) {
     });
     let target = positive(&target);
     let (Some(series), Some(target)) = (name.filter(|it| reading::is_engines(it)), target) else {
-        let text = format!(
-            "{}: only a page in Prometheus's format with a series of an engine is read here. For \
-             the number of another program, have Prometheus scrape it, and use a query.",
-            metadata.quote()
+        let text = String::from(
+            "only a page in Prometheus's format with a series of an engine is read here, with a \
+             target greater than 0. For the number of another program, have Prometheus scrape it, \
+             and use a query."
         );
         return draft.leave_out(comments, trigger.path(), &text);
     };
@@ -267,8 +264,10 @@ fn metrics_api(trigger: &Field, draft: &mut Draft, comments: &mut Comments) {
             comments.lost(field.path(), text);
         }
     }
+    let is_named = trigger.get("name").exists();
     let name = trigger.get("name").text().unwrap_or(series);
-    draft.metrics.push(Metric { field, name, reading: Reading::Page(page), target });
+    let reading = Reading::Page(page);
+    draft.metrics.push(Metric { field, name, is_named, reading, target });
 }
 
 /// One metric of a formula over all triggers.
@@ -281,7 +280,8 @@ fn composed(
 ) {
     let formula = modifiers.get("formula").text().unwrap_or_default();
     let target = modifiers.get("target").text().and_then(|text| positive(&text));
-    let is_value = modifiers.get("metricType").text().as_deref() == Some("Value");
+    let kind = modifiers.get("metricType").one_of(&["AverageValue", "Value"]);
+    let is_value = kind == Some("Value");
     activation(&modifiers.get("activationTarget"), draft, comments);
     let mut asked = Vec::new();
     for trigger in list {
@@ -289,6 +289,7 @@ fn composed(
         if !is_prometheus {
             let kind = trigger.get("type").text().unwrap_or_default();
             other(&kind, trigger, draft, comments);
+            trigger.keep(comments);
             continue;
         }
         common(trigger, draft, comments);
@@ -324,5 +325,6 @@ fn composed(
     let text = "the formula is one query: each trigger in sum( ), so that their labels do not matter.";
     comments.changed(&field, text);
     let reading = Reading::Query { query, is_value };
-    draft.metrics.push(Metric { field, name: "formula".to_owned(), reading, target });
+    let name = "formula".to_owned();
+    draft.metrics.push(Metric { field, name, is_named: true, reading, target });
 }

@@ -45,7 +45,11 @@ pub(super) fn metrics(
             page(&series, place, &field, draft, comments)
         };
         if let Some(reading) = reading {
-            draft.metrics.push(Metric { field, name, reading, target: value });
+            let is_named = false;
+            draft.metrics.push(Metric { field, name, is_named, reading, target: value });
+        } else {
+            metric.keep(comments);
+            source.keep(comments);
         }
     }
 }
@@ -59,7 +63,8 @@ fn query(
 ) -> Option<Reading> {
     let query = prometheus.get("query").text().unwrap_or_default().trim().to_owned();
     let url = prometheus.get("serverURL");
-    prometheus.get("auth").dismiss();
+    // It has no fields yet.
+    prometheus.get("auth").entries();
     let namespace = context.namespace(draft);
     let reading = reading::total(&query, false, Some(&namespace), field, comments);
     let address = url.text().unwrap_or_default();
