@@ -60,8 +60,7 @@ impl Convert {
             })?;
         }
         anyhow::ensure!(!documents.is_empty(), "the input has no documents");
-        let options =
-            Options { prometheus_url: self.prometheus_url.clone(), engine: self.engine };
+        let options = Options { prometheus_url: self.prometheus_url.clone(), engine: self.engine };
         let report = llm_autoscaler_convert::convert(&documents, options)?;
         self.tell(&report)
     }

@@ -109,7 +109,6 @@ impl Rules {
         self.custom.extend(custom);
         self.external.extend(external);
     }
-
 }
 
 /// Comments on a document: its rules by themselves scale nothing.
@@ -193,7 +192,8 @@ fn ack_server(prometheus: &Field, comments: &mut Comments) -> Option<Map<String,
 /// Returns whether a source can have an address: a scheme, a host, and a path.
 fn is_url(url: &str) -> bool {
     let rest = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    let (host, path) = rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))).unwrap_or_default();
+    let (host, path) =
+        rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))).unwrap_or_default();
     let is_plain = |text: &str| !text.contains(|c: char| c.is_whitespace() || "?#".contains(c));
     !host.is_empty() && !host.contains('@') && is_plain(host) && is_plain(path) && url.len() <= 2048
 }

@@ -32,11 +32,7 @@ enum Strategy {
 }
 
 /// Converts a PodAutoscaler.
-pub(crate) fn convert(
-    root: &Field,
-    identity: &Identity,
-    comments: &mut Comments,
-) -> Option<Draft> {
+pub(crate) fn convert(root: &Field, identity: &Identity, comments: &mut Comments) -> Option<Draft> {
     let spec = root.get("spec");
     let mut draft = Draft::default();
     let reference = spec.get("scaleTargetRef");

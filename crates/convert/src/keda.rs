@@ -44,7 +44,8 @@ pub(crate) fn convert(
     draft.refer(&reference, ["apps/v1", "Deployment"], identity, comments);
     let container = reference.get("envSourceContainerName");
     if container.exists() {
-        let text = format!("{}: triggers read no variables of a container here.", container.quote());
+        let text =
+            format!("{}: triggers read no variables of a container here.", container.quote());
         comments.note(container.path(), text);
     }
     let (lower, upper) = (spec.get("minReplicaCount"), spec.get("maxReplicaCount"));

@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use crate::{
-    Document, Options, ReadError, adapter_rules,
+    Document, Options, ReadError, adapter_rules, aibrix,
     comment::Comments,
     context::Context,
     draft::Draft,
     field::{Field, Seen},
-    hpa, aibrix, keda, kthena,
+    hpa, keda, kthena,
     object::{Identity, finish_metadata},
     report::{Conversion, Report},
     wva,
@@ -93,9 +93,8 @@ fn follow(sources: &[Source], drafts: &[Vec<Draft>], comments: &mut [Comments]) 
             continue;
         }
         let variant = wva::variant(&source.root());
-        let is_its = |draft: &Draft| {
-            draft.name == variant.target && draft.namespace == variant.namespace
-        };
+        let is_its =
+            |draft: &Draft| draft.name == variant.target && draft.namespace == variant.namespace;
         let is_followed = drafts.iter().flatten().any(is_its);
         if is_followed {
             let text = "it becomes part of the object that comes of the autoscaler of its target.";
@@ -140,16 +139,17 @@ impl<'a> Source<'a> {
         let root = Field::root(&document.value, &seen);
         let mut kind = kind(&root);
         let identity = match kind {
-            Kind::Rules(_) => Identity { kind: "rules of a metrics adapter".into(), ..Identity::default() },
+            Kind::Rules(_) => {
+                Identity { kind: "rules of a metrics adapter".into(), ..Identity::default() }
+            }
             _ => Identity::read(&root),
         };
         let mut config = None;
         if kind == Kind::ConfigMap {
             let field = root.at(&["data", "config.yaml"]);
             let text = field.text().unwrap_or_default();
-            let value: Value = serde_saphyr::from_str(&text).map_err(|error| ReadError::Config {
-                place: document.place.clone(),
-                problem: error.to_string(),
+            let value: Value = serde_saphyr::from_str(&text).map_err(|error| {
+                ReadError::Config { place: document.place.clone(), problem: error.to_string() }
             })?;
             let inner = Seen::default();
             if adapter_rules::form(&Field::root(&value, &inner)).is_none() {

@@ -106,7 +106,8 @@ impl Draft {
         self.name.clone_from(&name);
         let space = reference.get("namespace");
         if let Some(other) = space.text().filter(|it| Some(it) != identity.namespace.as_ref()) {
-            let text = format!("a target is always in the namespace of its autoscaler, not {other}.");
+            let text =
+                format!("a target is always in the namespace of its autoscaler, not {other}.");
             comments.changed(space.path(), text);
             self.namespace = Some(other);
         }

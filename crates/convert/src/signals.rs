@@ -104,7 +104,12 @@ mod tests {
                 Kind::Gauge,
                 Some(Signal::InFlightRequests),
             ),
-            (Engine::Vllm, "vllm:num_requests_waiting vllm:num_requests_waiting", Kind::Gauge, None),
+            (
+                Engine::Vllm,
+                "vllm:num_requests_waiting vllm:num_requests_waiting",
+                Kind::Gauge,
+                None,
+            ),
             (Engine::Sglang, "sglang:num_queue_reqs", Kind::Gauge, Some(Signal::WaitingRequests)),
             (Engine::Sglang, "vllm:num_requests_waiting", Kind::Gauge, None),
             // A part of the series: those of one mode.

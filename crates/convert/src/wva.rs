@@ -49,8 +49,7 @@ pub(crate) fn replace(
     field: &str,
     comments: &mut Comments,
 ) -> bool {
-    let is_its =
-        |it: &Variant| it.target == draft.name && it.namespace == draft.namespace;
+    let is_its = |it: &Variant| it.target == draft.name && it.namespace == draft.namespace;
     let is_known = context.variants.iter().any(is_its);
     if is_known {
         metrics(draft, field, comments);
@@ -88,11 +87,7 @@ fn metrics(draft: &mut Draft, field: &str, comments: &mut Comments) {
 }
 
 /// Converts a VariantAutoscaling.
-pub(crate) fn convert(
-    root: &Field,
-    identity: &Identity,
-    comments: &mut Comments,
-) -> Option<Draft> {
+pub(crate) fn convert(root: &Field, identity: &Identity, comments: &mut Comments) -> Option<Draft> {
     let spec = root.get("spec");
     let mut draft = Draft::default();
     let reference = spec.get("scaleTargetRef");
@@ -102,8 +97,7 @@ pub(crate) fn convert(
         // The first version scaled the Deployment of its own name.
         draft.namespace.clone_from(&identity.namespace);
         draft.name.clone_from(&identity.name);
-        draft.target =
-            Some(["apps/v1".to_owned(), "Deployment".to_owned(), identity.name.clone()]);
+        draft.target = Some(["apps/v1".to_owned(), "Deployment".to_owned(), identity.name.clone()]);
     }
     let notes = [
         ("variantID", "a label of the controller's own metrics."),
@@ -121,10 +115,16 @@ pub(crate) fn convert(
         }
     }
     for (key, text) in [
-        ("variantCost", "which of several variants is the cheapest is no question here: each \
-                         target is scaled by its own load."),
-        ("sloClassRef", "targets for latencies are metrics here: the signals TimeToFirstToken and \
-                         InterTokenLatency with a target of type Value."),
+        (
+            "variantCost",
+            "which of several variants is the cheapest is no question here: each \
+                         target is scaled by its own load.",
+        ),
+        (
+            "sloClassRef",
+            "targets for latencies are metrics here: the signals TimeToFirstToken and \
+                         InterTokenLatency with a target of type Value.",
+        ),
     ] {
         let field = spec.get(key);
         if field.exists() {

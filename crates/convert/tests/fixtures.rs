@@ -95,7 +95,10 @@ fn the_guide_becomes_the_object_of_the_documentation() {
         .split("```yaml\n")
         .filter_map(|rest| rest.split_once("```"))
         .map(|(block, _)| block)
-        .find(|block| block.contains("kind: LLMAutoscaler\n") && block.contains("To keep using your Prometheus"))
+        .find(|block| {
+            block.contains("kind: LLMAutoscaler\n")
+                && block.contains("To keep using your Prometheus")
+        })
         .unwrap();
     let expected: Value = serde_saphyr::from_str(expected).unwrap();
     let objects: Vec<&Value> = report.conversions.iter().flat_map(|it| &it.objects).collect();
@@ -315,7 +318,8 @@ fn no_value_breaks_a_conversion() {
 #[test]
 fn what_is_missing_is_told_with_its_place() {
     let losses = report("other.yaml").losses();
-    let first = "other.yaml, document 1: Deployment chat: Not expressed: this kind is not converted.";
+    let first =
+        "other.yaml, document 1: Deployment chat: Not expressed: this kind is not converted.";
     assert!(losses[0].starts_with(first), "{losses:#?}");
     for part in ["spec.dance", "spec.minReplicas", "spec.scaleTargetRef.flavour"] {
         let text =

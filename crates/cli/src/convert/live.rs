@@ -94,7 +94,9 @@ async fn config_map(client: Client, reference: &str) -> anyhow::Result<Document>
     let resource = ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource);
     let found = api.get(name).await.map_err(|error| match error {
-        kube::Error::Api(status) => anyhow!("reading the ConfigMap {reference}: {}", status.message),
+        kube::Error::Api(status) => {
+            anyhow!("reading the ConfigMap {reference}: {}", status.message)
+        }
         error => anyhow!("reading the ConfigMap {reference}: {error}"),
     })?;
     let mut value = serde_json::to_value(&found)?;

@@ -114,7 +114,9 @@ impl Rule {
         };
         let filters: String = filters
             .iter()
-            .map(|(is, pattern)| format!(" if {} like {pattern},", if *is { "it is" } else { "not" }))
+            .map(|(is, pattern)| {
+                format!(" if {} like {pattern},", if *is { "it is" } else { "not" })
+            })
             .collect();
         let labels = overrides.iter().map(|(label, resource)| format!("{label} is the {resource}"));
         let labels: Vec<String> = labels.chain(template.clone()).collect();
@@ -161,9 +163,10 @@ impl Rule {
                 let place = (!is_namespace).then(|| of_namespace(namespace));
                 (place.into_iter().chain([object]).collect(), label)
             }
-            Asked::External { namespace } => {
-                (self.is_namespaced.then(|| of_namespace(namespace)).into_iter().collect(), String::new())
-            }
+            Asked::External { namespace } => (
+                self.is_namespaced.then(|| of_namespace(namespace)).into_iter().collect(),
+                String::new(),
+            ),
         };
         matchers.extend(labels.iter().cloned());
         let matchers = matchers.join(",");

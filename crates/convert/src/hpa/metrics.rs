@@ -20,12 +20,7 @@ struct Given {
 }
 
 /// Adds one metric to the draft, or says why not.
-pub(super) fn metric(
-    field: &Field,
-    draft: &mut Draft,
-    context: &Context,
-    comments: &mut Comments,
-) {
+pub(super) fn metric(field: &Field, draft: &mut Draft, context: &Context, comments: &mut Comments) {
     let kind = field.get("type").text().unwrap_or_default();
     match kind.as_str() {
         "Pods" => {

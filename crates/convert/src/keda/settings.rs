@@ -32,11 +32,17 @@ pub(super) fn server(
         comments.note(address.path(), text);
     }
     for (key, text) in [
-        ("namespace", "a parameter of the query's URL. If the server needs it, name an address \
-                       that has the tenant in its path or a header."),
+        (
+            "namespace",
+            "a parameter of the query's URL. If the server needs it, name an address \
+                       that has the tenant in its path or a header.",
+        ),
         ("queryParameters", "parameters of the query's URL: a source adds none."),
-        ("awsRegion", "the operator's owner gives it credentials for Amazon's servers \
-                       (docs/credentials.md)."),
+        (
+            "awsRegion",
+            "the operator's owner gives it credentials for Amazon's servers \
+                       (docs/credentials.md).",
+        ),
     ] {
         let field = metadata.get(key);
         if field.exists() {

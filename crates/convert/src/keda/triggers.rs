@@ -90,12 +90,7 @@ fn activation(field: &Field, draft: &Draft, comments: &mut Comments) {
 }
 
 /// Reads the server and the query of a trigger of type prometheus; false if its metric is left out.
-fn ask(
-    trigger: &Field,
-    draft: &mut Draft,
-    context: &Context,
-    comments: &mut Comments,
-) -> bool {
+fn ask(trigger: &Field, draft: &mut Draft, context: &Context, comments: &mut Comments) -> bool {
     let metadata = trigger.get("metadata");
     let access = authentication::access(trigger, draft, context, comments);
     for mode in access.modes() {
@@ -139,8 +134,7 @@ fn name_of(trigger: &Field, index: usize) -> String {
 }
 
 fn index_of(trigger: &Field) -> usize {
-    let digits: String =
-        trigger.path().chars().filter(char::is_ascii_digit).collect();
+    let digits: String = trigger.path().chars().filter(char::is_ascii_digit).collect();
     digits.parse().unwrap_or_default()
 }
 
@@ -224,7 +218,7 @@ fn metrics_api(trigger: &Field, draft: &mut Draft, comments: &mut Comments) {
         let text = String::from(
             "only a page in Prometheus's format with a series of an engine is read here, with a \
              target greater than 0. For the number of another program, have Prometheus scrape it, \
-             and use a query."
+             and use a query.",
         );
         return draft.leave_out(comments, trigger.path(), &text);
     };
@@ -246,9 +240,8 @@ fn metrics_api(trigger: &Field, draft: &mut Draft, comments: &mut Comments) {
             comments.changed(&field, text);
         }
         (false, ..) => {
-            let text = format!(
-                "{read}: all of them, where the address answered for one pod at a time."
-            );
+            let text =
+                format!("{read}: all of them, where the address answered for one pod at a time.");
             comments.changed(&field, text);
         }
     }
@@ -322,7 +315,8 @@ fn composed(
         );
         return draft.leave_out(comments, &field, &text);
     };
-    let text = "the formula is one query: each trigger in sum( ), so that their labels do not matter.";
+    let text =
+        "the formula is one query: each trigger in sum( ), so that their labels do not matter.";
     comments.changed(&field, text);
     let reading = Reading::Query { query, is_value };
     let name = "formula".to_owned();
