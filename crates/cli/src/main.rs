@@ -7,6 +7,7 @@
 mod args;
 mod bill;
 mod cluster;
+mod convert;
 mod election;
 mod engines;
 mod explain;
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
         Command::Bill(bill) => with_cluster(bill.bill()),
         Command::Simulate(simulate) => simulate.simulate(),
         Command::Explain(explain) => with_cluster(explain.explain()),
+        Command::Convert(convert) => match convert.convert() {
+            Ok(status) => return status,
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

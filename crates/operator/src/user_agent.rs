@@ -21,6 +21,8 @@ pub enum Component {
     Explain,
     /// The subcommand `probe`.
     Probe,
+    /// The subcommand `convert`.
+    Convert,
 }
 
 impl Component {
@@ -33,6 +35,7 @@ impl Component {
             Self::Bill => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (bill)"),
             Self::Explain => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (explain)"),
             Self::Probe => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (probe)"),
+            Self::Convert => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (convert)"),
         }
     }
 
@@ -76,6 +79,7 @@ mod tests {
             (Component::Scrape.user_agent().to_owned(), "(scrape)"),
             (Component::Query.user_agent().to_owned(), "(query)"),
             (Component::Probe.user_agent().to_owned(), "(probe)"),
+            (Component::Convert.user_agent().to_owned(), "(convert)"),
         ];
         for (agent, end) in agents {
             let start = format!("llm-autoscaler/{VERSION} ");

@@ -44,6 +44,7 @@ const LAYERED: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("operator", OPERATOR_LAYERS),
     ("observe", &[]),
+    ("convert", &[]),
     ("cli", &[]),
     ("sim", &[]),
     ("simulate", &[]),
@@ -57,6 +58,7 @@ const CORE: &str = "llm-autoscaler-core";
 const ENGINES: &str = "llm-autoscaler-engines";
 const API: &str = "llm-autoscaler-api";
 const OBSERVE: &str = "llm-autoscaler-observe";
+const CONVERT: &str = "llm-autoscaler-convert";
 const OPERATOR: &str = "llm-autoscaler-operator";
 const CLI: &str = "llm-autoscaler";
 const SIM: &str = "llm-autoscaler-sim";
@@ -69,10 +71,11 @@ const CRATES: &[(&str, &[&str])] = &[
     (ENGINES, &[CORE]),
     (API, &[CORE, ENGINES]),
     (OBSERVE, &[CORE, ENGINES, API]),
+    (CONVERT, &[CORE, ENGINES, API]),
     (OPERATOR, &[CORE, ENGINES, API, OBSERVE]),
     (SIM, &[]),
     (SIMULATE, &[CORE, ENGINES, API, OBSERVE, SIM]),
-    (CLI, &[CORE, ENGINES, API, OBSERVE, OPERATOR, SIMULATE]),
+    (CLI, &[CORE, ENGINES, API, OBSERVE, CONVERT, OPERATOR, SIMULATE]),
     (TESTBED, &[SIM]),
     ("llm-autoscaler-ca-bundle", &[]),
     ("llm-autoscaler-e2e", &[API, TESTBED]),
@@ -82,7 +85,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that do no I/O, and packages that they would do it with.
-const PURE: [&str; 6] = [CORE, ENGINES, API, OBSERVE, SIM, SIMULATE];
+const PURE: [&str; 7] = [CORE, ENGINES, API, OBSERVE, CONVERT, SIM, SIMULATE];
 const IO: [&str; 5] = ["tokio", "hyper", "reqwest", "tower", "kube-client"];
 
 /// Of 1,000 comment lines, so many may begin with What, Whether or The same.

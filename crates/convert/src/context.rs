@@ -1,0 +1,72 @@
+//! What converters know of the other documents.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Options,
+    adapter_rules::{self, Rules},
+    comment::Comments,
+    draft::Draft,
+    keda::Authentication,
+    kthena::Policy,
+    wva::Variant,
+};
+
+/// The namespace that an object without one is in, for queries.
+const DEFAULT: &str = "default";
+
+/// What other documents say.
+#[derive(Default)]
+pub(crate) struct Context<'a> {
+    pub rules: Rules,
+    pub variants: Vec<Variant>,
+    /// TriggerAuthentications by kind, namespace and name.
+    pub authentications: BTreeMap<(String, Option<String>, String), Authentication>,
+    /// Kthena's policies by namespace and name.
+    pub policies: BTreeMap<(Option<String>, String), Policy<'a>>,
+    pub options: Options,
+}
+
+impl Context<'_> {
+    /// Returns the namespace of a draft's target, for a query.
+    pub(crate) fn namespace(&self, draft: &Draft) -> String {
+        draft.namespace.clone().unwrap_or_else(|| DEFAULT.to_owned())
+    }
+
+    /// Makes the draft ask the server that the adapter asks. Where none is known, the metric of
+    /// `field` is left out.
+    pub(crate) fn ask_adapter(
+        &self,
+        draft: &mut Draft,
+        field: &str,
+        comments: &mut Comments,
+    ) -> bool {
+        let chosen = self.options.prometheus_url.as_deref();
+        let chosen = chosen.and_then(|url| adapter_rules::named(url, "--prometheus-url", comments));
+        let Some(server) = chosen.or_else(|| self.rules.server.clone()) else {
+            let text = "the metric is a query, and the address of the Prometheus server is not in \
+                        the input: give it with --prometheus-url.";
+            draft.leave_out(comments, field, text);
+            return false;
+        };
+        if draft.ask(server) {
+            if draft.namespace.is_none() {
+                let text = "the object names no namespace, so the query has the namespace default.";
+                comments.changed(field, text);
+            }
+            return true;
+        }
+        let text = "the metric is a query to a second Prometheus server, and the queries of an \
+                    LLMAutoscaler go to one.";
+        draft.leave_out(comments, field, text);
+        false
+    }
+}
+
+impl Draft {
+    /// Returns a pattern of the names of the target's pods.
+    pub(crate) fn pods(&self) -> String {
+        let [_, kind, name] = self.target.clone().unwrap_or_default();
+        crate::adapter_rules::pods_of(&kind, &name)
+    }
+}
