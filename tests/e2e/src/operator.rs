@@ -72,7 +72,7 @@ impl Operator {
         let election = self.election.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let name = election.as_ref().map_or(&self.namespace, |election| &election.pod);
         let log = self.logs.join(format!("operator-{name}-{count}.log"));
-        let [health, wake] = [free_address(), free_address()];
+        let [health, wake] = free_addresses();
         self.port.store(health.port(), Ordering::Relaxed);
         self.wake_port.store(wake.port(), Ordering::Relaxed);
         let health = format!("--health-address={health}");
@@ -262,10 +262,17 @@ impl Operator {
 /// Returns an address of loopback that nothing listens at. Its port is below those that the system
 /// gives to outgoing connections, because one of these might take it until the operator does.
 pub fn free_address() -> SocketAddr {
-    loop {
-        let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(30_000..32_500)));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
+    let [address] = free_addresses();
+    address
+}
+
+/// Returns several such addresses, which differ.
+fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    // All are bound at the same time, so that none is given twice.
+    let listeners: [_; N] = std::array::from_fn(|_| {
+        std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(30_000..32_500))))
+            .find_map(|address| Some((address, TcpListener::bind(address).ok()?)))
+            .expect("repeated without an end")
+    });
+    listeners.map(|(address, _)| address)
 }
