@@ -30,6 +30,7 @@ mod policy;
 mod profile;
 mod recommend;
 mod replica_state;
+mod shadow;
 pub mod stabilize;
 mod startup_times;
 mod step;
@@ -57,6 +58,7 @@ pub use policy::{
 pub use profile::{Deviation, Deviations, Profile};
 pub use recommend::propose;
 pub use replica_state::ReplicaState;
+pub use shadow::{BilledHour, Difference, Mode, Shadow, ShadowBill};
 pub use startup_times::StartupTimes;
 pub use step::{
     Basis, Config, DrainAction, DrainObservation, ReplicaCounts, ReplicaReason, RoleConfig,

@@ -14,6 +14,7 @@
 mod decide_role;
 mod drain_role;
 mod reasons;
+mod shadow_role;
 mod writes;
 
 use std::time::Duration;
@@ -23,7 +24,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     coordinate::{Lag, RoleDemand, SharedLimits, coordinate},
     decision::Decision,
-    drain::{Candidate, DrainStep, Removal},
+    drain::DrainStep,
     history::History,
     now::{Monotonic, Now},
     observation::Observation,
@@ -31,12 +32,15 @@ use crate::{
     policy::Policy,
     profile::{Deviation, Profile},
     replica_state::ReplicaState,
+    shadow::{Mode, Shadow},
     startup_times::StartupTimes,
     units::Resize,
 };
 
+use drain_role::Drained;
+
 pub use decide_role::Basis;
-pub use drain_role::{DrainAction, WaitingOn};
+pub use drain_role::{DrainAction, DrainObservation, WaitingOn, WorkloadState};
 pub use reasons::ReplicaReason;
 pub use writes::{Write, Writes};
 
@@ -59,6 +63,8 @@ pub struct RoleConfig {
     /// How long a scale-down waits for the requests of each replica that it removes; `None` where
     /// scale-downs do not drain.
     pub drain_deadline: Option<TimeDelta>,
+    /// Whether its decisions are carried out.
+    pub mode: Mode,
 }
 
 /// The memory of one target, from step to step.
@@ -76,6 +82,8 @@ pub struct RoleMemory {
     pub pace: TokenBucket,
     /// The latest step waited for the first samples.
     pub awaits_samples: bool,
+    /// The size that recommendations would have led to; `None` where decisions are carried out.
+    pub shadow: Option<Shadow>,
 }
 
 /// The difference between the ways of the two clocks, from step to step, up to which the wall clock
@@ -102,7 +110,7 @@ impl RoleMemory {
         let is_gap = elapsed > longest_gap;
         let awaited = std::mem::take(&mut self.awaits_samples);
         if is_gap || (awaited && policy.profile.has(Deviation::UnobservedTime)) {
-            self.history.bridge_gap(policy, resize(), now.wall);
+            self.bridge_gap(policy, resize, now.wall);
         }
         is_gap
     }
@@ -187,32 +195,6 @@ pub struct WriteBlock {
     /// Something else undoes every size that is written, and the next write waits until this time;
     /// `None` where it does not wait.
     pub contested_until: Option<DateTime<Utc>>,
-}
-
-/// The observation of a target for scale-downs that drain.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DrainObservation {
-    /// Which replicas a smaller size removes; `None` where that is not known.
-    pub removal: Option<Removal>,
-    /// The replicas that could be removed.
-    pub candidates: Vec<Candidate>,
-    /// The target's own object.
-    pub workload: WorkloadState,
-}
-
-/// The knowledge of the target's own object, as far as a scale-down depends on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WorkloadState {
-    /// It has not been read, or too long ago.
-    #[default]
-    Unread,
-    /// It could not be read.
-    Unreadable,
-    /// It was read.
-    Read {
-        /// A rollout is in progress and makes progress, so nothing shrinks.
-        rollout_holds: bool,
-    },
 }
 
 /// The plan of one step: every choice of it, as a value.
@@ -331,7 +313,8 @@ pub fn plan(
     let roles = || config.roles.iter().zip(memory).zip(observed);
     let mut decisions: Vec<(Decision, Basis)> = roles()
         .map(|((config, memory), observed)| {
-            decide_role::decide_role(&config.policy, &memory.history, observed, now.wall)
+            let from = memory.size_before(config, observed.usable.scale.current);
+            decide_role::decide_role(&config.policy, &memory.history, observed, from, now.wall)
         })
         .collect();
     if let Some(shared) = &config.shared {
@@ -362,12 +345,20 @@ fn demand(
     decision: &Decision,
     now: Now,
 ) -> RoleDemand {
-    let fixed = observed.block.keeps_size();
-    RoleDemand {
-        existing: observed.counts.existing(decision.current),
-        lagging: memory.lag.lagging(),
-        gpus: config.gpus,
-        ..RoleDemand::new(&config.policy, &memory.history, decision, fixed, now.wall)
+    let RoleConfig { policy, gpus, mode, .. } = config;
+    let fixed = *mode == Mode::Scale && observed.block.keeps_size();
+    let own = RoleDemand {
+        gpus: *gpus,
+        ..RoleDemand::new(policy, &memory.history, decision, fixed, now.wall)
+    };
+    match mode {
+        Mode::Scale => RoleDemand {
+            existing: observed.counts.existing(decision.current),
+            lagging: memory.lag.lagging(),
+            ..own
+        },
+        // Replicas that start or end are those of the target, and not of the shadow.
+        Mode::Recommend => own,
     }
 }
 
@@ -378,7 +369,10 @@ impl RolePlan {
         (decision, basis): (Decision, Basis),
         now: Now,
     ) -> Self {
-        let drained = drain_role::drain_role(config, observed, &decision, now.wall);
+        let drained = match config.mode {
+            Mode::Scale => drain_role::drain_role(config, observed, &decision, now.wall),
+            Mode::Recommend => Drained::nothing(decision.current),
+        };
         Self {
             basis,
             demand: decision.own_desired(),
