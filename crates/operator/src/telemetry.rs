@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use llm_autoscaler_core::ShadowBill;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -30,6 +31,7 @@ pub(crate) struct Telemetry {
     scale_writes: Family<ResultLabel, Counter>,
     withheld: Family<ReasonLabel, Counter>,
     changes: Counter,
+    recommended: Family<SizeLabel, Counter<f64, AtomicU64>>,
     status_writes: Family<ResultLabel, Counter>,
     drains: Family<ResultLabel, Counter>,
     panics: Family<TaskLabel, Counter>,
@@ -72,6 +74,11 @@ struct TaskLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DifferenceLabel {
     difference: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SizeLabel {
+    size: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -134,6 +141,12 @@ impl Default for Telemetry {
                 "changes_by_others",
                 "Changes of the replicas of a target that the operator did not make",
                 Counter::default(),
+            ),
+            recommended: register(
+                all,
+                "recommendation_replica_seconds",
+                "Replicas of targets with mode Recommend over time, by whose size they are",
+                Family::default(),
             ),
             status_writes: counters(
                 all,
@@ -231,6 +244,15 @@ impl Telemetry {
         self.changes.inc();
     }
 
+    /// Counts the replicas of a target that is only watched, and those that it would have.
+    pub(crate) fn record_recommended(&self, bill: &ShadowBill) {
+        let sizes = [("actual", bill.actual), ("recommended", bill.recommended)];
+        for (size, milliseconds) in sizes {
+            let seconds = Duration::from_millis(milliseconds.unsigned_abs()).as_secs_f64();
+            self.recommended.get_or_create(&SizeLabel { size }).inc_by(seconds);
+        }
+    }
+
     /// Counts a write of a status. The result is `ok` or `error`.
     pub(crate) fn record_status_write(&self, result: &'static str) {
         self.status_writes.get_or_create(&ResultLabel { result }).inc();
@@ -326,6 +348,7 @@ mod tests {
         telemetry.record_samples("scrape", 1);
         telemetry.record_scale_write("ok");
         telemetry.record_withheld("paused");
+        telemetry.record_recommended(&ShadowBill::default());
         telemetry.record_status_write("ok");
         telemetry.record_drain("drained");
         telemetry.record_panic("page");

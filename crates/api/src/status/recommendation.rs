@@ -9,6 +9,9 @@ use crate::time;
 
 /// Milliseconds of a second.
 const SECOND: i64 = 1000;
+/// The growth of the bill, in seconds, with which a status is renewed though nothing else has
+/// changed.
+const BILLED_EVERY: i64 = 300;
 /// Seconds of an hour.
 const HOUR: i64 = 3600;
 
@@ -67,6 +70,16 @@ impl RecommendationStatus {
             bill: RecommendationBill::of(shadow),
             differences: shadow.differences().iter().map(RecommendationDifference::of).collect(),
         }
+    }
+
+    /// Returns whether this has news, compared with what a status says already: another number, or
+    /// a bill that has grown by five minutes.
+    pub fn is_news(&self, before: &Self) -> bool {
+        let grown = self.bill.observed_seconds - before.bill.observed_seconds;
+        self.replicas != before.replicas
+            || self.differences != before.differences
+            || self.bill.since != before.bill.since
+            || !(0..BILLED_EVERY).contains(&grown)
     }
 
     /// Returns the shadow to go on with.
@@ -155,6 +168,19 @@ mod tests {
         let json = serde_json::to_string(&status).unwrap();
         let read: RecommendationStatus = serde_json::from_str(&json).unwrap();
         assert_eq!(read.shadow(), shadow);
+    }
+
+    #[test]
+    fn a_bill_that_has_grown_a_little_is_no_news() {
+        let observed = |replicas, seconds| {
+            let bill = RecommendationBill { observed_seconds: seconds, ..Default::default() };
+            RecommendationStatus { replicas, bill, differences: Vec::new() }
+        };
+        let before = observed(3, 1000);
+        let table = [(3, 1000, false), (3, 1299, false), (3, 1300, true), (3, 999, true), (4, 1000, true)];
+        for (replicas, seconds, expected) in table {
+            assert_eq!(observed(replicas, seconds).is_news(&before), expected, "{seconds}");
+        }
     }
 
     #[test]
