@@ -47,8 +47,8 @@ pub use spec::{
     GatewayName, GaugeSpec, HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, LabelOperator,
     LabelRequirement, ManualChangesSpec, MetricSpec, MetricTarget, Name, Named, PodMonitorMode,
     PodMonitorSpec, Port, PrometheusSpec, RatioSpec, ReplicaPodsSpec, RoleSpec, ScaleTargetRef,
-    ScaleToZeroSpec, ScalingMode, Scheme, ScrapeSpec, SecretOrConfigMap, SeriesSelector, SeriesSpec, SeriesType,
-    SignalName, SourceSpec, TargetTypeName, TlsSpec,
+    ScaleToZeroSpec, ScalingMode, Scheme, ScrapeSpec, SecretOrConfigMap, SeriesSelector,
+    SeriesSpec, SeriesType, SignalName, SourceSpec, TargetTypeName, TlsSpec,
 };
 pub use status::{
     ChangeRecord, DecisionStatus, LLMAutoscalerStatus, ManualChangeStatus, MetricStatus,

@@ -256,8 +256,7 @@ mod tests {
     fn a_history_of_recommendations_goes_on_from_the_recommended_size() {
         let restored = |shadow: Option<Shadow>| {
             let record = HistoryRecord { replicas: Some(9), ..HistoryRecord::default() };
-            let remembered =
-                Remembered { history: Some(record), shadow, ..Remembered::default() };
+            let remembered = Remembered { history: Some(record), shadow, ..Remembered::default() };
             let counts = ReplicaCounts { alive: 3, coming: 3, ..ReplicaCounts::default() };
             remembered.restore(&policy(), 3, counts, false, at(60)).history
         };

@@ -96,11 +96,7 @@ impl Shadow {
 
     /// Goes on with what was remembered. `hours` and `differences` are latest first. The time until
     /// the next record is not billed, because nothing was observed.
-    pub fn restored(
-        replicas: i32,
-        hours: Vec<BilledHour>,
-        differences: Vec<Difference>,
-    ) -> Self {
+    pub fn restored(replicas: i32, hours: Vec<BilledHour>, differences: Vec<Difference>) -> Self {
         Self { replicas, actual: replicas, billed_at: None, hours, differences }
     }
 

@@ -94,7 +94,8 @@ impl RecommendationBill {
     fn of(shadow: &Shadow) -> Self {
         let ShadowBill { milliseconds, actual, recommended } = shadow.bill();
         let hours = shadow.hours();
-        let since = hours.last().and_then(|first| time::from_seconds(first.hour.saturating_mul(HOUR)));
+        let since =
+            hours.last().and_then(|first| time::from_seconds(first.hour.saturating_mul(HOUR)));
         Self {
             since,
             observed_seconds: milliseconds / SECOND,
@@ -177,7 +178,8 @@ mod tests {
             RecommendationStatus { replicas, bill, differences: Vec::new() }
         };
         let before = observed(3, 1000);
-        let table = [(3, 1000, false), (3, 1299, false), (3, 1300, true), (3, 999, true), (4, 1000, true)];
+        let table =
+            [(3, 1000, false), (3, 1299, false), (3, 1300, true), (3, 999, true), (4, 1000, true)];
         for (replicas, seconds, expected) in table {
             assert_eq!(observed(replicas, seconds).is_news(&before), expected, "{seconds}");
         }

@@ -32,13 +32,7 @@ impl RoleMemory {
     /// When it ends, the target's size is adopted: it counts as a recommendation of now, beside
     /// those of the shadow, so that the first size that is written is no jump to what the shadow
     /// had come to.
-    pub fn follow_mode(
-        &mut self,
-        mode: Mode,
-        policy: &Policy,
-        current: i32,
-        now: DateTime<Utc>,
-    ) {
+    pub fn follow_mode(&mut self, mode: Mode, policy: &Policy, current: i32, now: DateTime<Utc>) {
         match (mode, self.shadow.take()) {
             (Mode::Recommend, shadow) => {
                 self.shadow = Some(shadow.unwrap_or_else(|| Shadow::new(current)));

@@ -11,8 +11,8 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_core::{
     Config, Decision, DrainObservation, History, Mode, Monotonic, Now, Observation, Outcome,
-    Profile, Reading, ReplicaCounts, ReplicaState, RoleConfig, RoleMemory, RoleObservation, Scale, Selector,
-    StepPlan, Write, WriteBlock, plan,
+    Profile, Reading, ReplicaCounts, ReplicaState, RoleConfig, RoleMemory, RoleObservation, Scale,
+    Selector, StepPlan, Write, WriteBlock, plan,
 };
 use serde_json::{Value, json};
 

@@ -27,9 +27,8 @@ pub(super) fn condition(report: &RoleReport<'_>) -> Option<ConditionUpdate> {
             report.size_after()
         )
     };
-    let update = || {
-        ConditionUpdate::yes(ConditionType::Recommending, Reason::RecommendMode, message())
-    };
+    let update =
+        || ConditionUpdate::yes(ConditionType::Recommending, Reason::RecommendMode, message());
     (report.config.mode == Mode::Recommend).then(update)
 }
 
