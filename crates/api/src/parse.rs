@@ -36,7 +36,7 @@ use crate::{
 pub struct TargetConfig {
     /// The object to scale.
     pub target: ScaleTargetRef,
-    /// Whether decisions are carried out.
+    /// The choice whether decisions are carried out.
     pub mode: Mode,
     /// The policy that decides.
     pub policy: Policy,

@@ -51,10 +51,11 @@ pub struct LLMAutoscalerStatus {
 
     /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero are those of a
     /// HorizontalPodAutoscaler. Ready is True while the target is scaled, and Stalled while waiting
-    /// does not help; Recommending, Paused and ManualChange are True while nothing is written. SamplesComplete,
-    /// ReplicasStuck, FirstSourceUsed, Fallback and Advisory describe the samples; Draining,
-    /// DrainBestEffort, RolloutStuck and ReadinessGateKept describe scale-downs that drain;
-    /// PodMonitorReady describes the PodMonitor, and SchemaMismatch a CRD of another version.
+    /// does not help; Recommending, Paused and ManualChange are True while nothing is written.
+    /// SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback and Advisory describe the samples;
+    /// Draining, DrainBestEffort, RolloutStuck and ReadinessGateKept describe scale-downs that
+    /// drain; PodMonitorReady describes the PodMonitor, and SchemaMismatch a CRD of another
+    /// version.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

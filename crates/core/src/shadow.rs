@@ -46,7 +46,7 @@ pub struct Shadow {
 pub struct BilledHour {
     /// The number of the hour since 1970, in UTC.
     pub hour: i64,
-    /// What was observed in it.
+    /// The bill of its observed part.
     pub bill: ShadowBill,
 }
 

@@ -63,7 +63,7 @@ pub struct RoleConfig {
     /// How long a scale-down waits for the requests of each replica that it removes; `None` where
     /// scale-downs do not drain.
     pub drain_deadline: Option<TimeDelta>,
-    /// Whether its decisions are carried out.
+    /// The choice whether its decisions are carried out.
     pub mode: Mode,
 }
 

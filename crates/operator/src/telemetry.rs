@@ -110,6 +110,11 @@ fn build_info(registry: &mut Registry) -> Family<BuildLabels, Gauge> {
     register(registry, "build_info", help, Family::default())
 }
 
+fn recommendations(registry: &mut Registry) -> Family<SizeLabel, Counter<f64, AtomicU64>> {
+    let help = "Replicas of targets with mode Recommend times seconds, by size";
+    register(registry, "recommendation_replica_seconds", help, Family::default())
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("llm_autoscaler");
@@ -142,12 +147,7 @@ impl Default for Telemetry {
                 "Changes of the replicas of a target that the operator did not make",
                 Counter::default(),
             ),
-            recommended: register(
-                all,
-                "recommendation_replica_seconds",
-                "Replicas of targets with mode Recommend over time, by whose size they are",
-                Family::default(),
-            ),
+            recommended: recommendations(all),
             status_writes: counters(
                 all,
                 "status_writes",

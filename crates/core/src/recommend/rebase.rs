@@ -97,7 +97,7 @@ mod tests {
             // Of neither.
             (10, 0.5, 5, all, 7, 5),
             (10, 3.0, 30, all, 20, 30),
-            // The same size, none at all, and a replica of which nothing is known.
+            // An equal size, none at all, and a replica of which nothing is known.
             (10, 0.95, 10, all, 10, 10),
             (10, 0.5, 5, all, 0, 5),
             (10, 0.95, 10, missing, 8, 10),

@@ -27,10 +27,10 @@ pub enum Basis {
     InDoubt,
 }
 
-/// Decides one role, starting from `from` replicas. Samples in doubt never shrink a target: where a decision with them would, it
-/// is made again without them, and the larger size of the two is taken: without a sample of much
-/// load a target may seem to need fewer. If no metric is left without them, the samples in doubt
-/// may keep the size but not reduce it.
+/// Decides one role, starting from `from` replicas. Samples in doubt never shrink a target: where a
+/// decision with them would, it is made again without them, and the larger size of the two is
+/// taken: without a sample of much load a target may seem to need fewer. If no metric is left
+/// without them, the samples in doubt may keep the size but not reduce it.
 ///
 /// This holds under [`Profile::HpaExact`](crate::Profile::HpaExact) too, because pods are scraped
 /// one after the other, while the HPA gets the samples of all of them at once.

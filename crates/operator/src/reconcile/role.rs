@@ -147,7 +147,9 @@ impl Role {
 
     /// Deletes the PodMonitor of a role that the spec has no longer.
     pub(super) fn retire(&mut self) {
-        self.pod_monitor.delete(&self.object);
+        if !self.recommends() {
+            self.pod_monitor.delete(&self.object);
+        }
     }
 
     /// The reasons why the operator may not write. There are none for recommendations: whatever

@@ -222,8 +222,11 @@ fn optional(report: &RoleReport<'_>) -> [(ConditionType, Option<ConditionUpdate>
     let RoleReport { config, findings, messages, block, .. } = report;
     let paused = blocks::paused(block, &config.target.to_string(), messages.decision);
     let first_source = optional_conditions::first_source(config, findings);
+    let recommending = (config.mode == Mode::Recommend).then(|| {
+        recommending::condition(&config.target, report.current_replicas(), report.size_after())
+    });
     [
-        (ConditionType::Recommending, recommending::condition(report)),
+        (ConditionType::Recommending, recommending),
         (ConditionType::Paused, paused),
         (ConditionType::ManualChange, blocks::manual_change(block, messages.decision)),
         (ConditionType::ReplicasStuck, optional_conditions::stuck(findings)),

@@ -65,7 +65,7 @@ pub(crate) async fn run(cluster: &Arc<Cluster>) -> Result<()> {
     let beside: Vec<_> = writes.iter().filter(early).map(|(_, resource)| resource).collect();
     ensure!(!beside.is_empty(), "the audit log has no status of ours");
     ensure!(
-        beside.iter().all(|resource| *resource == "llmautoscalers/status"),
+        beside.iter().all(|resource| ["llmautoscalers/status", "events"].contains(&&***resource)),
         "written beside the HPA: {beside:?}"
     );
     let sizes = writes.iter().filter(|(_, resource)| resource == "statefulsets/scale").count();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{policy::Policy, shadow::Shadow};
 
-/// One role that only recommends, with a window of scale-downs, from step to step.
+/// A role that only recommends, with a window of scale-downs, from step to step.
 struct Recommender {
     policy: Policy,
     memory: RoleMemory,
@@ -109,7 +109,7 @@ fn a_gap_holds_the_size_of_the_shadow_and_not_that_of_the_target() {
     let resize = || panic!("the target's size does not matter to the shadow");
     role.memory.latest = Some(role.now());
     role.second += 10_000;
-    let gap = std::time::Duration::from_secs(60);
+    let gap = std::time::Duration::from_mins(1);
     assert!(role.memory.begin_step(&role.policy, resize, role.now(), gap));
     assert_eq!(role.step(Mode::Recommend, 20, 3), 8);
     assert_eq!(role.memory.history.scale_downs(), []);

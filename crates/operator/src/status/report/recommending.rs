@@ -1,14 +1,12 @@
 //! The texts and numbers about a target that is only watched, and what it would have.
 
 use llm_autoscaler_api::{
-    RecommendationStatus, TargetStatus,
+    RecommendationStatus, ScaleTargetRef, TargetStatus,
     conditions::{ConditionType, ConditionUpdate, Reason},
 };
-use llm_autoscaler_core::{Mode, RoleMemory};
+use llm_autoscaler_core::RoleMemory;
 
-use super::RoleReport;
-
-/// Returns `Ready` of an autoscaler that recommends, and whose target is found and measured. A
+/// Returns `Ready` of an autoscaler that recommends, once its target is found and measured. A
 /// recommendation is all that the spec asks for, so `Ready` is True.
 pub(super) fn ready() -> ConditionUpdate {
     let message = "the target is found and its metrics are read; its size is left to others, and \
@@ -16,20 +14,13 @@ pub(super) fn ready() -> ConditionUpdate {
     ConditionUpdate::yes(ConditionType::Ready, Reason::Recommending, message)
 }
 
-/// Returns `Recommending` with both sizes, where the spec asks for recommendations only.
-pub(super) fn condition(report: &RoleReport<'_>) -> Option<ConditionUpdate> {
-    let message = || {
-        format!(
-            "nothing is written to {} with mode Recommend: it has {} replicas, and {} are \
-             recommended",
-            report.config.target,
-            report.current_replicas(),
-            report.size_after()
-        )
-    };
-    let update =
-        || ConditionUpdate::yes(ConditionType::Recommending, Reason::RecommendMode, message());
-    (report.config.mode == Mode::Recommend).then(update)
+/// Returns `Recommending` with both sizes.
+pub(super) fn condition(target: &ScaleTargetRef, current: i32, desired: i32) -> ConditionUpdate {
+    let message = format!(
+        "nothing is written to {target} with mode Recommend: it has {current} replicas, and \
+         {desired} are recommended"
+    );
+    ConditionUpdate::yes(ConditionType::Recommending, Reason::RecommendMode, message)
 }
 
 /// Returns the recommendation for the status. The one before stays while only its bill has grown by

@@ -14,7 +14,7 @@ use super::*;
 use crate::{scale::view::ScaleLocation, status::role_status::RoleCondition};
 
 mod blocked;
-mod recommending;
+mod recommended;
 
 fn spec() -> LLMAutoscalerSpec {
     serde_json::from_value(json!({
