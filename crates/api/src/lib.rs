@@ -51,12 +51,13 @@ pub use spec::{
     GatewayName, GaugeSpec, HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, LabelOperator,
     LabelRequirement, ManualChangesSpec, MetricSpec, MetricTarget, Name, Named, PodMonitorMode,
     PodMonitorSpec, Port, PrometheusSpec, RatioSpec, ReplicaPodsSpec, RoleSpec, ScaleTargetRef,
-    ScaleToZeroSpec, Scheme, ScrapeSpec, SecretOrConfigMap, SeriesSelector, SeriesSpec, SeriesType,
-    SignalName, SourceSpec, TargetTypeName, TlsSpec,
+    ScaleToZeroSpec, ScalingMode, Scheme, ScrapeSpec, SecretOrConfigMap, SeriesSelector,
+    SeriesSpec, SeriesType, SignalName, SourceSpec, TargetTypeName, TlsSpec,
 };
 pub use status::{
     ChangeRecord, DecisionStatus, LLMAutoscalerStatus, ManualChangeStatus, MetricStatus,
-    PastDecision, ReplicasStatus, TargetStatus, UNOBSERVED,
+    PastDecision, RecommendationBill, RecommendationDifference, RecommendationStatus,
+    ReplicasStatus, TargetStatus, UNOBSERVED,
 };
 
 /// The operator's field managers, which are its names in `metadata.managedFields`. They are public

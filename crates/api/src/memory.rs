@@ -7,14 +7,15 @@
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_core::{
-    History, HistoryRecord, Policy, RECORD_ENTRIES, ReplicaCounts, Resize, RoleMemory,
+    History, HistoryRecord, Policy, RECORD_ENTRIES, ReplicaCounts, Resize, RoleMemory, Shadow,
     StartupTimes,
     bill::{BillRecord, Ledger},
 };
 
 use crate::bill::BillStatus;
 use crate::status::{
-    ChangeRecord, MEMORY_VERSION, ManualChangeStatus, StoredHistory, TargetStatus,
+    ChangeRecord, MEMORY_VERSION, ManualChangeStatus, RecommendationStatus, StoredHistory,
+    TargetStatus,
 };
 
 /// The bytes that the memory of one autoscaler may take in its status, as JSON, all targets
@@ -38,6 +39,8 @@ pub struct Remembered {
     pub history: Option<HistoryRecord>,
     /// How long its replicas took to start.
     pub startup_times: StartupTimes,
+    /// The size that recommendations have led to; `None` if decisions were carried out.
+    pub shadow: Option<Shadow>,
     /// A change of size by something else, if it was respected.
     pub manual_change: Option<ManualChangeStatus>,
     /// The latest changes of size by other writers, latest first.
@@ -57,6 +60,7 @@ impl Remembered {
         Some(Self {
             history: history.map(|stored| stored.record.clone()),
             startup_times: StartupTimes::from_seconds(&target.start_up_seconds),
+            shadow: target.recommendation.as_ref().map(RecommendationStatus::shadow),
             manual_change: target.manual_change.clone(),
             changes: history.map(|stored| stored.changes.clone()).unwrap_or_default(),
             wedged: history.map(|stored| stored.wedged.clone()).unwrap_or_default(),
@@ -70,7 +74,8 @@ impl Remembered {
     }
 
     /// Returns the memory to go on with, when `requested` replicas are requested and `counts`
-    /// exist. With `drains`, replicas that are out of service were on their way out.
+    /// exist. With `drains`, replicas that are out of service were on their way out. Where
+    /// decisions were recommended only, the history is that of the shadow, whatever the target has.
     pub fn restore(
         &self,
         policy: &Policy,
@@ -81,13 +86,18 @@ impl Remembered {
     ) -> RoleMemory {
         let counts = ReplicaCounts { closed: if drains { counts.closed } else { 0 }, ..counts };
         let resize = Resize { current: requested, desired: counts.staying(requested) };
-        let history = self.history.as_ref();
+        let resume = |record: &HistoryRecord| match &self.shadow {
+            None => History::resume(record, policy, resize, now),
+            Some(shadow) => {
+                let record = HistoryRecord { replicas: None, ..record.clone() };
+                History::restore(&record, policy, shadow.replicas(), now)
+            }
+        };
         RoleMemory {
-            history: history.map_or_else(History::default, |record| {
-                History::resume(record, policy, resize, now)
-            }),
+            history: self.history.as_ref().map_or_else(History::default, resume),
             startup_times: self.startup_times.clone(),
             bill: self.bill.as_ref().map(Ledger::restored).unwrap_or_default(),
+            shadow: self.shadow.clone(),
             ..RoleMemory::default()
         }
     }
@@ -114,9 +124,10 @@ pub fn encode(
 
 /// Makes the memory of all targets fit the budget, in bytes of JSON. The hours of bills are merged
 /// until they take a quarter of it, which changes no sum. Then past decisions are dropped, because
-/// no decision depends on them: the oldest one of the target that has the most; then changes by
-/// other writers and wedged engines, in the same order. Then histories are merged further, down to
-/// four entries each, which lengthens their windows and never shortens them.
+/// no decision depends on them: the oldest one of the target that has the most; then the
+/// differences and hours of recommendations, changes by other writers and wedged engines, in the
+/// same order. Then histories are merged further, down to four entries each, which lengthens their
+/// windows and never shortens them.
 pub fn fit(targets: &mut [TargetStatus], budget: usize) {
     for hours in MERGED_HOURS {
         if size(targets) <= budget || bill_size(targets) <= budget / 4 {
@@ -125,6 +136,12 @@ pub fn fit(targets: &mut [TargetStatus], budget: usize) {
         targets.iter_mut().filter_map(|it| it.bill.as_mut()).for_each(|bill| bill.merge(hours));
     }
     if drop_last(targets, budget, |target| Some(&mut target.decisions))
+        || drop_last(targets, budget, |target| {
+            Some(&mut target.recommendation.as_mut()?.differences)
+        })
+        || drop_last(targets, budget, |target| {
+            Some(&mut target.recommendation.as_mut()?.bill.hours)
+        })
         || drop_last(targets, budget, |target| Some(&mut target.history.as_mut()?.changes))
         || drop_last(targets, budget, |target| Some(&mut target.history.as_mut()?.wedged))
     {
@@ -164,8 +181,9 @@ fn bill_size(targets: &[TargetStatus]) -> usize {
 /// Returns the bytes that the memory of all targets takes as JSON.
 pub fn size(targets: &[TargetStatus]) -> usize {
     let bytes = |target: &TargetStatus| {
+        let TargetStatus { history, start_up_seconds, manual_change, decisions, .. } = target;
         let remembered =
-            (&target.history, &target.start_up_seconds, &target.manual_change, &target.decisions);
+            (history, start_up_seconds, manual_change, decisions, &target.recommendation);
         serde_json::to_vec(&remembered).map_or(0, |json| json.len())
     };
     targets.iter().map(bytes).sum::<usize>() + bill_size(targets)
@@ -174,7 +192,8 @@ pub fn size(targets: &[TargetStatus]) -> usize {
 #[cfg(test)]
 mod tests {
     use llm_autoscaler_core::{
-        Profile, Recommendation, ReplicaReason, Settings, Tolerances, bill::BilledReplica,
+        BilledHour, Difference, Profile, Recommendation, ReplicaReason, Settings, ShadowBill,
+        Tolerances, bill::BilledReplica,
     };
     use serde_json::json;
 
@@ -235,9 +254,16 @@ mod tests {
             limited_by: "DesiredWithinRange".to_owned(),
             reason: Some("pods metric vllm:num_requests_waiting above target".repeat(3)),
         };
+        let difference =
+            Difference { since: at(0), until: Some(at(9)), actual: 100_000, recommended: 99_999 };
+        let most = 100_000 * 3_600_000;
+        let bill = ShadowBill { milliseconds: 3_600_000, actual: most, recommended: most };
+        let hours = (0..24).map(|hour| BilledHour { hour: 490_000 - hour, bill }).collect();
+        let shadow = Shadow::restored(100_000, hours, vec![difference; 10]);
         let mut target = TargetStatus {
             uid: Some(uid.to_owned()),
             decisions: vec![decision; 10],
+            recommendation: Some(RecommendationStatus::of(&shadow)),
             ..TargetStatus::default()
         };
         let change = ChangeRecord {
@@ -263,7 +289,29 @@ mod tests {
         assert_eq!((remembered.changes.len(), remembered.changes), (8, changes));
         assert_eq!((remembered.wedged.len(), remembered.wedged), (WEDGED_PODS, wedged));
         assert_eq!(remembered.startup_times.seconds(), target.start_up_seconds);
+        let recommendation = target.recommendation.map(|recommendation| recommendation.shadow());
+        assert_eq!(remembered.shadow, recommendation);
         assert_eq!(Remembered::decode(&targets, "v"), None);
+    }
+
+    #[test]
+    fn a_history_of_recommendations_goes_on_from_the_recommended_size() {
+        let restored = |shadow: Option<Shadow>| {
+            let record = HistoryRecord { replicas: Some(9), ..HistoryRecord::default() };
+            let remembered = Remembered { history: Some(record), shadow, ..Remembered::default() };
+            let counts = ReplicaCounts { alive: 3, coming: 3, ..ReplicaCounts::default() };
+            remembered.restore(&policy(), 3, counts, false, at(60)).history
+        };
+        let recommended = |history: &History| {
+            history.recommendations().map(|all| all.iter().map(|each| each.replicas).collect())
+        };
+        // Something else has reduced the target from 9 to 3, which is no scale-down of the shadow.
+        let shadow = restored(Some(Shadow::new(5)));
+        assert_eq!(recommended(&shadow), Some(vec![5]));
+        assert_eq!(shadow.scale_downs(), []);
+        let own = restored(None);
+        assert_eq!(recommended(&own), Some(vec![3]));
+        assert_eq!(own.scale_downs().len(), 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod source;
 mod vitals;
 
 use chrono::TimeDelta;
-use llm_autoscaler_core::{Fallback, MetricPolicy, Policy, Profile, Settings, ToZero};
+use llm_autoscaler_core::{Fallback, MetricPolicy, Mode, Policy, Profile, Settings, ToZero};
 use llm_autoscaler_engines::{Engine, Measure};
 
 pub use access::{Access, DataKind, ValueRef};
@@ -36,6 +36,8 @@ use crate::{
 pub struct TargetConfig {
     /// The object to scale.
     pub target: ScaleTargetRef,
+    /// The choice whether decisions are carried out.
+    pub mode: Mode,
     /// The policy that decides.
     pub policy: Policy,
     /// The way to read and name each metric of the policy, in the same order.
@@ -152,6 +154,7 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
     };
     Ok(TargetConfig {
         target,
+        mode: spec.mode.core(),
         policy,
         metrics,
         sources,

@@ -4,6 +4,7 @@
 //! explain` prints, so they are written for its users.
 
 mod metric;
+mod mode;
 mod name;
 mod pod_monitor;
 mod role;
@@ -18,6 +19,7 @@ pub use metric::{
     AbsentSeries, GaugeSpec, LabelOperator, LabelRequirement, MetricSpec, MetricTarget,
     SeriesSelector, SeriesSpec, SeriesType,
 };
+pub use mode::ScalingMode;
 pub use name::{EngineName, GatewayName, Name, Named, SignalName, TargetTypeName};
 pub use pod_monitor::{PodMonitorMode, PodMonitorSpec};
 pub use role::{RatioSpec, RoleSpec};
@@ -43,7 +45,7 @@ use crate::{behavior::BehaviorSpec, status::LLMAutoscalerStatus};
     namespaced,
     status = "LLMAutoscalerStatus",
     derive = "PartialEq",
-    doc = "Scales an LLM inference service by the metrics of its engine. While it has the annotation llmautoscaler.io/paused, the operator does not write to the target.",
+    doc = "Scales an LLM inference service by the metrics of its engine. While it has the annotation llmautoscaler.io/paused, or with mode Recommend, the operator does not write to the target.",
     selectable = ".spec.scaleTargetRef.name",
     printcolumn(
         name = "Reference",
@@ -135,6 +137,12 @@ pub struct LLMAutoscalerSpec {
     /// and name an object in each role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_target_ref: Option<ScaleTargetRef>,
+
+    /// Scale: the operator writes the number of replicas to the target. Recommend: it writes
+    /// nothing but the status of this object, which has the number that it would write; the target
+    /// may belong to a HorizontalPodAutoscaler, a ScaledObject or another LLMAutoscaler.
+    #[serde(default)]
+    pub mode: ScalingMode,
 
     /// The grouping of pods into replicas, for workload kinds with several pods in a replica that
     /// the operator does not know. It knows LeaderWorkerSets, roles of RoleBasedGroups and the

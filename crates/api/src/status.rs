@@ -1,5 +1,7 @@
 //! `status` of an `LLMAutoscaler`: what was observed, what was decided, and why.
 
+mod recommendation;
+
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -8,6 +10,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bill::BillStatus;
+pub use recommendation::{RecommendationBill, RecommendationDifference, RecommendationStatus};
 
 /// `observedGeneration` of an object that no operator has looked at yet. The API server puts it
 /// into every object without a status, so that kstatus and Argo CD, which take an object without a
@@ -49,10 +52,11 @@ pub struct LLMAutoscalerStatus {
 
     /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero are those of a
     /// HorizontalPodAutoscaler. Ready is True while the target is scaled, and Stalled while waiting
-    /// does not help; Paused and ManualChange are True while nothing is written. SamplesComplete,
-    /// ReplicasStuck, FirstSourceUsed, Fallback and Advisory describe the samples; Draining,
-    /// DrainBestEffort, RolloutStuck and ReadinessGateKept describe scale-downs that drain;
-    /// PodMonitorReady describes the PodMonitor, and SchemaMismatch a CRD of another version.
+    /// does not help; Recommending, Paused and ManualChange are True while nothing is written.
+    /// SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback and Advisory describe the samples;
+    /// Draining, DrainBestEffort, RolloutStuck and ReadinessGateKept describe scale-downs that
+    /// drain; PodMonitorReady describes the PodMonitor, and SchemaMismatch a CRD of another
+    /// version.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -102,6 +106,10 @@ pub struct TargetStatus {
     /// the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual_change: Option<ManualChangeStatus>,
+    /// The number of replicas that this autoscaler would have, beside those that are there; only
+    /// with mode Recommend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recommendation: Option<RecommendationStatus>,
     /// The record that the operator keeps for the stabilization windows, rate policies and repeated
     /// changes by other writers. It survives a restart of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]

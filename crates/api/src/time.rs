@@ -10,6 +10,11 @@ pub fn to_kubernetes(time: DateTime<Utc>) -> Time {
     Time(Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
+/// Returns the time that is this many seconds after 1970; `None` where there is no such time.
+pub fn from_seconds(seconds: i64) -> Option<Time> {
+    Timestamp::from_second(seconds).ok().map(Time)
+}
+
 /// Converts from Kubernetes's type.
 pub fn from_kubernetes(time: &Time) -> DateTime<Utc> {
     let Time(stamp) = time;

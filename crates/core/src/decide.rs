@@ -10,10 +10,10 @@ use crate::{
     },
     history::{History, Recommendation},
     limit,
-    observation::{Doubt, Observation, Reading, Scale, Selector},
+    observation::{Doubt, Observation, Reading, Selector},
     policy::{Policy, ToZero},
     profile::Deviation,
-    recommend::{Winner, halted::Halted, recommend, winner},
+    recommend::{Winner, halted::Halted, rebase, recommend, winner},
     stabilize,
 };
 
@@ -70,19 +70,32 @@ pub fn decide(
     observation: &Observation,
     now: DateTime<Utc>,
 ) -> Decision {
-    let current = observation.scale.current;
-    if let Some(outcome) = outcome_without_metrics(policy, observation) {
+    decide_from(policy, history, observation, observation.scale.current, now)
+}
+
+/// Decides as [`decide`], for a target that would have `current` replicas by now, while the
+/// observation is of another size. The proposals of the metrics are those of the observation;
+/// tolerance, holds, windows, rate policies and bounds start from `current`.
+pub(crate) fn decide_from(
+    policy: &Policy,
+    history: &History,
+    observation: &Observation,
+    current: i32,
+    now: DateTime<Utc>,
+) -> Decision {
+    if let Some(outcome) = outcome_without_metrics(policy, observation, current) {
         return Decision { current, outcome, metrics: Vec::new(), adjusted: None };
     }
-    let metrics = recommend(policy, observation);
-    let outcome = match combine(policy, &metrics, observation) {
+    let metrics = rebase(policy, recommend(policy, observation), observation, current);
+    let outcome = match combine(policy, &metrics, observation, current) {
         Ok(recommended) => {
-            Outcome::Computed(derive(policy, history, observation, &recommended, now))
+            Outcome::Computed(derive(policy, history, observation, current, &recommended, now))
         }
         Err(Outcome::NoMetrics { first, failed }) => {
             match fallback(policy, history, current, failed, now) {
                 Some(recommended) => {
-                    let mut derivation = derive(policy, history, observation, &recommended, now);
+                    let mut derivation =
+                        derive(policy, history, observation, current, &recommended, now);
                     derivation.reason = derivation.reason.map(|_| Reason::Fallback);
                     Outcome::Fallback { first, failed, derivation }
                 }
@@ -112,9 +125,12 @@ fn fallback(
 
 /// Returns the outcome where the metrics do not matter: at zero replicas, outside of the bounds, or
 /// without a usable selector.
-fn outcome_without_metrics(policy: &Policy, observation: &Observation) -> Option<Outcome> {
+fn outcome_without_metrics(
+    policy: &Policy,
+    observation: &Observation,
+    current: i32,
+) -> Option<Outcome> {
     let Policy { min_replicas, max_replicas, .. } = *policy;
-    let current = observation.scale.current;
     let is_at_zero = current == 0;
     if is_at_zero && !can_leave_zero(policy, observation) {
         Some(Outcome::Disabled)
@@ -154,8 +170,8 @@ fn combine(
     policy: &Policy,
     metrics: &[MetricOutcome],
     observation: &Observation,
+    current: i32,
 ) -> Result<Recommended, Outcome> {
-    let current = observation.scale.current;
     let is_failure = |metric: &MetricOutcome| matches!(metric, MetricOutcome::Failed(_));
     let failed = metrics.iter().filter(|metric| is_failure(metric)).count();
     let first = metrics.iter().position(is_failure).unwrap_or_default();
@@ -208,12 +224,12 @@ fn derive(
     policy: &Policy,
     history: &History,
     observation: &Observation,
+    current: i32,
     metrics: &Recommended,
     now: DateTime<Utc>,
 ) -> Derivation {
     let Recommended { winner, failed, raw, held } = *metrics;
-    let Scale { current, .. } = observation.scale;
-    let stays_awake = stays_awake(policy, history, observation, raw, now);
+    let stays_awake = current > 0 && stays_awake(policy, history, observation, raw, now);
     let proposed = raw.max(i32::from(stays_awake));
     let recommended = if held.is_some() { current } else { raw.max(0) };
 
@@ -265,7 +281,7 @@ fn stays_awake(
 ) -> bool {
     let Some(ToZero { after }) = policy.to_zero else { return false };
     let is_idle = history.idle_since().is_some_and(|since| now - since >= after);
-    raw < 1 && observation.scale.current > 0 && (observation.woken || !is_idle)
+    raw < 1 && (observation.woken || !is_idle)
 }
 
 /// Caps the result of the window of a spec without `behavior`. It keeps the current size, and must

@@ -133,6 +133,24 @@ impl History {
         *self = Self::resume(&self.snapshot(), policy, resize, now);
     }
 
+    /// Goes on with a size that the target has for other reasons than this history. Past
+    /// recommendations stay, and the current size counts as one of now. Changes of size are
+    /// forgotten, because the target had others.
+    pub fn adopt(&mut self, policy: &Policy, current: i32, now: DateTime<Utc>) {
+        let record = HistoryRecord {
+            replicas: None,
+            scale_ups: Vec::new(),
+            scale_downs: Vec::new(),
+            ..self.snapshot()
+        };
+        *self = Self::restore(&record, policy, current, now);
+    }
+
+    /// Records the size that the target has, where decisions start from another one.
+    pub(crate) fn observe_size(&mut self, replicas: i32) {
+        self.replicas = Some(replicas);
+    }
+
     /// Moves all times, after the wall clock was set by that much.
     pub fn shift(&mut self, by: TimeDelta) {
         let shifted = |at: &mut DateTime<Utc>| *at = at.checked_add_signed(by).unwrap_or(*at);

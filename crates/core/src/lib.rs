@@ -33,6 +33,7 @@ mod profile;
 mod recommend;
 mod replica_reason;
 mod replica_state;
+mod shadow;
 pub mod stabilize;
 mod startup_times;
 mod step;
@@ -61,6 +62,7 @@ pub use profile::{Deviation, Deviations, Profile};
 pub use recommend::propose;
 pub use replica_reason::ReplicaReason;
 pub use replica_state::ReplicaState;
+pub use shadow::{BilledHour, Difference, Mode, Shadow, ShadowBill};
 pub use startup_times::StartupTimes;
 pub use step::{
     Basis, Config, DrainAction, DrainObservation, ReplicaCounts, RoleConfig, RoleMemory,

@@ -4,6 +4,7 @@ pub(crate) mod halted;
 mod outside;
 mod per_replica;
 mod pooled;
+mod rebase;
 
 use self::halted::Halted;
 use crate::{
@@ -12,6 +13,8 @@ use crate::{
     policy::{MetricKind, MetricPolicy, Policy, Target, Tolerances},
     profile::{Deviation, Profile},
 };
+
+pub(crate) use rebase::rebase;
 
 /// Returns the outcome of every metric, in the order of the policy.
 pub(crate) fn recommend(policy: &Policy, observation: &Observation) -> Vec<MetricOutcome> {

@@ -15,6 +15,7 @@ mod decide_role;
 mod drain_role;
 mod memory;
 mod reasons;
+mod shadow_role;
 mod writes;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,16 +23,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     coordinate::{RoleDemand, SharedLimits, coordinate},
     decision::Decision,
-    drain::{Candidate, DrainStep, Removal},
+    drain::DrainStep,
     now::Now,
     observation::Observation,
     policy::Policy,
     replica_reason::ReplicaReason,
     replica_state::ReplicaState,
+    shadow::Mode,
 };
 
+use drain_role::Drained;
+
 pub use decide_role::Basis;
-pub use drain_role::{DrainAction, WaitingOn};
+pub use drain_role::{DrainAction, DrainObservation, WaitingOn, WorkloadState};
 pub use memory::RoleMemory;
 pub use writes::{Write, Writes};
 
@@ -54,6 +58,8 @@ pub struct RoleConfig {
     /// How long a scale-down waits for the requests of each replica that it removes; `None` where
     /// scale-downs do not drain.
     pub drain_deadline: Option<TimeDelta>,
+    /// The choice whether its decisions are carried out.
+    pub mode: Mode,
 }
 
 /// The observation of one target.
@@ -97,32 +103,6 @@ pub struct WriteBlock {
     /// Something else undoes every size that is written, and the next write waits until this time;
     /// `None` where it does not wait.
     pub contested_until: Option<DateTime<Utc>>,
-}
-
-/// The observation of a target for scale-downs that drain.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DrainObservation {
-    /// Which replicas a smaller size removes; `None` where that is not known.
-    pub removal: Option<Removal>,
-    /// The replicas that could be removed.
-    pub candidates: Vec<Candidate>,
-    /// The target's own object.
-    pub workload: WorkloadState,
-}
-
-/// The knowledge of the target's own object, as far as a scale-down depends on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WorkloadState {
-    /// It has not been read, or too long ago.
-    #[default]
-    Unread,
-    /// It could not be read.
-    Unreadable,
-    /// It was read.
-    Read {
-        /// A rollout is in progress and makes progress, so nothing shrinks.
-        rollout_holds: bool,
-    },
 }
 
 /// The plan of one step: every choice of it, as a value.
@@ -241,7 +221,8 @@ pub fn plan(
     let roles = || config.roles.iter().zip(memory).zip(observed);
     let mut decisions: Vec<(Decision, Basis)> = roles()
         .map(|((config, memory), observed)| {
-            decide_role::decide_role(&config.policy, &memory.history, observed, now.wall)
+            let from = memory.size_before(config, observed.usable.scale.current);
+            decide_role::decide_role(&config.policy, &memory.history, observed, from, now.wall)
         })
         .collect();
     if let Some(shared) = &config.shared {
@@ -272,12 +253,20 @@ fn demand(
     decision: &Decision,
     now: Now,
 ) -> RoleDemand {
-    let fixed = observed.block.keeps_size();
-    RoleDemand {
-        existing: observed.counts.existing(decision.current),
-        lagging: memory.lag.lagging(),
-        gpus: config.gpus,
-        ..RoleDemand::new(&config.policy, &memory.history, decision, fixed, now.wall)
+    let RoleConfig { policy, gpus, mode, .. } = config;
+    let fixed = *mode == Mode::Scale && observed.block.keeps_size();
+    let own = RoleDemand {
+        gpus: *gpus,
+        ..RoleDemand::new(policy, &memory.history, decision, fixed, now.wall)
+    };
+    match mode {
+        Mode::Scale => RoleDemand {
+            existing: observed.counts.existing(decision.current),
+            lagging: memory.lag.lagging(),
+            ..own
+        },
+        // Replicas that start or end are those of the target, and not of the shadow.
+        Mode::Recommend => own,
     }
 }
 
@@ -288,7 +277,10 @@ impl RolePlan {
         (decision, basis): (Decision, Basis),
         now: Now,
     ) -> Self {
-        let drained = drain_role::drain_role(config, observed, &decision, now.wall);
+        let drained = match config.mode {
+            Mode::Scale => drain_role::drain_role(config, observed, &decision, now.wall),
+            Mode::Recommend => Drained::nothing(decision.current),
+        };
         Self {
             basis,
             demand: decision.own_desired(),

@@ -12,7 +12,7 @@ mod values;
 
 use std::{sync::Arc, time::Duration};
 
-use llm_autoscaler_core::ReplicaReason;
+use llm_autoscaler_core::{ReplicaReason, ShadowBill};
 use prometheus_client::{encoding::text, registry::Registry};
 
 use crate::telemetry::{autoscaler_states::AutoscalerStates, metrics::Metrics};
@@ -149,6 +149,11 @@ impl Telemetry {
     /// Counts a change of a target's replicas that the operator did not make.
     pub(crate) fn record_manual_change(&self) {
         self.metrics.deciding.changes.inc();
+    }
+
+    /// Counts the replicas of a target that is only watched, and those that it would have.
+    pub(crate) fn record_recommended(&self, bill: &ShadowBill) {
+        self.metrics.bill.add_recommended(bill);
     }
 
     /// Counts a write of a status. The result is `ok`, `conflict` or `error`.

@@ -103,11 +103,15 @@ named_variants! {
         /// The latest write was not to zero. The HPA's.
         NotScaledToZero,
 
-        // `Ready`, `Paused` and `ManualChange`.
+        // `Ready`, `Recommending`, `Paused` and `ManualChange`.
         /// The autoscaler does all that it should.
         Scaling,
         /// The LLMAutoscalers of the cluster cannot be watched, so a newer spec may be unseen.
         AutoscalersUnknown,
+        /// The autoscaler does all that it should: it recommends, and leaves the size to others.
+        Recommending,
+        /// The spec has `mode: Recommend`.
+        RecommendMode,
         /// The autoscaler does all that it should, except for writing.
         Paused,
         /// The autoscaler does all that it should, and respects a size set by another writer.

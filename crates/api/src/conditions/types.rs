@@ -21,6 +21,8 @@ named_variants! {
         Ready,
         /// Waiting does not help: the spec, or what it refers to, has to be changed.
         Stalled,
+        /// The spec asks for recommendations only: nothing is written to the target.
+        Recommending,
         /// The annotation `llmautoscaler.io/paused` keeps the operator from writing to the target.
         Paused,
         /// A size that another writer has set is respected for a while.
@@ -98,6 +100,7 @@ impl ConditionType {
             | Self::SchemaMismatch => Polarity::AbnormalTrue,
             Self::ScalingLimited
             | Self::ScaledToZero
+            | Self::Recommending
             | Self::Paused
             | Self::ManualChange
             | Self::Draining

@@ -26,6 +26,7 @@ impl ParsedSpec {
             policy: role.config.policy.clone(),
             gpus: role.gpus,
             drain_deadline: role.config.drain.as_ref().map(|drain| drain.deadline),
+            mode: role.config.mode,
         };
         Config { roles: self.roles.iter().map(role).collect(), shared: self.shared.clone() }
     }

@@ -115,6 +115,7 @@ impl LLMAutoscalerSpec {
                 .scale_target_ref
                 .clone()
                 .or_else(|| self.scale_target_ref.as_ref().map(by_name)),
+            mode: self.mode,
             replica_pods: role.replica_pods.clone().or_else(|| self.replica_pods.clone()),
             engine: role.engine.unwrap_or(self.engine),
             min_replicas: role.min_replicas,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    observation::Precision,
+    observation::{Precision, Scale},
     policy::{Fallback, MetricKind, MetricPolicy, Target},
     profile::Profile,
     tests::support::{at, legacy_policy, per_replica, policy_with_windows, ready},

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::RoleObservation;
 use crate::{
-    decide::decide,
+    decide::decide_from,
     decision::{Decision, MetricOutcome, Outcome},
     history::History,
     observation::{Doubt, Observation},
@@ -27,10 +27,10 @@ pub enum Basis {
     InDoubt,
 }
 
-/// Decides one role. Samples in doubt never shrink a target: where a decision with them would, it
-/// is made again without them, and the larger size of the two is taken: without a sample of much
-/// load a target may seem to need fewer. If no metric is left without them, the samples in doubt
-/// may keep the size but not reduce it.
+/// Decides one role, starting from `from` replicas. Samples in doubt never shrink a target: where a
+/// decision with them would, it is made again without them, and the larger size of the two is
+/// taken: without a sample of much load a target may seem to need fewer. If no metric is left
+/// without them, the samples in doubt may keep the size but not reduce it.
 ///
 /// This holds under [`Profile::HpaExact`](crate::Profile::HpaExact) too, because pods are scraped
 /// one after the other, while the HPA gets the samples of all of them at once.
@@ -38,13 +38,15 @@ pub(super) fn decide_role(
     policy: &Policy,
     history: &History,
     observed: &RoleObservation<'_>,
+    from: i32,
     now: DateTime<Utc>,
 ) -> (Decision, Basis) {
-    let decision = decide(policy, history, observed.usable, now);
+    let decide = |observation| decide_from(policy, history, observation, from, now);
+    let decision = decide(observed.usable);
     let Some(beyond_doubt) = observed.beyond_doubt.filter(|_| decision.wants_fewer()) else {
         return (decision, Basis::Usable);
     };
-    let strict = decide(policy, history, beyond_doubt, now);
+    let strict = decide(beyond_doubt);
     if !matches!(strict.outcome, Outcome::NoMetrics { .. } | Outcome::NoEvents) {
         return if size(&decision) > size(&strict) {
             (decision, Basis::Usable)
@@ -53,7 +55,7 @@ pub(super) fn decide_role(
         };
     }
     let marked = Observation { doubt: Some(Doubt::Samples), ..observed.usable.clone() };
-    (decide(policy, history, &marked, now), Basis::InDoubt)
+    (decide(&marked), Basis::InDoubt)
 }
 
 /// Returns the desired replicas, and the recommendation for later scale-downs.

@@ -3,12 +3,38 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{DrainObservation, RoleConfig, RoleObservation, WorkloadState, WriteBlock};
+use super::{RoleConfig, RoleObservation, WriteBlock};
 use crate::{
     decision::Decision,
-    drain::{DrainStep, Verdict, drain},
+    drain::{Candidate, DrainStep, Removal, Verdict, drain},
     units::Resize,
 };
+
+/// The observation of a target for scale-downs that drain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrainObservation {
+    /// Which replicas a smaller size removes; `None` where that is not known.
+    pub removal: Option<Removal>,
+    /// The replicas that could be removed.
+    pub candidates: Vec<Candidate>,
+    /// The target's own object.
+    pub workload: WorkloadState,
+}
+
+/// The knowledge of the target's own object, as far as a scale-down depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkloadState {
+    /// It has not been read, or too long ago.
+    #[default]
+    Unread,
+    /// It could not be read.
+    Unreadable,
+    /// It was read.
+    Read {
+        /// A rollout is in progress and makes progress, so nothing shrinks.
+        rollout_holds: bool,
+    },
+}
 
 /// The change to the readiness gates of a target's pods.
 #[derive(Clone, Debug, PartialEq, Eq)]

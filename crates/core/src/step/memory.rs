@@ -14,6 +14,7 @@ use crate::{
     pace::{TARGET_PACE, TokenBucket},
     policy::Policy,
     profile::{Deviation, Profile},
+    shadow::Shadow,
     startup_times::StartupTimes,
     units::Resize,
 };
@@ -35,6 +36,8 @@ pub struct RoleMemory {
     pub awaits_samples: bool,
     /// The time of its replicas, by reason.
     pub bill: Ledger,
+    /// The size that recommendations would have led to; `None` where decisions are carried out.
+    pub shadow: Option<Shadow>,
 }
 
 /// The difference between the ways of the two clocks, from step to step, up to which the wall clock
@@ -62,7 +65,7 @@ impl RoleMemory {
         let is_gap = elapsed > longest_gap;
         let awaited = std::mem::take(&mut self.awaits_samples);
         if is_gap || (awaited && policy.profile.has(Deviation::UnobservedTime)) {
-            self.history.bridge_gap(policy, resize(), now.wall);
+            self.bridge_gap(policy, resize, now.wall);
         }
         is_gap
     }

@@ -1,6 +1,7 @@
 //! Whole steps as rows of tables: no pod, no clock, no API server.
 
 mod pace;
+mod shadow;
 
 use chrono::TimeDelta;
 
@@ -16,6 +17,7 @@ use crate::{
     profile::Profile,
     replica_reason::ReplicaReason as Reason,
     replica_state::ReplicaState,
+    shadow::Mode,
     tests::support::{at, policy_with_windows, ready},
     units::Milli,
 };
@@ -27,12 +29,13 @@ fn now() -> Now {
 }
 
 /// One role of a row. Its policy has one metric with a target of 10 per replica, and no windows.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Role {
     usable: Observation,
     beyond_doubt: Option<Observation>,
     block: WriteBlock,
     drain: Option<DrainObservation>,
+    mode: Mode,
 }
 
 /// A role of ready replicas with these samples.
@@ -100,6 +103,7 @@ fn planned_from(
                 policy: policy_with_windows(profile, 0, 0),
                 gpus: 1,
                 drain_deadline: role.drain.as_ref().map(|_| DEADLINE),
+                mode: role.mode,
             })
             .collect(),
         shared,
@@ -293,7 +297,7 @@ fn each_replica_has_one_reason() {
         let role = role(samples);
         let policy = crate::policy::Policy { min_replicas, max_replicas, ..windows(300) };
         let config = Config {
-            roles: vec![RoleConfig { policy, gpus: 1, drain_deadline: None }],
+            roles: vec![RoleConfig { policy, gpus: 1, drain_deadline: None, mode: Mode::Scale }],
             shared: None,
         };
         let states = role.states();

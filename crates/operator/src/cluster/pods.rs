@@ -102,12 +102,12 @@ impl PodView {
         Some((state.namespaces.get(namespace)?.held_out_of(self.id)?.clone(), LIMITS))
     }
 
-    /// Records that the holder of the view writes the readiness gates of its pods, so that
+    /// Records whether the holder of the view writes the readiness gates of its pods, so that
     /// [`PodStore::unmanaged`] leaves them out.
-    pub(crate) fn manage_gates(&self) {
+    pub(crate) fn manage_gates(&self, manages: bool) {
         let Following { store, namespace } = &self.following;
         if let Some(namespace) = store.lock().namespaces.get_mut(namespace) {
-            namespace.manage_gates(self.id);
+            namespace.manage_gates(self.id, manages);
         }
     }
 

@@ -60,6 +60,12 @@ enum Claim {
         /// The selector of the target's pods, where it has one.
         selector: Option<Selector>,
     },
+    /// The claimant has read its target, and claims neither the target nor its pods: it only
+    /// recommends.
+    Beside {
+        /// The UID of the object that something else may scale.
+        uid: String,
+    },
 }
 
 /// The answer to a claim.
@@ -120,7 +126,7 @@ impl Register {
                     return Ownership::TakenBy(older.name.clone());
                 }
                 Claim::Searching => is_settled = false,
-                Claim::Target { .. } | Claim::Nothing => {}
+                Claim::Target { .. } | Claim::Beside { .. } | Claim::Nothing => {}
             }
         }
         if is_settled { Ownership::Owner } else { Ownership::Unsettled }
@@ -128,7 +134,9 @@ impl Register {
 
     /// Returns the names of autoscalers of other targets that select any of these pods too.
     fn overlapping(&self, claimant: &Claimant, pods: &Members) -> Vec<String> {
-        let Some(Claim::Target { uid: claimed, .. }) = self.claim_of(claimant) else {
+        let (Claim::Target { uid: claimed, .. } | Claim::Beside { uid: claimed }) =
+            self.claim_of(claimant).unwrap_or(&Claim::Nothing)
+        else {
             return Vec::new();
         };
         let others = self.claims_in_namespace(claimant).filter(|(other, _)| *other != claimant);
@@ -136,7 +144,9 @@ impl Register {
             Claim::Target { uid, selector: Some(selector) } => {
                 uid != claimed && pods.values().any(|pod| selector.matches(&pod.labels))
             }
-            Claim::Target { .. } | Claim::Searching | Claim::Nothing => false,
+            Claim::Target { .. } | Claim::Beside { .. } | Claim::Searching | Claim::Nothing => {
+                false
+            }
         });
         overlapping.map(|(other, _)| other.name.clone()).collect()
     }
@@ -183,6 +193,14 @@ impl ClaimGuard {
     /// Claims the target that was found.
     pub(crate) fn claim(&self, uid: &str, selector: Option<Selector>) {
         self.set(Claim::Target { uid: uid.to_owned(), selector });
+    }
+
+    /// Claims nothing of the target that was found, because it is only watched.
+    pub(crate) fn stand_beside(&self, uid: &str) {
+        let claim = Claim::Beside { uid: uid.to_owned() };
+        if self.claims.lock().claim_of(&self.claimant) != Some(&claim) {
+            self.set(claim);
+        }
     }
 
     /// Claims nothing, because there is no target.
@@ -285,6 +303,8 @@ mod tests {
             (claimant("ns", "other", 4), Claim::Searching, Ownership::Unsettled),
             (claimant("ns", "other", 6), Claim::Searching, Ownership::Owner),
             (claimant("ns", "other", 4), Claim::Nothing, Ownership::Owner),
+            // An older one that only recommends leaves the target to others.
+            (claimant("ns", "other", 4), Claim::Beside { uid: "t".to_owned() }, Ownership::Owner),
         ];
         for (other, claim, expected) in table {
             let register = register(&[mine(), (other.clone(), claim.clone())]);

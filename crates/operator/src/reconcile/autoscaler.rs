@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt;
 use llm_autoscaler_api::{
-    LLMAutoscaler, LLMAutoscalerStatus, ParsedSpec, SpecError,
+    LLMAutoscaler, LLMAutoscalerStatus, ParsedSpec, ScalingMode, SpecError,
     conditions::{ConditionType, Reason, status_text},
     parse_spec,
 };
@@ -97,7 +97,8 @@ impl Autoscaler {
     fn retire_forgotten_roles(&self) {
         let known = &self.status.status().targets;
         let had_roles = known.len() > 1;
-        if self.problem.is_some() || !had_roles && self.config.shared.is_none() {
+        let recommends = self.object.spec.mode == ScalingMode::Recommend;
+        if recommends || self.problem.is_some() || !had_roles && self.config.shared.is_none() {
             return;
         }
         let is_role = |name: &str| self.roles.iter().any(|role| role.name.as_deref() == Some(name));

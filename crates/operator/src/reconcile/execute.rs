@@ -121,8 +121,9 @@ pub(super) async fn execute(
         roles[write.role].wait_for_role(write);
     }
     if done.end == End::Complete {
-        for (role, sight) in roles.iter_mut().zip(sights).filter(|(_, sight)| !sight.is_left_alone)
-        {
+        let sights = roles.iter_mut().zip(sights);
+        let own = sights.filter(|(role, sight)| !sight.is_left_alone && !role.recommends());
+        for (role, sight) in own {
             role.adopt_size(&sight.block).await;
         }
     }

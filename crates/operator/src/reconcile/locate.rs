@@ -40,7 +40,7 @@ impl Role {
             return false;
         }
         self.target.as_ref().is_none_or(|target| target.is_outdated)
-            || self.claim.ownership() != Ownership::Owner
+            || !self.recommends() && self.claim.ownership() != Ownership::Owner
     }
 
     /// Reads the target's scale, claims the target, and follows its pods. `remembered` is what the
@@ -58,13 +58,11 @@ impl Role {
                 return Err(StepFailed);
             }
         };
-        self.claim(&view, now).await?;
         let remembered = Remembered::decode(remembered, &view.uid);
-        self.observe_size(&view, remembered.as_ref(), now).await;
-        if let Some(contest) = self.sizes.contest(now.wall)
-            && let Some(refusal) = self.owners.record_contest(&contest.change)
-        {
-            return Err(self.refuse(&view, &refusal));
+        if self.recommends() {
+            self.stand_beside(&view);
+        } else {
+            self.own(&view, remembered.as_ref(), now).await?;
         }
         self.refused = None;
         match &mut self.target {
@@ -84,14 +82,40 @@ impl Role {
             }
         }
         self.follow_pods(now);
+        let recommends = self.recommends();
         if let Some(target) = &mut self.target {
             target.overlapping = self.claim.overlapping(&target.pods.members());
-            if let Ok(selector) = target.selector.clone() {
+            if !recommends && let Ok(selector) = target.selector.clone() {
                 let pods = || target.monitored_pods(&self.config, selector);
                 self.pod_monitor.reconcile(&self.object, &self.config, pods, now.monotonic);
             }
         }
         Ok(())
+    }
+
+    /// Makes sure that the target is this autoscaler's own, and ends the step if it is not.
+    async fn own(
+        &mut self,
+        view: &ScaleView,
+        remembered: Option<&Remembered>,
+        now: Now,
+    ) -> Result<(), StepFailed> {
+        self.claim(view, now).await?;
+        self.observe_size(view, remembered, now).await;
+        match self.sizes.contest(now.wall) {
+            Some(contest) => match self.owners.record_contest(&contest.change) {
+                Some(refusal) => Err(self.refuse(view, &refusal)),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves the target to whatever scales it. Its size is no change to respect or to undo, now or
+    /// once the mode is another one.
+    fn stand_beside(&mut self, view: &ScaleView) {
+        self.claim.stand_beside(&view.uid);
+        self.sizes = SizeTracker::driven(&view.uid, view.scale.current);
     }
 
     fn record_not_found(&mut self, error: &TargetError, now: Now) {

@@ -23,7 +23,9 @@ impl Role {
     /// Observes the target; `None` where it is not known, or its first samples are on their way.
     pub(super) fn observe(&mut self, now: Now) -> Option<RoleSight> {
         let block = self.write_block(now);
-        let scaled_to_zero = self.status.is_scaled_to_zero();
+        // Whatever scales the target to zero does what this autoscaler might have done.
+        let shadow_at_zero = self.recommends() && self.config.policy.to_zero.is_some();
+        let scaled_to_zero = shadow_at_zero || self.status.is_scaled_to_zero();
         let ownership_advice = self.ownership_advice(&block, now);
         let (target, config) = (self.target.as_mut()?, self.config.clone());
         // A pod that is let in meanwhile counts as held out until the next step.

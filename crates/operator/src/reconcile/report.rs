@@ -68,14 +68,10 @@ impl Role {
 
     /// Remembers the decision, and reports it with what was done about it.
     pub(super) fn report(&mut self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone, now: Now) {
-        self.bill(plan, now);
-        if let Some(target) = &mut self.target {
-            let block = sight.block.for_plan();
-            target.memory.record(&self.config.policy, &plan.decision, block, done.written(), now);
-            if let RoleDone::Failed { .. } = done {
-                target.memory.record_try(now.monotonic);
-            }
+        if !self.recommends() {
+            self.bill(plan, now);
         }
+        self.record(plan, sight, done, now);
         let findings = sight.findings(plan.basis);
         let problems = sight.observed.problems(plan.basis);
         let metrics = self.describe_metrics(problems);
@@ -114,7 +110,7 @@ impl Role {
             memory: &target.memory,
             changes: self.sizes.repeated().records(),
             wedged: target.engines.wedged(),
-            pod_monitor: self.pod_monitor.condition(),
+            pod_monitor: self.pod_monitor.condition().filter(|_| !self.recommends()),
         };
         self.status = report::role_status(&self.status, &report, now.wall);
         self.warn(warnings);
@@ -138,6 +134,23 @@ impl Role {
             left_out,
             "decided"
         );
+    }
+
+    /// Remembers the decision, and what was done about it.
+    pub(super) fn record(&mut self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone, now: Now) {
+        let recommends = self.recommends();
+        let Some(target) = &mut self.target else { return };
+        let (policy, actual) = (&self.config.policy, target.view.scale.current);
+        if recommends {
+            let billed = target.memory.record_recommended(policy, plan, actual, now);
+            self.context.telemetry.record_recommended(&billed);
+            return;
+        }
+        let block = sight.block.for_plan();
+        target.memory.record(policy, &plan.decision, block, done.written(), now);
+        if let RoleDone::Failed { .. } = done {
+            target.memory.record_try(now.monotonic);
+        }
     }
 
     /// Publishes the event of a write, and returns what the status says of it.

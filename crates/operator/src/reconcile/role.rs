@@ -7,7 +7,7 @@ use llm_autoscaler_api::{
     Advice, LLMAutoscaler, LLMAutoscalerStatus, ParsedRole, TargetConfig,
     conditions::ConditionUpdate, messages::EventMessage,
 };
-use llm_autoscaler_core::{Now, Profile, Scale};
+use llm_autoscaler_core::{Mode, Now, Profile, Scale};
 use llm_autoscaler_observe::draining::GatePermission;
 use tokio::sync::Notify;
 
@@ -97,6 +97,9 @@ impl Role {
     ) {
         let is_other_target = config.target != self.config.target;
         self.object = object.clone();
+        if config.mode == Mode::Recommend && !self.recommends() {
+            self.release_drain(self.context.clock.now());
+        }
         self.config = Arc::new(config);
         self.pod_monitor.make_due();
         self.owners.forget_contest();
@@ -108,6 +111,11 @@ impl Role {
         if let Some(target) = &mut self.target {
             target.change_config(&self.context.sampling, &namespace, &self.fresh, &self.config);
         }
+    }
+
+    /// Returns whether decisions are only recommended, so that nothing but the status is written.
+    pub(super) fn recommends(&self) -> bool {
+        self.config.mode == Mode::Recommend
     }
 
     /// The autoscaler and the role, for the log.
@@ -142,6 +150,9 @@ impl Role {
     pub(super) fn follow_pods(&mut self, now: Now) {
         let Some(target) = &mut self.target else { return };
         target.follow_pods(&self.config, now);
+        if self.config.mode == Mode::Recommend {
+            return;
+        }
         open_new_pods(&self.context.gates, &target.replicas, now);
     }
 
@@ -153,11 +164,17 @@ impl Role {
 
     /// Deletes the PodMonitor of a role that the spec has no longer.
     pub(super) fn retire(&mut self) {
-        self.pod_monitor.delete(&self.object);
+        if !self.recommends() {
+            self.pod_monitor.delete(&self.object);
+        }
     }
 
-    /// The reasons why the operator may not write.
+    /// The reasons why the operator may not write. There are none for recommendations: whatever
+    /// happens to the target, they say what would be written.
     pub(super) fn write_block(&self, now: Now) -> WriteBlock {
+        if self.recommends() {
+            return WriteBlock::default();
+        }
         let manual_change = self.sizes.respected(self.config.respect, now.wall);
         let contest = self.sizes.contest(now.wall);
         // The HPA writes at each of its ticks, whatever comes of it.
@@ -187,26 +204,32 @@ impl Role {
     /// Returns draining pods to their Services once their deadline has passed, while no decision
     /// can be made.
     pub(super) fn release_overdue_drain(&mut self, now: Now) {
-        let namespace = self.namespace();
-        let Some(target) = &mut self.target else { return };
+        let Some(target) = self.target.as_ref().filter(|_| !self.recommends()) else { return };
         let is_overdue = match &self.config.drain {
             Some(drain) => target.drain.is_overdue(drain.deadline, now.wall),
             None => true,
         };
         if is_overdue {
-            let scene = crate::drain::drainer::DrainScene::default();
-            let drainer = Drainer {
-                gates: &self.context.gates,
-                telemetry: &self.context.telemetry,
-                namespace: &namespace,
-                target: &self.config.target,
-                config: self.config.drain.as_ref(),
-                replicas: &target.replicas,
-                scene: &scene,
-                now,
-            };
-            target.progress = drainer.release(&mut target.drain);
+            self.release_drain(now);
         }
+    }
+
+    /// Returns all pods to their Services.
+    fn release_drain(&mut self, now: Now) {
+        let namespace = self.namespace();
+        let Some(target) = &mut self.target else { return };
+        let scene = crate::drain::drainer::DrainScene::default();
+        let drainer = Drainer {
+            gates: &self.context.gates,
+            telemetry: &self.context.telemetry,
+            namespace: &namespace,
+            target: &self.config.target,
+            config: self.config.drain.as_ref(),
+            replicas: &target.replicas,
+            scene: &scene,
+            now,
+        };
+        target.progress = drainer.release(&mut target.drain);
     }
 
     /// Reports that the step ended before a decision: one condition says why, and nothing else

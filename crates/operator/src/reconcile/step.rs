@@ -12,7 +12,7 @@ use tracing::info;
 use crate::{
     reconcile::{
         autoscaler::Autoscaler,
-        execute::{Done, End, execute},
+        execute::{Done, End, RoleDone, execute},
         role::Role,
         sight::RoleSight,
     },
@@ -133,9 +133,8 @@ impl Autoscaler {
         let Some(sights) = self.observe(now) else { return };
         let plan = self.plan_by(&sights, now);
         for ((role, plan), sight) in self.roles.iter_mut().zip(&plan.roles).zip(&sights) {
-            if let Some(target) = role.target.as_mut().filter(|_| !sight.is_left_alone) {
-                let (policy, block) = (&role.config.policy, sight.block.for_plan());
-                target.memory.record(policy, &plan.decision, block, None, now);
+            if !sight.is_left_alone {
+                role.record(plan, sight, &RoleDone::Nothing, now);
             }
         }
     }

@@ -8,7 +8,7 @@ use llm_autoscaler_api::{
     Advice, LLMAutoscaler, Port, SourceConfig, TargetConfig, memory::Remembered,
     messages::SelectorProblem, selector, time,
 };
-use llm_autoscaler_core::{Monotonic, Now, Resize, RoleMemory, Selector};
+use llm_autoscaler_core::{Mode, Monotonic, Now, Resize, RoleMemory, Selector};
 use llm_autoscaler_observe::{
     draining::DrainMemory, progress::ProgressTracker, replicas::Replicas, settling::Settling,
     startup_tracker::StartupTracker,
@@ -109,7 +109,7 @@ impl TargetState {
         };
         let pods = selector.clone().unwrap_or_else(|_| selector::nothing());
         let mut pods = sampling.pods.view(namespace, pods);
-        pods.manage_gates();
+        pods.manage_gates(config.mode == Mode::Scale);
         let replicas = Replicas::of(&pods.members(), &config.groupings);
         let before = before.filter(|before| before.view.uid == view.uid);
         let (mut memory, engines) = match (before, remembered) {
@@ -157,6 +157,7 @@ impl TargetState {
     pub(super) fn begin_step(&mut self, config: &TargetConfig, period: Duration, now: Now) {
         let timeout = self.memory.startup_times.startup_timeout();
         let (replicas, current) = (&self.replicas, self.view.scale.current);
+        self.memory.follow_mode(config.mode, &config.policy, current, now.wall);
         let resize = || {
             let states = replicas.states_without_samples(now.wall, timeout);
             let mut counts = replicas.counts(&states);
@@ -246,6 +247,7 @@ impl TargetState {
         config: &TargetConfig,
     ) {
         let mut sources = Sources::new(sampling, namespace, fresh, config);
+        self.pods.manage_gates(config.mode == Mode::Scale);
         self.replicas = Replicas::of(&self.pods.members(), &config.groupings);
         sources.update_subscriptions(&self.replicas.reporting_pods, sampling.clock.monotonic());
         self.sources = sources;

@@ -7,6 +7,7 @@ mod lists;
 mod metrics;
 mod optional_conditions;
 mod ownership;
+mod recommending;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{
@@ -16,7 +17,7 @@ use llm_autoscaler_api::{
     messages::{self, EventMessage, Step},
     time,
 };
-use llm_autoscaler_core::{Derivation, Outcome, RoleMemory};
+use llm_autoscaler_core::{Derivation, Mode, Outcome, RoleMemory};
 use llm_autoscaler_observe::observer::{Findings, Problem};
 
 use super::role_status::RoleStatus;
@@ -82,7 +83,6 @@ pub(crate) fn role_status(
     now: DateTime<Utc>,
 ) -> RoleStatus {
     let RoleReport { generation, config, messages, .. } = report;
-    let decision = messages.decision;
     let mut status = previous.begun(*generation);
     for update in condition_updates(previous, report, now) {
         status.set(update, *generation, Some(now));
@@ -93,8 +93,8 @@ pub(crate) fn role_status(
     }
     let metrics = metrics::statuses(config, report.findings, messages, now);
     status.summary = Some(summary(config, &metrics));
-    status.current_replicas = Some(decision.current);
-    status.desired_replicas = decision.desired().or(previous.desired_replicas);
+    status.current_replicas = Some(report.current_replicas());
+    status.desired_replicas = report.desired_replicas().or(previous.desired_replicas);
     if report.size_written().is_some() {
         status.last_scale_time = Some(now);
     }
@@ -106,6 +106,29 @@ pub(crate) fn role_status(
 impl RoleReport<'_> {
     fn size_written(&self) -> Option<i32> {
         self.written.as_ref().and_then(|written| written.size)
+    }
+
+    /// Returns the size of the target that the decision is about.
+    fn current_replicas(&self) -> i32 {
+        match self.config.mode {
+            Mode::Scale => self.messages.decision.current,
+            // A recommendation starts from the size that recommendations have led to.
+            Mode::Recommend => self.view.scale.current,
+        }
+    }
+
+    /// Returns the size that the decision asks for; `None` where it asks for none. What was
+    /// recommended before stands until another size is.
+    fn desired_replicas(&self) -> Option<i32> {
+        let decision = self.messages.decision;
+        let shadow = || Some(decision.current).filter(|_| self.config.mode == Mode::Recommend);
+        decision.desired().or_else(shadow)
+    }
+
+    /// Returns the size that the decision has led to.
+    fn size_after(&self) -> i32 {
+        let recommended = self.desired_replicas().filter(|_| self.config.mode == Mode::Recommend);
+        self.size_written().or(recommended).unwrap_or(self.messages.decision.current)
     }
 
     /// Returns why the size changes; `None` if it does not.
@@ -167,6 +190,7 @@ fn ready(updates: &[ConditionUpdate], report: &RoleReport<'_>) -> ConditionUpdat
         Some(ConditionUpdate { reason, message, .. }) => {
             ConditionUpdate::no(ConditionType::Ready, *reason, message.clone())
         }
+        None if report.config.mode == Mode::Recommend => recommending::ready(),
         None => blocks::ready(report.block, report.messages.decision),
     }
 }
@@ -194,11 +218,15 @@ pub(crate) fn missing(problems: &[Problem]) -> Option<String> {
 }
 
 /// Returns the conditions that are present only at times, by type; `None` for an absent one.
-fn optional(report: &RoleReport<'_>) -> [(ConditionType, Option<ConditionUpdate>); 7] {
+fn optional(report: &RoleReport<'_>) -> [(ConditionType, Option<ConditionUpdate>); 8] {
     let RoleReport { config, findings, messages, block, .. } = report;
     let paused = blocks::paused(block, &config.target.to_string(), messages.decision);
     let first_source = optional_conditions::first_source(config, findings);
+    let recommending = (config.mode == Mode::Recommend).then(|| {
+        recommending::condition(&config.target, report.current_replicas(), report.size_after())
+    });
     [
+        (ConditionType::Recommending, recommending),
         (ConditionType::Paused, paused),
         (ConditionType::ManualChange, blocks::manual_change(block, messages.decision)),
         (ConditionType::ReplicasStuck, optional_conditions::stuck(findings)),
@@ -245,15 +273,16 @@ fn target_status(
     let mut status = TargetStatus {
         name: name.to_owned(),
         uid: Some(view.uid.clone()),
-        current_replicas: decision.current,
+        current_replicas: report.current_replicas(),
         ready_replicas: findings.ready,
-        desired_replicas: decision
-            .desired()
+        desired_replicas: report
+            .desired_replicas()
             .or(before.map(|target| target.desired_replicas))
             .unwrap_or(decision.current),
         metrics,
         decisions: decisions(before, report, derivation.is_some(), now),
         decision: derivation,
+        recommendation: recommending::status(before, report.memory),
         ..TargetStatus::default()
     };
     let manual_change = report.block.manual_change.as_ref();
@@ -300,7 +329,7 @@ fn past_decision(
     now: DateTime<Utc>,
 ) -> Option<PastDecision> {
     let current = report.messages.decision.current;
-    let to = report.size_written().unwrap_or(current);
+    let to = report.size_after();
     let limited_by = report.messages.limited_by().unwrap_or(Reason::OutOfBounds).as_str();
     let last = last.map_or(Reason::DesiredWithinRange.as_str(), |past| past.limited_by.as_str());
     let changed_rule = is_computed && last != limited_by;

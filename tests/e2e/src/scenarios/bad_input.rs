@@ -190,6 +190,7 @@ fn wrong_metrics() -> Vec<(Value, &'static str)> {
         (json!({"minReplicas": 0}), "minReplicas 0 needs scaleToZero"),
         (json!({"scaleToZero": {}}), "scaleToZero needs minReplicas 0"),
         (json!({"engine": "Unheard"}), "spec.engine: Unsupported value: \"Unheard\""),
+        (json!({"mode": "Watch"}), "spec.mode: Unsupported value: \"Watch\""),
         (json!({"engine": "Custom"}), "engine Custom has no signals"),
         (json!({"metrics": []}), "spec.metrics"),
         (

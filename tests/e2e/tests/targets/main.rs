@@ -70,7 +70,7 @@ fn of_the_stand_in() -> Vec<Scenario> {
 
 /// Lists the scenarios of the operator.
 fn of_the_operator() -> Vec<Scenario> {
-    use owners::{by_hand, claims, drivers, pausing};
+    use owners::{by_hand, claims, drivers, pausing, recommend};
     use scaling::{
         admission, coordinated, drains, dynamo, grove, refused, roles as scaled, rolling,
         stateless, units,
@@ -111,6 +111,7 @@ fn of_the_operator() -> Vec<Scenario> {
         claims::same_pods_of_two_targets,
         pausing::paused_and_unpaused,
         pausing::nothing_shrinks_at_once_after_a_pause,
+        recommend::recommendation_beside_another_autoscaler,
         by_hand::manual_size_is_respected_for_a_while,
         by_hand::manual_size_is_reverted_at_once,
         by_hand::zero_replicas_disable_scaling,

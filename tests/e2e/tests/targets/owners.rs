@@ -4,6 +4,7 @@ pub(crate) mod by_hand;
 pub(crate) mod claims;
 pub(crate) mod drivers;
 pub(crate) mod pausing;
+pub(crate) mod recommend;
 
 use serde_json::{Value, json};
 

@@ -12,9 +12,12 @@
 //!   for one period. It is compared at the end of a timeline, when these 15 s are over; so are the
 //!   values in the status, which ours writes no more often than that.
 //! - The number of repetitions of an event.
+//!
+//! One scenario more has no twins: an LLMAutoscaler that only recommends stands beside an HPA.
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
+mod beside;
 mod pair;
 mod timelines;
 mod view;
@@ -27,7 +30,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use llm_autoscaler_e2e::{Cluster, Stage};
 use llm_autoscaler_testbed::{CustomMetrics, controlplane::Options};
 
@@ -67,7 +70,9 @@ async fn main() -> ExitCode {
         }
     };
     println!("the control plane is ready after {:.1} s", began.elapsed().as_secs_f64());
-    let results = join_all(chosen.iter().map(|timeline| run(&cluster, timeline))).await;
+    let timelines = join_all(chosen.iter().map(|timeline| run(&cluster, timeline)));
+    let (mut results, beside) = join(timelines, run_beside(&cluster, &filter)).await;
+    results.extend(beside);
     let failed = results.iter().filter(|passed| !**passed).count();
     let (verdict, seconds) =
         (if failed == 0 { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
@@ -84,6 +89,7 @@ async fn start() -> Result<(Arc<Cluster>, CustomMetrics)> {
             "--horizontal-pod-autoscaler-sync-period={}s",
             period()
         )],
+        audit: true,
         ..Options::default()
     };
     let cluster = Cluster::start_with(options).await?;
@@ -101,6 +107,20 @@ async fn run(cluster: &Arc<Cluster>, timeline: &Timeline) -> bool {
         Err(error) => println!("test {name} ... FAILED ({seconds:.1} s)\n{story}    {error:#}"),
     }
     result.is_ok()
+}
+
+/// Runs the scenario without twins; `None` if it is not chosen.
+async fn run_beside(cluster: &Arc<Cluster>, filter: &str) -> Option<bool> {
+    if !beside::NAME.contains(filter) {
+        return None;
+    }
+    let (began, result) = (Instant::now(), beside::run(cluster).await);
+    let seconds = began.elapsed().as_secs_f64();
+    match &result {
+        Ok(()) => println!("test {} ... ok ({seconds:.1} s)", beside::NAME),
+        Err(error) => println!("test {} ... FAILED ({seconds:.1} s)\n    {error:#}", beside::NAME),
+    }
+    Some(result.is_ok())
 }
 
 /// Applies a timeline to both; `story` gets a line for each step.

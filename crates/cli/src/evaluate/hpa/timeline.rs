@@ -10,9 +10,9 @@ use llm_autoscaler_api::{
     messages::{MetricDescription, Step, failed_get_scale, failed_get_scale_error, got_scale},
 };
 use llm_autoscaler_core::{
-    Config, Decision, DrainObservation, History, Monotonic, Now, Observation, Outcome, Profile,
-    Reading, ReplicaCounts, ReplicaState, RoleConfig, RoleMemory, RoleObservation, Scale, Selector,
-    StepPlan, Write, WriteBlock, plan,
+    Config, Decision, DrainObservation, History, Mode, Monotonic, Now, Observation, Outcome,
+    Profile, Reading, ReplicaCounts, ReplicaState, RoleConfig, RoleMemory, RoleObservation, Scale,
+    Selector, StepPlan, Write, WriteBlock, plan,
 };
 use serde_json::{Value, json};
 
@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
     /// Plans the step of an autoscaler with one target that does not drain.
     fn plan(&self, observation: &Observation) -> StepPlan {
         let policy = self.hpa.policy.clone();
-        let role = RoleConfig { policy, gpus: 0, drain_deadline: None };
+        let role = RoleConfig { policy, gpus: 0, drain_deadline: None, mode: Mode::Scale };
         let config = Config { roles: vec![role], shared: None };
         let states: Vec<ReplicaState> =
             observation.replicas.iter().copied().map(ReplicaState::new).collect();

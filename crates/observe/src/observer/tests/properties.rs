@@ -2,8 +2,8 @@
 
 use llm_autoscaler_api::workloads::{GroupSize, ReportingPods};
 use llm_autoscaler_core::{
-    Config, DrainObservation, Monotonic, Now, RoleConfig, RoleMemory, RoleObservation, WriteBlock,
-    plan,
+    Config, DrainObservation, Mode, Monotonic, Now, RoleConfig, RoleMemory, RoleObservation,
+    WriteBlock, plan,
 };
 use proptest::prelude::*;
 
@@ -92,7 +92,7 @@ fn step(target: &Target) -> i32 {
         drain: DrainObservation::default(),
     };
     let policy = target.config.policy.clone();
-    let role_config = RoleConfig { policy, gpus: 1, drain_deadline: None };
+    let role_config = RoleConfig { policy, gpus: 1, drain_deadline: None, mode: Mode::Scale };
     let config = Config { roles: vec![role_config], shared: None };
     let plan = plan(&config, &[&RoleMemory::default()], &[role], now);
     plan.roles[0].granted.unwrap_or(target.scale.current)

@@ -159,9 +159,9 @@ impl Namespace {
         self.views.remove(&id);
     }
 
-    pub(super) fn manage_gates(&mut self, id: u64) {
+    pub(super) fn manage_gates(&mut self, id: u64, manages: bool) {
         if let Some(view) = self.views.get_mut(&id) {
-            view.manages_gates = true;
+            view.manages_gates = manages;
         }
     }
 

@@ -101,7 +101,7 @@ fn a_pod_is_unmanaged_until_a_view_manages_its_gate() {
     let unmanaged = || store.unmanaged().iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
     let view = view(&store, "app=a");
     assert_eq!(unmanaged(), ["a-0"], "a view alone manages no gates");
-    view.manage_gates();
+    view.manage_gates(true);
     assert!(unmanaged().is_empty());
     drop(view);
     assert_eq!(unmanaged(), ["a-0"]);

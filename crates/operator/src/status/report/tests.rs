@@ -14,6 +14,7 @@ use super::*;
 use crate::{scale::view::ScaleLocation, status::role_status::RoleCondition};
 
 mod blocked;
+mod recommended;
 
 fn spec() -> LLMAutoscalerSpec {
     serde_json::from_value(json!({
@@ -101,7 +102,8 @@ fn after_decision(
         ..MetricDescription::default()
     }];
     let messages = Step { policy: &config.policy, decision, metrics: &metrics, selector: None };
-    let written = decision.rescale().filter(|_| block == WriteBlock::default()).map(|to| {
+    let is_written = block == WriteBlock::default() && config.mode == Mode::Scale;
+    let written = decision.rescale().filter(|_| is_written).map(|to| {
         let conditions = messages.after_write("StatefulSet/a", to, Ok(())).conditions;
         Written { size: Some(to), conditions, warning: None }
     });
