@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{RoleConfig, RoleMemory, RolePlan, drain_role::Drained};
 use crate::{
+    bill::Ledger,
     now::Now,
     policy::Policy,
     shadow::{Mode, Shadow, ShadowBill},
@@ -27,7 +28,8 @@ impl RolePlan {
 }
 
 impl RoleMemory {
-    /// Follows the mode of the spec. A shadow begins at the size that the target has.
+    /// Follows the mode of the spec. A shadow begins at the size that the target has, and has a bill
+    /// of its own: why the target's replicas exist is for another autoscaler to say.
     ///
     /// When it ends, the target's size is adopted: it counts as a recommendation of now, beside
     /// those of the shadow, so that the first size that is written is no jump to what the shadow
@@ -36,6 +38,7 @@ impl RoleMemory {
         match (mode, self.shadow.take()) {
             (Mode::Recommend, shadow) => {
                 self.shadow = Some(shadow.unwrap_or_else(|| Shadow::new(current)));
+                self.bill = Ledger::default();
             }
             (Mode::Scale, Some(_)) => self.history.adopt(policy, current, now),
             (Mode::Scale, None) => {}
