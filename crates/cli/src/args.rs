@@ -18,6 +18,7 @@ use crate::{
     output,
     probe::Probe,
     source_credentials,
+    ui::Ui,
 };
 
 /// The first 12 digits of the commit that the binary was built from, or `unknown` (`build.rs`).
@@ -47,6 +48,10 @@ pub(crate) enum Command {
     /// With a link named kubectl-llmas in the PATH, the binary is a kubectl plug-in: kubectl llmas
     /// explain NAME.
     Explain(Explain),
+    /// Show all LLMAutoscalers on a page of this machine: sizes, reasons, past decisions.
+    ///
+    /// The page is at http://127.0.0.1:8090 for this machine only, and read-only.
+    Ui(Ui),
     /// Print the engine tables: the series from which each signal is read.
     Engines(Engines),
     /// Read a metrics page as the operator would, and print its signals and the missing series.

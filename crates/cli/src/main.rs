@@ -10,9 +10,11 @@ mod election;
 mod engines;
 mod explain;
 mod one_line;
+mod outlook;
 mod output;
 mod probe;
 mod source_credentials;
+mod ui;
 
 use std::process::ExitCode;
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Probe(probe) => with_cluster(probe.probe()),
         Command::Evaluate(evaluate) => evaluate.evaluate(),
         Command::Explain(explain) => with_cluster(explain.explain()),
+        Command::Ui(ui) => with_cluster(ui.serve()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

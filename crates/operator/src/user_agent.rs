@@ -19,6 +19,8 @@ pub enum Component {
     Explain,
     /// The subcommand `probe`.
     Probe,
+    /// The subcommand `ui`.
+    Ui,
 }
 
 impl Component {
@@ -30,6 +32,7 @@ impl Component {
             Self::Query => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (query)"),
             Self::Explain => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (explain)"),
             Self::Probe => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (probe)"),
+            Self::Ui => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (ui)"),
         }
     }
 
@@ -73,6 +76,7 @@ mod tests {
             (Component::Scrape.user_agent().to_owned(), "(scrape)"),
             (Component::Query.user_agent().to_owned(), "(query)"),
             (Component::Probe.user_agent().to_owned(), "(probe)"),
+            (Component::Ui.user_agent().to_owned(), "(ui)"),
         ];
         for (agent, end) in agents {
             let start = format!("llm-autoscaler/{VERSION} ");

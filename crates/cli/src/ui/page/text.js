@@ -1,0 +1,112 @@
+// Texts and times, as pure functions.
+
+/** The standings in the order of the list, with their names. */
+export const STANDINGS = [
+  ["trouble", "Trouble", "in trouble"],
+  ["attention", "Attention", "to look at"],
+  ["moving", "Moving", "moving"],
+  ["waiting", "Waiting", "waiting"],
+  ["paused", "Paused", "paused"],
+  ["zero", "At zero", "at zero"],
+  ["steady", "Steady", "steady"],
+];
+
+const ORDER = new Map(STANDINGS.map(([key], index) => [key, index]));
+
+/** Compares two rows: troubles first, then those that are moving, then by name. */
+export function compare(a, b) {
+  return (
+    ORDER.get(a.standing) - ORDER.get(b.standing) ||
+    a.namespace.localeCompare(b.namespace) ||
+    a.name.localeCompare(b.name, "en", { numeric: true })
+  );
+}
+
+/** Returns the key of a row, which is its address in the page too. */
+export const key = (row) => `${row.namespace}/${row.name}`;
+
+/** Returns whether a row has all words of a filter in it. */
+export function matches(row, words) {
+  const text = `${key(row)} ${row.reference} ${row.headline} ${row.summary}`.toLowerCase();
+  return words.every((word) => text.includes(word));
+}
+
+/** Returns the filter's words. */
+export const wordsOf = (filter) => filter.toLowerCase().split(/\s+/).filter(Boolean);
+
+/** Returns a sentence for people: arrows, and the first letter in upper case. */
+export function sentence(text) {
+  const arrows = text.replaceAll(" -> ", " → ");
+  return arrows.charAt(0).toUpperCase() + arrows.slice(1);
+}
+
+/** Returns a duration in seconds: `45 s`, `5 min`, `1 h 30 min`, `3 d`. */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const [days, hours] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24];
+  const [minutes, rest] = [Math.floor(whole / 60) % 60, whole % 60];
+  if (days > 0) return hours > 0 && days < 10 ? `${days} d ${hours} h` : `${days} d`;
+  if (hours > 0) return minutes > 0 ? `${hours} h ${minutes} min` : `${hours} h`;
+  if (minutes > 0) return minutes < 5 && rest > 0 ? `${minutes} min ${rest} s` : `${minutes} min`;
+  return `${rest} s`;
+}
+
+/** Returns how far a time is away, both in seconds since 1970. */
+export function distance(at, now) {
+  if (at > now) return `in ${duration(at - now)}`;
+  return now - at < 1 ? "now" : `${duration(now - at)} ago`;
+}
+
+/** Returns a time of day, with the date if it is of another day. */
+export function clock(at, now) {
+  const [time, today] = [new Date(at * 1000), new Date(now * 1000)];
+  const text = time.toLocaleTimeString("en-GB");
+  const sameDay = time.toDateString() === today.toDateString();
+  return sameDay ? text : `${time.toLocaleDateString("en-CA")} ${text}`;
+}
+
+/** Returns the seconds since 1970 of a time as Kubernetes writes it. */
+export const seconds = (text) => Date.parse(text) / 1000;
+
+/** Returns a count with its noun. */
+export const count = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;
+
+/** Returns the sentence above the list. */
+export function summary(rows) {
+  if (rows.length === 0) return "There are no autoscalers here.";
+  const parts = [];
+  for (const [standing, , words] of STANDINGS) {
+    const number = rows.filter((row) => row.standing === standing).length;
+    if (number > 0) parts.push(`${number.toLocaleString("en")} ${words}`);
+  }
+  if (parts.length === 1 && rows[0].standing === "steady") {
+    return rows.length === 1 ? "The autoscaler is steady." : `All ${count(rows.length, "autoscaler")} are steady.`;
+  }
+  const last = parts.pop();
+  return `${parts.length ? `${parts.join(", ")} and ${last}` : last}.`;
+}
+
+/** Returns the size of a row in words: `4 → 6`, or `4`. */
+export function sizeText(row) {
+  if (row.current === null) return "–";
+  const changes = row.desired !== null && row.desired !== row.current;
+  return changes ? `${row.current} → ${row.desired}` : `${row.current}`;
+}
+
+/** Returns what there is to say about the readiness of a row. */
+export function readyText(row) {
+  if (row.current === null) return "";
+  if (row.current === 0 && row.ready === 0) return `max ${row.max}`;
+  return row.ready === row.current ? `of ${row.max}` : `${row.ready} ready`;
+}
+
+/** Returns the rows of a bill, whatever its fields are: [name, number] by size. */
+export function billEntries(bill) {
+  const numbers = Object.entries(bill ?? {}).filter(([, value]) => typeof value === "number");
+  if (numbers.length > 1) return numbers.sort(([, a], [, b]) => b - a);
+  const groups = Object.values(bill ?? {}).filter((it) => it && typeof it === "object" && !Array.isArray(it));
+  return groups.map(billEntries).sort((a, b) => b.length - a.length)[0] ?? numbers;
+}
+
+/** Returns a name of JSON in words: `heldByWindow` becomes `held by window`. */
+export const inWords = (name) => name.replace(/([a-z])([A-Z])/g, "$1 $2").replace(/[_-]/g, " ").toLowerCase();

@@ -1,0 +1,145 @@
+// node check.mjs seen URL NAME OTHER: looks at the page and the details of two autoscalers.
+// node check.mjs thousand URL COUNT: measures the page with many autoscalers.
+//
+// UI_MODULES is the folder of install.sh, UI_PICTURES that of the pictures. The last line on standard
+// output is the result; problems are printed before it and end the program with 1.
+
+import { checkAccess, checkLayout, expect, launch, picture, problems, visit } from "./browser.mjs";
+
+const WIDTHS = [360, 768, 1440];
+const THEMES = ["light", "dark"];
+
+/** Looks at the list and at details, in all windows and both themes. */
+async function looks(browser, url, names) {
+  for (const theme of THEMES) {
+    for (const width of WIDTHS) {
+      const page = await visit(browser, url, { width, theme });
+      const place = `${width}-${theme}`;
+      await checkLayout(page, place);
+      await checkAccess(page, place);
+      await picture(page, `list-${place}`);
+      for (const name of names) {
+        await page.goto(`${url}#/${name}`);
+        await page.waitForSelector(".answers");
+        await page.locator("details summary").last().click();
+        const detail = `detail-${name.split("/")[1]}-${place}`;
+        await checkLayout(page, detail);
+        await checkAccess(page, detail);
+        await page.locator("details summary").last().click();
+        await page.evaluate(() => document.querySelector("#detail").scrollTo(0, 0));
+        await page.evaluate(() => scrollTo(0, 0));
+        await picture(page, detail);
+      }
+      await page.context().close();
+    }
+  }
+}
+
+const focused = (page) => page.evaluate(() => document.activeElement?.closest(".row")?.querySelector(".name")?.textContent ?? document.activeElement?.id ?? "");
+
+/** Reaches everything by keys alone, and sees where the focus is. */
+async function keys(browser, url) {
+  const page = await visit(browser, url, { width: 1440 });
+  const names = await page.locator(".row .name").allTextContents();
+  await page.keyboard.press("/");
+  expect((await focused(page)) === "filter", "keys: / does not lead to the filter");
+  await page.keyboard.press("ArrowDown");
+  expect((await focused(page)) === names[0], `keys: ArrowDown leads from the filter to ${await focused(page)}`);
+  await page.keyboard.press("End");
+  expect((await focused(page)) === names.at(-1), "keys: End does not lead to the last row");
+  await page.keyboard.press("Home");
+  await page.keyboard.press("ArrowDown");
+  expect((await focused(page)) === names[1], "keys: ArrowDown does not lead to the next row");
+  const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  expect(outline !== "none", "keys: the focus cannot be seen");
+  expect((await page.locator(".row[tabindex='0']").count()) === 1, "keys: the list has not one tab stop");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".answers");
+  expect((await focused(page)) === "detail-name", "keys: Enter does not lead to the detail");
+  await page.keyboard.press("Escape");
+  expect((await focused(page)) === names[1], "keys: Escape does not lead back to the row");
+  await page.keyboard.press("/");
+  await page.keyboard.type("no such name");
+  expect(await page.locator("#empty").isVisible(), "keys: an empty list says nothing");
+  await page.keyboard.press("Escape");
+  expect((await page.locator(".row").count()) === names.length, "keys: Escape does not clear the filter");
+  await page.context().close();
+}
+
+/** Walks the timeline: each decision tells its reason, and Escape hides it before it closes. */
+async function timeline(browser, url, name) {
+  const page = await visit(browser, `${url}#/${name}`, { width: 1440, height: 1000 });
+  await page.waitForSelector(".dot");
+  const dots = page.locator(".dot");
+  await dots.last().focus();
+  expect(await page.locator(".bubble").isVisible(), "timeline: focus tells no reason");
+  const last = await page.locator(".bubble").textContent();
+  await page.keyboard.press("ArrowLeft");
+  expect((await page.locator(".bubble").textContent()) !== last, "timeline: the arrow does not lead to another decision");
+  await picture(page, "timeline");
+  await page.keyboard.press("Escape");
+  expect(!(await page.locator(".bubble").isVisible()), "timeline: Escape does not hide the reason");
+  expect(await page.locator("#detail").isVisible(), "timeline: Escape closes too much");
+  await dots.first().hover();
+  expect(await page.locator(".bubble").isVisible(), "timeline: hover tells no reason");
+  await page.context().close();
+}
+
+/** Measures the page with many autoscalers. */
+async function thousand(browser, url, wanted) {
+  const page = await visit(browser, url, { width: 1440 });
+  const lines = await page.locator(".row").count();
+  expect(lines === wanted, `${lines} lines are shown, not ${wanted}`);
+  const first = await page.locator(".row").first().getAttribute("class");
+  expect(first === "row trouble", `the first line is ${first}`);
+  const ready = await page.evaluate(() => Number(document.documentElement.dataset.ready));
+  await checkLayout(page, "thousand");
+  await picture(page, "thousand");
+  const filter = await page.evaluate(async () => {
+    const [input, began] = [document.querySelector("#filter"), performance.now()];
+    input.value = "model-77";
+    input.dispatchEvent(new Event("input"));
+    document.body.getBoundingClientRect();
+    return performance.now() - began;
+  });
+  expect((await page.locator(".row").count()) === 11, "the filter leaves other lines");
+  await page.evaluate(() => {
+    document.querySelector("#filter").value = "";
+    document.querySelector("#filter").dispatchEvent(new Event("input"));
+  });
+  const frame = await page.evaluate(async () => {
+    let slowest = 0;
+    for (let step = 0; step < 60; step += 1) {
+      const began = performance.now();
+      scrollBy(0, 800);
+      await new Promise(requestAnimationFrame);
+      slowest = Math.max(slowest, performance.now() - began);
+    }
+    return slowest;
+  });
+  const session = await page.context().newCDPSession(page);
+  await session.send("Performance.enable");
+  await session.send("HeapProfiler.collectGarbage");
+  const { metrics } = await session.send("Performance.getMetrics");
+  const metric = (name) => metrics.find((it) => it.name === name).value;
+  const heap = Math.round(metric("JSHeapUsedSize") / 2 ** 20);
+  return `${wanted} autoscalers: interactive after ${ready} ms, filtered in ${Math.round(filter)} ms, slowest frame while scrolling ${Math.round(frame)} ms, heap ${heap} MiB, ${metric("Nodes")} nodes`;
+}
+
+const [part, url, ...names] = process.argv.slice(2);
+const browser = await launch();
+let result = "every window, both themes, the keys and the timeline are right";
+try {
+  if (part === "thousand") {
+    result = await thousand(browser, url, Number(names[0]));
+  } else {
+    await looks(browser, url, names);
+    await keys(browser, url);
+    await timeline(browser, url, names[0]);
+  }
+} finally {
+  await browser.close();
+}
+for (const problem of [...new Set(problems)]) console.log(problem);
+console.log(result);
+process.exitCode = problems.length > 0 ? 1 : 0;
