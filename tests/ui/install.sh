@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a headless browser and the rules of accessibility (axe-core), all from npm at the versions
+# Installs a headless browser, a font and the rules of accessibility (axe-core), all from npm at the versions
 # of package-lock.json. Prints the folder as the only line on standard output; everything else goes to
 # standard error.
 #
@@ -30,5 +30,18 @@ rm -rf "$target"
 mkdir "$target"
 cp "$here"/package{,-lock}.json "$target"
 (cd "$target" && npm ci --no-audit --no-fund --ignore-scripts >&2)
+mkdir "$target/browser"
+# The package unpacks the browser into the folder for temporary files.
+unpack='import("@sparticuz/chromium").then((it) => it.default.executablePath())'
+(cd "$target" && TMPDIR=$target/browser node -e "$unpack") || die "the browser could not be unpacked"
+cat >"$target/browser/fonts.conf" <<END
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>$target/node_modules/@expo-google-fonts/inter</dir>
+  <cachedir>$target/browser/fonts-cache</cachedir>
+</fontconfig>
+END
+"$target/browser/chromium" --version >&2 || die "the browser does not start: it needs the library NSS (on Debian: libnss3)"
 touch "$target/.complete"
 echo "$target"

@@ -81,7 +81,7 @@ impl View<'_> {
             _ if stabilized < raw => {
                 format!("{asked}; the scale-up window{} keeps {stabilized}", self.window(true))
             }
-            _ => format!("{asked}, and {applied} are being asked for"),
+            _ => format!("{asked}, and the target is being scaled to {applied}"),
         }
     }
 
@@ -129,7 +129,7 @@ impl View<'_> {
         let drain = self.condition(ConditionType::Draining);
         match drain.filter(|it| is(it, true) || it.reason == Reason::RolloutInProgress.as_str()) {
             Some(drain) => format!("{asked}; {}", drain.message),
-            None => format!("{asked}, and {applied} are being asked for"),
+            None => format!("{asked}, and the target is being scaled to {applied}"),
         }
     }
 

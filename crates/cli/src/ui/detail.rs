@@ -96,7 +96,10 @@ impl Item {
 fn bills(object: &Value) -> Vec<(String, Value)> {
     let targets = object.pointer("/status/targets").and_then(Value::as_array);
     let bill = |target: &Value| {
-        Some((target.get("name")?.as_str()?.to_owned(), target.get("bill")?.clone()))
+        let mut bill = target.get("bill")?.clone();
+        // What the operator goes on with is of no interest to people.
+        bill.as_object_mut()?.remove("record");
+        Some((target.get("name")?.as_str()?.to_owned(), bill))
     };
     targets.into_iter().flatten().filter_map(bill).collect()
 }
@@ -240,7 +243,7 @@ mod tests {
                     "name": "a", "currentReplicas": 4, "readyReplicas": 4, "desiredReplicas": 4,
                     "decisions": [{"time": "2026-01-01T00:00:00Z", "from": 2, "to": 4,
                                    "limitedBy": "ScaleUpLimit", "reason": "load"}],
-                    "bill": {"of": "a later version", "gpuSeconds": {"needed": 7}},
+                    "bill": {"reasons": [{"reason": "Needed", "gpuSeconds": 7}], "record": {}},
                 }],
             },
         });
@@ -264,7 +267,8 @@ mod tests {
         assert_eq!(detail["isOutdated"], true);
         assert_eq!(detail["bounds"], "between 2 and 8 replicas");
         let target = &detail["targets"][0];
-        assert_eq!(target["bill"]["gpuSeconds"]["needed"], 7);
+        let bill = json!({"reasons": [{"reason": "Needed", "gpuSeconds": 7}]});
+        assert_eq!(target["bill"], bill);
         let log = json!({
             "time": "2026-01-01T00:00:00Z", "from": 2, "to": 4, "limitedBy": "ScaleUpLimit",
             "reason": "load", "words": "the scale-up policies allow no more for now",

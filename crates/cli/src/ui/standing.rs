@@ -79,9 +79,10 @@ pub(super) fn judge(object: &LLMAutoscaler, now: DateTime<Utc>) -> Judgement {
     let blocked = [ConditionType::Paused, ConditionType::ManualChange];
     let is_blocked = blocked.iter().any(|type_| message(status, *type_, true).is_some());
     let total: i32 = status.targets.iter().map(|target| target.current_replicas).sum();
-    is_blocked
-        .then(|| pick(Standing::Paused, &|_, _| true))
+    is_full(status)
+        .then(|| pick(Standing::Attention, &|target, _| is_at_maximum(target)))
         .flatten()
+        .or_else(|| is_blocked.then(|| pick(Standing::Paused, &|_, _| true)).flatten())
         .or_else(|| pick(Standing::Moving, &|target, _| is_moving(target)))
         .or_else(|| draining(status))
         .or_else(|| (total == 0).then(|| found(Standing::Zero, zero(status))))
@@ -96,6 +97,7 @@ fn headline(standing: Standing, target: &TargetStatus, outlook: &Outlook) -> Str
     match (standing, reason) {
         (Standing::Moving, Some(reason)) if from != to => format!("{from} -> {to}: {reason}"),
         (Standing::Steady, _) => outlook.fewer.clone(),
+        (Standing::Attention, _) => outlook.more.clone(),
         _ => outlook.next.text.clone(),
     }
 }
@@ -104,8 +106,8 @@ fn trouble(status: &LLMAutoscalerStatus) -> Option<&str> {
     TROUBLES.iter().find_map(|(type_, bad)| message(status, *type_, *bad))
 }
 
-/// Returns the message of the first condition that is not as it should be, or of a maximum that is
-/// too low. A target at zero that someone else has stopped is no problem.
+/// Returns the message of the first condition that is not as it should be. A target at zero that
+/// someone else has stopped is no problem.
 fn attention(status: &LLMAutoscalerStatus) -> Option<&str> {
     let is_wrong = |condition: &&Condition| {
         let type_ = ConditionType::parse(&condition.type_);
@@ -115,14 +117,21 @@ fn attention(status: &LLMAutoscalerStatus) -> Option<&str> {
                 && (condition.status == status_text(true)) != type_.usual_status()
         })
     };
-    let is_full = |condition: &&Condition| {
+    status.conditions.iter().find(is_wrong).map(|condition| condition.message.as_str())
+}
+
+/// Returns whether the metrics ask for more than the maximum.
+fn is_full(status: &LLMAutoscalerStatus) -> bool {
+    status.conditions.iter().any(|condition| {
         condition.type_ == ConditionType::ScalingLimited.as_str()
             && condition.status == status_text(true)
             && condition.reason == Reason::TooManyReplicas.as_str()
-    };
-    let conditions = &status.conditions;
-    let found = conditions.iter().find(is_wrong).or_else(|| conditions.iter().find(is_full));
-    found.map(|condition| condition.message.as_str())
+    })
+}
+
+fn is_at_maximum(target: &TargetStatus) -> bool {
+    let decision = target.decision.as_ref();
+    decision.is_some_and(|it| it.limited_by == Reason::TooManyReplicas.as_str())
 }
 
 fn draining(status: &LLMAutoscalerStatus) -> Option<Judgement> {
@@ -205,6 +214,9 @@ mod tests {
     fn troubles_come_first_and_then_what_moves() {
         use Standing::{Attention, Moving, Paused, Steady, Trouble, Waiting, Zero};
         let still = target(4, 4, 4, 4);
+        let mut full = target(8, 8, 8, 9);
+        full["decision"]["limitedBy"] = json!("TooManyReplicas");
+        full["decision"]["limited"] = json!(8);
         let table: Vec<(Value, &[[&str; 3]], Standing, &str)> = vec![
             (
                 still.clone(),
@@ -235,10 +247,10 @@ mod tests {
                 "about SamplesComplete",
             ),
             (
-                target(8, 8, 8, 9),
+                full,
                 &[["ScalingLimited", "True", "TooManyReplicas"]],
                 Attention,
-                "about ScalingLimited",
+                "the metrics ask for 9, and maxReplicas is 8",
             ),
             (
                 target(4, 4, 6, 6),

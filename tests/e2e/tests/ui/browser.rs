@@ -103,7 +103,9 @@ async fn services(stage: &Stage) -> Result<()> {
     autoscalers.patch("gemma-search", &PatchParams::default(), &Patch::Merge(pause)).await?;
     stage.waiting("gemma-search", 11);
     stage.waiting("mistral-code", 9);
-    stage.page("whisper-speech", &Metrics::status(503));
+    let (status, content_type) = (503, "text/plain".to_owned());
+    let broken = Metrics::Raw { status, content_type, body: String::new() };
+    stage.page("whisper-speech", &broken);
     stage.waiting("llama-summaries", 9);
     stage.until_replicas("llama-summaries", 4, SOON).await?;
     stage.until_ready("llama-summaries", 4).await?;

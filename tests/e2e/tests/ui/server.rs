@@ -1,6 +1,9 @@
 //! What the server of the page answers.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -26,8 +29,10 @@ pub(crate) async fn page_follows_the_cluster(stage: &Stage) -> Result<()> {
 
     stage.waiting(NAME, 11);
     stage.until_replicas(NAME, 3, SOON).await?;
-    until_row(&page, |row| row["current"] == 3 && row["sizes"].as_array().is_some_and(|it| it.len() == 2))
-        .await?;
+    until_row(&page, |row| {
+        row["current"] == 3 && row["sizes"].as_array().is_some_and(|it| it.len() == 2)
+    })
+    .await?;
     stage.waiting(NAME, 0);
     let row = until_row(&page, |row| row["standing"] == "waiting").await?;
     ensure!(row["at"].is_i64(), "the end of the window is not told: {row}");
@@ -51,14 +56,15 @@ pub(crate) async fn page_follows_the_cluster(stage: &Stage) -> Result<()> {
 
 /// Waits until the only row is like this.
 async fn until_row(page: &Page, is_wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-    let mut last = Value::Null;
+    let last = Mutex::new(Value::Null);
     let found = wait::until("the row to follow", SOON, async || {
         let mut rows = page.rows("").await?;
-        last = rows["rows"][0].take();
-        Ok(is_wanted(&last).then(|| last.clone()))
+        let row = rows["rows"][0].take();
+        row.clone_into(&mut *last.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(is_wanted(&row).then_some(row))
     })
     .await;
-    found.with_context(|| format!("the row is {last}"))
+    found.with_context(|| format!("the row is {last:?}"))
 }
 
 async fn detail(page: &Page, namespace: &str) -> Result<()> {

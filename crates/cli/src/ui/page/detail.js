@@ -3,7 +3,7 @@
 
 import { element, setText } from "./dom.js";
 import { decisionText, timeline } from "./timeline.js";
-import { STANDINGS, billEntries, clock, count, distance, duration, inWords, seconds, sentence, sizeText } from "./text.js";
+import { STANDINGS, billShares, clock, count, distance, duration, hoursText, seconds, sentence, sizeText } from "./text.js";
 
 const now = () => Date.now() / 1000;
 
@@ -111,7 +111,7 @@ function head(name, namespace, reference, standing, headline, at, current, desir
     element("p", { class: "badge" }, element("span", { class: `mark ${standing}`, "aria-hidden": "true" }), element("strong", {}, label), element("span", {}, sentence(headline))),
   );
   if (current !== null) {
-    const figures = [["asked for", sizeText({ current, desired })], ["ready", String(ready)]];
+    const figures = [["asked for", sizeText({ current, desired, standing })], ["ready", String(ready)]];
     const list = element("dl", { class: "figures" }, ...figures.map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", {}, value))));
     node.append(list, element("p", { class: "quiet" }, `Kept ${bounds}.`));
   }
@@ -186,19 +186,20 @@ function conditions(list) {
 
 /** Shows what the replicas were for, as shares of a bar and as numbers. */
 function bill(data) {
-  const entries = billEntries(data).filter(([, value]) => value > 0);
-  const total = entries.reduce((sum, [, value]) => sum + value, 0);
-  if (total === 0) return section(null);
+  const { unit, hours, shares } = billShares(data);
+  if (shares.length === 0) return section(null);
   const bar = element("div", { class: "shares", "aria-hidden": "true" });
   const list = element("ul", { class: "bill" });
-  entries.forEach(([name, value], index) => {
-    const share = element("span", { class: `share s${index % 6}` });
-    share.style.flexGrow = String(value / total);
-    bar.append(share);
-    const percent = `${((100 * value) / total).toFixed(value / total < 0.1 ? 1 : 0)} %`;
-    list.append(element("li", {}, element("span", { class: `share s${index % 6}`, "aria-hidden": "true" }), element("span", {}, inWords(name)), element("span", { class: "number" }, percent), element("span", { class: "quiet number" }, duration(value))));
+  shares.forEach(({ reason, hours, part }, index) => {
+    const colour = `share s${index % 6}`;
+    const piece = element("span", { class: colour });
+    piece.style.flexGrow = String(part);
+    bar.append(piece);
+    const percent = `${(100 * part).toFixed(part < 0.1 ? 1 : 0)} %`;
+    list.append(element("li", {}, element("span", { class: colour, "aria-hidden": "true" }), element("span", {}, reason), element("span", { class: "number" }, percent), element("span", { class: "quiet number" }, hoursText(hours))));
   });
-  return section("What the replicas were for", bar, list);
+  const covered = typeof data.coveredSeconds === "number" ? ` in ${duration(data.coveredSeconds)}` : "";
+  return section("The bill", element("p", { class: "quiet total" }, `${hoursText(hours)} ${unit}${covered}, by why the replicas existed`), bar, list);
 }
 
 function hint(namespace, name) {

@@ -117,8 +117,8 @@ export class List {
 
   #headline({ row, parts }) {
     const now = Date.now() / 1000;
-    const when = row.at === null ? "" : ` — ${clock(row.at, now)}, ${row.at > now ? distance(row.at, now) : "due"}`;
-    setText(parts.headline, sentence(row.headline) + when);
+    const when = row.at === null ? "" : `${clock(row.at, now)}, ${row.at > now ? distance(row.at, now) : "due"}: `;
+    setText(parts.headline, when + (when ? row.headline.replaceAll(" -> ", " → ") : sentence(row.headline)));
     if (parts.headline.title !== row.headline) parts.headline.title = row.headline;
   }
 

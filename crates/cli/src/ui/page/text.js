@@ -71,42 +71,53 @@ export const seconds = (text) => Date.parse(text) / 1000;
 /** Returns a count with its noun. */
 export const count = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;
 
-/** Returns the sentence above the list. */
+/** Returns the sentence above the list: what needs a person, and what is changing. */
 export function summary(rows) {
-  if (rows.length === 0) return "There are no autoscalers here.";
-  const parts = [];
-  for (const [standing, , words] of STANDINGS) {
-    const number = rows.filter((row) => row.standing === standing).length;
-    if (number > 0) parts.push(`${number.toLocaleString("en")} ${words}`);
+  const all = rows.length;
+  if (all === 0) return "There are no autoscalers here.";
+  const number = (...names) => rows.filter((row) => names.includes(row.standing)).length;
+  const [wrong, moving] = [number("trouble", "attention"), number("moving")];
+  const moves = moving === 0 ? "" : `${moving.toLocaleString("en")} ${moving === 1 ? "is" : "are"} moving`;
+  if (wrong > 0) {
+    const needs = `${wrong.toLocaleString("en")} of ${all.toLocaleString("en")} ${wrong === 1 ? "needs" : "need"} a look`;
+    return moves ? `${needs}, ${moves}.` : `${needs}.`;
   }
-  if (parts.length === 1 && rows[0].standing === "steady") {
-    return rows.length === 1 ? "The autoscaler is steady." : `All ${count(rows.length, "autoscaler")} are steady.`;
-  }
-  const last = parts.pop();
-  return `${parts.length ? `${parts.join(", ")} and ${last}` : last}.`;
+  return moves ? `All is well, ${moves}.` : "All is well.";
 }
 
 /** Returns the size of a row in words: `4 → 6`, or `4`. */
 export function sizeText(row) {
   if (row.current === null) return "–";
-  const changes = row.desired !== null && row.desired !== row.current;
+  const changes = row.desired !== null && row.desired !== row.current && row.standing !== "paused";
   return changes ? `${row.current} → ${row.desired}` : `${row.current}`;
 }
 
 /** Returns what there is to say about the readiness of a row. */
 export function readyText(row) {
   if (row.current === null) return "";
-  if (row.current === 0 && row.ready === 0) return `max ${row.max}`;
-  return row.ready === row.current ? `of ${row.max}` : `${row.ready} ready`;
+  return row.ready < row.current ? `${row.ready} ready` : `max ${row.max}`;
 }
 
-/** Returns the rows of a bill, whatever its fields are: [name, number] by size. */
-export function billEntries(bill) {
-  const numbers = Object.entries(bill ?? {}).filter(([, value]) => typeof value === "number");
-  if (numbers.length > 1) return numbers.sort(([, a], [, b]) => b - a);
-  const groups = Object.values(bill ?? {}).filter((it) => it && typeof it === "object" && !Array.isArray(it));
-  return groups.map(billEntries).sort((a, b) => b.length - a.length)[0] ?? numbers;
+/**
+ * Returns a bill as shares, largest first, and what they are shares of: GPU-hours where GPUs are
+ * known, else replica-hours. A bill of another version may lack anything.
+ */
+export function billShares(bill) {
+  const reasons = Array.isArray(bill?.reasons) ? bill.reasons : [];
+  const numberOf = (it, field) => (typeof it?.[field] === "number" ? Math.max(0, it[field]) : 0);
+  const sum = (field) => reasons.reduce((total, it) => total + numberOf(it, field), 0);
+  const field = sum("gpuSeconds") > 0 ? "gpuSeconds" : "replicaSeconds";
+  const total = sum(field);
+  const shares = reasons
+    .map((it) => ({ reason: inWords(String(it?.reason ?? "unknown")), hours: numberOf(it, field) / 3600 }))
+    .filter(({ hours }) => hours > 0)
+    .map((share) => ({ ...share, part: (share.hours * 3600) / total }))
+    .sort((a, b) => b.hours - a.hours);
+  return { unit: field === "gpuSeconds" ? "GPU-hours" : "replica-hours", hours: total / 3600, shares };
 }
+
+/** Returns a number of hours. */
+export const hoursText = (hours) => (hours < 10 ? hours.toFixed(2) : hours.toLocaleString("en", { maximumFractionDigits: 0 }));
 
 /** Returns a name of JSON in words: `heldByWindow` becomes `held by window`. */
 export const inWords = (name) => name.replace(/([a-z])([A-Z])/g, "$1 $2").replace(/[_-]/g, " ").toLowerCase();

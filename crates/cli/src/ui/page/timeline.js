@@ -65,7 +65,7 @@ export function timeline(log, now) {
 function dot(entry, place, now, track, bubble) {
   const { change, when, why } = decisionText(entry, now);
   const kind = entry.to > entry.from ? "up" : entry.to < entry.from ? "down" : "same";
-  const number = element("span", { class: "step-size", "aria-hidden": "true" }, String(entry.to));
+  const number = element("span", { class: `step-size ${kind}`, "aria-hidden": "true" }, String(entry.to));
   const time = element("span", { class: "step-age", "aria-hidden": "true" }, age(now - seconds(entry.time)));
   const button = element("button", { type: "button", class: `dot ${kind}`, "aria-label": `${change}, ${when}. ${why}` });
   button.style.left = number.style.left = time.style.left = `${place.x}%`;
