@@ -100,7 +100,12 @@ impl View<'_> {
         if let Some(blocked) = self.blocked() {
             return format!("{asked}, and nothing is written: {blocked}");
         }
+        let min = self.config.as_ref().map(|config| config.policy.min_replicas);
         match self.rule() {
+            // A window or a hold at the minimum keeps nothing that would not stay anyway.
+            _ if min.is_some_and(|min| current <= min) => {
+                format!("{asked}, and minReplicas is {}", min.unwrap_or_default())
+            }
             Some(rule) if is_hold(rule) => {
                 let pods = self.message(ConditionType::SamplesComplete, false);
                 let pods = pods.map(|pods| format!(" ({pods})")).unwrap_or_default();
@@ -203,6 +208,16 @@ impl View<'_> {
 
 fn is(condition: &Condition, holds: bool) -> bool {
     condition.status == status_text(holds)
+}
+
+/// Returns whether a decision is kept from another size by a rule that ends by itself.
+pub(crate) fn is_temporary(decision: &DecisionStatus) -> bool {
+    let rule = Reason::ALL.iter().copied().find(|it| it.as_str() == decision.limited_by);
+    rule.is_some_and(|rule| {
+        is_hold(rule)
+            || Reason::is_of_roles(rule.as_str())
+            || matches!(rule, Reason::ScaleUpLimit | Reason::ScaleDownLimit | Reason::NotIdleYet)
+    })
 }
 
 /// Returns whether a rule is a hold: samples are missing or in doubt, so nothing shrinks.

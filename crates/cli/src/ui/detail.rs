@@ -165,6 +165,8 @@ impl<'a> ConditionItem<'a> {
         let type_ = ConditionType::parse(&condition.type_);
         let tone = match type_ {
             Some(type_) if holds == type_.usual_status() => "fine",
+            // Scaling does not need a PodMonitor.
+            Some(ConditionType::PodMonitorReady) => "note",
             Some(type_) if type_.polarity() == Polarity::Neutral => "note",
             Some(_) => "bad",
             None if holds => "note",

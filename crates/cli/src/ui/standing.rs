@@ -8,7 +8,7 @@ use llm_autoscaler_api::{
 };
 use serde::Serialize;
 
-use crate::outlook::{Outlook, outlook};
+use crate::outlook::{Outlook, is_temporary, outlook};
 
 /// How an autoscaler stands, in the order in which a person wants to see them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -107,12 +107,13 @@ fn trouble(status: &LLMAutoscalerStatus) -> Option<&str> {
 }
 
 /// Returns the message of the first condition that is not as it should be. A target at zero that
-/// someone else has stopped is no problem.
+/// someone else has stopped is no problem, and scaling does not need a PodMonitor.
 fn attention(status: &LLMAutoscalerStatus) -> Option<&str> {
     let is_wrong = |condition: &&Condition| {
         let type_ = ConditionType::parse(&condition.type_);
         type_.is_some_and(|type_| {
             type_.polarity() != Polarity::Neutral
+                && type_ != ConditionType::PodMonitorReady
                 && condition.reason != Reason::ScalingDisabled.as_str()
                 && (condition.status == status_text(true)) != type_.usual_status()
         })
@@ -151,13 +152,9 @@ fn is_moving(target: &TargetStatus) -> bool {
 
 /// Returns whether time or better samples alone would change the size.
 fn is_waiting(target: &TargetStatus, outlook: &Outlook) -> bool {
-    let raw = target.decision.as_ref().map(|decision| decision.raw);
-    let is_floor = target
-        .decision
-        .as_ref()
-        .is_some_and(|decision| decision.limited_by == Reason::TooFewReplicas.as_str());
-    outlook.next.at.is_some()
-        || (raw.is_some_and(|raw| raw != target.current_replicas) && !is_floor)
+    let decision = target.decision.as_ref();
+    let is_kept = decision.is_some_and(|it| it.raw != target.current_replicas && is_temporary(it));
+    outlook.next.at.is_some() || is_kept
 }
 
 fn message(status: &LLMAutoscalerStatus, type_: ConditionType, holds: bool) -> Option<&str> {
@@ -220,11 +217,18 @@ mod tests {
         let table: Vec<(Value, &[[&str; 3]], Standing, &str)> = vec![
             (
                 still.clone(),
+                &[["PodMonitorReady", "False", "MonitoringNotInstalled"]],
+                Steady,
+                "W is 4 at a target of 5: 4 wanted",
+            ),
+            (
+                still.clone(),
                 &[["Ready", "True", "Scaling"]],
                 Steady,
                 "W is 4 at a target of 5: 4 wanted",
             ),
             (target(4, 4, 6, 6), &[], Moving, "4 -> 6: W above target"),
+            (target(1, 1, 1, 0), &[], Steady, "the metrics ask for 0, and minReplicas is 1"),
             (target(4, 3, 4, 4), &[], Moving, "1 of 4 replicas start"),
             (target(6, 6, 6, 2), &[], Waiting, "6 -> 2, if the metrics stay as they are"),
             (
