@@ -26,6 +26,7 @@ async function looks(browser, url, names) {
         await checkLayout(page, detail);
         await checkAccess(page, detail);
         await page.locator("details summary").last().click();
+        await page.mouse.move(1, 1);
         await page.evaluate(() => document.querySelector("#detail").scrollTo(0, 0));
         await page.evaluate(() => scrollTo(0, 0));
         await picture(page, detail);
@@ -33,6 +34,16 @@ async function looks(browser, url, names) {
       await page.context().close();
     }
   }
+}
+
+/** Makes the pictures of docs/ui.md. */
+async function forDocs(browser, url, name) {
+  const list = await visit(browser, url, { width: 1200, height: 650 });
+  await picture(list, "ui-list");
+  const detail = await visit(browser, `${url}#/${name}`, { width: 1200, height: 1130, theme: "dark" });
+  await detail.waitForSelector(".dot");
+  await picture(detail, "ui-detail");
+  await Promise.all([list, detail].map((page) => page.context().close()));
 }
 
 const focused = (page) => page.evaluate(() => document.activeElement?.closest(".row")?.querySelector(".name")?.textContent ?? document.activeElement?.id ?? "");
@@ -133,6 +144,7 @@ try {
   if (part === "thousand") {
     result = await thousand(browser, url, Number(names[0]));
   } else {
+    await forDocs(browser, url, names[0]);
     await looks(browser, url, names);
     await keys(browser, url);
     await timeline(browser, url, names[0]);

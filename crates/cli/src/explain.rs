@@ -258,7 +258,7 @@ because    pods metric vllm:num_requests_waiting above target
 
 not more   the metrics ask for 7, and maxReplicas is 3
 not fewer  WaitingRequests is 11 at a target of 5: 7 wanted
-next       1 of 3 replicas start
+next       1 of 3 replicas have to get ready
 
 decisions      90 s ago  1 -> 3  DesiredWithinRange \
 (pods metric vllm:num_requests_waiting above target)

@@ -148,13 +148,11 @@ impl View<'_> {
     /// Returns that the metrics ask for no more than there is.
     fn enough(&self, raw: i32, current: i32) -> String {
         let max = self.config.as_ref().map(|config| config.policy.max_replicas);
-        let at_maximum = match max {
-            Some(max) if current >= max => format!("; maxReplicas is {max}"),
-            _ => String::new(),
-        };
-        match self.winner() {
-            Some(metric) => format!("{}{at_maximum}", asks(metric)),
-            None => format!("the metrics ask for {raw}{at_maximum}"),
+        match max {
+            Some(max) if current >= max => {
+                format!("the metrics ask for no more than {raw}; maxReplicas is {max}")
+            }
+            _ => format!("the metrics ask for no more than {raw}"),
         }
     }
 

@@ -94,7 +94,8 @@ impl View<'_> {
         let usual = self.target.start_up_seconds.iter().max();
         let usual = usual.map(|seconds| duration(TimeDelta::seconds((*seconds).into())));
         let usual = usual.map(|it| format!("; the latest took {it} at most")).unwrap_or_default();
-        Some(Next::unknown(format!("{starting} of {current} replicas start{usual}")))
+        let text = format!("{starting} of {current} replicas have to get ready{usual}");
+        Some(Next::unknown(text))
     }
 
     fn after_a_hold(&self) -> Option<Next> {

@@ -86,7 +86,7 @@ fn limits_windows_and_policies_are_named_with_the_time_of_their_end() {
         {"type": "Pods", "value": 1, "periodSeconds": 60},
     ]}});
     let grown = json!({"scaleUps": [{"change": 1, "at": "2026-01-01T11:59:40Z"}]});
-    let three = "WaitingRequests is 4 at a target of 5: 3 wanted";
+    let three = "the metrics ask for no more than 3";
     let nine = "WaitingRequests is 4 at a target of 5: 9 wanted";
     let window = [
         of(DECISION, &[("stabilized", json!(6)), ("limited", json!(6))]),
@@ -100,7 +100,7 @@ fn limits_windows_and_policies_are_named_with_the_time_of_their_end() {
     ]
     .concat();
     check(vec![
-        (6, "DesiredWithinRange", vec![], [NEEDED, NEEDED, NOTHING]),
+        (6, "DesiredWithinRange", vec![], ["the metrics ask for no more than 6", NEEDED, NOTHING]),
         (
             3,
             "DesiredWithinRange",
@@ -144,7 +144,7 @@ fn doubt_drains_pauses_and_faults_are_told_in_the_words_of_the_conditions() {
     let no_sample = "no usable sample from chat/qwen3-4: timed out";
     let drains = "6 -> 3 waits for qwen3-5 (2 requests), until 2026-01-01T12:05:00Z at the latest";
     let paused = "StatefulSet/qwen3 is left alone; it would write 3";
-    let three = "WaitingRequests is 4 at a target of 5: 3 wanted";
+    let three = "the metrics ask for no more than 3";
     check(vec![
         (
             3,

@@ -49,6 +49,9 @@ const TROUBLES: [(ConditionType, bool); 5] = [
     (ConditionType::RolloutStuck, true),
 ];
 
+/// The begin of the HPA's sentence about metrics, which says nothing of them.
+const PREAMBLE: &str = "the HPA was unable to compute the replica count: ";
+
 /// Returns how an object stands.
 pub(super) fn judge(object: &LLMAutoscaler, now: DateTime<Utc>) -> Judgement {
     let is_observed = |it: &&LLMAutoscalerStatus| it.observed_generation != Some(UNOBSERVED);
@@ -59,7 +62,7 @@ pub(super) fn judge(object: &LLMAutoscaler, now: DateTime<Utc>) -> Judgement {
     let found =
         |standing, headline: &str| Judgement { standing, headline: headline.to_owned(), at: None };
     if let Some(message) = trouble(status) {
-        return found(Standing::Trouble, message);
+        return found(Standing::Trouble, message.strip_prefix(PREAMBLE).unwrap_or(message));
     }
     if let Some(message) = attention(status) {
         return found(Standing::Attention, message);
@@ -229,7 +232,7 @@ mod tests {
             ),
             (target(4, 4, 6, 6), &[], Moving, "4 -> 6: W above target"),
             (target(1, 1, 1, 0), &[], Steady, "the metrics ask for 0, and minReplicas is 1"),
-            (target(4, 3, 4, 4), &[], Moving, "1 of 4 replicas start"),
+            (target(4, 3, 4, 4), &[], Moving, "1 of 4 replicas have to get ready"),
             (target(6, 6, 6, 2), &[], Waiting, "6 -> 2, if the metrics stay as they are"),
             (
                 target(0, 0, 0, 0),
