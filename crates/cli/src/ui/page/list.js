@@ -1,5 +1,5 @@
 // The list: a line for each autoscaler. A line is built once and changed where its row has changed;
-// the browser draws only those in view.
+// the browser lays out and draws only those in view, and only these get a picture.
 
 import { setText, shape } from "./dom.js";
 import { STANDINGS, clock, distance, key, readyText, sentence, sizeText } from "./text.js";
@@ -35,16 +35,11 @@ export class List {
     root.addEventListener("focusin", (event) => this.#rove(event.target.closest(".row")));
   }
 
-  /** Shows these rows in this order. */
+  /** Shows these rows in this order. Other lines are kept for later. */
   show(rows, selected) {
     this.#shown = rows.map(key);
     const wanted = new Set(this.#shown);
-    for (const [name, line] of this.#lines) {
-      if (!wanted.has(name)) {
-        line.item.remove();
-        this.#lines.delete(name);
-      }
-    }
+    for (const [name, line] of this.#lines) if (!wanted.has(name)) line.item.remove();
     const lines = rows.map((row) => this.#line(row));
     let place = this.root.firstElementChild;
     for (const { item } of lines) {
@@ -54,6 +49,15 @@ export class List {
     if (!wanted.has(this.#current)) this.#current = this.#shown[0] ?? "";
     this.select(selected);
     this.#setStops();
+  }
+
+  /** Forgets the lines of autoscalers that exist no longer. */
+  forget(rows) {
+    for (const [name, line] of this.#lines) {
+      if (rows.has(name)) continue;
+      line.item.remove();
+      this.#lines.delete(name);
+    }
   }
 
   /** Marks the row whose detail is open. */
@@ -87,7 +91,11 @@ export class List {
       const parts = Object.fromEntries(
         ["mark", "name", "where", "standing", "headline", "metric", "trend", "number", "ready"].map((it) => [it, part(it)]),
       );
-      line = { name, item, anchor, parts, row: null };
+      line = { name, item, anchor, parts, row: null, isSeen: !("oncontentvisibilityautostatechange" in item), drawn: null };
+      item.addEventListener("contentvisibilityautostatechange", (event) => {
+        line.isSeen = !event.skipped;
+        this.#draw(line);
+      });
       this.#lines.set(name, line);
     }
     if (line.row !== row) {
@@ -108,6 +116,14 @@ export class List {
     setText(parts.number, sizeText(row));
     setText(parts.ready, readyText(row));
     this.#headline(line);
+    this.#draw(line);
+  }
+
+  /** Draws the course of the size, of a line in view. */
+  #draw(line) {
+    const { row, parts } = line;
+    if (!line.isSeen || line.drawn === row) return;
+    line.drawn = row;
     const points = trendPoints(row.sizes, Date.now() / 1000, TREND_WIDTH, TREND_HEIGHT - 4);
     const path = points.map(([x, y]) => `${x.toFixed(1)},${(y + 2).toFixed(1)}`).join(" ");
     const picture = shape("svg", { viewBox: `0 0 ${TREND_WIDTH} ${TREND_HEIGHT}`, width: TREND_WIDTH, height: TREND_HEIGHT });

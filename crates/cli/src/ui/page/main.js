@@ -76,6 +76,7 @@ function take(answer) {
   if (answer.problem) tell("bad", `Outdated: ${answer.problem}`);
   else if (answer.complete) tell("good", `Live${rest}`);
   else tell("wait", "Reading the cluster…");
+  if (answer.whole || answer.deleted.length > 0) list.forget(rows);
   if (answer.complete && (isNew || isFirst)) show();
 }
 
