@@ -190,6 +190,7 @@ test-gitops: controlplane gitops ## kubectl, Helm and Flux beside an autoscaler;
 
 .PHONY: test-ui
 test-ui: controlplane ## the page of llm-autoscaler ui, by its server and in headless Chromium (a browser from npm, once; 2 minutes); pictures in target/ui
+	node --test tests/ui
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test ui
 

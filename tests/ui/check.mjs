@@ -115,6 +115,28 @@ const filter = (page, text) => page.evaluate((text) => {
   document.body.getBoundingClientRect();
 }, text);
 
+/** Shows the bill of a status that has one, with a reason of a later version. */
+async function bill(browser, url, name) {
+  const page = await visit(browser, url, { width: 768 });
+  const reasons = [["Needed", 180000], ["HeldByWindow", 9000], ["OfALaterVersion", 400]].map(([reason, seconds]) => ({ reason, replicaSeconds: seconds, gpuSeconds: 4 * seconds }));
+  await page.route("**/api/autoscalers/*/*", async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    json.targets[0].bill = { coveredSeconds: 86400, reasons };
+    await route.fulfill({ response, json });
+  });
+  await page.goto(`${url}#/${name}`);
+  await page.waitForSelector(".bill");
+  const lines = await page.locator(".bill li").allTextContents();
+  expect(lines[0].includes("needed") && lines[0].includes("200"), `bill: the first line is ${lines[0]}`);
+  expect(lines.length === 3, `bill: it has ${lines.length} lines`);
+  await page.locator(".bill").scrollIntoViewIfNeeded();
+  await checkLayout(page, "bill");
+  await checkAccess(page, "bill");
+  await picture(page, "bill");
+  await page.context().close();
+}
+
 /** Measures the page with many autoscalers: by the CPU, since the machine may do other things. */
 async function thousand(browser, url, wanted) {
   const page = await visit(browser, "about:blank", { width: 1440 });
@@ -160,6 +182,7 @@ try {
     await looks(browser, url, names);
     await keys(browser, url);
     await timeline(browser, url, names[0]);
+    await bill(browser, url, names[0]);
   }
 } finally {
   await browser.close();

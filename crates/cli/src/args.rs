@@ -50,7 +50,7 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Show all LLMAutoscalers on a page of this machine: sizes, reasons, past decisions.
     ///
-    /// The page is at http://127.0.0.1:8090 for this machine only, and read-only.
+    /// The page is served on 127.0.0.1, for browsers of this machine only, and is read-only.
     Ui(Ui),
     /// Print the engine tables: the series from which each signal is read.
     Engines(Engines),

@@ -86,12 +86,12 @@ pub fn next_change(
 
 /// Returns the times at which an entry of the history no longer counts.
 fn expiries(policy: &Policy, history: &History) -> BTreeSet<DateTime<Utc>> {
-    let (behavior, windows) = match &policy.behavior {
-        Some(behavior) => (behavior, [behavior.scale_up.window, behavior.scale_down.window]),
-        None => {
-            let window = policy.settings.downscale_stabilization + AFTER_THE_EDGE;
-            (&Behavior::legacy(), [window, window])
-        }
+    let legacy = Behavior::legacy();
+    let behavior = policy.behavior.as_ref().unwrap_or(&legacy);
+    let of_legacy = policy.settings.downscale_stabilization + AFTER_THE_EDGE;
+    let windows = match policy.behavior {
+        Some(_) => [behavior.scale_up.window, behavior.scale_down.window],
+        None => [of_legacy; 2],
     };
     let rules = [&behavior.scale_up, &behavior.scale_down];
     let periods: Vec<TimeDelta> =

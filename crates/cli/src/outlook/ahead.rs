@@ -122,8 +122,8 @@ impl View<'_> {
         (replicas != current).then(|| Next::at(next.at, text))
     }
 
-    /// Returns when a target that is idle goes to zero. The status tells since when at the earliest:
-    /// since the rule applies, or the latest wake call.
+    /// Returns when a target that is idle goes to zero. The status tells since when at the
+    /// earliest: since the rule applies, or the latest wake call.
     fn to_zero(&self) -> Option<Next> {
         let after = self.config.as_ref()?.policy.to_zero?.after;
         let is_waiting = self.rule() == Some(Reason::NotIdleYet);

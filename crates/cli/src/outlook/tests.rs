@@ -15,8 +15,8 @@ fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
     })
 }
 
-/// Returns an object at 6 replicas, between 1 and 8, whose metric asks for `raw`; `changes` are
-/// merged over it, by JSON pointers.
+/// Returns an object at 6 replicas, between 1 and 8, with a metric that asks for `raw`; `changes`
+/// are merged over it, by JSON pointers.
 fn object(raw: i32, rule: &str, changes: &[(&str, Value)]) -> LLMAutoscaler {
     let limited = if rule == "TooManyReplicas" { 8 } else { raw };
     let mut object = json!({

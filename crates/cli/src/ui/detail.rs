@@ -105,7 +105,7 @@ fn bills(object: &Value) -> Vec<(String, Value)> {
 }
 
 impl<'a> Detail<'a> {
-    /// Returns everything about an object whose line is `row`.
+    /// Returns everything about an object with the line `row`.
     pub(super) fn new(item: &'a Item, row: &'a Row, now: DateTime<Utc>) -> Self {
         let object = item.object.as_ref().ok();
         let status = object.and_then(|object| object.status.as_ref());

@@ -1,5 +1,5 @@
-//! Which requests are answered. The page is for the browser of the person who started it: a name
-//! of another host that resolves to 127.0.0.1, and a page of another site, get nothing.
+//! The requests that are answered: those of a browser on this machine for this page. A name of
+//! another host that resolves to 127.0.0.1, and a page of another site, get nothing.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
@@ -71,8 +71,9 @@ mod tests {
 
     #[test]
     fn only_get_by_a_name_of_loopback_from_this_page_is_answered() {
+        type Case<'a> = (Method, &'a [(&'static str, &'static str)], u16);
         let own = ("host", "127.0.0.1:8090");
-        let table: [(Method, &[(&str, &str)], u16); 15] = [
+        let table: [Case<'_>; 15] = [
             (Method::GET, &[own], 200),
             (Method::HEAD, &[own], 200),
             (Method::GET, &[("host", "localhost:8090")], 200),

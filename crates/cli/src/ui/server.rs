@@ -12,7 +12,7 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use super::{guard, store::Store};
+use super::{guard, store::Store, watch::now};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -20,12 +20,13 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// The files of the page: path, type and content.
-const FILES: [(&str, &str, &str); 11] = [
+const FILES: [(&str, &str, &str); 12] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("/base.css", CSS, include_str!("page/base.css")),
     ("/list.css", CSS, include_str!("page/list.css")),
     ("/detail.css", CSS, include_str!("page/detail.css")),
+    ("/timeline.css", CSS, include_str!("page/timeline.css")),
     ("/main.js", SCRIPT, include_str!("page/main.js")),
     ("/list.js", SCRIPT, include_str!("page/list.js")),
     ("/detail.js", SCRIPT, include_str!("page/detail.js")),
@@ -68,16 +69,14 @@ fn typed(type_: &'static str, content: impl IntoResponse) -> Response {
 /// Answers with the rows that have changed since the version in the query, and all without one.
 async fn rows(State(store): State<Arc<Store>>, RawQuery(query): RawQuery) -> Response {
     let since = query.as_deref().and_then(|query| query.strip_prefix("since="));
-    typed(JSON, store.changes(since.unwrap_or_default()))
+    typed(JSON, store.changes(since.unwrap_or_default(), now()))
 }
 
 async fn detail(
     State(store): State<Arc<Store>>,
     Path((namespace, name)): Path<(String, String)>,
 ) -> Response {
-    #[expect(clippy::disallowed_methods, reason = "what is next is told from now on")]
-    let now = chrono::Utc::now();
-    match store.detail(&namespace, &name, now) {
+    match store.detail(&namespace, &name, now()) {
         Some(detail) => typed(JSON, detail),
         None => (StatusCode::NOT_FOUND, "there is no such autoscaler\n").into_response(),
     }

@@ -1,12 +1,11 @@
-//! The autoscalers as the watch has them, and which of their rows have changed since a page last
-//! asked.
+//! The autoscalers as the watch has them, and the rows that have changed since a page last asked.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::DynamicObject;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,6 +19,9 @@ use super::{
 const MOST: usize = 10_000;
 /// The most deletions that are remembered. A page that has missed more gets all rows again.
 const DELETIONS: usize = 1_000;
+/// The time for which a failure of the watch is told. One that lasts fails again within half a
+/// minute; one that is over need not bring an object.
+const FAILURE_TOLD: TimeDelta = TimeDelta::seconds(90);
 
 /// The autoscalers. Cheap to read, and shared by watch and server.
 pub(super) struct Store {
@@ -40,8 +42,8 @@ struct State {
     listed: Option<HashSet<Key>>,
     /// The objects have been listed once.
     is_complete: bool,
-    /// Why the objects may be outdated.
-    problem: Option<String>,
+    /// When and why the watch failed last, so that the objects may be outdated.
+    problem: Option<(DateTime<Utc>, String)>,
     /// The number of objects that were not kept.
     left_off: usize,
 }
@@ -89,7 +91,9 @@ impl Store {
         if let Some(listed) = state.listed.take() {
             let gone: Vec<Key> =
                 state.items.keys().filter(|key| !listed.contains(*key)).cloned().collect();
-            gone.into_iter().for_each(|key| state.delete(key));
+            for key in gone {
+                state.delete(key);
+            }
         }
     }
 
@@ -121,18 +125,19 @@ impl Store {
     }
 
     /// Takes note of a watch that has failed: what is kept may be outdated.
-    pub(super) fn fail(&self, problem: String) {
-        self.lock().problem = Some(problem);
+    pub(super) fn fail(&self, problem: String, now: DateTime<Utc>) {
+        self.lock().problem = Some((now, problem));
     }
 
     /// Returns the rows that have changed since a version, as JSON; all rows without a known one.
-    pub(super) fn changes(&self, since: &str) -> String {
+    pub(super) fn changes(&self, since: &str, now: DateTime<Utc>) -> String {
         let state = self.lock();
         let known = since.parse().ok();
         let known = known.filter(|it| (state.forgotten..=state.version).contains(it));
         let rows = state.items.values().filter(|kept| known.is_none_or(|it| kept.version > it));
         let deleted =
             state.deleted.iter().filter(|(version, _)| known.is_some_and(|it| *version > it));
+        let problem = state.problem.as_ref().filter(|(at, _)| now - *at < FAILURE_TOLD);
         let changes = Changes {
             scope: &self.scope,
             version: state.version.to_string(),
@@ -140,7 +145,7 @@ impl Store {
             rows: rows.map(|kept| &kept.row).collect(),
             deleted: deleted.map(|(_, (namespace, name))| format!("{namespace}/{name}")).collect(),
             complete: state.is_complete,
-            problem: state.problem.as_deref(),
+            problem: problem.map(|(_, text)| text.as_str()),
             left_off: state.left_off,
         };
         serde_json::to_string(&changes).unwrap_or_default()
@@ -199,7 +204,8 @@ mod tests {
 
     /// Returns the version, whether it is the whole, and the names of rows and deletions.
     fn ask(store: &Store, since: &str) -> (String, bool, Vec<String>, Vec<String>) {
-        let answer: Value = serde_json::from_str(&store.changes(since)).unwrap();
+        let answer: Value =
+            serde_json::from_str(&store.changes(since, DateTime::UNIX_EPOCH)).unwrap();
         let texts = |list: &Value, field: Option<&str>| {
             let one =
                 |it: &Value| field.map_or(it, |field| &it[field]).as_str().unwrap().to_owned();
@@ -252,6 +258,27 @@ mod tests {
         assert!(ask(&store, "99999999").1, "a version that is to come");
         assert!(ask(&store, "x").1, "no version");
         assert!(store.lock().deleted.len() <= DELETIONS);
+    }
+
+    #[test]
+    fn a_failure_is_told_until_the_watch_works_again() {
+        let (store, now) = (Store::new("all namespaces".to_owned()), DateTime::UNIX_EPOCH);
+        let told = |after| {
+            let answer = store.changes("", now + TimeDelta::seconds(after));
+            serde_json::from_str::<Value>(&answer).unwrap()["problem"].is_string()
+        };
+        assert!(!told(0));
+        store.fail("refused".to_owned(), now);
+        assert!(told(89));
+        assert!(!told(90), "no object has changed since");
+        store.apply(object("a", 3), now);
+        assert!(!told(1), "the watch has brought an object");
+        store.fail("refused".to_owned(), now);
+        store.begin();
+        store.apply(object("a", 3), now);
+        assert!(told(1), "the list is not complete");
+        store.end();
+        assert!(!told(1));
     }
 
     #[test]

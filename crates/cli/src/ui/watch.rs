@@ -3,6 +3,7 @@
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
+use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use kube::{
     Api, Client,
@@ -71,7 +72,7 @@ pub(super) async fn watch(client: Client, scope: Scope, store: Arc<Store>) {
             match events.try_next().await {
                 Ok(Some(event)) => take(&store, event),
                 Ok(None) => break,
-                Err(error) => store.fail(format!("the watch of {scope} has failed: {error}")),
+                Err(error) => store.fail(format!("the watch of {scope} failed: {error}"), now()),
             }
         }
         tokio::time::sleep(AGAIN).await;
@@ -79,12 +80,16 @@ pub(super) async fn watch(client: Client, scope: Scope, store: Arc<Store>) {
 }
 
 fn take(store: &Store, event: Event<DynamicObject>) {
-    #[expect(clippy::disallowed_methods, reason = "what is next is told from now on")]
-    let now = chrono::Utc::now();
     match event {
         Event::Init => store.begin(),
-        Event::InitApply(object) | Event::Apply(object) => store.apply(object, now),
+        Event::InitApply(object) | Event::Apply(object) => store.apply(object, now()),
         Event::InitDone => store.end(),
         Event::Delete(object) => store.delete(&object),
     }
+}
+
+/// Returns the present time.
+pub(super) fn now() -> DateTime<Utc> {
+    #[expect(clippy::disallowed_methods, reason = "what is next is told from now on")]
+    Utc::now()
 }

@@ -79,7 +79,8 @@ async fn services(stage: &Stage) -> Result<()> {
         ("qwen3-batch", 0),
     ];
     for (name, replicas) in sizes {
-        stage.waiting(name, 4);
+        stage.page(name, &Metrics::idle());
+        load(stage, name, 8);
         stage.engine(name, replicas).await?;
     }
     let quick = json!({"scaleDown": {"stabilizationWindowSeconds": 2}});
@@ -101,34 +102,37 @@ async fn services(stage: &Stage) -> Result<()> {
     let pause = json!({"metadata": {"annotations": {"llmautoscaler.io/paused": "true"}}});
     let autoscalers = stage.api::<LLMAutoscaler>();
     autoscalers.patch("gemma-search", &PatchParams::default(), &Patch::Merge(pause)).await?;
-    stage.waiting("gemma-search", 11);
-    stage.waiting("mistral-code", 9);
+    load(stage, "gemma-search", 11);
+    load(stage, "mistral-code", 30);
     let (status, content_type) = (503, "text/plain".to_owned());
     let broken = Metrics::Raw { status, content_type, body: String::new() };
     stage.page("whisper-speech", &broken);
-    stage.waiting("llama-summaries", 9);
+    load(stage, "llama-summaries", 20);
     stage.until_replicas("llama-summaries", 4, SOON).await?;
     stage.until_ready("llama-summaries", 4).await?;
-    stage.waiting("llama-summaries", 2);
+    load(stage, "llama-summaries", 10);
     decisions(stage).await
+}
+
+/// Has the first pod of a service report all requests that wait, so that their number does not
+/// depend on the size.
+fn load(stage: &Stage, name: &str, waiting: u64) {
+    stage.script.set(&format!("{}/{name}-0", stage.namespace), Metrics::waiting(waiting));
 }
 
 /// Has the operator decide on qwen3-chat several times, the last time to grow to a replica that
 /// does not start.
 async fn decisions(stage: &Stage) -> Result<()> {
     let name = "qwen3-chat";
-    for (waiting, replicas) in [(9, 4), (3, 3), (2, 2), (12, 5), (4, 4), (6, 5)] {
-        stage.waiting(name, waiting);
-        stage.until_replicas(name, replicas, SOON).await?;
-        // At the new size the load of each replica is at its target.
-        stage.waiting(name, 5);
-        stage.until_ready(name, replicas).await?;
+    for replicas in [4_u32, 3, 2, 5, 4, 5] {
+        load(stage, name, 5 * u64::from(replicas));
+        stage.until_replicas(name, replicas.cast_signed(), SOON).await?;
+        stage.until_ready(name, replicas.cast_signed()).await?;
         tokio::time::sleep(Duration::from_secs(3)).await;
     }
     stage.leave_pending(&format!("{name}-6"));
-    stage.waiting(name, 7);
+    load(stage, name, 35);
     stage.until_replicas(name, 7, SOON).await?;
-    stage.waiting(name, 5);
     let sets = stage.api::<StatefulSet>();
     wait::until("all replicas but one to be ready", SOON, async || {
         let status = sets.get(name).await?.status.unwrap_or_default();

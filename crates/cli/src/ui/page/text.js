@@ -122,5 +122,8 @@ export function billShares(bill) {
 /** Returns a number of hours. */
 export const hoursText = (hours) => (hours < 10 ? hours.toFixed(2) : hours.toLocaleString("en", { maximumFractionDigits: 0 }));
 
-/** Returns a name of JSON in words: `heldByWindow` becomes `held by window`. */
-export const inWords = (name) => name.replace(/([a-z])([A-Z])/g, "$1 $2").replace(/[_-]/g, " ").toLowerCase();
+/** Returns a name of the status in words: `HeldByWindow` becomes `held by window`. */
+export function inWords(name) {
+  const apart = name.replace(/([a-z])([A-Z])/g, "$1 $2").replace(/([A-Z])([A-Z][a-z])/g, "$1 $2");
+  return apart.replace(/[_-]/g, " ").toLowerCase();
+}
