@@ -193,6 +193,12 @@ test-gitops: controlplane gitops ## kubectl, Helm and Flux beside an autoscaler;
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test gitops
 
+.PHONY: test-ui
+test-ui: controlplane ## the page of llm-autoscaler ui, by its server and in headless Chromium (a browser from npm, once; 2 minutes); pictures in target/ui
+	node --test tests/ui
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test ui
+
 .PHONY: demo
 demo: controlplane ## watch a StatefulSet grow from 1 to 3 under load; ENGINE=vllm for real vLLM
 	$(CARGO) build --locked -p llm-autoscaler -p llm-autoscaler-testbed

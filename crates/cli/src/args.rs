@@ -21,6 +21,7 @@ use crate::{
     probe::Probe,
     simulate::Simulate,
     source_credentials,
+    ui::Ui,
 };
 
 /// The first 12 digits of the commit that the binary was built from, or `unknown` (`build.rs`).
@@ -52,6 +53,10 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Print the time and the cost of replicas by the reason of their existence, for a day.
     Bill(Bill),
+    /// Show all LLMAutoscalers on a page of this machine: sizes, reasons, past decisions.
+    ///
+    /// The page is served on 127.0.0.1, for browsers of this machine only, and is read-only.
+    Ui(Ui),
     /// Print the engine tables: the series from which each signal is read.
     Engines(Engines),
     /// Read a metrics page as the operator would, and print its signals and the missing series.

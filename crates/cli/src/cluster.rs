@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use kube::{Client, Config};
+use kube::{Client, Config, config::KubeConfigOptions};
 use llm_autoscaler_operator::Component;
 
 /// Installs the TLS library of this process; further calls do nothing.
@@ -30,6 +30,15 @@ pub(crate) async fn config() -> anyhow::Result<Config> {
     let unknown =
         |error| anyhow::anyhow!("no cluster found: run in a pod, or set KUBECONFIG ({error})");
     Config::infer().await.map_err(unknown)
+}
+
+/// Returns the configuration of a context of the kubeconfig, or that of [`config`] without one.
+pub(crate) async fn config_of(context: Option<&str>) -> anyhow::Result<Config> {
+    let Some(context) = context else { return config().await };
+    let options =
+        KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
+    let unknown = |error| anyhow::anyhow!("reading the context {context} of KUBECONFIG: {error}");
+    Config::from_kubeconfig(&options).await.map_err(unknown)
 }
 
 /// Returns the addresses of the API server, as far as they can be resolved: that of the

@@ -14,7 +14,10 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_operator::Component;
 
-use crate::output::print;
+use crate::{
+    outlook::{Outlook, moment, outlook},
+    output::print,
+};
 
 /// The options of `explain`.
 #[derive(Debug, clap::Args)]
@@ -63,12 +66,15 @@ fn render(object: &LLMAutoscaler, now: DateTime<Utc>) -> String {
             let _ = write!(text, "\n{}", target.name);
         }
         let _ = write!(text, "{}", target_text(target, now));
+        let _ = write!(text, "{}", outlook_text(&outlook(object, status, target, now), now));
+        let _ = write!(text, "{}", decisions_text(target, now));
     }
     let _ = write!(text, "{}", conditions_text(status));
     text
 }
 
-fn bounds_text(spec: &LLMAutoscalerSpec) -> String {
+/// Returns the bounds of a spec in words.
+pub(crate) fn bounds_text(spec: &LLMAutoscalerSpec) -> String {
     let max = spec.max_replicas;
     let Some(roles) = &spec.roles else {
         return format!("between {} and {max} replicas", spec.min_replicas);
@@ -105,13 +111,20 @@ fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
         let _ = writeln!(text, "applied    {}{joint}", decision.applied);
         let _ = writeln!(text, "because    {}", because(decision));
     }
+    text
+}
+
+/// Returns why there are not more replicas, why not fewer, and what happens next and when.
+fn outlook_text(Outlook { more, fewer, next }: &Outlook, now: DateTime<Utc>) -> String {
+    let when = next.at.map(|at| format!("{}: ", moment(at, now))).unwrap_or_default();
+    format!("\nnot more   {more}\nnot fewer  {fewer}\nnext       {when}{}\n", next.text)
+}
+
+fn decisions_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
+    let mut text = String::new();
     for (index, past) in target.decisions.iter().enumerate() {
-        let _ = writeln!(
-            text,
-            "{}{}",
-            if index == 0 { "\ndecisions  " } else { "           " },
-            past_text(past, now)
-        );
+        let label = if index == 0 { "\ndecisions  " } else { "           " };
+        let _ = writeln!(text, "{label}{}", past_text(past, now));
     }
     text
 }
@@ -243,6 +256,10 @@ limited    3 (TooManyReplicas)
 applied    3
 because    pods metric vllm:num_requests_waiting above target
 
+not more   the metrics ask for 7, and maxReplicas is 3
+not fewer  WaitingRequests is 11 at a target of 5: 7 wanted
+next       1 of 3 replicas have to get ready
+
 decisions      90 s ago  1 -> 3  DesiredWithinRange \
 (pods metric vllm:num_requests_waiting above target)
 
@@ -325,6 +342,10 @@ stabilized 9
 limited    8
 applied    4 (SharedCeiling)
 because    pods metric above target
+
+not more   the metrics ask for 9; the roles together ask for more than their shared maximum
+not fewer  the metrics ask for 9
+next       nothing, if the metrics stay as they are
 ";
         let bounds = "at no more than 10 replicas in all: prefill 1 to 8, decode 2 to 10";
         let expected = format!("pd keeps RoleBasedGroup/pd {bounds}.\n\nprefill{way}\ndecode{way}");

@@ -13,11 +13,13 @@ mod engines;
 mod explain;
 mod logging;
 mod one_line;
+mod outlook;
 mod output;
 mod probe;
 mod simulate;
 mod source_credentials;
 mod traces;
+mod ui;
 
 use std::process::ExitCode;
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
             Ok(status) => return status,
             Err(error) => Err(error),
         },
+        Command::Ui(ui) => with_cluster(ui.serve()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

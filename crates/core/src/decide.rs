@@ -5,16 +5,15 @@ use std::cmp::Ordering;
 use chrono::{DateTime, Utc};
 
 use crate::{
+    allowed::{Allowed, allowed},
     decision::{
         Bound, Decision, Derivation, Hold, Limit, MetricOutcome, Outcome, Reason, Stabilization,
     },
-    history::{History, Recommendation},
-    limit,
+    history::History,
     observation::{Doubt, Observation, Reading, Selector},
     policy::{Policy, ToZero},
     profile::Deviation,
     recommend::{Winner, halted::Halted, rebase, recommend, winner},
-    stabilize,
 };
 
 /// Decides on the number of replicas for one observation.
@@ -233,20 +232,8 @@ fn derive(
     let proposed = raw.max(i32::from(stays_awake));
     let recommended = if held.is_some() { current } else { raw.max(0) };
 
-    let first = [Recommendation { replicas: current, at: now }];
-    let past = history.recommendations().unwrap_or(&first);
-    let (stabilized, (limited, limit)) = match &policy.behavior {
-        None => {
-            let window = policy.settings.downscale_stabilization;
-            let highest = stabilize::legacy(past, window, recommended, now);
-            let stabilized = without_growth(policy, highest, current.max(recommended));
-            (stabilized, limit::legacy(policy, history, current, stabilized, now))
-        }
-        Some(behavior) => {
-            let stabilized = stabilize::with_behavior(past, behavior, current, recommended, now);
-            (stabilized, limit::with_behavior(policy, behavior, history, current, stabilized, now))
-        }
-    };
+    let allowed = allowed(policy, history, current, recommended, now);
+    let Allowed { stabilized, limited, limit } = allowed;
     let (limited, limit) =
         if stays_awake && limited <= 1 { (1, Limit::NotIdleYet) } else { (limited, limit) };
     let is_replacement = || Halted::of(policy.profile, observation).replacement() == Some(raw);
@@ -282,12 +269,6 @@ fn stays_awake(
     let Some(ToZero { after }) = policy.to_zero else { return false };
     let is_idle = history.idle_since().is_some_and(|since| now - since >= after);
     raw < 1 && (observation.woken || !is_idle)
-}
-
-/// Caps the result of the window of a spec without `behavior`. It keeps the current size, and must
-/// not restore a larger one that something else has reduced.
-fn without_growth(policy: &Policy, highest: i32, cap: i32) -> i32 {
-    if policy.profile.has(Deviation::WindowNeverGrows) { highest.min(cap) } else { highest }
 }
 
 fn stabilization(

@@ -17,6 +17,7 @@
 //! Invariant: nothing here reads a clock, does I/O, starts a task, names a Kubernetes type or
 //! writes a sentence. Time is an argument; texts belong to the `api` crate.
 
+mod allowed;
 mod arithmetic;
 pub mod bill;
 mod coordinate;
@@ -41,6 +42,7 @@ mod step;
 mod tests;
 mod units;
 
+pub use allowed::{NextChange, next_change};
 pub use coordinate::{Lag, Ratio, RoleDemand, SharedLimits, coordinate, next_write};
 pub use decide::decide;
 pub use decision::{

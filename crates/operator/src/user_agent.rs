@@ -23,6 +23,8 @@ pub enum Component {
     Probe,
     /// The subcommand `convert`.
     Convert,
+    /// The subcommand `ui`.
+    Ui,
 }
 
 impl Component {
@@ -36,6 +38,7 @@ impl Component {
             Self::Explain => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (explain)"),
             Self::Probe => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (probe)"),
             Self::Convert => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (convert)"),
+            Self::Ui => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (ui)"),
         }
     }
 
@@ -80,6 +83,7 @@ mod tests {
             (Component::Query.user_agent().to_owned(), "(query)"),
             (Component::Probe.user_agent().to_owned(), "(probe)"),
             (Component::Convert.user_agent().to_owned(), "(convert)"),
+            (Component::Ui.user_agent().to_owned(), "(ui)"),
         ];
         for (agent, end) in agents {
             let start = format!("llm-autoscaler/{VERSION} ");
