@@ -112,7 +112,7 @@ impl Replica {
     }
 
     /// Returns whether it runs and serves, and is neither being deleted nor stuck nor halted.
-    pub(crate) const fn serves_plainly(&self) -> bool {
+    pub(crate) const fn serves_plainly(self) -> bool {
         matches!(self.phase, Phase::Running)
             && self.ready
             && !self.deleting

@@ -34,7 +34,7 @@ impl Halted {
             return Self::default();
         }
         let replicas = || observation.replicas.iter();
-        let serves = replicas().any(Replica::serves_plainly);
+        let serves = replicas().any(|replica| replica.serves_plainly());
         let mut found = Self {
             current: observation.scale.current,
             has_others: serves,
