@@ -212,7 +212,7 @@ fn run(scenario: &Scenario, name: &str, autoscaler: &mut dyn Autoscaler) -> Outc
 fn read_autoscaler(file: &Path) -> anyhow::Result<(String, LLMAutoscalerSpec, Victims)> {
     let object: LLMAutoscaler = serde_saphyr::from_str(&read(file)?)
         .with_context(|| format!("{} is to have one LLMAutoscaler", file.display()))?;
-    let kind = object.spec.scale_target_ref.as_ref().map(|target| target.kind.to_string());
+    let kind = object.spec.scale_target_ref.as_ref().map(|target| target.kind.clone());
     let victims = match kind.as_deref() {
         Some("Deployment") => Victims::NotReady,
         _ => Victims::Newest,

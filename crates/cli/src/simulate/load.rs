@@ -12,8 +12,8 @@ use super::{positive, read};
 /// The options of the load: a trace, a shape, or a shape with the lengths of a trace.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadArgs {
-    /// A trace: a CSV file with arrival_s,input_tokens,output_tokens. With --arrivals, only its
-    /// lengths are used.
+    /// A trace: a CSV file with a line for each request, as docs/simulate.md describes it. With
+    /// --arrivals, only its lengths are used.
     #[arg(long, value_name = "FILE", required_unless_present = "arrivals")]
     trace: Option<PathBuf>,
     /// Random arrivals of a shape, such as step:base=16,peak=80,length=3600; docs/simulate.md has

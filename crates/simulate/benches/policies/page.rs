@@ -43,7 +43,8 @@ impl Page {
 
 /// Returns the section of a scenario.
 pub(crate) fn section(case: &Case, rows: &[Row]) -> String {
-    let mut text = format!("## {}\n\n{}.\n\n", case.name, capitalized(case.doc));
+    let doc = wrapped(&format!("{}.", capitalized(case.doc)));
+    let mut text = format!("## {}\n\n{doc}\n\n", case.name);
     text.push_str(
         "| policy | attainment % | replica-hours | × bound | worst 5 min % | reversals | cut off |",
     );
@@ -76,6 +77,23 @@ fn median(outcomes: &[Outcome], of: fn(&Outcome) -> f64) -> Option<f64> {
     let mut numbers: Vec<f64> = outcomes.iter().map(of).collect();
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied()
+}
+
+/// Returns the text in lines of at most 100 columns.
+fn wrapped(text: &str) -> String {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().unwrap();
+        if line.chars().count() + 1 + word.chars().count() > 100 {
+            lines.push(word.to_owned());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
 }
 
 fn capitalized(text: &str) -> String {

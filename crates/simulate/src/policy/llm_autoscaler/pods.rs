@@ -1,6 +1,6 @@
 //! The pods of a simulation as the operator's watch has them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use llm_autoscaler_core::{EngineActivity, Phase, Replica};
 use llm_autoscaler_observe::{
@@ -24,7 +24,7 @@ pub(super) struct Pods {
     is_gated: bool,
     /// The states that the replicas were made of.
     states: Vec<State>,
-    replicas: Replicas,
+    replicas: Rc<Replicas>,
 }
 
 /// The state of a pod, as far as an observation depends on it.
@@ -32,17 +32,17 @@ type State = (u64, [bool; 6], u32);
 
 impl Pods {
     pub(super) fn new(is_gated: bool) -> Self {
-        Self { is_gated, states: Vec::new(), replicas: Replicas::default() }
+        Self { is_gated, states: Vec::new(), replicas: Rc::default() }
     }
 
     /// Returns the replicas of the pods as they are now. Usually nothing has changed.
-    pub(super) fn follow(&mut self, pods: &[PodSight]) -> Replicas {
+    pub(super) fn follow(&mut self, pods: &[PodSight]) -> Rc<Replicas> {
         if !pods.iter().map(state).eq(self.states.iter().copied()) {
             self.states.clear();
             self.states.extend(pods.iter().map(state));
             let members: BTreeMap<String, Arc<Pod>> =
                 pods.iter().map(|sight| (name(sight.id), Arc::new(self.pod(sight)))).collect();
-            self.replicas = Replicas::of(&Arc::new(members), &[]);
+            self.replicas = Rc::new(Replicas::of(&Arc::new(members), &[]));
         }
         self.replicas.clone()
     }
