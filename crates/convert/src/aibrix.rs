@@ -228,6 +228,11 @@ fn behavior(
 }
 
 fn zero(root: &Field, lower: &Field, draft: &mut Draft, comments: &mut Comments) {
+    let mode = annotation(root, "storm-service-mode");
+    if let Some(text) = mode.text() {
+        let text = format!("{text}: the StormService is scaled as a whole, by its RoleSets.");
+        comments.note(mode.path(), text);
+    }
     let field = annotation(root, "scale-to-zero");
     if let Some(flag) = field.flag() {
         comments.note(field.path(), format!("{flag}: AIBrix does not read it."));

@@ -33,7 +33,7 @@ impl Context<'_> {
         draft.namespace.clone().unwrap_or_else(|| DEFAULT.to_owned())
     }
 
-    /// Makes the draft ask the server that the adapter asks. Where none is known, the metric of
+    /// Makes the draft query the server that the adapter queries. Where none is known, the metric of
     /// `field` is left out.
     pub(crate) fn ask_adapter(
         &self,

@@ -30,7 +30,7 @@ pub(crate) struct Draft {
     pub prometheus: Option<Map<String, Value>>,
     pub behavior: Map<String, Value>,
     pub fallback: Option<Value>,
-    /// True if the result is to write nothing until someone has looked at it.
+    /// True if the result writes nothing until the annotation is removed.
     pub is_paused: bool,
 }
 

@@ -31,6 +31,13 @@ const PAUSED_IN: [&str; 2] =
 const PAUSED_OUT: &str = "autoscaling.keda.sh/paused-scale-out";
 const FORCED: &str = "autoscaling.keda.sh/force-activation";
 
+/// Annotations that are about KEDA's own HPA.
+const OF_HPA: [&str; 3] = [
+    "scaledobject.keda.sh/transfer-hpa-ownership",
+    "scaledobject.keda.sh/hpa-excluded-labels",
+    "validations.keda.sh/hpa-ownership",
+];
+
 /// Converts a ScaledObject.
 pub(crate) fn convert(
     root: &Field,
@@ -57,6 +64,11 @@ pub(crate) fn convert(
     zero(root, &mut draft, comments);
     triggers::triggers(&spec, &mut draft, context, comments);
     fallback(&spec, &mut draft, comments);
+    for field in OF_HPA.map(|key| root.at(&["metadata", "annotations"]).get(key)) {
+        if let Some(text) = field.text() {
+            comments.note(field.path(), format!("{text}: there is no HPA in between."));
+        }
+    }
     let known = [PAUSED, PAUSED_REPLICAS, PAUSED_IN[0], PAUSED_IN[1], PAUSED_OUT, FORCED];
     finish_metadata(root, &known, comments);
     Some(draft)
@@ -68,7 +80,7 @@ fn settings(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
     if let Some(seconds) = polling.integer() {
         let text = format!(
             "{seconds} s between two looks at a trigger: pods are scraped every 2 s and queries \
-             asked every 5 s here, and a sample is acted upon at once."
+             sent every 5 s here, and a sample is acted upon at once."
         );
         comments.better(polling.path(), text);
     }

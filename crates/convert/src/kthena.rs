@@ -96,7 +96,12 @@ fn drafts(
         }
         return Vec::new();
     }
-    let several = spec.get("heterogeneousTarget");
+    // The names of the first versions.
+    let either = |name: &str, former: &str| match spec.get(former) {
+        field if field.exists() => field,
+        _ => spec.get(name),
+    };
+    let several = either("heterogeneousTarget", "optimizerConfiguration");
     let mut targets = several.get("params").items();
     if several.exists() {
         let text = "which of the targets is the cheapest is no question here. Each is scaled by \
@@ -115,7 +120,7 @@ fn drafts(
             }
         }
     } else {
-        targets = vec![spec.get("homogeneousTarget")];
+        targets = vec![either("homogeneousTarget", "scalingConfiguration")];
     }
     let each = targets.iter().map(|target| {
         let mut draft = Draft { behavior: behavior.clone(), ..Draft::default() };
@@ -222,7 +227,7 @@ fn duration(field: &Field, comments: &mut Comments) -> Option<i64> {
     found
 }
 
-/// Returns who a policy is, for the index of all of them.
+/// Returns the key of a policy in the index of all of them.
 pub(crate) fn key(identity: &Identity) -> (Option<String>, String) {
     (identity.namespace.clone(), identity.name.clone())
 }

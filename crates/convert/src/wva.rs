@@ -101,8 +101,8 @@ pub(crate) fn convert(root: &Field, identity: &Identity, comments: &mut Comments
     }
     let notes = [
         ("variantID", "a label of the controller's own metrics."),
-        ("accelerator", "the hardware of a replica is not asked for."),
-        ("acceleratorType", "the hardware of a replica is not asked for."),
+        ("accelerator", "the hardware of a replica is of no interest here."),
+        ("acceleratorType", "the hardware of a replica is of no interest here."),
         ("acceleratorCount", "GPUs are counted for roles under one ceiling only (maxGPUs)."),
         ("variantProfile", "a profile of the engine's speed is not needed: the load is measured."),
         ("modelProfile", "a profile of the engine's speed is not needed: the load is measured."),

@@ -105,8 +105,9 @@ fn pods(given: Given, draft: &mut Draft, context: &Context, comments: &mut Comme
         let text = "value: a metric of pods has an averageValue.";
         return draft.leave_out(comments, &field, text);
     }
+    let called = of_google(&name).unwrap_or(&name);
     let add = |draft: &mut Draft, reading: Reading| {
-        let (field, name, target) = (field.clone(), name.clone(), target.clone());
+        let (field, name, target) = (field.clone(), called.to_owned(), target.clone());
         draft.metrics.push(Metric { field, name, is_named: false, reading, target });
     };
     let Some((rule, series)) = find(&context.rules.custom, &name) else {
@@ -174,6 +175,15 @@ fn without_rule(
     comments: &mut Comments,
 ) -> Option<Page> {
     let total = format!("{name}_total");
+    if let Some(series) = of_google(name) {
+        let query = format!("sum({series}{{{}}})", labels.join(","));
+        let query = match name.ends_with("counter") {
+            true => format!("sum(rate({series}{{{}}}[1m]))", labels.join(",")),
+            false => query,
+        };
+        comments.note(field, format!("{name}, as Google's adapter names it, is {series}."));
+        return reading::per_pod(&query, field, comments);
+    }
     let (query, said) = if reading::is_engines(name) {
         (format!("sum({name}{{{}}})", labels.join(",")), "taken as the series of that name.")
     } else if context.rules.has_defaults && reading::is_engines(&total) {
@@ -184,6 +194,15 @@ fn without_rule(
     };
     comments.note(field, format!("no rule for {name} is among the input: {said}"));
     reading::per_pod(&query, field, comments)
+}
+
+/// Returns the series of a metric that Google's adapter names, such as
+/// `prometheus.googleapis.com|vllm:num_requests_waiting|gauge`.
+fn of_google(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("prometheus.googleapis.com")?;
+    let rest = rest.strip_prefix(['|', '/'])?;
+    let (series, kind) = rest.rsplit_once(['|', '/'])?;
+    (["gauge", "counter"].contains(&kind) && reading::is_series(series)).then_some(series)
 }
 
 /// A metric of one object.

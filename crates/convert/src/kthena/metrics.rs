@@ -69,7 +69,7 @@ fn query(
     let reading = reading::total(&query, false, Some(&namespace), field, comments);
     let address = url.text().unwrap_or_default();
     if matches!(reading, Reading::Page(_)) {
-        comments.note(url.path(), format!("{address}: not asked any more for this metric."));
+        comments.note(url.path(), format!("{address}: no longer queried for this metric."));
         return Some(reading);
     }
     let server = named(&address, url.path(), comments);
