@@ -40,7 +40,12 @@ fn files_and_standard_input_are_converted_alike() {
     for args in [&[][..], &["-"]] {
         let (status, printed, error) = convert(args, &text);
         assert_eq!((status, &*error), (Some(0), ""));
-        assert_eq!(printed.replace("standard input", &guide).len(), by_file.len());
+        // Comments name the input, and break their lines behind it.
+        let objects = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        };
+        assert_eq!(objects(&printed), objects(&by_file));
+        assert!(printed.contains("standard input"), "{printed}");
     }
 }
 

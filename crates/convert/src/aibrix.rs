@@ -1,4 +1,4 @@
-//! PodAutoscalers of AIBrix.
+//! `PodAutoscaler`s of `AIBrix`.
 
 use llm_autoscaler_engines::Kind;
 use serde_json::{Map, Value, json};
@@ -31,7 +31,7 @@ enum Strategy {
     Apa,
 }
 
-/// Converts a PodAutoscaler.
+/// Converts a `PodAutoscaler`.
 pub(crate) fn convert(root: &Field, identity: &Identity, comments: &mut Comments) -> Option<Draft> {
     let spec = root.get("spec");
     let mut draft = Draft::default();

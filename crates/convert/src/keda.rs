@@ -16,7 +16,7 @@ use crate::{
     object::{Identity, finish_metadata},
 };
 
-pub(crate) use authentication::Authentication;
+pub(crate) use authentication::read as read_authentication;
 
 /// KEDA's defaults.
 const POLLING: i64 = 30;
@@ -44,7 +44,7 @@ pub(crate) fn convert(
     identity: &Identity,
     context: &Context,
     comments: &mut Comments,
-) -> Option<Draft> {
+) -> Draft {
     let spec = root.get("spec");
     let mut draft = Draft::default();
     let reference = spec.get("scaleTargetRef");
@@ -71,7 +71,7 @@ pub(crate) fn convert(
     }
     let known = [PAUSED, PAUSED_REPLICAS, PAUSED_IN[0], PAUSED_IN[1], PAUSED_OUT, FORCED];
     finish_metadata(root, &known, comments);
-    Some(draft)
+    draft
 }
 
 /// Comments on settings of KEDA's own machinery.

@@ -22,7 +22,7 @@ const WRITTEN_ANNOTATIONS: [&str; 2] = [
 /// The annotation of `kubectl apply`, which repeats the object.
 const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Domains of annotations that change what an autoscaler does. Those that are not known here are not
+/// Domains of annotations that change an autoscaler's work. Those that are not known here are not
 /// understood.
 const DOMAINS: [&str; 5] =
     ["aibrix.ai", "keda.sh", "autoscaling.alpha.kubernetes.io", "llmd.ai", "volcano.sh"];
@@ -69,7 +69,9 @@ impl Identity {
 /// Comments on the metadata that nothing has read, and skips what the API server wrote.
 pub(crate) fn finish_metadata(root: &Field, known: &[&str], comments: &mut Comments) {
     let metadata = root.get("metadata");
-    WRITTEN.iter().for_each(|key| metadata.get(key).dismiss());
+    for key in WRITTEN {
+        metadata.get(key).dismiss();
+    }
     root.get("status").dismiss();
     metadata.at(&["annotations", APPLIED]).dismiss();
     for key in WRITTEN_ANNOTATIONS {

@@ -217,7 +217,7 @@ fn is_written(path: &[Step]) -> bool {
     }
 }
 
-/// Values whose change is none for the result.
+/// Returns why a change of a value is none for the result.
 fn is_without_meaning(path: &[Step]) -> Option<&'static str> {
     let last = match path.last() {
         Some(Step::Key(key)) => key.as_str(),

@@ -128,7 +128,7 @@ fn pods(given: Given, draft: &mut Draft, context: &Context, comments: &mut Comme
         }
         return add(draft, Reading::Page(page));
     }
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let pattern = draft.pods();
     let asked = Asked::PodsNamed { namespace: &namespace, pattern: &pattern };
     let Some(query) = rule.query(&series, &asked, &labels) else {
@@ -177,9 +177,10 @@ fn without_rule(
     let total = format!("{name}_total");
     if let Some(series) = of_google(name) {
         let query = format!("sum({series}{{{}}})", labels.join(","));
-        let query = match name.ends_with("counter") {
-            true => format!("sum(rate({series}{{{}}}[1m]))", labels.join(",")),
-            false => query,
+        let query = if name.ends_with("counter") {
+            format!("sum(rate({series}{{{}}}[1m]))", labels.join(","))
+        } else {
+            query
         };
         comments.note(field, format!("{name}, as Google's adapter names it, is {series}."));
         return reading::per_pod(&query, field, comments);
@@ -217,7 +218,7 @@ fn object(entry: &Field, draft: &mut Draft, context: &Context, comments: &mut Co
         let text = format!("{kind} {object}: {}", no_rule(&name));
         return draft.leave_out(comments, &field, &text);
     };
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let resource = kind.to_ascii_lowercase();
     let asked = Asked::Object { namespace: &namespace, resource: &resource, name: &object };
     let Some(query) = rule.query(&series, &asked, &labels) else {
@@ -240,7 +241,7 @@ fn external(given: Given, draft: &mut Draft, context: &Context, comments: &mut C
     let Some((rule, series)) = find(&context.rules.external, &name) else {
         return draft.leave_out(comments, &field, &no_rule(&name));
     };
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let Some(query) = rule.query(&series, &Asked::External { namespace: &namespace }, &labels)
     else {
         return draft.leave_out(comments, &field, &strange(&rule.field));

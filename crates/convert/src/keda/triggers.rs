@@ -105,7 +105,7 @@ fn ask(trigger: &Field, draft: &mut Draft, context: &Context, comments: &mut Com
         draft.leave_out(comments, trigger.path(), text);
         return false;
     };
-    if !draft.ask(server) {
+    if !draft.ask(&server) {
         let text = "the metric is a query to a second Prometheus server, or with other settings, \
                     and the queries of an LLMAutoscaler go to one.";
         draft.leave_out(comments, trigger.path(), text);
@@ -155,7 +155,7 @@ fn prometheus(trigger: &Field, draft: &mut Draft, context: &Context, comments: &
         metadata.dismiss();
         return comments.note(metadata.path(), format!("{}: {text}", metadata.quote()));
     }
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let reading = reading::total(&query, is_value, Some(&namespace), &field, comments);
     if matches!(reading, Reading::Page(_)) {
         // The server is read all the same, for its comments.
