@@ -30,8 +30,8 @@ pub(crate) struct Convert {
     /// The ConfigMap in the cluster with the rules of the metrics adapter, as NAMESPACE/NAME.
     #[arg(long, value_name = "NAMESPACE/NAME", requires = "cluster")]
     adapter_config: Option<String>,
-    /// The address of the Prometheus server that the metrics adapter asks, for metrics that become
-    /// queries.
+    /// The address of the Prometheus server that the metrics adapter queries, for metrics that
+    /// become queries.
     #[arg(long, value_name = "URL")]
     prometheus_url: Option<String>,
     /// The engine of the targets, where their metrics do not tell it.

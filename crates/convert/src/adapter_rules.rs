@@ -22,7 +22,7 @@ pub(crate) struct Rules {
     pub external: Vec<Rule>,
     /// True if the adapter makes metrics of all series of pods by itself.
     pub has_defaults: bool,
-    /// The server that the adapter asks.
+    /// The server that the adapter queries.
     pub server: Option<Map<String, Value>>,
 }
 
@@ -73,7 +73,7 @@ impl Rules {
                 let adapter = root.get("AlibabaCloudMetricsAdapter");
                 let prometheus = adapter.get("prometheus");
                 if prometheus.get("enabled").flag() == Some(false) {
-                    let text = "the adapter asks no Prometheus, so its rules were not in use.";
+                    let text = "the adapter queried no Prometheus, so its rules were not in use.";
                     comments.note(prometheus.get("enabled").path(), text);
                 }
                 self.values(&prometheus.at(&["adapter", "rules"]), false, comments);
@@ -117,7 +117,7 @@ fn summary(from: (usize, usize), rules: &Rules, comments: &mut Comments) {
     let url = rules.server.as_ref().and_then(|server| server.get("url")).and_then(Value::as_str);
     let text = format!(
         "rules of a metrics adapter scale nothing by themselves: they become part of the objects \
-         whose metrics use them. The adapter asks {}, and {default} metrics of all series by its \
+         whose metrics use them. The adapter queries {}, and {default} metrics of all series by its \
          default rules.",
         url.unwrap_or("a server that is not named here")
     );

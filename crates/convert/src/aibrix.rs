@@ -1,4 +1,4 @@
-//! PodAutoscalers of AIBrix.
+//! `PodAutoscaler`s of `AIBrix`.
 
 use llm_autoscaler_engines::Kind;
 use serde_json::{Map, Value, json};
@@ -31,7 +31,7 @@ enum Strategy {
     Apa,
 }
 
-/// Converts a PodAutoscaler.
+/// Converts a `PodAutoscaler`.
 pub(crate) fn convert(root: &Field, identity: &Identity, comments: &mut Comments) -> Option<Draft> {
     let spec = root.get("spec");
     let mut draft = Draft::default();
@@ -228,6 +228,11 @@ fn behavior(
 }
 
 fn zero(root: &Field, lower: &Field, draft: &mut Draft, comments: &mut Comments) {
+    let mode = annotation(root, "storm-service-mode");
+    if let Some(text) = mode.text() {
+        let text = format!("{text}: the StormService is scaled as a whole, by its RoleSets.");
+        comments.note(mode.path(), text);
+    }
     let field = annotation(root, "scale-to-zero");
     if let Some(flag) = field.flag() {
         comments.note(field.path(), format!("{flag}: AIBrix does not read it."));

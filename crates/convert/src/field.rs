@@ -24,9 +24,9 @@ impl Seen {
     /// Takes paths as not read.
     pub(crate) fn forget(&self, paths: &[String]) {
         let mut seen = self.0.borrow_mut();
-        paths.iter().for_each(|path| {
+        for path in paths {
             seen.remove(path);
-        });
+        }
     }
 
     /// Returns the paths of the values below `value` that have not been read.
@@ -51,11 +51,14 @@ fn leaves(value: &Value, path: &str, found: &mut impl FnMut(&str)) {
 fn visit(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
     match value {
         Value::Object(map) if !map.is_empty() => {
-            map.iter().for_each(|(key, value)| visit(value, &below(path, key), found));
+            for (key, value) in map {
+                visit(value, &below(path, key), found);
+            }
         }
         Value::Array(list) if !list.is_empty() => {
-            let each = list.iter().enumerate();
-            each.for_each(|(index, value)| visit(value, &format!("{path}[{index}]"), found));
+            for (index, value) in list.iter().enumerate() {
+                visit(value, &format!("{path}[{index}]"), found);
+            }
         }
         _ => found(path, value),
     }

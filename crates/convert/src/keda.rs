@@ -16,7 +16,7 @@ use crate::{
     object::{Identity, finish_metadata},
 };
 
-pub(crate) use authentication::Authentication;
+pub(crate) use authentication::read as read_authentication;
 
 /// KEDA's defaults.
 const POLLING: i64 = 30;
@@ -31,13 +31,20 @@ const PAUSED_IN: [&str; 2] =
 const PAUSED_OUT: &str = "autoscaling.keda.sh/paused-scale-out";
 const FORCED: &str = "autoscaling.keda.sh/force-activation";
 
+/// Annotations that are about KEDA's own HPA.
+const OF_HPA: [&str; 3] = [
+    "scaledobject.keda.sh/transfer-hpa-ownership",
+    "scaledobject.keda.sh/hpa-excluded-labels",
+    "validations.keda.sh/hpa-ownership",
+];
+
 /// Converts a ScaledObject.
 pub(crate) fn convert(
     root: &Field,
     identity: &Identity,
     context: &Context,
     comments: &mut Comments,
-) -> Option<Draft> {
+) -> Draft {
     let spec = root.get("spec");
     let mut draft = Draft::default();
     let reference = spec.get("scaleTargetRef");
@@ -57,9 +64,14 @@ pub(crate) fn convert(
     zero(root, &mut draft, comments);
     triggers::triggers(&spec, &mut draft, context, comments);
     fallback(&spec, &mut draft, comments);
+    for field in OF_HPA.map(|key| root.at(&["metadata", "annotations"]).get(key)) {
+        if let Some(text) = field.text() {
+            comments.note(field.path(), format!("{text}: there is no HPA in between."));
+        }
+    }
     let known = [PAUSED, PAUSED_REPLICAS, PAUSED_IN[0], PAUSED_IN[1], PAUSED_OUT, FORCED];
     finish_metadata(root, &known, comments);
-    Some(draft)
+    draft
 }
 
 /// Comments on settings of KEDA's own machinery.
@@ -68,7 +80,7 @@ fn settings(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
     if let Some(seconds) = polling.integer() {
         let text = format!(
             "{seconds} s between two looks at a trigger: pods are scraped every 2 s and queries \
-             asked every 5 s here, and a sample is acted upon at once."
+             sent every 5 s here, and a sample is acted upon at once."
         );
         comments.better(polling.path(), text);
     }

@@ -3,13 +3,15 @@
 use serde_json::Value;
 
 use crate::{
-    Document, Options, ReadError, adapter_rules, aibrix,
+    adapter_rules, aibrix,
     comment::Comments,
-    context::Context,
+    context::{Context, Policy},
     draft::Draft,
     field::{Field, Seen},
     hpa, keda, kthena,
     object::{Identity, finish_metadata},
+    options::Options,
+    read::{Document, ReadError},
     report::{Conversion, Report},
     wva,
 };
@@ -86,7 +88,7 @@ fn mark_bound(sources: &[Source], context: &mut Context) {
     }
 }
 
-/// Comments on VariantAutoscalings without bounds: the object that follows each has them.
+/// Comments on each `VariantAutoscaling` without bounds: the object that follows each has them.
 fn follow(sources: &[Source], drafts: &[Vec<Draft>], comments: &mut [Comments]) {
     for (index, source) in sources.iter().enumerate() {
         if source.kind != Kind::Variant || !drafts[index].is_empty() {
@@ -176,14 +178,13 @@ impl<'a> Source<'a> {
                 }
             }
             Kind::TriggerAuthentication => {
-                let found = keda::Authentication::read(&root, &mut comments);
-                comments.note("spec", found.summary());
+                let found = keda::read_authentication(&root, &mut comments);
                 let Identity { kind, namespace, name } = self.identity.clone();
                 let namespace = namespace.filter(|_| kind == "TriggerAuthentication");
                 context.authentications.insert((kind, namespace, name), found);
             }
             Kind::Policy => {
-                let policy = kthena::Policy { root, is_bound: false };
+                let policy = Policy { root, is_bound: false };
                 context.policies.insert(kthena::key(&self.identity), policy);
             }
             Kind::Variant => context.variants.push(wva::variant(&root)),
@@ -198,21 +199,17 @@ impl<'a> Source<'a> {
         let one = |draft: Option<Draft>| draft.into_iter().collect();
         match self.kind {
             Kind::Hpa => one(hpa::convert(&root, identity, context, comments)),
-            Kind::ScaledObject => one(keda::convert(&root, identity, context, comments)),
+            Kind::ScaledObject => vec![keda::convert(&root, identity, context, comments)],
             Kind::PodAutoscaler => one(aibrix::convert(&root, identity, comments)),
             Kind::Policy => kthena::policy(&root, identity, context, comments),
             Kind::Binding => kthena::binding(&root, identity, context, comments),
             Kind::Variant => one(wva::convert(&root, identity, comments)),
-            Kind::TriggerAuthentication => {
+            Kind::TriggerAuthentication | Kind::ConfigMap => {
                 finish_metadata(&root, &[], comments);
                 Vec::new()
             }
             Kind::PodMonitor => {
                 pod_monitor(&root, comments);
-                Vec::new()
-            }
-            Kind::ConfigMap => {
-                finish_metadata(&root, &[], comments);
                 Vec::new()
             }
             Kind::Rules(_) => Vec::new(),

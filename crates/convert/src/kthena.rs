@@ -1,5 +1,5 @@
-//! AutoscalingPolicies of Kthena: with a target in them (1.0), or bound to one by an
-//! AutoscalingPolicyBinding (before).
+//! Kthena's `AutoscalingPolicy`: with a target in it (1.0), or bound to one by an
+//! `AutoscalingPolicyBinding` (before).
 
 mod metrics;
 
@@ -17,13 +17,6 @@ use crate::{
 
 /// The kind of targets that name none.
 const TARGET: [&str; 2] = ["workload.serving.volcano.sh/v1alpha1", "ModelServing"];
-
-/// A policy of another document.
-#[derive(Clone)]
-pub(crate) struct Policy<'a> {
-    pub root: Field<'a>,
-    pub is_bound: bool,
-}
 
 /// Returns the policy that a binding names, by its namespace and name.
 pub(crate) fn bound(root: &Field) -> (Option<String>, String) {
@@ -44,7 +37,7 @@ pub(crate) fn policy(
     let key = (identity.namespace.clone(), identity.name.clone());
     let targets = ["homogeneousTarget", "heterogeneousTarget", "disaggregatedTarget"];
     if targets.iter().any(|key| spec.get(key).exists()) {
-        return drafts(&spec, &spec, identity, context, comments);
+        return drafts(&spec, &spec, identity, comments);
     }
     if context.policies.get(&key).is_some_and(|policy| policy.is_bound) {
         let text = "it becomes part of the objects of the AutoscalingPolicyBindings that name it.";
@@ -73,14 +66,13 @@ pub(crate) fn binding(
         comments.note("spec", format!("it was {}", spec.quote()));
         return Vec::new();
     };
-    drafts(&spec, &policy.root.get("spec"), identity, context, comments)
+    drafts(&spec, &policy.root.get("spec"), identity, comments)
 }
 
 fn drafts(
     spec: &Field,
     policy: &Field,
     identity: &Identity,
-    context: &Context,
     comments: &mut Comments,
 ) -> Vec<Draft> {
     let behavior = behavior(policy, comments);
@@ -92,11 +84,18 @@ fn drafts(
         );
         comments.lost(roles.path(), text);
         for metric in policy.get("metrics").items() {
-            ["name", "metricName", "targetValue"].iter().for_each(|key| metric.get(key).dismiss());
+            for key in ["name", "metricName", "targetValue"] {
+                metric.get(key).dismiss();
+            }
         }
         return Vec::new();
     }
-    let several = spec.get("heterogeneousTarget");
+    // The names of the first versions.
+    let either = |name: &str, former: &str| match spec.get(former) {
+        field if field.exists() => field,
+        _ => spec.get(name),
+    };
+    let several = either("heterogeneousTarget", "optimizerConfiguration");
     let mut targets = several.get("params").items();
     if several.exists() {
         let text = "which of the targets is the cheapest is no question here. Each is scaled by \
@@ -115,7 +114,7 @@ fn drafts(
             }
         }
     } else {
-        targets = vec![spec.get("homogeneousTarget")];
+        targets = vec![either("homogeneousTarget", "scalingConfiguration")];
     }
     let each = targets.iter().map(|target| {
         let mut draft = Draft { behavior: behavior.clone(), ..Draft::default() };
@@ -131,7 +130,7 @@ fn drafts(
             comments.changed(lower.path(), text);
         }
         subset(&inner, &mut draft, comments);
-        metrics::metrics(&inner, policy, &mut draft, context, comments);
+        metrics::metrics(&inner, policy, &mut draft, comments);
         draft
     });
     each.collect()
@@ -222,7 +221,7 @@ fn duration(field: &Field, comments: &mut Comments) -> Option<i64> {
     found
 }
 
-/// Returns who a policy is, for the index of all of them.
+/// Returns the key of a policy in the index of all of them.
 pub(crate) fn key(identity: &Identity) -> (Option<String>, String) {
     (identity.namespace.clone(), identity.name.clone())
 }

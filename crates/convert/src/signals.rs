@@ -33,16 +33,16 @@ pub(crate) fn has_prefix(name: &str) -> bool {
 pub(crate) fn by_prefix(name: &str) -> Option<Engine> {
     // A prefix that is a whole name could be that of any program's series.
     let is_its = |prefix: &&str| prefix.ends_with([':', '_']) && name.starts_with(*prefix);
-    Engine::ALL.into_iter().find(|engine| engine.profile().prefixes.iter().any(|it| is_its(&it)))
+    Engine::ALL.into_iter().find(|engine| engine.profile().prefixes.iter().any(is_its))
 }
 
-/// Returns the engine whose series an expression has.
+/// Returns the engine that an expression has a series of.
 pub(crate) fn within(expression: &str) -> Option<Engine> {
     let is_inner = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     expression.split(|c| !is_inner(c)).find_map(by_prefix)
 }
 
-/// Returns the full name of a series that is written without its engine's prefix, as AIBrix does.
+/// Returns the full name of a series that is written without its engine's prefix, as `AIBrix` does.
 pub(crate) fn full_name(name: &str) -> String {
     let prefixes = ["vllm:", "sglang:", "trtllm_"].map(|prefix| format!("{prefix}{name}"));
     let is_known = |name: &String| Engine::ALL.into_iter().any(|it| is_named(it, name));

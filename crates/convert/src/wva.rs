@@ -1,11 +1,11 @@
-//! VariantAutoscalings of llm-d's workload-variant-autoscaler. They compute a number of replicas
-//! that an HPA or a ScaledObject follows, which has the bounds.
+//! `VariantAutoscaling`s of llm-d's workload-variant-autoscaler. They compute a number of replicas
+//! that an HPA or a `ScaledObject` follows, which has the bounds.
 
 use llm_autoscaler_engines::Kind;
 
 use crate::{
     comment::Comments,
-    context::Context,
+    context::{Context, Variant},
     draft::{Draft, Metric, Page, Reading},
     field::Field,
     object::{Identity, finish_metadata},
@@ -24,14 +24,6 @@ pub(crate) fn is_desired(name: &str) -> bool {
     DESIRED.iter().any(|desired| name.contains(desired))
 }
 
-/// A VariantAutoscaling that has no bounds of its own.
-#[derive(Clone, Debug)]
-pub(crate) struct Variant {
-    pub namespace: Option<String>,
-    /// The name of the target.
-    pub target: String,
-}
-
 /// Returns the variant of a document.
 pub(crate) fn variant(root: &Field) -> Variant {
     let text = |keys: &[&str]| root.at(keys).peek().map(str::to_owned);
@@ -42,7 +34,7 @@ pub(crate) fn variant(root: &Field) -> Variant {
     }
 }
 
-/// Adds the metrics of the variant that an HPA or a ScaledObject follows; false if there is none.
+/// Adds the metrics of the variant that an HPA or a `ScaledObject` follows; false if there is none.
 pub(crate) fn replace(
     draft: &mut Draft,
     context: &Context,
@@ -86,7 +78,7 @@ fn metrics(draft: &mut Draft, field: &str, comments: &mut Comments) {
     comments.better(field, text);
 }
 
-/// Converts a VariantAutoscaling.
+/// Converts a `VariantAutoscaling`.
 pub(crate) fn convert(root: &Field, identity: &Identity, comments: &mut Comments) -> Option<Draft> {
     let spec = root.get("spec");
     let mut draft = Draft::default();
@@ -101,8 +93,8 @@ pub(crate) fn convert(root: &Field, identity: &Identity, comments: &mut Comments
     }
     let notes = [
         ("variantID", "a label of the controller's own metrics."),
-        ("accelerator", "the hardware of a replica is not asked for."),
-        ("acceleratorType", "the hardware of a replica is not asked for."),
+        ("accelerator", "the hardware of a replica is of no interest here."),
+        ("acceleratorType", "the hardware of a replica is of no interest here."),
         ("acceleratorCount", "GPUs are counted for roles under one ceiling only (maxGPUs)."),
         ("variantProfile", "a profile of the engine's speed is not needed: the load is measured."),
         ("modelProfile", "a profile of the engine's speed is not needed: the load is measured."),

@@ -66,7 +66,7 @@ pub(crate) fn comment(text: &str) -> String {
         text.chars().map(|c| if is_printable(c) || c == '\n' { c } else { ' ' }).collect();
     let (mut lines, mut line) = (String::new(), String::from("#"));
     for word in text.split_whitespace() {
-        if line.len() + word.len() >= WIDTH && line.trim_start_matches(['#', ' ']) != "" {
+        if line.len() + word.len() >= WIDTH && !line.trim_start_matches(['#', ' ']).is_empty() {
             let _ = writeln!(lines, "{line}");
             line = String::from("#  ");
         }
@@ -101,13 +101,15 @@ fn entry(key: &str, value: &Value, indent: usize, text: &mut String) {
     let is_top = ["metadata", "spec", "metrics", "sources"].contains(&key);
     let fits = !is_top && indent + key.len() + short.len() + 2 <= WIDTH;
     match value {
-        Value::Object(map) if !map.is_empty() && !(fits && is_plain(value)) => {
+        Value::Object(map) if !(map.is_empty() || fits && is_plain(value)) => {
             text.push('\n');
             block(value, indent + 2, text);
         }
-        Value::Array(list) if !list.is_empty() && !(fits && list.iter().all(Value::is_string)) => {
+        Value::Array(list) if !(list.is_empty() || fits && list.iter().all(Value::is_string)) => {
             text.push('\n');
-            list.iter().for_each(|item| list_item(item, indent, text));
+            for item in list {
+                list_item(item, indent, text);
+            }
         }
         _ => {
             let _ = writeln!(text, " {short}");

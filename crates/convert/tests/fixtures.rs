@@ -191,7 +191,7 @@ fn an_unknown_field_never_vanishes() {
     assert!(count > 300, "only {count} fields were added");
 }
 
-/// Returns whether one comment says of the whole document why it is not converted.
+/// Returns whether one comment on the whole document is the reason why it is not converted.
 fn is_skipped(document: &Value) -> bool {
     let is_other = ["Deployment", "PodMonitor"].iter().any(|kind| document["kind"] == *kind);
     is_other || document["metadata"]["ownerReferences"].is_array()
@@ -209,13 +209,15 @@ fn is_written(path: &[Step]) -> bool {
     match keys[..] {
         ["status", ..] => true,
         ["metadata", "uid" | "resourceVersion" | "creationTimestamp" | "finalizers", ..] => true,
-        ["metadata", "annotations", key] => key.starts_with("kubectl.kubernetes.io"),
+        ["metadata", "annotations", key] => {
+            key.starts_with("kubectl.kubernetes.io") || key.ends_with("kubernetes.io/conditions")
+        }
         ["metadata", "ownerReferences", ..] => true,
         _ => false,
     }
 }
 
-/// Values whose change is none for the result.
+/// Returns why a change of a value is none for the result.
 fn is_without_meaning(path: &[Step]) -> Option<&'static str> {
     let last = match path.last() {
         Some(Step::Key(key)) => key.as_str(),

@@ -112,12 +112,10 @@ impl Rule {
             Series::Pattern(pattern) => format!("series like {pattern} are metrics"),
             Series::Any => "all series are metrics".to_owned(),
         };
-        let filters: String = filters
-            .iter()
-            .map(|(is, pattern)| {
-                format!(" if {} like {pattern},", if *is { "it is" } else { "not" })
-            })
-            .collect();
+        let filter = |(is, pattern): &(bool, Regex)| {
+            format!(" if {} like {pattern},", if *is { "it is" } else { "not" })
+        };
+        let filters = filters.iter().map(filter).collect::<Vec<_>>().concat();
         let labels = overrides.iter().map(|(label, resource)| format!("{label} is the {resource}"));
         let labels: Vec<String> = labels.chain(template.clone()).collect();
         format!("{series},{filters} by {query} ({}).", labels.join(", "))

@@ -86,10 +86,8 @@ impl Metric {
         };
         let (usual, mut value) = if let Some(signal) = page.signal(engine) {
             advise(signal, page, &self.field, comments);
-            let usual = match self.is_named {
-                true => self.name.clone(),
-                false => signals::metric_name(signal),
-            };
+            let usual =
+                if self.is_named { self.name.clone() } else { signals::metric_name(signal) };
             (usual, json!({"signal": signal.info().name}))
         } else {
             let [name] = &page.names[..] else { return None };
@@ -107,9 +105,10 @@ impl Metric {
 }
 
 fn target(is_value: bool, target: &str) -> Value {
-    match is_value {
-        true => json!({"type": "Value", "value": target}),
-        false => json!({"type": "AverageValue", "averageValue": target}),
+    if is_value {
+        json!({"type": "Value", "value": target})
+    } else {
+        json!({"type": "AverageValue", "averageValue": target})
     }
 }
 

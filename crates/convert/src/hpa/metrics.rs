@@ -105,8 +105,9 @@ fn pods(given: Given, draft: &mut Draft, context: &Context, comments: &mut Comme
         let text = "value: a metric of pods has an averageValue.";
         return draft.leave_out(comments, &field, text);
     }
+    let called = of_google(&name).unwrap_or(&name);
     let add = |draft: &mut Draft, reading: Reading| {
-        let (field, name, target) = (field.clone(), name.clone(), target.clone());
+        let (field, name, target) = (field.clone(), called.to_owned(), target.clone());
         draft.metrics.push(Metric { field, name, is_named: false, reading, target });
     };
     let Some((rule, series)) = find(&context.rules.custom, &name) else {
@@ -127,7 +128,7 @@ fn pods(given: Given, draft: &mut Draft, context: &Context, comments: &mut Comme
         }
         return add(draft, Reading::Page(page));
     }
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let pattern = draft.pods();
     let asked = Asked::PodsNamed { namespace: &namespace, pattern: &pattern };
     let Some(query) = rule.query(&series, &asked, &labels) else {
@@ -174,6 +175,16 @@ fn without_rule(
     comments: &mut Comments,
 ) -> Option<Page> {
     let total = format!("{name}_total");
+    if let Some(series) = of_google(name) {
+        let query = format!("sum({series}{{{}}})", labels.join(","));
+        let query = if name.ends_with("counter") {
+            format!("sum(rate({series}{{{}}}[1m]))", labels.join(","))
+        } else {
+            query
+        };
+        comments.note(field, format!("{name}, as Google's adapter names it, is {series}."));
+        return reading::per_pod(&query, field, comments);
+    }
     let (query, said) = if reading::is_engines(name) {
         (format!("sum({name}{{{}}})", labels.join(",")), "taken as the series of that name.")
     } else if context.rules.has_defaults && reading::is_engines(&total) {
@@ -184,6 +195,15 @@ fn without_rule(
     };
     comments.note(field, format!("no rule for {name} is among the input: {said}"));
     reading::per_pod(&query, field, comments)
+}
+
+/// Returns the series of a metric that Google's adapter names, such as
+/// `prometheus.googleapis.com|vllm:num_requests_waiting|gauge`.
+fn of_google(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("prometheus.googleapis.com")?;
+    let rest = rest.strip_prefix(['|', '/'])?;
+    let (series, kind) = rest.rsplit_once(['|', '/'])?;
+    (["gauge", "counter"].contains(&kind) && reading::is_series(series)).then_some(series)
 }
 
 /// A metric of one object.
@@ -198,7 +218,7 @@ fn object(entry: &Field, draft: &mut Draft, context: &Context, comments: &mut Co
         let text = format!("{kind} {object}: {}", no_rule(&name));
         return draft.leave_out(comments, &field, &text);
     };
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let resource = kind.to_ascii_lowercase();
     let asked = Asked::Object { namespace: &namespace, resource: &resource, name: &object };
     let Some(query) = rule.query(&series, &asked, &labels) else {
@@ -221,7 +241,7 @@ fn external(given: Given, draft: &mut Draft, context: &Context, comments: &mut C
     let Some((rule, series)) = find(&context.rules.external, &name) else {
         return draft.leave_out(comments, &field, &no_rule(&name));
     };
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let Some(query) = rule.query(&series, &Asked::External { namespace: &namespace }, &labels)
     else {
         return draft.leave_out(comments, &field, &strange(&rule.field));

@@ -66,7 +66,7 @@ fn is_value(trigger: &Field) -> bool {
 fn common(trigger: &Field, draft: &Draft, comments: &mut Comments) {
     let cached = trigger.get("useCachedMetrics");
     if let Some(flag) = cached.flag() {
-        let text = format!("{flag}: there is no second server that asks, so nothing is cached.");
+        let text = format!("{flag}: no second server queries, so nothing is cached.");
         comments.note(cached.path(), text);
     }
     let metadata = trigger.get("metadata");
@@ -105,7 +105,7 @@ fn ask(trigger: &Field, draft: &mut Draft, context: &Context, comments: &mut Com
         draft.leave_out(comments, trigger.path(), text);
         return false;
     };
-    if !draft.ask(server) {
+    if !draft.ask(&server) {
         let text = "the metric is a query to a second Prometheus server, or with other settings, \
                     and the queries of an LLMAutoscaler go to one.";
         draft.leave_out(comments, trigger.path(), text);
@@ -151,16 +151,16 @@ fn prometheus(trigger: &Field, draft: &mut Draft, context: &Context, comments: &
     };
     let field = trigger.path().to_owned();
     if wva::is_desired(&query) && wva::replace(draft, context, &field, comments) {
-        let text = "the server is not asked any more.";
+        let text = "the server is no longer queried.";
         metadata.dismiss();
         return comments.note(metadata.path(), format!("{}: {text}", metadata.quote()));
     }
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let reading = reading::total(&query, is_value, Some(&namespace), &field, comments);
     if matches!(reading, Reading::Page(_)) {
         // The server is read all the same, for its comments.
         let address = metadata.get("serverAddress").text().unwrap_or_default();
-        let text = format!("{address}: not asked any more for this metric.");
+        let text = format!("{address}: no longer queried for this metric.");
         comments.note(metadata.get("serverAddress").path(), text);
         forget(trigger, comments);
     } else {
@@ -173,7 +173,7 @@ fn prometheus(trigger: &Field, draft: &mut Draft, context: &Context, comments: &
     draft.metrics.push(Metric { field, name, is_named, reading, target });
 }
 
-/// Comments on the settings of a server that is not asked any more.
+/// Comments on the settings of a server that is no longer queried.
 fn forget(trigger: &Field, comments: &mut Comments) {
     const SETTINGS: [&str; 12] = [
         "authModes",
@@ -193,7 +193,7 @@ fn forget(trigger: &Field, comments: &mut Comments) {
     let settings = SETTINGS.map(|key| metadata.get(key));
     for field in settings.iter().chain([&trigger.get("authenticationRef")]) {
         if field.exists() {
-            let text = format!("{}: not needed, since no server is asked.", field.quote());
+            let text = format!("{}: not needed, since no server is queried.", field.quote());
             comments.note(field.path(), text);
         }
     }
