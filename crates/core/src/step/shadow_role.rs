@@ -28,8 +28,8 @@ impl RolePlan {
 }
 
 impl RoleMemory {
-    /// Follows the mode of the spec. A shadow begins at the size that the target has, and has a bill
-    /// of its own: why the target's replicas exist is for another autoscaler to say.
+    /// Follows the mode of the spec. A shadow begins at the size that the target has, with a bill
+    /// of its own: another autoscaler knows why the target's replicas exist.
     ///
     /// When it ends, the target's size is adopted: it counts as a recommendation of now, beside
     /// those of the shadow, so that the first size that is written is no jump to what the shadow
