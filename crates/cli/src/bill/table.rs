@@ -118,7 +118,7 @@ mod tests {
     use llm_autoscaler_api::{BillStatus, LLMAutoscaler};
     use llm_autoscaler_core::{
         ReplicaReason::{self, HeldByDoubt, Needed, Starting},
-        bill::{BilledReplica, Ledger},
+        bill::{BilledReplica, EndedReplica, Ledger},
     };
     use serde_json::json;
 
@@ -128,7 +128,7 @@ mod tests {
         DateTime::from_timestamp(1_767_225_600 + second, 0).unwrap()
     }
 
-    /// Returns the status of a target: these reasons for an hour, and needed replicas afterwards.
+    /// Returns the status of a target: these reasons for an hour, and a needed replica afterwards.
     fn bill(reasons: &[ReplicaReason], gpus: u32) -> BillStatus {
         let mut ledger = Ledger::default();
         let replica = |(key, reason): (usize, ReplicaReason)| BilledReplica {
@@ -142,7 +142,10 @@ mod tests {
             reasons.iter().copied().enumerate().map(replica).collect()
         };
         ledger.bill(&replicas(reasons), &[], at(0));
-        ledger.bill(&replicas(&[Needed]), &[], at(3600));
+        let end =
+            |key: usize| EndedReplica { key: key.to_string(), start: at(0), end: at(3600), gpus };
+        let ended: Vec<EndedReplica> = (1..reasons.len()).map(end).collect();
+        ledger.bill(&replicas(&[Needed]), &ended, at(3600));
         BillStatus::new(&ledger).unwrap()
     }
 
