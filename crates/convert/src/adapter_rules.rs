@@ -22,7 +22,7 @@ pub(crate) struct Rules {
     pub external: Vec<Rule>,
     /// True if the adapter makes metrics of all series of pods by itself.
     pub has_defaults: bool,
-    /// The server that the adapter asks.
+    /// The server that the adapter queries.
     pub server: Option<Map<String, Value>>,
 }
 
@@ -53,6 +53,12 @@ pub(crate) fn form(root: &Field) -> Option<Form> {
 impl Rules {
     /// Reads the rules of a document.
     pub(crate) fn add(&mut self, root: &Field, form: Form, comments: &mut Comments) {
+        let before = (self.custom.len(), self.external.len());
+        self.read(root, form, comments);
+        summary(before, self, comments);
+    }
+
+    fn read(&mut self, root: &Field, form: Form, comments: &mut Comments) {
         match form {
             Form::Config => {
                 self.list(&root.get("rules"), &root.get("externalRules"), comments);
@@ -67,7 +73,7 @@ impl Rules {
                 let adapter = root.get("AlibabaCloudMetricsAdapter");
                 let prometheus = adapter.get("prometheus");
                 if prometheus.get("enabled").flag() == Some(false) {
-                    let text = "the adapter asks no Prometheus, so its rules were not in use.";
+                    let text = "the adapter queried no Prometheus, so its rules were not in use.";
                     comments.note(prometheus.get("enabled").path(), text);
                 }
                 self.values(&prometheus.at(&["adapter", "rules"]), false, comments);
@@ -103,29 +109,32 @@ impl Rules {
         self.custom.extend(custom);
         self.external.extend(external);
     }
+}
 
-    /// Returns the comment on the document: its rules by themselves scale nothing.
-    pub(crate) fn summary(&self) -> String {
-        let mut text = format!(
-            "{} rules for custom and {} for external metrics. They become part of the objects \
-             whose metrics use them, and are of no use to an LLMAutoscaler otherwise.",
-            self.custom.len(),
-            self.external.len()
-        );
-        let all = self.custom.iter().chain(&self.external);
-        let queries: Vec<String> = all.map(Rule::summary).collect();
-        if !queries.is_empty() {
-            text = format!("{text} They are: {}.", queries.join("; "));
-        }
-        text
+/// Comments on a document: its rules by themselves scale nothing.
+fn summary(from: (usize, usize), rules: &Rules, comments: &mut Comments) {
+    let default = if rules.has_defaults { "makes" } else { "does not make" };
+    let url = rules.server.as_ref().and_then(|server| server.get("url")).and_then(Value::as_str);
+    let text = format!(
+        "rules of a metrics adapter scale nothing by themselves: they become part of the objects \
+         whose metrics use them. The adapter queries {}, and {default} metrics of all series by its \
+         default rules.",
+        url.unwrap_or("a server that is not named here")
+    );
+    comments.note("", text);
+    for rule in rules.custom.iter().skip(from.0).chain(rules.external.iter().skip(from.1)) {
+        comments.note(&rule.field, rule.summary());
     }
 }
 
 /// The rules for CPU and memory make `kubectl top` work, and metrics of type Resource.
 fn resource_rules(rules: &Field, comments: &mut Comments) {
-    if rules.exists() && !matches!(rules.quote().as_str(), "{}" | "null") {
-        let text = "rules for CPU and memory: no LLMAutoscaler needs them. kubectl top and other \
-                    HorizontalPodAutoscalers may.";
+    if rules.exists() && !rules.entries().is_empty() {
+        let text = format!(
+            "{}: no LLMAutoscaler needs rules for CPU and memory. kubectl top and other \
+             HorizontalPodAutoscalers may.",
+            rules.quote()
+        );
         comments.note(rules.path(), text);
     }
 }
@@ -180,11 +189,19 @@ fn ack_server(prometheus: &Field, comments: &mut Comments) -> Option<Map<String,
     Some(server)
 }
 
+/// Returns whether a source can have an address: a scheme, a host, and a path.
+fn is_url(url: &str) -> bool {
+    let rest = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    let (host, path) =
+        rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))).unwrap_or_default();
+    let is_plain = |text: &str| !text.contains(|c: char| c.is_whitespace() || "?#".contains(c));
+    !host.is_empty() && !host.contains('@') && is_plain(host) && is_plain(path) && url.len() <= 2048
+}
+
 /// Returns a server by its address, if a source can have it.
 pub(crate) fn named(url: &str, field: &str, comments: &mut Comments) -> Option<Map<String, Value>> {
     let url = url.trim().trim_end_matches('/');
-    let is_url = regex::Regex::new(r"^https?://[^\s/?#@]+(/[^\s?#]*)?$");
-    if !is_url.is_ok_and(|pattern| pattern.is_match(url)) || url.len() > 2048 {
+    if !is_url(url) {
         let text = "the address of a source is http:// or https:// with a host and a path, \
                     without credentials and parameters. Queries have no source without it.";
         comments.lost(field, text);

@@ -1,4 +1,4 @@
-//! PodAutoscalers of AIBrix.
+//! `PodAutoscaler`s of `AIBrix`.
 
 use llm_autoscaler_engines::Kind;
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ const WINDOW: i64 = 180;
 const STEP: i64 = 10;
 /// The factor by which a size may change in a decision.
 const RATE: f64 = 2.0;
-/// The metrics that AIBrix names without their engine's prefix and that are no series.
+/// The tolerance in both directions.
 const TOLERANCE: &str = "0.1";
 
 /// The strategies.
@@ -31,12 +31,8 @@ enum Strategy {
     Apa,
 }
 
-/// Converts a PodAutoscaler.
-pub(crate) fn convert(
-    root: &Field,
-    identity: &Identity,
-    comments: &mut Comments,
-) -> Option<Draft> {
+/// Converts a `PodAutoscaler`.
+pub(crate) fn convert(root: &Field, identity: &Identity, comments: &mut Comments) -> Option<Draft> {
     let spec = root.get("spec");
     let mut draft = Draft::default();
     let reference = spec.get("scaleTargetRef");
@@ -54,7 +50,7 @@ pub(crate) fn convert(
         let text = "a replica of a StormService is a RoleSet: replicaPods groups its pods.";
         comments.note(reference.path(), text);
     }
-    let strategy = match spec.get("scalingStrategy").text().as_deref() {
+    let strategy = match spec.get("scalingStrategy").one_of(&["HPA", "KPA", "APA"]) {
         Some("HPA") => Strategy::Hpa,
         Some("KPA") => Strategy::Kpa,
         _ => Strategy::Apa,
@@ -81,7 +77,11 @@ pub(crate) fn convert(
         }
     }
     for source in spec.get("metricsSources").items() {
+        let before = draft.metrics.len();
         metric(&source, window, &mut draft, comments);
+        if draft.metrics.len() == before {
+            source.keep(comments);
+        }
     }
     finish_metadata(root, &annotations(), comments);
     Some(draft)
@@ -228,6 +228,11 @@ fn behavior(
 }
 
 fn zero(root: &Field, lower: &Field, draft: &mut Draft, comments: &mut Comments) {
+    let mode = annotation(root, "storm-service-mode");
+    if let Some(text) = mode.text() {
+        let text = format!("{text}: the StormService is scaled as a whole, by its RoleSets.");
+        comments.note(mode.path(), text);
+    }
     let field = annotation(root, "scale-to-zero");
     if let Some(flag) = field.flag() {
         comments.note(field.path(), format!("{flag}: AIBrix does not read it."));
@@ -255,9 +260,11 @@ fn metric(source: &Field, window: Option<u32>, draft: &mut Draft, comments: &mut
     let full = signals::full_name(&name);
     let is_series = reading::is_series(&full);
     let (None, true, Some(target)) = (reason, is_series, target) else {
+        if reason.is_some() {
+            source.dismiss();
+        }
         let reason = reason.unwrap_or("its name is no series, or its target no number above 0");
-        let text = format!("{}: {reason}.", source.quote());
-        return draft.leave_out(comments, source.path(), &text);
+        return draft.leave_out(comments, source.path(), &format!("{reason}."));
     };
     let field = source.path().to_owned();
     if full != name {
@@ -276,7 +283,8 @@ fn metric(source: &Field, window: Option<u32>, draft: &mut Draft, comments: &mut
                 has no sample, and nothing shrinks.";
     comments.better(&field, text);
     let page = Page { window: window.or(found.window), ..found };
-    draft.metrics.push(Metric { field, name, reading: Reading::Page(page), target });
+    let reading = Reading::Page(page);
+    draft.metrics.push(Metric { field, name, is_named: false, reading, target });
 }
 
 /// Reads where the pods' pages are.
@@ -290,7 +298,7 @@ fn page(source: &Field, draft: &mut Draft, comments: &mut Comments) {
     if path != "/metrics" {
         scrape.insert("path".to_owned(), json!(path));
     }
-    if source.get("protocolType").text().as_deref() == Some("https") {
+    if source.get("protocolType").one_of(&["http", "https"]) == Some("https") {
         scrape.insert("scheme".to_owned(), json!("HTTPS"));
     }
     let endpoint = source.get("endpoint");

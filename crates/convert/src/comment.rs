@@ -55,11 +55,10 @@ impl fmt::Display for CommentKind {
 impl fmt::Display for Comment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, field, text } = self;
-        let field = if field.is_empty() { String::new() } else { format!(" {field}:") };
-        let colon = if field.is_empty() { ":" } else { "" };
+        let field = if field.is_empty() { String::new() } else { format!(", {field}") };
         // A value of the input may have line feeds; a comment of YAML ends at one.
         let text: Vec<&str> = text.split_whitespace().collect();
-        write!(f, "{kind}{colon}{field} {}", text.join(" "))
+        write!(f, "{kind}{field}: {}", text.join(" "))
     }
 }
 

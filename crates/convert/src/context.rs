@@ -3,14 +3,40 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Options,
     adapter_rules::{self, Rules},
     comment::Comments,
     draft::Draft,
-    keda::Authentication,
-    kthena::Policy,
-    wva::Variant,
+    field::Field,
+    options::Options,
 };
+
+/// A key of a Secret (`true`) or a ConfigMap: which of both, its name, the key.
+pub(crate) type Key = (bool, String, String);
+
+/// A `TriggerAuthentication` or a `ClusterTriggerAuthentication` of KEDA.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Authentication {
+    /// Keys by the parameters that they are for.
+    pub keys: BTreeMap<String, Key>,
+    /// The parts that have no counterpart.
+    pub others: Vec<String>,
+}
+
+/// A policy of Kthena's in another document.
+#[derive(Clone)]
+pub(crate) struct Policy<'a> {
+    pub root: Field<'a>,
+    /// True if a binding names it.
+    pub is_bound: bool,
+}
+
+/// A `VariantAutoscaling`, by its target.
+#[derive(Clone, Debug)]
+pub(crate) struct Variant {
+    pub namespace: Option<String>,
+    /// The name of the target.
+    pub target: String,
+}
 
 /// The namespace that an object without one is in, for queries.
 const DEFAULT: &str = "default";
@@ -20,7 +46,7 @@ const DEFAULT: &str = "default";
 pub(crate) struct Context<'a> {
     pub rules: Rules,
     pub variants: Vec<Variant>,
-    /// TriggerAuthentications by kind, namespace and name.
+    /// `TriggerAuthentication`s by kind, namespace and name.
     pub authentications: BTreeMap<(String, Option<String>, String), Authentication>,
     /// Kthena's policies by namespace and name.
     pub policies: BTreeMap<(Option<String>, String), Policy<'a>>,
@@ -29,12 +55,12 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     /// Returns the namespace of a draft's target, for a query.
-    pub(crate) fn namespace(&self, draft: &Draft) -> String {
+    pub(crate) fn namespace(draft: &Draft) -> String {
         draft.namespace.clone().unwrap_or_else(|| DEFAULT.to_owned())
     }
 
-    /// Makes the draft ask the server that the adapter asks. Where none is known, the metric of
-    /// `field` is left out.
+    /// Makes the draft query the server that the adapter queries. Where none is known, the metric
+    /// of `field` is left out.
     pub(crate) fn ask_adapter(
         &self,
         draft: &mut Draft,
@@ -49,7 +75,11 @@ impl Context<'_> {
             draft.leave_out(comments, field, text);
             return false;
         };
-        if draft.ask(server) {
+        if draft.ask(&server) {
+            if draft.namespace.is_none() {
+                let text = "the object names no namespace, so the query has the namespace default.";
+                comments.changed(field, text);
+            }
             return true;
         }
         let text = "the metric is a query to a second Prometheus server, and the queries of an \

@@ -30,7 +30,7 @@ pub(crate) struct Draft {
     pub prometheus: Option<Map<String, Value>>,
     pub behavior: Map<String, Value>,
     pub fallback: Option<Value>,
-    /// True if the result is to write nothing until someone has looked at it.
+    /// True if the result writes nothing until the annotation is removed.
     pub is_paused: bool,
 }
 
@@ -41,6 +41,8 @@ pub(crate) struct Metric {
     pub field: String,
     /// The name for a query, and for one metric among several.
     pub name: String,
+    /// True if the input has given it that name.
+    pub is_named: bool,
     pub reading: Reading,
     /// The target, a quantity.
     pub target: String,
@@ -83,14 +85,8 @@ impl Draft {
     }
 
     /// Sets the Prometheus server; false if there is another one already.
-    pub(crate) fn ask(&mut self, server: Map<String, Value>) -> bool {
-        match &self.prometheus {
-            Some(known) => *known == server,
-            None => {
-                self.prometheus = Some(server);
-                true
-            }
-        }
+    pub(crate) fn ask(&mut self, server: &Map<String, Value>) -> bool {
+        *self.prometheus.get_or_insert_with(|| server.clone()) == *server
     }
 
     /// Completes the object. Returns none, and says why, if it would be refused.
@@ -130,7 +126,7 @@ impl Draft {
         }
         self.sources(&mut spec, comments);
         match check(&spec) {
-            Ok(()) => Some(self.object(spec, comments)),
+            Ok(()) => Some(self.object(&spec, comments)),
             Err(problem) => {
                 comments.lost("", format!("the result would be refused: {problem}"));
                 None
@@ -160,7 +156,7 @@ impl Draft {
         }
     }
 
-    fn object(&self, spec: Value, comments: &mut Comments) -> Value {
+    fn object(&self, spec: &Value, comments: &mut Comments) -> Value {
         let mut metadata = json!({"name": self.name});
         if let Some(namespace) = &self.namespace {
             metadata["namespace"] = json!(namespace);

@@ -21,6 +21,14 @@ impl Seen {
         self.0.borrow_mut().insert(path.to_owned());
     }
 
+    /// Takes paths as not read.
+    pub(crate) fn forget(&self, paths: &[String]) {
+        let mut seen = self.0.borrow_mut();
+        for path in paths {
+            seen.remove(path);
+        }
+    }
+
     /// Returns the paths of the values below `value` that have not been read.
     pub(crate) fn unread(&self, value: &Value) -> Vec<String> {
         let mut found = Vec::new();
@@ -35,15 +43,24 @@ impl Seen {
 
 /// Calls `found` with the path of each scalar, and of each list and map without entries.
 fn leaves(value: &Value, path: &str, found: &mut impl FnMut(&str)) {
+    visit(value, path, &mut |path, _| found(path));
+}
+
+/// Calls `found` with the path and the value of each scalar, and of each list and map without
+/// entries.
+fn visit(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
     match value {
         Value::Object(map) if !map.is_empty() => {
-            map.iter().for_each(|(key, value)| leaves(value, &below(path, key), found));
+            for (key, value) in map {
+                visit(value, &below(path, key), found);
+            }
         }
         Value::Array(list) if !list.is_empty() => {
-            let each = list.iter().enumerate();
-            each.for_each(|(index, value)| leaves(value, &format!("{path}[{index}]"), found));
+            for (index, value) in list.iter().enumerate() {
+                visit(value, &format!("{path}[{index}]"), found);
+            }
         }
-        _ => found(path),
+        _ => found(path, value),
     }
 }
 
@@ -82,6 +99,17 @@ impl<'a> Field<'a> {
         found
     }
 
+    /// Returns a value for a comment on it, without reading it: a scalar, shortened.
+    pub(crate) fn scalar_at(value: &Value, path: &str) -> Option<String> {
+        let mut found = None;
+        visit(value, "", &mut |at, value| {
+            if at == path && !value.is_object() && !value.is_array() {
+                found = Some(value.to_string().chars().take(80).collect());
+            }
+        });
+        found
+    }
+
     /// Returns the value at the end of several keys.
     pub(crate) fn at(&self, keys: &[&str]) -> Self {
         keys.iter().fold(self.clone(), |field, key| field.get(key))
@@ -100,6 +128,7 @@ impl<'a> Field<'a> {
 
     /// Returns the entries of a map; none if this is no map.
     pub(crate) fn entries(&self) -> Vec<(String, Self)> {
+        self.read_if(|value| matches!(value, Value::Object(map) if map.is_empty()));
         let map = self.value.and_then(Value::as_object).into_iter().flatten();
         map.map(|(key, _)| (key.clone(), self.get(key))).collect()
     }
@@ -136,6 +165,14 @@ impl<'a> Field<'a> {
         number.filter(|number| range.contains(number)).inspect(|_| self.seen.add(&self.path))
     }
 
+    /// Reads a text that is one of these. Any other value counts as not read.
+    pub(crate) fn one_of(&self, texts: &[&'static str]) -> Option<&'static str> {
+        let text = self.peek()?;
+        let found = texts.iter().find(|known| **known == text)?;
+        self.seen.add(&self.path);
+        Some(found)
+    }
+
     /// Reads a flag, which may be written as text.
     pub(crate) fn flag(&self) -> Option<bool> {
         let flag = match self.value? {
@@ -158,6 +195,11 @@ impl<'a> Field<'a> {
             Some(value) => value.to_string(),
             None => String::new(),
         }
+    }
+
+    /// Returns everything here as JSON in one line, without reading it.
+    pub(crate) fn shown(&self) -> String {
+        self.value.map(Value::to_string).unwrap_or_default()
     }
 
     /// Marks everything here as read: a comment names it, or the API server wrote it.

@@ -44,7 +44,11 @@ pub(crate) fn convert(
     }
     let list = spec.get("metrics").items();
     for metric in &list {
+        let before = draft.metrics.len();
         metrics::metric(metric, &mut draft, context, comments);
+        if draft.metrics.len() == before {
+            metric.keep(comments);
+        }
     }
     if list.is_empty() && !utilization.exists() {
         let text = "without metrics an HPA scales by CPU usage at 80 %, which is no metric here.";
@@ -52,6 +56,11 @@ pub(crate) fn convert(
     }
     finish_metadata(root, &[], comments);
     Some(draft)
+}
+
+/// Returns whether another autoscaler has created an HPA for itself.
+pub(crate) fn is_created(root: &Field) -> bool {
+    controller(root).is_some()
 }
 
 /// Returns the autoscaler that has created an HPA for itself.

@@ -16,7 +16,7 @@ use crate::{
     object::{Identity, finish_metadata},
 };
 
-pub(crate) use authentication::Authentication;
+pub(crate) use authentication::read as read_authentication;
 
 /// KEDA's defaults.
 const POLLING: i64 = 30;
@@ -31,20 +31,28 @@ const PAUSED_IN: [&str; 2] =
 const PAUSED_OUT: &str = "autoscaling.keda.sh/paused-scale-out";
 const FORCED: &str = "autoscaling.keda.sh/force-activation";
 
+/// Annotations that are about KEDA's own HPA.
+const OF_HPA: [&str; 3] = [
+    "scaledobject.keda.sh/transfer-hpa-ownership",
+    "scaledobject.keda.sh/hpa-excluded-labels",
+    "validations.keda.sh/hpa-ownership",
+];
+
 /// Converts a ScaledObject.
 pub(crate) fn convert(
     root: &Field,
     identity: &Identity,
     context: &Context,
     comments: &mut Comments,
-) -> Option<Draft> {
+) -> Draft {
     let spec = root.get("spec");
     let mut draft = Draft::default();
     let reference = spec.get("scaleTargetRef");
     draft.refer(&reference, ["apps/v1", "Deployment"], identity, comments);
     let container = reference.get("envSourceContainerName");
     if container.exists() {
-        let text = format!("{}: triggers read no variables of a container here.", container.quote());
+        let text =
+            format!("{}: triggers read no variables of a container here.", container.quote());
         comments.note(container.path(), text);
     }
     let (lower, upper) = (spec.get("minReplicaCount"), spec.get("maxReplicaCount"));
@@ -52,13 +60,18 @@ pub(crate) fn convert(
     let advanced = spec.get("advanced");
     draft.behavior = behavior(&advanced.at(&["horizontalPodAutoscalerConfig", "behavior"]));
     settings(&spec, &mut draft, comments);
-    zero(&spec, &mut draft, comments);
     paused(root, &mut draft, comments);
+    zero(root, &mut draft, comments);
     triggers::triggers(&spec, &mut draft, context, comments);
     fallback(&spec, &mut draft, comments);
+    for field in OF_HPA.map(|key| root.at(&["metadata", "annotations"]).get(key)) {
+        if let Some(text) = field.text() {
+            comments.note(field.path(), format!("{text}: there is no HPA in between."));
+        }
+    }
     let known = [PAUSED, PAUSED_REPLICAS, PAUSED_IN[0], PAUSED_IN[1], PAUSED_OUT, FORCED];
     finish_metadata(root, &known, comments);
-    Some(draft)
+    draft
 }
 
 /// Comments on settings of KEDA's own machinery.
@@ -67,7 +80,7 @@ fn settings(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
     if let Some(seconds) = polling.integer() {
         let text = format!(
             "{seconds} s between two looks at a trigger: pods are scraped every 2 s and queries \
-             asked every 5 s here, and a sample is acted upon at once."
+             sent every 5 s here, and a sample is acted upon at once."
         );
         comments.better(polling.path(), text);
     }
@@ -95,10 +108,18 @@ fn settings(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
 }
 
 /// Reads when the last replica goes.
-fn zero(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
+fn zero(root: &Field, draft: &mut Draft, comments: &mut Comments) {
+    let spec = root.get("spec");
     let (idle, cooldown) = (spec.get("idleReplicaCount"), spec.get("cooldownPeriod"));
     let after = cooldown.within(0..=604_800).unwrap_or(COOLDOWN);
     let is_idle = idle.within(0..=0).is_some();
+    let forced = root.at(&["metadata", "annotations"]).get(FORCED);
+    if is_set(&forced) {
+        draft.min = draft.min.max(1);
+        let text = "at least one replica: minReplicas is not 0, whatever idleReplicaCount says.";
+        comments.note(forced.path(), text);
+    }
+    let is_idle = is_idle && !is_set(&forced);
     if is_idle && draft.min == 1 {
         draft.min = 0;
         let text = "0 with minReplicaCount 1 is minReplicas 0 with scaleToZero.";
@@ -131,11 +152,6 @@ fn zero(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
 /// Reads the annotations that pause a ScaledObject.
 fn paused(root: &Field, draft: &mut Draft, comments: &mut Comments) {
     let annotation = |key: &str| root.at(&["metadata", "annotations"]).get(key);
-    // Any text but a "no" pauses.
-    let is_set = |field: &Field| {
-        let flag = field.flag();
-        flag.unwrap_or_else(|| field.text().is_some())
-    };
     let whole = annotation(PAUSED);
     if is_set(&whole) {
         draft.is_paused = true;
@@ -159,14 +175,11 @@ fn paused(root: &Field, draft: &mut Draft, comments: &mut Comments) {
             }
         }
     }
-    let forced = annotation(FORCED);
-    if is_set(&forced) {
-        if draft.min == 0 {
-            draft.min = 1;
-            draft.to_zero_after = None;
-        }
-        comments.note(forced.path(), "at least one replica: minReplicas is 1.");
-    }
+}
+
+/// Returns whether an annotation is set. Any text but a no sets it.
+fn is_set(field: &Field) -> bool {
+    field.flag().unwrap_or_else(|| field.text().is_some())
 }
 
 /// Reads the size for the time in which the triggers fail.
@@ -175,11 +188,13 @@ fn fallback(spec: &Field, draft: &mut Draft, comments: &mut Comments) {
     if !field.exists() {
         return;
     }
-    let polling = spec.get("pollingInterval").integer().unwrap_or(POLLING);
+    let polling = spec.get("pollingInterval").within(1..=86_400).unwrap_or(POLLING);
     let threshold = field.get("failureThreshold").within(0..=10_000).unwrap_or(3);
     let given = field.get("replicas").within(0..=1_000_000).unwrap_or(0);
-    let behavior = field.get("behavior").text().unwrap_or_else(|| "static".to_owned());
-    match behavior.as_str() {
+    let behaviors =
+        ["static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower"];
+    let behavior = field.get("behavior").one_of(&behaviors).unwrap_or("static");
+    match behavior {
         "static" | "currentReplicasIfHigher" => {}
         "currentReplicas" => {
             let text = format!(

@@ -3,13 +3,15 @@
 use serde_json::Value;
 
 use crate::{
-    Document, Options, ReadError, adapter_rules,
+    adapter_rules, aibrix,
     comment::Comments,
-    context::Context,
+    context::{Context, Policy},
     draft::Draft,
     field::{Field, Seen},
-    hpa, aibrix, keda, kthena,
+    hpa, keda, kthena,
     object::{Identity, finish_metadata},
+    options::Options,
+    read::{Document, ReadError},
     report::{Conversion, Report},
     wva,
 };
@@ -71,6 +73,7 @@ pub fn convert(documents: &[Document], options: Options) -> Result<Report, ReadE
             rename(&mut draft, &source.identity, &mut names, &mut told);
             objects.extend(draft.finish(&mut told, context.options.engine));
         }
+        source.keep(&objects, &mut told);
         report.conversions.push(source.conclude(objects, told));
     }
     Ok(report)
@@ -85,16 +88,15 @@ fn mark_bound(sources: &[Source], context: &mut Context) {
     }
 }
 
-/// Comments on VariantAutoscalings without bounds: the object that follows each has them.
+/// Comments on each `VariantAutoscaling` without bounds: the object that follows each has them.
 fn follow(sources: &[Source], drafts: &[Vec<Draft>], comments: &mut [Comments]) {
     for (index, source) in sources.iter().enumerate() {
         if source.kind != Kind::Variant || !drafts[index].is_empty() {
             continue;
         }
         let variant = wva::variant(&source.root());
-        let is_its = |draft: &Draft| {
-            draft.name == variant.target && draft.namespace == variant.namespace
-        };
+        let is_its =
+            |draft: &Draft| draft.name == variant.target && draft.namespace == variant.namespace;
         let is_followed = drafts.iter().flatten().any(is_its);
         if is_followed {
             let text = "it becomes part of the object that comes of the autoscaler of its target.";
@@ -139,16 +141,17 @@ impl<'a> Source<'a> {
         let root = Field::root(&document.value, &seen);
         let mut kind = kind(&root);
         let identity = match kind {
-            Kind::Rules(_) => Identity { kind: "rules of a metrics adapter".into(), ..Identity::default() },
+            Kind::Rules(_) => {
+                Identity { kind: "rules of a metrics adapter".into(), ..Identity::default() }
+            }
             _ => Identity::read(&root),
         };
         let mut config = None;
         if kind == Kind::ConfigMap {
             let field = root.at(&["data", "config.yaml"]);
             let text = field.text().unwrap_or_default();
-            let value: Value = serde_saphyr::from_str(&text).map_err(|error| ReadError::Config {
-                place: document.place.clone(),
-                problem: error.to_string(),
+            let value: Value = serde_saphyr::from_str(&text).map_err(|error| {
+                ReadError::Config { place: document.place.clone(), problem: error.to_string() }
             })?;
             let inner = Seen::default();
             if adapter_rules::form(&Field::root(&value, &inner)).is_none() {
@@ -175,14 +178,13 @@ impl<'a> Source<'a> {
                 }
             }
             Kind::TriggerAuthentication => {
-                let found = keda::Authentication::read(&root, &mut comments);
-                comments.note("spec", found.summary());
+                let found = keda::read_authentication(&root, &mut comments);
                 let Identity { kind, namespace, name } = self.identity.clone();
                 let namespace = namespace.filter(|_| kind == "TriggerAuthentication");
                 context.authentications.insert((kind, namespace, name), found);
             }
             Kind::Policy => {
-                let policy = kthena::Policy { root, is_bound: false };
+                let policy = Policy { root, is_bound: false };
                 context.policies.insert(kthena::key(&self.identity), policy);
             }
             Kind::Variant => context.variants.push(wva::variant(&root)),
@@ -197,12 +199,12 @@ impl<'a> Source<'a> {
         let one = |draft: Option<Draft>| draft.into_iter().collect();
         match self.kind {
             Kind::Hpa => one(hpa::convert(&root, identity, context, comments)),
-            Kind::ScaledObject => one(keda::convert(&root, identity, context, comments)),
+            Kind::ScaledObject => vec![keda::convert(&root, identity, context, comments)],
             Kind::PodAutoscaler => one(aibrix::convert(&root, identity, comments)),
             Kind::Policy => kthena::policy(&root, identity, context, comments),
             Kind::Binding => kthena::binding(&root, identity, context, comments),
             Kind::Variant => one(wva::convert(&root, identity, comments)),
-            Kind::TriggerAuthentication => {
+            Kind::TriggerAuthentication | Kind::ConfigMap => {
                 finish_metadata(&root, &[], comments);
                 Vec::new()
             }
@@ -210,20 +212,31 @@ impl<'a> Source<'a> {
                 pod_monitor(&root, comments);
                 Vec::new()
             }
-            Kind::ConfigMap => {
-                finish_metadata(&root, &[], comments);
-                comments.note("data", context.rules.summary());
-                Vec::new()
-            }
-            Kind::Rules(_) => {
-                comments.note("", context.rules.summary());
-                Vec::new()
-            }
+            Kind::Rules(_) => Vec::new(),
             Kind::Unknown => {
                 root.dismiss();
                 comments.lost("", format!("this kind is not converted. Known are {KNOWN}."));
                 Vec::new()
             }
+        }
+    }
+
+    /// Quotes what is wanted where no object has it.
+    fn keep(&self, objects: &[Value], comments: &mut Comments) {
+        let is_wanted = matches!(
+            self.kind,
+            Kind::Hpa
+                | Kind::ScaledObject
+                | Kind::PodAutoscaler
+                | Kind::Policy
+                | Kind::Binding
+                | Kind::Variant
+        );
+        if is_wanted && objects.is_empty() && !hpa::is_created(&self.root()) {
+            let unread = self.seen.unread(&self.document.value);
+            comments.note("spec", format!("it was {}", self.root().get("spec").quote()));
+            // A quoted value that was not understood is still reported as such.
+            self.seen.forget(&unread);
         }
     }
 
@@ -234,7 +247,11 @@ impl<'a> Source<'a> {
             unread.extend(seen.unread(value).into_iter().map(|it| format!("config.yaml: {it}")));
         }
         for path in unread {
-            let text = "this field is unknown, or has a value that it cannot have.";
+            // Helm values may have credentials.
+            let is_shown = !matches!(self.kind, Kind::Rules(_) | Kind::ConfigMap);
+            let value = Field::scalar_at(&self.document.value, &path).filter(|_| is_shown);
+            let value = value.map(|value| format!("{value}: ")).unwrap_or_default();
+            let text = format!("{value}this field is unknown, or has a value that it cannot have.");
             comments.not_understood(&path, text);
         }
         Conversion {
@@ -273,13 +290,11 @@ fn kind(root: &Field) -> Kind {
 /// Comments on a PodMonitor, which scales nothing.
 fn pod_monitor(root: &Field, comments: &mut Comments) {
     let spec = root.get("spec");
-    let text = format!(
-        "{}: scaling needs none. The operator creates a PodMonitor for each LLMAutoscaler, except \
-         where podMonitor.mode is Disabled: remove this one from its pods, or set that. Pods \
-         whose page has another port than http, metrics or the engine's usual number, or another \
-         path, need sources[].scrape.port and path.",
-        spec.quote()
-    );
+    spec.dismiss();
+    let text = "scaling needs none. The operator creates a PodMonitor for each LLMAutoscaler, \
+                except where podMonitor.mode is Disabled: take those pods out of this one, or set \
+                that. Pods whose page has another port than http, metrics or the engine's usual \
+                number, or another path, need sources[].scrape.port and path.";
     comments.note("spec", text);
     finish_metadata(root, &[], comments);
 }

@@ -1,5 +1,5 @@
-//! AutoscalingPolicies of Kthena: with a target in them (1.0), or bound to one by an
-//! AutoscalingPolicyBinding (before).
+//! Kthena's `AutoscalingPolicy`: with a target in it (1.0), or bound to one by an
+//! `AutoscalingPolicyBinding` (before).
 
 mod metrics;
 
@@ -17,13 +17,6 @@ use crate::{
 
 /// The kind of targets that name none.
 const TARGET: [&str; 2] = ["workload.serving.volcano.sh/v1alpha1", "ModelServing"];
-
-/// A policy of another document.
-#[derive(Clone)]
-pub(crate) struct Policy<'a> {
-    pub root: Field<'a>,
-    pub is_bound: bool,
-}
 
 /// Returns the policy that a binding names, by its namespace and name.
 pub(crate) fn bound(root: &Field) -> (Option<String>, String) {
@@ -44,7 +37,7 @@ pub(crate) fn policy(
     let key = (identity.namespace.clone(), identity.name.clone());
     let targets = ["homogeneousTarget", "heterogeneousTarget", "disaggregatedTarget"];
     if targets.iter().any(|key| spec.get(key).exists()) {
-        return drafts(&spec, &spec, identity, context, comments);
+        return drafts(&spec, &spec, identity, comments);
     }
     if context.policies.get(&key).is_some_and(|policy| policy.is_bound) {
         let text = "it becomes part of the objects of the AutoscalingPolicyBindings that name it.";
@@ -52,7 +45,6 @@ pub(crate) fn policy(
     } else {
         let text = "it has no target, and no AutoscalingPolicyBinding of the input names it.";
         comments.lost("", text);
-        spec.dismiss();
     }
     Vec::new()
 }
@@ -71,17 +63,16 @@ pub(crate) fn binding(
     let Some(policy) = context.policies.get(&(identity.namespace.clone(), name.clone())) else {
         let text = format!("the AutoscalingPolicy {name} is not among the input: add it.");
         comments.lost(reference.path(), text);
-        spec.dismiss();
+        comments.note("spec", format!("it was {}", spec.quote()));
         return Vec::new();
     };
-    drafts(&spec, &policy.root.get("spec"), identity, context, comments)
+    drafts(&spec, &policy.root.get("spec"), identity, comments)
 }
 
 fn drafts(
     spec: &Field,
     policy: &Field,
     identity: &Identity,
-    context: &Context,
     comments: &mut Comments,
 ) -> Vec<Draft> {
     let behavior = behavior(policy, comments);
@@ -92,18 +83,29 @@ fn drafts(
             roles.quote()
         );
         comments.lost(roles.path(), text);
-        policy.get("metrics").dismiss();
+        for metric in policy.get("metrics").items() {
+            for key in ["name", "metricName", "targetValue"] {
+                metric.get(key).dismiss();
+            }
+        }
         return Vec::new();
     }
-    let several = spec.get("heterogeneousTarget");
+    // The names of the first versions.
+    let either = |name: &str, former: &str| match spec.get(former) {
+        field if field.exists() => field,
+        _ => spec.get(name),
+    };
+    let several = either("heterogeneousTarget", "optimizerConfiguration");
     let mut targets = several.get("params").items();
     if several.exists() {
-        let text = format!(
-            "{}: which of the targets is the cheapest is no question here. Each is scaled by its \
-             own load.",
-            several.get("costExpansionRatePercent").quote()
-        );
+        let text = "which of the targets is the cheapest is no question here. Each is scaled by \
+                    its own load.";
         comments.lost(several.path(), text);
+        let rate = several.get("costExpansionRatePercent");
+        if rate.exists() {
+            let text = format!("{}: costs are not compared.", rate.quote());
+            comments.lost(rate.path(), text);
+        }
         for target in &targets {
             let cost = target.get("cost");
             if cost.exists() {
@@ -112,7 +114,7 @@ fn drafts(
             }
         }
     } else {
-        targets = vec![spec.get("homogeneousTarget")];
+        targets = vec![either("homogeneousTarget", "scalingConfiguration")];
     }
     let each = targets.iter().map(|target| {
         let mut draft = Draft { behavior: behavior.clone(), ..Draft::default() };
@@ -128,7 +130,7 @@ fn drafts(
             comments.changed(lower.path(), text);
         }
         subset(&inner, &mut draft, comments);
-        metrics::metrics(&inner, policy, &mut draft, context, comments);
+        metrics::metrics(&inner, policy, &mut draft, comments);
         draft
     });
     each.collect()
@@ -179,7 +181,7 @@ fn rules(field: &Field, window: i64, comments: &mut Comments) -> Map<String, Val
     let instances = field.get("instances").within(0..=100_000).unwrap_or(1);
     let percent = field.get("percent").within(0..=1000).unwrap_or(100);
     let select = field.get("selectPolicy");
-    let is_and = select.text().as_deref() == Some("And");
+    let is_and = select.one_of(&["And", "Or"]) == Some("And");
     let given = duration(&field.get("stabilizationWindow"), comments);
     if given.is_none() && window > 0 {
         let text = format!("none is given: the HPA's {window} s are written out.");
@@ -219,7 +221,7 @@ fn duration(field: &Field, comments: &mut Comments) -> Option<i64> {
     found
 }
 
-/// Returns who a policy is, for the index of all of them.
+/// Returns the key of a policy in the index of all of them.
 pub(crate) fn key(identity: &Identity) -> (Option<String>, String) {
     (identity.namespace.clone(), identity.name.clone())
 }

@@ -21,6 +21,7 @@ mod keda;
 mod kinds;
 mod kthena;
 mod object;
+mod options;
 mod promql;
 mod read;
 mod reading;
@@ -29,18 +30,8 @@ mod signals;
 mod wva;
 mod yaml;
 
-use llm_autoscaler_engines::Engine;
-
 pub use comment::{Comment, CommentKind};
 pub use kinds::convert;
+pub use options::Options;
 pub use read::{Document, Place, ReadError, read};
 pub use report::{Conversion, Report};
-
-/// Facts that are not in the input.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The address of the Prometheus server that the metrics adapter asks.
-    pub prometheus_url: Option<String>,
-    /// The engine of the targets, where their metrics do not tell it.
-    pub engine: Option<Engine>,
-}

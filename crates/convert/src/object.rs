@@ -14,8 +14,24 @@ const WRITTEN: [&str; 9] = [
     "deletionTimestamp",
     "generateName",
 ];
+/// Annotations in which older API servers keep parts of an HPA's status.
+const WRITTEN_ANNOTATIONS: [&str; 2] = [
+    "autoscaling.alpha.kubernetes.io/conditions",
+    "autoscaling.alpha.kubernetes.io/current-metrics",
+];
 /// The annotation of `kubectl apply`, which repeats the object.
 const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Domains of annotations that change an autoscaler's work. Those that are not known here are not
+/// understood.
+const DOMAINS: [&str; 5] =
+    ["aibrix.ai", "keda.sh", "autoscaling.alpha.kubernetes.io", "llmd.ai", "volcano.sh"];
+
+/// Returns whether an annotation may change what an autoscaler does.
+fn is_setting(key: &str) -> bool {
+    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+    DOMAINS.iter().any(|own| domain == *own || domain.ends_with(&format!(".{own}")))
+}
 
 /// The most replicas that a spec can have.
 pub(crate) const MOST: i64 = 100_000;
@@ -39,7 +55,7 @@ impl std::fmt::Display for Identity {
 }
 
 impl Identity {
-    /// Reads who an object is.
+    /// Reads the kind, namespace and name of an object.
     pub(crate) fn read(root: &Field) -> Self {
         root.get("apiVersion").text();
         Self {
@@ -53,13 +69,21 @@ impl Identity {
 /// Comments on the metadata that nothing has read, and skips what the API server wrote.
 pub(crate) fn finish_metadata(root: &Field, known: &[&str], comments: &mut Comments) {
     let metadata = root.get("metadata");
-    WRITTEN.iter().for_each(|key| metadata.get(key).dismiss());
+    for key in WRITTEN {
+        metadata.get(key).dismiss();
+    }
     root.get("status").dismiss();
     metadata.at(&["annotations", APPLIED]).dismiss();
+    for key in WRITTEN_ANNOTATIONS {
+        metadata.at(&["annotations", key]).dismiss();
+    }
     for (list, known) in [("labels", &[][..]), ("annotations", known)] {
         let mut copied = Vec::new();
         for (key, value) in metadata.get(list).entries() {
             let is_known = known.contains(&key.as_str()) || key == APPLIED;
+            if list == "annotations" && is_setting(&key) {
+                continue;
+            }
             if !is_known && let Some(text) = value.text() {
                 copied.push(format!("{key}={text}"));
             }
@@ -81,6 +105,13 @@ pub(crate) fn finish_metadata(root: &Field, known: &[&str], comments: &mut Comme
     }
 }
 
+impl Field<'_> {
+    /// Quotes a metric that is left out. What was not understood in it stays so.
+    pub(crate) fn keep(&self, comments: &mut Comments) {
+        comments.note(self.path(), format!("it was {}", self.shown()));
+    }
+}
+
 impl Draft {
     /// Reads a reference to the target, and names the result after it. `default` has `apiVersion`
     /// and `kind` for references without them.
@@ -99,7 +130,8 @@ impl Draft {
         self.name.clone_from(&name);
         let space = reference.get("namespace");
         if let Some(other) = space.text().filter(|it| Some(it) != identity.namespace.as_ref()) {
-            let text = format!("a target is always in the namespace of its autoscaler, not {other}.");
+            let text =
+                format!("a target is always in the namespace of its autoscaler, not {other}.");
             comments.changed(space.path(), text);
             self.namespace = Some(other);
         }

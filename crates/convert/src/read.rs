@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct Place {
     /// The file, or a name such as `standard input`.
     pub file: String,
-    /// The number of the document, from 1.
+    /// The number of the document, from 1; empty ones do not count.
     pub document: usize,
     /// The number of the item of a List, from 1.
     pub item: Option<usize>,
@@ -99,8 +99,8 @@ mod tests {
             found.iter().map(|it| format!("{} {}", it.place, it.value["kind"])).collect();
         let expected = [
             "x.yaml, document 1 \"A\"",
-            "x.yaml, document 3, item 1 \"B\"",
-            "x.yaml, document 3, item 2 \"C\"",
+            "x.yaml, document 2, item 1 \"B\"",
+            "x.yaml, document 2, item 2 \"C\"",
         ];
         assert_eq!(found, expected);
         let error = read("x.yaml", "a: [").unwrap_err().to_string();

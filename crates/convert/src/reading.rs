@@ -91,9 +91,9 @@ pub(crate) fn total(
 
 /// Comments on queries that usually are not what was meant, and are kept as they are.
 fn hint(query: &str, is_value: bool, field: &str, comments: &mut Comments) {
-    let Some(shape) = shape(query).filter(|shape| {
-        page(shape).is_some_and(|page| page.fold().is_some())
-    }) else {
+    let Some(shape) =
+        shape(query).filter(|shape| page(shape).is_some_and(|page| page.fold().is_some()))
+    else {
         return;
     };
     let is_mean = shape.aggregation == Some(Aggregation::Avg) || shape.quantile.is_some();
@@ -150,8 +150,10 @@ fn page(shape: &Shape) -> Option<Page> {
 /// Comments on what reading the pages changes.
 fn explain(shape: &Shape, page: &Page, field: &str, comments: &mut Comments) {
     let places = shape.terms.iter().flat_map(|term| &term.matchers);
-    let places: Vec<String> =
-        places.filter(|it| is_place(&it.label) && it.label != MARK).map(Matcher::to_string).collect();
+    let places: Vec<String> = places
+        .filter(|it| is_place(&it.label) && it.label != MARK)
+        .map(Matcher::to_string)
+        .collect();
     if !places.is_empty() {
         let text = format!(
             "{} selected the pods: the target's own pods are read instead. Check that these are \
@@ -188,11 +190,18 @@ pub(crate) fn by_name(name: &str) -> Page {
     let kind = Kind::of_name(name, false);
     let known = [Kind::Gauge, Kind::Counter].into_iter().find(|kind| {
         let names = vec![name.to_owned()];
-        let page = Page { names, matchers: Vec::new(), kind: *kind, window: None, percentile: None };
+        let page =
+            Page { names, matchers: Vec::new(), kind: *kind, window: None, percentile: None };
         page.fold().is_some()
     });
     let kind = known.unwrap_or(if kind == Kind::Histogram { Kind::Gauge } else { kind });
-    Page { names: vec![name.to_owned()], matchers: Vec::new(), kind, window: None, percentile: None }
+    Page {
+        names: vec![name.to_owned()],
+        matchers: Vec::new(),
+        kind,
+        window: None,
+        percentile: None,
+    }
 }
 
 /// Returns whether a text can be the name of a series.
@@ -226,8 +235,11 @@ mod tests {
         let waiting = "vllm:num_requests_waiting";
         for (query, is_value, expected) in [
             (format!("sum({waiting})"), false, format!("{waiting} Gauge None None")),
-            (format!("sum({waiting}{{namespace=\"default\",model_name=\"q\"}})"), false,
-                format!("{waiting} Gauge None None")),
+            (
+                format!("sum({waiting}{{namespace=\"default\",model_name=\"q\"}})"),
+                false,
+                format!("{waiting} Gauge None None"),
+            ),
             // Of another namespace, and compared in another way.
             (format!("sum({waiting}{{namespace=\"other\"}})"), false, "query".to_owned()),
             (format!("sum({waiting})"), true, "query".to_owned()),

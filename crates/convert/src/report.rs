@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use crate::{Comment, CommentKind, Place, yaml};
+use crate::{
+    comment::{Comment, CommentKind},
+    read::Place,
+    yaml,
+};
 
 /// What became of one document.
 #[derive(Clone, Debug)]

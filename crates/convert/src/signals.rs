@@ -24,24 +24,25 @@ pub(crate) fn signal(engine: Engine, names: &[String], kind: Kind) -> Option<&'s
 }
 
 /// Returns whether a name begins as those of a known engine do. Only such names are taken for an
-/// engine's: a few old ones have no prefix and could be anybody's.
+/// engine's.
 pub(crate) fn has_prefix(name: &str) -> bool {
     by_prefix(name).is_some()
 }
 
 /// Returns the engine that a name begins with.
 pub(crate) fn by_prefix(name: &str) -> Option<Engine> {
-    let prefixes = |engine: Engine| engine.profile().prefixes;
-    Engine::ALL.into_iter().find(|it| prefixes(*it).iter().any(|prefix| name.starts_with(prefix)))
+    // A prefix that is a whole name could be that of any program's series.
+    let is_its = |prefix: &&str| prefix.ends_with([':', '_']) && name.starts_with(*prefix);
+    Engine::ALL.into_iter().find(|engine| engine.profile().prefixes.iter().any(is_its))
 }
 
-/// Returns the engine whose series an expression has.
+/// Returns the engine that an expression has a series of.
 pub(crate) fn within(expression: &str) -> Option<Engine> {
     let is_inner = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     expression.split(|c| !is_inner(c)).find_map(by_prefix)
 }
 
-/// Returns the full name of a series that is written without its engine's prefix, as AIBrix does.
+/// Returns the full name of a series that is written without its engine's prefix, as `AIBrix` does.
 pub(crate) fn full_name(name: &str) -> String {
     let prefixes = ["vllm:", "sglang:", "trtllm_"].map(|prefix| format!("{prefix}{name}"));
     let is_known = |name: &String| Engine::ALL.into_iter().any(|it| is_named(it, name));
@@ -103,7 +104,12 @@ mod tests {
                 Kind::Gauge,
                 Some(Signal::InFlightRequests),
             ),
-            (Engine::Vllm, "vllm:num_requests_waiting vllm:num_requests_waiting", Kind::Gauge, None),
+            (
+                Engine::Vllm,
+                "vllm:num_requests_waiting vllm:num_requests_waiting",
+                Kind::Gauge,
+                None,
+            ),
             (Engine::Sglang, "sglang:num_queue_reqs", Kind::Gauge, Some(Signal::WaitingRequests)),
             (Engine::Sglang, "vllm:num_requests_waiting", Kind::Gauge, None),
             // A part of the series: those of one mode.

@@ -1,11 +1,11 @@
-//! VariantAutoscalings of llm-d's workload-variant-autoscaler. They compute a number of replicas
-//! that an HPA or a ScaledObject follows, which has the bounds.
+//! `VariantAutoscaling`s of llm-d's workload-variant-autoscaler. They compute a number of replicas
+//! that an HPA or a `ScaledObject` follows, which has the bounds.
 
 use llm_autoscaler_engines::Kind;
 
 use crate::{
     comment::Comments,
-    context::Context,
+    context::{Context, Variant},
     draft::{Draft, Metric, Page, Reading},
     field::Field,
     object::{Identity, finish_metadata},
@@ -24,14 +24,6 @@ pub(crate) fn is_desired(name: &str) -> bool {
     DESIRED.iter().any(|desired| name.contains(desired))
 }
 
-/// A VariantAutoscaling that has no bounds of its own.
-#[derive(Clone, Debug)]
-pub(crate) struct Variant {
-    pub namespace: Option<String>,
-    /// The name of the target.
-    pub target: String,
-}
-
 /// Returns the variant of a document.
 pub(crate) fn variant(root: &Field) -> Variant {
     let text = |keys: &[&str]| root.at(keys).peek().map(str::to_owned);
@@ -42,15 +34,14 @@ pub(crate) fn variant(root: &Field) -> Variant {
     }
 }
 
-/// Adds the metrics of the variant that an HPA or a ScaledObject follows; false if there is none.
+/// Adds the metrics of the variant that an HPA or a `ScaledObject` follows; false if there is none.
 pub(crate) fn replace(
     draft: &mut Draft,
     context: &Context,
     field: &str,
     comments: &mut Comments,
 ) -> bool {
-    let is_its =
-        |it: &Variant| it.target == draft.name && it.namespace == draft.namespace;
+    let is_its = |it: &Variant| it.target == draft.name && it.namespace == draft.namespace;
     let is_known = context.variants.iter().any(is_its);
     if is_known {
         metrics(draft, field, comments);
@@ -69,7 +60,13 @@ fn metrics(draft: &mut Draft, field: &str, comments: &mut Comments) {
         };
         let name = series.replace("vllm:", "");
         let (field, target) = (field.to_owned(), target.to_owned());
-        draft.metrics.push(Metric { field, name, reading: Reading::Page(page), target });
+        draft.metrics.push(Metric {
+            field,
+            name,
+            is_named: false,
+            reading: Reading::Page(page),
+            target,
+        });
     }
     let text = "the number that the workload-variant-autoscaler computed is replaced by what it \
                 was computed of: KV cache usage kept at 0.7 and waiting requests at 2 per replica, \
@@ -81,12 +78,8 @@ fn metrics(draft: &mut Draft, field: &str, comments: &mut Comments) {
     comments.better(field, text);
 }
 
-/// Converts a VariantAutoscaling.
-pub(crate) fn convert(
-    root: &Field,
-    identity: &Identity,
-    comments: &mut Comments,
-) -> Option<Draft> {
+/// Converts a `VariantAutoscaling`.
+pub(crate) fn convert(root: &Field, identity: &Identity, comments: &mut Comments) -> Option<Draft> {
     let spec = root.get("spec");
     let mut draft = Draft::default();
     let reference = spec.get("scaleTargetRef");
@@ -96,21 +89,34 @@ pub(crate) fn convert(
         // The first version scaled the Deployment of its own name.
         draft.namespace.clone_from(&identity.namespace);
         draft.name.clone_from(&identity.name);
-        draft.target =
-            Some(["apps/v1".to_owned(), "Deployment".to_owned(), identity.name.clone()]);
+        draft.target = Some(["apps/v1".to_owned(), "Deployment".to_owned(), identity.name.clone()]);
     }
-    for (key, text) in [
-        ("variantCost", "which of several variants is the cheapest is no question here: each \
-                         target is scaled by its own load."),
+    let notes = [
         ("variantID", "a label of the controller's own metrics."),
-        ("accelerator", "what a replica runs on is not asked."),
-        ("acceleratorType", "what a replica runs on is not asked."),
+        ("accelerator", "the hardware of a replica is of no interest here."),
+        ("acceleratorType", "the hardware of a replica is of no interest here."),
         ("acceleratorCount", "GPUs are counted for roles under one ceiling only (maxGPUs)."),
-        ("sloClassRef", "targets for latencies are metrics here: the signals TimeToFirstToken and \
-                         InterTokenLatency with a target of type Value."),
         ("variantProfile", "a profile of the engine's speed is not needed: the load is measured."),
         ("modelProfile", "a profile of the engine's speed is not needed: the load is measured."),
         ("activateModelTuner", "there is no model of the engine to tune."),
+    ];
+    for (key, text) in notes {
+        let field = spec.get(key);
+        if field.exists() {
+            comments.note(field.path(), format!("{}: {text}", field.quote()));
+        }
+    }
+    for (key, text) in [
+        (
+            "variantCost",
+            "which of several variants is the cheapest is no question here: each \
+                         target is scaled by its own load.",
+        ),
+        (
+            "sloClassRef",
+            "targets for latencies are metrics here: the signals TimeToFirstToken and \
+                         InterTokenLatency with a target of type Value.",
+        ),
     ] {
         let field = spec.get(key);
         if field.exists() {

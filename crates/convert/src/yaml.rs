@@ -62,9 +62,11 @@ pub(crate) fn document(object: &Value) -> String {
 
 /// Returns a text as lines of a comment.
 pub(crate) fn comment(text: &str) -> String {
+    let text: String =
+        text.chars().map(|c| if is_printable(c) || c == '\n' { c } else { ' ' }).collect();
     let (mut lines, mut line) = (String::new(), String::from("#"));
     for word in text.split_whitespace() {
-        if line.len() + word.len() >= WIDTH && line.trim_start_matches(['#', ' ']) != "" {
+        if line.len() + word.len() >= WIDTH && !line.trim_start_matches(['#', ' ']).is_empty() {
             let _ = writeln!(lines, "{line}");
             line = String::from("#  ");
         }
@@ -99,13 +101,15 @@ fn entry(key: &str, value: &Value, indent: usize, text: &mut String) {
     let is_top = ["metadata", "spec", "metrics", "sources"].contains(&key);
     let fits = !is_top && indent + key.len() + short.len() + 2 <= WIDTH;
     match value {
-        Value::Object(map) if !map.is_empty() && !(fits && is_plain(value)) => {
+        Value::Object(map) if !(map.is_empty() || fits && is_plain(value)) => {
             text.push('\n');
             block(value, indent + 2, text);
         }
-        Value::Array(list) if !list.is_empty() && !(fits && list.iter().all(Value::is_string)) => {
+        Value::Array(list) if !(list.is_empty() || fits && list.iter().all(Value::is_string)) => {
             text.push('\n');
-            list.iter().for_each(|item| list_item(item, indent, text));
+            for item in list {
+                list_item(item, indent, text);
+            }
         }
         _ => {
             let _ = writeln!(text, " {short}");
@@ -117,8 +121,8 @@ fn entry(key: &str, value: &Value, indent: usize, text: &mut String) {
 fn list_item(item: &Value, indent: usize, text: &mut String) {
     let short = flow(item);
     let pad = " ".repeat(indent);
-    let is_metric = item.get("target").is_some();
-    if !is_metric && is_plain(item) && indent + short.len() + 2 <= WIDTH {
+    let is_nested = item.as_object().is_some_and(|map| map.values().any(Value::is_object));
+    if !is_nested && is_plain(item) && indent + short.len() + 2 <= WIDTH {
         let _ = writeln!(text, "{pad}- {short}");
         return;
     }
@@ -167,7 +171,18 @@ fn scalar(text: &str) -> String {
     if begins && !is_word && text.chars().all(is_name) {
         return text.to_owned();
     }
-    Value::String(text.to_owned()).to_string()
+    let escaped = |c: char| match u32::from(c) {
+        _ if is_printable(c) => c.to_string(),
+        code @ 0..=0xffff => format!("\\u{code:04x}"),
+        code => format!("\\U{code:08x}"),
+    };
+    Value::String(text.to_owned()).to_string().chars().map(escaped).collect()
+}
+
+/// Returns whether a text of YAML may have a character as it is.
+fn is_printable(c: char) -> bool {
+    let is_mark = matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    !c.is_control() && !is_mark && u32::from(c) & 0xfffe != 0xfffe
 }
 
 #[cfg(test)]

@@ -104,17 +104,21 @@ impl Rule {
         })
     }
 
-    /// Returns a sentence's part about the rule: where it is, and its query.
+    /// Returns a sentence on the rule.
     pub(super) fn summary(&self) -> String {
-        let Self { field, series, naming, overrides, template, query, .. } = self;
+        let Self { series, filters, naming, overrides, template, query, .. } = self;
         let series = match series {
-            Series::Name(name) => format!("{name} as {}", naming.metric(name)),
-            Series::Pattern(pattern) => format!("series like {pattern}"),
-            Series::Any => "all series".to_owned(),
+            Series::Name(name) => format!("{name} is the metric {}", naming.metric(name)),
+            Series::Pattern(pattern) => format!("series like {pattern} are metrics"),
+            Series::Any => "all series are metrics".to_owned(),
         };
-        let labels: Vec<&str> =
-            overrides.iter().map(|(label, _)| label.as_str()).chain(template.as_deref()).collect();
-        format!("{field}: {series}, by {}: {query}", labels.join(", "))
+        let filter = |(is, pattern): &(bool, Regex)| {
+            format!(" if {} like {pattern},", if *is { "it is" } else { "not" })
+        };
+        let filters = filters.iter().map(filter).collect::<Vec<_>>().concat();
+        let labels = overrides.iter().map(|(label, resource)| format!("{label} is the {resource}"));
+        let labels: Vec<String> = labels.chain(template.clone()).collect();
+        format!("{series},{filters} by {query} ({}).", labels.join(", "))
     }
 
     /// Returns the series from which the rule makes a metric of this name.
@@ -157,21 +161,20 @@ impl Rule {
                 let place = (!is_namespace).then(|| of_namespace(namespace));
                 (place.into_iter().chain([object]).collect(), label)
             }
-            Asked::External { namespace } => {
-                (self.is_namespaced.then(|| of_namespace(namespace)).into_iter().collect(), String::new())
-            }
+            Asked::External { namespace } => (
+                self.is_namespaced.then(|| of_namespace(namespace)).into_iter().collect(),
+                String::new(),
+            ),
         };
         matchers.extend(labels.iter().cloned());
-        let mut text = self.query.clone();
-        for (part, value) in [
-            ("Series", series.to_owned()),
-            ("LabelMatchers", matchers.join(",")),
-            ("GroupBy", group),
-        ] {
-            let pattern = Regex::new(&format!(r"<<\s*\.{part}\s*>>")).ok()?;
-            text = pattern.replace_all(&text, regex::NoExpand(&value)).into_owned();
-        }
-        (!text.contains("<<")).then_some(text)
+        let matchers = matchers.join(",");
+        let value = |part: &str| match part {
+            ".Series" => Some(series),
+            ".LabelMatchers" => Some(matchers.as_str()),
+            ".GroupBy" => Some(group.as_str()),
+            _ => None,
+        };
+        filled(&self.query, value)
     }
 
     /// Returns the label that has the name of a resource.
@@ -183,6 +186,17 @@ impl Rule {
         let template = self.template.as_deref().unwrap_or("<<.Resource>>");
         template.replace("<<.Resource>>", resource).replace("<<.Group>>", "")
     }
+}
+
+/// Returns a template with its parts in `<< >>` filled in; `None` if one of them has no value.
+fn filled<'a>(template: &str, value: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+    let (mut rest, mut text) = (template, String::new());
+    while let Some((before, after)) = rest.split_once("<<") {
+        let (part, after) = after.split_once(">>")?;
+        text = text + before + value(part.trim())?;
+        rest = after;
+    }
+    Some(text + rest)
 }
 
 /// Returns the resource in the singular, as rules may name it in either way.

@@ -49,14 +49,14 @@ impl Draft {
             if repeats > 0 {
                 name = format!("{}-{}", &shortened(&name), repeats + 1);
             }
-            names.push(usual);
+            names.push(shortened(&usual));
             value["name"] = json!(name);
-            found.push((is_query, value));
+            found.push((is_query || metric.is_named, value));
             self.metrics.push(metric);
         }
         let is_only = found.len() == 1;
-        let unnamed = |(is_query, mut value): (bool, Value)| {
-            if let (true, false, Some(map)) = (is_only, is_query, value.as_object_mut()) {
+        let unnamed = |(is_named, mut value): (bool, Value)| {
+            if let (true, false, Some(map)) = (is_only, is_named, value.as_object_mut()) {
                 map.remove("name");
             }
             value
@@ -86,7 +86,9 @@ impl Metric {
         };
         let (usual, mut value) = if let Some(signal) = page.signal(engine) {
             advise(signal, page, &self.field, comments);
-            (signals::metric_name(signal), json!({"signal": signal.info().name}))
+            let usual =
+                if self.is_named { self.name.clone() } else { signals::metric_name(signal) };
+            (usual, json!({"signal": signal.info().name}))
         } else {
             let [name] = &page.names[..] else { return None };
             (self.name.clone(), json!({"series": page.series(name)?}))
@@ -103,9 +105,10 @@ impl Metric {
 }
 
 fn target(is_value: bool, target: &str) -> Value {
-    match is_value {
-        true => json!({"type": "Value", "value": target}),
-        false => json!({"type": "AverageValue", "averageValue": target}),
+    if is_value {
+        json!({"type": "Value", "value": target})
+    } else {
+        json!({"type": "AverageValue", "averageValue": target})
     }
 }
 

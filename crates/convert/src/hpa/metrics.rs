@@ -20,12 +20,7 @@ struct Given {
 }
 
 /// Adds one metric to the draft, or says why not.
-pub(super) fn metric(
-    field: &Field,
-    draft: &mut Draft,
-    context: &Context,
-    comments: &mut Comments,
-) {
+pub(super) fn metric(field: &Field, draft: &mut Draft, context: &Context, comments: &mut Comments) {
     let kind = field.get("type").text().unwrap_or_default();
     match kind.as_str() {
         "Pods" => {
@@ -56,13 +51,13 @@ fn given(entry: &Field, body: &Field, comments: &mut Comments) -> Given {
     // Older versions have the name beside the target.
     let name = metric.get("name").text().or_else(|| body.get("metricName").text());
     let target = body.get("target");
-    let is_value = target.get("type").text();
+    let is_value = target.get("type").one_of(&["AverageValue", "Value"]);
     let (average, value) = (target.get("averageValue"), target.get("value"));
     let found = [(&average, false), (&value, true)].into_iter().find_map(|(field, is_value)| {
         let quantity = positive(&field.text()?);
         Some((is_value, quantity?))
     });
-    if let (Some((false, _)), Some("Value")) = (&found, is_value.as_deref()) {
+    if let (Some((false, _)), Some("Value")) = (&found, is_value) {
         let text = "type Value with an averageValue is an AverageValue to an HPA, and here.";
         comments.note(target.path(), text);
     }
@@ -110,9 +105,10 @@ fn pods(given: Given, draft: &mut Draft, context: &Context, comments: &mut Comme
         let text = "value: a metric of pods has an averageValue.";
         return draft.leave_out(comments, &field, text);
     }
+    let called = of_google(&name).unwrap_or(&name);
     let add = |draft: &mut Draft, reading: Reading| {
-        let (field, name, target) = (field.clone(), name.clone(), target.clone());
-        draft.metrics.push(Metric { field, name, reading, target });
+        let (field, name, target) = (field.clone(), called.to_owned(), target.clone());
+        draft.metrics.push(Metric { field, name, is_named: false, reading, target });
     };
     let Some((rule, series)) = find(&context.rules.custom, &name) else {
         match without_rule(&name, &labels, &field, context, comments) {
@@ -132,7 +128,7 @@ fn pods(given: Given, draft: &mut Draft, context: &Context, comments: &mut Comme
         }
         return add(draft, Reading::Page(page));
     }
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let pattern = draft.pods();
     let asked = Asked::PodsNamed { namespace: &namespace, pattern: &pattern };
     let Some(query) = rule.query(&series, &asked, &labels) else {
@@ -179,6 +175,16 @@ fn without_rule(
     comments: &mut Comments,
 ) -> Option<Page> {
     let total = format!("{name}_total");
+    if let Some(series) = of_google(name) {
+        let query = format!("sum({series}{{{}}})", labels.join(","));
+        let query = if name.ends_with("counter") {
+            format!("sum(rate({series}{{{}}}[1m]))", labels.join(","))
+        } else {
+            query
+        };
+        comments.note(field, format!("{name}, as Google's adapter names it, is {series}."));
+        return reading::per_pod(&query, field, comments);
+    }
     let (query, said) = if reading::is_engines(name) {
         (format!("sum({name}{{{}}})", labels.join(",")), "taken as the series of that name.")
     } else if context.rules.has_defaults && reading::is_engines(&total) {
@@ -189,6 +195,15 @@ fn without_rule(
     };
     comments.note(field, format!("no rule for {name} is among the input: {said}"));
     reading::per_pod(&query, field, comments)
+}
+
+/// Returns the series of a metric that Google's adapter names, such as
+/// `prometheus.googleapis.com|vllm:num_requests_waiting|gauge`.
+fn of_google(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("prometheus.googleapis.com")?;
+    let rest = rest.strip_prefix(['|', '/'])?;
+    let (series, kind) = rest.rsplit_once(['|', '/'])?;
+    (["gauge", "counter"].contains(&kind) && reading::is_series(series)).then_some(series)
 }
 
 /// A metric of one object.
@@ -203,7 +218,7 @@ fn object(entry: &Field, draft: &mut Draft, context: &Context, comments: &mut Co
         let text = format!("{kind} {object}: {}", no_rule(&name));
         return draft.leave_out(comments, &field, &text);
     };
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let resource = kind.to_ascii_lowercase();
     let asked = Asked::Object { namespace: &namespace, resource: &resource, name: &object };
     let Some(query) = rule.query(&series, &asked, &labels) else {
@@ -211,7 +226,7 @@ fn object(entry: &Field, draft: &mut Draft, context: &Context, comments: &mut Co
     };
     if context.ask_adapter(draft, &field, comments) {
         let reading = Reading::Query { query, is_value };
-        draft.metrics.push(Metric { field, name, reading, target });
+        draft.metrics.push(Metric { field, name, is_named: false, reading, target });
     }
 }
 
@@ -220,12 +235,13 @@ fn external(given: Given, draft: &mut Draft, context: &Context, comments: &mut C
     let Given { field, name, labels, target } = given;
     let Some((is_value, target)) = target else { return no_target(&field, draft, comments) };
     if wva::is_desired(&name) && wva::replace(draft, context, &field, comments) {
-        return;
+        let text = format!("it was {name}, {}, with a target of {target}.", labels.join(", "));
+        return comments.note(&field, text);
     }
     let Some((rule, series)) = find(&context.rules.external, &name) else {
         return draft.leave_out(comments, &field, &no_rule(&name));
     };
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let Some(query) = rule.query(&series, &Asked::External { namespace: &namespace }, &labels)
     else {
         return draft.leave_out(comments, &field, &strange(&rule.field));
@@ -239,6 +255,6 @@ fn external(given: Given, draft: &mut Draft, context: &Context, comments: &mut C
         other => other,
     };
     if matches!(reading, Reading::Page(_)) || context.ask_adapter(draft, &field, comments) {
-        draft.metrics.push(Metric { field, name, reading, target });
+        draft.metrics.push(Metric { field, name, is_named: false, reading, target });
     }
 }

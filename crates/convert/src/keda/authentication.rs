@@ -1,65 +1,56 @@
-//! TriggerAuthentications: keys of Secrets by the parameters that they are for.
+//! `TriggerAuthentication`s: keys of Secrets by the parameters that they are for.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::{comment::Comments, context::Context, draft::Draft, field::Field};
-
-/// A TriggerAuthentication or a ClusterTriggerAuthentication.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Authentication {
-    /// Names and keys of Secrets (`true`) or ConfigMaps, by their parameters.
-    keys: BTreeMap<String, (bool, String, String)>,
-    /// The parts that have no counterpart.
-    others: Vec<String>,
-}
+use crate::{
+    comment::Comments,
+    context::{Authentication, Context, Key},
+    draft::Draft,
+    field::Field,
+};
 
 /// The credentials of one trigger.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Access {
-    keys: BTreeMap<String, (bool, String, String)>,
+    keys: BTreeMap<String, Key>,
     modes: Vec<String>,
 }
 
-impl Authentication {
-    /// Reads a document.
-    pub(crate) fn read(root: &Field, comments: &mut Comments) -> Self {
-        let spec = root.get("spec");
-        let mut found = Self::default();
-        for (list, is_secret) in [("secretTargetRef", true), ("configMapTargetRef", false)] {
-            for item in spec.get(list).items() {
-                let [parameter, name, key] =
-                    ["parameter", "name", "key"].map(|it| item.get(it).text().unwrap_or_default());
-                found.keys.insert(parameter, (is_secret, name, key));
-            }
+/// Reads a document, and comments on it.
+pub(crate) fn read(root: &Field, comments: &mut Comments) -> Authentication {
+    let spec = root.get("spec");
+    let mut found = Authentication::default();
+    for (list, is_secret) in [("secretTargetRef", true), ("configMapTargetRef", false)] {
+        for item in spec.get(list).items() {
+            let [parameter, name, key] =
+                ["parameter", "name", "key"].map(|it| item.get(it).text().unwrap_or_default());
+            found.keys.insert(parameter, (is_secret, name, key));
         }
-        for (key, part) in spec.entries() {
-            if !["secretTargetRef", "configMapTargetRef"].contains(&key.as_str()) {
-                let text = format!(
-                    "{}: a source has its credentials from Secrets in its own namespace, or from \
-                     the operator's owner (docs/credentials.md).",
-                    part.quote()
-                );
-                comments.lost(part.path(), text);
-                found.others.push(key);
-            }
+    }
+    for (key, part) in spec.entries() {
+        if !["secretTargetRef", "configMapTargetRef"].contains(&key.as_str()) {
+            let text = format!(
+                "{}: a source has its credentials from Secrets in its own namespace, or from the \
+                 operator's owner (docs/credentials.md).",
+                part.quote()
+            );
+            comments.lost(part.path(), text);
+            found.others.push(key);
         }
-        found
     }
-
-    /// Returns a sentence on the whole of it.
-    pub(crate) fn summary(&self) -> String {
-        let name = |(parameter, (is_secret, name, key)): (&String, &(bool, String, String))| {
-            let kind = if *is_secret { "Secret" } else { "ConfigMap" };
-            format!("{parameter} from key {key} of the {kind} {name}")
-        };
-        let keys: Vec<String> = self.keys.iter().map(name).collect();
-        format!(
-            "{}. They become part of the sources of the objects whose triggers name it.",
-            keys.join(", ")
-        )
-    }
+    let name = |(parameter, (is_secret, name, key)): (&String, &Key)| {
+        let kind = if *is_secret { "Secret" } else { "ConfigMap" };
+        format!("{parameter} from key {key} of the {kind} {name}")
+    };
+    let keys: Vec<String> = found.keys.iter().map(name).collect();
+    let text = format!(
+        "{}. They become part of the sources of the objects whose triggers name it.",
+        keys.join(", ")
+    );
+    comments.note("spec", text);
+    found
 }
 
 /// Returns the credentials that a trigger names.

@@ -32,11 +32,17 @@ pub(super) fn server(
         comments.note(address.path(), text);
     }
     for (key, text) in [
-        ("namespace", "a parameter of the query's URL. If the server needs it, name an address \
-                       that has the tenant in its path or a header."),
+        (
+            "namespace",
+            "a parameter of the query's URL. If the server needs it, name an address \
+                       that has the tenant in its path or a header.",
+        ),
         ("queryParameters", "parameters of the query's URL: a source adds none."),
-        ("awsRegion", "the operator's owner gives it credentials for Amazon's servers \
-                       (docs/credentials.md)."),
+        (
+            "awsRegion",
+            "the operator's owner gives it credentials for Amazon's servers \
+                       (docs/credentials.md).",
+        ),
     ] {
         let field = metadata.get(key);
         if field.exists() {
@@ -84,8 +90,8 @@ fn timeout(field: &Field) -> Option<i64> {
     let text = text.trim();
     let milliseconds = match text.strip_suffix("ms").unwrap_or(text).parse::<i64>() {
         Ok(number) => number,
-        Err(_) => 1000 * text.strip_suffix('s')?.parse::<i64>().ok()?,
+        Err(_) => text.strip_suffix('s')?.parse::<i64>().ok()?.saturating_mul(1000),
     };
     field.dismiss();
-    Some(((milliseconds + 999) / 1000).clamp(1, 60))
+    Some(milliseconds.saturating_add(999).div_euclid(1000).clamp(1, 60))
 }

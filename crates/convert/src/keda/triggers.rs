@@ -32,10 +32,14 @@ pub(super) fn triggers(
         return composed(&modifiers, &list, draft, context, comments);
     }
     for trigger in &list {
+        let before = draft.metrics.len();
         match trigger.get("type").text().as_deref() {
             Some("prometheus") => prometheus(trigger, draft, context, comments),
             Some("metrics-api") => metrics_api(trigger, draft, comments),
             kind => other(kind.unwrap_or_default(), trigger, draft, comments),
+        }
+        if draft.metrics.len() == before {
+            trigger.keep(comments);
         }
     }
 }
@@ -48,29 +52,21 @@ fn other(kind: &str, trigger: &Field, draft: &mut Draft, comments: &mut Comments
         }
         _ => "only the triggers prometheus and metrics-api can be expressed",
     };
-    let text = format!("{kind} {}: {reason}.", trigger.quote());
-    draft.leave_out(comments, trigger.path(), &text);
+    trigger.dismiss();
+    draft.leave_out(comments, trigger.path(), &format!("{reason}."));
 }
 
 /// Returns whether the trigger's value is compared as it is, instead of divided by the replicas.
-fn is_value(trigger: &Field, comments: &mut Comments) -> bool {
+fn is_value(trigger: &Field) -> bool {
     let field = trigger.get("metricType");
-    match field.text().as_deref() {
-        Some("Value") => true,
-        None | Some("AverageValue") => false,
-        Some(other) => {
-            let text = format!("{other}: only AverageValue and Value are known, AverageValue is taken.");
-            comments.lost(field.path(), text);
-            false
-        }
-    }
+    field.one_of(&["AverageValue", "Value"]) == Some("Value")
 }
 
 /// Comments on what all triggers have.
 fn common(trigger: &Field, draft: &Draft, comments: &mut Comments) {
     let cached = trigger.get("useCachedMetrics");
     if let Some(flag) = cached.flag() {
-        let text = format!("{flag}: there is no second server that asks, so nothing is cached.");
+        let text = format!("{flag}: no second server queries, so nothing is cached.");
         comments.note(cached.path(), text);
     }
     let metadata = trigger.get("metadata");
@@ -94,12 +90,7 @@ fn activation(field: &Field, draft: &Draft, comments: &mut Comments) {
 }
 
 /// Reads the server and the query of a trigger of type prometheus; false if its metric is left out.
-fn ask(
-    trigger: &Field,
-    draft: &mut Draft,
-    context: &Context,
-    comments: &mut Comments,
-) -> bool {
+fn ask(trigger: &Field, draft: &mut Draft, context: &Context, comments: &mut Comments) -> bool {
     let metadata = trigger.get("metadata");
     let access = authentication::access(trigger, draft, context, comments);
     for mode in access.modes() {
@@ -114,7 +105,7 @@ fn ask(
         draft.leave_out(comments, trigger.path(), text);
         return false;
     };
-    if !draft.ask(server) {
+    if !draft.ask(&server) {
         let text = "the metric is a query to a second Prometheus server, or with other settings, \
                     and the queries of an LLMAutoscaler go to one.";
         draft.leave_out(comments, trigger.path(), text);
@@ -143,15 +134,14 @@ fn name_of(trigger: &Field, index: usize) -> String {
 }
 
 fn index_of(trigger: &Field) -> usize {
-    let digits: String =
-        trigger.path().chars().filter(char::is_ascii_digit).collect();
+    let digits: String = trigger.path().chars().filter(char::is_ascii_digit).collect();
     digits.parse().unwrap_or_default()
 }
 
 fn prometheus(trigger: &Field, draft: &mut Draft, context: &Context, comments: &mut Comments) {
     let metadata = trigger.get("metadata");
     common(trigger, draft, comments);
-    let is_value = is_value(trigger, comments);
+    let is_value = is_value(trigger);
     let name = name_of(trigger, index_of(trigger));
     let query = metadata.get("query").text().unwrap_or_default().trim().to_owned();
     let threshold = metadata.get("threshold").text().and_then(|text| positive(&text));
@@ -161,16 +151,16 @@ fn prometheus(trigger: &Field, draft: &mut Draft, context: &Context, comments: &
     };
     let field = trigger.path().to_owned();
     if wva::is_desired(&query) && wva::replace(draft, context, &field, comments) {
-        let text = "the server is not asked any more.";
+        let text = "the server is no longer queried.";
         metadata.dismiss();
         return comments.note(metadata.path(), format!("{}: {text}", metadata.quote()));
     }
-    let namespace = context.namespace(draft);
+    let namespace = Context::namespace(draft);
     let reading = reading::total(&query, is_value, Some(&namespace), &field, comments);
     if matches!(reading, Reading::Page(_)) {
         // The server is read all the same, for its comments.
         let address = metadata.get("serverAddress").text().unwrap_or_default();
-        let text = format!("{address}: not asked any more for this metric.");
+        let text = format!("{address}: no longer queried for this metric.");
         comments.note(metadata.get("serverAddress").path(), text);
         forget(trigger, comments);
     } else {
@@ -179,10 +169,11 @@ fn prometheus(trigger: &Field, draft: &mut Draft, context: &Context, comments: &
             return;
         }
     }
-    draft.metrics.push(Metric { field, name, reading, target });
+    let is_named = trigger.get("name").exists();
+    draft.metrics.push(Metric { field, name, is_named, reading, target });
 }
 
-/// Comments on the settings of a server that is not asked any more.
+/// Comments on the settings of a server that is no longer queried.
 fn forget(trigger: &Field, comments: &mut Comments) {
     const SETTINGS: [&str; 12] = [
         "authModes",
@@ -202,7 +193,7 @@ fn forget(trigger: &Field, comments: &mut Comments) {
     let settings = SETTINGS.map(|key| metadata.get(key));
     for field in settings.iter().chain([&trigger.get("authenticationRef")]) {
         if field.exists() {
-            let text = format!("{}: not needed, since no server is asked.", field.quote());
+            let text = format!("{}: not needed, since no server is queried.", field.quote());
             comments.note(field.path(), text);
         }
     }
@@ -212,7 +203,7 @@ fn forget(trigger: &Field, comments: &mut Comments) {
 fn metrics_api(trigger: &Field, draft: &mut Draft, comments: &mut Comments) {
     let metadata = trigger.get("metadata");
     common(trigger, draft, comments);
-    let is_value = is_value(trigger, comments);
+    let is_value = is_value(trigger);
     let [url, location, format, target, aggregation] =
         ["url", "valueLocation", "format", "targetValue", "aggregationType"]
             .map(|key| metadata.get(key).text().unwrap_or_default());
@@ -224,10 +215,10 @@ fn metrics_api(trigger: &Field, draft: &mut Draft, comments: &mut Comments) {
     });
     let target = positive(&target);
     let (Some(series), Some(target)) = (name.filter(|it| reading::is_engines(it)), target) else {
-        let text = format!(
-            "{}: only a page in Prometheus's format with a series of an engine is read here. For \
-             the number of another program, have Prometheus scrape it, and use a query.",
-            metadata.quote()
+        let text = String::from(
+            "only a page in Prometheus's format with a series of an engine is read here, with a \
+             target greater than 0. For the number of another program, have Prometheus scrape it, \
+             and use a query.",
         );
         return draft.leave_out(comments, trigger.path(), &text);
     };
@@ -249,9 +240,8 @@ fn metrics_api(trigger: &Field, draft: &mut Draft, comments: &mut Comments) {
             comments.changed(&field, text);
         }
         (false, ..) => {
-            let text = format!(
-                "{read}: all of them, where the address answered for one pod at a time."
-            );
+            let text =
+                format!("{read}: all of them, where the address answered for one pod at a time.");
             comments.changed(&field, text);
         }
     }
@@ -267,8 +257,10 @@ fn metrics_api(trigger: &Field, draft: &mut Draft, comments: &mut Comments) {
             comments.lost(field.path(), text);
         }
     }
+    let is_named = trigger.get("name").exists();
     let name = trigger.get("name").text().unwrap_or(series);
-    draft.metrics.push(Metric { field, name, reading: Reading::Page(page), target });
+    let reading = Reading::Page(page);
+    draft.metrics.push(Metric { field, name, is_named, reading, target });
 }
 
 /// One metric of a formula over all triggers.
@@ -281,7 +273,8 @@ fn composed(
 ) {
     let formula = modifiers.get("formula").text().unwrap_or_default();
     let target = modifiers.get("target").text().and_then(|text| positive(&text));
-    let is_value = modifiers.get("metricType").text().as_deref() == Some("Value");
+    let kind = modifiers.get("metricType").one_of(&["AverageValue", "Value"]);
+    let is_value = kind == Some("Value");
     activation(&modifiers.get("activationTarget"), draft, comments);
     let mut asked = Vec::new();
     for trigger in list {
@@ -289,6 +282,7 @@ fn composed(
         if !is_prometheus {
             let kind = trigger.get("type").text().unwrap_or_default();
             other(&kind, trigger, draft, comments);
+            trigger.keep(comments);
             continue;
         }
         common(trigger, draft, comments);
@@ -321,8 +315,10 @@ fn composed(
         );
         return draft.leave_out(comments, &field, &text);
     };
-    let text = "the formula is one query: each trigger in sum( ), so that their labels do not matter.";
+    let text =
+        "the formula is one query: each trigger in sum( ), so that their labels do not matter.";
     comments.changed(&field, text);
     let reading = Reading::Query { query, is_value };
-    draft.metrics.push(Metric { field, name: "formula".to_owned(), reading, target });
+    let name = "formula".to_owned();
+    draft.metrics.push(Metric { field, name, is_named: true, reading, target });
 }

@@ -15,13 +15,7 @@ use crate::{
 const PORT: i64 = 8100;
 
 /// Adds the policy's metrics for one target.
-pub(super) fn metrics(
-    target: &Field,
-    policy: &Field,
-    draft: &mut Draft,
-    context: &Context,
-    comments: &mut Comments,
-) {
+pub(super) fn metrics(target: &Field, policy: &Field, draft: &mut Draft, comments: &mut Comments) {
     let endpoint = target.get("metricEndpoint");
     let sources = target.get("metricSources");
     for metric in policy.get("metrics").items() {
@@ -37,7 +31,7 @@ pub(super) fn metrics(
         let source = sources.get(&name);
         let prometheus = source.get("prometheus");
         let reading = if prometheus.exists() {
-            query(&prometheus, &field, draft, context, comments)
+            query(&prometheus, &field, draft, comments)
         } else {
             let pod = source.get("pod");
             let place = if pod.exists() { &pod } else { &endpoint };
@@ -45,7 +39,11 @@ pub(super) fn metrics(
             page(&series, place, &field, draft, comments)
         };
         if let Some(reading) = reading {
-            draft.metrics.push(Metric { field, name, reading, target: value });
+            let is_named = false;
+            draft.metrics.push(Metric { field, name, is_named, reading, target: value });
+        } else {
+            metric.keep(comments);
+            source.keep(comments);
         }
     }
 }
@@ -54,21 +52,21 @@ fn query(
     prometheus: &Field,
     field: &str,
     draft: &mut Draft,
-    context: &Context,
     comments: &mut Comments,
 ) -> Option<Reading> {
     let query = prometheus.get("query").text().unwrap_or_default().trim().to_owned();
     let url = prometheus.get("serverURL");
-    prometheus.get("auth").dismiss();
-    let namespace = context.namespace(draft);
+    // It has no fields yet.
+    prometheus.get("auth").entries();
+    let namespace = Context::namespace(draft);
     let reading = reading::total(&query, false, Some(&namespace), field, comments);
     let address = url.text().unwrap_or_default();
     if matches!(reading, Reading::Page(_)) {
-        comments.note(url.path(), format!("{address}: not asked any more for this metric."));
+        comments.note(url.path(), format!("{address}: no longer queried for this metric."));
         return Some(reading);
     }
     let server = named(&address, url.path(), comments);
-    if query.is_empty() || !server.is_some_and(|server| draft.ask(server)) {
+    if query.is_empty() || !server.is_some_and(|server| draft.ask(&server)) {
         let text = format!(
             "{query}: without a query and an address, or with a second server, the metric is left \
              out."

@@ -25,6 +25,9 @@ pub(crate) fn shape(expression: &str) -> Option<Shape> {
     (words.at == words.tokens.len()).then_some(shape)
 }
 
+/// Summands, and the function over a range that they are in.
+type Summed = (Vec<Selected>, Option<(Over, u32)>);
+
 struct Words {
     tokens: Vec<Token>,
     at: usize,
@@ -136,7 +139,7 @@ impl Words {
     }
 
     /// `x + y`, or a function of one series over a range.
-    fn sum(&mut self) -> Option<(Vec<Selected>, Option<(Over, u32)>)> {
+    fn sum(&mut self) -> Option<Summed> {
         let function = match self.tokens.get(self.at)? {
             Token::Name(name) if name == "rate" => Some(Over::Rate),
             Token::Name(name) if name == "avg_over_time" => Some(Over::Mean),
