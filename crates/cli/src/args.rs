@@ -11,6 +11,7 @@ use llm_autoscaler_operator::{CertificateFiles, Config, EgressRules, HostPattern
 
 use crate::{
     cluster::{self, with_cluster},
+    convert::Convert,
     election::Election,
     engines::Engines,
     explain::Explain,
@@ -51,6 +52,12 @@ pub(crate) enum Command {
     Engines(Engines),
     /// Read a metrics page as the operator would, and print its signals and the missing series.
     Probe(Probe),
+    /// Print LLMAutoscalers for the objects of other autoscalers: HPAs with the rules of their
+    /// metrics adapter, and the kinds of KEDA, Kthena, llm-d and other projects (docs/convert.md).
+    ///
+    /// Comments say what changed and what cannot be expressed. The exit status is 0 if everything
+    /// is expressed, 3 if something is not, and 1 if the input cannot be read.
+    Convert(Convert),
     /// Answer cases about decisions: one JSON object per line on standard input, one answer per
     /// line on standard output.
     Evaluate(Evaluate),

@@ -6,6 +6,7 @@
 
 mod args;
 mod cluster;
+mod convert;
 mod election;
 mod engines;
 mod explain;
@@ -37,6 +38,10 @@ fn main() -> ExitCode {
         Command::Probe(probe) => with_cluster(probe.probe()),
         Command::Evaluate(evaluate) => evaluate.evaluate(),
         Command::Explain(explain) => with_cluster(explain.explain()),
+        Command::Convert(convert) => match convert.convert() {
+            Ok(status) => return status,
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -40,6 +40,14 @@ fn a_subcommand_ends_quietly_when_its_reader_goes_away() {
     let page = page.to_str().unwrap();
     let likely = file("likely.txt", "app_queue_length 4\n");
     let likely = likely.to_str().unwrap();
+    let hpa = file(
+        "hpa.yaml",
+        "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: a}, spec: \
+         {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: a}, maxReplicas: 2, \
+         metrics: [{type: Pods, pods: {metric: {name: \"vllm:num_requests_running\"}, target: \
+         {type: AverageValue, averageValue: 9}}}]}}",
+    );
+    let hpa = hpa.to_str().unwrap();
     for arguments in [
         &["crd"][..],
         &["engines"],
@@ -49,6 +57,7 @@ fn a_subcommand_ends_quietly_when_its_reader_goes_away() {
         &["probe", page, "--series", "vllm:num_requests_waiting"],
         &["probe", page, "--series", "vllm:num_requests_waiting", "-o", "json"],
         &["probe", likely, "--engine", "Custom"],
+        &["convert", hpa],
         &["--help"],
     ] {
         let (status, error) = without_reader(program(arguments));

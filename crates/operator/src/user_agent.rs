@@ -19,6 +19,8 @@ pub enum Component {
     Explain,
     /// The subcommand `probe`.
     Probe,
+    /// The subcommand `convert`.
+    Convert,
 }
 
 impl Component {
@@ -30,6 +32,7 @@ impl Component {
             Self::Query => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (query)"),
             Self::Explain => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (explain)"),
             Self::Probe => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (probe)"),
+            Self::Convert => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (convert)"),
         }
     }
 
@@ -73,6 +76,7 @@ mod tests {
             (Component::Scrape.user_agent().to_owned(), "(scrape)"),
             (Component::Query.user_agent().to_owned(), "(query)"),
             (Component::Probe.user_agent().to_owned(), "(probe)"),
+            (Component::Convert.user_agent().to_owned(), "(convert)"),
         ];
         for (agent, end) in agents {
             let start = format!("llm-autoscaler/{VERSION} ");

@@ -1,0 +1,105 @@
+//! The subcommand `convert`: LLMAutoscalers from the objects of other autoscalers.
+
+mod live;
+
+use std::{io::Read, process::ExitCode};
+
+use anyhow::Context;
+use llm_autoscaler_convert::{Document, Options, Report};
+use llm_autoscaler_engines::{Engine, Program};
+
+use crate::{cluster::with_cluster, engines, output};
+
+/// The exit status where something of the input is missing in the results.
+const LOSS: u8 = 3;
+
+/// The options of `convert`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Convert {
+    /// Files with YAML or JSON; - is standard input, which is also read without any file.
+    files: Vec<String>,
+    /// Read the autoscalers of a cluster too: those of the namespace of the current context.
+    #[arg(long)]
+    cluster: bool,
+    /// The namespace to read in the cluster.
+    #[arg(long, short, requires = "cluster")]
+    namespace: Option<String>,
+    /// Read all namespaces of the cluster.
+    #[arg(long, short = 'A', requires = "cluster", conflicts_with = "namespace")]
+    all_namespaces: bool,
+    /// The ConfigMap in the cluster with the rules of the metrics adapter, as NAMESPACE/NAME.
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "cluster")]
+    adapter_config: Option<String>,
+    /// The address of the Prometheus server that the metrics adapter queries, for metrics that
+    /// become queries.
+    #[arg(long, value_name = "URL")]
+    prometheus_url: Option<String>,
+    /// The engine of the targets, where their metrics do not tell it.
+    #[arg(long, value_parser = engine)]
+    engine: Option<Engine>,
+    /// Print nothing if a part of the input cannot be expressed or is not understood.
+    #[arg(long)]
+    strict: bool,
+}
+
+fn engine(name: &str) -> anyhow::Result<Engine> {
+    match engines::by_name(name)? {
+        Program::Engine(engine) => Ok(engine),
+        Program::Gateway(_) => anyhow::bail!("{name} is a gateway: name the engine behind it"),
+    }
+}
+
+impl Convert {
+    /// Converts, and prints the results. The exit status tells if something is missing in them.
+    pub(crate) fn convert(self) -> anyhow::Result<ExitCode> {
+        let mut documents = self.read()?;
+        if self.cluster {
+            with_cluster(async {
+                documents.extend(self.live().await?);
+                Ok(())
+            })?;
+        }
+        anyhow::ensure!(!documents.is_empty(), "the input has no documents");
+        let options = Options { prometheus_url: self.prometheus_url.clone(), engine: self.engine };
+        let report = llm_autoscaler_convert::convert(&documents, options)?;
+        self.tell(&report)
+    }
+
+    fn read(&self) -> anyhow::Result<Vec<Document>> {
+        let standard_input = ["-".to_owned()];
+        let is_alone = self.files.is_empty() && !self.cluster;
+        let files = if is_alone { &standard_input[..] } else { &self.files };
+        let mut documents = Vec::new();
+        for file in files {
+            let (name, text) = if file == "-" {
+                let mut text = String::new();
+                let read = std::io::stdin().lock().read_to_string(&mut text);
+                read.context("reading standard input")?;
+                ("standard input", text)
+            } else {
+                let text = std::fs::read_to_string(file);
+                (file.as_str(), text.with_context(|| format!("reading {file}"))?)
+            };
+            documents.extend(llm_autoscaler_convert::read(name, &text)?);
+        }
+        Ok(documents)
+    }
+
+    fn tell(&self, report: &Report) -> anyhow::Result<ExitCode> {
+        let losses = report.losses();
+        if !self.strict || losses.is_empty() {
+            output::print(&report.yaml())?;
+        }
+        if losses.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        for loss in &losses {
+            output::print_error(&anyhow::anyhow!("{loss}"));
+        }
+        if self.strict {
+            let text = "nothing is printed, because --strict allows no loss";
+            output::print_error(&anyhow::anyhow!(text));
+        }
+        Ok(ExitCode::from(LOSS))
+    }
+}
