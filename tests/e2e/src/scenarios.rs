@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod changes;
+mod convert;
 mod docs;
 mod guide;
 mod manifests;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Scenario> {
         urls::policy_for_source_hosts_covers_roles,
         bad_input::spec_that_only_the_operator_can_refuse,
         bad_input::specs_that_make_no_sense_are_refused,
+        convert::converted_objects_are_accepted,
         manifests::install_yaml_is_config_default,
         stored::stored_objects_are_accepted,
         stored::stored_memory_is_gone_on_with,
