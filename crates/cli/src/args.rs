@@ -62,7 +62,7 @@ pub(crate) enum Command {
     /// Read a metrics page as the operator would, and print its signals and the missing series.
     Probe(Probe),
     /// Print LLMAutoscalers for the objects of other autoscalers: HPAs with the rules of their
-    /// metrics adapter, ScaledObjects, PodAutoscalers, AutoscalingPolicies, VariantAutoscalings.
+    /// metrics adapter, and the kinds of KEDA, Kthena, llm-d and other projects (docs/convert.md).
     ///
     /// Comments say what changed and what cannot be expressed. The exit status is 0 if everything
     /// is expressed, 3 if something is not, and 1 if the input cannot be read.

@@ -87,7 +87,7 @@ impl Convert {
 
     fn tell(&self, report: &Report) -> anyhow::Result<ExitCode> {
         let losses = report.losses();
-        if !(self.strict && !losses.is_empty()) {
+        if !self.strict || losses.is_empty() {
             output::print(&report.yaml())?;
         }
         if losses.is_empty() {

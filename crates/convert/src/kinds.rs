@@ -225,7 +225,12 @@ impl<'a> Source<'a> {
     fn keep(&self, objects: &[Value], comments: &mut Comments) {
         let is_wanted = matches!(
             self.kind,
-            Kind::Hpa | Kind::ScaledObject | Kind::PodAutoscaler | Kind::Policy | Kind::Variant
+            Kind::Hpa
+                | Kind::ScaledObject
+                | Kind::PodAutoscaler
+                | Kind::Policy
+                | Kind::Binding
+                | Kind::Variant
         );
         if is_wanted && objects.is_empty() && !hpa::is_created(&self.root()) {
             let unread = self.seen.unread(&self.document.value);

@@ -207,12 +207,14 @@ fn is_written(path: &[Step]) -> bool {
         })
         .collect();
     match keys[..] {
-        ["status", ..] => true,
-        ["metadata", "uid" | "resourceVersion" | "creationTimestamp" | "finalizers", ..] => true,
         ["metadata", "annotations", key] => {
             key.starts_with("kubectl.kubernetes.io") || key.ends_with("kubernetes.io/conditions")
         }
-        ["metadata", "ownerReferences", ..] => true,
+        ["status" | "metadata", ..] => {
+            const WRITTEN: [&str; 5] =
+                ["uid", "resourceVersion", "creationTimestamp", "finalizers", "ownerReferences"];
+            keys[0] == "status" || keys.get(1).is_some_and(|key| WRITTEN.contains(key))
+        }
         _ => false,
     }
 }

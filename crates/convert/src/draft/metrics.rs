@@ -49,7 +49,7 @@ impl Draft {
             if repeats > 0 {
                 name = format!("{}-{}", &shortened(&name), repeats + 1);
             }
-            names.push(usual);
+            names.push(shortened(&usual));
             value["name"] = json!(name);
             found.push((is_query || metric.is_named, value));
             self.metrics.push(metric);
