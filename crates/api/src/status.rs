@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use llm_autoscaler_core::HistoryRecord;
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use crate::bill::BillStatus;
 pub use recommendation::{RecommendationBill, RecommendationDifference, RecommendationStatus};
@@ -100,7 +100,7 @@ pub struct TargetStatus {
     /// The time of its replicas in the current hour of UTC and the 23 hours before it, by the
     /// reason of their existence. It is written with the rest of the status, and at least every
     /// half hour.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub bill: Option<BillStatus>,
     /// A change of the size by another writer that is respected for now. It survives a restart of
     /// the operator.
@@ -108,7 +108,7 @@ pub struct TargetStatus {
     pub manual_change: Option<ManualChangeStatus>,
     /// The number of replicas that this autoscaler would have, beside those that are there; only
     /// with mode Recommend.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub recommendation: Option<RecommendationStatus>,
     /// The record that the operator keeps for the stabilization windows, rate policies and repeated
     /// changes by other writers. It survives a restart of the operator.
@@ -217,7 +217,9 @@ pub struct ManualChangeStatus {
 
 /// Reads a record, or none where it cannot be parsed, as one of another version may not. It must
 /// not make the rest of the status unreadable.
-fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StoredHistory>, D::Error> {
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
 }
