@@ -5,7 +5,7 @@
 //!                    └──adapter_rules, triggers' credentials, policies──┘ └──comment──> comments
 //! ```
 //!
-//! A converter reads a document through [`field`], which remembers what has been read. Each value
+//! A converter reads a document through `field`, which remembers what has been read. Each value
 //! of the input is part of the result, named by a comment, or reported as not understood; none is
 //! dropped silently. A result is printed only if the operator accepts its spec.
 
