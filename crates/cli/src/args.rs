@@ -64,8 +64,8 @@ pub(crate) enum Command {
     /// Print LLMAutoscalers for the objects of other autoscalers, such as HPAs and ScaledObjects.
     ///
     /// HPAs are read with the rules of their metrics adapter; docs/convert.md lists the kinds and
-    /// their fields. Comments say what changed and what cannot be expressed. The exit status is 0 if everything
-    /// is expressed, 3 if something is not, and 1 if the input cannot be read.
+    /// their fields. Comments say what changed and what cannot be expressed. The exit status is 0
+    /// if everything is expressed, 3 if something is not, and 1 if the input cannot be read.
     Convert(Convert),
     /// Answer cases about decisions: one JSON object per line in, one answer per line out.
     Evaluate(Evaluate),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use kube::ResourceExt;
 use llm_autoscaler_api::{
-    LLMAutoscaler, RecommendationBill, TargetStatus,
+    LLMAutoscaler, RecommendationBill, ScalingMode, TargetStatus,
     bill::{WRITTEN_EVERY_SECONDS, reason_name},
 };
 use llm_autoscaler_core::{
@@ -47,6 +47,10 @@ pub(super) struct Recommended {
 impl Recommended {
     /// Returns the sums over all targets of an autoscaler; `None` if no target has any.
     fn of(object: &LLMAutoscaler) -> Option<Self> {
+        // The status may still have the sums of an earlier mode.
+        if object.spec.mode != ScalingMode::Recommend {
+            return None;
+        }
         let targets = object.status.iter().flat_map(|status| &status.targets);
         let bills = targets.filter_map(|target| Some(&target.recommendation.as_ref()?.bill));
         let add = |sum: Option<Self>, bill: &RecommendationBill| {
@@ -93,7 +97,7 @@ impl Report {
                 .status
                 .iter()
                 .flat_map(|status| &status.targets)
-                .filter_map(|target| Target::new(target, now))
+                .filter_map(|target| Target::new(target, object.spec.mode, now))
                 .collect(),
             recommended: Recommended::of(object),
         };
@@ -174,10 +178,10 @@ impl Autoscaler {
 }
 
 impl Target {
-    fn new(target: &TargetStatus, now: DateTime<Utc>) -> Option<Self> {
+    fn new(target: &TargetStatus, mode: ScalingMode, now: DateTime<Utc>) -> Option<Self> {
         let record = target.bill.as_ref()?.record()?;
         // With mode Recommend nothing is billed, and an earlier bill stays as it is.
-        let is_ended = target.recommendation.is_some();
+        let is_ended = mode == ScalingMode::Recommend;
         let is_old = !is_ended && now - record.until > CONTINUED;
         let record = if is_old || is_ended { record.clone() } else { record.extended(now) };
         let day = record.day();

@@ -121,7 +121,9 @@ fn notes(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
-    use llm_autoscaler_api::{BillStatus, LLMAutoscaler, RecommendationBill, RecommendationStatus};
+    use llm_autoscaler_api::{
+        BillStatus, LLMAutoscaler, RecommendationBill, RecommendationStatus, ScalingMode,
+    };
     use llm_autoscaler_core::{
         ReplicaReason::{self, HeldByDoubt, Needed, Starting},
         bill::{BilledReplica, EndedReplica, Ledger},
@@ -249,6 +251,8 @@ team-a/new has no bill yet: it begins with the first decision; see llm-autoscale
                 ..RecommendationStatus::default()
             });
         }
+        new.spec.mode = ScalingMode::Recommend;
+        earlier.spec.mode = ScalingMode::Recommend;
         new.status.as_mut().unwrap().targets[0].bill = None;
         let notes = |name: &str| {
             format!(
@@ -257,9 +261,12 @@ team-a/new has no bill yet: it begins with the first decision; see llm-autoscale
             )
         };
         assert_eq!(render(&Report::new(&[new], None, at(7200))), notes("new"));
-        let text = render(&Report::new(&[earlier], None, at(7200)));
+        let text = render(&Report::new(std::slice::from_ref(&earlier), None, at(7200)));
         assert!(text.contains("(total)                  1.00"), "{text}");
         assert!(text.ends_with(&notes("old")), "{text}");
+        earlier.spec.mode = ScalingMode::Scale;
+        let text = render(&Report::new(&[earlier], None, at(7200)));
+        assert!(!text.contains("Recommend"), "{text}");
     }
 
     #[test]
