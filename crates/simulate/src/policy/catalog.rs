@@ -37,8 +37,8 @@ pub struct PolicyInfo {
     pub doc: &'static str,
 }
 
-/// The policy that knows the load. It is not one of [`POLICIES`]: [`clairvoyant`](crate::clairvoyant)
-/// computes its sizes in advance.
+/// The policy that knows the load. It is not one of [`POLICIES`], because
+/// [`clairvoyant`](crate::clairvoyant) computes its sizes in advance.
 pub const CLAIRVOYANT: &str = "clairvoyant";
 
 /// Every policy that has a name.
