@@ -31,6 +31,7 @@ test("a size that is not written is no change", () => {
     [row("moving", { desired: 6 }), "4 → 6", "max 8"],
     [row("moving", { ready: 3 }), "4", "3 ready"],
     [row("paused", { desired: 6 }), "4", "max 8"],
+    [row("recommending", { desired: 6 }), "4", "max 8"],
     [row("trouble", { current: null, desired: null, ready: null }), "–", ""],
   ];
   for (const [it, size, ready] of table) assert.deepEqual([text.sizeText(it), text.readyText(it)], [size, ready]);

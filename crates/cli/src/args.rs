@@ -61,17 +61,15 @@ pub(crate) enum Command {
     Engines(Engines),
     /// Read a metrics page as the operator would, and print its signals and the missing series.
     Probe(Probe),
-    /// Print LLMAutoscalers for the objects of other autoscalers: HPAs with the rules of their
-    /// metrics adapter, and the kinds of KEDA, Kthena, llm-d and other projects (docs/convert.md).
+    /// Print LLMAutoscalers for the objects of other autoscalers, such as HPAs and ScaledObjects.
     ///
-    /// Comments say what changed and what cannot be expressed. The exit status is 0 if everything
-    /// is expressed, 3 if something is not, and 1 if the input cannot be read.
+    /// HPAs are read with the rules of their metrics adapter; docs/convert.md lists the kinds and
+    /// their fields. Comments say what changed and what cannot be expressed. The exit status is 0
+    /// if everything is expressed, 3 if something is not, and 1 if the input cannot be read.
     Convert(Convert),
-    /// Answer cases about decisions: one JSON object per line on standard input, one answer per
-    /// line on standard output.
+    /// Answer cases about decisions: one JSON object per line in, one answer per line out.
     Evaluate(Evaluate),
-    /// Say what autoscalers would have done: replicas, GPU-hours and latencies under a load, in
-    /// virtual time.
+    /// Simulate a service under autoscalers, and print latencies, replicas and GPU-hours.
     ///
     /// The load is a trace, or random arrivals of a shape. The autoscalers are LLMAutoscalers in
     /// files, which decide by the operator's own functions, and policies by name.
@@ -130,8 +128,8 @@ pub(crate) struct Run {
     /// waits, or is no sample.
     #[arg(long, env = "MEMORY_BUDGET", default_value = "128Mi", value_parser = memory_budget)]
     memory_budget: usize,
-    /// Add the sizes and the conditions of each LLMAutoscaler to the operator's own metrics: six or
-    /// seven series for each target.
+    /// Add the sizes and the conditions of each LLMAutoscaler to the operator's own metrics: six
+    /// series for each target, and one for each unusual condition.
     #[arg(long, env = "AUTOSCALER_METRICS")]
     autoscaler_metrics: bool,
     #[command(flatten)]

@@ -4,7 +4,7 @@
 mod report;
 mod table;
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, ensure};
 use chrono::Utc;
 use clap::ValueEnum;
 use kube::{Api, api::ListParams};
@@ -12,7 +12,10 @@ use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_operator::Component;
 
 use self::report::Report;
-use crate::output::print;
+use crate::{
+    cluster::{self, not_listed, not_read},
+    output::print,
+};
 
 /// The number of objects that one request lists.
 const PAGE: u32 = 500;
@@ -28,11 +31,14 @@ pub(crate) struct Bill {
     /// The LLMAutoscalers of all namespaces.
     #[arg(long, short = 'A', conflicts_with_all = ["namespace", "names"])]
     all_namespaces: bool,
+    /// The context of the kubeconfig; by default the current one.
+    #[arg(long)]
+    context: Option<String>,
     /// The format of the output.
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
     /// The price of a GPU for an hour, in any currency: adds costs.
-    #[arg(long, value_name = "PRICE", value_parser = price)]
+    #[arg(long, value_name = "PRICE", allow_negative_numbers = true, value_parser = price)]
     price_per_gpu_hour: Option<f64>,
 }
 
@@ -45,18 +51,20 @@ enum Format {
 impl Bill {
     /// Reads the statuses and prints their bill.
     pub(crate) async fn bill(self) -> anyhow::Result<()> {
-        let client = crate::cluster::client(Component::Bill).await?;
-        let api: Api<LLMAutoscaler> = match &self.namespace {
-            _ if self.all_namespaces => Api::all(client),
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::default_namespaced(client),
+        let client = cluster::client(Component::Bill, self.context.as_deref()).await?;
+        let namespace = self.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+        let (api, scope): (Api<LLMAutoscaler>, _) = if self.all_namespaces {
+            (Api::all(client), "all namespaces".to_owned())
+        } else {
+            (Api::namespaced(client, &namespace), format!("namespace {namespace}"))
         };
         let objects = if self.names.is_empty() {
-            list(&api).await?
+            list(&api, &scope).await?
         } else {
             let mut objects = Vec::with_capacity(self.names.len());
             for name in &self.names {
-                objects.push(get(&api, name).await?);
+                let object = api.get(name).await;
+                objects.push(object.map_err(|error| not_read(error, name, &namespace))?);
             }
             objects
         };
@@ -70,25 +78,11 @@ impl Bill {
     }
 }
 
-/// Returns an autoscaler by its name.
-async fn get(api: &Api<LLMAutoscaler>, name: &str) -> anyhow::Result<LLMAutoscaler> {
-    api.get(name).await.map_err(|error| match error {
-        kube::Error::Api(status) if status.code == 404 => {
-            anyhow!("{}: list all by llm-autoscaler bill -A", status.message)
-        }
-        kube::Error::Api(status) => anyhow!("{}", status.message),
-        error => anyhow!("reading the LLMAutoscaler {name}: {error}"),
-    })
-}
-
 /// Returns all autoscalers, page by page.
-async fn list(api: &Api<LLMAutoscaler>) -> anyhow::Result<Vec<LLMAutoscaler>> {
+async fn list(api: &Api<LLMAutoscaler>, scope: &str) -> anyhow::Result<Vec<LLMAutoscaler>> {
     let (mut objects, mut params) = (Vec::new(), ListParams::default().limit(PAGE));
     loop {
-        let page = api.list(&params).await.map_err(|error| match error {
-            kube::Error::Api(status) => anyhow!("{}", status.message),
-            error => anyhow!("listing LLMAutoscalers: {error}"),
-        })?;
+        let page = api.list(&params).await.map_err(|error| not_listed(error, scope))?;
         objects.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),

@@ -27,6 +27,9 @@ pub(crate) struct Convert {
     /// Read all namespaces of the cluster.
     #[arg(long, short = 'A', requires = "cluster", conflicts_with = "namespace")]
     all_namespaces: bool,
+    /// The context of the kubeconfig; by default the current one.
+    #[arg(long, requires = "cluster")]
+    context: Option<String>,
     /// The ConfigMap in the cluster with the rules of the metrics adapter, as NAMESPACE/NAME.
     #[arg(long, value_name = "NAMESPACE/NAME", requires = "cluster")]
     adapter_config: Option<String>,
@@ -59,10 +62,22 @@ impl Convert {
                 Ok(())
             })?;
         }
-        anyhow::ensure!(!documents.is_empty(), "the input has no documents");
+        anyhow::ensure!(!documents.is_empty(), "{}", self.nothing());
         let options = Options { prometheus_url: self.prometheus_url.clone(), engine: self.engine };
         let report = llm_autoscaler_convert::convert(&documents, options)?;
         self.tell(&report)
+    }
+
+    /// Returns the error of an input without anything to convert.
+    fn nothing(&self) -> &'static str {
+        match (self.cluster, self.all_namespaces) {
+            (false, _) => "the input has no documents: give a file, or use --cluster",
+            (true, true) => "the cluster has no object of a kind that is converted",
+            (true, false) => {
+                "the namespace has no object of a kind that is converted: choose another one by \
+                 -n, or all by -A"
+            }
+        }
     }
 
     fn read(&self) -> anyhow::Result<Vec<Document>> {

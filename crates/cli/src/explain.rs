@@ -2,19 +2,19 @@
 
 use std::fmt::Write;
 
-use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
     DecisionStatus, LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus,
-    PastDecision, ReplicasStatus, RoleSpec, TargetStatus, UNOBSERVED,
+    PastDecision, ReplicasStatus, RoleSpec, ScalingMode, TargetStatus, UNOBSERVED,
     conditions::{ConditionType, Reason, status_text},
     time,
 };
 use llm_autoscaler_operator::Component;
 
 use crate::{
+    cluster,
     outlook::{Outlook, moment, outlook},
     output::print,
 };
@@ -27,20 +27,19 @@ pub(crate) struct Explain {
     /// Its namespace; by default that of the current context.
     #[arg(long, short)]
     namespace: Option<String>,
+    /// The context of the kubeconfig; by default the current one.
+    #[arg(long)]
+    context: Option<String>,
 }
 
 impl Explain {
     /// Reads the object and prints the explanation that its status gives.
     pub(crate) async fn explain(self) -> anyhow::Result<()> {
-        let client = crate::cluster::client(Component::Explain).await?;
-        let api: Api<LLMAutoscaler> = match &self.namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::default_namespaced(client),
-        };
-        let object = api.get(&self.name).await.map_err(|error| match error {
-            kube::Error::Api(status) => anyhow!("{}", status.message),
-            error => anyhow!("reading the LLMAutoscaler {}: {error}", self.name),
-        })?;
+        let client = cluster::client(Component::Explain, self.context.as_deref()).await?;
+        let namespace = self.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+        let api: Api<LLMAutoscaler> = Api::namespaced(client, &namespace);
+        let object = api.get(&self.name).await;
+        let object = object.map_err(|error| cluster::not_read(error, &self.name, &namespace))?;
         #[expect(clippy::disallowed_methods, reason = "ages are counted up to now")]
         let now = Utc::now();
         print(&render(&object, now))
@@ -57,7 +56,11 @@ fn render(object: &LLMAutoscaler, now: DateTime<Utc>) -> String {
     };
     let spec = &object.spec;
     let reference = status.reference.as_deref().unwrap_or("?");
-    let _ = writeln!(text, "{} keeps {reference} {}.", object.name_any(), bounds_text(spec));
+    let aim = match spec.mode {
+        ScalingMode::Scale => "keeps",
+        ScalingMode::Recommend => "writes nothing, and recommends sizes of",
+    };
+    let _ = writeln!(text, "{} {aim} {reference} {}.", object.name_any(), bounds_text(spec));
     if status.observed_generation != object.metadata.generation {
         let _ = writeln!(text, "The spec has changed since; what follows is about the one before.");
     }
@@ -89,10 +92,11 @@ pub(crate) fn bounds_text(spec: &LLMAutoscalerSpec) -> String {
 fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
     let mut text = String::new();
     let TargetStatus { current_replicas, ready_replicas, desired_replicas, .. } = target;
+    let desired = if target.recommendation.is_some() { "recommended" } else { "desired" };
     let _ = writeln!(
         text,
-        "\nreplicas   {current_replicas} asked for, {ready_replicas} ready, \
-         {desired_replicas} wanted"
+        "\nreplicas   {current_replicas} requested, {ready_replicas} ready, \
+         {desired_replicas} {desired}"
     );
     for metric in &target.metrics {
         let _ = writeln!(text, "metric     {}", metric_text(metric, now));
@@ -153,9 +157,10 @@ fn metric_text(metric: &MetricStatus, now: DateTime<Utc>) -> String {
         let _ = write!(text, " -> {proposal}");
     }
     if let Some(ReplicasStatus { used, missing, not_ready, stuck }) = metric.replicas {
+        let noun = if used == 1 { "replica" } else { "replicas" };
         let _ = write!(
             text,
-            "   from {used} replicas, {missing} missing, {not_ready} not ready, {stuck} stuck"
+            "   from {used} {noun}, {missing} missing, {not_ready} not ready, {stuck} stuck"
         );
     }
     if let Some(source) = &metric.source {
@@ -203,6 +208,7 @@ fn is_unusual(condition: &Condition) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use llm_autoscaler_api::RecommendationStatus;
     use serde_json::json;
 
     use super::*;
@@ -247,7 +253,7 @@ mod tests {
         let expected = "\
 qwen3 keeps StatefulSet/qwen3 between 1 and 3 replicas.
 
-replicas   3 asked for, 2 ready, 3 wanted
+replicas   3 requested, 2 ready, 3 desired
 metric     WaitingRequests (vllm:num_requests_waiting): 11 / 5 -> 7   \
 from 2 replicas, 1 missing, 0 not ready, 0 stuck   (by scrape, 30 s ago)
 raw        7
@@ -266,6 +272,23 @@ decisions      90 s ago  1 -> 3  DesiredWithinRange \
 ScalingLimited=True TooManyReplicas: more than the maximum
 ";
         assert_eq!(render(&object, now), expected);
+    }
+
+    #[test]
+    fn a_recommended_size_is_not_said_to_be_kept() {
+        let mut object: LLMAutoscaler = serde_json::from_str(OBJECT).unwrap();
+        object.spec.mode = ScalingMode::Recommend;
+        let target = &mut object.status.as_mut().unwrap().targets[0];
+        target.recommendation = Some(RecommendationStatus::default());
+        target.metrics[0].replicas.as_mut().unwrap().used = 1;
+        let text = render(&object, DateTime::UNIX_EPOCH);
+        for expected in [
+            "qwen3 writes nothing, and recommends sizes of StatefulSet/qwen3 between 1 and 3 replicas.",
+            "3 requested, 2 ready, 3 recommended",
+            "from 1 replica, 1 missing",
+        ] {
+            assert!(text.contains(expected), "{text}");
+        }
     }
 
     #[test]
@@ -336,7 +359,7 @@ ScalingLimited=True TooManyReplicas: more than the maximum
         });
         let object: LLMAutoscaler = serde_json::from_value(object).unwrap();
         let way = "
-replicas   4 asked for, 4 ready, 4 wanted
+replicas   4 requested, 4 ready, 4 desired
 raw        9
 stabilized 9
 limited    8

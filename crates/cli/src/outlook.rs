@@ -62,7 +62,7 @@ impl View<'_> {
     fn more(&self) -> String {
         let Some(decision) = &self.target.decision else { return self.without_a_number() };
         let DecisionStatus { raw, stabilized, limited, applied, .. } = *decision;
-        let current = self.target.current_replicas;
+        let current = self.size();
         if raw <= current {
             return self.enough(raw, current);
         }
@@ -89,9 +89,9 @@ impl View<'_> {
     fn fewer(&self) -> String {
         let Some(decision) = &self.target.decision else { return self.without_a_number() };
         let DecisionStatus { raw, stabilized, limited, applied, .. } = *decision;
-        let current = self.target.current_replicas;
+        let current = self.size();
         if current == 0 {
-            return "the target has no replicas".to_owned();
+            return self.none().to_owned();
         }
         if raw >= current {
             return self.needed(raw);
@@ -168,6 +168,26 @@ impl View<'_> {
     fn winner(&self) -> Option<&MetricStatus> {
         // The first one wins a tie, and `max_by_key` returns the last.
         self.target.metrics.iter().rev().max_by_key(|metric| metric.proposal)
+    }
+
+    /// Returns the size that decisions start from: that of the target, or with mode Recommend the
+    /// recommended one.
+    fn size(&self) -> i32 {
+        let TargetStatus { current_replicas, desired_replicas, .. } = *self.target;
+        if self.recommends().is_some() { desired_replicas } else { current_replicas }
+    }
+
+    /// Returns the text of mode Recommend, in which nothing is written.
+    fn recommends(&self) -> Option<&str> {
+        self.message(ConditionType::Recommending, true)
+    }
+
+    /// Returns the answer where there is nothing to remove.
+    fn none(&self) -> &'static str {
+        match self.recommends() {
+            Some(_) => "no replicas are recommended",
+            None => "the target has no replicas",
+        }
     }
 
     /// Returns what keeps the operator from writing to the target.

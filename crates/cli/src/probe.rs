@@ -33,7 +33,7 @@ pub(crate) struct Probe {
     /// time.
     #[arg(long, value_parser = humantime::parse_duration)]
     over: Option<Duration>,
-    /// A header to send, such as "Authorization: Bearer TOKEN"; can be repeated.
+    /// A header to send, such as "Authorization: Bearer TOKEN"; may be repeated.
     #[arg(long = "header", short = 'H')]
     headers: Vec<String>,
     /// Do not verify certificates.
@@ -213,6 +213,8 @@ fn unknown(page: &[u8]) -> String {
         names.join(", "),
         series::likely(page)
     )
+    .trim_end()
+    .to_owned()
 }
 
 /// Returns a number, the events and percentiles of a histogram, or null.

@@ -11,11 +11,12 @@ use std::{
 
 use anyhow::Context;
 use clap::ValueEnum;
+use kube::core::TypeMeta;
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec};
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
     DEFAULT_PROFILE, EngineProfile, Outcome, Promise, Routing, Scenario, Victims, clairvoyant,
-    policy::{Autoscaler, Limits, Spec, policy},
+    policy::{Autoscaler, CLAIRVOYANT, Limits, Spec, policy},
     table,
 };
 use serde_json::json;
@@ -25,9 +26,6 @@ use self::{
     load::LoadArgs,
 };
 use crate::output;
-
-/// The policy that knows the load.
-const CLAIRVOYANT: &str = "clairvoyant";
 
 /// The options of `simulate`.
 #[derive(Debug, clap::Args)]
@@ -58,7 +56,7 @@ pub(crate) struct Simulate {
     #[arg(long, default_value_t = 0.1, value_parser = positive, value_name = "SECONDS")]
     itl: f64,
     /// The share of requests that both are promised for, in percent.
-    #[arg(long, default_value_t = 99.0, value_parser = positive)]
+    #[arg(long, default_value_t = 99.0, value_parser = percent)]
     percentile: f64,
     /// How requests get their replicas: least-outstanding, round-robin or random at arrival, or
     /// shared-queue of a gateway.
@@ -107,6 +105,12 @@ impl Simulate {
             "there is nothing to simulate; name an autoscaler with --autoscaler FILE or --policy \
              NAME"
         );
+        anyhow::ensure!(
+            self.min <= self.max,
+            "--min={} is more than --max={}; lower --min or raise --max",
+            self.min,
+            self.max
+        );
         let scenario = self.scenario()?;
         let mut outcomes = Vec::new();
         let mut notes = Vec::new();
@@ -118,7 +122,7 @@ impl Simulate {
             let scenario = Scenario { victims, ..scenario.clone() };
             outcomes.push((name.clone(), run(&scenario, &name, &mut autoscaler)));
         }
-        let limits = Limits { min: self.min, max: self.max.max(self.min) };
+        let limits = Limits { min: self.min, max: self.max };
         for name in &self.policy {
             if name == CLAIRVOYANT {
                 let bound = clairvoyant(&scenario, limits).with_context(|| {
@@ -210,7 +214,12 @@ fn run(scenario: &Scenario, name: &str, autoscaler: &mut dyn Autoscaler) -> Outc
 /// Reads a file with an LLMAutoscaler. Returns its name, its spec, and the order in which its
 /// target removes pods.
 fn read_autoscaler(file: &Path) -> anyhow::Result<(String, LLMAutoscalerSpec, Victims)> {
-    let object: LLMAutoscaler = serde_saphyr::from_str(&read(file)?)
+    let text = read(file)?;
+    let found = serde_saphyr::from_str(&text).map_or(None, |it: TypeMeta| Some(it.kind));
+    if let Some(kind) = found.filter(|kind| kind != "LLMAutoscaler") {
+        anyhow::bail!("{} has an object of kind {kind}; give an LLMAutoscaler", file.display());
+    }
+    let object: LLMAutoscaler = serde_saphyr::from_str(&text)
         .with_context(|| format!("{} is to have one LLMAutoscaler", file.display()))?;
     let kind = object.spec.scale_target_ref.as_ref().map(|target| target.kind.clone());
     let victims = match kind.as_deref() {
@@ -233,6 +242,12 @@ fn positive(text: &str) -> Result<f64, String> {
     } else {
         Err("it is to be a number of at least 0".to_owned())
     }
+}
+
+/// Parses a number of percent.
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = positive(text)?;
+    if percent <= 100.0 { Ok(percent) } else { Err("it is to be a number up to 100".to_owned()) }
 }
 
 /// Parses a share.

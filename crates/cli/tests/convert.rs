@@ -71,7 +71,7 @@ fn input_that_cannot_be_read_is_an_error() {
     for (args, input, expected) in [
         (&["/no/such/file"][..], "", "reading /no/such/file"),
         (&[], "a: [", "reading standard input: "),
-        (&[], "", "the input has no documents"),
+        (&[], "", "the input has no documents: give a file"),
         (&["--engine", "ollama"], "", "unknown engine ollama"),
         (&["--adapter-config", "a/b"], "", "--cluster"),
     ] {

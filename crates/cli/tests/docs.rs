@@ -89,6 +89,21 @@ fn every_flag_of_run_is_in_the_docs() {
     assert!(count >= 15, "only {count} flags were found");
 }
 
+/// README has a row for each command, in the order of `--help`.
+#[test]
+fn every_command_is_in_the_readme() {
+    let output = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler")).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let listed = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    let commands = listed.lines().filter_map(|line| line.split_whitespace().next());
+    let commands: Vec<&str> = commands.filter(|name| *name != "help").collect();
+    let readme = include_str!("../../../README.md");
+    let section = readme.split_once("\n## Commands\n").unwrap().1.split_once("\n## ").unwrap().0;
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let rows: Vec<&str> = rows.map(|(name, _)| name).collect();
+    assert_eq!(rows, commands);
+}
+
 /// Returns the text after a word in brackets, such as `[default: 15]`.
 fn bracketed<'a>(entry: &'a str, word: &str) -> Option<&'a str> {
     entry.split_once(&format!("[{word}"))?.1.split_once(']').map(|(text, _)| text)

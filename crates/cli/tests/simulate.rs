@@ -53,11 +53,17 @@ fn a_seed_decides_all_numbers_of_the_json() {
 fn a_mistake_is_answered_with_what_to_do() {
     for (arguments, expected) in [
         (&[SHAPE][..], "--autoscaler FILE or --policy NAME"),
-        (&["--policy=kpa"], "--trace <FILE>"),
+        (&["--policy=kpa"], "--trace <FILE>|--arrivals <SHAPE>"),
         (&["--trace=missing.csv", "--policy=kpa"], "reading missing.csv"),
         (&["--trace=Cargo.toml", "--policy=kpa"], "its first line is to be"),
         (&["--arrivals=wave:rate=1", "--policy=kpa"], "no shape wave"),
         (&[SHAPE, "--policy=hpa"], "there is no policy hpa"),
+        (&[SHAPE, "--policy=hpa"], "clairvoyant"),
+        (&[SHAPE, "--policy=kpa", "--copies=2"], "cannot be used with"),
+        (&[TRACE, "--policy=kpa", "--input=9"], "cannot be used with"),
+        (&[SHAPE, "--policy=kpa", "--percentile=101"], "a number up to 100"),
+        (&[SHAPE, "--policy=kpa", "--min=9", "--max=2"], "--min=9 is more than --max=2"),
+        (&[SHAPE, "--autoscaler=config/samples/workload.yaml"], "of kind StatefulSet"),
         (&[SHAPE, "--policy=kpa", "--profile=h300"], "no engine profile h300"),
         (&[SHAPE, "--policy=kpa", "--cached=2"], "a share from 0 to 1"),
         (&[SHAPE, "--autoscaler=config/samples/roles.yaml"], "LLMAutoscaler"),

@@ -8,7 +8,7 @@ mod peers;
 mod schedule;
 mod window;
 
-pub use catalog::{POLICIES, PolicyContext, PolicyInfo, policy};
+pub use catalog::{CLAIRVOYANT, POLICIES, PolicyContext, PolicyInfo, policy};
 pub use fixed::Fixed;
 pub use llm_autoscaler::Spec;
 pub use schedule::Schedule;

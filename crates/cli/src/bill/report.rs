@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use kube::ResourceExt;
 use llm_autoscaler_api::{
-    LLMAutoscaler, TargetStatus,
+    LLMAutoscaler, RecommendationBill, ScalingMode, TargetStatus,
     bill::{WRITTEN_EVERY_SECONDS, reason_name},
 };
 use llm_autoscaler_core::{
@@ -31,6 +31,37 @@ pub(super) struct Autoscaler {
     name: String,
     /// Its targets that have a bill: one, or one for each role.
     pub(super) targets: Vec<Target>,
+    /// The sums with mode Recommend, in which nothing is billed.
+    pub(super) recommended: Option<Recommended>,
+}
+
+/// The replicas of a target that something else scales, and those that were recommended.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Recommended {
+    /// The time of the replicas that the target requested, in hours.
+    pub(super) actual: f64,
+    /// The time of the replicas that were recommended, in hours.
+    pub(super) recommended: f64,
+}
+
+impl Recommended {
+    /// Returns the sums over all targets of an autoscaler; `None` if no target has any.
+    fn of(object: &LLMAutoscaler) -> Option<Self> {
+        // The status may still have the sums of an earlier mode.
+        if object.spec.mode != ScalingMode::Recommend {
+            return None;
+        }
+        let targets = object.status.iter().flat_map(|status| &status.targets);
+        let bills = targets.filter_map(|target| Some(&target.recommendation.as_ref()?.bill));
+        let add = |sum: Option<Self>, bill: &RecommendationBill| {
+            let Self { actual, recommended } = sum.unwrap_or_default();
+            Some(Self {
+                actual: actual + bill.actual_replica_seconds as f64 / 3600.0,
+                recommended: recommended + bill.recommended_replica_seconds as f64 / 3600.0,
+            })
+        };
+        bills.fold(None, add)
+    }
 }
 
 /// The bill of one target.
@@ -66,8 +97,9 @@ impl Report {
                 .status
                 .iter()
                 .flat_map(|status| &status.targets)
-                .filter_map(|target| Target::new(target, now))
+                .filter_map(|target| Target::new(target, object.spec.mode, now))
                 .collect(),
+            recommended: Recommended::of(object),
         };
         Self { price, autoscalers: objects.iter().map(autoscaler).collect() }
     }
@@ -146,10 +178,12 @@ impl Autoscaler {
 }
 
 impl Target {
-    fn new(target: &TargetStatus, now: DateTime<Utc>) -> Option<Self> {
+    fn new(target: &TargetStatus, mode: ScalingMode, now: DateTime<Utc>) -> Option<Self> {
         let record = target.bill.as_ref()?.record()?;
-        let is_old = now - record.until > CONTINUED;
-        let record = if is_old { record.clone() } else { record.extended(now) };
+        // With mode Recommend nothing is billed, and an earlier bill stays as it is.
+        let is_ended = mode == ScalingMode::Recommend;
+        let is_old = !is_ended && now - record.until > CONTINUED;
+        let record = if is_old || is_ended { record.clone() } else { record.extended(now) };
         let day = record.day();
         Some(Self {
             name: target.name.clone(),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use llm_autoscaler_api::bill::reason_name;
 use llm_autoscaler_core::bill::Amount;
 
-use super::report::{Report, Sums, hours};
+use super::report::{Recommended, Report, Sums, hours};
 
 /// The name of all autoscalers together.
 const ALL: &str = "all";
@@ -85,7 +85,13 @@ fn notes(report: &Report) -> String {
     let mut text = String::new();
     for autoscaler in &report.autoscalers {
         let path = autoscaler.path();
-        if autoscaler.targets.is_empty() {
+        if let Some(Recommended { actual, recommended }) = autoscaler.recommended {
+            let _ = writeln!(
+                text,
+                "{path} has mode Recommend and is not billed: in the last day its target had \
+                 {actual:.2} replica-hours, and {recommended:.2} were recommended"
+            );
+        } else if autoscaler.targets.is_empty() {
             let _ = writeln!(
                 text,
                 "{path} has no bill yet: it begins with the first decision; see llm-autoscaler \
@@ -115,7 +121,9 @@ fn notes(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
-    use llm_autoscaler_api::{BillStatus, LLMAutoscaler};
+    use llm_autoscaler_api::{
+        BillStatus, LLMAutoscaler, RecommendationBill, RecommendationStatus, ScalingMode,
+    };
     use llm_autoscaler_core::{
         ReplicaReason::{self, HeldByDoubt, Needed, Starting},
         bill::{BilledReplica, EndedReplica, Ledger},
@@ -225,6 +233,40 @@ team-a/new has no bill yet: it begins with the first decision; see llm-autoscale
             "pricePerGPUHour": null, "autoscalers": [autoscaler], "total": sums(json!({})),
         });
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_recommendation_is_not_billed_and_an_earlier_bill_is_not_continued() {
+        let mut new = object("new", &[bill(&[Needed], 8)]);
+        let mut earlier = object("old", &[bill(&[Needed], 8)]);
+        let targets =
+            [&mut new, &mut earlier].map(|it| &mut it.status.as_mut().unwrap().targets[0]);
+        for target in targets {
+            target.recommendation = Some(RecommendationStatus {
+                bill: RecommendationBill {
+                    actual_replica_seconds: 36_000,
+                    recommended_replica_seconds: 27_000,
+                    ..RecommendationBill::default()
+                },
+                ..RecommendationStatus::default()
+            });
+        }
+        new.spec.mode = ScalingMode::Recommend;
+        earlier.spec.mode = ScalingMode::Recommend;
+        new.status.as_mut().unwrap().targets[0].bill = None;
+        let notes = |name: &str| {
+            format!(
+                "team-a/{name} has mode Recommend and is not billed: in the last day its target \
+                 had 10.00 replica-hours, and 7.50 were recommended\n"
+            )
+        };
+        assert_eq!(render(&Report::new(&[new], None, at(7200))), notes("new"));
+        let text = render(&Report::new(std::slice::from_ref(&earlier), None, at(7200)));
+        assert!(text.contains("(total)                  1.00"), "{text}");
+        assert!(text.ends_with(&notes("old")), "{text}");
+        earlier.spec.mode = ScalingMode::Scale;
+        let text = render(&Report::new(&[earlier], None, at(7200)));
+        assert!(!text.contains("Recommend"), "{text}");
     }
 
     #[test]

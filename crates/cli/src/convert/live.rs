@@ -38,7 +38,7 @@ const NOT_FOUND: u16 = 404;
 impl Convert {
     /// Lists the autoscalers of the cluster. Kinds that are not installed are skipped.
     pub(super) async fn live(&self) -> anyhow::Result<Vec<Document>> {
-        let client = crate::cluster::client(Component::Convert).await?;
+        let client = crate::cluster::client(Component::Convert, self.context.as_deref()).await?;
         let mut documents = Vec::new();
         for listed in KINDS {
             let resource = resource(listed);

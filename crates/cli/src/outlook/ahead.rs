@@ -31,23 +31,24 @@ impl Next {
 
 /// The condition under which a change that only waits for time comes about.
 const IF: &str = "if the metrics stay as they are";
+/// The note about a change with mode Recommend.
+const RECOMMENDED: &str = "it is only recommended";
 
 impl View<'_> {
     /// Returns the next expected change.
     pub(super) fn next(&self) -> Next {
         self.waits_for_others()
             .or_else(|| self.without_metrics())
+            .or_else(|| self.recommended())
             .or_else(|| self.under_way())
-            .or_else(|| self.after_a_hold())
-            .or_else(|| self.after_a_limit())
-            .or_else(|| self.to_zero())
+            .or_else(|| self.in_time())
             .unwrap_or_else(|| Next::unknown(format!("nothing, {IF}")))
     }
 
     /// Returns what happens while nothing is written: because of a pause, of a size that another
     /// writer has set, or of a fault.
     fn waits_for_others(&self) -> Option<Next> {
-        if self.object.is_paused() {
+        if self.object.is_paused() && self.recommends().is_none() {
             let text = "nothing is written until the annotation llmautoscaler.io/paused is removed";
             return Some(Next::unknown(text));
         }
@@ -75,6 +76,21 @@ impl View<'_> {
             return Some(Next::at(since + fallback.after, text));
         }
         Some(Next::unknown("nothing until a number can be computed"))
+    }
+
+    /// Returns the next change of a recommendation: with mode Recommend no size is written, so
+    /// none is under way.
+    fn recommended(&self) -> Option<Next> {
+        let only = self.recommends()?;
+        let next = self.in_time();
+        let next =
+            next.map(|Next { at, text }| Next { at, text: format!("{text}; {RECOMMENDED}") });
+        Some(next.unwrap_or_else(|| Next::unknown(only)))
+    }
+
+    /// Returns the change that only waits for samples or for time.
+    fn in_time(&self) -> Option<Next> {
+        self.after_a_hold().or_else(|| self.after_a_limit()).or_else(|| self.to_zero())
     }
 
     /// Returns the change that has begun: a write of the next step, a drain, replicas that start.
@@ -107,7 +123,7 @@ impl View<'_> {
 
     /// Returns the change that a window or a rate policy allows in time.
     fn after_a_limit(&self) -> Option<Next> {
-        let (raw, current) = (self.target.decision.as_ref()?.raw, self.target.current_replicas);
+        let (raw, current) = (self.target.decision.as_ref()?.raw, self.size());
         if raw == current || self.rule().is_some_and(|rule| Reason::is_of_roles(rule.as_str())) {
             return None;
         }
@@ -132,7 +148,7 @@ impl View<'_> {
         let began = is_of_rule.then(|| time::from_kubernetes(&latest.time))?;
         let woken = self.status.last_wake_time.as_ref().map(time::from_kubernetes);
         let at = woken.map_or(began, |woken| began.max(woken)) + after;
-        Some(Next::at(at, format!("{} -> 0 at the earliest, {IF}", self.target.current_replicas)))
+        Some(Next::at(at, format!("{} -> 0 at the earliest, {IF}", self.size())))
     }
 
     /// Returns the history that the status keeps.

@@ -139,6 +139,58 @@ fn limits_windows_and_policies_are_named_with_the_time_of_their_end() {
 }
 
 #[test]
+fn a_recommended_size_is_explained_and_never_under_way() {
+    let only = "nothing is written to it: it has 6 replicas, and 2 are recommended";
+    let recommends = |desired: i32, fields: &[(&str, Value)]| {
+        let condition = condition("Recommending", "True", "RecommendMode", only);
+        [
+            of("/status", &[("conditions", json!([condition]))]),
+            of("/metadata", &[("annotations", json!({"llmautoscaler.io/paused": "true"}))]),
+            of(TARGET, &[("desiredReplicas", json!(desired))]),
+            of(TARGET, fields),
+        ]
+        .concat()
+    };
+    let window = json!({"recommendations": [{"replicas": 4, "at": "2026-01-01T11:57:00Z"}]});
+    let held = [
+        recommends(4, &[("history", window)]),
+        of(DECISION, &[("stabilized", json!(4)), ("limited", json!(4)), ("applied", json!(4))]),
+    ]
+    .concat();
+    let two = of("/spec", &[("minReplicas", json!(2))]);
+    check(vec![
+        (
+            0,
+            "TooFewReplicas",
+            [recommends(2, &[]), two].concat(),
+            [
+                "the metrics ask for no more than 0",
+                "the metrics ask for 0, and minReplicas is 2",
+                only,
+            ],
+        ),
+        (
+            3,
+            "DesiredWithinRange",
+            held,
+            [
+                "the metrics ask for no more than 3",
+                "the metrics ask for 3; the scale-down window of 5 min keeps the highest \
+                 recommendation, 4",
+                "12:02:00 UTC (in 2 min): 4 -> 3, if the metrics stay as they are; it is only \
+                 recommended",
+            ],
+        ),
+        (
+            0,
+            "DesiredWithinRange",
+            recommends(0, &[]),
+            ["the metrics ask for no more than 0", "no replicas are recommended", only],
+        ),
+    ]);
+}
+
+#[test]
 fn doubt_drains_pauses_and_faults_are_told_in_the_words_of_the_conditions() {
     let conditions = |list: Vec<Value>| of("/status", &[("conditions", json!(list))]);
     let no_sample = "no usable sample from chat/qwen3-4: timed out";

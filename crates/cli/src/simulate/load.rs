@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
+use clap::ArgGroup;
 use llm_autoscaler_simulate::arrivals::{
     Lengths, Load, Shape, Spread, SyntheticLoad, Trace, TraceLoad,
 };
@@ -11,33 +12,34 @@ use super::{positive, read};
 
 /// The options of the load: a trace, a shape, or a shape with the lengths of a trace.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("source").args(["trace", "arrivals"]).required(true).multiple(true))]
 pub(crate) struct LoadArgs {
     /// A trace: a CSV file with a line for each request, as docs/simulate.md describes it. With
     /// --arrivals, only its lengths are used.
-    #[arg(long, value_name = "FILE", required_unless_present = "arrivals")]
+    #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Random arrivals of a shape, such as step:base=16,peak=80,length=3600; docs/simulate.md has
     /// the shapes.
     #[arg(long, value_name = "SHAPE")]
     arrivals: Option<Shape>,
     /// The number of copies of the trace.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, conflicts_with = "arrivals", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     copies: u32,
     /// Shift the copies against each other, as independent users are. By default each request is
     /// only up to --jitter seconds late.
     #[arg(long, conflicts_with = "arrivals")]
     shift: bool,
     /// The time by which the requests of copies are late at most, in seconds.
-    #[arg(long, default_value_t = 2.0, value_parser = positive, value_name = "SECONDS")]
+    #[arg(long, conflicts_with = "arrivals", default_value_t = 2.0, value_parser = positive, value_name = "SECONDS")]
     jitter: f64,
     /// The mean length of random prompts, in tokens.
-    #[arg(long, default_value_t = 1155.0, value_parser = positive, value_name = "TOKENS")]
+    #[arg(long, conflicts_with = "trace", default_value_t = 1155.0, value_parser = positive, value_name = "TOKENS")]
     input: f64,
     /// The mean length of random answers, in tokens.
-    #[arg(long, default_value_t = 211.0, value_parser = positive, value_name = "TOKENS")]
+    #[arg(long, conflicts_with = "trace", default_value_t = 211.0, value_parser = positive, value_name = "TOKENS")]
     output_tokens: f64,
     /// The standard deviation of the logarithm of random lengths; 0 for constant ones.
-    #[arg(long, default_value_t = 0.8, value_parser = positive)]
+    #[arg(long, conflicts_with = "trace", default_value_t = 0.8, value_parser = positive)]
     sigma: f64,
     /// The time at the start that does not count, in seconds. A trace's start is mirrored in it.
     #[arg(long, default_value_t = 600.0, value_parser = positive, value_name = "SECONDS")]

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::DynamicObject;
 use llm_autoscaler_api::{
-    DecisionStatus, LLMAutoscaler, LLMAutoscalerStatus, MetricStatus, PastDecision, TargetStatus,
+    DecisionStatus, LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus,
+    PastDecision, ScalingMode, TargetStatus,
     conditions::{ConditionType, Polarity, status_text},
 };
 use serde::Serialize;
@@ -93,6 +94,15 @@ impl Item {
     }
 }
 
+/// Returns the bounds of a spec, and whether the size is kept between them.
+fn bounds(spec: &LLMAutoscalerSpec) -> String {
+    let aim = match spec.mode {
+        ScalingMode::Scale => "kept",
+        ScalingMode::Recommend => "recommended",
+    };
+    format!("{aim} {}", bounds_text(spec))
+}
+
 fn bills(object: &Value) -> Vec<(String, Value)> {
     let targets = object.pointer("/status/targets").and_then(Value::as_array);
     let bill = |target: &Value| {
@@ -119,7 +129,7 @@ impl<'a> Detail<'a> {
         });
         Self {
             row,
-            bounds: object.map(|object| bounds_text(&object.spec)).unwrap_or_default(),
+            bounds: object.map(|object| bounds(&object.spec)).unwrap_or_default(),
             is_outdated: status.is_some_and(|status| status.observed_generation != generation),
             conditions,
             targets: object
@@ -268,7 +278,7 @@ mod tests {
         ];
         assert_eq!(order, expected);
         assert_eq!(detail["isOutdated"], true);
-        assert_eq!(detail["bounds"], "between 2 and 8 replicas");
+        assert_eq!(detail["bounds"], "kept between 2 and 8 replicas");
         let target = &detail["targets"][0];
         let bill = json!({"reasons": [{"reason": "Needed", "gpuSeconds": 7}]});
         assert_eq!(target["bill"], bill);

@@ -22,6 +22,8 @@ pub(super) enum Standing {
     Moving,
     /// Another size waits for a window, a rate policy or a hold.
     Waiting,
+    /// Sizes are recommended and not written, by `mode: Recommend`.
+    Recommending,
     /// Nothing is written, on purpose.
     Paused,
     /// There are no replicas, on purpose.
@@ -66,6 +68,9 @@ pub(super) fn judge(object: &LLMAutoscaler, now: DateTime<Utc>) -> Judgement {
     }
     if let Some(message) = attention(status) {
         return found(Standing::Attention, message);
+    }
+    if let Some(message) = message(status, ConditionType::Recommending, true) {
+        return found(Standing::Recommending, message);
     }
     let outlooks: Vec<(&TargetStatus, Outlook)> = status
         .targets
@@ -212,7 +217,7 @@ mod tests {
 
     #[test]
     fn troubles_come_first_and_then_what_moves() {
-        use Standing::{Attention, Moving, Paused, Steady, Trouble, Waiting, Zero};
+        use Standing::{Attention, Moving, Paused, Recommending, Steady, Trouble, Waiting, Zero};
         let still = target(4, 4, 4, 4);
         let mut full = target(8, 8, 8, 9);
         full["decision"]["limitedBy"] = json!("TooManyReplicas");
@@ -232,6 +237,12 @@ mod tests {
             ),
             (target(4, 4, 6, 6), &[], Moving, "4 -> 6: W above target"),
             (target(1, 1, 1, 0), &[], Steady, "the metrics ask for 0, and minReplicas is 1"),
+            (
+                target(4, 4, 6, 6),
+                &[["Recommending", "True", "RecommendMode"]],
+                Recommending,
+                "about Recommending",
+            ),
             (target(4, 3, 4, 4), &[], Moving, "1 of 4 replicas have to get ready"),
             (target(6, 6, 6, 2), &[], Waiting, "6 -> 2, if the metrics stay as they are"),
             (

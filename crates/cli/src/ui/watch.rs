@@ -2,7 +2,6 @@
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use kube::{
@@ -13,6 +12,7 @@ use kube::{
 use llm_autoscaler_api::LLMAutoscaler;
 
 use super::store::Store;
+use crate::cluster::not_listed;
 
 /// The wait after a watch has failed for good, which it does not while it backs off.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -51,16 +51,7 @@ impl fmt::Display for Scope {
 /// The API server cannot be reached, refuses, or does not have the kind.
 pub(super) async fn try_list(client: &Client, scope: &Scope) -> anyhow::Result<()> {
     let listed = scope.api(client.clone()).list(&ListParams::default().limit(1)).await;
-    listed.map(|_| ()).map_err(|error| match error {
-        kube::Error::Api(status) if status.code == 404 => {
-            anyhow!("the cluster has no LLMAutoscalers: install the CRD (docs/install.md)")
-        }
-        kube::Error::Api(status) if status.code == 403 => {
-            anyhow!("listing the LLMAutoscalers of {scope}: {}; choose another -n", status.message)
-        }
-        kube::Error::Api(status) => anyhow!("{}", status.message),
-        error => anyhow!("listing the LLMAutoscalers of {scope}: {error}"),
-    })
+    listed.map(|_| ()).map_err(|error| not_listed(error, &scope.to_string()))
 }
 
 /// Keeps the store as the API server has the objects, for the life of the process.

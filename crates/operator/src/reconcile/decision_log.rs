@@ -21,6 +21,8 @@ pub(super) enum Action {
     Failed,
     /// The size waits for a drain, or for another role.
     Waiting,
+    /// The size is recommended and not written, by `mode: Recommend`.
+    Recommended,
     /// The size is not written, for this reason.
     Withheld(&'static str),
 }
@@ -33,6 +35,7 @@ impl Action {
             Self::Written => "written",
             Self::Failed => "failed",
             Self::Waiting => "waiting",
+            Self::Recommended => "recommended",
             Self::Withheld(reason) => reason,
         }
     }

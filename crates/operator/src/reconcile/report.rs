@@ -91,7 +91,7 @@ impl Role {
             current: plan.decision.current,
             desired: plan.decision.desired(),
             limited_by: messages.limited_by(),
-            action: action(plan, sight, done),
+            action: self.action(plan, sight, done),
         };
         if let Some(left_out) = self.log.next(entry, now.monotonic) {
             self.log_decision(&entry, plan, &messages.reason(), left_out);
@@ -193,18 +193,19 @@ impl Role {
         };
         self.config.metrics.iter().map(|metric| describe(&metric.series)).collect()
     }
-}
 
-/// Returns the action that followed a decision.
-fn action(plan: &RolePlan, sight: &RoleSight, done: &RoleDone) -> Action {
-    match done {
-        RoleDone::Written { .. } => Action::Written,
-        RoleDone::Failed { .. } => Action::Failed,
-        RoleDone::Nothing if plan.decision.rescale().is_none() => Action::None,
-        RoleDone::Nothing => match (sight.block.metric_label(), &plan.waits) {
-            (Some(blocked), _) => Action::Withheld(blocked),
-            (None, Some(WaitingOn::Pace { .. })) => Action::Withheld("paced"),
-            (None, _) => Action::Waiting,
-        },
+    /// Returns the action that followed a decision.
+    fn action(&self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone) -> Action {
+        match done {
+            RoleDone::Written { .. } => Action::Written,
+            RoleDone::Failed { .. } => Action::Failed,
+            RoleDone::Nothing if plan.decision.rescale().is_none() => Action::None,
+            RoleDone::Nothing if self.recommends() => Action::Recommended,
+            RoleDone::Nothing => match (sight.block.metric_label(), &plan.waits) {
+                (Some(blocked), _) => Action::Withheld(blocked),
+                (None, Some(WaitingOn::Pace { .. })) => Action::Withheld("paced"),
+                (None, _) => Action::Waiting,
+            },
+        }
     }
 }

@@ -37,6 +37,10 @@ pub struct PolicyInfo {
     pub doc: &'static str,
 }
 
+/// The policy that knows the load. It is not one of [`POLICIES`], because
+/// [`clairvoyant`](crate::clairvoyant) computes its sizes in advance.
+pub const CLAIRVOYANT: &str = "clairvoyant";
+
 /// Every policy that has a name.
 pub const POLICIES: &[PolicyInfo] = &[
     PolicyInfo {
@@ -94,7 +98,8 @@ pub fn policy(text: &str, context: &PolicyContext) -> Result<Box<dyn Autoscaler>
     let (limits, delay) = (context.limits, context.delay);
     let (name, number) = text.split_once('=').map_or((text, None), |(name, it)| (name, Some(it)));
     let info = POLICIES.iter().find(|info| info.name == name).ok_or_else(|| {
-        let names: Vec<&str> = POLICIES.iter().map(|info| info.name).collect();
+        let names = POLICIES.iter().map(|info| info.name).chain([CLAIRVOYANT]);
+        let names: Vec<&str> = names.collect();
         SimulateError::new(format!("there is no policy {name}; there are {}", names.join(", ")))
     })?;
     let knob = match (number, info.knob) {

@@ -111,9 +111,9 @@ function head(name, namespace, reference, standing, headline, at, current, desir
     element("p", { class: "badge" }, element("span", { class: `mark ${standing}`, "aria-hidden": "true" }), element("strong", {}, label), element("span", {}, sentence(headline))),
   );
   if (current !== null) {
-    const figures = [["asked for", sizeText({ current, desired, standing })], ["ready", String(ready)]];
+    const figures = [["requested", sizeText({ current, desired, standing })], ["ready", String(ready)]];
     const list = element("dl", { class: "figures" }, ...figures.map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", {}, value))));
-    node.append(list, element("p", { class: "quiet" }, `Kept ${bounds}.`));
+    node.append(list, element("p", { class: "quiet" }, `${sentence(bounds)}.`));
   }
   if (isOutdated) node.append(element("p", { class: "quiet" }, "The spec has changed since; this is about the one before."));
   return node;

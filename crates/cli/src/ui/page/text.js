@@ -6,6 +6,7 @@ export const STANDINGS = [
   ["attention", "Attention", "to look at"],
   ["moving", "Moving", "moving"],
   ["waiting", "Waiting", "waiting"],
+  ["recommending", "Recommending", "recommending"],
   ["paused", "Paused", "paused"],
   ["zero", "At zero", "at zero"],
   ["steady", "Steady", "steady"],
@@ -91,7 +92,8 @@ export function summary(rows) {
 /** Returns the size of a row in words: `4 → 6`, or `4`. */
 export function sizeText(row) {
   if (row.current === null) return "–";
-  const changes = row.desired !== null && row.desired !== row.current && row.standing !== "paused";
+  const isWritten = row.standing !== "paused" && row.standing !== "recommending";
+  const changes = row.desired !== null && row.desired !== row.current && isWritten;
   return changes ? `${row.current} → ${row.desired}` : `${row.current}`;
 }
 

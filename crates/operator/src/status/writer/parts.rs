@@ -51,7 +51,8 @@ pub(super) fn reasons(status: &LLMAutoscalerStatus) -> impl PartialEq {
     (conditions, targets)
 }
 
-/// Returns the parts that drift with the samples, the reasons of replicas among them. The memory
+/// Returns the parts that drift with the samples, the reasons of replicas among them, and the
+/// recommendation, which is renewed only when it has grown by minutes. The memory
 /// (history, start-up times, a manual change), the times of samples and the amounts of the bill
 /// alone cause no write.
 pub(super) fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
@@ -67,7 +68,7 @@ pub(super) fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
     let targets: Vec<_> = status
         .targets
         .iter()
-        .map(|target| (&target.name, &target.decision, open(target)))
+        .map(|target| (&target.name, &target.decision, &target.recommendation, open(target)))
         .collect();
     (&status.summary, &status.conditions, targets, metrics)
 }

@@ -1,5 +1,6 @@
 use llm_autoscaler_api::{
-    DecisionStatus, MetricStatus, SchemaDifference, TargetStatus,
+    DecisionStatus, MetricStatus, RecommendationBill, RecommendationStatus, SchemaDifference,
+    TargetStatus,
     bill::BillStatus,
     conditions::{self, ConditionType, ConditionUpdate, Reason},
 };
@@ -68,7 +69,6 @@ fn a_status_is_due_by_what_has_changed() {
     assert_eq!(first.due(&urgent(), at(0)), after(0));
 }
 
-/// Samples come every 100 ms, and each changes a size or a condition.
 /// Returns a status with a bill from second 0 to this one, of this many replicas.
 fn billed(until: i64, replicas: usize) -> LLMAutoscalerStatus {
     let at = |second| chrono::DateTime::from_timestamp(second, 0).unwrap();
@@ -106,6 +106,23 @@ fn a_bill_that_only_goes_on_is_written_twice_an_hour() {
     }
 }
 
+#[test]
+fn a_recommendation_that_is_renewed_is_written() {
+    let at = |seconds| Monotonic(Duration::from_secs(seconds));
+    let recommended = |observed_seconds| {
+        let mut status = status(1, Reason::ReadyForNewScale, "5");
+        let bill = RecommendationBill { observed_seconds, ..RecommendationBill::default() };
+        status.targets[0].recommendation =
+            Some(RecommendationStatus { replicas: 1, bill, ..RecommendationStatus::default() });
+        status
+    };
+    let ledger =
+        super::Ledger { written: recommended(0), written_at: Some(at(100)), has_failed: false };
+    assert_eq!(ledger.due(&recommended(0), at(400)), Due::No);
+    assert_eq!(ledger.due(&recommended(300), at(400)), Due::In(Duration::ZERO));
+}
+
+/// Samples come every 100 ms, and each changes a size or a condition.
 #[test]
 fn a_status_that_flaps_with_each_sample_is_written_once_a_second() {
     let sizes = [1, 2].map(|desired| status(desired, Reason::ReadyForNewScale, "5"));

@@ -35,6 +35,7 @@ pub(crate) async fn recommendation_beside_another_autoscaler(stage: &Stage) -> R
     recommended(2, 1).await?;
     stage.stays("a", 1, Duration::from_secs(3)).await?;
     stage.until_condition("shadow", "Ready", "True", "Recommending").await?;
+    told(stage).await?;
 
     // Creation timestamps have a resolution of a second.
     tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -59,5 +60,22 @@ pub(crate) async fn recommendation_beside_another_autoscaler(stage: &Stage) -> R
     let scalers = set.managed_fields().iter().filter_map(|entry| entry.manager.as_deref());
     let ours = scalers.filter(|manager| *manager == "llm-autoscaler-scale").count();
     ensure!(ours == 1, "one of the two writes the size: {:?}", set.managed_fields());
+    Ok(())
+}
+
+/// The log, `explain` and `bill` tell that a size is recommended, and not that it is under way.
+async fn told(stage: &Stage) -> Result<()> {
+    let log = stage.operator.log_tail(1000);
+    ensure!(log.contains("action=\"recommended\"") && !log.contains("action=\"waiting\""), "{log}");
+    let namespace = ["--namespace", &stage.namespace];
+    let explained = stage.run_binary(&["explain", "shadow", namespace[0], namespace[1]]).await?;
+    let billed = stage.run_binary(&["bill", "shadow", namespace[0], namespace[1]]).await?;
+    for (text, part) in [
+        (&explained, "1 requested, 1 ready, 2 recommended"),
+        (&explained, "\nnext       nothing is written to StatefulSet/a with mode Recommend"),
+        (&billed, "has mode Recommend and is not billed"),
+    ] {
+        ensure!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
     Ok(())
 }
