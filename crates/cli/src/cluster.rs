@@ -68,7 +68,7 @@ pub(crate) fn not_listed(error: kube::Error, scope: &str) -> anyhow::Error {
 }
 
 /// Returns whether the API server does not have the kind. If it has the kind and not the object,
-/// its answer is a status with the reason NotFound, and no plain text.
+/// its answer is a status with the reason `NotFound`, and no plain text.
 fn is_missing_kind(status: &Status) -> bool {
     status.code == 404 && status.reason != "NotFound"
 }
