@@ -64,7 +64,7 @@ pub(super) async fn bill_adds_up_across_a_kill(stage: &Stage) -> Result<String> 
     ensure!(own["targets"][0]["peakReplicas"] == 3, "{own}");
     let unknown = stage.run_binary(&["bill", "-n", namespace, "b"]).await;
     let error = unknown.err().context("an unknown name has a bill")?.to_string();
-    ensure!(error.contains("\"b\" not found: list all by"), "{error}");
+    ensure!(error.contains("there is no LLMAutoscaler b in the namespace"), "{error}");
     Ok(text)
 }
 
