@@ -14,7 +14,8 @@
 //! scraping or deciding more often changes nothing but the delay.
 //!
 //! Arrivals are those of two minutes, and a rise is carried on over the time that a replica takes to
-//! start. A fall is followed after a window. Sudden changes have rules of their own: a burst module
+//! start. Headroom follows from how far such forecasts have been off: a regular load gets little. A
+//! fall is followed after a window. Sudden changes have rules of their own: a burst module
 //! orders more than needed and cancels the rest.
 //!
 //! Reference for the model of a step and the staffing rule: Vidur (arXiv 2405.05465) and Aladdin
@@ -57,6 +58,8 @@ const ARRIVALS: f64 = 120.0;
 /// The share of a rise that is carried on, and the largest share of the arrivals that it adds.
 const TREND: f64 = 0.5;
 const MOST_TREND: f64 = 0.5;
+/// The share of the mean error of forecasts that is added to the arrivals.
+const HEADROOM: f64 = 0.5;
 /// The window before a scale-down, by the start-up time, and its bounds in seconds. An idle replica
 /// may cost as much as the restart that it avoids.
 const WINDOW_STARTS: f64 = 2.0;
@@ -102,8 +105,10 @@ pub struct SloSize {
     pub binding: Binding,
     /// The requests per second.
     pub arrivals: f64,
-    /// The requests per second that a rise adds by the time that a new replica is ready.
+    /// The share of them that a rise adds by the time that a new replica is ready.
     pub trend: f64,
+    /// The share of both that is added since forecasts have been off.
+    pub headroom: f64,
     /// The mean lengths of the requests.
     pub lengths: Lengths,
     /// The time of a step of the engine.
@@ -176,7 +181,8 @@ impl Slo {
         let model = self.fit.usable().map_err(NoSize::Model)?;
         let lengths = self.lengths.means().ok_or(NoSize::Arrivals)?;
         let rate = self.arrivals.rate(ARRIVALS, 0.0, f64::NEG_INFINITY);
-        let arrivals = rate.ok_or(NoSize::Arrivals)?.requests.max(0.0);
+        let rate = rate.ok_or(NoSize::Arrivals)?;
+        let arrivals = rate.requests.max(0.0);
         let (promise, margins) = (policy.promise, self.feedback.margins());
         let sizing = Sizing { model, lengths, kv_capacity: self.kv_capacity, promise, margins };
         let work = sizing.work();
@@ -185,9 +191,12 @@ impl Slo {
             self.bursts.changed_at = end;
         }
         let start = self.starts.time();
-        let trend = TREND * self.arrivals.slope().max(0.0) * start;
-        let trend = trend.min(MOST_TREND * arrivals);
-        let needed = sizing.smallest(arrivals + trend);
+        let (trend, headroom) = (self.trend(&rate, start), self.headroom());
+        let needed = sizing.smallest(arrivals * (1.0 + trend) * (1.0 + headroom));
+        if self.count(ServingState::Serving) < needed.replicas {
+            // Requests are late for want of replicas, by no fault of the margins.
+            self.feedback.forget(observation.now);
+        }
         let clogged = self.clogged(work, start, observation.queued);
         let stuck = self.stuck().min((REPLACED * f64::from(needed.replicas)).ceil() as u32);
         let replaced = clogged.min(needed.replicas) + stuck;
@@ -209,6 +218,7 @@ impl Slo {
             binding: needed.binding,
             arrivals,
             trend,
+            headroom,
             lengths,
             model,
             margins,
@@ -255,6 +265,21 @@ impl Slo {
         let capacities = observation.replicas.iter();
         let capacities = capacities.filter_map(|replica| replica.sample?.kv_capacity);
         self.kv_capacity = capacities.reduce(f64::min).or(self.kv_capacity);
+    }
+
+    /// Returns the share of the load that a rise adds by the time that a new replica is ready. It
+    /// is never negative: a fall is followed after the window.
+    fn trend(&self, rate: &Flow, start: f64) -> f64 {
+        let slope = self.arrivals.slope().max(0.0);
+        if rate.work <= 0.0 {
+            return 0.0;
+        }
+        (TREND * slope / rate.work * start).min(MOST_TREND)
+    }
+
+    /// Returns the share of the load that is added by how far forecasts have been off.
+    fn headroom(&self) -> f64 {
+        HEADROOM * self.forecasts.mean_error()
     }
 
     /// Returns what a burst orders, while there is one, and moves the margins otherwise.

@@ -93,7 +93,7 @@ impl Arrivals {
     }
 
     /// Returns the slope of the rates of a minute over the last three minutes, by least squares, in
-    /// requests per second and second; 0 while there is less.
+    /// work per second and second; 0 while there is less.
     pub(super) fn slope(&self) -> f64 {
         const POINTS: u32 = 13;
         const SPACING: f64 = 15.0;
@@ -104,7 +104,7 @@ impl Arrivals {
             let rate = self.rate(60.0, ago, f64::NEG_INFINITY).filter(|_| whole);
             let Some(rate) = rate else { return 0.0 };
             let from_middle = SPACING * (f64::from(POINTS - 1) / 2.0 - f64::from(index));
-            sum += from_middle * rate.requests;
+            sum += from_middle * rate.work;
             squares += from_middle * from_middle;
         }
         sum / squares
@@ -214,7 +214,8 @@ mod tests {
         for at in 0..60 {
             let (from, to) = (5.0 * f64::from(at), 5.0 * f64::from(at + 1));
             assert!(from > 235.0 || arrivals.slope().abs() < 1e-9);
-            arrivals.count(from, to, requests(5.0 * 0.1 * f64::midpoint(from, to)));
+            let work = 5.0 * 0.1 * f64::midpoint(from, to);
+            arrivals.count(from, to, Flow { requests: 1.0, work });
         }
         assert!((arrivals.slope() - 0.1).abs() < 1e-6, "{}", arrivals.slope());
     }

@@ -256,7 +256,7 @@ mod tests {
     }
 
     proptest! {
-        /// The fitted time of a step is within 5 % of the engine's, over the range of loads that
+        /// The fitted time of a step is within 8 % of the engine's, over the range of loads that
         /// rows were seen of, although prompts are counted with an error of a tenth.
         #[test]
         fn a_step_time_is_learned_of_any_engine(
@@ -272,7 +272,7 @@ mod tests {
             for (prompt, sequences) in [(50.0, 8.0), (300.0, 20.0), (500.0, 35.0)] {
                 let load = [1.0, prompt, sequences, sequences * 1_200.0];
                 let ratio = dot(&model, &load) / dot(&engine, &load);
-                prop_assert!((ratio - 1.0).abs() < 0.05, "{ratio} {model:?} {engine:?}");
+                prop_assert!((ratio - 1.0).abs() < 0.08, "{ratio} {model:?} {engine:?}");
             }
         }
     }

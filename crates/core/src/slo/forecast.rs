@@ -17,6 +17,7 @@ const ERRORS: usize = 240;
 /// The errors below which nothing is known, and the size of an error that is then assumed.
 const FEW: usize = 20;
 const ASSUMED: f64 = 0.3;
+const ASSUMED_MEAN: f64 = 0.1;
 /// The time whose mean load is the forecast, in seconds.
 const MEAN: f64 = 120.0;
 /// The time whose mean load is compared with the forecast for it.
@@ -93,6 +94,15 @@ impl Forecasts {
     /// Returns the number of remembered errors.
     pub(super) fn count(&self) -> usize {
         self.count
+    }
+
+    /// Returns the mean of the errors as the logarithm of a factor.
+    pub(super) fn mean_error(&self) -> f64 {
+        if self.count < FEW {
+            return ASSUMED_MEAN;
+        }
+        let errors = &self.errors[..self.count];
+        errors.iter().map(|error| f64::from(*error)).sum::<f64>() / self.count as f64
     }
 
     /// Returns the 99th percentile of the errors as the logarithm of a factor.

@@ -220,7 +220,7 @@ mod tests {
         for (index, running) in [4.0, 4.0, 4.0, 4.0, 1.0, 4.0, 4.0, 4.0].into_iter().enumerate() {
             let (at, steps) = (5.0 * index as f64, 100.0 * index as f64);
             let kv_tokens = Some(1_000.0);
-            let sample = EngineSample { steps, kv_tokens, ..sample(at, 0.0, running) };
+            let sample = EngineSample { kv_tokens, steps, ..sample(at, 0.0, running) };
             let replica = replica(ServingState::Serving, Some(sample));
             tracker.observe(at, &[replica], |it| rows.extend(it.row), |_| ());
         }
