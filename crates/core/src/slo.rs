@@ -13,9 +13,9 @@
 //! follows in closed form. Every constant is a time, a number of requests or a share, so that
 //! scraping or deciding more often changes nothing but the delay.
 //!
-//! Arrivals are those of two minutes, and a rise is carried on over the time that a replica takes to
-//! start. Headroom follows from how far such forecasts have been off: a regular load gets little. A
-//! fall is followed after a window. Sudden changes have rules of their own: a burst module
+//! Arrivals are those of two minutes, and a rise is carried on over the time that a replica takes
+//! to start. Headroom follows from how far such forecasts have been off: a regular load gets
+//! little. A fall is followed after a window. Sudden changes have rules of their own: a burst
 //! orders more than needed and cancels the rest.
 //!
 //! Reference for the model of a step and the staffing rule: Vidur (arXiv 2405.05465) and Aladdin

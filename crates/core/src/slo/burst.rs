@@ -1,9 +1,9 @@
 //! Sudden changes of the load.
 //!
-//! A burst begins where the load of the last 5 and 10 seconds is above everything that the errors of
-//! past forecasts allow. Until replicas that start now can be ready, the size is that of the load
-//! since then, and more replicas are ordered than needed: of many starts the first are faster than
-//! the mean, and those that are not needed any more are cancelled before they are ready.
+//! A burst begins where the load of the last 5 and 10 seconds is above everything that the errors
+//! of past forecasts allow. Until replicas that start now can be ready, the size is that of the
+//! load since then, and more replicas are ordered than needed: of many starts the first are faster
+//! than the mean, and those that are not needed any more are cancelled before they are ready.
 
 use super::{arrivals::Arrivals, forecast::Forecasts};
 
