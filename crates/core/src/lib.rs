@@ -35,6 +35,7 @@ mod recommend;
 mod replica_reason;
 mod replica_state;
 mod shadow;
+pub mod slo;
 pub mod stabilize;
 mod startup_times;
 mod step;

@@ -60,6 +60,8 @@ pub struct Replica {
     admissions: u64,
     run: Option<Run>,
     metrics: Metrics,
+    /// The prompt tokens of requests with a first token that a prefix cache had.
+    cached_tokens: u64,
     /// The mean time between two tokens of each finished request, in seconds.
     time_per_output_token: Histogram,
 }
@@ -79,6 +81,7 @@ impl Replica {
             admissions: 0,
             run: None,
             time_per_output_token: Histogram::new(TIME_PER_OUTPUT_TOKEN_BOUNDS),
+            cached_tokens: 0,
             metrics: Metrics::default(),
         }
     }
@@ -165,6 +168,17 @@ impl Replica {
     /// once.
     pub fn time_per_output_token(&self) -> &Histogram {
         &self.time_per_output_token
+    }
+
+    /// Returns the number of steps since the start.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// Returns the prompt tokens of all requests with a first token that were not computed, since a
+    /// prefix cache had them.
+    pub fn cached_tokens(&self) -> u64 {
+        self.cached_tokens
     }
 
     /// Returns the configuration.
@@ -327,6 +341,7 @@ impl Replica {
                 continue;
             }
             self.metrics.generation_tokens += 1;
+            self.cached_tokens += sequence.cached_tokens();
             sequence.yield_token(now, &mut self.metrics);
             if sequence.output_left == 0 {
                 self.kv_tokens -= sequence.context;

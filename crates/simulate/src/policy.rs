@@ -6,6 +6,7 @@ mod fixed;
 mod llm_autoscaler;
 mod peers;
 mod schedule;
+mod slo;
 mod window;
 
 pub use catalog::{CLAIRVOYANT, POLICIES, PolicyContext, PolicyInfo, policy};

@@ -20,6 +20,10 @@ pub struct Reading {
     pub metrics: Metrics,
     /// The mean times between two tokens of the finished requests.
     pub time_per_output_token: Histogram,
+    /// The number of the engine's steps.
+    pub steps: u64,
+    /// The prompt tokens that were not computed, since a prefix cache had them.
+    pub cached_tokens: u64,
 }
 
 /// A pod as an autoscaler sees it.
@@ -107,7 +111,16 @@ impl Scraper {
             let page = answers.then(|| {
                 let (gauges, metrics) = (pod.replica.gauges(), pod.replica.metrics().clone());
                 let time_per_output_token = pod.replica.time_per_output_token().clone();
-                Rc::new(Reading { at: now, gauges, metrics, time_per_output_token })
+                let (steps, cached_tokens) = (pod.replica.steps(), pod.replica.cached_tokens());
+                let at = now;
+                Rc::new(Reading {
+                    at,
+                    gauges,
+                    metrics,
+                    time_per_output_token,
+                    steps,
+                    cached_tokens,
+                })
             });
             self.under_way.push_back((now + self.delay, pod.id, page));
         }

@@ -122,6 +122,15 @@ impl Sequence {
         }
     }
 
+    /// Returns the prompt tokens that its first token adds to those that were not computed.
+    pub(super) fn cached_tokens(&self) -> u64 {
+        let Job { prompt_tokens, prefill_tokens, .. } = self.job;
+        if self.first_token_at.is_some() {
+            return 0;
+        }
+        u64::from(prompt_tokens.saturating_sub(prefill_tokens))
+    }
+
     pub(super) fn finish(&self, now: f64, metrics: &mut Metrics) -> Finished {
         metrics.finished_length += 1;
         metrics.e2e_request_latency.observe(now - self.job.arrived_at);

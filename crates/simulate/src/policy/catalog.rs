@@ -10,6 +10,7 @@ use super::{
         aibrix::Aibrix, dynamo::Dynamo, knative::Knative, kthena::Kthena, slo_aware::SloAware,
         token_aware::TokenAware, wva::Wva,
     },
+    slo::SloMode,
 };
 use crate::{error::SimulateError, profile::EngineProfile, score::Promise};
 
@@ -53,6 +54,7 @@ pub const POLICIES: &[PolicyInfo] = &[
         knob: Some(("requests per replica", 32.0)),
         doc: "an LLMAutoscaler with defaults, by running and waiting requests",
     },
+    PolicyInfo { name: "slo", knob: None, doc: "the SLO mode, by the promise of the scenario" },
     PolicyInfo {
         name: "hpa-queue",
         knob: Some(("requests per replica", 5.0)),
@@ -120,6 +122,7 @@ pub fn policy(text: &str, context: &PolicyContext) -> Result<Box<dyn Autoscaler>
         "in-flight" => by_signal("InFlightRequests", knob, limits, Profile::Default, delay)?,
         "hpa-queue" => by_signal("WaitingRequests", knob, limits, Profile::HpaExact, delay)?,
         "hpa-in-flight" => by_signal("InFlightRequests", knob, limits, Profile::HpaExact, delay)?,
+        "slo" => Box::new(SloMode::new(context.promise, limits, context.engine.kv_tokens)),
         "kpa" => Box::new(Knative::new(knob, limits)),
         "apa" => Box::new(Aibrix::by_kv_usage(knob, limits)),
         "apa-in-flight" => Box::new(Aibrix::by_requests(knob, limits)),

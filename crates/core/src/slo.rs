@@ -1,0 +1,340 @@
+//! Sizes by a promise to the users instead of a threshold of a metric.
+//!
+//! ```text
+//! samples ─> Tracker ─┬─> arrivals ──┬─> trend ─────┐
+//!                     ├─> lengths ───┤              v
+//!                     ├─> fit ───────┴─> Sizing: smallest number ─> window ─┬─> SloSize
+//!                     ├─> feedback ─────────^                               │
+//!                     └─> forecasts ─> bursts ──────────────────────────────┘
+//! ```
+//!
+//! Nothing is configured but the promise: the time of an engine's step is fitted online to counters
+//! of its page, and the smallest number of replicas that keeps the promise at the rate of arrivals
+//! follows in closed form. Every constant is a time, a number of requests or a share, so that
+//! scraping or deciding more often changes nothing but the delay.
+//!
+//! Arrivals are those of two minutes, and a rise is carried on over the time that a replica takes
+//! to start. Headroom follows from how far such forecasts have been off: a regular load gets
+//! little. A fall is followed after a window. Sudden changes have rules of their own: a burst
+//! orders more than needed and cancels the rest.
+//!
+//! Reference for the model of a step and the staffing rule: Vidur (arXiv 2405.05465) and Aladdin
+//! (arXiv 2405.06856) predict steps by the same terms; Halfin and Whitt, "Heavy-traffic limits for
+//! queues with many exponential servers" (1981).
+
+mod arrivals;
+mod burst;
+mod feedback;
+mod fit;
+mod forecast;
+mod lengths;
+mod observation;
+mod peak;
+mod size;
+mod starts;
+#[cfg(test)]
+mod tests;
+mod track;
+
+pub use burst::Burst;
+pub use fit::{StepTime, Unfit};
+pub use lengths::Lengths;
+pub use observation::{EngineSample, ServingState, SloObservation, SloReplica};
+pub use size::{Binding, Margins};
+
+use arrivals::{Arrivals, Flow};
+use burst::{Bursts, Standing};
+use feedback::Feedback;
+use fit::Fit;
+use forecast::Forecasts;
+use lengths::LengthSums;
+use peak::Peak;
+use size::Sizing;
+use starts::Starts;
+use track::Tracker;
+
+/// The time of which arrivals are counted, in seconds.
+const ARRIVALS: f64 = 120.0;
+/// The share of a rise that is carried on, and the largest share of the arrivals that it adds.
+const TREND: f64 = 0.5;
+const MOST_TREND: f64 = 0.5;
+/// The share of the mean error of forecasts that is added to the arrivals.
+const HEADROOM: f64 = 0.5;
+/// The window before a scale-down, by the start-up time, and its bounds in seconds. An idle replica
+/// may cost as much as the restart that it avoids.
+const WINDOW_STARTS: f64 = 2.0;
+const WINDOW_MORE: f64 = 60.0;
+const WINDOW: (f64, f64) = (300.0, 600.0);
+/// The age of a sample, by the newest one, from which its replica counts as missing, in seconds.
+const MISSING_AFTER: f64 = 30.0;
+/// The share of the serving replicas that need samples for a scale-down.
+const QUORUM: f64 = 0.8;
+/// The age of the newest sample from which nothing is known, in seconds.
+const STALE_AFTER: f64 = 120.0;
+/// The share of a size that is added for stuck replicas at most.
+const REPLACED: f64 = 0.25;
+
+/// The promise of a service to its users, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Promise {
+    /// The time to first token.
+    pub time_to_first_token: f64,
+    /// The mean time between two tokens of a request.
+    pub inter_token_latency: f64,
+}
+
+/// A promise, and the limits of the size that keeps it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SloPolicy {
+    /// The promise.
+    pub promise: Promise,
+    /// The lower limit of the size.
+    pub min: u32,
+    /// The upper limit of the size.
+    pub max: u32,
+}
+
+/// A size, and everything that it follows from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SloSize {
+    /// The desired replicas.
+    pub replicas: u32,
+    /// The smallest number that keeps the promise now.
+    pub needed: u32,
+    /// The requirement that one replica fewer than needed fails.
+    pub binding: Binding,
+    /// The requests per second.
+    pub arrivals: f64,
+    /// The share of them that a rise adds by the time that a new replica is ready.
+    pub trend: f64,
+    /// The share of both that is added since forecasts have been off.
+    pub headroom: f64,
+    /// The mean lengths of the requests.
+    pub lengths: Lengths,
+    /// The time of a step of the engine.
+    pub model: StepTime,
+    /// The margins that the size keeps.
+    pub margins: Margins,
+    /// The replicas that are added for those that are clogged or stuck.
+    pub replaced: u32,
+    /// The burst, while there is one.
+    pub burst: Option<Burst>,
+    /// The reason why the desired replicas are more than needed now, if they are.
+    pub held: Option<SloHold>,
+}
+
+/// A reason for more replicas than the load needs now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SloHold {
+    /// More were needed within the window before a scale-down.
+    Window,
+    /// Too few of the serving replicas have a fresh sample.
+    Samples,
+}
+
+/// A reason why no size is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NoSize {
+    /// There has been no new sample for a while.
+    Samples,
+    /// Arrivals or lengths are not known yet.
+    Arrivals,
+    /// The model of the engine cannot be used.
+    Model(Unfit),
+}
+
+/// The memory of the SLO mode for one target.
+#[derive(Clone, Debug, Default)]
+pub struct Slo {
+    tracker: Tracker,
+    arrivals: Arrivals,
+    lengths: LengthSums,
+    fit: Fit,
+    feedback: Feedback,
+    starts: Starts,
+    forecasts: Forecasts,
+    bursts: Bursts,
+    peak: Peak,
+    /// The smallest KV cache of a replica, in tokens.
+    kv_capacity: Option<f64>,
+    /// The work of a request in seconds, as of the last step with a model.
+    work: Option<f64>,
+    /// The gateway's queue at the last step, and the time of that.
+    queued: Option<(f64, f64)>,
+}
+
+impl Slo {
+    /// Makes a step: takes the samples over, and returns a size.
+    ///
+    /// # Errors
+    /// Fails where no size is known; the caller then decides by something else.
+    pub fn step(
+        &mut self,
+        observation: &SloObservation,
+        policy: &SloPolicy,
+    ) -> Result<SloSize, NoSize> {
+        self.take(observation);
+        let end = self.arrivals.end();
+        if observation.now - end > STALE_AFTER {
+            return Err(NoSize::Samples);
+        }
+        let model = self.fit.usable().map_err(NoSize::Model)?;
+        let lengths = self.lengths.means().ok_or(NoSize::Arrivals)?;
+        let rate = self.arrivals.rate(ARRIVALS, 0.0, f64::NEG_INFINITY);
+        let rate = rate.ok_or(NoSize::Arrivals)?;
+        let arrivals = rate.requests.max(0.0);
+        let (promise, margins) = (policy.promise, self.feedback.margins());
+        let sizing = Sizing { model, lengths, kv_capacity: self.kv_capacity, promise, margins };
+        let work = sizing.work();
+        if self.work.replace(work).is_none() {
+            // The work of what has arrived before was not known.
+            self.bursts.changed_at = end;
+        }
+        let start = self.starts.time();
+        let (trend, headroom) = (self.trend(&rate, start), self.headroom());
+        let needed = sizing.smallest(arrivals * (1.0 + trend) * (1.0 + headroom));
+        if self.count(ServingState::Serving) < needed.replicas {
+            // Requests are late for want of replicas, by no fault of the margins.
+            self.feedback.forget(observation.now);
+        }
+        let clogged = self.clogged(work, start, observation.queued);
+        let stuck = self.stuck().min((REPLACED * f64::from(needed.replicas)).ceil() as u32);
+        let replaced = clogged.min(needed.replicas) + stuck;
+        let calm = needed.replicas.saturating_add(replaced);
+        let burst = self.burst(&sizing, observation, promise.time_to_first_token);
+        let window = (WINDOW_STARTS * start + WINDOW_MORE).clamp(WINDOW.0, WINDOW.1);
+        let peak = self.peak.push(observation.now, calm, window);
+        let size = peak.max(burst.map_or(0, |burst| burst.ordered));
+        let size = size.clamp(policy.min, policy.max.max(policy.min));
+        let is_doubtful = size < observation.requested && !self.has_quorum();
+        let held = if is_doubtful {
+            Some(SloHold::Samples)
+        } else {
+            (peak > calm && burst.is_none()).then_some(SloHold::Window)
+        };
+        Ok(SloSize {
+            replicas: if is_doubtful { observation.requested } else { size },
+            needed: needed.replicas,
+            binding: needed.binding,
+            arrivals,
+            trend,
+            headroom,
+            lengths,
+            model,
+            margins,
+            replaced,
+            burst,
+            held,
+        })
+    }
+
+    /// Takes new samples over into everything that is learned.
+    fn take(&mut self, observation: &SloObservation) {
+        let now = observation.now;
+        self.lengths.begin(now);
+        self.fit.begin(now);
+        let work = self.work.unwrap_or(0.0);
+        let Self { tracker, arrivals, lengths, fit, feedback, starts, .. } = self;
+        let each = |interval: track::Interval| {
+            let requests = interval.arrivals;
+            let flow = Flow { requests, work: requests * work };
+            arrivals.count(interval.from, interval.to, flow);
+            lengths.add(&interval);
+            if let Some(row) = &interval.row {
+                fit.add(row);
+            }
+            if let Some(late) = interval.late {
+                feedback.count(interval.finished, late);
+            }
+        };
+        tracker.observe(now, &observation.replicas, each, |age| starts.learn(age));
+        if let Some((queued, (at, before))) = observation.queued.zip(self.queued)
+            && now > at
+        {
+            let requests = queued - before;
+            arrivals.count(at, now, Flow { requests, work: requests * work });
+        }
+        self.queued = observation.queued.map(|queued| (now, queued));
+        arrivals.begin_expecting();
+        for replica in tracker.iter().filter(|it| it.state != ServingState::Terminating) {
+            if let Some(latest) = &replica.latest {
+                let requests = replica.rate;
+                arrivals.expect(latest.at, Flow { requests, work: requests * work });
+            }
+        }
+        let capacities = observation.replicas.iter();
+        let capacities = capacities.filter_map(|replica| replica.sample?.kv_capacity);
+        self.kv_capacity = capacities.reduce(f64::min).or(self.kv_capacity);
+    }
+
+    /// Returns the share of the load that a rise adds by the time that a new replica is ready. It
+    /// is never negative: a fall is followed after the window.
+    fn trend(&self, rate: &Flow, start: f64) -> f64 {
+        let slope = self.arrivals.slope().max(0.0);
+        if rate.work <= 0.0 {
+            return 0.0;
+        }
+        (TREND * slope / rate.work * start).min(MOST_TREND)
+    }
+
+    /// Returns the share of the load that is added by how far forecasts have been off.
+    fn headroom(&self) -> f64 {
+        HEADROOM * self.forecasts.mean_error()
+    }
+
+    /// Returns what a burst orders, while there is one, and moves the margins otherwise.
+    fn burst(&mut self, sizing: &Sizing, observation: &SloObservation, ttft: f64) -> Option<Burst> {
+        let (now, start) = (observation.now, self.starts.time());
+        self.forecasts.compare(&self.arrivals, self.bursts.changed_at, start);
+        self.bursts.detect(&self.arrivals, &self.forecasts, start);
+        let Some(rate) = self.bursts.rate(&self.arrivals) else {
+            self.feedback.judge(now);
+            return None;
+        };
+        self.feedback.forget(now);
+        let standing = Standing {
+            serving: self.count(ServingState::Serving),
+            clogged: self.clogged(sizing.work(), ttft, observation.queued),
+            starting: self.count(ServingState::Starting),
+            requested: observation.requested,
+            independence: self.starts.independence(),
+        };
+        let needed = sizing.smallest(rate).replicas;
+        Some(self.bursts.order(needed, &standing, &self.arrivals, &self.forecasts))
+    }
+
+    fn count(&self, state: ServingState) -> u32 {
+        self.tracker.iter().filter(|replica| replica.state == state).count() as u32
+    }
+
+    /// Returns the number of serving replicas whose queues take longer than some time: they are
+    /// lost for requests that arrive now. If the gateway's queue takes so long, all of them are.
+    fn clogged(&self, work: f64, time: f64, queued: Option<f64>) -> u32 {
+        let serving = self.count(ServingState::Serving);
+        if queued.unwrap_or(0.0) * work > time * f64::from(serving) / 2.0 {
+            return serving;
+        }
+        let serving = self.tracker.iter().filter(|it| it.state == ServingState::Serving);
+        let waiting = serving.filter_map(|replica| Some(replica.latest?.waiting));
+        waiting.filter(|waiting| waiting * work > time).count() as u32
+    }
+
+    /// Returns the number of replicas that should have become ready long ago.
+    fn stuck(&self) -> u32 {
+        let after = self.starts.stuck_after();
+        let starting = self.tracker.iter().filter(|it| it.state == ServingState::Starting);
+        starting.filter(|replica| replica.age > after).count() as u32
+    }
+
+    /// Returns whether enough of the serving replicas have a fresh sample.
+    fn has_quorum(&self) -> bool {
+        let since = self.arrivals.end() - MISSING_AFTER;
+        let (mut serving, mut fresh) = (0, 0);
+        for replica in self.tracker.iter().filter(|it| it.state == ServingState::Serving) {
+            serving += 1;
+            let latest = replica.latest.filter(|_| replica.has_reported);
+            fresh += i32::from(latest.is_some_and(|latest| latest.at >= since));
+        }
+        f64::from(fresh) >= QUORUM * f64::from(serving)
+    }
+}

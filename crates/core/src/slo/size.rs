@@ -1,0 +1,221 @@
+//! The smallest number of replicas that keeps the promise at a rate of arrivals, in closed form.
+//!
+//! At n replicas each gets λ/n requests per second. With p computed and g generated tokens per
+//! second of a replica, a time of a step as in [`StepTime`], and a mean context of the prompt and
+//! half of the answer,
+//!
+//! ```text
+//! utilization = p·per_prompt_token + g·per_sequence
+//! ITL         = base / (1 - utilization - per_kv_token·context·g)
+//! running     = g·ITL                                              (Little's law)
+//! ```
+//!
+//! An ITL is the time of a step, in which steps with prompts are spread over all tokens.
+
+use super::{Promise, fit::StepTime, lengths::Lengths};
+
+/// Square-root staffing (Halfin and Whitt): n replicas may be used up to 1 - β/√n of their time.
+const STAFFING: f64 = 0.35;
+/// The share of the KV cache that may be used.
+const KV_SHARE: f64 = 0.85;
+/// A prompt may take this many times its own prefill on an idle replica, if that is longer than the
+/// promise.
+const OWN_PREFILL: f64 = 4.0;
+/// The largest number that is searched for.
+const MOST: u32 = 10_000;
+
+/// The largest shares that a size may use: what the feedback moves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Margins {
+    /// The mean inter-token latency as a share of the promised one.
+    pub latency: f64,
+    /// The utilization.
+    pub utilization: f64,
+}
+
+/// The requirement that a number of replicas fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Binding {
+    /// The mean inter-token latency in seconds is above the limit.
+    InterTokenLatency {
+        /// The predicted one.
+        predicted: f64,
+        /// The limit.
+        limit: f64,
+    },
+    /// The time to first token of a mean prompt in seconds is above the limit.
+    TimeToFirstToken {
+        /// The predicted one.
+        predicted: f64,
+        /// The limit.
+        limit: f64,
+    },
+    /// The utilization is above the limit.
+    Utilization {
+        /// The predicted one.
+        predicted: f64,
+        /// The limit.
+        limit: f64,
+    },
+    /// The tokens in the KV cache of a replica are above the limit.
+    KvCache {
+        /// The predicted ones.
+        predicted: f64,
+        /// The limit.
+        limit: f64,
+    },
+    /// There is no smaller number.
+    Fewest,
+}
+
+/// Everything that a size is computed from but the rate of arrivals.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Sizing {
+    pub(super) model: StepTime,
+    pub(super) lengths: Lengths,
+    pub(super) kv_capacity: Option<f64>,
+    pub(super) promise: Promise,
+    pub(super) margins: Margins,
+}
+
+/// The smallest number of replicas, and the requirement that one fewer fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Sized {
+    pub(super) replicas: u32,
+    pub(super) binding: Binding,
+}
+
+impl Sizing {
+    /// Returns the seconds of a replica that a request needs, steps' bases excluded.
+    pub(super) fn work(&self) -> f64 {
+        let (model, Lengths { computed, output, .. }) = (&self.model, self.lengths);
+        model.per_prompt_token * computed
+            + (model.per_sequence + model.per_kv_token * self.context()) * output
+    }
+
+    fn context(&self) -> f64 {
+        self.lengths.prompt + self.lengths.output / 2.0
+    }
+
+    /// Returns the smallest number of replicas that fails no requirement. More replicas never fail
+    /// what fewer ones do not, so that it is found by bisection.
+    pub(super) fn smallest(&self, rate: f64) -> Sized {
+        let (mut fails, mut keeps) = (0, MOST);
+        let mut binding = Binding::Fewest;
+        while keeps - fails > 1 {
+            let middle = u32::midpoint(fails, keeps);
+            match self.failed(rate, middle) {
+                Some(failed) => (fails, binding) = (middle, failed),
+                None => keeps = middle,
+            }
+        }
+        Sized { replicas: keeps, binding }
+    }
+
+    /// Returns the requirement that this many replicas fail.
+    pub(super) fn failed(&self, rate: f64, replicas: u32) -> Option<Binding> {
+        let (model, count) = (&self.model, f64::from(replicas));
+        let generated = rate * self.lengths.output / count;
+        let computed = rate * self.lengths.computed / count;
+        let predicted = model.per_prompt_token * computed + model.per_sequence * generated;
+        let limit = self.margins.utilization.min(1.0 - STAFFING / count.sqrt());
+        if predicted > limit {
+            return Some(Binding::Utilization { predicted, limit });
+        }
+        let idle = 1.0 - predicted - model.per_kv_token * self.context() * generated;
+        if idle <= 0.0 {
+            return Some(Binding::Utilization { predicted: 1.0 - idle, limit: 1.0 });
+        }
+        let latency = model.base / idle;
+        let limit = self.margins.latency * self.promise.inter_token_latency;
+        if latency > limit && model.base < limit {
+            return Some(Binding::InterTokenLatency { predicted: latency, limit });
+        }
+        let own = model.per_prompt_token * self.lengths.computed;
+        let limit = self.promise.time_to_first_token.max(OWN_PREFILL * own);
+        let predicted = latency + own / idle;
+        if predicted > limit && model.base + own < limit {
+            return Some(Binding::TimeToFirstToken { predicted, limit });
+        }
+        let limit = KV_SHARE * self.kv_capacity?;
+        let predicted = generated * latency * self.context();
+        (predicted > limit && self.context() < limit)
+            .then_some(Binding::KvCache { predicted, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const H100: StepTime = StepTime {
+        base: 0.017,
+        per_prompt_token: 0.066e-3,
+        per_sequence: 0.08e-3,
+        per_kv_token: 0.05e-6,
+    };
+
+    fn sizing(prompt: f64, output: f64) -> Sizing {
+        Sizing {
+            model: H100,
+            lengths: Lengths { prompt, computed: prompt, output },
+            kv_capacity: Some(284_000.0),
+            promise: Promise { time_to_first_token: 2.0, inter_token_latency: 0.1 },
+            margins: Margins { latency: 0.7, utilization: 0.8 },
+        }
+    }
+
+    #[test]
+    fn the_smallest_size_and_what_binds_it() {
+        use Binding::{Fewest, InterTokenLatency, KvCache, TimeToFirstToken, Utilization};
+        let is = |binding: Binding, expected: &str| match binding {
+            Fewest => expected == "fewest",
+            InterTokenLatency { .. } => expected == "itl",
+            TimeToFirstToken { .. } => expected == "ttft",
+            Utilization { .. } => expected == "utilization",
+            KvCache { .. } => expected == "kv",
+        };
+        // prompt, output, requests per second, promised ITL; replicas, what binds
+        let table = [
+            (1_155.0, 211.0, 0.0, 0.1, 1, "fewest"),
+            (1_155.0, 211.0, 6.0, 0.1, 1, "fewest"),
+            (1_155.0, 211.0, 66.0, 0.1, 10, "itl"),
+            (2_048.0, 28.0, 42.0, 0.1, 8, "utilization"),
+            (8_000.0, 100.0, 4.0, 0.1, 4, "itl"),
+            (12_000.0, 50.0, 4.0, 0.3, 5, "ttft"),
+            (2_000.0, 4_000.0, 4.0, 0.1, 10, "kv"),
+        ];
+        for (prompt, output, rate, promised, replicas, binding) in table {
+            let mut sizing = sizing(prompt, output);
+            sizing.promise.inter_token_latency = promised;
+            let found = sizing.smallest(rate);
+            assert!(
+                found.replicas == replicas && is(found.binding, binding),
+                "{prompt} {output} {rate}: {found:?}",
+            );
+        }
+    }
+
+    #[test]
+    fn a_promise_that_no_size_keeps_does_not_grow_the_target() {
+        let mut slow = sizing(1_155.0, 211.0);
+        slow.promise = Promise { time_to_first_token: 0.01, inter_token_latency: 0.01 };
+        assert!(slow.smallest(66.0).replicas <= 12, "{:?}", slow.smallest(66.0));
+    }
+
+    proptest! {
+        /// The found size fails nothing, one fewer fails, and more load never needs fewer.
+        #[test]
+        fn the_found_size_is_the_smallest(
+            prompt in 10.0f64..30_000.0, output in 1.0f64..4_000.0, rate in 0.0f64..500.0,
+        ) {
+            let sizing = sizing(prompt, output);
+            let found = sizing.smallest(rate).replicas;
+            prop_assert_eq!(sizing.failed(rate, found), None);
+            prop_assert!(found == 1 || sizing.failed(rate, found - 1).is_some());
+            prop_assert!(sizing.smallest(rate * 1.1).replicas >= found);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Steps of the SLO mode, on an emulated service without noise.
+
+use super::*;
+
+const POLICY: SloPolicy = SloPolicy {
+    promise: Promise { time_to_first_token: 2.0, inter_token_latency: 0.1 },
+    min: 1,
+    max: 64,
+};
+/// The time of a step of Qwen3-32B on 2 H100.
+const ENGINE: StepTime = StepTime {
+    base: 0.017,
+    per_prompt_token: 0.066e-3,
+    per_sequence: 0.08e-3,
+    per_kv_token: 0.05e-6,
+};
+const PROMPT: f64 = 1_155.0;
+const OUTPUT: f64 = 211.0;
+
+/// A service in equilibrium: replicas share a rate of requests, and answer at once.
+struct Service {
+    slo: Slo,
+    now: f64,
+    every: f64,
+    samples: Vec<EngineSample>,
+    late: f64,
+    size: u32,
+}
+
+impl Service {
+    fn new(replicas: usize, every: f64) -> Self {
+        let first = EngineSample { late: Some(0.0), ..EngineSample::default() };
+        let (slo, samples) = (Slo::default(), vec![first; replicas]);
+        Self { slo, now: 0.0, every, samples, late: 0.0, size: replicas as u32 }
+    }
+
+    /// Serves at a rate for some time. Of the replicas that `scraped` names the samples arrive.
+    fn run(
+        &mut self,
+        seconds: f64,
+        rate: f64,
+        scraped: impl Fn(usize) -> bool,
+    ) -> Result<SloSize, NoSize> {
+        let end = self.now + seconds;
+        let mut result = Err(NoSize::Samples);
+        while self.now < end {
+            self.now += self.every;
+            let requests = rate / self.samples.len() as f64 * self.every;
+            let late = self.late;
+            for sample in &mut self.samples {
+                serve(sample, self.now, requests, self.every, late);
+            }
+            let replicas = self.samples.iter().enumerate().map(|(place, sample)| SloReplica {
+                id: place as u64,
+                age: self.now + 1_000.0,
+                state: ServingState::Serving,
+                sample: scraped(place).then_some(*sample),
+            });
+            let observation = SloObservation {
+                now: self.now,
+                requested: self.size,
+                queued: None,
+                replicas: replicas.collect(),
+            };
+            result = self.slo.step(&observation, &POLICY);
+        }
+        result
+    }
+}
+
+/// Lets an engine answer requests, by the formulas of its step.
+fn serve(sample: &mut EngineSample, now: f64, requests: f64, time: f64, late: f64) {
+    let (computed, generated) = (requests * PROMPT / time, requests * OUTPUT / time);
+    let context = PROMPT + OUTPUT / 2.0;
+    let busy = ENGINE.per_prompt_token * computed
+        + (ENGINE.per_sequence + ENGINE.per_kv_token * context) * generated;
+    let latency = ENGINE.base / (1.0 - busy);
+    let running = generated * latency;
+    sample.at = now;
+    (sample.running, sample.waiting) = (running, 0.0);
+    (sample.kv_tokens, sample.kv_capacity) = (Some(running * context), Some(284_000.0));
+    sample.prompt_tokens += requests * PROMPT;
+    sample.generated_tokens += requests * OUTPUT;
+    sample.first_tokens += requests;
+    sample.finished += requests;
+    sample.steps += time / latency;
+    sample.late = sample.late.map(|before| before + requests * late);
+}
+
+#[test]
+fn nothing_is_sized_before_a_model_is_known() {
+    let mut service = Service::new(8, 5.0);
+    assert_eq!(service.run(5.0, 40.0, |_| true), Err(NoSize::Model(Unfit::TooFewRows(0.0))));
+    assert!(service.run(60.0, 40.0, |_| true).is_ok());
+    assert!(service.run(115.0, 40.0, |_| false).is_ok());
+    assert_eq!(service.run(20.0, 40.0, |_| false), Err(NoSize::Samples));
+}
+
+#[test]
+fn a_steady_load_has_the_size_that_the_engine_needs_however_often_it_is_scraped() {
+    for every in [1.0, 5.0, 15.0] {
+        let mut service = Service::new(12, every);
+        let found = service.run(3_600.0, 66.0, |_| true).unwrap();
+        assert!((found.arrivals - 66.0).abs() < 0.1, "{every}: {found:?}");
+        // The fit knows one load only, by which 10 or 11 replicas keep the promise.
+        assert_eq!((found.replicas, found.needed, found.burst), (11, 11, None), "{every}");
+        assert!(found.headroom < 0.01 && found.trend < 0.01, "{every}: {found:?}");
+        assert_eq!(found.held, None, "{every}");
+    }
+}
+
+#[test]
+fn a_rise_is_carried_on_and_a_fall_waits_for_the_window() {
+    let mut service = Service::new(12, 5.0);
+    for rate in [30.0, 50.0, 35.0, 45.0, 40.0] {
+        service.run(600.0, rate, |_| true).unwrap();
+    }
+    for rate in 41..60 {
+        service.run(15.0, f64::from(rate), |_| true).unwrap();
+    }
+    let rising = service.run(5.0, 60.0, |_| true).unwrap();
+    assert!(rising.trend > 0.04, "{rising:?}");
+    let falling = service.run(240.0, 20.0, |_| true).unwrap();
+    assert!(falling.needed <= 4 && falling.held == Some(SloHold::Window), "{falling:?}");
+    assert!(falling.replicas >= rising.needed);
+    assert!(service.run(400.0, 20.0, |_| true).unwrap().replicas <= 4);
+}
+
+#[test]
+fn a_fifth_of_the_samples_may_be_missing_and_more_hold_the_size() {
+    for (missing, replicas, held) in [(2, 4, None), (3, 12, Some(SloHold::Samples))] {
+        let mut service = Service::new(12, 5.0);
+        service.run(1_800.0, 18.0, |_| true).unwrap();
+        let found = service.run(60.0, 18.0, |place| place >= missing).unwrap();
+        assert_eq!((found.replicas, found.held), (replicas, held), "{missing}");
+    }
+}
+
+#[test]
+fn a_burst_orders_at_once_within_the_limits() {
+    let mut service = Service::new(8, 5.0);
+    service.run(3_000.0, 16.0, |_| true).unwrap();
+    let found = service.run(10.0, 48.0, |_| true).unwrap();
+    let burst = found.burst.unwrap();
+    assert!(burst.needed >= 7 && found.replicas >= 8, "{found:?}");
+    let found = service.run(10.0, 60.0, |_| true).unwrap();
+    assert!(found.burst.is_some_and(|burst| burst.ordered > 8), "{found:?}");
+    assert!(found.replicas <= POLICY.max);
+}
+
+#[test]
+fn late_requests_of_a_sufficient_size_tighten_the_margins() {
+    let mut service = Service::new(16, 5.0);
+    service.run(600.0, 66.0, |_| true).unwrap();
+    let before = service.slo.feedback.margins();
+    service.late = 0.05;
+    let found = service.run(300.0, 66.0, |_| true).unwrap();
+    assert!(found.margins.latency < before.latency, "{found:?}");
+    assert!(found.needed > 10, "{found:?}");
+}

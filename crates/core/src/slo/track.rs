@@ -1,0 +1,230 @@
+//! The replicas from sample to sample: the differences of counters, over each sample's own time.
+
+use super::observation::{EngineSample, ServingState, SloReplica};
+
+/// The time constant of the rate of arrivals of one replica, in seconds.
+const RATE_TIME: f64 = 30.0;
+/// The shortest time that a row of the fit covers, in seconds. vLLM counts all tokens of a prompt
+/// at its first token, so that shorter rows see prompts at the wrong time.
+const ROW_TIME: f64 = 15.0;
+/// The requests that are in the batch of a busy replica at both ends of a scrape interval.
+const BUSY: f64 = 2.0;
+
+/// The differences between two samples of a replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Interval {
+    pub(super) from: f64,
+    pub(super) to: f64,
+    pub(super) arrivals: f64,
+    pub(super) prompt_tokens: f64,
+    pub(super) computed_tokens: f64,
+    pub(super) generated_tokens: f64,
+    pub(super) first_tokens: f64,
+    pub(super) finished: f64,
+    pub(super) late: Option<f64>,
+    pub(super) row: Option<Row>,
+}
+
+/// The work of a busy replica over some time: one row of the fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Row {
+    /// The time in seconds.
+    pub(super) time: f64,
+    pub(super) steps: f64,
+    pub(super) computed_tokens: f64,
+    pub(super) generated_tokens: f64,
+    /// The sum over the steps of the tokens in the KV cache.
+    pub(super) kv_tokens: f64,
+}
+
+/// The memory of one replica.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tracked {
+    id: u64,
+    pub(super) state: ServingState,
+    pub(super) age: f64,
+    /// The latest sample; of a replica that is seen to start, zeros at the time of the observation.
+    pub(super) latest: Option<EngineSample>,
+    /// True if there has been a sample of the engine itself.
+    pub(super) has_reported: bool,
+    /// The rate of arrivals of the last half minute.
+    pub(super) rate: f64,
+    row: Row,
+    is_listed: bool,
+}
+
+/// The replicas of a target, by their numbers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tracker {
+    replicas: Vec<Tracked>,
+}
+
+impl Tracker {
+    /// Takes over an observation. Calls `each` with the differences of every new sample, and
+    /// `started` with the age of each replica that has become ready since the last one.
+    pub(super) fn observe(
+        &mut self,
+        now: f64,
+        replicas: &[SloReplica],
+        mut each: impl FnMut(Interval),
+        mut started: impl FnMut(f64),
+    ) {
+        self.replicas.iter_mut().for_each(|replica| replica.is_listed = false);
+        for replica in replicas {
+            let place = self.replicas.binary_search_by_key(&replica.id, |known| known.id);
+            let place = place.unwrap_or_else(|place| {
+                self.replicas.insert(place, Tracked::new(replica));
+                place
+            });
+            let tracked = &mut self.replicas[place];
+            let was_starting = tracked.state == ServingState::Starting;
+            if was_starting && replica.state == ServingState::Serving {
+                started(replica.age);
+            }
+            (tracked.state, tracked.age, tracked.is_listed) = (replica.state, replica.age, true);
+            if let Some(interval) = tracked.take(now, replica) {
+                each(interval);
+            }
+        }
+        self.replicas.retain(|replica| replica.is_listed);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Tracked> {
+        self.replicas.iter()
+    }
+}
+
+impl Tracked {
+    fn new(replica: &SloReplica) -> Self {
+        Self {
+            id: replica.id,
+            state: replica.state,
+            age: replica.age,
+            latest: None,
+            has_reported: false,
+            rate: 0.0,
+            row: Row::default(),
+            is_listed: true,
+        }
+    }
+
+    /// Takes a sample over, and returns its differences from the one before, if it is newer.
+    fn take(&mut self, now: f64, replica: &SloReplica) -> Option<Interval> {
+        let Some(sample) = replica.sample else {
+            if replica.state == ServingState::Starting {
+                self.latest = Some(EngineSample { at: now, late: Some(0.0), ..Default::default() });
+            }
+            return None;
+        };
+        let Some(before) = self.latest.filter(|before| before.at < sample.at) else {
+            // The first sample of an engine that was there before: a beginning for the next one.
+            if self.latest.is_none() {
+                (self.latest, self.has_reported) = (Some(sample), true);
+            }
+            return None;
+        };
+        (self.latest, self.has_reported) = (Some(sample), true);
+        let restarted = sample.has_restarted_since(&before);
+        let zero = EngineSample { at: before.at, late: Some(0.0), ..Default::default() };
+        let before = if restarted { zero } else { before };
+        Some(self.interval(&before, &sample))
+    }
+
+    fn interval(&mut self, before: &EngineSample, sample: &EngineSample) -> Interval {
+        let time = sample.at - before.at;
+        let growth = |of: fn(&EngineSample) -> f64| (of(sample) - of(before)).max(0.0);
+        let prompt_tokens = growth(|it| it.prompt_tokens);
+        let computed_tokens = growth(|it| it.prompt_tokens - it.cached_tokens);
+        let generated_tokens = growth(|it| it.generated_tokens);
+        let arrivals = growth(EngineSample::accepted);
+        let share = 1.0 - (-time / RATE_TIME).exp();
+        self.rate += (arrivals / time - self.rate) * share;
+        let kv = |it: &EngineSample| it.kv_tokens;
+        let steps = growth(|it| it.steps);
+        let is_busy = before.running.min(sample.running) >= BUSY && steps > 0.0;
+        self.row = match (kv(before), kv(sample)) {
+            (Some(first), Some(last)) if is_busy => Row {
+                time: self.row.time + time,
+                steps: self.row.steps + steps,
+                computed_tokens: self.row.computed_tokens + computed_tokens,
+                generated_tokens: self.row.generated_tokens + generated_tokens,
+                kv_tokens: self.row.kv_tokens + steps * f64::midpoint(first, last),
+            },
+            _ => Row::default(),
+        };
+        let row = (self.row.time >= ROW_TIME).then(|| std::mem::take(&mut self.row));
+        Interval {
+            from: before.at,
+            to: sample.at,
+            arrivals,
+            prompt_tokens,
+            computed_tokens,
+            generated_tokens,
+            first_tokens: growth(|it| it.first_tokens),
+            finished: growth(|it| it.finished),
+            late: before.late.zip(sample.late).map(|(first, last)| (last - first).max(0.0)),
+            row,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(at: f64, finished: f64, running: f64) -> EngineSample {
+        EngineSample { at, finished, running, late: Some(0.0), ..Default::default() }
+    }
+
+    fn replica(state: ServingState, sample: Option<EngineSample>) -> SloReplica {
+        SloReplica { id: 7, age: 90.0, state, sample }
+    }
+
+    /// Returns the arrivals and the time of each interval, and the start-up times.
+    fn intervals(samples: &[(f64, SloReplica)]) -> (Vec<(f64, f64)>, Vec<f64>) {
+        let (mut tracker, mut found, mut starts) = (Tracker::default(), Vec::new(), Vec::new());
+        for (now, replica) in samples {
+            let each = |it: Interval| found.push((it.arrivals, it.to - it.from));
+            tracker.observe(*now, &[*replica], each, |age| starts.push(age));
+        }
+        (found, starts)
+    }
+
+    #[test]
+    fn arrivals_are_counted_over_each_samples_own_time() {
+        use ServingState::{Serving, Starting};
+        let serving = |sample| replica(Serving, Some(sample));
+        // The first sample of a running engine counts nothing; a lost scrape makes a longer
+        // interval; an old sample makes none; a restart begins at zero.
+        let (found, starts) = intervals(&[
+            (5.0, serving(sample(5.0, 100.0, 4.0))),
+            (10.0, serving(sample(10.0, 103.0, 6.0))),
+            (15.0, serving(sample(10.0, 103.0, 6.0))),
+            (20.0, serving(sample(20.0, 110.0, 6.0))),
+            (25.0, serving(sample(25.0, 1.0, 2.0))),
+        ]);
+        assert_eq!((found, starts.len()), (vec![(5.0, 5.0), (7.0, 10.0), (3.0, 5.0)], 0));
+        // An engine that was seen to start has had no request before.
+        let (found, starts) = intervals(&[
+            (5.0, replica(Starting, None)),
+            (10.0, replica(Starting, None)),
+            (15.0, serving(sample(15.0, 0.0, 30.0))),
+        ]);
+        assert_eq!((found, starts), (vec![(30.0, 5.0)], vec![90.0]));
+    }
+
+    #[test]
+    fn a_row_is_at_least_fifteen_seconds_of_a_busy_replica() {
+        let mut tracker = Tracker::default();
+        let mut rows = Vec::new();
+        for (index, running) in [4.0, 4.0, 4.0, 4.0, 1.0, 4.0, 4.0, 4.0].into_iter().enumerate() {
+            let (at, steps) = (5.0 * index as f64, 100.0 * index as f64);
+            let kv_tokens = Some(1_000.0);
+            let sample = EngineSample { kv_tokens, steps, ..sample(at, 0.0, running) };
+            let replica = replica(ServingState::Serving, Some(sample));
+            tracker.observe(at, &[replica], |it| rows.extend(it.row), |_| ());
+        }
+        let row = Row { time: 15.0, steps: 300.0, kv_tokens: 300_000.0, ..Default::default() };
+        assert_eq!(rows, [row]);
+    }
+}
