@@ -15,7 +15,8 @@ use clap::ValueEnum;
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec};
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
-    DEFAULT_PROFILE, EngineProfile, Outcome, Picture, Promise, Routing, Scenario, Victims, bearable_load, clairvoyant,
+    DEFAULT_PROFILE, EngineProfile, Outcome, Picture, Promise, Routing, Scenario, Victims,
+    bearable_load, clairvoyant,
     policy::{Autoscaler, Limits, Spec, policy},
     table,
 };

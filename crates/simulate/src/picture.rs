@@ -29,7 +29,7 @@ use self::text::{counted, duration, escaped, round_latency, tick};
 const STYLE: &str = include_str!("picture/page.css");
 const SCRIPT: &str = include_str!("picture/page.js");
 /// The hashes of style and script, by which the page's policy of content allows them.
-const STYLE_HASH: &str = "sha256-eRJIAolkagDQE2x4UI7w2NbFDM1NCVIi2psIgye5T6U=";
+const STYLE_HASH: &str = "sha256-R3OYOc3PMhg9gwRSCKKoAbdmkDiLfrbnHoBnHTMkKRs=";
 const SCRIPT_HASH: &str = "sha256-satq50R1+16DraJQF1aFzyU6azQi303gxwpB1Plj5C4=";
 
 /// What a page shows.
@@ -89,7 +89,7 @@ impl Picture<'_> {
                 Policy { name, outcome, need: need.unwrap_or_default() }
             })
             .collect();
-        let mut html = self.head();
+        let mut html = self.head(&policies);
         html.push_str("<main>\n");
         html.push_str(&self.overview(&policies));
         let range = policy::Ranges::of(self.outcomes, self.promise);
@@ -101,12 +101,12 @@ impl Picture<'_> {
         html
     }
 
-    fn head(&self) -> String {
+    fn head(&self, policies: &[Policy<'_>]) -> String {
         let Promise { time_to_first_token, inter_token_latency, percentile } = self.promise;
         let (ttft, itl) = (round_latency(time_to_first_token), round_latency(inter_token_latency));
-        let first = self.outcomes.first().map(|(_, outcome)| outcome);
-        let requests = counted(first.map_or(0, |outcome| outcome.requests), "request");
-        let time = duration(first.and_then(|it| it.timeline.last()).map_or(0.0, |last| last.t));
+        let first = policies.first();
+        let requests = counted(first.map_or(0, |policy| policy.outcome.requests), "request");
+        let time = duration(first.map_or(0.0, Policy::end));
         let (load, engine) = (escaped(self.load), escaped(self.engine));
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -130,8 +130,8 @@ impl Picture<'_> {
         let bill = bill::html(policies);
         format!(
             "<section aria-labelledby=\"cost\">\n<h2 id=\"cost\">Attainment and cost</h2>\n\
-             <p class=\"quiet\">The share of requests for which the promise was kept, against what \
-             it cost. Further up and further to the left is better.</p>\n{pareto}{table}</section>\n\
+             <p class=\"quiet\">The share of requests for which the promise was kept, against the \
+             GPU-hours. Further up and further to the left is better.</p>\n{pareto}{table}</section>\n\
              <section aria-labelledby=\"bill\">\n<h2 id=\"bill\">The bill</h2>\n\
              <p class=\"quiet\">GPU-hours, from the creation of a pod to its deletion.</p>\n{bill}\
              </section>\n"

@@ -55,7 +55,7 @@ pub(super) fn dots(changes: &[SizeChange], policy: &str, scale: &Scale, height: 
 /// Returns a change in words: a head, and after it the reason and the state.
 fn sentence(change: &SizeChange) -> String {
     let SizeChange { t, from, to, .. } = change;
-    format!("{from} → {to} after {}\n{}", duration(*t), reason(change))
+    format!("{from} → {to} after {}\n{}", duration(*t), reason(change, "\n"))
 }
 
 /// Returns the changes of one dot in words.
@@ -66,7 +66,7 @@ fn summary(group: &[SizeChange]) -> String {
     let mut text = format!("{from} → {to} in {changes} from {begin} on");
     for change in group.iter().take(REASONS) {
         let SizeChange { t, from, to, .. } = change;
-        let _ = write!(text, "\n{}: {from} → {to}. {}", duration(*t), reason(change));
+        let _ = write!(text, "\n{}: {from} → {to}. {}", duration(*t), reason(change, "; "));
     }
     if group.len() > REASONS {
         let _ = write!(text, "\n{} more", group.len() - REASONS);
@@ -74,16 +74,17 @@ fn summary(group: &[SizeChange]) -> String {
     text
 }
 
-/// Returns the reason of a change, if it has one, and the state in which it was decided.
-fn reason(change: &SizeChange) -> String {
+/// Returns the reason of a change, if it has one, and the state in which it was decided; `between`
+/// is between them.
+fn reason(change: &SizeChange, between: &str) -> String {
     let state = format!(
-        "{} running and {} waiting on {}.",
+        "{} running and {} waiting on {}",
         counted(change.running, "request"),
         change.waiting,
         counted(change.serving.into(), "replica"),
     );
     match &change.why {
-        Some(why) => format!("{}. {state}", capitalized(why)),
+        Some(why) => format!("{}{between}{state}", capitalized(why)),
         None => state,
     }
 }
@@ -106,7 +107,7 @@ pub(super) fn list(changes: &[SizeChange]) -> String {
             html,
             "<li><span class=\"when\">{}</span><strong>{from} → {to}</strong><span>{}</span></li>",
             duration(*t),
-            escaped(&reason(change))
+            escaped(&reason(change, "; "))
         );
     }
     if changes.len() > LISTED {
@@ -129,12 +130,12 @@ mod tests {
 
     #[test]
     fn a_dot_tells_its_reason() {
-        let state = "9 requests running and 0 waiting on 1 replica.";
+        let state = "9 requests running and 0 waiting on 1 replica";
         for (changes, expected) in [
             (vec![change(65.0, 1, 3, None)], format!("1 → 3 after 1 min 5 s\n{state}")),
             (
                 vec![change(65.0, 1, 3, Some("a <b"))],
-                format!("1 → 3 after 1 min 5 s\nA &lt;b. {state}"),
+                format!("1 → 3 after 1 min 5 s\nA &lt;b\n{state}"),
             ),
             (
                 vec![change(60.0, 1, 3, None), change(61.0, 3, 2, None)],

@@ -119,7 +119,7 @@ fn hour_marks(scales: &Scales) -> String {
         } else {
             "even"
         };
-        let unit = if index == 0 { " GPU-hours" } else { "" };
+        let unit = if index == 0 { " <tspan class=\"unit\">GPU-hours</tspan>" } else { "" };
         let text = super::text::tick(hours);
         let _ = write!(html, "<text class=\"{class}\" x=\"{x:.2}%\" y=\"15\">{text}{unit}</text>");
     }

@@ -4,7 +4,7 @@ use super::{
     Policy, axis, changes,
     plot::{Plot, Series, time_axis},
     points::{Point, Scale},
-    text::{counted, escaped, hours, latency, percent, round_latency, whole},
+    text::{attained, counted, escaped, hours, latency, round_latency, whole},
 };
 use crate::{
     score::{Outcome, Promise},
@@ -79,7 +79,7 @@ pub(super) fn html(
 
 /// Returns the verdict in a sentence, with its class.
 fn verdict(outcome: &Outcome, promise: Promise) -> (&'static str, String) {
-    let attained = percent(outcome.attainment);
+    let attained = attained(outcome.attainment, promise.percentile);
     let promised = super::text::tick(promise.percentile);
     let (class, head) = if outcome.promise_kept {
         ("kept", format!("The promise was kept for {attained} of the requests"))

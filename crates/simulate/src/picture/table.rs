@@ -4,18 +4,19 @@ use std::fmt::Write;
 
 use super::{
     Policy,
-    text::{escaped, hours, latency, percent, whole},
+    text::{attained, escaped, hours, latency, percent, whole},
 };
 use crate::score::Promise;
 
 /// The columns after the policy's name: the head, and true if it is for wide windows only.
-const COLUMNS: [(&str, bool); 7] = [
+const COLUMNS: [(&str, bool); 8] = [
     ("Attainment", false),
     ("Worst 5 min", true),
     ("GPU-hours", false),
-    ("TTFT P99", false),
+    ("TTFT P99", true),
     ("ITL P99", true),
     ("Changes", true),
+    ("Cut off", true),
     ("No answer", true),
 ];
 
@@ -52,19 +53,20 @@ fn wide(is_wide: bool) -> &'static str {
 }
 
 /// Returns the texts of a row, and for each whether it misses the promise.
-fn cells(policy: &Policy<'_>, promise: Promise) -> [(String, bool); 7] {
+fn cells(policy: &Policy<'_>, promise: Promise) -> [(String, bool); 8] {
     let it = policy.outcome;
     let time = |time: Option<f64>, promised: f64| {
         let text = time.map_or_else(|| "–".to_owned(), latency);
         (text, time.is_some_and(|time| time > promised))
     };
     [
-        (percent(it.attainment), !it.promise_kept),
+        (attained(it.attainment, promise.percentile), !it.promise_kept),
         (percent(it.worst_five_minutes), it.worst_five_minutes * 100.0 < promise.percentile),
         (hours(it.gpu_hours), false),
         time(it.ttft_p99, promise.time_to_first_token),
         time(it.itl_p99, promise.inter_token_latency),
         (whole(it.changes.into()), false),
-        (whole(it.cut_off + it.refused + it.unfinished), false),
+        (whole(it.cut_off), false),
+        (whole(it.refused + it.unfinished), false),
     ]
 }

@@ -39,10 +39,17 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{s}", whole(number))
 }
 
-/// Returns a share in percent, rounded down: below 100 % it never reads 100 %.
+/// Returns a share in percent. Below 100 % it never reads 100 %.
 pub(super) fn percent(share: f64) -> String {
-    let hundredths = (share * 1e4 + 1e-6).floor() / 100.0;
-    format!("{hundredths:.2} %")
+    let hundredths = (share * 1e4).round();
+    let hundredths = if share < 1.0 { hundredths.min(9_999.0) } else { hundredths };
+    format!("{:.2} %", hundredths / 100.0)
+}
+
+/// Returns a share in percent that does not read as the promised one where it is below it.
+pub(super) fn attained(share: f64, promised: f64) -> String {
+    let lacks = share * 100.0 < promised && (share * 1e4).round() >= promised * 100.0;
+    if lacks { percent((share * 1e4).floor() / 1e4) } else { percent(share) }
 }
 
 /// Returns hours of GPUs.
@@ -123,8 +130,11 @@ mod tests {
             (counted(15_180, "request"), "15,180 requests"),
             (percent(1.0), "100.00 %"),
             (percent(0.999_999), "99.99 %"),
-            (percent(0.727_9), "72.79 %"),
+            (percent(0.727_86), "72.79 %"),
             (percent(0.0), "0.00 %"),
+            (attained(0.989_99, 99.0), "98.99 %"),
+            (attained(0.99, 99.0), "99.00 %"),
+            (attained(0.727_86, 99.0), "72.79 %"),
             (hours(3.135), "3.13"),
             (hours(123.46), "123.5"),
             (hours(12_345.6), "12,346"),
