@@ -106,7 +106,9 @@ async function isolated(browser, url) {
 
 /** Makes the picture of docs/simulate.md. */
 async function forDocs(browser, url) {
-  const page = await visit(browser, url, { width: 1000, height: 1320 });
+  const page = await visit(browser, url, { width: 1000 });
+  const { y, height } = await page.locator(".one").first().boundingBox();
+  await page.setViewportSize({ width: 1000, height: Math.ceil(y + height) + 24 });
   await picture(page, "simulate-report");
   await page.context().close();
 }

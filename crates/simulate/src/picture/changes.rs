@@ -32,7 +32,7 @@ pub(super) fn dots(changes: &[SizeChange], policy: &str, scale: &Scale, height: 
     for group in changes.chunk_by(|a, b| column(a) == column(b)) {
         let Some(((first, rest), last)) = group.split_first().zip(group.last()) else { continue };
         let (x, y) =
-            (100.0 * scale.across(first.t), MARGIN + scale.down(f64::from(last.to)) * height);
+            (100.0 * scale.across(last.t), MARGIN + scale.down(f64::from(last.to)) * height);
         let class = match last.to.cmp(&first.from) {
             std::cmp::Ordering::Greater => "up",
             std::cmp::Ordering::Less => "down",

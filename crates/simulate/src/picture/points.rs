@@ -44,9 +44,10 @@ fn extremes(piece: &[(f64, f64)], column: f64) -> Vec<(f64, f64)> {
         let lowest = points.iter().min_by(|a, b| a.1.total_cmp(&b.1));
         let highest = points.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         let (Some(lowest), Some(highest)) = (lowest, highest) else { continue };
-        kept.push(if lowest.0 <= highest.0 { *lowest } else { *highest });
-        if lowest.0 != highest.0 {
-            kept.push(if lowest.0 <= highest.0 { *highest } else { *lowest });
+        let is_rising = lowest.0 < highest.0;
+        kept.push(if is_rising { *lowest } else { *highest });
+        if is_rising || highest.0 < lowest.0 {
+            kept.push(if is_rising { *highest } else { *lowest });
         }
     }
     kept

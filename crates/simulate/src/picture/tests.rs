@@ -91,7 +91,6 @@ fn pages_are_sound_and_small() {
             assert!(html.len() < most, "{name}: {} bytes", html.len());
             assert_eq!(html.matches("<section class=\"one\"").count(), outcomes.len(), "{name}");
             assert_eq!(html.contains("<b>Needed</b>"), bearable_load.is_some(), "{name}");
-            println!("{name}: {} kB", html.len() / 1_000);
         }
     }
 }

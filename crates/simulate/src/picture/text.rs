@@ -12,7 +12,7 @@ pub(super) fn escaped(text: &str) -> String {
             '\'' => html.push_str("&#39;"),
             // No control character is allowed in HTML but these.
             letter if letter.is_control() && letter != '\n' && letter != '\t' => {
-                html.push('\u{fffd}')
+                html.push('\u{fffd}');
             }
             letter => html.push(letter),
         }
