@@ -29,7 +29,7 @@ impl<'a> Line<'a> {
     pub(super) fn of(name: &'a str) -> Self {
         let errors = std::io::stderr();
         let is_terminal = errors.is_terminal();
-        Self { name, errors, is_terminal, started: Instant::now(), shown: None }
+        Self { name, errors, is_terminal, started: now(), shown: None }
     }
 
     /// Shows how far the run is.
@@ -37,7 +37,7 @@ impl<'a> Line<'a> {
         if !self.is_terminal || self.shown.is_some_and(|shown| shown.elapsed() < INTERVAL) {
             return;
         }
-        self.shown = Some(Instant::now());
+        self.shown = Some(now());
         let text = text(self.name, progress, self.started.elapsed());
         let _ = write!(self.errors, "\r\x1b[K{text}");
         let _ = self.errors.flush();
@@ -52,22 +52,26 @@ impl Drop for Line<'_> {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "an estimate is of real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// Returns the text of a line.
 fn text(name: &str, progress: Progress, passed: Duration) -> String {
     let done = progress.done.clamp(0.0, 1.0);
     let filled = (done * WIDTH as f64) as usize;
     let (bar, rest) = ("█".repeat(filled), "░".repeat(WIDTH - filled));
     let (percent, requests) = ((done * 100.0) as u64, progress.requests);
-    let mut line = format!("{name} {bar}{rest} {percent:3} %, {requests} requests");
-    if passed >= ESTIMATE_AFTER && done > 0.0 {
-        let left = passed.as_secs_f64() * (1.0 - done) / done;
-        let (minutes, seconds) = ((left / 60.0) as u64, left.ceil() as u64 % 60);
-        line.push_str(&match minutes {
-            0 => format!(", {seconds} s left"),
-            _ => format!(", {minutes} min {seconds} s left"),
-        });
+    let line = format!("{name} {bar}{rest} {percent:3} %, {requests} requests");
+    if passed < ESTIMATE_AFTER || done <= 0.0 {
+        return line;
     }
-    line
+    let left = (passed.as_secs_f64() * (1.0 - done) / done).round() as u64;
+    match (left / 60, left % 60) {
+        (0, seconds) => format!("{line}, {seconds} s left"),
+        (minutes, seconds) => format!("{line}, {minutes} min {seconds} s left"),
+    }
 }
 
 #[cfg(test)]

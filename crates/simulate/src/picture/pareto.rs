@@ -231,7 +231,7 @@ mod tests {
 
     fn outcome(attainment: f64, gpu_hours: f64) -> Outcome {
         let promise_kept = attainment >= 0.99;
-        Outcome { attainment, gpu_hours, promise_kept, ..Outcome::default() }
+        Outcome { attainment, promise_kept, gpu_hours, ..Outcome::default() }
     }
 
     fn plot(policies: &[(f64, f64)]) -> String {
