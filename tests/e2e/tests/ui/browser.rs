@@ -45,9 +45,10 @@ pub(crate) async fn thousand(stage: &Stage) -> Result<String> {
 pub(crate) async fn report(stage: &Stage) -> Result<String> {
     let file = stage.folder()?.join("report.html");
     let output = tokio::process::Command::new(operator_binary()?)
-        .args(["simulate", "--arrivals=step:base=8,peak=30,at=600,for=900,length=2700"])
+        .args(["simulate", "--arrivals=step:base=8,peak=30,at=900,for=1800,length=5400"])
         .args(["--autoscaler=config/samples/in_flight.yaml", "--policy=hpa-queue"])
-        .args(["--policy=kpa", "--policy=static=6", "--policy=clairvoyant", "--html"])
+        .args(["--policy=hpa-in-flight", "--policy=kpa", "--policy=static=6"])
+        .args(["--policy=clairvoyant", "--html"])
         .arg(&file)
         .current_dir(repository())
         .output()
