@@ -3,7 +3,7 @@
 //! ```text
 //! Picture: outcomes, promise, need ──> points: paths with a bounded number of points
 //!                                      plot, changes, pareto, bill: parts of the page
-//!                                      page.css, page.js: how it looks, and the bubble of a dot
+//!                                      *.css, page.js: how it looks, and the bubble of a dot
 //! ```
 //!
 //! Rendering is pure: equal outcomes have equal pages. The page asks for nothing: its policy of
@@ -26,7 +26,11 @@ use crate::{
 
 use self::text::{counted, duration, escaped, round_latency, tick};
 
-const STYLE: &str = include_str!("picture/page.css");
+const STYLE: &str = concat!(
+    include_str!("picture/base.css"),
+    include_str!("picture/plots.css"),
+    include_str!("picture/tables.css")
+);
 const SCRIPT: &str = include_str!("picture/page.js");
 /// The hashes of style and script, by which the page's policy of content allows them.
 const STYLE_HASH: &str = "sha256-R3OYOc3PMhg9gwRSCKKoAbdmkDiLfrbnHoBnHTMkKRs=";
